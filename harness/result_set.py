@@ -262,7 +262,7 @@ def _without_texts(row: ResultRow) -> ResultRow:
 
 
 def _content(row: ResultRow) -> list[Any]:
-    """Return what tells an answer from another one."""
+    """Return what identifies an answer."""
     scores = {key: row.scores[key] for key in sorted(row.scores)}
     return [row.completion, row.error, scores, row.prompt_sha256]
 

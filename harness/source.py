@@ -38,7 +38,7 @@ class AccountedCases:
 
 
 def account_summary(account: Sequence[str]) -> tuple[str, ...]:
-    """Return the first lines of an account, with where the others are told."""
+    """Return the first lines of an account, with where the others are shown."""
     more = len(account) - SHOWN
     if more <= 1:
         return tuple(account)

@@ -32,7 +32,7 @@ from tunegate.reports.case_detail import (
 from tunegate.reports.data import CaseChange, CaseView, PairScore, ReportData
 
 SPREAD = "jury_spread"
-"""Part of a jury's score: how far its judges lie apart."""
+"""Part of a jury's score: how far its judges differ."""
 
 
 def order_changed(judgement: Judgement) -> bool:

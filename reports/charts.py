@@ -1,7 +1,7 @@
 """Interval charts: one gate's interval, and a forest plot of several.
 
-The shaded zone is where the whole interval must lie for the gate to pass (for an observed floor or
-ceiling: where the estimate must lie). Gains and tolerances draw tuned − base around a zero in the
+The shaded zone is where the whole interval must be for the gate to pass (for an observed floor or
+ceiling: where the estimate must be). Gains and tolerances draw tuned − base around a zero in the
 middle, each on its own scale, so that the zeros of a suite's gates are one line, as in a forest
 plot; where base was asked twice, a band shows by how much it differs from itself. Floors and
 ceilings draw tuned's level with base as a tick, a ratio draws tuned/base with 1 as a tick, and the
@@ -37,7 +37,7 @@ class IntervalDrawing:
     """Positions of everything in one interval's drawing."""
 
     point: float
-    """Where the estimate stands."""
+    """Position of the estimate."""
     low: float
     high: float
     """Ends of the interval; the drawing's border where an end is open."""
@@ -138,11 +138,11 @@ class CandidateMarks:
     known: bool
     """Whether there is an interval."""
     bound: float | None
-    """Where the gate's bound stands."""
+    """Position of the gate's bound."""
     zero: float | None
     """Where no difference stands, or base for a level."""
     zone: tuple[float, float] | None
-    """Left end and width of where the interval must lie."""
+    """Left end and width of where the interval must be."""
     text: str
     """The interval in words."""
 

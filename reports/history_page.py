@@ -61,12 +61,12 @@ class TrendDrawing:
     """The newest outcome, for names and rule."""
     dots: tuple[TrendDot, ...]
     lines: tuple[str, ...]
-    """Points of the line through the estimates, one a version of the suite."""
+    """Points of the line through the estimates, one per version of the suite."""
     breaks: tuple[float, ...]
     """Where the suite changed."""
     ticks: tuple[tuple[float, str], ...]
     zone: tuple[float, float] | None
-    """Top and height of where the newest gate asks the interval to lie."""
+    """Top and height of where the newest gate asks the interval to be."""
     bound: float | None
     zero: float | None
     frame: tuple[float, float, float, float]

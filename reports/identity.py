@@ -25,7 +25,7 @@ class ArmIdentity:
     spec: str
     """What the user wrote."""
     short: str
-    """Ten characters that tell it from another one."""
+    """Ten characters that identify it."""
     facts: Mapping[str, str]
     """Every recorded fact; nested ones under dotted names."""
 
@@ -58,7 +58,7 @@ def run_command(run: Run) -> str:
 
 
 def short_of(recorded: Mapping[str, Any]) -> str:
-    """Return ten characters that tell an arm from another one."""
+    """Return ten characters that identify an arm."""
     return _short(flatten_record(recorded))
 
 

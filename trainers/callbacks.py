@@ -1,6 +1,6 @@
 """Trainer callbacks: progress lines, evaluation, gradient check, and stopping at a signal.
 
-Ctrl-C during a training: the step under way is finished, a checkpoint is kept, then it stops. A
+Ctrl-C during a training: the step in progress is finished, a checkpoint is kept, then it stops. A
 second Ctrl-C stops at once, and so does the first before the training has begun.
 """
 
@@ -165,7 +165,7 @@ class _StopSignal:
 
 @contextmanager
 def at_the_next_step(trainer: Any, say: Say) -> Iterator[None]:
-    """Let a signal end the training after the step under way, with a checkpoint.
+    """Let a signal end the training after the step in progress, with a checkpoint.
 
     Raises:
         RunInterrupted: a signal did; with the way to go on.
@@ -197,7 +197,7 @@ def _handle_signals(asked: _StopSignal, say: Say, *, alone: bool) -> Iterator[No
 
     Args:
         asked: Takes the signal.
-        say: Is told that it is heard.
+        say: Takes the message that it was received.
         alone: Whether this is the main thread, which alone may, of the only process: several would
             stop after different steps and wait for one another for ever.
     """

@@ -107,7 +107,7 @@ def form_of(path: str) -> RowFormat:
 
 
 def raise_all(problems: list[str]) -> None:
-    """Raise the problems, one a line, where there are any; the first ones of many."""
+    """Raise the problems, one per line, where there are any; the first ones of many."""
     if problems:
         more = len(problems) - _SHOWN
         tail = [f"… and {more} more problems"] if more > 0 else []

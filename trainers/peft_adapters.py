@@ -208,7 +208,7 @@ def model_of(base: BaseModel, kwargs: dict[str, Any], say: callbacks.Say) -> Any
     Args:
         base: The model to train on.
         kwargs: What `from_pretrained` is given.
-        say: Is told when biases were added.
+        say: Takes a message when biases were added.
 
     Raises:
         UsageError: the architecture has no biases and cannot be given any.

@@ -1,6 +1,6 @@
 """Training card: `tunegate_training.json`, written when weights are saved.
 
-The gate reads it to know that an adapter belongs to a base by content, wherever the base lies, to
+The gate reads it to know that an adapter belongs to a base by content, wherever the base is, to
 compare the rows that were trained on with its suites' cases, and to tell where the prompts of the
 evaluation are made otherwise than those of the training. The report shows it.
 """

@@ -77,7 +77,7 @@ def load_rewards(entries: Sequence[Any], *, folder: Path, where: str) -> tuple[R
         where: place for messages, such as `grpo.yaml: rewards`.
 
     Raises:
-        UsageError: an entry cannot be used; every problem, one a line.
+        UsageError: an entry cannot be used; every problem, one per line.
     """
     if not entries:
         raise UsageError(f"{where}: missing; give a metric such as `--reward json_schema`")
@@ -104,7 +104,7 @@ def check_rewards(rewards: Sequence[Reward], cases: Sequence[Case], *, where: st
     """Refuse rows that lack what a reward needs, by the metrics' own rules.
 
     Raises:
-        UsageError: every problem, one a line.
+        UsageError: every problem, one per line.
     """
     metrics = [reward.metric for reward in rewards if reward.metric is not None]
     problems = consistency.lacking_problems(where, cases, metrics)

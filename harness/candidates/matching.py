@@ -19,7 +19,7 @@ _NOT_ITSELF = {"stored", "system_fingerprint"}
 provider calls its configuration of the day. Whether base answered otherwise is seen in its scores.
 """
 _CONTENT = ("weights_sha256", "file_sha256", "script_sha256")
-"""Hashes by which a model is known wherever it lies; without one its address is part of it."""
+"""Hashes by which a model is known wherever it is; without one its address is part of it."""
 
 
 def refuse_unmatched(runs: Sequence[Run]) -> None:

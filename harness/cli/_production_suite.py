@@ -136,7 +136,7 @@ def write_recorded(folder: Path, production: ProductionCases) -> None:
 
 
 def start_suite(path: Path, folder: Path, *, name: str) -> list[str]:
-    """Write a suite that reads its cases from traces; return what to tell, in lines.
+    """Write a suite that reads its cases from traces; return the lines to print.
 
     Raises:
         UsageError: nothing in the traces can be replayed, or the folder cannot be written.

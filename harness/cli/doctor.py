@@ -298,7 +298,7 @@ def _arms(spec: str, dtype: str) -> Iterator[Mapping[str, Arm]]:
 def _compare_arms(suite: Suite, name: str, base: Arm, other: Arm) -> AaTestResult:
     """Make one comparison in its run folder.
 
-    The suite's gates are judged as they stand, few cases or not: a cap at UNDECIDED, as a shortened
+    The suite's gates are judged as they are, few cases or not: a cap at UNDECIDED, as a shortened
     run of `tunegate gate` gets, would hide what is looked for. All cases are asked, whatever they
     decide early, for the noise floor's sake; the looks of a gate run are gone through afterwards.
     """

@@ -1,7 +1,7 @@
 """Contamination strata: the difference on clean and on contaminated cases, side by side.
 
 A fine-tune that gains on touched cases alone has learned them by heart. The comparison informs: a
-small difference between the two does not clear a suite, for few cases tell little.
+small difference between the two does not clear a suite, for few cases show little.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class MeanEstimator(Estimator):
         )
 
     def _in_clusters(self, cases: int | None) -> int | None:
-        """Return how many of such clusters' cases tell as much as so many independent ones.
+        """Return how many of such clusters' cases are worth so many independent ones.
 
         A certified level takes each cluster as one observation.
         """

@@ -49,7 +49,7 @@ Proves = Callable[[Sequence[float], Sequence[float], float], bool]
 class GateTest:
     """A gate's own test, asked of samples that nobody has seen yet.
 
-    0/1 samples are told by their wins and losses. Of other scores the sample has the expected
+    0/1 samples are described by their wins and losses. Of other scores the sample has the expected
     shape: the mean from which on it is proven says how often other samples of the kind are.
     """
 

@@ -5,7 +5,7 @@ by chance alone, so that a slice stands out only after Benjamini and Hochberg's 
 slices of its kind in the run.
 
 A mean that holds can hide a group that lost: a run that ships names the slices that lost. A slice
-lost if it stands out for the worse, or if its 90 % interval lies wholly below zero; the latter
+lost if it stands out for the worse, or if its 90 % interval is wholly below zero; the latter
 happens to about one unchanged slice of twenty, so that the sentence tells how many were looked at.
 Where the mean itself is shown to have lost, within its tolerance, a slice must have lost more than
 that. A slice whose loss a gate of its own limits is not looked at: that gate has decided.
@@ -198,7 +198,7 @@ class _WholeMetric:
     n: int
     """Complete pairs."""
     loss: float
-    """Its own improvement, where its interval lies wholly on the side of a loss; else 0."""
+    """Its own improvement, where its interval is wholly on the side of a loss; else 0."""
     limited: frozenset[str]
     """Tags whose loss gates of their own limit."""
 

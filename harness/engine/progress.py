@@ -1,7 +1,7 @@
 """Progress for people: what is done, how fast, how long it still takes.
 
 On a terminal one line is rewritten; in a log a line appears every few seconds, so that a silent
-CI job can be told from a hung one.
+CI job can be distinguished from a hung one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def format_duration(seconds: float) -> str:
 
 @dataclass
 class ProgressReporter:
-    """Counts finished work and tells about it, at most every `interval_s` seconds."""
+    """Counts finished work and prints progress, at most every `interval_s` seconds."""
 
     total: float
     """Work planned, in any unit that grows evenly with time (tokens to write)."""
@@ -47,7 +47,7 @@ class ProgressReporter:
             self.interval_s = 0.5 if self.stream.isatty() else 10.0
 
     def add(self, work: float, *, tokens: int, label: str) -> None:
-        """Count finished work and tell, if it is time."""
+        """Count finished work and print progress, if it is time."""
         self.done += work
         self.tokens += tokens
         if self.clock() - self._told >= (self.interval_s or 0.0):

@@ -172,7 +172,7 @@ def ray_crew(workers: int | None) -> Iterator[RayWorkerPool]:
     """Start or join Ray, and yield its workers; leave it as it was found.
 
     Args:
-        workers: How many; None is one a GPU, or two where there is none.
+        workers: How many; None is one per GPU, or two where there is none.
 
     Raises:
         MissingExtra: Ray is not installed.

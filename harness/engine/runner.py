@@ -346,7 +346,7 @@ def _stored_answer(cell: Cell, row: Answer | None, failure: str | None, hit: boo
 
 
 class InterruptibleRequests(list[Request]):
-    """Requests that end early once the user asks to stop: what is under way is still answered."""
+    """Requests that end early once the user asks to stop: what is in progress is still answered."""
 
     def __init__(self, requests: Sequence[Request], stop: StopRequest) -> None:
         """Keep the requests, and who says that it is enough."""

@@ -117,7 +117,7 @@ class ShardWorker:
     """Answers batches; the arms are opened for the first one and stay."""
 
     def __init__(self, opening: WorkerSetup) -> None:
-        """Take note of how to open the arms: a failure is to be told, not to break the worker."""
+        """Take note of how to open the arms: a failure is reported, and does not end the worker."""
         self._opening = opening
         self._arms: dict[str, Arm] = {}
         self._watches: dict[tuple[str, str], DraftAcceptance] = {}

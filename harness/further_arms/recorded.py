@@ -8,7 +8,7 @@ ORDER = 30
 
 recorded = FurtherArm(
     name=RECORDED,
-    help="What production answered, replay:FILE.jsonl: shown beside base and tuned, gates nothing.",
+    help="Answers of production, replay:FILE.jsonl: shown next to base and tuned, gates nothing.",
     backend="replay",
     complete=False,
 )

@@ -1,1 +1,1 @@
-"""Kinds of gates, one a file: a module holds an instance of `GateKind` under its own name."""
+"""Kinds of gates, one per file: a module holds an instance of `GateKind` under its own name."""

@@ -1,3 +1,3 @@
-"""Judges: one a file, `<x>.py` with its prompt `<x>.txt`; see `tunegate.harness.judge` for the
+"""Judges: one per file, `<x>.py` with its prompt `<x>.txt`; see `tunegate.harness.judge` for the
 contract.
 """

@@ -46,7 +46,7 @@ def pairwise(
         A preference for length remains: read the difference together with its length-adjusted form.
 
     Example:
-        Tuned wins in both orders: base 0, tuned 1. It wins only where it stands first: 0.5 each.
+        Tuned wins in both orders: base 0, tuned 1. It wins only where it is first: 0.5 each.
 
     Options:
         criteria: What makes an answer better, in a sentence.

@@ -76,7 +76,7 @@ class CanaryAnswer:
     """Id of the case it answers."""
     text: str
     attack: bool
-    """Whether it tells the judge what to say."""
+    """Whether it instructs the judge."""
 
 
 def make_canaries(cases: Sequence[str], bad: Mapping[str, str]) -> list[CanaryAnswer]:

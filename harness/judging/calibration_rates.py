@@ -143,7 +143,7 @@ def log_ratio(base: str, tuned: str) -> float:
 def differential_error(
     pairs: Sequence[PairedDifference], bound: float | None
 ) -> RateEstimate | None:
-    """Return how far the judge's mean difference lies from people's; None below two pairs."""
+    """Return how far the judge's mean difference is from people's; None below two pairs."""
     if len(pairs) < 2:
         return None
     human, judge = [p.human for p in pairs], [p.judge for p in pairs]

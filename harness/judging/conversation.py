@@ -40,7 +40,7 @@ _AGAIN = " Your reply to this could not be used: {problem}. Reply once more, in 
 
 @dataclass
 class _OpenQuestion:
-    """A question under way, with everything that was said to it."""
+    """A question in progress, with everything that was said to it."""
 
     question: JudgeQuestion
     log: list[JudgeReply] = field(default_factory=list)
@@ -80,7 +80,7 @@ class _OpenQuestion:
 
 @dataclass
 class _OpenTask:
-    """A task under way."""
+    """A task in progress."""
 
     task: JudgementTask
     steps: Steps
@@ -126,7 +126,7 @@ class ModelJuror:
         return self.model.fingerprint
 
     def stop(self) -> None:
-        """Ask nothing new; what is under way is still answered, and stored."""
+        """Ask nothing new; what is in progress is still answered, and stored."""
         self.gone = self.gone or "the run was stopped before it was asked"
 
     def judge(

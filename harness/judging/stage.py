@@ -51,7 +51,7 @@ class JudgingResult:
 
 @dataclass(frozen=True)
 class _CompletionToJudge:
-    """A completion, or a pair, with where it stands."""
+    """A completion, or a pair, with where it is."""
 
     metric: Metric
     case: Case
@@ -101,7 +101,7 @@ def run_judges(
         suites: The suites.
         cells: Its cells, those that were asked.
         jurors: Who judges; with none, every judge metric is unscored and says so.
-        stream: Where progress is told; None tells nothing.
+        stream: Where progress is written; None writes nothing.
 
     Raises:
         RunInterrupted: the user asked to stop; replies that came are stored.
@@ -136,7 +136,7 @@ def _place_of(line: Judgement) -> JudgementTarget:
 def _outcomes(
     tasks: Sequence[JudgementTask], jurors: Sequence[Juror], stream: TextIO | None
 ) -> Iterator[JudgedTask]:
-    """Yield every task's outcome of every juror; at Ctrl-C only what is under way is waited for."""
+    """Yield every task's outcome of every juror; Ctrl-C waits only for what is in progress."""
     progress = (
         None if stream is None else ProgressReporter(float(len(tasks) * len(jurors)), stream=stream)
     )
@@ -310,11 +310,11 @@ def _open_juror(spec: str, store: AnswerCache | None) -> Juror:
 
 
 def suites_of(run: Run, given: Sequence[Path] = ()) -> list[Suite]:
-    """Load the suites of a run as they stand now, with the cases that the run has.
+    """Load the suites of a run as they are now, with the cases that the run has.
 
     Args:
         run: The run.
-        given: Suites that lie elsewhere than when the run was made.
+        given: Suites that are elsewhere than when the run was made.
 
     Raises:
         UsageError: a suite is gone, its cases or prompts are others, or none asks a judge.

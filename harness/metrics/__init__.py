@@ -1,1 +1,1 @@
-"""Metrics: (case, completion) → Score, one a file; a name in suite.toml is the file's name."""
+"""Metrics: (case, completion) → Score, one per file; a name in suite.toml is the file's name."""

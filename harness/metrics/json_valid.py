@@ -32,7 +32,7 @@ def json_valid(
 
     Options:
         extract: `fence` reads JSON inside a ``` fence too, `prose` also JSON inside other text. The
-            reason then says where it stood. Off by default: the program that reads the answer will
+            reason then says where it was. Off by default: the program that reads the answer will
             not look for it either.
     """
     if completion.text is None:

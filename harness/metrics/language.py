@@ -14,7 +14,7 @@ from tunegate.harness.records.cases import Case, Completion, Score
 
 _SHORTEST = 20
 _WITHIN = {"zh": {"wuu", "yue"}, "ar": {"ary", "arz"}, "no": {"nn"}, "uz": {"uzs"}}
-"""Language → those that ISO 639-3 counts as part of it and the detector tells apart."""
+"""Language → those that ISO 639-3 counts as part of it and the detector distinguishes."""
 _NO_LANGUAGE = "zxx"
 """The detector's code for text in no language (ISO 639: no linguistic content)."""
 

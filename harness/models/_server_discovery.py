@@ -28,13 +28,13 @@ class ServerModelCard:
     said: Mapping[str, Any]
     """Its card, without times and states."""
     version: str | None
-    """Version of the server, where it tells."""
+    """Version of the server, if it reports it."""
     parent_root: str | None = None
     """Where the weights of the model lie that this one is an adapter of."""
 
     @property
     def root(self) -> str | None:
-        """Where its weights lie, as the server sees it."""
+        """Where its weights are, as the server sees it."""
         root = self.said.get("root")
         return root if isinstance(root, str) else None
 
@@ -116,7 +116,7 @@ def _choice(where: ServerTarget, names: Mapping[str, Any]) -> str:
 
 
 def _version(http: HttpClient, where: ServerTarget) -> str | None:
-    """Return what vLLM tells at `/version`; other servers have nothing there."""
+    """Return what vLLM reports at `/version`; other servers have nothing there."""
     try:
         told = http.get_json(f"{where.origin}/version", deadline=time.monotonic() + 10.0)
     except (PermanentError, RetryableError):

@@ -127,7 +127,7 @@ def _first_plain(
         http: The client.
         where: The server.
         asked: The question's own fields.
-        tokens: How many tokens the server must have seen, where it tells.
+        tokens: How many tokens the server must have seen, if it reports it.
         path: Where to ask.
     """
     for plain in _PLAIN:
@@ -175,7 +175,7 @@ def _other(where: ServerTarget, what: str) -> str:
 def _probe_logprobs(
     http: HttpClient, where: ServerTarget, form: ServerProtocol, ids: list[int]
 ) -> ServerProtocol:
-    """Return the form with how log-probabilities are asked for, if the server tells them."""
+    """Return the form with how log-probabilities are asked for, if the server reports them."""
     prompts = [ids, ids[:-1]]
     for fields in _LOGPROBS:
         body = {"model": where.model, "prompt": prompts, "max_tokens": 1, "temperature": 0.0}
@@ -267,7 +267,7 @@ def ordered_choices(reply: Mapping[str, Any], wanted: int) -> list[dict[str, Any
 
 
 def token_usage(reply: Mapping[str, Any], name: str) -> int | None:
-    """Return a number of tokens from `usage`; None where the server tells none."""
+    """Return a number of tokens from `usage`; None where the server reports none."""
     usage = reply.get("usage")
     value = usage.get(name) if isinstance(usage, dict) else None
     return value if isinstance(value, int) and value >= 0 else None

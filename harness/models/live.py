@@ -32,7 +32,7 @@ class LiveArm(HfArm):
     adapter_sha256: str | None = None
     """Hash of the adapter's tensors."""
     whole: bool = False
-    """Whether the arm is all of the model as it stands, adapters that may be in it included."""
+    """Whether the arm is all of the model as it is, adapters that may be in it included."""
 
     def active(self) -> contextlib.AbstractContextManager[Any]:
         """Return a context that yields the torch model computing this arm."""

@@ -77,7 +77,7 @@ class RecordedCompletion(Record):
 
 
 _ASKED = frozenset({"prompt", "messages", "prompt_sha256"})
-"""Keys of a line that tell what was asked."""
+"""Keys of a line that say what was asked."""
 
 
 @dataclass(frozen=True)
@@ -279,7 +279,7 @@ class _RunRequests:
 
 
 def _sort(identity: Mapping[str, Any]) -> str:
-    """Return who rendered the prompts of a run's arm, as `comparability` tells arms apart."""
+    """Return who rendered the prompts of a run's arm, as `comparability` distinguishes arms."""
     if identity.get("backend") == "replay":
         return "replay"
     return "messages" if identity.get("prompts") == "messages" else "here"

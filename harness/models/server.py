@@ -225,7 +225,7 @@ class ServerArm:
 
     @property
     def kinds(self) -> frozenset[CellKind]:
-        """What it writes; and how likely given texts are, where the server tells."""
+        """What it writes; and how likely given texts are, if the server reports it."""
         return _WRITTEN | (_SCORED if self.asker.form.logprobs is not None else frozenset())
 
     def cannot(self, kind: CellKind) -> str:
@@ -244,7 +244,7 @@ class ServerArm:
         return Prompt(canonical_json({"messages": messages, **bounds_of(case)}))
 
     def complete(self, requests: Sequence[Request]) -> Iterator[Answer]:
-        """Yield the answers as they come, several questions being under way at the same time."""
+        """Yield the answers as they come, several questions being in progress at the same time."""
         timed = any(request.kind is CellKind.LATENCY for request in requests)
         limits = replace(self.limits, concurrency=1) if timed else self.limits
         with HttpClient(self.key) as http:

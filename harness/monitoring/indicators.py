@@ -2,7 +2,7 @@
 
 Every figure turns a call into a loss from 0 to 1, the same for the gate's cases and for production,
 so that one test serves them all. What has no natural limit (length, time, tokens, cost) is counted
-as above or below the tenth of the gate's own values that lies outermost.
+as above or below the tenth of the gate's own values that is outermost.
 """
 
 from __future__ import annotations

@@ -180,7 +180,7 @@ class CountedCalls:
         return known is self.conversations
 
     def settle(self) -> None:
-        """Forget what lies more than a day before the last call, and move the watermark there."""
+        """Forget what is more than a day before the last call, and move the watermark there."""
         if not self.names:
             return
         starts = sorted(self.names.values())

@@ -145,7 +145,7 @@ BATCH = 512
 
 
 def send_files(folder: Path) -> list[str]:
-    """Send the files of a run to where the OTEL_ variables say; return what is to be told of it.
+    """Send the files of a run to where the OTEL_ variables say; return the lines to print.
 
     Nothing is raised: a run's verdict does not depend on who watches.
     """
@@ -220,7 +220,7 @@ class _FileExport(threading.Thread):
         self._exporter = target.open(PATIENCE)
 
     def run(self) -> None:
-        """Send everything; whatever happens is told, not raised."""
+        """Send everything; whatever happens is printed, not raised."""
         try:
             self.done.put(self._all())
         except Exception as error:  # a library's defect must not be the run's

@@ -114,7 +114,7 @@ def log_record(name: str, at: int, values: str, *, place: tuple[str, str], warn:
 
 @dataclass(frozen=True, slots=True)
 class OtlpEnvelope:
-    """What stands around spans, log records or metrics in a line of a file."""
+    """What surrounds spans, log records or metrics in a line of a file."""
 
     resource: str
     """Attributes of the program, as text."""

@@ -2,11 +2,11 @@
 
 ```
 eval run
-└── eval suite                one a suite
-    └── eval case             one a case that was asked
-        ├── chat MODEL        one a completion of an arm, with its scores as events
-        ├── eval check METRIC one a score that a rule gave
-        └── chat JUDGE        one a reply of a judge model, linked to what it judged
+└── eval suite                one per suite
+    └── eval case             one per case that was asked
+        ├── chat MODEL        one per completion of an arm, with its scores as events
+        ├── eval check METRIC one per score that a rule gave
+        └── chat JUDGE        one per reply of a judge model, linked to what it judged
 ```
 
 What became of one case: whether tuned did worse than base on it, and the words for that. Only

@@ -114,7 +114,7 @@ def read_document(content: FileContent, nesting: Nesting) -> Iterator[FileRecord
 
 @dataclass(frozen=True, slots=True)
 class _RecordContext:
-    """What stands around a record."""
+    """What surrounds a record."""
 
     resource: Mapping[str, Any]
     scope: str

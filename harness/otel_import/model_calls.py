@@ -23,7 +23,7 @@ from tunegate.harness.otel_import.conventions._common import CONTINUED, is_conti
 from tunegate.harness.otel_import.types import ModelCall, Span
 
 WINDOW = 2000
-"""Spans that are kept in mind; two spans of one request are told apart if more are between them."""
+"""Spans that are kept; two spans of one request are distinguished if more are between them."""
 NEAR = 64
 """Calls with one parent that are looked through for another span of the same request."""
 APART_S = 1.0
@@ -45,7 +45,7 @@ def find_model_calls(
 
     Args:
         spans: In any order; children before their parents, as exporters write them, or after.
-        leave_out: Told of each span that yields no call: why, and where it stands.
+        leave_out: Told of each span that yields no call: why, and where it is.
     """
     window = _SpanWindow(leave_out or (lambda reason, where: None))
     for span in spans:

@@ -32,7 +32,7 @@ M = TypeVar("M", bound="Message")
 
 
 class _RawRecord(NamedTuple):
-    """A span or log record, still in bytes, and what stands around it."""
+    """A span or log record, still in bytes, and what surrounds it."""
 
     payload: bytes
     resource: dict[str, Any]

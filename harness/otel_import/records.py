@@ -31,7 +31,7 @@ _SPAN_FIELDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """A span or log record as its file holds it, and what stands around it."""
+    """A span or log record as its file holds it, and what surrounds it."""
 
     fields: Mapping[str, Any]
     resource: Mapping[str, Any]

@@ -1,6 +1,6 @@
 """Token-level divergence between tuned and its deployed form, along tuned's answers.
 
-Two answers may be equal by luck, or differ by a word that means nothing; the distributions tell
+Two answers may be equal by luck, or differ by a word that means nothing; the distributions show
 how much was lost. It takes one forward an answer and arm, of a sample of each suite's cases, and
 needs the logits of both arms: there is none of recorded, scripted or served models.
 """

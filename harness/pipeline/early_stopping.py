@@ -79,7 +79,7 @@ class EarlyStopping:
         }
 
     def skips(self, *, whole: Collection[str] = ()) -> Callable[[Cell], bool]:
-        """Return the function that tells whether a cell was left out as decided.
+        """Return the function that returns whether a cell was left out as decided.
 
         Args:
             whole: Arms that were asked all cases, whatever was decided.

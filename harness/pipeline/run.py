@@ -69,9 +69,9 @@ class EvaluationRun:
     seed: int = 0
     dtype: str = "auto"
     judge: str | None = None
-    """Specs of the judge models, parted by commas; `none` goes without."""
+    """Specs of the judge models, separated by commas; `none` goes without."""
     calibration: str | None = None
-    """Files of what is known of the judge, parted by commas."""
+    """Files of what is known of the judge, separated by commas."""
     command: tuple[str, ...] = ()
     filtered: tuple[str, ...] = ()
     open_sealed: bool = False
@@ -111,7 +111,7 @@ class EvaluationRun:
         """Refuse what can be seen to be impossible before anything is touched.
 
         Raises:
-            UsageError: every problem, one a line.
+            UsageError: every problem, one per line.
         """
         self.place.refuse_impossible()
         problems = [] if self.filtered else [p for s in self.suites for p in unreachable_gates(s)]

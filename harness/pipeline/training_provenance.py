@@ -36,7 +36,7 @@ class DataOptions:
 
     @classmethod
     def named(cls, mode: str, files: str | None) -> DataOptions:
-        """Read the values of the options; files are parted by commas."""
+        """Read the values of the options; files are separated by commas."""
         paths = (Path(name.strip()) for name in (files or "").split(",") if name.strip())
         return cls(ContaminationMode(mode), tuple(paths))
 

@@ -160,7 +160,7 @@ class FailureReason:
         return self.text
 
     def toterminal(self, terminal: Any) -> None:
-        """Write where it stands."""
+        """Write where it is."""
         terminal.line("not evaluated: see the tunegate section below")
 
 

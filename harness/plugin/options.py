@@ -125,7 +125,7 @@ OPTIONS = (
         "comma-separated specs form a jury; `none` runs without a judge.",
     ),
     GateOption(
-        "calibration", "What is known of the judge: calibration.json, or several with commas."
+        "calibration", "Calibration of the judge: calibration.json, comma-separated for several."
     ),
     GateOption("run-dir", f"Folder of this run. Default: {defaults.RUNS}/<time>."),
     GateOption("store", "Cell cache shared by all runs of the project.", defaults.STORE),
@@ -152,15 +152,15 @@ OPTIONS = (
     ),
     GateOption(
         "leakage",
-        "Cases that stand in tuned's training rows: gate leaves them out of the gates and refuses "
-        "more than a tenth, report only shows them, off does not look.",
+        "Cases that also occur in tuned's training rows: gate leaves them out of the gates and "
+        "refuses more than a tenth, report only shows them, off skips the check.",
         "gate",
         choices=("gate", "report", "off"),
     ),
     GateOption(
         "training-data",
-        "Rows that tuned was trained on, where no card beside it says so: JSONL, a JSON list or "
-        "Parquet, several with commas.",
+        "Rows that tuned was trained on, if no tunegate_training.json next to it names them: "
+        "JSONL, a JSON list or Parquet, comma-separated.",
     ),
     GateOption("open-sealed", "Judge sealed suites: for the candidate of a release.", flag=True),
     GateOption("seed", "Seed of sampling and of the order of cases.", defaults.SEED, type=_seed),
@@ -172,7 +172,7 @@ OPTIONS = (
     ),
     GateOption(
         "levers",
-        "What makes local models fast: all, none, or some of drafts,prefixes,slots.",
+        "Optimizations of local models: all, none, or some of drafts,prefixes,slots.",
         "all",
         type=_levers,
     ),
@@ -184,29 +184,29 @@ OPTIONS = (
     ),
     GateOption(
         "workers",
-        "Workers of --gate-engine ray. Default: one a GPU, two without one.",
+        "Number of Ray workers. Default: one per GPU, two on CPU.",
         type=_count("workers"),
     ),
     GateOption(
         "concurrency",
-        "Questions that are under way at a server at the same time.",
+        "Maximum concurrent requests per server.",
         defaults.CONCURRENCY,
         type=_count("concurrency"),
     ),
     GateOption(
         "deadline",
-        "Seconds a question to a server may take, all attempts together.",
+        "Seconds for one request to a server, all attempts together.",
         defaults.DEADLINE_S,
         type=_positive("deadline", "a number of seconds"),
     ),
     GateOption(
         "requests-per-minute",
-        "Requests a minute that a server is sent at most, by each arm. Default: no bound.",
+        "Maximum requests per minute to a server, per arm. Default: no limit.",
         type=_positive("requests-per-minute", "a number"),
     ),
     GateOption(
         "tokens-per-minute",
-        "Tokens a minute, read and written, that each arm may use. Default: no bound.",
+        "Maximum tokens per minute, read and written, per arm. Default: no limit.",
         type=_positive("tokens-per-minute", "a number"),
     ),
     GateOption("trace-content", "Put prompts and answers into traces.jsonl.", False, flag=True),

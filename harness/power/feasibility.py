@@ -85,7 +85,7 @@ def _refusals(suite: Suite, gate: Gate, n: int) -> Iterator[str]:
 
 
 def independent_share(cases: Sequence[Case]) -> float:
-    """Return the number of equal clusters that tell as much as the cases', as a share of them."""
+    """Return the number of equal clusters that the cases' are worth, as a share of them."""
     from tunegate.harness.stats.unit_means import independent_units
 
     sizes = Counter(case.cluster or f"\0{case.id}" for case in cases).values()

@@ -64,7 +64,7 @@ ARMS = ("base", "tuned")
 
 @dataclass(frozen=True)
 class PilotRun:
-    """What an earlier run tells about one suite."""
+    """What an earlier run shows about one suite."""
 
     pairs: Mapping[str, Pairs] = field(repr=False)
     """Metric → its complete pairs, at least two."""
@@ -85,7 +85,7 @@ class PilotRun:
 
 
 def read_pilot(run: Run, suite: str, metrics: Sequence[str]) -> PilotRun:
-    """Return what a run tells about the metrics of a suite.
+    """Return what a run shows about the metrics of a suite.
 
     Raises:
         UsageError: the run has no suite of that name, not all of the metrics, or fewer than two
@@ -203,7 +203,7 @@ def forecast_suite(suite: Suite, observed: PilotRun | None = None) -> SuiteForec
 
     Args:
         suite: The suite with its cases.
-        observed: What an earlier run tells of its gated metrics; None assumes a grid of three
+        observed: What an earlier run shows of its gated metrics; None assumes a grid of three
             spreads.
 
     Source: Schultzberg, Ankargren and Frånberg (2024), arXiv 2402.11609: all gates that SHIP needs

@@ -323,7 +323,7 @@ class AnswerAgreement(Record):
 
 
 class PredictionDivergence(Record):
-    """How far the predictions of shipped lie from tuned's, along tuned's own answers."""
+    """How far the predictions of shipped are from tuned's, along tuned's own answers."""
 
     answers: int
     """Answers of tuned that were read, a sample of the suite's."""

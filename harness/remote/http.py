@@ -3,7 +3,7 @@
 The key goes into one header and nowhere else: no message quotes it, even where a server repeats
 it. Redirects are refused, since they would carry key and prompts to a place nobody named.
 
-What can go wrong with one question, told apart by what helps.
+What can go wrong with one question, distinguished by what helps.
 
 `ask` raises `RetryableError` or `PermanentError`; anything else it raises is a defect and ends the
 run. Out of the pool comes `RequestFailure` for a question that stays without an answer.
@@ -54,7 +54,7 @@ class HttpClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connections; calls that are under way end with `RetryableError`."""
+        """Close the connections; calls that are in progress end with `RetryableError`."""
         for client in self._clients.values():
             client.close()
 

@@ -5,7 +5,7 @@ litellm is imported at the first call, with its own price list (it would fetch o
 `tunegate.harness.remote.worker_pool`'s work, so litellm's are off. Its errors become
 `RetryableError` and `PermanentError`. An unknown price is None, never 0.
 
-What litellm's errors mean for the pool: worth another try, or never. They are told apart by the
+What litellm's errors mean for the pool: worth another try, or never. They are distinguished by the
 HTTP status that litellm gives them, whichever provider it was.
 
 Whether a provider can be asked at all: known, with its key in the environment. Nothing is sent:

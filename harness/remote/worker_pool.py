@@ -1,6 +1,6 @@
 """Worker pool: concurrent requests over a network with rate limits, retries and deadlines.
 
-`ask_all` keeps up to `limits.concurrency` questions under way on daemon threads and yields each
+`ask_all` keeps up to `limits.concurrency` questions in progress on daemon threads and yields each
 result as soon as it is known, in any order. A question is asked again after `RetryableError`, with
 exponential backoff and full jitter, until its attempts or its deadline are used up. A call that
 hangs beyond its deadline is left behind: its thread ends with the process at the latest.
@@ -48,8 +48,8 @@ def ask_all(
 ) -> Generator[tuple[Q, R | RequestFailure], None, None]:
     """Yield every question with its result, or with the reason why it has none.
 
-    Closing the generator stops the asking at once; where `questions` ends early, what is under way
-    is still answered.
+    Closing the generator stops the asking at once; where `questions` ends early, those in progress
+    are still answered.
 
     Args:
         questions: Taken one by one, as askers become free.
@@ -182,7 +182,7 @@ class PoolLimits:
     """Bounds of a pool of askers; checked when it is made."""
 
     concurrency: int = CONCURRENCY
-    """Questions that are under way at the same time."""
+    """Questions that are in progress at the same time."""
     deadline_s: float = DEADLINE_S
     """Seconds a question may take, all its attempts together; waiting for its turn not counted."""
     attempts: int = 5
@@ -222,7 +222,7 @@ class _RequestPool(Generic[Q, R]):
     askers: int = 0
     """Threads that take questions; those left behind do not count."""
     over: BackendError | None = None
-    """Why the backend is asked no more; raised once all that is under way is known."""
+    """Why the backend is asked no more; raised once all that is in progress is known."""
     unanswered: int = 0
     """Questions without an answer since the last one that had one."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -285,7 +285,7 @@ class _RequestPool(Generic[Q, R]):
             self._end(f"{self.unanswered} questions in a row had no answer: {result.message}")
 
     def _end(self, why: str) -> None:
-        """Ask nothing new; what is under way may still be answered."""
+        """Ask nothing new; what is in progress may still be answered."""
         with self._lock:
             self.over = self.over or BackendError(f"{self.backend}: {why}")
         self.turns.closing.set()
@@ -296,7 +296,7 @@ class _RequestPool(Generic[Q, R]):
         threading.Thread(target=self._work, name="tunegate-asker", daemon=True).start()
 
     def _work(self) -> None:
-        """Answer questions until there are none; whatever happens is told to the reader."""
+        """Answer questions until there are none; whatever happens is passed to the reader."""
         while (asked := self._take()) is not None:
             result = self._result(asked)
             if not asked.settle():
@@ -379,7 +379,7 @@ class ConcurrencyLimiter:
     stop: threading.Event = field(default_factory=threading.Event)
     """Nobody is let through any more."""
     closing: threading.Event = field(default_factory=threading.Event)
-    """Nothing new is begun: what is under way may still be answered."""
+    """Nothing new is begun: what is in progress may still be answered."""
     paused_until: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 

@@ -2,7 +2,7 @@
 
 lm-eval writes a line for each document and filter. They become one row with a score for each metric
 and filter, `exact_match,strict-match`. A document is named by the hash of its content; data sets
-that hold one twice are told apart by `doc_id`. A folder may hold several models, each a run, and
+that hold one twice are distinguished by `doc_id`. A folder may hold several models, each a run, and
 several dates, of which the newest is read for each task.
 """
 

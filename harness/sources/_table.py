@@ -228,7 +228,7 @@ class ColumnMapping:
         """Return the mapping of a table that has the columns `there`.
 
         Raises:
-            ValueError: a column does not exist, or none is the prompt; every problem, one a line.
+            ValueError: a column does not exist, or none is the prompt; every problem, one per line.
         """
         chosen = {f: f for f in FIELDS if f in there} if columns is None else columns
         problems = [

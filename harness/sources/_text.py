@@ -18,7 +18,7 @@ Row = tuple[str, Mapping[str, Any] | str]
 LARGEST_FILE = 50_000_000
 """Bytes of a file that is read: a suite is run on every candidate, so it has thousands of lines."""
 MOST_PROBLEMS = 50
-"""So many problems of one file are told; what is wrong with a thousand rows is wrong in one way."""
+"""Problems of one file that are listed; what is wrong with a thousand rows is wrong in one way."""
 DEEPEST = 100
 """Levels of nesting in a line; parsers, schemas and writers all recurse."""
 
@@ -57,7 +57,7 @@ def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def json_value(text: str) -> Any:
-    """Return what a JSON text holds: numbers are finite, no key stands twice.
+    """Return what a JSON text holds: numbers are finite, no key occurs twice.
 
     Raises:
         ValueError: what is wrong, in words, without the place.
@@ -93,7 +93,7 @@ def _object(row: Any, what: str) -> dict[str, Any]:
 
 
 def json_rows(path: Path, *, form: str) -> Iterator[Row]:
-    """Yield the objects of a file: a list of them in a `.json` file, else one a line.
+    """Yield the objects of a file: a list of them in a `.json` file, else one per line.
 
     Raises:
         SuiteError: the file cannot be read, or is no JSON list.

@@ -104,7 +104,7 @@ def _child(node: Any, key: str | int) -> Any:
 
 
 def _refuse(root: Any, path: Path) -> None:
-    """Refuse keys that stand twice, and aliases that make more values than can be walked.
+    """Refuse keys that occur twice, and aliases that make more values than can be walked.
 
     Raises:
         SuiteError: there are some.

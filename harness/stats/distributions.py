@@ -31,7 +31,7 @@ def normal_upper(alpha: float) -> float:
 
 
 def normal_quantiles(probabilities: Floats) -> Floats:
-    """Points below which a standard normal variable lies with the given probabilities."""
+    """Standard normal quantiles of the given probabilities."""
     return np.asarray(special.ndtri(probabilities))
 
 

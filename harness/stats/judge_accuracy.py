@@ -275,7 +275,7 @@ def differential_error(
     confidence: float = CONFIDENCE,
     bound: float | None = None,
 ) -> Interval:
-    """Interval for how far the judge's mean difference lies from that of people.
+    """Interval for how far the judge's mean difference is from that of people.
 
     Args:
         human: Paired differences (tuned minus base) by people, one per labelled case.

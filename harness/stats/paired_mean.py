@@ -7,7 +7,7 @@ too large for the mean to do without them:
 - The losses that were seen count as if they were as frequent as the margin asks: the empirical
   likelihood (`unit_means.EmpiricalLikelihood`).
 - Whatever the number of units, no mean is excluded that unseen losses of the whole range explain
-  (`_UnseenLosses`). This guard fades out by itself: at 5 % it excludes nothing that lies more than
+  (`_UnseenLosses`). This guard fades out by itself: at 5 % it excludes nothing that is more than
   ln(20) = 3.0 times the range over the number of units below the mean.
 
 No resampling: BCa and bootstrap-t err with probability .10 to .13 on saturated scores.
@@ -61,7 +61,7 @@ def mean_interval(
 
     Returns:
         The interval, clipped to plus and minus `bound`. One case, or no spread and no bound,
-        gives the widest one: the data do not say how far the next difference may lie.
+        gives the widest one: the data do not say how far the next difference may be.
 
     Raises:
         ValueError: If there is no difference, one is NaN or infinite or beyond `bound`, there are

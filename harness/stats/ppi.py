@@ -313,7 +313,7 @@ class JudgeRegression:
 
 
 def sample_distance(chosen: ArrayLike, rest: ArrayLike) -> float:
-    """Return how many standard errors a sample's mean lies from that of the values left out.
+    """Return how many standard errors a sample's mean is from that of the values left out.
 
     A random sample is farther than 4 in about 1 of 10,000 draws.
 

@@ -54,7 +54,7 @@ def jackknife(sums: Floats, sizes: Floats) -> JackknifeMean:
 
 
 def independent_units(sizes: Iterable[float]) -> float:
-    """Number of equal clusters that tell as much as those of these sizes: (sum m)^2 / sum m^2.
+    """Number of equal clusters that those of these sizes are worth: (sum m)^2 / sum m^2.
 
     Source: Kish (1965), Survey Sampling: the effect of unequal weights.
     """

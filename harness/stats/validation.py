@@ -73,7 +73,7 @@ def check_vector(name: str, values: ArrayLike) -> Floats:
 
 
 def check_ranged(name: str, values: ArrayLike, low: float, high: float) -> Floats:
-    """Return a `check_vector` whose values all lie from `low` to `high`, both included."""
+    """Return a `check_vector` whose values all are from `low` to `high`, both included."""
     array = check_vector(name, values)
     bad = np.flatnonzero((array < low) | (array > high))
     if bad.size:

@@ -135,7 +135,7 @@ def load_suite(path: Path, *, max_cases: int | None = None) -> Suite:
         max_cases: Keep only the first cases, for a quick look.
 
     Raises:
-        SuiteError: every problem found, one a line.
+        SuiteError: every problem found, one per line.
     """
     file = path / FILE_NAME if path.is_dir() else path
     if not file.is_file():

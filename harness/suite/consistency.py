@@ -19,7 +19,7 @@ from tunegate.harness.records.manifest import Gate
 from tunegate.harness.suite.toml_file import TomlFile
 
 MOST_LACKING = 20
-"""So many cases are told that lack one thing; a whole file that lacks it has one cause."""
+"""Cases that lack one thing, as many as are listed; a whole file that lacks it has one cause."""
 _MAY_BE_EMPTY = {"expected_calls"}
 """Fields of a case in which nothing is something: the right answer calls no tool."""
 

@@ -29,7 +29,7 @@ KINDS: Mapping[str, tuple[type[Record], str]] = {
     ),
     "history": (RunHistory, "`tunegate history --json`: a project's runs, oldest first."),
 }
-"""Name → record, and what a reader is told of it."""
+"""Name → record, and its description."""
 
 
 def verdict_schema() -> dict[str, Any]:

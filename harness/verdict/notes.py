@@ -207,7 +207,7 @@ def _saturation_notes(table: ScoreTable) -> Iterator[str]:
 
 
 def _shared_end(pairs: Pairs) -> str | None:
-    """Return which end of the metric's range all scores of both arms lie at; None if they do not.
+    """Return which end of the metric's range all scores of both arms have; None if they do not.
 
     Without a range, 0 and 1 are the ends of scores that are 0 or 1.
     """

@@ -1,7 +1,7 @@
 """Deciding a stored run again from its files, and the findings of an A/A test.
 
 An A/A run: what differs where nothing should, and whether a difference was claimed. Both arms of an
-A/A run are base, or as good as base. How far their scores lie apart is the noise floor; a goal that
+A/A run are base, or as good as base. How far their scores differ is the noise floor; a goal that
 is reached or a regression that is proven is a false claim.
 """
 

@@ -4,7 +4,7 @@ Read are `manifest.json` and `verdict.json` of each folder, the promotions, and 
 each suite has judged. A folder that is no finished run of ours is named with the reason, and the
 others are read.
 
-shipped.jsonl: which fine-tunes a project has shipped, one a line, the newest last.
+shipped.jsonl: which fine-tunes a project has shipped, one per line, the newest last.
 
 `tunegate promote RUN` appends to it, and it belongs into the repository: `--incumbent promoted` is
 the model of its last line, in CI too.

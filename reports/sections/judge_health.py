@@ -126,7 +126,7 @@ def _flips(lines: Sequence[Judgement]) -> str:
 
 
 def _spread(data: ReportData, suite: str, metric: str) -> str:
-    """Return how far the judges of a jury lie apart, on average."""
+    """Return how far the judges of a jury differ, on average."""
     apart = [
         row.parts[SPREAD]
         for row in data.run.scores

@@ -1,4 +1,4 @@
-"""Deployment artifacts of an adapter: one a file, found by its name.
+"""Deployment artifacts of an adapter: one per file, found by its name.
 
 An artifact is one file `trainers/artifacts/<x>.py` with
 

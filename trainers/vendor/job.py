@@ -54,7 +54,7 @@ class VendorOptions:
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """What the vendor is told; what is left out it chooses itself."""
+        """Settings sent to the vendor; it chooses those that are left out."""
         chosen = {
             "n_epochs": self.num_train_epochs,
             "batch_size": self.batch_size,

@@ -6,7 +6,7 @@ What counts, and where it comes from:
 - 13 words in a row: GPT-3's unit of contamination (Brown et al. 2020, appendix C);
 - half of the case's 8-grams, a near duplicate; a fifth is listed for review. PaLM asks for 70 %
   (Chowdhery et al. 2022), which lets light edits through;
-- of a case with fewer than 13 words of its own, all of them: in one row as they stand, or, if
+- of a case with fewer than 13 words of its own, all of them: in one row as they are, or, if
   there are not eight in a row, within a text of a row that holds the right answer too.
 
 Words are compared in lower case and without punctuation. What several cases of a suite share is a
@@ -177,7 +177,7 @@ def find_training_files(
 
     Args:
         training: The card.
-        folder: Where the card lies.
+        folder: Folder of the card.
         given: Files of rows that the user says tuned was trained on.
 
     Raises:

@@ -223,7 +223,7 @@ class CaseIndex:
     runs: NDArray[np.uint64] = field(repr=False)
     """Sorted hash of every run that is a case's own."""
     places: NDArray[np.int64] = field(repr=False)
-    """Where it begins, likewise; the texts of all cases lie end to end."""
+    """Where it begins, likewise; the texts of all cases are joined end to end."""
     case_at: NDArray[np.int64] = field(repr=False)
     """Place → number of the case."""
     turns: dict[str, list[int]] = field(repr=False)

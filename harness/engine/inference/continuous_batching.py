@@ -12,7 +12,7 @@ The key-value cache of rows that are being written: rows enter, grow and leave i
 Transformers' dynamic cache copies itself whole for every token, and again when a row leaves. Here
 the cache is one buffer a layer, [rows, heads, columns, dimension], with room to the right: a token
 is written behind the others, a row that leaves is overwritten by the last one, and a row that comes
-in is laid so that it ends where the others end. What lies left of a row, or was written for a guess
+in is laid so that it ends where the others end. What is left of a row, or was written for a guess
 that failed, is masked.
 
 Only layers that keep every token fit
@@ -124,7 +124,7 @@ class DecodingSlots:
             cache: Transformers' cache after a forward.
             index: The row's place in it.
             prefix: How many of its columns, from the first, hold what all rows begin with.
-            own: Where the row's own tokens lie, behind the padding.
+            own: Where the row's own tokens are, behind the padding.
         """
         length = prefix + own.stop - own.start
         if not self._layers or length > self.span.end:

@@ -1,1 +1,1 @@
-"""Judge models and other jurors: one a file, `<x>.py` with a factory `<x>(target)`."""
+"""Judge models and other jurors: one per file, `<x>.py` with a factory `<x>(target)`."""

@@ -14,7 +14,7 @@ _OWN = None
 
 
 class _TreeNode(dict[str | None, Any]):
-    """A level of the tree, told apart from an object that is itself an attribute's value."""
+    """A level of the tree, distinguished from an object that is itself an attribute's value."""
 
 
 def unflatten_attributes(attributes: Mapping[str, Any], prefix: str) -> Any:

@@ -78,7 +78,7 @@ def _answer(attributes: Mapping[str, Any], choices: Any) -> FirstAnswer:
 
 
 def _finish_reason(attributes: Mapping[str, Any]) -> str | None:
-    """Return why an answer of OpenAI's Responses API ended, which its whole reply tells."""
+    """Return why an answer of OpenAI's Responses API ended, as its whole reply says."""
     reply = load_structure(attributes.get("output.value")) if _REASON not in attributes else None
     if not isinstance(reply, Mapping) or reply.get("object") != "response":
         return None
