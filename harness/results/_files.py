@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +173,45 @@ def parquet_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise UsageError(
             f"{path}: cannot be read ({str(error).splitlines()[0]}); write it again"
         ) from error
+
+
+TABLES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+"""Endings of the files that `table_records` reads."""
+
+
+def table_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | UnreadLine]]:
+    """Yield each record of a table with its place; the form is told by the file's ending.
+
+    Raises:
+        UsageError: the file cannot be read, or a .json holds no list.
+    """
+    forms: dict[str, Callable[[], Iterator[tuple[str, dict[str, Any] | UnreadLine]]]] = {
+        ".csv": lambda: csv_records(path, ","),
+        ".tsv": lambda: csv_records(path, "\t"),
+        ".parquet": lambda: parquet_records(path),
+        ".json": lambda: _list_records(path),
+    }
+    return forms.get(path.suffix, lambda: json_lines(path))()
+
+
+def _list_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | UnreadLine]]:
+    found = json_document(path)
+    if not isinstance(found, list):
+        raise UsageError(f"{path}: must be a list of objects; write JSON lines as .jsonl")
+    for number, record in enumerate(found, start=1):
+        where = f"{path}: record {number}"
+        if isinstance(record, dict):
+            yield where, record
+        else:
+            yield where, UnreadLine(where, "must be an object")
+
+
+def token_count(raw: Any) -> int | None:
+    """Return a number of tokens; None for 0, which tools write where they know nothing."""
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or not 0 < raw < LARGEST_COUNT:
+        return None
+    return int(raw)
+
+
+LARGEST_COUNT = 10**12
+"""Tokens; more is no measurement."""

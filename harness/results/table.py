@@ -14,7 +14,7 @@ Example of a file:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -31,15 +31,12 @@ from tunegate.harness.result_reader import (
     value_at,
 )
 from tunegate.harness.results._files import (
-    csv_records,
+    TABLES,
     first_bytes,
-    json_document,
-    json_lines,
-    parquet_records,
+    table_records,
     text_of,
 )
 
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 PROMPTS = ("prompt", "input", "question", "messages")
 COMPLETIONS = ("completion", "output", "response")
 PROBED = 100
@@ -47,7 +44,7 @@ PROBED = 100
 
 
 def _is_table(path: Path) -> bool:
-    if path.suffix not in SUFFIXES or not path.is_file():
+    if path.suffix not in TABLES or not path.is_file():
         return False
     return path.suffix != ".json" or first_bytes(path).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"["
 
@@ -74,7 +71,7 @@ def table(  # noqa: PLR0913  # each names a column in a spec
     Raises:
         UsageError: a column does not exist, or no score is found.
     """
-    head = [row for _, row in islice(_records(path), PROBED) if isinstance(row, dict)]
+    head = [row for _, row in islice(table_records(path), PROBED) if isinstance(row, dict)]
     if not head:
         raise UsageError(f"{path}: no records; write one result a line")
     there = tuple(dict.fromkeys(name for row in head for name in row))
@@ -176,7 +173,7 @@ def _sample(raw: Any) -> int | None:
 
 
 def _rows(path: Path, columns: _TableColumns) -> Iterator[ResultRow | UnreadLine]:
-    for where, record in _records(path):
+    for where, record in table_records(path):
         if isinstance(record, UnreadLine):
             yield record
             continue
@@ -184,25 +181,3 @@ def _rows(path: Path, columns: _TableColumns) -> Iterator[ResultRow | UnreadLine
             yield columns.row(where, record)
         except ValueError as error:
             yield UnreadLine(where, str(error))
-
-
-def _records(path: Path) -> Iterator[tuple[str, dict[str, Any] | UnreadLine]]:
-    forms: dict[str, Callable[[], Iterator[tuple[str, dict[str, Any] | UnreadLine]]]] = {
-        ".csv": lambda: csv_records(path, ","),
-        ".tsv": lambda: csv_records(path, "\t"),
-        ".parquet": lambda: parquet_records(path),
-        ".json": lambda: _list_records(path),
-    }
-    return forms.get(path.suffix, lambda: json_lines(path))()
-
-
-def _list_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | UnreadLine]]:
-    found = json_document(path)
-    if not isinstance(found, list):
-        raise UsageError(f"{path}: must be a list of objects; write JSON lines as .jsonl")
-    for number, record in enumerate(found, start=1):
-        where = f"{path}: record {number}"
-        if isinstance(record, dict):
-            yield where, record
-        else:
-            yield where, UnreadLine(where, "must be an object")

@@ -1,0 +1,188 @@
+"""Results of the Berkeley Function Calling Leaderboard: `result/` and `score/` of its folder.
+
+`result/MODEL/…/BFCL_v4_CATEGORY_result.json` holds the answers. `score/MODEL/…_score.json` holds a
+header and then the failures only, so what passed is every answer that is no failure. A model is a
+run of its own, a category a task. The leaderboard counts an answer whose call raised
+("Error during inference: …") as wrong; here it is unscored.
+
+A folder holds the runs of several models: `results:FOLDER#MODEL`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.errors import UsageError
+from tunegate.harness.result_reader import (
+    ResultLog,
+    ResultRow,
+    UnreadLine,
+    result_reader,
+    score_value,
+    value_at,
+)
+from tunegate.harness.results._files import (
+    json_lines,
+    text_of,
+    token_count,
+)
+
+RESULT_FILE = re.compile(r"BFCL_v(\d+)_(\w+)_result\.json")
+VERSIONS = ("3", "4")
+FAILED = "Error during inference"
+SCORE = "valid"
+
+
+def _is_bfcl(path: Path) -> bool:
+    return (path / "result").is_dir() and next(_result_files(path), None) is not None
+
+
+def _result_files(path: Path) -> Iterator[tuple[Path, re.Match[str]]]:
+    for file in sorted((path / "result").rglob("BFCL_*_result.json")):
+        found = RESULT_FILE.fullmatch(file.name)
+        if found is not None:
+            yield file, found
+
+
+@dataclass(frozen=True)
+class _CategoryFiles:
+    """The two files of a model's category."""
+
+    category: str
+    result: Path
+    score: Path
+
+
+@result_reader(files="the folder with result/ and score/ of bfcl", recognize=_is_bfcl)
+def bfcl(path: Path) -> Iterator[ResultLog]:
+    """Yield a run for each model.
+
+    Raises:
+        UsageError: the files are of another version, or a category has no scores.
+    """
+    models: dict[str, list[_CategoryFiles]] = {}
+    for file, found in _result_files(path):
+        version, category = found.groups()
+        if version not in VERSIONS:
+            raise UsageError(f"{file}: version {version} of BFCL is not known; known: 3 and 4")
+        inner = file.relative_to(path / "result")
+        score = path / "score" / inner.with_name(file.name.replace("_result", "_score"))
+        if not score.is_file():
+            raise UsageError(
+                f"{file}: no {score}; run `bfcl evaluate --test-category {category}` first"
+            )
+        models.setdefault(inner.parts[0], []).append(_CategoryFiles(category, file, score))
+    for model, files in models.items():
+        yield _log(model, files)
+
+
+def _log(model: str, files: list[_CategoryFiles]) -> ResultLog:
+    def rows() -> Iterator[ResultRow | UnreadLine]:
+        for each in files:
+            yield from _rows(each)
+
+    return ResultLog(
+        tool="bfcl",
+        rows=rows,
+        run=model,
+        model=model,
+        tasks=tuple(each.category for each in files),
+        traits={},
+    )
+
+
+@dataclass(frozen=True)
+class _CategoryFailures:
+    """What a file of scores says."""
+
+    total: int | None = None
+    passed: int | None = None
+    failures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def _failures(path: Path) -> _CategoryFailures:
+    """Return the header's counts and the failure of each id.
+
+    Raises:
+        UsageError: a line cannot be read: an unread failure would count as passed.
+    """
+    total = passed = None
+    failures = {}
+    for where, line in json_lines(path):
+        if isinstance(line, UnreadLine):
+            raise UsageError(f"{where}: {line.problem}; run `bfcl evaluate` again")
+        if "total_count" in line and "accuracy" in line:
+            total, passed = line["total_count"], line.get("correct_count")
+        else:
+            failures[str(line.get("id") or value_at(line, "prompt.id"))] = line
+    if not isinstance(total, int) or not isinstance(passed, int):
+        raise UsageError(f"{path}:1: no header with total_count; run `bfcl evaluate` again")
+    if total - passed != len(failures):
+        raise UsageError(
+            f"{path}: holds {len(failures)} failures, its header says {total - passed}; run "
+            f"`bfcl evaluate` again"
+        )
+    return _CategoryFailures(total, passed, failures)
+
+
+def _rows(files: _CategoryFiles) -> Iterator[ResultRow | UnreadLine]:
+    """Yield a category's answers.
+
+    Raises:
+        UsageError: the scores are of other answers.
+    """
+    scored = _failures(files.score)
+    seen: set[str] = set()
+    for where, line in json_lines(files.result):
+        if isinstance(line, UnreadLine):
+            yield line
+            continue
+        name = text_of(line.get("id"))
+        if name is None or "result" not in line:
+            yield UnreadLine(where, "no id or result; is this a result file of bfcl?")
+            continue
+        seen.add(name)
+        yield _row(files.category, where, name, line, scored.failures.get(name))
+    others = sorted(set(scored.failures) - seen)
+    if others or scored.total != len(seen):
+        raise UsageError(
+            f"{files.score}: scores {scored.total} answers, {files.result.name} has {len(seen)}"
+            + (f" and no {others[0]}" if others else "")
+            + "; run `bfcl evaluate` again"
+        )
+
+
+def _row(
+    category: str,
+    where: str,
+    name: str,
+    line: Mapping[str, Any],
+    failure: Mapping[str, Any] | None,
+) -> ResultRow:
+    answer = text_of(line["result"])
+    failed = answer is not None and answer.startswith(FAILED)
+    return ResultRow(
+        id=name,
+        where=where,
+        task=category,
+        completion=answer,
+        scores={SCORE: 0.0 if failure is not None else 1.0},
+        error=answer if failed else None,
+        input_tokens=token_count(_sum(line.get("input_token_count"))),
+        output_tokens=token_count(_sum(line.get("output_token_count"))),
+        latency_s=_sum(line.get("latency")),
+        fields={**line, **({} if failure is None else {"failure": failure})},
+    )
+
+
+def _sum(raw: Any) -> float | None:
+    """Return a number, or the sum of those within lists: a turn and a step each has its own."""
+    if isinstance(raw, list):
+        parts = [_sum(one) for one in raw]
+        known = [part for part in parts if part is not None]
+        return sum(known) if known else None
+    return score_value(raw)[0]

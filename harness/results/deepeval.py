@@ -1,0 +1,199 @@
+"""Results of DeepEval: a test run as JSON, with the metrics of each test case.
+
+DeepEval writes `test_run_DATE.json` into its results folder and `.latest_run_full.json` into
+`.deepeval`, where the next run overwrites it. A metric that raised has `success: false` and no
+score there; here it is unscored.
+
+A test case's id is a field of its metadata where the spec names one (`?id=question_id`), else its
+name unless DeepEval made that name up from its position (`test_case_3`), else a hash of its input.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.errors import UsageError
+from tunegate.harness.result_reader import (
+    ResultLog,
+    ResultRow,
+    UnreadLine,
+    content_id,
+    result_reader,
+    score_value,
+    value_at,
+)
+from tunegate.harness.results._files import (
+    first_bytes,
+    json_document,
+    text_of,
+    token_count,
+)
+
+MADE_UP = re.compile(r"(conversational_)?test_case_\d+")
+"""Names that say a position only."""
+MARKS = (b'"testCases"', b'"conversationalTestCases"', b'"testRunData"')
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return sorted(path.glob("test_run_*.json")) or sorted(path.glob(".latest_run_full.json"))
+
+
+def _is_deepeval(path: Path) -> bool:
+    found = _files(path) if path.exists() else []
+    return bool(found) and found[-1].suffix == ".json" and _has_mark(first_bytes(found[-1]))
+
+
+def _has_mark(head: bytes) -> bool:
+    return head.lstrip()[:1] == b"{" and any(mark in head for mark in MARKS)
+
+
+@result_reader(files="test_run_DATE.json or .latest_run_full.json", recognize=_is_deepeval)
+def deepeval(path: Path, *, id: str = "") -> Iterator[ResultLog]:
+    """Yield the test run of a file, the newest of a folder.
+
+    Args:
+        path: The file, or the results folder.
+        id: The field of a test case's metadata that is its id.
+
+    Raises:
+        UsageError: the file is no test run, or `id` is in no test case.
+    """
+    files = _files(path)
+    document = json_document(files[-1])
+    run = document.get("testRunData", document) if isinstance(document, dict) else None
+    cases = _test_cases(run) if isinstance(run, dict) else []
+    if not cases:
+        raise UsageError(f"{files[-1]}: no testCases; DeepEval writes them when a run has ended")
+    if id and not any(value_at(case.get("metadata"), id) is not None for _, case in cases):
+        raise UsageError(f"results:{path}?id={id}: in the metadata of no test case")
+    older = len(files) - 1
+    yield ResultLog(
+        tool="deepeval",
+        rows=lambda: _rows(files[-1], cases, id),
+        settings=_judges(cases),
+        notes=(f"{older} older test runs in {path} are not read",) if older else (),
+    )
+
+
+def _test_cases(run: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the place and the record of each test case of both kinds."""
+    found = []
+    for kind in ("testCases", "conversationalTestCases"):
+        several = run.get(kind)
+        for number, case in enumerate(several if isinstance(several, list) else []):
+            found.append((f"{kind}[{number}]", case if isinstance(case, dict) else {}))
+    return found
+
+
+def _judges(cases: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """Return what must be equal in both runs: the judge model and threshold of each metric."""
+    found: dict[str, set[str]] = {}
+    for _, case in cases:
+        for metric in _metrics(case):
+            model = metric.get("evaluationModel")
+            if isinstance(model, str):
+                found.setdefault(f"judge of {metric['name']}", set()).add(model)
+    return {name: ", ".join(sorted(models)) for name, models in sorted(found.items())}
+
+
+def _metrics(case: Mapping[str, Any]) -> list[dict[str, Any]]:
+    several = case.get("metricsData")
+    return [
+        {**one, "name": text_of(one.get("name")) or "metric"}
+        for one in (several if isinstance(several, list) else [])
+        if isinstance(one, dict)
+    ]
+
+
+def _rows(
+    path: Path, cases: list[tuple[str, dict[str, Any]]], id: str
+) -> Iterator[ResultRow | UnreadLine]:
+    for place, case in cases:
+        where = f"{path}: {place}"
+        try:
+            yield _row(where, case, id)
+        except ValueError as error:
+            yield UnreadLine(where, str(error))
+
+
+def _row(where: str, case: Mapping[str, Any], id: str) -> ResultRow:
+    """Return a test case as a row.
+
+    Raises:
+        ValueError: it has neither input nor turns, or lacks the id.
+    """
+    prompt = _prompt(case)
+    scores, errors = _scores(_metrics(case))
+    order = case.get("order")
+    return ResultRow(
+        id=_identity(case, id, prompt),
+        where=where,
+        position=order if isinstance(order, int) and not isinstance(order, bool) else None,
+        prompt=prompt,
+        completion=_completion(case),
+        scores=scores,
+        errors=errors,
+        expected=text_of(case.get("expectedOutput") or case.get("expectedOutcome")),
+        input_tokens=token_count(case.get("inputTokenCount")),
+        output_tokens=token_count(case.get("outputTokenCount")),
+        latency_s=score_value(case.get("completionTime"))[0],
+        cost=score_value(case.get("tokenCost"))[0],
+        fields=case,
+    )
+
+
+def _prompt(case: Mapping[str, Any]) -> str:
+    """Return the input; of a conversation its scenario, else what the user said first."""
+    given = case.get("input") or case.get("scenario")
+    turns = case.get("turns")
+    if given is None and isinstance(turns, list) and turns and isinstance(turns[0], dict):
+        given = turns[0].get("content")
+    if given is None:
+        raise ValueError("a test case without input")
+    return text_of(given) or ""
+
+
+def _completion(case: Mapping[str, Any]) -> str | None:
+    turns = case.get("turns")
+    if isinstance(turns, list) and turns:
+        return "\n".join(
+            f"{turn.get('role')}: {text_of(turn.get('content'))}"
+            for turn in turns
+            if isinstance(turn, dict)
+        )
+    return text_of(case.get("actualOutput"))
+
+
+def _identity(case: Mapping[str, Any], id: str, prompt: str) -> str:
+    if id:
+        given = text_of(value_at(case.get("metadata"), id))
+        if not given:
+            raise ValueError(f"no {id!r} in its metadata; every test case needs one")
+        return given
+    name = case.get("name")
+    if isinstance(name, str) and name.strip() and MADE_UP.fullmatch(name) is None:
+        return name
+    return content_id(prompt)
+
+
+def _scores(metrics: list[dict[str, Any]]) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Return each metric's score and why it has none; equal names are numbered."""
+    often = Counter(metric["name"] for metric in metrics)
+    seen: Counter[str] = Counter()
+    scores: dict[str, float | None] = {}
+    errors: dict[str, str] = {}
+    for metric in metrics:
+        name = metric["name"]
+        seen[name] += 1
+        key = name if often[name] == 1 else f"{name}#{seen[name]}"
+        error = metric.get("error")
+        scores[key], problem = (None, str(error)) if error else score_value(metric.get("score"))
+        if problem is not None:
+            errors[key] = problem
+    return scores, errors

@@ -1,0 +1,139 @@
+"""Results of lighteval: `details_TASK_DATE.parquet` of `--save-details`.
+
+`OUT/details/MODEL/DATE/details_TASK|FEWSHOT_DATE.parquet` holds a row for each question: what was
+asked (`doc`), answered (`model_response`) and each metric's score (`metric`). A model is a run of
+its own; of several dates the newest is read. lighteval's `doc.id` is the row's position, so a
+question is known by the hash of what was asked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.result_reader import (
+    ResultLog,
+    ResultRow,
+    UnreadLine,
+    content_id,
+    result_reader,
+    score_value,
+    value_at,
+)
+from tunegate.harness.results._files import (
+    parquet_records,
+    text_of,
+)
+
+PATTERN = "details_*.parquet"
+TASK = re.compile(r"details_(.+)_\d{4}-\d{2}-\d{2}T[\d\-.]+\.parquet")
+
+
+def _is_lighteval(path: Path) -> bool:
+    return path.is_dir() and next(_files(path), None) is not None
+
+
+def _files(path: Path) -> Iterator[Path]:
+    return (file for file in sorted(path.rglob(PATTERN)) if TASK.fullmatch(file.name))
+
+
+@result_reader(files="the folder with details_TASK_DATE.parquet", recognize=_is_lighteval)
+def lighteval(path: Path) -> Iterator[ResultLog]:
+    """Yield a run for each model, of its newest date.
+
+    Raises:
+        UsageError: a file cannot be read.
+        MissingExtra: pyarrow is not installed.
+    """
+    dates: dict[Path, list[Path]] = {}
+    for folder in dict.fromkeys(file.parent for file in _files(path)):
+        dates.setdefault(folder.parent, []).append(folder)
+    for model, folders in dates.items():
+        newest = max(folders, key=lambda folder: folder.name)
+        inside = model.relative_to(path) if model.is_relative_to(path) else Path()
+        name = "/".join(part for part in inside.parts if part != "details")
+        older = len(folders) - 1
+        yield _log(newest, name, (f"{older} older runs of {name} are not read",) if older else ())
+
+
+def _log(folder: Path, model: str, notes: tuple[str, ...]) -> ResultLog:
+    files = {
+        found[1].rpartition("|")[0] or found[1]: file
+        for file in sorted(folder.glob(PATTERN))
+        if (found := TASK.fullmatch(file.name))
+    }
+    shots = {
+        found[1].rpartition("|")[0] or found[1]: {"few-shot": found[1].rpartition("|")[2]}
+        for file in files.values()
+        if (found := TASK.fullmatch(file.name)) and "|" in found[1]
+    }
+
+    def rows() -> Iterator[ResultRow | UnreadLine]:
+        for task, file in files.items():
+            for position, (where, record) in enumerate(parquet_records(file)):
+                yield _row(where, record, task, position)
+
+    return ResultLog(
+        tool="lighteval",
+        rows=rows,
+        run=model,
+        model=model or None,
+        tasks=tuple(files),
+        task_settings=shots,
+        notes=notes,
+    )
+
+
+def _row(where: str, record: Mapping[str, Any], task: str, position: int) -> ResultRow | UnreadLine:
+    asked = text_of(value_at(record, "doc.query"))
+    if asked is None:
+        return UnreadLine(where, "no doc.query; is this a details file of lighteval?")
+    scores: dict[str, float | None] = {}
+    errors: dict[str, str] = {}
+    metrics = record.get("metric")
+    for name, raw in (metrics if isinstance(metrics, dict) else {}).items():
+        scores[name], problem = score_value(raw)
+        if problem is not None:
+            errors[name] = problem
+    return ResultRow(
+        id=content_id([asked, value_at(record, "doc.choices")]),
+        where=where,
+        task=task,
+        position=position,
+        prompt=_prompt(record, asked),
+        completion=_completion(record),
+        scores=scores,
+        errors=errors,
+        expected=_right_answers(record),
+        fields=record,
+    )
+
+
+def _prompt(record: Mapping[str, Any], asked: str) -> str | Sequence[Mapping[str, Any]]:
+    """Return what the model read: the few-shot examples and the template are in it."""
+    given = value_at(record, "model_response.input")
+    if isinstance(given, list) and given and all(isinstance(turn, dict) for turn in given):
+        return given
+    return text_of(given) or asked
+
+
+def _completion(record: Mapping[str, Any]) -> str | None:
+    texts = value_at(record, "model_response.text")
+    if isinstance(texts, list):
+        return text_of(texts[0]) if texts else None
+    return text_of(texts)
+
+
+def _right_answers(record: Mapping[str, Any]) -> str | Sequence[str] | None:
+    choices, gold = value_at(record, "doc.choices"), value_at(record, "doc.gold_index")
+    places = gold if isinstance(gold, list) else [gold]
+    if not isinstance(choices, list):
+        return None
+    right = [
+        str(choices[place])
+        for place in places
+        if isinstance(place, int) and -len(choices) <= place < len(choices)
+    ]
+    return (right[0] if len(right) == 1 else right) or None

@@ -1,0 +1,131 @@
+"""Results of `mlflow.genai.evaluate`: its `result_df`, which the user saves.
+
+    result.result_df.to_json("tuned.jsonl", orient="records", lines=True)
+
+Columns `NAME/value` are scores, with `NAME/error_message` where a scorer raised. Expectations have
+such columns, too; what `assessments` calls an expectation is no score. A call whose `state` is not
+OK is unscored. The id is `client_request_id` where the caller gave one, else the hash of the
+request: the trace's id is drawn at random.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.errors import MissingExtra, UsageError
+from tunegate.harness.result_reader import (
+    ResultLog,
+    ResultRow,
+    UnreadLine,
+    content_id,
+    result_reader,
+    score_value,
+    value_at,
+)
+from tunegate.harness.results._files import (
+    TABLES,
+    table_records,
+    text_of,
+)
+
+ENDING = "/value"
+
+
+def _is_mlflow(path: Path) -> bool:
+    if path.suffix not in TABLES or not path.is_file():
+        return False
+    try:
+        _, first = next(table_records(path), ("", None))
+    except (UsageError, MissingExtra):
+        return False
+    if not isinstance(first, dict) or "trace_id" not in first:
+        return False
+    return any(name.endswith(ENDING) for name in first)
+
+
+@result_reader(files="result_df of mlflow.genai.evaluate as a table", recognize=_is_mlflow)
+def mlflow(path: Path) -> Iterator[ResultLog]:
+    """Yield the run of a table.
+
+    Raises:
+        UsageError: the file cannot be read, or is CSV, where MLflow's objects are no JSON.
+    """
+    if path.suffix in {".csv", ".tsv"}:
+        raise UsageError(
+            f"{path}: a table of MLflow holds objects, which CSV does not keep; save it by "
+            f'result_df.to_json("{path.stem}.jsonl", orient="records", lines=True)'
+        )
+    yield ResultLog(tool="mlflow", rows=lambda: _rows(path))
+
+
+def _rows(path: Path) -> Iterator[ResultRow | UnreadLine]:
+    for where, record in table_records(path):
+        if isinstance(record, UnreadLine):
+            yield record
+        elif _json(record.get("request")) is None:
+            yield UnreadLine(where, "no request; save the whole result_df")
+        else:
+            yield _row(where, record)
+
+
+def _row(where: str, record: Mapping[str, Any]) -> ResultRow:
+    request, response = _json(record["request"]), _json(record.get("response"))
+    expectations = _expectations(record)
+    scores: dict[str, float | None] = {}
+    errors: dict[str, str] = {}
+    for column, raw in record.items():
+        name = column.removesuffix(ENDING)
+        if name == column or name in expectations:
+            continue
+        failure = text_of(record.get(f"{name}/error_message"))
+        scores[name], problem = (None, failure) if failure else score_value(raw)
+        if problem is not None:
+            errors[name] = problem
+    state = text_of(record.get("state"))
+    duration, _ = score_value(record.get("execution_duration"))
+    return ResultRow(
+        id=text_of(record.get("client_request_id")) or content_id(request),
+        where=where,
+        prompt=_prompt(request),
+        completion=text_of(response),
+        scores=scores,
+        errors=errors,
+        error=f"the call ended in state {state}" if state not in {None, "", "OK"} else None,
+        expected=text_of(expectations.get("expected_response")),
+        latency_s=None if duration is None else duration / 1000,
+        fields={**record, "request": request, "response": response},
+    )
+
+
+def _prompt(request: Any) -> Any:
+    turns = value_at(request, "messages")
+    if isinstance(turns, list) and all(isinstance(t, dict) and "role" in t for t in turns):
+        return turns
+    return text_of(request)
+
+
+def _json(raw: Any) -> Any:
+    """Return a cell; parquet may hold objects as JSON texts."""
+    if not isinstance(raw, str):
+        return raw
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return raw
+
+
+def _expectations(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the data expects: name → value."""
+    found = {}
+    several = _json(record.get("assessments"))
+    for each in several if isinstance(several, list) else []:
+        value = value_at(each, "expectation.value")
+        if value is not None:
+            found[str(value_at(each, "assessment_name"))] = value
+    if not found:
+        names = [column.removesuffix(ENDING) for column in record if column.endswith(ENDING)]
+        found = {name: record[name + ENDING] for name in names if name.startswith("expected_")}
+    return found

@@ -1,0 +1,127 @@
+"""Results of OpenAI evals (`oaieval`): a log of events as JSON lines.
+
+The first line holds the run's spec, the others an event each: `sampling` with what was sent and
+answered, then what scores it: `match` with `correct`, or `metrics` with named values. A sample
+with an event `error`, or without any that scores it, is unscored. Several events of a kind in a
+sample: the first score of each name counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.errors import UsageError
+from tunegate.harness.result_reader import (
+    ResultLog,
+    ResultRow,
+    UnreadLine,
+    result_reader,
+    score_value,
+)
+from tunegate.harness.results._files import first_bytes, json_lines, text_of
+
+SHARED = ("eval_name", "base_eval", "split")
+"""Fields of the spec that both runs must share."""
+
+
+def _is_log(path: Path) -> bool:
+    head = first_bytes(path) if path.is_file() else b""
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b'{"spec"') and b'"run_id"' in head
+
+
+@result_reader(files="a log of oaieval as .jsonl", recognize=_is_log)
+def openai_evals(path: Path) -> Iterator[ResultLog]:
+    """Yield the run of a log.
+
+    Raises:
+        UsageError: the first line is no spec.
+    """
+    _, first = next(json_lines(path), ("", None))
+    spec = first.get("spec") if isinstance(first, dict) else None
+    if not isinstance(spec, dict):
+        raise UsageError(f"{path}:1: no spec; oaieval writes it into the first line of its log")
+    models = spec.get("completion_fns")
+    yield ResultLog(
+        tool="openai evals",
+        rows=lambda: _rows(path),
+        model=", ".join(map(str, models)) if isinstance(models, list) else None,
+        settings={name: spec[name] for name in SHARED if spec.get(name) is not None},
+        notes=() if _has_report(path) else (f"{path}: no final report; the run did not end",),
+    )
+
+
+def _has_report(path: Path) -> bool:
+    """Return whether the report is there; events may be written after it."""
+    with path.open("rb") as file:
+        return any(line.startswith(b'{"final_report"') for line in file)
+
+
+@dataclass
+class _SampleEvents:
+    """What the events of one sample say."""
+
+    where: str
+    prompt: Any = None
+    answer: str | None = None
+    expected: Any = None
+    scores: dict[str, float | None] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    error: str | None = None
+
+    def add(self, kind: Any, data: Mapping[str, Any]) -> None:
+        """Take what an event says; the first of each name counts."""
+        if kind == "sampling" and self.prompt is None:
+            self.prompt = data.get("prompt")
+            sampled = data.get("sampled")
+            if isinstance(sampled, list) and len(sampled) == 1:
+                sampled = sampled[0]
+            self.answer = text_of(sampled)
+        elif kind == "match":
+            self._score("correct", data.get("correct"))
+            self.expected = self.expected or data.get("expected")
+        elif kind == "metrics":
+            for name, value in data.items():
+                self._score(str(name), value)
+        elif kind == "error":
+            self.error = self.error or text_of(data.get("message")) or "the sample failed"
+
+    def _score(self, name: str, raw: Any) -> None:
+        if name in self.scores or isinstance(raw, Mapping | list):
+            return
+        self.scores[name], problem = score_value(raw)
+        if problem is not None:
+            self.errors[name] = problem
+
+    def row(self, name: str) -> ResultRow:
+        """Return the sample as a row."""
+        turns = isinstance(self.prompt, list) and all(
+            isinstance(turn, dict) and "role" in turn for turn in self.prompt
+        )
+        right = self.expected
+        return ResultRow(
+            id=name,
+            where=self.where,
+            prompt=self.prompt if turns else text_of(self.prompt),
+            completion=self.answer,
+            scores=self.scores,
+            errors=self.errors,
+            error=self.error or (None if self.scores else "no event scores this sample"),
+            expected=[str(one) for one in right] if isinstance(right, list) else text_of(right),
+        )
+
+
+def _rows(path: Path) -> Iterator[ResultRow | UnreadLine]:
+    samples: dict[str, _SampleEvents] = {}
+    for where, event in json_lines(path):
+        if isinstance(event, UnreadLine):
+            yield event
+            continue
+        name, data = event.get("sample_id"), event.get("data")
+        if name is None or not isinstance(data, dict):
+            continue
+        samples.setdefault(str(name), _SampleEvents(where)).add(event.get("type"), data)
+    for name, sample in samples.items():
+        yield sample.row(name)

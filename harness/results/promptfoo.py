@@ -1,0 +1,198 @@
+"""Results of promptfoo: `results.json` or `results.jsonl` of `promptfoo eval -o`.
+
+One file holds every provider, so an arm is `results:results.json#LABEL`. Scores are `score` (the
+weighted mean of the assertions), `success` (whether all passed) and each assertion's `metric` by
+its name. A row with `failureReason: 2` is a call that failed; promptfoo writes 0 into its score,
+here it is unscored. So is an assertion whose grader failed.
+
+Row ids are drawn at random. A question is known by a field of its test's metadata where the spec
+names one (`?id=question_id`), else by the hash of its variables; `--repeat N` asks the same
+variables N times, which are samples of one case. Several prompts of a file are tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.errors import UsageError
+from tunegate.harness.result_reader import (
+    ResultLog,
+    ResultRow,
+    UnreadLine,
+    content_id,
+    result_reader,
+    score_value,
+    value_at,
+)
+from tunegate.harness.results._files import (
+    first_bytes,
+    json_document,
+    json_lines,
+    text_of,
+    token_count,
+)
+
+VERSION = 3
+CALL_FAILED = 2
+"""Value of `failureReason` for a call that raised; 1 is an assertion that failed."""
+TOTALS = ("score", "success")
+
+
+def _is_promptfoo(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    head = first_bytes(path, 65536)
+    if path.suffix == ".json":
+        return head.lstrip()[:1] == b"{" and b'"evalId"' in head and b'"results"' in head
+    return path.suffix == ".jsonl" and all(
+        mark in head for mark in (b'"promptIdx"', b'"testIdx"', b'"namedScores"')
+    )
+
+
+@result_reader(files="results.json or .jsonl of `promptfoo eval -o`", recognize=_is_promptfoo)
+def promptfoo(path: Path, *, id: str = "") -> Iterator[ResultLog]:
+    """Yield a run for each provider of a file.
+
+    Args:
+        path: The file.
+        id: The field of a test's metadata that is its id.
+
+    Raises:
+        UsageError: the file is of another version, or `id` is in no test.
+    """
+    records, tool_version = _records(path)
+    providers: dict[str, str] = {}
+    prompts: dict[Any, None] = {}
+    known = False
+    for _, record in records():
+        if isinstance(record, UnreadLine):
+            continue
+        providers.setdefault(_provider(record), text_of(value_at(record, "provider.id")) or "")
+        prompts.setdefault(value_at(record, "prompt.label"))
+        known = known or bool(id and text_of(_named_id(record, id)))
+    if id and not known:
+        raise UsageError(f"results:{path}?id={id}: in the metadata of no test")
+    for provider, model in providers.items():
+        yield ResultLog(
+            tool="promptfoo",
+            tool_version=tool_version,
+            rows=_rows_of(records, provider, id, several_prompts=len(prompts) > 1),
+            run=provider,
+            model=model,
+            repeats=True,
+        )
+
+
+Records = Callable[[], Iterator[tuple[str, dict[str, Any] | UnreadLine]]]
+
+
+def _records(path: Path) -> tuple[Records, str | None]:
+    """Return what yields each row with its place, and promptfoo's version if the file says it.
+
+    Raises:
+        UsageError: the file is none of promptfoo's, or of another version.
+    """
+    if path.suffix == ".jsonl":
+        return lambda: json_lines(path), None
+    document = json_document(path)
+    version = value_at(document, "results.version")
+    if version != VERSION:
+        raise UsageError(
+            f"{path}: version {version!r} of promptfoo's results; this reader knows {VERSION}, "
+            f"which promptfoo 0.100 and later write"
+        )
+    rows = value_at(document, "results.results")
+    found = [
+        (where, row if isinstance(row, dict) else UnreadLine(where, "must be an object"))
+        for number, row in enumerate(rows if isinstance(rows, list) else [])
+        for where in [f"{path}: results[{number}]"]
+    ]
+    return lambda: iter(found), text_of(value_at(document, "metadata.promptfooVersion"))
+
+
+def _provider(record: Mapping[str, Any]) -> str:
+    """Return the provider's label, else its id."""
+    provider = record.get("provider")
+    if not isinstance(provider, dict):
+        return text_of(provider) or "provider"
+    return text_of(provider.get("label") or provider.get("id")) or "provider"
+
+
+def _named_id(record: Mapping[str, Any], name: str) -> Any:
+    found = value_at(record, f"testCase.metadata.{name}")
+    return found if found is not None else value_at(record, f"metadata.{name}")
+
+
+def _rows_of(
+    records: Records, provider: str, id: str, *, several_prompts: bool
+) -> Callable[[], Iterator[ResultRow | UnreadLine]]:
+    def rows() -> Iterator[ResultRow | UnreadLine]:
+        for where, record in records():
+            if isinstance(record, UnreadLine):
+                yield record
+            elif _provider(record) == provider:
+                name = text_of(_named_id(record, id)) if id else content_id(record.get("vars"))
+                if not name:
+                    yield UnreadLine(where, f"no {id!r} in its metadata; every test needs one")
+                    continue
+                task = text_of(value_at(record, "prompt.label")) if several_prompts else ""
+                yield _row(where, record, name, task or "")
+
+    return rows
+
+
+def _row(where: str, record: Mapping[str, Any], name: str, task: str) -> ResultRow:
+    scores, errors = _scores(record)
+    failed = record.get("failureReason") == CALL_FAILED or value_at(record, "response.error")
+    message = text_of(record.get("error")) or text_of(value_at(record, "response.error"))
+    latency, _ = score_value(record.get("latencyMs"))
+    cost, _ = score_value(record.get("cost"))
+    return ResultRow(
+        id=name,
+        where=where,
+        task=task,
+        prompt=text_of(value_at(record, "prompt.raw")),
+        completion=text_of(value_at(record, "response.output")),
+        scores=scores,
+        errors=errors,
+        error=(message or "the call failed").splitlines()[0] if failed else None,
+        finish_reason=text_of(value_at(record, "response.finishReason")),
+        input_tokens=token_count(value_at(record, "tokenUsage.prompt")),
+        output_tokens=token_count(value_at(record, "tokenUsage.completion")),
+        latency_s=None if latency is None else latency / 1000,
+        cost=cost or None,
+        fields=record,
+    )
+
+
+def _scores(record: Mapping[str, Any]) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Return the scores of a row, those of failed graders with the reason instead."""
+    raw: dict[str, Any] = {name: record.get(name) for name in TOTALS}
+    named = record.get("namedScores")
+    for name, value in (named if isinstance(named, dict) else {}).items():
+        raw[f"named.{name}" if name in TOTALS else str(name)] = value
+    scores: dict[str, float | None] = {}
+    errors: dict[str, str] = {}
+    broken = _broken_graders(record)
+    for name, value in raw.items():
+        problem = broken.get(name)
+        scores[name], wrong = (None, problem) if problem else score_value(value)
+        if wrong is not None:
+            errors[name] = wrong
+    return scores, errors
+
+
+def _broken_graders(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return score → why: of assertions that were not graded, and of the totals over them."""
+    parts = value_at(record, "gradingResult.componentResults")
+    found: dict[str, str] = {}
+    for part in parts if isinstance(parts, list) else []:
+        if value_at(part, "metadata.graderError") is not True:
+            continue
+        reason = f"the grader failed: {text_of(value_at(part, 'reason')) or 'no reason'}"
+        name = value_at(part, "assertion.metric")
+        for key in (*TOTALS, *((str(name),) if name else ())):
+            found.setdefault(key, reason.splitlines()[0])
+    return found
