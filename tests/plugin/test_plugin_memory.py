@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.growth import judged
 
-FEW, MORE = 100, 600
+FEW, MORE = 100, 400
 LARGEST = 9_000
 """Bytes a case, of which its text, the plan and six scores are most."""
 

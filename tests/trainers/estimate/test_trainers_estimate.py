@@ -149,9 +149,17 @@ def test_the_file_of_a_quantised_base_stays_mapped() -> None:
     assert (found.needed, found.total) == (70, 100)
 
 
-@pytest.mark.parametrize("architecture", ["gpt2", "gemma3"])
-@pytest.mark.parametrize("trainer", ["sft", "dpo", "kto", "grpo"])
-@pytest.mark.parametrize("method", ["lora", "qlora", "full"])
+METHODS, TRAINERS = ("lora", "qlora", "full"), ("sft", "dpo", "kto", "grpo")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "trainer", "method"),
+    [
+        *(("gemma3", trainer, method) for trainer in TRAINERS for method in METHODS),
+        *(("gpt2", trainer, "lora") for trainer in TRAINERS),
+        *(("gpt2", "sft", method) for method in METHODS[1:]),
+    ],
+)
 def test_every_trainer_is_gone_through(architecture: str, trainer: str, method: str) -> None:
     """Whatever the architecture, with more memory for more rows."""
     from tests.tiny_models import make_config
