@@ -33,6 +33,7 @@ from tunegate.harness.errors import (
 )
 from tunegate.harness.further_arm import BASE_AGAIN
 from tunegate.harness.gate_kind import gate_kind
+from tunegate.harness.gating.decide_all import sample_name
 from tunegate.harness.gating.error_control import refuse_sealed
 from tunegate.harness.model import Arm
 from tunegate.harness.models._model_folder import resolve_folder
@@ -329,8 +330,8 @@ def evaluate_checkpoint(
             hash=table.suite.hash,
             verdict=result.verdict,
             attempt=manifest.attempts[table.suite.hash],
-            goal=ranking_metric(suite),
-            metrics=tuple(_metrics(table)),
+            goal=ranking_name(suite),
+            metrics=tuple(_metrics(table, suite)),
             forgotten=forgotten.get(suite.name, ()),
             broken=tuple(
                 gate.id
@@ -349,6 +350,14 @@ def ranking_metric(suite: Suite) -> str:
     return (*gains, *gated, *(m.name for m in suite.metrics if m.judge is None))[0]
 
 
+def ranking_name(suite: Suite) -> str:
+    """Return the name of what ranks checkpoints: `m`, or `m[tag]` where the gain is on a tag."""
+    name = ranking_metric(suite)
+    goals = [gate for gate in suite.gates if gate_kind(gate.kind).is_goal]
+    chosen = (*goals, *suite.gates)
+    return sample_name(name, chosen[0].tag if chosen else None)
+
+
 def _at_look(manifest: Manifest, number: int) -> Manifest:
     """Return the manifest by which this look is judged at 1/k of the error."""
     suites = tuple(s.model_copy(update={"alpha_per_attempt": True}) for s in manifest.suites)
@@ -356,9 +365,16 @@ def _at_look(manifest: Manifest, number: int) -> Manifest:
     return manifest.model_copy(update={"suites": suites, "attempts": attempts})
 
 
-def _metrics(table: ScoreTable) -> list[CheckpointMetric]:
-    measured = [m for m in table.suite.metrics if m.judge is None]
-    return [_metric(metric, Delta(table.pairs(metric))) for metric in measured]
+def _metrics(table: ScoreTable, suite: Suite) -> Iterator[CheckpointMetric]:
+    """Yield the metrics on all cases, and the one that ranks checkpoints on those of its tag."""
+    measured = {m.name: m for m in table.suite.metrics if m.judge is None}
+    for metric in measured.values():
+        yield _metric(metric, Delta(table.pairs(metric)))
+    name, ranked = ranking_name(suite), measured.get(ranking_metric(suite))
+    if ranked is not None and name != ranked.name:
+        tag = name.removeprefix(f"{ranked.name}[").removesuffix("]")
+        of_slice = Delta(table.on_tag(tag).pairs(ranked))
+        yield _metric(ranked.model_copy(update={"name": name}), of_slice)
 
 
 def _metric(metric: MetricRecord, delta: Delta) -> CheckpointMetric:

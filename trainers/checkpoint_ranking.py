@@ -54,7 +54,8 @@ class CheckpointSuite(Record):
     attempt: int
     """Number of candidates judged on the suite so far, in all trainings, this one included."""
     goal: str
-    """The metric that ranks checkpoints: of the first gain, else of the first gate or metric."""
+    """The metric that ranks checkpoints: of the first gain, else of the first gate or metric; on a
+    tag `metric[tag]`."""
     metrics: tuple[CheckpointMetric, ...]
     forgotten: tuple[str, ...] = ()
     """Regressions that are proven at 1/k of the error, at the k-th look of this training."""

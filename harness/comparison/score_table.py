@@ -370,10 +370,12 @@ class ScoreTable:
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     def _chance(self, metric: MetricRecord, ids: Sequence[str]) -> float | None:
-        if not metric.picks or not ids:
+        if not metric.guessable or not ids:
             return None
-        shares = [1 / len(self.cases[i].choices or ("", "")) for i in ids]
-        return sum(shares) / len(shares)
+        # Where the choices are part of the prompt, their number is unknown.
+        unknown = 0.5 if metric.picks else 0.0
+        choices = [self.cases[i].choices for i in ids]
+        return sum(1 / len(of) if of else unknown for of in choices) / len(choices)
 
 
 def tables_of(

@@ -130,6 +130,11 @@ class MetricRecord(Record):
         """Whether it calls the answer to a multiple-choice question right or wrong."""
         return self.binary and self.needs is CellKind.CHOICES
 
+    @property
+    def guessable(self) -> bool:
+        """Whether guessing gets some answers right: of several choices, named or likeliest."""
+        return self.picks or (self.binary and self.use == "multiple_choice")
+
 
 class LookSchedule(Record):
     """When a suite is looked at while it runs, to stop as soon as all is decided."""

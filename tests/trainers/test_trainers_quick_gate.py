@@ -89,3 +89,28 @@ def test_every_metric_has_its_paired_delta(
     assert 0.3 < exact.low < 0.5 < exact.high < 0.7
     assert "length" in numbers
     assert 1 == found.attempt
+
+
+def test_a_gain_on_a_tag_ranks_by_the_cases_of_the_tag(
+    suite_folder: Callable[..., Path],
+    scripted: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """40 of 60 tagged cases are won and the other 40 lost: +2/3 on the tag, 0 on all."""
+    monkeypatch.chdir(tmp_path)
+    cases = [
+        {"id": f"c{i:03}", "prompt": f"q{i}", "expected": "yes", "tags": ["call"] * (i < 60)}
+        for i in range(100)
+    ]
+    text = SUITE + GATE.format('tag = "call"\ngain = 0.1') + GATE.format("tolerance = 0.1")
+    loaded = load_suite(suite_folder(text, cases))
+    arms = _arms(scripted, base=set(range(40)), tuned=set(range(60, 100)))
+
+    (found,) = evaluate_checkpoint([loaded], arms, number=1)
+
+    assert found.goal == "exact_match[call]"
+    assert found.ranked_by is not None
+    assert (found.ranked_by.n, found.ranked_by.delta) == (60, pytest.approx(40 / 60))
+    pooled = next(metric for metric in found.metrics if metric.name == "exact_match")
+    assert (pooled.n, pooled.delta) == (100, 0)

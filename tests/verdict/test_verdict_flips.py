@@ -74,3 +74,25 @@ def test_accuracy_gates_only_above_chance(
     (result,) = judge(_suite(columns, made, (same, same), gate)).suites
 
     assert (result.gates[0].status, result.gates[0].reason) == (status, reason)
+
+
+@pytest.mark.parametrize(
+    ("choices", "status"),
+    [
+        # exact lower end of 30 of 100: 0.225, below 0.25 + 0.1 of four choices that are known
+        (("a", "b", "c", "d"), GateStatus.UNDECIDED),
+        # and above 0 + 0.1 where the prompt alone lists them
+        (None, GateStatus.PASS),
+    ],
+)
+def test_choices_named_in_free_text_may_be_guessed_too(
+    judge: Judge, columns: Any, made: Any, choices: Any, status: GateStatus
+) -> None:
+    """The metric `multiple_choice` reads letters from texts; guessing gets one of four right."""
+    same = [1.0] * 30 + [0.0] * 70
+    named = made.metric("named", use="multiple_choice")
+    gate = Gate(metric="named", kind="tolerance", margin=0.1)
+    extra = {} if choices is None else {"choices": choices}
+    suite = columns((gate,), {"named": (same, same)}, [named], extra=extra)
+
+    assert judge(suite).suites[0].gates[0].status is status
