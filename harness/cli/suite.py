@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness import lookup
-from tunegate.harness.cli import _production_suite
-from tunegate.harness.cli._guess_format import cases_table
 from tunegate.harness.errors import SuiteError, UsageError
 
 if TYPE_CHECKING:
@@ -69,6 +67,9 @@ def new(
     ] = None,
 ) -> None:
     """Write a new suite folder, around cases that are there already or two of its own."""
+    from tunegate.harness.cli import _production_suite
+    from tunegate.harness.cli._guess_format import cases_table
+
     given = {"--like": like, "--template": template, "--from": of}
     named = [name for name, value in given.items() if value is not None]
     if len(named) > 1:

@@ -280,10 +280,10 @@ def refuse_unjudged(suites: Sequence[Suite], given: str | None) -> None:
         return
     for suite, metric in judge_metrics(suites):
         if metric in suite.gated_metrics:
+            specs = ", ".join(lookup.defined_texts(ROOM, "SPEC").values())
             raise UsageError(
                 f"{suite.name}: the gate on {metric.name!r} needs a judge: name one with "
-                "--gate-judge SPEC (litellm:PROVIDER/MODEL, server:URL#MODEL, a local model), or "
-                "go without with --gate-judge none"
+                f"--gate-judge SPEC ({specs}), or run without a judge with --gate-judge none"
             )
 
 

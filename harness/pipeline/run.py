@@ -32,7 +32,7 @@ from tunegate.harness.errors import (
 )
 from tunegate.harness.further_arm import comparisons
 from tunegate.harness.gating.error_control import refuse_sealed
-from tunegate.harness.judging import calibration_report, stage
+from tunegate.harness.judging import stage
 from tunegate.harness.judging.contract import Juror
 from tunegate.harness.model import Arm, LocalArm, RecordedArm
 from tunegate.harness.models.open_arms import open_arms
@@ -48,7 +48,12 @@ from tunegate.harness.records import judges
 from tunegate.harness.records.cases import ScoreRow, StoredAnswer
 from tunegate.harness.records.files import FilteredRecords, JsonlRecords, read_record, read_records
 from tunegate.harness.records.judges import Calibration
-from tunegate.harness.records.manifest import LookSchedule, Manifest, package_versions
+from tunegate.harness.records.manifest import (
+    LookSchedule,
+    Manifest,
+    SuiteRecord,
+    package_versions,
+)
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.remote.worker_pool import PoolLimits
 from tunegate.harness.source import account_summary
@@ -117,7 +122,10 @@ class EvaluationRun:
         problems = [] if self.filtered else [p for s in self.suites for p in unreachable_gates(s)]
         refuse_sealed(self.suites, opened=self.open_sealed)
         stage.refuse_unjudged(self.suites, self.judge)
-        self.known = calibration_report.read_all(self.calibration)
+        if self.calibration:
+            from tunegate.harness.judging.calibration_report import read_all
+
+            self.known = read_all(self.calibration)
         said = self.folder / judges.FILE_NAME
         judges.refuse_one_arm(said, read_records(said, judges.Label))
         if problems:
@@ -325,7 +333,7 @@ class EvaluationRun:
             created=self._folder.created(),
             command=self.command,
             arms={name: dict(arm.identity) for name, arm in self.arms.items()},
-            suites=calibration_report.attach_calibrations(
+            suites=self._attach_calibrations(
                 [
                     suite.record().model_copy(
                         update={
@@ -334,9 +342,7 @@ class EvaluationRun:
                         }
                     )
                     for suite in self.suites
-                ],
-                self.known,
-                self.jurors,
+                ]
             ),
             seed=self.seed,
             versions=package_versions(),
@@ -347,6 +353,13 @@ class EvaluationRun:
             leakage=self.trained.leakage,
             **known,
         )
+
+    def _attach_calibrations(self, suites: Sequence[SuiteRecord]) -> tuple[SuiteRecord, ...]:
+        if not self.known:
+            return tuple(suites)
+        from tunegate.harness.judging.calibration_report import attach_calibrations
+
+        return attach_calibrations(suites, self.known, self.jurors)
 
     def _say(self, *lines: str) -> None:
         self.stream.writelines(f"tunegate: {line}\n" for line in lines)
