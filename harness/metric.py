@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tunegate.harness import lookup, options
-from tunegate.harness.errors import SuiteError, UnknownName
+from tunegate.harness.errors import BackendError, SuiteError, UnknownName
 from tunegate.harness.judge import Judge
 from tunegate.harness.records.cases import LARGEST, Case, CellKind, Completion, Score
 
@@ -90,12 +90,27 @@ class Metric:
         An exception of the function, a result that is no number, one outside the declared range
         and one without the counts of a corpus metric become an unscored case: none of them says
         anything about the model.
+
+        Raises:
+            BackendError: the function tried to end the process, or the test that it runs in.
         """
         try:
-            result = self.score(case, completion, **{**self.options, **options})
+            if self.is_bundled:
+                result = self.score(case, completion, **{**self.options, **options})
+            else:
+                with lookup.refuse_exit():
+                    result = self.score(case, completion, **{**self.options, **options})
             score = result if isinstance(result, Score) else Score.of(float(result))
         except Exception as error:
             return Score.unscored(f"{self.name} failed: {_one_line(error)}")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit, or pytest's skip and fail
+            raise BackendError(
+                f"metric {self.name!r} tried to end the run on case {case.id!r} "
+                f"({_one_line(error)}); a metric returns a score, or raises an Exception where it "
+                "has none"
+            ) from error
         if self.corpus is not None and score.value is not None and not score.counts:
             return Score.unscored(f"{self.name} returned no counts, which its level is made of")
         if self.range is None or score.value is None or _within(score.value, self.range):
@@ -104,6 +119,12 @@ class Metric:
         return Score.unscored(
             f"{self.name} returned {score.value:g}, outside its range of {low:g} to {high:g}"
         )
+
+    @property
+    def is_bundled(self) -> bool:
+        """Whether its function is one of tunegate's own."""
+        module = getattr(self.score, "__module__", None) or ""
+        return module.partition(".")[0] == "tunegate"
 
     @property
     def needs_prompt_only(self) -> bool:
@@ -126,6 +147,25 @@ class Metric:
         known = inspect.signature(self.score).parameters
         named = list(inspect.signature(self.corpus).parameters)[1:]
         return {n: self.options.get(n, known[n].default) for n in named if n in known}
+
+
+def refuse_other_score(used: Metric, first: float | None, again: float | None, place: str) -> None:
+    """Compare two scores of the same answer, `place`; None is unscored.
+
+    Raises:
+        BackendError: they differ by more than inexact arithmetic may.
+    """
+    if first is None or again is None:
+        alike = first is again
+    else:
+        alike = abs(first - again) <= 1e-6 * (used.bound or max(abs(first), 1.0))
+    if not alike:
+        shown = ["no score" if one is None else f"{one:.6g}" for one in (first, again)]
+        raise BackendError(
+            f"metric {used.name!r} returned {shown[0]} and then {shown[1]} for the same {place}; a "
+            "metric must be a function of the case and the answer alone: remove its state, or seed "
+            "its chance by them"
+        )
 
 
 def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
@@ -304,7 +344,7 @@ def _within(value: float, limits: tuple[float, float]) -> bool:
     return limits[0] - slack <= value <= limits[1] + slack
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     """Return the first line of an exception's message, cut to a length that fits a report."""
     line = next(iter(str(error).splitlines()), "")
     return f"{type(error).__name__}: {line}"[:300]

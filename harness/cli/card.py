@@ -31,7 +31,7 @@ def card(
     from tunegate.reports import model_card
 
     _model_folder.require_modules("huggingface_hub", what="a model card")
-    loaded, notes = load_verified(run)
+    loaded, notes = load_verified(run, strict=True)
     for note in notes:
         print(f"note: {note}")
     proven = _is_judged(loaded.verdict.arms.get("tuned", {}), adapter, run)

@@ -32,7 +32,7 @@ def promote(
 
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     path = Path(run_history.FILE_NAME)
-    loaded, notes = load_verified(run or newest_run(RUNS))
+    loaded, notes = load_verified(run or newest_run(RUNS), strict=True)
     for note in notes:
         print(f"note: {note}")
     record = run_history.promotion_of(loaded, now, anyway)

@@ -20,7 +20,7 @@ from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.pairs import NoiseFloor, PairFill, Pairs, shared_clusters
 from tunegate.harness.errors import UsageError
 from tunegate.harness.further_arm import BASE_AGAIN
-from tunegate.harness.metric import Metric
+from tunegate.harness.metric import Metric, refuse_other_score
 from tunegate.harness.records.cases import (
     WRITTEN,
     Case,
@@ -43,17 +43,25 @@ def score_suite(
 ) -> Iterator[ScoreRow]:
     """Yield one row for every case, metric and arm; a failed cell leaves its case unscored.
 
-    Metrics that ask a judge have no rows here: `tunegate.harness.judging` makes them.
+    Metrics that ask a judge have no rows here: `tunegate.harness.judging` makes them. A sample of
+    what metrics of the user's own return is computed again in the end, in the reverse order: state
+    and chance in a metric would be taken for a difference of the arms.
 
     Args:
         suite: The suite.
         cells: Cells of its cases, those of a case together, and of other suites'.
         arms: The arms, in the order of the rows.
         known: Rows that were scored before and are not scored again.
+
+    Raises:
+        BackendError: a metric returned another score for the same answer.
     """
     before = {(row.metric, row.case, row.arm): row for row in known}
     cases = {case.id: case for case in suite.cases}
     metrics = [m for m in suite.metrics if m.judge is None]
+    stride = max(1, len(suite.cases) // _SCORED_AGAIN)
+    chosen = {case.id for case in suite.cases[::stride]}
+    sample: list[tuple[Metric, Sequence[StoredAnswer], Sequence[StoredAnswer], ScoreRow]] = []
     for (of_suite, name), group in _group_cells(cells):
         if of_suite != suite.name:
             continue
@@ -65,7 +73,18 @@ def score_suite(
             if asked:
                 row = before.get((metric.name, name, arm))
                 base = found.get(("base", metric.needs), ())
-                yield row or _row(suite.name, metric, cases[name], asked, base)
+                row = row or _row(suite.name, metric, cases[name], asked, base)
+                if name in chosen and not metric.is_bundled:
+                    sample.append((metric, asked, base, row))
+                yield row
+    for metric, asked, base, row in reversed(sample):
+        again = _row(suite.name, metric, cases[row.case], asked, base)
+        place = f"answer of {row.arm} to case {row.case!r} of {suite.name}"
+        refuse_other_score(metric, row.value, again.value, place)
+
+
+_SCORED_AGAIN = 20
+"""Cases of a suite, about, that are scored twice by metrics of the user's own."""
 
 
 def _group_cells(

@@ -17,7 +17,6 @@ from typing import Any
 
 from tunegate.harness.comparison.score_table import score_suite
 from tunegate.harness.errors import SuiteError, UsageError
-from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.manifest import SuiteRecord, package_versions
@@ -36,18 +35,27 @@ _CLOSE = 1e-5
 """Relative difference that rounding to six digits may leave between two machines."""
 
 
-def load_verified(folder: Path) -> tuple[Run, tuple[str, ...]]:
+def load_verified(folder: Path, *, strict: bool = False) -> tuple[Run, tuple[str, ...]]:
     """Read a finished run that others will believe, and what of it could not be computed again.
+
+    Args:
+        folder: The run's folder.
+        strict: Whether a run that cannot be decided here is refused instead of believed.
 
     Raises:
         UsageError: as `Run.load` does, or the run was altered.
     """
     run = Run.load(folder)
-    return run, refuse_altered(run)
+    return run, refuse_altered(run, strict=strict)
 
 
-def refuse_altered(run: Run) -> tuple[str, ...]:
+def refuse_altered(run: Run, *, strict: bool = False) -> tuple[str, ...]:
     """Decide a stored run again, and refuse it where the result is another.
+
+    Args:
+        run: The run.
+        strict: Whether a run that cannot be decided here, because a package with one of its gate
+            kinds or metrics is missing, is refused, too.
 
     Returns:
         What could not be computed again, in lines.
@@ -60,7 +68,12 @@ def refuse_altered(run: Run) -> tuple[str, ...]:
         if run.verdict.verdict in _UNDECIDABLE:
             return ()
         raise UsageError(_refusal(run, f"says {run.verdict.verdict.value} and judges no suite"))
-    again = decide_again(run)
+    try:
+        again = decide_again(run)
+    except UsageError as error:
+        if strict:
+            raise
+        return (f"verdict taken as stored: {error}",)
     if difference := next(_differences(run, again), None):
         raise UsageError(_refusal(run, difference))
     return tuple(note for suite in run.manifest.suites for note in _check_scores(run, suite))
@@ -137,7 +150,9 @@ def _check_scores(run: Run, record: SuiteRecord) -> Iterator[str]:
     stored = {
         (row.metric, row.case, row.arm): row for row in run.scores if row.suite == record.name
     }
-    metrics = tuple(metric for metric in suite.metrics if _is_bundled(metric))
+    metrics = tuple(
+        metric for metric in suite.metrics if metric.judge is None and metric.is_bundled
+    )
     asked = (cell for cell in run.cells if cell.status != "skipped")
     arms = tuple(dict.fromkeys(cell.arm for cell in run.manifest.plan))
     for row in score_suite(replace(suite, metrics=metrics), asked, arms):
@@ -184,12 +199,6 @@ def _same_suite(record: SuiteRecord) -> Suite | None:
     except SuiteError:
         return None
     return suite if suite.hash == record.hash else None
-
-
-def _is_bundled(metric: Metric) -> bool:
-    """Return whether a metric is scored by code of ours: others' code is not run to read a run."""
-    module: Any = getattr(metric.score, "__module__", "")
-    return metric.judge is None and str(module).partition(".")[0] == "tunegate"
 
 
 def _same_score(old: ScoreRow | None, new: ScoreRow) -> bool:

@@ -164,7 +164,9 @@ class GateSession:
             except TunegateError as error:
                 self.error = error
                 raise
-            except (Exception, SystemExit) as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # pytest.skip() in a user's function, too
                 # The defect shows its traceback once, not in every gate.
                 self.error = BackendError(f"a defect of tunegate, please report it: {error!r}")
                 raise

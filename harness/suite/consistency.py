@@ -76,10 +76,11 @@ def metric_problems(where: str, used: Metric, cases: Sequence[Case]) -> list[str
         return []
     given = dict(used.options) if used.corpus is None else {**used.options, "aggregate": "corpus"}
     try:
-        found = used.check(given, list(cases))
+        with lookup.refuse_exit():
+            found = used.check(given, list(cases))
     except UsageError as error:
         found = [str(error)]
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         found = [f"the check of metric {used.name!r} failed: {type(error).__name__}: {error}"]
     return [f"{where}: {problem}" for problem in found]
 
