@@ -56,7 +56,8 @@ def _doc() -> str:
 def gate(context: typer.Context) -> None:
     """Run the gate and exit with the verdict's code."""
     args = list(context.args)
-    if not args or "--help" in args or "-h" in args:
+    own = args[: args.index("--")] if "--" in args else args
+    if not args or "--help" in own or "-h" in own:
         print(help_text())
         raise typer.Exit(0 if args else 2)
     raise typer.Exit(run_gate(args))

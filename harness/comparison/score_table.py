@@ -77,10 +77,10 @@ def score_suite(
                 if name in chosen and not metric.is_bundled:
                     sample.append((metric, asked, base, row))
                 yield row
-    for metric, asked, base, row in reversed(sample):
-        again = _row(suite.name, metric, cases[row.case], asked, base)
-        place = f"answer of {row.arm} to case {row.case!r} of {suite.name}"
-        refuse_other_score(metric, row.value, again.value, place)
+    for metric, answers, of_base, first in reversed(sample):
+        again = _row(suite.name, metric, cases[first.case], answers, of_base)
+        place = f"answer of {first.arm} to case {first.case!r} of {suite.name}"
+        refuse_other_score(metric, first.value, again.value, place)
 
 
 _SCORED_AGAIN = 20
