@@ -32,7 +32,12 @@ from tunegate.harness.metrics._tool_call_parsers import (
     python,
     strip_end_tokens,
 )
-from tunegate.harness.metrics._xml_calls import find_xml_calls, json_object
+from tunegate.harness.metrics._xml_calls import (
+    bare_name,
+    find_xml_calls,
+    json_object,
+    read_literal,
+)
 
 Form = Literal["right", "fence", "prose", "other"]
 """Where the calls are: as the syntax wants them, in code fences, in other text, or in a form that
@@ -61,21 +66,39 @@ def read_calls(text: str, tools: Mapping[str, OfferedTool], syntax: Syntax = "au
     """
     answer = _strip_headers(text)
     reading = parse_tool_calls(answer, syntax)
-    search = _CallSearch(answer, tools, syntax)
-    if any(search.offers(call.name) for call in reading.calls) or (reading.calls and not tools):
+    offered = {**{name.replace(".", "_"): tool for name, tool in tools.items()}, **tools}
+    if not offered.keys().isdisjoint(_names(reading)) or (reading.calls and not tools):
         return FoundCalls(reading)
+    found = _search(answer, offered, syntax)
+    if "\\_" in answer:  # as Markdown writes underscores, Mistral's models above all
+        plain = _search(answer.replace("\\_", "_"), offered, syntax)
+        if len(plain.reading.calls) >= len(found.reading.calls):
+            found = plain
+    if reading.calls and offered.keys().isdisjoint(_names(found.reading)):
+        return FoundCalls(reading)
+    if found.reading.calls or (found.reading.problem and reading.problem is None):
+        return found
+    return FoundCalls(reading)
+
+
+def _names(reading: ParsedCalls) -> list[str]:
+    return [call.name for call in reading.calls]
+
+
+def _search(text: str, tools: Mapping[str, OfferedTool], syntax: Syntax) -> FoundCalls:
+    """Return the calls within a text; an attempt that cannot be read makes all unreadable."""
     try:
-        spans = search.run()
+        spans = _CallSearch(text, tools, syntax).run()
     except _ExhaustedSearch:
-        return FoundCalls(replace(reading, calls=(), problem="too many brackets are not closed"))
+        return FoundCalls(ParsedCalls(problem="too many brackets are not closed"))
     calls = tuple(call for span in spans for call in span.calls)
-    if calls and not (reading.calls and not any(search.offers(call.name) for call in calls)):
-        form = max((span.form for span in spans if span.calls), key=FORMS.index)
-        first = next(span.syntax for span in spans if span.calls)
-        return FoundCalls(ParsedCalls(first, calls), form)
-    if reading.calls or reading.problem is not None or not spans:
-        return FoundCalls(reading)
-    return FoundCalls(ParsedCalls(spans[0].syntax, problem=spans[0].problem))
+    broken = next((span for span in spans if span.problem is not None), None)
+    if broken is not None:
+        return FoundCalls(ParsedCalls(broken.syntax, problem=broken.problem))
+    if not calls:
+        return FoundCalls(ParsedCalls())
+    form = max((span.form for span in spans), key=FORMS.index)
+    return FoundCalls(ParsedCalls(spans[0].syntax, calls), form)
 
 
 _HEADERS = re.compile(
@@ -111,7 +134,7 @@ class _CallSpan:
 _FENCE = re.compile(r"(```|~~~)(.*?)(?:\1|\Z)", re.DOTALL)
 _LABEL = re.compile(r"\s*+(?:[\w+-]{1,20}(?=[ \t]*+\n)|(?i:json|python|tool_code|tool_call)\b)")
 _MARKUP = re.compile(
-    r"<function=|<invoke\s+name=|<function_calls>|<functions>|<start_function_call>|<TOOLCALL>"
+    r"<function=|<invoke\s+name=|<function_calls>|<functions>|<start_function_call>|<TOOLCALL>|<function_call>"
     r"|<\uff5ctool\u2581|<\|tool_calls?_(?:section_)?begin\|>|\bto=functions\.|^>>>\w"
     r"|<\|tool_call\|>|<tool_call>\s*(?:\[|[\w.-]{1,200}\s*</?(?:arg_key|tool_call)>)|^functools\s*\[|<\|python_start\|>|<\|START_ACTION\|>"
     r"|<\|action_start\|>|\u273fFUNCTION\u273f|^Action:\s*(?:[\w.-]+\s*$|```|\[|\{)",
@@ -119,6 +142,8 @@ _MARKUP = re.compile(
 )
 """What announces a call in the templates of other model families."""
 _PREFIX = r"(?:(?:functions|default_api|tools)\.)?"
+_TEXTS = re.compile(r"\[\s*+[\"']\s*+[^\W\d][\w.]*+\(")
+"""A list whose first element is a text with a Python call."""
 _GAP = (
     r"(?:[\s\"'`*:>,_(]|<\|[\w\u2581]{1,40}\|>|<\uff5c[\w\u2581]{1,40}\uff5c>|\[[A-Z_]{1,12}\]"
     r"|(?<=:)\d{1,3}|json\b|\u273fARGS\u273f"
@@ -136,6 +161,10 @@ _ARGUMENT_KEYS = (
 )  # fmt: skip
 _ALONE = re.compile(r"[\s\[\](){},;`*>\d.-]*+")
 """What may be around a call on a line of its own."""
+_LIST_BEFORE = re.compile(r"\[\s*+(?:[\w.]++\([^()]*+\)\s*+,\s*+)*+\Z")
+_LIST_AFTER = re.compile(r"\s*[,\]]")
+"""What is around a call in a list of calls."""
+_IDENTIFIER = re.compile(r"[^\W\d]\w*+(?:\.\w++)*+")
 _PLACEHOLDER = re.compile(r"<[^<>\n]*>|\.\.\.|\u2026|\A\s*\w+\s*:\s*[A-Za-z_]")
 _JSON = ("json", "openai", "anthropic", "llama3", "mistral")
 """Syntaxes whose calls are JSON objects when the markers around them are left out."""
@@ -146,14 +175,10 @@ class _CallSearch:
 
     def __init__(self, text: str, tools: Mapping[str, OfferedTool], syntax: Syntax) -> None:
         self.text = text
-        self.tools = {**{name.replace(".", "_"): tool for name, tool in tools.items()}, **tools}
+        self.tools = tools
         self.syntax = syntax
         self.budget = 20 * len(text) + 1_000_000
         self.fences = [(found.start(2), found.end(2)) for found in _FENCE.finditer(text)]
-
-    def offers(self, name: str) -> bool:
-        """Whether a name is that of an offered tool."""
-        return name in self.tools
 
     def run(self) -> list[_CallSpan]:
         """Return the calls by their place; calls repeated outside of code fences are left out.
@@ -165,11 +190,12 @@ class _CallSearch:
         if not (
             (names and names.name.search(self.text))
             or '"arguments"' in self.text
+            or _TEXTS.match(self.text)
             or _MARKUP.search(self.text)
         ):
             return []
         spans: list[_CallSpan] = []
-        finders = (self._in_fences, self._in_tags, self._in_objects)
+        finders = (self._in_fences, self._in_tags, self._in_texts, self._in_objects)
         for find in (*finders, *((self._behind_names, self._in_python) if names else ())):
             starts = [span.start for span in spans]
             spans += [one for one in find() if not _is_covered(one, spans, starts)]
@@ -211,6 +237,17 @@ class _CallSearch:
         for found in find_xml_calls(self.text, self.tools):
             yield self._span(found.start, found.end, "markup", found.call)
 
+    def _in_texts(self) -> Iterator[_CallSpan]:
+        """Yield the calls of an answer that is a list of texts: `["f(a=1)", "g()"]`."""
+        texts = read_literal(self.text) if _TEXTS.match(self.text) else None
+        if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
+            try:
+                calls = python(f"[{', '.join(texts)}]")
+            except MalformedCall:
+                return
+            if calls:
+                yield self._span(0, len(self.text), "python", *calls)
+
     def _in_objects(self) -> Iterator[_CallSpan]:
         """Yield JSON objects that are calls or hold some, and those that break off."""
         position = self.text.find("{")
@@ -244,7 +281,7 @@ class _CallSearch:
                 end = self._limit(start)
                 return _CallSpan(start, end, "json", "prose", problem=f"not JSON: {problem}"), end
             return None, start + 1
-        value = _literal(self.text[start:end] + missing)
+        value = read_literal(self.text[start:end] + missing)
         try:
             calls = tuple(self._calls_within(value))
         except MalformedCall:
@@ -280,7 +317,7 @@ class _CallSearch:
                 return ToolCall(name, arguments)
         keys = [key for key in _NAME_KEYS if isinstance(value.get(key), str)]
         for key in keys:
-            name = value[key].removeprefix("functions.")
+            name = bare_name(value[key], self.tools)
             given = next((one for one in _ARGUMENT_KEYS if one in value), None)
             if given is None or not (name in self.tools or (key, given) == ("name", "arguments")):
                 continue
@@ -330,8 +367,9 @@ class _CallSearch:
             if self._is_mention(found.start(), end, inside):
                 continue
             position = end
+            spelled = found[1] if _IDENTIFIER.fullmatch(found[1]) else "f"
             try:
-                calls = python("f" + self.text[opening:end] + missing) or []
+                calls = python(spelled + self.text[opening:end] + missing) or []
             except MalformedCall as error:
                 if not _PLACEHOLDER.search(inside):
                     problem = str(error)
@@ -353,9 +391,11 @@ class _CallSearch:
             return not quoted and not re.fullmatch(r"[\s\d.,\[\]{}-]+", inside)
         if self._limit(start) < len(self.text):
             return False
-        before = self.text[max(0, start - 40) : start].rpartition("\n")[2]
+        before = self.text[max(0, start - 200) : start].rpartition("\n")[2]
         after = self.text[end : end + 40].partition("\n")[0]
-        return not all(map(_ALONE.fullmatch, (before, after)))
+        if _LIST_BEFORE.search(before) and _LIST_AFTER.match(after):
+            return False
+        return not all(map(_ALONE.fullmatch, (before[-40:], after)))
 
     def _limit(self, position: int) -> int:
         """Return where the code fence around a place ends, or the text."""
@@ -437,27 +477,16 @@ def _is_covered(one: _CallSpan, spans: list[_CallSpan], starts: list[int]) -> bo
 
 
 def _without_repetitions(spans: list[_CallSpan]) -> list[_CallSpan]:
-    """Leave out what repeats, outside of the code fences, calls that these make."""
+    """Leave out what repeats, outside of the code fences, calls that these make, or tries to."""
     fenced = {_key(call) for span in spans if span.form == "fence" for call in span.calls}
+    if not fenced:
+        return spans
     return [
         span
         for span in spans
-        if span.form == "fence" or not span.calls or not fenced.issuperset(map(_key, span.calls))
+        if span.form == "fence" or not fenced.issuperset(map(_key, span.calls))
     ]
 
 
 def _key(call: ToolCall) -> str:
     return json.dumps([call.name, call.arguments], sort_keys=True)
-
-
-def _literal(text: str) -> Any:
-    """Return an object as JSON or as Python writes it; None if it is neither."""
-    try:
-        return _json_parsing.parse_json(text)
-    except _json_parsing.UnreadableJson:
-        pass
-    try:
-        calls = python(f"f(x={text})")
-    except MalformedCall:
-        return None
-    return calls[0].arguments.get("x") if calls else None

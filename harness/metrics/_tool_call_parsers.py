@@ -370,6 +370,9 @@ def python(text: str) -> list[ToolCall] | None:
     try:
         calls = _parse_python(text)
     except MalformedCall as error:
+        steps = _parse_steps(text)
+        if steps:
+            return [_call(node) for node in steps]
         if _SURELY.match(text):
             raise MalformedCall(f"not Python: {error}") from error
         return None
@@ -392,6 +395,24 @@ def _parse_python(text: str) -> list[ast.Call]:
     if not calls or len(calls) < len(nodes):
         raise MalformedCall("it is no list of calls")
     return calls
+
+
+def _parse_steps(text: str) -> list[ast.Call]:
+    """Return the calls of a text that has semicolons between them, as Nexus Raven writes them."""
+    if ";" not in text or len(text) > _LONGEST:
+        return []
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            steps = ast.parse(text).body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return []
+    calls = [
+        step.value
+        for step in steps
+        if isinstance(step, ast.Expr) and isinstance(step.value, ast.Call)
+    ]
+    return calls if len(calls) == len(steps) else []
 
 
 def _call(node: ast.Call) -> ToolCall:

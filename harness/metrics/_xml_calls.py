@@ -10,6 +10,7 @@ an offered tool: `<f><x>1</x></f>`. Values are texts there; the tool's schema sa
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 
 from tunegate.harness.metrics import _json_parsing
 from tunegate.harness.metrics._expected_calls import OfferedTool, allowed_types
-from tunegate.harness.metrics._tool_call_parsers import ToolCall
+from tunegate.harness.metrics._tool_call_parsers import MalformedCall, ToolCall, python
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def find_xml_calls(text: str, tools: Mapping[str, OfferedTool]) -> Iterator[Loca
     """
     own = _element(frozenset(tools)).finditer(text) if tools else ()
     for found in (*_TAGGED.finditer(text), *own):
-        name = next(filter(None, found.groups()[:-1])).removeprefix("functions.")
+        name = bare_name(next(filter(None, found.groups()[:-1])), tools)
         value: dict[str, Any] | None = None
         if found["body"].lstrip().startswith("{"):
             value = json_object(found["body"])
@@ -48,9 +49,14 @@ def find_xml_calls(text: str, tools: Mapping[str, OfferedTool]) -> Iterator[Loca
         if value is not None:
             yield LocatedCall(found.start(), found.end(), ToolCall(name, value))
     for found in _GEMMA.finditer(text):
-        texts = {key: quoted or bare for key, quoted, bare in _GEMMA_PAIR.findall(found[2])}
-        call = ToolCall(found[1], _convert_texts(tools.get(found[1]), texts))
-        yield LocatedCall(found.start(), found.end(), call)
+        value = json_object(_gemma_json(found[2]))
+        if value is not None:
+            yield LocatedCall(found.start(), found.end(), ToolCall(found[1], value))
+
+
+def bare_name(name: str, tools: Mapping[str, OfferedTool]) -> str:
+    """Return a name without the namespace that some models put before those of all tools."""
+    return name if name in tools else name.removeprefix("functions.")
 
 
 def json_object(text: str) -> dict[str, Any] | None:
@@ -74,12 +80,33 @@ def _convert_texts(tool: OfferedTool | None, texts: Mapping[str, str]) -> dict[s
 
 def _convert_text(text: str, schema: Any) -> Any:
     kinds = allowed_types(schema)
-    if kinds is None or "string" in kinds:
-        return text
+    text_too = kinds is None or "string" in kinds
+    nothing = isinstance(schema, Mapping) and schema.get("default", "") is None
+    if text.strip() in ("null", "None") and (nothing or not text_too or "null" in (kinds or ())):
+        return None
+    value = None if text_too else read_literal(text)
+    return text if value is None else value
+
+
+def read_literal(text: str) -> Any:
+    """Return the value that a text is in JSON or in Python; None if it is neither."""
     try:
         return _json_parsing.parse_json(text)
     except _json_parsing.UnreadableJson:
-        return {"True": True, "False": False, "None": None}.get(text.strip(), text)
+        pass
+    try:
+        calls = python(f"f(x={text})")
+    except MalformedCall:
+        return None
+    return calls[0].arguments.get("x") if calls else None
+
+
+def _gemma_json(body: str) -> str:
+    """Return FunctionGemma's arguments as JSON; `<escape>` is its quotation mark."""
+    parts = body.split("<escape>")
+    for index, part in enumerate(parts):
+        parts[index] = json.dumps(part) if index % 2 else _GEMMA_KEY.sub(r'"\1":', part)
+    return "{" + "".join(parts) + "}"
 
 
 _TAGGED = re.compile(
@@ -119,9 +146,7 @@ _GEMMA = re.compile(
     r"(?:\}<end_function_call>|(?=<start_function_call>)|\Z)",
     re.DOTALL,
 )
-_GEMMA_PAIR = re.compile(
-    r"([\w.-]{1,200}):(?:<escape>(.*?)<escape>|([^,<>{}]*))(?:,|\Z)", re.DOTALL
-)
+_GEMMA_KEY = re.compile(r"(?<![\w.-])([\w.-]{1,200}):")
 
 
 @lru_cache(maxsize=256)
