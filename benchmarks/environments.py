@@ -28,9 +28,15 @@ EXTRAS = ("all", "proxy")
 _PYTEST = ("-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", "-p", "no:cacheprovider")
 _OLD = ("-W", "default::DeprecationWarning")
 """What old packages say of newer ones that they call is nobody's error here."""
+_BYTES = (
+    "--ignore=tests/test_frozen_runs.py",
+    "--deselect=tests/test_docs_reference.py::test_the_page_is_fresh[make_cli]",
+)
+"""Tests of files that have the same bytes with the pinned versions alone: another scipy changes the
+last digit of a confidence, another typer the brackets of a usage line."""
 TESTS = {
-    "lowest": ("tests", "-m", "not slow and not long", *_OLD),
-    "highest": ("tests", "-m", "not slow and not long"),
+    "lowest": ("tests", "-m", "not slow and not long", *_BYTES, *_OLD),
+    "highest": ("tests", "-m", "not slow and not long", *_BYTES),
     "llama-cpp": ("tests", "-m", "not long", "-k", "llama or gguf"),
 }
 """Environment → what is run in it."""
