@@ -13,6 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby, product
+from types import MappingProxyType
+from typing import NamedTuple
 
 from tunegate.harness.comparison.corpus_level import PairedCounts, Row
 from tunegate.harness.comparison.estimator import exact_mean
@@ -143,24 +145,38 @@ def _score(metric: Metric, case: Case, stored: StoredAnswer, base: Completion | 
     return metric(case, completion)
 
 
-def same_answers(cells: Iterable[StoredAnswer]) -> dict[str, tuple[int, int]]:
-    """Return suite → how many of base's and tuned's written answers are equal, of how many.
+class AnswerCounts(NamedTuple):
+    """What is told of a suite's written answers as a whole."""
 
-    Args:
-        cells: The cells of a run, those of a case together.
-    """
-    counts: dict[str, tuple[int, int]] = {}
+    same: int = 0
+    """How many are equal in base and tuned …"""
+    compared: int = 0
+    """… of how many that both wrote."""
+    cut: Mapping[str, tuple[int, int]] = MappingProxyType({})
+    """Base and tuned → answers that the token limit cut, of how many written."""
+
+
+def count_answers(cells: Iterable[StoredAnswer]) -> dict[str, AnswerCounts]:
+    """Return suite → counts of its written answers; the cells of a case must come together."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     for (suite, _), group in _group_cells(cells):
         texts: dict[int, dict[str, str | None]] = {}
         for stored in group:
-            if stored.cell.kind in WRITTEN and stored.completion is not None:
-                found = texts.setdefault(stored.cell.sample, {})
-                found[stored.cell.arm] = stored.completion.text
-        for found in texts.values():
-            if {"base", "tuned"} <= found.keys():
-                same, all_ = counts.get(suite, (0, 0))
-                counts[suite] = (same + (found["base"] == found["tuned"]), all_ + 1)
-    return counts
+            arm, done = stored.cell.arm, stored.completion
+            if stored.cell.kind in WRITTEN and done is not None:
+                texts.setdefault(stored.cell.sample, {})[arm] = done.text
+                counts[suite][f"written {arm}"] += 1
+                counts[suite][f"cut {arm}"] += done.finish_reason == "length"
+        pairs = [found for found in texts.values() if {"base", "tuned"} <= found.keys()]
+        same = sum(found["base"] == found["tuned"] for found in pairs)
+        counts[suite].update(compared=len(pairs), same=same)
+    return {suite: _answer_counts(own) for suite, own in counts.items()}
+
+
+def _answer_counts(own: Counter[str]) -> AnswerCounts:
+    arms = [arm for arm in ("base", "tuned") if own[f"written {arm}"]]
+    cut = {arm: (own[f"cut {arm}"], own[f"written {arm}"]) for arm in arms}
+    return AnswerCounts(own["same"], own["compared"], cut)
 
 
 @dataclass(frozen=True)
@@ -175,8 +191,8 @@ class ScoreTable:
     """(kind of question, case) of the run's plan; a planned case without a row is unscored."""
     look: InterimLook | None = None
     """The look at which the suite is judged; None where all its cases were asked first."""
-    same_answers: tuple[int, int] = (0, 0)
-    """How many of the written answers are equal in base and tuned, and of how many."""
+    answers: AnswerCounts = field(default_factory=AnswerCounts)
+    """How many of the written answers are equal, and how many were cut."""
     labels: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
     """(metric, case, arm) → what people say of the answer, where they were asked."""
     unseen: Mapping[str, Case] = field(default_factory=dict, repr=False)

@@ -28,7 +28,7 @@ from typing import Any, TextIO
 
 from tunegate.harness.checks import comparability
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.comparison.score_table import same_answers, score_suite
+from tunegate.harness.comparison.score_table import count_answers, score_suite
 from tunegate.harness.engine.answer_cache import AnswerCache, JudgedAttempt, SuiteVersion
 from tunegate.harness.engine.inference.sequence import ALL, Optimizations
 from tunegate.harness.engine.plan import Plan, make_plan
@@ -218,7 +218,7 @@ class PreparedRun:
             scored.cases,
             scored.scores,
             looks=scored.looks,
-            same_answers=same_answers(scored.cells),
+            answers=count_answers(scored.cells),
             labels=standing_labels(labels, scored.cells, scored.manifest.suites),
         )
         for name, comparison in comparisons(self.opened).items():

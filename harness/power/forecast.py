@@ -29,7 +29,7 @@ from tunegate.harness.comparison.sample_size import (
     ScoreSpread,
     fewest_cases,
 )
-from tunegate.harness.comparison.score_table import ScoreTable, same_answers
+from tunegate.harness.comparison.score_table import AnswerCounts, ScoreTable, count_answers
 from tunegate.harness.defaults import POWER
 from tunegate.harness.errors import UsageError
 from tunegate.harness.gate_kind import PlannedTest, gate_kind
@@ -98,7 +98,7 @@ def read_pilot(run: Run, suite: str, metrics: Sequence[str]) -> PilotRun:
         )
     table = _table(run, records[suite])
     pairs = {name: _pairs(run, table, name) for name in metrics}
-    same, written = same_answers(run.cells).get(suite, (0, 0))
+    same, written, _ = count_answers(run.cells).get(suite, AnswerCounts())
     greedy = not records[suite].generation.get("temperature")
     unchanged = same / written if written and greedy else None
     return PilotRun(pairs, _seconds(run, suite), table, unchanged)

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from tunegate.harness.comparison.contamination_strata import compute_strata, touched_note
 from tunegate.harness.comparison.delta import one_sided
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.comparison.score_table import ScoreTable, tables_of
+from tunegate.harness.comparison.score_table import AnswerCounts, ScoreTable, tables_of
 from tunegate.harness.comparison.tag_slices import slice_losses
 from tunegate.harness.gate_kind import count_noun, gate_kind
 from tunegate.harness.gating.decide_all import ImputationCase, decide_gates
@@ -60,7 +60,7 @@ def decide_run(
     scores: Iterable[ScoreRow],
     *,
     looks: Mapping[str, InterimLook] = MappingProxyType({}),
-    same_answers: Mapping[str, tuple[int, int]] = MappingProxyType({}),
+    answers: Mapping[str, AnswerCounts] = MappingProxyType({}),
     labels: Iterable[Label] = (),
 ) -> VerdictRecord:
     """Decide a run.
@@ -70,7 +70,7 @@ def decide_run(
         cases: Suite name → its cases, in the order of the suite.
         scores: Every score of the run.
         looks: Suite → the look at which it ended, where it is looked at while it runs.
-        same_answers: Suite → how many answers are equal in base and tuned, of how many.
+        answers: Suite → how many answers are equal in base and tuned, and how many were cut.
         labels: What people said about a random sample of the run's answers.
     """
     rows = list(scores)
@@ -80,7 +80,7 @@ def decide_run(
     tables = [
         replace(
             table,
-            same_answers=same_answers.get(table.suite.name, (0, 0)),
+            answers=answers.get(table.suite.name, AnswerCounts()),
             labels=said[table.suite.name],
         )
         for table in tables_of(manifest, cases, rows, looks)

@@ -37,6 +37,8 @@ from tunegate.harness.records.verdict import GateResult
 
 WARN_UNSCORED = 0.02
 """Share of unscored cases from which a reader is warned."""
+MOST_CUT = 0.05
+"""Share of an arm's answers cut at the token limit above which a reader is warned."""
 SAME_SCORES = 0.99
 """Share of equal scores or answers from which the fine-tune's lack of effect is pointed out."""
 FEW_CASES = 20
@@ -75,6 +77,7 @@ def suite_notes(
             *_no_goal(suite),
             *attempt_note(suite, attempts),
             *_equal_prompts(table),
+            *_cut(table),
             *_identical(table),
             *_saturation_notes(table),
             *_metrics(table),
@@ -129,8 +132,17 @@ def _equal_prompts(table: ScoreTable) -> Iterator[str]:
         )
 
 
+def _cut(table: ScoreTable) -> Iterator[str]:
+    for arm, (cut, written) in table.answers.cut.items():
+        if cut > MOST_CUT * written:
+            yield (
+                f"{cut} of {count_noun(written, 'answer')} of {arm} were cut at the token limit: "
+                "raise max_new_tokens, or their scores are those of unfinished answers"
+            )
+
+
 def _identical(table: ScoreTable) -> Iterator[str]:
-    same, compared = table.same_answers
+    same, compared, _ = table.answers
     if compared >= FEW_CASES and same >= SAME_SCORES * compared:
         yield (
             f"both arms wrote the same answer, byte for byte, on {same} of {compared} prompts: "

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.pairs import NoiseFloor
-from tunegate.harness.comparison.score_table import ScoreTable, same_answers, tables_of
+from tunegate.harness.comparison.score_table import ScoreTable, count_answers, tables_of
 from tunegate.harness.further_arm import comparisons
 from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.cases import CellKind, StoredAnswer
@@ -52,7 +52,7 @@ def decide_again(run: Run) -> VerdictRecord:
         run.cases_of,
         run.scores,
         looks=looks,
-        same_answers=same_answers(asked),
+        answers=count_answers(asked),
         labels=standing_labels(run.labels, run.cells, run.manifest.suites),
     )
     scored = ScoredRun(

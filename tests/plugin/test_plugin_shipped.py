@@ -10,7 +10,7 @@ import pytest
 
 from tunegate.harness.comparison.equivalence import answer_agreement
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.comparison.score_table import same_answers
+from tunegate.harness.comparison.score_table import count_answers
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.verdict.decide import decide_run
@@ -147,7 +147,7 @@ def test_a_stored_run_gives_the_same_verdict(project: Any) -> None:
     at = {"demo": InterimLook(looks, looks.sizes.index(seen))}
 
     again = decide_run(
-        run.manifest, run.cases_of, run.scores, looks=at, same_answers=same_answers(asked)
+        run.manifest, run.cases_of, run.scores, looks=at, answers=count_answers(asked)
     )
     parity = compare_shipped(
         run.manifest, run.cases_of, run.scores, ParityEvidence(answer_agreement(asked)), looks=at

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.comparison.score_table import ScoreTable, same_answers
+from tunegate.harness.comparison.score_table import ScoreTable, count_answers
 from tunegate.harness.further_arm import BASE_AGAIN
 from tunegate.harness.records.cases import Cell, Completion, StoredAnswer, six_digits
 from tunegate.harness.records.files import record_json
@@ -663,10 +663,31 @@ def test_identical_answers_are_pointed_out(columns: Any, made: Any, same: int, n
         made.manifest([suite]),
         {"s": suite.cases()},
         suite.rows(),
-        same_answers=same_answers(cells),
+        answers=count_answers(cells),
     )
 
     assert any("byte for byte, on 99 of 100" in n for n in found.suites[0].notes) is noted
+
+
+@pytest.mark.parametrize(("cut", "noted"), [(6, True), (5, False)])
+def test_answers_that_were_cut_are_pointed_out(
+    columns: Any, made: Any, cut: int, noted: bool
+) -> None:
+    """Above 5 of 100 answers that ended at the token limit, of one arm, the reader is warned."""
+    suite = columns([gain()], {"m": made.pairs(*BETTER)})
+    cells = [
+        StoredAnswer(cell=cell, status="ok", completion=Completion(text=arm, finish_reason=reason))
+        for i in range(100)
+        for arm in ("base", "tuned")
+        for reason in ["length" if arm == "tuned" and i < cut else "stop"]
+        for cell in [Cell(suite="s", case=f"c{i:03}", arm=arm, kind="generate", key=f"{i}{arm}")]
+    ]
+    answers = count_answers(cells)
+    found = decide_run(made.manifest([suite]), {"s": suite.cases()}, suite.rows(), answers=answers)
+
+    assert answers["s"].cut == {"base": (0, 100), "tuned": (cut, 100)}
+    notes = [n for n in found.suites[0].notes if "cut at the token limit" in n]
+    assert [f"{cut} of 100 answers of tuned" in n for n in notes] == [True] * noted
 
 
 def test_a_ship_names_the_advisory_gates_that_fail(judge: Any, columns: Any, made: Any) -> None:
