@@ -51,10 +51,9 @@ def flatten_record(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]
 
 
 def run_command(run: Run) -> str:
-    """Return the shell command that repeats the run."""
-    if not run.manifest.command:
-        return "# no command of `tunegate gate` made this run"
-    return shlex.join(("tunegate", "gate", *run.manifest.command))
+    """Return the shell command that repeats the run, from the folder that it was made in."""
+    words = run.manifest.shell_words()
+    return shlex.join(words) if words else "# no command of `tunegate gate` made this run"
 
 
 def short_of(recorded: Mapping[str, Any]) -> str:

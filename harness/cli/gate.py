@@ -14,25 +14,13 @@ import typer
 from tunegate.harness.cli.suite import NONE_NAMED, suite_files
 from tunegate.harness.errors import UsageError
 from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.records.manifest import NO_ADDOPTS, PYTEST_QUIETLY
 from tunegate.harness.records.verdict import Verdict
 
 if TYPE_CHECKING:
     import pytest
 
 ORDER = 20
-_NO_ADDOPTS = ("-o", "addopts=")
-"""The options that a project gives its tests (`-k`, `--collect-only`) must not thin out a gate."""
-_QUIETLY = (
-    *_NO_ADDOPTS,
-    "-p",
-    "no:cacheprovider",
-    "--no-header",
-    "-q",
-    "--rootdir=.",
-    # We are imported before pytest could rewrite our asserts, and have none to rewrite.
-    "-W",
-    "ignore::pytest.PytestAssertRewriteWarning",
-)
 OWN_WORDS: dict[str, Any] = {
     "allow_extra_args": True,
     "ignore_unknown_options": True,
@@ -122,7 +110,7 @@ class VerdictWitness:
 def _without_addopts(arguments: Sequence[str]) -> Iterator[None]:
     """Hide PYTEST_ADDOPTS while open, where the arguments override the project's own, too."""
     name = "PYTEST_ADDOPTS"
-    hidden = os.environ.pop(name, None) if _NO_ADDOPTS[1] in arguments else None
+    hidden = os.environ.pop(name, None) if NO_ADDOPTS[1] in arguments else None
     try:
         yield
     finally:
@@ -139,7 +127,7 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
     from tunegate.harness.plugin.options import OPTIONS, PREFIX
 
     options = {f"--{o.name}": o for o in OPTIONS} | {PREFIX + o.name: o for o in OPTIONS}
-    translated: list[str] = [*_QUIETLY]
+    translated: list[str] = [*NO_ADDOPTS, *PYTEST_QUIETLY]
     rest = list(args)
     paths = []
     while rest:

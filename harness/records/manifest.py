@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
+from itertools import takewhile
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -176,6 +177,23 @@ class SuiteRecord(Record):
     cases.jsonl names. Absent without any."""
 
 
+GATE_PREFIX = "--gate-"
+"""How pytest's options begin that are options of `tunegate gate` without it."""
+NO_ADDOPTS = ("-o", "addopts=")
+"""The options that a project gives its tests (`-k`, `--collect-only`) must not thin out a gate."""
+PYTEST_QUIETLY = (
+    "-p",
+    "no:cacheprovider",
+    "--no-header",
+    "-q",
+    "--rootdir=.",
+    # We are imported before pytest could rewrite our asserts, and have none to rewrite.
+    "-W",
+    "ignore::pytest.PytestAssertRewriteWarning",
+)
+"""What `tunegate gate` adds to the arguments of its user, before the options."""
+
+
 class Manifest(Record):
     """What a run is."""
 
@@ -184,7 +202,7 @@ class Manifest(Record):
     created: str
     """ISO 8601 time of the first start, UTC."""
     command: tuple[str, ...]
-    """Arguments of `tunegate gate` that repeat the run."""
+    """Arguments of pytest that repeat the run, those that `tunegate gate` made included."""
     arms: dict[str, dict[str, Any]]
     """Identity of each arm: spec, hashes, format, engine."""
     suites: tuple[SuiteRecord, ...]
@@ -208,6 +226,25 @@ class Manifest(Record):
     """How tuned was trained, as the card next to it says; None of runs that never asked."""
     leakage: ContaminationCheck | None = None
     """Which cases are in the training rows; None of runs that never looked for them."""
+
+    def shell_words(self) -> tuple[str, ...]:
+        """Return the words that repeat the run in a shell, as a user types them.
+
+        A run of `tunegate gate` gives that command, any other one that of pytest; none where no
+        command made the run.
+        """
+        words, size = self.command, len(PYTEST_QUIETLY)
+        starts = (at for at in range(len(words)) if words[at : at + size] == PYTEST_QUIETLY)
+        at = next(starts, None)
+        if at is None:
+            return ("pytest", *words) if words else ()
+        before, after = list(words[:at]), words[at + size :]
+        if tuple(before[-2:]) == NO_ADDOPTS:
+            del before[-2:]
+        options = tuple(takewhile(lambda word: word.startswith(GATE_PREFIX), after))
+        rest = after[len(options) :]
+        typed = (f"--{word.removeprefix(GATE_PREFIX)}" for word in options)
+        return ("tunegate", "gate", *before, *typed, *(("--", *rest) if rest else ()))
 
     def identity(self, arm: str) -> dict[str, Any]:
         """Return what an arm is; one that was made from base, such as `base_again`, is base."""

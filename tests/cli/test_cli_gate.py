@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import html
+import re
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from conftest import TUNEGATE
 from tunegate.harness.cli.gate import pytest_arguments
 from tunegate.harness.errors import UsageError
+from tunegate.harness.records.manifest import Manifest
 
 
 @pytest.fixture(autouse=True)
@@ -109,3 +115,48 @@ def test_an_ini_file_of_the_project_counts(project: Any) -> None:
     project.pytester.makeini(f"[pytest]\ngate_base = {base}\ngate_tuned = {tuned}\n")
 
     assert project.tunegate("gate", "suites").ret == 0
+
+
+def _reproduce(text: str) -> list[str]:
+    """Return the words of the command under Reproduce."""
+    (command,) = re.findall(r"### Reproduce\n\n```sh\n(.*)\n```", text)
+    return shlex.split(command)
+
+
+@pytest.mark.parametrize("command", ["gate", "pytest"])
+def test_the_command_under_reproduce_runs_as_printed(project: Any, command: str) -> None:
+    """Of summary and comment; it gives the same verdict, of `tunegate gate` and of pytest."""
+    base, tuned = project.model("base", 95), project.model("tuned", 30)
+    said = ["suites", f"--gate-base={base}", f"--gate-tuned={tuned}", "--gate-run-dir=first run"]
+    made = project.tunegate("gate", *said) if command == "gate" else project.pytest_apart(*said)
+    assert made.ret == 1
+    folder = project.path / "first run"
+    texts = [(folder / name).read_text(encoding="utf-8") for name in ("summary.md", "comment.md")]
+    verdict = (folder / "verdict.json").read_bytes()
+    words = _reproduce(texts[0])
+    assert words == _reproduce(texts[1])
+    assert shlex.join(words) in html.unescape((folder / "report.html").read_text(encoding="utf-8"))
+    own = ["base", "tuned", "run-dir"]
+    prefix = "--" if command == "gate" else "--gate-"  # as they were typed
+    names = [word.partition("=")[0] for word in words if word.startswith(prefix)]
+    assert names == [f"{prefix}{name}" for name in own]
+
+    program = {"tunegate": TUNEGATE, "pytest": f"{sys.executable} -m pytest"}[words[0]]
+    again = project.pytester.run(*shlex.split(program), *words[1:], timeout=120)
+
+    assert again.ret == 1
+    assert (folder / "verdict.json").read_bytes() == verdict
+
+
+def test_pytests_own_arguments_are_repeated_behind_two_dashes(project: Any) -> None:
+    """What the user wrote for pytest comes back in the words that repeat a run."""
+    words = ("suites", "--seed=3", "--trace-content", "--", "-n", "2", "-k", "floor")
+    facts = {key: {} for key in ("arms", "versions", "comparability", "liveness", "attempts")}
+    manifest = Manifest(
+        run_id="r", created="", command=tuple(pytest_arguments(words)), suites=(), plan=(), seed=0,
+        **facts,
+    )  # fmt: skip
+    assert manifest.shell_words() == (
+        "tunegate", "gate", "suites/demo/suite.toml", *words[1:],
+    )  # fmt: skip
+    assert manifest.model_copy(update={"command": ()}).shell_words() == ()

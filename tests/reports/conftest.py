@@ -17,7 +17,13 @@ import pytest
 from pydantic import BaseModel
 
 from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, ScoreRow, StoredAnswer
-from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
+from tunegate.harness.records.manifest import (
+    PYTEST_QUIETLY,
+    Gate,
+    Manifest,
+    MetricRecord,
+    SuiteRecord,
+)
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.records.verdict import (
     GateReason,
@@ -173,7 +179,8 @@ class Builder:
             "liveness": {"adapter": "logits differ on 8 of 8 probe prompts", "proven": True},
             "attempts": {suite.hash: 2 for suite in suites},
         }
-        command = ("suites/", "--base", ARM_FACTS["base"]["spec"], "--tuned", "runs/my lora")
+        arms = (f"--gate-base={ARM_FACTS['base']['spec']}", "--gate-tuned=runs/my lora")
+        command = ("suites/", *PYTEST_QUIETLY, *arms)
         manifest = Manifest(
             created="2026-05-04T09:12:33Z",
             command=command,

@@ -41,7 +41,7 @@ def test_the_order_and_the_headings(make_run: Any) -> None:
     ]
     assert text.count("<details>") == text.count("</details>") == 10
     assert "40 more regressions in the report" in text
-    assert "tunegate gate suites/ --base" in text
+    assert "tunegate gate suites/ --base=" in text
 
 
 def test_the_summary_is_deterministic(make_run: Any) -> None:

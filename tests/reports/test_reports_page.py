@@ -268,7 +268,7 @@ def test_provenance_says_what_differs(html: str) -> None:
     rows = {r.split("<")[0]: r for r in part.split('<th scope="row">')[1:]}
     assert "differs" in rows["adapter_sha256"]
     assert "= equal" in rows["template_sha256"]
-    assert "--tuned &#39;runs/my lora&#39;" in part
+    assert "&#39;--tuned=runs/my lora&#39;" in part
 
 
 def test_provenance_says_where_the_run_was_made(block: Run) -> None:
