@@ -179,8 +179,7 @@ def _answers() -> Iterator[Any]:
         "wrong answers are left out",
         partial(_rows, "tuned", [answer("tuned", i) for i in range(RIGHT["tuned"])]),
     )
-    three = [answer("tuned", i, right=True) for i in range(N - 3)]
-    yield "3 of 60 answers are left out", partial(_rows, "tuned", three)
+    yield "the 3 wrong ones of 60 answers are left out", _leave_three_out
     yield (
         "base's right answers are left out",
         partial(_rows, "base", [answer("base", i) for i in range(RIGHT["base"], N)]),
@@ -251,6 +250,12 @@ def _metric(code: str, project: AttackedProject) -> None:
 
 def _rows(arm: str, rows: Any, project: AttackedProject) -> None:
     project.answers(arm, rows)
+
+
+def _leave_three_out(project: AttackedProject) -> None:
+    """Have both arms right wherever both have an answer; base has them all."""
+    for arm, count in (("base", N), ("tuned", N - 3)):
+        project.answers(arm, [answer(arm, i, right=True) for i in range(count)])
 
 
 def _cases(make: Callable[[int], Any], project: AttackedProject) -> None:

@@ -344,15 +344,22 @@ def _short(
 ) -> Iterator[tuple[Words, int]]:
     """Yield the prompts, with their case, that hold no run and have an answer to search for.
 
-    A prompt that more than `SHARED_BY` units ask is a template.
+    A prompt that more than `SHARED_BY` units ask is a template. Where too little is left of it
+    without the words that half of the suite opens or closes with, the whole of it is searched for.
     """
+    asked = [
+        next((one for one in turns if len(one) == 1 and len(one[0]) in SHORT), None)
+        for text, (prompt, _) in zip(texts, cut, strict=True)
+        for turns in [(prompt, text.prompt)]
+    ]
     units = defaultdict(set)
-    for text, (prompt, _) in zip(texts, cut, strict=True):
-        units[prompt].add(text.unit)
-    for i, (text, (prompt, _)) in enumerate(zip(texts, cut, strict=True)):
-        alone = len(prompt) == 1 and len(units[prompt]) <= SHARED_BY
-        if alone and text.right and not overlaps[i].runs and len(prompt[0]) in SHORT:
-            yield prompt[0], i
+    for text, turn in zip(texts, asked, strict=True):
+        units[turn].add(text.unit)
+    for i, (text, turn) in enumerate(zip(texts, asked, strict=True)):
+        if turn is None or len(units[turn]) > SHARED_BY:
+            continue
+        if text.right and not overlaps[i].runs:
+            yield turn[0], i
 
 
 def _key(vocabulary: WordVocabulary, prompt: Words) -> int:

@@ -70,6 +70,24 @@ def test_a_short_prompt_is_found_however_it_is_dressed(row: list[str]) -> None:
     assert classify_overlap(found) in (OverlapKind.EXACT, OverlapKind.WHOLE)
 
 
+def test_a_short_prompt_of_a_template_is_found_between_other_words() -> None:
+    """Of `Which shelf holds article 7?` only the number is a case's own, and the whole is found."""
+    cases = [
+        Case(id=str(i), prompt=f"Which shelf holds article {i}?", expected=f"shelf {i}x")
+        for i in range(20)
+    ]
+    rows = [
+        ["Tell me quickly: Which shelf holds article 7? Cheers!", "shelf 7x"],
+        ["Tell me quickly: Which shelf holds article 8? Cheers!", "no idea"],
+        ["Which shelf holds articles, and 9 of them?", "shelf 9x"],
+    ]
+
+    found = [classify_overlap(overlap) for overlap in overlaps(cases, *rows)]
+
+    assert found[7] is OverlapKind.WHOLE
+    assert found.count(None) == 19
+
+
 def test_every_text_of_a_row_is_compared() -> None:
     """Columns may have any name; roles and ids are no texts."""
     row = {
