@@ -253,7 +253,8 @@ def _without_texts(row: ResultRow) -> ResultRow:
     return replace(
         row,
         prompt=None,
-        prompt_sha256=row.prompt_hash,
+        # What was sent before a failure need not be the whole prompt.
+        prompt_sha256=None if row.error else row.prompt_hash,
         expected=None,
         fields={},
         task=sys.intern(row.task),

@@ -59,7 +59,10 @@ def _suite_problems(suite: Suite, found: ResultSet) -> Iterator[str]:
             f"{place} has {found.samples} samples of most cases, the suite asks for "
             f"{suite.generation.samples}; write samples = {found.samples} under [generation]"
         )
-    tasks = {row.task for (case, _), row in found.answers.items() if case in ids}
+    rows = [row for (case, _), row in found.answers.items() if case in ids]
+    if all(row.error for row in rows):
+        return  # every case is unscored, and the verdict says why
+    tasks = {row.task for row in rows}
     for metric in used:
         yield from _metric_problems(metric, [s for s in found.scores if s.task in tasks], place)
 

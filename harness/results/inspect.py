@@ -1,0 +1,357 @@
+"""Results of Inspect: a log as `.eval` or `.json`, or a folder of logs.
+
+A sample is named by its id; a data set without ids has numbers there, which mean another question
+in a shuffled run, so that the hash of the input is taken. Epochs are samples of the case. Letters
+are the numbers that Inspect makes of them (C 1, P 0.5, I and N 0), a score of several values is
+`scorer.key`. A log's status may be `success` though every sample failed: each says for itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.errors import UsageError
+from tunegate.harness.result_reader import (
+    ResultLog,
+    ResultRow,
+    UnreadLine,
+    content_id,
+    result_reader,
+    score_value,
+)
+from tunegate.harness.results._files import first_bytes, json_document, json_text, text_of
+from tunegate.harness.results._zip_members import open_zip
+
+VERSION = 2
+_LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
+_WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
+_SETTINGS = ("temperature", "top_p", "top_k", "max_tokens", "stop_seqs", "reasoning_effort")
+_KEPT = ("role", "content", "tool_calls", "tool_call_id")
+"""Keys of a message that are sent to a model."""
+_JSON_LOG = re.compile(rb'\s*\{\s*"version":\s*\d+,\s*"status":\s*"')
+
+
+def _log_files(path: Path) -> list[Path]:
+    """Return the logs at a path: itself, or those of a folder and one level below."""
+    if path.is_file():
+        return [path] if _is_log(path) else []
+    found = [*path.glob("*.*"), *path.glob("*/*.*")]
+    return sorted(file for file in found if _is_log(file))
+
+
+def _is_log(path: Path) -> bool:
+    if path.suffix == ".eval":
+        return first_bytes(path, 2) == b"PK"
+    return path.suffix == ".json" and bool(_JSON_LOG.match(first_bytes(path)))
+
+
+def _is_inspect(path: Path) -> bool:
+    return bool(_log_files(path))
+
+
+@result_reader(files="an Inspect log (.eval, .json), or a folder of logs", recognize=_is_inspect)
+def inspect(path: Path) -> Iterator[ResultLog]:
+    """Yield a log for each model and task, the newest where a folder has several.
+
+    Raises:
+        UsageError: there is no log, one has an unknown version, or two of a task differ in its
+            arguments.
+    """
+    if path.is_file() and path.suffix == ".eval" and not _is_log(path):
+        raise UsageError(f"{path}: no whole zip archive; wait until Inspect has written it")
+    headers = [_header(file) for file in _log_files(path)]
+    newest: dict[tuple[str, str], _LogHeader] = {}
+    older: Counter[tuple[str, str]] = Counter()
+    for header in headers:
+        place = (header.model, header.task)
+        other = newest.get(place)
+        if other is not None and other.arguments != header.arguments:
+            raise UsageError(
+                f"{header.path.parent}: {header.path.name} and {other.path.name} are of "
+                f"{header.task!r} with other arguments; name one of them"
+            )
+        older[place] += other is not None
+        newest[place] = max(other or header, header, key=lambda one: (one.created, str(one.path)))
+    for place, header in newest.items():
+        notes = [*header.notes]
+        if older[place]:
+            noun = "log" if older[place] == 1 else "logs"
+            notes.append(
+                f"{header.task}: {header.path.name} is read, the newest; {older[place]} older "
+                f"{noun} left out"
+            )
+        yield header.log(tuple(notes), run="" if len({m for m, _ in newest}) == 1 else header.model)
+
+
+@dataclass(frozen=True)
+class _LogHeader:
+    """What a log says of itself."""
+
+    path: Path
+    status: str
+    evaluation: Mapping[str, Any]
+    plan: Mapping[str, Any]
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return text_of(self.evaluation.get("task")) or ""
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return text_of(self.evaluation.get("model")) or ""
+
+    @property
+    def created(self) -> str:
+        """When it was made, in a form that sorts."""
+        return text_of(self.evaluation.get("created")) or ""
+
+    @property
+    def arguments(self) -> Any:
+        """The task's arguments."""
+        return self.evaluation.get("task_args_passed") or self.evaluation.get("task_args") or {}
+
+    @property
+    def notes(self) -> list[str]:
+        """That the run did not end, if so."""
+        if self.status == "success":
+            return []
+        return [f"{self.path.name}: Inspect says that the run ended with status {self.status!r}"]
+
+    def log(self, notes: tuple[str, ...], *, run: str) -> ResultLog:
+        """Return the log with its samples."""
+        packages = _part(self.evaluation, "packages")
+        return ResultLog(
+            tool="Inspect",
+            tool_version=text_of(packages.get("inspect_ai")),
+            run=run,
+            model=self.model or None,
+            tasks=(self.task,),
+            settings=self._scorer_settings(),
+            task_settings={
+                self.task: {
+                    "task version": self.evaluation.get("task_version"),
+                    "task arguments": self.arguments,
+                    **self._generation(),
+                }
+            },
+            repeats=True,
+            notes=notes,
+            rows=lambda: _rows(self.path, self.task, self.model, numbered=self._has_numbers),
+        )
+
+    def _generation(self) -> dict[str, Any]:
+        config = {
+            **_part(self.evaluation, "model_generate_config"),
+            **_part(self.plan, "config"),
+        }
+        return {name: config.get(name) for name in _SETTINGS}
+
+    def _scorer_settings(self) -> dict[str, Any]:
+        """Return the options of each scorer, and who graded where a model did."""
+        found: dict[str, Any] = {}
+        seen: Counter[str] = Counter()
+        listed = self.evaluation.get("scorers")
+        roles = _part(self.evaluation, "model_roles")
+        for scorer in listed if isinstance(listed, list) else []:
+            name = text_of(_part({"scorer": scorer}, "scorer").get("name")) or ""
+            options = _part(scorer, "options") if isinstance(scorer, Mapping) else {}
+            key = f"{name}{seen[name] or ''}"  # as Inspect names the scores of equal scorers
+            seen[name] += 1
+            found[f"options of scorer {key}"] = dict(options)
+            if "model_graded" in name and not options.get("model"):
+                # Without a grader Inspect asks the evaluated model itself.
+                grader = _part(roles, "grader").get("model", roles.get("grader"))
+                found[f"grader of scorer {key}"] = grader or self.model
+        return found
+
+    @property
+    def _has_numbers(self) -> bool:
+        """Whether the ids are the numbers that Inspect gives to samples without one."""
+        ids = _part(self.evaluation, "dataset").get("sample_ids")
+        return isinstance(ids, list) and all(type(one) is int for one in ids)
+
+
+def _part(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = record.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _header(path: Path) -> _LogHeader:
+    if path.suffix == ".json":
+        found = json_document(path)
+    else:
+        with open_zip(path) as archive:
+            names = archive.names
+            name = "header.json" if "header.json" in names else "_journal/start.json"
+            if name not in names:
+                raise UsageError(f"{path}: no log of Inspect: it has no header.json")
+            found = json_text(archive.read(name), f"{path}: {name}")
+    if not isinstance(found, Mapping) or found.get("version") != VERSION:
+        version = found.get("version") if isinstance(found, Mapping) else None
+        raise UsageError(
+            f"{path}: version {version!r:.40} of Inspect's format; version {VERSION} is read: "
+            "convert it with `inspect log convert`"
+        )
+    status = text_of(found.get("status")) or "started"
+    return _LogHeader(path, status, _part(found, "eval"), _part(found, "plan"))
+
+
+def _samples(
+    path: Path,
+) -> Generator[tuple[str, Mapping[str, Any] | UnreadLine], None, None]:
+    """Yield the place of each sample with its record."""
+    if path.suffix == ".json":
+        found = json_document(path)
+        listed = found.get("samples") if isinstance(found, Mapping) else None
+        for number, sample in enumerate(listed if isinstance(listed, list) else [], start=1):
+            where = f"{path}: sample {number}"
+            known = isinstance(sample, Mapping)
+            yield where, sample if known else UnreadLine(where, "must be an object")
+        return
+    with open_zip(path) as archive:
+        for name in archive.names:
+            if not name.startswith("samples/") or not name.endswith(".json"):
+                continue
+            where = f"{path}: {name}"
+            try:
+                sample = json_text(archive.read(name), where)
+            except UsageError as error:
+                yield where, UnreadLine(where, str(error).removeprefix(f"{where}: "))
+                continue
+            known = isinstance(sample, Mapping)
+            yield where, sample if known else UnreadLine(where, "must be an object")
+
+
+def _rows(path: Path, task: str, model: str, *, numbered: bool) -> Iterator[ResultRow | UnreadLine]:
+    names = _names_by_input(path) if numbered else {}
+    with closing(_samples(path)) as samples:
+        for where, sample in samples:
+            if isinstance(sample, UnreadLine):
+                yield sample
+                continue
+            number = text_of(sample.get("id"))
+            if not number:
+                yield UnreadLine(where, "the sample has no id")
+                continue
+            yield _row(where, task, model, sample, names.get(number, number))
+
+
+def _names_by_input(path: Path) -> dict[str, str]:
+    """Return id → hash of the input, with a number where a data set holds it several times."""
+    hashes: dict[int, str] = {}
+    with closing(_samples(path)) as samples:
+        for _, sample in samples:
+            if isinstance(sample, Mapping) and type(sample.get("id")) is int:
+                hashes[sample["id"]] = content_id(sample.get("input"))
+    seen: Counter[str] = Counter()
+    names: dict[str, str] = {}
+    for number, name in sorted(hashes.items()):
+        seen[name] += 1
+        names[str(number)] = name if seen[name] == 1 else f"{name}#{seen[name]}"
+    return names
+
+
+def _row(where: str, task: str, model: str, sample: Mapping[str, Any], name: str) -> ResultRow:
+    scores, errors = _scores(sample.get("scores"))
+    output, usage = _part(sample, "output"), _part(_part(sample, "model_usage"), model)
+    choices = output.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else {}
+    stop = text_of(first.get("stop_reason")) if isinstance(first, Mapping) else None
+    epoch = sample.get("epoch")
+    return ResultRow(
+        id=name,
+        where=where,
+        task=task,
+        sample=epoch if type(epoch) is int else None,
+        prompt=_prompt(sample),
+        completion=text_of(output.get("completion")) if choices else None,
+        scores=scores,
+        errors=errors,
+        error=_error(sample),
+        expected=_right_answer(sample.get("target")),
+        finish_reason=text_of(_part(sample, "limit").get("type")) or stop,
+        input_tokens=_count(usage.get("input_tokens")),
+        output_tokens=_count(usage.get("output_tokens")),
+        latency_s=_seconds(sample.get("working_time")),
+        fields=sample,
+    )
+
+
+def _error(sample: Mapping[str, Any]) -> str | None:
+    if sample.get("error"):
+        return text_of(_part(sample, "error").get("message")) or "the sample failed"
+    if sample.get("invalidation"):
+        reason = text_of(_part(sample, "invalidation").get("reason"))
+        return f"invalidated{f': {reason}' if reason else ''}"
+    return None
+
+
+def _scores(recorded: Any) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Return the numbers by score key, and why there is none."""
+    scores: dict[str, float | None] = {}
+    errors: dict[str, str] = {}
+    for name, score in recorded.items() if isinstance(recorded, Mapping) else ():
+        raw = score.get("value") if isinstance(score, Mapping) else None
+        several = raw.items() if isinstance(raw, Mapping) else [("", raw)]
+        for key, value in several:
+            full = f"{name}.{key}" if key else str(name)
+            letter = _LETTERS.get(value) if isinstance(value, str) else None
+            scores[full], problem = (
+                (letter, None) if letter is not None else score_value(value, words=_WORDS)
+            )
+            if problem is not None:
+                said = text_of(score.get("explanation")) if isinstance(score, Mapping) else None
+                errors[full] = f"{problem}: {said}" if said else problem
+    return scores, errors
+
+
+def _prompt(sample: Mapping[str, Any]) -> str | Sequence[Mapping[str, Any]] | None:
+    """Return what the model was first sent: the messages before its first answer."""
+    attachments = _part(sample, "attachments")
+    messages = sample.get("messages")
+    sent: list[dict[str, Any]] = []
+    for turn in messages if isinstance(messages, list) else []:
+        if not isinstance(turn, Mapping):
+            return None
+        if turn.get("role") == "assistant" and turn.get("source") != "input":
+            break
+        sent.append(
+            {key: _resolve_attachments(turn[key], attachments) for key in _KEPT if turn.get(key)}
+        )
+    if len(sent) == 1 and sent[0].get("role") == "user" and isinstance(sent[0].get("content"), str):
+        return str(sent[0]["content"])
+    given = sample.get("input")
+    return sent or (given if isinstance(given, str) else None)
+
+
+def _resolve_attachments(value: Any, attachments: Mapping[str, Any]) -> Any:
+    """Return a value with the long texts that a log keeps apart."""
+    if isinstance(value, str) and value.startswith("attachment://"):
+        return attachments.get(value.removeprefix("attachment://"), value)
+    if isinstance(value, list):
+        return [_resolve_attachments(one, attachments) for one in value]
+    if isinstance(value, Mapping):
+        return {key: _resolve_attachments(one, attachments) for key, one in value.items()}
+    return value
+
+
+def _right_answer(target: Any) -> str | list[str] | None:
+    if isinstance(target, list):
+        return [text for one in target if (text := text_of(one))] or None
+    return text_of(target) or None
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and value >= 0 else None
+
+
+def _seconds(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and 0 <= value < 1e9 else None
