@@ -14,7 +14,7 @@ from tunegate.harness.errors import NotComparable, UsageError
 from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.metric import Metric
 from tunegate.harness.model import Arm, ScoredArm
-from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.cases import Case, CellKind
 from tunegate.harness.result_set import ResultSet, ScoreSummary
 from tunegate.harness.suite import Suite
 
@@ -102,6 +102,12 @@ def _score_problems(metric: Metric, summary: ScoreSummary) -> Iterator[str]:
         yield f" has {values}, where binary = true allows 0 and 1; remove it"
     elif summary.low < low or summary.high > high:
         yield f" has {values}, outside of range = [{low:g}, {high:g}]; write the true range"
+
+
+def shared_cases(suite: Suite, arms: Mapping[str, Arm]) -> tuple[Case, ...]:
+    """Return the cases of a suite that every arm with results has."""
+    known = [arm.results.case_set for arm in arms.values() if isinstance(arm, ScoredArm)]
+    return tuple(case for case in suite.cases if all(case.id in ids for ids in known))
 
 
 def compare_results(cases: Iterable[tuple[str, str]], arms: Mapping[str, Arm]) -> dict[str, Any]:

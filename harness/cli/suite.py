@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import re
 import shutil
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -63,11 +64,18 @@ def new(
     ] = None,
     of: Annotated[
         Path | None,
-        typer.Option("--from", help="File or folder of cases; its form and columns are guessed."),
+        typer.Option(
+            "--from",
+            help="File or folder of cases, whose form and columns are guessed; or results:PATH, "
+            "what another tool recorded.",
+        ),
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option("--task", help="Task of the results; may be repeated. Default: all."),
     ] = None,
 ) -> None:
     """Write a new suite folder, around cases that are there already or two of its own."""
-    from tunegate.harness.cli import _production_suite
     from tunegate.harness.cli._guess_format import cases_table
 
     given = {"--like": like, "--template": template, "--from": of}
@@ -80,8 +88,9 @@ def new(
     if folder.exists():
         raise UsageError(f"{folder}: is already there; choose another name")
     try:
-        if of is not None and _production_suite.is_traces(of):
-            print(*_production_suite.start_suite(of, folder, name=suite_name(folder)), sep="\n")
+        lines = None if of is None else _start_suite(of, folder, task or ())
+        if lines is not None:
+            print(*lines, sep="\n")
             return
         table = None if of is None else cases_table(of, folder)
         if like is None:
@@ -98,6 +107,19 @@ def new(
     else:
         print(f"wrote {folder}/suite.toml:\n{table}")
         print(f"next: look at the columns, then `tunegate suite check {folder}`")
+
+
+def _start_suite(of: Path, folder: Path, task: Sequence[str]) -> Sequence[str] | None:
+    """Write a suite over results or traces; return what was done, None for other files."""
+    from tunegate.harness.cli import _production_suite
+    from tunegate.harness.cli.results import PREFIX, start_results_suite
+
+    name = suite_name(folder)
+    if str(of).startswith(PREFIX):
+        return start_results_suite(str(of), folder, task, name=name)
+    if _production_suite.is_traces(of):
+        return _production_suite.start_suite(of, folder, name=name)
+    return None
 
 
 def _write(folder: Path, table: str | None) -> None:

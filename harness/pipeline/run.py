@@ -11,7 +11,7 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TextIO
@@ -79,6 +79,8 @@ class EvaluationRun:
     """Files of what is known of the judge, separated by commas."""
     command: tuple[str, ...] = ()
     filtered: tuple[str, ...] = ()
+    cases: str = "all"
+    """`shared` leaves out cases that an arm with results of another tool lacks."""
     open_sealed: bool = False
     """Whether sealed suites may be judged."""
     early_stop: bool | None = None
@@ -195,6 +197,8 @@ class EvaluationRun:
         if not self.arms:
             self._say("opening " + " and ".join(f"{n} {s}" for n, s in self.specs.items() if s))
             self.arms |= open_arms(self.specs, dtype=self.dtype, limits=self.limits)
+        if self.cases == "shared":
+            self._keep_shared_cases()
         comparability.check_answerable(self.suites, self.arms)
         if stage.judge_metrics(self.suites):
             self.jurors = stage.open_jurors(stage.specs_of(self.judge), store)
@@ -231,6 +235,26 @@ class EvaluationRun:
         arms = [f"the {arm} arm" for arm in comparisons(opened)]
         for suite in self.suites:
             yield from (f"{suite.name}: {note}" for note in advisory_notes(suite, arms))
+
+    def _keep_shared_cases(self) -> None:
+        """Leave out the cases that an arm has no results of, and note how many.
+
+        Raises:
+            UsageError: none is left.
+        """
+        from tunegate.harness.checks.recorded_results import shared_cases
+
+        kept = []
+        for suite in self.suites:
+            cases = shared_cases(suite, self.arms)
+            left = len(suite.cases) - len(cases)
+            if not cases:
+                raise UsageError(f"{suite.name}: no case is in the results of every arm")
+            if left:
+                which = f"{left} of {len(suite.cases)} cases of {suite.name}"
+                self.filtered += (f"{which} are not in the results of every arm",)
+            kept.append(replace(suite, cases=cases))
+        self.suites = tuple(kept)
 
     @property
     def _stops_early(self) -> bool:

@@ -138,6 +138,13 @@ OPTIONS = (
         type=_count("max-cases"),
     ),
     GateOption(
+        "cases",
+        "Which cases are judged: all, of which those that a recorded arm lacks are unscored, or "
+        "shared, those that every arm has; what is left out caps the verdict at UNDECIDED.",
+        "all",
+        choices=("all", "shared"),
+    ),
+    GateOption(
         "undecided",
         "What an UNDECIDED verdict does to the exit code: fail = 10, neutral and pass = 0.",
         "fail",

@@ -198,6 +198,7 @@ class GateSession:
             calibration=self.options["calibration"],
             command=self.command,
             filtered=tuple(self.filtered),
+            cases=self.options["cases"],
             open_sealed=bool(self.options["open-sealed"]),
             early_stop={"on": True, "off": False}.get(self.options["early-stop"]),
             levers=Optimizations.named(self.options["levers"]),

@@ -282,3 +282,23 @@ def test_another_direction_than_the_tools_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="higher_is_better = true"):
         gate(suite, LM_EVAL / "base", LM_EVAL / "tuned")
+
+
+def test_cases_that_one_run_lacks_can_be_left_out_and_cap_the_verdict(
+    suite: Path, base: Path
+) -> None:
+    """Half of tuned with `--cases shared`: decided on 100 cases, and never SHIP."""
+    half = rows(2, 0.95)[:100]
+
+    verdict = gate(suite, base, tuned_of(suite, half), cases="shared")
+
+    assert sole(verdict).n == 100
+    assert verdict.verdict is Verdict.UNDECIDED
+    assert "100 of 200 cases" in verdict.model_dump_json()
+
+
+def test_shared_cases_of_whole_runs_change_nothing(suite: Path, base: Path) -> None:
+    """Nothing is left out, so nothing caps the verdict."""
+    verdict = gate(suite, base, tuned_of(suite, rows(2, 0.9)), cases="shared")
+
+    assert verdict.verdict is Verdict.SHIP

@@ -1,0 +1,318 @@
+"""`tunegate results RUN [RUN]`: what other tools recorded, two runs compared, a suite over them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tunegate.harness.defaults import CONFIDENCE
+from tunegate.harness.errors import Undecided, UsageError
+from tunegate.harness.lookup import unknown_name_message
+
+if TYPE_CHECKING:
+    from tunegate.harness.comparison.delta import Delta
+    from tunegate.harness.model import ScoredArm
+    from tunegate.harness.result_set import ResultSet, ScoreSummary
+
+ORDER = 95
+PREFIX = "results:"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("results")(results)
+
+
+def results(
+    base: Annotated[str, typer.Argument(metavar="RUN", help="Results: PATH[?format=NAME][#RUN].")],
+    tuned: Annotated[
+        str | None, typer.Argument(metavar="[TUNED]", help="Results to compare with them.")
+    ] = None,
+    score: Annotated[
+        list[str] | None, typer.Option("--score", help="Only this score; may be repeated.")
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option("--tolerance", help="Loss that may be proven not to be exceeded."),
+    ] = None,
+) -> None:
+    """List the scores of a run of another tool, or compare two runs on the cases that both have.
+
+    A look, not a verdict: the exit code is 0 whatever the differences are. Margins are written into
+    a suite before tuned is looked at: `tunegate suite new DIR --from results:RUN`.
+
+    Example: tunegate results runs/base runs/tuned --score exact_match,strict-match
+    """
+    from tunegate.harness.models.results import results as open_results
+
+    if tolerance is not None and not tolerance > 0:
+        raise UsageError(f"--tolerance {tolerance:g}: must be above 0")
+    one = open_results(base.removeprefix(PREFIX))
+    _print_lines(_description("base" if tuned else "run", one.results))
+    if tuned is None:
+        _print_lines(_listing(one.results, _choose_scores(score, one.results)))
+        return
+    other = open_results(tuned.removeprefix(PREFIX))
+    _print_lines(_description("tuned", other.results))
+    keys = _choose_scores(score, one.results, other.results)
+    _print_lines(_comparison(one, other, keys, tolerance))
+
+
+def _print_lines(lines: Iterator[str]) -> None:
+    for line in lines:
+        print(line)
+
+
+def _description(name: str, found: ResultSet) -> Iterator[str]:
+    version = found.logs[0].tool_version
+    tool = f"{found.tool} {version}" if version else found.tool
+    model = f", {', '.join(found.models)}" if found.models else ""
+    samples = f", {found.samples} samples each" if found.samples > 1 else ""
+    yield f"{name}: {found.spec.path}: {tool}{model}, {len(found.cases)} cases{samples}"
+    yield from (f"  {note}" for note in found.notes)
+
+
+def _choose_scores(score: list[str] | None, *sets: ResultSet) -> list[str]:
+    """Return the keys to be shown: those named, or all that the runs share."""
+    first, *others = [[summary.key for summary in found.scores] for found in sets]
+    shared = tuple(dict.fromkeys(key for key in first if all(key in other for other in others)))
+    for key in score or ():
+        if key not in shared:
+            raise UsageError(unknown_name_message(key, shared, what="score"))
+    return list(score or shared)
+
+
+def _listing(found: ResultSet, keys: list[str]) -> Iterator[str]:
+    for task, count in sorted(found.tasks.items()):
+        yield f"{task or 'all'}: {count} cases"
+        for summary in found.scores:
+            if summary.task == task and summary.key in keys:
+                yield f"  {summary.key:24} {_values_of(summary)}"
+
+
+def _values_of(summary: ScoreSummary) -> str:
+    if not summary.values:
+        return f"no number: {summary.reason}"
+    values = "0 or 1" if summary.binary else f"{summary.low:g} to {summary.high:g}"
+    lacking = f", {summary.unscored} unscored ({summary.reason})" if summary.unscored else ""
+    better = {True: ", higher is better", False: ", lower is better"}.get(
+        summary.traits.higher_is_better  # type: ignore[arg-type]  # None is in neither
+    )
+    return f"{values}{better or ''}{lacking}"
+
+
+def _comparison(
+    one: ScoredArm, other: ScoredArm, keys: list[str], tolerance: float | None
+) -> Iterator[str]:
+    from tunegate.harness.checks.liveness import check_liveness
+    from tunegate.harness.checks.recorded_results import compare_results
+
+    arms = {"base": one, "tuned": other}
+    check_liveness(arms)  # type: ignore[arg-type]  # both are arms as well
+    ids = sorted(one.results.case_set | other.results.case_set)
+    proven = compare_results([("", case) for case in ids], arms)  # type: ignore[arg-type]
+    yield f"prompts: {proven.get('note') or 'the same in both runs'}"
+    for task in sorted(one.results.tasks.keys() & other.results.tasks.keys()):
+        yield f"{task or 'all'}:"
+        there = {s.key for found in (one, other) for s in found.results.scores if s.task == task}
+        for key in [known for known in keys if known in there]:
+            yield from _score_lines(one.results, other.results, task, key, tolerance)
+    yield (
+        "no verdict without a margin that was written before: `tunegate suite new DIR --from "
+        f"results:{one.results.spec.path}` writes a suite"
+    )
+
+
+def _score_lines(
+    base: ResultSet, tuned: ResultSet, task: str, key: str, tolerance: float | None
+) -> Iterator[str]:
+    from tunegate.harness.comparison.delta import compare
+    from tunegate.harness.records.cases import CellKind
+    from tunegate.harness.records.manifest import MetricRecord
+
+    ours, theirs = _means(base, task, key), _means(tuned, task, key)
+    both = [c for c in ours if ours[c] is not None and theirs.get(c) is not None]
+    prompts = {c: base.answers[c, 0].prompt_sha256 for c in both}
+    both = [c for c in both if prompts[c] in (None, tuned.answers[c, 0].prompt_sha256)]
+    better = tuned.traits(task, key).higher_is_better
+    values = [(ours[c] or 0.0, theirs[c] or 0.0) for c in both]
+    within = all(0 <= value <= 1 for pair in values for value in pair)
+    metric = MetricRecord(
+        name=key,
+        use="recorded",
+        needs=CellKind.RECORDED,
+        higher_is_better=better is not False,
+        range=(0.0, 1.0) if within else None,
+        binary=all(value in (0.0, 1.0) for pair in values for value in pair),
+    )
+    delta = compare(
+        [b for b, _ in values],
+        [t for _, t in values],
+        metric=metric,
+        clusters=[prompts[c] or c for c in both],
+        confidence=CONFIDENCE,
+    )
+    changes = [(t - b) * (1 if metric.higher_is_better else -1) for b, t in values]
+    counts = f"{sum(c > 0 for c in changes)} better, {sum(c < 0 for c in changes)} worse"
+    left = len(ours.keys() | theirs.keys()) - len(both)
+    lacking = f"; {left} cases lack a score or the pair" if left else ""
+    yield f"  {key}: {delta}; {len(both)} pairs, {counts}{lacking}"
+    if tolerance is not None and both:
+        yield f"    a loss of at most {tolerance:g}: {_claim(delta, tolerance)}"
+
+
+def _claim(delta: Delta, tolerance: float) -> str:
+    try:
+        return "proven" if delta.holds(tolerance) else "refuted: tuned lost more"
+    except Undecided:
+        return "neither proven nor refuted"
+
+
+def _means(found: ResultSet, task: str, key: str) -> Mapping[str, float | None]:
+    """Return case → mean of its samples; None if one of them is unscored or not there."""
+    values: dict[str, list[float | None]] = {}
+    for (case, _), row in found.answers.items():
+        if row.task == task:
+            known = row.scores.get(key) if row.error is None else None
+            values.setdefault(case, []).append(known)
+    means: dict[str, float | None] = {}
+    for case, several in values.items():
+        numbers = [value for value in several if value is not None]
+        whole = len(numbers) == len(several) == found.samples
+        means[case] = sum(numbers) / len(numbers) if whole else None
+    return means
+
+
+def start_results_suite(spec: str, folder: Path, task: Sequence[str], *, name: str) -> list[str]:
+    """Write suite.toml with a metric for each score; return what was written and what comes next.
+
+    Args:
+        spec: The results, as behind `results:`.
+        folder: The suite's folder, which is made.
+        task: The tasks that are taken; all if empty.
+        name: The suite's name.
+
+    Raises:
+        UsageError: the results cannot be read, the tasks have different scores, or none has a
+            number.
+    """
+    from tunegate.harness.result_set import read_results
+
+    found = read_results(spec)
+    wanted = list(task or sorted(found.tasks))
+    missing = [one for one in wanted if one not in found.tasks]
+    if missing:
+        raise UsageError(
+            f"no task {missing[0]!r} in {found.spec.path}; there are: {', '.join(found.tasks)}"
+        )
+    summaries = _shared_scores(found, wanted)
+    text = _suite_text(spec, folder, found, wanted, summaries, name=name)
+    folder.mkdir(parents=True)
+    (folder / "suite.toml").write_text(text, encoding="utf-8")
+    count = sum(found.tasks[one] for one in wanted)
+    return [
+        f"wrote {folder}/suite.toml: {count} cases, scores {', '.join(s.key for s in summaries)}",
+        "next: write the losses that you tolerate, before you look at tuned; `tunegate suite check "
+        f"{folder}` says which of them {count} cases can prove",
+        f"then: tunegate gate {folder} --base {PREFIX}{spec.removeprefix(PREFIX)} --tuned "
+        f"{PREFIX}OTHER",
+    ]
+
+
+def _shared_scores(found: ResultSet, tasks: Sequence[str]) -> list[ScoreSummary]:
+    """Return the scores that have numbers in every task, each summarised over all of them."""
+    by_key: dict[str, list[ScoreSummary]] = {}
+    for summary in found.scores:
+        if summary.task in tasks and summary.values:
+            by_key.setdefault(summary.key, []).append(summary)
+    shared = {key: known for key, known in by_key.items() if len(known) == len(tasks)}
+    if not shared:
+        scores = sorted(by_key)
+        if not scores:
+            reason = next((s.reason for s in found.scores if s.task in tasks), "there is none")
+            raise UsageError(f"{found.spec.path}: no score with a number ({reason})")
+        raise UsageError(
+            f"{found.spec.path}: its {len(tasks)} tasks have different scores; make a suite of "
+            f"each: --task {tasks[0]}"
+        )
+    return [_merge(known) for known in shared.values()]
+
+
+def _merge(known: Sequence[ScoreSummary]) -> ScoreSummary:
+    return replace(
+        known[0],
+        low=min(one.low for one in known),
+        high=max(one.high for one in known),
+        binary=all(one.binary for one in known),
+    )
+
+
+def _suite_text(
+    spec: str,
+    folder: Path,
+    found: ResultSet,
+    tasks: Sequence[str],
+    summaries: Sequence[ScoreSummary],
+    *,
+    name: str,
+) -> str:
+    rest = spec.removeprefix(PREFIX).removeprefix(str(found.spec.path))
+    path = os.path.relpath(found.spec.path, folder) + rest
+    named = [one for one in tasks if one]
+    lines = [
+        f"name = {json.dumps(name)}",
+        "",
+        "[cases]",
+        'from = "results"                 # ids, prompts and right answers of these results',
+        f"path = {json.dumps(path)}",
+        *([f"task = {json.dumps(named[0] if len(named) == 1 else named)}"] if named else []),
+        '# columns = { tags = ["doc.subject"], cluster = "doc.passage_id" }   # of its records',
+        "",
+    ]
+    if found.samples > 1:
+        lines += ["[generation]", f"samples = {found.samples}", ""]
+    names = _metric_names([summary.key for summary in summaries])
+    for summary, metric in zip(summaries, names, strict=True):
+        lines += [*_metric_lines(summary, metric, found.samples), ""]
+    first = summaries[0]
+    bounded = first.binary or (first.low >= 0 and first.high <= 1)
+    margin = "0.02               # " if bounded else '"2%"               # of base\'s level: '
+    lines += [
+        "[[gates]]                        # one for each score that must not fall",
+        f"metric = {json.dumps(names[0])}",
+        f"tolerance = {margin}the loss that you can live with",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _metric_lines(summary: ScoreSummary, name: str, samples: int) -> Iterator[str]:
+    yield "[[metrics]]"
+    yield 'use = "recorded"'
+    yield f"name = {json.dumps(name)}"
+    yield f"score = {json.dumps(summary.key)}"
+    if summary.traits.higher_is_better is False:
+        yield "higher_is_better = false"
+    elif summary.traits.higher_is_better is None:
+        yield "# higher_is_better = false     # the files do not say it"
+    if summary.binary:
+        yield f"binary = true{'' if samples == 1 else '                    # each sample'}"
+    elif summary.low >= 0 and summary.high <= 1:
+        yield "range = [0, 1]                   # holds for all that were recorded"
+
+
+def _metric_names(keys: Sequence[str]) -> list[str]:
+    """Return a short name for each score: without its filter where that is unambiguous."""
+    short = [re.sub(r"[^A-Za-z0-9._-]+", "_", key.split(",")[0]).strip("_") for key in keys]
+    whole = [re.sub(r"[^A-Za-z0-9._-]+", "_", key).strip("_") for key in keys]
+    names = [s if short.count(s) == 1 else w for s, w in zip(short, whole, strict=True)]
+    return [
+        name if names.index(name) == at and name else f"score_{at + 1}"
+        for at, name in enumerate(names)
+    ]
