@@ -10,7 +10,7 @@ from statistics import median
 from typing import TypeVar
 
 from tunegate.harness.further_arm import further_arm
-from tunegate.harness.records.cases import Case, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import WRITTEN, Case, CellKind, Completion, StoredAnswer
 from tunegate.reports.data import ReportData
 
 Number = TypeVar("Number", int, float)
@@ -73,8 +73,11 @@ class ArmBehaviour:
 def arm_behaviours(data: ReportData) -> tuple[ArmBehaviour, ...]:
     """Return what each arm did on each suite, in the order of suites and arms."""
     found: dict[tuple[str, str], ArmBehaviour] = {}
+    kinds = {suite.name: {m.needs for m in suite.metrics} for suite in data.run.manifest.suites}
     for stored in data.run.cells:
         cell = stored.cell
+        if cell.kind is CellKind.RECORDED and CellKind.GENERATE in kinds[cell.suite]:
+            continue  # the same answer is in the other cell
         if stored.status != "skipped" and further_arm(cell.arm).reported:
             own = found.setdefault((cell.suite, cell.arm), ArmBehaviour(cell.suite, cell.arm))
             _count(own, stored)
@@ -88,7 +91,7 @@ def length_ratios(data: ReportData) -> dict[str, float]:
     """Return suite → median of tuned's tokens over base's, case by case."""
     ratios: dict[str, list[float]] = defaultdict(list)
     for view in data.cases:
-        base, tuned = (view.completion(arm, CellKind.GENERATE) for arm in ("base", "tuned"))
+        base, tuned = (view.answer(arm) for arm in ("base", "tuned"))
         if base and tuned and base.output_tokens and tuned.output_tokens is not None:
             ratios[view.suite].append(tuned.output_tokens / base.output_tokens)
     return {suite: float(median(values)) for suite, values in ratios.items()}
@@ -112,7 +115,7 @@ def _count(own: ArmBehaviour, stored: StoredAnswer) -> None:
     own.read += _known_values(done.input_tokens)
     if done.cost is not None:
         own.cost = (own.cost or 0.0) + done.cost
-    if stored.cell.kind is CellKind.GENERATE:
+    if stored.cell.kind in WRITTEN:
         own.latencies += _known_values(done.latency_s)
         own.batched |= (done.batch_size or 1) > 1
         own.wrote += _known_values(done.output_tokens)
@@ -128,7 +131,7 @@ def _known_values(value: Number | None) -> Sequence[Number]:
 def _read(own: ArmBehaviour, stored: StoredAnswer) -> None:
     """Look at the first answers for loops and refusals, whatever the suite measures."""
     done = stored.completion
-    if stored.cell.kind is not CellKind.GENERATE or done is None or done.text is None:
+    if stored.cell.kind not in WRITTEN or done is None or done.text is None:
         return
     if own.examined == READ:
         return

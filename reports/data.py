@@ -156,10 +156,15 @@ class CaseView:
         cell = self.cells.get((arm, kind))
         return cell.completion if cell else None
 
+    def answer(self, arm: str) -> Completion | None:
+        """Return the completion with the text that `arm` wrote, or that is recorded of it."""
+        known = (self.completion(arm, kind) for kind in (CellKind.GENERATE, CellKind.RECORDED))
+        return next((done for done in known if done is not None), None)
+
     def text(self, arm: str) -> str | None:
         """Return the text that `arm` wrote, None where it wrote none."""
-        known = (self.completion(arm, kind) for kind in (CellKind.GENERATE, CellKind.RECORDED))
-        return next((done.text for done in known if done is not None), None)
+        completion = self.answer(arm)
+        return completion.text if completion else None
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,12 @@ import pytest
 from tests.results.recorded_results import LM_EVAL, write_rows, write_suite
 from tunegate.harness.errors import UsageError
 from tunegate.harness.pipeline.run import EvaluationRun
+from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
 from tunegate.harness.suite import load_suite
+from tunegate.reports.answer_behaviour import arm_behaviours
+from tunegate.reports.data import prepare_data
+from tunegate.reports.page import write_all
 
 Rows = list[dict[str, Any]]
 
@@ -234,6 +238,27 @@ def test_a_run_of_other_questions_is_refused(suite: Path, base: Path) -> None:
 
     with pytest.raises(UsageError, match=r"none of the 200 cases.*'xr0'.*'r0'"):
         gate(suite, base, tuned_of(suite, other))
+
+
+def test_the_report_shows_what_both_runs_answered(suite: Path, base: Path) -> None:
+    """Texts, tokens and the reason of an unscored case are those of the files."""
+    ours = [row | {"completion": f"ours of {row['id']}"} for row in rows(1, 0.6)]
+    theirs = [row | {"completion": f"theirs of {row['id']}"} for row in rows(2, 0.9)]
+    theirs[5] |= {"error": "the sandbox timed out"}
+    gate(suite, write_rows(base, ours), tuned_of(suite, theirs))
+
+    run = Run.load(suite.parents[1] / "run")
+    data = prepare_data(run)
+    written = write_all(run, run.folder, suite.parents[1])
+
+    view = next(view for view in data.cases if view.name == "r7")
+    assert (view.text("base"), view.text("tuned")) == ("ours of r7", "theirs of r7")
+    behaviours = {b.arm: b for b in arm_behaviours(data)}
+    assert (behaviours["base"].asked, behaviours["base"].failed) == (200, 0)
+    assert behaviours["tuned"].failed == 1
+    page = written["report.html"].read_text(encoding="utf-8")
+    assert "theirs" in page
+    assert "the sandbox timed out" in page
 
 
 def lm_eval_suite(folder: Path, score: str, options: str = "binary = true") -> Path:
