@@ -66,8 +66,7 @@ def new(
         Path | None,
         typer.Option(
             "--from",
-            help="File or folder of cases, whose form and columns are guessed; or results:PATH, "
-            "what another tool recorded.",
+            help="File or folder of cases, form and columns are guessed; or results:PATH.",
         ),
     ] = None,
     task: Annotated[
