@@ -123,6 +123,7 @@ def compare_results(cases: Iterable[tuple[str, str]], arms: Mapping[str, Arm]) -
     """
     base = _results_of(arms["base"])
     ids = list(dict.fromkeys(case for _, case in cases))
+    beyond = list(_beyond_suite(frozenset(ids), arms))
     seen = compared = 0
     others = 0
     for name, arm in arms.items():
@@ -141,12 +142,21 @@ def compare_results(cases: Iterable[tuple[str, str]], arms: Mapping[str, Arm]) -
         found["different"] = others
     if compared < seen:
         lacking = "no prompts" if not compared else f"prompts of {compared} of {seen} pairs only"
-        found |= {
-            "status": "declared",
-            "note": f"the files hold {lacking}: that both runs asked the same is taken on trust",
-        }
-        return found
-    return {**found, "by": "hash of the recorded prompt"}
+        found["status"] = "declared"
+        beyond.insert(0, f"the files hold {lacking}: prompts taken on trust")
+    else:
+        found["by"] = "hash of the recorded prompt"
+    return {**found, **({"note": "; ".join(beyond)} if beyond else {})}
+
+
+def _beyond_suite(ids: frozenset[str], arms: Mapping[str, Arm]) -> Iterator[str]:
+    """Yield how many results of an arm, of the tasks that are judged, no suite asks for."""
+    for name, arm in arms.items():
+        found = _results_of(arm)
+        tasks = {found.answers[case, 0].task for case in ids & found.case_set}
+        left = sum(found.answers[case, 0].task in tasks for case in found.case_set - ids)
+        if left:
+            yield f"{left} of {len(found.cases)} cases in the results of {name} are in no suite"
 
 
 def _prompt_hash(found: ResultSet, case: str) -> str | None:

@@ -118,7 +118,9 @@ def _comparison(
     check_liveness(arms)  # type: ignore[arg-type]  # both are arms as well
     ids = sorted(one.results.case_set | other.results.case_set)
     proven = compare_results([("", case) for case in ids], arms)  # type: ignore[arg-type]
-    yield f"prompts: {proven.get('note') or 'the same in both runs'}"
+    if proven["status"] == "proven":
+        yield "prompts: the same in both runs"
+    yield from [f"note: {proven['note']}"] if "note" in proven else []
     for task in sorted(one.results.tasks.keys() & other.results.tasks.keys()):
         yield f"{task or 'all'}:"
         there = {s.key for found in (one, other) for s in found.results.scores if s.task == task}

@@ -67,6 +67,10 @@ class ResultArm:
         """Return whether there is a result of the case."""
         return case in self.results.case_set
 
+    def _has_too_many(self, case: str) -> bool:
+        """Return whether a case has more samples than most: which of them count is not known."""
+        return (case, self.results.samples) in self.results.answers
+
     def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
         """Return the case's conversation as text; what was sent is compared by its hash."""
         turns = case.input_messages(generation.system)
@@ -91,7 +95,9 @@ class ResultArm:
             row = self.results.answers.get((request.case.id, request.sample))
             completion: Completion | None = None
             error = None
-            if row is None:
+            if request.kind is CellKind.RECORDED and self._has_too_many(request.case.id):
+                error = f"{self.spec} has more than {self.results.samples} samples of the case"
+            elif row is None:
                 there = f"sample {request.sample}" if self.has_case(request.case.id) else "result"
                 error = f"{self.spec} has no {there} of the case"
             elif row.error is not None:

@@ -34,7 +34,7 @@ from tunegate.harness.further_arm import comparisons
 from tunegate.harness.gating.error_control import refuse_sealed
 from tunegate.harness.judging import stage
 from tunegate.harness.judging.contract import Juror
-from tunegate.harness.model import Arm, LocalArm, RecordedArm
+from tunegate.harness.model import Arm, LocalArm, RecordedArm, ScoredArm
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.otel_export.run_records import RunRecords
 from tunegate.harness.pipeline import run_writer
@@ -220,7 +220,7 @@ class EvaluationRun:
         manifest = self._begin(made)
         seen = not isinstance(self.arms["base"], RecordedArm)
         self._folder.write_lines("cases.jsonl", run_cases(self.suites, run.plan, rendered=seen))
-        self._say(*self._notices(), run.plan.sentence(len(run.cached)))
+        self._say(*self._notices(run), run.plan.sentence(len(run.cached)))
         self._answer(run, run.arms, crew, watching.watch(manifest, run.plan, store, self.suites))
         if (whole := compared_whole(run.arms)) and watching.ended:
             self._answer(run, whole, crew)
@@ -262,13 +262,19 @@ class EvaluationRun:
             return self.early_stop
         return not all(isinstance(arm, RecordedArm) for arm in self.arms.values())
 
-    def _notices(self) -> Iterable[str]:
-        """Return what slows down arms that decode in this process."""
+    def _notices(self, run: PreparedRun) -> Iterable[str]:
+        """Return what a user should know of recorded results, and what slows local arms down."""
+        for name, arm in self.arms.items():
+            if isinstance(arm, ScoredArm):
+                yield from (f"{name}: {note}" for note in arm.results.notes)
+        if any(isinstance(arm, ScoredArm) for arm in self.arms.values()):
+            note = run.comparability.get("note")
+            yield from [f"comparability: {note}"] if note else []
         if not any(isinstance(arm, LocalArm) for arm in self.arms.values()):
-            return ()
+            return
         from tunegate.harness.engine.inference.fallbacks import fallback_notices
 
-        return fallback_notices(self.arms)
+        yield from fallback_notices(self.arms)
 
     def _answer(
         self,

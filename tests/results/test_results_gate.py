@@ -29,11 +29,13 @@ def gate(suite: Path, base: Path | str, tuned: Path | str, **options: Any) -> Ve
     folder = suite.parents[1] / "run"
     return EvaluationRun(
         suites=(load_suite(suite),),
-        specs={"base": f"results:{base}", "tuned": f"results:{tuned}"},
         folder=folder,
         store_path=folder.with_name("store.sqlite"),
-        stream=io.StringIO(),
-        **options,
+        **{
+            "specs": {"base": f"results:{base}", "tuned": f"results:{tuned}"},
+            "stream": io.StringIO(),
+            **options,
+        },
     ).run()
 
 
@@ -327,3 +329,68 @@ def test_shared_cases_of_whole_runs_change_nothing(suite: Path, base: Path) -> N
     verdict = gate(suite, base, tuned_of(suite, rows(2, 0.9)), cases="shared")
 
     assert verdict.verdict is Verdict.SHIP
+
+
+def test_a_case_with_more_samples_than_others_is_unscored(tmp_path: Path) -> None:
+    """Which three of five answers count cannot be known, and must not be chosen."""
+    found = [
+        [{"id": f"r{i}", "sample": s, "score": 1} for i in range(100) for s in range(3)],
+        [{"id": f"r{i}", "sample": s, "score": 1} for i in range(100) for s in range(3)]
+        + [{"id": "r0", "sample": s, "score": 0} for s in (3, 4)],
+    ]
+    base = write_rows(tmp_path / "base.jsonl", found[0])
+    suite = write_suite(tmp_path, base, generation="[generation]\nsamples = 3")
+
+    verdict = gate(suite, base, tuned_of(suite, found[1]))
+
+    assert sole(verdict).n == 99
+    assert verdict.suites[0].n_unscored["tuned"] == 1
+
+
+def test_results_that_no_suite_asks_for_are_counted(suite: Path, base: Path) -> None:
+    """A suite pinned on a part of the results says how many of an arm's it leaves aside."""
+    more = rows(2, 0.9) + [{"id": f"x{i}", "prompt": "?", "score": 0} for i in range(50)]
+
+    gate(suite, base, tuned_of(suite, more))
+
+    path = suite.parents[1] / "run" / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    assert "50 of 250 cases in the results of tuned" in manifest["comparability"]["note"]
+
+
+def test_half_of_base_decides_nothing_either(suite: Path, base: Path) -> None:
+    """Cases that base lacks are unscored, however good tuned is on the others."""
+    write_rows(base, rows(1, 0.6))
+    half = write_rows(base.with_name("half.jsonl"), rows(1, 0.2)[:100])
+
+    verdict = gate(suite, half, tuned_of(suite, rows(2, 0.95)))
+
+    assert verdict.verdict is Verdict.ERROR
+
+
+def test_a_broken_line_of_an_arm_is_told_and_its_case_unscored(suite: Path, base: Path) -> None:
+    """The place of the line is on the terminal."""
+    tuned = tuned_of(suite, rows(2, 0.9))
+    lines = tuned.read_text(encoding="utf-8").splitlines(keepends=True)
+    tuned.write_text("".join([*lines[:9], "broken\n", *lines[10:]]), encoding="utf-8")
+    told = io.StringIO()
+
+    verdict = gate(suite, base, tuned, stream=told)
+
+    assert verdict.suites[0].n_unscored["tuned"] == 1
+    assert f"{tuned}:10" in told.getvalue()
+
+
+def test_results_and_replayed_answers_can_be_compared(suite: Path, base: Path) -> None:
+    """The run folder of a gate on results replays them with their scores and prompts."""
+    tuned = tuned_of(suite, rows(2, 0.9))
+    first = gate(suite, base, tuned)
+    folder = suite.parents[1] / "run"
+    earlier = folder.rename(folder.with_name("earlier"))
+
+    again = gate(
+        suite, base, tuned, specs={"base": f"results:{base}", "tuned": f"replay:{earlier}"}
+    )
+
+    assert sole(again).delta == sole(first).delta
+    assert again.comparability["status"] == "proven"
