@@ -140,23 +140,26 @@ class PendingQuestion(Generic[Q]):
         if error.after_s and error.after_s > LONGEST_PAUSE_S:
             text = f"{error}; it asks to wait {error.after_s:.0f} s, so resume later"
             return PermanentError(text, whole=True)
+        self.budget = self.left()
         if error.after_s:
             turns.pause(error.after_s)
+            if error.after_s >= self.budget:
+                return self._failure(
+                    f"{error}; the pause of {error.after_s:g} s ends after the deadline of "
+                    f"{limits.deadline_s:g} s"
+                )
         self.faults += not error.after_s
         if self.faults >= limits.attempts or self.attempts >= _PATIENCE * limits.attempts:
             return self._failure(self.last)
-        self.budget = self.left()
+        until, self.deadline = self.deadline, _NEVER
         if error.after_s:
             # After the pause all would come at once: each takes a while longer.
-            self.deadline = _NEVER
-            turns.closing.wait(error.after_s + self._draw(error.after_s))
+            spread = self._draw(min(error.after_s, (self.budget - error.after_s) / 2))
+            turns.closing.wait(error.after_s + spread)
         else:
-            turns.closing.wait(min(self._backoff(), max(0.0, self.left())))
-            self.budget = self.left()
-        if self.budget <= 0:
-            return self.too_late(limits)
-        self.deadline = _NEVER
-        return None
+            turns.closing.wait(min(self._backoff(), max(0.0, self.budget)))
+        self.budget = until - time.monotonic()
+        return self.too_late(limits) if self.budget <= 0 else None
 
     def too_late(self, limits: PoolLimits) -> RequestFailure:
         """Return the failure of a question out of time."""
@@ -184,7 +187,8 @@ class PoolLimits:
     concurrency: int = CONCURRENCY
     """Questions that are in progress at the same time."""
     deadline_s: float = DEADLINE_S
-    """Seconds a question may take, all its attempts together; waiting for its turn not counted."""
+    """Seconds a question may take, its attempts and the pauses after them together; waiting for its
+    turn is not counted."""
     attempts: int = 5
     """Times a question is asked at most."""
     requests_per_minute: float | None = None

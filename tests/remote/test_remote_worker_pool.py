@@ -165,17 +165,42 @@ def test_one_who_is_told_to_wait_makes_all_wait() -> None:
     assert gaps[-1] >= 0.5
 
 
-def test_a_pause_does_not_use_up_the_deadline() -> None:
-    """The server asked for it: the question still has its time afterwards."""
-    asked: Counter[int] = Counter()
+def test_a_pause_beyond_the_deadline_ends_the_question() -> None:
+    """It is asked once, at once unscored, and its neighbour waits as the server asked."""
+    asked: list[tuple[int, float]] = []
 
     def ask(question: int, deadline: float) -> int:
-        asked[question] += 1
-        if asked[question] == 1:
-            raise RetryableError("HTTP 429", after_s=1.5)
+        asked.append((question, time.monotonic()))
+        if question == 1:
+            raise RetryableError("HTTP 429", after_s=0.9)
         return question
 
-    assert dict(ask_all([1], ask, PoolLimits(deadline_s=0.8))) == {1: 1}
+    began = time.monotonic()
+    answers = ask_all([1, 2], ask, PoolLimits(concurrency=1, deadline_s=0.8))
+    first = next(answers)
+    took = time.monotonic() - began
+    rest = dict(answers)
+
+    text = "HTTP 429; the pause of 0.9 s ends after the deadline of 0.8 s"
+    assert first == (1, RequestFailure(text, 1))
+    assert took < 0.5
+    assert rest == {2: 2}
+    assert [question for question, _ in asked] == [1, 2]
+    assert asked[1][1] - asked[0][1] >= 0.8
+
+
+def test_pauses_count_against_the_deadline() -> None:
+    """Told to wait 0.2 s each time, a question of 1 s is given up after it, not after 100 tries."""
+
+    def ask(question: int, deadline: float) -> int:
+        raise RetryableError("HTTP 429", after_s=0.2)
+
+    began = time.monotonic()
+    ((_, result),) = ask_all([1], ask, PoolLimits(deadline_s=1.0))
+
+    assert time.monotonic() - began < 1.5
+    assert isinstance(result, RequestFailure)
+    assert 2 <= result.attempts <= 5
 
 
 def test_a_crowd_before_a_slow_door_all_get_through() -> None:
