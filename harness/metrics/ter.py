@@ -10,6 +10,11 @@ from tunegate.harness.metric import Metric, metric
 from tunegate.harness.metrics import _sacrebleu
 from tunegate.harness.records.cases import Case, Completion, Score
 
+MOST_PAIRS = 600_000
+"""Largest product of the two numbers of words whose moves are searched: 600 words against 1,000."""
+FEW_WORDS = 20
+"""Words of a text so short that the other may have any length: few moves are possible."""
+
 
 def corpus_ter(sums: Sequence[float]) -> float:
     """Return TER from its sums, edits and words of the references.
@@ -48,7 +53,8 @@ def ter(
 
     Known problems:
         The best moves are searched for greedily, as in Tercom, and that takes time: up to ten
-        seconds where both texts have 500 words. An answer much too long counts its length: one
+        seconds where both texts have 500 words. Beyond 600 words against 1,000 a case is unscored,
+        unless one of the texts has at most 20 words. An answer much too long counts its length: one
         loop of 4,000 words can outweigh all other cases. Below 50 cases gates on it are advisory.
 
     Example:
@@ -63,6 +69,12 @@ def ter(
     unscored = _sacrebleu.unscored_reason(case, completion)
     if unscored is not None:
         return unscored
+    given = len((completion.text or "").split())
+    longest = max(len(text.split()) for text in case.expected_texts())
+    if given * longest > MOST_PAIRS and min(given, longest) > FEW_WORDS:
+        return Score.unscored(
+            f"too long for TER: {given:,} words against {longest:,} expected ones"
+        )
     scorer = _scorer(case_sensitive=case_sensitive, normalized=normalized)
     found = scorer.sentence_score(completion.text, case.expected_texts())
     return Score.of(found.score, counts=(found.num_edits, found.ref_length))

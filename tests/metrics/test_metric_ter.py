@@ -114,3 +114,16 @@ def test_the_signature_names_version_and_settings() -> None:
     found = ter.signature(ter, [Case(id="c", prompt="p", expected="x")])
 
     assert found.startswith("nrefs:1|case:lc|tok:tercom|norm:no|punct:yes|asian:no|version:2.")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "scored"),
+    [(4_000, 500, False), (40_000, 21, False), (20_000, 2, True), (5, 4_000, True)],
+)
+def test_long_texts_are_bounded(given: int, expected: int, scored: bool) -> None:
+    """Moves are not searched for in two long texts; such a case is unscored with its lengths."""
+    result = score("b a " * (expected // 2) + "c" * (expected % 2), "a b " * (given // 2))
+
+    assert (result.value is not None) == scored
+    if not scored:
+        assert str(result.reason).startswith(f"too long for TER: {given:,} words against")
