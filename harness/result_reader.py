@@ -284,8 +284,13 @@ class ResultSpec:
         Args:
             text: The spec without `results:`.
             folder: Where a relative path starts.
+
+        Raises:
+            UsageError: it is empty.
         """
         text = text.removeprefix("results:")
+        if not text:
+            raise UsageError("results: names no path; write results:FILE or results:FOLDER")
         if (folder / text).exists():
             return cls(folder / text)
         rest, _, run = text.partition("#")
@@ -345,6 +350,10 @@ def _select_run(spec: ResultSpec, logs: list[ResultLog]) -> list[ResultLog]:
     runs = tuple(dict.fromkeys(log.run for log in logs))
     if spec.run:
         found = [log for log in logs if log.run == spec.run]
+        if not found and runs == ("",):
+            raise UsageError(
+                f"results:{spec.path}: holds one run without a name; remove #{spec.run}"
+            )
         if not found:
             raise UsageError(
                 f"results:{spec.path}: {lookup.unknown_name_message(spec.run, runs, what='run')}"

@@ -143,7 +143,7 @@ def test_hostile_lines_are_unread(tmp_path: Path, nested: str) -> None:
         ("a.csv", "id,score\nr1,1\n", "?id=nme", "nme"),
         ("a.csv", "id,score\nr1,1\n", "?idd=id", "idd"),
         ("a.csv", "id,score\nr1,1\n", "?format=tabel", "table"),
-        ("a.csv", "id,score\nr1,1\n", "#tuned", "tuned"),
+        ("a.csv", "id,score\nr1,1\n", "#tuned", "without a name; remove #tuned"),
         ("a.csv", "id,id\nr1,1\n", "", "'id'"),
         ("a.csv", "", "", "no records"),
         ("a.txt", "id,score\nr1,1\n", "", "not recognised"),
@@ -161,6 +161,13 @@ def test_what_cannot_be_read_is_one_line(
     assert str(path) in str(caught.value) or told in str(caught.value)
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_spec_without_a_path_is_refused() -> None:
+    """The current folder is `results:.`."""
+    with pytest.raises(UsageError, match="names no path"):
+        ResultSpec.parse("results:")
+    assert ResultSpec.parse("results:.").path == Path()
 
 
 def test_csv_tsv_json_and_parquet_hold_the_same(tmp_path: Path) -> None:
