@@ -275,13 +275,16 @@ def _sort_samples(rows: list[ResultRow]) -> list[ResultRow]:
 
 def _sample_problems(key: str, rows: list[ResultRow]) -> Iterator[str]:
     numbers: dict[int, ResultRow] = {}
+    known: ResultRow | None = None
     for row in rows:
-        if row.prompt_sha256 != rows[0].prompt_sha256:
-            yield (
-                f"{row.where}: {key!r} has another prompt than at {rows[0].where}; an id must be "
-                "one question"
-            )
-            return
+        if row.prompt_sha256 is not None:
+            known = known or row
+            if row.prompt_sha256 != known.prompt_sha256:
+                yield (
+                    f"{row.where}: {key!r} has another prompt than at {known.where}; an id must "
+                    "be one question"
+                )
+                return
         if row.sample is None:
             continue
         if row.sample in numbers:

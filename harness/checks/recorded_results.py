@@ -160,7 +160,9 @@ def _beyond_suite(ids: frozenset[str], arms: Mapping[str, Arm]) -> Iterator[str]
 
 
 def _prompt_hash(found: ResultSet, case: str) -> str | None:
-    return found.answers[case, 0].prompt_sha256
+    """Return the hash of a case's prompt by the first sample that has one: failed ones do not."""
+    rows = (found.answers.get((case, sample)) for sample in range(found.samples))
+    return next((row.prompt_sha256 for row in rows if row and row.prompt_sha256), None)
 
 
 def _results_of(arm: Arm) -> ResultSet:

@@ -394,3 +394,21 @@ def test_results_and_replayed_answers_can_be_compared(suite: Path, base: Path) -
 
     assert sole(again).delta == sole(first).delta
     assert again.comparability["status"] == "proven"
+
+
+def test_a_failed_sample_says_nothing_about_the_prompt(tmp_path: Path) -> None:
+    """Its conversation may have broken off: the case is unscored, and no contradiction."""
+    found = [
+        {"id": f"r{i}", "sample": s, "prompt": f"question {i}", "score": 1}
+        for i in range(100)
+        for s in range(2)
+    ]
+    base = write_rows(tmp_path / "base.jsonl", found)
+    suite = write_suite(tmp_path, base, generation="[generation]\nsamples = 2")
+    found[0] = found[0] | {"error": "timeout", "prompt": "quest"}
+    found[9] = found[9] | {"score": 0}
+
+    verdict = gate(suite, base, tuned_of(suite, found))
+
+    assert sole(verdict).n == 99
+    assert verdict.comparability["compared"] == 100
