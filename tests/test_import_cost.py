@@ -58,7 +58,13 @@ def test_a_public_name_is_loaded_when_it_is_used() -> None:
 
 def test_the_command_answers_without_the_heavy_libraries() -> None:
     """`tunegate --help` needs typer, and neither records nor anything that computes."""
-    loaded = loaded_by("import tunegate.harness.cli")
+    loaded = loaded_by(
+        "import contextlib, io\n"
+        "from tunegate.harness.cli import main\n"
+        "sys.argv = ['tunegate', '--help']\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        "    main()"
+    )
 
     assert sorted((set(HEAVY) - {"typer", "rich"}) & loaded) == []
 

@@ -27,7 +27,6 @@ import typer
 
 from tunegate.harness import lookup
 from tunegate.harness.errors import UsageError
-from tunegate.harness.records.manifest import installed_versions
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -85,6 +84,8 @@ def doctor(
 
 
 def _python() -> Iterator[DoctorFinding]:
+    from tunegate.harness.records.manifest import installed_versions
+
     yield DoctorFinding(
         True, True, "python", f"{platform.python_version()} on {platform.machine()}"
     )
@@ -120,6 +121,8 @@ def extra_requirements() -> dict[str, tuple[Requirement, ...]]:
 
 def _extras() -> Iterator[DoctorFinding]:
     """Check the optional packages without importing them."""
+    from tunegate.harness.records.manifest import installed_versions
+
     for extra, required in extra_requirements().items():
         found = installed_versions(one.name for one in required)
         missing = [one.name for one in required if one.name not in found]

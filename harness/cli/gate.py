@@ -14,8 +14,6 @@ import typer
 from tunegate.harness.cli.suite import NONE_NAMED, suite_files
 from tunegate.harness.errors import UsageError
 from tunegate.harness.lookup import unknown_name_message
-from tunegate.harness.records.manifest import NO_ADDOPTS, PYTEST_QUIETLY
-from tunegate.harness.records.verdict import Verdict
 
 if TYPE_CHECKING:
     import pytest
@@ -76,6 +74,8 @@ def pytest_exit_code(arguments: Sequence[str]) -> int:
     """
     import pytest
 
+    from tunegate.harness.records.verdict import Verdict
+
     witness = VerdictWitness()
     with _without_addopts(arguments):
         code = int(pytest.main([*arguments], plugins=[witness]))
@@ -109,6 +109,8 @@ class VerdictWitness:
 @contextmanager
 def _without_addopts(arguments: Sequence[str]) -> Iterator[None]:
     """Hide PYTEST_ADDOPTS while open, where the arguments override the project's own, too."""
+    from tunegate.harness.records.manifest import NO_ADDOPTS
+
     name = "PYTEST_ADDOPTS"
     hidden = os.environ.pop(name, None) if NO_ADDOPTS[1] in arguments else None
     try:
@@ -125,6 +127,7 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
         UsageError: an option does not exist, has no value, or a suite is missing.
     """
     from tunegate.harness.plugin.options import OPTIONS, PREFIX
+    from tunegate.harness.records.manifest import NO_ADDOPTS, PYTEST_QUIETLY
 
     options = {f"--{o.name}": o for o in OPTIONS} | {PREFIX + o.name: o for o in OPTIONS}
     translated: list[str] = [*NO_ADDOPTS, *PYTEST_QUIETLY]

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from tunegate.harness.cli import app
 from tunegate.harness.cli.doctor import _extras, extra_requirements
+from tunegate.harness.records import manifest
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 HF = tuple(
@@ -59,7 +60,7 @@ def test_a_missing_extra_comes_with_its_command(monkeypatch: pytest.MonkeyPatch)
     from tunegate.harness.cli import doctor
 
     there = {"torch": "2.10", "transformers": "5.24.1", "safetensors": "1", "gguf": "1"}
-    monkeypatch.setattr(doctor, "installed_versions", lambda names: there)
+    monkeypatch.setattr(manifest, "installed_versions", lambda names: there)
     monkeypatch.setattr(doctor, "extra_requirements", lambda: {"hf": HF})
 
     (hf,) = _extras()
@@ -73,7 +74,7 @@ def test_a_version_that_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch) -
     from tunegate.harness.cli import doctor
 
     there = {"torch": "2.9", "transformers": "5.24.1", "peft": "0.21.3", "safetensors": "1"}
-    monkeypatch.setattr(doctor, "installed_versions", lambda names: there)
+    monkeypatch.setattr(manifest, "installed_versions", lambda names: there)
     monkeypatch.setattr(doctor, "extra_requirements", lambda: {"hf": HF})
 
     (hf,) = _extras()
