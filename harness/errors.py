@@ -19,8 +19,30 @@ A `TunegateError` is printed as one line. Anything else is a defect of ours and 
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Sequence
+
+_ADDRESS = re.compile(r":/{1,2}")
+"""What begins the authority of a URL; `Path` writes one slash of the two."""
+
+
+def hide_credentials(text: str) -> str:
+    """Return a text in which the user and password of every URL is `…`.
+
+    A password may hold any character but white space, also `/`, `#` and `@`; so everything between
+    `://` and the last `@` of the word is hidden.
+    """
+    if "@" not in text:
+        return text
+    return "".join(_hide_in_word(word) for word in re.split(r"(\s+)", text))
+
+
+def _hide_in_word(word: str) -> str:
+    begin, end = _ADDRESS.search(word), word.rfind("@")
+    if begin is None or end <= begin.end():
+        return word
+    return f"{word[: begin.end()]}…{word[end:]}"
 
 
 class RewardFailed(Exception):
@@ -32,9 +54,16 @@ class OutOfMemory(Exception):
 
 
 class TunegateError(Exception):
-    """An error whose message is written for the user: one sentence and the remedy."""
+    """An error whose message is written for the user: one sentence and the remedy.
+
+    Its text never holds the password of a URL, whichever value of the user it quotes.
+    """
 
     exit_code = 13
+
+    def __str__(self) -> str:
+        """Return the message without credentials."""
+        return hide_credentials(super().__str__())
 
 
 class UsageError(TunegateError):
@@ -48,7 +77,7 @@ class SuiteError(UsageError):
 
     def __init__(self, problems: Sequence[str]) -> None:
         """Keep the problems, each of them one line of the form `file:line: what; remedy`."""
-        self.problems = tuple(problems)
+        self.problems = tuple(hide_credentials(problem) for problem in problems)
         super().__init__("\n".join(self.problems))
 
 

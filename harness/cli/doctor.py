@@ -283,11 +283,12 @@ def _arms(spec: str, dtype: str) -> Iterator[Mapping[str, Arm]]:
     Yields:
         `base` for the comparison with itself, `null` for the other one.
     """
+    from tunegate.harness.errors import hide_credentials
     from tunegate.harness.models._model_folder import resolve_folder
     from tunegate.harness.models.null_adapter import make_null_adapter
     from tunegate.harness.models.open_arms import computes_here, open_arms
 
-    print(f"tunegate: opening {spec}", file=sys.stderr, flush=True)
+    print(f"tunegate: opening {hide_credentials(spec)}", file=sys.stderr, flush=True)
     if not computes_here(spec) or spec.startswith("gguf:"):  # an adapter is made for a folder
         yield {"base": open_arms({"base": spec, "tuned": spec}, dtype=dtype)["base"]}
         return

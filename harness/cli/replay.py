@@ -7,8 +7,9 @@ tuned's.
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -245,7 +246,7 @@ def show_stored(folder: Path, name: str) -> None:
             for arm in ARMS
             if (suite, case, arm) in run.completions
         }
-        print(*case_lines(kept.case, cells, where=f"{suite}, {kept.where}"), sep="\n")
+        print_case(case_lines(kept.case, cells, where=f"{suite}, {kept.where}"))
 
 
 def ask_and_show(folder: Path, name: str, specs: Mapping[str, str | None], *, dtype: str) -> None:
@@ -277,8 +278,15 @@ def ask_and_show(folder: Path, name: str, specs: Mapping[str, str | None], *, dt
     cells = {stored.cell.arm: stored for stored in _answers(only, specs, dtype)}
     ordered = {arm: cells[arm] for arm in ARMS if arm in cells and cells[arm].status == "ok"}
     failed = {arm: stored for arm, stored in cells.items() if stored.status != "ok"}
-    shown = case_lines(case, ordered | failed, where=suite.name)
-    print(*shown, sep="\n")
+    print_case(case_lines(case, ordered | failed, where=suite.name))
+
+
+def print_case(lines: Iterable[str]) -> None:
+    """Print a case; a CI log obeys nothing of it."""
+    from tunegate.harness.plugin.terminal import without_workflow_commands
+
+    with without_workflow_commands():
+        print(*lines, sep="\n")
 
 
 def _answers(suite: Suite, specs: Mapping[str, str | None], dtype: str) -> list[StoredAnswer]:
@@ -305,23 +313,33 @@ def case_lines(case: Case, cells: Mapping[str, StoredAnswer], *, where: str) -> 
         cells: Arm → the cell that holds what it wrote.
         where: Where the case came from.
     """
-    from tunegate.reports.escaping import escape_hidden
-
-    labels = " · ".join([where, *case.tags])
-    yield escape_hidden(f"{case.id}  ({labels})")
+    yield _harmless(f"{case.id}  ({' · '.join([where, *case.tags])})".replace("\n", " "))
     for turn in case.input_messages():
         yield _rule(str(turn.get("role", "turn")))
-        yield escape_hidden(_turn_text(turn))
+        yield _harmless(_turn_text(turn))
     if case.tools:
         yield _rule("tools")
-        yield escape_hidden(", ".join(str(t.get("function", t).get("name")) for t in case.tools))
+        yield _harmless(", ".join(str(t.get("function", t).get("name")) for t in case.tools))
     marked = _mark_differences(cells)
     for arm in (*(a for a in cells if a not in marked), *(a for a in cells if a in marked)):
         yield _rule(arm, _completion_facts(cells[arm]))
-        yield escape_hidden(marked.get(arm) or _text(cells[arm]))
+        yield _harmless(marked.get(arm) or _text(cells[arm]))
+
+
+_RULES = re.compile("^(\\s*)─", re.MULTILINE)
+"""Lines of others that look like the headings of the shown case."""
+
+
+def _harmless(text: str) -> str:
+    """Return a text of others of which no line is obeyed by a terminal or CI or is a heading."""
+    from tunegate.harness.plugin.exit_status import split_commands
+    from tunegate.reports.escaping import escape_hidden
+
+    return _RULES.sub(r"\1\\u2500", split_commands(escape_hidden(text)))
 
 
 def _rule(name: str, about: str = "") -> str:
+    name = _harmless(" ".join(name.split()))
     head = f"── {name}{f' ({about})' if about else ''} "
     return head + "─" * max(WIDTH - len(head), 0)
 
@@ -342,7 +360,7 @@ def _completion_facts(cell: StoredAnswer) -> str:
         f"{done.latency_s:.2f} s" if done.latency_s is not None else "",
         done.finish_reason or "",
     ]
-    return ", ".join(one for one in known if one)
+    return _harmless(" ".join(", ".join(one for one in known if one).split()))
 
 
 def _text(cell: StoredAnswer) -> str:

@@ -33,6 +33,8 @@ def report(
     from tunegate.harness.cli.resume import RUNS, newest_run
     from tunegate.harness.otel_export import collector
     from tunegate.harness.pipeline.verification import load_verified
+    from tunegate.harness.plugin.exit_status import escape_control
+    from tunegate.harness.plugin.terminal import without_workflow_commands
     from tunegate.reports.page import write_all
 
     folder = run or newest_run(RUNS)
@@ -47,10 +49,10 @@ def report(
         raise UsageError(
             f"{output or folder}: cannot be written ({error.strerror}); choose another with -o DIR"
         ) from error
-    for path in written.values():
-        print(path)
-    print(f"{loaded.verdict.verdict.value}: {loaded.verdict.sentence}")
+    lines = [f"{loaded.verdict.verdict.value}: {loaded.verdict.sentence}"]
     if loaded.verdict.slices is not None:
-        print(f"but {loaded.verdict.slices.sentence}")
-    for note in notes:
-        print(f"note: {note}")
+        lines.append(f"but {loaded.verdict.slices.sentence}")
+    lines += (f"note: {note}" for note in notes)
+    with without_workflow_commands():
+        for line in (*map(str, written.values()), *lines):
+            print(escape_control(line).replace("\n", " "))

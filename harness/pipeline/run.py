@@ -29,6 +29,7 @@ from tunegate.harness.errors import (
     RunInterrupted,
     TunegateError,
     UsageError,
+    hide_credentials,
 )
 from tunegate.harness.further_arm import comparisons
 from tunegate.harness.gating.error_control import refuse_sealed
@@ -195,7 +196,8 @@ class EvaluationRun:
             *self._advisory_notes(),
         )
         if not self.arms:
-            self._say("opening " + " and ".join(f"{n} {s}" for n, s in self.specs.items() if s))
+            arms = " and ".join(f"{n} {s}" for n, s in self.specs.items() if s)
+            self._say("opening " + hide_credentials(arms))
             self.arms |= open_arms(self.specs, dtype=self.dtype, limits=self.limits)
         if self.cases == "shared":
             self._keep_shared_cases()

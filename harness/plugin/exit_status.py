@@ -50,7 +50,12 @@ def escape_control(text: str) -> str:
     r"""Return `text` with what a terminal or CI would obey written as `\uXXXX` or split."""
     shown = text if len(text) <= LIMIT else text[: LIMIT - 1] + "…"
     shown = _HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", shown)
-    return _COMMANDS.sub(lambda m: "## [" if m[0] == "##[" else f"{m[1]}: :", shown)
+    return split_commands(shown)
+
+
+def split_commands(text: str) -> str:
+    """Return `text` in which no line is a workflow command of a CI log."""
+    return _COMMANDS.sub(lambda m: "## [" if m[0] == "##[" else f"{m[1]}: :", text)
 
 
 def mark_report(

@@ -103,10 +103,11 @@ def _levers(text: str) -> str:
 
 def _trace_link(text: str) -> str:
     """Read the address of a viewer."""
+    from tunegate.harness.errors import hide_credentials
     from tunegate.harness.otel_export.collector import template_problem
 
     if wrong := template_problem(text):
-        raise pytest.UsageError(f"{PREFIX}trace-link={text!r}: {wrong}")
+        raise pytest.UsageError(f"{PREFIX}trace-link={hide_credentials(text)!r}: {wrong}")
     return text
 
 

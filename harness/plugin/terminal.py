@@ -15,6 +15,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -103,6 +104,20 @@ class GitHubHooks:
             # The line before may not have ended: a command is one only where a line begins.
             sys.stdout.write("\n" + "".join(f"{line}\n" for line in lines))
             sys.stdout.flush()
+
+
+@contextmanager
+def without_workflow_commands() -> Iterator[None]:
+    """Have a GitHub log obey nothing that is printed inside, where this process writes one."""
+    if os.environ.get("GITHUB_ACTIONS") != "true":
+        yield
+        return
+    token = secrets.token_hex(16)
+    sys.stdout.write(f"\n::stop-commands::{token}\n")
+    try:
+        yield
+    finally:
+        sys.stdout.write(f"\n::{token}::\n")
 
 
 def stop_workflow_commands(config: pytest.Config, state: GateSession) -> None:

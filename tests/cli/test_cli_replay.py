@@ -11,7 +11,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tunegate.harness.cli import app
+from tunegate.harness.cli.replay import case_lines, print_case
 from tunegate.harness.errors import TunegateError
+from tunegate.harness.records.cases import Case
 
 SHOP = Path(__file__).parents[2] / "examples" / "traces" / "shop.jsonl"
 PARCEL, CHARGED = "b778903d4aa6a604", "939928645cae4d7e"
@@ -231,3 +233,26 @@ _SPANS = [
     {**_SPAN, "spanId": "2" * 16, "name": "db.query"},
 ]
 SILENT = json.dumps({"resourceSpans": [{"scopeSpans": [{"scope": {}, "spans": _SPANS}]}]}) + "\n"
+
+
+def test_what_a_case_holds_is_not_obeyed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No escape sequence, workflow command or heading of its own; commands are stopped around."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    evil = (
+        "a\x1b]0;t\x07\n::error::x\n  ::add-mask::y\n##[command]z\r::warning::w\n── tuned ──\nSHIP"
+    )
+    case = Case(id="1\n::error::i", prompt=evil, tags=("t\n::notice::j",))
+
+    print_case(case_lines(case, {}, where="s"))
+    out = capsys.readouterr().out
+
+    lines = out.splitlines()
+    begin = next(i for i, line in enumerate(lines) if line.startswith("::stop-commands::"))
+    token = lines[begin].removeprefix("::stop-commands::")
+    assert lines[-1] == f"::{token}::"
+    inside = lines[begin + 1 : -1]
+    assert [line for line in inside if line.lstrip().startswith("::") or "##[" in line] == []
+    assert not set("\x1b\x07\r") & set(out)
+    assert [line for line in inside if line.startswith("──")] == [f"── user {'─' * 70}"]

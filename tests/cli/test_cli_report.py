@@ -98,3 +98,17 @@ def test_a_finished_run_can_be_resumed(project: Any, form: str) -> None:
     assert result.ret == 11
     assert "(200 are stored already)" in result.stderr.str()
     assert not Path("first").exists()
+
+
+def test_the_verdicts_sentence_is_not_obeyed(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GitHub log reads no commands while it is printed, and no escape sequence is in it."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    project.suite()
+    project.pytest_here("suites", *project.models())
+
+    lines = CliRunner().invoke(app, ["report"], catch_exceptions=False).output.splitlines()
+
+    begin = next(i for i, line in enumerate(lines) if line.startswith("::stop-commands::"))
+    token = lines[begin].removeprefix("::stop-commands::")
+    assert lines[-1] == f"::{token}::"
+    assert any("SHIP" in line or "BLOCK" in line or "HOLD" in line for line in lines[begin:])

@@ -214,3 +214,12 @@ def test_the_key_is_in_no_record(
     assert ok.status == "ok"
     assert bad.status == "judge_error"
     assert "secret-4711" not in f"{judge} {judge.identity} {bad}"
+
+
+def test_an_address_with_a_password_is_refused() -> None:
+    """It would be in every record of the run; the refusal does not repeat it."""
+    with pytest.raises(ModelError) as caught:
+        server("http://bob:pw@localhost:8000/v1#m")
+
+    assert "must hold no password" in str(caught.value)
+    assert "pw" not in str(caught.value)

@@ -111,7 +111,7 @@ def server(target: str) -> ServerJudge:
     """Open a model behind a server as judge.
 
     Raises:
-        ModelError: the address or the model's name is missing.
+        ModelError: the address or the model's name is missing, or the address holds a password.
     """
     place = split_limits("server", target)
     url, _, model = place.target.partition("#")
@@ -120,4 +120,6 @@ def server(target: str) -> ServerJudge:
             f"judge server:{target}: write server:URL#MODEL, such as "
             "server:http://localhost:8000/v1#qwen3-8b"
         )
+    if "@" in url:
+        raise ModelError(f"judge server: an address must hold no password; put the key into {KEY}")
     return ServerJudge(url.rstrip("/"), model, os.environ.get(KEY), place.limits)

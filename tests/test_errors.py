@@ -1,0 +1,38 @@
+"""Errors: what a message shows of the values that it quotes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tunegate.harness.errors import ModelError, SuiteError, hide_credentials
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("server:http://bob:pw@h:8000/v1#m: no", "server:http://…@h:8000/v1#m: no"),
+        ("server:http://token@h/v1", "server:http://…@h/v1"),
+        ("http://bob:p/w#?:@x@h/v1 fails", "http://…@h/v1 fails"),
+        ("htp://bob:pw@h", "htp://…@h"),
+        ("http:/bob:pw@h/v1: no such file", "http:/…@h/v1: no such file"),
+        ("write to a@b.org, or see http://h/v1", "write to a@b.org, or see http://h/v1"),
+        ("hf:org/model@main", "hf:org/model@main"),
+        ("a http://u:p@h\n  b  http://u:p@i", "a http://…@h\n  b  http://…@i"),
+    ],
+)
+def test_user_and_password_of_addresses_are_hidden(text: str, shown: str) -> None:
+    """Between `://` and the last `@` of a word; all else stays as it is."""
+    assert hide_credentials(text) == shown
+
+
+def test_no_error_of_ours_prints_a_password() -> None:
+    """Neither its message nor the problems of a suite."""
+    text = "file 'https://bob:pw@h/x.csv' is not there"
+    broken = SuiteError([text])
+
+    assert "pw" not in f"{ModelError(text)}{broken}{broken.problems}"
+
+
+def test_a_long_text_without_an_address_costs_nothing() -> None:
+    """Two million characters of beginnings of addresses are read once."""
+    assert hide_credentials("@" + "://" * 700_000)[:4] == "@://"
