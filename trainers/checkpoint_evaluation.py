@@ -323,6 +323,8 @@ def evaluate_checkpoint(
         # A training that is looked at often would otherwise be stopped by chance.
         strict = run.decide(run.with_scores(_at_look(manifest, number), scores))
         forgotten = {r.name: found for r in strict.suites if (found := _forgetting_sentences(r))}
+    if run.ledger is not None:
+        run.ledger.record(verdict, scores)
     tables = tables_of(manifest, run.cases, scores, {})
     return tuple(
         CheckpointSuite(

@@ -66,12 +66,12 @@ class SuiteVersion:
 
 @dataclass(frozen=True, slots=True)
 class JudgedAttempt:
-    """What a store knows of the candidates that a suite has judged."""
+    """What is known of the candidates that a suite has judged."""
 
     number: int
     """Which candidate this is, of all that some version of the suite has judged."""
     extended: int
-    """Versions with another number of cases that judged this candidate before this one did."""
+    """Other cases or seeds that judged this candidate before these did."""
 
 
 class AnswerStore(Protocol):

@@ -6,9 +6,10 @@ candidates the chance of one false SHIP is up to 1 - (1 - alpha)^k. The count is
 among ten candidates at .15 instead of .40; a `sealed` suite does so too, and is judged only on
 demand, for the candidate of a release.
 
-Extensions: a candidate that a suite left undecided is judged again once cases were added. That is a
-second chance, whatever the suite asks of other candidates, and has a fifth of the error; each
-further one has half of the one before.
+Extensions: a candidate that a suite left undecided is judged again once cases were added, or with
+another seed, by which other answers are drawn or other cases are seen first. That is a second
+chance, whatever the suite asks of other candidates, and has a fifth of the error; each further one
+has half of the one before.
 
 Source: the reusable holdout (Dwork et al. 2015); Bonferroni's inequality for the sum of alpha/k.
 """
@@ -20,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.errors import UsageError
-from tunegate.harness.records.manifest import Gate, SuiteRecord
+from tunegate.harness.records.manifest import Gate, LedgerState, SuiteRecord
 from tunegate.harness.suite import Suite
 
 
@@ -108,8 +109,8 @@ def at_attempt(gate: Gate, suite: SuiteRecord, attempts: Mapping[str, int]) -> G
     """Return a gate at the level of this attempt.
 
     It is alpha/k for the k-th candidate where the suite asks for that, and a fifth of it for a
-    candidate that another number of the suite's cases has judged before: two chances at 5 % err in
-    .08 of the runs where the cases are doubled, at 5 % and 1 % in .06 at most, whatever was added.
+    candidate that other cases or another seed judged before: two chances at 5 % err in .08 of the
+    runs where the cases are doubled, at 5 % and 1 % in .06 at most, whatever was changed.
     Further extensions have ever less (`extension_share`).
 
     Source: Bonferroni's inequality.
@@ -139,11 +140,37 @@ def attempt_note(suite: SuiteRecord, attempts: Mapping[str, int]) -> Iterator[st
         share = extension_share(suite.extended) * count
         if suite.extended == 1:
             yield (
-                "another number of cases has judged this candidate before; so that a second chance "
-                f"adds a fifth of the error at most, it is judged at 1/{share} of it"
+                "judged this candidate before, on other cases or with another seed; so that a "
+                f"second chance adds a fifth of the error at most, it is judged at 1/{share} of it"
             )
         else:
             yield (
-                f"{suite.extended} other numbers of cases have judged this candidate before; so "
-                f"that further chances add little to the error, it is judged at 1/{share} of it"
+                f"judged this candidate before, {suite.extended} times on other cases or with "
+                "another seed; so that further chances add little to the error, it is judged at "
+                f"1/{share} of it"
+            )
+
+
+def ledger_note(state: LedgerState | None) -> Iterator[str]:
+    """Yield what a reader must know of the ledger that attempts are counted in.
+
+    Args:
+        state: What the run found of it; None of runs that are no attempt.
+    """
+    if state is None:
+        return
+    if state.first:
+        yield f"{state.file} has no earlier verdict on these cases; attempts are counted from here"
+    if state.unwritable:
+        yield (
+            f"{state.file} cannot be written ({state.unwritable}): later runs will not count this "
+            "attempt; commit the ledger from a checkout that can be written"
+        )
+    unknown = {"stored run": state.unknown_runs, "promoted run": state.unknown_promotions}
+    for noun, runs in unknown.items():
+        if runs:
+            more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
+            yield (
+                f"{state.file} does not know {len(runs)} {noun}{'s' * (len(runs) > 1)} of this "
+                f"suite ({', '.join(runs[:3])}{more}): its attempts are not all counted"
             )

@@ -38,7 +38,7 @@ from tunegate.harness.judging.contract import Juror
 from tunegate.harness.model import Arm, LocalArm, RecordedArm, ScoredArm
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.otel_export.run_records import RunRecords
-from tunegate.harness.pipeline import run_writer
+from tunegate.harness.pipeline import attempt_ledger, run_writer
 from tunegate.harness.pipeline.early_stopping import EarlyStopping, compared_whole
 from tunegate.harness.pipeline.run_lock import RunLock
 from tunegate.harness.pipeline.run_writer import RunFolder, run_cases
@@ -124,6 +124,8 @@ class EvaluationRun:
         self.place.refuse_impossible()
         problems = [] if self.filtered else [p for s in self.suites for p in unreachable_gates(s)]
         refuse_sealed(self.suites, opened=self.open_sealed)
+        if not self.self_check:
+            attempt_ledger.refuse_broken(self.suites)
         stage.refuse_unjudged(self.suites, self.judge)
         if self.calibration:
             from tunegate.harness.judging.calibration_report import read_all
@@ -217,7 +219,12 @@ class EvaluationRun:
             whole=not self.filtered,
         )
         run = prepare_with(store, self.suites, self.arms, options)
-        found = {"comparability": run.comparability, "liveness": alive, "attempts": run.attempts}
+        found = {
+            "comparability": run.comparability,
+            "liveness": alive,
+            "attempts": run.attempts,
+            "ledger": run.ledger_states(self.folder.parent),
+        }
         made = self._manifest(options.looks, run.extended, plan=run.plan.cells, **found)
         manifest = self._begin(made)
         seen = not isinstance(self.arms["base"], RecordedArm)
@@ -341,6 +348,8 @@ class EvaluationRun:
             *run_writer.write_telemetry(self._folder, recorded, self.suites, self.traced.content)
         )
         self._folder.write("verdict.json", verdict)
+        if run.ledger is not None:
+            self._say(*run.ledger.record(verdict, scores))
         self._say(*run_writer.send_telemetry(self._folder))
         return verdict
 

@@ -36,9 +36,10 @@ from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner, collect_answers
 from tunegate.harness.further_arm import add_derived_arms, comparisons
 from tunegate.harness.model import Arm, ScoredArm
+from tunegate.harness.pipeline.attempt_ledger import AttemptLedger
 from tunegate.harness.records.cases import Case, Cell, ScoreRow, StoredAnswer
 from tunegate.harness.records.judges import Label
-from tunegate.harness.records.manifest import LookSchedule, Manifest, SuiteRecord
+from tunegate.harness.records.manifest import LedgerState, LookSchedule, Manifest, SuiteRecord
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.suite import Suite
 from tunegate.harness.verdict.decide import ScoredRun, decide_run
@@ -91,7 +92,9 @@ class PreparedRun:
     attempts: Mapping[str, int]
     """Suite hash → number of candidates judged on it so far; empty where none is counted."""
     extended: Mapping[str, int]
-    """Suite hash → versions of another size that judged this candidate before, likewise."""
+    """Suite hash → other cases or seeds that judged this candidate before, likewise."""
+    ledger: AttemptLedger | None
+    """Where the verdict is recorded; None where no attempt is counted."""
 
     @cached_property
     def cached(self) -> set[str]:
@@ -178,7 +181,18 @@ class PreparedRun:
             comparability=dict(self.comparability),
             liveness={},
             attempts=dict(self.attempts),
+            ledger=self.ledger_states(),
         )
+
+    def ledger_states(self, runs: Path | None = None) -> dict[str, LedgerState]:
+        """Return suite → what its verdict tells of the attempts ledger.
+
+        Args:
+            runs: Folder of earlier runs that the ledger must know.
+        """
+        if self.ledger is None:
+            return {}
+        return {suite.name: self.ledger.state(suite.name, runs) for suite in self.suites}
 
     def with_scores(
         self,
@@ -272,14 +286,34 @@ def prepare_with(
     if decides:
         comparability.check_prompts(plan.cells, plan.failures)
     proven = _compare_prompts(plan, arms, suites)
-    found: Mapping[str, JudgedAttempt] = {}
+    ledger, found = None, {}
     if options.purpose is RunPurpose.GATE:
-        versions = [SuiteVersion(s.hash, s.rule_hash, len(s.cases)) for s in suites]
         tuned = arms["tuned"].fingerprint
-        found = store.record_attempt(versions, tuned, whole=options.whole)
+        ledger = AttemptLedger.of(suites, tuned, options.seed, whole=options.whole)
+        found = _count_attempts(store, ledger, suites)
     attempts = {name: attempt.number for name, attempt in found.items()}
     extended = {name: attempt.extended for name, attempt in found.items()}
-    return PreparedRun(suites, arms, asked, plan, store, options.seed, proven, attempts, extended)
+    return PreparedRun(
+        suites, arms, asked, plan, store, options.seed, proven, attempts, extended, ledger
+    )
+
+
+def _count_attempts(
+    store: AnswerCache, ledger: AttemptLedger, suites: Sequence[Suite]
+) -> dict[str, JudgedAttempt]:
+    """Return suite hash → the attempt by the ledger or by the store, whichever knows of more.
+
+    The store knows the runs whose verdict is still to come, and the ledger those of other machines.
+    """
+    versions = [SuiteVersion(s.hash, s.rule_hash, len(s.cases)) for s in suites]
+    stored = store.record_attempt(versions, ledger.candidate, whole=ledger.whole)
+    recorded = {suite.hash: ledger.attempt(suite.name) for suite in suites}
+    return {
+        name: JudgedAttempt(
+            max(one.number, recorded[name].number), max(one.extended, recorded[name].extended)
+        )
+        for name, one in stored.items()
+    }
 
 
 def _compare_prompts(

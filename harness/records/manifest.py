@@ -164,8 +164,7 @@ class SuiteRecord(Record):
     alpha_per_attempt: bool = False
     """Whether the k-th candidate is judged at 1/k of the error."""
     extended: int = Field(default=0, exclude_if=lambda count: not count)
-    """Versions of the suite with another number of cases that judged this candidate before; absent
-    without."""
+    """Other cases or seeds with which the suite judged this candidate before; absent without."""
     looks: LookSchedule | None = None
     """None where every case is asked before anything is judged."""
     sealed: bool = Field(default=False, exclude_if=lambda sealed: not sealed)
@@ -194,6 +193,21 @@ PYTEST_QUIETLY = (
 """What `tunegate gate` adds to the arguments of its user, before the options."""
 
 
+class LedgerState(Record):
+    """What a run found of the attempts ledger of a suite, where a reader must know of it."""
+
+    file: Text
+    """The ledger."""
+    first: bool = False
+    """Whether it knows of no other verdict on the suite."""
+    unwritable: Text | None = None
+    """Why the run's line cannot be written."""
+    unknown_runs: tuple[Text, ...] = ()
+    """Stored runs of the suite that it does not know."""
+    unknown_promotions: tuple[Text, ...] = ()
+    """Runs whose fine-tune was shipped and that it does not know."""
+
+
 class Manifest(Record):
     """What a run is."""
 
@@ -218,6 +232,8 @@ class Manifest(Record):
     """What was proven about the adapter being active."""
     attempts: dict[str, int]
     """Suite hash → number of candidates judged on it so far, this one included."""
+    ledger: dict[str, LedgerState] = Field(default_factory=dict, exclude_if=lambda found: not found)
+    """Suite → the state of its attempts ledger; absent of runs that are no attempt."""
     judges: tuple[dict[str, Any], ...] = ()
     """Identity of the judge models, several for a jury; none where no metric asks one."""
     filtered: tuple[str, ...] = ()

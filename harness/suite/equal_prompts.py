@@ -139,7 +139,7 @@ def join_equal_prompts(cases: Sequence[Case], kinds: Iterable[CellKind]) -> Join
     places: dict[str, list[int]] = {}
     kinds = tuple(kinds)
     for place, case in enumerate(cases):
-        texts = _normalize_texts(list(case.input_messages()))
+        texts = normalize_messages(list(case.input_messages()))
         for kind in kinds:
             places.setdefault(_seen_by_model(case, texts, kind), []).append(place)
     shared = {key: found for key, found in places.items() if len(found) > 1}
@@ -188,14 +188,14 @@ def _seen_by_model(case: Case, texts: Any, kind: CellKind) -> str:
     return sha256([texts, offered, scored])
 
 
-def _normalize_texts(value: Any) -> Any:
-    """Return messages with all texts in them normalised."""
+def normalize_messages(value: Any) -> Any:
+    """Return messages, or any part of one, with all texts in them normalised."""
     if isinstance(value, str):
         return normalize_prompt(value)
     if isinstance(value, dict):
-        return {key: _normalize_texts(inner) for key, inner in value.items()}
+        return {key: normalize_messages(inner) for key, inner in value.items()}
     return (
-        [_normalize_texts(inner) for inner in value] if isinstance(value, list | tuple) else value
+        [normalize_messages(inner) for inner in value] if isinstance(value, list | tuple) else value
     )
 
 

@@ -17,6 +17,7 @@ from tunegate.harness.comparison.score_table import AnswerCounts, ScoreTable, ta
 from tunegate.harness.comparison.tag_slices import slice_losses
 from tunegate.harness.gate_kind import count_noun, gate_kind
 from tunegate.harness.gating.decide_all import ImputationCase, decide_gates
+from tunegate.harness.gating.error_control import ledger_note
 from tunegate.harness.model import Arm, Prompt
 from tunegate.harness.records.cases import Case, ScoreRow, StoredAnswer
 from tunegate.harness.records.judges import Label
@@ -237,6 +238,7 @@ def _suite_result(
             *recorded_times_notes(manifest, suite),
             *touched_note(manifest, suite.name),
             *suite_notes(table, counts, manifest.attempts, gates),
+            *(f"{suite.name}: {note}" for note in ledger_note(manifest.ledger.get(suite.name))),
             *kinship_notes(manifest, suite),
         ),
         gates=tuple(_with_look(gate, table.on_tag(gate.tag).look) for gate in gates),
