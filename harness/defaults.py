@@ -38,3 +38,6 @@ RUNS = ".tunegate/runs"
 """Folder of a project's run folders."""
 STORE = ".tunegate/store.sqlite"
 """Answer cache that all runs of a project share."""
+
+ALLOW_OUTSIDE = "TUNEGATE_ALLOW_OUTSIDE"
+"""Environment variable: 1 lets suites read files outside of their folder and the project."""

@@ -12,6 +12,7 @@ Example:
 from __future__ import annotations
 
 import inspect
+import os
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
+from tunegate.harness.defaults import ALLOW_OUTSIDE
 from tunegate.harness.errors import SuiteError
 from tunegate.harness.lookup import unknown_name_message
 
@@ -103,6 +105,37 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
+_PROJECT_FILES = (".git", "pyproject.toml", "pytest.ini", "tox.ini", "setup.cfg")
+
+
+def outside_problem(folder: Path, name: str | Path) -> str | None:
+    """Return why a suite may not read a file; None if it may.
+
+    It may read what is, with symbolic links followed, in its folder, in the current directory
+    where that holds the suite, or in the project: the nearest folder above that holds a `.git`, a
+    `pyproject.toml` or another file of pytest's settings. What a suite reads is in the stored cases
+    and on the page, so a suite of somebody else could publish any file of this machine.
+
+    Args:
+        folder: The suite's folder.
+        name: The path as the suite names it.
+    """
+    home = folder.resolve()
+    try:
+        target = (home / name).resolve()
+    except (OSError, ValueError, RuntimeError):  # no path at all: whoever opens it says so
+        return None
+    above = (home, *home.parents)
+    marked = (one for one in above if any((one / file).exists() for file in _PROJECT_FILES))
+    roots = {home, next(marked, home), *({Path.cwd()} & set(above))}
+    if os.environ.get(ALLOW_OUTSIDE) == "1" or any(target.is_relative_to(one) for one in roots):
+        return None
+    return (
+        f"{str(name)!r} is outside of the suite's folder and the project; move it there, or give "
+        f"`tunegate --allow-outside COMMAND …`, under pytest {ALLOW_OUTSIDE}=1"
+    )
+
+
 def _convert(value: Any, hint: Any, folder: Path) -> Any:
     """Return `value` as the parameter's type; a path must exist next to the suite."""
     try:
@@ -111,6 +144,9 @@ def _convert(value: Any, hint: Any, folder: Path) -> Any:
         return value
     converted = adapter.validate_python(value, strict=hint not in _LOOSE)
     if isinstance(converted, Path):
+        problem = outside_problem(folder, converted)
+        if problem:
+            raise PermissionError(problem)
         path = folder / converted
         if not path.is_file():
             raise FileNotFoundError(f"no such file: {path}; paths start at the suite's folder")

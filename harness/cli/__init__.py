@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from tunegate.harness import lookup
+from tunegate.harness.defaults import ALLOW_OUTSIDE
 from tunegate.harness.errors import TunegateError
 
 _SETTINGS: dict[str, Any] = {
@@ -90,8 +91,18 @@ def root(
             help="Print the version of tunegate and exit.",
         ),
     ] = False,
+    allow_outside: Annotated[
+        bool,
+        typer.Option(
+            "--allow-outside",
+            help="Let suites read files outside of their folder and the project.",
+        ),
+    ] = False,
 ) -> None:
     """Ship a fine-tune only when it is proven better and nothing that worked has broken."""
+    if allow_outside:
+        # Workers of pytest-xdist and trainings read it, too.
+        os.environ[ALLOW_OUTSIDE] = "1"
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ from pydantic import Field
 
 from tunegate.harness.errors import SuiteError
 from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.options import outside_problem
 from tunegate.harness.records.cases import Case
 from tunegate.harness.sources import _conversations, _text, _yaml
 from tunegate.harness.sources._table import (
@@ -253,13 +254,15 @@ class PromptfooTest:
 
 def tests_of(document: YamlDocument) -> Iterator[PromptfooTest | str]:
     """Yield the tests of a configuration, or what is wrong with one."""
-    data, folder = document.data, document.path.parent
+    data = document.data
     if "scenarios" in data:
         yield f"{document.where('scenarios')}: scenarios are not read; write them out as tests"
     default = data.get("defaultTest") or {}
     home = document
     if isinstance(default, str):
-        home = read_yaml(folder / _path(default), form="expected is a test")
+        home = read_yaml(
+            _file(document, default, document.where("defaultTest")), form="expected is a test"
+        )
         default = home.data
     prefix = ("defaultTest",) if home is document else ()
     shared = _test(home, prefix, default)
@@ -298,7 +301,7 @@ def _list_tests(
 def _tests_of_file(
     document: YamlDocument, name: str, keys: tuple[str | int, ...]
 ) -> Iterator[PromptfooTest | str]:
-    path = document.path.parent / _path(name)
+    path = _file(document, name, document.where(*keys))
     if path.suffix == ".csv":
         for where, row in _text.csv_rows(path, ",")[1]:
             yield f"{where}: {row}" if isinstance(row, str) else _test_of_cells(where, row)
@@ -394,7 +397,7 @@ def _prompt(document: YamlDocument, text: str, where: str) -> Iterable[str | lis
     """Return the prompts that an entry stands for: itself, or those of a file."""
     if not text.startswith("file://"):
         return [_chat(text) or text]
-    path = document.path.parent / _path(text)
+    path = _file(document, text, where)
     if path.suffix in (".json", ".yaml", ".yml"):
         return [_conversations.conversation_turns(read_yaml(path, form="expected is a chat").data)]
     if path.suffix not in (".txt", ".md"):
@@ -415,6 +418,15 @@ def _chat(text: str) -> list[Any] | None:
 
 def _path(name: str) -> str:
     return name.removeprefix("file://")
+
+
+def _file(document: YamlDocument, name: str, where: str) -> Path:
+    """Return the file that a configuration names, unless it is none of the project's."""
+    folder = document.path.parent
+    problem = outside_problem(folder, _path(name))
+    if problem:
+        raise SuiteError([f"{where}: {problem}"])
+    return folder / _path(name)
 
 
 def render_template(template: Any, variables: Mapping[str, Any]) -> Any:

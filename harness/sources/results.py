@@ -27,6 +27,9 @@ from tunegate.harness.result_set import ResultSet, read_results
 from tunegate.harness.source import AccountedCases, make_case
 from tunegate.harness.sources._text import summarize_problems
 
+READS_RECORDS = True
+"""Its files are records of other tools, which may lie outside of the project."""
+
 
 def _check_columns(columns: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
     for field, column in columns.items():

@@ -47,6 +47,9 @@ from tunegate.harness.sources._replayed_call import (
 )
 from tunegate.harness.sources._table import MOST_ROWS, Count
 
+READS_RECORDS = True
+"""Its files are records of other tools, which may lie outside of the project."""
+
 
 def traces(  # noqa: PLR0913 - each is a key of the suite file
     folder: Path,

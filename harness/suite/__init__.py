@@ -13,6 +13,7 @@ Example:
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -258,9 +259,23 @@ def _cases(source: toml_file.TomlFile) -> Iterable[Case]:
     except UnknownName as error:
         raise SuiteError([f"{where}: {error}"]) from error
     folder, place = source.path.parent, f"{where}: case source {name!r}"
+    outside = [f"{source.where('cases')}: {text}" for text in _outside(settings, folder)]
+    # What other tools recorded lies where they put it, and nothing but their formats is read.
+    if outside and not getattr(inspect.getmodule(function), "READS_RECORDS", False):
+        raise SuiteError(outside)
     bound = options.bind_options(function, settings, given=1, folder=folder, where=place)
     found: Iterable[Case] = function(folder, **bound)
     return found
+
+
+def _outside(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """Yield what is wrong with the paths among a source's settings."""
+    for key in ("file", "path", "include_path"):
+        given = settings.get(key, ())
+        for name in given if isinstance(given, list) else [given]:
+            text = options.outside_problem(folder, name) if isinstance(name, str) else None
+            if text is not None:
+                yield text
 
 
 def _metric(source: toml_file.TomlFile, index: int) -> Metric:

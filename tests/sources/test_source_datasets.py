@@ -22,7 +22,8 @@ COLUMNS = 'columns = { prompt = "text", expected = "label", tags = ["label"] }\n
 
 @pytest.fixture(autouse=True)
 def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `load_dataset` builds of files stays in the test's folder."""
+    """What `load_dataset` builds of files stays in the test's folder, which is the project."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
 
 
@@ -114,7 +115,7 @@ def test_pictures_are_left_alone(tmp_path: Path, cases: Load) -> None:
          "someone/banking77: this data set is not here and the hub is out of reach (Couldn't "),
         ('path = "someone/banking77"\n', "someone/banking77: not there, and the hub's "
          "'someone/banking77' needs a split; set split"),
-        ('path = "../data/banking"\n', "../data/banking: no such file or folder; paths start at"),
+        ('path = "./data/banking"\n', "data/banking: no such file or folder; paths start at"),
         ('path = "suite.toml"\n', "suite.toml: unknown form; give one of .csv, .tsv, .json,"),
         ('path = "broken"\n', "broken: cannot be read as a data set ("),
         ('path = "empty"\n', "empty: cannot be read as a data set ("),

@@ -285,8 +285,14 @@ def test_without_lm_eval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @needs_lm_eval
-def test_in_a_suite(task: Callable[..., Path], suite_folder: Callable[..., Path]) -> None:
+def test_in_a_suite(
+    task: Callable[..., Path],
+    suite_folder: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """suite.toml names the source and its tasks."""
+    monkeypatch.chdir(tmp_path)
     task("ink", **MMLU)
     folder = suite_folder(
         'name = "ink"\n'

@@ -221,8 +221,11 @@ def test_mistakes_are_one_line(data: Path, options: dict[str, Any], expected: st
     assert complaint(data, **options) == expected
 
 
-def test_in_a_suite(data: Path, suite_folder: Callable[..., Path]) -> None:
+def test_in_a_suite(
+    data: Path, suite_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """suite.toml names the source; its options are checked like any other."""
+    monkeypatch.chdir(data.parent)
     toml = (
         'name = "knowledge"\n'
         '[cases]\nfrom = "mmlu"\npath = "../mmlu"\nper_subject = {}\n'

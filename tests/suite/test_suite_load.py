@@ -603,3 +603,65 @@ def test_the_same_gate_twice_on_a_tag(refused: Refused, head: str) -> None:
     assert refused(head + gate + gate, TAGGED) == [
         "suite.toml:12: a second gain on 'exact_match' with the tag 'short'; remove one"
     ]
+
+
+FROM_CSV = 'name = "s"\n[[metrics]]\nuse = "exact_match"\n[cases]\nfrom = "csv"\nfile = {file!r}\n'
+
+
+@pytest.mark.parametrize("way", ["absolute", "above", "link"])
+def test_a_file_outside_of_the_project_is_refused(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its cases would be published with the page; where it is allowed it is read."""
+    secret = tmp_path / "home" / "secret.csv"
+    secret.parent.mkdir()
+    secret.write_text("prompt,expected\nhush,x\n", encoding="utf-8")
+    folder = tmp_path / "project" / "suites" / "s"
+    folder.mkdir(parents=True)
+    (tmp_path / "project" / "pyproject.toml").touch()
+    (folder / "link.csv").symlink_to(secret)
+    named = {"absolute": str(secret), "above": "../../../home/secret.csv", "link": "link.csv"}[way]
+    (folder / "suite.toml").write_text(FROM_CSV.format(file=named), encoding="utf-8")
+
+    with pytest.raises(SuiteError) as caught:
+        load_suite(folder)
+    monkeypatch.setenv("TUNEGATE_ALLOW_OUTSIDE", "1")
+    allowed = load_suite(folder)
+
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"{folder}/suite.toml:")
+    assert "outside of the suite's folder and the project" in problem
+    assert "hush" not in problem
+    assert [case.prompt for case in allowed.cases] == ["hush"]
+
+
+def test_files_of_the_project_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the suites, where the project has a `.git`, and below the current directory."""
+    folder = tmp_path / "project" / "suites" / "s"
+    folder.mkdir(parents=True)
+    (tmp_path / "project" / "t.csv").write_text("prompt,expected\np,x\n", encoding="utf-8")
+    (folder / "suite.toml").write_text(FROM_CSV.format(file="../../t.csv"), encoding="utf-8")
+
+    with pytest.raises(SuiteError, match="outside"):
+        load_suite(folder)
+    with monkeypatch.context() as here:
+        here.chdir(tmp_path / "project")
+        assert len(load_suite(folder).cases) == 1
+    (tmp_path / "project" / ".git").mkdir()
+    assert len(load_suite(folder).cases) == 1
+
+
+def test_a_metrics_file_outside_of_the_project_is_refused(tmp_path: Path) -> None:
+    """A JSON schema by an absolute path is not read either."""
+    (tmp_path / "schema.json").write_text("{}", encoding="utf-8")
+    folder = tmp_path / "s"
+    folder.mkdir()
+    (folder / "cases.jsonl").write_text('{"id": "a", "prompt": "p"}\n', encoding="utf-8")
+    (folder / "suite.toml").write_text(
+        'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "json_schema"\n'
+        f"schema = {str(tmp_path / 'schema.json')!r}\n",
+        encoding="utf-8",
+    )
+
+    with pytest.raises(SuiteError, match="outside of the suite's folder"):
+        load_suite(folder)
