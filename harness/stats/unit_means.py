@@ -24,9 +24,10 @@ _ROUNDING = 1e-13
 """Standard errors below this, on data scaled to at most 1, are rounding, not spread."""
 _EDGE = 1e-12
 """How near the multiplier of the likelihood comes to the end of its range."""
-_INFORMATION = 4.0
-"""Degrees of freedom are so many times the units over (kurtosis - 1). Satterthwaite's 2 costs up to
-.03 more power, and errs as often over all populations of three values with 20 to 150 units."""
+_INFORMATION = 3.0
+"""Units times this, over (kurtosis - 1), are the degrees of freedom of a standard error. With 4
+populations of three values err with up to .0591, and with Satterthwaite's 2 power is up to .02
+lower. Without the interval's own degrees of freedom in the sum they err with .0604."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ class EmpiricalLikelihood:
 
     Source: Owen (1988), Biometrika 75:237-249; for clusters, of sums less margin times size. The
     root is compared with a t quantile whose degrees of freedom fall with the kurtosis: the variance
-    of a sample variance is (kurtosis - 1)/n times its square (Satterthwaite 1946).
+    of a sample variance is (kurtosis - 1)/n times its square (Satterthwaite 1946). Their inverse is
+    added to that of the interval's degrees of freedom.
     """
 
     sums: Floats
@@ -90,13 +92,13 @@ class EmpiricalLikelihood:
         Args:
             sums: Sums of the units' values.
             sizes: Cases of each unit.
-            degrees: Most degrees of freedom: those of the t interval.
+            degrees: Degrees of freedom of the t interval.
         """
         apart = sums - sums.sum() / sizes.sum() * sizes
         squares = (apart / np.abs(apart).max()) ** 2
         excess = float((squares**2).mean() / squares.mean() ** 2) - 1
-        known = _INFORMATION * sums.size / excess if excess > 0 else math.inf
-        return cls(sums, sizes, max(1.0, min(degrees, known)))
+        known = 1 / (1 / degrees + excess / (_INFORMATION * sums.size))
+        return cls(sums, sizes, max(1.0, known))
 
     def mirrored(self, sign: float) -> Self:
         """Return the likelihood of `sign` times the values: -1 turns upper limits into lower."""

@@ -117,10 +117,10 @@ class TestClusteredBinary:
     """clustered_binary_interval, clustered_binary_test and design_effect."""
 
     def test_reference(self):
-        """Ten clusters of three with design effect 1: Tango's limits with a t quantile."""
-        level = 2 * stats.norm.cdf(stats.t.ppf(0.95, 9)) - 1
-        interval = clustered_binary_interval(BINARY, TRIPLES)
-        tango = tango_interval(8, 2, 30, confidence=level)
+        """Twenty clusters of three with design effect 1: Tango's limits with a t quantile."""
+        level = 2 * stats.norm.cdf(stats.t.ppf(0.95, 19)) - 1
+        interval = clustered_binary_interval([*BINARY, *BINARY], np.repeat(np.arange(20), 3))
+        tango = tango_interval(16, 4, 60, confidence=level)
 
         assert (interval.low, interval.high) == pytest.approx((tango.low, tango.high))
         assert design_effect(BINARY, TRIPLES) == 1

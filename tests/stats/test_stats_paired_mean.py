@@ -22,11 +22,19 @@ scores = st.lists(st.integers(-100, 100).map(lambda k: k / 100), min_size=2, max
 
 
 def unseen_p(values, margin, bound=1.0):
-    """Maximise the probability of an unseen loss and of so good a rest on a grid of shares."""
+    """Maximise the probability of an unseen loss and of so good a rest on a grid of shares.
+
+    What the maximum lies below exp(-distance) at large distances counts but for a share: the
+    squared ratio of the third moment and the second, in losses of the whole range, and (8/n)^2.
+    """
     n, mean = len(values), np.mean(values)
     error = np.std(values, ddof=1) / math.sqrt(n)
     one_loss = (bound + mean) / n
+    grid = np.linspace(-8, 8, 16_001)
+    credit = max(0.0, -np.max(stats.norm.logcdf(grid) - error / one_loss * grid))
+    gain = stats.skew(values) / math.sqrt(n) * error / one_loss
     distance = n * math.log((bound + mean) / (bound + margin))
+    distance -= credit * min(1.0, max(0.0, gain) ** 2 + (8 / n) ** 2)
     struck = np.linspace(0, 30, 300_001)
     return float(np.max(np.exp(-struck) * stats.norm.cdf((struck - distance) * one_loss / error)))
 
@@ -73,7 +81,8 @@ class TestPairedMeanInterval:
         """
         values = np.array([-1.0] + [0.6] * 3 + [0.0] * 96)
         ratio = DescStat(values).test_mean(-0.02)[0]
-        degrees = 4 * 100 / (stats.kurtosis(values, fisher=False) - 1)
+        excess = stats.kurtosis(values, fisher=False) - 1
+        degrees = 1 / (1 / 99 + excess / 300)
         found = mean_test(values, margin=-0.02, bound=1.0).p_value
 
         assert found == pytest.approx(stats.t.sf(math.sqrt(ratio), degrees), abs=1e-6)
@@ -82,7 +91,7 @@ class TestPairedMeanInterval:
     @pytest.mark.parametrize("n", [20, 40, 60, 100])
     @pytest.mark.parametrize(("margin", "gain"), [(0.0, 0.6), (-0.02, 0.6), (-0.05, 1.0)])
     def test_rare_losses_and_rare_gains(self, n, margin, gain):
-        """Few lose all, few gain: an exact error of at most .067 in every mixture, not of .078."""
+        """Few lose all, few gain: an exact error of at most .06 in every mixture, not of .078."""
         counts = [(k, w) for k in range(13) for w in range(26) if k + w <= n]
         proven = [
             (k, w)
@@ -102,7 +111,43 @@ class TestPairedMeanInterval:
             if loss > 0
         )
 
-        assert 0.03 < worst <= 0.067
+        assert 0.03 < worst <= 0.06
+
+    @pytest.mark.parametrize(
+        ("n", "values", "margin", "chances"),
+        [
+            (7, (0.0, -1.0, 0.89), -0.1, (0.5805, 0.2504)),
+            (12, (-0.188, -1.0, 0.633), -0.006, (0.535, 0.122)),
+            (18, (-0.146, -1.0, 0.618), -0.007, (0.623, 0.092)),
+            (24, (0.0, -1.0, 0.96), -0.01, (0.7234, 0.1406)),
+            (41, (0.0, -1.0, 0.78), -0.02, (0.9002, 0.055)),
+            (60, (-0.13, -1.0, 0.68), -0.15, (0.9502, 0.0359)),
+        ],
+    )
+    def test_adversaries(self, n, values, margin, chances):
+        """Populations found by differential evolution against weaker guards: .06 at most, exactly.
+
+        Without the withheld share, and with fewer degrees of freedom only where the kurtosis asks
+        for them, these err with .0604 to .0675.
+        """
+        mids, losses, _ = values
+        chance = np.array([*chances, 1 - sum(chances)])
+        # The share of losses is set so that the mean is exactly the margin.
+        rest = chance[[0, 2]] @ np.array(values)[[0, 2]] / chance[[0, 2]].sum()
+        share = (rest - margin) / (rest - losses)
+        chance = np.array([1, 0, 1]) * chance / chance[[0, 2]].sum() * (1 - share)
+        chance[1] = share
+        found = 0.0
+        for k in range(min(n, 7) + 1):
+            for won in range(n + 1 - k):
+                sample = [losses] * k + [values[2]] * won + [mids] * (n - k - won)
+                if np.mean(sample) > margin + 1e-9:
+                    p_value = mean_test(sample, margin=margin, bound=1.0).p_value
+                    found += (p_value <= 0.05) * stats.multinomial.pmf(
+                        [n - k - won, k, won], n, chance
+                    )
+
+        assert 0.01 < found <= 0.06
 
     @pytest.mark.parametrize("n", [60, 100, 400])
     @pytest.mark.parametrize("deviation", [0.003, 0.05, 0.1, 0.15])
