@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from benchmarks._prompts import prompts_suite
-from tunegate.harness.engine.ray_backend import HERE, ExecutionBackend
+from tunegate.harness.pipeline.run import HERE, EvaluationRun, ExecutionBackend
 from tunegate.harness.suite import Suite
 
 
@@ -51,8 +51,6 @@ def _options() -> argparse.Namespace:
 
 def _judged(place: Path, name: str, suite: Suite, engine: ExecutionBackend) -> tuple[bytes, float]:
     """Judge with an empty store; return verdict.json and the seconds that it took."""
-    from tunegate.harness.pipeline.run import EvaluationRun
-
     start = time.perf_counter()
     EvaluationRun(
         suites=[suite],

@@ -29,7 +29,6 @@ from tunegate.harness.engine.sharding import (
     Shard,
     ShardResult,
     ShardWorker,
-    WorkerPool,
     WorkerSetup,
 )
 from tunegate.harness.errors import BackendError, UsageError
@@ -283,40 +282,3 @@ def _quiet_logs() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
-
-
-LOCAL, RAY = "local", "ray"
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutionBackend:
-    """A choice of engine and of how many workers it has."""
-
-    engine: str = LOCAL
-    workers: int | None = None
-
-    def refuse_impossible(self) -> None:
-        """Refuse what can be seen to be impossible before anything is opened.
-
-        Raises:
-            UsageError: workers without an engine that has any.
-            MissingExtra: the engine is not installed.
-        """
-        if self.engine == RAY:
-            refuse_missing()
-        elif self.workers is not None:
-            raise UsageError("--gate-workers are Ray's processes: add --gate-engine ray")
-
-    @contextmanager
-    def crew(self) -> Iterator[WorkerPool | None]:
-        """Yield the workers, ready to answer; None for this process."""
-        if self.engine != RAY:
-            yield None
-            return
-
-        with ray_crew(self.workers) as crew:
-            yield crew
-
-
-HERE = ExecutionBackend()
-"""This process."""

@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from tunegate.harness.engine.answer_cache import (
     AnswerCache,
@@ -24,7 +25,6 @@ from tunegate.harness.engine.answer_cache import (
     reusable_answers,
 )
 from tunegate.harness.engine.inference.sequence import ALL, Optimizations
-from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer
 from tunegate.harness.engine.interrupts import StopRequest, stop_on_signal
 from tunegate.harness.engine.plan import Plan, PlannedQuestion
 from tunegate.harness.engine.progress import ProgressReporter
@@ -33,6 +33,9 @@ from tunegate.harness.errors import OutOfMemory
 from tunegate.harness.further_arm import further_arm
 from tunegate.harness.model import Answer, Arm, LocalArm, RecordedArm, RemoteArm, Request
 from tunegate.harness.records.cases import Cell, CellKind, StoredAnswer
+
+if TYPE_CHECKING:
+    from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer
 
 
 @dataclass(frozen=True)
@@ -260,9 +263,12 @@ class Runner:
         self.progress.add(done, tokens=tokens, label=label)
 
     def _drafts(self, batch: RequestBatch[PlannedQuestion], arm: str) -> dict[str, KnownAnswer]:
-        """Return request key → a stored answer of another arm that may hold for this one."""
-        if arm == "base" or batch.kind is not CellKind.GENERATE or not self.levers.drafts:
+        """Return request key → a stored answer of another arm that a local arm may give too."""
+        local = arm != "base" and isinstance(self.arms[arm], LocalArm)
+        if not local or batch.kind is not CellKind.GENERATE or not self.levers.drafts:
             return {}
+        from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer
+
         offers = {
             q: self._offers(q, arm) for q in batch.questions if (q, arm) in self.plan.requests
         }

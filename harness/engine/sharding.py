@@ -19,10 +19,9 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, fields
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tunegate.harness.engine.inference.sequence import Optimizations
-from tunegate.harness.engine.inference.speculative import DraftAcceptance
 from tunegate.harness.engine.plan import Plan, PlannedQuestion
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner
@@ -32,6 +31,9 @@ from tunegate.harness.further_arm import add_derived_arms
 from tunegate.harness.model import Answer, Arm, Request
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.cases import CellKind
+
+if TYPE_CHECKING:
+    from tunegate.harness.engine.inference.speculative import DraftAcceptance
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.further_arm import further_arm
 from tunegate.harness.otel_export import attribute_names as a
@@ -28,9 +29,10 @@ from tunegate.harness.otel_export import otlp_json, resources
 from tunegate.harness.otel_export.completion_spans import (
     CompletionSpans,
     ContentCapture,
+    RunEvaluators,
     case_with_system,
+    kind_of,
 )
-from tunegate.harness.otel_export.judge_spans import JudgeSpans, RunEvaluators, kind_of
 from tunegate.harness.otel_export.run_metrics import RunTotals
 from tunegate.harness.otel_export.run_records import (
     CaseRecord,
@@ -40,6 +42,9 @@ from tunegate.harness.otel_export.run_records import (
 )
 from tunegate.harness.records.cases import Case, CellKind, sha256
 from tunegate.harness.records.verdict import Verdict
+
+if TYPE_CHECKING:
+    from tunegate.harness.otel_export.judge_spans import JudgeSpans
 
 SKIPPED = "skipped"
 """Status of a case that was not asked because all was decided."""
@@ -79,9 +84,16 @@ class SpanBuilder:
         self.totals = RunTotals()
         self._completions = CompletionSpans(run, self.ids, content, self.totals)
         self._evaluators = RunEvaluators(run.manifest)
-        self._judges = JudgeSpans(run.manifest, self._evaluators, self.ids, content, self.totals)
         self._suites: dict[str, _TimeExtent] = {}
         self._seen: set[tuple[str, str]] = set()
+
+    @cached_property
+    def _judges(self) -> JudgeSpans:
+        """What makes the spans of judge calls, imported by runs that have any."""
+        from tunegate.harness.otel_export.judge_spans import JudgeSpans
+
+        run, content = self._run.manifest, self._content
+        return JudgeSpans(run, self._evaluators, self.ids, content, self.totals)
 
     def cases(self) -> Iterator[CaseSignals]:
         """Yield what is written of each case."""
@@ -113,7 +125,7 @@ class SpanBuilder:
         results, logs = self._results(record)
         spans = [self._completions.span(record, c, own, results) for c in record.cells]
         spans += self._checks(record, own)
-        for call in self._judges.of(record, own, done):
+        for call in self._judges.of(record, own, done) if record.judgements else ():
             spans.append(call)
             end = max(end, call.end)
         extent = self._suites.setdefault(record.suite.name, _TimeExtent())

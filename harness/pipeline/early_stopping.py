@@ -23,7 +23,6 @@ from tunegate.harness.records.cases import Cell, ScoreRow
 from tunegate.harness.records.manifest import LookSchedule, Manifest
 from tunegate.harness.suite import Suite
 from tunegate.harness.verdict.decide import ARMS
-from tunegate.harness.verdict.interim_analysis import should_stop
 
 
 def compared_whole(arms: Mapping[str, Arm]) -> dict[str, Arm]:
@@ -108,6 +107,8 @@ class EarlyStopping:
     def _stops(
         self, manifest: Manifest, plan: Plan, store: AnswerCache, suite: Suite, stage: int
     ) -> bool:
+        from tunegate.harness.verdict.interim_analysis import should_stop
+
         looks = self.schedules[suite.name]
         start = looks.sizes[stage - 1] if stage else 0
         new = frozenset(looks.order[start : looks.sizes[stage]])

@@ -20,9 +20,12 @@ from tunegate.harness.checks import comparability, liveness
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.inference.sequence import ALL, Optimizations
 from tunegate.harness.engine.interrupts import sigterm_interrupts
-from tunegate.harness.engine.ray_backend import HERE, ExecutionBackend
 from tunegate.harness.engine.runner import Runner
-from tunegate.harness.engine.sharding import ShardedRunner, WorkerPool, WorkerSetup
+from tunegate.harness.engine.sharding import (
+    ShardedRunner,
+    WorkerPool,
+    WorkerSetup,
+)
 from tunegate.harness.errors import (
     BackendError,
     NotComparable,
@@ -60,6 +63,45 @@ from tunegate.harness.remote.worker_pool import PoolLimits
 from tunegate.harness.source import account_summary
 from tunegate.harness.suite import Suite
 from tunegate.harness.verdict.decide import failed_verdict, not_comparable
+
+LOCAL, RAY = "local", "ray"
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionBackend:
+    """A choice of engine and of how many workers it has."""
+
+    engine: str = LOCAL
+    workers: int | None = None
+
+    def refuse_impossible(self) -> None:
+        """Refuse what can be seen to be impossible before anything is opened.
+
+        Raises:
+            UsageError: workers without an engine that has any.
+            MissingExtra: the engine is not installed.
+        """
+        if self.engine == RAY:
+            from tunegate.harness.engine.ray_backend import refuse_missing
+
+            refuse_missing()
+        elif self.workers is not None:
+            raise UsageError("--gate-workers are Ray's processes: add --gate-engine ray")
+
+    @contextlib.contextmanager
+    def crew(self) -> Iterator[WorkerPool | None]:
+        """Yield the workers, ready to answer; None for this process."""
+        if self.engine != RAY:
+            yield None
+            return
+        from tunegate.harness.engine.ray_backend import ray_crew
+
+        with ray_crew(self.workers) as crew:
+            yield crew
+
+
+HERE = ExecutionBackend()
+"""This process."""
 
 
 @dataclass

@@ -43,7 +43,6 @@ from tunegate.harness.records.manifest import LedgerState, LookSchedule, Manifes
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.suite import Suite
 from tunegate.harness.verdict.decide import ScoredRun, decide_run
-from tunegate.harness.verdict.redecide import standing_labels
 
 NONE: Mapping[str, Any] = MappingProxyType({})
 
@@ -227,13 +226,18 @@ class PreparedRun:
             scored: The run with its scores.
             labels: What people said of the answers.
         """
+        given = tuple(labels)
+        if given:
+            from tunegate.harness.verdict.redecide import standing_labels
+
+            given = standing_labels(given, scored.cells, scored.manifest.suites)
         verdict = decide_run(
             scored.manifest,
             scored.cases,
             scored.scores,
             looks=scored.looks,
             answers=count_answers(scored.cells),
-            labels=standing_labels(labels, scored.cells, scored.manifest.suites),
+            labels=given,
         )
         for name, comparison in comparisons(self.opened).items():
             verdict = verdict.after(name, comparison.compare(scored))

@@ -20,7 +20,6 @@ import pytest
 from tunegate.harness import suite as suites
 from tunegate.harness.engine.inference.sequence import Optimizations
 from tunegate.harness.engine.interrupts import last_signal
-from tunegate.harness.engine.ray_backend import ExecutionBackend
 from tunegate.harness.errors import BackendError, RunInterrupted, TunegateError, UsageError
 from tunegate.harness.further_arm import arm_options
 from tunegate.harness.pipeline import run_writer
@@ -182,7 +181,7 @@ class GateSession:
 
     def run(self, chosen: Sequence[Suite], folder: Path) -> VerdictRecord:
         """Make or, where another xdist worker has made it, read the run in `folder`."""
-        from tunegate.harness.pipeline.run import EvaluationRun
+        from tunegate.harness.pipeline.run import EvaluationRun, ExecutionBackend
         from tunegate.harness.pipeline.run_writer import TelemetryOptions
         from tunegate.harness.pipeline.training_provenance import DataOptions
 

@@ -20,14 +20,14 @@ from tunegate.harness.engine import ray_backend
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import make_plan
 from tunegate.harness.engine.progress import ProgressReporter
-from tunegate.harness.engine.ray_backend import HERE, ExecutionBackend, ray_crew
+from tunegate.harness.engine.ray_backend import ray_crew
 from tunegate.harness.engine.runner import Runner, collect_answers
 from tunegate.harness.engine.sharding import ShardedRunner, WorkerSetup
 from tunegate.harness.errors import BackendError, MissingExtra, UsageError
 from tunegate.harness.model import Answer, Arm, Request
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.scripted import ScriptedArm
-from tunegate.harness.pipeline.run import EvaluationRun
+from tunegate.harness.pipeline.run import HERE, EvaluationRun, ExecutionBackend
 from tunegate.harness.records.cases import StoredAnswer
 from tunegate.harness.records.files import JsonlRecords
 

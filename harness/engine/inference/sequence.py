@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.engine.inference.speculative import AnswerDraft
 from tunegate.harness.errors import UsageError
 from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.model import LocalArm, Request
+
+if TYPE_CHECKING:
+    from tunegate.harness.engine.inference.speculative import AnswerDraft
 
 
 @dataclass(slots=True)
