@@ -79,6 +79,18 @@ def refuse_altered(run: Run, *, strict: bool = False) -> tuple[str, ...]:
     return tuple(note for suite in run.manifest.suites for note in _check_scores(run, suite))
 
 
+def refuse_other_verdict(run: Run) -> None:
+    """Decide a run again from its scores alone, and refuse it where the result is another.
+
+    Raises:
+        UsageError: verdict.json does not follow from the scores, or cannot be decided here.
+    """
+    if not run.verdict.suites and run.verdict.verdict in _UNDECIDABLE:
+        return
+    if difference := next(_differences(run, decide_again(run)), None):
+        raise UsageError(_refusal(run, difference))
+
+
 def _refusal(run: Run, difference: str) -> str:
     return (
         f"{run.folder / 'verdict.json'}: {difference}: the file was changed, or made by another "
