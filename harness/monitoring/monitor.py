@@ -306,8 +306,12 @@ def _raise_alarms(state: WatchState, now_s: float) -> WatchState:
 
 
 def format_time(seconds: float) -> str:
-    """Return a Unix time as ISO 8601 in UTC."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
+    """Return a Unix time as ISO 8601 in UTC, one that no calendar has as its seconds."""
+    try:
+        moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    except (OverflowError, ValueError, OSError):  # beyond the year 9999
+        return f"{seconds:g} s"
+    return moment.isoformat(timespec="seconds")
 
 
 class _HashSample:

@@ -98,6 +98,8 @@ def open_contents(path: Path, reading: ImportReport) -> Iterator[FileContent]:
     Raises:
         UsageError: the file cannot be opened.
     """
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: no regular file; a pipe or device is not read, so save it first")
     try:
         raw = path.open("rb", buffering=0)
     except OSError as error:

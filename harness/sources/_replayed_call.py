@@ -63,8 +63,11 @@ def replay_call(call: ModelCall, reading: ImportReport) -> ReplayedCall | None:
     known = {**span.resource, **span.attributes}
     facets = {"model": call.model or "", "provider": call.provider or "", "route": _route(known)}
     if span.start_s:
-        began = datetime.datetime.fromtimestamp(span.start_s, datetime.UTC)
-        facets |= {"day": f"{began:%Y-%m-%d}", "hour": f"{began:%Y-%m-%dT%H}"}
+        try:
+            began = datetime.datetime.fromtimestamp(span.start_s, datetime.UTC)
+            facets |= {"day": f"{began:%Y-%m-%d}", "hour": f"{began:%Y-%m-%dT%H}"}
+        except (OverflowError, ValueError, OSError):  # no calendar has it: it has no day
+            pass
     row = {
         "id": span.span_id,
         **asked,

@@ -36,6 +36,8 @@ from tunegate.harness.suite import consistency, toml_file
 from tunegate.harness.suite.equal_prompts import join_equal_prompts
 
 FILE_NAME = "suite.toml"
+MOST_TABLES = 500
+"""Metrics, or gates, of one suite at most; each is compared with every other one."""
 
 T = TypeVar("T")
 
@@ -142,6 +144,11 @@ def load_suite(path: Path, *, max_cases: int | None = None) -> Suite:
     if not file.is_file():
         raise SuiteError([f"{file}: no such suite; `tunegate suite new {path.name}` makes one"])
     source = toml_file.read_toml(file)
+    for name in ("metrics", "gates"):
+        count = len(source.data[name]) if isinstance(source.data.get(name), list) else 0
+        if count > MOST_TABLES:
+            problem = f"{count} {name}; a suite has at most {MOST_TABLES}: make several suites"
+            raise SuiteError([f"{source.where(name)}: {problem}"])
     parts = _SuiteParts(source)
     if parts.problems:
         raise SuiteError(parts.problems)

@@ -20,6 +20,12 @@ _LIMIT = 1_000_000
 """Largest TOML file read, in bytes."""
 DEEPEST = 50
 """Levels of nesting: what reads, checks and writes the values recurses."""
+_DEEP_KEY = re.compile(
+    r"(?:^|[{,])[ \t]*\[{0,2}[ \t]*"
+    rf"""(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{DEEPEST}}}""",
+    re.MULTILINE,
+)
+"""A dotted key or a table's name of more parts than are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +86,18 @@ def read_toml(path: Path) -> TomlFile:
             that are not finite; with line and column where known.
     """
     try:
-        content = path.read_bytes()
+        size = path.stat().st_size
+        content = path.read_bytes() if size <= _LIMIT else b""
     except OSError as error:
         raise SuiteError([f"{path}: cannot be read ({error.strerror})"]) from error
-    if len(content) > _LIMIT:
-        raise SuiteError([f"{path}: {len(content)} bytes; at most {_LIMIT}: cases go into a file"])
+    if size > _LIMIT:
+        raise SuiteError([f"{path}: {size} bytes; at most {_LIMIT}: cases go into a file"])
     try:
         text = content.decode("utf-8-sig")
+        if deep := _DEEP_KEY.search(text):  # tomllib takes minutes for a key of 400 kB
+            line = text.count("\n", 0, deep.end()) + 1
+            problem = f"nested too deeply; at most {DEEPEST} levels are read"
+            raise SuiteError([f"{path}:{line}: {problem}"])
         file = TomlFile(path, tomllib.loads(text), text)
     except UnicodeDecodeError as error:
         raise SuiteError([f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8"]) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import pytest
 
 from tunegate.harness.errors import UsageError
 from tunegate.harness.otel_import import files
-from tunegate.harness.otel_import.files import trace_files
-from tunegate.harness.otel_import.types import OccurrenceCount
+from tunegate.harness.otel_import.files import open_contents, trace_files
+from tunegate.harness.otel_import.types import ImportReport, OccurrenceCount
 
 Make = Callable[..., Any]
 
@@ -136,3 +137,12 @@ def test_a_line_that_is_too_long_is_passed_over(
 
     assert [span.where for span in spans] == [f"{path}:1", f"{path}:3"]
     assert reading.left_out == {"a line of over 256 MB": OccurrenceCount(1, f"{path}:2")}
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    """Nobody may ever write into it."""
+    pipe = tmp_path / "traces.jsonl"
+    os.mkfifo(pipe)
+
+    with pytest.raises(UsageError, match="no regular file"), open_contents(pipe, ImportReport()):
+        pass

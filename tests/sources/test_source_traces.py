@@ -439,3 +439,11 @@ def test_a_run_is_replayed_with_its_settings(traced: Traced) -> None:
     assert (second.max_new_tokens, second.stop, second.temperature) == (8, ("END", "x"), None)
     assert [sourced.temperature for sourced in same.cases] == [0.0, 0.5]
     assert "sampled in production: 1 of 2 calls (temperature 0.5)" in greedy.account[-1]
+
+
+def test_a_call_beyond_the_year_9999_has_no_day(traced: Traced) -> None:
+    """It is asked again as any other one."""
+    path = traced(chat("Is it open?", at=400_000_000_000))
+    wanted = TraceSelection(sample=1, stratify=("day",))
+
+    assert len(collect_cases([str(path)], wanted).cases) == 1

@@ -665,3 +665,14 @@ def test_a_metrics_file_outside_of_the_project_is_refused(tmp_path: Path) -> Non
 
     with pytest.raises(SuiteError, match="outside of the suite's folder"):
         load_suite(folder)
+
+
+def test_a_suite_of_20_000_metrics_is_refused(written: Callable[..., Path]) -> None:
+    """One line says how many there may be."""
+    table = '[[metrics]]\nuse = "exact_match"\n'
+
+    with pytest.raises(SuiteError) as caught:
+        load_suite(written('name = "s"\ncases = "cases.jsonl"\n' + table * 20_000))
+
+    (problem,) = caught.value.problems
+    assert problem.endswith(": 20000 metrics; a suite has at most 500: make several suites")
