@@ -11,7 +11,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby, product
 from types import MappingProxyType
 from typing import NamedTuple
@@ -46,8 +46,8 @@ def score_suite(
     """Yield one row for every case, metric and arm; a failed cell leaves its case unscored.
 
     Metrics that ask a judge have no rows here: `tunegate.harness.judging` makes them. A sample of
-    what metrics of the user's own return is computed again in the end, in the reverse order: state
-    and chance in a metric would be taken for a difference of the arms.
+    what the user's own metrics return is computed again in the end, in reverse order: state and
+    chance in a metric would be taken for a difference of the arms.
 
     Args:
         suite: The suite.
@@ -63,7 +63,7 @@ def score_suite(
     metrics = [m for m in suite.metrics if m.judge is None]
     stride = max(1, len(suite.cases) // _SCORED_AGAIN)
     chosen = {case.id for case in suite.cases[::stride]}
-    sample: list[tuple[Metric, Sequence[StoredAnswer], Sequence[StoredAnswer], ScoreRow]] = []
+    sample: list[tuple[Metric, ScoreRow, Callable[[], ScoreRow]]] = []
     for (of_suite, name), group in _group_cells(cells):
         if of_suite != suite.name:
             continue
@@ -73,16 +73,16 @@ def score_suite(
         for metric, arm in product(metrics, arms):
             asked = found.get((arm, metric.needs))
             if asked:
-                row = before.get((metric.name, name, arm))
                 base = found.get(("base", metric.needs), ())
-                row = row or _row(suite.name, metric, cases[name], asked, base)
-                if name in chosen and not metric.is_bundled:
-                    sample.append((metric, asked, base, row))
+                compute = partial(_row, suite.name, metric, cases[name], asked, base)
+                earlier = before.get((metric.name, name, arm))
+                row = earlier or compute()
+                if name in chosen and row is not earlier and not metric.is_bundled:
+                    sample.append((metric, row, compute))
                 yield row
-    for metric, answers, of_base, first in reversed(sample):
-        again = _row(suite.name, metric, cases[first.case], answers, of_base)
+    for metric, first, compute_again in reversed(sample):
         place = f"answer of {first.arm} to case {first.case!r} of {suite.name}"
-        refuse_other_score(metric, first.value, again.value, place)
+        refuse_other_score(metric, first.value, compute_again().value, place)
 
 
 _SCORED_AGAIN = 20

@@ -108,9 +108,14 @@ _HEADERS = re.compile(
 )
 
 
+_REASONING_END = re.compile(r"(?<![\"'])</think>(?![\"'])")
+"""The tag, unless it is the value of an argument."""
+
+
 def _strip_headers(text: str) -> str:
     """Return the answer without reasoning and without what a chat template writes around it."""
-    _, _, answer = text.rpartition("</think>")
+    ends = [found.end() for found in _REASONING_END.finditer(text)]
+    answer = text[ends[-1] if ends else 0 :]
     header = _HEADERS.match(answer)
     return strip_end_tokens(answer[header.end() if header else 0 :])
 

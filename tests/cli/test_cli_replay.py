@@ -184,7 +184,10 @@ def test_sampling_is_replayed_where_it_is_asked_for(place: Path) -> None:
 
 
 def test_a_suite_over_traces_shows_what_was_read(project: Any) -> None:
-    """`suite check` all of it, `suite show` and a run the first lines, with where the rest is."""
+    """`suite check` all of it, `suite show` and a run the first lines, with where the rest is.
+
+    An advisory gate is named by a run even where the rest is cut.
+    """
     (project.path / "suites").mkdir()
     (project.path / "silent.jsonl").write_text(SILENT, encoding="utf-8")
     (project.path / "suites" / "suite.toml").write_text(OVER_TRACES.format(SHOP), encoding="utf-8")
@@ -210,7 +213,7 @@ def test_a_suite_over_traces_shows_what_was_read(project: Any) -> None:
     brief = [*account[:5], "… and 3 more lines; `tunegate suite check` shows them"]
     assert [line.strip() for line in shown.splitlines()[1:7]] == brief
     assert [line for line in run.errlines if line.startswith("tunegate: shop: ")] == [
-        f"tunegate: shop: {line}" for line in brief
+        f"tunegate: shop: {line}" for line in (*brief, advisory)
     ]
 
 
