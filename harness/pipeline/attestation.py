@@ -82,9 +82,9 @@ def verify_attestation(text: bytes, key: Path, name: str) -> VerdictRecord:
             scores give.
         MissingExtra: `cryptography` is not installed.
     """
+    public = read_public_key(key)
     from cryptography.exceptions import InvalidSignature
 
-    public = read_public_key(key)
     try:
         envelope = json.loads(text)
         signed = envelope["signatures"][0]

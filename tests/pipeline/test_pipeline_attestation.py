@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +20,7 @@ import pytest
 pytest.importorskip("cryptography")
 
 from tests.frozen_runs.outputs import STORED, unpack
-from tunegate.harness.errors import UsageError
+from tunegate.harness.errors import MissingExtra, UsageError
 from tunegate.harness.pipeline.attestation import (
     PAYLOAD_TYPE,
     make_attestation,
@@ -208,3 +209,20 @@ def test_other_libraries_read_and_verify_it(load: Loader, key: Path) -> None:
 
     assert list(accepted) == [name]
     assert found.subject[0].name == "tuned"
+
+
+def test_without_the_library_the_extra_is_named(
+    load: Loader, key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one line, by both commands."""
+    run = load("undecided_few_cases")
+    text = make_attestation(run, key).encode()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cryptography"]:
+        monkeypatch.setitem(sys.modules, name, None)
+
+    for command in (
+        lambda: make_attestation(run, key),
+        lambda: verify_attestation(text, key.with_name("k.pub"), "f"),
+    ):
+        with pytest.raises(MissingExtra, match=r"pip install 'tunegate\[attest\]'"):
+            command()
