@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -61,8 +62,13 @@ def results(
         return
     other = open_results(tuned.removeprefix(PREFIX))
     _print_lines(_description("tuned", other.results))
+    _refuse_unpaired(one.results, other.results)
     keys = _choose_scores(score, one.results, other.results)
     _print_lines(_comparison(one, other, keys, tolerance))
+    print(
+        "no verdict without a margin that was written before: `tunegate suite new DIR --from "
+        f"{shlex.quote(PREFIX + base.removeprefix(PREFIX))}` writes a suite"
+    )
 
 
 def _print_lines(lines: Iterator[str]) -> None:
@@ -126,10 +132,25 @@ def _comparison(
         there = {s.key for found in (one, other) for s in found.results.scores if s.task == task}
         for key in [known for known in keys if known in there]:
             yield from _score_lines(one.results, other.results, task, key, tolerance)
-    yield (
-        "no verdict without a margin that was written before: `tunegate suite new DIR --from "
-        f"results:{one.results.spec.path}` writes a suite"
-    )
+
+
+def _refuse_unpaired(one: ResultSet, other: ResultSet) -> None:
+    """Refuse two runs that have no case or no score in common.
+
+    Raises:
+        UsageError: with what each of them has.
+    """
+    if not one.case_set & other.case_set:
+        raise UsageError(
+            f"no case is in both runs: base has {min(one.case_set)!r}, tuned "
+            f"{min(other.case_set)!r}; runs are paired by task and id"
+        )
+    ours, theirs = ({summary.key for summary in found.scores} for found in (one, other))
+    if not ours & theirs:
+        raise UsageError(
+            f"no score is in both runs: base has {', '.join(sorted(ours))}; tuned has "
+            f"{', '.join(sorted(theirs))}"
+        )
 
 
 def _score_lines(
@@ -164,7 +185,8 @@ def _score_lines(
     changes = [(t - b) * (1 if metric.higher_is_better else -1) for b, t in values]
     counts = f"{sum(c > 0 for c in changes)} better, {sum(c < 0 for c in changes)} worse"
     left = len(ours.keys() | theirs.keys()) - len(both)
-    lacking = f"; {left} cases lack a score or the pair" if left else ""
+    unpaired = "1 case lacks" if left == 1 else f"{left} cases lack"
+    lacking = f"; {unpaired} a score or the pair" if left else ""
     yield f"  {key}: {delta}; {len(both)} pairs, {counts}{lacking}"
     if tolerance is not None and both:
         yield f"    a loss of at most {tolerance:g}: {_claim(delta, tolerance)}"

@@ -83,6 +83,29 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
         run("results", BASE, TUNED, "--score", "exact_match,strikt")
 
 
+def test_runs_without_a_common_case_or_score_are_refused(tmp_path: Path) -> None:
+    """Nothing would be compared; the message says what each run has."""
+    base = write_rows(tmp_path / "base.jsonl", [{"id": "q1", "score": 1}])
+    other = write_rows(tmp_path / "other.jsonl", [{"id": "p1", "score": 1}])
+    named = write_rows(tmp_path / "named.jsonl", [{"id": "q1", "scores": {"tone": 1}}])
+
+    with pytest.raises(UsageError, match=r"no case is in both runs: base has 'q1', tuned 'p1'"):
+        run("results", base, other)
+    with pytest.raises(
+        UsageError, match=r"no score is in both runs: base has score; tuned has tone"
+    ):
+        run("results", base, named)
+
+
+def test_the_way_to_a_verdict_names_the_run_that_was_given() -> None:
+    """The selector of a run within its files is kept, quoted for a shell."""
+    both = RECORDED / "promptfoo" / "results.json"
+
+    output = run("results", f"{both}#base", f"results:{both}#tuned")
+
+    assert f"--from 'results:{both}#base'`" in output
+
+
 def test_a_suite_is_written_that_loads_and_gates(tmp_path: Path) -> None:
     """The names of both filters, the path from the suite's folder, binary scores."""
     folder = tmp_path / "suites" / "sums"
