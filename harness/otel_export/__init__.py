@@ -25,8 +25,6 @@ TRACES, LOGS, METRICS = "traces.jsonl", "logs.jsonl", "metrics.jsonl"
 PACKED = ".gz"
 FILE_NAMES = (TRACES, LOGS, METRICS)
 PACKED_NAMES = (TRACES + PACKED, LOGS + PACKED)
-PACKED_FROM = 2_000
-"""Answers of a run from which on its spans and log records are packed."""
 
 
 def find_file(folder: Path, name: str) -> Path | None:
@@ -58,7 +56,7 @@ def write_traces(
     envelope = otlp_json.OtlpEnvelope(
         otlp_json.attributes_json(resources.resource_attributes(version)), version
     )
-    packed = PACKED if len(run.manifest.plan) >= PACKED_FROM else ""
+    packed = PACKED if run.manifest.packed else ""
     with open_atomic(folder / f"{LOGS}{packed}") as logs:
         write_atomic(folder / f"{TRACES}{packed}", _lines(spans, envelope, logs))
     start, end = spans.extent

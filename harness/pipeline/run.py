@@ -270,12 +270,14 @@ class EvaluationRun:
         made = self._manifest(options.looks, run.extended, plan=run.plan.cells, **found)
         manifest = self._begin(made)
         seen = not isinstance(self.arms["base"], RecordedArm)
-        self._folder.write_lines("cases.jsonl", run_cases(self.suites, run.plan, rendered=seen))
+        cases = run_cases(self.suites, run.plan, rendered=seen)
+        self._folder.write_lines("cases.jsonl", cases, packed=manifest.packed)
         self._say(*self._notices(run), run.plan.sentence(len(run.cached)))
         self._answer(run, run.arms, crew, watching.watch(manifest, run.plan, store, self.suites))
         if (whole := compared_whole(run.arms)) and watching.ended:
             self._answer(run, whole, crew)
-        self._folder.write_lines("cells.jsonl", run.cells(skipped=watching.skips(whole=whole)))
+        cells = run.cells(skipped=watching.skips(whole=whole))
+        self._folder.write_lines("cells.jsonl", cells, packed=manifest.packed)
         return self._decided(run, manifest, watching)
 
     def _advisory_notes(self) -> Iterator[str]:
@@ -378,10 +380,10 @@ class EvaluationRun:
         scores = list(run.score(asked, known=watching.scores))
         missing = sum(c.status == "missing" for c in cells)
         if missing:
-            self._folder.write_lines("scores.jsonl", scores)
+            self._folder.write_lines("scores.jsonl", scores, packed=manifest.packed)
             raise BackendError(f"{missing} of {len(cells)} answers never came")
         scores += self._judged(asked)
-        self._folder.write_lines("scores.jsonl", scores)
+        self._folder.write_lines("scores.jsonl", scores, packed=manifest.packed)
         scored = run.with_scores(manifest, scores, cells=asked, looks=watching.looks)
         labels = read_records(self.folder / judges.FILE_NAME, judges.Label)
         verdict = run.decide(scored, labels)

@@ -128,13 +128,13 @@ class RunFolder:
         """
         self._write(name, record_pieces(record))
 
-    def write_lines(self, name: str, records: Iterable[object]) -> None:
-        """Write records to a JSON-lines file, each as it comes.
+    def write_lines(self, name: str, records: Iterable[object], *, packed: bool = False) -> None:
+        """Write records to a JSON-lines file, each as it comes; `packed` without spaces.
 
         Raises:
             BackendError: the disk cannot be written.
         """
-        self._write(name, record_lines(records))
+        self._write(name, record_lines(records, packed=packed))
 
     def write_traces(self, run: RunRecords, content: ContentCapture | None) -> None:
         """Write spans, logs and metrics, with prompts and answers as `content` says.

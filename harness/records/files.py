@@ -260,7 +260,7 @@ def _text_into(raw: BinaryIO, *, packed: bool) -> Iterator[TextIO]:
     if packed:
         import gzip
 
-        target = cast("BinaryIO", gzip.GzipFile("", "wb", compresslevel=5, fileobj=raw, mtime=0))
+        target = cast("BinaryIO", gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0))
     text = io.TextIOWrapper(target, "utf-8", errors="backslashreplace", newline="")
     try:
         yield text
@@ -299,8 +299,14 @@ def record_pieces(record: BaseModel) -> Iterator[str]:
     yield "\n"
 
 
-def record_lines(records: Iterable[object]) -> Iterator[str]:
-    """Yield the JSON lines of records, fields that are None left out."""
+def record_lines(records: Iterable[object], *, packed: bool = False) -> Iterator[str]:
+    """Yield the JSON lines of records, fields that are None left out.
+
+    Args:
+        records: The records.
+        packed: Whether no space follows a comma or colon.
+    """
+    separators = (",", ":") if packed else None
     for record in records:
         row = to_jsonable_python(record, by_alias=True, exclude_none=True)
-        yield json.dumps(row, ensure_ascii=True, allow_nan=False) + "\n"
+        yield json.dumps(row, ensure_ascii=True, allow_nan=False, separators=separators) + "\n"

@@ -8,11 +8,11 @@ about the arms before anything was scored.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
-from itertools import takewhile
+from collections.abc import Iterable, Iterator
+from itertools import groupby, takewhile
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, field_validator
 
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.records.cases import SCHEMA_VERSION, Cell, CellKind, Record, Text
@@ -208,6 +208,46 @@ class LedgerState(Record):
     """Runs whose fine-tune was shipped and that it does not know."""
 
 
+PACKED_FROM = 2_000
+"""Answers of a run from which on its files are written in fewer bytes."""
+
+
+def pack_plan(cells: Iterable[Cell]) -> Iterator[dict[str, Any]]:
+    """Yield a plan with what its cells share written once.
+
+    A block has `suite`, `kind` and `sample`, the `arms`, and in `cells` a text for each case: the
+    keys of its arms in their order, and its name, separated by spaces. No key may hold a space.
+    """
+    by_case = groupby(cells, key=lambda c: (c.suite, c.kind, c.sample, c.case))
+    asked = ((*place, tuple(found)) for place, found in by_case)
+    for (suite, kind, sample, arms), cases in groupby(
+        asked, key=lambda a: (*a[:3], tuple(c.arm for c in a[4]))
+    ):
+        lines = [" ".join([*(c.key for c in found), case]) for _, _, _, case, found in cases]
+        yield {"suite": suite, "kind": kind, "sample": sample, "arms": arms, "cells": lines}
+
+
+def unpack_plan(plan: Iterable[Any]) -> Iterator[Any]:
+    """Yield the cells of a plan whose parts may be blocks of `pack_plan`, in its order.
+
+    Raises:
+        ValueError: a block that `pack_plan` did not write.
+    """
+    for part in plan:
+        if not isinstance(part, dict) or "cells" not in part:
+            yield part
+            continue
+        try:
+            kind, arms = CellKind(part["kind"]), part["arms"]
+            shared = {"suite": part["suite"], "kind": kind, "sample": part["sample"]}
+            for line in part["cells"]:
+                *keys, case = line.split(" ", len(arms))
+                for arm, key in zip(arms, keys, strict=True):
+                    yield Cell(case=case, arm=arm, key=key, **shared)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"a block of the plan cannot be read ({error})") from None
+
+
 class Manifest(Record):
     """What a run is."""
 
@@ -221,7 +261,7 @@ class Manifest(Record):
     """Identity of each arm: spec, hashes, format, engine."""
     suites: tuple[SuiteRecord, ...]
     plan: tuple[Cell, ...] = Field(repr=False)
-    """Every cell in the order of the suites."""
+    """Every cell in the order of the suites; in the file as blocks from `PACKED_FROM` cells on."""
     seed: int
     versions: dict[str, str]
     origin: dict[str, Text] = Field(default_factory=dict)
@@ -242,6 +282,22 @@ class Manifest(Record):
     """How tuned was trained, as the card next to it says; None of runs that never asked."""
     leakage: ContaminationCheck | None = None
     """Which cases are in the training rows; None of runs that never looked for them."""
+
+    @property
+    def packed(self) -> bool:
+        """Whether the files of the run are written in fewer bytes."""
+        return len(self.plan) >= PACKED_FROM
+
+    @field_validator("plan", mode="before")
+    @classmethod
+    def _read_plan(cls, plan: Any) -> Any:
+        return tuple(unpack_plan(plan)) if isinstance(plan, (list, tuple)) else plan
+
+    @field_serializer("plan", mode="wrap")
+    def _write_plan(self, plan: tuple[Cell, ...], plain: SerializerFunctionWrapHandler) -> Any:
+        if not self.packed or any(" " in cell.key for cell in plan):
+            return plain(plan)
+        return list(pack_plan(plan))
 
     def shell_words(self) -> tuple[str, ...]:
         """Return the words that repeat the run in a shell, as a user types them.

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 
-from tunegate.harness import otel_export
-from tunegate.harness.otel_export import FILE_NAMES, write_traces
+from tunegate.harness.otel_export import FILE_NAMES, find_file, write_traces
 from tunegate.harness.otel_export.completion_spans import ContentCapture
 from tunegate.harness.otel_import import read_spans
 from tunegate.harness.otel_import.types import ImportReport
+from tunegate.harness.records import manifest
 from tunegate.harness.records.cases import Case
 
 ODD = "half \ud800, NUL \x00, ANSI \x1b[31m, bidi \u202e, BOM \ufeff, \U0001f600, \u2028"
@@ -200,7 +200,7 @@ def test_the_files_of_many_answers_are_packed(
     }
     folder = tmp_path / "packed"
     folder.mkdir()
-    monkeypatch.setattr(otel_export, "PACKED_FROM", len(recorded.manifest.plan))
+    monkeypatch.setattr(manifest, "PACKED_FROM", len(recorded.manifest.plan))
 
     paths = [write_traces(folder, recorded) for _ in range(2)]
 
@@ -214,4 +214,4 @@ def test_the_files_of_many_answers_are_packed(
     ]
     names = [[(s.span_id, len(s.events)) for s in found] for found in spans]
     assert names[0] == names[1] != []
-    assert otel_export.find_file(folder, "logs.jsonl") == folder / "logs.jsonl.gz"
+    assert find_file(folder, "logs.jsonl") == folder / "logs.jsonl.gz"
