@@ -84,8 +84,16 @@ def _source_tables() -> dict[str, str]:
     }
 
 
-def test_the_table_of_mmlu_draws_its_cases(load: Callable[[str], list[Case]]) -> None:
-    """Twenty-five questions of a subject, each with five answered ones in front."""
+def test_the_table_of_mmlu_draws_its_cases(
+    load: Callable[[str], list[Case]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty-five questions of a subject, each with five answered ones in front.
+
+    The folder next to the suite's is read, as it is in the suite's project.
+    """
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "knowledge").mkdir()
+    monkeypatch.chdir(tmp_path / "knowledge")
     data = Path("../data/mmlu")
     for split, count in (("dev", 5), ("test", 30)):
         (data / split).mkdir(parents=True)
