@@ -23,7 +23,7 @@ import asyncio
 import inspect
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -245,7 +245,7 @@ class RewardVerifier:
         named = f"reward {reward.name!r}"
         try:
             result = reward.function(**{**batch, **columns})
-            values = list(asyncio.run(result) if inspect.iscoroutine(result) else result)
+            values = list(_outcome(result) if inspect.iscoroutine(result) else result)
             values = [None if value is None else float(value) for value in values]
         except Exception as error:
             places = f"{rows[0].case.where} and what is in a batch with it"
@@ -272,6 +272,12 @@ def _finite(value: float | None, failed: str) -> float | None:
     if value is not None and not math.isfinite(value):
         raise RewardFailed(f"{failed} returned {value}, which is not a number to learn from")
     return value
+
+
+def _outcome(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end; the thread keeps the event loop that a library may have set."""
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        return runner.run(coroutine)
 
 
 def _one_line(error: Exception) -> str:

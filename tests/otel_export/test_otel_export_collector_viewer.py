@@ -39,10 +39,11 @@ def test_addresses_of_viewers_pass(template: str) -> None:
     ],
 )
 def test_what_makes_no_safe_link_is_refused(template: str, why: str) -> None:
-    """The reason is said with the offending text, in one line."""
+    """The reason is said with the offending text, in one line, and without its password."""
     assert why in str(template_problem(template))
     with pytest.raises(UsageError) as caught:
         check_template(template)
 
-    assert str(caught.value).startswith(f"trace link {template!r}: ")
+    shown = template.replace("me:secret", "…")
+    assert str(caught.value).startswith(f"trace link {shown!r}: ")
     assert "\n" not in str(caught.value)
