@@ -104,7 +104,7 @@ def _judge(run: object, judge: str, suite: list[Path], calibration: str, store: 
 
 
 def _tell(judged: object) -> None:
-    from tunegate.harness.records.cases import JudgementStatus
+    from tunegate.harness.records.judgements import JudgementStatus
     from tunegate.harness.records.run_folder import Run
 
     assert isinstance(judged, Run)

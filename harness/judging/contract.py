@@ -14,15 +14,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from tunegate.harness.judge import Judge, JudgeQuestion
 from tunegate.harness.model import Answer
-from tunegate.harness.records.cases import (
-    Case,
-    Completion,
-    Judgement,
-    JudgementStatus,
-    JudgeReply,
-    Score,
-    sha256,
-)
+from tunegate.harness.records.cases import Case, Completion, Score, sha256
+from tunegate.harness.records.judgements import Judgement, JudgementStatus, JudgeReply
 
 _NOT_SEEN = {"id", "tags", "cluster", "stop", "delimiter", "choices", "answer"}
 """Fields of a case that no judge looks at."""

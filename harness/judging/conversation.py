@@ -26,12 +26,12 @@ from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask, J
 from tunegate.harness.model import Answer
 from tunegate.harness.records.cases import (
     Completion,
-    JudgeReply,
     Score,
     canonical_json,
     replace_surrogates,
     sha256,
 )
+from tunegate.harness.records.judgements import JudgeReply
 
 RE_ASKS = 2
 """Times a question is asked again after a reply that could not be read."""

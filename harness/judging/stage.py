@@ -33,7 +33,8 @@ from tunegate.harness.judging.contract import (
     combine_jurors,
 )
 from tunegate.harness.metric import Metric
-from tunegate.harness.records.cases import Case, CellKind, Judgement, Score, ScoreRow, StoredAnswer
+from tunegate.harness.records.cases import Case, CellKind, Score, ScoreRow, StoredAnswer
+from tunegate.harness.records.judgements import Judgement
 from tunegate.harness.records.manifest import Manifest, SuiteRecord
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.suite import Suite

@@ -17,12 +17,8 @@ from tunegate.harness.otel_export.completion_spans import ContentCapture, RunEva
 from tunegate.harness.otel_export.resources import ModelAttributes
 from tunegate.harness.otel_export.run_metrics import RunTotals
 from tunegate.harness.otel_export.run_records import CaseRecord, TraceIdentifiers, unix_nanoseconds
-from tunegate.harness.records.cases import (
-    CellKind,
-    Judgement,
-    JudgementStatus,
-    JudgeReply,
-)
+from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.judgements import Judgement, JudgementStatus, JudgeReply
 from tunegate.harness.records.manifest import Manifest, MetricRecord
 
 UNREADABLE = "unreadable_reply"

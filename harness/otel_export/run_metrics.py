@@ -14,7 +14,8 @@ from typing import Any
 from tunegate.harness.otel_export import attribute_names as a
 from tunegate.harness.otel_export import otlp_json
 from tunegate.harness.otel_export.resources import ModelAttributes, OperationAttributes
-from tunegate.harness.records.cases import Completion, JudgeReply, StoredAnswer
+from tunegate.harness.records.cases import Completion, StoredAnswer
+from tunegate.harness.records.judgements import JudgeReply
 
 SECONDS = tuple(0.01 * 2**power for power in range(14))
 TOKENS = tuple(4**power for power in range(14))

@@ -18,7 +18,8 @@ from functools import cached_property
 from itertools import groupby
 
 from tunegate.harness.model import Prompt
-from tunegate.harness.records.cases import Case, Cell, Judgement, ScoreRow, StoredAnswer, sha256
+from tunegate.harness.records.cases import Case, Cell, ScoreRow, StoredAnswer, sha256
+from tunegate.harness.records.judgements import Judgement
 from tunegate.harness.records.manifest import Manifest, SuiteRecord
 from tunegate.harness.records.verdict import VerdictRecord
 

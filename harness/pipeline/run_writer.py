@@ -30,7 +30,7 @@ from tunegate.harness.otel_export import (
 )
 from tunegate.harness.otel_export.attribute_names import PIPELINE_RUN_URL
 from tunegate.harness.otel_export.collector import send_files
-from tunegate.harness.records import cases
+from tunegate.harness.records import judgements
 from tunegate.harness.records.files import (
     JsonlRecords,
     read_jsonl,
@@ -303,7 +303,7 @@ def write_telemetry(
     whole = replace(
         run,
         cases={(suite.name, case.id): case for suite in suites for case in suite.cases},
-        judgements=JsonlRecords(folder.path / cases.FILE_NAME, cases.Judgement),
+        judgements=JsonlRecords(folder.path / judgements.FILE_NAME, judgements.Judgement),
     )
     folder.write_traces(whole, content)
     if content is not None and content.failed:

@@ -22,18 +22,10 @@ from functools import cached_property
 from pathlib import Path
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.records import cases as case_records
 from tunegate.harness.records import judges
-from tunegate.harness.records.cases import (
-    WRITTEN,
-    Case,
-    Judgement,
-    Record,
-    ScoreRow,
-    StoredAnswer,
-    Text,
-)
+from tunegate.harness.records.cases import WRITTEN, Case, Record, ScoreRow, StoredAnswer, Text
 from tunegate.harness.records.files import IndexedRecords, JsonlRecords, read_record, read_records
+from tunegate.harness.records.judgements import FILE_NAME, Judgement
 from tunegate.harness.records.judges import Label
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.verdict import VerdictRecord
@@ -87,7 +79,7 @@ class Run:
             cells=JsonlRecords(folder / "cells.jsonl", StoredAnswer),
             scores=read_records(folder / "scores.jsonl", ScoreRow),
             verdict=read_record(folder / "verdict.json", VerdictRecord),
-            judgements=read_records(folder / case_records.FILE_NAME, Judgement),
+            judgements=read_records(folder / FILE_NAME, Judgement),
             labels=read_records(folder / judges.FILE_NAME, Label),
         )
 

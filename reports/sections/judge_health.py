@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunegate.harness.records.cases import Judgement, JudgementStatus
+from tunegate.harness.records.judgements import Judgement, JudgementStatus
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.verdict import GateResult
 from tunegate.reports.case_list import SPREAD, order_changed

@@ -20,13 +20,11 @@ from tunegate.harness.records.cases import (
     CellKind,
     Completion,
     GenerationSettings,
-    Judgement,
-    JudgementStatus,
-    JudgeReply,
     ScoreRow,
     StoredAnswer,
     sha256,
 )
+from tunegate.harness.records.judgements import Judgement, JudgementStatus, JudgeReply
 from tunegate.harness.records.manifest import (
     Gate,
     JudgeRecord,

@@ -6,7 +6,7 @@ from typing import Any
 
 from tunegate.harness.otel_export.completion_spans import ContentCapture
 from tunegate.harness.otel_export.judge_spans import judge_calls
-from tunegate.harness.records.cases import JudgementStatus, JudgeReply
+from tunegate.harness.records.judgements import JudgementStatus, JudgeReply
 
 JUDGED = "chat big"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.records.cases import Judgement, JudgementStatus
+from tunegate.harness.records.judgements import Judgement, JudgementStatus
 from tunegate.reports.case_list import SPREAD, disagreement_notes, order_changed
 from tunegate.reports.data import CaseView, prepare_data
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.records.cases import Judgement, JudgementStatus, JudgeReply
+from tunegate.harness.records.judgements import Judgement, JudgementStatus, JudgeReply
 from tunegate.harness.records.judges import (
     ArmErrors,
     Calibration,

@@ -36,15 +36,8 @@ from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.errors import ModelError
 from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask
 from tunegate.harness.model import Answer
-from tunegate.harness.records.cases import (
-    LARGEST,
-    Completion,
-    JudgeReply,
-    Record,
-    Score,
-    Text,
-    sha256,
-)
+from tunegate.harness.records.cases import LARGEST, Completion, Record, Score, Text, sha256
+from tunegate.harness.records.judgements import JudgeReply
 
 SPEC = "command:PROGRAM [ARGUMENTS]"
 DEADLINE_S = 120.0

@@ -26,12 +26,10 @@ from pydantic import Field, ValidationError, model_validator
 
 from tunegate.harness.errors import ModelError
 from tunegate.harness.judging.contract import JudgementOutcome, JudgementTarget, JudgementTask
-from tunegate.harness.records import cases
+from tunegate.harness.records import judgements
 from tunegate.harness.records.cases import (
     LARGEST,
     CellKind,
-    Judgement,
-    JudgementStatus,
     Record,
     Score,
     StoredAnswer,
@@ -40,6 +38,7 @@ from tunegate.harness.records.cases import (
     sha256,
 )
 from tunegate.harness.records.files import JsonlRecords, read_record, read_records
+from tunegate.harness.records.judgements import Judgement, JudgementStatus
 from tunegate.harness.records.manifest import Manifest
 
 SPEC = "replay:RUN_DIR[#SPEC] or replay:FILE.jsonl"
@@ -230,10 +229,10 @@ def replay(target: str) -> ReplayJuror:
 
 
 def _from_run(target: str, folder: Path, judge: str) -> ReplayJuror:
-    rows = read_records(folder / cases.FILE_NAME, Judgement)
+    rows = read_records(folder / judgements.FILE_NAME, Judgement)
     specs = sorted({row.judge for row in rows})
     if not rows:
-        raise ModelError(f"judge replay:{target}: the run has no {cases.FILE_NAME}")
+        raise ModelError(f"judge replay:{target}: the run has no {judgements.FILE_NAME}")
     if judge not in ("", *specs) or (not judge and len(specs) > 1):
         raise ModelError(f"judge replay:{target}: say whose, with #: {', '.join(specs)}")
     kept = [row for row in rows if row.judge == (judge or specs[0])]
