@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks._prompts import prompts_suite
 from tunegate.harness.model import Request
-from tunegate.harness.records.cases import Case, CellKind, Completion, GenerationSettings
+from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, GenerationSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,13 @@ def _asked(
     from tunegate.harness.model import LocalArm
 
     requests = [
-        Request(case.id, "", kind, case, 0, arm.prompt(case, settings), settings, 0)
+        Request(
+            Cell(suite="", case=case.id, arm="", kind=kind, key=case.id),
+            case,
+            arm.prompt(case, settings),
+            settings,
+            seed=0,
+        )
         for case in cases
     ]
     here = isinstance(arm, LocalArm)

@@ -239,17 +239,14 @@ class _Endless:
 def _requests(arm: Any, rows: int, prompt: int, tokens: int) -> list[Any]:
     """Return requests whose prompts share no beginning, so that each token must be computed."""
     from tunegate.harness.model import Prompt, Request
-    from tunegate.harness.records.cases import Case, CellKind, GenerationSettings
+    from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings
 
     settings = GenerationSettings(template="none", max_new_tokens=tokens)
     vocabulary = len(arm.tokenizer)
     return [
         Request(
-            key=str(row),
-            suite="limit",
-            kind=CellKind.GENERATE,
+            cell=Cell(suite="", case=str(row), arm="", kind=CellKind.GENERATE, key=str(row)),
             case=Case(id=str(row), prompt="p"),
-            sample=0,
             prompt=Prompt(
                 "p", tuple((997 * row + 31 * i + 100) % vocabulary for i in range(prompt))
             ),

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness import suite as suites
-from tunegate.harness.engine.answer_cache import AnswerCache, reusable_answers
+from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import make_plan
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner
@@ -121,7 +121,7 @@ def seconds(specs: Mapping[str, str], cases: int, concurrency: int, folder: Path
     began = time.perf_counter()
     Runner(plan, arms, store, ProgressReporter(1.0, stream=io.StringIO())).run()
     took = time.perf_counter() - began
-    answered = len(reusable_answers(store.get(cell.key for cell in plan.cells)))
+    answered = len(store.answered(cell.key for cell in plan.cells))
     store.close()
     if answered != 2 * cases:
         raise SystemExit(f"only {answered} of {2 * cases} questions were answered")

@@ -99,6 +99,18 @@ class JudgeQuestion:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgeAnswer:
+    """What came back for one question: a completion, or an error in words; the cache keeps it."""
+
+    key: str
+    """The question's key."""
+    completion: Completion | None
+    error: str | None
+    started_s: float
+    """Unix time at which the work on the question began."""
+
+
+@dataclass(frozen=True, slots=True)
 class ParsedReply:
     """A reply that could be read."""
 

@@ -14,7 +14,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from tunegate.harness.records.cases import Case, CellKind, Completion, GenerationSettings, sha256
+from tunegate.harness.records.cases import (
+    Case,
+    Cell,
+    CellKind,
+    GenerationSettings,
+    StoredAnswer,
+    sha256,
+)
 
 if TYPE_CHECKING:
     from tunegate.harness.result_set import ResultSet
@@ -39,17 +46,32 @@ class Prompt:
 class Request:
     """One cell's question to an arm."""
 
-    key: str
-    """The cell's key."""
-    suite: str
-    kind: CellKind
+    cell: Cell
     case: Case
-    sample: int
-    """Index of the repetition, from 0."""
     prompt: Prompt
     generation: GenerationSettings
     seed: int
     """Seed of this cell's sampling; unused by greedy decoding."""
+
+    @property
+    def key(self) -> str:
+        """The cell's key."""
+        return self.cell.key
+
+    @property
+    def suite(self) -> str:
+        """Name of the suite."""
+        return self.cell.suite
+
+    @property
+    def kind(self) -> CellKind:
+        """What is asked."""
+        return self.cell.kind
+
+    @property
+    def sample(self) -> int:
+        """Index of the repetition, from 0."""
+        return self.cell.sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +99,6 @@ class RecordedRequest:
     """Whether tunegate made it from a case of a suite, so that `messages` is the case's own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back for one request: a completion, or an error in words; the cache keeps it."""
-
-    key: str
-    """The request's key."""
-    completion: Completion | None
-    error: str | None
-    started_s: float
-    """Unix time at which the work on the request began."""
-
-
 @runtime_checkable
 class Arm(Protocol):
     """One side of the comparison."""
@@ -111,7 +121,7 @@ class Arm(Protocol):
     def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
         """Render a case; raises ValueError if the case cannot be rendered."""
 
-    def complete(self, requests: Sequence[Request]) -> Iterator[Answer]:
+    def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
         """Yield one answer a request, in any order, each as soon as it is known.
 
         Raises:

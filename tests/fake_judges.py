@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunegate.harness.errors import BackendError
-from tunegate.harness.judge import JudgeQuestion
-from tunegate.harness.model import Answer
+from tunegate.harness.judge import JudgeAnswer, JudgeQuestion
 from tunegate.harness.records.cases import Completion
 
 Answering = Callable[[JudgeQuestion], str | Exception]
@@ -32,19 +31,19 @@ class FakeModel:
     def fingerprint(self) -> str:
         return self.name
 
-    def ask(self, questions: Mapping[str, JudgeQuestion]) -> Iterator[Answer]:
+    def ask(self, questions: Mapping[str, JudgeQuestion]) -> Iterator[JudgeAnswer]:
         for key, question in questions.items():
             self.asked.append(question)
             reply = self.answering(question)
             if isinstance(reply, BackendError):
                 raise reply
             if isinstance(reply, Exception):
-                yield Answer(key, None, str(reply), time.time())
+                yield JudgeAnswer(key, None, str(reply), time.time())
             else:
                 completion = Completion(
                     text=reply, input_tokens=100, output_tokens=20, cost=0.001, latency_s=0.5
                 )
-                yield Answer(key, completion, None, time.time())
+                yield JudgeAnswer(key, completion, None, time.time())
 
 
 def reply_to(question: JudgeQuestion, **fields: Any) -> str:

@@ -109,7 +109,7 @@ The module's own room may use it: a worker process has a runner, and a stored ru
 """
 
 VOCABULARY = {
-    "Annotation", "Answer", "Arm", "Calibration", "Candidate", "Case", "Cell", "Checkpoint",
+    "Annotation", "Arm", "Calibration", "Candidate", "Case", "Cell", "Checkpoint",
     "Completion", "Continuation", "Delta", "Estimator", "Gate", "Interval", "Judge", "Judgement",
     "Juror", "Label", "Manifest", "Metric", "Optimizations", "Pairs", "Plan", "Promotion", "Prompt",
     "Record", "Request", "Reward", "Run", "Runner", "Score", "Shard", "Span", "Suite", "Undecided",
@@ -131,7 +131,6 @@ SHAPES = {
     "Case": "harness/records/cases.py",
     "Request": "harness/model.py",
     "Completion": "harness/records/cases.py",
-    "Answer": "harness/model.py",
     "StoredAnswer": "harness/records/cases.py",
     "Score": "harness/records/cases.py",
     "ScoreRow": "harness/records/cases.py",

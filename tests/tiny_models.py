@@ -215,7 +215,7 @@ def tiny_tokenizer() -> Callable[..., Any]:
 def ask() -> Callable[..., list[Any]]:
     """Make requests to an arm: one a case, of one kind, with the generation settings given."""
     from tunegate.harness.model import Prompt, Request
-    from tunegate.harness.records.cases import CellKind, GenerationSettings
+    from tunegate.harness.records.cases import Cell, CellKind, GenerationSettings
 
     def make(
         arm: Any, cases: list[Any], kind: str = "generate", *, seed: int = 0, **generation: Any
@@ -223,11 +223,8 @@ def ask() -> Callable[..., list[Any]]:
         settings = GenerationSettings(**{"template": "none", **generation})
         return [
             Request(
-                key=case.id,
-                suite="suite",
-                kind=CellKind(kind),
+                Cell(suite="suite", case=case.id, arm="", kind=CellKind(kind), key=case.id),
                 case=case,
-                sample=0,
                 prompt=arm.prompt(case, settings) if case.prompt else Prompt("", ()),
                 generation=settings,
                 seed=seed + i,

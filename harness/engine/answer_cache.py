@@ -11,9 +11,9 @@ import json
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -22,8 +22,8 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from tunegate.harness.errors import BackendError, UsageError
-from tunegate.harness.model import Answer
-from tunegate.harness.records.cases import Completion, canonical_json, sha256
+from tunegate.harness.judge import JudgeAnswer
+from tunegate.harness.records.cases import Cell, Completion, StoredAnswer, canonical_json, sha256
 from tunegate.harness.suite import Suite
 
 _SCHEMA = """
@@ -52,6 +52,8 @@ CREATE TABLE IF NOT EXISTS suite_versions (
 """
 _CHUNK = 500
 """Keys a SELECT, well under SQLite's limit on variables."""
+_Row = tuple[Completion | None, str | None, float]
+"""Completion, error in words, and the Unix time at which the work began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +79,14 @@ class JudgedAttempt:
 class AnswerStore(Protocol):
     """What the runner needs of a store."""
 
-    def get(self, keys: Iterable[str]) -> dict[str, Answer]:
-        """Return the rows of the given keys that exist."""
+    def completions(self, keys: Iterable[str]) -> dict[str, Completion]:
+        """Return the completions of the given keys that exist: errors are tried again."""
 
     def answered(self, keys: Iterable[str]) -> set[str]:
         """Return those of the given keys that hold a completion."""
 
-    def put(self, answer: Answer, *, replace: bool = False) -> None:
-        """Keep a row; a completion that is already there stays unless it is to be replaced."""
+    def put(self, answer: StoredAnswer, *, replace: bool = False) -> None:
+        """Keep an answer; a completion that is already there stays unless it is to be replaced."""
 
     def together(self) -> AbstractContextManager[None]:
         """Return a context whose rows may be kept at once."""
@@ -118,37 +120,53 @@ class AnswerCache:
         except OSError as error:
             raise UsageError(_unwritable(path, error.strerror or str(error))) from error
 
-    def get(self, keys: Iterable[str]) -> dict[str, Answer]:
-        """Return the rows of the given keys that exist and pass their checksum."""
-        wanted = list(dict.fromkeys(keys))
-        found: dict[str, Answer] = {}
-        try:
-            for start in range(0, len(wanted), _CHUNK):
-                found |= self._rows(wanted[start : start + _CHUNK])
-        except sqlite3.DatabaseError as error:
-            raise BackendError(_damage_message(self.path, error)) from error
-        return found
+    def completions(self, keys: Iterable[str]) -> dict[str, Completion]:
+        """Return the completions of the given keys that exist and pass their checksum."""
+        return {key: row[0] for key, row in self._rows(keys) if row[0] is not None}
 
     def answered(self, keys: Iterable[str]) -> set[str]:
         """Return those of the given keys that hold a completion; none of them stays in memory."""
-        return {key for key, row in self.read(keys) if row is not None and row.completion}
+        return {key for key, (completion, _, _) in self._rows(keys) if completion is not None}
 
-    def read(self, keys: Iterable[str]) -> Iterator[tuple[str, Answer | None]]:
-        """Yield each key with its row, None where `get` finds none, a part of them at a time."""
+    def read(
+        self, cells: Iterable[Cell], cached: Collection[str] = frozenset()
+    ) -> Iterator[StoredAnswer]:
+        """Yield what is stored of each cell, a part of them at a time; `missing` if nothing is.
+
+        Args:
+            cells: The cells.
+            cached: Keys that were stored before the run began.
+        """
+        left = iter(cells)
+        while chunk := list(islice(left, _CHUNK)):
+            found = dict(self._rows(cell.key for cell in chunk))
+            for cell in chunk:
+                if cell.key in found:
+                    answer = StoredAnswer.of(cell, *found[cell.key])
+                    yield replace(answer, cache_hit=True) if cell.key in cached else answer
+                else:
+                    yield StoredAnswer(cell=cell, status="missing", error="it was never answered")
+
+    def judge_answers(self, keys: Iterable[str]) -> dict[str, JudgeAnswer]:
+        """Return the answers to judges' questions that exist and pass their checksum."""
+        return {key: JudgeAnswer(key, *row) for key, row in self._rows(keys)}
+
+    def _rows(self, keys: Iterable[str]) -> Iterator[tuple[str, _Row]]:
         left = iter(keys)
         while chunk := list(islice(left, _CHUNK)):
-            found = self.get(chunk)
-            yield from ((key, found.get(key)) for key in chunk)
+            marks = ",".join("?" * len(chunk))
+            try:
+                rows = self._db.execute(
+                    "SELECT key, payload, sha256, error, started FROM cells "
+                    f"WHERE key IN ({marks})",
+                    chunk,
+                ).fetchall()
+            except sqlite3.DatabaseError as error:
+                raise BackendError(_damage_message(self.path, error)) from error
+            read = ((row[0], _read(*row[1:])) for row in rows)
+            yield from ((key, row) for key, row in read if row is not None)
 
-    def _rows(self, keys: list[str]) -> dict[str, Answer]:
-        marks = ",".join("?" * len(keys))
-        rows = self._db.execute(
-            f"SELECT key, payload, sha256, error, started FROM cells WHERE key IN ({marks})", keys
-        )
-        answers = {row[0]: _read(*row) for row in rows}
-        return {key: answer for key, answer in answers.items() if answer is not None}
-
-    def put(self, answer: Answer, *, replace: bool = False) -> None:
+    def put(self, answer: StoredAnswer | JudgeAnswer, *, replace: bool = False) -> None:
         """Write one row durably.
 
         Args:
@@ -171,7 +189,7 @@ class AnswerCache:
                         payload,
                         payload and sha256(payload),
                         answer.error,
-                        answer.started_s,
+                        answer.started_s or 0.0,
                     ),
                 )
 
@@ -269,18 +287,18 @@ class AnswerCache:
 
 
 def _read(
-    key: str, payload: str | None, digest: str | None, error: str | None, started: float
-) -> Answer | None:
+    payload: str | None, digest: str | None, error: str | None, started: float
+) -> _Row | None:
     """Return a row's content; None if its checksum fails."""
     if payload is None:
-        return Answer(key, None, error, started)
+        return None, error, started
     if sha256(payload) != digest:
         return None
     try:
         completion = Completion.model_validate(json.loads(payload))
     except (ValueError, ValidationError):
         return None
-    return Answer(key, completion, None, started)
+    return completion, None, started
 
 
 def _damage_message(path: Path, error: Exception) -> str:
@@ -289,11 +307,6 @@ def _damage_message(path: Path, error: Exception) -> str:
 
 def _unwritable(path: Path, reason: str) -> str:
     return f"{path}: cannot be written ({reason}); choose another place with --gate-store FILE"
-
-
-def reusable_answers(rows: Mapping[str, Answer]) -> dict[str, Answer]:
-    """Return the rows that hold a completion: errors are tried again."""
-    return {key: row for key, row in rows.items() if row.completion is not None}
 
 
 def candidates_judged(path: Path) -> dict[str, int]:

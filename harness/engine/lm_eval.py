@@ -32,7 +32,7 @@ from tunegate.harness.engine.scheduling import RequestBatch, make_batches
 from tunegate.harness.errors import BackendError, MissingExtra, OutOfMemory, UsageError
 from tunegate.harness.model import Prompt, Request
 from tunegate.harness.models.transformers import HfArm
-from tunegate.harness.records.cases import Case, CellKind, GenerationSettings
+from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings
 
 try:
     from lm_eval.api.model import TemplateLM
@@ -209,12 +209,10 @@ class TunegateLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         ids = self.tok_encode(context) or [self.prefix_token_id]
         if len(ids) > room:
             _warn_cut(len(ids) - room)
+        name = str(number)
         return Request(
-            key=str(number),
-            suite="",
-            kind=CellKind.GENERATE,
-            case=Case(id=str(number), prompt=context),
-            sample=0,
+            cell=Cell(suite="", case=name, arm="", kind=CellKind.GENERATE, key=name),
+            case=Case(id=name, prompt=context),
             prompt=Prompt(context, tuple(ids[-room:])),
             generation=generation,
             seed=number,

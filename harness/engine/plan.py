@@ -113,15 +113,17 @@ def make_plan(
                     rules = further_arm(name)
                     if not rules.is_asked(question.kind, question.sample, arms[name].kinds):
                         continue
-                    fingerprint, prompt = fingerprints[name], rendered[name]
-                    request = _request(question, suite, case, fingerprint, prompt, seed)
-                    cells.append(_cell(question, name, request.key))
+                    prompt = rendered[name]
+                    known = prompt if isinstance(prompt, Prompt) else Prompt("")
+                    key = _cell_key(question, suite, case, fingerprints[name], known, seed)
+                    cells.append(_cell(question, name, key))
                     if isinstance(prompt, Prompt):
+                        request = _request(cells[-1], suite, case, prompt, seed)
                         requests[question, name] = request
                         # By base's prompt: a further arm must not change the batches of the others.
                         questions.setdefault(question, _length(request))
                     else:
-                        failures[request.key] = prompt
+                        failures[key] = prompt
     return Plan(
         tuple(cells),
         make_batches(questions, _stages(questions, looks), _token_ids(requests)),
@@ -141,9 +143,7 @@ def _earlier(
     """Return key of what tuned writes → key under which the candidate before wrote the same."""
     by_name = {suite.name: suite for suite in suites if suite.name in before}
     return {
-        request.key: _request(
-            question, by_name[q], request.case, before[q], request.prompt, seed
-        ).key
+        request.key: _cell_key(question, by_name[q], request.case, before[q], request.prompt, seed)
         for (question, arm), request in requests.items()
         if arm == "tuned"
         and question.kind is CellKind.GENERATE
@@ -198,6 +198,15 @@ def _questions(suite: Suite, case: Case) -> Iterator[PlannedQuestion]:
             yield PlannedQuestion(suite.name, case.id, kind, sample)
 
 
+def _fingerprint(name: str, arm: Arm, base: Arm) -> str:
+    """Return what tells an arm's answers apart: base, asked again, is another arm.
+
+    From base's own cells it would read what base answered, and differ from it in nothing.
+    """
+    again = name != "base" and arm.fingerprint == base.fingerprint
+    return sha256([name, arm.fingerprint]) if again else arm.fingerprint
+
+
 def _cell(question: PlannedQuestion, arm: str, key: str) -> Cell:
     return Cell(
         suite=question.suite,
@@ -209,45 +218,35 @@ def _cell(question: PlannedQuestion, arm: str, key: str) -> Cell:
     )
 
 
-def _fingerprint(name: str, arm: Arm, base: Arm) -> str:
-    """Return what tells an arm's answers apart: base, asked again, is another arm.
-
-    From base's own cells it would read what base answered, and differ from it in nothing.
-    """
-    again = name != "base" and arm.fingerprint == base.fingerprint
-    return sha256([name, arm.fingerprint]) if again else arm.fingerprint
-
-
-def _request(
+def _cell_key(
     question: PlannedQuestion,
     suite: Suite,
     case: Case,
     fingerprint: str,
-    prompt: Prompt | str,
+    prompt: Prompt,
     seed: int,
-) -> Request:
-    known = prompt if isinstance(prompt, Prompt) else Prompt("")
-    settings = suite.generation.of(case)
-    sampling_seed = int(sha256([seed, suite.name, case.id, question.sample])[:8], 16)
+) -> str:
+    """Return the hash of everything that can change the answer."""
+    sampled = suite.generation.of(case).temperature
     identity: dict[str, Any] = {
         "arm": fingerprint,
-        "prompt": known.sha256,
+        "prompt": prompt.sha256,
         "case": [suite.name, case.id],
         "kind": question.kind.value,
         "asked": _question_content(question.kind, case, suite),
         "sample": question.sample,
-        "seed": sampling_seed if settings.temperature else None,
+        "seed": _sampling_seed(suite, case, question.sample, seed) if sampled else None,
     }
-    return Request(
-        key=sha256(identity),
-        suite=suite.name,
-        kind=question.kind,
-        case=case,
-        sample=question.sample,
-        prompt=known,
-        generation=settings,
-        seed=sampling_seed,
-    )
+    return sha256(identity)
+
+
+def _request(cell: Cell, suite: Suite, case: Case, prompt: Prompt, seed: int) -> Request:
+    settings = suite.generation.of(case)
+    return Request(cell, case, prompt, settings, _sampling_seed(suite, case, cell.sample, seed))
+
+
+def _sampling_seed(suite: Suite, case: Case, sample: int, seed: int) -> int:
+    return int(sha256([seed, suite.name, case.id, sample])[:8], 16)
 
 
 def _question_content(kind: CellKind, case: Case, suite: Suite) -> Any:

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 from tunegate.harness.engine.answer_cache import (
     AnswerCache,
     AnswerStore,
-    reusable_answers,
 )
 from tunegate.harness.engine.inference.sequence import ALL, Optimizations
 from tunegate.harness.engine.interrupts import StopRequest, stop_on_signal
@@ -31,7 +30,7 @@ from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.scheduling import READING, RequestBatch, estimate_effort
 from tunegate.harness.errors import OutOfMemory
 from tunegate.harness.further_arm import further_arm
-from tunegate.harness.model import Answer, Arm, LocalArm, RecordedArm, RemoteArm, Request
+from tunegate.harness.model import Arm, LocalArm, RecordedArm, RemoteArm, Request
 from tunegate.harness.records.cases import Cell, CellKind, StoredAnswer
 
 if TYPE_CHECKING:
@@ -217,7 +216,7 @@ class Runner:
                 return False
             text = f"the model ran out of memory on this case alone ({error})"
             self._keep(
-                Answer(requests[0].key, None, text, time.time()),
+                StoredAnswer.of(requests[0].cell, None, text, time.time()),
                 known,
                 self._label(batch, arm),
                 replace=replace,
@@ -234,10 +233,10 @@ class Runner:
 
     def _answers(
         self, arm: str, requests: Sequence[Request], known: Mapping[str, KnownAnswer]
-    ) -> Generator[Answer, None, None]:
+    ) -> Generator[StoredAnswer, None, None]:
         """Yield an arm's answers; however this ends, the model is switched back at once."""
         backend = self.arms[arm]
-        answers: Iterator[Answer]
+        answers: Iterator[StoredAnswer]
         if isinstance(backend, LocalArm):
             from tunegate.harness.engine.inference import local_engine
 
@@ -251,7 +250,7 @@ class Runner:
             if close is not None:
                 close()
 
-    def _keep(self, answer: Answer, known: set[str], label: str, *, replace: bool) -> None:
+    def _keep(self, answer: StoredAnswer, known: set[str], label: str, *, replace: bool) -> None:
         """Store an answer and count it; one that an earlier run stored stays as it is."""
         self.store.put(answer, replace=replace and answer.key not in known)
         known.add(answer.key)
@@ -272,17 +271,15 @@ class Runner:
         offers = {
             q: self._offers(q, arm) for q in batch.questions if (q, arm) in self.plan.requests
         }
-        stored = reusable_answers(
-            self.store.get(key for keys in offers.values() for key in keys.values())
-        )
+        stored = self.store.completions(key for keys in offers.values() for key in keys.values())
         found: dict[str, KnownAnswer] = {}
         for question, keys in offers.items():
             known = [source for source, key in keys.items() if key in stored]
             if known:
                 source = max(known, key=lambda s: self._trust(arm, s, question.suite))
                 watch = self.watches.setdefault((arm, source), DraftAcceptance())
-                completion = stored[keys[source]].completion
-                if completion is not None and completion.text is not None:
+                completion = stored[keys[source]]
+                if completion.text is not None:
                     found[self.plan.requests[question, arm].key] = KnownAnswer(completion, watch)
         return found
 
@@ -326,29 +323,15 @@ def collect_answers(
         skipped: Whether a cell was left out because everything was decided; what an earlier run
             may have stored of it does not count.
     """
-    rows = store.read(c.key for c in plan.cells if not skipped(c))
+    answers = store.read((c for c in plan.cells if not skipped(c)), cached)
     for cell in plan.cells:
         if skipped(cell):
             yield StoredAnswer(cell=cell, status="skipped")
         else:
-            _, row = next(rows)
-            yield _stored_answer(cell, row, plan.failures.get(cell.key), cell.key in cached)
-
-
-def _stored_answer(cell: Cell, row: Answer | None, failure: str | None, hit: bool) -> StoredAnswer:
-    if failure is not None:
-        return StoredAnswer(cell=cell, status="error", error=failure)
-    if row is None:
-        return StoredAnswer(cell=cell, status="missing", error="it was never answered")
-    status = "error" if row.completion is None else "ok"
-    return StoredAnswer(
-        cell=cell,
-        status=status,
-        completion=row.completion,
-        error=row.error,
-        started_s=row.started_s,
-        cache_hit=hit,
-    )
+            answer, failure = next(answers), plan.failures.get(cell.key)
+            if failure is not None:
+                answer = StoredAnswer(cell=cell, status="error", error=failure)
+            yield answer
 
 
 class InterruptibleRequests(list[Request]):

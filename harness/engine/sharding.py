@@ -28,9 +28,9 @@ from tunegate.harness.engine.runner import Runner
 from tunegate.harness.engine.scheduling import RequestBatch
 from tunegate.harness.errors import BackendError, TunegateError
 from tunegate.harness.further_arm import add_derived_arms
-from tunegate.harness.model import Answer, Arm, Request
+from tunegate.harness.model import Arm, Request
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.cases import CellKind, Completion, StoredAnswer
 
 if TYPE_CHECKING:
     from tunegate.harness.engine.inference.speculative import DraftAcceptance
@@ -45,7 +45,7 @@ class Shard:
     """(question, arm) → what to send."""
     earlier: Mapping[str, str]
     """Key of a cell of tuned → key of what the candidate before wrote."""
-    stored: Mapping[str, Answer]
+    stored: Mapping[str, Completion]
     """Key → what is known already: answers of the batch, and drafts."""
     levers: Optimizations
 
@@ -54,7 +54,7 @@ class Shard:
 class ShardResult:
     """What a worker made of a batch."""
 
-    answers: tuple[Answer, ...]
+    answers: tuple[StoredAnswer, ...]
     error: str | None = None
     """Why some are missing, if the backend or the worker's arms failed."""
 
@@ -93,21 +93,25 @@ class WorkerSetup:
 class InMemoryAnswers:
     """A store in memory, of one batch: what is known, and what is found out."""
 
-    rows: dict[str, Answer]
-    written: dict[str, Answer] = field(default_factory=dict)
+    known: dict[str, Completion]
+    written: dict[str, StoredAnswer] = field(default_factory=dict)
 
-    def get(self, keys: Iterable[str]) -> dict[str, Answer]:
-        """Return the rows of the given keys that exist."""
-        return {key: self.rows[key] for key in keys if key in self.rows}
+    def completions(self, keys: Iterable[str]) -> dict[str, Completion]:
+        """Return the completions of the given keys that exist."""
+        return {key: self.known[key] for key in keys if key in self.known}
 
     def answered(self, keys: Iterable[str]) -> set[str]:
         """Return those of the given keys that hold a completion."""
-        return {key for key, row in self.get(keys).items() if row.completion is not None}
+        return set(self.completions(keys))
 
-    def put(self, answer: Answer, *, replace: bool = False) -> None:
-        """Keep a row; a completion that is already there stays unless it is to be replaced."""
-        if replace or not self.answered([answer.key]):
-            self.rows[answer.key] = self.written[answer.key] = answer
+    def put(self, answer: StoredAnswer, *, replace: bool = False) -> None:
+        """Keep an answer; a completion that is already there stays unless it is to be replaced."""
+        if answer.key in self.known and not replace:
+            return
+        self.written[answer.key] = answer
+        self.known.pop(answer.key, None)
+        if answer.completion is not None:
+            self.known[answer.key] = answer.completion
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -198,5 +202,5 @@ class ShardedRunner(Runner):
         }
         keys = [request.key for request in asked.values()]
         earlier = {key: self.plan.earlier[key] for key in keys if key in self.plan.earlier}
-        stored = self.store.get((*keys, *earlier.values()))
+        stored = self.store.completions((*keys, *earlier.values()))
         return Shard(batch, asked, earlier, stored, self.levers)

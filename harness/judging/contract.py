@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from tunegate.harness.judge import Judge, JudgeQuestion
-from tunegate.harness.model import Answer
+from tunegate.harness.judge import Judge, JudgeAnswer, JudgeQuestion
 from tunegate.harness.records.cases import Case, Completion, Score, sha256
 from tunegate.harness.records.judgements import Judgement, JudgementStatus, JudgeReply
 
@@ -92,7 +91,7 @@ class JudgeModel(Protocol):
     def fingerprint(self) -> str:
         """Hash of everything in it that can change a reply."""
 
-    def ask(self, questions: Mapping[str, JudgeQuestion]) -> Iterator[Answer]:
+    def ask(self, questions: Mapping[str, JudgeQuestion]) -> Iterator[JudgeAnswer]:
         """Yield one answer for each key, in any order, each as soon as it is known.
 
         A choice may be answered by `choice_logprobs`, one for each of the question's labels.

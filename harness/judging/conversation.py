@@ -21,9 +21,8 @@ from typing import Any
 from tunegate.harness import json_schema
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.errors import BackendError
-from tunegate.harness.judge import JudgeQuestion, ParsedReply, Steps
+from tunegate.harness.judge import JudgeAnswer, JudgeQuestion, ParsedReply, Steps
 from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask, JudgeModel
-from tunegate.harness.model import Answer
 from tunegate.harness.records.cases import (
     Completion,
     Score,
@@ -210,7 +209,7 @@ class ModelJuror:
     def _settle(self, wanted: Mapping[str, _OpenQuestion]) -> Iterator[str]:
         """Yield the key of each question as soon as it has its reply, or never will."""
         left = {}
-        stored = {} if self.store is None else self.store.get(wanted)
+        stored = {} if self.store is None else self.store.judge_answers(wanted)
         for key, asked in wanted.items():
             row = stored.get(key)
             known = None if row is None else row.completion
@@ -249,7 +248,7 @@ class ModelJuror:
             asked.error = self.gone or "the judge left it unanswered"
             yield key
 
-    def _take(self, asked: _OpenQuestion, answer: Answer, *, last: bool) -> None:
+    def _take(self, asked: _OpenQuestion, answer: JudgeAnswer, *, last: bool) -> None:
         asked.attempts += 1
         if answer.completion is None:
             asked.error = answer.error or "the judge gave no reply"

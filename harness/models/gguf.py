@@ -29,7 +29,7 @@ import numpy as np
 
 from tunegate.harness.checks.weight_files import file_sha256
 from tunegate.harness.errors import ModelError
-from tunegate.harness.model import Answer, Arm, Prompt, Request
+from tunegate.harness.model import Arm, Prompt, Request
 from tunegate.harness.models import _gguf_file
 from tunegate.harness.models._chat_template import (
     continuation_ids,
@@ -40,7 +40,14 @@ from tunegate.harness.models._chat_template import (
 from tunegate.harness.models._gguf_file import GgufFile
 from tunegate.harness.models._model_folder import require_modules
 from tunegate.harness.models.transformers import HfArm, silence_libraries
-from tunegate.harness.records.cases import Case, CellKind, Completion, GenerationSettings, sha256
+from tunegate.harness.records.cases import (
+    Case,
+    CellKind,
+    Completion,
+    GenerationSettings,
+    StoredAnswer,
+    sha256,
+)
 
 SPEC = "gguf:FILE.gguf[?engine=NAME&tokenizer=FOLDER]"
 ENGINES = ("transformers", "llama.cpp")
@@ -176,14 +183,14 @@ class LlamaCppArm:
         """Render with the chat template (or not, as the suite says) and tokenise once."""
         return render_prompt(self.tokenizer, case, generation, spec=self.spec)
 
-    def complete(self, requests: Sequence[Request]) -> Iterator[Answer]:
+    def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
         """Yield the answers one after the other; what fails is the case's own error."""
         for request in requests:
             started, clock = time.time(), time.perf_counter()
             try:
                 fields = self._answer(request)
             except (ValueError, RuntimeError) as error:
-                yield Answer(request.key, None, error_reason(error), started)
+                yield StoredAnswer.of(request.cell, None, error_reason(error), started)
                 continue
             completion = Completion(
                 input_tokens=len(request.prompt.token_ids or ()),
@@ -191,7 +198,7 @@ class LlamaCppArm:
                 batch_size=1,
                 **fields,
             )
-            yield Answer(request.key, completion, None, started)
+            yield StoredAnswer.of(request.cell, completion, None, started)
 
     def _answer(self, request: Request) -> dict[str, Any]:
         ids = list(request.prompt.token_ids or ())

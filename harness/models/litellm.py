@@ -19,13 +19,14 @@ from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from tunegate.harness.errors import BackendError, ModelError
-from tunegate.harness.model import Answer, Prompt, Request
+from tunegate.harness.model import Prompt, Request
 from tunegate.harness.models._chat_template import PROBES
 from tunegate.harness.records.cases import (
     Case,
     CellKind,
     Completion,
     GenerationSettings,
+    StoredAnswer,
     canonical_json,
     sha256,
 )
@@ -139,7 +140,7 @@ class LitellmArm:
             found[probe, turn] = result.text or ""
         return tuple((found[probe, 0], found[probe, 1]) for probe in PROBES)
 
-    def complete(self, requests: Sequence[Request]) -> Generator[Answer, None, None]:
+    def complete(self, requests: Sequence[Request]) -> Generator[StoredAnswer, None, None]:
         """Yield one answer a request, each as soon as it is there.
 
         Raises:
@@ -154,11 +155,11 @@ class LitellmArm:
             counted=_set_attempts,
         ):
             if isinstance(result, RequestFailure):
-                yield Answer(request.key, None, result.message, time.time())
+                yield StoredAnswer.of(request.cell, None, result.message, time.time())
             else:
                 yield result
 
-    def _answer(self, request: Request, deadline: float) -> Answer:
+    def _answer(self, request: Request, deadline: float) -> StoredAnswer:
         started, clock = time.time(), time.monotonic()
         generation = request.generation
         messages = request.case.input_messages(generation.system)
@@ -167,7 +168,7 @@ class LitellmArm:
         try:
             text = answer_of(reply.message, reply.finish_reason)
         except UnansweredMessage as error:
-            return Answer(request.key, None, str(error), started)
+            return StoredAnswer.of(request.cell, None, str(error), started)
         kept = cut_at_stops(text, generation.stop)
         completion = Completion(
             text=kept,
@@ -179,7 +180,7 @@ class LitellmArm:
             cost=reply.cost,
             answered_by=" ".join(filter(None, (reply.model_version, reply.system_fingerprint))),
         )
-        return Answer(request.key, completion, None, started)
+        return StoredAnswer.of(request.cell, completion, None, started)
 
     def _reply(self, messages: Sequence[Any], settings: Any, deadline: float) -> ChatReply:
         """Ask once.
@@ -246,7 +247,7 @@ def litellm(target: str, *, limits: PoolLimits | None = None) -> LitellmArm:
     return arm
 
 
-def _set_attempts(answer: Answer, attempts: int) -> Answer:
+def _set_attempts(answer: StoredAnswer, attempts: int) -> StoredAnswer:
     if answer.completion is None:
         return answer
     completion = answer.completion.model_copy(update={"attempts": attempts})

@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError
 from tunegate.harness.checks.comparability import written_settings
 from tunegate.harness.checks.weight_files import file_sha256
 from tunegate.harness.errors import ModelError, UsageError
-from tunegate.harness.model import Answer, Prompt, RecordedRequest, Request
+from tunegate.harness.model import Prompt, RecordedRequest, Request
 from tunegate.harness.records.cases import (
     WRITTEN,
     Case,
@@ -137,7 +137,7 @@ class ReplayArm:
             return None
         return self.requests.get((suite, case)) or line.as_request()
 
-    def complete(self, requests: Sequence[Request]) -> Iterator[Answer]:
+    def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
         """Yield the recorded answers; a case without a line is an error, not an empty answer."""
         for request in requests:
             place = (request.case.id, request.sample)
@@ -146,7 +146,7 @@ class ReplayArm:
             if completion and getattr(completion, _FIELDS[request.kind]) is None:
                 completion = None
             error = None if completion else f"{self.spec} has no answer to {request.case.id!r}"
-            yield Answer(request.key, completion, error, 0.0)
+            yield StoredAnswer.of(request.cell, completion, error, 0.0)
 
 
 _BOM = b"\xef\xbb\xbf"

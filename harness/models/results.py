@@ -14,8 +14,14 @@ from functools import cached_property
 from typing import Any, Literal
 
 from tunegate.harness.errors import ModelError, UsageError
-from tunegate.harness.model import Answer, Prompt, RecordedRequest, Request
-from tunegate.harness.records.cases import Case, CellKind, Completion, GenerationSettings
+from tunegate.harness.model import Prompt, RecordedRequest, Request
+from tunegate.harness.records.cases import (
+    Case,
+    CellKind,
+    Completion,
+    GenerationSettings,
+    StoredAnswer,
+)
 from tunegate.harness.result_set import ResultSet, completion_of, read_results
 
 SPEC = "results:PATH[?format=FORMAT][#RUN]"
@@ -89,7 +95,7 @@ class ResultArm:
             for case, row in self.results.rows()
         }
 
-    def complete(self, requests: Sequence[Request]) -> Iterator[Answer]:
+    def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
         """Yield the recorded answers; one that failed, or is not there, is an error."""
         for request in requests:
             row = self.results.answers.get((request.case.id, request.sample))
@@ -108,7 +114,7 @@ class ResultArm:
                 error = f"{self.spec} has no time of the case"
             else:
                 completion = completion_of(row)
-            yield Answer(request.key, completion, error, 0.0)
+            yield StoredAnswer.of(request.cell, completion, error, 0.0)
 
 
 def results(target: str) -> ResultArm:

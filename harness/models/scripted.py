@@ -20,13 +20,14 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from tunegate.harness.errors import ModelError
-from tunegate.harness.model import Answer, Prompt, Request
+from tunegate.harness.model import Prompt, Request
 from tunegate.harness.records.cases import (
     Case,
     CellKind,
     Completion,
     GenerationSettings,
     Record,
+    StoredAnswer,
     sha256,
 )
 
@@ -76,7 +77,7 @@ class ScriptedArm:
         text = "\n".join(f"{turn['role']}: {turn.get('content', '')}" for turn in turns)
         return Prompt(self.script.prefix + text)
 
-    def complete(self, requests: Sequence[Request]) -> Iterator[Answer]:
+    def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
         """Yield the scripted answers, each after the script's delay."""
         for request in requests:
             started = time.time()
@@ -86,7 +87,7 @@ class ScriptedArm:
             completion = None if failure else self._completion(request)
             if completion is None and failure is None:
                 failure = f"the script has no {request.kind.value} for case {request.case.id!r}"
-            yield Answer(request.key, completion, failure, started)
+            yield StoredAnswer.of(request.cell, completion, failure, started)
 
     def _completion(self, request: Request) -> Completion | None:
         case, script = request.case, self.script

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from tunegate.harness.checks.weight_files import weights_fingerprint
 from tunegate.harness.errors import BackendError, ModelError
-from tunegate.harness.model import Answer, Prompt, Request
+from tunegate.harness.model import Prompt, Request
 from tunegate.harness.models._chat_template import (
     PROBES,
     continuation_ids,
@@ -47,9 +47,11 @@ from tunegate.harness.models._server_protocol import (
 from tunegate.harness.models.litellm import bounds_of
 from tunegate.harness.records.cases import (
     Case,
+    Cell,
     CellKind,
     Completion,
     GenerationSettings,
+    StoredAnswer,
     canonical_json,
     sha256,
 )
@@ -243,7 +245,7 @@ class ServerArm:
         messages = list(case.input_messages(generation.system))
         return Prompt(canonical_json({"messages": messages, **bounds_of(case)}))
 
-    def complete(self, requests: Sequence[Request]) -> Iterator[Answer]:
+    def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
         """Yield the answers as they come, several questions being in progress at the same time."""
         timed = any(request.kind is CellKind.LATENCY for request in requests)
         limits = replace(self.limits, concurrency=1) if timed else self.limits
@@ -259,9 +261,9 @@ class ServerArm:
             with closing(answers):
                 for request, result in answers:
                     if isinstance(result, RequestFailure):
-                        yield Answer(request.key, None, result.message, time.time())
+                        yield StoredAnswer.of(request.cell, None, result.message, time.time())
                     else:
-                        yield Answer(request.key, result[0], None, result[1])
+                        yield StoredAnswer.of(request.cell, result[0], None, result[1])
 
     @cached_property
     def probed(self) -> tuple[tuple[str, str], ...]:
@@ -287,7 +289,8 @@ class ServerArm:
 
 def _request(key: str, case: Case, arm: ServerArm, generation: GenerationSettings) -> Request:
     prompt = arm.prompt(case, generation)
-    return Request(key, "probes", CellKind.GENERATE, case, 0, prompt, generation, 0)
+    cell = Cell(suite="probes", case=case.id, arm="", kind=CellKind.GENERATE, key=key)
+    return Request(cell, case, prompt, generation, 0)
 
 
 def _set_attempts(answered: tuple[Completion, float], attempts: int) -> tuple[Completion, float]:

@@ -382,7 +382,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class StoredAnswer:
-    """A cell with what came of it; one line of `cells.jsonl`."""
+    """What came of a cell: a completion, or an error in words; one line of `cells.jsonl`."""
 
     cell: Cell
     status: str
@@ -394,6 +394,24 @@ class StoredAnswer:
     """Unix time at which the backend began."""
     cache_hit: bool = False
     """Whether the completion was already stored when this run began."""
+
+    @property
+    def key(self) -> str:
+        """The cell's key."""
+        return self.cell.key
+
+    @classmethod
+    def of(
+        cls, cell: Cell, completion: Completion | None, error: str | None, started_s: float
+    ) -> StoredAnswer:
+        """Return what a backend answered: `ok` with a completion, else `error`."""
+        return cls(
+            cell=cell,
+            status="error" if completion is None else "ok",
+            completion=completion,
+            error=error,
+            started_s=started_s,
+        )
 
 
 class GenerationSettings(Record):

@@ -20,8 +20,9 @@ from typer.testing import CliRunner
 
 from tunegate.harness.cli import app
 from tunegate.harness.errors import TunegateError
-from tunegate.harness.model import Answer, Request
+from tunegate.harness.model import Request
 from tunegate.harness.models.scripted import ScriptedArm
+from tunegate.harness.records.cases import StoredAnswer
 
 GOAL = "gain = 0.1"
 GUARD = "tolerance = 0.1"
@@ -49,7 +50,7 @@ def _second_asking(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """Let scripted models answer `text` to every question that is put a second time."""
     complete, asked = ScriptedArm.complete, set[str]()
 
-    def moody(self: ScriptedArm, requests: Sequence[Request]) -> Iterator[Answer]:
+    def moody(self: ScriptedArm, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
         for answer, request in zip(complete(self, requests), requests, strict=True):
             again = request.case.id in asked
             asked.add(request.case.id)

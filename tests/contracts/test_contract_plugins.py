@@ -53,8 +53,8 @@ def politeness(case, completion):
     "politeness.txt": "--- verdict ---\nIs this polite?\n{completion}\n",
     "models.py": '''
 import time
-from tunegate.harness.model import Answer, Prompt
-from tunegate.harness.records.cases import CellKind, Completion
+from tunegate.harness.model import Prompt
+from tunegate.harness.records.cases import CellKind, Completion, StoredAnswer
 
 class EchoArm:
     kinds = frozenset({CellKind.GENERATE})
@@ -71,7 +71,7 @@ class EchoArm:
 
     def complete(self, requests):
         for request in requests:
-            yield Answer(request.key, Completion(text=self.text), None, time.time())
+            yield StoredAnswer.of(request.cell, Completion(text=self.text), None, time.time())
 
 def echo(target):
     """Open an arm that always answers `target`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,17 +16,25 @@ from tunegate.harness.engine.answer_cache import (
     JudgedAttempt,
     SuiteVersion,
     candidates_judged,
-    reusable_answers,
 )
 from tunegate.harness.errors import BackendError, RunInterrupted, UsageError
-from tunegate.harness.model import Answer
-from tunegate.harness.records.cases import Completion
+from tunegate.harness.judge import JudgeAnswer
+from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
 
 ODD = "NUL \x00, \x1b[31m, \ufffe, \u202e, \ufeff, \n"
 
 
-def _answer(key: str = "k", text: str = "yes") -> Answer:
-    return Answer(key, Completion(text=text, output_tokens=1, latency_s=0.5), None, 12.5)
+def _cell(key: str = "k") -> Cell:
+    return Cell(suite="s", case="c", arm="base", kind=CellKind.GENERATE, key=key)
+
+
+def _answer(key: str = "k", text: str = "yes") -> StoredAnswer:
+    completion = Completion(text=text, output_tokens=1, latency_s=0.5)
+    return StoredAnswer.of(_cell(key), completion, None, 12.5)
+
+
+def _error(key: str = "k") -> StoredAnswer:
+    return StoredAnswer.of(_cell(key), None, "HTTP 500", 1.0)
 
 
 @pytest.fixture(name="store")
@@ -36,30 +45,48 @@ def _store(tmp_path: Path) -> AnswerCache:
 def test_what_is_put_is_there(store: AnswerCache) -> None:
     """An answer comes back as it was, after the file is opened again too."""
     store.put(_answer())
-    assert store.get(["k", "other"]) == {"k": _answer()}
+    missing = StoredAnswer(cell=_cell("other"), status="missing", error="it was never answered")
+    assert list(store.read([_cell(), _cell("other")])) == [_answer(), missing]
+    assert store.completions(["k", "other"]) == {"k": _answer().completion}
     store.close()
-    assert AnswerCache(store.path).get(["k"]) == {"k": _answer()}
+    assert list(AnswerCache(store.path).read([_cell()])) == [_answer()]
+
+
+def test_cells_of_one_key_share_an_answer(store: AnswerCache) -> None:
+    """Two arms that are one model have the same keys: each cell comes back with its own place."""
+    store.put(_answer())
+    cells = [_cell(), replace(_cell(), arm="tuned")]
+    assert [a.cell.arm for a in store.read(cells)] == ["base", "tuned"]
+    assert {a.completion for a in store.read(cells)} == {_answer().completion}
+    assert [a.cache_hit for a in store.read(cells, {"k"})] == [True, True]
+
+
+def test_an_answer_to_a_judges_question_is_kept(store: AnswerCache) -> None:
+    """It has a key and no cell; time and completion come back."""
+    answer = JudgeAnswer("q", Completion(text="5"), None, 3.5)
+    store.put(answer)
+    assert store.judge_answers(["q", "other"]) == {"q": answer}
 
 
 def test_odd_text_round_trips(store: AnswerCache) -> None:
     """NUL, escapes and direction marks come back unchanged."""
     store.put(_answer("k", ODD))
-    assert store.get(["k"])["k"].completion.text == ODD
+    assert store.completions(["k"])["k"].text == ODD
 
 
 def test_more_keys_than_sqlite_takes_at_once(store: AnswerCache) -> None:
     """Thousands of keys can be asked for together."""
     store.put(_answer("k1999"))
-    assert list(store.get(f"k{i}" for i in range(2000))) == ["k1999"]
-    assert store.get([]) == {}
+    assert list(store.completions(f"k{i}" for i in range(2000))) == ["k1999"]
+    assert store.completions([]) == {}
 
 
 def test_the_first_completion_is_kept(store: AnswerCache) -> None:
     """A second answer to the same cell changes nothing, nor does a later error."""
     store.put(_answer("k", "first"))
     store.put(_answer("k", "second"))
-    store.put(Answer("k", None, "HTTP 500", 1.0))
-    assert store.get(["k"])["k"].completion.text == "first"
+    store.put(_error())
+    assert store.completions(["k"])["k"].text == "first"
 
 
 def test_rows_put_together_are_written_at_once(store: AnswerCache) -> None:
@@ -68,9 +95,9 @@ def test_rows_put_together_are_written_at_once(store: AnswerCache) -> None:
     with store.together():
         store.put(_answer("a"))
         store.put(_answer("b"))
-        assert set(store.get(["a", "b"])) == {"a", "b"}
-        assert other.get(["a", "b"]) == {}
-    assert set(other.get(["a", "b"])) == {"a", "b"}
+        assert set(store.completions(["a", "b"])) == {"a", "b"}
+        assert other.completions(["a", "b"]) == {}
+    assert set(other.completions(["a", "b"])) == {"a", "b"}
 
 
 def test_rows_put_together_are_all_there_or_none(store: AnswerCache) -> None:
@@ -85,24 +112,24 @@ def test_rows_put_together_are_all_there_or_none(store: AnswerCache) -> None:
         broken_off()
     other = AnswerCache(store.path)
     other.put(_answer("b"))
-    assert set(store.get(["a", "b"])) == {"b"}
+    assert set(store.completions(["a", "b"])) == {"b"}
 
 
 def test_a_completion_can_be_replaced_on_purpose(store: AnswerCache) -> None:
     """Answers of a batch that is computed again make way."""
     store.put(_answer("k", "first"))
     store.put(_answer("k", "second"), replace=True)
-    assert store.get(["k"])["k"].completion.text == "second"
+    assert store.completions(["k"])["k"].text == "second"
 
 
 def test_errors_are_tried_again(store: AnswerCache) -> None:
     """An error is kept, is not reusable, and makes way for a completion; attempts are counted."""
-    store.put(Answer("k", None, "HTTP 500", 1.0))
-    rows = store.get(["k"])
-    assert rows["k"] == Answer("k", None, "HTTP 500", 1.0)
-    assert reusable_answers(rows) == {}
+    store.put(_error())
+    assert list(store.read([_cell()])) == [_error()]
+    assert store.completions(["k"]) == {}
+    assert store.answered(["k"]) == set()
     store.put(_answer())
-    assert list(reusable_answers(store.get(["k"]))) == ["k"]
+    assert list(store.completions(["k"])) == ["k"]
     with sqlite3.connect(store.path) as db:
         assert db.execute("SELECT status, attempts, error FROM cells").fetchall() == [
             ("ok", 2, None)
@@ -127,9 +154,9 @@ def test_a_damaged_row_is_a_miss_and_heals(store: AnswerCache, change: str) -> N
     with sqlite3.connect(store.path) as db:
         db.execute(f"UPDATE cells SET {change} WHERE key = 'k'")
     db.close()
-    assert list(store.get(["k", "other"])) == ["other"]
+    assert list(store.completions(["k", "other"])) == ["other"]
     store.put(_answer("k", "again"))
-    assert store.get(["k"])["k"].completion.text == "again"
+    assert store.completions(["k"])["k"].text == "again"
 
 
 def test_a_flipped_byte_is_a_miss(store: AnswerCache) -> None:
@@ -140,7 +167,7 @@ def test_a_flipped_byte_is_a_miss(store: AnswerCache) -> None:
     data = store.path.read_bytes()
     assert data.count(b"unmistakable") == 1
     store.path.write_bytes(data.replace(b"unmistakable", b"unmistakeble"))
-    assert list(AnswerCache(store.path).get(["k", "other"])) == ["other"]
+    assert list(AnswerCache(store.path).completions(["k", "other"])) == ["other"]
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
@@ -194,7 +221,7 @@ def test_a_full_disk(store: AnswerCache) -> None:
         store.put(_answer("big", "x" * 100_000))
     store._db.execute("PRAGMA max_page_count = 100000")
     store.put(_answer("big", "x" * 100_000))
-    assert len(store.get(["k", "big"])) == 2
+    assert len(store.completions(["k", "big"])) == 2
 
 
 def test_a_signal_in_the_middle_of_a_write(
@@ -218,7 +245,7 @@ def test_a_signal_in_the_middle_of_a_write(
     monkeypatch.undo()
     other = AnswerCache(store.path)
     other.put(_answer())
-    assert list(store.get(["k"])) == ["k"]
+    assert list(store.completions(["k"])) == ["k"]
 
 
 def test_the_ledger_counts_candidates(store: AnswerCache) -> None:
@@ -311,7 +338,7 @@ def test_eight_processes_write_one_store(tmp_path: Path) -> None:
     for writer in writers:
         writer.join(60)
     assert [writer.exitcode for writer in writers] == [0] * 8
-    assert len(AnswerCache(path).get(f"k{i}" for i in range(40))) == 40
+    assert len(AnswerCache(path).answered(f"k{i}" for i in range(40))) == 40
     with sqlite3.connect(path) as db:
         assert db.execute("SELECT count(*), sum(attempts) FROM cells").fetchone() == (40, 40)
     db.close()

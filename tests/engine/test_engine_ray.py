@@ -24,7 +24,7 @@ from tunegate.harness.engine.ray_backend import ray_crew
 from tunegate.harness.engine.runner import Runner, collect_answers
 from tunegate.harness.engine.sharding import ShardedRunner, WorkerSetup
 from tunegate.harness.errors import BackendError, MissingExtra, UsageError
-from tunegate.harness.model import Answer, Arm, Request
+from tunegate.harness.model import Arm, Request
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.scripted import ScriptedArm
 from tunegate.harness.pipeline.run import HERE, EvaluationRun, ExecutionBackend
@@ -60,7 +60,7 @@ class Mortal(ScriptedArm):
     """Folder with one file a death."""
     deaths: int = 1
 
-    def complete(self, requests: Sequence[Request]) -> Iterator[Answer]:
+    def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
         """Die, or answer."""
         marks = Path(self.marks)
         if len(list(marks.iterdir())) < self.deaths:

@@ -23,8 +23,14 @@ from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner, collect_answers
 from tunegate.harness.engine.scheduling import estimate_effort
 from tunegate.harness.errors import BackendError, RunInterrupted
-from tunegate.harness.model import Answer, Prompt, Request
-from tunegate.harness.records.cases import Case, CellKind, Completion, GenerationSettings
+from tunegate.harness.model import Prompt, Request
+from tunegate.harness.records.cases import (
+    Case,
+    CellKind,
+    Completion,
+    GenerationSettings,
+    StoredAnswer,
+)
 
 TOML = """
 name = "s"
@@ -60,13 +66,13 @@ class Recorder:
         """The prompt as it is."""
         return Prompt(case.prompt or "")
 
-    def complete(self, requests: Sequence[Request]) -> Iterator[Answer]:
+    def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
         """Answer with the arm's name and a number that never repeats."""
         for request in requests:
             self.act(request, len(self.log))
             self.log.append((self.name, request.case.id))
             text = f"{self.name} {len(self.log)}"
-            yield Answer(request.key, Completion(text=text, latency_s=0.1), None, 1.0)
+            yield StoredAnswer.of(request.cell, Completion(text=text, latency_s=0.1), None, 1.0)
 
 
 @dataclass
@@ -147,7 +153,7 @@ def test_errors_are_asked_again_and_nothing_else(bench: Callable[..., Bench]) ->
     runner = b.runner()
     runner.run()
     cell = next(c for c in runner.plan.cells if (c.case, c.arm) == ("c2", "tuned"))
-    b.store.put(Answer(cell.key, None, "HTTP 500", 0.0), replace=True)
+    b.store.put(StoredAnswer.of(cell, None, "HTTP 500", 0.0), replace=True)
     b.log.clear()
     b.runner().run()
     assert b.log == [("tuned", "c2")]
@@ -238,8 +244,8 @@ def test_what_was_never_answered_is_missing(bench: Callable[..., Bench]) -> None
     b = bench(n=3)
     runner = b.runner()
     first, second, third, *rest = runner.plan.cells
-    b.store.put(Answer(first.key, Completion(text="yes"), None, 7.0))
-    b.store.put(Answer(second.key, None, "HTTP 500", 8.0))
+    b.store.put(StoredAnswer.of(first, Completion(text="yes"), None, 7.0))
+    b.store.put(StoredAnswer.of(second, None, "HTTP 500", 8.0))
     plan = Plan(runner.plan.cells, (), {}, {}, {third.key: "no such role"})
     cells = list(collect_answers(plan, b.store, {first.key}))
     assert [(c.status, c.error, c.cache_hit) for c in cells[:3]] == [
@@ -341,7 +347,7 @@ def test_a_lack_of_memory_halves_the_batch_for_both_arms(
     puts: list[tuple[str, int]] = []
     put = b.store.put
 
-    def noting(answer: Answer, *, replace: bool = False) -> None:
+    def noting(answer: StoredAnswer, *, replace: bool = False) -> None:
         puts.append((answer.key, log[-1][1]))
         put(answer, replace=replace)
 
@@ -373,10 +379,10 @@ def test_halves_leave_what_an_earlier_run_stored(tiny: Any, bench: Callable[...,
     arms, _ = _tight(tiny, 3, 3)
     b = bench(n=8)
     runner = b.runner(arms)
-    keys = {c.case: c.key for c in runner.plan.cells if c.arm == "base"}
+    keys = {c.case: c for c in runner.plan.cells if c.arm == "base"}
     before = [keys["c0"], keys["c5"]]
-    for key in before:
-        b.store.put(Answer(key, Completion(text="stored before"), None, 0.0))
+    for cell in before:
+        b.store.put(StoredAnswer.of(cell, Completion(text="stored before"), None, 0.0))
 
     runner.run()
 
@@ -402,8 +408,8 @@ def test_a_resumed_batch_is_computed_as_planned(tiny: Any, bench: Callable[..., 
     arms, log = _tight(tiny, 99, 99)
     b = bench(n=4)
     runner = b.runner(arms)
-    key = next(c.key for c in runner.plan.cells if (c.case, c.arm) == ("c0", "base"))
-    b.store.put(Answer(key, Completion(text="stored before"), None, 0.0))
+    cell = next(c for c in runner.plan.cells if (c.case, c.arm) == ("c0", "base"))
+    b.store.put(StoredAnswer.of(cell, Completion(text="stored before"), None, 0.0))
     runner.run()
     assert log[0] == ("base", 4)
     assert b.texts(runner)["base", "c0"] == "stored before"
@@ -481,7 +487,7 @@ def test_effort_is_counted_in_tokens_to_write(
     runner = b.runner()
     (request, *_) = runner.plan.requests.values()
     if use == "choice_accuracy":
-        request = replace(request, kind=CellKind.CHOICES)
+        request = replace(request, cell=replace(request.cell, kind=CellKind.CHOICES))
 
     assert least <= estimate_effort(request) < most
 
@@ -497,7 +503,7 @@ def test_answers_are_written_one_by_one_unless_they_were_recorded(
     def look(request: Request, n: int) -> None:
         if request.case.id and len(seen) < 3:
             store = AnswerCache(b.store.path)
-            seen.append(len(store.get(c.key for c in runner.plan.cells)))
+            seen.append(len(store.answered(c.key for c in runner.plan.cells)))
             store.close()
 
     arms = {name: Recorder(name, [], act=look) for name in ("base", "tuned")}
@@ -508,4 +514,4 @@ def test_answers_are_written_one_by_one_unless_they_were_recorded(
     runner.run()
 
     assert seen == ([0, 0, 0] if recorded else [0, 1, 2])
-    assert len(b.store.get(c.key for c in runner.plan.cells)) == 6
+    assert len(b.store.answered(c.key for c in runner.plan.cells)) == 6

@@ -17,8 +17,14 @@ from tunegate.harness.engine.plan import make_plan
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import InterruptibleRequests, Runner
 from tunegate.harness.errors import BackendError, RunInterrupted
-from tunegate.harness.model import Answer, Prompt, Request
-from tunegate.harness.records.cases import Case, CellKind, Completion, GenerationSettings
+from tunegate.harness.model import Prompt, Request
+from tunegate.harness.records.cases import (
+    Case,
+    CellKind,
+    Completion,
+    GenerationSettings,
+    StoredAnswer,
+)
 
 TOML = """
 name = "s"
@@ -58,13 +64,13 @@ class Far:
         """The prompt as it is."""
         return Prompt(case.prompt or "")
 
-    def complete(self, requests: Sequence[Request]) -> Iterator[Answer]:
+    def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
         """Answer in the opposite order, as a network may."""
         self.given.append(len(requests))
         for request in list(requests)[::-1] if self.name == "tuned" else requests:
             self.during(len(self.asked))
             self.asked.append(request.case.id)
-            yield Answer(request.key, Completion(text=self.name), None, 1.0)
+            yield StoredAnswer.of(request.cell, Completion(text=self.name), None, 1.0)
 
 
 def runner(suite_folder: Any, tmp_path: Path, arms: dict[str, Any], n: int = 120) -> Runner:
@@ -80,7 +86,7 @@ def test_a_stage_is_given_at_once(suite_folder: Any, tmp_path: Path) -> None:
     base, tuned = Far("base"), Far("tuned")
     run = runner(suite_folder, tmp_path, {"base": base, "tuned": tuned})
     run.run()
-    stored = len(run.store.get(c.key for c in run.plan.cells))
+    stored = len(run.store.answered(c.key for c in run.plan.cells))
     run.store.close()
 
     assert len(run.plan.batches) > 3
@@ -117,7 +123,7 @@ def test_a_stop_ends_the_questions_and_keeps_the_answers(suite_folder: Any, tmp_
     run = runner(suite_folder, tmp_path, {"base": base, "tuned": tuned})
     with pytest.raises(RunInterrupted):
         run.run()
-    stored = len(run.store.get(c.key for c in run.plan.cells))
+    stored = len(run.store.answered(c.key for c in run.plan.cells))
     run.store.close()
 
     assert len(base.asked) == stored == 10

@@ -26,9 +26,9 @@ from tunegate.harness.engine.sharding import (
     WorkerSetup,
 )
 from tunegate.harness.errors import BackendError, RunInterrupted
-from tunegate.harness.model import Answer, Arm
+from tunegate.harness.model import Arm
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.records.cases import CellKind, Completion
+from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
 
 TOML = """
 name = "s"
@@ -138,21 +138,22 @@ def test_what_is_stored_is_not_asked_again(bench: ShardBench) -> None:
     """A batch that is whole in the store stays here; of another one what is stored goes along."""
     whole, begun, _ = (b for b in bench.plan.batches if b.kind is CellKind.GENERATE)
     store, known = bench.store("crew"), Completion(text="stored before")
-    keys = [
-        bench.plan.requests[question, arm].key
+    cells = [
+        bench.plan.requests[question, arm].cell
         for batch, arms in ((whole, ("base", "tuned")), (begun, ("base",)))
         for question in batch.questions
         for arm in arms
     ]
-    for key in keys:
-        store.put(Answer(key, known, None, 1.0))
+    keys = {cell.key for cell in cells}
+    for cell in cells:
+        store.put(StoredAnswer.of(cell, known, None, 1.0))
     crew = HereCrew()
     sharded(bench, "crew", crew).run()
 
     assert len(crew.seen) == 2
     assert crew.seen[0].batch == begun
     assert len(crew.seen[0].stored) == 48
-    assert {k for k, row in bench.answers("crew").items() if row[2] == "stored before"} == set(keys)
+    assert {k for k, row in bench.answers("crew").items() if row[2] == "stored before"} == keys
 
 
 def test_drafts_of_the_candidate_before_go_along(bench: ShardBench) -> None:
@@ -162,7 +163,7 @@ def test_drafts_of_the_candidate_before_go_along(bench: ShardBench) -> None:
     bench.plan = Plan(
         bench.plan.cells, bench.plan.batches, bench.plan.requests, {}, {}, earlier=earlier
     )
-    bench.store("crew").put(Answer(earlier[tuned[0]], Completion(text="yes"), None, 1.0))
+    bench.store("crew").put(_answer(earlier[tuned[0]], "yes"))
     crew = HereCrew()
     sharded(bench, "crew", crew).run()
 
@@ -231,17 +232,24 @@ def test_a_stop_ends_between_two_batches(bench: ShardBench) -> None:
     assert bench.answers("crew") == bench.answers("one")
 
 
+def _answer(key: str, text: str | None) -> StoredAnswer:
+    cell = Cell(suite="s", case="c", arm="tuned", kind=CellKind.GENERATE, key=key)
+    if text is None:
+        return StoredAnswer.of(cell, None, "HTTP 500", 1.0)
+    return StoredAnswer.of(cell, Completion(text=text), None, 1.0)
+
+
 def test_a_notebook_is_a_store() -> None:
     """A completion stays unless it is to be replaced; an error gives way."""
-    old, failed = (Answer(key, Completion(text="a"), None, 1.0) for key in ("old", "failed"))
-    again = Answer("new", Completion(text="b"), None, 1.0)
-    notebook = InMemoryAnswers({"old": old, "failed": Answer("failed", None, "HTTP 500", 1.0)})
+    old, failed, again = Completion(text="a"), _answer("failed", "a"), _answer("new", "b")
+    notebook = InMemoryAnswers({"old": old})
     with notebook.together():
-        notebook.put(Answer("old", Completion(text="b"), None, 1.0))
+        notebook.put(_answer("old", "b"))
+        notebook.put(_answer("failed", None))
         notebook.put(failed)
-        notebook.put(Answer("new", Completion(text="a"), None, 1.0))
+        notebook.put(_answer("new", "a"))
         notebook.put(again, replace=True)
 
-    assert notebook.get(["old", "none"]) == {"old": old}
+    assert notebook.completions(["old", "none"]) == {"old": old}
     assert notebook.answered(["old", "failed", "new", "none"]) == {"old", "failed", "new"}
     assert notebook.written == {"failed": failed, "new": again}

@@ -14,9 +14,9 @@ import pytest
 from tests.fake_server import FakeServer, completion
 from tunegate.harness.checks import liveness
 from tunegate.harness.errors import BackendError, MissingExtra, ModelError, NotComparable
-from tunegate.harness.model import Answer, Arm, ProbedArm, RemoteArm, Request
+from tunegate.harness.model import Arm, ProbedArm, RemoteArm, Request
 from tunegate.harness.models.litellm import LitellmArm, litellm
-from tunegate.harness.records.cases import Case, CellKind, GenerationSettings
+from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings, StoredAnswer
 from tunegate.harness.remote.worker_pool import PoolLimits
 
 BASE, FINE_TUNE = "gpt-4o-mini", "ft:gpt-4o-mini-2024-07-18:acme::abc"
@@ -57,10 +57,11 @@ def request(
     """Return a request as the plan makes it."""
     case = case or Case(id="c1", prompt="Where is my parcel?")
     prompt = arm.prompt(case, generation)
-    return Request(key, "s", CellKind.GENERATE, case, 0, prompt, generation, seed=7)
+    cell = Cell(suite="s", case=case.id, arm="", kind=CellKind.GENERATE, key=key)
+    return Request(cell, case, prompt, generation, seed=7)
 
 
-def answered(arm: LitellmArm, *requests: Request) -> dict[str, Answer]:
+def answered(arm: LitellmArm, *requests: Request) -> dict[str, StoredAnswer]:
     """Return the answers by key."""
     return {answer.key: answer for answer in arm.complete(requests)}
 

@@ -52,9 +52,8 @@ def _recorded(tmp_path: Path) -> Callable[..., str]:
 def _ask(arm: ReplayArm, case: str, kind: str = "generate", sample: int = 0) -> Any:
     asked = Case(id=case, prompt="Q")
     generation = GenerationSettings()
-    request = Request(
-        "key", "suite", CellKind(kind), asked, sample, arm.prompt(asked, generation), generation, 0
-    )
+    cell = Cell(suite="suite", case=case, arm="", kind=CellKind(kind), sample=sample, key="key")
+    request = Request(cell, asked, arm.prompt(asked, generation), generation, 0)
     (answer,) = arm.complete([request])
     assert answer.key == "key"
     return answer

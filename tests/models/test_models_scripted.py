@@ -13,7 +13,7 @@ from tunegate.harness.errors import ModelError
 from tunegate.harness.model import Request
 from tunegate.harness.models.scripted import ScriptedArm
 from tunegate.harness.models.scripted import scripted as open_script
-from tunegate.harness.records.cases import Case, CellKind, GenerationSettings
+from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings
 
 Script = Callable[..., str]
 
@@ -24,9 +24,8 @@ def _open(spec: str) -> ScriptedArm:
 
 def _ask(arm: ScriptedArm, case: str, kind: str = "generate", prompt: str = "Q") -> Any:
     asked, generation = Case(id=case, prompt=prompt), GenerationSettings()
-    request = Request(
-        "key", "suite", CellKind(kind), asked, 0, arm.prompt(asked, generation), generation, 0
-    )
+    cell = Cell(suite="suite", case=case, arm="", kind=CellKind(kind), key="key")
+    request = Request(cell, asked, arm.prompt(asked, generation), generation, 0)
     (answer,) = arm.complete([request])
     return answer
 

@@ -71,12 +71,18 @@ def level(arm: Any) -> float:
     """The metric's mean over one answer to each held-out prompt, decoded greedily."""
     from tunegate.harness.engine.inference import local_engine
     from tunegate.harness.model import Request
-    from tunegate.harness.records.cases import CellKind, GenerationSettings
+    from tunegate.harness.records.cases import Cell, CellKind, GenerationSettings
 
     settings = GenerationSettings(max_new_tokens=6)
     cases = [Case(id=thing, messages=tuple(turns(thing))) for thing in HELD_OUT]
     asked = [
-        Request(case.id, "s", CellKind.GENERATE, case, 0, arm.prompt(case, settings), settings, 0)
+        Request(
+            Cell(suite="s", case=case.id, arm="", kind=CellKind.GENERATE, key=case.id),
+            case,
+            arm.prompt(case, settings),
+            settings,
+            seed=0,
+        )
         for case in cases
     ]
     scores = [

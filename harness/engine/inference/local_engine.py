@@ -23,9 +23,9 @@ from tunegate.harness.engine.inference.sequence import (
 )
 from tunegate.harness.engine.inference.speculative import AnswerDraft, KnownAnswer, draft_ids
 from tunegate.harness.errors import OutOfMemory
-from tunegate.harness.model import Answer, LocalArm, Request
+from tunegate.harness.model import LocalArm, Request
 from tunegate.harness.models._chat_template import continuation_ids
-from tunegate.harness.records.cases import CellKind, Completion
+from tunegate.harness.records.cases import CellKind, Completion, StoredAnswer
 
 
 def complete_requests(
@@ -33,7 +33,7 @@ def complete_requests(
     requests: Sequence[Request],
     known: Mapping[str, KnownAnswer] = MappingProxyType({}),
     levers: Optimizations = ALL,
-) -> Iterator[Answer]:
+) -> Iterator[StoredAnswer]:
     """Yield an answer for each request.
 
     Args:
@@ -54,7 +54,7 @@ def complete_requests(
             _refuse_misfit(arm, request, asked[request.key])
             fitting.append(request)
         except ValueError as error:
-            yield Answer(request.key, None, str(error), time.time())
+            yield StoredAnswer.of(request.cell, None, str(error), time.time())
     if not fitting:
         return
     with memory_watched(), arm.active() as model:
@@ -101,12 +101,12 @@ def _generate(
     requests: Sequence[Request],
     known: Mapping[str, KnownAnswer],
     levers: Optimizations,
-) -> Iterator[Answer]:
+) -> Iterator[StoredAnswer]:
     started, clock = time.time(), time.perf_counter()
     rows = [start_sequence(request, _draft(arm, known.get(request.key))) for request in requests]
     for row in decode_sequences(arm, model, rows, levers):
         completion = _completion(arm, row, time.perf_counter() - clock, len(requests))
-        yield Answer(row.request.key, completion, None, started)
+        yield StoredAnswer.of(row.request.cell, completion, None, started)
 
 
 def _draft(arm: LocalArm, known: KnownAnswer | None) -> AnswerDraft | None:
@@ -135,7 +135,7 @@ def _score(
     requests: Sequence[Request],
     asked: Mapping[str, Sequence[tuple[int, ...]]],
     levers: Optimizations,
-) -> Iterator[Answer]:
+) -> Iterator[StoredAnswer]:
     started, clock = time.time(), time.perf_counter()
     wanted = [
         loglikelihood.Continuation(row, ids)
@@ -159,12 +159,12 @@ def _score(
             latency_s=round(seconds, 6),
             **fields,
         )
-        yield Answer(request.key, completion, None, started)
+        yield StoredAnswer.of(request.cell, completion, None, started)
 
 
 def _read(
     arm: LocalArm, model: Any, requests: Sequence[Request], levers: Optimizations
-) -> Iterator[Answer]:
+) -> Iterator[StoredAnswer]:
     started, clock = time.time(), time.perf_counter()
     found = loglikelihood.bits_per_byte(
         arm, model, [request.prompt for request in requests], levers
@@ -176,7 +176,7 @@ def _read(
             latency_s=round(seconds, 6),
             bits_per_byte=bits,
         )
-        yield Answer(request.key, completion, None, started)
+        yield StoredAnswer.of(request.cell, completion, None, started)
 
 
 def _is_memory(error: Exception) -> bool:

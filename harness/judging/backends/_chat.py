@@ -10,9 +10,8 @@ from typing import Any
 
 from tunegate.harness.defaults import DEADLINE_S, JUDGE_CONCURRENCY
 from tunegate.harness.errors import ModelError
-from tunegate.harness.judge import JudgeQuestion
+from tunegate.harness.judge import JudgeAnswer, JudgeQuestion
 from tunegate.harness.lookup import unknown_name_message
-from tunegate.harness.model import Answer
 from tunegate.harness.records.cases import Completion
 from tunegate.harness.remote.http import RequestFailure
 from tunegate.harness.remote.worker_pool import PoolLimits, ask_all
@@ -55,7 +54,7 @@ def ask_questions(
     *,
     cost_of: Callable[[JudgeQuestion], float],
     backend: str,
-) -> Generator[Answer, None, None]:
+) -> Generator[JudgeAnswer, None, None]:
     """Yield an answer for each question from a pool of askers; a failure is an error in words.
 
     Raises:
@@ -77,10 +76,10 @@ def ask_questions(
     try:
         for (key, _), result in pool:
             if isinstance(result, RequestFailure):
-                yield Answer(key, None, result.message, time.time())
+                yield JudgeAnswer(key, None, result.message, time.time())
             else:
                 completion, begun = result
-                yield Answer(key, completion, None, begun)
+                yield JudgeAnswer(key, completion, None, begun)
     finally:
         pool.close()
 

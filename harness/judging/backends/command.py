@@ -34,8 +34,8 @@ from pydantic import Field, ValidationError, model_validator
 from tunegate.harness.defaults import JUDGE_CONCURRENCY
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.errors import ModelError
+from tunegate.harness.judge import JudgeAnswer
 from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask
-from tunegate.harness.model import Answer
 from tunegate.harness.records.cases import LARGEST, Completion, Record, Score, Text, sha256
 from tunegate.harness.records.judgements import JudgeReply
 
@@ -111,10 +111,10 @@ class CommandJuror:
             yield from self._ask(left)
 
     def _known(self, key: str, task: JudgementTask) -> JudgementOutcome | None:
-        row = None if self.store is None else self.store.get([key]).get(key)
-        if row is None or row.completion is None:
+        known = None if self.store is None else self.store.completions([key]).get(key)
+        if known is None:
             return None
-        found = _outcome(row.completion.text or "", key, task)
+        found = _outcome(known.text or "", key, task)
         return None if found.score is None else found
 
     def _ask(
@@ -146,7 +146,7 @@ class CommandJuror:
     def _taken(self, line: str, key: str, task: JudgementTask) -> JudgementOutcome:
         outcome = _outcome(line, key, task)
         if outcome.score is not None and self.store is not None:
-            answer = Answer(key, Completion(text=line), None, time.time())
+            answer = JudgeAnswer(key, Completion(text=line), None, time.time())
             self.store.put(answer, replace=True)
         return outcome
 

@@ -10,7 +10,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunegate.harness.judge import JudgeQuestion
+from tunegate.harness.judge import JudgeAnswer, JudgeQuestion
 from tunegate.harness.judging.backends._chat import (
     MOST_TOKENS,
     USUAL,
@@ -20,7 +20,6 @@ from tunegate.harness.judging.backends._chat import (
     schema_of,
     split_limits,
 )
-from tunegate.harness.model import Answer
 from tunegate.harness.records.cases import Completion, sha256
 from tunegate.harness.remote.worker_pool import PoolLimits
 
@@ -51,7 +50,7 @@ class LitellmJudge:
         """Hash of model and parameters."""
         return sha256(["litellm", self.model, dict(self.settings)])
 
-    def ask(self, questions: Mapping[str, JudgeQuestion]) -> Generator[Answer, None, None]:
+    def ask(self, questions: Mapping[str, JudgeQuestion]) -> Generator[JudgeAnswer, None, None]:
         """Yield an answer for each question, as many at once as the limits say."""
         yield from ask_questions(
             questions,

@@ -13,9 +13,9 @@ from typing import Any
 
 from tunegate.harness.engine.inference import local_engine as engine
 from tunegate.harness.errors import ModelError, OutOfMemory
-from tunegate.harness.judge import JudgeQuestion
-from tunegate.harness.model import Answer, Arm, Prompt, Request
-from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, sha256
+from tunegate.harness.judge import JudgeAnswer, JudgeQuestion
+from tunegate.harness.model import Arm, Prompt, Request
+from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings, sha256
 
 SPEC = "FOLDER or hf:ID"
 BATCH = 8
@@ -42,7 +42,7 @@ class LocalJudge:
         """Hash of the model's and of how it is asked."""
         return sha256([self.arm.fingerprint, _FORM, _WRITTEN.model_dump(mode="json")])
 
-    def ask(self, questions: Mapping[str, JudgeQuestion]) -> Iterator[Answer]:
+    def ask(self, questions: Mapping[str, JudgeQuestion]) -> Iterator[JudgeAnswer]:
         """Yield the probabilities of each choice's verdicts, and a written reply to the rest."""
         choices = [self._request(k, q) for k, q in questions.items() if q.choice]
         written = [self._request(k, q) for k, q in questions.items() if not q.choice]
@@ -51,17 +51,19 @@ class LocalJudge:
             for start in range(0, len(requests), BATCH):
                 yield from self._answers(requests[start : start + BATCH])
 
-    def _answers(self, requests: Sequence[Request]) -> Iterator[Answer]:
+    def _answers(self, requests: Sequence[Request]) -> Iterator[JudgeAnswer]:
         """Yield answers; a batch that does not fit in memory is asked in halves."""
         known: set[str] = set()
         try:
             for answer in engine.complete_requests(self.arm, requests):
                 known.add(answer.key)
-                yield answer
+                yield JudgeAnswer(
+                    answer.key, answer.completion, answer.error, answer.started_s or 0.0
+                )
         except OutOfMemory as error:
             rest = [request for request in requests if request.key not in known]
             if len(requests) == 1:
-                yield Answer(rest[0].key, None, f"the judge ran out of memory: {error}", 0.0)
+                yield JudgeAnswer(rest[0].key, None, f"the judge ran out of memory: {error}", 0.0)
                 return
             half = (len(rest) + 1) // 2
             for part in (rest[:half], rest[half:]):
@@ -81,7 +83,8 @@ class LocalJudge:
             id=key, messages=messages, choices=question.labels or None, answer=0, delimiter=""
         )
         kind = CellKind.CHOICES if question.choice else CellKind.GENERATE
-        return Request(key, "judge", kind, case, 0, self._prompt(case), _WRITTEN, 0)
+        cell = Cell(suite="judge", case=key, arm="judge", kind=kind, key=key)
+        return Request(cell, case, self._prompt(case), _WRITTEN, 0)
 
     def _prompt(self, case: Case) -> Prompt:
         """Render it; a template that knows no system turn gets it in front of the user's."""

@@ -20,8 +20,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from tunegate.harness.errors import ModelError
-from tunegate.harness.judge import JudgeQuestion
-from tunegate.harness.model import Answer
+from tunegate.harness.judge import JudgeAnswer, JudgeQuestion
 from tunegate.harness.records.cases import Completion, Record, sha256
 
 SPEC = "scripted:FILE"
@@ -64,15 +63,15 @@ class ScriptedJudge:
         """Hash of the script."""
         return sha256(self.script.model_dump(mode="json"))
 
-    def ask(self, questions: Mapping[str, JudgeQuestion]) -> Iterator[Answer]:
+    def ask(self, questions: Mapping[str, JudgeQuestion]) -> Iterator[JudgeAnswer]:
         """Yield the scripted replies."""
         for key, question in questions.items():
             rule = self._rule(question)
             if rule is not None and rule.fail is not None:
-                yield Answer(key, None, rule.fail, time.time())
+                yield JudgeAnswer(key, None, rule.fail, time.time())
                 continue
             given = self.script.default if rule is None else rule.reply or {}
-            yield Answer(key, _completion(question, given), None, time.time())
+            yield JudgeAnswer(key, _completion(question, given), None, time.time())
 
     def _rule(self, question: JudgeQuestion) -> ScriptedReply | None:
         fitting = (r for r in self.script.rules if r.step in (None, question.step))

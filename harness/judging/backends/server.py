@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunegate.harness.errors import ModelError
-from tunegate.harness.judge import JudgeQuestion
+from tunegate.harness.judge import JudgeAnswer, JudgeQuestion
 from tunegate.harness.judging.backends._chat import (
     MOST_TOKENS,
     USUAL,
@@ -22,7 +22,6 @@ from tunegate.harness.judging.backends._chat import (
     schema_of,
     split_limits,
 )
-from tunegate.harness.model import Answer
 from tunegate.harness.records.cases import Completion, sha256
 from tunegate.harness.remote.http import HttpClient, PermanentError, RetryableError
 from tunegate.harness.remote.worker_pool import PoolLimits
@@ -60,7 +59,7 @@ class ServerJudge:
         """Hash of address, model and parameters."""
         return sha256(["server", self.url, self.model, _SETTINGS])
 
-    def ask(self, questions: Mapping[str, JudgeQuestion]) -> Generator[Answer, None, None]:
+    def ask(self, questions: Mapping[str, JudgeQuestion]) -> Generator[JudgeAnswer, None, None]:
         """Yield an answer for each question, as many at once as the limits say."""
         with HttpClient(self.key) as http:
 

@@ -220,4 +220,4 @@ def replace_key(request: Any, key: str) -> Any:
     """The request under another key."""
     from dataclasses import replace
 
-    return replace(request, key=key)
+    return replace(request, cell=replace(request.cell, key=key))

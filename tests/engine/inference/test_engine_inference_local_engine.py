@@ -193,5 +193,5 @@ def test_keys_come_back(tiny: Any, ask: Ask) -> None:
     """Every request is answered exactly once, under its own key."""
     arm = tiny.pair("llama")["base"]
     (request,) = ask(arm, [Case(id="c", prompt="the parcel")], max_new_tokens=3)
-    requests = [replace(request, key=str(i)) for i in range(5)]
+    requests = [replace(request, cell=replace(request.cell, key=str(i))) for i in range(5)]
     assert sorted(a.key for a in local_engine.complete_requests(arm, requests)) == list("01234")
