@@ -48,7 +48,7 @@ def _build(job: TrainingJob) -> Any:
 
 
 _SMOOTHED = {"robust", "exo_pair", "aot", "aot_unpaired"}
-"""Loss types of TRL 1.12 that know label smoothing; the others ignore it without a word."""
+"""Loss types of TRL 1.9 to 1.16 that know label smoothing; the others ignore it without a word."""
 
 
 def _refuse_smoothing_without_effect(args: Any) -> None:

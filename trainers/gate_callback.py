@@ -303,10 +303,10 @@ def gate_arguments(suites: Sequence[str], base: str, tuned: Path) -> list[str]:
 
 
 def gate_command(suites: Sequence[str], base: str, tuned: Path, *, task: str = "CAUSAL_LM") -> str:
-    """Return the command line to be shown: the gate, or PPO after a reward model."""
+    """Return the command line to be shown: the gate, or RLOO with a reward model."""
     if task != "CAUSAL_LM":
-        policy = ["--model_name_or_path", base, "--reward_model_path", str(tuned)]
-        return shlex.join(["tunegate", "train", "ppo", *policy, "--train_files", "PROMPTS"])
+        policy = ["--model_name_or_path", base, "--reward_model", str(tuned)]
+        return shlex.join(["tunegate", "train", "rloo", *policy, "--train_files", "PROMPTS"])
     return shlex.join(["tunegate", *gate_arguments(suites, base, tuned)])
 
 

@@ -3,10 +3,12 @@
 ```
 tunegate train grpo --config grpo.yaml [any TRL flag]
 tunegate train grpo --model_name_or_path embedded --train_files prompts.jsonl --reward numeric
+tunegate train grpo --config grpo.yaml --reward_model .tunegate/reward
 ```
 Rows are prompts with what the rewards need (`trainers/prompt_rows.py`), rewards are
-`trainers/verifiable_rewards.py`. The log has TRL's group statistics, the record how answers were
-generated.
+`trainers/verifiable_rewards.py` or a reward model of `tunegate train reward`. The log has TRL's
+group statistics, the record how answers were generated. RLOO and whatever else TRL trains by
+rewards have the same options and are built here (`build_with_rewards`).
 
 Statistics of groups while GRPO trains: what its progress says, and when nothing can be learnt. TRL
 computes and logs them: `reward`, `reward_std` and `frac_reward_zero_std`, the share of answers
@@ -16,11 +18,12 @@ whose group all got the same reward, so that none was better than another.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunegate.harness.checks.weight_files import weights_fingerprint
 from tunegate.harness.errors import UsageError
 from tunegate.trainers import (
     callbacks as training_callbacks,
@@ -31,6 +34,7 @@ from tunegate.trainers import (
     train,
     verifiable_rewards,
 )
+from tunegate.trainers import reward as reward_models
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 from tunegate.trainers.verifiable_rewards import RewardVerifier
 
@@ -40,6 +44,8 @@ if TYPE_CHECKING:
     from tunegate.trainers.estimate.losses import TrainingStep
 
 ORDER = 50
+NAME = "reward_model"
+"""What TRL's logs call the reward of `--reward_model`."""
 WRITTEN_SHARE = 0.5
 """Share of a row that a step writes, in an estimate without `--written`."""
 GENERATION = (
@@ -57,8 +63,8 @@ _LOSS = (
 
 
 @dataclass
-class GrpoArguments:
-    """What tunegate adds to `GRPOConfig`."""
+class RewardArguments:
+    """What tunegate adds to TRL's options of a training by rewards."""
 
     rewards: list[str] = field(
         default_factory=list,
@@ -67,6 +73,13 @@ class GrpoArguments:
             "1.0, …} with the metric's options.",
             "aliases": ["--reward"],
         },
+    )
+    reward_model: str | None = field(
+        default=None,
+        metadata={"help": "Folder of a reward model that scores the answers, of `train reward`."},
+    )
+    reward_model_weight: float = field(
+        default=1.0, metadata={"help": "Weight of --reward_model beside other rewards."}
     )
 
 
@@ -86,9 +99,26 @@ def _configuration() -> type[Any]:
 def _build(job: TrainingJob) -> Any:
     from trl import GRPOTrainer  # type: ignore[attr-defined]  # TRL re-exports lazily
 
+    return build_with_rewards(job, GRPOTrainer)
+
+
+def build_with_rewards(
+    job: TrainingJob, trainer: type[Any], *, takes: Container[str] | None = None, **more: Any
+) -> Any:
+    """Return one of TRL's trainers that learn from rewards.
+
+    Args:
+        job: its `config.own` is `RewardArguments`.
+        trainer: TRL's class, which takes `reward_funcs`.
+        takes: names of the class's arguments; None if it takes those of `GRPOTrainer`.
+        more: further arguments of the class.
+
+    Raises:
+        UsageError: the rewards or the rows cannot be used.
+    """
     args, tokenizer = job.config.training, job.tokenizer
     used = _rewards(job)
-    room = prompt_rows.prompt_room(job, args.max_completion_length)
+    room = prompt_rows.prompt_room(job, getattr(args, "max_completion_length", None))
     rows = prompt_rows.fitting_prompts(
         prompt_rows.load_prompts(job.rows), tokenizer, room=room, say=job.say
     )
@@ -97,31 +127,59 @@ def _build(job: TrainingJob) -> Any:
     args.reward_weights = [reward.signed_weight for reward in used]
     job.config.own.rewards = [reward.record() for reward in used]
     verifier = RewardVerifier(used, (*rows, *held), tokenizer)
-    return GRPOTrainer(
+    unseen = prompt_rows.prompt_dataset(held, tokenizer, first=len(rows)) if held else None
+    given = {
         **job.model_arguments(),
-        args=args,
-        processing_class=tokenizer,
-        reward_funcs=list(verifier.functions()),
-        train_dataset=prompt_rows.prompt_dataset(rows, tokenizer),
-        eval_dataset=prompt_rows.prompt_dataset(held, tokenizer, first=len(rows)) if held else None,
-        callbacks=[
+        "args": args,
+        "processing_class": tokenizer,
+        "reward_funcs": list(verifier.functions()),
+        "train_dataset": prompt_rows.prompt_dataset(rows, tokenizer),
+        "eval_dataset": unseen,
+        "callbacks": [
             *group_callbacks(verifier, job.say),
             training_callbacks.evaluation_callback(job.say),
             training_callbacks.gradient_callback(),
         ],
-    )
+        **more,
+    }
+    return trainer(**{name: v for name, v in given.items() if takes is None or name in takes})
 
 
 def _rewards(job: TrainingJob) -> tuple[verifiable_rewards.Reward, ...]:
     """Return the rewards of the configuration; TRL's own weights are refused with them."""
-    file, entries = job.config.config_file, job.config.own.rewards
+    file, own = job.config.config_file, job.config.own
     if job.config.training.reward_weights is not None:
-        raise UsageError("reward_weights: give each entry of `rewards` its `weight` instead")
-    in_file = file is not None and any(isinstance(entry, dict) for entry in entries)
+        raise UsageError(
+            "reward_weights: give each entry of `rewards` its `weight` instead, and the reward "
+            "model its `reward_model_weight`"
+        )
+    model = _model_reward(job) if own.reward_model else ()
+    if model and not own.rewards:
+        return model
+    in_file = file is not None and any(isinstance(entry, dict) for entry in own.rewards)
     folder = file.parent if file is not None and in_file else Path()
-    return verifiable_rewards.load_rewards(
-        entries, folder=folder, where=f"{file}: rewards" if in_file else "--reward"
+    named = verifiable_rewards.load_rewards(
+        own.rewards, folder=folder, where=f"{file}: rewards" if in_file else "--reward"
     )
+    return (*named, *model)
+
+
+def _model_reward(job: TrainingJob) -> tuple[verifiable_rewards.Reward]:
+    """Return the reward that `--reward_model` gives."""
+    own = job.config.own
+    where = f"--reward_model={own.reward_model}"
+    if not 0 < own.reward_model_weight < float("inf"):
+        raise UsageError(f"--reward_model_weight={own.reward_model_weight}: must be above 0")
+    folder = reward_models.check_reward_model(own.reward_model, where=where)
+    function = reward_models.reward_function(
+        folder,
+        where=where,
+        dtype=job.config.model.dtype,
+        chat_template_kwargs=getattr(job.config.training, "chat_template_kwargs", None),
+    )
+    settings = {"reward_model": str(folder), "weights_sha256": weights_fingerprint(folder)}
+    weight = own.reward_model_weight
+    return (verifiable_rewards.Reward(NAME, NAME, weight, settings, function=function),)
 
 
 def group_callbacks(verifier: RewardVerifier, say: training_callbacks.Say) -> list[TrainerCallback]:
@@ -195,7 +253,7 @@ METHOD = TrainingMethod(
     configuration=_configuration,
     build=_build,
     settings=GENERATION + _LOSS,
-    options=GrpoArguments,
+    options=RewardArguments,
     goes_on=True,
 )
 

@@ -3,27 +3,24 @@
 ```
 tunegate train ppo --config ppo.yaml --reward_model_path .tunegate/reward [any TRL flag]
 ```
-TRL keeps this trainer under `trl.experimental`, where names may change with any release: it is
-tested with the version of TRL that this package pins. It cannot resume, and counts in episodes
-(`total_episodes`), not in steps. Rows are prompts.
-
-The reward model of an RLHF: what `tunegate train reward` made, opened and checked. PPO hands it the
-policy's own token ids, so both must read the same vocabulary.
+TRL up to 1.12 has this trainer, under `trl.experimental`; the extra `ppo` installs such a version.
+With a newer one train by `rloo` or `grpo` with `--reward_model`. It cannot resume, and counts in
+episodes (`total_episodes`), not in steps. Rows are prompts. PPO hands the reward model the policy's
+own token ids, so both must read the same vocabulary.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import Any
 
-from tunegate.harness.checks.weight_files import refuse_unsafe, weights_fingerprint
-from tunegate.harness.errors import ModelError, RunInterrupted, UsageError
-from tunegate.trainers import base_model, callbacks, datasets, prompt_rows, train, trl_environment
+from tunegate.harness import environment
+from tunegate.harness.checks.weight_files import weights_fingerprint
+from tunegate.harness.errors import RunInterrupted, UsageError
+from tunegate.trainers import callbacks, datasets, prompt_rows, reward, train, trl_environment
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 
 ORDER = 60
@@ -35,6 +32,7 @@ def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.print_to_stderr) 
 
 
 def _configuration() -> type[Any]:
+    environment.require_feature("ppo", "tunegate train ppo")
     from trl.experimental.ppo import PPOConfig
 
     return PPOConfig
@@ -46,7 +44,9 @@ def _build(job: TrainingJob) -> Any:
 
     args, tokenizer, init = job.config.training, job.tokenizer, _init(job)
     _settle(job)
-    folder = check_reward_model(args.reward_model_path, tokenizer, base=job.base.name)
+    where = f"--reward_model_path={args.reward_model_path}"
+    folder = reward.check_reward_model(args.reward_model_path, where=where)
+    reward.check_same_vocabulary(folder, tokenizer, base=job.base.name, where=where)
     args.reward_model_sha256 = weights_fingerprint(folder)
     dataset = _tokens(job)
     pad = trl_environment.separate_padding(tokenizer, dataset["input_ids"])
@@ -55,8 +55,8 @@ def _build(job: TrainingJob) -> Any:
             job.base.name, quantization_config=job.quantization_config(), **init
         ),
         ref_model=None,
-        reward_model=load_reward_model(folder, dtype=init["dtype"]),
-        value_model=load_reward_model(folder, dtype=init["dtype"]),
+        reward_model=reward.load_reward_model(folder, dtype=init["dtype"]),
+        value_model=reward.load_reward_model(folder, dtype=init["dtype"]),
         peft_config=job.peft_config(),
         args=args,
         processing_class=tokenizer,
@@ -127,76 +127,6 @@ def _train(trainer: Any, checkpoint: str | None) -> None:
         raise RunInterrupted(
             "training stopped; TRL's PPO cannot resume, so it starts anew"
         ) from error
-
-
-_HEAD = "ForSequenceClassification"
-
-
-def check_reward_model(name: str, tokenizer: Any, *, base: str) -> Path:
-    """Return the folder of a reward model that can judge a policy's tokens.
-
-    Args:
-        name: the folder.
-        tokenizer: of the policy.
-        base: what the policy is called in messages.
-
-    Raises:
-        ModelError: there is no reward model.
-        UsageError: it was made for another vocabulary.
-        UnsafeWeights: it could run code when loaded.
-    """
-    from transformers import AutoTokenizer
-
-    where, folder = f"--reward_model_path={name}", Path(name).expanduser()
-    if not folder.is_dir():
-        raise ModelError(f"{where}: no such folder; `tunegate train reward` makes one")
-    refuse_unsafe(folder)
-    if not _is_reward_model(folder):
-        raise ModelError(
-            f"{where}: not a reward model (a model that gives one number, as `tunegate train "
-            "reward` makes it)"
-        )
-    try:
-        own = AutoTokenizer.from_pretrained(str(folder)).get_vocab()
-    except (ValueError, OSError) as error:
-        raise ModelError(f"{where}: no tokenizer can be loaded from it") from error
-    if own != tokenizer.get_vocab():
-        raise UsageError(
-            f"{where}: another vocabulary ({len(own)} tokens) than that of {base} "
-            f"({len(tokenizer)}); train the reward model on a base with the policy's tokenizer"
-        )
-    return folder
-
-
-def load_reward_model(folder: Path, **settings: Any) -> Any:
-    """Return the model, an adapter merged into its base; `settings` go to `from_pretrained`."""
-    from transformers import AutoModelForSequenceClassification
-
-    if not _is_adapter(folder):
-        return AutoModelForSequenceClassification.from_pretrained(str(folder), **settings)
-    from peft import PeftModel
-
-    config = json.loads((folder / "adapter_config.json").read_bytes())
-    base = base_model.find_base(config["base_model_name_or_path"])
-    model = AutoModelForSequenceClassification.from_pretrained(base.name, num_labels=1, **settings)
-    merged: Any = PeftModel.from_pretrained(model, str(folder))
-    return merged.merge_and_unload()
-
-
-def _is_adapter(folder: Path) -> bool:
-    return (folder / "adapter_config.json").is_file()
-
-
-def _is_reward_model(folder: Path) -> bool:
-    """Return whether the folder's model has a head of one number that was trained."""
-    if _is_adapter(folder):
-        config = json.loads((folder / "adapter_config.json").read_bytes())
-        return bool(config.get("task_type") == "SEQ_CLS")
-    path = folder / "config.json"
-    config = json.loads(path.read_bytes()) if path.is_file() else {}
-    heads = config.get("architectures") or []
-    labels = len(config.get("id2label") or {0: ""})
-    return labels == 1 and any(str(head).endswith(_HEAD) for head in heads)
 
 
 METHOD = TrainingMethod(

@@ -204,7 +204,8 @@ class RewardVerifier:
             for reward in self.rewards
         ]
         left_out = _left_out(columns, batch["row"])
-        batch["log_metric"]("rewards/unscored", len(left_out) / len(batch["row"]))
+        if (log := batch.get("log_metric")) is not None:
+            log("rewards/unscored", len(left_out) / len(batch["row"]))
         return [[None if i in left_out else v for i, v in enumerate(c)] for c in columns]
 
     def _of_metric(self, metric: Metric, batch: Mapping[str, Any]) -> Column:

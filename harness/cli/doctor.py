@@ -125,7 +125,7 @@ def _extras() -> Iterator[DoctorFinding]:
 
     for extra, required in extra_requirements().items():
         found = installed_versions(one.name for one in required)
-        missing = [one.name for one in required if one.name not in found]
+        missing = list(dict.fromkeys(one.name for one in required if one.name not in found))
         other = [
             f"{one.name} {found[one.name]} (needs {one.specifier})"
             for one in required

@@ -1,6 +1,7 @@
 """`tunegate train METHOD --config x.yaml [TRL flags]`: TRL's names and YAML, passed through.
 
-A method is a module of `tunegate.trainers` with an `ORDER` and `run(argv)`.
+A method is a module of `tunegate.trainers` with an `ORDER` and `run(argv)`, or else a trainer of
+the installed TRL.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import typer
 
 from tunegate.harness import lookup
-from tunegate.harness.errors import UsageError
 
 ORDER = 140
 METHODS = "tunegate.trainers"
@@ -27,10 +27,12 @@ def train(context: typer.Context) -> None:
         names = ", ".join(lookup.ordered_modules(METHODS))
         print("Usage: tunegate train METHOD --config x.yaml [TRL flags]\n")
         print(f"Methods: {names}; `tunegate train METHOD --help` lists the flags")
+        print("Others are found in the installed TRL by name, such as orpo, cpo and tpo")
         raise typer.Exit(0 if args else 2)
     method, *rest = args
     trainer = lookup.ordered_module(METHODS, method)
     if trainer is None:
-        methods = tuple(lookup.ordered_modules(METHODS))
-        raise UsageError(lookup.unknown_name_message(method, methods, what="trainer"))
+        from tunegate.trainers import trl_trainer
+
+        raise typer.Exit(trl_trainer.run(method, rest))
     raise typer.Exit(trainer.run(rest))

@@ -22,9 +22,11 @@ import zipfile
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
+from tunegate.harness import environment
 from tunegate.harness.checks.weight_files import file_sha256
 from tunegate.harness.errors import BackendError, ModelError
 
@@ -183,13 +185,15 @@ def _convert(gguf: Path, out: Path) -> None:
         os.environ.setdefault(name, value)
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils.quantization_config import GgufConfig
 
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    whole: dict[str, Any] = {}  # Transformers without the feature unpacks without being asked to
+    if environment.has_feature("gguf"):
+        from transformers.utils.quantization_config import GgufConfig
+
+        whole["quantization_config"] = GgufConfig(dequantize=True)
     with redirect_stderr(io.StringIO()):  # three progress bars, which have no common switch
         tokenizer = AutoTokenizer.from_pretrained(**source)
-        model = AutoModelForCausalLM.from_pretrained(
-            **source, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
-        )
+        model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32, **whole)
         model.save_pretrained(out)
         tokenizer.save_pretrained(out)

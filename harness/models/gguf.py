@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from tunegate.harness import environment
 from tunegate.harness.checks.weight_files import file_sha256
 from tunegate.harness.errors import ModelError
 from tunegate.harness.model import Arm, Prompt, Request
@@ -95,6 +96,8 @@ def gguf(target: str) -> Arm:
         require_modules("llama_cpp", what="?engine=llama.cpp", extra="llama-cpp")
     else:
         require_modules("accelerate", what="a GGUF file", extra="gguf")
+    if wanted.engine != "llama.cpp" or wanted.tokenizer is None:
+        environment.require_feature("gguf", f"gguf:{target}")
     silence_libraries()
     tokenizer = _gguf_file.gguf_tokenizer(file, wanted.tokenizer)
     if wanted.engine == "llama.cpp":

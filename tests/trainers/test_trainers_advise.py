@@ -46,8 +46,8 @@ TABLE: list[tuple[dict[str, Any], dict[str, int], list[str]]] = [
     ({"verifier": True, "succeeds": False}, {"prompts": 200}, ["not_yet_grpo", "collect"]),
     ({"verifier": True, "succeeds": False}, {"completions": 200}, ["lora", "not_yet_grpo"]),
     ({"verifier": True}, {"preferences": 500}, ["collect"]),
-    ({"reward_model": True}, {"preferences": 500}, ["ppo"]),
-    ({"reward_model": True}, {"completions": 50, "preferences": 500}, ["lora", "ppo"]),
+    ({"reward_model": True}, {"preferences": 500}, ["rloo"]),
+    ({"reward_model": True}, {"completions": 50, "preferences": 500}, ["lora", "rloo"]),
     ({}, {"preferences": 500}, ["dpo"]),
     ({}, {"completions": 50, "preferences": 500}, ["lora", "dpo"]),
     ({}, {"labelled": 500}, ["kto"]),
@@ -115,7 +115,7 @@ def test_what_is_missing_is_counted() -> None:
 
     assert "lora: 49 of 50 rows with `prompt` and `completion`, or `messages`" in found
     assert "dpo: 120 of 500 rows with `prompt`, `chosen` and `rejected`" in found
-    assert not [text for text in found if text.startswith(("qlora", "grpo", "ppo", "vendor"))]
+    assert not [text for text in found if text.startswith(("qlora", "grpo", "rloo", "vendor"))]
 
 
 def test_nothing_is_missing_where_training_is_not_advised() -> None:

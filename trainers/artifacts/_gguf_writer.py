@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from tunegate.harness import environment
 from tunegate.harness.checks.weight_files import read_json, refuse_unsafe
 from tunegate.harness.errors import ModelError, UsageError
 from tunegate.harness.models._model_folder import require_modules
@@ -60,6 +61,7 @@ def write_gguf(folder: Path, path: Path, quantisation: str) -> None:
             f"quantisation={quantisation!r} cannot be written; {', '.join(QUANTISATIONS)}"
         )
     refuse_unsafe(folder)
+    environment.require_feature("gguf", str(path))
     config = _config(folder)
     sources = list(plan_tensors(folder, config))
     from gguf import GGUFWriter
