@@ -31,6 +31,7 @@ from tunegate.harness.engine.plan import PlannedQuestion
 from tunegate.harness.engine.scheduling import RequestBatch, make_batches
 from tunegate.harness.errors import BackendError, MissingExtra, OutOfMemory, UsageError
 from tunegate.harness.model import Prompt, Request
+from tunegate.harness.models._chat_template import render_chat
 from tunegate.harness.models.transformers import HfArm
 from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings
 
@@ -100,13 +101,11 @@ class TunegateLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:
         """Return a conversation as the model's template writes it."""
-        return str(
-            self.tokenizer.apply_chat_template(
-                chat_history,
-                tokenize=False,
-                add_generation_prompt=add_generation_prompt,
-                continue_final_message=not add_generation_prompt,
-            )
+        return render_chat(
+            self.tokenizer,
+            chat_history,
+            spec=self.tokenizer_name,
+            add_generation_prompt=add_generation_prompt,
         )
 
     def _loglikelihood_tokens(

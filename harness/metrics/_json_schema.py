@@ -1,6 +1,6 @@
 """JSON schema validation of a text, run in a child process.
 
-`json_schema` calls this module in a child process (`_subprocess_timeout`), because patterns,
+`json_schema` calls this module in a child process (`child_process`), because patterns,
 formats and references can take any time. Nothing is ever fetched: the registry holds the standard
 meta-schemas and no way to retrieve another document.
 """

@@ -8,9 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from tunegate.harness import child_process
 from tunegate.harness import json_schema as json_schema_library
 from tunegate.harness.metric import metric
-from tunegate.harness.metrics import _json_parsing, _subprocess_timeout
+from tunegate.harness.metrics import _json_parsing
 from tunegate.harness.records.cases import Case, Completion, Score
 
 LIMIT_S = 1.0
@@ -108,10 +109,10 @@ def check_schema(schema: Path) -> tuple[str, ...]:
 def _document_problems(document: str) -> tuple[str, ...]:
     """Return what makes the text of a schema unusable."""
     try:
-        found: list[str] = _subprocess_timeout.run_with_timeout(
+        found: list[str] = child_process.run_with_timeout(
             _VALIDATION, "schema_problems", document, limit_s=LIMIT_S, needs=_grammars(document)
         )
-    except (_subprocess_timeout.CallTimeout, _subprocess_timeout.CallFailed) as error:
+    except (child_process.CallTimeout, child_process.CallFailed) as error:
         return (f"cannot be checked: {error}",)
     return tuple(found)
 
@@ -134,7 +135,7 @@ def _grammars(document: str) -> tuple[str, ...]:
 
 def _validate(document: str, found: _json_parsing.LocatedJson) -> Score:
     try:
-        answer = _subprocess_timeout.run_with_timeout(
+        answer = child_process.run_with_timeout(
             _VALIDATION,
             "schema_violation",
             document,
@@ -142,7 +143,7 @@ def _validate(document: str, found: _json_parsing.LocatedJson) -> Score:
             limit_s=LIMIT_S,
             needs=_grammars(document),
         )
-    except (_subprocess_timeout.CallTimeout, _subprocess_timeout.CallFailed) as error:
+    except (child_process.CallTimeout, child_process.CallFailed) as error:
         return Score.unscored(f"check_error: validation failed: {error}")
     if "problem" in answer:
         return Score.unscored(f"the schema is unusable: {answer['problem']}")

@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from tunegate.harness import child_process
 from tunegate.harness.metric import metric
-from tunegate.harness.metrics import _subprocess_timeout
 from tunegate.harness.metrics._json_parsing import shorten_text
 from tunegate.harness.records.cases import Case, Completion, Score
 
@@ -50,10 +50,10 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
 
 def _problems(where: str, pattern: str) -> list[str]:
     try:
-        problem = _subprocess_timeout.run_with_timeout(
+        problem = child_process.run_with_timeout(
             __name__, "pattern_problem", pattern, limit_s=LIMIT_S
         )
-    except (_subprocess_timeout.CallTimeout, _subprocess_timeout.CallFailed) as error:
+    except (child_process.CallTimeout, child_process.CallFailed) as error:
         problem = f"cannot be compiled: {error}"
     quoted = shorten_text(repr(pattern), 120)
     return [f"metric 'regex': {where}={quoted}: {problem}; mend the pattern"] if problem else []
@@ -103,9 +103,9 @@ def regex(
     if not patterns:
         return Score.unscored("no pattern: give the metric the option 'pattern'")
     try:
-        found = _subprocess_timeout.run_with_timeout(
+        found = child_process.run_with_timeout(
             __name__, "any_match", patterns, completion.text, mode, limit_s=LIMIT_S
         )
-    except (_subprocess_timeout.CallTimeout, _subprocess_timeout.CallFailed) as error:
+    except (child_process.CallTimeout, child_process.CallFailed) as error:
         return Score.unscored(f"check_error: matching failed: {error}")
     return Score.of(float(found))

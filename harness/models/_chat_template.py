@@ -9,9 +9,14 @@ was given it and the continuation is tokenised alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+from tunegate.harness import child_process
+from tunegate.harness.errors import ModelError
 from tunegate.harness.model import Prompt, Request
 from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, sha256
 
@@ -27,6 +32,19 @@ PROBES = (
 )
 """Texts on which the arms are compared before any scoring: by logits, or by what they answer."""
 
+TEMPLATE_LIMIT_S = 5.0
+"""Seconds in which a template writes one prompt; those of the hub take a few thousandths."""
+MEMORY_MB = 256
+"""Mebibytes that it may take for that."""
+_MOST_ADDED = 1_000_000
+_MOST_GROWTH = 10
+"""Longest prompt: so many characters, and so many times those of the conversation."""
+_LOAD_LIMITS = 60.0, 4096
+"""Seconds and mebibytes in which a tokenizer.json is read."""
+_CHARACTERS_A_SECOND = 100_000
+_CHARACTERS_A_MB = 1000
+"""What a long text is allowed beyond these limits while it is split into tokens."""
+
 
 def render_prompt(
     tokenizer: Any, case: Case, generation: GenerationSettings, *, spec: str
@@ -35,37 +53,208 @@ def render_prompt(
 
     Raises:
         ValueError: the template is missing, refuses the case, or hides its tools.
+        ModelError: template or tokenizer takes too long or too much memory.
     """
     if generation.template == "none":
         text = plain_prompt(case, generation)
+        try_tokenizer(tokenizer, [text], spec=spec)
         return Prompt(text, tuple(tokenizer(text)["input_ids"]))
     if not tokenizer.chat_template:
         raise ValueError(f'{spec} has no chat template; set template = "none" under [generation]')
     turns = list(case.input_messages(generation.system))
     read = [*map(_parse_arguments, turns)]
+    tools = list(case.tools) if case.tools else None
     try:
-        text = _apply_template(tokenizer, read, case)
-    except Exception as error:  # whatever the template raises is about this case
+        text = render_chat(tokenizer, read, tools, spec=spec)
+    except ValueError as refusal:  # whatever the template raises is about this case
         if read == turns:
-            raise ValueError(f"the chat template refuses it: {error_reason(error)}") from error
+            raise
         try:  # there are templates that put the arguments' JSON text in as it is
-            text = _apply_template(tokenizer, turns, case)
-        except Exception:
-            raise ValueError(f"the chat template refuses it: {error_reason(error)}") from error
+            text = render_chat(tokenizer, turns, tools, spec=spec)
+        except ValueError:
+            raise refusal from None
     _refuse_hidden_tools(case, text)
+    try_tokenizer(tokenizer, [text], spec=spec)
     return Prompt(text, tuple(tokenizer(text, add_special_tokens=False)["input_ids"]))
 
 
-def _apply_template(tokenizer: Any, turns: list[dict[str, Any]], case: Case) -> str:
-    """Return the conversation as the chat template writes it, up to where the answer begins."""
-    return str(
-        tokenizer.apply_chat_template(
-            turns,
-            tools=list(case.tools) if case.tools else None,
-            add_generation_prompt=True,
-            tokenize=False,
+def render_chat(
+    tokenizer: Any,
+    turns: Sequence[Mapping[str, Any]],
+    tools: Sequence[Any] | None = None,
+    *,
+    spec: str,
+    add_generation_prompt: bool = True,
+) -> str:
+    """Return the conversation as the chat template writes it, up to where the answer begins.
+
+    A template is a program: it may loop for ever, or write a text that fills the memory. It runs
+    in a child process (`child_process`) that is given `TEMPLATE_LIMIT_S` and `MEMORY_MB`.
+
+    Args:
+        tokenizer: A tokenizer of Transformers, with a chat template.
+        turns: The conversation, as OpenAI's API writes it.
+        tools: Schemas of the tools that the model may call.
+        spec: How the model is named in messages.
+        add_generation_prompt: Whether the text ends where the answer begins; else it ends within
+            the last turn, which the model continues.
+
+    Raises:
+        ValueError: the template refuses the conversation.
+        ModelError: the template takes too long, too much memory, or writes too long a text.
+    """
+    from transformers import PreTrainedTokenizerBase
+
+    settings = {
+        "add_generation_prompt": add_generation_prompt,
+        "continue_final_message": not add_generation_prompt,
+        "tokenize": False,
+    }
+    if type(tokenizer).apply_chat_template is not PreTrainedTokenizerBase.apply_chat_template:
+        try:  # a library's own code, which executes no template of the folder
+            return str(tokenizer.apply_chat_template(turns, tools=tools, **settings))
+        except Exception as error:
+            raise ValueError(f"the chat template refuses it: {error_reason(error)}") from error
+    asked = (turns, tools, tokenizer.chat_template, dict(tokenizer.special_tokens_map), settings)
+    try:
+        text = str(_call_child("write_chat", *asked, limit_s=TEMPLATE_LIMIT_S))
+    except child_process.CallTimeout as error:
+        raise ModelError(
+            f"{spec}: its chat template has not written a prompt after {TEMPLATE_LIMIT_S:g} s; "
+            "use a model whose template ends"
+        ) from error
+    except (child_process.CallTooLarge, child_process.CallCrashed) as error:
+        raise ModelError(
+            f"{spec}: its chat template takes more than {MEMORY_MB} MB for one prompt, or ends the "
+            "process that renders it; use a model with another template"
+        ) from error
+    except child_process.CallFailed as error:
+        raise ValueError(f"the chat template refuses it: {_first_line(error.reason)}") from error
+    if len(text) > (most := _MOST_ADDED + _MOST_GROWTH * len(json.dumps([turns, tools]))):
+        raise ModelError(
+            f"{spec}: its chat template makes a prompt of {len(text):,} characters, of at most "
+            f"{most:,} for this conversation; use a model with another template"
         )
+    return text
+
+
+def _call_child(function: str, *arguments: Any, limit_s: float, memory_mb: int = MEMORY_MB) -> Any:
+    """Call a function of this module in the child process that has templates and tokenizers."""
+    return child_process.run_with_timeout(
+        __name__, function, *arguments, limit_s=limit_s, memory_mb=memory_mb,
+        needs=("transformers.tokenization_utils_base", "tokenizers"), purpose="templates",
+    )  # fmt: skip
+
+
+def write_chat(
+    turns: list[dict[str, Any]],
+    tools: list[Any] | None,
+    template: Any,
+    special_tokens: dict[str, Any],
+    settings: dict[str, Any],
+) -> str:
+    """Apply a chat template: what the child process does for `render_chat`."""
+    from transformers import PreTrainedTokenizerBase
+
+    class TemplateTokenizer(PreTrainedTokenizerBase):
+        """What Transformers reads of a tokenizer when it applies a template."""
+
+        chat_template = template
+        special_tokens_map = special_tokens
+
+        def __init__(self) -> None:
+            """Read no files."""
+
+    return str(TemplateTokenizer().apply_chat_template(turns, tools=tools, **settings))
+
+
+def try_folder(folder: Path) -> None:
+    """Load a folder's tokenizer.json in the child process, and tokenise some texts with it.
+
+    The file names patterns and replacements that are executed: they may run for ever, or fill the
+    memory.
+
+    Raises:
+        ModelError: the file takes too long, too much memory, or cannot be used.
+    """
+    if not (path := folder / "tokenizer.json").is_file():
+        return  # other formats hold words, and no rules
+    limit_s, memory_mb = _LOAD_LIMITS
+    try:
+        _call_child("hold_tokenizer", str(path), limit_s=limit_s, memory_mb=memory_mb)
+    except (child_process.CallTimeout, child_process.CallTooLarge, child_process.CallCrashed) as e:
+        raise ModelError(
+            f"{path}: reading it and splitting a few texts takes more than {limit_s:g} s or "
+            f"{memory_mb} MB; use a tokenizer that you know"
+        ) from e
+    except child_process.CallFailed as error:
+        raise ModelError(f"{folder}: no usable tokenizer ({_first_line(error.reason)})") from error
+
+
+def try_tokenizer(tokenizer: Any, texts: Sequence[str], *, spec: str) -> None:
+    """Tokenise the texts in the child process first, so that doing it here ends.
+
+    Raises:
+        ValueError: the tokenizer cannot split a text.
+        ModelError: it takes too long or too much memory.
+    """
+    folder = Path(getattr(tokenizer, "name_or_path", None) or "-")
+    if not (path := folder / "tokenizer.json").is_file():
+        return
+    length = sum(map(len, texts))
+    limit_s = TEMPLATE_LIMIT_S + length / _CHARACTERS_A_SECOND
+    memory_mb = MEMORY_MB + length // _CHARACTERS_A_MB
+    asked = partial(
+        _call_child, "count_tokens", str(path), texts, limit_s=limit_s, memory_mb=memory_mb
     )
+    try:
+        if not asked():
+            try_folder(folder)
+            if not asked():
+                raise child_process.CallCrashed("the child that had loaded it ended")
+    except (child_process.CallTimeout, child_process.CallTooLarge, child_process.CallCrashed) as e:
+        raise ModelError(
+            f"{spec}: splitting a prompt of {length:,} characters into tokens takes more than "
+            f"{limit_s:.0f} s or {memory_mb} MB; use another tokenizer"
+        ) from e
+    except child_process.CallFailed as error:
+        raise ValueError(f"the tokenizer cannot split it: {_first_line(error.reason)}") from error
+
+
+_held: dict[str, Any] = {}
+"""File → its tokenizer, in the child process."""
+
+
+def hold_tokenizer(path: str) -> bool:
+    """Load a tokenizer.json and use it: what the child process does for `try_folder`.
+
+    Raises:
+        ValueError: a replacement makes texts much longer when tokens are joined.
+    """
+    from tokenizers import Tokenizer
+
+    text = Path(path).read_text(encoding="utf-8")
+    if _growth(json.loads(text).get("decoder")) > _MOST_GROWTH:
+        raise ValueError("its decoder makes texts more than ten times as long")
+    tokenizer: Any = Tokenizer.from_str(text)
+    for probe in (*PROBES, *(part * 500 for part in ("a", " ", "1", "!", "ab ", "\n"))):
+        tokenizer.decode(tokenizer.encode(probe).ids)
+    _held[path] = tokenizer
+    return True
+
+
+def _growth(rule: Any) -> int:
+    """Return how many times longer a decoder's replacements may make a text, one after another."""
+    if not isinstance(rule, dict):
+        return 1
+    own = len(str(rule.get("content", ""))) if rule.get("type") == "Replace" else 1
+    return max(own, 1) * math.prod(map(_growth, rule.get("decoders", ())))
+
+
+def count_tokens(path: str, texts: list[str]) -> int:
+    """Return the number of tokens of the texts, or 0 where the file has not been loaded."""
+    tokenizer = _held.get(path)
+    return 0 if tokenizer is None else 1 + sum(len(tokenizer.encode(text).ids) for text in texts)
 
 
 def _parse_arguments(turn: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,7 +320,11 @@ def fingerprint_of(tokenizer: Any) -> str:
 
 def error_reason(error: Exception) -> str:
     """Return the first line of an error's text, or its type where it has none."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return _first_line(str(error)) or type(error).__name__
+
+
+def _first_line(text: str) -> str:
+    return next((line for line in text.splitlines() if line.strip()), "")
 
 
 def continuation_ids(tokenizer: Any, request: Request) -> list[tuple[int, ...]]:
@@ -145,6 +338,8 @@ def continuation_ids(tokenizer: Any, request: Request) -> list[tuple[int, ...]]:
     case = request.case
     texts = case.choices if request.kind is CellKind.CHOICES else case.expected_texts()
     delimiter = _delimiter(request)
+    joined = [f"{request.prompt.text}{delimiter}{text}" for text in texts or ()]
+    try_tokenizer(tokenizer, joined, spec=f"the model of case {request.case.id}")
     return [
         encode_continuation(tokenizer, request.prompt, text, delimiter=delimiter)
         for text in texts or ()

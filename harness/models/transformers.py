@@ -31,6 +31,7 @@ from tunegate.harness.models._chat_template import (
     error_reason,
     fingerprint_of,
     render_prompt,
+    try_folder,
 )
 from tunegate.harness.models._model_folder import (
     BOOKKEEPING,
@@ -319,9 +320,14 @@ def _keep_unpacked(model: Any) -> None:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """Load a folder's tokenizer, padding on the left and complete with a pad token."""
+    """Load a folder's tokenizer, padding on the left and complete with a pad token.
+
+    Raises:
+        ModelError: it cannot be loaded, or not within the limits of `try_folder`.
+    """
     from transformers import AutoTokenizer
 
+    try_folder(folder)
     with prefix_errors(f"{folder}: no usable tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     tokenizer.padding_side = "left"

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunegate.harness.metrics import _json_schema, _subprocess_timeout
+from tunegate.harness import child_process
+from tunegate.harness.metrics import _json_schema
 from tunegate.harness.metrics import json_schema as module
 from tunegate.harness.metrics.json_schema import check_schema, json_schema
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
@@ -262,13 +263,13 @@ def test_the_grammars_of_iri_are_imported_before_the_clock_starts(
 ) -> None:
     """They take longer than a validation may; a schema without an `iri` does not wait for them."""
     asked: list[Any] = []
-    real = _subprocess_timeout.run_with_timeout
+    real = child_process.run_with_timeout
 
     def noting(*words: Any, **options: Any) -> Any:
         asked.append(options["needs"])
         return real(*words, **options)
 
-    monkeypatch.setattr(_subprocess_timeout, "run_with_timeout", noting)
+    monkeypatch.setattr(child_process, "run_with_timeout", noting)
     schema = tmp_path / "schema.json"
     schema.write_text(json.dumps({"format": form}), encoding="utf-8")
 
@@ -493,7 +494,7 @@ def test_the_first_violation_does_not_depend_on_chance() -> None:
     schema = {"additionalProperties": {"type": "null"}}
     answer = json.dumps({f"key{n}": n for n in range(50)})
     first = score(answer, schema).reason
-    _subprocess_timeout._end()
+    child_process.end_children()
 
     assert score(answer, schema).reason == first
 

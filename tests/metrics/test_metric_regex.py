@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunegate.harness.metrics import _subprocess_timeout
+from tunegate.harness import child_process
 from tunegate.harness.metrics import regex as module
 from tunegate.harness.metrics.regex import regex
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
@@ -100,9 +100,9 @@ def test_a_pattern_that_compiles_too_slowly_is_refused(monkeypatch: pytest.Monke
     """Compiling has the same limit as matching."""
 
     def run(*_: object, **__: object) -> None:
-        raise _subprocess_timeout.CallTimeout("not done after 1 s")
+        raise child_process.CallTimeout("not done after 1 s")
 
-    monkeypatch.setattr(_subprocess_timeout, "run_with_timeout", run)
+    monkeypatch.setattr(child_process, "run_with_timeout", run)
 
     assert problems({"pattern": "x"}, None) == [
         "metric 'regex': pattern='x': cannot be compiled: not done after 1 s; mend the pattern"

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
+import time
+from importlib.util import find_spec
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tunegate.harness.models._chat_template import fingerprint_of, render_prompt
+from tunegate.harness.errors import ModelError
+from tunegate.harness.models import _chat_template
+from tunegate.harness.models._chat_template import (
+    error_reason,
+    fingerprint_of,
+    render_chat,
+    render_prompt,
+    try_folder,
+)
 from tunegate.harness.records.cases import Case, GenerationSettings
 
 MODEL = {
@@ -118,3 +131,141 @@ def test_a_template_that_refuses_says_what_it_minds_first() -> None:
 
     with pytest.raises(ValueError, match=r"^the chat template refuses it: roles must alternate$"):
         render_prompt(read, ASKED, GenerationSettings(), spec="m")
+
+
+ROLES = [{"role": "user", "content": "Hello"}]
+
+
+def templates_of_trl() -> list[Path]:
+    """Return the chat templates of real models that TRL ships; nothing of TRL is imported."""
+    found = find_spec("trl")
+    assert found is not None
+    assert found.origin is not None
+    folder = Path(found.origin).parent / "chat_templates"
+    return sorted(path for path in folder.glob("*.jinja") if "_training" not in path.name)
+
+
+CONVERSATIONS = (
+    [{"role": "user", "content": 'é 東京 😀 \u2028 </s> {{ 7*7 }} {% raw %} <&"\n\n  x  '}],
+    [{"role": "user", "content": "half of a pair \ud83d and \ude00\ud83d\ude00"}],
+    [
+        {"role": "system", "content": "Be brief."},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"function": {"name": "f", "arguments": {"city": "Zürich", "n": 1e-7}}}],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": '{"t": 3}'},
+        {"role": "user", "content": [{"type": "text", "text": "and now?"}]},
+    ],
+    [],
+)
+
+
+def test_a_prompt_is_to_the_byte_what_transformers_writes() -> None:
+    """Templates of 30 real models, in the child process and here, and the errors they raise."""
+    read = tokenizer()
+    tools = [
+        {"type": "function", "function": {"name": "f", "description": "<é>", "parameters": {}}}
+    ]
+    written = 0
+    for path in templates_of_trl():
+        read.chat_template = path.read_text(encoding="utf-8")
+        for turns, offered in product(CONVERSATIONS, (None, tools)):
+            wanted, why = None, ""
+            try:
+                wanted = read.apply_chat_template(
+                    turns, tools=offered, add_generation_prompt=True, tokenize=False
+                )
+            except Exception as error:
+                why = error_reason(error)
+            if wanted is None:
+                with pytest.raises(ValueError, match=re.escape(why)):
+                    render_chat(read, turns, offered, spec="m")
+            else:
+                assert render_chat(read, turns, offered, spec="m") == wanted, path.name
+                written += 1
+
+    assert written > 100
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "0.5 s"),
+        ("{% set x = 'a' * 8000000000 %}", "256 MB"),
+        ("{{ 'word ' * 400000 }}", "2,000,000 characters"),
+    ],
+    ids=["nested loops", "8 GB", "a prompt of two million characters"],
+)
+def test_a_template_is_bounded(
+    template: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line, in time; the next template is rendered."""
+    monkeypatch.setattr(_chat_template, "TEMPLATE_LIMIT_S", 0.5)
+    read = tokenizer()
+    read.chat_template = template
+    start = time.monotonic()
+
+    with pytest.raises(ModelError, match=message) as error:
+        render_chat(read, ROLES, spec="tuned/")
+
+    assert time.monotonic() - start < 20
+    assert "\n" not in str(error.value)
+    read.chat_template = "{{ messages[0].content }}!"
+    assert render_chat(read, ROLES, spec="tuned/") == "Hello!"
+
+
+def saved(folder: Path, **changed: Any) -> Any:
+    """Return a tokenizer that is read from a folder whose tokenizer.json has fields changed."""
+    from transformers import PreTrainedTokenizerFast
+
+    told = json.loads(tokenizer().backend_tokenizer.to_str()) | changed
+    (folder / "tokenizer.json").write_text(json.dumps(told), encoding="utf-8")
+    found = PreTrainedTokenizerFast.from_pretrained(folder)
+    assert found.name_or_path == str(folder)
+    return found
+
+
+def replacement(text: str, by: str) -> dict[str, Any]:
+    """Return a rule of tokenizer.json."""
+    return {"type": "Replace", "pattern": {"String": text}, "content": by}
+
+
+PLAIN = GenerationSettings(template="none")
+
+
+def test_a_tokenizer_that_fills_the_memory_is_found_before_it_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nine replacements make a billion letters of a `q`, which no text of the trial holds."""
+    monkeypatch.setattr(_chat_template, "MEMORY_MB", 16)
+    rules = [replacement("q", "q" * 10)] * 9
+    read = saved(tmp_path, normalizer={"type": "Sequence", "normalizers": rules})
+    try_folder(tmp_path)
+
+    with pytest.raises(ModelError, match="16 MB"):
+        render_prompt(read, Case(id="a", prompt="q", expected="x"), PLAIN, spec="m")
+
+    prompt = render_prompt(read, Case(id="b", prompt="ab", expected="x"), PLAIN, spec="m")
+    assert prompt.token_ids == (2,)
+
+
+def test_a_pattern_that_gives_up_is_an_error_of_its_case(tmp_path: Path) -> None:
+    """Its library in Rust panics, with a trace on the screen if it happened in our process."""
+    pattern = {"type": "Split", "pattern": {"Regex": "(q+)+$"}, "behavior": "Isolated"}
+    read = saved(tmp_path, pre_tokenizer={**pattern, "invert": False})
+
+    with pytest.raises(ValueError, match="cannot split it"):
+        render_prompt(read, Case(id="a", prompt="q" * 60 + "!"), PLAIN, spec="m")
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[" * 100_000, json.dumps({"decoder": replacement("a", "b" * 11)})]
+)
+def test_a_tokenizer_file_that_cannot_be_used_is_named(text: str, tmp_path: Path) -> None:
+    """Broken, nested without end, or with a decoder that makes texts eleven times as long."""
+    (tmp_path / "tokenizer.json").write_text(text, encoding="utf-8")
+
+    with pytest.raises(ModelError, match="no usable tokenizer"):
+        try_folder(tmp_path)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness.metrics import _subprocess_timeout
-from tunegate.harness.metrics._subprocess_timeout import CallFailed, CallTimeout, run_with_timeout
+from tunegate.harness import child_process
+from tunegate.harness.child_process import CallFailed, CallTimeout, run_with_timeout
 
 
 def test_returns_the_result() -> None:
@@ -55,10 +55,10 @@ def test_what_a_call_needs_is_imported_outside_of_the_limit(
     """A module that takes a second to import does not use up the half second of the call."""
     (tmp_path / "slow_to_import.py").write_text("import time; time.sleep(1)", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    _subprocess_timeout._end()  # a new child takes over the path
+    child_process.end_children()  # a new child takes over the path
 
     assert run_with_timeout("math", "sqrt", 16, limit_s=0.5, needs=("slow_to_import",)) == 4.0
-    _subprocess_timeout._end()
+    child_process.end_children()
 
 
 def test_a_call_that_runs_away_is_ended() -> None:
@@ -76,8 +76,7 @@ def test_a_call_that_runs_away_is_ended() -> None:
 def test_a_child_that_dies_between_calls_is_replaced() -> None:
     """Whoever killed it, the next call works."""
     run_with_timeout("os", "getpid", limit_s=5.0)
-    assert _subprocess_timeout._child is not None
-    _subprocess_timeout._child.process.kill()
+    child_process._children["patterns"].process.kill()
 
     assert run_with_timeout("math", "sqrt", 4, limit_s=5.0) == 2.0
 
@@ -91,7 +90,7 @@ def test_a_call_that_kills_its_process_fails_clearly() -> None:
 def test_the_child_ends_with_its_parent() -> None:
     """No process stays behind, and nothing is printed at exit."""
     code = (
-        "from tunegate.harness.metrics._subprocess_timeout import run_with_timeout\n"
+        "from tunegate.harness.child_process import run_with_timeout\n"
         "if __name__ == '__main__': print(run_with_timeout('os', 'getpid', limit_s=5.0))"
     )
     done = subprocess.run(
