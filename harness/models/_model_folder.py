@@ -1,4 +1,4 @@
-"""Model folders: which one a spec names, and the number format of its weights."""
+"""Model folders: which one a spec names, the class that computes it, its number format."""
 
 from __future__ import annotations
 
@@ -111,6 +111,35 @@ def need_quantiser(folder: Path) -> None:
         require_modules(
             "bitsandbytes", "accelerate", what="a 4-bit or 8-bit model", extra="quantized"
         )
+
+
+def text_class(folder: Path) -> Any:
+    """Return the class to load the folder's weights with.
+
+    It is the first of `architectures`, as in TRL. A name that Transformers does not have, or a
+    model without a head, is left to `AutoModelForCausalLM`.
+    """
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    named = (config.architectures or [""])[0]
+    kind = getattr(transformers, named, None)
+    if kind is None or not kind.can_generate():
+        return transformers.AutoModelForCausalLM
+    return kind
+
+
+def text_part(model: Any) -> Any:
+    """Return the part of a model that computes text: all of it, or a whole model within it.
+
+    Llama 4 has a language model with a head of its own within the class with vision, which does
+    nothing else for text than to call it (and fails at that in Transformers 5.24).
+    """
+    inner = getattr(model, "language_model", None)
+    if inner is None or getattr(inner, "lm_head", None) is None:
+        return model
+    inner.generation_config = model.generation_config
+    return inner
 
 
 _FORMATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}

@@ -39,6 +39,8 @@ from tunegate.harness.models._model_folder import (
     need_quantiser,
     require_modules,
     stored_format,
+    text_class,
+    text_part,
 )
 from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, sha256
 
@@ -147,8 +149,9 @@ class HfArm:
 
     @property
     def context_length(self) -> int | None:
-        """The configuration's `max_position_embeddings`."""
-        length = getattr(self.loaded.torch_model.config, "max_position_embeddings", None)
+        """The text configuration's `max_position_embeddings`."""
+        config = self.loaded.torch_model.config.get_text_config(decoder=True)
+        length = getattr(config, "max_position_embeddings", None)
         return None if length is None else int(length)
 
     @property
@@ -166,6 +169,11 @@ class HfArm:
 
         layers = DynamicCache(config=model.config).layers  # LFM2 is not called stateful
         return any(hasattr(layer, "recurrent_states") for layer in layers)
+
+    @cached_property
+    def batch_limit(self) -> int | None:
+        """Tokens of the longest row that can share a batch; None: a row of any length can."""
+        return batch_limit(self.loaded.torch_model.config.get_text_config(decoder=True))
 
     def active(self) -> contextlib.AbstractContextManager[Any]:
         """Return a context that yields the torch model computing this arm."""
@@ -222,6 +230,28 @@ def effective_adapter_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
+def batch_limit(config: Any) -> int | None:
+    """Return beyond how many tokens a row's logits depend on the rows that it shares a batch with.
+
+    LongRoPE (Ding et al. 2024; Phi 3 and 4) turns every position of a batch by other frequencies
+    as soon as its longest row has left the length of the pretraining. Llama 4 scales the attention
+    of its layers without positions by the columns of the batch, padding included.
+
+    Args:
+        config: The text model's configuration.
+    """
+    given = getattr(config, "rope_parameters", None) or {}
+    kinds = [given, *(value for value in given.values() if isinstance(value, dict))]
+    limits = [
+        int(one["original_max_position_embeddings"])
+        for one in kinds
+        if one.get("rope_type") == "longrope"
+    ]
+    if getattr(config, "attn_temperature_tuning", False):
+        limits.append(int(config.floor_scale) - 1)
+    return min(limits, default=None)
+
+
 def last_logits(model: Any, prompts: Sequence[Sequence[int]]) -> Any:
     """Return each prompt's last logits, computed alone, as float32 [prompts, vocabulary]."""
     import torch
@@ -251,13 +281,12 @@ def load_model(folder: Path, *, dtype: str) -> LoadedModel:
     need_quantiser(folder)
     silence_libraries()
     import torch
-    from transformers import AutoModelForCausalLM
 
     gpu = torch.cuda.is_available()
     spread = gpu and importlib.util.find_spec("accelerate") is not None
     chosen = ("auto" if gpu else "float32") if dtype == "auto" else dtype
     with prefix_errors(f"{folder}: cannot be loaded"):
-        both: Any = AutoModelForCausalLM.from_pretrained(
+        both: Any = text_class(folder).from_pretrained(
             folder,
             dtype=chosen if chosen == "auto" else getattr(torch, chosen),
             device_map="auto" if spread else None,
@@ -267,6 +296,7 @@ def load_model(folder: Path, *, dtype: str) -> LoadedModel:
         )
         model, report = both
     _refuse_missing(report["missing_keys"], folder)
+    model = text_part(model)
     if gpu and not spread:
         model.to("cuda")
     model.eval()

@@ -31,7 +31,7 @@ from tunegate.harness.engine.inference import prefix_cache
 from tunegate.harness.engine.inference.fallbacks import (
     decode_in_lockstep,
     decode_with_fallback,
-    one_by_one,
+    must_be_alone,
 )
 from tunegate.harness.engine.inference.sequence import (
     ALL,
@@ -76,10 +76,11 @@ def decode_sequences(
     """
     import torch
 
+    alone = [row for row in rows if must_be_alone(arm, _longest([row]))]
+    if alone:
+        yield from decode_with_fallback(arm, model, alone)
+        rows = [row for row in rows if not must_be_alone(arm, _longest([row]))]
     if not rows:
-        return
-    if one_by_one(arm):
-        yield from decode_with_fallback(arm, model, rows)
         return
     with torch.inference_mode():
         if levers.slots and prefix_cache.has_plain_cache(model):

@@ -13,6 +13,7 @@ what they remember): rows cannot be moved between batches there, and drafts cann
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -35,6 +36,12 @@ def one_by_one(arm: LocalArm) -> bool:
     return _virtual(arm) or _running_state(arm)
 
 
+def must_be_alone(arm: LocalArm, length: int) -> bool:
+    """Return whether a row that grows to `length` tokens must be computed alone."""
+    limit = _batch_limit(arm)
+    return one_by_one(arm) or (limit is not None and length > limit)
+
+
 def fallback_notices(arms: Mapping[str, Arm]) -> Iterator[str]:
     """Yield one sentence for each arm that cannot have every lever: it is slow, and why."""
     for name, arm in arms.items():
@@ -45,14 +52,23 @@ def fallback_notices(arms: Mapping[str, Arm]) -> Iterator[str]:
             if _running_state(arm):
                 cause = "its layers carry a running state"
             yield f"{name}: {cause}, so cases run one by one: no batches, drafts, shared prefixes"
-        else:
-            with arm.active() as model:
-                if not has_plain_cache(model):
-                    yield f"{name}: its cache cannot be rearranged, so there are no drafts"
+            continue
+        if (limit := _batch_limit(arm)) is not None:
+            yield (
+                f"{name}: rows of more than {limit} tokens run one by one, since beyond that "
+                "positions depend on the batch"
+            )
+        with arm.active() as model:
+            if not has_plain_cache(model):
+                yield f"{name}: its cache cannot be rearranged, so there are no drafts"
 
 
 def _virtual(arm: LocalArm) -> bool:
     return bool(getattr(arm, "virtual_tokens", False))
+
+
+def _batch_limit(arm: LocalArm) -> int | None:
+    return getattr(arm, "batch_limit", None)
 
 
 def _running_state(arm: LocalArm) -> bool:
@@ -69,16 +85,27 @@ def decode_with_fallback(
         (_forward_opening, model.base_model) if _virtual(arm) else (_forward_whole, model)
     )
     with torch.inference_mode():
+        placed = not _virtual(arm) and _takes_positions(model)
         for row in rows:
-            out = opening(torch, model, so_far(row))
+            ids = so_far(row)
+            out = opening(torch, model, ids)
             while not append_token(row, choose_tokens([row], out.logits)[0][-1], arm):
-                cache = getattr(out, "cache", None)
-                if cache is None:  # RecurrentGemma keeps its states to itself
-                    out = opening(torch, model, so_far(row))
+                cache, length = getattr(out, "cache", None), len(ids) + 1
+                ids = so_far(row)
+                # RecurrentGemma keeps its states to itself; LongRoPE has turned what is cached.
+                if cache is None or length - 1 == _batch_limit(arm):
+                    out = opening(torch, model, ids)
                     continue
-                last = torch.tensor([[row.token_ids[-1]]], device=model.device)
-                out = step(input_ids=last, cache=cache, use_cache=True, logits_to_keep=1)
+                last = torch.tensor([ids[-1:]], device=model.device)
+                # Bamba and MiniMax count from zero again where no position is given.
+                at = {"position_ids": torch.full_like(last, length - 1)} if placed else {}
+                out = step(input_ids=last, cache=cache, use_cache=True, logits_to_keep=1, **at)
             yield row
+
+
+def _takes_positions(model: Any) -> bool:
+    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return "position_ids" in inspect.signature(plain.forward).parameters
 
 
 def _forward_whole(torch: Any, model: Any, ids: Sequence[int]) -> Any:

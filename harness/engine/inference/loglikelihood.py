@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate.harness.engine.inference.fallbacks import log_probabilities, one_by_one
+from tunegate.harness.engine.inference.fallbacks import log_probabilities, must_be_alone
 from tunegate.harness.engine.inference.prefix_cache import (
     NOTHING,
     PrefillResult,
@@ -87,7 +87,9 @@ def measure_likelihoods(
     """
     import torch
 
-    if one_by_one(arm):
+    lengths = [len(p.token_ids or ()) for p in prompts]
+    longest = max((lengths[c.row] + len(c.token_ids) for c in wanted), default=0)
+    if must_be_alone(arm, longest):
         return [_alone(model, prompts[c.row], c) for c in wanted]
     with torch.inference_mode():
         room = max((len(c.token_ids) for c in wanted), default=0)
