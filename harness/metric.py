@@ -44,6 +44,14 @@ It must return a number for any sums that cases can have, those of a single one 
 no library that a reader of a finished run may lack: the verdict is computed from stored counts.
 """
 Aggregate = Literal["corpus", "mean"]
+_REFERENCES = ("expected", "expected_calls", "choices")
+"""Fields of a case that say what a right answer is."""
+CONTENT_GAP = (
+    "no gate that counts judges what the answers say, so that fluent nonsense would pass, and "
+    "replayed traffic does not ship without one: gate resemblance to the recorded answers (as "
+    "`tunegate replay` writes it), expected answers, or a calibrated judge such as pairwise"
+)
+"""What a suite of replayed traffic lacks, and how to add it."""
 Signature = Callable[["Metric", Sequence[Case]], str]
 
 
@@ -83,6 +91,9 @@ class Metric:
     """The judge that scores it, in a stage of its own; None where `score` does."""
     adapt: Callable[[Metric], Metric] | None = None
     """Returns the metric, its options bound, with the fields that they decide, such as `binary`."""
+    judges_content: bool = False
+    """Whether it compares what is said with a reference that it has from its options; one of a
+    case's own fields needs no declaration (`judges_content_of`)."""
 
     def __call__(self, case: Case, completion: Completion, **options: Any) -> Score:
         """Score one completion.
@@ -134,6 +145,19 @@ class Metric:
         bare = Case(id="bare", prompt="?")
         return self.check is None or not self.check(self.options, [bare])
 
+    def judges_content_of(self, cases: Sequence[Case]) -> bool:
+        """Return whether it tells an answer from a fluent one to another prompt, on all cases.
+
+        Form alone (length, loops, JSON, a refusal) does not, nor does a reference that says
+        nothing, such as an empty list of calls. Judges and metrics of others are taken to.
+        """
+        if self.judges_content or self.judge is not None or not self.is_bundled:
+            return True
+        if self.needs in (CellKind.CHOICES, CellKind.ANSWER, CellKind.RECORDED):
+            return True
+        named = [name for name in self.requires if name in _REFERENCES]
+        return bool(named) and all(getattr(case, name) for case in cases for name in named)
+
     @property
     def bound(self) -> float | None:
         """Largest possible |difference| of two scores; None if unbounded."""
@@ -182,6 +206,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
     signature: Signature | None = None,
     indicative: bool = False,
     adapt: Callable[[Metric], Metric] | None = None,
+    judges_content: bool = False,
 ) -> Callable[[ScoreFunction], Metric]:
     """Declare a scoring function as a metric; the arguments are the fields of `Metric`."""
 
@@ -201,6 +226,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
             signature=signature,
             indicative=indicative,
             adapt=adapt,
+            judges_content=judges_content,
         )
 
     return declare

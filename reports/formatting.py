@@ -147,6 +147,7 @@ REASONS = {
     GateReason.INSENSITIVE: "base may have nothing to lose, so a loss could not show",
     GateReason.WITHIN_NOISE: "inexact arithmetic alone may explain it",
     GateReason.NOT_COMPUTABLE: "not computable from these scores",
+    GateReason.LOSS_MAY_BE_STYLE: "a loss is proven, which may be one of wording",
     GateReason.UNSCORED: "too much unscored",
     GateReason.CANARY: "the judge calls known bad answers good",
     GateReason.FILTERED: "the run was filtered",

@@ -59,6 +59,7 @@ COVERED = {
     "candidate_a": "compare: gain, small loss",
     "candidate_b": "compare: largest gain, no loss",
     "candidate_c": "compare: gain, regression of the guard",
+    "undecided_replayed": "replayed conversations: a loss of resemblance that does not block",
 }
 """Run → what it covers."""
 

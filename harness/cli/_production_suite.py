@@ -1,8 +1,11 @@
-"""Suite generator for production traces: cases from traces, gates that need no expected answer.
+"""Suite generator for production traces: cases from traces, gates on content and on form.
 
-The gates are those that need no right answer: whether tuned declines more, grows, runs in circles
-or is cut off; and, where production did so throughout, whether it still writes JSON and calls
-tools. Tolerances are the narrowest of a few that so many cases can prove.
+Content is held against what production answered, with base as control: resemblance, the likelihood
+of the recorded answers where both arms are local, tool calls where all calls had tools. A loss of
+resemblance or likelihood does not block, since a better answer in other words has it too; without
+the proof that there is none nothing ships. Form is whether tuned declines more, grows, runs in
+circles, is cut off, or no longer writes JSON where production always did. Tolerances on form are
+the narrowest of a few that so many cases can prove.
 """
 
 from __future__ import annotations
@@ -27,13 +30,39 @@ CONSENT = (
 )
 _MOST_TOKENS = 512
 _HEAD = 1 << 16
+_RESEMBLANCE = """
+[[metrics]]
+use = "resemblance"        # to the recorded answer, beyond chance; base is the control
+recorded = "{file}"
+
+[[gates]]
+metric = "resemblance"
+tolerance = "{share}%"          # tuned keeps at least {kept} % of base's resemblance
+blocks = false             # less of it is UNDECIDED: a better answer may be worded otherwise{tag}
+"""
+_LEAST_UNITS = 14
+"""Clusters that prove a tolerance of 20 % where nothing changes; fewer cannot."""
+_LIKELIHOOD = """
+[[metrics]]
+use = "answer_logprob"     # of the recorded answers, after the prompt
+
+[[gates]]
+metric = "answer_logprob"
+tolerance = 0.3            # nats per token
+blocks = false
+"""
+_CASES = """\
+cases = "cases.jsonl"
+replay = true              # production's prompts: SHIP takes a gate on what the answers say"""
+ANSWERED = "answered"
+"""Tag of the cases whose answer was recorded, where some answers were not."""
 _TEMPLATE = """\
 name = "{name}"
 {cases}
 
 [generation]
 max_new_tokens = {tokens}{why}{template}
-
+{content}
 [[metrics]]
 use = "refusal"
 expected = "answer"        # 1 for an answer, 0 for declining to give one
@@ -65,8 +94,17 @@ tolerance = {tolerance}
 {guards}"""
 
 
-def suite_text(name: str, cases_table: str, production: ProductionCases) -> str:
-    """Return the text of suite.toml for the cases of traces."""
+def suite_text(
+    name: str, cases_table: str, production: ProductionCases, *, local: bool = False
+) -> str:
+    """Return the text of suite.toml for the cases of traces.
+
+    Args:
+        name: Name of the suite.
+        cases_table: Its key `cases`, or the table.
+        production: The cases.
+        local: Whether both arms can say how likely the recorded answers are.
+    """
     from tunegate.harness.power.feasibility import provable_tolerance
 
     cases = list(production.cases)
@@ -79,6 +117,7 @@ def suite_text(name: str, cases_table: str, production: ProductionCases) -> str:
     return _TEMPLATE.format(
         name=name,
         cases=cases_table,
+        content=_content(production, local=local),
         tokens=tokens,
         why=f"        # the longest recorded answer has {longest}" if longest else "",
         template='\ntemplate = "none"' if production.template == "none" else "",
@@ -89,6 +128,19 @@ def suite_text(name: str, cases_table: str, production: ProductionCases) -> str:
             f'\n[[gates]]\nmetric = "{one}"\ntolerance = {tolerance}\n' for one in extra
         ),
     )
+
+
+def _content(production: ProductionCases, *, local: bool) -> str:
+    """Return the tables that hold what answers say against what was recorded."""
+    answered = answered_cases(production)
+    if len({line["completion"] for line in production.recorded}) < 2:
+        return ""
+    tag = "" if len(answered) == len(production.cases) else f'\ntag = "{ANSWERED}"'
+    units = len({case.cluster or case.id for case in production.cases})
+    share = 20 if units >= _LEAST_UNITS else 30
+    text = _RESEMBLANCE.format(file=RECORDED_FILE, tag=tag, share=share, kept=100 - share)
+    written = all(case.expected_texts() for case in production.cases)
+    return text + (_LIKELIHOOD if local and written else "")
 
 
 def _formats(cases: Sequence[Case]) -> dict[str, bool]:
@@ -107,25 +159,49 @@ def _is_json(text: str) -> bool:
         return False
 
 
-def write_suite(folder: Path, production: ProductionCases, *, name: str) -> None:
+def write_suite(
+    folder: Path, production: ProductionCases, *, name: str, local: bool = False
+) -> None:
     """Write a suite with its cases and what was recorded: it no longer needs the traces.
+
+    Args:
+        folder: Where to write it.
+        production: The cases.
+        name: Name of the suite.
+        local: Whether both arms are Transformers models, which have likelihoods.
 
     Raises:
         UsageError: the folder cannot be written.
     """
     from tunegate.harness.records.files import record_lines
 
-    cases = record_lines(production.cases)
+    cases = record_lines(tag_answered(production))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "cases.jsonl").write_text("".join(cases), encoding="utf-8")
         write_recorded(folder, production)
-        text = suite_text(name, 'cases = "cases.jsonl"', production)
+        text = suite_text(name, _CASES, production, local=local)
         (folder / "suite.toml").write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"{folder}: cannot be written ({error.strerror}); choose another place"
         ) from error
+
+
+def answered_cases(production: ProductionCases) -> set[str]:
+    """Return the cases with a recorded answer that says something."""
+    return {line["id"] for line in production.recorded if line.get("completion", "").strip()}
+
+
+def tag_answered(production: ProductionCases) -> list[Case]:
+    """Return the cases; where some answers were not recorded, the others have a tag."""
+    answered = answered_cases(production)
+    if len(answered) == len(production.cases):
+        return list(production.cases)
+    return [
+        case.model_copy(update={"tags": (*case.tags, ANSWERED)}) if case.id in answered else case
+        for case in production.cases
+    ]
 
 
 def write_recorded(folder: Path, production: ProductionCases) -> None:

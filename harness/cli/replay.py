@@ -110,7 +110,8 @@ def run_replay(args: Sequence[str]) -> int:
     found = _read(asked)
     for line in found.account:
         print(line)
-    folder = _write_suite(found, asked.own.get("suite"))
+    local = _is_local(asked.gate.get("--base"), tuned)
+    folder = _write_suite(found, asked.own.get("suite"), local=local)
     if not tuned:
         return 0
     file = folder / _production_suite.RECORDED_FILE
@@ -125,7 +126,14 @@ def run_replay(args: Sequence[str]) -> int:
     return gate.run_gate([str(folder), *beside, *given, *asked.rest])
 
 
-def _write_suite(found: ProductionCases, given: str | None) -> Path:
+def _is_local(base: str | None, tuned: str | None) -> bool:
+    """Return whether base and tuned are Transformers models, which have likelihoods."""
+    from tunegate.harness.models.open_arms import backend_of
+
+    return tuned is not None and not any(map(backend_of, filter(None, (base, tuned))))
+
+
+def _write_suite(found: ProductionCases, given: str | None, *, local: bool) -> Path:
     """Write the suite into the folder that was asked for, or into one of our own."""
     from tunegate.harness.cli.suite import suite_name
     from tunegate.harness.records.cases import sha256
@@ -137,7 +145,8 @@ def _write_suite(found: ProductionCases, given: str | None) -> Path:
             f"{folder}: is already there; choose another name, or judge it as it is: tunegate "
             f"gate {folder} --recorded replay:{folder}/{_production_suite.RECORDED_FILE}"
         )
-    _production_suite.write_suite(folder, found, name=suite_name(folder) if given else "production")
+    name = suite_name(folder) if given else "production"
+    _production_suite.write_suite(folder, found, name=name, local=local)
     print(f"wrote {folder}/suite.toml, cases.jsonl and {_production_suite.RECORDED_FILE}")
     print(_production_suite.CONSENT)
     return folder

@@ -45,6 +45,12 @@ class ToleranceGate(DifferenceGate):
                 },
             ],
         },
+        "blocks": {
+            "type": "boolean",
+            "description": "false: a proven loss leaves the gate undecided instead of failing it, "
+            "for scores that fall for better answers too. The tolerance must be proven all the "
+            "same.",
+        },
     }
 
     def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
@@ -72,8 +78,23 @@ class ToleranceGate(DifferenceGate):
             )
         return outcome
 
+    def _verdict_on(
+        self, gate: Gate, pairs: Pairs, *, passed: bool, regressed: bool, high: float
+    ) -> tuple[GateStatus, GateReason | None]:
+        """Return the outcome, where a loss may be no reason to block."""
+        found = super()._verdict_on(gate, pairs, passed=passed, regressed=regressed, high=high)
+        if found[1] is GateReason.REGRESSED and not gate.options.get("blocks", True):
+            return GateStatus.UNDECIDED, GateReason.LOSS_MAY_BE_STYLE
+        return found
+
     def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
-        """Return what would decide the gate, or that its tolerance is a share of nothing."""
+        """Return what would decide the gate, or why the scores cannot."""
+        if result.reason is GateReason.LOSS_MAY_BE_STYLE:
+            return (
+                f"a loss is proven and {self.rule(result)} is not, which proves no worse answers "
+                "(blocks = false): better ones in other words score lower, too. Read the cases "
+                "that lost most, or let a pairwise judge compare the answers"
+            )
         if result.reason is GateReason.NOT_COMPUTABLE:
             return (
                 f"{self.rule(result)} is a share of base's level, which is 0, and a share of "

@@ -5,14 +5,17 @@ from __future__ import annotations
 from tunegate.harness.metric import metric
 from tunegate.harness.records.cases import Case, Completion, Score
 
+_ENDED = ("stop", "tool_calls", "function_call")
+"""Finish reasons of an answer that the model ended, with a text or with the call of a tool."""
+
 
 @metric(higher_is_better=False, binary=True)
 def truncated(case: Case, completion: Completion) -> Score:
     """Score 1 if the token limit ended the answer, 0 if the model did.
 
     What it does:
-        Reads the finish reason: `length` scores 1, `stop` scores 0. Anything else, or none at all,
-        leaves the case unscored.
+        Reads the finish reason: `length` scores 1; `stop`, and `tool_calls` of an answer that ends
+        with the call of a tool, score 0. Anything else, or none at all, leaves the case unscored.
 
     Why:
         A model that has lost its end marker, the commonest accident of fine-tuning, still begins
@@ -31,6 +34,6 @@ def truncated(case: Case, completion: Completion) -> Score:
     reason = completion.finish_reason
     if reason is None:
         return Score.unscored("the backend gave no finish reason")
-    if reason not in ("length", "stop"):
+    if reason != "length" and reason not in _ENDED:
         return Score.unscored(f"finish_reason={reason!r} is neither 'stop' nor 'length'")
     return Score.of(float(reason == "length"))

@@ -30,7 +30,7 @@ from tunegate.harness.comparison.sample_size import (
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.defaults import CONFIDENCE, EARLY_STOP_CASES, POWER
 from tunegate.harness.gate_kind import count_noun, gate_kind
-from tunegate.harness.metric import Metric
+from tunegate.harness.metric import CONTENT_GAP, Metric
 from tunegate.harness.records.cases import Case, CellKind, sha256
 from tunegate.harness.records.judges import LEAST_PAIRS
 from tunegate.harness.records.manifest import Gate, LookSchedule, MetricRecord
@@ -190,6 +190,13 @@ def silent_goals(suite: Suite) -> Iterator[str]:
             yield f"{gate.where}: {key}={gate.margin} has no say; {why}"
 
 
+def content_gap(suite: Suite) -> Iterator[str]:
+    """Yield that a suite of replayed traffic cannot ship, where no gate judges what answers say."""
+    judged = suite.content_metrics
+    if judged is not None and not any(gate.metric in judged for gate in suite.gates):
+        yield CONTENT_GAP
+
+
 ANY_ARM = "an incumbent, or an artifact that ships,"
 """What a suite that no run has been made of may yet be compared with."""
 
@@ -201,6 +208,7 @@ def advisory_notes(suite: Suite, arms: Collection[str] = (ANY_ARM,)) -> Iterator
         suite: The suite.
         arms: What tuned is compared with besides base, in words.
     """
+    yield from content_gap(suite)
     found = ((gate.subject, _why_advisory(suite, gate)) for gate in suite.gates)
     yield from dict.fromkeys(f"{subject}: {why}" for subject, why in found if why)
     for metric in suite.gated_metrics:

@@ -216,6 +216,7 @@ def forecast_suite(suite: Suite, observed: PilotRun | None = None) -> SuiteForec
         *feasibility.silent_goals(suite),
         *feasibility.undecidable_gates(suite, n_clusters),
     )
+    gap = any(feasibility.content_gap(suite))
     # Below ten clusters nothing is decided, however few cases the spread asks for.
     least = 1 if n_clusters is None else math.ceil(FEW_CLUSTERS * len(suite.cases) / n_clusters)
     plan = _SuitePlan(suite, observed, least)
@@ -227,7 +228,7 @@ def forecast_suite(suite: Suite, observed: PilotRun | None = None) -> SuiteForec
         n_clusters=n_clusters,
         goal_rule=suite.goal_rule,
         gates=gates,
-        chances=tuple(0.0 for _ in chances) if refusals else chances,
+        chances=tuple(0.0 for _ in chances) if refusals or gap else chances,
         cases=cases,
         refusals=refusals,
         notes=(*_notes(suite, gates, n_clusters, observed), *plan.cheaper_designs(gates)),

@@ -169,6 +169,11 @@ class SuiteRecord(Record):
     """None where every case is asked before anything is judged."""
     sealed: bool = Field(default=False, exclude_if=lambda sealed: not sealed)
     """Whether it is judged only when the user opens it; absent where it is not."""
+    content_metrics: tuple[str, ...] | None = Field(
+        default=None, exclude_if=lambda found: found is None
+    )
+    """Of replayed traffic the metrics that judge what answers say, one of which a SHIP must rest
+    on; absent of other suites."""
     equal_prompts: tuple[tuple[str, ...], ...] = Field(
         default=(), repr=False, exclude_if=lambda groups: not groups
     )

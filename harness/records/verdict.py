@@ -83,6 +83,7 @@ class GateReason(StrEnum):
     INSENSITIVE = "insensitive"
     WITHIN_NOISE = "within_noise"
     NOT_COMPUTABLE = "not_computable"
+    LOSS_MAY_BE_STYLE = "loss_may_be_style"
     UNSCORED = "unscored"
     CANARY = "canary"
     FILTERED = "filtered"

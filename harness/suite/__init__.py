@@ -77,6 +77,15 @@ class Suite:
         return tuple(m for m in self.metrics if m.name in gated)
 
     @property
+    def content_metrics(self) -> tuple[str, ...] | None:
+        """Of replayed traffic the metrics that judge what answers say; None of other suites."""
+        cases = self.definition["cases"]
+        from_traces = isinstance(cases, Mapping) and cases.get("from") == "traces"
+        if not self.definition.get("replay", from_traces):
+            return None
+        return tuple(m.name for m in self.metrics if m.judges_content_of(self.cases))
+
+    @property
     def rule_hash(self) -> str:
         """SHA-256 of name and gates: what stays the same when cases are added."""
         gates = [gate.model_dump(mode="json", exclude={"where"}) for gate in self.gates]
@@ -97,6 +106,7 @@ class Suite:
             max_unscored=self.max_unscored,
             alpha_per_attempt=self.alpha_per_attempt or self.sealed,
             sealed=self.sealed,
+            content_metrics=self.content_metrics,
             equal_prompts=self.equal_prompts,
             metrics=tuple(
                 MetricRecord(

@@ -18,6 +18,7 @@ from tunegate.harness.comparison.tag_slices import slice_losses
 from tunegate.harness.gate_kind import count_noun, gate_kind
 from tunegate.harness.gating.decide_all import ImputationCase, decide_gates
 from tunegate.harness.gating.error_control import ledger_note
+from tunegate.harness.metric import CONTENT_GAP
 from tunegate.harness.model import Arm, Prompt
 from tunegate.harness.records.cases import Case, ScoreRow, StoredAnswer
 from tunegate.harness.records.judges import Label
@@ -217,6 +218,8 @@ def _suite_result(
         counted = [gate for gate in gates if not gate.advisory]
         boundless = boundless_metrics(table, counted)
         caps.append(unscored_sensitivity_note(suite.name, len(incomplete), boundless))
+    if verdict in (Verdict.SHIP, Verdict.HOLD) and not _judges_content(suite, gates):
+        caps.append(f"{suite.name}: {CONTENT_GAP}")
     if manifest.filtered and verdict in (Verdict.SHIP, Verdict.HOLD):
         caps.append(f"{suite.name}: judged in part only: {'; '.join(manifest.filtered)}")
     counts = {arm: len(missing[arm]) for arm in ARMS}
@@ -242,6 +245,23 @@ def _suite_result(
             *kinship_notes(manifest, suite),
         ),
         gates=tuple(_with_look(gate, table.on_tag(gate.tag).look) for gate in gates),
+    )
+
+
+def _judges_content(suite: SuiteRecord, gates: Sequence[GateResult]) -> bool:
+    """Return whether a gate that holds judges what answers say, where a suite needs one.
+
+    Replayed traffic does: its other gates are about form, and fluent nonsense has a form, too. A
+    gate on a tag must hold for at least half of the cases.
+    """
+    if suite.content_metrics is None:
+        return True
+    return any(
+        gate.metric in suite.content_metrics
+        and gate.status is GateStatus.PASS
+        and not gate.advisory
+        and (gate.tag is None or 2 * gate.n >= suite.n_cases)
+        for gate in gates
     )
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from tunegate.harness.cli import app
+from tunegate.harness.cli import _production_suite, app
 from tunegate.harness.cli.replay import case_lines, print_case
 from tunegate.harness.errors import TunegateError
 from tunegate.harness.records.cases import Case
+from tunegate.harness.sources.traces import TraceSelection, collect_cases
+from tunegate.harness.suite import load_suite
 
 SHOP = Path(__file__).parents[2] / "examples" / "traces" / "shop.jsonl"
 PARCEL, CHARGED = "b778903d4aa6a604", "939928645cae4d7e"
@@ -64,7 +67,7 @@ def test_it_writes_a_production_suite(place: Path) -> None:
     assert 'name = "shop"\ncases = "cases.jsonl"\n' in toml
     assert "max_new_tokens = 64        # the longest recorded answer has 30" in toml
     checked = CliRunner().invoke(app, ["suite", "check", "suites/shop"])
-    assert checked.stdout == "shop: 23 cases, 4 gates\n"  # it no longer needs the traces
+    assert checked.stdout == "shop: 23 cases, 5 gates\n"  # it no longer needs the traces
     kept = (place / "suites" / "shop" / "cases.jsonl").read_text(encoding="utf-8")
     assert "<email>" in kept
     assert "@example.org" not in kept
@@ -208,12 +211,13 @@ def test_a_suite_over_traces_shows_what_was_read(project: Any) -> None:
         "sampled in production: 20 of 20 calls (temperature 0.2); asked greedily, so that no "
         'chance lies between the arms (settings = "recorded" samples, too)',
     ]
-    (advisory,) = account[8:]
+    gap, advisory = account[8:]
+    assert gap.startswith("no gate that counts judges what the answers say")
     assert advisory.startswith("length: scores without a range gate from 200 independent cases on")
     brief = [*account[:5], "… and 3 more lines; `tunegate suite check` shows them"]
     assert [line.strip() for line in shown.splitlines()[1:7]] == brief
     assert [line for line in run.errlines if line.startswith("tunegate: shop: ")] == [
-        f"tunegate: shop: {line}" for line in (*brief, advisory)
+        f"tunegate: shop: {line}" for line in (*brief, gap, advisory)
     ]
 
 
@@ -259,3 +263,39 @@ def test_what_a_case_holds_is_not_obeyed(
     assert [line for line in inside if line.lstrip().startswith("::") or "##[" in line] == []
     assert not set("\x1b\x07\r") & set(out)
     assert [line for line in inside if line.startswith("──")] == [f"── user {'─' * 70}"]
+
+
+class TestContent:
+    """What the written suite holds the answers against."""
+
+    @staticmethod
+    def written(place: Path, tuned: str | None = None) -> str:
+        """Return the suite that is written of the shop's chats."""
+        write_suite = _production_suite.write_suite
+        found = collect_cases([SHOP], TraceSelection(only={"route": "/chat/*"}))
+        if tuned == "silent":
+            found = replace(found, recorded=found.recorded[:-1])
+        if tuned == "same":
+            same = tuple({**line, "completion": "Yes."} for line in found.recorded)
+            found = replace(found, recorded=same)
+        write_suite(place / "suite", found, name="shop", local=tuned == "local")
+        return (place / "suite" / "suite.toml").read_text(encoding="utf-8")
+
+    def test_likelihood_joins_for_local_models(self, place: Path) -> None:
+        """An API gives none."""
+        assert "answer_logprob" not in self.written(place)
+        assert 'metric = "answer_logprob"\ntolerance = 0.3' in self.written(place, "local")
+        assert len(load_suite(place / "suite").cases) == 23
+
+    def test_a_case_without_a_recorded_answer_is_left_out_of_the_gate(self, place: Path) -> None:
+        """By a tag of the others."""
+        text = self.written(place, "silent")
+
+        assert 'tag = "answered"' in text
+        tags = [case.tags for case in load_suite(place / "suite").cases]
+        assert sum("answered" in names for names in tags) == 22
+
+    def test_equal_answers_say_nothing(self, place: Path) -> None:
+        """Then there is no gate on content, and nothing ships."""
+        assert "resemblance" not in self.written(place, "same")
+        assert load_suite(place / "suite").content_metrics == ()

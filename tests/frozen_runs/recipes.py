@@ -669,6 +669,38 @@ def candidate_c(p: Project) -> None:
     candidate(p, "BLOCK", 50, 30)
 
 
+def undecided_replayed(p: Project) -> None:
+    """Replayed conversations: tuned keeps the form and shuffles the words of its answers."""
+    p.suite("production", """replay = true
+[[metrics]]
+use = "resemblance"
+recorded = "recorded.jsonl"
+[[metrics]]
+use = "loops"
+[[gates]]
+metric = "resemblance"
+tolerance = "20%"
+blocks = false
+[[gates]]
+metric = "loops"
+tolerance = 0.3
+""", [
+        {"id": f"p{i:02}", "cluster": f"talk{i // 2:02}", "expected": sentence(i), "messages": [
+            {"role": "user", "content": f"Tell me of {WORDS[i % len(WORDS)]} <{i}>."}]}
+        for i in range(40)
+    ])  # fmt: skip
+    said = [{"id": f"p{i:02}", "completion": sentence(i)} for i in range(40)]
+    p.lines("suites/production/recorded.jsonl", said)
+    base = {f"p{i:02}": damaged(sentence(i), i, 3) for i in range(40)}
+    tuned = {name: " ".join(sorted(text.split(), key=sha)) for name, text in base.items()}
+    p.gate(
+        "UNDECIDED",
+        f"--base={p.script('base', completions=base)}",
+        f"--tuned={p.script('tuned', completions=tuned)}",
+        f"--recorded={p.replay('recorded', said)}",
+    )
+
+
 RUNS = (
     ship_early_stop,
     ship_every_gate_kind,
@@ -698,6 +730,7 @@ RUNS = (
     candidate_a,
     candidate_b,
     candidate_c,
+    undecided_replayed,
 )
 """Every frozen run, in the order of their dates."""
 
@@ -728,6 +761,11 @@ def sentence(i: int) -> str:
 
 
 text_of = sentence
+
+
+def sha(word: str) -> str:
+    """Return the hash of a word: an order that is no order."""
+    return hashlib.sha256(word.encode()).hexdigest()
 
 
 def kind_of(i: int) -> str:

@@ -693,3 +693,28 @@ def test_ones_on_a_metric_without_bounds_are_planned_as_means(gate: Decide) -> N
     result = gate(TOLERANCE, 2.0, ([1.0] * 50, [1.0] * 50), metric=length)
 
     assert (result.delta, result.needed_n) == (0.0, None)
+
+
+class TestBlocks:
+    """`blocks = false`: a tolerance that must be proven, and whose loss fails nothing."""
+
+    SLIGHT = ([0.9, 0.7, 0.8, 0.6] * 25, [0.88, 0.72, 0.79, 0.6] * 25)
+    LOST = ([0.9, 0.7, 0.8, 0.6] * 25, [0.3, 0.25, 0.2, 0.1] * 25)
+
+    @pytest.mark.parametrize("margin", [0.1, "20%"])
+    def test_a_proven_loss_is_undecided(self, gate: Decide, margin: float | str) -> None:
+        """With a reason of its own; the same scores fail the plain gate."""
+        plain = gate(TOLERANCE, margin, self.LOST, metric=CONTINUOUS)
+        open_ = gate(TOLERANCE, margin, self.LOST, metric=CONTINUOUS, options={"blocks": False})
+
+        assert outcome(plain) == (FAIL, GateReason.REGRESSED)
+        assert outcome(open_) == (UNDECIDED, GateReason.LOSS_MAY_BE_STYLE)
+        assert "blocks = false" in open_.sentence
+        assert open_.needed_n is None
+
+    @pytest.mark.parametrize("blocks", [True, False])
+    def test_all_else_is_the_same(self, gate: Decide, blocks: bool) -> None:
+        """A tolerance that is proven holds either way."""
+        found = gate(TOLERANCE, 0.1, self.SLIGHT, metric=CONTINUOUS, options={"blocks": blocks})
+
+        assert found.status is PASS

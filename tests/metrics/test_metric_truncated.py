@@ -18,12 +18,13 @@ def score(reason: str | None) -> Score:
 
 
 def test_only_length_is_truncation() -> None:
-    """`length` is 1, `stop` is 0."""
+    """`length` is 1, `stop` is 0, and so is the call of a tool, which ends an answer normally."""
     assert score("length") == Score(value=1.0)
-    assert score("stop") == Score(value=0.0)
+    for reason in ("stop", "tool_calls", "function_call"):
+        assert score(reason) == Score(value=0.0)
 
 
-@pytest.mark.parametrize("reason", [None, "", "content_filter", "tool_calls", "LENGTH", "\ud800"])
+@pytest.mark.parametrize("reason", [None, "", "content_filter", "LENGTH", "\ud800"])
 def test_other_reasons_are_unscored(reason: str | None) -> None:
     """A reason that says nothing about the limit is unscored, and named."""
     result = score(reason)
@@ -42,4 +43,6 @@ def test_declares_what_the_statistics_need() -> None:
 @given(st.text(st.characters(exclude_categories=())))
 def test_any_reason_is_scored_or_explained(reason: str) -> None:
     """No finish reason raises."""
-    assert (score(reason).value is None) == (reason not in ("length", "stop"))
+    assert (score(reason).value is None) == (
+        reason not in ("length", "stop", "tool_calls", "function_call")
+    )

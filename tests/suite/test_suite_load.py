@@ -676,3 +676,32 @@ def test_a_suite_of_20_000_metrics_is_refused(written: Callable[..., Path]) -> N
 
     (problem,) = caught.value.problems
     assert problem.endswith(": 20000 metrics; a suite has at most 500: make several suites")
+
+
+class TestReplay:
+    """Suites of replayed traffic know which of their metrics judge what answers say."""
+
+    METRICS = """
+[[metrics]]
+use = "length"
+[[metrics]]
+use = "tool_calls"
+[[metrics]]
+use = "json_valid"
+"""
+    CASES = '{"id": "a", "prompt": "p", "expected": "x", "expected_calls": %s}\n'
+
+    def test_form_is_no_content(self, written: Written, head: str) -> None:
+        """Nor are calls where none is expected: whoever writes nonsense calls none either."""
+        cases = self.CASES % "[]"
+        call = self.CASES % '[{"name": "f", "arguments": {}}]'
+        text = "replay = true\n" + head + self.METRICS
+
+        assert load_suite(written(text, cases)).content_metrics == ("exact_match",)
+        found = load_suite(written(text, call)).content_metrics
+        assert found == ("exact_match", "tool_calls")
+
+    def test_other_suites_have_no_such_list(self, written: Written, head: str) -> None:
+        """Their authors chose the gates."""
+        assert load_suite(written(head)).record().content_metrics is None
+        assert load_suite(written("replay = false\n" + head)).content_metrics is None

@@ -702,3 +702,46 @@ def test_a_ship_names_the_advisory_gates_that_fail(judge: Any, columns: Any, mad
     assert found.verdict is SHIP
     assert found.suites[0].gates[1].status is GateStatus.FAIL
     assert found.sentence == f"{alone.sentence}; advisory, and failing: s: length"
+
+
+class TestReplayedTraffic:
+    """A suite of replayed traffic does not ship by gates on form alone."""
+
+    @staticmethod
+    def verdict(judge: Any, columns: Any, made: Any, *gates: Gate, **changes: Any) -> Any:
+        """Return the verdict of a suite whose metric `m` is on content, and `form` is not."""
+        pairs = made.pairs(*BETTER)
+        suite = columns(list(gates), {"m": pairs, "form": pairs}, **changes)
+        record = type(suite).record
+
+        def replayed(self: Any) -> Any:
+            return record(self).model_copy(update={"content_metrics": ("m",)})
+
+        suite.__class__ = type("Replayed", (type(suite),), {"record": replayed})
+        return judge(suite)
+
+    def test_form_alone_is_undecided(self, judge: Any, columns: Any, made: Any) -> None:
+        """The same gates ship with one more on content, and the sentence says what is missing."""
+        found = self.verdict(judge, columns, made, tolerance("form"))
+
+        assert found.verdict is UNDECIDED
+        assert "resemblance" in found.sentence
+        both = self.verdict(judge, columns, made, tolerance("form"), tolerance("m"))
+        assert both.verdict is SHIP
+
+    def test_a_gate_on_few_cases_is_not_enough(self, judge: Any, columns: Any, made: Any) -> None:
+        """It takes half of the cases: the others may hold anything."""
+        sliced = Gate(metric="m", kind=TOLERANCE, margin=0.2, tag="t")
+        tags = [("t",) if n < 40 else () for n in range(100)]
+        more = [("t",) if n < 60 else () for n in range(100)]
+
+        few = self.verdict(judge, columns, made, tolerance("form"), sliced, tags=tags)
+        most = self.verdict(judge, columns, made, tolerance("form"), sliced, tags=more)
+
+        assert (few.verdict, most.verdict) == (UNDECIDED, SHIP)
+
+    def test_a_loss_blocks_all_the_same(self, judge: Any, columns: Any, made: Any) -> None:
+        """Only what would have passed is held back."""
+        pairs = made.pairs(*WORSE)
+
+        assert judge(columns([tolerance("m")], {"m": pairs})).verdict is BLOCK
