@@ -42,7 +42,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 docs: $(STAMP)
-	$(BIN)/python docs/reference/make_case_schema.py
+	$(BIN)/python docs/reference/make_schemas.py
 	$(BIN)/python docs/reference/make_cli.py
 	$(BIN)/python docs/reference/make_metrics.py
 	$(BIN)/python docs/reference/make_python.py

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from tunegate.harness.json_schema import load_schema
 from tunegate.harness.records.cases import Case, Cell, CellKind, ScoreRow
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.verdict.decide import decide_run
-from tunegate.harness.verdict.json_schemas import verdict_schema
 
 Column = Sequence[float | None]
 
@@ -143,7 +143,7 @@ def cells_of(suite: SuiteOfColumns) -> tuple[Cell, ...]:
 @pytest.fixture(name="validator", scope="session")
 def _validator() -> Draft202012Validator:
     """Return a validator of the schema of verdict.json."""
-    return Draft202012Validator(verdict_schema())
+    return Draft202012Validator(load_schema("verdict"))
 
 
 @pytest.fixture(name="judge")

@@ -25,8 +25,13 @@ from tunegate.harness.result_reader import (
     result_reader,
     score_value,
 )
-from tunegate.harness.results._files import first_bytes, json_document, json_text, text_of
-from tunegate.harness.results._zip_members import open_zip
+from tunegate.harness.results._files import (
+    first_bytes,
+    json_document,
+    json_text,
+    open_zip,
+    text_of,
+)
 
 VERSION = 2
 _LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}

@@ -1,8 +1,8 @@
-"""JSON schemas of the published records, generated from the models, and that of a suite.
+"""Writes the JSON schemas in harness/schemas: of a suite, a case, and the published records.
 
 A reader of verdict.json, compare.json or `tunegate history --json` finds there what it gets. The
-gates' part of suite.schema.json is generated from the gate kinds.
-`python -m tunegate.harness.verdict.json_schemas` writes the files anew; a test compares them.
+gates' part of suite.schema.json is made by the gate kinds, the others are made from the fields of
+their records. Run it after one of them has changed: `python docs/reference/make_schemas.py`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from tunegate.harness.further_arm import comparisons, further_arms
 from tunegate.harness.json_schema import SCHEMAS, load_schema
 from tunegate.harness.records.cases import Record
 from tunegate.harness.records.comparison import CandidateComparison
-from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.verdict import VerdictRecord
+from tunegate.harness.source import case_schema
 from tunegate.harness.verdict.run_history import RunHistory
 
-FILE = SCHEMAS / "verdict.schema.json"
 KINDS: Mapping[str, tuple[type[Record], str]] = {
     "verdict": (VerdictRecord, "verdict.json: what a run decided, on which numbers, and why."),
     "compare": (
@@ -30,11 +29,6 @@ KINDS: Mapping[str, tuple[type[Record], str]] = {
     "history": (RunHistory, "`tunegate history --json`: a project's runs, oldest first."),
 }
 """Name → record, and its description."""
-
-
-def verdict_schema() -> dict[str, Any]:
-    """Return the JSON schema of verdict.json, with the records' own words as descriptions."""
-    return schema_of("verdict")
 
 
 def _add_arm_results(made: dict[str, Any]) -> None:
@@ -75,7 +69,8 @@ def _drop_titles(schema: Any) -> Any:
 
 def schema_files() -> dict[Path, str]:
     """Return path → content of every file."""
-    schemas = {"suite": load_schema("suite")} | {name: schema_of(name) for name in KINDS}
+    schemas = {"suite": load_schema("suite"), "case": case_schema()}
+    schemas |= {name: schema_of(name) for name in KINDS}
     return {
         SCHEMAS / f"{name}.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
         for name, schema in schemas.items()
@@ -84,4 +79,4 @@ def schema_files() -> dict[Path, str]:
 
 if __name__ == "__main__":
     for path, text in schema_files().items():
-        write_atomic(path, text)
+        path.write_text(text, encoding="utf-8")
