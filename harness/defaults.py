@@ -19,6 +19,8 @@ EARLY_STOP_CASES = 100
 
 MAX_NEW_TOKENS = 256
 """Largest number of tokens of a completion."""
+THINKING_BUDGET = 4096
+"""Largest number of tokens of thoughts, where thinking is switched on without a budget."""
 TEMPERATURE = 0.0
 """Temperature of completions; 0 decodes greedily."""
 LATENCY_CASES = 30

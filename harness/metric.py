@@ -34,6 +34,7 @@ from tunegate.harness import lookup, options
 from tunegate.harness.errors import BackendError, SuiteError, UnknownName
 from tunegate.harness.judge import Judge
 from tunegate.harness.records.cases import LARGEST, Case, CellKind, Completion, Score
+from tunegate.harness.thinking import no_answer_reason
 
 ScoreFunction = Callable[..., Score]
 Check = Callable[[Mapping[str, Any], Sequence[Case]], Sequence[str]]
@@ -94,6 +95,9 @@ class Metric:
     judges_content: bool = False
     """Whether it compares what is said with a reference that it has from its options; one of a
     case's own fields needs no declaration (`judges_content_of`)."""
+    silent_without: str | None = None
+    """A part of its scores. Where it is 0 in every score of base, base lacks the behaviour that the
+    metric guards, and the metric and its gates are left out."""
 
     def __call__(self, case: Case, completion: Completion, **options: Any) -> Score:
         """Score one completion.
@@ -112,6 +116,7 @@ class Metric:
                 with lookup.refuse_exit():
                     result = self.score(case, completion, **{**self.options, **options})
             score = result if isinstance(result, Score) else Score.of(float(result))
+            score = _with_reason(score, completion)
         except Exception as error:
             return Score.unscored(f"{self.name} failed: {_one_line(error)}")
         except KeyboardInterrupt:
@@ -207,6 +212,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
     indicative: bool = False,
     adapt: Callable[[Metric], Metric] | None = None,
     judges_content: bool = False,
+    silent_without: str | None = None,
 ) -> Callable[[ScoreFunction], Metric]:
     """Declare a scoring function as a metric; the arguments are the fields of `Metric`."""
 
@@ -227,6 +233,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
             indicative=indicative,
             adapt=adapt,
             judges_content=judges_content,
+            silent_without=silent_without,
         )
 
     return declare
@@ -363,6 +370,14 @@ def _aggregate(settings: dict[str, Any], default: str, place: str) -> str:
     if value not in ("corpus", "mean"):
         raise SuiteError([f"{place}: aggregate={value!r}: write 'corpus' or 'mean'"])
     return str(value)
+
+
+def _with_reason(score: Score, completion: Completion) -> Score:
+    """Return a score of an answer that never came, with that as its reason unless it has one."""
+    missing = no_answer_reason(completion)
+    if missing is None or score.value is None or score.reason is not None:
+        return score
+    return score.model_copy(update={"reason": missing})
 
 
 def _within(value: float, limits: tuple[float, float]) -> bool:

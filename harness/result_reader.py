@@ -71,6 +71,8 @@ class ResultRow:
     """The tool's own hash of what was sent, where the prompt itself is not in the file."""
     completion: str | None = None
     """The answer; None if there is none, such as of log-likelihoods."""
+    reasoning: str | None = None
+    """The thoughts before the answer, where the tool keeps them apart."""
     scores: Mapping[str, float | None] = field(default_factory=dict)
     """Score key → finite number, or None if unscored; `score_value` converts."""
     errors: Mapping[str, str] = field(default_factory=dict)

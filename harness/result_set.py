@@ -237,6 +237,8 @@ def completion_of(row: ResultRow) -> Completion:
     """Return a row as a completion with its scores."""
     return Completion(
         text=row.completion,
+        reasoning=row.reasoning,
+        reasoning_closed=None if row.reasoning is None else bool((row.completion or "").strip()),
         finish_reason=row.finish_reason,
         input_tokens=row.input_tokens,
         output_tokens=row.output_tokens,
@@ -265,7 +267,8 @@ def _without_texts(row: ResultRow) -> ResultRow:
 def _content(row: ResultRow) -> list[Any]:
     """Return what identifies an answer."""
     scores = {key: row.scores[key] for key in sorted(row.scores)}
-    return [row.completion, row.error, scores, row.prompt_sha256]
+    thoughts = [] if row.reasoning is None else [row.reasoning]
+    return [row.completion, row.error, scores, row.prompt_sha256, *thoughts]
 
 
 def _sort_samples(rows: list[ResultRow]) -> list[ResultRow]:

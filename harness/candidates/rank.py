@@ -89,8 +89,9 @@ def _goal(run: Run) -> tuple[str, str] | None:
     """Return suite and gate id of the first goal that counts; None without one."""
     results = {suite.name: suite for suite in run.verdict.suites}
     for suite in run.manifest.suites:
-        for gate, result in zip(suite.gates, results[suite.name].gates, strict=True):
-            if gate_kind(gate.kind).is_goal and not result.advisory:
+        counting = {result.id for result in results[suite.name].gates if not result.advisory}
+        for gate in suite.gates:
+            if gate_kind(gate.kind).is_goal and gate.id in counting:
                 return suite.name, gate.id
     return None
 

@@ -20,6 +20,7 @@ from tunegate.harness.comparison.corpus_level import PairedCounts, Row
 from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.pairs import NoiseFloor, PairFill, Pairs, shared_clusters
+from tunegate.harness.comparison.silent_gates import active_suite
 from tunegate.harness.errors import UsageError
 from tunegate.harness.further_arm import BASE_AGAIN
 from tunegate.harness.metric import Metric, refuse_other_score
@@ -440,7 +441,7 @@ def tables_of(
         without = {} if manifest.leakage is None else manifest.leakage.left_out
     return [
         ScoreTable(
-            suite,
+            active_suite(suite, by_suite[suite.name].values()),
             {c.id: c for c in of if look is None or c.id in seen},
             by_suite[suite.name],
             frozenset(planned[suite.name]),
@@ -492,9 +493,8 @@ class ExtremeImputation:
     def fill(self, base: float | None, tuned: float | None) -> tuple[float, float]:
         """Return both scores of a case, whichever of them are known."""
         if base is None:
-            base = self.base
-            if tuned is not None and self.difference is not None:
-                base = tuned - self.difference
+            known = None if tuned is None else self.difference
+            base = self.base if tuned is None or known is None else tuned - known
         if tuned is None:
             tuned = self.tuned if self.difference is None else base + self.difference
         return base, tuned

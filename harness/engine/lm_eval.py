@@ -243,6 +243,7 @@ def _generation(settings: Mapping[str, Any]) -> GenerationSettings:
         temperature=temperature,
         top_p=top_p,
         stop=tuple(text for text in until if text),
+        thinking_tags=(),  # lm-eval's own filters decide what the answer is
     )
 
 

@@ -22,11 +22,13 @@ from types import MappingProxyType
 from typing import Any
 
 from tunegate.harness.engine.scheduling import RequestBatch, make_batches
+from tunegate.harness.errors import SuiteError
 from tunegate.harness.further_arm import further_arm
 from tunegate.harness.model import Arm, Prompt, Request
 from tunegate.harness.records.cases import WRITTEN, Case, Cell, CellKind, sha256
 from tunegate.harness.records.manifest import LookSchedule
 from tunegate.harness.suite import Suite
+from tunegate.harness.thinking import ThinkingMismatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ def make_plan(
     questions: dict[PlannedQuestion, int] = {}
     fingerprints = {name: _fingerprint(name, arm, arms["base"]) for name, arm in arms.items()}
     for suite in suites:
+        _refuse_budget(suite, arms)
         again = noise_sample((case.id for case in suite.cases), suite=suite.name, seed=seed)
         for case in suite.cases:
             asked = {
@@ -132,6 +135,22 @@ def make_plan(
         failures,
         _earlier(suites, requests, before, seed),
     )
+
+
+def _refuse_budget(suite: Suite, arms: Mapping[str, Arm]) -> None:
+    """Raise SuiteError if thoughts and answer alone are longer than a model's context."""
+    settings = suite.generation
+    for arm in arms.values():
+        limit = getattr(arm, "context_length", None)
+        if settings.budget is not None and limit is not None and settings.most_tokens >= limit:
+            raise SuiteError(
+                [
+                    f"{suite.path}: thinking_budget = {settings.budget} and max_new_tokens = "
+                    f"{settings.max_new_tokens} do not fit the model's context of {limit} tokens, "
+                    f"which holds the prompt as well ({arm.identity.get('spec')}); lower "
+                    "thinking_budget under [generation]"
+                ]
+            )
 
 
 def _earlier(
@@ -182,6 +201,8 @@ def _render(suite: Suite, case: Case, arms: Mapping[str, Arm]) -> dict[str, Prom
         try:
             prompt = arm.prompt(case, settings)
             rendered[name] = same.setdefault(prompt, prompt)  # as a rule it is kept once
+        except ThinkingMismatch as error:  # it concerns the suite, not the case
+            raise SuiteError([f"{suite.path}: {error}"]) from error
         except ValueError as error:
             rendered[name] = f"the prompt cannot be rendered: {error}"
     return rendered
@@ -272,7 +293,7 @@ def _length(request: Request) -> int:
         return size + max(len(text) // 3 for text in request.case.expected_texts())
     if request.kind in (CellKind.TEXT, CellKind.RECORDED):
         return size
-    return size + request.generation.max_new_tokens
+    return size + request.generation.most_tokens
 
 
 ALL_AGAIN, SHARE_AGAIN = 400, 0.5

@@ -13,11 +13,13 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tunegate.harness import child_process
 from tunegate.harness.errors import ModelError
 from tunegate.harness.model import Prompt, Request
+from tunegate.harness.models._thinking_switch import template_variables
 from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, sha256
 
 PROBES = (
@@ -64,18 +66,25 @@ def render_prompt(
     turns = list(case.input_messages(generation.system))
     read = [*map(_parse_arguments, turns)]
     tools = list(case.tools) if case.tools else None
+    probe = partial(render_chat, tokenizer, _PROBE_TURN, spec=spec)
+    variables = template_variables(
+        str(tokenizer.chat_template), generation, lambda v: probe(variables=v), spec=spec
+    )
     try:
-        text = render_chat(tokenizer, read, tools, spec=spec)
+        text = render_chat(tokenizer, read, tools, spec=spec, variables=variables)
     except ValueError as refusal:  # whatever the template raises is about this case
         if read == turns:
             raise
         try:  # there are templates that put the arguments' JSON text in as it is
-            text = render_chat(tokenizer, turns, tools, spec=spec)
+            text = render_chat(tokenizer, turns, tools, spec=spec, variables=variables)
         except ValueError:
             raise refusal from None
     _refuse_hidden_tools(case, text)
     try_tokenizer(tokenizer, [text], spec=spec)
     return Prompt(text, tuple(tokenizer(text, add_special_tokens=False)["input_ids"]))
+
+
+_PROBE_TURN = ({"role": "user", "content": "Hello"},)
 
 
 def render_chat(
@@ -85,6 +94,7 @@ def render_chat(
     *,
     spec: str,
     add_generation_prompt: bool = True,
+    variables: Mapping[str, Any] = MappingProxyType({}),
 ) -> str:
     """Return the conversation as the chat template writes it, up to where the answer begins.
 
@@ -98,6 +108,7 @@ def render_chat(
         spec: How the model is named in messages.
         add_generation_prompt: Whether the text ends where the answer begins; else it ends within
             the last turn, which the model continues.
+        variables: The template's own variables, such as `enable_thinking`.
 
     Raises:
         ValueError: the template refuses the conversation.
@@ -109,6 +120,7 @@ def render_chat(
         "add_generation_prompt": add_generation_prompt,
         "continue_final_message": not add_generation_prompt,
         "tokenize": False,
+        **variables,
     }
     if type(tokenizer).apply_chat_template is not PreTrainedTokenizerBase.apply_chat_template:
         try:  # a library's own code, which executes no template of the folder

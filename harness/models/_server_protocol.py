@@ -17,6 +17,7 @@ from tunegate.harness.errors import ModelError
 from tunegate.harness.model import Prompt
 from tunegate.harness.models._server_discovery import ServerTarget, try_request
 from tunegate.harness.remote.http import HttpClient, RetryableError
+from tunegate.harness.thinking import message_thoughts
 
 PROBE = "Grüße aus Köln, 1234567 naïve façades!\n\tdef f(x):  return x**2 # 你好, мир 🙂"
 """A text that tokenizers of other families split into another number of tokens."""
@@ -230,6 +231,9 @@ class ServerCompletion:
     finish_reason: str | None
     input_tokens: int | None
     output_tokens: int | None
+    reasoning: str | None = None
+    """The thoughts, where the server separates them."""
+    reasoning_tokens: int | None = None
 
 
 def parse_completion(reply: Mapping[str, Any]) -> ServerCompletion:
@@ -249,6 +253,8 @@ def parse_completion(reply: Mapping[str, Any]) -> ServerCompletion:
         reason if isinstance(reason, str) else None,
         token_usage(reply, "prompt_tokens"),
         token_usage(reply, "completion_tokens"),
+        message_thoughts(message) if isinstance(message, dict) else None,
+        reasoning_usage(reply),
     )
 
 
@@ -273,11 +279,21 @@ def token_usage(reply: Mapping[str, Any], name: str) -> int | None:
     return value if isinstance(value, int) and value >= 0 else None
 
 
+def reasoning_usage(reply: Mapping[str, Any]) -> int | None:
+    """Return the tokens of the thoughts from `usage`; None where none are reported."""
+    usage = reply.get("usage")
+    details = usage.get("completion_tokens_details") if isinstance(usage, dict) else None
+    value = details.get("reasoning_tokens") if isinstance(details, dict) else None
+    return value if isinstance(value, int) and value > 0 else None
+
+
 def _message_text(message: Any) -> Any:
     """Return what an assistant's message says; calls of tools are written out as Hermes does."""
     if not isinstance(message, dict):
         return None
     text = message.get("content") or ""
+    if isinstance(text, list):  # parts, those of thoughts among them
+        text = "".join(p.get("text") or "" for p in text if isinstance(p, dict))
     calls = message.get("tool_calls")
     if not calls:
         return text

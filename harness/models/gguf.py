@@ -49,6 +49,7 @@ from tunegate.harness.records.cases import (
     StoredAnswer,
     sha256,
 )
+from tunegate.harness.thinking import ThoughtTracker, decode_completion
 
 SPEC = "gguf:FILE.gguf[?engine=NAME&tokenizer=FOLDER]"
 ENGINES = ("transformers", "llama.cpp")
@@ -207,7 +208,7 @@ class LlamaCppArm:
         ids = list(request.prompt.token_ids or ())
         texts = continuation_ids(self.tokenizer, request)
         writes = request.kind in (CellKind.GENERATE, CellKind.LATENCY)
-        more = request.generation.max_new_tokens if writes else max(map(len, texts), default=0)
+        more = request.generation.most_tokens if writes else max(map(len, texts), default=0)
         if not ids:
             raise ValueError("the prompt is empty after tokenising")
         self.make_room(len(ids) + more)
@@ -250,27 +251,27 @@ class LlamaCppArm:
         return logits.astype(np.float64)
 
     def _write(self, request: Request, ids: Sequence[int]) -> dict[str, Any]:
-        settings = request.generation
+        settings, prompt = request.generation, request.prompt.text
         random = np.random.default_rng(request.seed)
+        thoughts = ThoughtTracker.of(settings, prompt)
         written: list[int] = []
-        text, reason_to_end = "", "length"
         self._model.reset()
-        logits = self._forward(ids)
-        while len(written) < settings.max_new_tokens:
-            token = choose_token(logits, settings, random)
-            if token in self.file.stop_ids:
-                reason_to_end = "stop"
-                break
+        logits, reason_to_end = self._forward(ids), "stop"
+        while (token := choose_token(logits, settings, random)) not in self.file.stop_ids:
             written.append(token)
-            text = self.tokenizer.decode(written, skip_special_tokens=True)
-            if any(stop in text for stop in settings.stop):
-                reason_to_end = "stop"
+            if thoughts is not None:
+                thoughts.follow(self.tokenizer, written)
+                if thoughts.stops(self.tokenizer, written):
+                    break
+            full = len(written) >= settings.max_new_tokens
+            if full if thoughts is None else thoughts.is_full(len(written)):
+                reason_to_end = "length"
                 break
-            if len(written) < settings.max_new_tokens:
-                logits = self._forward([token])
+            logits = self._forward([token])
+        fields = decode_completion(self.tokenizer, written, settings, prompt=prompt)
         for stop in settings.stop:
-            text = text.partition(stop)[0]
-        return {"text": text, "finish_reason": reason_to_end, "output_tokens": len(written)}
+            fields["text"] = fields["text"].partition(stop)[0]
+        return {**fields, "finish_reason": reason_to_end, "output_tokens": len(written)}
 
     def _likelihoods(self, ids: Sequence[int], texts: Sequence[Sequence[int]]) -> list[float]:
         """Return the summed log-likelihood of each text after the prompt."""

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 from tunegate.harness.errors import BackendError, ModelError
 from tunegate.harness.model import Prompt, Request
 from tunegate.harness.models._chat_template import PROBES
+from tunegate.harness.models._thinking_switch import server_variables
 from tunegate.harness.records.cases import (
     Case,
     CellKind,
@@ -41,6 +42,7 @@ from tunegate.harness.remote.litellm import (
     settings_problem,
 )
 from tunegate.harness.remote.worker_pool import PoolLimits, ask_all
+from tunegate.harness.thinking import message_thoughts, separate_thoughts
 
 SPEC = "litellm:PROVIDER/MODEL"
 _HELLO = "Say hello."
@@ -114,9 +116,11 @@ class LitellmArm:
                 f'{self.spec}: a chat API cannot be asked with template = "none"; leave it out '
                 "under [generation]"
             )
+        thinking = thinking_parameters(self.spec, generation, self.provider, self.accepted)
         sent = {"messages": list(case.input_messages(generation.system)), **bounds_of(case)}
-        self._refuse_settings(sampling_parameters(generation) | bounds_of(case))
-        return Prompt(canonical_json(sent))
+        asked = sampling_parameters(generation) | bounds_of(case) | thinking
+        self._refuse_settings({k: v for k, v in asked.items() if k != "extra_body"})
+        return Prompt(canonical_json(sent | thinking))
 
     @cached_property
     def probed(self) -> tuple[tuple[str, str], ...]:
@@ -163,15 +167,22 @@ class LitellmArm:
         started, clock = time.time(), time.monotonic()
         generation = request.generation
         messages = request.case.input_messages(generation.system)
-        reply = self._reply(messages, settings_of(request, self.accepted), deadline)
+        settings = settings_of(request, self.accepted)
+        settings |= thinking_parameters(self.spec, generation, self.provider, self.accepted)
+        reply = self._reply(messages, settings, deadline)
         seconds = time.monotonic() - clock
         try:
-            text = answer_of(reply.message, reply.finish_reason)
+            thought = _split(reply, generation)
         except UnansweredMessage as error:
             return StoredAnswer.of(request.cell, None, str(error), started)
+        text = thought.text or ""
         kept = cut_at_stops(text, generation.stop)
         completion = Completion(
             text=kept,
+            reasoning=thought.reasoning,
+            reasoning_tokens=reply.reasoning_tokens,
+            reasoning_closed=thought.reasoning_closed,
+            reasoning_tags=thought.reasoning_tags,
             finish_reason=reply.finish_reason if kept == text else "stop",
             input_tokens=reply.input_tokens,
             output_tokens=reply.output_tokens,
@@ -260,7 +271,7 @@ def _user(text: str) -> dict[str, str]:
 
 def _tokens(request: Request) -> float:
     """Return the tokens that a request may take, for limits."""
-    return len(request.prompt.text) / 4 + request.generation.max_new_tokens
+    return len(request.prompt.text) / 4 + request.generation.most_tokens
 
 
 def _place(provider: str) -> str | None:
@@ -291,7 +302,7 @@ def settings_of(request: Request, accepted: Collection[str]) -> dict[str, Any]:
     settings = sampling_parameters(generation) | bounds_of(request.case)
     if generation.temperature and "seed" in accepted:
         settings["seed"] = request.seed
-    if generation.stop and "stop" in accepted:
+    if generation.stop and "stop" in accepted and generation.thinking != "on":
         settings["stop"] = list(generation.stop[:_STOPS])
     return settings
 
@@ -300,11 +311,72 @@ def sampling_parameters(generation: GenerationSettings) -> dict[str, Any]:
     """Return the parameters that an API must take, or the answers are other ones."""
     settings: dict[str, Any] = {
         "temperature": generation.temperature,
-        "max_tokens": generation.max_new_tokens,
+        "max_tokens": generation.most_tokens,
     }
     if generation.top_p != 1.0:
         settings["top_p"] = generation.top_p
     return settings
+
+
+_SELF_HOSTED = frozenset({"hosted_vllm", "llamafile", "lm_studio", "openai_like", "vllm"})
+"""Providers behind which a server renders a chat template."""
+_EFFORT = 2048
+"""Tokens of thoughts up to which an API that knows efforts alone is asked for a low one."""
+
+
+def thinking_parameters(
+    spec: str, generation: GenerationSettings, provider: str, accepted: Collection[str]
+) -> dict[str, Any]:
+    """Return the parameters by which an API switches thinking; nothing where the suite does not.
+
+    Args:
+        spec: The arm, for messages.
+        generation: The suite's settings.
+        provider: The provider as litellm names it.
+        accepted: Names of the parameters that the API takes.
+
+    Raises:
+        ModelError: the model knows no thinking.
+    """
+    variables = server_variables(generation)
+    if variables and (provider in _SELF_HOSTED or generation.chat_template_kwargs):
+        return {"extra_body": {"chat_template_kwargs": variables}}
+    if generation.thinking == "template":
+        return {}
+    on = generation.thinking == "on"
+    if "thinking" in accepted:
+        budget = {"type": "enabled", "budget_tokens": generation.budget}
+        return {"thinking": budget if on else {"type": "disabled"}}
+    if "reasoning_effort" in accepted:
+        effort = "low" if (generation.budget or 0) <= _EFFORT else "medium"
+        return {"reasoning_effort": effort if on else "none"}
+    if not on:
+        return {}
+    raise ModelError(
+        f'{spec}: thinking = "on", and this model takes neither `thinking` nor `reasoning_effort`; '
+        'write thinking = "template" under [generation]'
+    )
+
+
+def _split(reply: ChatReply, generation: GenerationSettings) -> Completion:
+    """Return a reply's answer with its thoughts apart, by the provider or by their tags.
+
+    Raises:
+        UnansweredMessage: there is neither an answer nor a sign of thoughts.
+    """
+    thoughts = message_thoughts(reply.message)
+    try:
+        text = answer_of(reply.message, reply.finish_reason)
+    except UnansweredMessage:
+        thought = thoughts is not None or reply.reasoning_tokens is not None
+        if not thought or reply.finish_reason == "content_filter":
+            raise
+        # The model spent its tokens on thoughts: an answer like any other, and no failed call.
+        closed = reply.finish_reason != "length"
+        return Completion(text="", reasoning=thoughts, reasoning_closed=closed)
+    if thoughts is None:
+        return separate_thoughts(Completion(text=text), generation)
+    return Completion(text=text, reasoning=thoughts, reasoning_closed=True)
 
 
 def bounds_of(case: Case) -> dict[str, Any]:

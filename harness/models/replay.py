@@ -1,8 +1,9 @@
 """`replay:FILE.jsonl` and `replay:RUN_DIR`: an arm whose completions were recorded elsewhere.
 
 A line is `{"id": "r1", "completion": "refund"}`, optionally with `finish_reason`, `latency_s`,
-`batch_size`, `input_tokens`, `output_tokens`, `cost`, `choice_logprobs`, `answer_logprob` and, for
-several completions of a case, `sample`. No model and no torch is needed to judge them. A run folder
+`batch_size`, `input_tokens`, `output_tokens`, `cost`, `choice_logprobs`, `answer_logprob`,
+`reasoning` (the thoughts, where they are not in the completion) and, for several completions of a
+case, `sample`. No model and no torch is needed to judge them. A run folder
 replays an arm of an earlier run: `replay:RUN_DIR` its tuned arm, `replay:RUN_DIR#base` its base.
 
 What was asked is compared with the other arms' requests where it is known: a line may carry it as
@@ -38,8 +39,14 @@ from tunegate.harness.records.cases import (
 from tunegate.harness.records.files import JsonlRecords, read_record
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.run_folder import RunCase
+from tunegate.harness.thinking import separate_thoughts
 
 SPEC = "replay:FILE.jsonl or replay:RUN_DIR[#ARM]"
+
+
+def _is_none(value: object) -> bool:
+    """Return whether a field is left out of hashes: what came later changes no older one."""
+    return value is None
 
 
 class RecordedCompletion(Record):
@@ -63,10 +70,18 @@ class RecordedCompletion(Record):
     messages: Annotated[tuple[ChatMessage, ...], Field(min_length=1)] | None = None
     prompt_sha256: Text | None = None
     """A hash of what was sent, made in the same way for every arm."""
+    reasoning: Text | None = Field(default=None, exclude_if=_is_none)
+    """The thoughts before the answer, where `completion` is the answer alone."""
+    reasoning_tokens: int | None = Field(default=None, ge=0, exclude_if=_is_none)
+    reasoning_closed: bool | None = Field(default=None, exclude_if=_is_none)
+    """Whether the thoughts ended; by default, whether an answer follows them."""
+    reasoning_tags: tuple[Text, Text] | None = Field(default=None, exclude_if=_is_none)
 
     def as_completion(self) -> Completion:
         """Return the line as a Completion."""
         fields = self.model_dump(exclude={"id", "completion", "sample", *_ASKED})
+        if self.reasoning is not None and self.reasoning_closed is None:
+            fields["reasoning_closed"] = bool((self.completion or "").strip())
         return Completion(text=self.completion, **fields)
 
     def as_request(self) -> RecordedRequest:
@@ -145,6 +160,8 @@ class ReplayArm:
             completion = line.as_completion() if line else None
             if completion and getattr(completion, _FIELDS[request.kind]) is None:
                 completion = None
+            if completion:
+                completion = separate_thoughts(completion, request.generation)
             error = None if completion else f"{self.spec} has no answer to {request.case.id!r}"
             yield StoredAnswer.of(request.cell, completion, error, 0.0)
 

@@ -23,6 +23,7 @@ from tunegate.harness.records.cases import (
     StoredAnswer,
 )
 from tunegate.harness.result_set import ResultSet, completion_of, read_results
+from tunegate.harness.thinking import separate_thoughts
 
 SPEC = "results:PATH[?format=FORMAT][#RUN]"
 
@@ -113,7 +114,7 @@ class ResultArm:
             elif request.kind is CellKind.LATENCY and row.latency_s is None:
                 error = f"{self.spec} has no time of the case"
             else:
-                completion = completion_of(row)
+                completion = separate_thoughts(completion_of(row), request.generation)
             yield StoredAnswer.of(request.cell, completion, error, 0.0)
 
 

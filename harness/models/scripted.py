@@ -30,6 +30,7 @@ from tunegate.harness.records.cases import (
     StoredAnswer,
     sha256,
 )
+from tunegate.harness.thinking import separate_thoughts
 
 SPEC = "scripted:FILE"
 
@@ -104,13 +105,14 @@ class ScriptedArm:
         text = script.default if text is None else text
         if text is None:
             return None
-        return Completion(
+        completion = Completion(
             text=text,
             finish_reason=script.finish_reason.get(case.id, "stop"),
             input_tokens=len(request.prompt.text.split()),
             output_tokens=len(text.split()),
             latency_s=script.delay_s,
         )
+        return separate_thoughts(completion, request.generation)
 
 
 def scripted(path: str) -> ScriptedArm:

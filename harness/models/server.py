@@ -44,6 +44,7 @@ from tunegate.harness.models._server_protocol import (
     prompt_logprobs,
     wire_prompt,
 )
+from tunegate.harness.models._thinking_switch import server_variables
 from tunegate.harness.models.litellm import bounds_of
 from tunegate.harness.records.cases import (
     Case,
@@ -57,6 +58,7 @@ from tunegate.harness.records.cases import (
 )
 from tunegate.harness.remote.http import HttpClient, PermanentError, RequestFailure, RetryableError
 from tunegate.harness.remote.worker_pool import PoolLimits, ask_all
+from tunegate.harness.thinking import separate_thoughts, special_texts, thinking_tokens
 
 SPEC = "server:http://host:port/v1[?tokenizer=FOLDER]#MODEL"
 _PROBES = PROBES[:6]
@@ -94,6 +96,8 @@ class ServerClient:
         body = {"model": self.where.model, **_decoding_settings(request.generation, request.seed)}
         body |= self.form.plain
         if self.form.prompts != "messages":
+            if thinking_tokens(self.tokenizer):
+                body["skip_special_tokens"] = False  # or the tags of the thoughts are dropped
             return "completions", {
                 **body,
                 "prompt": wire_prompt(self.form, self.tokenizer, request.prompt),
@@ -101,21 +105,55 @@ class ServerClient:
         if request.generation.template == "none":
             return "completions", {**body, "prompt": request.prompt.text}
         body["messages"] = list(request.case.input_messages(request.generation.system))
+        if variables := server_variables(request.generation):
+            body["chat_template_kwargs"] = variables
         return "chat/completions", body | bounds_of(request.case)
 
     def _completion(self, request: Request, told: ServerCompletion, seconds: float) -> Completion:
-        text, reason = told.text, told.finish_reason
-        for stop in request.generation.stop:
+        generation = request.generation
+        split = self._split(request, told)
+        text, reason = split.text or "", told.finish_reason
+        for stop in generation.stop:
             text, found, _ = text.partition(stop)
             reason = "stop" if found else reason
-        return Completion(
-            text=text,
-            finish_reason=reason,
-            input_tokens=told.input_tokens,
-            output_tokens=self._length(told),
-            latency_s=round(seconds, 6),
-            batch_size=1 if request.kind is CellKind.LATENCY else None,
+        if generation.budget is not None and self.tokenizer is not None:
+            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            if len(ids) > generation.max_new_tokens:  # the server's limit is of both together
+                text = self.tokenizer.decode(ids[: generation.max_new_tokens])
+                reason = "length"
+        return split.model_copy(
+            update={
+                "text": text,
+                "finish_reason": reason,
+                "input_tokens": told.input_tokens,
+                "output_tokens": self._length(told),
+                "latency_s": round(seconds, 6),
+                "batch_size": 1 if request.kind is CellKind.LATENCY else None,
+            }
         )
+
+    def _split(self, request: Request, told: ServerCompletion) -> Completion:
+        """Return the reply's text with its thoughts apart, by the server or by their tags."""
+        if told.reasoning is not None:
+            closed = bool(told.text.strip()) or told.finish_reason != "length"
+            fields: dict[str, Any] = {"reasoning": told.reasoning, "reasoning_closed": closed}
+            split = Completion(text=told.text, **fields)
+        else:
+            here = self.form.prompts != "messages" or request.generation.template == "none"
+            split = separate_thoughts(
+                Completion(text=told.text),
+                request.generation,
+                prompt=request.prompt.text if here else None,
+            )
+            special = () if self.tokenizer is None else special_texts(self.tokenizer)
+            if thinking_tokens(self.tokenizer):
+                split = split.model_copy(update={"text": _without(split.text or "", special)})
+        count = told.reasoning_tokens
+        if count is None and split.reasoning is not None and self.tokenizer is not None:
+            before, after = split.reasoning_tags or ("", "")
+            thoughts = f"{before}{split.reasoning}{after}"
+            count = len(self.tokenizer(thoughts, add_special_tokens=False)["input_ids"])
+        return split.model_copy(update={"reasoning_tokens": count})
 
     def _length(self, told: ServerCompletion) -> int | None:
         """Return the answer's tokens without the end marker, which some servers count.
@@ -242,8 +280,10 @@ class ServerArm:
             return render_prompt(self.tokenizer, case, generation, spec=self.spec)
         if generation.template == "none":
             return Prompt(plain_prompt(case, generation))
-        messages = list(case.input_messages(generation.system))
-        return Prompt(canonical_json({"messages": messages, **bounds_of(case)}))
+        sent = {"messages": list(case.input_messages(generation.system)), **bounds_of(case)}
+        if variables := server_variables(generation):
+            sent["chat_template_kwargs"] = variables
+        return Prompt(canonical_json(sent))
 
     def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
         """Yield the answers as they come, several questions being in progress at the same time."""
@@ -298,11 +338,17 @@ def _set_attempts(answered: tuple[Completion, float], attempts: int) -> tuple[Co
     return completion.model_copy(update={"attempts": attempts}), started
 
 
+def _without(text: str, parts: Sequence[str]) -> str:
+    for part in parts:
+        text = text.replace(part, "")
+    return text
+
+
 def _cost(request: Request) -> float:
     """Return about how many tokens a question takes, read and written."""
     prompt = request.prompt
     read = len(prompt.text) / 4 if prompt.token_ids is None else len(prompt.token_ids)
-    return read + (request.generation.max_new_tokens if request.kind in _WRITTEN else 0)
+    return read + (request.generation.most_tokens if request.kind in _WRITTEN else 0)
 
 
 def server(target: str, limits: PoolLimits | None = None) -> ServerArm:
@@ -348,11 +394,11 @@ _STOPS = 4
 def _decoding_settings(generation: GenerationSettings, seed: int) -> Mapping[str, Any]:
     """Return the settings of decoding; a greedy answer needs neither seed nor top_p."""
     body: dict[str, Any] = {
-        "max_tokens": generation.max_new_tokens,
+        "max_tokens": generation.most_tokens,
         "temperature": generation.temperature,
     }
     if generation.temperature:
         body |= {"top_p": generation.top_p, "seed": seed}
-    if generation.stop:
+    if generation.stop and generation.thinking != "on":  # a stop must not end the thoughts
         body["stop"] = list(generation.stop[:_STOPS])
     return body

@@ -144,14 +144,25 @@ class GateSession:
         cause = "none was run" if name is None else options.get(name, "--setup-only")
         self.why = f"no gate was evaluated: {cause}"
 
-    def gate_result(self, suite: str, gate: Gate) -> tuple[SuiteResult, GateResult]:
-        """Return how a gate and its suite ended; the first call makes the run."""
+    def gate_result(self, suite: str, gate: Gate) -> tuple[SuiteResult, GateResult | None]:
+        """Return how a gate and its suite ended; the first call makes the run.
+
+        There is no result of a gate whose metric guards what base never does.
+        """
         verdict = self.evaluate()
+        guarded = self._silent_metrics(suite)
         for found in verdict.suites:
-            for result in found.gates:
-                if (found.name, result.id) == (suite, gate.id):
-                    return found, result
+            if found.name != suite:
+                continue
+            result = next((result for result in found.gates if result.id == gate.id), None)
+            if result is not None or gate.metric in guarded:
+                return found, result
         raise TunegateError(verdict.sentence)
+
+    def _silent_metrics(self, suite: str) -> set[str]:
+        """Return the metrics of a suite that may be left out."""
+        suites = (one for one in self.loaded.values() if one.name == suite)
+        return {m.name for one in suites for m in one.metrics if m.silent_without is not None}
 
     def evaluate(self) -> VerdictRecord:
         """Return the run's verdict, made once over all selected suites."""

@@ -20,7 +20,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -34,7 +34,12 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-from tunegate.harness.defaults import LATENCY_CASES, MAX_NEW_TOKENS, TEMPERATURE
+from tunegate.harness.defaults import (
+    LATENCY_CASES,
+    MAX_NEW_TOKENS,
+    TEMPERATURE,
+    THINKING_BUDGET,
+)
 
 SCHEMA_VERSION = 1
 """Version of the files in a run folder; raised when a reader of the old form would misread."""
@@ -272,13 +277,14 @@ class Completion(Record):
     """What a model answered to one case, and what is known about how."""
 
     text: Text | None = None
-    """The answer; None where the suite asked for log-likelihoods only."""
+    """The answer, without the thoughts before it; empty where the thoughts never ended. None where
+    the suite asked for log-likelihoods only."""
     finish_reason: str | None = None
     """`stop`, `length` (the token limit cut it) or what the backend said; None if unknown."""
     input_tokens: int | None = Field(default=None, ge=0)
     """Tokens of the prompt."""
     output_tokens: int | None = Field(default=None, ge=0)
-    """Tokens of the answer, the end marker not counted."""
+    """Tokens of thoughts and answer, the end marker not counted."""
     latency_s: float | None = Field(default=None, ge=0)
     """Seconds from sending to the last token; of the whole batch where it ran in one."""
     batch_size: int | None = Field(default=None, ge=1)
@@ -301,6 +307,21 @@ class Completion(Record):
     """Score key → why the other tool left it unscored; absent elsewhere."""
     prompt_sha256: str | None = Field(default=None, exclude_if=_is_none)
     """Hash of the prompt that the other tool sent; absent where it is not known."""
+    reasoning: Text | None = Field(default=None, exclude_if=_is_none)
+    """The thoughts before the answer, without their tags; absent where there are none, or where
+    the provider hides them."""
+    reasoning_tokens: int | None = Field(default=None, ge=0, exclude_if=_is_none)
+    """Tokens of the thoughts and their tags, a part of `output_tokens`; absent if unknown."""
+    reasoning_closed: bool | None = Field(default=None, exclude_if=_is_none)
+    """Whether the thoughts ended, so that an answer could begin; absent without thoughts."""
+    reasoning_tags: tuple[Text, Text] | None = Field(default=None, exclude_if=_is_none)
+    """The text before the thoughts and the text between thoughts and answer, as written: with them
+    the completion can be put together again. Absent where a server separated the two."""
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the model wrote thoughts, hidden ones included."""
+        return self.reasoning is not None or bool(self.reasoning_tokens)
 
 
 class Score(Record):
@@ -430,6 +451,31 @@ class GenerationSettings(Record):
     """Texts that end a completion; they are cut off."""
     latency_cases: int = LATENCY_CASES
     """Cases of the latency pass, where a metric asks for it."""
+    thinking: Literal["on", "off", "template"] = Field(
+        default="template", exclude_if=lambda value: value == "template"
+    )
+    """Whether models think before they answer; `template` leaves it to the chat template."""
+    thinking_budget: int | None = Field(default=None, ge=1, exclude_if=_is_none)
+    """Most tokens of the thoughts, in addition to `max_new_tokens` for the answer."""
+    thinking_tags: tuple[Text, ...] | None = Field(default=None, exclude_if=_is_none)
+    """The tags before and after thoughts, where they are none of the known ones; with an empty
+    array the whole text is the answer."""
+    chat_template_kwargs: Json | None = Field(default=None, exclude_if=_is_none)
+    """Variables of the chat template, here or at a server."""
+
+    @property
+    def budget(self) -> int | None:
+        """Most tokens of the thoughts; None where they share `max_new_tokens` with the answer."""
+        if self.thinking == "off":
+            return None
+        if self.thinking == "on" and self.thinking_budget is None:
+            return THINKING_BUDGET
+        return self.thinking_budget
+
+    @property
+    def most_tokens(self) -> int:
+        """Largest number of tokens of a completion, thoughts and answer together."""
+        return self.max_new_tokens + (self.budget or 0)
 
     def of(self, case: Case) -> GenerationSettings:
         """Return the settings with the case's own; the smaller number of tokens holds."""

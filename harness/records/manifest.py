@@ -101,6 +101,8 @@ class MetricRecord(Record):
     """Whether it is a hint for people, whatever the scores."""
     judge: JudgeRecord | None = None
     """The judge that gave the scores; None where a rule did."""
+    silent_without: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Part of the scores without which base lacks what the metric guards; None of most metrics."""
 
     @property
     def advisory(self) -> bool:

@@ -72,6 +72,8 @@ class ChatReply:
     """`stop`, `length`, `tool_calls`, `content_filter` …"""
     input_tokens: int | None
     output_tokens: int | None
+    reasoning_tokens: int | None
+    """Those of `output_tokens` that were thoughts; None if the provider counts none."""
     cost: float | None
     """US dollars by litellm's price list; None if it has no price for the model."""
     model_version: str | None
@@ -205,6 +207,8 @@ def _reply(litellm: Any, model: str, response: Any) -> ChatReply:
         finish_reason=choice.get("finish_reason"),
         input_tokens=usage["prompt_tokens"] if counted else None,
         output_tokens=usage.get("completion_tokens") if counted else None,
+        reasoning_tokens=(usage.get("completion_tokens_details") or {}).get("reasoning_tokens")
+        or None,
         cost=_cost(litellm, model, response) if counted else None,
         model_version=raw.get("model") or None,
         system_fingerprint=raw.get("system_fingerprint") or None,

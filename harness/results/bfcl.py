@@ -170,6 +170,7 @@ def _row(
         where=where,
         task=category,
         completion=answer,
+        reasoning="\n".join(_texts(line.get("reasoning_content"))) or None,
         scores={SCORE: 0.0 if failure is not None else 1.0},
         error=answer if failed else None,
         input_tokens=token_count(_sum(line.get("input_token_count"))),
@@ -177,6 +178,15 @@ def _row(
         latency_s=_sum(line.get("latency")),
         fields={**line, **({} if failure is None else {"failure": failure})},
     )
+
+
+def _texts(raw: Any) -> Iterator[str]:
+    """Yield the texts within lists: a turn and a step each has its own."""
+    if isinstance(raw, list):
+        for one in raw:
+            yield from _texts(one)
+    elif isinstance(raw, str) and raw:
+        yield raw
 
 
 def _sum(raw: Any) -> float | None:

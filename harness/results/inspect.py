@@ -32,6 +32,7 @@ from tunegate.harness.results._files import (
     open_zip,
     text_of,
 )
+from tunegate.harness.thinking import message_thoughts
 
 VERSION = 2
 _LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
@@ -278,6 +279,7 @@ def _row(where: str, task: str, model: str, sample: Mapping[str, Any], name: str
         sample=epoch if type(epoch) is int else None,
         prompt=_prompt(sample),
         completion=text_of(output.get("completion")) if choices else None,
+        reasoning=message_thoughts(_part(first, "message")) if isinstance(first, Mapping) else None,
         scores=scores,
         errors=errors,
         error=_error(sample),

@@ -104,6 +104,7 @@ def _row(where: str, record: Mapping[str, Any], task: str, position: int) -> Res
         position=position,
         prompt=_prompt(record, asked),
         completion=_completion(record),
+        reasoning=_first_text(value_at(record, "model_response.reasonings")) or None,
         scores=scores,
         errors=errors,
         expected=_right_answers(record),
@@ -120,7 +121,10 @@ def _prompt(record: Mapping[str, Any], asked: str) -> str | Sequence[Mapping[str
 
 
 def _completion(record: Mapping[str, Any]) -> str | None:
-    texts = value_at(record, "model_response.text")
+    return _first_text(value_at(record, "model_response.text"))
+
+
+def _first_text(texts: Any) -> str | None:
     if isinstance(texts, list):
         return text_of(texts[0]) if texts else None
     return text_of(texts)

@@ -145,6 +145,7 @@ class _TableColumns:
             sample=_sample(value_at(record, self.sample)),
             prompt=prompt if turns else text_of(prompt),
             completion=text_of(answer),
+            reasoning=text_of(record.get("reasoning")) or None,
             scores=found,
             errors=errors,
             error=text_of(value_at(record, self.error)) or None,

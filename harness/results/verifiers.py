@@ -30,6 +30,7 @@ from tunegate.harness.results._files import (
     text_of,
     token_count,
 )
+from tunegate.harness.thinking import message_thoughts
 
 NAME = "traces.jsonl"
 VERSION = 1
@@ -123,6 +124,7 @@ def _row(where: str, episode: Mapping[str, Any], trace: Mapping[str, Any]) -> Re
         where=where,
         prompt=prompt,
         completion=_completion(trace),
+        reasoning=_thoughts(trace),
         scores=scores,
         errors=errors,
         error=_failure(episode, trace),
@@ -153,6 +155,16 @@ def _completion(trace: Mapping[str, Any]) -> str | None:
     for node in reversed(nodes if isinstance(nodes, list) else []):
         if value_at(node, "sampled") and value_at(node, "message.role") == "assistant":
             return text_of(value_at(node, "message.content")) or ""
+    return None
+
+
+def _thoughts(trace: Mapping[str, Any]) -> str | None:
+    """Return the thoughts before the last message that a model call produced."""
+    nodes = trace.get("nodes")
+    for node in reversed(nodes if isinstance(nodes, list) else []):
+        message = value_at(node, "message")
+        if value_at(node, "sampled") and value_at(message, "role") == "assistant":
+            return message_thoughts(message)
     return None
 
 

@@ -120,6 +120,7 @@ class Suite:
                     signature=m.signature and m.signature(m, self.cases),
                     indicative=m.indicative,
                     judge=m.judge and m.judge.record(),
+                    silent_without=m.silent_without,
                 )
                 for m in self.metrics
             ),
@@ -257,6 +258,7 @@ class _SuiteParts:
             self.problems += consistency.tag_problems(source, self._tables("gates"), self.cases)
         for index in self._tables("gates"):
             self.problems += consistency.companion_problems(source, index)
+        self.problems += consistency.thinking_problems(source, self.generation)
         drawn = self.generation.temperature or any(case.temperature for case in self.cases)
         asked = any(m.needs is not CellKind.RECORDED for m in used)
         if self.generation.samples > 1 and not drawn and asked:

@@ -14,7 +14,7 @@ from tunegate.harness import lookup
 from tunegate.harness.errors import UsageError
 from tunegate.harness.gate_kind import gate_kind, gate_kinds
 from tunegate.harness.metric import Metric
-from tunegate.harness.records.cases import Case, CellKind
+from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, canonical_json
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.suite.toml_file import TomlFile
 
@@ -178,6 +178,51 @@ def companion_problems(source: TomlFile, index: int) -> Iterator[str]:
 
 WIDE = 1 / 3
 """Share of a metric's range, or of the cases, beyond which a guardrail is pointed out."""
+
+
+_RENDERER_ARGUMENTS = frozenset(
+    {
+        "add_generation_prompt",
+        "chat_template",
+        "continue_final_message",
+        "conversation",
+        "messages",
+        "tokenize",
+        "tools",
+    }
+)
+"""Names that the rendering of a chat template uses itself."""
+
+
+def thinking_problems(source: TomlFile, settings: GenerationSettings) -> Iterator[str]:
+    """Yield settings of thinking that contradict each other or cannot be passed on."""
+
+    def where(key: str) -> str:
+        return source.where("generation", key)
+
+    tags, variables = settings.thinking_tags, settings.chat_template_kwargs or {}
+    if tags is not None and len(tags) not in (0, 2):
+        yield (
+            f"{where('thinking_tags')}: {len(tags)} tags; write the one before and the one after "
+            "the thoughts, or an empty array"
+        )
+    if settings.thinking == "off" and settings.thinking_budget is not None:
+        yield (
+            f"{where('thinking_budget')}: thinking_budget={settings.thinking_budget} with "
+            'thinking = "off"; remove one of them'
+        )
+    if settings.template == "none" and (settings.thinking != "template" or variables):
+        key = "thinking" if settings.thinking != "template" else "chat_template_kwargs"
+        yield (
+            f'{where(key)}: {key} is a matter of the chat template, which template = "none" leaves '
+            "out; remove one of them"
+        )
+    for name in sorted(_RENDERER_ARGUMENTS & variables.keys()):
+        yield f"{where('chat_template_kwargs')}: {name!r} is set by tunegate; remove it"
+    try:
+        canonical_json(variables)
+    except (TypeError, ValueError):
+        yield f"{where('chat_template_kwargs')}: a value that JSON lacks, such as a date; quote it"
 
 
 def wide_guardrails(metrics: Sequence[Metric], gates: Sequence[Gate]) -> Iterator[str]:

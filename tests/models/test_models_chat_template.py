@@ -22,6 +22,7 @@ from tunegate.harness.models._chat_template import (
     try_folder,
 )
 from tunegate.harness.records.cases import Case, GenerationSettings
+from tunegate.harness.thinking import ThinkingMismatch
 
 MODEL = {
     "type": "BPE",
@@ -269,3 +270,74 @@ def test_a_tokenizer_file_that_cannot_be_used_is_named(text: str, tmp_path: Path
 
     with pytest.raises(ModelError, match="no usable tokenizer"):
         try_folder(tmp_path)
+
+
+# Thinking: the ends of real templates, as llama.cpp's repository holds them
+
+TURNS = "{%- for m in messages %}<|{{ m.role }}|>{{ m.content }}{%- endfor %}"
+QWEN3 = (
+    TURNS + "{%- if add_generation_prompt %}<|im_start|>assistant\n"
+    "{%- if enable_thinking is defined and enable_thinking is false %}"
+    "{{- '<think>\\n\\n</think>\\n\\n' }}{%- endif %}{%- endif %}"
+)
+DEEPSEEK_V3_1 = (
+    TURNS + "{{'<｜Assistant｜>'}}{%- if not thinking -%}{{'<think></think>'}}{%- else -%}"
+    "{{'<think>'}}{%- endif -%}"
+)
+R1_DISTILL = TURNS + "{%- if add_generation_prompt %}<｜Assistant｜><think>\n{%- endif %}"
+MINIMAX_M3 = (
+    TURNS + "{%- if thinking_mode is defined and thinking_mode == 'disabled' -%}</mm:think>"
+    "{%- elif thinking_mode is defined and thinking_mode == 'enabled' -%}<mm:think>{%- endif -%}"
+)
+SEED_OSS = (
+    TURNS + "<seed:bos>assistant\n{%- if thinking_budget == 0 %}<seed:think>\nI answer directly."
+    "</seed:think>{%- endif %}"
+)
+GPT_OSS = (
+    TURNS
+    + "Reasoning: {{ reasoning_effort|default('medium') }}{{ '<|channel|>analysis' if false }}"
+    "<|start|>assistant"
+)
+LLAMA = TURNS + "{%- if add_generation_prompt %}<|assistant|>{%- endif %}"
+
+
+def rendered(template: str, **settings: Any) -> str:
+    """Return the prompt of a case with this template."""
+    named = tokenizer()
+    named.chat_template = template
+    generation = GenerationSettings(**settings)
+    return render_prompt(named, Case(id="a", prompt="ab"), generation, spec="out/model").text
+
+
+@pytest.mark.parametrize(
+    ("template", "on", "off"),
+    [
+        (QWEN3, "assistant", "<think>\n\n</think>\n\n"),
+        (DEEPSEEK_V3_1, "<think>", "<think></think>"),
+        (MINIMAX_M3, "<mm:think>", "</mm:think>"),
+        (SEED_OSS, "assistant", "</seed:think>"),
+        (R1_DISTILL, "<think>", None),
+        (GPT_OSS, "medium<|start|>assistant", None),
+        (LLAMA, None, "<|assistant|>"),
+    ],
+    ids=["Qwen3", "DeepSeek V3.1", "MiniMax M3", "Seed-OSS", "R1 Distill", "gpt-oss", "Llama"],
+)
+def test_each_template_has_its_own_switch(template: str, on: str | None, off: str | None) -> None:
+    """One setting for all; None where the template cannot do it, which is refused."""
+    for thinking, end in (("on", on), ("off", off)):
+        if end is None:
+            with pytest.raises(ThinkingMismatch, match=rf'"{thinking}": the chat .*out/model'):
+                rendered(template, thinking=thinking)
+        else:
+            assert rendered(template, thinking=thinking).endswith(end)
+
+
+def test_a_template_is_given_the_suites_own_variables() -> None:
+    """They are passed as they are; a switch that `thinking` sets as well is refused."""
+    effort = {"reasoning_effort": "low"}
+
+    assert "Reasoning: low" in rendered(GPT_OSS, chat_template_kwargs=effort)
+    assert "Reasoning: medium" in rendered(GPT_OSS)
+    with pytest.raises(ThinkingMismatch, match=r"'enable_thinking'.*remove one"):
+        rendered(QWEN3, thinking="on", chat_template_kwargs={"enable_thinking": False})
+    assert rendered(QWEN3) == rendered(QWEN3, thinking="on") != rendered(QWEN3, thinking="off")

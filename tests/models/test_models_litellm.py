@@ -15,9 +15,10 @@ from tests.fake_server import FakeServer, completion
 from tunegate.harness.checks import liveness
 from tunegate.harness.errors import BackendError, MissingExtra, ModelError, NotComparable
 from tunegate.harness.model import Arm, ProbedArm, RemoteArm, Request
-from tunegate.harness.models.litellm import LitellmArm, litellm
+from tunegate.harness.models.litellm import LitellmArm, litellm, thinking_parameters
 from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings, StoredAnswer
 from tunegate.harness.remote.worker_pool import PoolLimits
+from tunegate.harness.thinking import answer_tokens
 
 BASE, FINE_TUNE = "gpt-4o-mini", "ft:gpt-4o-mini-2024-07-18:acme::abc"
 VERSIONS = {BASE: "gpt-4o-mini-2024-07-18", FINE_TUNE: FINE_TUNE}
@@ -431,3 +432,76 @@ def test_a_server_of_our_own_is_found_by_its_variable(
     assert answer.completion is not None
     assert (answer.completion.text, answer.completion.cost) == ("hm", None)
     assert arm.identity["place"] == served.url
+
+
+def reasoned(**message: Any) -> Callable[[str], dict[str, Any]]:
+    """Return a reply with thoughts, of 9 tokens of which 6 were thoughts."""
+    reason = message.pop("finish_reason", "stop")
+
+    def content(text: str) -> dict[str, Any]:
+        reply = completion("", message={"role": "assistant", **message}, finish_reason=reason)
+        details = {"reasoning_tokens": 6}
+        reply["usage"] |= {"completion_tokens": 9, "completion_tokens_details": details}
+        return reply
+
+    return content
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "thoughts", "closed"),
+    [
+        ({"content": "Oslo.", "reasoning_content": "Hm."}, "Oslo.", "Hm.", True),
+        ({"content": "<think>Hm.</think>Oslo."}, "Oslo.", "Hm.", True),
+        ({"content": "", "reasoning_content": "Hm", "finish_reason": "length"}, "", "Hm", False),
+        ({"content": "", "finish_reason": "length"}, "", None, False),
+        ({"content": "", "reasoning_content": "Hm."}, "", "Hm.", True),
+    ],
+)
+def test_thoughts_are_no_part_of_the_answer(
+    served: FakeServer, message: dict[str, Any], text: str, thoughts: str | None, closed: bool
+) -> None:
+    """A model that spent its tokens on thoughts, seen or hidden, answered nothing: no failure."""
+    arm = opened(served)
+    served.reply = hosted(reasoned(**message))
+
+    done = answered(arm, request(arm=arm))["k"].completion
+
+    assert done is not None
+    assert (done.text, done.reasoning, done.reasoning_closed) == (text, thoughts, closed)
+    assert (done.output_tokens, done.reasoning_tokens, answer_tokens(done)) == (9, 6, 3)
+
+
+def test_thinking_of_a_model_without_it_is_refused(served: FakeServer) -> None:
+    """`gpt-4o-mini` takes neither `thinking` nor an effort; off is how it answers anyway."""
+    arm = opened(served)
+    on = GenerationSettings(thinking="on")
+
+    with pytest.raises(ModelError, match=r'thinking = "on".*neither'):
+        arm.prompt(Case(id="c", prompt="Hi"), on)
+    off = GenerationSettings(thinking="off")
+    assert arm.prompt(Case(id="c", prompt="Hi"), off) == arm.prompt(
+        Case(id="c", prompt="Hi"), GenerationSettings()
+    )
+
+
+@pytest.mark.parametrize(
+    ("accepted", "thinking", "budget", "sent"),
+    [
+        ({"thinking"}, "on", 900, {"thinking": {"type": "enabled", "budget_tokens": 900}}),
+        ({"thinking", "reasoning_effort"}, "off", None, {"thinking": {"type": "disabled"}}),
+        ({"reasoning_effort"}, "on", 900, {"reasoning_effort": "low"}),
+        ({"reasoning_effort"}, "on", None, {"reasoning_effort": "medium"}),
+        ({"reasoning_effort"}, "off", None, {"reasoning_effort": "none"}),
+        ({"thinking"}, "template", 900, {}),
+    ],
+)
+def test_each_api_has_its_own_switch(
+    accepted: set[str], thinking: Any, budget: int | None, sent: dict[str, Any]
+) -> None:
+    """Anthropic's budget, OpenAI's effort; a server behind litellm gets template variables."""
+    settings = GenerationSettings(thinking=thinking, thinking_budget=budget)
+
+    assert thinking_parameters("spec", settings, "openai", accepted) == sent
+    variables = {"enable_thinking": thinking == "on", "thinking": thinking == "on"}
+    behind = {} if thinking == "template" else {"extra_body": {"chat_template_kwargs": variables}}
+    assert thinking_parameters("spec", settings, "hosted_vllm", accepted) == behind

@@ -293,3 +293,28 @@ def test_samples_of_a_case_share_its_prompt(recorded: Callable[..., str]) -> Non
 def test_settings_of_recorded_answers_are_unknown(recorded: Callable[..., str]) -> None:
     """A file does not tell how its answers were generated; greedy decoding is not assumed."""
     assert replay(recorded(FULL)).identity["generation"] == "unknown"
+
+
+def test_thoughts_in_a_line(recorded: Callable[..., str]) -> None:
+    """In a field of their own or behind tags in the completion: the answer is the same."""
+    arm = replay(
+        recorded(
+            {"id": "a", "completion": "Oslo", "reasoning": "Hm.", "reasoning_tokens": 2},
+            {"id": "b", "completion": "<think>Hm.</think>\n\nOslo"},
+            {"id": "c", "completion": "Hm.\n</think>\n\nOslo"},
+            {"id": "d", "completion": "", "reasoning": "Hm"},
+            {"id": "e", "completion": "<think>Hm"},
+            {"id": "f", "completion": "Oslo"},
+        )
+    )
+    told = {case: _ask(arm, case).completion for case in "abcdef"}
+
+    assert {case: done.text for case, done in told.items()} == {
+        **dict.fromkeys("abcf", "Oslo"),
+        "d": "",
+        "e": "",
+    }
+    assert [told[case].reasoning_closed for case in "abcdef"] == [True] * 3 + [False] * 2 + [None]
+    assert told["a"].reasoning_tokens == 2
+    assert told["c"].reasoning == "Hm.\n"
+    assert told["f"].thinks is False

@@ -20,6 +20,7 @@ from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.server import ServerArm, server
 from tunegate.harness.records.cases import Case, GenerationSettings
 from tunegate.harness.remote.worker_pool import PoolLimits
+from tunegate.harness.thinking import no_answer_reason
 
 Start = Callable[..., FakeServer]
 KEY = "sk-very-secret-0123456789"
@@ -506,3 +507,58 @@ def test_a_tokenizer_that_is_none_is_refused(fake_server: Start, tmp_path: Path)
     """One line names the folder."""
     with pytest.raises(ModelError, match=f"{tmp_path}: no usable tokenizer"):
         opened(fake_server(), query=f"?tokenizer={tmp_path}")
+
+
+# Thoughts
+
+
+def test_a_server_that_separates_thoughts_is_taken_at_its_word(
+    fake_server: Start, ask: Any
+) -> None:
+    """`reasoning_content` and `reasoning` are thoughts; cut within them there is no answer."""
+
+    def thinking(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        message, reason = {"content": "Oslo.", "reasoning_content": "Hm."}, "stop"
+        if body["messages"][-1]["content"] == "cut":
+            message, reason = {"content": "", "reasoning": "Hm, hm"}, "length"
+        reply = completion("", message=message, finish_reason=reason)
+        reply["usage"]["completion_tokens_details"] = {"reasoning_tokens": 3}
+        return reply
+
+    arm = opened(fake_server(reply=thinking))
+    cases = [Case(id="a", prompt="Where?"), Case(id="b", prompt="cut")]
+    told = {a.cell.key: a.completion for a in arm.complete(ask(arm, cases, template="chat"))}
+    done, cut = (told[key] for key in sorted(told))
+
+    assert (done.text, done.reasoning, done.reasoning_closed) == ("Oslo.", "Hm.", True)
+    assert done.reasoning_tokens == 3
+    assert (cut.text, cut.reasoning, cut.reasoning_closed) == ("", "Hm, hm", False)
+    assert no_answer_reason(cut) == "no answer: the thoughts had not ended after 3 tokens"
+
+
+def test_thinking_reaches_the_servers_template(fake_server: Start, ask: Any) -> None:
+    """Switch and own variables are sent and are part of the prompt; a stop waits for the answer."""
+
+    def thinking(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        return completion("<think>first END then</think>\n\nOslo END Bergen")
+
+    fake = fake_server(reply=thinking)
+    arm = opened(fake)
+    settings: dict[str, Any] = {
+        "template": "chat",
+        "thinking": "on",
+        "thinking_budget": 100,
+        "max_new_tokens": 7,
+        "stop": ("END",),
+        "chat_template_kwargs": {"tone": "dry"},
+    }
+    (answer,) = arm.complete(ask(arm, CASES[:1], **settings))
+
+    sent = {"enable_thinking": True, "thinking": True, "tone": "dry"}
+    assert fake.asked[-1]["chat_template_kwargs"] == sent
+    assert fake.asked[-1]["max_tokens"] == 107
+    assert "stop" not in fake.asked[-1]
+    prompt = json.loads(arm.prompt(CASES[0], GenerationSettings(**settings)).text)
+    assert prompt["chat_template_kwargs"] == sent
+    assert answer.completion.text == "Oslo "
+    assert answer.completion.reasoning == "first END then"

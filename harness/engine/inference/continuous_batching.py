@@ -240,7 +240,7 @@ class _DecodingLoop:
         cls, arm: LocalArm, model: Any, rows: Sequence[DecodingSequence], levers: Optimizations
     ) -> _DecodingLoop:
         longest = _longest(rows)
-        room = max(row.request.generation.max_new_tokens for row in rows)
+        room = max(row.request.generation.most_tokens for row in rows)
         ids = [so_far(row) for row in rows]
         return cls(
             arm,
@@ -313,7 +313,7 @@ class _DecodingLoop:
         rows = min(self.slots.width, len(self.slots.rows) + len(self.waiting))
         if not row.draft.watch.pays(row.request.suite, rows=rows, step=self.step):
             return ()
-        return row.draft.ahead(row.request.generation.max_new_tokens - len(row.token_ids) - 1)
+        return row.draft.ahead(row.left - 1)
 
     def _write(self) -> Iterator[DecodingSequence]:
         """Write the next token of every row, or several; yield the finished rows."""
@@ -351,8 +351,7 @@ class _DecodingLoop:
         return 0
 
     def _ahead(self, row: DecodingSequence, most: int) -> tuple[int, ...]:
-        left = row.request.generation.max_new_tokens - len(row.token_ids) - 1
-        return row.draft.ahead(min(most, left)) if row.draft is not None and most else ()
+        return row.draft.ahead(min(most, row.left - 1)) if row.draft is not None and most else ()
 
     def _take(self, row: DecodingSequence, guess: Sequence[int], own: Sequence[int]) -> int:
         """Take the model's own tokens while they are the guessed ones, and the next.
@@ -369,7 +368,7 @@ class _DecodingLoop:
 
 def _longest(rows: Sequence[DecodingSequence]) -> int:
     """Return how many tokens the longest row may come to."""
-    return max(len(so_far(row)) + row.request.generation.max_new_tokens for row in rows)
+    return max(len(so_far(row)) + row.left for row in rows)
 
 
 def _width(model: Any, longest: int) -> int:

@@ -26,6 +26,7 @@ from tunegate.harness.errors import OutOfMemory
 from tunegate.harness.model import LocalArm, Request
 from tunegate.harness.models._chat_template import continuation_ids
 from tunegate.harness.records.cases import CellKind, Completion, StoredAnswer
+from tunegate.harness.thinking import decode_completion
 
 
 def complete_requests(
@@ -85,7 +86,7 @@ def _refuse_misfit(arm: LocalArm, request: Request, texts: Sequence[Sequence[int
     if request.kind is CellKind.TEXT:
         return  # a text longer than the context is read in windows
     if request.kind in (CellKind.GENERATE, CellKind.LATENCY):
-        needed = length + request.generation.max_new_tokens
+        needed = length + request.generation.most_tokens
     else:
         needed = length + max((len(ids) for ids in texts), default=0)
     limit = arm.context_length
@@ -116,16 +117,19 @@ def _draft(arm: LocalArm, known: KnownAnswer | None) -> AnswerDraft | None:
 def _completion(
     arm: LocalArm, row: DecodingSequence, seconds: float, batch_size: int
 ) -> Completion:
-    text = arm.tokenizer.decode(row.token_ids, skip_special_tokens=True)
-    for stop in row.request.generation.stop:
-        text = text.partition(stop)[0]
+    request = row.request
+    fields = decode_completion(
+        arm.tokenizer, row.token_ids, request.generation, prompt=request.prompt.text
+    )
+    for stop in request.generation.stop:
+        fields["text"] = fields["text"].partition(stop)[0]
     return Completion(
-        text=text,
         finish_reason=row.finish_reason,
-        input_tokens=len(row.request.prompt.token_ids or ()),
+        input_tokens=len(request.prompt.token_ids or ()),
         output_tokens=len(row.token_ids),
         latency_s=round(seconds, 6),
         batch_size=batch_size,
+        **fields,
     )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tunegate.harness.errors import UsageError
 from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.model import LocalArm, Request
+from tunegate.harness.thinking import ThoughtTracker
 
 if TYPE_CHECKING:
     from tunegate.harness.engine.inference.speculative import AnswerDraft
@@ -32,15 +33,27 @@ class DecodingSequence:
     """torch.Generator of this row; None for greedy decoding."""
     draft: AnswerDraft | None = None
     """A guess at the answer; none for sampled rows."""
+    thoughts: ThoughtTracker | None = None
+    """Where its thoughts end; None where nothing depends on it."""
+
+    @property
+    def left(self) -> int:
+        """Most tokens that may still be written."""
+        return self.request.generation.most_tokens - len(self.token_ids)
 
 
 def start_sequence(request: Request, draft: AnswerDraft | None = None) -> DecodingSequence:
     """Return an empty row for a request, with a random generator of its own if it samples."""
     import torch
 
+    row = DecodingSequence(
+        request, thoughts=ThoughtTracker.of(request.generation, request.prompt.text)
+    )
     if request.generation.temperature == 0:
-        return DecodingSequence(request, draft=draft)
-    return DecodingSequence(request, random=torch.Generator().manual_seed(request.seed))
+        row.draft = draft
+    else:
+        row.random = torch.Generator().manual_seed(request.seed)
+    return row
 
 
 def so_far(row: DecodingSequence) -> list[int]:
@@ -80,23 +93,21 @@ def _draw(row: DecodingSequence, logits: Any) -> int:
 
 def append_token(row: DecodingSequence, token: int, arm: LocalArm) -> bool:
     """Append a token; return whether the row is finished."""
-    settings = row.request.generation
+    thoughts = row.thoughts
     if token in arm.stop_ids:
         row.finish_reason = "stop"
         return True
     row.token_ids.append(token)
     if row.draft is not None:
         row.draft.follow(row.token_ids)
-    if settings.stop and _stops(row, arm):
+    if thoughts is not None:
+        thoughts.follow(arm.tokenizer, row.token_ids)
+    count = len(row.token_ids)
+    if thoughts is not None and thoughts.stops(arm.tokenizer, row.token_ids):
         row.finish_reason = "stop"
-    elif len(row.token_ids) >= settings.max_new_tokens:
+    elif row.left <= 0 if thoughts is None else thoughts.is_full(count):
         row.finish_reason = "length"
     return row.finish_reason is not None
-
-
-def _stops(row: DecodingSequence, arm: LocalArm) -> bool:
-    text = arm.tokenizer.decode(row.token_ids, skip_special_tokens=True)
-    return any(stop in text for stop in row.request.generation.stop)
 
 
 @dataclass(frozen=True, slots=True)

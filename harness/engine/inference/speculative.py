@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from tunegate.harness.model import LocalArm
 from tunegate.harness.records.cases import Completion
+from tunegate.harness.thinking import written_text
 
 RUN = 4
 """Tokens in a row that an answer must share with its draft to be back on it."""
@@ -98,6 +99,6 @@ class KnownAnswer:
 
 def draft_ids(arm: LocalArm, completion: Completion) -> tuple[int, ...]:
     """Return a stored answer as tokens, with the stop token where it ended by itself."""
-    ids = tuple(arm.tokenizer(completion.text or "", add_special_tokens=False)["input_ids"])
+    ids = tuple(arm.tokenizer(written_text(completion), add_special_tokens=False)["input_ids"])
     ends = completion.finish_reason == "stop" and arm.stop_ids
     return (*ids, min(arm.stop_ids)) if ends else ids

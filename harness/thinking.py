@@ -1,0 +1,468 @@
+r"""Thoughts of reasoning models: splitting a completion into thoughts and answer.
+
+A reasoning model writes thoughts between tags, then its answer. Metrics and judges read the answer;
+the thoughts are kept with it. The rules are those by which servers separate the two (vLLM's and
+SGLang's reasoning parsers; `python -m benchmarks.thinking_parsers` compares them):
+
+- Thoughts come first. A tag in the middle of an answer is part of the answer.
+- They begin with the opening tag, or with the completion where the chat template has written the
+  tag at the end of the prompt.
+- They end at the first closing tag, or where a tool call begins.
+- Where the prompt is unknown (recorded answers, a server that renders messages), a closing tag
+  without an opening one ends thoughts too.
+
+Example:
+    >>> found = split_text("<think>\n2 + 2 = 4\n</think>\n\nFour.")
+    >>> found.reasoning, found.answer, found.closed
+    ('\n2 + 2 = 4\n', 'Four.', True)
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tunegate.harness.records.cases import Completion, GenerationSettings
+
+
+class ThinkingMismatch(ValueError):
+    """A suite asks for thinking in a way that the model's chat template does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingFormat:
+    """The tags by which a family of models separates thoughts and answer."""
+
+    open: str
+    close: str
+    wrappers: tuple[tuple[str, str], ...] = ()
+    """Tags that may enclose the whole answer; they are dropped."""
+    closes_alone: bool = True
+    """Whether the closing tag shows that the text before it is thoughts, without an opening one."""
+
+
+_RESPONSE = (("<response>", "</response>"),)
+FORMATS = (
+    # Qwen3, DeepSeek-R1, GLM-4.5, SmolLM3, Nemotron, Kimi K2, MiniMax M2, Granite 3.3, Hunyuan …
+    ThinkingFormat("<think>", "</think>", _RESPONSE),
+    ThinkingFormat("[THINK]", "[/THINK]"),  # Magistral, Ministral
+    ThinkingFormat("<seed:think>", "</seed:think>"),  # Seed-OSS
+    ThinkingFormat("<mm:think>", "</mm:think>"),  # MiniMax M3
+    ThinkingFormat("<think:opensource>", "</think:opensource>"),  # Hy3
+    ThinkingFormat("◁think▷", "◁/think▷"),  # Kimi-VL
+    ThinkingFormat(  # Command A, Command R7B
+        "<|START_THINKING|>",
+        "<|END_THINKING|>",
+        (("<|START_RESPONSE|>", "<|END_RESPONSE|>"), ("<|START_TEXT|>", "<|END_TEXT|>")),
+    ),
+    ThinkingFormat("<|channel>thought\n", "<channel|>"),  # Gemma 4
+    ThinkingFormat("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
+    ThinkingFormat(  # Sky-T1, Bespoke-Stratos
+        "<|begin_of_thought|>",
+        "<|end_of_thought|>",
+        (("<|begin_of_solution|>", "<|end_of_solution|>"),),
+    ),
+    ThinkingFormat(  # Apriel, opened by its template
+        "Here are my reasoning steps:\n",
+        "[BEGIN FINAL RESPONSE]",
+        (("", "[END FINAL RESPONSE]"),),
+    ),
+    ThinkingFormat(  # Granite 3.2
+        "Here is my thought process:", "Here is my response:", closes_alone=False
+    ),
+    ThinkingFormat("Here's my thought process:", "Here's my response:", closes_alone=False),
+    # The tags of common recipes for reinforcement learning
+    ThinkingFormat("<reasoning>", "</reasoning>", closes_alone=False),
+    ThinkingFormat("<thinking>", "</thinking>", closes_alone=False),
+    ThinkingFormat("<thought>", "</thought>", closes_alone=False),
+    ThinkingFormat(
+        "<start_working_out>",
+        "<end_working_out>",
+        (("<SOLUTION>", "</SOLUTION>"),),
+        closes_alone=False,
+    ),
+)
+"""The known formats, those with the commonest tags first; harmony (gpt-oss) has its own rules."""
+
+_HARMONY = ThinkingFormat("<|channel|>analysis", "<|channel|>final<|message|>")
+_MESSAGE = re.compile(
+    r"(?:<\|start\|>)?(?P<role>[^<>|]{0,200})<\|channel\|>(?P<channel>\w+)(?P<header>[^<]{0,400})"
+    r"(?:<\|constrain\|>(?P<form>[^<]{0,100}))?<\|message\|>(?P<content>.*?)"
+    r"(?P<end><\|end\|>|<\|return\|>|<\|call\|>|(?=<\|start\|>|<\|channel\|>)|\Z)",
+    re.DOTALL,
+)
+"""A message of OpenAI's harmony format, as gpt-oss writes it."""
+_BARE_HARMONY = re.compile(
+    r"(?P<before>\s*analysis)(?P<thoughts>.*?)(?P<after>assistantfinal)(?P<answer>.*)", re.DOTALL
+)
+"""The same where a library has dropped the special tokens."""
+_TOOL_CALL = re.compile(
+    r"^[ \t]*(?=<tool_call>|<\|tool_calls_section_begin\|>|\[TOOL_CALLS\])", re.MULTILINE
+)
+"""The first words of a tool call, by which models leave their thoughts without a closing tag."""
+_QUOTES = "`\"'“‘«"
+_SPACE = re.compile(r"\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class SplitText:
+    """A completion's text in its parts: `before + reasoning + after + answer` is the text."""
+
+    before: str
+    """The opening tag; empty where the prompt has it."""
+    reasoning: str
+    after: str
+    """The closing tag, with the white space and the tag before the answer."""
+    answer: str
+    """The answer; empty where the thoughts did not end."""
+    closed: bool
+    """Whether the thoughts ended."""
+
+    def without(self, tokens: Sequence[str]) -> SplitText:
+        """Return the parts without some texts, such as a tokenizer's special tokens."""
+        reasoning, answer = self.reasoning, self.answer
+        for token in tokens:
+            reasoning, answer = reasoning.replace(token, ""), answer.replace(token, "")
+        return SplitText(self.before, reasoning, self.after, answer, self.closed)
+
+
+def formats_of(tags: Sequence[str] | None) -> tuple[ThinkingFormat, ...]:
+    """Return the formats that are looked for: the suite's own tags, or all known ones."""
+    if tags is None:
+        return FORMATS
+    return (ThinkingFormat(tags[0], tags[1]),) if tags else ()
+
+
+def opened_format(
+    prompt: str, formats: Sequence[ThinkingFormat] = FORMATS
+) -> ThinkingFormat | None:
+    """Return the format that the end of a prompt has opened; None if it has opened none."""
+    end = prompt.rstrip()
+    return next((f for f in formats if end.endswith(f.open.rstrip())), None)
+
+
+def mentions_thinking(template: str) -> bool:
+    """Return whether a chat template has the tags of some format."""
+    return any(one.close in template for one in (*FORMATS, _HARMONY) if one.closes_alone) or (
+        "<|channel|>analysis" in template
+    )
+
+
+def split_text(
+    text: str, *, prompt: str | None = None, tags: Sequence[str] | None = None
+) -> SplitText | None:
+    """Split a completion into thoughts and answer.
+
+    Args:
+        text: The completion.
+        prompt: The prompt as the model saw it; None if it is unknown.
+        tags: The suite's `thinking_tags`.
+
+    Returns:
+        The parts; None where there are no thoughts, so that the whole text is the answer.
+    """
+    formats = formats_of(tags)
+    if tags is None and (found := _split_harmony(text)) is not None:
+        return found
+    start = len(text) - len(text.lstrip())
+    opened = None if prompt is None else opened_format(prompt, formats)
+    for one in formats:
+        if text.startswith(one.open, start):
+            return _split_at(text, one, start + len(one.open))
+        if text.startswith(one.close, start) and one.closes_alone:
+            return _split_at(text, one, start)
+    if opened is not None:
+        return _split_at(text, opened, 0)
+    if prompt is None:
+        alone = ((_bare_close(text, one), one) for one in formats if one.closes_alone)
+        found_at = min(((at, one) for at, one in alone if at > 0), key=_first, default=None)
+        return None if found_at is None else _split_at(text, found_at[1], 0, found_at[0])
+    return None
+
+
+def _first(found: tuple[int, ThinkingFormat]) -> int:
+    return found[0]
+
+
+def _bare_close(text: str, one: ThinkingFormat) -> int:
+    """Return where a closing tag ends thoughts that no tag has opened; -1 if none does."""
+    at = text.find(one.close)
+    while at > 0 and text[at - 1] in _QUOTES:
+        at = text.find(one.close, at + 1)
+    return -1 if at < 0 or one.open in text[:at] else at
+
+
+def _split_at(text: str, one: ThinkingFormat, start: int, at: int | None = None) -> SplitText:
+    """Split a text with thoughts from `start` up to the closing tag, which is at `at` if known."""
+    at = text.find(one.close, start) if at is None else at
+    if at < 0:
+        call = _TOOL_CALL.search(text, start)
+        if call is None:
+            return SplitText(text[:start], text[start:], "", "", closed=False)
+        return SplitText(
+            text[:start], text[start : call.start()], "", text[call.start() :], closed=True
+        )
+    begin = _space_end(text, at + len(one.close))
+    answer = text[begin:]
+    for before, after in one.wrappers:
+        if answer.startswith(before) and (before or answer.rstrip().endswith(after)):
+            begin = _space_end(text, begin + len(before))
+            answer = text[begin:].rstrip().removesuffix(after)
+            break
+    return SplitText(text[:start], text[start:at], text[at:begin], answer, closed=True)
+
+
+def _space_end(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    return at if found is None else found.end()
+
+
+def _split_harmony(text: str) -> SplitText | None:
+    """Split the messages of gpt-oss: `analysis` is thoughts, `final` the answer.
+
+    A message to a tool is written as a call in the form of Hermes, which the metric `tool_calls`
+    reads; a `commentary` to nobody is a preamble that the user sees.
+    """
+    if "<|channel|>" not in text:
+        bare = _BARE_HARMONY.fullmatch(text)
+        if bare is None:
+            return None
+        before, thoughts, after, answer = bare.group("before", "thoughts", "after", "answer")
+        return SplitText(before, thoughts, after, answer, closed=True)
+    if not text.lstrip().startswith(("<|channel|>", "<|start|>")):
+        return None
+    analysis: list[str] = []
+    answers: list[str] = []
+    before = after = ""
+    for found in _MESSAGE.finditer(text):
+        lead = text[found.start() : found.start("content")]
+        if found["channel"] == "analysis" and "to=" not in found["role"] + found["header"]:
+            before = before or lead
+            analysis.append(found["content"])
+        else:
+            after = after or lead
+            answers.append(_harmony_answer(found))
+    if not analysis and not answers:
+        return None
+    reasoning, answer = "\n".join(analysis), "\n".join(answers)
+    if not analysis:
+        return SplitText(after, "", "", answer, closed=True)
+    return SplitText(before, reasoning, f"<|end|>{after}" if after else "", answer, bool(answers))
+
+
+def _harmony_answer(found: re.Match[str]) -> str:
+    recipient = re.search(r"to=(?:functions\.)?([\w.-]+)", f"{found['role']} {found['header']}")
+    if recipient is None:
+        return found["content"]
+    try:
+        arguments = json.loads(found["content"])
+    except ValueError:
+        arguments = found["content"]
+    call = json.dumps({"name": recipient[1], "arguments": arguments}, ensure_ascii=False)
+    return f"<tool_call>{call}</tool_call>"
+
+
+def separate_thoughts(
+    completion: Completion, generation: GenerationSettings, *, prompt: str | None = None
+) -> Completion:
+    """Return a completion with its thoughts apart; one that has them apart stays as it is.
+
+    Args:
+        completion: The completion; its text may hold thoughts.
+        generation: The suite's settings.
+        prompt: The prompt as the model saw it; None if it is unknown.
+    """
+    if completion.text is None or completion.thinks:
+        return completion
+    found = split_text(completion.text, prompt=prompt, tags=generation.thinking_tags)
+    return completion if found is None else completion.model_copy(update=split_fields(found))
+
+
+def split_fields(found: SplitText) -> dict[str, Any]:
+    """Return the fields of a completion that a split text fills."""
+    return {
+        "text": found.answer,
+        "reasoning": found.reasoning,
+        "reasoning_closed": found.closed,
+        "reasoning_tags": (found.before, found.after),
+    }
+
+
+def written_text(completion: Completion) -> str:
+    """Return a completion's whole text, thoughts and tags included, as far as it is known."""
+    before, after = completion.reasoning_tags or ("", "")
+    return f"{before}{completion.reasoning or ''}{after}{completion.text or ''}"
+
+
+def answer_tokens(completion: Completion) -> int | None:
+    """Return the tokens of a completion's answer alone; None if unknown."""
+    if completion.output_tokens is None:
+        return None
+    if completion.thinks and completion.reasoning_tokens is None:
+        return None
+    return max(0, completion.output_tokens - (completion.reasoning_tokens or 0))
+
+
+def no_answer_reason(completion: Completion) -> str | None:
+    """Return why nothing follows the thoughts; None with an answer, or without thoughts."""
+    if not completion.thinks or (completion.text or "").strip():
+        return None
+    count = completion.reasoning_tokens
+    spent = "" if count is None else f" after {count} tokens"
+    if completion.reasoning_closed is False:
+        return f"no answer: the thoughts had not ended{spent}"
+    return "no answer: nothing follows the thoughts"
+
+
+def message_thoughts(message: Mapping[str, Any]) -> str | None:
+    """Return the thoughts of a chat message that a server has separated; None without any.
+
+    Source: `reasoning_content` (DeepSeek, SGLang, llama.cpp, litellm), `reasoning` (vLLM, Ollama,
+    OpenRouter), `thinking_blocks` (litellm for Anthropic), parts of the content of type `thinking`
+    (Anthropic, Mistral) or `reasoning` (Inspect).
+    """
+    for key in ("reasoning_content", "reasoning"):
+        if isinstance(text := message.get(key), str) and text:
+            return text
+    parts = [p for key in ("thinking_blocks", "content") for p in _objects(message.get(key))]
+    texts = [p.get(str(p["type"])) for p in parts if p.get("type") in ("thinking", "reasoning")]
+    flat = [text if isinstance(text, str) else _joined_text(text) for text in texts]
+    return "\n".join(filter(None, flat)) or None
+
+
+def _objects(value: Any) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
+def _joined_text(parts: Any) -> str:
+    return "".join(text for part in _objects(parts) if isinstance(text := part.get("text"), str))
+
+
+def thinking_tokens(tokenizer: Any) -> frozenset[int]:
+    """Return the ids of special tokens that are tags of thoughts: decoding usually drops them."""
+    tags = [tag for one in (*FORMATS, _HARMONY) for tag in (one.open, one.close)]
+    return frozenset(
+        number
+        for number, token in (getattr(tokenizer, "added_tokens_decoder", None) or {}).items()
+        if token.special and any(str(token) in tag for tag in tags)
+    )
+
+
+def decode_completion(
+    tokenizer: Any, token_ids: Sequence[int], generation: GenerationSettings, *, prompt: str
+) -> dict[str, Any]:
+    """Return a completion's text and the fields of its thoughts, from its token ids.
+
+    Args:
+        tokenizer: The Transformers tokenizer.
+        token_ids: The completion, without its end marker.
+        generation: The suite's settings; its stops have no effect on thoughts.
+        prompt: The prompt as the model saw it.
+    """
+    tags, found = generation.thinking_tags, None
+    text = tokenizer.decode(token_ids, skip_special_tokens=True)
+    if not thinking_tokens(tokenizer).isdisjoint(token_ids):
+        whole = tokenizer.decode(token_ids, skip_special_tokens=False)
+        found = split_text(whole, prompt=prompt, tags=tags)
+        if found is not None:
+            found = found.without(special_texts(tokenizer))
+    found = found or split_text(text, prompt=prompt, tags=tags)
+    if found is None:
+        return {"text": text}
+    fields = split_fields(found)
+    return fields | {"reasoning_tokens": _count_thoughts(tokenizer, token_ids, prompt, tags)}
+
+
+def special_texts(tokenizer: Any) -> list[str]:
+    """Return the texts of a tokenizer's special tokens, the longest first."""
+    tokens = (getattr(tokenizer, "added_tokens_decoder", None) or {}).values()
+    return sorted((str(token) for token in tokens if token.special), key=len, reverse=True)
+
+
+def _count_thoughts(
+    tokenizer: Any, token_ids: Sequence[int], prompt: str, tags: Sequence[str] | None
+) -> int:
+    """Return the number of tokens up to the end of the closing tag; all where it is missing."""
+
+    def is_closed(count: int) -> bool:
+        text = tokenizer.decode(token_ids[:count], skip_special_tokens=False)
+        found = split_text(text, prompt=prompt, tags=tags)
+        return found is not None and found.closed
+
+    counts = range(len(token_ids) + 1)
+    return min(bisect_left(counts, True, key=is_closed), len(token_ids))
+
+
+_TAIL = 24
+"""Tokens among which the last closing tag is looked for: the longest has fewer."""
+
+
+@dataclass(slots=True)
+class ThoughtTracker:
+    """Where the thoughts of a completion in the making end: limits and stops depend on it."""
+
+    generation: GenerationSettings
+    formats: Sequence[ThinkingFormat] = field(repr=False)
+    state: Literal["unknown", "thinking", "answering"] = "unknown"
+    answer_at: int = 0
+    """Tokens before the answer."""
+
+    @classmethod
+    def of(cls, generation: GenerationSettings, prompt: str) -> ThoughtTracker | None:
+        """Return a tracker of a completion; None where no limit or stop depends on thoughts."""
+        if generation.budget is None and not generation.stop:
+            return None
+        formats = formats_of(generation.thinking_tags)
+        if generation.thinking_tags is None:
+            formats = (*formats, _HARMONY)
+        opened = opened_format(prompt, formats)
+        if opened is None:
+            return cls(generation, formats)
+        return cls(generation, (opened,), "thinking")
+
+    def follow(self, tokenizer: Any, token_ids: Sequence[int]) -> None:
+        """Take note of the last token of a completion."""
+        if self.state == "unknown":
+            text = tokenizer.decode(token_ids, skip_special_tokens=False).lstrip()
+            self.formats = [f for f in self.formats if _may_begin(text, f.open)]
+            begun = [f for f in self.formats if text.startswith(f.open)]
+            if begun:
+                self.formats, self.state = begun, "thinking"
+            elif not self.formats:
+                self.state = "answering"
+        elif self.state == "thinking":
+            tail = tokenizer.decode(token_ids[-_TAIL:], skip_special_tokens=False)
+            if any(end in tail for end in self._ends()):
+                self.state, self.answer_at = "answering", len(token_ids)
+
+    def _ends(self) -> Iterator[str]:
+        for one in self.formats:
+            yield one.close
+            if one is _HARMONY:
+                yield "<|channel|>commentary"
+
+    def stops(self, tokenizer: Any, token_ids: Sequence[int]) -> bool:
+        """Return whether the answer holds a stop; a stop in the thoughts ends nothing."""
+        if self.state == "thinking" or not self.generation.stop:
+            return False
+        text = tokenizer.decode(token_ids[self.answer_at :], skip_special_tokens=True)
+        return any(stop in text for stop in self.generation.stop)
+
+    def is_full(self, count: int) -> bool:
+        """Return whether a completion of `count` tokens has reached its limit."""
+        budget = self.generation.budget
+        if budget is None:
+            return count >= self.generation.max_new_tokens
+        if self.state == "thinking":
+            return count >= budget
+        if self.state == "unknown":  # what has begun may still be a tag
+            return count >= self.generation.max_new_tokens + _TAIL
+        return count - self.answer_at >= self.generation.max_new_tokens
+
+
+def _may_begin(text: str, tag: str) -> bool:
+    return tag.startswith(text) or text.startswith(tag)
