@@ -7,7 +7,7 @@ all its scores; the texts follow in the same order until the page is full.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from tunegate.harness.otel_export import TRACES, collector, find_file
 from tunegate.harness.otel_export.run_records import TraceIdentifiers, plan_sha256
 from tunegate.harness.records.cases import StoredAnswer
+from tunegate.harness.records.files import record_lines
 from tunegate.harness.records.judgements import Judgement
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports import escaping
@@ -129,6 +130,8 @@ class CaseListing:
     """Anchor → what its judges disagree on; only cases on which they do."""
     traces: TraceViewer | None
     """None where the run left none."""
+    talks: Mapping[str, int] = field(repr=False)
+    """Anchor of a case that shares its cluster with others → its place in the plan."""
 
     def index(self) -> Iterator[str]:
         """Yield the JSON of the run's names and of a row for every case."""
@@ -181,6 +184,8 @@ class CaseListing:
             "gap": _is_unscored(view) or None,
             "trained": _contamination_note(view),
         }
+        if view.anchor in self.talks:
+            row |= {"talk": view.case.case.cluster, "no": self.talks[view.anchor]}
         return {key: value for key, value in row.items() if value is not None}
 
     def _body(self, view: CaseView) -> dict[str, Any]:
@@ -191,6 +196,7 @@ class CaseListing:
             "span": self.traces.case(view.suite, view.name) if self.traces else None,
             "found": [*_reasons(view, places)],
             "judged": [_judgement(line) for line in lines],
+            "line": _case_line(view),
         }
         return {key: value for key, value in body.items() if value}
 
@@ -214,8 +220,33 @@ def list_cases(data: ReportData) -> CaseListing:
     )
     views = (*data.regressions, *data.improvements, *rest)
     return CaseListing(
-        data=data, views=views, judged=judged, doubts=found, traces=trace_viewer(data.run)
+        data=data,
+        views=views,
+        judged=judged,
+        doubts=found,
+        traces=trace_viewer(data.run),
+        talks=_conversations(data.cases),
     )
+
+
+def _conversations(views: Sequence[CaseView]) -> dict[str, int]:
+    """Return anchor → place in the plan, of the cases whose cluster has others in their suite."""
+    sizes = Counter((view.suite, view.case.case.cluster) for view in views)
+    return {
+        view.anchor: at
+        for at, view in enumerate(views)
+        if view.case.case.cluster and sizes[view.suite, view.case.case.cluster] > 1
+    }
+
+
+LONGEST_LINE = 8_000
+"""Characters of a case that the page can save as a line of a suite."""
+
+
+def _case_line(view: CaseView) -> str | None:
+    """Return the case as a line of cases.jsonl; None of one that is too long for the page."""
+    line = next(iter(record_lines([view.case.case]))).rstrip("\n")
+    return line if len(line) <= LONGEST_LINE else None
 
 
 def _suites(data: ReportData) -> Sequence[Any]:

@@ -15,6 +15,7 @@ from functools import cached_property
 from hashlib import sha256
 
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.cases import CellKind, Completion, ScoreRow, StoredAnswer
 from tunegate.harness.records.files import IndexedRecords
 from tunegate.harness.records.manifest import MetricRecord
@@ -51,6 +52,8 @@ class MetricFacts:
     gated: bool
     timed: bool
     """Whether it measures time, which on one case is mostly noise."""
+    bounded: bool
+    """Whether its gates bound a ratio alone: a case that is shorter by a word is no better."""
     binary: bool
     """Whether a case passes or fails it: pass/fail by design, and every value 0 or 1."""
     picks: bool
@@ -61,7 +64,7 @@ class MetricFacts:
     @property
     def ranks(self) -> bool:
         """Whether this metric says that a case got better or worse."""
-        return self.gated and not self.timed
+        return self.gated and not self.timed and not self.bounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +244,12 @@ def _metrics(run: Run) -> Iterable[MetricFacts]:
         yield from sorted(facts, key=lambda metric: not metric.gated)
 
 
+def _is_bound(gate: GateResult) -> bool:
+    """Return whether a gate bounds what it measures, and asks for no better scores of cases."""
+    kind = gate_kind(gate.kind)
+    return not (kind.tests_difference or kind.reads_level or kind.counts_cases)
+
+
 def _facts(
     suite: str, metric: MetricRecord, seen: set[float], gates: Sequence[GateResult]
 ) -> MetricFacts:
@@ -251,6 +260,7 @@ def _facts(
         higher_is_better=metric.higher_is_better,
         gated=bool(own),
         timed=metric.needs is CellKind.LATENCY,
+        bounded=bool(own) and all(_is_bound(gate) for gate in own),
         binary=metric.binary and seen <= {0.0, 1.0},
         picks=metric.picks,
         span=metric.bound or (max(seen) - min(seen) if seen else 0) or 1.0,

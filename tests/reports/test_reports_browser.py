@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests.frozen_runs.outputs import load, unpack
 from tests.leaked_runs import with_leakage
 from tests.standing_runs import beside
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports.case_list import trace_viewer
 from tunegate.reports.junit import render_junit
@@ -499,3 +501,36 @@ def test_axe_finds_no_serious_fault(open_page: Any, name: str, width: int, schem
     found = axe.Axe().run(page).response["violations"]
     serious = [v for v in found if v["impact"] in ("serious", "critical")]
     assert [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in serious] == []
+
+
+def test_conversations_come_together_and_cases_become_lines_of_a_suite(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order of the conversation, under a heading; what was kept is saved as cases.jsonl."""
+    unpack(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run = load("undecided_replayed")
+    (tmp_path / "page.html").write_text(render_page(run), encoding="utf-8")
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+
+    page.locator("select[name=order]").select_option("talk")
+    ids = page.locator("#cases .cid").all_inner_texts()
+    heads = page.locator("#cases .talk").all_inner_texts()
+    page.keyboard.press("n")
+    page.get_by_role("button", name="Keep as a case of a suite").click()
+    with page.expect_download() as download:
+        page.locator("#save-cases").click()
+    (line,) = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
+    with page.expect_download() as review:
+        page.locator("#save-review").click()
+    saved = json.loads(Path(review.value.path()).read_text(encoding="utf-8"))
+    context.close()
+
+    pairs = [(ids[at], ids[at + 1]) for at in range(0, 24, 2)]
+    assert all(int(b[1:]) == int(a[1:]) + 1 and int(a[1:]) % 2 == 0 for a, b in pairs)
+    assert len(heads) == 13  # 25 rows: the last pair goes on on the next page
+    assert "2 cases" in heads[0]
+    assert Case.model_validate_json(line) == run.cases["production", ids[0]].case
+    assert "line" not in saved["cases"][0]

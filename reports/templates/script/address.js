@@ -1,7 +1,7 @@
 // What is shown, and its address: "#c-0123456789ab&status=broke&text=refund" reopens this view.
 
 const WORSE = "broke,worse";
-const DEFAULTS = { status: WORSE, suite: "", tag: "", metric: "", low: "", high: "", doubt: "", trained: "", text: "" };
+const DEFAULTS = { status: WORSE, suite: "", tag: "", metric: "", low: "", high: "", doubt: "", trained: "", order: "", text: "" };
 const wanted = { ...DEFAULTS };
 let open = null; // anchor of the open case
 let firstShown = 0; // place in the list of the first row on this page of it
@@ -34,7 +34,22 @@ function chosen() {
     if (search.length && !search.every((word) => words(at).includes(word))) continue;
     found.push(at);
   }
-  return blind ? found.sort((a, b) => (cases[a].at < cases[b].at ? -1 : 1)) : found;
+  if (blind) return found.sort((a, b) => (cases[a].at < cases[b].at ? -1 : 1));
+  return wanted.order === "talk" ? byTalk(found) : found;
+}
+
+/** Return the name of a case's conversation; its own anchor where it has none. */
+const talkOf = (row) => (row.talk === undefined ? row.at : `${row.suite}\n${row.talk}`);
+
+/** Put the cases of a conversation together, in its order; the worst conversation comes first. */
+function byTalk(found) {
+  const talks = new Map();
+  for (const at of found) {
+    const name = talkOf(cases[at]);
+    if (!talks.has(name)) talks.set(name, []);
+    talks.get(name).push(at);
+  }
+  return [...talks.values()].flatMap((all) => all.sort((a, b) => cases[a].no - cases[b].no));
 }
 
 /** Write what is shown into the address, without a step in the browser's history. */

@@ -31,7 +31,7 @@ function opened(at) {
     blind ? null : [
       row.doubts && row.doubts.map((doubt) => h("p", { class: "notice" }, "Judges disagree. ", shown(doubt), ".")),
       scores(row, text), judgements(row, text), waterfall(text), traced(text), answers(row, text)],
-    notes(row));
+    keeping(row, text), notes(row));
 }
 
 /** Return that tuned was trained on the case, which the reader should know before its answers. */

@@ -8,7 +8,7 @@ const STATUSES = [
 ];
 
 function drawFilters() {
-  for (const name of ["suite", "tag", "metric", "low", "high", "text"]) form.elements[name].value = wanted[name];
+  for (const name of ["suite", "tag", "metric", "low", "high", "order", "text"]) form.elements[name].value = wanted[name];
   for (const name of ["doubt", "trained"]) form.elements[name].checked = Boolean(wanted[name]);
   const on = new Set(wanted.status.split(","));
   for (const button of document.getElementById("statuses").children)
@@ -57,6 +57,8 @@ function startFilters() {
     select.append(h("option", { value: "" }, "all"), ...values.map((value) => h("option", { value }, bare(value))));
     select.closest("label").hidden = values.length < 2;
   }
+  form.elements.order.append(h("option", { value: "" }, "worst first"), h("option", { value: "talk" }, "by conversation"));
+  form.elements.order.closest("label").hidden = !cases.some((row) => row.talk !== undefined);
   form.elements.doubt.closest("label").hidden = !cases.some((row) => row.doubts);
   form.elements.trained.closest("label").hidden = !cases.some((row) => row.trained);
   const counts = STATUSES.map(([key, word, test]) => [key, word, cases.filter(test).length]);

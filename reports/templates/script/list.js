@@ -12,7 +12,7 @@ function draw(focus) {
   if (at >= 0) firstShown = at - (at % ROWS);
   if (firstShown >= places.length) firstShown = 0;
   const rows = places.slice(firstShown, firstShown + ROWS);
-  box.replaceChildren(...rows.map(rowOf));
+  box.replaceChildren(...rows.flatMap((place, index) => [talkHead(place, rows[index - 1]), rowOf(place)].filter(Boolean)));
   if (!rows.length) box.append(h("p", { class: "nothing" }, "No case is like this."));
   drawPages();
   drawFound();
@@ -33,6 +33,16 @@ function rowOf(at) {
     fill(made, at);
   }
   return made;
+}
+
+/** Return the heading of a conversation above the first of its cases on this page of the list. */
+function talkHead(at, before) {
+  const row = cases[at];
+  if (wanted.order !== "talk" || blind || row.talk === undefined) return null;
+  if (before !== undefined && talkOf(cases[before]) === talkOf(row)) return null;
+  const all = cases.filter((other) => talkOf(other) === talkOf(row));
+  const lost = all.filter((other) => other.how === "broke" || other.how === "worse").length;
+  return h("p", { class: "talk" }, h("b", null, shown(row.talk)), ` ${counted(all.length, "case")}, ${lost} lower or newly failing`);
 }
 
 /** Return the deciding metric's numbers, and what is to be known before they are believed. */

@@ -41,6 +41,19 @@ function notes(row) {
       input: (event) => keep(row.at, { note: event.target.value }) }, marks[row.at]?.note || ""));
 }
 
+/** Let the reader collect cases, to be saved as lines of a suite's cases.jsonl. */
+function keeping(row, text) {
+  if (!text.line)
+    return h("p", { class: "hint" }, "Too long to be saved from here: cases.jsonl of the run folder has the case.");
+  const on = Boolean(marks[row.at]?.line);
+  return h("p", null, h("button", { type: "button", class: "keep", "aria-pressed": String(on),
+    click: () => { keep(row.at, { line: on ? "" : bare(text.line) }); redraw(); } }, "Keep as a case of a suite"));
+}
+
+function saveCases() {
+  save("cases.jsonl", "application/jsonl", cases.map((row) => marks[row.at]?.line).filter(Boolean).map((line) => `${line}\n`).join(""));
+}
+
 /** In blind mode, ask which completion is better; the arm behind the letter is what is kept. */
 function preference(row) {
   if (!blind) return null;
@@ -56,16 +69,18 @@ function drawMarks() {
   const all = Object.entries(marks).filter(([anchor]) => placeOf.has(anchor));
   const seen = all.filter(([, own]) => own.reviewed).length;
   const better = (arm) => all.filter(([, own]) => own.better === arm).length;
+  const kept = all.filter(([, own]) => own.line).length;
   const judged = all.filter(([, own]) => own.better).length;
   document.getElementById("marks").replaceChildren(...[
     h("span", { class: "hint" }, seen ? `${seen.toLocaleString("en")} reviewed` : "nothing reviewed yet",
       judged && !blind ? ` · judged blind: tuned better ${better("tuned")}, base better ${better("base")}, no difference ${better("tie")}` : ""),
     all.length && h("button", { type: "button", id: "save-review", click: saveReview }, "Save review"),
+    kept && h("button", { type: "button", id: "save-cases", click: saveCases }, `Save ${counted(kept, "case")} as cases.jsonl`),
   ].filter(Boolean));
 }
 
 function saveReview() {
   const rows = cases.filter((row) => marks[row.at]).map((row) =>
-    ({ suite: bare(row.suite), case: bare(row.id), ...marks[row.at] }));
+    ({ suite: bare(row.suite), case: bare(row.id), ...marks[row.at], line: undefined }));
   save("review.json", "application/json", JSON.stringify({ schema_version: 1, run_id: bare(run.run), verdict: run.verdict, cases: rows }, null, 2));
 }
