@@ -175,6 +175,10 @@ def _no_alternative(error: Any) -> str:
     incomplete = [one for one in error.context if one.validator == "required"]
     if incomplete:
         return _explain_error(incomplete[0])
+    inner = [one for one in error.context if one.validator != "type" or one.path]
+    if inner and isinstance(error.instance, dict):  # a table, and something in it is wrong
+        place = ".".join(map(str, inner[0].path))
+        return (f"{place}: " if place else "") + _explain_error(inner[0])
     kinds = " or ".join(_kind(option) for option in error.validator_value)
     return f"{_short(error.instance)} must be {kinds}"
 

@@ -90,6 +90,12 @@ class Metric:
     """Whether it is a hint for people, whose gates never reach the verdict."""
     judge: Judge | None = None
     """The judge that scores it, in a stage of its own; None where `score` does."""
+    episodes: bool = False
+    """Whether it scores episodes, which suites with the key `episode` play."""
+    over_samples: Callable[[Sequence[float]], float] | None = None
+    """Turns the scores of a case's samples into that of the case; None takes their mean."""
+    least_samples: int = 1
+    """Samples of a case that it cannot do without."""
     adapt: Callable[[Metric], Metric] | None = None
     """Returns the metric, its options bound, with the fields that they decide, such as `binary`."""
     judges_content: bool = False
@@ -146,6 +152,8 @@ class Metric:
     def needs_prompt_only(self) -> bool:
         """Whether it scores each answer to a prompt of which nothing else is known."""
         if self.requires or self.corpus is not None or self.needs is not CellKind.GENERATE:
+            return False
+        if self.episodes:
             return False
         bare = Case(id="bare", prompt="?")
         return self.check is None or not self.check(self.options, [bare])
@@ -210,6 +218,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
     heaviest: float | CorpusFunction = 6.0,
     signature: Signature | None = None,
     indicative: bool = False,
+    episodes: bool = False,
     adapt: Callable[[Metric], Metric] | None = None,
     judges_content: bool = False,
     silent_without: str | None = None,
@@ -231,6 +240,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
             heaviest=heaviest,
             signature=signature,
             indicative=indicative,
+            episodes=episodes,
             adapt=adapt,
             judges_content=judges_content,
             silent_without=silent_without,

@@ -24,6 +24,7 @@ from tunegate.harness.records.cases import (
 )
 
 if TYPE_CHECKING:
+    from tunegate.harness.episode_environment import EpisodePlan
     from tunegate.harness.result_set import ResultSet
 
 
@@ -52,6 +53,10 @@ class Request:
     generation: GenerationSettings
     seed: int
     """Seed of this cell's sampling; unused by greedy decoding."""
+    episode: EpisodePlan | None = None
+    """How the completion is played in turns; None of one that is written at once."""
+    turn: int | None = None
+    """Index of the turn of an episode that this is, from 0; None of other requests."""
 
     @property
     def key(self) -> str:

@@ -20,7 +20,7 @@ PACKAGES = ("harness", "suites", "trainers", "reports")
 OTHER_FOLDERS = ("benchmarks", "examples", "tests")
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 50
-MOST_FILES = 388
+MOST_FILES = 398
 """Python files of harness, trainers and reports; a new room raises the number, nothing else."""
 INSTANCES = 120
 """Those of them that are found by their file's name; a further one raises the limit."""
@@ -41,7 +41,8 @@ HEAVY = {
 ROOMS: dict[str, set[str]] = {
     "records": set(),
     "contracts": {"records"},
-    "suite": {"records"},
+    "episodes": {"metrics", "records"},
+    "suite": {"episodes", "records"},
     "stats": set(),
     "further_arms": {"records", "verdict"},
     "metrics": {"records"},
@@ -53,7 +54,7 @@ ROOMS: dict[str, set[str]] = {
     "sources": {"otel_export", "otel_import", "records"},
     "checks": {"records", "suite"},
     "models": {"checks", "records", "remote"},
-    "engine": {"models", "records", "suite"},
+    "engine": {"episodes", "models", "records", "suite"},
     "comparison": {"records", "stats", "suite"},
     "gates": {"comparison", "records", "stats"},
     "gating": {"comparison", "records", "stats", "suite"},

@@ -12,10 +12,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from itertools import groupby, product
-from types import MappingProxyType
-from typing import NamedTuple
+from itertools import product
 
+from tunegate.harness.comparison.answer_counts import AnswerCounts, cells_by_case
 from tunegate.harness.comparison.corpus_level import PairedCounts, Row
 from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.interim_look import InterimLook
@@ -25,7 +24,6 @@ from tunegate.harness.errors import UsageError
 from tunegate.harness.further_arm import BASE_AGAIN
 from tunegate.harness.metric import Metric, refuse_other_score
 from tunegate.harness.records.cases import (
-    WRITTEN,
     Case,
     CellKind,
     Completion,
@@ -65,7 +63,7 @@ def score_suite(
     stride = max(1, len(suite.cases) // _SCORED_AGAIN)
     chosen = {case.id for case in suite.cases[::stride]}
     sample: list[tuple[Metric, ScoreRow, Callable[[], ScoreRow]]] = []
-    for (of_suite, name), group in _group_cells(cells):
+    for (of_suite, name), group in cells_by_case(cells):
         if of_suite != suite.name:
             continue
         found: dict[tuple[str, CellKind], list[StoredAnswer]] = {}
@@ -75,7 +73,7 @@ def score_suite(
             asked = found.get((arm, metric.needs))
             if asked:
                 base = found.get(("base", metric.needs), ())
-                compute = partial(_row, suite.name, metric, cases[name], asked, base)
+                compute = partial(_row, suite, metric, cases[name], asked, base)
                 earlier = before.get((metric.name, name, arm))
                 row = earlier or compute()
                 if name in chosen and row is not earlier and not metric.is_bundled:
@@ -90,15 +88,8 @@ _SCORED_AGAIN = 20
 """Cases of a suite, about, that are scored twice by metrics of the user's own."""
 
 
-def _group_cells(
-    cells: Iterable[StoredAnswer],
-) -> Iterator[tuple[tuple[str, str], Iterator[StoredAnswer]]]:
-    """Yield (suite, case) with its cells, as they stand together in a plan."""
-    return groupby(cells, key=lambda stored: (stored.cell.suite, stored.cell.case))
-
-
 def _row(
-    suite: str,
+    suite: Suite,
     metric: Metric,
     case: Case,
     asked: Sequence[StoredAnswer],
@@ -110,15 +101,23 @@ def _row(
     values = [s.value for s in scores if s.value is not None]
     reasons = [s.reason for s in scores if s.reason]
     unscored = [s.reason for s in scores if s.value is None]
+    missing, played = len(unscored), suite.episode is not None
+    least = max(metric.least_samples, len(scores) / 2) if played else len(scores)
+    enough = bool(values) and len(values) >= least
+    average = metric.over_samples or exact_mean
+    bounded = enough and missing and metric.range is not None
+    ends = [average([*values, *[end] * missing]) for end in metric.range or ()] if bounded else []
     return ScoreRow(
-        suite=suite,
+        suite=suite.name,
         metric=metric.name,
         case=case.id,
         arm=asked[0].cell.arm,
-        value=exact_mean(values) if values and not unscored else None,
+        value=average(values) if enough else None,
         reason=(unscored or reasons or [None])[0],
-        parts=None if unscored else _parts(scores),
-        counts=None if unscored else _counts(scores),
+        parts=_parts(scores) if enough else None,
+        counts=_counts(scores) if enough else None,
+        unscored=(missing, len(scores)) if missing and played else None,
+        bounds=(min(ends), max(ends)) if ends else None,
     )
 
 
@@ -144,40 +143,6 @@ def _score(metric: Metric, case: Case, stored: StoredAnswer, base: Completion | 
         # Answers to different questions are no pair.
         return Score.unscored("another prompt was recorded than in base")
     return metric(case, completion)
-
-
-class AnswerCounts(NamedTuple):
-    """What is told of a suite's written answers as a whole."""
-
-    same: int = 0
-    """How many are equal in base and tuned …"""
-    compared: int = 0
-    """… of how many that both wrote."""
-    cut: Mapping[str, tuple[int, int]] = MappingProxyType({})
-    """Base and tuned → answers that the token limit cut, of how many written."""
-
-
-def count_answers(cells: Iterable[StoredAnswer]) -> dict[str, AnswerCounts]:
-    """Return suite → counts of its written answers; the cells of a case must come together."""
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for (suite, _), group in _group_cells(cells):
-        texts: dict[int, dict[str, str | None]] = {}
-        for stored in group:
-            arm, done = stored.cell.arm, stored.completion
-            if stored.cell.kind in WRITTEN and done is not None:
-                texts.setdefault(stored.cell.sample, {})[arm] = done.text
-                counts[suite][f"written {arm}"] += 1
-                counts[suite][f"cut {arm}"] += done.finish_reason == "length"
-        pairs = [found for found in texts.values() if {"base", "tuned"} <= found.keys()]
-        same = sum(found["base"] == found["tuned"] for found in pairs)
-        counts[suite].update(compared=len(pairs), same=same)
-    return {suite: _answer_counts(own) for suite, own in counts.items()}
-
-
-def _answer_counts(own: Counter[str]) -> AnswerCounts:
-    arms = [arm for arm in ("base", "tuned") if own[f"written {arm}"]]
-    cut = {arm: (own[f"cut {arm}"], own[f"written {arm}"]) for arm in arms}
-    return AnswerCounts(own["same"], own["compared"], cut)
 
 
 @dataclass(frozen=True)
@@ -257,6 +222,13 @@ class ScoreTable:
         row = self.values.get((metric, case, arm))
         return None if row is None else row.value
 
+    def _at_end(self, metric: str, case: str, arm: str, *, high: bool) -> float | None:
+        """Return a score with its unscored episodes at their largest, or their least."""
+        row = self.values.get((metric, case, arm))
+        if row is None or row.bounds is None:
+            return None if row is None else row.value
+        return row.bounds[high]
+
     def pairs(self, metric: MetricRecord, *, arm: str = "base") -> Pairs:
         """Return the complete pairs of a metric, `arm` against tuned."""
         both = [
@@ -317,9 +289,10 @@ class ScoreTable:
         observed = self.pairs(metric)
         fill = fill or ExtremeImputation.of(metric, observed, level=level, best=best).fill
         rows = []
+        high = metric.higher_is_better is best  # whether tuned's missing scores are the largest
         for case in self.asked(metric.name):
-            b = self.value(metric.name, case, "base")
-            t = self.value(metric.name, case, "tuned")
+            b = self._at_end(metric.name, case, "base", high=not high)
+            t = self._at_end(metric.name, case, "tuned", high=high)
             rows.append((case, *fill(b, t)))
         return self._made(metric, rows, "base")
 
@@ -394,13 +367,29 @@ class ScoreTable:
         """Return the cases of an arm without a score."""
         return [c for c in self.asked(metric) if self.value(metric, c, arm) is None]
 
+    def incomplete(self, metric: str, arm: str) -> list[str]:
+        """Return the cases of an arm of which an answer is unscored, whether or not others are."""
+        rows = {case: self.values.get((metric, case, arm)) for case in self.asked(metric)}
+        return [c for c, row in rows.items() if row is None or row.value is None or row.unscored]
+
+    def unscored_share(self, metric: str, arm: str) -> tuple[int, int]:
+        """Return how many answers of an arm are unscored, of how many: its cases or episodes."""
+        if self.suite.episode is None:
+            return len(self.unscored(metric, arm)), len(self.asked(metric))
+        samples = int(self.suite.generation.get("samples", 1))
+        rows = [self.values.get((metric, case, arm)) for case in self.asked(metric)]
+        counts = [
+            samples if row is None else row.unscored[0] if row.unscored else 0 for row in rows
+        ]
+        return sum(counts), samples * len(rows)
+
     def reasons(self, metrics: Iterable[str], arms: Sequence[str]) -> dict[str, int]:
         """Return why cases are unscored, with counts, the commonest first."""
         counts = Counter(
             (row.reason if row else None) or "there is no completion"
             for metric in metrics
             for arm in arms
-            for case in self.unscored(metric, arm)
+            for case in self.incomplete(metric, arm)
             for row in [self.values.get((metric, case, arm))]
         )
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -122,6 +122,7 @@ def make_plan(
                     cells.append(_cell(question, name, key))
                     if isinstance(prompt, Prompt):
                         request = _request(cells[-1], suite, case, prompt, seed)
+                        request = _as_episode(request, question, suite, fingerprints[name], seed)
                         requests[question, name] = request
                         # By base's prompt: a further arm must not change the batches of the others.
                         questions.setdefault(question, _length(request))
@@ -258,7 +259,25 @@ def _cell_key(
         "sample": question.sample,
         "seed": _sampling_seed(suite, case, question.sample, seed) if sampled else None,
     }
+    if suite.episode is not None:
+        own = {"sha256", "max_turns", "max_tokens", "tools"}
+        identity["episode"] = suite.episode.settings.model_dump(mode="json", include=own)
     return sha256(identity)
+
+
+def _as_episode(
+    request: Request, question: PlannedQuestion, suite: Suite, fingerprint: str, seed: int
+) -> Request:
+    """Return the request with how it is played, where its suite plays episodes.
+
+    What all its turns share is hashed without the environment, whose answers are in the prompts of
+    the turns.
+    """
+    if suite.episode is None:
+        return request
+    alone = replace(suite, episode=None)
+    root = _cell_key(question, alone, request.case, fingerprint, request.prompt, seed)
+    return replace(request, episode=replace(suite.episode, root=root))
 
 
 def _request(cell: Cell, suite: Suite, case: Case, prompt: Prompt, seed: int) -> Request:
@@ -293,6 +312,8 @@ def _length(request: Request) -> int:
         return size + max(len(text) // 3 for text in request.case.expected_texts())
     if request.kind in (CellKind.TEXT, CellKind.RECORDED):
         return size
+    if request.episode is not None:
+        return size + request.episode.settings.max_tokens
     return size + request.generation.most_tokens
 
 

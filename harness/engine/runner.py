@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -31,10 +31,11 @@ from tunegate.harness.engine.scheduling import READING, RequestBatch, estimate_e
 from tunegate.harness.errors import OutOfMemory
 from tunegate.harness.further_arm import further_arm
 from tunegate.harness.model import Arm, LocalArm, RecordedArm, RemoteArm, Request
-from tunegate.harness.records.cases import Cell, CellKind, StoredAnswer
+from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
 
 if TYPE_CHECKING:
     from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer
+    from tunegate.harness.episodes.play import EpisodePlayer
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,10 @@ class Runner:
     """Told that a stage is done, returns the suites that need not go on."""
     warm: set[str] = field(default_factory=set)
     """Arms that have answered a question before the first one that is timed."""
+    players: dict[tuple[str, str], EpisodePlayer] = field(default_factory=dict)
+    """(arm, suite) → who plays its episodes."""
+    stops: list[StopRequest] = field(default_factory=list)
+    """Who says that the user asked to stop."""
     left: dict[tuple[str, str, bool], float] = field(default_factory=dict)
     """(arm, suite, whether drafts are offered) → effort of what was not answered yet."""
 
@@ -70,6 +75,7 @@ class Runner:
         stage = 0
         try:
             with stop_on_signal() as stop:
+                self.stops.append(stop)
                 while left:
                     self._expect(left, known)
                     now = [b for b in left if b.stage == stage and self._missing(b, known)]
@@ -234,6 +240,48 @@ class Runner:
     def _answers(
         self, arm: str, requests: Sequence[Request], known: Mapping[str, KnownAnswer]
     ) -> Generator[StoredAnswer, None, None]:
+        """Yield an arm's answers; episodes are played, what is recorded is read as it is."""
+        played: dict[str, list[Request]] = {}
+        if not isinstance(self.arms[arm], RecordedArm):
+            for request in (r for r in requests if r.episode is not None):
+                played.setdefault(request.suite, []).append(request)
+        if not played:
+            yield from self._complete(arm, requests, known)
+            return
+        plain = [request for request in requests if request.suite not in played]
+        if plain:
+            yield from self._complete(arm, plain, known)
+        for episodes in played.values():
+            yield from self._play(arm, episodes, known)
+
+    def _play(
+        self, arm: str, requests: Sequence[Request], known: Mapping[str, KnownAnswer]
+    ) -> Generator[StoredAnswer, None, None]:
+        """Play episodes of one suite; a turn of another arm's is the draft of the same turn."""
+        from tunegate.harness.episodes.play import EpisodePlayer
+
+        def ask(turns: Sequence[tuple[Request, Request]]) -> Generator[StoredAnswer, None, None]:
+            drafts = {
+                turn.key: draft
+                for turn, episode in turns
+                if episode.key in known and (draft := _turn_draft(known[episode.key], turn))
+            }
+            yield from self._complete(arm, [turn for turn, _ in turns], drafts)
+
+        plan = requests[0].episode
+        assert plan is not None
+        place = (arm, requests[0].suite)
+        if place not in self.players:
+            self.players[place] = EpisodePlayer(self.arms[arm], self.store, plan, pause=self._obey)
+        yield from self.players[place].play(requests, ask)
+
+    def _obey(self) -> None:
+        for stop in self.stops:
+            stop.obey()
+
+    def _complete(
+        self, arm: str, requests: Sequence[Request], known: Mapping[str, KnownAnswer]
+    ) -> Generator[StoredAnswer, None, None]:
         """Yield an arm's answers; however this ends, the model is switched back at once."""
         backend = self.arms[arm]
         answers: Iterator[StoredAnswer]
@@ -305,6 +353,16 @@ class Runner:
         """Return the share of a source's tokens that held; what was never tried is tried."""
         share = self.watches[arm, source].share(suite) if (arm, source) in self.watches else None
         return 1.0 if share is None else share
+
+
+def _turn_draft(known: KnownAnswer, turn: Request) -> KnownAnswer | None:
+    """Return what another arm wrote in the same turn of the same episode; None beyond its end."""
+    record = known.completion.episode
+    if record is None or turn.turn is None or turn.turn >= len(record.turns):
+        return None
+    said = record.turns[turn.turn]
+    draft = Completion(text=said.text, finish_reason=said.finish_reason)
+    return replace(known, completion=draft)
 
 
 def collect_answers(

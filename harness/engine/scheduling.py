@@ -174,6 +174,8 @@ def estimate_effort(request: Request) -> float:
     prompt = request.prompt
     size = len(prompt.text) / 4 if prompt.token_ids is None else len(prompt.token_ids)
     if request.kind in (CellKind.GENERATE, CellKind.LATENCY):
+        if request.episode is not None:
+            return request.episode.settings.max_tokens + READING * size
         return request.generation.most_tokens + READING * size
     texts = request.case.choices if request.kind is CellKind.CHOICES else ()
     return 1 + READING * (size + sum(len(text) / 4 for text in texts or ()))

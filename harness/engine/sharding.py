@@ -189,6 +189,9 @@ class ShardedRunner(Runner):
 
     def _keep_all(self, answered: ShardResult, known: set[str]) -> None:
         for answer in answered.answers:
+            if answer.key not in self._effort:  # a turn of an episode
+                self.store.put(answer)
+                continue
             self._keep(answer, known, f"{self.crew.workers} workers", replace=False)
         if answered.error is not None:
             raise BackendError(answered.error)

@@ -36,6 +36,7 @@ from tunegate.harness.records.cases import (
     Text,
     sha256,
 )
+from tunegate.harness.records.episodes import EpisodeRecord
 from tunegate.harness.records.files import JsonlRecords, read_record
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.run_folder import RunCase
@@ -66,6 +67,8 @@ class RecordedCompletion(Record):
     bits_per_byte: float | None = Field(default=None, ge=0)
     scores: dict[str, float | None] | None = None
     errors: dict[str, str] | None = None
+    episode: EpisodeRecord | None = None
+    """The turns, where the completion is an episode."""
     prompt: Text | None = None
     messages: Annotated[tuple[ChatMessage, ...], Field(min_length=1)] | None = None
     prompt_sha256: Text | None = None

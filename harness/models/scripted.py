@@ -3,6 +3,7 @@
 FILE is JSON. Completions are looked up by case id, then by prompt, then the default is used:
 
     {"completions": {"r1": "refund"}, "default": "I do not know.",
+     "turns": {"t1": ["<tool_call>…</tool_call>", "Done."]},
      "choice_logprobs": {"q1": [-1.0, -2.0]}, "answer_logprob": {"a1": -0.5},
      "fail": {"r2": "HTTP 500"}, "delay_s": 0.0}
 
@@ -39,6 +40,10 @@ class ModelScript(Record):
     """The content of a script file."""
 
     completions: dict[str, str] = Field(default_factory=dict)
+    turns: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, exclude_if=lambda turns: not turns
+    )
+    """Case id → what is written in each turn of an episode; the default follows."""
     default: str | None = None
     choice_logprobs: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     answer_logprob: dict[str, float] = Field(default_factory=dict)
@@ -102,6 +107,8 @@ class ScriptedArm:
             value = script.bits_per_byte.get(case.id)
             return None if value is None else Completion(bits_per_byte=value)
         text = script.completions.get(case.id, script.completions.get(case.prompt or ""))
+        if request.turn is not None and case.id in script.turns:
+            text = dict(enumerate(script.turns[case.id])).get(request.turn)
         text = script.default if text is None else text
         if text is None:
             return None

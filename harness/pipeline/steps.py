@@ -27,8 +27,9 @@ from types import MappingProxyType
 from typing import Any, TextIO
 
 from tunegate.harness.checks import comparability
+from tunegate.harness.comparison.answer_counts import count_answers
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.comparison.score_table import count_answers, score_suite
+from tunegate.harness.comparison.score_table import score_suite
 from tunegate.harness.engine.answer_cache import AnswerCache, JudgedAttempt, SuiteVersion
 from tunegate.harness.engine.inference.sequence import ALL, Optimizations
 from tunegate.harness.engine.plan import Plan, make_plan

@@ -18,6 +18,7 @@ from functools import cache, partial
 from types import MappingProxyType
 from typing import Any
 
+from tunegate.harness.comparison.answer_counts import AnswerCounts, count_answers
 from tunegate.harness.comparison.corpus_level import LEAST
 from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.estimator import FEW_CLUSTERS
@@ -29,7 +30,7 @@ from tunegate.harness.comparison.sample_size import (
     ScoreSpread,
     fewest_cases,
 )
-from tunegate.harness.comparison.score_table import AnswerCounts, ScoreTable, count_answers
+from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.defaults import POWER
 from tunegate.harness.errors import UsageError
 from tunegate.harness.gate_kind import PlannedTest, gate_kind
@@ -98,9 +99,8 @@ def read_pilot(run: Run, suite: str, metrics: Sequence[str]) -> PilotRun:
         )
     table = _table(run, records[suite])
     pairs = {name: _pairs(run, table, name) for name in metrics}
-    same, written, _ = count_answers(run.cells).get(suite, AnswerCounts())
-    greedy = not records[suite].generation.get("temperature")
-    unchanged = same / written if written and greedy else None
+    counts = count_answers(run.cells).get(suite, AnswerCounts())
+    unchanged = None if records[suite].generation.get("temperature") else counts.same_share
     return PilotRun(pairs, _seconds(run, suite), table, unchanged)
 
 

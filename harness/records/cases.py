@@ -40,6 +40,7 @@ from tunegate.harness.defaults import (
     TEMPERATURE,
     THINKING_BUDGET,
 )
+from tunegate.harness.records.episodes import EpisodeRecord
 
 SCHEMA_VERSION = 1
 """Version of the files in a run folder; raised when a reader of the old form would misread."""
@@ -233,6 +234,8 @@ class Case(Record):
     rules: Json | None = Field(default=None, json_schema_extra={"minProperties": 1})
     """Constraints on the form of the answer, rule → value (`{"max_words": 50}`), for the metric
     `format`."""
+    row: Json | None = Field(default=None, exclude_if=_is_none)
+    """What the environment of an episode is reset with: keyword arguments of its `reset`."""
     tags: tuple[FilledText, ...] = ()
     """Labels such as the subject: slices of the report, never clusters."""
     cluster: FilledText | None = None
@@ -317,6 +320,8 @@ class Completion(Record):
     reasoning_tags: tuple[Text, Text] | None = Field(default=None, exclude_if=_is_none)
     """The text before the thoughts and the text between thoughts and answer, as written: with them
     the completion can be put together again. Absent where a server separated the two."""
+    episode: EpisodeRecord | None = Field(default=None, exclude_if=_is_none)
+    """The turns of a completion that an environment answered; absent elsewhere."""
 
     @property
     def thinks(self) -> bool:
@@ -378,13 +383,20 @@ class ScoreRow:
     case: str
     arm: str
     value: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
-    """Mean over the case's samples; None if one of them is unscored."""
+    """Mean over the case's samples; None if one of them is unscored, of episodes if more than half
+    are."""
     reason: Text | None = None
     """Why it is unscored, or what the metric found in the first sample."""
     parts: dict[str, float] | None = None
     """Named sub-scores, each the mean over the samples that have it."""
     counts: tuple[float, ...] | None = None
     """What a corpus metric sums over the cases, summed over the samples."""
+    unscored: tuple[int, int] | None = None
+    """Unscored episodes of the case, and all of them; None where none is unscored, or where the
+    completions are no episodes."""
+    bounds: tuple[float, float] | None = None
+    """Least and largest value that the case would have with its unscored episodes; None where all
+    are scored, the value is missing, or the metric has no range."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

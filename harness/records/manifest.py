@@ -16,6 +16,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, fie
 
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.records.cases import SCHEMA_VERSION, Cell, CellKind, Record, Text
+from tunegate.harness.records.episodes import EpisodeSettings
 from tunegate.harness.records.judges import Calibration
 from tunegate.harness.records.training_card import ContaminationCheck, TrainingSummary
 
@@ -176,6 +177,8 @@ class SuiteRecord(Record):
     )
     """Of replayed traffic the metrics that judge what answers say, one of which a SHIP must rest
     on; absent of other suites."""
+    episode: EpisodeSettings | None = Field(default=None, exclude_if=lambda played: played is None)
+    """How its episodes are played; absent of a suite whose completions are written at once."""
     equal_prompts: tuple[tuple[str, ...], ...] = Field(
         default=(), repr=False, exclude_if=lambda groups: not groups
     )

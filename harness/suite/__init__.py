@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunegate.harness import lookup, options
 from tunegate.harness import metric as metric_contract
@@ -34,6 +34,9 @@ from tunegate.harness.records.manifest import Gate, MetricRecord, SuiteRecord
 from tunegate.harness.source import AccountedCases
 from tunegate.harness.suite import consistency, toml_file
 from tunegate.harness.suite.equal_prompts import join_equal_prompts
+
+if TYPE_CHECKING:
+    from tunegate.harness.episode_environment import EpisodePlan
 
 FILE_NAME = "suite.toml"
 MOST_TABLES = 500
@@ -67,6 +70,8 @@ class Suite:
     account: tuple[str, ...] = field(default=(), repr=False)
     """Tolerances that are wide, what its source read and left out, and which cases have the same
     prompt, in lines."""
+    episode: EpisodePlan | None = field(default=None, repr=False)
+    """How its completions are played in turns; None where they are written at once."""
     equal_prompts: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
     """Cases by prompt, where several have the same one: each group is in one cluster."""
 
@@ -107,6 +112,7 @@ class Suite:
             alpha_per_attempt=self.alpha_per_attempt or self.sealed,
             sealed=self.sealed,
             content_metrics=self.content_metrics,
+            episode=self.episode and self.episode.settings,
             equal_prompts=self.equal_prompts,
             metrics=tuple(
                 MetricRecord(
@@ -164,6 +170,10 @@ def load_suite(path: Path, *, max_cases: int | None = None) -> Suite:
     if parts.problems:
         raise SuiteError(parts.problems)
     kept = parts.cases[:max_cases]
+    if parts.episode is not None:
+        from tunegate.harness.suite.episode_table import open_cases
+
+        kept = list(open_cases(parts.episode, kept, parts.generation))
     kinds = dict.fromkeys(used.needs for used in parts.metrics.values())
     joined = join_equal_prompts(kept, kinds)
     return Suite(
@@ -178,7 +188,8 @@ def load_suite(path: Path, *, max_cases: int | None = None) -> Suite:
         alpha_per_attempt=source.data.get("alpha_per_attempt", False),
         sealed=source.data.get("sealed", False),
         definition=source.data,
-        hash=_hash(source, parts.cases, parts.metrics.values()),
+        hash=_hash(source, parts.cases, parts.metrics.values(), parts.episode),
+        episode=parts.episode,
         account=(
             *consistency.wide_guardrails(tuple(parts.metrics.values()), parts.gates),
             *joined.account,
@@ -207,6 +218,9 @@ class _SuiteParts:
         self.account: tuple[str, ...] = ()
         all_read = self._sound("cases") and self._collect(self._read_cases) is True
         self.cases_known = all_read or bool(self.cases)
+        self.episode: EpisodePlan | None = None
+        if self._sound("episode"):
+            self._collect(self._read_episode)
         self.metrics: dict[int, Metric] = {}
         for index in self._tables("metrics"):
             self._collect(partial(self._read_metric, index))
@@ -240,6 +254,12 @@ class _SuiteParts:
         self.account = found.account if isinstance(found, AccountedCases) else ()
         return True
 
+    def _read_episode(self) -> None:
+        from tunegate.harness.suite.episode_table import read_episodes
+
+        self.episode, problems = read_episodes(self.source, self.cases, self.generation)
+        self.problems += problems
+
     def _read_metric(self, index: int) -> None:
         self.metrics[index] = _metric(self.source, index)
 
@@ -250,6 +270,11 @@ class _SuiteParts:
             for index, one in self.metrics.items():
                 where = source.where("metrics", index, "use")
                 self.problems += consistency.metric_problems(where, one, self.cases)
+        played = "episode" in source.data or any(one.episodes for one in used)
+        if played:
+            from tunegate.harness.suite.episode_table import episode_metric_problems
+
+            self.problems += episode_metric_problems(source, self.metrics, self.generation)
         names = [(index, one.name) for index, one in self.metrics.items()]
         self.problems += consistency.name_problems(source, names)
         complete = self._sound("metrics") and len(used) == len(source.data["metrics"])
@@ -320,7 +345,12 @@ def _gates(source: toml_file.TomlFile, index: int) -> Iterator[Gate]:
             yield Gate(kind=kind.name, where=where, **common, **kind.fields(table))
 
 
-def _hash(source: toml_file.TomlFile, cases: Sequence[Case], metrics: Collection[Metric]) -> str:
+def _hash(
+    source: toml_file.TomlFile,
+    cases: Sequence[Case],
+    metrics: Collection[Metric],
+    episode: EpisodePlan | None,
+) -> str:
     files = {
         f"{used.name}.{option}": _digest(value)
         for used in metrics
@@ -332,6 +362,8 @@ def _hash(source: toml_file.TomlFile, cases: Sequence[Case], metrics: Collection
     rows = [case.model_dump(mode="json", exclude_none=True, by_alias=True) for case in cases]
     # A date, which TOML has and JSON has not, is hashed as its text.
     text = json.dumps(definition, sort_keys=True, default=str)
+    if episode is not None:
+        files["episode"] = episode.settings.sha256
     return sha256({"definition": text, "cases": rows, "files": files})
 
 

@@ -6,14 +6,15 @@ No clock, no random numbers, no model: the same records give the same bytes each
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from tunegate.harness.comparison.answer_counts import AnswerCounts
 from tunegate.harness.comparison.contamination_strata import compute_strata, touched_note
 from tunegate.harness.comparison.delta import one_sided
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.comparison.score_table import AnswerCounts, ScoreTable, tables_of
+from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.comparison.tag_slices import slice_losses
 from tunegate.harness.gate_kind import count_noun, gate_kind
 from tunegate.harness.gating.decide_all import ImputationCase, decide_gates
@@ -36,6 +37,8 @@ from tunegate.harness.verdict.run_sentence import run_sentence
 
 ARMS = ("base", "tuned")
 """The arms that the verdict is about."""
+UNEQUAL_FAILURES = 0.05
+"""Two-sided error at which arms are said to fail unequally often."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +109,7 @@ def suite_results(manifest: Manifest, tables: Sequence[ScoreTable]) -> tuple[Sui
     """
     observed = decide_gates(manifest, tables)
     complete = not any(
-        table.on_tag(gate.tag).unscored(gate.metric, arm)
+        table.on_tag(gate.tag).incomplete(gate.metric, arm)
         for table in tables
         for gate in table.suite.gates
         for arm in ARMS
@@ -146,7 +149,7 @@ def boundless_metrics(table: ScoreTable, gates: Iterable[GateResult]) -> list[st
             gate.metric
             for gate in gates
             if gate.metric in unbounded
-            and any(table.on_tag(gate.tag).unscored(gate.metric, arm) for arm in ARMS)
+            and any(table.on_tag(gate.tag).incomplete(gate.metric, arm) for arm in ARMS)
         )
     )
 
@@ -158,7 +161,7 @@ def _open_if_unscored(gate: GateResult, at_best: GateResult, table: ScoreTable) 
         return gate
     kind, named = gate_kind(gate.kind), gate.model_copy(update={"metric": gate.subject})
     part = table.on_tag(gate.tag)
-    count = len({case for arm in ARMS for case in part.unscored(gate.metric, arm)})
+    count = len({case for arm in ARMS for case in part.incomplete(gate.metric, arm)})
     others = "unscored one" if count == 1 else f"{count} unscored ones"
     sentence = (
         f"{kind.measurement(named)}: that fails {kind.rule(gate)} on the scored cases, but not if "
@@ -209,19 +212,18 @@ def _suite_result(
     parts = _tables_of_metrics(table, bound)
     missing = {arm: {c for m, t in parts.items() for c in t.unscored(m, arm)} for arm in ARMS}
     incomplete = set().union(*missing.values())
+    partly = {c for m, t in parts.items() for arm in ARMS for c in t.incomplete(m, arm)}
     asked = {c for m, t in parts.items() for c in t.asked(m)}
     gates = tuple(_over_budget(gate, table) or gate for gate in gates)
     verdict = suite_verdict(suite, gates)
-    worst = suite_verdict(suite, worst_gates) if incomplete else None
+    worst = suite_verdict(suite, worst_gates) if partly else None
     caps: list[str] = []
     if verdict is Verdict.SHIP and worst not in (None, Verdict.SHIP):
         counted = [gate for gate in gates if not gate.advisory]
         boundless = boundless_metrics(table, counted)
-        caps.append(unscored_sensitivity_note(suite.name, len(incomplete), boundless))
-    if verdict in (Verdict.SHIP, Verdict.HOLD) and not _judges_content(suite, gates):
-        caps.append(f"{suite.name}: {CONTENT_GAP}")
-    if manifest.filtered and verdict in (Verdict.SHIP, Verdict.HOLD):
-        caps.append(f"{suite.name}: judged in part only: {'; '.join(manifest.filtered)}")
+        caps.append(unscored_sensitivity_note(suite.name, len(partly), boundless))
+    if verdict in (Verdict.SHIP, Verdict.HOLD):
+        caps += _evidence_gaps(manifest, table, gates)
     counts = {arm: len(missing[arm]) for arm in ARMS}
     return SuiteResult(
         name=suite.name,
@@ -248,6 +250,18 @@ def _suite_result(
     )
 
 
+def _evidence_gaps(
+    manifest: Manifest, table: ScoreTable, gates: Sequence[GateResult]
+) -> Iterator[str]:
+    """Yield why gates that hold are not enough for SHIP or HOLD."""
+    suite = table.suite
+    if not _judges_content(suite, gates):
+        yield f"{suite.name}: {CONTENT_GAP}"
+    yield from _unequal_failures(table)
+    if manifest.filtered:
+        yield f"{suite.name}: judged in part only: {'; '.join(manifest.filtered)}"
+
+
 def _judges_content(suite: SuiteRecord, gates: Sequence[GateResult]) -> bool:
     """Return whether a gate that holds judges what answers say, where a suite needs one.
 
@@ -263,6 +277,29 @@ def _judges_content(suite: SuiteRecord, gates: Sequence[GateResult]) -> bool:
         and (gate.tag is None or 2 * gate.n >= suite.n_cases)
         for gate in gates
     )
+
+
+def _unequal_failures(table: ScoreTable) -> list[str]:
+    """Return the note on episodes that fail in one arm more often than in the other.
+
+    They are unscored, and the rest may be the easier ones: a fine-tune whose calls crash the
+    environment must not ship for that.
+    """
+    if table.suite.episode is None:
+        return []
+    from tunegate.harness.stats.binary import mcnemar_midp
+
+    base, tuned = (table.answers.failed.get(arm, 0) for arm in ARMS)
+    p_value = 2 * min(mcnemar_midp(base, tuned).p_value, mcnemar_midp(tuned, base).p_value)
+    if p_value >= UNEQUAL_FAILURES:
+        return []
+    arm = "tuned" if tuned > base else "base"
+    reason = next(iter(table.reasons([gate.metric for gate in table.suite.gates], [arm])), "")
+    return [
+        f"{table.suite.name}: {count_noun(tuned, 'episode')} failed in tuned alone and {base} in "
+        f"base alone, of {table.answers.pairs} (p = {p_value:.2g}): {arm} breaks its environment "
+        f"({reason})"
+    ]
 
 
 def _with_look(gate: GateResult, look: InterimLook | None) -> GateResult:
@@ -303,14 +340,15 @@ def _left_out(manifest: Manifest, suite: str) -> frozenset[str]:
 def _over_budget(gate: GateResult, table: ScoreTable) -> GateResult | None:
     """Return the gate as an error if an arm has more unscored cases than the suite allows."""
     table = table.on_tag(gate.tag)
-    asked = len(table.asked(gate.metric))
-    counts = {arm: len(table.unscored(gate.metric, arm)) for arm in ARMS}
-    arm, count = max(counts.items(), key=lambda item: item[1])
+    counts = {arm: table.unscored_share(gate.metric, arm) for arm in ARMS}
+    arm, (count, asked) = max(counts.items(), key=lambda item: item[1])
     # 0.29 * 100 is 28.999999999999996: rounding must not turn 29 of 100 into too many.
     if count <= table.suite.max_unscored * asked * (1 + 1e-9):
         return None
     reason = next(iter(table.reasons([gate.metric], [arm])))
-    sentence = too_many_unscored(gate.subject, arm, count, asked, table.suite.max_unscored, reason)
+    what = "case" if table.suite.episode is None else "episode"
+    cases = count_noun(asked, what)
+    sentence = too_many_unscored(gate.subject, arm, count, cases, table.suite.max_unscored, reason)
     return gate.model_copy(
         update={
             "status": GateStatus.ERROR,
@@ -368,12 +406,12 @@ def _goal_rule_holds(suite: SuiteRecord, goals: Sequence[GateResult]) -> bool:
 
 
 def too_many_unscored(
-    metric: str, arm: str, count: int, asked: int, allowed: float, reason: str
+    metric: str, arm: str, count: int, asked: str, allowed: float, reason: str
 ) -> str:
     """Return the sentence of a gate whose metric has too few scores."""
     verb = "is" if count == 1 else "are"
     return (
-        f"{metric}: {count} of {count_noun(asked, 'case')} of {arm} {verb} unscored, more than the "
+        f"{metric}: {count} of {asked} of {arm} {verb} unscored, more than the "
         f"{100 * allowed:g} % that the suite allows ({reason})"
     )
 

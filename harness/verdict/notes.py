@@ -142,7 +142,7 @@ def _cut(table: ScoreTable) -> Iterator[str]:
 
 
 def _identical(table: ScoreTable) -> Iterator[str]:
-    same, compared, _ = table.answers
+    same, compared = table.answers.same, table.answers.compared
     if compared >= FEW_CASES and same >= SAME_SCORES * compared:
         yield (
             f"both arms wrote the same answer, byte for byte, on {same} of {compared} prompts: "

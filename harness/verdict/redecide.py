@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from tunegate.harness.comparison.answer_counts import count_answers
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.pairs import NoiseFloor
-from tunegate.harness.comparison.score_table import ScoreTable, count_answers, tables_of
+from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.further_arm import comparisons
 from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.cases import CellKind, StoredAnswer

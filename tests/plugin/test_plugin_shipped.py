@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from tunegate.harness.comparison.answer_counts import count_answers
 from tunegate.harness.comparison.equivalence import answer_agreement
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.comparison.score_table import count_answers
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.verdict.decide import decide_run

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.comparison.score_table import ScoreTable, count_answers
+from tunegate.harness.comparison.answer_counts import count_answers
+from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.further_arm import BASE_AGAIN
 from tunegate.harness.records.cases import Cell, Completion, StoredAnswer, six_digits
 from tunegate.harness.records.files import record_json

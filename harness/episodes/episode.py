@@ -1,0 +1,325 @@
+"""Episode: one task from the reset of its environment to the reward, as a generator.
+
+`episode_steps` asks for one thing at a time, a call of the environment or a turn of the model, and
+is sent what came of it. Who runs the calls and asks the model is up to the caller
+(`tunegate.harness.episodes.play`).
+
+The model's own mistakes are texts that it is shown: a tool that does not exist, arguments that do
+not bind, a ValueError, LookupError or ArithmeticError of a tool, and any error on arguments that
+contradict the tool's definition. Every other error of an environment raises `EpisodeFailed`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import re
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from tunegate.harness.episode_environment import EpisodePlan, reset_arguments, tool_methods
+from tunegate.harness.episodes.environment_calls import CallOutcome
+from tunegate.harness.episodes.transcript import (
+    UnreadableCall,
+    extend_prompt,
+    extend_transcript,
+    turn_calls,
+)
+from tunegate.harness.json_schema import jsonschema_library
+from tunegate.harness.metrics._tool_call_parsers import ToolCall
+from tunegate.harness.model import Arm, Request
+from tunegate.harness.records.cases import (
+    Case,
+    Completion,
+    StoredAnswer,
+    replace_surrogates,
+    sha256,
+)
+from tunegate.harness.records.episodes import EpisodeCall, EpisodeEnd, EpisodeRecord, EpisodeTurn
+
+_CONTEXT = re.compile(r"context|too long|maximum.{0,20}(?:length|tokens)", re.IGNORECASE)
+"""How backends say that a prompt does not fit."""
+_MODEL_FAULTS = (ValueError, LookupError, ArithmeticError)
+_NEVER_THE_MODELS = (OSError, MemoryError, EOFError, ImportError, RecursionError)
+
+
+class EpisodeFailed(Exception):
+    """An episode that says nothing about the model; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentCall:
+    """A call of the environment that an episode waits for."""
+
+    function: Callable[[], Any]
+
+
+EpisodeSteps = Generator[EnvironmentCall | Request, Any, Completion]
+"""Yields calls, sent a `CallOutcome`, and requests, sent a `StoredAnswer`; returns a completion."""
+
+
+@dataclass(slots=True)
+class _EpisodeState:
+    """What has happened so far."""
+
+    request: Request
+    plan: EpisodePlan
+    talk: Case
+    """The conversation so far, as the task with more messages."""
+    environment: Any = None
+    opening: str | None = None
+    turns: list[EpisodeTurn] = field(default_factory=list)
+    answers: list[Completion] = field(default_factory=list)
+    seconds: float = 0.0
+    """Time of the environment."""
+
+    @property
+    def tokens_left(self) -> int:
+        """Tokens that the model may still write."""
+        written = sum(turn.output_tokens or 0 for turn in self.turns)
+        return self.plan.settings.max_tokens - written
+
+
+def episode_steps(request: Request, arm: Arm, held: list[Any]) -> EpisodeSteps:
+    """Play the episode of a request.
+
+    Args:
+        request: The task, with its plan.
+        arm: Renders the prompts.
+        held: The environment is put here as soon as there is one, to be closed whatever happens.
+
+    Raises:
+        EpisodeFailed: what failed says nothing about the model.
+    """
+    plan = request.episode
+    assert plan is not None
+    state = _EpisodeState(request, plan, request.case)
+    state.environment = yield from _environment_call(
+        state, "the environment's constructor", plan.source.make
+    )
+    held.append(state.environment)
+    given = reset_arguments(type(state.environment), request.case, request.seed)
+    opening = yield from _environment_call(
+        state, "reset", partial(state.environment.reset, **given)
+    )
+    if opening is not None and not isinstance(opening, str):
+        kind = type(opening).__name__
+        raise EpisodeFailed(f"reset returned {kind}, neither a text nor None")
+    state.opening = opening
+    state.talk = extend_prompt(state.talk, opening)
+    end = yield from _turns(state, arm)
+    reward = yield from _environment_call(state, "get_reward", state.environment.get_reward)
+    stats = {}
+    if callable(getattr(state.environment, "_stats", None)):
+        stats = yield from _environment_call(state, "_stats", state.environment._stats)
+    return _completion(state, end, _finite(reward), stats)
+
+
+def _turns(state: _EpisodeState, arm: Arm) -> Generator[Any, Any, EpisodeEnd]:
+    """Let model and environment take turns; return how it ended."""
+    while len(state.turns) < state.plan.settings.max_turns:
+        request = _turn_request(state, arm)
+        if request is None:
+            return EpisodeEnd.LIMIT
+        answer: StoredAnswer = yield request
+        if answer.completion is None:
+            reason = answer.error or "there is no completion"
+            if state.turns and _CONTEXT.search(reason):
+                return EpisodeEnd.LIMIT
+            raise EpisodeFailed(reason)
+        state.answers.append(answer.completion)
+        end = yield from _respond(state, request, answer.completion)
+        if end is not None:
+            return end
+        state.talk = extend_transcript(
+            state.talk,
+            state.turns[-1],
+            len(state.turns) - 1,
+            in_text=state.plan.settings.tools == "system",
+        )
+    return EpisodeEnd.LIMIT
+
+
+def _respond(
+    state: _EpisodeState, request: Request, done: Completion
+) -> Generator[Any, Any, EpisodeEnd | None]:
+    """Record a turn with what it was answered; return how the episode ends if it ends here."""
+    turn = EpisodeTurn(
+        prompt_sha256=request.prompt.sha256,
+        text=done.text or "",
+        finish_reason=done.finish_reason,
+        input_tokens=done.input_tokens,
+        output_tokens=done.output_tokens,
+        latency_s=done.latency_s,
+    )
+    state.turns.append(turn)
+    if done.finish_reason == "length":
+        return EpisodeEnd.LIMIT
+    try:
+        calls = turn_calls(turn.text, state.plan.tools)
+    except UnreadableCall as error:
+        state.turns[-1] = turn.model_copy(update={"problem": str(error)})
+        return EpisodeEnd.UNREADABLE
+    if not calls:
+        message = None
+        if callable(getattr(state.environment, "_next", None)):
+            function = partial(state.environment._next, turn.text)
+            message = yield from _environment_call(state, "_next", function)
+        if message is None:
+            return EpisodeEnd.ANSWERED
+        state.turns[-1] = turn.model_copy(update={"message": replace_surrogates(str(message))})
+        return None
+    if len(state.turns) == state.plan.settings.max_turns:
+        return EpisodeEnd.LIMIT  # there is no turn in which the results could be read
+    made = []
+    for call in calls:
+        made.append((yield from _run_tool(state, call)))
+    state.turns[-1] = turn.model_copy(update={"calls": tuple(made)})
+    return None
+
+
+def _run_tool(state: _EpisodeState, call: ToolCall) -> Generator[Any, Any, EpisodeCall]:
+    """Call a tool; what the model did wrong is a text for it, in TRL's words."""
+    arguments = dict(call.arguments)
+    method = tool_methods(type(state.environment)).get(call.name)
+    seconds = 0.0
+    result: Any
+    fault: str | None
+    if method is None:
+        result, fault = None, f"Tool {call.name} not found."
+    elif (fault := _binding_fault(state.environment, call.name, arguments)) is not None:
+        result = None
+    else:
+        function = partial(getattr(state.environment, call.name), **arguments)
+        outcome: CallOutcome = yield EnvironmentCall(function)
+        seconds, result = outcome.seconds, outcome.value
+        state.seconds += seconds
+        if outcome.error is not None:
+            if not _is_models_fault(outcome.error, state.plan.tools, call):
+                raise EpisodeFailed(f"the tool {call.name} failed: {_one_line(outcome.error)}")
+            fault = str(outcome.error)
+    shown = str(result) if fault is None else str({"error": fault})
+    return EpisodeCall(
+        name=call.name,
+        arguments=replace_surrogates(arguments),
+        result=replace_surrogates(shown),
+        error=fault is not None,
+        seconds=round(seconds, 6),
+    )
+
+
+def _binding_fault(environment: Any, name: str, arguments: dict[str, Any]) -> str | None:
+    """Return why the arguments do not fit the tool's parameters."""
+    try:
+        inspect.signature(getattr(environment, name)).bind(**arguments)
+    except TypeError as error:
+        return str(error)
+    return None
+
+
+def _is_models_fault(error: BaseException, tools: Sequence[Any], call: ToolCall) -> bool:
+    """Return whether an error of a tool is the model's: by its type, or by wrong arguments."""
+    if isinstance(error, _MODEL_FAULTS):
+        return True
+    if isinstance(error, _NEVER_THE_MODELS) or type(error).__name__ == "EnvironmentFailed":
+        return False
+    if not isinstance(error, Exception):
+        return False
+    schema = next(t["function"]["parameters"] for t in tools if t["function"]["name"] == call.name)
+    return not jsonschema_library().Draft202012Validator(schema).is_valid(dict(call.arguments))
+
+
+def _environment_call(
+    state: _EpisodeState, what: str, function: Callable[[], Any]
+) -> Generator[Any, Any, Any]:
+    """Return what a method of the environment returns.
+
+    Raises:
+        EpisodeFailed: it raised, or was not back in time.
+    """
+    outcome: CallOutcome = yield EnvironmentCall(function)
+    state.seconds += outcome.seconds
+    if outcome.error is not None:
+        raise EpisodeFailed(f"{what} failed: {_one_line(outcome.error)}")
+    return outcome.value
+
+
+def _finite(reward: Any) -> float:
+    try:
+        value = float(reward)
+    except (TypeError, ValueError):
+        raise EpisodeFailed(f"get_reward returned {reward!r:.100}, which is no number") from None
+    if not math.isfinite(value):
+        raise EpisodeFailed(f"get_reward returned {value!r}, which is not finite")
+    return value
+
+
+def _turn_request(state: _EpisodeState, arm: Arm) -> Request | None:
+    """Return the request of the next turn; None where no token of it fits.
+
+    Raises:
+        EpisodeFailed: the conversation cannot be rendered.
+    """
+    asked, number = state.request, len(state.turns)
+    if state.tokens_left < 1:
+        return None
+    settings = asked.generation.model_copy(
+        update={"max_new_tokens": min(asked.generation.max_new_tokens, state.tokens_left)}
+    )
+    try:
+        prompt = arm.prompt(state.talk, settings)
+    except ValueError as error:
+        raise EpisodeFailed(f"turn {number + 1} cannot be rendered: {error}") from error
+    limit = getattr(arm, "context_length", None)
+    length = len(prompt.token_ids or ())
+    if number and limit is not None and length + settings.most_tokens > limit:
+        return None
+    spoken = list(state.talk.input_messages())
+    led = [state.plan.root, number, prompt.sha256, sha256(spoken), settings.max_new_tokens]
+    return replace(
+        asked,
+        cell=replace(asked.cell, key=sha256(["turn", *led])),
+        case=state.talk,
+        prompt=prompt,
+        generation=settings,
+        seed=int(sha256([asked.seed, number])[:8], 16),
+        episode=None,
+        turn=number,
+    )
+
+
+def _completion(state: _EpisodeState, end: EpisodeEnd, reward: float, stats: Any) -> Completion:
+    """Return the episode as a completion: the last answer, and sums over the turns."""
+    last = state.answers[-1]
+    shown = {str(name): value for name, value in stats.items()} if isinstance(stats, dict) else {}
+    costs = [done.cost for done in state.answers]
+    record = EpisodeRecord(
+        turns=tuple(state.turns),
+        reward=reward,
+        end=end,
+        opening=replace_surrogates(state.opening),
+        stats=replace_surrogates(json.loads(json.dumps(shown, default=str))),
+    )
+    return Completion(
+        text=last.text,
+        finish_reason="length" if end is EpisodeEnd.LIMIT else last.finish_reason,
+        input_tokens=_sum([done.input_tokens for done in state.answers]),
+        output_tokens=_sum([done.output_tokens for done in state.answers]),
+        latency_s=_sum([*(done.latency_s for done in state.answers), round(state.seconds, 6)]),
+        cost=_sum(costs),
+        answered_by=last.answered_by,
+        episode=record,
+    )
+
+
+def _sum(values: Sequence[Any]) -> Any:
+    """Return the sum; None where a value is unknown."""
+    return None if any(value is None for value in values) else sum(values)
+
+
+def _one_line(error: BaseException) -> str:
+    line = next(iter(str(error).splitlines()), "")
+    return f"{type(error).__name__}: {line}"[:300]

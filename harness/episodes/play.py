@@ -1,0 +1,211 @@
+"""Playing episodes: many at once, their calls on threads, their turns in the model's batch.
+
+The turns of all episodes that are ready are put to the model together. An episode whose tool is
+slow does not hold up the others for more than a moment.
+
+Every turn is stored under the hash of all that led to it: arm, task, sample, settings, seed and the
+conversation so far. An interrupted episode is played again from its seed; its environment answers
+as before, and the turns come from the store. A tool that answers otherwise makes another prompt,
+and its turn is asked: nothing is reused wrongly.
+
+An episode that fails for a reason other than the model is played twice more with the same seed, and
+is unscored after that.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Protocol
+
+from tunegate.harness.episode_environment import EpisodePlan
+from tunegate.harness.episodes.environment_calls import EnvironmentCalls, guard_process
+from tunegate.harness.episodes.episode import (
+    EnvironmentCall,
+    EpisodeFailed,
+    EpisodeSteps,
+    episode_steps,
+)
+from tunegate.harness.errors import BackendError
+from tunegate.harness.model import Arm, Request
+from tunegate.harness.records.cases import Completion, StoredAnswer
+
+TRIES = 3
+"""Times that an episode is played whose environment fails."""
+GIVE_UP = 10
+"""Failed episodes, none having ended, after which an arm is given up."""
+AT_ONCE = 256
+"""Episodes that are played at a time."""
+PATIENCE_S = 0.1
+"""How long calls are waited for while the turns of other episodes are ready."""
+UNWRITTEN_S = 0.25
+"""Turns of so many seconds may wait to be written together: each write waits for the disk."""
+
+
+class TurnStore(Protocol):
+    """Where turns are kept."""
+
+    def completions(self, keys: Iterable[str]) -> dict[str, Completion]:
+        """Return the completions of the given keys that exist."""
+
+    def put(self, answer: StoredAnswer, *, replace: bool = False) -> None:
+        """Keep an answer."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Return a context whose rows may be kept at once."""
+
+
+AskTurns = Callable[[Sequence[tuple[Request, Request]]], Generator[StoredAnswer, None, None]]
+"""Asks the model for turns of several episodes; an item is a turn's request and its episode's."""
+
+
+@dataclass(slots=True)
+class _LiveEpisode:
+    """An episode in progress."""
+
+    request: Request
+    steps: EpisodeSteps
+    held: list[Any]
+    """Its environment."""
+    tries: int
+
+
+@dataclass
+class EpisodePlayer:
+    """Plays the episodes of a suite on one arm; it may be asked several times."""
+
+    arm: Arm
+    store: TurnStore
+    plan: EpisodePlan
+    """Of any of the episodes."""
+    pause: Callable[[], None] = lambda: None
+    """Called between turns; raises where the user asked to stop."""
+    finished: int = 0
+    failed: int = 0
+    reason: str = ""
+    """Why the last one failed."""
+    _numbers: Iterator[int] = field(default_factory=count)
+    _live: dict[int, _LiveEpisode] = field(default_factory=dict)
+    _ready: list[tuple[int, Request]] = field(default_factory=list)
+    _answers: deque[StoredAnswer] = field(default_factory=deque)
+    _unwritten: list[StoredAnswer] = field(default_factory=list)
+    _written_s: float = 0.0
+    """When turns were last written."""
+
+    def __post_init__(self) -> None:
+        """Prepare the calls of the environments."""
+        self._calls = EnvironmentCalls(self.plan.settings.tool_timeout_s)
+
+    def play(self, requests: Iterable[Request], ask: AskTurns) -> Iterator[StoredAnswer]:
+        """Yield an answer for each request as soon as its episode has ended.
+
+        Raises:
+            BackendError: the first episodes all failed: the environment is broken.
+        """
+        waiting = deque(requests)
+        with guard_process(), ExitStack() as stack:
+            stack.callback(self._write)
+            while waiting or self._live:
+                while waiting and len(self._live) < AT_ONCE:
+                    self._begin(waiting.popleft(), tries=1)
+                self._await_calls()
+                self.pause()
+                self._ask_ready(ask)
+                while self._answers:
+                    yield self._answers.popleft()
+                if self.failed >= GIVE_UP and not self.finished:
+                    raise BackendError(
+                        f"the first {self.failed} episodes failed and none ended; the last one: "
+                        f"{self.reason}; mend the environment, then `tunegate resume`"
+                    )
+
+    def _begin(self, request: Request, *, tries: int) -> None:
+        number, held = next(self._numbers), list[Any]()
+        steps = episode_steps(request, self.arm, held)
+        self._live[number] = _LiveEpisode(request, steps, held, tries)
+        self._advance(number, None)
+
+    def _await_calls(self) -> None:
+        """Hand back what calls returned: all of them, unless turns are ready and some are slow."""
+        until: float | None = None
+        while len(self._calls):
+            now = time.monotonic()
+            if until is None and self._ready:
+                until = now + PATIENCE_S
+            if until is not None and now >= until:
+                return
+            for number, outcome in self._calls.collect(60.0 if until is None else until - now):
+                self._advance(number, outcome)
+
+    def _advance(self, number: int, sent: Any) -> None:
+        """Send an episode what it waited for, and take note of what it waits for next."""
+        episode = self._live[number]
+        try:
+            wanted = episode.steps.send(sent)
+        except StopIteration as end:
+            self.finished += 1
+            self._leave(number)
+            done = StoredAnswer.of(episode.request.cell, end.value, None, time.time())
+            self._answers.append(done)
+        except EpisodeFailed as error:
+            self._leave(number)
+            if episode.tries < TRIES:
+                self._begin(episode.request, tries=episode.tries + 1)
+                return
+            self.failed, self.reason = self.failed + 1, str(error)
+            lost = StoredAnswer.of(episode.request.cell, None, self.reason, time.time())
+            self._answers.append(lost)
+        else:
+            if isinstance(wanted, EnvironmentCall):
+                self._calls.submit(number, wanted.function)
+            else:
+                self._ready.append((number, wanted))
+
+    def _leave(self, number: int) -> None:
+        """Take an episode out; its environment is closed on a thread that nobody waits for."""
+        for environment in self._live.pop(number).held:
+            close = getattr(environment, "_close", None)
+            if callable(close):
+                threading.Thread(target=_close_quietly, args=(close,), daemon=True).start()
+
+    def _ask_ready(self, ask: AskTurns) -> None:
+        """Put the turns that are ready to the model; those that are stored are not asked."""
+        ready, self._ready = self._ready, []
+        by_key = {turn.key: number for number, turn in ready}
+        keeps = self.plan.settings.deterministic
+        known = self.store.completions(by_key) if keeps and ready else {}
+        episodes = {number: self._live[number].request for number, _ in ready}
+        for number, turn in ready:
+            if turn.key in known:
+                self._advance(number, StoredAnswer.of(turn.cell, known[turn.key], None, 0.0))
+        asked = [(turn, episodes[number]) for number, turn in ready if turn.key not in known]
+        if not asked:
+            return
+        with closing(ask(asked)) as answers:
+            for answer in answers:
+                if keeps and answer.completion is not None:
+                    self._unwritten.append(answer)
+                    self._write_if_due()
+                self._advance(by_key[answer.key], answer)
+        self._write_if_due()
+
+    def _write_if_due(self) -> None:
+        if time.monotonic() - self._written_s >= UNWRITTEN_S:
+            self._write()
+
+    def _write(self) -> None:
+        """Store the turns that wait for it."""
+        with self.store.together():
+            for answer in self._unwritten:
+                self.store.put(answer)
+        self._unwritten, self._written_s = [], time.monotonic()
+
+
+def _close_quietly(close: Callable[[], Any]) -> None:
+    with suppress(BaseException):
+        close()

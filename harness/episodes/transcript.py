@@ -1,0 +1,138 @@
+"""Transcript: an episode as the conversation that the model is shown in its next turn.
+
+A turn is a case with one message more, so that every backend renders it as it renders a case. Calls
+and results are messages in OpenAI's form where the chat template shows tools. With
+`tools = "system"` the system prompt describes them, and calls and results are plain text: for
+models whose template knows no tools.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from tunegate.harness.metrics._embedded_calls import read_calls
+from tunegate.harness.metrics._expected_calls import OfferedTool, offered_tools
+from tunegate.harness.metrics._tool_call_parsers import ToolCall
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.episodes import EpisodeSettings, EpisodeTurn
+
+_SYSTEM = """\
+You can call tools. To call one, answer with nothing but a line of this form:
+<tool_call>{{"name": "TOOL", "arguments": {{"ARGUMENT": "VALUE"}}}}</tool_call>
+The result comes back as <tool_response>…</tool_response>. When the task is done, answer without a
+call. The tools are:
+{tools}"""
+_WRONG_FORMS = {
+    "fence": "is in a code fence, where no program reads it",
+    "prose": "is in other text, where no program reads it",
+    "other": "is in a form that no program reads",
+}
+
+
+def opening_case(
+    case: Case, settings: EpisodeSettings, tools: Sequence[Mapping[str, Any]], system: str | None
+) -> Case:
+    """Return a task as the model is first shown it, with its tools.
+
+    Args:
+        case: The task.
+        settings: How the episode is played.
+        tools: Definitions of the environment's tools.
+        system: The suite's system prompt.
+    """
+    if not tools:
+        return case
+    if settings.tools == "template":
+        return case.model_copy(update={"tools": tuple(dict(tool) for tool in tools)})
+    first, *rest = case.input_messages(system)
+    shown = _SYSTEM.format(tools="\n".join(json.dumps(tool["function"]) for tool in tools))
+    if first["role"] == "system":
+        head = {**first, "content": f"{first['content']}\n\n{shown}"}
+    else:
+        head, rest = {"role": "system", "content": shown}, [first, *rest]
+    return case.model_copy(update={"prompt": None, "messages": (head, *rest)})
+
+
+def extend_prompt(case: Case, text: str | None) -> Case:
+    """Return a task with what `reset` returned behind its last message, as TRL puts it there."""
+    if text is None:
+        return case
+    *rest, last = case.input_messages()
+    content = last.get("content") or ""
+    if isinstance(content, list):
+        content = [*content, {"type": "text", "text": text}]
+    else:
+        content += text
+    return _with_messages(case, [*rest, {**last, "content": content}])
+
+
+def extend_transcript(case: Case, turn: EpisodeTurn, number: int, *, in_text: bool) -> Case:
+    """Return the conversation with a turn of the model and what it was answered.
+
+    Args:
+        case: The conversation before it.
+        turn: The turn, complete.
+        number: Its index, which makes the ids of its calls.
+        in_text: Whether calls and results are text, for templates that know no tools.
+    """
+    if not turn.calls:
+        spoken = {"role": "assistant", "content": turn.text}
+        asked = [] if turn.message is None else [{"role": "user", "content": turn.message}]
+        return _with_messages(case, [*case.input_messages(), spoken, *asked])
+    if in_text:
+        results = "\n".join(f"<tool_response>{call.result}</tool_response>" for call in turn.calls)
+        shown = [
+            {"role": "assistant", "content": turn.text},
+            {"role": "user", "content": results},
+        ]
+        return _with_messages(case, [*case.input_messages(), *shown])
+    ids = [f"{number:04d}{index:05d}" for index in range(len(turn.calls))]  # Mistral wants nine
+    calls = [
+        {
+            "id": name,
+            "type": "function",
+            "function": {"name": call.name, "arguments": json.dumps(call.arguments)},
+        }
+        for name, call in zip(ids, turn.calls, strict=True)
+    ]
+    before = turn.text.partition("<tool_call>")[0].strip() if "<tool_call>" in turn.text else ""
+    results_shown = [
+        {"role": "tool", "tool_call_id": name, "name": call.name, "content": call.result}
+        for name, call in zip(ids, turn.calls, strict=True)
+    ]
+    called = {"role": "assistant", "content": before, "tool_calls": calls}
+    return _with_messages(case, [*case.input_messages(), called, *results_shown])
+
+
+def _with_messages(case: Case, messages: Sequence[Mapping[str, Any]]) -> Case:
+    return case.model_copy(
+        update={"prompt": None, "messages": tuple(dict(message) for message in messages)}
+    )
+
+
+class UnreadableCall(ValueError):
+    """A text that calls a tool in a way that no program would run."""
+
+
+def turn_calls(text: str, tools: Sequence[Mapping[str, Any]]) -> tuple[ToolCall, ...]:
+    """Return the calls that the model makes in a turn; none where it just answers.
+
+    Raises:
+        UnreadableCall: it tries to call a tool and cannot be read.
+    """
+    found = read_calls(text, _offered_tools(json.dumps(list(tools))))
+    if found.reading.problem is not None:
+        raise UnreadableCall(found.reading.problem)
+    if found.reading.calls and found.form != "right":
+        raise UnreadableCall(
+            f"the call of {found.reading.calls[0].name} {_WRONG_FORMS[found.form]}"
+        )
+    return found.reading.calls
+
+
+@cache
+def _offered_tools(tools: str) -> Mapping[str, OfferedTool]:
+    return offered_tools(Case(id="tools", tools=tuple(json.loads(tools))))

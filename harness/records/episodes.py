@@ -1,0 +1,116 @@
+"""Records of episodes: the settings of a suite's episodes, and what happened in one of them.
+
+An episode is a completion that takes several turns: the model calls tools of an environment, reads
+their results, and ends with an answer; the environment says what that was worth. The text of such
+a completion is the last answer, its counts are sums over the turns.
+
+The module imports no other record: `Completion` holds an `EpisodeRecord`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_STRICT = ConfigDict(
+    extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, frozen=True
+)
+
+MAX_TURNS = 8
+"""Turns of an episode at most."""
+MAX_TOKENS = 1024
+"""Tokens that the model writes in an episode at most."""
+TOOL_TIMEOUT_S = 20.0
+"""Seconds that a tool, a reset or a reward may take."""
+
+
+class EpisodeEnd(StrEnum):
+    """How an episode ended."""
+
+    ANSWERED = "answered"
+    """The model wrote an answer without a call."""
+    LIMIT = "limit"
+    """It reached the limit of turns, of tokens or of the model's context."""
+    UNREADABLE = "unreadable"
+    """It wrote a call that no program would run."""
+
+
+class EpisodeCall(BaseModel):
+    """One call of a tool."""
+
+    model_config = _STRICT
+
+    name: str
+    arguments: dict[str, Any]
+    result: str
+    """The text that the model was shown."""
+    error: bool = False
+    """Whether the call failed by the model's own fault."""
+    seconds: float | None = Field(default=None, ge=0)
+
+
+class EpisodeTurn(BaseModel):
+    """What the model wrote in one turn, and what it was answered."""
+
+    model_config = _STRICT
+
+    prompt_sha256: str
+    """Hash of the prompt of the turn: everything that led to it."""
+    text: str
+    """As the model wrote it, calls included."""
+    calls: tuple[EpisodeCall, ...] = ()
+    problem: str | None = None
+    """Why its call cannot be read; None of other turns."""
+    message: str | None = None
+    """The next message of the user, from an environment that plays one."""
+    finish_reason: str | None = None
+    input_tokens: int | None = Field(default=None, ge=0)
+    output_tokens: int | None = Field(default=None, ge=0)
+    latency_s: float | None = Field(default=None, ge=0)
+    """Seconds of the model."""
+
+
+class EpisodeRecord(BaseModel):
+    """What happened in an episode."""
+
+    model_config = _STRICT
+
+    turns: tuple[EpisodeTurn, ...]
+    reward: float
+    """What the environment said that it was worth."""
+    end: EpisodeEnd
+    opening: str | None = None
+    """What `reset` added to the prompt."""
+    stats: dict[str, Any] = Field(default_factory=dict)
+    """What the environment's `_stats` returned."""
+
+    @property
+    def calls(self) -> tuple[EpisodeCall, ...]:
+        """Every call, in order."""
+        return tuple(call for turn in self.turns for call in turn.calls)
+
+
+class EpisodeSettings(BaseModel):
+    """How the episodes of a suite are played; the table `[episode]` of suite.toml."""
+
+    model_config = _STRICT
+
+    environment: str
+    """`file.py:Class`, the file next to suite.toml, or `package.module:Class`."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of the class."""
+    max_turns: int = MAX_TURNS
+    """Turns of the model."""
+    max_tokens: int = MAX_TOKENS
+    """Tokens that the model writes in all turns."""
+    tool_timeout_s: float = TOOL_TIMEOUT_S
+    """Seconds that one call of the environment may take."""
+    tools: Literal["template", "system"] = "template"
+    """Whether the chat template shows the tools, or the system prompt does."""
+    deterministic: bool = True
+    """Whether the environment answers the same to the same calls; if not, an interrupted episode
+    begins anew."""
+    sha256: str = ""
+    """Hash of the environment's source files and options; empty in suite.toml."""

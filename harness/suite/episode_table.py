@@ -1,0 +1,88 @@
+"""The episodes of a suite: the key `episode` of suite.toml, and what contradicts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from tunegate.harness.episode_environment import EnvironmentSource, EpisodePlan
+from tunegate.harness.episodes.transcript import opening_case
+from tunegate.harness.metric import Metric
+from tunegate.harness.records.cases import Case, CellKind, GenerationSettings
+from tunegate.harness.records.episodes import EpisodeSettings
+from tunegate.harness.suite.toml_file import TomlFile
+
+
+def read_episodes(
+    source: TomlFile, cases: Sequence[Case], generation: GenerationSettings
+) -> tuple[EpisodePlan | None, list[str]]:
+    """Return how the suite's episodes are played, and what is wrong with it.
+
+    Args:
+        source: The suite's file; its key `episode` has the right form.
+        cases: The tasks.
+        generation: How a turn is decoded.
+    """
+    given = source.data["episode"]
+    table = {"environment": given} if isinstance(given, str) else dict(given)
+    place = (
+        source.where("episode")
+        if isinstance(given, str)
+        else source.where("episode", "environment")
+    )
+    settings = EpisodeSettings.model_validate(table)
+    environment = EnvironmentSource(
+        settings.environment, str(source.path.parent), dict(settings.options)
+    )
+    found = list(environment.problems(cases))
+    problems = [text if ".jsonl:" in text[:200] else f"{place}: {text}" for text in found]
+    problems += _case_problems(cases)
+    if generation.template != "chat":
+        problems.append(
+            f"{source.where('generation', 'template')}: template={generation.template!r}: an "
+            "episode is a conversation, which only a chat template shows; remove the key"
+        )
+    if problems:
+        return None, problems
+    settings = settings.model_copy(update={"sha256": environment.sha256})
+    return EpisodePlan(settings, environment, environment.tools), []
+
+
+def _case_problems(cases: Sequence[Case]) -> Iterator[str]:
+    for case in cases:
+        if case.tools is not None:
+            yield f"{case.where}: tools: those of an episode are its environment's; remove the key"
+            return
+
+
+def open_cases(
+    plan: EpisodePlan, cases: Sequence[Case], generation: GenerationSettings
+) -> tuple[Case, ...]:
+    """Return the tasks as the model is first shown them, with the environment's tools."""
+    return tuple(
+        opening_case(case, plan.settings, plan.tools, generation.system).with_place(case.where)
+        for case in cases
+    )
+
+
+def episode_metric_problems(
+    source: TomlFile, metrics: Mapping[int, Metric], generation: GenerationSettings
+) -> Iterator[str]:
+    """Yield metrics that the suite's completions are not made for.
+
+    Args:
+        source: The suite's file.
+        metrics: Number of its table → metric.
+        generation: How many samples there are.
+    """
+    played = "episode" in source.data
+    for index, used in metrics.items():
+        place = f"{source.where('metrics', index, 'use')}: metric {used.name!r}"
+        if used.episodes and not played:
+            yield f'{place} scores episodes; add `episode = "file.py:Class"`, or remove it'
+        elif played and used.needs is not CellKind.GENERATE:
+            yield f"{place} asks for {used.needs.value}, and a suite of episodes asks episodes only"
+        elif (least := used.least_samples) > generation.samples:
+            yield (
+                f"{place} needs {least} samples of each task, and there are "
+                f"{generation.samples}: set samples = {least} under [generation]"
+            )

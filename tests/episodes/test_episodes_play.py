@@ -1,0 +1,314 @@
+"""Episodes as they are played: mistakes of the model, failures of the environment, resuming."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.played_suites import DESK, TOML, Policy, PolicyArm, call, solve, write_desk
+from tunegate.harness.errors import BackendError
+from tunegate.harness.model import Request
+from tunegate.harness.pipeline.steps import prepare
+from tunegate.harness.records.cases import StoredAnswer
+from tunegate.harness.records.episodes import EpisodeEnd, EpisodeRecord
+from tunegate.harness.suite import load_suite
+
+
+def played(
+    folder: Path, policy: Policy = solve, *, store: Path | None = None
+) -> tuple[list[StoredAnswer], PolicyArm]:
+    """Play a suite with one policy for both arms; return tuned's cells and the arm."""
+    arms = {"base": PolicyArm("base", policy), "tuned": PolicyArm("tuned", policy)}
+    with prepare([load_suite(folder)], arms, store) as run:
+        run.answer(io.StringIO())
+        cells = [cell for cell in run.cells() if cell.cell.arm == "tuned"]
+    return cells, arms["tuned"]
+
+
+def record(folder: Path, policy: Policy = solve) -> EpisodeRecord:
+    """Return what happened in the first episode."""
+    cells, _ = played(folder, policy)
+    done = cells[0].completion
+    assert done is not None, cells[0].error
+    assert done.episode is not None
+    return done.episode
+
+
+def noted(file: Path) -> str:
+    """Return two lines of a method that add a letter to a file."""
+    return f'        with open({str(file)!r}, "a") as file:\n            file.write("x")\n'
+
+
+def test_a_task_is_solved_in_turns(tmp_path: Path) -> None:
+    """Calls are run, results shown, and the completion has the last answer and the sums."""
+    cells, arm = played(write_desk(tmp_path))
+    done = cells[0].completion
+    assert done is not None
+    episode = done.episode
+    assert episode is not None
+
+    assert episode.reward == 1.0
+    assert episode.end is EpisodeEnd.ANSWERED
+    assert [one.result for one in episode.calls] == ["A1 is lost", "paid"]
+    assert done.text == "It is paid back."
+    assert done.output_tokens == sum(len(solve(request).split()) for request in arm.asked)
+    assert done.latency_s is not None
+    assert done.latency_s >= 1.5  # three turns of half a second
+    roles = [message["role"] for message in arm.asked[-1].case.input_messages()]
+    assert roles == ["user", "assistant", "tool", "assistant", "tool"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (call("pay", order="A1"), "{'error': 'Tool pay not found.'}"),
+        (call("find"), "{'error': \"missing a required argument: 'order'\"}"),
+        (call("find", order="A1", fast=True), "{'error': \"got an unexpected keyword argument"),
+        (call("refund", order="A1"), "{'error': 'find it first'}"),
+        (call("find", order="Z9"), "{'error': \"'Z9'\"}"),
+        (call("find", order=["A1"]), "{'error': "),  # unhashable: the argument is no text
+        (call("reset", order="A1"), "{'error': 'Tool reset not found.'}"),
+    ],
+)
+def test_mistakes_of_the_model_are_shown_to_it(tmp_path: Path, text: str, shown: str) -> None:
+    """An unknown tool, arguments that do not bind and ValueError or LookupError are results."""
+    found = record(write_desk(tmp_path), lambda r: [text, "sorry"][r.turn or 0])
+
+    assert found.calls[0].error
+    assert found.calls[0].result.startswith(shown)
+    assert (found.end, found.reward) == (EpisodeEnd.ANSWERED, 0.0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<tool_call>{"name": "find", "arguments": {"order": </tool_call>',
+        f"```\n{solve.__name__}\n```",
+    ],
+)
+def test_a_call_that_no_program_reads_ends_the_episode(tmp_path: Path, text: str) -> None:
+    """Broken JSON and a call in a code fence end it; the reward is that of the state."""
+    if text.startswith("```"):
+        text = '```json\n{"name": "find", "arguments": {"order": "A1"}}\n```'
+    found = record(write_desk(tmp_path), lambda r: text)
+
+    assert found.end is EpisodeEnd.UNREADABLE
+    assert found.turns[0].problem
+    assert found.reward == 0.0
+
+
+def test_the_calls_of_the_last_turn_are_not_run(tmp_path: Path) -> None:
+    """As in TRL, where max_tool_calling_iterations = max_turns - 1 does the same."""
+    toml = TOML.replace(
+        'episode = "desk.py:Desk"', 'episode = {environment = "desk.py:Desk", max_turns = 2}'
+    )
+    found = record(write_desk(tmp_path, toml=toml))
+
+    assert found.end is EpisodeEnd.LIMIT
+    assert (len(found.turns), len(found.calls), found.reward) == (2, 1, 0.0)
+
+
+def test_the_tokens_of_all_turns_are_limited(tmp_path: Path) -> None:
+    """A turn may write what the turns before it left."""
+    toml = TOML.replace(
+        'episode = "desk.py:Desk"', 'episode = {environment = "desk.py:Desk", max_tokens = 8}'
+    )
+    cells, arm = played(write_desk(tmp_path, toml=toml))
+    first = len(solve(arm.asked[0]).split())
+
+    assert [request.generation.max_new_tokens for request in arm.asked] == [8, 8 - first]
+    assert cells[0].completion is not None
+    assert cells[0].completion.finish_reason == "length"
+
+
+FAILURES = {
+    "OSError: disk": 'raise OSError("disk")',
+    "MemoryError": "raise MemoryError",
+    "EnvironmentFailed: no sandbox": "import tunegate.harness.episode_environment as own; "
+    'raise own.EnvironmentFailed("no sandbox")',
+    "AttributeError": "return self.absent",
+    "SystemExit": "raise SystemExit(0)",
+    "which is closed to environments": "return input()",
+}
+
+
+@pytest.mark.parametrize(("reason", "line"), FAILURES.items())
+def test_failures_of_the_environment_are_unscored(tmp_path: Path, reason: str, line: str) -> None:
+    """They say nothing about the model: no zero, and the reason is kept; tried three times."""
+    code = DESK.replace("        self.seen.add(order)", f"        {line}")
+    tried = tmp_path / "tried"
+    code = code.replace("        self.order, self", f"{noted(tried)}        self.order, self")
+    cells, arm = played(write_desk(tmp_path / "s", code=code))
+
+    assert cells[0].completion is None
+    assert reason in (cells[0].error or "")
+    assert len(tried.read_text()) == 2 * 3  # two arms
+    assert len(arm.asked) == 1  # the stored turn is not asked again
+
+
+@pytest.mark.parametrize("reward", ["float('nan')", "float('inf')", "None", "'high'", "1 / 0"])
+def test_a_reward_that_is_no_number_is_unscored(tmp_path: Path, reward: str) -> None:
+    """NaN, infinity, nothing, a text and an exception of get_reward."""
+    code = DESK.replace("return float(self.paid == self.order)", f"return {reward}")
+    cells, _ = played(write_desk(tmp_path, code=code))
+
+    assert cells[0].completion is None
+    assert "get_reward" in (cells[0].error or "")
+
+
+def test_a_slow_tool_ends_in_time_and_the_others_go_on(tmp_path: Path) -> None:
+    """One of 20 tasks has a tool that never returns; the other 19 are played meanwhile."""
+    code = DESK.replace(
+        "        self.seen.add(order)",
+        '        if self.wants == "hang":\n            while True:\n                pass\n'
+        "        self.seen.add(order)",
+    )
+    tasks = [
+        {"id": f"t{n}", "prompt": f"Pay {n}.", "row": {"order": "A1", "wants": "hang" * (n == 7)}}
+        for n in range(20)
+    ]
+    toml = TOML.replace(
+        'episode = "desk.py:Desk"',
+        'episode = {environment = "desk.py:Desk", tool_timeout_s = 0.3}',
+    )
+    before = time.monotonic()
+    cells, _ = played(write_desk(tmp_path, toml=toml, code=code, tasks=tasks))
+
+    assert [cell.cell.case for cell in cells if cell.completion is None] == ["t7"]
+    assert "tool_timeout_s" in str([cell.error for cell in cells if cell.error])
+    assert time.monotonic() - before < 10
+
+
+def test_what_an_environment_prints_is_not_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Standard output belongs to tunegate; a warning on stderr quotes the first line."""
+    code = DESK.replace(
+        "        self.seen.add(order)", '        print("hello"); self.seen.add(order)'
+    )
+    assert record(write_desk(tmp_path, code=code)).reward == 1.0
+
+    shown = capsys.readouterr()
+    assert "hello" not in shown.out
+    assert "'hello'" in shown.err
+    assert sys.stdin is not None
+
+
+def test_the_hooks_play_a_user_keep_numbers_and_close(tmp_path: Path) -> None:
+    """`_next` answers an answer, `_stats` is recorded, `_close` is called; none is a tool."""
+    closed = tmp_path / "closed"
+    code = (
+        DESK
+        + f"""
+    def _next(self, answer):
+        return "And A2?" if answer == "one" else None
+
+    def _stats(self):
+        return {{"seen": len(self.seen)}}
+
+    def _close(self):
+{noted(closed)}"""
+    )
+    folder = write_desk(tmp_path / "s", code=code)
+    found = record(folder, lambda r: ["one", call("find", order="A2"), "two"][r.turn or 0])
+
+    assert [turn.message for turn in found.turns] == ["And A2?", None, None]
+    assert found.stats == {"seen": 1}
+    assert [tool["function"]["name"] for tool in load_suite(folder).cases[0].tools or ()] == [
+        "find",
+        "refund",
+    ]
+    for _ in range(100):
+        if closed.exists() and len(closed.read_text()) == 2:
+            break
+        time.sleep(0.01)
+    assert closed.read_text() == "xx"
+
+
+def test_reset_extends_the_prompt_and_gets_the_seed(tmp_path: Path) -> None:
+    """What it returns is put behind the task; both arms get the same seed, samples different."""
+    code = DESK.replace('wants: str = "refund")', 'wants: str = "refund", seed: int = 0)').replace(
+        "return None", 'return f" Seed {seed}."'
+    )
+    toml = TOML.replace(
+        "[[metrics]]", "[generation]\ntemperature = 0.5\nsamples = 2\n[[metrics]]", 1
+    )
+    arms = {name: PolicyArm(name, solve) for name in ("base", "tuned")}
+    with prepare([load_suite(write_desk(tmp_path, toml=toml, code=code))], arms, None) as run:
+        run.answer(io.StringIO())
+        openings = {
+            (cell.cell.arm, cell.cell.sample): cell.completion.episode.opening
+            for cell in run.cells()
+            if cell.completion and cell.completion.episode
+        }
+    first = {request.sample: request for request in arms["tuned"].asked if request.turn == 0}
+
+    assert openings["base", 0] == openings["tuned", 0] != openings["tuned", 1]
+    for sample, request in first.items():
+        spoken = request.case.input_messages()[-1]["content"]
+        assert spoken == f"Pay A1 back.{openings['tuned', sample]}"
+
+
+def test_resuming_asks_no_turn_twice(tmp_path: Path) -> None:
+    """A policy that breaks off in the third turn: the second run asks for that turn alone."""
+    folder, store = write_desk(tmp_path / "s"), tmp_path / "store.sqlite"
+
+    def broken(request: Request) -> str:
+        if request.turn == 2:
+            raise BackendError("the power failed")
+        return solve(request)
+
+    with pytest.raises(BackendError, match="power"):
+        played(folder, broken, store=store)
+    again, arm = played(folder, store=store)
+    whole, _ = played(folder, store=tmp_path / "other.sqlite")
+
+    assert [request.turn for request in arm.asked] == [0, 1, 2]  # base broke off, not tuned
+    assert again[0].completion is not None
+    assert whole[0].completion is not None
+    once_more, idle = played(folder, store=store)
+    assert idle.asked == []
+    assert once_more[0].completion == again[0].completion
+
+
+def test_a_tool_that_answers_otherwise_is_asked_anew(tmp_path: Path) -> None:
+    """Editing the environment keeps the turns up to the first result that differs."""
+    folder, store = write_desk(tmp_path / "s"), tmp_path / "store.sqlite"
+    played(folder, store=store)
+    (folder / "notes.py").write_text("x = 1\n")  # a file that the environment does not use
+    _, same = played(folder, store=store)
+    (folder / "desk.py").write_text(DESK.replace("is {self", "was {self"))
+    _, edited = played(folder, store=store)
+
+    assert same.asked == []
+    assert [request.turn for request in edited.asked] == [1, 2]
+
+
+def test_an_environment_that_never_works_is_given_up(tmp_path: Path) -> None:
+    """After ten failed episodes, none having ended, the run stops and can be resumed."""
+    code = DESK.replace("self.order, self", 'raise OSError("no docker"); self.order, self')
+    tasks = [{"id": f"t{n}", "prompt": "?", "row": {"order": "A1"}} for n in range(30)]
+
+    with pytest.raises(BackendError, match=r"no docker.*resume"):
+        played(write_desk(tmp_path, code=code, tasks=tasks))
+
+
+def test_tools_are_text_for_templates_that_know_none(tmp_path: Path) -> None:
+    """With `tools = "system"` the system prompt describes them, and results are the user's."""
+    toml = TOML.replace(
+        'episode = "desk.py:Desk"', 'episode = {environment = "desk.py:Desk", tools = "system"}'
+    )
+    cells, arm = played(write_desk(tmp_path, toml=toml))
+    messages = arm.asked[-1].case.input_messages()
+
+    assert cells[0].completion is not None
+    assert arm.asked[0].case.tools is None
+    assert [message["role"] for message in messages] == [
+        "system", "user", "assistant", "user", "assistant", "user",
+    ]  # fmt: skip
+    assert '"refund"' in messages[0]["content"]
+    assert messages[3]["content"] == "<tool_response>A1 is lost</tool_response>"
