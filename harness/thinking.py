@@ -282,6 +282,11 @@ def separate_thoughts(
     return completion if found is None else completion.model_copy(update=split_fields(found))
 
 
+def without_thoughts(completion: Completion) -> Completion:
+    """Return a completion whose thoughts are apart, where no suite says how it was made."""
+    return separate_thoughts(completion, GenerationSettings())
+
+
 def split_fields(found: SplitText) -> dict[str, Any]:
     """Return the fields of a completion that a split text fills."""
     return {
@@ -353,7 +358,11 @@ def thinking_tokens(tokenizer: Any) -> frozenset[int]:
 
 
 def decode_completion(
-    tokenizer: Any, token_ids: Sequence[int], generation: GenerationSettings, *, prompt: str
+    tokenizer: Any,
+    token_ids: Sequence[int],
+    generation: GenerationSettings,
+    *,
+    prompt: str | None,
 ) -> dict[str, Any]:
     """Return a completion's text and the fields of its thoughts, from its token ids.
 
@@ -361,7 +370,7 @@ def decode_completion(
         tokenizer: The Transformers tokenizer.
         token_ids: The completion, without its end marker.
         generation: The suite's settings; its stops have no effect on thoughts.
-        prompt: The prompt as the model saw it.
+        prompt: The prompt as the model saw it; None if it is unknown.
     """
     tags, found = generation.thinking_tags, None
     text = tokenizer.decode(token_ids, skip_special_tokens=True)
@@ -384,7 +393,7 @@ def special_texts(tokenizer: Any) -> list[str]:
 
 
 def _count_thoughts(
-    tokenizer: Any, token_ids: Sequence[int], prompt: str, tags: Sequence[str] | None
+    tokenizer: Any, token_ids: Sequence[int], prompt: str | None, tags: Sequence[str] | None
 ) -> int:
     """Return the number of tokens up to the end of the closing tag; all where it is missing."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.further_arm import further_arm
-from tunegate.harness.records.cases import CellKind, StoredAnswer, canonical_json
+from tunegate.harness.records.cases import WRITTEN, CellKind, StoredAnswer, canonical_json
 from tunegate.reports.data import BASE, TUNED, CaseView
 from tunegate.reports.escaping import one_line
 
@@ -101,6 +101,22 @@ def completion_diff(view: CaseView) -> WordDiff | None:
             (DiffSegment(cut_text(base or "")[0], cut_text(tuned or "")[0], changed=False),)
         )
     return compare_texts(base, tuned)
+
+
+def thoughts(view: CaseView) -> Iterator[TextExcerpt]:
+    """Yield the thoughts of each arm before its answer, base's and tuned's first."""
+    for arm, kind in sorted(view.cells, key=_place):
+        done = view.completion(arm, kind) if kind in WRITTEN else None
+        if done is not None and done.thinks and (arm in ARMS or further_arm(arm).reported):
+            count = done.reasoning_tokens
+            facts = [
+                "" if count is None else f"{count} tokens",
+                "" if done.reasoning_closed is not False else "not ended",
+                "" if done.reasoning is not None else "hidden by the provider",
+            ]
+            known = ", ".join(fact for fact in facts if fact)
+            text = (done.reasoning or "").strip()
+            yield _text(f"{arm}{f' ({known})' if known else ''}", text)
 
 
 def further_completions(view: CaseView) -> Iterator[TextExcerpt]:

@@ -30,6 +30,7 @@ from tunegate.reports.case_detail import (
     prompt_snippet,
     question_texts,
     rendered_prompt,
+    thoughts,
 )
 from tunegate.reports.data import CaseChange, CaseView, PairScore, ReportData
 
@@ -290,6 +291,7 @@ def _texts(view: CaseView) -> dict[str, Any]:
         "note": diff.note if diff else None,
         "lacks": [arm for arm in ("base", "tuned") if view.text(arm) is None],
         "others": [*map(_text, further_completions(view))],
+        "thoughts": [*map(_text, thoughts(view))],
         "cells": [*map(_cell, cells_in_order(view))],
     }  # fmt: skip
 
@@ -331,6 +333,7 @@ def _cell(stored: StoredAnswer) -> dict[str, Any]:
             "finish": done.finish_reason,
             "read": done.input_tokens,
             "wrote": done.output_tokens,
+            "thought": done.reasoning_tokens,
             "took": _round(done.latency_s),
             "batch": done.batch_size,
             "asked": done.attempts,

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.checks.weight_files import content_sha256
 from tunegate.harness.errors import UsageError
+from tunegate.harness.thinking import split_text
 
 if TYPE_CHECKING:
     from datasets import Dataset  # type: ignore[import-untyped]  # ships no types
@@ -203,6 +204,19 @@ class RowFormat:
         if not isinstance(value, dict):
             raise InvalidRow(f"must be an object with {self.columns}, such as {self.example}")
         return self.read(value)
+
+
+def thinking_rows(rows: Sequence[Mapping[str, Any]]) -> int | None:
+    """Return how many rows have thoughts before the answer; None where a row holds no answer."""
+    found = 0
+    for row in rows:
+        answer = row.get("completion", row.get("chosen"))
+        if answer is None:
+            return None
+        text = answer if isinstance(answer, str) else answer[-1]["content"]
+        prompt = row.get("prompt")
+        found += split_text(text, prompt=prompt if isinstance(prompt, str) else "") is not None
+    return found
 
 
 def is_text(row: Mapping[str, Any]) -> bool:

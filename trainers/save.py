@@ -26,6 +26,7 @@ from tunegate.trainers import (
     training_card as record,
 )
 from tunegate.trainers.arguments import TrainingConfig
+from tunegate.trainers.datasets import thinking_rows
 
 if TYPE_CHECKING:
     from tunegate.trainers.datasets import TrainingRows
@@ -115,6 +116,7 @@ def _record(
         went_on_from=record.went_on_from(Path(earlier)) if earlier else None,
         eval_files=_files(job.evaluation),
         rows=len(trainer.train_dataset),
+        thinking_rows=thinking_rows(job.rows.rows),
         hyperparameters=effective_hyperparameters(config, method.settings),
         settings=_settings(config),
         seed=config.training.seed,

@@ -104,6 +104,8 @@ class TrainingRecord(Record):
     """What TRL's evaluation loss was computed on."""
     rows: int
     """Rows that were trained on, after rows that do not fit were dropped."""
+    thinking_rows: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Rows of the files with thoughts before the answer; None where rows hold no answers."""
     hyperparameters: dict[str, Any]
     """Effective values that decide the weights, under TRL's names."""
     settings: Json = Field(default_factory=dict)

@@ -33,8 +33,9 @@ from tunegate.harness import metric as metric_contract
 from tunegate.harness.checks.weight_files import file_sha256
 from tunegate.harness.errors import RewardFailed, UnknownName, UsageError
 from tunegate.harness.metric import Metric
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.cases import Case, CellKind, Completion, GenerationSettings, Score
 from tunegate.harness.suite import consistency
+from tunegate.harness.thinking import decode_completion
 from tunegate.trainers import yaml_config
 from tunegate.trainers.prompt_rows import PromptRow
 
@@ -209,7 +210,9 @@ class RewardVerifier:
         return [[None if i in left_out else v for i, v in enumerate(c)] for c in columns]
 
     def _of_metric(self, metric: Metric, batch: Mapping[str, Any]) -> Column:
-        completions = [self._completion(ids) for ids in batch["completion_ids"]]
+        rows = [self._rows[row] for row in batch["row"]]
+        told = zip(batch["completion_ids"], rows, strict=True)
+        completions = [self._completion(ids, row.prompt) for ids, row in told]
         pairs = zip(batch["row"], completions, strict=True)
         return [self._one(metric, self._rows[row], completion) for row, completion in pairs]
 
@@ -227,14 +230,20 @@ class RewardVerifier:
             self.unscored[f"{metric.name}: {result.reason}"] += 1
         return result.value
 
-    def _completion(self, ids: Sequence[int]) -> Completion:
-        """Return what the gate would know of a completion with these tokens."""
+    def _completion(self, ids: Sequence[int], prompt: Any) -> Completion:
+        """Return what the gate would know of a completion with these tokens.
+
+        Thoughts are no part of the answer. Whether the chat template has opened them is not known
+        here, so that thoughts without any tag that never end are taken for the answer.
+        """
         ends = {self._tokenizer.eos_token_id, self._tokenizer.pad_token_id}
         ended = bool(ids) and ids[-1] in ends
+        written = ids[: len(ids) - ended]
+        plain = prompt if isinstance(prompt, str) else None
         return Completion(
-            text=self._tokenizer.decode(ids, skip_special_tokens=True),
             finish_reason="stop" if ended else "length",
-            output_tokens=len(ids) - ended,
+            output_tokens=len(written),
+            **decode_completion(self._tokenizer, written, GenerationSettings(), prompt=plain),
         )
 
     def _of_trl(self, reward: Reward, batch: Mapping[str, Any]) -> Column:

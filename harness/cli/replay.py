@@ -23,7 +23,7 @@ from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.pipeline import STORE
 
 if TYPE_CHECKING:
-    from tunegate.harness.records.cases import Case, StoredAnswer
+    from tunegate.harness.records.cases import Case, Completion, StoredAnswer
     from tunegate.harness.sources.traces import ProductionCases
     from tunegate.harness.suite import Suite
 
@@ -331,8 +331,30 @@ def case_lines(case: Case, cells: Mapping[str, StoredAnswer], *, where: str) -> 
         yield _harmless(", ".join(str(t.get("function", t).get("name")) for t in case.tools))
     marked = _mark_differences(cells)
     for arm in (*(a for a in cells if a not in marked), *(a for a in cells if a in marked)):
+        yield from _thought_lines(arm, cells[arm].completion)
         yield _rule(arm, _completion_facts(cells[arm]))
         yield _harmless(marked.get(arm) or _text(cells[arm]))
+
+
+_THOUGHTS = 400
+"""Characters of thoughts that are shown, from their beginning and from their end."""
+
+
+def _thought_lines(arm: str, done: Completion | None) -> Iterator[str]:
+    """Yield the thoughts before an answer, without the middle of long ones."""
+    if done is None or not done.thinks:
+        return
+    count = done.reasoning_tokens
+    ended = "" if done.reasoning_closed is not False else "not ended"
+    facts = [ended, "" if count is None else f"{count} tokens"]
+    yield _rule(f"{arm} thinks", ", ".join(fact for fact in facts if fact))
+    text = (done.reasoning or "(hidden by the provider)").strip()
+    left = len(text) - 2 * _THOUGHTS
+    if left > 0:
+        text = f"{text[:_THOUGHTS]} […] {text[-_THOUGHTS:]}"
+    yield _harmless(text)
+    if left > 0:
+        yield f"({left} characters left out; the whole is in cells.jsonl)"
 
 
 _RULES = re.compile("^(\\s*)─", re.MULTILINE)

@@ -1,4 +1,8 @@
-"""Counts over the written answers of a suite: equal ones, cut ones, and episodes that failed."""
+"""Answer counts: written answers that are equal, cut or have thoughts, and episodes that failed.
+
+The scores do not show it: an answer that was cut is scored like any other, and a fine-tune that
+writes what base writes has no effect to score.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,20 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from tunegate.harness.gate_kind import count_noun
 from tunegate.harness.records.cases import WRITTEN, Completion, StoredAnswer
+
+ARMS = ("base", "tuned")
+MOST_CUT = 0.05
+"""Share of an arm's answers cut at the token limit above which a reader is warned."""
+SAME_SCORES = 0.99
+"""Share of equal scores or answers from which the fine-tune's lack of effect is pointed out."""
+FEW_CASES = 20
+"""Below this, equal scores are no surprise."""
+OTHER_SHARE = 0.10
+"""Difference in the share of answers with thoughts from which it is pointed out."""
 
 
 class AnswerCounts(NamedTuple):
@@ -25,6 +40,10 @@ class AnswerCounts(NamedTuple):
     """
     pairs: int = 0
     """How many answers were asked of both arms."""
+    open: Mapping[str, int] = MappingProxyType({})
+    """Base and tuned → answers that were cut within the thoughts; they are not among the others."""
+    thought: Mapping[str, int] = MappingProxyType({})
+    """Base and tuned → answers with thoughts before them."""
 
     @property
     def same_share(self) -> float | None:
@@ -45,8 +64,7 @@ def count_answers(cells: Iterable[StoredAnswer]) -> dict[str, AnswerCounts]:
             failed.setdefault(stored.cell.sample, {})[arm] = done is None
             if done is not None:
                 texts.setdefault(stored.cell.sample, {})[arm] = _whole_text(done)
-                counts[suite][f"written {arm}"] += 1
-                counts[suite][f"cut {arm}"] += done.finish_reason == "length"
+                counts[suite].update(_facts(arm, done))
         pairs = [found for found in texts.values() if {"base", "tuned"} <= found.keys()]
         same = sum(found["base"] == found["tuned"] for found in pairs)
         counts[suite].update(compared=len(pairs), same=same)
@@ -55,6 +73,18 @@ def count_answers(cells: Iterable[StoredAnswer]) -> dict[str, AnswerCounts]:
             counts[suite]["failed base"] += found["base"] and not found["tuned"]
             counts[suite]["failed tuned"] += found["tuned"] and not found["base"]
     return {suite: _answer_counts(own) for suite, own in counts.items()}
+
+
+def _facts(arm: str, done: Completion) -> dict[str, int]:
+    """Return what counts of one answer."""
+    cut = done.finish_reason == "length"
+    unended = cut and done.reasoning_closed is False
+    return {
+        f"written {arm}": 1,
+        f"cut {arm}": int(cut and not unended),
+        f"open {arm}": int(unended),
+        f"thought {arm}": int(done.thinks),
+    }
 
 
 def _whole_text(done: Completion) -> str | None:
@@ -72,7 +102,67 @@ def cells_by_case(
 
 
 def _answer_counts(own: Counter[str]) -> AnswerCounts:
-    arms = [arm for arm in ("base", "tuned") if own[f"written {arm}"]]
-    cut = {arm: (own[f"cut {arm}"], own[f"written {arm}"]) for arm in arms}
-    failed = {arm: own[f"failed {arm}"] for arm in ("base", "tuned") if own[f"failed {arm}"]}
-    return AnswerCounts(own["same"], own["compared"], cut, failed, own["pairs"])
+    arms = [arm for arm in ARMS if own[f"written {arm}"]]
+    return AnswerCounts(
+        same=own["same"],
+        compared=own["compared"],
+        cut={arm: (own[f"cut {arm}"], own[f"written {arm}"]) for arm in arms},
+        failed={arm: own[f"failed {arm}"] for arm in ARMS if own[f"failed {arm}"]},
+        pairs=own["pairs"],
+        open={arm: own[f"open {arm}"] for arm in arms},
+        thought={arm: own[f"thought {arm}"] for arm in arms},
+    )
+
+
+def answer_notes(counts: AnswerCounts, card: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a reader must know of the answers of a suite.
+
+    Args:
+        counts: The counts.
+        card: The record of tuned's training; empty if there is none.
+    """
+    for arm, (cut, written) in counts.cut.items():
+        if cut > MOST_CUT * written:
+            yield (
+                f"{cut} of {count_noun(written, 'answer')} of {arm} were cut at the token limit: "
+                "raise max_new_tokens, or their scores are those of unfinished answers"
+            )
+        if (unended := counts.open.get(arm, 0)) > MOST_CUT * written:
+            yield (
+                f"{unended} of {count_noun(written, 'answer')} of {arm} were cut within the "
+                "thoughts and count as empty: raise thinking_budget, or switch thinking off, under "
+                "[generation]"
+            )
+    yield from _thinking_notes(counts, card)
+    if counts.compared >= FEW_CASES and counts.same >= SAME_SCORES * counts.compared:
+        yield (
+            f"both arms wrote the same answer, byte for byte, on {counts.same} of "
+            f"{counts.compared} prompts: the fine-tune hardly acts here"
+        )
+
+
+def _thinking_notes(counts: AnswerCounts, card: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where the arms, or training and evaluation, differ in whether the model thinks."""
+    told = {arm: (counts.thought.get(arm, 0), written) for arm, (_, written) in counts.cut.items()}
+    shares = {arm: thought / written for arm, (thought, written) in told.items()}
+    if len(shares) == len(ARMS) and abs(shares["base"] - shares["tuned"]) > OTHER_SHARE:
+        (base, of_base), (tuned, of_tuned) = told["base"], told["tuned"]
+        yield (
+            f"base wrote thoughts before {base} of {of_base} answers, tuned before {tuned} of "
+            f"{of_tuned}"
+        )
+    rows, thinking = card.get("rows"), card.get("thinking_rows")
+    if not isinstance(rows, int) or not isinstance(thinking, int) or "tuned" not in shares:
+        return
+    if 2 * thinking > rows and shares["tuned"] < 0.5:
+        yield (
+            f"tuned was trained on answers with thoughts ({thinking} of {count_noun(rows, 'row')}) "
+            "and mostly wrote none: is thinking switched off, or are the tags others than the "
+            "known ones (thinking_tags)?"
+        )
+    elif 2 * thinking <= rows and shares["tuned"] >= 0.5:
+        yield (
+            f"tuned was trained on answers without thoughts ({rows - thinking} of "
+            f"{count_noun(rows, 'row')}) and mostly wrote some: it is judged in a mode that it was "
+            'not trained in; try thinking = "off"'
+        )

@@ -18,6 +18,7 @@ from tunegate.harness.otel_import.types import ModelCall
 from tunegate.harness.records.cases import Case, Completion, Score
 from tunegate.harness.remote.litellm import UnansweredMessage, answer_of
 from tunegate.harness.suite import Suite
+from tunegate.harness.thinking import without_thoughts
 
 QUANTILE = 0.9
 """Where the gate's values are cut: a tenth of them are beyond."""
@@ -227,7 +228,7 @@ def case_of_call(call: ModelCall) -> AnsweredCase:
         cost=call.cost,
         answered_by=call.model,
     )
-    return AnsweredCase(case, completion)
+    return AnsweredCase(case, without_thoughts(completion))
 
 
 def _text(call: ModelCall) -> str | None:

@@ -199,11 +199,13 @@ def input_messages(turns: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def output_messages(completion: Completion) -> list[dict[str, Any]]:
-    """Return a completion as the conventions have it."""
+    """Return a completion as the conventions have it, thoughts as a part of their own."""
+    thoughts = completion.reasoning
+    before = [] if thoughts is None else [{"type": "reasoning", "content": thoughts}]
     return [
         {
             "role": "assistant",
-            "parts": [{"type": "text", "content": completion.text}],
+            "parts": [*before, {"type": "text", "content": completion.text}],
             "finish_reason": completion.finish_reason or "unknown",
         }
     ]

@@ -89,8 +89,7 @@ def read_pilot(run: Run, suite: str, metrics: Sequence[str]) -> PilotRun:
     """Return what a run shows about the metrics of a suite.
 
     Raises:
-        UsageError: the run has no suite of that name, not all of the metrics, or fewer than two
-            complete pairs of one.
+        UsageError: the run lacks the suite or a metric, or has fewer than two complete pairs of it.
     """
     records = {record.name: record for record in run.manifest.suites}
     if suite not in records:

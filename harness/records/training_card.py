@@ -63,6 +63,11 @@ class TrainingSummary(Record):
         return bool(self.card) and not self.why
 
     @property
+    def believed_card(self) -> dict[str, Any]:
+        """The card, if it is of the weights that are judged; else nothing."""
+        return self.card if self.believed else {}
+
+    @property
     def facts(self) -> dict[str, Any]:
         """The main facts of the card, and what speaks against believing it or the evaluation."""
         told = {name: self.card[name] for name in _FACTS if name in self.card}

@@ -242,7 +242,7 @@ def _suite_result(
             *caps,
             *recorded_times_notes(manifest, suite),
             *touched_note(manifest, suite.name),
-            *suite_notes(table, counts, manifest.attempts, gates),
+            *suite_notes(table, counts, manifest.attempts, gates, manifest.training),
             *(f"{suite.name}: {note}" for note in ledger_note(manifest.ledger.get(suite.name))),
             *kinship_notes(manifest, suite),
         ),

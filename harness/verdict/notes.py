@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tunegate.harness.comparison.answer_counts import FEW_CASES, SAME_SCORES, answer_notes
 from tunegate.harness.comparison.corpus_level import judged_once
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
@@ -33,16 +34,11 @@ from tunegate.harness.records.manifest import (
     SuiteRecord,
     gate_subject,
 )
+from tunegate.harness.records.training_card import TrainingSummary
 from tunegate.harness.records.verdict import GateResult
 
 WARN_UNSCORED = 0.02
 """Share of unscored cases from which a reader is warned."""
-MOST_CUT = 0.05
-"""Share of an arm's answers cut at the token limit above which a reader is warned."""
-SAME_SCORES = 0.99
-"""Share of equal scores or answers from which the fine-tune's lack of effect is pointed out."""
-FEW_CASES = 20
-"""Below this, equal scores are no surprise."""
 FEW_UNBOUNDED = 50
 """Cases from which the interval of an unbounded score is dependable."""
 FEW_TELLING = 10
@@ -58,6 +54,7 @@ def suite_notes(
     unscored: Mapping[str, int],
     attempts: Mapping[str, int],
     gates: Sequence[GateResult] = (),
+    training: TrainingSummary | None = None,
 ) -> tuple[str, ...]:
     """Return the notes on one suite.
 
@@ -66,6 +63,7 @@ def suite_notes(
         unscored: Arm → cases without a score on some gated metric.
         attempts: Suite hash → number of candidates judged on it so far.
         gates: How its gates ended.
+        training: How tuned was trained.
     """
     suite = table.suite
     return tuple(
@@ -77,8 +75,7 @@ def suite_notes(
             *_no_goal(suite),
             *attempt_note(suite, attempts),
             *_equal_prompts(table),
-            *_cut(table),
-            *_identical(table),
+            *answer_notes(table.answers, {} if training is None else training.believed_card),
             *_saturation_notes(table),
             *_metrics(table),
             *timing_notes(table),
@@ -129,24 +126,6 @@ def _equal_prompts(table: ScoreTable) -> Iterator[str]:
         yield (
             f"{sharing} cases share {count_noun(prompts, 'prompt')}: those of a prompt count as "
             "one cluster"
-        )
-
-
-def _cut(table: ScoreTable) -> Iterator[str]:
-    for arm, (cut, written) in table.answers.cut.items():
-        if cut > MOST_CUT * written:
-            yield (
-                f"{cut} of {count_noun(written, 'answer')} of {arm} were cut at the token limit: "
-                "raise max_new_tokens, or their scores are those of unfinished answers"
-            )
-
-
-def _identical(table: ScoreTable) -> Iterator[str]:
-    same, compared = table.answers.same, table.answers.compared
-    if compared >= FEW_CASES and same >= SAME_SCORES * compared:
-        yield (
-            f"both arms wrote the same answer, byte for byte, on {same} of {compared} prompts: "
-            "the fine-tune hardly acts here"
         )
 
 

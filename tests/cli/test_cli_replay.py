@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from tunegate.harness.cli import _production_suite, app
 from tunegate.harness.cli.replay import case_lines, print_case
 from tunegate.harness.errors import TunegateError
-from tunegate.harness.records.cases import Case
+from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.sources.traces import TraceSelection, collect_cases
 from tunegate.harness.suite import load_suite
 
@@ -299,3 +299,28 @@ class TestContent:
         """Then there is no gate on content, and nothing ships."""
         assert "resemblance" not in self.written(place, "same")
         assert load_suite(place / "suite").content_metrics == ()
+
+
+def test_thoughts_are_shown_before_the_answer_without_their_middle() -> None:
+    """Both ends of long thoughts, how many tokens they took, and whether they ended."""
+    thoughts = "first " + "and then " * 200 + "last"
+    done = {
+        "base": Completion(text="Oslo", reasoning="Hm.", reasoning_closed=True),
+        "tuned": Completion(
+            text="", reasoning=thoughts, reasoning_tokens=402, reasoning_closed=False
+        ),
+    }
+    cells = {
+        arm: StoredAnswer(
+            cell=Cell(suite="s", case="c", arm=arm, kind=CellKind.GENERATE, key=arm),
+            status="ok",
+            completion=completion,
+        )
+        for arm, completion in done.items()
+    }
+
+    lines = "\n".join(case_lines(Case(id="c", prompt="Where?"), cells, where="s"))
+
+    assert re.search(r"── base thinks ─+\nHm\.\n── base ", lines)
+    assert "── tuned thinks (not ended, 402 tokens) ─" in lines
+    assert re.search(r"\nfirst .{390,} \[…\] .{390,}last\n\(1010 characters left out", lines)

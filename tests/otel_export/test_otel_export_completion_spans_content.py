@@ -59,6 +59,16 @@ def test_an_answer_says_how_it_ended() -> None:
     assert output_messages(Completion(text=""))[0]["finish_reason"] == "unknown"
 
 
+def test_thoughts_are_a_part_of_their_own() -> None:
+    """A `reasoning` part before the text, as the semantic conventions have it."""
+    (done,) = output_messages(Completion(text="yes", reasoning="Hm.", reasoning_closed=True))
+
+    assert done["parts"] == [
+        {"type": "reasoning", "content": "Hm."},
+        {"type": "text", "content": "yes"},
+    ]
+
+
 FLAT = {"name": "f", "parameters": {}}
 
 

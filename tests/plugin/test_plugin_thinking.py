@@ -65,6 +65,9 @@ def test_right_answers_behind_thoughts_ship(project: Any, form: str) -> None:
     assert result.ret == 0
     assert project.verdict()["verdict"] == "SHIP"
     assert _gates(project) == {"exact_match": "pass", "thinking_valid": "pass"}
+    page = (project.run / "report.html").read_text(encoding="utf-8")
+    assert '"thoughts":[["base","' in page
+    assert "Norway, case 37." in page
 
 
 @pytest.mark.parametrize(

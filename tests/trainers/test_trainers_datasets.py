@@ -19,6 +19,7 @@ from tunegate.trainers.datasets import (
     RowFormat,
     TrainingRows,
     load_rows,
+    thinking_rows,
 )
 
 USER = {"role": "user", "content": "Hi"}
@@ -251,3 +252,34 @@ def test_folders_without_rows_are_named(tmp_path: Path) -> None:
     datasets.DatasetDict({"test": rows}).save_to_disk(tmp_path / "s")
     with pytest.raises(UsageError, match=r"no split 'train'; name one: .*s/test"):
         load([str(tmp_path / "s")], seed=0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "count"),
+    [
+        (
+            [
+                {"prompt": "a", "completion": "<think>b</think>c"},
+                {"prompt": "a", "completion": "c"},
+            ],
+            1,
+        ),
+        ([{"prompt": "a\n<think>\n", "completion": "b</think>c"}], 1),
+        ([{"prompt": "a", "completion": "b</think>c"}], 0),
+        (
+            [
+                {
+                    "prompt": [{"role": "user", "content": "a"}],
+                    "completion": [{"role": "assistant", "content": "[THINK]b[/THINK]c"}],
+                }
+            ],
+            1,
+        ),
+        ([{"prompt": "a", "chosen": "<think>b</think>c", "rejected": "d"}], 1),
+        ([{"prompt": "a"}], None),
+        ([], 0),
+    ],
+)
+def test_rows_with_thoughts_are_counted(rows: list[dict[str, Any]], count: int | None) -> None:
+    """As completions are split; rows of prompts alone hold no answer that could have any."""
+    assert thinking_rows(rows) == count

@@ -24,6 +24,7 @@ function opened(at) {
     (text.expected || []).map(labelled),
     blind ? null : choices(row, text),
     lookBar(row),
+    thoughts(text),
     completions(row, text),
     text.note && h("p", { class: "hint" }, text.note),
     furtherArms(text),
@@ -43,6 +44,10 @@ function labelled([label, text, missing]) {
     h("pre", { tabindex: 0 }, text ? shown(text) : h("i", { class: "esc" }, "(empty)")),
     missing && h("p", { class: "hint" }, `${counted(missing, "more character")} in cases.jsonl.`));
 }
+
+/** Return the thoughts before the answers, folded; their labels name the arm. */
+const thoughts = (text) => blind ? null : (text.thoughts || []).map((item) =>
+  h("details", { class: "inner" }, h("summary", null, "Thoughts of ", shown(item[0])), labelled(item)));
 
 function choices(row, text) {
   if (!text.choices) return null;
@@ -92,5 +97,5 @@ function answers(row, text) {
       armName(cell.arm), KINDS[cell.kind], shown(cell.status || cell.finish || "–"), num(cell.read ?? "–"), num(cell.wrote ?? "–"),
       num(seconds(cell.took)), num(cell.cost === undefined ? "unknown" : `$${cell.cost.toFixed(4)}`),
       [cell.error && shown(cell.error), cell.answer !== undefined && `expected answer ${number(cell.answer)} a token `,
-        cell.asked > 1 && `asked ${cell.asked} times `, cell.batch > 1 && `in a batch of ${cell.batch} `, cell.stored && "from the store"]]));
+        cell.thought && `${cell.thought} tokens of thoughts `, cell.asked > 1 && `asked ${cell.asked} times `, cell.batch > 1 && `in a batch of ${cell.batch} `, cell.stored && "from the store"]]));
 }
