@@ -10,8 +10,8 @@ The call contract: one request to a language model, as a trace recorded it.
 A convention is a module `harness/otel_import/conventions/<x>.py` with `NAME`, `matches(span)`,
 which says whether the span is a model call written in its attributes, and `call(span)`, which
 reads it.
-`tunegate.harness.otel_import.model_calls` asks the conventions in a fixed order and yields every
-call it finds.
+`tunegate.harness.otel_import.model_calls` asks all conventions, merges their readings and yields
+every call it finds.
 
 Example:
     >>> reading = ImportReport()
@@ -132,9 +132,13 @@ CONVERSATION_KEYS = (
     "langfuse.session.id",
     "mlflow.trace.session",
     "traceloop.association.properties.session_id",
+    "ai.telemetry.metadata.sessionId",
+    "langsmith.metadata.session_id",
+    "langsmith.metadata.thread_id",
 )
 """Attributes that name the conversation or session of a call: OpenTelemetry's generative-AI and
-session conventions (the latter OpenInference's too), Langfuse, MLflow, OpenLLMetry."""
+session conventions (the latter OpenInference's too), Langfuse, MLflow, OpenLLMetry, Vercel's AI
+SDK, LangSmith."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +174,12 @@ class ModelCall:
     """Price in US dollars, where the trace holds it."""
     unreplayable: str | None = None
     """Why it cannot be asked again (`an image in message 2`, `no content was captured`)."""
+    has_gaps: bool = False
+    """Whether something is missing that another record of the same request may hold."""
+    has_media: bool = False
+    """Whether a message holds an image, audio, a video or a file."""
+    session: str | None = None
+    """The one conversation or session that spans of the call's trace name; None without one."""
 
     @property
     def latency_s(self) -> float:
@@ -178,6 +188,11 @@ class ModelCall:
 
     @property
     def conversation(self) -> str | None:
-        """The conversation or session that the call's span names; None if it names none."""
-        named = (self.span.attributes.get(key) for key in CONVERSATION_KEYS)
-        return next((str(name) for name in named if name not in (None, "")), None)
+        """The conversation or session that the call's span, or else its trace, names."""
+        return named_conversation(self.span) or self.session
+
+
+def named_conversation(span: Span) -> str | None:
+    """Return the conversation or session that a span names; None if it names none."""
+    named = (span.attributes.get(key) for key in CONVERSATION_KEYS)
+    return next((str(name) for name in named if name not in (None, "")), None)

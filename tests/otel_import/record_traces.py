@@ -113,10 +113,16 @@ def reply(model: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
             "stop_reason": "tool_use" if asks else "end_turn", "stop_sequence": None,
             "usage": {"input_tokens": 11, "output_tokens": 9},
         }  # fmt: skip
-    function = {"name": "weather", "arguments": json.dumps(ARGUMENTS)}
     message: dict[str, Any] = {"role": "assistant", "content": None if asks else text}
     if asks:
-        message["tool_calls"] = [{"id": "call_1", "type": "function", "function": function}]
+        called = [tool["function"]["name"] for tool in body["tools"]]
+        message["tool_calls"] = [
+            {
+                "id": f"call_{number}", "type": "function",
+                "function": {"name": name, "arguments": json.dumps(ARGUMENTS)},
+            }
+            for number, name in enumerate(called, 1)
+        ]  # fmt: skip
     choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if asks else "stop"}
     return {
         "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "choices": [choice],

@@ -7,7 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tunegate.harness.otel_import.conventions._flattened import load_json, load_structure
-from tunegate.harness.otel_import.conventions._messages import FirstAnswer, MessageTranscript
+from tunegate.harness.otel_import.conventions._messages import (
+    FirstAnswer,
+    LostMedium,
+    MessageTranscript,
+    RecordGap,
+)
 from tunegate.harness.otel_import.types import ModelCall, Span
 from tunegate.harness.records.cases import replace_surrogates
 
@@ -53,6 +58,8 @@ def assemble_call(
         unreplayable=replace_surrogates(
             _sentence(obstacles) if transcript.messages else NO_CONTENT
         ),
+        has_gaps=not transcript.messages or any(isinstance(one, RecordGap) for one in obstacles),
+        has_media=any(isinstance(one, LostMedium) for one in obstacles),
         **replace_surrogates(call_fields(span.attributes)),
     )
 
@@ -69,13 +76,13 @@ def _turn_problems(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield what is wrong with a turn, or with a tool result that no message before asked for."""
     for number, message in enumerate(messages, 1):
         if message["role"] == "assistant" and not (message["content"] or "tool_calls" in message):
-            yield f"message {number} was recorded without its content"
+            yield RecordGap(f"message {number} was recorded without its content")
             return
     for number, message in enumerate(messages, 1):
         if "tool_calls" in message:
             return
         if message["role"] == "tool":
-            yield f"message {number} answers a tool call that was not recorded"
+            yield RecordGap(f"message {number} answers a tool call that was not recorded")
             return
 
 
@@ -93,19 +100,27 @@ _PROVIDER = (
     "gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system", "llm.vendor",
     "ls_provider",
 )  # fmt: skip
-_INPUT = ("gen_ai.usage.input_tokens", "llm.token_count.prompt", "gen_ai.usage.prompt_tokens")
+_INPUT = (
+    "gen_ai.usage.input_tokens", "llm.token_count.prompt", "gen_ai.usage.prompt_tokens",
+    "ai.usage.inputTokens", "ai.usage.promptTokens",
+)  # fmt: skip
 _OUTPUT = (
     "gen_ai.usage.output_tokens", "llm.token_count.completion", "gen_ai.usage.completion_tokens",
+    "ai.usage.outputTokens", "ai.usage.completionTokens",
 )  # fmt: skip
-_COST = ("llm.cost.total", "gen_ai.cost.total", "gen_ai.usage.cost", "operation.cost")
+_COST = (
+    "llm.cost.total", "gen_ai.cost.total", "gen_ai.cost.total_cost", "gen_ai.usage.cost",
+    "operation.cost",
+)  # fmt: skip
 _REASON = (
     "gen_ai.response.finish_reasons", "gen_ai.response.finish_reason", "llm.finish_reason",
-    "llm.response.finish_reason", "llm.response.stop_reason",
+    "llm.response.finish_reason", "llm.response.stop_reason", "ai.response.finishReason",
 )  # fmt: skip
 _REASONS = {
-    "tool_call": "tool_calls", "tool_use": "tool_calls", "function_call": "tool_calls",
+    "tool_call": "tool_calls", "tool-calls": "tool_calls", "tool_use": "tool_calls",
+    "function_call": "tool_calls",
     "end_turn": "stop", "stop_sequence": "stop", "eos_token": "stop", "max_tokens": "length",
-    "max_output_tokens": "length",
+    "max_output_tokens": "length", "content-filter": "content_filter",
 }  # fmt: skip
 """What providers and conventions call the same ends → OpenAI's words."""
 
@@ -124,8 +139,9 @@ def call_fields(attributes: Mapping[str, Any]) -> dict[str, Any]:
 def finish_reason(attributes: Mapping[str, Any], told: str | None) -> str | None:
     """Return why the answer ended, as OpenAI says it; `told` is what the answer itself says."""
     for value in (told, *(attributes.get(name) for name in _REASON)):
-        if isinstance(value, list | tuple):
-            value = value[0] if value else None
+        listed = load_structure(value)
+        if isinstance(listed, list | tuple):
+            value = listed[0] if listed else None
         if isinstance(value, str) and value:
             return _REASONS.get(value, value)
     return None
@@ -185,6 +201,12 @@ def tool_definitions(values: Any) -> tuple[list[dict[str, Any]], list[str]]:
     return known, obstacles
 
 
+_SCHEMAS = (
+    "parameters", "input_schema", "inputSchema", "parameters_json_schema", "json_schema",
+    "jsonSchema",
+)  # fmt: skip
+
+
 def _unwrap_definition(value: Any) -> Mapping[str, Any]:
     """Return the definition in `{"tool": {"json_schema": "{…}"}}`, as OpenInference has it."""
     for name in ("tool", "json_schema"):
@@ -200,7 +222,7 @@ def _function(value: Mapping[str, Any]) -> dict[str, Any] | None:
     function: dict[str, Any] = {"name": inner["name"]}
     if inner.get("description"):
         function["description"] = inner["description"]
-    for name in ("parameters", "input_schema", "inputSchema"):
+    for name in _SCHEMAS:
         schema = load_json(inner.get(name))
         if isinstance(schema, Mapping):
             function["parameters"] = dict(schema)
@@ -223,11 +245,13 @@ _NO_SETTINGS = {
     "streaming", "type", "parameters", "encoding_formats", "class_name", "user", "metadata",
     "store", "timeout", "request_timeout", "extra_headers", "extra_query", "headers", "api_key",
     "base_url", "context_window", "num_output", "is_chat_model", "is_function_calling_model",
-    "system_role", "service_tier", "betas",
+    "system_role", "service_tier", "betas", "id", "created", "created_at", "object", "include",
+    "max_retries", "num_retries",
 }  # fmt: skip
 """What requests hold besides their settings: read elsewhere, or of no weight for the answer."""
 _REQUEST = "gen_ai.request."
 _SCHEMA = "structured_output_schema"
+_STOPS = "stop_sequences"
 
 
 def parse_parameters(raw: Any) -> dict[str, Any]:
@@ -255,13 +279,25 @@ def request_parameters(attributes: Mapping[str, Any]) -> dict[str, Any]:
         if name.startswith(_REQUEST)
     }
     schema = load_structure(found.pop(_SCHEMA, None))
+    if isinstance(stops := load_structure(found.get(_STOPS)), list):
+        found[_STOPS] = stops  # Logfire writes the list as JSON
     known = parse_parameters(found)
     if isinstance(schema, Mapping):
-        shape = {"name": "answer", "schema": dict(schema)}
-        known["response_format"] = {"type": "json_schema", "json_schema": shape}
+        known["response_format"] = schema_format(schema)
     elif (kind := _output_type(attributes)) is not None:
         known["response_format"] = {"type": kind}
     return known
+
+
+def schema_format(schema: Mapping[str, Any], name: str = "answer") -> dict[str, Any]:
+    """Return the `response_format` of a schema; of what is one itself, that.
+
+    OpenLLMetry writes `{"type": "json_object"}`, which asks for no schema, in the place of one.
+    """
+    is_format = schema.get("type") in ("json_object", "text") and len(schema) == 1
+    if is_format or schema.get("type") == "json_schema":
+        return _response_format(schema)
+    return {"type": "json_schema", "json_schema": {"name": name, "schema": dict(schema)}}
 
 
 def _output_type(attributes: Mapping[str, Any]) -> str | None:
@@ -315,6 +351,8 @@ def _tool_choice(value: Any) -> Any:
     """Return Anthropic's `{"type": "any"}` as `required`, and so on."""
     if not isinstance(value, Mapping):
         return value
-    if value.get("type") == "tool" or (value.get("type") == "function" and "name" in value):
-        return {"type": "function", "function": {"name": value.get("name")}}
-    return {"auto": "auto", "any": "required", "none": "none"}.get(str(value.get("type")), value)
+    name = value.get("name", value.get("toolName"))
+    if value.get("type") == "tool" or (value.get("type") == "function" and name is not None):
+        return {"type": "function", "function": {"name": name}}
+    kinds = {"auto": "auto", "any": "required", "required": "required", "none": "none"}
+    return kinds.get(str(value.get("type")), value)

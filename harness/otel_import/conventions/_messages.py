@@ -16,6 +16,18 @@ ROLES = {
 """Roles that others give → those of chat templates."""
 
 
+class RecordGap(str):
+    """An obstacle that another record of the same request may not have: something is missing."""
+
+    __slots__ = ()
+
+
+class LostMedium(str):
+    """An obstacle that every record of the request has, if it does not say so: an image, a file."""
+
+    __slots__ = ()
+
+
 @dataclass(slots=True)
 class MessageTranscript:
     """A conversation that is being read."""
@@ -30,7 +42,7 @@ class MessageTranscript:
         read.add(parts)
         if read.texts:
             self.messages.insert(0, {"role": "system", "content": "\n".join(read.texts)})
-        self.obstacles += [f"{what} in the system prompt" for what in read.obstacles]
+        self.obstacles += [_with_place(what, "the system prompt") for what in read.obstacles]
 
     def add(self, value: Any, role: str = "user") -> None:
         """Add a message; `role` is for one that names none.
@@ -49,15 +61,16 @@ class MessageTranscript:
             said = {"role": "tool", "content": "".join(read.texts[:1]), "tool_call_id": known}
             read.results, read.texts = [said], read.texts[1:]
         place = f"message {len(self.messages) + 1}"
-        self.obstacles += [f"{what} in {place}" for what in read.obstacles]
-        if REDACTED in (*read.texts, *(r["content"] for r in read.results)):
-            self.obstacles.append(f"{place} was recorded as {REDACTED}")
+        self.obstacles += [_with_place(what, place) for what in read.obstacles]
+        for hidden in REDACTIONS & {*read.texts, *(r["content"] for r in read.results)}:
+            self.obstacles.append(RecordGap(f"{place} was recorded as {hidden}"))
         self.messages += read.results
         if read.results and not read.texts and not read.calls:
             return
         self._append(_message(ROLES.get(named, named), message, read))
-        if not (read.texts or read.calls or read.obstacles or read.reasoning):
-            self.obstacles.append(f"{place} was recorded without its content")
+        held = read.texts or read.calls or read.obstacles or read.reasoning
+        if not held and named not in ("system", "developer"):  # whose empty prompt is none
+            self.obstacles.append(RecordGap(f"{place} was recorded without its content"))
 
     def _append(self, message: dict[str, Any]) -> None:
         before = self.messages[-1] if self.messages else {}
@@ -83,6 +96,10 @@ class MessageTranscript:
             if set(named) != {call.get("id") for call in calls}:
                 pairs = zip(calls, named, strict=True)
                 message["tool_calls"] = [{**call, "id": known} for call, known in pairs]
+
+
+def _with_place(what: str, place: str) -> str:
+    return (LostMedium if isinstance(what, LostMedium) else str)(f"{what} in {place}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +152,14 @@ def _unwrap_message(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _parts(message: Mapping[str, Any]) -> MessageParts:
     read = MessageParts()
-    for name in ("content", "parts", "contents", "blocks"):
+    whole = message.get("content")
+    for name in ("contents", "parts", "blocks"):
         read.add(message.get(name))
+    # OpenInference's agents write a text as `content`, and once more as the only one of `contents`.
+    if not (isinstance(whole, str) and whole and "".join(read.texts) == whole):
+        told, read.texts = read.texts, []
+        read.add(whole)
+        read.texts += told
     # OpenInference and LlamaIndex tell of the same calls twice.
     read.calls = (
         tool_calls(message.get("tool_calls"))
@@ -180,8 +203,8 @@ def _message(role: str, source: Mapping[str, Any], read: MessageParts) -> dict[s
     return message
 
 
-REDACTED = "__REDACTED__"
-"""What OpenInference writes in place of a text that its settings hide."""
+REDACTIONS = {"__REDACTED__", "redacted-by-litellm"}
+"""What OpenInference and litellm write in place of a text that their settings hide."""
 
 _TEXT = ("text", "input_text", "output_text", "refusal")
 _REASONING = ("reasoning", "thinking", "redacted_thinking")
@@ -284,10 +307,11 @@ def _unwrapped_part(value: Mapping[str, Any]) -> Mapping[str, Any]:
 def _medium(part: Mapping[str, Any]) -> str:
     kind = str(_first(part, "type", "block_type"))
     if kind in _LOCATED:
-        told = part.get("modality") or str(part.get("mime_type") or "").partition("/")[0]
-        return _MEDIA.get(str(told), "a file")
+        medium = part.get("mime_type") or part.get("mediaType") or part.get("mimeType") or ""
+        told = part.get("modality") or str(medium).partition("/")[0]
+        return LostMedium(_MEDIA.get(str(told), "a file"))
     if kind in _MEDIA:
-        return _MEDIA[kind]
+        return LostMedium(_MEDIA[kind])
     return f"a part of the type {kind[:40]!r}"
 
 

@@ -28,15 +28,25 @@ DETAILS = "gen_ai.client.inference.operation.details"
 SYSTEM = "gen_ai.system_instructions"
 TOOLS = "gen_ai.tool.definitions"
 _CALLS = ("chat", "text_completion", "generate_content", "completion")
-"""Operations that ask a language model for text; embeddings, tools and agents are others."""
+"""Operations that ask a language model for text."""
+_OTHERS = (
+    "embeddings", "retrieval", "rerank", "execute_tool", "create_agent", "invoke_agent",
+    "invoke_workflow", "agent", "plan", "create_thread", "generate_image", "speech",
+    "transcription",
+)  # fmt: skip
+"""Operations that are no request for text, whatever they hold: an agent's messages are those of
+several requests. Any other with messages is one: litellm's is `acompletion`."""
 
 
 def matches(span: Span) -> bool:
     """Return whether the span is a request to a language model, by its operation or content."""
     operation = span.attributes.get(a.OPERATION)
-    if operation is not None:
-        return operation in _CALLS
-    return a.INPUT_MESSAGES in span.attributes or any(e.name == DETAILS for e in span.events)
+    if operation in _CALLS:
+        return True
+    has_messages = a.INPUT_MESSAGES in span.attributes or any(
+        event.name == DETAILS for event in span.events
+    )
+    return has_messages and operation not in _OTHERS
 
 
 def call(span: Span) -> ModelCall:

@@ -13,16 +13,17 @@ from tunegate.harness.otel_import.conventions._common import assemble_call, pars
 from tunegate.harness.otel_import.conventions._flattened import load_structure, unflatten_attributes
 from tunegate.harness.otel_import.conventions._messages import (
     FirstAnswer,
+    LostMedium,
     MessageTranscript,
     answer_of,
     message_answer,
 )
+from tunegate.harness.otel_import.conventions._payloads import reply_answer, request_transcript
 from tunegate.harness.otel_import.types import ModelCall, Span
 
 NAME = "openinference"
 ORDER = 10
 _KIND = "openinference.span.kind"
-_REASON = "llm.finish_reason"
 _PARAMETERS = "llm.invocation_parameters"
 
 
@@ -37,6 +38,7 @@ def call(span: Span) -> ModelCall:
     transcript = MessageTranscript()
     for message in unflatten_list(known, "llm.input_messages") or _prompts(known):
         transcript.add(message)
+    _add_media(transcript, load_structure(known.get("input.value")))
     settings = load_structure(known.get(_PARAMETERS))
     if isinstance(settings, Mapping) and "system" in settings:
         _add_system(transcript, settings["system"])
@@ -59,6 +61,14 @@ def _add_system(transcript: MessageTranscript, system: Any) -> None:
         transcript.add_system(system)
 
 
+def _add_media(transcript: MessageTranscript, request: Any) -> None:
+    """Add the images and files that only the whole request holds; agents' messages lack them."""
+    if any(isinstance(one, LostMedium) for one in transcript.obstacles):
+        return
+    whole = request_transcript(request)
+    transcript.obstacles += [one for one in whole.obstacles if isinstance(one, LostMedium)]
+
+
 def _prompts(attributes: Mapping[str, Any]) -> list[Any]:
     texts = (_inner(value, "prompt", "text") for value in unflatten_list(attributes, "llm.prompts"))
     return [{"role": "user", "content": text} for text in texts if text is not None]
@@ -74,18 +84,22 @@ def _answer(attributes: Mapping[str, Any], choices: Any) -> FirstAnswer:
     texts = (
         _inner(value, "completion", "text") for value in unflatten_list(attributes, "llm.choices")
     )
-    return message_answer(next((text for text in texts if text is not None), None))
+    text = next((text for text in texts if text is not None), None)
+    # Of a stream of OpenAI's agents the whole reply is all that is kept.
+    return message_answer(text) if text is not None else reply_answer(_reply(attributes))
+
+
+def _reply(attributes: Mapping[str, Any]) -> Any:
+    """Return the whole reply; of a list of replies the first."""
+    reply = load_structure(attributes.get("output.value"))
+    return reply[0] if isinstance(reply, list) and reply else reply
 
 
 def _finish_reason(attributes: Mapping[str, Any]) -> str | None:
     """Return why an answer of OpenAI's Responses API ended, as its whole reply says."""
-    reply = load_structure(attributes.get("output.value")) if _REASON not in attributes else None
-    if not isinstance(reply, Mapping) or reply.get("object") != "response":
-        return None
-    items, why = reply.get("output"), _inner(reply, "incomplete_details", "reason")
-    called = any(_inner(item, "type") == "function_call" for item in items or ())
-    ended = {"completed": "tool_calls" if called else "stop", "incomplete": why or "length"}
-    return ended.get(str(reply.get("status")))
+    reply = _reply(attributes)
+    is_response = isinstance(reply, Mapping) and reply.get("object") == "response"
+    return reply_answer(reply).finish_reason if is_response else None
 
 
 def _inner(value: Any, *path: str) -> Any:

@@ -34,7 +34,8 @@ from tunegate.harness.otel_import.types import ModelCall, Span
 NAME = "openllmetry"
 ORDER = 30
 _KIND = "llm.request.type"
-_CALLS = ("chat", "completion")
+_CALLS = ("chat", "completion", "acompletion")
+"""Types of requests, of which litellm writes the last."""
 _PROMPT = "gen_ai.prompt"
 _COMPLETION = "gen_ai.completion"
 _ENTITY_INPUT = "traceloop.entity.input"

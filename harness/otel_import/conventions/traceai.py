@@ -21,7 +21,6 @@ from tunegate.harness.otel_import.conventions._common import (
     request_parameters,
 )
 from tunegate.harness.otel_import.conventions._flattened import (
-    dump_text,
     load_structure,
     unflatten_attributes,
 )
@@ -30,8 +29,8 @@ from tunegate.harness.otel_import.conventions._messages import (
     MessageTranscript,
     answer_of,
     message_answer,
-    tool_call,
 )
+from tunegate.harness.otel_import.conventions._payloads import join_deltas, reply_answer
 from tunegate.harness.otel_import.types import ModelCall, Span
 
 NAME = "traceai"
@@ -103,11 +102,11 @@ def _answer(attributes: Mapping[str, Any], choices: Any) -> FirstAnswer:
     flat = _first_list(attributes, _OUTPUT)
     found = answer_of(flat, choices)
     if isinstance(reply, Mapping):
-        whole = _first_of(reply)
+        whole = reply_answer(reply)
         return whole if whole != FirstAnswer() else found
     deltas = load_structure(attributes.get("huggingface.tool_calls"))
     if isinstance(deltas, list) and not found.calls:
-        return FirstAnswer(found.text, tuple(_join_deltas(deltas)), "tool_calls")
+        return FirstAnswer(found.text, tuple(join_deltas(deltas)), "tool_calls")
     if len(flat) > 1 and choices in (None, 1):
         # A thought of the Responses API is listed as a text before the answer's.
         said = [message_answer(one) for one in flat]
@@ -115,33 +114,3 @@ def _answer(attributes: Mapping[str, Any], choices: Any) -> FirstAnswer:
         return FirstAnswer(text, tuple(call for one in said for call in one.calls))
     text = attributes.get("output.value")
     return FirstAnswer(text) if found == FirstAnswer() and isinstance(text, str) and text else found
-
-
-def _first_of(reply: Mapping[str, Any]) -> FirstAnswer:
-    """Return the first answer of a reply of OpenAI's form, or of a result of LangChain's."""
-    choices, several = reply.get("choices"), reply.get("generations")
-    if isinstance(choices, list) and choices:
-        return message_answer(choices[0])
-    first = several[0] if isinstance(several, list) and several else None
-    one = first[0] if isinstance(first, list) and first else None
-    if not isinstance(one, Mapping):
-        return FirstAnswer()
-    info, message = one.get("generation_info"), one.get("message")
-    fields = message.get("kwargs") if isinstance(message, Mapping) else None
-    reason = info.get("finish_reason") if isinstance(info, Mapping) else None
-    said = fields if isinstance(fields, Mapping) else {"content": one.get("text")}
-    return message_answer({"message": said, "finish_reason": reason})
-
-
-def _join_deltas(deltas: list[Any]) -> list[dict[str, Any]]:
-    """Return the tool calls whose pieces a stream brought."""
-    calls: dict[str, dict[str, Any]] = {}
-    for delta in deltas:
-        function = delta.get("function") if isinstance(delta, Mapping) else None
-        if not isinstance(function, Mapping):
-            continue
-        call = calls.setdefault(str(delta.get("index")), {"arguments": ""})
-        call["id"] = call.get("id") or delta.get("id")
-        call["name"] = call.get("name") or function.get("name")
-        call["arguments"] += dump_text(function.get("arguments") or "")
-    return [tool_call(call) for call in calls.values()]

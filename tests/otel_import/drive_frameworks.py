@@ -1,0 +1,477 @@
+"""Asks a model through a real framework or gateway while what it comes with records it.
+
+    python drive_frameworks.py LIBRARY RECORDER URL FOLDER
+
+Runs in an environment of its own (`recorded/frameworks/requirements.txt`) and so imports nothing
+of ours. The scenarios are those of `drive_client.py`, and a request that fails. It writes
+`traces.jsonl` into the folder: what the recorder exports, as OTLP's JSON lines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from drive_client import (
+    IMAGE,
+    MODEL,
+    ONE,
+    PICTURE,
+    PIXEL,
+    RESULT,
+    SCHEMA,
+    SETTINGS,
+    SETTLED,
+    SEVERAL,
+    SYSTEM,
+    TOOL,
+    WEATHER,
+    Scenarios,
+    Turns,
+)
+from otlp_collector import collect
+
+TOOLS = [{"type": "function", "function": TOOL}]
+FAILING = "refuse"
+"""Name of a model that the server refuses."""
+FORM = {"type": "json_schema", "json_schema": {"name": "poem", "schema": SCHEMA, "strict": True}}
+JSON: Turns = [{"role": "user", "content": "Write a poem as JSON."}]
+KEY = "sk-4f1c0a9be2d7436db81f1c57"
+"""Master key of litellm's proxy, which takes no weak one."""
+
+
+def chat_scenarios(create: Callable[..., Any]) -> Scenarios:
+    """Return the scenarios of a function with the form of `chat.completions.create`."""
+    ask = partial(create, model=MODEL)
+
+    def tool_round() -> None:
+        offer = partial(ask, tools=TOOLS, tool_choice="auto")
+        (call,) = offer(messages=WEATHER).choices[0].message.tool_calls
+        function = {"name": call.function.name, "arguments": call.function.arguments}
+        said = {"id": call.id, "type": "function", "function": function}
+        assistant = {"role": "assistant", "content": None, "tool_calls": [said]}
+        result = {"role": "tool", "tool_call_id": call.id, "content": RESULT}
+        offer(messages=[*WEATHER, assistant, result])
+
+    def fail() -> None:
+        with contextlib.suppress(Exception):
+            create(model=FAILING, messages=ONE)
+
+    return {
+        "plain": lambda: ask(messages=ONE),
+        "several": lambda: ask(messages=SEVERAL),
+        "tools": tool_round,
+        "stream": lambda: list(ask(messages=ONE, stream=True)),
+        "stream_tools": lambda: list(ask(messages=WEATHER, tools=TOOLS, stream=True)),
+        "settings": lambda: ask(messages=SETTLED, **SETTINGS),
+        "json": lambda: ask(messages=JSON, response_format={"type": "json_object"}),
+        "schema": lambda: ask(messages=SETTLED, response_format=FORM),
+        "image": lambda: ask(messages=PICTURE),
+        "failed": fail,
+    }
+
+
+def waiting(create: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that waits for what an asynchronous one returns, and for its callbacks."""
+    loop = asyncio.new_event_loop()
+
+    async def ask(**asked: Any) -> Any:
+        found = await create(**asked)
+        found = [event async for event in found] if asked.get("stream") else found
+        await asyncio.sleep(0.3)
+        return found
+
+    return lambda **asked: loop.run_until_complete(ask(**asked))
+
+
+def litellm(url: str) -> Scenarios:
+    """Ask with litellm, and pause for its callbacks, which run in a thread."""
+    from litellm import completion
+
+    def ask(**asked: Any) -> Any:
+        model = f"openai/{asked.pop('model')}"
+        found = completion(model=model, api_base=url, api_key="x", **asked)
+        found = list(found) if asked.get("stream") else found
+        time.sleep(0.3)
+        return found
+
+    return chat_scenarios(ask)
+
+
+def litellm_async(url: str) -> Scenarios:
+    """Ask with litellm's asynchronous function."""
+    from litellm import acompletion
+
+    def ask(**asked: Any) -> Any:
+        model = f"openai/{asked.pop('model')}"
+        return acompletion(model=model, api_base=url, api_key="x", num_retries=0, **asked)
+
+    return chat_scenarios(waiting(ask))
+
+
+def openai(url: str) -> Scenarios:
+    """Ask with OpenAI's client."""
+    from openai import OpenAI
+
+    return chat_scenarios(OpenAI(base_url=url, api_key="x", max_retries=0).chat.completions.create)
+
+
+def openai_langfuse(url: str) -> Scenarios:
+    """Ask with the client that Langfuse puts in the place of OpenAI's."""
+    from langfuse.openai import OpenAI
+
+    return chat_scenarios(OpenAI(base_url=url, api_key="x", max_retries=0).chat.completions.create)
+
+
+def agents(url: str) -> Scenarios:
+    """Ask with OpenAI's agents over chat completions."""
+    return _agents(url, "OpenAIChatCompletionsModel")
+
+
+def agents_responses(url: str) -> Scenarios:
+    """Ask with OpenAI's agents over the Responses API."""
+    return _agents(url, "OpenAIResponsesModel")
+
+
+def _agents(url: str, kind: str) -> Scenarios:
+    import agents as sdk
+    from openai import AsyncOpenAI
+
+    client = AsyncOpenAI(base_url=url, api_key="x", max_retries=0)
+
+    @sdk.function_tool
+    def weather(city: str) -> str:
+        """Says what the weather is."""
+        return RESULT
+
+    def agent(**more: Any) -> Any:
+        named = more.pop("model", MODEL)
+        model = getattr(sdk, kind)(model=named, openai_client=client)
+        return sdk.Agent(name="shop", model=model, **more)
+
+    loop = asyncio.new_event_loop()
+
+    def run(given: Any, streams: bool = False, **more: Any) -> None:
+        async def ask() -> None:
+            if not streams:
+                await sdk.Runner.run(agent(**more), given)
+                return
+            streamed = sdk.Runner.run_streamed(agent(**more), given)
+            async for _ in streamed.stream_events():
+                pass
+
+        loop.run_until_complete(ask())
+
+    seen = [
+        {"type": "input_text", "text": "What is this?"},
+        {"type": "input_image", "image_url": IMAGE, "detail": "auto"},
+    ]
+    named = ("temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty")
+    if kind == "OpenAIResponsesModel":
+        named, further = named[:3], {}
+    else:
+        further = {"extra_args": {"seed": 7, "stop": ["END", "\n\n"]}}
+    settings = sdk.ModelSettings(**{name: SETTINGS[name] for name in named}, **further)
+    told = {"instructions": SYSTEM}
+    return {
+        "plain": lambda: run("Where is my parcel?", **told),
+        "several": lambda: run(SEVERAL[1:], **told),
+        "tools": lambda: run(WEATHER, tools=[weather]),
+        "stream": lambda: run("Where is my parcel?", streams=True, **told),
+        "stream_tools": lambda: run(WEATHER, streams=True, tools=[weather]),
+        "settings": lambda: run("Write a poem.", model_settings=settings),
+        "image": lambda: run([{"role": "user", "content": seen}]),
+        "failed": lambda: attempt(run, "Where is my parcel?", model=FAILING),
+    }
+
+
+def attempt(ask: Callable[..., Any], *asked: Any, **more: Any) -> None:
+    """Ask what the server refuses."""
+    with contextlib.suppress(Exception):
+        ask(*asked, **more)
+
+
+def pydantic_ai(url: str) -> Scenarios:
+    """Ask with Pydantic AI."""
+    from pydantic_ai import Agent, BinaryContent, ModelSettings
+    from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, UserPromptPart
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    def agent(name: str = MODEL, **more: Any) -> Any:
+        provider = OpenAIProvider(base_url=url, api_key="x")
+        return Agent(OpenAIChatModel(name, provider=provider), name="shop", **more)
+
+    def weather(city: str) -> str:
+        """Says what the weather is.
+
+        Args:
+            city: Name of the city
+        """
+        return RESULT
+
+    def clock(city: str) -> str:
+        """Says what time it is."""
+        return "noon"
+
+    def stream(asking: Any, given: str) -> None:
+        async def ask() -> None:
+            async with asking.run_stream(given) as found:
+                async for _ in found.stream_text():
+                    pass
+
+        asyncio.run(ask())
+
+    def fail() -> None:
+        with contextlib.suppress(Exception):
+            agent(FAILING).run_sync("Where is my parcel?")
+
+    pairs = {"user": (ModelRequest, UserPromptPart), "assistant": (ModelResponse, TextPart)}
+    before = [
+        pairs[turn["role"]][0](parts=[pairs[turn["role"]][1](content=turn["content"])])
+        for turn in SEVERAL[1:-1]
+    ]
+    named = {"stop" if name == "stop" else name: value for name, value in SETTINGS.items()}
+    named["stop_sequences"] = named.pop("stop")
+    image = BinaryContent(base64.b64decode(PIXEL), media_type="image/png")
+    return {
+        "plain": lambda: agent(instructions=SYSTEM).run_sync("Where is my parcel?"),
+        "system": lambda: agent(system_prompt=SYSTEM).run_sync("Where is my parcel?"),
+        "several": lambda: agent(instructions=SYSTEM).run_sync(
+            SEVERAL[-1]["content"], message_history=before
+        ),
+        "tools": lambda: agent(tools=[weather]).run_sync(WEATHER[0]["content"]),
+        "two_tools": lambda: agent(tools=[weather, clock]).run_sync("Weather and time in Paris?"),
+        "stream": lambda: stream(agent(instructions=SYSTEM), "Where is my parcel?"),
+        "settings": lambda: agent(model_settings=ModelSettings(**named)).run_sync("Write a poem."),
+        "image": lambda: agent().run_sync(["What is this?", image]),
+        "failed": fail,
+    }
+
+
+def litellm_proxy(url: str) -> Scenarios:
+    """Ask litellm's proxy, which a process of its own runs; see `proxy`."""
+    from openai import OpenAI
+
+    client = OpenAI(base_url=f"{os.environ['PROXY_URL']}/v1", api_key=KEY, max_retries=0)
+    return chat_scenarios(client.chat.completions.create)
+
+
+LIBRARIES = {
+    "openai": openai, "openai-langfuse": openai_langfuse, "agents": agents,
+    "agents-responses": agents_responses, "pydantic-ai": pydantic_ai, "litellm": litellm,
+    "litellm-async": litellm_async, "litellm-proxy": litellm_proxy,
+}  # fmt: skip
+
+
+@contextlib.contextmanager
+def provider(folder: Path) -> Iterator[Any]:
+    """Yield OpenTelemetry's tracer provider, whose spans are written into a folder."""
+    from opentelemetry import trace
+    from opentelemetry.exporter.otlp.json.file import FileSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+    spans = TracerProvider(resource=Resource({"service.name": "client"}))
+    spans.add_span_processor(SimpleSpanProcessor(FileSpanExporter(folder / "traces.jsonl")))
+    trace.set_tracer_provider(spans)
+    yield spans
+    spans.shutdown()
+
+
+@contextlib.contextmanager
+def litellm_otel(folder: Path) -> Iterator[None]:
+    """Record with litellm's callback `otel`, as it is configured by the environment."""
+    import litellm as library
+
+    with collect(folder) as url:
+        os.environ |= {"OTEL_EXPORTER": "otlp_http", "OTEL_ENDPOINT": f"{url}/v1/traces"}
+        library.callbacks = ["otel"]
+        library.suppress_debug_info = True
+        yield
+        flush()
+
+
+def flush() -> None:
+    """Send what OpenTelemetry's global provider still holds."""
+    from opentelemetry import trace
+
+    time.sleep(1)
+    found = trace.get_tracer_provider()
+    if hasattr(found, "force_flush"):
+        found.force_flush()
+    time.sleep(0.5)
+
+
+@contextlib.contextmanager
+def proxy(folder: Path) -> Iterator[None]:
+    """Record with the callback of litellm's proxy."""
+    upstream = os.environ["UPSTREAM"]
+    names = [MODEL, FAILING]
+    config = {
+        "model_list": [
+            {
+                "model_name": name,
+                "litellm_params": {
+                    "model": f"openai/{name}", "api_base": upstream, "api_key": "x",
+                    "max_retries": 0,
+                },
+            }
+            for name in names
+        ],
+        "litellm_settings": {"callbacks": ["otel"], "num_retries": 0},
+        "general_settings": {"master_key": KEY},
+        "router_settings": {"num_retries": 0},
+    }  # fmt: skip
+    (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
+    with collect(folder) as url:
+        port = url.rpartition(":")[2]
+        served = int(port) - 1 if int(port) > 2000 else int(port) + 1
+        environment = {
+            **os.environ, "OTEL_EXPORTER": "otlp_http", "OTEL_ENDPOINT": f"{url}/v1/traces",
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        }  # fmt: skip
+        command = [str(Path(sys.executable).with_name("litellm")), "--host", "127.0.0.1"]
+        command += ["--config", str(folder / "config.yaml"), "--port", str(served)]
+        with (folder / "proxy.log").open("w") as log:
+            running = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        os.environ["PROXY_URL"] = f"http://127.0.0.1:{served}"
+        wait_for(f"http://127.0.0.1:{served}/health/liveliness")
+        yield
+        time.sleep(7)
+        running.terminate()
+        running.wait()
+    (folder / "config.yaml").unlink()
+    (folder / "proxy.log").unlink()
+
+
+def wait_for(url: str) -> None:
+    """Wait until a server answers."""
+    for _ in range(240):
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(url, timeout=2)
+            return
+        time.sleep(0.5)
+    raise SystemExit(f"{url} does not answer")
+
+
+@contextlib.contextmanager
+def langfuse(folder: Path) -> Iterator[None]:
+    """Record with Langfuse's SDK, which sends to its own server."""
+    with collect(folder) as url:
+        os.environ |= {
+            "LANGFUSE_PUBLIC_KEY": "pk", "LANGFUSE_SECRET_KEY": "sk", "LANGFUSE_BASE_URL": url,
+            "LANGFUSE_HOST": url,
+        }  # fmt: skip
+        from langfuse import get_client
+
+        yield
+        get_client().flush()
+        get_client().shutdown()
+
+
+@contextlib.contextmanager
+def mlflow(folder: Path) -> Iterator[None]:
+    """Record with MLflow's autolog, which sends OTLP where an endpoint is set."""
+    with collect(folder) as url:
+        os.environ |= {
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{url}/v1/traces",
+            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
+        }
+        import mlflow as library
+
+        library.openai.autolog()
+        yield
+        with contextlib.suppress(Exception):
+            library.flush_trace_async_logging()
+        time.sleep(6)
+
+
+@contextlib.contextmanager
+def logfire(folder: Path, what: str) -> Iterator[None]:
+    """Record with Logfire, without its own server."""
+    import logfire as library
+    from opentelemetry.exporter.otlp.json.file import FileSpanExporter
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+    exporter = SimpleSpanProcessor(FileSpanExporter(folder / "traces.jsonl"))
+    library.configure(
+        send_to_logfire=False, console=False, additional_span_processors=[exporter],
+        inspect_arguments=False,
+    )  # fmt: skip
+    getattr(library, what)()
+    yield
+    library.shutdown()
+
+
+@contextlib.contextmanager
+def pydantic(folder: Path, openinference: bool) -> Iterator[None]:
+    """Record with what Pydantic AI brings, and have OpenInference's processor rewrite it."""
+    from pydantic_ai import Agent
+
+    with provider(folder) as spans:
+        if openinference:
+            from openinference.instrumentation.pydantic_ai import OpenInferenceSpanProcessor
+
+            # Before the exporter, as its documentation has it.
+            spans._active_span_processor._span_processors = (
+                OpenInferenceSpanProcessor(), *spans._active_span_processor._span_processors
+            )  # fmt: skip
+        Agent.instrument_all()
+        yield
+
+
+@contextlib.contextmanager
+def instrumentor(folder: Path, module: str, name: str) -> Iterator[None]:
+    """Record with an instrumentor of OpenInference or OpenLLMetry."""
+    import importlib
+
+    with provider(folder) as spans:
+        found = getattr(importlib.import_module(module), name)()
+        found.instrument(tracer_provider=spans, skip_dep_check=True)
+        yield
+
+
+AGENTS = "OpenAIAgentsInstrumentor"
+RECORDERS: dict[tuple[str, str], Callable[[Path], Any]] = {
+    ("litellm", "litellm-otel"): litellm_otel,
+    ("litellm-async", "litellm-otel"): litellm_otel,
+    ("litellm-proxy", "litellm-otel"): proxy,
+    ("openai", "langfuse"): langfuse,
+    ("openai", "mlflow"): mlflow,
+    ("openai", "logfire"): partial(logfire, what="instrument_openai"),
+    ("agents", "logfire"): partial(logfire, what="instrument_openai_agents"),
+    ("agents", "openinference"): partial(
+        instrumentor, module="openinference.instrumentation.openai_agents", name=AGENTS
+    ),
+    ("agents", "openllmetry"): partial(
+        instrumentor, module="opentelemetry.instrumentation.openai_agents", name=AGENTS
+    ),
+    ("pydantic-ai", "own"): partial(pydantic, openinference=False),
+    ("pydantic-ai", "openinference"): partial(pydantic, openinference=True),
+}
+
+
+def main(library: str, recorder: str, url: str, folder: Path) -> None:
+    """Record every scenario of a library."""
+    os.environ |= {"UPSTREAM": url, "OPENAI_API_KEY": "x"}
+    asks = "openai-langfuse" if recorder == "langfuse" else library
+    with RECORDERS[library.removesuffix("-responses"), recorder](folder):
+        for ask in LIBRARIES[asks](url).values():
+            ask()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4], Path(sys.argv[4]))
