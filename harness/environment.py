@@ -7,7 +7,9 @@ module that brings it; no other place compares versions.
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any
 
 from tunegate.harness.errors import UsageError
 from tunegate.harness.records.manifest import installed_versions
@@ -43,6 +45,26 @@ FEATURES = {
     ),
 }
 """Features that code asks for."""
+
+
+@cache
+def cache_name() -> str:
+    """Return the name under which Transformers' models take and return their cache of keys and
+    values: `cache` from 5.24 on, `past_key_values` before.
+    """
+    from transformers.modeling_outputs import CausalLMOutputWithPast
+
+    names = {one.name for one in fields(CausalLMOutputWithPast)}
+    return "cache" if "cache" in names else "past_key_values"
+
+
+def cache_name_of(output: Any) -> str:
+    """Return the name of the cache in a model's output; the model takes it under the same name.
+
+    Models with running states had `cache_params` before Transformers 5.24.
+    """
+    held = getattr(type(output), "__dataclass_fields__", {})
+    return next((name for name in ("cache", "past_key_values", "cache_params") if name in held), "")
 
 
 def has_feature(name: str) -> bool:

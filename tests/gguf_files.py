@@ -7,6 +7,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tunegate.harness import environment
+
+needs_gguf = pytest.mark.skipif(
+    not environment.has_feature("gguf"), reason="this Transformers reads no GGUF files exactly"
+)
+
 
 def few_stops(folder: Path, out: Path) -> Path:
     """Copy a tiny model, ending its texts at three ids: as many as a GGUF file can name."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tunegate.trainers import base_model, callbacks, peft_adapters
@@ -79,6 +80,8 @@ def _no_check(trainer: Any, job: TrainingJob) -> None:
 
 
 def _train(trainer: Any, checkpoint: str | None) -> None:
+    if checkpoint is not None:
+        peft_adapters.restore_adapter(trainer.model, Path(checkpoint))
     trainer.train(resume_from_checkpoint=checkpoint)
 
 

@@ -137,6 +137,17 @@ def attach_adapter(config: TrainingConfig, base: BaseModel) -> Any:
     return PeftModel.from_pretrained(model, folder, is_trainable=True)
 
 
+def restore_adapter(model: Any, checkpoint: Path) -> None:
+    """Load the trained adapter of a checkpoint that also holds a reference's.
+
+    Resuming, Transformers before 5.23 loads the reference alone, and trains on from the adapter's
+    first weights with the optimiser's later state.
+    """
+    others = [path.parent for path in checkpoint.glob("*/adapter_model.safetensors")]
+    if others and (checkpoint / "adapter_model.safetensors").is_file():
+        model.load_adapter(str(checkpoint), "default", is_trainable=True)
+
+
 def train_in_training_kernels(model: Any) -> None:
     """Keep bitsandbytes from repacking 4-bit weights on a CPU.
 

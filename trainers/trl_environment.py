@@ -143,10 +143,12 @@ def _too_big(config: TrainingConfig) -> str:
     args = config.training
     name = "max_length" if hasattr(args, "max_length") else "max_completion_length"
     length = f"{name}={getattr(args, name, None)}"
+    newer = hasattr(args, "activation_checkpointing")
+    checkpointing = "activation_checkpointing" if newer else "gradient_checkpointing"
     return (
         f"out of memory with per_device_train_batch_size={args.per_device_train_batch_size}, "
         f"{length}; halve the batch size and double "
-        "gradient_accumulation_steps, or set --activation_checkpointing"
+        f"gradient_accumulation_steps, or set --{checkpointing}"
     )
 
 

@@ -32,7 +32,6 @@ def main(out: str) -> None:
             learning_rate=6e-4,
             per_device_train_batch_size=4,
             max_length=256,
-            activation_checkpointing=False,
             bf16=False,
             use_cpu=True,
             report_to="none",

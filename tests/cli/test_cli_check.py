@@ -12,6 +12,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from tests.gguf_files import few_stops, needs_gguf
 from tunegate.harness.cli import app
 from tunegate.harness.cli.check import LAST
 from tunegate.harness.errors import NotComparable, TunegateError
@@ -154,9 +155,9 @@ def test_an_answer_cannot_steer_the_terminal() -> None:
     assert _format_answer(" \n") == "(nothing)"
 
 
+@needs_gguf
 def test_a_gguf_file_is_looked_at_like_a_folder(tiny: Any, tmp_path_factory: Any) -> None:
     """Unpacked, its logits can be had; no null adapter is drawn, since it is no adapter."""
-    from tests.gguf_files import few_stops
     from tunegate.trainers.artifacts._gguf_writer import write_gguf
 
     place = tmp_path_factory.mktemp("file")

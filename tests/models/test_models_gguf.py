@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.gguf_files import few_stops, rewritten
+from tests.gguf_files import few_stops, needs_gguf, rewritten
 from tests.short_models import ShortModel, short_model
 from tests.tiny_models import Tiny, make_tokenizer
 from tunegate.harness.engine.inference import local_engine
@@ -24,6 +24,8 @@ from tunegate.harness.models.open_arms import computes_here, open_arms
 from tunegate.harness.records.cases import Case
 
 __all__ = ["short_model"]
+
+pytestmark = needs_gguf
 
 CASES = [
     Case(id=name, prompt=prompt, choices=("Paris", "Rome"), answer=0, expected=("Paris",))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.trainers.training_scripts import checkpointing_name
 from tunegate.harness.errors import UsageError
 from tunegate.trainers import sft
 from tunegate.trainers.arguments import TrainingConfig, parse_arguments
@@ -43,7 +44,7 @@ def test_defaults_run_on_a_cpu() -> None:
     assert (True, False, False, False) == (
         args.use_cpu,
         args.bf16,
-        args.gradient_checkpointing,
+        bool(args.gradient_checkpointing),
         args.dataloader_pin_memory,
     )
     assert [] == args.report_to
@@ -59,7 +60,7 @@ def test_flag_wins_over_file_over_default(write_config: Callable[[str], str]) ->
         args.bf16,
         args.learning_rate,
         args.seed,
-        args.activation_checkpointing,
+        getattr(args, checkpointing_name()),
     )
 
 

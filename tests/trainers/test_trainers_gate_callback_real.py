@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import muted
-from tests.trainers.training_scripts import losses, weights, write_suite
+from tests.trainers.training_scripts import checkpointing_name, losses, weights, write_suite
 from tunegate import GateCallback
 from tunegate.harness.models.demo_model import make_demo_model
 
@@ -39,7 +39,7 @@ def _train(out: Path, gate: GateCallback | None) -> Any:
         max_length=160,
         bf16=False,
         use_cpu=True,
-        activation_checkpointing=True,
+        **{checkpointing_name(): True},
         report_to="none",
         disable_tqdm=True,
     )

@@ -14,7 +14,7 @@ from tests.tiny_models import Tiny, muted
 from tests.unseen_rows import margins
 from tunegate.harness.checks import liveness
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.trainers import dpo, kto, ppo, reward, sft
+from tunegate.trainers import dpo, kto, reward, sft
 from tunegate.trainers.training_card import read_card
 
 Run = Callable[..., int]
@@ -215,8 +215,8 @@ def _points(folder: Path) -> list[tuple[float, float]]:
 
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     with muted():
-        model = ppo.load_reward_model(
-            ppo.check_reward_model(str(folder), tokenizer, base="the policy")
+        model = reward.load_reward_model(
+            reward.check_reward_model(str(folder), where="--reward_model_path")
         )
 
     def points(text: str) -> float:

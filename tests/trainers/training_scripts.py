@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,15 @@ def write_suite(
     return folder
 
 
+def checkpointing_name() -> str:
+    """The option of the installed Transformers that recomputes activations backwards."""
+    from transformers import TrainingArguments
+
+    names = {one.name for one in fields(TrainingArguments)}
+    newer, older = "activation_checkpointing", "gradient_checkpointing"
+    return newer if newer in names else older
+
+
 def make_trainer(base: Path, out: Path, *, lora: bool = True, **settings: Any) -> Any:
     """Return Transformers' trainer, with a LoRA whose dropout draws random numbers.
 
@@ -68,6 +78,8 @@ def make_trainer(base: Path, out: Path, *, lora: bool = True, **settings: Any) -
         "disable_tqdm": True,
         **settings,
     }
+    if "activation_checkpointing" in given:
+        given[checkpointing_name()] = given.pop("activation_checkpointing")
     with muted():
         model: Any = AutoModelForCausalLM.from_pretrained(base)
         if lora:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunegate.harness import lookup
+from tunegate.harness.environment import cache_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,13 @@ def generate_answers(causal: Any, prompt: Any, written: int) -> None:
     with torch.no_grad():
         mask = full_mask(prompt)
         asked = causal(input_ids=prompt, attention_mask=mask, use_cache=True, logits_to_keep=1)
-        cache = asked.past_key_values
+        cache = getattr(asked, cache_name())
         for layer in cache.layers:
             token = (layer.keys[..., :1, :], layer.values[..., :1, :])
             layer.update(*(torch.cat([held] * (written - 1), -2) for held in token))
         mask = prompt.new_ones(len(prompt), prompt.size(1) + written)
-        last = causal(input_ids=prompt[:, :1], attention_mask=mask, cache=cache, use_cache=True)
+        held = {cache_name(): cache}
+        last = causal(input_ids=prompt[:, :1], attention_mask=mask, use_cache=True, **held)
         scores = last.logits[:, -1, :].float()
         scores.sort(descending=True)[0].softmax(-1).cumsum(-1)  # the warpers
         scores.softmax(-1)

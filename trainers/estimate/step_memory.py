@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tunegate.harness import lookup
+from tunegate.harness.environment import cache_name
 from tunegate.harness.errors import UsageError
 from tunegate.trainers.estimate.losses import TrainingStep
 
@@ -101,7 +102,8 @@ def cache_bytes(config: Any, dtype: str = "float32") -> int:
     with warnings.catch_warnings(), FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         warnings.simplefilter("ignore")
         causal.to_empty(device="cpu")
-        cache = causal(torch.zeros(1, 128, dtype=torch.long), use_cache=True).past_key_values
+        read = causal(torch.zeros(1, 128, dtype=torch.long), use_cache=True)
+        cache = getattr(read, cache_name())
         held = [t for layer in cache.layers for t in (layer.keys, layer.values)]
         return int(sum(t.numel() * t.element_size() for t in held)) // 128
 

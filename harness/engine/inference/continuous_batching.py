@@ -42,6 +42,7 @@ from tunegate.harness.engine.inference.sequence import (
     so_far,
 )
 from tunegate.harness.engine.inference.speculative import DraftAcceptance
+from tunegate.harness.environment import cache_name
 from tunegate.harness.model import LocalArm
 
 WIDTH = 96
@@ -184,9 +185,9 @@ class DecodingSlots:
             input_ids=torch.tensor(padded, device=place),
             attention_mask=self._mask[:n, self.span.start : self.span.end + most],
             position_ids=torch.tensor(at, device=place),
-            cache=Cache(layers=self._layers),
             use_cache=True,
             logits_to_keep=most,
+            **{cache_name(): Cache(layers=self._layers)},
         )
         return out.logits
 

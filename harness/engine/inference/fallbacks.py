@@ -28,6 +28,7 @@ from tunegate.harness.engine.inference.sequence import (
     choose_tokens,
     so_far,
 )
+from tunegate.harness.environment import cache_name, cache_name_of
 from tunegate.harness.model import Arm, LocalArm
 
 
@@ -90,7 +91,8 @@ def decode_with_fallback(
             ids = so_far(row)
             out = opening(torch, model, ids)
             while not append_token(row, choose_tokens([row], out.logits)[0][-1], arm):
-                cache, length = getattr(out, "cache", None), len(ids) + 1
+                name, length = cache_name_of(out), len(ids) + 1
+                cache = getattr(out, name) if name else None
                 ids = so_far(row)
                 # RecurrentGemma keeps its states to itself; LongRoPE has turned what is cached.
                 if cache is None or length - 1 == _batch_limit(arm):
@@ -98,8 +100,11 @@ def decode_with_fallback(
                     continue
                 last = torch.tensor([ids[-1:]], device=model.device)
                 # Bamba and MiniMax count from zero again where no position is given.
-                at = {"position_ids": torch.full_like(last, length - 1)} if placed else {}
-                out = step(input_ids=last, cache=cache, use_cache=True, logits_to_keep=1, **at)
+                at: dict[str, Any] = (
+                    {"position_ids": torch.full_like(last, length - 1)} if placed else {}
+                )
+                at[name] = cache
+                out = step(input_ids=last, use_cache=True, logits_to_keep=1, **at)
             yield row
 
 
@@ -125,7 +130,10 @@ def _forward_opening(torch: Any, model: Any, ids: Sequence[int]) -> Any:
         whole = torch.cat([virtual.to(words.dtype), words], dim=1)
         return model.base_model(inputs_embeds=whole, use_cache=True, logits_to_keep=1)
     return model.base_model(
-        input_ids=inputs["input_ids"], cache=virtual, use_cache=True, logits_to_keep=1
+        input_ids=inputs["input_ids"],
+        use_cache=True,
+        logits_to_keep=1,
+        **{cache_name(): virtual},
     )
 
 
@@ -179,7 +187,7 @@ def decode_in_lockstep(
             input_ids=torch.tensor(last, device=mask.device),
             attention_mask=mask,
             position_ids=position_ids(mask)[:, -1:],
-            cache=cache,
             use_cache=True,
             logits_to_keep=1,
+            **{cache_name(): cache},
         ).logits

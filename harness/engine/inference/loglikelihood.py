@@ -29,6 +29,7 @@ from tunegate.harness.engine.inference.prefix_cache import (
     prefill_prompts,
 )
 from tunegate.harness.engine.inference.sequence import ALL, Optimizations
+from tunegate.harness.environment import cache_name
 from tunegate.harness.model import LocalArm, Prompt
 
 _LOGIT_BYTES = 256_000_000
@@ -163,8 +164,8 @@ def _rest(
         input_ids=inputs,
         attention_mask=whole,
         position_ids=position_ids(whole)[:, -longest:],
-        cache=own,
         use_cache=True,
+        **{cache_name(): own},
     ).logits
     logprobs = torch.log_softmax(logits.float(), dim=-1)
     picked = logprobs.gather(-1, targets[:, :, None])[:, :, 0] * inside

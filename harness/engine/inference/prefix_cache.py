@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tunegate.harness.environment import cache_name
 from tunegate.harness.model import LocalArm
 
 SHORTEST = 16
@@ -92,8 +93,8 @@ def compute_shared_prefix(
         return SharedPrefix()
     ids = tuple(prompts[0][:length])
     head = torch.tensor([list(ids)], device=model.device)
-    out = model(input_ids=head, cache=_empty(model), use_cache=True, logits_to_keep=1)
-    return SharedPrefix(ids, out.cache)
+    out = model(input_ids=head, use_cache=True, logits_to_keep=1, **_with(_empty(model)))
+    return SharedPrefix(ids, getattr(out, cache_name()))
 
 
 def prefill_prompts(
@@ -122,11 +123,15 @@ def prefill_prompts(
         input_ids=ids,
         attention_mask=mask,
         position_ids=position_ids(mask)[:, length:],
-        cache=prefix.repeated(len(prompts)) or _empty(model),
         use_cache=True,
         logits_to_keep=keep,
+        **_with(prefix.repeated(len(prompts)) or _empty(model)),
     )
-    return PrefillResult(out.logits, out.cache, mask)
+    return PrefillResult(out.logits, getattr(out, cache_name()), mask)
+
+
+def _with(cache: Any) -> dict[str, Any]:
+    return {cache_name(): cache}
 
 
 def has_plain_cache(model: Any) -> bool:
