@@ -29,6 +29,12 @@ _INFORMATION = 3.0
 populations of three values err with up to .0591, and with Satterthwaite's 2 power is up to .02
 lower. Without the interval's own degrees of freedom in the sum they err with .0604."""
 
+_TWO_KINDS = 0.9
+"""Share of the variance between two groups of units from which on they are taken for two values:
+it is .75 where values are uniform, .64 where they are normal."""
+_STEP = 0.625
+"""Part of a step that is taken off. Half of one is the continuity correction."""
+
 
 @dataclass(frozen=True, slots=True)
 class JackknifeMean:
@@ -61,6 +67,34 @@ def independent_units(sizes: Iterable[float]) -> float:
     """
     known = list(sizes)
     return sum(known) ** 2 / sum(size**2 for size in known)
+
+
+def half_step(sums: Floats, sizes: Floats) -> float:
+    """Return how far a mean of two kinds of units lies above what a normal sum allows.
+
+    Such a mean moves in steps, each as long as one unit takes from one kind to the other. An upper
+    tail that ends on a step holds half of that step's probability more than the normal tail; half
+    a step less of the mean makes up for it (Cox 1970, Biometrika 57:217-219). The units are of two
+    kinds to the degree to which two groups of neighbours leave no variance within: not at all below
+    `_TWO_KINDS`, so that nothing is taken where values are spread.
+
+    Args:
+        sums: Sums of the units' values.
+        sizes: Cases of each unit.
+    """
+    apart = np.sort(sums - sums.sum() / sizes.sum() * sizes)
+    total = float((apart**2).sum())
+    if total <= _ROUNDING:
+        return 0.0
+    below = np.arange(1, apart.size)
+    above = apart.size - below
+    rising = -np.cumsum(apart)[:-1]
+    # The values add up to 0, so that the group above has the sum of the one below, negated.
+    between = rising**2 * (1 / below + 1 / above)
+    best = int(between.argmax())
+    step = float(rising[best] * (1 / below[best] + 1 / above[best]))
+    degree = max(0.0, (float(between[best]) / total - _TWO_KINDS) / (1 - _TWO_KINDS))
+    return _STEP * degree * step / float(sizes.sum())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

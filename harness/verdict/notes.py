@@ -15,6 +15,7 @@ Source: preference leakage (arXiv 2502.01534): the same model, one made from it,
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -41,6 +42,8 @@ WARN_UNSCORED = 0.02
 """Share of unscored cases from which a reader is warned."""
 FEW_UNBOUNDED = 50
 """Cases from which the interval of an unbounded score is dependable."""
+LARGE_CLUSTER = 2.0
+"""Size of a cluster, in sizes of the cluster of a random case, from which on it is told."""
 FEW_TELLING = 10
 """Clusters with differing scores from which a 0/1 score's design effect is dependable."""
 COMFORTABLE_CLUSTERS = 20
@@ -226,6 +229,17 @@ def _few_telling(name: str, pairs: Pairs) -> Iterator[str]:
         )
 
 
+def _large_clusters(name: str, pairs: Pairs) -> Iterator[str]:
+    sizes = sorted(Counter(pairs.clusters or ()).values())
+    # The guards give an unseen cluster the size of the cluster of a random case.
+    usual = sum(size**2 for size in sizes) / sum(sizes)
+    if sizes[-1] > LARGE_CLUSTER * usual:
+        yield (
+            f"{name}: one cluster holds {sizes[-1]} of {pairs.n} cases; "
+            f"the limits allow for unseen clusters of about {usual:.0f}, not for another such one"
+        )
+
+
 def _pair_notes(name: str, pairs: Pairs, gates: Sequence[Gate]) -> Iterator[str]:
     clusters = pairs.n_clusters
     if clusters is not None and not pairs.too_few and clusters < COMFORTABLE_CLUSTERS:
@@ -233,6 +247,8 @@ def _pair_notes(name: str, pairs: Pairs, gates: Sequence[Gate]) -> Iterator[str]
             f"{name}: the cases come in only {clusters} clusters; "
             f"intervals are dependable from {COMFORTABLE_CLUSTERS}"
         )
+    if clusters is not None and not pairs.too_few:
+        yield from _large_clusters(name, pairs)
     if pairs.binary and clusters is not None and not pairs.too_few:
         yield from _few_telling(name, pairs)
     if pairs.binary or pairs.too_few:

@@ -541,6 +541,19 @@ def test_clusters_come_from_the_cases(judge: Any, columns: Any, made: Any) -> No
         assert any("clusters" in note for note in found.suites[0].notes) is noted
 
 
+def test_a_large_cluster_is_named(judge: Any, columns: Any, made: Any) -> None:
+    """One cluster of 40 or 15 cases among clusters of two is named; equal ones are not.
+
+    A random case's cluster holds (40^2 + 100 * 2^2) / 240 = 8.3 cases, or with 15 cases 2.8.
+    """
+    for large, named in ((40, True), (15, True), (2, False)):
+        rest = 240 - large
+        labels = ["large"] * large + [f"k{i // 2}" for i in range(rest)]
+        suite = columns([tolerance()], {"m": made.pairs(200, 0, 40, 0)}, clusters=labels)
+        notes = judge(suite).suites[0].notes
+        assert any(f"one cluster holds {large} of 240 cases" in note for note in notes) is named
+
+
 def test_equal_continuous_scores_are_noted(judge: Any, columns: Any, made: Any) -> None:
     """A fine-tune that changes nothing is pointed out where scores are not just 0 and 1."""
     metric = made.metric(binary=False)
