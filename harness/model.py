@@ -36,6 +36,9 @@ class Prompt:
     """The rendered prompt: after the chat template, or as the case gives it."""
     token_ids: tuple[int, ...] | None = None
     """Its token ids where the arm tokenises here; None where a server or a file does it."""
+    answering: Prompt | None = None
+    """The prompt with the thoughts closed that the chat template opens in it: after this one the
+    likelihood of a given answer is asked. None where none are open."""
 
     @property
     def sha256(self) -> str:

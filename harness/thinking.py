@@ -145,6 +145,18 @@ def opened_format(
     return next((f for f in formats if end.endswith(f.open.rstrip())), None)
 
 
+def close_thoughts(prompt: str, generation: GenerationSettings) -> str | None:
+    """Return a prompt with the thoughts closed, empty, that it opens; None if it opens none.
+
+    So templates write the prompt with thinking switched off.
+    """
+    opened = opened_format(prompt, formats_of(generation.thinking_tags))
+    if opened is None:
+        return None
+    spaced = prompt != prompt.rstrip()
+    return f"{prompt}\n{opened.close}\n\n" if spaced else f"{prompt}{opened.close}"
+
+
 def mentions_thinking(template: str) -> bool:
     """Return whether a chat template has the tags of some format."""
     return any(one.close in template for one in (*FORMATS, _HARMONY) if one.closes_alone) or (

@@ -116,7 +116,7 @@ def make_plan(
                     rules = further_arm(name)
                     if not rules.is_asked(question.kind, question.sample, arms[name].kinds):
                         continue
-                    prompt = rendered[name]
+                    prompt = _prompt_for(question.kind, rendered[name])
                     known = prompt if isinstance(prompt, Prompt) else Prompt("")
                     key = _cell_key(question, suite, case, fingerprints[name], known, seed)
                     cells.append(_cell(question, name, key))
@@ -136,6 +136,13 @@ def make_plan(
         failures,
         _earlier(suites, requests, before, seed),
     )
+
+
+def _prompt_for(kind: CellKind, rendered: Prompt | str) -> Prompt | str:
+    """Return the prompt of a question: a given answer's likelihood is asked after the thoughts."""
+    if kind in (CellKind.CHOICES, CellKind.ANSWER) and isinstance(rendered, Prompt):
+        return rendered.answering or rendered
+    return rendered
 
 
 def _refuse_budget(suite: Suite, arms: Mapping[str, Arm]) -> None:

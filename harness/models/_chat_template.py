@@ -21,6 +21,7 @@ from tunegate.harness.errors import ModelError
 from tunegate.harness.model import Prompt, Request
 from tunegate.harness.models._thinking_switch import template_variables
 from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, sha256
+from tunegate.harness.thinking import close_thoughts
 
 PROBES = (
     "The capital of France is",
@@ -80,8 +81,14 @@ def render_prompt(
         except ValueError:
             raise refusal from None
     _refuse_hidden_tools(case, text)
-    try_tokenizer(tokenizer, [text], spec=spec)
-    return Prompt(text, tuple(tokenizer(text, add_special_tokens=False)["input_ids"]))
+    closed = close_thoughts(text, generation)
+    try_tokenizer(tokenizer, [text] if closed is None else [text, closed], spec=spec)
+
+    def tokenize(text: str) -> tuple[int, ...]:
+        return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    answering = None if closed is None else Prompt(closed, tokenize(closed))
+    return Prompt(text, tokenize(text), answering)
 
 
 _PROBE_TURN = ({"role": "user", "content": "Hello"},)

@@ -11,8 +11,10 @@ import pytest
 
 from tunegate.harness import suite as suites
 from tunegate.harness.engine.plan import Plan, make_plan
+from tunegate.harness.errors import SuiteError
 from tunegate.harness.model import Prompt
 from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, sha256
+from tunegate.harness.thinking import ThinkingMismatch
 
 TOML = """
 name = "{name}"
@@ -39,12 +41,18 @@ class Stub:
     token_ids: bool = False
     identity: Mapping[str, Any] = field(default_factory=dict)
     kinds: frozenset[CellKind] = frozenset(CellKind)
+    context_length: int | None = None
+    opens: bool = False
 
     def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
         """Render, or refuse one case."""
         if case.id == self.refuses:
             raise ValueError("no such role")
+        if generation.thinking == "on" and not self.opens:
+            raise ThinkingMismatch('thinking = "on": it knows none')
         text = f"{self.prefix}{generation.system or ''}{case.prompt}"
+        if self.opens:
+            return Prompt(f"{text}<think>", answering=Prompt(f"{text}<think></think>"))
         return Prompt(text, tuple(map(ord, text)) if self.token_ids else None)
 
 
@@ -257,3 +265,49 @@ def test_prompts_are_hashed_by_token_or_text() -> None:
     assert Prompt("ab", (1, 2)).sha256 == sha256([1, 2])
     assert Prompt("ab").sha256 == sha256("ab")
     assert Prompt("", ()).sha256 == sha256([])
+
+
+@pytest.mark.parametrize(
+    ("use", "end"),
+    [("exact_match", "<think>"), ("answer_logprob", "</think>"), ("choice_accuracy", "</think>")],
+)
+def test_given_answers_follow_closed_thoughts(suite_folder: Write, use: str, end: str) -> None:
+    """What is written begins within the thoughts; the likelihood of a text is asked after them."""
+    plan = _plan(suite_folder, use=use, arm=Stub(opens=True))
+
+    assert plan.requests
+    assert all(request.prompt.text.endswith(end) for request in plan.requests.values())
+
+
+@pytest.mark.parametrize(
+    ("generation", "arm", "problem"),
+    [
+        ('thinking = "on"', Stub(), "suite.toml: thinking = .on.: it knows none"),
+        (
+            "thinking_budget = 4000",
+            Stub(opens=True, context_length=4096),
+            "suite.toml: thinking_budget = 4000 and max_new_tokens = 256 .* context of 4096",
+        ),
+        (
+            'thinking = "on"',
+            Stub(opens=True, context_length=4352),
+            "thinking_budget = 4096 and max_new_tokens = 256 .* context of 4352",
+        ),
+    ],
+)
+def test_what_no_case_can_have_is_refused_as_the_suites(
+    suite_folder: Write, generation: str, arm: Stub, problem: str
+) -> None:
+    """Thinking that the template lacks, or a budget beyond the context: one line, none asked."""
+    with pytest.raises(SuiteError, match=problem) as caught:
+        _plan(suite_folder, generation=generation, arm=arm)
+
+    assert len(caught.value.problems) == 1
+    assert "\n" not in caught.value.problems[0]
+
+
+def test_a_budget_that_fits_makes_longer_answers(suite_folder: Write) -> None:
+    """4,000 tokens of thoughts and 256 of the answer fit 4,400, with 144 left for the prompt."""
+    arm = Stub(opens=True, context_length=4400)
+
+    assert _plan(suite_folder, generation="thinking_budget = 4000", arm=arm).requests

@@ -298,6 +298,7 @@ GPT_OSS = (
     + "Reasoning: {{ reasoning_effort|default('medium') }}{{ '<|channel|>analysis' if false }}"
     "<|start|>assistant"
 )
+ON = {"thinking": "on"}
 LLAMA = TURNS + "{%- if add_generation_prompt %}<|assistant|>{%- endif %}"
 
 
@@ -341,3 +342,30 @@ def test_a_template_is_given_the_suites_own_variables() -> None:
     with pytest.raises(ThinkingMismatch, match=r"'enable_thinking'.*remove one"):
         rendered(QWEN3, thinking="on", chat_template_kwargs={"enable_thinking": False})
     assert rendered(QWEN3) == rendered(QWEN3, thinking="on") != rendered(QWEN3, thinking="off")
+
+
+@pytest.mark.parametrize(
+    ("template", "settings", "same_as"),
+    [
+        (QWEN3 + "{%- if enable_thinking %}{{- '<think>\\n' }}{%- endif %}", ON, "off"),
+        (DEEPSEEK_V3_1, ON, "off"),
+        (MINIMAX_M3, ON, None),
+    ],
+    ids=["Qwen3.5", "DeepSeek V3.1", "MiniMax M3"],
+)
+def test_a_given_answer_follows_closed_thoughts(
+    template: str, settings: dict[str, Any], same_as: str | None
+) -> None:
+    """Its likelihood is asked after the prompt that the template writes with thinking off."""
+    named = tokenizer()
+    named.chat_template = template
+    case = Case(id="a", prompt="ab")
+    prompt = render_prompt(named, case, GenerationSettings(**settings), spec="m")
+
+    assert prompt.answering is not None
+    assert prompt.answering.text.startswith(prompt.text)
+    assert prompt.answering.token_ids is not None
+    if same_as is not None:
+        assert prompt.answering.text == rendered(template, thinking=same_as)
+    off = GenerationSettings(thinking="off")
+    assert render_prompt(named, case, off, spec="m").answering is None

@@ -11,8 +11,9 @@ import pytest
 
 from tests.tiny_models import CONTEXT
 from tunegate.harness.engine.inference import local_engine
-from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer
+from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer, draft_ids
 from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.thinking import written_text
 
 Ask = Callable[..., list[Any]]
 
@@ -195,3 +196,78 @@ def test_keys_come_back(tiny: Any, ask: Ask) -> None:
     (request,) = ask(arm, [Case(id="c", prompt="the parcel")], max_new_tokens=3)
     requests = [replace(request, cell=replace(request.cell, key=str(i))) for i in range(5)]
     assert sorted(a.key for a in local_engine.complete_requests(arm, requests)) == list("01234")
+
+
+def _tagged(arm: Any, ask: Ask, case: Case) -> tuple[str, str, str, str]:
+    """Return a greedy answer in four parts: opening tag, thoughts, closing tag, and the rest.
+
+    What the model writes with random weights is taken for tags, so that thoughts are decoded by
+    the engine itself.
+    """
+    (free,) = local_engine.complete_requests(arm, ask(arm, [case], max_new_tokens=40))
+    text = free.completion.text
+    starts = (i for i in range(10, len(text) - 8) if text[i : i + 4].isalpha())
+    at = next(i for i in starts if text.index(text[i : i + 4]) == i)
+    return text[:1], text[1:at], text[at : at + 4], text[at + 4 :]
+
+
+def test_thoughts_and_answer_have_limits_of_their_own(tiny: Any, ask: Ask) -> None:
+    """The answer has its five tokens whatever the thoughts took; a small budget leaves none."""
+    arm = tiny.pair("qwen2")["base"]
+    case = Case(id="c", prompt="the customer wants a refund for the parcel")
+    opening, thoughts, closing, rest = _tagged(arm, ask, case)
+    own = {"thinking_tags": (opening, closing), "max_new_tokens": 5}
+
+    (done,) = local_engine.complete_requests(arm, ask(arm, [case], thinking_budget=60, **own))
+    (cut,) = local_engine.complete_requests(arm, ask(arm, [case], thinking_budget=3, **own))
+
+    whole = done.completion
+    assert whole.reasoning == thoughts
+    assert rest.lstrip().startswith(whole.text.rstrip("\ufffd"))
+    assert whole.reasoning_closed is True
+    if whole.finish_reason == "length":
+        assert whole.output_tokens == whole.reasoning_tokens + 5
+    assert cut.completion.text == ""
+    assert cut.completion.reasoning_closed is False
+    assert cut.completion.output_tokens == cut.completion.reasoning_tokens == 3
+    assert cut.completion.finish_reason == "length"
+
+
+def test_a_stop_waits_for_the_answer(tiny: Any, ask: Ask) -> None:
+    """A text that is in the thoughts as well ends only the answer."""
+    arm = tiny.pair("qwen2")["base"]
+    case = Case(id="c", prompt="the customer wants a refund for the parcel")
+    opening, thoughts, closing, _ = _tagged(arm, ask, case)
+    stop = thoughts[2:4]
+
+    (done,) = local_engine.complete_requests(
+        arm,
+        ask(arm, [case], max_new_tokens=40, thinking_tags=(opening, closing), stop=(stop,)),
+    )
+
+    assert done.completion.reasoning == thoughts
+    assert stop not in done.completion.text
+
+
+def test_a_draft_with_thoughts_gives_the_same_completion(tiny: Any, ask: Ask) -> None:
+    """Verified from base's stored completion, thoughts and tags included, the answer is the same
+    and every token of the draft holds.
+    """
+    arm = tiny.pair("qwen2")["base"]
+    case = Case(id="c", prompt="the customer wants a refund for the parcel")
+    opening, _, closing, _ = _tagged(arm, ask, case)
+    requests = ask(
+        arm, [case], max_new_tokens=8, thinking_tags=(opening, closing), thinking_budget=60
+    )
+    (alone,) = local_engine.complete_requests(arm, requests)
+    known = {requests[0].key: KnownAnswer(alone.completion, DraftAcceptance())}
+
+    (drafted,) = local_engine.complete_requests(arm, requests, known)
+
+    kept = ("text", "reasoning", "reasoning_tokens", "reasoning_closed", "output_tokens")
+    assert {f: getattr(drafted.completion, f) for f in kept} == {
+        f: getattr(alone.completion, f) for f in kept
+    }
+    written = arm.tokenizer(written_text(alone.completion), add_special_tokens=False)["input_ids"]
+    assert draft_ids(arm, alone.completion)[: len(written)] == tuple(written)
+    assert written_text(alone.completion).startswith(f"{opening}{alone.completion.reasoning}")
