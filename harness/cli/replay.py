@@ -46,6 +46,8 @@ _OPTIONS = {
     "scrub": "What is taken out of texts: pii, none, or pkg.mod:fn. [default: pii]",
     "settings": "What cases keep of the requests: greedy (all but sampling), recorded (all), none, "
     "or of max_tokens, stop, tool_choice, response_format, temperature, top_p. [default: greedy]",
+    "cluster-by": "Attribute whose values are the clusters, or call. [default: conversation or "
+    "session, else trace]",
     "suite": "Folder to write the production suite to; without --tuned, nothing else is done.",
 }
 _EXAMPLES = """\
@@ -168,6 +170,7 @@ def _read(asked: _ReplayArguments) -> ProductionCases:
         scrub=own.get("scrub", "pii"),
         only=asked.only,
         settings=_settings(own.get("settings", "greedy")),
+        cluster_by=own.get("cluster-by", ""),
     )
     return collect_cases(list(asked.paths), wanted)
 

@@ -221,8 +221,8 @@ class Case(Record):
     """Text between a plain prompt and a choice or the expected answer; a space if absent."""
     stop: tuple[FilledText, ...] | None = None
     """Texts that end a completion of this case, in addition to those of the suite."""
-    max_new_tokens: int | None = Field(default=None, ge=1, exclude_if=_is_none)
-    """Longest completion of this case in tokens, where the suite allows more."""
+    max_new_tokens: int | None = Field(default=None, ge=1, le=100_000, exclude_if=_is_none)
+    """Longest completion of this case in tokens, in place of the suite's."""
     temperature: float | None = Field(default=None, ge=0, exclude_if=_is_none)
     """Temperature of this case in place of the suite's; 0 decodes greedily."""
     top_p: float | None = Field(default=None, gt=0, le=1, exclude_if=_is_none)
@@ -490,10 +490,9 @@ class GenerationSettings(Record):
         return self.max_new_tokens + (self.budget or 0)
 
     def of(self, case: Case) -> GenerationSettings:
-        """Return the settings with the case's own; the smaller number of tokens holds."""
-        own: dict[str, Any] = {"temperature": case.temperature, "top_p": case.top_p}
-        if case.max_new_tokens is not None:
-            own["max_new_tokens"] = min(self.max_new_tokens, case.max_new_tokens)
+        """Return the settings with the case's own in place of the suite's; stop texts add up."""
+        names = ("max_new_tokens", "temperature", "top_p")
+        own: dict[str, Any] = {name: getattr(case, name) for name in names}
         if case.stop:
             own["stop"] = (*self.stop, *case.stop)
         own = {name: value for name, value in own.items() if value is not None}

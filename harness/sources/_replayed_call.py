@@ -18,6 +18,7 @@ from typing import Any
 from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.otel_import.conventions import genai
 from tunegate.harness.otel_import.types import ImportReport, ModelCall, Span
+from tunegate.harness.records.cases import sha256
 from tunegate.harness.sources import _conversations
 
 ROUTES = (
@@ -45,11 +46,31 @@ class ReplayedCall:
     where: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the request under OpenAI's names."""
+    trace: str = ""
+    """Id of its trace."""
 
 
-def replay_call(call: ModelCall, reading: ImportReport) -> ReplayedCall | None:
-    """Return a call as a case; None where it cannot be one, which is counted with its reason."""
+FAILED = "a call that failed in production"
+UNTOLD = "a call that was answered with a call of a tool, of which no tool was recorded"
+
+
+def replay_call(
+    call: ModelCall, reading: ImportReport, cluster_by: str = ""
+) -> ReplayedCall | None:
+    """Return a call as a case; None where it cannot be one, which is counted with its reason.
+
+    Args:
+        call: The call.
+        reading: The account.
+        cluster_by: What makes a cluster, see `cluster_name`.
+    """
     span = call.span
+    if span.error is not None:
+        reading.leave_out(FAILED, span.where)
+        return None
+    if call.answer_calls and not call.tools and call.unreplayable is None:
+        reading.leave_out(UNTOLD, span.where)
+        return None
     if call.unreplayable is not None:
         reading.leave_out(f"a call that cannot be replayed: {_kind(call.unreplayable)}", span.where)
         return None
@@ -74,10 +95,36 @@ def replay_call(call: ModelCall, reading: ImportReport) -> ReplayedCall | None:
         "tools": [dict(tool) for tool in call.tools] or None,
         **_answer_fields(call, reading),
         "tags": list(dict.fromkeys(facets[name] for name in ("model", "route") if facets[name])),
-        "cluster": span.trace_id,
+        "cluster": cluster_name(call, known, cluster_by, reading),
     }
     row = {key: value for key, value in row.items() if value is not None}
-    return ReplayedCall(row, _recorded_line(call), facets, known, span.where, call.parameters)
+    line = _recorded_line(call)
+    return ReplayedCall(row, line, facets, known, span.where, call.parameters, span.trace_id)
+
+
+def cluster_name(
+    call: ModelCall, known: Mapping[str, Any], cluster_by: str, reading: ImportReport
+) -> str:
+    """Return the cluster of a call: calls that are no independent observations share its name.
+
+    It is the conversation or session that the call or its trace names, else the trace. The name of
+    a session may be a person's, so that its hash stands for it.
+
+    Args:
+        call: The call.
+        known: Attributes of its program and of its span.
+        cluster_by: An attribute whose values are the clusters; `trace`; or `call`, for calls that
+            have nothing to do with each other.
+        reading: Counts the calls that lack the attribute, and are in their conversation's cluster.
+    """
+    if cluster_by in ("call", "trace"):
+        return call.span.span_id if cluster_by == "call" else call.span.trace_id
+    named = known.get(cluster_by) if cluster_by else None
+    if cluster_by and named in (None, ""):
+        reading.mend("a call without the attribute of cluster_by", call.span.where)
+        named = None
+    named = call.conversation if named is None else str(named)
+    return call.span.trace_id if named is None else sha256(named)[:16]
 
 
 def _kind(reason: str) -> str:
@@ -141,6 +188,8 @@ GREEDY = ("max_tokens", "stop", *BINDING)
 NAMES = (*GREEDY, *SAMPLING)
 WORDS: Mapping[str, tuple[str, ...]] = {"greedy": GREEDY, "recorded": NAMES, "none": ()}
 """Word for a choice of settings → the settings."""
+_MOST_TOKENS = 100_000
+"""The longest completion that a case may ask for."""
 _NEUTRAL: Mapping[str, Any] = {
     "frequency_penalty": 0,
     "presence_penalty": 0,
@@ -256,7 +305,9 @@ def _list_counts(counts: Counter[str]) -> str:
 
 def _tokens(value: Any, row: Mapping[str, Any]) -> int | None:
     number = _number(value)
-    return int(number) if number is not None and number >= 1 and number.is_integer() else None
+    if number is None or number < 1 or not number.is_integer():
+        return None
+    return min(int(number), _MOST_TOKENS)
 
 
 def _stops(value: Any, row: Mapping[str, Any]) -> list[str] | None:
@@ -392,9 +443,8 @@ class OwnTraceFilter:
 
 def _parameters(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """Return how a case was asked, under OpenAI's names: by its suite's settings and its own."""
-    most = [one["max_new_tokens"] for one in (shared, own) if one.get("max_new_tokens")]
     found = {
-        "max_tokens": min(most, default=None),
+        "max_tokens": own.get("max_new_tokens", shared.get("max_new_tokens")),
         "stop": [*shared.get("stop", ()), *own.get("stop", ())] or None,
         "temperature": own.get("temperature", shared.get("temperature", 0.0)),
         "top_p": own.get("top_p", shared.get("top_p")),

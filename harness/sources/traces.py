@@ -3,12 +3,12 @@
 Read are OpenTelemetry's files (OTLP as JSON lines, JSON or protobuf, also gzipped) with calls in
 any of the conventions of harness/otel_import/conventions. A case has the call's messages and
 tools, the recorded answer as `expected` (its tool calls as `expected_calls`), model and route as
-tags, and the trace as cluster: the calls of an agent belong together, and each is asked with the
-conversation and the tool results that the trace recorded. It keeps the request's settings,
-sampling left aside.
+tags, and as cluster the conversation or session that the trace names, or else the trace: the calls
+of an agent belong together, and each is asked with the conversation and the tool results that the
+trace recorded. It keeps the request's settings, sampling left aside.
 
-What cannot be asked again (images, audio, a call whose content was not captured) is left out and
-counted; the account is printed with the suite.
+What cannot be asked again (images, audio, a call whose content was not captured) and what failed in
+production is left out and counted; the account is printed with the suite.
 
 Example:
     [cases]
@@ -63,6 +63,7 @@ def traces(  # noqa: PLR0913 - each is a key of the suite file
     scrub: str = "pii",
     only: dict[str, Any] | None = None,
     settings: str | tuple[str, ...] = "greedy",
+    cluster_by: str = "",
 ) -> AccountedCases:
     """Return one case a call, in the order of the files, and what became of the others.
 
@@ -83,12 +84,16 @@ def traces(  # noqa: PLR0913 - each is a key of the suite file
         settings: Which settings of the requests the cases keep: `greedy` all that can be kept but
             how was sampled, `recorded` also `temperature` and `top_p`, `none`, or a list of
             `max_tokens`, `stop`, `tool_choice`, `response_format`, `temperature` and `top_p`.
+        cluster_by: Attribute whose values are the clusters, in place of the conversation or
+            session that a trace names, or else the trace; `call` where every call is one.
 
     Raises:
         SuiteError: an option is wrong, a path names nothing, or no call is left.
     """
     paths = [folder / one for one in ([file] if isinstance(file, str) else file)]
-    wanted = TraceSelection(limit, sample, seed, stratify, repeated, scrub, only or {}, settings)
+    wanted = TraceSelection(
+        limit, sample, seed, stratify, repeated, scrub, only or {}, settings, cluster_by
+    )
     found = collect_cases(paths, wanted)
     return AccountedCases(found.cases, found.account)
 
@@ -111,6 +116,7 @@ class TraceSelection:
     scrub: str = "pii"
     only: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     settings: str | tuple[str, ...] = "greedy"
+    cluster_by: str = ""
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the options."""
@@ -150,11 +156,13 @@ class ProductionCases:
     """How their prompts were made: by the chat template, or `none`."""
     drawn: str = ""
     """How they were drawn, in words, where some were left over."""
+    joined: str = ""
+    """That most of them are in one trace, in words, where they are."""
 
     @property
     def account(self) -> tuple[str, ...]:
         """What was read, what was left out, and what became of settings, in lines."""
-        drawn = [self.drawn] if self.drawn else []
+        drawn = [line for line in (self.drawn, self.joined) if line]
         found = self.reading.found(len(self.cases))
         return (found, *drawn, *self.reading.sentences(), *self.settings.sentences())
 
@@ -173,7 +181,9 @@ def collect_cases(paths: Sequence[Path | str], wanted: TraceSelection) -> Produc
     clean = find_cleaner(wanted.scrub)
     reading = ImportReport()
     try:
-        drawn_calls = _part(_distinct(_calls(paths, reading), wanted, reading), wanted)
+        drawn_calls = _part(
+            _distinct(_calls(paths, reading, wanted.cluster_by), wanted, reading), wanted
+        )
     except UsageError as error:
         if type(error) is not UsageError:
             raise
@@ -188,7 +198,42 @@ def collect_cases(paths: Sequence[Path | str], wanted: TraceSelection) -> Produc
         raise SuiteError([_no_calls_message(place, reading)])
     cases, recorded = zip(*found, strict=True)
     answers = tuple(line for line in recorded if line is not None)
-    return ProductionCases(cases, answers, reading, settings, template, _draw(wanted, reading))
+    joined = "" if wanted.cluster_by else _one_trace(cases, drawn_calls)
+    drawn = _draw(wanted, reading)
+    return ProductionCases(cases, answers, reading, settings, template, drawn, joined)
+
+
+_FEWEST = 8
+"""Cases from which on a trace with most of them is told of."""
+_LONGEST_NAME = 64
+_IDENTIFIERS = ("id", "Id", "_key", ".key", "number")
+"""Ends of the names of attributes that may distinguish the parts of a job."""
+
+
+def _one_trace(cases: Sequence[Case], calls: Sequence[ReplayedCall]) -> str:
+    """Return in words that more than half of the cases are in one trace, as those of a job are."""
+    ((name, count),) = Counter(case.cluster for case in cases).most_common(1)
+    inside = [call for call in calls if call.row.get("cluster") == call.trace == name]
+    if len(cases) < _FEWEST or 2 * count <= len(cases) or not inside:
+        return ""
+    told = _telling_attributes(inside)
+    such = f" (here {' or '.join(told)})" if told else ""
+    return (
+        f"{count} of {len(cases)} cases are in one trace, as those of a job under one root span: "
+        f"they count as one observation; --cluster-by an attribute that distinguishes them{such}, "
+        "or call where they are independent (cluster_by in a suite file)"
+    )
+
+
+def _telling_attributes(calls: Sequence[ReplayedCall]) -> list[str]:
+    """Return attributes with different short values in most calls, which may be identifiers."""
+    values: dict[str, set[str]] = {}
+    for call in calls:
+        for name, value in call.attributes.items():
+            if isinstance(value, str | int) and 0 < len(str(value)) <= _LONGEST_NAME:
+                values.setdefault(name, set()).add(str(value))
+    found = [name for name, held in values.items() if 2 * len(held) > len(calls)]
+    return [name for name in sorted(found) if name.endswith(_IDENTIFIERS)][:2]
 
 
 def _draw(wanted: TraceSelection, reading: ImportReport) -> str:
@@ -234,12 +279,15 @@ def find_cleaner(name: str) -> Callable[[str], str] | None:
     return found
 
 
-def _calls(paths: Sequence[Path | str], reading: ImportReport) -> Iterator[ReplayedCall]:
+def _calls(
+    paths: Sequence[Path | str], reading: ImportReport, cluster_by: str
+) -> Iterator[ReplayedCall]:
     """Yield every call that can be replayed, those of our own runs last."""
     own = OwnTraceFilter(reading)
-    for call in find_model_calls(own.without(read_spans(paths, reading)), reading.leave_out):
+    spans = own.without(read_spans(paths, reading))
+    for call in find_model_calls(spans, reading.leave_out, reading.mend):
         reading.calls += 1
-        found = replay_call(call, reading)
+        found = replay_call(call, reading, cluster_by)
         if found is not None:
             yield found
     for case in own.cases():

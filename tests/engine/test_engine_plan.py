@@ -156,7 +156,7 @@ def test_a_case_adds_its_stops_to_those_of_the_suite(suite_folder: Write) -> Non
     ("suite", "case", "expected"),
     [
         ("max_new_tokens = 64", {"max_new_tokens": 9}, (9, 0.0, 1.0)),
-        ("max_new_tokens = 64", {"max_new_tokens": 900}, (64, 0.0, 1.0)),
+        ("max_new_tokens = 64", {"max_new_tokens": 900}, (900, 0.0, 1.0)),
         (SAMPLED, {"temperature": 0}, (256, 0.0, 1.0)),
         ("", {"temperature": 0.5, "top_p": 0.9}, (256, 0.5, 0.9)),
         (f"{SAMPLED}\ntop_p = 0.8", {"temperature": 0.2}, (256, 0.2, 0.8)),
@@ -166,7 +166,7 @@ def test_a_case_adds_its_stops_to_those_of_the_suite(suite_folder: Write) -> Non
 def test_a_case_has_settings_of_its_own(
     suite_folder: Write, suite: str, case: dict[str, Any], expected: tuple[Any, ...]
 ) -> None:
-    """They stand for the suite's; of the two numbers of tokens the smaller one holds."""
+    """They hold in place of the suite's, also where they allow more tokens."""
     plan = _plan(suite_folder, generation=suite, **case)
     (request,) = plan.requests.values()
     asked = request.generation

@@ -205,7 +205,7 @@ def test_personal_data_is_scrubbed_unless_it_is_asked_for(traced: Traced) -> Non
     path = traced(
         chat("Write to jo@example.org", answer="Sent to jo@example.org"),
         chat("Write to ann@example.org"),
-        chat("Do it", answer=made),
+        chat("Do it", answer=made, tools=[{"type": "function", "name": "mail"}]),
         chat("Again?", said("assistant", made), "Again"),
     )
 
