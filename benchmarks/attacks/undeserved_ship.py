@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.attacks.attempt import last_word
 from benchmarks.attacks.payloads import UndeservedShip, attacks
 from benchmarks.attacks.project import AttackedProject, N, answer
 
@@ -21,14 +22,18 @@ def main(words: list[str] | None = None) -> int:
     """Run the attacks and print what became of each; return how many were not survived."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", default="", help="run the attacks whose name contains this")
-    only = parser.parse_args(words).only
+    return run(parser.parse_args(words).only)[1]
+
+
+def run(only: str) -> tuple[int, int]:
+    """Run the attacks and the controls; return how many attacks, and how many of both failed."""
     chosen = [attack for attack in attacks() if only in f"{attack.family}: {attack.name}"]
     failed = sum(not survived for survived in map(_report, chosen))
     controls = list(_controls())
     for line in controls:
         print(line)
     print(f"tried {len(chosen)}, survived {len(chosen) - failed}, failed {failed}")
-    return failed + len(controls)
+    return len(chosen), failed + len(controls)
 
 
 def _report(attack: UndeservedShip) -> bool:
@@ -44,7 +49,7 @@ def attempt(attack: UndeservedShip, folder: Path) -> tuple[bool, str]:
     project.begin()
     attack.change(project)
     done = project.gate()
-    said = _last_word(done.stdout + done.stderr)
+    said = last_word(done.stdout + done.stderr)
     if done.returncode == 0:
         told = bool(attack.told) and attack.told in done.stdout
         return told, f"exit 0, {'and told' if told else 'not told'}: {said}"
@@ -53,18 +58,10 @@ def attempt(attack: UndeservedShip, folder: Path) -> tuple[bool, str]:
     project.then(project)
     for command in project.commands:
         done = project.tunegate(*command)
-        said = _last_word(done.stderr or done.stdout)
+        said = last_word(done.stderr or done.stdout)
         if done.returncode == 0:
             return False, f"tunegate {' '.join(command)}: exit 0: {said}"
     return True, f"tunegate {project.commands[-1][0]}: exit {done.returncode}: {said}"
-
-
-def _last_word(text: str) -> str:
-    """Return the line that says most about how a command ended."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    verdicts = ("SHIP", "BLOCK", "UNDECIDED", "HOLD", "ERROR", "NOT COMPARABLE", "no verdict")
-    found = [line for line in lines if line.startswith(verdicts)]
-    return (found or lines or ["nothing was printed"])[-1][:110]
 
 
 def _controls() -> Iterator[str]:

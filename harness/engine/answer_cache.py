@@ -277,10 +277,7 @@ class AnswerCache:
             yield
             self._db.execute("COMMIT")
         except sqlite3.DatabaseError as error:
-            raise BackendError(
-                f"{self.path}: cannot be written ({error}); what was finished is kept: "
-                "make room or permission, then `tunegate resume`"
-            ) from error
+            raise BackendError(_write_failure(self.path, error)) from error
         finally:
             if self._db.in_transaction:  # a failure or a signal came in between
                 self._db.execute("ROLLBACK")
@@ -301,8 +298,18 @@ def _read(
     return completion, None, started
 
 
-def _damage_message(path: Path, error: Exception) -> str:
+def _damage_message(path: Path, error: sqlite3.DatabaseError) -> str:
+    """Return what to do about a file that cannot be used, or a disk that is full."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return _write_failure(path, error)
     return f"{path}: {error}; move the file away and run again: it is only a cache"
+
+
+def _write_failure(path: Path, error: Exception) -> str:
+    return (
+        f"{path}: cannot be written ({error}); what was finished is kept: make room or permission, "
+        "then `tunegate resume`"
+    )
 
 
 def _unwritable(path: Path, reason: str) -> str:

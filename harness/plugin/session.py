@@ -6,6 +6,7 @@ xdist every worker may ask; the one that gets the lock makes them, the others re
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 import uuid
@@ -267,9 +268,7 @@ class GateSession:
         except TunegateError as error:
             self.error = self.error or error
         except (Exception, SystemExit) as error:
-            # Packages' code runs here, and `sys.exit(0)` in it must not become the exit code.
-            traceback.print_exc()
-            self.error = self.error or BackendError(f"the reports could not be written: {error!r}")
+            self.error = self.error or _report_failure(self.folder, error)
         self._clean()
         self.note_unevaluated(session.config)
         self.exit_status = self._exit_status(int(session.exitstatus))
@@ -320,3 +319,22 @@ class GateSession:
         """Remove the notes by which xdist's workers knew each other."""
         for folder in (self.folder, *self.folder.parent.glob(f"{self.folder.name}.*")):
             RunLock(folder, session=self.name, shared=True).forget()
+
+
+_DISK_ERRORS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
+)
+
+
+def _report_failure(folder: Path, error: BaseException) -> BackendError:
+    """Return the error of a judged run without reports; print a traceback unless it is the disk's.
+
+    Packages' code runs here, and `sys.exit(0)` in it must not become the exit code.
+    """
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        return BackendError(
+            f"{folder}: the reports cannot be written ({error.strerror}); verdict and answers are "
+            "stored: make room or permission, then `tunegate resume`"
+        )
+    traceback.print_exception(error)
+    return BackendError(f"the reports could not be written: {error!r}")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from benchmarks.attacks.__main__ import CLASSES
+from benchmarks.attacks.attempt import AttackAttempt, command_attempt, report
 from benchmarks.attacks.payloads import UndeservedShip, attacks
 from benchmarks.attacks.project import AttackedProject, N, answer
 from benchmarks.attacks.undeserved_ship import attempt
@@ -24,6 +29,50 @@ def test_the_page_counts_them() -> None:
 
 def _is_good(project: AttackedProject) -> None:
     project.answers("tuned", [answer("tuned", i, right=True) for i in range(N)])
+
+
+def test_the_page_counts_every_class() -> None:
+    """The table has a row for each script, with the number of its attempts; names are unique."""
+    text = PAGE.read_text(encoding="utf-8")
+    rows = {name: int(tried) for name, tried in re.findall(r"^\| `(\w+)` \| (\d+) \|", text, re.M)}
+    (counted,) = re.findall(r"gives the command line (\d+) inputs", text)
+
+    for name in CLASSES:
+        names = [one.name for one in import_module(f"benchmarks.attacks.{name}").attempts()]
+        assert len(names) == len(set(names))
+        everywhere = name != "faults" or (sys.platform == "linux" and os.geteuid() == 0)
+        assert not everywhere or rows[name] == len(names), name
+    assert int(counted) == sum(rows.values())
+    assert set(rows) == set(CLASSES)
+
+
+def test_an_attack_that_succeeds_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    """The last line says how many were tried, survived and failed."""
+    attempts = [
+        AttackAttempt("good", lambda: (True, "exit 2")),
+        AttackAttempt("bad", lambda: (False, "exit 0")),
+    ]
+
+    assert report(attempts) == (2, 1)
+    assert capsys.readouterr().out.splitlines() == [
+        "ok   good: exit 2", "FAIL bad: exit 0", "tried 2, survived 1, failed 1",
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "survived"),
+    [
+        (("suite", "check", "suites/orders"), False),  # a good suite: exit 0
+        (("suite", "check", "suites/none"), True),
+        (("suite", "check", "suites/hunter2-9f31"), False),  # the secret is printed
+    ],
+)
+def test_a_command_survives_if_it_refuses_without_the_secret(
+    words: tuple[str, ...], survived: bool
+) -> None:
+    """Exit 0 and a printed secret are failures; a refusal in a line is none."""
+    assert command_attempt("one", words).carry_out()[0] is survived
 
 
 @pytest.mark.slow

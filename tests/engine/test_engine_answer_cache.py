@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import sqlite3
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -222,6 +223,22 @@ def test_a_full_disk(store: AnswerCache) -> None:
     store._db.execute("PRAGMA max_page_count = 100000")
     store.put(_answer("big", "x" * 100_000))
     assert len(store.completions(["k", "big"])) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size there")
+def test_a_store_that_finds_no_room_at_its_beginning(tmp_path: Path) -> None:
+    """No file may grow: the disk is named, and nobody is told to move a good store away."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(BackendError, match=r"cannot be written .*: make room") as error:
+            AnswerCache(tmp_path / "store.sqlite")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert "move the file away" not in str(error.value)
 
 
 def test_a_signal_in_the_middle_of_a_write(

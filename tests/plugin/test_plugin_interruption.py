@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import shutil
 import signal
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tunegate.reports import page
 
 CASES = 80
 
@@ -158,3 +161,24 @@ def test_ctrl_c_with_workers_is_130(project: Any) -> None:
 
     assert process.returncode == 130, output
     assert "go on with: tunegate resume run" in output
+
+
+def test_reports_that_find_no_room_are_one_line(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full when the page is written: exit 13, no traceback; resuming writes it."""
+
+    def write_all(*given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    project.suite()
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(page, "write_all", write_all)
+        full = project.gate(*project.models(tuned=95))
+
+    assert full.ret == 13
+    assert "Traceback" not in full.stdout.str() + full.stderr.str()
+    full.stdout.fnmatch_lines(["*reports cannot be written (No space left on device)*"])
+    assert not (project.run / "report.html").exists()
+    assert project.gate(*project.models(tuned=95)).ret == 0
+    assert (project.run / "report.html").is_file()

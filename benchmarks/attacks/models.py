@@ -1,0 +1,150 @@
+"""Hostile model folders: `python -m benchmarks.attacks.models`.
+
+Weights and configurations that run code when they are loaded, name files outside, or lie about what
+is in them. Each must be refused before a case is spent, in a line, and none of its code may run.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.attacks.attempt import AttackAttempt, command_attempt, report
+from benchmarks.attacks.project import AttackedProject
+
+GATE = ("gate", "suites", "--base=evil", "--tuned=replay:tuned.jsonl", "--run-dir=run")
+GGUF = ("gate", "suites", "--base=gguf:evil/m.gguf", "--tuned=replay:tuned.jsonl")
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 8,
+    "intermediate_size": 8, "num_attention_heads": 1, "num_hidden_layers": 1, "vocab_size": 2,
+}  # fmt: skip
+RAN = "ran.txt"
+Change = Callable[[AttackedProject], None]
+
+
+class _Payload:
+    """Unpickled, writes a file."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (exec, (f"open({RAN!r}, 'w').write('hunter2-9f31')",))
+
+
+def attempts() -> Iterator[AttackAttempt]:
+    """Yield the attacks; a file that a payload writes holds the secret, which fails them."""
+    for name, files in _folders().items():
+        yield command_attempt(name, GATE, _folder(files))
+    for name, raw in _gguf_files().items():
+        yield command_attempt(f"gguf: {name}", GGUF, _folder({"m.gguf": raw}))
+
+
+def _folder(files: Mapping[str, Any]) -> Change:
+    def change(project: AttackedProject) -> None:
+        place = project.folder / "evil"
+        place.mkdir()
+        for name, content in files.items():
+            (place / name).parent.mkdir(exist_ok=True)
+            if isinstance(content, Path):
+                (place / name).symlink_to(content)
+            else:
+                raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+                (place / name).write_bytes(raw)
+
+    return change
+
+
+def tensors(header: Any, data: bytes = b"", length: int | None = None) -> bytes:
+    """Return a safetensors file of this header."""
+    raw = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(raw) if length is None else length) + raw + data
+
+
+def tensor(
+    start: int, end: int, shape: tuple[int, ...] = (2,), dtype: str = "F32"
+) -> dict[str, Any]:
+    """Return the entry of a tensor."""
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
+
+
+def _folders() -> Mapping[str, Mapping[str, Any]]:
+    pickled = pickle.dumps(_Payload())
+    whole = tensors({"a": tensor(0, 8)}, b"\0" * 8)
+    code = b"open('ran.txt', 'w').write('hunter2-9f31')\n"
+
+    def broken(raw: bytes) -> dict[str, Any]:
+        return {"config.json": CONFIG, "model.safetensors": raw}
+
+    def configured(**more: Any) -> dict[str, Any]:
+        return {"config.json": {**CONFIG, **more}, "model.safetensors": whole, "evil.py": code}
+
+    evil_tokenizer = {"auto_map": {"AutoTokenizer": ["evil.T", None]}}
+    overlap = {"a": tensor(0, 8), "b": tensor(4, 12)}
+    auto = {"auto_map": {"AutoModelForCausalLM": "evil.Model", "AutoConfig": "evil.Config"}}
+    return {
+        "a pickle": {"config.json": CONFIG, "pytorch_model.bin": pickled},
+        "a pickle under the name of tensors": broken(pickled),
+        "a pickle as adapter": {"adapter_config.json": {}, "adapter_model.bin": pickled},
+        "a configuration with code": configured(**auto),
+        "an architecture of a module": configured(architectures=["evil.Model"], model_type="evil"),
+        "quantised by a module": configured(quantization_config={"quant_method": "evil.Method"}),
+        "a tokenizer with code": {
+            **configured(), "tokenizer_config.json": evil_tokenizer
+        },
+        "an index that names a file outside": {
+            "config.json": CONFIG,
+            "model.safetensors.index.json": {"weight_map": {"a": "../../../etc/passwd"}},
+        },
+        "an index without its files": {
+            "config.json": CONFIG, "model.safetensors.index.json": {"weight_map": {"a": "b"}}
+        },
+        "weights behind a link to a device": {
+            "config.json": CONFIG, "model.safetensors": Path("/dev/zero")
+        },
+        "a header of 2^63 bytes": broken(tensors({}, length=2**63)),
+        "a header of 90 MB": broken(tensors({}, length=90_000_000)),
+        "a header that is 50,000 deep": broken(tensors(b"[" * 50_000)),
+        "a header that is no object": broken(tensors([1])),
+        "tensors that overlap": broken(tensors(overlap, b"\0" * 12)),
+        "a tensor beyond the end": broken(tensors({"a": tensor(0, 8_000_000)}, b"\0" * 8)),
+        "offsets below zero": broken(tensors({"a": tensor(-8, 0)}, b"\0" * 8)),
+        "a shape of 2^62": broken(tensors({"a": tensor(0, 8, (2**62, 2**62))}, b"\0" * 8)),
+        "a type that is none": broken(tensors({"a": tensor(0, 8, dtype="EVIL")}, b"\0" * 8)),
+        "an empty file": broken(b""),
+        "a configuration that is 100,000 deep": {
+            "config.json": b"[" * 100_000, "model.safetensors": whole
+        },
+        "a configuration of a billion layers": configured(num_hidden_layers=10**9),
+        "a vocabulary below zero": configured(vocab_size=-1),
+        "no configuration": {"model.safetensors": whole},
+        "an empty folder": {},
+    }  # fmt: skip
+
+
+def _gguf_files() -> Mapping[str, bytes]:
+    head = b"GGUF" + struct.pack("<I", 3)
+
+    def text(raw: bytes, length: int | None = None) -> bytes:
+        return struct.pack("<Q", len(raw) if length is None else length) + raw
+
+    array = text(b"a") + struct.pack("<IIQ", 9, 9, 1)
+    return {
+        "an empty file": b"",
+        "a magic number alone": head,
+        "2^63 tensors": head + struct.pack("<QQ", 2**63, 0),
+        "2^63 fields": head + struct.pack("<QQ", 0, 2**63),
+        "a key of 2^60 bytes": head + struct.pack("<QQ", 0, 1) + text(b"a", 2**60),
+        "an array of 2^61 numbers": head + struct.pack("<QQ", 0, 1) + text(b"a")
+        + struct.pack("<IIQ", 9, 4, 2**61),
+        "arrays that are 5,000 deep": head + struct.pack("<QQ", 0, 1) + array
+        + struct.pack("<IQ", 9, 1) * 5_000,
+        "a type that is none": head + struct.pack("<QQ", 0, 1) + text(b"a") + struct.pack("<I", 99),
+        "the wrong byte order": b"GGUF" + struct.pack(">IQQ", 3, 1, 1),
+        "a pickle": pickle.dumps(_Payload()),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    raise SystemExit(report(attempts())[1])
