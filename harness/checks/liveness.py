@@ -69,21 +69,35 @@ def _one_load(name: str, base: LocalArm, arm: LocalArm, loaded: Any) -> dict[str
     ids = base.probe_ids()  # type: ignore[attr-defined]  # HfArm's, which alone shares a load
     on = arm.probe(ids)
     off = base.probe(ids)
-    if not bool((off == loaded.pristine).all()):
-        worst = float((off - loaded.pristine).abs().max())
+    worst = float((off - loaded.pristine).abs().max())
+    if not worst <= _rounding(loaded):
         raise NotComparable(
             f"switching {name} off does not restore base: logits differ by up to {worst:.3g}; "
             "load the merged model as an arm of its own instead"
         )
-    largest = float((on - off).abs().max())
+    shared = min(on.shape[-1], off.shape[-1])  # an adapter may bring further tokens
+    largest = float((on[..., :shared] - off[..., :shared]).abs().max())
     if largest == 0:
         raise NotComparable(f"{name}: {_dead(arm)}; check the training and the saved adapter")
     return {
         "status": "proven",
         "probes": len(ids),
         "largest_logit_change": _round(largest),
-        "switching_off_restores_base": "exactly",
+        "switching_off_restores_base": "exactly" if worst == 0 else "up to rounding",
     }
+
+
+ROUNDING = 1e-5
+"""Share of the largest logit by which an order of additions moves others in float32.
+
+Jamba computes a layer by another formula once an adapter wraps it; the result moves by 4e-7.
+"""
+
+
+def _rounding(loaded: Any) -> float:
+    """Return by how much logits may differ from base's with the adapter off."""
+    exact = loaded.dtype == "float32"
+    return ROUNDING * float(loaded.pristine.abs().max()) if exact else 0.0
 
 
 def _two_loads(name: str, base: LocalArm, arm: LocalArm) -> dict[str, Any]:

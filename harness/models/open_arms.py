@@ -133,10 +133,24 @@ def _open_hf(
             loads[folder] = transformers.load_model(folder, dtype=dtype)
         return transformers.HfArm(spec, loads[folder], loads[folder].tokenizer)
     loaded = _base_for(spec, folder, arms["base"])
-    transformers.attach_adapter(loaded, folder, name)
+    transformers.attach_adapter(loaded, folder, name, spec=spec)
     own = any((folder / f).is_file() for f in ("tokenizer.json", "tokenizer_config.json"))
     tokenizer = transformers.load_tokenizer(folder) if own else loaded.tokenizer
-    return transformers.HfArm(spec, loaded, tokenizer, adapter=name, adapter_folder=folder)
+    arm = transformers.HfArm(spec, loaded, tokenizer, adapter=name, adapter_folder=folder)
+    _refuse_lost_tokens(arm)
+    return arm
+
+
+def _refuse_lost_tokens(arm: Any) -> None:
+    """Refuse an adapter with tokens of its own whose embeddings were not saved with it."""
+    with arm.active() as model:
+        rows = int(model.get_input_embeddings().weight.shape[0])
+    tokens = len(arm.tokenizer)
+    if tokens > rows and tokens > len(arm.loaded.tokenizer):
+        raise ModelError(
+            f"{arm.spec}: its tokenizer has {tokens} tokens and the model embeddings for {rows}; "
+            "save the adapter with save_embedding_layers=True"
+        )
 
 
 def _base_for(spec: str, folder: Path, arm: Arm) -> Any:
@@ -159,8 +173,7 @@ def _base_for(spec: str, folder: Path, arm: Arm) -> Any:
 def _check_config(spec: str, folder: Path, base: Any) -> None:
     """Without a training record: the named base must have base's weights, as far as can be seen.
 
-    A named folder that is here is compared by content, a hub id with the id base came from, and
-    the shapes in any case.
+    A named folder that is here is compared by content, a hub id with the id base came from.
     """
     name = str(adapter_config(folder).get("base_model_name_or_path", ""))
     named, hub_id = Path(name), hub_name(base.folder)
@@ -175,37 +188,3 @@ def _check_config(spec: str, folder: Path, base: Any) -> None:
             f"{spec} names {name} as its base, whose weights differ from {hub_id or base.folder}; "
             "give the base it was trained on"
         )
-    misfit = _misfit(folder, base.torch_model)
-    if misfit:
-        raise NotComparable(f"{spec} does not fit {base.folder}: {misfit}; it has another base")
-
-
-def _misfit(folder: Path, model: Any) -> str | None:
-    """Return the first LoRA tensor whose shape does not fit its module of the base."""
-    from safetensors import safe_open
-
-    plain = model.get_base_model() if hasattr(model, "peft_config") else model
-    modules = dict(plain.named_modules())
-    with safe_open(folder / "adapter_model.safetensors", framework="pt") as tensors:
-        for key in tensors.keys():  # noqa: SIM118  # safe_open is no mapping
-            part = next((p for p in (".lora_A.", ".lora_B.") if p in key), None)
-            if part is None:
-                continue
-            name = key.split(part)[0].removeprefix("base_model.model.")
-            shape = tensors.get_slice(key).get_shape()
-            size = shape[-1] if part == ".lora_A." else shape[0]
-            sides = _sides(modules.get(name))
-            if sides is None:
-                return f"it has no module {name}"
-            if len(sides) == 2 and size not in sides:
-                return f"{name} is {list(sides)}, the adapter's side {size}"
-    return None
-
-
-def _sides(module: Any) -> tuple[int, ...] | None:
-    """Return the shape of a module's weight as it computes; quantised, it is stored in another."""
-    module = getattr(module, "base_layer", module)
-    if hasattr(module, "out_features"):
-        return (int(module.out_features), int(module.in_features))
-    weight = getattr(module, "weight", None)
-    return None if weight is None else tuple(weight.shape)

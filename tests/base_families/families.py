@@ -113,7 +113,7 @@ TEXT_ONLY: dict[str, dict[str, Any]] = {
     },
     "Gemma4": {
         **ALTERNATING,
-        "global_head_dim": 8,
+        "global_head_dim": 16,
         "hidden_size_per_layer_input": 8,
         "vocab_size_per_layer_input": 320,
         "num_hidden_layers": 4,
@@ -307,7 +307,13 @@ WITH_VISION: dict[str, dict[str, Any]] = {
         **GEMMA_TOKENS,
     },
     "Gemma4Unified": {
-        "text_config": {"model_type": "gemma4_unified_text", **ALTERNATING, "global_head_dim": 8},
+        "text_config": {
+            "model_type": "gemma4_unified_text",
+            **ALTERNATING,
+            "global_head_dim": 16,
+            "num_global_key_value_heads": 1,
+            "attention_k_eq_v": True,
+        },
         "vision_config": {
             "patch_size": 8,
             "mm_embed_dim": 16,

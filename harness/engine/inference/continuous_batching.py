@@ -374,10 +374,11 @@ def _longest(rows: Sequence[DecodingSequence]) -> int:
 
 def _width(model: Any, longest: int) -> int:
     """Return how many rows of that many tokens are written at a time; depends on nothing else."""
-    config = model.config.get_text_config(decoder=True)
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    token = int(2 * config.num_hidden_layers * heads * size * model.dtype.itemsize)
+    token = 0
+    for layer in prefix_cache.layer_configs(model):
+        heads = getattr(layer, "num_key_value_heads", None) or layer.num_attention_heads
+        size = getattr(layer, "head_dim", None) or layer.hidden_size // layer.num_attention_heads
+        token += int(2 * heads * size * model.dtype.itemsize)
     return max(1, min(WIDTH, CACHE_BYTES // (token * longest)))
 
 

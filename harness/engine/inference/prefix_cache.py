@@ -160,10 +160,17 @@ def _empty(model: Any) -> Any:
     return DynamicCache() if has_plain_cache(model) else None
 
 
+def layer_configs(model: Any) -> list[Any]:
+    """Return the text configuration of each layer; those of Gemma 4 differ in their heads."""
+    config = model.config.get_text_config(decoder=True)
+    by_layer = getattr(config, "per_layer_config", None)
+    return [by_layer[i] if by_layer else config for i in range(config.num_hidden_layers)]
+
+
 def attention_window(model: Any) -> float:
     """Return over how many tokens every layer can look back."""
-    config = model.config.get_text_config()
-    spans = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
+    names = ("sliding_window", "attention_chunk_size")
+    spans = (getattr(layer, name, None) for layer in layer_configs(model) for name in names)
     return min((span for span in spans if span), default=math.inf)
 
 

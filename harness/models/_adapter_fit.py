@@ -1,0 +1,333 @@
+"""Adapter fit: which module of the loaded base each tensor of an adapter belongs to.
+
+An adapter's tensors bear the names that the modules had in the class that was trained. One text
+model has several: `model.layers.0` in the text class, `model.language_model.layers.0` in the class
+with vision, `language_model.model.layers.0` in that class before Transformers 4.52, and wrappers of
+`torch.compile`, FSDP or activation checkpointing between them. Names that differ in nothing else
+are translated, and with them whatever the configuration says by name. A tensor that has no module,
+or several, is refused: PEFT would leave it out, and compute another model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.errors import NotComparable
+
+_OUTER = {"base_model", "model", "language_model", "text_model", "transformer", "backbone"}
+"""Components of names that say only in which class the text model is."""
+_WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "module"}
+"""Components that wrappers add during training."""
+_PART = re.compile(
+    r"\.(?=(?:base_layer\.)*(?:lora_|ia3_|hada_|lokr_|oft_|boft_|vera_|ln_tuning_|fourierft_|"
+    r"modules_to_save\.|original_module\.|token_adapter\.|trainable_tokens_|weight$|bias$))"
+)
+"""Where a tensor's name goes from its module to what the adapter has there."""
+_ADAPTER_NAME = re.compile(r"(?<=[._])(lora_\w+|modules_to_save|trainable_tokens_delta)\.default\b")
+_ONE_EXPERT = re.compile(r"\.experts\.\d+\.")
+_FULL = re.compile(r"(?:weight|bias)$")
+
+
+@dataclass(frozen=True)
+class AdapterTensor:
+    """One tensor of an adapter's file and its module in the base."""
+
+    key: str
+    """Its name in the file."""
+    module: str
+    """Name of its module in the base."""
+    part: str
+    """What it is there: `lora_A.weight`, `weight` …"""
+    shape: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """The name by which PEFT reads it for this base."""
+        return f"base_model.model.{self.module}.{self.part}"
+
+
+@dataclass(frozen=True)
+class AdapterFit:
+    """How an adapter's tensors and configuration are put onto a base."""
+
+    tensors: tuple[AdapterTensor, ...]
+    whole: frozenset[str]
+    """Modules of which the file has all weights, though the configuration does not name them."""
+    unchanged: frozenset[str]
+    """Names of tensors that are base's own, bit for bit: PEFT saves embeddings with an adapter."""
+
+    @property
+    def translated(self) -> bool:
+        """Whether PEFT would not find everything by itself, or would write into base."""
+        other_names = any(one.key != one.name for one in self.tensors)
+        return other_names or bool(self.whole or self.unchanged)
+
+    @property
+    def loaded(self) -> Iterator[AdapterTensor]:
+        """The tensors that are not base's own."""
+        return (one for one in self.tensors if one.key not in self.unchanged)
+
+
+def fit_adapter(spec: str, folder: Path, base: Any, config: Mapping[str, Any]) -> AdapterFit:
+    """Find the module of every tensor.
+
+    Args:
+        spec: How the user names the adapter.
+        folder: Its folder.
+        base: The loaded base (`LoadedModel`).
+        config: The content of `adapter_config.json`.
+
+    Raises:
+        NotComparable: a tensor has no module in the base, or is of another size.
+    """
+    from safetensors import safe_open
+
+    model = base.torch_model
+    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+    modules = _ModuleIndex.of(plain)
+    with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
+        shapes = {key: tuple(file.get_slice(key).get_shape()) for key in sorted(file.keys())}
+    try:
+        found = [_place(key, shape, modules) for key, shape in shapes.items()]
+        unchanged = frozenset(_copies_of_base(found, folder, modules))
+    except LookupError as error:
+        raise NotComparable(
+            f"{spec} does not fit {base.folder}: {error}; it has another base"
+        ) from None
+    saved = config.get("modules_to_save") or ()
+    whole = {one.module for one in found if one.part == "weight" and one.key not in unchanged}
+    whole -= {module for module in whole if any(module.endswith(name) for name in saved)}
+    found += _tied_heads(found, whole, plain)
+    return AdapterFit(tuple(found), frozenset(whole), unchanged)
+
+
+def _tied_heads(
+    found: Sequence[AdapterTensor], whole: Collection[str], model: Any
+) -> list[AdapterTensor]:
+    """Return the head's weights where a file has only the embeddings that the head is tied to.
+
+    Embeddings that were named in `modules_to_save` were trained apart from the head.
+    """
+    embeddings = getattr(model.get_input_embeddings(), "weight", None)
+    same = [
+        name
+        for name, module in model.named_modules()
+        if getattr(module, "weight", None) is embeddings is not None
+    ]
+    present = {one.module for one in found if one.part == "weight"}
+    given = [one for one in found if one.module in same and one.module in whole]
+    return [replace(one, module=name) for one in given[:1] for name in same if name not in present]
+
+
+def _copies_of_base(
+    found: Sequence[AdapterTensor], folder: Path, modules: _ModuleIndex
+) -> Iterator[str]:
+    """Yield the names of whole weights that are those of the base, in the file's number format.
+
+    Raises:
+        LookupError: weights of the base below a LoRA layer are others than the base's.
+    """
+    from safetensors import safe_open
+
+    with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
+        for one in found:
+            if one.part not in ("weight", "base_layer.weight", "original_module.weight"):
+                continue
+            module = modules.by_name.get(one.module)
+            mine: Any = getattr(getattr(module, "base_layer", module), "weight", None)
+            theirs = file.get_tensor(one.key)
+            same = mine is not None and mine.shape == theirs.shape
+            if same and bool((mine.to(theirs.dtype).cpu() == theirs).all()):
+                yield one.key
+            elif one.part != "weight":
+                raise LookupError(f"its copy of {one.module} holds other weights")
+
+
+@dataclass(frozen=True)
+class _ModuleIndex:
+    """The modules of a base by their names, and by what of those is the same in every class."""
+
+    kind: str
+    by_name: Mapping[str, Any]
+    by_core: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, model: Any) -> _ModuleIndex:
+        plain = {
+            name: module
+            for name, module in model.named_modules()
+            if not _PART.search(f".{name}.") and ".base_layer" not in name
+        }
+        cores: dict[str, tuple[str, ...]] = {}
+        for name in plain:
+            cores[_core(name)] = (*cores.get(_core(name), ()), name)
+        return cls(type(model).__name__, plain, cores)
+
+    def find(self, name: str) -> str:
+        """Return the base's name of a module."""
+        if name in self.by_name:
+            return name
+        found = self.by_core.get(_core(name), ())
+        if not found:
+            raise LookupError(f"it has no module {name} ({self.kind})")
+        if len(found) > 1:
+            raise LookupError(f"{name} may be {found[0]} or {found[1]} ({self.kind})")
+        return found[0]
+
+
+def _core(name: str) -> str:
+    """Return what of a module's name is the same in every class."""
+    parts = [part for part in name.split(".") if part not in _WRAPPERS]
+    while len(parts) > 1 and parts[0] in _OUTER:
+        del parts[0]
+    return ".".join(parts)
+
+
+def _place(key: str, shape: tuple[int, ...], modules: _ModuleIndex) -> AdapterTensor:
+    """Find a tensor's module and compare their sizes."""
+    name = _ADAPTER_NAME.sub(r"\1", key.removeprefix("base_model.model."))
+    module, part = [*_PART.split(name, maxsplit=1), ""][:2]
+    if part.startswith("modules_to_save."):
+        part = part.removeprefix("modules_to_save.")
+    if _ONE_EXPERT.search(module) and module not in modules.by_name:
+        return AdapterTensor(key, module, part, shape)  # PEFT converts them, or differences show
+    place = modules.find(module)
+    side = next((p for p in ("lora_A.", "lora_B.") if part.startswith(p)), None)
+    sides = _sides(modules.by_name[place])
+    if side and sides is not None and len(sides) == 2 and len(shape) == 2:
+        size = shape[-1] if side == "lora_A." else shape[0]
+        if size not in sides:
+            raise LookupError(f"{module} is {list(sides)}, the adapter's side {size}")
+    return AdapterTensor(key, place, part, shape)
+
+
+def _sides(module: Any) -> tuple[int, ...] | None:
+    """Return the shape of a module's weight as it computes; quantised, it is stored in another."""
+    module = getattr(module, "base_layer", module)
+    if hasattr(module, "out_features"):
+        return (int(module.out_features), int(module.in_features))
+    weight = getattr(module, "weight", None)
+    return None if weight is None else tuple(weight.shape)
+
+
+def translate_config(config: Any, fit: AdapterFit, model: Any) -> None:
+    """Write the base's names into PEFT's configuration, in place.
+
+    What is trained is named one by one: by its tensors, whatever expression chose it. The rank of
+    a module is that of its tensors.
+
+    Args:
+        config: PEFT's configuration of a LoRA adapter.
+        fit: Where its tensors belong.
+        model: The base's torch model, without adapters.
+    """
+    trained = dict(model.named_modules())
+    parameters = {name for name, _ in model.named_parameters()}
+    alphas = dict(config.alpha_pattern)
+    ranks, targets, exact = {}, set(), {}
+    for one in fit.tensors:
+        if not one.part.startswith(("lora_A.", "lora_embedding_A")):
+            continue
+        if getattr(trained.get(one.module), "weight", None) is None:
+            continue  # experts: parameters of their module
+        targets.add(one.module)
+        place = f"^{re.escape(one.module)}"
+        ranks[place] = one.shape[0]
+        alpha = _pattern_value(alphas, one.key)
+        if alpha is not None:
+            exact[place] = alpha
+    config.target_modules = targets or None
+    config.exclude_modules = config.layers_to_transform = config.layers_pattern = None
+    config.rank_pattern = {**ranks, **{_core(k): v for k, v in config.rank_pattern.items()}}
+    config.alpha_pattern = {**exact, **{_core(k): v for k, v in alphas.items()}}
+    given = config.target_parameters or ()
+    config.target_parameters = [_suffix(name, parameters) for name in given] or None
+    saved = {one.module for one in fit.loaded if _FULL.fullmatch(one.part)}
+    config.modules_to_save = sorted(saved) or None
+    tokens = getattr(config, "trainable_token_indices", None)
+    if isinstance(tokens, dict):
+        config.trainable_token_indices = {_core(name): ids for name, ids in tokens.items()}
+
+
+def _pattern_value(patterns: Mapping[str, Any], key: str) -> Any:
+    """Return the value of the first pattern that matches a module, as PEFT matches them."""
+    name = _PART.split(key.removeprefix("base_model.model."), maxsplit=1)[0]
+    for pattern, value in patterns.items():
+        if re.match(rf"(.*\.)?({pattern})$", name):
+            return value
+    return None
+
+
+def _suffix(name: str, parameters: set[str]) -> str:
+    """Return a parameter's name, or the end of it, as the base has it."""
+    known = any(full == name or full.endswith(f".{name}") for full in parameters)
+    return name if known else _core(name)
+
+
+def load_translated(fit: AdapterFit, folder: Path, model: Any, name: str) -> None:
+    """Read an adapter's file into a PEFT model that has its (empty) adapter already.
+
+    Modules of which the file has all weights may have more rows than the base's: new tokens.
+    """
+    import torch
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    values = load_file(folder / "adapter_model.safetensors")
+    wrappers = {
+        key.removeprefix("base_model.model."): module.modules_to_save[name]
+        for key, module in model.named_modules()
+        if name in (getattr(module, "modules_to_save", None) or ())
+    }
+    for one in fit.loaded:
+        if one.module in wrappers and _FULL.fullmatch(one.part):
+            copy, value = wrappers[one.module], values[one.key]
+            old = getattr(copy, one.part)
+            if old.shape != value.shape:
+                grown = torch.nn.Parameter(old.new_empty(value.shape), requires_grad=False)
+                setattr(copy, one.part, grown)
+                for size in ("num_embeddings", "out_features"):
+                    if hasattr(copy, size):
+                        setattr(copy, size, value.shape[0])
+    state = {one.name: values[one.key] for one in fit.loaded}
+    set_peft_model_state_dict(model, state, adapter_name=name)
+
+
+def differing_tensors(fit: AdapterFit, folder: Path, model: Any, name: str) -> Iterator[str]:
+    """Name the tensors that the model's adapter does not hold as the file has them.
+
+    Tensors of experts that PEFT fuses are compared as PEFT converts them.
+    """
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    values = load_file(folder / "adapter_model.safetensors")
+    wanted = {one.name: values[one.key] for one in fit.loaded}
+    held = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
+    wanted = _convert(wanted, model, name)
+    yield from (f"{key} is missing from the adapter's file" for key in sorted(held.keys() - wanted))
+    yield from (f"{key} has no place in the model" for key in sorted(wanted.keys() - held))
+    for key in sorted(held.keys() & wanted):
+        mine, theirs = held[key], wanted[key].to(held[key].device, held[key].dtype)
+        if mine.shape != theirs.shape or not mine.allclose(theirs, rtol=0, atol=0, equal_nan=True):
+            yield f"{key} is not what the file holds"
+
+
+def _convert(values: dict[str, Any], model: Any, name: str) -> dict[str, Any]:
+    try:
+        from peft.utils.transformers_weight_conversion import (
+            convert_peft_adapter_state_dict_for_transformers,
+        )
+    except ImportError:  # an older PEFT converts nothing
+        return values
+    converted: dict[str, Any] = convert_peft_adapter_state_dict_for_transformers(
+        model=model,
+        peft_config=model.peft_config[name],
+        adapter_state_dict=values,
+        adapter_name=name,
+    )
+    return converted
