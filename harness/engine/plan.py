@@ -28,6 +28,7 @@ from tunegate.harness.model import Arm, Prompt, Request
 from tunegate.harness.records.cases import WRITTEN, Case, Cell, CellKind, sha256
 from tunegate.harness.records.manifest import LookSchedule
 from tunegate.harness.suite import Suite
+from tunegate.harness.suite.toml_file import read_toml
 from tunegate.harness.thinking import ThinkingMismatch
 
 
@@ -145,6 +146,32 @@ def _prompt_for(kind: CellKind, rendered: Prompt | str) -> Prompt | str:
     return rendered
 
 
+def _place(suite: Suite, key: str) -> str:
+    """Return `file:line` of a key of the suite's `[generation]`."""
+    return read_toml(suite.path).where("generation", key)
+
+
+def shared_limit_notices(
+    suites: Sequence[Suite], prompts: Mapping[tuple[str, str, str], Prompt]
+) -> Iterator[str]:
+    """Yield the suites of which thoughts and answer share a limit that was made for answers.
+
+    Args:
+        suites: The suites.
+        prompts: (suite, case, arm) → rendered prompt.
+    """
+    opened = {suite for (suite, _, _), prompt in prompts.items() if prompt.answering is not None}
+    for suite in suites:
+        written = any(used.needs is CellKind.GENERATE for used in suite.metrics)
+        if suite.name in opened and suite.generation.budget is None and written:
+            most = suite.generation.max_new_tokens
+            yield (
+                f"{suite.name}: the chat template opens thoughts, which share max_new_tokens = "
+                f'{most} with the answer; set thinking_budget, or thinking = "off", under '
+                "[generation]"
+            )
+
+
 def _refuse_budget(suite: Suite, arms: Mapping[str, Arm]) -> None:
     """Raise SuiteError if thoughts and answer alone are longer than a model's context."""
     settings = suite.generation
@@ -153,8 +180,9 @@ def _refuse_budget(suite: Suite, arms: Mapping[str, Arm]) -> None:
         if settings.budget is not None and limit is not None and settings.most_tokens >= limit:
             raise SuiteError(
                 [
-                    f"{suite.path}: thinking_budget = {settings.budget} and max_new_tokens = "
-                    f"{settings.max_new_tokens} do not fit the model's context of {limit} tokens, "
+                    f"{_place(suite, 'thinking_budget')}: thinking_budget = {settings.budget} and "
+                    f"max_new_tokens = {settings.max_new_tokens} do not fit the model's context of "
+                    f"{limit} tokens, "
                     f"which holds the prompt as well ({arm.identity.get('spec')}); lower "
                     "thinking_budget under [generation]"
                 ]
@@ -210,7 +238,7 @@ def _render(suite: Suite, case: Case, arms: Mapping[str, Arm]) -> dict[str, Prom
             prompt = arm.prompt(case, settings)
             rendered[name] = same.setdefault(prompt, prompt)  # as a rule it is kept once
         except ThinkingMismatch as error:  # it concerns the suite, not the case
-            raise SuiteError([f"{suite.path}: {error}"]) from error
+            raise SuiteError([f"{_place(suite, 'thinking')}: {error}"]) from error
         except ValueError as error:
             rendered[name] = f"the prompt cannot be rendered: {error}"
     return rendered

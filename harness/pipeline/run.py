@@ -20,6 +20,7 @@ from tunegate.harness.checks import comparability, liveness
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.inference.sequence import ALL, Optimizations
 from tunegate.harness.engine.interrupts import sigterm_interrupts
+from tunegate.harness.engine.plan import shared_limit_notices
 from tunegate.harness.engine.runner import Runner
 from tunegate.harness.engine.sharding import (
     ShardedRunner,
@@ -316,7 +317,8 @@ class EvaluationRun:
         return not all(isinstance(arm, RecordedArm) for arm in self.arms.values())
 
     def _notices(self, run: PreparedRun) -> Iterable[str]:
-        """Return what a user should know of recorded results, and what slows local arms down."""
+        """Return what a user should know of recorded results, thoughts and slow local arms."""
+        yield from shared_limit_notices(self.suites, run.plan.prompts)
         for name, arm in self.arms.items():
             if isinstance(arm, ScoredArm):
                 yield from (f"{name}: {note}" for note in arm.results.notes)

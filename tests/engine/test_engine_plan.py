@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness import suite as suites
-from tunegate.harness.engine.plan import Plan, make_plan
+from tunegate.harness.engine.plan import Plan, make_plan, shared_limit_notices
 from tunegate.harness.errors import SuiteError
 from tunegate.harness.model import Prompt
 from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, sha256
@@ -282,11 +282,11 @@ def test_given_answers_follow_closed_thoughts(suite_folder: Write, use: str, end
 @pytest.mark.parametrize(
     ("generation", "arm", "problem"),
     [
-        ('thinking = "on"', Stub(), "suite.toml: thinking = .on.: it knows none"),
+        ('thinking = "on"', Stub(), "suite.toml:5: thinking = .on.: it knows none"),
         (
             "thinking_budget = 4000",
             Stub(opens=True, context_length=4096),
-            "suite.toml: thinking_budget = 4000 and max_new_tokens = 256 .* context of 4096",
+            "suite.toml:5: thinking_budget = 4000 and max_new_tokens = 256 .* context of 4096",
         ),
         (
             'thinking = "on"',
@@ -311,3 +311,25 @@ def test_a_budget_that_fits_makes_longer_answers(suite_folder: Write) -> None:
     arm = Stub(opens=True, context_length=4400)
 
     assert _plan(suite_folder, generation="thinking_budget = 4000", arm=arm).requests
+
+
+@pytest.mark.parametrize(
+    ("use", "generation", "opens", "noted"),
+    [
+        ("exact_match", "", True, True),
+        ("exact_match", "thinking_budget = 100", True, False),
+        ("exact_match", "", False, False),
+        ("answer_logprob", "", True, False),
+    ],
+)
+def test_a_limit_that_thoughts_use_up_is_named_before_the_run(
+    suite_folder: Write, use: str, generation: str, opens: bool, noted: bool
+) -> None:
+    """256 tokens for thoughts and answer together: said of suites that have something written."""
+    toml = TOML.format(name="s", use=use, generation=generation)
+    suite = suites.load_suite(suite_folder(toml, [CASE]))
+    plan = make_plan([suite], {"base": Stub(opens=opens)}, seed=0)
+
+    found = list(shared_limit_notices([suite], plan.prompts))
+
+    assert [f"max_new_tokens = {256}" in line for line in found] == [True] * noted

@@ -22,7 +22,6 @@ from tunegate.harness.judging.backends._chat import (
 )
 from tunegate.harness.records.cases import Completion, sha256
 from tunegate.harness.remote.worker_pool import PoolLimits
-from tunegate.harness.thinking import without_thoughts
 
 SPEC = "litellm:PROVIDER/MODEL"
 
@@ -72,14 +71,12 @@ class LitellmJudge:
             timeout_s=max(0.1, deadline - time.monotonic()),
             settings={**self.settings, **self._form(question)},
         )
-        return without_thoughts(
-            Completion(
-                text=reply.text,
-                finish_reason=reply.finish_reason,
-                input_tokens=reply.input_tokens,
-                output_tokens=reply.output_tokens,
-                cost=reply.cost,
-            )
+        return Completion(
+            text=reply.text,
+            finish_reason=reply.finish_reason,
+            input_tokens=reply.input_tokens,
+            output_tokens=reply.output_tokens,
+            cost=reply.cost,
         )
 
     def _form(self, question: JudgeQuestion) -> dict[str, Any]:

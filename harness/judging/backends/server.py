@@ -25,7 +25,6 @@ from tunegate.harness.judging.backends._chat import (
 from tunegate.harness.records.cases import Completion, sha256
 from tunegate.harness.remote.http import HttpClient, PermanentError, RetryableError
 from tunegate.harness.remote.worker_pool import PoolLimits
-from tunegate.harness.thinking import without_thoughts
 
 SPEC = "server:URL#MODEL"
 KEY = "TUNEGATE_JUDGE_KEY"
@@ -97,13 +96,11 @@ def _read(reply: Mapping[str, Any]) -> Completion:
         choice = reply["choices"][0]
         text = choice["message"]["content"]
         usage = reply.get("usage") or {}
-        return without_thoughts(
-            Completion(
-                text=text,
-                finish_reason=choice.get("finish_reason"),
-                input_tokens=usage.get("prompt_tokens"),
-                output_tokens=usage.get("completion_tokens"),
-            )
+        return Completion(
+            text=text,
+            finish_reason=choice.get("finish_reason"),
+            input_tokens=usage.get("prompt_tokens"),
+            output_tokens=usage.get("completion_tokens"),
         )
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise RetryableError(f"the reply is no chat completion ({type(error).__name__})") from error
