@@ -8,6 +8,7 @@ or renamed folder is the same model and a changed file is another.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import itertools
 import json
 import operator
@@ -111,19 +112,36 @@ def _lint_key(path: Path, trail: str, key: str, item: Any) -> None:
         or (key == "trust_remote_code" and item)
         or ("attn_implementation" in key and isinstance(item, str) and "/" in item)
     )
-    if runs_code and not _is_harmless(key, item):
+    if runs_code and not _is_harmless(path, key, item):
         raise UnsafeWeights(
             f"{path}: {trail}={item!r} would run code that comes with the model; remove the key, "
             "or use a model that the installed transformers supports by itself"
         )
 
 
-def _is_harmless(key: str, item: Any) -> bool:
-    """PEFT writes `auto_mapping` for plain models and a default `megatron_core` string."""
+def _is_harmless(path: Path, key: str, item: Any) -> bool:
+    """Return whether a key that names code is not followed.
+
+    PEFT writes `auto_mapping` for plain models and a default `megatron_core` string. Many models
+    came with code of their own (`auto_map`) before Transformers had their type; it uses its own
+    class then, since nothing here allows it to trust the other.
+    """
     if key == "auto_mapping" and isinstance(item, dict):
         parent = str(item.get("parent_library", ""))
         return parent.startswith("transformers.models.")
+    if key == "auto_map":
+        return _has_own_class(path.parent)
     return key == "megatron_core" and item == "megatron.core"
+
+
+def _has_own_class(folder: Path) -> bool:
+    """Return whether Transformers has a class for the folder's model type."""
+    if not (folder / "config.json").is_file() or importlib.util.find_spec("transformers") is None:
+        return False
+    from transformers import CONFIG_MAPPING
+
+    value = read_json(folder / "config.json")
+    return isinstance(value, dict) and value.get("model_type") in CONFIG_MAPPING
 
 
 def _check_header(path: Path) -> None:

@@ -118,15 +118,48 @@ def text_class(folder: Path) -> Any:
 
     It is the first of `architectures`, as in TRL. A name that Transformers does not have, or a
     model without a head, is left to `AutoModelForCausalLM`.
+
+    Raises:
+        ModelError: Transformers does not know the model, or it writes no text.
     """
     import transformers
 
+    _refuse_unknown(folder)
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     named = (config.architectures or [""])[0]
     kind = getattr(transformers, named, None)
+    if config.is_encoder_decoder or (
+        kind is not None and "For" in named and not kind.can_generate()
+    ):
+        raise ModelError(
+            f"{folder}: {named or config.model_type} is no language model that goes on with its "
+            "prompt; give one whose class ends in ForCausalLM or ForConditionalGeneration"
+        )
     if kind is None or not kind.can_generate():
         return transformers.AutoModelForCausalLM
     return kind
+
+
+def _refuse_unknown(folder: Path) -> None:
+    """Refuse a model type that this Transformers does not have, naming a version that has it."""
+    import transformers
+    from packaging.version import InvalidVersion, Version
+
+    value = _object(folder / "config.json")
+    kind, saved = value.get("model_type"), str(value.get("transformers_version", ""))
+    if kind in transformers.CONFIG_MAPPING:
+        return
+    named = next(iter(value.get("architectures") or ()), f"model type {kind!r}")
+    try:
+        newer = Version(saved) > Version(transformers.__version__)
+    except InvalidVersion:
+        newer = False
+    remedy = (
+        f"it was saved by {saved}: pip install 'transformers>={saved}'"
+        if newer
+        else "its model card says which version has it"
+    )
+    raise ModelError(f"{folder}: Transformers {transformers.__version__} has no {named}; {remedy}")
 
 
 def text_part(model: Any) -> Any:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.checks.weight_files import refuse_unsafe, weights_fingerprint
-from tunegate.harness.errors import ModelError, NotComparable
+from tunegate.harness.errors import ModelError, TunegateError
 from tunegate.harness.model import Prompt
 from tunegate.harness.models._adapter_fit import (
     AdapterFit,
@@ -487,7 +487,7 @@ def prefix_errors(what: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except NotComparable:
+    except TunegateError:
         raise
     except Exception as error:
         raise ModelError(f"{what}: {error_reason(error)}") from error

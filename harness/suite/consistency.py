@@ -6,8 +6,9 @@ business, in `harness/schemas/suite.schema.json`.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from tunegate.harness import lookup
@@ -34,7 +35,32 @@ def case_problems(source: TomlFile, cases: Sequence[Case], metrics: Sequence[Met
         if case.id in seen:
             problems.append(f"{case.where}: id {case.id!r} is already used at {seen[case.id]}")
         seen.setdefault(case.id, case.where)
+    problems += _unreadable_parts(source.where("cases"), cases)
     return problems + lacking_problems(source.where("cases"), cases, metrics)
+
+
+_MEDIA = re.compile(r"(?:input_)?(image|audio|video|file)(?:_url|_file)?")
+"""Types of message parts that are no text, in the forms of OpenAI, Anthropic and Transformers."""
+
+
+def _unreadable_parts(place: str, cases: Sequence[Case]) -> Iterator[str]:
+    """Yield the first cases with an image, audio, video or file: a suite is asked in text alone."""
+    parts = (
+        (case, number, str(part.get("type")))
+        for case in cases
+        for number, turn in enumerate(case.messages or ())
+        for part in (turn.get("content") or ())
+        if isinstance(part, Mapping)
+    )
+    found = [
+        f"{case.where}: case {case.id!r} has {kind!r} in message {number}; suites are asked in "
+        "text alone: remove the part, or the case"
+        for case, number, kind in parts
+        if _MEDIA.fullmatch(kind)
+    ]
+    yield from found[:MOST_LACKING]
+    if len(found) > MOST_LACKING:
+        yield f"{place}: {len(found) - MOST_LACKING} more parts of messages are no text"
 
 
 def lacking_problems(place: str, cases: Sequence[Case], metrics: Sequence[Metric]) -> list[str]:

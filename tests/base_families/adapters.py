@@ -29,7 +29,8 @@ PROBE = [5, 77, 130, 21, 260, 48, 9, 110]
 """Token ids on which a saved adapter is compared with what was trained."""
 TOOLS = ("trl", "peft", "unsloth", "llama_factory", "axolotl", "ms_swift", "old", "compiled")
 _CANNOT = {
-    "GPT2": ("unsloth", "axolotl", "ms_swift"),
+    "GPT2": ("unsloth", "axolotl", "ms_swift"), "Mpt": ("unsloth", "axolotl", "ms_swift"),
+    "Mllama+": ("peft",),
     "Mamba": ("unsloth",), "FalconMamba": ("unsloth",), "Mamba2": ("unsloth",),
     "RecurrentGemma": ("unsloth",), "Zamba2": ("unsloth",), "NemotronH": ("unsloth",),
     "Qwen3VL+": ("peft",), "Qwen2_5_VL+": ("peft",), "Glm4v+": ("peft",),

@@ -72,6 +72,13 @@ TEXT_ONLY: dict[str, dict[str, Any]] = {
     "Glm4": {},
     "GPT2": {},
     "Phi3": {},
+    "Mpt": {
+        "d_model": 32,
+        "n_heads": 4,
+        "n_layers": 2,
+        "max_seq_len": CONTEXT,
+        "expansion_ratio": 2,
+    },
     "Phi3-long": {
         "original_max_position_embeddings": 40,
         "rope_parameters": {
@@ -380,6 +387,25 @@ WITH_VISION: dict[str, dict[str, Any]] = {
         "video_token_id": 317,
         "image_start_token_id": 318,
         "image_end_token_id": 319,
+    },
+    "Mllama": {
+        "text_config": {
+            "model_type": "mllama_text_model",
+            "num_hidden_layers": 3,
+            "cross_attention_layers": [1],
+        },
+        "vision_config": {
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_hidden_layers": 1,
+            "num_global_layers": 1,
+            "attention_heads": 2,
+            "image_size": 16,
+            "patch_size": 8,
+            "vision_output_dim": 32,
+            "intermediate_layers_indices": [0],
+        },
+        "image_token_index": 316,
     },
     "Llava": {
         "text_config": {"model_type": "llama"},

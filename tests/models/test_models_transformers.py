@@ -70,12 +70,10 @@ def test_a_trainers_leftovers_are_no_weights(tiny: Any, copied: Copy) -> None:
 @pytest.mark.parametrize(
     ("file", "keys"),
     [
-        ("config.json", {"auto_map": {"AutoModelForCausalLM": "evil.Model"}}),
         ("config.json", {"trust_remote_code": True}),
         ("config.json", {"text_config": {"nested": [{"trust_remote_code": 1}]}}),
         ("config.json", {"_attn_implementation": "someone/kernel"}),
         ("config.json", {"_attn_implementation_internal": "someone/kernel"}),
-        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["evil.Tokenizer", None]}}),
         ("generation_config.json", {"trust_remote_code": True}),
     ],
 )
@@ -88,6 +86,61 @@ def test_configurations_that_run_code(
     message = _refused(folder)
     assert f"{folder / file}: " in message
     assert "would run code that comes with the model" in message
+
+
+AUTO_MAPS = {
+    "config.json": {"AutoModelForCausalLM": "evil.Model", "AutoConfig": "evil.Config"},
+    "tokenizer_config.json": {"AutoTokenizer": ["evil.Tokenizer", None]},
+}
+
+
+@pytest.mark.parametrize("file", AUTO_MAPS)
+def test_code_that_a_model_needs_is_refused(tiny: Any, copied: Copy, file: str) -> None:
+    """A model type that Transformers does not have would be computed by the folder's own code."""
+    folder = copied(tiny.base(), model_type="evil")
+    value = json.loads((folder / file).read_text(encoding="utf-8"))
+    (folder / file).write_text(json.dumps({**value, "auto_map": AUTO_MAPS[file]}), encoding="utf-8")
+    message = _refused(folder)
+    assert f"{folder / file}: " in message
+    assert "would run code that comes with the model" in message
+
+
+def test_code_that_a_model_does_not_need_is_not_run(tiny: Any, copied: Copy) -> None:
+    """A type that Transformers has is computed by its class; the folder's code stays unread."""
+    folder = copied(tiny.base())
+    for file, names in AUTO_MAPS.items():
+        value = json.loads((folder / file).read_text(encoding="utf-8"))
+        (folder / file).write_text(json.dumps({**value, "auto_map": names}), encoding="utf-8")
+    (folder / "evil.py").write_text("raise SystemExit('ran')", encoding="utf-8")
+    assert type(load_model(folder, dtype="float32").torch_model).__name__ == "LlamaForCausalLM"
+
+
+@pytest.mark.parametrize(
+    ("saved", "remedy"),
+    [
+        ("99.1.0", r"saved by 99\.1\.0: pip install 'transformers>=99\.1\.0'"),
+        ("4.40.0", "model card"),
+    ],
+)
+def test_a_class_that_transformers_lacks(tiny: Any, copied: Copy, saved: str, remedy: str) -> None:
+    """A newer model names its class, the version here, and the version that saved it."""
+    keys = {"model_type": "newer", "architectures": ["NewerForCausalLM"]}
+    folder = copied(tiny.base(), **keys, transformers_version=saved)
+    with pytest.raises(ModelError, match=rf"has no NewerForCausalLM; .*{remedy}"):
+        load_model(folder, dtype="float32")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"architectures": ["LlamaForSequenceClassification"]},
+        {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]},
+    ],
+)
+def test_a_model_that_writes_nothing(tiny: Any, copied: Copy, keys: dict[str, Any]) -> None:
+    """A classifier, or an encoder with a decoder, is refused by its class."""
+    with pytest.raises(ModelError, match=f"{keys['architectures'][0]} is no language model"):
+        load_model(copied(tiny.base(), **keys), dtype="float32")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +200,7 @@ def test_tied_weights_are_not_missing(tiny: Any, architecture: str) -> None:
     [
         ("config.json", "{", "not readable as JSON"),
         ("config.json", "[" * 100_000, "not readable as JSON"),
-        ("config.json", '{"model_type": "nonsense"}', "cannot be loaded"),
+        ("config.json", '{"model_type": "nonsense"}', "has no model type 'nonsense'"),
         ("config.json", '{"model_type": "llama", "hidden_size": "x"}', "cannot be loaded"),
         ("tokenizer.json", "{}", "no usable tokenizer"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tunegate.harness.cli import app
+from tunegate.harness.errors import SuiteError
 from tunegate.harness.suite import load_suite
 
 METRICS = """name = "s"
@@ -77,3 +79,16 @@ def test_a_bound_that_nothing_can_break_is_refused(
 
     assert problem.startswith("suite.toml:11: ")
     assert f"is {beyond} it: it never fails" in problem
+
+
+@pytest.mark.parametrize("kind", ["image_url", "image", "input_image", "input_audio", "video_url"])
+def test_a_case_with_an_image_is_refused(tmp_path: Path, kind: str) -> None:
+    """Parts of messages that are no text are refused with the line, before a model is loaded."""
+    parts = [{"type": "text", "text": "What is this?"}, {"type": kind, kind: {"url": "x.png"}}]
+    case = {"id": "a", "messages": [{"role": "user", "content": parts}], "expected": "cat"}
+    (tmp_path / "cases.jsonl").write_text(json.dumps(case), encoding="utf-8")
+    (tmp_path / "suite.toml").write_text(
+        'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "exact_match"\n', encoding="utf-8"
+    )
+    with pytest.raises(SuiteError, match=rf"cases\.jsonl:1: case 'a' has '{kind}' in message 0"):
+        load_suite(tmp_path)

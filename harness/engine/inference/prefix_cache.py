@@ -89,7 +89,9 @@ def compute_shared_prefix(
     import torch
 
     length = shared_length(prompts)
-    if not length or attention_window(model) < max(map(len, prompts)) + room:
+    if not length or _counts_columns(model):
+        return SharedPrefix()
+    if attention_window(model) < max(map(len, prompts)) + room:
         return SharedPrefix()
     ids = tuple(prompts[0][:length])
     head = torch.tensor([list(ids)], device=model.device)
@@ -137,8 +139,8 @@ def _with(cache: Any) -> dict[str, Any]:
 def has_plain_cache(model: Any) -> bool:
     """Return whether a cache that keeps every token in place gives what the model's own gives.
 
-    A sliding window is no obstacle, since the mask cuts it; chunks, recurrent states and layers
-    that share their cache are.
+    A sliding window is no obstacle, since the mask cuts it; chunks, recurrent states, layers that
+    share their cache, and layers that look at images alone and so have none, are.
     """
     from transformers.cache_utils import (
         DynamicCache,
@@ -150,7 +152,15 @@ def has_plain_cache(model: Any) -> bool:
     kinds = {type(layer) for layer in DynamicCache(config=config).layers}
     whole = len(DynamicCache(config=config).layers) == config.num_hidden_layers
     chunked = getattr(config, "attention_chunk_size", None)
+    if _counts_columns(model) or getattr(config, "cross_attention_layers", None):
+        return False
     return whole and not chunked and kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
+
+
+def _counts_columns(model: Any) -> bool:
+    """Return whether distances are those of columns, padding included: the ALiBi of MPT."""
+    config = model.config.get_text_config(decoder=True)
+    return bool(getattr(getattr(config, "attn_config", None), "alibi", False))
 
 
 def _empty(model: Any) -> Any:
