@@ -1,9 +1,12 @@
 """Checks of requests and responses: prompt injection, personal data, and the suite's own metrics.
 
-Phrases that try to take over a model: the common ones, in English, as people copy them. A list of
-phrases stops the lazy and nobody else: whoever rewords gets through. It is a count to be watched
-and a first fence, no defence. A response is checked by the suite's metrics, its tool calls, refusal
-and length; the answers of three interfaces are read as OpenAI's chat completions have them.
+A request is searched for phrases that try to take over the model and for personal data, and scored
+by a classifier where one is named. A response is checked by the suite's metrics, for personal data
+and secrets that the request did not hold, its tool calls, refusal and length; the answers of three
+interfaces are read as OpenAI's chat completions have them.
+
+A check that cannot be made (a classifier without an answer, a schema that runs away) is a failure,
+no violation: `fails` says whether a call passes then.
 
 The settings of the checks are read from config.yaml and checked when the proxy starts.
 """
@@ -11,9 +14,8 @@ The settings of the checks are read from config.yaml and checked when the proxy 
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -23,8 +25,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tunegate.harness import lookup
 from tunegate.harness.errors import UsageError
+from tunegate.harness.guardrail.classifiers import TextClassifier
+from tunegate.harness.guardrail.injection import injection_in, visible_text
 from tunegate.harness.metric import Metric
-from tunegate.harness.otel_export.redaction import scrub_text
+from tunegate.harness.otel_export.redaction import personal_values
 from tunegate.harness.records.cases import Case, Completion, Score
 from tunegate.harness.remote.litellm import UnansweredMessage, answer_of
 from tunegate.harness.suite import load_suite
@@ -37,6 +41,17 @@ class FailureAction(StrEnum):
     """The caller gets an error instead."""
     LOG = "log"
     """It passes, and a line is logged."""
+    MASK = "mask"
+    """Personal data and keys become `<email>` and so on; what else fails is logged."""
+
+
+class FailureMode(StrEnum):
+    """What happens where a check cannot be made."""
+
+    OPEN = "open"
+    """The call passes, and the log says so."""
+    CLOSED = "closed"
+    """The caller gets an error, and the log says so."""
 
 
 class GuardrailSettings(BaseModel):
@@ -48,15 +63,23 @@ class GuardrailSettings(BaseModel):
     """Suite whose metrics check answers, from the proxy's working directory."""
     metrics: tuple[str, ...] | None = None
     """Which of them; all that need no expected answer, if nothing is said."""
-    violation: FailureAction = FailureAction.BLOCK
+    violation: FailureAction = FailureAction.LOG
     """Not `on_violation`, which litellm keeps for a guardrail of its own."""
+    fails: FailureMode = FailureMode.OPEN
+    """What a check that cannot be made does to a call."""
     max_input_characters: int | None = Field(default=None, ge=1)
     """Of all that users and tools say in a request."""
     max_answer_characters: int | None = Field(default=None, ge=1)
     injection: bool = True
-    """Look for phrases that try to take over the model."""
+    """Look for phrases that try to take over the model, through codes and look-alike letters."""
+    classifier: str | None = None
+    """Model or program that scores requests: `hf:FOLDER_OR_ID` or `command:PROGRAM`."""
+    classifier_threshold: float = Field(default=0.5, gt=0, le=1)
+    """Score from which a request is an attack; `tunegate guardrail check` measures its rates."""
     personal: bool | tuple[str, ...] = True
     """Look for personal data in requests: all kinds, none, or some of them by name."""
+    leaks: bool | tuple[str, ...] = True
+    """Look for personal data and keys in answers that the request does not hold, likewise."""
     calls: bool = True
     """Hold the answer's tool calls against the tools that the request offers."""
     refusal: bool = False
@@ -81,11 +104,19 @@ def parse_settings(given: Mapping[str, Any]) -> GuardrailSettings:
             for one in error.errors()
         ]
         raise UsageError("; ".join(problems)) from None
-    named = () if isinstance(found.personal, bool) else found.personal
-    for kind in named:
-        if kind not in KINDS:
-            raise UsageError(f"guardrail: personal={kind!r}: there are {', '.join(KINDS)}")
+    for name in ("personal", "leaks"):
+        named = getattr(found, name)
+        for kind in () if isinstance(named, bool) else named:
+            if kind not in KINDS:
+                raise UsageError(f"guardrail: {name}={kind!r}: there are {', '.join(KINDS)}")
     return found
+
+
+def chosen_kinds(setting: bool | tuple[str, ...]) -> tuple[str, ...]:
+    """Return the kinds of personal data that a setting names."""
+    if isinstance(setting, bool):
+        return KINDS if setting else ()
+    return setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +126,8 @@ class CheckViolation:
     check: str
     """`json_schema`, `injection`, `personal` …"""
     reason: str
+    failed: bool = False
+    """Whether the check could not be made, so that nothing is known."""
 
 
 def format_violations(violations: list[CheckViolation]) -> str:
@@ -104,14 +137,23 @@ def format_violations(violations: list[CheckViolation]) -> str:
 
 KINDS = ("email", "phone", "card", "iban", "ip", "key")
 """What is looked for, by form and check digits; names and streets are not."""
-_MARK = re.compile(f"<({'|'.join(KINDS)})>")
 
 
-def personal_data(text: str, kinds: tuple[str, ...] = KINDS) -> Counter[str]:
-    """Return how often each of the kinds is in a text."""
-    found = Counter(_MARK.findall(scrub_text(text)))
-    found.subtract(_MARK.findall(text))  # a text that was redacted before has marks of its own
-    return Counter({kind: found[kind] for kind in kinds if found[kind] > 0})
+def personal_data(
+    text: str, kinds: tuple[str, ...] = KINDS, keep: Collection[str] = ()
+) -> Counter[str]:
+    """Return how often each of the kinds is in a text, values to `keep` left aside."""
+    text = visible_text(text)
+    found = Counter(
+        kind for kind, begin, end in personal_values(text) if text[begin:end] not in keep
+    )
+    return Counter({kind: found[kind] for kind in kinds if found[kind]})
+
+
+def known_values(request: Mapping[str, Any]) -> frozenset[str]:
+    """Return the personal data that a request holds: an answer that repeats them leaks nothing."""
+    texts = [visible_text(text) for text in _all_texts(request)]
+    return frozenset(text[a:b] for text in texts for _, a, b in personal_values(text))
 
 
 _OPERATOR = ("system", "developer", "assistant")
@@ -119,25 +161,57 @@ _OPERATOR = ("system", "developer", "assistant")
 
 
 def request_violations(
-    request: Mapping[str, Any], settings: GuardrailSettings
+    request: Mapping[str, Any],
+    settings: GuardrailSettings,
+    classifier: TextClassifier | None = None,
 ) -> list[CheckViolation]:
     """Return what is wrong with a request in OpenAI's form: `messages`, `prompt` or `input`."""
-    return list(_violations("\n".join(_texts(request)), settings))
+    return list(_violations("\n".join(_texts(request)), settings, classifier))
 
 
-def _violations(text: str, settings: GuardrailSettings) -> Iterator[CheckViolation]:
+def _violations(
+    text: str, settings: GuardrailSettings, classifier: TextClassifier | None
+) -> Iterator[CheckViolation]:
     most = settings.max_input_characters
     if most is not None and len(text) > most:
         yield CheckViolation("length", f"{len(text)} characters, and {most} are allowed")
     phrase = injection_in(text) if settings.injection else None
     if phrase is not None:
         yield CheckViolation("injection", repr(phrase))
-    kinds = settings.personal
-    if kinds:
-        found = personal_data(text, kinds if isinstance(kinds, tuple) else KINDS)
-        if found:
-            told = ", ".join(f"{count} {kind}" for kind, count in found.items())
-            yield CheckViolation("personal", told)
+    if classifier is not None and text.strip():
+        yield from _score_text(text, settings.classifier_threshold, classifier)
+    kinds = chosen_kinds(settings.personal)
+    found = personal_data(text, kinds) if kinds else {}
+    if found:
+        yield CheckViolation("personal", _counts(found))
+
+
+def _score_text(
+    text: str, threshold: float, classifier: TextClassifier
+) -> Iterator[CheckViolation]:
+    """Yield that the classifier takes a text for an attack, or that it gave no answer."""
+    try:
+        score = classifier.attack_probability(text)
+    except Exception as error:
+        yield CheckViolation("classifier", _short(f"{type(error).__name__}: {error}"), failed=True)
+        return
+    if score >= threshold:
+        yield CheckViolation("classifier", f"score {score:.3f}, limit {threshold:g}")
+
+
+def _counts(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in found.items())
+
+
+def _all_texts(request: Mapping[str, Any]) -> Iterator[str]:
+    """Yield every text of a request, the operator's and the model's own included."""
+    for message in request.get("messages") or ():
+        if isinstance(message, Mapping):
+            yield from _strings(message.get("content"))
+    yield from _strings(request.get("prompt"))
+    yield from _strings(request.get("system"))
+    yield from _strings(request.get("input"))
+    yield from _strings(request.get("instructions"))
 
 
 def _texts(request: Mapping[str, Any]) -> Iterator[str]:
@@ -146,6 +220,27 @@ def _texts(request: Mapping[str, Any]) -> Iterator[str]:
             yield from _strings(message.get("content"))
     yield from _strings(request.get("prompt"))
     yield from _strings(request.get("input"))
+
+
+def callers_texts(request: dict[str, Any]) -> Iterator[Any]:
+    """Yield the parts of a request that hold what callers and tools say, to be rewritten."""
+    for message in request.get("messages") or ():
+        if isinstance(message, dict) and message.get("role") not in _OPERATOR:
+            yield message
+    for name in ("prompt", "input"):
+        given = request.get(name)
+        if isinstance(given, str):
+            holder = [given]
+            yield holder
+            request[name] = holder[0]
+        elif isinstance(given, list) and any(isinstance(part, Mapping) for part in given):
+            yield from (part for part in given if not _is_operators(part))
+        elif isinstance(given, list):
+            yield given
+
+
+def _is_operators(part: Any) -> bool:
+    return not isinstance(part, Mapping) or part.get("role") in _OPERATOR
 
 
 def _strings(content: Any) -> Iterator[str]:
@@ -158,42 +253,6 @@ def _strings(content: Any) -> Iterator[str]:
     elif isinstance(content, Mapping) and content.get("role") not in _OPERATOR:
         yield from _strings(content.get("text"))
         yield from _strings(content.get("content"))
-
-
-_WORDS = (
-    r"(?:(?:all|any|every|the|your|my|these|those|of|previous|prior|preceding|above|earlier"
-    r"|foregoing|original|existing|system|safety) ){0,5}"
-)
-_ORDERS = (
-    r"(?:instructions?|prompts?|rules|directions|guidelines|directives|commands|context"
-    r"|programming)"
-)
-_PHRASES = (
-    rf"\b(?:ignore|disregard|forget|override|bypass) {_WORDS}{_ORDERS}\b",
-    r"\b(?:ignore|disregard|forget) (?:everything|all|anything) "
-    r"(?:above|before|you (?:were|have been) told|i said)\b",
-    r"\b(?:reveal|show|print|repeat|output|display|leak|tell me) (?:me )?(?:all of )?"
-    r"(?:your|the) (?:(?:hidden|full|entire|initial|original|exact|secret) ){0,3}"
-    r"(?:system prompt|system message|initial prompt|instructions above)\b",
-    r"\byou are now (?:in )?(?:dan|developer mode|jailbroken|unrestricted"
-    r"|an? (?:unrestricted|unfiltered|uncensored))\b",
-    r"\b(?:enable|enter|activate) (?:developer|dan|jailbreak|god) mode\b",
-    r"\bdo anything now\b",
-    r"\bpretend (?:that )?you (?:have no|are not bound by) "
-    r"(?:rules|restrictions|guidelines|limits|limitations)\b",
-    r"\bnew (?:system )?instructions?:",
-    r"<\|(?:im_start|im_end|system|endoftext|start_header_id|eot_id)\|>",
-    r"\[/?INST\]|<</?SYS>>",
-)
-_FOUND = re.compile("|".join(f"(?:{phrase})" for phrase in _PHRASES), re.IGNORECASE)
-_SPACES = re.compile(r"\s+")
-_LONGEST_PHRASE = 80
-
-
-def injection_in(text: str) -> str | None:
-    """Return the first phrase of a text that tries to take over the model; None if none does."""
-    found = _FOUND.search(_SPACES.sub(" ", text))
-    return None if found is None else found.group()[:_LONGEST_PHRASE]
 
 
 _LONGEST = 200
@@ -222,7 +281,7 @@ class ResponseChecks:
     ) -> list[CheckViolation]:
         """Return what is wrong with the choices of an answer, in OpenAI's form.
 
-        A check that cannot be made (a schema that runs away, say) is no violation.
+        A check that cannot be made (a schema that runs away, say) is a failure.
         """
         return [found for choice in choices for found in self._of_choice(request, choice)]
 
@@ -231,29 +290,40 @@ class ResponseChecks:
     ) -> Iterator[CheckViolation]:
         message = dict(choice.get("message") or {"content": choice.get("text")})
         message["content"] = message_text(message.get("content"))
-        reason = choice.get("finish_reason")
-        case = Case(id="guarded", messages=_messages(request), prompt=_prompt(request))
         calls = message.get("tool_calls") or ()
         try:
             text = answer_of(message, None)
         except UnansweredMessage:
             text = ""
-        completion = Completion(
-            text=text, finish_reason="stop" if reason == "tool_calls" else reason
-        )
+        yield from self._of_text(request, text)
+        if self.settings.calls:
+            yield from self._of_calls(request, calls)
+        if not calls:  # the form that the suite asks for is that of its texts
+            yield from self._of_metrics(request, text, choice.get("finish_reason"))
+
+    def _of_text(self, request: Mapping[str, Any], text: str) -> Iterator[CheckViolation]:
         most = self.settings.max_answer_characters
         if most is not None and len(text) > most:
             yield CheckViolation("length", f"{len(text)} characters, and {most} are allowed")
-        if self.settings.calls:
-            yield from self._of_calls(request, calls)
-        if calls:
-            return  # the form that the suite asks for is that of its texts
+        leaked = self._leaks(request, text)
+        if leaked:
+            yield CheckViolation("leaks", _counts(leaked))
+
+    def _of_metrics(
+        self, request: Mapping[str, Any], text: str, reason: str | None
+    ) -> Iterator[CheckViolation]:
+        case = Case(id="guarded", messages=_messages(request), prompt=_prompt(request))
+        completion = Completion(text=text, finish_reason=reason)
         for metric in self.metrics:
             yield from _violations_of(metric, metric(case, completion))
         if self.settings.refusal:
             score = self._refusal(case, completion, expected="answer")
             if (score.parts or {}).get("refused"):
                 yield CheckViolation("refusal", _short(score.reason))
+
+    def _leaks(self, request: Mapping[str, Any], text: str) -> Mapping[str, int]:
+        kinds = chosen_kinds(self.settings.leaks)
+        return personal_data(text, kinds, known_values(request)) if kinds and text else {}
 
     def _of_calls(
         self, request: Mapping[str, Any], calls: Sequence[Any]
@@ -292,6 +362,9 @@ def _metrics(settings: GuardrailSettings) -> tuple[Metric, ...]:
 
 
 def _violations_of(metric: Metric, score: Score) -> Iterator[CheckViolation]:
+    reason = score.reason or ""
+    if score.value is None and reason.startswith(("check_error", f"{metric.name} failed")):
+        yield CheckViolation(metric.name, _short(score.reason), failed=True)
     bad = 0.0 if metric.higher_is_better else 1.0
     if score.value == bad:
         yield CheckViolation(metric.name, _short(score.reason))

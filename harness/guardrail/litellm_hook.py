@@ -1,8 +1,9 @@
 """litellm hook: the class that the proxy calls before a request and after its answer.
 
-A streamed answer is checked whole. Where violations block, its chunks are held back until it is
-complete and checked, for what was sent cannot be taken back; where they are logged, chunks pass as
-they come and the check follows the last one.
+A streamed answer is checked whole. Where a call may be refused, its chunks are held back until it
+is complete and checked, for what was sent cannot be taken back; where violations are logged, chunks
+pass as they come and the check follows the last one. Masked streams are held back by a few words:
+no more than it takes to see that a value is complete.
 """
 
 from __future__ import annotations
@@ -10,21 +11,31 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+import re
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from tunegate.harness.errors import MissingExtra
+from tunegate.harness.guardrail.classifiers import open_classifier
 from tunegate.harness.guardrail.content_checks import (
     OURS,
     CheckViolation,
     FailureAction,
+    FailureMode,
+    GuardrailSettings,
     ResponseChecks,
+    callers_texts,
     choices_of,
+    chosen_kinds,
     format_violations,
+    known_values,
     parse_settings,
     request_violations,
 )
+from tunegate.harness.guardrail.injection import visible_text
+from tunegate.harness.otel_export.redaction import mask_values, personal_values
 
 LOGGER = logging.getLogger("tunegate.guardrail")
 
@@ -59,6 +70,8 @@ class _LitellmHooks:
         """
         self.own = parse_settings({key: given.pop(key) for key in OURS & given.keys()})
         self.answers = ResponseChecks(self.own)
+        spec = self.own.classifier
+        self.classifier = None if spec is None else open_classifier(spec)
         from litellm.types.guardrails import GuardrailEventHooks
 
         # A mode that nothing is done in would look like a guardrail and be none.
@@ -68,15 +81,24 @@ class _LitellmHooks:
     async def async_pre_call_hook(
         self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: str
     ) -> dict[str, Any]:
-        """Check a request."""
-        self._decide("request", data, request_violations(data, self.own))
+        """Check a request, and mask its personal data where that is wanted."""
+        found = await self._checked(request_violations, data, self.own, self.classifier)
+        self._decide("request", data, found)
+        kinds = chosen_kinds(self.own.personal)
+        if self.own.violation is FailureAction.MASK and kinds:
+            for place in callers_texts(data):
+                rewrite_texts(place, lambda text: mask_text(text, kinds))
         return data
 
     async def async_post_call_success_hook(
         self, data: dict[str, Any], user_api_key_dict: Any, response: Any
     ) -> Any:
-        """Check an answer that came whole."""
+        """Check an answer that came whole, and mask what it leaks where that is wanted."""
         await self._check(data, response)
+        kinds = chosen_kinds(self.own.leaks)
+        if self.own.violation is FailureAction.MASK and kinds:
+            keep = known_values(data)
+            rewrite_texts(response, lambda text: mask_text(text, kinds, keep))
         return response
 
     async def async_post_call_streaming_iterator_hook(
@@ -85,32 +107,53 @@ class _LitellmHooks:
         """Check an answer that comes in chunks."""
         from litellm import stream_chunk_builder
 
-        holds = self.own.violation is FailureAction.BLOCK
-        chunks = []
+        masks = self.own.violation is FailureAction.MASK
+        holds = self.own.violation is FailureAction.BLOCK or self.own.fails is FailureMode.CLOSED
+        masking = _StreamMasking(self.own, request_data)
+        chunks, held = [], []
         async for chunk in response:
-            chunks.append(chunk)
-            if not holds:
+            unreadable = isinstance(chunk, bytes | str)
+            chunks.append(chunk.model_copy(deep=True) if masks and not unreadable else chunk)
+            if masks and not unreadable:
+                masking.mask(chunk)
+            if holds:
+                held.append(chunk)
+            else:
                 yield chunk
+        for chunk in masking.rest():
+            held.append(chunk)
         if any(isinstance(chunk, bytes | str) for chunk in chunks):
-            unread = [CheckViolation("unreadable", "a stream of events of another interface")]
-            self._decide("answer", request_data, unread)
+            why = "a stream of events of another interface"
+            self._decide("answer", request_data, [CheckViolation("unreadable", why, failed=masks)])
         else:
             await self._check(request_data, stream_chunk_builder(chunks=chunks))
-        for chunk in chunks if holds else ():
+        for chunk in held:
             yield chunk
 
     async def _check(self, data: dict[str, Any], response: Any) -> None:
         choices = choices_of(response)
         if choices is None:
             return  # an embedding, an image: there is nothing to read
-        # Metrics may wait for a child process, which must not stop the proxy's other calls.
-        found = await asyncio.to_thread(self.answers.violations, data, choices)
-        self._decide("answer", data, found)
+        self._decide("answer", data, await self._checked(self.answers.violations, data, choices))
+
+    async def _checked(
+        self, check: Callable[..., list[CheckViolation]], *given: Any
+    ) -> list[CheckViolation]:
+        """Return what a check finds; where it breaks down, that it did.
+
+        Checks may wait for a child process or a model, which must not stop the proxy's other calls.
+        """
+        try:
+            return await asyncio.to_thread(check, *given)
+        except Exception as error:
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            return [CheckViolation("guardrail", why, failed=True)]
 
     def _decide(self, what: str, data: dict[str, Any], found: list[CheckViolation]) -> None:
         if not found:
             return
-        told = {one.check: one.reason for one in found}
+        told = {one.check: one.reason for one in found if not one.failed}
+        failed = {one.check: one.reason for one in found if one.failed}
         line = {
             "guardrail": self.guardrail_name,
             "action": self.own.violation.value,
@@ -119,11 +162,23 @@ class _LitellmHooks:
             "call": data.get("litellm_call_id"),
             "violations": told,
         }
+        if failed:
+            line |= {"failed": failed, "fails": self.own.fails.value}
         LOGGER.warning("%s", json.dumps(line))
-        blocks = self.own.violation is FailureAction.BLOCK
-        self._record(told, data, "guardrail_intervened" if blocks else "success")
-        if blocks:
-            raise self._blocked(f"{what} blocked by guardrail {self.guardrail_name}", found)
+        refused = [one for one in found if self._refuses(one)]
+        acts = refused or self.own.violation is FailureAction.MASK
+        status = "guardrail_intervened" if acts else "success"
+        self._record(
+            told | failed, data, "guardrail_failed_to_respond" if failed and not told else status
+        )
+        if refused:
+            raise self._blocked(f"{what} blocked by guardrail {self.guardrail_name}", refused)
+
+    def _refuses(self, one: CheckViolation) -> bool:
+        """Return whether the caller gets an error for it."""
+        if one.failed:
+            return self.own.fails is FailureMode.CLOSED
+        return self.own.violation is FailureAction.BLOCK
 
     def _record(self, told: Mapping[str, str], data: dict[str, Any], status: str) -> None:
         """Tell litellm's own logs and spans."""
@@ -142,3 +197,119 @@ class _LitellmHooks:
             blocked_content=True,
         )
         return error
+
+
+def mask_text(text: str, kinds: Collection[str], keep: Collection[str] = ()) -> str:
+    """Return a text with marks for personal data, hidden characters within them or not."""
+    visible = visible_text(text)
+    masked = mask_values(visible, kinds=kinds, keep=keep)
+    # Where nothing is masked, joined emoji keep the characters that join them.
+    return text if masked == visible else masked
+
+
+_BRANCHES = ("choices", "message", "output", "content", "text", "input")
+
+
+def rewrite_texts(node: Any, rewrite: Callable[[str], str]) -> None:
+    """Rewrite the texts of a message or an answer in place, in any of the interfaces' forms."""
+    if isinstance(node, list):
+        for at, item in enumerate(node):
+            if isinstance(item, str):
+                node[at] = rewrite(item)
+            else:
+                rewrite_texts(item, rewrite)
+        return
+    for name in _BRANCHES:
+        value = node.get(name) if isinstance(node, dict) else getattr(node, name, None)
+        if isinstance(value, list) or (value is not None and not isinstance(value, str)):
+            rewrite_texts(value, rewrite)
+        elif isinstance(value, str) and (new := rewrite(value)) != value:
+            if isinstance(node, dict):
+                node[name] = new
+            else:
+                setattr(node, name, new)
+
+
+HELD = 64
+"""Characters that are held back: no value with spaces in it is longer."""
+_KEY_END = re.compile(r"-----END [A-Z ]{0,24}PRIVATE KEY-----")
+_LONGEST_VALUE = 8_500
+"""Characters without a space, or of a private key, that are held back at most."""
+
+
+@dataclass
+class TextMasking:
+    """Masks a text that comes in pieces; what it holds back may be the beginning of a value."""
+
+    kinds: tuple[str, ...]
+    keep: Collection[str] = ()
+    held: str = ""
+
+    def feed(self, piece: str) -> str:
+        """Return what may be sent after one more piece."""
+        if not self.kinds:
+            return piece
+        self.held += piece
+        cut = self._cut()
+        ready, self.held = self.held[:cut], self.held[cut:]
+        return mask_text(ready, self.kinds, self.keep)
+
+    def flush(self) -> str:
+        """Return what is left at the end."""
+        ready, self.held = self.held, ""
+        return mask_text(ready, self.kinds, self.keep)
+
+    def _cut(self) -> int:
+        """Return how much is certain: up to a space, outside of every value that is seen."""
+        limit = len(self.held) - HELD
+        full = len(self.held) > _LONGEST_VALUE
+        opened = self.held.rfind("-----BEGIN")
+        if not full and opened >= 0 and not _KEY_END.search(self.held, opened):
+            limit = min(limit, opened)
+        cut = next((at for at in range(limit, 0, -1) if self.held[at - 1].isspace()), 0)
+        cut = cut or (limit if full else 0)
+        inside = (begin for _, begin, end in personal_values(self.held) if begin < cut < end)
+        return max(0, next(inside, cut))
+
+
+@dataclass
+class _StreamMasking:
+    """Masks the chunks of a stream in place, each choice for itself."""
+
+    settings: GuardrailSettings
+    request: Mapping[str, Any]
+    texts: dict[int, TextMasking] = field(default_factory=dict)
+    last: Any = None
+
+    def mask(self, chunk: Any) -> None:
+        """Replace the text of a chunk by what may be sent."""
+        for choice in getattr(chunk, "choices", None) or ():
+            place, name = _text_place(choice)
+            piece = getattr(place, name, None)
+            own = self.texts.setdefault(choice.index, self._start())
+            ready = own.feed(piece) if isinstance(piece, str) else ""
+            if choice.finish_reason:
+                ready += own.flush()
+            if isinstance(piece, str) or ready:
+                setattr(place, name, ready)
+                self.last = chunk
+
+    def _start(self) -> TextMasking:
+        return TextMasking(chosen_kinds(self.settings.leaks), known_values(self.request))
+
+    def rest(self) -> Iterator[Any]:
+        """Yield chunks of what is left where a stream ended without a finish reason."""
+        for index, own in self.texts.items():
+            if own.held and self.last is not None:
+                chunk = self.last.model_copy(deep=True)
+                chunk.choices = chunk.choices[:1]
+                chunk.choices[0].index = index
+                place, name = _text_place(chunk.choices[0])
+                setattr(place, name, own.flush())
+                yield chunk
+
+
+def _text_place(choice: Any) -> tuple[Any, str]:
+    """Return the object and the attribute that hold a chunk's text."""
+    delta = getattr(choice, "delta", None)
+    return (choice, "text") if delta is None else (delta, "content")

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from tunegate.harness import lookup
@@ -41,6 +41,34 @@ def scrub_text(text: str) -> str:
     for rule in _RULES:
         text = rule.form.sub(_replacement(rule), text)
     return text
+
+
+def personal_values(text: str) -> Iterator[tuple[str, int, int]]:
+    """Yield kind, begin and end of what `scrub_text` replaces, in the order of the text."""
+    found: list[tuple[int, int, str]] = []
+    for rule in _RULES:
+        for match in rule.form.finditer(text):
+            begin = match.start()
+            end = begin + rule.length(match[0])
+            if end > begin and not any(begin < b and a < end for a, b, _ in found):
+                found.append((begin, end, rule.kind))
+    yield from ((kind, begin, end) for begin, end, kind in sorted(found))
+
+
+def mask_values(text: str, *, kinds: Collection[str], keep: Collection[str] = ()) -> str:
+    """Return the text with a mark such as `<email>` for each value of these kinds.
+
+    Args:
+        text: The text.
+        kinds: Kinds to mask.
+        keep: Values that stay.
+    """
+    parts, last = [], 0
+    for kind, begin, end in personal_values(text):
+        if kind in kinds and text[begin:end] not in keep:
+            parts += [text[last:begin], f"<{kind}>"]
+            last = end
+    return "".join([*parts, text[last:]])
 
 
 def _replacement(rule: _RedactionRule) -> Callable[[re.Match[str]], str]:
@@ -98,6 +126,8 @@ _RULES = (
             r"AKIA|ASIA|AIza|ya29\.|npm_|pypi-)[A-Za-z0-9_\-]{12,256}"
             r"|\beyJ[A-Za-z0-9_\-]{8,2048}\.[A-Za-z0-9_\-]{8,4096}\.[A-Za-z0-9_\-]{8,1024}"
             r"|(?<=Bearer )[A-Za-z0-9._~+/\-]{16,4096}=*"
+            r"|-----BEGIN [A-Z ]{0,24}PRIVATE KEY-----[A-Za-z0-9+/=:,\s\-]{16,8192}?"
+            r"-----END [A-Z ]{0,24}PRIVATE KEY-----"
         ),
     ),
     _RedactionRule(

@@ -8,11 +8,11 @@ import pytest
 
 from tunegate.harness.errors import UsageError
 from tunegate.harness.guardrail.content_checks import (
-    injection_in,
     parse_settings,
     personal_data,
     request_violations,
 )
+from tunegate.harness.guardrail.injection import injection_in
 
 
 def _found(request: dict[str, Any], **given: Any) -> dict[str, str]:

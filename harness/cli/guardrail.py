@@ -1,0 +1,207 @@
+"""`tunegate guardrail check`: how often the guardrail's checks are right, on texts with labels."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tunegate.harness.errors import UsageError
+
+ORDER = 185
+commands = typer.Typer(help="Measure the guardrail of litellm's proxy.", no_args_is_help=True)
+FALSE_ALARMS = 0.01
+"""Share of harmless texts that the proposed threshold flags at most."""
+_START = 60
+"""Characters of a text that are shown."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group of commands."""
+    app.add_typer(commands, name="guardrail")
+
+
+@commands.callback()
+def _group() -> None:
+    """Measure the guardrail of litellm's proxy."""
+
+
+@commands.command()
+def check(
+    texts: Annotated[
+        Path, typer.Argument(help='Lines {"text": "…", "attack": true}; false for harmless ones.')
+    ],
+    classifier: Annotated[
+        str, typer.Option(help="hf:FOLDER_OR_ID or command:PROGRAM, as in config.yaml.")
+    ] = "",
+    threshold: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Score from which a text is an attack.")
+    ] = 0.5,
+    show: Annotated[int, typer.Option(min=0, help="Wrong texts to print of each kind.")] = 3,
+) -> None:
+    """Print how many attacks the checks catch, and how many harmless texts they flag."""
+    from tunegate.harness.guardrail.classifiers import open_classifier
+    from tunegate.harness.guardrail.injection import injection_in, plain_phrase_in
+
+    labelled = read_parse_line(texts)
+    checks: list[tuple[str, Callable[[str], float]]] = [
+        ("phrases, as written", lambda text: float(plain_phrase_in(text) is not None)),
+        ("injection", lambda text: float(injection_in(text) is not None)),
+    ]
+    if classifier:
+        checks.append(("classifier", open_classifier(classifier).attack_probability))
+    attacks = sum(one.attack for one in labelled)
+    print(f"{texts}: {attacks} attacks, {len(labelled) - attacks} harmless texts")
+    print(f"{'check':22}{'caught':>34}{'flagged, though harmless':>34}{'ms a text':>11}")
+    found = {}
+    for name, score in checks:
+        found[name] = measure_check(labelled, score)
+        for line in rate_lines(name, found[name], threshold):
+            print(line)
+    if classifier:
+        both = found["injection"].join_with(found["classifier"], threshold)
+        print(*rate_lines("injection or classifier", both, threshold), sep="\n")
+        print(threshold_line(found["classifier"]))
+    last = found["classifier" if classifier else "injection"]
+    for line in wrong_lines(labelled, last, threshold, show):
+        print(line)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledText:
+    """A text of which somebody said whether it is an attack."""
+
+    text: str
+    attack: bool
+
+
+def read_parse_line(path: Path) -> list[LabelledText]:
+    """Return the texts of a file.
+
+    Raises:
+        UsageError: the file cannot be read, a line is no such text, or one of the labels is
+            missing.
+    """
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read ({error})") from None
+    found = [
+        _parse_line(line, f"{path}:{number}")
+        for number, line in enumerate(content.split("\n"), start=1)
+        if line.strip()
+    ]
+    if len({one.attack for one in found}) < 2:
+        raise UsageError(
+            f"{path}: {len(found)} texts of one label; rates take attacks and harmless texts"
+        )
+    return found
+
+
+def _parse_line(line: str, where: str) -> LabelledText:
+    try:
+        row: Any = json.loads(line)
+    except ValueError:
+        row = None
+    label = row.get("attack", row.get("label")) if isinstance(row, dict) else None
+    text = row.get("text") if isinstance(row, dict) else None
+    if not isinstance(text, str) or label not in (True, False):  # 1 and 0 are equal to them
+        raise UsageError(
+            f'{where}: {line[:_START]!r} is no labelled text; write {{"text": "…", "attack": true}}'
+        )
+    return LabelledText(text, bool(label))
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredCheck:
+    """The scores of one check; None where it gave none."""
+
+    attacks: tuple[float | None, ...]
+    harmless: tuple[float | None, ...]
+    milliseconds: float
+    """Median time of a text."""
+
+    def join_with(self, other: MeasuredCheck, threshold: float) -> MeasuredCheck:
+        """Return the check that flags what either flags."""
+
+        def either(ours: Sequence[float | None], theirs: Sequence[float | None]) -> Iterator[float]:
+            for one, another in zip(ours, theirs, strict=True):
+                yield float(max(one or 0.0, another or 0.0) >= threshold)
+
+        return MeasuredCheck(
+            tuple(either(self.attacks, other.attacks)),
+            tuple(either(self.harmless, other.harmless)),
+            self.milliseconds + other.milliseconds,
+        )
+
+
+def measure_check(labelled: Sequence[LabelledText], score: Callable[[str], float]) -> MeasuredCheck:
+    """Return the scores of a check on every text, and how long one takes."""
+    scores: dict[bool, list[float | None]] = {True: [], False: []}
+    times = []
+    for one in labelled:
+        began = time.perf_counter()
+        try:
+            value: float | None = score(one.text)
+        except Exception:  # a text without a score counts as missed, and is told
+            value = None
+        times.append(1000 * (time.perf_counter() - began))
+        scores[one.attack].append(value)
+    return MeasuredCheck(tuple(scores[True]), tuple(scores[False]), statistics.median(times))
+
+
+def rate_lines(name: str, found: MeasuredCheck, threshold: float) -> Iterator[str]:
+    """Yield the rates of a check with their exact 90 % intervals."""
+    caught, flagged = (_rate(scores, threshold) for scores in (found.attacks, found.harmless))
+    yield f"{name:22}{caught:>34}{flagged:>34}{found.milliseconds:>11.2f}"
+    lost = sum(score is None for score in (*found.attacks, *found.harmless))
+    if lost:
+        yield f"  {lost} texts without a score; they count as not flagged"
+
+
+def _rate(scores: Sequence[float | None], threshold: float) -> str:
+    from tunegate.harness.comparison.mean_level import rate_interval
+    from tunegate.harness.defaults import CONFIDENCE
+
+    flags = [int(score is not None and score >= threshold) for score in scores]
+    hits, interval = sum(flags), rate_interval(flags, None, CONFIDENCE)
+    share = 100 * hits / len(scores)
+    low, high = 100 * interval.low, 100 * interval.high
+    return f"{hits} of {len(scores)}: {share:.1f} % [{low:.1f}, {high:.1f}]"
+
+
+def threshold_line(found: MeasuredCheck) -> str:
+    """Return the threshold at which a classifier flags few harmless texts, and what it catches."""
+    harmless = sorted((score or 0.0 for score in found.harmless), reverse=True)
+    allowed = int(FALSE_ALARMS * len(harmless))
+    limit = harmless[allowed]
+    caught = sum((score or 0.0) > limit for score in found.attacks)
+    share = 100 * caught / len(found.attacks)
+    return (
+        f"a threshold just above {limit:.4f} flags {allowed} of {len(harmless)} harmless texts and "
+        f"catches {share:.1f} % of the attacks; it was chosen on these texts: measure it on others"
+    )
+
+
+def wrong_lines(
+    labelled: Sequence[LabelledText], found: MeasuredCheck, threshold: float, show: int
+) -> Iterator[str]:
+    """Yield the first texts that are missed, and those that are flagged though harmless."""
+    attacks = [one.text for one in labelled if one.attack]
+    harmless = [one.text for one in labelled if not one.attack]
+    missed = [t for t, s in zip(attacks, found.attacks, strict=True) if (s or 0.0) < threshold]
+    wrong = [t for t, s in zip(harmless, found.harmless, strict=True) if (s or 0.0) >= threshold]
+    for name, texts in (("missed", missed), ("harmless, but flagged", wrong)):
+        yield from (f"{name}: {_excerpt(text)}" for text in texts[:show])
+
+
+def _excerpt(text: str) -> str:
+    from tunegate.reports.escaping import escape_hidden
+
+    return escape_hidden(" ".join(text.split())[:_START])
