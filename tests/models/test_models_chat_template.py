@@ -22,7 +22,7 @@ from tunegate.harness.models._chat_template import (
     try_folder,
 )
 from tunegate.harness.records.cases import Case, GenerationSettings
-from tunegate.harness.thinking import ThinkingMismatch
+from tunegate.harness.thinking import ThinkingMismatch, opened_format
 
 MODEL = {
     "type": "BPE",
@@ -369,3 +369,32 @@ def test_a_given_answer_follows_closed_thoughts(
         assert prompt.answering.text == rendered(template, thinking=same_as)
     off = GenerationSettings(thinking="off")
     assert render_prompt(named, case, off, spec="m").answering is None
+
+
+SWITCHED = {"glm4moe", "nemotron_3_nano", "qwen3", "qwen3_5_think"}
+ALWAYS_THINK = {"deepseek_r1_distill", "deepseekv3", "gptoss"}
+NEVER_THINK = {"gemma3", "llama3_1", "phi3", "qwen2_5", "qwen3_instruct_2507"}
+
+
+def test_real_templates_are_switched_or_refused() -> None:
+    """Of the models that TRL has templates of: off never opens thoughts, on never closes them,
+    and what a family cannot do is refused.
+    """
+    found: dict[str, set[str]] = {"on": set(), "off": set()}
+    for path in templates_of_trl():
+        for thinking, possible in found.items():
+            try:
+                prompt = rendered(path.read_text(encoding="utf-8"), thinking=thinking)
+            except ThinkingMismatch:
+                continue
+            possible.add(path.stem)
+            if thinking == "off":
+                assert opened_format(prompt) is None, path.name
+            else:
+                assert not prompt.rstrip().endswith("</think>"), path.name
+
+    names = {path.stem for path in templates_of_trl()}
+    assert names & SWITCHED <= found["on"] & found["off"]
+    assert names & ALWAYS_THINK <= found["on"] - found["off"]
+    assert names & NEVER_THINK <= found["off"] - found["on"]
+    assert len(names & (SWITCHED | ALWAYS_THINK | NEVER_THINK)) >= 8

@@ -12,6 +12,7 @@ from tunegate.harness.checks.weight_files import file_sha256
 from tunegate.harness.errors import UsageError
 from tunegate.harness.records.cases import Case
 from tunegate.trainers import verifiable_rewards
+from tunegate.trainers.prompt_rows import PromptRow
 
 HERE = "tests.trainers.test_trainers_verifiable_rewards"
 
@@ -132,3 +133,37 @@ def test_rows_are_held_to_the_metrics_rules() -> None:
         verifiable_rewards.check_rewards(used, [bare, wordy], where="rewards")
     with pytest.raises(UsageError, match=r"case 'b' has expected='two'.*no number"):
         verifiable_rewards.check_rewards(used, [wordy], where="rewards")
+
+
+class _Pieces:
+    """A tokenizer of whole pieces."""
+
+    pieces = ("<think>Hm.</think>", "Oslo", "<end>", "<think>Oslo", "</think>", "Rome")
+    eos_token_id, pad_token_id = 2, 2
+
+    def decode(self, ids: Any, *, skip_special_tokens: bool) -> str:
+        """Join the pieces without the end marker."""
+        return "".join(self.pieces[i] for i in ids if i != 2)
+
+
+@pytest.mark.parametrize(
+    ("ids", "prompt", "value"),
+    [
+        ([0, 1, 2], "Where?", 1.0),
+        ([3, 2], "Where?", 0.0),  # the right word, within thoughts that never end
+        ([3, 4, 5, 2], "Where?", 0.0),
+        ([1, 4, 1, 2], "Where?<think>", 1.0),
+        ([1, 2], "Where?<think>", 0.0),
+    ],
+)
+def test_a_reward_reads_the_answer_behind_the_thoughts(
+    ids: list[int], prompt: str, value: float
+) -> None:
+    """As the gate does: a right answer is paid, a right word in the thoughts is not."""
+    case = Case(id="a", prompt=prompt, expected="Oslo")
+    rows = [PromptRow(case, prompt, {})]
+    verifier = verifiable_rewards.RewardVerifier(load("exact_match"), rows, _Pieces())
+
+    (reward,) = verifier.functions()
+
+    assert reward(completions=["?"], completion_ids=[ids], row=[0]) == [value]
