@@ -19,7 +19,13 @@ from typing import Any
 
 from inspect_ai import Task, eval  # type: ignore[import-not-found]  # another environment
 from inspect_ai.dataset import MemoryDataset, Sample  # type: ignore[import-not-found]
-from inspect_ai.model import ModelOutput, ModelUsage, get_model  # type: ignore[import-not-found]
+from inspect_ai.model import (  # type: ignore[import-not-found]
+    ContentReasoning,
+    ContentText,
+    ModelOutput,
+    ModelUsage,
+    get_model,
+)
 from inspect_ai.scorer import (  # type: ignore[import-not-found]
     Score,
     Target,
@@ -91,8 +97,8 @@ def with_usage(output: Any) -> Any:
     return output
 
 
-def model(name: str, skill: int) -> Any:
-    """Return a mock model that is right on `skill` of 10 questions."""
+def model(name: str, skill: int, *, thinks: bool = False) -> Any:
+    """Return a mock model that is right on `skill` of 10 questions, with or without thoughts."""
 
     def answer(messages: list[Any], *_: Any) -> ModelOutput:
         if "GRADE" in messages[-1].text:
@@ -103,6 +109,9 @@ def model(name: str, skill: int) -> Any:
         right = draw(name, number, answer.calls) % 10 < skill  # type: ignore[attr-defined]
         text = str(2 * number + (0 if right else 1))
         output = ModelOutput.from_content(f"mockllm/{name}", text)
+        if thinks:
+            thoughts = ContentReasoning(reasoning=f"Twice {number} is asked for.")
+            output.choices[0].message.content = [thoughts, ContentText(text=text)]
         return with_usage(output)
 
     answer.calls = 0  # type: ignore[attr-defined]
@@ -112,6 +121,7 @@ def model(name: str, skill: int) -> Any:
 def record(
     folder: str, name: str, skill: int, *, which: str = "5 + 5", ids: bool = True, epochs: int = 1,
     scorers: Any = None, questions: list[str] = QUESTIONS, log_format: str = "eval",
+    thinks: bool = False,
 ) -> None:  # fmt: skip
     """Evaluate a mock model and keep the log."""
     samples = [
@@ -131,7 +141,7 @@ def record(
             name="sums",
             epochs=epochs,
         ),
-        model=model(name, skill),
+        model=model(name, skill, thinks=thinks),
         log_dir=str(RECORDED / folder),
         log_format=log_format,
         fail_on_error=False,
@@ -152,6 +162,7 @@ if __name__ == "__main__":
     record("json", "ink-base", 5, log_format="json")
     record("unnamed", "ink-base", 5, ids=False)
     record("unnamed_reversed", "ink-tuned", 9, ids=False, questions=QUESTIONS[::-1])
+    record("thinking", "ink-tuned", 9, scorers=[match()], thinks=True)
     record("twice", "ink-base", 5, scorers=[match(), match(location="any")])
     for arm, skill in (("base", 5), ("tuned", 9)):
         record(f"graded_by_{arm}", f"ink-{arm}", skill, scorers=[model_graded_qa()])

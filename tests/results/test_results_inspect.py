@@ -261,3 +261,16 @@ def test_fields_of_any_type_are_no_traceback(tmp_path: Path) -> None:
         for value in wrong:
             plain_log(path, {**header, "eval": {**header["eval"], key: value}}, [sample])
             assert len(read_results(str(path)).cases) == 1
+
+
+def test_thoughts_are_kept_apart() -> None:
+    """Inspect's content of type `reasoning` is the thoughts, its completion the answer alone."""
+    found = read_results(str(log_of("thinking")))
+    rows = [row for row in found.answers.values() if row.error is None]
+
+    assert len(rows) == 7
+    assert {row.reasoning for row in rows} == {
+        f"Twice {number} is asked for." for number in (1, 2, 3, 4, 6, 7, 8)
+    }
+    assert all((row.completion or "").isdigit() for row in rows)
+    assert {row.reasoning for row in read_results(str(log_of("base"))).answers.values()} == {None}
