@@ -4,6 +4,7 @@
 #   make test-all  that and the long proofs: before a release
 #   make lint      linters and types alone
 #   make docs      the documentation as a site, in site/index.html
+#   make matrix    the wheel beside the trainers and servers that people have: before a release
 #   make lock      dev-constraints.txt anew, from what the package index has today
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
@@ -25,7 +26,7 @@ PIP := $(BIN)/python -m pip
 DEVELOPMENT := --editable '.[all,proxy]' --group dev
 PINNED := $(DEVELOPMENT) --constraint dev-constraints.txt
 
-.PHONY: demo test test-all lint docs lock clean
+.PHONY: demo test test-all matrix lint docs lock clean
 
 demo: $(STAMP)
 	@$(BIN)/tunegate demo $(DEMO)
@@ -35,6 +36,10 @@ test: lint
 
 test-all: lint
 	$(BIN)/python -m benchmarks.test_all
+
+matrix: $(STAMP)
+	$(PIP) install --quiet 'uv>=0.8'
+	$(BIN)/python -m benchmarks.matrix
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -7,8 +7,11 @@ module that brings it; no other place compares versions.
 from __future__ import annotations
 
 import importlib.util
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from tunegate.harness.errors import UsageError
@@ -93,3 +96,78 @@ def require_feature(name: str, where: str) -> None:
         f"{where}: needs {feature.package}{feature.versions}, installed is {found}; "
         f"{feature.instead}"
     )
+
+
+STACK = (
+    *("torch", "transformers", "peft", "trl", "accelerate", "datasets", "huggingface-hub"),
+    *("bitsandbytes", "pydantic"),
+)
+"""Packages whose versions make a combination."""
+NEIGHBOURS = (
+    *("vllm", "sglang", "unsloth", "axolotl", "ms-swift", "llamafactory", "torchtune", "verl"),
+    *("lighteval", "deepeval", "inspect-ai"),
+)
+"""Trainers, servers and evaluation tools that people have in the same environment."""
+_TESTED = Path(__file__).with_name("tested_stacks.toml")
+_LOADS = ("torch", "transformers")
+"""What every model that is computed here needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class StackRecord:
+    """A combination of packages in which `make matrix` passed."""
+
+    name: str
+    date: str
+    versions: Mapping[str, str]
+
+
+def tested_stacks() -> tuple[StackRecord, ...]:
+    """Return the combinations that were tested with this release of tunegate."""
+    stacks = tomllib.loads(_TESTED.read_text(encoding="utf-8"))
+    return tuple(
+        StackRecord(name, table.pop("date"), {k: v for k, v in table.items() if k != "python"})
+        for name, table in stacks.items()
+    )
+
+
+def explain_combination(
+    installed: Mapping[str, str], stacks: Sequence[StackRecord]
+) -> tuple[bool, str] | None:
+    """Return whether the installed versions were tested together, and a sentence about them.
+
+    Versions are compared by their first two numbers. None where no model can be computed, for
+    then nothing depends on the combination.
+
+    Args:
+        installed: package → version.
+        stacks: what was tested.
+    """
+    if not all(name in installed for name in _LOADS):
+        return None
+    if not stacks:
+        return False, "no combination was tested"
+    for stack in stacks:
+        shared = [name for name in stack.versions if name in installed]
+        if all(_minor(stack.versions[n]) == _minor(installed[n]) for n in shared):
+            known = ", ".join(f"{name} {installed[name]}" for name in shared)
+            return True, f"as in the stack {stack.name!r}, tested {stack.date}: {known}"
+    beyond = [text for name in installed if (text := _beyond(name, installed[name], stacks))]
+    if beyond:
+        return False, f"not tested: {', '.join(beyond)}"
+    return True, "each version lies between tested ones; this combination was not tested"
+
+
+def _beyond(name: str, version: str, stacks: Sequence[StackRecord]) -> str:
+    """Return in words that a version is older or newer than all tested ones; else nothing."""
+    tested = sorted({_minor(stack.versions[name]) for stack in stacks if name in stack.versions})
+    if not tested or tested[0] <= _minor(version) <= tested[-1]:
+        return ""
+    first, last = (".".join(map(str, one)) for one in (tested[0], tested[-1]))
+    return f"{name} {version} (tested: {first} to {last})"
+
+
+def _minor(version: str) -> tuple[int, ...]:
+    from packaging.version import Version
+
+    return Version(version).release[:2]

@@ -75,7 +75,8 @@ def doctor(
         raise typer.Exit(run_aa_test(aa, base=base, dtype=dtype, max_cases=max_cases))
     if base or max_cases or dtype != "auto":
         raise UsageError("--base, --dtype and --max-cases belong to --aa SUITE; name the suite")
-    findings = [*_python(), *_extras(), *_plugins(), *_machine(), *_store(), *_browser(), *_model()]
+    findings = [*_python(), *_extras(), *_combination(), *_plugins()]
+    findings += [*_machine(), *_store(), *_browser(), *_model()]
     for finding in findings:
         mark = "ok  " if finding.good else ("FAIL" if finding.needed else "-   ")
         print(f"{mark} {finding.what:<22} {finding.detail}")
@@ -137,6 +138,21 @@ def _extras() -> Iterator[DoctorFinding]:
         remedy = f"{', '.join(problems)}: pip install 'tunegate[{extra}]'"
         detail = remedy if problems else ", ".join([*present[:_SHOWN], *more])
         yield DoctorFinding(not problems, False, f"extra {extra}", detail)
+
+
+def _combination() -> Iterator[DoctorFinding]:
+    """Say whether the installed versions were tested together, and what else is installed."""
+    from tunegate.harness import environment
+    from tunegate.harness.records.manifest import installed_versions
+
+    stacks = environment.tested_stacks()
+    found = environment.explain_combination(installed_versions(environment.STACK), stacks)
+    if found is not None:
+        yield DoctorFinding(found[0], False, "combination", found[1])
+    others = installed_versions(environment.NEIGHBOURS)
+    if others:
+        told = ", ".join(f"{name} {version}" for name, version in others.items())
+        yield DoctorFinding(True, False, "installed beside", told)
 
 
 def _plugins() -> Iterator[DoctorFinding]:

@@ -66,3 +66,71 @@ def test_files_of_gguf_are_refused_before_they_are_loaded(
 
     with pytest.raises(UsageError, match=r"gguf:x: needs transformers>=5.17, installed is 5.16.1"):
         environment.require_feature("gguf", "gguf:x")
+
+
+STACKS = (
+    environment.StackRecord(
+        "older", "2026-11-01", {"torch": "2.10.0", "transformers": "5.16.1", "peft": "0.18.1"}
+    ),
+    environment.StackRecord(
+        "newer", "2026-11-02", {"torch": "2.15.0", "transformers": "5.24.0", "peft": "0.21.2"}
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("installed", "good", "said"),
+    [
+        # the first two numbers decide; a build's own mark does not count
+        (
+            {"torch": "2.15.1+cpu", "transformers": "5.24.3", "peft": "0.21.0"},
+            True,
+            "as in the stack 'newer', tested 2026-11-02: torch 2.15.1+cpu",
+        ),
+        # without PEFT the rest decides
+        ({"torch": "2.10.0", "transformers": "5.16.0"}, True, "as in the stack 'older'"),
+        (
+            {"torch": "2.15.0", "transformers": "5.16.0", "peft": "0.21.2"},
+            True,
+            "each version lies between tested ones; this combination was not tested",
+        ),
+        (
+            {"torch": "2.15.0", "transformers": "5.25.0", "peft": "0.17.0"},
+            False,
+            "not tested: transformers 5.25.0 (tested: 5.16 to 5.24), "
+            "peft 0.17.0 (tested: 0.18 to 0.21)",
+        ),
+        # 5.9 is older than 5.16, although its text sorts behind it
+        ({"torch": "2.10.0", "transformers": "5.9.0"}, False, "transformers 5.9.0 (tested: 5.16"),
+    ],
+)
+def test_a_combination_is_compared_with_the_tested_ones(
+    installed: dict[str, str], good: bool, said: str
+) -> None:
+    """Tested together, between tested versions, or beyond them: by the first two numbers."""
+    found = environment.explain_combination(installed, STACKS)
+
+    assert found is not None
+    assert good == found[0]
+    assert said in found[1]
+
+
+def test_without_a_model_library_there_is_no_combination() -> None:
+    """Recorded answers depend on none of these packages."""
+    assert environment.explain_combination({"pydantic": "2.14"}, STACKS) is None
+
+
+def test_the_tested_stacks_are_within_the_ranges_of_the_extras() -> None:
+    """Each was installed by them, and both ends of Transformers and TRL are among them."""
+    from packaging.version import Version
+
+    from tunegate.harness.cli.doctor import extra_requirements
+
+    stacks = {stack.name: stack.versions for stack in environment.tested_stacks()}
+    hf = {one.name: one.specifier for one in extra_requirements()["hf"]}
+
+    assert {"oldest", "newest"} <= set(stacks)
+    for versions in stacks.values():
+        assert all(hf[n].contains(v.partition("+")[0]) for n, v in versions.items() if n in hf)
+    assert hf["transformers"].contains(stacks["oldest"]["transformers"])
+    assert Version(stacks["oldest"]["trl"]) < Version("1.10") < Version(stacks["newest"]["trl"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness import suite
+from tunegate.harness import environment, suite
 from tunegate.harness.records.cases import Completion
 from tunegate.trainers import peft_adapters, ppo, reward
 from tunegate.trainers.arguments import parse_arguments
@@ -32,6 +32,8 @@ def test_the_script_writes_what_is_committed() -> None:
 @pytest.mark.parametrize(("method", "rows"), [(reward.METHOD, 32), (ppo.METHOD, 16)])
 def test_each_configuration_reads_its_rows(method: TrainingMethod, rows: int) -> None:
     """Options parse for a LoRA, and the rows have the method's form."""
+    if method is ppo.METHOD and not environment.has_feature("ppo"):
+        pytest.skip("this TRL has no PPO trainer")
     config = parse_arguments(parser_of(method), ["--config", str(EXAMPLE / f"{method.name}.yaml")])
     peft_adapters.settle_peft_options(config, method.kinds)
 

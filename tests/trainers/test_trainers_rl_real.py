@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import muted
+from tunegate.harness import environment
 from tunegate.harness.checks import liveness
 from tunegate.harness.metric import metric
 from tunegate.harness.records.cases import Case, Completion, Score
@@ -100,6 +101,7 @@ WORDS += ("waltz tango", "Mars Venus")
 @pytest.mark.slow
 @pytest.mark.long  # three seeds: six minutes
 @SEEDS
+@pytest.mark.skipif(not environment.has_feature("ppo"), reason="this TRL has no PPO trainer")
 def test_ppo_teaches_what_pairs_prefer(seed: str, tmp_path: Path) -> None:
     """A reward model of pairs, twelve updates: more capitals than base has, on unseen prompts.
 
