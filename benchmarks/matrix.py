@@ -77,7 +77,12 @@ STACKS = (
     InstalledStack("newest", (), _TRAIN, (*_GATES, *_TRAINING)),
     InstalledStack("vllm-like", ("vllm==0.33.0",), ("hf", "server"), _GATES, python="3.12"),
     InstalledStack("sglang-like", ("sglang==0.5.23",), ("hf", "server"), _GATES, python="3.12"),
-    InstalledStack("unsloth-like", ("unsloth==2026.10.9",), _TRAIN, (*_GATES, *_TRAINING)),
+    InstalledStack(
+        "unsloth-like",
+        ("unsloth==2026.10.9", "trl==1.14.2"),  # 1.15, which it allows, trains on a GPU only
+        _TRAIN,
+        (*_GATES, *_TRAINING),
+    ),
     InstalledStack("axolotl-like", ("axolotl==0.19.0",), _TRAIN, (*_GATES, *_TRAINING)),
     InstalledStack("swift-like", ("ms-swift==4.6.0",), ("hf",), _GATES, also=("trl", "datasets")),
     InstalledStack("ppo", (), ("ppo",), ("tests/test_smoke.py", _PPO)),

@@ -33,6 +33,8 @@ _OPTION = "Unknown loss type"
 """How TRL begins when it notices at the first step only that an option is wrong."""
 _DISK = ("No space left", "(os error")
 """What safetensors and Arrow say in errors of their own."""
+_NO_DRIVER = "0 active drivers"
+"""What Triton says on a machine without a GPU; TRL 1.15 asks it all the same."""
 _CPU_OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory")
 
 
@@ -123,6 +125,11 @@ def _known_failure(error: Exception, config: TrainingConfig) -> TunegateError | 
     if of_the_system or any(part in first for part in _DISK):
         return BackendError(
             f"{config.training.output_dir}: {first}; {callbacks.resume_advice(config.training)}"
+        )
+    if isinstance(error, RuntimeError) and _NO_DRIVER in first:
+        return BackendError(
+            "the installed TRL computes its loss with Triton, which finds no GPU here, as TRL "
+            "1.15 does; install another, such as 1.14.2 or 1.16"
         )
     if isinstance(error, ValueError) and first.startswith(_OPTION):
         return UsageError(f"TRL cannot train so: {first}")

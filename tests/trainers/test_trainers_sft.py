@@ -239,6 +239,7 @@ def test_weights_that_are_not_numbers_are_not_saved() -> None:
     ("failure", "expected", "said"),
     [
         (RuntimeError("[enforce] DefaultCPUAllocator: not enough"), BackendError, "halve the"),
+        (RuntimeError("0 active drivers ([]). There"), BackendError, "such as 1.14.2 or 1.16"),
         (MemoryError(), BackendError, "per_device_train_batch_size=2"),
         (OSError(28, "No space left on device"), BackendError, "No space left"),
         (ValueError("I/O error: No space left on device"), BackendError, "it starts anew"),
