@@ -26,8 +26,12 @@ _HEADER_LIMIT = 100_000_000
 """Largest safetensors header the format allows, in bytes."""
 
 
-def refuse_unsafe(folder: Path) -> None:
+def refuse_unsafe(folder: Path, *, trusted: bool = False) -> None:
     """Refuse weights that are only there as pickles, and configuration that runs code.
+
+    Args:
+        folder: A model's folder.
+        trusted: Whether the user allowed the code in the folder (`auto_map`).
 
     Raises:
         UnsafeWeights: with the file, the key and the remedy.
@@ -42,7 +46,10 @@ def refuse_unsafe(folder: Path) -> None:
         )
     for path in files:
         if path.suffix == ".json" and "config" in path.stem:
-            _lint(path, read_json(path))
+            value = read_json(path)
+            if trusted and isinstance(value, dict):
+                value.pop("auto_map", None)
+            _lint(path, value)
         if path.suffix == ".safetensors":
             _check_header(path)
 
@@ -54,11 +61,15 @@ def _is_read(file: Path) -> bool:
     return file.suffix in _WEIGHTS
 
 
-def weights_fingerprint(folder: Path) -> str:
+def weights_fingerprint(folder: Path, *, code: bool = False) -> str:
     """Return the SHA-256 that names the weights in `folder`.
 
     It covers the content of every weight file; file names of shards count, the folder's own name
     and place do not. The configuration is no part of it: an arm's identity holds that next to it.
+
+    Args:
+        folder: A model's folder.
+        code: Whether its Python files compute the model, and so count as well.
 
     Raises:
         ModelError: there are no weights in the folder.
@@ -66,6 +77,8 @@ def weights_fingerprint(folder: Path) -> str:
     weights = sorted(p for p in folder.iterdir() if p.suffix in _WEIGHTS)
     if not weights:
         raise ModelError(f"{folder}: no .safetensors or .gguf file in this folder")
+    if code:
+        weights += sorted(folder.glob("*.py"))
     return sha256({path.name: file_sha256(path) for path in weights})
 
 
@@ -114,8 +127,9 @@ def _lint_key(path: Path, trail: str, key: str, item: Any) -> None:
     )
     if runs_code and not _is_harmless(path, key, item):
         raise UnsafeWeights(
-            f"{path}: {trail}={item!r} would run code that comes with the model; remove the key, "
-            "or use a model that the installed transformers supports by itself"
+            f"{path}: {trail}={item!r} would run code that comes with the model; use a model "
+            "that the installed transformers supports by itself, or remove the key, or allow the "
+            "code of both arms on the command line with --trust-remote-code"
         )
 
 

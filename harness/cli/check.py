@@ -55,6 +55,9 @@ def check(
     dtype: Annotated[
         str, typer.Option(help="Number format of both models; auto is float32 without a GPU.")
     ] = "auto",
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code in the folders of both models.")
+    ] = False,
 ) -> None:
     """Look at a fine-tune for a minute: alive, how far from base, does it still stop and answer?
 
@@ -65,7 +68,7 @@ def check(
     with warnings.catch_warnings():
         # The libraries' warnings are about each other, not about the models.
         warnings.simplefilter("ignore")
-        alarms = _look(specs, dtype)
+        alarms = _look(specs, dtype, trusted=trust_remote_code)
     print()
     for line in [f"ALARM: {alarm}" for alarm in alarms] or ["nothing alarming"]:
         print(line)
@@ -87,7 +90,7 @@ def _specs(models: Sequence[str]) -> dict[str, str | None]:
     return {"base": base[0] if base else None, "tuned": tuned}
 
 
-def _look(specs: Mapping[str, str | None], dtype: str) -> list[str]:
+def _look(specs: Mapping[str, str | None], dtype: str, *, trusted: bool) -> list[str]:
     """Print what is found, each part as soon as it is known; return what is alarming."""
     from tunegate.harness.checks import liveness
     from tunegate.harness.models.null_adapter import null_adapter_problem
@@ -99,7 +102,7 @@ def _look(specs: Mapping[str, str | None], dtype: str) -> list[str]:
         flush=True,
     )
     by = "`tunegate check BASE TUNED`"
-    arms: dict[str, Any] = dict(open_arms(specs, dtype=dtype, base_by=by))
+    arms: dict[str, Any] = dict(open_arms(specs, dtype=dtype, base_by=by, trusted=trusted))
     proof = liveness.check_liveness(arms)["tuned"]
     for name, arm in arms.items():
         print(f"{name:<6} {arm.spec} ({arm.identity['dtype']})")

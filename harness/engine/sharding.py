@@ -69,6 +69,8 @@ class WorkerSetup:
     """Where relative paths of the specs start."""
     fingerprints: Mapping[str, str]
     """Arm → the fingerprint of the driver's."""
+    trusted: bool = False
+    """Whether code in a model's folder may be run."""
 
     def arms(self) -> dict[str, Arm]:
         """Open the arms.
@@ -79,7 +81,7 @@ class WorkerSetup:
         """
         with suppress(OSError):  # a machine without that folder may still know the specs
             os.chdir(self.folder)
-        arms = open_arms(self.specs, dtype=self.dtype)
+        arms = open_arms(self.specs, dtype=self.dtype, trusted=self.trusted)
         for name, arm in arms.items():
             if arm.fingerprint != self.fingerprints[name]:
                 raise BackendError(

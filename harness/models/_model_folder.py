@@ -113,6 +113,16 @@ def need_quantiser(folder: Path) -> None:
         )
 
 
+def needs_code(folder: Path) -> bool:
+    """Return whether only code in the folder can compute the model."""
+    import transformers
+
+    value = _object(folder / "config.json")
+    return (
+        bool(value.get("auto_map")) and value.get("model_type") not in transformers.CONFIG_MAPPING
+    )
+
+
 def text_class(folder: Path) -> Any:
     """Return the class to load the folder's weights with.
 

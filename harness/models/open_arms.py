@@ -37,6 +37,7 @@ def open_arms(
     dtype: str = "auto",
     base_by: str = "--gate-base SPEC",
     limits: PoolLimits | None = None,
+    trusted: bool = False,
 ) -> dict[str, Arm]:
     """Open every arm.
 
@@ -45,6 +46,7 @@ def open_arms(
         dtype: Number format of local models, the same for all arms.
         base_by: How the user names the base, for messages.
         limits: How hard backends on a network may be asked.
+        trusted: Whether code in a model's folder may be run, of every arm.
 
     Raises:
         UsageError: a spec is missing or cannot be opened.
@@ -57,7 +59,7 @@ def open_arms(
     for name, spec in _order_specs(specs, base_by).items():
         backend = backend_of(spec)
         if backend is None:
-            arms[name] = _open_hf(spec, name, arms, loads, dtype)
+            arms[name] = _open_hf(spec, name, arms, loads, dtype, trusted=trusted)
         else:
             options = {"limits": limits or PoolLimits()} if is_remote(backend) else {}
             arms[name] = backend(spec.partition(":")[2], **options)
@@ -120,7 +122,13 @@ def _base_of(tuned: str, base_by: str) -> str:
 
 
 def _open_hf(
-    spec: str, name: str, arms: Mapping[str, Arm], loads: dict[Path, Any], dtype: str
+    spec: str,
+    name: str,
+    arms: Mapping[str, Arm],
+    loads: dict[Path, Any],
+    dtype: str,
+    *,
+    trusted: bool,
 ) -> Arm:
     folder = resolve_folder(spec)
     if name == "base" and is_adapter(folder):
@@ -130,7 +138,7 @@ def _open_hf(
 
     if not is_adapter(folder):
         if folder not in loads:
-            loads[folder] = transformers.load_model(folder, dtype=dtype)
+            loads[folder] = transformers.load_model(folder, dtype=dtype, trusted=trusted)
         return transformers.HfArm(spec, loads[folder], loads[folder].tokenizer)
     loaded = _base_for(spec, folder, arms["base"])
     transformers.attach_adapter(loaded, folder, name, spec=spec)

@@ -44,6 +44,7 @@ from tunegate.harness.models._model_folder import (
     BOOKKEEPING,
     adapter_config,
     need_quantiser,
+    needs_code,
     require_modules,
     stored_format,
     text_class,
@@ -273,33 +274,37 @@ def last_logits(model: Any, prompts: Sequence[Sequence[int]]) -> Any:
     return torch.stack(rows)
 
 
-def load_model(folder: Path, *, dtype: str) -> LoadedModel:
+def load_model(folder: Path, *, dtype: str, trusted: bool = False) -> LoadedModel:
     """Load a model folder.
 
     Args:
         folder: A Transformers model folder with safetensors.
         dtype: `float32`, `bfloat16`, `float16` or `auto`; auto is float32 without a GPU.
+        trusted: Whether code in the folder may be run where only that computes the model.
 
     Raises:
         UnsafeWeights: the folder could run code.
         ModelError: it cannot be loaded, or has NaN or Infinity in a tensor.
     """
     require_modules("torch", "transformers")
-    refuse_unsafe(folder)
+    refuse_unsafe(folder, trusted=trusted)
     need_quantiser(folder)
     silence_libraries()
     import torch
+    from transformers import AutoModelForCausalLM
 
     gpu = torch.cuda.is_available()
     spread = gpu and importlib.util.find_spec("accelerate") is not None
     chosen = ("auto" if gpu else "float32") if dtype == "auto" else dtype
     with prefix_errors(f"{folder}: cannot be loaded"):
-        both: Any = text_class(folder).from_pretrained(
+        coded = trusted and needs_code(folder)
+        kind: Any = AutoModelForCausalLM if coded else text_class(folder)
+        both: Any = kind.from_pretrained(
             folder,
             dtype=chosen if chosen == "auto" else getattr(torch, chosen),
             device_map="auto" if spread else None,
             use_safetensors=True,
-            trust_remote_code=False,
+            trust_remote_code=coded,
             output_loading_info=True,
         )
         model, report = both
@@ -312,9 +317,9 @@ def load_model(folder: Path, *, dtype: str) -> LoadedModel:
     refuse_nan(model.named_parameters(), folder)
     loaded = LoadedModel(
         torch_model=model,
-        tokenizer=load_tokenizer(folder),
+        tokenizer=load_tokenizer(folder, trusted=coded),
         folder=folder,
-        weights_sha256=weights_fingerprint(folder),
+        weights_sha256=weights_fingerprint(folder, code=coded),
         dtype=number_format(model),
         stored=stored_format(folder, model.config),
     )
@@ -357,7 +362,7 @@ def _keep_unpacked(model: Any) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def load_tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: Path, *, trusted: bool = False) -> Any:
     """Load a folder's tokenizer, padding on the left and complete with a pad token.
 
     Raises:
@@ -367,7 +372,7 @@ def load_tokenizer(folder: Path) -> Any:
 
     try_folder(folder)
     with prefix_errors(f"{folder}: no usable tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trusted)
     tokenizer.padding_side = "left"
     return tokenizer
 

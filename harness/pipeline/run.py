@@ -117,6 +117,8 @@ class EvaluationRun:
     stream: TextIO
     seed: int = 0
     dtype: str = "auto"
+    trust_remote_code: bool = False
+    """Whether code in a model's folder may be run, of every arm."""
     judge: str | None = None
     """Specs of the judge models, separated by commas; `none` goes without."""
     calibration: str | None = None
@@ -243,7 +245,9 @@ class EvaluationRun:
         if not self.arms:
             arms = " and ".join(f"{n} {s}" for n, s in self.specs.items() if s)
             self._say("opening " + hide_credentials(arms))
-            self.arms |= open_arms(self.specs, dtype=self.dtype, limits=self.limits)
+            self.arms |= open_arms(
+                self.specs, dtype=self.dtype, limits=self.limits, trusted=self.trust_remote_code
+            )
         if self.cases == "shared":
             self._keep_shared_cases()
         comparability.check_answerable(self.suites, self.arms)
@@ -344,7 +348,9 @@ class EvaluationRun:
             if crew is None:
                 return runner
             prints = {name: arm.fingerprint for name, arm in self.arms.items()}
-            opening = WorkerSetup(dict(self.specs), self.dtype, str(Path.cwd()), prints)
+            opening = WorkerSetup(
+                dict(self.specs), self.dtype, str(Path.cwd()), prints, self.trust_remote_code
+            )
             return ShardedRunner.of(runner, crew, opening)
 
         run.answer(

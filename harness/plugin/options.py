@@ -35,6 +35,8 @@ class GateOption:
     type: Callable[[str], Any] = str
     choices: tuple[str, ...] | None = None
     flag: bool = False
+    typed: bool = False
+    """Whether it counts on the command line alone, and no file can set it."""
 
     @property
     def dest(self) -> str:
@@ -179,6 +181,12 @@ OPTIONS = (
         choices=("auto", "float32", "bfloat16", "float16"),
     ),
     GateOption(
+        "trust-remote-code",
+        "Run code in the folders of local models, of all arms, where Transformers has no class.",
+        flag=True,
+        typed=True,
+    ),
+    GateOption(
         "levers",
         "Optimizations of local models: all, none, or some of drafts,prefixes,slots.",
         "all",
@@ -258,7 +266,8 @@ def add_options(parser: pytest.Parser) -> None:
                 metavar=option.name.upper().replace("-", "_"),
                 help=help_text,
             )
-        parser.addini(option.dest, help=help_text, default="")
+        if not option.typed:
+            parser.addini(option.dest, help=help_text, default="")
 
 
 def read_options(config: pytest.Config) -> Mapping[str, Any]:
@@ -282,7 +291,7 @@ def _value(config: pytest.Config, option: GateOption) -> Any:
     given = config.getoption(option.dest)
     if given is not None:
         return given
-    written = str(config.getini(option.dest)).strip()
+    written = "" if option.typed else str(config.getini(option.dest)).strip()
     if not written:
         return option.default
     if option.flag:
@@ -307,4 +316,8 @@ def is_active(config: pytest.Config) -> bool:
     """Return whether a gate run was asked for: by an option, an ini key, or naming a suite.toml."""
     given = any(config.getoption(option.dest) is not None for option in OPTIONS)
     named = any(Path(arg.partition("::")[0]).name == "suite.toml" for arg in config.args)
-    return given or named or any(str(config.getini(option.dest)).strip() for option in OPTIONS)
+    return (
+        given
+        or named
+        or any(str(config.getini(option.dest)).strip() for option in OPTIONS if not option.typed)
+    )

@@ -205,6 +205,7 @@ class GateSession:
             stream=sys.stderr,
             seed=self.options["seed"],
             dtype=self.options["dtype"],
+            trust_remote_code=bool(self.options["trust-remote-code"]),
             judge=self.options["judge"],
             calibration=self.options["calibration"],
             command=self.command,

@@ -115,6 +115,51 @@ def test_code_that_a_model_does_not_need_is_not_run(tiny: Any, copied: Copy) -> 
     assert type(load_model(folder, dtype="float32").torch_model).__name__ == "LlamaForCausalLM"
 
 
+CODE = """
+from transformers import LlamaConfig, LlamaForCausalLM
+
+class OwnConfig(LlamaConfig):
+    model_type = "own_llama"
+
+class OwnForCausalLM(LlamaForCausalLM):
+    config_class = OwnConfig
+"""
+
+
+def _with_code(folder: Path) -> Path:
+    """Make a folder's model one that only its own code can compute."""
+    (folder / "own.py").write_text(CODE, encoding="utf-8")
+    value = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    value |= {
+        "model_type": "own_llama",
+        "architectures": ["OwnForCausalLM"],
+        "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnForCausalLM"},
+    }
+    (folder / "config.json").write_text(json.dumps(value), encoding="utf-8")
+    return folder
+
+
+def test_code_that_is_allowed_computes_both_arms(
+    tiny: Any, copied: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused by itself; allowed, base and tuned are computed by it, and it counts as content."""
+    from transformers import dynamic_module_utils
+
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    folders = [_with_code(copied(tiny.base(seed=seed), f"own{seed}")) for seed in (0, 1)]
+    specs = dict(zip(("base", "tuned"), map(str, folders), strict=True))
+    with pytest.raises(UnsafeWeights, match=r"allow the code of both arms .*--trust-remote-code"):
+        open_arms(specs)
+    arms: dict[str, Any] = dict(open_arms(specs, trusted=True))
+    kinds = {type(arm.loaded.torch_model).__name__ for arm in arms.values()}
+    assert kinds == {"OwnForCausalLM"}
+    plain = load_model(tiny.base(), dtype="float32")
+    assert bool((arms["base"].loaded.pristine == plain.pristine).all())
+    (folders[0] / "own.py").write_text(CODE + "# another", encoding="utf-8")
+    other: Any = open_arms(specs, trusted=True)["base"]
+    assert other.loaded.weights_sha256 != arms["base"].loaded.weights_sha256
+
+
 @pytest.mark.parametrize(
     ("saved", "remedy"),
     [

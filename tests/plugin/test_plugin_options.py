@@ -16,7 +16,7 @@ def test_every_option_is_in_pytests_help(project: Any) -> None:
 
     for option in OPTIONS:
         assert f"--gate-{option.name}" in text
-        assert f"{option.dest} (string)" in text
+        assert (f"{option.dest} (string)" in text) is not option.typed
 
 
 def test_ini_twins_do_what_the_options_do(project: Any) -> None:
@@ -101,6 +101,19 @@ def test_a_bad_ini_value_is_one_line(project: Any, key: str, value: str) -> None
     assert result.ret == 4
     assert repr(value) in result.stderr.str()
     assert "Traceback" not in result.stderr.str()
+
+
+def test_code_of_models_is_allowed_on_the_command_line_alone(project: Any) -> None:
+    """A file of a project cannot allow the code in a model's folder: the key does nothing."""
+    from tunegate.harness.plugin.options import read_options
+
+    project.suite()
+    project.pytester.makeini("[pytest]\ngate_trust_remote_code = true\n")
+    flags = ((), ("--gate-trust-remote-code",))
+
+    configs = [project.pytester.parseconfig(*flag) for flag in flags]
+
+    assert [read_options(one)["trust-remote-code"] for one in configs] == [None, True]
 
 
 @pytest.mark.parametrize("options", [("--gate-base=scripted:x.json",), ("--gate-tuned=",)])
