@@ -73,10 +73,9 @@ ROOMS: dict[str, set[str]] = {
         "comparison", "engine", "otel_export", "pipeline", "records", "remote", "suite",
     },
     "cli": {
-        "candidates", "checks", "comparison", "engine", "gating", "guardrail", "judging", "models",
-        "monitoring",
-        "otel_export", "otel_import", "pipeline", "plugin", "power", "records", "sources", "suite",
-        "verdict",
+        "candidates", "checks", "comparison", "engine", "episodes", "gating", "guardrail",
+        "judging", "models", "monitoring", "otel_export", "otel_import", "pipeline", "plugin",
+        "power", "records", "sources", "suite", "verdict",
     },
 }  # fmt: skip
 """Room of harness → rooms it may import, beside itself and the contracts at the top.

@@ -20,6 +20,7 @@ from tunegate.harness.errors import SuiteError, UsageError
 
 if TYPE_CHECKING:
     from tunegate.harness.records.cases import Case
+    from tunegate.harness.suite import Suite
 
 
 ORDER = 190
@@ -156,8 +157,35 @@ def check(
         print(f"{suite.name}: {len(suite.cases)} cases, {gates}")
         notes = (*suite.account, *advisory_notes(suite), *judged_once_notes(suite))
         print(*(f"  {line}\n" for line in notes), sep="", end="")
+        if suite.episode is not None:
+            problems += _play_nothing(suite)
     if problems:
         raise SuiteError(problems)
+
+
+def _play_nothing(suite: Suite) -> list[str]:
+    """Print what a model that does nothing earns; return the tasks whose environment fails."""
+    from tunegate.harness.episodes.null_policy import play_null_policy
+
+    assert suite.episode is not None
+    played = play_null_policy(suite.name, suite.episode, suite.cases, suite.generation)
+    earned = [reward for reward in played.rewards.values() if reward > 0]
+    if played.rewards:
+        mean = sum(played.rewards.values()) / len(played.rewards)
+        warning = "warning: " if earned else ""
+        print(
+            f"  {warning}a model that says nothing is paid on {len(earned)} of "
+            f"{len(played.rewards)} tasks (mean reward {mean:.3g})"
+        )
+    places = {case.id: case.where for case in suite.cases}
+    return [
+        f"{places.get(task, suite.path)}: a model that says nothing was played: {reason}"
+        for task, reason in list(played.failures.items())[:_MOST_FAILURES]
+    ]
+
+
+_MOST_FAILURES = 10
+"""Tasks whose environment fails, as many as are listed."""
 
 
 def _suites_in(path: Path) -> list[Path]:
@@ -262,7 +290,7 @@ def suite_name(folder: Path) -> str:
 
 HOME = Path(__file__).resolve().parents[2] / "suites"
 
-_OURS = ("*.py", "__pycache__", "material")
+_OURS = ("__init__.py", "make.py", "noise.py", "__pycache__", "material")
 """What writes a bundled suite; a copy is edited by hand."""
 
 

@@ -48,7 +48,8 @@ def opening_case(
     if settings.tools == "template":
         return case.model_copy(update={"tools": tuple(dict(tool) for tool in tools)})
     first, *rest = case.input_messages(system)
-    shown = _SYSTEM.format(tools="\n".join(json.dumps(tool["function"]) for tool in tools))
+    told = [{k: v for k, v in tool["function"].items() if k != "return"} for tool in tools]
+    shown = _SYSTEM.format(tools="\n".join(map(json.dumps, told)))
     if first["role"] == "system":
         head = {**first, "content": f"{first['content']}\n\n{shown}"}
     else:

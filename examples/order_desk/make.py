@@ -1,0 +1,69 @@
+"""Write train.jsonl, the oracle's transcripts a row a turn, and tasks.jsonl for GRPO.
+
+python examples/order_desk/make.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.episode_environment import EpisodePlan
+from tunegate.harness.episodes.transcript import opening_case
+from tunegate.harness.records.cases import Case
+from tunegate.harness.suite import load_suite
+from tunegate.suites.order_desk.desk import STATES, OrderDesk
+from tunegate.suites.order_desk.make import draw_tasks
+
+HERE = Path(__file__).parent
+SUITE = HERE.parents[1] / "suites" / "order_desk"
+ANSWERS = {"refund": "I have paid {o} back.", "resend": "I have sent {o} again."}
+
+
+def oracle_turns(row: dict[str, str]) -> Iterator[tuple[str, str | None]]:
+    """Yield what a right model writes in each turn, with the result that it is shown."""
+    desk = OrderDesk()
+    desk.reset(**row)
+    order, due = row["order"], [action for action, _ in desk._due]
+    yield write_call("find", order), desk.find(order)
+    for action in due:
+        yield write_call(action, order), getattr(desk, action)(order)
+    told = ANSWERS[due[0]].format(o=order) if due else f"{order} {STATES[row['state']]}."
+    yield told, None
+
+
+def write_call(tool: str, order: str) -> str:
+    """Return a call as the system prompt asks for it."""
+    return f"<tool_call>{json.dumps({'name': tool, 'arguments': {'order': order}})}</tool_call>"
+
+
+def training_rows(task: dict[str, Any], plan: EpisodePlan) -> Iterator[dict[str, Any]]:
+    """Yield a row for each turn of the oracle: the conversation so far, and what it writes."""
+    opened = opening_case(Case(id="t", prompt=task["prompt"]), plan.settings, plan.tools, None)
+    talk = list(opened.input_messages())
+    for text, result in oracle_turns(task["row"]):
+        said = {"role": "assistant", "content": text}
+        yield {"prompt": list(talk), "completion": [said]}
+        answer = f"<tool_response>{result}</tool_response>"
+        talk += [said, {"role": "user", "content": answer}]
+
+
+def main() -> None:
+    """Write the files."""
+    plan = load_suite(SUITE).episode
+    assert plan is not None
+    _, tasks = draw_tasks()
+    write_rows("train.jsonl", [row for task in tasks for row in training_rows(task, plan)])
+    write_rows("tasks.jsonl", [{"prompt": task["prompt"], "row": task["row"]} for task in tasks])
+
+
+def write_rows(name: str, rows: list[dict[str, Any]]) -> None:
+    """Write rows as JSON lines."""
+    text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
+    (HERE / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The bundled suite `order_desk`: the oracle passes, and no policy that looks at less does."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.played_suites import Policy, PolicyArm, call
+from tunegate.harness.cli.suite import copy_suite
+from tunegate.harness.episodes.null_policy import play_null_policy
+from tunegate.harness.model import Request
+from tunegate.harness.pipeline.steps import prepare
+from tunegate.harness.power.feasibility import unreachable_gates
+from tunegate.harness.suite import Suite, load_suite
+from tunegate.suites.order_desk import make
+from tunegate.suites.order_desk.desk import STATES, OrderDesk
+
+FOLDER = Path(__file__).parents[2] / "suites/order_desk"
+ACTIONS = {"money": "refund", "goods": "resend"}
+
+
+def row(request: Request) -> dict[str, str]:
+    """Return the row of a task."""
+    return dict(request.case.row or {})
+
+
+def oracle(request: Request) -> str:
+    """Look the order up, and do what is due."""
+    desk = OrderDesk()
+    desk.reset(**row(request))
+    acts = [call(name, order=order) for name, order in desk._due]
+    return [call("find", order=row(request)["order"]), *acts, "Done."][request.turn or 0]
+
+
+def look_only(request: Request) -> str:
+    """Look the order up and never act."""
+    return [call("find", order=row(request)["order"]), "I see."][request.turn or 0]
+
+
+def oblige(request: Request) -> str:
+    """Look it up, and do whatever the customer wishes."""
+    action = ACTIONS.get(row(request)["wish"])
+    acts = [call(action, order=row(request)["order"])] if action else []
+    return [call("find", order=row(request)["order"]), *acts, "Done."][request.turn or 0]
+
+
+def act_blindly(request: Request) -> str:
+    """Do what is due without looking."""
+    desk = OrderDesk()
+    desk.reset(**row(request))
+    return [*(call(name, order=order) for name, order in desk._due), "Done."][request.turn or 0]
+
+
+@pytest.mark.parametrize(
+    ("policy", "passed"), [(oracle, 96), (look_only, 64), (oblige, 64), (act_blindly, 0)]
+)
+def test_what_policies_earn(suite: Suite, policy: Policy, passed: int) -> None:
+    """Money and goods are due in half of 64 tasks: 32 of 96 need an action, 32 need none."""
+    arms = {"base": PolicyArm("b", policy), "tuned": PolicyArm("t", policy)}
+    with prepare([suite], arms, None) as run:
+        run.answer(io.StringIO(), arms={"tuned": arms["tuned"]})
+        cells = [cell for cell in run.cells() if cell.cell.arm == "tuned"]
+        done = [cell.completion.episode for cell in cells if cell.completion]
+    rewards = [episode.reward for episode in done if episode]
+
+    assert len(rewards) == 96
+    assert sum(reward == 1.0 for reward in rewards) == passed
+
+
+def test_a_model_that_says_nothing_earns_nothing(suite: Suite) -> None:
+    """No task pays for not acting."""
+    assert suite.episode is not None
+    played = play_null_policy(suite.name, suite.episode, suite.cases, suite.generation)
+
+    assert played.failures == {}
+    assert set(played.rewards.values()) == {0.0}
+    assert len(played.rewards) == 96
+
+
+def test_the_tasks_are_what_make_draws(suite: Suite) -> None:
+    """The same seed gives the same lines, so that nobody edits one and forgets the other."""
+    lines = [json.dumps(task, ensure_ascii=False) for task in make.draw_tasks()[0]]
+
+    assert (FOLDER / "cases.jsonl").read_text().splitlines() == lines
+
+
+def test_training_and_tasks_share_no_order_and_no_sentence(suite: Suite) -> None:
+    """And every wish meets every state equally often."""
+    orders = {task["row"]["order"] for task in make.draw_tasks()[1]}
+    kinds = [(row["wish"], row["state"]) for case in suite.cases if (row := case.row)]
+
+    assert not orders & {(case.row or {})["order"] for case in suite.cases}
+    assert {text for texts in make.HELD_OUT.values() for text in texts}.isdisjoint(
+        text for texts in make.TRAINING.values() for text in texts
+    )
+    assert {kinds.count(kind) for kind in kinds} == {8}
+    assert len(set(kinds)) == 3 * len(STATES)
+
+
+def test_the_gates_can_be_proven(suite: Suite) -> None:
+    """96 tasks suffice for each gate."""
+    assert list(unreachable_gates(suite)) == []
+
+
+def test_a_copy_has_its_environment(tmp_path: Path) -> None:
+    """`suite new --like order_desk` copies the class with the tasks."""
+    files = copy_suite("order_desk", tmp_path / "mine")
+
+    assert "desk.py" in files
+    assert "make.py" not in files
+    assert load_suite(tmp_path / "mine").episode is not None
