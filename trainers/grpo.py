@@ -83,6 +83,19 @@ class RewardArguments:
     )
 
 
+@dataclass
+class GrpoArguments(RewardArguments):
+    """What tunegate adds to `GRPOConfig`."""
+
+    environment: str | None = field(
+        default=None,
+        metadata={
+            "help": "Environment of a suite of episodes, `file.py:Class`: its tools are called, "
+            "and its reward is learnt from."
+        },
+    )
+
+
 def run(
     argv: Sequence[str], *, say: training_callbacks.Say = training_callbacks.print_to_stderr
 ) -> int:
@@ -100,6 +113,20 @@ def _build(job: TrainingJob) -> Any:
     from trl import GRPOTrainer  # type: ignore[attr-defined]  # TRL re-exports lazily
 
     return build_with_rewards(job, GRPOTrainer)
+
+
+def _environment(job: TrainingJob, rows: Sequence[prompt_rows.PromptRow]) -> dict[str, Any]:
+    """Return TRL's argument for the environment; nothing without one."""
+    spec, file = getattr(job.config.own, "environment", None), job.config.config_file
+    if spec is None:
+        return {}
+    from tunegate.trainers.environments import training_environment
+
+    place, _, name = spec.rpartition(":")
+    path = Path(place) if file is None or Path(place).is_file() else file.parent / place
+    if place.endswith(".py"):
+        spec = f"{path.name}:{name}"
+    return {"environment_factory": training_environment(spec, path.parent, rows, job.tokenizer)}
 
 
 def build_with_rewards(
@@ -140,6 +167,7 @@ def build_with_rewards(
             training_callbacks.evaluation_callback(job.say),
             training_callbacks.gradient_callback(),
         ],
+        **_environment(job, (*rows, *held)),
         **more,
     }
     return trainer(**{name: v for name, v in given.items() if takes is None or name in takes})
@@ -154,7 +182,7 @@ def _rewards(job: TrainingJob) -> tuple[verifiable_rewards.Reward, ...]:
             "model its `reward_model_weight`"
         )
     model = _model_reward(job) if own.reward_model else ()
-    if model and not own.rewards:
+    if (model or getattr(own, "environment", None)) and not own.rewards:
         return model
     in_file = file is not None and any(isinstance(entry, dict) for entry in own.rewards)
     folder = file.parent if file is not None and in_file else Path()
@@ -253,7 +281,7 @@ METHOD = TrainingMethod(
     configuration=_configuration,
     build=_build,
     settings=GENERATION + _LOSS,
-    options=RewardArguments,
+    options=GrpoArguments,
     goes_on=True,
 )
 

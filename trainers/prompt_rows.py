@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tunegate.trainers.job import TrainingJob
 
 _FIELDS = ("id", "expected", "context", "tags", "cluster")
-_STRUCTURES = ("schema", "tools", "expected_calls", "rules", "choices")
+_STRUCTURES = ("schema", "tools", "expected_calls", "rules", "choices", "row")
 """Fields that may be JSON text: a Parquet column has one shape for all rows."""
 
 
