@@ -45,6 +45,39 @@ class Prompt:
         """Hash of the token ids, or of the text where there are none."""
         return sha256(list(self.token_ids) if self.token_ids is not None else self.text)
 
+    def equals(self, other: Prompt) -> bool:
+        """Return whether prompts are equal: as token ids where both are known, else as text."""
+        if self.token_ids is None or other.token_ids is None:
+            return self.text == other.text
+        return self.token_ids == other.token_ids
+
+    def difference(self, other: Prompt, names: tuple[str, str]) -> str:
+        """Return where two prompts differ first: in the text, or in the token ids of one text.
+
+        Args:
+            other: The other prompt.
+            names: The arms that get them.
+        """
+        if self.text != other.text:
+            at = first_difference(self.text, other.text)
+            mine, theirs = excerpt(self.text, at), excerpt(other.text, at)
+            return f"{names[0]} has {mine} where {names[1]} has {theirs}"
+        one, two = self.token_ids or (), other.token_ids or ()
+        at = first_difference(one, two)
+        ours, others = (list(ids[max(0, at - 2) : at + 4]) for ids in (one, two))
+        return f"from token {at} on {names[0]} has the ids {ours} where {names[1]} has {others}"
+
+
+def first_difference(one: Sequence[Any], other: Sequence[Any]) -> int:
+    """Return the index of the first item, or character, in which two sequences differ."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def excerpt(text: str, at: int) -> str:
+    """Return a text around an index, quoted."""
+    return repr(text[max(0, at - 20) : at + 40])
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

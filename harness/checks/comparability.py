@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from tunegate.harness.errors import NotComparable, UsageError
 from tunegate.harness.further_arm import further_arm
 from tunegate.harness.model import Arm, Prompt, RecordedArm, RecordedRequest, RequestRecord
-from tunegate.harness.records.cases import Case, Cell, CellKind, canonical_json
+from tunegate.harness.records.cases import Case, Cell, CellKind, canonical_json, sha256
 from tunegate.harness.suite import Suite
 
 
@@ -39,7 +39,8 @@ def check_comparability(
     # messages is not: rendered prompts are compared among arms of one sort only.
     sorts = {name: _sort(arm) for name, arm in arms.items()}
     others = [n for n in arms if n != "base" and sorts[n] == sorts["base"] != "replay"]
-    compared = 0
+    templates = _shared_templates(suites, arms)
+    compared, split = 0, 0
     for (suite, case, arm), prompt in prompts.items():
         if arm != "base":
             continue
@@ -47,7 +48,9 @@ def check_comparability(
             theirs = prompts.get((suite, case, other))
             if theirs is not None:
                 compared += 1
-                if not _same(prompt, theirs):
+                if suite in templates and prompt.text == theirs.text:
+                    split += not prompt.equals(theirs)
+                elif not prompt.equals(theirs):
                     raise NotComparable(_difference(suite, case, other, prompt, theirs, arms))
     recorded = RecordedComparison.of(prompts, arms, suites)
     recorded.refuse_different()
@@ -66,7 +69,7 @@ def check_comparability(
             **({"on_trust": count} if count else {}),
             "note": f"{', '.join(trusted)}: prompts taken on trust{part}",
         }
-    tokens = all(p.token_ids is not None for p in prompts.values())
+    tokens = not split and all(p.token_ids is not None for p in prompts.values())
     text = any(arm.identity.get("prompts") == "text" for arm in arms.values())
     by = "token ids" if tokens and not text else "text"
     return {
@@ -75,14 +78,23 @@ def check_comparability(
         "compared": compared + recorded.compared,
         "by": "what was recorded" if recorded.arms else by,
         "template_sha256": arms["base"].identity.get("template_sha256"),
+        **({"chat_template": templates} if templates else {}),
+        **({"other_token_ids": split} if split else {}),
     }
 
 
-def _same(base: Prompt, other: Prompt) -> bool:
-    """Return whether prompts are equal: as token ids where both arms know them, else as text."""
-    if base.token_ids is None or other.token_ids is None:
-        return base.text == other.text
-    return base.token_ids == other.token_ids
+def _shared_templates(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> dict[str, str]:
+    """Return suite → hash of the chat template that it gives to all arms, where it gives one.
+
+    Tokenizers may then split the same text into other tokens: those added in training are none to
+    base.
+    """
+    named = {suite.name: suite.generation.chat_template for suite in suites}
+    return {
+        suite: str(arms[name].identity.get("template_sha256")) if name in arms else sha256(name)
+        for suite, name in named.items()
+        if name is not None
+    }
 
 
 _ON_TRUST = {"replay": "recorded elsewhere", "messages": "rendered elsewhere"}
@@ -102,11 +114,10 @@ def _difference(
     """Return which prompt differs first and, if the template is to blame, that it is."""
     templates = {n: arms[n].identity.get("template_sha256") for n in ("base", arm)}
     cause = "the chat templates differ" if len(set(templates.values())) > 1 else _cause(base, other)
-    at = first_difference(base.text, other.text)
     return (
-        f"{suite}, case {case!r}: base and {arm} get different prompts ({cause}); base has "
-        f"{excerpt(base.text, at)} where {arm} has {excerpt(other.text, at)}; "
-        "give both arms the same tokenizer and chat template"
+        f"{suite}, case {case!r}: base and {arm} get different prompts ({cause}); "
+        f"{base.difference(other, ('base', arm))}; give both arms the same tokenizer and chat "
+        'template, or write chat_template = "tuned" under [generation]'
     )
 
 
@@ -233,20 +244,7 @@ def _compare_texts(
 def _match(one: str, other: str, names: tuple[str, str]) -> RequestMatch:
     if one == other:
         return RequestMatch(known=True)
-    at = first_difference(one, other)
-    difference = f"{names[0]} has {excerpt(one, at)} where {names[1]} has {excerpt(other, at)}"
-    return RequestMatch(known=True, difference=difference)
-
-
-def first_difference(one: str, other: str) -> int:
-    """Return the index of the first character in which two texts differ."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
-
-
-def excerpt(text: str, at: int) -> str:
-    """Return a text around an index, quoted."""
-    return repr(text[max(0, at - 20) : at + 40])
+    return RequestMatch(known=True, difference=Prompt(one).difference(Prompt(other), names))
 
 
 def _short(value: Any) -> str:

@@ -25,6 +25,7 @@ from tunegate.harness.engine.scheduling import RequestBatch, make_batches
 from tunegate.harness.errors import SuiteError
 from tunegate.harness.further_arm import further_arm
 from tunegate.harness.model import Arm, Prompt, Request
+from tunegate.harness.models._chat_template import share_template
 from tunegate.harness.records.cases import WRITTEN, Case, Cell, CellKind, sha256
 from tunegate.harness.records.manifest import LookSchedule
 from tunegate.harness.suite import Suite
@@ -102,6 +103,7 @@ def make_plan(
     failures: dict[str, str] = {}
     questions: dict[PlannedQuestion, int] = {}
     fingerprints = {name: _fingerprint(name, arm, arms["base"]) for name, arm in arms.items()}
+    suites = [_with_template(suite, arms) for suite in suites]
     for suite in suites:
         _refuse_budget(suite, arms)
         again = noise_sample((case.id for case in suite.cases), suite=suite.name, seed=seed)
@@ -170,6 +172,18 @@ def shared_limit_notices(
                 f'{most} with the answer; set thinking_budget, or thinking = "off", under '
                 "[generation]"
             )
+
+
+def _with_template(suite: Suite, arms: Mapping[str, Arm]) -> Suite:
+    """Return the suite with the text of the chat template that it gives to all arms.
+
+    Raises:
+        SuiteError: the arm that it is taken from has none.
+    """
+    try:
+        return replace(suite, generation=share_template(suite.generation, arms))
+    except ValueError as error:
+        raise SuiteError([f"{_place(suite, 'chat_template')}: {error}"]) from error
 
 
 def _refuse_budget(suite: Suite, arms: Mapping[str, Arm]) -> None:
@@ -333,7 +347,7 @@ def _question_content(kind: CellKind, case: Case, suite: Suite) -> Any:
         return [suite.generation.template, case.expected_texts(), *delimiter]
     if kind in (CellKind.TEXT, CellKind.RECORDED):
         return []
-    elsewhere = {"system", "samples", "latency_cases"}
+    elsewhere = {"system", "samples", "latency_cases", "chat_template"}
     return suite.generation.of(case).model_dump(mode="json", exclude=elsewhere)
 
 

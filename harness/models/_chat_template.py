@@ -18,9 +18,15 @@ from typing import Any
 
 from tunegate.harness import child_process
 from tunegate.harness.errors import ModelError
-from tunegate.harness.model import Prompt, Request
+from tunegate.harness.model import Arm, Prompt, RecordedArm, Request
 from tunegate.harness.models._thinking_switch import template_variables
-from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, sha256
+from tunegate.harness.records.cases import (
+    TEMPLATES_OF,
+    Case,
+    CellKind,
+    GenerationSettings,
+    sha256,
+)
 from tunegate.harness.thinking import close_thoughts
 
 PROBES = (
@@ -62,15 +68,21 @@ def render_prompt(
         text = plain_prompt(case, generation)
         try_tokenizer(tokenizer, [text], spec=spec)
         return Prompt(text, tuple(tokenizer(text)["input_ids"]))
-    if not tokenizer.chat_template:
-        raise ValueError(f'{spec} has no chat template; set template = "none" under [generation]')
+    template = generation.chat_template or tokenizer.chat_template
+    if not template:
+        raise ValueError(
+            f'{spec} has no chat template; under [generation], chat_template = "tuned" gives both '
+            'arms that of tuned, a file gives them its own, and template = "none" does without'
+        )
     turns = list(case.input_messages(generation.system))
     read = [*map(_parse_arguments, turns)]
     tools = list(case.tools) if case.tools else None
+    given = {} if generation.chat_template is None else {"chat_template": template}
     probe = partial(render_chat, tokenizer, _PROBE_TURN, spec=spec)
     variables = template_variables(
-        str(tokenizer.chat_template), generation, lambda v: probe(variables=v), spec=spec
+        str(template), generation, lambda v: probe(variables={**v, **given}), spec=spec
     )
+    variables = {**variables, **given}
     try:
         text = render_chat(tokenizer, read, tools, spec=spec, variables=variables)
     except ValueError as refusal:  # whatever the template raises is about this case
@@ -89,6 +101,26 @@ def render_prompt(
 
     answering = None if closed is None else Prompt(closed, tokenize(closed))
     return Prompt(text, tokenize(text), answering)
+
+
+def share_template(generation: GenerationSettings, arms: Mapping[str, Arm]) -> GenerationSettings:
+    """Return the settings with the text of the chat template that the suite gives to all arms.
+
+    Raises:
+        ValueError: it is to be that of an arm which has none.
+    """
+    name = generation.chat_template
+    if name not in TEMPLATES_OF or all(isinstance(arm, RecordedArm) for arm in arms.values()):
+        return generation
+    arm = arms[name]
+    own = getattr(getattr(arm, "tokenizer", None), "chat_template", None)
+    text = own.get("default") if isinstance(own, dict) else own
+    if not text:
+        raise ValueError(
+            f'chat_template = "{name}": {arm.identity.get("spec")} has no chat template here; '
+            "give the name of a file that holds one"
+        )
+    return generation.model_copy(update={"chat_template": str(text)})
 
 
 _PROBE_TURN = ({"role": "user", "content": "Hello"},)
@@ -115,7 +147,8 @@ def render_chat(
         spec: How the model is named in messages.
         add_generation_prompt: Whether the text ends where the answer begins; else it ends within
             the last turn, which the model continues.
-        variables: The template's own variables, such as `enable_thinking`.
+        variables: The template's own variables, such as `enable_thinking`; `chat_template` among
+            them is the text of a template in the place of the tokenizer's.
 
     Raises:
         ValueError: the template refuses the conversation.
@@ -130,6 +163,11 @@ def render_chat(
         **variables,
     }
     if type(tokenizer).apply_chat_template is not PreTrainedTokenizerBase.apply_chat_template:
+        if "chat_template" in variables:
+            raise ModelError(
+                f"{spec}: its tokenizer writes chats by its own code, without a template; remove "
+                "chat_template under [generation]"
+            )
         try:  # a library's own code, which executes no template of the folder
             return str(tokenizer.apply_chat_template(turns, tools=tools, **settings))
         except Exception as error:

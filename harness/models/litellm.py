@@ -116,6 +116,11 @@ class LitellmArm:
                 f'{self.spec}: a chat API cannot be asked with template = "none"; leave it out '
                 "under [generation]"
             )
+        if generation.chat_template is not None:
+            raise ModelError(
+                f"{self.spec}: a chat API applies its own chat template; remove chat_template "
+                "under [generation]"
+            )
         thinking = thinking_parameters(self.spec, generation, self.provider, self.accepted)
         sent = {"messages": list(case.input_messages(generation.system)), **bounds_of(case)}
         asked = sampling_parameters(generation) | bounds_of(case) | thinking

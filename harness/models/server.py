@@ -280,6 +280,11 @@ class ServerArm:
             return render_prompt(self.tokenizer, case, generation, spec=self.spec)
         if generation.template == "none":
             return Prompt(plain_prompt(case, generation))
+        if generation.chat_template is not None:
+            raise ModelError(
+                f"{self.spec}: the server applies its own chat template; for another one, start it "
+                "with that template, or name the tokenizer here with ?tokenizer=FOLDER"
+            )
         sent = {"messages": list(case.input_messages(generation.system)), **bounds_of(case)}
         if variables := server_variables(generation):
             sent["chat_template_kwargs"] = variables

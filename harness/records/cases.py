@@ -34,12 +34,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-from tunegate.harness.defaults import (
-    LATENCY_CASES,
-    MAX_NEW_TOKENS,
-    TEMPERATURE,
-    THINKING_BUDGET,
-)
+from tunegate.harness.defaults import LATENCY_CASES, MAX_NEW_TOKENS, TEMPERATURE, THINKING_BUDGET
 from tunegate.harness.records.episodes import EpisodeRecord
 
 SCHEMA_VERSION = 1
@@ -447,6 +442,9 @@ class StoredAnswer:
         )
 
 
+TEMPLATES_OF = ("base", "tuned")  # arms whose chat template a suite can give to all arms
+
+
 class GenerationSettings(Record):
     """How prompts are made and completions are decoded; the same for every arm."""
 
@@ -472,6 +470,8 @@ class GenerationSettings(Record):
     thinking_tags: tuple[Text, ...] | None = Field(default=None, exclude_if=_is_none)
     """The tags before and after thoughts, where they are none of the known ones; with an empty
     array the whole text is the answer."""
+    chat_template: Text | None = Field(default=None, exclude_if=_is_none)
+    """The chat template of all arms: `TEMPLATES_OF`, or its text; None leaves each its own."""
     chat_template_kwargs: Json | None = Field(default=None, exclude_if=_is_none)
     """Variables of the chat template, here or at a server."""
 

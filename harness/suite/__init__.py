@@ -16,7 +16,7 @@ import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,13 @@ from tunegate.harness.errors import SuiteError, UnknownName
 from tunegate.harness.gate_kind import gate_kinds
 from tunegate.harness.json_schema import located_problems
 from tunegate.harness.metric import Metric
-from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, sha256
+from tunegate.harness.records.cases import (
+    TEMPLATES_OF,
+    Case,
+    CellKind,
+    GenerationSettings,
+    sha256,
+)
 from tunegate.harness.records.manifest import Gate, MetricRecord, SuiteRecord
 from tunegate.harness.source import AccountedCases
 from tunegate.harness.suite import consistency, toml_file
@@ -188,7 +194,7 @@ def load_suite(path: Path, *, max_cases: int | None = None) -> Suite:
         alpha_per_attempt=source.data.get("alpha_per_attempt", False),
         sealed=source.data.get("sealed", False),
         definition=source.data,
-        hash=_hash(source, parts.cases, parts.metrics.values(), parts.episode),
+        hash=_hash(source, parts),
         episode=parts.episode,
         account=(
             *consistency.wide_guardrails(tuple(parts.metrics.values()), parts.gates),
@@ -214,6 +220,7 @@ class _SuiteParts:
         self.generation = GenerationSettings()
         if self._sound("generation"):
             self.generation = GenerationSettings.model_validate(source.data["generation"])
+            self._collect(self._read_template)
         self.cases: list[Case] = []
         self.account: tuple[str, ...] = ()
         all_read = self._sound("cases") and self._collect(self._read_cases) is True
@@ -253,6 +260,28 @@ class _SuiteParts:
             self.cases.append(case if case.where else case.with_place(place))
         self.account = found.account if isinstance(found, AccountedCases) else ()
         return True
+
+    def _read_template(self) -> None:
+        """Put the text of the chat template in the place of its file's name."""
+        name, folder = self.generation.chat_template, self.source.path.parent
+        if name is None or name in TEMPLATES_OF:
+            return
+        where, file = self.source.where("generation", "chat_template"), folder / name
+        if outside := options.outside_problem(folder, name):
+            raise SuiteError([f"{where}: {outside}"])
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise SuiteError(
+                [
+                    f"{where}: {name!r} is no text file next to suite.toml "
+                    f'({type(error).__name__}); name one that holds a chat template, or "base" or '
+                    '"tuned" for the template of that model'
+                ]
+            ) from error
+        if not text.strip():
+            raise SuiteError([f"{where}: {name!r} is empty; it has to hold a chat template"])
+        self.generation = self.generation.model_copy(update={"chat_template": text})
 
     def _read_episode(self) -> None:
         from tunegate.harness.suite.episode_table import read_episodes
@@ -345,12 +374,8 @@ def _gates(source: toml_file.TomlFile, index: int) -> Iterator[Gate]:
             yield Gate(kind=kind.name, where=where, **common, **kind.fields(table))
 
 
-def _hash(
-    source: toml_file.TomlFile,
-    cases: Sequence[Case],
-    metrics: Collection[Metric],
-    episode: EpisodePlan | None,
-) -> str:
+def _hash(source: toml_file.TomlFile, parts: _SuiteParts) -> str:
+    metrics = parts.metrics.values()
     files = {
         f"{used.name}.{option}": _digest(value)
         for used in metrics
@@ -359,11 +384,13 @@ def _hash(
     }
     files |= {f"{used.name} {path.name}": _digest(path) for used in metrics for path in _code(used)}
     definition = {key: value for key, value in source.data.items() if key != "cases"}
-    rows = [case.model_dump(mode="json", exclude_none=True, by_alias=True) for case in cases]
+    rows = [case.model_dump(mode="json", exclude_none=True, by_alias=True) for case in parts.cases]
     # A date, which TOML has and JSON has not, is hashed as its text.
     text = json.dumps(definition, sort_keys=True, default=str)
-    if episode is not None:
-        files["episode"] = episode.settings.sha256
+    if parts.episode is not None:
+        files["episode"] = parts.episode.settings.sha256
+    if parts.generation.chat_template not in (None, *TEMPLATES_OF):
+        files["chat template"] = sha256(parts.generation.chat_template)
     return sha256({"definition": text, "cases": rows, "files": files})
 
 

@@ -243,6 +243,11 @@ def thinking_problems(source: TomlFile, settings: GenerationSettings) -> Iterato
             f'{where(key)}: {key} is a matter of the chat template, which template = "none" leaves '
             "out; remove one of them"
         )
+    if settings.template == "none" and settings.chat_template is not None:
+        yield (
+            f'{where("chat_template")}: chat_template with template = "none", which leaves it out; '
+            "remove one of them"
+        )
     for name in sorted(_RENDERER_ARGUMENTS & variables.keys()):
         yield f"{where('chat_template_kwargs')}: {name!r} is set by tunegate; remove it"
     try:

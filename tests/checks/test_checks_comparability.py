@@ -11,10 +11,12 @@ import pytest
 
 from tests.tiny_models import TEMPLATE
 from tunegate.harness.checks import comparability
-from tunegate.harness.errors import NotComparable
+from tunegate.harness.engine.plan import make_plan
+from tunegate.harness.errors import NotComparable, SuiteError, UsageError
 from tunegate.harness.model import Prompt, RecordedRequest
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.records.cases import Case, GenerationSettings
+from tunegate.harness.records.cases import Case, GenerationSettings, sha256
+from tunegate.harness.suite import Suite, load_suite
 
 Copy = Callable[..., Path]
 CASES = ("c0", "c1", "c2")
@@ -71,6 +73,125 @@ def test_another_tokenizer(tiny: Any, copied: Copy) -> None:
     arms = open_arms({"base": str(tiny.base()), "tuned": str(tuned)})
     with pytest.raises(NotComparable, match=r"^suite, case 'c2': .*the tokenizers split the same"):
         comparability.check_comparability(_prompts(arms, "none"), arms)
+
+
+def test_a_begin_marker_of_one_arm_is_shown_as_ids(
+    tiny: Any, copied: Copy, tiny_tokenizer: Callable[..., Any]
+) -> None:
+    """Where one tokenizer adds a token that no text shows, the ids of both are there."""
+    tuned = copied(tiny.base(seed=7))
+    tiny_tokenizer(bos=True).save_pretrained(tuned)
+    arms = open_arms({"base": str(tiny.base()), "tuned": str(tuned)})
+    first = arms["base"].tokenizer(TEXTS["c0"])["input_ids"][:4]
+    with pytest.raises(NotComparable) as caught:
+        comparability.check_comparability(_prompts(arms, "none"), arms)
+    assert f"from token 0 on base has the ids {first} where tuned has [1, " in str(caught.value)
+
+
+@pytest.fixture(name="chat_suite")
+def _chat_suite(tmp_path: Path) -> Callable[[str], Suite]:
+    """Make a suite of the three cases with lines of [generation]."""
+
+    def make(generation: str) -> Suite:
+        cases = [{"id": name, "prompt": text, "expected": "x"} for name, text in TEXTS.items()]
+        text = "".join(f"{json.dumps(case)}\n" for case in cases)
+        (tmp_path / "cases.jsonl").write_text(text, encoding="utf-8")
+        (tmp_path / "chat.jinja").write_text(OTHER, encoding="utf-8")
+        (tmp_path / "suite.toml").write_text(
+            f'name = "suite"\ncases = "cases.jsonl"\n[generation]\n{generation}\n[[metrics]]\n'
+            'use = "exact_match"\n[[gates]]\nmetric = "exact_match"\nfloor = 0.9\n',
+            encoding="utf-8",
+        )
+        return load_suite(tmp_path)
+
+    return make
+
+
+OTHER = "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}\n{% endfor %}[assistant] "
+
+
+def _compared(suite: Suite, arms: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    plan = make_plan([suite], arms, seed=0)
+    comparability.check_prompts(plan.cells, plan.failures)
+    return plan, comparability.check_comparability(plan.prompts, arms, [suite])
+
+
+def test_a_base_without_a_template_is_given_that_of_tuned(
+    tiny: Any, copied: Copy, tiny_tokenizer: Callable[..., Any], chat_suite: Callable[[str], Suite]
+) -> None:
+    """One template renders the prompts of both, as Transformers does, and the record names it."""
+    base, tuned = copied(tiny.base(), "plain"), copied(tiny.base(seed=7), "chat")
+    (base / "chat_template.jinja").unlink(missing_ok=True)
+    tiny_tokenizer(template=None).save_pretrained(base)
+    arms = open_arms({"base": str(base), "tuned": str(tuned)})
+    assert arms["base"].tokenizer.chat_template is None
+    with pytest.raises(UsageError, match=r'has no chat template; .*chat_template = "tuned"'):
+        _compared(chat_suite(""), arms)
+
+    plan, proof = _compared(chat_suite('chat_template = "tuned"'), arms)
+
+    asked = [{"role": "user", "content": TEXTS["c0"]}]
+    ids = arms["tuned"].tokenizer.apply_chat_template(
+        asked, add_generation_prompt=True, return_dict=False
+    )
+    assert plan.prompts["suite", "c0", "base"].token_ids == tuple(ids)
+    assert proof["chat_template"] == {"suite": sha256(TEMPLATE)}
+    assert (proof["status"], proof["by"]) == ("proven", "token ids")
+
+    with pytest.raises(SuiteError, match=r'suite.toml:4: chat_template = "base": .* has no chat'):
+        _compared(chat_suite('chat_template = "base"'), arms)
+
+
+def test_the_suites_own_template_replaces_those_of_the_models(
+    tiny: Any, chat_suite: Callable[[str], Suite]
+) -> None:
+    """A file next to suite.toml is rendered for both, and changes the suite's hash."""
+    suite, arms = chat_suite('chat_template = "chat.jinja"'), tiny.pair()
+
+    plan, proof = _compared(suite, arms)
+
+    texts = {name: plan.prompts["suite", "c1", name].text for name in arms}
+    assert texts == dict.fromkeys(arms, "[user] zzz\n[assistant] ")
+    assert proof["chat_template"] == {"suite": sha256(OTHER)}
+    (suite.path.parent / "chat.jinja").write_text(OTHER + "\n", encoding="utf-8")
+    assert load_suite(suite.path).hash != suite.hash
+
+
+def test_tokens_added_in_training_are_none_to_base(
+    tiny: Any, copied: Copy, tiny_tokenizer: Callable[..., Any], chat_suite: Callable[[str], Suite]
+) -> None:
+    """One text for both, which base's tokenizer splits into more tokens: it is told how often."""
+    tuned = copied(tiny.base(seed=7))
+    template = TEMPLATE.replace("<|start|>", "<|im_start|>")
+    wider = tiny_tokenizer(template=template)
+    wider.add_special_tokens({"additional_special_tokens": ["<|im_start|>"]})
+    wider.save_pretrained(tuned)
+    arms = open_arms({"base": str(tiny.base()), "tuned": str(tuned)})
+    with pytest.raises(NotComparable, match='chat_template = "tuned"'):
+        _compared(chat_suite(""), arms)
+
+    plan, proof = _compared(chat_suite('chat_template = "tuned"'), arms)
+
+    base, other = (plan.prompts["suite", "c0", name] for name in ("base", "tuned"))
+    assert base.text == other.text
+    assert len(base.token_ids or ()) > len(other.token_ids or ())
+    assert (proof["by"], proof["other_token_ids"]) == ("text", 3)
+
+
+@pytest.mark.parametrize(
+    ("lines", "what"),
+    [
+        ('chat_template = "none.jinja"', r"toml:4: 'none.jinja' is no text file"),
+        ('chat_template = "../../x.jinja"', r"toml:4: .*outside of the suite"),
+        ('template = "none"\nchat_template = "tuned"', r"toml:5: chat_template with template"),
+    ],
+)
+def test_a_template_that_cannot_be_given(
+    chat_suite: Callable[[str], Suite], lines: str, what: str
+) -> None:
+    """The place in suite.toml, and what to write."""
+    with pytest.raises(SuiteError, match=what):
+        chat_suite(lines)
 
 
 def test_text_is_compared_where_there_are_no_ids(scripted: Callable[..., str]) -> None:
