@@ -91,7 +91,9 @@ def make_case(row: Mapping[str, Any], where: str = "") -> Case:
     fields: dict[str, Any] = replace_surrogates(dict(row))
     problems = schema_problems(fields, "case")
     if problems:
-        raise ValueError("; ".join(problems))
+        turns = isinstance(fields.get("prompt"), list)
+        hint = "; a list of turns is called `messages`" if turns else ""
+        raise ValueError("; ".join(problems) + hint)
     if isinstance(fields.get("answer"), str):
         fields["answer"] = ord(fields["answer"]) - ord("A")
     if "answer" in fields and fields["answer"] >= len(fields["choices"]):

@@ -39,8 +39,7 @@ def check_comparability(
     # messages is not: rendered prompts are compared among arms of one sort only.
     sorts = {name: _sort(arm) for name, arm in arms.items()}
     others = [n for n in arms if n != "base" and sorts[n] == sorts["base"] != "replay"]
-    templates = _shared_templates(suites, arms)
-    compared, split = 0, 0
+    templates, compared, split = _shared_templates(suites, arms), 0, 0
     for (suite, case, arm), prompt in prompts.items():
         if arm != "base":
             continue

@@ -16,9 +16,12 @@ from tunegate.harness.errors import MissingExtra, UsageError
 
 _NAMES = {
     "id": ("id", "uid", "case_id", "nr"),
-    "prompt": ("prompt", "question", "instruction", "query", "input", "text", "ticket"),
+    "prompt": ("prompt", "question", "instruction", "query", "input", "text", "ticket",
+               "utterance", "user_input", "message", "request", "sentence", "review", "email",
+               "problem", "source", "article"),
     "expected": ("expected", "answer", "expected_output", "output", "response", "completion",
-                 "label", "target", "reference", "ideal"),
+                 "label", "target", "reference", "ideal", "expected_answer", "intent", "class",
+                 "gold", "ground_truth", "solution", "reply", "summary", "sentiment", "sql"),
     "context": ("context", "passage", "document"),
     "tags": ("tags", "tag", "topic", "category", "subject"),
     "cluster": ("cluster", "customer", "customer_id", "group", "title"),
@@ -130,6 +133,13 @@ def _columns(names: Iterable[str]) -> dict[str, Any]:
         for field, usual in _NAMES.items()
     }
     known = {field: name for field, name in found.items() if name is not None}
+    left = [name for name in there.values() if name not in known.values()]
+    if len(there) == 2 and left:  # two columns are question and answer, in this order
+        first, second = there.values()
+        if "prompt" not in known and known.get("expected") != first:
+            known |= {"prompt": first}
+        if "expected" not in known and known.get("prompt") != second:
+            known |= {"expected": second}
     if {"instruction", "input"} <= set(there):  # Alpaca's form
         known["prompt"] = f"{{{there['instruction']}}}\n\n{{{there['input']}}}"
     if known.get("prompt") is None and {"messages", "conversations"} & set(there):

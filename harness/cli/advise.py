@@ -86,6 +86,9 @@ def advise(  # noqa: PLR0913  # a question each
 
     refuse_unknown(dtype)
     _refuse_lacks(lacks)
+    if suite and base and (guards := _guards_alone(suite)):
+        print(guards)
+        return
     files, rows = _rows(data or ())
     measured = _measure(suite, base, dtype, max_cases)
     situation = TrainingSituation(
@@ -112,6 +115,24 @@ def advise(  # noqa: PLR0913  # a question each
         for line in _memory(rule, base, memory_gb):
             print(f"   {line}")
     print(*_afterwards(situation), sep="\n")
+
+
+def _guards_alone(word: str) -> str:
+    """Return the advice for a suite that has no goal to train for; empty for any other one."""
+    from tunegate.harness.cli.suite import suite_files
+    from tunegate.harness.gate_kind import gate_kind
+    from tunegate.harness.suite import load_suite
+
+    suites = [load_suite(Path(file)) for file in suite_files(word)]
+    kinds = [gate_kind(gate.kind) for suite in suites for gate in suite.gates]
+    if not kinds or any(kind.is_goal or kind.reads_level for kind in kinds):
+        return ""
+    return (
+        f"1. Do not train for {word}.\n"
+        "   why: its gates only keep what base does, so base itself passes them, and no training "
+        "can be better by them\n"
+        "   next: name the suite of the task, or add a floor or gain of its metric to this one"
+    )
 
 
 def _refuse_lacks(lacks: str | None) -> None:

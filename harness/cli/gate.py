@@ -18,6 +18,8 @@ from tunegate.harness.lookup import unknown_name_message
 if TYPE_CHECKING:
     import pytest
 
+    from tunegate.harness.plugin.options import GateOption
+
 ORDER = 20
 OWN_WORDS: dict[str, Any] = {
     "allow_extra_args": True,
@@ -133,6 +135,7 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
     translated: list[str] = [*NO_ADDOPTS, *PYTEST_QUIETLY]
     rest = list(args)
     paths = []
+    named: dict[str, str] = {}
     while rest:
         word = rest.pop(0)
         if word == "--":
@@ -151,10 +154,40 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
             if not has_value and (not rest or rest[0].startswith("--")):
                 raise UsageError(f"{name} needs a value")
             given = value if has_value else rest.pop(0)
+            _refuse_value(options[name], given, named)
             translated.append(f"{PREFIX}{options[name].name}={given}")
     if not paths:
         raise UsageError(NONE_NAMED)
     return [*paths, *translated]
+
+
+def _refuse_value(option: GateOption, given: str, named: dict[str, str]) -> None:
+    """Refuse a second value, or one that pytest would refuse under the option's longer name.
+
+    Args:
+        option: The option.
+        given: Its value.
+        named: Option → value of those before, to which it is added.
+
+    Raises:
+        UsageError: the option cannot have this value.
+    """
+    import pytest
+
+    from tunegate.harness.plugin.options import PREFIX
+
+    if (known := named.setdefault(option.name, given)) != given:
+        raise UsageError(
+            f"--{option.name} is given twice, {known} and {given}; a run takes one: start a run "
+            "for each, and `tunegate compare RUN RUN` ranks several fine-tunes"
+        )
+    if option.choices and given not in option.choices:
+        what = f"value of --{option.name}"
+        raise UsageError(unknown_name_message(given, option.choices, what=what))
+    try:
+        option.type(given)
+    except pytest.UsageError as error:
+        raise UsageError(str(error).replace(PREFIX, "--")) from error
 
 
 def refuse_unknown(dtype: str) -> None:

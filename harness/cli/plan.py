@@ -103,13 +103,22 @@ def _lines(one: SuiteForecast, run: Path | None) -> Iterator[str]:
     cases = "1 case" if one.n == 1 else f"{one.n} cases"
     yield f"{one.name}: {cases}{grouped}; {source}"
     if not one.gates:
-        yield "  no gates, so it has no say in the verdict"
+        yield "  no gates: it can neither ship nor block; add a [[gates]] table to its suite.toml"
         return
     yield from _table(one.gates)
+    kinds = {outlook.spread.binary for gate in one.gates for outlook in gate.outlooks}
+    yield from (f"  {meaning}" for binary, meaning in _SPREADS.items() if binary in kinds)
     yield f"  {_whole_rule(one)}"
     yield from (f"  note: {note}" for note in one.notes)
     yield f"  {_time(one)}"
     yield from (f"  {line}" for line in _answers(one))
+
+
+_SPREADS = {
+    True: "ψ: share of the cases that one model gets right and the other one wrong",
+    False: "σ: standard deviation over the cases of the difference tuned - base",
+}
+"""Whether scores are 0 or 1 → what their spread is."""
 
 
 def _table(gates: Sequence[GateForecast]) -> Iterator[str]:

@@ -105,8 +105,8 @@ def new(
         print(f"wrote {folder}/suite.toml and {folder}/cases.jsonl")
         print(f"next: edit them, then `tunegate suite check {folder}`")
     else:
-        print(f"wrote {folder}/suite.toml:\n{table}")
-        print(f"next: look at the columns, then `tunegate suite check {folder}`")
+        print(f"wrote {folder}/suite.toml:\n{table}", *_fit_answers(folder), sep="\n")
+        print(f"next: `tunegate suite check {folder}`, then its metrics and gates")
 
 
 def _start_suite(of: Path, folder: Path, task: Sequence[str]) -> Sequence[str] | None:
@@ -126,9 +126,33 @@ def _write(folder: Path, table: str | None) -> None:
     folder.mkdir(parents=True)
     cases = 'cases = "cases.jsonl"' if table is None else f"\n{table}"
     text = _TEMPLATE.format(name=suite_name(folder), cases=cases)
-    (folder / "suite.toml").write_text(text, encoding="utf-8")
     if table is None:
         (folder / "cases.jsonl").write_text(_CASES, encoding="utf-8")
+    else:  # the cases may have their own, and the fine-tune was trained with those or none
+        text = text.replace("system = ", "# system = ")
+    (folder / "suite.toml").write_text(text, encoding="utf-8")
+
+
+def _fit_answers(folder: Path) -> list[str]:
+    """Give the answers of a new suite room for what is expected; return its first cases.
+
+    Raises:
+        SuiteError: the cases cannot be read as they were guessed.
+    """
+    from tunegate.harness.suite import load_suite
+
+    file = folder / FILE_NAME
+    try:
+        cases = load_suite(folder).cases
+    except SuiteError as error:
+        raise SuiteError([*error.problems, f"{file}: is written; correct its [cases]"]) from error
+    longest = max((len(text) for case in cases for text in case.expected_texts()), default=0)
+    room = 64  # a token has two characters or more in most languages
+    while 2 * room < longest:
+        room *= 2
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("max_new_tokens = 64", f"max_new_tokens = {room}"), "utf-8")
+    return [f"{len(cases)} cases, the first of them:", *(f"  {_brief(c)}" for c in cases[:3])]
 
 
 @commands.command()
@@ -156,6 +180,8 @@ def check(
         gates = "1 gate" if len(suite.gates) == 1 else f"{len(suite.gates)} gates"
         print(f"{suite.name}: {len(suite.cases)} cases, {gates}")
         notes = (*suite.account, *advisory_notes(suite), *judged_once_notes(suite))
+        if not suite.gates:
+            notes = (*notes, "without a [[gates]] table nothing is decided; add one to suite.toml")
         print(*(f"  {line}\n" for line in notes), sep="", end="")
         if suite.episode is not None:
             problems += _play_nothing(suite)

@@ -49,12 +49,27 @@ def resolve_folder(spec: str) -> Path:
     name = spec.removeprefix("hf:")
     path = Path(name).expanduser()
     if path.is_dir():
+        _refuse_checkpoints(spec, path)
         return path.resolve()
     if spec.startswith((".", "/", "~")) or name.count("/") != 1:
         raise ModelError(
             f"{spec}: no such folder; give a model folder, an adapter folder or a hub id"
         )
     return _from_hub(name)
+
+
+def _refuse_checkpoints(spec: str, folder: Path) -> None:
+    """Refuse the output folder of a training that holds checkpoints, and no model of its own."""
+    if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+        return
+    found = {path.name.rpartition("-")[2]: path.name for path in folder.glob("checkpoint-*")}
+    names = [found[step] for step in sorted(filter(str.isdecimal, found), key=int)]
+    if names:
+        shown = ", ".join(names if len(names) < 6 else [*names[:2], "…", *names[-2:]])
+        raise ModelError(
+            f"{spec}: holds checkpoints and no model of its own; name one of {shown}, such as "
+            f"{folder / names[-1]}"
+        )
 
 
 def hub_name(folder: Path) -> str | None:

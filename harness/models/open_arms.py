@@ -53,7 +53,7 @@ def open_arms(
         NotComparable: the adapter was trained on another base.
     """
     if not specs.get("tuned"):
-        raise UsageError("no tuned model: say which with --gate-tuned SPEC (CLI: --tuned SPEC)")
+        raise UsageError("no tuned model: name the fine-tune with --gate-tuned SPEC")
     arms: dict[str, Arm] = {}
     loads: dict[Path, Any] = {}
     for name, spec in _order_specs(specs, base_by).items():

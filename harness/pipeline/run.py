@@ -58,6 +58,7 @@ from tunegate.harness.records.manifest import (
     Manifest,
     SuiteRecord,
     package_versions,
+    typed_options,
 )
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.remote.worker_pool import PoolLimits
@@ -455,5 +456,6 @@ class EvaluationRun:
         return attach_calibrations(suites, self.known, self.jurors)
 
     def _say(self, *lines: str) -> None:
-        self.stream.writelines(f"tunegate: {line}\n" for line in lines)
+        told = (typed_options(line, self.command) for line in lines)
+        self.stream.writelines(f"tunegate: {line}\n" for line in told)
         self.stream.flush()

@@ -132,7 +132,8 @@ class GateSession:
         self.chosen = tuple(s for s in all_suites if s.name in names or not s.gates)
         if all_suites and not left:
             self.codes.add(Verdict.UNDECIDED.exit_code)
-            self.why = "no gate was judged: " + ("all were deselected" if gone else "there is none")
+            none = "the suites have no [[gates]] tables; add one to suite.toml, such as floor = 0.9"
+            self.why = "no gate was judged: " + ("all were deselected" if gone else none)
 
     def note_unevaluated(self, config: pytest.Config) -> None:
         """Note why none of the collected gates was evaluated, where nothing else says so."""

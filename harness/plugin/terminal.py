@@ -25,6 +25,7 @@ from tunegate.harness.errors import RunInterrupted, UsageError
 from tunegate.harness.further_arm import comparison_results
 from tunegate.harness.plugin.exit_status import escape_control
 from tunegate.harness.plugin.items import relative_path
+from tunegate.harness.records.manifest import typed_options
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 def write_section(state: GateSession, terminal: pytest.TerminalReporter) -> None:
     """Print the verdict, the deciding sentence, the report and the next command."""
-    lines = list(_lines(state))
+    lines = [typed_options(line, state.command) for line in _lines(state)]
     if not lines:
         return
     terminal.section("tunegate", sep="=")

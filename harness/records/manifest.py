@@ -8,7 +8,8 @@ about the arms before anything was scored.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, takewhile
 from typing import Annotated, Any
 
@@ -334,6 +335,18 @@ class Manifest(Record):
 
 
 _PACKAGES = ("tunegate", "torch", "transformers", "peft", "numpy", "scipy", "statsmodels")
+
+
+def typed_options(text: str, command: Sequence[str]) -> str:
+    """Return a message that names options as they were typed: `tunegate gate` has no prefix.
+
+    Args:
+        text: The message, with options as pytest has them.
+        command: The arguments of the pytest session.
+    """
+    if not set(PYTEST_QUIETLY) <= set(command):
+        return text
+    return re.sub(rf"{GATE_PREFIX}(?=[a-z])", "--", text)
 
 
 def package_versions() -> dict[str, str]:

@@ -285,6 +285,10 @@ def _field(field: str, column: str | Sequence[str], row: Mapping[str, Any]) -> A
         return value  # no call at all is expected
     if _is_missing(value):
         return None
+    if field == "prompt" and isinstance(value, list):
+        raise ValueError(
+            "a list is no text; for a list of turns, write messages in the place of prompt"
+        )
     if field in TEXTS:
         return _text(value)
     if field in STRUCTURES:

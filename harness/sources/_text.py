@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ Row = tuple[str, Mapping[str, Any] | str]
 LARGEST_FILE = 50_000_000
 """Bytes of a file that is read: a suite is run on every candidate, so it has thousands of lines."""
 MOST_PROBLEMS = 50
-"""Problems of one file that are listed; what is wrong with a thousand rows is wrong in one way."""
+"""Problems of one file that are listed."""
+MOST_ALIKE = 5
+"""Problems of one kind that are listed; what is wrong with a thousand rows is wrong in one way."""
 DEEPEST = 100
 """Levels of nesting in a line; parsers, schemas and writers all recurse."""
 
@@ -181,9 +184,20 @@ def _header_problem(names: Sequence[str], delimiter: str) -> str:
 
 
 def summarize_problems(problems: Sequence[str]) -> list[str]:
-    """Return the first problems and how many more there are."""
-    more = len(problems) - MOST_PROBLEMS
-    return [*problems[:MOST_PROBLEMS], *([f"… and {more} more of the kind"] if more > 0 else [])]
+    """Return problems; of many that differ in values alone the first one, with their number."""
+    kinds: dict[str, list[str]] = {}
+    for problem in problems:
+        kinds.setdefault(_VALUES.sub("…", problem), []).append(problem)
+    told = []
+    for alike in kinds.values():
+        many = len(alike) > MOST_ALIKE
+        told += [f"{alike[0]} ({len(alike) - 1} more rows like it)"] if many else alike
+    more = len(told) - MOST_PROBLEMS
+    return [*told[:MOST_PROBLEMS], *([f"… and {more} more problems"] if more > 0 else [])]
+
+
+_VALUES = re.compile(r"\[.*\]|\{.*\}|\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[0-9]+")
+"""What problems of one kind differ in: values that are quoted, lists, objects and numbers."""
 
 
 def _depth(value: Any) -> int:

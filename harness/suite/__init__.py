@@ -153,7 +153,7 @@ class Suite:
         raise UnknownName(f"{self.path}: {lookup.unknown_name_message(name, names, what='metric')}")
 
 
-def load_suite(path: Path, *, max_cases: int | None = None) -> Suite:
+def load_suite(path: Path | str, *, max_cases: int | None = None) -> Suite:
     """Load a suite from its folder or its suite.toml.
 
     Args:
@@ -163,6 +163,7 @@ def load_suite(path: Path, *, max_cases: int | None = None) -> Suite:
     Raises:
         SuiteError: every problem found, one per line.
     """
+    path = Path(path)
     file = path / FILE_NAME if path.is_dir() else path
     if not file.is_file():
         raise SuiteError([f"{file}: no such suite; `tunegate suite new {path.name}` makes one"])
@@ -214,6 +215,9 @@ class _SuiteParts:
     def __init__(self, source: toml_file.TomlFile) -> None:
         self.source = source
         found = located_problems(source.data, "suite")
+        typos = {place[:2] for place, text in found if "did you mean" in text}
+        # A gate whose only key is misspelt does not lack one as well.
+        found = [(p, t) for p, t in found if not (p in typos and "needs at least one" in t)]
         found.sort(key=lambda problem: source.line(*problem[0]))
         self.problems = [f"{source.where(*place)}: {text}" for place, text in found]
         self.places = [place for place, _ in found]

@@ -19,8 +19,8 @@ from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, c
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.suite.toml_file import TomlFile
 
-MOST_LACKING = 20
-"""Cases that lack one thing, as many as are listed; a whole file that lacks it has one cause."""
+MOST_LACKING = 5
+"""Cases that lack one thing, as many as are listed; where more do, it has one cause."""
 _MAY_BE_EMPTY = {"expected_calls"}
 """Fields of a case in which nothing is something: the right answer calls no tool."""
 
@@ -65,21 +65,27 @@ def _unreadable_parts(place: str, cases: Sequence[Case]) -> Iterator[str]:
 
 def lacking_problems(place: str, cases: Sequence[Case], metrics: Sequence[Metric]) -> list[str]:
     """Return what the metrics lack in the cases; `place` names them all where many lack it."""
-    problems = []
-    lacking: Counter[tuple[str, str]] = Counter()
+    lacking: dict[str, dict[str, Case]] = {}
+    users: dict[str, dict[str, None]] = {}
     for case in cases:
         for used in metrics:
             for what in _missing_fields(case, used):
-                lacking[what, used.name] += 1
-                if lacking[what, used.name] <= MOST_LACKING:
-                    need = f"no {what!r}, which the metric {used.name!r} needs"
-                    problems.append(f"{case.where}: case {case.id!r} has {need}")
-    return problems + [
-        f"{place}: {count - MOST_LACKING} more cases have no {what!r}, which the "
-        f"metric {name!r} needs"
-        for (what, name), count in lacking.items()
-        if count > MOST_LACKING
-    ]
+                lacking.setdefault(what, {})[case.id] = case
+                users.setdefault(what, {})[used.name] = None
+    problems = []
+    for what, found in lacking.items():
+        names = " and ".join(map(repr, users[what]))
+        who = f"the metric {names} needs" if len(users[what]) == 1 else f"the metrics {names} need"
+        need = f"no {what!r}, which {who}"
+        if len(found) <= MOST_LACKING:
+            problems += [f"{c.where}: case {c.id!r} has {need}" for c in found.values()]
+            continue
+        first, field = next(iter(found.values())), "schema" if what == "answer_schema" else what
+        problems.append(
+            f"{place}: {len(found)} of {len(cases)} cases have {need}, the first at {first.where}; "
+            f'if the file calls it otherwise, write under [cases]: columns = {{ {field} = "…" }}'
+        )
+    return problems
 
 
 def _missing_fields(case: Case, used: Metric) -> list[str]:

@@ -240,3 +240,14 @@ def test_help_lists_the_questions() -> None:
 
     for question in decision_tree()[0]:
         assert question.option.split("/")[0].split()[0] in text
+
+
+def test_a_suite_that_only_keeps_what_base_does_is_nothing_to_train_for(project: Any) -> None:
+    """Base passes a tolerance by itself; no model is opened to say so."""
+    project.suite(gates="tolerance = 0.05")
+
+    result = project.tunegate("advise", "suites/demo", "--base", "scripted:none.json")
+
+    assert result.ret == 0
+    assert result.outlines[0].startswith("1. Do not train")
+    assert "floor or gain" in result.outlines[-1]

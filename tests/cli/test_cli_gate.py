@@ -103,10 +103,7 @@ def test_without_a_tuned_model_nothing_is_run(project: Any) -> None:
     result = project.tunegate("gate", "suites")
 
     assert result.ret == 2
-    assert (
-        "no tuned model: say which with --gate-tuned SPEC (CLI: --tuned SPEC)"
-        in result.stdout.str()
-    )
+    assert "no tuned model: name the fine-tune with --tuned SPEC" in result.stdout.str()
 
 
 def test_an_ini_file_of_the_project_counts(project: Any) -> None:

@@ -39,6 +39,7 @@ def test_without_a_run_the_spread_is_assumed(project: Any) -> None:
         "  exact_match::floor 0.5  not planned: depends on tuned's level",
         "  exact_match::gain 0.0   ψ 0.1 / 0.2 / 0.3  0.055 / 0.079 / 0.097  +0.1         "
         ">99 / 94 / 82 %  54 / 122 / 188",
+        "  ψ: share of the cases that one model gets right and the other one wrong",
         "  SHIP: >99 / 94 / 82 % where the floors hold; 80 % takes 54 / 122 / 188 cases",
         "  note: chances are those of a run that may end early; --early-stop off adds a point or "
         "two",
@@ -94,7 +95,7 @@ def test_a_suite_of_floors_has_nothing_to_plan(project: Any) -> None:
     )
 
     assert "SHIP: depends on tuned's level alone" in _plan("suites/demo")
-    assert "no gates, so it has no say" in _plan("suites/none")
+    assert "no gates: it can neither ship nor block" in _plan("suites/none")
 
 
 def test_a_bound_that_asks_for_a_change_is_not_planned(project: Any) -> None:

@@ -132,7 +132,7 @@ def test_the_fixture_without_a_model_says_what_is_missing(project: Any) -> None:
     result = project.pytest_here(_tests(project, UNDECIDED))
 
     assert result.ret == 4
-    assert "no tuned model: say which with --gate-tuned SPEC" in result.stdout.str()
+    assert "no tuned model: name the fine-tune with --gate-tuned SPEC" in result.stdout.str()
 
 
 def test_a_quick_look_in_code_never_ships(project: Any, workers: tuple[str, ...]) -> None:

@@ -273,7 +273,6 @@ def test_all_problems_come_at_once(refused: Refused, head: str) -> None:
 
     assert [re.sub("case '.*?'", "case", p) for p in refused(toml, cases)] == [
         "suite.toml:8: generation.top_p: 7 must be at most 1",
-        f"suite.toml:12: gates.1: a gate needs at least one of {MARGINS}",
         "suite.toml:14: gates.1: unknown key 'flor'; did you mean 'floor'?",
         "cases.jsonl:2: prompt: 1 must be a text",
         "suite.toml:6: unknown metric 'exact_mach'; did you mean 'exact_match'?",
@@ -530,13 +529,21 @@ def test_a_range_that_makes_no_sense(
 
 
 def test_a_whole_file_that_lacks_something_is_told_once(refused: Refused, head: str) -> None:
-    """Twenty places, then the number of the others."""
-    found = refused(head, "".join(f'{{"id": "c{i}", "prompt": "p"}}\n' for i in range(25)))
+    """The number of its cases, the first of them, and where to name the column."""
+    (found,) = refused(head, "".join(f'{{"id": "c{i}", "prompt": "p"}}\n' for i in range(25)))
 
-    assert len(found) == 21
-    assert found[-1] == (
-        "suite.toml:2: 5 more cases have no 'expected', which the metric 'exact_match' needs"
+    assert found.startswith(
+        "suite.toml:2: 25 of 25 cases have no 'expected', which the metric 'exact_match' needs"
     )
+    assert "cases.jsonl:1;" in found
+    assert 'columns = { expected = "…" }' in found
+
+
+def test_a_folder_may_be_a_text(written: Written, head: str, case_line: str) -> None:
+    """As in a notebook."""
+    folder = written(head, case_line)
+
+    assert load_suite(str(folder)).hash == load_suite(folder).hash
 
 
 TAGGED = (

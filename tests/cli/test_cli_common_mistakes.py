@@ -1,0 +1,197 @@
+"""The commonest mistakes of a first day: one line, with the place and the remedy, and the code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+SUITE = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "exact_match"\n'
+GATE = '[[gates]]\nmetric = "exact_match"\nfloor = 0.5\n'
+TABLE = 'name = "s"\n[cases]\nfrom = "csv"\nfile = "t.csv"\n'
+METRIC = '[[metrics]]\nuse = "exact_match"\n'
+CASE = '{"id": "a", "prompt": "q", "expected": "yes"}\n'
+CSV = "utterance,intent\n" + "".join(f"text {n},refund\n" for n in range(320))
+TURNS = "".join(
+    json.dumps({"prompt": [{"role": "user", "content": f"q{n}"}], "expected": "a"}) + "\n"
+    for n in range(320)
+)
+ANSWERS = '{"id": "a", "completion": "yes"}\n'
+MODELS = ("--base", "replay:ok.jsonl", "--tuned", "replay:ok.jsonl")
+
+
+class Mistake(NamedTuple):
+    """What is there, what is typed, and what has to come of it."""
+
+    words: Sequence[str]
+    parts: Sequence[str]
+    """Texts that one line of the output has."""
+    files: Mapping[str, str] = {}
+    code: int = 2
+
+
+def checked(toml: str, *parts: str, **files: str) -> Mistake:
+    """Return a mistake in a suite, found by `tunegate suite check`."""
+    there = {"s/suite.toml": toml, "s/cases.jsonl": CASE}
+    there |= {f"s/{name.replace('_', '.')}": text for name, text in files.items()}
+    return Mistake(("suite", "check", "s"), parts, there)
+
+
+def judged(*words: str, parts: Sequence[str], **files: str) -> Mistake:
+    """Return a mistake in the options of `tunegate gate`."""
+    there = {"s/suite.toml": SUITE + GATE, "s/cases.jsonl": CASE, "ok.jsonl": ANSWERS}
+    return Mistake(("gate", *words), parts, {**there, **files})
+
+
+MISTAKES = {
+    "a column of another name": checked(
+        TABLE + 'columns = { prompt = "utterance" }\n' + METRIC + GATE,
+        "suite.toml:2", "320 of 320", "'expected'", "t.csv:2", "columns = { expected =",
+        t_csv=CSV,
+    ),
+    "no such column": checked(
+        TABLE + 'columns = { prompt = "uterance", expected = "intent" }\n' + METRIC + GATE,
+        "t.csv:1", "'uterance'", "did you mean 'utterance'?", t_csv=CSV,
+    ),
+    "no column is the prompt": checked(
+        TABLE + METRIC + GATE, "t.csv:1", "columns = { prompt =", "utterance, intent", t_csv=CSV
+    ),
+    "turns as the prompt": checked(
+        SUITE + GATE, "cases.jsonl:1", "`messages`", "319 more rows", cases_jsonl=TURNS
+    ),
+    "turns in a column of the prompt": checked(
+        'name = "s"\n[cases]\nfrom = "jsonl"\nfile = "t.jsonl"\n'
+        'columns = { prompt = "prompt", expected = "expected" }\n' + METRIC + GATE,
+        "t.jsonl:1", "messages", "319 more rows", t_jsonl=TURNS,
+    ),
+    "a semicolon between columns": checked(
+        TABLE + METRIC + GATE, "t.csv:1", 'delimiter = ";"', t_csv="prompt;expected\nq;a\n"
+    ),
+    "a comma in a text without quotes": checked(
+        TABLE + METRIC + GATE, "t.csv:2", "3 columns", "quote a text", "19 more rows",
+        t_csv="prompt,expected\n" + "yes, please,a\n" * 20,
+    ),
+    "a file that is not there": checked(
+        SUITE.replace("cases.jsonl", "case.jsonl") + GATE, "case.jsonl", "No such file"
+    ),
+    "no cases": checked(SUITE + GATE, "suite.toml:2", "no cases", cases_jsonl=""),
+    "a line that is no JSON": checked(
+        SUITE + GATE, "cases.jsonl:2", "JSON", cases_jsonl=CASE + '{"id": "b", "prompt"\n'
+    ),
+    "an id twice": checked(
+        SUITE + GATE, "cases.jsonl:2", "'a'", "cases.jsonl:1", cases_jsonl=CASE * 2
+    ),
+    "a key that no case has": checked(
+        SUITE + GATE, "cases.jsonl:1", "'promt'", "'prompt'",
+        cases_jsonl='{"id": "a", "promt": "q", "expected": "a"}\n',
+    ),
+    "a name without quotes": checked("name = s\n", "suite.toml:1"),
+    "a metric of another name": checked(
+        SUITE.replace("exact_match", "exact_mach") + GATE,
+        "suite.toml:4", "did you mean 'exact_match'?",
+    ),
+    "a gate of another name": checked(
+        SUITE + GATE.replace("floor", "flor"), "suite.toml:", "'flor'", "'floor'"
+    ),
+    "a gate on a metric that is not listed": checked(
+        SUITE + GATE.replace("exact_match", "token_f1"), "suite.toml:", "'token_f1'", "exact_match"
+    ),
+    "a floor in per cent": checked(SUITE + GATE.replace("0.5", "90"), "suite.toml:7", "0.9"),
+    "a number as a text": checked(SUITE + GATE.replace("0.5", '"high"'), "suite.toml:7", "number"),
+    "a tolerance that no such suite can prove": checked(
+        SUITE + '[[gates]]\nmetric = "exact_match"\ntolerance = 0.001\n',
+        "suite.toml:7", "tolerance", "cases",
+    ),
+    "samples of greedy decoding": checked(
+        SUITE + "[generation]\nsamples = 3\n" + GATE, "suite.toml:6", "temperature"
+    ),
+    "a schema that is not there": checked(
+        SUITE.replace('"exact_match"', '"json_schema"\nschema = "no.json"')
+        + GATE.replace("exact_match", "json_schema"),
+        "suite.toml:", "no.json", "no such file",
+    ),
+    "a chat template that is not there": checked(
+        SUITE + '[generation]\nchat_template = "chat.jinja"\n' + GATE,
+        "suite.toml:6", "'chat.jinja'", '"tuned"',
+    ),
+    "a file outside of the project": checked(
+        SUITE.replace("cases.jsonl", "/etc/passwd") + GATE, "suite.toml:2", "outside of the suite"
+    ),
+    "no such suite": Mistake(("suite", "check", "suites/x"), ("suites/x", "tunegate suite new x")),
+    "a folder that is there": Mistake(
+        ("suite", "new", "s"), ("s: is already there", "another name"), {"s/suite.toml": ""}
+    ),
+    "cases that are not there": Mistake(
+        ("suite", "new", "n", "--from", "no.csv"), ("no.csv: no such file", ".csv")
+    ),
+    "no tuned model": judged("s", parts=("no tuned model", " --tuned SPEC")),
+    "two tuned models": judged(
+        "s", *MODELS, "--tuned", "replay:b.jsonl",
+        parts=("--tuned is given twice", "ok.jsonl", "b.jsonl", "tunegate compare"),
+    ),
+    "an option of another name": judged(
+        "s", "--tuend", "x", parts=("'--tuend'", "did you mean '--tuned'?")
+    ),
+    "an option without a value": judged("s", "--tuned", parts=("--tuned needs a value",)),
+    "a value that is no choice": judged(
+        "s", *MODELS, "--early-stop", "of", parts=("--early-stop", "'of'", "did you mean 'off'?")
+    ),
+    "a seed that is no number": judged(
+        "s", *MODELS, "--seed", "one", parts=(" --seed='one'", "whole number")
+    ),
+    "no suite named": judged(*MODELS, parts=("no suites", "suite.toml")),
+    "a folder without a suite": judged(
+        "empty", *MODELS, parts=("empty: no suite.toml", "tunegate suite new"),
+        **{"empty/readme.md": ""},
+    ),
+    "a model folder that is not there": judged(
+        "s", "--base", "./m", "--tuned", "./m", parts=("./m: no such folder", "hub id")
+    ),
+    "the output folder of a training": judged(
+        "s", "--base", "out", "--tuned", "out",
+        parts=("out: holds checkpoints", "checkpoint-9, checkpoint-10", "out/checkpoint-10"),
+        **{f"out/checkpoint-{n}/config.json": "{}" for n in (10, 9)},
+    ),
+    "answers that are not there": judged(
+        "s", "--base", "replay:no.jsonl", "--tuned", "replay:no.jsonl", parts=("no.jsonl",)
+    ),
+    "a broken line of answers": judged(
+        "s", "--base", "replay:bad.jsonl", "--tuned", "replay:bad.jsonl", parts=("bad.jsonl:2",),
+        **{"bad.jsonl": ANSWERS + '{"id": 1}\n'},
+    ),
+    "no base": judged("s", "--tuned", "replay:ok.jsonl", parts=("no base model", " --base SPEC")),
+    "workers without an engine that has them": judged(
+        "s", *MODELS, "--workers", "2", parts=("--workers", "--engine ray")
+    ),
+    "a suite without gates": judged(
+        "s", *MODELS, parts=("[[gates]]", "suite.toml"), **{"s/suite.toml": SUITE}
+    )._replace(code=10),
+    "a run that is not there": Mistake(("report", "runs/x"), ("runs/x",)),
+    "nothing to go on with": Mistake(("resume",), ("no runs here", "tunegate gate")),
+    "no such bundled suite": Mistake(("init", "support_jsn"), ("did you mean 'support_json'?",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_common_mistake_is_one_line(project: Any, name: str) -> None:
+    """One line names the place and what to do; the code is that of a mistake, never 0."""
+    mistake = MISTAKES[name]
+    for file, text in mistake.files.items():
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text(text, encoding="utf-8")
+
+    result = project.tunegate(*mistake.words)
+
+    lines = result.outlines + result.errlines
+    assert result.ret == mistake.code, lines
+    assert any(all(part in line for part in mistake.parts) for line in lines), lines
+    assert "Traceback" not in "".join(lines)
+    assert sum(line.startswith("tunegate: s/") for line in lines) <= 1, lines
+
+
+def test_the_forty_commonest_are_here() -> None:
+    """Fewer are no table of what goes wrong on a first day."""
+    assert len(MISTAKES) >= 40
