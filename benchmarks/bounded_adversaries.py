@@ -71,8 +71,8 @@ class SampleCounts:
         apart = self.values - (self.counts @ self.values / self.n)[:, np.newaxis]
         return np.asarray((self.counts * apart**power).sum(axis=1) / self.n)
 
-    def half_steps(self) -> Floats:
-        """Return what is taken off a mean whose units are of two kinds."""
+    def lattice_steps(self) -> Floats:
+        """Return the steps of means whose units are of two kinds."""
         below, sums = self.counts.cumsum(axis=1), (self.counts * self.values).cumsum(axis=1)
         best, step = np.zeros(len(self.counts)), np.zeros(len(self.counts))
         total = np.maximum(self.moment(2), 1e-30)
@@ -85,7 +85,7 @@ class SampleCounts:
             share = np.where(both, first * rest / self.n**2 * gap**2 / total, 0)
             step = np.where(share > best, gap, step)
             best = np.maximum(best, share)
-        return np.asarray(0.625 * np.clip((best - 0.9) / 0.1, 0, 1) * step / self.n)
+        return np.asarray(np.clip((best - 0.9) / 0.1, 0, 1) * step / self.n)
 
     def likelihood_p(self, margin: float) -> Floats:
         """Return p-values of the signed root of the empirical likelihood."""
@@ -118,7 +118,7 @@ class SampleCounts:
         x = np.clip((mean - margin) / np.maximum(error, 1e-9), -1e9, 1e9)
         x = np.minimum(x, x + skew * x**2 / 3 + skew**2 * x**3 / 27 + skew / 6)
         plain = np.maximum(special.stdtr(self.n - 1, -x), self.likelihood_p(margin))
-        lowered = np.maximum(mean - self.half_steps(), -1 + 1e-9)
+        lowered = np.maximum(mean - self.lattice_steps(), -1 + 1e-9)
         found = np.maximum(plain, _unseen_p(self.n, lowered, error, skew, margin))
         return np.where(mean > margin, found, 1.0)
 

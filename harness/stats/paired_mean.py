@@ -31,9 +31,9 @@ from tunegate.harness.stats.types import Interval, OneSidedTest
 from tunegate.harness.stats.unit_means import (
     EmpiricalLikelihood,
     JackknifeMean,
-    half_step,
     independent_units,
     jackknife,
+    lattice_step,
 )
 from tunegate.harness.stats.validation import Floats, Labels
 
@@ -244,8 +244,8 @@ class _UnseenLosses:
     few units gain much, they do so more often than a normal sum would. A share of the credit is
     withheld: the squared size of a gain, as a share of what a struck unit loses, and (8/n)^2
     for the steps of small samples. With the whole credit, populations of three values err with up
-    to .0675. Where units take two values, the mean is lowered by half a step (`half_step`):
-    otherwise populations of three values err with up to .0681, and so with .0584 at most.
+    to .0675. Where units take two values, the mean is lowered by its step (`lattice_step`): as it
+    is they err with up to .0681, with half a step less up to .0609, and so with .058 at most.
 
     Distances are logarithms, which make it the exact binomial bound where s is 0.
     """
@@ -334,7 +334,7 @@ class MeanFit:
     units: float
     """Independent units: clusters, or cases."""
     step: float
-    """Half a step of the mean where units take two values (`unit_means.half_step`)."""
+    """Step of the mean where units take two values (`unit_means.lattice_step`)."""
     likelihood: EmpiricalLikelihood | None
     """Of a score with a range whose units vary, in units of `scale`."""
     scale: float
@@ -432,7 +432,7 @@ def fit_units(
         error=whole.error * scale,
         reach=reach or (bound or math.inf,) * 2,
         units=sums.size,
-        step=half_step(sums, sizes) * scale if likely else 0.0,
+        step=lattice_step(sums, sizes) * scale if likely else 0.0,
         likelihood=EmpiricalLikelihood.of(sums, sizes, degrees) if likely else None,
         scale=scale,
         method=_method(curves, clustered=sizes.max() > 1, guarded=bound is not None),

@@ -32,8 +32,6 @@ lower. Without the interval's own degrees of freedom in the sum they err with .0
 _TWO_KINDS = 0.9
 """Share of the variance between two groups of units from which on they are taken for two values:
 it is .75 where values are uniform, .64 where they are normal."""
-_STEP = 0.625
-"""Part of a step that is taken off. Half of one is the continuity correction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +67,13 @@ def independent_units(sizes: Iterable[float]) -> float:
     return sum(known) ** 2 / sum(size**2 for size in known)
 
 
-def half_step(sums: Floats, sizes: Floats) -> float:
-    """Return how far a mean of two kinds of units lies above what a normal sum allows.
+def lattice_step(sums: Floats, sizes: Floats) -> float:
+    """Return the step in which a mean of two kinds of units moves; 0 where values are spread.
 
-    Such a mean moves in steps, each as long as one unit takes from one kind to the other. An upper
-    tail that ends on a step holds half of that step's probability more than the normal tail; half
-    a step less of the mean makes up for it (Cox 1970, Biometrika 57:217-219). The units are of two
-    kinds to the degree to which two groups of neighbours leave no variance within: not at all below
-    `_TWO_KINDS`, so that nothing is taken where values are spread.
+    It is what one unit changes that goes from one kind to the other. An upper tail that ends on a
+    step holds half of that step's probability more than the normal tail, for which half a step less
+    of the mean makes up (Cox 1970, Biometrika 57:217-219). The units are of two kinds to the degree
+    to which two groups of neighbours leave no variance within: not at all below `_TWO_KINDS`.
 
     Args:
         sums: Sums of the units' values.
@@ -94,7 +91,7 @@ def half_step(sums: Floats, sizes: Floats) -> float:
     best = int(between.argmax())
     step = float(rising[best] * (1 / below[best] + 1 / above[best]))
     degree = max(0.0, (float(between[best]) / total - _TWO_KINDS) / (1 - _TWO_KINDS))
-    return _STEP * degree * step / float(sizes.sum())
+    return degree * step / float(sizes.sum())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

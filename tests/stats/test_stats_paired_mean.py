@@ -73,12 +73,12 @@ class TestPairedMeanInterval:
         assert few == pytest.approx(mean_interval(values[:20]).low)
 
     def test_two_values(self):
-        """Of two values the guard takes .625 of a step: 1.2 / 50, where 50 cases are -.6 or .6.
+        """Of two values the guard takes a step off the mean: 1.2 / 50 for 50 cases of -.6 or .6.
 
         The limit then solves exp(-a) Phi((a - d)/s) = .05 at the worst a, for the lowered mean.
         """
         values = np.tile([-0.6, 0.6], 25)
-        mean, error = -0.625 * 1.2 / 50, 0.6 / math.sqrt(49)
+        mean, error = -1.2 / 50, 0.6 / math.sqrt(49)
         s = 50 * error / (1 + mean)
 
         def excess(margin: float) -> float:
@@ -149,7 +149,7 @@ class TestPairedMeanInterval:
         """Populations found by differential evolution against weaker guards: .06 at most, exactly.
 
         Without the withheld share, with fewer degrees of freedom only where the kurtosis asks
-        for them, or without half a step of the mean, these err with .0604 to .0681.
+        for them, or without the step of the mean, these err with .0604 to .0681.
         """
         mids, losses, _ = values
         chance = np.array([*chances, 1 - sum(chances)])
