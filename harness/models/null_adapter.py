@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.models._model_folder import is_adapter, require_modules
+from tunegate.harness.models._model_folder import is_adapter, require_modules, text_class, text_part
 from tunegate.harness.models.transformers import HfArm
 
 RANK = 8
@@ -26,6 +26,9 @@ SPREAD = 1e-4
 """Standard deviation of `lora_B`; trained adapters of this shape end near 1e-2."""
 WORDS = f"LoRA r={RANK}, all-linear, lora_B of size {SPREAD:.0e}"
 
+_MAMBA = ("mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h")
+_NO_LORA = {**{kind: ["out_proj"] for kind in _MAMBA}, "llama4_text": ["router"]}
+"""Model type → linear layers that PEFT refuses, or whose forward it cannot wrap."""
 _PARTS = {"lora_A": "lora_B", "lora_embedding_A": "lora_embedding_B"}
 """First factor of a LoRA update → the second."""
 
@@ -47,15 +50,20 @@ def make_null_adapter(base: Path, out: Path) -> None:
     import torch
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
     from safetensors.torch import save_file
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
-    causal: Any = AutoModelForCausalLM  # from_config has no annotation
     with prefix_errors(f"{base}: no null adapter can be made for it"):
+        kind = text_class(base)
         with torch.device("meta"):
             config = AutoConfig.from_pretrained(base, trust_remote_code=False)
-            skeleton = causal.from_config(config)
+            whole = kind(config) if hasattr(kind, "forward") else kind.from_config(config)
+            skeleton = text_part(whole)
             lora = LoraConfig(
-                r=RANK, lora_alpha=ALPHA, target_modules="all-linear", task_type="CAUSAL_LM"
+                r=RANK,
+                lora_alpha=ALPHA,
+                target_modules="all-linear",
+                exclude_modules=_NO_LORA.get(skeleton.config.model_type),
+                task_type="CAUSAL_LM",
             )
             model = get_peft_model(skeleton, lora)
         state = get_peft_model_state_dict(model, save_embedding_layers=False)

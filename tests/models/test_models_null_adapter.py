@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.base_families.families import FAMILIES, save_family
 from tests.tiny_models import muted
 from tunegate.harness.checks import liveness
 from tunegate.harness.errors import UsageError
@@ -34,6 +35,25 @@ def test_it_is_alive_and_small(tiny: Any, tmp_path: Path, architecture: str, dty
 
     assert proof["status"] == "proven"
     assert 0 < proof["largest_logit_change"] < (0.1 if dtype == "float32" else 2)
+
+
+FEW = {"Mistral3+", "Llama4+", "Mamba"}
+"""A class without a text class of its own, one within another, and layers that PEFT refuses."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(f, marks=() if f in FEW else pytest.mark.long) for f in FAMILIES],
+)
+def test_every_family_has_one(tmp_path: Path, family: str) -> None:
+    """It is made without the weights, fits its base, acts, and leaves base as it is."""
+    save_family(family, tmp_path / "base")
+    with muted():
+        make_null_adapter(tmp_path / "base", tmp_path / "null")
+        arms = open_arms({"base": str(tmp_path / "base"), "tuned": str(tmp_path / "null")})
+        proof = liveness.check_liveness(arms)["tuned"]
+    assert 0 < proof["largest_logit_change"] < 0.1
 
 
 def test_it_has_the_shape_of_a_usual_lora(tiny: Any, tmp_path: Path) -> None:
