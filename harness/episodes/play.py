@@ -73,6 +73,7 @@ class _LiveEpisode:
     held: list[Any]
     """Its environment."""
     tries: int
+    started_s: float = field(default_factory=time.time)
 
 
 @dataclass
@@ -150,8 +151,8 @@ class EpisodePlayer:
         except StopIteration as end:
             self.finished += 1
             self._leave(number)
-            done = StoredAnswer.of(episode.request.cell, end.value, None, time.time())
-            self._answers.append(done)
+            cell, began = episode.request.cell, episode.started_s
+            self._answers.append(StoredAnswer.of(cell, end.value, None, began))
         except EpisodeFailed as error:
             self._leave(number)
             if episode.tries < TRIES:

@@ -92,11 +92,13 @@ class OperationAttributes:
     model: ModelAttributes
     fixed: str
     """Attributes that all its spans share, as text."""
+    agent: str | None = None
+    """The suite, where its completions are episodes."""
 
     @property
     def span_name(self) -> str:
         """Name of its spans."""
-        return f"{self.operation} {self.model.name}"
+        return f"{self.operation} {self.agent or self.model.name}"
 
 
 class ArmAttributes:
@@ -146,8 +148,11 @@ class ArmAttributes:
         model = ModelAttributes.of(identity)
         chat = kind in WRITES and settings.get("template") != "none"
         operation = "chat" if chat else "text_completion"
+        agent = suite.name if suite.episode is not None and kind is CellKind.GENERATE else None
+        operation = "invoke_agent" if agent else operation
         fixed = {
             a.OPERATION: operation,
+            a.AGENT_NAME: agent,
             **model.attributes(),
             a.REQUEST_MAX_TOKENS: settings.get("max_new_tokens"),
             a.REQUEST_TEMPERATURE: settings.get("temperature"),
@@ -163,7 +168,7 @@ class ArmAttributes:
             a.QUANT: identity.get("stored"),
             a.ENGINE: identity.get("engine"),
         }
-        return OperationAttributes(operation, model, otlp_json.attributes_json(fixed))
+        return OperationAttributes(operation, model, otlp_json.attributes_json(fixed), agent)
 
 
 def _public_settings(generation: Mapping[str, Any]) -> dict[str, Any]:

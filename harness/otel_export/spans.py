@@ -4,7 +4,8 @@
 eval run
 └── eval suite                one per suite
     └── eval case             one per case that was asked
-        ├── chat MODEL        one per completion of an arm, with its scores as events
+        ├── chat MODEL        one per completion of an arm, with its scores as events; of an
+        │                     episode `invoke_agent SUITE`, with turns and calls below it
         ├── eval check METRIC one per score that a rule gave
         └── chat JUDGE        one per reply of a judge model, linked to what it judged
 ```
@@ -17,7 +18,7 @@ says nothing of a single case, which is mostly noise.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -40,7 +41,7 @@ from tunegate.harness.otel_export.run_records import (
     TraceIdentifiers,
     plan_sha256,
 )
-from tunegate.harness.records.cases import Case, CellKind, sha256
+from tunegate.harness.records.cases import Case, CellKind, StoredAnswer, sha256
 from tunegate.harness.records.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -124,6 +125,8 @@ class SpanBuilder:
         done = end = max(run.end(c) for c in record.cells)
         results, logs = self._results(record)
         spans = [self._completions.span(record, c, own, results) for c in record.cells]
+        for stored in record.cells:
+            spans += self._episode(stored)
         spans += self._checks(record, own)
         for call in self._judges.of(record, own, done) if record.judgements else ():
             spans.append(call)
@@ -156,6 +159,15 @@ class SpanBuilder:
         )
         texts = tuple(span.json(self.ids.trace_id) for span in spans)
         return CaseSignals(texts, tuple(logs))
+
+    def _episode(self, stored: StoredAnswer) -> Iterable[otlp_json.SpanText]:
+        """Return the spans of an episode's turns and calls; none of another answer."""
+        if stored.completion is None or stored.completion.episode is None:
+            return ()
+        from tunegate.harness.otel_export.episode_spans import episode_spans
+
+        model = resources.ModelAttributes.of(self._run.manifest.identity(stored.cell.arm))
+        return episode_spans(stored, self.ids, self._run.start(stored), model, self._content)
 
     def _results(self, record: CaseRecord) -> tuple[dict[str, list[str]], list[str]]:
         """Return span → its evaluation results as events, and all of them as log records."""
