@@ -114,6 +114,12 @@ class CaseView:
     """What training rows have in common with it; None where tuned was not trained on it."""
     left_out: bool = False
     """Whether the gates leave it out for that."""
+    outcome: CaseChange = field(init=False)
+    """How the case changed; a loss outweighs a gain. Kept, for it takes both answers to know it."""
+
+    def __post_init__(self) -> None:
+        """Find the outcome while the case's cells are at hand."""
+        object.__setattr__(self, "outcome", self._change())
 
     @property
     def case(self) -> RunCase:
@@ -132,9 +138,7 @@ class CaseView:
         changed = [s for s in self.scores if s.metric.ranks and s.change]
         return tuple(sorted(changed, key=lambda s: (s.change or 0) - (2 if s.flips else 0)))
 
-    @property
-    def outcome(self) -> CaseChange:
-        """How the case changed; a loss outweighs a gain."""
+    def _change(self) -> CaseChange:
         losses = [s for s in self.ranked if (s.change or 0) < 0]
         gains = [s for s in self.ranked if (s.change or 0) > 0]
         if losses:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tempfile
 import time
@@ -89,7 +90,11 @@ def last_word(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
     verdicts = ("SHIP", "BLOCK", "UNDECIDED", "HOLD", "ERROR", "NOT COMPARABLE", "no verdict")
     found = [line for line in lines if line.startswith(verdicts)]
-    told = [line for line in lines if not line.startswith(_PROGRESS) and line.strip("=!_ ")]
+    told = [
+        line
+        for line in lines
+        if not line.startswith(_PROGRESS) and not re.match(r"\d+ (failed|error|passed|skip)", line)
+    ]
     return (found or told or lines or ["nothing was printed"])[-1]
 
 

@@ -50,8 +50,25 @@ def refuse_unsafe(folder: Path, *, trusted: bool = False) -> None:
             if trusted and isinstance(value, dict):
                 value.pop("auto_map", None)
             _lint(path, value)
-        if path.suffix == ".safetensors":
-            _check_header(path)
+    tensors = sum(_check_header(path) for path in files if path.suffix == ".safetensors")
+    _refuse_layers(folder / "config.json", tensors)
+
+
+_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+_USUAL_LAYERS = 1000
+"""No model has more; those that share weights may have fewer tensors than layers."""
+
+
+def _refuse_layers(config: Path, tensors: int) -> None:
+    """Refuse more layers than there are tensors, before a library builds all of them."""
+    told = read_json(config) if config.is_file() else {}
+    for key in _LAYERS:
+        layers = told.get(key) if isinstance(told, dict) else None
+        if isinstance(layers, int) and layers > max(tensors, _USUAL_LAYERS):
+            raise ModelError(
+                f"{config}: {key} = {layers}, and the weights are {tensors} tensors; copy the "
+                "folder again"
+            )
 
 
 def _is_read(file: Path) -> bool:
@@ -158,7 +175,8 @@ def _has_own_class(folder: Path) -> bool:
     return isinstance(value, dict) and value.get("model_type") in CONFIG_MAPPING
 
 
-def _check_header(path: Path) -> None:
+def _check_header(path: Path) -> int:
+    """Return how many tensors the file holds."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -176,6 +194,7 @@ def _check_header(path: Path) -> None:
         raise ModelError(f"{path}: truncated or padded safetensors file; copy or save it again")
     if any(begin != end for (_, end), (begin, _) in itertools.pairwise([(0, 0), *spans])):
         raise ModelError(f"{path}: tensors overlap or leave holes; copy or save it again")
+    return len(spans)
 
 
 def _spans(header: Any) -> list[tuple[int, int]]:

@@ -52,6 +52,7 @@ def init(
     elif service is None:
         place = _place(suite or FIRST, folder)
         print(f"wrote {place}: {', '.join(_copy_suite(suite or FIRST, place))}")
+        _declare_ledger()
         _next_steps(place)
     else:
         _gate_in_ci(service, suite, folder)
@@ -79,6 +80,27 @@ def _copy_suite(suite: str, place: Path) -> list[str]:
         ) from error
 
 
+_MERGE = "tunegate.ledger.jsonl merge=union"
+
+
+def _declare_ledger() -> None:
+    """Tell git to keep the lines of both branches in the attempts ledger, unless it is told."""
+    here = Path.cwd()
+    if not any((folder / ".git").exists() for folder in (here, *here.parents)):
+        return
+    path = Path(".gitattributes")
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if "tunegate.ledger.jsonl" in text:
+            return
+        gap = "" if text[-1:] in ("", "\n") else "\n"
+        path.write_text(f"{text}{gap}{_MERGE}\n", encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        print(f"note: {path} cannot be written ({error}); add to it: {_MERGE}")
+    else:
+        print(f"wrote {path}: {_MERGE}")
+
+
 def _gate_in_ci(service: CiService, suite: str | None, folder: Path | None) -> None:
     """Write job and configuration next to the suites that are there, or next to a first one."""
     if folder is not None and folder.parent != SUITES:
@@ -99,6 +121,7 @@ def _gate_in_ci(service: CiService, suite: str | None, folder: Path | None) -> N
         ) from error
     for path in [configuration] * is_new + jobs:
         print(f"wrote {path}")
+    _declare_ledger()
     _next_in_ci(service, configuration, runs=is_new and not others)
 
 

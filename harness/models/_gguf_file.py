@@ -116,7 +116,7 @@ def read_gguf(path: Path) -> GgufFile:
                     f"{path}: the file ends in the middle ({size} bytes, at least {error.needed} "
                     "are needed); copy or download it again"
                 ) from error
-            except (KeyError, ValueError, struct.error) as error:
+            except (KeyError, ValueError, RecursionError, struct.error) as error:
                 raise ModelError(
                     f"{path}: the GGUF header is damaged ({error}); copy or download it again"
                 ) from error

@@ -13,7 +13,7 @@ import threading
 from array import array
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TextIO, TypeVar, cast, overload
 
@@ -41,6 +41,8 @@ class JsonlRecords(Sequence[R]):
         self.kind = kind
         self._starts = array("Q", (start for start, _ in _scan(path, kind)))
         self._recent: dict[int, R] = {}
+        self._kept = 0
+        self._expected: set[int] = set()
 
     def __len__(self) -> int:
         """Return how many records there are."""
@@ -62,20 +64,40 @@ class JsonlRecords(Sequence[R]):
         known = self._recent.get(number)
         if known is not None:
             return known
-        start = self._starts[number]
-        with closing(_scan(self.path, self.kind, start, number + 1)) as found:
-            record = next(record for _, record in found)
-        end = self._starts[number + 1] if number + 1 < len(self) else start + _LONG
-        if end - start < _LONG:
-            if len(self._recent) >= _RECENT:
-                self._recent = {}
-            self._recent[number] = record
-        return record
+        # Whoever asks for the line after one that was read goes through the file: read ahead.
+        more = _AHEAD if number in self._expected else 1
+        end = min(number + more, len(self))
+        while end > number + 1 and self._end(end - 1) - self._starts[number] > _LONG:
+            end = number + (end - number) // 2
+        with closing(_scan(self.path, self.kind, self._starts[number], number + 1)) as found:
+            records = [record for _, record in islice(found, end - number)]
+        if len(self._expected) > _STREAMS:
+            self._expected.clear()
+        self._expected.add(end)
+        self._keep(number, records)
+        return records[0]
+
+    def _end(self, number: int) -> int:
+        """Return where a line ends; the last one counts as long."""
+        last = number + 1 == len(self)
+        return self._starts[number] + _LONG if last else self._starts[number + 1]
+
+    def _keep(self, number: int, records: Sequence[R]) -> None:
+        size = self._end(number + len(records) - 1) - self._starts[number]
+        if size >= _LONG:
+            return
+        if self._kept + size > _MOST_KEPT:
+            self._recent, self._kept = {}, 0
+        self._recent.update(enumerate(records, start=number))
+        self._kept += size
 
 
-_RECENT, _LONG = 16, 1 << 16
-"""Records that are kept because the next question is often about the same case, and the length in
-bytes from which a record is not kept."""
+_LONG = 1 << 16
+"""Length in bytes from which a record is not kept, and most bytes that are read ahead."""
+_AHEAD, _STREAMS = 32, 64
+"""Records that are read ahead, and places at which a reader may be expected next."""
+_MOST_KEPT = 8 << 20
+"""Bytes of the file whose records are kept, for the next question is often about the same case."""
 
 
 class FilteredRecords(Iterable[R]):

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from benchmarks import bfcl_results
-from benchmarks.bfcl_agreement import STYLES, ModelOutput, make_calls, plant_mistake, score_output
+from benchmarks._bfcl_styles import STYLES
+from benchmarks.bfcl_agreement import ModelOutput, make_calls, plant_mistake, score_output
 
 FUNCTIONS = [
     {

@@ -156,3 +156,15 @@ def test_reading_json(tmp_path: Path) -> None:
             (tmp_path / name).write_bytes(content)
         with pytest.raises(ModelError, match=f"{name}: not readable as JSON"):
             read_json(tmp_path / name)
+
+
+def test_more_layers_than_tensors(tmp_path: Path) -> None:
+    """A configuration of a billion layers is refused before a library builds them one by one."""
+    (tmp_path / "model.safetensors").write_bytes(_file({"a": TENSOR}))
+    config = tmp_path / "config.json"
+    config.write_text('{"num_hidden_layers": 48}', encoding="utf-8")
+    refuse_unsafe(tmp_path)  # layers may share their weights
+
+    config.write_text('{"num_hidden_layers": 1000000000}', encoding="utf-8")
+    with pytest.raises(ModelError, match=r"num_hidden_layers = 1000000000, and .* 1 tensors"):
+        refuse_unsafe(tmp_path)

@@ -80,3 +80,17 @@ def test_a_place_that_cannot_be_written_is_one_line(project: Any) -> None:
         UsageError, match=r"file/mine: cannot be written \(Not a directory\); choose"
     ):
         _init("production", "file/mine")
+
+
+def test_a_repository_is_told_to_merge_the_ledger(project: Any) -> None:
+    """One line of `.gitattributes`, below what is there, once; none outside of a repository."""
+    _init("tool_calls")
+    assert not Path(".gitattributes").exists()
+    Path(".git").mkdir()
+    Path(".gitattributes").write_text("*.png binary", encoding="utf-8")
+
+    outputs = [_init("tool_calls", f"suites/{name}") for name in ("one", "two")]
+
+    lines = ["*.png binary", "tunegate.ledger.jsonl merge=union"]
+    assert Path(".gitattributes").read_text(encoding="utf-8").splitlines() == lines
+    assert [".gitattributes" in output for output in outputs] == [True, False]

@@ -190,6 +190,9 @@ def test_another_vocabulary_is_refused(written: Callable[[str], Path], tmp_path:
 
 
 def _damaged(whole: bytes) -> Iterator[tuple[str, bytes, str]]:
+    nested = struct.pack("<QQ", 0, 1) + struct.pack("<Q", 1) + b"a" + struct.pack("<I", 9)
+    nested += struct.pack("<IQ", 9, 1) * 5_000
+    yield "arrays in arrays", whole[:8] + nested, "header is damaged .maximum recursion depth"
     yield "empty", b"", "not a GGUF file"
     yield "pickle", b"\x80\x04" + whole[2:], "not a GGUF file"
     yield "version", whole[:4] + struct.pack("<I", 1) + whole[8:], "GGUF version 1; versions 2"
@@ -198,7 +201,10 @@ def _damaged(whole: bytes) -> Iterator[tuple[str, bytes, str]]:
     yield "count", whole[:16] + struct.pack("<Q", 2**40) + whole[24:], "download it again"
 
 
-@pytest.mark.parametrize("which", ["empty", "pickle", "version", "header", "tensors", "count"])
+@pytest.mark.parametrize(
+    "which",
+    ["empty", "pickle", "version", "header", "tensors", "count", "arrays in arrays"],
+)
 def test_a_broken_file_is_one_line(
     written: Callable[[str], Path], tmp_path: Path, which: str
 ) -> None:
