@@ -11,8 +11,10 @@ class.
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,7 +38,7 @@ ENVIRONMENT = {
 }
 """Variables that must be set before torch and TRL are imported; the user's own values win."""
 
-_ALWAYS = {"report_to": "none", "disable_tqdm": True}
+_ALWAYS = {"report_to": "none", "disable_tqdm": True, "logging_first_step": True}
 _WITHOUT_CUDA = {
     "use_cpu": True,
     "bf16": False,
@@ -45,6 +47,13 @@ _WITHOUT_CUDA = {
     "float32_matmul_precision": "medium",  # a third faster where the CPU multiplies bfloat16
     "logging_steps": 5,
 }
+_FIRST_FLAGS = (
+    "config", "model_name_or_path", "train_files", "output_dir", "eval_suite", "gate", "peft",
+    "lora_r", "learning_rate", "num_train_epochs", "max_steps", "per_device_train_batch_size",
+    "gradient_accumulation_steps", "max_length", "max_completion_length", "beta", "rewards",
+    "reward_model", "dtype", "seed",
+)  # fmt: skip
+"""The flags that `--help` shows of those that a method has, in this order."""
 _ONLY_AS_FLAG = ("trust_remote_code", "model_init_kwargs.trust_remote_code")
 _TRL_DATA = {"dataset_name", "dataset_config", "dataset_train_split", "datasets"}
 
@@ -177,14 +186,37 @@ def make_parser(
         def error(self, message: str) -> NoReturn:
             raise UsageError(message)
 
+        def format_help(self) -> str:
+            """Return the help of the flags that matter first; `--help-all` has all of them."""
+            named = {action.dest: action for action in self._actions}
+            shown = [named[name] for name in _FIRST_FLAGS if name in named]
+            formatter = self._get_formatter()
+            formatter.add_usage(f"{self.prog} --config x.yaml [FLAGS]", [], [])
+            formatter.start_section("flags that matter first")
+            formatter.add_arguments(shown)
+            formatter.end_section()
+            formatter.add_text(
+                f"--help-all shows all {len(named)} flags; a YAML file may have any."
+            )
+            return formatter.format_help()
+
     kinds: Any = (DataArguments, trainer_config, ModelConfig, AdapterArguments)
     kinds += (own,) if own else ()
     parser = ArgumentParser(kinds, prog=prog, allow_abbrev=False)
     parser.add_argument("--config", type=Path, help="YAML file with any of these options.")
+    parser.add_argument("--help-all", action=_WholeHelp, nargs=0, help="Show all flags.")
     parser.set_defaults(**_ALWAYS)
     if not torch.cuda.is_available():
         parser.set_defaults(**_WITHOUT_CUDA)
     return parser
+
+
+class _WholeHelp(argparse.Action):
+    """Prints the help of every flag, and ends the command."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        parser._print_message(argparse.ArgumentParser.format_help(parser), sys.stdout)
+        parser.exit()
 
 
 def parse_arguments(
@@ -283,7 +315,7 @@ def _apply_file(parser: TrlParser, path: Path) -> set[str]:
 
 
 def _names(parser: TrlParser) -> set[str]:
-    return {a.dest for a in parser._actions} - {"help", "config"}
+    return {a.dest for a in parser._actions} - {"help", "help_all", "config"}
 
 
 def _check_flags(parser: TrlParser, argv: Sequence[str]) -> set[str]:

@@ -26,7 +26,8 @@ def train(context: typer.Context) -> None:
     if not args or args[0] in ("-h", "--help"):
         names = ", ".join(lookup.ordered_modules(METHODS))
         print("Usage: tunegate train METHOD --config x.yaml [TRL flags]\n")
-        print(f"Methods: {names}; `tunegate train METHOD --help` lists the flags")
+        print(f"Methods: {names}")
+        print("`tunegate train METHOD --help` shows the flags that matter first, `--help-all` all")
         print("Others are found in the installed TRL by name, such as orpo, cpo and tpo")
         raise typer.Exit(0 if args else 2)
     method, *rest = args

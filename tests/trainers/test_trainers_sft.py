@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -209,9 +210,18 @@ def test_base_without_a_tokenizer(training: Training, tmp_path: Path) -> None:
 
 
 def test_help_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
-    """`--help` shows TRL's options and ours and ends well."""
-    assert 0 == run(["--help"])
-    assert {"--train_files", "--lora_r", "--learning_rate"} <= set(capsys.readouterr().out.split())
+    """`--help` shows the flags that matter first, `--help-all` TRL's and ours, and end well."""
+    flags = []
+    for word in ("--help", "--help-all"):
+        assert 0 == run([word])
+        flags.append(set(re.findall(r"(?m)^  (--[a-z_]+)", capsys.readouterr().out)))
+    first, every = flags
+
+    assert {"--config", "--train_files", "--lora_r", "--learning_rate", "--max_length"} <= first
+    assert len(first) <= 20
+    assert first < every
+    assert len(every) > 150
+    assert "--weight_decay" in every - first
 
 
 def test_an_adapter_is_no_base(training: Training, tmp_path: Path) -> None:
