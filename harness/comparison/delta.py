@@ -90,6 +90,11 @@ class Delta:
             f"{self.pairs.metric.name}{place}: whether it {claim} is undecided with {cases}: {self}"
         )
 
+    def __repr__(self) -> str:
+        """Return metric, suite and numbers, as a failed assert shows them."""
+        place = f" on {self.pairs.suite}" if self.pairs.suite else ""
+        return f"Delta({self.pairs.metric.name}{place}: {self}, n = {self.n})"
+
     def __str__(self) -> str:
         """Return base, tuned, difference and interval in one line."""
         if not self.n:

@@ -6,6 +6,11 @@ The hooks are in `hooks` and, once asked for, in `active_hooks`; what they deleg
 `session`.
 """
 
-from tunegate.harness.plugin.hooks import gate, pytest_addoption, pytest_configure
+from tunegate.harness.plugin.hooks import (
+    gate,
+    pytest_addoption,
+    pytest_configure,
+    pytest_generate_tests,
+)
 
-__all__ = ["gate", "pytest_addoption", "pytest_configure"]
+__all__ = ["gate", "pytest_addoption", "pytest_configure", "pytest_generate_tests"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.interim_look import InterimLook
@@ -31,6 +33,12 @@ class CompletionPair:
     base: Completion | None
     tuned: Completion | None
 
+    def __repr__(self) -> str:
+        """Return the case's id and both answers, shortened."""
+        texts = (None if arm is None else arm.text for arm in (self.base, self.tuned))
+        base, tuned = (repr(t if t is None or len(t) <= 60 else f"{t[:59]}…") for t in texts)
+        return f"CompletionPair({self.case.id}: base {base}, tuned {tuned})"
+
 
 @dataclass(frozen=True)
 class GateFixture:
@@ -39,19 +47,30 @@ class GateFixture:
     session: GateSession
     root: Path
 
-    def compare(
+    def __repr__(self) -> str:
+        """Return its name; the session behind it is long."""
+        return "<gate fixture>"
+
+    def compare(  # what is compared, on which models, and how surely
         self,
         suite: str | Path,
         metric: str,
         *,
+        tuned: str | Path | None = None,
+        base: str | Path | None = None,
         tag: str | None = None,
         confidence: float = CONFIDENCE,
     ) -> Delta:
         """Return the delta of one metric on one suite; the first call makes the completions.
 
+        Each pair of models has a run folder and a report of its own, named at the end of the
+        session. Without any model the test is skipped, or fails with `gate_missing = fail`.
+
         Args:
             suite: Folder of the suite, or its suite.toml.
             metric: Name of the metric.
+            tuned: Model spec of the fine-tune; None is the session's, `--gate-tuned`.
+            base: Model spec of the base; None is the session's, or the one that the adapter names.
             tag: Tag that the cases must have; None compares on all of them.
             confidence: Two-sided confidence of the interval.
 
@@ -61,7 +80,8 @@ class GateFixture:
             NotComparable: the arms differ in more than the weights.
             BackendError: more cases are unscored than the suite allows.
         """
-        loaded, run = self._run(suite)
+        models = self._models(tuned, base)
+        loaded, run = self._run(suite, models)
         loaded.metric(metric)
         tags = tuple(dict.fromkeys(known for case in loaded.cases for known in case.tags))
         if tag is not None and tag not in tags:
@@ -82,34 +102,97 @@ class GateFixture:
                 )
         if table.look is not None:  # several looks share the error that one would have
             confidence = table.look.confidence((1 - confidence) / 2)
-        return Delta(table.pairs(record), confidence)
+        delta = Delta(table.pairs(record), confidence)
+        spec = models.get("tuned") or str(self.session.options["tuned"] or "")
+        self.session.compared[_row(loaded.name, metric, tag, spec, delta)] = None
+        return delta
 
-    def pairs(self, suite: str | Path) -> Iterator[CompletionPair]:
-        """Yield every case that was asked with base's and tuned's first completion."""
-        loaded, run = self._run(suite)
+    def pair(
+        self,
+        suite: str | Path,
+        case: Case | str,
+        *,
+        tuned: str | Path | None = None,
+        base: str | Path | None = None,
+    ) -> CompletionPair:
+        """Return one case with base's and tuned's first completion.
+
+        Args:
+            suite: Folder of the suite, or its suite.toml.
+            case: The case or its id, such as the argument `case` of a test with the marker
+                `gate_cases`.
+            tuned: Model spec of the fine-tune; None is the session's.
+            base: Model spec of the base; None is the session's.
+
+        Raises:
+            UnknownName: the suite has no such case, or ended before it was asked.
+        """
+        name = case if isinstance(case, str) else case.id
+        for found in self.pairs(suite, tuned=tuned, base=base):
+            if found.case.id == name:
+                return found
+        raise UnknownName(
+            f"{suite}: no answers to a case {name!r}; a suite may end early: --gate-early-stop off"
+        )
+
+    def pairs(
+        self,
+        suite: str | Path,
+        *,
+        tuned: str | Path | None = None,
+        base: str | Path | None = None,
+    ) -> Iterator[CompletionPair]:
+        """Yield every case that was asked with base's and tuned's first completion.
+
+        Args:
+            suite: Folder of the suite, or its suite.toml.
+            tuned: Model spec of the fine-tune; None is the session's.
+            base: Model spec of the base; None is the session's.
+        """
+        loaded, run = self._run(suite, self._models(tuned, base))
         decided = {
             c.cell.case for c in run.cells if c.cell.suite == loaded.name and c.status == "skipped"
         }
         for case in (c for c in loaded.cases if c.id not in decided):
             cells = [run.completions.get((loaded.name, case.id, a)) for a in ("base", "tuned")]
-            base, tuned = (cell.completion if cell else None for cell in cells)
-            yield CompletionPair(case, base, tuned)
+            yield CompletionPair(case, *(cell.completion if cell else None for cell in cells))
 
-    def _run(self, path: str | Path) -> tuple[Suite, Run]:
+    def _models(self, tuned: str | Path | None, base: str | Path | None) -> dict[str, str]:
+        """Return arm → spec of the models that are not the session's; skip where there is none."""
+        given = {"tuned": tuned, "base": base}
+        options = self.session.options
+        models = {n: str(s) for n, s in given.items() if s is not None and str(s) != options[n]}
+        if tuned is None and not options["tuned"] and not self.session.named:
+            reason = "no model is named: give --gate-tuned SPEC, or gate_tuned in pytest.ini"
+            if options["missing"] == "skip":
+                raise pytest.skip.Exception(reason, _use_item_location=True)
+        return models
+
+    def _run(self, path: str | Path, models: Mapping[str, str]) -> tuple[Suite, Run]:
         """Return the suite and the run that holds it: the session's own, or another one."""
         state = self.session
         place = self.root / path
         file = (place / "suite.toml" if place.is_dir() else place).resolve()
-        if any(suite is state.loaded.get(file) for suite in state.chosen):
+        if not models and any(suite is state.loaded.get(file) for suite in state.chosen):
             suite, verdict, folder = state.loaded[file], state.evaluate(), state.folder
         else:
-            suite, verdict, folder = state.evaluate_beside(file)
+            made = state.evaluate_beside(file, models)
+            suite, verdict, folder = made.suite, made.verdict, made.folder
         if verdict.verdict is Verdict.NOT_COMPARABLE:
             raise NotComparable(verdict.sentence)
         if state.options["max-cases"]:
             state.codes.add(Verdict.UNDECIDED.exit_code)
             state.why = state.why or state.filtered[0]
         return suite, Run.load(folder)
+
+
+def _row(suite: str, metric: str, tag: str | None, tuned: str, delta: Delta) -> tuple[str, ...]:
+    """Return the cells of a comparison in the table at the end of the session."""
+    levels = f"{delta.base:.4g} → {delta.tuned:.4g}"
+    interval = f"[{delta.low:+.4g}, {delta.high:+.4g}] at {100 * delta.confidence:.4g} %"
+    shown = (levels, f"{delta.estimate:+.4g} {interval}") if delta.n else ("no scores", "")
+    name = metric if tag is None else f"{metric}[{tag}]"
+    return (suite, name, tuned, *shown, str(delta.n))
 
 
 def _look(run: Run, suite: SuiteRecord) -> InterimLook | None:

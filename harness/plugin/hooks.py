@@ -28,8 +28,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set a gate run up if one was asked for. (pytest_configure)"""
+    config.addinivalue_line(
+        "markers", "gate_cases(suite): one test per case of a suite, passed as the argument `case`"
+    )
     if is_active(config):
         activate_session(config)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test per case where the marker names a suite. (pytest_generate_tests)"""
+    for marker in metafunc.definition.iter_markers("gate_cases"):
+        from tunegate.harness.errors import SuiteError
+        from tunegate.harness.suite import load_suite
+
+        try:
+            cases = load_suite(metafunc.config.rootpath / marker.args[0]).cases
+        except SuiteError as error:
+            raise pytest.Collector.CollectError(str(error)) from None
+        metafunc.parametrize("case", cases, ids=[case.id for case in cases])
 
 
 def activate_session(config: pytest.Config) -> GateSession:

@@ -172,6 +172,12 @@ OPTIONS = (
         "Rows that tuned was trained on, if no tunegate_training.json next to it names them: "
         "JSONL, a JSON list or Parquet, comma-separated.",
     ),
+    GateOption(
+        "missing",
+        "What tests with the `gate` fixture do where no model is named: skip or fail.",
+        "skip",
+        choices=("skip", "fail"),
+    ),
     GateOption("open-sealed", "Judge sealed suites: for the candidate of a release.", flag=True),
     GateOption("seed", "Seed of sampling and of the order of cases.", defaults.SEED, type=_seed),
     GateOption(
@@ -314,10 +320,11 @@ def _flag(option: GateOption, written: str) -> bool:
 
 def is_active(config: pytest.Config) -> bool:
     """Return whether a gate run was asked for: by an option, an ini key, or naming a suite.toml."""
-    given = any(config.getoption(option.dest) is not None for option in OPTIONS)
+    options = [option for option in OPTIONS if option.name != "missing"]
+    given = any(config.getoption(option.dest) is not None for option in options)
     named = any(Path(arg.partition("::")[0]).name == "suite.toml" for arg in config.args)
     return (
         given
         or named
-        or any(str(config.getini(option.dest)).strip() for option in OPTIONS if not option.typed)
+        or any(str(config.getini(option.dest)).strip() for option in options if not option.typed)
     )

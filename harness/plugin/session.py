@@ -7,6 +7,7 @@ xdist every worker may ask; the one that gets the lock makes them, the others re
 from __future__ import annotations
 
 import errno
+import re
 import sys
 import traceback
 import uuid
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,6 +31,7 @@ from tunegate.harness.pipeline.run_writer import folder_of, repository_root
 from tunegate.harness.pipeline.training_provenance import resolve_incumbent
 from tunegate.harness.plugin import exit_status
 from tunegate.harness.plugin.options import limits_of, read_options
+from tunegate.harness.records.cases import canonical_json, sha256
 from tunegate.harness.records.files import read_record
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run
@@ -39,7 +42,16 @@ if TYPE_CHECKING:
     from tunegate.harness.plugin.items import GateItem
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
+class SuiteRun:
+    """A finished run of one suite that only code asked for."""
+
+    suite: Suite
+    verdict: VerdictRecord
+    folder: Path
+
+
+@dataclass(repr=False)
 class GateSession:
     """The state of a gate run within this process."""
 
@@ -59,8 +71,16 @@ class GateSession:
     verdict: VerdictRecord | None = None
     error: TunegateError | None = None
     arms: dict[str, Any] = field(default_factory=dict)
-    beside: dict[Path, VerdictRecord] = field(default_factory=dict)
-    """suite.toml → verdict of a run that only code asked for."""
+    arms_of: Mapping[str, str | None] = field(default_factory=dict)
+    """The specs of the opened arms."""
+    beside: dict[tuple[Path, str], SuiteRun] = field(default_factory=dict)
+    """suite.toml and models → the run that only code asked for."""
+    folders: dict[Path, None] = field(default_factory=dict)
+    """The folders of those runs, of all workers, in the order in which they were made."""
+    compared: dict[tuple[str, ...], None] = field(default_factory=dict)
+    """What code compared: the cells of a row of the table at the end."""
+    named: bool = False
+    """Whether the command line names a model, be it an empty text."""
     codes: set[int] = field(default_factory=set)
     """Exit codes that failed tests stand for."""
     why: str = ""
@@ -83,6 +103,7 @@ class GateSession:
             command=tuple(inputs.get("gate_command") or map(str, config.invocation_params.args)),
             name=inputs.get("gate_session") or uuid.uuid4().hex,
             worker=bool(inputs),
+            named=any(config.getoption(f"gate_{name}") is not None for name in arm_options()),
         )
         if capture is not None:
             session.uncaptured = capture.global_and_fixture_disabled
@@ -184,23 +205,47 @@ class GateSession:
                 raise
         return self.verdict
 
-    def evaluate_beside(self, file: Path) -> tuple[Suite, VerdictRecord, Path]:
-        """Return suite, verdict and folder of a run that only code asks for."""
-        suite = suites.load_suite(file, max_cases=self.options["max-cases"])
-        folder = self.folder.with_name(f"{self.folder.name}.{suite.name}")
-        if file not in self.beside:
-            self.beside[file] = self.run((suite,), folder)
-        return suite, self.beside[file], folder
+    def evaluate_beside(self, file: Path, models: Mapping[str, str]) -> SuiteRun:
+        """Return a run that only code asks for.
 
-    def run(self, chosen: Sequence[Suite], folder: Path) -> VerdictRecord:
+        Args:
+            file: The suite.toml.
+            models: Arm → model spec, where it is another one than the session's.
+        """
+        key = file, canonical_json(dict(models))
+        if key not in self.beside:
+            suite = suites.load_suite(file, max_cases=self.options["max-cases"])
+            name = f"{self.folder.name}.{suite.name}"
+            if models:
+                end = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(models.get("tuned", "")).name)[:40]
+                name += f".{end}-{sha256(key[1])[:6]}"
+            folder = self.folder.with_name(name)
+            self.folders[folder] = None
+            self.beside[key] = SuiteRun(suite, self.run((suite,), folder, models), folder)
+        return self.beside[key]
+
+    def _open_arms(self, specs: Mapping[str, str | None]) -> dict[str, Any]:
+        """Return the opened arms of these models; those of others are let go of."""
+        if self.arms_of != specs:
+            self.arms, self.arms_of = {}, specs
+        return self.arms
+
+    def run(
+        self,
+        chosen: Sequence[Suite],
+        folder: Path,
+        models: Mapping[str, str] = MappingProxyType({}),
+    ) -> VerdictRecord:
         """Make or, where another xdist worker has made it, read the run in `folder`."""
         from tunegate.harness.pipeline.run import EvaluationRun, ExecutionBackend
         from tunegate.harness.pipeline.run_writer import TelemetryOptions
         from tunegate.harness.pipeline.training_provenance import DataOptions
 
+        given = {**{name: self.options[name] for name in arm_options()}, **models}
+        specs = {name: resolve_incumbent(spec) for name, spec in given.items()}
         evaluation = EvaluationRun(
             suites=chosen,
-            specs={name: resolve_incumbent(self.options[name]) for name in arm_options()},
+            specs=specs,
             folder=folder,
             store_path=Path(self.options["store"]).absolute(),
             stream=sys.stderr,
@@ -219,7 +264,7 @@ class GateSession:
             traced=TelemetryOptions.of(self.options),
             limits=limits_of(self.options),
             data=DataOptions.named(self.options["leakage"], self.options["training-data"]),
-            arms=self.arms,
+            arms=self._open_arms(specs),
         )
         evaluation.refuse_impossible()
         run_writer.refuse_unwritable(self.options)
@@ -250,6 +295,8 @@ class GateSession:
         """Take over what a worker's `finish` left in its output."""
         self.codes |= set(output.get("gate_codes", ()))
         self.why = self.why or output.get("gate_why", "")
+        self.folders |= dict.fromkeys(map(Path, output.get("gate_folders", ())))
+        self.compared |= dict.fromkeys(map(tuple, output.get("gate_compared", ())))
         if output.get("gate_error") and self.error is None:
             self.error = error_from(*output["gate_error"])
         if output.get("gate_verdict") and self.verdict is None:
@@ -267,6 +314,7 @@ class GateSession:
                 if self.verdict.suites:
                     run_writer.refuse_gaps(self.folder)
                 self._write_reports()
+            self._write_beside()
         except TunegateError as error:
             self.error = self.error or error
         except (Exception, SystemExit) as error:
@@ -281,6 +329,8 @@ class GateSession:
         output["gate_codes"] = sorted(self.codes)
         output["gate_why"] = self.why
         output["gate_verdict"] = self.verdict is not None
+        output["gate_folders"] = [*map(str, self.folders)]
+        output["gate_compared"] = [*map(list, self.compared)]
         if self.error is not None:
             output["gate_error"] = [self.error.exit_code, str(self.error)]
 
@@ -303,6 +353,18 @@ class GateSession:
 
         written = write_all(Run.load(self.folder), self.folder, repository_root())
         run_writer.copy_outputs(self.options, written)
+
+    def _write_beside(self) -> None:
+        """Write the reports of the runs that only code asked for."""
+        if not self.folders:
+            return
+        from tunegate.reports.page import write_all
+
+        made = [folder for folder in self.folders if (folder / "verdict.json").is_file()]
+        for folder in made:
+            written = write_all(Run.load(folder), folder, repository_root())
+            if self.verdict is None and len(made) == 1:
+                run_writer.copy_outputs(self.options, written)
 
     def workflow_commands(self) -> list[str]:
         """Return what GitHub is to hang on lines of the suites, in the form its log takes."""

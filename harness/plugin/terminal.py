@@ -55,8 +55,21 @@ def _lines(state: GateSession) -> Iterator[str]:
         yield f"{names.get(code or 0, 'ERROR')}: {state.why or 'see the failed tests above'}"
     elif state.why:
         yield f"no verdict: {state.why}"
-    if state.verdict is not None and (state.folder / "report.html").is_file():
-        yield f"report: {relative_path(state.folder / 'report.html')}"
+    yield from _comparison_table(state)
+    folders = [*([] if state.verdict is None else [state.folder]), *state.folders]
+    for folder in folders:
+        if (folder / "report.html").is_file():
+            yield f"report: {relative_path(folder / 'report.html')}"
+
+
+def _comparison_table(state: GateSession) -> Iterator[str]:
+    """Yield what tests compared with the `gate` fixture, as a table."""
+    if not state.compared:
+        return
+    rows = [("suite", "metric", "tuned", "base → tuned", "difference", "cases"), *state.compared]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip()
 
 
 def _verdict(verdict: VerdictRecord) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,14 +126,90 @@ def test_an_error_of_ours_has_its_code_and_no_traceback(
     assert "raise " not in result.stdout.str()
 
 
-def test_the_fixture_without_a_model_says_what_is_missing(project: Any) -> None:
-    """Using the fixture is enough to be active; a model must be named all the same."""
+def test_the_fixture_without_a_model_is_skipped_with_a_reason(project: Any) -> None:
+    """A colleague's plain `pytest` has no model; a job of CI that must have one says so."""
     project.suite()
+    tests = _tests(project, UNDECIDED)
 
-    result = project.pytest_here(_tests(project, UNDECIDED))
+    result = project.pytest_here(tests, "-rs")
+    result.assert_outcomes(skipped=1)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["SKIPPED*test_own.py:1*no model is named*--gate-tuned SPEC*"])
 
-    assert result.ret == 4
-    assert "no tuned model: name the fine-tune with --gate-tuned SPEC" in result.stdout.str()
+    for options in (("--gate-missing=fail",), ("--gate-tuned=",)):
+        refused = project.pytest_here(tests, *options)
+        assert refused.ret == 4
+        assert "no tuned model: name the fine-tune with --gate-tuned" in refused.stdout.str()
+
+
+EVERY = ("--gate-early-stop=off",)
+ADAPTERS = """
+    import pytest
+
+    @pytest.mark.parametrize("name", ["good", "bad"])
+    def test_each(gate, name):
+        tuned = f"scripted:{name}.json"
+        delta = gate.compare("suites/demo", "exact_match", tuned=tuned, base="scripted:base.json")
+        print("SHOWN", repr(delta), repr(gate), repr(gate.pair("suites/demo", "c099",
+              tuned=tuned, base="scripted:base.json")))
+        assert delta.tuned == (0.95 if name == "good" else 0.05)
+        assert delta.base == 0.3
+"""
+
+
+def test_tests_can_be_parametrised_over_adapters(project: Any, workers: tuple[str, ...]) -> None:
+    """Each has its own run with report, summary and JUnit, and a row of the table at the end."""
+    project.suite()
+    for name, right in (("base", 30), ("good", 95), ("bad", 5)):
+        spec = project.model(name, right)
+        Path(f"{name}.json").write_bytes(Path(spec.removeprefix("scripted:")).read_bytes())
+    run = project.pytest_apart if workers else project.pytest_here
+
+    result = run(_tests(project, ADAPTERS), "--gate-run-dir=run", "-rP", *EVERY, *workers)
+
+    result.assert_outcomes(passed=2)
+    folders = sorted(project.path.glob("run.demo.*"))
+    names = [folder.name.split(".")[2].split("-")[1] for folder in folders]
+    assert names == ["bad", "good"]
+    for folder in folders:
+        assert all((folder / n).is_file() for n in ("report.html", "summary.md", "junit.xml"))
+        assert f"report: {folder.name}/report.html" in result.outlines
+    rows = [words for line in result.outlines if (words := line.split())[:1] == ["demo"]]
+    assert sorted((row[2], *row[3:6], row[-1]) for row in rows) == [
+        ("scripted:bad.json", "0.3", "→", "0.05", "100"),
+        ("scripted:good.json", "0.3", "→", "0.95", "100"),
+    ]
+    shown = next(line for line in result.outlines if line.startswith("SHOWN"))
+    assert len(shown) < 300
+    assert "CompletionPair(c099: base 'no', tuned '" in shown
+
+
+EACH = """
+    import pytest
+
+    @pytest.mark.gate_cases("suites/demo")
+    def test_one(gate, case):
+        assert gate.pair("suites/demo", case).tuned.text == "yes"
+"""
+
+
+def test_one_test_per_case(project: Any) -> None:
+    """Each case of a suite is a test of its id, for who wants that; the answers are made once."""
+    project.suite(n=20)
+
+    result = project.pytest_here(_tests(project, EACH), *project.models(tuned=18), "-v")
+
+    result.assert_outcomes(passed=18, failed=2)
+    result.stdout.fnmatch_lines(["*test_own.py::test_one[[]c000[]] PASSED*"])
+
+
+def test_one_test_per_case_of_a_suite_that_is_not_there(project: Any) -> None:
+    """The sentence of the suite alone, and pytest's code of an error while collecting."""
+    result = project.pytest_here(_tests(project, EACH))
+
+    assert result.ret == 2
+    assert "suites/demo: no such suite" in result.stdout.str()
+    assert "hooks.py" not in result.stdout.str()
 
 
 def test_a_quick_look_in_code_never_ships(project: Any, workers: tuple[str, ...]) -> None:
