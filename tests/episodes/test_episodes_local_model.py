@@ -1,0 +1,101 @@
+"""Episodes with a model of this process: turns share its batch, and nothing depends on it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.played_suites import write_desk
+from tests.tiny_models import tiny, tiny_tokenizer
+from tunegate.harness.engine.inference.sequence import Optimizations
+from tunegate.harness.pipeline.steps import prepare
+from tunegate.harness.suite import Suite, load_suite
+
+__all__ = ["tiny", "tiny_tokenizer"]
+
+TALK = '''
+class Talk:
+    """A user who asks three things, the later ones about the answer before."""
+
+    def reset(self, n: int) -> str:
+        self.n, self.asked, self.heard = n, 0, 0
+        return f" Number {n}."
+
+    def _next(self, answer):
+        self.asked += 1
+        self.heard += len(answer)
+        return None if self.asked == 3 else f"And {answer[:3]} {self.n}?"
+
+    def get_reward(self) -> float:
+        return float(self.heard)
+'''
+TOML = """
+name = "talk"
+cases = "tasks.jsonl"
+episode = "desk.py:Talk"
+[generation]
+max_new_tokens = 20
+temperature = {temperature}
+[[metrics]]
+use = "episode_reward"
+"""
+Transcripts = dict[tuple[str, str], tuple[str, ...]]
+
+
+def _suite(folder: Path, temperature: float = 0.0) -> Suite:
+    tasks = [{"id": f"t{n}", "prompt": "a" * (n % 4 + 1), "row": {"n": n}} for n in range(6)]
+    toml = TOML.format(temperature=temperature)
+    return load_suite(write_desk(folder, toml=toml, code=TALK, tasks=tasks))
+
+
+def _play(suite: Suite, arms: Mapping[str, Any], levers: str = "all") -> Transcripts:
+    with prepare([suite], arms, None) as run:
+        run.answer(io.StringIO(), levers=Optimizations.named(levers))
+        return {
+            (cell.cell.case, cell.cell.arm): tuple(
+                turn.text for turn in cell.completion.episode.turns
+            )
+            for cell in run.cells()
+            if cell.completion and cell.completion.episode
+        }
+
+
+def _count(arms: Mapping[str, Any], suite: Suite) -> tuple[int, Transcripts]:
+    """Return how many forwards it took, and the transcripts."""
+    seen = [0]
+    model = arms["base"].loaded.torch_model
+    hook = model.register_forward_pre_hook(lambda *_: seen.__setitem__(0, seen[0] + 1))
+    try:
+        found = _play(suite, arms)
+    finally:
+        hook.remove()
+    return seen[0], found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_transcripts_are_the_same_alone_and_together(
+    tiny: Any, tmp_path: Path, temperature: float
+) -> None:
+    """Six tasks of up to three turns, both arms, greedy and sampled; together in fewer forwards."""
+    suite, arms = _suite(tmp_path, temperature), tiny.pair()
+    forwards, together = _count(arms, suite)
+    singles = [_count(arms, replace(suite, cases=(case,))) for case in suite.cases]
+
+    assert len(together) == 12
+    assert max(len(turns) for turns in together.values()) == 3
+    assert together == {place: turns for _, one in singles for place, turns in one.items()}
+    assert 2 * forwards < sum(count for count, _ in singles)
+
+
+@pytest.mark.slow
+def test_optimisations_change_no_turn(tiny: Any, tmp_path: Path) -> None:
+    """Base's turn as the draft of tuned's, shared prefixes and slots give the plain tokens."""
+    suite, arms = _suite(tmp_path), tiny.pair()
+
+    assert _play(suite, arms) == _play(suite, arms, "none")
