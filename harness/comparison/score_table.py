@@ -225,9 +225,9 @@ class ScoreTable:
     def _at_end(self, metric: str, case: str, arm: str, *, high: bool) -> float | None:
         """Return a score with its unscored episodes at their largest, or their least."""
         row = self.values.get((metric, case, arm))
-        if row is None or row.bounds is None:
-            return None if row is None else row.value
-        return row.bounds[high]
+        if row is not None and row.bounds is not None:
+            return row.bounds[high]
+        return self.value(metric, case, arm)
 
     def pairs(self, metric: MetricRecord, *, arm: str = "base") -> Pairs:
         """Return the complete pairs of a metric, `arm` against tuned."""
@@ -289,7 +289,7 @@ class ScoreTable:
         observed = self.pairs(metric)
         fill = fill or ExtremeImputation.of(metric, observed, level=level, best=best).fill
         rows = []
-        high = metric.higher_is_better is best  # whether tuned's missing scores are the largest
+        high = best is metric.higher_is_better  # whether tuned's missing scores are the largest
         for case in self.asked(metric.name):
             b = self._at_end(metric.name, case, "base", high=not high)
             t = self._at_end(metric.name, case, "tuned", high=high)

@@ -12,7 +12,7 @@ from tests.played_suites import DESK, TOML, PolicyArm, call, solve, write_desk
 from tunegate.harness.model import Request
 from tunegate.harness.pipeline.steps import PlanOptions, RunPurpose, prepare
 from tunegate.harness.records.cases import ScoreRow
-from tunegate.harness.records.verdict import Verdict, VerdictRecord
+from tunegate.harness.records.verdict import GateStatus, Verdict, VerdictRecord
 from tunegate.harness.suite import load_suite
 
 FLAKY = DESK.replace(
@@ -104,6 +104,22 @@ def test_a_tuned_model_that_crashes_its_sandbox_never_ships(tmp_path: Path) -> N
     assert crashed.verdict is Verdict.UNDECIDED
     assert "7 episodes failed in tuned alone and 0 in base alone, of 40" in str(crashed.suites)
     assert "OSError: sandbox" in str(crashed.suites)
+
+
+def test_the_worst_case_counts_unscored_samples_against_tuned(tmp_path: Path) -> None:
+    """Half of tuned's samples crash: 1.0 on the scored ones, 0.5 at worst; the gain is 0.6."""
+
+    def half(request: Request) -> str:
+        return CRASH if request.sample == 0 else solve(request)
+
+    toml = SAMPLED.format(n=2).replace("gain = 0.10", "gain = 0.60")
+    toml = toml.replace("[generation]", "max_unscored = 0.5\n[generation]", 1)
+    verdict, _ = judge(tmp_path, {"base": give_up, "tuned": half}, n_tasks=40, toml=toml)
+    suite = verdict.suites[0]
+
+    assert suite.gates[0].status is GateStatus.PASS
+    assert suite.worst_case is not Verdict.SHIP
+    assert suite.n_unscored == {"base": 0, "tuned": 0}
 
 
 def test_failures_of_both_arms_alike_do_not_cap(tmp_path: Path) -> None:
