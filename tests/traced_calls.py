@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.otel_import.types import ModelCall, Span
-from tunegate.harness.records.cases import Cell, CellKind, Completion, ScoreRow, StoredAnswer
+from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, ScoreRow, StoredAnswer
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.suite import Suite, load_suite
@@ -41,6 +41,7 @@ def shipped(
     toml: str = SUITE,
     cluster: int = 1,
     scores: Sequence[ScoreRow] = (),
+    cases: Sequence[Case] = (),
     **completion: Any,
 ) -> tuple[Run, Suite]:
     """Return a run whose tuned arm gave these answers, and its suite.
@@ -51,16 +52,17 @@ def shipped(
         toml: Text of suite.toml.
         cluster: Neighbouring cases that belong together; 1 for none.
         scores: Scores of the run, for metrics that ask a judge.
+        cases: The cases; made up where none are given.
         **completion: Fields of every completion; a function is called with the case's number.
     """
     folder.mkdir(parents=True)
     (folder / "suite.toml").write_text(toml, encoding="utf-8")
-    cases = [
-        {"id": f"c{n}", "prompt": f"ticket {n}", "expected": GOOD}
+    rows = [case.model_dump(mode="json", exclude_none=True) for case in cases] or [
+        {"id": f"c{n}", "prompt": f"ticket {n:04d}", "expected": GOOD}
         | ({"cluster": str(n // cluster)} if cluster > 1 else {})
         for n in range(len(answers))
     ]
-    lines = "".join(json.dumps(case) + "\n" for case in cases)
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "cases.jsonl").write_text(lines, encoding="utf-8")
     suite = load_suite(folder)
     record = suite.record()
@@ -79,12 +81,12 @@ def shipped(
         liveness={},
         attempts={},
     )
-    rows = {
+    kept = {
         (suite.name, case.id): RunCase(suite=suite.name, case=case, where=case.where)
         for case in suite.cases
     }
     nobody: Any = None  # no verdict is asked for here
-    return Run(folder, manifest, rows, cells, tuple(scores), nobody), suite
+    return Run(folder, manifest, kept, cells, tuple(scores), nobody), suite
 
 
 def _cell(number: int, text: str, settings: Mapping[str, Any]) -> StoredAnswer:
@@ -114,7 +116,7 @@ def call(number: int, *, answer: str | None = GOOD, **more: Any) -> ModelCall:
         "input_tokens": 10,
         "output_tokens": 4,
     }
-    messages = more.pop("messages", ({"role": "user", "content": f"ticket {number}"},))
+    messages = more.pop("messages", ({"role": "user", "content": f"ticket {number:04d}"},))
     return ModelCall(span, "genai", messages, answer=answer, **{**settings, **more})
 
 
@@ -159,6 +161,7 @@ def _resource(one: ModelCall) -> dict[str, Any]:
         "attributes": [
             *({"key": k, "value": {"stringValue": v}} for k, v in values.items()),
             *({"key": k, "value": {"intValue": str(v)}} for k, v in counts.items()),
+            *({"key": k, "value": {"stringValue": v}} for k, v in one.span.attributes.items()),
             {"key": "gen_ai.response.finish_reasons", "value": reasons},
         ],
         "status": {},

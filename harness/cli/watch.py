@@ -61,6 +61,15 @@ _Where = Annotated[
 _Figures = Annotated[str, typer.Option(help="Watch these only, with commas between.")]
 _Judge = Annotated[str, typer.Option(help="The gate's judge, to score a sample of the answers.")]
 _Sample = Annotated[int, typer.Option(min=1, help="Answers that are judged a call.")]
+_Feedback = Annotated[
+    str, typer.Option(help="Attribute of the spans with users' feedback: true, 1, thumbs_down …")
+]
+_Unhappy = Annotated[
+    float, typer.Option(help="Share of complaints in the feedback that is no reason for an alarm.")
+]
+_Alert = Annotated[
+    str, typer.Option(help="File that new alarms are added to, or http(s) address they go to.")
+]
 _Store = Annotated[Path, typer.Option(help="Cell cache, which keeps the judge's replies.")]
 
 
@@ -84,6 +93,9 @@ def watch(  # noqa: PLR0913  # one an option
     figures: _Figures = "",
     judge: _Judge = "",
     judge_sample: _Sample = 50,
+    feedback: _Feedback = "",
+    unhappy: _Unhappy = 0.2,
+    alert: _Alert = "",
     store: _Store = Path(defaults.STORE),
 ) -> None:
     """Compare production's traces with the gate's own figures; exit 1 at an alarm.
@@ -93,23 +105,31 @@ def watch(  # noqa: PLR0913  # one an option
         tunegate watch /var/log/otel/ --run runs/shipped --state watch.json --model my-model
     """
     from tunegate.harness.monitoring import state as states
-    from tunegate.harness.monitoring.report import watch_record
+    from tunegate.harness.monitoring.indicators import feedback_figure
+    from tunegate.harness.monitoring.monitor import new_alarms
+    from tunegate.harness.monitoring.report import send_alarms, watch_record
 
     _refuse_share("--alpha", alpha, 0.5)
     _refuse_share("--drop", drop, 1.0)
+    _refuse_share("--unhappy", unhappy, 1.0)
     window = _window(since, until, model or [], where or [])
     gated, shipped = _shipped_run(run, suite)
     sample = judged_sample(gated, shipped, judge, judge_sample, store) if judge else None
     names = [name.strip() for name in figures.split(",") if name.strip()]
-    wanted = _choose_figures(shipped, sample, names)
+    told = (feedback_figure(feedback, unhappy),) if feedback else ()
+    wanted = _choose_figures(shipped, (*(sample.figures if sample else ()), *told), names)
     before = _before(state, gated, shipped, wanted, alpha)
     found, account = _look_at_traces(before, wanted, traces, window, sample)
-    record = watch_record(found, drop=drop, reading=tuple(account))
+    judged = [figure.name for figure in (*(sample.figures if sample else ()), *told)]
+    record = watch_record(found, drop=drop, reading=tuple(account), judged=judged)
     advice = _advice(record, traces)
-    _write(output, record, advice)
-    if state is not None:
+    _write(output, record, advice, found.state)
+    sent = send_alarms(alert, record, new_alarms(before, found.state)) if alert else None
+    if state is not None and sent is None:
         states.save_state(state, found.state)  # last: a look that was not told is made again
     _show(record, advice, alone=state is None)
+    if sent is not None:
+        print(f"tunegate: the alarm could not be sent to {alert} ({sent}); {_RESENT}")
     raise typer.Exit(record.verdict.exit_code)
 
 
@@ -175,12 +195,12 @@ def _shipped_run(folder: Path, word: str) -> tuple[Run, Suite]:
 
 
 def _choose_figures(
-    suite: Suite, sample: JudgeSample | None, names: Sequence[str]
+    suite: Suite, more: Sequence[MonitoredFigure], names: Sequence[str]
 ) -> list[MonitoredFigure]:
-    from tunegate.harness.monitoring.indicators import suite_figures
+    from tunegate.harness.monitoring.indicators import input_figures, suite_figures
     from tunegate.harness.monitoring.monitor import select_figures
 
-    return select_figures([*suite_figures(suite), *(sample.figures if sample else ())], names)
+    return select_figures([*suite_figures(suite), *more, *input_figures(suite)], names)
 
 
 def _before(
@@ -241,13 +261,18 @@ def _advice(record: WatchRecord, traces: Sequence[str]) -> list[str]:
     ]
 
 
-def _write(folder: Path, record: WatchRecord, advice: list[str]) -> None:
+_RESENT = "the state is left as it was, so that the next look tells it again"
+
+
+def _write(folder: Path, record: WatchRecord, advice: list[str], state: WatchState) -> None:
     from tunegate.harness.monitoring.report import watch_summary
     from tunegate.harness.records.files import record_json, write_atomic
+    from tunegate.reports.watch_page import render_trend
 
     try:
         write_atomic(folder / "watch.json", record_json(record))
         write_atomic(folder / "summary.md", watch_summary(record, advice))
+        write_atomic(folder / "trend.html", render_trend(record, state))
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written ({error.strerror})") from error
 

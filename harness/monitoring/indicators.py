@@ -1,5 +1,10 @@
 """Indicators: losses from 0 to 1 of one production call that need no expected answer.
 
+Those of answers say whether the model is what was judged; those of inputs say whether it is asked
+what was judged: the language, length, wording, tools and route of a prompt beside the gate's cases.
+A case of the gate is held against the other cases, of other clusters, so that an unchanged stream
+is no stranger to the gate than its own cases are to each other.
+
 Every figure turns a call into a loss from 0 to 1, the same for the gate's cases and for production,
 so that one test serves them all. What has no natural limit (length, time, tokens, cost) is counted
 as above or below the tenth of the gate's own values that is outermost.
@@ -7,14 +12,18 @@ as above or below the tenth of the gate's own values that is outermost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache, cached_property, partial
+from importlib.util import find_spec
 from typing import Any
 
 from tunegate.harness import lookup
 from tunegate.harness.metric import Metric
-from tunegate.harness.otel_import.types import ModelCall
+from tunegate.harness.otel_import.types import ModelCall, route_of
 from tunegate.harness.records.cases import Case, Completion, Score
 from tunegate.harness.remote.litellm import UnansweredMessage, answer_of
 from tunegate.harness.suite import Suite
@@ -44,6 +53,8 @@ class AnsweredCase:
     case: Case
     completion: Completion | None
     """None where the call failed, or a filter withheld the answer."""
+    attributes: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Those of the call's span and program; none of a case of the gate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +72,10 @@ class MonitoredFigure:
     """Whether it is about the seconds of calls that had the model for themselves."""
     metric: Metric | None = None
     """The suite's metric that it is, whose scores the run has; None for the others."""
+    missing: str = ""
+    """Why the gate may have no value of it, where that is particular."""
+    allowed: float | None = None
+    """Largest share that is no reason for an alarm, where the user says it and not the gate."""
 
     @property
     def cuts(self) -> bool:
@@ -194,6 +209,189 @@ def _tokens(one: AnsweredCase) -> Score:
     return Score.of(float(one.completion.output_tokens))
 
 
+def _route_tags(call: ModelCall) -> tuple[str, ...]:
+    route = route_of({**call.span.resource, **call.span.attributes})
+    return (route,) if route else ()
+
+
+def input_figures(suite: Suite) -> list[MonitoredFigure]:
+    """Return what can be watched of the prompts, beside those of a suite's cases."""
+    above, below, share = LossKind.ABOVE, LossKind.BELOW, LossKind.SHARE
+    seen = _SeenInputs(suite.cases)
+    made: list[tuple[str, str, LossKind, Callable[[Case], Score]]] = [
+        ("input_language", "prompts in a language of no other case", share, seen.language),
+        ("input_wording", "prompts stranger in wording than the gate's strangest tenth", above,
+         seen.wording),
+        ("input_longer", "prompts longer than the gate's longest tenth", above, _characters),
+        ("input_shorter", "prompts shorter than the gate's shortest tenth", below, _characters),
+        ("input_tools", "calls that offer a tool of no other case", share, seen.tools),
+    ]  # fmt: skip
+    if suite.content_metrics is not None:  # replayed traffic: its tags are models and routes
+        made.append(("input_route", "calls of a route of no other case", share, seen.route))
+    why = {"input_language": _NO_DETECTOR} if find_spec("py3langid") is None else {}
+    return [
+        MonitoredFigure(
+            name,
+            says,
+            kind,
+            partial(_of_case, measure),
+            missing=why.get(name, "the gate's cases do not show it"),
+        )
+        for name, says, kind, measure in made
+    ]
+
+
+_GOOD = {"up", "thumbs_up", "good", "positive", "like", "yes", "true", "pass", "correct"}
+_BAD = {"down", "thumbs_down", "bad", "negative", "dislike", "no", "false", "fail", "incorrect"}
+
+
+def feedback_figure(attribute: str, allowed: float) -> MonitoredFigure:
+    """Return the share of calls about which users complained.
+
+    Args:
+        attribute: Attribute of the span that holds what a user said: a truth value, a number (above
+            0 is good) or a word such as `thumbs_down`.
+        allowed: Share of complaints, of the calls with feedback, that is no reason for an alarm.
+    """
+
+    def measure(one: AnsweredCase) -> Score:
+        told = one.attributes.get(attribute)
+        if isinstance(told, str):
+            word = told.strip().lower().replace(" ", "_").replace("-", "_")
+            told = True if word in _GOOD else False if word in _BAD else None
+        if not isinstance(told, bool | int | float):
+            return Score.unscored("nobody gave feedback")
+        return Score.of(float(told <= 0))
+
+    says = "calls with feedback about which users complained"
+    return MonitoredFigure(FEEDBACK, says, LossKind.SHARE, measure, allowed=allowed)
+
+
+FEEDBACK = "feedback"
+_NO_DETECTOR = "py3langid is not installed; pip install 'tunegate[metrics]'"
+_GRAM = 4
+"""Characters of the n-grams that wording is compared by."""
+_MOST_CHARACTERS = 20_000
+"""Of a prompt that are compared."""
+_LEAST_LETTERS = 20
+"""Below so many letters the language of a prompt is not told."""
+
+
+def _of_case(measure: Callable[[Case], Score], one: AnsweredCase) -> Score:
+    return measure(one.case)
+
+
+def asked_text(case: Case) -> str:
+    """Return what the user said last; empty where the trace does not hold it."""
+    turns = [turn for turn in case.input_messages() if turn.get("role") == "user"]
+    content = turns[-1].get("content") if turns else None
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, Mapping)]
+        content = "\n".join(text for text in parts if isinstance(text, str))
+    return content if isinstance(content, str) else ""
+
+
+def _characters(case: Case) -> Score:
+    text = asked_text(case)
+    return Score.of(float(len(text))) if text else Score.unscored("the prompt is not known")
+
+
+def _grams(case: Case) -> frozenset[str]:
+    """Return the n-grams of a prompt's words, whatever its numbers are."""
+    text = re.sub(r"\d", "0", asked_text(case)[:_MOST_CHARACTERS].casefold())
+    found: set[str] = set()
+    for word in re.findall(r"\w+", text):
+        padded = f" {word} "
+        found.update(padded[at : at + _GRAM] for at in range(max(1, len(padded) - _GRAM + 1)))
+    return frozenset(found)
+
+
+def _tool_names(case: Case) -> frozenset[str]:
+    tools = case.tools or ()
+    return frozenset(str(tool.get("function", tool).get("name")) for tool in tools)
+
+
+def _language(case: Case) -> str | None:
+    """Return the language of a prompt; None where it is too short or nobody can tell."""
+    text = asked_text(case)[:_MOST_CHARACTERS]
+    detector = _detector()
+    if detector is None or sum(sign.isalpha() for sign in text) < _LEAST_LETTERS:
+        return None
+    found, _ = detector.classify(text)
+    return str(found)
+
+
+@cache
+def _detector() -> Any:
+    try:
+        from py3langid import langid
+    except ImportError:
+        return None
+    return langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
+
+
+class _SeenInputs:
+    """What the cases of a suite were asked, each counted once a cluster."""
+
+    def __init__(self, cases: Sequence[Case]) -> None:
+        self._cases = cases
+        self._units = {case.id: case.cluster or f"\0{case.id}" for case in cases}
+
+    def language(self, case: Case) -> Score:
+        """Score 1 for a language in which no other case asks."""
+        found = _language(case)
+        if found is None:
+            return Score.unscored("the language of the prompt cannot be told")
+        return self._strange(case, frozenset([found]), self._languages)
+
+    def tools(self, case: Case) -> Score:
+        """Score 1 for a tool that no other case offers."""
+        return self._strange(case, _tool_names(case), self._tools)
+
+    def route(self, case: Case) -> Score:
+        """Score 1 for a route that no other case has."""
+        if case.id not in self._units and not case.tags:
+            return Score.unscored("the call names no route")
+        names = frozenset(case.tags)
+        known = any(self._others(case, name, self._routes) for name in names)
+        return Score.of(float(not known))
+
+    def wording(self, case: Case) -> Score:
+        """Score the share of a prompt's n-grams that no other case has."""
+        grams = _grams(case)
+        if not grams:
+            return Score.unscored("the prompt is not known")
+        unseen = sum(not self._others(case, gram, self._wordings) for gram in grams)
+        return Score.of(unseen / len(grams))
+
+    def _strange(self, case: Case, names: frozenset[str], counts: Counter[str]) -> Score:
+        return Score.of(float(any(not self._others(case, name, counts) for name in names)))
+
+    def _others(self, case: Case, name: str, counts: Counter[str]) -> bool:
+        """Return whether a case of another cluster has it; all are others of production's."""
+        return counts[name] > int(case.id in self._units)
+
+    def _counted(self, traits: Callable[[Case], frozenset[str]]) -> Counter[str]:
+        found = {(self._units[case.id], name) for case in self._cases for name in traits(case)}
+        return Counter(name for _, name in found)
+
+    @cached_property
+    def _languages(self) -> Counter[str]:
+        return self._counted(lambda case: frozenset(filter(None, [_language(case)])))
+
+    @cached_property
+    def _tools(self) -> Counter[str]:
+        return self._counted(_tool_names)
+
+    @cached_property
+    def _routes(self) -> Counter[str]:
+        return self._counted(lambda case: frozenset(case.tags))
+
+    @cached_property
+    def _wordings(self) -> Counter[str]:
+        return self._counted(_grams)
+
+
 _ENDED = {"stop", "end_turn", "stop_sequence", "eos", "eos_token", "tool_calls", "tool_use",
           "tool_call", "function_call"}  # fmt: skip
 _CUT = {"length", "max_tokens", "max_output_tokens"}
@@ -214,10 +412,12 @@ def case_of_call(call: ModelCall) -> AnsweredCase:
         messages=tuple(dict(message) for message in call.messages) or None,
         tools=tuple(dict(tool) for tool in call.tools) or None,
         cluster=unit_of(call),
+        tags=_route_tags(call),
     )
     reason = _finish_reason(call.finish_reason)
+    known = {**call.span.resource, **call.span.attributes}
     if call.span.error is not None or reason == _WITHHELD:
-        return AnsweredCase(case, None)
+        return AnsweredCase(case, None, known)
     completion = Completion(
         text=_text(call),
         finish_reason=reason,
@@ -228,7 +428,7 @@ def case_of_call(call: ModelCall) -> AnsweredCase:
         cost=call.cost,
         answered_by=call.model,
     )
-    return AnsweredCase(case, without_thoughts(completion))
+    return AnsweredCase(case, without_thoughts(completion), known)
 
 
 def _text(call: ModelCall) -> str | None:

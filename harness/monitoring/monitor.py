@@ -14,9 +14,19 @@ from fnmatch import fnmatchcase
 
 from tunegate.harness.errors import UsageError
 from tunegate.harness.lookup import unknown_name_message
-from tunegate.harness.monitoring.baseline import BaselineAnswers, production_baseline
+from tunegate.harness.monitoring.baseline import (
+    BaselineAnswers,
+    ProductionBaseline,
+    production_baseline,
+)
 from tunegate.harness.monitoring.indicators import AnsweredCase, MonitoredFigure, case_of_call
-from tunegate.harness.monitoring.state import CountedCalls, FigureState, WatchState
+from tunegate.harness.monitoring.state import (
+    MOST_POINTS,
+    CountedCalls,
+    FigureState,
+    TrendPoint,
+    WatchState,
+)
 from tunegate.harness.otel_import.types import ModelCall
 from tunegate.harness.records.cases import Score
 from tunegate.harness.records.run_folder import Run
@@ -217,7 +227,33 @@ def update_state(
     seen.settle()
     shown = board.shown()
     after = _after(state, shown, seen, tally)
-    return MonitoringLook(_raise_alarms(after, window.now_s), shown, tally)
+    ended = _remember(_raise_alarms(after, window.now_s), state, shown, window.now_s)
+    return MonitoringLook(ended, shown, tally)
+
+
+def new_alarms(before: WatchState, after: WatchState) -> tuple[str, ...]:
+    """Return the figures whose alarm came between two states."""
+    known = {figure.name for figure in before.figures if figure.alarmed is not None}
+    return tuple(f.name for f in after.figures if f.alarmed is not None and f.name not in known)
+
+
+def _remember(
+    state: WatchState,
+    before: WatchState,
+    shown: Mapping[str, FigureObservations],
+    now_s: float,
+) -> WatchState:
+    """Return the state with this look in its trend; looks without a call leave no trace."""
+    shares = {
+        name: (sum(seen.losses) / len(seen.losses), len(seen.losses))
+        for name, seen in shown.items()
+        if seen.losses
+    }
+    if not shares:
+        return state
+    alarms = new_alarms(before, state)
+    point = TrendPoint(at=format_time(now_s), shares=shares, alarms=alarms)
+    return state.model_copy(update={"trend": (*state.trend, point)[-MOST_POINTS:]})
 
 
 def _judge(sample: JudgeSample, answers: Sequence[AnsweredCase], board: _LookAccumulator) -> None:
@@ -354,21 +390,25 @@ def initial_state(
         alpha: Probability of any false alarm, as long as the stream runs.
     """
     gated = BaselineAnswers(run, suite.name, arm)
-    units = {figure.name: gated.units(figure) for figure in figures}
-    compared = [figure for figure in figures if units[figure.name]]
+    told = [figure for figure in figures if figure.allowed is not None]
+    units = {figure.name: [] if figure in told else gated.units(figure) for figure in figures}
+    compared = [figure for figure in figures if units[figure.name] or figure in told]
     own = alpha / max(1, len(compared)) / 2
     states = []
     for figure in compared:
-        told = production_baseline(figure, units[figure.name], own)
+        if figure.allowed is not None:
+            promise = ProductionBaseline(0, figure.allowed, None, figure.allowed)
+        else:
+            promise = production_baseline(figure, units[figure.name], own)
         states.append(
             FigureState(
                 name=figure.name,
                 says=figure.says,
                 kind=figure.kind.value,
-                n=told.n,
-                level=told.level,
-                threshold=told.threshold,
-                bound=told.bound,
+                n=promise.n,
+                level=promise.level,
+                threshold=promise.threshold,
+                bound=promise.bound,
             )
         )
     return WatchState(
@@ -378,7 +418,7 @@ def initial_state(
         arm=arm,
         alpha=alpha,
         figures=tuple(states),
-        not_compared={f.name: _missing_reason(f) for f in figures if not units[f.name]},
+        not_compared={f.name: _missing_reason(f) for f in figures if f not in compared},
     )
 
 
@@ -398,6 +438,8 @@ def select_figures(
 
 
 def _missing_reason(figure: MonitoredFigure) -> str:
+    if figure.missing:
+        return figure.missing
     if figure.times:
         return (
             "the gate timed no answers one at a time; the metric latency in the suite has it do so"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import math
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
+from pathlib import Path
 
 from pydantic import Field
 
@@ -106,12 +110,18 @@ class WatchRecord(Record):
     last: str | None
     figures: tuple[FigureLook, ...]
     not_compared: dict[str, Text] = Field(default_factory=dict)
+    not_seen: tuple[Text, ...] = ()
+    """What no figure of this look could have shown."""
     reading: tuple[Text, ...] = ()
     """What could not be read of the files, and where first."""
 
 
 def watch_record(
-    found: MonitoringLook, *, drop: float, reading: tuple[str, ...] = ()
+    found: MonitoringLook,
+    *,
+    drop: float,
+    reading: tuple[str, ...] = (),
+    judged: Collection[str] = (),
 ) -> WatchRecord:
     """Return the record of a look.
 
@@ -119,6 +129,7 @@ def watch_record(
         found: The look.
         drop: Worsening, as a share of units, that "quiet" is to exclude.
         reading: What could not be read of the files.
+        judged: Figures that a judge or people score.
     """
     state, tally = found.state, found.tally
     looks = tuple(
@@ -142,7 +153,35 @@ def watch_record(
         last=None if tally.last_s is None else format_time(tally.last_s),
         figures=looks,
         not_compared=state.not_compared,
+        not_seen=tuple(_blind_spots(looks, state.not_compared, drop, judged=judged)),
         reading=reading,
+    )
+
+
+def _blind_spots(
+    looks: Sequence[FigureLook],
+    not_compared: Mapping[str, str],
+    drop: float,
+    *,
+    judged: Collection[str],
+) -> Iterator[str]:
+    """Yield what could be wrong with production and would not show in this look."""
+    if not any(figure.name in judged for figure in looks):
+        yield (
+            "whether answers are right: no figure reads what they say; --judge SPEC scores a "
+            "sample of them, --feedback what users said"
+        )
+    blind = [figure.name for figure in looks if figure.status is FigureStatus.BLIND]
+    if blind:
+        yield f"{', '.join(blind)}: the gate has too few cases, or is itself too bad, to tell"
+    dark = [f.name for f in looks if f.unscored and f.unscored >= f.window_n]
+    if dark:
+        yield f"{', '.join(dark)}: at least half of the new calls show no value"
+    if not_compared:
+        yield f"{', '.join(not_compared)}: the gate shows no value to compare with"
+    yield (
+        f"worsenings by less than {_points(drop)}, and those of a part of the calls that are less "
+        "than that of all; watch a part by itself with --where, --model and a --state of its own"
     )
 
 
@@ -216,12 +255,15 @@ def _sentence(
 
 
 def _alarm(figure: FigureLook) -> str:
+    gate = (
+        f"beside {format_percent(figure.gate)} of {figure.gate_n} cases in the gate; "
+        if figure.gate_n
+        else ""
+    )
     return (
         f"{figure.says}: {format_percent(figure.window)} of {figure.window_n} new units and "
-        f"{format_percent(figure.so_far)} of all {figure.so_far_n}, beside "
-        f"{format_percent(figure.gate)} of "
-        f"{figure.gate_n} cases in the gate; at some time more than the "
-        f"{format_percent(figure.allowed)} that they allow (first alarm {figure.alarmed})"
+        f"{format_percent(figure.so_far)} of all {figure.so_far_n}, {gate}at some time more than "
+        f"the {format_percent(figure.allowed)} that they allow (first alarm {figure.alarmed})"
     )
 
 
@@ -236,6 +278,48 @@ def format_percent(share: float | None) -> str:
 
 def _round(value: float) -> float:
     return float(f"{value:.6g}")
+
+
+TIMEOUT_S = 10.0
+"""Seconds that a webhook may take."""
+
+
+def send_alarms(target: str, record: WatchRecord, names: Sequence[str]) -> str | None:
+    """Tell new alarms to a file, a JSON line each time, or to a webhook as JSON.
+
+    `text` is what Slack, Mattermost and Teams' connectors show.
+
+    Args:
+        target: Path of the file, or an http(s) address.
+        record: The look.
+        names: The figures; nothing is told where there are none.
+
+    Returns:
+        Why it could not be told; None where it was, or nothing was to tell.
+    """
+    if not names:
+        return None
+    figures = [figure for figure in record.figures if figure.name in names]
+    sentence = "; ".join(map(_alarm, figures))
+    told = {
+        "text": f"tunegate watch: {record.suite} of run {record.run_id}: {sentence}",
+        "verdict": record.verdict.value,
+        "run_id": record.run_id,
+        "suite": record.suite,
+        "figures": [figure.model_dump(mode="json") for figure in figures],
+    }
+    content = json.dumps(told, ensure_ascii=False)
+    try:
+        if not target.startswith(("http://", "https://")):
+            with Path(target).open("a", encoding="utf-8") as file:
+                file.write(f"{content}\n")
+            return None
+        head = {"Content-Type": "application/json"}
+        request = urllib.request.Request(target, content.encode(), head)
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S):
+            return None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 COLUMNS = ("figure", "gate", "allowed", "new units", "so far", "evidence", "status")
@@ -269,7 +353,7 @@ def figure_cells(figure: FigureLook) -> tuple[str, ...]:
         status += f" ({figure.so_far_n} of {figure.needed_n})"
     return (
         figure.name,
-        f"{format_percent(figure.gate)} of {figure.gate_n}",
+        f"{format_percent(figure.gate)} of {figure.gate_n}" if figure.gate_n else "–",
         format_percent(figure.allowed),
         f"{format_percent(figure.window)} of {figure.window_n}",
         f"{format_percent(figure.so_far)} of {figure.so_far_n}",
@@ -287,6 +371,7 @@ def watch_notes(record: WatchRecord) -> Iterator[str]:
             yield f"{figure.name}: {figure.unscored} calls without a value ({figure.why_unscored})"
     for name, why in record.not_compared.items():
         yield f"{name}: not compared: {why}"
+    yield from (f"not seen: {line}" for line in record.not_seen)
     yield from record.reading
 
 

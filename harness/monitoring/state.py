@@ -56,6 +56,21 @@ class FigureState(Record):
         )
 
 
+MOST_POINTS = 520
+"""Looks that a state remembers for its trend: ten years of weeks."""
+
+
+class TrendPoint(Record):
+    """What the calls of one look showed."""
+
+    at: Text
+    """Time of the look, ISO 8601."""
+    shares: dict[str, tuple[float, int]]
+    """Figure → its share in the look's units, and their number."""
+    alarms: tuple[Text, ...] = ()
+    """Figures whose alarm was first raised by this look."""
+
+
 class WatchState(Record):
     """Everything a look leaves for the next."""
 
@@ -84,6 +99,10 @@ class WatchState(Record):
         default_factory=dict, repr=False, exclude_if=lambda known: not known
     )
     """Hash of each counted conversation → start of its last call."""
+    trend: tuple[TrendPoint, ...] = Field(
+        default=(), repr=False, exclude_if=lambda points: not points
+    )
+    """The looks so far, the oldest first."""
 
     @property
     def own_alpha(self) -> float:

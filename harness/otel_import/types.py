@@ -196,3 +196,18 @@ def named_conversation(span: Span) -> str | None:
     """Return the conversation or session that a span names; None if it names none."""
     named = (span.attributes.get(key) for key in CONVERSATION_KEYS)
     return next((str(name) for name in named if name not in (None, "")), None)
+
+
+ROUTES = (
+    "http.route",
+    "gen_ai.agent.name",
+    "gen_ai.workflow.name",
+    "traceloop.workflow.name",
+    "service.name",
+)
+"""Attributes of a call's span, or else of its program, that say where it was made for."""
+
+
+def route_of(known: Mapping[str, Any]) -> str:
+    """Return where a call was made for, by the attributes of its span and program; or nothing."""
+    return next((str(known[name]) for name in ROUTES if known.get(name)), "")

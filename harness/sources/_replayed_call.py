@@ -17,18 +17,9 @@ from typing import Any
 
 from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.otel_import.conventions import genai
-from tunegate.harness.otel_import.types import ImportReport, ModelCall, Span
+from tunegate.harness.otel_import.types import ImportReport, ModelCall, Span, route_of
 from tunegate.harness.records.cases import sha256
 from tunegate.harness.sources import _conversations
-
-ROUTES = (
-    "http.route",
-    "gen_ai.agent.name",
-    "gen_ai.workflow.name",
-    "traceloop.workflow.name",
-    "service.name",
-)
-"""Attributes of a call's span, or else of its program, that say where it was made for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +73,7 @@ def replay_call(
         reading.leave_out(f"a call that cannot be replayed: {error!s:.80}", span.where)
         return None
     known = {**span.resource, **span.attributes}
-    facets = {"model": call.model or "", "provider": call.provider or "", "route": _route(known)}
+    facets = {"model": call.model or "", "provider": call.provider or "", "route": route_of(known)}
     if span.start_s:
         try:
             began = datetime.datetime.fromtimestamp(span.start_s, datetime.UTC)
@@ -130,10 +121,6 @@ def cluster_name(
 def _kind(reason: str) -> str:
     """Return a reason without the number of its message, so that reasons can be counted."""
     return reason.split(" in message ")[0]
-
-
-def _route(known: Mapping[str, Any]) -> str:
-    return next((str(known[name]) for name in ROUTES if known.get(name)), "")
 
 
 def _answer_fields(call: ModelCall, reading: ImportReport) -> dict[str, Any]:

@@ -295,6 +295,15 @@ class TestContent:
         tags = [case.tags for case in load_suite(place / "suite").cases]
         assert sum("answered" in names for names in tags) == 22
 
+    def test_cases_that_are_read_each_time_have_no_tag(self) -> None:
+        """A suite over traces with a case without an answer is left without the gate."""
+        found = collect_cases([SHOP], TraceSelection())
+        part = replace(found, recorded=found.recorded[:-1])
+        table = '[cases]\nfrom = "traces"'
+
+        assert "resemblance" in _production_suite.suite_text("s", table, found)
+        assert "resemblance" not in _production_suite.suite_text("s", table, part)
+
     def test_equal_answers_say_nothing(self, place: Path) -> None:
         """Then there is no gate on content, and nothing ships."""
         assert "resemblance" not in self.written(place, "same")

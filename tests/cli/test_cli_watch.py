@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -242,3 +245,119 @@ def test_nothing_is_dropped_in_silence(gated: Run, tmp_path: Path) -> None:
     seen: Any = _watch("t.jsonl")[1]
 
     assert "t.jsonl:31" in seen
+
+
+def test_quiet_lists_what_it_cannot_see(gated: Run, tmp_path: Path) -> None:
+    """On the terminal, in both files and on the page: nobody has read what the answers say."""
+    write_traces(tmp_path / "t.jsonl", stream(1, 900, bad_every=50))
+
+    code, told = _watch("t.jsonl", "--figures", "json_valid")
+
+    assert code == 0
+    assert "not seen: whether answers are right: no figure reads what they say" in told
+    assert "not seen: worsenings by less than 10 points" in told
+    record = json.loads(Path(".tunegate/watch/watch.json").read_text(encoding="utf-8"))
+    assert len(record["not_seen"]) == 2
+    assert "whether answers are right" in Path(".tunegate/watch/summary.md").read_text()
+    assert "whether answers are right" in Path(".tunegate/watch/trend.html").read_text()
+
+
+def test_the_trend_is_drawn_over_the_looks(gated: Run, tmp_path: Path) -> None:
+    """A dot a look, a triangle at the alarm; nothing is fetched and nothing runs."""
+    for week in range(3):
+        calls = stream(1 + 300 * week, 300, bad_every=50 if week < 2 else 3)
+        write_traces(tmp_path / f"{week}.jsonl", calls)
+        _watch(f"{week}.jsonl", "--state", "s.json", "--figures", "json_valid,failed")
+
+    page = Path(".tunegate/watch/trend.html").read_text(encoding="utf-8")
+
+    assert page.count("<figure") == 2
+    assert page.count("<circle") == 5
+    assert page.count(": alarm</title>") == 1
+    assert "33.3 % of 300 units: alarm" in page
+    assert "<script" not in page
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "").replace("http-equiv", "")
+    assert page.index("json_valid") < page.index(">failed<")
+
+
+class TestAlerts:
+    """A new alarm goes to a file or a webhook, once."""
+
+    @pytest.fixture
+    def hook(self) -> Iterator[tuple[str, list[Any]]]:
+        """Yield the address of a webhook, and what it was sent."""
+        sent: list[Any] = []
+
+        class Hook(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                size = int(self.headers["content-length"])
+                sent.append(json.loads(self.rfile.read(size)))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Say nothing."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/hook", sent
+        server.shutdown()
+        server.server_close()
+
+    @staticmethod
+    def look(tmp_path: Path, target: str, first: int, bad: int = 3) -> tuple[int, str]:
+        """Look at 300 calls."""
+        write_traces(tmp_path / "t.jsonl", stream(first, 300, bad_every=bad))
+        return _watch("t.jsonl", "--state", "s.json", "--figures", "json_valid", "--alert", target)
+
+    def test_a_file(self, gated: Run, tmp_path: Path) -> None:
+        """A line for the first look with the alarm; none before, and none again."""
+        self.look(tmp_path, "alerts.jsonl", 1, bad=50)
+        assert not Path("alerts.jsonl").exists()
+
+        assert [self.look(tmp_path, "alerts.jsonl", n)[0] for n in (400, 800)] == [1, 1]
+
+        (line,) = Path("alerts.jsonl").read_text(encoding="utf-8").splitlines()
+        told = json.loads(line)
+        assert told["verdict"] == "ALARM"
+        assert told["text"].startswith("tunegate watch: tickets of run r1: answers that fail")
+        assert [figure["name"] for figure in told["figures"]] == ["json_valid"]
+
+    def test_a_webhook(self, gated: Run, tmp_path: Path, hook: tuple[str, list[Any]]) -> None:
+        """The same as JSON, by POST."""
+        address, sent = hook
+
+        codes = [self.look(tmp_path, address, n)[0] for n in (1, 400)]
+
+        assert codes == [1, 1]
+        assert len(sent) == 1
+        assert sent[0]["figures"][0]["name"] == "json_valid"
+
+    @pytest.mark.parametrize("target", ["http://127.0.0.1:9/hook", "no/such/folder/a.jsonl"])
+    def test_what_cannot_be_sent_is_sent_by_the_next_look(
+        self, gated: Run, tmp_path: Path, target: str
+    ) -> None:
+        """The exit code is that of the alarm, and the state is left as it was."""
+        code, told = self.look(tmp_path, target, 1)
+
+        assert code == 1
+        assert f"the alarm could not be sent to {target}" in told
+        assert not Path("s.json").exists()
+        assert self.look(tmp_path, "alerts.jsonl", 1)[0] == 1
+        assert Path("alerts.jsonl").exists()
+
+
+def test_feedback_is_watched(gated: Run, tmp_path: Path) -> None:
+    """By the attribute that holds it, beside the share that is allowed."""
+    calls = [
+        call(n, attributes={"user.feedback": "down" if n % 2 else "up"}) for n in range(1, 500)
+    ]
+    write_traces(tmp_path / "t.jsonl", calls)
+
+    code, printed = _watch(
+        "t.jsonl", "--feedback", "user.feedback", "--unhappy", "0.3", "--figures", "feedback"
+    )
+
+    assert code == 1
+    assert "calls with feedback about which users complained: 50.1 % of 499 new units" in printed
+    assert "whether answers are right" not in printed

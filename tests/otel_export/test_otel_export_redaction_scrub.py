@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tunegate.harness.otel_export.redaction import scrub_text
+from tunegate.harness.otel_export.redaction import mask_values, scrub_text
 
 
 @pytest.mark.parametrize(
@@ -61,3 +63,38 @@ def test_no_text_is_slow(piece: str) -> None:
     """Ten times as long a text of any one kind ends too; a rule that went back would not."""
     text = piece * (200_000 // len(piece))
     assert len(scrub_text(text)) <= len(text) + 10_000
+
+
+SAMPLES = (
+    "Mail jo@example.org or +1 202 555 0143.",
+    "card 4111 1111 1111 1111, iban DE89370400440532013000",
+    "key sk-abcdefghijklmnopqrst and 10.1.2.3",
+    "order 12345, 2026-11-02, 17.5 %",
+    "<email> a@b.example",
+)
+
+
+@given(st.lists(st.sampled_from(SAMPLES), max_size=4), st.text(max_size=30))
+def test_masking_all_kinds_is_scrubbing(parts: list[str], between: str) -> None:
+    """With every kind and nothing to keep, both give the same text."""
+    text = f" {between} ".join(parts)
+    kinds = ("email", "phone", "card", "iban", "ip", "key")
+
+    assert mask_values(text, kinds=kinds) == scrub_text(text)
+
+
+def test_masking_keeps_what_it_is_told_to() -> None:
+    """Other kinds, and values that are known."""
+    text = "jo@example.org, ann@example.org, +1 202 555 0143"
+
+    assert mask_values(text, kinds=["email"], keep=["ann@example.org"]) == (
+        "<email>, ann@example.org, +1 202 555 0143"
+    )
+
+
+def test_a_private_key_is_taken_out_whole() -> None:
+    """From its first line to its last."""
+    begin, end = (f"-----{word} RSA PRIVATE KEY-----" for word in ("BEGIN", "END"))
+    key = f"{begin}\nMIIEvQIBADANBgkq\nhkiG9w0BAQEF\n{end}"
+
+    assert scrub_text(f"it is {key}, sorry") == "it is <key>, sorry"

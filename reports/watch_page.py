@@ -1,0 +1,99 @@
+"""trend.html: the figures of `tunegate watch` over its looks, as one page without a script.
+
+Each figure has a drawing: the share in each look, the share that the gate's sample allows as a
+dashed line, and the gate's own share as a thin one. A triangle marks the look of an alarm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tunegate.harness.monitoring.report import FigureLook, FigureStatus, WatchRecord, WatchVerdict
+from tunegate.harness.monitoring.state import TrendPoint, WatchState
+from tunegate.reports.page import scriptless
+
+WIDTH, HEIGHT = 340, 120
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 10, 10, 18
+_TONES = {
+    WatchVerdict.ALARM: "bad",
+    WatchVerdict.QUIET: "good",
+    WatchVerdict.TOO_LITTLE: "warn",
+}
+_HEADROOM = 1.15
+"""Height of a drawing above its largest value."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookDot:
+    """One look's share of a figure."""
+
+    x: float
+    y: float
+    alarm: bool
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class FigureTrend:
+    """Positions of everything in one figure's drawing."""
+
+    figure: FigureLook
+    dots: tuple[LookDot, ...]
+    line: str
+    """Points of the line through the looks."""
+    allowed: float
+    gate: float | None
+    ticks: tuple[tuple[float, str], ...]
+
+
+def render_trend(record: WatchRecord, state: WatchState) -> str:
+    """Return the page of a look and of those before it.
+
+    Args:
+        record: The look.
+        state: What it leaves for the next one, with the trend.
+    """
+    found = sorted(record.figures, key=lambda figure: figure.status is not FigureStatus.ALARM)
+    return scriptless(
+        "watch.html",
+        tone=_TONES[record.verdict],
+        style="history.css",
+        record=record,
+        trends=[draw_trend(figure, state.trend) for figure in found],
+        width=WIDTH,
+        height=HEIGHT,
+        left=_LEFT,
+        right=WIDTH - _RIGHT,
+    )
+
+
+def draw_trend(figure: FigureLook, points: Sequence[TrendPoint]) -> FigureTrend:
+    """Return the drawing of a figure over the looks in which it could be told."""
+    name = figure.name
+    known = [point for point in points if name in point.shares]
+    shares = [point.shares[name][0] for point in known]
+    top = _HEADROOM * max([figure.allowed, figure.gate, *shares])
+    top = min(1.0, top) or 1.0
+    step = (WIDTH - _LEFT - _RIGHT) / max(1, len(known) - 1)
+
+    def height(share: float) -> float:
+        return round(HEIGHT - _BOTTOM - share / top * (HEIGHT - _TOP - _BOTTOM), 1)
+
+    dots = tuple(
+        LookDot(
+            round(_LEFT + number * step, 1),
+            height(share),
+            name in point.alarms,
+            f"{point.at}: {100 * share:.3g} % of {point.shares[name][1]} units",
+        )
+        for number, (point, share) in enumerate(zip(known, shares, strict=True))
+    )
+    return FigureTrend(
+        figure=figure,
+        dots=dots,
+        line=" ".join(f"{dot.x},{dot.y}" for dot in dots),
+        allowed=height(figure.allowed),
+        gate=height(figure.gate) if figure.gate_n else None,
+        ticks=((height(0), "0 %"), (height(top), f"{100 * top:.2g} %")),
+    )
