@@ -295,17 +295,20 @@ class ResponseChecks:
             text = answer_of(message, None)
         except UnansweredMessage:
             text = ""
-        yield from self._of_text(request, text)
+        thoughts = message.get("reasoning_content")
+        yield from self._of_text(request, text, thoughts if isinstance(thoughts, str) else "")
         if self.settings.calls:
             yield from self._of_calls(request, calls)
         if not calls:  # the form that the suite asks for is that of its texts
             yield from self._of_metrics(request, text, choice.get("finish_reason"))
 
-    def _of_text(self, request: Mapping[str, Any], text: str) -> Iterator[CheckViolation]:
+    def _of_text(
+        self, request: Mapping[str, Any], text: str, thoughts: str
+    ) -> Iterator[CheckViolation]:
         most = self.settings.max_answer_characters
         if most is not None and len(text) > most:
             yield CheckViolation("length", f"{len(text)} characters, and {most} are allowed")
-        leaked = self._leaks(request, text)
+        leaked = self._leaks(request, f"{thoughts}\n{text}" if thoughts else text)
         if leaked:
             yield CheckViolation("leaks", _counts(leaked))
 

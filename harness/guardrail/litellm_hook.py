@@ -207,7 +207,7 @@ def mask_text(text: str, kinds: Collection[str], keep: Collection[str] = ()) -> 
     return text if masked == visible else masked
 
 
-_BRANCHES = ("choices", "message", "output", "content", "text", "input")
+_BRANCHES = ("choices", "message", "output", "content", "reasoning_content", "text", "input")
 
 
 def rewrite_texts(node: Any, rewrite: Callable[[str], str]) -> None:
@@ -278,38 +278,44 @@ class _StreamMasking:
 
     settings: GuardrailSettings
     request: Mapping[str, Any]
-    texts: dict[int, TextMasking] = field(default_factory=dict)
+    texts: dict[tuple[int, str], TextMasking] = field(default_factory=dict)
+    """Choice and attribute → what it has said so far."""
     last: Any = None
 
     def mask(self, chunk: Any) -> None:
-        """Replace the text of a chunk by what may be sent."""
+        """Replace the texts of a chunk by what may be sent."""
         for choice in getattr(chunk, "choices", None) or ():
-            place, name = _text_place(choice)
-            piece = getattr(place, name, None)
-            own = self.texts.setdefault(choice.index, self._start())
-            ready = own.feed(piece) if isinstance(piece, str) else ""
-            if choice.finish_reason:
-                ready += own.flush()
-            if isinstance(piece, str) or ready:
-                setattr(place, name, ready)
-                self.last = chunk
+            for place, name in _text_places(choice):
+                piece = getattr(place, name, None)
+                own = self.texts.get((choice.index, name))
+                if own is None and not isinstance(piece, str):
+                    continue
+                own = own or self.texts.setdefault((choice.index, name), self._start())
+                ready = own.feed(piece) if isinstance(piece, str) else ""
+                if choice.finish_reason:
+                    ready += own.flush()
+                if isinstance(piece, str) or ready:
+                    setattr(place, name, ready)
+                    self.last = chunk
 
     def _start(self) -> TextMasking:
         return TextMasking(chosen_kinds(self.settings.leaks), known_values(self.request))
 
     def rest(self) -> Iterator[Any]:
         """Yield chunks of what is left where a stream ended without a finish reason."""
-        for index, own in self.texts.items():
+        for (index, name), own in self.texts.items():
             if own.held and self.last is not None:
                 chunk = self.last.model_copy(deep=True)
                 chunk.choices = chunk.choices[:1]
                 chunk.choices[0].index = index
-                place, name = _text_place(chunk.choices[0])
-                setattr(place, name, own.flush())
+                for place, other in _text_places(chunk.choices[0]):
+                    setattr(place, other, own.flush() if other == name else None)
                 yield chunk
 
 
-def _text_place(choice: Any) -> tuple[Any, str]:
-    """Return the object and the attribute that hold a chunk's text."""
+def _text_places(choice: Any) -> list[tuple[Any, str]]:
+    """Return the objects and attributes that hold a chunk's texts."""
     delta = getattr(choice, "delta", None)
-    return (choice, "text") if delta is None else (delta, "content")
+    if delta is None:
+        return [(choice, "text")]
+    return [(delta, "reasoning_content"), (delta, "content")]

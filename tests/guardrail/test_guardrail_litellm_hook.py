@@ -180,6 +180,33 @@ class TestMasking:
 
         assert sum(bool(piece) for piece in pieces) > 150
 
+    @pytest.mark.parametrize("ends", [True, False])
+    def test_the_thoughts_of_a_stream(self, ends: bool) -> None:
+        """What a reasoning model thinks is shown to users, too."""
+        from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
+
+        async def chunks() -> AsyncIterator[Any]:
+            parts = [("reasoning_content", LEAK), ("content", "Done, jo@example.org.")]
+            for name, text in parts:
+                for at in range(0, len(text), 5):
+                    delta = Delta(**{name: text[at : at + 5]})
+                    choice = StreamingChoices(index=0, delta=delta)
+                    choice.finish_reason = None
+                    yield ModelResponseStream(choices=[choice])
+            if ends:
+                last = StreamingChoices(index=0, delta=Delta(), finish_reason="stop")
+                yield ModelResponseStream(choices=[last])
+
+        async def read() -> tuple[str, str]:
+            hook = _made(violation="mask").async_post_call_streaming_iterator_hook
+            deltas = [
+                chunk.choices[0].delta async for chunk in hook(None, chunks(), _requested(ASKED))
+            ]
+            thoughts = "".join(getattr(one, "reasoning_content", None) or "" for one in deltas)
+            return thoughts, "".join(one.content or "" for one in deltas)
+
+        assert asyncio.run(read()) == (MASKED, "Done, <email>.")
+
     def test_a_private_key_is_masked_whole(self) -> None:
         """It has line breaks, at which other texts are cut."""
         lines = "MIIEvQIBADANBg\n" * 40
