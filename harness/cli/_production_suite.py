@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,13 @@ metric = "resemblance"
 tolerance = "{share}%"          # tuned keeps at least {kept} % of base's resemblance
 blocks = false             # less of it is UNDECIDED: a better answer may be worded otherwise{tag}
 """
+_IN_ORDER = """
+[[gates]]
+metric = "resemblance"     # alone on answers of several sentences, whose order matters
+tag = "{tag}"
+tolerance = "20%"
+blocks = false
+"""
 _LEAST_UNITS = 14
 """Clusters that prove a tolerance of 20 % where nothing changes; fewer cannot."""
 _LIKELIHOOD = """
@@ -56,6 +64,10 @@ cases = "cases.jsonl"
 replay = true              # production's prompts: SHIP takes a gate on what the answers say"""
 ANSWERED = "answered"
 """Tag of the cases whose answer was recorded, where some answers were not."""
+SEVERAL = "several sentences"
+"""Tag of the cases whose recorded answer has more than one sentence, where others have one."""
+_BETWEEN = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
+"""Where a sentence ends and another begins."""
 _TEMPLATE = """\
 name = "{name}"
 {cases}
@@ -144,6 +156,10 @@ def _content(production: ProductionCases, *, local: bool, tagged: bool) -> str:
     units = len({case.cluster or case.id for case in production.cases})
     share = 20 if units >= _LEAST_UNITS else 30
     text = _RESEMBLANCE.format(file=RECORDED_FILE, tag=tag, share=share, kept=100 - share)
+    # Among answers of one sentence, which have no order, shuffled ones would hardly show.
+    several = [c for c in tag_cases(production) if SEVERAL in c.tags] if tagged else []
+    if len({case.cluster or case.id for case in several}) >= _LEAST_UNITS:
+        text += _IN_ORDER.format(tag=SEVERAL)
     written = all(case.expected_texts() for case in production.cases)
     return text + (_LIKELIHOOD if local and written else "")
 
@@ -180,7 +196,7 @@ def write_suite(
     """
     from tunegate.harness.records.files import record_lines
 
-    cases = record_lines(tag_answered(production))
+    cases = record_lines(tag_cases(production))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "cases.jsonl").write_text("".join(cases), encoding="utf-8")
@@ -198,15 +214,27 @@ def answered_cases(production: ProductionCases) -> set[str]:
     return {line["id"] for line in production.recorded if line.get("completion", "").strip()}
 
 
-def tag_answered(production: ProductionCases) -> list[Case]:
-    """Return the cases; where some answers were not recorded, the others have a tag."""
-    answered = answered_cases(production)
-    if len(answered) == len(production.cases):
-        return list(production.cases)
+def tag_cases(production: ProductionCases) -> list[Case]:
+    """Return the cases with the tags that gates on a part of them rest on."""
+    said = {line["id"]: line.get("completion", "") for line in production.recorded}
+    parts = {
+        ANSWERED: answered_cases(production),
+        SEVERAL: {name for name, text in said.items() if has_several_sentences(text)},
+    }
+    ids = {case.id for case in production.cases}
+    # A tag of all cases, or of none, parts nothing.
+    useful = {tag: found for tag, found in parts.items() if found and found != ids}
     return [
-        case.model_copy(update={"tags": (*case.tags, ANSWERED)}) if case.id in answered else case
+        case.model_copy(
+            update={"tags": (*case.tags, *(t for t, found in useful.items() if case.id in found))}
+        )
         for case in production.cases
     ]
+
+
+def has_several_sentences(text: str) -> bool:
+    """Return whether a text has more than one sentence, or line."""
+    return sum(bool(part.strip()) for part in _BETWEEN.split(text)) > 1
 
 
 def write_recorded(folder: Path, production: ProductionCases) -> None:

@@ -275,6 +275,11 @@ class TestContent:
         found = collect_cases([SHOP], TraceSelection(only={"route": "/chat/*"}))
         if tuned == "silent":
             found = replace(found, recorded=found.recorded[:-1])
+        if tuned == "many":
+            said = [f"Number {n}. Yes." if n < 15 else f"Number {n}" for n in range(23)]
+            lines = zip(found.recorded, said, strict=True)
+            many = tuple({**line, "completion": text} for line, text in lines)
+            found = replace(found, recorded=many)
         if tuned == "same":
             same = tuple({**line, "completion": "Yes."} for line in found.recorded)
             found = replace(found, recorded=same)
@@ -294,6 +299,27 @@ class TestContent:
         assert 'tag = "answered"' in text
         tags = [case.tags for case in load_suite(place / "suite").cases]
         assert sum("answered" in names for names in tags) == 22
+
+    def test_answers_of_several_sentences_have_a_gate_of_their_own(self, place: Path) -> None:
+        """Where enough of them are among answers of one sentence, which no shuffling changes."""
+        few = self.written(place)
+        text = self.written(place, "many")
+        tags = [case.tags for case in load_suite(place / "suite").cases]
+
+        assert 'tag = "several sentences"' not in few  # nine of 23 prove nothing
+        assert 'tag = "several sentences"' in text
+        assert sum("several sentences" in names for names in tags) == 15
+
+    @pytest.mark.parametrize(
+        ("text", "several"),
+        [
+            ("One.", False), ("One. Two.", True), ("One\n\n- two", True), ("Really? ", False),
+            ("包裹已寄出。请等待。", True), ("包裹已寄出。", False), ("v1.2 is out", False),
+        ],
+    )  # fmt: skip
+    def test_sentences_end_at_marks_and_lines(self, text: str, several: bool) -> None:
+        """In scripts with and without spaces."""
+        assert _production_suite.has_several_sentences(text) is several
 
     def test_cases_that_are_read_each_time_have_no_tag(self) -> None:
         """A suite over traces with a case without an answer is left without the gate."""
