@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.attacks.attempt import AttackAttempt, Outcome, report
+from benchmarks.attacks.attempt import AttackAttempt, Outcome, last_word, report
 from benchmarks.attacks.project import AttackedProject
 from benchmarks.attacks.small_server import SmallServer
 
@@ -206,7 +206,7 @@ def _permissions() -> dict[str, Callable[[AttackedProject], None]]:
         "a suite that cannot be read": mode("suites/orders/suite.toml", 0),
         "cases that cannot be read": mode("suites/orders/cases.jsonl", 0),
         "answers that cannot be read": mode("tuned.jsonl", 0),
-        "a folder of suites that cannot be listed": mode("suites/orders", 0),
+        "a folder of suites that cannot be entered": mode("suites", 0),
         "a run folder that cannot be written": mode("run", 0o500),
         "a store that cannot be written": mode(".tunegate", 0o500),
         "a ledger that cannot be written": mode("suites", 0o500),
@@ -227,8 +227,7 @@ def _without_permission(change: Callable[[AttackedProject], None]) -> Outcome:
             path.chmod(0o700)
         text = done.stdout + done.stderr
         survived = "Traceback" not in text and done.returncode in (1, 2, 13)
-        lines = [line for line in text.splitlines() if "ermission" in line or "cannot" in line]
-        return survived and bool(lines), f"exit {done.returncode}: {(lines or ['?'])[-1]:.100}"
+        return survived, f"exit {done.returncode}: {last_word(text):.100}"
 
 
 if __name__ == "__main__":

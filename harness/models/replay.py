@@ -202,7 +202,10 @@ def replay(target: str) -> ReplayArm:
         return _from_run(path, arm or "tuned")
     if not path.is_file():
         raise ModelError(f"replay:{target}: no such file or run folder")
-    return ReplayArm(f"replay:{target}", file_sha256(path), _read(path))
+    try:
+        return ReplayArm(f"replay:{target}", file_sha256(path), _read(path))
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); give permission") from error
 
 
 def _read(path: Path) -> Mapping[tuple[str, str, int], RecordedCompletion]:

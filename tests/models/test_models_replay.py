@@ -318,3 +318,18 @@ def test_thoughts_in_a_line(recorded: Callable[..., str]) -> None:
     assert told["a"].reasoning_tokens == 2
     assert told["c"].reasoning == "Hm.\n"
     assert told["f"].thinks is False
+
+
+def test_a_file_without_permission_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody but its owner may read it: the file is named, and the run ends before anything."""
+    path = tmp_path / "tuned.jsonl"
+    path.write_text('{"id": "a", "completion": "x"}\n', encoding="utf-8")
+
+    def denied(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(ModelError, match=r"tuned\.jsonl: cannot be read \(Permission denied\)"):
+        replay(str(path))
