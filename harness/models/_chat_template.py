@@ -19,7 +19,6 @@ from typing import Any
 from tunegate.harness import child_process
 from tunegate.harness.errors import ModelError
 from tunegate.harness.model import Arm, Prompt, RecordedArm, Request
-from tunegate.harness.models._thinking_switch import template_variables
 from tunegate.harness.records.cases import (
     TEMPLATES_OF,
     Case,
@@ -78,10 +77,14 @@ def render_prompt(
     read = [*map(_parse_arguments, turns)]
     tools = list(case.tools) if case.tools else None
     given = {} if generation.chat_template is None else {"chat_template": template}
-    probe = partial(render_chat, tokenizer, _PROBE_TURN, spec=spec)
-    variables = template_variables(
-        str(template), generation, lambda v: probe(variables={**v, **given}), spec=spec
-    )
+    variables: Mapping[str, Any] = generation.chat_template_kwargs or {}
+    if generation.thinking != "template":  # imported here, for most suites do not switch it
+        from tunegate.harness.models._thinking_switch import template_variables
+
+        probe = partial(render_chat, tokenizer, _PROBE_TURN, spec=spec)
+        variables = template_variables(
+            str(template), generation, lambda v: probe(variables={**v, **given}), spec=spec
+        )
     variables = {**variables, **given}
     try:
         text = render_chat(tokenizer, read, tools, spec=spec, variables=variables)
