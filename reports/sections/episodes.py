@@ -142,10 +142,10 @@ def _add_transcripts(data: ReportData, suites: Mapping[str, SuiteEpisodes]) -> N
             pair = [found.rewards.get((task, one, sample)) for one in ARMS]
             if arm == ARMS[0] and pair[0] is not None and pair[1] is not None:
                 gaps[task, sample] = pair[1] - pair[0]
-        worst = sorted((gap, place) for place, gap in gaps.items() if gap)
-        half = SHOWN // 2
-        chosen = worst[:half] + worst[-(SHOWN - min(half, len(worst))) :]
-        wanted[name] = list(dict.fromkeys(place for _, place in chosen))
+        losses = sorted((place for place, gap in gaps.items() if gap < 0), key=gaps.__getitem__)
+        gains = sorted((place for place, gap in gaps.items() if gap > 0), key=lambda p: -gaps[p])
+        shown = losses[: max(SHOWN // 2, SHOWN - len(gains))]
+        wanted[name] = [*shown, *gains[: SHOWN - len(shown)]]
     records: dict[tuple[str, str, int, str], EpisodeRecord] = {}
     for stored in _episode_cells(data, suites):
         cell, done = stored.cell, stored.completion
