@@ -48,7 +48,7 @@ def test_the_engine_is_plain_generate(
 
 
 @pytest.mark.slow
-@pytest.mark.long  # fifty-nine families with each lever: four minutes
+@pytest.mark.long  # fifty-eight families with each lever: four minutes
 @pytest.mark.parametrize("prefix", ["", SHARED], ids=["no prefix", "shared prefix"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_lever_is_plain_generate_on_every_family(

@@ -61,7 +61,7 @@ def test_a_layout_is_what_was_trained(base: Made, tmp_path: Path, family: str, t
 
 
 @pytest.mark.slow
-@pytest.mark.long  # eight tools on fifty-nine families: eight minutes
+@pytest.mark.long  # eight tools on fifty-eight families: eight minutes
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("tool", adapters.TOOLS)
 def test_every_layout_on_every_family(base: Made, tmp_path: Path, family: str, tool: str) -> None:
