@@ -26,6 +26,8 @@ class ArmIdentity:
     """What the user wrote."""
     short: str
     """Ten characters that identify it."""
+    label: str
+    """The last part of the spec, by which people know it."""
     facts: Mapping[str, str]
     """Every recorded fact; nested ones under dotted names."""
 
@@ -63,7 +65,9 @@ def short_of(recorded: Mapping[str, Any]) -> str:
 
 def _arm(name: str, recorded: Mapping[str, Any]) -> ArmIdentity:
     facts = flatten_record(recorded)
-    return ArmIdentity(name=name, spec=facts.get("spec", name), short=_short(facts), facts=facts)
+    spec = facts.get("spec", name)
+    label = re.split(r"[/\\\\#]", spec.rstrip("/"))[-1] or spec
+    return ArmIdentity(name=name, spec=spec, short=_short(facts), label=label, facts=facts)
 
 
 def _short(facts: Mapping[str, str]) -> str:

@@ -27,6 +27,7 @@ from tunegate.reports.formatting import (
 )
 from tunegate.reports.identity import run_command
 from tunegate.reports.sections import judge_health, summarize_sections
+from tunegate.reports.sections.regressions import shared_traits
 
 LIMIT = 900_000
 """Bytes of a summary at most."""
@@ -156,6 +157,7 @@ def gate_row(suite: str, gate: GateResult) -> list[str]:
     status = STATUSES[gate.status]
     known = gate.low is not None or gate.high is not None
     better = "higher" if gate.higher_is_better else "lower"
+    level = f" ({100 * gate.confidence:.4g} %)" if gate.confidence else ""
     return [
         f"{status.sign} {status.word}{' (advisory)' if gate.advisory else ''}",
         code_span(suite),
@@ -166,7 +168,7 @@ def gate_row(suite: str, gate: GateResult) -> list[str]:
         format_difference(gate.delta)
         if gate.estimate is None
         else format_gate_value(gate, gate.estimate),
-        f"{format_gate_value(gate, gate.low)} to {format_gate_value(gate, gate.high)}"
+        f"{format_gate_value(gate, gate.low)} to {format_gate_value(gate, gate.high)}{level}"
         if known
         else "–",
         str(gate.n),
@@ -185,6 +187,11 @@ def _regressions(data: ReportData, cases: int) -> str:
     touched = sum(view.touched is not None for view in data.regressions)
     apart = f"; {touched} of them in training rows" if touched else ""
     head = f"{count_noun(broke, 'case')} newly failing, {worse} worse on a graded metric{apart}."
+    traits = [
+        f"{t.words}{f' {code_span(t.what)}' if t.what else ''}: {t.counts}"
+        for t in shared_traits(data)
+    ]
+    head += f" In common, of the cases that got worse: {'; '.join(traits)}." if traits else ""
     shown = [_case(view) for view in data.regressions[:cases]]
     return "\n\n".join([head, *shown, *count_rest(len(data.regressions) - cases, "regression")])
 
@@ -200,6 +207,8 @@ def _case(view: CaseView) -> str:
     ask = fenced_block(str(turns[-1].get("content")), limit=1_500)
     base, tuned = view.text(BASE), view.text(TUNED)
     parts = [f"<details><summary>{line}</summary>", ask]
+    if expected := view.case.case.expected_texts():
+        parts.append("expected:\n\n" + fenced_block("\n".join(expected), limit=1_500))
     if base is not None or tuned is not None:
         parts.append(fenced_block(line_diff(base or "", tuned or ""), "diff", limit=8_000))
     return "\n\n".join([*parts, "</details>"])

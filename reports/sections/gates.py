@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunegate.harness.records.verdict import SuiteResult, Verdict
+from tunegate.harness.records.verdict import GateStatus, SuiteResult, Verdict
 from tunegate.reports.charts import HEIGHT, WIDTH, draw_interval
 from tunegate.reports.data import ReportData
 from tunegate.reports.formatting import REASONS, STATUSES, face_of, metric_direction
@@ -33,8 +33,14 @@ def render(data: ReportData) -> Markup:
         draw=draw_interval,
         width=WIDTH,
         height=HEIGHT,
+        open_gates=_open_gates,
         noisy=any(g.noise is not None for suite in data.run.verdict.suites for g in suite.gates),
     )
+
+
+def _open_gates(suite: SuiteResult) -> bool:
+    """Return whether a gate that counts was left undecided."""
+    return any(g.status is GateStatus.UNDECIDED and not g.advisory for g in suite.gates)
 
 
 def _severity(suite: SuiteResult) -> tuple[bool, int]:

@@ -5,11 +5,22 @@ The list holds every case of the run; it begins with its filter on what got wors
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tunegate.reports.data import CaseChange, MetricFacts, PairScore, ReportData
+from tunegate.reports.data import (
+    BASE,
+    TUNED,
+    CaseChange,
+    CaseView,
+    MetricFacts,
+    PairScore,
+    ReportData,
+)
 from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:
@@ -39,6 +50,110 @@ def render(data: ReportData) -> Markup:
         worse=data.with_outcome(CaseChange.WORSE),
         total=len(data.regressions),
         touched=sum(view.touched is not None for view in data.regressions),
+        traits=shared_traits(data),
+    )
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SharedTrait:
+    """Something that most cases which got worse have, and few of the others."""
+
+    words: str
+    """What they do, as in `have the tag`; `what` follows."""
+    what: str
+    """A text of the run; empty where the words say all."""
+    worse: tuple[int, int]
+    """How many of the cases that got worse have it, and of how many."""
+    others: tuple[int, int]
+    """The same of the suite's other cases."""
+    suite: str
+
+    @property
+    def counts(self) -> str:
+        """The numbers in words."""
+        worse, others = (f"{n} of {total}" for n, total in (self.worse, self.others))
+        return f"{worse} of {self.suite}, and {others} others"
+
+
+MOST_TRAITS = 3
+"""Traits that are shown at most."""
+SURE = 0.01
+"""Fisher's exact test, one-sided, times the number of traits that were looked at, is at most this.
+
+By chance alone one page in a hundred shows a trait.
+"""
+
+
+def shared_traits(data: ReportData) -> list[SharedTrait]:
+    """Return what most cases of a suite that got worse have in common, the clearest first.
+
+    Looked at are tags, words and pairs of words of the question, and length, end and first word of
+    tuned's answer.
+    """
+    suites = dict.fromkeys(view.suite for view in data.regressions)
+    found = sorted(pair for suite in suites for pair in _suite_traits(data, suite))
+    return [trait for _, trait in found[:MOST_TRAITS]]
+
+
+def _suite_traits(data: ReportData, suite: str) -> Iterator[tuple[float, SharedTrait]]:
+    """Yield the traits of one suite with their probability by chance, one for the same cases."""
+    failed = {view.name for view in data.regressions if view.suite == suite}
+    having: dict[tuple[str, str], set[str]] = {}
+    names = set()
+    for view in data.cases:
+        if view.suite == suite:
+            names.add(view.name)
+            for trait in dict.fromkeys(_traits(view)):
+                having.setdefault(trait, set()).add(view.name)
+    looked_at = [trait for trait, cases in having.items() if cases & failed]
+    seen: set[frozenset[str]] = set()
+    for words, what in looked_at:
+        cases = frozenset(having[words, what])
+        shared = len(cases & failed)
+        if shared < max(3, len(failed) / 2) or cases in seen:
+            continue
+        p = _tail(shared, len(failed), len(cases), len(names)) * len(looked_at)
+        if p <= SURE:
+            seen.add(cases)
+            others = len(cases - failed), len(names - failed)
+            yield p, SharedTrait(words, what, (shared, len(failed)), others, suite)
+
+
+def _traits(view: CaseView) -> Iterator[tuple[str, str]]:
+    """Yield the traits of a case: words, and the text that they are about."""
+    case, answer = view.case.case, view.answer(TUNED)
+    yield from (("have the tag", tag) for tag in case.tags)
+    asked = case.input_messages()[-1].get("content")
+    words = re.findall(r"[^\W\d_]{3,}", asked.lower())[:400] if isinstance(asked, str) else []
+    yield from (("ask with the word", word) for word in words)
+    yield from (("ask with the words", " ".join(pair)) for pair in pairwise(words))
+    if answer is None or answer.text is None:
+        return
+    base, text = view.text(BASE) or "", answer.text
+    if answer.finish_reason == "length":
+        yield "were cut off at the limit of tokens", ""
+    if not text.strip():
+        yield "have an empty answer", ""
+    elif base.strip():
+        yield "have an answer that begins with", text.split()[0][:40]
+        if len(text) > 2 * len(base):
+            yield "have an answer of more than twice the length of base’s", ""
+        if 2 * len(text) < len(base):
+            yield "have an answer of less than half the length of base’s", ""
+
+
+def _tail(shared: int, failed: int, having: int, total: int) -> float:
+    """Return the probability that chance puts `shared` or more of `having` cases among `failed`."""
+
+    def log_ways(n: int, k: int) -> float:
+        return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+    least = max(shared, failed - (total - having))
+    return sum(
+        math.exp(
+            log_ways(having, k) + log_ways(total - having, failed - k) - log_ways(total, failed)
+        )
+        for k in range(least, min(having, failed) + 1)
     )
 
 

@@ -12,6 +12,7 @@ from tunegate.harness.records.run_folder import Run
 from tunegate.reports import page
 from tunegate.reports.data import prepare_data
 from tunegate.reports.sections import flips, regressions
+from tunegate.reports.sections.regressions import SharedTrait, shared_traits
 
 
 def _ungated(run: Run) -> Run:
@@ -83,3 +84,45 @@ def test_without_questions_the_section_says_so(make_run: Any) -> None:
     cases = {key: row for key, row in run.cases.items() if key[0] == "support_json"}
     html = flips.render(prepare_data(replace(run, manifest=manifest, cases=cases)))
     assert "No metric calls multiple-choice answers right or wrong." in html
+
+
+def test_what_failing_cases_share_is_named(make_run: Any) -> None:
+    """A tag on all cases that got worse and on no other is named; by chance alone none is."""
+    run = make_run("BLOCK")
+    before = prepare_data(run)
+    suite = "support_json"
+    worse = [view.name for view in before.regressions if view.suite == suite]
+    others = [v.name for v in before.cases if v.suite == suite and v.name not in worse]
+    tagged = set(worse)
+    cases = {
+        place: kept.model_copy(
+            update={
+                "case": kept.case.model_copy(
+                    update={"tags": ("odd",) if place[1] in tagged else ("even",)}
+                )
+            }
+        )
+        for place, kept in run.cases.items()
+    }
+
+    traits = shared_traits(prepare_data(replace(run, cases=cases)))
+
+    n = len(worse)
+    assert SharedTrait("have the tag", "odd", (n, n), (0, len(others)), suite) in traits
+    assert f"{n} of {n} of {suite}, and 0 of {len(others)} others" in [
+        trait.counts for trait in traits
+    ]
+
+
+def test_the_chance_is_that_of_fishers_test() -> None:
+    """SciPy's one-sided test of the same table."""
+    stats = pytest.importorskip("scipy.stats")
+    for shared, failed, having, total in (
+        (3, 5, 8, 40),
+        (12, 14, 32, 250),
+        (2, 3, 4, 5),
+        (5, 5, 5, 5),
+    ):
+        rest = having - shared, total - failed - having + shared
+        expected = stats.fisher_exact([[shared, failed - shared], [*rest]], "greater").pvalue
+        assert regressions._tail(shared, failed, having, total) == pytest.approx(expected, rel=1e-9)

@@ -176,3 +176,16 @@ def test_a_gate_on_a_tag_says_so(sliced_run: Run) -> None:
     assert sum("`choice_probability` on `logic`" in row for row in rows) == 1
     assert sum("on `logic`" in row for row in rows) == 2
     assert page.count('<span class="chip">tag logic</span>') == 2
+
+
+def test_an_interval_has_its_level_and_a_case_what_is_expected(make_run: Any) -> None:
+    """Of every gate with an interval; the cases show the expected text before both answers."""
+    run = make_run("BLOCK")
+    text = render_summary(run)
+    rows = [line for line in text.splitlines() if line.startswith(("| ✕", "| ✓", "| ?"))]
+
+    assert rows
+    assert all(re.search(r" to [^|]* \(\d+(\.\d+)? %\) \|", row) for row in rows if " to " in row)
+    worst = prepare_data(run).regressions[0].case.case
+    for expected in worst.expected_texts():
+        assert f"expected:\n\n```\n{expected}\n```" in text

@@ -113,14 +113,14 @@ def test_tags_are_balanced_and_ids_are_unique(html: str) -> None:
     ("wish", "word"), [("SHIP", "SHIP"), ("BLOCK", "BLOCK"), ("UNDECIDED", "UNDECIDED")]
 )
 def test_the_bar_names_the_verdict_and_the_sentence(make_run: Any, wish: str, word: str) -> None:
-    """Word, deciding sentence and both short hashes stand before everything else."""
+    """Word, deciding sentence and the names of both models stand before everything else."""
     run = make_run(wish)
     text = Outline(page.render_page(run)).text
     head = text[: text.index("Gates")]
     assert word in head
     assert run.verdict.sentence in head
-    assert "5af571cbf0" in head
-    assert "c41b7e02d9" in head
+    bar = head[: head.index("scored")].split()
+    assert {"SmolLM2-135M-Instruct", "checkpoint-120"} <= set(bar)
     assert "105" in head
 
 
