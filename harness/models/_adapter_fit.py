@@ -93,6 +93,8 @@ def fit_adapter(spec: str, folder: Path, base: Any, config: Mapping[str, Any]) -
         shapes = {key: tuple(file.get_slice(key).get_shape()) for key in sorted(file.keys())}
     try:
         found = [_place(key, shape, modules) for key, shape in shapes.items()]
+        if added := _added_tokens(found, modules):
+            raise NotComparable(f"{spec}: {added}")
         unchanged = frozenset(_copies_of_base(found, folder, modules))
     except LookupError as error:
         raise NotComparable(
@@ -121,6 +123,26 @@ def _tied_heads(
     present = {one.module for one in found if one.part == "weight"}
     given = [one for one in found if one.module in same and one.module in whole]
     return [replace(one, module=name) for one in given[:1] for name in same if name not in present]
+
+
+def _added_tokens(found: Sequence[AdapterTensor], modules: _ModuleIndex) -> str | None:
+    """Return that base lacks tokens which were added before the training, and what to do.
+
+    Where the file has all of the embeddings in the place of base's, they are loaded; where it has
+    changes to embeddings, those must have as many rows as base's.
+    """
+    parts = ("original_module.weight", "base_layer.weight", "token_adapter.base_layer.weight")
+    for one in found:
+        module = modules.by_name.get(one.module)
+        own: Any = getattr(getattr(module, "base_layer", module), "weight", None)
+        same = own is None or one.part not in parts or len(one.shape) != 2 or own.dim() != 2
+        if not same and own.shape[0] != one.shape[0] and own.shape[1] == one.shape[1]:
+            return (
+                f"its {one.module} has {one.shape[0]} rows and base's {own.shape[0]}: tokens were "
+                "added before the training; give as base the model that has them "
+                "(resize_token_embeddings, then save_pretrained), or the merged model as tuned"
+            )
+    return None
 
 
 def _copies_of_base(

@@ -242,3 +242,29 @@ def test_a_vision_tensor_on_a_text_class_is_named(base: Made, tmp_path: Path) ->
         NotComparable, match=r"no module model\.visual\.blocks\.0.*Qwen3_5ForCausalLM"
     ):
         _open(tmp_path / "text", tmp_path / "adapter")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "trained",
+    [
+        {"modules_to_save": ["embed_tokens", "lm_head"]},
+        {"trainable_token_indices": {"embed_tokens": [320, 321]}},
+    ],
+    ids=["modules_to_save", "trainable_tokens"],
+)
+def test_tokens_that_base_lacks_are_named(
+    tiny: Any, tmp_path: Path, trained: dict[str, Any]
+) -> None:
+    """Changes to embeddings of 322 rows cannot be put onto 320; rows and remedy are told."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    config = LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj"], **trained)
+    with muted():
+        model: Any = AutoModelForCausalLM.from_pretrained(tiny.base())
+        model.resize_token_embeddings(322)
+        get_peft_model(model, config).save_pretrained(tmp_path / "adapter")
+
+    with pytest.raises(NotComparable, match=r"322 rows and base's 320: tokens were added.*resize"):
+        open_arms({"base": str(tiny.base()), "tuned": str(tmp_path / "adapter")})
