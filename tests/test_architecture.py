@@ -20,7 +20,7 @@ PACKAGES = ("harness", "suites", "trainers", "reports")
 OTHER_FOLDERS = ("benchmarks", "examples", "tests")
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 50
-MOST_FILES = 406
+MOST_FILES = 407
 """Python files of harness, trainers and reports; a new room raises the number, nothing else."""
 INSTANCES = 120
 """Those of them that are found by their file's name; a further one raises the limit."""
@@ -28,8 +28,8 @@ INSTANCE_FOLDERS = (
     "harness/cli", "harness/further_arms", "harness/gates", "harness/guardrail/classifiers",
     "harness/judges",
     "harness/judging/backends", "harness/metrics", "harness/models",
-    "harness/otel_import/conventions", "harness/results", "harness/sources", "reports/sections",
-    "trainers", "trainers/artifacts",
+    "harness/otel_import/conventions", "harness/otel_import/stores", "harness/results",
+    "harness/sources", "reports/sections", "trainers", "trainers/artifacts",
 )  # fmt: skip
 INSTANCE_MARKS = {"harness/cli": "ORDER", "harness/models": "SPEC", "trainers": "ORDER"}
 """Folder that holds other modules, too → the name that an instance defines."""

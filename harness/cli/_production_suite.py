@@ -269,6 +269,7 @@ def start_suite(path: Path, folder: Path, *, name: str) -> list[str]:
 def is_traces(path: Path) -> bool:
     """Return whether a file or folder holds traces, by its name and its first bytes."""
     from tunegate.harness.otel_import.files import trace_files
+    from tunegate.harness.otel_import.json_reader import is_trace_head
 
     if path.is_dir():
         try:
@@ -281,4 +282,4 @@ def is_traces(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         head = file.read(_HEAD)
-    return any(mark in head for mark in (b'"resourceSpans"', b'"resource_spans"'))
+    return is_trace_head(head)

@@ -18,6 +18,8 @@ SUFFIXES = (".json", ".jsonl", ".ndjson", ".pb", ".binpb", ".bin", ".otlp", ".pr
 """Ends of the names that are looked for in a folder, each also with `.gz`."""
 LONGEST_LINE = 1 << 28
 """Bytes of a line that is held in memory; a longer one is left out."""
+_PARQUET = b"PAR1"
+_FIRST_PRINTED = 0x20
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
@@ -127,7 +129,20 @@ def _form(content: FileContent) -> FileFormat:
     if _ZSTD in head[:8]:
         content.reading.leave_out("a file packed by zstd (unpack it: zstd -d)", content.name)
         return FileFormat.NONE
-    return FileFormat.JSON if text[:1] in (b"{", b"[") else FileFormat.PROTOBUF
+    if text[:1] in (b"{", b"["):
+        return FileFormat.JSON
+    if head[:4] == _PARQUET:
+        content.reading.leave_out("a Parquet file (write its rows as JSON lines)", content.name)
+        return FileFormat.NONE
+    if (text[:1].isalnum() or text[:1] == b'"') and not _has_lengths(head):
+        content.reading.leave_out("a text that is no JSON, as CSV is", content.name)
+        return FileFormat.NONE
+    return FileFormat.PROTOBUF
+
+
+def _has_lengths(head: bytes) -> bool:
+    """Return whether bytes are no characters of a text, as the lengths in protobuf are."""
+    return any(byte < _FIRST_PRINTED and byte not in b"\t\r\n" for byte in head)
 
 
 def trace_files(paths: Sequence[Path | str]) -> list[Path]:

@@ -1,4 +1,7 @@
-"""Streaming reader of OTLP/JSON: lines or documents of any size → spans and events."""
+"""Streaming reader of JSON: lines or documents of any size → spans and events.
+
+The form is OTLP's, or that of a store of traces (`stores/`), whose records are read one at a time.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,10 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, TypeVar
 
+from tunegate.harness import lookup
 from tunegate.harness.otel_import.files import FileContent
 from tunegate.harness.otel_import.records import (
     EventRecord,
@@ -139,11 +144,51 @@ class _DocumentWalk:
             for _ in self._pieces.elements() if mark == "[" else (None,):
                 self._known = False
                 if self._pieces.peek() == "{":
-                    yield from self._level(nesting, _RecordContext({}, ""))
+                    yield from self._top(nesting)
                 else:
                     self._pieces.skip()
-                if not self._known:
                     self._reading.leave_out(NEITHER, self.where)
+
+    def _top(self, nesting: Nesting) -> Iterator[FileRecord]:
+        """Take a whole value: OTLP, with or without its envelope, or a record of a store."""
+        around, further = _RecordContext({}, ""), dict[str, Any]()
+        for key in self._pieces.members():
+            self._known = self._known or key in TOPS
+            level = next((at for at in (0, 1) if key in key_spellings(nesting[at])), None)
+            if level is not None and self._pieces.peek() == "[":
+                self._known = True
+                for _ in self._pieces.elements():
+                    yield from self._inner(nesting[level + 1 :], around)
+            elif nesting is LOGS or key in TOPS:
+                self._pieces.skip()
+            else:
+                yield from self._store_value(key, further)
+            if key == "resource" and key in further:
+                around = replace(around, resource=resource_of(further[key], "", self._reading))
+        if not self._known:
+            self._known = True
+            self._count += 1
+            yield from read_items(further, nesting, self.where, self._reading)
+
+    def _store_value(self, key: str, further: dict[str, Any]) -> Iterator[FileRecord]:
+        """Take the value of a key that OTLP does not have, and keep it where it is no list."""
+        mark = self._pieces.peek()
+        if key in ENVELOPES and mark == "{":
+            yield from self._top(SPANS)
+        elif key in LISTS and mark == "[":
+            yield from self._listed()
+        else:
+            further[key] = self._pieces.value()
+
+    def _listed(self) -> Iterator[FileRecord]:
+        """Take a store's list of records."""
+        self._known = True
+        for _ in self._pieces.elements():
+            record = self._pieces.value()
+            self._count += 1
+            if self._pieces.surrogates:
+                record = mend_surrogates(record, self.where, self._reading)
+            yield from read_items(record, SPANS, self.where, self._reading)
 
     def _level(self, names: tuple[str, ...], around: _RecordContext) -> Iterator[FileRecord]:
         """Take an object and yield the records below it."""
@@ -187,7 +232,14 @@ LOGS: Nesting = ("resourceLogs", "scopeLogs", "logRecords")
 TOPS = {name for top in (SPANS[0], LOGS[0]) for name in (top, snake_case(top))}
 """Keys of which a value of ours has one."""
 SCOPES = ("scope", "instrumentationLibrary", "instrumentation_library")
-NEITHER = "JSON that holds neither spans nor log records"
+ENVELOPES = ("trace", "result")
+"""Keys of an object with the spans in it: Tempo's API."""
+LISTS = ("batches", "data", "runs", "items", "traces")
+"""Keys of the lists in which stores have their records."""
+NEITHER = "JSON of no form that is read"
+_DEEPEST = 4
+"""Lists and envelopes within each other that are followed."""
+_TOLD_KEYS = 6
 _OLDER = {"scopeSpans": "instrumentationLibrarySpans", "scopeLogs": "instrumentationLibraryLogs"}
 
 
@@ -196,7 +248,8 @@ def read_items(
 ) -> Iterator[FileRecord]:
     """Yield the records in a whole value, in whatever order its keys stand."""
     if not isinstance(top, Mapping) or not TOPS & top.keys():
-        reading.leave_out(NEITHER, where)
+        if nesting is SPANS:
+            yield from store_records(top, where, reading)
         return
     for block in _inner(top, nesting[0], where, reading):
         resource = resource_of(block.get("resource"), where, reading)
@@ -204,6 +257,56 @@ def read_items(
             scope = scope_of(next((group[name] for name in SCOPES if name in group), None))
             for fields in _inner(group, nesting[2], where, reading):
                 yield FileRecord(fields, resource, scope, where)
+
+
+def store_records(
+    top: Any, where: str, reading: ImportReport, depth: int = 0
+) -> Iterator[FileRecord]:
+    """Yield the spans of a record as a store has it, or of a list of such records."""
+    if not isinstance(top, Mapping) or depth > _DEEPEST:
+        reading.leave_out(NEITHER, f"{where}: {type(top).__name__}")
+        return
+    if any(name in top for name in key_spellings(SPANS[1])):
+        yield from read_items({SPANS[0]: [top]}, SPANS, where, reading)
+        return
+    for store in _stores():
+        if store.matches(top):
+            yield from store.records(top, where, reading)
+            return
+    inner = [*_inner_records(top)]
+    for one in inner:
+        if isinstance(one, Mapping) and TOPS & one.keys():
+            yield from read_items(one, SPANS, where, reading)
+        else:
+            yield from store_records(one, where, reading, depth + 1)
+    if not inner:
+        told = ", ".join(str(name)[:30] for name in list(top)[:_TOLD_KEYS]) or "nothing"
+        reading.leave_out(NEITHER, f"{where}: at its top {told}")
+
+
+def _inner_records(top: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield what is in the envelopes and lists of a value."""
+    yield from (one for name in ENVELOPES if isinstance(one := top.get(name), Mapping))
+    for name in (*LISTS, "spans", "observations"):
+        if isinstance(listed := top.get(name), list):
+            yield from listed
+
+
+@cache
+def _stores() -> tuple[Any, ...]:
+    """Return the modules of `tunegate.harness.otel_import.stores`, by their `ORDER`."""
+    return tuple(lookup.ordered_modules("tunegate.harness.otel_import.stores").values())
+
+
+def forms_read() -> str:
+    """Return in words which forms of JSON are read."""
+    return ", ".join(store.FORM for store in _stores())
+
+
+def is_trace_head(head: bytes) -> bool:
+    """Return whether the first bytes of a JSON file hold a name that only traces have."""
+    marks = [mark for store in _stores() for mark in store.MARKS]
+    return any(mark in head for mark in marks)
 
 
 def _inner(

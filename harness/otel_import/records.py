@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import datetime
+import hashlib
 import json
 import re
 import sqlite3
@@ -205,9 +207,9 @@ def plain_value(raw: Any) -> Any:
     if isinstance(raw, Mapping):
         for kind, inner in raw.items():
             read = _KINDS.get(kind)
-            if read is not None:
+            if read is not None and inner is not None:
                 return read(inner)
-        if not raw:
+        if not raw.keys() - _KINDS.keys():  # empty, or every kind is null
             return None
     raise ValueError("no value of a known type")
 
@@ -327,3 +329,124 @@ class EventIndex:
             self._database.execute(_TABLE)
             self._database.execute("create index spans on events (span)")
         return self._database
+
+
+_DIGITS = frozenset("0123456789abcdef")
+NUMBERS = (
+    "gen_ai.request.", "gen_ai.usage.", "llm.token_count.", "ai.settings.", "ai.usage.",
+)  # fmt: skip
+"""How the names of attributes begin whose values are numbers where a store writes texts."""
+
+
+def make_record(  # noqa: PLR0913 - each is a field of a span
+    where: str,
+    *,
+    trace: Any,
+    span: Any,
+    parent: Any = None,
+    name: Any = "",
+    start_s: float | None = None,
+    end_s: float | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    events: Iterable[Mapping[str, Any]] = (),
+    error: str | None = None,
+    resource: Mapping[str, Any] | None = None,
+    scope: Any = "",
+) -> FileRecord:
+    """Return a span in OTLP's fields.
+
+    Args:
+        where: File and line or record.
+        trace: Id of the trace; one that is no hex of 16 bytes is replaced by a hash.
+        span: Id of the span; one that is no hex of 8 bytes is replaced by a hash.
+        parent: Id of the span around it.
+        name: Name of the span.
+        start_s: Unix time in seconds.
+        end_s: Unix time in seconds.
+        attributes: As plain Python.
+        events: `{"name", "attributes"}`.
+        error: The message of a span that failed; None if it did not fail.
+        resource: Attributes of the program.
+        scope: Name of the instrumentation library.
+    """
+    start_s = end_s if start_s is None else start_s
+    end_s = start_s if end_s is None else end_s
+    fields = {
+        "traceId": _hash_id(trace, 2 * TRACE_ID),
+        "spanId": _hash_id(span, 2 * SPAN_ID),
+        "parentSpanId": _hash_id(parent, 2 * SPAN_ID) if parent else None,
+        "name": name if isinstance(name, str) else "",
+        "startTimeUnixNano": None if start_s is None else str(round(start_s * 1e9)),
+        "endTimeUnixNano": None if end_s is None else str(round(end_s * 1e9)),
+        "attributes": dict(attributes or {}),
+        "events": [*events],
+        "status": {"code": 2, "message": error} if error is not None else {},
+    }
+    return FileRecord(fields, dict(resource or {}), scope if isinstance(scope, str) else "", where)
+
+
+def _hash_id(raw: Any, digits: int) -> str | None:
+    """Return an id in hex of the right length: shorter ones padded, those of other forms hashed."""
+    if raw is None or raw == "":
+        return None
+    text = str(raw).lower().removeprefix("0x").replace("-", "")
+    if set(text) <= _DIGITS and len(text) <= digits:
+        return text.zfill(digits)
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:digits]
+
+
+def iso_seconds(raw: Any) -> float | None:
+    """Return a time as ISO 8601 writes it in Unix seconds; UTC where it names no zone."""
+    if isinstance(raw, int | float) and not isinstance(raw, bool):
+        return raw / 1000 if raw > 1e11 else float(raw)
+    if not isinstance(raw, str):
+        return None
+    try:
+        found = datetime.datetime.fromisoformat(raw)
+        zone = found.tzinfo or datetime.UTC
+        return found.replace(tzinfo=zone).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def micro_seconds(raw: Any) -> float | None:
+    """Return microseconds in seconds."""
+    is_number = isinstance(raw, int | float) and not isinstance(raw, bool)
+    return raw / 1e6 if is_number else None
+
+
+def first_of(fields: Mapping[str, Any], *names: str) -> Any:
+    """Return the first value that is there, of a field that is spelt in several ways."""
+    return next((fields[name] for name in names if fields.get(name) is not None), None)
+
+
+def plain_number(name: str, value: Any) -> Any:
+    """Return the number or list that a text of an attribute stands for, where it must be one."""
+    if not isinstance(value, str) or not name.startswith(NUMBERS):
+        return value
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    return found if isinstance(found, int | float | list) else value
+
+
+def flat_attributes(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested attributes under names with dots, as instrumentations write them."""
+    if isinstance(value, Mapping):
+        pairs = [(str(name), inner) for name, inner in value.items()]
+    elif isinstance(value, list | tuple) and any(isinstance(one, Mapping) for one in value):
+        pairs = [(str(at), inner) for at, inner in enumerate(value)]
+    else:
+        return {} if value is None or not prefix else {prefix: value}
+    found: dict[str, Any] = {}
+    for name, inner in pairs:
+        found |= flat_attributes(inner, f"{prefix}.{name}" if prefix else name)
+    return found
+
+
+def dump_json(value: Any) -> str | None:
+    """Return a value as JSON, a text as it is."""
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)

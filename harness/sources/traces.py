@@ -34,6 +34,7 @@ from tunegate.harness import lookup
 from tunegate.harness.errors import SuiteError, UsageError
 from tunegate.harness.otel_export.redaction import scrub_text
 from tunegate.harness.otel_import import read_spans
+from tunegate.harness.otel_import.json_reader import NEITHER, forms_read
 from tunegate.harness.otel_import.model_calls import find_model_calls
 from tunegate.harness.otel_import.types import ImportReport
 from tunegate.harness.records.cases import Case, sha256
@@ -392,6 +393,8 @@ def _clean(value: Any, clean: Callable[[str], str]) -> Any:
 
 def _no_calls_message(place: str, reading: ImportReport) -> str:
     why = "; ".join(reading.sentences()[:5])
+    if NEITHER in reading.left_out:
+        why += f"; read are {forms_read()}, each as a list or as JSON lines"
     return f"{place}: {reading.spans} spans, and no call to replay" + (f": {why}" if why else "")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.otel_import import read_spans
+from tunegate.harness.otel_import.json_reader import NEITHER
 from tunegate.harness.otel_import.types import ImportReport, OccurrenceCount, Span, SpanEvent
 
 Make = Callable[..., Any]
@@ -173,7 +174,7 @@ def test_broken_lines_cost_themselves_only(
     assert reading.left_out == {
         "a line that is no JSON": OccurrenceCount(1, f"{path}:2"),
         "a line that is nested too deeply": OccurrenceCount(1, f"{path}:3"),
-        "JSON that holds neither spans nor log records": OccurrenceCount(2, f"{path}:5"),
+        NEITHER: OccurrenceCount(2, f"{path}:5: at its top resourceMetrics"),
         "the last line, which is cut off": OccurrenceCount(1, f"{path}:7"),
     }
     assert reading.mended == {

@@ -170,11 +170,20 @@ def test_a_file_that_breaks_off(
     }
 
 
-@pytest.mark.parametrize(
-    "content", [b"hello", b"\x00\x01", b"\x0a\x05", b"\xff" * 40, b"PK\x03\x04"]
-)
+def test_a_text_is_no_protobuf(tmp_path: Path, reading_of: Make) -> None:
+    """What CSV is, is said."""
+    path = tmp_path / "export.bin"
+    path.write_bytes(b"hello")
+
+    spans, reading = reading_of(path)
+
+    assert spans == []
+    assert list(reading.left_out) == ["a text that is no JSON, as CSV is"]
+
+
+@pytest.mark.parametrize("content", [b"\x00\x01", b"\x0a\x05", b"\xff" * 40, b"PK\x03\x04"])
 def test_other_files_are_counted(content: bytes, tmp_path: Path, reading_of: Make) -> None:
-    """A text, an archive, noise: no crash, no span."""
+    """An archive, noise: no crash, no span."""
     path = tmp_path / "export.bin"
     path.write_bytes(content)
 

@@ -1,0 +1,6 @@
+"""Files as trace stores export them: one store's form a module.
+
+Each has `NAME`, `ORDER`, `FORM`, how its records look in words, `MARKS`, names that only they have,
+`matches(record)` and `records(record, where, reading)`, which yields spans in OTLP's fields; what
+several share starts with an underscore.
+"""
