@@ -25,7 +25,6 @@ from tunegate.harness.engine.scheduling import RequestBatch, make_batches
 from tunegate.harness.errors import SuiteError
 from tunegate.harness.further_arm import further_arm
 from tunegate.harness.model import Arm, Prompt, Request
-from tunegate.harness.models._chat_template import share_template
 from tunegate.harness.records.cases import WRITTEN, Case, Cell, CellKind, sha256
 from tunegate.harness.records.manifest import LookSchedule
 from tunegate.harness.suite import Suite
@@ -180,6 +179,10 @@ def _with_template(suite: Suite, arms: Mapping[str, Arm]) -> Suite:
     Raises:
         SuiteError: the arm that it is taken from has none.
     """
+    if suite.generation.chat_template is None:
+        return suite
+    from tunegate.harness.models._chat_template import share_template
+
     try:
         return replace(suite, generation=share_template(suite.generation, arms))
     except ValueError as error:
