@@ -245,7 +245,7 @@ class _UnseenLosses:
     withheld: the squared size of a gain, as a share of what a struck unit loses, and (8/n)^2
     for the steps of small samples. With the whole credit, populations of three values err with up
     to .0675. Where units take two values, the mean is lowered by its step (`lattice_step`): as it
-    is they err with up to .0681, with half a step less up to .0609, and so with .058 at most.
+    is they err with up to .0681, with half a step less up to .0609, and so with .0594 at most.
 
     Distances are logarithms, which make it the exact binomial bound where s is 0.
     """
