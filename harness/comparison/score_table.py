@@ -19,7 +19,6 @@ from tunegate.harness.comparison.corpus_level import PairedCounts, Row
 from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.pairs import NoiseFloor, PairFill, Pairs, shared_clusters
-from tunegate.harness.comparison.silent_gates import active_suite
 from tunegate.harness.errors import UsageError
 from tunegate.harness.further_arm import BASE_AGAIN
 from tunegate.harness.metric import Metric, refuse_other_score
@@ -403,6 +402,14 @@ class ScoreTable:
         return sum(1 / len(of) if of else unknown for of in choices) / len(choices)
 
 
+def _active_suite(suite: SuiteRecord, rows: Iterable[ScoreRow]) -> SuiteRecord:
+    if all(metric.silent_without is None for metric in suite.metrics):
+        return suite
+    from tunegate.harness.comparison.silent_gates import active_suite
+
+    return active_suite(suite, rows)
+
+
 def tables_of(
     manifest: Manifest,
     cases: Mapping[str, Sequence[Case]],
@@ -430,7 +437,7 @@ def tables_of(
         without = {} if manifest.leakage is None else manifest.leakage.left_out
     return [
         ScoreTable(
-            active_suite(suite, by_suite[suite.name].values()),
+            _active_suite(suite, by_suite[suite.name].values()),
             {c.id: c for c in of if look is None or c.id in seen},
             by_suite[suite.name],
             frozenset(planned[suite.name]),

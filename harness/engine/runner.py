@@ -23,11 +23,16 @@ from tunegate.harness.engine.answer_cache import (
     AnswerCache,
     AnswerStore,
 )
-from tunegate.harness.engine.inference.sequence import ALL, Optimizations
 from tunegate.harness.engine.interrupts import StopRequest, stop_on_signal
 from tunegate.harness.engine.plan import Plan, PlannedQuestion
 from tunegate.harness.engine.progress import ProgressReporter
-from tunegate.harness.engine.scheduling import READING, RequestBatch, estimate_effort
+from tunegate.harness.engine.scheduling import (
+    ALL,
+    READING,
+    Optimizations,
+    RequestBatch,
+    estimate_effort,
+)
 from tunegate.harness.errors import OutOfMemory
 from tunegate.harness.further_arm import further_arm
 from tunegate.harness.model import Arm, LocalArm, RecordedArm, RemoteArm, Request

@@ -1,4 +1,4 @@
-"""Scheduling: batches under a token budget, grouped by shared prefix, with their estimated cost.
+"""Scheduling: batches under a token budget, grouped by shared prefix, and what may speed them up.
 
 Decoding is bound by overhead and memory traffic, so wide batches of short questions win; the
 budget bounds memory. Sorting by length keeps padding small. The order is deterministic.
@@ -8,16 +8,24 @@ MMLU subject begin with the same few-shot examples, those of another with others
 both, nothing would be shared. In lexicographic order relatives are neighbours, and a walk along it
 decides at each prompt whether joining the family before it costs fewer tokens than beginning a new
 one.
+
+Each optimisation can be switched off; the answers are the same without it.
+
+Example:
+    >>> Optimizations.named("drafts,slots")
+    Optimizations(drafts=True, prefixes=False, slots=True)
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
+from tunegate.harness.errors import UsageError
+from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.model import Request
 from tunegate.harness.records.cases import CellKind
 
@@ -29,6 +37,38 @@ POOL = 128
 """Rows of a batch that is written here, of any length: the engine lets in what memory holds."""
 RECORDED_ROWS = 10_000
 """Rows of a batch that is only looked up; each batch is a transaction of the answer cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizations:
+    """Which levers are on."""
+
+    drafts: bool = True
+    """Verify what base or the candidate before answered, instead of decoding it; needs slots."""
+    prefixes: bool = True
+    """Compute what prompts begin with once."""
+    slots: bool = True
+    """Let waiting rows enter as finished ones leave, in a cache that is never copied."""
+
+    @classmethod
+    def named(cls, text: str) -> Optimizations:
+        """Return the levers that `text` names: `all`, `none` or some with commas between.
+
+        Raises:
+            UsageError: a name is no lever.
+        """
+        names = tuple(field.name for field in fields(cls))
+        if text in ("all", "none"):
+            return cls(*[text == "all" for _ in names])
+        asked = [name.strip() for name in text.split(",")]
+        strange = next((name for name in asked if name not in names), None)
+        if strange is not None:
+            raise UsageError(unknown_name_message(strange, ("all", "none", *names), what="lever"))
+        return cls(*[name in asked for name in names])
+
+
+ALL = Optimizations()
+"""Everything on."""
 
 
 class HasCellKind(Protocol):

@@ -21,11 +21,10 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Protocol
 
-from tunegate.harness.engine.inference.sequence import Optimizations
 from tunegate.harness.engine.plan import Plan, PlannedQuestion
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner
-from tunegate.harness.engine.scheduling import RequestBatch
+from tunegate.harness.engine.scheduling import Optimizations, RequestBatch
 from tunegate.harness.errors import BackendError, TunegateError
 from tunegate.harness.further_arm import add_derived_arms
 from tunegate.harness.model import Arm, Request

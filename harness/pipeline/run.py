@@ -18,10 +18,10 @@ from typing import Any, TextIO
 
 from tunegate.harness.checks import comparability, liveness
 from tunegate.harness.engine.answer_cache import AnswerCache
-from tunegate.harness.engine.inference.sequence import ALL, Optimizations
 from tunegate.harness.engine.interrupts import sigterm_interrupts
 from tunegate.harness.engine.plan import shared_limit_notices
 from tunegate.harness.engine.runner import Runner
+from tunegate.harness.engine.scheduling import ALL, Optimizations
 from tunegate.harness.engine.sharding import (
     ShardedRunner,
     WorkerPool,

@@ -31,10 +31,10 @@ from tunegate.harness.comparison.answer_counts import count_answers
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import score_suite
 from tunegate.harness.engine.answer_cache import AnswerCache, JudgedAttempt, SuiteVersion
-from tunegate.harness.engine.inference.sequence import ALL, Optimizations
 from tunegate.harness.engine.plan import Plan, make_plan
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner, collect_answers
+from tunegate.harness.engine.scheduling import ALL, Optimizations
 from tunegate.harness.further_arm import add_derived_arms, comparisons
 from tunegate.harness.model import Arm, ScoredArm
 from tunegate.harness.pipeline.attempt_ledger import AttemptLedger

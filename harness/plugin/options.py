@@ -93,7 +93,7 @@ def _spec(arm: FurtherArm) -> Callable[[str], str]:
 
 def _levers(text: str) -> str:
     """Check the names of levers."""
-    from tunegate.harness.engine.inference.sequence import Optimizations
+    from tunegate.harness.engine.scheduling import Optimizations
     from tunegate.harness.errors import UsageError
 
     try:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tunegate.harness import suite as suites
-from tunegate.harness.engine.inference.sequence import Optimizations
 from tunegate.harness.engine.interrupts import last_signal
+from tunegate.harness.engine.scheduling import Optimizations
 from tunegate.harness.errors import BackendError, RunInterrupted, TunegateError, UsageError
 from tunegate.harness.further_arm import arm_options
 from tunegate.harness.pipeline import run_writer

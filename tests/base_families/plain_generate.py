@@ -8,8 +8,8 @@ from typing import Any
 
 from tests.whole_forwards import logprob
 from tunegate.harness.engine.inference import local_engine
-from tunegate.harness.engine.inference.sequence import Optimizations
 from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer
+from tunegate.harness.engine.scheduling import Optimizations
 from tunegate.harness.records.cases import Case, Completion
 
 SHARED = "the capital of France is Paris, the capital of Spain is Madrid, and so on; "

@@ -12,7 +12,7 @@ import pytest
 
 from tests.played_suites import write_desk
 from tests.tiny_models import tiny, tiny_tokenizer
-from tunegate.harness.engine.inference.sequence import Optimizations
+from tunegate.harness.engine.scheduling import Optimizations
 from tunegate.harness.pipeline.steps import prepare
 from tunegate.harness.suite import Suite, load_suite
 

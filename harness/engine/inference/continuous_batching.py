@@ -34,14 +34,13 @@ from tunegate.harness.engine.inference.fallbacks import (
     must_be_alone,
 )
 from tunegate.harness.engine.inference.sequence import (
-    ALL,
     DecodingSequence,
-    Optimizations,
     append_token,
     choose_tokens,
     so_far,
 )
 from tunegate.harness.engine.inference.speculative import DraftAcceptance
+from tunegate.harness.engine.scheduling import ALL, Optimizations
 from tunegate.harness.environment import cache_name
 from tunegate.harness.model import LocalArm
 

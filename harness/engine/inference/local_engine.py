@@ -15,13 +15,9 @@ from typing import Any
 
 from tunegate.harness.engine.inference import loglikelihood
 from tunegate.harness.engine.inference.continuous_batching import decode_sequences
-from tunegate.harness.engine.inference.sequence import (
-    ALL,
-    DecodingSequence,
-    Optimizations,
-    start_sequence,
-)
+from tunegate.harness.engine.inference.sequence import DecodingSequence, start_sequence
 from tunegate.harness.engine.inference.speculative import AnswerDraft, KnownAnswer, draft_ids
+from tunegate.harness.engine.scheduling import ALL, Optimizations
 from tunegate.harness.errors import OutOfMemory
 from tunegate.harness.model import LocalArm, Request
 from tunegate.harness.models._chat_template import continuation_ids

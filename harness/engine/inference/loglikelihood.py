@@ -28,7 +28,7 @@ from tunegate.harness.engine.inference.prefix_cache import (
     position_ids,
     prefill_prompts,
 )
-from tunegate.harness.engine.inference.sequence import ALL, Optimizations
+from tunegate.harness.engine.scheduling import ALL, Optimizations
 from tunegate.harness.environment import cache_name
 from tunegate.harness.model import LocalArm, Prompt
 

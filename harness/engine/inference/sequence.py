@@ -1,20 +1,11 @@
-"""A sequence being decoded: tokens, sampling, stopping, and the optimisation switches.
-
-What makes the engine fast, each to be switched off: the answers are the same without it.
-
-Example:
-    >>> Optimizations.named("drafts,slots")
-    Optimizations(drafts=True, prefixes=False, slots=True)
-"""
+"""A sequence being decoded: tokens, sampling and stopping."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.errors import UsageError
-from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.model import LocalArm, Request
 from tunegate.harness.thinking import ThoughtTracker
 
@@ -108,35 +99,3 @@ def append_token(row: DecodingSequence, token: int, arm: LocalArm) -> bool:
     elif row.left <= 0 if thoughts is None else thoughts.is_full(count):
         row.finish_reason = "length"
     return row.finish_reason is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Optimizations:
-    """Which levers are on."""
-
-    drafts: bool = True
-    """Verify what base or the candidate before answered, instead of decoding it; needs slots."""
-    prefixes: bool = True
-    """Compute what prompts begin with once."""
-    slots: bool = True
-    """Let waiting rows enter as finished ones leave, in a cache that is never copied."""
-
-    @classmethod
-    def named(cls, text: str) -> Optimizations:
-        """Return the levers that `text` names: `all`, `none` or some with commas between.
-
-        Raises:
-            UsageError: a name is no lever.
-        """
-        names = tuple(field.name for field in fields(cls))
-        if text in ("all", "none"):
-            return cls(*[text == "all" for _ in names])
-        asked = [name.strip() for name in text.split(",")]
-        strange = next((name for name in asked if name not in names), None)
-        if strange is not None:
-            raise UsageError(unknown_name_message(strange, ("all", "none", *names), what="lever"))
-        return cls(*[name in asked for name in names])
-
-
-ALL = Optimizations()
-"""Everything on."""

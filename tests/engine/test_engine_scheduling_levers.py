@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tunegate.harness.engine.inference import local_engine
-from tunegate.harness.engine.inference.sequence import Optimizations
 from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer
+from tunegate.harness.engine.scheduling import Optimizations
 from tunegate.harness.errors import UsageError
 from tunegate.harness.records.cases import Case
 
