@@ -113,7 +113,8 @@ def _gate_in_ci(service: CiService, suite: str | None, folder: Path | None) -> N
         print(f"wrote {place}: {', '.join(_copy_suite(name, place))}")
     try:
         # Answers to one suite are no answers to another.
-        configuration, is_new = write_configuration(SUITES, None if others else place)
+        example = None if others else place
+        configuration, is_new = write_configuration(SUITES, example)
         jobs = write_jobs(service)
     except OSError as error:
         raise UsageError(
@@ -122,7 +123,7 @@ def _gate_in_ci(service: CiService, suite: str | None, folder: Path | None) -> N
     for path in [configuration] * is_new + jobs:
         print(f"wrote {path}")
     _declare_ledger()
-    _next_in_ci(service, configuration, runs=is_new and not others)
+    _next_in_ci(service, configuration, runs=is_new and (SUITES / FOLDER).is_dir())
 
 
 def _next_in_ci(service: CiService, configuration: Path, *, runs: bool) -> None:
@@ -220,7 +221,8 @@ def write_configuration(suites: Path, example: Path | None) -> tuple[Path, bool]
 
     Args:
         suites: The folder of suites.
-        example: The suite to record example answers for; None names no models.
+        example: The suite to record example answers for; None names no models, and nor does a
+            suite of episodes, whose answers depend on what its tools said before.
 
     Returns:
         The file, and whether it was written.
@@ -235,8 +237,9 @@ def write_configuration(suites: Path, example: Path | None) -> tuple[Path, bool]
     if place.exists():
         return place, False
     body = _UNNAMED
-    if example is not None:
-        base, tuned = write_replay_files(load_suite(example), suites / FOLDER)
+    suite = None if example is None else load_suite(example)
+    if suite is not None and suite.episode is None:
+        base, tuned = write_replay_files(suite, suites / FOLDER)
         body = _EXAMPLE.format(base=base.as_posix(), tuned=tuned.as_posix())
     write_atomic(place, _HEAD + body)
     return place, True

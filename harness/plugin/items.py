@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -134,10 +136,11 @@ def explain_failure(folder: Path, suite: str, result: GateResult) -> str:
 
 def _worst(folder: Path, suite: str, result: GateResult) -> list[str]:
     """Return the cases that speak most against the gate, with their scores."""
-    if not (folder / "scores.jsonl").is_file():
+    scores = folder / "scores.jsonl"
+    if not scores.is_file():
         return []
-    run = Run.load(folder)
-    leakage, table = run.manifest.leakage, run.score_table
+    run, rows = _stored_scores(folder, scores.stat().st_mtime_ns)
+    leakage = run.manifest.leakage
     left_out = set(leakage.left_out.get(suite, ())) if leakage else set()
     if result.tag is not None:
         left_out |= {c.id for c in run.cases_of[suite] if result.tag not in c.tags}
@@ -147,17 +150,34 @@ def _worst(folder: Path, suite: str, result: GateResult) -> list[str]:
     sign = 1 if (kind.passes_above(result) if own else result.higher_is_better) else -1
     level = kind.reads_level
     found = []
-    for (of_suite, metric, case, arm), row in table.items():
-        wanted = (of_suite, metric, arm) == (suite, result.metric, "tuned")
-        if not wanted or row.value is None or case in left_out:
+    base = rows.get((suite, result.metric, "base"), {})
+    for case, value in rows.get((suite, result.metric, "tuned"), {}).items():
+        if case in left_out:
             continue
-        base = table.get((suite, metric, case, "base"))
-        before = base.value if base else None
+        before = base.get(case)
         if level:
-            found.append((sign * row.value, f"{case} ({row.value:.4g})"))
-        elif before is not None and sign * (row.value - before) < 0:
-            found.append((sign * (row.value - before), f"{case} ({before:.4g} → {row.value:.4g})"))
+            found.append((sign * value, f"{case} ({value:.4g})"))
+        elif before is not None and sign * (value - before) < 0:
+            found.append((sign * (value - before), f"{case} ({before:.4g} → {value:.4g})"))
     return [text for _, text in sorted(found)[:WORST]]
+
+
+@lru_cache(maxsize=1)
+def _stored_scores(
+    folder: Path, written_ns: int
+) -> tuple[Run, Mapping[tuple[str, str, str], Mapping[str, float]]]:
+    """Return a run and its scores by suite, metric and arm: read once for all failed gates.
+
+    Args:
+        folder: The run's folder.
+        written_ns: When its scores were written, so that those of another run are read anew.
+    """
+    run = Run.load(folder)
+    rows: dict[tuple[str, str, str], dict[str, float]] = defaultdict(dict)
+    for (suite, metric, case, arm), row in run.score_table.items():
+        if row.value is not None:
+            rows[suite, metric, arm][case] = row.value
+    return run, rows
 
 
 def relative_path(path: Path) -> Path:

@@ -252,7 +252,15 @@ def test_the_action_runs(repository: Path) -> None:
     assert Run.load(Path("a run")).manifest.filtered == ("only the first 20 cases of each suite",)
 
 
-@pytest.mark.parametrize("name", sorted(set(suite.suite_names()) - {"refusals"}))
+def test_episodes_have_no_example_answers(project: Any) -> None:
+    """What a model says to a tool cannot be recorded without it: the user names the models."""
+    output = _init("order_desk", "--ci", "gitlab")
+
+    assert "(name your fine-tune first)" in output
+    assert not Path("suites", "recorded").exists()
+
+
+@pytest.mark.parametrize("name", sorted(set(suite.suite_names()) - {"refusals", "order_desk"}))
 def test_example_answers_to_every_bundled_suite_ship(project: Any, name: str) -> None:
     """Whichever suite a project starts from, its first run is green."""
     _init(name, "--ci", "gitlab")

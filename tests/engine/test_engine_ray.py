@@ -177,7 +177,7 @@ def _runner(
     marks = folder / "marks"
     marks.mkdir()
     prints = {name: arm.fingerprint for name, arm in arms.items()}
-    opening = MortalOpening(specs, "auto", str(folder), prints, str(marks), **mortal)
+    opening = MortalOpening(specs, "auto", str(folder), prints, marks=str(marks), **mortal)
     with ray_crew(2) as crew:
         return ShardedRunner.of(
             Runner(plan, arms, store, ProgressReporter(1.0)), crew, opening

@@ -309,7 +309,7 @@ def test_summary_and_card_show_the_ratio_and_not_the_difference() -> None:
 
     result = decided(ratio(1.2), times(SYMMETRIC, 1.1))
 
-    assert gate_row("s", result)[-3:] == ["1.100", "1.070 to 1.131", "20"]
+    assert gate_row("s", result)[-3:] == ["1.100", "1.070 to 1.131 (90 %)", "20"]
 
 
 @pytest.mark.parametrize(

@@ -361,7 +361,9 @@ def test_a_missing_chat_template(
     (folder / "chat_template.jinja").unlink(missing_ok=True)
     tiny_tokenizer(template=None).save_pretrained(folder)
     arm = open_arms({"base": str(folder), "tuned": str(tiny.base(seed=7))})["base"]
-    with pytest.raises(ValueError, match=r'has no chat template; set template = "none" under'):
+    with pytest.raises(
+        ValueError, match=r'has no chat template; under \[generation\], chat_template = "tuned"'
+    ):
         arm.prompt(Case(id="c", prompt="x"), GenerationSettings())
 
 

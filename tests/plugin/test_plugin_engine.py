@@ -48,7 +48,7 @@ def test_ctrl_c_and_resume_end_in_the_verdict_of_one_process(project: Any) -> No
     told = result.stdout.str() + result.stderr.str() + output
     noise = re.compile(r"raylet|ray::|ray\.|core_worker|Dataset|RAY_|Warning")
     assert [line for line in told.splitlines() if noise.search(line)] == []
-    assert _ours() == before
+    assert _ours() <= before
     resumed = (project.run / "verdict.json").read_bytes()
     (project.path / ".tunegate" / "store.sqlite").unlink()
     assert project.tunegate_apart(*arguments).ret == 0
