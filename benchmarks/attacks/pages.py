@@ -7,6 +7,7 @@ Chromium is installed it opens the page too, and no payload may run.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
+
+from markdown_it import MarkdownIt
 
 from benchmarks.attacks.attempt import AttackAttempt, Outcome, report
 from benchmarks.attacks.project import AttackedProject, N, answer, question
@@ -123,16 +126,21 @@ class _Elements(HTMLParser):
             self.wrong.append(f"<{tag}>")
         for name, value in attrs:
             scripted = name.startswith("on") or "javascript:" in (value or "").lower()
-            leaves = name in ("src", "href", "action") and "h.invalid" in (value or "")
+            away = name in ("src", "href", "action") and not (value or "").startswith("#")
+            leaves = away and "h.invalid" in (value or "")
             if scripted or leaves or MARK in name:
                 self.wrong.append(f"<{tag} {name}={value!r:.60}>")
 
 
 def _markdown(run: Path) -> Iterator[str]:
-    """Yield raw tags that the summary would give to GitHub."""
-    text = (run / "summary.md").read_text(encoding="utf-8")
-    if "<script" in text or "<img" in text or "<svg" in text:
-        yield "summary.md holds a tag"
+    """Yield raw tags that the summary gives to GitHub: those outside of code."""
+    tokens = MarkdownIt("commonmark").parse((run / "summary.md").read_text(encoding="utf-8"))
+    inline = [child for token in tokens for child in token.children or ()]
+    for token in (*tokens, *inline):
+        if token.type.startswith("html_") and re.search(
+            r"<(script|img|svg|i?frame)", token.content
+        ):
+            yield f"summary.md holds a tag: {token.content:.60}"
 
 
 def _broken_xml(run: Path) -> Iterator[str]:

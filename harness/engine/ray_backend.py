@@ -16,6 +16,7 @@ import os
 import pickle
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import warnings
@@ -128,20 +129,28 @@ def _close_after(tables: Any) -> Iterator[Any]:
     try:
         yield tables
     finally:
-        with no_stderr():
+        with hide_output(2):
             tables.close()
 
 
 @contextmanager
-def no_stderr() -> Iterator[None]:
-    """Keep what Ray's processes print as they start and end from the terminal."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+def hide_output(*streams: int) -> Iterator[None]:
+    """Keep what Ray's processes print as they start and end from the terminal.
+
+    Args:
+        streams: File descriptors: 1 is standard output, 2 standard error.
+    """
+    sys.stdout.flush()
+    kept = {stream: os.dup(stream) for stream in streams}
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
+        for stream in streams:
+            os.dup2(nowhere, stream)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        for stream, own in kept.items():
+            os.dup2(own, stream)
+            os.close(own)
         os.close(nowhere)
 
 
@@ -202,7 +211,7 @@ def _begin(ray: Any, workers: int | None, after: ExitStack) -> None:
     told = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     after.callback(_end, ray)
     if os.environ.get("RAY_ADDRESS"):
-        with _signals(), no_stderr():
+        with _signals(), hide_output(2):
             ray.init(**told)
         return
     # Not TMPDIR: the path of a socket may have 107 bytes.
@@ -210,7 +219,7 @@ def _begin(ray: Any, workers: int | None, after: ExitStack) -> None:
     folder = tempfile.mkdtemp(prefix="tunegate-ray-", dir=place)
     after.callback(shutil.rmtree, folder, ignore_errors=True)
     after.callback(_end, ray)
-    with _signals(), no_stderr():
+    with _signals(), hide_output(2):
         ray.init(
             address="local",
             num_cpus=max(workers or 2, os.cpu_count() or 1) + 1,
@@ -227,7 +236,8 @@ def _end(ray: Any) -> None:
 
     Where Ray ends first, what is still at work ends this process.
     """
-    with no_stderr():
+    # A thread of Ray's prints on standard output that actors were killed.
+    with hide_output(1, 2):
         for thread in threading.enumerate():
             if thread.name.startswith(DATA_THREADS):
                 thread.join(timeout=LONGEST)
