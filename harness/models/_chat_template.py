@@ -96,6 +96,7 @@ def render_prompt(
         except ValueError:
             raise refusal from None
     _refuse_hidden_tools(case, text)
+    _refuse_surrogates(text)
     closed = close_thoughts(text, generation)
     try_tokenizer(tokenizer, [text] if closed is None else [text, closed], spec=spec)
 
@@ -196,6 +197,17 @@ def render_chat(
             f"{most:,} for this conversation; use a model with another template"
         )
     return text
+
+
+def _refuse_surrogates(text: str) -> None:
+    """Raise ValueError if a prompt is no text that a tokenizer reads."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"the chat template writes half of a surrogate pair at character {error.start}, "
+            "which no tokenizer reads"
+        ) from error
 
 
 def _call_child(function: str, *arguments: Any, limit_s: float, memory_mb: int = MEMORY_MB) -> Any:

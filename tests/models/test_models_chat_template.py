@@ -134,6 +134,15 @@ def test_a_template_that_refuses_says_what_it_minds_first() -> None:
         render_prompt(read, ASKED, GenerationSettings(), spec="m")
 
 
+def test_a_template_that_writes_no_text_is_refused() -> None:
+    """Half of a surrogate pair cannot be written in UTF-8, which tokenizers read."""
+    read = tokenizer()
+    read.chat_template = "ab{{ '\\ud800' }}"
+
+    with pytest.raises(ValueError, match=r"half of a surrogate pair at character 2, which"):
+        render_prompt(read, ASKED, GenerationSettings(), spec="m")
+
+
 ROLES = [{"role": "user", "content": "Hello"}]
 
 
