@@ -90,9 +90,7 @@ def _folders() -> Mapping[str, Mapping[str, Any]]:
         "a configuration with code": configured(**auto),
         "an architecture of a module": configured(architectures=["evil.Model"], model_type="evil"),
         "quantised by a module": configured(quantization_config={"quant_method": "evil.Method"}),
-        "a tokenizer with code": {
-            **configured(), "tokenizer_config.json": evil_tokenizer
-        },
+        "a tokenizer with code": {**configured(), "tokenizer_config.json": evil_tokenizer},
         "an index that names a file outside": {
             "config.json": CONFIG,
             "model.safetensors.index.json": {"weight_map": {"a": "../../../etc/passwd"}},
