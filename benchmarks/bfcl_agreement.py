@@ -33,6 +33,7 @@ from typing import Any
 from benchmarks._bfcl_styles import STYLES, Call
 from tunegate.harness.metrics.tool_calls import tool_calls
 from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.thinking import without_thoughts
 
 
 def make_value(allowed: Any) -> Any:
@@ -215,7 +216,7 @@ def score_output(output: ModelOutput, extract: str) -> Score:
             for name, arguments in one.items()
         ),
     )
-    return tool_calls.score(case, Completion(text=output.text), extract=extract)
+    return tool_calls.score(case, without_thoughts(Completion(text=output.text)), extract=extract)
 
 
 class AgreementTable:

@@ -27,6 +27,7 @@ from typing import Any
 
 from tunegate.harness.metrics.tool_calls import tool_calls
 from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.thinking import without_thoughts
 
 CATEGORIES = (
     "simple", "multiple_function", "parallel_function", "parallel_multiple_function", "relevance",
@@ -133,7 +134,7 @@ def _read_texts(folder: Path) -> Iterator[tuple[str, str, str]]:
 
 def _compare(case: Case, text: str, error: str | None) -> Iterator[tuple[str, str | None]]:
     """Yield the columns in which an output counts, with the cause of a disagreement."""
-    prose = tool_calls.score(case, Completion(text=text), extract="prose")
+    prose = tool_calls.score(case, without_thoughts(Completion(text=text)), extract="prose")
     if prose.value is None:
         yield "refused", None
     elif not case.expected_calls and error is None:
@@ -141,7 +142,7 @@ def _compare(case: Case, text: str, error: str | None) -> Iterator[tuple[str, st
         if not prose.value:
             yield "seen", None
     elif error in UNREAD:
-        strict = tool_calls.score(case, Completion(text=text))
+        strict = tool_calls.score(case, without_thoughts(Completion(text=text)))
         yield "unread", None
         yield from ((name, None) for name in _wrong(strict, prose))
     else:

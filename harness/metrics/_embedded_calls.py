@@ -56,8 +56,7 @@ class FoundCalls:
 def read_calls(text: str, tools: Mapping[str, OfferedTool], syntax: Syntax = "auto") -> FoundCalls:
     """Return the calls that an answer makes in any form.
 
-    Reasoning before `</think>` and the headers of chat templates (`<|start_header_id|>…`) are no
-    part of the answer.
+    The headers of chat templates (`<|start_header_id|>…`) are no part of the answer.
 
     Args:
         text: The completion's text.
@@ -108,16 +107,10 @@ _HEADERS = re.compile(
 )
 
 
-_REASONING_END = re.compile(r"(?<![\"'])</think>(?![\"'])")
-"""The tag, unless it is the value of an argument."""
-
-
 def _strip_headers(text: str) -> str:
-    """Return the answer without reasoning and without what a chat template writes around it."""
-    ends = [found.end() for found in _REASONING_END.finditer(text)]
-    answer = text[ends[-1] if ends else 0 :]
-    header = _HEADERS.match(answer)
-    return strip_end_tokens(answer[header.end() if header else 0 :])
+    """Return the answer without what a chat template writes around it."""
+    header = _HEADERS.match(text)
+    return strip_end_tokens(text[header.end() if header else 0 :])
 
 
 class _ExhaustedSearch(Exception):

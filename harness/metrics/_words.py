@@ -46,9 +46,3 @@ def matched_index(found: re.Match[str]) -> int:
 def normalize_text(text: str) -> str:
     """Return `text` case-folded, with one space for each run of white space and none around."""
     return " ".join(text.casefold().split())
-
-
-def drop_reasoning(text: str) -> str:
-    """Return the answer behind the last `</think>`; of reasoning without an end nothing is left."""
-    _, _, answer = text.rpartition("</think>")
-    return "" if answer.lstrip().startswith("<think>") else answer

@@ -22,7 +22,6 @@ from tunegate.harness.metric import metric
 from tunegate.harness.metrics._json_parsing import shorten_text
 from tunegate.harness.metrics._words import (
     LETTER,
-    drop_reasoning,
     matched_index,
     name_pattern,
     normalize_text,
@@ -96,9 +95,8 @@ def multiple_choice(
         If that kind of evidence names two choices ("A or B", "The answer is A. … The answer is
         B.", `B. London` where London is A), the case is unscored as ambiguous: which one a reader
         would take is unknown. An answer that names no choice is wrong: 0, with the reason; with
-        `no_answer = "unscored"` it is unscored. Reasoning before `</think>`, or without an
-        end, is no part of the answer. In a text that a limit of tokens cut off, letters and texts
-        within sentences (4) do not count.
+        `no_answer = "unscored"` it is unscored. Thoughts are no part of the answer. In a text that
+        a limit of tokens cut off, letters and texts within sentences (4) do not count.
 
     Why:
         A model that was asked for a letter often writes a sentence. Compared with `exact_match`
@@ -174,8 +172,7 @@ def find_choices(
         cut_off: Whether a limit of tokens ended it, so that a letter in a sentence is no answer
             unless the text begins with it.
     """
-    answer = drop_reasoning(text)
-    reader = _ChoiceReader(answer, letters, choices)
+    reader = _ChoiceReader(text, letters, choices)
     last = reader.opening if cut_off else reader.mentioned
     kinds = (reader.alone, reader.stated, reader.leading, last)
     return next((found for kind in kinds if (found := set(kind()))), set())

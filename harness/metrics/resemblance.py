@@ -14,7 +14,6 @@ from typing import Any
 from rapidfuzz.distance import Indel
 
 from tunegate.harness.metric import metric
-from tunegate.harness.metrics._words import drop_reasoning
 from tunegate.harness.records.cases import Case, Completion, Score, replace_surrogates
 
 OTHERS = 8
@@ -59,7 +58,7 @@ def resemblance(case: Case, completion: Completion, *, recorded: Path) -> Score:
         similarities: the answer's mean similarity to the recorded answers of eight other cases,
         drawn by the case's id, and its similarity to the turn of the conversation that it is
         closest to. The score is (similarity - chance) / (1 - chance), at least 0: Cohen's kappa of
-        the two texts. The reasoning of a thinking model is left out.
+        the two texts. Thoughts are no part of the answer.
 
     Why:
         Replayed traffic has no right answers, only recorded ones. With base as control, a fine-tune
@@ -96,7 +95,7 @@ def resemblance(case: Case, completion: Completion, *, recorded: Path) -> Score:
     own = (answers.texts[case.id],) if case.id in answers.texts else case.expected_texts()
     if not any(map(split_words, own)):
         return Score.unscored("no answer to this case was recorded")
-    given = split_words(drop_reasoning(completion.text))
+    given = split_words(completion.text)
     likeness = max(_similarity(given, split_words(text)) for text in own)
     others = [_similarity(given, split_words(text)) for text in answers.others(case.id)]
     by_others = sum(others) / max(1, len(others))

@@ -62,8 +62,8 @@ def tool_calls(
         `{"name", "parameters"}`, Mistral's `[TOOL_CALLS]`, plain JSON, Python calls with
         literal arguments (parsed, never run), or the markup of other families: DeepSeek,
         Qwen-Coder, GLM, Kimi, gpt-oss, Granite, Phi, Nemotron, Command, Functionary, ReAct, XML.
-        Reasoning before `</think>` and headers of chat templates are left out. The reason names
-        the syntax.
+        Thoughts and headers of chat templates are no part of the answer. The reason names the
+        syntax.
         A call of an offered tool in any other form (in a ``` fence, before or behind prose, with
         brackets that are not closed) is wrong unless `extract` reads that form, and is never taken
         for an answer without a call. Calls are compared with

@@ -16,6 +16,7 @@ from tunegate.harness.metrics._expected_calls import offered_tools
 from tunegate.harness.metrics._tool_call_parsers import SYNTAXES
 from tunegate.harness.metrics.tool_calls import tool_calls
 from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.thinking import without_thoughts
 
 TABLE = json.loads(
     (Path(__file__).parent / "tables" / "tool_call_texts.json").read_text(encoding="utf-8")
@@ -45,7 +46,7 @@ def expectation(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def score(expected: Any, text: str, tools: Any = TOOLS, **options: Any) -> Score:
     """Score `text` without the safety net of Metric.__call__, so that an exception shows."""
     case = Case(id="c", prompt="p", tools=tools, expected_calls=expected)
-    return tool_calls.score(case, Completion(text=text), **options)
+    return tool_calls.score(case, without_thoughts(Completion(text=text)), **options)
 
 
 def test_the_table_is_large_enough() -> None:

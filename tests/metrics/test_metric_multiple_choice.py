@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from tests.decided_suites import SuiteOfColumns, manifest_of
 from tunegate.harness.metrics.multiple_choice import multiple_choice
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.cases import Case, CellKind, Completion, GenerationSettings, Score
 from tunegate.harness.records.manifest import Gate
+from tunegate.harness.thinking import separate_thoughts, without_thoughts
 from tunegate.harness.verdict.decide import decide_run
 
 ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.text(
@@ -27,7 +28,7 @@ CITIES = ("London", "Paris", "Rome")
 def score(text: str | None, *, letters: str = "ABCD", **fields: Any) -> Score:
     """Score `text` without the safety net of Metric.__call__, so that an exception shows."""
     case = Case(id="c", prompt="p", **fields)
-    return multiple_choice.score(case, Completion(text=text), letters=letters)
+    return multiple_choice.score(case, without_thoughts(Completion(text=text)), letters=letters)
 
 
 def problems(options: dict[str, Any], **fields: Any) -> list[str]:
@@ -53,6 +54,26 @@ def test_reads_the_choice(row: dict[str, Any]) -> None:
             assert result == Score.of(float(letter == row["reads"]), f"read {row['reads']}")
 
 
+@pytest.mark.parametrize(
+    ("text", "tags", "reason"),
+    [
+        ("The answer is A.</think>So it goes.", None, "the answer names no choice"),
+        ("The answer is A.</think>So it goes.", (), "read A"),
+        ("The answer is A.</think>So it goes.", ("<a>", "</a>"), "read A"),
+        ("<a>The answer is A.</a>B", ("<a>", "</a>"), "read B"),
+        ("The answer is A, and I end with `</think>`.", None, "read A"),
+    ],
+)
+def test_the_run_alone_says_what_thoughts_are(text: str, tags: Any, reason: str) -> None:
+    """With `thinking_tags = []` a model has none, and all that it wrote is the answer."""
+    settings = GenerationSettings(thinking_tags=tags)
+    completion = separate_thoughts(Completion(text=text), settings)
+
+    result = multiple_choice.score(Case(id="c", prompt="p", expected="A"), completion)
+
+    assert result.reason == reason
+
+
 def test_the_table_is_long_enough() -> None:
     """At least 60 cases of the rules and 60 of styles of writing, none of them twice."""
     styles = sum(row["why"].startswith("style: ") for row in TABLE)
@@ -71,7 +92,9 @@ def test_no_answer_is_worth_what_the_option_says(text: str) -> None:
     """A text that names no choice is wrong unless the suite says that it is unscored."""
     wrong, unscored = (
         multiple_choice.score(
-            Case(id="c", prompt="p", expected="B"), Completion(text=text), no_answer=no_answer
+            Case(id="c", prompt="p", expected="B"),
+            without_thoughts(Completion(text=text)),
+            no_answer=no_answer,
         )
         for no_answer in ("wrong", "unscored")
     )

@@ -19,6 +19,7 @@ from tunegate.harness.metrics.resemblance import (
     split_words,
 )
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.thinking import without_thoughts
 
 RECORDED = {"a": "the parcel left our house", "b": "please pay the bill"}
 
@@ -39,7 +40,7 @@ def write(path: Path, answers: Mapping[str, str]) -> Path:
 def score(recorded: Path, text: str | None, **fields: Any) -> Score:
     """Score an answer to the case `a` without the safety net of Metric.__call__."""
     case = Case(**{"id": "a", "prompt": "where is it", **fields})
-    return resemblance.score(case, Completion(text=text), recorded=recorded)
+    return resemblance.score(case, without_thoughts(Completion(text=text)), recorded=recorded)
 
 
 @pytest.mark.parametrize(
