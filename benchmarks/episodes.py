@@ -5,20 +5,26 @@
 
 An environment that flips a coin pays both arms alike, so that every SHIP is wrong: the one-sided
 error of a gain is 5 %. A model's forwards are counted while the same tasks are played together and
-one after the other; the transcripts must be equal.
+wave by wave and one after the other; the transcripts must be equal. In a wave no turn begins before
+every turn of the wave before has ended.
 """
 
 from __future__ import annotations
 
 import io
+import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+from benchmarks._forwards import watched
+from tunegate.harness.engine.scheduling import Optimizations
+from tunegate.harness.episodes.play import EpisodePlayer
 from tunegate.harness.model import Arm, Prompt, Request
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.pipeline.steps import PlanOptions, RunPurpose, prepare
@@ -35,7 +41,7 @@ from tunegate.harness.suite import Suite, load_suite
 
 SUITE = Path(__file__).parents[1] / "suites" / "order_desk"
 RUNS, TASKS, SAMPLES, COIN = 200, 20, 2, 0.5
-PLAYED = 6
+PLAYED = 12
 COIN_DESK = f"""
 import random
 
@@ -114,36 +120,91 @@ def count_false_ships(folder: Path) -> int:
     return ships
 
 
-def count_forwards(arms: Mapping[str, Arm], suite: Suite) -> tuple[int, float, list[str]]:
-    """Return forwards, seconds and transcripts of tuned on the suite's tasks."""
-    model = arms["tuned"].loaded.torch_model  # type: ignore[attr-defined]  # a local arm
-    seen, clock = [0], time.perf_counter()
-    hook = model.register_forward_pre_hook(lambda *_: seen.__setitem__(0, seen[0] + 1))
+@dataclass(frozen=True)
+class PlayedTasks:
+    """What it took to play tasks, and the transcripts."""
+
+    forwards: int
+    seconds: float
+    """Of a processor."""
+    transcripts: tuple[str, ...]
+
+    def __add__(self, other: PlayedTasks) -> PlayedTasks:
+        """Return both together."""
+        return PlayedTasks(
+            self.forwards + other.forwards,
+            self.seconds + other.seconds,
+            (*self.transcripts, *other.transcripts),
+        )
+
+
+def play_tasks(
+    arms: Mapping[str, Arm], suite: Suite, *, after_base: bool = False, levers: str = "slots"
+) -> PlayedTasks:
+    """Play the suite's tasks with tuned, its forwards counted.
+
+    Args:
+        arms: Base and tuned, on one load.
+        suite: The tasks.
+        after_base: Whether base has played them before, so that its turns are drafts.
+        levers: The engine's levers.
+    """
     with prepare([suite], arms, None) as run:
-        run.answer(io.StringIO(), arms={"tuned": arms["tuned"]})
+        chosen = Optimizations.named(levers)
+        if after_base:
+            run.answer(io.StringIO(), arms={"base": arms["base"]}, levers=chosen)
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        with watched(arms["tuned"].loaded.torch_model) as watch:  # type: ignore[attr-defined]  # local
+            run.answer(io.StringIO(), arms={"tuned": arms["tuned"]}, levers=chosen)
+        after = resource.getrusage(resource.RUSAGE_SELF)
         cells = [cell for cell in run.cells() if cell.cell.arm == "tuned" and cell.completion]
-    hook.remove()
-    texts = [
+    texts = tuple(
         "\n".join(turn.text for turn in cell.completion.episode.turns)
         for cell in cells
         if cell.completion and cell.completion.episode
-    ]
-    return seen[0], time.perf_counter() - clock, texts
+    )
+    spent = (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
+    return PlayedTasks(len(watch.seen), spent, texts)
+
+
+def compare_ways(base: str, tuned: str) -> None:
+    """Print a line for each way to play the tasks."""
+    whole = load_suite(SUITE)
+    cases = whole.cases[:: len(whole.cases) // PLAYED]
+    suite, arms = replace(whole, cases=cases), open_arms({"base": base, "tuned": tuned})
+
+    def wave_by_wave() -> PlayedTasks:
+        with mock.patch.object(EpisodePlayer, "_later_turns", return_value=()):
+            return play_tasks(arms, suite)
+
+    def one_by_one() -> PlayedTasks:
+        singles = [play_tasks(arms, replace(suite, cases=(case,))) for case in cases]
+        return sum(singles[1:], singles[0])
+
+    ways: dict[str, Callable[[], PlayedTasks]] = {
+        "in the running batch": lambda: play_tasks(arms, suite),
+        "wave by wave": wave_by_wave,
+        "one by one": one_by_one,
+        "and the shared prefix once": lambda: play_tasks(arms, suite, levers="slots,prefixes"),
+        "and base's turns as drafts": lambda: play_tasks(
+            arms, suite, levers="all", after_base=True
+        ),
+    }
+    first: PlayedTasks | None = None
+    for name, play in ways.items():
+        done = play()
+        first = first or done
+        equal = done.transcripts == first.transcripts
+        print(
+            f"{name}: {done.forwards} forwards, {done.forwards / first.forwards:.2f} ×; "
+            f"{done.seconds:.1f} processor s; transcripts equal: {equal}"
+        )
 
 
 def main(arguments: Sequence[str]) -> None:
     """Print both tables."""
     if arguments:
-        whole = load_suite(SUITE)
-        suite = replace(whole, cases=whole.cases[:PLAYED])
-        arms = open_arms({"base": arguments[0], "tuned": arguments[1]})
-        together = count_forwards(arms, suite)
-        singles = [count_forwards(arms, replace(suite, cases=(case,))) for case in suite.cases]
-        alone = sum(one[0] for one in singles)
-        equal = together[2] == [text for one in singles for text in one[2]]
-        print(f"{len(suite.cases)} tasks together: {together[0]} forwards, {together[1]:.1f} s")
-        print(f"one by one: {alone} forwards, {sum(one[1] for one in singles):.1f} s")
-        print(f"{alone / together[0]:.1f} times fewer; transcripts equal: {equal}")
+        compare_ways(*arguments)
     with tempfile.TemporaryDirectory() as folder:
         ships = count_false_ships(Path(folder))
     print(f"A/A: {ships} of {RUNS} runs ship ({ships / RUNS:.1%}; the error of a gain is 5 %)")

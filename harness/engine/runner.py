@@ -40,7 +40,7 @@ from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAns
 
 if TYPE_CHECKING:
     from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer
-    from tunegate.harness.episodes.play import EpisodePlayer
+    from tunegate.harness.episodes.play import EpisodePlayer, EpisodeTurnRequest, MoreTurns
 
 
 @dataclass(frozen=True)
@@ -265,13 +265,18 @@ class Runner:
         """Play episodes of one suite; a turn of another arm's is the draft of the same turn."""
         from tunegate.harness.episodes.play import EpisodePlayer
 
-        def ask(turns: Sequence[tuple[Request, Request]]) -> Generator[StoredAnswer, None, None]:
-            drafts = {
-                turn.key: draft
-                for turn, episode in turns
-                if episode.key in known and (draft := _turn_draft(known[episode.key], turn))
-            }
-            yield from self._complete(arm, [turn for turn, _ in turns], drafts)
+        def ask(
+            turns: Sequence[EpisodeTurnRequest], later: MoreTurns
+        ) -> Generator[StoredAnswer, None, None]:
+            drafts: dict[str, KnownAnswer] = {}
+
+            def drafted(turns: Sequence[EpisodeTurnRequest]) -> list[Request]:
+                for turn, episode in turns:
+                    draft = _turn_draft(known[episode.key], turn) if episode.key in known else None
+                    drafts.update({} if draft is None else {turn.key: draft})
+                return [turn for turn, _ in turns]
+
+            yield from self._complete(arm, drafted(turns), drafts, lambda: drafted(later()))
 
         plan = requests[0].episode
         assert plan is not None
@@ -285,15 +290,22 @@ class Runner:
             stop.obey()
 
     def _complete(
-        self, arm: str, requests: Sequence[Request], known: Mapping[str, KnownAnswer]
+        self,
+        arm: str,
+        requests: Sequence[Request],
+        known: Mapping[str, KnownAnswer],
+        more: Callable[[], Sequence[Request]] = tuple,
     ) -> Generator[StoredAnswer, None, None]:
-        """Yield an arm's answers; however this ends, the model is switched back at once."""
+        """Yield an arm's answers; however this ends, the model is switched back at once.
+
+        A local arm takes in what `more` returns while it writes; others are asked for it later.
+        """
         backend = self.arms[arm]
         answers: Iterator[StoredAnswer]
         if isinstance(backend, LocalArm):
             from tunegate.harness.engine.inference import local_engine
 
-            answers = local_engine.complete_requests(backend, requests, known, self.levers)
+            answers = local_engine.complete_requests(backend, requests, known, self.levers, more)
         else:
             answers = backend.complete(requests)
         try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tunegate.harness.episode_environment import EpisodePlan
-from tunegate.harness.episodes.play import EpisodePlayer
+from tunegate.harness.episodes.play import EpisodePlayer, EpisodeTurnRequest, MoreTurns
 from tunegate.harness.errors import BackendError
 from tunegate.harness.model import Prompt, Request
 from tunegate.harness.records.cases import (
@@ -105,7 +105,9 @@ def play_null_policy(
         for case in cases
     ]
 
-    def ask(turns: Sequence[tuple[Request, Request]]) -> Generator[StoredAnswer, None, None]:
+    def ask(
+        turns: Sequence[EpisodeTurnRequest], later: MoreTurns
+    ) -> Generator[StoredAnswer, None, None]:
         yield from arm.complete([turn for turn, _ in turns])
 
     rewards, failures = {}, {}

@@ -1,7 +1,8 @@
 """Playing episodes: many at once, their calls on threads, their turns in the model's batch.
 
-The turns of all episodes that are ready are put to the model together. An episode whose tool is
-slow does not hold up the others for more than a moment.
+The turns of all episodes that are ready are put to the model together. Turns that get ready while
+it writes enter the running batch, so that no episode waits for the slowest turn of the others. A
+slow tool does not hold up the others for more than a moment.
 
 Every turn is stored under the hash of all that led to it: arm, task, sample, settings, seed and the
 conversation so far. An interrupted episode is played again from its seed; its environment answers
@@ -43,6 +44,8 @@ AT_ONCE = 256
 """Episodes that are played at a time."""
 PATIENCE_S = 0.1
 """How long calls are waited for while the turns of other episodes are ready."""
+BLINK_S = 0.005
+"""How long a call that was just begun is waited for between two steps of the model."""
 UNWRITTEN_S = 0.25
 """Turns of so many seconds may wait to be written together: each write waits for the disk."""
 
@@ -60,8 +63,13 @@ class TurnStore(Protocol):
         """Return a context whose rows may be kept at once."""
 
 
-AskTurns = Callable[[Sequence[tuple[Request, Request]]], Generator[StoredAnswer, None, None]]
-"""Asks the model for turns of several episodes; an item is a turn's request and its episode's."""
+EpisodeTurnRequest = tuple[Request, Request]
+"""A turn's request, and its episode's."""
+MoreTurns = Callable[[], Sequence[EpisodeTurnRequest]]
+"""Returns the turns that got ready since it was last called; may be called between two steps."""
+AskTurns = Callable[[Sequence[EpisodeTurnRequest], MoreTurns], Generator[StoredAnswer, None, None]]
+"""Asks the model for turns of several episodes, and for those that get ready meanwhile if it can
+take them in; the others it is asked for later."""
 
 
 @dataclass(slots=True)
@@ -92,15 +100,16 @@ class EpisodePlayer:
     """Why the last one failed."""
     _numbers: Iterator[int] = field(default_factory=count)
     _live: dict[int, _LiveEpisode] = field(default_factory=dict)
+    _waiting: deque[Request] = field(default_factory=deque)
     _ready: list[tuple[int, Request]] = field(default_factory=list)
+    _asked: dict[str, int] = field(default_factory=dict)
+    """Key of a turn that the model is asked for → its episode."""
+    _called: bool = False
+    """Whether a call was begun since calls were last waited for."""
     _answers: deque[StoredAnswer] = field(default_factory=deque)
     _unwritten: list[StoredAnswer] = field(default_factory=list)
     _written_s: float = 0.0
     """When turns were last written."""
-
-    def __post_init__(self) -> None:
-        """Prepare the calls of the environments."""
-        self._calls = EnvironmentCalls(self.plan.settings.tool_timeout_s)
 
     def play(self, requests: Iterable[Request], ask: AskTurns) -> Iterator[StoredAnswer]:
         """Yield an answer for each request as soon as its episode has ended.
@@ -108,22 +117,37 @@ class EpisodePlayer:
         Raises:
             BackendError: the first episodes all failed: the environment is broken.
         """
-        waiting = deque(requests)
+        self._waiting = deque(requests)
+        self._calls = EnvironmentCalls(self.plan.settings.tool_timeout_s)
         with guard_process(), ExitStack() as stack:
-            stack.callback(self._write)
-            while waiting or self._live:
-                while waiting and len(self._live) < AT_ONCE:
-                    self._begin(waiting.popleft(), tries=1)
-                self._await_calls()
+            stack.callback(self._end)
+            while self._waiting or self._live:
+                self._begin_waiting()
+                self._await_calls(PATIENCE_S if self._ready else None)
                 self.pause()
-                self._ask_ready(ask)
-                while self._answers:
-                    yield self._answers.popleft()
-                if self.failed >= GIVE_UP and not self.finished:
-                    raise BackendError(
-                        f"the first {self.failed} episodes failed and none ended; the last one: "
-                        f"{self.reason}; mend the environment, then `tunegate resume`"
-                    )
+                yield from self._ask_ready(ask)
+                yield from self._ended()
+
+    def _begin_waiting(self) -> None:
+        while self._waiting and len(self._live) < AT_ONCE:
+            self._begin(self._waiting.popleft(), tries=1)
+
+    def _end(self) -> None:
+        """Keep the turns; close the environments of episodes that were broken off."""
+        for number in list(self._live):
+            self._leave(number)
+        self._ready, self._asked, self._answers = [], {}, deque()
+        self._write()
+
+    def _ended(self) -> Iterator[StoredAnswer]:
+        """Yield the answers of the episodes that have ended."""
+        while self._answers:
+            yield self._answers.popleft()
+        if self.failed >= GIVE_UP and not self.finished:
+            raise BackendError(
+                f"the first {self.failed} episodes failed and none ended; the last one: "
+                f"{self.reason}; mend the environment, then `tunegate resume`"
+            )
 
     def _begin(self, request: Request, *, tries: int) -> None:
         number, held = next(self._numbers), list[Any]()
@@ -131,17 +155,22 @@ class EpisodePlayer:
         self._live[number] = _LiveEpisode(request, steps, held, tries)
         self._advance(number, None)
 
-    def _await_calls(self) -> None:
-        """Hand back what calls returned: all of them, unless turns are ready and some are slow."""
-        until: float | None = None
+    def _await_calls(self, patience_s: float | None) -> None:
+        """Hand back what calls returned: all of them, or those that are back in time.
+
+        Args:
+            patience_s: Seconds to wait; None waits until turns are ready, and a little longer.
+        """
+        until = None if patience_s is None else time.monotonic() + patience_s
+        self._called = False
         while len(self._calls):
             now = time.monotonic()
-            if until is None and self._ready:
-                until = now + PATIENCE_S
-            if until is not None and now >= until:
-                return
             for number, outcome in self._calls.collect(60.0 if until is None else until - now):
                 self._advance(number, outcome)
+            if until is None and self._ready:
+                until = time.monotonic() + PATIENCE_S
+            if until is not None and now >= until:
+                return
 
     def _advance(self, number: int, sent: Any) -> None:
         """Send an episode what it waited for, and take note of what it waits for next."""
@@ -164,6 +193,7 @@ class EpisodePlayer:
         else:
             if isinstance(wanted, EnvironmentCall):
                 self._calls.submit(number, wanted.function)
+                self._called = True
             else:
                 self._ready.append((number, wanted))
 
@@ -174,26 +204,47 @@ class EpisodePlayer:
             if callable(close):
                 threading.Thread(target=_close_quietly, args=(close,), daemon=True).start()
 
-    def _ask_ready(self, ask: AskTurns) -> None:
-        """Put the turns that are ready to the model; those that are stored are not asked."""
-        ready, self._ready = self._ready, []
-        by_key = {turn.key: number for number, turn in ready}
-        keeps = self.plan.settings.deterministic
-        known = self.store.completions(by_key) if keeps and ready else {}
-        episodes = {number: self._live[number].request for number, _ in ready}
-        for number, turn in ready:
-            if turn.key in known:
-                self._advance(number, StoredAnswer.of(turn.cell, known[turn.key], None, 0.0))
-        asked = [(turn, episodes[number]) for number, turn in ready if turn.key not in known]
-        if not asked:
+    def _ask_ready(self, ask: AskTurns) -> Iterator[StoredAnswer]:
+        """Put the turns that are ready to the model; yield the episodes that end meanwhile."""
+        turns = self._unknown_turns()
+        if not turns:
             return
-        with closing(ask(asked)) as answers:
+        with closing(ask(turns, self._later_turns)) as answers:
             for answer in answers:
-                if keeps and answer.completion is not None:
+                if self.plan.settings.deterministic and answer.completion is not None:
                     self._unwritten.append(answer)
                     self._write_if_due()
-                self._advance(by_key[answer.key], answer)
+                self._advance(self._asked.pop(answer.key), answer)
+                yield from self._ended()
         self._write_if_due()
+
+    def _later_turns(self) -> Sequence[EpisodeTurnRequest]:
+        """Return the turns that got ready while the model writes others."""
+        self.pause()
+        self._begin_waiting()
+        busy = BLINK_S if self._called else 0.0
+        self._await_calls(busy if self._asked else PATIENCE_S)
+        return self._unknown_turns()
+
+    def _unknown_turns(self) -> list[EpisodeTurnRequest]:
+        """Return the turns that are ready and not stored; those that are stored are handed back."""
+        found: list[EpisodeTurnRequest] = []
+        while self._ready:
+            ready, self._ready = self._ready, []
+            known = self._known_turns([turn.key for _, turn in ready])
+            for number, turn in ready:
+                if turn.key in known:
+                    self._advance(number, StoredAnswer.of(turn.cell, known[turn.key], None, 0.0))
+                else:
+                    self._asked[turn.key] = number
+                    found.append((turn, self._live[number].request))
+        return found
+
+    def _known_turns(self, keys: Sequence[str]) -> dict[str, Completion]:
+        if not self.plan.settings.deterministic:
+            return {}
+        unwritten = {one.key: one.completion for one in self._unwritten if one.completion}
+        return {**self.store.completions(keys), **unwritten}
 
     def _write_if_due(self) -> None:
         if time.monotonic() - self._written_s >= UNWRITTEN_S:

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from tests.played_suites import write_desk
 from tests.tiny_models import tiny, tiny_tokenizer
+from tunegate.harness.engine.inference import continuous_batching
 from tunegate.harness.engine.scheduling import Optimizations
+from tunegate.harness.episodes.play import EpisodePlayer
 from tunegate.harness.pipeline.steps import prepare
 from tunegate.harness.suite import Suite, load_suite
 
@@ -44,11 +47,12 @@ temperature = {temperature}
 [[metrics]]
 use = "episode_reward"
 """
+TASKS = 12
 Transcripts = dict[tuple[str, str], tuple[str, ...]]
 
 
 def _suite(folder: Path, temperature: float = 0.0) -> Suite:
-    tasks = [{"id": f"t{n}", "prompt": "a" * (n % 4 + 1), "row": {"n": n}} for n in range(6)]
+    tasks = [{"id": f"t{n}", "prompt": "a" * (n % 4 + 1), "row": {"n": n}} for n in range(TASKS)]
     toml = TOML.format(temperature=temperature)
     return load_suite(write_desk(folder, toml=toml, code=TALK, tasks=tasks))
 
@@ -82,15 +86,40 @@ def _count(arms: Mapping[str, Any], suite: Suite) -> tuple[int, Transcripts]:
 def test_transcripts_are_the_same_alone_and_together(
     tiny: Any, tmp_path: Path, temperature: float
 ) -> None:
-    """Six tasks of up to three turns, both arms, greedy and sampled; together in fewer forwards."""
+    """Three turns, both arms, greedy and sampled: in the batch, wave by wave and one by one."""
     suite, arms = _suite(tmp_path, temperature), tiny.pair()
     forwards, together = _count(arms, suite)
+    with mock.patch.object(EpisodePlayer, "_later_turns", return_value=()):
+        waves, wave_by_wave = _count(arms, suite)
     singles = [_count(arms, replace(suite, cases=(case,))) for case in suite.cases]
 
-    assert len(together) == 12
+    assert len(together) == 2 * TASKS
     assert max(len(turns) for turns in together.values()) == 3
     assert together == {place: turns for _, one in singles for place, turns in one.items()}
-    assert 2 * forwards < sum(count for count, _ in singles)
+    assert together == wave_by_wave
+    assert forwards <= 1.2 * waves
+    assert 4 * forwards <= sum(count for count, _ in singles)
+
+
+@pytest.mark.slow
+def test_memory_that_runs_out_in_a_turn_loses_nothing(tiny: Any, tmp_path: Path) -> None:
+    """The fifth forward fails: the batch goes on in halves, from the turns that it has."""
+    suite, arms = _suite(tmp_path), tiny.pair()
+    expected = _play(suite, arms)
+    failures = [5]
+    forward = continuous_batching.DecodingSlots.forward
+
+    def full(self: Any, model: Any, tokens: Any) -> Any:
+        failures[0] -= 1
+        if failures[0] == 0:
+            raise MemoryError
+        return forward(self, model, tokens)
+
+    with mock.patch.object(continuous_batching.DecodingSlots, "forward", full):
+        found = _play(suite, arms)
+
+    assert failures[0] < 0
+    assert found == expected
 
 
 @pytest.mark.slow

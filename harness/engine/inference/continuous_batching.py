@@ -3,7 +3,8 @@
 A group of rows is prefilled, with its drafts where there are any; what is not finished by that goes
 into the slots and is written one token a step, or more where a row follows its draft again. As soon
 as enough slots are free the next group comes in, so that the batch stays wide: decoding is bound by
-what a step costs besides its rows.
+what a step costs besides its rows. Rows may also come while others are written: the next turns of
+episodes, and requests to the endpoint.
 
 Greedy decoding equals `model.generate(do_sample=False)` token for token in float32; sampling draws
 from a generator of each row's own seed, so an answer does not depend on its neighbours.
@@ -22,7 +23,7 @@ Only layers that keep every token fit
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -61,10 +62,19 @@ PROBE = 8
 """Rows whose drafts are tried before it is known whether drafts hold."""
 AHEAD = (16, 8, 4)
 """How many tokens to guess at once when a row is back on its draft."""
+HELD = 4
+"""Steps for which rows that came later wait for others, to be prefilled in one forward."""
+
+NewRows = Callable[[], Sequence[DecodingSequence]]
+"""Returns the rows that came since it was last called."""
 
 
 def decode_sequences(
-    arm: LocalArm, model: Any, rows: Sequence[DecodingSequence], levers: Optimizations = ALL
+    arm: LocalArm,
+    model: Any,
+    rows: Sequence[DecodingSequence],
+    levers: Optimizations = ALL,
+    more: NewRows = tuple,
 ) -> Iterator[DecodingSequence]:
     """Yield the rows as they finish; rows that have tokens already go on from there.
 
@@ -73,22 +83,34 @@ def decode_sequences(
         model: The torch model, switched to the arm.
         rows: Unfinished rows, of the same generation settings or not, with drafts or without.
         levers: Which levers are on.
+        more: Called between the steps: what it returns enters the running batch. It ends when
+            every row is finished and there are no more.
     """
     import torch
 
-    alone = [row for row in rows if must_be_alone(arm, _longest([row]))]
-    if alone:
+    rows = rows or more()
+    while rows:
+        with torch.inference_mode():
+            yield from _decode_alone(arm, model, rows)
+            batched = [row for row in rows if not _is_alone(arm, row)]
+            if batched and levers.slots and prefix_cache.has_plain_cache(model):
+                yield from _DecodingLoop.of(arm, model, batched, levers).run(more)
+            elif batched:
+                width = _width(model, _longest(batched))
+                for at in range(0, len(batched), width):
+                    yield from decode_in_lockstep(arm, model, batched[at : at + width])
+        rows = more()
+
+
+def _is_alone(arm: LocalArm, row: DecodingSequence) -> bool:
+    return must_be_alone(arm, _longest([row]))
+
+
+def _decode_alone(
+    arm: LocalArm, model: Any, rows: Sequence[DecodingSequence]
+) -> Iterator[DecodingSequence]:
+    if alone := [row for row in rows if _is_alone(arm, row)]:
         yield from decode_with_fallback(arm, model, alone)
-        rows = [row for row in rows if not must_be_alone(arm, _longest([row]))]
-    if not rows:
-        return
-    with torch.inference_mode():
-        if levers.slots and prefix_cache.has_plain_cache(model):
-            yield from _DecodingLoop.of(arm, model, rows, levers).run()
-            return
-        width = _width(model, _longest(rows))
-        for at in range(0, len(rows), width):
-            yield from decode_in_lockstep(arm, model, rows[at : at + width])
 
 
 class DecodingSlots:
@@ -115,6 +137,10 @@ class DecodingSlots:
         """How many rows can enter."""
         return self.width - len(self.rows)
 
+    def resize(self, width: int, columns: int) -> None:
+        """Allow so many rows of so many tokens; those that are in stay."""
+        self.width, self.columns = max(width, len(self.rows)), columns
+
     def enter(
         self, row: DecodingSequence, cache: Any, index: int, *, prefix: int, own: slice
     ) -> None:
@@ -128,7 +154,8 @@ class DecodingSlots:
             own: Where the row's own tokens are, behind the padding.
         """
         length = prefix + own.stop - own.start
-        if not self._layers or length > self.span.end:
+        full = self._layers and len(self.rows) == self._mask.shape[0]
+        if not self._layers or full or length > self.span.end:
             self._lay_out(max(length, self.columns), like=cache)
         slot, before = len(self.rows), self.span.end - length
         for mine, theirs in zip(self._layers, cache.layers, strict=True):
@@ -225,13 +252,18 @@ class _DecodingLoop:
 
     arm: LocalArm
     model: Any
-    waiting: deque[DecodingSequence]
-    slots: DecodingSlots
-    shared: prefix_cache.SharedPrefix
+    levers: Optimizations
     step: float
     """What a forward costs besides its tokens."""
-    strict: bool
-    """Whether no column may be between a row's tokens: a sliding window counts them."""
+    window: float
+    """Tokens over which every layer can look back."""
+    waiting: deque[DecodingSequence] = field(default_factory=deque)
+    longest: int = 0
+    """Tokens of the longest row that came so far."""
+    slots: DecodingSlots = field(default_factory=lambda: DecodingSlots(0, 0))
+    shared: prefix_cache.SharedPrefix = prefix_cache.NOTHING
+    held: int = 0
+    """Steps for which rows that came later may wait for others."""
     back: DraftAcceptance = field(default_factory=DraftAcceptance)
     """How well guesses are accepted where rows came back to their drafts."""
 
@@ -239,41 +271,66 @@ class _DecodingLoop:
     def of(
         cls, arm: LocalArm, model: Any, rows: Sequence[DecodingSequence], levers: Optimizations
     ) -> _DecodingLoop:
-        longest = _longest(rows)
-        room = max(row.request.generation.most_tokens for row in rows)
-        ids = [so_far(row) for row in rows]
-        return cls(
-            arm,
-            model,
-            deque(rows),
-            DecodingSlots(min(_width(model, longest), len(rows)), longest),
-            prefix_cache.compute_shared_prefix(model, ids, room=room)
-            if levers.prefixes
-            else prefix_cache.NOTHING,
-            STEP.get(model.device.type, STEP_ELSEWHERE),
-            prefix_cache.attention_window(model) < longest,
-        )
+        step = STEP.get(model.device.type, STEP_ELSEWHERE)
+        loop = cls(arm, model, levers, step, prefix_cache.attention_window(model))
+        loop._take_in(rows)
+        return loop
 
-    def run(self) -> Iterator[DecodingSequence]:
+    @property
+    def strict(self) -> bool:
+        """Whether no column may be between a row's tokens: a sliding window counts them."""
+        return self.window < self.longest
+
+    def run(self, more: NewRows) -> Iterator[DecodingSequence]:
         """Yield every row as it finishes."""
-        while self.waiting or self.slots.rows:
+        while True:
+            if later := more():
+                yield from _decode_alone(self.arm, self.model, later)
+                self.held = self.held if self.waiting else HELD
+                self._take_in([row for row in later if not _is_alone(self.arm, row)])
+            if not self.waiting and not self.slots.rows:
+                return
             if self._enough_room():
                 yield from self._open()
             else:
                 yield from self._write()
 
+    def _take_in(self, rows: Sequence[DecodingSequence]) -> None:
+        """Let rows wait, and fit the room and the shared prefix to them."""
+        if not rows:
+            return
+        self.waiting += rows
+        self.longest = max(self.longest, _longest(rows))
+        width = min(_width(self.model, self.longest), len(self.waiting) + len(self.slots.rows))
+        self.slots.resize(width, self.longest)
+        if self.levers.prefixes and not any(map(self._shares, self.waiting)):
+            self.shared = prefix_cache.compute_shared_prefix(
+                self.model,
+                [so_far(row) for row in self.waiting],
+                room=max(row.request.generation.most_tokens for row in self.waiting),
+            )
+
+    def _shares(self, row: DecodingSequence) -> bool:
+        """Return whether a row begins with the shared prefix."""
+        ids, length = so_far(row), self.shared.length
+        fits = 0 < length < len(ids) and self.window >= len(ids) + row.left
+        return fits and tuple(ids[:length]) == self.shared.token_ids
+
     def _enough_room(self) -> bool:
-        wanted = min(len(self.waiting), max(1, self.slots.width // 8))
-        return bool(self.waiting) and (not self.slots.rows or self.slots.free >= wanted)
+        least = max(1, self.slots.width // 8)
+        if not self.slots.rows or not self.waiting:
+            return bool(self.waiting)
+        if self.held and len(self.waiting) < least:
+            return False
+        return self.slots.free >= min(len(self.waiting), least)
 
     def _open(self) -> Iterator[DecodingSequence]:
         """Prefill the next rows, each with its guess; yield those that are finished by that."""
-        group = self._group()
+        prefix = self.shared if self._shares(self.waiting[0]) else prefix_cache.NOTHING
+        group = self._group(prefix.length)
         ids = [[*so_far(row), *guess] for row, guess in group]
         keep = max(len(guess) for _, guess in group) + 1
-        ready = prefix_cache.prefill_prompts(
-            self.arm, self.model, ids, prefix=self.shared, keep=keep
-        )
+        ready = prefix_cache.prefill_prompts(self.arm, self.model, ids, prefix=prefix, keep=keep)
         chosen = choose_tokens([row for row, _ in group], ready.tail)
         end = ready.mask.shape[1]
         for i, (row, guess) in enumerate(group):
@@ -283,22 +340,27 @@ class _DecodingLoop:
             if row.finish_reason is not None:
                 yield row
             else:
-                head = self.shared.length
+                head = prefix.length
                 own = slice(end - len(ids[i]) + head, end - len(guess) + taken)
                 self.slots.enter(row, ready.cache, i, prefix=head, own=own)
 
-    def _group(self) -> list[tuple[DecodingSequence, tuple[int, ...]]]:
-        """Take the rows that are prefilled next with their guesses, as many as memory holds."""
+    def _group(self, prefix: int) -> list[tuple[DecodingSequence, tuple[int, ...]]]:
+        """Take the rows that are prefilled next with their guesses, as many as memory holds.
+
+        Args:
+            prefix: Tokens of the prefix that the first of them shares; 0 if it shares none.
+        """
         group: list[tuple[DecodingSequence, tuple[int, ...]]] = []
         tokens = keep = 0
         words = int(self.model.get_input_embeddings().weight.shape[0])
         while self.waiting and len(group) < self.slots.free:
             row, more = self.waiting[0], len(group) + 1
             guess = self._guess(row)
-            tokens = max(tokens, len(so_far(row)) - self.shared.length + len(guess))
+            tokens = max(tokens, len(so_far(row)) - prefix + len(guess))
             keep = max(keep, len(guess) + 1)
             full = more * tokens > PREFILL or more * keep * words * 4 > LOGIT_BYTES
-            if group and (full or (more > PROBE and guess and self._untried(row))):
+            other = self._shares(row) != bool(prefix)
+            if group and (full or other or (more > PROBE and guess and self._untried(row))):
                 break
             group.append((self.waiting.popleft(), guess))
         return group
@@ -317,6 +379,7 @@ class _DecodingLoop:
 
     def _write(self) -> Iterator[DecodingSequence]:
         """Write the next token of every row, or several; yield the finished rows."""
+        self.held = max(0, self.held - 1)
         rows = self.slots.rows
         most = self._most_ahead()
         guesses = [self._ahead(row, most) for row in rows]

@@ -8,8 +8,10 @@ case, never a silent truncation.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -24,12 +26,16 @@ from tunegate.harness.models._chat_template import continuation_ids
 from tunegate.harness.records.cases import CellKind, Completion, StoredAnswer
 from tunegate.harness.thinking import decode_completion
 
+NewRequests = Callable[[], Sequence[Request]]
+"""Returns the requests that came since it was last called; all are texts to be written."""
+
 
 def complete_requests(
     arm: LocalArm,
     requests: Sequence[Request],
     known: Mapping[str, KnownAnswer] = MappingProxyType({}),
     levers: Optimizations = ALL,
+    more: NewRequests = tuple,
 ) -> Iterator[StoredAnswer]:
     """Yield an answer for each request.
 
@@ -39,6 +45,8 @@ def complete_requests(
         known: Request key → what another arm answered, to be verified instead of decoded; the
             result is the same without it.
         levers: Which of the engine's levers are on.
+        more: Called between the steps of texts that are written: the requests that it returns
+            enter the running batch. `known` is looked up when they do.
 
     Raises:
         OutOfMemory: the machine's memory did not hold the batch.
@@ -51,12 +59,14 @@ def complete_requests(
             _refuse_misfit(arm, request, asked[request.key])
             fitting.append(request)
         except ValueError as error:
-            yield StoredAnswer.of(request.cell, None, str(error), time.time())
+            yield _misfit(request, error)
+    if not fitting:
+        fitting = list(more())
     if not fitting:
         return
     with memory_watched(), arm.active() as model:
         if fitting[0].kind in (CellKind.GENERATE, CellKind.LATENCY):
-            yield from _generate(arm, model, fitting, known, levers)
+            yield from _generate(_WrittenRows(arm, known), model, fitting, levers, more)
         elif fitting[0].kind is CellKind.TEXT:
             yield from _read(arm, model, fitting, levers)
         else:
@@ -92,18 +102,63 @@ def _refuse_misfit(arm: LocalArm, request: Request, texts: Sequence[Sequence[int
         )
 
 
+def _misfit(request: Request, error: ValueError) -> StoredAnswer:
+    return StoredAnswer.of(request.cell, None, str(error), time.time())
+
+
+@dataclass
+class _WrittenRows:
+    """Requests on their way to rows of the batch, and when each of them began."""
+
+    arm: LocalArm
+    known: Mapping[str, KnownAnswer]
+    began: dict[str, tuple[float, float, int]] = field(default_factory=dict)
+    """Request key → time of day, clock, and how many requests were in the batch."""
+    misfits: deque[StoredAnswer] = field(default_factory=deque)
+    """Answers to requests that do not fit the model's context."""
+
+    def start(self, requests: Sequence[Request]) -> list[DecodingSequence]:
+        """Return a row for each request that fits."""
+        rows = []
+        for request in requests:
+            try:
+                _refuse_misfit(self.arm, request, ())
+            except ValueError as error:
+                self.misfits.append(_misfit(request, error))
+                continue
+            draft = self.known.get(request.key)
+            rows.append(start_sequence(request, _draft(self.arm, draft)))
+        now, clock, size = time.time(), time.perf_counter(), len(self.began) + len(rows)
+        self.began |= {row.request.key: (now, clock, size) for row in rows}
+        return rows
+
+    def finish(self, row: DecodingSequence) -> StoredAnswer:
+        """Return a finished row's answer."""
+        started, clock, size = self.began.pop(row.request.key)
+        completion = _completion(self.arm, row, time.perf_counter() - clock, size)
+        return StoredAnswer.of(row.request.cell, completion, None, started)
+
+
 def _generate(
-    arm: LocalArm,
+    written: _WrittenRows,
     model: Any,
     requests: Sequence[Request],
-    known: Mapping[str, KnownAnswer],
     levers: Optimizations,
+    more: NewRequests,
 ) -> Iterator[StoredAnswer]:
-    started, clock = time.time(), time.perf_counter()
-    rows = [start_sequence(request, _draft(arm, known.get(request.key))) for request in requests]
-    for row in decode_sequences(arm, model, rows, levers):
-        completion = _completion(arm, row, time.perf_counter() - clock, len(requests))
-        yield StoredAnswer.of(row.request.cell, completion, None, started)
+    rows = written.start(requests)
+
+    def later() -> list[DecodingSequence]:
+        return written.start(more())
+
+    while rows or written.misfits:
+        for row in decode_sequences(written.arm, model, rows, levers, later):
+            yield written.finish(row)
+            while written.misfits:
+                yield written.misfits.popleft()
+        while written.misfits:
+            yield written.misfits.popleft()
+        rows = later()
 
 
 def _draft(arm: LocalArm, known: KnownAnswer | None) -> AnswerDraft | None:

@@ -46,6 +46,47 @@ def test_waiting_rows_enter_as_others_leave(
     assert _decoded(arm, [start_sequence(r) for r in requests]) == expected
 
 
+@pytest.mark.parametrize("width", [3, 24])
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "mistral", "gemma3"])
+def test_rows_that_come_while_others_are_written(
+    tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch, architecture: str, width: int
+) -> None:
+    """Longer ones, with another beginning, one a step: each gets the tokens that it gets alone."""
+    arm = tiny.pair(architecture)["tuned"]
+    requests = _requests(arm, ask)
+    cases = [Case(id=f"l{i}", prompt=f"{'a refund for ' * 6}{i}") for i in range(8)]
+    later = [ask(arm, [case], max_new_tokens=25)[0] for case in cases]
+    expected = _alone(arm, [*requests, *later])
+    monkeypatch.setattr(decoding, "WIDTH", width)
+    coming = [start_sequence(request) for request in (*requests[6:], *later)]
+
+    with arm.active() as model:
+        rows = [start_sequence(request) for request in requests[:6]]
+        steps: list[int] = []
+
+        def more() -> list[Any]:
+            steps.append(len(coming))
+            return [coming.pop(0)] if coming and len(steps) % 2 else []
+
+        found = {
+            row.request.key: row.token_ids for row in decode_sequences(arm, model, rows, more=more)
+        }
+
+    assert found == expected
+
+
+def test_rows_come_where_there_were_none(tiny: Any, ask: Ask) -> None:
+    """Without a row to begin with it waits for what comes first, and ends when nothing does."""
+    arm = tiny.pair("llama")["base"]
+    requests = _requests(arm, ask)[:3]
+    coming = [[start_sequence(request)] for request in requests]
+    with arm.active() as model:
+        rows = decode_sequences(arm, model, [], more=lambda: coming.pop() if coming else [])
+        found = {row.request.key: row.token_ids for row in rows}
+
+    assert found == _alone(arm, requests)
+
+
 def test_the_buffer_grows(tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """With room for two tokens at a time the rows are laid out again and again, unchanged."""
     arm = tiny.pair("qwen2")["base"]
