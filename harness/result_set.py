@@ -161,7 +161,9 @@ class ResultSet:
                 key=key,
                 values=len(seen),
                 unscored=counts[task] - len(seen),
-                reason=reasons.get((task, key), ""),
+                reason=reasons.get(
+                    (task, key), "" if len(seen) == counts[task] else "the tool wrote none"
+                ),
                 low=min(seen, default=0.0),
                 high=max(seen, default=0.0),
                 binary=bool(seen) and set(seen) <= {0.0, 1.0},

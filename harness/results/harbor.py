@@ -1,0 +1,173 @@
+"""Results of Harbor: the folder of a job, with a `result.json` for each trial.
+
+Scores are the rewards by their names. A trial that ended in an exception keeps its reward only
+where the exception is the agent's own doing (it ran out of time or context); Harbor's verifier also
+grades the empty folder that a refused API call leaves, and writes 0. Trials of one task are
+samples, and the checksum of a task's files takes the place of its prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.errors import UsageError
+from tunegate.harness.result_reader import (
+    ResultLog,
+    ResultRow,
+    UnreadLine,
+    result_reader,
+    score_value,
+    value_at,
+)
+from tunegate.harness.results._files import first_bytes, json_document, text_of, token_count
+
+NAME = "result.json"
+VERSION = 1
+OWN = frozenset(
+    {
+        "AgentSafetyRefusalError", "AgentTimeoutError", "ContentPolicyViolationError",
+        "ContextLengthExceededError", "ContextWindowExceededError", "NonZeroAgentExitCodeError",
+        "OutputLengthExceededError", "OutputTokenExceededError",
+    }
+)  # fmt: skip
+"""Exceptions after which Harbor 0.26 calls a reward valid by name. It does so for every name that
+it does not know, too; here those are unscored."""
+SETTINGS = ("timeout_multiplier", "agent_timeout_multiplier", "verifier_timeout_multiplier",
+            "agent.kwargs", "agent.override_timeout_sec", "agent.max_timeout_sec",
+            "verifier.disable")  # fmt: skip
+"""Parts of a trial's configuration that both runs must share."""
+
+
+def _files(path: Path) -> list[Path]:
+    folder = path.parent if path.name == NAME else path
+    return sorted(file for file in folder.glob(f"*/{NAME}") if _is_trial(file))
+
+
+def _is_trial(file: Path) -> bool:
+    head = first_bytes(file)
+    return b'"trial_name"' in head and b'"task_name"' in head
+
+
+def _is_harbor(path: Path) -> bool:
+    return bool(_files(path))
+
+
+@result_reader(files="the folder of a job with TRIAL/result.json", recognize=_is_harbor)
+def harbor(path: Path) -> Iterator[ResultLog]:
+    """Yield a run for each agent and model of a job.
+
+    Raises:
+        UsageError: a trial has an unknown version.
+    """
+    runs: dict[tuple[str, str], list[Path]] = {}
+    unread: list[UnreadLine] = []
+    for file in _files(path):
+        trial = _trial(file)
+        if isinstance(trial, UnreadLine):
+            unread.append(trial)
+        else:
+            runs.setdefault(_who(trial), []).append(file)
+    agents = {agent for agent, _ in runs}
+    for (agent, model), files in runs.items():
+        named = model if len(agents) == 1 else f"{agent}/{model}"
+        yield ResultLog(
+            tool="Harbor",
+            rows=partial(_rows, files, unread),
+            run="" if len(runs) == 1 else named,
+            model=model or None,
+            settings=_settings(_trial(files[0]), agent),
+            repeats=True,
+        )
+
+
+def _trial(file: Path) -> dict[str, Any] | UnreadLine:
+    """Return what a trial left.
+
+    Raises:
+        UsageError: its version is unknown.
+    """
+    try:
+        found = json_document(file)
+    except UsageError as error:
+        return UnreadLine(str(file), str(error).removeprefix(f"{file}: "), cut=True)
+    if not isinstance(found, dict) or found.get("task_name") is None:
+        return UnreadLine(str(file), "no result of a trial")
+    version = found.get("schema_version", VERSION)
+    if version != VERSION:
+        raise UsageError(f"{file}: schema_version {version!r}; this reader knows {VERSION}")
+    return found
+
+
+def _who(trial: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the agent and its model."""
+    agent = text_of(value_at(trial, "agent_info.name")) or "agent"
+    return agent, text_of(value_at(trial, "agent_info.model_info.name")) or ""
+
+
+def _settings(trial: Mapping[str, Any] | UnreadLine, agent: str) -> dict[str, Any]:
+    config = value_at(trial, "config")
+    return {
+        "agent": agent,
+        "agent version": value_at(trial, "agent_info.version"),
+        **{name: value_at(config, name) for name in SETTINGS},
+    }
+
+
+def _rows(files: list[Path], unread: list[UnreadLine]) -> Iterator[ResultRow | UnreadLine]:
+    yield from unread
+    for file in files:
+        trial = _trial(file)
+        yield trial if isinstance(trial, UnreadLine) else _row(str(file), trial)
+
+
+def _row(where: str, trial: Mapping[str, Any]) -> ResultRow:
+    rewards = value_at(trial, "verifier_result.rewards")
+    found = rewards if isinstance(rewards, dict) else {}
+    values = {str(name): score_value(raw) for name, raw in found.items()}
+    result = value_at(trial, "agent_result")
+    return ResultRow(
+        id=str(trial["task_name"]),
+        where=where,
+        task=text_of(trial.get("source")) or "",
+        prompt_sha256=text_of(trial.get("task_checksum")),
+        scores={name: value for name, (value, _) in values.items()},
+        errors={name: why for name, (_, why) in values.items() if why is not None},
+        error=_failure(trial) or (None if values else "the verifier gave no reward"),
+        input_tokens=token_count(value_at(result, "n_input_tokens")),
+        output_tokens=token_count(value_at(result, "n_output_tokens")),
+        latency_s=_seconds(trial.get("agent_execution")),
+        cost=score_value(value_at(result, "cost_usd"))[0],
+        fields=trial,
+    )
+
+
+def _failure(trial: Mapping[str, Any]) -> str | None:
+    """Return the exception that is not the agent's own; None if there is none."""
+    steps = trial.get("step_results")
+    for part in (trial, *(steps if isinstance(steps, list) else ())):
+        info = value_at(part, "exception_info")
+        if not isinstance(info, dict):
+            continue
+        kind = text_of(info.get("exception_type")) or "an exception"
+        valid = value_at(info, "policy_override.has_valid_reward")
+        if valid is True or (kind in OWN and valid is not False):
+            continue
+        lines = (text_of(info.get("exception_message")) or "").strip().splitlines()
+        return f"{kind}: {lines[0]}" if lines else kind
+    return None
+
+
+def _seconds(timing: Any) -> float | None:
+    """Return how long a phase of a trial took; None if the file does not say."""
+    try:
+        start, end = (
+            datetime.fromisoformat(str(value_at(timing, name)))
+            for name in ("started_at", "finished_at")
+        )
+        return max(0.0, (end - start).total_seconds())
+    except (TypeError, ValueError):
+        return None

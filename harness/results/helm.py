@@ -1,0 +1,227 @@
+"""Results of HELM: a run's folder (`run_spec.json`, `per_instance_stats.json`, …), or a suite's.
+
+Scores are the statistics of an instance by their names, without those that describe the request
+(`num_prompt_tokens`). HELM takes a request that an API refused for an empty answer and scores
+it; here it is unscored. A statistic that an instance lacks is unscored, too: HELM removes NaN.
+
+An instance is known by its id; instances of other splits than `test` are a task of their own, and
+a perturbed one is `ID+PERTURBATION`. With several sets of examples (`num_train_trials`) each is a
+sample, and what is compared between two runs is the question instead of the whole prompt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.errors import UsageError
+from tunegate.harness.result_reader import (
+    ResultLog,
+    ResultRow,
+    UnreadLine,
+    content_id,
+    result_reader,
+    score_value,
+    value_at,
+)
+from tunegate.harness.results._files import json_document, text_of, token_count
+
+FILES = ("run_spec.json", "scenario_state.json", "per_instance_stats.json")
+MODEL_ARGUMENT = re.compile(r"(?<=[:,])(model|model_deployment)=[^,]*(,|$)")
+OWN = ("model", "model_deployment", "max_eval_instances")
+"""Fields of the adapter that may differ between two runs that are compared."""
+DESCRIBES = re.compile(
+    r"num_\w+|finish_reason_\w+|training_\w+|inference_\w+|batch_size|prompt_truncated|max_prob"
+    r"|predicted_index"
+)
+"""Statistics of the request; no scores of the answer."""
+
+
+def _folders(path: Path) -> list[Path]:
+    """Return the run folders at a path: itself, or those below it."""
+    inside = [path] if path.is_dir() else []
+    below = sorted(each for each in path.glob("*") if each.is_dir()) if inside else []
+    return [one for one in [*inside, *below] if all((one / name).is_file() for name in FILES)]
+
+
+def _is_helm(path: Path) -> bool:
+    return bool(_folders(path))
+
+
+@result_reader(files="a run's folder with per_instance_stats.json", recognize=_is_helm)
+def helm(path: Path) -> Iterator[ResultLog]:
+    """Yield the runs of a folder, each with the name of its model where there are several.
+
+    Raises:
+        UsageError: a file cannot be read.
+    """
+    specs = [(folder, _spec(folder)) for folder in _folders(path)]
+    models = {_model(spec) for _, spec in specs}
+    for folder, spec in specs:
+        model, task, adapter = _model(spec), _task(spec), _part(spec, "adapter_spec")
+        settings = {name: value for name, value in adapter.items() if name not in OWN}
+        if spec.get("annotators"):
+            settings["annotators"] = spec["annotators"]
+        yield ResultLog(
+            tool="HELM",
+            rows=partial(_rows, folder, task, adapter),
+            run="" if len(models) == 1 else model,
+            model=model or None,
+            tasks=(task, f"{task}/valid"),
+            task_settings={task: settings, f"{task}/valid": settings},
+            repeats=True,
+        )
+
+
+def _spec(folder: Path) -> Mapping[str, Any]:
+    found = json_document(folder / FILES[0])
+    if not isinstance(found, dict) or not isinstance(found.get("adapter_spec"), dict):
+        raise UsageError(f"{folder / FILES[0]}: no adapter_spec; HELM writes it as a run ends")
+    return found
+
+
+def _model(spec: Mapping[str, Any]) -> str:
+    return text_of(value_at(spec, "adapter_spec.model")) or ""
+
+
+def _task(spec: Mapping[str, Any]) -> str:
+    """Return the run's name without its model: `mmlu:subject=anatomy`."""
+    name = text_of(spec.get("name")) or ""
+    return MODEL_ARGUMENT.sub("", name).rstrip(":,")
+
+
+def _rows(folder: Path, task: str, adapter: Mapping[str, Any]) -> Iterator[ResultRow | UnreadLine]:
+    states: dict[str, list[Mapping[str, Any]]] = {}
+    asked = value_at(json_document(folder / FILES[1]), "request_states")
+    for state in asked if isinstance(asked, list) else []:
+        instance = _part(state, "instance")
+        key = _key(instance.get("id"), instance.get("perturbation"), state)
+        states.setdefault(key, []).append(state)
+    file = folder / FILES[2]
+    several = adapter.get("num_train_trials") not in (None, 1)
+    found = json_document(file)
+    if not isinstance(found, list):
+        raise UsageError(f"{file}: must be a list; run HELM again")
+    for number, record in enumerate(found):
+        where = f"{file}: [{number}]"
+        if not isinstance(record, dict) or not isinstance(record.get("stats"), list):
+            yield UnreadLine(where, "no statistics of an instance")
+            continue
+        key = _key(record.get("instance_id"), record.get("perturbation"), record)
+        yield _row(where, record, states.get(key, []), task, several)
+
+
+def _key(instance: Any, perturbation: Any, record: Any) -> str:
+    return content_id([instance, perturbation, value_at(record, "train_trial_index")])
+
+
+def _row(
+    where: str,
+    record: Mapping[str, Any],
+    states: Sequence[Mapping[str, Any]],
+    task: str,
+    several: bool,
+) -> ResultRow:
+    scores, errors, request = _scores(record["stats"])
+    state = states[0] if states else {}
+    instance = _part(state, "instance")
+    split = text_of(instance.get("split"))
+    trial = record.get("train_trial_index")
+    whole = None if len(states) == 1 else [value_at(one, "request.prompt") for one in states]
+    return ResultRow(
+        id=_name(record),
+        where=where,
+        task=task if split in (None, "test") else f"{task}/{split}",
+        sample=trial if isinstance(trial, int) else None,
+        prompt=_question(instance) if several else _prompt(state) if whole is None else None,
+        prompt_sha256=content_id(whole, length=64) if whole else None,
+        completion=_completion(state) if len(states) == 1 else None,
+        scores=scores,
+        errors=errors,
+        error=_failure(states),
+        expected=_right_answers(instance),
+        output_tokens=token_count(request.get("num_output_tokens")),
+        latency_s=request.get("inference_runtime"),
+        fields={"instance": instance, "perturbation": record.get("perturbation")},
+    )
+
+
+def _scores(
+    stats: Sequence[Any],
+) -> tuple[dict[str, float | None], dict[str, str], dict[str, float | None]]:
+    """Return the scores, why some are missing, and what describes the request."""
+    scores: dict[str, float | None] = {}
+    errors: dict[str, str] = {}
+    request: dict[str, float | None] = {}
+    for stat in stats:
+        name = text_of(value_at(stat, "name.name"))
+        value, problem = score_value(value_at(stat, "mean"))
+        if name is None or DESCRIBES.fullmatch(name):
+            request[name or ""] = value
+            continue
+        scores[name] = value
+        if problem is not None:
+            errors[name] = problem
+    return scores, errors, request
+
+
+def _name(record: Mapping[str, Any]) -> str:
+    """Return the instance's id, with what was changed in it."""
+    name = text_of(record.get("instance_id")) or "instance"
+    changed = _part(record, "perturbation")
+    if not changed:
+        return name
+    seed = changed.get("seed")
+    kind = text_of(changed.get("name")) or "perturbed"
+    return f"{name}+{kind}" if seed is None else f"{name}+{kind}.{seed}"
+
+
+def _part(value: Any, name: str) -> dict[str, Any]:
+    found = value_at(value, name)
+    return found if isinstance(found, dict) else {}
+
+
+def _prompt(state: Mapping[str, Any]) -> str | Sequence[Mapping[str, Any]] | None:
+    turns = value_at(state, "request.messages")
+    if (
+        isinstance(turns, list)
+        and turns
+        and all(isinstance(t, dict) and "role" in t for t in turns)
+    ):
+        return turns
+    return text_of(value_at(state, "request.prompt"))
+
+
+def _question(instance: Mapping[str, Any]) -> str | None:
+    """Return the question with its choices, without the examples before it."""
+    asked = text_of(value_at(instance, "input.text"))
+    several = instance.get("references")
+    choices = [text_of(value_at(one, "output.text")) or "" for one in several or ()]
+    return None if asked is None else "\n".join([asked, *choices] if len(choices) > 1 else [asked])
+
+
+def _completion(state: Mapping[str, Any]) -> str | None:
+    return text_of(value_at(state, "result.completions.0.text"))
+
+
+def _failure(states: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return why a request of the instance failed; None if none did."""
+    if not states:
+        return "no request of this instance is in scenario_state.json"
+    for state in states:
+        if value_at(state, "result.success") is not True:
+            return text_of(value_at(state, "result.error")) or "the request failed"
+    return None
+
+
+def _right_answers(instance: Mapping[str, Any]) -> str | Sequence[str] | None:
+    several = instance.get("references")
+    right = [
+        text_of(value_at(one, "output.text")) or ""
+        for one in (several if isinstance(several, list) else [])
+        if "correct" in (value_at(one, "tags") or ())
+    ]
+    return (right[0] if len(right) == 1 else right) or None

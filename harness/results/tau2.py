@@ -1,0 +1,186 @@
+"""Results of tau2-bench: its results as one JSON file, or a folder with `simulations/`.
+
+Scores are the reward and its parts (`reward.DB`, `reward.COMMUNICATE`). A simulation that ended in
+an error of the infrastructure or of the simulated user is unscored; for the latter tau2 writes a
+reward of 0. Ends that are the agent's doing (`agent_error`, `max_steps`) keep their 0. Trials are
+samples. Runs with another simulated user, policy or limit of steps are not comparable.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.errors import UsageError
+from tunegate.harness.result_reader import (
+    ResultLog,
+    ResultRow,
+    ScoreTraits,
+    UnreadLine,
+    content_id,
+    result_reader,
+    score_value,
+    value_at,
+)
+from tunegate.harness.results._files import first_bytes, json_document, text_of, token_count
+
+NAME = "results.json"
+HEAD = re.compile(rb'\s*\{\s*("timestamp":[^,]*,\s*)?"info":\s*\{\s*"git_commit"')
+FAILURES = frozenset({"infrastructure_error", "unexpected_error", "user_error"})
+"""Ends of a simulation that say nothing about the agent."""
+SETTINGS = ("max_steps", "max_errors", "retrieval_config", "speech_complexity")
+
+
+def _file(path: Path) -> Path:
+    return path / NAME if path.is_dir() else path
+
+
+def _is_tau2(path: Path) -> bool:
+    return bool(HEAD.match(first_bytes(_file(path))))
+
+
+@result_reader(files="a results file of tau2-bench, or its folder", recognize=_is_tau2)
+def tau2(path: Path) -> Iterator[ResultLog]:
+    """Yield the run of a file or folder.
+
+    Raises:
+        UsageError: it cannot be read, or holds no tasks.
+    """
+    file = _file(path)
+    found = json_document(file)
+    info, tasks = value_at(found, "info"), value_at(found, "tasks")
+    if not isinstance(info, dict) or not isinstance(tasks, list):
+        raise UsageError(f"{file}: no info and tasks; name a results file of tau2-bench")
+    prompts = {str(value_at(task, "id")): _prompt(task) for task in tasks}
+    domain = text_of(value_at(info, "environment_info.domain_name")) or ""
+    yield ResultLog(
+        tool="tau2-bench",
+        rows=lambda: _rows(file, found, domain, prompts),
+        model=text_of(value_at(info, "agent_info.llm")),
+        settings=_settings(info),
+        tasks=(domain,),
+        traits={
+            key: ScoreTraits(higher_is_better=True, range=(0.0, 1.0))
+            for key in ("reward", *(f"reward.{kind}" for kind in REWARDS))
+        },
+        repeats=True,
+        notes=_notes(found),
+    )
+
+
+REWARDS = ("DB", "ENV_ASSERTION", "NL_ASSERTION", "ACTION", "COMMUNICATE")
+
+
+def _settings(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what must be equal in both runs: all but the evaluated model."""
+    user = value_at(info, "user_info")
+    return {
+        "agent": value_at(info, "agent_info.implementation"),
+        "settings of the agent's model": value_at(info, "agent_info.llm_args"),
+        "simulated user": value_at(user, "llm"),
+        "settings of the simulated user": value_at(user, "llm_args"),
+        "guidelines of the simulated user": _hash(value_at(user, "global_simulation_guidelines")),
+        "policy": _hash(value_at(info, "environment_info.policy")),
+        **{name: info.get(name) for name in SETTINGS},
+    }
+
+
+def _hash(text: Any) -> str | None:
+    return None if text is None else content_id(text)
+
+
+def _prompt(task: Any) -> str:
+    """Return what the simulated user is told, and what the task starts from."""
+    told = value_at(task, "user_scenario.instructions")
+    parts = told.items() if isinstance(told, dict) else [("instructions", told)]
+    lines = [f"{name}: {text_of(part)}" for name, part in parts if part]
+    for name in ("user_scenario.persona", "initial_state", "ticket"):
+        value = value_at(task, name)
+        lines += [] if value is None else [f"{name}: {text_of(value)}"]
+    return "\n".join(lines)
+
+
+def _notes(found: Mapping[str, Any]) -> tuple[str, ...]:
+    wanted = value_at(found, "info.num_trials")
+    index = found.get("simulations", found.get("simulation_index"))
+    wanted = wanted * len(found["tasks"]) if isinstance(wanted, int) else 0
+    missing = wanted - len(index) if isinstance(index, list) else 0
+    if missing <= 0:
+        return ()
+    return (f"{missing} of {wanted} simulations are missing; the run did not end",)
+
+
+def _rows(
+    file: Path, found: Mapping[str, Any], domain: str, prompts: Mapping[str, str]
+) -> Iterator[ResultRow | UnreadLine]:
+    for where, simulation in _simulations(file, found):
+        if not isinstance(simulation, dict) or simulation.get("task_id") is None:
+            yield UnreadLine(where, "no simulation of a task")
+            continue
+        scores, errors = _scores(simulation.get("reward_info"))
+        trial = simulation.get("trial")
+        messages = simulation.get("messages")
+        said = [m for m in (messages if isinstance(messages, list) else []) if _is_agent(m)]
+        name = str(simulation["task_id"])
+        yield ResultRow(
+            id=name,
+            where=where,
+            task=domain,
+            sample=trial if isinstance(trial, int) else None,
+            prompt=prompts.get(name),
+            completion=_completion(said),
+            scores=scores,
+            errors=errors,
+            error=_failure(simulation),
+            finish_reason=text_of(simulation.get("termination_reason")),
+            output_tokens=_tokens(said),
+            cost=score_value(simulation.get("agent_cost"))[0] or None,
+            fields=simulation,
+        )
+
+
+def _simulations(file: Path, found: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield each simulation, of the file itself or of the files beside it."""
+    inside = found.get("simulations")
+    if isinstance(inside, list):
+        yield from ((f"{file}: simulations[{at}]", one) for at, one in enumerate(inside))
+        return
+    for path in sorted((file.parent / "simulations").glob("*.json")):
+        yield str(path), json_document(path)
+
+
+def _is_agent(message: Any) -> bool:
+    return bool(value_at(message, "role") == "assistant")
+
+
+def _completion(said: list[Any]) -> str | None:
+    """Return the agent's last words."""
+    for message in reversed(said):
+        if value_at(message, "content") is not None:
+            return text_of(value_at(message, "content"))
+    return "" if said else None
+
+
+def _tokens(said: list[Any]) -> int | None:
+    counts = [token_count(value_at(one, "usage.completion_tokens")) for one in said]
+    return sum(known) if (known := [count for count in counts if count is not None]) else None
+
+
+def _scores(reward: Any) -> tuple[dict[str, float | None], dict[str, str]]:
+    parts = value_at(reward, "reward_breakdown")
+    raw = {"reward": value_at(reward, "reward")}
+    raw |= {f"reward.{k}": v for k, v in parts.items()} if isinstance(parts, dict) else {}
+    values = {key: score_value(value) for key, value in raw.items()}
+    errors = {key: problem for key, (_, problem) in values.items() if problem is not None}
+    return {key: value for key, (value, _) in values.items()}, errors
+
+
+def _failure(simulation: Mapping[str, Any]) -> str | None:
+    """Return why a simulation says nothing about the agent; None if it does."""
+    end = text_of(simulation.get("termination_reason"))
+    if end not in FAILURES:
+        return None
+    reason = text_of(value_at(simulation, "info.error"))
+    return f"{end}: {reason.splitlines()[0]}" if reason and reason.strip() else end
