@@ -235,7 +235,7 @@ def page(text: str, results: Mapping[str, StackResult], day: str) -> str:
     table, ended, after = rest.partition(END)
     if not (found and ended):
         raise ValueError(f"{PAGE}: the marks {BEGIN!r} and {END!r} are missing")
-    columns = ["stack", "beside", "date", "commit", "python", *STACK, "tests", "result"]
+    columns = ["stack", "with", "date", "commit", "python", *STACK, "tests", "result"]
     rows = {line.split(" | ")[0][2:]: line for line in table.splitlines()[2:]}
     for stack in STACKS:
         if (result := results.get(stack.name)) is not None:

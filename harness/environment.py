@@ -1,4 +1,4 @@
-"""The libraries that tunegate is installed beside: what they offer, and what was tested together.
+"""Installed libraries: their features, and the combinations that were tested.
 
 Versions of Transformers and TRL differ in what they have. Code asks here for a feature, by the
 module that brings it; no other place compares versions.
@@ -29,7 +29,7 @@ class LibraryFeature:
     versions: str
     """Its versions that do, for people."""
     instead: str
-    """What to do without it."""
+    """The remedy if it is missing."""
 
 
 FEATURES = {
@@ -110,7 +110,7 @@ NEIGHBOURS = (
 """Trainers, servers and evaluation tools that people have in the same environment."""
 _TESTED = Path(__file__).with_name("tested_stacks.toml")
 _LOADS = ("torch", "transformers")
-"""What every model that is computed here needs."""
+"""Packages of every local model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def explain_combination(
     beyond = [text for name in installed if (text := _beyond(name, installed[name], stacks))]
     if beyond:
         return False, f"not tested: {', '.join(beyond)}"
-    return True, "each version lies between tested ones; this combination was not tested"
+    return True, "each version is between tested ones; this combination was not tested"
 
 
 def _beyond(name: str, version: str, stacks: Sequence[StackRecord]) -> str:

@@ -50,7 +50,7 @@ from tunegate.harness.records.episodes import EpisodeSettings
 from tunegate.harness.tool_definition import UndefinableTool, tool_definition
 
 GIVEN = ("seed", "prompt")
-"""What `reset` is given beside the task's row, where it names it."""
+"""Further argument of `reset`, passed where its signature has it."""
 
 
 class EnvironmentFailed(Exception):
@@ -58,7 +58,7 @@ class EnvironmentFailed(Exception):
 
 
 class TaskEnvironment(Protocol):
-    """What an environment must have; its other public methods are the tools."""
+    """The methods of an environment; its other public methods are the tools."""
 
     def reset(self, **row: Any) -> str | None:
         """Begin a task; what it returns is put behind the task's prompt."""

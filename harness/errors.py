@@ -24,7 +24,7 @@ import signal
 from collections.abc import Sequence
 
 _ADDRESS = re.compile(r":/{1,2}")
-"""What begins the authority of a URL; `Path` writes one slash of the two."""
+"""Separator before the authority of a URL; `Path` writes one slash of the two."""
 
 
 def hide_credentials(text: str) -> str:

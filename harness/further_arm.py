@@ -103,7 +103,7 @@ def _import_object(place: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class FurtherArm:
-    """What is particular about an arm; the defaults are those of base and tuned."""
+    """Properties of an arm; the defaults are those of base and tuned."""
 
     name: str
     """Its key in manifest.json and verdict.json, and its option: `--gate-<name> SPEC`."""
@@ -122,7 +122,7 @@ class FurtherArm:
     made_of: str = ""
     """Arm whose answers are the likeliest drafts for its own, before base's."""
     same_as_base: str = ""
-    """What it means if it computes what base does, for the message that refuses the run."""
+    """Explanation, in the refusal, of an arm that computes the same as base."""
     reported: bool = True
     """Whether its answers are results: shown, exported, and failures if they are missing."""
     comparison: ArmComparison | None = None

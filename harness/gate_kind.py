@@ -58,7 +58,7 @@ class GateOutcome:
     needed_most: int | None = None
     """The same if the scores spread as widely as this run lets one fear; None if unknown."""
     estimate: float | None = None
-    """What the gate measured, if it is neither the difference, tuned's level nor a share."""
+    """The measured value, if it is neither the difference, tuned's level nor a share."""
     share: float | None = None
     """Share of cases with a severe drop, where the gate is about it."""
     drop: float | None = None
@@ -67,7 +67,7 @@ class GateOutcome:
 
 @dataclass(frozen=True, slots=True)
 class DecisionContext:
-    """What a gate is decided on besides its own pairs."""
+    """Evidence for a gate besides its own pairs."""
 
     regressed: bool = False
     """Whether "the metric is worse than base" is proven, over all metrics of the run."""
@@ -84,7 +84,7 @@ class PlannedTest:
     """How a guardrail is planned before a run, or why it is not."""
 
     margin: float | None
-    """What the improvement must be proven to exceed, at no true difference; None: not planned."""
+    """Margin of the improvement at no true difference; None: not planned."""
     note: str = ""
     """Why nothing is planned, or what a reader must know of the plan."""
     counts: bool = True
@@ -134,13 +134,13 @@ class GateKind(ABC):
     described: ClassVar[str] = "the difference"
     """The same as it is written next to an interval."""
     pass_words: ClassVar[str] = "holds"
-    """What is said of the rule when the gate passes."""
+    """Words for the rule when the gate passes."""
     reference_label: ClassVar[str] = "0"
     """Label of the reference line in the picture."""
     hoped_words: ClassVar[str] = ""
-    """What has to be true for the cases that would decide the gate, after their number."""
+    """Condition on the cases that would decide the gate, after their number."""
     unplanned_words: ClassVar[str] = "more cases are not expected to decide it"
-    """What is said where no number of them can be told."""
+    """Sentence for an unknown number of cases."""
 
     @property
     def compares(self) -> bool:

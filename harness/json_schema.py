@@ -156,7 +156,7 @@ def _explain_error(error: Any) -> str:
     if keyword == "required":
         return f"the key {error.message.partition(' is a')[0]} is missing"
     if keyword == "dependentRequired":
-        return "'answer' needs 'choices' beside it"
+        return "'answer' needs 'choices' next to it"
     if keyword == "enum":
         return _allowed_values_message(error.instance, wanted)
     if keyword == "minLength" and wanted == 1:

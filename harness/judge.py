@@ -61,7 +61,7 @@ class JudgeQuestion:
     step: str
     system: str
     body: str
-    """What is asked, with the data."""
+    """The question, with the data."""
     form: str
     """In which form the reply must come."""
     nonce: str
@@ -100,7 +100,7 @@ class JudgeQuestion:
 
 @dataclass(frozen=True, slots=True)
 class JudgeAnswer:
-    """What came back for one question: a completion, or an error in words; the cache keeps it."""
+    """The reply to one question: a completion, or an error in words; the cache keeps it."""
 
     key: str
     """The question's key."""
@@ -138,7 +138,7 @@ class ParsedReply:
 
 
 Steps = Generator[Sequence[JudgeQuestion], Sequence[ParsedReply], Score]
-"""What a judge does with a case: it yields questions that may be asked at once, and ends in a
+"""Procedure of a judge for a case: it yields questions that may be asked at once, and returns a
 score. The score of a judge of pairs is tuned's advantage, from -1 to 1."""
 JudgeFunction = Callable[..., Steps]
 Check = Callable[[Mapping[str, Any], Sequence[Case]], Sequence[str]]

@@ -52,7 +52,7 @@ CONTENT_GAP = (
     "replayed traffic does not ship without one: gate resemblance to the recorded answers (as "
     "`tunegate replay` writes it), expected answers, or a calibrated judge such as pairwise"
 )
-"""What a suite of replayed traffic lacks, and how to add it."""
+"""A gap of a suite of replayed traffic, and its remedy."""
 Signature = Callable[["Metric", Sequence[Case]], str]
 
 
@@ -64,7 +64,7 @@ class Metric:
     """Its name in gates, verdict and report."""
     score: ScoreFunction
     needs: CellKind = CellKind.GENERATE
-    """What the model is asked for it."""
+    """The kind of request that it needs."""
     higher_is_better: bool = True
     range: tuple[float, float] | None = None
     """Smallest and largest possible value; None if unbounded."""
@@ -159,7 +159,7 @@ class Metric:
         return self.check is None or not self.check(self.options, [bare])
 
     def judges_content_of(self, cases: Sequence[Case]) -> bool:
-        """Return whether it tells an answer from a fluent one to another prompt, on all cases.
+        """Return whether it separates an answer from a fluent one to another prompt, on all cases.
 
         Form alone (length, loops, JSON, a refusal) does not, nor does a reference that says
         nothing, such as an empty list of calls. Judges and metrics of others are taken to.

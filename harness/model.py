@@ -106,7 +106,7 @@ class Request:
 
     @property
     def kind(self) -> CellKind:
-        """What is asked."""
+        """The request."""
         return self.cell.kind
 
     @property
@@ -117,7 +117,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class RecordedRequest:
-    """What a recorded arm was asked in one case, as far as its record holds it.
+    """Request of a recorded arm in one case, as far as its record holds it.
 
     Every field is None where it is unknown. `tunegate.harness.checks.comparability` compares two
     of them by what both know.
@@ -146,7 +146,7 @@ class Arm(Protocol):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What the arm is, for people: spec, hashes, number format, engine."""
+        """Description of the arm for people: spec, hashes, number format, engine."""
 
     @property
     def fingerprint(self) -> str:
@@ -234,8 +234,8 @@ class RemoteArm(Protocol):
 
 @runtime_checkable
 class ProbedArm(Protocol):
-    """An arm that can only be told from another by what it answers."""
+    """An arm that differs from another only by its answers."""
 
     @property
     def probed(self) -> tuple[tuple[str, str], ...]:
-        """What it answered to each of some fixed texts, asked twice before the run."""
+        """Answers to each of some fixed texts, asked twice before the run."""

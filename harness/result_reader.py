@@ -21,7 +21,7 @@ What a reader must get right, as nothing after it can:
   hash of the question (`content_id`) where it is a position or drawn at random.
 - What failed has no score: an error of the call, a timeout, a score that was never computed. Some
   tools write 0 or `success: false` there. Say in `error` or `errors` what happened.
-- A score's key is written as the tool writes it, with all that tells it from others
+- A score's key is written as the tool writes it, with all that distinguishes it from others
   (`exact_match,strict-match`). Two scores of one name in a row are called `name#1` and `name#2`.
 
 Example:
@@ -66,7 +66,7 @@ class ResultRow:
     """The tool's number of the question in its data, which orders questions that share an id; None
     where it has none."""
     prompt: str | Sequence[Mapping[str, Any]] | None = None
-    """What was sent: a text, or turns with `role` and `content`; None if the file does not say."""
+    """The prompt: a text, or turns with `role` and `content`; None if the file does not say."""
     prompt_sha256: str | None = None
     """The tool's own hash of what was sent, where the prompt itself is not in the file."""
     completion: str | None = None
@@ -113,14 +113,14 @@ class UnreadLine:
 
     where: str
     problem: str
-    """What is wrong with it, and what to do."""
+    """The problem, and the remedy."""
     cut: bool = False
     """Whether the file ends within it: the run broke off, or is still writing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreTraits:
-    """What a tool's files say of a score; None is not said."""
+    """Properties of a score in a tool's files; None if the files do not say."""
 
     higher_is_better: bool | None = None
     range: tuple[float, float] | None = None
@@ -142,8 +142,9 @@ class ResultLog:
     """Name of the run among those of the files (model, provider); a spec selects it behind `#`."""
     model: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What must be equal for two runs to be compared (chat template, system prompt, judge model,
-    scorer options): name → value. What merely differs between models does not belong here."""
+    """Settings that must be equal for two runs to be compared (chat template, system prompt,
+    judge model, scorer options): name → value. Settings that merely differ between models do not
+    belong here."""
     task_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Task → the same of that task alone (version, few-shot examples)."""
     tasks: tuple[str, ...] | None = None
@@ -154,7 +155,7 @@ class ResultLog:
     """Whether the same id again is a further sample of the case. Otherwise rows with a `position`
     are questions of their own that happen to be equal, and others are an error."""
     notes: tuple[str, ...] = ()
-    """What a user should know: an older log that was not read, a run that ended early."""
+    """Notes for the user: an older log that was not read, a run that ended early."""
 
 
 ReadFunction = Callable[..., Iterable[ResultLog]]
@@ -269,7 +270,7 @@ def value_at(record: Any, place: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class ResultSpec:
-    """What follows `results:` in a spec: `PATH[?format=FORMAT&option=value][#RUN]`."""
+    """The part of a spec after `results:`: `PATH[?format=FORMAT&option=value][#RUN]`."""
 
     path: Path
     run: str = ""

@@ -103,7 +103,7 @@ class ResultSet:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know about the files, in lines."""
+        """Notes for the user about the files, in lines."""
         lines = [note for log in self.logs for note in log.notes]
         lines += [f"{line.where}: {line.problem}; the file ends there" for line in self._cut]
         broken = [line for line in self.unread if not line.cut]

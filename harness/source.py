@@ -30,7 +30,7 @@ class AccountedCases:
 
     cases: tuple[Case, ...]
     account: tuple[str, ...]
-    """What was read, what was left out and why, in lines."""
+    """Counts of rows read and rows left out, with reasons, in lines."""
 
     def __iter__(self) -> Iterator[Case]:
         """Yield the cases."""

@@ -1,4 +1,4 @@
-"""What people and CI read of a run: one HTML page, a Markdown summary, JUnit XML.
+"""Reports of a run for people and CI: one HTML page, a Markdown summary, JUnit XML.
 
 Everything here works from a stored `tunegate.harness.records.run_folder.Run` alone: no model, no
 clock, so the same run folder gives the same bytes each time. Every text in a run is untrusted (a

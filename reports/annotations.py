@@ -1,4 +1,4 @@
-"""What CI hangs on a line of a suite: the verdict and the gates it rests on, ten at most.
+"""CI annotations on lines of a suite: the verdict and the gates that decided it, ten at most.
 
 GitHub takes them as workflow commands in the log, of which it shows ten a step; GitLab as the
 JSON of a code-quality report. Both name the file and the line of `suite.toml` that asked.

@@ -20,7 +20,7 @@ READ = 1_000
 
 @dataclass(slots=True)
 class ArmBehaviour:
-    """What one arm did on one suite."""
+    """Behaviour of one arm on one suite."""
 
     suite: str
     arm: str

@@ -67,7 +67,7 @@ class CandidateCross:
     beaten: bool
     chosen: bool
     label: tuple[float, float]
-    """Where the letter stands: as far as can be from the other candidates."""
+    """Position of the letter: as far as possible from the other candidates."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ class WordDiff:
 
     segments: tuple[DiffSegment, ...]
     note: str | None = None
-    """What a reader must know: a side was cut, or only white space differs."""
+    """Note for the reader: a side was cut, or only white space differs."""
 
 
 def question_texts(view: CaseView) -> tuple[TextExcerpt, ...]:
@@ -261,7 +261,7 @@ def _mark_changes(
 
 
 def _segment(base: str, tuned: str, *, changed: bool) -> Iterator[DiffSegment]:
-    """Yield a stretch; the white space in front of a change stands apart, unmarked."""
+    """Yield a stretch; the white space in front of a change is separate and unmarked."""
     before, after = (
         text[: len(text) - len(text.lstrip())] if changed else "" for text in (base, tuned)
     )

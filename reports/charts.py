@@ -45,7 +45,7 @@ class IntervalDrawing:
     """Left end and width of the zone in which the gate passes."""
     margin: ChartMark | None
     reference: ChartMark | None
-    """What the gate kind compares with: zero for differences, base for levels, one for ratios."""
+    """Reference of the gate kind: zero for differences, base for levels, one for ratios."""
     noise: tuple[float, float] | None
     """Left end and width of the band of the noise floor: base asked again, minus base."""
     label: str
@@ -89,7 +89,7 @@ def gate_boundary(gate: GateResult) -> float | None:
 
 
 def _scale(values: list[float]) -> Callable[[float], float]:
-    """Return the function from values to x: smallest and largest stand `EDGE` from the border."""
+    """Return the function from values to x: smallest and largest are `EDGE` from the border."""
     low, high = min(values), max(values)
     if high == low:
         return lambda value: WIDTH / 2
@@ -140,7 +140,7 @@ class CandidateMarks:
     bound: float | None
     """Position of the gate's bound."""
     zero: float | None
-    """Where no difference stands, or base for a level."""
+    """Position of no difference, or of base for a level."""
     zone: tuple[float, float] | None
     """Left end and width of where the interval must be."""
     text: str
@@ -231,5 +231,5 @@ class AxisScale:
 
 
 def tick_text(value: float) -> str:
-    """Return a tick's label: as few digits as tell it."""
+    """Return a tick's label: as few digits as needed."""
     return f"{round(value, 10) + 0.0:.6g}".replace("-", "−")

@@ -44,7 +44,7 @@ class CaseChange(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MetricFacts:
-    """What a suite's scores and gates say about one metric."""
+    """A suite's scores and gates on one metric."""
 
     suite: str
     name: str
@@ -111,7 +111,7 @@ class CaseView:
     cells: Mapping[tuple[str, CellKind], StoredAnswer] = field(repr=False)
     """(arm, kind) → the first sample's cell."""
     touched: ContaminationMatch | None = None
-    """What training rows have in common with it; None where tuned was not trained on it."""
+    """Overlap with training rows; None where tuned was not trained on it."""
     left_out: bool = False
     """Whether the gates leave it out for that."""
     outcome: CaseChange = field(init=False)

@@ -122,7 +122,7 @@ def _fence(text: str, least: int) -> str:
 
 
 _MARKUP = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
-"""What HTML could read as a tag, a comment or an entity; JSON has another spelling for each."""
+"""Characters of a tag, a comment or an entity in HTML; JSON has another spelling for each."""
 
 
 def script_json(value: Any) -> str:

@@ -15,7 +15,7 @@ from tunegate.harness.records.verdict import (
 )
 
 NONE = "–"
-"""What is where there is no number."""
+"""Placeholder for a missing number."""
 
 
 def format_level(value: float | None) -> str:

@@ -23,7 +23,7 @@ class ArmIdentity:
 
     name: str
     spec: str
-    """What the user wrote."""
+    """The user's text."""
     short: str
     """Ten characters that identify it."""
     label: str

@@ -130,7 +130,7 @@ def _add_regressed_case(parent: ET.Element, metric: str, view: CaseView) -> None
 
 
 def _place(view: CaseView) -> str:
-    """Return where a case stands, in training rows too."""
+    """Return the place of a case, in training rows too."""
     return f"{view.case.where}{', in training rows' if view.touched else ''}"
 
 

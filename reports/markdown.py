@@ -124,7 +124,7 @@ def _head(run: Run) -> str:
     planned = sum(suite.n_planned for suite in verdict.suites)
     scored = sum(suite.n_scored for suite in verdict.suites)
     touched = sum(suite.n_touched for suite in verdict.suites)
-    apart = f", {touched} left out: they stand in the training rows" if touched else ""
+    apart = f", {touched} left out: they are in the training rows" if touched else ""
     lines.append(f"{scored} of {count_noun(planned, 'case')} scored{apart}.")
     return "\n".join(lines) + "\n"
 
@@ -217,7 +217,7 @@ def _case(view: CaseView) -> str:
 def _subjects(data: ReportData) -> str:
     worst = [s for s in slices_by_tag(data.score_tables) if s.enough][:SUBJECTS]
     if not worst:
-        return "No subject has cases enough to tell."
+        return "No subject has enough cases."
     head = ("subject", "suite", "metric", "base", "tuned", "difference", "n")
     table = format_table(head, map(_subject, worst))
     return f"{table}\n\nWorst first. A gate decides on one by its tag."

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCard
 
 BEGIN, END = "<!-- tunegate:begin -->", "<!-- tunegate:end -->"
-"""What is between them is written again by the next run."""
+"""Text between them is written again by the next run."""
 
 OURS = " (tunegate suite)"
 """How the names of our data sets end in `model-index`."""

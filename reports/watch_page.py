@@ -69,7 +69,7 @@ def render_trend(record: WatchRecord, state: WatchState) -> str:
 
 
 def draw_trend(figure: FigureLook, points: Sequence[TrendPoint]) -> FigureTrend:
-    """Return the drawing of a figure over the looks in which it could be told."""
+    """Return the drawing of a figure over the looks in which it is known."""
     name = figure.name
     known = [point for point in points if name in point.shares]
     shares = [point.shares[name][0] for point in known]

@@ -51,7 +51,7 @@ COUNTS = ("completions", "preferences", "labelled", "prompts", "questions")
 
 @dataclass(frozen=True)
 class TrainingSituation:
-    """What is known of a need, a model, its data and its machine."""
+    """Facts about a need, a model, its data and its machine."""
 
     base: str = "unknown"
     """`passes` or `fails` the floors of the suite, or `unknown`."""
@@ -88,9 +88,9 @@ class AdviceQuestion:
     option: str
     """The options of the command line that answer it."""
     choices: tuple[str, ...] = ()
-    """What may be answered; yes or no where there are none."""
+    """Allowed answers; yes or no where there are none."""
     when: Mapping[str, Any] = field(default_factory=dict)
-    """What must hold for the answer to matter."""
+    """Condition under which the answer matters."""
 
     def matters(self, situation: TrainingSituation) -> bool:
         """Return whether it is not answered yet, and the advice may depend on it."""
@@ -237,7 +237,7 @@ def _fill_words(words: Sequence[str], names: Mapping[str, str]) -> str:
 
 
 RANK, ROWS, TOKENS = 16, 8, 1024
-"""What TRL does where nobody says otherwise."""
+"""Default of TRL."""
 WRITTEN = 512
 """Tokens of an answer of GRPO, likewise; its prompt is taken to be as long."""
 _TWO_BYTES = "bfloat16"

@@ -60,7 +60,7 @@ _TRL_DATA = {"dataset_name", "dataset_config", "dataset_train_split", "datasets"
 
 @dataclass
 class GateArguments:
-    """What tunegate adds to TRL's options so that a training is gated."""
+    """Options that tunegate adds to TRL's so that a training is gated."""
 
     eval_suite: list[str] = field(
         default_factory=list,
@@ -78,13 +78,13 @@ class GateArguments:
     )
     gate_stop_on: str | None = field(
         default=None,
-        metadata={"help": "What ends the training if proven.", "choices": ["regression"]},
+        metadata={"help": "Finding that ends the training if proven.", "choices": ["regression"]},
     )
 
 
 @dataclass
 class DataArguments(GateArguments):
-    """What tunegate adds to TRL's options."""
+    """Options that tunegate adds to TRL's."""
 
     train_files: list[str] = field(
         default_factory=list,
@@ -112,11 +112,11 @@ KINDS = ("lora", "qlora", "dora", "prompt", "prefix", "ia3", "bitfit", "none")
 
 @dataclass
 class AdapterArguments:
-    """What tunegate adds to TRL's options of the adapter; the names of the rest are PEFT's."""
+    """Options that tunegate adds to TRL's for the adapter; the names of the rest are PEFT's."""
 
     peft: str | None = field(
         default=None,
-        metadata={"help": "What is trained; without it TRL's --use_peft says.", "choices": KINDS},
+        metadata={"help": "Trained parameters; default: by TRL's --use_peft.", "choices": KINDS},
     )
     adapter_name_or_path: str | None = field(
         default=None,
@@ -128,7 +128,7 @@ class AdapterArguments:
     prompt_tuning_init: str = field(
         default="RANDOM",
         metadata={
-            "help": "What the virtual tokens of --peft prompt start as.",
+            "help": "Initial values of the virtual tokens of --peft prompt.",
             "choices": ["RANDOM", "SAMPLE_VOCAB", "TEXT"],
         },
     )
@@ -148,7 +148,7 @@ class TrainingConfig:
     model: ModelConfig
     """TRL's configuration of the model and of LoRA."""
     peft: AdapterArguments = field(default_factory=AdapterArguments)
-    """What is trained, where TRL's options do not say it."""
+    """Trained parameters, where TRL's options do not name them."""
     config_file: Path | None = None
     given: frozenset[str] = frozenset()
     """Names of the options that a flag or the file sets."""
@@ -159,7 +159,7 @@ class TrainingConfig:
 def prepare_environment() -> None:
     """Set the variables of `ENVIRONMENT` that the user has not set; bitsandbytes loads quietly.
 
-    Where it is installed it is imported with TRL, and tells every CPU of a kernel it would like.
+    Where it is installed it is imported with TRL, and prints which kernel a CPU lacks.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)

@@ -17,7 +17,7 @@ class BaseModel:
     """A base model on this machine."""
 
     name: str
-    """What Transformers loads and the adapter names: an absolute path, or a hub id."""
+    """Model for Transformers and for the adapter's config: an absolute path, or a hub id."""
     folder: Path
     weights_sha256: str
 

@@ -94,7 +94,7 @@ _SHOWN = (
     *("loss", "accuracy", "rewards/accuracies", "rewards/margins", "mean_token_accuracy"),
     *("reward", "reward_std"),
 )
-"""What is said of an evaluation, where TRL's trainer measures it."""
+"""Sentence about an evaluation, where TRL's trainer measures it."""
 
 
 def evaluation_line(step: int, metrics: Mapping[str, float]) -> str:

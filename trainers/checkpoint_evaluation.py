@@ -147,7 +147,7 @@ class MonitoredTraining:
 
     @property
     def sentence(self) -> str:
-        """What will be looked at, and what base is."""
+        """Checkpoints to evaluate, and base."""
         of = " and ".join(f"{suite.name} ({len(suite.cases)} cases)" for suite in self.suites)
         base = str(self.base.identity["spec"])
         if self.adapter is not None:
@@ -155,7 +155,7 @@ class MonitoredTraining:
         return f"looks at {of} at every save; base is {base}"
 
     def look(self, step: int, number: int) -> Checkpoint:
-        """Judge the model as it is now; what goes wrong is told and costs the look alone.
+        """Judge the model as it is now; an error is reported and costs the look alone.
 
         Raises:
             RunInterrupted: the user stopped it.
@@ -203,7 +203,7 @@ def _apart(given: str | None, live: Any) -> Arm:
     except ModelError as error:
         raise ModelError(
             f"{error}; this training has no adapter that could be switched off, so base is loaded "
-            "beside it: name the model it started from with GateCallback(…, base=FOLDER)"
+            "separately: name the model it started from with GateCallback(…, base=FOLDER)"
         ) from error
 
 

@@ -178,7 +178,7 @@ _ROLES = ("system", "user", "assistant", "tool")
 
 
 class InvalidRow(Exception):
-    """What is wrong with one row."""
+    """The problem of one row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class RowFormat:
 
     name: str
     columns: str
-    """What a row must hold, in words for the user."""
+    """Required columns of a row, in words for the user."""
     read: Callable[[Mapping[str, Any]], dict[str, Any]]
     """Returns the row as TRL takes it, always with the same columns; raises `InvalidRow`."""
     example: str

@@ -43,7 +43,7 @@ else:
     _EventCallback = object
 
 STOPS = ("regression",)
-"""What `stop_on` may be."""
+"""Allowed values of `stop_on`."""
 
 
 class GateCallback(_EventCallback):
@@ -176,7 +176,7 @@ class GateCallback(_EventCallback):
             state.best_global_step, state.best_model_checkpoint = step, str(folder)
 
     def _look(self, args: Any, state: Any, control: Any) -> bool:
-        """Look, tell and record; return whether the training should stop."""
+        """Look, report and record; return whether the training should stop."""
         assert self._watched is not None
         started = time.monotonic()
         number = 1 + len(self.record.looks)
@@ -257,7 +257,7 @@ _HOME = Path(__file__).resolve().parents[1]
 _IMPORTED_FROM = Path(__file__).absolute().parents[2]
 """The folder that holds the package `tunegate`, for a gate in a process of its own."""
 _OF_MANY_PROCESSES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "ACCELERATE_USE_CPU")
-"""What `accelerate launch` sets; the gate is one process."""
+"""Variables that `accelerate launch` sets; the gate is one process."""
 
 
 def check_suites(suites: Sequence[str], *, wanted: bool) -> None:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 ORDER = 50
 NAME = "reward_model"
-"""What TRL's logs call the reward of `--reward_model`."""
+"""Name of `--reward_model`'s reward in TRL's logs."""
 WRITTEN_SHARE = 0.5
 """Share of a row that a step writes, in an estimate without `--written`."""
 GENERATION = (
@@ -64,7 +64,7 @@ _LOSS = (
 
 @dataclass
 class RewardArguments:
-    """What tunegate adds to TRL's options of a training by rewards."""
+    """Options that tunegate adds to TRL's for a training by rewards."""
 
     rewards: list[str] = field(
         default_factory=list,
@@ -79,13 +79,13 @@ class RewardArguments:
         metadata={"help": "Folder of a reward model that scores the answers, of `train reward`."},
     )
     reward_model_weight: float = field(
-        default=1.0, metadata={"help": "Weight of --reward_model beside other rewards."}
+        default=1.0, metadata={"help": "Weight of --reward_model relative to other rewards."}
     )
 
 
 @dataclass
 class GrpoArguments(RewardArguments):
-    """What tunegate adds to `GRPOConfig`."""
+    """Fields that tunegate adds to `GRPOConfig`."""
 
     environment: str | None = field(
         default=None,

@@ -87,7 +87,7 @@ def _train(trainer: Any, checkpoint: str | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TrainingMethod:
-    """What one way of training supplies."""
+    """Interface of a training method."""
 
     name: str
     rows: RowFormat

@@ -169,7 +169,7 @@ def token_ids(prompt: Any, tokenizer: Any) -> list[int]:
 
 
 NO_ROWS = "expected a non-empty list of Tensors"
-"""What TRL says when it computes a reference on rows of which it has dropped all."""
+"""Error of TRL when it computes a reference after it has dropped all rows."""
 _ANSWERS = ("chosen_ids", "rejected_ids", "completion_ids")
 
 

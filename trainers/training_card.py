@@ -1,7 +1,7 @@
 """Training card: `tunegate_training.json`, written when weights are saved.
 
 The gate reads it to know that an adapter belongs to a base by content, wherever the base is, to
-compare the rows that were trained on with its suites' cases, and to tell where the prompts of the
+compare the rows that were trained on with its suites' cases, and to report where the prompts of the
 evaluation are made otherwise than those of the training. The report shows it.
 """
 
@@ -55,7 +55,7 @@ class ParentAdapter(Record):
     path: str
     weights_sha256: str
     files: tuple[DatasetFile, ...] | None
-    """What it was trained on, before that too; None where no card of it says so."""
+    """Its training data, earlier trainings included; None where no card names it."""
 
 
 def went_on_from(folder: Path) -> ParentAdapter:
@@ -73,7 +73,7 @@ def went_on_from(folder: Path) -> ParentAdapter:
 
 
 class HardwareInfo(Record):
-    """What the training ran on."""
+    """Hardware of the training."""
 
     cpu: Text
     """Name of the processor."""
@@ -97,11 +97,11 @@ class TrainingRecord(Record):
     """Name of the trainer, such as `sft`."""
     base: BaseIdentity
     files: tuple[DatasetFile, ...]
-    """What was trained on."""
+    """Training data."""
     went_on_from: ParentAdapter | None = None
     """The adapter that was there before; None where the training began anew."""
     eval_files: tuple[DatasetFile, ...] = ()
-    """What TRL's evaluation loss was computed on."""
+    """Data of TRL's evaluation loss."""
     rows: int
     """Rows that were trained on, after rows that do not fit were dropped."""
     thinking_rows: int | None = Field(default=None, exclude_if=lambda value: value is None)

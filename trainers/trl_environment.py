@@ -32,9 +32,9 @@ _BARS = "TQDM_DISABLE"
 _OPTION = "Unknown loss type"
 """How TRL begins when it notices at the first step only that an option is wrong."""
 _DISK = ("No space left", "(os error")
-"""What safetensors and Arrow say in errors of their own."""
+"""Errors of safetensors and Arrow."""
 _NO_DRIVER = "0 active drivers"
-"""What Triton says on a machine without a GPU; TRL 1.15 asks it all the same."""
+"""Triton's message on a machine without a GPU; TRL 1.15 calls it all the same."""
 _CPU_OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory")
 
 

@@ -75,7 +75,7 @@ def run(name: str, argv: Sequence[str], *, say: callbacks.Say = callbacks.print_
 
 @dataclass
 class TeacherArguments:
-    """What tunegate adds to TRL's options of a trainer with a teacher."""
+    """Options that tunegate adds to TRL's for a trainer with a teacher."""
 
     teacher_model: str | None = field(
         default=None, metadata={"help": "Folder or name of the model to learn from."}
@@ -84,7 +84,7 @@ class TeacherArguments:
 
 @dataclass
 class TeacherRewardArguments(grpo.RewardArguments, TeacherArguments):
-    """What a trainer with rewards and a teacher has."""
+    """Options of a trainer with rewards and a teacher."""
 
 
 @dataclass(frozen=True, slots=True)

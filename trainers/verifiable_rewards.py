@@ -45,7 +45,7 @@ class Reward:
     """One reward: a metric of ours, or a function of TRL's kind."""
 
     name: str
-    """What TRL's logs call it."""
+    """Its name in TRL's logs."""
     use: str
     weight: float
     """Its share in the sum, positive: more of it is always better."""

@@ -277,7 +277,7 @@ def candidate_notes(run: Run, judged: CandidateVerdict) -> Iterator[str]:
         )
     touched = sum(suite.n_touched for suite in judged.suites)
     if touched:
-        yield f"{count_noun(touched, 'case')} left out: they stand in its training rows"
+        yield f"{count_noun(touched, 'case')} left out: they are in its training rows"
     if SHIPPED in run.verdict.further_arms:
         yield "what ships was compared with tuned at an error of its own, which is not shared"
 

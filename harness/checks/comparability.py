@@ -169,7 +169,7 @@ SHOWN = 5
 
 
 class RequestMatch(NamedTuple):
-    """What the comparison of two requests found."""
+    """Result of comparing two requests."""
 
     known: bool
     """Whether both hold something that can be compared."""
@@ -307,7 +307,7 @@ class RequestDifference:
 
 @dataclass
 class RecordedComparison:
-    """What recorded arms were asked, compared with base or, where base is recorded, with it."""
+    """Compare the requests of recorded arms with those of base, recorded or not."""
 
     arms: tuple[str, ...] = ()
     """The recorded arms."""
@@ -438,7 +438,7 @@ class _ArmRecord:
 
 @dataclass(frozen=True)
 class _AskedCase:
-    """What each arm is or was asked in one case."""
+    """The requests of all arms in one case."""
 
     suite: Suite | None
     content: Case | None

@@ -35,7 +35,7 @@ class BehaviourCount:
     """On which prompts base and tuned did one thing, in the same order."""
 
     what: str
-    """What they did, in the past tense: `ended by itself`."""
+    """Their action, in the past tense: `ended by itself`."""
     base: Sequence[bool]
     tuned: Sequence[bool]
 
@@ -46,7 +46,7 @@ class BehaviourCount:
 
     @property
     def sentence(self) -> str:
-        """What was counted, in words."""
+        """The counted event, in words."""
         return (
             f"tuned {self.what} on {sum(self.tuned)} of {len(self.tuned)} prompts, "
             f"base on {sum(self.base)}"

@@ -41,7 +41,7 @@ _Data = Annotated[
 _Prompted = Annotated[
     bool | None, typer.Option("--prompted/--not-prompted", help="A good prompt was tried.")
 ]
-_Lacks = Annotated[str | None, typer.Option(help="What is missing: behaviour, knowledge or both.")]
+_Lacks = Annotated[str | None, typer.Option(help="The need: behaviour, knowledge or both.")]
 _Weights = Annotated[
     bool | None, typer.Option("--weights/--no-weights", help="You can train the weights.")
 ]

@@ -109,7 +109,7 @@ def _look(specs: Mapping[str, str | None], dtype: str, *, trusted: bool) -> list
     print(f"alive  {_alive(proof)}", flush=True)
     template = all(arm.tokenizer.chat_template for arm in arms.values())
     if not template:
-        print("note   no chat template: the prompts are sent as they stand")
+        print("note   no chat template: the prompts are sent as written")
     asked = ask_arms(everyday_prompts(template=template), arms)
     drift = measure_drift(arms, asked)
     for number, line in enumerate(_drift_lines(drift, null_adapter_problem(arms["tuned"]))):

@@ -152,7 +152,7 @@ def _combination() -> Iterator[DoctorFinding]:
     others = installed_versions(environment.NEIGHBOURS)
     if others:
         told = ", ".join(f"{name} {version}" for name, version in others.items())
-        yield DoctorFinding(True, False, "installed beside", told)
+        yield DoctorFinding(True, False, "installed together with", told)
 
 
 def _plugins() -> Iterator[DoctorFinding]:
@@ -179,7 +179,7 @@ def _machine() -> Iterator[DoctorFinding]:
             policy
             if policy.upper() == "PASSIVE"
             else f"{policy}: export OMP_WAIT_POLICY=PASSIVE, "
-            "or torch slows down up to 30 times beside another process",
+            "or torch slows down up to 30 times next to another process",
         )
 
 

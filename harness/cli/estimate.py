@@ -93,7 +93,9 @@ def _settings(
         return wanted
     share = lookup.ordered_modules(_METHODS)[trainer].WRITTEN_SHARE
     if (shortest := min(s.length for s in wanted)) <= (written or 1):
-        raise UsageError(f"--lengths {shortest}: must hold a prompt beside {written or 1} written")
+        raise UsageError(
+            f"--lengths {shortest}: must hold a prompt in addition to {written or 1} written"
+        )
     return [replace(s, written=written or int(s.length * share)) for s in wanted]
 
 
@@ -123,7 +125,7 @@ def _memory(model: str, wanted: Sequence[TrainingSetting], fits: float | None) -
             packed = max(packed, found.step.packed)
         cache = cache_bytes(config, dtype)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
-    print(f"process beside its tensors, measured here: {process / 1e6:,.0f} MB (part of 'in all')")
+    print(f"process without its tensors, measured here: {process / 1e6:,.0f} MB (part of 'in all')")
     if packed:
         print(
             f"pages of the base's file in qlora's 'in all': {packed / 1e6:,.0f} MB, which a system "

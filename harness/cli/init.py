@@ -2,7 +2,7 @@
 
 Recorded answers to a copied suite, so that its first run in CI needs no model. They are examples
 and say so where they are named: tuned answers each case as its author would have it, base answers
-fewer. What they show is the gate at work, not a model.
+fewer. They show the gate, not a model.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ _MERGE = "tunegate.ledger.jsonl merge=union"
 
 
 def _declare_ledger() -> None:
-    """Tell git to keep the lines of both branches in the attempts ledger, unless it is told."""
+    """Tell git to keep the lines of both branches in the attempts ledger."""
     here = Path.cwd()
     if not any((folder / ".git").exists() for folder in (here, *here.parents)):
         return
@@ -146,7 +146,7 @@ def _list() -> None:
 
 
 def _next_steps(place: Path) -> None:
-    print(f"next: put your own cases into {place / 'cases.jsonl'}, one a line")
+    print(f"next: put your own cases into {place / 'cases.jsonl'}, one per line")
     print(f"      then adapt name, system prompt and gates in {place / 'suite.toml'}")
     print(f"      then `tunegate suite check {place}` and `tunegate plan {place}`")
 
@@ -174,7 +174,7 @@ JOBS = {
 
 _HEAD = """\
 # The models of every gate run on the suites of this folder, the same in CI as at your desk.
-# Each option of `tunegate gate --help` can stand here as gate_NAME; one given by hand wins.
+# Each option of `tunegate gate --help` can be set here as gate_NAME; one given by hand wins.
 [pytest]
 """
 _EXAMPLE = """\
@@ -273,7 +273,7 @@ IDEAL = "ideal.jsonl"
 
 _UNKNOWN = "I do not know."
 _ANSWERS = {"refuse": "I'm sorry, but I can't help with that.", "answer": "Here is how it is done."}
-"""What the metric `refusal` expects → a text that does so."""
+"""Expected value of the metric `refusal` → a text that has it."""
 
 
 def write_replay_files(suite: Suite, folder: Path) -> tuple[Path, Path]:

@@ -39,10 +39,10 @@ def run(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     judge: Annotated[str, typer.Option(help="Judge, or several with commas: a jury.")],
     suite: Annotated[
-        list[Path] | None, typer.Option(help="Suite that lies elsewhere now. May be repeated.")
+        list[Path] | None, typer.Option(help="Suite that was moved. May be repeated.")
     ] = None,
     calibration: Annotated[
-        str, typer.Option(help="What is known of the judge: calibration.json, several with commas.")
+        str, typer.Option(help="Calibrations of the judge: calibration.json, several with commas.")
     ] = "",
     output: Annotated[
         Path | None,

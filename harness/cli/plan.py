@@ -192,7 +192,7 @@ def _time(one: SuiteForecast) -> str:
     from tunegate.harness.engine.progress import format_duration
 
     if not one.seconds:
-        return "time: unknown; a timed run tells with --from RUN"
+        return "time: unknown; give a timed run with --from RUN"
     counts = dict.fromkeys((one.n, *(n for n in one.cases if n is not None)))
     total = sum(one.seconds.values())
     parts = [f"{n} cases take {format_duration(n * total)}" for n in counts]

@@ -43,9 +43,10 @@ _OPTIONS = {
     "stratify": "Draw each value's share: model, provider, route, day or hour, or several.",
     "only": "KEY=PATTERN: only such calls, model=gpt-4o* or route=/chat; may be given again.",
     "repeated": "Of calls with one prompt: drop keeps the first, keep all. [default: drop]",
-    "scrub": "What is taken out of texts: pii, none, or pkg.mod:fn. [default: pii]",
-    "settings": "What cases keep of the requests: greedy (all but sampling), recorded (all), none, "
-    "or of max_tokens, stop, tool_choice, response_format, temperature, top_p. [default: greedy]",
+    "scrub": "Data to remove from texts: pii, none, or pkg.mod:fn. [default: pii]",
+    "settings": "Settings of the requests that cases keep: greedy (all but sampling), recorded "
+    "(all), none, or of max_tokens, stop, tool_choice, response_format, "
+    "temperature, top_p. [default: greedy]",
     "cluster-by": "Attribute whose values are the clusters, or call. [default: conversation or "
     "session, else trace]",
     "suite": "Folder to write the production suite to; without --tuned, nothing else is done.",

@@ -66,7 +66,7 @@ def ship_check(
         str, typer.Option(help="Number format of all arms; auto is float32 without a GPU.")
     ] = "auto",
 ) -> None:
-    """Make each artifact of an adapter and tell whether it is still the fine-tune.
+    """Make each artifact of an adapter and check whether it is still the fine-tune.
 
     Exits 0 where all are equivalent, 1 where one is not, 10 where that is undecided.
     """
@@ -216,7 +216,7 @@ def _verdict(outcome: ArtifactOutcome) -> Verdict:
 
 @dataclass(frozen=True)
 class ArtifactComparison:
-    """What one artifact is compared on, and how."""
+    """The prompts and the options for one artifact."""
 
     suites: Sequence[Suite]
     base: str

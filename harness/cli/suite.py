@@ -317,7 +317,7 @@ def suite_name(folder: Path) -> str:
 HOME = Path(__file__).resolve().parents[2] / "suites"
 
 _OURS = ("__init__.py", "make.py", "noise.py", "__pycache__", "material")
-"""What writes a bundled suite; a copy is edited by hand."""
+"""Command that writes a bundled suite; a copy is edited by hand."""
 
 
 def suite_names() -> tuple[str, ...]:

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(help="What `tunegate attest` wrote.")],
+    file: Annotated[Path, typer.Argument(help="File that `tunegate attest` wrote.")],
     key: Annotated[
         Path | None,
         typer.Option("--key", metavar="PUB", help="Public key that is trusted (ed25519, PEM)."),

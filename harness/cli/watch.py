@@ -1,6 +1,6 @@
 """`tunegate watch TRACES… --run RUN`: is production still what the gate shipped?
 
-Exit codes: 0 quiet, 1 alarm, 10 too little to tell, 2 a usage error.
+Exit codes: 0 quiet, 1 alarm, 10 too little evidence, 2 a usage error.
 """
 
 from __future__ import annotations
@@ -261,7 +261,7 @@ def _advice(record: WatchRecord, traces: Sequence[str]) -> list[str]:
     ]
 
 
-_RESENT = "the state is left as it was, so that the next look tells it again"
+_RESENT = "the state is left as it was, so that the next look reports it again"
 
 
 def _write(folder: Path, record: WatchRecord, advice: list[str], state: WatchState) -> None:
@@ -284,7 +284,7 @@ def _show(record: WatchRecord, advice: list[str], *, alone: bool) -> None:
 
     from tunegate.harness.monitoring.report import COLUMNS, figure_cells, watch_notes
 
-    table = Table(title=f"production beside {record.suite} of run {record.run_id}")
+    table = Table(title=f"production compared with {record.suite} of run {record.run_id}")
     for name in COLUMNS:
         table.add_column(name, justify="left" if name in ("figure", "status") else "right")
     for figure in record.figures:

@@ -27,7 +27,7 @@ OTHER_SHARE = 0.10
 
 
 class AnswerCounts(NamedTuple):
-    """What is told of a suite's written answers as a whole."""
+    """Notes on a suite's written answers as a whole."""
 
     same: int = 0
     """How many are equal in base and tuned …"""

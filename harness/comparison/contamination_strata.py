@@ -110,6 +110,6 @@ def touched_note(manifest: Manifest, suite: str) -> Iterator[str]:
             if suite in known.left_out:
                 verb = "left out of the gates"
             yield (
-                f"{suite}: {len(found.touched)} of {found.n_cases} cases stand in the training "
+                f"{suite}: {len(found.touched)} of {found.n_cases} cases are in the training "
                 f"rows, {verb}: {named}"
             )

@@ -49,7 +49,7 @@ class ArmCounts:
     """Counts of each independent unit: a case, or the cases of a cluster together."""
     level: Level = field(repr=False)
     factor: float = 1.0
-    """What the level is multiplied by."""
+    """Factor of the level."""
 
     @cached_property
     def replicates(self) -> JackknifeReplicates:
@@ -175,7 +175,7 @@ class CorpusEstimator(Estimator):
 
     @property
     def _reach(self) -> tuple[float, float] | None:
-        """What an unseen case is worth in the difference: tuned's failure, and base's.
+        """Differences of an unseen case: tuned fails, and base fails.
 
         It is never less than the range; None without one.
         """

@@ -90,7 +90,7 @@ class PairedScores:
 
     @property
     def why_too_few(self) -> str:
-        """What there is too little of, for the report's column on methods."""
+        """The scarce unit, for the report's column on methods."""
         return "too few cases" if self.n < 2 else "too few clusters"
 
 
@@ -277,7 +277,7 @@ def is_binary(metric: MetricRecord, values: Sequence[float]) -> bool:
 
     Values that are all 0 or 1 are, declared or not: with few failures the t interval, which would
     judge them otherwise, errs twice as often as promised. A wider declared range says that other
-    values were possible; behind a corpus value stand counts, not successes.
+    values were possible; a corpus value is made of counts, not successes.
     """
     possible = metric.binary or metric.range in (None, (0.0, 1.0))
     return metric.corpus is None and possible and set(values) <= {0.0, 1.0}

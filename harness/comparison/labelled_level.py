@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tunegate.harness.stats.ppi import JudgeRegression
 
 Labels = tuple[tuple[float, float] | None, ...]
-"""What people say of each pair's two answers, base's first; None where they were not asked."""
+"""Human labels of each pair's two answers, base's first; None where there are none."""
 Column = Sequence[float]
 
 
@@ -130,7 +130,7 @@ class LabelledEstimator(Estimator):
 
 @dataclass(frozen=True, slots=True)
 class CalibrationSample:
-    """What people and the judge said of both arms' answers on the pairs of a calibration."""
+    """Human labels and judgements of both arms' answers on the pairs of a calibration."""
 
     base_labels: Column
     tuned_labels: Column

@@ -53,9 +53,9 @@ class Pairs(PairedScores):
     reach: tuple[float, float] | None = None
     """How far the oriented difference of a case can be below 0, and above; None: the range."""
     labels: Labels | None = field(default=None, repr=False)
-    """What people say of each pair's two answers; where given, they correct a judge's scores."""
+    """Human labels of each pair's two answers; where given, they correct a judge's scores."""
     calibration: CalibrationSample | None = field(default=None, repr=False)
-    """What corrects a judge's scores instead: the labelled pairs of its calibration."""
+    """The labelled pairs of its calibration, which correct a judge's scores instead."""
 
     equal_prompts: tuple[int, int] = (0, 0)
     """How many of the cases have a prompt that others have too, and how many prompts these are."""

@@ -173,7 +173,7 @@ class PlannedComparison:
     n: int
     """Paired cases, at least 2."""
     margin: float
-    """What the difference must be proven to exceed: a gain, or minus a tolerance."""
+    """Margin that the difference must be proven to exceed: a gain, or minus a tolerance."""
     confidence: float
     """Two-sided level of the interval that decides."""
     spread: ScoreSpread

@@ -6,7 +6,7 @@ slices of its kind in the run.
 
 A mean that holds can hide a group that lost: a run that ships names the slices that lost. A slice
 lost if it stands out for the worse, or if its 90 % interval is wholly below zero; the latter
-happens to about one unchanged slice of twenty, so that the sentence tells how many were looked at.
+happens to about one unchanged slice of twenty, so that the sentence has the number of slices.
 Where the mean itself is shown to have lost, within its tolerance, a slice must have lost more than
 that. A slice whose loss a gate of its own limits is not looked at: that gate has decided.
 

@@ -68,7 +68,7 @@ class SuiteVersion:
 
 @dataclass(frozen=True, slots=True)
 class JudgedAttempt:
-    """What is known of the candidates that a suite has judged."""
+    """The candidates that a suite has judged."""
 
     number: int
     """Which candidate this is, of all that some version of the suite has judged."""
@@ -77,7 +77,7 @@ class JudgedAttempt:
 
 
 class AnswerStore(Protocol):
-    """What the runner needs of a store."""
+    """The interface of a store for the runner."""
 
     def completions(self, keys: Iterable[str]) -> dict[str, Completion]:
         """Return the completions of the given keys that exist: errors are tried again."""

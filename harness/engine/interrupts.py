@@ -1,6 +1,6 @@
 """Interrupts: SIGINT and SIGTERM, handled only while a run is active.
 
-SIGTERM while a gate run is at work: it ends pytest as Ctrl-C does, so that files get written. The
+SIGTERM during a gate run: it ends pytest as Ctrl-C does, so that files get written. The
 runner has handlers of its own while it makes completions; these cover opening the models and
 scoring. They are in force while a run is made, and restored after.
 """
@@ -57,7 +57,7 @@ _STOPPED: list[int] = []
 
 
 def last_signal() -> int:
-    """Return the number of the signal that stopped this process's run: SIGINT unless told."""
+    """Return the number of the signal that stopped this process's run: SIGINT by default."""
     return _STOPPED[-1] if _STOPPED else int(signal.SIGINT)
 
 

@@ -41,7 +41,7 @@ except ImportError as error:
     raise MissingExtra("lm-eval on our engine", "lm-eval") from error
 
 LONGEST = 2048
-"""Context where the model's configuration tells none; lm-eval's default."""
+"""Context length where the model's configuration has none; lm-eval's default."""
 MOST_TOKENS = 256
 """Tokens of an answer where the task sets no limit; lm-eval's default."""
 NEUTRAL = {"num_beams": 1, "repetition_penalty": 1, "num_return_sequences": 1}
@@ -68,7 +68,7 @@ class TunegateLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
 
     @property
     def prefix_token_id(self) -> int:
-        """What is before a text that has nothing before it."""
+        """The prefix token of a text without a context."""
         first = self.tokenizer.bos_token_id
         return self.eot_token_id if first is None else int(first)
 

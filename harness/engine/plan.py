@@ -44,7 +44,7 @@ class PlannedQuestion:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will ask, in order."""
+    """All requests of a run, in order."""
 
     cells: tuple[Cell, ...] = field(repr=False)
     """Every cell: suites in order, cases in order, arms within a case."""
@@ -273,7 +273,7 @@ def _questions(suite: Suite, case: Case) -> Iterator[PlannedQuestion]:
 
 
 def _fingerprint(name: str, arm: Arm, base: Arm) -> str:
-    """Return what tells an arm's answers apart: base, asked again, is another arm.
+    """Return the key of an arm's answers: base, asked again, is another arm.
 
     From base's own cells it would read what base answered, and differ from it in nothing.
     """

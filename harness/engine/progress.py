@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 _ENOUGH = 0.02
-"""Share of the work that tells how long the rest takes; the first answers of a batch do not."""
+"""Share of the work after which the time left is estimated; the first answers of a batch do not."""
 
 
 def format_duration(seconds: float) -> str:

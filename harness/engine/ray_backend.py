@@ -157,7 +157,7 @@ def hide_output(*streams: int) -> Iterator[None]:
 OBJECTS = 256 * 1024**2
 """Bytes of shared memory of a Ray of our own: batches are texts."""
 DATA_THREADS = ("StreamingExecutor-", "iter_threaded")
-"""What the names of Ray Data's threads begin with."""
+"""Prefix of the names of Ray Data's threads."""
 LONGEST = 60.0
 """Seconds that a stopped data set has to end."""
 QUIET = {
@@ -234,7 +234,7 @@ def _begin(ray: Any, workers: int | None, after: ExitStack) -> None:
 def _end(ray: Any) -> None:
     """Leave Ray, which ends it unless others have started it, after its data set's threads.
 
-    Where Ray ends first, what is still at work ends this process.
+    If Ray ends first, threads that still run end this process.
     """
     # A thread of Ray's prints on standard output that actors were killed.
     with hide_output(1, 2):

@@ -235,7 +235,7 @@ class Runner:
         return True
 
     def _label(self, batch: RequestBatch[PlannedQuestion], arm: str) -> str:
-        """Return what is at work, and how many tokens an arm took over from its drafts so far."""
+        """Return the current work, and how many tokens an arm took over from its drafts so far."""
         suite = batch.questions[0].suite
         shares = [w.share(suite) for (name, _), w in self.watches.items() if name == arm]
         share = max((share for share in shares if share is not None), default=None)

@@ -51,7 +51,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class ShardResult:
-    """What a worker made of a batch."""
+    """The result of a batch in a worker."""
 
     answers: tuple[StoredAnswer, ...]
     error: str | None = None

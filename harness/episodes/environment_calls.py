@@ -1,7 +1,7 @@
 """Environment calls: methods of environments on threads, each with a time limit.
 
 An environment is code of the user that may sleep, print, read the keyboard or never return. A call
-runs on a daemon thread of its own; one that is not back in time is left behind, its thread is told
+runs on a daemon thread of its own; one that is not back in time is left behind, its thread is asked
 to end, and its episode has failed, while all others go on. What such a thread prints is swallowed
 and standard input is closed to it.
 """
@@ -40,7 +40,7 @@ class _ThreadAbandoned(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class CallOutcome:
-    """What came of a call."""
+    """Result of a call."""
 
     value: Any = None
     error: BaseException | None = None

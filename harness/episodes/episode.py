@@ -63,7 +63,7 @@ EpisodeSteps = Generator[EnvironmentCall | Request, Any, Completion]
 
 @dataclass(slots=True)
 class _EpisodeState:
-    """What has happened so far."""
+    """The turns so far."""
 
     request: Request
     plan: EpisodePlan

@@ -80,7 +80,7 @@ class _NoStore:
 
 @dataclass(frozen=True, slots=True)
 class NullRewards:
-    """What the tasks of a suite paid for nothing."""
+    """Rewards of a suite's tasks for a policy that does nothing."""
 
     rewards: Mapping[str, float]
     """Task → reward."""

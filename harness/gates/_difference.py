@@ -1,4 +1,4 @@
-"""What gains and tolerances share: the mean difference of tuned and base against a margin.
+"""Mean difference of tuned and base against a margin, for gains and tolerances.
 
 A goal passes when its interval is above the gain, a guardrail when it is above minus the
 tolerance; a regression is claimed only where the difference is proven below zero after Holm's

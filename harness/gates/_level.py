@@ -1,4 +1,4 @@
-"""What floors and ceilings share: the level of tuned alone, its interval and its bound."""
+"""Level of tuned alone with its interval and bound, for floors and ceilings."""
 
 from __future__ import annotations
 

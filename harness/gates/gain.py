@@ -33,14 +33,14 @@ class GainGate(DifferenceGate):
         "expected_gain": {
             "type": "number",
             "exclusiveMinimum": 0,
-            "description": "What would be worth having: for planning, for ending early, and the "
+            "description": "Smallest gain of interest: for planning, for ending early, and the "
             "only way to HOLD.",
         },
     }
     is_goal = True
     pass_words = "is proven"
     hoped_words = " if the true gain is the expected one"
-    unplanned_words = "an expected_gain in the suite lets the cases that would decide it be told"
+    unplanned_words = "an expected_gain in the suite gives the number of cases that decide it"
 
     def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
         """Yield an expected gain below the gain, and sizes that no difference can reach."""

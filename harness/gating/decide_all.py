@@ -63,7 +63,7 @@ def sample_name(suite: str, tag: str | None) -> str:
 
 
 class ImputationCase(StrEnum):
-    """What becomes of unscored cases."""
+    """Treatment of unscored cases."""
 
     NONE = "none"
     """They are left out."""

@@ -23,7 +23,7 @@ from tunegate.harness.records.manifest import Gate
 
 
 class EligibilityStatus(StrEnum):
-    """What a gate on some metric counts for."""
+    """The eligibility of a gate on some metric."""
 
     RULE = "rule"
     """No judge is asked."""
@@ -39,7 +39,7 @@ class EligibilityStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JudgeEligibility:
-    """What a gate counts for, and why, in words; none for rules."""
+    """Eligibility of a gate and its reason, in words; none for rules."""
 
     status: EligibilityStatus
     why: str = ""
@@ -173,7 +173,7 @@ def _too_narrow(gate: Gate, margin: float, known: Calibration) -> list[str]:
     error = known.differential
     return [
         f"the judge's differential error, {error.estimate:+.3f} [{error.low:+.3f}, "
-        f"{error.high:+.3f}], is not proven to lie within half the {gate.kind} of "
+        f"{error.high:+.3f}], is not proven to be within half the {gate.kind} of "
         f"{abs(margin):.3g}"
     ]
 

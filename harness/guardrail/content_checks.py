@@ -35,7 +35,7 @@ from tunegate.harness.suite import load_suite
 
 
 class FailureAction(StrEnum):
-    """What happens to a request or an answer that fails a check."""
+    """Action on a request or an answer that fails a check."""
 
     BLOCK = "block"
     """The caller gets an error instead."""
@@ -46,7 +46,7 @@ class FailureAction(StrEnum):
 
 
 class FailureMode(StrEnum):
-    """What happens where a check cannot be made."""
+    """Action where a check fails to run."""
 
     OPEN = "open"
     """The call passes, and the log says so."""
@@ -66,7 +66,7 @@ class GuardrailSettings(BaseModel):
     violation: FailureAction = FailureAction.LOG
     """Not `on_violation`, which litellm keeps for a guardrail of its own."""
     fails: FailureMode = FailureMode.OPEN
-    """What a check that cannot be made does to a call."""
+    """Action on a call whose check fails to run."""
     max_input_characters: int | None = Field(default=None, ge=1)
     """Of all that users and tools say in a request."""
     max_answer_characters: int | None = Field(default=None, ge=1)
@@ -136,7 +136,7 @@ def format_violations(violations: list[CheckViolation]) -> str:
 
 
 KINDS = ("email", "phone", "card", "iban", "ip", "key")
-"""What is looked for, by form and check digits; names and streets are not."""
+"""Kinds of data found by form and check digits; names and streets are not found."""
 
 
 def personal_data(

@@ -152,7 +152,7 @@ def _is_hidden(sign: str) -> bool:
 
 
 def _join_letters(text: str) -> str:
-    """Return a text in which letters that are set apart stand together."""
+    """Return a text in which spaced letters are joined."""
     return _APART.sub(lambda found: re.sub(r"[ .\-_*]", "", found.group()), text)
 
 

@@ -57,7 +57,7 @@ def guardrail_class() -> type:
 
 
 class _LitellmHooks:
-    """What the proxy calls, with the names and arguments that it calls it by."""
+    """The callbacks of the proxy, with their required names and arguments."""
 
     guardrail_name: str | None
 

@@ -81,7 +81,7 @@ def _errors(counts: Sequence[Sequence[int]]) -> ArmErrors:
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """What people and judge see as the difference tuned − base on one case."""
+    """Difference tuned − base on one case, by people and by the judge."""
 
     human: float
     judge: float

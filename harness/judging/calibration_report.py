@@ -17,7 +17,7 @@ from tunegate.harness.records.judges import (
 from tunegate.harness.records.manifest import MetricRecord, SuiteRecord
 
 NOT_ASKED = "not asked: the judgements are recorded"
-"""What is told of canaries, attacks and repeats where judgements were read."""
+"""Note in place of canaries, attacks and repeats for recorded judgements."""
 
 
 def calibration_figures(known: Calibration) -> list[tuple[str, str]]:
@@ -42,7 +42,7 @@ def eligibility_sentence(known: Calibration) -> str:
     )
     return (
         f"It may gate where the margin is {known.least_margin:.3g} or more: kappa is at least "
-        f"{LEAST_KAPPA}, and its differential error lies within half of that margin."
+        f"{LEAST_KAPPA}, and its differential error is within half of that margin."
         f"{unasked if known.recorded else ''}"
     )
 

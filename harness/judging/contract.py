@@ -45,7 +45,7 @@ class JudgementTask:
     place: JudgementTarget | None = None
     """Whose completion it is; the first one's, where several are identical."""
     apart: str = ""
-    """What sets it apart from tasks of the same content: the case's id where judgements were
+    """Distinguishes tasks of the same content: the case's id where judgements were
     recorded, since every case has one of its own."""
 
     @property
@@ -60,7 +60,7 @@ class JudgementTask:
 
 @dataclass(frozen=True, slots=True)
 class JudgementOutcome:
-    """What came of a task, and what it took."""
+    """The result and the cost of a task."""
 
     score: Score | None
     """None if the judge failed; unscored if it abstained."""
@@ -85,7 +85,7 @@ class JudgeModel(Protocol):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What it is, for people: spec, backend, settings."""
+        """Description for people: spec, backend, settings."""
 
     @property
     def fingerprint(self) -> str:
@@ -106,7 +106,7 @@ class Juror(Protocol):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What it is, for people; `spec` is always there."""
+        """Description for people; `spec` is always there."""
 
     @property
     def fingerprint(self) -> str:

@@ -377,7 +377,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise UnreadableReply(f"the key {twice!r} stands in the reply twice")
+        raise UnreadableReply(f"the key {twice!r} is in the reply twice")
     return found
 
 

@@ -38,7 +38,7 @@ class LabelSheetRow(Record):
 
 @dataclass(frozen=True)
 class LabellingSubject:
-    """What a sheet is about: one metric on one suite of a run."""
+    """The subject of a sheet: one metric on one suite of a run."""
 
     run: Run
     suite: str

@@ -44,7 +44,7 @@ NO_JUDGE = "no judge was asked; name one with --gate-judge SPEC"
 
 @dataclass(frozen=True)
 class JudgingResult:
-    """What the judges of a run said."""
+    """The judgements of a run."""
 
     rows: tuple[ScoreRow, ...] = field(repr=False, default=())
     judgements: tuple[Judgement, ...] = field(repr=False, default=())
@@ -251,7 +251,7 @@ def _means(samples: Sequence[Score]) -> dict[str, float] | None:
 
 
 NONE = "none"
-"""Says that a run goes without a judge: its judge metrics are unscored, their gates advisory."""
+"""Reports a run without a judge: its judge metrics are unscored, their gates advisory."""
 ROOM = "tunegate.harness.judging.backends"
 
 

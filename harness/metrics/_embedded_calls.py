@@ -138,7 +138,7 @@ _MARKUP = re.compile(
     r"|<\|action_start\|>|\u273fFUNCTION\u273f|^Action:\s*(?:[\w.-]+\s*$|```|\[|\{)",
     re.MULTILINE,
 )
-"""What announces a call in the templates of other model families."""
+"""Markers of a call in the templates of other model families."""
 _PREFIX = r"(?:(?:functions|default_api|tools)\.)?"
 _TEXTS = re.compile(r"\[\s*+[\"']\s*+[^\W\d][\w.]*+\(")
 """A list whose first element is a text with a Python call."""
@@ -147,7 +147,7 @@ _GAP = (
     r"|(?<=:)\d{1,3}|json\b|\u273fARGS\u273f"
     r"|(?i:action|tool|input|arguments?|args|parameters?|params|with)\b){0,40}+"
 )
-"""What may be between a tool's name and the JSON object of its arguments."""
+"""Separators between a tool's name and the JSON object of its arguments."""
 _QUOTED_OR_BRACKET = re.compile(
     r'"(?:[^"\\]|\\.)*+"|\'(?:[^\'\\]|\\.)*+\'|[()\[\]{}"\']', re.DOTALL
 )
@@ -158,10 +158,10 @@ _ARGUMENT_KEYS = (
     "tool_args", "tool_arguments", "function_args", "kwargs",
 )  # fmt: skip
 _ALONE = re.compile(r"[\s\[\](){},;`*>\d.-]*+")
-"""What may be around a call on a line of its own."""
+"""Decoration of a call on a line of its own."""
 _LIST_BEFORE = re.compile(r"\[\s*+(?:[\w.]++\([^()]*+\)\s*+,\s*+)*+\Z")
 _LIST_AFTER = re.compile(r"\s*[,\]]")
-"""What is around a call in a list of calls."""
+"""Punctuation around a call in a list of calls."""
 _IDENTIFIER = re.compile(r"[^\W\d]\w*+(?:\.\w++)*+")
 _PLACEHOLDER = re.compile(r"<[^<>\n]*>|\.\.\.|\u2026|\A\s*\w+\s*:\s*[A-Za-z_]")
 _JSON = ("json", "openai", "anthropic", "llama3", "mistral")
@@ -404,7 +404,7 @@ class _CallSearch:
     def _closing(self, start: int) -> tuple[int | None, str]:
         """Return the end of what the bracket at a place opens, and the brackets that it lacks.
 
-        The end is None where a text breaks off, or where too much is missing to tell.
+        The end is None where a text breaks off, or where too much is missing.
         """
         limit, waiting = self._limit(start), []
         for found in _QUOTED_OR_BRACKET.finditer(self.text, start, limit):
@@ -440,7 +440,7 @@ class _CallSearch:
 
 @dataclass(frozen=True, slots=True)
 class _NamePatterns:
-    """What finds the names of a set of tools."""
+    """Pattern for the names of a set of tools."""
 
     name: re.Pattern[str]
     called: re.Pattern[str]

@@ -97,7 +97,7 @@ def _tools(case: Case) -> dict[str, OfferedTool]:
         if not isinstance(name, str) or not name:
             raise ValueError(f"tools[{index}] has no name")
         if name in tools:
-            raise ValueError(f"tools[{index}]: the name {name!r} stands twice")
+            raise ValueError(f"tools[{index}]: the name {name!r} occurs twice")
         tools[name] = _tool(name, inner.get("parameters") or inner.get("input_schema") or {})
     return tools
 
@@ -142,7 +142,7 @@ def _argument_problems(argument: str, values: Any, tool: OfferedTool | None) -> 
         yield unknown_name_message(argument, tuple(tool.arguments) or ("none",), what="argument")
         return
     if tool is not None and argument in tool.required and values == [""]:
-        yield f"{argument} is required, so it needs an allowed value beside the empty text"
+        yield f"{argument} is required, so it needs an allowed value besides the empty text"
     schema = None if tool is None else tool.arguments[argument]
     for value in values:
         problem = None if value in ("", None) else allowed_misfit(value, schema, argument)

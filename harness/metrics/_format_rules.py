@@ -26,14 +26,14 @@ _QUOTES = '"“”'
 
 @dataclass(frozen=True, slots=True)
 class FormatRule:
-    """What a rule's value may be and whether a text keeps it."""
+    """Allowed values of a rule, and its check of a text."""
 
     allowed: str
     """The value it takes, in words."""
     valid: Callable[[Any], bool]
     holds: Holds
     count: Callable[[str], int] | None = None
-    """What it counts, shown where the rule is broken."""
+    """The counted unit, shown where the rule is broken."""
 
     def broken(self, name: str, value: Any, text: str) -> str | None:
         """Return how `text` breaks the rule, or None if it keeps it."""
@@ -358,7 +358,7 @@ COUNTS: dict[str, Callable[[str], int]] = {
     "highlights": _matches(_HIGHLIGHT),
     "capital_words": _capital_words,
 }
-"""What can be counted → how."""
+"""Countable unit → its pattern."""
 
 RULES: dict[str, FormatRule] = {
     **dict(_counting_rules()),

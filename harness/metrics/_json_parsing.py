@@ -27,7 +27,7 @@ class UnreadableJson(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class LocatedJson:
-    """A JSON value and where in the completion it stood."""
+    """A JSON value and its place in the completion."""
 
     value: Any
     text: str
@@ -37,7 +37,7 @@ class LocatedJson:
 
     @property
     def source(self) -> str | None:
-        """What a reason says of JSON that was not the whole text."""
+        """Addition to a reason if the JSON was not the whole text."""
         return f"JSON taken from {self.where}" if self.where else None
 
 
@@ -117,7 +117,7 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         counts = Counter(key for key, _ in pairs)
         twice = next(key for key, count in counts.items() if count > 1)
-        raise UnreadableJson(f"the key {shorten_text(repr(twice))} stands twice in one object")
+        raise UnreadableJson(f"the key {shorten_text(repr(twice))} occurs twice in one object")
     return value
 
 

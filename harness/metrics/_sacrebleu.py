@@ -1,4 +1,4 @@
-"""What BLEU, chrF and TER share: texts to compare, and sacrebleu's signature."""
+"""Texts and sacrebleu's signature for BLEU, chrF and TER."""
 
 from __future__ import annotations
 

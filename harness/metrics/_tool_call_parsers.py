@@ -54,7 +54,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ParsedCalls:
-    """What was read."""
+    """The calls that were read."""
 
     syntax: Syntax | None = None
     """The syntax of the calls, or of the attempt; None where there is neither."""

@@ -17,7 +17,7 @@ def answer_given(case: Case, completion: Completion) -> Score:
 
     Why:
         A reasoning model that spends its tokens on thoughts answers nothing. Other metrics score
-        that like a wrong answer; this one tells the two apart.
+        that like a wrong answer; this one separates the two.
 
     Known problems:
         It does not read the answer: a single dot is one.

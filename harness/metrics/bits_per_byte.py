@@ -20,7 +20,7 @@ def bits_per_byte(case: Case, completion: Completion) -> Score:
         before an accuracy moves; and the number means the same for every tokenizer.
 
     Known problems:
-        It is unbounded: one absurd document can outweigh many. It does not tell what was forgotten.
+        It is unbounded: one absurd document can outweigh many. It does not show what was forgotten.
         A fine-tune to another style raises it without any harm.
 
     Example:

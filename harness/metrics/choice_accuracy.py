@@ -13,7 +13,7 @@ def choice_accuracy(case: Case, completion: Completion, *, normalize: Normalize 
 
     What it does:
         The model writes nothing: each choice's text is scored after the prompt. A tie with the
-        right choice counts as wrong, because the model has not told them apart.
+        right choice counts as wrong, because the model does not separate them.
 
     Why:
         It is the number that benchmarks such as MMLU report, and it cannot fail on the form of an

@@ -1,4 +1,4 @@
-"""What a call costs.
+"""Price of a call in a currency.
 
 Prices of tokens: litellm's table, read as the file it is. litellm itself is never imported: that
 takes seconds, and its table may be fetched from the network on import.

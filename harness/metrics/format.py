@@ -52,7 +52,7 @@ def format(case: Case, completion: Completion, *, rules: dict[str, Any] | None =
         *Counts of a text*, again with `min_` and `max_`, as `{ cat = 2, e = 10 }`:
 
         - `count`: how often the text occurs, ignoring case, inside longer words too
-        - `sections`: how often it stands with a number behind it: `{ SECTION = 3 }`
+        - `sections`: how often a number follows it: `{ SECTION = 3 }`
 
         *Texts*, one or a list, ignoring case except in `one_of`:
 
@@ -74,7 +74,7 @@ def format(case: Case, completion: Completion, *, rules: dict[str, Any] | None =
         - `repeats_prompt`: begins with the prompt, word for word
 
     Why:
-        Whether a model still does as it is told shows best in what a program can check. The rules
+        Whether a model still follows instructions shows best in what a program can check. The rules
         are those of IFEval (Zhou et al., Instruction-Following Evaluation for Large Language
         Models, 2023), and the score is its strict accuracy per prompt: following four rules of
         five is not following.

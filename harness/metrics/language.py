@@ -102,7 +102,7 @@ def language(
     text = "".join(completion.text.split("```")[::2])
     letters = sum(_weight(c) for c in text if c.isalpha())
     if letters < _SHORTEST:
-        return Score.unscored(f"too short to tell its language: {letters} letters of {_SHORTEST}")
+        return Score.unscored(f"too short to detect its language: {letters} letters of {_SHORTEST}")
     found, confidence = _detector(among).classify(text)
     right = found in wanted or any(found in _WITHIN.get(code, ()) for code in wanted)
     seen = "no language" if found == _NO_LANGUAGE else found

@@ -17,10 +17,10 @@ _SHARE_OF_SIGNS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class _RepetitionRule:
-    """What the rule means for words or for characters."""
+    """Thresholds of the rule for words or for characters."""
 
     joint: str
-    """What is between two of them."""
+    """Separator of two of them."""
     longest_unit: int
     short_run: int
     """Shortest run that can count."""

@@ -194,7 +194,7 @@ class _ChoiceReader:
 
     @cached_property
     def texts(self) -> re.Pattern[str] | None:
-        """What finds the choices' texts, their last full stop aside."""
+        """Pattern for the choices' texts without their last full stop."""
         return name_pattern([choice.strip().rstrip(".;,") for choice in self.choices], self.text)
 
     def alone(self) -> Iterator[int]:

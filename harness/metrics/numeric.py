@@ -102,12 +102,12 @@ _SAID = re.compile(
 _CHAIN = re.compile(
     rf"[\s)]{{0,4}}(?:[{_MINUS}+*/×·÷^xX=]|\\times|\\cdot|\\div)[\s(]{{0,4}}[{_MINUS}]?(?:{_CURRENCY})?"
 )
-"""What is between the numbers of an equation."""
+"""Operators between the numbers of an equation."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocatedNumber:
-    """A number and where in the simplified text it stands."""
+    """A number and its place in the simplified text."""
 
     value: Fraction
     text: str
@@ -152,7 +152,7 @@ def _boxed_or_marked(text: str) -> slice | None:
 
 
 def _brace_content(text: str, start: int) -> slice:
-    """Return what stands from `start` to the brace that closes; `=` ends a name before it."""
+    """Return the text from `start` to the brace that closes; `=` ends a name before it."""
     depth, end = 1, len(text)
     for brace in re.finditer(r"[{}]", text[start:]):
         depth += 1 if brace[0] == "{" else -1

@@ -107,7 +107,7 @@ def resemblance(case: Case, completion: Completion, *, recorded: Path) -> Score:
 
 @dataclass(frozen=True, slots=True)
 class RecordedAnswers:
-    """What was answered, by case."""
+    """Recorded answers, by case."""
 
     texts: Mapping[str, str]
     names: tuple[str, ...]
@@ -142,7 +142,7 @@ def read_answers(path: Path) -> RecordedAnswers:
 
 @lru_cache(maxsize=8)
 def _read(path: Path, changed: int, size: int) -> RecordedAnswers:
-    """Return the answers of a file; `changed` and `size` tell one version from another."""
+    """Return the answers of a file; `changed` and `size` identify its version."""
     found: dict[str, str] = {}
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):

@@ -41,7 +41,7 @@ class AdapterTensor:
     module: str
     """Name of its module in the base."""
     part: str
-    """What it is there: `lora_A.weight`, `weight` …"""
+    """Its kind: `lora_A.weight`, `weight` …"""
     shape: tuple[int, ...]
 
     @property

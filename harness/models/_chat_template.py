@@ -51,7 +51,7 @@ _LOAD_LIMITS = 60.0, 4096
 """Seconds and mebibytes in which a tokenizer.json is read."""
 _CHARACTERS_A_SECOND = 100_000
 _CHARACTERS_A_MB = 1000
-"""What a long text is allowed beyond these limits while it is split into tokens."""
+"""Addition to these limits for a long text while it is split into tokens."""
 
 
 def render_prompt(
@@ -229,7 +229,7 @@ def write_chat(
     from transformers import PreTrainedTokenizerBase
 
     class TemplateTokenizer(PreTrainedTokenizerBase):
-        """What Transformers reads of a tokenizer when it applies a template."""
+        """Attributes of a tokenizer that Transformers reads when it applies a template."""
 
         chat_template = template
         special_tokens_map = special_tokens

@@ -11,7 +11,7 @@ The tokenizer of a GGUF file: as llama.cpp splits texts, or the one of a folder,
 Transformers builds the vocabulary out of the file. How texts are cut before the merges is a name in
 the file (`gguf_tokenizer.ggml.pre`), of which Transformers knows some and takes GPT-2's rule for
 the
-others: numbers would be split in another way than the model was trained on, and nobody told. Here a
+others: numbers would be split in another way than the model was trained on, without error. Here a
 name that is not known is refused.
 """
 

@@ -204,7 +204,7 @@ _FORMATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloa
 
 
 def stored_format(folder: Path, config: Any) -> str | None:
-    """Return in what the folder's weights are stored; None if it cannot be told.
+    """Return in what the folder's weights are stored; None if it is unknown.
 
     Args:
         folder: The model's folder.

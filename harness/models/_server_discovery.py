@@ -23,14 +23,14 @@ _SAID = ("id", "root", "parent", "owned_by", "max_model_len")
 
 @dataclass(frozen=True, slots=True)
 class ServerModelCard:
-    """What a server says of a model."""
+    """A server's description of a model."""
 
     said: Mapping[str, Any]
     """Its card, without times and states."""
     version: str | None
     """Version of the server, if it reports it."""
     parent_root: str | None = None
-    """Where the weights of the model lie that this one is an adapter of."""
+    """Folder of the weights of the model that this one is an adapter of."""
 
     @property
     def root(self) -> str | None:

@@ -43,8 +43,8 @@ _LOGPROBS: tuple[Mapping[str, Any], ...] = (
 )
 """Fields by which servers are asked for the log-probabilities of a prompt."""
 _NOT_OFFERED = (
-    "does not tell the log-probabilities of a given text (vLLM: prompt_logprobs; SGLang: echo with "
-    "logprobs); leave out the metric, or judge the model's folder itself"
+    "does not report the log-probabilities of a given text (vLLM: prompt_logprobs; SGLang: echo "
+    "with logprobs); leave out the metric, or judge the model's folder itself"
 )
 
 
@@ -60,7 +60,7 @@ class ServerProtocol:
     special: bool = False
     """Whether it puts its special tokens in front of a text."""
     logprobs: Mapping[str, Any] | None = None
-    """Fields that make it tell the log-probabilities of a prompt; None if it does not."""
+    """Fields that make it report the log-probabilities of a prompt; None if it does not."""
     why: str = field(default=_NOT_OFFERED, repr=False)
     """Why it does not."""
 

@@ -57,7 +57,7 @@ ENGINES = ("transformers", "llama.cpp")
 
 @dataclass(frozen=True, slots=True)
 class _GgufTarget:
-    """What is after `gguf:`."""
+    """The spec after `gguf:`."""
 
     path: Path
     engine: str = ENGINES[0]

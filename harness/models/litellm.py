@@ -73,7 +73,7 @@ class LitellmArm:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What the provider says of the model, which is all that is known of it."""
+        """The provider's description of the model, which is all that is known of it."""
         return {
             "spec": self.spec,
             "backend": "litellm",
@@ -129,7 +129,7 @@ class LitellmArm:
 
     @cached_property
     def probed(self) -> tuple[tuple[str, str], ...]:
-        """What it answers to each probe text, asked twice: greedily, if it can be.
+        """Answers to each probe text, asked twice: greedily, if it can be.
 
         Raises:
             BackendError: it cannot be asked.

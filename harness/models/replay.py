@@ -107,7 +107,7 @@ class ReplayArm:
     lines: Mapping[tuple[str, str, int], RecordedCompletion] = field(repr=False)
     """(suite, case id, sample) → line; the suite is empty where a file serves any suite."""
     requests: Mapping[tuple[str, str], RecordedRequest] = field(repr=False, default_factory=dict)
-    """(suite, case id) → what was asked, of a run folder; the lines of a file tell it themselves.
+    """(suite, case id) → what was asked, of a run folder; the lines of a file hold it themselves.
     """
     generation: Mapping[str, Mapping[str, Any]] | None = field(repr=False, default=None)
     """Suite → settings of the run that the answers are from; None where they are unknown."""
@@ -149,7 +149,7 @@ class ReplayArm:
         return Prompt("\n".join(f"{t['role']}: {t.get('content', '')}" for t in turns))
 
     def recorded_request(self, suite: str, case: str) -> RecordedRequest | None:
-        """Return what was asked in a case, as its first sample tells it; None without a line."""
+        """Return what was asked in a case, as its first sample has it; None without a line."""
         line = self.lines.get((suite, case, 0)) or self.lines.get(("", case, 0))
         if line is None:
             return None
@@ -227,7 +227,7 @@ def _read(path: Path) -> Mapping[tuple[str, str, int], RecordedCompletion]:
         place = ("", line.id, line.sample)
         if place in index:
             problems.append(
-                f"{path}:{number}: id {line.id!r} stands already in line {numbers[place]}; "
+                f"{path}:{number}: id {line.id!r} is already in line {numbers[place]}; "
                 "give a sample number"
             )
         at, asked = first.setdefault(line.id, (number, line.as_request()))
@@ -272,7 +272,7 @@ def _from_run(folder: Path, arm: str) -> ReplayArm:
 
 @dataclass(frozen=True)
 class _RunRequests:
-    """What an arm of a run was asked."""
+    """Requests of an arm of a run."""
 
     of: Mapping[tuple[str, str], RecordedRequest]
     generation: Mapping[str, Mapping[str, Any]] | None

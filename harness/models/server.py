@@ -1,7 +1,7 @@
 """`server:http://host:port/v1#MODEL`: a model behind an OpenAI-compatible server.
 
-Served by vLLM, SGLang, TGI, llama.cpp or `transformers serve`, base and its LoRA adapters may lie
-next to each other under two names of one server. Where the tokenizer is at hand (the server names a
+Served by vLLM, SGLang, TGI, llama.cpp or `transformers serve`, base and its LoRA adapters may be
+two names of one server. Where the tokenizer is at hand (the server names a
 folder of this machine as the model's root, or the spec does: `…/v1?tokenizer=FOLDER#MODEL`),
 prompts are rendered here; otherwise the server renders messages, and that both arms get the same
 prompt is declared, not proven. The key comes from TUNEGATE_SERVER_KEY or OPENAI_API_KEY.
@@ -224,7 +224,7 @@ class ServerArm:
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
-        """What the server says of the model, how it is asked, and what it answers to probe texts.
+        """The server's description of the model, settings of requests, answers to probe texts.
 
         The hash of the answers is left out where the model does not answer the same twice.
         """
@@ -265,7 +265,7 @@ class ServerArm:
 
     @property
     def kinds(self) -> frozenset[CellKind]:
-        """What it writes; and how likely given texts are, if the server reports it."""
+        """Generation; and likelihoods of given texts, if the server reports them."""
         return _WRITTEN | (_SCORED if self.asker.form.logprobs is not None else frozenset())
 
     def cannot(self, kind: CellKind) -> str:
@@ -312,7 +312,7 @@ class ServerArm:
 
     @cached_property
     def probed(self) -> tuple[tuple[str, str], ...]:
-        """What it answers to each probe text, greedily, asked twice.
+        """Greedy answers to each probe text, asked twice.
 
         Raises:
             BackendError: one of them has no answer.

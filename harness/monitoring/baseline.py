@@ -15,7 +15,7 @@ from tunegate.harness.records.run_folder import Run
 
 @dataclass(frozen=True, slots=True)
 class ProductionBaseline:
-    """What production may be like without being worse than the gate's model."""
+    """Reference values of production that are no worse than the gate's model."""
 
     n: int
     """Cases; of each cluster one where a threshold is cut."""

@@ -1,8 +1,8 @@
 """Indicators: losses from 0 to 1 of one production call that need no expected answer.
 
 Those of answers say whether the model is what was judged; those of inputs say whether it is asked
-what was judged: the language, length, wording, tools and route of a prompt beside the gate's cases.
-A case of the gate is held against the other cases, of other clusters, so that an unchanged stream
+what was judged: the language, length, wording, tools and route of a prompt compared with the gate's
+cases. A case of the gate is compared with the cases of other clusters, so that an unchanged stream
 is no stranger to the gate than its own cases are to each other.
 
 Every figure turns a call into a loss from 0 to 1, the same for the gate's cases and for production,
@@ -63,7 +63,7 @@ class MonitoredFigure:
 
     name: str
     says: str
-    """What the losses are a share of, as in "share of …"."""
+    """The denominator of the losses, as in "share of …"."""
     kind: LossKind
     measure: Callable[[AnsweredCase], Score] = field(repr=False)
     higher_is_better: bool = False
@@ -215,7 +215,7 @@ def _route_tags(call: ModelCall) -> tuple[str, ...]:
 
 
 def input_figures(suite: Suite) -> list[MonitoredFigure]:
-    """Return what can be watched of the prompts, beside those of a suite's cases."""
+    """Return the indicators of the prompts compared with those of a suite's cases."""
     above, below, share = LossKind.ABOVE, LossKind.BELOW, LossKind.SHARE
     seen = _SeenInputs(suite.cases)
     made: list[tuple[str, str, LossKind, Callable[[Case], Score]]] = [
@@ -274,7 +274,7 @@ _GRAM = 4
 _MOST_CHARACTERS = 20_000
 """Of a prompt that are compared."""
 _LEAST_LETTERS = 20
-"""Below so many letters the language of a prompt is not told."""
+"""Below so many letters the language of a prompt is not detected."""
 
 
 def _of_case(measure: Callable[[Case], Score], one: AnsweredCase) -> Score:
@@ -312,7 +312,7 @@ def _tool_names(case: Case) -> frozenset[str]:
 
 
 def _language(case: Case) -> str | None:
-    """Return the language of a prompt; None where it is too short or nobody can tell."""
+    """Return the language of a prompt; None where it is too short or not recognised."""
     text = asked_text(case)[:_MOST_CHARACTERS]
     detector = _detector()
     if detector is None or sum(sign.isalpha() for sign in text) < _LEAST_LETTERS:
@@ -331,7 +331,7 @@ def _detector() -> Any:
 
 
 class _SeenInputs:
-    """What the cases of a suite were asked, each counted once a cluster."""
+    """Prompts of a suite's cases, each counted once per cluster."""
 
     def __init__(self, cases: Sequence[Case]) -> None:
         self._cases = cases
@@ -341,7 +341,7 @@ class _SeenInputs:
         """Score 1 for a language in which no other case asks."""
         found = _language(case)
         if found is None:
-            return Score.unscored("the language of the prompt cannot be told")
+            return Score.unscored("the language of the prompt is unknown")
         return self._strange(case, frozenset([found]), self._languages)
 
     def tools(self, case: Case) -> Score:

@@ -39,7 +39,7 @@ AHEAD_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class TimeWindow:
-    """What is asked for."""
+    """Options of a look."""
 
     now_s: float
     """Unix time."""
@@ -55,7 +55,7 @@ class TimeWindow:
 
 @dataclass
 class CallTally:
-    """What became of the calls that were read."""
+    """Counts of the calls that were read."""
 
     read: int = 0
     counted: int = 0
@@ -158,19 +158,19 @@ Judging = Callable[[Sequence[AnsweredCase]], Sequence[Mapping[str, Score]]]
 
 @dataclass
 class FigureObservations:
-    """What the calls of a look showed of one figure."""
+    """Observations of one figure in the calls of a look."""
 
     losses: list[float] = field(default_factory=list)
     """One for each unit, whose calls count together, in the order in which the units began."""
     unscored: int = 0
-    """Calls in which it could not be told."""
+    """Calls in which it is unknown."""
     why: str | None = None
     """Why the first of them could not."""
 
 
 @dataclass(frozen=True)
 class MonitoringLook:
-    """What came of a look."""
+    """Result of a look."""
 
     state: WatchState
     """For the next one."""
@@ -269,7 +269,7 @@ def _trace(one: AnsweredCase) -> str:
 
 
 class _LookAccumulator:
-    """What the calls of a look show, as they go by."""
+    """Running observations of the calls of a look."""
 
     def __init__(self, kept: Sequence[FigureState]) -> None:
         self._kept = kept
@@ -330,7 +330,7 @@ def _update_figure(kept: FigureState, losses: Sequence[float]) -> FigureState:
 
 
 def _raise_alarms(state: WatchState, now_s: float) -> WatchState:
-    """Return the state with the alarms of this look; earlier ones stand."""
+    """Return the state with the alarms of this look; earlier ones are kept."""
     needed = math.log(1 / state.own_alpha)
     figures = tuple(
         figure.model_copy(update={"alarmed": format_time(now_s)})

@@ -22,26 +22,26 @@ METHOD = (
     'bets against "at no time more than the largest share that the gate\'s sample leaves possible" '
     "(Clopper-Pearson, order statistics or betting limits), a mixture over stakes and times of "
     "change: an alarm says that some stretch was above it, not the mean of all; a unit is a "
-    "conversation or session where the calls name one, else a trace; the error is parted by "
+    "conversation or session where the calls name one, else a trace; the error is divided by "
     "Bonferroni over the figures, half of each part for the gate's sample"
 )
 
 
 class FigureStatus(StrEnum):
-    """What is known of a figure."""
+    """State of a figure."""
 
     ALARM = "alarm"
-    """Production is worse than the gate's model; it stands until a new state is begun."""
+    """Production is worse than the gate's model; it lasts until a new state is begun."""
     QUIET = "quiet"
     """No alarm, and a drop of the size asked for would likely have raised one."""
     TOO_FEW = "too_few"
     """No alarm, and too few units for one."""
     BLIND = "blind"
-    """The gate's sample is too small, or its own share too large, to ever tell such a drop."""
+    """The gate's sample is too small, or its own share too large, to ever show such a drop."""
 
 
 class WatchVerdict(StrEnum):
-    """What a look comes to."""
+    """Conclusion of a look."""
 
     QUIET = "QUIET"
     ALARM = "ALARM"
@@ -49,7 +49,7 @@ class WatchVerdict(StrEnum):
 
     @property
     def exit_code(self) -> int:
-        """0 quiet, 1 alarm, 10 too little to tell."""
+        """0 quiet, 1 alarm, 10 too little evidence."""
         return {"QUIET": 0, "ALARM": 1, "TOO_LITTLE": 10}[self.value]
 
 
@@ -67,12 +67,12 @@ class FigureLook(Record):
     window: float | None
     """Share in the new units; None without any."""
     window_n: int
-    """New units in which it could be told."""
+    """New units in which it is known."""
     so_far: float | None
     """Share in all units since the state was begun."""
     so_far_n: int
     unscored: int
-    """New calls in which it could not be told."""
+    """New calls in which it is unknown."""
     why_unscored: Text | None
     evidence: float
     """Largest so far: how many times as likely as not by chance; an alarm from `needed` on."""
@@ -111,9 +111,9 @@ class WatchRecord(Record):
     figures: tuple[FigureLook, ...]
     not_compared: dict[str, Text] = Field(default_factory=dict)
     not_seen: tuple[Text, ...] = ()
-    """What no figure of this look could have shown."""
+    """Changes that no figure of this look could have shown."""
     reading: tuple[Text, ...] = ()
-    """What could not be read of the files, and where first."""
+    """Unreadable parts of the files, and the first place."""
 
 
 def watch_record(
@@ -173,7 +173,7 @@ def _blind_spots(
         )
     blind = [figure.name for figure in looks if figure.status is FigureStatus.BLIND]
     if blind:
-        yield f"{', '.join(blind)}: the gate has too few cases, or is itself too bad, to tell"
+        yield f"{', '.join(blind)}: the gate has too few cases, or is itself too bad, to show"
     dark = [f.name for f in looks if f.unscored and f.unscored >= f.window_n]
     if dark:
         yield f"{', '.join(dark)}: at least half of the new calls show no value"
@@ -209,7 +209,7 @@ def _figure(kept: FigureState, shown: FigureObservations, own: float, drop: floa
 
 
 def _worse(kept: FigureState, drop: float) -> float:
-    """Return the share that is to be told from the gate's.
+    """Return the share that is to be separated from the gate's.
 
     Of an outermost tenth it is a tenth and twice the drop: 30 % by default, which is what a shift
     by about three quarters of the gate's standard deviation makes of it.
@@ -292,10 +292,10 @@ def send_alarms(target: str, record: WatchRecord, names: Sequence[str]) -> str |
     Args:
         target: Path of the file, or an http(s) address.
         record: The look.
-        names: The figures; nothing is told where there are none.
+        names: The figures; without any, nothing is reported.
 
     Returns:
-        Why it could not be told; None where it was, or nothing was to tell.
+        Why it is unknown; None where it is known, or nothing was to be measured.
     """
     if not names:
         return None
@@ -387,7 +387,7 @@ def _lines(record: WatchRecord, advice: list[str]) -> Iterator[str]:
     yield ""
     beside = f"{_escape_cell(record.suite)} of run {_escape_cell(record.run_id)}"
     yield (
-        f"{record.counted} calls from {record.first or '–'} to {record.last or '–'}, beside "
+        f"{record.counted} calls from {record.first or '–'} to {record.last or '–'}, compared with "
         f"{beside}. A false alarm of any figure, as long as the stream runs: at most "
         f"{format_percent(record.alpha)}."
     )

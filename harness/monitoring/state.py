@@ -44,7 +44,7 @@ class FigureState(Record):
     """As `ConfidenceSequence.wealth`; empty before the first unit."""
     peak: float = 0.0
     alarmed: str | None = None
-    """When the look was that raised the alarm, ISO 8601; it stands until a new state is begun."""
+    """When the look was that raised the alarm, ISO 8601; it lasts until a new state is begun."""
 
     @property
     def stream(self) -> ConfidenceSequence:
@@ -61,7 +61,7 @@ MOST_POINTS = 520
 
 
 class TrendPoint(Record):
-    """What the calls of one look showed."""
+    """Observations of one look."""
 
     at: Text
     """Time of the look, ISO 8601."""

@@ -54,7 +54,7 @@ class TelemetrySignal:
     """As variables have it: TRACES, LOGS, METRICS."""
     file: str
     item: str
-    """What it consists of, for people."""
+    """Contents, for people."""
     module: str
     exporter: str
 
@@ -166,7 +166,7 @@ def send_files(folder: Path) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """What became of one signal."""
+    """Result of sending one signal."""
 
     target: ExportTarget
     items: int = 0

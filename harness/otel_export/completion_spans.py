@@ -132,12 +132,12 @@ def _stops(record: CaseRecord) -> list[str] | None:
 
 Redact = Callable[[str], str]
 REDACTED = "__REDACTED__"
-"""What stands for a text whose redaction failed (the marker of OpenInference)."""
+"""Replacement for a text whose redaction failed (the marker of OpenInference)."""
 
 
 @dataclass
 class ContentCapture:
-    """What is written of prompts and answers."""
+    """Parts of prompts and answers that are written."""
 
     redact: Redact | None = None
     """Takes out what nobody may read; None leaves all as it is."""
@@ -260,7 +260,7 @@ class MetricEvaluator:
     result: str
     """Attributes of every result on its span, as text."""
     known: str
-    """What a log record, which is read alone, says in addition: range, direction, version."""
+    """Additional attributes of a log record, which is read alone: range, direction, version."""
     check: str
     """Attributes of every check, as text."""
 

@@ -41,7 +41,7 @@ class JudgeCall:
 
     @property
     def bill(self) -> Judgement:
-        """The judgement in which what it took stands."""
+        """The judgement that holds its cost."""
         paid = (line for line in self.lines if line.attempts)
         return next(paid, self.lines[0])
 

@@ -35,7 +35,7 @@ _ERROR = 2
 
 
 class SpanKind(IntEnum):
-    """What a span stands for."""
+    """The kind of a span."""
 
     INTERNAL = 1
     """Work of this process."""
@@ -114,7 +114,7 @@ def log_record(name: str, at: int, values: str, *, place: tuple[str, str], warn:
 
 @dataclass(frozen=True, slots=True)
 class OtlpEnvelope:
-    """What surrounds spans, log records or metrics in a line of a file."""
+    """Envelope of spans, log records or metrics in a line of a file."""
 
     resource: str
     """Attributes of the program, as text."""

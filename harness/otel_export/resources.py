@@ -21,7 +21,7 @@ from tunegate.harness.records.manifest import Manifest, SuiteRecord
 WRITES = (CellKind.GENERATE, CellKind.LATENCY)
 """The kinds of question that are answered by a text."""
 _OWN = ("max_new_tokens", "temperature", "top_p")
-"""Settings that spans tell of and that a case may have of its own."""
+"""Settings in spans that a case may have of its own."""
 _REMOTE = ("server", "litellm")
 _PROVIDERS = {
     "azure": "azure.ai.openai",

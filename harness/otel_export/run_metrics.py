@@ -51,7 +51,7 @@ class _HistogramPoint:
 
 
 class RunTotals:
-    """What is counted while the spans are made."""
+    """Counters that are filled while the spans are made."""
 
     def __init__(self) -> None:
         """Begin with nothing."""

@@ -101,7 +101,7 @@ def unix_nanoseconds(seconds: float) -> int:
 
 
 def _places(names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[int]]:
-    """Return (suite, case) → where its records stand."""
+    """Return (suite, case) → the place of its records."""
     found: dict[tuple[str, str], list[int]] = {}
     for at, name in enumerate(names):
         found.setdefault(name, []).append(at)

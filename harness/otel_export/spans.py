@@ -68,7 +68,7 @@ class _TimeExtent:
 
 @dataclass(frozen=True, slots=True)
 class CaseSignals:
-    """What is written of one case."""
+    """Spans of one case."""
 
     spans: tuple[str, ...]
     logs: tuple[str, ...]
@@ -90,7 +90,7 @@ class SpanBuilder:
 
     @cached_property
     def _judges(self) -> JudgeSpans:
-        """What makes the spans of judge calls, imported by runs that have any."""
+        """Factory of the spans of judge calls, imported by runs that have any."""
         from tunegate.harness.otel_export.judge_spans import JudgeSpans
 
         run, content = self._run.manifest, self._content

@@ -58,7 +58,7 @@ def _spans(path: Path, reading: ImportReport) -> Iterator[Span]:
 
 
 def _events(path: Path, reading: ImportReport) -> Iterator[EventRecord]:
-    """Yield the log records of a file; the other reading tells what is wrong with the file."""
+    """Yield the log records of a file; the other reading reports what is wrong with the file."""
     with open_contents(path, ImportReport()) as content:
         if not _may_hold_logs(content):
             return

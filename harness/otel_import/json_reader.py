@@ -67,7 +67,7 @@ def _read(
 
 
 def _is_lines(content: FileContent) -> bool:
-    """Return whether the file has a whole value on each line, as far as the first one tells."""
+    """Return whether the file has a whole value on each line, judged by the first one."""
     head = content.head(LONGEST_FIRST)
     if content.name.endswith(_LINES) and len(head) >= SHORTEST_LINE:
         return True
@@ -119,7 +119,7 @@ def read_document(content: FileContent, nesting: Nesting) -> Iterator[FileRecord
 
 @dataclass(frozen=True, slots=True)
 class _RecordContext:
-    """What surrounds a record."""
+    """Envelope of a record."""
 
     resource: Mapping[str, Any]
     scope: str
@@ -202,7 +202,7 @@ class _DocumentWalk:
             elif key == "resource" or key in SCOPES:
                 around = self._around(key, around)
                 if passed:
-                    self._reading.leave_out(f"a {key} that stands after its spans", self.where)
+                    self._reading.leave_out(f"a {key} that follows its spans", self.where)
             else:
                 self._pieces.skip()
 
@@ -246,7 +246,7 @@ _OLDER = {"scopeSpans": "instrumentationLibrarySpans", "scopeLogs": "instrumenta
 def read_items(
     top: Any, nesting: Nesting, where: str, reading: ImportReport
 ) -> Iterator[FileRecord]:
-    """Yield the records in a whole value, in whatever order its keys stand."""
+    """Yield the records in a whole value, in any order of its keys."""
     if not isinstance(top, Mapping) or not TOPS & top.keys():
         if nesting is SPANS:
             yield from store_records(top, where, reading)

@@ -181,7 +181,7 @@ class _SpanWindow:
         return False
 
     def _with_outer(self, key: _Key, found: ModelCall) -> ModelCall:
-        """Return the call with what a span around it told, which then is none of its own."""
+        """Return the call with the data of a span around it, which then is no call of its own."""
         around = next((place for place in self._around(key) if place in self.held), None)
         if around is None or not _is_same(found, self.held[around]):
             return found
@@ -288,7 +288,7 @@ def _fill(best: ModelCall, other: ModelCall) -> ModelCall:
 
 
 def _schemas(tools: Sequence[Mapping[str, Any]]) -> tuple[int, int, int]:
-    """Return how much tool definitions tell: schemas, tools, and other fields."""
+    """Return how much tool definitions hold: schemas, tools, and other fields."""
     told = [tool.get("function", tool) for tool in tools]
     return sum("parameters" in one for one in told), len(told), sum(len(one) for one in told)
 
@@ -298,7 +298,7 @@ def _worth(call: ModelCall) -> tuple[bool, bool]:
 
 
 def _richness(call: ModelCall) -> tuple[bool, bool, int, int, int]:
-    """Return how much of its request a reading tells."""
+    """Return how much of its request a reading holds."""
     calls = [one for message in call.messages for one in message.get("tool_calls", ())]
     texts = sum(len(str(message.get("content") or "")) for message in call.messages)
     return *_worth(call), len(call.messages), len(calls), texts

@@ -47,9 +47,9 @@ class ImportReport:
     distinct: int = 0
     """Those that can be replayed, are wanted, and ask what none before them asked."""
     left_out: dict[str, OccurrenceCount] = field(default_factory=dict)
-    """What could not be used, by reason."""
+    """Unusable spans, by reason."""
     mended: dict[str, OccurrenceCount] = field(default_factory=dict)
-    """What was read otherwise than it is there, by what was done."""
+    """Changed values, by kind of change."""
 
     def leave_out(self, reason: str, where: str) -> None:
         """Count something that is not used; `reason` is a noun phrase without numbers in it."""
@@ -150,7 +150,7 @@ class ModelCall:
     convention: str
     """Name of the convention that read it."""
     messages: tuple[Mapping[str, Any], ...]
-    """What was sent: `role` and `content` (a text), with `tool_calls`, `tool_call_id` and `name`
+    """Sent messages: `role` and `content` (a text), with `tool_calls`, `tool_call_id` and `name`
     where there are some; a system prompt comes first, with the role `system`."""
     tools: tuple[Mapping[str, Any], ...] = ()
     """Tool definitions that were offered: `{"type": "function", "function": {…}}`."""

@@ -1,6 +1,6 @@
 """Attempts ledger: which candidates a suite has judged, in a file that a project commits.
 
-`tunegate.ledger.jsonl` lies next to the suites and has one line for each verdict on a suite. Its
+`tunegate.ledger.jsonl` is next to the suites and has one line for each verdict on a suite. Its
 lines are a set: their order means nothing and a repeated line counts once, so that the files of two
 branches merge by keeping the lines of both. A suite is known again by its name and by the contents
 of its cases, whatever else was edited: a line holds a sketch of them.
@@ -76,7 +76,7 @@ class LedgerLine(Record):
 
 @dataclass(frozen=True, slots=True)
 class CaseSketch:
-    """What of a suite's cases is compared with other versions of it."""
+    """Hashes of a suite's cases for the comparison with other versions of it."""
 
     name: str
     n_cases: int
@@ -181,7 +181,7 @@ class AttemptLedger:
         return line.seed == self.seed and sketch.has_cases_of(line)
 
     def state(self, name: str, runs: Path | None = None) -> LedgerState:
-        """Return what a verdict must tell of a suite's ledger.
+        """Return the notes of a verdict on a suite's ledger.
 
         Args:
             name: The suite.
@@ -207,7 +207,7 @@ class AttemptLedger:
         )
 
     def record(self, verdict: VerdictRecord, scores: Iterable[ScoreRow]) -> list[str]:
-        """Write a line for each suite of a verdict; return what the user must be told.
+        """Write a line for each suite of a verdict; return the notes for the user.
 
         A verdict whose line is there is written once: the same run with the same scores.
         """

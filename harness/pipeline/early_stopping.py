@@ -92,7 +92,7 @@ class EarlyStopping:
     def watch(
         self, manifest: Manifest, plan: Plan, store: AnswerCache, suites: Sequence[Suite]
     ) -> Callable[[int], Iterable[str]]:
-        """Return the function that the runner tells of each stage; it names suites to end."""
+        """Return the function that the runner calls after each stage; it names suites to end."""
 
         def after(stage: int) -> list[str]:
             going = [s for s in suites if s.name in self.schedules and s.name not in self.ended]

@@ -121,7 +121,7 @@ class EvaluationRun:
     trust_remote_code: bool = False
     """Whether code in a model's folder may be run, of every arm."""
     judge: str | None = None
-    """Specs of the judge models, separated by commas; `none` goes without."""
+    """Specs of the judge models, separated by commas; `none` for no judge."""
     calibration: str | None = None
     """Files of what is known of the judge, separated by commas."""
     command: tuple[str, ...] = ()
@@ -134,7 +134,7 @@ class EvaluationRun:
     """Whether a suite may end as soon as everything is decided; None: unless every arm is recorded,
     where looking costs power and saves no answer."""
     traced: run_writer.TelemetryOptions = field(default_factory=run_writer.TelemetryOptions)
-    """What of it is traced, and where that is looked at."""
+    """Options of tracing, and the address of its viewer."""
     levers: Optimizations = ALL
     """Which of the engine's levers are on."""
     place: ExecutionBackend = HERE
@@ -144,7 +144,7 @@ class EvaluationRun:
     arms: dict[str, Arm] = field(default_factory=dict)
     """Arms opened by an earlier evaluation of the same session."""
     data: DataOptions = field(default_factory=DataOptions)
-    """What the user says of the rows that tuned was trained on."""
+    """The user's description of the rows that tuned was trained on."""
     self_check: bool = False
     """An A/A run: the arms may have identical weights, and no attempt is counted."""
 
@@ -155,7 +155,7 @@ class EvaluationRun:
     trained: TrainingProvenance = field(default_factory=TrainingProvenance)
     """How tuned was trained, once its card was read."""
     manifest: Manifest | None = None
-    """What is known of the run so far, once the arms were found to be comparable."""
+    """Facts about the run after the arms were found to be comparable."""
 
     @property
     def _folder(self) -> RunFolder:

@@ -101,7 +101,7 @@ class RunLock:
                 foreign += not (self.shared and holder.get("session") in (self.session, None))
                 if foreign > 1:
                     raise UsageError(
-                        f"{self.folder}: another run is at work here (process "
+                        f"{self.folder}: another run uses this folder (process "
                         f"{holder.get('pid', 'unknown')}); wait for it, or choose another folder "
                         "with --gate-run-dir DIR"
                     ) from None

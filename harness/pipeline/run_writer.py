@@ -268,10 +268,10 @@ def repository_root() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class TelemetryOptions:
-    """What a run's options say of its telemetry."""
+    """A run's options of telemetry."""
 
     content: ContentCapture | None = None
-    """What is written of prompts and answers; None is nothing."""
+    """Parts of prompts and answers that are written; None is nothing."""
     link: str | None = None
     """Where a viewer shows it, with places for the ids."""
 

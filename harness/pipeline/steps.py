@@ -49,7 +49,7 @@ NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 class RunPurpose(StrEnum):
-    """What the answers of a run are for."""
+    """Purpose of the answers of a run."""
 
     ANSWERS = "answers"
     """They are looked at; nothing is decided about tuned."""
@@ -61,7 +61,7 @@ class RunPurpose(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class PlanOptions:
-    """What of the suites is asked, and of which arms."""
+    """Selection of suites and arms."""
 
     purpose: RunPurpose = RunPurpose.ANSWERS
     seed: int = 0
@@ -88,7 +88,7 @@ class PreparedRun:
     store: AnswerCache
     seed: int
     comparability: Mapping[str, Any]
-    """What was proven about the prompts."""
+    """Proofs about the prompts."""
     attempts: Mapping[str, int]
     """Suite hash → number of candidates judged on it so far; empty where none is counted."""
     extended: Mapping[str, int]
@@ -185,7 +185,7 @@ class PreparedRun:
         )
 
     def ledger_states(self, runs: Path | None = None) -> dict[str, LedgerState]:
-        """Return suite → what its verdict tells of the attempts ledger.
+        """Return suite → the notes of its verdict on the attempts ledger.
 
         Args:
             runs: Folder of earlier runs that the ledger must know.

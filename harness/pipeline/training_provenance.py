@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DataOptions:
-    """What the user says of the training data."""
+    """The user's description of the training data."""
 
     mode: ContaminationMode = ContaminationMode.GATE
     files: tuple[Path, ...] = ()
@@ -43,7 +43,7 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class TrainingProvenance:
-    """What was found; nothing before it was looked for."""
+    """Findings; empty before the search."""
 
     training: TrainingSummary | None = None
     leakage: ContaminationCheck | None = None

@@ -151,7 +151,7 @@ class UnevaluatedGate(GateFailed):
 
 
 class FailureReason:
-    """Why something failed, which the end of the run tells: the terminal has it once.
+    """Why something failed, printed once at the end of the run.
 
     As text it is whole, for JUnit's files and whatever else reads reports.
     """

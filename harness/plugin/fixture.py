@@ -42,7 +42,7 @@ class CompletionPair:
 
 @dataclass(frozen=True)
 class GateFixture:
-    """What the `gate` fixture returns."""
+    """Value of the `gate` fixture."""
 
     session: GateSession
     root: Path

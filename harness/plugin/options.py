@@ -149,7 +149,7 @@ OPTIONS = (
     ),
     GateOption(
         "undecided",
-        "What an UNDECIDED verdict does to the exit code: fail = 10, neutral and pass = 0.",
+        "Exit code of an UNDECIDED verdict: fail = 10, neutral and pass = 0.",
         "fail",
         choices=("fail", "neutral", "pass"),
     ),
@@ -174,7 +174,7 @@ OPTIONS = (
     ),
     GateOption(
         "missing",
-        "What tests with the `gate` fixture do where no model is named: skip or fail.",
+        "Result of tests with the `gate` fixture where no model is named: skip or fail.",
         "skip",
         choices=("skip", "fail"),
     ),
@@ -234,7 +234,7 @@ OPTIONS = (
     GateOption("trace-content", "Put prompts and answers into traces.jsonl.", False, flag=True),
     GateOption(
         "trace-redact",
-        "What is taken out of them first: pii takes addresses, numbers of people and keys, none "
+        "Data to remove from them first: pii removes addresses, numbers of people and keys, none "
         "nothing, pkg.mod:fn is a function from text to text.",
         "pii",
     ),

@@ -78,13 +78,13 @@ class GateSession:
     folders: dict[Path, None] = field(default_factory=dict)
     """The folders of those runs, of all workers, in the order in which they were made."""
     compared: dict[tuple[str, ...], None] = field(default_factory=dict)
-    """What code compared: the cells of a row of the table at the end."""
+    """A comparison by code: the cells of a row of the table at the end."""
     named: bool = False
     """Whether the command line names a model, be it an empty text."""
     codes: set[int] = field(default_factory=set)
     """Exit codes that failed tests stand for."""
     why: str = ""
-    """What the codes of a session without a verdict are about."""
+    """Reasons for the exit codes of a session without a verdict."""
     exit_status: int | None = None
 
     @classmethod
@@ -114,7 +114,7 @@ class GateSession:
         return session
 
     def refuse_taken(self) -> None:
-        """Find out at once whether another session is at work in the run folder.
+        """Find out at once whether another session uses the run folder.
 
         Raises:
             pytest.UsageError: one is; the message names its process.
@@ -303,7 +303,7 @@ class GateSession:
             self._read_verdict()
 
     def finish(self, session: pytest.Session) -> None:
-        """Write what people and CI read, and set the exit status; a worker only tells."""
+        """Write what people and CI read, and set the exit status; a worker only reports."""
         if self.worker:
             self._tell(session.config)
             return

@@ -3,8 +3,8 @@
 The log of a GitHub job: what tests print is not obeyed, and what we say in the end is.
 
 pytest prints captured output at the start of a line, where GitHub reads `::error::` and
-`::add-mask::` as commands, also when a model wrote them. While a gate session is at work it is
-told to read none, until a word comes that nobody could have guessed.
+`::add-mask::` as commands, also when a model wrote them. While a gate session runs it reads
+none, until a word comes that nobody could have guessed.
 
 Reference: https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
 """

@@ -1,8 +1,8 @@
 """Feasibility: what a suite's cases can prove, in the end and at interim looks.
 
 Gates that the cases cannot prove are refused before a token is spent; ways to prove them with fewer
-cases are told. The look schedule says when a
-growing sample is looked at (group-sequential design).
+cases are named. The look schedule fixes when a growing sample is looked at (group-sequential
+design).
 
 Source: Kim and DeMets (1987) spending; Armitage, McPherson and Rowe (1969) for the bounds.
 """
@@ -198,7 +198,7 @@ def content_gap(suite: Suite) -> Iterator[str]:
 
 
 ANY_ARM = "an incumbent, or an artifact that ships,"
-"""What a suite that no run has been made of may yet be compared with."""
+"""Possible comparisons of a suite without a run."""
 
 
 def advisory_notes(suite: Suite, arms: Collection[str] = (ANY_ARM,)) -> Iterator[str]:

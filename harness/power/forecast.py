@@ -65,7 +65,7 @@ ARMS = ("base", "tuned")
 
 @dataclass(frozen=True)
 class PilotRun:
-    """What an earlier run shows about one suite."""
+    """Evidence of an earlier run about one suite."""
 
     pairs: Mapping[str, Pairs] = field(repr=False)
     """Metric → its complete pairs, at least two."""
@@ -147,7 +147,7 @@ def _latency(stored: StoredAnswer) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class GateOutlook:
-    """What one gate can do under one assumption on the spread; differences are improvements."""
+    """Power of one gate under one assumption on the spread; differences are improvements."""
 
     spread: ScoreSpread
     provable: float | None
@@ -190,7 +190,7 @@ class SuiteForecast:
     refusals: tuple[str, ...]
     """Why SHIP cannot be reached at all, a sentence a gate."""
     notes: tuple[str, ...]
-    """What a reader must know besides the numbers."""
+    """Notes on the numbers."""
     seconds: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """Arm → seconds a case took in the earlier run."""
     unchanged: float | None = None
@@ -248,7 +248,7 @@ class _SuitePlan:
         self.guards = {g.id: self._planned(g) for g in suite.gates if g not in gains}
         self.shares = cache(lambda n: feasibility.planned_shares(suite, n))
         self.tests: dict[tuple[Any, ...], GateTest] = {}
-        """What a test on 0/1 scores depends on → the test: it is enumerated once."""
+        """Parameters of a test on 0/1 scores → the test: it is enumerated once."""
         self.plans: dict[str, list[PlannedComparison]] = defaultdict(list)
         """Gate → its comparison for each assumption on the spread."""
 
@@ -344,7 +344,7 @@ class _SuitePlan:
     ) -> tuple[GateTest | None, float | None]:
         """Return the gate's own test, and its margin on the scale on which it judges.
 
-        None for one value over all cases: no sample of scores tells what it would be.
+        None for one value over all cases: no sample of scores shows what it would be.
         """
         metric, kind = self.suite.metric(gate.metric), gate_kind(gate.kind)
         if metric.corpus is not None or (self.suite.generation.samples > 1 and spread.binary):

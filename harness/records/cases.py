@@ -148,7 +148,7 @@ LARGEST = 1e100
 STRICT = ConfigDict(
     extra="forbid", allow_inf_nan=False, populate_by_name=True, use_attribute_docstrings=True
 )
-"""What every record is: strict about its fields, no NaN and no Infinity."""
+"""Settings of every record: strict about its fields, no NaN and no Infinity."""
 
 
 class Record(BaseModel):
@@ -162,7 +162,7 @@ class Record(BaseModel):
 
 
 class CellKind(StrEnum):
-    """What a model is asked in one cell."""
+    """The request of one cell."""
 
     GENERATE = "generate"
     """Write a completion of the prompt."""
@@ -230,7 +230,7 @@ class Case(Record):
     """Constraints on the form of the answer, rule → value (`{"max_words": 50}`), for the metric
     `format`."""
     row: Json | None = Field(default=None, exclude_if=_is_none)
-    """What the environment of an episode is reset with: keyword arguments of its `reset`."""
+    """Keyword arguments for the `reset` of an episode's environment."""
     tags: tuple[FilledText, ...] = ()
     """Labels such as the subject: slices of the report, never clusters."""
     cluster: FilledText | None = None
@@ -272,7 +272,7 @@ class Case(Record):
 
 
 class Completion(Record):
-    """What a model answered to one case, and what is known about how."""
+    """A model's answer to one case, with the facts about its generation."""
 
     text: Text | None = None
     """The answer, without the thoughts before it; empty where the thoughts never ended. None where
@@ -300,7 +300,7 @@ class Completion(Record):
     bits_per_byte: float | None = Field(default=None, ge=0)
     """Negative base-2 log-likelihood of the prompt's text over its length in UTF-8 bytes."""
     scores: dict[Text, float | None] | None = Field(default=None, exclude_if=_is_none)
-    """What another tool scored it: score key → value, None if unscored; absent elsewhere."""
+    """Scores by another tool: score key → value, None if unscored; absent elsewhere."""
     errors: dict[Text, Text] | None = Field(default=None, exclude_if=_is_none)
     """Score key → why the other tool left it unscored; absent elsewhere."""
     prompt_sha256: str | None = Field(default=None, exclude_if=_is_none)
@@ -334,7 +334,7 @@ class Score(Record):
     parts: dict[str, float] | None = None
     """Named sub-scores that say where the value comes from; they gate nothing."""
     counts: tuple[float, ...] | None = None
-    """What a corpus metric sums over the cases (BLEU's matches and lengths); None for others."""
+    """Sums of a corpus metric over the cases (BLEU's matches and lengths); None for others."""
 
     @classmethod
     def of(
@@ -385,7 +385,7 @@ class ScoreRow:
     parts: dict[str, float] | None = None
     """Named sub-scores, each the mean over the samples that have it."""
     counts: tuple[float, ...] | None = None
-    """What a corpus metric sums over the cases, summed over the samples."""
+    """Statistics that a corpus metric sums over the cases, summed over the samples."""
     unscored: tuple[int, int] | None = None
     """Unscored episodes of the case, and all of them; None where none is unscored, or where the
     completions are no episodes."""
@@ -410,14 +410,14 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class StoredAnswer:
-    """What came of a cell: a completion, or an error in words; one line of `cells.jsonl`."""
+    """The result of a cell: a completion, or an error in words; one line of `cells.jsonl`."""
 
     cell: Cell
     status: str
     """`ok`, `error`, `missing`, or `skipped`: everything was decided before it was asked."""
     completion: Completion | None = None
     error: Text | None = None
-    """What failed, in words, if the status is `error`."""
+    """The failure, in words, if the status is `error`."""
     started_s: float | None = None
     """Unix time at which the backend began."""
     cache_hit: bool = False

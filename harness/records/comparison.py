@@ -26,14 +26,14 @@ class CandidateEffect(Record):
     high: Number
     """Upper end, likewise."""
     bound: Number
-    """What the gate asks the interval to clear, on the same axis."""
+    """Bound that the interval must clear, on the same axis."""
 
 
 class Candidate(Record):
     """One run of a comparison: a fine-tune, judged as one of several."""
 
     letter: str
-    """What the comparison calls it: `A` is the run named first."""
+    """Its name in the comparison: `A` is the run named first."""
     run_id: str
     """Name of the run."""
     folder: Text
@@ -41,7 +41,7 @@ class Candidate(Record):
     spec: Text
     """Model spec of the fine-tune."""
     identity: dict[str, Any]
-    """What the run recorded of it: hashes, number format, engine."""
+    """The run's record of it: hashes, number format, engine."""
     alone: Verdict
     """How its run ended, where it was the only candidate."""
     verdict: Verdict
@@ -58,7 +58,7 @@ class Candidate(Record):
     """Letters of candidates that gain no less and forget no more, one of them strictly, by the
     estimates."""
     notes: tuple[Text, ...] = ()
-    """What must be known of it."""
+    """Notes on it."""
 
 
 class PairwiseComparison(Record):
@@ -127,11 +127,11 @@ class CandidateComparison(Record):
     by_user: bool
     """Whether the user named it."""
     sentence: Text
-    """What follows, with the sentence that decided it."""
+    """The conclusion, with the sentence that decided it."""
     of: int
     """Over how many candidates the error of each gate is shared."""
     base: dict[str, Any]
-    """What the first run recorded of base."""
+    """The first run's record of base."""
     suites: tuple[ComparedSuite, ...]
     """In the order of the first run."""
     candidates: tuple[Candidate, ...]
@@ -139,7 +139,7 @@ class CandidateComparison(Record):
     duels: tuple[PairwiseComparison, ...]
     """Every pair of candidates on every gated metric."""
     notes: tuple[Text, ...] = ()
-    """What must be known of the comparison as a whole."""
+    """Notes on the comparison as a whole."""
 
     def candidate(self, letter: str) -> Candidate:
         """Return the candidate of a letter."""

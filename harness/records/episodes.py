@@ -52,7 +52,7 @@ class EpisodeCall(BaseModel):
 
 
 class EpisodeTurn(BaseModel):
-    """What the model wrote in one turn, and what it was answered."""
+    """The model's text in one turn, and the replies of its tools."""
 
     model_config = _STRICT
 
@@ -73,18 +73,18 @@ class EpisodeTurn(BaseModel):
 
 
 class EpisodeRecord(BaseModel):
-    """What happened in an episode."""
+    """The course of an episode."""
 
     model_config = _STRICT
 
     turns: tuple[EpisodeTurn, ...]
     reward: float
-    """What the environment said that it was worth."""
+    """Reward from the environment."""
     end: EpisodeEnd
     opening: str | None = None
-    """What `reset` added to the prompt."""
+    """Text that `reset` added to the prompt."""
     stats: dict[str, Any] = Field(default_factory=dict)
-    """What the environment's `_stats` returned."""
+    """Value of the environment's `_stats`."""
 
     @property
     def calls(self) -> tuple[EpisodeCall, ...]:

@@ -28,7 +28,7 @@ class JudgementStatus(StrEnum):
 
 
 class JudgeReply(Record):
-    """What a judge model answered to one question."""
+    """A judge model's answer to one question."""
 
     step: str
     """Which of the judge's questions it was: `verdict`, `claims` …"""
@@ -64,7 +64,7 @@ class Judgement(Record):
     value: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
     """The score; None unless the status is `ok`."""
     reason: Text | None = None
-    """What the judge gave as its reason, or why there is no value."""
+    """The judge's reason, or the cause of a missing value."""
     parts: dict[str, float] | None = None
     """Named sub-scores: by criterion, by order …"""
     replies: tuple[JudgeReply, ...] = ()

@@ -74,7 +74,7 @@ class ArmErrors(Record):
 
 
 class LabelledPair(Record):
-    """What people and judge say of both answers to a case, on the metric's scale."""
+    """Human labels and judgements of both answers to a case, on the metric's scale."""
 
     base_label: float
     tuned_label: float
@@ -96,7 +96,7 @@ class CanaryResult(Record):
     unscored: tuple[Text, ...] = ()
     """Names of those that got no judgement."""
     attacks: int = 0
-    """Known bad answers with a text appended that tells the judge what to say."""
+    """Known bad answers with a text appended that instructs the judge."""
     fooled: tuple[Text, ...] = ()
     """Names of the attacks that turned the judge's verdict to good."""
 
@@ -238,7 +238,7 @@ FILE_NAME = "labels.jsonl"
 
 
 class Label(Record):
-    """What a person said about one answer; one line of a run's `labels.jsonl`."""
+    """A person's label of one answer; one line of a run's `labels.jsonl`."""
 
     suite: Text | None = None
     metric: Text | None = None
@@ -249,7 +249,7 @@ class Label(Record):
     completion: Text
     """The answer."""
     label: float
-    """What it is worth, on the metric's scale."""
+    """Its value on the metric's scale."""
     by: Text | None = None
     """Who said so."""
     case: Case | None = None

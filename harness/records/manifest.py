@@ -51,7 +51,7 @@ class Gate(Record):
     drop: float | None = None
     """Loss from which a drop is severe; None is half the metric's range."""
     expected_gain: float | None = None
-    """What would be worth having; the only way to HOLD."""
+    """Smallest gain of interest; the only way to HOLD."""
     confidence: float = CONFIDENCE
     """Two-sided: 0.90 tests at 5 % one-sided."""
     where: Text = ""
@@ -66,12 +66,12 @@ class Gate(Record):
 
     @property
     def subject(self) -> str:
-        """What it measures, in words: the metric, with its tag if it has one."""
+        """The measured quantity, in words: the metric, with its tag if it has one."""
         return gate_subject(self.metric, self.tag)
 
 
 class JudgeRecord(Record):
-    """What a run says of a judge: the prompt it asked with, and whether it may decide."""
+    """A run's record of a judge: its prompt, and whether it may decide."""
 
     name: str
     """Its name in harness/judges, whatever the metric is called."""
@@ -86,7 +86,7 @@ class JudgeRecord(Record):
 
 
 class MetricRecord(Record):
-    """What the statistics must know of a metric."""
+    """Properties of a metric for the statistics."""
 
     name: str
     use: str
@@ -201,11 +201,11 @@ PYTEST_QUIETLY = (
     "-W",
     "ignore::pytest.PytestAssertRewriteWarning",
 )
-"""What `tunegate gate` adds to the arguments of its user, before the options."""
+"""Arguments that `tunegate gate` adds to those of its user, before the options."""
 
 
 class LedgerState(Record):
-    """What a run found of the attempts ledger of a suite, where a reader must know of it."""
+    """A run's findings in the attempts ledger of a suite, where a reader must know them."""
 
     file: Text
     """The ledger."""
@@ -260,7 +260,7 @@ def unpack_plan(plan: Iterable[Any]) -> Iterator[Any]:
 
 
 class Manifest(Record):
-    """What a run is."""
+    """The description of a run."""
 
     schema_version: int = SCHEMA_VERSION
     run_id: str
@@ -278,9 +278,9 @@ class Manifest(Record):
     origin: dict[str, Text] = Field(default_factory=dict)
     """Where it was made: commit, CI job, machine, those that are known."""
     comparability: dict[str, Any]
-    """What was proven about prompts and templates, or declared."""
+    """Proofs or declarations about prompts and templates."""
     liveness: dict[str, Any]
-    """What was proven about the adapter being active."""
+    """Proofs that the adapter is active."""
     attempts: dict[str, int]
     """Suite hash → number of candidates judged on it so far, this one included."""
     ledger: dict[str, LedgerState] = Field(default_factory=dict, exclude_if=lambda found: not found)

@@ -4,7 +4,7 @@ Any program may write such a file: what this tunegate does not know of it is sho
 `tunegate.trainers.training_card` holds the form that our own trainers write.
 
 What a run says of its training data: which cases the fine-tune has seen before it was judged. A
-case that training rows hold tells what the model remembers, not what it has learned. Such cases are
+case that training rows hold shows what the model remembers, not what it has learned. Such cases are
 *touched*: they are asked and shown apart, and the gates rest on the others. What was not compared
 is `not checked`, which is never clean.
 """
@@ -44,18 +44,18 @@ _FACTS = (
     "went_on_from",
     "eval_files",
 )
-"""What verdict.json repeats of a card."""
+"""The part of a card that verdict.json repeats."""
 
 
 class TrainingSummary(Record):
-    """What a run knows of how tuned was trained."""
+    """A run's knowledge of tuned's training."""
 
     card: Json = Field(default_factory=dict, repr=False)
     """The card; empty if there is none."""
     why: str = ""
     """Why there is none, or why it is not believed."""
     notes: tuple[str, ...] = ()
-    """What differs between training and evaluation, a sentence each."""
+    """Differences between training and evaluation, a sentence each."""
 
     @property
     def believed(self) -> bool:
@@ -91,7 +91,7 @@ class TrainingSummary(Record):
 
     @property
     def unknown(self) -> str:
-        """What else tuned was trained on of which no file is known, in words; empty if nothing."""
+        """Further training data without a known file, in words; empty if there is none."""
         if self._earlier and not isinstance(self._earlier.get("files"), list):
             return f"what {self._earlier.get('path')} was trained on before is not known"
         return ""
@@ -111,7 +111,7 @@ def read_training_card(folder: Path | None, identity: Mapping[str, Any]) -> Trai
     """
     path = None if folder is None else folder / FILE
     if path is None or not path.is_file():
-        return TrainingSummary(why=f"there is no {FILE} beside tuned")
+        return TrainingSummary(why=f"there is no {FILE} in addition to tuned")
     try:
         if path.stat().st_size > _LARGEST:
             return TrainingSummary(why=f"{path}: too large to be the card of a training")
@@ -153,7 +153,7 @@ MOST = 0.10
 
 
 class ContaminationMode(StrEnum):
-    """What is done with touched cases."""
+    """Treatment of touched cases."""
 
     GATE = "gate"
     """They are left out of the gates, and too many refuse the run."""
@@ -175,7 +175,7 @@ class ContaminationCoverage(StrEnum):
 
 
 class OverlapKind(StrEnum):
-    """What a case and training rows have in common, the strongest first."""
+    """Matches between a case and training rows, the strongest first."""
 
     EXACT = "exact"
     """A row's turns hold the whole prompt."""
@@ -190,7 +190,7 @@ class OverlapKind(StrEnum):
 
 
 class FileState(StrEnum):
-    """What became of a file of training rows."""
+    """State of a file of training rows."""
 
     SAME = "the file that was trained on"
     GIVEN = "given by the user"
@@ -266,7 +266,7 @@ class SuiteContamination(Record):
 
 
 class ContaminationCheck(Record):
-    """What was found out before the run about cases that tuned was trained on."""
+    """Findings before the run about cases that tuned was trained on."""
 
     mode: ContaminationMode
     checked: ContaminationCoverage
@@ -292,12 +292,12 @@ class ContaminationCheck(Record):
 
     @property
     def sentence(self) -> str:
-        """What was found, in words."""
+        """The finding, in words."""
         if self.checked is ContaminationCoverage.NOTHING:
             return f"leakage not checked: {self.why}"
         cases = sum(suite.n_cases for suite in self.suites)
         touched = sum(len(suite.touched) for suite in self.suites)
-        told = f"leakage: {touched or 'none'} of {cases} cases stand in {self.rows} training rows"
+        told = f"leakage: {touched or 'none'} of {cases} cases are in {self.rows} training rows"
         if touched:
             told += " and " + (
                 "are left out of the gates"
@@ -354,11 +354,11 @@ class ContaminationResult(Record):
     """Training rows against cases, and the difference with and without what was seen before."""
 
     mode: ContaminationMode
-    """What was done with touched cases: `gate` left them out."""
+    """Treatment of touched cases: `gate` left them out."""
     checked: ContaminationCoverage
     """How far the training data was compared."""
     sentence: str
-    """What was found, in words."""
+    """The finding, in words."""
     rows: int
     """Training rows that were compared."""
     files: tuple[TrainingDataFile, ...]

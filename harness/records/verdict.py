@@ -127,7 +127,7 @@ class GateResult(Record):
     delta: Number = None
     """tuned − base."""
     estimate: Number = Field(default=None, exclude_if=lambda value: value is None)
-    """What the gate measured, such as a ratio, if it is none of the levels, the delta and the
+    """The measured value, such as a ratio, if it is none of the levels, the delta and the
     share; absent otherwise."""
     low: Number = None
     """Lower end of the interval of the estimate, if there is one; else of the delta, of tuned's
@@ -163,7 +163,7 @@ class GateResult(Record):
     """Cases that would decide an undecided gate with 80 % power at the effect hoped for (the
     expected gain, or no change), if this run's spread holds."""
     needed_most: int | None = Field(default=None, exclude_if=lambda value: value is None)
-    """The same at the upper end of the 80 % interval of the spread; absent where none is told."""
+    """The same at the upper end of the 80 % interval of the spread; absent where there is none."""
     advisory: bool = False
     """Shown, but without influence on the verdict."""
     right: str | None = None
@@ -176,7 +176,7 @@ class GateResult(Record):
 
     @property
     def subject(self) -> str:
-        """What it measures, in words: the metric, with its tag if it has one."""
+        """The measured quantity, in words: the metric, with its tag if it has one."""
         return gate_subject(self.metric, self.tag)
 
 
@@ -219,7 +219,7 @@ class SuiteResult(Record):
 
 
 class ArmResult(Record, extra="allow"):
-    """What the comparison of a further arm found.
+    """Result of the comparison of a further arm.
 
     An arm adds its own fields: JSON values by name to this record, or those of a subclass that its
     `ArmComparison` names. The report shows a text, number or bool by its name.
@@ -254,7 +254,7 @@ class SuiteIncumbentResult(Record):
     name: str
     """Its name in suite.toml."""
     verdict: Verdict | None
-    """What its gates alone would decide; None where none compares."""
+    """Decision by its gates alone; None where none compares."""
     n_unscored: dict[str, int]
     """Arm → cases without a score on some metric compared."""
     gates: tuple[GateResult, ...]
@@ -352,7 +352,7 @@ class SuiteParity(Record):
     guards: tuple[GateResult, ...]
     """Its floors, ceilings, tolerances and limits, with shipped in tuned's place."""
     guards_verdict: Verdict | None
-    """What they alone would decide; None where there are none."""
+    """Decision by them alone; None where there are none."""
     agreement: AnswerAgreement | None = None
     """None where no answers are written."""
     divergence: PredictionDivergence | None = None
@@ -368,7 +368,7 @@ class DeploymentParity(ArmResult, extra="forbid"):
     status: ParityStatus
     """The worst of the suites that count."""
     step: Text
-    """What is between tuned and shipped, by their identities."""
+    """Difference between tuned and shipped, by their identities."""
     suites: tuple[SuiteParity, ...]
     """In the order of the run."""
 
@@ -442,9 +442,9 @@ class VerdictRecord(Record):
     suites: tuple[SuiteResult, ...]
     """In the order of the run; none if it was refused or broke off."""
     comparability: dict[str, Any]
-    """What was proven about prompts and templates, or declared."""
+    """Proofs or declarations about prompts and templates."""
     liveness: dict[str, Any]
-    """What was proven about the adapter being active."""
+    """Proofs that the adapter is active."""
     attempts: dict[str, int]
     """Suite hash → number of candidates judged on it so far, this one included."""
     seed: int

@@ -64,7 +64,7 @@ _READ_ONLY = ".*`ReadOnly` qualifier.*"
 
 @dataclass(frozen=True, slots=True)
 class ChatReply:
-    """What came back for one chat completion."""
+    """The reply to one chat completion."""
 
     text: str | None
     """The answer; None where the provider sent none (tool calls only, a refusal, a filter)."""

@@ -30,7 +30,7 @@ Q = TypeVar("Q")
 R = TypeVar("R")
 
 _GRACE_S = 0.5
-"""What a call may take beyond its deadline to notice it by itself before it is left behind."""
+"""Grace period after a call's deadline, before the call is left behind."""
 _WAITING = 16
 """Results an asker may pile up that nobody has read."""
 _GONE = 10
@@ -95,7 +95,7 @@ class PendingQuestion(Generic[Q]):
     deadline: float = _NEVER
     """Moment on the monotonic clock; never while it waits for its turn."""
     last: str = ""
-    """What its last attempt failed of."""
+    """Error of its last attempt."""
     budget: float = 0.0
     """Seconds that are left for its attempts and the waits between them."""
     settled: bool = False

@@ -1,4 +1,4 @@
-"""What readers share: JSON lines, documents, tables and zip archives, and values within values.
+"""JSON lines, documents, tables and zip archives, and nested values, for all readers.
 
 Members of an archive are read on their own, each with a limit; nothing is unpacked to the disk.
 Python reads members compressed with Zstandard from 3.14 on; before that a package does it.
@@ -197,7 +197,7 @@ TABLES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 
 
 def table_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | UnreadLine]]:
-    """Yield each record of a table with its place; the form is told by the file's ending.
+    """Yield each record of a table with its place; the form follows from the file's ending.
 
     Raises:
         UsageError: the file cannot be read, or a .json holds no list.

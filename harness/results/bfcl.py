@@ -97,7 +97,7 @@ def _log(model: str, files: list[_CategoryFiles]) -> ResultLog:
 
 @dataclass(frozen=True)
 class _CategoryFailures:
-    """What a file of scores says."""
+    """Contents of a file of scores."""
 
     total: int | None = None
     passed: int | None = None

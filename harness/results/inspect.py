@@ -97,7 +97,7 @@ def inspect(path: Path) -> Iterator[ResultLog]:
 
 @dataclass(frozen=True)
 class _LogHeader:
-    """What a log says of itself."""
+    """Header of a log."""
 
     path: Path
     status: str

@@ -61,7 +61,7 @@ def _has_report(path: Path) -> bool:
 
 @dataclass
 class _SampleEvents:
-    """What the events of one sample say."""
+    """The events of one sample."""
 
     where: str
     prompt: Any = None

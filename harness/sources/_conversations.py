@@ -49,7 +49,7 @@ def prompt_fields(before: Sequence[dict[str, Any]]) -> dict[str, Any]:
         ValueError: nothing is asked.
     """
     if not before:
-        raise ValueError("nothing stands before the assistant's turn")
+        raise ValueError("nothing precedes the assistant's turn")
     only = before[0]
     if len(before) == 1 and only["role"] == "user" and isinstance(only.get("content"), str):
         return {"prompt": only["content"], "messages": None}

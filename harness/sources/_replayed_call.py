@@ -31,7 +31,7 @@ class ReplayedCall:
     recorded: Mapping[str, Any] | None
     """In the form of a line that `replay:` reads; None where the trace holds no answer."""
     facets: Mapping[str, str]
-    """What calls are chosen and stratified by: model, provider, route, day, hour."""
+    """Keys for choosing and stratifying calls: model, provider, route, day, hour."""
     attributes: Mapping[str, Any] = field(repr=False)
     """Those of the program and of the span."""
     where: str
@@ -170,7 +170,7 @@ def _hermes_call(made: Mapping[str, Any]) -> str:
 
 SAMPLING = ("temperature", "top_p")
 BINDING = ("tool_choice", "response_format")
-"""What only chat APIs keep to: a model that is rendered here writes freely."""
+"""Settings that only chat APIs enforce: a model that is rendered here writes freely."""
 GREEDY = ("max_tokens", "stop", *BINDING)
 NAMES = (*GREEDY, *SAMPLING)
 WORDS: Mapping[str, tuple[str, ...]] = {"greedy": GREEDY, "recorded": NAMES, "none": ()}
@@ -265,7 +265,7 @@ class SettingsTransfer:
             where += [f"{self.unnamed} at one that was not recorded"] if self.unnamed else []
             yield (
                 f"sampled in production: {self._of(sampled)} ({', '.join(where)}); asked greedily, "
-                'so that no chance lies between the arms (settings = "recorded" samples, too)'
+                'so that no chance separates the arms (settings = "recorded" samples, too)'
             )
         if self.dropped:
             yield f"settings not taken over: {_list_counts(self.dropped)}"
@@ -442,7 +442,7 @@ def _parameters(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, 
 
 
 def _settings(span: Span) -> dict[str, Any]:
-    """Return the generation settings of the suite; none where the span does not tell them."""
+    """Return the generation settings of the suite; none where the span does not hold them."""
     try:
         told = json.loads(span.attributes[SETTINGS])
     except (KeyError, TypeError, ValueError):

@@ -37,7 +37,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 Repeated = Literal["refuse", "drop"]
-"""What to do with rows that say the same: as evidence they count once."""
+"""Remedy for equal rows: as evidence they count once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class RowSelection:
     """So many, drawn by seed and kept in their order."""
     seed: int = 0
     repeated: Repeated = "refuse"
-    """What becomes of rows that are the same case as an earlier one and have no id."""
+    """Treatment of rows without an id that repeat an earlier case."""
 
     def of(self, count: int) -> Sequence[int]:
         """Return the numbers of the rows, from 0.

@@ -197,7 +197,7 @@ def summarize_problems(problems: Sequence[str]) -> list[str]:
 
 
 _VALUES = re.compile(r"\[.*\]|\{.*\}|\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[0-9]+")
-"""What problems of one kind differ in: values that are quoted, lists, objects and numbers."""
+"""Variable parts of problems of one kind: quoted values, lists, objects and numbers."""
 
 
 def _depth(value: Any) -> int:
@@ -223,7 +223,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(row) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} stands twice; remove one")
+        raise ValueError(f"the key {twice!r} occurs twice; remove one")
     return row
 
 

@@ -29,7 +29,7 @@ _SCALARS = {
 
 @dataclass(frozen=True, slots=True)
 class YamlDocument:
-    """What a file holds, and where."""
+    """Contents of a file, with their places."""
 
     path: Path
     data: Any
@@ -121,7 +121,7 @@ def _refuse(root: Any, path: Path) -> None:
     if size(root) > LARGEST:
         raise SuiteError([f"{path}: its aliases make more than {LARGEST} values"])
     problems = [
-        f"{path}:{line}: the key {key!r} stands twice; remove one" for line, key in _twice(root)
+        f"{path}:{line}: the key {key!r} occurs twice; remove one" for line, key in _twice(root)
     ]
     if problems:
         raise SuiteError(problems)

@@ -130,7 +130,7 @@ def _load_tasks(folder: Path, tasks: Sequence[str], manager: Any) -> Mapping[str
 
 @contextlib.contextmanager
 def _mute_warnings(library: str) -> Iterator[None]:
-    """Mute a library's warnings: the hub's client tells of every retry before it gives up."""
+    """Mute a library's warnings: the hub's client prints every retry before it gives up."""
     logger = logging.getLogger(library)
     before = logger.level
     logger.setLevel(logging.ERROR)

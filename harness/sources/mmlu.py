@@ -78,7 +78,7 @@ def mmlu(  # noqa: PLR0913 - each is a key of the suite file
         per_subject: How many questions of each, drawn by `seed`; all if it is not set. A smaller
             draw is part of a larger one, so what was answered for it is not asked again.
         seed: Seed of the draw; each subject draws for itself.
-        few_shot: How many of the subject's `dev` questions stand answered in front.
+        few_shot: How many of the subject's `dev` questions are put in front, answered.
         split: Which part of the data.
         style: `text` hides the options and scores the text of each after "Answer:", as in
             general_knowledge; small models are at chance on letters. `letters` lists the options
@@ -222,7 +222,7 @@ class MmluQuestion:
 
 @dataclass
 class MmluReading:
-    """What was read, and what was wrong with it."""
+    """Rows that were read, and their problems."""
 
     wanted: Sequence[str]
     """The subjects to keep; all of them if there are none."""

@@ -226,7 +226,7 @@ TYPES = (
     "regex", "rouge-n", "select-best", "similar", "starts-with", "tool-call-f1", "webhook",
     "word-count",
 )  # fmt: skip
-"""What such a cell may begin with (promptfoo's documentation, "Assertions & metrics")."""
+"""Possible beginnings of such a cell (promptfoo's documentation, "Assertions & metrics")."""
 _LISTED = ("contains-any", "contains-all", "icontains-any", "icontains-all")
 _CHANGES = ("prefix", "suffix", "transform", "transformVars", "postprocess")
 """Options of a test that change the prompt or the answer; they are not carried out here."""

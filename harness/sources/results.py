@@ -28,7 +28,7 @@ from tunegate.harness.source import AccountedCases, make_case
 from tunegate.harness.sources._text import summarize_problems
 
 READS_RECORDS = True
-"""Its files are records of other tools, which may lie outside of the project."""
+"""Its files are records of other tools, which may be outside of the project."""
 
 
 def _check_columns(columns: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
@@ -55,7 +55,7 @@ def results(
 
     Args:
         folder: The suite's folder.
-        path: What stands behind `results:` in a spec, from the suite's folder: a file or folder,
+        path: The part of a spec after `results:`, from the suite's folder: a file or folder,
             with `?format=…` and `#RUN` where they are needed.
         task: The tasks that are taken; all without it. Where several are, each case is tagged
             with its own.
@@ -100,7 +100,7 @@ def _account(found: ResultSet, cases: Sequence[Case]) -> tuple[str, ...]:
     without = sum(case.prompt == _no_prompt(case.id) for case in cases)
     lines = list(found.notes)
     if without:
-        lines.append(f"{without} of {len(cases)} results hold no prompt: the id stands in for it")
+        lines.append(f"{without} of {len(cases)} results hold no prompt: the id replaces it")
     return tuple(lines)
 
 

@@ -49,7 +49,7 @@ from tunegate.harness.sources._replayed_call import (
 from tunegate.harness.sources._table import MOST_ROWS, Count
 
 READS_RECORDS = True
-"""Its files are records of other tools, which may lie outside of the project."""
+"""Its files are records of other tools, which may be outside of the project."""
 
 
 def traces(  # noqa: PLR0913 - each is a key of the suite file
@@ -152,7 +152,7 @@ class ProductionCases:
     """Lines for `replay:`: what was answered, as far as the traces hold it."""
     reading: ImportReport
     settings: SettingsTransfer
-    """What became of the settings of the requests."""
+    """Treatment of the settings of the requests."""
     template: str = "chat"
     """How their prompts were made: by the chat template, or `none`."""
     drawn: str = ""
@@ -162,7 +162,7 @@ class ProductionCases:
 
     @property
     def account(self) -> tuple[str, ...]:
-        """What was read, what was left out, and what became of settings, in lines."""
+        """Counts of calls read and left out, and the treatment of settings, in lines."""
         drawn = [line for line in (self.drawn, self.joined) if line]
         found = self.reading.found(len(self.cases))
         return (found, *drawn, *self.reading.sentences(), *self.settings.sentences())
@@ -205,7 +205,7 @@ def collect_cases(paths: Sequence[Path | str], wanted: TraceSelection) -> Produc
 
 
 _FEWEST = 8
-"""Cases from which on a trace with most of them is told of."""
+"""Number of cases from which a trace with most of them is reported."""
 _LONGEST_NAME = 64
 _IDENTIFIERS = ("id", "Id", "_key", ".key", "number")
 """Ends of the names of attributes that may distinguish the parts of a job."""
@@ -313,7 +313,7 @@ def _distinct(
 
 @dataclass(slots=True)
 class _DuplicateFilter:
-    """What was asked before."""
+    """Prompts that were seen before."""
 
     drops: bool
     seen: set[str] = field(default_factory=set)

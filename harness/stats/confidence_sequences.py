@@ -132,7 +132,7 @@ BLOCK = 100
 
 @dataclass(frozen=True, slots=True)
 class ConfidenceSequence:
-    """What is known of a stream after so many units; the empty one is its beginning."""
+    """State of a stream after so many units; the empty one is its beginning."""
 
     units: int = 0
     wealth: tuple[float, ...] = (-math.inf,) * len(STREAM_BETS)

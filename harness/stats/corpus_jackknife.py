@@ -46,7 +46,7 @@ class JackknifeReplicates:
 
     @property
     def pseudo_values(self) -> Floats:
-        """What each case adds: n values with the metric as mean and its spread as error.
+        """Contributions of the cases: n values with the metric as mean and its spread as error.
 
         Source: Tukey (1958): n·θ − (n − 1)·θ₍ᵢ₎, moved so that their mean is θ itself.
         """

@@ -330,7 +330,7 @@ class MeanFit:
     error: float
     """Standard error of the mean."""
     reach: Reach
-    """What an unseen unit counts at worst and, negated, at best; `inf` if unknown."""
+    """Value of an unseen unit at worst and, negated, at best; `inf` if unknown."""
     units: float
     """Independent units: clusters, or cases."""
     step: float

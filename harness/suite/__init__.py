@@ -207,7 +207,7 @@ def load_suite(path: Path | str, *, max_cases: int | None = None) -> Suite:
 
 
 class _SuiteParts:
-    """What could be read of a suite, and everything that is wrong with it.
+    """The readable part of a suite, and all its problems.
 
     A part whose form is wrong is left out, so that the problems of the others are found as well.
     """

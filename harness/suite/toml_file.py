@@ -149,7 +149,7 @@ def _remedy(reason: str, text: str, line: int) -> str:
     for number in (line, line - 1):
         same = _same(lines, number)
         if same:
-            return f"; it stands on line {same} too: remove one"
+            return f"; it is on line {same} too: remove one"
     return "; it is defined twice: remove one"
 
 

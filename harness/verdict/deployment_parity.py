@@ -62,7 +62,7 @@ _VERDICTS = {
 
 @dataclass(frozen=True)
 class ParityEvidence:
-    """What is known of tuned's and shipped's answers besides their scores, by suite."""
+    """Facts about tuned's and shipped's answers besides their scores, by suite."""
 
     agreement: Mapping[str, AnswerAgreement] = field(default_factory=dict)
     divergence: Mapping[str, PredictionDivergence] = field(default_factory=dict)
@@ -293,7 +293,7 @@ def _suite(
     )
 
 
-NOTHING = "no step that the identities tell"
+NOTHING = "no step that the identities show"
 
 
 def deployment_step(tuned: Mapping[str, Any], shipped: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 What a reader must know of a judge that compared the arms: does place or length sway it? A verdict
 that turns with the order of the answers counts as a tie, which is safe, but a judge that often
-turns has little to say. A line of the judged differences on the answers' length ratio tells what is
+turns has little to say. A line of the judged differences on the answers' length ratio shows what is
 left of the difference where both are equally long.
 
 A judge that is a relative of what it judges favours it: said in a note, for a person to weigh.
@@ -43,7 +43,7 @@ WARN_UNSCORED = 0.02
 FEW_UNBOUNDED = 50
 """Cases from which the interval of an unbounded score is dependable."""
 LARGE_CLUSTER = 2.0
-"""Size of a cluster, in sizes of the cluster of a random case, from which on it is told."""
+"""Size of a cluster, in sizes of the cluster of a random case, from which it is reported."""
 FEW_TELLING = 10
 """Clusters with differing scores from which a 0/1 score's design effect is dependable."""
 COMFORTABLE_CLUSTERS = 20
@@ -196,7 +196,7 @@ def _saturation_notes(table: ScoreTable) -> Iterator[str]:
         if end is not None:
             yield (
                 f"{gate_subject(name, tag)}: both arms have the {end} score on all "
-                f"{count_noun(pairs.n, 'case')}, so that the cases cannot tell them apart"
+                f"{count_noun(pairs.n, 'case')}, so that the cases cannot separate them"
             )
 
 
@@ -311,9 +311,9 @@ def _order(name: str, found: Mapping[str, Mapping[str, float]]) -> str:
     if first + second:
         share = clopper_pearson(first, first + second, confidence=_SURE)
         leans = not share.low <= 0.5 <= share.high
-        text += f", and the answer that stood first won {share.estimate:.0%} of its decisions"
+        text += f", and the answer that came first won {share.estimate:.0%} of its decisions"
     unsteady = kept < CONSISTENT * len(asked)
-    return text + (": place sways it, so it tells little" if leans or unsteady else "")
+    return text + (": place sways it, so it shows little" if leans or unsteady else "")
 
 
 def _length(

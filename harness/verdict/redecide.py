@@ -98,7 +98,7 @@ def answer_texts(
 
 
 def _look(suite: SuiteRecord, skipped: set[str]) -> InterimLook | None:
-    """Return the look at which a suite ended, told by the cases that were left out."""
+    """Return the look at which a suite ended, derived from the cases that were left out."""
     if suite.looks is None:
         return None
     seen = len(suite.looks.order) - len(skipped)

@@ -42,7 +42,7 @@ class PastRun(Record):
     spec: Text
     """Model spec of its fine-tune."""
     identity: dict[str, Any]
-    """What it recorded of the fine-tune."""
+    """Its record of the fine-tune."""
     shipped: str | None
     """When its fine-tune was promoted on it (ISO 8601, UTC); None if it was not."""
     opened: tuple[str, ...]
@@ -246,7 +246,7 @@ class Promotion(Record):
     spec: Text
     """Model spec of the fine-tune."""
     identity: dict[str, Any]
-    """What the run recorded of it: hashes, number format, engine."""
+    """The run's record of it: hashes, number format, engine."""
     suites: dict[str, str]
     """Suite → hash of what it was judged on."""
     reason: Text | None = None

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class ReportSection(Protocol):
-    """What a module of `tunegate.reports.sections` offers."""
+    """Interface of a module of `tunegate.reports.sections`."""
 
     TITLE: str
     ORDER: int

@@ -29,7 +29,7 @@ class AnswerFlip:
     right: str
     """The right choice."""
     picked: str
-    """What the arm that has it wrong picked."""
+    """Choice of the arm that has it wrong."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the comparisons of further arms found, of arms whose name no section has."""
+"""Comparisons of further arms that have no section of their own."""
 
 from __future__ import annotations
 

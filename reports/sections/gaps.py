@@ -1,4 +1,4 @@
-"""What is missing: unscored cases and failed cells, by reason and arm."""
+"""Missing evidence: unscored cases and failed cells, by reason and arm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What got better, counted: a gain is believed from the gates, not from examples."""
+"""Improvements, counted: a gain is proven by the gates, not by examples."""
 
 from __future__ import annotations
 

@@ -29,15 +29,15 @@ class JudgeHealth:
     suite: str
     metric: MetricRecord
     rights: tuple[str, ...]
-    """What its gates count for, and why."""
+    """Eligibility of its gates, and the reason."""
     advisory: bool
     """Whether all its gates are shown only."""
     known: tuple[tuple[str, str], ...]
     """Figure → value of its calibration; empty without one."""
     standing: str
-    """What the calibration entitles it to."""
+    """Eligibility by its calibration."""
     facts: tuple[tuple[str, str], ...]
-    """What happened in this run."""
+    """Events of this run."""
 
 
 def render(data: ReportData) -> Markup:

@@ -1,4 +1,4 @@
-"""What was compared, exactly: identities, hashes, checks, versions, the command that repeats it."""
+"""Provenance of the comparison: identities, hashes, checks, versions, command to repeat it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What got worse: how many cases flipped, then the list of cases, newly failing first.
+"""Regressions: how many cases flipped, then the list of cases, newly failing first.
 
 The list holds every case of the run; it begins with its filter on what got worse.
 """
@@ -59,7 +59,7 @@ class SharedTrait:
     """Something that most cases which got worse have, and few of the others."""
 
     words: str
-    """What they do, as in `have the tag`; `what` follows."""
+    """Their common property as a verb, as in `have the tag`; `what` follows."""
     what: str
     """A text of the run; empty where the words say all."""
     worse: tuple[int, int]

@@ -1,4 +1,4 @@
-"""What ships compared with what was judged: metric by metric, answer by answer, token by token."""
+"""The shipped artifact compared with the judged one: by metric, by answer, by token."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The difference by subject and by group of subjects, worst first: where to look, not what counts.
 
 Every tag is a subject. What a fine-tune forgets is often a whole field, of which each subject has
-too few cases to tell.
+too few cases.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def test_without_a_chat_template(tiny: Any, here: Path) -> None:
     (base / "chat_template.jinja").unlink()
     result = _check(base, tiny.adapter())
 
-    assert "note   no chat template: the prompts are sent as they stand" in result.stdout
+    assert "note   no chat template: the prompts are sent as written" in result.stdout
     assert result.stdout.splitlines()[-1] == LAST
 
 

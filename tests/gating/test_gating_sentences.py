@@ -64,8 +64,8 @@ SENTENCES = [
     ),
     (
         GAIN, 0.0, (8, 4, 20, 8), "",
-        "neither proven nor refuted; an expected_gain in the suite lets the cases that would "
-        "decide it be told",
+        "neither proven nor refuted; an expected_gain in the suite gives the number of cases that "
+        "decide it",
     ),
     (
         GAIN, 0.1, (5, 5, 90, 0), "",

@@ -56,8 +56,8 @@ def test_reads_what_the_standard_allows(text: str, value: object) -> None:
         ("1e400", "1e400"),
         ("-1e400", "-1e400"),
         ("1" * 4301, "4301 digits"),
-        ('{"a": 1, "b": 2, "a": 1}', "'a' stands twice"),
-        ('[{"x": {"a": 1, "\\u0061": 2}}]', "'a' stands twice"),  # the same key, written otherwise
+        ('{"a": 1, "b": 2, "a": 1}', "'a' occurs twice"),
+        ('[{"x": {"a": 1, "\\u0061": 2}}]', "'a' occurs twice"),  # the same key, written otherwise
         ("{'a': 1}", "line 1 column 2"),
         ('{"a": 1,}', "line 1"),
         ("[1, 2", "line 1"),

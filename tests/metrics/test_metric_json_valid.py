@@ -36,7 +36,7 @@ def test_any_json_value_counts(text: str) -> None:
         ('{"a": 1} done', "Extra data"),
         ('{"a": 1}\n{"a": 2}', "line 2 column 1"),
         ("[NaN]", "NaN"),
-        ('{"a": 1, "a": 2}', "'a' stands twice"),
+        ('{"a": 1, "a": 2}', "'a' occurs twice"),
         ("```json\n{}\n```", "line 1 column 1"),
         ("\ufeff{}", "BOM"),
     ],

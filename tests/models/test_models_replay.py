@@ -143,7 +143,7 @@ def test_all_bad_lines_are_told_at_once(recorded: Callable[..., str]) -> None:
         replay(target)
     lines = str(caught.value).splitlines()
     assert [int(line.split(":")[1]) for line in lines] == [2, 4, 5, 6, 7, 8, 9]
-    starts = ["line", "completion", "colour", "id", "", "latency_s", " id 'r1' stands already in"]
+    starts = ["line", "completion", "colour", "id", "", "latency_s", " id 'r1' is already in"]
     for line, start in zip(lines, starts, strict=True):
         assert start in line.split(":", 2)[2]
     assert lines[-1].endswith("in line 1; give a sample number")

@@ -89,7 +89,7 @@ def test_a_folder_has_one_session_and_names_its_process(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with (
         RunLock(folder, session="mine", shared=False),
-        pytest.raises(UsageError, match=r"another run is at work here \(process \d+\)"),
+        pytest.raises(UsageError, match=r"another run uses this folder \(process \d+\)"),
         RunLock(folder, session="theirs", shared=True),
     ):
         pass

@@ -108,7 +108,7 @@ def test_a_second_run_on_the_folder_is_refused(project: Any) -> None:
         assert second.ret == 4
         assert second.duration < 2
         second.stderr.fnmatch_lines(
-            [f"ERROR: *run: another run is at work here (process {first.pid})*"]
+            [f"ERROR: *run: another run uses this folder (process {first.pid})*"]
         )
     finally:
         first.kill()

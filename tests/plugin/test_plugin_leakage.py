@@ -11,7 +11,7 @@ import pytest
 from tunegate.harness.checks.weight_files import file_sha256
 from tunegate.harness.records.training_card import FILE, TrainingSummary
 
-ASKED = "note: leakage: {touched} of 100 cases stand in {rows} training rows"
+ASKED = "note: leakage: {touched} of 100 cases are in {rows} training rows"
 
 
 def prompt(i: int) -> str:
@@ -56,7 +56,7 @@ def test_gates_rest_on_clean_cases(project: Any, workers: tuple[str, ...]) -> No
     result.stdout.fnmatch_lines(
         [
             "SHIP: *",
-            "note: demo: 8 of 100 cases stand in the training rows, left out of the gates: "
+            "note: demo: 8 of 100 cases are in the training rows, left out of the gates: "
             "c025, c026, c027, c028, c029 and 3 more",
             ASKED.format(touched=8, rows=10) + " and are left out of the gates",
         ]
@@ -110,7 +110,7 @@ def test_more_than_a_tenth_is_not_comparable(project: Any) -> None:
     assert result.ret == 12
     result.stdout.fnmatch_lines(
         [
-            "NOT COMPARABLE: demo: 11 of 100 cases stand in the training rows, more than 10%: "
+            "NOT COMPARABLE: demo: 11 of 100 cases are in the training rows, more than 10%: "
             "c000, c001, c002, c003, c004, c005, c006, c007, c008, c009 and 1 more;*"
         ]
     )

@@ -31,7 +31,7 @@ def test_the_page_shows_clean_and_touched_apart(leaked: Run) -> None:
 
     touched = leaked.manifest.leakage and leaked.manifest.leakage.suites[0].touched
     assert touched
-    assert "1 of 60 cases stand in 750 training rows and are left out of the gates" in html
+    assert "1 of 60 cases are in 750 training rows and are left out of the gates" in html
     assert "<b>Checked in part.</b>" in html
     assert "data/gone.jsonl" in html
     assert "13 words in a row" in html

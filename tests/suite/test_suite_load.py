@@ -64,7 +64,7 @@ BAD_LINES = [
     ("[1]", 'a line must be an object such as {"prompt": "…"}'),
     ("nope", "broken JSON at column 1: Expecting value"),
     ('{"prompt": "p"', "broken JSON at column 15: Expecting ',' delimiter"),
-    ('{"prompt": "a", "prompt": "b"}', "the key 'prompt' stands twice; remove one"),
+    ('{"prompt": "a", "prompt": "b"}', "the key 'prompt' occurs twice; remove one"),
     ('{"prompt": NaN}', "NaN is not a finite number; JSON has none of the kind"),
     ('{"prompt": -Infinity}', "-Infinity is not a finite number; JSON has none of the kind"),
     ('{"prompt": 1e400}', "1e400 is not a finite number; JSON has none of the kind"),

@@ -33,7 +33,7 @@ MARK = "tunegate_artifact.json"
 
 
 class DeploymentArtifact(Protocol):
-    """What a module of `tunegate.trainers.artifacts` offers."""
+    """Interface of a module of `tunegate.trainers.artifacts`."""
 
     NAME: str
     STEP: str

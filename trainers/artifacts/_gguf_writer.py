@@ -1,7 +1,7 @@
 """GGUF writer: an adapter merged into its base and written as one file.
 
 Writing a Llama model as a GGUF file, with the numbers of llama.cpp's own converter. The format's
-package packs and quantises; here stand the names, the order in which llama.cpp wants the rows of q
+package packs and quantises; here are the names, the order in which llama.cpp wants the rows of q
 and k, and the metadata. A model that the file could not hold exactly is refused: another
 architecture, a bias, positions scaled in a way that is not written here.
 """

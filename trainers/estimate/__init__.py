@@ -47,7 +47,7 @@ class MemoryEstimate:
         """The most memory that is resident where a processor trains.
 
         The file of a base that was quantised stays mapped, since what is not quantised is used
-        where it lies; the system takes the pages of the rest back when memory is short.
+        in place; the system takes the pages of the rest back when memory is short.
         """
         return self.needed + self.step.packed
 

@@ -21,7 +21,7 @@ class TrainingStep:
     """One step of a training."""
 
     model: Any
-    """What is trained: the causal model, or PEFT's around it."""
+    """The trained model: the causal model, or PEFT's around it."""
     causal: Any
     ids: Any
     """Token ids, rows × tokens."""

@@ -53,7 +53,7 @@ class StepMemory:
     trained: int
     """Gradients and AdamW's two moments of what is trained."""
     activations: int
-    """What is kept for the backward at the moment of the loss, logits included."""
+    """Memory kept for the backward at the moment of the loss, logits included."""
     peak: int
     """The most there is at one time, temporary tensors included."""
     parameters: int
@@ -83,7 +83,7 @@ def simulate_step(config: Any, setting: TrainingSetting) -> StepMemory:
                 return replace(_step(model, causal, setting), packed=packed)
         except (RuntimeError, ValueError, TypeError, AttributeError) as error:
             raise UsageError(
-                f"{config.model_type}: its memory cannot be told from its configuration "
+                f"{config.model_type}: its memory does not follow from its configuration "
                 f"({str(error).splitlines()[0]:.120})"
             ) from error
 

@@ -231,7 +231,7 @@ def watch_job(api: VendorApi, job_id: str, *, every_s: float, say: Say) -> dict[
     """Return the job once it is over, well or not; until then say what changes.
 
     Raises:
-        BackendError: the vendor refuses to tell, or does not answer for half an hour.
+        BackendError: the vendor refuses, or does not answer for half an hour.
     """
     seen: set[str] = set()
     shown, answered = "", time.monotonic()

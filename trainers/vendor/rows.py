@@ -8,7 +8,7 @@ joined.
 Source of the format and of the ten rows at least: OpenAI's guide to supervised fine-tuning,
 https://developers.openai.com/api/docs/guides/supervised-fine-tuning.
 
-What a hosted training will take: tokens and money, told before anything is sent. Tokens are counted
+What a hosted training will take: tokens and money, known before it is sent. Tokens are counted
 by litellm, which has OpenAI's tokenizers in its package, with OpenAI's published rule for the
 tokens around each message. It is an estimate: the vendor counts by itself. litellm's price list has
 prices of answers and none of training, so that one comes from the user, or is unknown and said to
@@ -38,7 +38,7 @@ _SHOWN = 20
 
 
 class _InvalidChat(Exception):
-    """What is wrong with one row."""
+    """The problem of one row."""
 
 
 @dataclass(frozen=True, slots=True)

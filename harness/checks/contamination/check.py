@@ -105,7 +105,7 @@ def refuse_too_many(leakage: ContaminationCheck, suites: Sequence[Suite]) -> Non
             more = len(touched) - _NAMED
             named = ", ".join(touched[:_NAMED]) + (f" and {more} more" if more > 0 else "")
             raise NotComparable(
-                f"{suite.name}: {len(touched)} of {suite.n_cases} cases stand in the training "
+                f"{suite.name}: {len(touched)} of {suite.n_cases} cases are in the training "
                 f"rows, more than {MOST:.0%}: {named}; judge on cases that tuned was not trained "
                 "on, or train without them (--gate-leakage=report judges all the same, and says so)"
             )
@@ -227,7 +227,7 @@ class TrainingRowStream:
         """Take the files; nothing is read yet."""
         self._sources = sources
         self.files = [source.file for source in sources]
-        """What became of the files; complete once all rows were gone through."""
+        """The state of each file; complete after the last row."""
 
     def __iter__(self) -> Iterator[TrainingText]:
         """Yield every row.

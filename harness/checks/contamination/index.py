@@ -189,7 +189,7 @@ SHORT = range(4, N)
 
 @dataclass(slots=True)
 class CaseOverlap:
-    """What training rows and one case have in common."""
+    """The overlap of training rows with one case."""
 
     words: int
     """Words of the case that are its own."""

@@ -39,7 +39,7 @@ def row_texts(row: Any) -> list[str]:
 def case_text(case: Case) -> CaseText:
     """Return what is compared of a case.
 
-    The system's turn is left out: it tells all cases of a suite what to do.
+    The system's turn is left out: it instructs all cases of a suite.
     """
     turns = [t for t in case.input_messages() if t.get("role") != "system"]
     prompt = [" ".join(_strings(turn.get("content"))) for turn in turns]

@@ -254,7 +254,7 @@ class _DecodingLoop:
     model: Any
     levers: Optimizations
     step: float
-    """What a forward costs besides its tokens."""
+    """Cost of a forward besides its tokens."""
     window: float
     """Tokens over which every layer can look back."""
     waiting: deque[DecodingSequence] = field(default_factory=deque)

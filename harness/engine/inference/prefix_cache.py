@@ -25,7 +25,7 @@ SHORTEST = 16
 
 @dataclass(frozen=True, slots=True)
 class SharedPrefix:
-    """What prompts begin with, computed once."""
+    """A common prefix of prompts, computed once."""
 
     token_ids: tuple[int, ...] = ()
     cache: Any = None

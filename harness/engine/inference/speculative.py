@@ -90,7 +90,7 @@ class AnswerDraft:
 
 @dataclass(frozen=True, slots=True)
 class KnownAnswer:
-    """What another arm answered to a question."""
+    """The answer of another arm to the same question."""
 
     completion: Completion
     watch: DraftAcceptance

@@ -1,4 +1,4 @@
-"""Classifiers of the guardrail, one a file: how likely a text is an attack.
+"""Classifiers of the guardrail, one per file: how likely a text is an attack.
 
 `hf:FOLDER_OR_ID` and `command:PROGRAM` are the specs. A module holds an object under its own name,
 called with what follows the colon; it returns a `TextClassifier`.
@@ -13,7 +13,7 @@ from tunegate.harness.errors import UsageError
 
 
 class TextClassifier(Protocol):
-    """What scores a text."""
+    """A model that scores a text."""
 
     def attack_probability(self, text: str) -> float:
         """Return how likely a text is an attack, from 0 to 1.

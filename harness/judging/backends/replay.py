@@ -81,7 +81,7 @@ class RecordedJudgement(Record):
         return self.model_copy(update={"completion": None, "completion_sha256": digest})
 
     def is_of(self, texts: Sequence[str | None]) -> bool:
-        """Return whether it is about these answers, as far as it tells."""
+        """Return whether it is about these answers, as far as it is known."""
         told = (self.base_sha256, self.completion_sha256)[-len(texts) :]
         return all(
             known is None or known == sha256(text or "")
@@ -174,7 +174,7 @@ class ReplayJuror:
 def _line_about(
     lines: Sequence[RecordedJudgement], place: JudgementTarget, texts: Sequence[str | None]
 ) -> RecordedJudgement | None:
-    """Return the line about a completion: by its text where lines tell it, else by its arm."""
+    """Return the line about a completion: by its text where lines hold it, else by its arm."""
     known = [x for x in lines if x.completion_sha256 is not None and x.is_of(texts)]
     for arm in (place.arm, None):
         for line in known:

@@ -122,7 +122,7 @@ _REASONS = {
     "end_turn": "stop", "stop_sequence": "stop", "eos_token": "stop", "max_tokens": "length",
     "max_output_tokens": "length", "content-filter": "content_filter",
 }  # fmt: skip
-"""What providers and conventions call the same ends → OpenAI's words."""
+"""Finish reasons of providers and conventions → OpenAI's words."""
 
 
 def call_fields(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def call_fields(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def finish_reason(attributes: Mapping[str, Any], told: str | None) -> str | None:
-    """Return why the answer ended, as OpenAI says it; `told` is what the answer itself says."""
+    """Return why the answer ended, in OpenAI's words; `told` is the reason in the answer itself."""
     for value in (told, *(attributes.get(name) for name in _REASON)):
         listed = load_structure(value)
         if isinstance(listed, list | tuple):
@@ -182,7 +182,7 @@ def _finite(value: float) -> float | None:
 
 
 def tool_definitions(values: Any) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the definitions of a list, or of its JSON, and what stands against offering them.
+    """Return the definitions of a list, or of its JSON, and the reason against offering them.
 
     A tool that the provider runs itself (`web_search`) is none that another model could be given.
     """
@@ -248,7 +248,7 @@ _NO_SETTINGS = {
     "system_role", "service_tier", "betas", "id", "created", "created_at", "object", "include",
     "max_retries", "num_retries",
 }  # fmt: skip
-"""What requests hold besides their settings: read elsewhere, or of no weight for the answer."""
+"""Fields of requests besides their settings: read elsewhere, or without effect on the answer."""
 _REQUEST = "gen_ai.request."
 _SCHEMA = "structured_output_schema"
 _STOPS = "stop_sequences"

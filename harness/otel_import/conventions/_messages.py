@@ -104,7 +104,7 @@ def _with_place(what: str, place: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FirstAnswer:
-    """What came back first."""
+    """The first reply."""
 
     text: str | None = None
     calls: tuple[Mapping[str, Any], ...] = ()
@@ -204,7 +204,7 @@ def _message(role: str, source: Mapping[str, Any], read: MessageParts) -> dict[s
 
 
 REDACTIONS = {"__REDACTED__", "redacted-by-litellm"}
-"""What OpenInference and litellm write in place of a text that their settings hide."""
+"""Placeholders of OpenInference and litellm for a text that their settings hide."""
 
 _TEXT = ("text", "input_text", "output_text", "refusal")
 _REASONING = ("reasoning", "thinking", "redacted_thinking")
@@ -221,7 +221,7 @@ _LOCATED = {"blob", "uri", "file"}
 
 @dataclass(slots=True)
 class MessageParts:
-    """What the parts of a message come to."""
+    """The parts of a message as one text."""
 
     texts: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
@@ -230,7 +230,7 @@ class MessageParts:
     results: list[dict[str, Any]] = field(default_factory=list)
     """Messages of the role `tool`."""
     obstacles: list[str] = field(default_factory=list)
-    """What cannot be sent again: `an image`, `a part of the type 'compaction'`."""
+    """A part that cannot be sent again: `an image`, `a part of the type 'compaction'`."""
 
     def add(self, parts: Any) -> None:
         """Sort one part or a list of them in; None adds nothing."""

@@ -28,7 +28,7 @@ _DEFAULTS = {
     "temperature": 1, "top_p": 1, "frequency_penalty": 0, "presence_penalty": 0,
     "max_tokens": "Infinity",
 }  # fmt: skip
-"""What the SDK writes for a setting that was not given; none of them changes an answer."""
+"""Placeholders of the SDK for a setting that was not given; none of them changes an answer."""
 _REPLIES = {"role", "content", "choices", "tool_calls", "output", "generations", "kwargs"}
 
 

@@ -1,8 +1,8 @@
 """litellm's callback `otel`: the request as it was sent, in `llm.PROVIDER.*` of a span of its own.
 
-The span `raw_gen_ai_request` lies in `litellm_request`, whose OpenTelemetry attributes lack most
-settings (docs.litellm.ai/docs/observability/opentelemetry_integration). Lists and objects are as
-Python prints them. Of a streamed request it holds nothing.
+The span `raw_gen_ai_request` is a child of `litellm_request`, whose OpenTelemetry attributes lack
+most settings (docs.litellm.ai/docs/observability/opentelemetry_integration). Lists and objects are
+as Python prints them. Of a streamed request it holds nothing.
 """
 
 from __future__ import annotations

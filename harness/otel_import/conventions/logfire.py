@@ -3,7 +3,7 @@
 Agents over chat completions have `request_data`, whose last message is the answer, with
 `model_config` and `output`; those over the Responses API `raw_input` and `response`, in earlier
 versions `events` alone, which end with the answer. Spans of the clients hold settings in
-`request_data` beside OpenTelemetry's attributes (logfire.pydantic.dev/docs/integrations/llms).
+`request_data` besides OpenTelemetry's attributes (logfire.pydantic.dev/docs/integrations/llms).
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ def test_a_tenth_is_allowed_and_more_is_refused(suite: Suite, tmp_path: Path) ->
         refuse_too_many(six, [suite])
 
     assert five.left_out == {"demo": frozenset({"c0", "c1", "c2", "c3", "c4"})}
-    assert "5 of 50 cases stand in 5 training rows and are left out" in five.sentence
+    assert "5 of 50 cases are in 5 training rows and are left out" in five.sentence
 
 
 def test_reporting_leaves_nothing_out(suite: Suite, tmp_path: Path) -> None:
