@@ -106,6 +106,8 @@ def test_what_is_imported_is_required() -> None:
         "pydantic_core": "pydantic",
         # compiled while it is installed, so it is not there where tests run
         "llama_cpp": "llama-cpp-python",
+        # of an extra that `all` does not have
+        "sigstore": "sigstore",
         # Python's own from 3.14 on; before that zstandard, which pyarrow stands in for in tests
         "compression": "zstandard",
         "zstandard": "zstandard",

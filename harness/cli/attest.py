@@ -1,13 +1,16 @@
-"""`tunegate attest RUN`: write a signed statement about a run; `--new-key` makes a key."""
+"""`tunegate attest RUN`: sign a statement about a run, by a key or by the identity of a CI job."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tunegate.harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from tunegate.harness.records.run_folder import Run
 
 ORDER = 112
 
@@ -31,32 +34,61 @@ def attest(
             "--new-key", metavar="FILE", help="Write a new key to FILE and FILE.pub, and no more."
         ),
     ] = None,
+    keyless: Annotated[
+        bool,
+        typer.Option(
+            "--keyless", help="Sign by the identity of this CI job (sigstore), without a key."
+        ),
+    ] = False,
+    trust: Annotated[
+        Path | None,
+        typer.Option(
+            "--trust", metavar="JSON", help="--keyless: configuration of a sigstore of your own."
+        ),
+    ] = None,
 ) -> None:
     """Write a statement from which `tunegate verify` computes the verdict again, and sign it.
 
     Example: tunegate attest .tunegate/runs/20260101-120000-0001 --key release.key
     """
     from tunegate.harness.cli.resume import RUNS, newest_run
-    from tunegate.harness.pipeline import attestation
+    from tunegate.harness.pipeline.attestation import write_new_key
     from tunegate.harness.pipeline.verification import load_verified
-    from tunegate.harness.records.files import write_atomic
 
     if new_key is not None:
-        public = attestation.write_new_key(new_key)
+        public = write_new_key(new_key)
         print(f"{new_key}: private key; keep it out of the repository, as a secret of CI")
         print(f"{public}: public key; publish it, for `tunegate verify FILE --key {public.name}`")
         return
-    if key is None:
-        raise UsageError("tunegate attest needs --key FILE; --new-key FILE makes one")
+    if (key is None) != keyless:
+        raise UsageError(
+            "tunegate attest needs either --key FILE, which --new-key FILE makes, or --keyless"
+        )
+    if trust is not None and not keyless:
+        raise UsageError(f"--trust {trust}: it belongs to --keyless")
     loaded, notes = load_verified(run or newest_run(RUNS), strict=True)
     for note in notes:
         print(f"note: {note}")
-    text = attestation.make_attestation(loaded, key)
+    trusted = _sign(loaded, key, trust, output)
+    print(f"{output}: {loaded.verdict.verdict.value} of run {loaded.verdict.run_id}, signed")
+    print(f"next: `tunegate verify {output} {trusted}`, anywhere and without a model")
+
+
+def _sign(run: Run, key: Path | None, trust: Path | None, output: Path) -> str:
+    """Write the attestation; return the options by which it is verified."""
+    from tunegate.harness.pipeline.attestation import make_attestation
+    from tunegate.harness.pipeline.keyless import make_keyless
+    from tunegate.harness.records.files import write_atomic
+
+    if key is None:
+        made = make_keyless(run, trust)
+        text, trusted = made.text, f"--identity {made.identity} --issuer {made.issuer}"
+    else:
+        text, trusted = make_attestation(run, key), "--key FILE.pub"
     try:
         write_atomic(output, text)
     except OSError as error:
         raise UsageError(
             f"{output}: cannot be written ({error.strerror}); choose another with -o FILE"
         ) from error
-    print(f"{output}: {loaded.verdict.verdict.value} of run {loaded.verdict.run_id}, signed")
-    print(f"next: `tunegate verify {output} --key FILE.pub`, anywhere and without a model")
+    return trusted

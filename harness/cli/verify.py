@@ -23,22 +23,50 @@ def verify(
         Path | None,
         typer.Option("--key", metavar="PUB", help="Public key that is trusted (ed25519, PEM)."),
     ] = None,
+    identity: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Who must have signed without a key, such as a workflow of GitHub."
+        ),
+    ] = None,
+    issuer: Annotated[
+        str,
+        typer.Option(metavar="URL", help="--identity: who vouches for it.", show_default=True),
+    ] = "https://token.actions.githubusercontent.com",
+    trust: Annotated[
+        Path | None,
+        typer.Option(
+            "--trust",
+            metavar="JSON",
+            help="--identity: public keys of sigstore. Default: those of the `sigstore` package.",
+        ),
+    ] = None,
 ) -> None:
     """Exit with the verdict's own code if signature, form and recomputed verdict agree; else 2.
 
     Example: tunegate verify tunegate.intoto.json --key release.key.pub
     """
-    from tunegate.harness.pipeline import attestation
+    from tunegate.harness.pipeline import attestation, keyless
     from tunegate.reports.escaping import escape_hidden
 
-    if key is None:
-        raise UsageError(f"{file}: without --key PUB nothing says who signed it")
+    if (key is None) == (identity is None):
+        raise UsageError(f"{file}: without --key PUB or --identity URL nothing says who signed it")
+    if trust is not None and identity is None:
+        raise UsageError(f"--trust {trust}: it belongs to --identity")
     try:
         text = file.read_bytes()
     except OSError as error:
         raise UsageError(f"{file}: cannot be read ({error.strerror})") from error
-    verdict = attestation.verify_attestation(text, key, str(file))
-    print(f"proven: the holder of {key} signed this, and its scores give {verdict.verdict.value}")
+    if identity is None:
+        assert key is not None
+        verdict = attestation.verify_attestation(text, key, str(file))
+        signer = f"the holder of {key}"
+    else:
+        verdict = keyless.verify_keyless(text, identity, issuer, trust, str(file))
+        signer = identity
+    print(
+        f"proven: {escape_hidden(signer)} signed this, and its scores give {verdict.verdict.value}"
+    )
     print(attestation.NOT_PROVEN)
     print(escape_hidden(f"run {verdict.run_id}, tuned {verdict.arms.get('tuned', {}).get('spec')}"))
     print(escape_hidden(f"{verdict.verdict.value}: {verdict.sentence}"))

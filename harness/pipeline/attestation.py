@@ -5,7 +5,8 @@ without texts: of prompts and answers it has hashes, of scores all. The verdict 
 these, so that a reader without model, suite or run folder decides the run again by the same code.
 
 The file has one form, and every byte of it is checked: another space, another key id or another
-order of keys is refused, although the signature does not cover them.
+order of keys is refused, although the signature does not cover them. `keyless.py` signs the same
+statement by the identity of a CI job.
 
 Source: in-toto attestation framework, Statement v1; DSSE v1.0.2; RFC 8032 (ed25519) by the
 `cryptography` library.
@@ -62,8 +63,7 @@ def make_attestation(run: Run, key: Path) -> str:
         MissingExtra: `cryptography` is not installed.
     """
     private = read_private_key(key)
-    payload = _canonical(_statement(run))
-    _decide_from(json.loads(payload)["predicate"])
+    payload = make_statement(run)
     signature = private.sign(_pre_authentication(payload))
     signed = {"keyid": key_id(private.public_key()), "sig": _encode(signature)}
     return _envelope_text(payload, signed)
@@ -106,6 +106,30 @@ def verify_attestation(text: bytes, key: Path, name: str) -> VerdictRecord:
         public.verify(signature, _pre_authentication(payload))
     except InvalidSignature:
         raise UsageError(f"{name}: the signature does not match: the file was changed") from None
+    return decide_statement(payload, name)
+
+
+def make_statement(run: Run) -> bytes:
+    """Return the in-toto statement about a run: what is signed.
+
+    Raises:
+        UsageError: the verdict does not follow from what is in the statement.
+    """
+    payload = canonical_json(_statement(run))
+    _decide_from(json.loads(payload)["predicate"])
+    return payload
+
+
+def decide_statement(payload: bytes, name: str) -> VerdictRecord:
+    """Decide the run of a statement again, whose signature was verified before.
+
+    Args:
+        payload: The statement.
+        name: What messages call its file.
+
+    Raises:
+        UsageError: it is none about a verdict, or says another verdict than its scores give.
+    """
     return _decide_from(_predicate_of(payload, name))
 
 
@@ -282,10 +306,11 @@ def _envelope_text(payload: bytes, signed: dict[str, Any]) -> str:
         "payloadType": PAYLOAD_TYPE,
         "signatures": [signed],
     }
-    return _canonical(envelope).decode() + "\n"
+    return canonical_json(envelope).decode() + "\n"
 
 
-def _canonical(value: Any) -> bytes:
+def canonical_json(value: Any) -> bytes:
+    """Return a value in the one form in which it is written and read."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
