@@ -53,6 +53,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[object]:
+    """Collect tests without garbage collection, and keep what is there then out of later ones.
+
+    The tests' modules and items stay to the end; walking them took 7 of 23 seconds of a processor.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give each xdist worker a share of the slow tests first: the last to end are then short ones.
 

@@ -188,14 +188,7 @@ def parsed(path: Path) -> ast.Module:
 
 def imports(path: Path) -> Iterator[Import]:
     """Yield what a module imports; `from a import b` is `a.b` where that is a module of ours."""
-    lazy = {
-        inner
-        for outer in ast.walk(parsed(path))
-        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef)
-        or (isinstance(outer, ast.If) and "TYPE_CHECKING" in ast.dump(outer.test))
-        for inner in ast.walk(outer)
-    }
-    for node in ast.walk(parsed(path)):
+    for node, lazy in _import_statements(parsed(path).body, lazy=False):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -203,7 +196,21 @@ def imports(path: Path) -> Iterator[Import]:
             assert node.level == 0, f"{path}:{node.lineno}: imports are absolute here"
             names = [_submodule(node.module or "", alias.name) for alias in node.names]
         for name in names:
-            yield Import(name_of(path), name, node.lineno, node in lazy)
+            yield Import(name_of(path), name, node.lineno, lazy)
+
+
+def _import_statements(body: Iterable[ast.AST], *, lazy: bool) -> Iterator[tuple[ast.stmt, bool]]:
+    """Yield each import below these statements, and whether it is lazy."""
+    for node in body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node, lazy
+        later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or (
+            isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        )
+        for name in ("body", "handlers", "cases", "orelse", "finalbody"):
+            inner = getattr(node, name, ())
+            if isinstance(inner, list):
+                yield from _import_statements(inner, lazy=lazy or later)
 
 
 def _submodule(package: str, name: str) -> str:
@@ -228,12 +235,17 @@ def within(module: str, *places: str) -> bool:
 
 
 KNOWN = {name_of(path) for path in modules()}
-ALL = [found for path in modules() for found in imports(path)]
+
+
+@cache
+def all_imports() -> tuple[Import, ...]:
+    """Return every import of the four folders; read once, by the first test that asks."""
+    return tuple(found for path in modules() for found in imports(path))
 
 
 def test_there_is_one_import_name() -> None:
     """Every import of ours begins with `tunegate`: the four folders are no top-level packages."""
-    wrong = [str(found) for found in ALL if found.imported.split(".")[0] in PACKAGES]
+    wrong = [str(found) for found in all_imports() if found.imported.split(".")[0] in PACKAGES]
 
     assert wrong == []
 
@@ -242,7 +254,7 @@ def test_packages_depend_on_harness_and_not_the_other_way_round() -> None:
     """reports → harness ← trainers; suites is data; the composition roots alone look back."""
     wrong = [
         str(found)
-        for found in ALL
+        for found in all_imports()
         for ours, theirs in [(folder_of(found.importer), folder_of(found.imported))]
         if theirs in PACKAGES
         and ours != theirs
@@ -262,7 +274,7 @@ def test_rooms_depend_downwards() -> None:
     """A room imports the contracts, itself and the rooms below it, lazily or not."""
     wrong = [
         str(found)
-        for found in ALL
+        for found in all_imports()
         if within(found.importer, "tunegate.harness") and within(found.imported, "tunegate.harness")
         for ours, theirs in [(room_of(found.importer), room_of(found.imported))]
         if theirs not in ("contracts", ours)
@@ -285,7 +297,7 @@ def test_records_know_of_the_contracts_only_the_errors_and_defaults() -> None:
     """What reaches the disk is at the bottom of everything; the defaults import nothing."""
     others = {
         found.imported
-        for found in ALL
+        for found in all_imports()
         if within(found.importer, "tunegate.harness.records")
         and found.imported.startswith("tunegate.")
         and not within(found.imported, "tunegate.harness.records")
@@ -294,7 +306,7 @@ def test_records_know_of_the_contracts_only_the_errors_and_defaults() -> None:
     assert others == {"tunegate.harness.errors", "tunegate.harness.defaults"}
     assert not [
         found
-        for found in ALL
+        for found in all_imports()
         if found.importer == "tunegate.harness.defaults" and found.imported != "__future__"
     ]
 
@@ -302,7 +314,7 @@ def test_records_know_of_the_contracts_only_the_errors_and_defaults() -> None:
 def _circle(lazily: bool) -> list[str]:
     """Return a circle of imports, if there is one: at the top of modules, or anywhere."""
     graph: dict[str, set[str]] = {}
-    for found in ALL:
+    for found in all_imports():
         known = found.imported in KNOWN and found.imported != found.importer
         if known and (lazily or not found.lazy):
             graph.setdefault(found.importer, set()).add(found.imported)
@@ -344,7 +356,7 @@ def test_implementations_know_nothing_of_each_other() -> None:
     )
     wrong = [
         str(found)
-        for found in ALL
+        for found in all_imports()
         for room in rooms
         if within(found.importer, room) and within(found.imported, room)
         if not found.imported.rpartition(".")[2].startswith("_")
@@ -381,7 +393,9 @@ def test_what_is_special_about_a_kind_of_gate_is_in_its_file() -> None:
     room = "tunegate.harness.gates"
     kinds = {p.stem for p in (ROOT / "harness" / "gates").glob("*.py") if p.stem[0] != "_"}
     others = [path for path in modules() if not within(name_of(path), room)]
-    wrong = [str(i) for i in ALL if within(i.imported, room) and not within(i.importer, room)]
+    wrong = [
+        str(i) for i in all_imports() if within(i.imported, room) and not within(i.importer, room)
+    ]
     wrong += [
         f"{name_of(path)}:{node.lineno} compares a kind with its name"
         for path in others
@@ -402,7 +416,7 @@ def test_what_is_special_about_a_kind_of_gate_is_in_its_file() -> None:
 
 def test_heavy_libraries_are_imported_where_they_are_used() -> None:
     """At the top of no module of ours."""
-    wrong = [str(i) for i in ALL if i.imported.split(".")[0] in HEAVY and not i.lazy]
+    wrong = [str(i) for i in all_imports() if i.imported.split(".")[0] in HEAVY and not i.lazy]
 
     assert wrong == []
 
@@ -412,7 +426,7 @@ def test_the_cli_is_known_to_nobody() -> None:
     roots = ("tunegate.harness.cli", "tunegate.harness.plugin")
     wrong = [
         str(found)
-        for found in ALL
+        for found in all_imports()
         if within(found.imported, *roots) and not within(found.importer, *roots)
     ]
 
