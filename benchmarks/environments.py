@@ -3,6 +3,7 @@
     python -m benchmarks.environments lowest
     python -m benchmarks.environments highest
     python -m benchmarks.environments llama-cpp
+    python -m benchmarks.environments lowest --keep tests/stats tests/gates
 
 `lowest` takes the lowest version of every dependency that pyproject.toml names, `highest` the
 newest of each; neither reads dev-constraints.txt, but for torch, whose builds for CPUs are not on
@@ -10,7 +11,9 @@ every index. Tools of development are the newest in both. `llama-cpp` has the pi
 llama.cpp, which is compiled for some minutes; the tests that need it are skipped elsewhere.
 
 Each makes its environment in `.venv-NAME`, prints the versions that are not the pinned ones, and
-runs the tests that are neither `slow` nor `long`, or those of GGUF files with llama.cpp.
+runs the tests that are neither `slow` nor `long`, or those of GGUF files with llama.cpp. Files and
+folders after the name run those alone; with `--keep` in the environment that is there, so that the
+tests can be run in parts.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PINS = ROOT / "dev-constraints.txt"
 EXTRAS = ("all", "proxy")
+_TOOLS = "tools"
+"""Group of pyproject.toml without the server of Transformers, of which `dev` has one release."""
 _PYTEST = ("-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", "-p", "no:cacheprovider")
 _OLD = ("-W", "default::DeprecationWarning")
 """What old packages say of newer ones that they call is nobody's error here."""
@@ -35,25 +40,29 @@ _BYTES = (
 """Tests of files that have the same bytes with the pinned versions alone: another scipy changes the
 last digit of a confidence, another typer the brackets of a usage line."""
 TESTS = {
-    "lowest": ("tests", "-m", "not slow and not long", *_BYTES, *_OLD),
-    "highest": ("tests", "-m", "not slow and not long", *_BYTES),
-    "llama-cpp": ("tests", "-m", "not long", "-k", "llama or gguf"),
+    "lowest": ("-m", "not slow and not long", *_BYTES, *_OLD),
+    "highest": ("-m", "not slow and not long", *_BYTES),
+    "llama-cpp": ("-m", "not long", "-k", "llama or gguf"),
 }
-"""Environment → what is run in it."""
+"""Environment → which tests are run in it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the environment, print how it differs from the pinned one, run the tests."""
     parser = argparse.ArgumentParser(prog="benchmarks.environments", description=__doc__)
     parser.add_argument("name", choices=list(TESTS))
+    parser.add_argument("tests", nargs="*", default=["tests"], help="files or folders to run")
     parser.add_argument("--no-tests", action="store_true", help="make the environment alone")
-    parsed = parser.parse_args(argv)
-    python = make(parsed.name)
+    parser.add_argument("--keep", action="store_true", help="use the environment that is there")
+    parsed = parser.parse_intermixed_args(argv)
+    python = _python(parsed.name) if parsed.keep else make(parsed.name)
+    if not Path(python).is_file():
+        parser.error(f"no environment in {python}: run without --keep first")
     print(*differences(_output(python, "-m", "pip", "freeze")), sep="\n", flush=True)
     if parsed.no_tests:
         return 0
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    words = [python, *_PYTEST, *TESTS[parsed.name]]
+    words = [python, *_PYTEST, *parsed.tests, *TESTS[parsed.name]]
     return subprocess.run(words, cwd=ROOT, env=environment, check=False).returncode
 
 
@@ -61,17 +70,22 @@ def make(name: str) -> str:
     """Return the Python of a new environment in which this project is installed."""
     folder = ROOT / f".venv-{name}"
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-    python = str(folder / "bin" / "python")
-    pip = (python, "-m", "pip", "install", "--quiet")
+    python = _python(name)
+    # Most files are never imported; Python compiles the others when they are.
+    pip = (python, "-m", "pip", "install", "--quiet", "--no-compile")
     subprocess.run([*pip, "--upgrade", "pip>=25.1", "uv>=0.8"], cwd=ROOT, check=True)
     constraints, extras = PINS, [*EXTRAS, "llama-cpp"]
     if name != "llama-cpp":
         constraints, extras = folder / "constraints.txt", [*EXTRAS]
         constraints.write_text(_resolve(python, folder, lowest=name == "lowest"), encoding="utf-8")
-    editable = f".[{','.join(extras)}]"
-    words = [*pip, "--editable", editable, "--group", "dev", "--constraint", str(constraints)]
+    editable, group = f".[{','.join(extras)}]", "dev" if name == "llama-cpp" else _TOOLS
+    words = [*pip, "--editable", editable, "--group", group, "--constraint", str(constraints)]
     subprocess.run(words, cwd=ROOT, check=True)
     return python
+
+
+def _python(name: str) -> str:
+    return str(ROOT / f".venv-{name}" / "bin" / "python")
 
 
 def _resolve(python: str, folder: Path, *, lowest: bool) -> str:
@@ -85,7 +99,7 @@ def _resolve(python: str, folder: Path, *, lowest: bool) -> str:
     )
     if lowest:
         fixed.write_text(_output(python, *compiled, "--resolution", "lowest-direct"), "utf-8")
-    return _output(python, *compiled, "--group", "dev")
+    return _output(python, *compiled, "--group", _TOOLS)
 
 
 def _pin(package: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +52,40 @@ def test_tools_are_resolved_around_the_lowest_versions(
     assert found == f"resolved=={runs}\n"
     assert ("--resolution" in calls[0], "--group" in calls[-1]) == (lowest, True)
     assert calls[-1][-1].startswith("resolved==1" if lowest else "torch==")
+
+
+def test_an_environment_that_is_kept_must_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Parts of the tests run in one environment; nothing is installed a second time."""
+    monkeypatch.setattr(benchmark, "ROOT", tmp_path)
+    with pytest.raises(SystemExit) as end:
+        benchmark.main(["lowest", "--keep", "tests/stats"])
+
+    assert end.value.code == 2
+    assert ".venv-lowest/bin/python: run without --keep first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("given", "run"), [((), ["tests"]), (("a", "b::c"), ["a", "b::c"])])
+def test_parts_of_the_tests_run_with_the_environments_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...], run: list[str]
+) -> None:
+    """The marks of the environment hold for parts, too; the exit code is pytest's."""
+    (tmp_path / ".venv-highest" / "bin").mkdir(parents=True)
+    python = tmp_path / ".venv-highest" / "bin" / "python"
+    python.write_text(
+        f"#!{sys.executable}\nimport sys\n"
+        "if sys.argv[2] == 'pytest':\n"
+        "    print(*sys.argv[1:], sep='\\n', file=open('words', 'w'))\n"
+        "    sys.exit(5)\n"
+    )
+    python.chmod(0o755)
+    monkeypatch.setattr(benchmark, "ROOT", tmp_path)
+
+    assert benchmark.main(["highest", *given, "--keep"]) == 5
+    words = (tmp_path / "words").read_text().splitlines()
+    assert words[:2] == ["-m", "pytest"]
+    assert words[-len(benchmark.TESTS["highest"]) - len(run) :] == [
+        *run,
+        *benchmark.TESTS["highest"],
+    ]
