@@ -256,7 +256,7 @@ def _sentence(
 
 def _alarm(figure: FigureLook) -> str:
     gate = (
-        f"beside {format_percent(figure.gate)} of {figure.gate_n} cases in the gate; "
+        f"compared with {format_percent(figure.gate)} of {figure.gate_n} cases in the gate; "
         if figure.gate_n
         else ""
     )

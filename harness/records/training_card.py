@@ -111,7 +111,7 @@ def read_training_card(folder: Path | None, identity: Mapping[str, Any]) -> Trai
     """
     path = None if folder is None else folder / FILE
     if path is None or not path.is_file():
-        return TrainingSummary(why=f"there is no {FILE} in addition to tuned")
+        return TrainingSummary(why=f"there is no {FILE} next to tuned")
     try:
         if path.stat().st_size > _LARGEST:
             return TrainingSummary(why=f"{path}: too large to be the card of a training")

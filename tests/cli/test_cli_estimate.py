@@ -17,7 +17,7 @@ import pytest
         (["--model", "x", "--trainer", "ppo"], "--trainer 'ppo': allowed are sft, dpo, kto, grpo"),
         (
             ["--model", "x", "--trainer", "grpo", "--lengths", "64", "--written", "64"],
-            "--lengths 64: must hold a prompt beside 64 written",
+            "--lengths 64: must hold a prompt in addition to 64 written",
         ),
     ],
 )

@@ -43,7 +43,7 @@ def test_without_a_run_the_spread_is_assumed(project: Any) -> None:
         "  SHIP: >99 / 94 / 82 % where the floors hold; 80 % takes 54 / 122 / 188 cases",
         "  note: chances are those of a run that may end early; --early-stop off adds a point or "
         "two",
-        "  time: unknown; a timed run tells with --from RUN",
+        "  time: unknown; give a timed run with --from RUN",
     ]
 
 

@@ -92,7 +92,7 @@ STACKS = (
         (
             {"torch": "2.15.0", "transformers": "5.16.0", "peft": "0.21.2"},
             True,
-            "each version lies between tested ones; this combination was not tested",
+            "each version is between tested ones; this combination was not tested",
         ),
         (
             {"torch": "2.15.0", "transformers": "5.25.0", "peft": "0.17.0"},

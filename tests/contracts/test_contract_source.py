@@ -46,7 +46,7 @@ def test_the_schema_of_a_file_names_the_fields_of_the_record() -> None:
         ({"messages": [{"role": "bot"}]}, "messages.0.role: "),
         ({"prompt": "p", "choices": ["a"]}, "choices: "),
         ({"prompt": "p", "expected": []}, "expected: [] must be a text or a list"),
-        ({"prompt": "p", "answer": 0}, "'answer' needs 'choices' beside it"),
+        ({"prompt": "p", "answer": 0}, "'answer' needs 'choices' next to it"),
         ({"prompt": "p", "choices": ["a", "b"], "answer": "b"}, 'answer: "b" must be '),
         ({"prompt": "p", "expected_calls": [{"name": "f"}]}, "expected_calls.0: the key "),
         ({"prompt": "p", "rules": {}}, "rules: "),

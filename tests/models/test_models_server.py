@@ -357,7 +357,9 @@ def test_a_server_that_tells_no_likelihoods_says_so(fake_server: Start, tiny: An
 
     (kind,) = open_kinds("answer")
     assert kind not in arm.kinds
-    assert "does not tell the log-probabilities of a given text (vLLM: prompt_" in arm.cannot(kind)
+    assert "does not report the log-probabilities of a given text (vLLM: prompt_" in arm.cannot(
+        kind
+    )
 
 
 def test_two_names_of_one_model_are_not_comparable(fake_server: Start, tiny: Any) -> None:

@@ -105,8 +105,8 @@ def test_alarm(gated: Shipped) -> None:
     assert record.verdict is WatchVerdict.ALARM
     assert record.verdict.exit_code == 1
     assert record.sentence.startswith(
-        "answers that fail json_valid: 14.3 % of 700 new units and 14.3 % of all 700, beside 2 % "
-        "of 250 cases in the gate; at some time more than the "
+        "answers that fail json_valid: 14.3 % of 700 new units and 14.3 % of all 700, compared "
+        "with 2 % of 250 cases in the gate; at some time more than the "
     )
     assert [f.name for f in record.figures if f.status is FigureStatus.ALARM] == ["json_valid"]
     assert record.figures[0].evidence >= record.figures[0].needed == pytest.approx(360)

@@ -329,7 +329,7 @@ def test_a_resource_after_its_spans_is_counted_in_a_document(
 
     assert [span.resource for span in spans] == [{}, {"service.name": "shop"}]
     assert reading.left_out == {
-        "a resource that stands after its spans": OccurrenceCount(1, f"{tmp_path}/a.json: record 1")
+        "a resource that follows its spans": OccurrenceCount(1, f"{tmp_path}/a.json: record 1")
     }
 
 

@@ -165,7 +165,7 @@ def test_a_run_without_anything_has_a_summary(make_run: Any) -> None:
     text = render_summary(empty)
     assert "No gate was judged." in text
     assert "\\-x stopped it" in text
-    assert "No subject has cases enough to tell." in text
+    assert "No subject has enough cases." in text
 
 
 def test_a_gate_on_a_tag_says_so(sliced_run: Run) -> None:

@@ -79,7 +79,7 @@ def test_further_keys_are_named(tmp_path: Path, cases: Callable[[str], list[Case
     ("row", "problem"),
     [
         ({"messages": [ASK]}, "ends with the turn of 'user'; the last turn must be the"),
-        ({"messages": [SAY]}, "nothing stands before the assistant's turn"),
+        ({"messages": [SAY]}, "nothing precedes the assistant's turn"),
         ({"messages": []}, "[] must be a list of turns with role and content"),
         ({"messages": "Hi"}, "'Hi' must be a list of turns"),
         ({"messages": [{"content": "Hi"}, SAY]}, "{'content': 'Hi'} must be a turn with role"),

@@ -96,7 +96,7 @@ def test_sampled_calls_are_counted() -> None:
     assert greedy == [
         "settings kept: max_tokens (1)",
         "sampled in production: 3 of 4 calls (temperature 0.7 to 1, 1 at one that was not "
-        "recorded); asked greedily, so that no chance lies between the arms "
+        "recorded); asked greedily, so that no chance separates the arms "
         '(settings = "recorded" samples, too)',
     ]
     assert sampled == [

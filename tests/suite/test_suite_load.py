@@ -90,7 +90,7 @@ BAD_LINES = [
     ),
     ('{"messages": [{"content": "c"}]}', "messages.0: the key 'role' is missing"),
     ('{"prompt": "p", "expected": 3}', "expected: 3 must be a text or a list"),
-    ('{"prompt": "p", "answer": 0}', "'answer' needs 'choices' beside it"),
+    ('{"prompt": "p", "answer": 0}', "'answer' needs 'choices' next to it"),
     (
         '{"prompt": "p", "choices": ["a", "b"], "answer": 2}',
         "answer=2 names no choice: there are 2",

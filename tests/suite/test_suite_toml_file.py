@@ -29,15 +29,15 @@ def problem(file: Path, content: str | bytes) -> str:
     [
         (
             "a = 1\nb = 2\na = 3\n",
-            ":3:6: cannot overwrite a value; it stands on line 1 too: remove one",
+            ":3:6: cannot overwrite a value; it is on line 1 too: remove one",
         ),
         (
             "[x]\na = 1\n[x]\n",
-            ":3:3: cannot declare ('x',) twice; it stands on line 1 too: remove one",
+            ":3:3: cannot declare ('x',) twice; it is on line 1 too: remove one",
         ),
         (
             '[[m]]\nuse = "a"\n[[m]]\nuse = "b"\nuse = "c"\n',
-            ":5:10: cannot overwrite a value; it stands on line 4 too: remove one",
+            ":5:10: cannot overwrite a value; it is on line 4 too: remove one",
         ),
         ("a = yes\n", ":1:5: invalid value; texts need quotes, numbers a digit before the point"),
         ('a = "', ": unterminated string"),

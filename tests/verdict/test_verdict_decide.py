@@ -91,8 +91,8 @@ def test_a_regression_check_ships_without_a_goal(judge: Any, columns: Any, made:
         "(m difference +0 [-0.02634, +0.02634] on 100 cases)"
     )
     assert found.suites[0].notes == (
-        "s: m: both arms have the highest score on all 100 cases, so that the cases cannot tell "
-        "them apart",
+        "s: m: both arms have the highest score on all 100 cases, so that the cases cannot "
+        "separate them",
     )
 
 
@@ -117,16 +117,16 @@ def test_scores_at_one_end_of_the_range_are_noted(
     notes = judge(columns(gates, {"m": (same, same)}, [metric])).suites[0].notes
     differing = judge(columns(gates, {"m": (same, [*same[1:], 0.5])}, [metric])).suites[0].notes
 
-    told = [note for note in notes if "cannot tell them apart" in note]
+    told = [note for note in notes if "cannot separate them" in note]
     assert told == (
         [
-            f"s: m: both arms have the {end} score on all 250 cases, so that the cases cannot tell "
-            "them apart"
+            f"s: m: both arms have the {end} score on all 250 cases, so that the cases cannot "
+            "separate them"
         ]
         if end
         else []
     )
-    assert not any("cannot tell them apart" in note for note in differing)
+    assert not any("cannot separate them" in note for note in differing)
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_a_steady_judge_is_told_without_a_warning() -> None:
     # base first, then tuned first: (1, 1) is second, first; (-1, -1) first, second; (1, -1) twice
     # the second. First wins: 5 + 4 = 9 of 20.
     assert note == (
-        "better: the judge kept its verdict on 9 of 10 swapped pairs, and the answer that stood "
+        "better: the judge kept its verdict on 9 of 10 swapped pairs, and the answer that came "
         "first won 45% of its decisions"
     )
 

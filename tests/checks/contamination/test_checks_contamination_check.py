@@ -302,7 +302,7 @@ def test_the_card_is_read_beside_the_weights(tmp_path: Path) -> None:
     assert "is of other weights than tuned's" in other.why
     assert (
         training_card.read_training_card(tmp_path / "none", {}).why
-        == f"there is no {FILE} beside tuned"
+        == f"there is no {FILE} next to tuned"
     )
 
 
