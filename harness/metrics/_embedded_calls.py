@@ -56,7 +56,8 @@ class FoundCalls:
 def read_calls(text: str, tools: Mapping[str, OfferedTool], syntax: Syntax = "auto") -> FoundCalls:
     """Return the calls that an answer makes in any form.
 
-    The headers of chat templates (`<|start_header_id|>…`) are no part of the answer.
+    The headers of chat templates (`<|start_header_id|>…`) are no part of the answer, nor is what
+    follows a turn of the user that the model wrote, where there are calls before it.
 
     Args:
         text: The completion's text.
@@ -64,6 +65,10 @@ def read_calls(text: str, tools: Mapping[str, OfferedTool], syntax: Syntax = "au
         syntax: The syntax that counts as the right form; `auto` takes any.
     """
     answer = _strip_headers(text)
+    if turn := _USER_TURN.search(answer):  # the model speaks for the user, too
+        first = read_calls(answer[: turn.start()], tools, syntax)
+        if first.reading.calls:
+            return replace(first, form="prose" if first.form == "right" else first.form)
     reading = parse_tool_calls(answer, syntax)
     offered = {**{name.replace(".", "_"): tool for name, tool in tools.items()}, **tools}
     if not offered.keys().isdisjoint(_names(reading)) or (reading.calls and not tools):
@@ -104,6 +109,10 @@ _HEADERS = re.compile(
     r"(?:\s*+(?:<s>|<\|begin_of_text\|>|<\|?bos\|?>|\[/INST\]"
     r"|<\|start_header_id\|>\s*+\w*+\s*+<\|end_header_id\|>|<\|im_start\|>(?:assistant)?+"
     r"|<\|assistant\|>|<start_of_turn>(?:model)?+))++"
+)
+
+_USER_TURN = re.compile(
+    r"### Instruction:|\[INST\]|<\|user\|>|<(?:\|(?:im_start|start_header_id)\||start_of_turn)>user"
 )
 
 
@@ -240,7 +249,7 @@ class _CallSearch:
         texts = read_literal(self.text) if _TEXTS.match(self.text) else None
         if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
             try:
-                calls = python(f"[{', '.join(texts)}]")
+                calls = python(f"[{', '.join(texts)}]", bare_texts=True)
             except MalformedCall:
                 return
             if calls:
@@ -367,7 +376,8 @@ class _CallSearch:
             position = end
             spelled = found[1] if _IDENTIFIER.fullmatch(found[1]) else "f"
             try:
-                calls = python(spelled + self.text[opening:end] + missing) or []
+                text = spelled + self.text[opening:end] + missing
+                calls = python(text, bare_texts=True) or []
             except MalformedCall as error:
                 if not _PLACEHOLDER.search(inside):
                     problem = str(error)

@@ -9,7 +9,7 @@ marker on, so a marker inside one of its strings is text.
 
 Tool calls as Python calls: `[f(a=1), g(b="x")]`. The text is parsed, never run. Only names with
 literal arguments are calls; a variable, arithmetic or another call as an argument would need a
-Python program to mean anything.
+Python program to mean anything. Within prose a name may be a text without its quotation marks.
 
 Example:
     >>> parse_tool_calls('<tool_call>{"name": "ping", "arguments": {}}</tool_call>').syntax
@@ -359,8 +359,10 @@ _SURELY = re.compile(r"\[?\s*+[^\W\d]\w*+(?:\.\w++)*+\(\s*+\w++\s*+=")
 """A name, a bracket and a named argument: no prose looks like that."""
 
 
-def python(text: str) -> list[ToolCall] | None:
+def python(text: str, *, bare_texts: bool = False) -> list[ToolCall] | None:
     """Return the calls that the whole text is, with or without brackets around them, or None.
+
+    With `bare_texts` a name as an argument is a text without quotation marks: `f(city=Rome)`.
 
     Raises:
         MalformedCall: it is calls, but of other things than literals, or calls that break off.
@@ -372,11 +374,11 @@ def python(text: str) -> list[ToolCall] | None:
     except MalformedCall as error:
         steps = _parse_steps(text)
         if steps:
-            return [_call(node) for node in steps]
+            return [_call(node, bare_texts) for node in steps]
         if _SURELY.match(text):
             raise MalformedCall(f"not Python: {error}") from error
         return None
-    return [_call(node) for node in calls]
+    return [_call(node, bare_texts) for node in calls]
 
 
 def _parse_python(text: str) -> list[ast.Call]:
@@ -415,7 +417,15 @@ def _parse_steps(text: str) -> list[ast.Call]:
     return calls if len(calls) == len(steps) else []
 
 
-def _call(node: ast.Call) -> ToolCall:
+class _NamesAsTexts(ast.NodeTransformer):
+    """Puts a text in the place of each name."""
+
+    def visit_Name(self, node: ast.Name) -> ast.Constant:
+        """Return the text."""
+        return ast.Constant(node.id)
+
+
+def _call(node: ast.Call, bare_texts: bool) -> ToolCall:
     name = _name(node.func)
     if node.args:
         raise MalformedCall(f"an argument of {name} has no name")
@@ -426,7 +436,8 @@ def _call(node: ast.Call) -> ToolCall:
         if keyword.arg in arguments:
             raise MalformedCall(f"{name} has {keyword.arg!r} twice")
         try:
-            arguments[keyword.arg] = _json_value(ast.literal_eval(keyword.value))
+            value = _NamesAsTexts().visit(keyword.value) if bare_texts else keyword.value
+            arguments[keyword.arg] = _json_value(ast.literal_eval(value))
         except (ValueError, TypeError, MemoryError, RecursionError) as error:
             raise MalformedCall(f"{name}: {keyword.arg} is no literal that JSON has") from error
     return ToolCall(name, arguments)

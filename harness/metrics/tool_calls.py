@@ -62,8 +62,8 @@ def tool_calls(
         `{"name", "parameters"}`, Mistral's `[TOOL_CALLS]`, plain JSON, Python calls with
         literal arguments (parsed, never run), or the markup of other families: DeepSeek,
         Qwen-Coder, GLM, Kimi, gpt-oss, Granite, Phi, Nemotron, Command, Functionary, ReAct, XML.
-        Thoughts and headers of chat templates are no part of the answer. The reason names the
-        syntax.
+        Thoughts and headers of chat templates are no part of the answer, nor are calls behind a
+        turn of the user that the model wrote after its calls. The reason names the syntax.
         A call of an offered tool in any other form (in a ``` fence, before or behind prose, with
         brackets that are not closed) is wrong unless `extract` reads that form, and is never taken
         for an answer without a call. Calls are compared with
@@ -84,15 +84,15 @@ def tool_calls(
 
     Known problems:
         The leaderboard differs in these: it pairs parallel calls greedily, here the pairing with
-        the most right calls counts; it takes a variable as a string and computes arithmetic in
-        Python calls, drops arguments without a name, and looks one level into lists and objects,
-        here any depth counts, and true inside a list is not 1; it lets `a_b` stand for `a.b` for
-        some models, here it always may; a call that cannot be read counts there as no call, here
-        as a wrong one; null is right where it is an allowed value. Standardised strings make
-        `-5` and `5` one text: use `strings = "exact"` where that matters. A text that quotes a
-        marker or a whole call as an example is taken to call; `name()` in a sentence, a signature
-        and a tool's definition are not. Markers that are special tokens are lost when a backend
-        drops those from the text; what is left of Llama's and Mistral's forms is still read.
+        the most right calls counts; it computes arithmetic in Python calls, drops arguments without
+        a name, and looks one level into lists and objects, here any depth counts, and true inside
+        a list is not 1; it lets `a_b` stand for `a.b` for some models, here it always may; a call
+        that cannot be read counts there as no call, here as a wrong one; null is right where it is
+        an allowed value. Standardised strings make `-5` and `5` one text: use `strings = "exact"`
+        where that matters. A text that quotes a marker or a whole call as an example is taken to
+        call; `name()` in a sentence, a signature and a tool's definition are not. Markers that are
+        special tokens are lost when a backend drops those from the text; what is left of Llama's
+        and Mistral's forms is still read.
 
     Example:
         ```json
@@ -104,8 +104,9 @@ def tool_calls(
         syntax: The one syntax that counts; `auto` takes the first that fits, `markup` is that of
             the other families.
         extract: `fence` also reads calls that are a ``` fence as a whole, `prose` those within any
-            other text, and objects with other keys (`{"tool", "args"}`). With `strict` they count
-            as calls in the wrong form: 0, and 0 in the part `form`.
+            other text, objects with other keys (`{"tool", "args"}`) and texts without quotation
+            marks (`f(city=Rome)`). With `strict` they count as calls in the wrong form: 0, and 0
+            in the part `form`.
         ordered: Whether the calls must come in the order of `expected_calls`.
         strings: `exact` compares strings character by character.
     """

@@ -130,7 +130,7 @@ def test_an_answer_without_calls(text: str) -> None:
         '{"name": "ping", "arguments": {',
         '[TOOL_CALLS] [{"name": "ping"',
         "ping(1)",
-        "ping(x=y)",
+        "ping(x=y + 1)",
     ],
 )
 def test_a_call_that_cannot_be_read_is_never_right(text: str) -> None:
