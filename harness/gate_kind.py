@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
@@ -27,6 +27,7 @@ from tunegate.harness.comparison.labelled_level import n_labelled
 from tunegate.harness.comparison.pairs import JudgedPairs, NoiseFloor, PairFill, Pairs
 from tunegate.harness.errors import UsageError
 from tunegate.harness.metric import Metric
+from tunegate.harness.quantity import QuantityFormat, quantity_of
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 
@@ -289,19 +290,19 @@ class GateKind(ABC):
         """
         if result.n == 0:
             return f"{result.metric}: no case has a score in both arms"
-        measurement = f"{self.measurement(result)}{_uncorrected_note(pairs)}"
+        measurement = f"{self.measurement(result)}{_uncorrected_note(result, pairs)}"
         return f"{measurement}: {self.conclusion(result, pairs)}"
 
     def measurement(self, result: GateResult) -> str:
         """Return what was measured, with its interval and the number of cases."""
-        interval = interval_words(result.low, result.high, sign=False)
-        cases = count_noun(result.n, "case")
-        value = format_number(self.value(result))
+        how, cases = self.quantity_format(result), count_noun(result.n, "case")
+        interval = how.interval(result.low, result.high, result.confidence, sign=False)
+        value = how.level(self.value(result))
         return f"{result.metric}: {self.described} is {value}{interval} on {cases}"
 
     def rule(self, result: GateResult) -> str:
         """Return the rule as the subject of a sentence: `the floor of 0.9`."""
-        return f"the {self.name} of {margin_words(result.margin)}"
+        return f"the {self.name} of {self.margin_words(result)}"
 
     def conclusion(self, result: GateResult, pairs: Pairs) -> str:
         """Return what follows for the rule."""
@@ -317,11 +318,25 @@ class GateKind(ABC):
         more = deciding_evidence(result, pairs)
         return f"{self.rule(result)} is neither proven nor refuted; {more}"
 
-    def label(self, result: GateResult, write: Callable[[float | None], str]) -> str:
-        """Return what the gate asks for, for a table; `write` formats a level."""
-        return f"{self.name} {margin_label(result.margin)}"
+    def label(self, result: GateResult) -> str:
+        """Return what the gate asks for, for a table."""
+        return f"{self.name} {self.margin_label(result)}"
+
+    def margin_words(self, result: GateResult) -> str:
+        """Return the margin as sentences write it: `2 points`, `90 %`, or `2%` of base."""
+        return self.quantity_format(result).margin(result.margin, points=self.tests_difference)
+
+    def margin_label(self, result: GateResult) -> str:
+        """Return the margin as tables write it, where a share says of what it is one."""
+        of = " of base" if isinstance(result.margin, str) else ""
+        return f"{self.margin_words(result)}{of}"
 
     # --- the picture
+
+    def quantity_format(self, result: GateResult) -> QuantityFormat:
+        """Return how what it measures is written: as plain numbers, unless it is the metric's."""
+        own = result.estimate is not None or not (self.tests_difference or self.reads_level)
+        return QuantityFormat() if own else quantity_of(result)
 
     def value(self, result: GateResult) -> float | None:
         """Return the measured value; None if nothing was estimated."""
@@ -377,9 +392,9 @@ class UnknownGateKind(GateKind):
         """Raise a UsageError: nobody knows how it is decided."""
         raise UsageError(f"{gate.where or gate.id}: {self.problem}")
 
-    def label(self, result: GateResult, write: Callable[[float | None], str]) -> str:
+    def label(self, result: GateResult) -> str:
         """Return the margin as stored."""
-        return margin_label(result.margin)
+        return self.margin_label(result)
 
     def value(self, result: GateResult) -> float | None:
         """Return whatever the kind stored."""
@@ -442,31 +457,9 @@ def _load(name: str) -> GateKind:
     return kind
 
 
-def format_number(value: float | None, *, sign: bool = False) -> str:
-    """Return a number with four significant digits; `–` for none."""
-    return "–" if value is None else f"{value:+.4g}" if sign else f"{value:.4g}"
-
-
 def count_noun(count: int, noun: str) -> str:
     """Return `1 case` or `2 cases`."""
     return f"{count} {noun}{'s' * (count != 1)}"
-
-
-def margin_words(margin: float | str) -> str:
-    """Return a margin as sentences write it."""
-    return margin if isinstance(margin, str) else format_number(margin)
-
-
-def margin_label(margin: float | str) -> str:
-    """Return a margin as tables write it: six digits, or `2% of base`."""
-    return f"{margin} of base" if isinstance(margin, str) else f"{margin:.6g}".replace("-", "−")
-
-
-def interval_words(low: float | None, high: float | None, *, sign: bool) -> str:
-    """Return the interval in brackets; nothing where the data bound neither end."""
-    if low is None and high is None:
-        return ""
-    return f" [{format_number(low, sign=sign)}, {format_number(high, sign=sign)}]"
 
 
 def deciding_evidence(result: GateResult, pairs: Pairs) -> str:
@@ -490,11 +483,11 @@ def deciding_evidence(result: GateResult, pairs: Pairs) -> str:
     return f"about {in_all - result.n} more ({span} in all) {often}"
 
 
-def _uncorrected_note(pairs: Pairs) -> str:
+def _uncorrected_note(result: GateResult, pairs: Pairs) -> str:
     """Return what the judge alone would have made of it, where labels correct it."""
     if pairs.labels is None or not pairs.n:
         return ""
     alone = (math.fsum(pairs.tuned) - math.fsum(pairs.base)) / pairs.n
     labelled = count_noun(n_labelled(pairs.labels), "pair")
-    judged = format_number(alone, sign=True)
+    judged = quantity_of(result).difference(alone)
     return f" (corrected by labels on {labelled}; the judge alone says {judged})"

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tunegate.harness.quantity import QuantityFormat
 from tunegate.harness.records.comparison import (
     Candidate,
     CandidateComparison,
@@ -33,6 +34,7 @@ from tunegate.reports.formatting import (
     REASONS,
     STATUSES,
     format_difference,
+    format_interval,
     format_level,
     metric_direction,
 )
@@ -166,7 +168,8 @@ def _cross(
 
 def _words(known: list[Candidate], metric: str) -> str:
     parts = [
-        f"{c.letter}: {metric} {format_difference(c.gain.estimate)}, tolerance used "
+        f"{c.letter}: {metric} "
+        f"{format_difference(c.gain.estimate, QuantityFormat(c.gain.rate))}, tolerance used "
         f"{format_share(c.forgetting)}"
         f"{', beaten on both by ' + ' and '.join(c.beaten_by) if c.beaten_by else ''}"
         for c in known
@@ -275,16 +278,15 @@ def _notes(found: CandidateComparison) -> Iterator[str]:
 
 def _candidate(one: Candidate) -> list[str]:
     gain = one.gain
+    how = QuantityFormat(gain is not None and gain.rate)
     return [
         one.letter,
         code_span(one.spec),
         code_span(one.folder),
         _face(one.verdict),
         _face(one.alone),
-        format_difference(gain.estimate) if gain else format_level(None),
-        f"{format_difference(gain.low)} to {format_difference(gain.high)}"
-        if gain
-        else format_level(None),
+        format_difference(gain.estimate, how) if gain else format_level(None),
+        format_interval(gain.low, gain.high, how) if gain else format_level(None),
         format_share(one.forgetting),
     ]
 
@@ -300,8 +302,8 @@ def _duel(duel: PairwiseComparison) -> list[str]:
         f"{duel.first} → {duel.second}",
         code_span(duel.suite),
         code_span(duel.metric),
-        format_difference(duel.delta),
-        f"{format_difference(duel.low)} to {format_difference(duel.high)}",
+        format_difference(duel.delta, QuantityFormat(duel.rate)),
+        format_interval(duel.low, duel.high, QuantityFormat(duel.rate)),
         format_level(duel.p_value),
         proven + (" (advisory)" if duel.advisory else ""),
         str(duel.n),

@@ -160,7 +160,7 @@ class CaseListing:
             "trace": {"id": traced.ids.trace_id, "link": traced.link} if traced else None,
             "metrics": [
                 {"name": m.name, "suite": m.suite, "higher": m.higher_is_better, "gated": m.gated,
-                 "ranks": m.ranks}
+                 "ranks": m.ranks, "rate": m.rate}
                 for m in self.data.metrics.values()
             ],
         }  # fmt: skip

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tunegate.harness.gate_kind import gate_kind
+from tunegate.harness.quantity import quantity_of
 from tunegate.harness.records.verdict import GateResult
-from tunegate.reports.formatting import format_gate_value, format_level
+from tunegate.reports.formatting import format_difference, format_gate_interval, format_gate_value
 
 WIDTH, HEIGHT, EDGE = 240, 46, 12
 """The drawing's size, and the space left and right of the outermost mark."""
@@ -117,11 +118,11 @@ def _mark(x: float, label: str) -> ChartMark:
 def _words(gate: GateResult, estimate: float, limit: float | None) -> str:
     text = f"{gate.subject}, {gate_kind(gate.kind).quantity} {format_gate_value(gate, estimate)}"
     if gate.low is not None or gate.high is not None:
-        low, high = (format_gate_value(gate, end) for end in (gate.low, gate.high))
-        text += f", interval from {low} to {high}"
+        text += f", interval from {format_gate_interval(gate)}"
     if limit is not None:
         text += f", {gate.kind} line at {format_gate_value(gate, limit)}"
-    return text if gate.noise is None else f"{text}, noise floor {format_level(gate.noise)}"
+    noise = format_difference(gate.noise, quantity_of(gate)).lstrip("+")
+    return text if gate.noise is None else f"{text}, noise floor {noise}"
 
 
 FOREST_WIDTH, FOREST_HEIGHT, FOREST_EDGE = 260, 26, 8
@@ -191,9 +192,7 @@ def _forest_zone(gate: GateResult, x: float) -> tuple[float, float]:
 
 def interval_text(gate: GateResult) -> str:
     """Return a gate's interval in words; a dash without one."""
-    if gate.low is None and gate.high is None:
-        return format_level(None)
-    return f"{format_gate_value(gate, gate.low)} to {format_gate_value(gate, gate.high)}"
+    return format_gate_interval(gate)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,8 @@ class MetricFacts:
     """Whether its gates bound a ratio alone: a case that is shorter by a word is no better."""
     binary: bool
     """Whether a case passes or fails it: pass/fail by design, and every value 0 or 1."""
+    rate: bool
+    """Whether its scores are written in per cent."""
     picks: bool
     """Whether it calls the answer to a multiple-choice question right or wrong."""
     span: float
@@ -266,6 +268,7 @@ def _facts(
         timed=metric.needs is CellKind.LATENCY,
         bounded=bool(own) and all(_is_bound(gate) for gate in own),
         binary=metric.binary and seen <= {0.0, 1.0},
+        rate=metric.is_rate,
         picks=metric.picks,
         span=metric.bound or (max(seen) - min(seen) if seen else 0) or 1.0,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tunegate.harness.gate_kind import gate_kind
+from tunegate.harness.quantity import NONE, QuantityFormat
 from tunegate.harness.records.verdict import (
     GateReason,
     GateResult,
@@ -14,14 +15,18 @@ from tunegate.harness.records.verdict import (
     Verdict,
 )
 
-NONE = "–"
-"""Placeholder for a missing number."""
+PLAIN = QuantityFormat()
 
 
-def format_level(value: float | None) -> str:
-    """Return a level such as a mean score: three decimals, four digits from ten on."""
+def format_level(value: float | None, how: QuantityFormat = PLAIN) -> str:
+    """Return a level such as a mean score: in per cent if it is a rate, else three decimals.
+
+    What is no rate has four digits from ten on.
+    """
     if value is None:
         return NONE
+    if how.rate:
+        return how.level(value)
     if value == 0 or 1e-3 <= abs(value) < 10:
         text = f"{value:.3f}"
     elif 10 <= abs(value) < 1e6:
@@ -31,8 +36,10 @@ def format_level(value: float | None) -> str:
     return text.replace("-", "−")
 
 
-def format_difference(value: float | None) -> str:
-    """Return a difference: as `format_level`, with its sign."""
+def format_difference(value: float | None, how: QuantityFormat = PLAIN) -> str:
+    """Return a difference: in points if it is one of rates, else as a level with its sign."""
+    if how.rate:
+        return how.difference(value)
     text = format_level(value)
     return text if value is None or value <= 0 or text == "0.000" else f"+{text}"
 
@@ -59,16 +66,37 @@ def count_noun(n: int, one: str, many: str | None = None) -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
+def format_interval(low: float | None, high: float | None, how: QuantityFormat = PLAIN) -> str:
+    """Return the interval of a difference, its unit once: `−8.2 to −6.0 points`."""
+    if low is None and high is None:
+        return NONE
+    ends = [how.bare(v, sign=True) if how.rate else format_difference(v) for v in (low, high)]
+    return f"{ends[0]} to {ends[1]}{' points' if how.rate else ''}"
+
+
 def gate_rule(gate: GateResult) -> str:
     """Return what the gate asks for, in words."""
-    return gate_kind(gate.kind).label(gate, format_level)
+    return gate_kind(gate.kind).label(gate)
 
 
 def format_gate_value(gate: GateResult, value: float | None) -> str:
     """Return a value on a gate's axis: a difference with its sign, a level without."""
-    return (
-        format_difference(value) if gate_kind(gate.kind).tests_difference else format_level(value)
-    )
+    kind = gate_kind(gate.kind)
+    shown = format_difference if kind.tests_difference else format_level
+    return shown(value, kind.quantity_format(gate))
+
+
+def format_gate_interval(gate: GateResult) -> str:
+    """Return a gate's interval on its own axis, the unit once; a dash without one."""
+    kind = gate_kind(gate.kind)
+    how = kind.quantity_format(gate)
+    if kind.tests_difference:
+        return format_interval(gate.low, gate.high, how)
+    if gate.low is None and gate.high is None:
+        return NONE
+    if how.rate:
+        return f"{how.bare(gate.low)} to {how.level(gate.high)}"
+    return f"{format_level(gate.low)} to {format_level(gate.high)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,13 @@ from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.verdict import GateResult, GateStatus, SuiteResult
 from tunegate.harness.verdict.run_history import PastRun, RunHistory, SuiteUsage
 from tunegate.reports.charts import AxisScale, gate_boundary, gate_point, gate_reference, tick_text
-from tunegate.reports.formatting import FACES, STATUSES, format_gate_value, metric_direction
+from tunegate.reports.formatting import (
+    FACES,
+    STATUSES,
+    format_gate_interval,
+    format_gate_value,
+    metric_direction,
+)
 from tunegate.reports.identity import short_of
 from tunegate.reports.page import scriptless
 
@@ -145,11 +151,7 @@ def _zone(gate: GateResult, y: float) -> tuple[float, float]:
 
 def _value(gate: GateResult) -> str:
     known = gate.low is not None or gate.high is not None
-    interval = (
-        f" ({format_gate_value(gate, gate.low)} to {format_gate_value(gate, gate.high)})"
-        if known
-        else ""
-    )
+    interval = f" ({format_gate_interval(gate)})" if known else ""
     return f"{format_gate_value(gate, gate_point(gate))}{interval}"
 
 

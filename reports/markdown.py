@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from tunegate.harness.comparison.tag_slices import TagSlice, slices_by_tag
+from tunegate.harness.quantity import QuantityFormat, format_scores, quantity_of
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateResult, GateStatus
 from tunegate.reports.case_detail import line_diff
@@ -21,6 +22,7 @@ from tunegate.reports.formatting import (
     STATUSES,
     count_noun,
     format_difference,
+    format_gate_interval,
     format_gate_value,
     format_level,
     gate_rule,
@@ -155,7 +157,7 @@ def gates_table(run: Run) -> str:
 def gate_row(suite: str, gate: GateResult) -> list[str]:
     """Return the cells of a gate: result, suite, metric, rule, both levels and what they show."""
     status = STATUSES[gate.status]
-    known = gate.low is not None or gate.high is not None
+    known, how = gate.low is not None or gate.high is not None, quantity_of(gate)
     better = "higher" if gate.higher_is_better else "lower"
     level = f" ({100 * gate.confidence:.4g} %)" if gate.confidence else ""
     return [
@@ -163,14 +165,12 @@ def gate_row(suite: str, gate: GateResult) -> list[str]:
         code_span(suite),
         f"{code_span(gate.metric)}{tag_phrase(gate.tag)} ({better} is better)",
         f"{gate.kind}: {escape_markdown(gate_rule(gate))}",
-        format_level(gate.base),
-        format_level(gate.tuned),
-        format_difference(gate.delta)
+        format_level(gate.base, how),
+        format_level(gate.tuned, how),
+        format_difference(gate.delta, how)
         if gate.estimate is None
         else format_gate_value(gate, gate.estimate),
-        f"{format_gate_value(gate, gate.low)} to {format_gate_value(gate, gate.high)}{level}"
-        if known
-        else "–",
+        f"{format_gate_interval(gate)}{level}" if known else "–",
         str(gate.n),
     ]
 
@@ -200,8 +200,8 @@ def _case(view: CaseView) -> str:
     score = view.deciding
     line = f"{view.outcome} · {html_code(view.suite)} {html_code(view.case.case.id)}"
     if score and score.base and score.tuned:
-        line += f" · {html_code(score.metric.name)} {format_level(score.base.value)}"
-        line += f" → {format_level(score.tuned.value)}"
+        both = format_scores(score.base.value, score.tuned.value, rate=score.metric.rate)
+        line += f" · {html_code(score.metric.name)} {both}"
     line += " · in training rows" if view.touched else ""
     turns = view.case.case.input_messages()
     ask = fenced_block(str(turns[-1].get("content")), limit=1_500)
@@ -225,11 +225,12 @@ def _subjects(data: ReportData) -> str:
 
 def _subject(s: TagSlice) -> list[str]:
     names = [code_span(s.tag), code_span(s.suite), code_span(s.metric.name)]
+    how = QuantityFormat(s.metric.is_rate)
     return [
         *names,
-        format_level(s.base),
-        format_level(s.tuned),
-        format_difference(s.delta),
+        format_level(s.base, how),
+        format_level(s.tuned, how),
+        format_difference(s.delta, how),
         str(s.n),
     ]
 

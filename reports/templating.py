@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.gate_kind import gate_kind
+from tunegate.harness.quantity import QuantityFormat, parity_format, quantity_of
 from tunegate.reports import escaping, formatting
 
 if TYPE_CHECKING:
@@ -55,7 +56,15 @@ def template_environment() -> Environment:
         "counted": formatting.count_noun,
         "rule": formatting.gate_rule,
     }
-    made.globals |= {"gate_kind": gate_kind, "written": formatting.format_gate_value}
+    made.globals |= {
+        "gate_kind": gate_kind,
+        "written": formatting.format_gate_value,
+        "interval": formatting.format_interval,
+        "gate_interval": formatting.format_gate_interval,
+        "quantity": quantity_of,
+        "parity_format": parity_format,
+        "as_rate": QuantityFormat,
+    }
     return made
 
 

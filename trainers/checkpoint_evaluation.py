@@ -384,6 +384,7 @@ def _metric(metric: MetricRecord, delta: Delta) -> CheckpointMetric:
     return CheckpointMetric(
         name=metric.name,
         higher_is_better=metric.higher_is_better,
+        rate=metric.is_rate,
         base=_finite(delta.base),
         tuned=_finite(delta.tuned),
         delta=_finite(delta.estimate),

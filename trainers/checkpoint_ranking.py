@@ -36,6 +36,8 @@ class CheckpointMetric(Record):
     high: Number
     n: int
     """Complete pairs."""
+    rate: bool = Field(default=False, exclude_if=lambda rate: not rate)
+    """Whether scores are between 0 and 1, so that texts write them in per cent and points."""
 
     @property
     def improvement(self) -> float | None:

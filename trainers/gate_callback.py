@@ -26,7 +26,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.errors import MissingExtra, RunInterrupted, UsageError
+from tunegate.harness.quantity import QuantityFormat
 from tunegate.harness.suite import Suite
 from tunegate.trainers import checkpoint_ranking
 from tunegate.trainers.callbacks import print_to_stderr
@@ -236,8 +238,9 @@ def look_line(look: Checkpoint) -> str:
         broken = f" ({', '.join(suite.broken)})" if suite.broken else ""
         metric, text = suite.ranked_by, f"{suite.name} {suite.verdict.value}{broken}"
         if metric is not None:
-            text += f", {metric.name} {metric.base:.3g} → {metric.tuned:.3g} ({metric.delta:+.3g}"
-            text += f" [{metric.low:+.3g}, {metric.high:+.3g}])" if metric.low is not None else ")"
+            how = QuantityFormat(metric.rate)
+            text += f", {metric.name} {how.change(metric.base, metric.tuned, metric.delta)}"
+            text += how.interval(metric.low, metric.high, CONFIDENCE, sign=True)
         parts.append(text)
     return f"gate at step {look.step}: {'; '.join(parts)}"
 

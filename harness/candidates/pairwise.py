@@ -139,6 +139,7 @@ def _duel(bout: _UnadjustedComparison, adjusted: tuple[float, float] | None) -> 
         high=_finite(delta.high),
         confidence=bout.confidence,
         higher_is_better=pairs.metric.higher_is_better,
+        rate=pairs.metric.is_rate,
         n=pairs.n,
         method=delta.oriented.method,
         p_value=None if adjusted is None else min(adjusted),

@@ -130,6 +130,7 @@ def _gain(suites: Sequence[SuiteResult], goal: tuple[str, str] | None) -> Candid
                     low=low,
                     high=high,
                     bound=None if isinstance(gate.margin, str) else gate.margin,
+                    rate=gate.rate,
                 )
     return None
 

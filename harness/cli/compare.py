@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness.errors import UsageError
+from tunegate.harness.quantity import QuantityFormat
 
 if TYPE_CHECKING:
     from tunegate.harness.records.comparison import (
@@ -128,8 +129,8 @@ def _candidate(one: Candidate) -> tuple[str, ...]:
         _format_spec(one.spec),
         one.verdict.value,
         one.alone.value,
-        "–" if gain is None else _format_signed(gain.estimate),
-        "–" if gain is None else _interval(gain.low, gain.high),
+        "–" if gain is None else QuantityFormat(gain.rate).difference(gain.estimate),
+        "–" if gain is None else _interval(gain.low, gain.high, rate=gain.rate),
         "–"
         if used is None or used.estimate is None
         else f"{100 * used.estimate:.0f} % of {used.suite} {used.metric}",
@@ -140,20 +141,17 @@ def _duel(duel: PairwiseComparison) -> tuple[str, ...]:
     return (
         f"{duel.first} → {duel.second}",
         f"{duel.suite} {duel.metric}",
-        _format_signed(duel.delta),
-        _interval(duel.low, duel.high),
+        QuantityFormat(duel.rate).difference(duel.delta),
+        _interval(duel.low, duel.high, rate=duel.rate),
         "–" if duel.p_value is None else f"{duel.p_value:.2g}",
         (f"{duel.better} is better" if duel.better else "nothing")
         + (" (advisory)" if duel.advisory else ""),
     )
 
 
-def _format_signed(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.3g}"
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return f"[{_format_signed(low)}, {_format_signed(high)}]"
+def _interval(low: float | None, high: float | None, *, rate: bool) -> str:
+    how = QuantityFormat(rate)
+    return f"{how.bare(low, sign=True)} to {how.bare(high, sign=True)}"
 
 
 def _format_spec(spec: str) -> str:

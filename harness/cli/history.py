@@ -132,16 +132,15 @@ def _row(run: PastRun, verdict: str, gates: Sequence[GateResult]) -> tuple[str, 
 
 def _gate(gate: GateResult) -> str:
     from tunegate.harness.gate_kind import gate_kind
-    from tunegate.reports.charts import gate_point
 
-    value = gate_point(gate)
+    kind = gate_kind(gate.kind)
+    value, how = kind.value(gate), kind.quantity_format(gate)
     if value is None:
         return f"{gate.subject} –"
-    if not gate_kind(gate.kind).tests_difference:
-        return f"{gate.subject} {gate.kind} {value:.3g}"
-    if gate.low is None or gate.high is None:
-        return f"{gate.subject} {value:+.3g}"
-    return f"{gate.subject} {value:+.3g} [{gate.low:+.3g}, {gate.high:+.3g}]"
+    if not kind.tests_difference:
+        return f"{gate.subject} {gate.kind} {how.level(value)}"
+    interval = how.interval(gate.low, gate.high, gate.confidence, sign=True)
+    return f"{gate.subject} {how.difference(value)}{interval}"
 
 
 def _align_rows(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

@@ -30,7 +30,8 @@ from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.errors import UnknownName
-from tunegate.harness.gate_kind import count_noun, format_number, gate_kind, interval_words
+from tunegate.harness.gate_kind import count_noun, gate_kind
+from tunegate.harness.quantity import slice_format
 from tunegate.harness.records.cases import Case, CellKind
 from tunegate.harness.records.manifest import MetricRecord, gate_subject
 from tunegate.harness.records.verdict import GateResult, LostSlice, SliceLosses
@@ -257,6 +258,7 @@ def _lost_slice(s: TagSlice, q: float, *, stands_out: bool) -> LostSlice:
         metric=s.metric.name,
         tag=s.tag,
         higher_is_better=s.metric.higher_is_better,
+        rate=s.metric.is_rate,
         base=s.base,
         tuned=s.tuned,
         delta=s.delta,
@@ -291,11 +293,10 @@ def _sentence(lost: Sequence[LostSlice], tested: int) -> str:
 
 
 def _words(one: LostSlice) -> str:
-    return (
-        f"{one.suite}: {gate_subject(one.metric, one.tag)} went from {format_number(one.base)} to "
-        f"{format_number(one.tuned)}, a change of {format_number(one.delta, sign=True)}"
-        f"{interval_words(one.low, one.high, sign=True)} on {count_noun(one.n, 'case')}"
-    )
+    how, subject = slice_format(one), gate_subject(one.metric, one.tag)
+    interval = how.interval(one.low, one.high, one.confidence, sign=True)
+    change = how.change(one.base, one.tuned, one.delta)
+    return f"{one.suite}: {subject} {change}{interval} on {count_noun(one.n, 'case')}"
 
 
 _SUBJECTS = {

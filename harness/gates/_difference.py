@@ -20,8 +20,6 @@ from tunegate.harness.gate_kind import (
     GateOutcome,
     count_noun,
     deciding_evidence,
-    format_number,
-    interval_words,
 )
 from tunegate.harness.gates._level import percentage_hint
 from tunegate.harness.metric import Metric
@@ -136,19 +134,10 @@ class DifferenceGate(GateKind):
 
     def measurement(self, result: GateResult) -> str:
         """Return both levels and their difference with its interval."""
-        cases = count_noun(result.n, "case")
-        interval = interval_words(result.low, result.high, sign=True)
-        if result.delta == 0:
-            return (
-                f"{result.metric} stayed at {format_number(result.tuned)}, a change of 0{interval} "
-                "on "
-                f"{cases}"
-            )
-        return (
-            f"{result.metric} went from {format_number(result.base)} to "
-            f"{format_number(result.tuned)}, "
-            f"a change of {format_number(result.delta, sign=True)}{interval} on {cases}"
-        )
+        how, cases = self.quantity_format(result), count_noun(result.n, "case")
+        interval = how.interval(result.low, result.high, result.confidence, sign=True)
+        change = how.change(result.base, result.tuned, result.delta)
+        return f"{result.metric} {change}{interval} on {cases}"
 
     def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
         """Return what would decide the gate, or why its interval alone does not."""

@@ -15,9 +15,6 @@ from tunegate.harness.gate_kind import (
     PlannedTest,
     count_noun,
     deciding_evidence,
-    format_number,
-    interval_words,
-    margin_words,
 )
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.manifest import Gate
@@ -162,13 +159,13 @@ class LevelGate(GateKind):
 
     def measurement(self, result: GateResult) -> str:
         """Return tuned's level with its interval."""
-        cases = count_noun(result.n, "case")
-        interval = interval_words(result.low, result.high, sign=False)
-        return f"{result.metric} of tuned is {format_number(result.tuned)}{interval} on {cases}"
+        how, cases = self.quantity_format(result), count_noun(result.n, "case")
+        interval = how.interval(result.low, result.high, result.confidence, sign=False)
+        return f"{result.metric} of tuned is {how.level(result.tuned)}{interval} on {cases}"
 
     def rule(self, result: GateResult) -> str:
-        """Return `the floor of 0.9`."""
-        return f"the {self.name} of {margin_words(result.margin)}"
+        """Return `the floor of 90 %`."""
+        return f"the {self.name} of {self.margin_words(result)}"
 
     def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
         """Return what would certify the bound."""

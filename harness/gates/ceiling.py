@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
-from tunegate.harness.gate_kind import KeySchemas, margin_label
+from tunegate.harness.gate_kind import KeySchemas
 from tunegate.harness.gates._level import FLOOR_MODE, LevelGate
 from tunegate.harness.records.verdict import GateReason, GateResult
 
@@ -24,9 +23,9 @@ class CeilingGate(LevelGate):
     broken = GateReason.ABOVE_CEILING
     flawless = "0"
 
-    def label(self, result: GateResult, write: Callable[[float | None], str]) -> str:
-        """Return `tuned at most 0.1`."""
-        return f"tuned at most {margin_label(result.margin)}"
+    def label(self, result: GateResult) -> str:
+        """Return `tuned at most 10 %`."""
+        return f"tuned at most {self.margin_label(result)}"
 
 
 ceiling = CeilingGate()

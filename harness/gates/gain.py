@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from tunegate.harness.comparison.pairs import JudgedPairs, Pairs
 from tunegate.harness.gate_kind import (
     EquivalenceMargin,
     KeySchemas,
-    margin_label,
-    margin_words,
 )
 from tunegate.harness.gates._difference import DifferenceGate
 from tunegate.harness.metric import Metric
@@ -88,17 +86,17 @@ class GainGate(DifferenceGate):
         return None
 
     def rule(self, result: GateResult) -> str:
-        """Return `a gain of more than 0.1`."""
-        return f"a gain of more than {margin_words(result.margin)}"
+        """Return `a gain of more than 10 points`."""
+        return f"a gain of more than {self.margin_words(result)}"
 
     def ruled_out_conclusion(self, result: GateResult) -> str:
         """Return why the verdict is not HOLD."""
         rule = self.rule(result)
         return f"{rule} is ruled out, but the suite names no expected_gain to hold it against"
 
-    def label(self, result: GateResult, write: Callable[[float | None], str]) -> str:
-        """Return `better by more than 0.1`."""
-        return f"better by more than {margin_label(result.margin)}"
+    def label(self, result: GateResult) -> str:
+        """Return `better by more than 10 points`."""
+        return f"better by more than {self.margin_label(result)}"
 
 
 def _margin(gate: Gate) -> float:

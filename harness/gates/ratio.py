@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -24,10 +24,6 @@ from tunegate.harness.gate_kind import (
     KeySchemas,
     PlannedTest,
     count_noun,
-    format_number,
-    interval_words,
-    margin_label,
-    margin_words,
 )
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.manifest import Gate
@@ -222,20 +218,21 @@ class RatioGate(GateKind):
         return gate if _log_margin(gate) < 0 else None
 
     def measurement(self, result: GateResult) -> str:
-        """Return `length changed by a factor of 1.05 [0.98, 1.13] on 40 cases`.
+        """Return `length changed by a factor of 1.05 (90 % CI 0.98 to 1.13) on 40 cases`.
 
         The sentence names no arm: it is written of the incumbent and of artifacts too.
         """
         cases = count_noun(result.n, "case")
         if result.estimate is None:
             return f"{result.metric} has no ratio on {cases}"
-        interval = interval_words(result.low, result.high, sign=False)
-        factor = format_number(result.estimate)
+        how = self.quantity_format(result)
+        interval = how.interval(result.low, result.high, result.confidence, sign=False)
+        factor = how.level(result.estimate)
         return f"{result.metric} changed by a factor of {factor}{interval} on {cases}"
 
     def rule(self, result: GateResult) -> str:
         """Return `the ratio of at most 1.2`."""
-        return f"the ratio of {_words(result)} {margin_words(result.margin)}"
+        return f"the ratio of {_words(result)} {self.margin_words(result)}"
 
     def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
         """Return what would decide the gate, or why it has nothing to be decided on."""
@@ -246,9 +243,9 @@ class RatioGate(GateKind):
             )
         return super().open_conclusion(result, pairs)
 
-    def label(self, result: GateResult, write: Callable[[float | None], str]) -> str:
+    def label(self, result: GateResult) -> str:
         """Return `by a factor of at most 1.2`."""
-        return f"by a factor of {_words(result)} {margin_label(result.margin)}"
+        return f"by a factor of {_words(result)} {self.margin_label(result)}"
 
     def value(self, result: GateResult) -> float | None:
         """Return the ratio."""

@@ -8,7 +8,7 @@ Source: Clopper and Pearson (1934); with clusters, Gaffke's bound over the clust
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -23,12 +23,9 @@ from tunegate.harness.gate_kind import (
     KeySchemas,
     PlannedTest,
     count_noun,
-    format_number,
-    interval_words,
-    margin_label,
-    margin_words,
 )
 from tunegate.harness.metric import Metric
+from tunegate.harness.quantity import QuantityFormat, format_over, quantity_of
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 
@@ -132,23 +129,28 @@ class SevereDropGate(GateKind):
 
     def measurement(self, result: GateResult) -> str:
         """Return the number and share of the cases that lost `drop` or more."""
-        cases = count_noun(result.n, "case")
-        interval = interval_words(result.low, result.high, sign=False)
-        count = round((result.share or 0.0) * result.n)
+        how, cases = self.quantity_format(result), count_noun(result.n, "case")
+        interval = how.interval(result.low, result.high, result.confidence, sign=False)
+        count, loss = round((result.share or 0.0) * result.n), quantity_of(result).size(result.drop)
         return (
-            f"{result.metric} lost {format_number(result.drop)} or more on {count} of {cases}, a "
-            "share of "
-            f"{format_number(result.share)}{interval}"
+            f"{result.metric} lost {loss} or more on {count} of {cases}, a share of "
+            f"{how.level(result.share)}{interval}"
         )
 
     def rule(self, result: GateResult) -> str:
-        """Return `the limit of 0.1 on severe drops`."""
-        return f"the limit of {margin_words(result.margin)} on severe drops"
+        """Return `the limit of 10 % on severe drops`."""
+        return f"the limit of {self.margin_words(result)} on severe drops"
 
-    def label(self, result: GateResult, write: Callable[[float | None], str]) -> str:
-        """Return `at most 0.1 of the cases lose 0.500 or more`."""
-        margin = margin_label(result.margin)
-        return f"at most {margin} of the cases lose {write(result.drop)} or more"
+    def label(self, result: GateResult) -> str:
+        """Return `at most 10 % of the cases lose 30 points or more`."""
+        margin = self.margin_label(result)
+        loss = quantity_of(result).margin(result.drop or 0.0)
+        return f"at most {margin} of the cases lose {loss} or more"
+
+    def quantity_format(self, result: GateResult) -> QuantityFormat:
+        """Return that a share is written in per cent, whatever the metric's unit."""
+        marks = (float(result.margin),)
+        return format_over((result.share, result.low, result.high), rate=True, marks=marks)
 
     def value(self, result: GateResult) -> float | None:
         """Return the share of cases with a severe drop."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -17,7 +17,6 @@ from tunegate.harness.gate_kind import (
     KeySchemas,
     PlannedTest,
     gate_kind,
-    margin_label,
 )
 from tunegate.harness.gates._difference import DifferenceGate, absolute_margin, share_of_base
 from tunegate.harness.metric import Metric
@@ -102,6 +101,12 @@ class ToleranceGate(DifferenceGate):
             )
         return super().open_conclusion(result, pairs)
 
+    def conclusion(self, result: GateResult, pairs: Pairs) -> str:
+        """Return what follows; of a proven loss, how much would have been tolerated."""
+        if result.reason is GateReason.REGRESSED:
+            return f"a regression is proven; at most {self.margin_label(result)} tolerated"
+        return super().conclusion(result, pairs)
+
     def verdict_on_proof(
         self, gate: Gate, pairs: Pairs, high: float
     ) -> tuple[GateStatus, GateReason | None]:
@@ -165,9 +170,9 @@ class ToleranceGate(DifferenceGate):
         rule = self.rule(result)
         return f"{rule} looks broken, but not beyond chance among all metrics of the run"
 
-    def label(self, result: GateResult, write: Callable[[float | None], str]) -> str:
-        """Return `worse by less than 0.02`."""
-        return f"worse by less than {margin_label(result.margin)}"
+    def label(self, result: GateResult) -> str:
+        """Return `worse by less than 2 points`."""
+        return f"worse by less than {self.margin_label(result)}"
 
 
 def _shows_loss(gate: Gate, pairs: Pairs) -> bool:

@@ -145,6 +145,7 @@ def _decide_by_kind(gate: Gate, pairs: Pairs, context: DecisionContext) -> GateR
         reason=outcome.reason or _passes_with_loss(kind, outcome.status, delta),
         sentence="",
         higher_is_better=pairs.metric.higher_is_better,
+        rate=pairs.metric.is_rate,
         base=delta.base if pairs.n else None,
         tuned=delta.tuned if pairs.n else None,
         delta=delta.estimate if pairs.n else None,

@@ -15,6 +15,7 @@ from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.errors import BackendError, NotComparable, UnknownName
 from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.quantity import QuantityFormat
 from tunegate.harness.records.cases import Case, Completion
 from tunegate.harness.records.manifest import SuiteRecord
 from tunegate.harness.records.run_folder import Run
@@ -188,9 +189,13 @@ class GateFixture:
 
 def _row(suite: str, metric: str, tag: str | None, tuned: str, delta: Delta) -> tuple[str, ...]:
     """Return the cells of a comparison in the table at the end of the session."""
-    levels = f"{delta.base:.4g} → {delta.tuned:.4g}"
-    interval = f"[{delta.low:+.4g}, {delta.high:+.4g}] at {100 * delta.confidence:.4g} %"
-    shown = (levels, f"{delta.estimate:+.4g} {interval}") if delta.n else ("no scores", "")
+    how = QuantityFormat(delta.pairs.metric.is_rate)
+    interval = how.interval(delta.low, delta.high, delta.confidence, sign=True)
+    shown = (
+        (how.levels(delta.base, delta.tuned), f"{how.difference(delta.estimate)}{interval}")
+        if delta.n
+        else ("no scores", "")
+    )
     name = metric if tag is None else f"{metric}[{tag}]"
     return (suite, name, tuned, *shown, str(delta.n))
 

@@ -18,6 +18,7 @@ from tunegate.harness.plugin.exit_status import (
     UnevaluatedGate,
     escape_control,
 )
+from tunegate.harness.quantity import format_score, format_scores
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateResult, GateStatus, Verdict
@@ -156,9 +157,10 @@ def _worst(folder: Path, suite: str, result: GateResult) -> list[str]:
             continue
         before = base.get(case)
         if level:
-            found.append((sign * value, f"{case} ({value:.4g})"))
+            found.append((sign * value, f"{case} ({format_score(value, rate=result.rate)})"))
         elif before is not None and sign * (value - before) < 0:
-            found.append((sign * (value - before), f"{case} ({before:.4g} → {value:.4g})"))
+            both = format_scores(before, value, rate=result.rate)
+            found.append((sign * (value - before), f"{case} ({both})"))
     return [text for _, text in sorted(found)[:WORST]]
 
 

@@ -27,6 +27,8 @@ class CandidateEffect(Record):
     """Upper end, likewise."""
     bound: Number
     """Bound that the interval must clear, on the same axis."""
+    rate: bool = Field(default=False, exclude_if=lambda rate: not rate)
+    """Whether scores are between 0 and 1, so that texts write them in per cent and points."""
 
 
 class Candidate(Record):
@@ -88,6 +90,8 @@ class PairwiseComparison(Record):
     """Two-sided confidence of this one interval, taken by itself."""
     higher_is_better: bool
     """Whether a positive delta speaks for the second."""
+    rate: bool = Field(default=False, exclude_if=lambda rate: not rate)
+    """Whether scores are between 0 and 1, so that texts write them in per cent and points."""
     n: int
     """Cases with a score of both."""
     method: str

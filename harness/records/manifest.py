@@ -126,6 +126,11 @@ class MetricRecord(Record):
         return self.model_copy(update={"judge": judge})
 
     @property
+    def is_rate(self) -> bool:
+        """Whether scores are between 0 and 1, so that texts write them in per cent and points."""
+        return self.binary or self.range == (0.0, 1.0)
+
+    @property
     def bound(self) -> float | None:
         """Largest possible |difference| of two scores; None if unbounded."""
         return None if self.range is None else self.range[1] - self.range[0]

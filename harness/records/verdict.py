@@ -120,6 +120,8 @@ class GateResult(Record):
     """The outcome in words, with its numbers."""
     higher_is_better: bool = True
     """Whether a positive delta is an improvement."""
+    rate: bool = Field(default=False, exclude_if=lambda rate: not rate)
+    """Whether scores are between 0 and 1, so that texts write them in per cent and points."""
     base: Number = None
     """Base's level over the complete pairs."""
     tuned: Number = None
@@ -286,6 +288,8 @@ class MetricParity(Record):
     """The outcome in words, with its numbers."""
     higher_is_better: bool = True
     """Whether a positive delta is an improvement."""
+    rate: bool = Field(default=False, exclude_if=lambda rate: not rate)
+    """Whether scores are between 0 and 1, so that texts write them in per cent and points."""
     tuned: Number = None
     """Tuned's level over the complete pairs."""
     shipped: Number = None
@@ -394,6 +398,8 @@ class LostSlice(Record):
     """Tag of the cases."""
     higher_is_better: bool
     """Whether a positive delta is an improvement."""
+    rate: bool = Field(default=False, exclude_if=lambda rate: not rate)
+    """Whether scores are between 0 and 1, so that texts write them in per cent and points."""
     base: Number
     """Base's level over the complete pairs."""
     tuned: Number

@@ -27,8 +27,9 @@ from tunegate.harness.comparison.equivalence import (
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.further_arm import BASE_AGAIN, SHIPPED
-from tunegate.harness.gate_kind import count_noun, format_number, gate_kind
+from tunegate.harness.gate_kind import count_noun, gate_kind
 from tunegate.harness.gating.error_control import at_attempt
+from tunegate.harness.quantity import parity_format
 from tunegate.harness.records.cases import Case, CellKind, ScoreRow
 from tunegate.harness.records.manifest import Manifest, MetricRecord, gate_subject
 from tunegate.harness.records.verdict import (
@@ -233,6 +234,7 @@ def _metric(
         status=status,
         sentence="",
         higher_is_better=metric.higher_is_better,
+        rate=metric.is_rate,
         tuned=delta.base if known else None,
         shipped=delta.tuned if known else None,
         delta=delta.estimate if known else None,
@@ -356,23 +358,18 @@ def metric_sentence(found: MetricParity, missing: Mapping[str, int]) -> str:
 
 
 def _measurement_sentence(found: MetricParity) -> str:
-    interval = ""
-    if found.low is not None:
-        interval = (
-            f" [{format_number(found.low, sign=True)}, {format_number(found.high, sign=True)}]"
-        )
-    cases = count_noun(found.n, "case")
+    how, cases = parity_format(found), count_noun(found.n, "case")
+    interval = how.interval(found.low, found.high, found.confidence, sign=True)
     if found.delta == 0:
-        return f"{found.metric} is {format_number(found.tuned)} in both{interval} on {cases}"
+        return f"{found.metric} is {how.level(found.tuned)} in both{interval} on {cases}"
     return (
-        f"{found.metric} is {format_number(found.tuned)} tuned and {format_number(found.shipped)} "
-        "shipped, a "
-        f"change of {format_number(found.delta, sign=True)}{interval} on {cases}"
+        f"{found.metric} is {how.level(found.tuned)} tuned and {how.level(found.shipped)} "
+        f"shipped, a change of {how.difference(found.delta)}{interval} on {cases}"
     )
 
 
 def _conclusion(found: MetricParity, unscored: bool) -> str:
-    margin = f"±{found.margin if isinstance(found.margin, str) else format_number(found.margin)}"
+    margin = f"±{parity_format(found).margin(found.margin)}"
     margin += f" ({found.margin_from})"
     if found.status is ParityStatus.EQUIVALENT:
         return f"within {margin}"

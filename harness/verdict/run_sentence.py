@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tunegate.harness.gate_kind import count_noun, format_number, gate_kind, interval_words
+from tunegate.harness.gate_kind import count_noun, gate_kind
 from tunegate.harness.records.verdict import (
     GateReason,
     GateResult,
@@ -140,17 +140,18 @@ def _differences(
 
 
 def _difference(gate: GateResult) -> str:
-    """Return a gate's estimate with its interval: `f1 difference -0.01 [-0.02, 0] on 50 cases`.
+    """Return a gate's estimate with its interval: `f1 difference −1.0 points on 50 cases`.
 
-    Of a level it is both arms': `f1 0.9 → 0.8 on 50 cases`.
+    Of a level it is both arms': `f1 90.0 → 80.0 % on 50 cases`.
     """
     kind = gate_kind(gate.kind)
+    how = kind.quantity_format(gate)
     if kind.reads_level:
-        levels = f"{format_number(gate.base)} → {format_number(gate.tuned)}"
+        levels = how.levels(gate.base, gate.tuned)
         return f"{gate.subject} {levels} on {count_noun(gate.n, 'case')}"
     sign = kind.tests_difference
-    value = format_number(kind.value(gate), sign=sign)
-    interval = interval_words(gate.low, gate.high, sign=sign)
+    value = (how.difference if sign else how.level)(kind.value(gate))
+    interval = how.interval(gate.low, gate.high, gate.confidence, sign=sign)
     return f"{gate.subject} {kind.quantity} {value}{interval} on {count_noun(gate.n, 'case')}"
 
 

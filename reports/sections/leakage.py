@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tunegate.harness.quantity import QuantityFormat
 from tunegate.harness.records.training_card import (
     ContaminationCoverage,
     ContaminationMatch,
@@ -37,8 +38,14 @@ def render(data: ReportData) -> Markup:
         checked=ContaminationCoverage,
         listed=LISTED,
         direction=better,
+        rates=_rates(data),
         matches={suite.name: _sort_matches(suite) for suite in (known.suites if known else ())},
     )
+
+
+def _rates(data: ReportData) -> set[tuple[str, str]]:
+    """Return (suite, metric) of the metrics that are written in per cent."""
+    return {key for key, metric in data.metrics.items() if metric.rate}
 
 
 def _sort_matches(suite: SuiteContamination) -> list[ContaminationMatch]:
@@ -51,19 +58,21 @@ def summarize(data: ReportData) -> str:
     found = data.run.verdict.leakage
     if found is None:
         return ""
+    rates = _rates(data)
     head = ("suite", "metric", "cases", "base", "tuned", "difference", "n")
     rows = [
         [
             code_span(suite.name),
             code_span(metric.metric),
             name,
-            format_level(part.base),
-            format_level(part.tuned),
-            format_difference(part.delta),
+            format_level(part.base, how),
+            format_level(part.tuned, how),
+            format_difference(part.delta, how),
             str(part.n),
         ]
         for suite in found.suites
         for metric in suite.metrics
+        for how in [QuantityFormat((suite.name, metric.metric) in rates)]
         for name, part in (("clean", metric.clean), ("touched", metric.touched))
     ]
     sentence = f"{escape_markdown(found.sentence)}."

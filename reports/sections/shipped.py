@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunegate.harness.further_arm import SHIPPED, comparison_results
+from tunegate.harness.quantity import parity_format
 from tunegate.harness.records.verdict import DeploymentParity, MetricParity, SuiteParity
 from tunegate.reports.data import ReportData
 from tunegate.reports.escaping import code_span, escape_markdown
@@ -13,6 +14,7 @@ from tunegate.reports.formatting import (
     STATUSES,
     count_noun,
     format_difference,
+    format_interval,
     format_level,
     metric_direction,
 )
@@ -57,16 +59,14 @@ def summarize(data: ReportData) -> str:
 
 
 def _metric(suite: SuiteParity, metric: MetricParity) -> list[str]:
-    face = PARITIES[metric.status]
+    face, how = PARITIES[metric.status], parity_format(metric)
     return [
         f"{face.sign} {face.word}{' (advisory)' if metric.advisory else ''}",
         code_span(suite.name),
         f"{code_span(metric.metric)}{tag_phrase(metric.tag)}",
-        format_level(metric.tuned),
-        format_level(metric.shipped),
-        format_difference(metric.delta),
-        "–"
-        if metric.low is None
-        else f"{format_difference(metric.low)} to {format_difference(metric.high)}",
-        f"±{metric.margin if isinstance(metric.margin, str) else format_level(metric.margin)}",
+        format_level(metric.tuned, how),
+        format_level(metric.shipped, how),
+        format_difference(metric.delta, how),
+        format_interval(metric.low, metric.high, how),
+        f"±{how.margin(metric.margin)}",
     ]

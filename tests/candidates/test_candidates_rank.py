@@ -33,7 +33,9 @@ def test_the_largest_gain_among_those_that_ship_is_chosen() -> None:
         ("C", "SHIP"),
     ]
     assert (found.chosen, found.verdict, found.of) == ("C", Verdict.SHIP, 3)
-    assert found.sentence.startswith("C may ship as one of 3 candidates: s: solved went from 0.3")
+    assert found.sentence.startswith(
+        "C may ship as one of 3 candidates: s: solved rose 40.0 points, 30.0 → 70.0 %"
+    )
 
 
 def test_equal_gains_are_told_apart_by_what_is_forgotten() -> None:

@@ -45,7 +45,7 @@ def test_table_and_page(judged: Any) -> None:
     assert "has judged 2 candidates" in output.splitlines()[0]
     assert "shipped" in rows["second"]
     assert "shipped" not in rows["first"]
-    assert "exact_match +0.5 [" in rows["second"]
+    assert "exact_match +50.0 points (" in rows["second"]
     assert "skipped .tunegate/runs/notes: not a run" in output
     page = Path(".tunegate/history.html").read_text(encoding="utf-8")
     assert "▲ shipped" in page

@@ -187,7 +187,7 @@ def test_the_page_marks_what_stands_out(run_of: Callable[..., Run]) -> None:
 
     # Nine losses, no win: p = 2·½·2⁻⁹ = 1/512, the smaller of two: q = 1/256.
     assert "stands out, q = 0.0039" in rows["law"]
-    low, high = (f"{abs(x):.3f}" for x in _ends(0, 9, 25))
+    low, high = (f"{100 * abs(x):.1f}" for x in _ends(0, 9, 25))
     assert f"−{low} to −{high}" in rows["law"]
     assert "stands out" not in rows["art"]
     assert "too few to tell" in rows["few"]
@@ -253,7 +253,7 @@ def test_groups_of_subjects_hold_the_cases_of_all(run_of: Callable[..., Run]) ->
     # 6 + 2 of 24 lost, 1 won
     assert group.delta == pytest.approx(-7 / 24)
     rows = _rows(str(subjects.render(prepare_data(run))))
-    assert "−0.292" in rows["other"]
+    assert "−29.2 points" in rows["other"]
     assert "too few to tell" in rows["virology"]
 
 
@@ -330,9 +330,9 @@ def test_a_slice_that_lost_under_a_pooled_gain_is_told(columns: Any, judge: Any)
     # Both ways, of two slices: 2 · (½)^15 / 2 · 2 / 2, the other p-value being far smaller.
     assert lost.q_value == pytest.approx(0.5**15, rel=1e-4)
     assert verdict.slices.sentence == (
-        "1 of 2 slices lost: s: m (tag no_call) went from 1 to 0.625, a change of "
-        f"-0.375 [{expected.low:+.4g}, {expected.high:+.4g}] on 40 cases. To gate on it, write "
-        'metric = "m", tag = "no_call" and a tolerance in a [[gates]] table'
+        "1 of 2 slices lost: s: m (tag no_call) fell 37.5 points, 100 → 62.5 % "
+        f"(90 % CI −{-100 * expected.low:.1f} to −{-100 * expected.high:.1f}) on 40 cases. "
+        'To gate on it, write metric = "m", tag = "no_call" and a tolerance in a [[gates]] table'
     )
 
 
@@ -352,7 +352,7 @@ def test_one_of_many_slices_that_looks_worse_may_be_chance(columns: Any, judge: 
     assert lost.q_value == pytest.approx(0.0625 * 10 / 2)
     assert verdict.slices.sentence.startswith(
         "1 of 20 slices looks worse, where chance alone makes about 1 look so: s: m "
-        "(tag worse) went from 1 to 0.875"
+        "(tag worse) fell 12.5 points, 100 → 87.5 %"
     )
 
 

@@ -115,7 +115,8 @@ def test_a_file_in_the_folder_is_a_kind(
     assert drawing.zone == (0.0, drawing.margin.x)
     assert drawing.point > drawing.margin.x
     assert ends[1].sentence == (
-        "m: the largest loss is 0.5 [0.5, 0.5] on 2 cases: the worst_case of 0.3 is broken"
+        "m: the largest loss is 0.5 (90 % CI 0.5 to 0.5) on 2 cases: the worst_case of 0.3 "
+        "is broken"
     )
     monkeypatch.delitem(sys.modules, "tunegate.harness.gates.worst_case")
 
@@ -261,7 +262,7 @@ def test_a_kind_that_is_not_installed_is_shown_and_not_decided() -> None:
 
     assert isinstance(kind, UnknownGateKind)
     assert (kind.value(stored), kind.boundary(stored)) == (0.1, None)
-    assert kind.label(stored, str) == "0.3"
+    assert kind.label(stored) == "0.3"
     gate = Gate(metric="m", kind="house_rule", margin=0.3, where="suite.toml:9")
     pairs = compare([1.0], [1.0], metric=_metric()).pairs
     with pytest.raises(UsageError, match="'house_rule' is not installed; install the package"):
@@ -361,7 +362,7 @@ def test_a_kind_that_ends_the_process_gives_no_exit_code(tmp_path: Path) -> None
     (tmp_path / "site").mkdir()
     (tmp_path / "work").mkdir()
     project = KindProject(tmp_path / "work")
-    ends = "\n\ndef ends(self, result, write):\n    raise SystemExit(0)\n"
+    ends = "\n\ndef ends(self, result):\n    raise SystemExit(0)\n"
     code = f"{example()}{ends}\n\ntype(worst_case).label = ends\n"
     project.path = str(installed(tmp_path / "site", code))
 

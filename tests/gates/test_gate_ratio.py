@@ -109,7 +109,7 @@ def test_the_sentence() -> None:
     result = decided(ratio(1.2), times(SYMMETRIC, 1.1))
 
     assert result.sentence == (
-        "latency changed by a factor of 1.1 [1.07, 1.131] on 20 cases: "
+        "latency changed by a factor of 1.1 (90 % CI 1.07 to 1.131) on 20 cases: "
         "the ratio of at most 1.2 holds, though a loss is proven"
     )
     assert gate_rule(result) == "by a factor of at most 1.2"

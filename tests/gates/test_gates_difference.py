@@ -659,7 +659,7 @@ def test_severe_drops_are_counted_exactly(
     assert result.share == pytest.approx(count / n, rel=1e-5)
     assert result.drop == 0.5
     assert result.high == pytest.approx(exact[1], abs=1e-5)
-    assert f"lost 0.5 or more on {count} of {n} cases" in result.sentence
+    assert f"lost 50.0 points or more on {count} of {n} cases" in result.sentence
 
 
 def test_a_drop_of_exactly_the_size_is_severe(gate: Decide) -> None:
@@ -683,7 +683,7 @@ def test_too_many_drops_block(judge: Any, columns: Any, made: Any) -> None:
     found = judge(columns([rule], {"m": _drops(20, 50)}, [made.metric(**CONTINUOUS)]))
 
     assert found.verdict.value == "BLOCK"
-    assert "the limit of 0.1 on severe drops is broken" in found.sentence
+    assert "the limit of 10 % on severe drops is broken" in found.sentence
 
 
 def test_ones_on_a_metric_without_bounds_are_planned_as_means(gate: Decide) -> None:

@@ -350,7 +350,9 @@ class TestLabels:
         assert gate.right == "labels on 100 of 200 pairs correct it (PPI++)"
         assert abs(gate.delta) < 0.01
         assert gate.method.startswith("PPI++")
-        assert "corrected by labels on 100 pairs; the judge alone says +0.3" in gate.sentence
+        assert (
+            "corrected by labels on 100 pairs; the judge alone says +30.0 points" in gate.sentence
+        )
         assert verdict.verdict is Verdict.UNDECIDED
         assert gate.tuned - gate.base == pytest.approx(gate.delta, abs=1e-6)
 

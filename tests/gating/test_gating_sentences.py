@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.gate_kind import count_noun, format_number
+from tunegate.harness.gate_kind import count_noun
+from tunegate.harness.quantity import format_number
 from tunegate.harness.records.manifest import Gate
 
 FLOOR, CEILING, GAIN, TOLERANCE = "floor", "ceiling", "gain", "tolerance"
@@ -31,31 +32,31 @@ def test_numbers_and_counts() -> None:
 # kind, margin, (wins, losses, both, neither) → start and end of the sentence; the interval between
 # them is the statistics' business
 SENTENCES = [
-    (FLOOR, 0.9, (95, 0, 0, 5), "m of tuned is 0.95 [", "on 100 cases: the floor of 0.9 holds"),
-    (FLOOR, 0.9, (50, 0, 0, 50), "m of tuned is 0.5 [", "on 100 cases: the floor of 0.9 is broken"),
-    (CEILING, 0.1, (5, 0, 0, 95), "m of tuned is 0.05 [", "the ceiling of 0.1 holds"),
+    (FLOOR, 0.9, (95, 0, 0, 5), "m of tuned is 95.0 % (90 % CI ", "the floor of 90 % holds"),
+    (FLOOR, 0.9, (50, 0, 0, 50), "m of tuned is 50.0 % (90 % CI ", "the floor of 90 % is broken"),
+    (CEILING, 0.1, (5, 0, 0, 95), "m of tuned is 5.0 % (90 % CI ", "the ceiling of 10 % holds"),
     (
         GAIN, 0.1, (90, 0, 5, 5),
-        "m went from 0.05 to 0.95, a change of +0.9 [+0.",
-        "on 100 cases: a gain of more than 0.1 is proven",
+        "m rose 90.0 points, 5.0 → 95.0 % (90 % CI +",
+        "on 100 cases: a gain of more than 10 points is proven",
     ),
     (
         GAIN, 0.1, (0, 30, 70, 0),
-        "m went from 1 to 0.7, a change of -0.3 [-0.",
-        "a regression is proven, and a gain of more than 0.1 is not",
+        "m fell 30.0 points, 100 → 70.0 % (90 % CI −",
+        "a regression is proven, and a gain of more than 10 points is not",
     ),
     (
         TOLERANCE, 0.05, (0, 0, 100, 0),
-        "m stayed at 1, a change of 0 [-0.02634, +0.02634]",  # 2.7055/102.7055
-        "on 100 cases: the tolerance of 0.05 holds",
+        "m stayed at 100 % (90 % CI −2.6 to +2.6) ",  # 2.7055/102.7055
+        "on 100 cases: the tolerance of 5 points holds",
     ),
     (
         TOLERANCE, 0.05, (0, 20, 980, 0), "",
-        "the tolerance of 0.05 holds, though a loss is proven",
+        "the tolerance of 5 points holds, though a loss is proven",
     ),
     (
         TOLERANCE, 0.05, (0, 30, 70, 0), "",
-        "a regression is proven, and the tolerance of 0.05 is not",
+        "a regression is proven; at most 5 points tolerated",
     ),
     (
         TOLERANCE, 0.05, (10, 10, 80, 0), "",
@@ -69,13 +70,13 @@ SENTENCES = [
     ),
     (
         GAIN, 0.1, (5, 5, 90, 0), "",
-        "a gain of more than 0.1 is ruled out, but the suite names no expected_gain to hold it "
-        "against",
+        "a gain of more than 10 points is ruled out, but the suite names no expected_gain to hold "
+        "it against",
     ),
     (
         GAIN, 0.1, (1, 0, 0, 0), "",
-        "on 1 case: a gain of more than 0.1 is neither proven nor refuted; one case is too little "
-        "to judge by",
+        "on 1 case: a gain of more than 10 points is neither proven nor refuted; one case is too "
+        "little to judge by",
     ),
     (GAIN, 0.1, (0, 0, 0, 0), "m: no case has a score in both arms", ""),
 ]  # fmt: skip
@@ -106,7 +107,7 @@ def test_a_gain_that_is_ruled_out_for_good(judge: Any, columns: Any, made: Any) 
     found = judge(columns(gates, {"m": made.pairs(5, 5, 90, 0)}))
 
     assert found.sentence.endswith(
-        "a gain of more than 0.02 is not proven, and a gain worth having is ruled out"
+        "a gain of more than 2 points is not proven, and a gain worth having is ruled out"
     )
 
 
@@ -134,7 +135,7 @@ def test_guessing_in_words(judge: Any, columns: Any, made: Any) -> None:
     )
 
     assert judge(suite).sentence.endswith(
-        "the tolerance of 0.05 means nothing here: base is not proven that much better than "
+        "the tolerance of 5 points means nothing here: base is not proven that much better than "
         "guessing or failing, so it may have nothing to lose"
     )
 
@@ -144,7 +145,7 @@ def test_an_uncertified_floor_in_words(judge: Any, columns: Any, made: Any) -> N
     suite = columns([rule(FLOOR, 0.95, floor_mode="certified")], {"m": made.pairs(30, 0, 0, 0)})
 
     assert judge(suite).sentence.endswith(
-        "the floor of 0.95 is met but not certified; about 60 more (90 in all) would decide it in "
+        "the floor of 95 % is met but not certified; about 60 more (90 in all) would decide it in "
         "4 of 5 runs if tuned's level stays as it is"
     )
 
@@ -179,7 +180,7 @@ def test_equal_differences_of_an_unbounded_metric_in_words(
     suite = columns([rule(TOLERANCE, 0.05)], {"m": ([1.0] * 200, [2.0] * 200)}, [metric])
 
     assert judge(suite).sentence == (
-        "s: m went from 1 to 2, a change of +1 on 200 cases: the tolerance of 0.05 is neither "
+        "s: m rose by 1, 1 → 2 on 200 cases: the tolerance of 0.05 is neither "
         "proven nor refuted; all differences are equal, which says nothing about the next one"
     )
 
@@ -187,7 +188,7 @@ def test_equal_differences_of_an_unbounded_metric_in_words(
 @pytest.mark.parametrize(
     ("gates", "end"),
     [
-        ([rule(GAIN, 0.1)], "a gain of more than 0.1 is proven"),
+        ([rule(GAIN, 0.1)], "a gain of more than 10 points is proven"),
         ([rule(GAIN, 0.1), rule(FLOOR, 0.5)], "is proven; 1 other gate holds too"),
         (
             [rule(GAIN, 0.1), rule(FLOOR, 0.5), rule(TOLERANCE, 0.1)],
@@ -196,26 +197,26 @@ def test_equal_differences_of_an_unbounded_metric_in_words(
         (
             [rule(GAIN, 0.1), rule(GAIN, 0.1, "n")],
             "is proven, and 1 further goal is not needed "
-            "(n difference +0 [-0.03474, +0.03474] on 100 cases)",
+            "(n difference 0 points (90 % CI −3.5 to +3.5) on 100 cases)",
         ),
         (
             [rule(FLOOR, 0.5)],
             "good enough: the gate holds; no gate compares tuned with base "
-            "(m 0.05 → 0.95 on 100 cases)",
+            "(m 5.0 → 95.0 % on 100 cases)",
         ),
         (
             [rule(FLOOR, 0.5), rule(TOLERANCE, 0.1)],
             "no worse: both gates hold; no gate asks for a gain "
-            "(m difference +0.9 [+0.8396, +0.9393] on 100 cases)",
+            "(m difference +90.0 points (90 % CI +84.0 to +93.9) on 100 cases)",
         ),
         (
             [rule(FLOOR, 0.5), rule(TOLERANCE, 0.1), rule(CEILING, 1.0)],
-            "(m difference +0.9 [+0.8396, +0.9393] on 100 cases)",
+            "(m difference +90.0 points (90 % CI +84.0 to +93.9) on 100 cases)",
         ),
         (
             [rule(TOLERANCE, 0.1), rule(TOLERANCE, 0.2), rule(TOLERANCE, 0.1, "n")],
-            "(m difference +0.9 [+0.8396, +0.9393] on 100 cases; "
-            "n difference +0 [-0.03474, +0.03474] on 100 cases)",
+            "(m difference +90.0 points (90 % CI +84.0 to +93.9) on 100 cases; "
+            "n difference 0 points (90 % CI −3.5 to +3.5) on 100 cases)",
         ),
     ],
 )
@@ -228,7 +229,7 @@ def test_a_shipping_run_in_words(
     assert judge(columns(gates, scores)).sentence.endswith(end)
 
 
-# of 300 cases base has 289 right and tuned 110: 0.9633 → 0.3667, as 179 more went wrong
+# of 300 cases base has 289 right and tuned 110: 96.33 → 36.67 %, as 179 more went wrong
 LOSS = (0, 179, 110, 11)
 
 
@@ -238,17 +239,17 @@ LOSS = (0, 179, 110, 11)
         (
             [rule(TOLERANCE, 0.9)],
             "worse than base, as far as the gates allow: the gate holds; no gate asks for a gain "
-            "(m difference -0.5967 [",
+            "(m difference −59.7 points (",
         ),
         (
             [rule(FLOOR, 0.3)],
             "worse than base, as far as the gates allow: the gate holds; no gate compares tuned "
-            "with base (m 0.9633 → 0.3667 on 300 cases)",
+            "with base (m 96.3 → 36.7 % on 300 cases)",
         ),
         (
             [rule(FLOOR, 0.3), rule(TOLERANCE, 0.1, "n")],
             "worse than base, as far as the gates allow: both gates hold; no gate asks for a gain "
-            "(m 0.9633 → 0.3667 on 300 cases; n difference +0.03333 [",
+            "(m 96.3 → 36.7 % on 300 cases; n difference +3.3 points (",
         ),
     ],
     ids=["tolerance", "floor", "floor beside a tolerance"],
@@ -272,9 +273,9 @@ def test_a_goal_names_what_else_was_lost(judge: Any, columns: Any, made: Any) ->
 
     verdict = judge(columns([rule(FLOOR, 0.3), rule(GAIN, 0.1, "n")], scores))
 
-    assert verdict.sentence.startswith("s: n went from 0.6667 to 1, a change of +0.3333 [")
+    assert verdict.sentence.startswith("s: n rose 33.3 points, 66.7 → 100 % (90 % CI +")
     assert verdict.sentence.endswith(
-        "; 1 other gate holds too, with a proven loss (m 0.9633 → 0.3667 on 300 cases)"
+        "; 1 other gate holds too, with a proven loss (m 96.3 → 36.7 % on 300 cases)"
     )
 
 
@@ -284,7 +285,7 @@ def test_a_run_without_a_goal_names_four_differences(judge: Any, columns: Any, m
     first = columns([rule(TOLERANCE, 0.1, name) for name in scores], scores)
     second = columns([rule(TOLERANCE, 0.1, "m0")], {"m0": scores["m0"]}, name="other")
 
-    assert judge(first).sentence.count("difference +0") == 4
+    assert judge(first).sentence.count("difference 0 points") == 4
     assert judge(first).sentence.endswith("; 2 more)")
     assert "s: m0 difference" in judge(first, second).sentence
     assert "other: m0 difference" in judge(second, first).sentence
@@ -305,5 +306,5 @@ def test_a_blocked_run_names_the_worst_gate(
     gates = [*(rule(GAIN, 0.5), rule(TOLERANCE, 0.001))[:others], rule(FLOOR, 0.9)]
     sentence = judge(columns(gates, {"m": made.pairs(3, 2, 40, 5)})).sentence
 
-    assert sentence.startswith("s: m of tuned is 0.86 [")
+    assert sentence.startswith("s: m of tuned is 86.0 % (")
     assert sentence.endswith(tail)

@@ -43,7 +43,7 @@ def test_a_broken_floor_ends_the_suite_at_once(project: Any) -> None:
     result = project.gate(*project.models(base=0, tuned=1))
 
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["BLOCK: demo: *on 32 cases: the floor of 0.7 is broken*"])
+    result.stdout.fnmatch_lines(["BLOCK: demo: *on 32 cases: the floor of 70 % is broken*"])
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,9 @@ def test_the_worst_cases_of_a_gate_are_those_it_counts(project: Any) -> None:
     result = project.gate(*project.models(base=30, tuned=10), f"--gate-training-data={data}")
 
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["*worst cases: c011 (1 → 0), c013 (1 → 0), c014 (1 → 0)"])
+    result.stdout.fnmatch_lines(
+        ["*worst cases: c011 (100 → 0 %), c013 (100 → 0 %), c014 (100 → 0 %)"]
+    )
 
 
 def test_a_gain_by_heart_does_not_ship(project: Any) -> None:

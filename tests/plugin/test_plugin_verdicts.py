@@ -59,11 +59,11 @@ def test_a_failing_gate_prints_sentences(project: Any) -> None:
     result.stdout.fnmatch_lines(
         [
             "*_ demo::exact_match::floor _*",
-            "FAIL: exact_match of tuned is 0.1 [[]0.05*, 0.16*[]]*100*the floor*0.2 is broken.",
-            "worst cases: c010 (0), c011 (0), c012 (0)",
+            "FAIL: exact_match of tuned is 10.0 % (90 % CI 5.*to 16.*)*100*the floor*20 % is *",
+            "worst cases: c010 (0 %), c011 (0 %), c012 (0 %)",
             "report: run/report.html",
             "*_ demo::exact_match::gain _*",
-            "worst cases: c010 (1 → 0), *",
+            "worst cases: c010 (100 → 0 %), *",
             "BLOCK: demo: exact_match*",
         ]
     )

@@ -241,7 +241,7 @@ def test_the_search_reads_what_models_wrote(open_page: Any) -> None:
         ({"status": "fixed"}, "row.how === 'fixed'"),
         ({"status": "gap"}, "row.gap"),
         (
-            {"metric": "choice_probability", "high": "-0.2"},
+            {"metric": "choice_probability", "high": "-20"},
             "row.scores.some((score) => metricOf(score).name === 'choice_probability'"
             " && score[2] - score[1] <= -0.2)",
         ),

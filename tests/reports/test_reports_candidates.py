@@ -77,7 +77,7 @@ def test_the_markdown_has_both_tables(compared: CandidateComparison) -> None:
 
     assert text.startswith("### ✓ tunegate compare: SHIP\n")
     assert len(rows) == 2 + 4 + 2 + 12
-    assert "| C | `out/rank-64` | `runs/rank-64` | ✕ BLOCK | ✕ BLOCK | +0.500 |" in text
+    assert "| C | `out/rank-64` | `runs/rank-64` | ✕ BLOCK | ✕ BLOCK | +50.0 points |" in text
 
 
 def test_the_drawing_puts_each_candidate_in_its_place(compared: CandidateComparison) -> None:
@@ -98,7 +98,7 @@ def test_the_drawing_puts_each_candidate_in_its_place(compared: CandidateCompari
     assert left + width < high.x
     assert middle.x < left + width
     assert middle.y < top + height
-    assert "D: solved +0.300" in drawing.label
+    assert "D: solved +30.0 points" in drawing.label
     assert "beaten on both by B" in drawing.label
 
 

@@ -19,7 +19,7 @@ def test_the_page_holds_every_run_and_gate() -> None:
         assert page.count(f"<code>{run.run_id}</code>") == 2
     assert page.count('<figure class="trend">') == 2
     assert page.count("▲ shipped") == 1
-    assert "+0.300" in page
+    assert "+30.0 points" in page
     assert "4 candidates judged, 4 runs here" in page
     assert page == render_history(history_of(*FOUR))
 

@@ -97,7 +97,7 @@ def test_the_page_shows_tuned_and_shipped(run: Run) -> None:
         "out/nf4",
         "−0.169",
         "−0.200 to −0.138",
-        "±0.050",
+        "±0.05",
         "101 of 250 answers equal byte for byte",
         "41.2 % of the longer text",
         "1,234 tokens",
@@ -133,7 +133,7 @@ def test_the_summary_has_a_table(run: Run) -> None:
     assert "### What ships" in text
     assert (
         "| ✕ not equivalent | `support_json` | `json_fields` | 0.810 | 0.641 | −0.169 | "
-        "−0.200 to −0.138 | ±0.050 |" in text
+        "−0.200 to −0.138 | ±0.05 |" in text
     )
     assert "- `support_json`: 101 of 250 answers equal" in text
 

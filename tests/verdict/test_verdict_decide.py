@@ -88,7 +88,7 @@ def test_a_regression_check_ships_without_a_goal(judge: Any, columns: Any, made:
     assert not found.suites[0].has_goal
     assert found.sentence == (
         "no worse: the gate holds; no gate asks for a gain "
-        "(m difference +0 [-0.02634, +0.02634] on 100 cases)"
+        "(m difference 0 points (90 % CI −2.6 to +2.6) on 100 cases)"
     )
     assert found.suites[0].notes == (
         "s: m: both arms have the highest score on all 100 cases, so that the cases cannot "
@@ -341,8 +341,8 @@ def test_a_regression_must_survive_the_best_case(judge: Any, columns: Any, made:
         assert found.verdict is UNDECIDED
         assert (gate.status, gate.reason) == (GateStatus.UNDECIDED, GateReason.UNSCORED)
         assert found.sentence.endswith(
-            "that fails the tolerance of 0.01 on the scored cases, but not if the 4 unscored ones "
-            "went well"
+            "that fails the tolerance of 1 point on the scored cases, but not if the 4 unscored "
+            "ones went well"
         )
 
 

@@ -46,7 +46,7 @@ def test_a_gate_on_a_tag_rests_on_its_cases(columns: Any, made: Any, judge: Any)
     assert (gate.n, gate.tag, gate.id) == (100, "a", "m::gain[a]")
     assert (gate.base, gate.tuned, gate.delta) == (0.6, 0.8, pytest.approx(0.2))
     assert (gate.low, gate.high) == pytest.approx((expected.low, expected.high), abs=1e-5)
-    assert gate.sentence.startswith("m (tag a) went from 0.6 to 0.8")
+    assert gate.sentence.startswith("m (tag a) rose 20.0 points, 60.0 → 80.0 %")
     assert "tag" not in pooled.model_dump()
 
 
@@ -59,7 +59,7 @@ def test_a_pooled_gain_does_not_ship_a_slice_that_lost(columns: Any, made: Any, 
     assert alone.verdict is Verdict.SHIP
     assert gated.verdict is Verdict.BLOCK
     assert gated.suites[0].gates[1].reason is GateReason.REGRESSED
-    assert gated.sentence.startswith("s: m (tag no_call) went from 1 to 0.6")
+    assert gated.sentence.startswith("s: m (tag no_call) fell 40.0 points, 100 → 60.0 %")
 
 
 @pytest.mark.parametrize(("others", "proven"), [(2, True), (3, False)])
@@ -221,7 +221,7 @@ def test_what_ships_is_compared_on_the_slice(columns: Any, made: Any) -> None:
         "equivalent",
     )
     assert (part.tag, part.margin, part.n, part.status.value) == ("b", 0.05, 100, "not_equivalent")
-    assert part.sentence.startswith("m (tag b) is 1 tuned and 0.7 ")
+    assert part.sentence.startswith("m (tag b) is 100 % tuned and 70.0 % ")
 
 
 def test_the_noise_floor_of_a_slice_is_that_of_its_suite(columns: Any, made: Any) -> None:

@@ -72,7 +72,8 @@ def test_the_same_scores_are_equivalent(ship: Any) -> None:
     assert metric.high == pytest.approx(0.0133471, abs=1e-6)
     assert (metric.margin, metric.margin_from) == (0.04, "half the suite's gain")
     assert metric.sentence == (
-        "m is 0.95 in both [-0.01335, +0.01335] on 200 cases: within ±0.04 (half the suite's gain)"
+        "m is 95.0 % in both (90 % CI −1.3 to +1.3) on 200 cases: within ±4 points (half the "
+        "suite's gain)"
     )
     assert verdict.sentence.endswith(
         "what ships is equivalent to tuned on 1 gated metric (the adapter merged into the "
@@ -87,10 +88,10 @@ def test_a_loss_beyond_the_margin_blocks(ship: Any) -> None:
     assert (verdict.verdict, parity.status) == ("BLOCK", "not_equivalent")
     assert verdict.suites[0].verdict == "SHIP"
     assert verdict.sentence.startswith(
-        "what ships is not equivalent to tuned: s: m is 0.95 tuned and 0.75 shipped, a change of "
-        "-0.2 ["
+        "what ships is not equivalent to tuned: s: m is 95.0 % tuned and 75.0 % shipped, a "
+        "change of −20.0 points ("
     )
-    assert "beyond ±0.04 (half the suite's gain)" in verdict.sentence
+    assert "beyond ±4 points (half the suite's gain)" in verdict.sentence
     assert verdict.sentence.endswith(
         "between them: the adapter merged into the weights, the weights stored as bfloat16"
     )
@@ -156,8 +157,8 @@ def test_the_floor_is_put_to_shipped(ship: Any) -> None:
     assert (verdict.verdict, parity.verdict, parity.status) == ("BLOCK", "BLOCK", "equivalent")
     assert (guard.kind, guard.status) == ("floor", "fail")
     assert verdict.sentence.startswith(
-        "s: shipped: m of shipped is 0.935 [0.8986, 0.9611] on 200 cases: the floor of 0.94 is "
-        "broken; between tuned and shipped: "
+        "s: shipped: m of shipped is 93.5 % (90 % CI 89.9 to 96.1) on 200 cases: the floor of 94 % "
+        "is broken; between tuned and shipped: "
     )
 
 

@@ -67,7 +67,9 @@ def test_one_that_is_worse_than_todays_is_blocked(stand: Any) -> None:
 
     assert verdict.suites[0].verdict is Verdict.SHIP
     assert (verdict.verdict, standing.verdict) == (Verdict.BLOCK, Verdict.BLOCK)
-    assert verdict.sentence.startswith("worse than the incumbent: s: m went from 1 to 0.95")
+    assert verdict.sentence.startswith(
+        "worse than the incumbent: s: m fell 5.00 points, 100 → 95.00 %"
+    )
 
 
 def test_one_that_may_be_worse_is_undecided(stand: Any) -> None:
@@ -78,7 +80,8 @@ def test_one_that_may_be_worse_is_undecided(stand: Any) -> None:
 
     assert verdict.verdict is Verdict.UNDECIDED
     assert verdict.sentence.startswith(
-        "whether tuned is no worse than the incumbent is undecided: s: m went from 0.97 to 0.95"
+        "whether tuned is no worse than the incumbent is undecided: s: m fell 2.0 "
+        "points, 97.0 → 95.0 %"
     )
 
 

@@ -14,7 +14,7 @@ function chosen() {
   const high = wanted.high === "" ? Infinity : Number(wanted.high);
   const ranged = wanted.low !== "" || wanted.high !== "";
   const inRange = (score) => {
-    const delta = difference(score);
+    const delta = difference(score) && difference(score) * (metricOf(score).rate ? 100 : 1);
     return delta !== null && delta >= low && delta <= high;
   };
   const found = [];

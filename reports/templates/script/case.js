@@ -72,8 +72,8 @@ function scores(row, text) {
       const better = metric.ranks && score[3];
       return [
         [shown(metric.name), metric.gated ? "" : h("span", { class: "hint" }, " not gated")],
-        num(number(score[1])), num(number(score[2])),
-        num([signed(difference(score)), better ? h("span", { class: "hint" }, better > 0 ? " better" : " worse") : ""],
+        num(number(score[1], metric.rate)), num(number(score[2], metric.rate)),
+        num([signed(difference(score), metric.rate), better ? h("span", { class: "hint" }, better > 0 ? " better" : " worse") : ""],
           better ? (better > 0 ? "tone-good" : "tone-bad") : undefined),
         h("div", { class: "reason" }, said(score[0]))];
     }));

@@ -44,9 +44,10 @@ function num(value, tone) {
   return Object.assign([value], { num: true, tone });
 }
 
-/** Write a level as reports.numbers does: three decimals, four digits from ten on. */
-function number(value) {
+/** Write a score as harness/quantity.py and reports/formatting.py do: a rate in per cent. */
+function number(value, rate) {
   if (value === null || value === undefined) return "–";
+  if (rate) return `${digits(100 * value)} %`;
   const size = Math.abs(value);
   let text;
   if (value === 0 || (size >= 1e-3 && size < 10)) text = value.toFixed(3);
@@ -56,7 +57,12 @@ function number(value) {
   return text.replace("-", "−");
 }
 
-function signed(value) {
+/** Write at most four digits, and no zeros at the end. */
+const digits = (value) => String(Number(value.toPrecision(4))).replace("-", "−");
+
+/** Write a difference with its sign, one of rates in points. */
+function signed(value, rate) {
+  if (rate && value !== null) return `${value > 0 ? "+" : ""}${digits(100 * value)} points`;
   const text = number(value);
   return value > 0 && text !== "0.000" ? `+${text}` : text;
 }

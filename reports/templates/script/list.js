@@ -53,8 +53,15 @@ function figures(row) {
     row.trained && h("span", { class: "chip tone-warn", title: bare(row.trained) }, "in training rows"),
     row.gap && h("span", { class: "chip tone-warn" }, "unscored"),
     score && h("span", { class: "metric" }, shown(metricOf(score).name)),
-    score && h("span", { class: "scores" }, `${number(score[1])} → ${number(score[2])}`),
+    score && h("span", { class: "scores" }, between(score)),
   ];
+}
+
+/** Return both arms' scores with the unit once. */
+function between(score) {
+  const { rate } = metricOf(score);
+  const base = number(score[1], rate);
+  return `${score[2] === null ? base : base.replace(" %", "")} → ${number(score[2], rate)}`;
 }
 
 /** Draw a row's inside when it opens, drop it when it closes; only one row is open. */
