@@ -1,4 +1,8 @@
-"""Suites of the bundled production prompts, in the sizes that a benchmark asks for."""
+"""Suites of everyday prompts, in the sizes that a benchmark asks for.
+
+The prompts are those of the bundled replay rows: unlike the cases of `production` they ask for no
+short answer, so that there is something to decode.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +31,15 @@ tolerance = 0.5
 SENTENCE = "Be brief, be exact, name no source and never guess at what you do not know. "
 
 
+def everyday_prompts() -> dict[str, str]:
+    """Return id → prompt of the bundled replay rows."""
+    source = Path(__file__).resolve().parents[1] / "suites" / "production" / "train.jsonl"
+    rows = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
+    return {f"p{i:03}": row["prompt"][0]["content"] for i, row in enumerate(rows)}
+
+
 def prompts_suite(folder: Path, cases: int, tokens: int, *, prefix: int = 0) -> suites.Suite:
-    """Write and load a suite of production prompts, repeated where there are too few.
+    """Write and load a suite of everyday prompts, repeated where there are too few.
 
     Args:
         folder: An empty folder.
@@ -36,14 +47,13 @@ def prompts_suite(folder: Path, cases: int, tokens: int, *, prefix: int = 0) -> 
         tokens: The longest answer.
         prefix: About how many words of a system prompt all cases share.
     """
-    source = Path(__file__).resolve().parents[1] / "suites" / "production" / "cases.jsonl"
-    lines = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
+    lines = everyday_prompts()
     rows = [
         {
-            "id": f"{row['id']}-{i}",
-            "prompt": f"{row['prompt']} ({i})" if i >= len(lines) else row["prompt"],
+            "id": f"{name}-{i}",
+            "prompt": f"{prompt} ({i})" if i >= len(lines) else prompt,
         }
-        for i, row in enumerate(islice(cycle(lines), cases))
+        for i, (name, prompt) in enumerate(islice(cycle(lines.items()), cases))
     ]
     text = "".join(json.dumps(row) + "\n" for row in rows)
     words = " ".join(islice(cycle(SENTENCE.split()), prefix))

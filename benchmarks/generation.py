@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks._prompts import everyday_prompts
 from tunegate.harness import suite as suites
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import make_plan
@@ -70,10 +71,9 @@ def _options() -> argparse.Namespace:
 
 
 def _suite(folder: Path, prompts: int, tokens: int) -> suites.Suite:
-    """Return the bundled production prompts as a suite that only asks for answers."""
-    source = Path(__file__).resolve().parents[1] / "suites" / "production" / "cases.jsonl"
-    lines = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
-    rows = [{"id": row["id"], "prompt": row["prompt"]} for row in lines[:prompts]]
+    """Return everyday prompts as a suite that only asks for answers."""
+    found = list(everyday_prompts().items())[:prompts]
+    rows = [{"id": name, "prompt": prompt} for name, prompt in found]
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "cases.jsonl").write_text(text, encoding="utf-8")
     (folder / "suite.toml").write_text(TOML.format(tokens=tokens), encoding="utf-8")

@@ -96,10 +96,10 @@ def test_peak_memory_is_read_from_linux(tmp_path: Path) -> None:
 
 def test_prompts_are_as_many_as_asked_and_share_a_prefix(tmp_path: Path) -> None:
     """More cases than the bundled file has are made different by a number."""
-    suite = prompts_suite(tmp_path, 200, 7, prefix=30)
+    suite = prompts_suite(tmp_path, 300, 7, prefix=30)
     prompts = [case.prompt for case in suite.cases]
 
-    assert len(set(prompts)) == len(prompts) == 200
+    assert len(set(prompts)) == len(prompts) == 300
     assert suite.generation.max_new_tokens == 7
     assert suite.generation.system is not None
     assert len(suite.generation.system.split()) == 30
