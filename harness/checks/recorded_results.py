@@ -123,7 +123,7 @@ def compare_results(cases: Iterable[tuple[str, str]], arms: Mapping[str, Arm]) -
     """
     base = _results_of(arms["base"])
     ids = list(dict.fromkeys(case for _, case in cases))
-    beyond = list(_beyond_suite(frozenset(ids), arms))
+    beyond = [*_beyond_suite(frozenset(ids), arms), *_lacking(ids, arms)]
     seen = compared = 0
     others = 0
     for name, arm in arms.items():
@@ -157,6 +157,19 @@ def _beyond_suite(ids: frozenset[str], arms: Mapping[str, Arm]) -> Iterator[str]
         left = sum(found.answers[case, 0].task in tasks for case in found.case_set - ids)
         if left:
             yield f"{left} of {len(found.cases)} cases in the results of {name} are in no suite"
+
+
+def _lacking(ids: Sequence[str], arms: Mapping[str, Arm]) -> Iterator[str]:
+    """Yield how many cases an arm has no result of, and how many of its answers lack a score."""
+    for name, arm in arms.items():
+        found = _results_of(arm)
+        there = [case for case in ids if case in found.case_set]
+        if len(there) < len(ids):
+            yield f"{len(ids) - len(there)} of {len(ids)} cases have no result in {name}"
+        rows = [found.answers[case, 0] for case in there]
+        reasons = [r.error or next(iter(r.errors.values())) for r in rows if r.error or r.errors]
+        if reasons:
+            yield f"{len(reasons)} of {len(rows)} results of {name} lack a score ({reasons[0]})"
 
 
 def _prompt_hash(found: ResultSet, case: str) -> str | None:

@@ -166,14 +166,14 @@ def _score_lines(
     both = [c for c in both if prompts[c] in (None, tuned.answers[c, 0].prompt_sha256)]
     better = tuned.traits(task, key).higher_is_better
     values = [(ours[c] or 0.0, theirs[c] or 0.0) for c in both]
-    within = all(0 <= value <= 1 for pair in values for value in pair)
+    binary = all(value in (0.0, 1.0) for pair in values for value in pair)
     metric = MetricRecord(
         name=key,
         use="recorded",
         needs=CellKind.RECORDED,
         higher_is_better=better is not False,
-        range=(0.0, 1.0) if within else None,
-        binary=all(value in (0.0, 1.0) for pair in values for value in pair),
+        range=(0.0, 1.0) if binary else tuned.traits(task, key).range,
+        binary=binary,
     )
     delta = compare(
         [b for b, _ in values],
@@ -304,7 +304,7 @@ def _suite_text(
         lines += ["[generation]", f"samples = {found.samples}", ""]
     names = _metric_names([summary.key for summary in summaries])
     for summary, metric in zip(summaries, names, strict=True):
-        lines += [*_metric_lines(summary, metric, found.samples), ""]
+        lines += [*_metric_lines(summary, metric, found), ""]
     first = summaries[0]
     bounded = first.binary or (first.low >= 0 and first.high <= 1)
     margin = "0.02               # " if bounded else '"2%"               # of base\'s level: '
@@ -316,7 +316,7 @@ def _suite_text(
     return "\n".join(lines) + "\n"
 
 
-def _metric_lines(summary: ScoreSummary, name: str, samples: int) -> Iterator[str]:
+def _metric_lines(summary: ScoreSummary, name: str, found: ResultSet) -> Iterator[str]:
     yield "[[metrics]]"
     yield 'use = "recorded"'
     yield f"name = {json.dumps(name)}"
@@ -326,9 +326,14 @@ def _metric_lines(summary: ScoreSummary, name: str, samples: int) -> Iterator[st
     elif summary.traits.higher_is_better is None:
         yield "# higher_is_better = false     # the files do not say it"
     if summary.binary:
-        yield f"binary = true{'' if samples == 1 else '                    # each sample'}"
-    elif summary.low >= 0 and summary.high <= 1:
-        yield "range = [0, 1]                   # holds for all that were recorded"
+        yield f"binary = true{'' if found.samples == 1 else '                    # each sample'}"
+        return
+    low, high = summary.traits.range or (0.0, 1.0)
+    if summary.traits.range and low <= summary.low and summary.high <= high:
+        yield f"range = [{low:g}, {high:g}]                   # as {found.tool} defines it"
+    else:
+        seen = f"{summary.low:g} to {summary.high:g} were recorded"
+        yield f"# range = [0, 1]               # what is possible the files do not say; {seen}"
 
 
 def _metric_names(keys: Sequence[str]) -> list[str]:

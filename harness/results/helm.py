@@ -21,6 +21,7 @@ from tunegate.harness.errors import UsageError
 from tunegate.harness.result_reader import (
     ResultLog,
     ResultRow,
+    ScoreTraits,
     UnreadLine,
     content_id,
     result_reader,
@@ -38,6 +39,17 @@ DESCRIBES = re.compile(
     r"|predicted_index"
 )
 """Statistics of the request; no scores of the answer."""
+
+SHARES = frozenset(
+    {
+        "exact_match", "quasi_exact_match", "quasi_leave_articles_exact_match",
+        "prefix_exact_match", "quasi_prefix_exact_match", "exact_match_indicator",
+        "final_number_exact_match", "exact_set_match", "iou_set_match", "f1_set_match",
+        "math_equiv", "math_equiv_chain_of_thought", "f1_score", "rouge_1", "rouge_2", "rouge_l",
+        "bleu_1", "bleu_4",
+    }
+)  # fmt: skip
+"""Statistics that are 0 to 1, more being better (`evaluate_reference_metrics.py`)."""
 
 
 def _folders(path: Path) -> list[Path]:
@@ -72,6 +84,11 @@ def helm(path: Path) -> Iterator[ResultLog]:
             model=model or None,
             tasks=(task, f"{task}/valid"),
             task_settings={task: settings, f"{task}/valid": settings},
+            traits={
+                name + at: ScoreTraits(higher_is_better=True, range=(0.0, 1.0))
+                for name in SHARES
+                for at in ("", f"@{adapter.get('num_outputs')}")
+            },
             repeats=True,
         )
 

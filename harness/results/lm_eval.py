@@ -33,6 +33,8 @@ _OWN_KEYS = {
     "doc_hash", "prompt_hash", "target_hash",
 }  # fmt: skip
 """Keys of a line that are no score, for versions that do not list the scores."""
+SHARES = frozenset({"acc", "acc_norm", "acc_bytes", "exact_match"})
+"""Metrics of `lm_eval/api/metrics.py` that are 0 to 1 whatever the task."""
 CORPUS = "lm-eval computes it over the whole data set and logs its parts; it is no score of a case"
 
 
@@ -109,7 +111,9 @@ def _log(file: Path, task: str, run: str, header: Path, notes: tuple[str, ...]) 
             }
         },
         traits={
-            f"{task}/{metric},{name}": ScoreTraits(higher_is_better=value)
+            f"{task}/{metric},{name}": ScoreTraits(
+                higher_is_better=value, range=(0.0, 1.0) if metric in SHARES else None
+            )
             for metric, value in better.items()
             for name in filters
             if isinstance(value, bool)

@@ -122,6 +122,30 @@ def test_a_suite_is_written_that_loads_and_gates(tmp_path: Path) -> None:
     assert sole(gate(folder, BASE, TUNED)).n == 12
 
 
+def test_the_range_is_the_tools_and_never_that_of_the_scores_seen(tmp_path: Path) -> None:
+    """Scores from 0.25 to 0.75 in a table bound nothing; HELM's f1_score is a share."""
+    found = [{"id": f"r{i}", "score": 0.25 + 0.05 * i} for i in range(11)]
+    path = write_rows(tmp_path / "scores.jsonl", found)
+    run("suite", "new", tmp_path / "suites" / "table", "--from", f"results:{path}")
+    (metric,) = load_suite(tmp_path / "suites" / "table").metrics
+    text = (tmp_path / "suites" / "table" / "suite.toml").read_text(encoding="utf-8")
+    assert metric.range is None
+    assert "0.25 to 0.75 were recorded" in text
+
+    folder = tmp_path / "helm"
+    shutil.copytree(next((RECORDED / "helm").glob("*base*")), folder)
+    stats = folder / "per_instance_stats.json"
+    stats.write_text(
+        stats.read_text()
+        .replace('"quasi_exact_match"', '"f1_score"')
+        .replace('"mean": 1.0', '"mean": 0.5')
+    )
+    run("suite", "new", tmp_path / "suites" / "helm", "--from", f"results:{folder}")
+    ranges = {m.name: m.range for m in load_suite(tmp_path / "suites" / "helm").metrics}
+    assert ranges["f1_score"] == (0.0, 1.0)
+    assert ranges["logprob"] is None or ranges["logprob"] == (0.0, 1.0)
+
+
 def test_tasks_with_other_scores_take_a_suite_each(tmp_path: Path) -> None:
     """sums has exact_match, colours has acc."""
     with pytest.raises(UsageError, match=r"different scores.*--task"):
