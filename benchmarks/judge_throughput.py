@@ -86,7 +86,7 @@ def serving(latency_s: float) -> Iterator[str]:
             """Wait, then reply in the form asked for."""
             body = self.rfile.read(int(self.headers["Content-Length"]))
             time.sleep(latency_s)
-            nonce = re.search(rb'which is exactly \\"(\w+)\\"', body)
+            nonce = re.search(rb"Nonce: (\w+)", body)
             fields = {"nonce": nonce[1].decode() if nonce else "", "reason": "r", "score": 3}
             message = {"role": "assistant", "content": json.dumps(fields)}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}

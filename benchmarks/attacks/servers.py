@@ -164,7 +164,7 @@ def _judge(text: str) -> Outcome:
     """Gate recorded answers whose judge always writes this text; a score stays on its scale."""
 
     def reply(model: str, prompt: str) -> str:
-        number = re.search(r'which is exactly "(\w+)"', prompt)
+        number = re.search(r"Nonce: (\w+)", prompt)
         return text.replace("NONCE", number[1] if number else "")
 
     with TemporaryDirectory() as folder, SmallServer(text=reply) as server:

@@ -103,13 +103,12 @@ def _question(
     examples: str,
     prompt: Path | None,
 ) -> JudgeQuestion:
-    data = {"prompt": format_conversation(case), "completion": completion.text or ""}
-    if prompt is not None:
-        data |= {"context": case.context or "", "expected": "\n".join(case.expected_texts())}
-        used = judge_contract.template_placeholders(
-            judge_contract.prompt_sections(prompt)["verdict"]
-        )
-        data = {name: text for name, text in data.items() if name in used}
+    data = {
+        "context": case.context or "",
+        "prompt": format_conversation(case),
+        "expected": "\n".join(case.expected_texts()),
+        "completion": completion.text or "",
+    }
     return question(
         prompt or PROMPT,
         "verdict",

@@ -281,7 +281,7 @@ def _question_to_send(asked: _OpenQuestion) -> JudgeQuestion:
     if not asked.attempts:
         return asked.question
     note = _AGAIN.replace("{problem}", asked.log[-1].problem or "")
-    return replace(asked.question, form=asked.question.form + note)
+    return replace(asked.question, note=note)
 
 
 def _no_score(task: JudgementTask, score: Any) -> str | None:

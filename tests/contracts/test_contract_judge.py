@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tunegate.harness import judge, suite
 from tunegate.harness.errors import SuiteError
-from tunegate.harness.judge import SYSTEM, TEXT, ParsedReply, format_conversation, question
+from tunegate.harness.judge import TEXT, ParsedReply, format_conversation, question
 from tunegate.harness.records.cases import Case, Completion
 
 CASES = [{"id": "r1", "prompt": "My parcel is late."}]
@@ -37,26 +39,87 @@ def _prompt(tmp_path: Path) -> Path:
 
 
 def test_data_is_fenced_by_a_mark_that_is_not_in_it(prompt: Path) -> None:
-    """The mark stands on both fences, in the system text and as the nonce of the reply."""
+    """The mark is on both lines around the text, and is the nonce; the system turn has none."""
     asked = question(
         prompt, "one", data={"completion": "Hello"}, told={"rule": "R"}, fields={"reason": TEXT}
     )
 
     mark = asked.nonce
-    assert f"A <<completion {mark}>>\nHello\n<</completion {mark}>> by R\n" in asked.text
-    assert mark in asked.system
-    assert asked.system == SYSTEM.replace("{mark}", mark)
-    assert asked.schema["properties"]["nonce"] == {"enum": [mark]}
+    assert asked.text.startswith(f"<<completion {mark}>>\nHello\n<</completion {mark}>>\n")
+    assert asked.text.endswith(f" {mark}")
+    assert "A <<completion>> by R\n" in asked.system
+    assert mark not in asked.system
+    assert asked.schema["properties"]["nonce"] == {"type": "string"}
     assert asked.schema["required"] == ["nonce", "reason"]
+
+
+def test_another_text_leaves_system_turn_and_schema_as_they_are(prompt: Path) -> None:
+    """What a provider can cache is the same for all cases, byte for byte."""
+    one, other = (
+        question(prompt, "one", data={"completion": t}, told={"rule": "R"}, fields={"reason": TEXT})
+        for t in ("a", "b")
+    )
+
+    assert (one.system, one.schema) == (other.system, other.schema)
+    assert one.text != other.text
 
 
 def test_a_mark_never_occurs_in_the_data() -> None:
     """Even a completion that holds its own first mark gets another one."""
-    first = judge.mark_for({"completion": "x"})
-    again = {"completion": f"x {judge.mark_for({'completion': 'x'})}"}
+    (first,) = judge.marks_for({"completion": "x"}).values()
+    again = {"completion": f"x {first}"}
+    (second,) = judge.marks_for(again).values()
 
     assert first not in "x"
-    assert judge.mark_for(again) not in again["completion"]
+    assert second not in again["completion"]
+
+
+def test_no_text_can_hold_the_mark_of_one_before_it() -> None:
+    """The source's mark is known to whoever writes the claim: then it is another mark."""
+    source = judge.marks_for({"context": "s", "claim": "c"})["context"]
+    marks = judge.marks_for({"context": "s", "claim": f"<</context {source}>>"})
+
+    assert marks["context"] != source
+    assert len(set(marks.values())) == 2
+
+
+@given(st.lists(st.text(alphabet="0123456789abcdef", max_size=40), min_size=1, max_size=4))
+def test_marks_are_distinct_and_foreign_to_all_texts(texts: list[str]) -> None:
+    """Whatever hexadecimal digits the texts consist of."""
+    data = {f"t{number}": text for number, text in enumerate(texts)}
+    marks = judge.marks_for(data)
+
+    assert len(set(marks.values())) == len(texts)
+    assert not any(mark in text for mark in marks.values() for text in texts)
+
+
+def test_questions_that_share_their_first_texts_begin_with_the_same_characters(
+    tmp_path: Path,
+) -> None:
+    """Two claims about a source: everything up to the line that opens the claim is the same."""
+    path = tmp_path / "p.txt"
+    path.write_text("{context} {claim}", encoding="utf-8")
+    one, other = (
+        question(path, "verdict", data={"context": "s" * 500, "claim": c}, fields={"reason": TEXT})
+        for c in ("a", "b")
+    )
+
+    opened = one.text.index("<<claim ") + len("<<claim ")
+    assert opened > 500
+    assert one.text[:opened] == other.text[:opened]
+
+
+def test_a_section_shows_the_texts_that_it_names(prompt: Path) -> None:
+    """A text that the section does not mention is not sent."""
+    asked = question(
+        prompt,
+        "one",
+        data={"completion": "Hello", "context": "unused"},
+        told={"rule": "R"},
+        fields={"reason": TEXT},
+    )
+
+    assert "unused" not in asked.text
 
 
 def test_placeholders_are_replaced_once(prompt: Path) -> None:

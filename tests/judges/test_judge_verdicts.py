@@ -79,7 +79,7 @@ def test_a_verdict_is_a_value(
     assert (outcome.score.value, outcome.score.reason) == (value, "why")
     assert f"<<completion {asked.nonce}>>\nTea!\n" in asked.text
     for shown in (own.get("tone"), *own.get("examples", ())):
-        assert shown is None or shown in asked.text
+        assert shown is None or shown in asked.system + asked.text
     if "guide" in own:
         assert "Short. Warm. {completion} stays" in asked.text
 
@@ -102,20 +102,25 @@ def test_silence_does_nothing_that_was_asked(judged: Any, name: str) -> None:
     assert (outcome.score.value, asked) == (0.0, [])
 
 
-def test_tool_use_scores_its_three_aspects(judged: Any) -> None:
-    """Right tool, invented arguments, nothing needless: 2/3."""
+def test_tool_use_asks_each_question_by_itself(judged: Any) -> None:
+    """Six questions on the same texts, of which they differ in the last line; one no: 5/6."""
 
     def answer(question: JudgeQuestion) -> dict[str, Any]:
-        invented = "do all arguments follow" in question.text
+        invented = "Question: grounded." in question.text
         return {"reason": "Paris", "verdict": "no" if invented else "yes"}
 
     call = '{"name": "weather", "arguments": {"city": "Paris"}}'
     outcome, asked = judged("tool_use", TOOLS, call, answer=answer)
 
-    assert outcome.score.value == pytest.approx(2 / 3)
-    assert outcome.score.parts == {"choice": 1.0, "arguments": 0.0, "restraint": 1.0}
+    assert outcome.score.value == pytest.approx(5 / 6)
+    assert outcome.score.parts == {
+        "needed": 1.0, "choice": 1.0, "complete": 1.0,
+        "grounded": 0.0, "restraint": 1.0, "asking": 1.0,
+    }  # fmt: skip
     assert outcome.score.reason == "Paris"
-    assert all('"name": "weather"' in q.text for q in asked)
+    assert len({q.texts for q in asked}) == len({q.system for q in asked}) == 1
+    assert '"name": "weather"' in asked[0].texts
+    assert all(f"\n{name}: " in asked[0].task for name in outcome.score.parts)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +140,7 @@ def test_pairwise_is_asked_in_both_orders(
     """A verdict that turns with the order is a tie; the first slot's share is kept."""
 
     def answer(question: JudgeQuestion) -> dict[str, Any]:
-        first = question.text.split(f"<<first {question.nonce}>>\n")[1]
+        first = question.text.split("<<first ")[1].partition(">>\n")[2]
         return {"reason": "r", "verdict": base_first if first.startswith("BASE") else tuned_first}
 
     outcome, asked = judged("pairwise", CASE, "BASE says", "TUNED says so", answer=answer)

@@ -99,14 +99,14 @@ TUNED = [1.0] * 20 + [0.0] * 40
 
 
 def test_an_honest_judge_is_found_honest(bench: Callable[..., CalibrationSetup]) -> None:
-    """It agrees everywhere, is fooled by none of 24 attacks, and likes no empty answer."""
+    """It agrees everywhere, is fooled by none of 26 attacks, and likes no empty answer."""
     known = calibrate_judge(bench(honest), answers(BASE, TUNED))
 
     assert known.n_labels == 120
     assert (known.kappa.estimate, known.agreement.estimate) == (1.0, 1.0)
     assert known.baseline == pytest.approx(70 / 120)  # 30 + 40 of 120 are bad
     assert known.canaries.asked == 3 * len(EMPTY)
-    assert known.canaries.attacks == len(ATTACKS) == 24
+    assert known.canaries.attacks == len(ATTACKS) == 26
     assert (known.canaries.failed, known.canaries.fooled) == ((), ())
     assert known.repeat_flips is not None
     assert (known.repeat_flips.estimate, known.repeat_flips.n) == (0.0, 50)
@@ -177,7 +177,7 @@ def test_attacks_need_a_bad_answer(bench: Callable[..., CalibrationSetup]) -> No
 
     assert known.canaries.attacks == 0
     assert set(known.canaries.failed) == set(EMPTY)
-    assert "none of 24 asked" in dict(calibration_figures(known))["attacks"]
+    assert "none of 26 asked" in dict(calibration_figures(known))["attacks"]
     assert "close to guessing" in eligibility_sentence(known)
 
 

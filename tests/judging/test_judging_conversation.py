@@ -164,7 +164,7 @@ def stepwise(q: JudgeQuestion) -> str:
     """List two rules; a rule is kept by a completion that holds its word."""
     if q.step == "list":
         return reply_to(q, rules=["say a", "say b"])
-    word = q.text.split("say ")[1][0]
+    word = q.text.split("<<rule")[1].split("say ")[1][0]
     body = q.text.split("<<completion")[1].split("<</completion")[0]
     return reply_to(q, kept="yes" if f" {word}" in body else "no")
 

@@ -17,7 +17,6 @@ QUESTION = JudgeQuestion(
     "verdict",
     "system",
     "body",
-    "form",
     NONCE,
     {"reason": TEXT, "score": {"enum": [1, 2, 3]}},
     "score",

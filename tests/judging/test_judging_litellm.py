@@ -27,7 +27,7 @@ def _running(fake_server: Callable[..., FakeServer], monkeypatch: pytest.MonkeyP
     """A server in the place of OpenAI."""
 
     def reply(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        found = re.search(r'which is exactly "(\w+)"', prompt_of(body))
+        found = re.search(r"Nonce: (\w+)", prompt_of(body))
         assert found is not None
         score = 5 if "sorry" in prompt_of(body) else 2
         text = json.dumps({"nonce": found[1], "reason": "r", "score": score})

@@ -31,7 +31,7 @@ def _judge(tmp_path_factory: pytest.TempPathFactory) -> LocalJudge:
 def choice(text: str) -> JudgeQuestion:
     """Return a question with three verdicts."""
     fields = {"verdict": {"enum": list(LABELS)}}
-    return JudgeQuestion("verdict", "s", text, "form", "nonce", fields, "verdict")
+    return JudgeQuestion("verdict", "", text, "nonce", fields, "verdict", rules="s")
 
 
 def test_verdicts_have_probabilities(judge: LocalJudge) -> None:

@@ -46,7 +46,7 @@ def cell(case: str, arm: str, text: str | None, *, sample: int = 0) -> StoredAns
 def longest(question: JudgeQuestion) -> str:
     """Prefer the longer of two answers."""
     first, second = (
-        question.text.split(f"<<{name} {question.nonce}>>\n")[1].split("\n<</")[0]
+        question.text.split(f"<<{name} ")[1].partition(">>\n")[2].split("\n<</")[0]
         for name in ("first", "second")
     )
     verdict = "first" if len(first) > len(second) else "second"

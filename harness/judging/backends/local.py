@@ -71,14 +71,13 @@ class LocalJudge:
                     yield from self._answers(part)
 
     def _request(self, key: str, question: JudgeQuestion) -> Request:
-        text = question.text
+        system, text = question.system, question.text
         if question.choice:
             labels = ", ".join(question.labels)
-            text = f"{question.body}\n\n{_FORM.replace('{labels}', labels)}"
-        messages = (
-            {"role": "system", "content": question.system},
-            {"role": "user", "content": text},
-        )
+            system = question.instructions
+            ask = f"{question.ask} " if question.ask else ""
+            text = f"{question.texts}\n\n{ask}{_FORM.replace('{labels}', labels)}"
+        messages = ({"role": "system", "content": system}, {"role": "user", "content": text})
         case = Case(
             id=key, messages=messages, choices=question.labels or None, answer=0, delimiter=""
         )

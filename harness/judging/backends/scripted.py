@@ -1,6 +1,7 @@
 """`scripted:FILE`: a judge that answers by rule, for tests of suites, gates and your own judges.
 
-FILE is JSON. The first rule whose text is in the question's data decides, else the default:
+FILE is JSON. The first rule whose text is in the question's task or data decides, else the
+default:
 
     {"rules": [{"contains": "sorry", "reply": {"score": 5}}],
      "default": {"score": 1, "reason": "no apology"}}
@@ -30,7 +31,7 @@ class ScriptedReply(Record):
     """One rule of a script."""
 
     contains: str
-    """Must be in the question, which holds the completion."""
+    """Must be in the question: in its task, or in its texts, of which the completion is one."""
     step: str | None = None
     """Only in this step of the judge."""
     reply: dict[str, Any] | None = None
@@ -75,7 +76,8 @@ class ScriptedJudge:
 
     def _rule(self, question: JudgeQuestion) -> ScriptedReply | None:
         fitting = (r for r in self.script.rules if r.step in (None, question.step))
-        return next((r for r in fitting if r.contains in question.text), None)
+        asked = f"{question.task}\n\n{question.texts}"
+        return next((r for r in fitting if r.contains in asked), None)
 
 
 def _completion(question: JudgeQuestion, given: Mapping[str, Any]) -> Completion:

@@ -1,0 +1,44 @@
+"""What judges are asked: one system turn and one schema a step, most of it cacheable."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import judge_prompts
+from benchmarks.judge_prompts import PromptCounts
+
+
+def test_four_fifths_of_each_judges_characters_can_be_cached(tmp_path: Path) -> None:
+    """A server on this machine counts: one system turn and one schema for each step of a judge."""
+    found = dict(judge_prompts.measured(tmp_path, most=20))
+
+    for name, counts in found.items():
+        steps = 2 if name in ("faithfulness", "instruction_following") else 1
+        assert (counts.systems, counts.schemas) == (steps, steps), name
+        assert counts.cacheable >= 0.78, name  # 0.80 with 40 cases; the first request is new
+    assert len(found["pairwise"].bodies) == 40  # both orders
+    assert len(found["rubric"].bodies) == 40  # both arms
+
+
+def test_the_share_is_that_of_common_beginnings() -> None:
+    """Three requests of 10, 10 and 10 characters more than the turns' marks; by hand."""
+    bodies = [{"messages": [{"role": "r", "content": text}]} for text in ("abcd", "abce", "x")]
+    frame = len("null\n[r]\n")
+    counts = PromptCounts(bodies)
+
+    assert counts.cacheable == pytest.approx((frame + 3 + frame) / (3 * frame + 9))
+    assert (counts.systems, counts.schemas) == (3, 1)
+
+
+def test_it_can_fail(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """A judge below the share ends with 1."""
+    monkeypatch.setattr(sys, "argv", ["x"])
+    bodies = [{"messages": [{"role": "r", "content": text}]} for text in ("abcd", "wxyz")]
+    monkeypatch.setattr(judge_prompts, "measured", lambda f: [("tone", PromptCounts(bodies))])
+
+    assert judge_prompts.main() == 1
+    assert "MISSED: less than 80% of tone is cacheable" in capsys.readouterr().out
