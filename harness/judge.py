@@ -135,6 +135,8 @@ class JudgeAnswer:
     error: str | None
     started_s: float
     """Unix time at which the work on the question began."""
+    requests: int = 1
+    """Requests that it took."""
 
 
 @dataclass(frozen=True, slots=True)

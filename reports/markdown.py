@@ -245,6 +245,7 @@ def _judge(health: judge_health.JudgeHealth) -> str:
     facts, known = dict(health.facts), dict(health.known)
     parts = [*health.rights, f"judgements: {facts.get('judgements', 'none')}"]
     parts += [f"kappa {known['kappa']}"] if known else []
+    parts += [facts["cost"]] if facts.get("cost") else []
     sentence = "; ".join(map(escape_markdown, parts))
     return f"- {code_span(health.suite)} {code_span(health.metric.name)}: {sentence}"
 

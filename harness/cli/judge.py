@@ -104,16 +104,15 @@ def _judge(run: object, judge: str, suite: list[Path], calibration: str, store: 
 
 
 def _tell(judged: object) -> None:
-    from tunegate.harness.records.judgements import JudgementStatus
+    from tunegate.harness.records.judgements import JudgementStatus, judge_spending
     from tunegate.harness.records.run_folder import Run
 
     assert isinstance(judged, Run)
     lines = judged.judgements
     failed = sum(line.status is JudgementStatus.JUDGE_ERROR for line in lines)
-    asked = sum(line.attempts for line in lines)
-    costs = [line.cost for line in lines if line.cost is not None]
-    cost = f", {sum(costs):.4f} dollars" if costs else ""
-    print(f"{len(lines)} judgements, {failed} of them failed; {asked} questions asked{cost}")
+    print(f"{len(lines)} judgements, {failed} of them failed")
+    for spent in judge_spending(lines):
+        print(f"{spent.suite} {spent.metric}: {spent.sentence}")
     for suite in judged.verdict.suites:
         for gate in suite.gates:
             if gate.advisory:

@@ -35,11 +35,15 @@ def plan(
         Path | None,
         typer.Option("--from", help="Finished run of these suites that shows spread and time."),
     ] = None,
+    judge: Annotated[
+        str, typer.Option(help="Judge, or several with commas, whose calls are to be priced.")
+    ] = "",
 ) -> None:
     """Tell what suites can prove, how often SHIP is reached and how many cases it takes."""
-    forecasts = _forecasts(_files(suites or ()), from_)
-    for number, one in enumerate(forecasts):
-        print(*([""] if number else []), *_lines(one, from_), sep="\n")
+    loaded = _load(_files(suites or ()))
+    forecasts = _forecasts(loaded, from_)
+    for number, (suite, one) in enumerate(zip(loaded, forecasts, strict=True)):
+        print(*([""] if number else []), *_lines(one, from_), *_judging(suite, judge), sep="\n")
     if len(forecasts) > 1 and all(one.chances for one in forecasts):
         run = [math.prod(chances) for chances in zip(*(f.chances for f in forecasts), strict=True)]
         print(f"\nall {len(forecasts)} suites: SHIP {_shares(run)}")
@@ -60,17 +64,15 @@ def _files(words: Sequence[str]) -> list[Path]:
     return [Path(file) for file in files]
 
 
-def _forecasts(files: Sequence[Path], run: Path | None) -> list[SuiteForecast]:
-    """Load the suites and plan them.
+def _forecasts(loaded: Sequence[Suite], run: Path | None) -> list[SuiteForecast]:
+    """Plan the suites.
 
     Raises:
-        SuiteError: what is wrong with all of the files.
         UsageError: the run cannot be read, or does not hold one of the suites.
     """
     from tunegate.harness.power.forecast import forecast_suite, read_pilot
     from tunegate.harness.records.run_folder import Run
 
-    loaded = _load(files)
     if run is None:
         return [forecast_suite(suite) for suite in loaded]
     earlier = Run.load(run)
@@ -216,6 +218,15 @@ def _answers(one: SuiteForecast) -> Iterator[str]:
         f"not written: {', '.join(parts)} of tuned, and as many of base as have cases until those "
         "are stored"
     )
+
+
+def _judging(suite: Suite, judge: str) -> Iterator[str]:
+    """Yield what a suite's judges are asked, and what that costs."""
+    from tunegate.harness.judging import forecast, stage
+
+    if stage.judge_metrics([suite]):
+        found = forecast.forecast_judging([suite], stage.specs_of(judge or None))
+        yield from (f"  {line}" for line in forecast.forecast_lines(found))
 
 
 def _shares(values: Sequence[float]) -> str:

@@ -45,6 +45,9 @@ class _OpenQuestion:
     log: list[JudgeReply] = field(default_factory=list)
     spent: list[Completion] = field(default_factory=list)
     attempts: int = 0
+    """Times it was asked in this run."""
+    requests: int = 0
+    """Requests that this took."""
     reply: ParsedReply | None = None
     error: str | None = None
     counted: bool = False
@@ -54,8 +57,14 @@ class _OpenQuestion:
     def settled(self) -> bool:
         return self.reply is not None or self.error is not None
 
-    def take(self, completion: Completion, started_s: float | None) -> bool:
-        """Read a reply that was asked for then, and note it; return whether it could be read."""
+    def take(self, completion: Completion, started_s: float | None, *, requests: int = 0) -> bool:
+        """Read a reply and note it; return whether it could be read.
+
+        Args:
+            completion: The reply.
+            started_s: When it was asked for.
+            requests: What it took in this run; 0 where it was stored.
+        """
         problem = None
         try:
             self.reply = parse_reply(self.question, completion)
@@ -72,9 +81,23 @@ class _OpenQuestion:
                 latency_s=completion.latency_s,
                 input_tokens=completion.input_tokens,
                 output_tokens=completion.output_tokens,
+                stored=not requests,
+                requests=requests or 1,
             )
         )
         return problem is None
+
+    def fail(self, answer: JudgeAnswer) -> None:
+        """Note that no reply came."""
+        self.error = answer.error or "the judge gave no reply"
+        self.log.append(
+            JudgeReply(
+                step=self.question.step,
+                problem=self.error,
+                started_s=answer.started_s or None,
+                requests=answer.requests,
+            )
+        )
 
 
 @dataclass
@@ -90,14 +113,19 @@ class _OpenTask:
     def outcome(self, score: Score | None, error: str | None = None) -> JudgementOutcome:
         """Return the outcome, with the bill of what no other judgement has paid."""
         bill = [asked for asked in self.past if not asked.counted]
+        replies = [
+            reply.model_copy(update={"stored": True}) if asked.counted else reply
+            for asked in self.past
+            for reply in asked.log
+        ]
         for asked in bill:
             asked.counted = True
         spent = [completion for asked in bill for completion in asked.spent]
         return JudgementOutcome(
             score,
             error,
-            replies=tuple(reply for asked in self.past for reply in asked.log),
-            attempts=sum(asked.attempts for asked in bill),
+            replies=tuple(replies),
+            attempts=sum(asked.requests for asked in bill),
             input_tokens=_total(spent, "input_tokens"),
             output_tokens=_total(spent, "output_tokens"),
             cost=_total(spent, "cost"),
@@ -250,11 +278,12 @@ class ModelJuror:
 
     def _take(self, asked: _OpenQuestion, answer: JudgeAnswer, *, last: bool) -> None:
         asked.attempts += 1
+        asked.requests += answer.requests
         if answer.completion is None:
-            asked.error = answer.error or "the judge gave no reply"
+            asked.fail(answer)
             return
         asked.spent.append(answer.completion)
-        if asked.take(answer.completion, answer.started_s):
+        if asked.take(answer.completion, answer.started_s, requests=answer.requests):
             if self.store is not None:
                 self.store.put(answer, replace=True)
         elif last:

@@ -33,7 +33,13 @@ from tunegate.harness.judging.contract import (
     combine_jurors,
 )
 from tunegate.harness.metric import Metric
-from tunegate.harness.records.cases import Case, CellKind, Score, ScoreRow, StoredAnswer
+from tunegate.harness.records.cases import (
+    Case,
+    CellKind,
+    Score,
+    ScoreRow,
+    StoredAnswer,
+)
 from tunegate.harness.records.judgements import Judgement
 from tunegate.harness.records.manifest import Manifest, SuiteRecord
 from tunegate.harness.records.run_folder import Run
@@ -174,7 +180,7 @@ def _completions_to_judge(
         if stored.cell.kind is CellKind.GENERATE and stored.cell.suite in names:
             by_case.setdefault((stored.cell.suite, stored.cell.case), []).append(stored)
     for suite, metric in metrics:
-        for case in (_case_with_system(c, suite.generation.system) for c in suite.cases):
+        for case in (case_with_system(c, suite.generation.system) for c in suite.cases):
             found = by_case.get((suite.name, case.id), [])
             if metric.judge is not None and metric.judge.pairs:
                 for pair in _pairs(found):
@@ -184,7 +190,8 @@ def _completions_to_judge(
                     yield _CompletionToJudge(metric, case, (stored,))
 
 
-def _case_with_system(case: Case, system: str | None) -> Case:
+def case_with_system(case: Case, system: str | None) -> Case:
+    """Return a case as the model saw it: with the suite's system prompt as a turn."""
     if system is None:
         return case
     turns = case.input_messages(system)
@@ -298,16 +305,23 @@ def open_jurors(specs: Sequence[str], store: AnswerCache | None) -> tuple[Juror,
 
 
 def _open_juror(spec: str, store: AnswerCache | None) -> Juror:
-    prefix, has_prefix, target = spec.partition(":")
-    name = prefix if has_prefix and prefix in lookup.available_names(ROOM) else "local"
+    name, target = backend_of(spec)
     factory: Any = lookup.find_object(ROOM, name, what="judge backend")
-    opened: Any = factory(spec if name == "local" else target)
+    opened: Any = factory(target)
     if hasattr(opened, "ask"):
         from tunegate.harness.judging.conversation import ModelJuror
 
         return ModelJuror(opened, store)
     juror: Juror = opened.keeping(store) if hasattr(opened, "keeping") else opened
     return juror
+
+
+def backend_of(spec: str) -> tuple[str, str]:
+    """Return the name of a spec's backend, and what the backend is given."""
+    prefix, has_prefix, target = spec.partition(":")
+    if has_prefix and prefix in lookup.available_names(ROOM):
+        return prefix, target
+    return "local", spec
 
 
 def suites_of(run: Run, given: Sequence[Path] = ()) -> list[Suite]:

@@ -45,6 +45,18 @@ class JudgeCall:
         paid = (line for line in self.lines if line.attempts)
         return next(paid, self.lines[0])
 
+    @property
+    def sent(self) -> bool:
+        """Whether this run asked for it: not what was stored, or asked for another judgement."""
+        return bool(self.bill.attempts) and not (self.reply is not None and self.reply.stored)
+
+    @property
+    def answered(self) -> JudgeReply | None:
+        """The reply, where one came."""
+        reply = self.reply
+        came = reply is not None and (reply.text is not None or reply.weights is not None)
+        return reply if came else None
+
 
 def judge_calls(judgements: Sequence[Judgement]) -> Iterator[JudgeCall]:
     """Yield the calls of a case's judgements, each once."""
@@ -103,7 +115,7 @@ class JudgeSpans:
                 error=_error(call),
             )
             after = max(after, start + took)
-            if not bill.replies or bill.attempts:
+            if call.sent:
                 self._totals.judge_call(model, call.reply, metric.name)
 
     def _judged(self, lines: Sequence[Judgement], metric: MetricRecord) -> Iterator[str]:
@@ -121,7 +133,7 @@ class JudgeSpans:
     def _attributes(
         self, call: JudgeCall, metric: MetricRecord, model: ModelAttributes
     ) -> Mapping[str, Any]:
-        bill, reply, judge = call.bill, call.reply, metric.judge
+        reply, judge = call.answered, metric.judge
         name = judge.name if judge else None
         order = _ORDERS[call.question] if name == "pairwise" and call.question < 2 else None
         values: dict[str, Any] = {
@@ -131,11 +143,12 @@ class JudgeSpans:
             a.INPUT_TOKENS: reply.input_tokens if reply else None,
             a.OUTPUT_TOKENS: reply.output_tokens if reply else None,
             a.ERROR_TYPE: _error_type(call),
-            a.CACHE_HIT: not bill.attempts,
+            a.CACHE_HIT: not call.sent,
+            a.RESENT: call.reply.requests - 1 or None if call.reply and call.sent else None,
             a.CHECK_NAME: metric.name,
             a.JUDGE_NAME: name,
             a.JUDGE_PROMPT_SHA256: judge.prompt_sha256 if judge else None,
-            a.JUDGE_STEP: reply.step if reply else None,
+            a.JUDGE_STEP: call.reply.step if call.reply else None,
             a.JUDGE_ORDER: order,
             a.JUDGE_ATTEMPT: call.attempt,
             a.JUDGE_PARSE: ("unreadable" if reply.problem else "ok") if reply else None,
@@ -158,13 +171,13 @@ def _times(call: JudgeCall, after: int) -> tuple[int, int]:
 
 
 def _error_type(call: JudgeCall) -> str | None:
-    if call.reply is None:
+    if call.answered is None:
         return JudgementStatus.JUDGE_ERROR.value
-    return UNREADABLE if call.reply.problem else None
+    return UNREADABLE if call.answered.problem else None
 
 
 def _error(call: JudgeCall) -> str | None:
     """Return what went wrong with a call, in words; None if nothing did."""
-    if call.reply is None:
+    if call.answered is None:
         return call.bill.reason or ""
-    return "the reply could not be read" if call.reply.problem else None
+    return "the reply could not be read" if call.answered.problem else None

@@ -37,7 +37,7 @@ from tunegate.harness.errors import (
 )
 from tunegate.harness.further_arm import comparisons
 from tunegate.harness.gating.error_control import refuse_sealed
-from tunegate.harness.judging import stage
+from tunegate.harness.judging import forecast, stage
 from tunegate.harness.judging.contract import Juror
 from tunegate.harness.model import Arm, LocalArm, RecordedArm, ScoredArm
 from tunegate.harness.models.open_arms import open_arms
@@ -278,7 +278,12 @@ class EvaluationRun:
         seen = not isinstance(self.arms["base"], RecordedArm)
         cases = run_cases(self.suites, run.plan, rendered=seen)
         self._folder.write_lines("cases.jsonl", cases, packed=manifest.packed)
-        self._say(*self._notices(run), run.plan.sentence(len(run.cached)))
+        judging = forecast.forecast_judging(self.suites, self._judges(), tuple(run.arms))
+        self._say(
+            *self._notices(run),
+            run.plan.sentence(len(run.cached)),
+            *forecast.forecast_lines(judging),
+        )
         self._answer(run, run.arms, crew, watching.watch(manifest, run.plan, store, self.suites))
         if (whole := compared_whole(run.arms)) and watching.ended:
             self._answer(run, whole, crew)
@@ -405,6 +410,9 @@ class EvaluationRun:
             self._say(*run.ledger.record(verdict, scores))
         self._say(*run_writer.send_telemetry(self._folder))
         return verdict
+
+    def _judges(self) -> tuple[str, ...]:
+        return tuple(str(juror.identity["spec"]) for juror in self.jurors)
 
     def _judged(self, asked: Iterable[StoredAnswer]) -> tuple[ScoreRow, ...]:
         """Have the judges judge; return their scores."""

@@ -25,6 +25,8 @@ from tunegate.harness.errors import RunInterrupted, UsageError
 from tunegate.harness.further_arm import comparison_results
 from tunegate.harness.plugin.exit_status import escape_control
 from tunegate.harness.plugin.items import relative_path
+from tunegate.harness.records.files import read_records
+from tunegate.harness.records.judgements import FILE_NAME, Judgement, judge_spending
 from tunegate.harness.records.manifest import typed_options
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
 
@@ -49,6 +51,8 @@ def _lines(state: GateSession) -> Iterator[str]:
         yield from _remedy(state)
     elif state.verdict is not None:
         yield from _verdict(state.verdict)
+        for spent in judge_spending(read_records(state.folder / FILE_NAME, Judgement)):
+            yield f"judging: {spent.suite} {spent.metric}: {spent.sentence}"
     elif state.codes - {0, 1}:
         code = state.exit_status
         names = {v.exit_code: v.value.replace("_", " ") for v in Verdict}

@@ -216,6 +216,25 @@ def _reply(litellm: Any, model: str, response: Any) -> ChatReply:
     )
 
 
+def price_of_tokens(model: str, tokens: tuple[float, float]) -> float | None:
+    """Return what tokens cost in US dollars by litellm's price list; None if it has no price.
+
+    Args:
+        model: `PROVIDER/MODEL` as litellm names it.
+        tokens: Those of the prompts, and those of the answers.
+
+    Raises:
+        MissingExtra: litellm is not installed.
+    """
+    litellm = litellm_library()
+    try:
+        info = litellm.get_model_info(model)
+        price = tokens[0] * info["input_cost_per_token"] + tokens[1] * info["output_cost_per_token"]
+    except Exception:  # a model that is not in the list
+        return None
+    return price if 0 < price < math.inf else None
+
+
 def _cost(litellm: Any, model: str, response: Any) -> float | None:
     """Return the price; None where the list has none, or a 0 that stands for "not listed"."""
     try:

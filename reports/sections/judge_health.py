@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunegate.harness.records.judgements import Judgement, JudgementStatus
+from tunegate.harness.records.judgements import Judgement, JudgementStatus, judge_spending
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.verdict import GateResult
 from tunegate.reports.case_list import SPREAD, order_changed
@@ -114,7 +114,8 @@ def _failures(lines: Sequence[Judgement]) -> str:
 
 
 def _again(lines: Sequence[Judgement]) -> str:
-    unread = sum(reply.problem is not None for line in lines for reply in line.replies)
+    replies = [reply for line in lines for reply in line.replies if reply.text is not None]
+    unread = sum(reply.problem is not None for reply in replies)
     return f"{count_noun(unread, 'reply', 'replies')} could not be read" if lines else ""
 
 
@@ -140,14 +141,12 @@ def _spread(data: ReportData, suite: str, metric: str) -> str:
 
 def judgement_cost(lines: Sequence[Judgement]) -> str:
     """Return what the judgements took; an unknown price is unknown, not nothing."""
-    asked = sum(line.attempts for line in lines)
-    if not asked:
-        return "nothing was asked: all replies were there already" if lines else ""
-    priced = [line.cost for line in lines if line.cost is not None]
-    price = f"{sum(priced):.4g} US dollars" if priced else "price unknown"
-    tokens = sum((line.input_tokens or 0) + (line.output_tokens or 0) for line in lines)
+    spent = judge_spending(lines)
     seconds = sum(line.latency_s or 0.0 for line in lines)
-    return f"{count_noun(asked, 'question')}, {tokens} tokens, {seconds:.0f} s of replies, {price}"
+    told = [one.sentence for one in spent]
+    return "; ".join(
+        [*told, f"{seconds:.0f} s of replies"] if any(s.calls for s in spent) else told
+    )
 
 
 def _labels(data: ReportData, suite: str, metric: str) -> str:

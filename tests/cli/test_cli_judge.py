@@ -94,7 +94,7 @@ def test_a_calibrated_judge_gates(project: Any, judge: str, labels: Callable[...
     assert "kappa" in result.output
     assert "labels.jsonl, labelled by anna" in result.output
     known = read_calibration(Path("calibration.json"))
-    assert (known.kappa.estimate, known.canaries.attacks, known.canaries.fooled) == (1.0, 24, ())
+    assert (known.kappa.estimate, known.canaries.attacks, known.canaries.fooled) == (1.0, 26, ())
 
     after = project.gate(*models, "--gate-calibration=calibration.json")
     assert after.ret == 0

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.fake_server import FakeServer, completion, fake_server, prompt_of
+from tunegate.harness.records.judgements import judge_spending
 from tunegate.harness.records.run_folder import Run
 
 __all__ = ["fake_server"]  # the fixture
@@ -258,3 +259,87 @@ def test_an_interrupted_judging_goes_on_where_it_was(
     assert {j.status for j in run.judgements} == {"ok"}
     assert sum(j.attempts for j in run.judgements) >= 33 - asked
     assert len(running.asked) == 33  # what was under way was waited for, and kept
+
+
+def answering(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Answer a rubric: 5 where the completion says yes, else 1; the sixth reply is prose."""
+    text = prompt_of(body)
+    nonce = re.search(r"Nonce: (\w+)", text)
+    assert nonce is not None
+    score = 5 if "yes\n<</completion" in text else 1
+    said = {"nonce": nonce[1], "reason": "r", "score": score}
+    bad = "prompt q5\n" if "could not be used" not in text and "\nq5\n" in text else None
+    return completion(bad or json.dumps(said))
+
+
+def test_what_a_judge_took_is_what_went_over_the_wire(
+    project: Any, fake_server: Callable[..., FakeServer]
+) -> None:
+    """Calls and tokens in terminal, summary, judgements and telemetry are those the server saw.
+
+    20 cases, 33 answers that differ; two answers of case 5 are judged twice, their first reply
+    being prose, and the third request fails with 503 and is repeated.
+    """
+    running = fake_server(
+        models={"judge": {}}, reply=answering, faults=lambda n: "503" if n == 2 else None
+    )
+    suite(project)
+    judge = f"--gate-judge=server:{running.url}?concurrency=1#judge"
+
+    result = project.gate(*project.models(base=6, tuned=19), judge)
+
+    run = Run.load(project.run)
+    agree = len({j.key for j in run.judgements})
+    again = sum(j.case == "c005" for j in run.judgements if j.attempts)
+    assert running.posts == agree + again + 1
+    assert sum(j.attempts for j in run.judgements) == running.posts
+    (spent,) = judge_spending(run.judgements)
+    words = sum(len(_said(body).split()) for body in running.asked)
+    assert (spent.calls, spent.input_tokens) == (running.posts, 5 * len(running.asked))
+    assert (spent.output_tokens, spent.cost) == (words, None)
+    assert f"judging: civil apology: {spent.sentence}" in result.stdout.str()
+    for page in ("summary.md", "report.html"):
+        shown = (project.run / page).read_text(encoding="utf-8").replace("\\", "")
+        assert f"{running.posts} calls to server:http" in shown
+        assert f"{spent.input_tokens:,} tokens in and {spent.output_tokens:,} tokens out" in shown
+    spans = [s for s in spans_of(project.run) if s["attributes"].get("tunegate.judge.attempt")]
+    sent = [s["attributes"] for s in spans if not s["attributes"]["tunegate.cache.hit"]]
+    resent = sum(a.get("http.request.resend_count", 0) for a in sent)
+    assert len(sent) + resent == running.posts
+    assert sum(a["gen_ai.usage.input_tokens"] for a in sent) == spent.input_tokens
+    assert sum(a["gen_ai.usage.output_tokens"] for a in sent) == spent.output_tokens
+
+
+def _said(body: dict[str, Any]) -> str:
+    return str(answering("judge", "", body)["choices"][0]["message"]["content"])
+
+
+def spans_of(folder: Path) -> list[dict[str, Any]]:
+    """Return the spans of a run's traces, their attributes as a table."""
+    lines = (folder / "traces.jsonl").read_text(encoding="utf-8").splitlines()
+    spans = [
+        span
+        for line in lines
+        for resource in json.loads(line)["resourceSpans"]
+        for scope in resource["scopeSpans"]
+        for span in scope["spans"]
+    ]
+    for span in spans:
+        span["attributes"] = {a["key"]: _value_of(a["value"]) for a in span["attributes"]}
+    return spans
+
+
+def _value_of(value: dict[str, Any]) -> Any:
+    ((kind, held),) = value.items()
+    return int(held) if kind == "intValue" else held
+
+
+def test_cost_is_told_before_it_is_spent(project: Any, judge: str) -> None:
+    """40 answers of one question each, before the first is given; it asks for 33 that differ."""
+    suite(project)
+
+    result = project.gate(*project.models(base=6, tuned=19), f"--gate-judge={judge}")
+
+    told = next(x for x in result.stderr.lines + result.stdout.lines if "will take up to" in x)
+    assert f"civil: apology will take up to about 40 calls to {judge}, " in told
+    assert "price unknown" in told

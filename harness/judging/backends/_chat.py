@@ -72,16 +72,24 @@ def ask_questions(
         limits,
         cost_of=lambda item: cost_of(item[1]),
         backend=backend,
+        counted=_count_requests,
     )
     try:
         for (key, _), result in pool:
             if isinstance(result, RequestFailure):
-                yield JudgeAnswer(key, None, result.message, time.time())
+                yield JudgeAnswer(key, None, result.message, time.time(), result.attempts)
             else:
                 completion, begun = result
-                yield JudgeAnswer(key, completion, None, begun)
+                yield JudgeAnswer(key, completion, None, begun, completion.attempts or 1)
     finally:
         pool.close()
+
+
+def _count_requests(result: tuple[Completion, float], asked: int) -> tuple[Completion, float]:
+    """Return a result with the requests that it took, those of an attempt's own included."""
+    completion, begun = result
+    requests = (completion.attempts or 1) + asked - 1
+    return completion.model_copy(update={"attempts": requests}), begun
 
 
 def _plain(form: Mapping[str, Any]) -> dict[str, Any]:

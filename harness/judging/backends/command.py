@@ -40,6 +40,8 @@ from tunegate.harness.records.cases import LARGEST, Completion, Record, Score, T
 from tunegate.harness.records.judgements import JudgeReply
 
 SPEC = "command:PROGRAM [ARGUMENTS]"
+CALL = "answer"
+"""What a call is about, for forecasts: a question, a whole answer, or nothing."""
 DEADLINE_S = 120.0
 """Seconds without a line from the program after which it is ended."""
 AT_ONCE = JUDGE_CONCURRENCY
@@ -115,7 +117,10 @@ class CommandJuror:
         if known is None:
             return None
         found = _outcome(known.text or "", key, task)
-        return None if found.score is None else found
+        stored = tuple(reply.model_copy(update={"stored": True}) for reply in found.replies)
+        return (
+            None if found.score is None else replace(found, replies=stored, attempts=0, cost=None)
+        )
 
     def _ask(
         self, left: dict[str, JudgementTask]

@@ -108,3 +108,14 @@ def litellm(target: str) -> LitellmJudge:
     return LitellmJudge(
         model, place.limits, settings={n: v for n, v in wanted.items() if n in known}
     )
+
+
+def price(target: str, tokens: tuple[float, float]) -> float | None:
+    """Return what tokens of prompts and of replies cost in US dollars; None if unknown.
+
+    Raises:
+        MissingExtra: litellm is not installed.
+    """
+    from tunegate.harness.remote.litellm import price_of_tokens
+
+    return price_of_tokens(split_limits("litellm", target).target, tokens)

@@ -42,6 +42,8 @@ from tunegate.harness.records.judgements import Judgement, JudgementStatus
 from tunegate.harness.records.manifest import Manifest
 
 SPEC = "replay:RUN_DIR[#SPEC] or replay:FILE.jsonl"
+CALL = "nothing"
+"""What a call is about, for forecasts: a question, a whole answer, or nothing."""
 
 
 class RecordedJudgement(Record):

@@ -1,0 +1,140 @@
+"""Forecast of judging: how often judges will be asked, with how many tokens, and what it costs.
+
+Each judge is begun on made-up answers, and its questions are counted. Replies that are stored
+already, and answers that are the same for several arms, make it less; claims and demands beyond
+those assumed make it more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from tunegate.harness import lookup
+from tunegate.harness.judge import Judge, JudgeQuestion, ParsedReply
+from tunegate.harness.judging.stage import ROOM, backend_of, case_with_system, judge_metrics
+from tunegate.harness.metric import Metric
+from tunegate.harness.records.cases import Case, Completion, canonical_json
+from tunegate.harness.records.judgements import JudgeSpending
+from tunegate.harness.suite import Suite
+
+ASSUMED_ITEMS = 5
+"""Claims of an answer, or demands of a prompt, that a forecast assumes."""
+_ASSUMED_ANSWER = 120
+"""Tokens of an answer that a forecast assumes; fewer where the suite allows no more."""
+_ASSUMED_TEXT = 60
+"""Tokens of a reply's free text, likewise."""
+_SAMPLED = 50
+"""Cases that a forecast looks at, evenly spread."""
+
+
+def forecast_judging(
+    suites: Iterable[Suite], specs: Sequence[str], arms: Sequence[str] = ("base", "tuned")
+) -> Iterator[JudgeSpending]:
+    """Yield what judging will take, by suite, metric and judge, before anything is asked.
+
+    Args:
+        suites: The suites.
+        specs: The judges; with none, the price is unknown.
+        arms: Whose answers are judged.
+    """
+    about = lookup.defined_texts(ROOM, "CALL")
+    for suite, metric in judge_metrics(suites):
+        load = _load_of(suite, metric, arms)
+        for spec in specs or ("a judge",):
+            name, target = backend_of(spec)
+            kind = about.get(name, "question")
+            calls = {"question": load[0], "answer": load[1], "nothing": 0}[kind]
+            known = kind == "question"
+            yield JudgeSpending(
+                suite=suite.name,
+                metric=metric.name,
+                judge=spec,
+                calls=calls,
+                input_tokens=load[2] if known else None,
+                output_tokens=load[3] if known else None,
+                cost=_price(name, target, (load[2], load[3])) if known and specs else None,
+            )
+
+
+def forecast_lines(found: Iterable[JudgeSpending]) -> Iterator[str]:
+    """Yield what judging will take at most, a line for each judge of a metric."""
+    for one in found:
+        if one.calls:
+            yield f"{one.suite}: {one.metric} will take up to about {one.sentence}"
+
+
+def _load_of(suite: Suite, metric: Metric, arms: Sequence[str]) -> tuple[int, int, int, int]:
+    """Return about how many questions, answers, and tokens in and out a judge metric takes."""
+    judge = metric.judge
+    assert judge is not None
+    cases = suite.cases[:: max(1, len(suite.cases) // _SAMPLED)]
+    samples = getattr(suite.generation, "samples", 1)
+    length = min(_ASSUMED_ANSWER, suite.generation.max_new_tokens)
+    questions: dict[str, JudgeQuestion] = {}
+    for case in (case_with_system(c, suite.generation.system) for c in cases):
+        for sample in range(samples):
+            answers = [_assumed_answer(f"{arm} {sample}", length) for arm in arms]
+            for given in [tuple(answers[:2])] if judge.pairs else [(a,) for a in answers]:
+                questions |= {q.hash: q for q in _questions_of(judge, case, given)}
+    scale = len(suite.cases) / max(1, len(cases))
+    found = questions.values()
+    tokens_in = sum(len(q.system) + len(q.text) + len(canonical_json(q.schema)) for q in found) / 4
+    tokens_out = sum(_reply_tokens(q) for q in found)
+    n_answers = len(suite.cases) * samples * (1 if judge.pairs else len(arms))
+    return (
+        round(len(questions) * scale),
+        n_answers,
+        round(tokens_in * scale),
+        round(tokens_out * scale),
+    )
+
+
+def _questions_of(
+    judge: Judge, case: Case, completions: tuple[Completion, ...]
+) -> Iterator[JudgeQuestion]:
+    """Yield what a judge asks about made-up answers, given replies of the first choices."""
+    steps = judge.begin(case, *completions)
+    try:
+        asked = next(steps)
+        while True:
+            yield from asked
+            asked = steps.send([_assumed_reply(question) for question in asked])
+    except StopIteration:
+        return
+    except Exception:  # a judge of a user's own may need more than made-up replies
+        return
+
+
+def _assumed_answer(name: str, tokens: int) -> Completion:
+    words = " ".join(f"{name} {number}." for number in range(tokens))
+    return Completion(text=words[: 4 * tokens])
+
+
+def _assumed_reply(question: JudgeQuestion) -> ParsedReply:
+    fields = {name: _assumed_value(form) for name, form in question.fields.items()}
+    return ParsedReply(fields, question.choice)
+
+
+def _assumed_value(form: Mapping[str, Any]) -> Any:
+    if "enum" in form:
+        return form["enum"][0]
+    if form.get("type") == "array":
+        return [f"item {number} of about a dozen words" for number in range(ASSUMED_ITEMS)]
+    return "" if form.get("type") == "string" else True
+
+
+def _reply_tokens(question: JudgeQuestion) -> int:
+    """Return about how many tokens a reply takes: the nonce and keys, texts, items of lists."""
+    sizes = {"string": _ASSUMED_TEXT, "array": ASSUMED_ITEMS * 20}
+    return 20 + sum(sizes.get(form.get("type", ""), 5) for form in question.fields.values())
+
+
+def _price(name: str, target: str, tokens: tuple[float, float]) -> float | None:
+    """Return a price in US dollars, where the backend knows one."""
+    if name not in lookup.module_names(ROOM):
+        return None
+    price = getattr(import_module(f"{ROOM}.{name}"), "price", None)
+    found: float | None = None if price is None else price(target, tokens)
+    return found
