@@ -3,8 +3,8 @@
 Each judge is asked about both arms' answers of a suite, by a server on this machine that keeps what
 came in. A provider caches the beginning of a request: the reply's schema, the system turn, then the
 user's turn. What of it an earlier request began with could be read from a cache; its share of all
-characters is printed, with the number of calls, of system turns and of schemas. Providers cache a
-beginning from about 1,024 tokens on; here every character counts.
+characters is printed, with the number of calls, of system turns and of schemas, and the characters
+that are new. Providers cache a beginning from about 1,024 tokens on; here every character counts.
 
 The answers are the labelled ones of the demo's judge (good: tuned, bad: base), the reports of
 `suites/summaries` with their first sentences, and the calls that `suites/tool_calls` expects.
@@ -34,6 +34,9 @@ from tunegate.harness.records.cases import Case, Completion
 from tunegate.harness.remote.worker_pool import PoolLimits
 
 ROOT = Path(__file__).resolve().parents[1]
+BATCHED = ", batched"
+"""End of the name of a judge that asks for several verdicts in a call: it sends less, of which a
+smaller share is the same."""
 GUIDE = """\
 - Speak to the customer in the first person, as one of us: "I have asked the carrier", not "It was".
 - Say sorry once, where something went wrong, and never for rules.
@@ -64,6 +67,12 @@ class PromptCounts:
     @property
     def cacheable(self) -> float:
         """Share of the characters with which an earlier request began, too."""
+        shared, total = self.characters
+        return shared / total
+
+    @property
+    def characters(self) -> tuple[int, int]:
+        """Characters with which an earlier request began, too, and all."""
         known: list[str] = []
         shared = total = 0
         for body in self.bodies:
@@ -73,7 +82,7 @@ class PromptCounts:
             shared += max((_shared(text, other) for other in near), default=0)
             total += len(text)
             known.insert(place, text)
-        return shared / total
+        return shared, total
 
 
 def _shared(one: str, other: str) -> int:
@@ -93,15 +102,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.judge_prompts")
     parser.add_argument("--least", type=float, default=0.8, help="share that must be cacheable")
     least = parser.parse_args().least
-    print(f"{'judge':<24}{'calls':>7}{'systems':>9}{'schemas':>9}{'cacheable':>11}")
+    print(f"{'judge':<26}{'calls':>7}{'systems':>9}{'schemas':>9}{'cacheable':>11}{'new':>9}")
     missed = []
     with TemporaryDirectory() as folder:
         for name, counts in measured(Path(folder)):
+            shared, total = counts.characters
             print(
-                f"{name:<24}{len(counts.bodies):>7}{counts.systems:>9}{counts.schemas:>9}"
-                f"{counts.cacheable:>11.1%}"
+                f"{name:<26}{len(counts.bodies):>7}{counts.systems:>9}{counts.schemas:>9}"
+                f"{counts.cacheable:>11.1%}{total - shared:>9,}"
             )
-            missed += [name] if counts.cacheable < least else []
+            missed += [name] if counts.cacheable < least and BATCHED not in name else []
     print(*(f"MISSED: less than {least:.0%} of {name} is cacheable" for name in missed), sep="\n")
     return int(bool(missed))
 
@@ -116,16 +126,19 @@ def measured(folder: Path, most: int = 40) -> Iterator[tuple[str, PromptCounts]]
     guide = folder / "voice.md"
     guide.write_text(GUIDE, encoding="utf-8")
     tickets, reports, calls = _tickets()[:most], _reports()[:most], _calls()[:most]
-    for name, pairs, options in (
+    asked: tuple[tuple[str, list[JudgedPair], dict[str, Any]], ...] = (
         ("rubric", tickets, {"criteria": "Deals with the concern and says what happens next."}),
         ("tone", tickets, {}),
         ("brand_voice", tickets, {"guide": guide}),
         ("instruction_following", tickets, {}),
         ("pairwise", tickets, {}),
         ("faithfulness", reports, {}),
+        ("faithfulness", reports, {"batched": True}),
         ("tool_use", calls, {}),
-    ):
-        yield name, ask_judge(name, pairs, options)
+    )
+    for name, pairs, options in asked:
+        batched = BATCHED if options.get("batched") else ""
+        yield name + batched, ask_judge(name, pairs, options)
 
 
 JudgedPair = tuple[Case, str, str]
@@ -192,8 +205,20 @@ def reply_text(body: Mapping[str, Any]) -> str:
     number = re.search(r"Nonce: (\w+)", asked)
     shown = re.findall(r"^<<\w+ \w+>>\n(.*?)\n<</", asked, re.DOTALL | re.MULTILINE)
     said = [part for part in re.split(r"(?<=[.!?])\s+|\n+", shown[-1]) if part][:3]
-    fields = {name: _value(form, said) for name, form in schema["properties"].items()}
+    listed = re.findall(r"^\d+\. .*", shown[-1], re.MULTILINE)
+    fields = {
+        name: _verdicts(form, listed)
+        if "properties" in form.get("items", {})
+        else _value(form, said)
+        for name, form in schema["properties"].items()
+    }
     return json.dumps({**fields, "nonce": number[1] if number else ""})
+
+
+def _verdicts(form: Mapping[str, Any], listed: Sequence[str]) -> list[dict[str, Any]]:
+    each = form["items"]["properties"]
+    fields = {name: _value(own, ["x"]) for name, own in each.items() if name != "number"}
+    return [{"number": number, **fields} for number, _ in enumerate(listed, start=1)]
 
 
 def _value(form: Mapping[str, Any], said: Sequence[str]) -> Any:

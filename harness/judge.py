@@ -57,6 +57,8 @@ FORM = (
     'order: "nonce", which is exactly the nonce that the last line of the user\'s turn gives; '
     "{fields}."
 )
+VERDICTS = "verdicts"
+"""Key of a reply that lists several verdicts."""
 LAST_LINE = "End of the texts. {ask}Nonce: {mark}"
 TEXT: Mapping[str, Any] = {"type": "string", "maxLength": 4000}
 """Schema of a reply's free text."""
@@ -82,6 +84,8 @@ class JudgeQuestion:
     """Which of the task's questions this is, for the last line; empty where it has one."""
     note: str = ""
     """What was wrong with the reply before, where the question is asked again."""
+    verdicts: int = 0
+    """Verdicts that the reply must list, numbered from 1; 0 where it has one."""
     rules: str = SYSTEM
     """How texts are told apart, and that they are data."""
 
@@ -159,6 +163,10 @@ class ParsedReply:
         if self.weights is None:
             return values[self.verdict]
         return sum(weight * values[label] for label, weight in self.weights.items())
+
+    def each(self, choice: str) -> list[ParsedReply]:
+        """Return the verdicts of a list as replies; `choice` is the key of each one's verdict."""
+        return [ParsedReply(fields, choice) for fields in self.fields[VERDICTS]]
 
     def said(self, name: str) -> str | None:
         """Return a text of the reply; None where a local model gave its verdict alone."""
@@ -268,6 +276,31 @@ def question(
     return JudgeQuestion(step, task, texts, nonce, fields, choice)
 
 
+def batch_fields(fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return the fields of one reply that lists a verdict for each of several numbered items.
+
+    The question also needs their number: `replace(asked, verdicts=len(items))`. It is not in the
+    schema, which is the same for every case; a list of another length cannot be read.
+
+    Args:
+        fields: The fields of each verdict.
+    """
+    each = {"number": {"type": "integer"}, **fields}
+    item = {
+        "type": "object",
+        "properties": each,
+        "required": list(each),
+        "additionalProperties": False,
+    }
+    return {VERDICTS: {"type": "array", "items": item}}
+
+
+def format_numbered(items: Sequence[str]) -> str:
+    """Return items as a numbered list, a line each."""
+    lines = (" ".join(item.split()) for item in items)
+    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, start=1))
+
+
 def format_conversation(case: Case) -> str:
     """Return a case's prompt as a judge reads it: one turn plain, several with their roles."""
     turns = case.input_messages()
@@ -296,7 +329,10 @@ def _kind(schema: Mapping[str, Any]) -> str:
         return "one of " + ", ".join(format_json(value) for value in schema["enum"])
     if schema.get("type") == "array":
         return f"a list, each of its items {_kind(schema['items'])}"
-    return {"string": "a short text", "boolean": "true or false"}[schema["type"]]
+    if schema.get("type") == "object":
+        return f"an object with {_describe_fields(schema['properties'])}"
+    simple = {"string": "a short text", "boolean": "true or false", "integer": "a whole number"}
+    return simple[schema["type"]]
 
 
 def _content(value: Any) -> Any:

@@ -1,61 +1,132 @@
-"""Whether the answer speaks in the brand's voice, by its style guide and example texts."""
+"""Whether the answer speaks in the brand's voice, rule by rule of its style guide."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.judge import TEXT, Steps, judge, question
+from tunegate.harness.judge import (
+    TEXT,
+    ParsedReply,
+    Steps,
+    batch_fields,
+    format_numbered,
+    judge,
+    question,
+)
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
+MOST_RULES = 20
 _VALUES = {"on_brand": 1.0, "mixed": 0.5, "off_brand": 0.0}
+_KEPT = {"kept": 1.0, "broken": 0.0}
+_OTHER = "does_not_apply"
+_VERDICT = {"reason": TEXT, "verdict": {"enum": list(_VALUES)}}
+_RULE = {"reason": TEXT, "verdict": {"enum": [*_KEPT, _OTHER]}}
+_ITEM = re.compile(
+    r"^[ \t]*(?:[-*+]|\d+[.)])[ \t]+(\S.*(?:\n[ \t]+(?![-*+][ \t]|\d+[.)])\S.*)*)", re.M
+)
 
 
 def check_guide(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     """Return what is wrong with the guide."""
     guide = options["guide"]
     try:
-        return [] if guide.read_text(encoding="utf-8").strip() else [f"{guide}: is empty"]
+        text = guide.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         return [f"{guide}: not UTF-8 at byte {error.start}"]
+    if not text.strip():
+        return [f"{guide}: is empty"]
+    n = len(rules_of(text))
+    many = f"{guide}: has {n} rules, which are its list items; at most {MOST_RULES}"
+    return [many] if n > MOST_RULES else []
 
 
 @judge(range=(0.0, 1.0), check=check_guide)
 def brand_voice(
-    case: Case, completion: Completion, *, guide: Path, examples: tuple[str, ...] = ()
+    case: Case,
+    completion: Completion,
+    *,
+    guide: Path,
+    examples: tuple[str, ...] = (),
+    batched: bool = False,
 ) -> Steps:
-    """Score 1 if the answer speaks in the brand's voice, 0.5 if in part, 0 if not.
+    """Score the share of the style guide's rules that the answer keeps.
 
     What it does:
-        Shows the style guide and the examples and asks once. An empty answer is unscored.
+        The guide's list items are its rules. Each is asked by itself: kept, broken, or does not
+        apply to this answer, which leaves it out. `parts` has the rules by their number. A guide
+        without list items is asked about as a whole: 1 on brand, 0.5 mixed, 0 off brand. An empty
+        answer, and one to which no rule applies, is unscored.
 
     Why:
-        A voice is what many fine-tunes are made for; a guide makes it a question with an answer.
+        A voice is what many fine-tunes are made for; rule by rule the score says what was lost, and
+        a pleasant answer does not make up for a broken rule.
 
     Known problems:
-        Examples weigh more than rules with most judges: give several, on different subjects.
+        Examples weigh more than rules with most judges: give several, on different subjects. Rules
+        that can be counted (length, exclamation marks) are checked better by `format`.
 
     Example:
-        `guide = "voice.md"` with `examples = ["Done! Your refund lands by Friday."]`.
+        `guide = "voice.md"` with seven list items, of which one is broken: 0.857.
 
     Options:
-        guide: The style guide, a text file next to suite.toml.
+        guide: The style guide, a text file next to suite.toml, its rules as a list.
         examples: Texts in the voice.
+        batched: Asks for all rules in one call. It is cheaper; how far its verdicts are those of
+            single calls is measured by `tunegate judge calibrate`.
     """
     text = (completion.text or "").strip()
     if not text:
         return Score.unscored("abstention: the answer is empty")
-    shown = "\n\n".join(examples) or "(none are given)"
-    (reply,) = yield [
-        question(
-            PROMPT,
-            "verdict",
-            data={"guide": guide.read_text(encoding="utf-8"), "examples": shown,
-                  "completion": text},
-            fields={"reason": TEXT, "verdict": {"enum": list(_VALUES)}},
-            choice="verdict",
-        )
-    ]  # fmt: skip
-    return Score.of(reply.expected(_VALUES), reply.said("reason"))
+    written = guide.read_text(encoding="utf-8").strip()
+    rules = rules_of(written)
+    told = {"guide": written, "rules": format_numbered(rules),
+            "examples": "\n\n".join(examples) or "(none are given)"}  # fmt: skip
+    data = {"completion": text}
+    if not rules:
+        asked = question(PROMPT, "voice", data=data, told=told, fields=_VERDICT, choice="verdict")
+        (reply,) = yield [asked]
+        return Score.of(reply.expected(_VALUES), reply.said("reason"))
+    if batched:
+        asked = question(PROMPT, "rules", data=data, told=told, fields=batch_fields(_RULE))
+        (listed,) = yield [replace(asked, verdicts=len(rules))]
+        return _score(rules, listed.each("verdict"))
+    asked = question(PROMPT, "rule", data=data, told=told, fields=_RULE, choice="verdict")
+    replies = yield [replace(asked, ask=f"Rule {n}.") for n in range(1, len(rules) + 1)]
+    return _score(rules, replies)
+
+
+def rules_of(guide: str) -> tuple[str, ...]:
+    """Return the list items of a guide: lines that begin with a mark or a number."""
+    return tuple(" ".join(found[1].split()) for found in _ITEM.finditer(guide))
+
+
+def _score(rules: Sequence[str], replies: Sequence[ParsedReply]) -> Score:
+    values = {n: _value(reply) for n, reply in enumerate(replies, start=1)}
+    known = {n: value for n, value in values.items() if value is not None}
+    if not known:
+        return Score.unscored("abstention: no rule of the guide applies to the answer")
+    broken = [
+        f"rule {n}, {rules[n - 1][:80]!r}: {reply.said('reason') or 'broken'}"
+        for n, reply in enumerate(replies, start=1)
+        if reply.verdict == "broken"
+    ]
+    return Score.of(
+        sum(known.values()) / len(known),
+        "; ".join(broken) or None,
+        parts={f"rule {n}": value for n, value in known.items()},
+    )
+
+
+def _value(reply: ParsedReply) -> float | None:
+    """Return 1 for a kept rule, 0 for a broken one, what is between by a local model's weights."""
+    if reply.verdict == _OTHER:
+        return None
+    if reply.weights is None:
+        return _KEPT[reply.verdict]
+    applies = sum(reply.weights[name] for name in _KEPT)
+    return sum(reply.weights[name] * value for name, value in _KEPT.items()) / applies

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,9 @@ from tunegate.harness.judge import (
     JudgeQuestion,
     ParsedReply,
     Steps,
+    batch_fields,
     format_conversation,
+    format_numbered,
     judge,
     question,
 )
@@ -22,6 +25,7 @@ PROMPT = Path(__file__).with_suffix(".txt")
 MOST_CLAIMS = 40
 _CLAIM = {"type": "string", "minLength": 1, "maxLength": 1000}
 _SUPPORTED = {"supported": 1.0, "contradicted": 0.0, "not_found": 0.0}
+_FIELDS = {"evidence": TEXT, "verdict": {"enum": list(_SUPPORTED)}}
 _ABSTAINED = "abstention: the answer makes no claim"
 _SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n+")
 _ELLIPSIS = re.compile(r"\s*(?:\.\.\.|…|\[…\])\s*")
@@ -29,7 +33,11 @@ _ELLIPSIS = re.compile(r"\s*(?:\.\.\.|…|\[…\])\s*")
 
 @judge(range=(0.0, 1.0), requires=("context",))
 def faithfulness(
-    case: Case, completion: Completion, *, split: Literal["model", "sentences"] = "model"
+    case: Case,
+    completion: Completion,
+    *,
+    split: Literal["model", "sentences"] = "model",
+    batched: bool = False,
 ) -> Steps:
     """Score the share of the answer's claims that the context supports.
 
@@ -54,6 +62,8 @@ def faithfulness(
     Options:
         split: `model` asks the judge for the claims, `sentences` takes each sentence as one (for
             small local judges).
+        batched: Asks for all claims of an answer in one call. It is cheaper; how far its verdicts
+            are those of single calls is measured by `tunegate judge calibrate`.
     """
     text = (completion.text or "").strip()
     if not text:
@@ -66,6 +76,9 @@ def faithfulness(
     if not claims:
         return Score.unscored(_ABSTAINED)
     context = case.context or ""
+    if batched:
+        (listed,) = yield [_verdicts(claims, context)]
+        return _score(claims, listed.each("verdict"), context)
     replies = yield [_verdict(claim, context) for claim in claims]
     return _score(claims, replies, context)
 
@@ -84,9 +97,15 @@ def _verdict(claim: str, context: str) -> JudgeQuestion:
         PROMPT,
         "verdict",
         data={"context": context, "claim": claim},
-        fields={"evidence": TEXT, "verdict": {"enum": list(_SUPPORTED)}},
+        fields=_FIELDS,
         choice="verdict",
     )
+
+
+def _verdicts(claims: Sequence[str], context: str) -> JudgeQuestion:
+    data = {"context": context, "claims": format_numbered(claims)}
+    asked = question(PROMPT, "verdicts", data=data, fields=batch_fields(_FIELDS))
+    return replace(asked, verdicts=len(claims))
 
 
 def _score(claims: Sequence[str], replies: Sequence[ParsedReply], context: str) -> Score:

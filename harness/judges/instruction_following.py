@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.judge import TEXT, JudgeQuestion, Steps, format_conversation, judge, question
+from tunegate.harness.judge import (
+    TEXT,
+    JudgeQuestion,
+    ParsedReply,
+    Steps,
+    batch_fields,
+    format_conversation,
+    format_numbered,
+    judge,
+    question,
+)
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
 MOST_CHECKS = 20
 _CHECK = {"type": "string", "minLength": 1, "maxLength": 500}
 _KEPT = {"yes": 1.0, "no": 0.0}
+_FIELDS = {"reason": TEXT, "verdict": {"enum": list(_KEPT)}}
 
 
 def check_checklist(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
@@ -25,7 +37,11 @@ def check_checklist(options: Mapping[str, Any], cases: Sequence[Case]) -> list[s
 
 @judge(range=(0.0, 1.0), check=check_checklist)
 def instruction_following(
-    case: Case, completion: Completion, *, checklist: tuple[str, ...] = ()
+    case: Case,
+    completion: Completion,
+    *,
+    checklist: tuple[str, ...] = (),
+    batched: bool = False,
 ) -> Steps:
     """Score the share of the prompt's demands that the answer keeps.
 
@@ -47,6 +63,8 @@ def instruction_following(
 
     Options:
         checklist: Items of your own for every case, instead of derived ones.
+        batched: Asks for all items in one call. It is cheaper; how far its verdicts are those of
+            single calls is measured by `tunegate judge calibrate`.
     """
     text = (completion.text or "").strip()
     if not text:
@@ -57,7 +75,11 @@ def instruction_following(
         items = list(dict.fromkeys(listed.fields["checks"]))
     if not items:
         return Score.unscored("the prompt's checklist is empty")
-    replies = yield [_ask(case, text, item) for item in items]
+    if batched:
+        (answered,) = yield [_ask_all(case, text, items)]
+        replies: Sequence[ParsedReply] = answered.each("verdict")
+    else:
+        replies = yield [_ask(case, text, item) for item in items]
     values = [reply.expected(_KEPT) for reply in replies]
     broken = [i for i, r in zip(items, replies, strict=True) if r.verdict == "no"]
     return Score.of(
@@ -81,6 +103,13 @@ def _ask(case: Case, text: str, item: str) -> JudgeQuestion:
         PROMPT,
         "check",
         data={"prompt": format_conversation(case), "completion": text, "check": item},
-        fields={"reason": TEXT, "verdict": {"enum": list(_KEPT)}},
+        fields=_FIELDS,
         choice="verdict",
     )
+
+
+def _ask_all(case: Case, text: str, items: Sequence[str]) -> JudgeQuestion:
+    data = {"prompt": format_conversation(case), "completion": text,
+            "checks": format_numbered(items)}  # fmt: skip
+    asked = question(PROMPT, "checks", data=data, fields=batch_fields(_FIELDS))
+    return replace(asked, verdicts=len(items))

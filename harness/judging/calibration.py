@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tunegate.harness.errors import UsageError
@@ -181,6 +181,7 @@ def calibrate_judge(
         repeat_variance=judge_bias.repeat_variance(again) if again else None,
         length_slope=calibration_rates.length_slope(pairs),
         canaries=_canaries(bench, given, rows),
+        **_single_calls(bench, given, rows, seed),
     )
 
 
@@ -226,6 +227,39 @@ def _again(
         for row, tasks in zip(chosen, asked, strict=True)
     ]
     return [said for said in found if len(said) > 1]
+
+
+def _single_calls(
+    bench: CalibrationSetup, given: LabelledCases, rows: Sequence[JudgedLabel], seed: int
+) -> dict[str, Any]:
+    """Return how a judge that asks for several verdicts in a call compares with single calls.
+
+    Nothing of a judge that asks one by one.
+    """
+    if not bench.judge.options.get("batched") or bench.recorded:
+        return {}
+    judge = replace(bench.judge, options={**bench.judge.options, "batched": False})
+    single = replace(bench, metric=replace(bench.metric, judge=judge))
+    chosen = random.Random(seed).sample(list(rows), min(REPEATED, len(rows)))
+    tasks = [single.task(given.case(row.label), row.label.completion) for row in chosen]
+    scores = single.scores(tasks)
+    both = [
+        (value, row.score)
+        for row, task in zip(chosen, tasks, strict=True)
+        if (value := scores[task.key].value) is not None
+    ]
+    if not both:
+        return {}
+    counts = [[0, 0], [0, 0]]
+    for alone, together in both:
+        counts[int(alone < bench.good_from)][int(together < bench.good_from)] += 1
+    pairs = [PairedDifference(alone, together, 0.0) for alone, together in both]
+    return {
+        "batch_agreement": calibration_rates.rate_estimate(
+            judge_accuracy.accuracy(counts), len(both)
+        ),
+        "batch_difference": calibration_rates.differential_error(pairs, bench.metric.bound),
+    }
 
 
 def _canaries(

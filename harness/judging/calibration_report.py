@@ -55,6 +55,15 @@ def rate_text(rate: RateEstimate | None, *, sign: bool = False) -> str:
     return form.format(rate.estimate, rate.low, rate.high)
 
 
+def _batched(known: Calibration) -> str:
+    """Return how verdicts of one call compare with those of single calls; nothing without any."""
+    if known.batch_agreement is None:
+        return ""
+    apart = rate_text(known.batch_difference, sign=True)
+    agreed = f"{rate_text(known.batch_agreement)} of {known.batch_agreement.n} answers"
+    return f"{agreed}; mean difference {apart}" if apart else agreed
+
+
 def _figures(known: Calibration) -> Iterator[tuple[str, str]]:
     unscored = f", {known.n_unscored} of them without a score" if known.n_unscored else ""
     yield "labels", f"{known.n_labels} answers ({known.labels}){unscored}"
@@ -76,6 +85,7 @@ def _figures(known: Calibration) -> Iterator[tuple[str, str]]:
     yield "first slot wins", _first(known)
     again = NOT_ASKED if known.recorded else ""
     yield "flips when asked again", rate_text(known.repeat_flips) or again
+    yield "batched as single calls", _batched(known)
     yield "length slope", rate_text(known.length_slope, sign=True)
     yield "known bad answers", canary_text(known)
     yield "attacks", attack_text(known)

@@ -21,7 +21,7 @@ from typing import Any
 from tunegate.harness import json_schema
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.errors import BackendError
-from tunegate.harness.judge import JudgeAnswer, JudgeQuestion, ParsedReply, Steps
+from tunegate.harness.judge import VERDICTS, JudgeAnswer, JudgeQuestion, ParsedReply, Steps
 from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask, JudgeModel
 from tunegate.harness.records.cases import (
     Completion,
@@ -424,6 +424,12 @@ def _check(question: JudgeQuestion, value: Mapping[str, Any]) -> None:
     if error is not None:
         place = ".".join(map(str, error.absolute_path))
         raise UnreadableReply(f"{place}: {_short(error.message)}" if place else error.message[:300])
+    if question.verdicts:
+        numbers = [item["number"] for item in value[VERDICTS]]
+        if numbers != list(range(1, question.verdicts + 1)):
+            raise UnreadableReply(
+                f"the verdicts are numbered {_short(str(numbers))}, not 1 to {question.verdicts}"
+            )
 
 
 @cache

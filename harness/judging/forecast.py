@@ -25,6 +25,8 @@ _ASSUMED_ANSWER = 120
 """Tokens of an answer that a forecast assumes; fewer where the suite allows no more."""
 _ASSUMED_TEXT = 60
 """Tokens of a reply's free text, likewise."""
+_ASSUMED_ITEM = 20
+"""Tokens of a claim or a demand."""
 _SAMPLED = 50
 """Cases that a forecast looks at, evenly spread."""
 
@@ -113,22 +115,42 @@ def _assumed_answer(name: str, tokens: int) -> Completion:
 
 
 def _assumed_reply(question: JudgeQuestion) -> ParsedReply:
-    fields = {name: _assumed_value(form) for name, form in question.fields.items()}
+    fields = {
+        name: _assumed_value(form, question.verdicts or ASSUMED_ITEMS)
+        for name, form in question.fields.items()
+    }
     return ParsedReply(fields, question.choice)
 
 
-def _assumed_value(form: Mapping[str, Any]) -> Any:
+def _assumed_value(form: Mapping[str, Any], items: int) -> Any:
     if "enum" in form:
         return form["enum"][0]
+    if form.get("type") == "object":
+        return {name: _assumed_value(own, items) for name, own in form["properties"].items()}
+    if form.get("type") == "array" and form["items"].get("type") == "object":
+        return [_assumed_value(form["items"], items)] * items
     if form.get("type") == "array":
-        return [f"item {number} of about a dozen words" for number in range(ASSUMED_ITEMS)]
-    return "" if form.get("type") == "string" else True
+        return [f"item {number} of about a dozen words" for number in range(items)]
+    return {"string": "", "integer": 1}.get(form.get("type", ""), True)
 
 
 def _reply_tokens(question: JudgeQuestion) -> int:
     """Return about how many tokens a reply takes: the nonce and keys, texts, items of lists."""
-    sizes = {"string": _ASSUMED_TEXT, "array": ASSUMED_ITEMS * 20}
-    return 20 + sum(sizes.get(form.get("type", ""), 5) for form in question.fields.values())
+    items = question.verdicts or ASSUMED_ITEMS
+    return 20 + sum(_value_tokens(form, items) for form in question.fields.values())
+
+
+def _value_tokens(form: Mapping[str, Any], items: int) -> int:
+    kind = form.get("type")
+    if kind == "array":
+        return (
+            items * _value_tokens(form["items"], items)
+            if "properties" in form["items"]
+            else items * _ASSUMED_ITEM
+        )
+    if kind == "object":
+        return sum(10 + _value_tokens(own, items) for own in form["properties"].values())
+    return _ASSUMED_TEXT if kind == "string" else 5
 
 
 def _price(name: str, target: str, tokens: tuple[float, float]) -> float | None:

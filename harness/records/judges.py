@@ -148,6 +148,13 @@ class Calibration(Record):
     """Share of answers on which the judge, asked again, changes its mind."""
     repeat_variance: float | None = None
     """Variance that its inconstancy adds to a score."""
+    batch_agreement: RateEstimate | None = Field(default=None, exclude_if=lambda rate: rate is None)
+    """Share of answers that a judge with `batched = true` calls good or bad as it does in single
+    calls; absent of others."""
+    batch_difference: RateEstimate | None = Field(
+        default=None, exclude_if=lambda rate: rate is None
+    )
+    """Mean score in one call minus that in single calls, likewise."""
     length_slope: RateEstimate | None = None
     """Change of the judged difference for tuned's answer being 2.7 times as long."""
     canaries: CanaryResult

@@ -16,10 +16,12 @@ def test_four_fifths_of_each_judges_characters_can_be_cached(tmp_path: Path) -> 
     """A server on this machine counts: one system turn and one schema for each step of a judge."""
     found = dict(judge_prompts.measured(tmp_path, most=20))
 
+    assert len(found["faithfulness, batched"].bodies) < len(found["faithfulness"].bodies)
     for name, counts in found.items():
-        steps = 2 if name in ("faithfulness", "instruction_following") else 1
+        steps = 2 if name.startswith(("faithfulness", "instruction_following")) else 1
         assert (counts.systems, counts.schemas) == (steps, steps), name
-        assert counts.cacheable >= 0.78, name  # 0.80 with 40 cases; the first request is new
+        if judge_prompts.BATCHED not in name:  # which sends less, of which less is the same
+            assert counts.cacheable >= 0.78, name  # 0.80 with 40 cases; the first request is new
     assert len(found["pairwise"].bodies) == 40  # both orders
     assert len(found["rubric"].bodies) == 40  # both arms
 

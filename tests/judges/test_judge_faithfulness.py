@@ -122,3 +122,24 @@ def test_probabilities_need_no_quotation(finished: Any) -> None:
     score = finished("faithfulness", CASE, "a. b.", rounds=[[claims], weighed])
 
     assert score.value == pytest.approx(0.4)
+
+
+def test_all_claims_in_one_call_score_as_single_calls_do(judged: Any) -> None:
+    """Supported with a true quotation, supported with a made-up one, not found: 1/3, two calls."""
+    case = Case(id="c", prompt="When?", context="It opened in 1931. It is red.")
+    said = [("opened in 1931", "supported"), ("is blue", "supported"), ("", "not_found")]
+
+    def answer(question: JudgeQuestion) -> dict[str, Any]:
+        if question.step == "claims":
+            return {"claims": ["It opened in 1931.", "It is blue.", "It is tall."]}
+        return {"verdicts": [
+            {"number": n, "evidence": words, "verdict": verdict}
+            for n, (words, verdict) in enumerate(said, start=1)
+        ]}  # fmt: skip
+
+    outcome, asked = judged("faithfulness", case, "Long ago.", batched=True, answer=answer)
+
+    assert outcome.score.value == pytest.approx(1 / 3)
+    assert outcome.score.parts["made_up_quotes"] == pytest.approx(1 / 3)
+    assert [q.step for q in asked] == ["claims", "verdicts"]
+    assert (asked[1].verdicts, "maxItems" in str(asked[1].schema)) == (3, False)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tunegate.harness.judge import JudgeQuestion
-from tunegate.harness.records.cases import Case
+from tunegate.harness import lookup
+from tunegate.harness.judge import Judge, JudgeQuestion, ParsedReply
+from tunegate.harness.records.cases import Case, Completion
 
 CASE = Case(id="c1", prompt="Write two lines about tea, without the word hot.")
 TOOLS = Case(
@@ -81,7 +84,132 @@ def test_a_verdict_is_a_value(
     for shown in (own.get("tone"), *own.get("examples", ())):
         assert shown is None or shown in asked.system + asked.text
     if "guide" in own:
-        assert "Short. Warm. {completion} stays" in asked.text
+        assert "Short. Warm. {completion} stays" in asked.task
+
+
+GUIDE = """\
+# Our voice
+We are neighbours, not a company.
+
+- Say sorry once.
+  Never for rules.
+* No exclamation marks
+1. Name a day.
+"""
+RULES = ("Say sorry once. Never for rules.", "No exclamation marks", "Name a day.")
+
+
+@pytest.fixture(name="guide")
+def _guide(tmp_path: Path) -> Path:
+    """A style guide with three rules."""
+    path = tmp_path / "voice.md"
+    path.write_text(GUIDE, encoding="utf-8")
+    return path
+
+
+def test_each_rule_of_the_guide_is_asked_by_itself(judged: Any, guide: Path) -> None:
+    """One kept, one broken, one that does not apply: 1/2, with the broken rule named."""
+    verdicts = {"Rule 1.": "does_not_apply", "Rule 2.": "broken", "Rule 3.": "kept"}
+
+    outcome, asked = judged(
+        "brand_voice", CASE, "Tea!", guide=guide,
+        answer=lambda q: {"reason": "an exclamation mark", "verdict": verdicts[q.ask]},
+    )  # fmt: skip
+
+    assert outcome.score.value == 0.5
+    assert outcome.score.parts == {"rule 2": 0.0, "rule 3": 1.0}
+    assert outcome.score.reason == "rule 2, 'No exclamation marks': an exclamation mark"
+    assert len({q.system for q in asked}) == len({q.texts for q in asked}) == 1
+    numbered = "\n".join(f"{n}. {rule}" for n, rule in enumerate(RULES, start=1))
+    assert f"\n{numbered}\n" in asked[0].task
+
+
+def test_an_answer_without_occasion_for_any_rule_is_unscored(judged: Any, guide: Path) -> None:
+    """It neither keeps nor breaks the guide."""
+    answer = {"reason": "", "verdict": "does_not_apply"}
+    outcome, _ = judged("brand_voice", CASE, "Tea", guide=guide, answer=lambda q: answer)
+
+    assert outcome.status == "abstained"
+
+
+def test_a_local_models_weights_count_without_those_of_no_occasion(
+    guide: Path,
+) -> None:
+    """0.6 kept, 0.2 broken, 0.2 does not apply: 0.75; a rule that likely does not apply is out."""
+    weights = {"kept": 0.6, "broken": 0.2, "does_not_apply": 0.2}
+    out = {"kept": 0.1, "broken": 0.1, "does_not_apply": 0.8}
+    judge = replace(_judge_named("brand_voice"), options={"guide": guide})
+    steps = judge.begin(CASE, Completion(text="Tea."))
+    next(steps)
+    replies = [
+        ParsedReply({"verdict": "kept"}, "verdict", weights),
+        ParsedReply({"verdict": "does_not_apply"}, "verdict", out),
+        ParsedReply({"verdict": "kept"}, "verdict", {**weights, "broken": 0.0}),
+    ]
+    with pytest.raises(StopIteration) as ended:
+        steps.send(replies)
+
+    assert ended.value.value.value == pytest.approx((0.75 + 1.0) / 2)
+
+
+def test_too_many_rules_are_refused(tmp_path: Path) -> None:
+    """Each is a call: twenty are the most."""
+    path = tmp_path / "long.md"
+    path.write_text("- rule\n" * 21, encoding="utf-8")
+
+    check = _judge_named("brand_voice").check
+    assert check is not None
+    (problem,) = check({"guide": path}, [CASE])
+    assert "has 21 rules" in problem
+
+
+def _judge_named(name: str) -> Judge:
+    found = lookup.find_object("tunegate.harness.judges", name, what="judge")
+    assert isinstance(found, Judge)
+    return found
+
+
+def listed(question: JudgeQuestion, verdicts: Sequence[str], text: str) -> dict[str, Any]:
+    """Return a reply that lists verdicts by number; `text` is the key of each one's reason."""
+    return {
+        "verdicts": [
+            {"number": n, text: "why", "verdict": verdict}
+            for n, verdict in enumerate(verdicts, start=1)
+        ]
+    }
+
+
+def test_all_items_in_one_call_score_as_single_calls_do(judged: Any, guide: Path) -> None:
+    """Two of three kept, and one of two rules: the values of single calls, in one call each."""
+    done, asked = judged(
+        "instruction_following", CASE, "Tea", batched=True, checklist=("a", "b\n4. c", "d"),
+        answer=lambda q: listed(q, ("yes", "no", "yes"), "reason"),
+    )  # fmt: skip
+    voiced, rules = judged(
+        "brand_voice", CASE, "Tea!", batched=True, guide=guide,
+        answer=lambda q: listed(q, ("does_not_apply", "broken", "kept"), "reason"),
+    )  # fmt: skip
+
+    assert done.score.value == pytest.approx(2 / 3)
+    assert voiced.score.value == 0.5
+    assert len(asked) == len(rules) == 1
+    assert "1. a\n2. b 4. c\n3. d\n<</checks" in asked[0].texts  # an item cannot forge another
+
+
+@pytest.mark.parametrize("numbers", [(1, 2), (1, 2, 3, 4), (1, 3, 2), (1, 1, 2), (0, 1, 2), ()])
+def test_a_list_of_other_verdicts_than_asked_for_is_unreadable(
+    judged: Any, numbers: tuple[int, ...]
+) -> None:
+    """Too few, too many, out of order, twice the same: no score, after three attempts."""
+    given = [{"number": n, "reason": "", "verdict": "yes"} for n in numbers]
+
+    outcome, asked = judged(
+        "instruction_following", CASE, "Tea", batched=True, checklist=("a", "b", "c"),
+        answer=lambda q: {"verdicts": given},
+    )  # fmt: skip
+
+    assert (outcome.score, outcome.status, len(asked)) == (None, "judge_error", 3)
+    assert "not 1 to 3" in outcome.error
 
 
 @pytest.mark.parametrize("name", ["tone", "brand_voice"])

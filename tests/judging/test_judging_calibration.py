@@ -301,3 +301,60 @@ class FirstSlot(RuleJuror):
         for task in tasks:
             parts = {"base_first": -1.0, "tuned_first": 1.0}
             yield task, JudgementOutcome(Score.of(0.0, parts=parts))
+
+
+BATCHED = """\
+name = "replies"
+cases = "cases.jsonl"
+[[metrics]]
+use = "instruction_following"
+name = "done"
+checklist = ["Apologises.", "Is short."]
+batched = true
+"""
+
+
+@dataclass
+class BatchJuror(RuleJuror):
+    """A juror whose verdicts in one call differ from those of single calls on some answers."""
+
+    def judge(
+        self, tasks: Sequence[JudgementTask]
+    ) -> Iterator[tuple[JudgementTask, JudgementOutcome]]:
+        for task in tasks:
+            self.seen.append(task)
+            value = honest(task.completions[0].text or "")
+            if task.judge.options["batched"] and "base" in (task.completions[0].text or ""):
+                value = 1.0  # kinder to base's answers when asked for all at once
+            yield task, JudgementOutcome(Score.of(value))
+
+
+def test_verdicts_of_one_call_are_compared_with_those_of_single_calls(
+    bench: Callable[..., CalibrationSetup],
+) -> None:
+    """All of 20 pairs are bad; in one call base's 20 are called good: agreement 1/2, mean +1/2."""
+    setup = replace(bench(honest, BATCHED), jurors=(BatchJuror(honest),))
+
+    known = calibrate_judge(setup, answers([0.0] * 20, [0.0] * 20), repeats=0)
+
+    assert known.batch_agreement is not None
+    assert known.batch_difference is not None
+    assert (known.batch_agreement.estimate, known.batch_agreement.n) == (0.5, 40)
+    assert known.batch_difference.estimate == 0.5
+    assert (
+        "of 40 answers; mean difference +0.500"
+        in dict(calibration_figures(known))["batched as single calls"]
+    )
+
+
+def test_a_judge_of_single_calls_has_no_such_figure(
+    bench: Callable[..., CalibrationSetup],
+) -> None:
+    """Nothing is asked twice for it, and nothing about it is in the file."""
+    setup = replace(bench(honest, BATCHED.replace("true", "false")), jurors=(BatchJuror(honest),))
+
+    known = calibrate_judge(setup, answers([1.0, 0.0], [1.0, 0.0]), repeats=0)
+
+    assert "batch_agreement" not in known.model_dump()
+    assert "batched as single calls" not in dict(calibration_figures(known))
+    assert not any(task.judge.options["batched"] for task in setup.jurors[0].seen)

@@ -135,7 +135,8 @@ def test_what_it_did_here(plain: Run) -> None:
     assert facts["no verdict"] == "tuned 1 abstained, tuned 1 judge errors"
     assert facts["asked again"] == "2 replies could not be read"
     assert facts["cost"] == (
-        "2 calls to litellm:openai/x, 300 tokens in and 60 tokens out, price unknown; 2 s of replies"
+        "2 calls to litellm:openai/x, 300 tokens in and 60 tokens out, price unknown; "
+        "2 s of replies"
     )
     priced = judge_health.judgement_cost([line("base", cost=0.25), line("base")])
     assert "0.25 US dollars" in priced

@@ -97,6 +97,8 @@ def _plain(form: Mapping[str, Any]) -> dict[str, Any]:
     kept = {n: v for n, v in form.items() if n not in ("minLength", "maxLength", "maxItems")}
     if "items" in kept:
         kept["items"] = _plain(kept["items"])
+    if "properties" in kept:
+        kept["properties"] = {name: _plain(own) for name, own in kept["properties"].items()}
     if "enum" in kept:
         kept["type"] = "integer" if isinstance(kept["enum"][0], int) else "string"
     return kept
