@@ -55,7 +55,7 @@ def rate_text(rate: RateEstimate | None, *, sign: bool = False) -> str:
     return form.format(rate.estimate, rate.low, rate.high)
 
 
-def _batched(known: Calibration) -> str:
+def _batch_text(known: Calibration) -> str:
     """Return how verdicts of one call compare with those of single calls; nothing without any."""
     if known.batch_agreement is None:
         return ""
@@ -85,7 +85,7 @@ def _figures(known: Calibration) -> Iterator[tuple[str, str]]:
     yield "first slot wins", _first(known)
     again = NOT_ASKED if known.recorded else ""
     yield "flips when asked again", rate_text(known.repeat_flips) or again
-    yield "batched as single calls", _batched(known)
+    yield "batched as single calls", _batch_text(known)
     yield "length slope", rate_text(known.length_slope, sign=True)
     yield "known bad answers", canary_text(known)
     yield "attacks", attack_text(known)

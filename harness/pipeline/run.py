@@ -278,12 +278,8 @@ class EvaluationRun:
         seen = not isinstance(self.arms["base"], RecordedArm)
         cases = run_cases(self.suites, run.plan, rendered=seen)
         self._folder.write_lines("cases.jsonl", cases, packed=manifest.packed)
-        judging = forecast.forecast_judging(self.suites, self._judges(), tuple(run.arms))
-        self._say(
-            *self._notices(run),
-            run.plan.sentence(len(run.cached)),
-            *forecast.forecast_lines(judging),
-        )
+        said = run.plan.sentence(len(run.cached))
+        self._say(*self._notices(run), said, *self._judging_costs(run))
         self._answer(run, run.arms, crew, watching.watch(manifest, run.plan, store, self.suites))
         if (whole := compared_whole(run.arms)) and watching.ended:
             self._answer(run, whole, crew)
@@ -411,8 +407,12 @@ class EvaluationRun:
         self._say(*run_writer.send_telemetry(self._folder))
         return verdict
 
-    def _judges(self) -> tuple[str, ...]:
-        return tuple(str(juror.identity["spec"]) for juror in self.jurors)
+    def _judging_costs(self, run: PreparedRun) -> Iterator[str]:
+        """Yield what judging will take, before the arms answer."""
+        specs = [str(juror.identity["spec"]) for juror in self.jurors]
+        if specs:
+            found = forecast.forecast_judging(self.suites, specs, tuple(run.arms))
+            yield from forecast.forecast_lines(found)
 
     def _judged(self, asked: Iterable[StoredAnswer]) -> tuple[ScoreRow, ...]:
         """Have the judges judge; return their scores."""
