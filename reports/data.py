@@ -176,9 +176,12 @@ class CaseView:
         return completion.text if completion else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ReportData:
-    """A run as its report sees it; each section gets this and nothing else."""
+    """A run as its report sees it; each section gets this and nothing else.
+
+    It is compared by identity, so that a section can keep what several renderings show.
+    """
 
     run: Run = field(repr=False)
     arms: Mapping[str, ArmIdentity]

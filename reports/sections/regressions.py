@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -84,6 +86,7 @@ By chance alone one page in a hundred shows a trait.
 """
 
 
+@lru_cache(maxsize=1)  # page, summary and comment show them
 def shared_traits(data: ReportData) -> list[SharedTrait]:
     """Return what most cases of a suite that got worse have in common, the clearest first.
 
@@ -97,22 +100,25 @@ def shared_traits(data: ReportData) -> list[SharedTrait]:
 
 def _suite_traits(data: ReportData, suite: str) -> Iterator[tuple[float, SharedTrait]]:
     """Yield the traits of one suite with their probability by chance, one for the same cases."""
+    views = [view for view in data.cases if view.suite == suite]
+    names = {view.name for view in views}
     failed = {view.name for view in data.regressions if view.suite == suite}
+    shares = Counter(
+        trait for view in views if view.name in failed for trait in dict.fromkeys(_traits(view))
+    )
+    frequent = {trait for trait, count in shares.items() if count >= max(3, len(failed) / 2)}
     having: dict[tuple[str, str], set[str]] = {}
-    names = set()
-    for view in data.cases:
-        if view.suite == suite:
-            names.add(view.name)
-            for trait in dict.fromkeys(_traits(view)):
+    for view in views if frequent else ():  # where none is, only the failed cases were read
+        for trait in _traits(view):
+            if trait in frequent:
                 having.setdefault(trait, set()).add(view.name)
-    looked_at = [trait for trait, cases in having.items() if cases & failed]
     seen: set[frozenset[str]] = set()
-    for words, what in looked_at:
-        cases = frozenset(having[words, what])
-        shared = len(cases & failed)
-        if shared < max(3, len(failed) / 2) or cases in seen:
+    for (words, what), named in having.items():
+        cases = frozenset(named)
+        if cases in seen:
             continue
-        p = _tail(shared, len(failed), len(cases), len(names)) * len(looked_at)
+        shared = len(cases & failed)
+        p = _tail(shared, len(failed), len(cases), len(names)) * len(shares)
         if p <= SURE:
             seen.add(cases)
             others = len(cases - failed), len(names - failed)
