@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,21 +56,9 @@ def _project(folder: Path) -> Path:
     return folder
 
 
-def _start(project: Path, model: ShortModel) -> subprocess.Popen[bytes]:
+def _start(project: Path, *words: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "tunegate.harness.cli",
-            "gate",
-            "kills",
-            "--base",
-            str(model.base),
-            "--tuned",
-            str(model.adapter),
-            "--run-dir",
-            "run",
-        ],
+        [sys.executable, "-m", "tunegate.harness.cli", *words],
         cwd=project,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -90,16 +79,22 @@ def _stored(project: Path) -> int:
 
 @pytest.mark.slow
 def test_three_kills_lose_nothing_and_change_nothing(
-    short_model: ShortModel, tmp_path: Path
+    short_model: ShortModel, project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three SIGKILLs in mid-run cost no stored answer, and the verdict is byte-identical."""
+    """Three SIGKILLs in mid-run cost no stored answer, and the verdict is byte-identical.
+
+    The run that nothing interrupts, and the last one, are in the process of the test.
+    """
     clean, killed = _project(tmp_path / "clean"), _project(tmp_path / "killed")
-    assert _start(clean, short_model).wait() in (0, 1, 10)
+    gate = ["gate", "kills", "--base", str(short_model.base), "--tuned", str(short_model.adapter)]
+    gate += ["--run-dir", "run"]
+    monkeypatch.chdir(clean)
+    assert project.tunegate(*gate).ret in (0, 1, 10)
     expected = (clean / "run" / "verdict.json").read_bytes()
 
     stored = 0
     for wanted in (3, 16, 30):
-        process = _start(killed, short_model)
+        process = _start(killed, *gate)
         while process.poll() is None and _stored(killed) < wanted:
             time.sleep(0.01)
         assert process.poll() is None, "the run ended before it could be killed"
@@ -108,9 +103,8 @@ def test_three_kills_lose_nothing_and_change_nothing(
         assert _stored(killed) >= max(stored, wanted)
         stored = _stored(killed)
         assert not (killed / "run" / "verdict.json").exists()
-    resumed = subprocess.run(
-        [sys.executable, "-m", "tunegate.harness.cli", "resume", "run"], cwd=killed, check=False
-    )
+    monkeypatch.chdir(killed)
+    resumed = project.tunegate("resume", "run")
 
-    assert resumed.returncode in (0, 1, 10)
+    assert resumed.ret in (0, 1, 10)
     assert (killed / "run" / "verdict.json").read_bytes() == expected

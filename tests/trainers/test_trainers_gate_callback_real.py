@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 
+from tests.short_models import ShortModel, short_model
 from tests.tiny_models import muted
 from tests.trainers.training_scripts import checkpointing_name, losses, weights, write_suite
 from tunegate import GateCallback
-from tunegate.harness.models.demo_model import make_demo_model
+
+__all__ = ["short_model"]
 
 ROOT = Path(__file__).parents[2]
 
 
-def _train(out: Path, gate: GateCallback | None) -> Any:
+def _train(base: Path, out: Path, gate: GateCallback | None) -> Any:
     """A script of a user's: two steps of SFT with a LoRA that has dropout."""
     from datasets import Dataset
     from peft import LoraConfig
@@ -46,7 +48,7 @@ def _train(out: Path, gate: GateCallback | None) -> Any:
     lora = LoraConfig(r=8, lora_dropout=0.1, target_modules="all-linear", task_type="CAUSAL_LM")
     with muted():
         trainer = SFTTrainer(
-            str(make_demo_model()),
+            str(base),
             args=config,
             train_dataset=rows.select(range(4)),
             peft_config=lora,
@@ -59,13 +61,15 @@ def _train(out: Path, gate: GateCallback | None) -> Any:
 
 @pytest.mark.slow
 def test_trl_trains_the_same_with_and_without_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    short_model: ShortModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Losses and weights to the last bit; base gets no ticket right, as its suite's page says."""
     monkeypatch.chdir(tmp_path)
-    alone = _train(tmp_path / "alone", None)
+    base = short_model.base
+    alone = _train(base, tmp_path / "alone", None)
 
-    gated = _train(tmp_path / "gated", GateCallback(ROOT / "suites/support_json", max_cases=1))
+    gate = GateCallback(ROOT / "suites/support_json", max_cases=1)
+    gated = _train(base, tmp_path / "gated", gate)
 
     looks = [e for e in gated.state.log_history if "gate/support_json/json_schema/base" in e]
     assert [1, 2] == [look["step"] for look in looks]
