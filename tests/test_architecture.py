@@ -13,8 +13,6 @@ from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("harness", "suites", "trainers", "reports")
 OTHER_FOLDERS = ("benchmarks", "examples", "tests")
@@ -433,21 +431,27 @@ def test_the_cli_is_known_to_nobody() -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("path", modules(), ids=name_of)
-def test_sizes_and_sentences(path: Path) -> None:
+def test_sizes_and_sentences() -> None:
     """No module above 500 lines, no function above 50; module and public names have docstrings."""
-    tree = parsed(path)
-    lines = path.read_text(encoding="utf-8").count("\n")
-    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
-    long = [f"{n.name} is {s} lines" for n in functions if (s := _length(n)) > LONGEST_FUNCTION]
-    public = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
-    bare = [n.name for n in public if not n.name.startswith("_") and not ast.get_docstring(n)]
-    private = path.name.startswith("_") and path.name != "__init__.py"
+    assert [problem for path in modules() for problem in _size_problems(path)] == []
 
-    assert lines <= LONGEST_MODULE
-    assert long == []
-    assert ast.get_docstring(tree)
-    assert private or bare == []
+
+def _size_problems(path: Path) -> Iterator[str]:
+    """Yield what of a module is too long, or has no docstring."""
+    tree, name = parsed(path), name_of(path)
+    lines = path.read_text(encoding="utf-8").count("\n")
+    if lines > LONGEST_MODULE:
+        yield f"{name} is {lines} lines"
+    for node in ast.walk(tree):
+        function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if function and (length := _length(node)) > LONGEST_FUNCTION:
+            yield f"{name}.{node.name} is {length} lines"
+    if not ast.get_docstring(tree):
+        yield f"{name} has no docstring"
+    public = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+    if path.name == "__init__.py" or not path.name.startswith("_"):
+        bare = [n.name for n in public if not n.name.startswith("_") and not ast.get_docstring(n)]
+        yield from (f"{name}.{function} has no docstring" for function in bare)
 
 
 def _length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

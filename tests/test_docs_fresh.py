@@ -8,8 +8,6 @@ import re
 import tomllib
 from pathlib import Path
 
-import pytest
-
 from tunegate.harness import lookup
 from tunegate.harness.json_schema import schema_problems
 from tunegate.harness.plugin.options import OPTIONS
@@ -35,40 +33,43 @@ def blocks(path: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("path", PAGES, ids=name_of)
-def test_links_lead_somewhere(path: Path) -> None:
+def test_links_lead_somewhere() -> None:
     """A link to a file of this repository names one that exists."""
-    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8"))
-    local = [link for link in links if "://" not in link and not link.startswith("mailto:")]
-    pictures_to_come = [link for link in local if link.startswith("docs/images/")]
+    links = [
+        (path, link)
+        for path in PAGES
+        for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8"))
+        if "://" not in link and not link.startswith(("mailto:", "docs/images/"))
+    ]
 
-    assert [x for x in local if x not in pictures_to_come and not (path.parent / x).exists()] == []
+    assert len(links) > len(PAGES)
+    assert [(name_of(p), link) for p, link in links if not (p.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("path", PAGES, ids=name_of)
-def test_examples_can_be_read(path: Path) -> None:
+def test_examples_can_be_read() -> None:
     """TOML, JSON and Python in the documents parse; a whole suite has the right form."""
-    for block in blocks(path, "toml"):
-        data = tomllib.loads(block)
-        if {"name", "cases", "metrics"} <= set(data):
-            assert schema_problems(data, "suite") == []
-    for block in blocks(path, "json"):
-        for line in block.splitlines() if block.lstrip().startswith('{"') else [block]:
-            json.loads(line)
-    for block in blocks(path, "python"):
-        ast.parse(block)
+    for path in PAGES:
+        for block in blocks(path, "toml"):
+            data = tomllib.loads(block)
+            if {"name", "cases", "metrics"} <= set(data):
+                assert schema_problems(data, "suite") == [], path
+        for block in blocks(path, "json"):
+            for line in block.splitlines() if block.lstrip().startswith('{"') else [block]:
+                json.loads(line)
+        for block in blocks(path, "python"):
+            ast.parse(block, filename=str(path))
 
 
-@pytest.mark.parametrize("path", PAGES, ids=name_of)
-def test_options_exist(path: Path) -> None:
+def test_options_exist() -> None:
     """Every `--gate-…` option and its ini twin that a page names is one of ours."""
-    text = path.read_text(encoding="utf-8")
     known = {option.name for option in OPTIONS}
-    named = set(re.findall(r"--gate-([a-z][a-z-]*[a-z])", text))
-    twins = {name.replace("_", "-") for name in re.findall(r"\bgate_([a-z_]+) = ", text)}
+    for path in PAGES:
+        text = path.read_text(encoding="utf-8")
+        named = set(re.findall(r"--gate-([a-z][a-z-]*[a-z])", text))
+        twins = {name.replace("_", "-") for name in re.findall(r"\bgate_([a-z_]+) = ", text)}
 
-    assert named - known == set()
-    assert twins - known == set()
+        assert named - known == set(), path
+        assert twins - known == set(), path
 
 
 def test_the_readme_names_every_metric() -> None:

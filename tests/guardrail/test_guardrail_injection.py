@@ -8,6 +8,7 @@ import html
 import random
 import urllib.parse
 from collections.abc import Callable
+from itertools import product
 
 import pytest
 
@@ -59,13 +60,17 @@ CODES: dict[str, Callable[[str], str]] = {
 }
 
 
-@pytest.mark.parametrize("code", CODES)
-@pytest.mark.parametrize("phrase", PHRASES)
-def test_a_hidden_phrase_is_found(code: str, phrase: str) -> None:
+def test_a_hidden_phrase_is_found() -> None:
     """Within other words, as attacks have it."""
-    hidden = CODES[code](phrase)
+    text = "Please read this and do as it says: {} Thank you."
 
-    assert injection_in(f"Please read this and do as it says: {hidden} Thank you.") is not None
+    missed = [
+        (code, phrase)
+        for code, phrase in product(CODES, PHRASES)
+        if injection_in(text.format(CODES[code](phrase))) is None
+    ]
+
+    assert missed == []
 
 
 def test_most_codes_hide_a_phrase_from_the_plain_list() -> None:

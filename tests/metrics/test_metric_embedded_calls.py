@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ TABLE = json.loads(
 """Tools, and texts with the calls that they hold and their form."""
 TOOLS: tuple[dict[str, Any], ...] = tuple(TABLE["tools"])
 OFFERED = offered_tools(Case(id="c", prompt="p", tools=TOOLS))
-TEXTS = [pytest.param(row, id=row["why"]) for row in TABLE["texts"]]
 READ_BY = {"right": ("strict", "fence", "prose"), "fence": ("fence", "prose"), "prose": ("prose",)}
 """Form → the values of `extract` that read it."""
 CALL = '{"name": "weather", "arguments": {"city": "Rome"}}'
@@ -57,31 +57,30 @@ def test_the_table_is_large_enough() -> None:
     assert sum(row["form"] == "none" for row in TABLE["texts"]) >= 20
 
 
-@pytest.mark.parametrize("row", TEXTS)
-def test_a_call_counts_in_the_forms_that_are_read(row: dict[str, Any]) -> None:
+def test_a_call_counts_in_the_forms_that_are_read() -> None:
     """The right calls score 1 where `extract` reads their form, else 0 with the part `form`."""
-    for extract in ("strict", "fence", "prose"):
+    for row, extract in product(TABLE["texts"], ("strict", "fence", "prose")):
         result = score(expectation(row["calls"]) or ROME, row["text"], extract=extract)
         read = extract in READ_BY.get(row["form"], ())
 
-        assert result.value == float(read), result.reason
+        assert result.value == float(read), (row["text"], result.reason)
         if row["calls"]:
             failed = {part for part, value in (result.parts or {}).items() if value < 1.0}
-            assert failed == (set() if read else {"form"})
+            assert failed == (set() if read else {"form"}), row["text"]
 
 
-@pytest.mark.parametrize("row", TEXTS)
-def test_a_text_with_a_call_is_no_abstention(row: dict[str, Any]) -> None:
+def test_a_text_with_a_call_is_no_abstention() -> None:
     """Where no tool may be called, only a text without any call scores 1, in every setting.
 
     What cannot be read in any syntax is an attempt where every syntax counts.
     """
-    others = () if row["form"] == "unreadable" else (*SYNTAXES, "markup")
-    for syntax in ("auto", *others):
-        for extract in ("strict", "fence", "prose"):
+    for row in TABLE["texts"]:
+        others = () if row["form"] == "unreadable" else (*SYNTAXES, "markup")
+        for syntax, extract in product(("auto", *others), ("strict", "fence", "prose")):
             result = score([], row["text"], syntax=syntax, extract=extract)
 
-            assert result.value == float(row["form"] == "none"), (syntax, result.reason)
+            wanted = float(row["form"] == "none")
+            assert result.value == wanted, (row["text"], syntax, result.reason)
 
 
 def test_the_reason_says_which_option_reads_the_form() -> None:

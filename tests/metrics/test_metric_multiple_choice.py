@@ -37,21 +37,23 @@ def problems(options: dict[str, Any], **fields: Any) -> list[str]:
     return list(multiple_choice.check(options, [Case(id="c1", prompt="p", **fields)]))
 
 
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: row["why"])
-def test_reads_the_choice(row: dict[str, Any]) -> None:
+def test_reads_the_choice() -> None:
     """Each row is an answer and what it names: one letter scores 1 for that letter alone."""
-    choices = row.get("choices")
-    letters = row.get("options", {}).get("letters", "ABCD"[: len(choices)] if choices else "ABCD")
-    for index, letter in enumerate(letters):
-        right = {"choices": choices, "answer": index} if choices else {"expected": letter}
-        result = score(row["text"], letters=letters, **right)
-        if row["reads"] == "ambiguous":
-            assert result.value is None
-            assert str(result.reason).startswith("ambiguous: the answer names ")
-        elif row["reads"] == "none":
-            assert result == Score.of(0.0, "the answer names no choice")
-        else:
-            assert result == Score.of(float(letter == row["reads"]), f"read {row['reads']}")
+    for row in TABLE:
+        choices, why = row.get("choices"), row["why"]
+        default = "ABCD"[: len(choices)] if choices else "ABCD"
+        letters = row.get("options", {}).get("letters", default)
+        for index, letter in enumerate(letters):
+            right = {"choices": choices, "answer": index} if choices else {"expected": letter}
+            result = score(row["text"], letters=letters, **right)
+            if row["reads"] == "ambiguous":
+                assert result.value is None, why
+                assert str(result.reason).startswith("ambiguous: the answer names "), why
+            elif row["reads"] == "none":
+                assert result == Score.of(0.0, "the answer names no choice"), why
+            else:
+                wanted = Score.of(float(letter == row["reads"]), f"read {row['reads']}")
+                assert result == wanted, why
 
 
 @pytest.mark.parametrize(
