@@ -18,7 +18,7 @@ PACKAGES = ("harness", "suites", "trainers", "reports")
 OTHER_FOLDERS = ("benchmarks", "examples", "tests")
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 50
-MOST_FILES = 410
+MOST_FILES = 414
 """Python files of harness, trainers and reports; a new room raises the number, nothing else."""
 INSTANCES = 120
 """Those of them that are found by their file's name; a further one raises the limit."""
@@ -60,6 +60,7 @@ ROOMS: dict[str, set[str]] = {
     "power": {"comparison", "gating", "records", "stats", "suite"},
     "verdict": {"comparison", "gating", "records", "stats"},
     "candidates": {"comparison", "gating", "records", "stats", "verdict"},
+    "serving": {"engine", "episodes", "models", "records"},
     "judging": {"engine", "models", "records", "remote", "stats", "suite", "verdict"},
     "guardrail": {"otel_export", "records", "remote", "suite"},
     "monitoring": {"otel_import", "records", "remote", "stats", "suite"},
@@ -73,7 +74,7 @@ ROOMS: dict[str, set[str]] = {
     "cli": {
         "candidates", "checks", "comparison", "engine", "episodes", "gating", "guardrail",
         "judging", "models", "monitoring", "otel_export", "otel_import", "pipeline", "plugin",
-        "power", "records", "sources", "suite", "verdict",
+        "power", "records", "serving", "sources", "suite", "verdict",
     },
 }  # fmt: skip
 """Room of harness → rooms it may import, beside itself and the contracts at the top.

@@ -1,0 +1,179 @@
+"""Batch server: one thread that answers requests of many clients in one running batch.
+
+A request that comes while others are written enters the slots between two steps. Arms of one load
+cannot share a forward, since the adapter is on or off for all rows: the arm whose request is the
+oldest is asked, and when another arm has waited for a while, nothing more enters until it had its
+turn.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+
+from tunegate.harness.engine.inference import local_engine
+from tunegate.harness.errors import OutOfMemory
+from tunegate.harness.model import Arm, LocalArm, Request
+from tunegate.harness.records.cases import Cell, CellKind, StoredAnswer, sha256
+from tunegate.harness.serving.chat_requests import ChatRequest, RequestRefused
+
+PATIENCE_S = 2.0
+"""How long an arm waits while requests for another one keep coming."""
+
+
+class ServerStopped(Exception):
+    """The server stops; a request that is not answered by now never is."""
+
+
+@dataclass(slots=True)
+class _WaitingRequest:
+    arm: str
+    request: Request
+    answer: Future[StoredAnswer]
+    since: float = field(default_factory=time.monotonic)
+
+
+@dataclass
+class BatchServer:
+    """Arms, and the requests to them."""
+
+    arms: Mapping[str, Arm]
+    seed: int = 0
+    _came: queue.SimpleQueue[_WaitingRequest | None] = field(default_factory=queue.SimpleQueue)
+    _waiting: deque[_WaitingRequest] = field(default_factory=deque)
+    _asked: dict[str, _WaitingRequest] = field(default_factory=dict)
+    _counts: Counter[str] = field(default_factory=Counter)
+    """How often a request that names no seed was asked."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    """Tokenizers are used by one thread at a time, and counts are kept."""
+    _stopped: bool = False
+
+    def __post_init__(self) -> None:
+        """Start the thread."""
+        self._thread = threading.Thread(target=self._serve, name="tunegate-serve", daemon=True)
+        self._thread.start()
+
+    def ask(self, asked: ChatRequest) -> StoredAnswer:
+        """Return the answer to a request; waits for it.
+
+        Raises:
+            RequestRefused: the model's chat template cannot show it.
+            ServerStopped: the server was stopped before it was answered.
+        """
+        waiting = _WaitingRequest(asked.arm, self._request(asked), Future())
+        if self._stopped:
+            raise ServerStopped
+        self._came.put(waiting)
+        return waiting.answer.result()
+
+    def stop(self) -> None:
+        """Stop within a step of the model; what is not answered fails."""
+        self._stopped = True
+        self._came.put(None)
+        self._thread.join(timeout=60)
+
+    def _request(self, asked: ChatRequest) -> Request:
+        """Return a request with its seed: the caller's, or one for each time that it is asked."""
+        arm = self.arms[asked.arm]
+        with self._lock:
+            try:
+                prompt = arm.prompt(asked.case, asked.generation)
+            except ValueError as error:
+                raise RequestRefused(str(error)) from error
+            same = sha256([asked.arm, prompt.sha256, asked.generation.model_dump(mode="json")])
+            self._counts[same] += 1
+            count = self._counts[same]
+        seed = asked.seed
+        if seed is None:
+            # Samples of one task begin alike, and clients do not number them.
+            seed = int(sha256([self.seed, prompt.sha256, count])[:8], 16)
+        cell = Cell(
+            suite="serve",
+            case=asked.case.id,
+            arm=asked.arm,
+            kind=CellKind.GENERATE,
+            key=sha256([same, seed, count]),
+        )
+        return Request(cell, asked.case, prompt, asked.generation, seed % 2**63)
+
+    def _serve(self) -> None:
+        while not self._stopped:
+            self._receive(wait=not self._waiting)
+            if self._waiting:
+                self._answer(self._waiting[0].arm)
+        self._receive(wait=False)
+        for one in (*self._waiting, *self._asked.values()):
+            one.answer.set_exception(ServerStopped())
+
+    def _receive(self, *, wait: bool) -> None:
+        """Let what came wait for its turn."""
+        with suppress(queue.Empty):
+            came = self._came.get() if wait else self._came.get_nowait()
+            while True:
+                if came is not None:
+                    self._waiting.append(came)
+                came = self._came.get_nowait()
+
+    def _take(self, arm: str) -> list[Request]:
+        """Take what waits for an arm."""
+        taken = [one for one in self._waiting if one.arm == arm]
+        self._waiting = deque(one for one in self._waiting if one.arm != arm)
+        self._asked |= {one.request.key: one for one in taken}
+        return [one.request for one in taken]
+
+    def _later(self, arm: str) -> list[Request]:
+        """Return what came for an arm that is being asked; nothing if another has waited long.
+
+        Raises:
+            ServerStopped: the server is to stop.
+        """
+        if self._stopped:
+            raise ServerStopped
+        self._receive(wait=False)
+        others = [one.since for one in self._waiting if one.arm != arm]
+        if others and time.monotonic() - min(others) > PATIENCE_S:
+            return []
+        return self._take(arm)
+
+    def _answer(self, arm: str) -> None:
+        """Answer all that waits for an arm; where memory runs out, one after the other."""
+        requests = self._take(arm)
+        try:
+            self._hand_back(self._answers(arm, requests))
+        except OutOfMemory:
+            for request in [one.request for one in self._asked.values()]:
+                try:
+                    self._hand_back(self._answers(arm, [request], alone=True))
+                except OutOfMemory as error:
+                    self._asked.pop(request.key).answer.set_exception(error)
+        except ServerStopped:
+            return
+        except Exception as error:  # one defect must not end the server for the others
+            for key in list(self._asked):
+                self._asked.pop(key).answer.set_exception(error)
+
+    def _hand_back(self, answers: Iterator[StoredAnswer]) -> None:
+        with closing(answers):  # type: ignore[type-var]  # all of them are generators
+            for answer in answers:
+                self._asked.pop(answer.key).answer.set_result(answer)
+                if self._stopped:
+                    raise ServerStopped
+
+    def _answers(
+        self, arm: str, requests: list[Request], *, alone: bool = False
+    ) -> Iterator[StoredAnswer]:
+        backend = self.arms[arm]
+        if not isinstance(backend, LocalArm):
+            yield from backend.complete(requests)
+        elif alone:
+            yield from local_engine.complete_requests(backend, requests)
+        else:
+            yield from local_engine.complete_requests(
+                backend, requests, more=lambda: self._later(arm)
+            )

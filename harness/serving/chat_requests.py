@@ -1,0 +1,274 @@
+"""Chat requests: the body of `POST /v1/chat/completions` as a case, and an answer as its reply.
+
+What a request asks for is done or refused: a parameter that is not known here would change nothing
+and is an error, as is a known one with a value that would.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from tunegate.harness.episodes.transcript import UnreadableCall, opening_case, turn_calls
+from tunegate.harness.records.cases import Case, Completion, GenerationSettings, sha256
+from tunegate.harness.records.episodes import EpisodeSettings
+
+MAX_TOKENS = 1024
+"""Tokens of an answer where the request names no limit."""
+_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "repetition_penalty": (1,),
+    "top_k": (-1, 0),
+    "min_p": (0,),
+    "logprobs": (False,),
+    "store": (False,),
+    "logit_bias": ({},),
+    "response_format": ({"type": "text"},),
+    "parallel_tool_calls": (True,),
+}
+"""Parameter → the values that ask for nothing."""
+_IGNORED = frozenset({"user", "metadata", "stream_options"})
+"""Parameters that are about the caller, not about the answer."""
+_READ = frozenset(
+    {
+        "model", "messages", "tools", "tool_choice", "temperature", "top_p", "max_tokens",
+        "max_completion_tokens", "stop", "seed", "stream",
+    }
+)  # fmt: skip
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "max_tokens": (1, 1_000_000),
+    "max_completion_tokens": (1, 1_000_000),
+}
+"""Parameter → smallest and largest value."""
+_ROLES = ("system", "developer", "user", "assistant", "tool")
+
+
+class RequestRefused(Exception):
+    """A request that is not answered; the message says why."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        """Keep the HTTP status, too."""
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """What a request asks for."""
+
+    arm: str
+    case: Case
+    generation: GenerationSettings
+    seed: int | None
+    stream: bool
+    tools: tuple[dict[str, Any], ...] = field(default=())
+    """Tools whose calls are looked for in the answer."""
+
+
+def parse_chat_request(
+    body: Any, arms: Sequence[str], *, show_tools: Literal["template", "system"] = "template"
+) -> ChatRequest:
+    """Return what the body of a request asks for.
+
+    Args:
+        body: The JSON of the request.
+        arms: Names of the models.
+        show_tools: Whether the chat template shows tools, or the system prompt does.
+
+    Raises:
+        RequestRefused: it cannot be answered as it asks.
+    """
+    if not isinstance(body, dict):
+        raise RequestRefused("the body is no JSON object")
+    if body.get("model") not in arms:
+        raise RequestRefused(f"model={body.get('model')!r}: there are {', '.join(arms)}", 404)
+    _refuse_parameters(body)
+    _refuse_numbers(body)
+    tools = () if body.get("tool_choice") == "none" else tuple(body.get("tools") or ())
+    stop = body.get("stop") or ()
+    limit = body.get("max_completion_tokens") or body.get("max_tokens") or MAX_TOKENS
+    try:
+        case = Case.model_validate({"id": "request", "messages": list(_messages(body))})
+        if tools and show_tools == "template":
+            case = Case.model_validate({**_fields(case), "tools": tools})
+        generation = GenerationSettings.model_validate(
+            {
+                "temperature": _default(body.get("temperature"), 1.0),
+                "top_p": _default(body.get("top_p"), 1.0),
+                "max_new_tokens": limit,
+                "stop": [stop] if isinstance(stop, str) else stop,
+            }
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise RequestRefused(f"{place}: {first['msg']}") from None
+    if show_tools == "system":
+        case = _case_in_text(case, tools)
+    seed = body.get("seed")
+    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
+        raise RequestRefused(f"seed={seed!r}: give a whole number")
+    return ChatRequest(str(body["model"]), case, generation, seed, bool(body.get("stream")), tools)
+
+
+def _fields(case: Case) -> dict[str, Any]:
+    return {"id": case.id, "messages": case.messages}
+
+
+def _default(value: Any, absent: float) -> Any:
+    return absent if value is None else value
+
+
+def _refuse_parameters(body: Mapping[str, Any]) -> None:
+    for name, value in body.items():
+        if name in _READ or name in _IGNORED or value is None:
+            continue
+        if name not in _NEUTRAL:
+            raise RequestRefused(f"{name}: unknown parameter; there are {', '.join(sorted(_READ))}")
+        if value not in _NEUTRAL[name]:
+            raise RequestRefused(f"{name}={value!r}: only {_NEUTRAL[name][0]!r} is served")
+    tools = body.get("tools") or []
+    if not isinstance(tools, list) or not all(map(_is_tool, tools)):
+        raise RequestRefused("tools: give a list of functions, each with its name")
+    if body.get("tool_choice") not in (None, "auto", "none"):
+        raise RequestRefused(f"tool_choice={body['tool_choice']!r}: there are 'auto' and 'none'")
+
+
+def _refuse_numbers(body: Mapping[str, Any]) -> None:
+    for name, (low, high) in _RANGES.items():
+        value = body.get(name)
+        if value is None:
+            continue
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not low <= value <= high
+        ):
+            raise RequestRefused(f"{name}={value!r}: give a number from {low} to {high}")
+
+
+def _is_tool(tool: Any) -> bool:
+    function = tool.get("function") if isinstance(tool, dict) else None
+    return isinstance(function, dict) and isinstance(function.get("name"), str)
+
+
+def _messages(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the messages with their content as one text, as chat templates take it."""
+    given = body.get("messages")
+    if not isinstance(given, list) or not given:
+        raise RequestRefused("messages: give a list with at least one message")
+    for number, message in enumerate(given):
+        place = f"messages[{number}]"
+        if not isinstance(message, dict) or message.get("role") not in _ROLES:
+            raise RequestRefused(f"{place}: role: there are {', '.join(_ROLES)}")
+        role = "system" if message["role"] == "developer" else message["role"]
+        kept = {k: v for k, v in message.items() if k in ("tool_calls", "tool_call_id", "name")}
+        yield {
+            "role": role,
+            "content": _text_of(message.get("content"), place),
+            **{k: v for k, v in kept.items() if v},
+        }
+
+
+def _text_of(content: Any, place: str) -> str:
+    if content is None or isinstance(content, str):
+        return content or ""
+    parts = content if isinstance(content, list) else [content]
+    texts = [part.get("text") if isinstance(part, dict) else None for part in parts]
+    if not all(isinstance(text, str) for text in texts):
+        raise RequestRefused(f"{place}: content: only text is served")
+    return "".join(map(str, texts))
+
+
+def _case_in_text(case: Case, tools: Sequence[Mapping[str, Any]]) -> Case:
+    """Return the conversation with tools, calls and results as text."""
+    said: list[dict[str, Any]] = []
+    for message in case.input_messages():
+        content = message.get("content") or ""
+        if message["role"] == "tool":
+            shown = f"<tool_response>{content}</tool_response>"
+            if said and said[-1].get("results"):
+                said[-1]["content"] += f"\n{shown}"
+            else:
+                said.append({"role": "user", "content": shown, "results": True})
+            continue
+        calls = [_call_text(call) for call in message.get("tool_calls") or ()]
+        lines = [content, *calls] if content else calls or [""]
+        said.append({"role": message["role"], "content": "\n".join(lines)})
+    turns = tuple({"role": m["role"], "content": m["content"]} for m in said)
+    settings = EpisodeSettings(environment="", tools="system")
+    return opening_case(case.model_copy(update={"messages": turns}), settings, tools, None)
+
+
+def _call_text(call: Any) -> str:
+    function = call.get("function") if isinstance(call, dict) else None
+    try:
+        given = (function or {}).get("arguments") or "{}"
+        arguments = json.loads(given) if isinstance(given, str) else given
+        written = json.dumps({"name": (function or {})["name"], "arguments": arguments})
+    except (ValueError, KeyError) as error:
+        raise RequestRefused(f"tool_calls: {error!r} in {str(call)[:80]}") from None
+    return f"<tool_call>{written}</tool_call>"
+
+
+def completion_reply(asked: ChatRequest, done: Completion, key: str) -> dict[str, Any]:
+    """Return an answer as OpenAI's API has it; calls that no program reads stay text."""
+    text = done.text or ""
+    try:
+        calls = turn_calls(text, asked.tools) if asked.tools else ()
+    except UnreadableCall:
+        calls = ()
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    if done.reasoning:
+        message["reasoning_content"] = done.reasoning
+    if calls:
+        before = text.partition("<tool_call>")[0].strip() if "<tool_call>" in text else ""
+        message["content"] = before or None
+        message["tool_calls"] = [
+            {
+                "id": sha256([key, index])[:9],  # Mistral's templates want nine characters
+                "type": "function",
+                "function": {"name": call.name, "arguments": json.dumps(dict(call.arguments))},
+            }
+            for index, call in enumerate(calls)
+        ]
+    finish = "tool_calls" if calls else done.finish_reason or "stop"
+    read, written = done.input_tokens or 0, done.output_tokens or 0
+    return {
+        "id": f"chatcmpl-{key[:24]}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": asked.arm,
+        "choices": [{"index": 0, "message": message, "finish_reason": finish, "logprobs": None}],
+        "usage": {
+            "prompt_tokens": read,
+            "completion_tokens": written,
+            "total_tokens": read + written,
+        },
+    }
+
+
+def stream_events(reply: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a reply as server-sent events: its message in one piece, its end, its usage."""
+    (choice,) = reply["choices"]
+    delta = dict(choice["message"])
+    if calls := delta.get("tool_calls"):
+        delta["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls)]
+    head = {**{k: reply[k] for k in ("id", "created", "model")}, "object": "chat.completion.chunk"}
+    finish = choice["finish_reason"]
+    for choices, more in (
+        ([{"index": 0, "delta": delta, "finish_reason": None}], {}),
+        ([{"index": 0, "delta": {}, "finish_reason": finish}], {}),
+        ([], {"usage": reply["usage"]}),
+    ):
+        yield f"data: {json.dumps({**head, 'choices': choices, **more})}\n\n"
+    yield "data: [DONE]\n\n"

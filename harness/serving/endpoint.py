@@ -1,0 +1,168 @@
+"""Endpoint: `/v1/models` and `/v1/chat/completions` on this machine's loopback, behind a token."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Literal
+
+from tunegate.harness.errors import OutOfMemory, TunegateError, UsageError
+from tunegate.harness.serving.batch_server import BatchServer, ServerStopped
+from tunegate.harness.serving.chat_requests import (
+    ChatRequest,
+    RequestRefused,
+    completion_reply,
+    parse_chat_request,
+    stream_events,
+)
+
+HOST = "127.0.0.1"
+LARGEST_BODY = 16_000_000
+"""Bytes of a request at most."""
+IDLE_S = 120
+"""Seconds for which a connection may be silent."""
+
+
+@dataclass(frozen=True)
+class EndpointSettings:
+    """What the endpoint is told when it opens."""
+
+    token: str = field(repr=False)
+    port: int = 0
+    """0 takes a free one."""
+    show_tools: Literal["template", "system"] = "template"
+
+
+class _Listener(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+    batch: BatchServer
+    settings: EndpointSettings
+
+
+@contextmanager
+def open_endpoint(batch: BatchServer, settings: EndpointSettings) -> Iterator[str]:
+    """Yield the address of an endpoint that is served while this is open.
+
+    Raises:
+        UsageError: the port is taken.
+    """
+    try:
+        listener = _Listener((HOST, settings.port), _ChatHandler)
+    except OSError as error:
+        raise UsageError(f"--port {settings.port}: {error.strerror}; name another") from error
+    listener.batch, listener.settings = batch, settings
+    thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.1})
+    thread.start()
+    try:
+        yield f"http://{HOST}:{listener.server_address[1]}/v1"
+    finally:
+        listener.shutdown()
+        thread.join()
+        batch.stop()
+        listener.server_close()
+
+
+class _ChatHandler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = IDLE_S
+    server: _Listener
+
+    def do_GET(self) -> None:
+        """List the models."""
+        self._guard(self._list_models)
+
+    def do_POST(self) -> None:
+        """Answer a request."""
+        self._guard(self._complete_chat)
+
+    def _guard(self, respond: Any) -> None:
+        """Respond, with an error of one line where that fails."""
+        try:
+            self._refuse_strangers()
+            respond()
+        except RequestRefused as error:
+            self._send_error(error.status, str(error))
+        except ServerStopped:
+            self._send_error(503, "the server stops")
+        except OutOfMemory as error:
+            self._send_error(503, f"the model ran out of memory on this request alone ({error})")
+        except TunegateError as error:
+            self._send_error(500, str(error))
+        except (ConnectionError, TimeoutError):
+            self.close_connection = True
+        except Exception as error:  # a defect is the reply of one request, not the end of others
+            self._send_error(500, f"{type(error).__name__}: {error}")
+
+    def _refuse_strangers(self) -> None:
+        given = self.headers.get("Authorization", "")
+        wanted = f"Bearer {self.server.settings.token}"
+        if not hmac.compare_digest(given.encode(), wanted.encode()):
+            self.close_connection = True  # its body is not read
+            raise RequestRefused("Authorization: send `Bearer TOKEN`, as `serve` printed it", 401)
+
+    def _list_models(self) -> None:
+        if self.path.rstrip("/") != "/v1/models":
+            raise RequestRefused(f"{self.path}: there is /v1/models", 404)
+        models = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "tunegate"}
+            for name in self.server.batch.arms
+        ]
+        self._send_json(200, {"object": "list", "data": models})
+
+    def _complete_chat(self) -> None:
+        body = self._read_body()
+        if self.path.rstrip("/") != "/v1/chat/completions":
+            raise RequestRefused(f"{self.path}: there is /v1/chat/completions", 404)
+        batch = self.server.batch
+        asked = parse_chat_request(
+            body, tuple(batch.arms), show_tools=self.server.settings.show_tools
+        )
+        answer = batch.ask(asked)
+        if answer.completion is None:
+            raise RequestRefused(answer.error or "there is no answer")
+        self._send_reply(asked, completion_reply(asked, answer.completion, answer.key))
+
+    def _read_body(self) -> Any:
+        length = self.headers.get("Content-Length", "")
+        if not length.isdigit() or int(length) > LARGEST_BODY:
+            self.close_connection = True
+            allowed = f"a number up to {LARGEST_BODY}"
+            raise RequestRefused(f"Content-Length={length!r}: give {allowed}", 413)
+        try:
+            return json.loads(self.rfile.read(int(length)))
+        except (ValueError, RecursionError) as error:
+            raise RequestRefused(f"the body is no JSON ({error})") from None
+
+    def _send_reply(self, asked: ChatRequest, reply: dict[str, Any]) -> None:
+        if asked.stream:
+            self._send(200, "text/event-stream", "".join(stream_events(reply)).encode())
+        else:
+            self._send_json(200, reply)
+
+    def _send_json(self, status: int, value: Any) -> None:
+        self._send(status, "application/json", json.dumps(value).encode())
+
+    def _send_error(self, status: int, message: str) -> None:
+        line = " ".join(message.split())
+        kind = {401: "authentication_error", 503: "server_error", 500: "server_error"}
+        error = {"message": line, "type": kind.get(status, "invalid_request_error")}
+        with suppress(OSError):
+            self._send_json(status, {"error": {**error, "param": None, "code": None}})
+
+    def _send(self, status: int, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Print nothing."""

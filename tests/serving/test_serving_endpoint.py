@@ -1,0 +1,376 @@
+"""The endpoint: what OpenAI's client gets from it, what is refused, and that requests share it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.played_suites import PolicyArm, call
+from tests.tiny_models import tiny, tiny_tokenizer
+from tunegate.harness.engine.inference.local_engine import complete_requests
+from tunegate.harness.model import Arm, Request
+from tunegate.harness.models.server import server
+from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings
+from tunegate.harness.serving.batch_server import BatchServer
+from tunegate.harness.serving.endpoint import EndpointSettings, open_endpoint
+
+__all__ = ["tiny", "tiny_tokenizer"]
+httpx: Any = pytest.importorskip("httpx")
+openai: Any = pytest.importorskip("openai")
+
+TOKEN = "a-token"
+FIND = {
+    "type": "function",
+    "function": {
+        "name": "find",
+        "description": "Look an order up.",
+        "parameters": {"type": "object", "properties": {"order": {"type": "string"}}},
+    },
+}
+USER = {"role": "user", "content": "Where is A1?"}
+
+
+@contextmanager
+def served(arms: dict[str, Arm], **settings: Any) -> Iterator[str]:
+    """Serve arms and yield the address."""
+    with open_endpoint(BatchServer(arms), EndpointSettings(TOKEN, **settings)) as address:
+        yield address
+
+
+def find_then_tell(request: Request) -> str:
+    """Call find, and tell what it returned."""
+    last = request.case.input_messages()[-1]
+    return f"It is {last['content']}." if last["role"] == "tool" else call("find", order="A1")
+
+
+@pytest.fixture(name="url", scope="module")
+def _url() -> Iterator[str]:
+    arms: dict[str, Arm] = {name: PolicyArm(name, find_then_tell) for name in ("base", "tuned")}
+    with served(arms) as address:
+        yield address
+
+
+@pytest.fixture(name="client")
+def _client(url: str) -> Any:
+    return openai.OpenAI(base_url=url, api_key=TOKEN, max_retries=0)
+
+
+def test_openais_client_calls_tools(client: Any) -> None:
+    """The models, a call with its arguments, and the answer to its result."""
+    assert [model.id for model in client.models.list()] == ["base", "tuned"]
+    asked: list[Any] = [USER]
+    first = client.chat.completions.create(model="tuned", messages=asked, tools=[FIND])
+    (choice,) = first.choices
+    assert choice.finish_reason == "tool_calls"
+    (made,) = choice.message.tool_calls or ()
+    assert (made.function.name, json.loads(made.function.arguments)) == ("find", {"order": "A1"})
+
+    asked += [choice.message, {"role": "tool", "tool_call_id": made.id, "content": "lost"}]
+    last = client.chat.completions.create(model="tuned", messages=asked, tools=[FIND])
+    assert last.choices[0].message.content == "It is lost."
+    assert last.choices[0].finish_reason == "stop"
+    assert last.usage is not None
+    assert last.usage.completion_tokens == 3
+
+
+def test_a_stream_has_the_same_message(client: Any) -> None:
+    """Calls and their arguments come in OpenAI's chunks, and usage at the end."""
+    chunks = list(
+        client.chat.completions.create(model="base", messages=[USER], tools=[FIND], stream=True)
+    )
+    calls = [c for chunk in chunks for x in chunk.choices for c in x.delta.tool_calls or ()]
+
+    assert [(c.index, c.function and c.function.name) for c in calls] == [(0, "find")]
+    assert [x.finish_reason for chunk in chunks for x in chunk.choices] == [None, "tool_calls"]
+    assert chunks[-1].usage is not None
+
+
+def test_without_tools_a_call_is_text(client: Any) -> None:
+    """Tools that are not offered, or not to be chosen, are not called."""
+    plain = client.chat.completions.create(model="base", messages=[USER])
+    none = client.chat.completions.create(
+        model="base", messages=[USER], tools=[FIND], tool_choice="none"
+    )
+    for reply in (plain, none):
+        assert reply.choices[0].message.tool_calls is None
+        assert reply.choices[0].message.content == call("find", order="A1")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "part"),
+    [
+        ({"model": "other"}, 404, "model='other': there are base, tuned"),
+        ({"best_of": 2}, 400, "best_of: unknown parameter"),
+        ({"n": 2}, 400, "n=2: only 1 is served"),
+        ({"logprobs": True}, 400, "logprobs=True"),
+        ({"tool_choice": "required"}, 400, "tool_choice='required'"),
+        ({"messages": []}, 400, "messages"),
+        ({"messages": [{"role": "judge", "content": "x"}]}, 400, "messages[0]: role"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "only text"),
+        ({"temperature": -1}, 400, "temperature"),
+        ({"temperature": "hot"}, 400, "temperature"),
+        ({"max_tokens": -3}, 400, "max_tokens=-3"),
+        ({"max_tokens": "many"}, 400, "max_tokens='many'"),
+        ({"seed": "x"}, 400, "seed='x'"),
+        ({"tools": [{"type": "function"}]}, 400, "tools"),
+        ({"tools": "find"}, 400, "tools"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(
+    url: str, body: dict[str, Any], status: int, part: str
+) -> None:
+    """One line that quotes the value; nothing is left out in silence."""
+    reply = httpx.post(
+        f"{url}/chat/completions",
+        json={"model": "base", "messages": [USER], **body},
+        headers={"Authorization": f"Bearer {TOKEN}"},
+    )
+    message = reply.json()["error"]["message"]
+
+    assert reply.status_code == status
+    assert part in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("path", "token", "content", "status"),
+    [
+        ("chat/completions", "", "{}", 401),
+        ("chat/completions", "Bearer other", "{}", 401),
+        ("models", TOKEN, None, 401),  # without the word Bearer
+        ("completions", f"Bearer {TOKEN}", "{}", 404),
+        ("chat/completions", f"Bearer {TOKEN}", "{", 400),
+        ("chat/completions", f"Bearer {TOKEN}", "[" * 100_000, 400),
+        ("chat/completions", f"Bearer {TOKEN}", "[]", 400),
+        ("chat/completions", f"Bearer {TOKEN}", '"\\ud800"', 400),
+    ],
+)
+def test_strangers_and_broken_bodies(
+    url: str, path: str, token: str, content: str | None, status: int
+) -> None:
+    """Without the token nothing is answered; what is no request is an error of one line."""
+    headers = {"Authorization": token} if token else {}
+    way = "GET" if content is None else "POST"
+    reply = httpx.request(way, f"{url}/{path}", content=content, headers=headers)
+
+    assert reply.status_code == status
+    assert reply.json()["error"]["message"]
+
+
+def test_a_missing_length_and_a_large_body(url: str) -> None:
+    """Nothing is read without a length, nor beyond the limit."""
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    chunked = httpx.post(f"{url}/chat/completions", content=iter([b"{}"]), headers=headers)
+    connection = HTTPConnection(url.split("/")[2])
+    connection.putrequest("POST", "/v1/chat/completions")
+    for name, value in {**headers, "Content-Length": "99999999"}.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    large = connection.getresponse()
+    large.read()
+    connection.close()
+
+    assert (chunked.status_code, large.status) == (413, 413)
+
+
+def test_tools_as_text_for_templates_that_know_none() -> None:
+    """With the system prompt: definitions, calls and results are text, and calls are read."""
+    seen: list[Request] = []
+
+    def policy(request: Request) -> str:
+        seen.append(request)
+        return call("find", order="A1")
+
+    called = {"id": "c", "type": "function", "function": {"name": "find", "arguments": '{"a":1}'}}
+    messages: list[Any] = [
+        USER,
+        {"role": "assistant", "content": None, "tool_calls": [called, called]},
+        {"role": "tool", "tool_call_id": "c", "content": "lost"},
+        {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "late"}]},
+    ]
+    with served({"base": PolicyArm("base", policy)}, show_tools="system") as url:
+        client = openai.OpenAI(base_url=url, api_key=TOKEN)
+        reply = client.chat.completions.create(model="base", messages=messages, tools=[FIND])
+    said = seen[0].case.input_messages()
+
+    assert reply.choices[0].message.tool_calls
+    assert seen[0].case.tools is None
+    assert [one["role"] for one in said] == ["system", "user", "assistant", "user"]
+    assert '"find"' in said[0]["content"]
+    assert said[2]["content"] == "\n".join([call("find", a=1)] * 2)
+    assert said[3]["content"] == (
+        "<tool_response>lost</tool_response>\n<tool_response>late</tool_response>"
+    )
+
+
+def test_a_seed_is_kept_and_without_one_samples_differ() -> None:
+    """Asked again without a seed, it is another sample; a second server gives the same ones."""
+
+    def seeds() -> list[int]:
+        arm = PolicyArm("base", lambda request: "x")
+        with served({"base": arm}) as url:
+            client = openai.OpenAI(base_url=url, api_key=TOKEN)
+            for more in ({}, {}, {"seed": 7}, {"seed": 7}):
+                client.chat.completions.create(model="base", messages=[USER], **more)
+        return [request.seed for request in arm.asked]
+
+    first = seeds()
+    assert first[0] != first[1]
+    assert first[2:] == [7, 7]
+    assert seeds() == first
+
+
+def test_a_defect_is_the_reply_of_one_request() -> None:
+    """An arm that raises: error 500 in one line, and the next request is answered."""
+    number = iter(range(9))
+
+    def policy(request: Request) -> str:
+        return str(1 // next(number))
+
+    with served({"base": PolicyArm("base", policy)}) as url:
+        client = openai.OpenAI(base_url=url, api_key=TOKEN, max_retries=0)
+        with pytest.raises(openai.InternalServerError, match="ZeroDivisionError"):
+            client.chat.completions.create(model="base", messages=[USER])
+        assert client.chat.completions.create(model="base", messages=[USER]).choices
+
+
+@pytest.mark.slow
+def test_requests_share_the_batch(tiny: Any) -> None:
+    """Twelve clients at once, both arms: the engine's own answers, in far fewer forwards."""
+    arms = tiny.pair()
+    model = arms["base"].loaded.torch_model
+    cases = [Case(id=f"c{n}", prompt=f"{'late ' * (n % 5)}{n}") for n in range(12)]
+    settings = GenerationSettings(temperature=0.0, max_new_tokens=24)
+    expected = {}
+    for name, arm in arms.items():
+        cell = Cell(suite="s", case="", arm=name, kind=CellKind.GENERATE, key="")
+        for case in cases:
+            asked = Request(cell, case, arm.prompt(case, settings), settings, 0)
+            (answer,) = complete_requests(arm, [asked])
+            assert answer.completion is not None
+            expected[name, case.prompt] = answer.completion.text
+    seen = [0]
+    hook = model.register_forward_pre_hook(lambda *_: seen.__setitem__(0, seen[0] + 1))
+    try:
+        with served(arms) as url:
+            client = openai.OpenAI(base_url=url, api_key=TOKEN, max_retries=0)
+
+            def ask(place: tuple[str, str]) -> str | None:
+                messages: list[Any] = [{"role": "user", "content": place[1]}]
+                reply = client.chat.completions.create(
+                    model=place[0], messages=messages, temperature=0, max_tokens=24
+                )
+                return reply.choices[0].message.content
+
+            with ThreadPoolExecutor(24) as pool:
+                at_once = dict(zip(expected, pool.map(ask, expected), strict=True))
+            forwards, seen[0] = seen[0], 0
+            singly = {place: ask(place) for place in expected}
+    finally:
+        hook.remove()
+
+    assert at_once == singly == expected
+    assert 3 * forwards < seen[0]
+
+
+@pytest.mark.slow
+def test_a_prompt_beyond_the_context_is_refused_and_the_rest_goes_on(tiny: Any) -> None:
+    """Both in one batch: status 400 with the two numbers, and an answer."""
+    with served(tiny.pair()) as url, ThreadPoolExecutor(2) as pool:
+        client = openai.OpenAI(base_url=url, api_key=TOKEN, max_retries=0)
+
+        def ask(text: str) -> Any:
+            messages: list[Any] = [{"role": "user", "content": text}]
+            return client.chat.completions.create(model="base", messages=messages, max_tokens=20)
+
+        long, short = pool.submit(ask, "late " * 300), pool.submit(ask, "late")
+        with pytest.raises(openai.BadRequestError, match="context of 256"):
+            long.result()
+        assert short.result().choices[0].message.content is not None
+
+
+@pytest.mark.slow
+def test_tunegate_gates_over_its_own_endpoint(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`server:` takes the endpoint as any other server, and its probes are answered."""
+    monkeypatch.setenv("OPENAI_API_KEY", TOKEN)
+    with served(tiny.pair()) as url:
+        arm = server(f"{url}#tuned")
+        assert len(arm.probed) > 1
+        assert all(first == second for first, second in arm.probed)
+
+
+def test_requests_that_wait_are_told_that_the_server_stops() -> None:
+    """The one that is being written is answered; the two that wait get 503, not silence."""
+    entered = threading.Event()
+
+    def policy(request: Request) -> str:
+        entered.set()
+        time.sleep(0.5)
+        return "late"
+
+    with ThreadPoolExecutor(4) as pool, served({"base": PolicyArm("base", policy)}) as url:
+        client = openai.OpenAI(base_url=url, api_key=TOKEN, max_retries=0)
+        asked = [
+            pool.submit(client.chat.completions.create, model="base", messages=[USER])
+            for _ in range(3)
+        ]
+        assert entered.wait(10)
+        time.sleep(0.2)
+    ended = [one.exception(timeout=10) for one in asked]
+    assert {getattr(error, "status_code", 200) for error in ended} == {200, 503}
+
+
+def test_serve_prints_where_it_listens_and_ends_on_a_signal(project: Any) -> None:
+    """The two variables that clients read; SIGTERM ends it with code 0."""
+    script = project.path / "said.json"
+    script.write_text(json.dumps({"default": "hello"}))
+    spec = f"scripted:{script}"
+    process = project.start("serve", "--base", spec, "--tuned", spec)
+    printed: dict[str, str] = {}
+    for line in process.stdout:
+        name, equals, value = line.strip().partition("=")
+        printed |= {name: value} if equals else {}
+        if "OPENAI_API_KEY" in printed:
+            break
+    url, token = printed["OPENAI_BASE_URL"], printed["OPENAI_API_KEY"]
+    client = openai.OpenAI(base_url=url, api_key=token)
+    reply = client.chat.completions.create(model="tuned", messages=[USER])
+    process.send_signal(signal.SIGTERM)
+
+    assert reply.choices[0].message.content == "hello"
+    assert url.startswith("http://127.0.0.1:")
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (("--tuned", "server:http://127.0.0.1:9/v1#m"), "--tuned"),
+        (("--tools", "prompt"), "--tools prompt"),
+        (("--port", "{port}"), "--port"),
+    ],
+)
+def test_serve_refuses_in_one_line(
+    project: Any, url: str, options: tuple[str, str], part: str
+) -> None:
+    """An arm that computes nothing here, an unknown way to show tools, a port that is taken."""
+    script = Path(project.path) / "said.json"
+    script.write_text(json.dumps({"default": "hello"}))
+    port = url.rsplit(":", 1)[1].partition("/")[0]
+    given = {"--base": f"scripted:{script}", "--tuned": f"scripted:{script}"}
+    given |= {options[0]: options[1].format(port=port)}
+    result = project.tunegate("serve", *(word for pair in given.items() for word in pair))
+
+    assert result.ret == 2
+    assert part in str(result.stderr)
