@@ -34,9 +34,11 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import io
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -269,6 +271,16 @@ def _load_file(path: str) -> ModuleType:
     return _import_file(path, _digest(Path(path)))
 
 
+@contextmanager
+def _no_keyboard() -> Iterator[None]:
+    """While open, `input()` ends with EOFError in place of waiting for a person."""
+    keyboard, sys.stdin = sys.stdin, io.StringIO()
+    try:
+        yield
+    finally:
+        sys.stdin = keyboard
+
+
 @cache
 def _import_file(path: str, digest: str) -> ModuleType:
     """Import a file of the user.
@@ -285,7 +297,7 @@ def _import_file(path: str, digest: str) -> ModuleType:
     sys.path.insert(0, folder)  # the modules next to it
     sys.modules[name] = module
     try:
-        with lookup.refuse_exit():
+        with lookup.refuse_exit(), redirect_stdout(io.StringIO()), _no_keyboard():
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         sys.modules.pop(name, None)

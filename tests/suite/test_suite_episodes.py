@@ -45,6 +45,7 @@ CODE = {
     "fails when imported (ZeroDivisionError": "1 / 0\n",
     "fails when imported (SyntaxError": "class Desk(\n",
     "fails when imported (SystemExit": "import os; os._exit(0)\n",
+    "fails when imported (EOFError": f"name = input('name? ')\n{DESK}",
     "row: reset does not take 'wants'": DESK.replace(', wants: str = "refund"', "").replace(
         "self.order, self.wants, self.seen, self.paid = order, wants,",
         "self.order, self.seen, self.paid = order,",
@@ -62,6 +63,15 @@ def test_classes_that_are_no_environment(tmp_path: Path, problem: str, code: str
     assert problem in found
     assert "Traceback" not in found
     assert found.startswith(("suite.toml:3: ", "tasks.jsonl:1: "))
+
+
+def test_what_a_file_prints_when_imported_is_not_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Standard output is tunegate's own."""
+    load_suite(write_desk(tmp_path, code=f"print('hello')\n{DESK}"))
+
+    assert "hello" not in capsys.readouterr().out
 
 
 EPISODE = 'episode = "desk.py:Desk"'
