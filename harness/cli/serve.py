@@ -10,11 +10,15 @@ import os
 import secrets
 import sys
 import threading
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tunegate.harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from tunegate.harness.model import Arm
 
 ORDER = 65
 TOKEN = "TUNEGATE_SERVE_TOKEN"
@@ -55,8 +59,6 @@ def serve(  # noqa: PLR0913  # one an option
     """
     from tunegate.harness.cli.gate import refuse_unknown
     from tunegate.harness.engine.interrupts import stop_on_signal
-    from tunegate.harness.model import RecordedArm
-    from tunegate.harness.models.open_arms import backend_of, is_remote, open_arms
     from tunegate.harness.serving.batch_server import BatchServer
     from tunegate.harness.serving.endpoint import EndpointSettings, open_endpoint
 
@@ -64,15 +66,7 @@ def serve(  # noqa: PLR0913  # one an option
     shown: dict[str, Literal["template", "system"]] = {"template": "template", "system": "system"}
     if tools not in shown:
         raise UsageError(f"--tools {tools}: there are template and system")
-    specs = {"base": base, "tuned": tuned}
-    for name, spec in specs.items():
-        backend = None if spec is None else backend_of(spec)
-        if backend is not None and is_remote(backend):
-            raise UsageError(f"--{name} {spec}: {_NOT_HERE}")
-    arms = open_arms(specs, dtype=dtype, base_by="--base SPEC", trusted=trust_remote_code)
-    for name, arm in arms.items():
-        if isinstance(arm, RecordedArm):
-            raise UsageError(f"--{name} {specs[name]}: {_NOT_HERE}")
+    arms = _open({"base": base, "tuned": tuned}, dtype, trusted=trust_remote_code)
     token = os.environ.get(TOKEN) or secrets.token_urlsafe(24)
     settings = EndpointSettings(token, port, shown[tools])
     with (
@@ -85,3 +79,19 @@ def serve(  # noqa: PLR0913  # one an option
         while not stop.requested:
             idle.wait(0.2)
         print("stopping", file=sys.stderr)
+
+
+def _open(specs: Mapping[str, str | None], dtype: str, *, trusted: bool) -> dict[str, Arm]:
+    """Open the arms; what is asked elsewhere, or only read, is refused."""
+    from tunegate.harness.model import RecordedArm
+    from tunegate.harness.models.open_arms import backend_of, is_remote, open_arms
+
+    for name, spec in specs.items():
+        backend = None if spec is None else backend_of(spec)
+        if backend is not None and is_remote(backend):
+            raise UsageError(f"--{name} {spec}: {_NOT_HERE}")
+    arms = open_arms(specs, dtype=dtype, base_by="--base SPEC", trusted=trusted)
+    for name, arm in arms.items():
+        if isinstance(arm, RecordedArm):
+            raise UsageError(f"--{name} {specs[name]}: {_NOT_HERE}")
+    return arms

