@@ -38,7 +38,7 @@ class EndpointSettings:
     show_tools: Literal["template", "system"] = "template"
 
 
-class _Listener(ThreadingHTTPServer):
+class _EndpointListener(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
     batch: BatchServer
@@ -53,7 +53,7 @@ def open_endpoint(batch: BatchServer, settings: EndpointSettings) -> Iterator[st
         UsageError: the port is taken.
     """
     try:
-        listener = _Listener((HOST, settings.port), _ChatHandler)
+        listener = _EndpointListener((HOST, settings.port), _ChatHandler)
     except OSError as error:
         raise UsageError(f"--port {settings.port}: {error.strerror}; name another") from error
     listener.batch, listener.settings = batch, settings
@@ -73,7 +73,7 @@ class _ChatHandler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     timeout = IDLE_S
-    server: _Listener
+    server: _EndpointListener
 
     def do_GET(self) -> None:
         """List the models."""
