@@ -13,6 +13,7 @@ import importlib
 import inspect
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 ROOM = "bfcl_eval.eval_checker.multi_turn_eval.func_source_code"
@@ -89,7 +90,7 @@ class _TaskState:
             for name, _ in inspect.getmembers(instance, inspect.ismethod)
             if not name.startswith("_")
         }
-        right = [call_result(lambda call=call: eval(call, {}, scope)) for call in due]
+        right = [call_result(partial(eval, call, {}, scope)) for call in due]
         same = all(
             vars(self._mine[name])[key] == value
             for name, instance in self._right.items()

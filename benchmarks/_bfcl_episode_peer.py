@@ -8,9 +8,12 @@ answered with one line.
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from typing import Any
+
+ROOM = "bfcl_eval.eval_checker.multi_turn_eval"
 
 
 def main() -> None:
@@ -20,8 +23,7 @@ def main() -> None:
 
 
 def _verdict(asked: dict[str, Any]) -> dict[str, Any]:
-    from bfcl_eval.eval_checker.multi_turn_eval import multi_turn_checker as checker
-
+    checker = importlib.import_module(f"{ROOM}.multi_turn_checker")
     turns, answer, entry = asked["turns"], asked["answer"], asked["entry"]
     if len(turns) != len(answer):  # as eval_runner.py: the model was stopped before the end
         return {"valid": False, "error": "force_terminated"}

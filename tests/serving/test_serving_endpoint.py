@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -353,11 +354,43 @@ def test_serve_prints_where_it_listens_and_ends_on_a_signal(project: Any) -> Non
     assert process.returncode == 0
 
 
+CHILD = """
+import json, os, sys, urllib.request
+body = {"model": sys.argv[1], "messages": [{"role": "user", "content": "?"}]}
+asked = urllib.request.Request(
+    os.environ["OPENAI_BASE_URL"] + "/chat/completions", json.dumps(body).encode(),
+    {"Authorization": "Bearer " + os.environ["TUNEGATE_API_KEY"]})
+reply = json.load(urllib.request.urlopen(asked))
+open(sys.argv[1] + ".txt", "w").write(reply["choices"][0]["message"]["content"])
+sys.exit(int(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize(("code", "expected", "files"), [(0, 0, 2), (3, 13, 1)])
+def test_a_command_is_run_for_each_model(
+    project: Any, code: int, expected: int, files: int
+) -> None:
+    """With the endpoint in its environment; a command that fails ends it with code 13."""
+    for name in ("base", "tuned"):
+        (project.path / f"{name}.json").write_text(json.dumps({"default": f"I am {name}"}))
+    (project.path / "child.py").write_text(CHILD)
+    options = ["--base", "scripted:base.json", "--tuned", "scripted:tuned.json"]
+    command = f"{sys.executable} child.py {{model}} {code}"
+    result = project.tunegate_apart("serve", *options, "--each", command)
+
+    assert result.ret == expected
+    found = {path.stem: path.read_text() for path in project.path.glob("*.txt")}
+    assert found == dict([("base", "I am base"), ("tuned", "I am tuned")][:files])
+
+
 @pytest.mark.parametrize(
     ("options", "part"),
     [
         (("--tuned", "server:http://127.0.0.1:9/v1#m"), "--tuned"),
         (("--tools", "prompt"), "--tools prompt"),
+        (("--each", "no-such-program {model}"), "no program 'no-such-program'"),
+        (("--each", "python"), "write {model}"),
+        (("--each", "python '"), "No closing quotation"),
         (("--port", "{port}"), "--port"),
     ],
 )
@@ -369,7 +402,7 @@ def test_serve_refuses_in_one_line(
     script.write_text(json.dumps({"default": "hello"}))
     port = url.rsplit(":", 1)[1].partition("/")[0]
     given = {"--base": f"scripted:{script}", "--tuned": f"scripted:{script}"}
-    given |= {options[0]: options[1].format(port=port)}
+    given |= {options[0]: options[1].replace("{port}", port)}
     result = project.tunegate("serve", *(word for pair in given.items() for word in pair))
 
     assert result.ret == 2
