@@ -360,7 +360,8 @@ def _refuse_hidden_tools(case: Case, text: str) -> None:
     if hidden is not None:
         raise ValueError(
             f"the chat template does not show the tool {hidden!r}; use a model whose template "
-            "knows tools, or describe them in the system prompt and leave `tools` out"
+            'knows tools, or describe them in the system prompt: tools = "system" under [episode], '
+            "`tunegate serve --tools system`; leave `tools` out of the cases of other suites"
         )
 
 

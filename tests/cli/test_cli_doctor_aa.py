@@ -18,6 +18,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from tests.played_suites import TOML, call, write_desk
 from tunegate.harness.cli import app
 from tunegate.harness.errors import TunegateError
 from tunegate.harness.model import Request
@@ -310,3 +311,52 @@ def test_the_folder_says_what_made_it(project: Any) -> None:
     assert result.exit_code == 0
     assert "# no command of `tunegate gate` made this run" in page
     assert manifest["command"] == []
+
+
+def test_episodes_of_a_policy_against_itself_do_not_ship(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both play 20 tasks with the same policy, which solves them all: no gain is found."""
+    monkeypatch.chdir(tmp_path)
+    tasks = [{"id": f"t{n}", "prompt": f"{n}", "row": {"order": "A1"}} for n in range(20)]
+    write_desk(tmp_path / "desk", tasks=tasks)
+    said = [call("find", order="A1"), call("refund", order="A1"), "Paid."]
+    script = {"turns": {str(task["id"]): said for task in tasks}}
+    (tmp_path / "policy.json").write_text(json.dumps(script))
+    result = _doctor("--aa", "desk", "--base", "scripted:policy.json")
+
+    assert result.exit_code == 0
+    assert "base against itself: UNDECIDED" in result.output
+    assert "base 1," in result.output
+
+
+TALK = """
+class Desk:
+    def reset(self):
+        self.heard = 0
+
+    def _next(self, answer):
+        self.heard += len(answer)
+        return None if self.heard > 60 else "And then?"
+
+    def get_reward(self) -> float:
+        return float(self.heard % 2)
+"""
+
+
+@pytest.mark.slow
+def test_sampled_episodes_of_a_null_adapter_do_not_ship(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rewards that are chance in both arms: base against itself, and against a null adapter."""
+    monkeypatch.chdir(tmp_path)
+    tasks = [{"id": f"t{n}", "prompt": f"Tell {n}.", "row": {}} for n in range(12)]
+    settings = "[generation]\ntemperature = 1.0\nsamples = 2\nmax_new_tokens = 12\n[[metrics]]"
+    write_desk(
+        tmp_path / "desk", toml=TOML.replace("[[metrics]]", settings, 1), code=TALK, tasks=tasks
+    )
+    result = _doctor("--aa", "desk", "--base", str(tiny.base()))
+
+    assert result.exit_code == 0
+    assert "SHIP" not in result.output.replace("it does not ship", "")
+    assert "null adapter" in result.output
