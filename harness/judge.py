@@ -87,7 +87,7 @@ class JudgeQuestion:
     verdicts: int = 0
     """Verdicts that the reply must list, numbered from 1; 0 where it has one."""
     rules: str = SYSTEM
-    """How texts are told apart, and that they are data."""
+    """How the texts are marked, and that they are data."""
 
     @property
     def instructions(self) -> str:
@@ -216,7 +216,7 @@ class Judge:
         return sha256([self.name, prompt, SYSTEM, FORM, LAST_LINE, options])
 
     def record(self) -> JudgeRecord:
-        """Return what a run's record says of it."""
+        """Return its entry in a run's record."""
         return JudgeRecord(name=self.name, prompt_sha256=self.prompt_sha256, pairs=self.pairs)
 
 
@@ -309,6 +309,65 @@ def format_conversation(case: Case) -> str:
     return "\n\n".join(f"[{turn['role']}]\n{_content_of(turn)}" for turn in turns)
 
 
+def format_transcript(completion: Completion) -> str:
+    """Return what a model did: the turns of an episode with calls and results, else its answer."""
+    episode = completion.episode
+    if episode is None:
+        return completion.text or ""
+    steps = []
+    for number, turn in enumerate(episode.turns, start=1):
+        told = [
+            f"{call.name} {'failed' if call.error else 'returned'}: {call.result}"
+            for call in turn.calls
+        ]
+        told += [f"no call could be read: {turn.problem}"] if turn.problem else []
+        told += [f"[user]\n{turn.message}"] if turn.message else []
+        steps.append("\n".join([f"[assistant, turn {number}]", turn.text, *told]))
+    return "\n\n".join(steps)
+
+
+def retrieved_chunks(case: Case, completion: Completion) -> tuple[str, ...]:
+    """Return the passages that a model was given: results of an episode's calls, else its context.
+
+    A context is split at lines that begin with a number in brackets, such as `[2]`, or else at
+    empty lines.
+    """
+    if completion.episode is not None:
+        found = [str(call.result) for call in completion.episode.calls if not call.error]
+    else:
+        context = case.context or ""
+        numbered = _CHUNK.search(context) is not None
+        found = (_CHUNK if numbered else _PARAGRAPH).split(context)
+    return tuple(text.strip() for text in found if text.strip())
+
+
+def format_shots(shots: Sequence[Mapping[str, Any]]) -> str:
+    """Return a suite's examples of an answer and its verdict, for a prompt; nothing for none."""
+    lines = [
+        f"An answer: {format_json(shot['completion'])}\nIts verdict: {shot['verdict']}"
+        + (f", because {shot['reason']}" if shot.get("reason") else "")
+        for shot in shots
+    ]
+    return "\nExamples:\n" + "\n\n".join(lines) + "\n" if lines else ""
+
+
+def shot_problems(shots: Sequence[Mapping[str, Any]], verdicts: Sequence[str]) -> list[str]:
+    """Return what is wrong with a suite's examples, a line for each."""
+    found = []
+    for number, shot in enumerate(shots, start=1):
+        if not {"completion", "verdict"} <= set(shot) <= {"completion", "verdict", "reason"}:
+            found.append(
+                f"examples, number {number}: keys {', '.join(shot)}; write completion, verdict "
+                "and, if wanted, reason"
+            )
+        elif shot["verdict"] not in verdicts:
+            known = ", ".join(verdicts)
+            found.append(
+                f"examples, number {number}: verdict={shot['verdict']!r} must be one of {known}"
+            )
+    return found
+
+
 def _content_of(turn: Mapping[str, Any]) -> str:
     content = turn.get("content")
     return content if isinstance(content, str) else format_json(content or turn)
@@ -344,6 +403,8 @@ def _content(value: Any) -> Any:
     return {k: _content(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
+_CHUNK = re.compile(r"^(?=\[\d+\])", re.MULTILINE)
+_PARAGRAPH = re.compile(r"\n[ \t]*\n")
 _HEADING = re.compile(r"^--- (\w+) ---\n", flags=re.MULTILINE)
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _MARK_LENGTH = 12

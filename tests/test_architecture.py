@@ -61,7 +61,7 @@ ROOMS: dict[str, set[str]] = {
     "verdict": {"comparison", "gating", "records", "stats"},
     "candidates": {"comparison", "gating", "records", "stats", "verdict"},
     "serving": {"engine", "episodes", "models", "records"},
-    "judging": {"engine", "models", "records", "remote", "stats", "suite", "verdict"},
+    "judging": {"checks", "engine", "models", "records", "remote", "stats", "suite", "verdict"},
     "guardrail": {"otel_export", "records", "remote", "suite"},
     "monitoring": {"otel_import", "records", "remote", "stats", "suite"},
     "pipeline": {

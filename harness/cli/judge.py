@@ -76,7 +76,7 @@ def _copy_run(run: Path, output: Path) -> Path:
 
 
 def _judge(run: object, judge: str, suite: list[Path], calibration: str, store: Path) -> None:
-    """Ask the judges, then write what they said; interrupted before, the run is as it was."""
+    """Ask the judges, then write their judgements; interrupted before, the run is as it was."""
     from tunegate.harness.engine.answer_cache import AnswerCache
     from tunegate.harness.judging import calibration_report, stage
     from tunegate.harness.pipeline.run_writer import RunFolder

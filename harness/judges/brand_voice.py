@@ -63,8 +63,8 @@ def brand_voice(
         answer, and one to which no rule applies, is unscored.
 
     Why:
-        A voice is what many fine-tunes are made for; rule by rule the score says what was lost, and
-        a pleasant answer does not make up for a broken rule.
+        A voice is what many fine-tunes are made for; rule by rule the score shows what was lost,
+        and a pleasant answer does not make up for a broken rule.
 
     Known problems:
         Examples weigh more than rules with most judges: give several, on different subjects. Rules

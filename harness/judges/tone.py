@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.judge import TEXT, Steps, format_conversation, judge, question
+from tunegate.harness.judge import (
+    TEXT,
+    Steps,
+    format_conversation,
+    format_shots,
+    judge,
+    question,
+    shot_problems,
+)
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
@@ -14,14 +22,19 @@ _VALUES = {"fits": 1.0, "partly": 0.5, "misses": 0.0}
 
 
 def check_tone(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return what is wrong with the tone."""
+    """Return what is wrong with tone and examples."""
     given = options.get("tone", "x")
-    return [] if given.strip() else ["tone is empty; describe it in words, or leave it out"]
+    empty = [] if given.strip() else ["tone is empty; describe it in words, or leave it out"]
+    return empty + shot_problems(options.get("examples", ()), tuple(_VALUES))
 
 
 @judge(range=(0.0, 1.0), check=check_tone)
 def tone(
-    case: Case, completion: Completion, *, tone: str = "polite, calm and professional"
+    case: Case,
+    completion: Completion,
+    *,
+    tone: str = "polite, calm and professional",
+    examples: tuple[dict[str, Any], ...] = (),
 ) -> Steps:
     """Score 1 if the answer has the wanted tone, 0.5 if in part, 0 if not.
 
@@ -39,6 +52,8 @@ def tone(
 
     Options:
         tone: The wanted tone, in words.
+        examples: Tables with `completion`, `verdict` (`fits`, `partly`, `misses`) and, if wanted,
+            `reason`.
     """
     text = (completion.text or "").strip()
     if not text:
@@ -48,7 +63,7 @@ def tone(
             PROMPT,
             "verdict",
             data={"prompt": format_conversation(case), "completion": text},
-            told={"tone": tone},
+            told={"tone": tone, "examples": format_shots(examples)},
             fields={"reason": TEXT, "verdict": {"enum": list(_VALUES)}},
             choice="verdict",
         )

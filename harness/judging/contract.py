@@ -52,7 +52,12 @@ class JudgementTask:
     def key(self) -> str:
         """Hash of what is judged and how; the same for identical completions."""
         case = self.case.model_dump(mode="json", exclude_none=True, exclude=_NOT_SEEN)
-        texts = [completion.text for completion in self.completions]
+        texts: list[Any] = [completion.text for completion in self.completions]
+        texts += [
+            completion.episode.model_dump(mode="json")
+            for completion in self.completions
+            if completion.episode is not None
+        ]
         apart = [self.apart] if self.apart else []
         judge = self.judge.name, self.judge.prompt_sha256
         return sha256([*judge, case, texts, self.repeat, *apart])

@@ -285,6 +285,7 @@ def refuse_unjudged(suites: Sequence[Suite], given: str | None) -> None:
         UsageError: in one line, what to give.
     """
     if given is not None:
+        _refuse_other_judges(suites, specs_of(given))
         return
     for suite, metric in judge_metrics(suites):
         if metric in suite.gated_metrics:
@@ -293,6 +294,19 @@ def refuse_unjudged(suites: Sequence[Suite], given: str | None) -> None:
                 f"{suite.name}: the gate on {metric.name!r} needs a judge: name one with "
                 f"--gate-judge SPEC ({specs}), or run without a judge with --gate-judge none"
             )
+
+
+def _refuse_other_judges(suites: Sequence[Suite], specs: Sequence[str]) -> None:
+    """Refuse judges that know one question only, where a metric asks another one."""
+    alone = lookup.defined_texts(ROOM, "JUDGES")
+    for spec in specs:
+        prefix, only = spec.partition(":")[0], alone.get(backend_of(spec)[0])
+        for suite, metric in judge_metrics(suites) if only else ():
+            if metric.judge is not None and metric.judge.name != only:
+                raise UsageError(
+                    f"{suite.name}: {prefix} judges {only} alone, and the metric {metric.name!r} "
+                    f"asks {metric.judge.name}; take the metric out, or name another judge"
+                )
 
 
 def open_jurors(specs: Sequence[str], store: AnswerCache | None) -> tuple[Juror, ...]:
@@ -319,8 +333,9 @@ def _open_juror(spec: str, store: AnswerCache | None) -> Juror:
 def backend_of(spec: str) -> tuple[str, str]:
     """Return the name of a spec's backend, and what the backend is given."""
     prefix, has_prefix, target = spec.partition(":")
-    if has_prefix and prefix in lookup.available_names(ROOM):
-        return prefix, target
+    name = prefix.replace("-", "_")
+    if has_prefix and name in lookup.available_names(ROOM):
+        return name, target
     return "local", spec
 
 

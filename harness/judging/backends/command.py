@@ -79,7 +79,7 @@ class CommandJuror:
     """Files that the command names → hash of their content."""
 
     def keeping(self, store: AnswerCache | None) -> CommandJuror:
-        """Return the juror with a store for what it says."""
+        """Return the juror with a store for its lines."""
         return replace(self, store=store)
 
     @property

@@ -1,0 +1,79 @@
+"""Whether a task was done, by the transcript of an episode or the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.judge import (
+    TEXT,
+    Steps,
+    format_conversation,
+    format_shots,
+    format_transcript,
+    judge,
+    question,
+    shot_problems,
+)
+from tunegate.harness.records.cases import Case, Completion, Score
+
+PROMPT = Path(__file__).with_suffix(".txt")
+_VALUES = {"done": 1.0, "partly": 0.5, "not_done": 0.0}
+
+
+def check_goal(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+    """Return what is wrong with goal and examples."""
+    empty = [] if options.get("goal", "x").strip() else ["goal is empty; leave it out, or write it"]
+    return empty + shot_problems(options.get("examples", ()), tuple(_VALUES))
+
+
+@judge(range=(0.0, 1.0), check=check_goal)
+def task_completion(
+    case: Case,
+    completion: Completion,
+    *,
+    goal: str = "What the request asks for has been achieved, not only promised.",
+    examples: tuple[dict[str, Any], ...] = (),
+) -> Steps:
+    """Score 1 if the task was done, 0.5 if in part, 0 if not.
+
+    What it does:
+        Shows the request and the transcript: each turn with its calls and their results. Without an
+        episode it shows the answer. What the case expects is shown too, where it has that. An empty
+        answer without a call is 0, without asking.
+
+    Why:
+        A reward of the environment is better where there is one; many tasks have none.
+
+    Known problems:
+        Models claim to have done what they did not: the prompt asks for evidence in the results. A
+        judge overlooks steps in long transcripts.
+
+    Example:
+        The refund was asked for and the result says so: 1. It was announced only: 0.
+
+    Options:
+        goal: What counts as done, in words.
+        examples: Tables with `completion`, `verdict` (`done`, `partly`, `not_done`) and, if wanted,
+            `reason`.
+    """
+    shown = format_transcript(completion).strip()
+    if not shown:
+        return Score.of(0.0, "the answer is empty")
+    data = {
+        "prompt": format_conversation(case),
+        "expected": "\n".join(case.expected_texts()) or "(nothing is given)",
+        "transcript": shown,
+    }
+    (reply,) = yield [
+        question(
+            PROMPT,
+            "verdict",
+            data=data,
+            told={"goal": goal, "examples": format_shots(examples)},
+            fields={"reason": TEXT, "verdict": {"enum": list(_VALUES)}},
+            choice="verdict",
+        )
+    ]
+    return Score.of(reply.expected(_VALUES), reply.said("reason"))

@@ -1,0 +1,65 @@
+"""How well an episode was conducted: its steps, whatever came of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from tunegate.harness.judge import (
+    TEXT,
+    Steps,
+    format_conversation,
+    format_transcript,
+    judge,
+    question,
+)
+from tunegate.harness.records.cases import Case, Completion, Score
+
+PROMPT = Path(__file__).with_suffix(".txt")
+ASPECTS = ("progress", "grounded", "recovery", "economy", "ending")
+"""Parts of the score: the questions of the prompt, each of which asks for one thing."""
+_VALUES = {"yes": 1.0, "no": 0.0}
+
+
+@judge(range=(0.0, 1.0))
+def trajectory(case: Case, completion: Completion) -> Steps:
+    """Score the share of five questions that say an episode was conducted well.
+
+    What it does:
+        Asks each by itself of the transcript: did every call bring the task forward, were arguments
+        taken from what was known, was an error met by another attempt, was nothing done twice, did
+        it end when it was done? `parts` has each. A completion without an episode is unscored.
+
+    Why:
+        Two models may reach the same goal, one of them by guessing, which fails on the next task.
+
+    Known problems:
+        Good trajectories differ: gate it with a wide tolerance, next to `task_completion` or the
+        environment's reward.
+
+    Example:
+        One call made twice, all else right: 0.8.
+
+    Options:
+        None.
+    """
+    if completion.episode is None:
+        return Score.unscored("abstention: the completion is no episode")
+    asked = question(
+        PROMPT,
+        "verdict",
+        data={
+            "prompt": format_conversation(case),
+            "transcript": format_transcript(completion),
+        },
+        fields={"reason": TEXT, "verdict": {"enum": list(_VALUES)}},
+        choice="verdict",
+    )
+    replies = yield [replace(asked, ask=f"Question: {aspect}.") for aspect in ASPECTS]
+    values = [reply.expected(_VALUES) for reply in replies]
+    wrong = [r.said("reason") or r.verdict for r in replies if r.verdict == "no"]
+    return Score.of(
+        sum(values) / len(values),
+        "; ".join(wrong) or None,
+        parts=dict(zip(ASPECTS, values, strict=True)),
+    )
