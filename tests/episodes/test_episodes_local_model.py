@@ -13,10 +13,12 @@ import pytest
 
 from tests.played_suites import write_desk
 from tests.tiny_models import tiny, tiny_tokenizer
-from tunegate.harness.engine.inference import continuous_batching
+from tunegate.harness.engine.inference import continuous_batching, local_engine
 from tunegate.harness.engine.scheduling import Optimizations
 from tunegate.harness.episodes.play import EpisodePlayer
+from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.pipeline.steps import prepare
+from tunegate.harness.records.cases import Completion
 from tunegate.harness.suite import Suite, load_suite
 
 __all__ = ["tiny", "tiny_tokenizer"]
@@ -99,6 +101,47 @@ def test_transcripts_are_the_same_alone_and_together(
     assert together == wave_by_wave
     assert forwards <= 1.2 * waves
     assert 4 * forwards <= sum(count for count, _ in singles)
+
+
+@pytest.mark.slow
+def test_bases_turns_are_drafts_of_tuneds(tiny: Any, tmp_path: Path) -> None:
+    """Tuned writes what base wrote, in all three turns: it is read, in a third of the forwards.
+
+    What a model with random weights writes is no text that could be split into its tokens again,
+    so the tokens are kept here.
+    """
+    written: dict[str, tuple[int, ...]] = {}
+    decode = local_engine.decode_completion
+
+    def kept(tokenizer: Any, ids: Any, *rest: Any, **more: Any) -> dict[str, Any]:
+        fields = decode(tokenizer, ids, *rest, **more)
+        written[fields["text"]] = tuple(ids)
+        return fields
+
+    def draft(arm: Any, done: Completion) -> tuple[int, ...]:
+        ends = (min(arm.stop_ids),) if done.finish_reason == "stop" else ()
+        return (*written[done.text or ""], *ends)
+
+    specs = {"base": str(tiny.base()), "tuned": str(tiny.adapter(dead=True))}
+    suite, arms = _suite(tmp_path), open_arms(specs)
+    seen: dict[str, int] = {}
+    for levers in ("slots,prefixes", "all"):
+        with (
+            mock.patch.object(local_engine, "decode_completion", kept),
+            mock.patch.object(local_engine, "draft_ids", draft),
+            prepare([suite], arms, None) as run,
+        ):
+            chosen = Optimizations.named(levers)
+            run.answer(io.StringIO(), arms={"base": arms["base"]}, levers=chosen)
+            model, count = arms["base"].loaded.torch_model, [0]  # type: ignore[attr-defined]
+            hook = model.register_forward_pre_hook(
+                lambda *_, count=count: count.__setitem__(0, count[0] + 1)
+            )
+            run.answer(io.StringIO(), arms={"tuned": arms["tuned"]}, levers=chosen)
+            hook.remove()
+            seen[levers] = count[0]
+
+    assert 3 * seen["all"] <= seen["slots,prefixes"]
 
 
 @pytest.mark.slow
