@@ -27,7 +27,7 @@ from tunegate.harness.comparison.labelled_level import n_labelled
 from tunegate.harness.comparison.pairs import JudgedPairs, NoiseFloor, PairFill, Pairs
 from tunegate.harness.errors import UsageError
 from tunegate.harness.metric import Metric
-from tunegate.harness.quantity import QuantityFormat, quantity_of
+from tunegate.harness.quantity import ROUNDING, QuantityFormat, quantity_of
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 
@@ -297,8 +297,8 @@ class GateKind(ABC):
         """Return what was measured, with its interval and the number of cases."""
         how, cases = self.quantity_format(result), count_noun(result.n, "case")
         interval = how.interval(result.low, result.high, result.confidence, sign=False)
-        value = how.level(self.value(result))
-        return f"{result.metric}: {self.described} is {value}{interval} on {cases}"
+        measured = f"{self.described} is {how.level(self.value(result))}{interval}"
+        return f"{result.metric}: {measured} on {cases}"
 
     def rule(self, result: GateResult) -> str:
         """Return the rule as the subject of a sentence: `the floor of 0.9`."""
@@ -328,15 +328,22 @@ class GateKind(ABC):
 
     def margin_label(self, result: GateResult) -> str:
         """Return the margin as tables write it, where a share says of what it is one."""
-        of = " of base" if isinstance(result.margin, str) else ""
-        return f"{self.margin_words(result)}{of}"
+        return self.margin_words(result) + " of base" * isinstance(result.margin, str)
+
+    def speaks_against(self, result: GateResult, base: float | None, tuned: float) -> bool:
+        """Return whether a case's scores speak against passing: tuned's is worse than base's."""
+        return base is not None and (base - tuned) * (result.higher_is_better or -1) > ROUNDING
+
+    def against_words(self, result: GateResult) -> str:
+        """Return how the cases that speak against it are called: `24 cases that lost`."""
+        return "that lost"
 
     # --- the picture
 
     def quantity_format(self, result: GateResult) -> QuantityFormat:
         """Return how what it measures is written: as plain numbers, unless it is the metric's."""
-        own = result.estimate is not None or not (self.tests_difference or self.reads_level)
-        return QuantityFormat() if own else quantity_of(result)
+        metrics = result.estimate is None and (self.tests_difference or self.reads_level)
+        return quantity_of(result) if metrics else QuantityFormat()
 
     def value(self, result: GateResult) -> float | None:
         """Return the measured value; None if nothing was estimated."""
@@ -487,7 +494,7 @@ def _uncorrected_note(result: GateResult, pairs: Pairs) -> str:
     """Return what the judge alone would have made of it, where labels correct it."""
     if pairs.labels is None or not pairs.n:
         return ""
-    alone = (math.fsum(pairs.tuned) - math.fsum(pairs.base)) / pairs.n
     labelled = count_noun(n_labelled(pairs.labels), "pair")
-    judged = quantity_of(result).difference(alone)
-    return f" (corrected by labels on {labelled}; the judge alone says {judged})"
+    alone = (math.fsum(pairs.tuned) - math.fsum(pairs.base)) / pairs.n
+    said = f"the judge alone says {quantity_of(result).difference(alone)}"
+    return f" (corrected by labels on {labelled}; {said})"

@@ -133,10 +133,11 @@ def format_over(
 
 
 def format_score(value: float | None, *, rate: bool) -> str:
-    """Return the score of a case: `100 %`, `31.4 %`, or four significant digits."""
+    """Return the score of a case: `100 %`, `31.4 %`, or four significant digits of no rate."""
     if value is None or not rate:
         return format_number(value)
-    return _minus(f"{100 * value:.4g} %")
+    text = f"{100 * value:.1f}".removesuffix(".0")
+    return _minus(f"{100 * value:.1g} %" if text in ("0", "-0") and value else f"{text} %")
 
 
 def format_scores(base: float | None, tuned: float | None, *, rate: bool) -> str:

@@ -131,6 +131,8 @@ class CaseListing:
     """Anchor → what its judges disagree on; only cases on which they do."""
     traces: TraceViewer | None
     """None where the run left none."""
+    against: Mapping[tuple[str, str], Sequence[int]] = field(repr=False)
+    """(suite, case) → places of the gates that it speaks against."""
     talks: Mapping[str, int] = field(repr=False)
     """Anchor of a case that shares its cluster with others → its place in the plan."""
 
@@ -158,6 +160,11 @@ class CaseListing:
             "run": verdict.run_id,
             "verdict": verdict.verdict,
             "trace": {"id": traced.ids.trace_id, "link": traced.link} if traced else None,
+            "gates": [
+                {"suite": one.suite, "metric": one.gate.metric, "words": one.words,
+                 "name": f"{one.suite}: {one.gate.subject} {one.gate.kind}"}
+                for one in self.data.gate_cases
+            ],
             "metrics": [
                 {"name": m.name, "suite": m.suite, "higher": m.higher_is_better, "gated": m.gated,
                  "ranks": m.ranks, "rate": m.rate}
@@ -183,6 +190,7 @@ class CaseListing:
             "start": prompt_snippet(view),
             "doubts": self.doubts.get(view.anchor),
             "gap": _is_unscored(view) or None,
+            "against": [*self.against.get((view.suite, view.name), ())] or None,
             "trained": _contamination_note(view),
         }
         if view.anchor in self.talks:
@@ -226,8 +234,18 @@ def list_cases(data: ReportData) -> CaseListing:
         judged=judged,
         doubts=found,
         traces=trace_viewer(data.run),
+        against=_gates_against(data),
         talks=_conversations(data.cases),
     )
+
+
+def _gates_against(data: ReportData) -> dict[tuple[str, str], list[int]]:
+    """Return (suite, case) → places of the gates that the case speaks against."""
+    found: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, one in enumerate(data.gate_cases):
+        for case in one.cases:
+            found[one.suite, case].append(place)
+    return found
 
 
 def _conversations(views: Sequence[CaseView]) -> dict[str, int]:

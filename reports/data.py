@@ -176,6 +176,23 @@ class CaseView:
         return completion.text if completion else None
 
 
+@dataclass(frozen=True, slots=True)
+class GateCases:
+    """A gate with the cases that speak against it."""
+
+    suite: str
+    gate: GateResult
+    cases: frozenset[str]
+    """Ids of the cases below a floor, or that lost; without those that no gate counts."""
+
+    @property
+    def words(self) -> str:
+        """Their number and what they have in common: `24 cases below the floor`."""
+        n = len(self.cases)
+        noun = f"{n:,} case{'s' * (n != 1)}"
+        return f"{noun} {gate_kind(self.gate.kind).against_words(self.gate)}"
+
+
 @dataclass(frozen=True, eq=False)
 class ReportData:
     """A run as its report sees it; each section gets this and nothing else.
@@ -205,6 +222,19 @@ class ReportData:
         """The scores of each suite, without cases that tuned was trained on and no gate counts."""
         return tables_of(self.run.manifest, self.run.cases_of, self.run.scores, {})
 
+    @cached_property
+    def gate_cases(self) -> tuple[GateCases, ...]:
+        """The gates in the order of the verdict, each with the cases that speak against it."""
+        own: dict[str, list[CaseView]] = defaultdict(list)
+        for view in self.cases:
+            if not view.left_out:
+                own[view.suite].append(view)
+        return tuple(
+            GateCases(suite.name, gate, frozenset(_cases_against(gate, own[suite.name])))
+            for suite in self.run.verdict.suites
+            for gate in suite.gates
+        )
+
     def with_outcome(self, outcome: CaseChange) -> int:
         """Return how many cases changed in this way."""
         return self.outcomes.get(outcome, 0)
@@ -227,6 +257,20 @@ def prepare_data(run: Run) -> ReportData:
         changed=tuple(lists[CaseChange.CHANGED]),
         outcomes={outcome: len(found) for outcome, found in lists.items()},
     )
+
+
+def _cases_against(gate: GateResult, views: Iterable[CaseView]) -> Iterable[str]:
+    """Yield the ids of the cases whose scores speak against a gate."""
+    speaks_against = gate_kind(gate.kind).speaks_against
+    for view in views:
+        if gate.tag is not None and gate.tag not in view.case.case.tags:
+            continue
+        score = next((s for s in view.scores if s.metric.name == gate.metric), None)
+        if score is None or score.tuned is None or score.tuned.value is None:
+            continue
+        base = None if score.base is None else score.base.value
+        if speaks_against(gate, base, score.tuned.value):
+            yield view.name
 
 
 def _sort_views(views: Iterable[CaseView]) -> tuple[CaseView, ...]:

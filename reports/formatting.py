@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tunegate.harness.gate_kind import gate_kind
@@ -192,6 +193,13 @@ GOAL_RULES = {
 def face_of(suite: SuiteResult) -> OutcomeStyle:
     """Return how a suite's verdict is shown, which is no verdict where no gate of it counts."""
     return NO_SAY if suite.gates and not suite.counts else FACES[suite.verdict]
+
+
+def skip_reason(suites: Iterable[SuiteResult]) -> str:
+    """Return why cases of the suites were not run, given that some were not."""
+    if any(g.status is GateStatus.UNDECIDED and not g.advisory for s in suites for g in s.gates):
+        return "a gate had decided the verdict, so the undecided gates were left open"
+    return "every gate was decided"
 
 
 def goal_rule(suite: SuiteResult) -> str:

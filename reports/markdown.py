@@ -7,14 +7,14 @@ and a section that fits not even then is named and left to the report.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from tunegate.harness.comparison.tag_slices import TagSlice, slices_by_tag
 from tunegate.harness.quantity import QuantityFormat, format_scores, quantity_of
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateResult, GateStatus
-from tunegate.reports.case_detail import line_diff
+from tunegate.reports.case_detail import compare_choices, line_diff
 from tunegate.reports.data import BASE, TUNED, CaseChange, CaseView, ReportData, prepare_data
 from tunegate.reports.escaping import code_span, escape_markdown, fenced_block, html_code
 from tunegate.reports.formatting import (
@@ -40,7 +40,7 @@ COMMENT = 60_000
 MARKER = "<!-- tunegate -->"
 """First line of a comment, by which the next run finds it; no text of a run can begin a comment."""
 
-GATES, CASES, SUBJECTS = 100, 10, 5
+GATES, CASES, SUBJECTS, WORST = 100, 10, 5, 3
 """Rows of each table at most."""
 
 _FEWER = (CASES, 7, 5, 3, 2, 1, 0)
@@ -187,13 +187,38 @@ def _regressions(data: ReportData, cases: int) -> str:
     touched = sum(view.touched is not None for view in data.regressions)
     apart = f"; {touched} of them in training rows" if touched else ""
     head = f"{count_noun(broke, 'case')} newly failing, {worse} worse on a graded metric{apart}."
-    traits = [
+    shared = "; ".join(
         f"{t.words}{f' {code_span(t.what)}' if t.what else ''}: {t.counts}"
         for t in shared_traits(data)
-    ]
-    head += f" In common, of the cases that got worse: {'; '.join(traits)}." if traits else ""
+    )
+    head += f" In common, of the cases that got worse: {shared}." if shared else ""
     shown = [_case(view) for view in data.regressions[:cases]]
-    return "\n\n".join([head, *shown, *count_rest(len(data.regressions) - cases, "regression")])
+    worst = _worst_table(data.regressions[: min(cases, WORST)])
+    rest = count_rest(len(data.regressions) - cases, "regression")
+    return "\n\n".join([head, *worst, *shown, *rest])
+
+
+def _worst_table(views: Sequence[CaseView]) -> list[str]:
+    """Return a table of the worst cases: asked, expected, and the answers of both arms."""
+    rows = [
+        [code_span(text, 300) if text else "–" for text in (view.case.case.id, *_answers(view))]
+        for view in views
+    ]
+    return [format_table(("case", "asked", "expected", "base", "tuned"), rows)] if rows else []
+
+
+def _answers(view: CaseView) -> tuple[str, str, str, str]:
+    """Return what was asked, what is expected, and what base and tuned answered or picked."""
+    case = view.case.case
+    asked = str(case.input_messages()[-1].get("content"))
+    choices = compare_choices(view)
+    if choices:
+        right = next((c.text for c in choices if c.right), "")
+        picked = [next((c.text for c in choices if c.picked[arm]), "") for arm in (0, 1)]
+        return asked, right, picked[0], picked[1]
+    expected = " / ".join(case.expected_texts())
+    base, tuned = ("(empty)" if t == "" else t or "" for t in map(view.text, (BASE, TUNED)))
+    return asked, expected, base, tuned
 
 
 def _case(view: CaseView) -> str:

@@ -77,7 +77,9 @@ def page_pieces(run: Run, data: ReportData | None = None) -> Iterator[str]:
         style=style,
         script=script,
         keys=KEYS,
-        sections=[part for name in found if (part := _part(name, found[name], data))["html"]],
+        sections=[
+            part for name in found if (part := _part(name, found[name], data))["html"].strip()
+        ],
         data=here,
     )
     before, _, after = shell.rpartition(here)

@@ -65,8 +65,8 @@ def test_levels_that_differ_do_not_look_equal() -> None:
 
 
 def test_the_score_of_a_case_has_no_zeros_at_its_end() -> None:
-    """A pass is 100 %, a third 33.33 %, and what is no rate keeps its number."""
-    assert [format_score(v, rate=True) for v in (1.0, 1 / 3, 0.0, None)] == [
-        "100 %", "33.33 %", "0 %", "–",
+    """A pass is 100 %, a third 33.3 %, a small one no zero; what is no rate keeps its number."""
+    assert [format_score(v, rate=True) for v in (1.0, 1 / 3, 2e-4, 0.0, None)] == [
+        "100 %", "33.3 %", "0.02 %", "0 %", "–",
     ]  # fmt: skip
     assert format_score(412.7, rate=False) == "412.7"

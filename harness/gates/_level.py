@@ -171,6 +171,14 @@ class LevelGate(GateKind):
         """Return what would certify the bound."""
         return f"{self.rule(result)} is met but not certified; {deciding_evidence(result, pairs)}"
 
+    def speaks_against(self, result: GateResult, base: float | None, tuned: float) -> bool:
+        """Return whether the score of tuned is beyond the bound."""
+        return _beyond(tuned, float(result.margin), floor=self.is_lower)
+
+    def against_words(self, result: GateResult) -> str:
+        """Return on which side of the bound the cases are."""
+        return "below the floor" if self.is_lower else "above the ceiling"
+
     def value(self, result: GateResult) -> float | None:
         """Return tuned's level."""
         return result.tuned

@@ -247,6 +247,17 @@ class RatioGate(GateKind):
         """Return `by a factor of at most 1.2`."""
         return f"by a factor of {_words(result)} {self.margin_label(result)}"
 
+    def speaks_against(self, result: GateResult, base: float | None, tuned: float) -> bool:
+        """Return whether the case's own ratio is beyond the bound."""
+        if base is None or not (base > 0 and tuned > 0):
+            return False
+        beyond = tuned / base / float(result.margin)
+        return beyond < 1 if _bound(result) == "at_least" else beyond > 1
+
+    def against_words(self, result: GateResult) -> str:
+        """Return that the cases' own ratios are beyond the bound."""
+        return "beyond the bound"
+
     def value(self, result: GateResult) -> float | None:
         """Return the ratio."""
         return result.estimate

@@ -147,6 +147,15 @@ class SevereDropGate(GateKind):
         loss = quantity_of(result).margin(result.drop or 0.0)
         return f"at most {margin} of the cases lose {loss} or more"
 
+    def speaks_against(self, result: GateResult, base: float | None, tuned: float) -> bool:
+        """Return whether the case lost `drop` or more."""
+        loss = 0.0 if base is None else (base - tuned if result.higher_is_better else tuned - base)
+        return result.drop is not None and loss >= result.drop * (1 - 1e-12)
+
+    def against_words(self, result: GateResult) -> str:
+        """Return how much the cases lost."""
+        return f"that lost {quantity_of(result).margin(result.drop or 0.0)} or more"
+
     def quantity_format(self, result: GateResult) -> QuantityFormat:
         """Return that a share is written in per cent, whatever the metric's unit."""
         marks = (float(result.margin),)

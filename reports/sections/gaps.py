@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunegate.reports.data import ReportData
+from tunegate.reports.formatting import skip_reason
 from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def find_gaps(data: ReportData) -> list[CaseGap]:
     return sorted(made, key=lambda gap: (-len(gap.cases), gap.suite, gap.arm, gap.what))
 
 
-def _skipped_suites(data: ReportData) -> list[tuple[str, int]]:
+def _skipped_suites(data: ReportData) -> list[tuple[str, int, str]]:
+    """Return name, number of cases that were not run and why, of the suites with such cases."""
     suites = data.run.verdict.suites
-    return [(suite.name, suite.n_skipped_decided) for suite in suites if suite.n_skipped_decided]
+    return [(s.name, s.n_skipped_decided, skip_reason([s])) for s in suites if s.n_skipped_decided]

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunegate.harness.records.verdict import GateStatus, SuiteResult, Verdict
+from tunegate.harness.records.verdict import SuiteResult, Verdict
 from tunegate.reports.charts import HEIGHT, WIDTH, draw_interval
 from tunegate.reports.data import ReportData
-from tunegate.reports.formatting import REASONS, STATUSES, face_of, metric_direction
+from tunegate.reports.formatting import REASONS, STATUSES, face_of, metric_direction, skip_reason
 from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:
@@ -33,14 +33,19 @@ def render(data: ReportData) -> Markup:
         draw=draw_interval,
         width=WIDTH,
         height=HEIGHT,
-        open_gates=_open_gates,
+        skip_reason=skip_reason,
+        against=_links(data),
         noisy=any(g.noise is not None for suite in data.run.verdict.suites for g in suite.gates),
     )
 
 
-def _open_gates(suite: SuiteResult) -> bool:
-    """Return whether a gate that counts was left undecided."""
-    return any(g.status is GateStatus.UNDECIDED and not g.advisory for g in suite.gates)
+def _links(data: ReportData) -> dict[tuple[str, str], tuple[int, str]]:
+    """Return suite and gate → its place in the page's data, and its cases in words."""
+    return {
+        (one.suite, one.gate.id): (place, one.words)
+        for place, one in enumerate(data.gate_cases)
+        if one.cases
+    }
 
 
 def _severity(suite: SuiteResult) -> tuple[bool, int]:

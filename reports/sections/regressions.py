@@ -5,10 +5,11 @@ The list holds every case of the run; it begins with its filter on what got wors
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -82,7 +83,7 @@ MOST_TRAITS = 3
 SURE = 0.01
 """Fisher's exact test, one-sided, times the number of traits that were looked at, is at most this.
 
-By chance alone one page in a hundred shows a trait.
+By chance alone at most one page in a hundred shows a trait.
 """
 
 
@@ -90,11 +91,14 @@ By chance alone one page in a hundred shows a trait.
 def shared_traits(data: ReportData) -> list[SharedTrait]:
     """Return what most cases of a suite that got worse have in common, the clearest first.
 
-    Looked at are tags, words and pairs of words of the question, and length, end and first word of
-    tuned's answer.
+    Looked at are tags, expected answers, words and pairs of words of the question, and of tuned's
+    answer its length, end, first word and format.
     """
     suites = dict.fromkeys(view.suite for view in data.regressions)
-    found = sorted(pair for suite in suites for pair in _suite_traits(data, suite))
+    found = sorted(
+        (p * len(suites), trait) for suite in suites for p, trait in _suite_traits(data, suite)
+    )
+    found = [pair for pair in found if pair[0] <= SURE]
     return [trait for _, trait in found[:MOST_TRAITS]]
 
 
@@ -133,19 +137,46 @@ def _traits(view: CaseView) -> Iterator[tuple[str, str]]:
     words = re.findall(r"[^\W\d_]{3,}", asked.lower())[:400] if isinstance(asked, str) else []
     yield from (("ask with the word", word) for word in words)
     yield from (("ask with the words", " ".join(pair)) for pair in pairwise(words))
-    if answer is None or answer.text is None:
-        return
-    base, text = view.text(BASE) or "", answer.text
-    if answer.finish_reason == "length":
-        yield "were cut off at the limit of tokens", ""
-    if not text.strip():
+    yield from (("expect the answer", text) for text in case.expected_texts() if len(text) <= 40)
+    if answer is not None and answer.text is not None:
+        if answer.finish_reason == "length":
+            yield "were cut off at the limit of tokens", ""
+        yield from _answer_traits(view.text(BASE) or "", answer.text)
+
+
+def _answer_traits(base: str, tuned: str) -> Iterator[tuple[str, str]]:
+    """Yield the traits of tuned's answer, compared with base's."""
+    if not tuned.strip():
         yield "have an empty answer", ""
     elif base.strip():
-        yield "have an answer that begins with", text.split()[0][:40]
-        if len(text) > 2 * len(base):
+        yield "have an answer that begins with", tuned.split()[0][:40]
+        if len(tuned) > 2 * len(base):
             yield "have an answer of more than twice the length of base’s", ""
-        if 2 * len(text) < len(base):
+        if 2 * len(tuned) < len(base):
             yield "have an answer of less than half the length of base’s", ""
+        for words, has_format in _FORMATS.items():
+            if has_format(tuned) != has_format(base):
+                yield (
+                    f"{'answer' if has_format(tuned) else 'do not answer'} {words}, unlike base",
+                    "",
+                )
+
+
+def _is_json(text: str) -> bool:
+    """Return whether a text is a JSON object or list."""
+    try:
+        return isinstance(json.loads(text), dict | list)
+    except (ValueError, RecursionError):
+        return False
+
+
+_FORMATS: dict[str, Callable[[str], bool]] = {
+    "in JSON": _is_json,
+    "with a code fence": lambda text: "```" in text,
+    "with a list": lambda text: re.search(r"^\s*(?:[-*]|\d+[.)]) ", text, re.M) is not None,
+    "in several lines": lambda text: "\n" in text.strip(),
+}
+"""Words → whether a text has that format; what matters is where the arms differ in it."""
 
 
 def _tail(shared: int, failed: int, having: int, total: int) -> float:

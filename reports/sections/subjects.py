@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TITLE = "Forgetting by subject"
 ORDER = 30
-SHOWN = 10
+SHOWN = 5
 """Subjects of a metric that are not folded away."""
 
 

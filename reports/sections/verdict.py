@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunegate.reports.data import ReportData
-from tunegate.reports.formatting import FACES, face_of, goal_rule
+from tunegate.reports.formatting import FACES, face_of, goal_rule, skip_reason
 from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def render(data: ReportData) -> Markup:
         n_planned=sum(suite.n_planned for suite in suites),
         n_scored=sum(suite.n_scored for suite in suites),
         n_touched=sum(suite.n_touched for suite in suites),
+        skip_reason=skip_reason(s for s in suites if s.n_skipped_decided),
         n_skipped=sum(suite.n_skipped_decided for suite in suites),
         unscored={arm: n for arm, n in sorted(unscored.items()) if n},
     )

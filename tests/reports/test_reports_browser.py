@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -54,8 +55,11 @@ def files(
     runs["standing"] = standing
     runs["traced"] = with_viewer(runs["plain"])
     runs["single"] = runs["plain"]
-    for name, run in runs.items():
-        (folder / f"{name}.html").write_text(render_page(run), encoding="utf-8")
+    with contextlib.chdir(folder):
+        unpack(folder)
+        runs["twelve_gates"] = load("block_regression")
+        for name, run in runs.items():
+            (folder / f"{name}.html").write_text(render_page(run), encoding="utf-8")
     return {name: folder / f"{name}.html" for name in runs}
 
 
@@ -307,6 +311,8 @@ def test_a_case_names_its_trace_and_leads_to_the_viewer(open_page: Any, make_run
     suite, name = page.evaluate("[cases[placeOf.get(open)].suite, cases[placeOf.get(open)].id]")
     trace, span = known.ids.trace_id, known.case(suite, name)
 
+    assert not page.locator(".traced").is_visible()
+    page.get_by_text("Trace", exact=True).click()
     assert page.locator(".traced code").all_inner_texts() == [trace, span]
     link = page.locator(".traced a")
     assert link.get_attribute("href") == f"https://viewer.test/trace/{trace}?uiFind={span}"
@@ -394,6 +400,75 @@ def test_a_spreadsheet_runs_no_formula_of_a_case(open_page: Any) -> None:
     assert page.evaluate("field('=cmd()')") == "'=cmd()"
     assert page.evaluate("field('a,\"b\"')") == '"a,""b"""'
     assert page.evaluate("field(-0.5)") == "-0.5"
+
+
+def test_a_gate_lists_the_cases_that_speak_against_it(open_page: Any, make_run: Any) -> None:
+    """The link of a floor shows the cases below it, those that fail with base too among them."""
+    run = make_run("BLOCK")
+    place, suite, floor = next(
+        (place, suite.name, gate)
+        for place, (suite, gate) in enumerate((s, g) for s in run.verdict.suites for g in s.gates)
+        if gate.kind == "floor"
+    )
+    below = {
+        row.case
+        for row in run.scores
+        if (row.suite, row.metric, row.arm) == (suite, floor.metric, "tuned")
+        and row.value is not None
+        and row.value < floor.margin
+    }
+    page = open_page()
+    link = page.locator(f"a[href='#cases&status=all&gate={place}']")
+    assert link.text_content() == f"Show the {len(below)} cases below the floor"
+    link.click()
+
+    shown = page.evaluate("places.map((at) => [cases[at].suite, cases[at].id])")
+    assert {(suite, case) for case in below} == {tuple(pair) for pair in shown}
+    assert page.evaluate("form.elements.gate.value") == str(place)
+
+
+def test_cases_are_sorted_by_score_and_difference(open_page: Any) -> None:
+    """Each order is that of the numbers shown, and cases without one come last."""
+    page = open_page()
+    page.evaluate("set({ status: 'all', metric: 'choice_probability', order: 'tuned' })")
+    scores = page.evaluate("places.map((at) => asked(cases[at])[2])")
+    known = [score for score in scores if score is not None]
+    assert len(set(known)) > 5
+    assert scores[: len(known)] == sorted(known)
+    page.evaluate("set({ order: 'gain' })")
+    changes = page.evaluate("places.map((at) => asked(cases[at])[3]).filter((x) => x !== null)")
+    assert changes == sorted(changes, reverse=True)
+    page.evaluate("set({ order: 'loss' })")
+    changes = page.evaluate("places.map((at) => asked(cases[at])[3]).filter((x) => x !== null)")
+    assert changes == sorted(changes)
+
+
+@pytest.mark.parametrize("name", ["plain", "twelve_gates"])
+def test_a_telephone_shows_every_column(open_page: Any, name: str) -> None:
+    """At 375 pixels no table is wider than its frame, folded ones included, nor the page long.
+
+    Before a fold is opened the page of two suites has at most 8,000 pixels.
+    """
+    page = open_page(name, width=375)
+    assert page.evaluate("document.documentElement.scrollHeight") <= 8_000
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    page.wait_for_timeout(100)
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    wide = page.evaluate(
+        "[...document.querySelectorAll('.scroll')].filter((s) => s.scrollWidth > s.clientWidth + 1)"
+        ".map((s) => s.getAttribute('aria-label'))"
+    )
+    assert wide == []
+
+
+def test_a_link_opens_the_section_that_is_folded(open_page: Any) -> None:
+    """On a narrow window the contents lead to a section, which opens; a wide one folds none."""
+    page = open_page(width=375)
+    inside = "document.querySelector('#provenance > .part').open"
+    assert not page.evaluate(inside)
+    page.locator(".toc a[href='#provenance']").click()
+    until(page, inside)
+    assert open_page(width=1280).evaluate(inside)
 
 
 def test_a_list_of_ten_thousand_cases_is_a_small_document(open_page: Any) -> None:

@@ -23,6 +23,7 @@ KNOWN = {
     "aria-label",
     "aria-labelledby",
     "aria-live",
+    "open",
     "autocomplete",
     "charset",
     "class",

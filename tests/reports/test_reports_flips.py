@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tunegate.harness.records.cases import StoredAnswer
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports import page
 from tunegate.reports.data import prepare_data
@@ -76,14 +78,14 @@ def test_a_long_list_is_cut(make_run: Any, monkeypatch: pytest.MonkeyPatch) -> N
     assert f"The first 1 are shown; {len(lost) - 1} more" in page.render_page(run)
 
 
-def test_without_questions_the_section_says_so(make_run: Any) -> None:
+def test_without_questions_there_is_no_section(make_run: Any) -> None:
     """A suite that only writes has no questions to flip."""
     run = make_run("BLOCK")
     support = tuple(s for s in run.manifest.suites if s.name == "support_json")
     manifest = run.manifest.model_copy(update={"suites": support})
     cases = {key: row for key, row in run.cases.items() if key[0] == "support_json"}
     html = flips.render(prepare_data(replace(run, manifest=manifest, cases=cases)))
-    assert "No metric calls multiple-choice answers right or wrong." in html
+    assert html.strip() == ""
 
 
 def test_what_failing_cases_share_is_named(make_run: Any) -> None:
@@ -112,6 +114,41 @@ def test_what_failing_cases_share_is_named(make_run: Any) -> None:
     assert f"{n} of {n} of {suite}, and 0 of {len(others)} others" in [
         trait.counts for trait in traits
     ]
+
+
+def test_chance_alone_shows_no_trait(make_run: Any) -> None:
+    """Of 400 random sets of failing cases at most one in a hundred has a trait in common.
+
+    Words, tags, formats and lengths of the answers stay; which cases failed is drawn anew.
+    """
+    data = prepare_data(make_run("BLOCK"))
+    views = [view for view in data.cases if view.suite == "support_json"]
+    draw = random.Random(5)
+    shown = 0
+    for n in [4, 8, 15, 24] * 100:
+        shown += bool(shared_traits(replace(data, regressions=tuple(draw.sample(views, n)))))
+
+    assert shown <= 4
+
+
+def test_a_format_that_failing_answers_share_is_named(make_run: Any) -> None:
+    """Tuned wraps its JSON in a code fence exactly where it fails: the line says so."""
+    run = make_run("BLOCK")
+    failing = {view.name for view in prepare_data(run).regressions if view.suite == "support_json"}
+
+    def fenced(stored: StoredAnswer) -> StoredAnswer:
+        done, place = stored.completion, stored.cell
+        if place.suite != "support_json" or done is None or done.text is None:
+            return stored
+        fails = place.arm == "tuned" and place.case in failing
+        text = '```json {"a": 1} ```' if fails else '{"a": 1}'
+        return replace(stored, completion=done.model_copy(update={"text": text}))
+
+    traits = shared_traits(prepare_data(replace(run, cells=tuple(map(fenced, run.cells)))))
+
+    n = len(failing)
+    named = [t for t in traits if "unlike base" in t.words or "answer" in t.words]
+    assert [(t.worse, t.others[0]) for t in named] == [((n, n), 0)]
 
 
 def test_the_chance_is_that_of_fishers_test() -> None:

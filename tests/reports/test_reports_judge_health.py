@@ -84,8 +84,8 @@ def _plain(make_run: Any) -> Run:
 
 
 def test_without_a_judge_there_is_nothing_to_tell(plain: Run) -> None:
-    """The page says so, and the summary is silent."""
-    assert "No metric of this run asks a judge." in render_page(plain)
+    """Neither the page nor the summary has the section."""
+    assert "Judge health" not in render_page(plain)
     assert "Judge health" not in render_summary(plain)
 
 

@@ -189,3 +189,17 @@ def test_an_interval_has_its_level_and_a_case_what_is_expected(make_run: Any) ->
     worst = prepare_data(run).regressions[0].case.case
     for expected in worst.expected_texts():
         assert f"expected:\n\n```\n{expected}\n```" in text
+
+
+def test_the_worst_three_cases_are_a_table(make_run: Any) -> None:
+    """Asked, expected, base and tuned, of summary and comment alike."""
+    run = make_run("BLOCK")
+    worst = prepare_data(run).regressions[:3]
+
+    for text in (render_summary(run), markdown.render_comment(run)):
+        lines = text.splitlines()
+        at = lines.index("| case | asked | expected | base | tuned |")
+        rows = lines[at + 2 : at + 5]
+        assert [row.split("|")[1].strip(" `") for row in rows] == [view.name for view in worst]
+        assert all(row.count(" | ") == 4 for row in rows)
+        assert lines[at + 5] == ""

@@ -141,7 +141,6 @@ def test_sections_come_in_their_order(html: str) -> None:
         "Improvements",
         "Flipped questions",
         "Changed, but equal",
-        "Judge health",
         "Training data",
         "Errors and gaps",
         "Cost and behaviour",

@@ -67,7 +67,7 @@ def _paper(page: Any) -> Iterator[Any]:
     page.emulate_media(media="screen")
 
 
-FOLDS = "[...document.querySelectorAll('details:not(.case)')].map((fold) => fold.open)"
+FOLDS = "[...document.querySelectorAll('details:not(.case, .part)')].map((fold) => fold.open)"
 
 
 def test_every_section_is_in_the_pdf_and_the_folds_close_again(page: Any) -> None:

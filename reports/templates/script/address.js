@@ -1,7 +1,7 @@
 // What is shown, and its address: "#c-0123456789ab&status=broke&text=refund" reopens this view.
 
 const WORSE = "broke,worse";
-const DEFAULTS = { status: WORSE, suite: "", tag: "", metric: "", low: "", high: "", doubt: "", trained: "", order: "", text: "" };
+const DEFAULTS = { status: WORSE, suite: "", tag: "", metric: "", gate: "", low: "", high: "", doubt: "", trained: "", order: "", text: "" };
 const wanted = { ...DEFAULTS };
 let open = null; // anchor of the open case
 let firstShown = 0; // place in the list of the first row on this page of it
@@ -25,6 +25,7 @@ function chosen() {
     if (wanted.tag && !row.tags.includes(wanted.tag)) continue;
     if (wanted.doubt && !row.doubts) continue;
     if (wanted.trained && !row.trained) continue;
+    if (wanted.gate && !(row.against || []).includes(Number(wanted.gate))) continue;
     if (wanted.metric || ranged) {
       const scores = wanted.metric
         ? row.scores.filter((score) => metricOf(score).name === wanted.metric && difference(score) !== 0)
@@ -35,7 +36,35 @@ function chosen() {
     found.push(at);
   }
   if (blind) return found.sort((a, b) => (cases[a].at < cases[b].at ? -1 : 1));
-  return wanted.order === "talk" ? byTalk(found) : found;
+  if (wanted.order === "talk") return byTalk(found);
+  return wanted.order ? byScore(found, ORDERS[wanted.order]) : found;
+}
+
+/** Return the score that the filters ask about: of their metric, of their gate, or the deciding one. */
+function asked(row) {
+  const name = wanted.metric || (wanted.gate && run.gates[wanted.gate].metric);
+  const ofMetric = name && row.scores.find((score) => metricOf(score).name === name);
+  return ofMetric || deciding(row) || row.scores.find((score) => metricOf(score).ranks);
+}
+
+/** Name → words, the number to sort by (larger is better), and whether the best comes first. */
+const ORDERS = {
+  tuned: ["tuned’s score, worst first", (score) => oriented(score, score[2]), false],
+  besttuned: ["tuned’s score, best first", (score) => oriented(score, score[2]), true],
+  base: ["base’s score, worst first", (score) => oriented(score, score[1]), false],
+  loss: ["difference, largest loss first", (score) => score[3], false],
+  gain: ["difference, largest gain first", (score) => score[3], true],
+};
+const oriented = (score, value) => (value === null ? null : metricOf(score).higher ? value : -value);
+
+/** Sort by a number of the score that is asked about; cases without one come last. */
+function byScore(found, [, value, best]) {
+  const keys = new Map(found.map((at) => {
+    const score = asked(cases[at]);
+    return [at, score ? (value(score) ?? null) : null];
+  }));
+  const rank = (at) => (keys.get(at) === null ? Infinity : best ? -keys.get(at) : keys.get(at));
+  return found.sort((a, b) => (rank(a) === rank(b) ? a - b : rank(a) - rank(b)));
 }
 
 /** Return the name of a case's conversation; its own anchor where it has none. */
@@ -69,6 +98,8 @@ function recall() {
   Object.assign(wanted, DEFAULTS);
   for (const [name, value] of new URLSearchParams(rest.join("&")))
     if (name in DEFAULTS) wanted[name] = value;
+  if (wanted.gate && !run.gates[wanted.gate]) wanted.gate = "";
+  if (wanted.order && wanted.order !== "talk" && !ORDERS[wanted.order]) wanted.order = "";
   open = placeOf.has(first) ? first : null;
   firstShown = 0;
   // A link to a case shows it, whatever the list began with.

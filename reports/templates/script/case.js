@@ -31,12 +31,18 @@ function opened(at) {
     preference(row),
     blind ? null : [
       row.doubts && row.doubts.map((doubt) => h("p", { class: "notice" }, "Judges disagree. ", shown(doubt), ".")),
-      scores(row, text), judgements(row, text), waterfall(text), traced(text), answers(row, text)],
+      scores(row, text), judgements(row, text), answers(row, text), trace(text)],
     keeping(row, text), notes(row));
 }
 
 /** Return that tuned was trained on the case, which the reader should know before its answers. */
 const trained = (row) => row.trained && h("p", { class: "notice" }, h("b", null, "In training rows."), " ", shown(row.trained), ".");
+
+/** Return when each answer was made and the ids of its trace, folded; nothing where none is known. */
+function trace(text) {
+  const parts = [waterfall(text), traced(text)].filter(Boolean);
+  return parts.length ? h("details", { class: "inner" }, h("summary", null, "Trace"), parts) : null;
+}
 
 function labelled([label, text, missing]) {
   return h("div", { class: "text" },

@@ -39,6 +39,25 @@ function table(caption, heads, rows) {
           at ? cell("td", value) : cell("th", value, { scope: "row" })))))));
 }
 
+/** Give each cell its column's title, so that a narrow window can show a row as a list. */
+function labelCells(within) {
+  for (const made of within.querySelectorAll("table:not(.gates)")) {
+    const heads = [...(made.tHead?.rows[0]?.cells || [])].map((head) => head.textContent.trim());
+    if (heads.length < 3) continue;
+    made.classList.add("stacked");
+    for (const body of made.tBodies)
+      for (const row of body.rows) {
+        // Where a heading spans rows, those after its first one begin with the second column.
+        const from = heads.length - [...row.cells].reduce((n, cell) => n + cell.colSpan, 0);
+        let column = from;
+        for (const cell of row.cells) {
+          if (cell.tagName === "TD") cell.dataset.label = heads[column] || "";
+          column += cell.colSpan;
+        }
+      }
+  }
+}
+
 /** Mark a cell as a number, with the tone of what it says. */
 function num(value, tone) {
   return Object.assign([value], { num: true, tone });
@@ -57,8 +76,8 @@ function number(value, rate) {
   return text.replace("-", "−");
 }
 
-/** Write at most four digits, and no zeros at the end. */
-const digits = (value) => String(Number(value.toPrecision(4))).replace("-", "−");
+/** Write a number of per cent with one decimal where it has one; a small one never becomes 0. */
+const digits = (value) => String(Number(Math.abs(value) < 0.05 ? value.toPrecision(1) : value.toFixed(1))).replace("-", "−");
 
 /** Write a difference with its sign, one of rates in points. */
 function signed(value, rate) {

@@ -8,7 +8,7 @@ const STATUSES = [
 ];
 
 function drawFilters() {
-  for (const name of ["suite", "tag", "metric", "low", "high", "order", "text"]) form.elements[name].value = wanted[name];
+  for (const name of ["suite", "tag", "metric", "gate", "low", "high", "order", "text"]) form.elements[name].value = wanted[name];
   for (const name of ["doubt", "trained"]) form.elements[name].checked = Boolean(wanted[name]);
   const on = new Set(wanted.status.split(","));
   for (const button of document.getElementById("statuses").children)
@@ -57,8 +57,12 @@ function startFilters() {
     select.append(h("option", { value: "" }, "all"), ...values.map((value) => h("option", { value }, bare(value))));
     select.closest("label").hidden = values.length < 2;
   }
-  form.elements.order.append(h("option", { value: "" }, "worst first"), h("option", { value: "talk" }, "by conversation"));
-  form.elements.order.closest("label").hidden = !cases.some((row) => row.talk !== undefined);
+  const against = run.gates.map((gate, at) => [String(at), gate]).filter(([at]) => cases.some((row) => (row.against || []).includes(Number(at))));
+  form.elements.gate.append(h("option", { value: "" }, "any"), ...against.map(([at, gate]) => h("option", { value: at }, bare(`${gate.name}: ${gate.words}`))));
+  form.elements.gate.closest("label").hidden = !against.length;
+  const orders = Object.entries(ORDERS).map(([value, [words]]) => h("option", { value }, words));
+  form.elements.order.append(h("option", { value: "" }, "what broke first"), ...orders);
+  if (cases.some((row) => row.talk !== undefined)) form.elements.order.append(h("option", { value: "talk" }, "by conversation"));
   form.elements.doubt.closest("label").hidden = !cases.some((row) => row.doubts);
   form.elements.trained.closest("label").hidden = !cases.some((row) => row.trained);
   const counts = STATUSES.map(([key, word, test]) => [key, word, cases.filter(test).length]);
@@ -66,7 +70,10 @@ function startFilters() {
     h("button", { type: "button", "data-status": key, click: () => choose(key) }, word, " ", h("b", null, n.toLocaleString("en")))));
   form.addEventListener("input", (event) => {
     const field = event.target;
-    set({ [field.name]: field.type === "checkbox" ? (field.checked ? "1" : "") : field.value });
+    const changes = { [field.name]: field.type === "checkbox" ? (field.checked ? "1" : "") : field.value };
+    // A case below a floor may be as bad with base: all of them are listed.
+    if (field.name === "gate" && field.value) changes.status = "all";
+    set(changes);
   });
   form.addEventListener("submit", (event) => event.preventDefault());
   document.getElementById("clear").addEventListener("click", () => set({ ...DEFAULTS }));

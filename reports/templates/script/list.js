@@ -1,6 +1,6 @@
 // The list of cases: a page of rows at a time, one of them open, so that the document stays small.
 
-const ROWS = 25;
+const ROWS = matchMedia("(max-width: 760px)").matches ? 8 : 25;
 const box = document.getElementById("cases");
 let places = []; // what the filters let through
 
@@ -47,7 +47,7 @@ function talkHead(at, before) {
 
 /** Return the deciding metric's numbers, and what is to be known before they are believed. */
 function figures(row) {
-  const score = deciding(row);
+  const score = asked(row);
   return [
     row.doubts && h("span", { class: "chip tone-warn", title: bare(row.doubts.join("; ")) }, "judges disagree"),
     row.trained && h("span", { class: "chip tone-warn", title: bare(row.trained) }, "in training rows"),
@@ -81,6 +81,7 @@ function toggled(event) {
 function fill(row, at) {
   row.querySelector(".case-body")?.remove();
   row.append(opened(at));
+  labelCells(row);
 }
 
 /** Draw the open case again, after a change of how it is looked at. */

@@ -3,10 +3,26 @@
 /** Take what stands folded away out of its template when the fold opens. */
 function unfold(event) {
   const inside = event.target.querySelector?.(":scope > template");
-  if (event.target.open && inside) inside.replaceWith(inside.content);
+  if (!event.target.open || !inside) return;
+  inside.replaceWith(inside.content);
+  labelCells(event.target);
+}
+
+/** On a narrow window only gates and cases are open at first: the rest is a list of headings. */
+function foldParts() {
+  if (!matchMedia("(max-width: 760px)").matches) return;
+  for (const part of document.querySelectorAll("main > section > .part"))
+    part.open = ["gates", "regressions"].includes(part.parentElement.id);
+}
+
+/** Open the section that the address names. */
+function unfoldPart() {
+  const part = document.getElementById(location.hash.slice(1))?.querySelector(":scope > .part");
+  if (part) part.open = true;
 }
 
 function follow() {
+  unfoldPart();
   if (!recall()) return;
   drawFilters();
   draw(open || undefined);
@@ -15,6 +31,9 @@ function follow() {
 
 function start() {
   document.getElementById("list").hidden = !cases.length;
+  labelCells(document);
+  foldParts();
+  unfoldPart();
   startFilters();
   startDownloads();
   recall();
