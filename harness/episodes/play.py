@@ -221,6 +221,7 @@ class EpisodePlayer:
     def _later_turns(self) -> Sequence[EpisodeTurnRequest]:
         """Return the turns that got ready while the model writes others."""
         self.pause()
+        self._write_if_due()
         self._begin_waiting()
         busy = BLINK_S if self._called else 0.0
         self._await_calls(busy if self._asked else PATIENCE_S)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import sys
 import time
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from tests.played_suites import DESK, TOML, Policy, PolicyArm, call, solve, write_desk
+from tunegate.harness.episodes.play import (
+    UNWRITTEN_S,
+    EpisodePlayer,
+    EpisodeTurnRequest,
+    MoreTurns,
+)
 from tunegate.harness.errors import BackendError
-from tunegate.harness.model import Request
+from tunegate.harness.model import Prompt, Request
 from tunegate.harness.pipeline.steps import prepare
-from tunegate.harness.records.cases import StoredAnswer
+from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.episodes import EpisodeEnd, EpisodeRecord
 from tunegate.harness.suite import load_suite
 
@@ -286,6 +296,65 @@ def test_a_tool_that_answers_otherwise_is_asked_anew(tmp_path: Path) -> None:
 
     assert same.asked == []
     assert [request.turn for request in edited.asked] == [1, 2]
+
+
+@dataclass
+class ListStore:
+    """Keeps turns in a list."""
+
+    kept: list[str] = field(default_factory=list)
+
+    def completions(self, keys: Iterable[str]) -> dict[str, Completion]:
+        """Know nothing."""
+        return {}
+
+    def put(self, answer: StoredAnswer, *, replace: bool = False) -> None:
+        """Keep its text."""
+        assert answer.completion is not None
+        self.kept.append(answer.completion.text or "")
+
+    def together(self) -> AbstractContextManager[None]:
+        """Do nothing more."""
+        return nullcontext()
+
+
+def test_turns_are_kept_and_begun_while_another_is_written(tmp_path: Path) -> None:
+    """One task writes for long: the turns of two others are stored, and their next ones asked."""
+    tasks = [{"id": f"t{n}", "prompt": f"{n}", "row": {"order": "A1"}} for n in range(3)]
+    suite = load_suite(write_desk(tmp_path, tasks=tasks))
+    plan, arm, store = suite.episode, PolicyArm("a", solve), ListStore()
+    assert plan is not None
+    requests = []
+    for case in suite.cases:
+        cell = Cell(suite="desk", case=case.id, arm="a", kind=CellKind.GENERATE, key=case.id)
+        own = dataclasses.replace(plan, root=case.id)
+        requests.append(Request(cell, case, Prompt(""), suite.generation, 0, episode=own))
+    seen: list[tuple[list[int | None], list[str]]] = []
+
+    def ask(
+        turns: Sequence[EpisodeTurnRequest], later: MoreTurns
+    ) -> Generator[StoredAnswer, None, None]:
+        (slow, _), *others = turns
+        while others:
+            yield from arm.complete([turn for turn, _ in others])
+            time.sleep(UNWRITTEN_S)
+            told = others[0][0].turn == 2
+            others = list(later())
+            while not told and len(others) < 2:  # the calls come back on threads
+                others += later()
+            seen.append(([turn.turn for turn, _ in others], list(store.kept)))
+        yield from arm.complete([slow])
+
+    answers = list(EpisodePlayer(arm, store, plan).play(requests, ask))
+
+    find, refund, paid = (call("find", order="A1"), call("refund", order="A1"), "It is paid back.")
+    assert seen == [
+        ([1, 1], [find] * 2),
+        ([2, 2], [find, find, refund, refund]),
+        ([], [find, find, refund, refund, paid, paid]),
+    ]
+    assert {answer.key for answer in answers} == {"t0", "t1", "t2"}
+    assert all(answer.completion for answer in answers)
 
 
 def test_an_environment_that_never_works_is_given_up(tmp_path: Path) -> None:
