@@ -6,11 +6,12 @@ are not taken from `opentelemetry.semconv._incubating`, where the GenAI names ar
 the conventions moved to a repository of their own. Names that the conventions lack begin with
 `tunegate.`.
 
-Source: https://github.com/open-telemetry/semantic-conventions-genai, model/gen-ai/registry.yaml
+Source: https://github.com/open-telemetry/semantic-conventions-genai, v0.1.0: the attribute
+registry, client-inference.md and gen-ai-metrics.md
 """
 
 SCOPE = "tunegate"
-SCHEMA_URL = "https://opentelemetry.io/schemas/gen-ai-dev/1.42.0-dev"
+SCHEMA_URL = "https://opentelemetry.io/schemas/gen-ai/0.1.0"
 """The registry whose names are used."""
 SERVICE_NAME = "service.name"
 SERVICE_VERSION = "service.version"
@@ -35,17 +36,20 @@ TOOL_NAME = "gen_ai.tool.name"
 TOOL_TYPE = "gen_ai.tool.type"
 TOOL_ARGUMENTS = "gen_ai.tool.call.arguments"
 TOOL_RESULT = "gen_ai.tool.call.result"
-TOKEN_TYPE = "gen_ai.token.type"
 EVALUATION = "gen_ai.evaluation.result"
 """Name of the event that holds a score."""
 EVALUATION_NAME = "gen_ai.evaluation.name"
 SCORE_VALUE = "gen_ai.evaluation.score.value"
 SCORE_LABEL = "gen_ai.evaluation.score.label"
 EXPLANATION = "gen_ai.evaluation.explanation"
-DURATION = "gen_ai.client.operation.duration"
-"""Name of the metric of seconds."""
-TOKEN_USAGE = "gen_ai.client.token.usage"
-"""Name of the metric of tokens."""
+DURATION = "gen_ai.client.inference.duration"
+"""Name of the metric of a model call's seconds."""
+AGENT_DURATION = "gen_ai.invoke_agent.duration"
+"""Name of the metric of an episode's seconds."""
+INPUT_USAGE = "gen_ai.client.inference.operation.input_tokens"
+"""Name of the metric of a model call's prompt tokens."""
+OUTPUT_USAGE = "gen_ai.client.inference.operation.output_tokens"
+"""Name of the metric of a model call's answer tokens."""
 ERROR_TYPE = "error.type"
 RESENT = "http.request.resend_count"
 SERVER_ADDRESS = "server.address"

@@ -19,13 +19,15 @@ Source: https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -33,8 +35,9 @@ from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
 
-from tunegate.harness.errors import UsageError
+from tunegate.harness.errors import BackendError, UsageError
 from tunegate.harness.otel_export import find_file, otlp_json
+from tunegate.harness.records.files import write_atomic
 
 EXTRA = "pip install 'tunegate[otlp]'"
 JSON_EXPORTER = "pip install --pre opentelemetry-exporter-otlp-json-http"
@@ -144,24 +147,100 @@ BATCH = 512
 """Spans or log records in a request, as OpenTelemetry's own processors have it."""
 
 
+UNSENT = "unsent.json"
+"""File of a run folder: signal → items that its collector took, where it did not take all."""
+RESEND_PATIENCE = 30.0
+"""Seconds that a collector may take for one batch when a run is sent again."""
+
+
 def send_files(folder: Path) -> list[str]:
     """Send the files of a run to where the OTEL_ variables say; return the lines to print.
 
-    Nothing is raised: a run's verdict does not depend on who watches.
+    What was not taken is noted in `unsent.json`, for `tunegate resend`. Nothing is raised: a run's
+    verdict does not depend on who watches.
     """
-    told: list[str] = []
-    dead: set[str] = set()
     until = time.monotonic() + LONGEST
+    results = _send_signals(folder, {}, until, PATIENCE)
+    with suppress(OSError):
+        _note_unsent(folder, results)
+    return [sent.sentence(path) for sent, path in results if sent.problem is not None]
+
+
+def resend_files(folder: Path, *, whole: bool = False) -> list[str]:
+    """Send what a collector did not take; return a line for each signal that was sent.
+
+    Ids are computed from the run, so that what is sent twice is the same span.
+
+    Args:
+        folder: The run folder.
+        whole: Whether all is sent again, taken before or not.
+
+    Raises:
+        UsageError: no endpoint is named, or the run left no telemetry.
+        BackendError: a collector did not take all.
+        OSError: as the file system says.
+    """
+    if not export_targets():
+        raise UsageError("no collector is named: set OTEL_EXPORTER_OTLP_ENDPOINT, then repeat this")
+    if all(find_file(folder, signal.file) is None for signal in SIGNALS):
+        raise UsageError(f"{folder}: the run left no telemetry; OTEL_SDK_DISABLED was set, perhaps")
+    note = folder / UNSENT
+    taken = json.loads(note.read_text(encoding="utf-8")) if note.is_file() and not whole else None
+    if taken is None and not whole:
+        return [f"{folder}: nothing is left to send; --all sends it again"]
+    before = taken or {}
+    only = None if whole else set(before)
+    results = _send_signals(folder, before, math.inf, RESEND_PATIENCE, only)
+    _note_unsent(folder, results)
+    problems = [sent.sentence(path) for sent, path in results if sent.problem is not None]
+    if problems:
+        raise BackendError("; ".join(problems))
+    return [
+        f"{sent.items} {sent.target.signal.item} went to {sent.target.shown}" for sent, _ in results
+    ]
+
+
+def _send_signals(
+    folder: Path,
+    before: Mapping[str, int],
+    until: float,
+    patience: float,
+    only: Collection[str] | None = None,
+) -> list[tuple[ExportResult, Path]]:
+    """Send each signal's file, the items that were taken before left out.
+
+    An endpoint that failed is not tried with the next signal.
+    """
+    results: list[tuple[ExportResult, Path]] = []
+    dead: dict[str, str] = {}
     for target in export_targets():
+        name = target.signal.name
         path = find_file(folder, target.signal.file)
-        if target.shown in dead or path is None:
+        if path is None or (only is not None and name not in only):
+            continue
+        skipped = before.get(name, 0)
+        if target.shown in dead:
+            results.append((ExportResult(target, 0, None, skipped, left=True), path))
             continue
         with _quiet():
-            sent = _send(target, path, until)
+            sent = _send(target, path, until, patience, skipped)
+        results.append((sent, path))
         if sent.problem is not None:
-            dead.add(target.shown)
-            told.append(sent.sentence(path))
-    return told
+            dead[target.shown] = sent.problem
+    return results
+
+
+def _note_unsent(folder: Path, results: Sequence[tuple[ExportResult, Path]]) -> None:
+    """Write how many items of each signal were taken, where not all were; else remove the note."""
+    unsent = {
+        sent.target.signal.name: sent.skipped + sent.items
+        for sent, _ in results
+        if sent.problem is not None or sent.left
+    }
+    if unsent:
+        write_atomic(folder / UNSENT, json.dumps(unsent) + "\n")
+    else:
+        (folder / UNSENT).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,35 +251,41 @@ class ExportResult:
     items: int = 0
     """How many the collector took."""
     problem: str | None = None
+    skipped: int = 0
+    """How many it had taken before."""
+    left: bool = False
+    """Whether it was not tried, since the endpoint had failed before."""
 
     def sentence(self, path: Path) -> str:
         """Return what did not go, why, and that the file has it."""
         signal = self.target.signal
         return (
             f"telemetry: {self.items} {signal.item} went to {self.target.shown}, then no more: "
-            f"{self.problem}; {path} has all"
+            f"{self.problem}; {path} has all: tunegate resend {path.parent}"
         )
 
 
-def _send(target: ExportTarget, path: Path, until: float) -> ExportResult:
+def _send(
+    target: ExportTarget, path: Path, until: float, patience: float, skipped: int
+) -> ExportResult:
     try:
-        sending = _FileExport(target, path)
+        sending = _FileExport(target, path, patience, skipped)
     except (UsageError, ImportError) as error:
-        return ExportResult(target, problem=str(error))
+        return ExportResult(target, 0, str(error), skipped)
     sending.start()
     count = 0
     while True:
-        left = min(PATIENCE + _GRACE, until - time.monotonic())
+        left = min(patience + _GRACE, until - time.monotonic())
         try:
             done = sending.done.get(timeout=max(left, 0.0))
         except Empty:
             sending.given_up.set()
-            late = "the time was over" if left < PATIENCE else f"no answer in {PATIENCE:g} s"
-            return ExportResult(target, count, late)
+            late = "the time was over" if left < patience else f"no answer in {patience:g} s"
+            return ExportResult(target, count, late, skipped)
         if done is None:
-            return ExportResult(target, count)
+            return ExportResult(target, count, None, skipped)
         if isinstance(done, str):
-            return ExportResult(target, count, done)
+            return ExportResult(target, count, done, skipped)
         count += done
 
 
@@ -211,13 +296,14 @@ _GRACE = 0.5
 class _FileExport(threading.Thread):
     """Sends one file, batch by batch; ends with the process, if it is stuck then."""
 
-    def __init__(self, target: ExportTarget, path: Path) -> None:
+    def __init__(self, target: ExportTarget, path: Path, patience: float, skipped: int) -> None:
         super().__init__(name="tunegate-otlp", daemon=True)
         self.done: SimpleQueue[int | str | None] = SimpleQueue()
         """Items of each batch that was taken, then None, or why it ended."""
         self.given_up = threading.Event()
         self._path = path
-        self._exporter = target.open(PATIENCE)
+        self._skipped = skipped
+        self._exporter = target.open(patience)
 
     def run(self) -> None:
         """Send everything; whatever happens is printed, not raised."""
@@ -234,7 +320,11 @@ class _FileExport(threading.Thread):
 
         # So that instrumented HTTP clients do not trace the sending of traces.
         context.attach(context.set_value(context._SUPPRESS_INSTRUMENTATION_KEY, True))
+        before = 0
         for count, batch in otlp_json.read_batches(self._path, BATCH):
+            before += count
+            if before <= self._skipped:
+                continue
             if self.given_up.is_set():
                 return "given up"
             if self._exporter.export(batch).name != "SUCCESS":

@@ -1,4 +1,4 @@
-"""Completion spans: one per question and arm, with scores as events and redacted content.
+"""Completion spans: one per question and arm, with redacted content.
 
 Prompts and answers in the form of the GenAI conventions, after redaction. They are in spans only if
 somebody asked for it. Everything that is text goes through the redaction first, also inside tool
@@ -7,7 +7,7 @@ definitions and arguments; names of fields do not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,6 @@ class CompletionSpans:
         record: CaseRecord,
         stored: StoredAnswer,
         parent_id: str,
-        results: Mapping[str, Sequence[str]],
     ) -> otlp_json.SpanText:
         """Return the span of one cell.
 
@@ -59,7 +58,6 @@ class CompletionSpans:
             record: Its case.
             stored: The cell.
             parent_id: The case's span.
-            results: Span → its evaluation results, as events.
         """
         asked = self._arms.asked(record.suite, stored.cell.arm, stored.cell.kind, record.case)
         self._totals.completion(stored, asked)
@@ -73,7 +71,6 @@ class CompletionSpans:
             end=self._run.end(stored),
             attributes=otlp_json.join_attributes(asked.fixed, otlp_json.attributes_json(values)),
             kind=asked.model.kind,
-            events=tuple(results.get(own, ())),
             error=None if stored.status == "ok" else stored.error or "",
         )
 

@@ -1,6 +1,6 @@
 """Episode spans: the turns and calls within the span `invoke_agent` of an episode.
 
-    invoke_agent SUITE        the completion's span, with its scores as events
+    invoke_agent SUITE        the completion's span
     ├── chat MODEL            one per turn
     └── execute_tool NAME     one per call, behind the turn that made it
 

@@ -62,7 +62,6 @@ class SpanText:
     end: int
     attributes: str
     kind: SpanKind = SpanKind.INTERNAL
-    events: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     """Ids of spans of the same trace."""
     error: str | None = None
@@ -78,8 +77,6 @@ class SpanText:
         ]
         if self.parent_id:
             parts.append(f'"parentSpanId":"{self.parent_id}"')
-        if self.events:
-            parts.append(f'"events":[{",".join(self.events)}]')
         if self.links:
             linked = (f'{{"traceId":"{trace_id}","spanId":"{to}"}}' for to in self.links)
             parts.append(f'"links":[{",".join(linked)}]')
@@ -87,11 +84,6 @@ class SpanText:
             said = f'"message":{quote_json(self.error)},' if self.error else ""
             parts.append(f'"status":{{{said}"code":{_ERROR}}}')
         return ",".join(parts) + "}"
-
-
-def event_json(name: str, at: int, values: str) -> str:
-    """Return an event of a span; `values` are its attributes as text."""
-    return f'{{"timeUnixNano":"{at}","name":{quote_json(name)},"attributes":[{values}]}}'
 
 
 def log_record(name: str, at: int, values: str, *, place: tuple[str, str], warn: bool) -> str:

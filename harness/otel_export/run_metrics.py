@@ -1,6 +1,7 @@
 """Run metrics: histograms of durations and tokens, and counts of case outcomes.
 
-The two histograms are those of the GenAI conventions, with the boundaries that they ask for.
+The histograms are those of the GenAI conventions. Those of seconds have the boundaries that the
+conventions ask for. Tokens are counted by model call: those of an episode by its turns.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from tunegate.harness.otel_export import attribute_names as a
 from tunegate.harness.otel_export import otlp_json
 from tunegate.harness.otel_export.resources import ModelAttributes, OperationAttributes
 from tunegate.harness.records.cases import Completion, StoredAnswer
+from tunegate.harness.records.episodes import EpisodeTurn
 from tunegate.harness.records.judgements import JudgeReply
 
 SECONDS = tuple(0.01 * 2**power for power in range(14))
 TOKENS = tuple(4**power for power in range(14))
-"""Boundaries of the conventions, gen-ai-metrics.md."""
+"""Boundaries. Those of seconds are in the conventions, client-inference.md; those of tokens were in
+their versions before v0.1.0, which names none."""
 _CUMULATIVE = 2
 
 
@@ -55,8 +58,7 @@ class RunTotals:
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self._seconds: dict[str, _HistogramPoint] = {}
-        self._tokens: dict[str, _HistogramPoint] = {}
+        self._measured: dict[str, dict[str, _HistogramPoint]] = {name: {} for name in _METRICS}
         self._cases: dict[str, int] = {}
         self._shared: dict[tuple[Any, ...], str] = {}
 
@@ -67,7 +69,14 @@ class RunTotals:
             place = cell.suite, cell.arm, cell.kind, stored.cache_hit
             more = {a.SUITE_NAME: cell.suite, a.ARM: cell.arm, a.CACHE_HIT: stored.cache_hit}
             shared = self._named(place, asked.operation, asked.model, more)
-            self._measure(stored.completion, shared)
+            done = stored.completion
+            if done.episode is None:
+                self._measure(done, shared)
+                return
+            self._add(a.AGENT_DURATION, shared, done.latency_s)
+            turns = self._named((*place, "turns"), "chat", asked.model, more)
+            for turn in done.episode.turns:
+                self._measure(turn, turns)
 
     def judge_call(self, model: ModelAttributes, reply: JudgeReply | None, metric: str) -> None:
         """Count a reply of a judge model that was asked for in this run."""
@@ -88,10 +97,8 @@ class RunTotals:
             end: When it ended.
         """
         times = {"startTimeUnixNano": str(start), "timeUnixNano": str(end)}
-        for name, unit, about, found in (
-            (a.DURATION, "s", "GenAI operation duration.", self._seconds),
-            (a.TOKEN_USAGE, "{token}", "Number of input and output tokens used.", self._tokens),
-        ):
+        for name, found in self._measured.items():
+            unit, about, _ = _METRICS[name]
             points = [_point(shared, times | h.point()) for shared, h in found.items()]
             if points:
                 yield _metric(name, unit, about, "histogram", points)
@@ -101,12 +108,10 @@ class RunTotals:
         if counted:
             yield _metric(a.CASES, "{case}", "Cases by how they went.", "sum", counted)
 
-    def _measure(self, done: Completion | JudgeReply, shared: str) -> None:
-        if done.latency_s is not None:
-            self._add(self._seconds, shared, done.latency_s, SECONDS)
-        for kind, count in (("input", done.input_tokens), ("output", done.output_tokens)):
-            if count is not None:
-                self._add(self._tokens, f"{shared},{_TYPES[kind]}", count, TOKENS)
+    def _measure(self, done: Completion | EpisodeTurn | JudgeReply, shared: str) -> None:
+        self._add(a.DURATION, shared, done.latency_s)
+        self._add(a.INPUT_USAGE, shared, done.input_tokens)
+        self._add(a.OUTPUT_USAGE, shared, done.output_tokens)
 
     def _named(
         self,
@@ -120,19 +125,21 @@ class RunTotals:
             self._shared[place] = otlp_json.attributes_json(values)
         return self._shared[place]
 
-    def _add(
-        self,
-        found: dict[str, _HistogramPoint],
-        shared: str,
-        value: float,
-        bounds: tuple[float, ...],
-    ) -> None:
-        if shared not in found:
-            found[shared] = _HistogramPoint(bounds)
-        found[shared].add(value)
+    def _add(self, name: str, shared: str, value: float | None) -> None:
+        if value is not None:
+            found = self._measured[name]
+            if shared not in found:
+                found[shared] = _HistogramPoint(_METRICS[name][2])
+            found[shared].add(value)
 
 
-_TYPES = {kind: otlp_json.attributes_json({a.TOKEN_TYPE: kind}) for kind in ("input", "output")}
+_METRICS = {
+    a.DURATION: ("s", "GenAI client inference operation duration.", SECONDS),
+    a.AGENT_DURATION: ("s", "Duration of an agent invocation.", SECONDS),
+    a.INPUT_USAGE: ("{token}", "Prompt tokens used per inference operation.", TOKENS),
+    a.OUTPUT_USAGE: ("{token}", "Answer tokens used per inference operation.", TOKENS),
+}
+"""Name → unit, description and boundaries."""
 
 
 def _point(shared: str, values: Mapping[str, Any]) -> str:

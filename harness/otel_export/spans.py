@@ -4,7 +4,7 @@
 eval run
 └── eval suite                one per suite
     └── eval case             one per case that was asked
-        ├── chat MODEL        one per completion of an arm, with its scores as events; of an
+        ├── chat MODEL        one per completion of an arm, which its scores name; of an
         │                     episode `invoke_agent SUITE`, with turns and calls below it
         ├── eval check METRIC one per score that a rule gave
         └── chat JUDGE        one per reply of a judge model, linked to what it judged
@@ -123,8 +123,8 @@ class SpanBuilder:
         own = self.ids.case(record.suite.name, record.id)
         start = min(run.start(c) for c in record.cells)
         done = end = max(run.end(c) for c in record.cells)
-        results, logs = self._results(record)
-        spans = [self._completions.span(record, c, own, results) for c in record.cells]
+        logs = self._results(record)
+        spans = [self._completions.span(record, c, own) for c in record.cells]
         for stored in record.cells:
             spans += self._episode(stored)
         spans += self._checks(record, own)
@@ -169,10 +169,9 @@ class SpanBuilder:
         model = resources.ModelAttributes.of(self._run.manifest.identity(stored.cell.arm))
         return episode_spans(stored, self.ids, self._run.start(stored), model, self._content)
 
-    def _results(self, record: CaseRecord) -> tuple[dict[str, list[str]], list[str]]:
-        """Return span → its evaluation results as events, and all of them as log records."""
+    def _results(self, record: CaseRecord) -> list[str]:
+        """Return the evaluation results as log records, each with the span that it is about."""
         cells = {(c.cell.arm, c.cell.kind.value): c for c in reversed(record.cells)}
-        events: dict[str, list[str]] = {}
         logs = []
         for row in record.scores:
             evaluator = self._evaluators.of(row)
@@ -181,12 +180,11 @@ class SpanBuilder:
                 continue
             at, span = self._run.end(stored), self.ids.cell(stored.cell)
             values = evaluator.result_of(row, stored.cell.key, self._content)
-            events.setdefault(span, []).append(otlp_json.event_json(a.EVALUATION, at, values))
             place = self.ids.trace_id, span
             warn = row.value is None
             told = otlp_json.join_attributes(values, evaluator.known)
             logs.append(otlp_json.log_record(a.EVALUATION, at, told, place=place, warn=warn))
-        return events, logs
+        return logs
 
     def _checks(self, record: CaseRecord, parent: str) -> Iterator[otlp_json.SpanText]:
         """Yield the spans of the rules that scored the case; none of them has a time of its own."""

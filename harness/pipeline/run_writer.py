@@ -29,7 +29,7 @@ from tunegate.harness.otel_export import (
     resources,
 )
 from tunegate.harness.otel_export.attribute_names import PIPELINE_RUN_URL
-from tunegate.harness.otel_export.collector import send_files
+from tunegate.harness.otel_export.collector import UNSENT, send_files
 from tunegate.harness.records import judgements
 from tunegate.harness.records.files import (
     JsonlRecords,
@@ -56,6 +56,7 @@ _OUTCOME = (
     "scores.jsonl",
     *FILE_NAMES,
     *PACKED_NAMES,
+    UNSENT,
     "report.html",
     "summary.md",
     "comment.md",

@@ -11,15 +11,18 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from google.protobuf import json_format
+from typer.testing import CliRunner
 
+from tunegate.harness.cli import app
+from tunegate.harness.errors import BackendError, UsageError
 from tunegate.harness.otel_export import collector as sending
-from tunegate.harness.otel_export.collector import send_files
+from tunegate.harness.otel_export.collector import resend_files, send_files
 
 
 @dataclass
@@ -30,6 +33,15 @@ class Collector:
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
     status: int = 200
     delay_s: float = 0.0
+    fails_after: int | None = None
+    """Requests that are taken before it refuses all."""
+    statuses: list[int] = field(default_factory=list)
+    """Its replies, in the order of the requests."""
+
+    def accepted(self, path: str) -> list[Any]:
+        """Return the requests to a path that it took."""
+        taken = [r for r, status in zip(self.requests, self.statuses, strict=True) if status == 200]
+        return replace(self, requests=taken).messages(path)
 
     def messages(self, path: str) -> list[Any]:
         """Return the requests to a path, as protobuf reads them."""
@@ -63,7 +75,9 @@ def _collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             found.requests.append((self.path, headers, body))
             time.sleep(found.delay_s)
-            self.send_response(found.status)
+            over = found.fails_after is not None and len(found.requests) > found.fails_after
+            found.statuses.append(401 if over else found.status)
+            self.send_response(found.statuses[-1])
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -269,7 +283,10 @@ def test_a_dead_collector(
     (line,) = send_files(folder)
 
     assert line.startswith("telemetry: 0 spans went to http://127.0.0.1:")
-    assert line.endswith(f"; {folder / 'traces.jsonl'} has all")
+    assert line.endswith(f"; {folder / 'traces.jsonl'} has all: tunegate resend {folder}")
+    assert json.loads((folder / "unsent.json").read_text(encoding="utf-8")) == {
+        "TRACES": 0, "LOGS": 0, "METRICS": 0,
+    }  # fmt: skip
     assert calls == ["TRACES"]
     assert [r for r in caplog.records if r.name.startswith("opentelemetry")] == []
     assert capfd.readouterr() == ("", "")
@@ -376,3 +393,72 @@ def test_no_secret_of_an_address_is_shown(written: Any, monkeypatch: pytest.Monk
     (line,) = send_files(written().folder)
     assert f"http://{host}" in line
     assert not any(word in line for word in ("ann", "pw", "abc"))
+
+
+def test_what_was_not_taken_is_sent_again(
+    written: Any, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The collector takes one request and then fails: the rest follows, each span once."""
+    monkeypatch.setattr(sending, "BATCH", 1)
+    made = written()
+    ids = sorted(span["spanId"] for span in made.spans)
+    collector.fails_after = 1
+    (line,) = send_files(made.folder)
+    first = collector.accepted("/v1/traces")
+    taken = len(_spans(first))
+    noted = json.loads((made.folder / "unsent.json").read_text(encoding="utf-8"))
+    assert 0 < taken < len(ids)
+    assert noted == {"TRACES": taken, "LOGS": 0, "METRICS": 0}
+    assert f"{taken} spans went to" in line
+
+    collector.fails_after = None
+    told = resend_files(made.folder)
+
+    sent = [*_spans(first), *_spans(collector.accepted("/v1/traces")[len(first) :])]
+    assert sorted(span.span_id.hex() for span in sent) == ids
+    assert collector.messages("/v1/logs")
+    assert collector.messages("/v1/metrics")
+    assert f"{len(ids) - taken} spans went to {collector.url}" in told
+    assert not (made.folder / "unsent.json").exists()
+
+
+def test_nothing_is_left_after_all_was_taken(written: Any, collector: Collector) -> None:
+    """A second time sends nothing; `--all` sends all of it, as the same trace."""
+    made = written()
+    assert send_files(made.folder) == []
+    before = len(collector.requests)
+
+    (line,) = resend_files(made.folder)
+    assert "nothing is left to send" in line
+    assert len(collector.requests) == before
+    assert len(resend_files(made.folder, whole=True)) == 3
+    ids = [span.span_id.hex() for span in _spans(collector.messages("/v1/traces"))]
+    assert sorted(ids) == sorted(2 * [span["spanId"] for span in made.spans])
+
+
+def test_a_collector_that_is_still_dead_is_an_error(
+    written: Any, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command fails, in one line, and what was noted stays; without an endpoint it says so."""
+    made = written()
+    collector.status = 401
+    send_files(made.folder)
+    with pytest.raises(BackendError, match="0 spans went to"):
+        resend_files(made.folder)
+    assert (made.folder / "unsent.json").is_file()
+
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT")
+    with pytest.raises(UsageError, match="OTEL_EXPORTER_OTLP_ENDPOINT"):
+        resend_files(made.folder)
+
+
+def test_the_command_sends_a_run(
+    written: Any, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`tunegate resend RUN --all`: exit code 0 and a line for each signal."""
+    made = written()
+    result = CliRunner().invoke(app, ["resend", str(made.folder), "--all"], catch_exceptions=False)
+
+    assert result.exit_code == 0
+    assert [line.split()[1] for line in result.output.splitlines()] == ["spans", "log", "metrics"]
+    assert len(_spans(collector.messages("/v1/traces"))) == len(made.spans)

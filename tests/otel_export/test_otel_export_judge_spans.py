@@ -71,7 +71,7 @@ def test_a_reply_whose_time_is_known(written: Any, recorded: Any) -> None:
     assert span["values"]["gen_ai.usage.output_tokens"] == 5
 
     def counted(made: Any) -> list[float]:
-        points = made.metrics["gen_ai.client.operation.duration"]["histogram"]["dataPoints"]
+        points = made.metrics["gen_ai.client.inference.duration"]["histogram"]["dataPoints"]
         return [p["sum"] for p in points if "preferred" in str(p["attributes"])]
 
     assert counted(made) == [0.25]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
-from tunegate.harness.otel_export.run_metrics import SECONDS, TOKENS
+from tunegate.harness.otel_export.resources import ModelAttributes, OperationAttributes
+from tunegate.harness.otel_export.run_metrics import SECONDS, TOKENS, RunTotals
+from tunegate.harness.records.episodes import EpisodeEnd, EpisodeRecord, EpisodeTurn
 from tunegate.harness.records.manifest import Manifest
 
 
@@ -18,7 +21,7 @@ def _points(metric: dict[str, Any], shape: str) -> list[tuple[dict[str, Any], di
 
 
 def test_boundaries_are_those_of_the_conventions() -> None:
-    """From gen-ai-metrics.md, written out."""
+    """Seconds: from client-inference.md, written out; tokens: powers of four."""
     assert [round(x, 2) for x in SECONDS] == [
         0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
     ]  # fmt: skip
@@ -29,7 +32,7 @@ def test_boundaries_are_those_of_the_conventions() -> None:
 
 def test_seconds(written: Any) -> None:
     """A histogram for each arm and way of asking, in seconds, what was cached apart."""
-    metric = written().metrics["gen_ai.client.operation.duration"]
+    metric = written().metrics["gen_ai.client.inference.duration"]
     assert metric["unit"] == "s"
     assert metric["histogram"]["aggregationTemporality"] == 2
     points = _points(metric, "histogram")
@@ -53,8 +56,11 @@ def test_a_boundary_belongs_to_the_bucket_below(written: Any, recorded: Any) -> 
     """OTLP's buckets include their upper boundary: 4 tokens are in (1, 4]."""
     cell = recorded.cells[0]
     four = replace(cell, completion=cell.completion.model_copy(update={"output_tokens": 4}))
-    metric = written(cells=(four,)).metrics["gen_ai.client.token.usage"]
-    told = {v["gen_ai.token.type"]: p for v, p in _points(metric, "histogram")}
+    metrics = written(cells=(four,)).metrics
+    told = {
+        way: _points(metrics[f"gen_ai.client.inference.operation.{way}_tokens"], "histogram")[0][1]
+        for way in ("input", "output")
+    }
     assert told["output"]["bucketCounts"][:4] == ["0", "1", "0", "0"]
     assert told["input"]["bucketCounts"][:4] == ["0", "0", "1", "0"]  # 7 tokens
 
@@ -68,3 +74,36 @@ def test_cases_by_status(written: Any, recorded: Any) -> None:
     assert metric["sum"]["isMonotonic"] is True
     counted = {v["tunegate.case.status"]: p["asInt"] for v, p in _points(metric, "sum")}
     assert counted == {"regressed": "1", "unscored": "1", "skipped": "1"}
+
+
+def test_an_episode_is_counted_by_its_turns(recorded: Any) -> None:
+    """Its seconds are an agent's; seconds and tokens of its model are those of two turns."""
+    turns = tuple(
+        EpisodeTurn(prompt_sha256="0" * 64, text="t", latency_s=s, input_tokens=n, output_tokens=1)
+        for s, n in ((0.5, 7), (1.5, 9))
+    )
+    episode = EpisodeRecord(turns=turns, reward=1.0, end=EpisodeEnd.ANSWERED)
+    cell = recorded.cells[0]
+    done = cell.completion.model_copy(
+        update={"episode": episode, "latency_s": 3.0, "input_tokens": 16, "output_tokens": 2}
+    )
+    totals = RunTotals()
+    model = ModelAttributes.of({"spec": "m"})
+    asked = OperationAttributes("invoke_agent", model, "", agent="s")
+
+    totals.completion(replace(cell, completion=done), asked)
+
+    made = [json.loads(text) for text in totals.metrics(0, 1)]
+    found = {
+        m["name"].removeprefix("gen_ai."): [
+            (_values(p)["gen_ai.operation.name"], p["count"], p["sum"])
+            for p in m["histogram"]["dataPoints"]
+        ]
+        for m in made
+    }
+    assert found == {
+        "invoke_agent.duration": [("invoke_agent", "1", 3.0)],
+        "client.inference.duration": [("chat", "2", 2.0)],
+        "client.inference.operation.input_tokens": [("chat", "2", 16)],
+        "client.inference.operation.output_tokens": [("chat", "2", 2)],
+    }

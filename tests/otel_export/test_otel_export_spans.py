@@ -170,32 +170,31 @@ def test_failures_are_errors(written: Any, recorded: Any) -> None:
     assert "status" not in made.cells[recorded.cells[0].cell.key]
 
 
-def test_scores_are_events_and_log_records(written: Any, recorded: Any) -> None:
-    """Each score is an event of the span that it is about, and a log record that names the span."""
+def test_a_score_is_one_log_record(written: Any, recorded: Any) -> None:
+    """It names the span that it is about; events of spans, which are deprecated, there are none."""
     made = written()
     for stored, value, label in (
         (recorded.cells[0], 1.0, "pass"),
         (recorded.cells[1], 0.0, "fail"),
     ):
         span = made.cells[stored.cell.key]
-        (event,) = span["events"]
-        assert event["values"] == {
+        assert "events" not in span or span["events"] == []
+        (record,) = (r for r in made.logs if r["spanId"] == span["spanId"])
+        assert record["values"] == {
             "gen_ai.evaluation.name": "exact_match",
             "gen_ai.evaluation.score.value": value,
             "gen_ai.evaluation.score.label": label,
             "gen_ai.response.id": stored.cell.key,
             "tunegate.evaluator.kind": "CODE",
             "tunegate.evaluator.id": "exact_match",
-        }
-        (record,) = (r for r in made.logs if r["spanId"] == span["spanId"])
-        assert record["values"] == event["values"] | {
             "tunegate.evaluator.version": "0.1.0",
             "tunegate.score.min": 0.0,
             "tunegate.score.max": 1.0,
             "tunegate.score.higher_is_better": True,
         }
-        assert (record["eventName"], record["severityText"]) == (event["name"], "INFO")
-        assert record["timeUnixNano"] == event["timeUnixNano"] == span["endTimeUnixNano"]
+        assert record["eventName"] == "gen_ai.evaluation.result"
+        assert record["severityText"] == "INFO"
+        assert record["timeUnixNano"] == span["endTimeUnixNano"]
 
 
 def test_what_was_not_scored_is_never_a_zero(written: Any, recorded: Any) -> None:
@@ -234,8 +233,9 @@ def test_samples_have_spans_of_their_own(written: Any, recorded: Any) -> None:
     made = written(cells=(cell, again), scores=(row,), judgements=())
     spans = [made.cells[c.cell.key] for c in (cell, again)]
     assert [s["values"]["tunegate.sample.index"] for s in spans] == [0, 1]
-    assert [len(s["events"]) for s in spans] == [1, 0]
-    assert "gen_ai.evaluation.score.label" not in spans[0]["events"][0]["values"]
+    (record,) = made.logs
+    assert record["spanId"] == spans[0]["spanId"]
+    assert "gen_ai.evaluation.score.label" not in record["values"]
 
 
 def test_no_content_unless_asked(written: Any, recorded: Any) -> None:

@@ -1,0 +1,29 @@
+"""`tunegate resend [RUN]`: send a run's telemetry to a collector that did not take it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ORDER = 85
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("resend")(resend)
+
+
+def resend(
+    run: Annotated[Path | None, typer.Argument(help="Run folder. Default: the newest.")] = None,
+    whole: Annotated[
+        bool, typer.Option("--all", help="Send everything again, taken before or not.")
+    ] = False,
+) -> None:
+    """Send what a collector did not take of a run's spans, scores and metrics."""
+    from tunegate.harness.cli.resume import RUNS, newest_run
+    from tunegate.harness.otel_export.collector import resend_files
+
+    for line in resend_files(run or newest_run(RUNS), whole=whole):
+        print(line)
