@@ -307,11 +307,14 @@ def test_exactly_is_at_least_and_at_most(text: str) -> None:
     ["a", " ", "\n", ".", ". ", "a. ", "*", "* ", "*a", "[", "[a", "<<", "<", "- ", "```", "\n ",
      "1", "#", '"', "P.", "P. ", "。", "?)", "A.", "***", "aB", "\n\n1."],
 )  # fmt: skip
-def test_a_megabyte_takes_no_time(unit: str) -> None:
-    """The time is linear in the size of the answer; `min_` and `max_` count as the plain rule."""
+def test_a_long_answer_takes_no_time(unit: str) -> None:
+    """The time is linear in the size of the answer; `min_` and `max_` count as the plain rule.
+
+    The limit is that of 20 seconds for a megabyte, if the time grew with the square.
+    """
     rules = {name: value for name, value in EVERY.items() if not name.startswith(("min_", "max_"))}
-    text = unit * (1_000_000 // len(unit)) + "x"
+    text = unit * (300_000 // len(unit)) + "x"
     start = time.process_time()
     score(text, rules)
 
-    assert time.process_time() - start < 20
+    assert time.process_time() - start < 20 * 0.3**2

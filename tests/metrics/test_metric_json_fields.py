@@ -299,18 +299,21 @@ def test_any_text_is_scored(text: str, options: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "[" + "1," * 300_000 + "1]",
-        '{"a":' * 900 + "[" + "1," * 200_000 + "1]" + "}" * 900,  # long paths must not multiply
-        "[" + '{"a":[1]},' * 90_000 + "1]",
-        json.dumps({str(index): index / 7 for index in range(60_000)}),
-        "[1," * 300_000,
+        "[" + "1," * 100_000 + "1]",
+        '{"a":' * 900 + "[" + "1," * 70_000 + "1]" + "}" * 900,  # long paths must not multiply
+        "[" + '{"a":[1]},' * 30_000 + "1]",
+        json.dumps({str(index): index / 7 for index in range(20_000)}),
+        "[1," * 100_000,
     ],
     ids=lambda text: text[:8],
 )
-def test_a_megabyte_takes_no_time(text: str) -> None:
-    """The time is linear in the size of the answer, in both modes, with a tolerance too."""
+def test_a_long_answer_takes_no_time(text: str) -> None:
+    """The time is linear in the size of the answer, in both modes, with a tolerance too.
+
+    The limit is that of 20 seconds for three times the text, if the time grew with the square.
+    """
     start = time.process_time()
     score("[1]", text, lists="set", numeric_tolerance=0.5)
     score(text if text.endswith(("]", "}")) else "[1]", text)
 
-    assert time.process_time() - start < 20
+    assert time.process_time() - start < 20 / 3**2
