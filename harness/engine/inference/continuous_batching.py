@@ -135,11 +135,11 @@ class DecodingSlots:
     @property
     def free(self) -> int:
         """How many rows can enter."""
-        return self.width - len(self.rows)
+        return max(0, self.width - len(self.rows))
 
     def resize(self, width: int, columns: int) -> None:
-        """Allow so many rows of so many tokens; those that are in stay."""
-        self.width, self.columns = max(width, len(self.rows)), columns
+        """Allow so many rows of so many tokens; rows that are in stay, though they be more."""
+        self.width, self.columns = width, columns
 
     def enter(
         self, row: DecodingSequence, cache: Any, index: int, *, prefix: int, own: slice
@@ -235,9 +235,10 @@ class DecodingSlots:
         if not self._layers:
             self._layers = [_layer()(self.span) for _ in like.layers]
         for mine, theirs in zip(self._layers, (like.layers if like else self._layers), strict=True):
-            mine.widen(theirs, (self.width, columns), rows=n, used=used, before=before)
+            size = max(self.width, n), columns
+            mine.widen(theirs, size, rows=n, used=used, before=before)
         device = self._layers[0].all_keys.device
-        mask = torch.zeros((self.width, columns), dtype=torch.long, device=device)
+        mask = torch.zeros(size, dtype=torch.long, device=device)
         if n:
             mask[:n, before - used : before] = self._mask[:n, self.span.start : self.span.end]
         self._mask = mask

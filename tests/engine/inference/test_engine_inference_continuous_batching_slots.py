@@ -120,6 +120,24 @@ def test_long_rows_share_the_memory(tiny: Any, ask: Ask, monkeypatch: pytest.Mon
         widths.clear()
         _decoded(arm, [start_sequence(r) for r in requests])
         assert max(widths) == width
+    # Memory of six short rows holds two long ones, which come while the short ones are written.
+    monkeypatch.setattr(decoding, "CACHE_BYTES", 6 * token * longest)
+    cases = [Case(id=f"l{i}", prompt=f"{'a refund ' * longest}{i}") for i in range(9)]
+    long = [ask(arm, [case], max_new_tokens=40)[0] for case in cases]
+    coming = [[start_sequence(request) for request in long]]
+    widths.clear()
+    with arm.active() as model:
+        rows = [start_sequence(request) for request in requests]
+        found = {
+            row.request.key: len(widths)
+            for row in decode_sequences(
+                arm, model, rows, more=lambda: coming.pop() if coming and len(widths) > 3 else []
+            )
+        }
+    last_short = max(found[request.key] for request in requests)
+    assert max(widths) == 6
+    assert len(found) == len(requests) + len(long)
+    assert max(widths[last_short:]) <= 3
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma3"])
