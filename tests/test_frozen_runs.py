@@ -60,6 +60,7 @@ COVERED = {
     "candidate_b": "compare: largest gain, no loss",
     "candidate_c": "compare: gain, regression of the guard",
     "undecided_replayed": "replayed conversations: a loss of resemblance that does not block",
+    "ship_results": "scores that lm-eval recorded, without a model; a gate on one tag",
 }
 """Run → what it covers."""
 

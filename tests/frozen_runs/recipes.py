@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -669,6 +670,13 @@ def candidate_c(p: Project) -> None:
     candidate(p, "BLOCK", 50, 30)
 
 
+def ship_results(p: Project) -> None:
+    """Two runs of lm-eval, those of `examples/results`."""
+    for name in ("base", "tuned", "suites"):
+        shutil.copytree(ROOT / "examples" / "results" / name, p.folder / name, dirs_exist_ok=True)
+    p.gate("SHIP", "--base=results:base", "--tuned=results:tuned")
+
+
 def undecided_replayed(p: Project) -> None:
     """Replayed conversations: tuned keeps the form and shuffles the words of its answers."""
     p.suite("production", """replay = true
@@ -731,6 +739,7 @@ RUNS = (
     candidate_b,
     candidate_c,
     undecided_replayed,
+    ship_results,
 )
 """Every frozen run, in the order of their dates."""
 
