@@ -18,7 +18,7 @@ PACKAGES = ("harness", "suites", "trainers", "reports")
 OTHER_FOLDERS = ("benchmarks", "examples", "tests")
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 50
-MOST_FILES = 414
+MOST_FILES = 415
 """Python files of harness, trainers and reports; a new room raises the number, nothing else."""
 INSTANCES = 120
 """Those of them that are found by their file's name; a further one raises the limit."""

@@ -322,11 +322,13 @@ def _open_juror(spec: str, store: AnswerCache | None) -> Juror:
     name, target = backend_of(spec)
     factory: Any = lookup.find_object(ROOM, name, what="judge backend")
     opened: Any = factory(target)
+    if hasattr(opened, "keeping"):
+        opened = opened.keeping(store)
     if hasattr(opened, "ask"):
         from tunegate.harness.judging.conversation import ModelJuror
 
         return ModelJuror(opened, store)
-    juror: Juror = opened.keeping(store) if hasattr(opened, "keeping") else opened
+    juror: Juror = opened
     return juror
 
 

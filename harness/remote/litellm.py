@@ -216,20 +216,25 @@ def _reply(litellm: Any, model: str, response: Any) -> ChatReply:
     )
 
 
-def price_of_tokens(model: str, tokens: tuple[float, float]) -> float | None:
+def price_of_tokens(
+    model: str, tokens: tuple[float, float], *, batch: bool = False
+) -> float | None:
     """Return what tokens cost in US dollars by litellm's price list; None if it has no price.
 
     Args:
         model: `PROVIDER/MODEL` as litellm names it.
         tokens: Those of the prompts, and those of the answers.
+        batch: Whether they are of a batch, which has prices of its own.
 
     Raises:
         MissingExtra: litellm is not installed.
     """
     litellm = litellm_library()
+    suffix = "_batches" if batch else ""
     try:
         info = litellm.get_model_info(model)
-        price = tokens[0] * info["input_cost_per_token"] + tokens[1] * info["output_cost_per_token"]
+        each = [info[f"{way}_cost_per_token{suffix}"] for way in ("input", "output")]
+        price = tokens[0] * each[0] + tokens[1] * each[1]
     except Exception:  # a model that is not in the list
         return None
     return price if 0 < price < math.inf else None

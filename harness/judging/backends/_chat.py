@@ -104,6 +104,8 @@ def _plain(form: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
+BATCH = "batch"
+"""Setting that asks for the provider's batches."""
 USUAL = PoolLimits(concurrency=JUDGE_CONCURRENCY, deadline_s=DEADLINE_S)
 _NAMES = {
     "concurrency": ("concurrency", int),
@@ -123,6 +125,8 @@ class JudgeTarget:
     target: str
     """Without the settings."""
     limits: PoolLimits
+    batch: bool = False
+    """Whether all questions of a round go as a batch, where the backend knows such."""
 
 
 def split_limits(backend: str, target: str) -> JudgeTarget:
@@ -136,12 +140,18 @@ def split_limits(backend: str, target: str) -> JudgeTarget:
     if found is None:
         return JudgeTarget(target, USUAL)
     given: dict[str, Any] = {}
+    batch = False
     for part in found[1].split("&"):
         name, _, value = part.partition("=")
+        if name == BATCH:
+            if value not in ("true", "false"):
+                raise ModelError(f"judge {backend}:{target}: batch={value!r} must be true or false")
+            batch = value == "true"
+            continue
         if name not in _NAMES:
+            known = (*_NAMES, BATCH)
             raise ModelError(
-                f"judge {backend}:{target}: "
-                f"{unknown_name_message(name, tuple(_NAMES), what='setting')}"
+                f"judge {backend}:{target}: {unknown_name_message(name, known, what='setting')}"
             )
         limit, kind = _NAMES[name]
         try:
@@ -150,5 +160,5 @@ def split_limits(backend: str, target: str) -> JudgeTarget:
             raise ModelError(f"judge {backend}:{target}: {name}={value!r} is no number") from error
     usual = {name: getattr(USUAL, name) for name, _ in _NAMES.values()}
     return JudgeTarget(
-        target[: found.start()] + target[found.end() :], PoolLimits(**{**usual, **given})
+        target[: found.start()] + target[found.end() :], PoolLimits(**{**usual, **given}), batch
     )

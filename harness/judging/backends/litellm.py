@@ -2,14 +2,20 @@
 
 The reply's JSON schema is sent along where the provider takes one; the key is where litellm looks
 for it, in the environment. The model's version that the provider reports is part of the record.
+
+With `?batch=true` the questions of a round go as one batch, at the provider's price for batches.
+Its id is in the store until its replies are: a run that was stopped collects them, and pays once.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tunegate.harness.engine.answer_cache import AnswerCache
+from tunegate.harness.errors import ModelError
 from tunegate.harness.judge import JudgeAnswer, JudgeQuestion
 from tunegate.harness.judging.backends._chat import (
     MOST_TOKENS,
@@ -34,6 +40,14 @@ class LitellmJudge:
     limits: PoolLimits = USUAL
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Parameters of each call; by default temperature 0 and a limit on the reply."""
+    batch: str | None = None
+    """The provider, where questions go as its batches."""
+    store: AnswerCache | None = field(default=None, repr=False)
+    """Where the id of a batch is kept until its replies are there."""
+
+    def keeping(self, store: AnswerCache | None) -> LitellmJudge:
+        """Return the judge with a store for what is in progress."""
+        return replace(self, store=store)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -51,7 +65,14 @@ class LitellmJudge:
         return sha256(["litellm", self.model, dict(self.settings)])
 
     def ask(self, questions: Mapping[str, JudgeQuestion]) -> Generator[JudgeAnswer, None, None]:
-        """Yield an answer for each question, as many at once as the limits say."""
+        """Yield an answer for each question, as many at once as the limits say.
+
+        Raises:
+            BackendError: the provider as a whole is gone.
+        """
+        if self.batch is not None:
+            yield from self._ask_in_batch(self.batch, dict(questions.items()))
+            return
         yield from ask_questions(
             questions,
             self._ask,
@@ -60,9 +81,59 @@ class LitellmJudge:
             backend=f"litellm:{self.model}",
         )
 
-    def _ask(self, question: JudgeQuestion, deadline: float) -> Completion:
-        import time
+    def _ask_in_batch(
+        self, provider: str, questions: Mapping[str, JudgeQuestion]
+    ) -> Generator[JudgeAnswer, None, None]:
+        """Yield the replies of a batch: one that was submitted before, or a new one."""
+        from tunegate.harness.remote.batches import collect_batch, submit_batch
 
+        name = sha256(
+            ["batch", self.fingerprint, sorted((k, q.hash) for k, q in questions.items())]
+        )
+        known = {} if self.store is None else self.store.completions([name])
+        began = time.time()
+        if name in known:
+            batch_id = known[name].text or ""
+        else:
+            batch_id = submit_batch(provider, {k: self._body(q) for k, q in questions.items()})
+            self._note(name, Completion(text=batch_id))
+        for reply in collect_batch(provider, batch_id):
+            if reply.key in questions:
+                done = None if reply.body is None else self._completion(reply.body)
+                yield JudgeAnswer(reply.key, done, reply.error, began)
+        self._note(name, None)
+
+    def _note(self, name: str, batch: Completion | None) -> None:
+        """Keep the id of a batch, or forget it."""
+        if self.store is not None:
+            error = None if batch is not None else "the batch has ended"
+            self.store.put(JudgeAnswer(name, batch, error, time.time()), replace=True)
+
+    def _body(self, question: JudgeQuestion) -> dict[str, Any]:
+        from tunegate.harness.remote.litellm import litellm_library
+
+        name = litellm_library().get_llm_provider(self.model)[0]
+        messages = question_messages(question)
+        return {"model": name, "messages": messages, **self.settings, **self._form(question)}
+
+    def _completion(self, body: Mapping[str, Any]) -> Completion | None:
+        """Return a reply of a batch; None if it is no chat completion."""
+        from tunegate.harness.remote.litellm import price_of_tokens
+
+        try:
+            choice, usage = body["choices"][0], body.get("usage") or {}
+            tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
+            return Completion(
+                text=choice["message"]["content"],
+                finish_reason=choice.get("finish_reason"),
+                input_tokens=tokens[0],
+                output_tokens=tokens[1],
+                cost=price_of_tokens(self.model, (tokens[0] or 0, tokens[1] or 0), batch=True),
+            )
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError):
+            return None
+
+    def _ask(self, question: JudgeQuestion, deadline: float) -> Completion:
         from tunegate.harness.remote import litellm
 
         reply = litellm.chat_completion(
@@ -95,18 +166,27 @@ def litellm(target: str) -> LitellmJudge:
         MissingExtra: litellm is not installed.
         ModelError: the provider is unknown, or has no key in the environment.
     """
+    from tunegate.harness.remote.batches import PROVIDERS
     from tunegate.harness.remote.litellm import litellm_library, provider_of
 
     place = split_limits("litellm", target)
     model = place.target
-    provider_of(f"judge litellm:{model}", model)
+    provider = provider_of(f"judge litellm:{model}", model)
+    if place.batch and provider not in PROVIDERS:
+        raise ModelError(
+            f"judge litellm:{target}: batches are for {' and '.join(PROVIDERS)}, not {provider}; "
+            "leave out batch=true"
+        )
     known = litellm_library().get_supported_openai_params(model=model) or [
         "temperature",
         "max_tokens",
     ]
     wanted = {"temperature": 0.0, "max_tokens": MOST_TOKENS, "seed": 0}
     return LitellmJudge(
-        model, place.limits, settings={n: v for n, v in wanted.items() if n in known}
+        model,
+        place.limits,
+        settings={n: v for n, v in wanted.items() if n in known},
+        batch=provider if place.batch else None,
     )
 
 
@@ -118,4 +198,5 @@ def price(target: str, tokens: tuple[float, float]) -> float | None:
     """
     from tunegate.harness.remote.litellm import price_of_tokens
 
-    return price_of_tokens(split_limits("litellm", target).target, tokens)
+    place = split_limits("litellm", target)
+    return price_of_tokens(place.target, tokens, batch=place.batch)

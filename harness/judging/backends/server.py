@@ -119,6 +119,10 @@ def server(target: str) -> ServerJudge:
             f"judge server:{target}: write server:URL#MODEL, such as "
             "server:http://localhost:8000/v1#qwen3-8b"
         )
+    if place.batch:
+        raise ModelError(
+            f"judge server:{target}: batches are for litellm:PROVIDER/MODEL?batch=true"
+        )
     if "@" in url:
         raise ModelError(f"judge server: an address must hold no password; put the key into {KEY}")
     return ServerJudge(url.rstrip("/"), model, os.environ.get(KEY), place.limits)
