@@ -144,6 +144,24 @@ def test_a_pull_request_gets_no_secret_and_no_right(repository: Path) -> None:
         assert "secrets." not in text
 
 
+def test_no_job_downloads_cuda_or_the_same_packages_twice(repository: Path) -> None:
+    """PyTorch comes from its index for processors; pip's cache is there before pip runs."""
+    index = "https://download.pytorch.org/whl/cpu"
+    gate, action = load(GATE), load(ACTION)
+    gitlab = load(GITLAB)["tunegate"]
+    steps = gate["jobs"]["gate"]["steps"]
+    caches = [i for i, s in enumerate(steps) if "~/.cache/pip" in s.get("with", {}).get("path", "")]
+    install = next(i for i, step in enumerate(steps) if "pip install" in step.get("run", ""))
+
+    assert gate["env"]["PIP_EXTRA_INDEX_URL"] == index
+    assert gitlab["variables"]["PIP_EXTRA_INDEX_URL"] == index
+    assert action["inputs"]["torch-index"]["default"] == index
+    assert len(caches) == 2
+    assert caches[0] < install < caches[1]
+    assert gitlab["variables"]["PIP_CACHE_DIR"] == "$CI_PROJECT_DIR/.cache/pip"
+    assert ".cache/pip" in gitlab["cache"]["paths"]
+
+
 def test_the_first_run_of_the_job_is_green_and_a_worse_model_red(repository: Path) -> None:
     """Each shell step as the runner runs it: SHIP on the examples, BLOCK once tuned is worse."""
     runner = StepRunner(repository)
