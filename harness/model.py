@@ -1,17 +1,19 @@
 """The model contract: an arm answers requests, and can say exactly what it is.
 
-A backend is a factory `<x>(spec, options) -> Arm` in `harness/models/<x>.py`. Five abilities are
+A backend is a factory `<x>(spec, options) -> Arm` in `harness/models/<x>.py`. Six abilities are
 optional: `LocalArm` lets the engine decode with the model in this process (batches, drafts, shared
 prefixes), `probe` lets the liveness check compare logits, `RecordedArm` says that the answers are
 on the disk already (with `RequestRecord`, what was asked is there too), `ScoredArm` that another
-tool has scored them, and `RemoteArm` that they come over a network, many at a time.
+tool has scored them, `RemoteArm` that they come over a network, many at a time, and `ServedArm`
+lets the log-probabilities of a server be compared with those of the weights on the disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from tunegate.harness.records.cases import (
@@ -153,7 +155,7 @@ class Arm(Protocol):
         """Hash of everything in the arm that can change an answer; its place is no part of it."""
 
     @property
-    def kinds(self) -> frozenset[CellKind]:
+    def kinds(self) -> Set[CellKind]:
         """The kinds of question this arm can answer."""
 
     def cannot(self, kind: CellKind) -> str:
@@ -239,3 +241,31 @@ class ProbedArm(Protocol):
     @property
     def probed(self) -> tuple[tuple[str, str], ...]:
         """Answers to each of some fixed texts, asked twice before the run."""
+
+
+@runtime_checkable
+class ServedArm(Protocol):
+    """An arm behind a server that may compute with weights that lie on this machine, too."""
+
+    @property
+    def address(self) -> str:
+        """Where the server is: arms of one address are computed in the same number format."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """The Transformers tokenizer; None where only the server has it."""
+
+    @property
+    def weights_folder(self) -> Path | None:
+        """The folder of its weights on this machine; None if it is not known."""
+
+    def next_logprobs(
+        self, prefixes: Sequence[Sequence[int]]
+    ) -> tuple[Mapping[int, float], ...] | None:
+        """Return, for each prefix, token id → natural-log probability of the likeliest next tokens.
+
+        None where the server does not report them by token id.
+
+        Raises:
+            BackendError: it does not answer.
+        """

@@ -16,7 +16,12 @@ class Served:
     """Answers completions and chat; texts, token ids, and lists of token ids."""
 
     def __init__(
-        self, arms: Mapping[str, Any], *, ids: bool = True, logprobs: str | None = "prompt_logprobs"
+        self,
+        arms: Mapping[str, Any],
+        *,
+        ids: bool = True,
+        logprobs: str | None = "prompt_logprobs",
+        likeliest: bool = False,
     ) -> None:
         """Keep the arms.
 
@@ -24,8 +29,9 @@ class Served:
             arms: Model name → arm of an opened pair.
             ids: Whether token ids are taken.
             logprobs: The field by which log-probabilities are asked for; None tells none.
+            likeliest: Whether the likeliest next tokens are told by their ids, as vLLM does.
         """
-        self.arms, self.ids, self.logprobs = arms, ids, logprobs
+        self.arms, self.ids, self.logprobs, self.likeliest = arms, ids, logprobs, likeliest
         self.lock = threading.Lock()
 
     def __call__(self, model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -75,6 +81,11 @@ class Served:
             text = arm.tokenizer.decode(out[:-1] if ended else out, skip_special_tokens=True)
             choice = completion(text)["choices"][0]
             choice |= {"finish_reason": "stop" if ended else "length", "tokens": len(out)}
+            if self.likeliest and body.get("return_tokens_as_token_ids"):
+                logits = model(input_ids=inputs).logits[0, -1].float()
+                best = torch.log_softmax(logits, dim=-1).topk(body["logprobs"])
+                pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+                choice["logprobs"] = {"top_logprobs": [{f"token_id:{i}": v for i, v in pairs}]}
             if self.logprobs in body:
                 logits = model(input_ids=inputs).logits[0].float()
                 told = torch.log_softmax(logits, dim=-1)[:-1]

@@ -7,12 +7,13 @@ differ. An adapter that changes nothing is the field's most reported silent fail
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunegate.harness.errors import NotComparable
 from tunegate.harness.further_arm import further_arm
-from tunegate.harness.model import Arm, LocalArm, ProbedArm
+from tunegate.harness.model import Arm, LocalArm, ProbedArm, ServedArm
+from tunegate.harness.model_servers.identity import flat, probe_prefixes
 
 
 def check_liveness(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str, Any]:
@@ -129,6 +130,14 @@ def _two_names(name: str, base: ProbedArm, arm: ProbedArm) -> dict[str, Any]:
             f"{len(steady)} steady probes alike: the names are taken on trust"
         )
         return {"status": "declared", "probes": len(steady), "note": note}
+    moved = 0.0 if different else _moved_logprobs(base, arm)
+    if moved:
+        return {
+            "status": "proven",
+            "probes": len(steady),
+            "different_answers": 0,
+            "largest_logprob_change": _round(moved),
+        }
     if not different:
         raise NotComparable(
             f"{name} answers all {len(steady)} probe prompts exactly as base does; check that the "
@@ -136,6 +145,40 @@ def _two_names(name: str, base: ProbedArm, arm: ProbedArm) -> dict[str, Any]:
             "NAME=PATH) and not base once more"
         )
     return {"status": "proven", "probes": len(steady), "different_answers": different}
+
+
+_ABOVE_NOISE = 4
+"""Multiple of what base itself differs by between two questions, from which a change is one."""
+
+
+def _moved_logprobs(base: Any, arm: Any) -> float:
+    """Return by how much an arm's next-token log-probabilities differ from base's; 0 if not.
+
+    A weak fine-tune is alive, and may answer as base in a dozen tokens.
+    """
+    if not (isinstance(base, ServedArm) and isinstance(arm, ServedArm) and base.tokenizer):
+        return 0.0
+    prefixes = flat(probe_prefixes(base.tokenizer))
+    first, second, theirs = (one.next_logprobs(prefixes) for one in (base, base, arm))
+    if first is None or second is None or theirs is None:
+        return 0.0
+    noise, moved = _largest_change(first, second), _largest_change(first, theirs)
+    return moved if moved > max(_ABOVE_NOISE * noise, _FLOAT_NOISE) else 0.0
+
+
+_FLOAT_NOISE = 1e-4
+"""Change of a log-probability, in nats, that float32 may make between two batches."""
+
+
+def _largest_change(
+    one: Sequence[Mapping[int, float]], other: Sequence[Mapping[int, float]]
+) -> float:
+    changes = (
+        abs(before[token] - after[token])
+        for before, after in zip(one, other, strict=True)
+        for token in before.keys() & after.keys()
+    )
+    return max(changes, default=0.0)
 
 
 def _round(value: float) -> float:

@@ -76,7 +76,7 @@ def doctor(
     if base or max_cases or dtype != "auto":
         raise UsageError("--base, --dtype and --max-cases belong to --aa SUITE; name the suite")
     findings = [*_python(), *_extras(), *_combination(), *_plugins()]
-    findings += [*_machine(), *_store(), *_browser(), *_model()]
+    findings += [*_machine(), *_store(), *_browser(), *_model(), *_vllm()]
     for finding in findings:
         mark = "ok  " if finding.good else ("FAIL" if finding.needed else "-   ")
         print(f"{mark} {finding.what:<22} {finding.detail}")
@@ -218,6 +218,22 @@ def _model() -> Iterator[DoctorFinding]:
     there = existing_demo_model() is not None
     detail = str(place) if there else f"not fetched yet: `tunegate demo` does, into {place}"
     yield DoctorFinding(there, False, "embedded model", detail)
+
+
+def _vllm() -> Iterator[DoctorFinding]:
+    """Look for the environment of `vllm:` specs, and whether its version was tested."""
+    from tunegate.harness.models._vllm_command import TESTED, find_installation
+
+    try:
+        found = find_installation()
+    except UsageError as error:
+        yield DoctorFinding(False, False, "engine vllm", str(error))
+        return
+    tested = found.version.split(".")[:2] in [["0", str(minor)] for minor in TESTED]
+    place = "CPU" if found.cpu else "GPU"
+    note = "" if tested else f"; tested are 0.{' and 0.'.join(map(str, TESTED))}"
+    detail = f"{found.version} for the {place}, {found.python}{note}"
+    yield DoctorFinding(tested, False, "engine vllm", detail)
 
 
 RUNS = Path(".tunegate/aa")

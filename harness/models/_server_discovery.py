@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tunegate.harness.errors import ModelError
+from tunegate.harness.errors import BackendError, ModelError
 from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.remote.http import HttpClient, PermanentError, RequestFailure, RetryableError
 from tunegate.harness.remote.worker_pool import PoolLimits, ask_all
@@ -129,7 +130,8 @@ def try_request(http: HttpClient, url: str, body: Mapping[str, Any]) -> dict[str
     """Return the reply to a question of some form; None if the server does not take that form.
 
     Raises:
-        ModelError: the server refuses every form, or is gone.
+        ModelError: the server refuses every form, or gives no reply.
+        BackendError: the server ended over this question.
     """
     try:
         return ask_with_retries(lambda deadline: http.post_json(url, body, deadline=deadline))
@@ -138,13 +140,68 @@ def try_request(http: HttpClient, url: str, body: Mapping[str, Any]) -> dict[str
             raise ModelError(f"{url}: {refusal}; check the key in {KEY}") from refusal
         return None
     except RetryableError as silence:
+        refuse_ended(http, url, body)
         if "HTTP 500" in str(silence):  # how some servers meet a form they do not know
             return None
         raise ModelError(f"{url}: {silence}; look at the server's log") from silence
 
 
+_ENDING_S = 10.0
+"""Seconds in which a server whose engine ended goes away or reports it."""
+
+
+def refuse_ended(http: HttpClient, url: str, body: Mapping[str, Any]) -> None:
+    """Refuse a server that answered before and does not answer at all after a question.
+
+    Args:
+        http: The client.
+        url: Where the question was sent; the server lists its models next to it.
+        body: What was asked.
+
+    Raises:
+        BackendError: the server ended, and over which question.
+    """
+    root = url[: url.index("/v1") + 3] if "/v1" in url else url.rpartition("/")[0]
+    end = time.monotonic() + _ENDING_S
+    try:
+        http.get_json(f"{root}/models", deadline=end)
+        time.sleep(0.2)
+        http.get_json(f"{root.removesuffix('/v1')}/health", deadline=end)
+    except RetryableError as gone:
+        # vLLM's /health answers 200 without a text; a server that is slow is still there.
+        if "the reply is" in str(gone) or "no reply in time" in str(gone):
+            return
+        raise BackendError(
+            f"{root}: the server ended over a question: {_question(body)}; look at its log, start "
+            f"it again{_gentler(body)}"
+        ) from gone
+    except PermanentError:
+        return
+
+
+def _question(body: Mapping[str, Any]) -> str:
+    if "prompt_logprobs" in body or body.get("echo"):
+        form = "prompt_logprobs" if "prompt_logprobs" in body else "echo with logprobs"
+        return f"the log-probabilities of a given text ({form})"
+    if "logprobs" in body:
+        return f"one token with the {body['logprobs']} likeliest (logprobs)"
+    what = "messages" if "messages" in body else "prompt"
+    return f"{body.get('max_tokens', 1)} tokens after a {what}"
+
+
+def _gentler(body: Mapping[str, Any]) -> str:
+    """Return what keeps vLLM's CPU build alive that ends over such a question with LoRA."""
+    if "prompt_logprobs" not in body:
+        return ""
+    return (
+        ", or leave out the metrics that need likelihoods (vLLM on a CPU with --enable-lora: name "
+        "the adapter's modules with --lora-target-modules)"
+    )
+
+
 _FORM = "server:http://host:port/v1#MODEL"
-_OPTIONS = ("tokenizer",)
+_OPTIONS = ("tokenizer", "weights")
+NO_WEIGHTS = "none"
 _HERE = ("localhost", "127.0.0.1", "::1")
 KEY = "TUNEGATE_SERVER_KEY"
 """Environment variable of the key."""
@@ -161,6 +218,8 @@ class ServerTarget:
     """The model's name there; empty if the spec names none."""
     tokenizer: str | None = None
     """Folder or hub id of its tokenizer and chat template, as the spec says."""
+    weights: str | None = None
+    """Folder of its weights on this machine, as the spec names it; `none` trusts the server."""
 
     @property
     def origin(self) -> str:
@@ -175,7 +234,9 @@ class ServerTarget:
 
     def spec(self, model: str | None = None) -> str:
         """Return the spec, of another model of the server if one is given."""
-        query = f"?tokenizer={self.tokenizer}" if self.tokenizer else ""
+        named = {"tokenizer": self.tokenizer, "weights": self.weights}
+        query = "&".join(f"{name}={value}" for name, value in named.items() if value)
+        query = f"?{query}" if query else ""
         return f"server:{self.url}{query}#{model or self.model}"
 
 
@@ -203,10 +264,21 @@ def parse_target(target: str) -> ServerTarget:
             raise ModelError(
                 f"server:{target}: {unknown_name_message(name, _OPTIONS, what='option')}"
             )
-    if options.get("tokenizer") == "":
-        raise ModelError(f"server:{target}: tokenizer= names no folder")
+    _refuse_no_folder(target, options)
     url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
-    return ServerTarget(url, model, options.get("tokenizer"))
+    return ServerTarget(url, model, options.get("tokenizer"), options.get("weights"))
+
+
+def _refuse_no_folder(target: str, options: Mapping[str, str]) -> None:
+    for name in _OPTIONS:
+        if options.get(name) == "":
+            raise ModelError(f"server:{target}: {name}= names no folder")
+    weights = options.get("weights", NO_WEIGHTS)
+    if weights != NO_WEIGHTS and not Path(weights).is_dir():
+        raise ModelError(
+            f"server:{target}: weights={weights} is no folder; name that of the model or adapter, "
+            f"or {NO_WEIGHTS} to take them on trust"
+        )
 
 
 def key_for(where: ServerTarget, environment: Mapping[str, str] = os.environ) -> str | None:

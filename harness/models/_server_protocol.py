@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tunegate.harness.errors import ModelError
+from tunegate.harness.errors import BackendError, ModelError
 from tunegate.harness.model import Prompt
 from tunegate.harness.models._server_discovery import ServerTarget, try_request
 from tunegate.harness.remote.http import HttpClient, RetryableError
@@ -80,9 +80,7 @@ def discover_protocol(http: HttpClient, where: ServerTarget, tokenizer: Any) -> 
     ids = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
     plain = _first_plain(http, where, {"prompt": ids}, tokens=len(ids))
     if plain is not None:
-        return _probe_logprobs(
-            http, where, ServerProtocol("token ids", plain, checked, special), ids
-        )
+        return ServerProtocol("token ids", plain, checked, special)
     plain = _first_plain(http, where, {"prompt": PROBE}, tokens=None)
     if plain is not None:
         return ServerProtocol("text", plain, checked, special, why="takes no token ids, only text")
@@ -173,10 +171,19 @@ def _other(where: ServerTarget, what: str) -> str:
     )
 
 
-def _probe_logprobs(
-    http: HttpClient, where: ServerTarget, form: ServerProtocol, ids: list[int]
+def discover_likelihoods(
+    http: HttpClient, where: ServerTarget, form: ServerProtocol, tokenizer: Any
 ) -> ServerProtocol:
-    """Return the form with how log-probabilities are asked for, if the server reports them."""
+    """Return the form with how log-probabilities of a prompt are asked for, if they are reported.
+
+    It is asked only where a metric needs them: some servers end over the question.
+
+    Raises:
+        BackendError: the server ended over it.
+    """
+    if form.prompts != "token ids":
+        return form
+    ids = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
     prompts = [ids, ids[:-1]]
     for fields in _LOGPROBS:
         body = {"model": where.model, "prompt": prompts, "max_tokens": 1, "temperature": 0.0}
@@ -337,3 +344,48 @@ def prompt_logprobs(choice: Mapping[str, Any], ids: Sequence[int]) -> list[float
 def _token_logprob(place: Any, token: int) -> Any:
     found = place.get(str(token)) if isinstance(place, dict) else None
     return found.get("logprob") if isinstance(found, dict) else None
+
+
+_LIKELIEST = (20, 5)
+"""Numbers of likeliest tokens that are asked for: vLLM's limit, and OpenAI's."""
+_TOKEN_ID = "token_id:"
+
+
+def next_token_logprobs(
+    http: HttpClient, where: ServerTarget, form: ServerProtocol, prefixes: list[list[int]]
+) -> list[dict[int, float]] | None:
+    """Return token id → log-probability of the likeliest tokens after each prefix.
+
+    None where the server does not report them by token id, as vLLM does with
+    `return_tokens_as_token_ids`.
+
+    Raises:
+        BackendError: the server does not answer, or ended over the question.
+    """
+    body = {"model": where.model, "prompt": prefixes, "max_tokens": 1, "temperature": 0.0}
+    for count in _LIKELIEST:
+        asked = {**body, **form.plain, "logprobs": count, "return_tokens_as_token_ids": True}
+        try:
+            reply = try_request(http, f"{where.url}/completions", asked)
+            found = [] if reply is None else ordered_choices(reply, len(prefixes))
+        except (ModelError, RetryableError) as silence:
+            raise BackendError(str(silence)) from silence
+        if found:
+            told = [_by_token_id(choice) for choice in found]
+            return None if None in told else [one for one in told if one is not None]
+    return None
+
+
+def _by_token_id(choice: Mapping[str, Any]) -> dict[int, float] | None:
+    told = choice.get("logprobs")
+    places = told.get("top_logprobs") if isinstance(told, dict) else None
+    first = places[0] if isinstance(places, list) and places else None
+    if not isinstance(first, dict) or not first:
+        return None
+    names = [name.removeprefix(_TOKEN_ID) for name in first if name.startswith(_TOKEN_ID)]
+    if len(names) != len(first) or not all(name.isdecimal() for name in names):
+        return None
+    values = [v for v in first.values() if isinstance(v, int | float) and math.isfinite(v)]
+    if len(values) != len(names):
+        return None
+    return {int(name): float(value) for name, value in zip(names, values, strict=True)}

@@ -16,6 +16,7 @@ from tunegate.harness import lookup
 from tunegate.harness.checks.weight_files import refuse_unsafe, weights_fingerprint
 from tunegate.harness.errors import ModelError, NotComparable, UsageError
 from tunegate.harness.model import Arm
+from tunegate.harness.model_servers.managed_server import NOWHERE, ServerHosting
 from tunegate.harness.models._model_folder import (
     adapter_config,
     base_record,
@@ -38,6 +39,7 @@ def open_arms(
     base_by: str = "--gate-base SPEC",
     limits: PoolLimits | None = None,
     trusted: bool = False,
+    hosting: ServerHosting = NOWHERE,
 ) -> dict[str, Arm]:
     """Open every arm.
 
@@ -47,6 +49,7 @@ def open_arms(
         base_by: How the user names the base, for messages.
         limits: How hard backends on a network may be asked.
         trusted: Whether code in a model's folder may be run, of every arm.
+        hosting: Where the logs of servers that are started go, and who hears of it.
 
     Raises:
         UsageError: a spec is missing or cannot be opened.
@@ -56,9 +59,18 @@ def open_arms(
         raise UsageError("no tuned model: name the fine-tune with --gate-tuned SPEC")
     arms: dict[str, Arm] = {}
     loads: dict[Path, Any] = {}
-    for name, spec in _order_specs(specs, base_by).items():
+    ordered = _order_specs(specs, base_by)
+    together = _opened_together(ordered)
+    for name, spec in ordered.items():
         backend = backend_of(spec)
-        if backend is None:
+        if name in arms:
+            continue
+        if name in together:
+            from tunegate.harness.models import vllm
+
+            asked = limits or PoolLimits()
+            arms |= vllm.open_together(together, asked, dtype=dtype, hosting=hosting)
+        elif backend is None:
             arms[name] = _open_hf(spec, name, arms, loads, dtype, trusted=trusted)
         else:
             options = {"limits": limits or PoolLimits()} if is_remote(backend) else {}
@@ -77,6 +89,15 @@ def backend_of(spec: str) -> Backend | None:
         return None
     found: Backend = lookup.find_object(ROOM, prefix, what="backend")
     return found
+
+
+_TOGETHER = "vllm"
+"""Backend that opens all of its arms at once: base and its adapters share a server."""
+
+
+def _opened_together(specs: Mapping[str, str]) -> dict[str, str]:
+    """Return the arms that are opened at once."""
+    return {name: s for name, s in specs.items() if s.partition(":")[0] == _TOGETHER}
 
 
 def is_remote(backend: Backend) -> bool:
@@ -104,7 +125,9 @@ def _order_specs(specs: Mapping[str, str | None], base_by: str) -> dict[str, str
 
 
 def _base_of(tuned: str, base_by: str) -> str:
-    folder = resolve_folder(tuned) if backend_of(tuned) is None else None
+    served = tuned.partition(":")[0] == _TOGETHER
+    path = tuned.partition(":")[2].partition("?")[0] if served else tuned
+    folder = resolve_folder(path) if served or backend_of(tuned) is None else None
     adapter = adapter_config(folder) if folder is not None and is_adapter(folder) else {}
     named = adapter.get("base_model_name_or_path")
     if not named:
@@ -118,7 +141,7 @@ def _base_of(tuned: str, base_by: str) -> str:
             f"{tuned} names {named} as its base, which is not there; if it was moved, say where "
             f"with {base_by}"
         ) from error
-    return str(named)
+    return f"{_TOGETHER}:{named}" if served else str(named)
 
 
 def _open_hf(

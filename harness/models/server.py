@@ -10,7 +10,7 @@ prompt is declared, not proven. The key comes from TUNEGATE_SERVER_KEY or OPENAI
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -29,6 +29,7 @@ from tunegate.harness.models._chat_template import (
 )
 from tunegate.harness.models._model_folder import is_adapter, require_modules
 from tunegate.harness.models._server_discovery import (
+    NO_WEIGHTS,
     ServerModelCard,
     ServerTarget,
     find_model_card,
@@ -38,7 +39,9 @@ from tunegate.harness.models._server_discovery import (
 from tunegate.harness.models._server_protocol import (
     ServerCompletion,
     ServerProtocol,
+    discover_likelihoods,
     discover_protocol,
+    next_token_logprobs,
     ordered_choices,
     parse_completion,
     prompt_logprobs,
@@ -60,9 +63,11 @@ from tunegate.harness.remote.http import HttpClient, PermanentError, RequestFail
 from tunegate.harness.remote.worker_pool import PoolLimits, ask_all
 from tunegate.harness.thinking import separate_thoughts, special_texts, thinking_tokens
 
-SPEC = "server:http://host:port/v1[?tokenizer=FOLDER]#MODEL"
+SPEC = "server:http://host:port/v1[?tokenizer=FOLDER&weights=FOLDER]#MODEL"
 _PROBES = PROBES[:6]
 _PROBE_TOKENS = 12
+_PREFIXES = 16
+"""Prefixes that one question holds."""
 _WRITTEN = frozenset({CellKind.GENERATE, CellKind.LATENCY})
 _SCORED = frozenset({CellKind.CHOICES, CellKind.ANSWER})
 
@@ -264,15 +269,59 @@ class ServerArm:
         return hashes if whole else {}
 
     @property
-    def kinds(self) -> frozenset[CellKind]:
+    def kinds(self) -> ServerKinds:
         """Generation; and likelihoods of given texts, if the server reports them."""
-        return _WRITTEN | (_SCORED if self.asker.form.logprobs is not None else frozenset())
+        return ServerKinds(self)
+
+    @cached_property
+    def scorer(self) -> ServerClient:
+        """The client that knows how likelihoods are asked for; finding it out is a question.
+
+        Raises:
+            BackendError: the server ended over it.
+        """
+        with HttpClient(self.key) as http:
+            form = discover_likelihoods(http, self.where, self.asker.form, self.tokenizer)
+        return replace(self.asker, form=form)
+
+    @property
+    def address(self) -> str:
+        """The server's address."""
+        return self.where.url
+
+    @property
+    def weights_folder(self) -> Path | None:
+        """The folder that the spec names, or that a server on this machine names as the root."""
+        if self.where.weights is not None:
+            return None if self.where.weights == NO_WEIGHTS else Path(self.where.weights)
+        root = self.card.root if self.where.here else None
+        return Path(root) if root is not None and Path(root).is_dir() else None
+
+    def next_logprobs(
+        self, prefixes: Sequence[Sequence[int]]
+    ) -> tuple[Mapping[int, float], ...] | None:
+        """Return the likeliest next tokens after each prefix; None if they have no ids.
+
+        Raises:
+            BackendError: the server does not answer.
+        """
+        if self.asker.form.prompts != "token ids":
+            return None
+        found: list[Mapping[int, float]] = []
+        with HttpClient(self.key) as http:
+            for first in range(0, len(prefixes), _PREFIXES):
+                part = [list(ids) for ids in prefixes[first : first + _PREFIXES]]
+                told = next_token_logprobs(http, self.where, self.asker.form, part)
+                if told is None:
+                    return None
+                found += told
+        return tuple(found)
 
     def cannot(self, kind: CellKind) -> str:
         """Return what the server does not offer."""
         if kind is CellKind.TEXT:
             return f"{self.spec}: a whole text's likelihood is read by local models only"
-        return f"{self.spec}: the server {self.asker.form.why}"
+        return f"{self.spec}: the server {self.scorer.form.why}"
 
     def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
         """Render a case here, or write down what the server is given to render."""
@@ -293,12 +342,14 @@ class ServerArm:
     def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
         """Yield the answers as they come, several questions being in progress at the same time."""
         timed = any(request.kind is CellKind.LATENCY for request in requests)
+        scored = any(request.kind in _SCORED for request in requests)
+        asker = self.scorer if scored else self.asker
         limits = replace(self.limits, concurrency=1) if timed else self.limits
         with HttpClient(self.key) as http:
 
             def ask(request: Request, deadline: float) -> tuple[Completion, float]:
                 started = time.time()
-                return self.asker.ask(http, request, deadline), started
+                return asker.ask(http, request, deadline), started
 
             answers = ask_all(
                 requests, ask, limits, cost_of=_cost, backend=self.spec, counted=_set_attempts
@@ -332,6 +383,26 @@ class ServerArm:
         return tuple((told[f"first {n}"], told[f"second {n}"]) for n in range(len(_PROBES)))
 
 
+class ServerKinds(Set[CellKind]):
+    """The kinds of question that a server answers; of likelihoods it is asked when needed."""
+
+    def __init__(self, arm: ServerArm) -> None:
+        """Keep the arm."""
+        self._arm = arm
+
+    def __contains__(self, kind: object) -> bool:
+        """Return whether it answers a kind; asks the server about likelihoods."""
+        return kind in _WRITTEN or (kind in _SCORED and self._arm.scorer.form.logprobs is not None)
+
+    def __iter__(self) -> Iterator[CellKind]:
+        """Yield the kinds that it answers."""
+        return (kind for kind in CellKind if kind in self)
+
+    def __len__(self) -> int:
+        """Return how many they are."""
+        return sum(1 for _ in self)
+
+
 def _request(key: str, case: Case, arm: ServerArm, generation: GenerationSettings) -> Request:
     prompt = arm.prompt(case, generation)
     cell = Cell(suite="probes", case=case.id, arm="", kind=CellKind.GENERATE, key=key)
@@ -363,14 +434,23 @@ def server(target: str, limits: PoolLimits | None = None) -> ServerArm:
         ModelError: there is no such server or model, or its tokenizer is another one.
         MissingExtra: httpx is not installed.
     """
-    require_modules("httpx", what="a model behind a server", extra="server")
     where = parse_target(target)
-    key = key_for(where)
+    return open_server(where, key_for(where), limits or PoolLimits())
+
+
+def open_server(where: ServerTarget, key: str | None, limits: PoolLimits) -> ServerArm:
+    """Open a model of a server whose address and key are known.
+
+    Raises:
+        ModelError: there is no such server or model, or its tokenizer is another one.
+        MissingExtra: httpx is not installed.
+    """
+    require_modules("httpx", what="a model behind a server", extra="server")
     with HttpClient(key) as http:
         card = find_model_card(http, where)
         tokenizer = _tokenizer(where, card)
         form = discover_protocol(http, where, tokenizer)
-    arm = ServerArm(where, card, ServerClient(where, form, tokenizer), limits or PoolLimits(), key)
+    arm = ServerArm(where, card, ServerClient(where, form, tokenizer), limits, key)
     try:
         _ = arm.probed
     except BackendError as error:

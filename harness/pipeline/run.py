@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TextIO
@@ -40,7 +41,9 @@ from tunegate.harness.gating.error_control import refuse_sealed
 from tunegate.harness.judging import forecast, stage
 from tunegate.harness.judging.contract import Juror
 from tunegate.harness.model import Arm, LocalArm, RecordedArm, ScoredArm
-from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.model_servers.identity import ServedIdentity
+from tunegate.harness.model_servers.managed_server import ServerHosting
+from tunegate.harness.models.open_arms import backend_of, open_arms
 from tunegate.harness.otel_export.run_records import RunRecords
 from tunegate.harness.pipeline import attempt_ledger, run_writer
 from tunegate.harness.pipeline.early_stopping import EarlyStopping, compared_whole
@@ -66,7 +69,7 @@ from tunegate.harness.source import account_summary
 from tunegate.harness.suite import Suite
 from tunegate.harness.verdict.decide import failed_verdict, not_comparable
 
-LOCAL, RAY = "local", "ray"
+LOCAL, RAY, VLLM = "local", "ray", "vllm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,12 @@ class ExecutionBackend:
             refuse_missing()
         elif self.workers is not None:
             raise UsageError("--gate-workers are Ray's processes: add --gate-engine ray")
+
+    def served(self, specs: Mapping[str, str | None]) -> Mapping[str, str | None]:
+        """Return the specs as they are opened: with vLLM, folders and hub ids are served by it."""
+        if self.engine != VLLM:
+            return specs
+        return {n: f"{VLLM}:{s}" if s and backend_of(s) is None else s for n, s in specs.items()}
 
     @contextlib.contextmanager
     def crew(self) -> Iterator[WorkerPool | None]:
@@ -244,17 +253,15 @@ class EvaluationRun:
             *self._advisory_notes(),
         )
         if not self.arms:
-            arms = " and ".join(f"{n} {s}" for n, s in self.specs.items() if s)
-            self._say("opening " + hide_credentials(arms))
-            self.arms |= open_arms(
-                self.specs, dtype=self.dtype, limits=self.limits, trusted=self.trust_remote_code
-            )
+            self._open()
         if self.cases == "shared":
             self._keep_shared_cases()
         comparability.check_answerable(self.suites, self.arms)
         if stage.judge_metrics(self.suites):
             self.jurors = stage.open_jurors(stage.specs_of(self.judge), store)
         alive = liveness.check_liveness(self.arms, twins=self.self_check)
+        exactly = partial(open_arms, dtype="float32", trusted=self.trust_remote_code)
+        served = ServedIdentity.prove(self.arms, exactly, self._say)
         left_out = self._look_back()
         watching = EarlyStopping()
         if self._stops_early:
@@ -270,6 +277,7 @@ class EvaluationRun:
         found = {
             "comparability": run.comparability,
             "liveness": alive,
+            "served_identity": served.record,
             "attempts": run.attempts,
             "ledger": run.ledger_states(self.folder.parent),
         }
@@ -283,9 +291,29 @@ class EvaluationRun:
         self._answer(run, run.arms, crew, watching.watch(manifest, run.plan, store, self.suites))
         if (whole := compared_whole(run.arms)) and watching.ended:
             self._answer(run, whole, crew)
+        manifest = self._with_proof(manifest, served)
         cells = run.cells(skipped=watching.skips(whole=whole))
         self._folder.write_lines("cells.jsonl", cells, packed=manifest.packed)
         return self._decided(run, manifest, watching)
+
+    def _with_proof(self, manifest: Manifest, served: ServedIdentity) -> Manifest:
+        """Prove the served arms once more, now that they have answered, and record it."""
+        if served.folders:
+            served.check(self.arms)
+            manifest = manifest.model_copy(update={"served_identity": served.record})
+            self._folder.write("manifest.json", manifest)
+        return manifest
+
+    def _open(self) -> None:
+        arms = " and ".join(f"{n} {s}" for n, s in self.specs.items() if s)
+        self._say("opening " + hide_credentials(arms))
+        self.arms |= open_arms(
+            self.place.served(self.specs),
+            dtype=self.dtype,
+            limits=self.limits,
+            trusted=self.trust_remote_code,
+            hosting=ServerHosting(self.folder, self._say),
+        )
 
     def _advisory_notes(self) -> Iterator[str]:
         """Yield the gates that stay advisory in this run, before anything is spent."""

@@ -133,6 +133,8 @@ def _folder(spec: str) -> Path | None:
     """Return the folder that holds a spec's files; None if they are not on this machine."""
     if not spec:
         return None
+    if spec.startswith("vllm:"):  # a server of ours, made from a folder that is here
+        spec = spec.partition(":")[2].partition("?")[0]
     backend = backend_of(spec)
     if backend is not None:
         if is_remote(backend):

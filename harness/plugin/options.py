@@ -200,9 +200,10 @@ OPTIONS = (
     ),
     GateOption(
         "engine",
-        "Where completions are computed: local is this process, ray is workers through Ray Data.",
+        "Where completions are computed: local is this process, ray is workers through Ray Data, "
+        "vllm is a vLLM server that is started and ended with the run.",
         "local",
-        choices=("local", "ray"),
+        choices=("local", "ray", "vllm"),
     ),
     GateOption(
         "workers",

@@ -286,6 +286,10 @@ class Manifest(Record):
     """Proofs or declarations about prompts and templates."""
     liveness: dict[str, Any]
     """Proofs that the adapter is active."""
+    served_identity: dict[str, Any] = Field(
+        default_factory=dict, exclude_if=lambda found: not found
+    )
+    """Served arm → proof that it computes with the weights on the disk, or why none is had."""
     attempts: dict[str, int]
     """Suite hash → number of candidates judged on it so far, this one included."""
     ledger: dict[str, LedgerState] = Field(default_factory=dict, exclude_if=lambda found: not found)

@@ -7,6 +7,7 @@ rounded to six significant digits. `harness/schemas/verdict.schema.json` documen
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any
@@ -451,6 +452,8 @@ class VerdictRecord(Record):
     """Proofs or declarations about prompts and templates."""
     liveness: dict[str, Any]
     """Proofs that the adapter is active."""
+    served_identity: dict[str, Any] = Field(default_factory=dict, exclude_if=operator.not_)
+    """Served arm → proof that it computes with the weights on the disk, or why none is had."""
     attempts: dict[str, int]
     """Suite hash → number of candidates judged on it so far, this one included."""
     seed: int
@@ -471,9 +474,11 @@ class VerdictRecord(Record):
     """Further arm → what its comparison found; absent where none is compared."""
 
     def trust_notes(self) -> tuple[str, ...]:
-        """Return that prompts of recorded answers could not be compared; nothing where all were."""
+        """Return what is taken on trust: prompts of recorded answers, and what a server serves."""
         note = self.comparability.get("note")
-        return (str(note),) if note and self.comparability.get("on_trust") else ()
+        prompts = (str(note),) if note and self.comparability.get("on_trust") else ()
+        served = {arm: found.get("note") for arm, found in self.served_identity.items()}
+        return prompts + tuple(f"{arm}: {why}" for arm, why in served.items() if why)
 
     def after(self, arm: str, found: ArmResult) -> VerdictRecord:
         """Return the run's verdict after the comparison of a further arm: it can only be worse.

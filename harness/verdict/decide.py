@@ -192,6 +192,7 @@ def _record(
         suites=suites,
         comparability=manifest.comparability,
         liveness=manifest.liveness,
+        served_identity=manifest.served_identity,
         attempts=manifest.attempts,
         seed=manifest.seed,
         versions=manifest.versions,

