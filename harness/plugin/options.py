@@ -170,7 +170,7 @@ OPTIONS = (
     GateOption(
         "training-data",
         "Rows that tuned was trained on, if no tunegate_training.json next to it names them: "
-        "JSONL, a JSON list or Parquet, comma-separated.",
+        "JSONL, a JSON list, CSV or Parquet, comma-separated.",
     ),
     GateOption(
         "missing",

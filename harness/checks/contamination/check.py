@@ -20,6 +20,7 @@ was, then next to the weights, then among the files that the user names.
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -249,7 +250,7 @@ class TrainingRowStream:
                 if file.state is FileState.GIVEN:
                     raise UsageError(
                         f"--gate-training-data={path}: after {count} rows: {reason}; give JSONL "
-                        "with a row a line, a JSON list, Parquet, or a folder of `datasets`"
+                        "with a row a line, a JSON list, CSV, Parquet, or a folder of `datasets`"
                     ) from error
                 state = FileState.UNREADABLE
             self.files[number] = file.model_copy(update={"rows": count, "state": state})
@@ -265,6 +266,8 @@ def _read(path: Path) -> Iterator[tuple[str, Any]]:
         yield from _folder(path)
     elif path.suffix == ".parquet":
         yield from _parquet(path)
+    elif path.suffix in (".csv", ".tsv"):
+        yield from _table(path, "," if path.suffix == ".csv" else "\t")
     elif path.suffix == ".json":
         rows = json.loads(path.read_bytes())
         if not isinstance(rows, list):
@@ -275,6 +278,16 @@ def _read(path: Path) -> Iterator[tuple[str, Any]]:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield str(number), _object(line, number)
+
+
+def _table(path: Path, delimiter: str) -> Iterator[tuple[str, Any]]:
+    """Yield the rows of a CSV file, whose first line names the columns."""
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        rows = csv.DictReader(lines, delimiter=delimiter)
+        try:
+            yield from ((str(rows.line_num), row) for row in rows)
+        except csv.Error as error:
+            raise ValueError(f"after line {rows.line_num}: {error}") from error
 
 
 def _object(line: bytes, number: int) -> Any:

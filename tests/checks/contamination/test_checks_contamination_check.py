@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -258,9 +259,22 @@ def test_every_form_of_file_is_read(suite: Suite, tmp_path: Path) -> None:
         assert found.files[0].state is FileState.GIVEN
 
 
+@pytest.mark.parametrize(("name", "delimiter"), [("t.csv", ","), ("t.tsv", "\t")])
+def test_a_table_of_rows_is_read(suite: Suite, tmp_path: Path, name: str, delimiter: str) -> None:
+    """The first line names the columns, whatever they are called."""
+    with (tmp_path / name).open("w", encoding="utf-8", newline="") as file:
+        rows = [["utterance", "intent"], [sentence(1), "a, b"], [sentence(2), "c"]]
+        csv.writer(file, delimiter=delimiter).writerows(rows)
+
+    found = given(suite, tmp_path / name)
+
+    assert (found.rows, found.suites[0].touched) == (2, ("c1", "c2"))
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
+        ("t.csv", f'a\n"{"b" * 200_000}"\n', "after 0 rows: after line 1: field larger than"),
         ("t.jsonl", '{"text": "a"}\nplain\n', "after 1 rows: line 2 is not one JSON object"),
         ("t.jsonl", "[1]\n", "after 0 rows: line 1 is not one JSON object"),
         ("t.json", '{"a": 1}', "after 0 rows: not a list of rows"),
