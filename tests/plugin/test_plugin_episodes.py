@@ -100,3 +100,30 @@ def test_a_run_is_replayed_with_its_episodes(project: Any) -> None:
 
     assert result.ret == 0
     assert project.verdict(again)["suites"][0]["gates"] == first["suites"][0]["gates"]
+
+
+def test_judges_read_what_was_done(project: Any) -> None:
+    """A judge that looks for the refund's result in the transcript: base, refused, 0; tuned 1."""
+    arguments = _gate(project)
+    suite = project.path / "suites" / "desk" / "suite.toml"
+    judges = "".join(f'[[metrics]]\nuse = "{n}"\n' for n in ("task_completion", "trajectory"))
+    toml = suite.read_text().replace("[[metrics]]", f"{judges}[[metrics]]", 1)
+    suite.write_text(toml)
+    rules = [
+        {"contains": "Whether the task was done in the end does not count",
+         "reply": {"reason": "r", "verdict": "yes"}},
+        {"contains": "refund returned: paid", "reply": {"reason": "r", "verdict": "done"}},
+    ]  # fmt: skip
+    script = project.path / "judge.json"
+    default = {"reason": "r", "verdict": "not_done"}
+    script.write_text(json.dumps({"rules": rules, "default": default}))
+
+    assert project.tunegate(*arguments, "--judge", f"scripted:{script}").ret == 0
+
+    rows = (project.run / "scores.jsonl").read_text().splitlines()
+    found: dict[tuple[str, str], set[float]] = {}
+    for row in map(json.loads, rows):
+        found.setdefault((row["metric"], row["arm"]), set()).add(row["value"])
+    assert found["task_completion", "base"] == {0.0}
+    assert found["task_completion", "tuned"] == {1.0}
+    assert found["trajectory", "base"] == found["trajectory", "tuned"] == {1.0}
