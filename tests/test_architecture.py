@@ -66,8 +66,8 @@ ROOMS: dict[str, set[str]] = {
     "guardrail": {"otel_export", "records", "remote", "suite"},
     "monitoring": {"otel_import", "records", "remote", "stats", "suite"},
     "pipeline": {
-        "checks", "comparison", "engine", "gating", "judging", "model_servers", "models",
-        "otel_export", "power", "records", "remote", "suite", "verdict",
+        "checks", "comparison", "engine", "episodes", "gating", "judging", "model_servers",
+        "models", "otel_export", "power", "records", "remote", "suite", "verdict",
     },
     "plugin": {
         "comparison", "engine", "otel_export", "pipeline", "records", "remote", "suite",

@@ -168,7 +168,7 @@ def _metrics() -> Iterator[Any]:
     yield (
         "a metric that is constant",
         partial(_metric, head + "    return 1.0\n"),
-        "tell them apart",
+        "cannot separate them",
     )
     yield "sys.exit(0) at import", partial(_metric, "raise SystemExit(0)\n")
     yield "os._exit(0) at import", partial(_metric, "import os\nos._exit(0)\n")

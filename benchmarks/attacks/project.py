@@ -48,6 +48,8 @@ class AttackedProject:
     environment: dict[str, str] = field(default_factory=dict)
     words: list[str] = field(default_factory=list)
     """Further words of the gate's command line."""
+    specs: dict[str, str] = field(default_factory=dict)
+    """Arm → what it is, where it is not its recorded answers."""
     then: Callable[[AttackedProject], None] | None = None
     """What is changed once the gate has run, before `commands`."""
     commands: Sequence[Sequence[str]] = ()
@@ -91,7 +93,7 @@ class AttackedProject:
 
     def gate(self) -> subprocess.CompletedProcess[str]:
         """Run `tunegate gate` as it would be run in CI."""
-        arms = [f"--{arm}=replay:{arm}.jsonl" for arm in RIGHT]
+        arms = [f"--{arm}={self.specs.get(arm, f'replay:{arm}.jsonl')}" for arm in RIGHT]
         own, dashes, rest = self.words, [], []
         if "--" in own:
             at = own.index("--")

@@ -13,8 +13,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.attacks import agent_payloads, payloads
 from benchmarks.attacks.attempt import last_word
-from benchmarks.attacks.payloads import UndeservedShip, attacks
 from benchmarks.attacks.project import AttackedProject, N, answer
 
 
@@ -27,7 +27,8 @@ def main(words: list[str] | None = None) -> int:
 
 def run(only: str) -> tuple[int, int]:
     """Run the attacks and the controls; return how many attacks, and how many of both failed."""
-    chosen = [attack for attack in attacks() if only in f"{attack.family}: {attack.name}"]
+    known = (*payloads.attacks(), *agent_payloads.attacks())
+    chosen = [attack for attack in known if only in f"{attack.family}: {attack.name}"]
     failed = sum(not survived for survived in map(_report, chosen))
     controls = list(_controls())
     for line in controls:
@@ -36,14 +37,14 @@ def run(only: str) -> tuple[int, int]:
     return len(chosen), failed + len(controls)
 
 
-def _report(attack: UndeservedShip) -> bool:
+def _report(attack: payloads.UndeservedShip) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         survived, outcome = attempt(attack, Path(folder))
     print(f"{'ok  ' if survived else 'FAIL'} {attack.family}: {attack.name}: {outcome}", flush=True)
     return survived
 
 
-def attempt(attack: UndeservedShip, folder: Path) -> tuple[bool, str]:
+def attempt(attack: payloads.UndeservedShip, folder: Path) -> tuple[bool, str]:
     """Carry an attack out; return whether it was survived, and what happened."""
     project = AttackedProject(folder)
     project.begin()

@@ -1,8 +1,11 @@
-"""Null policy: what an environment pays a model that does nothing.
+"""Policies without a model: one that does nothing, and one that repeats what was done.
 
 A reward for not acting is earned by every model, the broken one included: a floor below it holds
 for nothing, and a gain over it is smaller than it seems. Playing it also shows an environment that
 fails, before any model is opened.
+
+An environment that keeps something between its episodes, or draws by chance, pays the same turns
+otherwise when they are repeated: that would be taken for a difference of the arms.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from tunegate.harness.records.cases import (
     StoredAnswer,
     sha256,
 )
+from tunegate.harness.records.episodes import EpisodeRecord
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,30 @@ class NullPolicy:
     def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
         """Yield empty answers."""
         for request in requests:
-            yield StoredAnswer.of(request.cell, _NOTHING, None, time.time())
+            yield StoredAnswer.of(request.cell, self.turn(request), None, time.time())
+
+    def turn(self, request: Request) -> Completion:
+        """Return what is written in a turn: nothing."""
+        return _NOTHING
+
+
+@dataclass(frozen=True)
+class RepeatedPolicy(NullPolicy):
+    """An arm that writes in every turn what was written in it before."""
+
+    courses: Mapping[tuple[str, str, int], EpisodeRecord]
+    """(arm, case, sample) → the episode."""
+
+    def turn(self, request: Request) -> Completion:
+        """Return the turn that was recorded; one behind the last, which a limit ended, is empty."""
+        cell = request.cell
+        turns = self.courses[cell.arm, cell.case, cell.sample].turns
+        if request.turn is None or request.turn >= len(turns):
+            return _NOTHING
+        found = turns[request.turn]
+        return Completion(
+            text=found.text, finish_reason=found.finish_reason, output_tokens=found.output_tokens
+        )
 
 
 _NOTHING = Completion(text="", finish_reason="stop", output_tokens=0)
@@ -104,15 +131,9 @@ def play_null_policy(
         )
         for case in cases
     ]
-
-    def ask(
-        turns: Sequence[EpisodeTurnRequest], later: MoreTurns
-    ) -> Generator[StoredAnswer, None, None]:
-        yield from arm.complete([turn for turn, _ in turns])
-
     rewards, failures = {}, {}
     try:
-        for answer in EpisodePlayer(arm, _NoStore(), plan).play(requests, ask):
+        for answer in _play(arm, plan, requests):
             done = answer.completion
             if done is None or done.episode is None:
                 failures[answer.key] = answer.error or "there is no episode"
@@ -121,3 +142,56 @@ def play_null_policy(
     except BackendError as error:
         failures.setdefault("", str(error))
     return NullRewards(rewards, failures)
+
+
+def refuse_other_rewards(
+    suite: str, plan: EpisodePlan, played: Sequence[tuple[Request, EpisodeRecord]]
+) -> None:
+    """Repeat episodes in reverse order, and compare what the environment pays for them.
+
+    An episode that fails now, or whose tools answer otherwise, says nothing: the same turns would
+    not have been written.
+
+    Args:
+        suite: Name of the suite.
+        plan: How its episodes are played.
+        played: Requests of episodes, and how these went.
+
+    Raises:
+        BackendError: another reward was paid for the same calls and results, or every episode
+            fails now.
+    """
+    courses = {(r.cell.arm, r.cell.case, r.cell.sample): course for r, course in played}
+    arm = RepeatedPolicy(courses)
+    requests = [
+        replace(request, episode=replace(plan, root=f"{request.cell.arm} {request.cell.key}"))
+        for request, _ in reversed(played)
+    ]
+    for answer in _play(arm, plan, requests):
+        cell, again = answer.cell, answer.completion and answer.completion.episode
+        first = courses[cell.arm, cell.case, cell.sample]
+        if again is None or _shown(again) != _shown(first) or again.reward == first.reward:
+            continue
+        raise BackendError(
+            f"environment {plan.settings.environment!r} of {suite} paid {first.reward:.6g} and "
+            f"then {again.reward:.6g} for the same calls of {cell.arm} in task {cell.case!r}; "
+            "an episode must not depend on others: set everything in `reset`, or say "
+            "`deterministic = false` under [episode] where chance decides"
+        )
+
+
+def _shown(course: EpisodeRecord) -> list[tuple[str, list[str], str | None]]:
+    return [
+        (turn.text, [call.result for call in turn.calls], turn.message) for turn in course.turns
+    ]
+
+
+def _play(
+    arm: NullPolicy, plan: EpisodePlan, requests: Sequence[Request]
+) -> Iterator[StoredAnswer]:
+    def ask(
+        turns: Sequence[EpisodeTurnRequest], later: MoreTurns
+    ) -> Generator[StoredAnswer, None, None]:
+        yield from arm.complete([turn for turn, _ in turns])
+
+    return EpisodePlayer(arm, _NoStore(), plan).play(requests, ask)

@@ -48,6 +48,10 @@ from tunegate.harness.verdict.decide import ScoredRun, decide_run
 NONE: Mapping[str, Any] = MappingProxyType({})
 
 
+_PLAYED_AGAIN = 20
+"""Tasks of a suite, about, whose episodes are repeated."""
+
+
 class RunPurpose(StrEnum):
     """Purpose of the answers of a run."""
 
@@ -152,11 +156,36 @@ class PreparedRun:
         Args:
             cells: The answers, in the order of the plan.
             known: Suite → rows that were scored before.
+
+        Raises:
+            BackendError: a metric returned another score for the same answer, or an environment
+                paid another reward for the same episode.
         """
         arms = tuple(dict.fromkeys(cell.arm for cell in self.plan.cells))
         suites = {suite.name: suite for suite in self.suites}
         for name, of_suite in groupby(cells, key=lambda stored: stored.cell.suite):
-            yield from score_suite(suites[name], of_suite, arms, known=known.get(name, ()))
+            suite, answers = suites[name], of_suite
+            if suite.episode is not None and suite.episode.settings.deterministic:
+                answers = self._play_again(suite, answers)
+            yield from score_suite(suite, answers, arms, known=known.get(name, ()))
+
+    def _play_again(self, suite: Suite, answers: Iterator[StoredAnswer]) -> Iterator[StoredAnswer]:
+        """Return the answers of a suite, of whose episodes a sample is paid as before."""
+        from tunegate.harness.episodes.null_policy import refuse_other_rewards
+
+        cells = list(answers)
+        stride = max(1, len(suite.cases) // _PLAYED_AGAIN)
+        chosen = {case.id for case in suite.cases[::stride]}
+        requests = {request.cell.key: request for request in self.plan.requests.values()}
+        found = [
+            (requests[stored.key], stored.completion.episode)
+            for stored in cells
+            if stored.cell.case in chosen and not stored.cell.sample and stored.key in requests
+            if stored.completion is not None and stored.completion.episode is not None
+        ]
+        if found and suite.episode is not None:
+            refuse_other_rewards(suite.name, suite.episode, found)
+        return iter(cells)
 
     def manifest(self, run_id: str, suites: Iterable[SuiteRecord] | None = None) -> Manifest:
         """Return the manifest of a run that writes no folder, as far as a decision needs one.

@@ -381,3 +381,34 @@ def test_tools_are_text_for_templates_that_know_none(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert '"refund"' in messages[0]["content"]
     assert messages[3]["content"] == "<tool_response>A1 is lost</tool_response>"
+
+
+@pytest.mark.parametrize(
+    ("reward", "lines", "said"),
+    [
+        ("float(Desk.count % 2)", "", "paid 0 and then 1"),
+        ("Desk.count / 100", "", "for the same calls of"),
+        ("float(self.paid == self.order)", "", None),
+        ("float(Desk.count % 2)", "deterministic = false\n", None),
+    ],
+)
+def test_an_environment_with_memory_is_an_error(
+    tmp_path: Path, reward: str, lines: str, said: str | None
+) -> None:
+    """Episodes are repeated in reverse order and must be paid the same, unless chance decides."""
+    counted = DESK.replace('    orders = {"A1"', '    count = 0\n    orders = {"A1"')
+    code = counted.replace(
+        "        return float(self.paid == self.order)",
+        f"        Desk.count += 1\n        return {reward}",
+    )
+    table = f'[episode]\nenvironment = "desk.py:Desk"\n{lines}[[metrics]]'
+    toml = TOML.replace('episode = "desk.py:Desk"\n[[metrics]]', table)
+    arms = {name: PolicyArm(name, solve) for name in ("base", "tuned")}
+
+    with prepare([load_suite(write_desk(tmp_path, toml=toml, code=code))], arms, None) as run:
+        run.answer(io.StringIO())
+        if said is None:
+            assert len(list(run.score(run.cells()))) == 2
+        else:
+            with pytest.raises(BackendError, match=said):
+                list(run.score(run.cells()))
