@@ -74,7 +74,7 @@ def attacks() -> Iterator[UndeservedShip]:
     """Yield the attacks."""
     for family, found in (
         ("episodes", _episodes()), ("thoughts", _thoughts()), ("results", _results()),
-        ("replayed", _replayed()),
+        ("replayed", _replayed()), ("plugins", _plugins()),
     ):  # fmt: skip
         for name, change, *told in found:
             yield UndeservedShip(family, name, change, *told)
@@ -148,7 +148,7 @@ def _thoughts() -> Iterator[Any]:
 
 def _results() -> Iterator[Any]:
     right = RIGHT["tuned"]
-    for name, rows, *told in (
+    for name, rows in (
         ("tuned's wrong rows are left out", [_row("tuned", i) for i in range(right)]),
         ("tuned's wrong rows have no score", [_row("tuned", i, wrong=None) for i in range(N)]),
         ("… NaN", [_row("tuned", i, wrong="NaN") for i in range(N)]),
@@ -166,7 +166,7 @@ def _results() -> Iterator[Any]:
         ("… false as a text", [_row("tuned", i, wrong="false") for i in range(N)]),
         ("no rows", []),
     ):  # fmt: skip
-        yield name, partial(_recorded, rows), *told
+        yield name, partial(_recorded, rows)
     yield "base's file under another name", partial(_recorded, [_row("base", i) for i in range(N)])
     yield "base's file itself", _same_file
     yield (
@@ -190,7 +190,77 @@ def _replayed() -> Iterator[Any]:
     yield "a form alone, of replayed cases", _form_alone
 
 
+ENDS = {
+    "raises SystemExit(0)": "raise SystemExit(0)",
+    "calls os._exit(0)": "__import__('os')._exit(0)",
+    "raises KeyboardInterrupt": "raise KeyboardInterrupt",
+}
+"""Ways by which code ends its process, or asks for it."""
+
+
+def _plugins() -> Iterator[Any]:
+    for how, code in ENDS.items():
+        yield f"a source that {how}", partial(_source, code)
+        yield f"a judge that {how}", partial(_judge, code)
+        yield f"a model that {how} when it is opened", partial(_model, code, "None")
+        yield f"a model that {how} when it answers", partial(_model, "None", code)
+        yield f"a kind of gate that {how}", partial(_gate_kind, code)
+        yield f"a section of the page that {how}", partial(_section, code)
+
+
 # What the attacks do.
+
+
+def _plugin(group: str, entry: str, code: str, project: AttackedProject) -> None:
+    """Install a package with one entry point, next to the project."""
+    meta = "Metadata-Version: 2.1\nName: evil\nVersion: 1\n"
+    project.write("site/evil-1.dist-info/METADATA", meta)
+    project.write("site/evil-1.dist-info/entry_points.txt", f"[tunegate.{group}]\n{entry}\n")
+    project.write("site/evil.py", code)
+    project.environment["PYTHONPATH"] = str(project.folder / "site")
+
+
+def _source(code: str, project: AttackedProject) -> None:
+    _plugin("sources", "evil = evil:evil", f"def evil(folder):\n    {code}\n    yield\n", project)
+    toml = SUITE.replace('cases = "cases.jsonl"', '[cases]\nfrom = "evil"')
+    project.write("suites/orders/suite.toml", toml)
+
+
+def _judge(code: str, project: AttackedProject) -> None:
+    head = "from tunegate.harness.judge import judge, question\n"
+    body = f"@judge(range=(0.0, 1.0))\ndef evil(case, completion):\n    {code}\n    yield []\n"
+    _plugin("judges", "evil = evil:evil", head + body, project)
+    project.write("site/evil.txt", "Is it right?\n{completion}\n")
+    project.write("suites/orders/suite.toml", SUITE.replace('"exact_match"', '"evil"'))
+    project.write("judge.json", json.dumps({"default": {"verdict": "yes"}}))
+    project.words = ["--judge=scripted:judge.json"]
+
+
+def _model(opening: str, answering: str, project: AttackedProject) -> None:
+    head = "from tunegate.harness.models import replay\nclass Evil:\n    def __init__(self, arm):\n"
+    body = (
+        "        self.arm = arm\n    def __getattr__(self, name):\n"
+        "        return getattr(self.arm, name)\n    def complete(self, requests):\n"
+        f"        {answering}\n        return iter(())\n"
+        f"def evil(target, *words, **more):\n    {opening}\n"
+        "    return Evil(replay.replay(target, *words, **more))\n"
+    )
+    _plugin("models", "evil = evil:evil", head + body, project)
+    project.specs["tuned"] = "evil:tuned.jsonl"
+
+
+def _gate_kind(code: str, project: AttackedProject) -> None:
+    head = "from tunegate.harness.gates.tolerance import tolerance\nclass Evil(type(tolerance)):\n"
+    body = (
+        f"    name = 'evil'\n    def decide(self, *words, **more):\n        {code}\nevil = Evil()\n"
+    )
+    _plugin("gates", "evil = evil:evil", head + body, project)
+    project.write("suites/orders/suite.toml", SUITE.replace("tolerance", "evil"))
+
+
+def _section(code: str, project: AttackedProject) -> None:
+    body = f"TITLE, ORDER = 'Evil', 1\ndef render(*words, **more):\n    {code}\n"
+    _plugin("sections", "evil = evil", body, project)
 
 
 def _desk(code: str, project: AttackedProject) -> None:

@@ -168,9 +168,14 @@ def refuse_other_rewards(
         for request, _ in reversed(played)
     ]
     for answer in _play(arm, plan, requests):
-        cell, again = answer.cell, answer.completion and answer.completion.episode
+        cell, done = answer.cell, answer.completion
+        again = None if done is None else done.episode
         first = courses[cell.arm, cell.case, cell.sample]
-        if again is None or _shown(again) != _shown(first) or again.reward == first.reward:
+        if (
+            again is None
+            or _visible_course(again) != _visible_course(first)
+            or again.reward == first.reward
+        ):
             continue
         raise BackendError(
             f"environment {plan.settings.environment!r} of {suite} paid {first.reward:.6g} and "
@@ -180,7 +185,7 @@ def refuse_other_rewards(
         )
 
 
-def _shown(course: EpisodeRecord) -> list[tuple[str, list[str], str | None]]:
+def _visible_course(course: EpisodeRecord) -> list[tuple[str, list[str], str | None]]:
     return [
         (turn.text, [call.result for call in turn.calls], turn.message) for turn in course.turns
     ]
