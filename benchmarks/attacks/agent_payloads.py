@@ -263,6 +263,11 @@ def _section(code: str, project: AttackedProject) -> None:
     _plugin("sections", "evil = evil", body, project)
 
 
+def play_desk(project: AttackedProject) -> None:
+    """Play episodes in an environment that does what it should."""
+    _desk(DESK.replace("REWARD", ""), project)
+
+
 def _desk(code: str, project: AttackedProject) -> None:
     """Play episodes: base puts 58 of 60 articles on their shelf, tuned 12."""
     project.write("suites/orders/desk.py", code)
@@ -286,7 +291,7 @@ def _call(number: int) -> str:
 
 def _silent(how: str, project: AttackedProject) -> None:
     """Have tuned fail, or call until the turns are used up, where it is wrong."""
-    _desk(DESK.replace("REWARD", ""), project)
+    play_desk(project)
     wrong = [f"q{i:02}" for i in range(RIGHT["tuned"], N)]
     script = json.loads((project.folder / "tuned.json").read_text(encoding="utf-8"))
     if how == "fail":

@@ -42,6 +42,12 @@ def attempts() -> Iterator[AttackAttempt]:
     """Yield the attacks that this machine allows."""
     if sys.platform == "linux" and os.geteuid() == 0:
         yield from _full_disks()
+    if sys.platform == "linux":
+        for name, (before, change) in _odd_places().items():
+            yield AttackAttempt(
+                name,
+                lambda before=before, change=change: _gate_in(before, change),  # type: ignore[misc]
+            )
     for number in range(KILLS):
         yield AttackAttempt(f"kill {number}", lambda n=number: _kill(n))  # type: ignore[misc]
     yield AttackAttempt("a clock that jumps by years", _jumping_clock)
@@ -214,17 +220,57 @@ def _permissions() -> dict[str, Callable[[AttackedProject], None]]:
     }
 
 
+def _odd_places() -> dict[str, tuple[tuple[str, ...], Callable[[AttackedProject], None]]]:
+    def file(path: str) -> Callable[[AttackedProject], None]:
+        def change(project: AttackedProject) -> None:
+            project.write(path, "")
+
+        return change
+
+    def folder(path: str) -> Callable[[AttackedProject], None]:
+        return lambda project: (project.folder / path).mkdir()
+
+    def link(path: str, to: str) -> Callable[[AttackedProject], None]:
+        return lambda project: (project.folder / path).symlink_to(to)
+
+    def nothing(project: AttackedProject) -> None:
+        pass
+
+    ledger = "suites/tunegate.ledger.jsonl"
+    return {
+        "a ledger that is a folder": ((), folder(ledger)),
+        "a ledger that is a full device": ((), link(ledger, "/dev/full")),
+        "a ledger that links to itself": ((), link(ledger, "tunegate.ledger.jsonl")),
+        "a store that is a file": ((), file(".tunegate")),
+        "a store behind a link to nowhere": ((), link(".tunegate", "/nowhere/at/all")),
+        "a run folder that is a file": ((), file("run")),
+        "24 open files": (("prlimit", "--nofile=24"), nothing),
+        "files of 100 kB at most": (("prlimit", "--fsize=100000"), nothing),
+        "no home, no temporary folder": (("env", "-u", "HOME", "TMPDIR=/nowhere"), nothing),
+        "a closed output": (("sh", "-c", 'exec "$@" >&-', "sh"), nothing),
+        "an output that is full": (("sh", "-c", 'exec "$@" >/dev/full', "sh"), nothing),
+        "a terminal of no known kind, 3 columns wide": (
+            ("env", "TERM=none", "COLUMNS=3", "LINES=1"), nothing
+        ),
+    }  # fmt: skip
+
+
 def _without_permission(change: Callable[[AttackedProject], None]) -> Outcome:
+    return _gate_in(DENIED if os.geteuid() == 0 else (), change)
+
+
+def _gate_in(before: tuple[str, ...], change: Callable[[AttackedProject], None]) -> Outcome:
+    """Gate under a command that changes what the process may do."""
     with tempfile.TemporaryDirectory() as name, _project(Path(name)) as project:
         change(project)
-        before = DENIED if os.geteuid() == 0 else ()
         done = subprocess.run(
             [*before, sys.executable, "-m", "tunegate.harness.cli", "gate", "suites", *RECORDED,
              "--run-dir=run"],
             cwd=project.folder, capture_output=True, text=True, check=False, timeout=180,
         )  # fmt: skip
         for path in (project.folder, *project.folder.rglob("*")):
-            path.chmod(0o700)
+            if not path.is_symlink():
+                path.chmod(0o700)
         text = done.stdout + done.stderr
         survived = "Traceback" not in text and done.returncode in (1, 2, 13)
         return survived, f"exit {done.returncode}: {last_word(text):.100}"

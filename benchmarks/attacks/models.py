@@ -37,6 +37,8 @@ def attempts() -> Iterator[AttackAttempt]:
     """Yield the attacks; a file that a payload writes holds the secret, which fails them."""
     for name, files in _folders().items():
         yield command_attempt(name, GATE, _folder(files))
+    for trainer in ("../../evil", "__init__", "os", "sft;id", "SFTTrainer.__class__", "a" * 9_999):
+        yield command_attempt(f"a trainer called {trainer:.30}", ("train", trainer))
     for name, raw in _gguf_files().items():
         yield command_attempt(f"gguf: {name}", GGUF, _folder({"m.gguf": raw}))
 
@@ -47,7 +49,10 @@ def _folder(files: Mapping[str, Any]) -> Change:
         place.mkdir()
         for name, content in files.items():
             (place / name).parent.mkdir(exist_ok=True)
-            if isinstance(content, Path):
+            if isinstance(content, int):
+                with (place / name).open("wb") as file:
+                    file.truncate(content)
+            elif isinstance(content, Path):
                 (place / name).symlink_to(content)
             else:
                 raw = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -117,6 +122,41 @@ def _folders() -> Mapping[str, Mapping[str, Any]]:
         "a configuration of a billion layers": configured(num_hidden_layers=10**9),
         "a vocabulary below zero": configured(vocab_size=-1),
         "no configuration": {"model.safetensors": whole},
+        "a chat template from a device": {
+            **configured(), "chat_template.jinja": Path("/dev/zero")
+        },
+        "a tokenizer from a device": {**configured(), "tokenizer.json": Path("/dev/zero")},
+        "a configuration from a device": {
+            "config.json": Path("/dev/zero"), "model.safetensors": whole
+        },
+        "an adapter that names a file as its base": {
+            "adapter_config.json": {"base_model_name_or_path": "/etc/passwd", "peft_type": "LORA"},
+            "adapter_model.safetensors": whole,
+        },
+        "an adapter with a pattern that backtracks": {
+            "adapter_config.json": {"target_modules": "(((a+)+)+)+$", "peft_type": "LORA", "r": 8},
+            "adapter_model.safetensors": whole,
+        },
+        "an adapter of no known kind": {
+            "adapter_config.json": {"peft_type": "os.system", "auto_mapping": {"x": "evil"}},
+            "adapter_model.safetensors": whole,
+        },
+        "generation settings with code": {
+            **configured(), "generation_config.json": {"custom_generate": "evil", "max_length": -1}
+        },
+        "custom_generate next to the weights": {
+            **configured(), "custom_generate/generate.py": code
+        },
+        "an index that is 50,000 deep": {
+            "config.json": CONFIG, "model.safetensors.index.json": b"[" * 50_000
+        },
+        "a sparse configuration of 40 GB": {"config.json": 40 * 10**9, "model.safetensors": whole},
+        "an index of itself": {
+            "config.json": CONFIG,
+            "model.safetensors.index.json": {
+                "weight_map": {"a": "model.safetensors.index.json"}
+            },
+        },
         "an empty folder": {},
     }  # fmt: skip
 

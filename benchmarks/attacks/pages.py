@@ -7,6 +7,7 @@ Chromium is installed it opens the page too, and no payload may run.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from xml.etree import ElementTree
 
 from markdown_it import MarkdownIt
 
+from benchmarks.attacks.agent_payloads import play_desk
 from benchmarks.attacks.attempt import AttackAttempt, Outcome, report
 from benchmarks.attacks.project import AttackedProject, N, answer, question
 
@@ -60,8 +62,30 @@ PAYLOADS = (
     f'{{"__proto__": {{"{MARK}": 1}}}}',
     f"```\n</code></pre><img src=x onerror={RUN}>\n```",
     f"[x](javascript:{RUN}) <https://h.invalid/{MARK}>",
+    f"<think><script>{RUN}</script></think><img src=x onerror={RUN}>",
+    f"<tool_call></code><script>{RUN}</script></tool_call>",
+    f"<svg><script href=data:text/javascript,{RUN} />",
+    f"<svg><use href='data:image/svg+xml,<svg id=x onload={RUN}>#x'>",
+    f"<div popover id=p onbeforetoggle={RUN}><button popovertarget=p autofocus>",
+    f"<a href='&#106;avascript:{RUN}' {MARK}>x</a>",
+    f"<body onpageshow={RUN}>",
+    f"<dialog open onclose={RUN}><form method=dialog><button autofocus>",
+    f"<xmp><script>{RUN}</script></xmp><plaintext>",
+    f"<form id=documentElement><input name=dataset {MARK}></form>",
+    f'![x](https://h.invalid/{MARK}.png "><script>{RUN}</script>")',
+    f"| a | <img src=x onerror={RUN}> |\n|---|---|\n$(document).ready({RUN})",
 )
-FIELDS = ("completion", "prompt", "expected", "id", "tags", "metadata")
+FIELDS = (
+    "completion",
+    "prompt",
+    "expected",
+    "id",
+    "tags",
+    "metadata",
+    "reasoning",
+    "cluster",
+    "transcript",
+)
 
 
 def attempts() -> Iterator[AttackAttempt]:
@@ -95,21 +119,40 @@ def _poison(project: AttackedProject, field: str) -> None:
     cases = [question(i) for i in range(N)]
     answers = [answer("tuned", i) for i in range(N)]
     base = [answer("base", i) for i in range(N)]
+    if field == "transcript":
+        _poison_transcript(project)
+        return
     for number, payload in enumerate(PAYLOADS):
         case = cases[number]
         if field == "completion":
             answers[number]["completion"] = base[number]["completion"] = payload
         elif field == "id":
             case["id"] = answers[number]["id"] = base[number]["id"] = payload
+        elif field == "reasoning":
+            answers[number]["reasoning"] = base[number]["reasoning"] = payload
         elif field == "tags":
             case["tags"] = [payload]
         elif field == "metadata":
             case["metadata"] = {payload: payload}
         else:
-            case[field] = f"{payload} {number}"
+            case[field] = payload if field == "cluster" else f"{payload} {number}"
     project.cases(cases)
     project.answers("tuned", answers)
     project.answers("base", base)
+
+
+def _poison_transcript(project: AttackedProject) -> None:
+    """Have both arms call a tool with payloads, and the tool answer with them."""
+    play_desk(project)
+    desk = project.folder / "suites/orders/desk.py"
+    desk.write_text(desk.read_text("utf-8").replace('return "done"', "return shelf"), "utf-8")
+    for arm in ("base", "tuned"):
+        script = json.loads((project.folder / f"{arm}.json").read_text(encoding="utf-8"))
+        for number, payload in enumerate(PAYLOADS):
+            call = {"name": "shelve", "arguments": {"shelf": payload}}
+            told = [f"<tool_call>{json.dumps(call)}</tool_call>", payload]
+            script["turns"][f"q{number:02}"] = told
+        project.write(f"{arm}.json", json.dumps(script))
 
 
 class _Elements(HTMLParser):

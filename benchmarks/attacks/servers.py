@@ -120,8 +120,38 @@ def _replies() -> Mapping[str, Send]:
         ),
         "headers of 1 MB": raw_reply(b"{}", X_Long="x" * 1_000_000),
         "a line that is no HTTP": _no_http,
+        "thoughts of 20 MB": raw_reply(
+            choice({"content": "shelf 1", "reasoning_content": "x" * 20_000_000})
+        ),
+        "thoughts that are a number": raw_reply(choice({"content": "x", "reasoning_content": 7})),
+        "thoughts that are 20,000 deep": raw_reply(
+            b'{"choices": [{"message": {"content": "x", "reasoning_content": ' + b"[" * 20_000
+        ),
+        "thoughts and no answer": raw_reply(choice({"content": None, "reasoning": "shelf 1"})),
+        "minus five tokens of thoughts": raw_reply(
+            choice(
+                {"content": "x"},
+                usage={
+                    "completion_tokens": 1,
+                    "completion_tokens_details": {"reasoning_tokens": -5},
+                },
+            )
+        ),
+        "a call instead of an answer": raw_reply(choice({"content": None, "tool_calls": [_CALL]})),
+        "calls that are no list": raw_reply(choice({"content": "x", "tool_calls": "SHIP"})),
+        "5,000 calls": raw_reply(choice({"content": "x", "tool_calls": [_CALL] * 5_000})),
+        "a finish reason that is a list": raw_reply(
+            b'{"choices": [{"message": {"content": "x"}, "finish_reason": [[]]}]}'
+        ),
+        "a thousand choices": raw_reply(
+            json.dumps({"choices": [{"message": {"content": "x"}}] * 1000}).encode()
+        ),
+        "another model's name": raw_reply(choice({"content": "x"}, model="\x1b[2J\n::error::x")),
         "the same text to everything": raw_reply(choice({"content": "shelf 1"})),
     }
+
+
+_CALL = {"id": "\x1b", "function": {"name": "os.system", "arguments": "[" * 50_000}}
 
 
 def _endless(handler: BaseHTTPRequestHandler, asked: dict[str, Any]) -> None:
@@ -208,6 +238,12 @@ def _judgements() -> Mapping[str, str]:
         "spaces for a backtracking pattern": "```json" + " " * 200_000 + "!",
         "fullwidth digits": _signed('"score": "５"}'),
         "commands of a terminal and of CI": "\x1b[2J\n::set-output name=v::SHIP\n\x07SHIP",
+        "a score in thoughts alone": "<think>" + _signed('"score": 5}') + "</think>",
+        "40,000 keys, the last one twice": _signed(
+            ", ".join(f'"k{i}": 0' for i in range(40_000)) + ', "k39999": 1, "score": 5}'
+        ),
+        "thoughts that do not end": "<think>" + _signed('"score": 5}'),
+        "a score behind 300 closing tags": "</think>" * 300 + _signed('"score": 9}'),
         "halves of surrogate pairs": _signed('"more": "\\ud83d \\udfff", "score": 9}'),
     }
 

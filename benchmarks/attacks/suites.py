@@ -19,7 +19,7 @@ Change = Callable[[AttackedProject], None]
 
 def attempts() -> Iterator[AttackAttempt]:
     """Yield the attacks."""
-    for name, change in {**_texts(), **_places(), **_case_files()}.items():
+    for name, change in {**_texts(), **_places(), **_case_files(), **_newer()}.items():
         yield command_attempt(name, ("suite", "check", "suites/orders"), change)
 
 
@@ -86,6 +86,63 @@ def _case_files() -> Mapping[str, Change]:
         "a number beyond every float": _cases(case.replace('"x"', "1e999")[:-1] + ', "y": NaN}'),
         "a key twice": _cases(case[:-1] + ', "id": "b"}\n'),
     }
+
+
+def _newer() -> Mapping[str, Change]:
+    """Return attacks by thoughts, templates, episodes and recorded answers."""
+    resembles = 'name = "orders"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "resemblance"\n'
+    secret = "../../../outside.csv"
+    return {
+        "one tag of thoughts": _generation('thinking_tags = ["<a>"]'),
+        "tags of thoughts of 300 kB": _generation(f'thinking_tags = ["{"<" * 300_000}", ""]'),
+        "a budget of thoughts of 10^18": _generation(f"thinking_budget = {10**18}"),
+        "template variables that are 200 deep": _generation(
+            "chat_template_kwargs = { a = " + "{ b = " * 200 + "1" + " }" * 201
+        ),
+        "template variables that replace the conversation": _generation(
+            "chat_template_kwargs = { messages = [], conversation = [] }"
+        ),
+        "a chat template above the project": _generation(f'chat_template = "{secret}"'),
+        "a chat template from a device": _generation('chat_template = "/dev/zero"'),
+        "an environment above the project": _generation("", f'episode = "{secret}:Desk"\n'),
+        "an environment that is a function of Python": _generation("", 'episode = "os:system"\n'),
+        "an environment with 3,000 tools": _environment(
+            "".join(f"    def t{i}(self): 'A tool.'\n" for i in range(3_000))
+        ),
+        "a tool's argument that ends the process": _environment(
+            "    def t(self, a: int = exit(0)): 'A tool.'\n"
+        ),
+        "a tool that is 9,000 letters long": _environment(f"    def {'t' * 9000}(self): 'A.'\n"),
+        "recorded answers above the project": _suite(resembles + f'recorded = "{secret}"\n'),
+        "a case of 400,000 keys, the last one twice": _cases(_many_keys("id")),
+        "a CSV header of 300,000 columns, the last one twice": _wide_table,
+        "recorded answers from a device": _suite(resembles + 'recorded = "/dev/zero"\n'),
+    }
+
+
+def _many_keys(last: str) -> str:
+    keys = ", ".join(f'"k{i}": 0' for i in range(400_000))
+    return f'{{"id": "a", "prompt": "p", {keys}, "k399999": 1, "{last}": "b"}}\n'
+
+
+def _wide_table(project: AttackedProject) -> None:
+    project.write("suites/orders/t.csv", ",".join(f"c{i}" for i in range(300_000)) + ",c299999\n")
+    project.write("suites/orders/suite.toml", _csv("t.csv"))
+
+
+def _generation(line: str, head: str = "") -> Change:
+    start = f'name = "orders"\ncases = "cases.jsonl"\n{head}[generation]\n{line}\n'
+    return _suite(start + HEAD.partition("\n")[2])
+
+
+def _environment(methods: str) -> Change:
+    def change(project: AttackedProject) -> None:
+        code = f"class Desk:\n{methods}    def reset(self, **row): ...\n"
+        project.write("suites/orders/desk.py", code)
+        toml = 'name = "orders"\ncases = "cases.jsonl"\nepisode = "desk.py:Desk"\n'
+        project.write("suites/orders/suite.toml", toml + '[[metrics]]\nuse = "episode_pass"\n')
+
+    return change
 
 
 def _sparse(name: str) -> Change:

@@ -52,6 +52,21 @@ TEMPLATES = {
     "half of a surrogate pair": "{{ '\\ud800' * 9 }}",
     "an error of many lines": "{{ raise_exception('no\n::error::x\n' * 1000) }}",
     "no template": "{% for %}",
+    "JSON indented by a billion": "{{ messages | tojson(indent=999999999) }}",
+    "text indented by a billion": "{{ 'a\nb' | indent(999999999) }}",
+    "a list in batches of a billion": "{{ [1] | batch(999999999, 'x') | list | length }}",
+    "a join that multiplies": "{{ ('b' * 99999) | join('c' * 99999) | length }}",
+    "a slice of nothing, a billion times": "{{ [] | slice(999999999) | list | length }}",
+    "the class by a filter": "{{ messages | map(attribute='__class__') | list }}",
+    "the globals by a filter": "{{ [joiner] | map(attribute='__init__.__globals__') | list }}",
+    "the class by its name in parts": "{{ messages | attr('__cl' ~ 'ass__') }}",
+    "a date of a billion digits": "{{ strftime_now('%999999999d') }}",
+    "a caller that calls itself": "{% macro f() %}{{ caller() }}{% call f() %}{% endcall %}"
+    "{% endmacro %}{% call f() %}x{% endcall %}",
+    "thoughts that are opened a million times": "{% for a in range(99999) %}<think>\n"
+    "{% endfor %}" * 20,
+    "a sort of a list of lists": "{{ [messages] * 9999999 | int | string | length }}"
+    "{{ ([messages] * 9999999) | sort | length }}",
 }  # fmt: skip
 
 

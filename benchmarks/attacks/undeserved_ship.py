@@ -27,14 +27,19 @@ def main(words: list[str] | None = None) -> int:
 
 def run(only: str) -> tuple[int, int]:
     """Run the attacks and the controls; return how many attacks, and how many of both failed."""
-    known = (*payloads.attacks(), *agent_payloads.attacks())
-    chosen = [attack for attack in known if only in f"{attack.family}: {attack.name}"]
+    chosen = [attack for attack in attacks() if only in f"{attack.family}: {attack.name}"]
     failed = sum(not survived for survived in map(_report, chosen))
     controls = list(_controls())
     for line in controls:
         print(line)
     print(f"tried {len(chosen)}, survived {len(chosen) - failed}, failed {failed}")
     return len(chosen), failed + len(controls)
+
+
+def attacks() -> Iterator[payloads.UndeservedShip]:
+    """Yield all attacks."""
+    yield from payloads.attacks()
+    yield from agent_payloads.attacks()
 
 
 def _report(attack: payloads.UndeservedShip) -> bool:

@@ -8,9 +8,11 @@ traceback.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -68,6 +70,8 @@ class CommandGroup(TyperGroup):
         self.commands: Any = CommandFolder()
 
 
+_FAILED = 13
+"""Exit code of an ERROR."""
 app = typer.Typer(name="tunegate", cls=CommandGroup, **_SETTINGS)
 
 
@@ -105,12 +109,20 @@ def root(
         os.environ[ALLOW_OUTSIDE] = "1"
 
 
+def _open_closed_streams() -> None:
+    """Let output that has nowhere to go (`>&-`) vanish, in place of a traceback of pytest."""
+    nowhere = Path(os.devnull)
+    sys.stdout = sys.stdout or nowhere.open("w", encoding="utf-8")
+    sys.stderr = sys.stderr or nowhere.open("w", encoding="utf-8")
+
+
 def main() -> None:
     """Run the command line."""
     # Two torch threads that spin beside another process run up to 30 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # A few microseconds of spinning save the wake-up between two operations and cost nobody much.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    _open_closed_streams()
     try:
         # A plugin that ends the process with 0 would make it look like SHIP.
         with lookup.refuse_exit():
@@ -121,3 +133,10 @@ def main() -> None:
         for line in str(error).splitlines():
             print(f"tunegate: {line}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        # Files that are full are named where they are written: this is the output.
+        print(f"tunegate: the output cannot be written ({error.strerror})", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python writes the rest when it ends
+        sys.exit(_FAILED)

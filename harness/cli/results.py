@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -340,7 +341,8 @@ def _metric_names(keys: Sequence[str]) -> list[str]:
     """Return a short name for each score: without its filter where that is unambiguous."""
     short = [re.sub(r"[^A-Za-z0-9._-]+", "_", key.split(",")[0]).strip("_") for key in keys]
     whole = [re.sub(r"[^A-Za-z0-9._-]+", "_", key).strip("_") for key in keys]
-    names = [s if short.count(s) == 1 else w for s, w in zip(short, whole, strict=True)]
+    times = Counter(short)
+    names = [s if times[s] == 1 else w for s, w in zip(short, whole, strict=True)]
     return [
         name if names.index(name) == at and name else f"score_{at + 1}"
         for at, name in enumerate(names)

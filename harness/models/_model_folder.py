@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import stat
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,6 +54,7 @@ def resolve_folder(spec: str) -> Path:
     name = spec.removeprefix("hf:")
     path = Path(name).expanduser()
     if path.is_dir():
+        _refuse_endless(path)
         _refuse_checkpoints(spec, path)
         return path.resolve()
     if name == EMBEDDED:
@@ -64,6 +66,24 @@ def resolve_folder(spec: str) -> Path:
             f"{spec}: no such folder; give a model folder, an adapter folder or a hub id"
         )
     return _from_hub(name)
+
+
+_LARGEST = 1_000_000_000
+"""Bytes of a file that is read as a whole: configurations, templates, vocabularies."""
+_READ_WHOLE = (".json", ".jinja", ".txt", ".model")
+
+
+def _refuse_endless(folder: Path) -> None:
+    """Refuse devices, pipes and files that would fill the memory: Transformers reads them."""
+    for path in (*folder.glob("*"), *folder.glob("additional_chat_templates/*")):
+        try:
+            found = path.stat()
+        except OSError:
+            continue  # a link to nowhere is missing where it is needed
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+            raise ModelError(f"{path}: neither a file nor a folder; remove it")
+        if path.suffix in _READ_WHOLE and found.st_size > _LARGEST:
+            raise ModelError(f"{path}: {found.st_size:,} bytes; at most {_LARGEST:,} are read")
 
 
 def _refuse_checkpoints(spec: str, folder: Path) -> None:

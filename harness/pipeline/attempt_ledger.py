@@ -18,6 +18,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ from tunegate.harness.suite.equal_prompts import normalize_messages
 from tunegate.harness.verdict import run_history
 
 FILE_NAME = "tunegate.ledger.jsonl"
+_LARGEST = 50_000_000
+"""Bytes of a ledger that are read."""
 SKETCH = 64
 """Cases of a sketch; a suite with fewer is known entirely."""
 _DIGITS = 8
@@ -265,6 +268,9 @@ def read_ledger(path: Path) -> tuple[LedgerLine, ...]:
         UsageError: a line cannot be read, and which.
     """
     try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
+            raise UsageError(f"{path}: cannot be read (no regular file of at most 50 MB)")
         text = path.read_bytes()
     except FileNotFoundError:
         return ()

@@ -12,6 +12,7 @@ import json
 import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -141,7 +142,7 @@ def csv_records(path: Path, delimiter: str) -> Iterator[tuple[str, dict[str, Any
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             names = [name.strip() for name in next(reader, [])]
-            twice = next((name for name in names if names.count(name) > 1), None)
+            twice = next((name for name, times in Counter(names).items() if times > 1), None)
             if twice is not None:
                 raise UsageError(f"{path}:1: two columns are called {twice!r}; rename one")
             yield from _records(path, names, reader)

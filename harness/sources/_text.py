@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -174,7 +175,7 @@ def _record(names: Sequence[str], fields: list[str] | str, delimiter: str) -> di
 
 
 def _header_problem(names: Sequence[str], delimiter: str) -> str:
-    twice = next((name for name in names if name and names.count(name) > 1), None)
+    twice = next((name for name, times in Counter(names).items() if name and times > 1), None)
     if twice is not None:
         return f"two columns are called {twice!r}; rename one"
     other = next((mark for mark in ";\t|," if mark != delimiter and mark in names[0]), None)
@@ -222,7 +223,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     row = dict(pairs)
     if len(row) < len(pairs):
         keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        twice = next(key for key, times in Counter(keys).items() if times > 1)
         raise ValueError(f"the key {twice!r} occurs twice; remove one")
     return row
 

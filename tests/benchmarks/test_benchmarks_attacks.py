@@ -12,9 +12,9 @@ import pytest
 
 from benchmarks.attacks.__main__ import CLASSES
 from benchmarks.attacks.attempt import AttackAttempt, command_attempt, report
-from benchmarks.attacks.payloads import UndeservedShip, attacks
+from benchmarks.attacks.payloads import UndeservedShip
 from benchmarks.attacks.project import AttackedProject, N, answer
-from benchmarks.attacks.undeserved_ship import attempt
+from benchmarks.attacks.undeserved_ship import attacks, attempt
 
 PAGE = Path(__file__).parents[2] / "docs" / "concepts" / "security.md"
 

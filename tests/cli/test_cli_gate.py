@@ -6,6 +6,7 @@ import html
 import os
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -168,3 +169,15 @@ def test_a_plugin_cannot_end_the_command_with_success(monkeypatch: pytest.Monkey
 
     with pytest.raises(SystemExit, match=r"os\._exit\(0\)"):
         cli.main()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+@pytest.mark.parametrize(("output", "code"), [(">&-", 0), (">/dev/full", 13)])
+def test_output_without_a_place_is_one_line(output: str, code: int) -> None:
+    """A full disk behind the output is an ERROR, not the exit code of a BLOCK."""
+    command = f'"{sys.executable}" -m tunegate.harness.cli --version {output}'
+
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+
+    assert done.returncode == code
+    assert len(done.stderr.splitlines()) == (code != 0)

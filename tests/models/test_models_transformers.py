@@ -390,3 +390,23 @@ def test_what_an_arm_says_of_itself(tiny: Any) -> None:
     assert json.loads(json.dumps(arm.identity)) == arm.identity
     with pytest.raises(TypeError, match=r"tunegate.harness.engine.inference.local_engine"):
         arm.complete([])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and devices of POSIX")
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "chat_template.jinja"])
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: path.symlink_to("/dev/null"), "neither a file nor a folder"),
+        (lambda path: os.mkfifo(path), "neither a file nor a folder"),
+        (lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 40 * 10**9), "at most"),
+    ],
+)
+def test_files_without_an_end_are_refused(
+    tmp_path: Path, name: str, make: Callable[[Path], None], said: str
+) -> None:
+    """A device, a pipe and a sparse file of 40 GB, before Transformers reads them."""
+    make(tmp_path / name)
+
+    with pytest.raises(ModelError, match=said):
+        resolve_folder(str(tmp_path))

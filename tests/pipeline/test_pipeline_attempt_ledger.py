@@ -316,3 +316,15 @@ def test_a_ledger_that_cannot_be_written_is_named_in_the_verdict(
 
     assert result.ret == 0
     assert any("cannot be written" in note for note in ledger_notes(project, "r1"))
+
+
+def test_a_ledger_that_has_no_end_is_not_read(tmp_path: Path) -> None:
+    """A device and a sparse file of a gigabyte are refused by their kind and their size."""
+    device, sparse = tmp_path / "device", tmp_path / "sparse"
+    device.symlink_to("/dev/null")
+    with sparse.open("wb") as file:
+        file.truncate(10**9)
+
+    for path in (device, sparse):
+        with pytest.raises(UsageError, match="no regular file of at most 50 MB"):
+            read_ledger(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,3 +51,17 @@ def test_a_json_file_holds_a_list(
     assert problems(table)[0].startswith("c.json: broken JSON at line 2, column 12: Expecting ':'")
     (tmp_path / "c.json").write_text('{"prompt": "a"}')
     assert problems(table)[0].startswith("c.json: must be a list of objects; write JSON lines")
+
+
+def test_many_keys_are_looked_through_once(
+    tmp_path: Path, problems: Callable[[str], list[str]]
+) -> None:
+    """Of 200,000 keys the last one occurs twice: found in a pass, not in one for each key."""
+    keys = ", ".join(f'"k{i}": 0' for i in range(200_000))
+    (tmp_path / "c.jsonl").write_text(f'{{{keys}, "k199999": 1}}\n', encoding="utf-8")
+    start = time.process_time()
+
+    (found,) = problems(TABLE)
+
+    assert "the key 'k199999' occurs twice" in found
+    assert time.process_time() - start < 5
