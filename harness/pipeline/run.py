@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from tunegate.harness.checks import comparability, liveness
 from tunegate.harness.engine.answer_cache import AnswerCache
@@ -23,11 +23,6 @@ from tunegate.harness.engine.interrupts import sigterm_interrupts
 from tunegate.harness.engine.plan import shared_limit_notices
 from tunegate.harness.engine.runner import Runner
 from tunegate.harness.engine.scheduling import ALL, Optimizations
-from tunegate.harness.engine.sharding import (
-    ShardedRunner,
-    WorkerPool,
-    WorkerSetup,
-)
 from tunegate.harness.errors import (
     BackendError,
     NotComparable,
@@ -38,7 +33,7 @@ from tunegate.harness.errors import (
 )
 from tunegate.harness.further_arm import comparisons
 from tunegate.harness.gating.error_control import refuse_sealed
-from tunegate.harness.judging import forecast, stage
+from tunegate.harness.judging import stage
 from tunegate.harness.judging.contract import Juror
 from tunegate.harness.model import Arm, LocalArm, RecordedArm, ScoredArm
 from tunegate.harness.model_servers.identity import ServedIdentity
@@ -68,6 +63,9 @@ from tunegate.harness.remote.worker_pool import PoolLimits
 from tunegate.harness.source import account_summary
 from tunegate.harness.suite import Suite
 from tunegate.harness.verdict.decide import failed_verdict, not_comparable
+
+if TYPE_CHECKING:
+    from tunegate.harness.engine.sharding import WorkerPool
 
 LOCAL, RAY, VLLM = "local", "ray", "vllm"
 
@@ -377,6 +375,8 @@ class EvaluationRun:
         def distribute(runner: Runner) -> Runner:
             if crew is None:
                 return runner
+            from tunegate.harness.engine.sharding import ShardedRunner, WorkerSetup
+
             prints = {name: arm.fingerprint for name, arm in self.arms.items()}
             opening = WorkerSetup(
                 dict(self.specs), self.dtype, str(Path.cwd()), prints, self.trust_remote_code
@@ -439,6 +439,8 @@ class EvaluationRun:
         """Yield what judging will take, before the arms answer."""
         specs = [str(juror.identity["spec"]) for juror in self.jurors]
         if specs:
+            from tunegate.harness.judging import forecast
+
             found = forecast.forecast_judging(self.suites, specs, tuple(run.arms))
             yield from forecast.forecast_lines(found)
 
