@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from tunegate.harness.records.verdict import GateResult, LostSlice, MetricParity
+if TYPE_CHECKING:
+    from tunegate.harness.records.verdict import GateResult, LostSlice, MetricParity
 
 NONE = "–"
 """In the place of a number where there is none."""
