@@ -10,7 +10,8 @@ lets the log-probabilities of a server be compared with those of the weights on 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -269,3 +270,20 @@ class ServedArm(Protocol):
         Raises:
             BackendError: it does not answer.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHosting:
+    """Where the logs of servers go, and who hears of their progress."""
+
+    log: Path | None = None
+    """Folder of the logs; None is a new one in the folder for temporary files."""
+    report: Callable[[str], None] = lambda line: None
+
+    def folder(self) -> Path:
+        """Return the folder of the logs."""
+        return self.log or Path(tempfile.mkdtemp(prefix="tunegate-server-"))
+
+
+NOWHERE = ServerHosting()
+"""Logs in a passing folder, and nobody hears of the progress."""

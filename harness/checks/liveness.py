@@ -13,7 +13,6 @@ from typing import Any
 from tunegate.harness.errors import NotComparable
 from tunegate.harness.further_arm import further_arm
 from tunegate.harness.model import Arm, LocalArm, ProbedArm, ServedArm
-from tunegate.harness.model_servers.identity import flat, probe_prefixes
 
 
 def check_liveness(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str, Any]:
@@ -158,6 +157,8 @@ def _moved_logprobs(base: Any, arm: Any) -> float:
     """
     if not (isinstance(base, ServedArm) and isinstance(arm, ServedArm) and base.tokenizer):
         return 0.0
+    from tunegate.harness.model_servers.identity import flat, probe_prefixes
+
     prefixes = flat(probe_prefixes(base.tokenizer))
     first, second, theirs = (one.next_logprobs(prefixes) for one in (base, base, arm))
     if first is None or second is None or theirs is None:

@@ -15,7 +15,6 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -42,23 +41,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-@dataclass(frozen=True, slots=True)
-class ServerHosting:
-    """Where the logs of servers go, and who hears of their progress."""
-
-    log: Path | None = None
-    """Folder of the logs; None is a new one in the folder for temporary files."""
-    report: Callable[[str], None] = lambda line: None
-
-    def folder(self) -> Path:
-        """Return the folder of the logs."""
-        return self.log or Path(tempfile.mkdtemp(prefix="tunegate-server-"))
-
-
-NOWHERE = ServerHosting()
-"""Logs in a passing folder, and nobody hears of the progress."""
 
 
 @dataclass

@@ -15,8 +15,7 @@ from typing import Any
 from tunegate.harness import lookup
 from tunegate.harness.checks.weight_files import refuse_unsafe, weights_fingerprint
 from tunegate.harness.errors import ModelError, NotComparable, UsageError
-from tunegate.harness.model import Arm
-from tunegate.harness.model_servers.managed_server import NOWHERE, ServerHosting
+from tunegate.harness.model import NOWHERE, Arm, ServerHosting
 from tunegate.harness.models._model_folder import (
     adapter_config,
     base_record,

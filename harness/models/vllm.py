@@ -18,12 +18,8 @@ from urllib.parse import parse_qsl
 
 from tunegate.harness.checks.weight_files import refuse_unsafe
 from tunegate.harness.errors import ModelError, UsageError
-from tunegate.harness.model_servers.managed_server import (
-    NOWHERE,
-    ManagedServer,
-    ServerHosting,
-    free_port,
-)
+from tunegate.harness.model import NOWHERE, ServerHosting
+from tunegate.harness.model_servers.managed_server import ManagedServer, free_port
 from tunegate.harness.models._model_folder import is_adapter, resolve_folder
 from tunegate.harness.models._server_discovery import ServerTarget
 from tunegate.harness.models._vllm_command import (

@@ -35,12 +35,10 @@ from tunegate.harness.further_arm import comparisons
 from tunegate.harness.gating.error_control import refuse_sealed
 from tunegate.harness.judging import stage
 from tunegate.harness.judging.contract import Juror
-from tunegate.harness.model import Arm, LocalArm, RecordedArm, ScoredArm
-from tunegate.harness.model_servers.identity import ServedIdentity
-from tunegate.harness.model_servers.managed_server import ServerHosting
+from tunegate.harness.model import Arm, LocalArm, RecordedArm, ScoredArm, ServerHosting
 from tunegate.harness.models.open_arms import backend_of, open_arms
 from tunegate.harness.otel_export.run_records import RunRecords
-from tunegate.harness.pipeline import attempt_ledger, run_writer
+from tunegate.harness.pipeline import attempt_ledger, run_writer, steps
 from tunegate.harness.pipeline.early_stopping import EarlyStopping, compared_whole
 from tunegate.harness.pipeline.run_lock import RunLock
 from tunegate.harness.pipeline.run_writer import RunFolder, run_cases
@@ -66,6 +64,7 @@ from tunegate.harness.verdict.decide import failed_verdict, not_comparable
 
 if TYPE_CHECKING:
     from tunegate.harness.engine.sharding import WorkerPool
+    from tunegate.harness.model_servers.identity import ServedIdentity
 
 LOCAL, RAY, VLLM = "local", "ray", "vllm"
 
@@ -259,7 +258,7 @@ class EvaluationRun:
             self.jurors = stage.open_jurors(stage.specs_of(self.judge), store)
         alive = liveness.check_liveness(self.arms, twins=self.self_check)
         exactly = partial(open_arms, dtype="float32", trusted=self.trust_remote_code)
-        served = ServedIdentity.prove(self.arms, exactly, self._say)
+        served = steps.prove_served(self.arms, exactly, self._say)
         left_out = self._look_back()
         watching = EarlyStopping()
         if self._stops_early:
@@ -275,7 +274,7 @@ class EvaluationRun:
         found = {
             "comparability": run.comparability,
             "liveness": alive,
-            "served_identity": served.record,
+            "served_identity": served.record if served else {},
             "attempts": run.attempts,
             "ledger": run.ledger_states(self.folder.parent),
         }
@@ -294,9 +293,9 @@ class EvaluationRun:
         self._folder.write_lines("cells.jsonl", cells, packed=manifest.packed)
         return self._decided(run, manifest, watching)
 
-    def _with_proof(self, manifest: Manifest, served: ServedIdentity) -> Manifest:
+    def _with_proof(self, manifest: Manifest, served: ServedIdentity | None) -> Manifest:
         """Prove the served arms once more, now that they have answered, and record it."""
-        if served.folders:
+        if served is not None and served.folders:
             served.check(self.arms)
             manifest = manifest.model_copy(update={"served_identity": served.record})
             self._folder.write("manifest.json", manifest)

@@ -24,7 +24,7 @@ from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from tunegate.harness.checks import comparability
 from tunegate.harness.comparison.answer_counts import count_answers
@@ -36,7 +36,7 @@ from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner, collect_answers
 from tunegate.harness.engine.scheduling import ALL, Optimizations
 from tunegate.harness.further_arm import add_derived_arms, comparisons
-from tunegate.harness.model import Arm, ScoredArm
+from tunegate.harness.model import Arm, ScoredArm, ServedArm
 from tunegate.harness.pipeline.attempt_ledger import AttemptLedger
 from tunegate.harness.records.cases import Case, Cell, ScoreRow, StoredAnswer
 from tunegate.harness.records.judges import Label
@@ -44,6 +44,9 @@ from tunegate.harness.records.manifest import LedgerState, LookSchedule, Manifes
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.suite import Suite
 from tunegate.harness.verdict.decide import ScoredRun, decide_run
+
+if TYPE_CHECKING:
+    from tunegate.harness.model_servers.identity import OpenArms, ServedIdentity
 
 NONE: Mapping[str, Any] = MappingProxyType({})
 
@@ -330,6 +333,27 @@ def prepare_with(
     return PreparedRun(
         suites, arms, asked, plan, store, options.seed, proven, attempts, extended, ledger
     )
+
+
+def prove_served(
+    arms: Mapping[str, Arm], opened: OpenArms, report: Callable[[str], None]
+) -> ServedIdentity | None:
+    """Prove of every served arm that it is what is in its folder; None if no arm is served.
+
+    Args:
+        arms: The opened arms, base among them.
+        opened: Opens folders with Transformers, in float32.
+        report: Is given a line before the weights are read.
+
+    Raises:
+        NotComparable: an arm is not what its files are, with the cause.
+        BackendError: the server does not answer.
+    """
+    if not any(isinstance(arm, ServedArm) for arm in arms.values()):
+        return None
+    from tunegate.harness.model_servers.identity import ServedIdentity
+
+    return ServedIdentity.prove(arms, opened, report)
 
 
 def _count_attempts(

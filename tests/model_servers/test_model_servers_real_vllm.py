@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import NotComparable, UsageError
+from tunegate.harness.model import NOWHERE
 from tunegate.harness.model_servers.identity import ServedIdentity
-from tunegate.harness.model_servers.managed_server import NOWHERE
 from tunegate.harness.models._vllm_command import VllmSettings, find_installation
 from tunegate.harness.models.demo_model import existing_demo_model
 from tunegate.harness.models.open_arms import open_arms
