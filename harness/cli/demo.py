@@ -1,13 +1,15 @@
 """`tunegate demo`: three real fine-tunes of a real model, each judged: ship it or not?
 
 It fine-tunes SmolLM2-135M-Instruct three times (sensibly, with far too high a learning rate, and
-hardly at all), gates each against the base on the bundled suites and prints the verdicts. What is
+hardly at all), gates each against the base on three suites and prints the verdicts. What is
 finished is kept: a second call trains nothing and answers nothing again.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 
 ORDER = 150
 CANDIDATES = ("good", "overcooked", "lazy")
-SUITES = ("support_json", "general_knowledge", "production")
+BUNDLED = ("general_knowledge", "production")
+"""The bundled suites that are gated as they are, after the tickets."""
 JUDGED = "good"
 """The candidate that a judge looks at as well."""
 _HOME = Path(__file__).resolve().parents[2]
@@ -52,14 +55,15 @@ def demo(
     started = time.monotonic()
     base = model or str(_demo_model())
     chosen = [only] if only else list(CANDIDATES)
+    suites = copy_suites(folder / "suites")
     verdicts = {}
     for number, name in enumerate(chosen, start=1):
         _say(f"[{number}/{len(chosen)}] {name}")
         adapter = folder / "adapters" / f"{name}-{seed}"
         _train(name, base, adapter, seed)
         run = folder / (name if seed == 0 else f"{name}-{seed}")
-        asked = _judge(base, embedded=not model) if name == JUDGED else []
-        verdicts[name] = _gate_candidate(base, adapter, run, asked)
+        judged = _judge(suites, base, embedded=not model) if name == JUDGED else []
+        verdicts[name] = _gate_candidate(base, adapter, run, [*_suite_files(suites), *judged])
     _say(f"done in {format_duration(time.monotonic() - started)}\n")
     for name, (verdict, run) in verdicts.items():
         print(f"{name}: {verdict.verdict.value.replace('_', ' ')}")
@@ -71,6 +75,31 @@ def _demo_model() -> Path:
     from tunegate.harness.models.demo_model import make_demo_model
 
     return make_demo_model(progress=_say)
+
+
+def copy_suites(folder: Path) -> Path:
+    """Write the demo's suites to a folder and return it.
+
+    Gated suites get a ledger next to them, which does not belong into an installation. Of the
+    tickets only the first of each template is taken, so that they are independent cases.
+    """
+    demo, bundled = _HOME / "trainers" / "demo", _HOME / "suites"
+    whole = {name: bundled / name for name in BUNDLED}
+    for name, source in {**whole, "tickets": demo / "tickets", "judge": demo / "judge"}.items():
+        unused = shutil.ignore_patterns("train.jsonl", "__pycache__")
+        # `copyfile` leaves out the mode: files of an installation may be read-only.
+        shutil.copytree(
+            source, folder / name, ignore=unused, copy_function=shutil.copyfile, dirs_exist_ok=True
+        )
+    shutil.copyfile(
+        bundled / "support_json" / "ticket.schema.json", folder / "tickets" / "ticket.schema.json"
+    )
+    first: dict[str, str] = {}
+    for line in (bundled / "support_json" / "cases.jsonl").read_text("utf-8").splitlines():
+        case = json.loads(line)
+        first.setdefault(case.pop("cluster"), json.dumps(case, ensure_ascii=False))
+    (folder / "tickets" / "cases.jsonl").write_text("\n".join(first.values()) + "\n", "utf-8")
+    return folder
 
 
 def _train(name: str, base: str, adapter: Path, seed: int) -> None:
@@ -102,7 +131,11 @@ def _train(name: str, base: str, adapter: Path, seed: int) -> None:
     marker.write_text(wanted, encoding="utf-8")
 
 
-def _judge(base: str, *, embedded: bool) -> list[str]:
+def _suite_files(suites: Path) -> list[str]:
+    return [str(suites / name / "suite.toml") for name in ("tickets", *BUNDLED)]
+
+
+def _judge(suites: Path, base: str, *, embedded: bool) -> list[str]:
     """Return the arguments of a suite more, whose one metric asks base itself as a judge.
 
     What it is worth was found out beforehand: it may not gate, so its gate is shown and decides
@@ -110,7 +143,7 @@ def _judge(base: str, *, embedded: bool) -> list[str]:
     """
     import torch
 
-    place = _HOME / "trainers" / "demo" / "judge"
+    place = suites / "judge"
     asked = [str(place / "suite.toml"), "--judge", base]
     if not embedded or torch.cuda.is_available():
         return asked
@@ -136,14 +169,12 @@ def is_calibrated(base: str, place: Path) -> bool:
 def _gate_candidate(
     base: str, adapter: Path, run: Path, asked: Sequence[str]
 ) -> tuple[VerdictRecord, Path]:
-    """Gate a candidate on the bundled suites; any verdict is a result of the demo."""
+    """Gate a candidate on suites, with their options; any verdict is a result of the demo."""
     from tunegate.harness.records.files import read_record
     from tunegate.harness.records.verdict import VerdictRecord
 
-    bundled = [str(_HOME / "suites" / name / "suite.toml") for name in SUITES]
     _run(
         "gate",
-        *bundled,
         *asked,
         "--base",
         base,

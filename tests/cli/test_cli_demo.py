@@ -1,0 +1,44 @@
+"""What `tunegate demo` trains and gates, without training anything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tunegate.harness import suite as suites
+from tunegate.harness.cli.demo import copy_suites
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_tickets_are_one_of_each_template(tmp_path: Path) -> None:
+    """125 of the 250 bundled tickets, no two written from one sentence, and so no clusters."""
+    lines = (ROOT / "suites/support_json/cases.jsonl").read_text(encoding="utf-8").splitlines()
+    cluster = {case["id"]: case["cluster"] for case in map(json.loads, lines)}
+
+    suite = suites.load_suite(copy_suites(tmp_path / "suites") / "tickets")
+
+    assert len(suite.cases) == 125
+    assert len({cluster[case.id] for case in suite.cases}) == len(set(cluster.values())) == 125
+    assert {case.cluster for case in suite.cases} == {None}
+
+
+def test_tickets_are_asked_as_in_the_bundled_suite(tmp_path: Path) -> None:
+    """The training rows have that suite's instruction, so another one would measure nothing."""
+    tickets = suites.load_suite(copy_suites(tmp_path / "suites") / "tickets")
+    bundled = suites.load_suite(ROOT / "suites" / "support_json")
+
+    assert tickets.generation == bundled.generation
+
+
+def test_all_suites_load_from_the_copy_twice(tmp_path: Path) -> None:
+    """A second demo finds the same suites, so that no answer is asked for again."""
+    first = {p.parent.name: suites.load_suite(p.parent).hash for p in _copied(tmp_path)}
+    second = {p.parent.name: suites.load_suite(p.parent).hash for p in _copied(tmp_path)}
+
+    assert first == second
+    assert set(first) == {"tickets", "general_knowledge", "production", "judge"}
+
+
+def _copied(folder: Path) -> list[Path]:
+    return sorted(copy_suites(folder / "suites").glob("*/suite.toml"))
