@@ -127,10 +127,18 @@ _MARKUP = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 
 def script_json(value: Any) -> str:
     """Return a value as JSON that is safe inside a `<script>`, hidden characters written out."""
-    written = json.dumps(
-        _mark_value(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    written = _compact_json(value)
+    if not written.isascii() or any(sign in written for sign in _CONTROLS):
+        written = _compact_json(_mark_value(value))
     return written.translate(_MARKUP)
+
+
+_CONTROLS = ("\x7f", "\\u00", "\\b", "\\f", "\\r")
+"""What JSON of ASCII has wherever a text has a character that `_HIDDEN` names."""
+
+
+def _compact_json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def json_block(name: str, content: Iterable[str]) -> Iterator[str]:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tunegate.harness.records.run_folder import Run
-from tunegate.reports.escaping import escape_hidden, escape_html, one_line
+from tunegate.reports.escaping import (
+    escape_hidden,
+    escape_html,
+    mark_for_script,
+    one_line,
+    script_json,
+)
 from tunegate.reports.junit import render_junit
 from tunegate.reports.markdown import render_summary
 from tunegate.reports.page import render_page
@@ -165,3 +174,20 @@ def test_one_line_is_one_line_and_short() -> None:
     """Line breaks become spaces, and a long text ends in an ellipsis within the limit."""
     assert one_line("a\n\n  b") == "a b"
     assert one_line("x" * 500, 10) == "x" * 9 + "…"
+
+
+TEXTS = st.text(
+    st.one_of(st.characters(), st.sampled_from("\x00\x01\x08\x0c\r\n\t\x1b\x7f\\u<&\u200b"))
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(TEXTS, st.lists(TEXTS, max_size=3), max_size=3))
+def test_data_of_the_script_holds_every_text_with_its_marks(value: dict[str, list[str]]) -> None:
+    """What the browser parses is each text as `mark_for_script` gives it, plain ASCII or not."""
+    written = script_json(value)
+    assert not set("<>&") & set(written)
+    assert json.loads(written) == {
+        mark_for_script(key): [mark_for_script(text) for text in texts]
+        for key, texts in value.items()
+    }
