@@ -270,11 +270,17 @@ def _harmony_answer(found: re.Match[str]) -> str:
     recipient = re.search(r"to=(?:functions\.)?([\w.-]+)", f"{found['role']} {found['header']}")
     if recipient is None:
         return found["content"]
+    return call_text(recipient[1], found["content"])
+
+
+def call_text(name: Any, arguments: Any) -> str:
+    """Return a call as Hermes writes it; arguments that are no JSON, or too deep, stay a text."""
     try:
-        arguments = json.loads(found["content"])
-    except ValueError:
-        arguments = found["content"]
-    call = json.dumps({"name": recipient[1], "arguments": arguments}, ensure_ascii=False)
+        parsed = json.loads(arguments) if isinstance(arguments, str) else arguments
+        call = json.dumps({"name": name, "arguments": parsed}, ensure_ascii=False)
+    except (ValueError, RecursionError):  # the metric says what is wrong with it
+        kept = arguments if isinstance(arguments, str) else None
+        call = json.dumps({"name": name, "arguments": kept}, ensure_ascii=False)
     return f"<tool_call>{call}</tool_call>"
 
 

@@ -19,6 +19,7 @@ from benchmarks.attacks.project import AttackedProject, N, answer
 
 REPLAY = ("replay", "calls.jsonl", "--suite", "made")
 GATE = ("gate", "suites", "--base=replay:base.jsonl", "--tuned=replay:tuned.jsonl")
+HARMONY = "<|channel|>commentary to=functions.f<|message|>" + "[" * 50_000
 TOLD = (0, 2, 13)
 """Exit codes of a command that left out what it could not read, or refused the file."""
 Change = Callable[[AttackedProject], None]
@@ -189,6 +190,9 @@ def _answers() -> Mapping[str, Change]:
         ),
         "halves of surrogate pairs": rows(
             lambda i: {**answer("tuned", i), "completion": "\udfff\ud800"}
+        ),
+        "a call of harmony, 50,000 deep": rows(
+            lambda i: {**answer("tuned", i), "completion": HARMONY}
         ),
         "nested 50,000 deep": lambda project: (
             project.write("tuned.jsonl", '{"id": "q00", "completion": ' + "[" * 50_000) and None

@@ -7,7 +7,6 @@ messages, and renders them itself.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from tunegate.harness.errors import BackendError, ModelError
 from tunegate.harness.model import Prompt
 from tunegate.harness.models._server_discovery import ServerTarget, try_request
 from tunegate.harness.remote.http import HttpClient, RetryableError
-from tunegate.harness.thinking import message_thoughts
+from tunegate.harness.thinking import call_text, message_thoughts
 
 PROBE = "Grüße aus Köln, 1234567 naïve façades!\n\tdef f(x):  return x**2 # 你好, мир 🙂"
 """A text that tokenizers of other families split into another number of tokens."""
@@ -311,13 +310,7 @@ def _call(call: Any) -> str:
     function = call.get("function") if isinstance(call, dict) else None
     if not isinstance(function, dict):
         raise RetryableError(f"the reply's tool call is no call: {str(call)[:80]}")
-    arguments = function.get("arguments")
-    try:
-        parsed = json.loads(arguments) if isinstance(arguments, str) else arguments
-    except ValueError:
-        parsed = arguments  # the metric says what is wrong with it
-    told = json.dumps({"name": function.get("name"), "arguments": parsed}, ensure_ascii=False)
-    return f"<tool_call>{told}</tool_call>"
+    return call_text(function.get("name"), function.get("arguments"))
 
 
 def prompt_logprobs(choice: Mapping[str, Any], ids: Sequence[int]) -> list[float] | None:

@@ -28,7 +28,6 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
-import json
 import logging
 import math
 import os
@@ -47,6 +46,7 @@ from tunegate.harness.remote.http import (
     error_of_status,
     quote_excerpt,
 )
+from tunegate.harness.thinking import call_text
 
 _OFFLINE = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # or it fetches a price list
@@ -397,12 +397,7 @@ def _calls(message: Mapping[str, Any]) -> list[str]:
 
 
 def _call(function: Mapping[str, Any]) -> str:
-    arguments = function.get("arguments")
-    if isinstance(arguments, str):
-        with contextlib.suppress(ValueError):  # the metric says what is wrong with it
-            arguments = json.loads(arguments)
-    told = {"name": function.get("name"), "arguments": arguments}
-    return f"<tool_call>{json.dumps(told, ensure_ascii=False)}</tool_call>"
+    return call_text(function.get("name"), function.get("arguments"))
 
 
 def _empty_answer_reason(message: Mapping[str, Any], finish_reason: str | None) -> str:

@@ -15,6 +15,7 @@ from tunegate.harness.records.cases import Completion, GenerationSettings
 from tunegate.harness.thinking import (
     ThoughtTracker,
     answer_tokens,
+    call_text,
     decode_completion,
     message_thoughts,
     no_answer_reason,
@@ -313,3 +314,16 @@ def test_settings_that_say_nothing_of_thinking_hash_as_before() -> None:
     assert "chat_template_kwargs" not in GenerationSettings().model_dump()
     assert not {key for key in Completion(text="a").model_dump() if "reasoning" in key}
     assert SimpleNamespace(**GenerationSettings(thinking="off").model_dump()).thinking == "off"
+
+
+@pytest.mark.parametrize("arguments", ["[" * 50_000, '{"a": ' * 50_000, "no JSON", None, {"a": 1}])
+def test_calls_of_any_arguments_are_texts(arguments: Any) -> None:
+    """A model, or a server, that nests arguments 50,000 deep ends no run."""
+    text = call_text("f", arguments)
+    call = json.loads(text.removeprefix("<tool_call>").removesuffix("</tool_call>"))
+    harmony = f"<|channel|>commentary to=functions.f<|message|>{arguments}<|call|>"
+    found = split_text(harmony)
+
+    assert call == {"name": "f", "arguments": arguments}
+    assert found is not None
+    assert found.answer.startswith('<tool_call>{"name": "f"')
