@@ -15,7 +15,7 @@ def test_no_message_trains_and_judges(tmp_path: Path) -> None:
     """240 messages train, 120 others judge, and each part has all intents."""
     FirstDay(tmp_path, here=True).write_data()
     train, judge = (
-        list(csv.DictReader((tmp_path / name).open(encoding="utf-8")))
+        list(csv.DictReader((tmp_path / name).read_text("utf-8").splitlines()))
         for name in ("train.csv", "messages.csv")
     )
 
