@@ -206,6 +206,7 @@ class FirstDay:
         self.run("tunegate", "suite", "new", "suites/intents", "--from", "messages.csv")
         path = self.folder / "suites" / "intents" / "suite.toml"
         text = path.read_text(encoding="utf-8")
+        text = text.replace("max_new_tokens = 64", "max_new_tokens = 8")  # an intent is one word
         path.write_text(text[: text.index("[[gates]]")] + GATES.lstrip(), encoding="utf-8")
         self.run("tunegate", "suite", "check", "suites/intents")
 
@@ -226,7 +227,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Go the way of a newcomer's first day.")
     parser.add_argument("--here", action="store_true", help="take this environment's libraries")
     parser.add_argument("--model", help="folder or id of the base model")
-    parser.add_argument("--steps", type=int, default=60, help="steps of the good fine-tune")
+    parser.add_argument("--steps", type=int, default=40, help="steps of the good fine-tune")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         day = FirstDay(Path(place).resolve(), options.here)

@@ -48,7 +48,7 @@ def test_the_better_one_ships(runs: Any) -> None:
     assert lines[0] == "2 candidates on demo; each gate at 1/2 of its error"
     rows = {line[0]: line for line in lines if line[:3] in ("A  ", "B  ")}
     assert "SHIP" in rows["A"]
-    assert "+0.5 " in rows["B"]
+    assert "+50.0 points " in rows["B"]
     assert any(line.startswith("A → B  demo exact_match  +0.2 ") for line in lines)
     assert lines[-2].startswith("SHIP: B may ship as one of 2 candidates: demo: exact_match went")
     assert lines[-1] == "page: out/compare.html"

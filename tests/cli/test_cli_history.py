@@ -101,4 +101,4 @@ def test_a_gate_is_told_by_what_it_is_about() -> None:
     drops = GateResult(kind="severe_drop", **facts, **numbers)
     floor = GateResult(kind="floor", **facts, **numbers | {"share": None})
 
-    assert (_gate(drops), _gate(floor)) == ("m severe_drop 0", "m floor 0.7")
+    assert (_gate(drops), _gate(floor)) == ("m severe_drop 0 %", "m floor 0.7")

@@ -176,8 +176,8 @@ def test_tests_can_be_parametrised_over_adapters(project: Any, workers: tuple[st
         assert f"report: {folder.name}/report.html" in result.outlines
     rows = [words for line in result.outlines if (words := line.split())[:1] == ["demo"]]
     assert sorted((row[2], *row[3:6], row[-1]) for row in rows) == [
-        ("scripted:bad.json", "0.3", "→", "0.05", "100"),
-        ("scripted:good.json", "0.3", "→", "0.95", "100"),
+        ("scripted:bad.json", "30.0", "→", "5.0", "100"),
+        ("scripted:good.json", "30.0", "→", "95.0", "100"),
     ]
     shown = next(line for line in result.outlines if line.startswith("SHOWN"))
     assert len(shown) < 300
