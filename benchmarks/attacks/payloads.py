@@ -101,9 +101,9 @@ def _suites() -> Iterator[Any]:
         ('tolerance = "99%"', SUITE.replace("floor = 0.5\ntolerance = 0.1", 'tolerance = "99%"'),
          "worse than base, as far as the gates allow"),
         ("floor = 0.1 alone", SUITE.replace("floor = 0.5\ntolerance = 0.1", "floor = 0.1"),
-         "0.9667 → 0.2"),
+         "96.7 → 20.0 %"),
         ("a negative gain", SUITE.replace("floor = 0.5\ntolerance = 0.1", "gain = -0.95"),
-         "a change of -0.7667"),
+         "fell 76.7 points"),
         ("confidence = 0.01", SUITE + "confidence = 0.01\n"),
         ("a gate on a tag that no case has", SUITE + 'tag = "absent"\n'),
         ("every gate advisory", SUITE.replace("exact_match", "length", 1).replace(

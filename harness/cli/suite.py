@@ -364,7 +364,7 @@ def suite_files(word: str) -> list[str]:
     What follows `::` names a gate and stays behind each of them.
 
     Raises:
-        UsageError: there are none.
+        UsageError: there are none, or the folder cannot be entered.
     """
     place, colons, gate = word.partition("::")
     path = Path(place)
@@ -374,7 +374,11 @@ def suite_files(word: str) -> list[str]:
         path = suite_folder(place)
     if path.is_file():
         return [word]
-    found = [path / FILE_NAME] if (path / FILE_NAME).is_file() else sorted(path.rglob(FILE_NAME))
+    try:
+        own = (path / FILE_NAME).is_file()
+    except OSError as error:
+        raise UsageError(f"{place}: cannot be entered ({error.strerror})") from error
+    found = [path / FILE_NAME] if own else sorted(path.rglob(FILE_NAME))
     if not found:
         raise UsageError(
             f"{place}: no {FILE_NAME} in this folder; `tunegate suite new DIR` makes a suite"

@@ -232,3 +232,19 @@ def test_what_cannot_be_guessed_is_refused(
 
     assert str(caught.value).startswith(message)
     assert not Path("mine").exists()
+
+
+def test_a_folder_that_cannot_be_entered_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tests may run as root, whom no permission stops: the refusal is the system's."""
+    from tunegate.harness.cli.suite import suite_files
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "suites").mkdir()
+    monkeypatch.setattr(Path, "is_file", lambda p: refuse(p) if p.name == "suite.toml" else False)
+
+    with pytest.raises(UsageError, match=r"suites: cannot be entered \(Permission denied\)"):
+        suite_files(str(tmp_path / "suites"))
