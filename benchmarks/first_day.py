@@ -160,7 +160,9 @@ class FirstDay:
         """Return the variables of a terminal in which nothing of this tree is set."""
         ours = ("PYTHONPATH", "PYTEST_", "TUNEGATE_", "GITHUB_", "VIRTUAL_ENV")
         kept = {name: text for name, text in os.environ.items() if not name.startswith(ours)}
-        return {**kept, "PATH": f"{self.environment / 'bin'}{os.pathsep}{kept['PATH']}"}
+        path = f"{self.environment / 'bin'}{os.pathsep}{kept['PATH']}"
+        # Threads that wait for each other by spinning cost minutes where a core is shared.
+        return {"OMP_WAIT_POLICY": "PASSIVE", **kept, "PATH": path}
 
     def install(self) -> None:
         """Make the environment, and install the wheel of this tree with what it needs."""
