@@ -36,7 +36,7 @@ FEATURES = {
     "gguf": LibraryFeature(
         "transformers.integrations.gguf",
         "transformers",
-        ">=5.17",
+        ">=5.18",
         "pip install 'tunegate[gguf]'",
     ),
     "ppo": LibraryFeature(

@@ -64,7 +64,7 @@ def test_files_of_gguf_are_refused_before_they_are_loaded(
     """Transformers 5.16 has no way to read them exactly; the line names the version that has."""
     without(monkeypatch, "transformers.integrations.gguf", transformers="5.16.1")
 
-    with pytest.raises(UsageError, match=r"gguf:x: needs transformers>=5.17, installed is 5.16.1"):
+    with pytest.raises(UsageError, match=r"gguf:x: needs transformers>=5.18, installed is 5.16.1"):
         environment.require_feature("gguf", "gguf:x")
 
 

@@ -42,7 +42,8 @@ def test_every_stored_case_is_traced(project: Any) -> None:
     for case in cases:
         assert sum(s["parentSpanId"] == case for s in generated) == 2
     assert sum(s["name"] == "eval check exact_match" for s in spans) == 200
-    assert sum(len(s.get("events", ())) for s in generated) == 200
+    logs = (project.run / "logs.jsonl").read_text(encoding="utf-8")
+    assert logs.count('"gen_ai.evaluation.result"') == 200
 
 
 def test_cases_that_were_not_asked_are_counted(project: Any) -> None:
