@@ -22,8 +22,6 @@ from tunegate.harness.judging.contract import JudgementTask
 from tunegate.harness.judging.conversation import ModelJuror
 from tunegate.harness.remote import batches
 
-pytest.importorskip("litellm")
-
 
 @dataclass
 class BatchProvider:

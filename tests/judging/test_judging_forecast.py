@@ -84,7 +84,6 @@ def test_many_cases_are_sampled(load: Callable[..., Suite]) -> None:
 
 def test_a_price_is_the_lists(load: Callable[..., Suite]) -> None:
     """0.15 and 0.60 dollars for a million tokens of gpt-4o-mini in and out."""
-    pytest.importorskip("litellm")
     (told,) = forecast_judging([load("tone")], ["litellm:openai/gpt-4o-mini?rpm=5"])
     (unknown,) = forecast_judging([load("tone")], ["litellm:openai/no-such-model"])
 
