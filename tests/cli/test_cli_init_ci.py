@@ -256,6 +256,7 @@ def test_the_action_runs(repository: Path) -> None:
     context = {
         "github.action_path": str(ROOT),
         "inputs.extras": "hf",
+        "inputs.torch-index": "",
         "inputs.suites": "suites/refusals",
         "inputs.base": "replay:my answers/base.jsonl",
         "inputs.tuned": "replay:my answers/tuned.jsonl",

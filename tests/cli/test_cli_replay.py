@@ -209,7 +209,7 @@ def test_a_suite_over_traces_shows_what_was_read(project: Any) -> None:
     assert account[6:8] == [
         "settings kept: max_tokens (20)",
         "sampled in production: 20 of 20 calls (temperature 0.2); asked greedily, so that no "
-        'chance lies between the arms (settings = "recorded" samples, too)',
+        'chance separates the arms (settings = "recorded" samples, too)',
     ]
     gap, advisory = account[8:]
     assert gap.startswith("no gate that counts judges what the answers say")

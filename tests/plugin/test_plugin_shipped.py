@@ -56,7 +56,7 @@ def test_the_terminal_says_what_ships(project: Any) -> None:
     result = project.gate(*project.models(), shipped(project, 60))
 
     result.stdout.fnmatch_lines(
-        ["BLOCK: what ships is not equivalent to tuned: demo: exact_match is 0.95 tuned and 0.6 *"]
+        ["BLOCK: what ships is not equivalent to tuned: demo: exact_match is 95.0 % tuned *"]
     )
 
 

@@ -22,6 +22,7 @@ from tunegate.harness.engine.inference.local_engine import complete_requests
 from tunegate.harness.model import Arm, Request
 from tunegate.harness.models.server import server
 from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings
+from tunegate.harness.serving import batch_server
 from tunegate.harness.serving.batch_server import BatchServer
 from tunegate.harness.serving.endpoint import EndpointSettings, open_endpoint
 
@@ -246,8 +247,9 @@ def test_a_defect_is_the_reply_of_one_request() -> None:
 
 
 @pytest.mark.slow
-def test_requests_share_the_batch(tiny: Any) -> None:
+def test_requests_share_the_batch(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twelve clients at once, both arms: the engine's own answers, in far fewer forwards."""
+    monkeypatch.setattr(batch_server, "PATIENCE_S", 60.0)
     arms = tiny.pair()
     model = arms["base"].loaded.torch_model
     cases = [Case(id=f"c{n}", prompt=f"{'late ' * (n % 5)}{n}") for n in range(12)]
@@ -261,9 +263,19 @@ def test_requests_share_the_batch(tiny: Any) -> None:
             assert answer.completion is not None
             expected[name, case.prompt] = answer.completion.text
     seen = [0]
-    hook = model.register_forward_pre_hook(lambda *_: seen.__setitem__(0, seen[0] + 1))
+    batch = BatchServer(arms)
+
+    def count(*_: object) -> None:
+        """Count a forward; the first one begins when all requests have come."""
+        seen[0] += 1
+        for _wait in range(3000):
+            if batch._counts.total() >= len(expected):
+                break
+            time.sleep(0.01)
+
+    hook = model.register_forward_pre_hook(count)
     try:
-        with served(arms) as url:
+        with open_endpoint(batch, EndpointSettings(TOKEN)) as url:
             client = openai.OpenAI(base_url=url, api_key=TOKEN, max_retries=0)
 
             def ask(place: tuple[str, str]) -> str | None:
