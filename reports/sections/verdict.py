@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tunegate.harness.records.training_card import ContaminationCoverage
+from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.reports.data import ReportData
 from tunegate.reports.formatting import FACES, face_of, goal_rule, skip_reason
 from tunegate.reports.templating import fill_page_template
@@ -36,4 +38,13 @@ def render(data: ReportData) -> Markup:
         skip_reason=skip_reason(s for s in suites if s.n_skipped_decided),
         n_skipped=sum(suite.n_skipped_decided for suite in suites),
         unscored={arm: n for arm, n in sorted(unscored.items()) if n},
+        not_checked=_unchecked_facts(data.run.verdict),
     )
+
+
+def _unchecked_facts(verdict: VerdictRecord) -> tuple[str, ...]:
+    """Return what the verdict takes on trust, a sentence each."""
+    leakage = verdict.leakage
+    if leakage is None or leakage.checked is not ContaminationCoverage.NOTHING:
+        return verdict.trust_notes()
+    return (*verdict.trust_notes(), leakage.sentence)
