@@ -47,4 +47,7 @@ def _unchecked_facts(verdict: VerdictRecord) -> tuple[str, ...]:
     leakage = verdict.leakage
     if leakage is None or leakage.checked is not ContaminationCoverage.NOTHING:
         return verdict.trust_notes()
-    return (*verdict.trust_notes(), leakage.sentence)
+    return (
+        *verdict.trust_notes(),
+        leakage.sentence.replace("leakage not checked", "training data", 1),
+    )
