@@ -195,7 +195,9 @@ class ServedIdentity:
             self.record[name] = _proof(error, limit, exact=exact, checks=self._checks(name))
             if name == "base" and exact:
                 self.floors[arm.address] = error.size
-            if error.size > limit or (not exact and _is_scaled(error)):
+            # Rounding that is larger than the fine-tune also takes a part of it away.
+            scaled = not exact and limit < error.movement and _is_scaled(error)
+            if error.size > limit or scaled:
                 raise NotComparable(self._refusal(name, reported, error, limit))
 
     def _checks(self, name: str) -> int:
@@ -331,7 +333,8 @@ def _proof(error: ServedError, limit: float, *, exact: bool, checks: int) -> dic
             "hides_r_below": _round(limit / error.movement),
             "along": _round(error.along),
         }
-        if limit >= error.movement and 1 + error.along < 4 * error.spread:
+        hidden = 1 + error.along < 4 * error.spread or _is_scaled(error)
+        if not exact and limit >= error.movement and hidden:
             found |= _trust_record(
                 "rounding to 16 bits moves more than the fine-tune: serve in float32"
             )

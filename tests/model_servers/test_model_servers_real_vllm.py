@@ -149,7 +149,7 @@ def served(
 
 
 CAUSES = {
-    "alpha": r"scaled by (1\.9|2)",
+    "alpha": r"scaled by (1\.[89]|2)",  # estimated along a straight line
     "scale": r"scaled by 1\.0[45]",
     "down": "down_proj are served without",
     "k": "k_proj are served without",
