@@ -1,7 +1,8 @@
 """Serving faults: what a served model would give with one of them, computed from its files.
 
 A fault is named only where computing it explains what is served: what is left of the error must be
-a third of it at most.
+a third of it at most. Of several that do, the one that leaves least is named. Another arm is named
+only if what is served equals it, up to arithmetic: most of a fine-tune can be missing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from tunegate.harness.model import LocalArm
 
@@ -93,19 +94,34 @@ def name_fault(
     """
     case = _FaultCase.of(reported, prefixes, expected[name], limit)
     error = case.error(expected[name])
-    others = (n for n, v in expected.items() if n != name and case.explains(v, error))
+    others = (n for n, v in expected.items() if n != name and case.error(v) <= limit)
     if other := next(others, None):
         return f"{other} answers under its name{_NOT_APPLIED if other == 'base' else ''}"
     if name == "base":
         return "its weights differ: quantised, of another model, or changed by a loaded adapter"
     arm: Any = reference[name]
     layers = AdapterLayers.of(arm)
+    best = _NO_CAUSE
     for hypothesis in _HYPOTHESES if layers.layers else ():
-        if found := hypothesis(case, arm, layers, expected, error):
-            return found
+        best = min(best, hypothesis(case, arm, layers, expected), key=lambda cause: cause.left)
+        if best.left <= limit:
+            break
+    if best.left <= _EXPLAINED * error:
+        return best.words
     if error > _OTHER * case.movement(expected, name):
         return "another model or another fine-tune answers under its name, or one that is quantised"
     return "a part of the fine-tune is not applied, or other weights answer under its name"
+
+
+class FaultCause(NamedTuple):
+    """A fault that may be there."""
+
+    words: str
+    left: float
+    """Root mean square of what it does not explain, in nats; `inf` if it is out of the question."""
+
+
+_NO_CAUSE = FaultCause("", math.inf)
 
 
 @dataclass(frozen=True)
@@ -139,10 +155,6 @@ class _FaultCase:
         """Return the root mean square of what a fine-tune changes."""
         apart = self.vector(expected[name]) - self.vector(expected["base"])
         return math.sqrt(float(apart @ apart) / len(apart))
-
-    def explains(self, expected: Any, error: float) -> bool:
-        """Return whether what a fault would give is what is served."""
-        return self.error(expected) <= max(self.limit, _EXPLAINED * error)
 
     def vector(self, expected: Any) -> Any:
         """Return the values of the reported tokens, all places in one row."""
@@ -211,14 +223,15 @@ def _to_scale(own: Mapping[str, float], scale: float, name: str) -> float:
 
 
 def _one_scale(
-    case: _FaultCase, arm: Any, layers: AdapterLayers, expected: Mapping[str, Any], error: float
-) -> str:
+    case: _FaultCase, arm: Any, layers: AdapterLayers, expected: Mapping[str, Any]
+) -> FaultCause:
     """Look for rank or alpha patterns, or rsLoRA, that the server does not know."""
     config = arm.loaded.torch_model.peft_config[arm.adapter]
     alpha, rank = getattr(config, "lora_alpha", None), getattr(config, "r", None)
     if not alpha or not rank:
-        return ""
+        return _NO_CAUSE
     plain, rooted = alpha / rank, alpha / math.sqrt(rank)
+    found = [_NO_CAUSE]
     for scale, words in (
         (plain, "lora_alpha / r"),
         (rooted, "lora_alpha / √r, as for rsLoRA"),
@@ -226,16 +239,16 @@ def _one_scale(
         if all(math.isclose(scale, own) for own in layers.scales.values()):
             continue
         values = layers.logprobs(case, arm, partial(_to_scale, layers.scales, scale))
-        if case.explains(values, error):
-            return f"every module is scaled by {words}, which does not follow its configuration"
-    return ""
+        sentence = f"every module is scaled by {words}, which does not follow its configuration"
+        found.append(FaultCause(sentence, case.error(values)))
+    return min(found, key=lambda cause: cause.left)
 
 
 def _other_scale(
-    case: _FaultCase, arm: Any, layers: AdapterLayers, expected: Mapping[str, Any], error: float
-) -> str:
+    case: _FaultCase, arm: Any, layers: AdapterLayers, expected: Mapping[str, Any]
+) -> FaultCause:
     """Look for one factor on the whole adapter, by Newton's method from 1."""
-    factor, values = 1.0, expected[arm.adapter]
+    factor, values, found = 1.0, expected[arm.adapter], _NO_CAUSE
     for _ in range(_STEPS):
         own = case.vector(values)
         beyond = layers.logprobs(case, arm, partial(_same, factor + _STEP))
@@ -243,14 +256,16 @@ def _other_scale(
         total = float(slope @ slope)
         apart = case.served - own
         if abs(float(apart @ slope)) < _ALIGNED * math.sqrt(total * float(apart @ apart)):
-            return ""
+            break
         factor += float(apart @ slope) / total if total else 0.0
         if not 0 < factor < _LARGEST:
-            return ""
+            break
         values = layers.logprobs(case, arm, partial(_same, factor))
-        if abs(factor - 1) > _STEP / 100 and case.explains(values, error):
-            return f"the adapter is scaled by {factor:.3g} (is lora_alpha another one there?)"
-    return ""
+        words = f"the adapter is scaled by {factor:.3g} (is lora_alpha another one there?)"
+        found = min(found, FaultCause(words, case.error(values)), key=lambda cause: cause.left)
+        if found.left <= case.limit:
+            break
+    return found
 
 
 _ALIGNED = 0.5
@@ -263,8 +278,8 @@ _LARGEST = 64.0
 
 
 def _missing_modules(
-    case: _FaultCase, arm: Any, layers: AdapterLayers, expected: Mapping[str, Any], error: float
-) -> str:
+    case: _FaultCase, arm: Any, layers: AdapterLayers, expected: Mapping[str, Any]
+) -> FaultCause:
     """Look for kinds of module without their part of the adapter."""
     own = case.vector(expected[arm.adapter])
     without = [
@@ -272,15 +287,15 @@ def _missing_modules(
         for kind in layers.kinds
     ]
     missing = _weights(case.served - own, without, layers.kinds)
-    return _explained_by(case, arm, layers, missing, error)
+    return _without(case, arm, layers, missing)
 
 
 def _only_some_modules(
-    case: _FaultCase, arm: Any, layers: AdapterLayers, expected: Mapping[str, Any], error: float
-) -> str:
+    case: _FaultCase, arm: Any, layers: AdapterLayers, expected: Mapping[str, Any]
+) -> FaultCause:
     """Look for kinds of module that alone have their part: several others are missing."""
-    if error < _SEVERAL * case.movement(expected, arm.adapter):
-        return ""
+    if case.error(expected[arm.adapter]) < _SEVERAL * case.movement(expected, arm.adapter):
+        return _NO_CAUSE
     base = case.vector(expected["base"])
     alone = [
         case.vector(layers.logprobs(case, arm, partial(_inside, [kind]))) - base
@@ -288,7 +303,7 @@ def _only_some_modules(
     ]
     applied = _weights(case.served - base, alone, layers.kinds)
     missing = [kind for kind in layers.kinds if kind not in applied]
-    return _explained_by(case, arm, layers, missing, error)
+    return _without(case, arm, layers, missing)
 
 
 def _weights(x: Any, directions: Sequence[Any], kinds: Sequence[str]) -> list[str]:
@@ -299,15 +314,14 @@ def _weights(x: Any, directions: Sequence[Any], kinds: Sequence[str]) -> list[st
     return [kind for kind, weight in zip(kinds, found, strict=True) if weight > 0.5]
 
 
-def _explained_by(
-    case: _FaultCase, arm: Any, layers: AdapterLayers, missing: Sequence[str], error: float
-) -> str:
+def _without(
+    case: _FaultCase, arm: Any, layers: AdapterLayers, missing: Sequence[str]
+) -> FaultCause:
     if not missing or len(missing) == len(layers.kinds):
-        return ""
+        return _NO_CAUSE
     values = layers.logprobs(case, arm, partial(_outside, missing))
-    if not case.explains(values, error):
-        return ""
-    return f"{', '.join(missing)} are served without their part of the adapter"
+    words = f"{', '.join(missing)} are served without their part of the adapter"
+    return FaultCause(words, case.error(values))
 
 
 _HYPOTHESES = (_one_scale, _other_scale, _missing_modules, _only_some_modules)
