@@ -106,7 +106,8 @@ def name_fault(
         best = min(best, hypothesis(case, arm, layers, expected), key=lambda cause: cause.left)
         if best.left <= limit:
             break
-    if best.left <= _EXPLAINED * error:
+    # What nearly is base leaves little to explain: a cause has to explain that, too.
+    if best.left <= max(limit, _EXPLAINED * min(error, case.error(expected["base"]))):
         return best.words
     if error > _OTHER * case.movement(expected, name):
         return "another model or another fine-tune answers under its name, or one that is quantised"
