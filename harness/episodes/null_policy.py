@@ -14,6 +14,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from tunegate.harness.episode_environment import EpisodePlan
@@ -149,6 +150,9 @@ def refuse_other_rewards(
 ) -> None:
     """Repeat episodes in reverse order, and compare what the environment pays for them.
 
+    One of them is then played twice more by itself: an environment that alternates its reward can
+    pay the same by chance while episodes run at once, but not in two episodes one after the other.
+
     An episode that fails now, or whose tools answer otherwise, says nothing: the same turns would
     not have been written.
 
@@ -167,7 +171,9 @@ def refuse_other_rewards(
         replace(request, episode=replace(plan, root=f"{request.cell.arm} {request.cell.key}"))
         for request, _ in reversed(played)
     ]
-    for answer in _play(arm, plan, requests):
+    for answer in chain.from_iterable(
+        _play(arm, plan, together) for together in (requests, requests[-1:], requests[-1:])
+    ):
         cell, done = answer.cell, answer.completion
         again = None if done is None else done.episode
         first = courses[cell.arm, cell.case, cell.sample]
