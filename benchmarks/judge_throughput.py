@@ -11,14 +11,13 @@ import argparse
 import json
 import re
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
+from benchmarks.judge_prompts import serving
 from tunegate.harness import lookup
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.judge import Judge
@@ -40,7 +39,8 @@ def main() -> int:
     parser.add_argument("--concurrency", type=int, default=16)
     args = parser.parse_args()
     ideal = -(-args.judgements // args.concurrency) * args.latency
-    with serving(args.latency) as url, tempfile.TemporaryDirectory() as folder:
+    server = serving(lambda body: None, slow_reply(args.latency))
+    with server as url, tempfile.TemporaryDirectory() as folder:
         seconds, scored = timed(url, Path(folder), args.judgements, args.concurrency)
     ratio = seconds / ideal
     print(f"{args.judgements} judgements, {args.latency:g} s each, {args.concurrency} at once")
@@ -72,41 +72,15 @@ def timed(url: str, folder: Path, n: int, concurrency: int) -> tuple[float, int]
     return seconds, sum(o.score is not None for o in outcomes)
 
 
-@contextmanager
-def serving(latency_s: float) -> Iterator[str]:
-    """Run a judge server that takes `latency_s` for each reply; yield its address."""
+def slow_reply(latency_s: float) -> Callable[[Mapping[str, Any]], str]:
+    """Return what answers each question with the middle of the scale, after `latency_s`."""
 
-    class JudgeHandler(BaseHTTPRequestHandler):
-        """Answers every question with the middle of the scale."""
+    def reply(body: Mapping[str, Any]) -> str:
+        time.sleep(latency_s)
+        nonce = re.search(r"Nonce: (\w+)", body["messages"][-1]["content"])
+        return json.dumps({"nonce": nonce[1] if nonce else "", "reason": "r", "score": 3})
 
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def do_POST(self) -> None:
-            """Wait, then reply in the form asked for."""
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            time.sleep(latency_s)
-            nonce = re.search(rb"Nonce: (\w+)", body)
-            fields = {"nonce": nonce[1].decode() if nonce else "", "reason": "r", "score": 3}
-            message = {"role": "assistant", "content": json.dumps(fields)}
-            choice = {"index": 0, "message": message, "finish_reason": "stop"}
-            raw = json.dumps({"choices": [choice]}).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(raw)))
-            self.end_headers()
-            self.wfile.write(raw)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), JudgeHandler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
+    return reply
 
 
 if __name__ == "__main__":

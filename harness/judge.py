@@ -276,6 +276,30 @@ def question(
     return JudgeQuestion(step, task, texts, nonce, fields, choice)
 
 
+def ask_verdict(
+    prompt: Path,
+    values: Mapping[str, float],
+    *,
+    data: Mapping[str, str],
+    told: Mapping[str, str] | None = None,
+) -> Steps:
+    """Ask for one verdict with its reason, and return its score.
+
+    A judge that does nothing else ends with `return (yield from ask_verdict(...))`.
+
+    Args:
+        prompt: The prompt file; its section is `verdict`.
+        values: Verdict → score.
+        data: As `question` takes it.
+        told: Likewise.
+    """
+    fields = {"reason": TEXT, "verdict": {"enum": list(values)}}
+    (reply,) = yield [
+        question(prompt, "verdict", data=data, told=told, fields=fields, choice="verdict")
+    ]
+    return Score.of(reply.expected(values), reply.said("reason"))
+
+
 def batch_fields(fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Return the fields of one reply that lists a verdict for each of several numbered items.
 

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.judge import (
-    TEXT,
     Steps,
+    ask_verdict,
     format_conversation,
     format_shots,
     format_transcript,
     judge,
-    question,
     shot_problems,
 )
 from tunegate.harness.records.cases import Case, Completion, Score
@@ -66,14 +65,5 @@ def task_completion(
         "expected": "\n".join(case.expected_texts()) or "(nothing is given)",
         "transcript": shown,
     }
-    (reply,) = yield [
-        question(
-            PROMPT,
-            "verdict",
-            data=data,
-            told={"goal": goal, "examples": format_shots(examples)},
-            fields={"reason": TEXT, "verdict": {"enum": list(_VALUES)}},
-            choice="verdict",
-        )
-    ]
-    return Score.of(reply.expected(_VALUES), reply.said("reason"))
+    told = {"goal": goal, "examples": format_shots(examples)}
+    return (yield from ask_verdict(PROMPT, _VALUES, data=data, told=told))

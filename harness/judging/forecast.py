@@ -8,6 +8,7 @@ those assumed make it more.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -44,19 +45,20 @@ def forecast_judging(
     about = lookup.defined_texts(ROOM, "CALL")
     for suite, metric in judge_metrics(suites):
         load = _load_of(suite, metric, arms)
+        tokens = load.input_tokens, load.output_tokens
         for spec in specs or ("a judge",):
             name, target = backend_of(spec)
             kind = about.get(name, "question")
-            calls = {"question": load[0], "answer": load[1], "nothing": 0}[kind]
+            calls = {"question": load.questions, "answer": load.answers, "nothing": 0}[kind]
             known = kind == "question"
             yield JudgeSpending(
                 suite=suite.name,
                 metric=metric.name,
                 judge=spec,
                 calls=calls,
-                input_tokens=load[2] if known else None,
-                output_tokens=load[3] if known else None,
-                cost=_price(name, target, (load[2], load[3])) if known and specs else None,
+                input_tokens=load.input_tokens if known else None,
+                output_tokens=load.output_tokens if known else None,
+                cost=_price(name, target, tokens) if known and specs else None,
             )
 
 
@@ -67,8 +69,22 @@ def forecast_lines(found: Iterable[JudgeSpending]) -> Iterator[str]:
             yield f"{one.suite}: {one.metric} will take up to about {one.sentence}"
 
 
-def _load_of(suite: Suite, metric: Metric, arms: Sequence[str]) -> tuple[int, int, int, int]:
-    """Return about how many questions, answers, and tokens in and out a judge metric takes."""
+@dataclass(frozen=True, slots=True)
+class JudgingLoad:
+    """About how much a judge metric takes on one suite."""
+
+    questions: int
+    """Different questions, of which each is asked once."""
+    answers: int
+    """Answers that are judged, or pairs of them."""
+    input_tokens: int
+    """Of all questions."""
+    output_tokens: int
+    """Of all replies."""
+
+
+def _load_of(suite: Suite, metric: Metric, arms: Sequence[str]) -> JudgingLoad:
+    """Return about how much a judge metric takes, by the questions about some of the cases."""
     judge = metric.judge
     assert judge is not None
     cases = suite.cases[:: max(1, len(suite.cases) // _SAMPLED)]
@@ -84,12 +100,11 @@ def _load_of(suite: Suite, metric: Metric, arms: Sequence[str]) -> tuple[int, in
     found = questions.values()
     tokens_in = sum(len(q.system) + len(q.text) + len(canonical_json(q.schema)) for q in found) / 4
     tokens_out = sum(_reply_tokens(q) for q in found)
-    n_answers = len(suite.cases) * samples * (1 if judge.pairs else len(arms))
-    return (
-        round(len(questions) * scale),
-        n_answers,
-        round(tokens_in * scale),
-        round(tokens_out * scale),
+    return JudgingLoad(
+        questions=round(len(questions) * scale),
+        answers=len(suite.cases) * samples * (1 if judge.pairs else len(arms)),
+        input_tokens=round(tokens_in * scale),
+        output_tokens=round(tokens_out * scale),
     )
 
 
