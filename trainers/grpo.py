@@ -10,6 +10,10 @@ Rows are prompts with what the rewards need (`trainers/prompt_rows.py`), rewards
 group statistics, the record how answers were generated. RLOO and whatever else TRL trains by
 rewards have the same options and are built here (`build_with_rewards`).
 
+`--environment desk.py:Desk` trains on episodes. TRL calls `reset` with every column of its dataset;
+the class that it gets calls the environment's with what is in `row`, as the gate does. Nothing else
+differs.
+
 Statistics of groups while GRPO trains: what its progress says, and when nothing can be learnt. TRL
 computes and logs them: `reward`, `reward_std` and `frac_reward_zero_std`, the share of answers
 whose group all got the same reward, so that none was better than another.
@@ -18,12 +22,13 @@ whose group all got the same reward, so that none was better than another.
 from __future__ import annotations
 
 import sys
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.checks.weight_files import weights_fingerprint
+from tunegate.harness.episode_environment import EnvironmentSource, reset_arguments
 from tunegate.harness.errors import UsageError
 from tunegate.trainers import (
     callbacks as training_callbacks,
@@ -120,13 +125,58 @@ def _environment(job: TrainingJob, rows: Sequence[prompt_rows.PromptRow]) -> dic
     spec, file = getattr(job.config.own, "environment", None), job.config.config_file
     if spec is None:
         return {}
-    from tunegate.trainers.environments import training_environment
-
     place, _, name = spec.rpartition(":")
     path = Path(place) if file is None or Path(place).is_file() else file.parent / place
     if place.endswith(".py"):
         spec = f"{path.name}:{name}"
     return {"environment_factory": training_environment(spec, path.parent, rows, job.tokenizer)}
+
+
+def training_environment(
+    spec: str, folder: Path, rows: Sequence[prompt_rows.PromptRow], tokenizer: Any
+) -> Callable[[], Any]:
+    """Return what TRL makes its environments with.
+
+    Args:
+        spec: `file.py:Class` or `package.module:Class`.
+        folder: Where a file's path starts.
+        rows: The rows, by the number that is in TRL's column `row`.
+        tokenizer: Its chat template shows the tools.
+
+    Raises:
+        UsageError: the class is no environment, a row does not fit its `reset`, or the chat
+            template cannot show tools.
+    """
+    source = EnvironmentSource(spec, str(folder))
+    problems = [
+        text if ".jsonl:" in text else f"--environment: {text}"
+        for text in source.problems([row.case for row in rows])
+    ]
+    if problems:
+        raise UsageError("\n".join(problems))
+    _refuse_template(spec, tokenizer)
+    found: Any = source.load()
+
+    def reset(self: Any, **columns: Any) -> str | None:
+        case = rows[int(columns["row"])].case
+        begun: str | None = found.reset(self, **reset_arguments(found, case, int(columns["row"])))
+        return begun
+
+    made = type(found.__name__, (found,), {"reset": reset, "__doc__": found.__doc__})
+    factory: Callable[[], Any] = made
+    return factory
+
+
+def _refuse_template(spec: str, tokenizer: Any) -> None:
+    """Refuse a chat template in which TRL cannot read or show calls, before the model is loaded."""
+    from trl.chat_template_utils import supports_tool_calling
+
+    if not supports_tool_calling(tokenizer):
+        raise UsageError(
+            f"--environment {spec}: the chat template of this model shows no tools, calls and "
+            "results; train a model whose template does (Qwen, Llama 3.1), or train on transcripts "
+            'with `tunegate train sft` and `tools = "system"` in the suite'
+        )
 
 
 def build_with_rewards(

@@ -132,23 +132,23 @@ def _outcome(
 
     size = None
     try:
-        print(f"\n{artifact.NAME}: {artifact.STEP}", flush=True)
-        found = build_artifact(artifact, *folders, place / artifact.NAME)
+        print(f"\n{artifact.name}: {artifact.step}", flush=True)
+        found = build_artifact(artifact, *folders, place / artifact.name)
         size = found.size
         parity = run.compared(found.spec)
     except (MissingExtra, ModelError) as error:
         print(f"  left out: {error}")
-        return ArtifactOutcome(artifact.NAME, size, reason=str(error))
+        return ArtifactOutcome(artifact.name, size, reason=str(error))
     except NotComparable as error:
         print(f"  not comparable: {error}")
-        return ArtifactOutcome(artifact.NAME, size, reason=str(error), refused=True)
+        return ArtifactOutcome(artifact.name, size, reason=str(error), refused=True)
     except RunInterrupted as error:
         raise RunInterrupted(f"{error}\n{AGAIN}", error.exit_code - 128) from error
     except BackendError as error:
         raise BackendError(f"{error}\n{AGAIN}") from error
     for line in _parity_lines(parity):
         print(f"  {line}")
-    return ArtifactOutcome(artifact.NAME, size, parity)
+    return ArtifactOutcome(artifact.name, size, parity)
 
 
 def _parity_lines(parity: DeploymentParity) -> Iterator[str]:

@@ -3,18 +3,27 @@
 Prompts and answers in the form of the GenAI conventions, after redaction. They are in spans only if
 somebody asked for it. Everything that is text goes through the redaction first, also inside tool
 definitions and arguments; names of fields do not.
+
+The turns and calls of an episode are spans within its completion's:
+
+    invoke_agent SUITE        the completion's span
+    ├── chat MODEL            one per turn
+    └── execute_tool NAME     one per call, behind the turn that made it
+
+An episode knows how long each turn and call took, and not when each began: they are put one after
+the other from its start.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tunegate.harness.model import Prompt
 from tunegate.harness.otel_export import attribute_names as a
 from tunegate.harness.otel_export import otlp_json
-from tunegate.harness.otel_export.resources import ArmAttributes
+from tunegate.harness.otel_export.resources import ArmAttributes, ModelAttributes
 from tunegate.harness.otel_export.run_metrics import RunTotals
 from tunegate.harness.otel_export.run_records import CaseRecord, RunRecords, TraceIdentifiers
 from tunegate.harness.records.cases import (
@@ -25,6 +34,7 @@ from tunegate.harness.records.cases import (
     StoredAnswer,
     sha256,
 )
+from tunegate.harness.records.episodes import EpisodeCall, EpisodeTurn
 from tunegate.harness.records.manifest import Manifest, MetricRecord
 
 _ERRORS = {"error": "completion_error", "missing": "completion_missing"}
@@ -334,3 +344,83 @@ class RunEvaluators:
 def kind_of(metric: MetricRecord) -> str:
     """Return the kind of cell that a metric looks at."""
     return (CellKind.GENERATE if metric.judge else metric.needs).value
+
+
+_NANO = 1_000_000_000
+
+
+def episode_spans(
+    stored: StoredAnswer,
+    ids: TraceIdentifiers,
+    start: int,
+    model: ModelAttributes,
+    content: ContentCapture | None,
+) -> Iterator[otlp_json.SpanText]:
+    """Yield the spans of the turns and calls of an episode; none of another answer.
+
+    Args:
+        stored: The answer.
+        ids: Ids within the run.
+        start: When it began, in nanoseconds.
+        model: The model that wrote the turns.
+        content: What is written of texts, arguments and results; None writes none.
+    """
+    record = None if stored.completion is None else stored.completion.episode
+    parent, at = ids.cell(stored.cell), start
+    for number, turn in enumerate(record.turns if record else ()):
+        end = at + round((turn.latency_s or 0.0) * _NANO)
+        yield otlp_json.SpanText(
+            name=f"chat {model.name}",
+            span_id=ids.span("turn", parent, str(number)),
+            parent_id=parent,
+            start=at,
+            end=end,
+            attributes=otlp_json.attributes_json(_turn_values(turn, model, content)),
+            kind=model.kind,
+        )
+        at = end
+        for index, call in enumerate(turn.calls):
+            end = at + round((call.seconds or 0.0) * _NANO)
+            yield otlp_json.SpanText(
+                name=f"execute_tool {call.name}",
+                span_id=ids.span("call", parent, str(number), str(index)),
+                parent_id=parent,
+                start=at,
+                end=end,
+                attributes=otlp_json.attributes_json(_call_values(call, content)),
+                error=None if not call.error else (content.clean(call.result) if content else ""),
+            )
+            at = end
+
+
+def _turn_values(
+    turn: EpisodeTurn, model: ModelAttributes, content: ContentCapture | None
+) -> dict[str, object]:
+    values: dict[str, object] = {
+        a.OPERATION: "chat",
+        **model.attributes(),
+        a.FINISH_REASONS: [turn.finish_reason] if turn.finish_reason else None,
+        a.INPUT_TOKENS: turn.input_tokens,
+        a.OUTPUT_TOKENS: turn.output_tokens,
+        a.PROMPT_SHA256: turn.prompt_sha256,
+        a.OUTPUT_SHA256: sha256(turn.text),
+    }
+    if content is not None:
+        part = {"type": "text", "content": turn.text}
+        finish = turn.finish_reason or "unknown"
+        said = [{"role": "assistant", "parts": [part], "finish_reason": finish}]
+        values[a.OUTPUT_MESSAGES] = content.json(said)
+    return values
+
+
+def _call_values(call: EpisodeCall, content: ContentCapture | None) -> dict[str, object]:
+    values: dict[str, object] = {
+        a.OPERATION: "execute_tool",
+        a.TOOL_NAME: call.name,
+        a.TOOL_TYPE: "function",
+        a.ERROR_TYPE: "tool_error" if call.error else None,
+    }
+    if content is not None:
+        values[a.TOOL_ARGUMENTS] = content.json(call.arguments)
+        values[a.TOOL_RESULT] = content.clean(call.result)
+    return values

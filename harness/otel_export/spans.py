@@ -32,6 +32,7 @@ from tunegate.harness.otel_export.completion_spans import (
     ContentCapture,
     RunEvaluators,
     case_with_system,
+    episode_spans,
     kind_of,
 )
 from tunegate.harness.otel_export.run_metrics import RunTotals
@@ -164,8 +165,6 @@ class SpanBuilder:
         """Return the spans of an episode's turns and calls; none of another answer."""
         if stored.completion is None or stored.completion.episode is None:
             return ()
-        from tunegate.harness.otel_export.episode_spans import episode_spans
-
         model = resources.ModelAttributes.of(self._run.manifest.identity(stored.cell.arm))
         return episode_spans(stored, self.ids, self._run.start(stored), model, self._content)
 

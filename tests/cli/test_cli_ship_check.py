@@ -117,12 +117,15 @@ def test_the_worst_artifact_decides(
     tiny: Any, suite: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A merge of another adapter is not equivalent: exit 1, whatever the others are."""
-    from tunegate.trainers.artifacts import merged, merged_16bit
+    from tunegate.trainers.artifacts import DeploymentArtifact, merged
+
+    right, _ = merged.ARTIFACTS
 
     def wrong(base: Path, adapter: Path, out: Path) -> str:
-        return merged.make(base, tiny.adapter(seed=5), out)
+        return right.make(base, tiny.adapter(seed=5), out)
 
-    monkeypatch.setattr(merged_16bit, "make", wrong)
+    both = (right, DeploymentArtifact("merged_16bit", "another adapter's", wrong))
+    monkeypatch.setattr(merged, "ARTIFACTS", both)
     code = check(tiny.base(), tiny.adapter(), suite, artifacts="merged,merged_16bit")
 
     told = capsys.readouterr().out.splitlines()
@@ -139,13 +142,13 @@ def test_an_artifact_without_the_adapter_is_not_comparable(
     """What ships is base: exit 12 and the reason in one line."""
     import shutil
 
-    from tunegate.trainers.artifacts import merged
+    from tunegate.trainers.artifacts import DeploymentArtifact, merged
 
     def lost(base: Path, adapter: Path, out: Path) -> str:
         shutil.copytree(base, out, dirs_exist_ok=True)
         return str(out)
 
-    monkeypatch.setattr(merged, "make", lost)
+    monkeypatch.setattr(merged, "ARTIFACTS", (DeploymentArtifact("merged", "lost", lost),))
     code = check(tiny.base(), tiny.adapter(), suite, artifacts="merged")
 
     assert code == 12

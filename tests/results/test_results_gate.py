@@ -17,9 +17,9 @@ from tunegate.harness.pipeline.run import EvaluationRun
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
 from tunegate.harness.suite import load_suite
-from tunegate.reports.answer_behaviour import arm_behaviours
 from tunegate.reports.data import prepare_data
 from tunegate.reports.page import write_all
+from tunegate.reports.sections.behaviour import arm_behaviours
 
 Rows = list[dict[str, Any]]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tunegate.harness.errors import MissingExtra, ModelError, UnknownName, Usage
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.trainers import artifacts
 
-BUILT_IN = {"four_bit", "merged", "merged_16bit"}
+BUILT_IN = {"four_bit", "gguf_q4_0", "gguf_q8_0", "merged", "merged_16bit"}
 
 
 def make(tiny: Any, name: str, out: Path) -> artifacts.BuiltArtifact:
@@ -36,11 +37,11 @@ def logits(tiny: Any, spec: str) -> tuple[Any, Any]:
 
 
 def test_the_room_is_found_by_name() -> None:
-    """Every file of the room is an artifact with a name, and says what it does to the numbers."""
+    """Every file of the room defines artifacts with a name and what they do to the numbers."""
     found = artifacts.available_artifacts()
 
     assert set(found) >= BUILT_IN
-    assert all(found[name].STEP for name in found)
+    assert all(found[name].step for name in found)
 
 
 def test_an_unknown_artifact_is_named() -> None:
@@ -130,9 +131,7 @@ def test_a_folder_with_other_files_is_left_alone(tiny: Any, tmp_path: Path) -> N
     assert (tmp_path / "thesis.txt").read_text(encoding="utf-8") == "mine"
 
 
-def test_an_interrupted_making_starts_again(
-    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_making_starts_again(tiny: Any, tmp_path: Path) -> None:
     """What it left is cleared, and never taken for a whole artifact."""
     merged = artifacts.find_artifact("merged")
 
@@ -140,11 +139,10 @@ def test_an_interrupted_making_starts_again(
         (out / "model.safetensors").write_bytes(b"half")
         raise KeyboardInterrupt
 
-    whole = merged.make
-    monkeypatch.setattr(merged, "make", stopped)
     with pytest.raises(KeyboardInterrupt):
-        make(tiny, "merged", tmp_path / "out")
-    monkeypatch.setattr(merged, "make", whole)
+        artifacts.build_artifact(
+            replace(merged, make=stopped), tiny.base(), tiny.adapter(), tmp_path / "out"
+        )
 
     assert make(tiny, "merged", tmp_path / "out").again is False
     assert (tmp_path / "out" / "model.safetensors").stat().st_size > 10_000

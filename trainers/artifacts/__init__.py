@@ -1,24 +1,20 @@
-"""Deployment artifacts of an adapter: one per file, found by its name.
+"""Deployment artifacts of an adapter: one file for each way of making them.
 
-An artifact is one file `trainers/artifacts/<x>.py` with
+A file `trainers/artifacts/<x>.py` defines what it makes:
 
-    NAME = "four_bit"                      # what `tunegate ship-check --artifacts` calls it
-    STEP = "weights rounded to 4 bits"     # what making it does to the numbers, in words
-    def make(base: Path, adapter: Path, out: Path) -> str
-
-`base` and `adapter` are folders on this machine, `out` is an empty folder for the files. `make`
-returns the model spec of what it made. A library that is not there is `MissingExtra`, an adapter
-that cannot be made into this is `ModelError`; both are one line, and the other artifacts go on.
+    ARTIFACTS = (
+        DeploymentArtifact("four_bit", "merged into the weights, rounded to 4 bits (NF4)", make),
+    )
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
 
 from tunegate.harness import lookup
 from tunegate.harness.checks.weight_files import weights_fingerprint
@@ -32,15 +28,19 @@ MARK = "tunegate_artifact.json"
 """File next to an artifact that says what it was made of."""
 
 
-class DeploymentArtifact(Protocol):
-    """Interface of a module of `tunegate.trainers.artifacts`."""
+@dataclass(frozen=True, slots=True)
+class DeploymentArtifact:
+    """A form in which an adapter is shipped."""
 
-    NAME: str
-    STEP: str
-
-    def make(self, base: Path, adapter: Path, out: Path) -> str:
-        """Make the artifact in the empty folder `out` and return its model spec."""
-        ...
+    name: str
+    """What `tunegate ship-check --artifacts` calls it."""
+    step: str
+    """What making it does to the numbers, in words."""
+    make: Callable[[Path, Path, Path], str]
+    """Function of the base's folder, the adapter's and an empty one: writes the files into the
+    third and returns their model spec. It raises `MissingExtra` for a library that is not
+    installed and `ModelError` for an adapter that has no such form; the other artifacts are made
+    all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ class BuiltArtifact:
 def available_artifacts() -> dict[str, DeploymentArtifact]:
     """Return name → artifact, sorted by name."""
     modules = (import_module(f"{ROOM}.{name}") for name in lookup.module_names(ROOM))
-    found = (cast("DeploymentArtifact", module) for module in modules)
-    return {artifact.NAME: artifact for artifact in sorted(found, key=lambda a: a.NAME)}
+    found: list[DeploymentArtifact] = [one for module in modules for one in module.ARTIFACTS]
+    return {artifact.name: artifact for artifact in sorted(found, key=lambda a: a.name)}
 
 
 def find_artifact(name: str) -> DeploymentArtifact:
@@ -84,7 +84,7 @@ def build_artifact(
     """
     mark = out / MARK
     wanted = sha256(
-        [artifact.NAME, weights_fingerprint(base), weights_fingerprint(adapter), package_versions()]
+        [artifact.name, weights_fingerprint(base), weights_fingerprint(adapter), package_versions()]
     )
     known = _read(mark)
     if known.get("made_of") == wanted:

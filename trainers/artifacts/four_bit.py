@@ -11,10 +11,8 @@ from pathlib import Path
 
 from tunegate.harness.models._model_folder import require_modules
 from tunegate.harness.models.transformers import prefix_errors
+from tunegate.trainers.artifacts import DeploymentArtifact
 from tunegate.trainers.artifacts._merge import copy_tokenizer, save_merged
-
-NAME = "four_bit"
-STEP = "merged into the weights, rounded to 4 bits (NF4)"
 
 
 def make(base: Path, adapter: Path, out: Path) -> str:
@@ -47,3 +45,8 @@ def _quantise(whole: Path, out: Path) -> None:
             whole, quantization_config=stored, dtype=computed
         )
         model.save_pretrained(out)
+
+
+ARTIFACTS = (
+    DeploymentArtifact("four_bit", "merged into the weights, rounded to 4 bits (NF4)", make),
+)

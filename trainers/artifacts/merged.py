@@ -1,16 +1,34 @@
-"""The adapter merged into the weights, saved in float32: nothing is rounded but the sum itself."""
+"""The adapter merged into the weights, saved in float32 or rounded to bfloat16."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
+from tunegate.trainers.artifacts import DeploymentArtifact
 from tunegate.trainers.artifacts._merge import save_merged
 
-NAME = "merged"
-STEP = "merged into the weights, saved in float32"
 
+def make(base: Path, adapter: Path, out: Path, *, dtype: str) -> str:
+    """Make the artifact and return its model spec.
 
-def make(base: Path, adapter: Path, out: Path) -> str:
-    """Make the artifact and return its model spec."""
-    save_merged(base, adapter, out, dtype="float32")
+    Args:
+        base: The base's folder.
+        adapter: The adapter's folder.
+        out: An empty folder.
+        dtype: Number format in which the weights are saved.
+    """
+    save_merged(base, adapter, out, dtype=dtype)
     return str(out)
+
+
+ARTIFACTS = (
+    DeploymentArtifact(
+        "merged", "merged into the weights, saved in float32", partial(make, dtype="float32")
+    ),
+    DeploymentArtifact(
+        "merged_16bit",
+        "merged into the weights, rounded to bfloat16",
+        partial(make, dtype="bfloat16"),
+    ),
+)

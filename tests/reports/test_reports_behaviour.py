@@ -9,9 +9,9 @@ import pytest
 
 from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.run_folder import Run
-from tunegate.reports.answer_behaviour import arm_behaviours, length_ratios
 from tunegate.reports.data import prepare_data
 from tunegate.reports.sections import behaviour
+from tunegate.reports.sections.behaviour import arm_behaviours, length_ratios
 
 SUITE = "support_json"
 

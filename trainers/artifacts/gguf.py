@@ -1,4 +1,4 @@
-"""GGUF writer: an adapter merged into its base and written as one file.
+"""The adapter merged into the weights, written as a GGUF file with eight or four bits a number.
 
 Writing a Llama model as a GGUF file, with the numbers of llama.cpp's own converter. The format's
 package packs and quantises; here are the names, the order in which llama.cpp wants the rows of q
@@ -13,6 +13,7 @@ import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from tunegate.harness.checks.weight_files import read_json, refuse_unsafe
 from tunegate.harness.errors import ModelError, UsageError
 from tunegate.harness.models._model_folder import require_modules
 from tunegate.harness.models.transformers import load_tokenizer
+from tunegate.trainers.artifacts import DeploymentArtifact
 from tunegate.trainers.artifacts._merge import save_merged
 
 
-def save_gguf(base: Path, adapter: Path, out: Path, quantisation: str) -> str:
+def make(base: Path, adapter: Path, out: Path, *, quantisation: str) -> str:
     """Merge in float32, write the file and return its model spec.
 
     The file carries the tokenizer and the chat template of the tuned arm.
@@ -36,6 +38,16 @@ def save_gguf(base: Path, adapter: Path, out: Path, quantisation: str) -> str:
         save_merged(base, adapter, Path(whole), dtype="float32")
         write_gguf(Path(whole), path, quantisation)
     return f"gguf:{path}"
+
+
+ARTIFACTS = tuple(
+    DeploymentArtifact(
+        f"gguf_{quantisation.lower()}",
+        f"merged into the weights, rounded to GGUF's {quantisation}",
+        partial(make, quantisation=quantisation),
+    )
+    for quantisation in ("Q8_0", "Q4_0")
+)
 
 
 QUANTISATIONS = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
