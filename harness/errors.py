@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 _ADDRESS = re.compile(r":/{1,2}")
 """Separator before the authority of a URL; `Path` writes one slash of the two."""
@@ -83,6 +84,13 @@ class SuiteError(UsageError):
 
 class UnknownName(UsageError):
     """A name that matches no metric, source, backend or command, or more than one."""
+
+
+def unknown_name_message(name: str, allowed: tuple[str, ...], *, what: str) -> str:
+    """Return the sentence for a name that is not among `allowed`."""
+    near = get_close_matches(name, allowed, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]!r}?" if near else "there are: " + ", ".join(allowed)
+    return f"unknown {what} {name!r}; {hint}"
 
 
 class ModelError(UsageError):

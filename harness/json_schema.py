@@ -30,9 +30,9 @@ from types import ModuleType
 from typing import Any
 
 from tunegate.harness.defaults import CONFIDENCE
-from tunegate.harness.errors import UsageError
+from tunegate.harness.errors import UsageError, unknown_name_message
 from tunegate.harness.gate_kind import COMMON_KEYS, ROOM, GateKind, gate_kinds
-from tunegate.harness.lookup import module_names, unknown_name_message
+from tunegate.harness.lookup import module_names
 
 SCHEMAS = Path(__file__).parent / "schemas"
 

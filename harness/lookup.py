@@ -21,13 +21,12 @@ import sys
 from ast import literal_eval
 from collections.abc import Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tunegate.harness.errors import UnknownName
+from tunegate.harness.errors import UnknownName, unknown_name_message
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -157,13 +156,6 @@ def defined_texts(room: str, name: str) -> dict[str, str]:
     """Return module → the text that it gives `name` in one line, as `definition_lines` finds it."""
     lines = definition_lines(room, name)
     return {module: literal_eval(line.partition(" = ")[2]) for module, line in lines.items()}
-
-
-def unknown_name_message(name: str, allowed: tuple[str, ...], *, what: str) -> str:
-    """Return the sentence for a name that is not among `allowed`."""
-    near = get_close_matches(name, allowed, n=1, cutoff=0.6)
-    hint = f"did you mean {near[0]!r}?" if near else "there are: " + ", ".join(allowed)
-    return f"unknown {what} {name!r}; {hint}"
 
 
 def entry_points_of(room: str) -> tuple[EntryPoint, ...]:

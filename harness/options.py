@@ -21,8 +21,7 @@ from typing import Any
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from tunegate.harness.defaults import ALLOW_OUTSIDE
-from tunegate.harness.errors import SuiteError
-from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.errors import SuiteError, unknown_name_message
 
 _LOOSE = (
     float,

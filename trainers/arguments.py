@@ -22,8 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tunegate.harness.errors import MissingExtra, UsageError
-from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.errors import MissingExtra, UsageError, unknown_name_message
 from tunegate.trainers import yaml_config
 
 if TYPE_CHECKING:

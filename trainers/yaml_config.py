@@ -14,8 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.errors import MissingExtra, UsageError
-from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.errors import MissingExtra, UsageError, unknown_name_message
 
 if TYPE_CHECKING:
     import yaml  # type: ignore[import-untyped]  # ships no types

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tunegate.harness.errors import NotComparable, UsageError
-from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.errors import NotComparable, UsageError, unknown_name_message
 from tunegate.harness.metric import Metric
 from tunegate.harness.model import Arm, ScoredArm
 from tunegate.harness.records.cases import Case, CellKind

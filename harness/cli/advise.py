@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunegate.harness.cli.gate import refuse_unknown
-from tunegate.harness.errors import RunInterrupted, UsageError
-from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.errors import RunInterrupted, UsageError, unknown_name_message
 
 if TYPE_CHECKING:
     from tunegate.trainers.advise import (

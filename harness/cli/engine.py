@@ -11,8 +11,7 @@ from typing import Annotated
 
 import typer
 
-from tunegate.harness.errors import BackendError, UsageError
-from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.errors import BackendError, UsageError, unknown_name_message
 
 ORDER = 175
 commands = typer.Typer(help="Install inference engines for vllm: specs.", no_args_is_help=True)

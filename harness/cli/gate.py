@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tunegate.harness.cli.suite import NONE_NAMED, suite_files
-from tunegate.harness.errors import UsageError
-from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.errors import UsageError, unknown_name_message
 
 if TYPE_CHECKING:
     import pytest

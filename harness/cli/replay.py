@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tunegate.harness.cli import _production_suite, gate
-from tunegate.harness.errors import UsageError
+from tunegate.harness.errors import UsageError, unknown_name_message
 from tunegate.harness.further_arm import RECORDED
-from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.pipeline import STORE
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness.defaults import CONFIDENCE
-from tunegate.harness.errors import Undecided, UsageError
-from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.errors import Undecided, UsageError, unknown_name_message
 
 if TYPE_CHECKING:
     from tunegate.harness.comparison.delta import Delta

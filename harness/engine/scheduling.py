@@ -24,8 +24,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
-from tunegate.harness.errors import UsageError
-from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.errors import UsageError, unknown_name_message
 from tunegate.harness.model import Request
 from tunegate.harness.records.cases import CellKind
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.errors import unknown_name_message
 from tunegate.harness.metrics import _json_parsing
 
 Holds = Callable[[str, Any], bool]

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.errors import unknown_name_message
 from tunegate.harness.metric import metric
 from tunegate.harness.records.cases import Case, Completion, Score
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from tunegate.harness.errors import MissingExtra
-from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.errors import MissingExtra, unknown_name_message
 from tunegate.harness.metric import metric
 from tunegate.harness.records.cases import Case, Completion, Score
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tunegate.harness.errors import BackendError, ModelError
-from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.errors import BackendError, ModelError, unknown_name_message
 from tunegate.harness.remote.http import HttpClient, PermanentError, RequestFailure, RetryableError
 from tunegate.harness.remote.worker_pool import PoolLimits, ask_all
 

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import ModelError, UsageError
-from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.errors import ModelError, UsageError, unknown_name_message
 from tunegate.harness.models._model_folder import adapter_config
 from tunegate.harness.models.demo_model import cache_folder
 

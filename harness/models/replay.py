@@ -39,6 +39,7 @@ from tunegate.harness.records.cases import (
 from tunegate.harness.records.episodes import EpisodeRecord
 from tunegate.harness.records.files import JsonlRecords, read_record
 from tunegate.harness.records.manifest import Manifest
+from tunegate.harness.records.problems import summarize_problems, validation_problem
 from tunegate.harness.records.run_folder import RunCase
 from tunegate.harness.thinking import separate_thoughts
 
@@ -169,6 +170,10 @@ class ReplayArm:
             yield StoredAnswer.of(request.cell, completion, error, 0.0)
 
 
+_OTHER_NAMES = dict.fromkeys(
+    ("output", "response", "answer", "text", "prediction", "generated_text", "generation"),
+    "completion",
+)
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n\x0b\x0c" + _BOM
 _KEYS = {
@@ -220,9 +225,8 @@ def _read(path: Path) -> Mapping[tuple[str, str, int], RecordedCompletion]:
         try:
             line = RecordedCompletion.model_validate_json(raw.removeprefix(_BOM))
         except ValidationError as error:
-            wrong = error.errors()[0]
-            key = ".".join(map(str, wrong["loc"])) or "line"
-            problems.append(f"{path}:{number}: {key}: {wrong['msg']}")
+            why = validation_problem(RecordedCompletion, error, other_names=_OTHER_NAMES)
+            problems.append(f"{path}:{number}: {why}")
             continue
         place = ("", line.id, line.sample)
         if place in index:
@@ -241,8 +245,7 @@ def _read(path: Path) -> Mapping[tuple[str, str, int], RecordedCompletion]:
     if not index and not problems:
         problems.append(f"{path}: no lines; write one completion a line")
     if problems:
-        more = [f"… and {len(problems) - 20} more"] if len(problems) > 20 else []
-        raise ModelError("\n".join(problems[:20] + more))
+        raise ModelError("\n".join(summarize_problems(problems)))
     return index
 
 

@@ -31,6 +31,7 @@ from tunegate.harness.records.cases import (
     StoredAnswer,
     sha256,
 )
+from tunegate.harness.records.problems import validation_problem
 from tunegate.harness.thinking import separate_thoughts
 
 SPEC = "scripted:FILE"
@@ -133,7 +134,6 @@ def scripted(path: str) -> ScriptedArm:
     except OSError as error:
         raise ModelError(f"scripted:{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ModelError(f"scripted:{path}: {place}: {first['msg']}") from error
+        why = validation_problem(ModelScript, error)
+        raise ModelError(f"scripted:{path}: {why}") from error
     return ScriptedArm(f"scripted:{path}", script)

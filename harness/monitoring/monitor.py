@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from tunegate.harness.errors import UsageError
-from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.errors import UsageError, unknown_name_message
 from tunegate.harness.monitoring.baseline import (
     BaselineAnswers,
     ProductionBaseline,

@@ -13,8 +13,7 @@ from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.defaults import CONFIDENCE
-from tunegate.harness.errors import BackendError, NotComparable, UnknownName
-from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.errors import BackendError, NotComparable, UnknownName, unknown_name_message
 from tunegate.harness.quantity import QuantityFormat
 from tunegate.harness.records.cases import Case, Completion
 from tunegate.harness.records.manifest import SuiteRecord

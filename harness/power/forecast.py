@@ -32,9 +32,8 @@ from tunegate.harness.comparison.sample_size import (
 )
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.defaults import POWER
-from tunegate.harness.errors import UsageError
+from tunegate.harness.errors import UsageError, unknown_name_message
 from tunegate.harness.gate_kind import PlannedTest, gate_kind
-from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.power import feasibility
 from tunegate.harness.records.cases import CellKind, StoredAnswer
 from tunegate.harness.records.manifest import Gate, SuiteRecord

@@ -22,6 +22,7 @@ from pydantic_core import to_jsonable_python
 
 from tunegate.harness.errors import UsageError
 from tunegate.harness.records.cases import SCHEMA_VERSION
+from tunegate.harness.records.problems import validation_problem
 
 K = TypeVar("K", bound=Hashable)
 
@@ -161,9 +162,7 @@ def parse_record(kind: type[R], text: bytes) -> R:
 def record_problem(kind: type[Any], error: Exception) -> str:
     """Return in one line why something is no record of that kind."""
     if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        return f"not a {kind.__name__}: {place}: {first['msg']}"
+        return f"not a {kind.__name__}: {validation_problem(kind, error)}"
     return f"not a {kind.__name__}: {error or 'nested too deeply'}"
 
 

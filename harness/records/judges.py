@@ -36,6 +36,7 @@ from tunegate.harness.records.cases import (
     canonical_json,
     sha256,
 )
+from tunegate.harness.records.problems import validation_problem
 
 LEAST_KAPPA = 0.6
 """Lower 90 % limit of kappa from which a judge's agreement with people counts as good."""
@@ -345,9 +346,7 @@ def _label(given: Mapping[str, Any], range_: tuple[float, float]) -> Label:
         case = Case.model_validate({"id": given.get("id"), **own}) if _brings_case(own) else None
         return Label.model_validate({**rest, "label": value, "case": case})
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from error
+        raise ValueError(validation_problem(Label, error)) from error
 
 
 def _brings_case(own: Mapping[str, Any]) -> bool:

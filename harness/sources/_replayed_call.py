@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.errors import unknown_name_message
 from tunegate.harness.otel_import.conventions import genai
 from tunegate.harness.otel_import.types import ImportReport, ModelCall, Span, route_of
 from tunegate.harness.records.cases import sha256

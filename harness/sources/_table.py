@@ -23,11 +23,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from tunegate.harness.errors import MissingExtra, SuiteError
-from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.errors import MissingExtra, SuiteError, unknown_name_message
 from tunegate.harness.records.cases import Case
+from tunegate.harness.records.problems import summarize_problems
 from tunegate.harness.source import make_case
-from tunegate.harness.sources._text import Row, json_value, summarize_problems
+from tunegate.harness.sources._text import Row, json_value
 
 MOST_ROWS = 100_000
 """Rows that become cases: a suite is run on every candidate, so it has thousands."""

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,10 +18,6 @@ Row = tuple[str, Mapping[str, Any] | str]
 
 LARGEST_FILE = 50_000_000
 """Bytes of a file that is read: a suite is run on every candidate, so it has thousands of lines."""
-MOST_PROBLEMS = 50
-"""Problems of one file that are listed."""
-MOST_ALIKE = 5
-"""Problems of one kind that are listed; what is wrong with a thousand rows is wrong in one way."""
 DEEPEST = 100
 """Levels of nesting in a line; parsers, schemas and writers all recurse."""
 
@@ -182,23 +177,6 @@ def _header_problem(names: Sequence[str], delimiter: str) -> str:
     if len(names) == 1 and other is not None:
         return f"one column only, with {other!r} in its name; set delimiter = {json.dumps(other)}"
     return ""
-
-
-def summarize_problems(problems: Sequence[str]) -> list[str]:
-    """Return problems; of many that differ in values alone the first one, with their number."""
-    kinds: dict[str, list[str]] = {}
-    for problem in problems:
-        kinds.setdefault(_VALUES.sub("…", problem), []).append(problem)
-    told = []
-    for alike in kinds.values():
-        many = len(alike) > MOST_ALIKE
-        told += [f"{alike[0]} ({len(alike) - 1} more rows like it)"] if many else alike
-    more = len(told) - MOST_PROBLEMS
-    return [*told[:MOST_PROBLEMS], *([f"… and {more} more problems"] if more > 0 else [])]
-
-
-_VALUES = re.compile(r"\[.*\]|\{.*\}|\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[0-9]+")
-"""Variable parts of problems of one kind: quoted values, lists, objects and numbers."""
 
 
 def _depth(value: Any) -> int:

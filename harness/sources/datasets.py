@@ -20,8 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import MissingExtra, SuiteError
-from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.errors import MissingExtra, SuiteError, unknown_name_message
 from tunegate.harness.records.cases import Case
 from tunegate.harness.sources._conversations import conversation_cases
 from tunegate.harness.sources._table import (

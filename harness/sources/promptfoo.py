@@ -25,10 +25,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from tunegate.harness.errors import SuiteError
-from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.errors import SuiteError, unknown_name_message
 from tunegate.harness.options import outside_problem
 from tunegate.harness.records.cases import Case
+from tunegate.harness.records.problems import summarize_problems
 from tunegate.harness.sources import _conversations, _text, _yaml
 from tunegate.harness.sources._table import (
     MOST_ROWS,
@@ -107,7 +107,7 @@ def promptfoo(  # noqa: PLR0913 - each is a key of the suite file
     ]
     problems += _misfits(path, tests, asserts)
     if problems:
-        raise SuiteError(_text.summarize_problems(problems))
+        raise SuiteError(summarize_problems(problems))
     taken = [test for test in tests if not asserts or _asserts_of_kind(test, asserts)]
     rows = [row for test in taken for row in _rows(test, template, asserts or kinds)]
     part = RowSelection(limit, sample, seed, repeated)

@@ -19,13 +19,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from tunegate.harness.errors import SuiteError, UsageError
-from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.errors import SuiteError, UsageError, unknown_name_message
 from tunegate.harness.records.cases import Case
+from tunegate.harness.records.problems import summarize_problems
 from tunegate.harness.result_reader import ResultRow, ResultSpec, value_at
 from tunegate.harness.result_set import ResultSet, read_results
 from tunegate.harness.source import AccountedCases, make_case
-from tunegate.harness.sources._text import summarize_problems
 
 READS_RECORDS = True
 """Its files are records of other tools, which may be outside of the project."""

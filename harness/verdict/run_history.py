@@ -17,8 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import UsageError
-from tunegate.harness.lookup import unknown_name_message
+from tunegate.harness.errors import UsageError, unknown_name_message
 from tunegate.harness.records.cases import SCHEMA_VERSION, Record, Text
 from tunegate.harness.records.files import JsonlRecords, read_record, record_lines, write_atomic
 from tunegate.harness.records.manifest import Manifest

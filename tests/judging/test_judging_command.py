@@ -85,7 +85,10 @@ def test_answers_may_come_in_any_order(
         ('print(json.dumps({"key": key, "value": float("nan")}))', "unreadable line"),
         ('print(json.dumps({"key": key}))', "needs exactly one of value"),
         ('print(json.dumps({"key": key, "value": 1, "error": "x"}))', "needs exactly one of"),
-        ('print(json.dumps({"key": key, "score": 1, "value": 1}))', "unreadable line: score"),
+        (
+            'print(json.dumps({"key": key, "score": 1, "value": 1}))',
+            "unreadable line: unknown key 'score'",
+        ),
         ('print("score: 1"); sys.exit(3)', "ended (exit code 3) without an answer; it wrote 'sc"),
         ("sys.exit(0)", "ended (exit code 0) without an answer"),
         ("raise ValueError", "ended (exit code 1) without an answer"),

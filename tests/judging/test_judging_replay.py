@@ -113,12 +113,12 @@ def test_a_completion_and_another_hash_are_a_contradiction(recorded: Callable[..
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ({"id": "a", "value": "good"}, ":1: value: Input should be a valid number"),
-        ({"id": "a"}, ":1: line: Value error, needs value"),
-        ({"value": 1}, ":1: id: Field required"),
-        ({"id": "a", "value": 1, "score": 2}, ":1: score: Extra inputs"),
+        ({"id": "a", "value": "good"}, ':1: value: "good": Input should be a valid number'),
+        ({"id": "a"}, ":1: needs value"),
+        ({"value": 1}, ":1: the key 'id' is missing"),
+        ({"id": "a", "value": 1, "score": 2}, ":1: unknown key 'score'; call it 'value'"),
         ('{"id": "a", "value": NaN}', ":1: "),
-        ("not json", ":1: line: Invalid JSON"),
+        ("not json", ":1: Invalid JSON"),
     ],
 )
 def test_a_broken_line_is_told_with_its_number(

@@ -96,7 +96,7 @@ def test_the_prompt_is_plain_lines_behind_the_prefix(scripted: Script) -> None:
     ("text", "message"),
     [
         ("{", "Invalid JSON"),
-        ('{"colour": 1}', "colour: Extra inputs"),
+        ('{"colour": 1}', "unknown key 'colour'"),
         ('{"answer_logprob": {"a": "x"}}', "answer_logprob.a: "),
     ],
 )

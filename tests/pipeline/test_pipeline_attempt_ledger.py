@@ -181,7 +181,7 @@ def test_git_merges_the_ledgers_of_two_branches(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("<<<<<<< HEAD\n", f"{FILE_NAME}:2: a conflict of git: keep the lines of both sides"),
-        ('{"suite": 1}\n', f"{FILE_NAME}:2: not a LedgerLine: suite: Input should be"),
+        ('{"suite": 1}\n', f"{FILE_NAME}:2: not a LedgerLine: suite: 1: Input should be"),
         ("\x00\n", f"{FILE_NAME}:2: not a LedgerLine"),
         ("[" * 100_000 + "\n", f"{FILE_NAME}:2: not a LedgerLine"),
     ],

@@ -123,7 +123,7 @@ def test_an_unfinished_run_names_the_command(folder: Path, name: str) -> None:
     ("name", "content", "expected"),
     [
         ("manifest.json", "{", "manifest.json: not a Manifest: Expecting property name"),
-        ("manifest.json", "[]", "manifest.json: not a Manifest: : Input should be a valid"),
+        ("manifest.json", "[]", "manifest.json: not a Manifest: Input should be a valid"),
         ("manifest.json", "", "manifest.json: not a Manifest: Expecting value"),
         (
             "verdict.json",
@@ -131,8 +131,8 @@ def test_an_unfinished_run_names_the_command(folder: Path, name: str) -> None:
             "verdict.json: not a VerdictRecord: written in version 2 of the format, and this "
             "tunegate reads version 1: install the tunegate that wrote it",
         ),
-        ("verdict.json", '{"schema_version": 1}', "verdict.json: not a VerdictRecord: verdict: "),
-        ("cells.jsonl", '{"cell": {}}\n', "cells.jsonl:1: not a StoredAnswer: cell.suite: "),
+        ("verdict.json", '{"schema_version": 1}', "verdict.json: not a VerdictRecord: the key "),
+        ("cells.jsonl", '{"cell": {}}\n', "cells.jsonl:1: not a StoredAnswer: cell: the key "),
         ("scores.jsonl", '{"suite": "s"', "scores.jsonl:1: not a ScoreRow: Expecting ','"),
         ("scores.jsonl", "\n", "scores.jsonl:1: not a ScoreRow: Expecting value"),
         ("cases.jsonl", "[" * 5000, "cases.jsonl:1: not a RunCase: "),
@@ -159,7 +159,7 @@ def test_unknown_fields_are_refused(folder: Path) -> None:
     content = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
     (folder / "verdict.json").write_text(json.dumps({**content, "new": 1}), encoding="utf-8")
 
-    assert problem(folder).startswith("verdict.json: not a VerdictRecord: new: ")
+    assert problem(folder).startswith("verdict.json: not a VerdictRecord: unknown key 'new'")
 
 
 def test_a_records_file_is_one_text(tmp_path: Path) -> None:

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunegate.harness.defaults import DEADLINE_S, JUDGE_CONCURRENCY
-from tunegate.harness.errors import ModelError
+from tunegate.harness.errors import ModelError, unknown_name_message
 from tunegate.harness.judge import JudgeAnswer, JudgeQuestion
-from tunegate.harness.lookup import unknown_name_message
 from tunegate.harness.records.cases import Completion
 from tunegate.harness.remote.http import RequestFailure
 from tunegate.harness.remote.worker_pool import PoolLimits, ask_all

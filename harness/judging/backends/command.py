@@ -38,6 +38,7 @@ from tunegate.harness.judge import JudgeAnswer
 from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask
 from tunegate.harness.records.cases import LARGEST, Completion, Record, Score, Text, sha256
 from tunegate.harness.records.judgements import JudgeReply
+from tunegate.harness.records.problems import validation_problem
 
 SPEC = "command:PROGRAM [ARGUMENTS]"
 CALL = "answer"
@@ -186,11 +187,8 @@ def _outcome(line: str, key: str, task: JudgementTask) -> JudgementOutcome:
     try:
         said = CommandReply.model_validate_json(line)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "line"
-        return JudgementOutcome(
-            None, f"unreadable line: {place}: {first['msg']}", replies, attempts=1
-        )
+        why = validation_problem(CommandReply, error)
+        return JudgementOutcome(None, f"unreadable line: {why}", replies, attempts=1)
     if said.error is not None:
         return JudgementOutcome(None, said.error, replies, attempts=1)
     low, high = (-1.0, 1.0) if task.judge.pairs else task.judge.range or (-LARGEST, LARGEST)

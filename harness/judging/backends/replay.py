@@ -40,6 +40,7 @@ from tunegate.harness.records.cases import (
 from tunegate.harness.records.files import JsonlRecords, read_record, read_records
 from tunegate.harness.records.judgements import Judgement, JudgementStatus
 from tunegate.harness.records.manifest import Manifest
+from tunegate.harness.records.problems import summarize_problems, validation_problem
 
 SPEC = "replay:RUN_DIR[#SPEC] or replay:FILE.jsonl"
 CALL = "nothing"
@@ -212,9 +213,8 @@ def replay(target: str) -> ReplayJuror:
         try:
             line = RecordedJudgement.model_validate_json(raw).without_text()
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "line"
-            problems.append(f"{path}:{number}: {where}: {first['msg']}")
+            why = validation_problem(RecordedJudgement, error, other_names={"score": "value"})
+            problems.append(f"{path}:{number}: {why}")
             continue
         text = line.completion_sha256
         key = (line.suite, line.metric, line.id, line.arm, line.sample, text)
@@ -225,7 +225,8 @@ def replay(target: str) -> ReplayJuror:
         lines.setdefault(key, line)
     if problems or not lines:
         raise ModelError(
-            "\n".join(problems[:20]) or f"{path}: no lines; write one judgement a line"
+            "\n".join(summarize_problems(problems))
+            or f"{path}: no lines; write one judgement a line"
         )
     return ReplayJuror(f"replay:{target}", tuple(lines.values()))
 

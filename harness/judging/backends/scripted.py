@@ -23,6 +23,7 @@ from pydantic import Field, ValidationError
 from tunegate.harness.errors import ModelError
 from tunegate.harness.judge import JudgeAnswer, JudgeQuestion
 from tunegate.harness.records.cases import Completion, Record, sha256
+from tunegate.harness.records.problems import validation_problem
 
 SPEC = "scripted:FILE"
 
@@ -98,7 +99,6 @@ def scripted(path: str) -> ScriptedJudge:
     except OSError as error:
         raise ModelError(f"scripted:{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ModelError(f"scripted:{path}: {place}: {first['msg']}") from error
+        why = validation_problem(JudgeScript, error)
+        raise ModelError(f"scripted:{path}: {why}") from error
     return ScriptedJudge(f"scripted:{path}", script)

@@ -1,0 +1,72 @@
+"""What is wrong with records that a user wrote, in words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from tunegate.harness.errors import unknown_name_message
+
+MOST_PROBLEMS = 50
+"""Problems that are shown; of the rest the number."""
+MOST_ALIKE = 5
+"""Problems of one kind that are shown; of more the first and the number."""
+_VALUES = re.compile(r"\[.*\]|\{.*\}|\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[0-9]+")
+"""Variable parts of problems of one kind: quoted values, lists, objects and numbers."""
+
+
+def validation_problem(
+    kind: type[BaseModel], error: ValidationError, *, other_names: Mapping[str, str] | None = None
+) -> str:
+    """Return in one line why pydantic refuses a value as a record of that kind.
+
+    Args:
+        kind: What it was to be.
+        error: What pydantic raised.
+        other_names: Names that other tools give to fields → the field's name here.
+    """
+    others = other_names or {}
+    found = [_problem(kind, one, others) for one in error.errors(include_url=False)]
+    # A key that is misspelt is unknown, and missing under its own name.
+    unknown = [one for one in found if one.startswith("unknown key")]
+    return "; ".join((unknown or found)[:3])
+
+
+def _problem(kind: type[BaseModel], error: Mapping[str, Any], others: Mapping[str, str]) -> str:
+    *path, last = error["loc"] or ("",)
+    place = ".".join(map(str, path))
+    if error["type"] == "missing":
+        return (f"{place}: " if place else "") + f"the key {last!r} is missing"
+    if error["type"] == "extra_forbidden":
+        if path:
+            return f"{place}: unknown key {last!r}; remove it"
+        if last in others:
+            return f"unknown key {last!r}; call it {others[last]!r}"
+        return unknown_name_message(str(last), tuple(kind.model_fields), what="key")
+    place = ".".join(map(str, error["loc"]))
+    words = error["msg"].removeprefix("Value error, ")
+    if error["type"] in ("value_error", "json_invalid"):
+        return f"{place}: {words}" if place else words
+    return f"{place}: {_short(error['input'])}: {words}" if place else words
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def summarize_problems(problems: Sequence[str]) -> list[str]:
+    """Return problems; of many that differ in values alone the first one, with their number."""
+    kinds: dict[str, list[str]] = {}
+    for problem in problems:
+        kinds.setdefault(_VALUES.sub("…", problem), []).append(problem)
+    shown = []
+    for alike in kinds.values():
+        many = len(alike) > MOST_ALIKE
+        shown += [f"{alike[0]} ({len(alike) - 1} more rows like it)"] if many else alike
+    more = len(shown) - MOST_PROBLEMS
+    return [*shown[:MOST_PROBLEMS], *([f"… and {more} more problems"] if more > 0 else [])]
