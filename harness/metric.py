@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tunegate.harness import lookup, options
-from tunegate.harness.errors import BackendError, SuiteError, UnknownName
+from tunegate.harness.errors import BackendError, SuiteError, UnknownName, unknown_name_message
 from tunegate.harness.judge import Judge
 from tunegate.harness.records.cases import LARGEST, Case, CellKind, Completion, Score
 from tunegate.harness.thinking import no_answer_reason
@@ -302,9 +302,7 @@ def _find(use: str) -> Any:
         return lookup.find_object("tunegate.harness.metrics", use, what="metric")
     if use in judges:
         return lookup.find_object("tunegate.harness.judges", use, what="judge")
-    raise UnknownName(
-        lookup.unknown_name_message(use, tuple(sorted({*judges, *metrics})), what="metric")
-    )
+    raise UnknownName(unknown_name_message(use, tuple(sorted({*judges, *metrics})), what="metric"))
 
 
 def _metric_of_judge(judge: Judge, name: str) -> Metric:

@@ -41,7 +41,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from tunegate.harness import lookup, options
-from tunegate.harness.errors import SuiteError, TunegateError, UsageError
+from tunegate.harness.errors import SuiteError, TunegateError, UsageError, unknown_name_message
 from tunegate.harness.records.cases import LARGEST, replace_surrogates, sha256
 
 ROOM = "tunegate.harness.results"
@@ -359,7 +359,7 @@ def _select_run(spec: ResultSpec, logs: list[ResultLog]) -> list[ResultLog]:
             )
         if not found:
             raise UsageError(
-                f"results:{spec.path}: {lookup.unknown_name_message(spec.run, runs, what='run')}"
+                f"results:{spec.path}: {unknown_name_message(spec.run, runs, what='run')}"
             )
         return found
     if len(runs) > 1:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness import lookup
-from tunegate.harness.errors import UsageError
+from tunegate.harness.errors import UsageError, unknown_name_message
 from tunegate.trainers import arguments, callbacks, datasets, grpo, train
 from tunegate.trainers.datasets import RowFormat
 from tunegate.trainers.job import TrainingJob, TrainingMethod
@@ -145,7 +145,7 @@ def _refuse_unknown(name: str) -> None:
     modules = _modules()
     if name not in modules:
         ours = tuple(lookup.ordered_modules("tunegate.trainers"))
-        raise UsageError(lookup.unknown_name_message(name, (*ours, *modules), what="trainer"))
+        raise UsageError(unknown_name_message(name, (*ours, *modules), what="trainer"))
 
 
 def find_trainer(name: str) -> TrainerClass:

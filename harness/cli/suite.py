@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness import lookup
-from tunegate.harness.errors import SuiteError, UsageError
+from tunegate.harness.errors import SuiteError, UsageError, unknown_name_message
 
 if TYPE_CHECKING:
     from tunegate.harness.records.cases import Case
@@ -290,7 +290,7 @@ def write_suite_folder(template: str, folder: Path) -> str:
         UsageError: there is no such template, or the folder cannot be made.
     """
     if template not in _TEMPLATES:
-        raise UsageError(lookup.unknown_name_message(template, _TEMPLATES, what="template"))
+        raise UsageError(unknown_name_message(template, _TEMPLATES, what="template"))
     try:
         folder.mkdir(parents=True)
         source = import_module(f"{_SOURCES}.{template}")
@@ -332,7 +332,7 @@ def suite_folder(name: str) -> Path:
         UsageError: there is none of that name.
     """
     if name not in suite_names():
-        raise UsageError(lookup.unknown_name_message(name, suite_names(), what="bundled suite"))
+        raise UsageError(unknown_name_message(name, suite_names(), what="bundled suite"))
     return HOME / name
 
 

@@ -28,8 +28,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from tunegate.harness import lookup
-from tunegate.harness.errors import MissingExtra, SuiteError
+from tunegate.harness.errors import MissingExtra, SuiteError, unknown_name_message
 from tunegate.harness.records.cases import Case
 from tunegate.harness.source import make_case
 
@@ -141,7 +140,7 @@ def _mute_warnings(library: str) -> Iterator[None]:
 
 
 def _unknown_task(name: str, names: tuple[str, ...]) -> str:
-    text = lookup.unknown_name_message(name, names, what="lm-eval task")
+    text = unknown_name_message(name, names, what="lm-eval task")
     if "did you mean" in text or len(names) <= NAMES_SHOWN:
         return text
     return f"unknown lm-eval task {name!r}; `lm-eval ls tasks` lists all {len(names)}"

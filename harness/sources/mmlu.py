@@ -17,8 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from tunegate.harness import lookup
-from tunegate.harness.errors import SuiteError
+from tunegate.harness.errors import SuiteError, unknown_name_message
 from tunegate.harness.records.cases import Case
 from tunegate.harness.source import make_case
 from tunegate.harness.sources import _text
@@ -113,7 +112,7 @@ def _unknown_subjects(root: Path, subjects: Sequence[str], asked: MmluReading) -
     there = tuple(sorted(asked.questions))
     for name in subjects:
         if name not in there:
-            yield f"{root}: {lookup.unknown_name_message(name, there, what='subject')}"
+            yield f"{root}: {unknown_name_message(name, there, what='subject')}"
 
 
 def _too_few(

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tunegate.harness import lookup
-from tunegate.harness.errors import SuiteError, UsageError
+from tunegate.harness.errors import SuiteError, UsageError, unknown_name_message
 from tunegate.harness.otel_export.redaction import scrub_text
 from tunegate.harness.otel_import import read_spans
 from tunegate.harness.otel_import.json_reader import NEITHER, forms_read
@@ -125,7 +125,7 @@ class TraceSelection:
             yield f"limit={self.limit} and sample={self.sample}: give one of them"
         for name in self.stratify:
             if name not in FACETS:
-                yield f"stratify: {lookup.unknown_name_message(name, FACETS, what='facet')}"
+                yield f"stratify: {unknown_name_message(name, FACETS, what='facet')}"
         if self.stratify and self.sample is None:
             yield "stratify says how a sample is drawn; give sample, too"
         try:

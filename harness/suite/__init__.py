@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tunegate.harness import lookup, options
 from tunegate.harness import metric as metric_contract
 from tunegate.harness.defaults import MAX_UNSCORED
-from tunegate.harness.errors import SuiteError, UnknownName
+from tunegate.harness.errors import SuiteError, UnknownName, unknown_name_message
 from tunegate.harness.gate_kind import gate_kinds
 from tunegate.harness.json_schema import located_problems
 from tunegate.harness.metric import Metric
@@ -150,7 +150,7 @@ class Suite:
             if candidate.name == name:
                 return candidate
         names = tuple(m.name for m in self.metrics)
-        raise UnknownName(f"{self.path}: {lookup.unknown_name_message(name, names, what='metric')}")
+        raise UnknownName(f"{self.path}: {unknown_name_message(name, names, what='metric')}")
 
 
 def load_suite(path: Path | str, *, max_cases: int | None = None) -> Suite:

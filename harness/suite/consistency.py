@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from tunegate.harness import lookup
-from tunegate.harness.errors import UsageError
+from tunegate.harness.errors import UsageError, unknown_name_message
 from tunegate.harness.gate_kind import gate_kind, gate_kinds
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, canonical_json
@@ -133,10 +133,7 @@ def gate_problems(
     for gate in gates:
         if gate.metric not in by_name:
             if complete:
-                yield (
-                    f"{gate.where}: "
-                    f"{lookup.unknown_name_message(gate.metric, names, what='metric')}"
-                )
+                yield (f"{gate.where}: {unknown_name_message(gate.metric, names, what='metric')}")
             continue
         if gate.id in seen:
             on = f" with the tag {gate.tag!r}" if gate.tag is not None else ""

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tunegate.harness import lookup
 from tunegate.harness.checks.weight_files import weights_fingerprint
-from tunegate.harness.errors import UnknownName, UsageError
+from tunegate.harness.errors import UnknownName, UsageError, unknown_name_message
 from tunegate.harness.records.cases import sha256
 from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.manifest import package_versions
@@ -69,7 +69,7 @@ def find_artifact(name: str) -> DeploymentArtifact:
     """
     known = available_artifacts()
     if name not in known:
-        raise UnknownName(lookup.unknown_name_message(name, tuple(known), what="artifact"))
+        raise UnknownName(unknown_name_message(name, tuple(known), what="artifact"))
     return known[name]
 
 
