@@ -153,17 +153,24 @@ def _place(suite: Suite, key: str) -> str:
 
 
 def shared_limit_notices(
-    suites: Sequence[Suite], prompts: Mapping[tuple[str, str, str], Prompt]
+    suites: Sequence[Suite],
+    prompts: Mapping[tuple[str, str, str], Prompt],
+    arms: Mapping[str, Arm],
 ) -> Iterator[str]:
     """Yield the suites of which thoughts and answer share a limit that was made for answers.
 
     Args:
         suites: The suites.
         prompts: (suite, case, arm) → rendered prompt.
+        arms: Arm name → arm; a server may have one limit for both.
     """
     opened = {suite for (suite, _, _), prompt in prompts.items() if prompt.answering is not None}
     for suite in suites:
         written = any(used.needs is CellKind.GENERATE for used in suite.metrics)
+        if written:
+            tellers = (getattr(arm, "shared_limit", None) for arm in arms.values())
+            told = dict.fromkeys(tell(suite.generation) for tell in tellers if tell is not None)
+            yield from (f"{suite.name}: {note}" for note in told if note is not None)
         if suite.name in opened and suite.generation.budget is None and written:
             most = suite.generation.max_new_tokens
             yield (

@@ -1,7 +1,8 @@
 """Thinking switches: the variables by which chat templates turn a model's thoughts on and off.
 
 Each family has a variable of its own. That it has an effect is seen in a rendered prompt, before
-anything is asked.
+anything is asked. A server has one limit for thoughts and answer together; what it wrote is put
+under the two limits of the suite here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tunegate.harness.records.cases import GenerationSettings, canonical_json
+from tunegate.harness.records.cases import Completion, GenerationSettings, canonical_json
 from tunegate.harness.thinking import ThinkingMismatch, mentions_thinking, opened_format
 
 Render = Callable[[Mapping[str, Any]], str]
@@ -114,3 +115,60 @@ def server_variables(generation: GenerationSettings) -> dict[str, Any]:
         return own
     on = generation.thinking == "on"
     return {"enable_thinking": on, "thinking": on, **own}
+
+
+_EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh"})
+"""Values of OpenAI's `reasoning_effort`; templates have others, too."""
+
+
+def server_fields(generation: GenerationSettings) -> dict[str, Any]:
+    """Return the fields of a request by which a server renders messages with the variables.
+
+    An effort is sent as OpenAI's parameter as well: vLLM renders gpt-oss without a template.
+    """
+    variables = server_variables(generation)
+    effort = variables.get("reasoning_effort")
+    fields: dict[str, Any] = {"chat_template_kwargs": variables} if variables else {}
+    return fields | ({"reasoning_effort": effort} if effort in _EFFORTS else {})
+
+
+def keep_limits(
+    completion: Completion, generation: GenerationSettings, tokenizer: Any
+) -> Completion:
+    """Return what a model here would have written under the suite's limits, of a server's answer.
+
+    Thoughts that took more than their budget are cut there, and no answer follows them; an answer
+    is cut at `max_new_tokens`. Without a tokenizer thoughts are cut by the number of their tokens
+    that the server reports, with their text whole, and answers are not cut.
+
+    Args:
+        completion: The server's, with its thoughts apart.
+        generation: The suite's settings.
+        tokenizer: The model's; None where only the server has it.
+    """
+    budget = generation.budget
+    if budget is None:
+        return completion
+    (before, after), reasoning = completion.reasoning_tags or ("", ""), completion.reasoning or ""
+    if completion.thinks and (completion.reasoning_tokens or 0) > budget:
+        if tokenizer is not None:
+            written = f"{before}{reasoning}{after}"
+            reasoning = _first_tokens(tokenizer, written, budget).removeprefix(before)
+        cut: dict[str, Any] = {"text": "", "reasoning": reasoning, "reasoning_closed": False}
+        cut |= {"reasoning_tokens": budget, "finish_reason": "length"}
+        tags = completion.reasoning_tags and (before, "")
+        return completion.model_copy(update={**cut, "reasoning_tags": tags})
+    if tokenizer is None:
+        return completion
+    space = after[len(after.rstrip()) :]  # the engine counts it with the answer
+    text = f"{space}{completion.text or ''}"
+    kept = _first_tokens(tokenizer, text, generation.max_new_tokens)
+    if kept == text:
+        return completion
+    return completion.model_copy(update={"text": kept[len(space) :], "finish_reason": "length"})
+
+
+def _first_tokens(tokenizer: Any, text: str, count: int) -> str:
+    """Return the text of at most `count` tokens."""
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return text if len(ids) <= count else str(tokenizer.decode(ids[:count]))

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 from tunegate.harness.errors import BackendError, ModelError
 from tunegate.harness.model import Prompt, Request
 from tunegate.harness.models._chat_template import PROBES
-from tunegate.harness.models._thinking_switch import server_variables
+from tunegate.harness.models._thinking_switch import server_fields
 from tunegate.harness.records.cases import (
     Case,
     CellKind,
@@ -126,6 +126,17 @@ class LitellmArm:
         asked = sampling_parameters(generation) | bounds_of(case) | thinking
         self._refuse_settings({k: v for k, v in asked.items() if k != "extra_body"})
         return Prompt(canonical_json(sent | thinking))
+
+    def shared_limit(self, generation: GenerationSettings) -> str | None:
+        """Return that thoughts and answer have one limit, and how the budget is passed on."""
+        if generation.budget is None:
+            return None
+        asked = thinking_parameters(self.spec, generation, self.provider, self.accepted)
+        known = [f"{k}={asked[k]}" for k in ("thinking", "reasoning_effort") if k in asked]
+        return (
+            f"{self.spec} has one limit for thoughts and answer ({generation.most_tokens} tokens): "
+            f"the budget is sent as {known[0] if known else 'nothing'}, and is not kept here"
+        )
 
     @cached_property
     def probed(self) -> tuple[tuple[str, str], ...]:
@@ -343,9 +354,9 @@ def thinking_parameters(
     Raises:
         ModelError: the model knows no thinking.
     """
-    variables = server_variables(generation)
-    if variables and (provider in _SELF_HOSTED or generation.chat_template_kwargs):
-        return {"extra_body": {"chat_template_kwargs": variables}}
+    fields = server_fields(generation)
+    if fields and (provider in _SELF_HOSTED or generation.chat_template_kwargs):
+        return {"extra_body": fields}
     if generation.thinking == "template":
         return {}
     on = generation.thinking == "on"

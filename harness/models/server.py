@@ -47,7 +47,7 @@ from tunegate.harness.models._server_protocol import (
     prompt_logprobs,
     wire_prompt,
 )
-from tunegate.harness.models._thinking_switch import server_variables
+from tunegate.harness.models._thinking_switch import keep_limits, server_fields
 from tunegate.harness.models.litellm import bounds_of
 from tunegate.harness.records.cases import (
     Case,
@@ -110,8 +110,7 @@ class ServerClient:
         if request.generation.template == "none":
             return "completions", {**body, "prompt": request.prompt.text}
         body["messages"] = list(request.case.input_messages(request.generation.system))
-        if variables := server_variables(request.generation):
-            body["chat_template_kwargs"] = variables
+        body |= server_fields(request.generation)
         return "chat/completions", body | bounds_of(request.case)
 
     def _completion(self, request: Request, told: ServerCompletion, seconds: float) -> Completion:
@@ -121,12 +120,7 @@ class ServerClient:
         for stop in generation.stop:
             text, found, _ = text.partition(stop)
             reason = "stop" if found else reason
-        if generation.budget is not None and self.tokenizer is not None:
-            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-            if len(ids) > generation.max_new_tokens:  # the server's limit is of both together
-                text = self.tokenizer.decode(ids[: generation.max_new_tokens])
-                reason = "length"
-        return split.model_copy(
+        answer = split.model_copy(
             update={
                 "text": text,
                 "finish_reason": reason,
@@ -136,6 +130,7 @@ class ServerClient:
                 "batch_size": 1 if request.kind is CellKind.LATENCY else None,
             }
         )
+        return keep_limits(answer, generation, self.tokenizer)
 
     def _split(self, request: Request, told: ServerCompletion) -> Completion:
         """Return the reply's text with its thoughts apart, by the server or by their tags."""
@@ -156,7 +151,7 @@ class ServerClient:
         count = told.reasoning_tokens
         if count is None and split.reasoning is not None and self.tokenizer is not None:
             before, after = split.reasoning_tags or ("", "")
-            thoughts = f"{before}{split.reasoning}{after}"
+            thoughts = f"{before}{split.reasoning}{after.rstrip()}"
             count = len(self.tokenizer(thoughts, add_special_tokens=False)["input_ids"])
         return split.model_copy(update={"reasoning_tokens": count})
 
@@ -317,6 +312,16 @@ class ServerArm:
                 found += told
         return tuple(found)
 
+    def shared_limit(self, generation: GenerationSettings) -> str | None:
+        """Return that thoughts and answer cannot be told apart by tokens; None if they can."""
+        if generation.budget is None or self.tokenizer is not None:
+            return None
+        return (
+            f"{self.spec} has one limit for thoughts and answer ({generation.most_tokens} tokens): "
+            "without its tokenizer answers are not cut at max_new_tokens, and thoughts at the "
+            "budget only if it reports their tokens; name the tokenizer: ?tokenizer=FOLDER"
+        )
+
     def cannot(self, kind: CellKind) -> str:
         """Return what the server does not offer."""
         if kind is CellKind.TEXT:
@@ -335,9 +340,7 @@ class ServerArm:
                 "with that template, or name the tokenizer here with ?tokenizer=FOLDER"
             )
         sent = {"messages": list(case.input_messages(generation.system)), **bounds_of(case)}
-        if variables := server_variables(generation):
-            sent["chat_template_kwargs"] = variables
-        return Prompt(canonical_json(sent))
+        return Prompt(canonical_json(sent | server_fields(generation)))
 
     def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
         """Yield the answers as they come, several questions being in progress at the same time."""

@@ -349,7 +349,7 @@ class EvaluationRun:
 
     def _notices(self, run: PreparedRun) -> Iterable[str]:
         """Return what a user should know of recorded results, thoughts and slow local arms."""
-        yield from shared_limit_notices(self.suites, run.plan.prompts)
+        yield from shared_limit_notices(self.suites, run.plan.prompts, self.arms)
         for name, arm in self.arms.items():
             if isinstance(arm, ScoredArm):
                 yield from (f"{name}: {note}" for note in arm.results.notes)

@@ -328,8 +328,37 @@ def test_a_limit_that_thoughts_use_up_is_named_before_the_run(
     """256 tokens for thoughts and answer together: said of suites that have something written."""
     toml = TOML.format(name="s", use=use, generation=generation)
     suite = suites.load_suite(suite_folder(toml, [CASE]))
-    plan = make_plan([suite], {"base": Stub(opens=opens)}, seed=0)
+    arms = {"base": Stub(opens=opens)}
+    plan = make_plan([suite], arms, seed=0)
 
-    found = list(shared_limit_notices([suite], plan.prompts))
+    found = list(shared_limit_notices([suite], plan.prompts, arms))
 
     assert [f"max_new_tokens = {256}" in line for line in found] == [True] * noted
+
+
+@pytest.mark.parametrize(
+    ("use", "generation", "noted"),
+    [
+        ("exact_match", "thinking_budget = 100", ["s: m: one limit of 356"]),
+        ("exact_match", "", []),
+        ("answer_logprob", "thinking_budget = 100", []),
+    ],
+)
+def test_an_arm_that_has_one_limit_is_named_before_the_run(
+    suite_folder: Write, use: str, generation: str, noted: list[str]
+) -> None:
+    """Once for both arms of one server, and of suites that have something written and a budget."""
+
+    class SharedLimitStub(Stub):
+        def shared_limit(self, generation: GenerationSettings) -> str | None:
+            most = generation.most_tokens
+            return None if generation.budget is None else f"m: one limit of {most}"
+
+    toml = TOML.format(name="s", use=use, generation=generation)
+    suite = suites.load_suite(suite_folder(toml, [CASE]))
+
+    found = shared_limit_notices(
+        [suite], {}, {"base": SharedLimitStub(), "tuned": SharedLimitStub()}
+    )
+
+    assert noted == list(found)

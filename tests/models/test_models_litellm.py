@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -505,3 +506,24 @@ def test_each_api_has_its_own_switch(
     variables = {"enable_thinking": thinking == "on", "thinking": thinking == "on"}
     behind = {} if thinking == "template" else {"extra_body": {"chat_template_kwargs": variables}}
     assert thinking_parameters("spec", settings, "hosted_vllm", accepted) == behind
+
+
+@pytest.mark.parametrize(
+    ("accepted", "sent"),
+    [
+        ({"thinking"}, "sent as thinking={'type': 'enabled', 'budget_tokens': 900}"),
+        ({"reasoning_effort"}, "sent as reasoning_effort=low"),
+    ],
+)
+def test_one_limit_is_said_with_how_the_budget_is_sent(
+    served: FakeServer, accepted: set[str], sent: str
+) -> None:
+    """900 tokens of thoughts and 256 of the answer are one limit of 1,156; nothing without one."""
+    arm = replace(opened(served), accepted=frozenset(accepted), provider="openai")
+
+    note = arm.shared_limit(GenerationSettings(thinking="on", thinking_budget=900))
+
+    assert note is not None
+    assert "(1156 tokens)" in note
+    assert sent in note
+    assert arm.shared_limit(GenerationSettings()) is None

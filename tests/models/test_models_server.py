@@ -564,3 +564,15 @@ def test_thinking_reaches_the_servers_template(fake_server: Start, ask: Any) -> 
     assert prompt["chat_template_kwargs"] == sent
     assert answer.completion.text == "Oslo "
     assert answer.completion.reasoning == "first END then"
+
+
+def test_one_limit_without_a_tokenizer_is_said(fake_server: Start) -> None:
+    """100 tokens of thoughts and 7 of the answer are one limit of 107; the remedy is named."""
+    arm = opened(fake_server())
+
+    note = arm.shared_limit(GenerationSettings(thinking_budget=100, max_new_tokens=7))
+
+    assert note is not None
+    assert "107 tokens" in note
+    assert "?tokenizer=FOLDER" in note
+    assert arm.shared_limit(GenerationSettings(max_new_tokens=7)) is None
