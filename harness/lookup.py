@@ -47,8 +47,13 @@ _ROOMS = {
 
 def module_names(room: str) -> tuple[str, ...]:
     """Return the names of the modules of the package `room`, sorted, without private ones."""
-    package = importlib.import_module(room)
-    names = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return _names_in(tuple(importlib.import_module(room).__path__))
+
+
+@cache
+def _names_in(folders: tuple[str, ...]) -> tuple[str, ...]:
+    """Read the folders of a package once: a suite of 500 metrics asks 1,500 times."""
+    names = (module.name for module in pkgutil.iter_modules(folders))
     return tuple(sorted(name for name in names if not name.startswith("_")))
 
 

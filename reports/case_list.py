@@ -139,8 +139,9 @@ class CaseListing:
     def index(self) -> Iterator[str]:
         """Yield the JSON of the run's names and of a row for every case."""
         yield f'{escaping.script_json(self._names()).removesuffix("}")},"cases":['
+        places = {(m.suite, m.name): at for at, m in enumerate(self.data.metrics.values())}
         for at, view in enumerate(self.views):
-            yield f"{',' if at else ''}{escaping.script_json(self._row(view))}"
+            yield f"{',' if at else ''}{escaping.script_json(self._row(view, places))}"
         yield "]}"
 
     def bodies(self, room: int) -> Iterator[str]:
@@ -172,11 +173,16 @@ class CaseListing:
             ],
         }  # fmt: skip
 
-    def _row(self, view: CaseView) -> dict[str, Any]:
-        places = {id(facts): at for at, facts in enumerate(self.data.metrics.values())}
+    def _row(self, view: CaseView, places: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+        """Return the row of a case.
+
+        Args:
+            view: The case.
+            places: (suite, metric) → its place among the metrics.
+        """
         deciding = view.deciding
         values = [
-            [places[id(s.metric)], _value(s.base), _value(s.tuned), _round(s.change)]
+            [places[view.suite, s.metric.name], _value(s.base), _value(s.tuned), _round(s.change)]
             for s in view.scores
         ]
         row = {
@@ -185,7 +191,7 @@ class CaseListing:
             "suite": view.suite,
             "tags": view.case.case.tags,
             "how": _KEYS[view.outcome],
-            "by": places[id(deciding.metric)] if deciding else None,
+            "by": places[view.suite, deciding.metric.name] if deciding else None,
             "scores": values,
             "start": prompt_snippet(view),
             "doubts": self.doubts.get(view.anchor),

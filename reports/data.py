@@ -76,22 +76,21 @@ class PairScore:
     metric: MetricFacts
     base: ScoreRow | None
     tuned: ScoreRow | None
+    delta: float | None = field(init=False)
+    """tuned − base; None unless both are scored."""
+    change: float | None = field(init=False)
+    """The difference with + for better, as a share of the metric's span. Kept, as each part of the
+    page asks for it several times."""
 
-    @property
-    def delta(self) -> float | None:
-        """tuned − base; None unless both are scored."""
-        if self.base is None or self.tuned is None:
-            return None
-        if self.base.value is None or self.tuned.value is None:
-            return None
-        return self.tuned.value - self.base.value
+    def __post_init__(self) -> None:
+        """Find the differences."""
+        base, tuned = (None if row is None else row.value for row in (self.base, self.tuned))
+        delta = None if base is None or tuned is None else tuned - base
+        object.__setattr__(self, "delta", delta)
+        object.__setattr__(self, "change", None if delta is None else self._change(delta))
 
-    @property
-    def change(self) -> float | None:
-        """The difference with + for better, as a share of the metric's span."""
-        if self.delta is None:
-            return None
-        change = self.delta if self.metric.higher_is_better else -self.delta
+    def _change(self, delta: float) -> float:
+        change = delta if self.metric.higher_is_better else -delta
         return 0.0 if abs(change) < EPSILON else change / self.metric.span
 
     @property
@@ -223,16 +222,22 @@ class ReportData:
         return tables_of(self.run.manifest, self.run.cases_of, self.run.scores, {})
 
     @cached_property
+    def pair_scores(self) -> Mapping[tuple[str, str], Sequence[tuple[CaseView, PairScore]]]:
+        """(suite, metric) → its scores with their cases, in plan order."""
+        found: dict[tuple[str, str], list[tuple[CaseView, PairScore]]] = defaultdict(list)
+        for view in self.cases:
+            for score in view.scores:
+                found[view.suite, score.metric.name].append((view, score))
+        return found
+
+    @cached_property
     def gate_cases(self) -> tuple[GateCases, ...]:
         """The gates in the order of the verdict, each with the cases that speak against it."""
-        own: dict[str, list[CaseView]] = defaultdict(list)
-        for view in self.cases:
-            if not view.left_out:
-                own[view.suite].append(view)
         return tuple(
-            GateCases(suite.name, gate, frozenset(_cases_against(gate, own[suite.name])))
+            GateCases(suite.name, gate, frozenset(_cases_against(gate, scores)))
             for suite in self.run.verdict.suites
             for gate in suite.gates
+            for scores in [self.pair_scores.get((suite.name, gate.metric), ())]
         )
 
     def with_outcome(self, outcome: CaseChange) -> int:
@@ -259,14 +264,13 @@ def prepare_data(run: Run) -> ReportData:
     )
 
 
-def _cases_against(gate: GateResult, views: Iterable[CaseView]) -> Iterable[str]:
+def _cases_against(gate: GateResult, scores: Iterable[tuple[CaseView, PairScore]]) -> Iterable[str]:
     """Yield the ids of the cases whose scores speak against a gate."""
     speaks_against = gate_kind(gate.kind).speaks_against
-    for view in views:
-        if gate.tag is not None and gate.tag not in view.case.case.tags:
+    for view, score in scores:
+        if view.left_out or score.tuned is None or score.tuned.value is None:
             continue
-        score = next((s for s in view.scores if s.metric.name == gate.metric), None)
-        if score is None or score.tuned is None or score.tuned.value is None:
+        if gate.tag is not None and gate.tag not in view.case.case.tags:
             continue
         base = None if score.base is None else score.base.value
         if speaks_against(gate, base, score.tuned.value):

@@ -121,7 +121,7 @@ def _fence(text: str, least: int) -> str:
     return "`" * max(least, longest + 1)
 
 
-_MARKUP = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
+_MARKUP = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 """Characters of a tag, a comment or an entity in HTML; JSON has another spelling for each."""
 
 
@@ -130,15 +130,16 @@ def script_json(value: Any) -> str:
     written = _compact_json(value)
     if not written.isascii() or any(sign in written for sign in _CONTROLS):
         written = _compact_json(_mark_value(value))
-    return written.translate(_MARKUP)
+    for sign, spelling in _MARKUP.items():  # many times faster than `translate`
+        written = written.replace(sign, spelling)
+    return written
 
 
 _CONTROLS = ("\x7f", "\\u00", "\\b", "\\f", "\\r")
 """What JSON of ASCII has wherever a text has a character that `_HIDDEN` names."""
 
 
-def _compact_json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_compact_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 def json_block(name: str, content: Iterable[str]) -> Iterator[str]:

@@ -8,7 +8,10 @@ undecided gate is skipped, as no test framework knows a third answer; an advisor
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from xml.etree import ElementTree as ET
 
@@ -21,7 +24,7 @@ from tunegate.harness.records.verdict import (
     SuiteResult,
     Verdict,
 )
-from tunegate.reports.data import CaseView, ReportData, prepare_data
+from tunegate.reports.data import CaseView, PairScore, ReportData, prepare_data
 from tunegate.reports.escaping import escape_hidden
 
 NAMED = 200
@@ -46,16 +49,47 @@ def render_junit(run: Run, data: ReportData | None = None) -> str:
         run: The run.
         data: What `prepare_data` made of it, where that is at hand.
     """
-    data = data or prepare_data(run)
+    return _render(data or prepare_data(run))
+
+
+@lru_cache(maxsize=1)  # the page holds the file too
+def _render(data: ReportData) -> str:
+    run, worse = data.run, _WorseCases.of(data)
     root = ET.Element("testsuites", name="tunegate")
     _verdict(root, run)
     for suite in run.verdict.suites:
-        _suite(root, suite, data)
+        _suite(root, suite, worse)
     for total in ("tests", "failures", "errors", "skipped"):
         root.set(total, str(sum(int(child.get(total, "0")) for child in root)))
     ET.indent(root)
     text = ET.tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
+
+
+@dataclass(frozen=True, slots=True)
+class _WorseCases:
+    """The regressions by what got worse on them."""
+
+    by_metric: Mapping[tuple[str, str], Sequence[tuple[CaseView, PairScore]]]
+    """(suite, metric) → the cases that got worse on it, each with its score."""
+
+    @classmethod
+    def of(cls, data: ReportData) -> _WorseCases:
+        found: dict[tuple[str, str], list[tuple[CaseView, PairScore]]] = defaultdict(list)
+        for view in data.regressions:
+            for score in view.scores:
+                if (score.change or 0) < 0:
+                    found[view.suite, score.metric.name].append((view, score))
+        return cls(found)
+
+    def on(
+        self, suite: str, metric: str, tags: Collection[str | None]
+    ) -> list[tuple[CaseView, PairScore]]:
+        """Return those of a metric with one of the tags; None among the tags is any case."""
+        known = self.by_metric.get((suite, metric), ())
+        if None in tags:
+            return list(known)
+        return [one for one in known if any(tag in tags for tag in one[0].case.case.tags)]
 
 
 def _verdict(root: ET.Element, run: Run) -> None:
@@ -79,24 +113,28 @@ def _further_arm(parent: ET.Element, name: str, found: ArmResult) -> None:
     _outcome(case, _TAGS.get(found.verdict), found.outcome, found.sentence)
 
 
-def _suite(root: ET.Element, suite: SuiteResult, data: ReportData) -> None:
+def _suite(root: ET.Element, suite: SuiteResult, worse: _WorseCases) -> None:
     parent = ET.SubElement(root, "testsuite", name=escape_hidden(suite.name))
     facts = suite.model_dump(exclude={"gates", "notes", "n_unscored", "unscored_reasons", "name"})
     unscored = {f"n_unscored.{arm}": n for arm, n in sorted(suite.n_unscored.items())}
     _properties(parent, facts | unscored)
     for gate in suite.gates:
-        _gate(parent, suite, gate, data)
-    failed = [g for g in suite.gates if g.status is GateStatus.FAIL and not g.advisory]
-    for metric in dict.fromkeys(g.metric for g in failed):
-        tags = {g.tag for g in failed if g.metric == metric}
-        worse = _all_worse(data, suite.name, metric, None if None in tags else tags)
-        counted = (view for view in worse if not view.left_out)
-        for view in islice(counted, NAMED):
-            _add_regressed_case(parent, metric, view)
+        _gate(parent, suite, gate, worse)
+    failed: dict[str, set[str | None]] = defaultdict(set)
+    for gate in suite.gates:
+        if gate.status is GateStatus.FAIL and not gate.advisory:
+            failed[gate.metric].add(gate.tag)
+    for metric, tags in failed.items():
+        known = worse.on(suite.name, metric, tags)
+        counted = (one for one in known if not one[0].left_out)
+        for view, score in islice(counted, NAMED):
+            _add_regressed_case(parent, view, score)
     _count(parent)
 
 
-def _gate(parent: ET.Element, suite: SuiteResult, gate: GateResult, data: ReportData) -> None:
+def _gate(
+    parent: ET.Element, suite: SuiteResult, gate: GateResult, worse_cases: _WorseCases
+) -> None:
     name = escape_hidden(gate.id)
     case = ET.SubElement(
         parent, "testcase", classname=escape_hidden(suite.name), name=name, time="0"
@@ -107,7 +145,7 @@ def _gate(parent: ET.Element, suite: SuiteResult, gate: GateResult, data: Report
         _outcome(case, "skipped", "advisory", f"advisory, {gate.status}: {gate.sentence}")
     else:
         _outcome(case, tag, gate.reason or gate.status, gate.sentence)
-    worse = _all_worse(data, suite.name, gate.metric, None if gate.tag is None else {gate.tag})
+    worse = [view for view, _ in worse_cases.on(suite.name, gate.metric, {gate.tag})]
     lines = [gate.sentence, f"{len(worse)} cases got worse on {gate.subject}"]
     lines += [f"  {view.case.case.id} ({_place(view)})" for view in worse[:NAMED]]
     if len(worse) > NAMED:
@@ -115,9 +153,9 @@ def _gate(parent: ET.Element, suite: SuiteResult, gate: GateResult, data: Report
     ET.SubElement(case, "system-out").text = escape_hidden("\n".join(map(_one_line, lines)))
 
 
-def _add_regressed_case(parent: ET.Element, metric: str, view: CaseView) -> None:
+def _add_regressed_case(parent: ET.Element, view: CaseView, score: PairScore) -> None:
     """Add a case that got worse on the metric of a gate that failed."""
-    score = next(score for score in view.scores if score.metric.name == metric)
+    metric = score.metric.name
     name = escape_hidden(f"{metric}::{view.case.case.id}")
     case = ET.SubElement(
         parent, "testcase", classname=escape_hidden(view.suite), name=name, time="0"
@@ -138,24 +176,6 @@ def _one_line(text: str) -> str:
     """Return text that cannot begin a line with a workflow command."""
     joined = " ".join(text.splitlines())
     return f" {joined}" if joined.startswith("::") else joined
-
-
-def _all_worse(
-    data: ReportData, suite: str, metric: str, tags: Collection[str | None] | None
-) -> list[CaseView]:
-    """Return the regressions that got worse on a metric, with one of the tags if any are given."""
-    return [
-        view
-        for view in data.regressions
-        if _worse(view, suite, metric)
-        and (tags is None or any(tag in tags for tag in view.case.case.tags))
-    ]
-
-
-def _worse(view: CaseView, suite: str, metric: str) -> bool:
-    return view.suite == suite and any(
-        score.metric.name == metric and (score.change or 0) < 0 for score in view.scores
-    )
 
 
 def _outcome(case: ET.Element, tag: str | None, kind: str, sentence: str) -> None:

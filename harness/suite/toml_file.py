@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 import re
 import tomllib
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +44,8 @@ class TomlFile:
         Where the text spells it in another way (an inline table, a dotted key), it is the line of
         the nearest thing that can be found.
         """
-        lines = self.text.splitlines()
-        start, end = self._span(lines, keys)
+        lines, _ = _split_lines(self.text)
+        start, end = self._span(keys)
         names = [key for key in reversed(keys) if isinstance(key, str)]
         for name in names if start == 0 else names[:1]:
             pattern = re.compile(rf"^\s*[\"']?{re.escape(name)}[\"']?\s*[=.]")
@@ -58,15 +60,31 @@ class TomlFile:
         """Return `file:line` of a key."""
         return f"{self.path}:{self.line(*keys)}"
 
-    def _span(self, lines: list[str], keys: tuple[str | int, ...]) -> tuple[int, int]:
+    def _span(self, keys: tuple[str | int, ...]) -> tuple[int, int]:
         """Return the lines [start, end) of the table that `keys` begins with."""
         wanted, count = _header(keys)
-        headers = [i for i, text in enumerate(lines) if re.match(r"^\s*\[", text)]
-        matches = [i for i in headers if re.match(wanted, lines[i])] if wanted else []
+        lines, headers = _split_lines(self.text)
+        matches = _find_headers(self.text, wanted) if wanted else ()
         if not matches:
             return 0, headers[0] if headers and not wanted else len(lines)
         start = matches[min(count, len(matches) - 1)]
-        return start, next((i for i in headers if i > start), len(lines))
+        after = bisect_right(headers, start)
+        return start, headers[after] if after < len(headers) else len(lines)
+
+
+# A suite of 500 metrics and 500 gates asks for thousands of lines of one text.
+@lru_cache(maxsize=2)
+def _split_lines(text: str) -> tuple[Sequence[str], Sequence[int]]:
+    """Return the lines of a text, and which of them are headers of tables."""
+    lines = text.splitlines()
+    return lines, [i for i, line in enumerate(lines) if re.match(r"^\s*\[", line)]
+
+
+@lru_cache(maxsize=16)
+def _find_headers(text: str, pattern: str) -> Sequence[int]:
+    """Return which lines are headers of this form."""
+    lines, headers = _split_lines(text)
+    return [i for i in headers if re.match(pattern, lines[i])]
 
 
 def _header(keys: tuple[str | int, ...]) -> tuple[str | None, int]:

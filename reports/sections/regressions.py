@@ -196,9 +196,8 @@ def _tail(shared: int, failed: int, having: int, total: int) -> float:
 
 def count_flips(data: ReportData) -> list[FlipCounts]:
     """Return the flip counts of every gated pass/fail metric, and of questions in any case."""
-    scores = [score for view in data.cases for score in view.scores]
     return [
-        _count(facts, (s for s in scores if s.metric is facts))
+        _count(facts, (score for _, score in data.pair_scores.get((facts.suite, facts.name), ())))
         for facts in data.metrics.values()
         if facts.binary and (facts.gated or facts.picks)
     ]
