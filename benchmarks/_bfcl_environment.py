@@ -1,6 +1,6 @@
 """The Berkeley leaderboard's eight multi-turn APIs as one environment.
 
-Its classes are used as they are: what they need beside `bfcl_eval` itself is mpmath. The rules of a
+Its classes are used as they are, and need `bfcl_eval` itself and mpmath. The rules of a
 task's verdict are the leaderboard's: after each message of the user, the state of every API and the
 results so far are compared with those of the right calls (`multi_turn_checker`).
 """

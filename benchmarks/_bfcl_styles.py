@@ -22,7 +22,7 @@ class OutputStyle:
     extract: str = "strict"
     """The setting that reads what the handler reads."""
     typed: bool = True
-    """Whether the style tells the number 5 from the text "5"."""
+    """Whether the style distinguishes the number 5 from the text "5"."""
 
 
 def _objects(calls: Sequence[Call], key: str = "arguments") -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""tool_calls beside the Berkeley leaderboard: `python -m benchmarks.bfcl_agreement --python PATH`.
+"""tool_calls and the Berkeley leaderboard: `python -m benchmarks.bfcl_agreement --python PATH`.
 
 PATH is the Python of an environment with the leaderboard's package; it needs few of its
 dependencies: `pip install --no-deps bfcl-eval`, then `pip install tree_sitter==0.21.3
@@ -11,9 +11,9 @@ missing and extra arguments, types, values, order, parts of lists, and changes o
 rules forgive), in every style.
 Tasks of the two irrelevance categories get a call, and words without one.
 
-Two comparisons are printed for each style. *handler*: our verdict on the text beside that of the
+Two comparisons are printed for each style. *handler*: our verdict on the text and that of the
 leaderboard's handler and checker on the same text, where it has a handler for the style. *calls*:
-our verdict with `extract = "prose"` beside that of its checker on the calls that the text was made
+our verdict with `extract = "prose"` and that of its checker on the calls that the text was made
 of. Then the disagreements by cause, with an example of each.
 """
 

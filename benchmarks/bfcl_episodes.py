@@ -3,7 +3,7 @@ PYTHON`.
 
 PYTHON is that of an environment with the leaderboard's package (`benchmarks.bfcl_agreement` says
 how it is made). 20 of its 200 tasks are played by policies that were made from the right calls, all
-of them at once; the environment's reward is put beside the verdict of the leaderboard's checker on
+of them at once; the environment's reward is compared with that of the leaderboard's checker on
 the same calls, which that package computes in its own process.
 """
 
@@ -44,7 +44,7 @@ Plan = list[list[Step]]
 
 
 def right_plan(answer: Sequence[Sequence[str]], environment: type) -> Plan:
-    """Return the right calls, one a step, with every argument by its name."""
+    """Return the right calls, one for each step, with every argument by its name."""
     return [[[read_call(call, environment)] for call in turn] for turn in answer]
 
 

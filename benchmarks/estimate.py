@@ -1,4 +1,4 @@
-"""Estimated beside measured peaks of short trainings: `python -m benchmarks.estimate`.
+"""Estimated and measured peaks of short trainings: `python -m benchmarks.estimate`.
 
 Each training runs `tunegate train …` on SmolLM2-135M for two steps in a process of its own, every
 row as long as it may be. The estimate is what `tunegate estimate` says; nothing in it was fitted to
@@ -39,7 +39,7 @@ def main() -> int:
     from tunegate.trainers.estimate.step_memory import TrainingSetting, simulate_step
 
     process, worst = process_bytes(), 0.0
-    print(f"process beside its tensors: {process / 1e6:.0f} MB")
+    print(f"process without its tensors: {process / 1e6:.0f} MB")
     print(f"{'setting':<20} {'estimated, MB':>14} {'measured, MB':>13} {'off':>7}")
     for name in parser.parse_args().settings:
         trainer, method, *numbers = name.split("-")

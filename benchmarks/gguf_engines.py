@@ -1,4 +1,4 @@
-"""How far llama.cpp lies from the same file unpacked: `python -m benchmarks.gguf_engines FILE`.
+"""How far llama.cpp is from the same file unpacked: `python -m benchmarks.gguf_engines FILE`.
 
 Both engines write greedily after the production prompts, and both score what the unpacked file
 wrote. What differs is llama.cpp's arithmetic, since weights, prompts and tokens are the same.
@@ -21,7 +21,7 @@ from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, Gen
 
 @dataclass(frozen=True, slots=True)
 class Apart:
-    """How far two engines lie apart on the same questions."""
+    """How far two engines are apart on the same questions."""
 
     texts: int
     same: int
@@ -32,7 +32,7 @@ class Apart:
 
 
 def main() -> None:
-    """Print how far the engines lie apart."""
+    """Print how far the engines are apart."""
     options = _options()
     from tunegate.harness.models.gguf import gguf
 
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def apart(texts: Sequence[Sequence[Completion]], scores: Sequence[Sequence[Completion]]) -> Apart:
-    """Return how far two engines' texts and scores lie apart."""
+    """Return how far two engines' texts and scores are apart."""
     same = sum(a.text == b.text for a, b in zip(*texts, strict=True))
     moved = [
         abs((a.answer_logprob or 0.0) - (b.answer_logprob or 0.0))

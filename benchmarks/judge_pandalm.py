@@ -1,4 +1,4 @@
-"""Verdicts of two judges beside three annotators: `python -m benchmarks.judge_pandalm DIR`.
+"""Verdicts of two judges and three annotators: `python -m benchmarks.judge_pandalm DIR`.
 
 DIR holds PandaLM's test set (`testset-v1.json`: 999 pairs of answers, each judged by three people
 as "first better", "second better" or "tie") and what GPT-3.5-turbo and PandaLM-7B said of the same

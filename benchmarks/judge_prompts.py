@@ -92,7 +92,7 @@ def _shared(one: str, other: str) -> int:
 
 
 def request_text(body: Mapping[str, Any]) -> str:
-    """Return a request as a model reads it: the schema stands before the turns."""
+    """Return a request as a model reads it: the schema comes before the turns."""
     turns = "".join(f"\n[{turn['role']}]\n{turn['content']}" for turn in body["messages"])
     return json.dumps(body.get("response_format")) + turns
 

@@ -1,6 +1,6 @@
 """How close judging comes to the ideal: `python -m benchmarks.judge_throughput`.
 
-A server on this machine takes a fixed time for each reply. With so many questions under way at
+A server on this machine takes a fixed time for each reply. With so many questions in progress at
 once, the ideal is judgements x latency / concurrency; reading, checking and storing each reply may
 add three tenths of it.
 """

@@ -54,7 +54,7 @@ def main() -> int:
         seconds, busy = time.perf_counter() - start, time.process_time() - busy
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     touched = {int(case[1:]) for case in found.suites[0].touched}
-    print(f"{found.rows:,} rows, {cases:,} cases: {seconds:.1f} s, {busy:.1f} of them at work")
+    print(f"{found.rows:,} rows, {cases:,} cases: {seconds:.1f} s, {busy:.1f} of them computing")
     print(f"memory: {peak / 1024:.0f} MiB at its peak, {before / 1024:.0f} before")
     print(
         f"touched: {len(touched)} of {len(planted)} planted, {len(touched - set(planted))} others"

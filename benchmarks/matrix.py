@@ -1,4 +1,4 @@
-"""The compatibility matrix: the wheel beside the stacks that people have, and a smoke set there.
+"""The compatibility matrix: the wheel with the stacks that people have, and a smoke set there.
 
     make matrix                               # every stack
     python -m benchmarks.matrix oldest newest
@@ -56,7 +56,7 @@ _TOOLS = ("pytest>=8", "hypothesis>=6.120")
 
 @dataclass(frozen=True, slots=True)
 class InstalledStack:
-    """What tunegate is installed beside."""
+    """Packages that tunegate is installed with."""
 
     name: str
     beside: tuple[str, ...]
@@ -141,7 +141,7 @@ def run(stack: InstalledStack, python: str, given: argparse.Namespace) -> StackR
 
 
 def resolve(stack: InstalledStack, folder: Path, python: str, pins: Sequence[str]) -> str:
-    """Return the versions that tunegate gets beside the whole stack; pins of what it needs alone.
+    """Return the versions that tunegate gets with the whole stack; pins of what it needs alone.
 
     Args:
         stack: what is resolved together with tunegate's extras.

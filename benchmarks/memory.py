@@ -1,4 +1,4 @@
-"""Peak memory of an adapter pair beside base alone: `python -m benchmarks.memory --tuned DIR`.
+"""Peak memory of an adapter pair and of base alone: `python -m benchmarks.memory --tuned DIR`.
 
 Both answer the same prompts in the same batches, each in a process of its own, loading included:
 once base with nothing else, once base and its adapter on one load. The pair may take 1.15 times as

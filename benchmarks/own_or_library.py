@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def regular_expressions(_: Path) -> None:
-    """Regular expressions: the standard library's `re` beside `regex`."""
+    """Regular expressions: the standard library's `re` and `regex`."""
     theirs = importlib.import_module("regex")
     for name in ("re", "regex"):
         took = apart(compile_pattern, name, NESTED)
@@ -61,7 +61,7 @@ def compile_pattern(library: str, pattern: str) -> None:
 
 
 def yaml_with_lines(folder: Path) -> None:
-    """YAML with the lines of values, 2,000 promptfoo tests: ours over PyYAML beside ruamel.yaml."""
+    """YAML with the lines of values, 2,000 promptfoo tests: ours over PyYAML and ruamel.yaml."""
     reader = importlib.import_module("ruamel.yaml").YAML
     test = "  - vars: {{q: 'question {0}?'}}\n    assert: [{{type: equals, value: answer {0}}}]\n"
     path = folder / "config.yaml"
@@ -80,7 +80,7 @@ def yaml_with_lines(folder: Path) -> None:
 
 
 def gguf_header(folder: Path) -> None:
-    """Header of a GGUF file with a vocabulary of 49,152 tokens: ours beside `gguf.GGUFReader`."""
+    """Header of a GGUF file with a vocabulary of 49,152 tokens: ours and `gguf.GGUFReader`."""
     gguf = importlib.import_module("gguf")
     path = folder / "model.gguf"
     writer = gguf.GGUFWriter(path, "llama")
@@ -99,7 +99,7 @@ def gguf_header(folder: Path) -> None:
 
 
 def json_stream(folder: Path) -> None:
-    """One JSON document of 20,000 spans, read piece by piece: ours beside `ijson`."""
+    """One JSON document of 20,000 spans, read piece by piece: ours and `ijson`."""
     lines, path = folder / "lines.jsonl", folder / "traces.json"
     write(lines, SPANS)
     with lines.open(encoding="utf-8") as file:

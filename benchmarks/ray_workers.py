@@ -2,7 +2,7 @@
 
 Scripted models that take a fixed time for each answer, as a model on another machine or on a GPU
 would: what is measured is how well the work is spread, and what Ray itself takes to start and to
-end. On one machine whose cores are all at work already, more processes make a local model no
+end. On one machine whose cores are all busy already, more processes make a local model no
 faster. The two verdicts must be the same bytes.
 """
 

@@ -1,4 +1,4 @@
-"""How fast and in how much memory traces are read: ours beside `json.loads` and protobuf's parser.
+"""How fast and in how much memory traces are read: ours, `json.loads` and protobuf's parser.
 
     python -m benchmarks.read_traces [SPANS]
 

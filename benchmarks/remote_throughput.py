@@ -2,7 +2,7 @@
 
 A server on this machine answers after 200 ms, however many ask. Both arms of a suite are asked,
 with everything a run does: plan, requests, retries, the store's durable writes. The ideal is the
-time in which `concurrency` questions are under way at every moment; promised is 1.3 times that.
+time in which `concurrency` questions are in progress at every moment; promised is 1.3 times that.
 With `--faults` every tenth request is refused with 429 or 500 and has to be asked again. With
 `--backend litellm` the same server is asked through litellm, whose own work counts.
 """
@@ -45,7 +45,7 @@ tolerance = 0.1
 
 
 class ReplyHandler(BaseHTTPRequestHandler):
-    """Answers after a while, and as told not at all."""
+    """Answers after a while, or with a fault where one is asked for."""
 
     protocol_version = "HTTP/1.1"
     faults = False

@@ -37,7 +37,7 @@ WORST = -1.0
 MARGINS = (0.0, -0.02, -0.05)
 LOSSES, GAINS = (-1.0, -0.8, -0.4), (1.0, 0.8, 0.6, 0.3, 0.1)
 SMALL = (-0.4, -0.1, -0.02)
-"""Second kind of loss, beside total ones."""
+"""Second kind of loss, in addition to total ones."""
 MOST_LOSSES = 25
 """Losses beyond which no sample of the enumeration proves anything."""
 

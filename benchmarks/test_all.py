@@ -24,7 +24,7 @@ _HEAD = "| part | date | commit | minutes | result |\n|---|---|---|---|---|\n"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One command, and the environment that it needs beside the usual one."""
+    """One command, and the environment that it needs in addition to the usual one."""
 
     name: str
     words: tuple[str, ...]

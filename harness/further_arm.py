@@ -126,7 +126,7 @@ class FurtherArm:
     reported: bool = True
     """Whether its answers are results: shown, exported, and failures if they are missing."""
     comparison: ArmComparison | None = None
-    """How it is compared; None for an arm without a say in the verdict."""
+    """How it is compared; None for an arm that the verdict does not depend on."""
 
     def is_asked(self, kind: str, sample: int, kinds: Collection[str]) -> bool:
         """Return whether a kind of request is planned for the arm.

@@ -365,7 +365,7 @@ def _own_range(
     declared = found.range if isinstance(found, Metric | Judge) else None
     if declared is not None:
         low, high = declared
-        raise SuiteError([f"{written}: its scores lie between {low:g} and {high:g}; remove range"])
+        raise SuiteError([f"{written}: its scores are between {low:g} and {high:g}; remove range"])
     numbers = isinstance(given, list) and all(type(end) in (int, float) for end in given)
     if not numbers or len(given) != 2 or not -LARGEST <= given[0] < given[1] <= LARGEST:
         raise SuiteError([f"{written}: write the least and the largest score, such as [0, 400]"])

@@ -246,7 +246,7 @@ class ProbedArm(Protocol):
 
 @runtime_checkable
 class ServedArm(Protocol):
-    """An arm behind a server that may compute with weights that lie on this machine, too."""
+    """An arm behind a server that may compute with weights that are on this machine, too."""
 
     @property
     def address(self) -> str:

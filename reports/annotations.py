@@ -100,7 +100,7 @@ def _gates(run: Run, root: Path, level: str) -> Iterator[Annotation]:
         for suite in run.manifest.suites
         for gate in suite.gates
     }
-    # A goal stands for a tolerance beside the incumbent, and so for its place.
+    # A goal replaces a tolerance where there is an incumbent, and takes its place.
     goals = {key[:3]: where for key, where in places.items() if gate_kind(key[3]).is_goal}
     judged = [(suite.name, gate) for suite in run.verdict.suites for gate in suite.gates]
     for compared in comparison_results(run.verdict).values():

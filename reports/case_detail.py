@@ -282,7 +282,7 @@ def line_diff(base: str, tuned: str) -> str:
 
     left, right = _lines(base), _lines(tuned)
     out: list[str] = []
-    added: list[str] = []  # kept back, so that what base wrote stands first
+    added: list[str] = []  # kept back, so that what base wrote comes first
     for op in Indel.opcodes(left, right):
         if op.tag == "equal":
             out += added + [f"  {line}" for line in left[op.src_start : op.src_end]]

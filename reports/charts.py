@@ -211,7 +211,7 @@ class AxisScale:
         """Return the scale that holds all values, with a share of its length free at both ends."""
         found = list(values) or [0.0]
         low, high = min(found), max(found)
-        # Equal values stand in the middle, whatever their size.
+        # Equal values are in the middle, whatever their size.
         room = (high - low) * pad or max(abs(low), 1.0) * 0.5
         return cls(low - room, high + room, start, end)
 

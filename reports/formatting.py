@@ -147,7 +147,7 @@ FACES = {
 """The verdicts in the order in which one suite is decided: the first that applies."""
 
 NO_SAY = OutcomeStyle(
-    "ADVISORY", "○", "calm", "None of the suite's gates has a say: shown, not counted."
+    "ADVISORY", "○", "calm", "All gates of the suite are advisory: shown, not counted."
 )
 """In place of the verdict of a suite that decides nothing."""
 

@@ -156,7 +156,7 @@ def write_all(run: Run, folder: Path, root: Path = Path()) -> dict[str, Path]:
         root: The repository, from which `codequality.json` names files.
 
     Raises:
-        OSError: as the file system says; files that were there are whole, old or new.
+        OSError: writing failed; files that were there are whole, old or new.
     """
     data = prepare_data(run)
     texts: dict[str, str | Iterator[str]] = {

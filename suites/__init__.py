@@ -1,1 +1,1 @@
-"""The bundled suites: data beside this file, read by path."""
+"""The bundled suites: data next to this file, read by path."""

@@ -1,6 +1,6 @@
 """Hostile suites: `python -m benchmarks.attacks.suites`.
 
-Files that are built to hang a parser, to fill the memory, or to read what lies outside of the
+Files that are built to hang a parser, to fill the memory, or to read what is outside of the
 project. Each must be refused in time and in lines.
 """
 

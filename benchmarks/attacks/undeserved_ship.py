@@ -58,7 +58,7 @@ def attempt(attack: payloads.UndeservedShip, folder: Path) -> tuple[bool, str]:
     said = last_word(done.stdout + done.stderr)
     if done.returncode == 0:
         told = bool(attack.told) and attack.told in done.stdout
-        return told, f"exit 0, {'and told' if told else 'not told'}: {said}"
+        return told, f"exit 0, {'and reported' if told else 'not reported'}: {said}"
     if project.then is None:
         return True, f"exit {done.returncode}: {said}"
     project.then(project)

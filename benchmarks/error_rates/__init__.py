@@ -8,7 +8,7 @@ Every row calls the code that decides a real run (`tunegate.harness.verdict`,
 `tunegate.harness.stats`); nothing of the arithmetic is repeated here. Rules on 0/1 scores are
 enumerated: their rates are exact, the worst over every share of discordant pairs. The others are
 simulated from a seed, and a rate comes with its Monte Carlo standard error. A rate fails when it
-lies more than two of those above its limit; the exit code is then 1.
+is more than two of those above its limit; the exit code is then 1.
 
 One module for each question:
 

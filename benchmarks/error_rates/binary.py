@@ -138,7 +138,7 @@ def size(table: Flags, difference: float, *, most: float = 1.0) -> tuple[float, 
 def worst(
     probability: Callable[[float], float], least: float, *, most: float = 1.0, step: float = 0.005
 ) -> tuple[float, float]:
-    """Return the maximum of a function of the share of discordant pairs, and where it lies.
+    """Return the maximum of a function of the share of discordant pairs, and where it is.
 
     A grid up to `most`, and a finer one around its worst point.
     """

@@ -1,7 +1,7 @@
 """Scores that are not 0 or 1: simulated error rates at both ends of the interval.
 
 `lower` is the end that ships: the rate at which a difference is called greater than it is.
-`upper` is the end that alarms: the same with the arms exchanged. Differences of the scenarios lie
+`upper` is the end that alarms: the same with the arms exchanged. Differences of the scenarios are
 around a known mean, and the margin is put exactly there.
 """
 

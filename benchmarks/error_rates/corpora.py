@@ -189,7 +189,7 @@ def _rate(
 
 
 def _verdict(population: CorpusPopulation, gate: Gate, rng: np.random.Generator, n: int) -> Verdict:
-    """Return the verdict of a run; beside a tolerance it has a goal that is far exceeded."""
+    """Return the verdict of a run; with a tolerance it has a goal that is far exceeded."""
     arms = population.draw(rng, n)
     part = Gated(population.metric, gate, (np.zeros(n), np.zeros(n)))
     counted = [

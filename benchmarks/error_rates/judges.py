@@ -37,7 +37,7 @@ CASES = 1000
 LABELS = (50, 100, 200)
 BASE_RIGHT = 0.7
 WORTH = 0.1
-"""How far beyond the margin the true difference lies where power is measured."""
+"""How far beyond the margin the true difference is where power is measured."""
 JUDGED = rules.metric(name="tone").model_copy(
     update={"judge": JudgeRecord(name="rubric", prompt_sha256="p")}
 )

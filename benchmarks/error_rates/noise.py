@@ -356,7 +356,7 @@ def _worst_without(rng: np.random.Generator, column: Floats, loss: Floats) -> Fl
 def missing_further(settings: Settings) -> list[Row]:
     """Return false claims on a further arm whose scores, or tuned's, are missing where it helps.
 
-    The first arm of each pair is the incumbent, or tuned beside the artifact that ships.
+    The first arm of each pair is the incumbent, or tuned compared with the artifact that ships.
     """
     today, ship = _against_incumbent, _equivalence
     held, block = Verdict.SHIP, Verdict.BLOCK

@@ -1,4 +1,4 @@
-"""Plans: how far the planned chance of a pass lies from the true one; and suites that are extended.
+"""Plans: how far the planned chance of a pass is from the true one; and suites that are extended.
 
 What `tunegate plan` says is compared with the enumeration of all samples where the gate is asked
 about each of them, and with simulated gates and whole runs elsewhere. Limit: 3 points.
@@ -87,7 +87,7 @@ def planned(
     spread: ScoreSpread,
     looks: PlannedLooks | None = None,
 ) -> float:
-    """Return the chance of a pass that a plan tells."""
+    """Return the chance of a pass that a plan gives."""
     kind = gate_kind(gate.kind)
     share = isinstance(gate.margin, str)
     margin = LEVEL * float(str(gate.margin).rstrip("%")) / 100 if share else float(gate.margin)
@@ -290,7 +290,7 @@ def _means(settings: Settings) -> Iterator[Row]:
 def _floors() -> Iterator[Row]:
     """Yield by how much the cases that certify a floor in 4 of 5 runs miss that, exactly.
 
-    The power rises and falls with every case; the number that is told has 80 % at least.
+    The power rises and falls with every case; the number that is printed has 80 % at least.
     """
     for level, floor in ((0.97, 0.9), (0.97, 0.95), (0.98, 0.95), (0.99, 0.95)):
         n = cases_to_certify(level, floor, binary.CONFIDENCE)

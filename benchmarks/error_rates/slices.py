@@ -1,8 +1,8 @@
 """Gates on tags, and slices that lost: errors of whole runs whose cases come in slices.
 
 A slice's gate is broken by exactly its margin while everything else gains, so that the mean hides
-it. Where nothing changed, the share of runs that name a slice is told: of k slices of 0/1 scores
-each interval alone lies below zero by chance in up to 5 %.
+it. Where nothing changed, the share of runs that name a slice is printed: of k slices of 0/1 scores
+each interval alone is below zero by chance in up to 5 %.
 """
 
 from __future__ import annotations
@@ -270,7 +270,7 @@ def _losses(fast: bool) -> Iterator[SliceCell]:
             _names_one,
             f"{count}x{PART}",
             limit=by_chance,
-            note=f"told with the number that chance alone names: {0.05 * count:g}",
+            note=f"printed with the number that chance alone names: {0.05 * count:g}",
         )
     n, before, after = REAL
     fell = _bits(n, 0.05, before - after + 0.05)

@@ -52,7 +52,7 @@ class Row:
 
     @property
     def allowance(self) -> float:
-        """How far above its limit a rate may lie by the chance of the simulation."""
+        """How far above its limit a rate may be by the chance of the simulation."""
         return 2 * self.error + 1e-12
 
     @property

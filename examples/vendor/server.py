@@ -1,4 +1,4 @@
-"""A stand-in for a vendor on this machine: OpenAI's fine-tuning and chat API on loopback.
+"""A simulated vendor on this machine: OpenAI's fine-tuning and chat API on loopback.
 
 ```
 python server.py --port 8765
@@ -66,7 +66,7 @@ class Vendor:
         raise LookupError(404, f"nothing at {path}")
 
     def job(self, name: str) -> dict[str, Any]:
-        """Return a job as it stands at this moment."""
+        """Return a job as it is at this moment."""
         if name not in self.jobs:
             raise LookupError(404, f"Could not find fine tune: {name}")
         job = self.jobs[name]

@@ -234,7 +234,7 @@ def _compare_texts(
         return RequestMatch(known=False)
     if set(mine_texts) & set(their_texts):
         return RequestMatch(known=True)
-    # The question alone, beside a conversation with more turns, is no other prompt.
+    # The question alone, compared with a conversation of more turns, is no other prompt.
     if _last_text(one) in their_texts or _last_text(other) in mine_texts:
         return RequestMatch(known=False)
     return _match(mine_texts[0], their_texts[0], names)

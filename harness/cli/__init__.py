@@ -118,7 +118,7 @@ def _open_closed_streams() -> None:
 
 def main() -> None:
     """Run the command line."""
-    # Two torch threads that spin beside another process run up to 30 times slower.
+    # Two torch threads that spin while another process runs run up to 30 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # A few microseconds of spinning save the wake-up between two operations and cost nobody much.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")

@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command("estimate", context_settings=settings)(estimate)
 
 
-def estimate(  # noqa: PLR0913  # one an option
+def estimate(  # noqa: PLR0913  # one for each option
     context: typer.Context,
     model: Annotated[
         str, typer.Option(help="Folder with a config.json, hub id in the cache, or embedded.")

@@ -149,7 +149,7 @@ def measure_check(labelled: Sequence[LabelledText], score: Callable[[str], float
         began = time.perf_counter()
         try:
             value: float | None = score(one.text)
-        except Exception:  # a text without a score counts as missed, and is told
+        except Exception:  # a text without a score counts as missed, and is reported
             value = None
         times.append(1000 * (time.perf_counter() - began))
         scores[one.attack].append(value)

@@ -64,7 +64,7 @@ def _place(suite: str, folder: Path | None) -> Path:
     Raises:
         UsageError: there is no such suite, or something is there.
     """
-    bundled.suite_folder(suite)  # a name that does not exist is told before a folder that does
+    bundled.suite_folder(suite)  # a name that does not exist is refused before a folder that does
     place = SUITES / suite if folder is None else folder
     if place.exists():
         raise UsageError(f"{place}: is already there; choose another folder")
@@ -205,7 +205,7 @@ def write_jobs(service: CiService) -> list[Path]:
     """Write the service's jobs into the repository that is the current folder; return their paths.
 
     Raises:
-        OSError: as the file system says.
+        OSError: writing failed.
     """
     from tunegate.harness.records.files import write_atomic
 
@@ -228,7 +228,7 @@ def write_configuration(suites: Path, example: Path | None) -> tuple[Path, bool]
         The file, and whether it was written.
 
     Raises:
-        OSError: as the file system says.
+        OSError: writing failed.
     """
     from tunegate.harness.records.files import write_atomic
     from tunegate.harness.suite import load_suite
@@ -280,7 +280,7 @@ def write_replay_files(suite: Suite, folder: Path) -> tuple[Path, Path]:
     """Write base.jsonl and tuned.jsonl for `replay:`; return their paths.
 
     Raises:
-        OSError: as the file system says.
+        OSError: writing failed.
     """
     from tunegate.harness.gate_kind import gate_kind
     from tunegate.harness.records.files import read_jsonl, write_atomic
@@ -289,7 +289,7 @@ def write_replay_files(suite: Suite, folder: Path) -> tuple[Path, Path]:
     cases = list(suite.cases)
     tuned = [_line(suite, case, ideal) for case in cases]
     wanting = any(gate_kind(gate.kind).is_goal for gate in suite.gates)
-    # Without a goal base is as good but for one case in fifty: enough to differ, too few to tell.
+    # Without a goal base is as good but for one case in fifty: enough to differ, too few as proof.
     base = [_worse(line) if wanting or not at % 50 else line for at, line in enumerate(tuned)]
     paths = folder / "base.jsonl", folder / "tuned.jsonl"
     for path, lines in zip(paths, (base, tuned), strict=True):

@@ -56,7 +56,7 @@ def run(
     from tunegate.harness.pipeline.run_lock import RunLock
     from tunegate.harness.records.run_folder import Run
 
-    Run.load(run)  # told before anything is copied
+    Run.load(run)  # refused before anything is copied
     folder = _copy_run(run, output) if output is not None else run
     with RunLock(folder, session=uuid.uuid4().hex, shared=False) as lock:
         _judge(Run.load(folder), judge, suite or [], calibration, store)

@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
     app.command("serve")(serve)
 
 
-def serve(  # noqa: PLR0913  # one an option
+def serve(  # noqa: PLR0913  # one for each option
     tuned: Annotated[str, typer.Option(help="Fine-tuned model, or adapter of base.")],
     base: Annotated[
         str | None, typer.Option(help="Base model; may be left out where the adapter names it.")

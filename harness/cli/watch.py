@@ -78,7 +78,7 @@ def register(app: typer.Typer) -> None:
     app.command("watch")(watch)
 
 
-def watch(  # noqa: PLR0913  # one an option
+def watch(  # noqa: PLR0913  # one for each option
     traces: _Traces,
     run: _Run,
     suite: _Suite = "",
@@ -126,7 +126,7 @@ def watch(  # noqa: PLR0913  # one an option
     _write(output, record, advice, found.state)
     sent = send_alarms(alert, record, new_alarms(before, found.state)) if alert else None
     if state is not None and sent is None:
-        states.save_state(state, found.state)  # last: a look that was not told is made again
+        states.save_state(state, found.state)  # last: a look that was not printed is made again
     _show(record, advice, alone=state is None)
     if sent is not None:
         print(f"tunegate: the alarm could not be sent to {alert} ({sent}); {_RESENT}")
@@ -135,7 +135,7 @@ def watch(  # noqa: PLR0913  # one an option
 
 def _refuse_share(option: str, value: float, most: float) -> None:
     if not 0 < value < most:
-        raise UsageError(f"{option} {value:g} must lie between 0 and {most:g}")
+        raise UsageError(f"{option} {value:g} must be between 0 and {most:g}")
 
 
 def _window(since: str, until: str, models: Sequence[str], where: Sequence[str]) -> TimeWindow:

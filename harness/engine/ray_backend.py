@@ -63,7 +63,7 @@ class RayWorkerPool:
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
         )
         try:
-            # Closed at once, whatever comes: Ray must not end while its data set is at work.
+            # Closed at once, whatever comes: Ray must not end while its data set is running.
             with _close_after(iter(blocks)) as tables:
                 for table in tables:
                     yield from (pickle.loads(row.as_py()) for row in table["answered"])

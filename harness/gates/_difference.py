@@ -38,7 +38,7 @@ class DifferenceGate(GateKind):
             return
         low, high = metric.range
         margin, hint = gate.margin, percentage_hint(gate.margin, metric.range)
-        between = f"scores of {gate.metric!r} lie between {low:g} and {high:g}"
+        between = f"scores of {gate.metric!r} are between {low:g} and {high:g}"
         if margin >= high - low:
             yield f"{self.name}={margin:g}: {between}, so no difference is that large{hint}"
         if gate.expected_gain is not None and gate.expected_gain > high - low:

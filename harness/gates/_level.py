@@ -61,7 +61,7 @@ class LevelGate(GateKind):
         if low <= margin <= high:
             return
         yield (
-            f"{self.name}={margin:g}: scores of {gate.metric!r} lie between {low:g} and "
+            f"{self.name}={margin:g}: scores of {gate.metric!r} are between {low:g} and "
             f"{high:g}{percentage_hint(margin, metric.range)}"
         )
 

@@ -67,7 +67,7 @@ class SevereDropGate(GateKind):
         low, high = metric.range
         if gate.drop is not None and gate.drop > high - low:
             yield (
-                f"drop={gate.drop:g}: scores of {gate.metric!r} lie between {low:g} and {high:g}, "
+                f"drop={gate.drop:g}: scores of {gate.metric!r} are between {low:g} and {high:g}, "
                 "so no drop is that large"
             )
 

@@ -180,7 +180,7 @@ def _equal(left: Sequence[Any], right: Sequence[Any], tolerance: float) -> int:
 
 
 def _token(value: Any) -> tuple[str, Any]:
-    """Return a hashable stand-in that is equal for equal JSON leaves only."""
+    """Return a hashable value that is equal for equal JSON leaves only."""
     if isinstance(value, dict | list):
         return (type(value).__name__, None)
     if isinstance(value, int | float) and not isinstance(value, bool):

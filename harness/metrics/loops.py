@@ -88,7 +88,7 @@ def _repeats_words(words: Sequence[str]) -> bool:
 
 def _repeats_characters(text: str) -> bool:
     """Return whether 15 characters occur again within the longest unit; a loop holds such."""
-    size = 15  # one of the places 0, 15, 30 … lies within the first 15 characters of a loop
+    size = 15  # one of the places 0, 15, 30 … is within the first 15 characters of a loop
     return any(
         text.find(text[at : at + size], at + 1, at + size + _CHARACTERS.longest_unit) >= 0
         for at in range(0, len(text) - size, size)
@@ -101,7 +101,7 @@ def _loop(parts: Sequence[str], ids: Any, scale: _RepetitionRule) -> str | None:
         for start, run in _runs(ids, size, max(scale.short_run, _REPEATS * size)):
             unit = scale.joint.join(parts[start : start + size])
             if _counts(unit, run, run / len(parts), scale):
-                return shorten_text(f"{unit!r} stands {run // size} times in a row")
+                return shorten_text(f"{unit!r} occurs {run // size} times in a row")
     return None
 
 

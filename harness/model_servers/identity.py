@@ -6,7 +6,7 @@ d = tuned − base, both over the tokens that the server reports:
 
 - r = rms(x) / rms(d) is the error as a share of what the fine-tune changes; not applied, it is 1.
 - c = ⟨x, d⟩ / ⟨d, d⟩ is its part along the fine-tune: −1 not applied, 1 applied to base. Rounding
-  has no direction, so that c shows a wrong scale which r cannot tell from rounding.
+  has no direction, so that c shows a wrong scale which r cannot distinguish from rounding.
 
 What a 16-bit format may change is measured: the same weights, computed in bfloat16 here.
 """

@@ -326,7 +326,7 @@ def prompt_logprobs(choice: Mapping[str, Any], ids: Sequence[int]) -> list[float
     else:
         echoed = choice.get("logprobs")
         told = echoed.get("token_logprobs") if isinstance(echoed, dict) else None
-        # The token that had to be written may stand at the end.
+        # The token that had to be written may be at the end.
         if not isinstance(told, list) or len(told) not in (len(ids), len(ids) + 1):
             return None
     values = told[1 : len(ids)]

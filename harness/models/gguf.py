@@ -316,7 +316,7 @@ def choose_token(logits: Any, settings: GenerationSettings, random: np.random.Ge
         return int(np.argmax(logits))
     order = np.argsort(-logits, kind="stable")
     shares = np.exp(log_softmax(logits[order] / settings.temperature))
-    # Nucleus sampling (Holtzman et al. 2020): drop what lies beyond top_p, keep the first.
+    # Nucleus sampling (Holtzman et al. 2020): drop what is beyond top_p, keep the first.
     kept = shares * (np.cumsum(shares) - shares < settings.top_p)
     return int(order[random.choice(len(kept), p=kept / kept.sum())])
 

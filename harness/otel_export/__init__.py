@@ -44,7 +44,7 @@ def write_traces(
         content: What of prompts and answers is written; None writes nothing of them.
 
     Raises:
-        OSError: as the file system says; the old files are untouched.
+        OSError: writing failed; the old files are untouched.
     """
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None

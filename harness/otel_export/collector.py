@@ -178,7 +178,7 @@ def resend_files(folder: Path, *, whole: bool = False) -> list[str]:
     Raises:
         UsageError: no endpoint is named, or the run left no telemetry.
         BackendError: a collector did not take all.
-        OSError: as the file system says.
+        OSError: writing failed.
     """
     if not export_targets():
         raise UsageError("no collector is named: set OTEL_EXPORTER_OTLP_ENDPOINT, then repeat this")

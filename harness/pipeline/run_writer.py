@@ -211,7 +211,7 @@ def copy_outputs(options: Mapping[str, Any], written: Mapping[str, Path]) -> Non
     """Copy the files of a run folder to where the options want them.
 
     Raises:
-        OSError: as the file system says.
+        OSError: writing failed.
     """
     for option, name in EXPORTS.items():
         if options[option]:

@@ -180,7 +180,7 @@ def undecidable_gates(suite: Suite, n_clusters: int | None) -> Iterator[str]:
 
 
 def silent_goals(suite: Suite) -> Iterator[str]:
-    """Yield the goals of a suite that needs one of them, where none of them has a say."""
+    """Yield the goals of a suite that needs one of them, where none of them counts."""
     goals = [gate for gate in suite.gates if gate_kind(gate.kind).is_goal]
     needed = goals[:1] if suite.goal_rule == "primary" else goals
     if all(is_advisory(suite, gate) for gate in needed):

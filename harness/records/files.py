@@ -258,7 +258,7 @@ def open_atomic(path: Path) -> Iterator[TextIO]:
     What a name that ends in `.gz` is given is packed, the same bytes for the same text.
 
     Raises:
-        OSError: as the file system says; the old file is untouched.
+        OSError: writing failed; the old file is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Of our own naming: tempfile's files are readable by their owner alone, and stay so.
@@ -300,7 +300,7 @@ def write_atomic(path: Path, text: str | Iterable[str]) -> None:
         text: Its content, or the pieces of it, which are never held together.
 
     Raises:
-        OSError: as the file system says; the old file is untouched.
+        OSError: writing failed; the old file is untouched.
     """
     with open_atomic(path) as file:
         file.writelines((text,) if isinstance(text, str) else text)

@@ -217,7 +217,7 @@ class SuiteResult(Record):
 
     @property
     def counts(self) -> bool:
-        """Whether it has a say: a suite of which all gates are advisory decides nothing."""
+        """Whether it counts: a suite of which all gates are advisory decides nothing."""
         return any(not gate.advisory for gate in self.gates)
 
 

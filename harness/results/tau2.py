@@ -92,7 +92,7 @@ def _hash(text: Any) -> str | None:
 
 
 def _prompt(task: Any) -> str:
-    """Return what the simulated user is told, and what the task starts from."""
+    """Return the simulated user's instructions, and what the task starts from."""
     told = value_at(task, "user_scenario.instructions")
     parts = told.items() if isinstance(told, dict) else [("instructions", told)]
     lines = [f"{name}: {text_of(part)}" for name, part in parts if part]
@@ -142,7 +142,7 @@ def _rows(
 
 
 def _simulations(file: Path, found: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield each simulation, of the file itself or of the files beside it."""
+    """Yield each simulation, of the file itself or of the files next to it."""
     inside = found.get("simulations")
     if isinstance(inside, list):
         yield from ((f"{file}: simulations[{at}]", one) for at, one in enumerate(inside))

@@ -30,7 +30,7 @@ IDLE_S = 120
 
 @dataclass(frozen=True)
 class EndpointSettings:
-    """What the endpoint is told when it opens."""
+    """Settings of the endpoint when it opens."""
 
     token: str = field(repr=False)
     port: int = 0

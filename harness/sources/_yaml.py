@@ -114,7 +114,7 @@ def _refuse(root: Any, path: Path) -> None:
     def size(node: Any) -> int:
         if id(node) in sizes:
             return sizes[id(node)]
-        sizes[id(node)] = LARGEST  # an alias to what it stands in
+        sizes[id(node)] = LARGEST  # an alias to what it is a part of
         sizes[id(node)] = 1 + sum(size(inner) for inner in _inner(node))
         return sizes[id(node)]
 

@@ -186,7 +186,7 @@ def _case(question: MmluQuestion, header: str, style: str) -> Case:
     )
 
 
-# The questions of MMLU, in whichever form they lie on the disk.
+# The questions of MMLU, in whichever form they are on the disk.
 #
 # Three forms are read: the original folder of CSV files without a header
 # (`test/<subject>_test.csv`: question, A, B, C, D, answer letter), the hub's parquet files, and

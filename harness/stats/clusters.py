@@ -41,7 +41,7 @@ def design_effect(differences: ArrayLike, clusters: Labels) -> float:
         ValueError: If a difference is not -1, 0 or 1, or there are fewer than two clusters.
 
     Source: Kish (1965), Survey Sampling: jackknife variance over the variance for independent
-    cases. Where fewer than five clusters hold a discordant pair, the data cannot tell how far the
+    cases. Where fewer than five clusters hold a discordant pair, the data do not show how far the
     cases of a cluster agree: the effect is then at least what it is if they always did, the sum of
     squared sizes over the sum of sizes.
     """

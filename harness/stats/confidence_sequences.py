@@ -57,7 +57,7 @@ def log_e_values(
     values = validation.check_ranged("differences", differences, -bound, bound)
     stakes = validation.check_vector("bets", bets)[:, np.newaxis]
     if (stakes <= 0).any() or (stakes >= 1).any():
-        raise ValueError(f"bets={list(bets)} must all lie strictly between 0 and 1")
+        raise ValueError(f"bets={list(bets)} must all be strictly between 0 and 1")
     gains = (values + bound) / (margin + bound)
     wealth = np.log1p(stakes * (gains - 1)).cumsum(axis=1)
     # The largest wealth is taken out before exponentiating, so that long runs do not overflow.

@@ -25,14 +25,14 @@ def check_count(name: str, value: int, *, least: int = 0) -> int:
 def check_between(name: str, value: float, low: float, high: float) -> float:
     """Return a number strictly between `low` and `high`; NaN is outside of everything."""
     if not low < value < high:
-        raise ValueError(f"{name}={value} must lie strictly between {low} and {high}")
+        raise ValueError(f"{name}={value} must be strictly between {low} and {high}")
     return float(value)
 
 
 def check_within(name: str, value: float, low: float, high: float) -> float:
     """Return a number from `low` to `high`, both included."""
     if not low <= value <= high:
-        raise ValueError(f"{name}={value} must lie between {low} and {high}")
+        raise ValueError(f"{name}={value} must be between {low} and {high}")
     return float(value)
 
 
@@ -77,7 +77,7 @@ def check_ranged(name: str, values: ArrayLike, low: float, high: float) -> Float
     array = check_vector(name, values)
     bad = np.flatnonzero((array < low) | (array > high))
     if bad.size:
-        raise ValueError(f"{name}[{bad[0]}]={array[bad[0]]} must lie between {low} and {high}")
+        raise ValueError(f"{name}[{bad[0]}]={array[bad[0]]} must be between {low} and {high}")
     return array
 
 

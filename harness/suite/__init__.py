@@ -337,7 +337,7 @@ def _cases(source: toml_file.TomlFile) -> Iterable[Case]:
         raise SuiteError([f"{where}: {error}"]) from error
     folder, place = source.path.parent, f"{where}: case source {name!r}"
     outside = [f"{source.where('cases')}: {text}" for text in _outside(settings, folder)]
-    # What other tools recorded lies where they put it, and nothing but their formats is read.
+    # What other tools recorded is where they put it, and nothing but their formats is read.
     if outside and not getattr(inspect.getmodule(function), "READS_RECORDS", False):
         raise SuiteError(outside)
     bound = options.bind_options(function, settings, given=1, folder=folder, where=place)

@@ -208,7 +208,7 @@ def _suite_result(
     worst_gates: tuple[GateResult, ...],
 ) -> SuiteResult:
     suite = table.suite
-    # A judge's gate that is only shown needs no scores beside others; those may come to count.
+    # A judge's gate that is only shown needs no scores where others do; those may come to count.
     bound = [g for g in gates if g.right is None or not g.advisory] or gates
     parts = _tables_of_metrics(table, bound)
     missing = {arm: {c for m, t in parts.items() for c in t.unscored(m, arm)} for arm in ARMS}

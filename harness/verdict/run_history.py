@@ -295,6 +295,6 @@ def append_promotion(path: Path, promotion: Promotion) -> None:
 
     Raises:
         UsageError: a line that is there cannot be read.
-        OSError: as the file system says; the file is as it was.
+        OSError: writing failed; the file is as it was.
     """
     write_atomic(path, record_lines([*read_promotions(path), promotion]))

@@ -136,7 +136,7 @@ def _spread(data: ReportData, suite: str, metric: str) -> str:
     if not apart:
         return ""
     mean = sum(apart) / len(apart)
-    return f"its judges lie {mean:.3g} apart on average, {max(apart):.3g} at most"
+    return f"its judges are {mean:.3g} apart on average, {max(apart):.3g} at most"
 
 
 def judgement_cost(lines: Sequence[Judgement]) -> str:

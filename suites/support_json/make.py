@@ -1,4 +1,4 @@
-"""Write cases.jsonl and train.jsonl from the hand-written material beside this file.
+"""Write cases.jsonl and train.jsonl from the hand-written material next to this file.
 
 Owns how a ticket is put together and labelled; the sentences themselves are in
 `material/*.toml`. The same seed gives the same bytes:

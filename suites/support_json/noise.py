@@ -59,7 +59,7 @@ def shouts(text: str) -> bool:
 
 
 def apply(text: str, style: str, rng: random.Random) -> tuple[bool, str]:
-    """Roughen a share of the tickets; tells whether this one was."""
+    """Roughen a share of the tickets; return whether this one was."""
     if rng.random() >= SHARE:
         return False, text
     if style in EMOJIS and rng.random() < 0.3:

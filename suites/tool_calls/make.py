@@ -1,4 +1,4 @@
-"""Write cases.jsonl from the hand-written material beside this file.
+"""Write cases.jsonl from the hand-written material next to this file.
 
 Owns what a machine does better than a hand: it copies the definitions of the offered tools into
 each case, allows the defaults of optional arguments, and tags what can be counted. Prompts, tools

@@ -129,8 +129,8 @@ def test_another_test_in_the_same_state(gated: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        (("--alpha", "0.5"), "--alpha 0.5 must lie between 0 and 0.5"),
-        (("--drop", "0"), "--drop 0 must lie between 0 and 1"),
+        (("--alpha", "0.5"), "--alpha 0.5 must be between 0 and 0.5"),
+        (("--drop", "0"), "--drop 0 must be between 0 and 1"),
         (("--since", "yesterday"), "--since 'yesterday' must be a time as 2026-11-25T08:00 (UTC)"),
         (("--where", "route"), "--where 'route' must be KEY=VALUE"),
         (("--figures", "json_vali"), "did you mean 'json_valid'"),

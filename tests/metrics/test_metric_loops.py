@@ -87,12 +87,12 @@ def test_ordinary_repetition_passes(text: str) -> None:
 
 def test_the_reason_quotes_the_unit() -> None:
     """A reader sees what was repeated and how often."""
-    assert score("I am sure. " * 5).reason == "'I am sure.' stands 5 times in a row"
+    assert score("I am sure. " * 5).reason == "'I am sure.' occurs 5 times in a row"
 
 
 def test_the_smallest_unit_is_named() -> None:
     """`no no` eight times is `no` sixteen times."""
-    assert score("no no " * 8).reason == "'no' stands 16 times in a row"
+    assert score("no no " * 8).reason == "'no' occurs 16 times in a row"
 
 
 def test_a_missing_text_is_unscored() -> None:

@@ -258,7 +258,7 @@ CALLS = st.lists(
 
 @given(CALLS, st.booleans())
 def test_the_score_is_one_exactly_when_every_part_is(calls: Any, ordered: bool) -> None:
-    """Parts lie between 0 and 1, and a right answer has no failed part."""
+    """Parts are between 0 and 1, and a right answer has no failed part."""
     result = score([ROME, PING], json.dumps(calls), ordered=ordered)
     parts = result.parts or {}
 

@@ -273,7 +273,7 @@ class TestClusteredRate:
 
     def test_refuses(self):
         """Values that are no share of a success are refused by place and value."""
-        with pytest.raises(ValueError, match=r"successes\[1\]=-1\.0 must lie between 0 and 1"):
+        with pytest.raises(ValueError, match=r"successes\[1\]=-1\.0 must be between 0 and 1"):
             clustered_rate_interval([0, -1], [1, 2])
 
     @pytest.mark.parametrize(

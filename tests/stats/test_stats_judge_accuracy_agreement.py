@@ -113,7 +113,7 @@ def test_agreement_everywhere_keeps_a_width():
         (lambda: specificity([[3, 4], [0, 0]]), "human no in table=0 must"),
         (lambda: accuracy([[1, 2, 3], [4, 5, 6]]), r"table.shape=\(2, 3\) must"),
         (lambda: differential_error([1, 0], [1], bound=1.0), "human, judge shapes"),
-        (lambda: differential_error([2, 0], [1, 0], bound=1.0), r"human\[0\]=2.0 must lie"),
+        (lambda: differential_error([2, 0], [1, 0], bound=1.0), r"human\[0\]=2.0 must be"),
     ],
 )
 def test_refuses(call, message):

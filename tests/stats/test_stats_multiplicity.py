@@ -60,7 +60,7 @@ def test_order_of_strictness(p_values):
     ("p_values", "message"),
     [
         ([], r"p_values must hold at least one value"),
-        ([0.1, 1.2], r"p_values\[1\]=1\.2 must lie between 0 and 1"),
+        ([0.1, 1.2], r"p_values\[1\]=1\.2 must be between 0 and 1"),
         ([math.nan], r"p_values\[0\]=nan must be finite"),
     ],
 )

@@ -354,7 +354,7 @@ class TestMeanTest:
         ([0.1, math.nan], {}, r"differences\[1\]=nan must be finite"),
         ([0.1, -math.inf], {"bound": 1.0}, r"differences\[1\]=-inf must be finite"),
         ([[0.1]], {}, r"differences\.ndim=2 must be 1"),
-        ([0.1, 1.5], {"bound": 1.0}, r"differences\[1\]=1\.5 must lie between"),
+        ([0.1, 1.5], {"bound": 1.0}, r"differences\[1\]=1\.5 must be between"),
         ([0.1], {"bound": -1.0}, r"bound=-1\.0 must be positive"),
         ([0.1], {"bound": math.nan}, r"bound=nan must"),
         ([0.1, 0.2], {"clusters": [1]}, r"len\(clusters\)=1 must equal"),

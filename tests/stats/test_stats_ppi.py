@@ -164,7 +164,7 @@ class TestPpi:
             (HUMAN, JUDGE, [1], {}, r"number of unlabelled=1 must"),
             (HUMAN, JUDGE[1:], REST, {}, r"human, judge shapes=\(12,\), \(11,\) must"),
             (HUMAN, JUDGE, [math.nan, 1], {}, r"unlabelled\[0\]=nan must"),
-            (HUMAN, JUDGE, [2, 1], {"bound": 1.0}, r"unlabelled\[0\]=2\.0 must lie between"),
+            (HUMAN, JUDGE, [2, 1], {"bound": 1.0}, r"unlabelled\[0\]=2\.0 must be between"),
             (HUMAN, JUDGE, REST, {"confidence": 1}, r"confidence=1 must"),
         ],
     )
@@ -215,7 +215,7 @@ class TestPpi:
 
     def test_weight_is_a_share(self):
         """A weight outside 0 to 1 is refused."""
-        with pytest.raises(ValueError, match=r"weight=1\.5 must lie between"):
+        with pytest.raises(ValueError, match=r"weight=1\.5 must be between"):
             corrected_mean(HUMAN, JUDGE, REST, weight=1.5)
 
 

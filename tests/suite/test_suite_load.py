@@ -178,12 +178,12 @@ BAD_KEYS = [
     (GATE + 'floor = "high"\n', 7, 'gates.0.floor: "high" must be a number'),
     (
         GATE + "floor = 90\n", 7,
-        "floor=90: scores of 'exact_match' lie between 0 and 1; did you mean 0.9?",
+        "floor=90: scores of 'exact_match' are between 0 and 1; did you mean 0.9?",
     ),
-    (GATE + "floor = -1\n", 7, "floor=-1: scores of 'exact_match' lie between 0 and 1"),
+    (GATE + "floor = -1\n", 7, "floor=-1: scores of 'exact_match' are between 0 and 1"),
     (
         GATE + "gain = 10\n", 7,
-        "gain=10: scores of 'exact_match' lie between 0 and 1, so no difference is that large; "
+        "gain=10: scores of 'exact_match' are between 0 and 1, so no difference is that large; "
         "did you mean 0.1?",
     ),
     (GATE + "gain = -0.1\n", 7, "gates.0.gain: -0.1 must be at least 0"),
@@ -207,7 +207,7 @@ BAD_KEYS = [
     ),
     (
         GATE + "gain = 0.1\nexpected_gain = 1.5\n", 7,
-        "expected_gain=1.5: scores of 'exact_match' lie between 0 and 1, so no difference is that "
+        "expected_gain=1.5: scores of 'exact_match' are between 0 and 1, so no difference is that "
         "large",
     ),
     (
@@ -231,7 +231,7 @@ BAD_KEYS = [
     (
         '[[metrics]]\nuse = "json_fields"\n[[gates]]\nmetric = "json_fields"\n'
         "severe_drop = 0.1\ndrop = 2\n",
-        9, "drop=2: scores of 'json_fields' lie between 0 and 1, so no drop is that large",
+        9, "drop=2: scores of 'json_fields' are between 0 and 1, so no drop is that large",
     ),
     (
         GATE + "gain = 0.1\ndrop = 0.5\n", 8,
@@ -277,7 +277,7 @@ def test_all_problems_come_at_once(refused: Refused, head: str) -> None:
         "cases.jsonl:2: prompt: 1 must be a text",
         "suite.toml:6: unknown metric 'exact_mach'; did you mean 'exact_match'?",
         "cases.jsonl:1: case has no 'expected', which the metric 'exact_match' needs",
-        "suite.toml:11: floor=90: scores of 'exact_match' lie between 0 and 1; did you mean 0.9?",
+        "suite.toml:11: floor=90: scores of 'exact_match' are between 0 and 1; did you mean 0.9?",
     ]
 
 
@@ -515,8 +515,8 @@ def test_a_suite_declares_the_range_of_a_metric(written: Written, case_line: str
         ("length", "[0, 1e300]", "range=[0, 1e+300]: write the least"),
         ("length", '[0, "a"]', "range=[0, 'a']: write the least"),
         ("length", "7", "range: 7 must be a list"),
-        ("exact_match", "[0, 2]", "range=[0, 2]: its scores lie between 0 and 1; remove range"),
-        ("brand_voice", "[0, 2]", "its scores lie between 0 and 1; remove range"),
+        ("exact_match", "[0, 2]", "range=[0, 2]: its scores are between 0 and 1; remove range"),
+        ("brand_voice", "[0, 2]", "its scores are between 0 and 1; remove range"),
     ],
 )
 def test_a_range_that_makes_no_sense(

@@ -184,7 +184,7 @@ def _quantise(model: Any) -> int:
 
 
 def _four_bits(linear: Any) -> Any:
-    """Return a stand-in for bitsandbytes' layer: it unpacks its weight forwards and backwards."""
+    """Return a layer that, like bitsandbytes', unpacks its weight forwards and backwards."""
     import torch
 
     shape = tuple(linear.weight.shape)

@@ -193,7 +193,7 @@ def count_tokens(rows: Sequence[dict[str, Any]], model: str) -> TokenCount:
         )
         for row in rows
     )
-    import tiktoken  # after litellm, which tells it where its files are
+    import tiktoken  # after litellm, which sets where its files are
 
     try:
         return TokenCount(total, tiktoken.encoding_name_for_model(model), own=True)

@@ -250,7 +250,7 @@ class TrainingRowStream:
                 if file.state is FileState.GIVEN:
                     raise UsageError(
                         f"--gate-training-data={path}: after {count} rows: {reason}; give JSONL "
-                        "with a row a line, a JSON list, CSV, Parquet, or a folder of `datasets`"
+                        "with a row per line, a JSON list, CSV, Parquet, or a folder of `datasets`"
                     ) from error
                 state = FileState.UNREADABLE
             self.files[number] = file.model_copy(update={"rows": count, "state": state})

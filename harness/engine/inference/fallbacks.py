@@ -144,7 +144,7 @@ def log_probabilities(model: Any, context: Sequence[int], read: Sequence[int]) -
     with torch.inference_mode():
         inputs = _inputs(torch, model, [*context, *read])
         logits = model(**inputs, use_cache=False).logits[0]
-        # Virtual tokens may stand in front: the end is what counts.
+        # Virtual tokens may come first: the end is what counts.
         return torch.log_softmax(logits[-len(read) - 1 : -1].float(), dim=-1)
 
 

@@ -76,7 +76,7 @@ def _draw(row: DecodingSequence, logits: Any) -> int:
     probabilities = torch.softmax(logits.float().cpu() / settings.temperature, dim=-1)
     if settings.top_p < 1:
         ordered, index = probabilities.sort(descending=True)
-        # Nucleus sampling (Holtzman et al. 2020): drop what lies beyond top_p, keep the first.
+        # Nucleus sampling (Holtzman et al. 2020): drop what is beyond top_p, keep the first.
         ordered[ordered.cumsum(0) - ordered >= settings.top_p] = 0
         probabilities = torch.zeros_like(probabilities).scatter(0, index, ordered)
     return int(torch.multinomial(probabilities, 1, generator=row.random))

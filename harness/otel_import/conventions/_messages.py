@@ -160,7 +160,7 @@ def _parts(message: Mapping[str, Any]) -> MessageParts:
         told, read.texts = read.texts, []
         read.add(whole)
         read.texts += told
-    # OpenInference and LlamaIndex tell of the same calls twice.
+    # OpenInference and LlamaIndex report the same calls twice.
     read.calls = (
         tool_calls(message.get("tool_calls"))
         or read.calls

@@ -84,7 +84,7 @@ def _entity(attributes: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _indexed_list(attributes: Mapping[str, Any], prefix: str) -> list[Any]:
     found = unflatten_attributes(attributes, prefix)
-    # Azure's filter results stand beside the messages, and make the list an object.
+    # Azure's filter results are listed with the messages, and make the list an object.
     if isinstance(found, Mapping):
         found = [found[step] for step in sorted(filter(is_index, found), key=int)]
     return found or []

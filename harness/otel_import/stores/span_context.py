@@ -40,7 +40,7 @@ def records(record: Mapping[str, Any], where: str, reading: ImportReport) -> Ite
     for name, value in record.items():
         if name.startswith(_ATTRIBUTES):
             known |= flat_attributes(value, name.removeprefix(_ATTRIBUTES))
-    if isinstance(kind := record.get("span_kind"), str):  # Phoenix has it beside the attributes
+    if isinstance(kind := record.get("span_kind"), str):  # Phoenix has it next to the attributes
         known.setdefault("openinference.span.kind", kind)
     resource = record.get("resource")
     resource = resource.get("attributes") if isinstance(resource, Mapping) else None
