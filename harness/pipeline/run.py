@@ -394,7 +394,8 @@ class EvaluationRun:
         """
         if not self.self_check:  # base against itself was trained on nothing
             tuned = self.arms["tuned"].identity
-            self.trained = TrainingProvenance.of(self.specs["tuned"], tuned, self.suites, self.data)
+            found = TrainingProvenance.of(self.specs["tuned"], tuned, self.suites, self.data)
+            self.trained = found.as_typed(self.command)
         self._say(*self.trained.lines())
         return self.trained.left_out(self.suites)
 

@@ -12,6 +12,7 @@ from tunegate.harness.errors import ModelError, UsageError
 from tunegate.harness.models._model_folder import resolve_folder
 from tunegate.harness.models.open_arms import backend_of, is_remote
 from tunegate.harness.records import training_card
+from tunegate.harness.records.manifest import typed_options
 from tunegate.harness.records.training_card import (
     ContaminationCheck,
     ContaminationCoverage,
@@ -94,6 +95,16 @@ class TrainingProvenance:
             card,
             check.check_contamination(suites, sources, mode=options.mode, unknown=card.unknown),
         )
+
+    def as_typed(self, command: Sequence[str]) -> TrainingProvenance:
+        """Return the findings with options named as the user types them: a page quotes them."""
+        training, leakage = self.training, self.leakage
+        if training is not None:
+            notes = tuple(typed_options(note, command) for note in training.notes)
+            training = training.model_copy(update={"notes": notes})
+        if leakage is not None and leakage.why is not None:
+            leakage = leakage.model_copy(update={"why": typed_options(leakage.why, command)})
+        return TrainingProvenance(training, leakage)
 
     def left_out(self, suites: Sequence[Suite]) -> Mapping[str, frozenset[str]]:
         """Return suite → touched cases, which its gates leave out.

@@ -134,11 +134,13 @@ def test_the_command_under_reproduce_runs_as_printed(project: Any, command: str)
     verdict = (folder / "verdict.json").read_bytes()
     words = _reproduce(texts[0])
     assert words == _reproduce(texts[1])
-    assert shlex.join(words) in html.unescape((folder / "report.html").read_text(encoding="utf-8"))
+    page = html.unescape((folder / "report.html").read_text(encoding="utf-8"))
+    assert shlex.join(words) in page
     own = ["base", "tuned", "run-dir"]
     prefix = "--" if command == "gate" else "--gate-"  # as they were typed
     names = [word.partition("=")[0] for word in words if word.startswith(prefix)]
     assert names == [f"{prefix}{name}" for name in own]
+    assert set(re.findall(r"--[a-z-]*training-data", page)) == {f"{prefix}training-data"}
 
     program = {"tunegate": TUNEGATE, "pytest": f"{sys.executable} -m pytest"}[words[0]]
     again = project.pytester.run(*shlex.split(program), *words[1:], timeout=120)

@@ -181,7 +181,7 @@ def test_an_arm_is_compared_by_its_declared_function(
     assert record_json(stored) == record_json(verdict)
 
     damaged = VerdictRecord.model_validate_json(record_json(verdict).replace('"lead"', '"led"'))
-    with pytest.raises(UsageError, match="further_arms: not a RivalResult: lead: "):
+    with pytest.raises(UsageError, match="further_arms: not a RivalResult: unknown key 'led'"):
         comparison_results(damaged)
 
 
