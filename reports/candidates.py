@@ -11,11 +11,14 @@ are hollow; each has its letter, and the table next to the drawing holds every n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote
 
 from tunegate.harness.quantity import QuantityFormat
 from tunegate.harness.records.comparison import (
@@ -196,8 +199,15 @@ class GateTable:
     """Letter, outcome and drawing of each candidate."""
 
 
-def render_page(comparison: CandidateComparison) -> str:
-    """Return the page of a comparison: the same comparison gives the same bytes."""
+def render_page(
+    comparison: CandidateComparison, pages: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """Return the page of a comparison: the same comparison gives the same bytes.
+
+    Args:
+        comparison: What was compared.
+        pages: Letter of a candidate → address of its run's own page.
+    """
     chosen = comparison.candidate(comparison.chosen)
     return scriptless(
         "compare.html",
@@ -216,12 +226,19 @@ def render_page(comparison: CandidateComparison) -> str:
         share=format_share,
         short=short_of,
         gates=list(gate_tables(comparison)),
+        pages=pages,
     )
 
 
 def write_page(comparison: CandidateComparison, path: Path) -> None:
     """Write the page; a reader sees the old file or the new one, never a part."""
-    write_atomic(path, render_page(comparison))
+    own = {one.letter: Path(one.folder) / "report.html" for one in comparison.candidates}
+    pages = {
+        letter: quote(os.path.relpath(page, path.parent))
+        for letter, page in own.items()
+        if page.is_file()
+    }
+    write_atomic(path, render_page(comparison, pages))
 
 
 def gate_tables(comparison: CandidateComparison) -> Iterator[GateTable]:

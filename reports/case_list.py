@@ -33,6 +33,7 @@ from tunegate.reports.case_detail import (
     thoughts,
 )
 from tunegate.reports.data import CaseChange, CaseView, PairScore, ReportData
+from tunegate.reports.identity import run_facts
 
 SPREAD = "jury_spread"
 """Part of a jury's score: how far its judges differ."""
@@ -160,6 +161,7 @@ class CaseListing:
         return {
             "run": verdict.run_id,
             "verdict": verdict.verdict,
+            "about": run_facts(self.data.run),
             "trace": {"id": traced.ids.trace_id, "link": traced.link} if traced else None,
             "gates": [
                 {"suite": one.suite, "metric": one.gate.metric, "words": one.words,

@@ -8,8 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.cases import canonical_json, sha256
 from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.verdict import GateResult
+from tunegate.reports.formatting import (
+    FACES,
+    STATUSES,
+    OutcomeStyle,
+    format_difference,
+    format_gate_interval,
+    format_level,
+    gate_rule,
+)
 
 _HASH_KEYS = ("adapter_sha256", "weights_sha256", "file_sha256", "script_sha256")
 """Where an arm's own hash is looked for, the most telling first."""
@@ -56,6 +67,50 @@ def run_command(run: Run) -> str:
     """Return the shell command that repeats the run, from the folder that it was made in."""
     words = run.manifest.shell_words()
     return shlex.join(words) if words else "# no command of `tunegate gate` made this run"
+
+
+def run_facts(run: Run) -> dict[str, Any]:
+    """Return what another run's page shows of this one: who was judged, and every gate in words.
+
+    Keys: `tuned` (label), `base` (ten characters), `folder` (quoted for a shell, as the command
+    named it), `face`, `suites` (name → hash) and `gates`.
+    """
+    arms, verdict = arm_identities(run), run.verdict
+    return {
+        "tuned": arms["tuned"].label if "tuned" in arms else "tuned",
+        "base": arms["base"].short if "base" in arms else "",
+        "folder": shlex.quote(_folder(run)),
+        "face": _face(FACES[verdict.verdict]),
+        "suites": {suite.name: suite.hash for suite in verdict.suites},
+        "gates": [_gate(suite.name, gate) for suite in verdict.suites for gate in suite.gates],
+    }
+
+
+def _folder(run: Run) -> str:
+    """Return the run's folder as its command named it; it may have moved since."""
+    words = run.manifest.shell_words()
+    named = [word.removeprefix("--run-dir=") for word in words if word.startswith("--run-dir=")]
+    return named[-1] if named else f".tunegate/runs/{run.verdict.run_id}"
+
+
+def _gate(suite: str, gate: GateResult) -> dict[str, str]:
+    how = gate_kind(gate.kind).quantity_format(gate)
+    found = format_gate_interval(gate)
+    if gate_kind(gate.kind).tests_difference:
+        found = f"{format_difference(gate.delta, how)} ({found})"
+    return {
+        **_face(STATUSES[gate.status]),
+        "suite": suite,
+        "subject": gate.subject,
+        "kind": gate.kind,
+        "rule": gate_rule(gate),
+        "levels": f"{format_level(gate.base, how)} → {format_level(gate.tuned, how)}",
+        "found": found,
+    }
+
+
+def _face(style: OutcomeStyle) -> dict[str, str]:
+    return {"word": style.word, "sign": style.sign, "tone": style.tone}
 
 
 def short_of(recorded: Mapping[str, Any]) -> str:

@@ -44,7 +44,7 @@ KEYS = (
 
 _SCRIPTS = (
     "dom", "data", "address", "completions", "case", "waterfall", "traced", "list", "filters",
-    "marks", "downloads", "keys", "print", "start",
+    "marks", "runs", "downloads", "keys", "print", "start",
 )  # fmt: skip
 """The parts of the page's script, in the order in which they need each other."""
 

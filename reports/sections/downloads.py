@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from tunegate.reports.data import ReportData
@@ -17,15 +16,4 @@ ORDER = 80
 
 def render(data: ReportData) -> Markup:
     """Return the buttons; the script shows them and does what they say."""
-    return fill_page_template(
-        "downloads.html",
-        folder=data.run.verdict.run_id,
-        compare=f"tunegate compare {shlex.quote(_folder(data))} OTHER_RUN",
-    )
-
-
-def _folder(data: ReportData) -> str:
-    """Return the run's folder as its command named it; it may have moved since."""
-    words = data.run.manifest.shell_words()
-    named = [word.removeprefix("--run-dir=") for word in words if word.startswith("--run-dir=")]
-    return named[-1] if named else f".tunegate/runs/{data.run.verdict.run_id}"
+    return fill_page_template("downloads.html", folder=data.run.verdict.run_id)

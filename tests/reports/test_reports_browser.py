@@ -55,6 +55,7 @@ def files(
     runs["standing"] = standing
     runs["traced"] = with_viewer(runs["plain"])
     runs["single"] = runs["plain"]
+    runs["shipped"] = make_run("SHIP")
     with contextlib.chdir(folder):
         unpack(folder)
         runs["twelve_gates"] = load("block_regression")
@@ -609,3 +610,66 @@ def test_conversations_come_together_and_cases_become_lines_of_a_suite(
     assert "2 cases" in heads[0]
     assert Case.model_validate_json(line) == run.cases["production", ids[0]].case
     assert "line" not in saved["cases"][0]
+
+
+def test_other_runs_are_shown_next_to_the_run(open_page: Any, files: dict[str, Path]) -> None:
+    """Both verdicts, a row for each gate, and in an opened case the other fine-tune's answer."""
+    page = open_page("plain")
+    page.set_input_files("#pick input", [files["shipped"]])
+    until(page, "document.querySelectorAll('#next-to table').length > 0")
+    gates = page.locator("#next-to table").first.inner_text()
+    assert "BLOCK" in gates
+    assert "SHIP" in gates
+    rows = page.locator("#next-to table").first.locator("tbody tr").count()
+    assert rows == 1 + page.evaluate("new Set(run.about.gates.map(gateKey)).size")
+    folder = page.evaluate("others[0].about.folder")
+    assert page.inner_text("#compare-command").endswith(f" {folder}")
+    for case in page.evaluate("cases.slice(0, 3).map((row) => row.at)"):
+        page.evaluate(f"location.hash = '#{case}'")
+        until(page, f"{SHOWN}.some((row) => row.open && row.id === '{case}')")
+        said = page.locator("#cases details[open] figcaption", has_text="tuned of ")
+        assert said.count() == 1
+        stored = page.evaluate(
+            f"others[0].texts[others[0].places.get(caseKey(cases[placeOf.get('{case}')]))].diff"
+            ".map((part) => typeof part === 'string' ? part : part[1]).join('')"
+        )
+        assert said.locator("xpath=../pre").inner_text() == (stored or "(empty)")
+    page.locator("#next-to button").click()
+    assert page.locator("#next-to table").count() == 0
+
+
+def test_a_file_that_is_no_page_of_a_run_is_named(
+    open_page: Any, files: dict[str, Path], tmp_path: Path
+) -> None:
+    """Another file, a page without data and the run itself are refused, each by name."""
+    wrong = {
+        "notes.html": "<h1>notes</h1>",
+        "empty.html": '<script type="application/json" id="index">{}</script>',
+        "verdict.json": "{}",
+    }
+    for name, text in wrong.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    page = open_page("plain")
+    page.set_input_files("#pick input", [*(tmp_path / name for name in wrong), files["plain"]])
+    until(page, "document.getElementById('picked').textContent !== ''")
+    told = page.inner_text("#picked")
+    for name in wrong:
+        assert f"{name}: not the page of a run" in told
+    assert "is here already" in told
+    assert page.locator("#next-to table").count() == 0
+
+
+@pytest.mark.parametrize("width", [1280, 375])
+def test_a_hostile_page_is_only_text_in_another(
+    open_page: Any, files: dict[str, Path], width: int
+) -> None:
+    """Nothing of a chosen page runs or is fetched, and the window stays as wide as it was."""
+    page = open_page("plain", width=width)
+    page.set_input_files("#pick input", [files["poisoned"], files["standing"]])
+    until(page, "others.length === 2 || document.getElementById('picked').textContent !== ''")
+    assert page.evaluate("others.length") >= 1
+    page.evaluate("document.querySelector('#other-runs .part').open = true")
+    page.evaluate(f"location.hash = '#' + {SHOWN}[0].id")
+    until(page, f"{SHOWN}.some((row) => row.open)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("#next-to script, #next-to img, #next-to iframe").count() == 0

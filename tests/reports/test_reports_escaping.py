@@ -26,12 +26,14 @@ from tunegate.reports.page import render_page
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\ufeff]")
 
 KNOWN = {
+    "accept",
     "aria-current",
     "aria-describedby",
     "aria-hidden",
     "aria-label",
     "aria-labelledby",
     "aria-live",
+    "multiple",
     "open",
     "autocomplete",
     "charset",

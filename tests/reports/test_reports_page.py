@@ -145,6 +145,7 @@ def test_sections_come_in_their_order(html: str) -> None:
         "Errors and gaps",
         "Cost and behaviour",
         "Provenance",
+        "Next to other runs",
         "Downloads",
         "Keyboard",
     ]

@@ -28,6 +28,7 @@ function opened(at) {
     completions(row, text),
     text.note && h("p", { class: "hint" }, text.note),
     furtherArms(text),
+    answersOfOthers(row, text),
     preference(row),
     blind ? null : [
       row.doubts && row.doubts.map((doubt) => h("p", { class: "notice" }, "Judges disagree. ", shown(doubt), ".")),

@@ -36,6 +36,7 @@ function start() {
   unfoldPart();
   startFilters();
   startDownloads();
+  startRuns();
   recall();
   drawFilters();
   drawMarks();
