@@ -50,7 +50,7 @@ _TRAINING = (
     "tests/trainers/test_trainers_preferences.py::test_a_resumed_training_keeps_its_reference",
     "tests/models/test_models_quantised.py",
 )
-_PPO = "tests/trainers/test_trainers_ppo.py"
+_PPO = ("tests/trainers/test_trainers_ppo.py", "tests/examples/test_example_ppo_labels.py")
 _TOOLS = ("pytest>=8", "hypothesis>=6.120")
 
 
@@ -75,6 +75,7 @@ _TRAIN = ("train", "quantized", "server")
 STACKS = (
     InstalledStack("oldest", (), _TRAIN, (*_GATES, *_TRAINING), lowest=True),
     InstalledStack("newest", (), _TRAIN, (*_GATES, *_TRAINING)),
+    InstalledStack("python-3.13", (), _TRAIN, (*_GATES, *_TRAINING), python="3.13"),
     InstalledStack("vllm-like", ("vllm==0.33.0",), ("hf", "server"), _GATES, python="3.12"),
     InstalledStack("sglang-like", ("sglang==0.5.23",), ("hf", "server"), _GATES, python="3.12"),
     InstalledStack(
@@ -85,7 +86,7 @@ STACKS = (
     ),
     InstalledStack("axolotl-like", ("axolotl==0.19.0",), _TRAIN, (*_GATES, *_TRAINING)),
     InstalledStack("swift-like", ("ms-swift==4.6.0",), ("hf",), _GATES, also=("trl", "datasets")),
-    InstalledStack("ppo", (), ("ppo",), ("tests/test_smoke.py", _PPO)),
+    InstalledStack("ppo", (), ("ppo",), ("tests/test_smoke.py", *_PPO)),
 )
 
 
