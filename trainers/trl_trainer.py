@@ -145,7 +145,8 @@ def _refuse_unknown(name: str) -> None:
     modules = _modules()
     if name not in modules:
         ours = tuple(lookup.ordered_modules("tunegate.trainers"))
-        raise UsageError(unknown_name_message(name, (*ours, *modules), what="trainer"))
+        others = sorted(modules.keys() - set(ours))
+        raise UsageError(unknown_name_message(name, (*ours, *others), what="trainer"))
 
 
 def find_trainer(name: str) -> TrainerClass:

@@ -130,6 +130,19 @@ def test_an_unknown_name_is_refused_before_trl_is_imported(monkeypatch: pytest.M
         trl_trainer.run("xyz", [])
 
 
+def test_the_names_that_are_offered_are_different(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TRL has trainers under the names of ours, such as sft; each name is offered once."""
+    found = {name: f"trl.trainer.{name}_trainer" for name in ("sft", "orpo", "cpo")}
+    monkeypatch.setattr(trl_trainer, "_modules", lambda: found)
+
+    with pytest.raises(UsageError) as caught:
+        trl_trainer.run("xyz", [])
+
+    offered = str(caught.value).partition("there are: ")[2].split(", ")
+    assert ["cpo", "orpo"] == offered[-2:]
+    assert sorted(set(offered)) == sorted(offered)
+
+
 def test_the_first_row_decides_the_format() -> None:
     """Columns that TRL may read are kept; a row of another format is refused with what it lacks."""
     form = trl_trainer.rows_by_columns()
