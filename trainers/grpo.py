@@ -12,7 +12,8 @@ rewards have the same options and are built here (`build_with_rewards`).
 
 `--environment desk.py:Desk` trains on episodes. TRL calls `reset` with every column of its dataset;
 the class that it gets calls the environment's with what is in `row`, as the gate does. Nothing else
-differs.
+differs. A chat template that shows no tools is trained with tools as text, in the prompts that a
+suite with `tools = "system"` asks, and calls are read by what reads them there.
 
 Statistics of groups while GRPO trains: what its progress says, and when nothing can be learnt. TRL
 computes and logs them: `reward`, `reward_std` and `frac_reward_zero_std`, the share of answers
@@ -21,6 +22,7 @@ whose group all got the same reward, so that none was better than another.
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +31,10 @@ from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.checks.weight_files import weights_fingerprint
 from tunegate.harness.episode_environment import EnvironmentSource, reset_arguments
+from tunegate.harness.episodes.transcript import messages_in_text, opening_case, turn_calls
 from tunegate.harness.errors import UsageError
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.episodes import EpisodeSettings
 from tunegate.trainers import (
     callbacks as training_callbacks,
 )
@@ -121,7 +126,7 @@ def _build(job: TrainingJob) -> Any:
 
 
 def _environment(job: TrainingJob, rows: Sequence[prompt_rows.PromptRow]) -> dict[str, Any]:
-    """Return TRL's argument for the environment; nothing without one."""
+    """Return TRL's arguments for the environment; nothing without one."""
     spec, file = getattr(job.config.own, "environment", None), job.config.config_file
     if spec is None:
         return {}
@@ -129,24 +134,40 @@ def _environment(job: TrainingJob, rows: Sequence[prompt_rows.PromptRow]) -> dic
     path = Path(place) if file is None or Path(place).is_file() else file.parent / place
     if place.endswith(".py"):
         spec = f"{path.name}:{name}"
-    return {"environment_factory": training_environment(spec, path.parent, rows, job.tokenizer)}
+    made = training_environment(spec, path.parent, rows, job.tokenizer)
+    if made.in_text:
+        job.say('tools, calls and results are text, as a suite with tools = "system" shows them')
+    return {"environment_factory": made.factory, "processing_class": made.tokenizer}
+
+
+@dataclass(frozen=True)
+class TrainingEnvironment:
+    """An environment in training."""
+
+    factory: Callable[[], Any] = field(repr=False)
+    """Makes the instances, for TRL."""
+    tokenizer: Any = field(repr=False)
+    """The tokenizer to train with; it shows tools and reads calls."""
+    in_text: bool
+    """Whether tools, calls and results are text, as with `tools = "system"` in a suite."""
 
 
 def training_environment(
     spec: str, folder: Path, rows: Sequence[prompt_rows.PromptRow], tokenizer: Any
-) -> Callable[[], Any]:
-    """Return what TRL makes its environments with.
+) -> TrainingEnvironment:
+    """Return what TRL makes its environments with, and a tokenizer that shows their tools.
 
     Args:
         spec: `file.py:Class` or `package.module:Class`.
         folder: Where a file's path starts.
         rows: The rows, by the number that is in TRL's column `row`.
-        tokenizer: Its chat template shows the tools.
+        tokenizer: The model's.
 
     Raises:
-        UsageError: the class is no environment, a row does not fit its `reset`, or the chat
-            template cannot show tools.
+        UsageError: the class is no environment, or a row does not fit its `reset`.
     """
+    from trl.chat_template_utils import supports_tool_calling
+
     source = EnvironmentSource(spec, str(folder))
     problems = [
         text if ".jsonl:" in text else f"--environment: {text}"
@@ -154,7 +175,6 @@ def training_environment(
     ]
     if problems:
         raise UsageError("\n".join(problems))
-    _refuse_template(spec, tokenizer)
     found: Any = source.load()
 
     def reset(self: Any, **columns: Any) -> str | None:
@@ -163,20 +183,54 @@ def training_environment(
         return begun
 
     made = type(found.__name__, (found,), {"reset": reset, "__doc__": found.__doc__})
-    factory: Callable[[], Any] = made
-    return factory
-
-
-def _refuse_template(spec: str, tokenizer: Any) -> None:
-    """Refuse a chat template in which TRL cannot read or show calls, before the model is loaded."""
-    from trl.chat_template_utils import supports_tool_calling
-
-    if not supports_tool_calling(tokenizer):
+    if supports_tool_calling(tokenizer):
+        return TrainingEnvironment(made, tokenizer, in_text=False)
+    if not tokenizer.chat_template:
         raise UsageError(
-            f"--environment {spec}: the chat template of this model shows no tools, calls and "
-            "results; train a model whose template does (Qwen, Llama 3.1), or train on transcripts "
-            'with `tunegate train sft` and `tools = "system"` in the suite'
+            f"--environment {spec}: an episode is a conversation, and this model has no chat "
+            "template; train an instruct model"
         )
+    return TrainingEnvironment(made, _tokenizer_in_text(tokenizer, source.tools), in_text=True)
+
+
+def _tokenizer_in_text(tokenizer: Any, tools: Sequence[Mapping[str, Any]]) -> Any:
+    """Return a copy of a tokenizer that shows tools, calls and results as text.
+
+    TRL renders conversations by `apply_chat_template` and reads answers by `parse_response`. The
+    chat template stays the model's, and what is saved is the tokenizer that was given.
+    """
+    shown = copy.copy(tokenizer)
+    settings = EpisodeSettings(environment="", tools="system")
+
+    def in_text(messages: Sequence[Mapping[str, Any]], with_tools: bool) -> list[dict[str, Any]]:
+        told = messages_in_text(messages)
+        if not with_tools:
+            return told
+        case = Case(id="prompt", messages=tuple(told))
+        return [*opening_case(case, settings, tools, None).input_messages()]
+
+    def apply_chat_template(conversation: Any, tools: Any = None, **options: Any) -> Any:
+        batched = bool(conversation) and not isinstance(conversation[0], Mapping)
+        given = conversation if batched else [conversation]
+        talks = [in_text(messages, bool(tools)) for messages in given]
+        return tokenizer.apply_chat_template(talks if batched else talks[0], **options)
+
+    def parse_response(ids: Any, prefix: Any = None) -> dict[str, Any]:
+        text = tokenizer.decode(ids, skip_special_tokens=True)
+        calls = [
+            {"type": "function", "function": {"name": c.name, "arguments": dict(c.arguments)}}
+            for c in turn_calls(text, tools)
+        ]
+        if not calls:
+            return {"role": "assistant", "content": text}
+        before = text.partition("<tool_call>")[0].strip()
+        return {"role": "assistant", "content": before, "tool_calls": calls}
+
+    shown.apply_chat_template = apply_chat_template
+    shown.parse_response = parse_response
+    shown.response_template = {}  # TRL would look the template up among those that it knows
+    shown.save_pretrained = tokenizer.save_pretrained
+    return shown
 
 
 def build_with_rewards(
@@ -204,13 +258,14 @@ def build_with_rewards(
     args.reward_weights = [reward.signed_weight for reward in used]
     job.config.own.rewards = [reward.record() for reward in used]
     verifier = RewardVerifier(used, (*rows, *held), tokenizer)
-    unseen = prompt_rows.prompt_dataset(held, tokenizer, first=len(rows)) if held else None
+    shape = {"talks": getattr(job.config.own, "environment", None) is not None}
+    unseen = prompt_rows.prompt_dataset(held, tokenizer, first=len(rows), **shape) if held else None
     given = {
         **job.model_arguments(),
         "args": args,
         "processing_class": tokenizer,
         "reward_funcs": list(verifier.functions()),
-        "train_dataset": prompt_rows.prompt_dataset(rows, tokenizer),
+        "train_dataset": prompt_rows.prompt_dataset(rows, tokenizer, **shape),
         "eval_dataset": unseen,
         "callbacks": [
             *group_callbacks(verifier, job.say),

@@ -65,8 +65,16 @@ def load_prompts(rows: TrainingRows) -> tuple[PromptRow, ...]:
     return tuple(found)
 
 
-def prompt_dataset(rows: Sequence[PromptRow], tokenizer: Any, *, first: int = 0) -> Dataset:
+def prompt_dataset(
+    rows: Sequence[PromptRow], tokenizer: Any, *, first: int = 0, talks: bool = False
+) -> Dataset:
     """Return TRL's dataset: the prompts, and in the column `row` the number of each from `first`.
+
+    Args:
+        rows: The rows.
+        tokenizer: Renders the tools of rows that have some.
+        first: Number of the first row.
+        talks: Whether a prompt that is text becomes a message, as in the suite's cases.
 
     Raises:
         UsageError: rows have tools that the chat template cannot show.
@@ -74,7 +82,9 @@ def prompt_dataset(rows: Sequence[PromptRow], tokenizer: Any, *, first: int = 0)
     from datasets import Dataset
 
     shown = _render_tools(rows, tokenizer) if any(r.case.tools for r in rows) else None
-    prompts = shown or [row.prompt for row in rows]
+    prompts: Sequence[Any] = shown or [
+        list(row.case.input_messages()) if talks else row.prompt for row in rows
+    ]
     return Dataset.from_list([{"prompt": p, "row": first + i} for i, p in enumerate(prompts)])
 
 

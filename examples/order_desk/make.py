@@ -1,4 +1,4 @@
-"""Write train.jsonl, the oracle's transcripts a row a turn, and tasks.jsonl for GRPO.
+"""Write train.jsonl, the transcripts of an oracle, and tasks.jsonl for GRPO.
 
 python examples/order_desk/make.py
 """
@@ -19,7 +19,7 @@ from tunegate.suites.order_desk.make import draw_tasks
 
 HERE = Path(__file__).parent
 SUITE = HERE.parents[1] / "suites" / "order_desk"
-ANSWERS = {"refund": "I have paid {o} back.", "resend": "I have sent {o} again."}
+ANSWERS = {"refund": "It is paid back.", "resend": "It is sent again."}
 
 
 def oracle_turns(row: dict[str, str]) -> Iterator[tuple[str, str | None]]:
@@ -39,15 +39,16 @@ def write_call(tool: str, order: str) -> str:
     return f"<tool_call>{json.dumps({'name': tool, 'arguments': {'order': order}})}</tool_call>"
 
 
-def training_rows(task: dict[str, Any], plan: EpisodePlan) -> Iterator[dict[str, Any]]:
-    """Yield a row for each turn of the oracle: the conversation so far, and what it writes."""
+def training_row(task: dict[str, Any], plan: EpisodePlan) -> dict[str, Any]:
+    """Return an episode of the oracle: the task, and all that follows, results included."""
     opened = opening_case(Case(id="t", prompt=task["prompt"]), plan.settings, plan.tools, None)
-    talk = list(opened.input_messages())
+    talk: list[dict[str, str]] = []
     for text, result in oracle_turns(task["row"]):
-        said = {"role": "assistant", "content": text}
-        yield {"prompt": list(talk), "completion": [said]}
-        answer = f"<tool_response>{result}</tool_response>"
-        talk += [said, {"role": "user", "content": answer}]
+        talk.append({"role": "assistant", "content": text})
+        if result is not None:
+            shown = f"<tool_response>{result}</tool_response>"
+            talk.append({"role": "user", "content": shown})
+    return {"prompt": list(opened.input_messages()), "completion": talk}
 
 
 def main() -> None:
@@ -55,7 +56,7 @@ def main() -> None:
     plan = load_suite(SUITE).episode
     assert plan is not None
     _, tasks = draw_tasks()
-    write_rows("train.jsonl", [row for task in tasks for row in training_rows(task, plan)])
+    write_rows("train.jsonl", [training_row(task, plan) for task in tasks])
     write_rows("tasks.jsonl", [{"prompt": task["prompt"], "row": task["row"]} for task in tasks])
 
 

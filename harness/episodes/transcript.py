@@ -25,6 +25,8 @@ You can call tools. To call one, answer with nothing but a line of this form:
 The result comes back as <tool_response>…</tool_response>. When the task is done, answer without a
 call. The tools are:
 {tools}"""
+_PLAIN = {"type", "description"}
+"""Keys of an argument's schema that a line of text says in full."""
 _WRONG_FORMS = {
     "fence": "is in a code fence, where no program reads it",
     "prose": "is in other text, where no program reads it",
@@ -48,13 +50,38 @@ def opening_case(
     if settings.tools == "template":
         return case.model_copy(update={"tools": tuple(dict(tool) for tool in tools)})
     first, *rest = case.input_messages(system)
-    told = [{k: v for k, v in tool["function"].items() if k != "return"} for tool in tools]
-    shown = _SYSTEM.format(tools="\n".join(map(json.dumps, told)))
+    shown = _SYSTEM.format(tools="\n".join(map(_tool_text, tools)))
     if first["role"] == "system":
         head = {**first, "content": f"{first['content']}\n\n{shown}"}
     else:
         head, rest = {"role": "system", "content": shown}, [first, *rest]
     return case.model_copy(update={"prompt": None, "messages": (head, *rest)})
+
+
+def _tool_text(tool: Mapping[str, Any]) -> str:
+    """Return a tool as `name(argument: type)`, or as JSON where its schema says more than types.
+
+    A schema takes about 2.5 times the tokens of the line, which small models pay in every turn.
+    """
+    function = {k: v for k, v in tool["function"].items() if k not in ("return", "strict")}
+    schema = function.get("parameters") or {}
+    arguments = schema.get("properties") or {}
+    if not (schema.keys() <= {"type", "properties", "required"}) or not all(
+        isinstance(one, Mapping) and one.keys() <= _PLAIN and isinstance(one.get("type"), str)
+        for one in arguments.values()
+    ):
+        return json.dumps(function)
+    needed = schema.get("required") or ()
+    shown = ", ".join(
+        f"{name}{'' if name in needed else '?'}: {one['type']}" for name, one in arguments.items()
+    )
+    about = [
+        f"  {name}: {one['description']}" for name, one in arguments.items() if "description" in one
+    ]
+    head = f"{function['name']}({shown})"
+    if function.get("description"):
+        head += f": {function['description']}"
+    return "\n".join([head, *about])
 
 
 def extend_prompt(case: Case, text: str | None) -> Case:
@@ -106,6 +133,41 @@ def extend_transcript(case: Case, turn: EpisodeTurn, number: int, *, in_text: bo
     ]
     called = {"role": "assistant", "content": before, "tool_calls": calls}
     return _with_messages(case, [*case.input_messages(), called, *results_shown])
+
+
+def messages_in_text(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a conversation in OpenAI's form with calls and results as text.
+
+    Raises:
+        ValueError: a call has no name, or arguments that are no JSON.
+    """
+    said: list[dict[str, Any]] = []
+    after_results = False
+    for message in messages:
+        content, results = message.get("content") or "", message["role"] == "tool"
+        if results:
+            shown = f"<tool_response>{content}</tool_response>"
+            if after_results:
+                said[-1]["content"] += f"\n{shown}"
+            else:
+                said.append({"role": "user", "content": shown})
+        else:
+            calls = [_call_text(call) for call in message.get("tool_calls") or ()]
+            lines = [content, *calls] if content else calls or [""]
+            said.append({"role": message["role"], "content": "\n".join(lines)})
+        after_results = results
+    return said
+
+
+def _call_text(call: Any) -> str:
+    function = call.get("function") if isinstance(call, Mapping) else None
+    try:
+        given = (function or {}).get("arguments") or "{}"
+        arguments = json.loads(given) if isinstance(given, str) else given
+        written = json.dumps({"name": (function or {})["name"], "arguments": arguments})
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"tool_calls: {error!r} in {str(call)[:80]}") from None
+    return f"<tool_call>{written}</tool_call>"
 
 
 def _with_messages(case: Case, messages: Sequence[Mapping[str, Any]]) -> Case:

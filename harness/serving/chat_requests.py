@@ -14,7 +14,12 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from tunegate.harness.episodes.transcript import UnreadableCall, opening_case, turn_calls
+from tunegate.harness.episodes.transcript import (
+    UnreadableCall,
+    messages_in_text,
+    opening_case,
+    turn_calls,
+)
 from tunegate.harness.records.cases import Case, Completion, GenerationSettings, sha256
 from tunegate.harness.records.episodes import EpisodeSettings
 
@@ -191,33 +196,12 @@ def _text_of(content: Any, place: str) -> str:
 
 def _case_in_text(case: Case, tools: Sequence[Mapping[str, Any]]) -> Case:
     """Return the conversation with tools, calls and results as text."""
-    said: list[dict[str, Any]] = []
-    for message in case.input_messages():
-        content = message.get("content") or ""
-        if message["role"] == "tool":
-            shown = f"<tool_response>{content}</tool_response>"
-            if said and said[-1].get("results"):
-                said[-1]["content"] += f"\n{shown}"
-            else:
-                said.append({"role": "user", "content": shown, "results": True})
-            continue
-        calls = [_call_text(call) for call in message.get("tool_calls") or ()]
-        lines = [content, *calls] if content else calls or [""]
-        said.append({"role": message["role"], "content": "\n".join(lines)})
-    turns = tuple({"role": m["role"], "content": m["content"]} for m in said)
+    try:
+        turns = tuple(messages_in_text(case.input_messages()))
+    except ValueError as error:
+        raise RequestRefused(str(error)) from None
     settings = EpisodeSettings(environment="", tools="system")
     return opening_case(case.model_copy(update={"messages": turns}), settings, tools, None)
-
-
-def _call_text(call: Any) -> str:
-    function = call.get("function") if isinstance(call, dict) else None
-    try:
-        given = (function or {}).get("arguments") or "{}"
-        arguments = json.loads(given) if isinstance(given, str) else given
-        written = json.dumps({"name": (function or {})["name"], "arguments": arguments})
-    except (ValueError, KeyError) as error:
-        raise RequestRefused(f"tool_calls: {error!r} in {str(call)[:80]}") from None
-    return f"<tool_call>{written}</tool_call>"
 
 
 def completion_reply(asked: ChatRequest, done: Completion, key: str) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 STATES = {
-    "lost": "was lost on the way",
+    "lost": "was lost",
     "broken": "arrived broken",
     "on its way": "is on its way",
-    "delivered": "was delivered in one piece",
+    "delivered": "was delivered",
 }
 """State of an order → what the desk says of it; money and goods are due for the first two alone."""
 

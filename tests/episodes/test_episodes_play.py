@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import sys
 import time
 from collections.abc import Generator, Iterable, Sequence
@@ -20,11 +21,12 @@ from tunegate.harness.episodes.play import (
     EpisodeTurnRequest,
     MoreTurns,
 )
+from tunegate.harness.episodes.transcript import opening_case
 from tunegate.harness.errors import BackendError
 from tunegate.harness.model import Prompt, Request
 from tunegate.harness.pipeline.steps import prepare
-from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
-from tunegate.harness.records.episodes import EpisodeEnd, EpisodeRecord
+from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.episodes import EpisodeEnd, EpisodeRecord, EpisodeSettings
 from tunegate.harness.suite import load_suite
 
 
@@ -379,8 +381,35 @@ def test_tools_are_text_for_templates_that_know_none(tmp_path: Path) -> None:
     assert [message["role"] for message in messages] == [
         "system", "user", "assistant", "user", "assistant", "user",
     ]  # fmt: skip
-    assert '"refund"' in messages[0]["content"]
+    assert messages[0]["content"].endswith(
+        "\nrefund(order: string): Pay an order back.\n  order: Number of the order."
+    )
     assert messages[3]["content"] == "<tool_response>A1 is lost</tool_response>"
+
+
+def test_a_tool_that_a_line_cannot_say_is_json() -> None:
+    """Plain arguments are a line, optional ones with `?`; an enum keeps its schema."""
+    text = {"type": "string", "description": "Name."}
+    plain = {
+        "type": "object",
+        "properties": {"a": text, "b": {"type": "integer"}},
+        "required": ["a"],
+    }
+    rich = {"type": "object", "properties": {"c": {"type": "string", "enum": ["x", "y"]}}}
+    tools = [
+        {"type": "function", "function": {"name": "one", "description": "D.", "parameters": plain}},
+        {"type": "function", "function": {"name": "two", "parameters": rich}},
+        {"type": "function", "function": {"name": "three"}},
+    ]
+    settings = EpisodeSettings(environment="", tools="system")
+    shown = opening_case(Case(id="c", prompt="?"), settings, tools, None).input_messages()[0]
+
+    assert shown["content"].splitlines()[-4:] == [
+        "one(a: string, b?: integer): D.",
+        "  a: Name.",
+        json.dumps({"name": "two", "parameters": rich}),
+        "three()",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.played_suites import DESK
-from tests.tiny_models import make_config, make_tokenizer
-from tunegate.trainers.grpo import run
+from tests.played_suites import DESK, TOML, call, write_desk
+from tests.tiny_models import TEMPLATE, make_config, make_tokenizer
+from tunegate.harness.episodes.transcript import extend_transcript, opening_case
+from tunegate.harness.records.cases import Case, GenerationSettings, sha256
+from tunegate.harness.records.episodes import EpisodeCall, EpisodeTurn
+from tunegate.harness.suite import load_suite
+from tunegate.trainers.grpo import run, training_environment
 
 NOTING = """
     def _note(self, text):
@@ -90,10 +94,68 @@ def test_what_is_no_environment_is_refused(
 
 
 @pytest.mark.slow
-def test_a_template_without_tools_is_refused(tiny_base: Path, tmp_path: Path) -> None:
-    """TRL could not show the tools; the message says what to do."""
+def test_tools_are_text_where_the_template_shows_none(model: Path, tmp_path: Path) -> None:
+    """It trains, says so, and saves the chat template of the model as it was."""
+    (tmp_path / "desk.py").write_text(NOTED)
+    make_tokenizer().save_pretrained(model)
+    code, lines = _train(model, tmp_path, "--environment", f"{tmp_path}/desk.py:Desk")
+
+    assert code == 0, lines
+    assert any('tools = "system"' in line for line in lines)
+    assert len((tmp_path / "noted.txt").read_text().splitlines()) == 8
+    from transformers import AutoTokenizer
+
+    card = json.loads((tmp_path / "out/tunegate_training.json").read_text())
+    written = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert written.chat_template == TEMPLATE
+    assert written.response_template is None
+    assert card["chat_template_sha256"] == sha256(TEMPLATE)
+
+
+@pytest.mark.slow
+def test_text_is_the_same_in_training_and_in_the_suite(tmp_path: Path) -> None:
+    """TRL's tokens of a task, and of an episode after two calls, are those that the gate asks."""
+    from tunegate.harness.models._chat_template import render_prompt
+
+    plan = load_suite(
+        write_desk(
+            tmp_path,
+            toml=TOML.replace('"desk.py:Desk"', '{environment = "desk.py:Desk", tools = "system"}'),
+        )
+    ).episode
+    assert plan is not None
+    tokenizer = make_tokenizer()
+    made = training_environment("desk.py:Desk", tmp_path, [], tokenizer)
+    said = call("find", order="A1")
+    turn = EpisodeTurn(
+        prompt_sha256="",
+        text=f"{said}\n{said}",
+        calls=tuple(EpisodeCall(name="find", arguments={"order": "A1"}, result=r) for r in "xy"),
+    )
+    task = {"role": "user", "content": "Pay A1 back."}
+    opened = opening_case(Case(id="c", messages=(task,)), plan.settings, plan.tools, None)
+    later = extend_transcript(opened, turn, 0, in_text=True)
+    calls = [{"function": {"name": "find", "arguments": {"order": "A1"}}}] * 2
+    results = [{"role": "tool", "name": "find", "content": result} for result in "xy"]
+    talk = [task, {"role": "assistant", "content": "", "tool_calls": calls}, *results]
+
+    for messages, case in (([task], opened), (talk, later)):
+        shown = made.tokenizer.apply_chat_template(
+            conversation=[messages], tools=plan.tools, add_generation_prompt=True, return_dict=True
+        )
+        asked = render_prompt(tokenizer, case, GenerationSettings(), spec="m")
+        assert tuple(shown["input_ids"][0]) == asked.token_ids
+    read = made.tokenizer.parse_response(tokenizer(f"Well. {said}")["input_ids"])
+    assert read["tool_calls"][0]["function"] == calls[0]["function"]
+    assert read["content"] == "Well."
+
+
+@pytest.mark.slow
+def test_a_model_without_a_chat_template_is_refused(model: Path, tmp_path: Path) -> None:
+    """An episode is a conversation."""
     (tmp_path / "desk.py").write_text(DESK)
-    status, lines = _train(tiny_base, tmp_path, "--environment", f"{tmp_path}/desk.py:Desk")
+    (model / "chat_template.jinja").unlink()
+    status, lines = _train(model, tmp_path, "--environment", f"{tmp_path}/desk.py:Desk")
 
     assert status == 2
-    assert "shows no tools" in lines[-1]
+    assert "chat template" in lines[-1]
