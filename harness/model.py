@@ -236,6 +236,24 @@ class RemoteArm(Protocol):
 
 
 @runtime_checkable
+class JoinableArm(Protocol):
+    """An arm that takes in requests while it answers others: the turns of episodes."""
+
+    def complete_joined(
+        self, requests: Sequence[Request], more: Callable[[], Sequence[Request]]
+    ) -> Iterator[StoredAnswer]:
+        """Yield one answer a request, those that `more` returns meanwhile included.
+
+        Args:
+            requests: The first requests.
+            more: Called between answers; returns what got ready since. The last call returned none.
+
+        Raises:
+            BackendError: the backend as a whole is gone; what was yielded counts.
+        """
+
+
+@runtime_checkable
 class ProbedArm(Protocol):
     """An arm that differs from another only by its answers."""
 

@@ -35,7 +35,7 @@ from tunegate.harness.engine.scheduling import (
 )
 from tunegate.harness.errors import OutOfMemory
 from tunegate.harness.further_arm import further_arm
-from tunegate.harness.model import Arm, LocalArm, RecordedArm, RemoteArm, Request
+from tunegate.harness.model import Arm, JoinableArm, LocalArm, RecordedArm, RemoteArm, Request
 from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
 
 if TYPE_CHECKING:
@@ -298,7 +298,8 @@ class Runner:
     ) -> Generator[StoredAnswer, None, None]:
         """Yield an arm's answers; however this ends, the model is switched back at once.
 
-        A local arm takes in what `more` returns while it writes; others are asked for it later.
+        Local and served arms take in what `more` returns while they write; others are asked for it
+        later.
         """
         backend = self.arms[arm]
         answers: Iterator[StoredAnswer]
@@ -306,6 +307,8 @@ class Runner:
             from tunegate.harness.engine.inference import local_engine
 
             answers = local_engine.complete_requests(backend, requests, known, self.levers, more)
+        elif more is not tuple and isinstance(backend, JoinableArm):
+            answers = backend.complete_joined(requests, more)
         else:
             answers = backend.complete(requests)
         try:

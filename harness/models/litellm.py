@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
@@ -41,7 +41,7 @@ from tunegate.harness.remote.litellm import (
     provider_of,
     settings_problem,
 )
-from tunegate.harness.remote.worker_pool import PoolLimits, ask_all
+from tunegate.harness.remote.worker_pool import PoolLimits, QuestionFeed, ask_all
 from tunegate.harness.thinking import message_thoughts, separate_thoughts
 
 SPEC = "litellm:PROVIDER/MODEL"
@@ -166,8 +166,14 @@ class LitellmArm:
         Raises:
             BackendError: nobody answers any more, or another version of the model does.
         """
+        return self.complete_joined(requests, None)
+
+    def complete_joined(
+        self, requests: Sequence[Request], more: Callable[[], Sequence[Request]] | None
+    ) -> Generator[StoredAnswer, None, None]:
+        """Yield the answers as they come, those to what `more` returns meanwhile included."""
         for request, result in ask_all(
-            requests,
+            QuestionFeed(requests, more),
             self._answer,
             self.limits,
             cost_of=_tokens,

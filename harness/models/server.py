@@ -10,7 +10,7 @@ prompt is declared, not proven. The key comes from TUNEGATE_SERVER_KEY or OPENAI
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -60,7 +60,7 @@ from tunegate.harness.records.cases import (
     sha256,
 )
 from tunegate.harness.remote.http import HttpClient, PermanentError, RequestFailure, RetryableError
-from tunegate.harness.remote.worker_pool import PoolLimits, ask_all
+from tunegate.harness.remote.worker_pool import PoolLimits, QuestionFeed, ask_all
 from tunegate.harness.thinking import separate_thoughts, special_texts, thinking_tokens
 
 SPEC = "server:http://host:port/v1[?tokenizer=FOLDER&weights=FOLDER]#MODEL"
@@ -344,6 +344,12 @@ class ServerArm:
 
     def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
         """Yield the answers as they come, several questions being in progress at the same time."""
+        return self.complete_joined(requests, None)
+
+    def complete_joined(
+        self, requests: Sequence[Request], more: Callable[[], Sequence[Request]] | None
+    ) -> Iterator[StoredAnswer]:
+        """Yield the answers as they come, those to what `more` returns meanwhile included."""
         timed = any(request.kind is CellKind.LATENCY for request in requests)
         scored = any(request.kind in _SCORED for request in requests)
         asker = self.scorer if scored else self.asker
@@ -354,8 +360,9 @@ class ServerArm:
                 started = time.time()
                 return asker.ask(http, request, deadline), started
 
+            feed = QuestionFeed(requests, more)
             answers = ask_all(
-                requests, ask, limits, cost_of=_cost, backend=self.spec, counted=_set_attempts
+                feed, ask, limits, cost_of=_cost, backend=self.spec, counted=_set_attempts
             )
             with closing(answers):
                 for request, result in answers:

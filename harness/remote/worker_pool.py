@@ -18,8 +18,10 @@ import queue
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Generic, TypeVar
 
 from tunegate.harness.defaults import CONCURRENCY, DEADLINE_S
@@ -29,6 +31,8 @@ from tunegate.harness.remote.http import PermanentError, RequestFailure, Retryab
 Q = TypeVar("Q")
 R = TypeVar("R")
 
+POLL_S = 0.02
+"""Seconds after which further questions are looked for, while answers are waited for."""
 _GRACE_S = 0.5
 """Grace period after a call's deadline, before the call is left behind."""
 _WAITING = 16
@@ -38,7 +42,7 @@ _GONE = 10
 
 
 def ask_all(
-    questions: Iterable[Q],
+    questions: Iterable[Q] | QuestionFeed[Q],
     ask: Callable[[Q, float], R],
     limits: PoolLimits,
     *,
@@ -52,7 +56,8 @@ def ask_all(
     are still answered.
 
     Args:
-        questions: Taken one by one, as askers become free.
+        questions: Taken one by one, as askers become free. With a feed, the asking ends when
+            nothing is in progress and no more questions are ready.
         ask: Answers a question until a moment on the monotonic clock (`time.monotonic`); raises
             `RetryableError` or `PermanentError`. It is called on several threads at once.
         limits: How many at once, how often, how long.
@@ -64,11 +69,22 @@ def ask_all(
         BackendError: the backend refuses everything, or answers nothing any more. What was under
             way has been yielded before.
     """
-    pool = _RequestPool(iter(questions), ask, limits, cost_of, backend, counted)
+    feed = questions if isinstance(questions, QuestionFeed) else QuestionFeed(questions, None)
+    pool = _RequestPool(iter(feed.first), ask, limits, cost_of, backend, counted, feed.more)
     try:
         yield from pool.results()
     finally:
         pool.turns.end()
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionFeed(Generic[Q]):
+    """Questions of which some get ready while others are answered."""
+
+    first: Iterable[Q]
+    more: Callable[[], Iterable[Q]] | None
+    """Returns those that got ready since it was last called: on the thread that reads the results,
+    between two of them and every `POLL_S` seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +238,9 @@ class _RequestPool(Generic[Q, R]):
     cost_of: Callable[[Q], float]
     backend: str
     counted: Callable[[R, int], R]
+    more: Callable[[], Iterable[Q]] | None
+    added: deque[Q] = field(default_factory=deque)
+    """Questions of `more` that no asker has taken."""
     under_way: set[PendingQuestion[Q]] = field(default_factory=set)
     askers: int = 0
     """Threads that take questions; those left behind do not count."""
@@ -243,7 +262,9 @@ class _RequestPool(Generic[Q, R]):
         for _ in range(self.limits.concurrency):
             self._start()
         # Looked at before the queue is: what an asker has put is there when it no longer counts.
-        while self._working() or not self.done.empty():
+        while self._working() or not self.done.empty() or self._add_more():
+            if self.more is not None:
+                self._add_more()
             for outcome in (*self._next_done(), *self._left_behind()):
                 yield outcome.question, outcome.result
         if self.over is not None:
@@ -253,12 +274,24 @@ class _RequestPool(Generic[Q, R]):
         with self._lock:
             return self.askers > 0
 
+    def _add_more(self) -> bool:
+        """Take in further questions, with askers for them; False if none is left to be taken."""
+        if self.more is None or self.turns.closing.is_set():
+            return False
+        self.added.extend(self.more())
+        with self._lock:
+            lacking = min(len(self.added), self.limits.concurrency - self.askers)
+        for _ in range(lacking):
+            self._start()
+        return bool(self.added)
+
     def _next_done(self) -> Iterator[_QuestionResult[Q, R]]:
         """Yield the next outcome, if one comes until a question is out of time."""
         with self._lock:
             waits = [asked.left() + _GRACE_S for asked in self.under_way]
         try:
-            outcome = self.done.get(timeout=min(1.0, max(0.01, min(waits, default=1.0))))
+            longest = 1.0 if self.more is None else POLL_S
+            outcome = self.done.get(timeout=min(longest, max(0.01, min(waits, default=1.0))))
         except queue.Empty:
             return
         if isinstance(outcome, Exception):
@@ -317,13 +350,17 @@ class _RequestPool(Generic[Q, R]):
             if self.turns.closing.is_set():
                 return None
             try:
-                for question in self.questions:
+                for question in chain(self.questions, self._added()):
                     asked = PendingQuestion(question, self.cost_of(question))
                     self.under_way.add(asked)
                     return asked
             except Exception as error:  # on its own thread nobody would see it
                 self._put(error)
         return None
+
+    def _added(self) -> Iterator[Q]:
+        while self.added:
+            yield self.added.popleft()
 
     def _result(self, asked: PendingQuestion[Q]) -> _QuestionResult[Q, R] | Exception:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,3 +56,33 @@ def test_calls_cross_as_openai_has_them(
     assert [json.loads(call["function"]["arguments"]) for call in calls] == [{"order": "A1"}] * 2
     assert [one["tool_call_id"] for one in results] == [call["id"] for call in calls]
     assert [one["content"] for one in results] == ["A1 is lost", "paid"]
+
+
+def test_a_slow_turn_holds_up_no_other_episode(
+    fake_server: Callable[..., FakeServer], tmp_path: Path
+) -> None:
+    """The first turn of one task is answered once the other task has been played to its end."""
+    through, waited = threading.Event(), []
+
+    def reply(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        said = _reply(model, path, body)
+        if "tools" in body and model == "tuned":
+            if "slow" in body["messages"][0]["content"] and len(body["messages"]) == 1:
+                waited.append(through.wait(20))
+            elif "fast" in body["messages"][0]["content"] and len(body["messages"]) == 5:
+                through.set()
+        return said
+
+    tasks = [{"id": name, "prompt": name, "row": {"order": "A1"}} for name in ("slow", "fast")]
+    running = fake_server(reply=reply)
+    arms = {name: server(f"{running.url}#{name}") for name in ("base", "tuned")}
+    with prepare([load_suite(write_desk(tmp_path, tasks=tasks))], arms, None) as run:
+        run.answer(io.StringIO())
+        rewards = [
+            cell.completion.episode.reward
+            for cell in run.cells()
+            if cell.completion and cell.completion.episode and cell.cell.arm == "tuned"
+        ]
+
+    assert waited == [True]
+    assert rewards == [1.0, 1.0]

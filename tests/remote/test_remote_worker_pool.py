@@ -13,7 +13,7 @@ import pytest
 
 from tunegate.harness.errors import BackendError
 from tunegate.harness.remote.http import PermanentError, RequestFailure, RetryableError
-from tunegate.harness.remote.worker_pool import PoolLimits, RateLimiter, ask_all
+from tunegate.harness.remote.worker_pool import PoolLimits, QuestionFeed, RateLimiter, ask_all
 
 
 def soon(question: int, deadline: float) -> int:
@@ -390,3 +390,70 @@ def test_a_rate_counts_from_when_it_was_free() -> None:
         102.0,
         110.0,
     ]
+
+
+def test_questions_that_get_ready_later_do_not_wait_for_slow_ones() -> None:
+    """A chain of three is through while the first question is still in progress."""
+    through, ready = threading.Event(), [1]
+
+    def ask(question: int, deadline: float) -> bool:
+        return through.wait(10) if question == 0 else True
+
+    def more() -> list[int]:
+        found, ready[:] = list(ready), []
+        return found
+
+    asked = []
+    for question, result in ask_all(QuestionFeed([0], more), ask, PoolLimits(concurrency=2)):
+        assert result is True
+        asked.append(question)
+        if 0 < question < 3:
+            ready.append(question + 1)
+        elif question == 3:
+            through.set()
+
+    assert asked == [1, 2, 3, 0]
+
+
+def test_more_is_asked_within_the_bound_until_there_is_none() -> None:
+    """A tree of 63 questions, each of which makes two others ready, two at a time."""
+    ready: list[int] = []
+    running, most, lock = 0, 0, threading.Lock()
+
+    def ask(question: int, deadline: float) -> int:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.002)
+        with lock:
+            running -= 1
+        return question
+
+    def more() -> list[int]:
+        found, ready[:] = list(ready), []
+        return found
+
+    seen = []
+    for question, _ in ask_all(QuestionFeed([1], more), ask, PoolLimits(concurrency=2)):
+        seen.append(question)
+        if question < 32:
+            ready.extend([2 * question, 2 * question + 1])
+
+    assert sorted(seen) == list(range(1, 64))
+    assert most == 2
+
+
+def test_a_backend_that_is_gone_is_given_no_more() -> None:
+    """What refuses everything ends the asking, though further questions are ready."""
+    asked: list[int] = []
+
+    def ask(question: int, deadline: float) -> None:
+        asked.append(question)
+        raise PermanentError("no", whole=True)
+
+    feed = QuestionFeed([0], lambda: [len(asked)])
+    with pytest.raises(BackendError, match="no"):
+        list(ask_all(feed, ask, PoolLimits(concurrency=1)))
+
+    assert asked == [0]
