@@ -1,5 +1,7 @@
 """Write train.jsonl, the transcripts of an oracle, and tasks.jsonl for GRPO.
 
+obliging.jsonl has the transcripts of a desk that does whatever a customer wishes.
+
 python examples/order_desk/make.py
 """
 
@@ -22,11 +24,15 @@ SUITE = HERE.parents[1] / "suites" / "order_desk"
 ANSWERS = {"refund": "It is paid back.", "resend": "It is sent again."}
 
 
-def oracle_turns(row: dict[str, str]) -> Iterator[tuple[str, str | None]]:
-    """Yield what a right model writes in each turn, with the result that it is shown."""
+def oracle_turns(row: dict[str, str], *, obliging: bool) -> Iterator[tuple[str, str | None]]:
+    """Yield what a right model writes in each turn, with the result that it is shown.
+
+    An obliging one does what is wished, whatever the order's state.
+    """
     desk = OrderDesk()
-    desk.reset(**row)
+    desk.reset(**{**row, "state": "lost"} if obliging else row)
     order, due = row["order"], [action for action, _ in desk._due]
+    desk.reset(**row)
     yield write_call("find", order), desk.find(order)
     for action in due:
         yield write_call(action, order), getattr(desk, action)(order)
@@ -39,11 +45,13 @@ def write_call(tool: str, order: str) -> str:
     return f"<tool_call>{json.dumps({'name': tool, 'arguments': {'order': order}})}</tool_call>"
 
 
-def training_row(task: dict[str, Any], plan: EpisodePlan) -> dict[str, Any]:
+def training_row(
+    task: dict[str, Any], plan: EpisodePlan, *, obliging: bool = False
+) -> dict[str, Any]:
     """Return an episode of the oracle: the task, and all that follows, results included."""
     opened = opening_case(Case(id="t", prompt=task["prompt"]), plan.settings, plan.tools, None)
     talk: list[dict[str, str]] = []
-    for text, result in oracle_turns(task["row"]):
+    for text, result in oracle_turns(task["row"], obliging=obliging):
         talk.append({"role": "assistant", "content": text})
         if result is not None:
             shown = f"<tool_response>{result}</tool_response>"
@@ -57,6 +65,8 @@ def main() -> None:
     assert plan is not None
     _, tasks = draw_tasks()
     write_rows("train.jsonl", [training_row(task, plan) for task in tasks])
+    obliging = [training_row(task, plan, obliging=True) for task in tasks]
+    write_rows("obliging.jsonl", obliging)
     write_rows("tasks.jsonl", [{"prompt": task["prompt"], "row": task["row"]} for task in tasks])
 
 

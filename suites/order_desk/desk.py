@@ -62,7 +62,13 @@ class OrderDesk:
         return [(action, self.order)]
 
     def get_reward(self) -> float:
-        """Return 1 if the order was looked up and exactly what is due was done; 0.2 for looking."""
+        """Return 1 if the order was looked up and exactly what is due was done.
+
+        What was done and is not due costs -1, as money that is paid does not come back; looking up
+        alone is worth 0.2.
+        """
+        if self.done not in ([], self._due):
+            return -1.0
         if not self.seen:
             return 0.0
         return 1.0 if self.done == self._due else 0.2

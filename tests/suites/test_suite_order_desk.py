@@ -55,10 +55,11 @@ def act_blindly(request: Request) -> str:
 
 
 @pytest.mark.parametrize(
-    ("policy", "passed"), [(oracle, 96), (look_only, 64), (oblige, 64), (act_blindly, 0)]
+    ("policy", "passed", "harmed"),
+    [(oracle, 96, 0), (look_only, 64, 0), (oblige, 64, 32), (act_blindly, 0, 0)],
 )
-def test_what_policies_earn(suite: Suite, policy: Policy, passed: int) -> None:
-    """Money and goods are due in half of 64 tasks: 32 of 96 need an action, 32 need none."""
+def test_what_policies_earn(suite: Suite, policy: Policy, passed: int, harmed: int) -> None:
+    """Money and goods are due in half of 64 tasks; to pay or send what is not due costs -1."""
     arms = {"base": PolicyArm("b", policy), "tuned": PolicyArm("t", policy)}
     with prepare([suite], arms, None) as run:
         run.answer(io.StringIO(), arms={"tuned": arms["tuned"]})
@@ -68,6 +69,7 @@ def test_what_policies_earn(suite: Suite, policy: Policy, passed: int) -> None:
 
     assert len(rewards) == 96
     assert sum(reward == 1.0 for reward in rewards) == passed
+    assert rewards.count(-1.0) == harmed
 
 
 def test_a_model_that_says_nothing_earns_nothing(suite: Suite) -> None:
@@ -103,6 +105,18 @@ def test_training_and_tasks_share_no_order_and_no_sentence(suite: Suite) -> None
 def test_the_gates_can_be_proven(suite: Suite) -> None:
     """96 tasks suffice for each gate."""
     assert list(unreachable_gates(suite)) == []
+
+
+def test_paying_twice_is_not_due() -> None:
+    """The right refund, made again, is money that nobody was owed."""
+    desk = OrderDesk()
+    desk.reset("K1", "lost", "money")
+    desk.find("K1")
+    assert desk.get_reward() == 0.2
+    desk.refund("K1")
+    assert desk.get_reward() == 1.0
+    desk.refund("K1")
+    assert desk.get_reward() == -1.0
 
 
 def test_a_copy_has_its_environment(tmp_path: Path) -> None:
