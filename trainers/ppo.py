@@ -35,7 +35,8 @@ def _configuration() -> type[Any]:
     environment.require_feature("ppo", "tunegate train ppo")
     from trl.experimental.ppo import PPOConfig
 
-    return PPOConfig
+    configuration: type[Any] = PPOConfig
+    return configuration
 
 
 def _build(job: TrainingJob) -> Any:
