@@ -3,6 +3,9 @@
 A fault is named only where computing it explains what is served: what is left of the error must be
 a third of it at most. Of several that do, the one that leaves least is named. Another arm is named
 only if what is served equals it, up to arithmetic: most of a fine-tune can be missing.
+
+Candidates are computed for the beginnings of a few probe texts, in one batch. Only the one that
+leaves least is computed for all of them.
 """
 
 from __future__ import annotations
@@ -20,9 +23,11 @@ _EXPLAINED = 1 / 3
 """Share of the error that a named cause may leave."""
 _OTHER = 0.9
 """Share of what the fine-tune changes from which an error is no missing part of it."""
-_SEVERAL = 0.3
-"""Share of what the fine-tune changes from which several kinds of module may be missing."""
+_SEVERAL = 0.5
+"""Share of what the fine-tune changes from which several kinds of module are probably missing."""
 _NOT_APPLIED = ": the fine-tune is not applied"
+_TEXTS, _FIRST = 3, 4
+"""Probe texts, and first places in each, for which candidates are computed."""
 
 
 def expected_logprobs(arm: LocalArm, prefixes: Sequence[Sequence[Sequence[int]]]) -> Any:
@@ -34,16 +39,20 @@ def expected_logprobs(arm: LocalArm, prefixes: Sequence[Sequence[Sequence[int]]]
     """
     import torch
 
-    rows = []
+    texts = [list(text[-1]) for text in prefixes]
+    width = max(map(len, texts))
+    # What follows a place in a causal model does not matter to it, so no mask is needed.
+    filled = [text + text[-1:] * (width - len(text)) for text in texts]
     with arm.active() as model, torch.inference_mode():
-        for text in prefixes:
-            whole = list(text[-1])
-            batch = torch.tensor([whole], device=model.device)
-            logits = model(input_ids=batch, use_cache=False).logits[0].float()
-            # From the end: virtual tokens of an adapter are at the front.
-            places = [len(logits) - len(whole) + len(prefix) - 1 for prefix in text]
-            rows.append(torch.log_softmax(logits[places], dim=-1).cpu())
-    return torch.cat(rows).numpy()
+        batch = torch.tensor(filled, device=model.device)
+        logits = model(input_ids=batch, use_cache=False).logits
+        # From the end: virtual tokens of an adapter are at the front.
+        front = logits.shape[1] - width
+        rows = [
+            torch.log_softmax(row[[front + len(prefix) - 1 for prefix in text]].float(), dim=-1)
+            for row, text in zip(logits, prefixes, strict=True)
+        ]
+        return torch.cat(rows).cpu().numpy()
 
 
 def shared_values(
@@ -80,7 +89,7 @@ def name_fault(
     prefixes: Sequence[Sequence[Sequence[int]]],
     reference: Mapping[str, LocalArm],
     expected: Mapping[str, Any],
-    limit: float,
+    limits: Mapping[str, float],
 ) -> str:
     """Return why an arm is not what its files are, in words.
 
@@ -90,28 +99,45 @@ def name_fault(
         prefixes: The probe texts.
         reference: The arms as they were loaded from their folders.
         expected: Arm → log-probabilities by its files.
-        limit: Error in nats that is none.
+        limits: Arm → error in nats that is none.
     """
-    case = _FaultCase.of(reported, prefixes, expected[name], limit)
+    case = _FaultCase.of(reported, prefixes, expected[name].shape[-1], limits[name])
     error = case.error(expected[name])
-    others = (n for n, v in expected.items() if n != name and case.error(v) <= limit)
+    others = (n for n, v in expected.items() if n != name and case.error(v) <= limits[n])
     if other := next(others, None):
         return f"{other} answers under its name{_NOT_APPLIED if other == 'base' else ''}"
     if name == "base":
         return "its weights differ: quantised, of another model, or changed by a loaded adapter"
     arm: Any = reference[name]
     layers = AdapterLayers.of(arm)
-    best = _NO_CAUSE
-    for hypothesis in _HYPOTHESES if layers.layers else ():
-        best = min(best, hypothesis(case, arm, layers, expected), key=lambda cause: cause.left)
-        if best.left <= limit:
-            break
+    best = _likeliest(case, arm, layers, expected) if layers.layers else _NO_CAUSE
     # What nearly is base leaves little to explain: a cause has to explain that, too.
-    if best.left <= max(limit, _EXPLAINED * min(error, case.error(expected["base"]))):
+    from_base = _EXPLAINED * case.error(expected["base"])
+    if best.left <= min(max(case.limit, _EXPLAINED * error), from_base):
         return best.words
     if error > _OTHER * case.movement(expected, name):
         return "another model or another fine-tune answers under its name, or one that is quantised"
     return "a part of the fine-tune is not applied, or other weights answer under its name"
+
+
+def _likeliest(
+    case: _FaultCase, arm: LocalArm, layers: AdapterLayers, expected: Mapping[str, Any]
+) -> FaultCause:
+    """Return the cause that leaves least of the error, with what it leaves of all places."""
+    part, rows = case.shortened()
+    known = {name: values[rows] for name, values in expected.items()}
+    enough = min(case.limit, _EXPLAINED * part.error(known[layers.name]))
+    best = _NO_CAUSE
+    some: tuple[_FaultHypothesis, ...] = (_missing_modules, _only_some_modules)
+    if part.error(known[layers.name]) > _SEVERAL * part.movement(known, layers.name):
+        some = some[::-1]
+    for hypothesis in (_one_scale, _other_scale, *some):
+        best = min(best, hypothesis(part, arm, layers, known), key=lambda cause: cause.left)
+        if best.left <= enough:
+            break
+    if best is _NO_CAUSE:
+        return best
+    return best._replace(left=case.error(layers.logprobs(case, arm, best.factor)))
 
 
 class FaultCause(NamedTuple):
@@ -120,9 +146,12 @@ class FaultCause(NamedTuple):
     words: str
     left: float
     """Root mean square of what it does not explain, in nats; `inf` if it is out of the question."""
+    factor: Callable[[str], float] = lambda name: 1.0
+    """Name of a module → what its scale is multiplied by, with this fault."""
 
 
 _NO_CAUSE = FaultCause("", math.inf)
+_FaultHypothesis = Callable[["_FaultCase", Any, "AdapterLayers", Mapping[str, Any]], FaultCause]
 
 
 @dataclass(frozen=True)
@@ -131,6 +160,8 @@ class _FaultCase:
     prefixes: Sequence[Sequence[Sequence[int]]]
     served: Any
     """The served values, all places in one row."""
+    vocabulary: int
+    """Number of tokens that are compared."""
     limit: float
 
     @classmethod
@@ -138,19 +169,35 @@ class _FaultCase:
         cls,
         reported: Sequence[Mapping[int, float]],
         prefixes: Sequence[Sequence[Sequence[int]]],
-        expected: Any,
+        vocabulary: int,
         limit: float,
     ) -> _FaultCase:
         import numpy as np
 
-        served = np.concatenate([values for values, _ in shared_values(reported, expected)])
-        return cls(reported, prefixes, served, limit)
+        places = np.broadcast_to(np.float32(0), (len(reported), vocabulary))
+        served = np.concatenate([values for values, _ in shared_values(reported, places)])
+        return cls(reported, prefixes, served, vocabulary, limit)
+
+    def shortened(self) -> tuple[_FaultCase, list[int]]:
+        """Return the first places of the first texts, and which of all places they are."""
+        rows: list[int] = []
+        begin = 0
+        for text in self.prefixes[:_TEXTS]:
+            rows += range(begin, begin + len(text[:_FIRST]))
+            begin += len(text)
+        reported = [self.reported[row] for row in rows]
+        prefixes = [text[:_FIRST] for text in self.prefixes[:_TEXTS]]
+        return _FaultCase.of(reported, prefixes, self.vocabulary, self.limit), rows
 
     def error(self, expected: Any) -> float:
         """Return the root mean square of served − expected."""
+        return self.left(self.vector(expected))
+
+    def left(self, values: Any) -> float:
+        """Return the root mean square of served − values, which are in one row."""
         import numpy as np
 
-        return float(np.sqrt(np.mean((self.served - self.vector(expected)) ** 2)))
+        return float(np.sqrt(np.mean((self.served - values) ** 2)))
 
     def movement(self, expected: Mapping[str, Any], name: str) -> float:
         """Return the root mean square of what a fine-tune changes."""
@@ -233,47 +280,58 @@ def _one_scale(
         return _NO_CAUSE
     plain, rooted = alpha / rank, alpha / math.sqrt(rank)
     found = [_NO_CAUSE]
-    for scale, words in (
-        (plain, "lora_alpha / r"),
-        (rooted, "lora_alpha / √r, as for rsLoRA"),
-    ):
-        if all(math.isclose(scale, own) for own in layers.scales.values()):
+    own = set(layers.scales.values())
+    scales = {plain: "lora_alpha / r"}
+    if len(own) > 1:  # with one scale for all, `_other_scale` finds what that is
+        scales[rooted] = "lora_alpha / √r, as for rsLoRA"
+    for scale, words in scales.items():
+        if all(math.isclose(scale, value) for value in own):
             continue
-        values = layers.logprobs(case, arm, partial(_to_scale, layers.scales, scale))
+        factor = partial(_to_scale, layers.scales, scale)
+        left = case.error(layers.logprobs(case, arm, factor))
         sentence = f"every module is scaled by {words}, which does not follow its configuration"
-        found.append(FaultCause(sentence, case.error(values)))
+        found.append(FaultCause(sentence, left, factor))
     return min(found, key=lambda cause: cause.left)
 
 
 def _other_scale(
     case: _FaultCase, arm: Any, layers: AdapterLayers, expected: Mapping[str, Any]
 ) -> FaultCause:
-    """Look for one factor on the whole adapter, by Newton's method from 1."""
-    factor, values, found = 1.0, expected[arm.adapter], _NO_CAUSE
+    """Look for one factor on the whole adapter: by the secant method from the nearest of a few."""
+
+    def served(factor: float) -> Any:
+        return case.vector(layers.logprobs(case, arm, partial(_same, factor)))
+
+    points = {0.0: case.vector(expected["base"]), 1.0: case.vector(expected[arm.adapter])}
+    points |= {factor: served(factor) for factor in _USUAL}
+    factor = min((1.0, *_USUAL), key=lambda factor: case.left(points[factor]))
+    before = min(points.keys() - {factor}, key=lambda factor: case.left(points[factor]))
     for _ in range(_STEPS):
-        own = case.vector(values)
-        beyond = layers.logprobs(case, arm, partial(_same, factor + _STEP))
-        slope = (case.vector(beyond) - own) / _STEP
-        total = float(slope @ slope)
-        apart = case.served - own
-        if abs(float(apart @ slope)) < _ALIGNED * math.sqrt(total * float(apart @ apart)):
+        if factor != 1 and case.left(points[factor]) <= case.limit:
             break
-        factor += float(apart @ slope) / total if total else 0.0
-        if not 0 < factor < _LARGEST:
+        slope = (points[factor] - points[before]) / (factor - before)
+        apart = case.served - points[factor]
+        length, along = float(slope @ slope), float(apart @ slope)
+        if abs(along) <= _ALIGNED * math.sqrt(length * float(apart @ apart)):
             break
-        values = layers.logprobs(case, arm, partial(_same, factor))
-        words = f"the adapter is scaled by {factor:.3g} (is lora_alpha another one there?)"
-        found = min(found, FaultCause(words, case.error(values)), key=lambda cause: cause.left)
-        if found.left <= case.limit:
+        following = factor + along / length
+        if not 0 < following < _LARGEST or math.isclose(following, factor, rel_tol=_CLOSE):
             break
-    return found
+        before, factor = factor, following
+        points[factor] = served(factor)
+    tried = [factor for factor in points if factor not in (0, 1)]
+    best = min(tried, key=lambda factor: case.left(points[factor]))
+    words = f"the adapter is scaled by {best:.3g} (is lora_alpha another one there?)"
+    return FaultCause(words, case.left(points[best]), partial(_same, best))
 
 
+_USUAL = (0.5, 2.0)
+"""Factors that are looked at first: half and double alpha."""
 _ALIGNED = 0.5
 """Cosine between the error and the slope below which it is no scale."""
-_STEP = 0.05
-"""Change of the factor by which the slope is measured."""
-_STEPS = 3
+_STEPS = 4
+_CLOSE = 1e-5
+"""Relative change of the factor at which the search ends."""
 _LARGEST = 64.0
 """No factor beyond this one is looked for."""
 
@@ -281,48 +339,65 @@ _LARGEST = 64.0
 def _missing_modules(
     case: _FaultCase, arm: Any, layers: AdapterLayers, expected: Mapping[str, Any]
 ) -> FaultCause:
-    """Look for kinds of module without their part of the adapter."""
+    """Look for kinds of module without their part of the adapter: few, of a small part of it."""
+    if case.error(expected[arm.adapter]) > _OTHER * case.movement(expected, arm.adapter):
+        return _NO_CAUSE
     own = case.vector(expected[arm.adapter])
     without = [
         case.vector(layers.logprobs(case, arm, partial(_outside, [kind]))) - own
         for kind in layers.kinds
     ]
-    missing = _weights(case.served - own, without, layers.kinds)
-    return _without(case, arm, layers, missing)
+    weights = _weights(case.served - own, without)
+    return _without(case, arm, layers, dict(zip(layers.kinds, weights, strict=True)))
 
 
 def _only_some_modules(
     case: _FaultCase, arm: Any, layers: AdapterLayers, expected: Mapping[str, Any]
 ) -> FaultCause:
     """Look for kinds of module that alone have their part: several others are missing."""
-    if case.error(expected[arm.adapter]) < _SEVERAL * case.movement(expected, arm.adapter):
-        return _NO_CAUSE
     base = case.vector(expected["base"])
     alone = [
         case.vector(layers.logprobs(case, arm, partial(_inside, [kind]))) - base
         for kind in layers.kinds
     ]
-    applied = _weights(case.served - base, alone, layers.kinds)
-    missing = [kind for kind in layers.kinds if kind not in applied]
-    return _without(case, arm, layers, missing)
+    weights = [1 - weight for weight in _weights(case.served - base, alone)]
+    return _without(case, arm, layers, dict(zip(layers.kinds, weights, strict=True)))
 
 
-def _weights(x: Any, directions: Sequence[Any], kinds: Sequence[str]) -> list[str]:
-    """Return the kinds whose direction is in x with a weight of more than a half."""
+def _weights(x: Any, directions: Sequence[Any]) -> list[float]:
+    """Return how much of each direction is in x, by least squares."""
     import numpy as np
 
     found, *_ = np.linalg.lstsq(np.stack(directions, axis=1), x, rcond=None)
-    return [kind for kind, weight in zip(kinds, found, strict=True) if weight > 0.5]
+    return [float(weight) for weight in found]
 
 
 def _without(
-    case: _FaultCase, arm: Any, layers: AdapterLayers, missing: Sequence[str]
+    case: _FaultCase, arm: Any, layers: AdapterLayers, weights: Mapping[str, float]
 ) -> FaultCause:
-    if not missing or len(missing) == len(layers.kinds):
-        return _NO_CAUSE
-    values = layers.logprobs(case, arm, partial(_outside, missing))
-    words = f"{', '.join(missing)} are served without their part of the adapter"
-    return FaultCause(words, case.error(values))
+    """Return which kinds are missing, from how much each seems to be: 0 not at all, 1 wholly.
+
+    Effects of several kinds do not add up in a strong fine-tune. So those in doubt are turned over.
+    """
+
+    def cause(missing: Sequence[str]) -> FaultCause:
+        if not 0 < len(missing) < len(layers.kinds):
+            return _NO_CAUSE
+        factor = partial(_outside, missing)
+        words = f"{', '.join(missing)} are served without their part of the adapter"
+        return FaultCause(words, case.error(layers.logprobs(case, arm, factor)), factor)
+
+    missing = [kind for kind in layers.kinds if weights[kind] > 0.5]
+    best = cause(missing)
+    for kind in sorted(weights, key=lambda kind: abs(weights[kind] - 0.5))[:_DOUBTFUL]:
+        if best.left <= case.limit or not abs(weights[kind] - 0.5) < 0.5:
+            break
+        turned = [k for k in layers.kinds if (k in missing) != (k == kind)]
+        other = cause(turned)
+        if other.left < best.left:
+            best, missing = other, turned
+    return best
 
 
-_HYPOTHESES = (_one_scale, _other_scale, _missing_modules, _only_some_modules)
+_DOUBTFUL = 3
+"""Kinds of module that are turned over at most."""

@@ -234,7 +234,9 @@ class ServedIdentity:
         if after:
             cause = "it was when the run began, so the server changed while it answered"
         else:
-            cause = name_fault(name, reported, self.prefixes, self.reference, self.expected, limit)
+            limits = dict.fromkeys(self.expected, limit)
+            limits |= {n: _ROUNDED * nats for n, nats in self.rounding.items()} | {name: limit}
+            cause = name_fault(name, reported, self.prefixes, self.reference, self.expected, limits)
         share = f"; r = {error.ratio:.2g} of what the fine-tune changes" if error.movement else ""
         allowed = f" (at most {limit / error.movement:.2g})" if error.movement else ""
         return (

@@ -160,6 +160,8 @@ CAUSES = {
     "pattern": "every module is scaled by lora_alpha / r, which",
     "rooted": "every module is scaled by lora_alpha / r, which",
 }
+SECONDS = 10 * (os.cpu_count() or 1)
+"""Seconds of processor that a proof with its cause may take: ten of all cores together."""
 SMALL = ("one",)
 """Faults that the rounding of 16 bits hides, as the record says."""
 
@@ -197,10 +199,11 @@ def test_a_planted_fault_is_found_with_its_cause(
         record = proof(url, base, name, names[name][1]).record["tuned"]
         assert record["hides_r_below"] > 0.02
         return
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(NotComparable, match=CAUSES[name]):
         proof(url, base, name, names[name][1])
-    assert time.monotonic() - began < 60
+    # Opening the files, computing what they give, and naming the cause, without vLLM's part.
+    assert time.process_time() - began < SECONDS
 
 
 SUITE = """\
