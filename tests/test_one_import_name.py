@@ -99,6 +99,38 @@ def test_pytest_finds_both(installed: Installed, project: Path, command: tuple[s
     assert _verdict(project / "run") == "SHIP"
 
 
+EDITOR = """
+import sys
+from pathlib import Path
+
+import pytest
+
+project, *nodes = sys.argv[1:]
+sys.path.insert(1, project)
+sys.exit(pytest.main(["--rootdir", project, "-p", "no:cacheprovider", "-q", *nodes]))
+"""
+"""What an editor's test runner does: a script of its own, which calls pytest with node ids."""
+
+
+def test_an_editors_test_runner_finds_both(
+    installed: Installed, project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Started by a script and from a folder outside of the project, with tests chosen by id."""
+    script = tmp_path_factory.mktemp("editor") / "run_tests.py"
+    script.write_text(EDITOR, encoding="utf-8")
+    node = f"{project / 'test_names.py'}::test_tunegate_has_its_own"
+    base, tuned = (f"scripted:{project / name}.json" for name in ("base", "tuned"))
+
+    done = installed.run(
+        "python", script, project, node, project / "suites", f"--gate-base={base}",
+        f"--gate-tuned={tuned}", f"--gate-run-dir={project / 'run'}", cwd=script.parent,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout
+    assert "5 passed" in done.stdout
+    assert _verdict(project / "run") == "SHIP"
+
+
 def test_the_command_finds_its_own(installed: Installed, project: Path) -> None:
     """`tunegate gate` runs in the project's folder, where four names are taken."""
     base, tuned = MODELS

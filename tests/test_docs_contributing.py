@@ -1,0 +1,119 @@
+"""The examples of docs/contributing work: each is a file in its folder, found by its name.
+
+The examples of a gate kind, a further arm and a source are in the tests of their contracts.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.reports.conftest import build_run
+from tunegate.harness import lookup
+from tunegate.harness.judging import stage
+from tunegate.harness.judging.contract import JudgementTask
+from tunegate.harness.judging.conversation import ModelJuror
+from tunegate.harness.records.cases import Case, Completion
+from tunegate.reports import page, templating
+from tunegate.reports.data import prepare_data
+from tunegate.trainers import artifacts, datasets
+
+PAGES = Path(__file__).parents[1] / "docs" / "contributing"
+METRICS, JUDGES = "tunegate.harness.metrics", "tunegate.harness.judges"
+CASE = Case(id="a", prompt="Which city?", expected="Rome")
+
+
+def examples(name: str, language: str = "python") -> list[str]:
+    """Return the code of a page, block by block."""
+    text = (PAGES / f"{name}.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(name="put")
+def _put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Return a function that puts texts into the folder of a room, outside of the repository."""
+    added: list[tuple[str, str]] = []
+
+    def put(room: str, name: str, code: str, **others: str) -> None:
+        folder = tmp_path / room
+        folder.mkdir()
+        for suffix, text in {"py": code, **others}.items():
+            (folder / f"{name}.{suffix}").write_text(text, encoding="utf-8")
+        package = importlib.import_module(room)
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
+        added.append((room, name))
+
+    yield put
+    for room, name in added:
+        sys.modules.pop(f"{room}.{name}", None)
+        vars(sys.modules[room]).pop(name, None)
+
+
+def test_the_metric(put: Callable[..., None]) -> None:
+    """It scores 1 where the answer names the expected city, and takes its option."""
+    put(METRICS, "names_city", *examples("metric"))
+
+    metric = lookup.find_object(METRICS, "names_city", what="metric")
+
+    assert metric(CASE, Completion(text="It is Rome.")).value == 1.0
+    assert metric(CASE, Completion(text="It is rome.")).value == 0.0
+    assert metric(CASE, Completion(text="rome"), ignore_case=True).value == 1.0
+    assert metric(CASE, Completion()).value is None
+
+
+def test_the_judge_and_its_backend(put: Callable[..., None]) -> None:
+    """The backend's word is the verdict that the judge scores."""
+    judge_code, backend_code = examples("judge")
+    (prompt,) = examples("judge", "text")
+    put(JUDGES, "politeness", judge_code, txt=prompt)
+    put(stage.ROOM, "fixed", backend_code)
+
+    judge = lookup.find_object(JUDGES, "politeness", what="judge")
+    task = JudgementTask("politeness", judge, CASE, (Completion(text="Rome, with pleasure."),))
+    scores = {}
+    for word in ("polite", "neutral", "rude"):
+        name, target = stage.backend_of(f"fixed:{word}")
+        model = lookup.find_object(stage.ROOM, name, what="judge")(target)
+        ((_, outcome),) = ModelJuror(model).judge([task])
+        assert outcome.score is not None, outcome.error
+        scores[word] = outcome.score.value
+
+    assert scores == {"polite": 1.0, "neutral": 0.5, "rude": 0.0}
+
+
+def test_the_section(put: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found, and lists every case with the length of tuned's answer."""
+    from jinja2 import DictLoader
+
+    (template,) = examples("section", "html")
+    put("tunegate.reports.sections", "length", *examples("section"))
+    whole = templating.template_environment()
+    monkeypatch.setattr(whole, "loader", DictLoader({"length.html": template}))
+    data = prepare_data(build_run())
+
+    html = page.discover_sections()["length"].render(data)
+
+    assert html.count("<tr>") == len(data.cases) > 0
+
+
+def test_the_artifact(put: Callable[..., None]) -> None:
+    """It is one of the artifacts, after those of the repository."""
+    put(artifacts.ROOM, "merged_float16", *examples("artifact"))
+
+    assert "float16" in artifacts.find_artifact("merged_float16").step
+
+
+def test_the_trainer(put: Callable[..., None]) -> None:
+    """It takes preference pairs, and has its place among the methods."""
+    put("tunegate.trainers", "orpo", *examples("trainer"))
+
+    modules = lookup.ordered_modules("tunegate.trainers")
+
+    assert list(modules).index("reward") + 1 == list(modules).index("orpo")
+    assert modules["orpo"].METHOD.name == "orpo"
+    assert modules["orpo"].METHOD.rows is datasets.PREFERENCES
