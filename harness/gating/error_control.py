@@ -166,6 +166,12 @@ def ledger_note(state: LedgerState | None) -> Iterator[str]:
             f"{state.file} cannot be written ({state.unwritable}): later runs will not count this "
             "attempt; commit the ledger from a checkout that can be written"
         )
+    if state.edited:
+        yield (
+            f"{state.file}: {state.edited} other version{'s' * (state.edited > 1)} of this suite, "
+            "with about the same prompts, judged this candidate before; the attempt is counted "
+            "once, whatever was edited"
+        )
     unknown = {"stored run": state.unknown_runs, "promoted run": state.unknown_promotions}
     for noun, runs in unknown.items():
         if runs:

@@ -24,6 +24,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
+
+from pydantic import Field
 
 import tunegate
 from tunegate.harness.engine.answer_cache import JudgedAttempt
@@ -75,6 +78,11 @@ class LedgerLine(Record):
     """Of the suite."""
     judged: str
     """ISO 8601 time of the verdict, UTC."""
+    attempt: int = Field(default=1, ge=1, exclude_if=lambda count: count == 1)
+    """As which candidate it was judged. Kept, as a clock that was set back would make it the first
+    one when it is judged again."""
+    extended: int = Field(default=0, ge=0, exclude_if=lambda count: not count)
+    """How many other cases or seeds had judged it before; kept likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,7 @@ class CaseSketch:
     """Hashes of a suite's cases for the comparison with other versions of it."""
 
     name: str
+    suite_sha256: str
     n_cases: int
     hashes: str
 
@@ -90,7 +99,7 @@ class CaseSketch:
         """Return the sketch of a suite's prompts, compared by their words."""
         prompts = {sha256(normalize_messages(case.input_messages())) for case in suite.cases}
         smallest = sorted(digest[:_DIGITS] for digest in prompts)[:SKETCH]
-        return cls(suite.name, len(suite.cases), "".join(smallest))
+        return cls(suite.name, suite.hash, len(suite.cases), "".join(smallest))
 
     def is_of(self, line: LedgerLine) -> bool:
         """Return whether a line is about a version of this suite.
@@ -98,11 +107,15 @@ class CaseSketch:
         With the same name one case in common is enough: the candidates that were judged on it are
         those that its answers chose among. With another name, half of the cases.
         """
+        if line.suite_sha256 == self.suite_sha256:
+            return True
         found = jaccard(self.hashes, line.cases)
         return found > 0 if line.suite == self.name else found >= RENAMED
 
     def has_cases_of(self, line: LedgerLine) -> bool:
         """Return whether a line is about these cases, at most reworded."""
+        if line.suite_sha256 == self.suite_sha256:
+            return True
         same = line.cases == self.hashes or jaccard(self.hashes, line.cases) >= REWORDED
         return same and line.n_cases == self.n_cases
 
@@ -165,20 +178,26 @@ class AttemptLedger:
         related = [line for line in self.lines[self.files[name]] if sketch.is_of(line)]
         order = dict.fromkeys(line.candidate for line in sorted(related, key=_age))
         number = [*order, self.candidate].index(self.candidate) + 1
-        return JudgedAttempt(number, self._earlier_versions(sketch, related))
+        own = [line for line in related if line.candidate == self.candidate]
+        number = max([number, *(line.attempt for line in own)])
+        return JudgedAttempt(number, self._earlier_versions(sketch, own))
 
-    def _earlier_versions(self, sketch: CaseSketch, related: Sequence[LedgerLine]) -> int:
-        """Return how many other cases or seeds have judged the candidate before these first did."""
-        own = [line for line in related if line.candidate == self.candidate and line.whole]
+    def _earlier_versions(self, sketch: CaseSketch, own: Sequence[LedgerLine]) -> int:
+        """Return how many other cases or seeds have judged the candidate before these first did.
+
+        A look at some of the cases decides nothing, and judging all of them later is no extension.
+        With another seed it is one: whoever looks with ten seeds and goes on with the best one has
+        chosen the answers.
+        """
+        own = [line for line in own if line.whole or line.seed != self.seed]
         same = [line for line in own if self._is_same_attempt(sketch, line)]
         since = min((line.judged for line in same), default="9999")
-        return len(
-            {
-                (line.n_cases, line.seed, "" if sketch.has_cases_of(line) else line.cases)
-                for line in own
-                if line not in same and line.judged < since
-            }
-        )
+        earlier = {
+            (line.n_cases, line.seed, "" if sketch.has_cases_of(line) else line.cases)
+            for line in own
+            if line not in same and line.judged < since
+        }
+        return max([len(earlier), *(line.extended for line in same)])
 
     def _is_same_attempt(self, sketch: CaseSketch, line: LedgerLine) -> bool:
         return line.seed == self.seed and sketch.has_cases_of(line)
@@ -198,21 +217,40 @@ class AttemptLedger:
             if sketch.is_of(line)
             and not (line.candidate == self.candidate and self._is_same_attempt(sketch, line))
         ]
-        known = {line.run_id for line in lines}
+        versions = {
+            line.suite_sha256
+            for line in lines
+            if line.candidate == self.candidate
+            and sketch.is_of(line)
+            and self._is_same_attempt(sketch, line)
+        }
+        known = {(line.run_id, line.suite, line.suite_sha256, line.seed) for line in lines}
         shipped = run_history.read_promotions(Path(run_history.FILE_NAME))
         promoted = (one.run_id for one in shipped if name in one.suites)
+        named = {line.run_id for line in lines if sketch.is_of(line)}
         return LedgerState(
             file=_relative_path(path),
             first=not others,
             unwritable=_why_unwritable(path),
-            unknown_runs=tuple(run for run in _judged_runs(runs, name) if run not in known),
-            unknown_promotions=tuple(run for run in promoted if run not in known),
+            unknown_runs=tuple(run for run, line in _judged_runs(runs, name) if line not in known),
+            unknown_promotions=tuple(run for run in promoted if run not in named),
+            edited=len(versions - {sketch.suite_sha256}),
         )
 
-    def record(self, verdict: VerdictRecord, scores: Iterable[ScoreRow]) -> list[str]:
+    def record(
+        self,
+        verdict: VerdictRecord,
+        scores: Iterable[ScoreRow],
+        extended: Mapping[str, int] = MappingProxyType({}),
+    ) -> list[str]:
         """Write a line for each suite of a verdict; return the notes for the user.
 
         A verdict whose line is there is written once: the same run with the same scores.
+
+        Args:
+            verdict: The verdict.
+            scores: The scores of its run.
+            extended: Hash of a suite → how many other cases or seeds had judged the candidate.
         """
         digest = sha256("".join(record_lines(scores)))
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
@@ -233,9 +271,25 @@ class AttemptLedger:
                     scores_sha256=digest,
                     verdict=result.verdict,
                     judged=now,
+                    attempt=max(1, verdict.attempts.get(result.hash, 1)),
+                    extended=extended.get(result.hash, 0),
                 )
                 new.setdefault(path, []).append(line)
-        return [said for path, lines in new.items() for said in _append(path, lines)]
+        meanwhile = [said for path in new for said in self._meanwhile(path)]
+        return meanwhile + [said for path, lines in new.items() for said in _append(path, lines)]
+
+    def _meanwhile(self, path: Path) -> Iterator[str]:
+        """Yield which verdicts on the same suites other runs recorded since this one began."""
+        with suppress(UsageError):
+            new = set(read_ledger(path)) - set(self.lines[path])
+            for name, sketch in self.sketches.items():
+                if self.files[name] == path and (
+                    others := [line.run_id for line in new if sketch.is_of(line)]
+                ):
+                    yield (
+                        f"{_relative_path(path)}: other runs have judged {name} since this one "
+                        f"began ({', '.join(sorted(others)[:3])}); its attempts do not count them"
+                    )
 
 
 def ledger_file(suite: Suite) -> Path:
@@ -338,15 +392,20 @@ def _why_unwritable(path: Path) -> Text | None:
         return str(error.strerror)
 
 
-def _judged_runs(runs: Path | None, suite: str) -> Iterator[str]:
-    """Yield the stored runs that counted as an attempt on a suite of that name."""
+def _judged_runs(runs: Path | None, suite: str) -> Iterator[tuple[str, tuple[str, str, str, int]]]:
+    """Yield the stored runs that counted as an attempt on a suite of that name.
+
+    Each with what its line in the ledger must say: run, suite, the suite's hash and the seed.
+    """
     if runs is None or not runs.is_dir():
         return
     for path in sorted(runs.glob("*/verdict.json"))[-_PAST_RUNS:]:
         with suppress(OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
             verdict = json.loads(path.read_bytes())
-            if verdict["attempts"] and suite in [found["name"] for found in verdict["suites"]]:
-                yield str(verdict["run_id"])
+            for found in verdict["suites"] if verdict["attempts"] else ():
+                if found["name"] == suite:
+                    run = str(verdict["run_id"])
+                    yield run, (run, suite, found["hash"], verdict["seed"])
 
 
 def _age(line: LedgerLine) -> tuple[str, str]:

@@ -431,7 +431,7 @@ class EvaluationRun:
         )
         self._folder.write("verdict.json", verdict)
         if run.ledger is not None:
-            self._say(*run.ledger.record(verdict, scores))
+            self._say(*run.ledger.record(verdict, scores, run.extended))
         self._say(*run_writer.send_telemetry(self._folder))
         return verdict
 

@@ -222,6 +222,8 @@ class LedgerState(Record):
     """Stored runs of the suite that it does not know."""
     unknown_promotions: tuple[Text, ...] = ()
     """Runs whose fine-tune was shipped and that it does not know."""
+    edited: int = Field(default=0, exclude_if=lambda count: not count)
+    """Other versions of the suite, with about the same prompts, that have judged the candidate."""
 
 
 PACKED_FROM = 2_000

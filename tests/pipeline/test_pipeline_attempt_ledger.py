@@ -34,7 +34,7 @@ def suite(
     """Return what the ledger reads of a suite."""
     texts = [f"question about {p}" if isinstance(p, int) else p for p in prompts]
     cases = tuple(Case(id=str(i), prompt=text) for i, text in enumerate(texts))
-    return SimpleNamespace(name=name, cases=cases, path=path)
+    return SimpleNamespace(name=name, cases=cases, path=path, hash="2" * 64)
 
 
 def line(of: Any, candidate: str = "a", day: int = 1, **changes: Any) -> LedgerLine:
@@ -117,7 +117,9 @@ def test_the_sketch_estimates_the_share_of_common_cases() -> None:
         ([{"seed": 1}], 1),
         ([{"seed": 1}, {"seed": 2}], 2),
         ([{"seed": 1}, {"seed": 1}], 1),
-        ([{"seed": 1, "whole": False}], 0),  # some gates only: nothing was decided
+        ([{"whole": False}], 0),  # some gates only: nothing was decided
+        ([{"seed": 1, "whole": False}], 1),  # which other answers a look has seen chose the seed
+        ([{"seed": 1, "whole": False}, {"seed": 2, "whole": False}], 2),
         ([{"seed": 1, "candidate": "b"}], 0),
         ([{}, {"seed": 1}], 0),  # seed 0 came first, and stays what it was
         ([{"of": range(50)}], 1),
@@ -137,6 +139,71 @@ def test_other_cases_and_other_seeds_are_further_chances(
     ]
 
     assert attempt(suite(range(100)), *lines).extended == extended
+
+
+def test_a_clock_that_is_set_back_resets_nothing() -> None:
+    """A line keeps as which candidate, and after how many seeds, it was judged."""
+    of = suite(range(30))
+    others = [line(of, "b", 2), line(of, "c", 3)]
+    early = line(of, "a", attempt=3, judged="1970-01-01T00:00:00+00:00")
+    seeds = [line(of, "a", 2, seed=1), line(of, "a", extended=1, judged="1970-01-01T00:00:00")]
+
+    assert attempt(of, *others, early).number == 3
+    assert attempt(of, *seeds).extended == 1
+
+
+def test_a_line_of_the_same_suite_counts_whatever_its_sketch_says() -> None:
+    """A sketch that was edited by hand hides nothing while the suite is the same."""
+    of = suite(range(30))
+    edited = line(of, "b", cases="0" * 64, suite="other", suite_sha256=of.hash)
+
+    assert attempt(of, edited).number == 2
+
+
+def test_a_run_is_known_by_the_line_of_its_suite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by that of another suite of the same run, nor by one of another version or seed."""
+    monkeypatch.chdir(tmp_path)
+    of, path = suite(range(5)), Path("ledger")
+    found = {"run_id": "run 1", "seed": 0, "attempts": {of.hash: 1}}
+    stored = tmp_path / "runs" / "run 1" / "verdict.json"
+    stored.parent.mkdir(parents=True)
+    stored.write_text(json.dumps(found | {"suites": [{"name": "st", "hash": of.hash}]}), "utf-8")
+
+    def unknown(**changes: Any) -> tuple[str, ...]:
+        lines = [line(of, suite_sha256=of.hash, **changes)]
+        ledger = AttemptLedger({"st": CaseSketch.of(of)}, {"st": path}, {path: lines}, "b", 0, True)
+        return ledger.state("st", tmp_path / "runs").unknown_runs
+
+    assert unknown() == ()
+    assert unknown(suite="other") == unknown(seed=1) == unknown(run_id="run 2") == ("run 1",)
+
+
+def test_other_versions_that_judged_the_candidate_are_counted(tmp_path: Path) -> None:
+    """Of the same seed and about the same cases; those of another candidate are not meant."""
+    of, path = suite(range(30)), tmp_path / "ledger"
+    lines = [
+        line(of, "a", suite_sha256=of.hash),
+        *(line(of, name, suite_sha256=digit * 64) for name in "ab" for digit in "345"),
+    ]
+    ledger = AttemptLedger({"st": CaseSketch.of(of)}, {"st": path}, {path: lines}, "a", 0, True)
+
+    assert ledger.state("st").edited == 3
+
+
+def test_verdicts_that_came_meanwhile_are_named(tmp_path: Path) -> None:
+    """A run that read the ledger before another one wrote its line says so when it writes."""
+    of, path = suite(range(5)), tmp_path / FILE_NAME
+    path.write_text("".join(record_lines([line(of, "b"), line(suite(["x"], "other"))])), "utf-8")
+    ledger = AttemptLedger({"st": CaseSketch.of(of)}, {"st": path}, {path: ()}, "a", 0, True)
+    judged = SimpleNamespace(name="st", hash=of.hash, verdict="SHIP")
+    verdict: Any = SimpleNamespace(run_id="mine", attempts={of.hash: 2}, suites=[judged])
+
+    (said,) = ledger.record(verdict, [], {of.hash: 3})
+
+    assert "other runs have judged st since this one began (run 1)" in said
+    assert [(one.attempt, one.extended) for one in read_ledger(path)][2] == (2, 3)
 
 
 def test_lines_are_a_set(tmp_path: Path) -> None:
