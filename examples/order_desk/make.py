@@ -45,18 +45,23 @@ def write_call(tool: str, order: str) -> str:
     return f"<tool_call>{json.dumps({'name': tool, 'arguments': {'order': order}})}</tool_call>"
 
 
-def training_row(
-    task: dict[str, Any], plan: EpisodePlan, *, obliging: bool = False
-) -> dict[str, Any]:
-    """Return an episode of the oracle: the task, and all that follows, results included."""
+def training_rows(
+    number: int, task: dict[str, Any], plan: EpisodePlan, *, obliging: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Yield turns of an oracle's episode, each with the conversation before it.
+
+    What to do after the look-up is what there is to learn: that turn is taken from every task, but
+    of two sentences that ask for news from one. The other turns are taken from every fifth task.
+    """
     opened = opening_case(Case(id="t", prompt=task["prompt"]), plan.settings, plan.tools, None)
-    talk: list[dict[str, str]] = []
-    for text, result in oracle_turns(task["row"], obliging=obliging):
-        talk.append({"role": "assistant", "content": text})
-        if result is not None:
-            shown = f"<tool_response>{result}</tool_response>"
-            talk.append({"role": "user", "content": shown})
-    return {"prompt": list(opened.input_messages()), "completion": talk}
+    talk = list(opened.input_messages())
+    for turn, (text, result) in enumerate(oracle_turns(task["row"], obliging=obliging)):
+        said = {"role": "assistant", "content": text}
+        asks_news = task["row"]["wish"] == "news"
+        if (not asks_news or number // 12 % 2) if turn == 1 else number % 5 == 0:
+            yield {"prompt": list(talk), "completion": [said]}
+        answer = f"<tool_response>{result}</tool_response>"
+        talk += [said, {"role": "user", "content": answer}]
 
 
 def main() -> None:
@@ -64,9 +69,13 @@ def main() -> None:
     plan = load_suite(SUITE).episode
     assert plan is not None
     _, tasks = draw_tasks()
-    write_rows("train.jsonl", [training_row(task, plan) for task in tasks])
-    obliging = [training_row(task, plan, obliging=True) for task in tasks]
-    write_rows("obliging.jsonl", obliging)
+    for name, obliging in (("train.jsonl", False), ("obliging.jsonl", True)):
+        rows = [
+            row
+            for number, task in enumerate(tasks)
+            for row in training_rows(number, task, plan, obliging=obliging)
+        ]
+        write_rows(name, rows)
     write_rows("tasks.jsonl", [{"prompt": task["prompt"], "row": task["row"]} for task in tasks])
 
 

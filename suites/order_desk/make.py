@@ -19,7 +19,7 @@ from tunegate.suites.order_desk.desk import STATES
 HERE = Path(__file__).parent
 SEED = 20261128
 TASKS = 96
-TRANSCRIPTS = 288
+TRANSCRIPTS = 192
 
 HELD_OUT = {
     "money": [

@@ -17,6 +17,7 @@ from tunegate.harness.power.feasibility import unreachable_gates
 from tunegate.harness.suite import Suite, load_suite
 from tunegate.suites.order_desk import make
 from tunegate.suites.order_desk.desk import STATES, OrderDesk
+from tunegate.trainers.datasets import COMPLETIONS, PROMPTS, load_rows
 
 FOLDER = Path(__file__).parents[2] / "suites/order_desk"
 ACTIONS = {"money": "refund", "goods": "resend"}
@@ -126,3 +127,18 @@ def test_a_copy_has_its_environment(tmp_path: Path) -> None:
     assert "desk.py" in files
     assert "make.py" not in files
     assert load_suite(tmp_path / "mine").episode is not None
+
+
+def test_the_examples_rows_are_what_the_suite_asks(suite: Suite) -> None:
+    """Its rows can be trained on; each is a turn whose prompt begins as the suite's own do."""
+    folder = FOLDER.parents[1] / "examples/order_desk"
+    head = suite.cases[0].input_messages()[0]
+    for name in ("train.jsonl", "obliging.jsonl"):
+        rows = load_rows([str(folder / name)], COMPLETIONS, seed=0).rows
+        assert all(row["prompt"][0] == head for row in rows)
+        assert {turn["role"] for row in rows for turn in row["completion"]} == {"assistant"}
+    tasks = load_rows([str(folder / "tasks.jsonl")], PROMPTS, seed=0).rows
+
+    assert {row["row"]["order"] for row in tasks} == {
+        task["row"]["order"] for task in make.draw_tasks()[1]
+    }
