@@ -252,8 +252,9 @@ def try_folder(folder: Path) -> None:
     if not (path := folder / "tokenizer.json").is_file():
         return  # other formats hold words, and no rules
     limit_s, memory_mb = _LOAD_LIMITS
+    file = str(path.absolute())  # the child keeps the folder in which it was started
     try:
-        _call_child("hold_tokenizer", str(path), limit_s=limit_s, memory_mb=memory_mb)
+        _call_child("hold_tokenizer", file, limit_s=limit_s, memory_mb=memory_mb)
     except (child_process.CallTimeout, child_process.CallTooLarge, child_process.CallCrashed) as e:
         raise ModelError(
             f"{path}: reading it and splitting a few texts takes more than {limit_s:g} s or "
@@ -277,8 +278,9 @@ def try_tokenizer(tokenizer: Any, texts: Sequence[str], *, spec: str) -> None:
     limit_s = TEMPLATE_LIMIT_S + length / _CHARACTERS_A_SECOND
     memory_mb = MEMORY_MB + length // _CHARACTERS_A_MB
     asked = partial(
-        _call_child, "count_tokens", str(path), texts, limit_s=limit_s, memory_mb=memory_mb
-    )
+        _call_child, "count_tokens", str(path.absolute()), texts,
+        limit_s=limit_s, memory_mb=memory_mb,
+    )  # fmt: skip
     try:
         if not asked():
             try_folder(folder)

@@ -261,6 +261,25 @@ def test_a_tokenizer_that_fills_the_memory_is_found_before_it_is_used(
     assert prompt.token_ids == (2,)
 
 
+def test_a_relative_folder_is_found_after_a_change_of_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child process, which keeps its own, is told the whole path: another file is another."""
+    for name in ("first", "second"):
+        (tmp_path / name / "model").mkdir(parents=True)
+    saved(tmp_path / "first" / "model")
+    monkeypatch.chdir(tmp_path / "first")
+    try_folder(Path("model"))
+    (tmp_path / "second" / "model" / "tokenizer.json").write_text("{", encoding="utf-8")
+
+    monkeypatch.chdir(tmp_path / "second")
+    with pytest.raises(ModelError, match="no usable tokenizer"):
+        try_folder(Path("model"))
+
+    monkeypatch.chdir(tmp_path / "first")
+    try_folder(Path("model"))
+
+
 def test_a_pattern_that_gives_up_is_an_error_of_its_case(tmp_path: Path) -> None:
     """Its library in Rust panics, with a trace on the screen if it happened in our process."""
     pattern = {"type": "Split", "pattern": {"Regex": "(q+)+$"}, "behavior": "Isolated"}
