@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness.defaults import CONFIDENCE
-from tunegate.harness.errors import Undecided, UsageError, unknown_name_message
+from tunegate.harness.errors import TunegateError, Undecided, UsageError, unknown_name_message
 
 if TYPE_CHECKING:
     from tunegate.harness.comparison.delta import Delta
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 ORDER = 95
 PREFIX = "results:"
+USUAL_MARGIN = 0.02
+"""Loss that a written suite tolerates, where its cases can prove it."""
 
 
 def register(app: typer.Typer) -> None:
@@ -237,9 +239,11 @@ def start_results_suite(spec: str, folder: Path, task: Sequence[str], *, name: s
             f"no task {missing[0]!r} in {found.spec.path}; there are: {', '.join(found.tasks)}"
         )
     summaries = _shared_scores(found, wanted)
-    text = _suite_text(spec, folder, found, wanted, summaries, name=name)
     folder.mkdir(parents=True)
-    (folder / "suite.toml").write_text(text, encoding="utf-8")
+    file = folder / "suite.toml"
+    text = _suite_text(spec, folder, found, wanted, summaries, name=name)
+    file.write_text(text + _gate_text(summaries), encoding="utf-8")
+    file.write_text(text + _gate_text(summaries, _provable_margin(folder)), encoding="utf-8")
     count = sum(found.tasks[one] for one in wanted)
     return [
         f"wrote {folder}/suite.toml: {count} cases, scores {', '.join(s.key for s in summaries)}",
@@ -248,6 +252,30 @@ def start_results_suite(spec: str, folder: Path, task: Sequence[str], *, name: s
         f"then: tunegate gate {folder} --base {PREFIX}{spec.removeprefix(PREFIX)} --tuned "
         f"{PREFIX}OTHER",
     ]
+
+
+def _provable_margin(folder: Path) -> float:
+    """Return the narrowest usual tolerance that the written suite's cases can prove.
+
+    The first one where none can be proven, or where the suite cannot be read: its check says so.
+    """
+    from tunegate.harness.power.feasibility import TOLERANCES, unreachable_gates
+    from tunegate.harness.suite import load_suite
+
+    try:
+        suite = load_suite(folder)
+    except TunegateError:
+        return USUAL_MARGIN
+    for margin in TOLERANCES:
+        gates = tuple(
+            gate.model_copy(
+                update={"margin": f"{100 * margin:g}%" if isinstance(gate.margin, str) else margin}
+            )
+            for gate in suite.gates
+        )
+        if not unreachable_gates(replace(suite, gates=gates)):
+            return margin
+    return USUAL_MARGIN
 
 
 def _shared_scores(found: ResultSet, tasks: Sequence[str]) -> list[ScoreSummary]:
@@ -305,13 +333,21 @@ def _suite_text(
     names = _metric_names([summary.key for summary in summaries])
     for summary, metric in zip(summaries, names, strict=True):
         lines += [*_metric_lines(summary, metric, found), ""]
+    return "\n".join(lines) + "\n"
+
+
+def _gate_text(summaries: Sequence[ScoreSummary], margin: float = USUAL_MARGIN) -> str:
+    """Return the table of the first score's gate."""
     first = summaries[0]
+    (name, *_) = _metric_names([summary.key for summary in summaries])
     bounded = first.binary or (first.low >= 0 and first.high <= 1)
-    margin = "0.02               # " if bounded else '"2%"               # of base\'s level: '
-    lines += [
+    written = f"{margin:g}" if bounded else f'"{100 * margin:g}%"'
+    of = "" if bounded else "of base's level: "
+    why = "" if margin == USUAL_MARGIN else "; the narrowest that these cases can prove"
+    lines = [
         "[[gates]]                        # one for each score that must not fall",
-        f"metric = {json.dumps(names[0])}",
-        f"tolerance = {margin}the loss that you can live with",
+        f"metric = {json.dumps(name)}",
+        f"tolerance = {written:<18} # {of}the loss that you can live with{why}",
     ]
     return "\n".join(lines) + "\n"
 

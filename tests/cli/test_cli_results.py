@@ -122,6 +122,21 @@ def test_a_suite_is_written_that_loads_and_gates(tmp_path: Path) -> None:
     assert sole(gate(folder, BASE, TUNED)).n == 12
 
 
+@pytest.mark.parametrize(("cases", "tolerance"), [(59, 0.05), (58, 0.1), (149, 0.02), (148, 0.05)])
+def test_the_written_tolerance_is_one_that_the_cases_can_prove(
+    tmp_path: Path, cases: int, tolerance: float
+) -> None:
+    """149 unchanged cases prove 2 points and 59 prove 5: what `suite check` says of fewer."""
+    rows = [{"id": f"r{i}", "prompt": f"question {i}", "score": i % 2} for i in range(cases)]
+    path = write_rows(tmp_path / "scores.jsonl", rows)
+
+    run("suite", "new", tmp_path / "suites" / "table", "--from", f"results:{path}")
+
+    (gate,) = load_suite(tmp_path / "suites" / "table").gates
+    assert gate.margin == tolerance
+    run("suite", "check", tmp_path / "suites" / "table")
+
+
 def test_the_range_is_the_tools_and_never_that_of_the_scores_seen(tmp_path: Path) -> None:
     """Scores from 0.25 to 0.75 in a table bound nothing; HELM's f1_score is a share."""
     found = [{"id": f"r{i}", "score": 0.25 + 0.05 * i} for i in range(11)]
