@@ -8,6 +8,9 @@ that are new. Providers cache a beginning from about 1,024 tokens on; here every
 
 The answers are the labelled ones of the demo's judge (good: tuned, bad: base), the reports of
 `suites/summaries` with their first sentences, and the calls that `suites/tool_calls` expects.
+
+With `--model FOLDER` a model of this machine answers the first questions of each judge instead,
+greedily and without a grammar: how many of its replies have the form that was asked for?
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import jsonschema
 
 from tunegate.harness import lookup
 from tunegate.harness.judge import Judge
@@ -101,7 +106,11 @@ def main() -> int:
     """Ask every judge, print the table, and return 1 where less can be cached than is wanted."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.judge_prompts")
     parser.add_argument("--least", type=float, default=0.8, help="share that must be cacheable")
-    least = parser.parse_args().least
+    parser.add_argument("--model", type=Path, help="folder of a model that is to be asked")
+    options = parser.parse_args()
+    if options.model is not None:
+        return ask_model(options.model)
+    least = options.least
     print(f"{'judge':<26}{'calls':>7}{'systems':>9}{'schemas':>9}{'cacheable':>11}{'new':>9}")
     missed = []
     with TemporaryDirectory() as folder:
@@ -114,6 +123,54 @@ def main() -> int:
             missed += [name] if counts.cacheable < least and BATCHED not in name else []
     print(*(f"MISSED: less than {least:.0%} of {name} is cacheable" for name in missed), sep="\n")
     return int(bool(missed))
+
+
+QUESTIONS = 12
+"""Questions of each judge that a model is asked."""
+TOKENS = 160
+"""Tokens of a reply: reason, evidence and verdict take a hundred."""
+
+
+def ask_model(folder: Path) -> int:
+    """Print of each judge's questions how many replies of a model have the form asked for."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    found = asked = 0
+    with TemporaryDirectory() as place:
+        for name, counts in measured(Path(place), most=QUESTIONS):
+            bodies = counts.bodies[:: max(1, len(counts.bodies) // QUESTIONS)][:QUESTIONS]
+            turns = [body["messages"] for body in bodies]
+            texts = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+            inputs = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+            with torch.inference_mode():
+                out = model.generate(
+                    **inputs, max_new_tokens=TOKENS, do_sample=False,
+                    pad_token_id=tokenizer.pad_token_id,
+                )  # fmt: skip
+            replies = tokenizer.batch_decode(
+                out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+            )
+            read = sum(map(has_form, bodies, replies))
+            found, asked = found + read, asked + len(bodies)
+            print(f"{name:<26}{read:>4} of {len(bodies)}   {replies[0][:60]!r}", flush=True)
+    print(f"{'in all':<26}{found:>4} of {asked}")
+    return 0
+
+
+def has_form(body: Mapping[str, Any], reply: str) -> bool:
+    """Return whether a reply is the JSON object that a request asks for, with its nonce."""
+    number = re.search(r"Nonce: (\w+)", body["messages"][-1]["content"])
+    schema = body["response_format"]["json_schema"]["schema"]
+    try:
+        value = json.loads(reply)
+        jsonschema.validate(value, schema)
+    except (ValueError, jsonschema.ValidationError):
+        return False
+    return number is None or value.get("nonce") == number[1]
 
 
 def measured(folder: Path, most: int = 40) -> Iterator[tuple[str, PromptCounts]]:

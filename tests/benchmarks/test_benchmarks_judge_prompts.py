@@ -44,3 +44,25 @@ def test_it_can_fail(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
 
     assert judge_prompts.main() == 1
     assert "MISSED: less than 80% of tone is cacheable" in capsys.readouterr().out
+
+
+def test_a_reply_has_the_form_or_not() -> None:
+    """JSON of the schema with the request's nonce; not prose, a missing key or another nonce."""
+    schema = {
+        "type": "object", "required": ["nonce", "verdict"], "additionalProperties": False,
+        "properties": {"nonce": {"type": "string"}, "verdict": {"enum": ["yes", "no"]}},
+    }  # fmt: skip
+    body = {
+        "messages": [{"role": "user", "content": "Judge.\nNonce: a1b2"}],
+        "response_format": {"json_schema": {"schema": schema}},
+    }
+
+    assert judge_prompts.has_form(body, '{"nonce": "a1b2", "verdict": "yes"}')
+    for other in (
+        "yes",
+        '{"verdict": "yes"}',
+        '{"nonce": "a1b2", "verdict": "maybe"}',
+        '{"nonce": "zz", "verdict": "no"}',
+        '```json\n{"nonce": "a1b2", "verdict": "no"}\n```',
+    ):
+        assert not judge_prompts.has_form(body, other)
