@@ -18,11 +18,12 @@ from tunegate.harness.errors import BackendError
 from tunegate.harness.remote.http import PermanentError, quote_excerpt
 from tunegate.harness.remote.litellm import error_of_exception, litellm_library
 
-PROVIDERS = ("openai", "azure")
-"""Providers whose batches have this form."""
 POLL_S = 30.0
 """Seconds between two looks at a batch."""
-_URL = "/v1/chat/completions"
+_URLS = {"openai": "/v1/chat/completions", "azure": "/chat/completions"}
+"""Provider → path of a request in a batch, as its documentation has it."""
+PROVIDERS = tuple(_URLS)
+"""Providers whose batches have this form."""
 _ENDED = ("completed", "failed", "expired", "cancelled")
 _PATIENCE = 20
 """Looks in a row that may fail before the batch is given up."""
@@ -50,7 +51,7 @@ def submit_batch(provider: str, requests: Mapping[str, Mapping[str, Any]]) -> st
     """
     litellm = litellm_library()
     lines = (
-        json.dumps({"custom_id": key, "method": "POST", "url": _URL, "body": body})
+        json.dumps({"custom_id": key, "method": "POST", "url": _URLS[provider], "body": body})
         for key, body in requests.items()
     )
     file = ("questions.jsonl", "\n".join(lines).encode())
@@ -58,7 +59,7 @@ def submit_batch(provider: str, requests: Mapping[str, Mapping[str, Any]]) -> st
         sent = litellm.create_file(file=file, purpose="batch", custom_llm_provider=provider)
         batch = litellm.create_batch(
             completion_window="24h",
-            endpoint=_URL,
+            endpoint=_URLS[provider],
             input_file_id=sent.id,
             custom_llm_provider=provider,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ class BatchProvider:
     files: dict[str, str] = field(default_factory=dict)
     batches: dict[str, str] = field(default_factory=dict)
     """Id → id of the input file."""
+    paths: list[str] = field(default_factory=list)
     looks: int = 0
     ready_after: int = 1
     """Looks at a batch until it has ended."""
@@ -39,6 +41,8 @@ class BatchProvider:
 
     def answer(self, method: str, path: str, body: bytes) -> dict[str, Any] | str:
         """Return what a request is answered."""
+        self.paths.append(path)
+        path = path.split("?")[0]
         if method == "POST" and path.endswith("/files"):
             name = f"file-{len(self.files)}"
             self.files[name] = re.search(rb"\r\n\r\n(\{.*)\r\n--", body, re.DOTALL)[1].decode()  # type: ignore[index]
@@ -232,3 +236,27 @@ def test_batches_are_refused_where_there_are_none(monkeypatch: pytest.MonkeyPatc
         litellm("openai/gpt-4o-mini?batch=yes")
     with pytest.raises(ModelError, match="batches are for litellm"):
         server("http://localhost:1/v1?batch=true#m")
+
+
+def test_azure_takes_the_same_questions_as_a_batch(
+    provider: BatchProvider, task: Callable[..., JudgementTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its own address, key and version, with the paths that its batches have."""
+    address = os.environ["OPENAI_API_BASE"].removesuffix("/v1")
+    for name in ("OPENAI_API_BASE", "OPENAI_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AZURE_API_BASE", address)
+    monkeypatch.setenv("AZURE_API_KEY", "of-the-tests")
+    monkeypatch.setenv("AZURE_API_VERSION", "2024-10-21")
+    asked = ModelJuror(litellm("azure/my-deployment?batch=true"))
+
+    found = {t.completions[0].text: o for t, o in asked.judge([task("sorry"), task("no")])}
+
+    assert {text: o.score and o.score.value for text, o in found.items()} == {
+        "sorry": 1.0,
+        "no": 0.0,
+    }
+    assert all("/openai/" in path for path in provider.paths)
+    (lines,) = provider.files.values()
+    line = json.loads(lines.splitlines()[0])
+    assert (line["url"], line["body"]["model"]) == ("/chat/completions", "my-deployment")

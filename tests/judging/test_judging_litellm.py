@@ -84,3 +84,46 @@ def test_what_cannot_be_asked_is_told_at_once(
 
     with pytest.raises(ModelError, match=said):
         litellm(model)
+
+
+def test_the_static_part_is_marked_for_anthropics_cache(
+    fake_server: Callable[..., FakeServer],
+    monkeypatch: pytest.MonkeyPatch,
+    task: Callable[..., JudgementTask],
+) -> None:
+    """One marked system turn for all cases, which holds the larger part of what is sent."""
+
+    def reply(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        found = re.search(r"Nonce: (\w+)", json.dumps(body["messages"]))
+        assert found is not None
+        text = json.dumps({"nonce": found[1], "reason": "r", "score": 5})
+        usage = {"input_tokens": 5, "output_tokens": 9, "cache_read_input_tokens": 400}
+        return {
+            "id": "m", "type": "message", "role": "assistant", "stop_reason": "end_turn",
+            "content": [{"type": "text", "text": text}], "usage": usage,
+        }  # fmt: skip
+
+    running = fake_server(models={"claude-sonnet-4-5": {}}, reply=reply)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-of-the-tests")
+    monkeypatch.setenv("ANTHROPIC_API_BASE", running.url.removesuffix("/v1"))
+    judge = litellm("anthropic/claude-sonnet-4-5?concurrency=1")
+
+    outcomes = [o for _, o in ModelJuror(judge).judge([task(f"sorry {n}") for n in range(5)])]
+
+    assert [o.score and o.score.value for o in outcomes] == [1.0] * 5
+    systems = [body["system"] for body in running.asked]
+    assert len(systems) == 5
+    assert all(system == systems[0] for system in systems)
+    assert systems[0][-1]["cache_control"] == {"type": "ephemeral"}
+    static = len(systems[0][-1]["text"])
+    assert static > 2 * max(len(json.dumps(body["messages"])) for body in running.asked)
+
+
+def test_others_get_a_plain_system_turn(
+    running: FakeServer, task: Callable[..., JudgementTask]
+) -> None:
+    """OpenAI caches by itself, and knows no mark."""
+    list(ModelJuror(litellm("openai/gpt-4o-mini")).judge([task("sorry")]))
+
+    (body,) = running.asked
+    assert isinstance(body["messages"][0]["content"], str)

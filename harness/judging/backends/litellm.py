@@ -30,6 +30,10 @@ from tunegate.harness.records.cases import Completion, sha256
 from tunegate.harness.remote.worker_pool import PoolLimits
 
 SPEC = "litellm:PROVIDER/MODEL"
+_CACHED = {"type": "ephemeral"}
+"""The mark after which Anthropic's models cache what came before."""
+_MARKING = ("anthropic", "bedrock", "vertex_ai")
+"""Providers that serve Anthropic's models, which cache nothing that is not marked."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class LitellmJudge:
     """Parameters of each call; by default temperature 0 and a limit on the reply."""
     batch: str | None = None
     """The provider, where questions go as its batches."""
+    marked: bool = False
+    """Whether the system turn is marked for the provider's cache, which Anthropic's asks for."""
     store: AnswerCache | None = field(default=None, repr=False)
     """Where the id of a batch is kept until its replies are there."""
 
@@ -136,9 +142,13 @@ class LitellmJudge:
     def _ask(self, question: JudgeQuestion, deadline: float) -> Completion:
         from tunegate.harness.remote import litellm
 
+        system, *turns = question_messages(question)
+        if self.marked:
+            content = {"type": "text", "text": system["content"], "cache_control": _CACHED}
+            system = {"role": "system", "content": [content]}
         reply = litellm.chat_completion(
             self.model,
-            question_messages(question),
+            [system, *turns],
             timeout_s=max(0.1, deadline - time.monotonic()),
             settings={**self.settings, **self._form(question)},
         )
@@ -187,6 +197,7 @@ def litellm(target: str) -> LitellmJudge:
         place.limits,
         settings={n: v for n, v in wanted.items() if n in known},
         batch=provider if place.batch else None,
+        marked=provider in _MARKING and "claude" in model,
     )
 
 
