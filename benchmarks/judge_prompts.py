@@ -138,7 +138,7 @@ def ask_model(folder: Path) -> int:
 
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
     found = asked = 0
     with TemporaryDirectory() as place:
         for name, counts in measured(Path(place), most=QUESTIONS):

@@ -142,13 +142,14 @@ class LitellmJudge:
     def _ask(self, question: JudgeQuestion, deadline: float) -> Completion:
         from tunegate.harness.remote import litellm
 
-        system, *turns = question_messages(question)
+        messages: list[dict[str, Any]] = [*question_messages(question)]
         if self.marked:
-            content = {"type": "text", "text": system["content"], "cache_control": _CACHED}
-            system = {"role": "system", "content": [content]}
+            text = messages[0]["content"]
+            content = {"type": "text", "text": text, "cache_control": _CACHED}
+            messages[0] = {"role": "system", "content": [content]}
         reply = litellm.chat_completion(
             self.model,
-            [system, *turns],
+            messages,
             timeout_s=max(0.1, deadline - time.monotonic()),
             settings={**self.settings, **self._form(question)},
         )
