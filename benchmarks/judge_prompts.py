@@ -35,8 +35,8 @@ from tunegate.harness.judge import Judge
 from tunegate.harness.judging.backends.server import ServerJudge
 from tunegate.harness.judging.contract import JudgementTask
 from tunegate.harness.judging.conversation import ModelJuror
+from tunegate.harness.model import PoolLimits
 from tunegate.harness.records.cases import Case, Completion
-from tunegate.harness.remote.worker_pool import PoolLimits
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCHED = ", batched"

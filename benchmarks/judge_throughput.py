@@ -24,8 +24,8 @@ from tunegate.harness.judge import Judge
 from tunegate.harness.judging.backends.server import ServerJudge
 from tunegate.harness.judging.contract import JudgementTask
 from tunegate.harness.judging.conversation import ModelJuror
+from tunegate.harness.model import PoolLimits
 from tunegate.harness.records.cases import Case, Completion
-from tunegate.harness.remote.worker_pool import PoolLimits
 
 MOST = 1.3
 """Allowed time, in multiples of the ideal."""

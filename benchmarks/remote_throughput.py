@@ -28,8 +28,8 @@ from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import make_plan
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner
+from tunegate.harness.model import PoolLimits
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.remote.worker_pool import PoolLimits
 
 PROMISE = 1.3
 LATENCY_S = 0.2

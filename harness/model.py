@@ -10,6 +10,7 @@ lets the log-probabilities of a server be compared with those of the weights on 
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+from tunegate.harness.defaults import CONCURRENCY, DEADLINE_S
+from tunegate.harness.errors import UsageError
 from tunegate.harness.records.cases import (
     Case,
     Cell,
@@ -220,6 +223,38 @@ class ScoredArm(Protocol):
     @property
     def results(self) -> ResultSet:
         """The results."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """Bounds within which a backend asks over a network; checked when they are made."""
+
+    concurrency: int = CONCURRENCY
+    """Questions that are in progress at the same time."""
+    deadline_s: float = DEADLINE_S
+    """Seconds a question may take, its attempts and the pauses after them together; waiting for its
+    turn is not counted."""
+    attempts: int = 5
+    """Times a question is asked at most."""
+    requests_per_minute: float | None = None
+    """Attempts a minute of all askers together; None is as fast as answers come."""
+    tokens_per_minute: float | None = None
+    """Tokens a minute, as the caller estimates them for each question; None is without bound."""
+
+    def __post_init__(self) -> None:
+        """Refuse what would ask nothing or never end.
+
+        Raises:
+            UsageError: a bound is out of range.
+        """
+        for name in ("concurrency", "attempts"):
+            value = getattr(self, name)
+            if value < 1:
+                raise UsageError(f"{name}={value!r} must be a whole number of at least 1")
+        for name in ("deadline_s", "requests_per_minute", "tokens_per_minute"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise UsageError(f"{name}={value!r} must be a finite number above 0")
 
 
 @runtime_checkable

@@ -66,10 +66,10 @@ ROOMS: dict[str, set[str]] = {
     "monitoring": {"otel_import", "records", "remote", "stats", "suite"},
     "pipeline": {
         "checks", "comparison", "engine", "episodes", "gating", "judging", "model_servers",
-        "models", "otel_export", "power", "records", "remote", "suite", "verdict",
+        "models", "otel_export", "power", "records", "suite", "verdict",
     },
     "plugin": {
-        "comparison", "engine", "otel_export", "pipeline", "records", "remote", "suite",
+        "comparison", "engine", "otel_export", "pipeline", "records", "suite",
     },
     "cli": {
         "candidates", "checks", "comparison", "engine", "episodes", "gating", "guardrail",

@@ -33,7 +33,7 @@ from tunegate.harness import suite
 from tunegate.harness.comparison.delta import Delta, compare
 from tunegate.harness.plugin.options import OPTIONS
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.remote.worker_pool import PoolLimits
+from tunegate.harness.model import PoolLimits
 from tunegate.harness.stats.binary import tango_interval
 from tunegate.harness.stats.power import binary_sample_size
 

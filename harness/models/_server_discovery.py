@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from tunegate.harness.errors import BackendError, ModelError, unknown_name_message
+from tunegate.harness.model import PoolLimits
 from tunegate.harness.remote.http import HttpClient, PermanentError, RequestFailure, RetryableError
-from tunegate.harness.remote.worker_pool import PoolLimits, ask_all
+from tunegate.harness.remote.worker_pool import ask_all
 
 _OPENING = PoolLimits(concurrency=1, deadline_s=60.0, attempts=3)
 """Patience before the run: a server that loads the model at the first question needs a minute."""

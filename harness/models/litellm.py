@@ -19,7 +19,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from tunegate.harness.errors import BackendError, ModelError
-from tunegate.harness.model import Prompt, Request
+from tunegate.harness.model import PoolLimits, Prompt, Request
 from tunegate.harness.models._chat_template import PROBES
 from tunegate.harness.models._thinking_switch import server_fields
 from tunegate.harness.records.cases import (
@@ -41,7 +41,7 @@ from tunegate.harness.remote.litellm import (
     provider_of,
     settings_problem,
 )
-from tunegate.harness.remote.worker_pool import PoolLimits, QuestionFeed, ask_all
+from tunegate.harness.remote.worker_pool import QuestionFeed, ask_all
 from tunegate.harness.thinking import message_thoughts, separate_thoughts
 
 SPEC = "litellm:PROVIDER/MODEL"

@@ -15,7 +15,7 @@ from typing import Any
 from tunegate.harness import lookup
 from tunegate.harness.checks.weight_files import refuse_unsafe, weights_fingerprint
 from tunegate.harness.errors import ModelError, NotComparable, UsageError
-from tunegate.harness.model import NOWHERE, Arm, ServerHosting
+from tunegate.harness.model import NOWHERE, Arm, PoolLimits, ServerHosting
 from tunegate.harness.models._model_folder import (
     adapter_config,
     base_record,
@@ -24,7 +24,6 @@ from tunegate.harness.models._model_folder import (
     require_modules,
     resolve_folder,
 )
-from tunegate.harness.remote.worker_pool import PoolLimits
 
 ROOM = "tunegate.harness.models"
 Backend = Callable[..., Arm]

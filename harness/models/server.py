@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from tunegate.harness.checks.weight_files import weights_fingerprint
 from tunegate.harness.errors import BackendError, ModelError
-from tunegate.harness.model import Prompt, Request
+from tunegate.harness.model import PoolLimits, Prompt, Request
 from tunegate.harness.models._chat_template import (
     PROBES,
     continuation_ids,
@@ -60,7 +60,7 @@ from tunegate.harness.records.cases import (
     sha256,
 )
 from tunegate.harness.remote.http import HttpClient, PermanentError, RequestFailure, RetryableError
-from tunegate.harness.remote.worker_pool import PoolLimits, QuestionFeed, ask_all
+from tunegate.harness.remote.worker_pool import QuestionFeed, ask_all
 from tunegate.harness.thinking import separate_thoughts, special_texts, thinking_tokens
 
 SPEC = "server:http://host:port/v1[?tokenizer=FOLDER&weights=FOLDER]#MODEL"

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl
 
 from tunegate.harness.checks.weight_files import refuse_unsafe
 from tunegate.harness.errors import ModelError, UsageError
-from tunegate.harness.model import NOWHERE, ServerHosting
+from tunegate.harness.model import NOWHERE, PoolLimits, ServerHosting
 from tunegate.harness.model_servers.managed_server import ManagedServer, free_port
 from tunegate.harness.models._model_folder import is_adapter, resolve_folder
 from tunegate.harness.models._server_discovery import ServerTarget
@@ -32,7 +32,6 @@ from tunegate.harness.models._vllm_command import (
     server_environment,
 )
 from tunegate.harness.models.server import ServerArm, open_server
-from tunegate.harness.remote.worker_pool import PoolLimits
 
 SPEC = "vllm:FOLDER_OR_ID[?tp=N&gpu_memory=SHARE&dtype=NAME&max_len=N]"
 _PORT_TAKEN = "address already in use"

@@ -35,7 +35,7 @@ from tunegate.harness.further_arm import comparisons
 from tunegate.harness.gating.error_control import refuse_sealed
 from tunegate.harness.judging import stage
 from tunegate.harness.judging.contract import Juror
-from tunegate.harness.model import Arm, LocalArm, RecordedArm, ScoredArm, ServerHosting
+from tunegate.harness.model import Arm, LocalArm, PoolLimits, RecordedArm, ScoredArm, ServerHosting
 from tunegate.harness.models.open_arms import backend_of, open_arms
 from tunegate.harness.otel_export.run_records import RunRecords
 from tunegate.harness.pipeline import attempt_ledger, run_writer, steps
@@ -57,7 +57,6 @@ from tunegate.harness.records.manifest import (
     typed_options,
 )
 from tunegate.harness.records.verdict import VerdictRecord
-from tunegate.harness.remote.worker_pool import PoolLimits
 from tunegate.harness.source import account_summary
 from tunegate.harness.suite import Suite
 from tunegate.harness.verdict.decide import failed_verdict, not_comparable

@@ -17,7 +17,7 @@ from tunegate.harness import defaults, lookup
 from tunegate.harness.further_arm import FurtherArm, further_arms
 
 if TYPE_CHECKING:
-    from tunegate.harness.remote.worker_pool import PoolLimits
+    from tunegate.harness.model import PoolLimits
 
 SESSION = pytest.StashKey[Any]()
 """Where pytest's configuration keeps the `GateSession` of a run."""
@@ -284,7 +284,7 @@ def read_options(config: pytest.Config) -> Mapping[str, Any]:
 
 def limits_of(options: Mapping[str, Any]) -> PoolLimits:
     """Return how hard arms behind a network may be asked."""
-    from tunegate.harness.remote.worker_pool import PoolLimits
+    from tunegate.harness.model import PoolLimits
 
     return PoolLimits(
         concurrency=options["concurrency"],

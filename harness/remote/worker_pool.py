@@ -13,7 +13,6 @@ Example:
 
 from __future__ import annotations
 
-import math
 import queue
 import random
 import threading
@@ -24,8 +23,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Generic, TypeVar
 
-from tunegate.harness.defaults import CONCURRENCY, DEADLINE_S
-from tunegate.harness.errors import BackendError, UsageError
+from tunegate.harness.errors import BackendError
+from tunegate.harness.model import PoolLimits
 from tunegate.harness.remote.http import PermanentError, RequestFailure, RetryableError
 
 Q = TypeVar("Q")
@@ -194,38 +193,6 @@ class PendingQuestion(Generic[Q]):
         """Return a part of `most`, the same for this attempt in every run."""
         draw = random.Random(f"{self.attempts} {self.question!r}")
         return draw.uniform(0.0, most)
-
-
-@dataclass(frozen=True, slots=True)
-class PoolLimits:
-    """Bounds of a pool of askers; checked when it is made."""
-
-    concurrency: int = CONCURRENCY
-    """Questions that are in progress at the same time."""
-    deadline_s: float = DEADLINE_S
-    """Seconds a question may take, its attempts and the pauses after them together; waiting for its
-    turn is not counted."""
-    attempts: int = 5
-    """Times a question is asked at most."""
-    requests_per_minute: float | None = None
-    """Attempts a minute of all askers together; None is as fast as answers come."""
-    tokens_per_minute: float | None = None
-    """Tokens a minute, as the caller estimates them for each question; None is without bound."""
-
-    def __post_init__(self) -> None:
-        """Refuse what would ask nothing or never end.
-
-        Raises:
-            UsageError: a bound is out of range.
-        """
-        for name in ("concurrency", "attempts"):
-            value = getattr(self, name)
-            if value < 1:
-                raise UsageError(f"{name}={value!r} must be a whole number of at least 1")
-        for name in ("deadline_s", "requests_per_minute", "tokens_per_minute"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise UsageError(f"{name}={value!r} must be a finite number above 0")
 
 
 @dataclass

@@ -20,7 +20,7 @@ from tunegate.harness.judge import Judge
 from tunegate.harness.judging.backends.server import ServerJudge, server
 from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask
 from tunegate.harness.judging.conversation import ModelJuror
-from tunegate.harness.remote.worker_pool import PoolLimits
+from tunegate.harness.model import PoolLimits
 
 __all__ = ["fake_server"]  # the fixture
 MODELS: dict[str, dict[str, Any]] = {"judge": {}}

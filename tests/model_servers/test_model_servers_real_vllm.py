@@ -20,13 +20,12 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import NotComparable, UsageError
-from tunegate.harness.model import NOWHERE
+from tunegate.harness.model import NOWHERE, PoolLimits
 from tunegate.harness.model_servers.identity import ServedIdentity
 from tunegate.harness.models._vllm_command import VllmSettings, find_installation
 from tunegate.harness.models.demo_model import existing_demo_model
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.vllm import VllmDeployment, VllmServerPlan, VllmTarget
-from tunegate.harness.remote.worker_pool import PoolLimits
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]  # a server starts in half a minute to two
 

@@ -15,10 +15,9 @@ import pytest
 from tests.fake_server import FakeServer, completion
 from tunegate.harness.checks import liveness
 from tunegate.harness.errors import BackendError, MissingExtra, ModelError, NotComparable
-from tunegate.harness.model import Arm, ProbedArm, RemoteArm, Request
+from tunegate.harness.model import Arm, PoolLimits, ProbedArm, RemoteArm, Request
 from tunegate.harness.models.litellm import LitellmArm, litellm, thinking_parameters
 from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings, StoredAnswer
-from tunegate.harness.remote.worker_pool import PoolLimits
 from tunegate.harness.thinking import answer_tokens
 
 BASE, FINE_TUNE = "gpt-4o-mini", "ft:gpt-4o-mini-2024-07-18:acme::abc"

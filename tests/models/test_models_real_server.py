@@ -17,10 +17,10 @@ import pytest
 from tests.short_models import ShortModel, short_model
 from tunegate.harness.engine.inference.local_engine import complete_requests
 from tunegate.harness.errors import ModelError
+from tunegate.harness.model import PoolLimits
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.server import server
 from tunegate.harness.records.cases import Case
-from tunegate.harness.remote.worker_pool import PoolLimits
 
 __all__ = ["short_model"]
 

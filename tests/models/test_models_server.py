@@ -15,11 +15,11 @@ from tests.served_models import Served
 from tunegate.harness.checks import comparability, liveness
 from tunegate.harness.engine.inference.local_engine import complete_requests
 from tunegate.harness.errors import BackendError, ModelError, NotComparable
+from tunegate.harness.model import PoolLimits
 from tunegate.harness.models._server_discovery import key_for, parse_target
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.server import ServerArm, server
 from tunegate.harness.records.cases import Case, GenerationSettings
-from tunegate.harness.remote.worker_pool import PoolLimits
 from tunegate.harness.thinking import no_answer_reason
 
 Start = Callable[..., FakeServer]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import ModelError, UsageError
+from tunegate.harness.model import PoolLimits
 from tunegate.harness.models import vllm
 from tunegate.harness.models._vllm_command import (
     VllmInstallation,
@@ -20,7 +21,6 @@ from tunegate.harness.models._vllm_command import (
     find_installation,
 )
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.remote.worker_pool import PoolLimits
 
 CPU = VllmInstallation(Path("/env/bin/python"), "0.32.0", cpu=True)
 GPU = VllmInstallation(Path("/env/bin/python"), "0.33.0", cpu=False)

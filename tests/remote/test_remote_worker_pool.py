@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import BackendError
+from tunegate.harness.model import PoolLimits
 from tunegate.harness.remote.http import PermanentError, RequestFailure, RetryableError
-from tunegate.harness.remote.worker_pool import PoolLimits, QuestionFeed, RateLimiter, ask_all
+from tunegate.harness.remote.worker_pool import QuestionFeed, RateLimiter, ask_all
 
 
 def soon(question: int, deadline: float) -> int:

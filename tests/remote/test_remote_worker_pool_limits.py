@@ -7,7 +7,7 @@ import math
 import pytest
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.remote.worker_pool import PoolLimits
+from tunegate.harness.model import PoolLimits
 
 
 @pytest.mark.parametrize(

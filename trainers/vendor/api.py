@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from tunegate.harness.errors import BackendError, MissingExtra, UsageError
+from tunegate.harness.model import PoolLimits
 from tunegate.harness.remote.http import (
     PermanentError,
     RequestFailure,
     RetryableError,
     error_of_status,
 )
-from tunegate.harness.remote.worker_pool import PoolLimits, ask_all
+from tunegate.harness.remote.worker_pool import ask_all
 
 if TYPE_CHECKING:
     from openai import OpenAI

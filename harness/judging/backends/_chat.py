@@ -11,9 +11,10 @@ from typing import Any
 from tunegate.harness.defaults import DEADLINE_S, JUDGE_CONCURRENCY
 from tunegate.harness.errors import ModelError, unknown_name_message
 from tunegate.harness.judge import JudgeAnswer, JudgeQuestion
+from tunegate.harness.model import PoolLimits
 from tunegate.harness.records.cases import Completion
 from tunegate.harness.remote.http import RequestFailure
-from tunegate.harness.remote.worker_pool import PoolLimits, ask_all
+from tunegate.harness.remote.worker_pool import ask_all
 
 MOST_TOKENS = 2000
 """Tokens of a reply: reason and verdict take a tenth of it."""

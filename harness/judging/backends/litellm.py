@@ -26,8 +26,8 @@ from tunegate.harness.judging.backends._chat import (
     schema_of,
     split_limits,
 )
+from tunegate.harness.model import PoolLimits
 from tunegate.harness.records.cases import Completion, sha256
-from tunegate.harness.remote.worker_pool import PoolLimits
 
 SPEC = "litellm:PROVIDER/MODEL"
 _CACHED = {"type": "ephemeral"}

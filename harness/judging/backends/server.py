@@ -22,9 +22,9 @@ from tunegate.harness.judging.backends._chat import (
     schema_of,
     split_limits,
 )
+from tunegate.harness.model import PoolLimits
 from tunegate.harness.records.cases import Completion, sha256
 from tunegate.harness.remote.http import HttpClient, PermanentError, RetryableError
-from tunegate.harness.remote.worker_pool import PoolLimits
 
 SPEC = "server:URL#MODEL"
 KEY = "TUNEGATE_JUDGE_KEY"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.remote.worker_pool import PoolLimits
+from tunegate.harness.model import PoolLimits
 from tunegate.trainers.vendor import job as vendor_job
 from tunegate.trainers.vendor import run
 from tunegate.trainers.vendor.api import VendorApi, VendorUnreachable
