@@ -330,7 +330,7 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 
 
 def test_nor_does_one_within_functions_or_for_type_checkers() -> None:
-    """A circle that only functions close is one all the same: neither part stands alone."""
+    """A circle that only functions close is one all the same: neither part can be read alone."""
     assert _circle(lazily=True) == []
 
 

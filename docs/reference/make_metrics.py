@@ -19,7 +19,7 @@ _INTRODUCTION = """\
 # Metrics
 
 Made from the docstrings by `python docs/reference/make_metrics.py`; edit those. A metric is used by
-its name, and its options stand beside it:
+its name, and its options are in the same table:
 
 ```toml
 [[metrics]]

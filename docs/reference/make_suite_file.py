@@ -22,7 +22,7 @@ _INTRODUCTION = """\
 
 Made from the JSON schemas in `harness/schemas` and the sources' docstrings by
 `python docs/reference/make_suite_file.py`. A suite is a folder with `suite.toml` and its cases;
-`tunegate suite check DIR` names every mistake with its file and line. Keys that stand in none of
+`tunegate suite check DIR` names every mistake with its file and line. Keys that are in none of
 these tables are refused.
 """
 _TABLES = (
@@ -45,7 +45,7 @@ entry-point group `tunegate.gates`.
 _SOURCES = """\
 ## Sources of cases
 
-`cases = "cases.jsonl"` reads JSON lines beside suite.toml. A table takes them from where they are
+`cases = "cases.jsonl"` reads JSON lines next to suite.toml. A table takes them from where they are
 ([examples](../guides/cases.md)):
 
 ```toml
