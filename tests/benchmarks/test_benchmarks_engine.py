@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import growth, machine_limit, memory, overhead
+from benchmarks import growth, kept_answers, machine_limit, memory, overhead
 from benchmarks._apart import Measured, apart, peak_memory
 from benchmarks._forwards import Forward, watched
 from benchmarks._prompts import prompts_suite
@@ -167,3 +167,48 @@ def test_prefill_and_decode_of_a_tiny_model(models: Tiny, monkeypatch: Any, caps
         "prefill, 2 × 6",
         "decode, 2 wide",
     ]
+
+
+def test_what_a_run_costs_in_decoded_answers() -> None:
+    """100 answers took 6,400 rows and 9,000 tokens: 640 rows are 10 answers, 4,500 tokens 50."""
+    plain = kept_answers.Cost(forwards=64, rows=6_400, tokens=9_000, seconds=8.0)
+    cost = kept_answers.Cost(forwards=32, rows=640, tokens=4_500, seconds=2.0)
+
+    assert cost.decoded_answers(plain, 100) == {
+        "forwards": 50.0,
+        "rows": 10.0,
+        "tokens": 50.0,
+        "seconds": 25.0,
+    }
+
+
+def test_an_answer_that_stays_costs_one_row(monkeypatch: Any, capsys: Any) -> None:
+    """With base for tuned each of 12 answers is one row of a prefill, not 17 of a decode.
+
+    An answer of 17 tokens takes 17 forwards, the prompt's among them; the last token is not fed.
+    """
+    monkeypatch.setattr(kept_answers, "PROBED", 4)
+    options = ["--cases", "12", "--new-tokens", "17", "--kept", "1"]
+    monkeypatch.setattr(sys, "argv", ["kept_answers", *options])
+    with muted():
+        assert kept_answers.main() == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert next(line.split() for line in lines if line.startswith("rows"))[1:] == ["204", "12", "1"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "text", "code"), [(600, "same", 0), (601, "same", 1), (600, "other", 1)]
+)
+def test_kept_answers_can_fail(monkeypatch: Any, rows: int, text: str, code: int) -> None:
+    """More rows than 600 of 3,100 answers have is a miss, and so is an answer that differs."""
+    found = {
+        False: ({"base": {}, "tuned": {"a": "same"}}, kept_answers.Cost(1, 3_100, 1, 1.0)),
+        True: ({"base": {}, "tuned": {"a": text}}, kept_answers.Cost(1, rows, 1, 1.0)),
+    }
+    monkeypatch.setattr(kept_answers, "opened_arms", lambda folder: {})
+    monkeypatch.setattr(kept_answers, "set_strength", lambda *_: None)
+    monkeypatch.setattr(kept_answers, "second_candidate", lambda *_, drafts: found[drafts])
+    monkeypatch.setattr(sys, "argv", ["kept_answers"])
+
+    assert kept_answers.main() == code
