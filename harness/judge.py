@@ -365,23 +365,35 @@ def retrieved_chunks(case: Case, completion: Completion) -> tuple[str, ...]:
     return tuple(text.strip() for text in found if text.strip())
 
 
-def format_shots(shots: Sequence[Mapping[str, Any]]) -> str:
-    """Return a suite's examples of an answer and its verdict, for a prompt; nothing for none."""
+SHOT_PARTS = {
+    "completion": "An answer", "first": "The first answer", "second": "The second answer",
+    "claim": "A claim", "context": "The source", "demand": "A demand",
+}  # fmt: skip
+"""Key of a suite's example → how the prompt calls it."""
+
+
+def format_shots(shots: Sequence[Mapping[str, Any]], parts: Sequence[str] = ("completion",)) -> str:
+    """Return a suite's examples of what is judged and its verdict, for a prompt; "" for none."""
     lines = [
-        f"An answer: {format_json(shot['completion'])}\nIts verdict: {shot['verdict']}"
+        "\n".join(f"{SHOT_PARTS[part]}: {format_json(shot[part])}" for part in parts)
+        + f"\nIts verdict: {shot['verdict']}"
         + (f", because {shot['reason']}" if shot.get("reason") else "")
         for shot in shots
     ]
     return "\nExamples:\n" + "\n\n".join(lines) + "\n" if lines else ""
 
 
-def shot_problems(shots: Sequence[Mapping[str, Any]], verdicts: Sequence[str]) -> list[str]:
+def shot_problems(
+    shots: Sequence[Mapping[str, Any]],
+    verdicts: Sequence[str],
+    parts: Sequence[str] = ("completion",),
+) -> list[str]:
     """Return what is wrong with a suite's examples, a line for each."""
-    found = []
+    found, needed = [], (*parts, "verdict")
     for number, shot in enumerate(shots, start=1):
-        if not {"completion", "verdict"} <= set(shot) <= {"completion", "verdict", "reason"}:
+        if not set(needed) <= set(shot) <= {*needed, "reason"}:
             found.append(
-                f"examples, number {number}: keys {', '.join(shot)}; write completion, verdict "
+                f"examples, number {number}: keys {', '.join(shot)}; write {', '.join(needed)} "
                 "and, if wanted, reason"
             )
         elif shot["verdict"] not in verdicts:

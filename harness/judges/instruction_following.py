@@ -15,8 +15,10 @@ from tunegate.harness.judge import (
     batch_fields,
     format_conversation,
     format_numbered,
+    format_shots,
     judge,
     question,
+    shot_problems,
 )
 from tunegate.harness.records.cases import Case, Completion, Score
 
@@ -24,15 +26,19 @@ PROMPT = Path(__file__).with_suffix(".txt")
 MOST_CHECKS = 20
 _CHECK = {"type": "string", "minLength": 1, "maxLength": 500}
 _KEPT = {"yes": 1.0, "no": 0.0}
+_SHOWN = ("completion", "demand")
 _FIELDS = {"reason": TEXT, "verdict": {"enum": list(_KEPT)}}
 
 
 def check_checklist(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return what is wrong with a checklist of the suite's own."""
+    """Return what is wrong with a checklist of the suite's own, and with its examples."""
     given = options.get("checklist", ())
+    found = shot_problems(options.get("examples", ()), tuple(_KEPT), _SHOWN)
     if len(given) > MOST_CHECKS:
-        return [f"checklist has {len(given)} items; at most {MOST_CHECKS}"]
-    return ["checklist: one of its items is empty"] if not all(map(str.strip, given)) else []
+        return [f"checklist has {len(given)} items; at most {MOST_CHECKS}", *found]
+    if not all(map(str.strip, given)):
+        return ["checklist: one of its items is empty", *found]
+    return found
 
 
 @judge(range=(0.0, 1.0), check=check_checklist)
@@ -42,6 +48,7 @@ def instruction_following(
     *,
     checklist: tuple[str, ...] = (),
     batched: bool = False,
+    examples: tuple[dict[str, Any], ...] = (),
 ) -> Steps:
     """Score the share of the prompt's demands that the answer keeps.
 
@@ -65,6 +72,8 @@ def instruction_following(
         checklist: Items of your own for every case, instead of derived ones.
         batched: Asks for all items in one call. It is cheaper; how far its verdicts are those of
             single calls is measured by `tunegate judge calibrate`.
+        examples: Tables with `completion`, `demand`, `verdict` (`yes`, `no`) and, if wanted,
+            `reason`.
     """
     text = (completion.text or "").strip()
     if not text:
@@ -75,11 +84,12 @@ def instruction_following(
         items = list(dict.fromkeys(listed.fields["checks"]))
     if not items:
         return Score.unscored("the prompt's checklist is empty")
+    shots = format_shots(examples, _SHOWN)
     if batched:
-        (answered,) = yield [_ask_all(case, text, items)]
+        (answered,) = yield [_ask_all(case, text, items, shots)]
         replies: Sequence[ParsedReply] = answered.each("verdict")
     else:
-        replies = yield [_ask(case, text, item) for item in items]
+        replies = yield [_ask(case, text, item, shots) for item in items]
     values = [reply.expected(_KEPT) for reply in replies]
     broken = [i for i, r in zip(items, replies, strict=True) if r.verdict == "no"]
     return Score.of(
@@ -98,18 +108,20 @@ def _list(case: Case) -> JudgeQuestion:
     )
 
 
-def _ask(case: Case, text: str, item: str) -> JudgeQuestion:
+def _ask(case: Case, text: str, item: str, shots: str) -> JudgeQuestion:
     return question(
         PROMPT,
         "check",
         data={"prompt": format_conversation(case), "completion": text, "check": item},
+        told={"examples": shots},
         fields=_FIELDS,
         choice="verdict",
     )
 
 
-def _ask_all(case: Case, text: str, items: Sequence[str]) -> JudgeQuestion:
+def _ask_all(case: Case, text: str, items: Sequence[str], shots: str) -> JudgeQuestion:
     data = {"prompt": format_conversation(case), "completion": text,
             "checks": format_numbered(items)}  # fmt: skip
-    asked = question(PROMPT, "checks", data=data, fields=batch_fields(_FIELDS))
+    told = {"examples": shots}
+    asked = question(PROMPT, "checks", data=data, told=told, fields=batch_fields(_FIELDS))
     return replace(asked, verdicts=len(items))

@@ -284,3 +284,67 @@ def test_pairwise_asks_nothing_about_the_same_answer(judged: Any) -> None:
     outcome, asked = judged("pairwise", CASE, "Tea.", "Tea. ", answer=lambda q: {})
 
     assert (outcome.score.value, asked) == (0.0, [])
+
+
+SHOTS: dict[str, tuple[dict[str, str], str]] = {
+    "pairwise": (
+        {"first": "Tea.", "second": "Two lines.\nTea.", "verdict": "second", "reason": "two lines"},
+        'The first answer: "Tea."\nThe second answer: "Two lines.\\nTea."\n'
+        "Its verdict: second, because two lines",
+    ),
+    "faithfulness": (
+        {"context": "Tea is green.", "claim": "Tea is red.", "verdict": "contradicted"},
+        'The source: "Tea is green."\nA claim: "Tea is red."\nIts verdict: contradicted',
+    ),
+    "instruction_following": (
+        {"completion": "Tea.", "demand": "Two lines.", "verdict": "no"},
+        'An answer: "Tea."\nA demand: "Two lines."\nIts verdict: no',
+    ),
+}
+"""Judge → an example of a suite, and how the prompt shows it."""
+
+
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("name", SHOTS)
+def test_examples_of_a_suite_are_in_the_static_part(judged: Any, name: str, batched: bool) -> None:
+    """Each question that asks for a verdict shows them; without any nothing is added."""
+    shot, shown = SHOTS[name]
+    verdict = {"pairwise": "tie", "faithfulness": "not_found", "instruction_following": "yes"}[name]
+
+    def answer(question: JudgeQuestion) -> dict[str, Any]:
+        if question.step in ("checklist", "claims"):
+            (field,) = question.fields
+            return {field: ["Two lines."]}
+        one = {"verdict": verdict, **dict.fromkeys(set(question.fields) - {"verdict"}, "")}
+        return one if "verdict" in question.fields else each_of(question, verdict)
+
+    def each_of(question: JudgeQuestion, verdict: str) -> dict[str, Any]:
+        (field,) = question.fields
+        names = question.fields[field]["items"]["properties"]
+        values = {"number": 1, "verdict": verdict}
+        return {field: [{key: values.get(key, "") for key in names}]}
+
+    options = {"batched": True} if batched and name != "pairwise" else {}
+    case = CASE.model_copy(update={"context": "Tea is green."})
+    texts = ("Tea.", "Hot.") if name == "pairwise" else ("Tea.",)
+    _, bare = judged(name, case, *texts, answer=answer, **options)
+    _, asked = judged(name, case, *texts, answer=answer, examples=(shot,), **options)
+
+    judging = [question for question in asked if question.step not in ("checklist", "claims")]
+    assert judging
+    assert all(f"\nExamples:\n{shown}\n" in question.task for question in judging)
+    assert not any("Examples:" in question.task for question in bare)
+
+
+@pytest.mark.parametrize("name", SHOTS)
+def test_an_example_without_one_of_its_parts_is_refused(name: str) -> None:
+    """When the suite is loaded, with the keys that an example takes."""
+    shot, _ = SHOTS[name]
+    judge = lookup.find_object("tunegate.harness.judges", name, what="judge")
+    first, *_ = shot
+
+    (problem,) = judge.check({"examples": ({k: v for k, v in shot.items() if k != first},)}, [])
+    assert problem.startswith("examples, number 1: keys ")
+    assert f"write {first}, " in problem
+    (problem,) = judge.check({"examples": ({**shot, "verdict": "good"},)}, [])
+    assert "verdict='good' must be one of" in problem
