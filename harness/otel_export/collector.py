@@ -182,6 +182,8 @@ def resend_files(folder: Path, *, whole: bool = False) -> list[str]:
     """
     if not export_targets():
         raise UsageError("no collector is named: set OTEL_EXPORTER_OTLP_ENDPOINT, then repeat this")
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder; give the folder of a run")
     if all(find_file(folder, signal.file) is None for signal in SIGNALS):
         raise UsageError(f"{folder}: the run left no telemetry; OTEL_SDK_DISABLED was set, perhaps")
     note = folder / UNSENT

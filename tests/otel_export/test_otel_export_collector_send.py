@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -462,3 +463,10 @@ def test_the_command_sends_a_run(
     assert result.exit_code == 0
     assert [line.split()[1] for line in result.output.splitlines()] == ["spans", "log", "metrics"]
     assert len(_spans(collector.messages("/v1/traces"))) == len(made.spans)
+
+
+@pytest.mark.usefixtures("collector")
+def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """A wrong name is no run without telemetry."""
+    with pytest.raises(UsageError, match="no such folder"):
+        resend_files(tmp_path / "RUN")
