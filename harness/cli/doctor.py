@@ -222,18 +222,17 @@ def _model() -> Iterator[DoctorFinding]:
 
 def _vllm() -> Iterator[DoctorFinding]:
     """Look for the environment of `vllm:` specs, and whether its version was tested."""
-    from tunegate.harness.models._vllm_command import TESTED, find_installation
+    from tunegate.harness.models._vllm_command import find_installation
 
     try:
         found = find_installation()
     except UsageError as error:
         yield DoctorFinding(False, False, "engine vllm", str(error))
         return
-    tested = found.version.split(".")[:2] in [["0", str(minor)] for minor in TESTED]
     place = "CPU" if found.cpu else "GPU"
-    note = "" if tested else f"; tested are 0.{' and 0.'.join(map(str, TESTED))}"
+    note = f"; {found.untested}" if found.untested else ""
     detail = f"{found.version} for the {place}, {found.python}{note}"
-    yield DoctorFinding(tested, False, "engine vllm", detail)
+    yield DoctorFinding(not found.untested, False, "engine vllm", detail)
 
 
 RUNS = Path(".tunegate/aa")

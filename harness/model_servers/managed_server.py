@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
@@ -34,6 +36,8 @@ _PROGRESS_S = 15.0
 """Seconds between two lines of progress."""
 _EXCERPT = 200
 """Characters of a line of the log that a message quotes."""
+_CORE_KILLED = re.compile(r"Failed core proc\(s\): \{.*: -9\b")
+"""What vLLM writes when its engine core got SIGKILL."""
 
 
 def free_port() -> int:
@@ -130,7 +134,7 @@ class ManagedServer:
                 return
             passed = time.monotonic() - began
             if not self.alive:
-                raise ModelError(f"{self.name} ended while it started: {self.last_error()}")
+                raise ModelError(f"{self.name} {self._end()}: {self.last_error()}")
             if passed > limit_s:
                 self.stop()
                 raise ModelError(f"{self.name} was not ready after {passed:.0f} s; see {self.log}")
@@ -139,6 +143,13 @@ class ManagedServer:
                 doing = _cut(map(_without_prefix, self._lines()[-1:]))
                 report(f"{self.name} is starting ({passed:.0f} s): {doing}")
             time.sleep(0.25)
+
+    def _end(self) -> str:
+        """Return how it ended while it started; a core's signal is in vLLM's log alone."""
+        core = any(_CORE_KILLED.search(line) for line in self._lines())
+        if core or self.process.returncode == 128 + signal.SIGKILL:
+            return "was killed while it started, as the system does when memory runs out"
+        return "ended while it started"
 
     def last_error(self) -> str:
         """Return the last line of the log that names an error, and where the log is."""

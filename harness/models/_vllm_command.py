@@ -42,6 +42,13 @@ class VllmInstallation:
     cpu: bool
     """Whether it computes on the CPU."""
 
+    @property
+    def untested(self) -> str:
+        """Which versions were tested, if this one was not; else empty."""
+        if self.version.split(".")[:2] in [["0", str(minor)] for minor in TESTED]:
+            return ""
+        return f"tested are 0.{' and 0.'.join(map(str, TESTED))}"
+
 
 _ASK = (
     "import json; from importlib import metadata as m; "

@@ -36,6 +36,13 @@ from tunegate.harness.models.server import ServerArm, open_server
 SPEC = "vllm:FOLDER_OR_ID[?tp=N&gpu_memory=SHARE&dtype=NAME&max_len=N]"
 _PORT_TAKEN = "address already in use"
 _TRIES = 2
+_REMEDIES = {
+    "max seq len": "write ?max_len=N into the spec, the tokens that a prompt and its answer need",
+    "No available memory for the cache": "use a smaller model, or free memory",
+    "less than desired GPU memory": "write ?gpu_memory=SHARE into the spec, or free GPU memory",
+    "Available memory on node": "free memory, or use a smaller model",
+}
+"""Part of an error of vLLM's → what to do about it here."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +178,11 @@ def _server_plans(targets: Mapping[str, VllmTarget]) -> list[VllmServerPlan]:
     ]
 
 
+def _remedy(error: str) -> str:
+    found = next((words for part, words in _REMEDIES.items() if part in error), "")
+    return f"; {found}" if found else ""
+
+
 @dataclass(frozen=True)
 class VllmDeployment:
     """What the servers of a run have in common."""
@@ -191,7 +203,9 @@ class VllmDeployment:
         gpus = f"{self.settings.tp} GPU{'s' if self.settings.tp > 1 else ''}"
         where = "the CPU" if self.found.cpu else gpus
         names = " and ".join([plan.name, *plan.adapters])
-        self.hosting.report(f"starting vLLM {self.found.version} on {where} for {names}: log {log}")
+        note = f" ({self.found.untested})" if self.found.untested else ""
+        version = f"{self.found.version}{note}"
+        self.hosting.report(f"starting vLLM {version} on {where} for {names}: log {log}")
         for attempt in range(_TRIES):
             port = free_port()
             server = ManagedServer.start(
@@ -204,10 +218,13 @@ class VllmDeployment:
             try:
                 server.wait_until_ready(self.hosting.report)
                 return server
-            except BaseException as error:
+            except ModelError as error:
                 server.stop()
                 if _PORT_TAKEN not in str(error).lower() or attempt == _TRIES - 1:
-                    raise
+                    raise ModelError(f"{error}{_remedy(str(error))}") from error
+            except BaseException:
+                server.stop()
+                raise
         raise AssertionError("a server has started, or its failure was raised")
 
     def open_arm(self, name: str, server: ManagedServer, key: str) -> VllmArm:

