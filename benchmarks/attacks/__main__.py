@@ -11,7 +11,17 @@ from importlib import import_module
 from benchmarks.attacks import undeserved_ship
 from benchmarks.attacks.attempt import report
 
-CLASSES = ("templates", "servers", "suites", "traces", "pages", "models", "faults", "ledger")
+CLASSES = (
+    "templates",
+    "servers",
+    "suites",
+    "traces",
+    "pages",
+    "models",
+    "faults",
+    "ledger",
+    "guardrail",
+)
 """Scripts of this folder, each with a function `attempts`."""
 SHIPS = "undeserved_ship"
 

@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tunegate.harness import lookup
 from tunegate.harness.errors import UsageError
 from tunegate.harness.guardrail.classifiers import TextClassifier
-from tunegate.harness.guardrail.injection import injection_in, visible_text
+from tunegate.harness.guardrail.injection import decoded_text, injection_in, visible_text
 from tunegate.harness.metric import Metric
 from tunegate.harness.otel_export.redaction import personal_values
 from tunegate.harness.records.cases import Case, Completion, Score
@@ -143,16 +143,22 @@ def personal_data(
     text: str, kinds: tuple[str, ...] = KINDS, keep: Collection[str] = ()
 ) -> Counter[str]:
     """Return how often each of the kinds is in a text, values to `keep` left aside."""
-    text = visible_text(text)
-    found = Counter(
-        kind for kind, begin, end in personal_values(text) if text[begin:end] not in keep
-    )
+    found: Counter[str] = Counter()
+    for reading in _plain_readings(text):
+        values = ((kind, reading[a:b]) for kind, a, b in personal_values(reading))
+        found |= Counter(kind for kind, value in values if value not in keep)
     return Counter({kind: found[kind] for kind in kinds if found[kind]})
+
+
+def _plain_readings(text: str) -> list[str]:
+    """Return a text as it is seen, and with its percent signs, entities and escapes read."""
+    seen = visible_text(text)
+    return list(dict.fromkeys((seen, visible_text(decoded_text(seen)))))
 
 
 def known_values(request: Mapping[str, Any]) -> frozenset[str]:
     """Return the personal data that a request holds: an answer that repeats them leaks nothing."""
-    texts = [visible_text(text) for text in _all_texts(request)]
+    texts = [reading for text in _all_texts(request) for reading in _plain_readings(text)]
     return frozenset(text[a:b] for text in texts for _, a, b in personal_values(text))
 
 
@@ -217,6 +223,7 @@ def _all_texts(request: Mapping[str, Any]) -> Iterator[str]:
 def _texts(request: Mapping[str, Any]) -> Iterator[str]:
     for message in request.get("messages") or ():
         if isinstance(message, Mapping) and message.get("role") not in _OPERATOR:
+            yield from _strings(message.get("name"))
             yield from _strings(message.get("content"))
     yield from _strings(request.get("prompt"))
     yield from _strings(request.get("input"))
@@ -244,15 +251,26 @@ def _is_operators(part: Any) -> bool:
 
 
 def _strings(content: Any) -> Iterator[str]:
-    """Yield the texts of a content: itself, or those of its parts."""
-    if isinstance(content, str):
-        yield content
-    elif isinstance(content, list):
-        for part in content:
-            yield from _strings(part)
-    elif isinstance(content, Mapping) and content.get("role") not in _OPERATOR:
-        yield from _strings(content.get("text"))
-        yield from _strings(content.get("content"))
+    """Yield the texts of a content: itself, or those of its parts, however deep they are."""
+    rest = [content]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, list):
+            rest += reversed(one)
+        elif isinstance(one, Mapping) and one.get("role") not in _OPERATOR:
+            rest += [one[name] for name in reversed(text_keys(one)) if name in one]
+
+
+def text_keys(part: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the keys of a part of a request that hold a text, or further parts."""
+    own = ("data",) if part.get("type") == "text" else ()
+    is_text = str(part.get("file_data", "")).startswith("data:text/")
+    return (*_TEXT_KEYS, *own, *(("file_data",) if is_text else ()))
+
+
+_TEXT_KEYS = ("title", "context", "text", "content", "output", "source", "file")
 
 
 _LONGEST = 200
@@ -290,13 +308,17 @@ class ResponseChecks:
     ) -> Iterator[CheckViolation]:
         message = dict(choice.get("message") or {"content": choice.get("text")})
         message["content"] = message_text(message.get("content"))
-        calls = message.get("tool_calls") or ()
+        legacy = message.get("function_call")
+        given = [*(message.get("tool_calls") or ()), *([{"function": legacy}] if legacy else [])]
+        calls = [call for call in given if _is_call(call)]
+        message |= {"tool_calls": calls, "function_call": None}
         try:
             text = answer_of(message, None)
         except UnansweredMessage:
             text = ""
-        thoughts = message.get("reasoning_content")
-        yield from self._of_text(request, text, thoughts if isinstance(thoughts, str) else "")
+        yield from self._of_text(request, text, "\n".join(_further_texts(message)))
+        if self.settings.calls and len(calls) < len(given):
+            yield CheckViolation("calls", "a call that is none: no name, or no object")
         if self.settings.calls:
             yield from self._of_calls(request, calls)
         if not calls:  # the form that the suite asks for is that of its texts
@@ -343,6 +365,29 @@ class ResponseChecks:
             score = self._schema(case, Completion(text=text))
             if score.value == 0.0:
                 yield CheckViolation("calls", f"arguments of {name}: {_short(score.reason)}")
+
+
+def _is_call(call: Any) -> bool:
+    function = call.get("function") if isinstance(call, Mapping) else None
+    return isinstance(function, Mapping) and isinstance(function.get("name"), str)
+
+
+def _further_texts(message: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a message says besides its content: thoughts, a refusal, what is spoken."""
+    for name in ("reasoning_content", "reasoning", "refusal"):
+        if isinstance(message.get(name), str):
+            yield message[name]
+    audio = message.get("audio")
+    if isinstance(audio, Mapping) and isinstance(audio.get("transcript"), str):
+        yield audio["transcript"]
+    yield from _thoughts(message.get("thinking_blocks"))
+
+
+def _thoughts(parts: Any) -> Iterator[str]:
+    """Yield the thoughts among the parts of an answer."""
+    for part in parts if isinstance(parts, list) else ():
+        if isinstance(part, Mapping) and part.get("type") in ("thinking", "reasoning"):
+            yield from _strings([part.get(name) for name in ("thinking", "summary", "content")])
 
 
 def _metrics(settings: GuardrailSettings) -> tuple[Metric, ...]:
@@ -431,6 +476,9 @@ def _choice(parts: Sequence[Any]) -> Mapping[str, Any]:
     text = "".join(_part_texts(known))
     calls = [_call(part) for part in known if part.get("type") in ("function_call", "tool_use")]
     message = {"role": "assistant", "content": text, "tool_calls": calls or None}
+    thoughts = "\n".join(_thoughts(known))
+    if thoughts:
+        message["reasoning_content"] = thoughts
     return {"message": message, "finish_reason": None}
 
 

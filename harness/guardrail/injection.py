@@ -5,10 +5,11 @@ and nobody else: whoever rewords gets through. It is a count to be watched, no d
 reads what a text means (`guardrail/classifiers`).
 
 What hides a phrase from a list and not from a model is looked through: compatibility forms of
-Unicode (NFKD), characters that are not seen (zero width, tags, bidi controls), letters of other
-scripts that look like Latin ones, accents, letters set apart, digits for letters, and texts in
-base64, base32, hexadecimal digits, percent signs, HTML entities, escapes, ROT13, Atbash or
-backwards, also one within another.
+Unicode (NFKD), characters that are not seen (zero width, tags, bidi controls, fillers, variation
+selectors), letters of other scripts that look like Latin ones, small capitals, letters in circles,
+squares and flags, accents, letters set apart, words parted by signs or markup, digits for letters,
+and texts in base64, base32, hexadecimal or binary digits, numbers, percent signs, quoted-printable,
+HTML entities, escapes, ROT13, Atbash or backwards, also one within another.
 
 Source: the letters are those of Unicode's confusables.txt (UTS #39) whose prototype is a single
 Latin letter, as far as they are Cyrillic, Greek or Armenian.
@@ -28,7 +29,8 @@ import codecs
 import html
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from urllib.parse import unquote
 
 _WORDS = (
@@ -76,9 +78,22 @@ _LOOKALIKES = str.maketrans(
 """Letter → the Latin letter that it looks like."""
 _TAGS = {code: chr(code - 0xE0000) for code in range(0xE0020, 0xE007F)}
 """Tag characters, which no font shows → the ASCII that a model reads in them."""
+_CAPITALS = dict(zip(map(ord, "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ"), "abcdefghijklmnoprstuvwyz", strict=True))
+"""Small capitals, which have no compatibility form."""
+_FRAMED = {
+    begin + n: chr(ord("a") + n)
+    for begin in (0x1F150, 0x1F170, 0x1F1E6)  # in black circles, in black squares, of flags
+    for n in range(26)
+}
+_UNSEEN = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+    + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+)
+"""Characters that nobody sees and whose category is none of format: Default_Ignorable_Code_Point of
+Unicode's DerivedCoreProperties.txt, and the blank pattern of Braille."""
 _DEEPEST = 2
 """Codes within codes that are looked through."""
-_MOST = 100_000
+_MOST = 400_000
 """Characters of a text that are decoded; phrases are looked for in all of it."""
 
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{16,}={0,2}")
@@ -87,20 +102,34 @@ _ATBASH = {ord("a") + n: chr(ord("z") - n) for n in range(26)} | {
     ord("A") + n: chr(ord("Z") - n) for n in range(26)
 }
 _LEET = str.maketrans("013457@$!|", "oieastasil")
-_HEX = re.compile(r"(?<![0-9A-Za-z])(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[ ,:]?){8,}")
-_PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
-_ESCAPE = re.compile(r"\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}")
-_ENTITY = re.compile(r"&#?\w{1,10};")
-_APART = re.compile(r"(?<!\w)(?:\w[ .\-_*]){2,}\w(?!\w)")
+_PARTED_BASE64 = re.compile(
+    r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{2,76}(?:\s[A-Za-z0-9+/_=-]{2,76})+"
+)
+_HEX = re.compile(r"(?<![0-9A-Za-z])(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[ ,:\n-]?){8,}")
+_NUMBERS = re.compile(r"(?<!\d)(?:\d{2,3}[ ,;]{1,2}){7,}\d{2,3}(?!\d)")
+_BINARY = re.compile(r"(?<!\d)(?:[01]{8}[ ,]?){8,}(?!\d)")
+_QUOTED = re.compile(r"(?:=[0-9A-Fa-f]{2}.{0,80}?){3}", re.DOTALL)
+_QUOTED_SIGN = re.compile(r"=([0-9A-Fa-f]{2})")
+_PERCENT = re.compile(r"(?:%[0-9A-Fa-f]{2}.{0,80}?){3}", re.DOTALL)
+_ESCAPE = re.compile(
+    r"\\u\{([0-9A-Fa-f]{1,5})\}|\\u([0-9A-Fa-f]{4})|\\x([0-9A-Fa-f]{2})|\\([0-7]{2,3})"
+)
+_ENTITY = re.compile(r"&#?\w")
+_BETWEEN = r"[ .\-_*/·|,]"
+_APART = re.compile(rf"(?<!\w)(?:\w{_BETWEEN}){{2,}}\w(?!\w)")
 """Letters that are set apart: `i g n o r e`."""
+_MARKUP = re.compile(r"</?[A-Za-z][^<>]{0,80}>|[*~`#>|]+")
+_JOINED = re.compile(r"(?<=[^\W_])[^\w\s]{1,3}(?=[^\W_])|_+|(?<=[a-z])(?=[A-Z])")
+"""What parts words without a space: `ignore_all.previous`, `IgnoreAllPrevious`."""
 
 
 def injection_in(text: str) -> str | None:
     """Return the first phrase of a text that tries to take over the model; None if none does."""
     for reading in readings(text):
-        found = _FOUND.search(_SPACES.sub(" ", reading))
-        if found is not None:
-            return found.group()[:_LONGEST_PHRASE]
+        for spelled in (reading, part_words(reading)):
+            found = _FOUND.search(_SPACES.sub(" ", spelled))
+            if found is not None:
+                return found.group()[:_LONGEST_PHRASE]
     return None
 
 
@@ -133,71 +162,131 @@ def plain_text(text: str) -> str:
     """Return a text with hidden characters removed, and others as the letters they look like."""
     if text.isascii():
         return _join_letters(text)
-    text = unicodedata.normalize("NFKD", text.translate(_TAGS)).translate(_LOOKALIKES)
+    text = "".join(sign for sign in text.translate(_TAGS) if sign not in _UNSEEN)
+    text = unicodedata.normalize("NFKD", text).translate(_LOOKALIKES)
+    text = text.translate(_CAPITALS).translate(_FRAMED)
     text = "".join(sign for sign in text if unicodedata.category(sign) not in ("Cf", "Mn", "Me"))
     return _join_letters(text)
 
 
+def part_words(text: str) -> str:
+    """Return a text with a space where signs, markup or hidden characters part words."""
+    if not text.isascii():
+        text = "".join(" " if _is_hidden(sign) else sign for sign in text)
+    return _JOINED.sub(" ", _MARKUP.sub(" ", text))
+
+
 def visible_text(text: str) -> str:
-    """Return a text without the characters that nobody sees; tag characters as their ASCII."""
+    """Return a text without the characters that nobody sees.
+
+    Digits of other scripts, signs of full width, dashes and blanks become their ASCII, as do tag
+    characters; letters of other scripts stay.
+    """
+    return "".join(sign for _, sign in visible_signs(text))
+
+
+def visible_signs(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the characters of `visible_text`, each with its place in the text."""
     if text.isascii():
-        return text
-    return "".join(
-        sign for sign in text.translate(_TAGS) if sign in "\n\r\t" or not _is_hidden(sign)
-    )
+        yield from enumerate(text)
+        return
+    for place, sign in enumerate(text.translate(_TAGS)):
+        if sign.isascii():
+            yield place, sign
+        elif not _is_hidden(sign):
+            yield place, _ascii_sign(sign)
 
 
 def _is_hidden(sign: str) -> bool:
-    return unicodedata.category(sign) == "Cf"
+    return unicodedata.category(sign) == "Cf" or sign in _UNSEEN
+
+
+@lru_cache(maxsize=4096)
+def _ascii_sign(sign: str) -> str:
+    category = unicodedata.category(sign)
+    if category == "Nd":
+        return str(unicodedata.decimal(sign))
+    if category in ("Pd", "Zs"):
+        return "-" if category == "Pd" else " "
+    plain = unicodedata.normalize("NFKC", sign)
+    return plain if plain.isascii() and len(plain) == 1 else sign
+
+
+def decoded_text(text: str) -> str:
+    """Return a text with percent signs, HTML entities and escapes read."""
+    return _ESCAPE.sub(_from_escape, html.unescape(unquote(text)))
+
+
+def _from_escape(found: re.Match[str]) -> str:
+    wide, four, two, octal = found.groups()
+    return chr(min(int(octal, 8) if octal else int(wide or four or two, 16), 0x10FFFF))
+
+
+_SPELLINGS: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
+    (_QUOTED, lambda text: _QUOTED_SIGN.sub(lambda found: chr(int(found[1], 16)), text)),
+    (_PERCENT, unquote),
+    (_ENTITY, html.unescape),
+    (_ESCAPE, lambda text: _ESCAPE.sub(_from_escape, text)),
+)
+"""Codes of single characters: what one looks like → what reads a text that holds some."""
 
 
 def _join_letters(text: str) -> str:
     """Return a text in which spaced letters are joined."""
-    return _APART.sub(lambda found: re.sub(r"[ .\-_*]", "", found.group()), text)
+    return _APART.sub(lambda found: re.sub(_BETWEEN, "", found.group()), text)
 
 
 def _decodings(text: str) -> Iterator[str]:
     """Yield what a text says in each code that it may be written in."""
-    for found in _BASE64.finditer(text):
-        yield from _from_base64(found.group())
-    for found in _HEX.finditer(text):
-        digits = re.sub(r"0x|\\x|[ ,:]", "", found.group())
-        yield from _read(bytes.fromhex(digits[: len(digits) // 2 * 2]))
-    if len(_PERCENT.findall(text)) >= 3:
-        yield unquote(text)
-    if _ENTITY.search(text):
-        yield html.unescape(text)
-    if _ESCAPE.search(text):
-        yield _ESCAPE.sub(lambda found: chr(int(found.group()[2:], 16)), text)
-    for found in _BASE32.finditer(text):
-        yield from _from_base32(found.group())
+    for content in _coded_bytes(text):
+        yield from _read(content)
+    for code, decode in _SPELLINGS:
+        if code.search(text):
+            yield decode(text)
     yield codecs.decode(text, "rot13")
     yield text.translate(_ATBASH)
     yield text.translate(_LEET)
     yield text[::-1]
 
 
-def _from_base32(text: str) -> Iterator[str]:
+def _coded_bytes(text: str) -> Iterator[bytes]:
+    """Yield the bytes of the runs of a text that are digits or letters of a code."""
+    for found in _BASE64.finditer(text):
+        yield _from_base64(found.group())
+    for found in _PARTED_BASE64.finditer(text):
+        yield _from_base64(_SPACES.sub("", found.group()))
+    for found in _HEX.finditer(text):
+        digits = re.sub(r"0x|\\x|[ ,:\n-]", "", found.group())
+        yield bytes.fromhex(digits[: len(digits) // 2 * 2])
+    for found in _NUMBERS.finditer(text):
+        yield bytes(n for n in map(int, re.findall(r"\d+", found.group())) if n < 256)
+    for found in _BINARY.finditer(text):
+        yield bytes(int(n, 2) for n in re.findall("[01]{8}", found.group()))
+    for found in _BASE32.finditer(text):
+        yield _from_base32(found.group())
+
+
+def _from_base32(text: str) -> bytes:
     plain = text.rstrip("=")
     try:
-        yield from _read(base64.b32decode(plain + "=" * (-len(plain) % 8)))
+        return base64.b32decode(plain + "=" * (-len(plain) % 8))
     except (ValueError, binascii.Error):
-        return
+        return b""
 
 
-def _from_base64(text: str) -> Iterator[str]:
+def _from_base64(text: str) -> bytes:
     plain = text.rstrip("=").replace("-", "+").replace("_", "/")
-    with_padding = plain + "=" * (-len(plain) % 4)
     try:
-        yield from _read(base64.b64decode(with_padding, validate=True))
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except (ValueError, binascii.Error):
-        return
+        return b""
 
 
 def _read(content: bytes) -> Iterator[str]:
     """Yield bytes as a text, if they are one that people write."""
+    wide = content[1::2].count(0) > len(content) / 4
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-16-le" if wide else "utf-8")
     except UnicodeDecodeError:
         return
     if text and sum(sign.isprintable() or sign.isspace() for sign in text) >= 0.9 * len(text):

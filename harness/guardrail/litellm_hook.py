@@ -34,7 +34,7 @@ from tunegate.harness.guardrail.content_checks import (
     parse_settings,
     request_violations,
 )
-from tunegate.harness.guardrail.injection import visible_text
+from tunegate.harness.guardrail.injection import visible_signs, visible_text
 from tunegate.harness.otel_export.redaction import mask_values, personal_values
 
 LOGGER = logging.getLogger("tunegate.guardrail")
@@ -109,7 +109,7 @@ class _LitellmHooks:
 
         masks = self.own.violation is FailureAction.MASK
         holds = self.own.violation is FailureAction.BLOCK or self.own.fails is FailureMode.CLOSED
-        masking = _StreamMasking(self.own, request_data)
+        masking = StreamMasking(self.own, request_data)
         chunks, held = [], []
         async for chunk in response:
             unreadable = isinstance(chunk, bytes | str)
@@ -200,34 +200,64 @@ class _LitellmHooks:
 
 
 def mask_text(text: str, kinds: Collection[str], keep: Collection[str] = ()) -> str:
-    """Return a text with marks for personal data, hidden characters within them or not."""
+    """Return a text with marks for personal data, hidden characters within them or not.
+
+    Where nothing is masked the text stays as it is; else its signs are those of `visible_text`.
+    """
     visible = visible_text(text)
     masked = mask_values(visible, kinds=kinds, keep=keep)
     # Where nothing is masked, joined emoji keep the characters that join them.
     return text if masked == visible else masked
 
 
-_BRANCHES = ("choices", "message", "output", "content", "reasoning_content", "text", "input")
+_BRANCHES = (
+    "choices", "message", "output", "content", "reasoning_content", "reasoning", "thinking_blocks",
+    "thinking", "summary", "refusal", "text", "input", "source", "title", "context",
+)  # fmt: skip
 
 
 def rewrite_texts(node: Any, rewrite: Callable[[str], str]) -> None:
-    """Rewrite the texts of a message or an answer in place, in any of the interfaces' forms."""
-    if isinstance(node, list):
-        for at, item in enumerate(node):
-            if isinstance(item, str):
-                node[at] = rewrite(item)
-            else:
-                rewrite_texts(item, rewrite)
-        return
-    for name in _BRANCHES:
-        value = node.get(name) if isinstance(node, dict) else getattr(node, name, None)
-        if isinstance(value, list) or (value is not None and not isinstance(value, str)):
-            rewrite_texts(value, rewrite)
-        elif isinstance(value, str) and (new := rewrite(value)) != value:
-            if isinstance(node, dict):
-                node[name] = new
-            else:
-                setattr(node, name, new)
+    """Rewrite the texts of a message or an answer in place, in any of the interfaces' forms.
+
+    Where a text was rewritten, the likelihoods of its tokens, which spell it out, are taken away.
+    """
+    places = list(_find_places(node))
+    changed = False
+    for holder, name, value in places:
+        if isinstance(value, str) and (new := rewrite(value)) != value:
+            _set_value(holder, name, new)
+            changed = True
+    for holder, name, _ in places if changed else ():
+        if name == "logprobs":
+            _set_value(holder, name, None)
+
+
+def _find_places(node: Any) -> Iterator[tuple[Any, str | int, Any]]:
+    """Yield every object with the place of a text in it, or of likelihoods; however deep it is."""
+    rest = [node]
+    while rest:
+        holder = rest.pop()
+        if isinstance(holder, list):
+            places: list[tuple[str | int, Any]] = list(enumerate(holder))
+        else:
+            own = ("data",) if _value(holder, "type") == "text" else ()
+            places = [(name, _value(holder, name)) for name in (*_BRANCHES, *own, "logprobs")]
+        for name, value in places:
+            if isinstance(value, str) or (name == "logprobs" and value is not None):
+                yield holder, name, value
+            elif value is not None:
+                rest.append(value)
+
+
+def _value(node: Any, name: str) -> Any:
+    return node.get(name) if isinstance(node, dict) else getattr(node, name, None)
+
+
+def _set_value(node: Any, name: str | int, value: Any) -> None:
+    if isinstance(node, dict | list):
+        node[name] = value  # type: ignore[index]  # a list has numbers for names
+    else:
+        setattr(node, str(name), value)
 
 
 HELD = 64
@@ -261,19 +291,22 @@ class TextMasking:
 
     def _cut(self) -> int:
         """Return how much is certain: up to a space, outside of every value that is seen."""
-        limit = len(self.held) - HELD
-        full = len(self.held) > _LONGEST_VALUE
-        opened = self.held.rfind("-----BEGIN")
-        if not full and opened >= 0 and not _KEY_END.search(self.held, opened):
+        signs = list(visible_signs(self.held))
+        seen = "".join(sign for _, sign in signs)
+        limit = len(seen) - HELD
+        full = len(seen) > _LONGEST_VALUE
+        opened = seen.rfind("-----BEGIN")
+        if not full and opened >= 0 and not _KEY_END.search(seen, opened):
             limit = min(limit, opened)
-        cut = next((at for at in range(limit, 0, -1) if self.held[at - 1].isspace()), 0)
+        cut = next((at for at in range(limit, 0, -1) if seen[at - 1].isspace()), 0)
         cut = cut or (limit if full else 0)
-        inside = (begin for _, begin, end in personal_values(self.held) if begin < cut < end)
-        return max(0, next(inside, cut))
+        inside = (begin for _, begin, end in personal_values(seen) if begin < cut < end)
+        cut = max(0, next(inside, cut))
+        return signs[cut][0] if cut else 0
 
 
 @dataclass
-class _StreamMasking:
+class StreamMasking:
     """Masks the chunks of a stream in place, each choice for itself."""
 
     settings: GuardrailSettings
@@ -285,6 +318,8 @@ class _StreamMasking:
     def mask(self, chunk: Any) -> None:
         """Replace the texts of a chunk by what may be sent."""
         for choice in getattr(chunk, "choices", None) or ():
+            if getattr(choice, "logprobs", None) is not None:
+                choice.logprobs = None  # they spell out what is masked
             for place, name in _text_places(choice):
                 piece = getattr(place, name, None)
                 own = self.texts.get((choice.index, name))
@@ -309,7 +344,8 @@ class _StreamMasking:
                 chunk.choices = chunk.choices[:1]
                 chunk.choices[0].index = index
                 for place, other in _text_places(chunk.choices[0]):
-                    setattr(place, other, own.flush() if other == name else None)
+                    if other == name or hasattr(place, other):
+                        setattr(place, other, own.flush() if other == name else None)
                 yield chunk
 
 
@@ -318,4 +354,5 @@ def _text_places(choice: Any) -> list[tuple[Any, str]]:
     delta = getattr(choice, "delta", None)
     if delta is None:
         return [(choice, "text")]
-    return [(delta, "reasoning_content"), (delta, "content")]
+    names = ("reasoning_content", "reasoning", "refusal", "content")
+    return [(delta, name) for name in names]

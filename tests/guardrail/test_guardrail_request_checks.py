@@ -131,3 +131,34 @@ class TestSettings:
 
         assert told in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"input": [{"type": "function_call_output", "output": "jo@example.org"}]},
+        {"messages": [{"role": "user", "name": "jo@example.org", "content": "x"}]},
+        {"messages": [{"role": "user", "content": [
+            {"type": "document", "source": {"type": "text", "data": "jo@example.org"}}]}]},
+        {"messages": [{"role": "user", "content": "jo%40example.org"}]},
+        {"messages": [{"role": "user", "content": "\uff2a\uff2f\uff20example.org"}]},
+    ],
+)  # fmt: skip
+def test_every_part_is_read(request_: dict[str, Any]) -> None:
+    """Outputs of tools, names, documents; an address in other spellings."""
+    (found,) = request_violations(request_, parse_settings({}))
+
+    assert (found.check, found.reason) == ("personal", "1 email")
+
+
+def test_parts_that_are_deep() -> None:
+    """A check that gave up would let the request pass."""
+    content: Any = "jo@example.org"
+    for _ in range(3_000):
+        content = [{"content": content}]
+
+    (found,) = request_violations(
+        {"messages": [{"role": "user", "content": content}]}, parse_settings({})
+    )
+
+    assert found.check == "personal"

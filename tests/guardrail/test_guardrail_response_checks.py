@@ -140,3 +140,34 @@ def test_content_in_parts(suite: str) -> None:
 def test_an_empty_answer(suite: str) -> None:
     """It is no JSON."""
     assert [check for check, _ in _found({"content": None}, suite=suite)] == ["json_valid"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": "x", "reasoning": "jo@example.org"},
+        {"content": "x", "refusal": "jo@example.org"},
+        {"content": "x", "audio": {"transcript": "jo@example.org"}},
+        {"content": "x", "thinking_blocks": [{"type": "thinking", "thinking": "jo@example.org"}]},
+    ],
+)
+def test_leaks_next_to_the_content(message: dict[str, Any]) -> None:
+    """Thoughts under each of their names, a refusal, what is spoken."""
+    (found,) = ResponseChecks(parse_settings({})).violations({}, [{"message": message}])
+
+    assert (found.check, found.reason) == ("leaks", "1 email")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": None, "function_call": {"name": "wipe", "arguments": "{}"}},
+        {"content": "x", "tool_calls": ["wipe"]},
+        {"content": "x", "tool_calls": [{"function": {"arguments": "{}"}}]},
+    ],
+)
+def test_calls_in_other_forms(message: dict[str, Any]) -> None:
+    """The old form of a call, and what is none: neither passes as an answer in words."""
+    (found,) = ResponseChecks(parse_settings({})).violations({}, [{"message": message}])
+
+    assert found.check == "calls"
