@@ -11,8 +11,7 @@ from pathlib import Path
 
 from tunegate.harness.models._model_folder import require_modules
 from tunegate.harness.models.transformers import prefix_errors
-from tunegate.trainers.artifacts import DeploymentArtifact
-from tunegate.trainers.artifacts._merge import copy_tokenizer, save_merged
+from tunegate.trainers.artifacts import DeploymentArtifact, copy_tokenizer, save_merged
 
 
 def make(base: Path, adapter: Path, out: Path) -> str:

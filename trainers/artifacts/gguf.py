@@ -24,8 +24,7 @@ from tunegate.harness.checks.weight_files import read_json, refuse_unsafe
 from tunegate.harness.errors import ModelError, UsageError
 from tunegate.harness.models._model_folder import require_modules
 from tunegate.harness.models.transformers import load_tokenizer
-from tunegate.trainers.artifacts import DeploymentArtifact
-from tunegate.trainers.artifacts._merge import save_merged
+from tunegate.trainers.artifacts import DeploymentArtifact, save_merged
 
 
 def make(base: Path, adapter: Path, out: Path, *, quantisation: str) -> str:

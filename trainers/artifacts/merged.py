@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from tunegate.trainers.artifacts import DeploymentArtifact
-from tunegate.trainers.artifacts._merge import save_merged
+from tunegate.trainers.artifacts import DeploymentArtifact, save_merged
 
 
 def make(base: Path, adapter: Path, out: Path, *, dtype: str) -> str:
