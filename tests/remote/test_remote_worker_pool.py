@@ -442,7 +442,7 @@ def test_more_is_asked_within_the_bound_until_there_is_none() -> None:
             ready.extend([2 * question, 2 * question + 1])
 
     assert sorted(seen) == list(range(1, 64))
-    assert most == 2
+    assert most <= 2
 
 
 def test_a_backend_that_is_gone_is_given_no_more() -> None:
