@@ -86,7 +86,7 @@ STACKS = (
     ),
     InstalledStack("axolotl-like", ("axolotl==0.19.0",), _TRAIN, (*_GATES, *_TRAINING)),
     InstalledStack("swift-like", ("ms-swift==4.6.0",), ("hf",), _GATES, also=("trl", "datasets")),
-    InstalledStack("ppo", (), ("ppo",), ("tests/test_smoke.py", *_PPO)),
+    InstalledStack("ppo", (), ("ppo", "quantized"), ("tests/test_smoke.py", *_PPO)),
 )
 
 
