@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
 import stat
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,23 @@ BOOKKEEPING = frozenset(
     }
 )
 """Keys of configurations that say where, when or by what something was saved."""
+_GPU_TAKEN = ContextVar("gpu_taken", default=False)
+"""Whether a server has the GPU's memory."""
+
+
+@contextlib.contextmanager
+def models_on_cpu(*, needed: bool = True) -> Iterator[None]:
+    """Load models on the CPU within this context, if needed: a server has the GPU's memory."""
+    token = _GPU_TAKEN.set(needed)
+    try:
+        yield
+    finally:
+        _GPU_TAKEN.reset(token)
+
+
+def gpu_is_free() -> bool:
+    """Return whether models may be loaded on a GPU, if there is one."""
+    return not _GPU_TAKEN.get()
 
 
 def is_adapter(folder: Path) -> bool:

@@ -13,7 +13,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from tunegate.harness.errors import BackendError, ModelError, unknown_name_message
 from tunegate.harness.model import PoolLimits
-from tunegate.harness.remote.http import HttpClient, PermanentError, RequestFailure, RetryableError
+from tunegate.harness.remote.http import (
+    LOOPBACK,
+    HttpClient,
+    PermanentError,
+    RequestFailure,
+    RetryableError,
+)
 from tunegate.harness.remote.worker_pool import ask_all
 
 _OPENING = PoolLimits(concurrency=1, deadline_s=60.0, attempts=3)
@@ -202,10 +208,14 @@ def _gentler(body: Mapping[str, Any]) -> str:
 _FORM = "server:http://host:port/v1#MODEL"
 _OPTIONS = ("tokenizer", "weights")
 NO_WEIGHTS = "none"
-_HERE = ("localhost", "127.0.0.1", "::1")
 KEY = "TUNEGATE_SERVER_KEY"
 """Environment variable of the key."""
 _ELSE = "OPENAI_API_KEY"
+
+
+def is_this_machine(url: str) -> bool:
+    """Return whether an address is one of this machine."""
+    return urlsplit(url).hostname in LOOPBACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +240,7 @@ class ServerTarget:
     @property
     def here(self) -> bool:
         """Whether it is this machine."""
-        return urlsplit(self.url).hostname in _HERE
+        return is_this_machine(self.url)
 
     def spec(self, model: str | None = None) -> str:
         """Return the spec, of another model of the server if one is given."""

@@ -43,6 +43,7 @@ from tunegate.harness.models._chat_template import (
 from tunegate.harness.models._model_folder import (
     BOOKKEEPING,
     adapter_config,
+    gpu_is_free,
     need_quantiser,
     needs_code,
     require_modules,
@@ -293,7 +294,7 @@ def load_model(folder: Path, *, dtype: str, trusted: bool = False) -> LoadedMode
     import torch
     from transformers import AutoModelForCausalLM
 
-    gpu = torch.cuda.is_available()
+    gpu = gpu_is_free() and torch.cuda.is_available()
     spread = gpu and importlib.util.find_spec("accelerate") is not None
     chosen = ("auto" if gpu else "float32") if dtype == "auto" else dtype
     with prefix_errors(f"{folder}: cannot be loaded"):

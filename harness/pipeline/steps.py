@@ -352,8 +352,21 @@ def prove_served(
     if not any(isinstance(arm, ServedArm) for arm in arms.values()):
         return None
     from tunegate.harness.model_servers.identity import ServedIdentity
+    from tunegate.harness.models._model_folder import models_on_cpu
 
-    return ServedIdentity.prove(arms, opened, report)
+    def exactly(specs: Mapping[str, str]) -> Mapping[str, Arm]:
+        with models_on_cpu(needed=_served_here(arms)):
+            return opened(specs)
+
+    return ServedIdentity.prove(arms, exactly, report)
+
+
+def _served_here(arms: Mapping[str, Arm]) -> bool:
+    """Return whether a server of this machine has an arm: it may hold the memory of the GPU."""
+    from tunegate.harness.models._server_discovery import is_this_machine
+
+    served = (arm for arm in arms.values() if isinstance(arm, ServedArm))
+    return any(is_this_machine(arm.address) for arm in served)
 
 
 def _count_attempts(

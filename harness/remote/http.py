@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 LARGEST_REPLY = 32_000_000
 """Bytes of a reply that are read; more is no answer."""
-_HERE = ("localhost", "127.0.0.1", "::1")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass
@@ -120,7 +120,7 @@ class HttpClient:
         """Return the client for a place: proxies of the environment do not lead to this machine."""
         import httpx
 
-        here = _host(url).rpartition(":")[0].strip("[]") in _HERE
+        here = _host(url).rpartition(":")[0].strip("[]") in LOOPBACK
         if here not in self._clients:
             headers = {**self.headers, "Accept-Encoding": "identity"}
             if self.key:

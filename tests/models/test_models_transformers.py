@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import ModelError, UnsafeWeights
-from tunegate.harness.models._model_folder import hub_name, resolve_folder
+from tunegate.harness.models._model_folder import hub_name, models_on_cpu, resolve_folder
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.transformers import load_model
 from tunegate.harness.records.cases import Case, CellKind, GenerationSettings
@@ -410,3 +410,15 @@ def test_files_without_an_end_are_refused(
 
     with pytest.raises(ModelError, match=said):
         resolve_folder(str(tmp_path))
+
+
+def test_a_reference_stays_beside_the_gpu(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server of this machine may hold the GPU's memory, so its proof is computed on the CPU."""
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+    with models_on_cpu():
+        model = load_model(tiny.base(), dtype="float32").torch_model
+
+    assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}
