@@ -4,7 +4,8 @@ Installs the wheel of this tree in a fresh environment and goes the whole way wi
 alone, on data that it makes: customers' messages and their intents, a plain TRL script that knows
 nothing of tunegate, a suite from a CSV file, a fine-tune that is not good enough (exit code 1),
 one that is (exit code 0), and the page. The minutes of each step are printed. Every exit code and
-verdict is checked; the first that differs ends the way with exit code 1.
+verdict is checked; the first that differs ends the way with exit code 1. With `--folder` a way that
+was cut off continues after its last finished step.
 
 The model is SmolLM2-135M-Instruct, which tunegate makes from a package of the index unless
 `--model` names another. With `--here` pip takes the libraries of this environment instead of the
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import os
 import random
 import subprocess
@@ -128,12 +130,18 @@ class FirstDay:
         return self.folder / "environment"
 
     def step(self, name: str, work: Callable[[], None]) -> None:
-        """Do a step and keep its minutes."""
+        """Do a step that has not been done, and keep its minutes in the folder."""
+        kept = self.folder / "minutes.json"
+        if kept.is_file():
+            self.minutes = json.loads(kept.read_text(encoding="utf-8"))
+        if name in self.minutes:
+            return
         print(f"--- {name}", flush=True)
         began = time.monotonic()
         work()
         self.minutes[name] = (time.monotonic() - began) / 60
         print(f"--- {name}: {self.minutes[name]:.1f} min", flush=True)
+        kept.write_text(json.dumps(self.minutes, indent=1), encoding="utf-8")
 
     def run(self, *words: str, code: int = 0, said: str = "") -> str:
         """Run a command of the environment; return its output.
@@ -230,9 +238,12 @@ def main() -> int:
     parser.add_argument("--here", action="store_true", help="take this environment's libraries")
     parser.add_argument("--model", help="folder or id of the base model")
     parser.add_argument("--steps", type=int, default=40, help="steps of the good fine-tune")
+    parser.add_argument("--folder", type=Path, help="keep the files here, and continue there")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        day = FirstDay(Path(place).resolve(), options.here)
+        folder = (options.folder or Path(place)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        day = FirstDay(folder, options.here)
         day.step("install", day.install)
         model = options.model or day.model()
         day.step("data and script", day.write_data)
