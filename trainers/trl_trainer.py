@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -224,7 +225,20 @@ def _build(found: TrainerClass, job: TrainingJob) -> Any:
     if "reward_funcs" in found.takes:
         return grpo.build_with_rewards(job, found.trainer, takes=found.takes, **more)
     given = {**model, **job.arguments(), **more}
+    if hasattr(sys.modules[found.trainer.__module__], "DataCollatorForChatML"):
+        for part in ("train_dataset", "eval_dataset"):
+            if given[part] is not None and "completion" in given[part].column_names:
+                given[part] = given[part].map(_as_chat, remove_columns=["prompt", "completion"])
     return found.trainer(**{name: value for name, value in given.items() if name in found.takes})
+
+
+def _as_chat(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row's prompt and completion as `messages`, which TRL's collator of chats reads."""
+    turns = [
+        [{"role": role, "content": text}] if isinstance(text, str) else text
+        for role, text in (("user", row["prompt"]), ("assistant", row["completion"]))
+    ]
+    return {"messages": [*turns[0], *turns[1]]}
 
 
 def _check(trainer: Any, job: TrainingJob) -> None:

@@ -165,3 +165,16 @@ def test_a_teacher_is_asked_for(train: Any) -> None:
 
     assert 2 == code
     assert "--teacher_model: missing" in lines[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prompt", ["a", [{"role": "user", "content": "a"}]])
+def test_a_student_learns_from_a_teacher(train: Any, tiny_base: Path, prompt: Any) -> None:
+    """TRL's collator for gkd reads `messages`, which both forms of a row become."""
+    completion = "b" if prompt == "a" else [{"role": "assistant", "content": "b"}]
+    rows = [{"prompt": prompt, "completion": completion}] * 4
+
+    code, lines = train("gkd", rows, "--teacher_model", str(tiny_base))
+
+    assert code in (0, 13), lines  # the student's own weights as teacher may move nothing
+    assert not any("messages" in line for line in lines)
