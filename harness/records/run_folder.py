@@ -65,6 +65,8 @@ class Run:
         Raises:
             UsageError: the folder holds no finished run, a damaged one or one of another version.
         """
+        if not folder.is_dir():
+            raise UsageError(f"{folder}: no such run folder; `tunegate history` lists the runs")
         for name in ("manifest.json", "verdict.json"):
             if not (folder / name).is_file():
                 raise UsageError(

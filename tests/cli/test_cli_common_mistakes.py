@@ -169,7 +169,25 @@ MISTAKES = {
     "a suite without gates": judged(
         "s", *MODELS, parts=("[[gates]]", "suite.toml"), **{"s/suite.toml": SUITE}
     )._replace(code=10),
-    "a run that is not there": Mistake(("report", "runs/x"), ("runs/x",)),
+    "a run that is not there": Mistake(
+        ("report", "runs/x"), ("runs/x: no such run folder", "tunegate history")
+    ),
+    "a run without its verdict": Mistake(
+        ("report", "r"), ("r: no verdict.json", "tunegate resume r"), {"r/manifest.json": "{}"}
+    ),
+    "no runs to compare": Mistake(("compare",), ("two or more", "tunegate report")),
+    "results that are not there": Mistake(
+        ("suite", "new", "n", "--from", "results:no"), ("no: no such file or folder",)
+    ),
+    "traces that are not there": Mistake(
+        ("replay", "no.jsonl", *MODELS), ("no.jsonl: no such file or folder", "trace files")
+    ),
+    "a training method of another name": Mistake(
+        ("train", "stf", "--max_steps", "1"), ("'stf'", "did you mean 'sft'?")
+    ),
+    "a statement that is not there": Mistake(
+        ("verify", "no.json", "--key", "k"), ("no.json: cannot be read",)
+    ),
     "nothing to go on with": Mistake(("resume",), ("no runs here", "tunegate gate")),
     "no such bundled suite": Mistake(("init", "support_jsn"), ("did you mean 'support_json'?",)),
 }  # fmt: skip

@@ -136,7 +136,7 @@ def test_what_cannot_ship_is_refused(project: Any) -> None:
             "suites/demo::exact_match::gain: a plan is for a whole suite; leave out "
             "::exact_match::gain",
         ),
-        (("suites", "--from", "nowhere"), "nowhere: no manifest.json: not a finished run"),
+        (("suites", "--from", "nowhere"), "nowhere: no such run folder"),
         (("production", "--from", "run"), "run: unknown suite 'production'; there are: demo"),
         (("suites/more", "--from", "run"), "run: suite 'demo': unknown metric 'loops'"),
     ],

@@ -109,6 +109,13 @@ def problem(folder: Path) -> str:
     return text.replace(f"{folder}/", "").replace(str(folder), "RUN")
 
 
+def test_a_folder_that_is_not_there_is_no_interrupted_run(folder: Path) -> None:
+    """Nothing can be resumed: the command that lists the runs is named."""
+    assert problem(folder / "typo") == (
+        "RUN: no such run folder; `tunegate history` lists the runs"
+    )
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "verdict.json"])
 def test_an_unfinished_run_names_the_command(folder: Path, name: str) -> None:
     """What is missing and how to go on."""
