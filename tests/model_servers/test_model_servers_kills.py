@@ -71,7 +71,7 @@ class GateRun:
 
     def wait_for_answers(self, count: int) -> None:
         """Wait until this many answers are in the store."""
-        end = time.monotonic() + 120
+        end = time.monotonic() + 600
         while time.monotonic() < end:
             try:
                 with sqlite3.connect(f"file:{self.folder}/store.sqlite?mode=ro", uri=True) as db:
@@ -91,19 +91,19 @@ class GateRun:
 def whole(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> GateRun:
     """A run that nobody disturbed."""
     run = prepared(tmp_path_factory.mktemp("whole"), tiny)
-    out, _ = (running := run.gate()).communicate(timeout=240)
+    out, _ = (running := run.gate()).communicate(timeout=900)
     assert running.returncode in (0, 1, 10), out
     return run
 
 
-def prepared(folder: Path, tiny: Any, *, latency_s: float = 0.0) -> GateRun:
+def prepared(folder: Path, tiny: Any, **script: Any) -> GateRun:
     """Write suite and environment."""
     (folder / "suite").mkdir()
     (folder / "suite" / "suite.toml").write_text(SUITE)
     cases = [{"id": f"c{i}", "prompt": f"Parcel {i}?", "expected": "-"} for i in range(CASES)]
     lines = "".join(json.dumps(case) + "\n" for case in cases)
     (folder / "suite" / "cases.jsonl").write_text(lines)
-    make_environment(folder / "env", latency_s=latency_s)
+    make_environment(folder / "env", **script)
     arms = ("--base", str(tiny.base()), "--tuned", str(tiny.adapter()), "--engine", "vllm")
     places = ("--run-dir", "run", "--store", "store.sqlite", "--concurrency", "2")
     return GateRun(folder, (*arms, *places))
@@ -118,7 +118,7 @@ def told(run: GateRun) -> dict[str, Any]:
     return found
 
 
-def gone(pids: list[int], limit_s: float = 40.0) -> bool:
+def gone(pids: list[int], limit_s: float = 120.0) -> bool:
     """Return whether all processes end in time; one that waits to be collected has ended."""
     end = time.monotonic() + limit_s
     while time.monotonic() < end:
@@ -152,17 +152,29 @@ def test_a_kill_in_mid_run_loses_nothing(
     pids = run.pids()
     index = VICTIMS[victim]
     os.kill(gate.pid if index is None else pids[index], signal.SIGKILL)
-    out, _ = gate.communicate(timeout=240)
+    out, _ = gate.communicate(timeout=900)
 
     assert gate.returncode == (-signal.SIGKILL if index is None else 13), out
     assert "Traceback" not in out
     assert gone(pids)
     asked = int((tmp_path / "env" / "posts").read_text())
     resumed = run.start("resume", "run")
-    out, _ = resumed.communicate(timeout=240)
+    out, _ = resumed.communicate(timeout=900)
     assert resumed.returncode in (0, 1, 10), out
     assert gone(run.pids())
     assert told(run) == told(whole)
     assert run.verdict() == whole.verdict()
     # Of the 48 answers those that were stored are not asked for again.
     assert int((tmp_path / "env" / "posts").read_text()) < asked + 2 * CASES
+
+
+def test_a_server_without_the_adapter_is_refused(tiny: Any, tmp_path: Path) -> None:
+    """It is ready and answers for base, and the adapter is not in its list: a line, no process."""
+    run = prepared(tmp_path, tiny, lost=["tuned"])
+    out, _ = (gate := run.gate()).communicate(timeout=900)
+
+    assert gate.returncode == 2
+    assert "the server has no model 'tuned'; there are: base" in out
+    assert "Traceback" not in out
+    assert gone(run.pids())
+    assert not (tmp_path / "run" / "cells.jsonl").exists()
