@@ -194,16 +194,9 @@ def _personal() -> dict[str, str]:
     }
 
 
-def _places() -> dict[str, dict[str, Any]]:
-    nested: Any = PHRASE
-    for _ in range(900):
-        nested = [nested]
-    deep: Any = PHRASE
-    for _ in range(900):
-        deep = {"content": [{"type": "text", "text": "x"}, deep]}
+def _other_interfaces() -> dict[str, dict[str, Any]]:
+    """Return the phrase in forms of the responses and the messages API."""
     return {
-        "lists that are 900 deep": _user(nested),
-        "parts that are 900 deep": _user([deep]),
         "the output of a call in another interface": {
             "input": [{"type": "function_call_output", "call_id": "1", "output": PHRASE}]
         },
@@ -222,6 +215,21 @@ def _places() -> dict[str, dict[str, Any]]:
         "the title of a document": _user(
             [{"type": "document", "title": PHRASE, "source": {"type": "text", "data": "x"}}]
         ),
+    }  # fmt: skip
+
+
+def _places() -> dict[str, dict[str, Any]]:
+    """Return requests with the phrase in some part."""
+    nested: Any = PHRASE
+    for _ in range(900):
+        nested = [nested]
+    deep: Any = PHRASE
+    for _ in range(900):
+        deep = {"content": [{"type": "text", "text": "x"}, deep]}
+    return {
+        "lists that are 900 deep": _user(nested),
+        "parts that are 900 deep": _user([deep]),
+        **_other_interfaces(),
         "a tool's result in parts": {
             "messages": [
                 {"role": "tool", "content": [{"type": "tool_result", "content": [
@@ -254,27 +262,51 @@ _ARGUMENTS = {
 }  # fmt: skip
 
 
-def _answers() -> dict[str, tuple[str, Any]]:
-    def said(**message: Any) -> dict[str, Any]:
-        return {"choices": [{"index": 0, "message": {"role": "assistant", **message}}]}
+def _said(**message: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "message": {"role": "assistant", **message}}]}
 
-    def called(name: str, arguments: Any) -> dict[str, Any]:
-        function = {"name": name, "arguments": arguments}
-        return said(content=None, tool_calls=[{"type": "function", "function": function}])
 
+def _called(name: str, arguments: Any) -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    return _said(content=None, tool_calls=[{"type": "function", "function": function}])
+
+
+def _calls() -> dict[str, tuple[str, Any]]:
+    """Return answers whose calls must not pass."""
     return {
-        "a key in thoughts of another name": ("leaks", said(content="x", reasoning=KEY)),
-        "a key in blocks of thoughts": (
-            "leaks", said(content="x", thinking_blocks=[{"type": "thinking", "thinking": KEY}])
+        "a tool that was not offered, in the old form": (
+            "calls", _said(content=None, function_call={"name": "wipe", "arguments": "{}"})
         ),
-        "a key in a refusal next to an answer": ("leaks", said(content="x", refusal=KEY)),
-        "a key in what is spoken": ("leaks", said(content="x", audio={"transcript": KEY})),
-        "a key in an argument": ("leaks", called("mail", f'{{"to": "{KEY}"}}')),
+        "a tool in lookalikes": ("calls", _called("mаil", '{"to": "x"}')),
+        "a tool with a blank": ("calls", _called("mail ", '{"to": "x"}')),
+        "arguments that are no JSON": ("calls", _called("mail", "{'to': 'x'}")),
+        "arguments behind the JSON": ("calls", _called("mail", '{"to": "x"} {"cc": "y"}')),
+        "an argument twice": ("calls", _called("mail", '{"to": 7, "to": 8}')),
+        "an argument that was not asked for": ("calls", _called("mail", '{"to": "x", "bcc": "y"}')),
+        "arguments that are a list": ("calls", _called("mail", ["x"])),
+        "arguments that are 50,000 deep": ("calls", _called("mail", "[" * 50_000)),
+        "a call that is a text": ("calls", _said(content=None, tool_calls=["mail"])),
+        "a call whose function is a text": (
+            "calls", _said(content=None, tool_calls=[{"function": "mail"}])
+        ),
+        "a call without a name": ("calls", _called("", "{}")),
+    }  # fmt: skip
+
+
+def _answers() -> dict[str, tuple[str, Any]]:
+    return {
+        "a key in thoughts of another name": ("leaks", _said(content="x", reasoning=KEY)),
+        "a key in blocks of thoughts": (
+            "leaks", _said(content="x", thinking_blocks=[{"type": "thinking", "thinking": KEY}])
+        ),
+        "a key in a refusal next to an answer": ("leaks", _said(content="x", refusal=KEY)),
+        "a key in what is spoken": ("leaks", _said(content="x", audio={"transcript": KEY})),
+        "a key in an argument": ("leaks", _called("mail", f'{{"to": "{KEY}"}}')),
         "a key in the old form of a call": (
-            "leaks", said(content=None, function_call={"name": "mail", "arguments": KEY})
+            "leaks", _said(content=None, function_call={"name": "mail", "arguments": KEY})
         ),
         "a key in parts": (
-            "leaks", said(content=[{"type": "text", "text": KEY[:9]},
+            "leaks", _said(content=[{"type": "text", "text": KEY[:9]},
                                    {"type": "text", "text": KEY[9:]}])
         ),
         "a key in the thoughts of a response": (
@@ -288,23 +320,8 @@ def _answers() -> dict[str, tuple[str, Any]]:
             "leaks",
             {"choices": [{"message": {"content": "x"}}, {"message": {"content": KEY}}]},
         ),
-        "an address with percent signs": ("leaks", said(content=MAIL.replace("@", "%40"))),
-        "a tool that was not offered, in the old form": (
-            "calls", said(content=None, function_call={"name": "wipe", "arguments": "{}"})
-        ),
-        "a tool in lookalikes": ("calls", called("mаil", '{"to": "x"}')),
-        "a tool with a blank": ("calls", called("mail ", '{"to": "x"}')),
-        "arguments that are no JSON": ("calls", called("mail", "{'to': 'x'}")),
-        "arguments behind the JSON": ("calls", called("mail", '{"to": "x"} {"cc": "y"}')),
-        "an argument twice": ("calls", called("mail", '{"to": 7, "to": 8}')),
-        "an argument that was not asked for": ("calls", called("mail", '{"to": "x", "bcc": "y"}')),
-        "arguments that are a list": ("calls", called("mail", ["x"])),
-        "arguments that are 50,000 deep": ("calls", called("mail", "[" * 50_000)),
-        "a call that is a text": ("calls", said(content=None, tool_calls=["mail"])),
-        "a call whose function is a text": (
-            "calls", said(content=None, tool_calls=[{"function": "mail"}])
-        ),
-        "a call without a name": ("calls", called("", "{}")),
+        "an address with percent signs": ("leaks", _said(content=MAIL.replace("@", "%40"))),
+        **_calls(),
     }  # fmt: skip
 
 

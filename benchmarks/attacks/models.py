@@ -74,90 +74,131 @@ def tensor(
     return {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
 
 
+WHOLE = tensors({"a": tensor(0, 8)}, b"\0" * 8)
+CODE = b"open('ran.txt', 'w').write('hunter2-9f31')\n"
+INDEX = "model.safetensors.index.json"
+
+
+def _broken(raw: bytes) -> dict[str, Any]:
+    return {"config.json": CONFIG, "model.safetensors": raw}
+
+
+def _configured(**more: Any) -> dict[str, Any]:
+    return {"config.json": {**CONFIG, **more}, "model.safetensors": WHOLE, "evil.py": CODE}
+
+
 def _folders() -> Mapping[str, Mapping[str, Any]]:
+    return {
+        **_code_folders(), **_index_folders(), **_weight_folders(), **_configuration_folders(),
+        **_device_folders(), **_adapter_folders(), "an empty folder": {},
+    }  # fmt: skip
+
+
+def _code_folders() -> Mapping[str, Mapping[str, Any]]:
+    """Return folders that hold code."""
     pickled = pickle.dumps(_Payload())
-    whole = tensors({"a": tensor(0, 8)}, b"\0" * 8)
-    code = b"open('ran.txt', 'w').write('hunter2-9f31')\n"
-
-    def broken(raw: bytes) -> dict[str, Any]:
-        return {"config.json": CONFIG, "model.safetensors": raw}
-
-    def configured(**more: Any) -> dict[str, Any]:
-        return {"config.json": {**CONFIG, **more}, "model.safetensors": whole, "evil.py": code}
-
     evil_tokenizer = {"auto_map": {"AutoTokenizer": ["evil.T", None]}}
-    overlap = {"a": tensor(0, 8), "b": tensor(4, 12)}
     auto = {"auto_map": {"AutoModelForCausalLM": "evil.Model", "AutoConfig": "evil.Config"}}
     return {
         "a pickle": {"config.json": CONFIG, "pytorch_model.bin": pickled},
-        "a pickle under the name of tensors": broken(pickled),
+        "a pickle under the name of tensors": _broken(pickled),
         "a pickle as adapter": {"adapter_config.json": {}, "adapter_model.bin": pickled},
-        "a configuration with code": configured(**auto),
-        "an architecture of a module": configured(architectures=["evil.Model"], model_type="evil"),
-        "quantised by a module": configured(quantization_config={"quant_method": "evil.Method"}),
-        "a tokenizer with code": {**configured(), "tokenizer_config.json": evil_tokenizer},
-        "an index that names a file outside": {
-            "config.json": CONFIG,
-            "model.safetensors.index.json": {"weight_map": {"a": "../../../etc/passwd"}},
-        },
-        "an index without its files": {
-            "config.json": CONFIG, "model.safetensors.index.json": {"weight_map": {"a": "b"}}
-        },
-        "weights behind a link to a device": {
-            "config.json": CONFIG, "model.safetensors": Path("/dev/zero")
-        },
-        "a header of 2^63 bytes": broken(tensors({}, length=2**63)),
-        "a header of 90 MB": broken(tensors({}, length=90_000_000)),
-        "a header that is 50,000 deep": broken(tensors(b"[" * 50_000)),
-        "a header that is no object": broken(tensors([1])),
-        "tensors that overlap": broken(tensors(overlap, b"\0" * 12)),
-        "a tensor beyond the end": broken(tensors({"a": tensor(0, 8_000_000)}, b"\0" * 8)),
-        "offsets below zero": broken(tensors({"a": tensor(-8, 0)}, b"\0" * 8)),
-        "a shape of 2^62": broken(tensors({"a": tensor(0, 8, (2**62, 2**62))}, b"\0" * 8)),
-        "a type that is none": broken(tensors({"a": tensor(0, 8, dtype="EVIL")}, b"\0" * 8)),
-        "an empty file": broken(b""),
-        "a configuration that is 100,000 deep": {
-            "config.json": b"[" * 100_000, "model.safetensors": whole
-        },
-        "a configuration of a billion layers": configured(num_hidden_layers=10**9),
-        "a vocabulary below zero": configured(vocab_size=-1),
-        "no configuration": {"model.safetensors": whole},
-        "a chat template from a device": {
-            **configured(), "chat_template.jinja": Path("/dev/zero")
-        },
-        "a tokenizer from a device": {**configured(), "tokenizer.json": Path("/dev/zero")},
-        "a configuration from a device": {
-            "config.json": Path("/dev/zero"), "model.safetensors": whole
-        },
-        "an adapter that names a file as its base": {
-            "adapter_config.json": {"base_model_name_or_path": "/etc/passwd", "peft_type": "LORA"},
-            "adapter_model.safetensors": whole,
-        },
-        "an adapter with a pattern that backtracks": {
-            "adapter_config.json": {"target_modules": "(((a+)+)+)+$", "peft_type": "LORA", "r": 8},
-            "adapter_model.safetensors": whole,
-        },
-        "an adapter of no known kind": {
-            "adapter_config.json": {"peft_type": "os.system", "auto_mapping": {"x": "evil"}},
-            "adapter_model.safetensors": whole,
-        },
+        "a configuration with code": _configured(**auto),
+        "an architecture of a module": _configured(architectures=["evil.Model"], model_type="evil"),
+        "quantised by a module": _configured(quantization_config={"quant_method": "evil.Method"}),
+        "a tokenizer with code": {**_configured(), "tokenizer_config.json": evil_tokenizer},
         "generation settings with code": {
-            **configured(), "generation_config.json": {"custom_generate": "evil", "max_length": -1}
+            **_configured(), "generation_config.json": {"custom_generate": "evil", "max_length": -1}
         },
         "custom_generate next to the weights": {
-            **configured(), "custom_generate/generate.py": code
+            **_configured(), "custom_generate/generate.py": CODE
+        },
+    }  # fmt: skip
+
+
+def _index_folders() -> Mapping[str, Mapping[str, Any]]:
+    """Return folders with an index of their weights."""
+    return {
+        "an index that names a file outside": {
+            "config.json": CONFIG,
+            INDEX: {"weight_map": {"a": "../../../etc/passwd"}},
+        },
+        "an index without its files": {
+            "config.json": CONFIG, INDEX: {"weight_map": {"a": "b"}}
         },
         "an index that is 50,000 deep": {
-            "config.json": CONFIG, "model.safetensors.index.json": b"[" * 50_000
+            "config.json": CONFIG, INDEX: b"[" * 50_000
         },
-        "a sparse configuration of 40 GB": {"config.json": 40 * 10**9, "model.safetensors": whole},
         "an index of itself": {
             "config.json": CONFIG,
-            "model.safetensors.index.json": {
+            INDEX: {
                 "weight_map": {"a": "model.safetensors.index.json"}
             },
         },
-        "an empty folder": {},
+    }  # fmt: skip
+
+
+def _weight_folders() -> Mapping[str, Mapping[str, Any]]:
+    """Return folders whose weights lie about what is in them."""
+    overlap = {"a": tensor(0, 8), "b": tensor(4, 12)}
+    return {
+        "a header of 2^63 bytes": _broken(tensors({}, length=2**63)),
+        "a header of 90 MB": _broken(tensors({}, length=90_000_000)),
+        "a header that is 50,000 deep": _broken(tensors(b"[" * 50_000)),
+        "a header that is no object": _broken(tensors([1])),
+        "tensors that overlap": _broken(tensors(overlap, b"\0" * 12)),
+        "a tensor beyond the end": _broken(tensors({"a": tensor(0, 8_000_000)}, b"\0" * 8)),
+        "offsets below zero": _broken(tensors({"a": tensor(-8, 0)}, b"\0" * 8)),
+        "a shape of 2^62": _broken(tensors({"a": tensor(0, 8, (2**62, 2**62))}, b"\0" * 8)),
+        "a type that is none": _broken(tensors({"a": tensor(0, 8, dtype="EVIL")}, b"\0" * 8)),
+        "an empty file": _broken(b""),
+    }  # fmt: skip
+
+
+def _configuration_folders() -> Mapping[str, Mapping[str, Any]]:
+    """Return folders with a configuration that cannot be."""
+    return {
+        "a configuration that is 100,000 deep": {
+            "config.json": b"[" * 100_000, "model.safetensors": WHOLE
+        },
+        "a configuration of a billion layers": _configured(num_hidden_layers=10**9),
+        "a vocabulary below zero": _configured(vocab_size=-1),
+        "no configuration": {"model.safetensors": WHOLE},
+        "a sparse configuration of 40 GB": {"config.json": 40 * 10**9, "model.safetensors": WHOLE},
+    }  # fmt: skip
+
+
+def _device_folders() -> Mapping[str, Mapping[str, Any]]:
+    """Return folders with links to a file without an end."""
+    return {
+        "weights behind a link to a device": {
+            "config.json": CONFIG, "model.safetensors": Path("/dev/zero")
+        },
+        "a chat template from a device": {
+            **_configured(), "chat_template.jinja": Path("/dev/zero")
+        },
+        "a tokenizer from a device": {**_configured(), "tokenizer.json": Path("/dev/zero")},
+        "a configuration from a device": {
+            "config.json": Path("/dev/zero"), "model.safetensors": WHOLE
+        },
+    }  # fmt: skip
+
+
+def _adapter_folders() -> Mapping[str, Mapping[str, Any]]:
+    """Return adapters of no base."""
+    return {
+        "an adapter that names a file as its base": {
+            "adapter_config.json": {"base_model_name_or_path": "/etc/passwd", "peft_type": "LORA"},
+            "adapter_model.safetensors": WHOLE,
+        },
+        "an adapter with a pattern that backtracks": {
+            "adapter_config.json": {"target_modules": "(((a+)+)+)+$", "peft_type": "LORA", "r": 8},
+            "adapter_model.safetensors": WHOLE,
+        },
+        "an adapter of no known kind": {
+            "adapter_config.json": {"peft_type": "os.system", "auto_mapping": {"x": "evil"}},
+            "adapter_model.safetensors": WHOLE,
+        },
     }  # fmt: skip
 
 

@@ -109,17 +109,24 @@ def _replies() -> Mapping[str, Send]:
         "the length of 4 GB, and nothing": raw_reply(b"", Content_Length="4000000000"),
         "gzip that is none": raw_reply(b"plain", Content_Encoding="gzip"),
         "JSON that is 100,000 deep": raw_reply(b"[" * 100_000),
+        "headers of 1 MB": raw_reply(b"{}", X_Long="x" * 1_000_000),
+        "a line that is no HTTP": _no_http,
         "no JSON": raw_reply(b"<html>busy</html>"),
         "no choices": raw_reply(b'{"choices": []}'),
         "choices that are a text": raw_reply(b'{"choices": "none"}'),
         "a message that is a number": raw_reply(choice(7)),
+        **_messages(),
+    }
+
+
+def _messages() -> Mapping[str, Send]:
+    """Return replies whose form is right and whose message is not."""
+    return {
         "a message without content": raw_reply(choice({"role": "assistant"})),
         "content that is a list of lists": raw_reply(choice({"content": [[["x"]]]})),
         "tokens of minus one and NaN": raw_reply(
             choice({"content": "x"}, usage={"prompt_tokens": -1, "completion_tokens": float("nan")})
         ),
-        "headers of 1 MB": raw_reply(b"{}", X_Long="x" * 1_000_000),
-        "a line that is no HTTP": _no_http,
         "thoughts of 20 MB": raw_reply(
             choice({"content": "shelf 1", "reasoning_content": "x" * 20_000_000})
         ),
