@@ -237,7 +237,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Go the way of a newcomer's first day.")
     parser.add_argument("--here", action="store_true", help="take this environment's libraries")
     parser.add_argument("--model", help="folder or id of the base model")
-    parser.add_argument("--steps", type=int, default=40, help="steps of the good fine-tune")
+    parser.add_argument("--steps", type=int, default=24, help="steps of the good fine-tune")
     parser.add_argument("--folder", type=Path, help="keep the files here, and continue there")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
