@@ -102,33 +102,15 @@ def copy_suites(folder: Path) -> Path:
     return folder
 
 
-def number_format(processor: Path = Path("/proc/cpuinfo")) -> str:
-    """Return the number format to train in: bfloat16 where the processor multiplies it.
-
-    Elsewhere each product would be emulated, which is slower than float32. The gate computes in
-    float32 in any case.
-
-    Args:
-        processor: File in which Linux lists the processor's instructions.
-    """
-    try:
-        listed = set(processor.read_text("utf-8", errors="replace").split())
-    except OSError:
-        return "float32"
-    return "bfloat16" if listed & {"avx512_bf16", "amx_bf16", "bf16"} else "float32"
-
-
 def _train(name: str, base: str, adapter: Path, seed: int) -> None:
     """Train a candidate, unless the same configuration, data and seed were trained already."""
     from tunegate.harness.checks.weight_files import file_sha256
     from tunegate.harness.records.cases import sha256
 
     config = _HOME / "trainers" / "demo" / f"{name}.yaml"
-    rows = _HOME / "trainers" / "demo" / "everyday.jsonl"
-    data = [*sorted(_HOME.glob("suites/*/train.jsonl")), rows]
+    data = sorted(_HOME.glob("suites/*/train.jsonl"))
     inputs = {str(p.relative_to(_HOME)): file_sha256(p) for p in [config, *data]}
-    dtype = number_format()
-    wanted = sha256({"inputs": inputs, "seed": seed, "base": base, "dtype": dtype})
+    wanted = sha256({"inputs": inputs, "seed": seed, "base": base})
     marker = adapter / _MARKER
     if marker.is_file() and marker.read_text(encoding="utf-8") == wanted:
         _say(f"{name}: trained already, in {adapter}")
@@ -144,8 +126,6 @@ def _train(name: str, base: str, adapter: Path, seed: int) -> None:
         str(adapter),
         "--seed",
         str(seed),
-        "--dtype",
-        dtype,
         what=f"training {name}",
     )
     marker.write_text(wanted, encoding="utf-8")

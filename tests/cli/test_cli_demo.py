@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from tunegate.harness import suite as suites
-from tunegate.harness.cli.demo import copy_suites, number_format
+from tunegate.harness.cli.demo import copy_suites
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,32 +40,5 @@ def test_all_suites_load_from_the_copy_twice(tmp_path: Path) -> None:
     assert set(first) == {"tickets", "general_knowledge", "production", "judge"}
 
 
-def test_the_everyday_rows_are_the_first_of_production() -> None:
-    """80 of 280, so that each of the eight kinds is trained on ten times; no row is a new one."""
-    rows = (ROOT / "trainers/demo/everyday.jsonl").read_text(encoding="utf-8").splitlines()
-    bundled = (ROOT / "suites/production/train.jsonl").read_text(encoding="utf-8").splitlines()
-
-    assert rows == bundled[:80]
-
-
 def _copied(folder: Path) -> list[Path]:
     return sorted(copy_suites(folder / "suites").glob("*/suite.toml"))
-
-
-@pytest.mark.parametrize(
-    ("flags", "expected"),
-    [
-        ("avx2 avx512f avx512_bf16 fma", "bfloat16"),
-        ("avx2 amx_bf16", "bfloat16"),
-        ("avx2 avx512f avx512_vnni fma", "float32"),
-    ],
-)
-def test_bfloat16_where_the_processor_multiplies_it(
-    tmp_path: Path, flags: str, expected: str
-) -> None:
-    """Elsewhere each product would be emulated, which is slower than float32."""
-    listed = tmp_path / "cpuinfo"
-    listed.write_text(f"model name\t: x\nflags\t\t: {flags}\n", encoding="utf-8")
-
-    assert number_format(listed) == expected
-    assert number_format(tmp_path / "none") == "float32"
