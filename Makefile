@@ -20,8 +20,9 @@ export TOKENIZERS_PARALLELISM := false
 # Without byte code on disk every process of the tests compiles all our modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Two workers, each on one core; a worker that has nothing left takes tests from the other.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --dist worksteal -q --durations=20
+# Three workers of one thread for two cores: a fifth of the time the tests wait for a server, a
+# browser or a process. A worker that has nothing left takes tests from the others.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 3 --dist worksteal -q --durations=20
 PIP := $(BIN)/python -m pip
 DEVELOPMENT := --editable '.[all,proxy]' --group dev
 PINNED := $(DEVELOPMENT) --constraint dev-constraints.txt

@@ -32,7 +32,7 @@ class Part:
     environment: Mapping[str, str]
 
 
-_TESTS = ("-m", "pytest", "tests", "-q", "-n", "2", "--dist", "worksteal")
+_TESTS = ("-m", "pytest", "tests", "-q", "-n", "3", "--dist", "worksteal")
 _ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 PARTS = (
     Part("tests of `make test`", (*_TESTS, "-m", "not long"), _ONE_THREAD),
