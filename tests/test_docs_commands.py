@@ -52,6 +52,8 @@ NOT_RUN = {
     "python -m benchmarks.": "measures for minutes; that it can be called so is checked here",
     "python -m venv": "takes packages from the index",
     "vllm serve": "needs vLLM",
+    "python answer.py": "needs vLLM; tests/test_docs_scale.py runs it with an engine of the test",
+    "tunegate gate suites/support --base replay:base.jsonl": "judges what answer.py writes",
     "tunegate engine install vllm": "takes 3.5 GB from the index",
     "tunegate gate suites/answers --base B --tuned T --judge \"command:fi": (
         "needs the package ai-evaluation; tests/examples/test_example_ai_evaluation.py"

@@ -129,7 +129,8 @@ def _close_after(tables: Any) -> Iterator[Any]:
     try:
         yield tables
     finally:
-        with hide_output(2):
+        # A thread of Ray's prints on standard output that actors were killed.
+        with hide_output(1, 2):
             tables.close()
 
 
@@ -236,7 +237,6 @@ def _end(ray: Any) -> None:
 
     If Ray ends first, threads that still run end this process.
     """
-    # A thread of Ray's prints on standard output that actors were killed.
     with hide_output(1, 2):
         for thread in threading.enumerate():
             if thread.name.startswith(DATA_THREADS):

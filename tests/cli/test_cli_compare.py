@@ -101,7 +101,7 @@ def test_another_template_is_refused(runs: Any) -> None:
         ((), "a comparison takes two or more"),
         (("low",), "a comparison takes two or more"),
         (("low", "./low"), "low: named twice"),
-        (("low", "nowhere"), "nowhere: no manifest.json"),
+        (("low", "nowhere"), "nowhere: no such run folder"),
     ],
 )
 def test_too_little_to_compare_is_a_mistake(runs: Any, args: tuple[str, ...], message: str) -> None:

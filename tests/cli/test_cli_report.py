@@ -25,12 +25,14 @@ def test_without_runs_the_way_in_is_named(project: Any, command: str) -> None:
     assert "no runs here; name a run folder, or start with `tunegate gate`" in _refused(command)
 
 
-@pytest.mark.parametrize("command", ["report", "resume"])
-def test_a_folder_without_a_run_is_named(project: Any, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "said"), [("report", "no such run folder"), ("resume", "no manifest.json")]
+)
+def test_a_folder_without_a_run_is_named(project: Any, command: str, said: str) -> None:
     """A wrong path is a user's mistake, in one line."""
     message = _refused(command, "nowhere")
 
-    assert message.startswith("nowhere: no manifest.json")
+    assert message.startswith(f"nowhere: {said}")
     assert "\n" not in message
 
 
