@@ -50,7 +50,7 @@ class SevereDropGate(GateKind):
         },
     }
     counts_cases = True
-    quantity = "share"
+    quantity = "severe drops"
     described = "the share of severe drops"
 
     @property
