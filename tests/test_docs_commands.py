@@ -52,6 +52,13 @@ NOT_RUN = {
     "python -m benchmarks.": "measures for minutes; that it can be called so is checked here",
     "python -m venv": "takes packages from the index",
     "vllm serve": "needs vLLM",
+    "tunegate train sft --config examples/order_desk": (
+        "trains for minutes; tests/examples/test_example_order_desk.py"
+    ),
+    "tunegate train grpo --config examples/order_desk": (
+        "trains for minutes; tests/examples/test_example_order_desk.py reads its configuration"
+    ),
+    "tunegate gate order_desk --base embedded --tuned out/": "judges what these two have trained",
     "python answer.py": "needs vLLM; tests/test_docs_scale.py runs it with an engine of the test",
     "tunegate gate suites/support --base replay:base.jsonl": "judges what answer.py writes",
     "tunegate engine install vllm": "takes 3.5 GB from the index",
