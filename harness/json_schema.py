@@ -33,6 +33,7 @@ from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.errors import UsageError, unknown_name_message
 from tunegate.harness.gate_kind import COMMON_KEYS, ROOM, GateKind, gate_kinds
 from tunegate.harness.lookup import module_names
+from tunegate.harness.records.problems import short_value
 
 SCHEMAS = Path(__file__).parent / "schemas"
 
@@ -160,10 +161,10 @@ def _explain_error(error: Any) -> str:
     if keyword == "enum":
         return _allowed_values_message(error.instance, wanted)
     if keyword == "minLength" and wanted == 1:
-        return f"{_short(error.instance)} must not be empty"
+        return f"{short_value(error.instance)} must not be empty"
     if keyword in _LIMITS:
-        return f"{_short(error.instance)} must be {_LIMITS[keyword].format(wanted)}"
-    return f"{_short(error.instance)} must be {_kind(error.schema)}"
+        return f"{short_value(error.instance)} must be {_LIMITS[keyword].format(wanted)}"
+    return f"{short_value(error.instance)} must be {_kind(error.schema)}"
 
 
 def _no_alternative(error: Any) -> str:
@@ -180,14 +181,14 @@ def _no_alternative(error: Any) -> str:
         place = ".".join(map(str, inner[0].path))
         return (f"{place}: " if place else "") + _explain_error(inner[0])
     kinds = " or ".join(_kind(option) for option in error.validator_value)
-    return f"{_short(error.instance)} must be {kinds}"
+    return f"{short_value(error.instance)} must be {kinds}"
 
 
 def _allowed_values_message(value: Any, allowed: Sequence[str]) -> str:
     choices = ", ".join(map(repr, allowed))
     near = get_close_matches(value, allowed, n=1) if isinstance(value, str) else []
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{_short(value)} must be one of {choices}{hint}"
+    return f"{short_value(value)} must be one of {choices}{hint}"
 
 
 _LIMITS = {
@@ -215,11 +216,6 @@ def _kind(schema: Mapping[str, Any]) -> str:
         return str(schema["description"])
     kind = _TYPES[schema["type"]]
     return f"{kind} above {schema['exclusiveMinimum']}" if "exclusiveMinimum" in schema else kind
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else text[:57] + "…"
 
 
 GRAMMARS = "rfc3987_syntax"

@@ -51,10 +51,11 @@ def _problem(kind: type[BaseModel], error: Mapping[str, Any], others: Mapping[st
     words = error["msg"].removeprefix("Value error, ")
     if error["type"] in ("value_error", "json_invalid"):
         return f"{place}: {words}" if place else words
-    return f"{place}: {_short(error['input'])}: {words}" if place else words
+    return f"{place}: {short_value(error['input'])}: {words}" if place else words
 
 
-def _short(value: Any) -> str:
+def short_value(value: Any) -> str:
+    """Return a value as JSON, cut after 60 characters."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else text[:57] + "…"
 
