@@ -15,6 +15,8 @@ MOST_PROBLEMS = 50
 """Problems that are shown; of the rest the number."""
 MOST_ALIKE = 5
 """Problems of one kind that are shown; of more the first and the number."""
+_MOST_FAULTS = 3
+"""Faults of one record that are shown: a hostile line has a hundred thousand."""
 _VALUES = re.compile(r"\[.*\]|\{.*\}|\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[0-9]+")
 """Variable parts of problems of one kind: quoted values, lists, objects and numbers."""
 
@@ -30,10 +32,10 @@ def validation_problem(
         other_names: Names that other tools give to fields → the field's name here.
     """
     others = other_names or {}
-    found = [_problem(kind, one, others) for one in error.errors(include_url=False)]
+    found = error.errors(include_url=False)
     # A key that is misspelt is unknown, and missing under its own name.
-    unknown = [one for one in found if one.startswith("unknown key")]
-    return "; ".join((unknown or found)[:3])
+    unknown = [one for one in found if one["type"] == "extra_forbidden" and len(one["loc"]) == 1]
+    return "; ".join(_problem(kind, one, others) for one in (unknown or found)[:_MOST_FAULTS])
 
 
 def _problem(kind: type[BaseModel], error: Mapping[str, Any], others: Mapping[str, str]) -> str:

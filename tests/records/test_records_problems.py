@@ -52,6 +52,14 @@ def test_a_long_value_is_cut() -> None:
     assert len(validation_problem(Parcel, caught.value)) < 200
 
 
+def test_of_many_unknown_keys_three_are_named() -> None:
+    """A line with 20,000 of them is refused in one that can be read."""
+    with pytest.raises(ValidationError) as caught:
+        Parcel.model_validate({"street": "A", **{f"x{n}": n for n in range(20_000)}})
+
+    assert validation_problem(Parcel, caught.value).count("unknown key") == 3
+
+
 def test_many_problems_of_a_kind_are_one() -> None:
     """Up to five are listed; of more the first and their number; other kinds stay apart."""
     few = [f"f:{n}: unknown key 'a'" for n in range(5)]
