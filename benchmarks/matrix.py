@@ -76,6 +76,7 @@ STACKS = (
     InstalledStack("oldest", (), _TRAIN, (*_GATES, *_TRAINING), lowest=True),
     InstalledStack("newest", (), _TRAIN, (*_GATES, *_TRAINING)),
     InstalledStack("python-3.13", (), _TRAIN, (*_GATES, *_TRAINING), python="3.13"),
+    InstalledStack("python-3.14", (), _TRAIN, (*_GATES, *_TRAINING), python="3.14"),
     InstalledStack("vllm-like", ("vllm==0.33.0",), ("hf", "server"), _GATES, python="3.12"),
     InstalledStack("sglang-like", ("sglang==0.5.23",), ("hf", "server"), _GATES, python="3.12"),
     InstalledStack(
@@ -84,7 +85,9 @@ STACKS = (
         _TRAIN,
         (*_GATES, *_TRAINING),
     ),
-    InstalledStack("axolotl-like", ("axolotl==0.19.0",), _TRAIN, (*_GATES, *_TRAINING)),
+    InstalledStack(
+        "axolotl-like", ("axolotl==0.21.0",), _TRAIN, (*_GATES, *_TRAINING), python="3.12"
+    ),
     InstalledStack("swift-like", ("ms-swift==4.6.0",), ("hf",), _GATES, also=("trl", "datasets")),
     InstalledStack("ppo", (), ("ppo", "quantized"), ("tests/test_smoke.py", *_PPO)),
 )
