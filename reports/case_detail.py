@@ -69,7 +69,7 @@ class WordDiff:
 
 def question_texts(view: CaseView) -> tuple[TextExcerpt, ...]:
     """Return the conversation, then what a right answer rests on."""
-    case = view.case.case
+    case = view.case
     turns = case.input_messages()
     return (
         *(_text(str(turn.get("role", "turn")), turn_text(turn)) for turn in turns),
@@ -80,12 +80,12 @@ def question_texts(view: CaseView) -> tuple[TextExcerpt, ...]:
 
 def rendered_prompt(view: CaseView) -> tuple[TextExcerpt, ...]:
     """Return the prompt after the chat template; nothing where it was not recorded."""
-    return _optional("prompt after the chat template", view.case.rendered)
+    return _optional("prompt after the chat template", view.stored.rendered)
 
 
 def expected_texts(view: CaseView) -> tuple[TextExcerpt, ...]:
     """Return what a right answer is: texts, tool calls and a schema, where the case has them."""
-    case = view.case.case
+    case = view.case
     texts = tuple(_text("expected", text) for text in case.expected_texts())
     calls = _optional("expected calls", case.expected_calls)
     return (*texts, *calls, *_optional("schema", case.answer_schema))
@@ -129,7 +129,7 @@ def further_completions(view: CaseView) -> Iterator[TextExcerpt]:
 
 def compare_choices(view: CaseView) -> tuple[ChoiceComparison, ...]:
     """Return the choices as both arms rated them; nothing where the case has no choices."""
-    case = view.case.case
+    case = view.case
     if not case.choices:
         return ()
     known = [view.completion(arm, CellKind.CHOICES) for arm in ARMS]
@@ -153,7 +153,7 @@ def cells_in_order(view: CaseView) -> tuple[StoredAnswer, ...]:
 
 def prompt_snippet(view: CaseView) -> str:
     """Return the start of what the user asked, on one line."""
-    return one_line(turn_text(view.case.case.input_messages()[-1]))
+    return one_line(turn_text(view.case.input_messages()[-1]))
 
 
 def turn_text(turn: dict[str, Any]) -> str:

@@ -191,7 +191,7 @@ class CaseListing:
             "at": view.anchor,
             "id": view.name,
             "suite": view.suite,
-            "tags": view.case.case.tags,
+            "tags": view.case.tags,
             "how": _KEYS[view.outcome],
             "by": places[view.suite, deciding.metric.name] if deciding else None,
             "scores": values,
@@ -202,14 +202,14 @@ class CaseListing:
             "trained": _contamination_note(view),
         }
         if view.anchor in self.talks:
-            row |= {"talk": view.case.case.cluster, "no": self.talks[view.anchor]}
+            row |= {"talk": view.case.cluster, "no": self.talks[view.anchor]}
         return {key: value for key, value in row.items() if value is not None}
 
     def _body(self, view: CaseView) -> dict[str, Any]:
         places = {id(facts): at for at, facts in enumerate(self.data.metrics.values())}
         lines = self.judged.get((view.suite, view.name), ())
         body = _texts(view) | {
-            "where": view.case.where,
+            "where": view.stored.where,
             "span": self.traces.case(view.suite, view.name) if self.traces else None,
             "found": [*_reasons(view, places)],
             "judged": [_judgement(line) for line in lines],
@@ -258,11 +258,11 @@ def _gates_against(data: ReportData) -> dict[tuple[str, str], list[int]]:
 
 def _conversations(views: Sequence[CaseView]) -> dict[str, int]:
     """Return anchor → place in the plan, of the cases whose cluster has others in their suite."""
-    sizes = Counter((view.suite, view.case.case.cluster) for view in views)
+    sizes = Counter((view.suite, view.case.cluster) for view in views)
     return {
         view.anchor: at
         for at, view in enumerate(views)
-        if view.case.case.cluster and sizes[view.suite, view.case.case.cluster] > 1
+        if view.case.cluster and sizes[view.suite, view.case.cluster] > 1
     }
 
 
@@ -272,7 +272,7 @@ LONGEST_LINE = 8_000
 
 def _case_line(view: CaseView) -> str | None:
     """Return the case as a line of cases.jsonl; None of one that is too long for the page."""
-    line = next(iter(record_lines([view.case.case]))).rstrip("\n")
+    line = next(iter(record_lines([view.case]))).rstrip("\n")
     return line if len(line) <= LONGEST_LINE else None
 
 

@@ -16,7 +16,7 @@ from hashlib import sha256
 
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.gate_kind import gate_kind
-from tunegate.harness.records.cases import CellKind, Completion, ScoreRow, StoredAnswer
+from tunegate.harness.records.cases import Case, CellKind, Completion, ScoreRow, StoredAnswer
 from tunegate.harness.records.files import IndexedRecords
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.run_folder import Run, RunCase
@@ -123,9 +123,14 @@ class CaseView:
         object.__setattr__(self, "outcome", self._change())
 
     @property
-    def case(self) -> RunCase:
-        """The case as the run saw it."""
+    def stored(self) -> RunCase:
+        """The case with its place and its rendered prompt."""
         return self.cases[self.suite, self.name]
+
+    @property
+    def case(self) -> Case:
+        """The case."""
+        return self.stored.case
 
     @property
     def anchor(self) -> str:
@@ -270,7 +275,7 @@ def _cases_against(gate: GateResult, scores: Iterable[tuple[CaseView, PairScore]
     for view, score in scores:
         if view.left_out or score.tuned is None or score.tuned.value is None:
             continue
-        if gate.tag is not None and gate.tag not in view.case.case.tags:
+        if gate.tag is not None and gate.tag not in view.case.tags:
             continue
         base = None if score.base is None else score.base.value
         if speaks_against(gate, base, score.tuned.value):

@@ -89,7 +89,7 @@ class _WorseCases:
         known = self.by_metric.get((suite, metric), ())
         if None in tags:
             return list(known)
-        return [one for one in known if any(tag in tags for tag in one[0].case.case.tags)]
+        return [one for one in known if any(tag in tags for tag in one[0].case.tags)]
 
 
 def _verdict(root: ET.Element, run: Run) -> None:
@@ -147,7 +147,7 @@ def _gate(
         _outcome(case, tag, gate.reason or gate.status, gate.sentence)
     worse = [view for view, _ in worse_cases.on(suite.name, gate.metric, {gate.tag})]
     lines = [gate.sentence, f"{len(worse)} cases got worse on {gate.subject}"]
-    lines += [f"  {view.case.case.id} ({_place(view)})" for view in worse[:NAMED]]
+    lines += [f"  {view.name} ({_place(view)})" for view in worse[:NAMED]]
     if len(worse) > NAMED:
         lines.append(f"  and {len(worse) - NAMED} more in scores.jsonl")
     ET.SubElement(case, "system-out").text = escape_hidden("\n".join(map(_one_line, lines)))
@@ -156,7 +156,7 @@ def _gate(
 def _add_regressed_case(parent: ET.Element, view: CaseView, score: PairScore) -> None:
     """Add a case that got worse on the metric of a gate that failed."""
     metric = score.metric.name
-    name = escape_hidden(f"{metric}::{view.case.case.id}")
+    name = escape_hidden(f"{metric}::{view.name}")
     case = ET.SubElement(
         parent, "testcase", classname=escape_hidden(view.suite), name=name, time="0"
     )
@@ -164,12 +164,12 @@ def _add_regressed_case(parent: ET.Element, view: CaseView, score: PairScore) ->
     _properties(case, {"base": base, "tuned": tuned, "delta": score.change})
     why = (score.tuned.reason if score.tuned else None) or "got worse"
     _outcome(case, "failure", "regressed", f"{metric} {base:.4g} → {tuned:.4g}: {why}")
-    ET.SubElement(case, "system-out").text = escape_hidden(_one_line(view.case.where))
+    ET.SubElement(case, "system-out").text = escape_hidden(_one_line(view.stored.where))
 
 
 def _place(view: CaseView) -> str:
     """Return the place of a case, in training rows too."""
-    return f"{view.case.where}{', in training rows' if view.touched else ''}"
+    return f"{view.stored.where}{', in training rows' if view.touched else ''}"
 
 
 def _one_line(text: str) -> str:

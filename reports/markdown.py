@@ -201,7 +201,7 @@ def _regressions(data: ReportData, cases: int) -> str:
 def _worst_table(views: Sequence[CaseView]) -> list[str]:
     """Return a table of the worst cases: asked, expected, and the answers of both arms."""
     rows = [
-        [code_span(text, 300) if text else "–" for text in (view.case.case.id, *_answers(view))]
+        [code_span(text, 300) if text else "–" for text in (view.name, *_answers(view))]
         for view in views
     ]
     return [format_table(("case", "asked", "expected", "base", "tuned"), rows)] if rows else []
@@ -209,7 +209,7 @@ def _worst_table(views: Sequence[CaseView]) -> list[str]:
 
 def _answers(view: CaseView) -> tuple[str, str, str, str]:
     """Return what was asked, what is expected, and what base and tuned answered or picked."""
-    case = view.case.case
+    case = view.case
     asked = str(case.input_messages()[-1].get("content"))
     choices = compare_choices(view)
     if choices:
@@ -223,16 +223,16 @@ def _answers(view: CaseView) -> tuple[str, str, str, str]:
 
 def _case(view: CaseView) -> str:
     score = view.deciding
-    line = f"{view.outcome} · {html_code(view.suite)} {html_code(view.case.case.id)}"
+    line = f"{view.outcome} · {html_code(view.suite)} {html_code(view.name)}"
     if score and score.base and score.tuned:
         both = format_scores(score.base.value, score.tuned.value, rate=score.metric.rate)
         line += f" · {html_code(score.metric.name)} {both}"
     line += " · in training rows" if view.touched else ""
-    turns = view.case.case.input_messages()
+    turns = view.case.input_messages()
     ask = fenced_block(str(turns[-1].get("content")), limit=1_500)
     base, tuned = view.text(BASE), view.text(TUNED)
     parts = [f"<details><summary>{line}</summary>", ask]
-    if expected := view.case.case.expected_texts():
+    if expected := view.case.expected_texts():
         parts.append("expected:\n\n" + fenced_block("\n".join(expected), limit=1_500))
     if base is not None or tuned is not None:
         parts.append(fenced_block(line_diff(base or "", tuned or ""), "diff", limit=8_000))

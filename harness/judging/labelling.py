@@ -14,10 +14,10 @@ from pathlib import Path
 
 from tunegate.harness.errors import SuiteError, UsageError
 from tunegate.harness.judge import format_conversation
-from tunegate.harness.records.cases import Record, Text
+from tunegate.harness.records.cases import Case, Record, Text
 from tunegate.harness.records.judges import ARMS, Label, read_labels, refuse_one_arm
 from tunegate.harness.records.manifest import MetricRecord
-from tunegate.harness.records.run_folder import Run, RunCase
+from tunegate.harness.records.run_folder import Run
 from tunegate.harness.verdict.redecide import answer_texts
 
 BLOCK = 10
@@ -101,7 +101,7 @@ def draw_rows(subject: LabellingSubject, n: int) -> list[LabelSheetRow]:
     rows: list[LabelSheetRow] = []
     for start in range(0, len(chosen), BLOCK):
         block = [
-            _row(subject, subject.run.cases[subject.suite, case], text)
+            _row(subject, subject.run.cases[subject.suite, case].case, text)
             for case in chosen[start : start + BLOCK]
             for text in dict.fromkeys(answers[case].values())  # equal answers are asked once
         ]
@@ -110,13 +110,13 @@ def draw_rows(subject: LabellingSubject, n: int) -> list[LabelSheetRow]:
     return rows
 
 
-def _row(subject: LabellingSubject, case: RunCase, text: str) -> LabelSheetRow:
+def _row(subject: LabellingSubject, case: Case, text: str) -> LabelSheetRow:
     return LabelSheetRow(
         suite=subject.suite,
         metric=subject.metric.name,
-        id=case.case.id,
-        prompt=format_conversation(case.case),
-        context=case.case.context,
+        id=case.id,
+        prompt=format_conversation(case),
+        context=case.context,
         completion=text,
     )
 

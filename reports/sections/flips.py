@@ -66,7 +66,7 @@ def _flips(views: Iterable[CaseView], facts: MetricFacts, sign: int) -> Iterable
             yield AnswerFlip(
                 view=view,
                 snippet=prompt_snippet(view),
-                tags=view.case.case.tags,
+                tags=view.case.tags,
                 right=_right_text(choices),
                 picked=_picked_text(choices, wrong),
             )

@@ -131,7 +131,7 @@ def _suite_traits(data: ReportData, suite: str) -> Iterator[tuple[float, SharedT
 
 def _traits(view: CaseView) -> Iterator[tuple[str, str]]:
     """Yield the traits of a case: words, and the text that they are about."""
-    case, answer = view.case.case, view.answer(TUNED)
+    case, answer = view.case, view.answer(TUNED)
     yield from (("have the tag", tag) for tag in case.tags)
     asked = case.input_messages()[-1].get("content")
     words = re.findall(r"[^\W\d_]{3,}", asked.lower())[:400] if isinstance(asked, str) else []

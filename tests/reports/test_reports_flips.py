@@ -43,8 +43,8 @@ def test_an_ungated_metric_lists_its_flips(make_run: Any) -> None:
     lost, won = _sides(run)
 
     assert lost
-    assert [flip.view.case.case.id for flip in found.lost] == lost
-    assert [flip.view.case.case.id for flip in found.won] == won
+    assert [flip.view.name for flip in found.lost] == lost
+    assert [flip.view.name for flip in found.won] == won
     counts = {f.metric.name: (f.broke, f.fixed) for f in regressions.count_flips(data)}
     assert counts["choice_accuracy"] == (len(lost), len(won))
 

@@ -164,9 +164,9 @@ def test_a_gate_on_a_tag_has_the_tag_in_its_name(make_run: Any) -> None:
     verdict = run.verdict.model_copy(update={"suites": (run.verdict.suites[0], changed)})
     found = cases(render_junit(replace(run, verdict=verdict)))
     of_tag = {
-        f"general_knowledge::choice_probability::{view.case.case.id}"
+        f"general_knowledge::choice_probability::{view.name}"
         for view in prepare_data(run).regressions
-        if "logic" in view.case.case.tags
+        if "logic" in view.case.tags
     }
 
     assert "general_knowledge::choice_probability::tolerance[logic]" in found

@@ -186,7 +186,7 @@ def test_an_interval_has_its_level_and_a_case_what_is_expected(make_run: Any) ->
 
     assert rows
     assert all(re.search(r" to [^|]* \(\d+(\.\d+)? %\) \|", row) for row in rows if " to " in row)
-    worst = prepare_data(run).regressions[0].case.case
+    worst = prepare_data(run).regressions[0].case
     for expected in worst.expected_texts():
         assert f"expected:\n\n```\n{expected}\n```" in text
 
