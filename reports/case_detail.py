@@ -208,6 +208,8 @@ _WORD = re.compile(rf"\s*(?:[{_WIDE}]|(?:(?![{_WIDE}])\w)+|[^\w\s])")
 
 def compare_texts(base: str, tuned: str) -> WordDiff:
     """Return both texts in stretches, marked where they differ."""
+    if base == tuned and len(base) <= WORD_LIMIT:  # which has no more words than characters
+        return WordDiff(tuple(_segment(base, tuned, changed=False)))
     left, left_cut = _words(base)
     right, right_cut = _words(tuned)
     segments = tuple(_segments(left, right))

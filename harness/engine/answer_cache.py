@@ -50,6 +50,11 @@ CREATE TABLE IF NOT EXISTS suite_versions (
     PRIMARY KEY (rule, suite, candidate)
 ) WITHOUT ROWID;
 """
+_INSERT = "INSERT INTO cells VALUES (?, ?, ?, ?, 1, ?, ?) ON CONFLICT(key)"
+_REPLACED = (
+    "status=excluded.status, payload=excluded.payload, sha256=excluded.sha256, "
+    "error=excluded.error, started=excluded.started, attempts=attempts+1"
+)
 _CHUNK = 500
 """Keys a SELECT, well under SQLite's limit on variables."""
 _Row = tuple[Completion | None, str | None, float]
@@ -177,21 +182,19 @@ class AnswerCache:
         if answer.completion is not None:
             payload = canonical_json(answer.completion.model_dump(mode="json", exclude_none=True))
         status = "ok" if payload is not None else "error"
+        row = (
+            answer.key,
+            status,
+            payload,
+            payload and sha256(payload),
+            answer.error,
+            answer.started_s or 0.0,
+        )
         with self._writing():
-            if replace or not self.answered([answer.key]):
-                self._db.execute(
-                    "INSERT INTO cells VALUES (?, ?, ?, ?, 1, ?, ?) ON CONFLICT(key) DO UPDATE SET "
-                    "status=excluded.status, payload=excluded.payload, sha256=excluded.sha256, "
-                    "error=excluded.error, started=excluded.started, attempts=attempts+1",
-                    (
-                        answer.key,
-                        status,
-                        payload,
-                        payload and sha256(payload),
-                        answer.error,
-                        answer.started_s or 0.0,
-                    ),
-                )
+            added = self._db.execute(f"{_INSERT} DO NOTHING", row).rowcount
+            # Only a key that is there already is looked at: its completion may be damaged.
+            if not added and (replace or not self.answered([answer.key])):
+                self._db.execute(f"{_INSERT} DO UPDATE SET {_REPLACED}", row)
 
     @contextmanager
     def together(self) -> Iterator[None]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from tunegate.harness.engine.answer_cache import (
@@ -41,6 +42,10 @@ from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAns
 if TYPE_CHECKING:
     from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer
     from tunegate.harness.episodes.play import EpisodePlayer, EpisodeTurnRequest, MoreTurns
+
+
+_STORED_TOGETHER = 64
+"""Batches of recorded answers that are stored at once: each time waits for the disk."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +105,13 @@ class Runner:
         self, batches: Sequence[RequestBatch[PlannedQuestion]], known: set[str]
     ) -> Generator[None, None, None]:
         """Answer batches one after the other; yield after each."""
-        for batch in batches:
-            self.answer(batch, known)
-            yield
+        recorded = all(isinstance(arm, RecordedArm) for arm in self.arms.values())
+        left = iter(batches)
+        while part := list(islice(left, _STORED_TOGETHER if recorded else 1)):
+            with self.store.together() if recorded else nullcontext():
+                for batch in part:
+                    self.answer(batch, known)
+                    yield
 
     def _ask_remote(
         self, batches: Sequence[RequestBatch[PlannedQuestion]], known: set[str], stop: StopRequest
@@ -133,9 +142,14 @@ class Runner:
 
     def _priced_as(self, arm: str, request: Request) -> tuple[str, str, bool]:
         """Return arm, suite, and whether a draft may be read in place of writing the answer."""
-        local = arm != "base" and isinstance(self.arms.get(arm), LocalArm)
         written = request.kind is CellKind.GENERATE and not request.generation.temperature
-        return arm, request.suite, local and written and self.levers.drafts
+        return arm, request.suite, arm in self._drafted and written and self.levers.drafts
+
+    @cached_property
+    def _drafted(self) -> frozenset[str]:
+        """The arms that may read a draft."""
+        local = (name for name, arm in self.arms.items() if isinstance(arm, LocalArm))
+        return frozenset(local) - {"base"}
 
     def _price(self, arm: str, suite: str, drafted: bool) -> float:
         """Return what an answer costs of its effort: a token that is taken over is only read."""

@@ -97,7 +97,7 @@ _LONG = 1 << 16
 """Length in bytes from which a record is not kept, and most bytes that are read ahead."""
 _AHEAD, _STREAMS = 32, 64
 """Records that are read ahead, and places at which a reader may be expected next."""
-_MOST_KEPT = 8 << 20
+_MOST_KEPT = 32 << 20
 """Bytes of the file whose records are kept, for the next question is often about the same case."""
 
 

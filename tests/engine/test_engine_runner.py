@@ -514,3 +514,26 @@ def test_answers_are_written_one_by_one_unless_they_were_recorded(
 
     assert seen == ([0, 0, 0] if recorded else [0, 1, 2])
     assert len(b.store.answered(c.key for c in runner.plan.cells)) == 6
+
+
+def test_recorded_batches_are_written_together(bench: Callable[..., Bench]) -> None:
+    """Where both arms are recorded, many batches wait for the disk once; if only one is, each."""
+    written: dict[bool, int] = {}
+    for both in (True, False):
+        b = bench(n=300)
+        arms = {name: Recorder(name, []) for name in ("base", "tuned")}
+        arms["base"].recorded = True  # type: ignore[attr-defined]
+        if both:
+            arms["tuned"].recorded = True  # type: ignore[attr-defined]
+        b.store = AnswerCache(b.store.path.with_name(f"{both}.sqlite"))
+        statements: list[str] = []
+        b.store._db.set_trace_callback(statements.append)
+        runner = b.runner(arms)
+        runner.run()
+        assert len(b.store.answered(c.key for c in runner.plan.cells)) == 600
+        written[both] = statements.count("COMMIT")
+        batches = len(runner.plan.batches)
+
+    assert batches > 5
+    assert written[True] == 1
+    assert written[False] == batches + 300
