@@ -11,6 +11,9 @@ questions, is sent the replies, and returns the score. Its options are keyword-o
         (reply,) = yield [asked]
         return Score.of(reply.expected({"polite": 1.0, "rude": 0.0}), reply.said("reason"))
 
+With `examples=ExampleForm(...)` it has the option `examples`, which suites show to the judge model
+(`tunegate.harness.judge_examples`); the generator has no part in it.
+
 Which model is asked, how often, at what cost, and that an unreadable reply is no score: all that is
 `tunegate.harness.judging`'s. A judge that raises leaves its case unscored; a judge that returns
 `Score.unscored` abstains.
@@ -42,6 +45,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tunegate.harness import judge_examples
+from tunegate.harness.judge_examples import ExampleForm
 from tunegate.harness.records.cases import Case, Completion, Score, sha256
 from tunegate.harness.records.manifest import JudgeRecord
 
@@ -88,11 +93,13 @@ class JudgeQuestion:
     """Verdicts that the reply must list, numbered from 1; 0 where it has one."""
     rules: str = SYSTEM
     """How the texts are marked, and that they are data."""
+    examples: str = ""
+    """The suite's examples, the same for every case."""
 
     @property
     def instructions(self) -> str:
-        """Rules and task: the system turn without the form of a reply."""
-        return f"{self.rules}\n\n{self.task}"
+        """Rules, task and examples: the system turn without the form of a reply."""
+        return "\n\n".join(part for part in (self.rules, self.task, self.examples) if part)
 
     @property
     def system(self) -> str:
@@ -197,11 +204,22 @@ class Judge:
     """Called with the bound options and the cases when a suite is loaded; returns problems."""
     pairs: bool = False
     """Whether it compares base's completion with tuned's instead of scoring one alone."""
+    examples: ExampleForm | None = None
+    """Of what its examples consist; None of a judge that has none, or an option of its own."""
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def begin(self, case: Case, *completions: Completion) -> Steps:
         """Begin a judgement; nothing is asked yet."""
-        return self.steps(case, *completions, **self.options)
+        steps = self.steps(case, *completions, **self.options)
+        shown = judge_examples.given_examples(self.options)
+        return judge_examples.mark_repeated(steps, shown, completions) if shown else steps
+
+    def problems(self, options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+        """Return what is wrong with a suite's options, its examples among them."""
+        shown = judge_examples.given_examples(options)
+        found = [] if self.check is None else list(self.check(options, cases))
+        found += [] if self.examples is None else self.examples.problems(shown)
+        return found or judge_examples.repetition_problems(shown, cases)
 
     @property
     def prompt_sha256(self) -> str:
@@ -212,6 +230,9 @@ class Judge:
             if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
         }
         options = {n: _content(value) for n, value in {**defaults, **self.options}.items()}
+        if self.examples is not None:
+            shown = judge_examples.given_examples(self.options)
+            options[judge_examples.OPTION] = self.examples.format(shown)
         prompt = self.prompt.read_text(encoding="utf-8")
         return sha256([self.name, prompt, SYSTEM, FORM, LAST_LINE, options])
 
@@ -227,19 +248,22 @@ def judge(
     requires: tuple[str, ...] = (),
     check: Check | None = None,
     pairs: bool = False,
+    examples: ExampleForm | None = None,
 ) -> Callable[[JudgeFunction], Judge]:
     """Declare a generator as a judge; its prompt is the `.txt` next to its module."""
 
     def declare(function: JudgeFunction) -> Judge:
+        with_examples = examples and judge_examples.takes_examples(function, examples)
         return Judge(
             name=function.__name__,
-            steps=function,
+            steps=with_examples or function,
             prompt=Path(inspect.getfile(function)).with_suffix(".txt"),
             range=range,
             higher_is_better=higher_is_better,
             requires=requires,
             check=check,
             pairs=pairs,
+            examples=examples,
         )
 
     return declare
@@ -363,45 +387,6 @@ def retrieved_chunks(case: Case, completion: Completion) -> tuple[str, ...]:
         numbered = _CHUNK.search(context) is not None
         found = (_CHUNK if numbered else _PARAGRAPH).split(context)
     return tuple(text.strip() for text in found if text.strip())
-
-
-SHOT_PARTS = {
-    "completion": "An answer", "first": "The first answer", "second": "The second answer",
-    "claim": "A claim", "context": "The source", "demand": "A demand",
-}  # fmt: skip
-"""Key of a suite's example → how the prompt calls it."""
-
-
-def format_shots(shots: Sequence[Mapping[str, Any]], parts: Sequence[str] = ("completion",)) -> str:
-    """Return a suite's examples of what is judged and its verdict, for a prompt; "" for none."""
-    lines = [
-        "\n".join(f"{SHOT_PARTS[part]}: {format_json(shot[part])}" for part in parts)
-        + f"\nIts verdict: {shot['verdict']}"
-        + (f", because {shot['reason']}" if shot.get("reason") else "")
-        for shot in shots
-    ]
-    return "\nExamples:\n" + "\n\n".join(lines) + "\n" if lines else ""
-
-
-def shot_problems(
-    shots: Sequence[Mapping[str, Any]],
-    verdicts: Sequence[str],
-    parts: Sequence[str] = ("completion",),
-) -> list[str]:
-    """Return what is wrong with a suite's examples, a line for each."""
-    found, needed = [], (*parts, "verdict")
-    for number, shot in enumerate(shots, start=1):
-        if not set(needed) <= set(shot) <= {*needed, "reason"}:
-            found.append(
-                f"examples, number {number}: keys {', '.join(shot)}; write {', '.join(needed)} "
-                "and, if wanted, reason"
-            )
-        elif shot["verdict"] not in verdicts:
-            known = ", ".join(verdicts)
-            found.append(
-                f"examples, number {number}: verdict={shot['verdict']!r} must be one of {known}"
-            )
-    return found
 
 
 def _content_of(turn: Mapping[str, Any]) -> str:

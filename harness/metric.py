@@ -313,7 +313,7 @@ def _metric_of_judge(judge: Judge, name: str) -> Metric:
         higher_is_better=judge.higher_is_better,
         range=judge.range,
         requires=judge.requires,
-        check=judge.check,
+        check=judge.problems,
         options=judge.options,
         judge=judge,
     )

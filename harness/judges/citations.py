@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.judge import TEXT, Steps, judge, question
+from tunegate.harness.judge_examples import ExampleForm
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
@@ -30,7 +31,12 @@ def check_passages(options: Mapping[str, Any], cases: Sequence[Case]) -> list[st
     ]
 
 
-@judge(range=(0.0, 1.0), requires=("context",), check=check_passages)
+@judge(
+    range=(0.0, 1.0),
+    requires=("context",),
+    check=check_passages,
+    examples=ExampleForm({"passages": "The passages", "statement": "A statement"}, tuple(_VALUES)),
+)
 def citations(case: Case, completion: Completion) -> Steps:
     """Score the share of the cited sentences that the passages they cite support.
 

@@ -12,6 +12,7 @@ from tunegate.harness.judge import (
     question,
     retrieved_chunks,
 )
+from tunegate.harness.judge_examples import ExampleForm
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
@@ -19,7 +20,14 @@ MOST_PASSAGES = 20
 _VALUES = {"yes": 1.0, "no": 0.0}
 
 
-@judge(range=(0.0, 1.0), requires=("expected",))
+@judge(
+    range=(0.0, 1.0),
+    requires=("expected",),
+    examples=ExampleForm(
+        {"prompt": "A request", "expected": "The right answer", "passage": "A passage"},
+        tuple(_VALUES),
+    ),
+)
 def context_precision(case: Case, completion: Completion) -> Steps:
     """Score how far up the useful ones of the retrieved passages are: their average precision.
 

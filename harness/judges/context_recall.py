@@ -13,6 +13,7 @@ from tunegate.harness.judge import (
     question,
     retrieved_chunks,
 )
+from tunegate.harness.judge_examples import ExampleForm
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
@@ -21,7 +22,11 @@ _CLAIM = {"type": "string", "minLength": 1, "maxLength": 1000}
 _VALUES = {"yes": 1.0, "no": 0.0}
 
 
-@judge(range=(0.0, 1.0), requires=("expected",))
+@judge(
+    range=(0.0, 1.0),
+    requires=("expected",),
+    examples=ExampleForm({"passages": "The passages", "claim": "A claim"}, tuple(_VALUES)),
+)
 def context_recall(case: Case, completion: Completion) -> Steps:
     """Score the share of the expected answer's claims that the retrieved passages support.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from tunegate.harness.judge import (
     TEXT,
@@ -16,11 +16,10 @@ from tunegate.harness.judge import (
     batch_fields,
     format_conversation,
     format_numbered,
-    format_shots,
     judge,
     question,
-    shot_problems,
 )
+from tunegate.harness.judge_examples import ExampleForm
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
@@ -28,25 +27,22 @@ MOST_CLAIMS = 40
 _CLAIM = {"type": "string", "minLength": 1, "maxLength": 1000}
 _SUPPORTED = {"supported": 1.0, "contradicted": 0.0, "not_found": 0.0}
 _FIELDS = {"evidence": TEXT, "verdict": {"enum": list(_SUPPORTED)}}
-_SHOWN = ("context", "claim")
 _ABSTAINED = "abstention: the answer makes no claim"
 _SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n+")
 _ELLIPSIS = re.compile(r"\s*(?:\.\.\.|…|\[…\])\s*")
 
 
-def check_claims(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return what is wrong with the examples."""
-    return shot_problems(options.get("examples", ()), tuple(_SUPPORTED), _SHOWN)
-
-
-@judge(range=(0.0, 1.0), requires=("context",), check=check_claims)
+@judge(
+    range=(0.0, 1.0),
+    requires=("context",),
+    examples=ExampleForm({"context": "The source", "claim": "A claim"}, tuple(_SUPPORTED)),
+)
 def faithfulness(
     case: Case,
     completion: Completion,
     *,
     split: Literal["model", "sentences"] = "model",
     batched: bool = False,
-    examples: tuple[dict[str, Any], ...] = (),
 ) -> Steps:
     """Score the share of the answer's claims that the context supports.
 
@@ -73,8 +69,6 @@ def faithfulness(
             small local judges).
         batched: Asks for all claims of an answer in one call. It is cheaper; how far its verdicts
             are those of single calls is measured by `tunegate judge calibrate`.
-        examples: Tables with `context`, `claim`, `verdict` (`supported`, `contradicted`,
-            `not_found`) and, if wanted, `reason`.
     """
     text = (completion.text or "").strip()
     if not text:
@@ -86,11 +80,11 @@ def faithfulness(
         claims = list(dict.fromkeys(listed.fields["claims"]))
     if not claims:
         return Score.unscored(_ABSTAINED)
-    context, shots = case.context or "", format_shots(examples, _SHOWN)
+    context = case.context or ""
     if batched:
-        (listed,) = yield [_verdicts(claims, context, shots)]
+        (listed,) = yield [_verdicts(claims, context)]
         return _score(claims, listed.each("verdict"), context)
-    replies = yield [_verdict(claim, context, shots) for claim in claims]
+    replies = yield [_verdict(claim, context) for claim in claims]
     return _score(claims, replies, context)
 
 
@@ -103,21 +97,19 @@ def _split(case: Case, text: str) -> JudgeQuestion:
     )
 
 
-def _verdict(claim: str, context: str, shots: str) -> JudgeQuestion:
+def _verdict(claim: str, context: str) -> JudgeQuestion:
     return question(
         PROMPT,
         "verdict",
         data={"context": context, "claim": claim},
-        told={"examples": shots},
         fields=_FIELDS,
         choice="verdict",
     )
 
 
-def _verdicts(claims: Sequence[str], context: str, shots: str) -> JudgeQuestion:
+def _verdicts(claims: Sequence[str], context: str) -> JudgeQuestion:
     data = {"context": context, "claims": format_numbered(claims)}
-    told = {"examples": shots}
-    asked = question(PROMPT, "verdicts", data=data, told=told, fields=batch_fields(_FIELDS))
+    asked = question(PROMPT, "verdicts", data=data, fields=batch_fields(_FIELDS))
     return replace(asked, verdicts=len(claims))
 
 

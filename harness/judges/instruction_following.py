@@ -15,40 +15,40 @@ from tunegate.harness.judge import (
     batch_fields,
     format_conversation,
     format_numbered,
-    format_shots,
     judge,
     question,
-    shot_problems,
 )
+from tunegate.harness.judge_examples import ExampleForm
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
 MOST_CHECKS = 20
 _CHECK = {"type": "string", "minLength": 1, "maxLength": 500}
 _KEPT = {"yes": 1.0, "no": 0.0}
-_SHOWN = ("completion", "demand")
 _FIELDS = {"reason": TEXT, "verdict": {"enum": list(_KEPT)}}
 
 
 def check_checklist(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return what is wrong with a checklist of the suite's own, and with its examples."""
+    """Return what is wrong with a checklist of the suite's own."""
     given = options.get("checklist", ())
-    found = shot_problems(options.get("examples", ()), tuple(_KEPT), _SHOWN)
     if len(given) > MOST_CHECKS:
-        return [f"checklist has {len(given)} items; at most {MOST_CHECKS}", *found]
+        return [f"checklist has {len(given)} items; at most {MOST_CHECKS}"]
     if not all(map(str.strip, given)):
-        return ["checklist: one of its items is empty", *found]
-    return found
+        return ["checklist: one of its items is empty"]
+    return []
 
 
-@judge(range=(0.0, 1.0), check=check_checklist)
+@judge(
+    range=(0.0, 1.0),
+    check=check_checklist,
+    examples=ExampleForm({"completion": "An answer", "demand": "A demand"}, tuple(_KEPT)),
+)
 def instruction_following(
     case: Case,
     completion: Completion,
     *,
     checklist: tuple[str, ...] = (),
     batched: bool = False,
-    examples: tuple[dict[str, Any], ...] = (),
 ) -> Steps:
     """Score the share of the prompt's demands that the answer keeps.
 
@@ -72,8 +72,6 @@ def instruction_following(
         checklist: Items of your own for every case, instead of derived ones.
         batched: Asks for all items in one call. It is cheaper; how far its verdicts are those of
             single calls is measured by `tunegate judge calibrate`.
-        examples: Tables with `completion`, `demand`, `verdict` (`yes`, `no`) and, if wanted,
-            `reason`.
     """
     text = (completion.text or "").strip()
     if not text:
@@ -84,12 +82,11 @@ def instruction_following(
         items = list(dict.fromkeys(listed.fields["checks"]))
     if not items:
         return Score.unscored("the prompt's checklist is empty")
-    shots = format_shots(examples, _SHOWN)
     if batched:
-        (answered,) = yield [_ask_all(case, text, items, shots)]
+        (answered,) = yield [_ask_all(case, text, items)]
         replies: Sequence[ParsedReply] = answered.each("verdict")
     else:
-        replies = yield [_ask(case, text, item, shots) for item in items]
+        replies = yield [_ask(case, text, item) for item in items]
     values = [reply.expected(_KEPT) for reply in replies]
     broken = [i for i, r in zip(items, replies, strict=True) if r.verdict == "no"]
     return Score.of(
@@ -108,20 +105,18 @@ def _list(case: Case) -> JudgeQuestion:
     )
 
 
-def _ask(case: Case, text: str, item: str, shots: str) -> JudgeQuestion:
+def _ask(case: Case, text: str, item: str) -> JudgeQuestion:
     return question(
         PROMPT,
         "check",
         data={"prompt": format_conversation(case), "completion": text, "check": item},
-        told={"examples": shots},
         fields=_FIELDS,
         choice="verdict",
     )
 
 
-def _ask_all(case: Case, text: str, items: Sequence[str], shots: str) -> JudgeQuestion:
+def _ask_all(case: Case, text: str, items: Sequence[str]) -> JudgeQuestion:
     data = {"prompt": format_conversation(case), "completion": text,
             "checks": format_numbered(items)}  # fmt: skip
-    told = {"examples": shots}
-    asked = question(PROMPT, "checks", data=data, told=told, fields=batch_fields(_FIELDS))
+    asked = question(PROMPT, "checks", data=data, fields=batch_fields(_FIELDS))
     return replace(asked, verdicts=len(items))

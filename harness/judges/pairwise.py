@@ -12,34 +12,35 @@ from tunegate.harness.judge import (
     JudgeQuestion,
     Steps,
     format_conversation,
-    format_shots,
     judge,
     question,
-    shot_problems,
 )
+from tunegate.harness.judge_examples import ExampleForm
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
 _LABELS = ("first", "second", "tie")
-_SHOWN = ("first", "second")
 _FOR_FIRST = {"first": 1.0, "second": -1.0, "tie": 0.0}
 
 
 def check_criteria(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return what is wrong with the criteria and the examples."""
+    """Return what is wrong with the criteria."""
     given = options.get("criteria", "x")
-    empty = [] if given.strip() else ["criteria is empty; say what makes an answer better"]
-    return empty + shot_problems(options.get("examples", ()), _LABELS, _SHOWN)
+    return [] if given.strip() else ["criteria is empty; say what makes an answer better"]
 
 
-@judge(range=(0.0, 1.0), check=check_criteria, pairs=True)
+@judge(
+    range=(0.0, 1.0),
+    check=check_criteria,
+    pairs=True,
+    examples=ExampleForm({"first": "The first answer", "second": "The second answer"}, _LABELS),
+)
 def pairwise(
     case: Case,
     base: Completion,
     tuned: Completion,
     *,
     criteria: str = "The better one does what the request asks, correctly and completely.",
-    examples: tuple[dict[str, Any], ...] = (),
 ) -> Steps:
     """Score which of the two answers is better: 1 and 0, or 0.5 each for a tie.
 
@@ -62,17 +63,14 @@ def pairwise(
 
     Options:
         criteria: What makes an answer better, in a sentence.
-        examples: Tables with `first`, `second`, `verdict` (`first`, `second`, `tie`) and, if
-            wanted, `reason`.
     """
     texts = {"base": (base.text or "").strip(), "tuned": (tuned.text or "").strip()}
     ratio = math.log((len(texts["tuned"]) + 1) / (len(texts["base"]) + 1))
     if texts["base"] == texts["tuned"]:
         return Score.of(0.0, "the answers are the same", parts={"log_length_ratio": 0.0})
-    told = {"criteria": criteria, "examples": format_shots(examples, _SHOWN)}
     base_first, tuned_first = yield [
-        _ask(case, texts["base"], texts["tuned"], told),
-        _ask(case, texts["tuned"], texts["base"], told),
+        _ask(case, texts["base"], texts["tuned"], criteria),
+        _ask(case, texts["tuned"], texts["base"], criteria),
     ]
     ab, ba = -base_first.expected(_FOR_FIRST), tuned_first.expected(_FOR_FIRST)
     reasons = [r for reply in (base_first, tuned_first) if (r := reply.said("reason"))]
@@ -88,12 +86,12 @@ def pairwise(
     )
 
 
-def _ask(case: Case, first: str, second: str, told: Mapping[str, str]) -> JudgeQuestion:
+def _ask(case: Case, first: str, second: str, criteria: str) -> JudgeQuestion:
     return question(
         PROMPT,
         "verdict",
         data={"prompt": format_conversation(case), "first": first, "second": second},
-        told=told,
+        told={"criteria": criteria},
         fields={"reason": TEXT, "verdict": {"enum": list(_LABELS)}},
         choice="verdict",
     )

@@ -10,11 +10,10 @@ from tunegate.harness.judge import (
     Steps,
     ask_verdict,
     format_conversation,
-    format_shots,
     format_transcript,
     judge,
-    shot_problems,
 )
+from tunegate.harness.judge_examples import ExampleForm
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
@@ -22,18 +21,20 @@ _VALUES = {"done": 1.0, "partly": 0.5, "not_done": 0.0}
 
 
 def check_goal(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return what is wrong with goal and examples."""
-    empty = [] if options.get("goal", "x").strip() else ["goal is empty; leave it out, or write it"]
-    return empty + shot_problems(options.get("examples", ()), tuple(_VALUES))
+    """Return what is wrong with the goal."""
+    return [] if options.get("goal", "x").strip() else ["goal is empty; leave it out, or write it"]
 
 
-@judge(range=(0.0, 1.0), check=check_goal)
+@judge(
+    range=(0.0, 1.0),
+    check=check_goal,
+    examples=ExampleForm({"completion": "An answer"}, tuple(_VALUES)),
+)
 def task_completion(
     case: Case,
     completion: Completion,
     *,
     goal: str = "What the request asks for has been achieved, not only promised.",
-    examples: tuple[dict[str, Any], ...] = (),
 ) -> Steps:
     """Score 1 if the task was done, 0.5 if in part, 0 if not.
 
@@ -54,8 +55,6 @@ def task_completion(
 
     Options:
         goal: What counts as done, in words.
-        examples: Tables with `completion`, `verdict` (`done`, `partly`, `not_done`) and, if wanted,
-            `reason`.
     """
     shown = format_transcript(completion).strip()
     if not shown:
@@ -65,5 +64,4 @@ def task_completion(
         "expected": "\n".join(case.expected_texts()) or "(nothing is given)",
         "transcript": shown,
     }
-    told = {"goal": goal, "examples": format_shots(examples)}
-    return (yield from ask_verdict(PROMPT, _VALUES, data=data, told=told))
+    return (yield from ask_verdict(PROMPT, _VALUES, data=data, told={"goal": goal}))

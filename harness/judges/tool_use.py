@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tunegate.harness.judge import TEXT, Steps, format_conversation, format_json, judge, question
+from tunegate.harness.judge_examples import ExampleForm
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
@@ -14,7 +15,15 @@ ASPECTS = ("needed", "choice", "complete", "grounded", "restraint", "asking")
 _VALUES = {"yes": 1.0, "no": 0.0}
 
 
-@judge(range=(0.0, 1.0), requires=("tools",))
+@judge(
+    range=(0.0, 1.0),
+    requires=("tools",),
+    examples=ExampleForm(
+        {"prompt": "A conversation", "completion": "Its answer", "question": "The question"},
+        tuple(_VALUES),
+        {"question": ASPECTS},
+    ),
+)
 def tool_use(case: Case, completion: Completion) -> Steps:
     """Score the share of six questions that say the answer used its tools well.
 

@@ -13,6 +13,7 @@ from tunegate.harness.judge import (
     judge,
     question,
 )
+from tunegate.harness.judge_examples import ExampleForm
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
@@ -21,7 +22,14 @@ ASPECTS = ("progress", "grounded", "recovery", "economy", "ending")
 _VALUES = {"yes": 1.0, "no": 0.0}
 
 
-@judge(range=(0.0, 1.0))
+@judge(
+    range=(0.0, 1.0),
+    examples=ExampleForm(
+        {"prompt": "A task", "transcript": "The transcript", "question": "The question"},
+        tuple(_VALUES),
+        {"question": ASPECTS},
+    ),
+)
 def trajectory(case: Case, completion: Completion) -> Steps:
     """Score the share of five questions that say an episode was conducted well.
 

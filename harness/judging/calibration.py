@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tunegate.harness import judge_examples
 from tunegate.harness.errors import UsageError
 from tunegate.harness.judging import calibration_rates
 from tunegate.harness.judging.calibration_rates import (
@@ -136,10 +137,13 @@ def calibrate_judge(
         seed: Chooses which.
 
     Raises:
-        UsageError: the judge scored no answer, or the labels do not fit a judge of pairs.
+        UsageError: the judge scored no answer or was shown all, or the labels do not fit a judge of
+            pairs.
     """
+    n_labels, given = len(given.labels), _without_examples(bench, given)
+    facts = _facts(bench, given, seed, n_examples=n_labels - len(given.labels))
     if bench.judge.pairs:
-        return calibrate_pairs(bench, given.labels, given.case, _facts(bench, given, seed))
+        return calibrate_pairs(bench, given.labels, given.case, facts)
     tasks = {
         at: bench.task(given.case(x), x.completion, whose=x) for at, x in enumerate(given.labels)
     }
@@ -160,7 +164,7 @@ def calibrate_judge(
     again = _again(bench, given, rows, repeats, seed)
     verdicts = [[value >= good for value in said] for said in again]
     return Calibration(
-        **_facts(bench, given, seed),
+        **facts,
         n_unscored=len(given.labels) - len(rows),
         agreement=calibration_rates.rate_estimate(judge_accuracy.accuracy(counts), len(rows)),
         baseline=judge_accuracy.constant_baseline(counts),
@@ -185,7 +189,31 @@ def calibrate_judge(
     )
 
 
-def _facts(bench: CalibrationSetup, given: LabelledCases, seed: int) -> dict[str, object]:
+def _without_examples(bench: CalibrationSetup, given: LabelledCases) -> LabelledCases:
+    """Return the labels of answers that the judge's prompt does not hold with their verdict.
+
+    Raises:
+        UsageError: it holds all of them.
+    """
+    shown = judge_examples.given_examples(bench.judge.options)
+    cases = list({label.id: given.case(label) for label in given.labels}.values()) if shown else []
+    repeated = dict(judge_examples.case_repetitions(shown, cases))
+    kept = tuple(
+        label
+        for label in given.labels
+        if label.id not in repeated and not judge_examples.repeats_example(shown, label.completion)
+    )
+    if not kept:
+        raise UsageError(
+            f"{given.source}: the judge's examples hold all {len(given.labels)} labelled answers "
+            "or their cases; label others, or take other examples"
+        )
+    return replace(given, labels=kept)
+
+
+def _facts(
+    bench: CalibrationSetup, given: LabelledCases, seed: int, *, n_examples: int
+) -> dict[str, object]:
     """Return what a calibration says of judge and labels."""
     prompt = bench.judge.prompt_sha256
     return {
@@ -201,6 +229,7 @@ def _facts(bench: CalibrationSetup, given: LabelledCases, seed: int) -> dict[str
         "labels_sha256": labels_hash(given.labels),
         "good_from": bench.good_from,
         "n_labels": len(given.labels),
+        "n_examples": n_examples,
         "recorded": bench.recorded,
         "seed": seed,
     }

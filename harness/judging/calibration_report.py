@@ -66,7 +66,8 @@ def _batch_text(known: Calibration) -> str:
 
 def _figures(known: Calibration) -> Iterator[tuple[str, str]]:
     unscored = f", {known.n_unscored} of them without a score" if known.n_unscored else ""
-    yield "labels", f"{known.n_labels} answers ({known.labels}){unscored}"
+    shown = f"; {known.n_examples} more left out: the judge's examples" if known.n_examples else ""
+    yield "labels", f"{known.n_labels} answers ({known.labels}){unscored}{shown}"
     yield "kappa", rate_text(known.kappa)
     yield (
         "agreement",

@@ -124,6 +124,8 @@ class Calibration(Record):
     """Labelled answers."""
     n_unscored: int
     """Labelled answers that the judge gave no score."""
+    n_examples: int = Field(default=0, exclude_if=lambda count: not count)
+    """Labelled answers left out, since the judge's examples hold them or their cases."""
     agreement: RateEstimate
     """Share of labelled answers on which judge and people agree."""
     baseline: float

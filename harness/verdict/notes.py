@@ -27,6 +27,7 @@ from tunegate.harness.defaults import CONFIDENCE, EARLY_STOP_CASES
 from tunegate.harness.gate_kind import count_noun, gate_kind
 from tunegate.harness.gating.decide_all import compares_recorded_times, why_advisory
 from tunegate.harness.gating.error_control import attempt_note
+from tunegate.harness.judge_examples import REPEATS
 from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.manifest import (
     Gate,
@@ -83,6 +84,7 @@ def suite_notes(
             *_metrics(table),
             *timing_notes(table),
             *comparison_notes(table),
+            *example_notes(table),
             *_early(table),
             *_flips(table),
             *_table_notes(table),
@@ -285,6 +287,22 @@ def comparison_notes(table: ScoreTable) -> Iterator[str]:
             if found:
                 yield _order(metric.name, found)
                 yield from _length(table, metric, found)
+
+
+def example_notes(table: ScoreTable) -> Iterator[str]:
+    """Yield on how many answers a judge was shown the verdict that it was to give."""
+    for metric in (m for m in table.suite.metrics if m.judge is not None):
+        found = Counter(
+            row.arm
+            for (name, _, _), row in table.values.items()
+            if name == metric.name and (row.parts or {}).get(REPEATS)
+        )
+        for arm, count in sorted(found.items()):
+            shown = "is an example" if count == 1 else "are examples"
+            yield (
+                f"{metric.name}: {count_noun(count, 'answer')} of {arm} {shown} of the judge's own "
+                "prompt, which gives the verdict; take other examples"
+            )
 
 
 def _comparison_parts(table: ScoreTable, metric: MetricRecord) -> dict[str, Mapping[str, float]]:

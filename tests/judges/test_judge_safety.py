@@ -54,24 +54,4 @@ def test_policy_and_examples_are_part_of_the_task(judged: Any) -> None:
 
     assert "Locks are forbidden." in asked.task
     assert "weapons" not in asked.task
-    assert 'An answer: "Call a locksmith."\nIts verdict: safe, because it helps' in asked.task
-
-
-@pytest.mark.parametrize("name", ["safety", "toxicity", "tone", "task_completion"])
-@pytest.mark.parametrize(
-    ("shot", "said"),
-    [
-        ({"completion": "x"}, "keys completion; write completion, verdict"),
-        ({"completion": "x", "verdict": "good"}, "verdict='good' must be one of"),
-        ({"completion": "x", "verdict": "safe", "score": 1}, "keys completion, verdict, score"),
-    ],
-)
-def test_examples_that_cannot_be_shown_are_refused(
-    name: str, shot: dict[str, Any], said: str
-) -> None:
-    """When the suite is loaded, with the number of the example."""
-    judge = lookup.find_object("tunegate.harness.judges", name, what="judge")
-
-    (problem,) = judge.check({"examples": (shot,)}, [CASE])
-    assert problem.startswith("examples, number 1: ")
-    assert said in problem
+    assert 'An answer: "Call a locksmith."\nIts verdict: safe, because it helps' in asked.system

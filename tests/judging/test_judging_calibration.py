@@ -358,3 +358,44 @@ def test_a_judge_of_single_calls_has_no_such_figure(
     assert "batch_agreement" not in known.model_dump()
     assert "batched as single calls" not in dict(calibration_figures(known))
     assert not any(task.judge.options["batched"] for task in setup.jurors[0].seen)
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_answers_that_are_examples_are_left_out(
+    bench: Callable[..., CalibrationSetup], pairs: bool
+) -> None:
+    """One answer by its text, two by their case; of a judge of pairs the other answer with it."""
+    shots = (
+        {"completion": "Sorry about that, 0 base.", "score": 5},
+        {
+            "completion": "Please answer at once: parcel 9 is late, and so is the other one.",
+            "score": 1,
+        },
+    )
+    plain = bench(lambda *texts, repeat=0: 1.0 if pairs else honest(texts[0]), pairs=pairs)
+    assert plain.metric.judge is not None
+    judge = replace(plain.judge, options={**plain.judge.options, "examples": shots})
+    setup = replace(plain, metric=replace(plain.metric, judge=judge))
+    given = answers(BASE, TUNED)
+    long = Case(id="t9", prompt="Please answer at once: parcel 9 is late")
+    given = replace(given, cases={**given.cases, "t9": long})
+
+    known = calibrate_judge(setup, given)
+
+    assert (known.n_labels, known.n_examples) == (117, 3)
+    assert known.differential is not None
+    assert known.differential.n == 58
+    assert dict(calibration_figures(known))["labels"] == (
+        "117 answers (labels.jsonl); 3 more left out: the judge's examples"
+    )
+    assert calibrate_judge(plain, given).n_examples == 0
+
+
+def test_labels_that_are_all_examples_are_refused(bench: Callable[..., CalibrationSetup]) -> None:
+    """Nothing is left to calibrate by."""
+    plain = bench(honest)
+    judge = replace(plain.judge, options={"examples": ("So what.",)})
+    setup = replace(plain, metric=replace(plain.metric, judge=judge))
+
+    with pytest.raises(UsageError, match=r"labels.jsonl: the judge's examples hold all 1 labelled"):
+        calibrate_judge(setup, given(("t1", "base", "so WHAT.", 0.0)))

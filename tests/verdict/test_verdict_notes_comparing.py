@@ -10,7 +10,7 @@ import pytest
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.records.cases import Case, CellKind, ScoreRow
 from tunegate.harness.records.manifest import JudgeRecord, MetricRecord, SuiteRecord
-from tunegate.harness.verdict.notes import comparison_notes
+from tunegate.harness.verdict.notes import comparison_notes, example_notes
 
 PAIRWISE = MetricRecord(
     name="better",
@@ -104,3 +104,15 @@ def test_too_little_is_not_told() -> None:
         "better: both arms gave the same answer on all 12 cases"
     ]
     assert list(comparison_notes(table([None]))) == []
+
+
+def test_answers_that_the_judge_was_shown_are_counted() -> None:
+    """By arm; the part of the score says so, and the note what to do."""
+    shown = {**pair(1, 1), "in_examples": 1.0}
+
+    assert list(example_notes(table([shown, shown, pair(1, 1)]))) == [
+        f"better: 2 answers of {arm} are examples of the judge's own prompt, which gives the "
+        "verdict; take other examples"
+        for arm in ("base", "tuned")
+    ]
+    assert list(example_notes(table([pair(1, 1), None]))) == []

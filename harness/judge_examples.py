@@ -1,0 +1,215 @@
+"""Examples of a judge: what was judged before, with its verdict, shown to the judge model.
+
+A judge says of what its examples consist, and needs no other code for them:
+
+    @judge(examples=ExampleForm({"claim": "The claim"}, tuple(VALUES)))
+    def grounded(case, completion) -> Steps: ...
+
+Its option `examples` is then an array of tables with these keys, a `verdict` and, if wanted, a
+`reason`. They follow the task of every question that asks for a verdict, in the part of the prompt
+that is the same for all cases.
+
+What a judge was shown is no evidence of how it judges. An example that repeats a case of the suite
+is refused when the suite is loaded, a labelled answer that repeats one is left out of the judge's
+calibration, and an answer of a run that repeats one is marked in the score's parts.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tunegate.harness.records.cases import Case, Completion
+
+OPTION = "examples"
+"""Name of the option."""
+REPEATS = "in_examples"
+"""Part of a score: 1 where the judge was shown the answer with its verdict."""
+_ANSWERS = ("completion", "first", "second")
+"""Keys of an example that hold an answer."""
+_COMMENTS = ("verdict", "reason", "score", "criterion", "question", "demand")
+"""Keys of an example that hold nothing of a case."""
+_FEW_WORDS = 4
+"""Words below which two equal texts may be so by chance."""
+_SOME_WORDS = 8
+"""Words from which a text inside another is that text again."""
+_COMMON = 0.1
+"""Share of a suite's cases from which a text that they share says nothing about one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleForm:
+    """What an example of a judge consists of."""
+
+    parts: Mapping[str, str]
+    """Key → how the prompt calls what it holds."""
+    verdicts: tuple[str, ...]
+    """The verdicts there are."""
+    one_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Key → its allowed values, where it has some."""
+
+    def format(self, examples: Sequence[Mapping[str, Any]]) -> str:
+        """Return the examples as a prompt shows them; "" for none."""
+        shown = [
+            "\n".join(f"{name}: {_as_json(example[key])}" for key, name in self.parts.items())
+            + f"\nIts verdict: {example['verdict']}"
+            + (f", because {example['reason']}" if example.get("reason") else "")
+            for example in examples
+        ]
+        return "\n\n".join(["Examples:", *shown]) if shown else ""
+
+    def problems(self, examples: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Return what is wrong with a suite's examples, a line for each."""
+        needed = (*self.parts, "verdict")
+        allowed = {**self.one_of, "verdict": self.verdicts}
+        found = []
+        for number, example in enumerate(examples, start=1):
+            place = f"{OPTION}, number {number}"
+            if not set(needed) <= set(example) <= {*needed, "reason"}:
+                found.append(
+                    f"{place}: keys {', '.join(example)}; write {', '.join(needed)} and, if "
+                    "wanted, reason"
+                )
+                continue
+            found += [
+                f"{place}: {key}={example[key]!r} must be one of {', '.join(values)}"
+                for key, values in allowed.items()
+                if example[key] not in values
+            ]
+        return found
+
+
+def given_examples(options: Mapping[str, Any]) -> Sequence[Any]:
+    """Return the examples among a judge's options; none where the option is something else."""
+    found = options.get(OPTION, ())
+    return found if isinstance(found, (list, tuple)) else ()
+
+
+def takes_examples(function: Callable[..., Any], form: ExampleForm) -> Callable[..., Any]:
+    """Return a judge's generator with the option `examples`, which it need not know of."""
+
+    @functools.wraps(function)
+    def steps(*given: Any, examples: tuple[dict[str, Any], ...] = (), **options: Any) -> Any:
+        return _show(function(*given, **options), form.format(examples))
+
+    signature = inspect.signature(function)
+    kind = tuple[dict[str, Any], ...]
+    option = inspect.Parameter(
+        OPTION, inspect.Parameter.KEYWORD_ONLY, default=(), annotation="tuple[dict[str, Any], ...]"
+    )
+    steps.__annotations__ = {**function.__annotations__, OPTION: kind}
+    described = signature.replace(parameters=[*signature.parameters.values(), option])
+    steps.__signature__ = described  # type: ignore[attr-defined]  # inspect reads it
+    return steps
+
+
+def _show(steps: Any, text: str) -> Any:
+    """Yield a judge's questions, those for a verdict with the examples; return its score."""
+    try:
+        asked = next(steps)
+        while True:
+            replies = yield [
+                replace(one, examples=text) if one.choice or one.verdicts else one for one in asked
+            ]
+            asked = steps.send(replies)
+    except StopIteration as ended:
+        return ended.value
+    finally:
+        steps.close()
+
+
+def mark_repeated(steps: Any, examples: Sequence[Any], completions: Sequence[Completion]) -> Any:
+    """Return a judge's steps, with a part of the score that says an answer is an example."""
+    score = yield from steps
+    repeated = any(repeats_example(examples, completion.text or "") for completion in completions)
+    if not repeated or getattr(score, "value", None) is None:
+        return score
+    return score.model_copy(update={"parts": {**(score.parts or {}), REPEATS: 1.0}})
+
+
+def repeats_example(examples: Sequence[Any], answer: str) -> bool:
+    """Return whether a judge was shown this very answer."""
+    text = _plain(answer)
+    return bool(text) and any(
+        text == shown for example in examples for key, shown in _texts(example) if key in _ANSWERS
+    )
+
+
+def case_repetitions(examples: Sequence[Any], cases: Sequence[Case]) -> Iterator[tuple[str, str]]:
+    """Yield the id of each case that an example repeats, with what repeats it, in words.
+
+    A text that many cases share, such as an instruction that all of them begin with, says nothing
+    about one of them.
+    """
+    shown = [
+        (number, key, text)
+        for number, example in enumerate(examples, start=1)
+        for key, text in _texts(example)
+    ]
+    if not shown:
+        return
+    texts = {case.id: list(_texts_of(case)) for case in cases}
+    counts = Counter(text for own in texts.values() for text in {text for _, text in own})
+    common = max(1, _COMMON * len(texts))
+    for case, own in texts.items():
+        found = (
+            f"{OPTION}, number {number}: its {key} repeats the {name} of case {case!r}"
+            for name, text in own
+            if counts[text] <= common
+            for number, key, other in shown
+            if _same(text, other)
+        )
+        first = next(found, None)
+        if first is not None:
+            yield case, first
+
+
+def repetition_problems(examples: Sequence[Any], cases: Sequence[Case]) -> list[str]:
+    """Return which case of a suite its examples repeat; the first, and how many there are."""
+    found = list(case_repetitions(examples, cases))
+    if not found:
+        return []
+    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    return [
+        f"{found[0][1]}{more}: the judge would be told what it is asked; take an example that is "
+        "no case of the suite"
+    ]
+
+
+def _same(one: str, other: str) -> bool:
+    """Return whether two texts are one, or one of them is inside the other."""
+    if one == other:
+        return len(one.split()) >= _FEW_WORDS
+    short, long = sorted((one, other), key=len)
+    return short in long and len(short.split()) >= _SOME_WORDS
+
+
+def _texts(example: Any) -> Iterator[tuple[str, str]]:
+    """Yield key and text of what an example shows; a bare text is an answer."""
+    given = example.items() if isinstance(example, Mapping) else [("completion", example)]
+    for key, value in given:
+        if key not in _COMMENTS and isinstance(value, str) and value.strip():
+            yield key, _plain(value)
+
+
+def _texts_of(case: Case) -> Iterator[tuple[str, str]]:
+    asked = [turn.get("content") for turn in case.input_messages() if turn.get("role") == "user"]
+    if asked and isinstance(asked[-1], str):
+        yield "prompt", _plain(asked[-1])
+    if case.context:
+        yield "context", _plain(case.context)
+    for expected in case.expected_texts():
+        yield "expected answer", _plain(expected)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
