@@ -64,6 +64,8 @@ FORM = (
 )
 VERDICTS = "verdicts"
 """Key of a reply that lists several verdicts."""
+BETWEEN = "\n\n"
+"""What is between two texts."""
 LAST_LINE = "End of the texts. {ask}Nonce: {mark}"
 TEXT: Mapping[str, Any] = {"type": "string", "maxLength": 4000}
 """Schema of a reply's free text."""
@@ -95,6 +97,8 @@ class JudgeQuestion:
     """How the texts are marked, and that they are data."""
     examples: str = ""
     """The suite's examples, the same for every case."""
+    lead: int = 0
+    """Characters of the data before its last text."""
 
     @property
     def instructions(self) -> str:
@@ -106,6 +110,16 @@ class JudgeQuestion:
         """The system turn, the same for every case: rules, task and the form of a reply."""
         form = FORM.replace("{fields}", _describe_fields(self.fields))
         return f"{self.instructions}\n\n{form}"
+
+    @property
+    def shared_text(self) -> str:
+        """The data that a judge's other questions about the same source may begin with, too."""
+        return self.texts if self.ask else self.texts[: self.lead]
+
+    @property
+    def beginning(self) -> tuple[str, str]:
+        """The system turn and the beginning of the user's turn, which other questions share."""
+        return self.system, self.shared_text
 
     @property
     def text(self) -> str:
@@ -294,10 +308,11 @@ def question(
     shown = {n: text for n, text in data.items() if n in template_placeholders(section)}
     marks = marks_for(shown)
     names = {name: f"<<{name}>>" for name in shown}
-    texts = "\n\n".join(fence_data(n, text, marks[n]) for n, text in shown.items())
+    fenced = [fence_data(n, text, marks[n]) for n, text in shown.items()]
+    lead = sum(len(text) + len(BETWEEN) for text in fenced[:-1])
     task = fill_template(section, {**names, **(told or {})})
     nonce = [*marks.values(), sha256(task)[:_MARK_LENGTH]][max(len(marks) - 1, 0)]
-    return JudgeQuestion(step, task, texts, nonce, fields, choice)
+    return JudgeQuestion(step, task, BETWEEN.join(fenced), nonce, fields, choice, lead=lead)
 
 
 def ask_verdict(

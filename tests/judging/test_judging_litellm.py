@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,10 +15,14 @@ if importlib.util.find_spec("litellm") is None:
     pytest.skip("litellm is not installed", allow_module_level=True)
 
 from tests.fake_server import FakeServer, completion, fake_server, prompt_of
+from tunegate.harness import lookup
 from tunegate.harness.errors import ModelError
+from tunegate.harness.judge import Judge, JudgeQuestion
+from tunegate.harness.judging.backends._chat import spread_questions
 from tunegate.harness.judging.backends.litellm import litellm
 from tunegate.harness.judging.contract import JudgementTask
 from tunegate.harness.judging.conversation import ModelJuror
+from tunegate.harness.records.cases import Case, Completion
 
 __all__ = ["fake_server"]  # the fixture
 
@@ -127,3 +132,68 @@ def test_others_get_a_plain_system_turn(
 
     (body,) = running.asked
     assert isinstance(body["messages"][0]["content"], str)
+
+
+def test_a_source_of_several_questions_is_marked_and_asked_about_first(
+    fake_server: Callable[..., FakeServer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Claims about one source: it is marked where it is sent twice, and nothing else of the user's
+    turn is; a second question about it waits until others were asked.
+    """
+
+    def reply(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        found = re.search(r"Nonce: (\w+)", json.dumps(body["messages"]))
+        assert found is not None
+        text = json.dumps({"nonce": found[1], "evidence": "", "verdict": "not_found"})
+        return {
+            "id": "m", "type": "message", "role": "assistant", "stop_reason": "end_turn",
+            "content": [{"type": "text", "text": text}],
+            "usage": {"input_tokens": 5, "output_tokens": 9},
+        }  # fmt: skip
+
+    running = fake_server(models={"claude-sonnet-4-5": {}}, reply=reply)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-of-the-tests")
+    monkeypatch.setenv("ANTHROPIC_API_BASE", running.url.removesuffix("/v1"))
+    found = lookup.find_object("tunegate.harness.judges", "faithfulness", what="judge")
+    assert isinstance(found, Judge)
+    judge = replace(found, options={"split": "sentences"})
+    answers = {"A": "One. Two. Three.", "B": "Four. Five.", "C": "Six.", "D": "Seven."}
+    tasks = [
+        JudgementTask("f", judge, Case(id=c, prompt="p", context=c), (Completion(text=text),))
+        for c, text in answers.items()
+    ]
+
+    model = litellm("anthropic/claude-sonnet-4-5?concurrency=1")
+    outcomes = [outcome for _, outcome in ModelJuror(model).judge(tasks)]
+
+    assert [outcome.error for outcome in outcomes] == [None] * 4
+    asked = []
+    for body in running.asked:
+        *lead, rest = body["messages"][0]["content"]
+        assert "cache_control" not in rest
+        assert [part["cache_control"] for part in lead] == [{"type": "ephemeral"}] * len(lead)
+        whole = "".join(part["text"] for part in (*lead, rest))
+        source, claim = re.findall(r"^<<\w+ \w+>>\n(.*)\n<</", whole, re.MULTILINE)
+        assert [part["text"].startswith("<<context ") for part in lead] == [True] * len(lead)
+        asked.append((source, claim, len(lead)))
+    assert asked == [
+        ("A", "One.", 1), ("B", "Four.", 1), ("C", "Six.", 0), ("A", "Two.", 1),
+        ("A", "Three.", 1), ("B", "Five.", 1), ("D", "Seven.", 0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_waits_for_its_source_is_asked_in_the_end(stopped: bool) -> None:
+    """Unless the run was stopped: then nothing more is asked."""
+    question = JudgeQuestion("v", "task", "source claim", "n", {}, lead=6)
+    questions = dict.fromkeys("abc", question)
+
+    class Taken(dict[str, JudgeQuestion]):
+        def items(self) -> Any:
+            """Yield the pairs, of a stopped run without the last."""
+            yield from list(super().items())[: 2 if stopped else 3]
+
+    found = [key for key, _ in spread_questions(Taken(questions), lag=5)]
+
+    assert found == (["a"] if stopped else ["a", "b", "c"])

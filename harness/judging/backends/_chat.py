@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +48,38 @@ def estimate_tokens(question: JudgeQuestion) -> float:
     return (len(question.system) + len(question.text)) / 4 + 200
 
 
+def spread_questions(
+    questions: Mapping[str, JudgeQuestion], *, lag: int
+) -> Iterator[tuple[str, JudgeQuestion]]:
+    """Yield questions so that the first one about a source is answered before others are asked.
+
+    A provider's cache knows a beginning once a reply to it has begun: questions about one source
+    that are in progress together would each be computed, and paid, in full.
+
+    Args:
+        questions: Taken one by one, since the run may be stopped.
+        lag: Questions to be asked between the first one about a source and the others.
+    """
+    first: dict[tuple[str, str], int] = {}
+    waiting: deque[tuple[int, tuple[str, JudgeQuestion]]] = deque()
+    asked = 0
+    for pair in questions.items():
+        beginning = pair[1].beginning
+        if pair[1].shared_text and beginning in first:
+            waiting.append((first[beginning] + lag, pair))
+        else:
+            first.setdefault(beginning, asked)
+            yield pair
+            asked += 1
+        while waiting and waiting[0][0] < asked:
+            yield waiting.popleft()[1]
+            asked += 1
+    if asked + len(waiting) == len(questions):  # else the run was stopped
+        yield from (pair for _, pair in waiting)
+
+
 def ask_questions(
-    questions: Mapping[str, JudgeQuestion],
+    questions: Iterable[tuple[str, JudgeQuestion]],
     ask: Callable[[JudgeQuestion, float], Completion],
     limits: PoolLimits,
     *,
@@ -56,6 +87,8 @@ def ask_questions(
     backend: str,
 ) -> Generator[JudgeAnswer, None, None]:
     """Yield an answer for each question from a pool of askers; a failure is an error in words.
+
+    The questions are taken one by one, since the run may be stopped.
 
     Raises:
         BackendError: the judge as a whole is gone.
@@ -67,7 +100,7 @@ def ask_questions(
         return completion.model_copy(update={"latency_s": time.monotonic() - started}), begun
 
     pool = ask_all(
-        iter(questions.items()),  # taken one by one: the run may be stopped
+        iter(questions),
         timed,
         limits,
         cost_of=lambda item: cost_of(item[1]),

@@ -10,6 +10,7 @@ Its id is in the store until its replies are: a run that was stopped collects th
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,11 +26,14 @@ from tunegate.harness.judging.backends._chat import (
     question_messages,
     schema_of,
     split_limits,
+    spread_questions,
 )
 from tunegate.harness.model import PoolLimits
 from tunegate.harness.records.cases import Completion, sha256
 
 SPEC = "litellm:PROVIDER/MODEL"
+LAG = 2
+"""Questions of which so many for each at once are asked before a second one about a source is."""
 _CACHED = {"type": "ephemeral"}
 """The mark after which Anthropic's models cache what came before."""
 _MARKING = ("anthropic", "bedrock", "vertex_ai")
@@ -47,7 +51,7 @@ class LitellmJudge:
     batch: str | None = None
     """The provider, where questions go as its batches."""
     marked: bool = False
-    """Whether the system turn is marked for the provider's cache, which Anthropic's asks for."""
+    """Whether what repeats is marked for the provider's cache, which Anthropic's asks for."""
     store: AnswerCache | None = field(default=None, repr=False)
     """Where the id of a batch is kept until its replies are there."""
 
@@ -79,9 +83,14 @@ class LitellmJudge:
         if self.batch is not None:
             yield from self._ask_in_batch(self.batch, dict(questions.items()))
             return
+        begun = Counter(question.beginning for question in questions.values())
+
+        def ask(question: JudgeQuestion, deadline: float) -> Completion:
+            return self._ask(question, deadline, repeats=begun[question.beginning] > 1)
+
         yield from ask_questions(
-            questions,
-            self._ask,
+            spread_questions(questions, lag=LAG * self.limits.concurrency),
+            ask,
             self.limits,
             cost_of=estimate_tokens,
             backend=f"litellm:{self.model}",
@@ -139,14 +148,12 @@ class LitellmJudge:
         except (KeyError, IndexError, TypeError, AttributeError, ValueError):
             return None
 
-    def _ask(self, question: JudgeQuestion, deadline: float) -> Completion:
+    def _ask(self, question: JudgeQuestion, deadline: float, *, repeats: bool) -> Completion:
         from tunegate.harness.remote import litellm
 
         messages: list[dict[str, Any]] = [*question_messages(question)]
         if self.marked:
-            text = messages[0]["content"]
-            content = {"type": "text", "text": text, "cache_control": _CACHED}
-            messages[0] = {"role": "system", "content": [content]}
+            messages = _marked_messages(question, repeats=repeats)
         reply = litellm.chat_completion(
             self.model,
             messages,
@@ -168,6 +175,25 @@ class LitellmJudge:
         if litellm_library().supports_response_schema(model=self.model):
             return {"response_format": schema_of(question)}
         return {}
+
+
+def _marked_messages(question: JudgeQuestion, *, repeats: bool) -> list[dict[str, Any]]:
+    """Return the conversation with marks behind what other questions begin with, too.
+
+    A mark costs a quarter more for what is written to the cache: data of this question alone has
+    none.
+    """
+    system, user = question.system, question.text
+    lead = question.shared_text if repeats else ""
+    parts = [{"type": "text", "text": lead, "cache_control": _CACHED}] if lead else []
+    parts.append({"type": "text", "text": user.removeprefix(lead)})
+    return [
+        {
+            "role": "system",
+            "content": [{"type": "text", "text": system, "cache_control": _CACHED}],
+        },
+        {"role": "user", "content": parts},
+    ]
 
 
 def litellm(target: str) -> LitellmJudge:

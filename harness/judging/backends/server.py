@@ -67,7 +67,11 @@ class ServerJudge:
                 return self._ask(http, question, deadline)
 
             yield from ask_questions(
-                questions, ask, self.limits, cost_of=estimate_tokens, backend=self.identity["spec"]
+                questions.items(),
+                ask,
+                self.limits,
+                cost_of=estimate_tokens,
+                backend=self.identity["spec"],
             )
 
     def _ask(self, http: HttpClient, question: JudgeQuestion, deadline: float) -> Completion:
