@@ -32,7 +32,12 @@ class ActiveHooks:
         """Collect suite.toml files. (pytest_collect_file)"""
         if file_path.name != "suite.toml":
             return None
-        return SuiteFile.from_parent(parent, path=file_path)
+        if file_path.is_relative_to(parent.config.rootpath):
+            return SuiteFile.from_parent(parent, path=file_path)
+        # A bundled suite, for one: for a file outside of the root that is asked for by its name,
+        # pytest's node id has no file at all.
+        name = f"{file_path.parent.name}/{file_path.name}"
+        return SuiteFile.from_parent(parent, path=file_path, nodeid=name)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note which gates were filtered out. (pytest_collection_finish)"""

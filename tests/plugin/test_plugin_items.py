@@ -27,6 +27,26 @@ def test_every_gate_is_an_item(project: Any, place: str) -> None:
     assert not (project.path / ".tunegate").exists()
 
 
+@pytest.mark.parametrize("asked", ["file", "folder"])
+def test_a_suite_outside_of_the_root_is_named_by_its_folder(project: Any, asked: str) -> None:
+    """A bundled suite lies outside of the project: its ids begin with its folder, not with `::`."""
+    project.suite()
+    elsewhere = project.path.parent / f"{project.path.name}-elsewhere" / "demo"
+    elsewhere.parent.mkdir()
+    (project.path / "suites" / "demo").rename(elsewhere)
+    (project.path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    place = elsewhere / "suite.toml" if asked == "file" else elsewhere
+
+    result = project.pytest_here(
+        f"--rootdir={project.path}", place, *project.models(), "--collect-only", "-q"
+    )
+
+    assert _ids(result) == [
+        "demo/suite.toml::exact_match::floor",
+        "demo/suite.toml::exact_match::gain",
+    ]
+
+
 def test_two_suites_make_one_run(project: Any, workers: tuple[str, ...]) -> None:
     """All suites of a session share a run folder, a verdict and a report: the worst suite wins."""
     project.suite("first", n=60)
