@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def find_base(name: str | None, *, revision: str = "main", trusted: bool = False
         folder = make_demo_model()
     local = folder.is_dir()
     if not local:
-        folder = _cached_snapshot(name, revision)
+        folder = cached_snapshot(name, revision)
     if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
         raise ModelError(f"{name}: is an adapter; give the base that it was trained on")
     if not trusted:
@@ -49,16 +50,36 @@ def find_base(name: str | None, *, revision: str = "main", trusted: bool = False
     return BaseModel(str(folder.resolve()) if local else name, folder, weights_fingerprint(folder))
 
 
-def _cached_snapshot(name: str, revision: str) -> Path:
-    """Return the snapshot of a hub id, from the cache unless the user allows the network."""
-    from huggingface_hub import snapshot_download
+_NEEDED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+"""Files of a model that can be trained on."""
+
+
+def cached_snapshot(
+    name: str,
+    revision: str = "main",
+    *,
+    option: str = "--model_name_or_path",
+    patterns: Sequence[str] = _NEEDED,
+) -> Path:
+    """Return the snapshot of a hub id, from the cache or, where there is a network, the hub.
+
+    Args:
+        name: The hub id.
+        revision: Branch, tag or commit.
+        option: Option that named it, for the message.
+        patterns: Files that are needed.
+
+    Raises:
+        ModelError: neither has it; unlike Transformers, this asks once and not for a minute.
+    """
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    patterns = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns)))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        allowed = "; HF_HUB_OFFLINE=0 allows downloading it" if constants.HF_HUB_OFFLINE else ""
         raise ModelError(
-            f"--model_name_or_path={name}: neither a folder nor in the local Hugging Face cache; "
-            "HF_HUB_OFFLINE=0 allows downloading it"
+            f"{option} {name}: neither a folder, nor in the local Hugging Face cache, nor "
+            f"reachable on the model hub ({type(error).__name__}){allowed}"
         ) from error

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.errors import ModelError, UsageError
+from tunegate.trainers.base_model import cached_snapshot
 from tunegate.trainers.estimate import process
 from tunegate.trainers.estimate.step_memory import (
     METHODS,
@@ -110,12 +111,15 @@ def load_configuration(name: str) -> Any:
     """
     from transformers import AutoConfig
 
-    if name == "embedded" and not Path(name).is_dir():
+    folder = Path(name).expanduser()
+    if name == "embedded" and not folder.is_dir():
         from tunegate.harness.models.demo_model import make_demo_model
 
-        name = str(make_demo_model())
+        folder = make_demo_model()
+    if not folder.is_dir():
+        folder = cached_snapshot(name, option="--model", patterns=["config.json"])
     try:
-        return AutoConfig.from_pretrained(name)
+        return AutoConfig.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
         first = str(error).splitlines()[0]
         raise ModelError(f"--model {name}: no configuration of a model ({first:.160})") from error

@@ -245,6 +245,12 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
         load_configuration(str(tmp_path))
 
 
+def test_a_hub_id_that_is_nowhere() -> None:
+    """It is looked for once, and the option that named it is told."""
+    with pytest.raises(ModelError, match="--model no/such-model: neither a folder, nor in the"):
+        load_configuration("no/such-model")
+
+
 def test_time_is_start_and_the_steps_that_remain() -> None:
     """10 s to the end of step 1, 99 more of 2 s; t(0.975, 2) = 4.303 · 1 s / √3 = 2.484 a step."""
     found = StepProfile(seconds=(1.0, 2.0, 3.0), steps=100, start_s=10.0, peak=1)
