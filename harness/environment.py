@@ -10,6 +10,7 @@ import importlib.util
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -120,48 +121,80 @@ class StackRecord:
     name: str
     date: str
     versions: Mapping[str, str]
+    """Package, or `python`, → version."""
 
 
 def tested_stacks() -> tuple[StackRecord, ...]:
     """Return the combinations that were tested with this release of tunegate."""
     stacks = tomllib.loads(_TESTED.read_text(encoding="utf-8"))
-    return tuple(
-        StackRecord(name, table.pop("date"), {k: v for k, v in table.items() if k != "python"})
-        for name, table in stacks.items()
-    )
+    return tuple(StackRecord(name, table.pop("date"), table) for name, table in stacks.items())
+
+
+class CombinationStatus(StrEnum):
+    """What is known about the installed versions together."""
+
+    TESTED = "tested"
+    """One of the tested stacks has all of them."""
+    BETWEEN = "between tested ends"
+    """Each was tested, or lies between tested versions, but no stack has all of them."""
+    UNTESTED = "untested"
+    """One of them is older or newer than all tested ones, or was never tested."""
 
 
 def explain_combination(
     installed: Mapping[str, str], stacks: Sequence[StackRecord]
-) -> tuple[bool, str] | None:
+) -> tuple[CombinationStatus, str] | None:
     """Return whether the installed versions were tested together, and a sentence about them.
 
     Versions are compared by their first two numbers. None where no model can be computed, for
     then nothing depends on the combination.
 
     Args:
-        installed: package → version.
+        installed: package, or `python`, → version.
         stacks: what was tested.
     """
     if not all(name in installed for name in _LOADS):
         return None
-    if not stacks:
-        return False, "no combination was tested"
     for stack in stacks:
-        shared = [name for name in stack.versions if name in installed]
-        if all(_minor(stack.versions[n]) == _minor(installed[n]) for n in shared):
-            known = ", ".join(f"{name} {installed[name]}" for name in shared)
-            return True, f"as in the stack {stack.name!r}, tested {stack.date}: {known}"
+        if all(_is_same(installed[name], stack.versions.get(name)) for name in installed):
+            known = ", ".join(f"{name} {installed[name]}" for name in installed)
+            return (
+                CombinationStatus.TESTED,
+                f"major and minor versions of the stack {stack.name!r} ({stack.date}): {known}",
+            )
     beyond = [text for name in installed if (text := _beyond(name, installed[name], stacks))]
     if beyond:
-        return False, f"not tested: {', '.join(beyond)}"
-    return True, "each version is between tested ones; this combination was not tested"
+        return CombinationStatus.UNTESTED, ", ".join(beyond)
+    return CombinationStatus.BETWEEN, _nearest(installed, stacks)
+
+
+def _is_same(version: str, tested: str | None) -> bool:
+    return tested is not None and _minor(version) == _minor(tested)
+
+
+def _nearest(installed: Mapping[str, str], stacks: Sequence[StackRecord]) -> str:
+    """Return in words how the installed versions differ from the stack with most of them."""
+    differing = {
+        stack.name: [
+            f"{name} {version} (there: {stack.versions.get(name, 'none')})"
+            for name, version in installed.items()
+            if not _is_same(version, stack.versions.get(name))
+        ]
+        for stack in stacks
+    }
+    name = min(differing, key=lambda one: len(differing[one]))
+    return (
+        "each version alone is within the tested range, all together were not run; nearest "
+        f"stack {name!r} differs in {', '.join(differing[name])}"
+    )
 
 
 def _beyond(name: str, version: str, stacks: Sequence[StackRecord]) -> str:
     """Return in words that a version is older or newer than all tested ones; else nothing."""
     tested = sorted({_minor(stack.versions[name]) for stack in stacks if name in stack.versions})
-    if not tested or tested[0] <= _minor(version) <= tested[-1]:
+    if not tested:
+        return f"{name} {version} (no version of it was tested)"
+    if tested[0] <= _minor(version) <= tested[-1]:
         return ""
     first, last = (".".join(map(str, one)) for one in (tested[0], tested[-1]))
     return f"{name} {version} (tested: {first} to {last})"

@@ -145,10 +145,12 @@ def _combination() -> Iterator[DoctorFinding]:
     from tunegate.harness import environment
     from tunegate.harness.records.manifest import installed_versions
 
-    stacks = environment.tested_stacks()
-    found = environment.explain_combination(installed_versions(environment.STACK), stacks)
+    installed = installed_versions(environment.STACK)
+    installed["python"] = platform.python_version()
+    found = environment.explain_combination(installed, environment.tested_stacks())
     if found is not None:
-        yield DoctorFinding(found[0], False, "combination", found[1])
+        tested = found[0] is environment.CombinationStatus.TESTED
+        yield DoctorFinding(tested, False, "combination", f"{found[0]}: {found[1]}")
     others = installed_versions(environment.NEIGHBOURS)
     if others:
         told = ", ".join(f"{name} {version}" for name, version in others.items())

@@ -81,3 +81,41 @@ def test_a_version_that_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch) -
 
     assert not hf.good
     assert hf.detail == "torch 2.9 (needs >=2.10): pip install 'tunegate[hf]'"
+
+
+@pytest.mark.parametrize(
+    ("torch", "good", "said"),
+    [
+        ("2.15.0", True, "tested: major and minor versions of the stack 'one' (2026-11-28)"),
+        ("2.12.0", False, "between tested ends: each version alone is within the tested range"),
+        ("2.16.0", False, "untested: torch 2.16.0 (tested: 2.10 to 2.15)"),
+    ],
+)
+def test_only_a_tested_combination_is_ok(
+    monkeypatch: pytest.MonkeyPatch, torch: str, good: bool, said: str
+) -> None:
+    """Tested, between tested versions, or beyond them: the line begins with which, and only the
+    first has the mark `ok`.
+    """
+    import platform
+
+    from tunegate.harness import environment
+    from tunegate.harness.cli.doctor import _combination
+
+    others = {"python": platform.python_version(), "transformers": "5.24.0"}
+    stacks = tuple(
+        environment.StackRecord(name, "2026-11-28", {**others, "torch": version})
+        for name, version in (("one", "2.15.0"), ("two", "2.10.0"))
+    )
+    installed = {"torch": torch, "transformers": "5.24.1"}
+    monkeypatch.setattr(environment, "tested_stacks", lambda: stacks)
+    monkeypatch.setattr(
+        manifest,
+        "installed_versions",
+        lambda names: dict(installed) if names is environment.STACK else {},
+    )
+
+    (finding,) = _combination()
+
+    assert good is finding.good
+    assert finding.detail.startswith(said)

@@ -70,49 +70,86 @@ def test_files_of_gguf_are_refused_before_they_are_loaded(
 
 STACKS = (
     environment.StackRecord(
-        "older", "2026-11-01", {"torch": "2.10.0", "transformers": "5.16.1", "peft": "0.18.1"}
+        "older",
+        "2026-11-01",
+        {"python": "3.11.7", "torch": "2.10.0", "transformers": "5.16.1", "peft": "0.18.1"},
     ),
     environment.StackRecord(
-        "newer", "2026-11-02", {"torch": "2.15.0", "transformers": "5.24.0", "peft": "0.21.2"}
+        "newer",
+        "2026-11-02",
+        {"python": "3.13.0", "torch": "2.15.0", "transformers": "5.24.0", "peft": "0.21.2"},
     ),
 )
+OLDER, NEWER = (dict(stack.versions) for stack in STACKS)
 
 
 @pytest.mark.parametrize(
-    ("installed", "good", "said"),
+    ("installed", "status", "said"),
     [
         # the first two numbers decide; a build's own mark does not count
         (
-            {"torch": "2.15.1+cpu", "transformers": "5.24.3", "peft": "0.21.0"},
-            True,
-            "as in the stack 'newer', tested 2026-11-02: torch 2.15.1+cpu",
+            NEWER | {"torch": "2.15.1+cpu", "transformers": "5.24.3", "peft": "0.21.0"},
+            "tested",
+            "major and minor versions of the stack 'newer' (2026-11-02): "
+            "python 3.13.0, torch 2.15.1+cpu",
         ),
         # without PEFT the rest decides
-        ({"torch": "2.10.0", "transformers": "5.16.0"}, True, "as in the stack 'older'"),
         (
-            {"torch": "2.15.0", "transformers": "5.16.0", "peft": "0.21.2"},
-            True,
-            "each version is between tested ones; this combination was not tested",
+            {"python": "3.11.9", "torch": "2.10.0", "transformers": "5.16.0"},
+            "tested",
+            "of the stack 'older'",
         ),
         (
-            {"torch": "2.15.0", "transformers": "5.25.0", "peft": "0.17.0"},
-            False,
-            "not tested: transformers 5.25.0 (tested: 5.16 to 5.24), "
-            "peft 0.17.0 (tested: 0.18 to 0.21)",
+            NEWER | {"transformers": "5.16.0"},
+            "between tested ends",
+            "nearest stack 'newer' differs in transformers 5.16.0 (there: 5.24.0)",
         ),
+        # another Python is another combination
+        (
+            OLDER | {"python": "3.12.1"},
+            "between tested ends",
+            "nearest stack 'older' differs in python 3.12.1 (there: 3.11.7)",
+        ),
+        (
+            NEWER | {"transformers": "5.25.0", "peft": "0.17.0"},
+            "untested",
+            "transformers 5.25.0 (tested: 5.16 to 5.24), peft 0.17.0 (tested: 0.18 to 0.21)",
+        ),
+        (NEWER | {"python": "3.14.0"}, "untested", "python 3.14.0 (tested: 3.11 to 3.13)"),
         # 5.9 is older than 5.16, although its text sorts behind it
-        ({"torch": "2.10.0", "transformers": "5.9.0"}, False, "transformers 5.9.0 (tested: 5.16"),
+        (OLDER | {"transformers": "5.9.0"}, "untested", "transformers 5.9.0 (tested: 5.16"),
+        # a package that no stack has was not tested with the others
+        (NEWER | {"trl": "1.16.0"}, "untested", "trl 1.16.0 (no version of it was tested)"),
     ],
 )
 def test_a_combination_is_compared_with_the_tested_ones(
-    installed: dict[str, str], good: bool, said: str
+    installed: dict[str, str], status: str, said: str
 ) -> None:
     """Tested together, between tested versions, or beyond them: by the first two numbers."""
     found = environment.explain_combination(installed, STACKS)
 
     assert found is not None
-    assert good == found[0]
+    assert status == found[0]
     assert said in found[1]
+
+
+def test_a_package_of_another_stack_alone_is_not_tested_with_this_one() -> None:
+    """A server's stack without TRL says nothing about TRL in the same environment."""
+    with_trl = environment.StackRecord("trainer", "2026-11-01", OLDER | {"trl": "1.9.0"})
+
+    found = environment.explain_combination(NEWER | {"trl": "1.9.0"}, (STACKS[1], with_trl))
+
+    assert found is not None
+    assert found[0] is environment.CombinationStatus.BETWEEN
+    assert "nearest stack 'newer' differs in trl 1.9.0 (there: none)" in found[1]
+
+
+def test_without_any_tested_stack_everything_is_untested() -> None:
+    """Nothing is called tested where nothing was."""
+    found = environment.explain_combination(NEWER, ())
+
+    assert found is not None
+    assert found[0] is environment.CombinationStatus.UNTESTED
 
 
 def test_without_a_model_library_there_is_no_combination() -> None:
