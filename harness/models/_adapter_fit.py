@@ -13,23 +13,42 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import NotComparable
+from tunegate.harness.errors import ModelError, NotComparable
 
+_SHARED = "base_model."
+"""Beginning of the names of tensors that all modules share, such as VeRA's projections."""
 _OUTER = {"base_model", "model", "language_model", "text_model", "transformer", "backbone"}
 """Components of names that say only in which class the text model is."""
 _WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "module"}
 """Components that wrappers add during training."""
-_PART = re.compile(
-    r"\.(?=(?:base_layer\.)*(?:lora_|ia3_|hada_|lokr_|oft_|boft_|vera_|ln_tuning_|fourierft_|"
-    r"modules_to_save\.|original_module\.|token_adapter\.|trainable_tokens_|weight$|bias$))"
+_PARTS = (
+    *("modules_to_save.", "original_module.", "token_adapter.", "trainable_tokens_"),
+    # Where PEFT's own list of prefixes has only the beginning of some tensors' names.
+    *("vera_", "pvera_", "adaption_"),
 )
-"""Where a tensor's name goes from its module to what the adapter has there."""
 _ADAPTER_NAME = re.compile(r"(?<=[._])(lora_\w+|modules_to_save|trainable_tokens_delta)\.default\b")
 _ONE_EXPERT = re.compile(r"\.experts\.\d+\.")
 _FULL = re.compile(r"(?:weight|bias)$")
+
+
+@cache
+def _part_pattern() -> re.Pattern[str]:
+    """Return where a tensor's name goes from its module to what the adapter has there."""
+    from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
+
+    starts = sorted({*_PARTS, *PEFT_TYPE_TO_PREFIX_MAPPING.values()})
+    any_start = "|".join(map(re.escape, starts))
+    return re.compile(rf"\.(?=(?:base_layer\.)*(?:{any_start}|weight$|bias$))")
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    """Return a tensor's module, and what the adapter has there."""
+    module, *part = _part_pattern().split(name, maxsplit=1)
+    return module, "".join(part)
 
 
 @dataclass(frozen=True)
@@ -39,7 +58,7 @@ class AdapterTensor:
     key: str
     """Its name in the file."""
     module: str
-    """Name of its module in the base."""
+    """Name of its module in the base; empty for a tensor that all modules share."""
     part: str
     """Its kind: `lora_A.weight`, `weight` …"""
     shape: tuple[int, ...]
@@ -47,6 +66,8 @@ class AdapterTensor:
     @property
     def name(self) -> str:
         """The name by which PEFT reads it for this base."""
+        if not self.module:
+            return f"{_SHARED}{self.part}"
         return f"base_model.model.{self.module}.{self.part}"
 
 
@@ -83,6 +104,7 @@ def fit_adapter(spec: str, folder: Path, base: Any, config: Mapping[str, Any]) -
 
     Raises:
         NotComparable: a tensor has no module in the base, or is of another size.
+        ModelError: a tensor is of a kind that is not known.
     """
     from safetensors import safe_open
 
@@ -92,10 +114,14 @@ def fit_adapter(spec: str, folder: Path, base: Any, config: Mapping[str, Any]) -
     with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
         shapes = {key: tuple(file.get_slice(key).get_shape()) for key in sorted(file.keys())}
     try:
-        found = [_place(key, shape, modules) for key, shape in shapes.items()]
+        blocks = bool(config.get("use_bdlora"))
+        found = [_place(key, shape, modules, blocks=blocks) for key, shape in shapes.items()]
         if added := _added_tokens(found, modules):
             raise NotComparable(f"{spec}: {added}")
         unchanged = frozenset(_copies_of_base(found, folder, modules))
+    except _UnknownPart as error:
+        kind = config.get("peft_type")
+        raise ModelError(f"{spec}: a {kind} adapter with unknown tensors: {error}") from None
     except LookupError as error:
         raise NotComparable(
             f"{spec} does not fit {base.folder}: {error}; it has another base"
@@ -182,7 +208,7 @@ class _ModuleIndex:
         plain = {
             name: module
             for name, module in model.named_modules()
-            if not _PART.search(f".{name}.") and ".base_layer" not in name
+            if not _part_pattern().search(f".{name}.") and ".base_layer" not in name
         }
         cores: dict[str, tuple[str, ...]] = {}
         for name in plain:
@@ -194,11 +220,21 @@ class _ModuleIndex:
         if name in self.by_name:
             return name
         found = self.by_core.get(_core(name), ())
+        outer, _, last = name.rpartition(".")
+        if not found and getattr(self.by_name.get(self._known(outer)), "weight", None) is not None:
+            raise _UnknownPart(f"{last} of {outer}")
         if not found:
             raise LookupError(f"it has no module {name} ({self.kind})")
         if len(found) > 1:
             raise LookupError(f"{name} may be {found[0]} or {found[1]} ({self.kind})")
         return found[0]
+
+    def _known(self, name: str) -> str:
+        return next(iter(self.by_core.get(_core(name), ())), name)
+
+
+class _UnknownPart(Exception):
+    """A module of the base has a tensor of no known adapter."""
 
 
 def _core(name: str) -> str:
@@ -209,10 +245,14 @@ def _core(name: str) -> str:
     return ".".join(parts)
 
 
-def _place(key: str, shape: tuple[int, ...], modules: _ModuleIndex) -> AdapterTensor:
-    """Find a tensor's module and compare their sizes."""
+def _place(
+    key: str, shape: tuple[int, ...], modules: _ModuleIndex, *, blocks: bool = False
+) -> AdapterTensor:
+    """Find a tensor's module and compare their sizes, which block-diagonal LoRA has in parts."""
     name = _ADAPTER_NAME.sub(r"\1", key.removeprefix("base_model.model."))
-    module, part = [*_PART.split(name, maxsplit=1), ""][:2]
+    module, part = _split_name(name)
+    if f"{module}." == _SHARED and part:
+        return AdapterTensor(key, "", part, shape)
     if part.startswith("modules_to_save."):
         part = part.removeprefix("modules_to_save.")
     if _ONE_EXPERT.search(module) and module not in modules.by_name:
@@ -220,7 +260,7 @@ def _place(key: str, shape: tuple[int, ...], modules: _ModuleIndex) -> AdapterTe
     place = modules.find(module)
     side = next((p for p in ("lora_A.", "lora_B.") if part.startswith(p)), None)
     sides = _sides(modules.by_name[place])
-    if side and sides is not None and len(sides) == 2 and len(shape) == 2:
+    if side and sides is not None and len(sides) == len(shape) == 2 and not blocks:
         size = shape[-1] if side == "lora_A." else shape[0]
         if size not in sides:
             raise LookupError(f"{module} is {list(sides)}, the adapter's side {size}")
@@ -277,7 +317,7 @@ def translate_config(config: Any, fit: AdapterFit, model: Any) -> None:
 
 def _pattern_value(patterns: Mapping[str, Any], key: str) -> Any:
     """Return the value of the first pattern that matches a module, as PEFT matches them."""
-    name = _PART.split(key.removeprefix("base_model.model."), maxsplit=1)[0]
+    name = _split_name(key.removeprefix("base_model.model."))[0]
     for pattern, value in patterns.items():
         if re.match(rf"(.*\.)?({pattern})$", name):
             return value

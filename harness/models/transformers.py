@@ -33,6 +33,7 @@ from tunegate.harness.models._adapter_fit import (
     load_translated,
     translate_config,
 )
+from tunegate.harness.models._adapter_kinds import refuse_unsupported_kind
 from tunegate.harness.models._chat_template import (
     PROBES,
     error_reason,
@@ -396,6 +397,7 @@ def attach_adapter(
     require_modules("peft")
     refuse_unsafe(folder)
     config = adapter_config(folder)
+    refuse_unsupported_kind(spec or str(folder), config)
     virtual = bool(config.get("num_virtual_tokens"))
     with prefix_errors(f"{folder}: the adapter cannot be attached"):
         fit = None if virtual else fit_adapter(spec or str(folder), folder, loaded, config)

@@ -45,6 +45,68 @@ def _config(kind: str, architecture: str) -> Any:
     return peft.LoraConfig(r=4, target_modules="all-linear", **flags, **columns)
 
 
+_SOME = {"target_modules": ["q_proj", "down_proj"]}
+_SQUARE = {"target_modules": ["q_proj", "o_proj"]}
+"""Modules with as many inputs as outputs, which some kinds need."""
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "lora with trained biases of its own": ("LoraConfig", {**_SOME, "lora_bias": True}),
+    "qalora": ("LoraConfig", {**_SOME, "use_qalora": True, "qalora_group_size": 16}),
+    "adalora": ("AdaLoraConfig", {**_SOME, "total_step": 10, "tinit": 1, "tfinal": 1}),
+    "loha": ("LoHaConfig", {**_SOME, "r": 4}),
+    "lokr": ("LoKrConfig", {**_SOME, "r": 4}),
+    "oft": ("OFTConfig", {**_SOME, "oft_block_size": 4}),
+    "boft": ("BOFTConfig", {**_SOME, "boft_block_size": 4}),
+    "vera": ("VeraConfig", {**_SQUARE, "r": 4}),
+    "vera without its projections": ("VeraConfig", {**_SQUARE, "r": 4, "save_projection": False}),
+    "randlora": ("RandLoraConfig", {**_SOME, "r": 4}),
+    "vblora": ("VBLoRAConfig", {**_SQUARE, "r": 4, "vector_length": 4, "num_vectors": 30}),
+    "hra": ("HRAConfig", {**_SOME, "r": 4}),
+    "fourierft": ("FourierFTConfig", {**_SOME, "n_frequency": 50}),
+    "waveft": ("WaveFTConfig", {**_SOME, "n_frequency": 50}),
+    "miss": ("MissConfig", {**_SOME, "r": 4}),
+    "road": ("RoadConfig", {**_SOME, "group_size": 8}),
+    "shira": ("ShiraConfig", {**_SOME, "r": 4}),
+    "c3a": ("C3AConfig", {**_SQUARE, "block_size": 8}),
+    "delora": ("DeloraConfig", {**_SOME, "r": 4}),
+    "gralora": ("GraloraConfig", {**_SOME, "r": 4, "gralora_k": 2}),
+    "layer norms": ("LNTuningConfig", {}),
+    "tokens": (
+        "TrainableTokensConfig",
+        {"token_indices": [5, 77], "target_modules": ["embed_tokens"]},
+    ),
+    "osf": ("OSFConfig", _SOME),
+}
+"""Kind → class and fields of PEFT's configuration."""
+SHORT = ("vera", "miss", "loha")
+
+
+@pytest.mark.parametrize(
+    "kind", [one if one in SHORT else pytest.param(one, marks=pytest.mark.long) for one in OTHERS]
+)
+def test_other_kinds_of_peft(tiny: Any, ask: Ask, tmp_path: Path, kind: str) -> None:
+    """Kinds that bring tensors of other names than LoRA's: what was trained, and base restored."""
+    import peft
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    name, fields = OTHERS[kind]
+    if not hasattr(peft, name):
+        pytest.skip(f"the installed PEFT has no {name}")
+    base = tiny.base("llama")
+    torch.manual_seed(5)
+    with muted():
+        config = getattr(peft, name)(task_type="CAUSAL_LM", **fields)
+        model = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(torch.randn_like(parameter) * 0.1)
+        model.save_pretrained(tmp_path)
+        arms: dict[str, Any] = open_arms({"base": str(base), "tuned": str(tmp_path)})
+        assert liveness.check_liveness(arms)["tuned"]["status"] == "proven"
+        _check(arms["tuned"], _plain(base, tmp_path), ask)
+
+
 def _adapter(out: Path, base: Path, kind: str, architecture: str) -> Path:
     """Save an adapter of random weights."""
     import torch
