@@ -330,6 +330,49 @@ def answer_tokens(completion: Completion) -> int | None:
     return max(0, completion.output_tokens - (completion.reasoning_tokens or 0))
 
 
+def thought_facts(completion: Completion) -> Iterator[str]:
+    """Yield what a reader is told of a completion's thoughts: tokens, time, how they ended.
+
+    A number that the backend does not give is called not known.
+    """
+    count, seconds, size = (
+        completion.reasoning_tokens,
+        completion.reasoning_s,
+        completion.batch_size,
+    )
+    yield "number of tokens not known" if count is None else f"{count} tokens"
+    shared = f" in a batch of {size}" if size is not None and size > 1 else ""
+    yield "time not known" if seconds is None else f"{seconds:.2f} s{shared}"
+    if completion.reasoning_closed is False:
+        yield "not ended"
+    if completion.reasoning is None:
+        yield "hidden by the provider"
+
+
+HAS_THOUGHTS = "has_thoughts"
+"""Part of a score that can be divided between thoughts and answer, with thoughts."""
+
+
+def share_of_thoughts(
+    completion: Completion, whole: float, thoughts: float | None
+) -> dict[str, float]:
+    """Return what thoughts and answer have of a time or a price, as parts of a score.
+
+    Without thoughts there is nothing to divide. The part `has_thoughts` is there with thoughts,
+    and `thinking` and `answer` where the division is known: what is unknown is absent, never 0.
+
+    Args:
+        completion: The completion.
+        whole: What thoughts and answer have together.
+        thoughts: What the thoughts have; None if it is unknown.
+    """
+    if not completion.thinks:
+        return {}
+    if thoughts is None:
+        return {HAS_THOUGHTS: 1.0}
+    return {HAS_THOUGHTS: 1.0, "thinking": thoughts, "answer": max(0.0, whole - thoughts)}
+
+
 def no_answer_reason(completion: Completion) -> str | None:
     """Return why nothing follows the thoughts; None with an answer, or without thoughts."""
     if not completion.thinks or (completion.text or "").strip():
@@ -402,6 +445,19 @@ def decode_completion(
         return {"text": text}
     fields = split_fields(found)
     return fields | {"reasoning_tokens": _count_thoughts(tokenizer, token_ids, prompt, tags)}
+
+
+def timed_thoughts(fields: Mapping[str, Any], seconds: Sequence[float]) -> dict[str, Any]:
+    """Return a completion's fields with the time of its thoughts, where it has any.
+
+    Args:
+        fields: Those of `decode_completion`.
+        seconds: The time from the request to each token of the completion.
+    """
+    count = fields.get("reasoning_tokens")
+    if not count:
+        return dict(fields)
+    return {**fields, "reasoning_s": seconds[min(count, len(seconds)) - 1]}
 
 
 def special_texts(tokenizer: Any) -> list[str]:

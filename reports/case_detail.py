@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.further_arm import further_arm
 from tunegate.harness.records.cases import WRITTEN, CellKind, StoredAnswer, canonical_json
+from tunegate.harness.thinking import thought_facts
 from tunegate.reports.data import BASE, TUNED, CaseView
 from tunegate.reports.escaping import one_line
 
@@ -108,15 +109,8 @@ def thoughts(view: CaseView) -> Iterator[TextExcerpt]:
     for arm, kind in sorted(view.cells, key=_place):
         done = view.completion(arm, kind) if kind in WRITTEN else None
         if done is not None and done.thinks and (arm in ARMS or further_arm(arm).reported):
-            count = done.reasoning_tokens
-            facts = [
-                "" if count is None else f"{count} tokens",
-                "" if done.reasoning_closed is not False else "not ended",
-                "" if done.reasoning is not None else "hidden by the provider",
-            ]
-            known = ", ".join(fact for fact in facts if fact)
-            text = (done.reasoning or "").strip()
-            yield _text(f"{arm}{f' ({known})' if known else ''}", text)
+            facts = ", ".join(thought_facts(done))
+            yield _text(f"{arm} ({facts})", (done.reasoning or "").strip())
 
 
 def further_completions(view: CaseView) -> Iterator[TextExcerpt]:

@@ -345,12 +345,11 @@ _THOUGHTS = 400
 
 def _thought_lines(arm: str, done: Completion | None) -> Iterator[str]:
     """Yield the thoughts before an answer, without the middle of long ones."""
+    from tunegate.harness.thinking import thought_facts
+
     if done is None or not done.thinks:
         return
-    count = done.reasoning_tokens
-    ended = "" if done.reasoning_closed is not False else "not ended"
-    facts = [ended, "" if count is None else f"{count} tokens"]
-    yield _rule(f"{arm} thinks", ", ".join(fact for fact in facts if fact))
+    yield _rule(f"{arm} thinks", ", ".join(thought_facts(done)))
     text = (done.reasoning or "(hidden by the provider)").strip()
     left = len(text) - 2 * _THOUGHTS
     if left > 0:

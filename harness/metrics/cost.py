@@ -18,6 +18,7 @@ from typing import Any
 from tunegate.harness.errors import unknown_name_message
 from tunegate.harness.metric import metric
 from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.thinking import share_of_thoughts
 
 _AMOUNTS = ("price_in", "price_out", "hourly")
 
@@ -119,7 +120,10 @@ def cost(
         the backend or the recorded completion states. None of them: unscored, for an unknown price
         is not 0. List prices come from the table in the installed litellm package (`pip install
         litellm`), read as a file. Time is the seconds until the answer was complete, divided by
-        the completions that were written together in its batch.
+        the completions that were written together in its batch. The parts `thinking` and `answer`
+        are what thoughts and answer cost of it, without the prompt: from the tokens of the
+        thoughts, or from their time where each completion was written alone. They are absent
+        where that is not known, as with a price that the backend states as a whole.
 
     Why:
         A better model that costs twice as much is another decision. A local fine-tune that
@@ -156,7 +160,8 @@ def cost(
         except UnknownPrice as error:
             return Score.unscored(str(error))
     if completion.cost is not None:
-        return Score.of(completion.cost)
+        parts = share_of_thoughts(completion, completion.cost, None)
+        return Score.of(completion.cost, parts=parts or None)
     return Score.unscored("unknown price: give model, price_in and price_out, or hourly")
 
 
@@ -167,7 +172,10 @@ def _token_cost(completion: Completion, price: TokenPrice) -> Score:
         "input": completion.input_tokens * price.input,
         "output": completion.output_tokens * price.output,
     }
-    return Score.of(sum(parts.values()), parts=parts)
+    count = completion.reasoning_tokens
+    thoughts = None if count is None else count * price.output
+    shares = share_of_thoughts(completion, parts["output"], thoughts)
+    return Score.of(sum(parts.values()), parts=parts | shares)
 
 
 def _time_cost(completion: Completion, hourly: float) -> Score:
@@ -176,4 +184,9 @@ def _time_cost(completion: Completion, hourly: float) -> Score:
     if completion.batch_size is None:
         return Score.unscored("it is not known how many completions shared the measured time")
     seconds = completion.latency_s / completion.batch_size
-    return Score.of(hourly / 3600 * seconds, parts={"seconds": seconds})
+    price, alone = hourly / 3600 * seconds, completion.batch_size == 1
+    known = completion.reasoning_s if alone else None
+    thoughts = None if known is None else hourly / 3600 * known
+    return Score.of(
+        price, parts={"seconds": seconds} | share_of_thoughts(completion, price, thoughts)
+    )

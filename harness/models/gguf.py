@@ -49,7 +49,7 @@ from tunegate.harness.records.cases import (
     StoredAnswer,
     sha256,
 )
-from tunegate.harness.thinking import ThoughtTracker, decode_completion
+from tunegate.harness.thinking import ThoughtTracker, decode_completion, timed_thoughts
 
 SPEC = "gguf:FILE.gguf[?engine=NAME&tokenizer=FOLDER]"
 ENGINES = ("transformers", "llama.cpp")
@@ -255,10 +255,13 @@ class LlamaCppArm:
         random = np.random.default_rng(request.seed)
         thoughts = ThoughtTracker.of(settings, prompt)
         written: list[int] = []
+        seconds: list[float] = []
+        clock = time.perf_counter()
         self._model.reset()
         logits, reason_to_end = self._forward(ids), "stop"
         while (token := choose_token(logits, settings, random)) not in self.file.stop_ids:
             written.append(token)
+            seconds.append(round(time.perf_counter() - clock, 6))
             if thoughts is not None:
                 thoughts.follow(self.tokenizer, written)
                 if thoughts.stops(self.tokenizer, written):
@@ -271,6 +274,7 @@ class LlamaCppArm:
         fields = decode_completion(self.tokenizer, written, settings, prompt=prompt)
         for stop in settings.stop:
             fields["text"] = fields["text"].partition(stop)[0]
+        fields = timed_thoughts(fields, seconds)
         return {**fields, "finish_reason": reason_to_end, "output_tokens": len(written)}
 
     def _likelihoods(self, ids: Sequence[int], texts: Sequence[Sequence[int]]) -> list[float]:

@@ -2,9 +2,10 @@
 
 A line is `{"id": "r1", "completion": "refund"}`, optionally with `finish_reason`, `latency_s`,
 `batch_size`, `input_tokens`, `output_tokens`, `cost`, `choice_logprobs`, `answer_logprob`,
-`reasoning` (the thoughts, where they are not in the completion) and, for several completions of a
-case, `sample`. No model and no torch is needed to judge them. A run folder
-replays an arm of an earlier run: `replay:RUN_DIR` its tuned arm, `replay:RUN_DIR#base` its base.
+`reasoning` (the thoughts, where they are not in the completion) with `reasoning_tokens` and
+`reasoning_s`, and, for several completions of a case, `sample`. No model and no torch is needed to
+judge them. A run folder replays an arm of an earlier run: `replay:RUN_DIR` its tuned arm,
+`replay:RUN_DIR#base` its base.
 
 What was asked is compared with the other arms' requests where it is known: a line may carry it as
 `prompt`, `messages` or `prompt_sha256`, and a run folder has it.
@@ -77,6 +78,8 @@ class RecordedCompletion(Record):
     reasoning: Text | None = Field(default=None, exclude_if=_is_none)
     """The thoughts before the answer, where `completion` is the answer alone."""
     reasoning_tokens: int | None = Field(default=None, ge=0, exclude_if=_is_none)
+    reasoning_s: float | None = Field(default=None, ge=0, exclude_if=_is_none)
+    """Seconds until the thoughts had ended, a part of `latency_s`."""
     reasoning_closed: bool | None = Field(default=None, exclude_if=_is_none)
     """Whether the thoughts ended; by default, whether an answer follows them."""
     reasoning_tags: tuple[Text, Text] | None = Field(default=None, exclude_if=_is_none)
@@ -184,7 +187,7 @@ _KEYS = {
     CellKind.LATENCY: ("latency_s", "latency_s"),
     CellKind.RECORDED: ("scores", "scores"),
 }
-_UNTOLD = {"text", "latency_s", "batch_size", "attempts", "answered_by"}
+_UNTOLD = {"text", "latency_s", "batch_size", "reasoning_s", "attempts", "answered_by"}
 _FIELDS = {
     CellKind.GENERATE: "text",
     CellKind.CHOICES: "choice_logprobs",
@@ -328,7 +331,8 @@ def _request_of(row: RunCase, generation: Mapping[str, Any], here: bool) -> Reco
 def _case_fields(kind: CellKind, completion: Completion) -> dict[str, Any]:
     """Return what a cell of a run says about its case: only a timed one says how long it took."""
     if kind is CellKind.LATENCY:
-        return {"latency_s": completion.latency_s, "batch_size": completion.batch_size}
+        names = ("latency_s", "batch_size", "reasoning_s")
+        return {name: getattr(completion, name) for name in names}
     if kind not in WRITTEN:
         return {_KEYS[kind][0]: getattr(completion, _FIELDS[kind])}
     told = completion.model_dump(exclude_none=True, exclude=_UNTOLD)

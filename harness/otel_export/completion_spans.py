@@ -101,6 +101,7 @@ class CompletionSpans:
                 a.FINISH_REASONS: [done.finish_reason] if done.finish_reason else None,
                 a.INPUT_TOKENS: done.input_tokens,
                 a.OUTPUT_TOKENS: done.output_tokens,
+                a.REASONING_TOKENS: done.reasoning_tokens,
                 a.BATCH_SIZE: done.batch_size,
             }
         if done is not None and done.text is not None:

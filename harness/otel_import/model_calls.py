@@ -254,7 +254,7 @@ def _is_streamed(one: ModelCall, other: ModelCall) -> bool:
 
 _GAPS = (
     "answer", "answer_calls", "finish_reason", "model", "provider", "input_tokens",
-    "output_tokens", "cost",
+    "output_tokens", "reasoning_tokens", "cost",
 )  # fmt: skip
 """Fields that another reading of the same request may fill."""
 

@@ -170,6 +170,8 @@ class ModelCall:
     """`openai`, `anthropic` …"""
     input_tokens: int | None = None
     output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    """Those of the thoughts, among `output_tokens`."""
     cost: float | None = None
     """Price in US dollars, where the trace holds it."""
     unreplayable: str | None = None

@@ -310,6 +310,8 @@ class Completion(Record):
     the provider hides them."""
     reasoning_tokens: int | None = Field(default=None, ge=0, exclude_if=_is_none)
     """Tokens of the thoughts and their tags, a part of `output_tokens`; absent if unknown."""
+    reasoning_s: float | None = Field(default=None, ge=0, exclude_if=_is_none)
+    """Seconds until the thoughts had ended, a part of `latency_s`; absent if unknown."""
     reasoning_closed: bool | None = Field(default=None, exclude_if=_is_none)
     """Whether the thoughts ended, so that an answer could begin; absent without thoughts."""
     reasoning_tags: tuple[Text, Text] | None = Field(default=None, exclude_if=_is_none)

@@ -151,6 +151,7 @@ def _recorded_line(call: ModelCall) -> dict[str, Any] | None:
         "latency_s": round(call.latency_s, 6) or None,
         "input_tokens": call.input_tokens,
         "output_tokens": call.output_tokens,
+        "reasoning_tokens": call.reasoning_tokens,
         "cost": call.cost,
     }
     return {key: value for key, value in line.items() if value is not None}
@@ -423,6 +424,7 @@ class OwnTraceFilter:
             "latency_s": round(call.latency_s, 6) or None,
             "input_tokens": call.input_tokens,
             "output_tokens": call.output_tokens,
+            "reasoning_tokens": call.reasoning_tokens,
         }
         recorded = {name: value for name, value in line.items() if value is not None}
         self._cases[key] = replace(case, recorded=recorded)

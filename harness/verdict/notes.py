@@ -38,6 +38,7 @@ from tunegate.harness.records.manifest import (
 )
 from tunegate.harness.records.training_card import TrainingSummary
 from tunegate.harness.records.verdict import GateResult
+from tunegate.harness.verdict.thinking_shares import thinking_share_notes
 
 WARN_UNSCORED = 0.02
 """Share of unscored cases from which a reader is warned."""
@@ -83,6 +84,7 @@ def suite_notes(
             *_saturation_notes(table),
             *_metrics(table),
             *timing_notes(table),
+            *thinking_share_notes(table),
             *comparison_notes(table),
             *example_notes(table),
             *_early(table),

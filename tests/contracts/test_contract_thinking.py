@@ -21,6 +21,8 @@ from tunegate.harness.thinking import (
     no_answer_reason,
     separate_thoughts,
     split_text,
+    thought_facts,
+    timed_thoughts,
     written_text,
 )
 
@@ -306,6 +308,33 @@ def test_tokens_of_the_answer_alone() -> None:
     assert answer_tokens(done) == 12
     assert answer_tokens(Completion(output_tokens=32)) == 32
     assert answer_tokens(Completion(output_tokens=32, reasoning="a")) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "facts"),
+    [
+        ({"reasoning_tokens": 9, "reasoning_s": 1.5, "batch_size": 1}, ["9 tokens", "1.50 s"]),
+        ({"reasoning_s": 1.5, "batch_size": 4}, [None, "1.50 s in a batch of 4"]),
+        ({"reasoning_closed": False}, [None, "time not known", "not ended"]),
+        (
+            {"reasoning": None, "reasoning_tokens": 9},
+            ["9 tokens", "time not known", "hidden by the provider"],
+        ),
+    ],
+)
+def test_what_is_told_of_thoughts(fields: dict[str, Any], facts: list[str | None]) -> None:
+    """Tokens and seconds as far as they are known; what is not is called so, and never 0."""
+    done = Completion(**{"text": "Oslo", "reasoning": "Hm", **fields})
+
+    assert list(thought_facts(done)) == [one or "number of tokens not known" for one in facts]
+
+
+def test_the_time_of_thoughts_is_that_of_their_last_token() -> None:
+    """Two of three tokens are thoughts: they ended with the second; without thoughts, no time."""
+    seconds = [0.5, 0.75, 1.0]
+
+    assert timed_thoughts({"text": "x", "reasoning_tokens": 2}, seconds)["reasoning_s"] == 0.75
+    assert timed_thoughts({"text": "x"}, seconds) == {"text": "x"}
 
 
 def test_settings_that_say_nothing_of_thinking_hash_as_before() -> None:

@@ -63,6 +63,40 @@ def test_given_prices_times_tokens() -> None:
     assert result.parts == pytest.approx({"input": 0.00015, "output": 0.00006})
 
 
+THOUGHT = CALL.model_copy(update={"reasoning": "Hm"})
+
+
+def test_thoughts_have_a_part_of_the_price_of_tokens() -> None:
+    """75 of 100 tokens at 0.60/10⁶: 0.000045 of 0.00006; without their count it is not known."""
+    prices = {"price_in": 0.15, "price_out": 0.60}
+    counted = THOUGHT.model_copy(update={"reasoning_tokens": 75})
+    plain = {"input": 0.00015, "output": 0.00006, "has_thoughts": 1.0}
+
+    result = cost(CASE, counted, **prices)
+
+    assert result.value == pytest.approx(0.00021)
+    assert result.parts == pytest.approx({**plain, "thinking": 0.000045, "answer": 0.000015})
+    assert cost(CASE, THOUGHT, **prices).parts == pytest.approx(plain)
+
+
+def test_thoughts_have_a_part_of_the_price_of_time() -> None:
+    """1.80/3600 a second: 1.5 of 2 seconds are 0.00075 of 0.001; in a batch it is not known."""
+    timed = THOUGHT.model_copy(update={"reasoning_s": 1.5})
+    shared = timed.model_copy(update={"batch_size": 2})
+
+    assert cost(CASE, timed, hourly=1.80).parts == pytest.approx(
+        {"seconds": 2.0, "has_thoughts": 1.0, "thinking": 0.00075, "answer": 0.00025}
+    )
+    assert cost(CASE, shared, hourly=1.80).parts == {"seconds": 1.0, "has_thoughts": 1.0}
+
+
+def test_a_stated_price_is_not_divided() -> None:
+    """A provider's sum holds the prompt as well: what the thoughts cost of it is not known."""
+    stated = THOUGHT.model_copy(update={"cost": 0.01, "reasoning_tokens": 75})
+
+    assert cost(CASE, stated) == Score(value=0.01, parts={"has_thoughts": 1.0})
+
+
 @pytest.mark.parametrize(
     ("batch_size", "dollars"),
     [(1, 0.001), (4, 0.00025)],  # 1.80/3600 · 2 = 0.001; a quarter of it in a batch of four

@@ -24,6 +24,16 @@ def test_says_what_was_timed() -> None:
     assert latency(CASE, done).parts == {"batch_size": 1.0, "output_tokens": 7.0}
 
 
+def test_thoughts_have_a_part_of_the_time() -> None:
+    """1.5 of 2 seconds are thoughts; where that is not known, no part of it has a number."""
+    thought = Completion(text="x", reasoning="Hm", latency_s=2.0)
+
+    known = latency(CASE, thought.model_copy(update={"reasoning_s": 1.5}))
+
+    assert known == Score(value=2.0, parts={"has_thoughts": 1.0, "thinking": 1.5, "answer": 0.5})
+    assert latency(CASE, thought) == Score(value=2.0, parts={"has_thoughts": 1.0})
+
+
 def test_an_untimed_completion_is_unscored() -> None:
     """A missing time is no time of 0."""
     result = latency(CASE, Completion(text="x"))

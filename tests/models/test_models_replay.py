@@ -321,6 +321,14 @@ def test_thoughts_in_a_line(recorded: Callable[..., str]) -> None:
     assert told["f"].thinks is False
 
 
+def test_times_of_thoughts_in_a_line(recorded: Callable[..., str]) -> None:
+    """A line may say when the thoughts had ended; without it the time is not known, and not 0."""
+    line = {"completion": "Oslo", "reasoning": "Hm.", "latency_s": 2.0}
+    arm = replay(recorded({"id": "a", **line, "reasoning_s": 1.5}, {"id": "b", **line}))
+
+    assert [_ask(arm, case).completion.reasoning_s for case in "ab"] == [1.5, None]
+
+
 def test_a_file_without_permission_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

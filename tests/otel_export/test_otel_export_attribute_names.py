@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from tunegate.harness.otel_export import attribute_names
 from tunegate.harness.otel_export.completion_spans import ContentCapture
+from tunegate.harness.otel_export.run_records import RunRecords
 
 REGISTRY = json.loads(Path(__file__).with_name("genai_registry.json").read_text(encoding="utf-8"))
 
@@ -42,6 +44,22 @@ def test_every_attribute_is_registered(run: Any) -> None:
     assert foreign <= set(REGISTRY["attributes"])
     named = {value for value in vars(attribute_names).values() if isinstance(value, str)}
     assert {name for name in found if name.startswith("tunegate.")} <= named
+
+
+def test_tokens_of_thoughts_are_written_where_they_are_known(
+    written: Any, recorded: RunRecords
+) -> None:
+    """Under the registered name, and in no span of a completion without a count of them."""
+    name = "gen_ai.usage.reasoning.output_tokens"
+    first = recorded.cells[0]
+    assert first.completion is not None
+    thought = first.completion.model_copy(update={"reasoning": "Hm", "reasoning_tokens": 2})
+
+    run = written(cells=(replace(first, completion=thought), *recorded.cells[1:]))
+
+    found = [span["values"][name] for span in run.spans if name in span["values"]]
+    assert found == [2]
+    assert name in REGISTRY["attributes"]
 
 
 def test_events_and_metrics_are_registered(run: Any) -> None:

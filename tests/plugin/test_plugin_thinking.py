@@ -66,7 +66,7 @@ def test_right_answers_behind_thoughts_ship(project: Any, form: str) -> None:
     assert project.verdict()["verdict"] == "SHIP"
     assert _gates(project) == {"exact_match": "pass", "thinking_valid": "pass"}
     page = (project.run / "report.html").read_text(encoding="utf-8")
-    assert '"thoughts":[["base","' in page
+    assert '"thoughts":[["base (number of tokens not known, time not known)","' in page
     assert "Norway, case 37." in page
 
 

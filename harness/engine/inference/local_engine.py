@@ -24,7 +24,7 @@ from tunegate.harness.errors import OutOfMemory
 from tunegate.harness.model import LocalArm, Request
 from tunegate.harness.models._chat_template import continuation_ids
 from tunegate.harness.records.cases import CellKind, Completion, StoredAnswer
-from tunegate.harness.thinking import decode_completion
+from tunegate.harness.thinking import decode_completion, timed_thoughts
 
 NewRequests = Callable[[], Sequence[Request]]
 """Returns the requests that came since it was last called; all are texts to be written."""
@@ -135,7 +135,7 @@ class _WrittenRows:
     def finish(self, row: DecodingSequence) -> StoredAnswer:
         """Return a finished row's answer."""
         started, clock, size = self.began.pop(row.request.key)
-        completion = _completion(self.arm, row, time.perf_counter() - clock, size)
+        completion = _completion(self.arm, row, clock, size)
         return StoredAnswer.of(row.request.cell, completion, None, started)
 
 
@@ -165,22 +165,22 @@ def _draft(arm: LocalArm, known: KnownAnswer | None) -> AnswerDraft | None:
     return None if known is None else AnswerDraft(draft_ids(arm, known.completion), known.watch)
 
 
-def _completion(
-    arm: LocalArm, row: DecodingSequence, seconds: float, batch_size: int
-) -> Completion:
-    request = row.request
+def _completion(arm: LocalArm, row: DecodingSequence, clock: float, batch_size: int) -> Completion:
+    """Return what a row wrote since the clock had this time."""
+    request, seconds = row.request, time.perf_counter() - clock
     fields = decode_completion(
         arm.tokenizer, row.token_ids, request.generation, prompt=request.prompt.text
     )
     for stop in request.generation.stop:
         fields["text"] = fields["text"].partition(stop)[0]
+    seconds_of = [round(at - clock, 6) for at in row.written_at]
     return Completion(
         finish_reason=row.finish_reason,
         input_tokens=len(request.prompt.token_ids or ()),
         output_tokens=len(row.token_ids),
         latency_s=round(seconds, 6),
         batch_size=batch_size,
-        **fields,
+        **timed_thoughts(fields, seconds_of),
     )
 
 

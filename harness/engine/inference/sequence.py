@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ class DecodingSequence:
 
     request: Request
     token_ids: list[int] = field(default_factory=list)
+    written_at: list[float] = field(default_factory=list)
+    """The clock at each of these tokens."""
     finish_reason: str | None = None
     random: Any = None
     """torch.Generator of this row; None for greedy decoding."""
@@ -89,6 +92,7 @@ def append_token(row: DecodingSequence, token: int, arm: LocalArm) -> bool:
         row.finish_reason = "stop"
         return True
     row.token_ids.append(token)
+    row.written_at.append(time.perf_counter())
     if row.draft is not None:
         row.draft.follow(row.token_ids)
     if thoughts is not None:

@@ -108,6 +108,11 @@ _OUTPUT = (
     "gen_ai.usage.output_tokens", "llm.token_count.completion", "gen_ai.usage.completion_tokens",
     "ai.usage.outputTokens", "ai.usage.completionTokens",
 )  # fmt: skip
+_REASONING = (
+    "gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens",
+    "gen_ai.usage.output_tokens.reasoning", "llm.token_count.completion_details.reasoning",
+    "llm.usage.reasoning_tokens", "ai.usage.reasoningTokens",
+)  # fmt: skip
 _COST = (
     "llm.cost.total", "gen_ai.cost.total", "gen_ai.cost.total_cost", "gen_ai.usage.cost",
     "operation.cost",
@@ -132,6 +137,8 @@ def call_fields(attributes: Mapping[str, Any]) -> dict[str, Any]:
         "provider": _text(attributes, _PROVIDER),
         "input_tokens": _count(attributes, _INPUT),
         "output_tokens": _count(attributes, _OUTPUT),
+        # Libraries write 0 where the provider wrote nothing.
+        "reasoning_tokens": _count(attributes, _REASONING) or None,
         "cost": _price(attributes),
     }
 

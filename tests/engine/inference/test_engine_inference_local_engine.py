@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.tiny_models import CONTEXT
-from tunegate.harness.engine.inference import local_engine
+from tunegate.harness.engine.inference import local_engine, sequence
 from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer, draft_ids
 from tunegate.harness.records.cases import Case, Completion
 from tunegate.harness.thinking import written_text
@@ -231,6 +233,38 @@ def test_thoughts_and_answer_have_limits_of_their_own(tiny: Any, ask: Ask) -> No
     assert cut.completion.reasoning_closed is False
     assert cut.completion.output_tokens == cut.completion.reasoning_tokens == 3
     assert cut.completion.finish_reason == "length"
+
+
+def test_thoughts_have_a_time_of_their_own(
+    tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second passes with each token: thoughts of n tokens end n seconds after the request; an
+    answer without thoughts has no such time.
+    """
+    now = [0.0]
+
+    def next_token() -> float:
+        now[0] += 1
+        return now[0]
+
+    waits = SimpleNamespace(perf_counter=lambda: now[0], time=time.time)
+    monkeypatch.setattr(sequence, "time", SimpleNamespace(perf_counter=next_token))
+    monkeypatch.setattr(local_engine, "time", waits)
+    arm = tiny.pair("qwen2")["base"]
+    case = Case(id="c", prompt="the customer wants a refund for the parcel")
+    opening, _, closing, _ = _tagged(arm, ask, case)
+    own = {"thinking_tags": (opening, closing), "max_new_tokens": 5}
+
+    (done,) = local_engine.complete_requests(arm, ask(arm, [case], thinking_budget=60, **own))
+    (cut,) = local_engine.complete_requests(arm, ask(arm, [case], thinking_budget=3, **own))
+    (plain,) = local_engine.complete_requests(
+        arm, ask(arm, [case], max_new_tokens=5, thinking_tags=())
+    )
+
+    assert done.completion.reasoning_s == done.completion.reasoning_tokens
+    assert done.completion.latency_s == done.completion.output_tokens
+    assert (cut.completion.reasoning_s, cut.completion.latency_s) == (3.0, 3.0)
+    assert plain.completion.reasoning_s is None
 
 
 def test_a_stop_waits_for_the_answer(tiny: Any, ask: Ask) -> None:

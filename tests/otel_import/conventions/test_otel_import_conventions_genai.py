@@ -226,3 +226,23 @@ def test_half_a_surrogate_pair_becomes_a_mark() -> None:
 
     assert call.messages[0]["content"] == call.answer == "a\N{REPLACEMENT CHARACTER}"
     assert call.parameters == {"stop": ["\N{REPLACEMENT CHARACTER}"]}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gen_ai.usage.reasoning.output_tokens",
+        "gen_ai.usage.reasoning_tokens",
+        "gen_ai.usage.output_tokens.reasoning",
+        "llm.token_count.completion_details.reasoning",
+        "llm.usage.reasoning_tokens",
+        "ai.usage.reasoningTokens",
+    ],
+)
+def test_tokens_of_thoughts_are_read(name: str) -> None:
+    """Under the name of each convention; the 0 that libraries write for "not told" is no count."""
+    asked = {"gen_ai.operation.name": "chat", "gen_ai.usage.output_tokens": 9}
+
+    assert genai.call(made_span(asked | {name: 7})).reasoning_tokens == 7
+    assert genai.call(made_span(asked | {name: 0})).reasoning_tokens is None
+    assert genai.call(made_span(asked)).reasoning_tokens is None
