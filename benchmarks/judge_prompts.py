@@ -1,13 +1,16 @@
 """How much of what judges are asked can be cached: `python -m benchmarks.judge_prompts`.
 
 Each judge is asked about both arms' answers of a suite, by a server on this machine that keeps what
-came in. A provider caches the beginning of a request: the reply's schema, the system turn, then the
-user's turn. What of it an earlier request began with could be read from a cache; its share of all
-characters is printed, with the number of calls, of system turns and of schemas, and the characters
-that are new. Providers cache a beginning from about 1,024 tokens on; here every character counts.
+came in. A cache knows the beginning of a request: the reply's schema, the system turn, then the
+user's turn. Printed are the calls, system turns, schemas and tokens of each judge, the tokens of
+its static part, the shares that can be read from a cache, by character and by the rules of vLLM,
+OpenAI and Anthropic (`benchmarks.cached_prompts`), and the tokens that OpenAI bills in full.
+Providers are asked through litellm, 16 questions at once; Anthropic's share goes by the marks.
 
 The answers are the labelled ones of the demo's judge (good: tuned, bad: base), the reports of
-`suites/summaries` with their first sentences, and the calls that `suites/tool_calls` expects.
+`suites/summaries` with their first sentences, the calls that `suites/tool_calls` expects, and
+episodes of `suites/order_desk` in which the desk looks first or does not. What was retrieved is
+eight reports, of which one is the right one.
 
 With `--model FOLDER` a model of this machine answers the first questions of each judge instead,
 greedily and without a grammar: how many of its replies have the form that was asked for?
@@ -17,12 +20,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import threading
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,18 +33,30 @@ from typing import Any
 
 import jsonschema
 
+from benchmarks.cached_prompts import (
+    PromptCounts,
+    anthropic_read,
+    blocks_read,
+    openai_read,
+    request_text,
+)
 from tunegate.harness import lookup
 from tunegate.harness.judge import Judge
 from tunegate.harness.judging.backends.server import ServerJudge
-from tunegate.harness.judging.contract import JudgementTask
+from tunegate.harness.judging.contract import JudgementTask, JudgeModel
 from tunegate.harness.judging.conversation import ModelJuror
 from tunegate.harness.model import PoolLimits
 from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.episodes import EpisodeCall, EpisodeEnd, EpisodeRecord, EpisodeTurn
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCHED = ", batched"
-"""End of the name of a judge that asks for several verdicts in a call: it sends less, of which a
-smaller share is the same."""
+"""End of the name of a judge that asks for several verdicts in a call."""
+NOTHING_TWICE = ("context_recall", "context_precision", BATCHED)
+"""Names, or their ends, of judges whose calls hold mostly data that is sent once: passages that are
+the same for both arms, or all claims at once. They send less, of which a smaller share repeats."""
+RETRIEVED = ", eight passages"
+"""End of the name of a judge that is given eight reports."""
 GUIDE = """\
 - Speak to the customer in the first person, as one of us: "I have asked the carrier", not "It was".
 - Say sorry once, where something went wrong, and never for rules.
@@ -53,55 +68,6 @@ GUIDE = """\
 """
 
 
-@dataclass
-class PromptCounts:
-    """What the server was asked by one judge."""
-
-    bodies: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def systems(self) -> int:
-        """How many system turns there were."""
-        return len({body["messages"][0]["content"] for body in self.bodies})
-
-    @property
-    def schemas(self) -> int:
-        """How many schemas there were."""
-        return len({json.dumps(body.get("response_format")) for body in self.bodies})
-
-    @property
-    def cacheable(self) -> float:
-        """Share of the characters with which an earlier request began, too."""
-        shared, total = self.characters
-        return shared / total
-
-    @property
-    def characters(self) -> tuple[int, int]:
-        """Characters with which an earlier request began, too, and all."""
-        known: list[str] = []
-        shared = total = 0
-        for body in self.bodies:
-            text = request_text(body)
-            place = bisect_left(known, text)
-            near = known[max(0, place - 1) : place + 1]
-            shared += max((_shared(text, other) for other in near), default=0)
-            total += len(text)
-            known.insert(place, text)
-        return shared, total
-
-
-def _shared(one: str, other: str) -> int:
-    """Return with how many characters both begin."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
-
-
-def request_text(body: Mapping[str, Any]) -> str:
-    """Return a request as a model reads it: the schema comes before the turns."""
-    turns = "".join(f"\n[{turn['role']}]\n{turn['content']}" for turn in body["messages"])
-    return json.dumps(body.get("response_format")) + turns
-
-
 def main() -> int:
     """Ask every judge, print the table, and return 1 where less can be cached than is wanted."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.judge_prompts")
@@ -111,16 +77,28 @@ def main() -> int:
     if options.model is not None:
         return ask_model(options.model)
     least = options.least
-    print(f"{'judge':<26}{'calls':>7}{'systems':>9}{'schemas':>9}{'cacheable':>11}{'new':>9}")
+    print(
+        f"{'judge':<38}{'calls':>6}{'systems':>9}{'schemas':>9}{'tokens':>9}{'static':>8}"
+        f"{'characters':>12}{'vLLM':>7}{'OpenAI':>8}{'Anthropic':>11}{'full':>9}"
+    )
     missed = []
     with TemporaryDirectory() as folder:
-        for name, counts in measured(Path(folder)):
-            shared, total = counts.characters
-            print(
-                f"{name:<26}{len(counts.bodies):>7}{counts.systems:>9}{counts.schemas:>9}"
-                f"{counts.cacheable:>11.1%}{total - shared:>9,}"
-            )
-            missed += [name] if counts.cacheable < least and BATCHED not in name else []
+        asked, openai, anthropic = (
+            dict(measured(Path(folder), by=by)) for by in ("server", "openai", "anthropic")
+        )
+    for name, counts in asked.items():
+        tokens = counts.tokens
+        total = sum(map(len, tokens))
+        at_openai, at_anthropic = openai[name].tokens, anthropic_read(anthropic[name].bodies)
+        read, blocks = openai_read(at_openai), blocks_read(tokens)
+        print(
+            f"{name:<38}{len(tokens):>6}{counts.systems:>9}{counts.schemas:>9}{total:>9,}"
+            f"{counts.static_tokens:>8,}{counts.cacheable:>12.0%}{blocks / total:>7.0%}"
+            f"{read / total:>8.0%}{at_anthropic.read / at_anthropic.total:>11.0%}"
+            f"{total - read:>9,}"
+        )
+        few = counts.cacheable < least and not name.endswith(NOTHING_TWICE)
+        missed += [name] if few else []
     print(*(f"MISSED: less than {least:.0%} of {name} is cacheable" for name in missed), sep="\n")
     return int(bool(missed))
 
@@ -156,8 +134,8 @@ def ask_model(folder: Path) -> int:
             )
             read = sum(map(has_form, bodies, replies))
             found, asked = found + read, asked + len(bodies)
-            print(f"{name:<26}{read:>4} of {len(bodies)}   {replies[0][:60]!r}", flush=True)
-    print(f"{'in all':<26}{found:>4} of {asked}")
+            print(f"{name:<38}{read:>4} of {len(bodies)}   {replies[0][:60]!r}", flush=True)
+    print(f"{'in all':<38}{found:>4} of {asked}")
     return 0
 
 
@@ -173,48 +151,67 @@ def has_form(body: Mapping[str, Any], reply: str) -> bool:
     return number is None or value.get("nonce") == number[1]
 
 
-def measured(folder: Path, most: int = 40) -> Iterator[tuple[str, PromptCounts]]:
+def measured(
+    folder: Path, most: int = 40, *, by: str = "server"
+) -> Iterator[tuple[str, PromptCounts]]:
     """Yield what each judge asks about `most` cases.
 
     Args:
         folder: Where a style guide is written.
         most: Cases of each judge.
+        by: Who asks: `server` one by one, `openai` and `anthropic` 16 at once through litellm.
     """
     guide = folder / "voice.md"
     guide.write_text(GUIDE, encoding="utf-8")
     tickets, reports, calls = _tickets()[:most], _reports()[:most], _calls()[:most]
-    asked: tuple[tuple[str, list[JudgedPair], dict[str, Any]], ...] = (
+    found, episodes = retrieved_answers()[:most], _episodes()[:most]
+    asked: tuple[tuple[str, Sequence[JudgedAnswers], dict[str, Any]], ...] = (
         ("rubric", tickets, {"criteria": "Deals with the concern and says what happens next."}),
         ("tone", tickets, {}),
+        ("safety", tickets, {}),
+        ("toxicity", tickets, {}),
         ("brand_voice", tickets, {"guide": guide}),
         ("instruction_following", tickets, {}),
         ("pairwise", tickets, {}),
         ("faithfulness", reports, {}),
         ("faithfulness", reports, {"batched": True}),
+        ("faithfulness", found, {}),
+        ("faithfulness", found, {"batched": True}),
+        ("citations", found, {}),
+        ("context_recall", found, {}),
+        ("context_precision", found, {}),
         ("tool_use", calls, {}),
+        ("task_completion", episodes, {}),
+        ("trajectory", episodes, {}),
     )
-    for name, pairs, options in asked:
+    for name, answers, options in asked:
         batched = BATCHED if options.get("batched") else ""
-        yield name + batched, ask_judge(name, pairs, options)
+        retrieved = RETRIEVED if name == "faithfulness" and answers is found else ""
+        yield name + retrieved + batched, ask_judge(name, answers, options, by=by)
 
 
-JudgedPair = tuple[Case, str, str]
+JudgedAnswers = tuple[Case, Completion, Completion]
 """A case with base's and tuned's answers."""
 
 
-def ask_judge(name: str, pairs: Sequence[JudgedPair], options: Mapping[str, Any]) -> PromptCounts:
+def ask_judge(
+    name: str,
+    pairs: Sequence[JudgedAnswers],
+    options: Mapping[str, Any],
+    *,
+    by: str = "server",
+) -> PromptCounts:
     """Ask a judge about both answers of each case; return what the server saw."""
     found = lookup.find_object("tunegate.harness.judges", name, what="judge")
     assert isinstance(found, Judge)
     judge = replace(found, options=options)
     tasks = []
-    for case, *texts in pairs:
-        answers = tuple(Completion(text=text) for text in texts)
-        for given in [answers] if judge.pairs else [(answer,) for answer in answers]:
+    for case, *answers in pairs:
+        for given in [tuple(answers)] if judge.pairs else [(answer,) for answer in answers]:
             tasks.append(JudgementTask(name, judge, case, given))
     counts = PromptCounts()
     with serving(counts.bodies.append) as url:
-        model = ServerJudge(url, "judge", limits=PoolLimits(concurrency=1))
+        model = _opened(by, url)
         outcomes = [outcome for _, outcome in ModelJuror(model).judge(tasks)]
     failed = next((o.error for o in outcomes if o.error), None)
     if failed is not None:
@@ -222,37 +219,104 @@ def ask_judge(name: str, pairs: Sequence[JudgedPair], options: Mapping[str, Any]
     return counts
 
 
+def _opened(by: str, url: str) -> JudgeModel:
+    """Return a judge model that asks the server."""
+    if by == "server":
+        return ServerJudge(url, "judge", limits=PoolLimits(concurrency=1))
+    from tunegate.harness.judging.backends.litellm import litellm
+
+    name = by.upper()
+    base = url if by == "openai" else url.removesuffix("/v1")
+    os.environ |= {f"{name}_API_KEY": "none", f"{name}_API_BASE": base}
+    return litellm({"openai": "openai/gpt-4o", "anthropic": "anthropic/claude-sonnet-4-5"}[by])
+
+
 def _rows(path: str) -> list[dict[str, Any]]:
     lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines if line]
 
 
-def _tickets() -> list[JudgedPair]:
+def _answered(case: Case, base: str, tuned: str) -> JudgedAnswers:
+    return case, Completion(text=base), Completion(text=tuned)
+
+
+def _tickets() -> list[JudgedAnswers]:
     found: dict[str, dict[float, dict[str, Any]]] = {}
     for row in _rows("trainers/demo/judge/labels.jsonl"):
         found.setdefault(row["id"], {})[float(row["label"])] = row
     return [
-        (Case(id=id_, prompt=by[0.0]["prompt"]), by[0.0]["completion"], by[1.0]["completion"])
+        _answered(
+            Case(id=id_, prompt=by[0.0]["prompt"]), by[0.0]["completion"], by[1.0]["completion"]
+        )
         for id_, by in found.items()
     ]
 
 
-def _reports() -> list[JudgedPair]:
+def _reports() -> list[JudgedAnswers]:
     found = []
     for row in _rows("suites/summaries/cases.jsonl"):
         case = Case(id=row["id"], prompt=row["prompt"], context=row["context"])
-        told = re.split(r"(?<=[.!?])\s+", row["context"])
-        found.append((case, " ".join(told[:3]), " ".join(told[3:6])))
+        told = _sentences(row["context"])
+        found.append(_answered(case, " ".join(told[:3]), " ".join(told[3:6])))
     return found
 
 
-def _calls() -> list[JudgedPair]:
+def _sentences(text: str) -> list[str]:
+    return re.split(r"(?<=[.!?])\s+", text)
+
+
+def retrieved_answers() -> list[JudgedAnswers]:
+    """Return questions with eight reports as numbered passages; both answers cite the first."""
+    rows = _rows("suites/summaries/cases.jsonl")
+    found = []
+    for at, row in enumerate(rows):
+        near = [rows[(at + k) % len(rows)]["context"] for k in range(8)]
+        told = _sentences(row["context"])
+        case = Case(
+            id=row["id"],
+            prompt=f"What is reported on this: {told[0]}",
+            context="\n".join(f"[{n}] {text}" for n, text in enumerate(near, start=1)),
+            expected=" ".join(told[:3]),
+        )
+        answers = (" ".join(f"{text[:-1]} [1]." for text in told[k : k + 3]) for k in (0, 3))
+        found.append(_answered(case, *answers))
+    return found
+
+
+def _calls() -> list[JudgedAnswers]:
     found = []
     for row in _rows("suites/tool_calls/cases.jsonl"):
         case = Case.model_validate({k: v for k, v in row.items() if k not in ("tags", "cluster")})
         said = [f"<tool_call>{json.dumps(call)}</tool_call>" for call in row["expected_calls"]]
-        found.append((case, "I cannot do that, sorry.", "\n".join(said) or "Which one?"))
+        found.append(_answered(case, "I cannot do that, sorry.", "\n".join(said) or "Which one?"))
     return found
+
+
+def _episodes() -> list[JudgedAnswers]:
+    """Return orders that the desk pays back at once, and that it looks up before."""
+    found = []
+    for row in _rows("suites/order_desk/cases.jsonl"):
+        case = Case(id=row["id"], prompt=row["prompt"])
+        order = row["row"]["order"]
+        looked = ("find", f"{order} {row['row']['state']}")
+        base, tuned = (_episode(order, *calls) for calls in ([("refund", "done")], [looked]))
+        found.append((case, base, tuned))
+    return found
+
+
+def _episode(order: str, *calls: tuple[str, str]) -> Completion:
+    turns = [
+        EpisodeTurn(
+            prompt_sha256="0" * 64,
+            text=json.dumps({"name": name, "arguments": {"order": order}}),
+            calls=(EpisodeCall(name=name, arguments={"order": order}, result=result),),
+        )
+        for name, result in calls
+    ]
+    last = EpisodeTurn(prompt_sha256="0" * 64, text=f"Order {order} is dealt with.")
+    end = EpisodeEnd.ANSWERED
+    record = EpisodeRecord(turns=(*turns, last), reward=0.0, end=end)
+    return Completion(text=last.text, episode=record)
 
 
 def reply_text(body: Mapping[str, Any]) -> str:
@@ -308,12 +372,10 @@ def serving(
             """Note the request and reply."""
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             note(body)
-            text = reply(body)
-            message = {"role": "assistant", "content": text}
-            usage = {"prompt_tokens": len(request_text(body)) // 4,
-                     "completion_tokens": len(text) // 4}  # fmt: skip
-            choice = {"index": 0, "message": message, "finish_reason": "stop"}
-            raw = json.dumps({"choices": [choice], "usage": usage}).encode()
+            if self.path.endswith("/messages"):
+                raw = json.dumps(_message(reply(_as_chat(body)))).encode()
+            else:
+                raw = json.dumps(_chat_reply(body, reply(body))).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(raw)))
@@ -330,6 +392,35 @@ def serving(
     finally:
         server.shutdown()
         server.server_close()
+
+
+def _chat_reply(body: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """Return a reply of the Chat Completions API."""
+    usage = {"prompt_tokens": len(request_text(body)) // 4, "completion_tokens": len(text) // 4}
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    head = {"id": "c", "object": "chat.completion", "created": 1, "model": "judge"}
+    return {**head, "choices": [choice], "usage": usage}
+
+
+def _message(text: str) -> dict[str, Any]:
+    """Return a reply of the Messages API."""
+    return {
+        "id": "m", "type": "message", "role": "assistant", "model": "judge",
+        "stop_reason": "end_turn", "content": [{"type": "text", "text": text}],
+        "usage": {"input_tokens": 1, "output_tokens": 1},
+    }  # fmt: skip
+
+
+def _as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a request of the Messages API as one of the Chat Completions API."""
+    content = body["messages"][-1]["content"]
+    text = content if isinstance(content, str) else "".join(part["text"] for part in content)
+    schema = body["output_format"]["schema"]
+    return {
+        "messages": [{"role": "user", "content": text}],
+        "response_format": {"json_schema": {"schema": schema}},
+    }
 
 
 if __name__ == "__main__":
