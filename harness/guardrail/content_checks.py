@@ -30,6 +30,7 @@ from tunegate.harness.guardrail.injection import decoded_text, injection_in, vis
 from tunegate.harness.metric import Metric
 from tunegate.harness.otel_export.redaction import personal_values
 from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.problems import validation_problem
 from tunegate.harness.remote.litellm import UnansweredMessage, answer_of
 from tunegate.harness.suite import load_suite
 
@@ -99,11 +100,7 @@ def parse_settings(given: Mapping[str, Any]) -> GuardrailSettings:
     try:
         found = GuardrailSettings.model_validate(dict(given))
     except ValidationError as error:
-        problems = [
-            f"guardrail: {'.'.join(map(str, one['loc']))}={one['input']!r}: {one['msg']}"
-            for one in error.errors()
-        ]
-        raise UsageError("; ".join(problems)) from None
+        raise UsageError(f"guardrail: {validation_problem(GuardrailSettings, error)}") from None
     for name in ("personal", "leaks"):
         named = getattr(found, name)
         for kind in () if isinstance(named, bool) else named:

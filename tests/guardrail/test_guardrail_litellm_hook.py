@@ -56,7 +56,7 @@ def test_other_modes(mode: str) -> None:
 
 def test_settings() -> None:
     """Ours are checked, litellm's passed on."""
-    with pytest.raises(UsageError, match="violation='warn'"):
+    with pytest.raises(UsageError, match='violation: "warn"'):
         _made(violation="warn")
     assert _made(violation="log", run_in_parallel=True).run_in_parallel is True
 

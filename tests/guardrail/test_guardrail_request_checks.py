@@ -119,8 +119,9 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("given", "told"),
         [
-            ({"violation": "warn"}, "violation='warn'"),
-            ({"max_input_characters": 0}, "max_input_characters=0"),
+            ({"violation": "warn"}, 'violation: "warn"'),
+            ({"max_input_characters": 0}, "max_input_characters: 0"),
+            ({"refusl": True}, "unknown key 'refusl'; did you mean 'refusal'?"),
             ({"personal": ["names"]}, "personal='names': there are email, phone"),
         ],
     )
