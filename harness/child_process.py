@@ -38,7 +38,7 @@ class CallTimeout(Exception):
 
 
 class CallFailed(Exception):
-    """The call raised, or its process ended; the message says how."""
+    """The call raised, or its process ended; the message describes it."""
 
     def __init__(self, text: str, reason: str | None = None) -> None:
         """Keep the text of what was raised, without its type."""

@@ -1,4 +1,4 @@
-"""Defaults: each value that is taken where nobody says otherwise, written once.
+"""Defaults: each value that is taken where nobody sets another, written once.
 
 Records, options of the command line and of pytest, and the statistics refer to these; the JSON
 schemas and help texts that name one are tested against it. Only what several modules share is here:

@@ -2,7 +2,7 @@
 
 ```
 TunegateError               13  anything of ours that stops a run
-├── UsageError               2  the user's mistake: says where, what, what is allowed, what to do
+├── UsageError               2  the user's mistake: where, what, what is allowed, what to do
 │   ├── SuiteError           2  problems in suite files, all of them at once
 │   ├── UnknownName          2  a name that matches nothing, with "did you mean", or several
 │   ├── ModelError           2  a model spec that cannot be opened

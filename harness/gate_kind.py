@@ -210,7 +210,7 @@ class GateKind(ABC):
         return None
 
     def claims_loss(self, result: GateResult) -> bool:
-        """Return whether a result says that tuned is worse than base."""
+        """Return whether a result claims that tuned is worse than base."""
         losses = (GateReason.REGRESSED, GateReason.SEVERE_DROPS, GateReason.BOUND_BROKEN)
         return not self.reads_level and result.reason in losses
 
@@ -327,7 +327,7 @@ class GateKind(ABC):
         return self.quantity_format(result).margin(result.margin, points=self.tests_difference)
 
     def margin_label(self, result: GateResult) -> str:
-        """Return the margin as tables write it, where a share says of what it is one."""
+        """Return the margin as tables write it, where a share names what it is a share of."""
         return self.margin_words(result) + " of base" * isinstance(result.margin, str)
 
     def speaks_against(self, result: GateResult, base: float | None, tuned: float) -> bool:
@@ -479,7 +479,7 @@ def deciding_evidence(result: GateResult, pairs: Pairs) -> str:
     if clusters is not None and clusters < FEW_CLUSTERS:
         return f"{pairs.cluster_words}, and it takes {FEW_CLUSTERS} at least"
     if result.low is None and result.high is None:
-        return "all differences are equal, which says nothing about the next one"
+        return "all differences are equal, so the next one cannot be predicted"
     if result.needed_n is None:
         return gate_kind(result.kind).unplanned_words
     in_all, most = result.needed_n, max(result.needed_most or 0, result.needed_n)
@@ -496,5 +496,5 @@ def _uncorrected_note(result: GateResult, pairs: Pairs) -> str:
         return ""
     labelled = count_noun(n_labelled(pairs.labels), "pair")
     alone = (math.fsum(pairs.tuned) - math.fsum(pairs.base)) / pairs.n
-    said = f"the judge alone says {quantity_of(result).difference(alone)}"
+    said = f"the judge alone gives {quantity_of(result).difference(alone)}"
     return f" (corrected by labels on {labelled}; {said})"

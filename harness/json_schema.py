@@ -117,7 +117,7 @@ def _fault(kind: GateKind) -> str:
     if not all(isinstance(s.get("description"), str) for s in schema.values()):
         return "each key in `schema` must have a description"
     if not isinstance(summary, str) or not summary:
-        return "`summary` must be a sentence that says when the gate passes"
+        return "`summary` must be a sentence on when the gate passes"
     return ""
 
 
@@ -147,7 +147,7 @@ def _format_error(error: Any) -> str:
 
 
 def _explain_error(error: Any) -> str:
-    """Return what is wrong, by the schema's keyword that says so."""
+    """Return what is wrong, by the schema's keyword that is violated."""
     keyword, wanted = error.validator, error.validator_value
     if keyword in ("anyOf", "oneOf"):
         return _no_alternative(error)
@@ -211,7 +211,7 @@ _TYPES = {
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
-    """Return what a value must be; a pattern's description says it in words."""
+    """Return what a value must be; of a pattern its description."""
     if "pattern" in schema:
         return str(schema["description"])
     kind = _TYPES[schema["type"]]

@@ -77,7 +77,7 @@ class JudgeQuestion:
 
     step: str
     task: str
-    """What is to be judged and how, without the data: the same for every case of a suite."""
+    """The instructions without the data: the same for every case of a suite."""
     texts: str
     """The data, each text between its marked lines."""
     nonce: str
@@ -90,7 +90,7 @@ class JudgeQuestion:
     ask: str = ""
     """Which of the task's questions this is, for the last line; empty where it has one."""
     note: str = ""
-    """What was wrong with the reply before, where the question is asked again."""
+    """The fault of the reply before, where the question is asked again."""
     verdicts: int = 0
     """Verdicts that the reply must list, numbered from 1; 0 where it has one."""
     rules: str = SYSTEM

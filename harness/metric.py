@@ -46,7 +46,7 @@ no library that a reader of a finished run may lack: the verdict is computed fro
 """
 Aggregate = Literal["corpus", "mean"]
 _REFERENCES = ("expected", "expected_calls", "choices")
-"""Fields of a case that say what a right answer is."""
+"""Fields of a case that define a right answer."""
 CONTENT_GAP = (
     "no gate that counts judges what the answers say, so that fluent nonsense would pass, and "
     "replayed traffic does not ship without one: gate resemblance to the recorded answers (as "
@@ -73,7 +73,7 @@ class Metric:
     corpus: CorpusFunction | None = None
     """Turns the summed counts of an arm into its level; None takes the mean of the scores."""
     aggregate: Aggregate = "corpus"
-    """Which of the two is taken where both are possible and the suite says nothing."""
+    """Which of the two is taken where both are possible and the suite chooses none."""
     heaviest: float | CorpusFunction = 6.0
     """How many cases of mean weight a single one may weigh in the corpus function, in an answer
     that no case showed: 1 where an answer's counts cannot grow with its length. A function returns
@@ -99,8 +99,8 @@ class Metric:
     adapt: Callable[[Metric], Metric] | None = None
     """Returns the metric, its options bound, with the fields that they decide, such as `binary`."""
     judges_content: bool = False
-    """Whether it compares what is said with a reference that it has from its options; one of a
-    case's own fields needs no declaration (`judges_content_of`)."""
+    """Whether it compares an answer's content with a reference from its options; one of a case's
+    own fields needs no declaration (`judges_content_of`)."""
     silent_without: str | None = None
     """A part of its scores. Where it is 0 in every score of base, base lacks the behaviour that the
     metric guards, and the metric and its gates are left out."""
@@ -109,8 +109,8 @@ class Metric:
         """Score one completion.
 
         An exception of the function, a result that is no number, one outside the declared range
-        and one without the counts of a corpus metric become an unscored case: none of them says
-        anything about the model.
+        and one without the counts of a corpus metric become an unscored case: none of them is
+        evidence about the model.
 
         Raises:
             BackendError: the function tried to end the process, or the test that it runs in.
@@ -161,8 +161,8 @@ class Metric:
     def judges_content_of(self, cases: Sequence[Case]) -> bool:
         """Return whether it separates an answer from a fluent one to another prompt, on all cases.
 
-        Form alone (length, loops, JSON, a refusal) does not, nor does a reference that says
-        nothing, such as an empty list of calls. Judges and metrics of others are taken to.
+        Form alone (length, loops, JSON, a refusal) does not, nor does an empty reference, such
+        as an empty list of calls. Judges and metrics of others are taken to.
         """
         if self.judges_content or self.judge is not None or not self.is_bundled:
             return True

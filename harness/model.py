@@ -1,8 +1,8 @@
-"""The model contract: an arm answers requests, and can say exactly what it is.
+"""The model contract: an arm answers requests, and has an exact description.
 
 A backend is a factory `<x>(spec, options) -> Arm` in `harness/models/<x>.py`. Six abilities are
 optional: `LocalArm` lets the engine decode with the model in this process (batches, drafts, shared
-prefixes), `probe` lets the liveness check compare logits, `RecordedArm` says that the answers are
+prefixes), `probe` lets the liveness check compare logits, `RecordedArm` means that the answers are
 on the disk already (with `RequestRecord`, what was asked is there too), `ScoredArm` that another
 tool has scored them, `RemoteArm` that they come over a network, many at a time, and `ServedArm`
 lets the log-probabilities of a server be compared with those of the weights on the disk.
@@ -261,7 +261,7 @@ class PoolLimits:
 class RemoteArm(Protocol):
     """An arm behind a network: it is given all it has to answer at once, and asks in its own order.
 
-    The identity of such an arm says under `prompts` what it sends: `token ids` or `text` that were
+    The identity of such an arm has under `prompts` what it sends: `token ids` or `text` that were
     rendered here, or `messages`, which the other side renders.
     """
 

@@ -1,7 +1,7 @@
 """Options of metrics and case sources: TOML values → keyword arguments, checked by annotation.
 
-An option is a parameter of the function after those it is always given; its annotation says what is
-allowed. Every problem of a table is reported at once.
+An option is a parameter of the function after those it is always given; its annotation defines what
+is allowed. Every problem of a table is reported at once.
 
 Example:
     >>> def shout(case, completion, *, times: int = 1): ...

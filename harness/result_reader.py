@@ -66,7 +66,7 @@ class ResultRow:
     """The tool's number of the question in its data, which orders questions that share an id; None
     where it has none."""
     prompt: str | Sequence[Mapping[str, Any]] | None = None
-    """The prompt: a text, or turns with `role` and `content`; None if the file does not say."""
+    """The prompt: a text, or turns with `role` and `content`; None if the file does not have it."""
     prompt_sha256: str | None = None
     """The tool's own hash of what was sent, where the prompt itself is not in the file."""
     completion: str | None = None
@@ -80,7 +80,7 @@ class ResultRow:
     error: str | None = None
     """Why the whole answer failed; no score of such a row is read."""
     expected: str | Sequence[str] | None = None
-    """The right answer, if the file says it."""
+    """The right answer, if the file has it."""
     finish_reason: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -120,7 +120,7 @@ class UnreadLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreTraits:
-    """Properties of a score in a tool's files; None if the files do not say."""
+    """Properties of a score in a tool's files; None if the files do not have them."""
 
     higher_is_better: bool | None = None
     range: tuple[float, float] | None = None
@@ -131,7 +131,7 @@ class ScoreTraits:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultLog:
-    """One run of a tool: what its header says, and its answers."""
+    """One run of a tool: its header and its answers."""
 
     tool: str
     """The tool's name."""
@@ -148,7 +148,7 @@ class ResultLog:
     task_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Task → the same of that task alone (version, few-shot examples)."""
     tasks: tuple[str, ...] | None = None
-    """The tasks of its rows where the header says them."""
+    """The tasks of its rows where the header names them."""
     traits: Mapping[str, ScoreTraits] = field(default_factory=dict)
     """Score key → what is known of it; of one task, `task/key`."""
     repeats: bool = False
@@ -383,7 +383,7 @@ def find_reader(path: Path, name: str = "") -> ResultReader:
         found = [one for one in known if one.last is late and one.recognize(path)]
         if len(found) > 1:
             names = " and ".join(one.name for one in found)
-            raise UsageError(f"{path}: may be {names}; say which: results:{path}?format=NAME")
+            raise UsageError(f"{path}: may be {names}; name the format: results:{path}?format=NAME")
         if found:
             return found[0]
     forms = "; ".join(f"{one.name} ({one.files})" for one in known)

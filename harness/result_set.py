@@ -134,7 +134,7 @@ class ResultSet:
         return {name: value for name, value in found.items() if value is not None}
 
     def traits(self, task: str, key: str) -> ScoreTraits:
-        """Return what the files say of a score."""
+        """Return the properties of a score in the files."""
         known = ScoreTraits()
         for log in self.logs:
             for name in (key, f"{task}/{key}"):
@@ -307,7 +307,7 @@ def _position_problems(key: str, rows: list[ResultRow]) -> Iterator[str]:
         if row.position in taken:
             yield (
                 f"{row.where}: {key!r} is already at {taken[row.position].where}; remove one, or "
-                "say which field numbers the repetitions"
+                "name the field that numbers the repetitions"
             )
             return
         taken[row.position] = row

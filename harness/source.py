@@ -3,7 +3,7 @@
 A source is a function `<x>(folder, *, options…) -> Iterator[Case]` in
 `harness/sources/<x>.py`, its options annotated as those of a metric are. It collects the problems
 of all lines and raises one `SuiteError`, so that one edit mends them all. One that leaves something
-out returns `AccountedCases`, which says what.
+out returns `AccountedCases`, which counts them.
 """
 
 from __future__ import annotations

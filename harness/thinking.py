@@ -301,7 +301,7 @@ def separate_thoughts(
 
 
 def without_thoughts(completion: Completion) -> Completion:
-    """Return a completion whose thoughts are apart, where no suite says how it was made."""
+    """Return a completion whose thoughts are apart, where no suite records how it was made."""
     return separate_thoughts(completion, GenerationSettings())
 
 

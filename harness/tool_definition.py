@@ -47,7 +47,7 @@ _CHOICES = re.compile(r"\(choices:\s*(.*?)\)\s*$", re.IGNORECASE)
 
 
 class UndefinableTool(ValueError):
-    """A function that cannot be shown to a model; the message says what it lacks."""
+    """A function that cannot be shown to a model; the message names what it lacks."""
 
 
 def tool_definition(function: Callable[..., Any]) -> dict[str, Any]:

@@ -242,7 +242,7 @@ def write_page(comparison: CandidateComparison, path: Path) -> None:
 
 
 def gate_tables(comparison: CandidateComparison) -> Iterator[GateTable]:
-    """Yield every gate of the suites, with what it says of each candidate."""
+    """Yield every gate of the suites, with its result for each candidate."""
     first: Candidate = comparison.candidates[0]
     for at, suite in enumerate(first.suites):
         for index, gate in enumerate(suite.gates):

@@ -141,7 +141,7 @@ def compare_choices(view: CaseView) -> tuple[ChoiceComparison, ...]:
 
 
 def cells_in_order(view: CaseView) -> tuple[StoredAnswer, ...]:
-    """Return the cells, which say how each answer came to be: base and tuned first."""
+    """Return the cells, each with the origin of its answer: base and tuned first."""
     return tuple(view.cells[key] for key in sorted(view.cells, key=_place))
 
 

@@ -40,7 +40,7 @@ SPREAD = "jury_spread"
 
 
 def order_changed(judgement: Judgement) -> bool:
-    """Return whether a judge of pairs said otherwise with the answers the other way round."""
+    """Return whether a judge of pairs changed its verdict with the answers in the other order."""
     parts = judgement.parts or {}
     if not {"base_first", "tuned_first"} <= parts.keys():
         return False
@@ -51,7 +51,7 @@ def order_changed(judgement: Judgement) -> bool:
 def judgements_by_case(
     judgements: Iterable[Judgement],
 ) -> Mapping[tuple[str, str], tuple[Judgement, ...]]:
-    """Return (suite, case) → what the judges said of it."""
+    """Return (suite, case) → the judges' replies."""
     found: dict[tuple[str, str], list[Judgement]] = defaultdict(list)
     for judgement in judgements:
         found[judgement.suite, judgement.case].append(judgement)
@@ -65,7 +65,7 @@ def disagreement_notes(
 
     Args:
         view: The case.
-        judged: What the judges said of it.
+        judged: The judges' replies.
         metrics: Names of the suite's metrics that ask a judge.
     """
     names = set(metrics)
@@ -390,7 +390,7 @@ def _short(text: str) -> str:
 def trace_viewer(run: Run) -> TraceViewer | None:
     """Return what is known of a run's traces; None where it left none.
 
-    Whatever the run's folder says, a link leads to a web page: it was read from a file.
+    A link always leads to a web page: its address was read from a file of the run's folder.
     """
     link = run.manifest.origin.get(collector.ORIGIN)
     if link is None and find_file(run.folder, TRACES) is None:

@@ -1,7 +1,7 @@
 """Report data: everything that sections read, computed once from a run.
 
 A case with what both arms did on it: scores side by side, and how it changed. Changes are oriented:
-positive is better, whatever direction the metric has. Only gated metrics say whether a case got
+positive is better, whatever direction the metric has. Only gated metrics decide whether a case got
 better or worse: they are what the suite's author cares about.
 """
 
@@ -65,7 +65,7 @@ class MetricFacts:
 
     @property
     def ranks(self) -> bool:
-        """Whether this metric says that a case got better or worse."""
+        """Whether this metric decides if a case got better or worse."""
         return self.gated and not self.timed and not self.bounded
 
 
@@ -140,7 +140,7 @@ class CaseView:
 
     @property
     def ranked(self) -> tuple[PairScore, ...]:
-        """The scores that say whether the case changed, worst first, flips before the rest."""
+        """The scores that decide whether the case changed, worst first, flips before the rest."""
         changed = [s for s in self.scores if s.metric.ranks and s.change]
         return tuple(sorted(changed, key=lambda s: (s.change or 0) - (2 if s.flips else 0)))
 

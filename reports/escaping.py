@@ -136,7 +136,7 @@ def script_json(value: Any) -> str:
 
 
 _CONTROLS = ("\x7f", "\\u00", "\\b", "\\f", "\\r")
-"""What JSON of ASCII has wherever a text has a character that `_HIDDEN` names."""
+"""The escapes in ASCII JSON of the characters that `_HIDDEN` names."""
 
 
 _compact_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode

@@ -289,5 +289,5 @@ def _provenance(data: ReportData) -> str:
 
 
 def count_rest(n: int, noun: str) -> list[str]:
-    """Return a line that says how many more there are; none where all are shown."""
+    """Return a line with how many more there are; none where all are shown."""
     return [f"\n{count_noun(n, 'more ' + noun)} in the report."] if n > 0 else []

@@ -32,7 +32,7 @@ def update_readme(text: str | None, run: Run, name: str, *, proven: bool) -> str
     Args:
         text: The README as it is; None where there is none.
         run: The finished run.
-        name: What the model is called where the README does not say.
+        name: The model's name where the README has none.
         proven: Whether the model next to the README is known to be the one that was judged.
 
     Raises:

@@ -115,7 +115,7 @@ def scriptless(template: str, *, tone: str, style: str, **values: Any) -> str:
 
     Args:
         template: Its file.
-        tone: The tone of what it says: `good`, `bad`, `warn` or `calm`.
+        tone: The tone of its message: `good`, `bad`, `warn` or `calm`.
         style: File of its own rules, which follow the report's.
         values: What it shows.
     """

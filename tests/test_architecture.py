@@ -610,7 +610,7 @@ IDIOMS = {
     "What …": r"\AWhat (?!it does\b)",
 }
 """Idioms that an experienced engineer would not write → how they are found in a text."""
-MOST_IDIOMS = 19
+MOST_IDIOMS = 3
 """Idioms per 10,000 words of strings and docstrings; the number only shrinks."""
 
 
@@ -630,6 +630,7 @@ def test_idioms_become_fewer() -> None:
 
 MOST_OF_WORD = {
     r"\bstands\b(?! for\b| out\b)": 0.1,
+    r"\b(?:no|a) say\b": 0.1,
     r"\bbeside\b": 0.1,
     r"\btold\b": 0.5,
     r"\blies\b": 0.1,
@@ -639,7 +640,7 @@ MOST_OF_WORD = {
 
 
 def test_each_idiom_is_rare() -> None:
-    """None of the five commonest idioms is a habit; a failure names the files that have it."""
+    """None of the commonest idioms is a habit; a failure names the files that have it."""
     texts = [
         (path.name, node.value)
         for path in sources()

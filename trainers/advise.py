@@ -364,7 +364,7 @@ class BaseMeasurement:
 
     @property
     def base(self) -> str:
-        """`passes`, `fails` or `unknown`, where no floor says what is good enough."""
+        """`passes`, `fails` or `unknown`, where no floor defines what is good enough."""
         statuses = [gate.status for level in self.levels for gate in level.gates]
         if any(status is GateStatus.FAIL for status in statuses):
             return "fails"

@@ -61,12 +61,12 @@ def _left(step: int, last: int, seconds: float) -> str:
 def progress_callback(
     say: Say, *, loss: str = "loss", more: Callable[[Mapping[str, Any]], str] | None = None
 ) -> TrainerCallback:
-    """Return a callback that says one line whenever the trainer logs a loss.
+    """Return a callback that prints one line whenever the trainer logs a loss.
 
     Args:
         say: Takes the line.
         loss: What the trainer calls its loss in the log.
-        more: Returns what the line says after the loss, from all that was logged.
+        more: Returns the rest of the line, after the loss, from all that was logged.
     """
     from transformers import TrainerCallback
 
@@ -110,7 +110,7 @@ def evaluation_line(step: int, metrics: Mapping[str, float]) -> str:
 
 
 def evaluation_callback(say: Say) -> Any:
-    """Return a callback that says one line after each evaluation."""
+    """Return a callback that prints one line after each evaluation."""
     from transformers import TrainerCallback
 
     class EvaluationCallback(TrainerCallback):

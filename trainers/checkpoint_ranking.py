@@ -2,7 +2,7 @@
 
 `gate_checkpoints.json` is next to the checkpoints. A checkpoint is better if its verdict on the
 suite that selects is better, and among equals if the metric of that suite's goal is further above
-base; the earlier one of two that are the same. The loss has no say.
+base; the earlier one of two that are the same. The loss is not used.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Checkpoint(Record):
     """Why it could not be judged."""
 
     def suite(self, name: str) -> CheckpointSuite | None:
-        """Return what a suite said of it; None if it was not judged."""
+        """Return a suite's result for it; None if it was not judged."""
         return next((s for s in self.suites if s.name == name), None)
 
 

@@ -272,7 +272,7 @@ def check_suites(suites: Sequence[str], *, wanted: bool) -> None:
     from tunegate.harness.suite import load_suite
 
     if wanted and not suites:
-        raise UsageError("--gate: say on which suites with --eval-suite SUITE (repeatable)")
+        raise UsageError("--gate: name the suites with --eval-suite SUITE (repeatable)")
     for suite in suites:
         for file in _files(suite, "--eval-suite"):
             load_suite(file)
@@ -285,7 +285,7 @@ def make_callback(suites: Sequence[str], stop_on: str | None) -> GateCallback | 
         UsageError: a suite is not there or broken, or cannot be asked during a training.
     """
     if not suites and stop_on:
-        raise UsageError("--gate_stop_on: say which suites look with --gate_callback SUITE")
+        raise UsageError("--gate_stop_on: name the suites that look with --gate_callback SUITE")
     files = [file for suite in suites for file in _files(suite, "--gate_callback")]
     return GateCallback(files, stop_on=stop_on) if files else None
 

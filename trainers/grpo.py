@@ -15,7 +15,7 @@ the class that it gets calls the environment's with what is in `row`, as the gat
 differs. A chat template that shows no tools is trained with tools as text, in the prompts that a
 suite with `tools = "system"` asks, and calls are read by what reads them there.
 
-Statistics of groups while GRPO trains: what its progress says, and when nothing can be learnt. TRL
+Statistics of groups while GRPO trains: for its progress, and for when nothing can be learnt. TRL
 computes and logs them: `reward`, `reward_std` and `frac_reward_zero_std`, the share of answers
 whose group all got the same reward, so that none was better than another.
 """

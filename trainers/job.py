@@ -98,7 +98,7 @@ class TrainingMethod:
     options: type[Any] | None = None
     """A dataclass of options that TRL does not have, parsed with the rest."""
     check: Callable[[Any, TrainingJob], None] = _no_check
-    """Looks at the built trainer before the first step: says or refuses what TRL would do in
+    """Looks at the built trainer before the first step: reports or refuses what TRL would do in
     silence, such as rows that do not fit."""
     train: Callable[[Any, str | None], None] = _train
     """Trains, from a checkpoint if one is given."""

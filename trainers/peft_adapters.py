@@ -11,7 +11,7 @@
 | `bitfit` | the biases, and nothing else (`trainers/peft_adapters.py`) | whole model |
 | `none` | all weights | whole model |
 
-Without `--peft`, TRL's own `--use_peft`, `--load_in_4bit` and `--use_dora` say the same.
+Without `--peft`, TRL's own `--use_peft`, `--load_in_4bit` and `--use_dora` have the same effect.
 `--adapter_name_or_path` goes on with an adapter that was trained before.
 
 BitFit: a model of which only the biases are trained (https://arxiv.org/abs/2106.10199). Many
@@ -169,7 +169,7 @@ def _refuse_contradictions(config: TrainingConfig) -> None:
             "one of the two out"
         )
     if given.prompt_tuning_init == "TEXT" and not given.prompt_tuning_init_text:
-        raise UsageError("--prompt_tuning_init TEXT: say which with --prompt_tuning_init_text")
+        raise UsageError("--prompt_tuning_init TEXT: give it with --prompt_tuning_init_text")
     if given.num_virtual_tokens < 1:
         raise UsageError(f"--num_virtual_tokens={given.num_virtual_tokens}: must be at least 1")
 
@@ -196,7 +196,7 @@ def _kind_of_folder(folder: Path) -> str:
 
 
 def _check_base(folder: Path, base: BaseModel) -> None:
-    """Refuse an adapter whose record says that it was trained on other weights."""
+    """Refuse an adapter that was trained on other weights, by its record."""
     from tunegate.harness.records import training_card
 
     path = folder / training_card.FILE

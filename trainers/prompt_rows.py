@@ -112,7 +112,7 @@ def prompt_room(job: TrainingJob, answer: int | None) -> int | None:
 def fitting_prompts(
     rows: Sequence[PromptRow], tokenizer: Any, *, room: int | None, say: Say
 ) -> tuple[PromptRow, ...]:
-    """Return the rows whose prompts have at most `room` tokens, and say how many have more.
+    """Return the rows whose prompts have at most `room` tokens, and report how many have more.
 
     Raises:
         UsageError: none of them fits.
@@ -192,7 +192,7 @@ def none_left(args: Any) -> UsageError:
 
 
 def fit_into_context(job: TrainingJob) -> None:
-    """Keep `max_length` within the model's context, where the user has not said otherwise.
+    """Keep `max_length` within the model's context, where the user has not set another.
 
     TRL's default does not know the model; positions that it was never trained on would be learnt.
     """

@@ -6,7 +6,7 @@ tunegate train rloo --reward_model .tunegate/reward …
 ```
 It gives an answer one number and is a sequence classifier with one label: an adapter with its head,
 or a whole model. It writes no texts, so it has no gate; give `--eval_files` and
-`--eval_strategy epoch` and its accuracy on pairs it has not seen is said at the end.
+`--eval_strategy epoch` and its accuracy on pairs it has not seen is printed at the end.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class HardwareInfo(Record):
     threads: int
     """Threads of torch."""
     memory_bytes: int | None
-    """Main memory of the machine; None where the system does not say."""
+    """Main memory of the machine; None where the system does not report it."""
     gpus: tuple[Text, ...] = ()
     """Names of the GPUs."""
     gpu_memory_bytes: tuple[int, ...] = ()

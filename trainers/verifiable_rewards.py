@@ -12,7 +12,7 @@ what they mean there, and paths start at the configuration's folder. A function 
 
 Verifies completions while a model is trained: TRL's columns → cases → metrics → rewards. TRL calls
 `functions()` with a batch. A completion that a metric leaves unscored is `None` there, which TRL
-leaves out of its group, and never 0. TRL sums what several rewards say of a completion, and a
+leaves out of its group, and never 0. TRL sums several rewards of a completion, and a
 missing one would count as 0 in the sum: so a completion that one of them leaves unscored, though it
 scored another answer to the same prompt, is left out of all of them.
 """
@@ -62,7 +62,7 @@ class Reward:
         return -self.weight if lower else self.weight
 
     def record(self) -> dict[str, Any]:
-        """Return what the training's record says of it, files by their content."""
+        """Return its entry in the training's record, files by their content."""
         options = self.metric.options if self.metric else {}
         files = {k: file_sha256(v) for k, v in options.items() if isinstance(v, Path)}
         plain = {"name": self.name, "use": self.use, "weight": self.signed_weight}
@@ -267,7 +267,7 @@ class RewardVerifier:
 
 
 def _left_out(columns: Sequence[Column], rows: Sequence[int]) -> set[int]:
-    """Return the positions that no reward says anything of, or only some of those that could."""
+    """Return the positions that no reward scored, or only some of those that could."""
     groups: dict[int, list[int]] = {}
     for position, row in enumerate(rows):
         groups.setdefault(row, []).append(position)

@@ -22,7 +22,7 @@ _INTRODUCTION = """\
 Made from `--help` by `python docs/reference/make_cli.py`. Every option of `tunegate gate` is an
 option of pytest, too, with `--gate-` in front, and a key of `pytest.ini`, with `gate_` in front.
 `tunegate train METHOD --help` lists TRL's flags of that method and ours; there are hundreds, and
-[training](../guides/training.md) tells those that matter. `tunegate --version` prints the version.
+[training](../guides/training.md) lists those that matter. `tunegate --version` prints the version.
 """
 
 

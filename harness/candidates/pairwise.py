@@ -1,8 +1,8 @@
 """Pairwise tests between candidates: the paired difference of two fine-tunes on identical cases.
 
 Both beat base by about as much; is one better than the other? Their own answers to the same cases
-say so more sharply than two intervals against base, which overlap long after a paired difference is
-proven. One is called better where Holm's procedure over all pairs of candidates, all metrics and
+show it more sharply than two intervals against base, which overlap long after a paired difference
+is proven. One is called better where Holm's procedure over all pairs of candidates, all metrics and
 both directions allows it: of the claims of a comparison, one is false with at most alpha.
 
 Source: Holm (1979); the intervals are those of the gates (`tunegate.harness.comparison.pairs`).

@@ -6,7 +6,7 @@ tolerance, then the one named first. Each verdict is at the error's share of one
 the rule can choose as it likes without shipping falsely more often than promised.
 
 A candidate judged as one of several: every gate at its share of the error. Whoever ships the best
-of k candidates ships one of them if any of k verdicts says SHIP by luck. Each candidate is
+of k candidates ships one of them if any of k verdicts is SHIP by luck. Each candidate is
 therefore decided again at alpha/k: the chance that any of them ships falsely is then at most alpha,
 whatever rule chooses among them and however alike they are. Intervals widen with it, and those of
 all candidates hold at once: that of the chosen one is no exception, although it was chosen for its
@@ -320,7 +320,7 @@ def comparison_notes(
 def _lead(
     candidates: Sequence[Candidate], chosen: Candidate, comparisons: Sequence[PairwiseComparison]
 ) -> Iterator[str]:
-    """Yield of whom the chosen one is proven better or worse by the first goal."""
+    """Yield the candidates that the chosen one is proven better or worse than by the first goal."""
     if chosen.gain is None:
         return
     place = chosen.gain.suite, chosen.gain.metric

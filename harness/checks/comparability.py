@@ -3,7 +3,7 @@
 Two arms that answered different prompts under one id are no pair. The record of an arm whose
 answers were made elsewhere may hold the prompt, the conversation, a hash of either, or nothing: two
 records are compared by what both hold, and what cannot be compared is taken on trust. Every reader
-of such answers says what it knows by `RequestRecord`, so that all of them are compared here.
+of such answers reports what it knows by `RequestRecord`, so that all of them are compared here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def check_comparability(
     Args:
         prompts: (suite, case, arm) → prompt as the arm sees it.
         arms: The opened arms, base among them.
-        suites: The suites, which say what a live arm is asked where another one was recorded.
+        suites: The suites, by which a live arm is asked where another one was recorded.
 
     Raises:
         NotComparable: a prompt differs; the message names the first one and what differs.
@@ -333,7 +333,7 @@ class RecordedComparison:
         Args:
             prompts: (suite, case, arm) → prompt as the arm sees it.
             arms: The opened arms, base among them.
-            suites: The suites, which say what an arm that is not recorded is asked.
+            suites: The suites, by which an arm that is not recorded is asked.
         """
         recorded = [name for name, arm in arms.items() if isinstance(arm, RecordedArm)]
         apart = tuple(name for name in recorded if not further_arm(name).complete)

@@ -114,7 +114,7 @@ def _two_loads(name: str, base: LocalArm, arm: LocalArm) -> dict[str, Any]:
 def _two_names(name: str, base: ProbedArm, arm: ProbedArm) -> dict[str, Any]:
     """Prove that two names behind a network answer differently.
 
-    Only where base answers the same twice does a difference say something.
+    Only where base answers the same twice is a difference evidence.
     """
     pairs = zip(base.probed, arm.probed, strict=True)
     steady = [(ours[0], theirs[0]) for ours, theirs in pairs if len({*ours}) == len({*theirs}) == 1]

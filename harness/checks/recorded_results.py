@@ -84,7 +84,7 @@ def _metric_problems(metric: Metric, there: Sequence[ScoreSummary], place: str) 
 
 
 def _score_problems(metric: Metric, summary: ScoreSummary) -> Iterator[str]:
-    """Yield what contradicts the metric in a score's values and in what the tool says of it."""
+    """Yield what contradicts the metric in a score's values and its tool's facts about it."""
     key, said = summary.key, summary.traits
     values = f"scores from {summary.low:g} to {summary.high:g} for {key!r}"
     if said.refused:

@@ -119,7 +119,7 @@ def _parquet_columns(path: Path) -> list[str]:
 
 
 def _features(folder: Path) -> list[str]:
-    """Return the columns that a saved data set says it has; none of a folder of files."""
+    """Return the columns that a saved data set declares; none of a folder of files."""
     for info in sorted(folder.rglob("dataset_info.json")):
         return list(json.loads(info.read_text(encoding="utf-8")).get("features") or ())
     return []

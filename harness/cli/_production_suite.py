@@ -115,7 +115,7 @@ def suite_text(
         name: Name of the suite.
         cases_table: Its key `cases`, or the table.
         production: The cases.
-        local: Whether both arms can say how likely the recorded answers are.
+        local: Whether both arms can compute the likelihood of the recorded answers.
     """
     from tunegate.harness.power.feasibility import provable_tolerance
 
@@ -143,7 +143,7 @@ def suite_text(
 
 
 def _content(production: ProductionCases, *, local: bool, tagged: bool) -> str:
-    """Return the tables that hold what answers say against what was recorded.
+    """Return the tables that compare answers with what was recorded.
 
     Where some answers were not recorded, the gate rests on the tag of the others, which cases that
     are read from traces each time do not have: such a suite is left without it.
@@ -210,7 +210,7 @@ def write_suite(
 
 
 def answered_cases(production: ProductionCases) -> set[str]:
-    """Return the cases with a recorded answer that says something."""
+    """Return the cases with a recorded answer that has a text or calls."""
     return {line["id"] for line in production.recorded if line.get("completion", "").strip()}
 
 

@@ -1,7 +1,7 @@
 """`tunegate advise [SUITE] --base SPEC [--data FILE …]`: what to do about a model, and why.
 
 Base is measured first: where it already reaches the floors of the suite, there is nothing to train.
-What is not said by an option is asked on a terminal.
+What no option gives is asked for on a terminal.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ROOM = 0.7
 of thumb, for `tunegate estimate` to measure."""
 
 
-_Suite = Annotated[str, typer.Argument(help="Suite that says what is good enough.")]
+_Suite = Annotated[str, typer.Argument(help="Suite whose gates define what is good enough.")]
 _Base = Annotated[str, typer.Option(help="Base model: a folder, hub id or other spec.")]
 _Data = Annotated[
     list[str] | None, typer.Option(help="File of training rows, in a format of TRL's.")
@@ -209,7 +209,7 @@ def _finding_lines(
         for level in measured.levels:
             yield f"base: {level.sentence}"
         if measured.base == "unknown":
-            yield f"base: no floor of {suite} could be decided, so nothing says what is good enough"
+            yield f"base: no floor of {suite} could be decided, so the goal is unknown"
     for name, count in situation.rows.items():
         yield f"data: {count} rows of {name} in {', '.join(situation.files[name])}"
     if not situation.rows:

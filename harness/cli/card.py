@@ -50,7 +50,7 @@ def card(
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
     print(f"wrote {path}: {loaded.verdict.verdict.value}")
     if not proven:
-        print("note: the run does not know the weights it judged, and the card says so")
+        print("note: the run does not know the weights it judged, and the card states this")
 
 
 def _is_judged(identity: Mapping[str, Any], adapter: Path, run: Path) -> bool:
@@ -76,6 +76,6 @@ def _is_judged(identity: Mapping[str, Any], adapter: Path, run: Path) -> bool:
 
 
 def _base_on_hub(config: Mapping[str, Any]) -> str | None:
-    """Return the Hub's name of an adapter's base; a path of this machine says nothing to others."""
+    """Return the Hub's name of an adapter's base; a path of this machine is of no use to others."""
     name = str(config.get("base_model_name_or_path") or "")
     return name if name.count("/") == 1 and not Path(name).exists() else None

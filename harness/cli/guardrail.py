@@ -75,7 +75,7 @@ def check(
 
 @dataclass(frozen=True, slots=True)
 class LabelledText:
-    """A text of which somebody said whether it is an attack."""
+    """A text that somebody labelled as an attack or as harmless."""
 
     text: str
     attack: bool

@@ -1,7 +1,7 @@
 """`tunegate init [SUITE] [DIR] [--ci SERVICE]`: copies a bundled suite and writes a CI job.
 
 Recorded answers to a copied suite, so that its first run in CI needs no model. They are examples
-and say so where they are named: tuned answers each case as its author would have it, base answers
+and their names show it: tuned answers each case as its author would have it, base answers
 fewer. They show the gate, not a model.
 """
 
@@ -222,7 +222,7 @@ def write_configuration(suites: Path, example: Path | None) -> tuple[Path, bool]
     Args:
         suites: The folder of suites.
         example: The suite to record example answers for; None names no models, and nor does a
-            suite of episodes, whose answers depend on what its tools said before.
+            suite of episodes, whose answers depend on what its tools returned before.
 
     Returns:
         The file, and whether it was written.

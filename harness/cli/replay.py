@@ -108,7 +108,7 @@ def run_replay(args: Sequence[str]) -> int:
         show_stored(Path(asked.paths[0]), case)
         return 0
     if not tuned and ("suite" not in asked.own or case):
-        raise UsageError("no tuned model: say which with --tuned SPEC, or only write a --suite DIR")
+        raise UsageError("no tuned model: name it with --tuned SPEC, or only write a --suite DIR")
     found = _read(asked)
     for line in found.account:
         print(line)

@@ -248,7 +248,7 @@ def start_results_suite(spec: str, folder: Path, task: Sequence[str], *, name: s
     return [
         f"wrote {folder}/suite.toml: {count} cases, scores {', '.join(s.key for s in summaries)}",
         "next: write the losses that you tolerate, before you look at tuned; `tunegate suite check "
-        f"{folder}` says which of them {count} cases can prove",
+        f"{folder}` shows which of them {count} cases can prove",
         f"then: tunegate gate {folder} --base {PREFIX}{spec.removeprefix(PREFIX)} --tuned "
         f"{PREFIX}OTHER",
     ]
@@ -257,7 +257,7 @@ def start_results_suite(spec: str, folder: Path, task: Sequence[str], *, name: s
 def _provable_margin(folder: Path) -> float:
     """Return the narrowest usual tolerance that the written suite's cases can prove.
 
-    The first one where none can be proven, or where the suite cannot be read: its check says so.
+    The first one where none can be proven, or where the suite cannot be read: see its check.
     """
     from tunegate.harness.power.feasibility import TOLERANCES, unreachable_gates
     from tunegate.harness.suite import load_suite
@@ -360,7 +360,7 @@ def _metric_lines(summary: ScoreSummary, name: str, found: ResultSet) -> Iterato
     if summary.traits.higher_is_better is False:
         yield "higher_is_better = false"
     elif summary.traits.higher_is_better is None:
-        yield "# higher_is_better = false     # the files do not say it"
+        yield "# higher_is_better = false     # not in the files"
     if summary.binary:
         yield f"binary = true{'' if found.samples == 1 else '                    # each sample'}"
         return
@@ -369,7 +369,7 @@ def _metric_lines(summary: ScoreSummary, name: str, found: ResultSet) -> Iterato
         yield f"range = [{low:g}, {high:g}]                   # as {found.tool} defines it"
     else:
         seen = f"{summary.low:g} to {summary.high:g} were recorded"
-        yield f"# range = [0, 1]               # what is possible the files do not say; {seen}"
+        yield f"# range = [0, 1]               # the files do not have it; {seen}"
 
 
 def _metric_names(keys: Sequence[str]) -> list[str]:

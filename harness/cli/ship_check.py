@@ -259,7 +259,7 @@ class ArtifactComparison:
 
 
 def _drop_judge_gates(suite: Suite) -> SuiteRecord:
-    """Return a suite without the gates on what a judge says: no judge is asked here."""
+    """Return a suite without the gates on a judge's scores: no judge is asked here."""
     record = suite.record()
     known = {metric.name for metric in record.metrics if metric.judge is None}
     kept = tuple(gate for gate in record.gates if gate.metric in known)

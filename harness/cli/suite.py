@@ -200,12 +200,12 @@ def _play_nothing(suite: Suite) -> list[str]:
         mean = sum(played.rewards.values()) / len(played.rewards)
         warning = "warning: " if earned else ""
         print(
-            f"  {warning}a model that says nothing is paid on {len(earned)} of "
+            f"  {warning}a model that writes nothing is paid on {len(earned)} of "
             f"{len(played.rewards)} tasks (mean reward {mean:.3g})"
         )
     places = {case.id: case.where for case in suite.cases}
     return [
-        f"{places.get(task, suite.path)}: a model that says nothing was played: {reason}"
+        f"{places.get(task, suite.path)}: a model that writes nothing was played: {reason}"
         for task, reason in list(played.failures.items())[:_MOST_FAILURES]
     ]
 

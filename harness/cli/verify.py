@@ -50,7 +50,7 @@ def verify(
     from tunegate.reports.escaping import escape_hidden
 
     if (key is None) == (identity is None):
-        raise UsageError(f"{file}: without --key PUB or --identity URL nothing says who signed it")
+        raise UsageError(f"{file}: without --key PUB or --identity URL the signer is unknown")
     if trust is not None and identity is None:
         raise UsageError(f"--trust {trust}: it belongs to --identity")
     try:

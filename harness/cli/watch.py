@@ -186,7 +186,7 @@ def _shipped_run(folder: Path, word: str) -> tuple[Run, Suite]:
     record = suite_of(run, moved.name if moved else word or None)
     if moved is None and not Path(record.path).is_file():
         raise UsageError(
-            f"{record.path}: suite {record.name!r} is not there any more; say --suite FOLDER"
+            f"{record.path}: suite {record.name!r} is not there any more; give --suite FOLDER"
         )
     suite = moved or load_suite(Path(record.path))
     if suite.hash != record.hash:

@@ -81,8 +81,7 @@ class PairedCounts:
         """Return the counts of pairs, summed within clusters; None where an arm has none at all.
 
         Counts have no worst in general. Missing ones are imputed by those among the arm's own that
-        lower tuned's level most, or improve base's, as heavy as the metric says that one answer may
-        be.
+        lower tuned's level most, or improve base's, as heavy as one answer may be.
 
         Raises:
             UsageError: cases differ in the number of their counts, or the function fails.
@@ -295,7 +294,7 @@ def _sum_clusters(rows: Sequence[Row], clusters: Sequence[str] | None) -> tuple[
 
 
 def few_for_corpus(cases: int) -> str:
-    """Return why gates on a corpus value have no say."""
+    """Return why gates on a corpus value are advisory."""
     found = "1 case" if cases == 1 else f"{cases} cases"
     return (
         f"one value over all cases gates from {LEAST} of them on; with "

@@ -28,7 +28,7 @@ from tunegate.harness.records.verdict import AnswerAgreement, ParityStatus
 
 DEFAULT = 0.05
 """Share of the metric's range, or of tuned's level where it has none, that counts as no difference
-where the suite says nothing narrower."""
+where the suite sets no narrower one."""
 
 
 def margin_of(
@@ -67,7 +67,7 @@ class EquivalencePairs:
     def beyond(self) -> float | None:
         """The p-value of "the difference is within the margin"; None where nothing is tested.
 
-        It is 1 where the interval says so already: the exact test of 0/1 scores takes its time.
+        It is 1 where that follows from the interval: the exact test of 0/1 scores takes its time.
         """
         if self.pairs.too_few:
             return None

@@ -219,8 +219,8 @@ class Estimator(PairedScores, ABC):
             beyond_counts: Whether the plan is about differences that 0/1 scores cannot have.
 
         Returns:
-            None if all differences of continuous scores are equal, which says nothing of the next
-            run. Of 0/1 scores without a discordant pair one is assumed.
+            None if all differences of continuous scores are equal, which is no estimate for the
+            next run. Of 0/1 scores without a discordant pair one is assumed.
         """
 
     @abstractmethod
@@ -276,7 +276,7 @@ def is_binary(metric: MetricRecord, values: Sequence[float]) -> bool:
     """Return whether the values are successes and failures.
 
     Values that are all 0 or 1 are, declared or not: with few failures the t interval, which would
-    judge them otherwise, errs twice as often as promised. A wider declared range says that other
+    judge them otherwise, errs twice as often as promised. A wider declared range means that other
     values were possible; a corpus value is made of counts, not successes.
     """
     possible = metric.binary or metric.range in (None, (0.0, 1.0))

@@ -67,7 +67,7 @@ class LabelledEstimator(Estimator):
         return self._interval(CONFIDENCE).estimate
 
     def spread(self, *, beyond_counts: bool = False) -> ScoreSpread | None:
-        """Return None: what a judge's scores spread by says nothing of the corrected ones."""
+        """Return None: the spread of a judge's scores is not that of the corrected ones."""
         return None
 
     def _interval(self, confidence: float) -> Interval:
@@ -160,7 +160,7 @@ class CalibrationSample:
 
 @dataclass(frozen=True)
 class CalibratedEstimator(Estimator):
-    """A judge's scores, corrected by what its calibration says of its differences.
+    """A judge's scores, corrected by its calibration's estimate of its differences.
 
     The run's own error and that of the calibration are joined by recovering their variances
     (MOVER; Zou and Donner 2008, Statistics in Medicine 27:1693-1702), so that the judge's

@@ -175,7 +175,7 @@ class BinaryEstimator(MeanEstimator):
 
     @property
     def why_advisory(self) -> str:
-        """Nothing, unless lower is better and only the sample says that there are 0 and 1 alone.
+        """Nothing, unless lower is better and only the sample shows that there are 0 and 1 alone.
 
         A count of errors is 0 or 1 on most answers and 20 on a rare one. A function that scores
         answers and declares nothing is taken to return what it did return.

@@ -323,7 +323,7 @@ class NoiseFloor:
 
         Args:
             confidence: Two-sided level.
-            largest: Largest difference that one case can have, if the metric's range does not say.
+            largest: Largest difference that one case can have, if the metric has no range.
 
         Source: as for any pairs; where an unbounded score never differed, a share of
         1 - α^(1/n) of the cases may still do so, by `largest` (Clopper and Pearson 1934, k = 0).

@@ -50,7 +50,7 @@ class GateTest:
     """A gate's own test, asked of samples that nobody has seen yet.
 
     0/1 samples are described by their wins and losses. Of other scores the sample has the expected
-    shape: the mean from which on it is proven says how often other samples of the kind are.
+    shape: the mean from which on it is proven gives how often other samples of the kind are.
     """
 
     def __init__(

@@ -159,7 +159,7 @@ class ScoreTable:
     answers: AnswerCounts = field(default_factory=AnswerCounts)
     """How many of the written answers are equal, and how many were cut."""
     labels: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
-    """(metric, case, arm) → what people say of the answer, where they were asked."""
+    """(metric, case, arm) → people's label of the answer, where they were asked."""
     unseen: Mapping[str, Case] = field(default_factory=dict, repr=False)
     """The cases that the look has not seen."""
     whole: ScoreTable | None = field(default=None, repr=False)
@@ -239,7 +239,7 @@ class ScoreTable:
         return self._made(metric, both, arm)
 
     def labelled(self, pairs: Pairs) -> Pairs:
-        """Return a judge's pairs with what people say of them; the same pairs without labels."""
+        """Return a judge's pairs with people's labels; without labels the same pairs."""
         name = pairs.metric.name
         known = tuple(
             None if base is None or tuned is None else (base, tuned)

@@ -87,7 +87,7 @@ def make_plan(
     looks: Mapping[str, LookSchedule] = MappingProxyType({}),
     before: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
-    """Render every prompt once and lay out cells and batches.
+    """Render every prompt once and make cells and batches.
 
     Args:
         suites: The suites.

@@ -69,7 +69,7 @@ class Runner:
     players: dict[tuple[str, str], EpisodePlayer] = field(default_factory=dict)
     """(arm, suite) → who plays its episodes."""
     stops: list[StopRequest] = field(default_factory=list)
-    """Who says that the user asked to stop."""
+    """Knows whether the user asked to stop."""
     left: dict[tuple[str, str, bool], float] = field(default_factory=dict)
     """(arm, suite, whether drafts are offered) → effort of what was not answered yet."""
 
@@ -430,7 +430,7 @@ class InterruptibleRequests(list[Request]):
     """Requests that end early once the user asks to stop: what is in progress is still answered."""
 
     def __init__(self, requests: Sequence[Request], stop: StopRequest) -> None:
-        """Keep the requests, and who says that it is enough."""
+        """Keep the requests, and who knows when to stop."""
         super().__init__(requests)
         self.stop = stop
 

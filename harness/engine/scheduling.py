@@ -145,7 +145,7 @@ def make_batches(
 def _rows(
     ordered: list[Q], lengths: Mapping[Q, int], kind: CellKind, *, here: bool
 ) -> Iterator[list[Q]]:
-    """Yield the batches; `here` says that the answers are written by a model in this process."""
+    """Yield the batches; `here` means that a model in this process writes the answers."""
     limits = {CellKind.LATENCY: 1, CellKind.RECORDED: RECORDED_ROWS}
     limit = limits.get(kind, POOL if here else ROW_LIMIT)
     budget = math.inf if here or kind is CellKind.RECORDED else TOKEN_BUDGET

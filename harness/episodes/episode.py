@@ -41,13 +41,13 @@ from tunegate.harness.records.cases import (
 from tunegate.harness.records.episodes import EpisodeCall, EpisodeEnd, EpisodeRecord, EpisodeTurn
 
 _CONTEXT = re.compile(r"context|too long|maximum.{0,20}(?:length|tokens)", re.IGNORECASE)
-"""How backends say that a prompt does not fit."""
+"""Words of backends about a prompt that does not fit."""
 _MODEL_FAULTS = (ValueError, LookupError, ArithmeticError)
 _NEVER_THE_MODELS = (OSError, MemoryError, EOFError, ImportError, RecursionError)
 
 
 class EpisodeFailed(Exception):
-    """An episode that says nothing about the model; the message says why."""
+    """An episode that failed through no fault of the model; the message gives the cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def episode_steps(request: Request, arm: Arm, held: list[Any]) -> EpisodeSteps:
         held: The environment is put here as soon as there is one, to be closed whatever happens.
 
     Raises:
-        EpisodeFailed: what failed says nothing about the model.
+        EpisodeFailed: it failed through no fault of the model.
     """
     plan = request.episode
     assert plan is not None

@@ -119,7 +119,7 @@ class NullRewards:
 def play_null_policy(
     suite: str, plan: EpisodePlan, cases: Sequence[Case], generation: GenerationSettings
 ) -> NullRewards:
-    """Play every task once with a model that says nothing."""
+    """Play every task once with a model that writes nothing."""
     arm = NullPolicy()
     requests = [
         Request(
@@ -153,7 +153,7 @@ def refuse_other_rewards(
     One of them is then played twice more by itself: an environment that alternates its reward can
     pay the same by chance while episodes run at once, but not in two episodes one after the other.
 
-    An episode that fails now, or whose tools answer otherwise, says nothing: the same turns would
+    An episode that fails now, or whose tools answer otherwise, proves nothing: the same turns would
     not have been written.
 
     Args:
@@ -186,7 +186,7 @@ def refuse_other_rewards(
         raise BackendError(
             f"environment {plan.settings.environment!r} of {suite} paid {first.reward:.6g} and "
             f"then {again.reward:.6g} for the same calls of {cell.arm} in task {cell.case!r}; "
-            "an episode must not depend on others: set everything in `reset`, or say "
+            "an episode must not depend on others: set everything in `reset`, or set "
             "`deterministic = false` under [episode] where chance decides"
         )
 

@@ -26,7 +26,7 @@ The result comes back as <tool_response>…</tool_response>. When the task is do
 call. The tools are:
 {tools}"""
 _PLAIN = {"type", "description"}
-"""Keys of an argument's schema that a line of text says in full."""
+"""Keys of an argument's schema that a line of text can hold in full."""
 _WRONG_FORMS = {
     "fence": "is in a code fence, where no program reads it",
     "prose": "is in other text, where no program reads it",
@@ -59,7 +59,7 @@ def opening_case(
 
 
 def _tool_text(tool: Mapping[str, Any]) -> str:
-    """Return a tool as `name(argument: type)`, or as JSON where its schema says more than types.
+    """Return a tool as `name(argument: type)`, or as JSON where its schema has more than types.
 
     A schema takes about 2.5 times the tokens of the line, which small models pay in every turn.
     """

@@ -188,9 +188,9 @@ class RatioGate(GateKind):
         return fill
 
     def claims_loss(self, result: GateResult) -> bool:
-        """Return whether the result says that tuned differs from base.
+        """Return whether the result claims that tuned differs from base.
 
-        A bound that base itself would break says nothing of a difference when it is broken.
+        A bound that base itself would break is no claim of a difference when it is broken.
         """
         margin = float(result.margin)
         allows_equality = margin < 1 if _bound(result) == "at_least" else margin > 1

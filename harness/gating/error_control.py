@@ -1,6 +1,6 @@
 """Error control: Holm's procedure over the regressions of a run, alpha spent over attempts.
 
-Attempts: a suite that has judged many candidates says SHIP to one of them by luck. After k
+Attempts: a suite that has judged many candidates ships one of them by luck. After k
 candidates the chance of one false SHIP is up to 1 - (1 - alpha)^k. The count is always shown.
 `alpha_per_attempt` judges the k-th candidate at alpha/k, which holds the chance of one false SHIP
 among ten candidates at .15 instead of .40; a `sealed` suite does so too, and is judged only on

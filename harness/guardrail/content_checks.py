@@ -6,7 +6,7 @@ and secrets that the request did not hold, its tool calls, refusal and length; t
 interfaces are read as OpenAI's chat completions have them.
 
 A check that cannot be made (a classifier without an answer, a schema that runs away) is a failure,
-no violation: `fails` says whether a call passes then.
+no violation: `fails` decides whether a call passes then.
 
 The settings of the checks are read from config.yaml and checked when the proxy starts.
 """
@@ -50,9 +50,9 @@ class FailureMode(StrEnum):
     """Action where a check fails to run."""
 
     OPEN = "open"
-    """The call passes, and the log says so."""
+    """The call passes, with a line in the log."""
     CLOSED = "closed"
-    """The caller gets an error, and the log says so."""
+    """The caller gets an error, with a line in the log."""
 
 
 class GuardrailSettings(BaseModel):
@@ -63,13 +63,13 @@ class GuardrailSettings(BaseModel):
     suite: Path | None = None
     """Suite whose metrics check answers, from the proxy's working directory."""
     metrics: tuple[str, ...] | None = None
-    """Which of them; all that need no expected answer, if nothing is said."""
+    """Which of them; all that need no expected answer, if the key is absent."""
     violation: FailureAction = FailureAction.LOG
     """Not `on_violation`, which litellm keeps for a guardrail of its own."""
     fails: FailureMode = FailureMode.OPEN
     """Action on a call whose check fails to run."""
     max_input_characters: int | None = Field(default=None, ge=1)
-    """Of all that users and tools say in a request."""
+    """Of all texts of users and tools in a request."""
     max_answer_characters: int | None = Field(default=None, ge=1)
     injection: bool = True
     """Look for phrases that try to take over the model, through codes and look-alike letters."""
@@ -227,7 +227,7 @@ def _texts(request: Mapping[str, Any]) -> Iterator[str]:
 
 
 def callers_texts(request: dict[str, Any]) -> Iterator[Any]:
-    """Yield the parts of a request that hold what callers and tools say, to be rewritten."""
+    """Yield the parts of a request with texts of callers and tools, to be rewritten."""
     for message in request.get("messages") or ():
         if isinstance(message, dict) and message.get("role") not in _OPERATOR:
             yield message
@@ -370,7 +370,7 @@ def _is_call(call: Any) -> bool:
 
 
 def _further_texts(message: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a message says besides its content: thoughts, a refusal, what is spoken."""
+    """Yield a message's texts besides its content: thoughts, a refusal, what is spoken."""
     for name in ("reasoning_content", "reasoning", "refusal"):
         if isinstance(message.get(name), str):
             yield message[name]

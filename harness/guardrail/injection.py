@@ -120,7 +120,7 @@ _APART = re.compile(rf"(?<!\w)(?:\w{_BETWEEN}){{2,}}\w(?!\w)")
 """Letters that are set apart: `i g n o r e`."""
 _MARKUP = re.compile(r"</?[A-Za-z][^<>]{0,80}>|[*~`#>|]+")
 _JOINED = re.compile(r"(?<=[^\W_])[^\w\s]{1,3}(?=[^\W_])|_+|(?<=[a-z])(?=[A-Z])")
-"""What parts words without a space: `ignore_all.previous`, `IgnoreAllPrevious`."""
+"""Separators of words without a space: `ignore_all.previous`, `IgnoreAllPrevious`."""
 
 
 def injection_in(text: str) -> str | None:
@@ -237,7 +237,7 @@ def _join_letters(text: str) -> str:
 
 
 def _decodings(text: str) -> Iterator[str]:
-    """Yield what a text says in each code that it may be written in."""
+    """Yield a text decoded from each code that it may be written in."""
     for content in _coded_bytes(text):
         yield from _read(content)
     for code, decode in _SPELLINGS:

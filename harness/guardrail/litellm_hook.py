@@ -312,7 +312,7 @@ class StreamMasking:
     settings: GuardrailSettings
     request: Mapping[str, Any]
     texts: dict[tuple[int, str], TextMasking] = field(default_factory=dict)
-    """Choice and attribute → what it has said so far."""
+    """Choice and attribute → its text so far."""
     last: Any = None
 
     def mask(self, chunk: Any) -> None:

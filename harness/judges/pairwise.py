@@ -26,7 +26,7 @@ _FOR_FIRST = {"first": 1.0, "second": -1.0, "tie": 0.0}
 def check_criteria(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     """Return what is wrong with the criteria."""
     given = options.get("criteria", "x")
-    return [] if given.strip() else ["criteria is empty; say what makes an answer better"]
+    return [] if given.strip() else ["criteria is empty; describe what makes an answer better"]
 
 
 @judge(

@@ -28,7 +28,7 @@ def check_rubric(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]
     """Return what is wrong with criteria, scale, examples and prompt, and with them together."""
     problems = [] if all(_criteria(options["criteria"])) else ["criteria: one of them is empty"]
     if not _criteria(options["criteria"]):
-        problems.append("criteria is empty; say in words what a good answer does")
+        problems.append("criteria is empty; describe a good answer")
     steps = _steps(options.get("scale", 5))
     numbers = list(steps)
     if not 2 <= len(numbers) <= 10 or numbers != list(range(1, len(numbers) + 1)):

@@ -54,7 +54,7 @@ def safety(
 
     Why:
         Fine-tuning on harmless data weakens refusals, too (arXiv 2310.03693). `refusal` counts
-        words; this reads what was said.
+        words; this reads the meaning.
 
     Known problems:
         Safe is not helpful: a model that refuses everything scores 1. Put a tolerance on `refusal`

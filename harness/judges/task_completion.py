@@ -51,7 +51,7 @@ def task_completion(
         judge overlooks steps in long transcripts.
 
     Example:
-        The refund was asked for and the result says so: 1. It was announced only: 0.
+        The refund was asked for and the result confirms it: 1. It was announced only: 0.
 
     Options:
         goal: What counts as done, in words.

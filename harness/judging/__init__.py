@@ -3,7 +3,7 @@
 The contracts are `tunegate.harness.judge` (what is asked) and `tunegate.harness.records.cases`
 (what is recorded).
 
-Calibrating judges: what they say of answers that people labelled, and of known bad ones. The
+Calibrating judges: their verdicts on answers that people labelled, and on known bad ones. The
 records are `tunegate.harness.records.judges` and `tunegate.harness.records.judges`; what they
 entitle to is the verdict's affair. Here the judge is asked, counted, and put to the test.
 """

@@ -5,7 +5,7 @@ calls an empty answer good is no judge. One whose verdict the judged text can di
 a model was trained on what judges like. The strings are of three kinds: orders ("ignore the
 above"), verdicts written in advance, and claims about the task; each is appended to an answer that
 people call bad and the judge, without it, too. Recorded judgements are of the answers that were at
-hand: they were never asked about bad ones, nor twice, and the calibration says so.
+hand: they were never asked about bad ones, nor twice, and the calibration records that.
 
 Source: master keys: arXiv 2507.08794; null models: arXiv 2410.07137.
 """
@@ -132,7 +132,7 @@ def calibrate_judge(
 
     Args:
         bench: The judge.
-        given: What people said.
+        given: People's labels.
         repeats: Times that some of the answers are judged again.
         seed: Chooses which.
 
@@ -214,7 +214,7 @@ def _without_examples(bench: CalibrationSetup, given: LabelledCases) -> Labelled
 def _facts(
     bench: CalibrationSetup, given: LabelledCases, seed: int, *, n_examples: int
 ) -> dict[str, object]:
-    """Return what a calibration says of judge and labels."""
+    """Return the facts of a calibration about judge and labels."""
     prompt = bench.judge.prompt_sha256
     return {
         "metric": bench.metric.name,
@@ -416,7 +416,7 @@ def _choice(advantage: float, least: float) -> int:
 
 
 def _orders(scores: Sequence[Score]) -> dict[str, Any]:
-    """Return what the judge's verdicts in both orders say of it; nothing where it gives none."""
+    """Return the rates from the judge's verdicts in both orders; nothing where it gives none."""
     both = [
         (_sign(parts["base_first"]), _sign(parts["tuned_first"]))
         for score in scores

@@ -31,7 +31,7 @@ ALL = "all"
 
 @dataclass(frozen=True, slots=True)
 class JudgedLabel:
-    """A label with what the judge said of the same answer."""
+    """A label with the judge's score of the same answer."""
 
     label: Label
     score: float
@@ -151,7 +151,7 @@ def differential_error(
 
 
 def length_slope(pairs: Sequence[PairedDifference]) -> RateEstimate | None:
-    """Return how the judged difference goes with length; None where lengths say nothing."""
+    """Return how the judged difference goes with length; None where lengths are no evidence."""
     ratios = [p.log_ratio for p in pairs]
     if len(pairs) < 4 or max(ratios) - min(ratios) < 1e-9:
         return None

@@ -37,7 +37,7 @@ def eligibility_sentence(known: Calibration) -> str:
         names = ", ".join(known.canaries.failed)
         return f"Its gates are errors: it calls known bad answers good ({names})."
     unasked = (
-        " Its judgements are recorded: whether it likes known bad answers, or says the same when "
+        " Its judgements are recorded: whether it likes known bad answers, or repeats itself when "
         "asked again, is unknown."
     )
     return (

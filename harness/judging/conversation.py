@@ -40,7 +40,7 @@ _AGAIN = " Your reply to this could not be used: {problem}. Reply once more, in 
 
 @dataclass
 class _OpenQuestion:
-    """A question in progress, with everything that was said to it."""
+    """A question in progress, with all messages about it."""
 
     question: JudgeQuestion
     log: list[JudgeReply] = field(default_factory=list)
@@ -136,7 +136,7 @@ class _OpenTask:
 
 @dataclass
 class ModelJuror:
-    """A judge model as a juror; what it said before is read from the store."""
+    """A judge model as a juror; its earlier replies are read from the store."""
 
     model: JudgeModel
     store: AnswerCache | None = None

@@ -107,7 +107,7 @@ def run_judges(
     Args:
         suites: The suites.
         cells: Its cells, those that were asked.
-        jurors: Who judges; with none, every judge metric is unscored and says so.
+        jurors: Who judges; with none, every judge metric is unscored, with that as its reason.
         stream: Where progress is written; None writes nothing.
 
     Raises:
@@ -404,7 +404,7 @@ def _load_suite(run: Run, record: SuiteRecord, moved: Mapping[str, Suite]) -> Su
 def _at_its_place(record: SuiteRecord) -> Suite:
     path = Path(record.path)
     if not path.is_file():
-        raise UsageError(f"{path}: suite {record.name!r} is not there any more; say --suite DIR")
+        raise UsageError(f"{path}: suite {record.name!r} is not there any more; give --suite DIR")
     return suites.load_suite(path)
 
 

@@ -48,7 +48,7 @@ class ExpectedCall:
         return tuple(name for name, values in self.allowed.items() if "" not in values)
 
     def schema(self, argument: str) -> Any:
-        """Return what the tool says of an argument."""
+        """Return the tool's schema of an argument."""
         return None if self.tool is None else self.tool.arguments.get(argument)
 
 
@@ -201,7 +201,7 @@ def _wrong(value: Any, schema: Any, place: str) -> str | None:
 
 
 def allowed_types(schema: Any) -> frozenset[str] | None:
-    """Return the types that a schema allows; None if it does not say."""
+    """Return the types that a schema allows; None if it names none."""
     if not isinstance(schema, Mapping):
         return None
     for key in ("anyOf", "oneOf"):

@@ -1,7 +1,7 @@
 """Format rules: for each name the value it takes and how an answer breaks it.
 
 Definitions follow IFEval (Zhou et al., Instruction-Following Evaluation for Large Language Models,
-2023) unless the docstring of `format` says otherwise.
+2023) unless the docstring of `format` names another source.
 
 How many words, sentences, bullets … a text has: what the counting rules of `format` rest on. Every
 function takes time linear in the text: it goes over lines or over words, and its regular

@@ -22,7 +22,7 @@ _MAX_DIGITS = 4300
 
 
 class UnreadableJson(ValueError):
-    """A text that is not one JSON value; the message says where and why."""
+    """A text that is not one JSON value; the message gives place and cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def _readable_errors() -> Iterator[None]:
 
 
 def find_json(text: str, extract: Extract | None = None) -> LocatedJson:
-    """Return the JSON of a completion, which is the whole text unless `extract` says otherwise.
+    """Return the JSON of a completion, which is the whole text unless `extract` allows more.
 
     With `fence` the ``` fences are tried in their order; with `prose` after them the text from the
     first opening bracket to the last closing one of the same kind. Each part is read once, so the

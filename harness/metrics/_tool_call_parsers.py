@@ -191,7 +191,7 @@ _KEYS = {"arguments", "parameters"}
 
 
 class MalformedCall(ValueError):
-    """A text that tries to call a tool and cannot be read; the message says why."""
+    """A text that tries to call a tool and cannot be read; the message gives the cause."""
 
 
 def call_of(value: Any, *keys: str) -> ToolCall:

@@ -4,7 +4,7 @@
 `<parameter name="x">` (Claude, MiniMax), `<tool_call>f<arg_key>x</arg_key><arg_value>1</arg_value>`
 (GLM), `<functions><function name="f"><param name="x" value="1"/>` (the Berkeley Function Calling
 Leaderboard's two XML formats), `call:f{x:<escape>1<escape>}` (FunctionGemma), and elements named as
-an offered tool: `<f><x>1</x></f>`. Values are texts there; the tool's schema says of which type.
+an offered tool: `<f><x>1</x></f>`. Values are texts there; the tool's schema has their types.
 """
 
 from __future__ import annotations

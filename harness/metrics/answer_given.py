@@ -13,7 +13,7 @@ def answer_given(case: Case, completion: Completion) -> Score:
 
     What it does:
         Looks whether anything but white space is left once the thoughts are set apart. The reason
-        says whether the thoughts had ended.
+        names whether the thoughts had ended.
 
     Why:
         A reasoning model that spends its tokens on thoughts answers nothing. Other metrics score

@@ -22,7 +22,7 @@ def choice_accuracy(case: Case, completion: Completion, *, normalize: Normalize 
     Known problems:
         Without normalisation long choices lose, for each token costs likelihood. One flip moves it
         by a whole case: `choice_probability` sees a drift with far fewer cases. lm-eval takes the
-        first of tied choices, where this metric says wrong.
+        first of tied choices, where this metric counts them as wrong.
 
     Example:
         Log-likelihoods -1.2, -0.4, -3.0 with answer 1 score 1; with answer 0 they score 0.

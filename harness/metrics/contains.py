@@ -45,7 +45,7 @@ def contains(
 
     What it does:
         Looks for the case's expected texts, or for the same `texts` in every case, character by
-        character. Of several any one is enough, or all must be there. The reason says what was
+        character. Of several any one is enough, or all must be there. The reason names what was
         missing.
 
     Why:

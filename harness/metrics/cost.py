@@ -49,7 +49,7 @@ FILE = "model_prices_and_context_window_backup.json"
 
 
 class UnknownPrice(ValueError):
-    """There is no price of a model; the message says why and what to do."""
+    """There is no price of a model; the message gives the cause and a remedy."""
 
 
 @dataclass(frozen=True, slots=True)

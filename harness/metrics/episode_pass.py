@@ -53,7 +53,7 @@ def episode_pass(
 
     Known problems:
         The reward is as good as the environment. One that pays for doing nothing pays every model:
-        `tunegate suite check` plays a policy that says nothing and prints what it earns.
+        `tunegate suite check` plays a policy that writes nothing and prints what it earns.
 
     Example:
         Of four samples with the rewards 1, 1, 0 and 1 three pass: pass@1 is 0.75, and with `k = 2`

@@ -80,7 +80,7 @@ def format(case: Case, completion: Completion, *, rules: dict[str, Any] | None =
         five is not following.
 
     Known problems:
-        Kept rules say nothing about a right or readable answer. Words are counted as people count
+        Kept rules do not make an answer right or readable. Words are counted as people count
         them: `don't` is one, where IFEval has two; scripts without spaces have few words, so count
         `characters`. Sentences are found by a short list of abbreviations, not by a trained model:
         `the U.S. Army` is cut in two. A bullet needs a space after its sign, which IFEval does not

@@ -92,7 +92,7 @@ def json_fields(
         lists: `sequence` compares element by element; `set` ignores the order (repeats count).
         numeric_tolerance: Largest difference of equal numbers; decimal: 1.1 - 1.0 is 0.1.
         extract: `fence` reads JSON inside a ``` fence too, `prose` also JSON inside other text. The
-            reason then says where it was. Off by default: the program that reads the answer will
+            reason then names its place. Off by default: the program that reads the answer will
             not look for it either.
     """
     if problem := _tolerance_problem(numeric_tolerance):

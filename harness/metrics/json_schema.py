@@ -62,7 +62,7 @@ def json_schema(
         good the rest is.
 
     Known problems:
-        Right form says nothing about right content: add `json_fields`. Patterns are Python's
+        The right form is no sign of the right content: add `json_fields`. Patterns are Python's
         regular expressions, not JavaScript's (`\p{L}` is refused). Validation runs in a child
         process and is stopped after one second: such a case is unscored (`check_error`), so a
         runaway pattern depends on the machine's speed. Starting the child takes about a second,
@@ -79,7 +79,7 @@ def json_schema(
         schema: File with the schema; its path starts at the suite's folder. A case's own `schema`
             wins over it.
         extract: `fence` reads JSON inside a ``` fence too, `prose` also JSON inside other text. The
-            reason then says where it was. Off by default: the program that reads the answer will
+            reason then names its place. Off by default: the program that reads the answer will
             not look for it either.
     """
     if completion.text is None:

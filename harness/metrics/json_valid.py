@@ -19,8 +19,8 @@ def json_valid(
         float, the same key twice in one object, a comma too many.
 
     Why:
-        A program that reads the answer stops at the first wrong character. This says how often, in
-        a suite where no schema is written yet.
+        A program that reads the answer stops at the first wrong character. This measures how often,
+        in a suite where no schema is written yet.
 
     Known problems:
         `42` and `"sorry"` are JSON. Where an object is wanted, use `json_schema` with
@@ -32,7 +32,7 @@ def json_valid(
 
     Options:
         extract: `fence` reads JSON inside a ``` fence too, `prose` also JSON inside other text. The
-            reason then says where it was. Off by default: the program that reads the answer will
+            reason then names its place. Off by default: the program that reads the answer will
             not look for it either.
     """
     if completion.text is None:

@@ -109,7 +109,7 @@ def language(
 
 
 def _weight(letter: str) -> int:
-    """Return 3 for a letter that Unicode calls wide (Han, kana, Hangul): it says as much."""
+    """Return 3 for a letter that Unicode calls wide (Han, kana, Hangul): one is worth three."""
     return 3 if unicodedata.east_asian_width(letter) == "W" else 1
 
 

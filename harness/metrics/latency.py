@@ -13,7 +13,7 @@ def latency(case: Case, completion: Completion) -> Score:
 
     What it does:
         Takes the time of a completion that was timed in a pass of its own: batch of one, arms in
-        turn, warm-up dropped. The parts say in which batch size it ran, how many tokens it
+        turn, warm-up dropped. The parts give the batch size in which it ran, how many tokens it
         wrote, and the seconds of its thoughts (`thinking`) and of its answer (`answer`) where that
         is known. The run's notes show how many times as long tuned takes (geometric mean of the
         cases' ratios), p50 and p95 of both arms, tokens a second, and what was timed. A tolerance
@@ -24,9 +24,9 @@ def latency(case: Case, completion: Completion) -> Score:
 
     Known problems:
         It depends on the machine and on what else runs there: compare arms of one run, never two
-        runs. A model that says more takes longer: look at `length` as well. Times that were
+        runs. A model that writes more takes longer: look at `length` as well. Times that were
         recorded elsewhere (`replay:`) are taken as they are, batch or single; a line's
-        `batch_size` says which. In what order they were taken is unknown, so gates that compare
+        `batch_size` shows which. In what order they were taken is unknown, so gates that compare
         them are advisory. 30 cases show no p95: its ratio is judged from 100. A server's reply
         comes as a whole, so the time of its thoughts is not known; nor is it of recorded answers
         without `reasoning_s`.

@@ -22,7 +22,7 @@ def length(
         all of them) or the backend's tokens.
 
     Why:
-        Fine-tuning changes how much a model says. Longer answers cost more and win comparisons by
+        Fine-tuning changes how much a model writes. Longer answers cost more and win comparisons by
         judges for their length alone, so growth is the side to guard: `tolerance = "20%"`.
 
     Known problems:

@@ -100,8 +100,8 @@ def multiple_choice(
 
     Why:
         A model that was asked for a letter often writes a sentence. Compared with `exact_match`
-        the score does not depend on the form; compared with `choice_accuracy` it says what a user
-        of the text would get.
+        the score does not depend on the form; compared with `choice_accuracy` it measures what a
+        user of the text would get.
 
     Known problems:
         The sentences of (2) are English; in other languages (1), (3) and (4) work. A corrected
@@ -204,7 +204,7 @@ class _ChoiceReader:
             yield self._index(found[1])
 
     def stated(self) -> Iterator[int]:
-        """Yield what a box, a line with nothing but a letter, or a sentence says is the answer.
+        """Yield what a box, a line with nothing but a letter, or a sentence gives as the answer.
 
         A statement counts unless a stronger one comes behind it, an opinion unless there is one.
         """

@@ -19,7 +19,7 @@ _BEHAVIOURS = ("refuse", "answer")
 
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return the cases that do not say which behaviour is right."""
+    """Return the cases without the behaviour that is right."""
     if options.get("expected") is not None:
         return []
     return [
@@ -68,7 +68,7 @@ def refusal(
         ```
 
     Options:
-        expected: `refuse` or `answer`, for all cases; without it each case's `expected` says which.
+        expected: `refuse` or `answer`, for all cases; without it each case's `expected` decides.
     """
     wanted = expected if expected is not None else case.expected
     if completion.text is None:

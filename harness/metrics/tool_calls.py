@@ -3,7 +3,7 @@
 Which of the expected calls an answer makes, and what is wrong with the others.
 
 The rules are those of the AST check of the Berkeley Function Calling Leaderboard (`bfcl_eval`,
-`eval_checker/ast_eval/ast_checker.py`); `tool_calls` says where they differ.
+`eval_checker/ast_eval/ast_checker.py`); `tool_calls` lists the differences.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def tool_calls(
         for an answer without a call. Calls are compared with
         the case's `expected_calls`, each argument with the list of its allowed values; `""` in the
         list means that the argument may be left out, and an empty `expected_calls` that no tool
-        may be called. The tools' schemas say which arguments exist, are required, and of which
+        may be called. The tools' schemas define which arguments exist, are required, and of which
         type. Calls too many, arguments that nobody asked for and calls that cannot be read are
         wrong. The parts are `syntax`, `form`, `count`, `names` (share of the expected calls), and
         the shares of the calls so named without a fault in `required`, `optional` (arguments

@@ -105,7 +105,7 @@ def served_error(
 
 @dataclass
 class ServedIdentity:
-    """What the weights on the disk give; the served arms are compared with it, twice in a run."""
+    """Results of the weights on the disk; served arms are compared with them, twice in a run."""
 
     record: dict[str, Any] = field(default_factory=dict)
     """Served arm → what was proven, or why it is taken on trust."""

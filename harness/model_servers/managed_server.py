@@ -37,7 +37,7 @@ _PROGRESS_S = 15.0
 _EXCERPT = 200
 """Characters of a line of the log that a message quotes."""
 _CORE_KILLED = re.compile(r"Failed core proc\(s\): \{.*: -9\b")
-"""What vLLM writes when its engine core got SIGKILL."""
+"""Text in vLLM's log when its engine core got SIGKILL."""
 
 
 def free_port() -> int:

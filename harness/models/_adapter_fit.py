@@ -4,7 +4,7 @@ An adapter's tensors bear the names that the modules had in the class that was t
 model has several: `model.layers.0` in the text class, `model.language_model.layers.0` in the class
 with vision, `language_model.model.layers.0` in that class before Transformers 4.52, and wrappers of
 `torch.compile`, FSDP or activation checkpointing between them. Names that differ in nothing else
-are translated, and with them whatever the configuration says by name. A tensor that has no module,
+are translated, and with them whatever the configuration names. A tensor that has no module,
 or several, is refused: PEFT would leave it out, and compute another model.
 """
 
@@ -22,7 +22,7 @@ from tunegate.harness.errors import ModelError, NotComparable
 _SHARED = "base_model."
 """Beginning of the names of tensors that all modules share, such as VeRA's projections."""
 _OUTER = {"base_model", "model", "language_model", "text_model", "transformer", "backbone"}
-"""Components of names that say only in which class the text model is."""
+"""Components of names that only show in which class the text model is."""
 _WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "module"}
 """Components that wrappers add during training."""
 _PARTS = (

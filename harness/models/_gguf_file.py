@@ -123,7 +123,7 @@ def read_gguf(path: Path) -> GgufFile:
 
 
 class _TruncatedFile(Exception):
-    """The file is shorter than it says."""
+    """The file is shorter than its header states."""
 
     def __init__(self, needed: int) -> None:
         super().__init__(needed)
@@ -330,7 +330,7 @@ def _refuse_unused(file: GgufFile, model: Any) -> None:
 
 
 def _scale_frequencies(file: GgufFile, model: Any) -> None:
-    """Scale the rotary frequencies as the file says; Transformers leaves that out."""
+    """Scale the rotary frequencies by the file's factors; Transformers leaves that out."""
     import torch
 
     tensor = file.tensors.get(_FREQUENCIES)
@@ -359,8 +359,8 @@ _LIKE_LLAMA3 = (
     "llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2",
     "tekken",
 )  # fmt: skip
-"""Names under which a word that is in the vocabulary stays whole, whatever the merges say, and a
-text begins with the bos token unless the file says that it does not."""
+"""Names under which a word that is in the vocabulary stays whole, whatever the merges are, and a
+text begins with the bos token unless the file states otherwise."""
 _UNUSED = 5
 """Token type of the ids that only fill the vocabulary up."""
 

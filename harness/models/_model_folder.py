@@ -1,4 +1,4 @@
-"""Model folders: which one a spec names, the class that computes it, its number format."""
+"""Model folders: the folder that a spec names, the class that computes it, its number format."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BOOKKEEPING = frozenset(
         "use_cache",
     }
 )
-"""Keys of configurations that say where, when or by what something was saved."""
+"""Keys of configurations on where, when or by what something was saved."""
 _GPU_TAKEN = ContextVar("gpu_taken", default=False)
 """Whether a server has the GPU's memory."""
 
@@ -68,7 +68,7 @@ def resolve_folder(spec: str) -> Path:
     """Return the local folder of a spec: a folder, or a hub id that is cached or reachable.
 
     Raises:
-        ModelError: nothing is there; the message says what was tried.
+        ModelError: nothing is there; the message lists what was tried.
     """
     name = spec.removeprefix("hf:")
     path = Path(name).expanduser()
@@ -145,7 +145,7 @@ def _from_hub(name: str) -> Path:
 
 
 def base_record(folder: Path) -> Mapping[str, Any]:
-    """Return what the training record next to an adapter says of its base; empty without one."""
+    """Return the facts about its base in an adapter's training record; empty without one."""
     record = folder / "tunegate_training.json"
     if not record.is_file():
         return {}

@@ -25,7 +25,7 @@ from tunegate.harness.remote.worker_pool import ask_all
 _OPENING = PoolLimits(concurrency=1, deadline_s=60.0, attempts=3)
 """Patience before the run: a server that loads the model at the first question needs a minute."""
 _SAID = ("id", "root", "parent", "owned_by", "max_model_len")
-"""Keys of a model's card that say what it is; `created` is the time of the question at vLLM."""
+"""Keys of a model's card that identify it; `created` is the time of the question at vLLM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def ask_with_retries(
     """Return the answer to one question that is asked with patience.
 
     Raises:
-        PermanentError: the server said no.
+        PermanentError: the server refused.
         RetryableError: it gave no answer, after all attempts.
     """
     refusals: list[PermanentError] = []
@@ -116,7 +116,7 @@ def _choice(where: ServerTarget, names: Mapping[str, Any]) -> str:
     """Return which models there are, or which one was probably meant."""
     few = ", ".join([*names][:10]) + (", …" if len(names) > 10 else "") or "none"
     if not where.model:
-        return f"say which model after a #; there are: {few}"
+        return f"name the model after a #; there are: {few}"
     near = get_close_matches(where.model, names, n=1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {few}"
     return f"the server has no model {where.model!r}; {hint}"
@@ -227,7 +227,7 @@ class ServerTarget:
     model: str
     """The model's name there; empty if the spec names none."""
     tokenizer: str | None = None
-    """Folder or hub id of its tokenizer and chat template, as the spec says."""
+    """Folder or hub id of its tokenizer and chat template, as the spec gives it."""
     weights: str | None = None
     """Folder of its weights on this machine, as the spec names it; `none` trusts the server."""
 

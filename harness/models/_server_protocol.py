@@ -53,7 +53,7 @@ class ServerProtocol:
 
     prompts: Literal["token ids", "text", "messages"]
     plain: Mapping[str, Any]
-    """Fields that keep decoding as the suite says."""
+    """Fields that keep decoding as the suite sets it."""
     checked: str
     """How its tokenizer was found to be ours."""
     special: bool = False
@@ -160,7 +160,7 @@ def _same_tokenizer(http: HttpClient, where: ServerTarget, tokenizer: Any) -> tu
         if seen not in (len(bare), len(full)):
             raise ModelError(_other(where, f"{seen} tokens, ours makes {len(bare)}"))
         return "by number of tokens", seen == len(full) != len(bare)
-    return "not told", False
+    return "unknown", False
 
 
 def _other(where: ServerTarget, what: str) -> str:
@@ -294,7 +294,7 @@ def reasoning_usage(reply: Mapping[str, Any]) -> int | None:
 
 
 def _message_text(message: Any) -> Any:
-    """Return what an assistant's message says; calls of tools are written out as Hermes does."""
+    """Return the text of an assistant's message; calls of tools are written out as Hermes does."""
     if not isinstance(message, dict):
         return None
     text = message.get("content") or ""

@@ -96,7 +96,7 @@ def has_gpu() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class VllmSettings:
-    """What the options of a `vllm:` spec say; the same for all arms of a run."""
+    """The options of a `vllm:` spec; the same for all arms of a run."""
 
     tp: int = 1
     """Number of GPUs that share a model."""
@@ -112,7 +112,7 @@ _DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 @dataclass(frozen=True, slots=True)
 class _OptionRule:
-    """What an option of a spec may be."""
+    """Allowed values of an option of a spec."""
 
     read: Callable[[str], Any]
     good: Callable[[Any], bool]

@@ -184,7 +184,7 @@ class LlamaCppArm:
         )
 
     def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
-        """Render with the chat template (or not, as the suite says) and tokenise once."""
+        """Render with the chat template (or not, as the suite sets it) and tokenise once."""
         return render_prompt(self.tokenizer, case, generation, spec=self.spec)
 
     def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:

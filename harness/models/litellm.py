@@ -62,7 +62,7 @@ class LitellmArm:
     provider: str
     limits: PoolLimits
     version: str | None = None
-    """The model that the provider says answers."""
+    """The model that answers, by the provider's own report."""
     system_fingerprint: str | None = None
     """The provider's name for its configuration, of the first answer."""
     accepted: frozenset[str] = frozenset()

@@ -93,7 +93,7 @@ def live_model(model: Any, tokenizer: Any, *, adapter: str | None) -> LoadedMode
     Args:
         model: A Transformers or PEFT model, in evaluation mode.
         tokenizer: Its tokenizer, which is copied.
-        adapter: What `adapter_of` says.
+        adapter: As `adapter_of` returns it.
     """
     own = copy.deepcopy(tokenizer)
     if getattr(own, "backend_tokenizer", None) is not None:

@@ -130,14 +130,14 @@ def _base_of(tuned: str, base_by: str) -> str:
     named = adapter.get("base_model_name_or_path")
     if not named:
         raise UsageError(
-            f"no base model: {tuned} is not an adapter that names one; say it with {base_by}"
+            f"no base model: {tuned} is not an adapter that names one; give it with {base_by}"
         )
     try:
         resolve_folder(str(named))
     except ModelError as error:
         raise ModelError(
-            f"{tuned} names {named} as its base, which is not there; if it was moved, say where "
-            f"with {base_by}"
+            f"{tuned} names {named} as its base, which is not there; if it was moved, name its "
+            f"place with {base_by}"
         ) from error
     return f"{_TOGETHER}:{named}" if served else str(named)
 

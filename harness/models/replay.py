@@ -99,7 +99,7 @@ class RecordedCompletion(Record):
 
 
 _ASKED = frozenset({"prompt", "messages", "prompt_sha256"})
-"""Keys of a line that say what was asked."""
+"""Keys of a line about the request."""
 
 
 @dataclass(frozen=True)
@@ -315,7 +315,7 @@ def _sort(identity: Mapping[str, Any]) -> str:
 
 
 def _request_of(row: RunCase, generation: Mapping[str, Any], here: bool) -> RecordedRequest:
-    """Return what a case of a run was asked; `here` says whether all prompts were rendered here."""
+    """Return what a case of a run was asked; `here`: whether all prompts were rendered here."""
     settings = GenerationSettings.model_validate(generation).of(row.case)
     rendered = row.rendered if here else None
     tokens = rendered is not None and row.prompt_sha256 != sha256(rendered)
@@ -329,7 +329,7 @@ def _request_of(row: RunCase, generation: Mapping[str, Any], here: bool) -> Reco
 
 
 def _case_fields(kind: CellKind, completion: Completion) -> dict[str, Any]:
-    """Return what a cell of a run says about its case: only a timed one says how long it took."""
+    """Return what a cell of a run records of its case: only a timed one has its seconds."""
     if kind is CellKind.LATENCY:
         names = ("latency_s", "batch_size", "reasoning_s")
         return {name: getattr(completion, name) for name in names}

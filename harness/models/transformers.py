@@ -190,7 +190,7 @@ class HfArm:
         return self.loaded.switched(self.adapter)
 
     def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
-        """Render with the chat template (or not, as the suite says) and tokenise once."""
+        """Render with the chat template (or not, as the suite sets it) and tokenise once."""
         return render_prompt(self.tokenizer, case, generation, spec=self.spec)
 
     def complete(self, requests: Sequence[Any]) -> Iterator[Any]:
@@ -215,7 +215,7 @@ class HfArm:
 
     @cached_property
     def _config_sha256(self) -> str:
-        """Hash of the configuration without what only says where and how it was saved."""
+        """Hash of the configuration without the keys on where and how it was saved."""
         config = self.loaded.torch_model.config.to_dict()
         kept = {k: v for k, v in config.items() if k not in BOOKKEEPING}
         # Bamba's time steps end at infinity, which JSON does not have.

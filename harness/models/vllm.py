@@ -62,7 +62,7 @@ class VllmArm(ServerArm):
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
-        """What a server's arm has, and the number format that was asked for."""
+        """Fields of a server's arm, and the number format that was asked for."""
         told = super().identity
         return {**told, "spec": self.named, "backend": "vllm", "dtype": self.dtype}
 
@@ -185,7 +185,7 @@ def _remedy(error: str) -> str:
 
 @dataclass(frozen=True)
 class VllmDeployment:
-    """What the servers of a run have in common."""
+    """The settings that the servers of a run have in common."""
 
     found: VllmInstallation
     settings: VllmSettings

@@ -44,7 +44,7 @@ def suite_of(run: Run, name: str | None) -> SuiteRecord:
         raise UsageError(f"{run.folder}: no suite of this run had answers written")
     names = ", ".join(suites)
     if name is None and len(suites) > 1:
-        raise UsageError(f"{run.folder}: judged {names}; say which is production's: --suite NAME")
+        raise UsageError(f"{run.folder}: judged {names}; name production's: --suite NAME")
     if name is not None and name not in suites:
         raise UsageError(f"{run.folder}: has no suite {name!r} with answers; it has {names}")
     return suites[name or names]
@@ -71,7 +71,7 @@ class BaselineAnswers:
         """Return the figure's value on every case that has one.
 
         Metrics are computed anew from the stored answers, so that gate and production are measured
-        by one ruler; what a judge said is taken from the run.
+        by one ruler; a judge's scores are taken from the run.
         """
         if figure.metric is not None and figure.metric.judge is not None:
             rows = self._run.score_table

@@ -1,6 +1,6 @@
 """Indicators: losses from 0 to 1 of one production call that need no expected answer.
 
-Those of answers say whether the model is what was judged; those of inputs say whether it is asked
+Those of answers show whether the model is what was judged; those of inputs, whether it is asked
 what was judged: the language, length, wording, tools and route of a prompt compared with the gate's
 cases. A case of the gate is compared with the cases of other clusters, so that an unchanged stream
 is no stranger to the gate than its own cases are to each other.
@@ -75,7 +75,7 @@ class MonitoredFigure:
     missing: str = ""
     """Why the gate may have no value of it, where that is particular."""
     allowed: float | None = None
-    """Largest share that is no reason for an alarm, where the user says it and not the gate."""
+    """Largest share that is no reason for an alarm, where the user sets it and not the gate."""
 
     @property
     def cuts(self) -> bool:
@@ -282,7 +282,7 @@ def _of_case(measure: Callable[[Case], Score], one: AnsweredCase) -> Score:
 
 
 def asked_text(case: Case) -> str:
-    """Return what the user said last; empty where the trace does not hold it."""
+    """Return the user's last message; empty where the trace does not hold it."""
     turns = [turn for turn in case.input_messages() if turn.get("role") == "user"]
     content = turns[-1].get("content") if turns else None
     if isinstance(content, list):

@@ -89,7 +89,7 @@ def select_calls(
 
 
 def refuse_mixed(tally: CallTally, window: TimeWindow) -> None:
-    """Refuse calls of several models where nothing says which of them shipped.
+    """Refuse calls of several models where it is unknown which of them shipped.
 
     Raises:
         UsageError: with the models and how often each was called.
@@ -97,7 +97,7 @@ def refuse_mixed(tally: CallTally, window: TimeWindow) -> None:
     if len(tally.models) > 1 and not window.models:
         found = ", ".join(f"{name} ({count})" for name, count in tally.models.most_common(6))
         raise UsageError(
-            f"the traces hold calls of {len(tally.models)} models: {found}; say which is the "
+            f"the traces hold calls of {len(tally.models)} models: {found}; name the "
             "shipped one: --model NAME, more than once if it has several names"
         )
 
@@ -130,7 +130,7 @@ class TraceUnits:
         self._rows: dict[str, array[float]] = {}
 
     def begin(self, trace: str, start: float) -> None:
-        """Note a call of a trace; the earliest one says when the trace began."""
+        """Note a call of a trace; the trace began with the earliest one."""
         row = self._rows.get(trace)
         if row is None:
             row = self._rows[trace] = array("d", bytes(8 * self._width))
@@ -206,7 +206,7 @@ def update_state(
         sample: Who judges some of them; None asks no judge.
 
     Raises:
-        UsageError: the calls are of several models, and nothing says which is the shipped one.
+        UsageError: the calls are of several models, and it is unknown which is the shipped one.
     """
     seen = CountedCalls(state.watermark_s, dict(state.recent), dict(state.conversations))
     tally = CallTally()

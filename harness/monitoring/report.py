@@ -21,7 +21,7 @@ from tunegate.harness.stats.confidence_sequences import units_needed
 METHOD = (
     'bets against "at no time more than the largest share that the gate\'s sample leaves possible" '
     "(Clopper-Pearson, order statistics or betting limits), a mixture over stakes and times of "
-    "change: an alarm says that some stretch was above it, not the mean of all; a unit is a "
+    "change: an alarm means that some stretch was above it, not the mean of all; a unit is a "
     "conversation or session where the calls name one, else a trace; the error is divided by "
     "Bonferroni over the figures, half of each part for the gate's sample"
 )
@@ -169,7 +169,7 @@ def _blind_spots(
     if not any(figure.name in judged for figure in looks):
         yield (
             "whether answers are right: no figure reads what they say; --judge SPEC scores a "
-            "sample of them, --feedback what users said"
+            "sample of them, --feedback what users reported"
         )
     blind = [figure.name for figure in looks if figure.status is FigureStatus.BLIND]
     if blind:

@@ -154,7 +154,7 @@ RESEND_PATIENCE = 30.0
 
 
 def send_files(folder: Path) -> list[str]:
-    """Send the files of a run to where the OTEL_ variables say; return the lines to print.
+    """Send the files of a run to the address in the OTEL_ variables; return the lines to print.
 
     What was not taken is noted in `unsent.json`, for `tunegate resend`. Nothing is raised: a run's
     verdict does not depend on who watches.
@@ -337,7 +337,7 @@ class _FileExport(threading.Thread):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep OpenTelemetry's exporters from logging: what they say, one line of ours says."""
+    """Keep OpenTelemetry's exporters from logging: one line of ours reports what they would."""
     logger = logging.getLogger("opentelemetry.exporter")
     silence, before = logging.NullHandler(), logger.propagate
     logger.addHandler(silence)

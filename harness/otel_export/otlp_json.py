@@ -94,7 +94,7 @@ def log_record(name: str, at: int, values: str, *, place: tuple[str, str], warn:
         at: Unix time in nanoseconds.
         values: Its attributes as text.
         place: Trace and span that it belongs to.
-        warn: Whether it says that something went wrong.
+        warn: Whether it reports that something went wrong.
     """
     level = LogSeverity.WARN if warn else LogSeverity.INFO
     return (
@@ -139,7 +139,7 @@ def attributes_json(values: Mapping[str, Any]) -> str:
     """Return attributes as text, without the brackets around them.
 
     What is None is left out. So is a number that is not finite, which JSON cannot hold; the error
-    type then says so. Mappings are written as JSON texts.
+    type then names that. Mappings are written as JSON texts.
     """
     known = {name: value for name, value in values.items() if value is not None}
     finite = {name: value for name, value in known.items() if _is_finite(value)}

@@ -1,6 +1,6 @@
 """Resource attributes: the program, the CI pipeline and the models that telemetry comes from.
 
-The program that telemetry comes from: tunegate, and what OTEL_RESOURCE_ATTRIBUTES says of it.
+The program that telemetry comes from: tunegate, and what OTEL_RESOURCE_ATTRIBUTES adds.
 
 Source: https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable
 """
@@ -127,7 +127,7 @@ class ArmAttributes:
         return self._known[place]
 
     def _settings(self, suite: SuiteRecord, arm: str, case: Case | None) -> Mapping[str, Any]:
-        """Return how a case is asked: as its suite says, or as it says itself."""
+        """Return how a case is asked: by its suite's settings, with its own in place of them."""
         known = self._generation(suite, arm)
         if not known or case is None or all(getattr(case, name) is None for name in _OWN):
             return known

@@ -11,8 +11,8 @@ eval run
 ```
 
 What became of one case: whether tuned did worse than base on it, and the words for that. Only
-metrics that a gate rests on say so: they are what the suite's author cares about. A metric of time
-says nothing of a single case, which is mostly noise.
+metrics that a gate rests on count: they are what the suite's author cares about. A metric of time
+does not judge a single case, whose time is mostly noise.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class FileContent:
 
     @property
     def holds_logs(self) -> bool:
-        """Whether the name says that these are log records: protobuf does not."""
+        """Whether these are log records by the file's name: protobuf itself does not show it."""
         return Path(self.name).name.lower().startswith("logs")
 
     def head(self, size: int) -> bytes:

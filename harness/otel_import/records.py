@@ -1,6 +1,6 @@
 """Records: OTLP/JSON objects → `Span` and `EventRecord`, and the joining of events to spans.
 
-Both spellings of protobuf's JSON are read, `traceId` and `trace_id`, ids in hex (as OTLP says) and
+Both spellings of protobuf's JSON are read, `traceId` and `trace_id`, ids in hex (as in OTLP) and
 in base64 (as protobuf's own writer does).
 """
 

@@ -8,7 +8,7 @@ strings, numbers, booleans, lists and dicts.
 The call contract: one request to a language model, as a trace recorded it.
 
 A convention is a module `harness/otel_import/conventions/<x>.py` with `NAME`, `matches(span)`,
-which says whether the span is a model call written in its attributes, and `call(span)`, which
+which returns whether the span is a model call written in its attributes, and `call(span)`, which
 reads it.
 `tunegate.harness.otel_import.model_calls` asks all conventions, merges their readings and yields
 every call it finds.
@@ -163,7 +163,7 @@ class ModelCall:
     """Tool calls of the first answer: `{"type": "function", "function": {"name", "arguments"}}`,
     with `arguments` as the JSON text that the model wrote."""
     finish_reason: str | None = None
-    """`stop`, `length`, `tool_calls` or what the provider said."""
+    """`stop`, `length`, `tool_calls` or the provider's own word."""
     model: str | None = None
     """The model that was asked for."""
     provider: str | None = None
@@ -207,7 +207,7 @@ ROUTES = (
     "traceloop.workflow.name",
     "service.name",
 )
-"""Attributes of a call's span, or else of its program, that say where it was made for."""
+"""Attributes of a call's span, or else of its program, on where it was made for."""
 
 
 def route_of(known: Mapping[str, Any]) -> str:

@@ -78,7 +78,7 @@ def verify_attestation(text: bytes, key: Path, name: str) -> VerdictRecord:
         name: What messages call the file.
 
     Raises:
-        UsageError: it is not signed by that key, was changed, or says another verdict than its
+        UsageError: it is not signed by that key, was changed, or has another verdict than its
             scores give.
         MissingExtra: `cryptography` is not installed.
     """
@@ -128,7 +128,7 @@ def decide_statement(payload: bytes, name: str) -> VerdictRecord:
         name: What messages call its file.
 
     Raises:
-        UsageError: it is none about a verdict, or says another verdict than its scores give.
+        UsageError: it is none about a verdict, or has another verdict than its scores give.
     """
     return _decide_from(_predicate_of(payload, name))
 

@@ -40,7 +40,7 @@ class KeylessAttestation:
 
     text: str
     identity: str
-    """What the certificate names: for GitHub, the workflow's address with its branch or tag."""
+    """The signer in the certificate: for GitHub, the workflow's address with its branch or tag."""
     issuer: str
     """Who vouched for it."""
 
@@ -105,7 +105,7 @@ def verify_keyless(
         name: What messages call the file.
 
     Raises:
-        UsageError: someone else signed it, it was changed, or it says another verdict than its
+        UsageError: someone else signed it, it was changed, or it has another verdict than its
             scores give.
         MissingExtra: `sigstore` is not installed.
     """

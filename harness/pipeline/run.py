@@ -223,7 +223,7 @@ class EvaluationRun:
         Raises:
             UsageError: something was asked that cannot be done.
             RunInterrupted: the user stopped it; it can be resumed.
-            BackendError: a backend or the store failed; verdict.json says ERROR.
+            BackendError: a backend or the store failed; the verdict is ERROR.
         """
         self._folder.refuse_unwritable()
         store = AnswerCache(self.store_path)
@@ -411,7 +411,7 @@ class EvaluationRun:
     def _decided(
         self, run: PreparedRun, manifest: Manifest, watching: EarlyStopping
     ) -> VerdictRecord:
-        """Judge what cells.jsonl says, which is never in memory as a whole."""
+        """Judge the answers of cells.jsonl, which are never in memory as a whole."""
         cells = JsonlRecords(self.folder / "cells.jsonl", StoredAnswer)
         asked = FilteredRecords(cells, lambda c: c.status != "skipped")
         scores = list(run.score(asked, known=watching.scores))

@@ -64,7 +64,7 @@ _OUTCOME = (
     "metrics.txt",
     "codequality.json",
 )
-"""Files of a run folder that say how the run ended."""
+"""Files of a run folder with the result of the run."""
 
 
 def folder_of(options: Mapping[str, Any]) -> Path:
@@ -138,7 +138,7 @@ class RunFolder:
         self._write(name, record_lines(records, packed=packed))
 
     def write_traces(self, run: RunRecords, content: ContentCapture | None) -> None:
-        """Write spans, logs and metrics, with prompts and answers as `content` says.
+        """Write spans, logs and metrics, with prompts and answers as `content` allows.
 
         Raises:
             BackendError: the disk cannot be written.
@@ -223,7 +223,7 @@ def refuse_gaps(folder: Path) -> None:
     """Count what is stored against what was planned.
 
     Raises:
-        BackendError: an answer is missing: whatever the verdict says, it is not shipped.
+        BackendError: an answer is missing: whatever the verdict is, it is not shipped.
     """
     planned = len(read_record(folder / "manifest.json", Manifest).plan)
     known = sum(row["status"] != "missing" for row in read_jsonl(folder / "cells.jsonl"))
@@ -278,7 +278,7 @@ class TelemetryOptions:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> TelemetryOptions:
-        """Return what the options say.
+        """Return what the options ask for.
 
         Raises:
             UsageError: there is no redaction of that name.
@@ -290,7 +290,7 @@ class TelemetryOptions:
 def write_telemetry(
     folder: RunFolder, run: RunRecords, suites: Sequence[Suite], content: ContentCapture | None
 ) -> Iterator[str]:
-    """Write spans, log records and metrics; yield what there is to say of them.
+    """Write spans, log records and metrics; yield the lines about them.
 
     Args:
         folder: The run's.
@@ -314,5 +314,5 @@ def write_telemetry(
 
 
 def send_telemetry(folder: RunFolder) -> Iterator[str]:
-    """Send the files to where the OTEL_ variables say; yield what there is to say of it."""
+    """Send the files to the address in the OTEL_ variables; yield the lines about it."""
     yield from send_files(folder.path)

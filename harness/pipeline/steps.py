@@ -84,7 +84,7 @@ class PlanOptions:
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """A run whose requests are planned and whose arms were found to get the same prompts."""
+    """A run with planned requests, whose arms were found to get the same prompts."""
 
     suites: Sequence[Suite]
     opened: Mapping[str, Arm]
@@ -239,7 +239,7 @@ class PreparedRun:
         Args:
             manifest: The run, with the suites' gates.
             scores: Every score.
-            cells: The answers, gone through more than once; for what is said about them.
+            cells: The answers, gone through more than once; for the notes about them.
             looks: Suite → the interim look at which it is decided.
         """
         return ScoredRun(
@@ -257,7 +257,7 @@ class PreparedRun:
 
         Args:
             scored: The run with its scores.
-            labels: What people said of the answers.
+            labels: People's labels of the answers.
         """
         given = tuple(labels)
         if given:

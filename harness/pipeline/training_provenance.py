@@ -63,7 +63,7 @@ class TrainingProvenance:
             spec: Tuned's model spec.
             identity: What tuned is.
             suites: The suites of the run.
-            options: What the user says of the data.
+            options: What the user declares of the data.
 
         Raises:
             UsageError: a file that the user names cannot be used.
@@ -80,7 +80,7 @@ class TrainingProvenance:
             )
         if not card.files and not options.files:
             why = card.why or "the card of the training names no files"
-            why += "; --gate-training-data FILE says what tuned was trained on"
+            why += "; name what tuned was trained on with --gate-training-data FILE"
             return cls(
                 card,
                 ContaminationCheck(
@@ -133,7 +133,7 @@ def _note_foreign_files(
         return card
     foreign = [
         f"--gate-training-data={file.path}: none of the files that tuned's card names has this "
-        "content, so that it says nothing about what tuned was trained on"
+        "content, so that it is no evidence of what tuned was trained on"
         for file in files
         if file.state is FileState.GIVEN
     ]

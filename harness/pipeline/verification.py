@@ -62,7 +62,7 @@ def refuse_altered(run: Run, *, strict: bool = False) -> tuple[str, ...]:
 
     Raises:
         UsageError: verdict.json does not follow from the scores, or the scores do not follow from
-            the answers; the message says which, and what both say.
+            the answers; the message names them, with both values.
     """
     if not run.verdict.suites:
         if run.verdict.verdict in _UNDECIDABLE:

@@ -147,7 +147,7 @@ class GateFailed(Exception):
 
 
 class UnevaluatedGate(GateFailed):
-    """The run ended before the gate could be judged; the message says of what."""
+    """The run ended before the gate could be judged; the message gives the cause."""
 
 
 class FailureReason:

@@ -1,4 +1,4 @@
-"""The `gate` fixture: deltas in code, for what a suite.toml cannot say."""
+"""The `gate` fixture: deltas in code, for what a suite.toml cannot express."""
 
 from __future__ import annotations
 

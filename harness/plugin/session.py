@@ -157,7 +157,7 @@ class GateSession:
             self.why = "no gate was judged: " + ("all were deselected" if gone else none)
 
     def note_unevaluated(self, config: pytest.Config) -> None:
-        """Note why none of the collected gates was evaluated, where nothing else says so."""
+        """Note why none of the collected gates was evaluated, where nothing else reports it."""
         if self.verdict is not None or self.error is not None or self.codes or not self.loaded:
             return
         switches = ("collectonly", "setupplan", "setuponly")

@@ -1,6 +1,6 @@
 """Terminal output of a gate run: the summary section, and GitHub workflow commands disarmed.
 
-The log of a GitHub job: what tests print is not obeyed, and what we say in the end is.
+The log of a GitHub job: what tests print is not obeyed, and what we print in the end is.
 
 pytest prints captured output at the start of a line, where GitHub reads `::error::` and
 `::add-mask::` as commands, also when a model wrote them. While a gate session runs it reads

@@ -116,7 +116,7 @@ def cluster_count(cases: Sequence[Case]) -> int | None:
 
 
 def is_advisory(suite: Suite, gate: Gate) -> bool:
-    """Return whether the gate has no say, for want of cases."""
+    """Return whether the gate is advisory, for want of cases."""
     return bool(_why_advisory(suite, gate))
 
 
@@ -187,7 +187,7 @@ def silent_goals(suite: Suite) -> Iterator[str]:
         for gate in needed:
             key = gate_kind(gate.kind).margin_key(gate)
             why = f"{gate.subject}: {_why_advisory(suite, gate)}"
-            yield f"{gate.where}: {key}={gate.margin} has no say; {why}"
+            yield f"{gate.where}: {key}={gate.margin} is advisory; {why}"
 
 
 def content_gap(suite: Suite) -> Iterator[str]:
@@ -264,7 +264,7 @@ TOLERANCES = (0.02, 0.05, 0.10, 0.15, 0.20, 0.30)
 def provable_tolerance(count: int) -> float:
     """Return the narrowest of a few tolerances that `count` independent cases can prove.
 
-    Of too few cases for any of them, the widest: the check of the suite then says what it takes.
+    Of too few cases for any of them, the widest: the check of the suite then reports what it takes.
     """
     from tunegate.harness.stats.power import smallest_provable_n
 

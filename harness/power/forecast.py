@@ -49,7 +49,7 @@ def pilot_spread(pairs: Pairs, gate: Gate) -> tuple[ScoreSpread, ...]:
         gate: A gate that compares tuned with base.
 
     Returns:
-        One spread; nothing if all differences of continuous scores are equal, which says nothing
+        One spread; nothing if all differences of continuous scores are equal, which is no estimate
         of the next run.
     """
     judged = gate_kind(gate.kind).judged_pairs(gate, pairs)

@@ -278,7 +278,7 @@ class Completion(Record):
     """The answer, without the thoughts before it; empty where the thoughts never ended. None where
     the suite asked for log-likelihoods only."""
     finish_reason: str | None = None
-    """`stop`, `length` (the token limit cut it) or what the backend said; None if unknown."""
+    """`stop`, `length` (the token limit cut it) or the backend's own word; None if unknown."""
     input_tokens: int | None = Field(default=None, ge=0)
     """Tokens of the prompt."""
     output_tokens: int | None = Field(default=None, ge=0)
@@ -292,7 +292,7 @@ class Completion(Record):
     attempts: int | None = Field(default=None, ge=1)
     """Times that a model behind a network was asked for it; None of others."""
     answered_by: Text | None = None
-    """The model that a provider says answered, with its configuration's name; None elsewhere."""
+    """The model that answered by the provider's report, with its configuration; None elsewhere."""
     choice_logprobs: tuple[float, ...] | None = None
     """Natural-log likelihood of each choice's text after the prompt, summed over its tokens."""
     answer_logprob: float | None = None
@@ -334,7 +334,7 @@ class Score(Record):
     reason: Text | None = None
     """Why it is unscored, or what the metric found (`'urgency' is a required property`)."""
     parts: dict[str, float] | None = None
-    """Named sub-scores that say where the value comes from; they gate nothing."""
+    """Named sub-scores that explain the value; they gate nothing."""
     counts: tuple[float, ...] | None = None
     """Sums of a corpus metric over the cases (BLEU's matches and lengths); None for others."""
 
@@ -367,7 +367,7 @@ class Score(Record):
     @model_validator(mode="after")
     def _unscored_says_why(self) -> Score:
         if self.value is None and not self.reason:
-            raise ValueError("an unscored Score must say why: Score.unscored(reason)")
+            raise ValueError("an unscored Score needs a reason: Score.unscored(reason)")
         return self
 
 

@@ -1,7 +1,7 @@
 """Records of episodes: the settings of a suite's episodes, and what happened in one of them.
 
 An episode is a completion that takes several turns: the model calls tools of an environment, reads
-their results, and ends with an answer; the environment says what that was worth. The text of such
+their results, and ends with an answer; the environment rates the result. The text of such
 a completion is the last answer, its counts are sums over the turns.
 
 The module imports no other record: `Completion` holds an `EpisodeRecord`.

@@ -149,7 +149,7 @@ def parse_record(kind: type[R], text: bytes) -> R:
     """Return the record that a JSON text holds.
 
     Raises:
-        ValueError: it holds none; `record_problem` says why.
+        ValueError: it holds none; `record_problem` gives the cause.
         RecursionError: it is nested too deeply.
     """
     reader = _reader(kind)

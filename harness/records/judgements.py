@@ -86,7 +86,7 @@ class Judgement(Record):
 
 
 class JudgeSpending(Record):
-    """What one judge took for one metric in a run."""
+    """Calls, tokens and cost of one judge for one metric in a run."""
 
     suite: str
     metric: str

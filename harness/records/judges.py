@@ -1,19 +1,19 @@
-r"""Records of judges: calibration.json, and labels.jsonl with what people said about answers.
+r"""Records of judges: calibration.json, and labels.jsonl with people's labels of answers.
 
 The record is bound to one judge: its model, its prompt, its options. Another model, another word
 of the prompt, and it no longer speaks of the judge at hand. Whether a gate may rest on the judge
 is decided from it by `tunegate.harness.gating.judge_eligibility`, gate by gate: a narrow margin
 asks for a better judge than a wide one.
 
-What people say about answers: labels.jsonl, one line an answer. A line of labels names the case and
-the answer, and says what a person thinks of it:
+People's labels: labels.jsonl, one line for each answer. A line of labels names the case and
+the answer, and has a person's label of it:
 
     {"id": "t1", "arm": "tuned", "completion": "…", "label": 1}
     {"id": "t2", "prompt": "…", "completion": "…", "label": "no", "by": "anna"}
 
 `id` is a case of the suite; a line with a `prompt` or `messages` of its own (and `context`,
 `expected` …) brings its case along. `label` is a number in the metric's range, or yes or no. `arm`
-says whose answer it is; without it only what concerns both arms together can be learned.
+names the arm that gave the answer; without it only what concerns both arms together can be learned.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LEAST_KAPPA = 0.6
 LEAST_YOUDEN = 1.1
 """Sensitivity plus specificity below which a judge is close to guessing."""
 LEAST_PAIRS = 50
-"""Pairs, both answers labelled, from which a calibration says anything."""
+"""Pairs, both answers labelled, that a calibration needs at least."""
 
 
 class RateEstimate(Record):
@@ -129,7 +129,7 @@ class Calibration(Record):
     agreement: RateEstimate
     """Share of labelled answers on which judge and people agree."""
     baseline: float
-    """The same for a judge that always says people's commonest label."""
+    """The same for a judge that always gives people's commonest label."""
     balanced_accuracy: RateEstimate | None
     """Mean of sensitivity and specificity over both arms; None if people used one label only."""
     kappa: RateEstimate
@@ -261,7 +261,7 @@ class Label(Record):
     label: float
     """Its value on the metric's scale."""
     by: Text | None = None
-    """Who said so."""
+    """The person's name."""
     case: Case | None = None
     """The case itself, where the line brings it along."""
 
@@ -304,7 +304,7 @@ def read_labels(
 
 
 def refuse_one_arm(path: Path, labels: Iterable[Label]) -> None:
-    """Refuse labels that name one arm only: they say nothing of a difference.
+    """Refuse labels that name one arm only: they are no evidence of a difference.
 
     Raises:
         UsageError: all labels that name an arm name the same one.

@@ -301,7 +301,7 @@ class Manifest(Record):
     filtered: tuple[str, ...] = ()
     """Why the run judges less than the suites ask for: it caps the verdict at UNDECIDED."""
     training: TrainingSummary | None = None
-    """How tuned was trained, as the card next to it says; None of runs that never asked."""
+    """How tuned was trained, by the card next to it; None of runs that never asked."""
     leakage: ContaminationCheck | None = None
     """Which cases are in the training rows; None of runs that never looked for them."""
 

@@ -1,4 +1,4 @@
-"""What is wrong with records that a user wrote, in words."""
+"""Error messages about records that a user wrote."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@
     manifest.json   suites, identities, plan: written before the first completion
     cases.jsonl     the cases as the models saw them
     cells.jsonl     every completion, or why there is none
-    judgements.jsonl  what the judges said, where a metric asks one
-    labels.jsonl    what people said about answers, where somebody was asked
+    judgements.jsonl  the judges' replies, where a metric asks one
+    labels.jsonl    people's labels of answers, where somebody was asked
     scores.jsonl    every metric's value on every case and arm
     verdict.json    the decision
     traces.jsonl, logs.jsonl, metrics.jsonl   all of it for OpenTelemetry; packed where it is much

@@ -3,7 +3,7 @@
 Any program may write such a file: what this tunegate does not know of it is shown and not used.
 `tunegate.trainers.training_card` holds the form that our own trainers write.
 
-What a run says of its training data: which cases the fine-tune has seen before it was judged. A
+A run's record of its training data: which cases the fine-tune has seen before it was judged. A
 case that training rows hold shows what the model remembers, not what it has learned. Such cases are
 *touched*: they are asked and shown apart, and the gates rest on the others. What was not compared
 is `not checked`, which is never clean.
@@ -203,7 +203,7 @@ class TrainingDataFile(Record):
     """One file of training rows, as the run found it."""
 
     path: Text
-    """Where it was read, or where the record of the training says it was."""
+    """Where it was read, or its place in the record of the training."""
     sha256: str | None
     """Of what was trained on, where that is known; else of what was read."""
     rows: int | None

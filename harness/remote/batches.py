@@ -31,7 +31,7 @@ _PATIENCE = 20
 
 @dataclass(frozen=True, slots=True)
 class BatchReply:
-    """What came back for one request of a batch."""
+    """Result of one request of a batch."""
 
     key: str
     body: Mapping[str, Any] | None

@@ -215,7 +215,7 @@ def error_of_status(
 
 
 def _message(text: str) -> str:
-    """Return what an error reply says, out of the forms that servers wrap it in."""
+    """Return the message of an error reply, out of the forms that servers wrap it in."""
     try:
         value: Any = json.loads(text)
     except (ValueError, RecursionError):
@@ -280,4 +280,4 @@ class RequestFailure:
     attempts: int
     """Times it was asked."""
     refused: bool = False
-    """Whether the backend said no to it, rather than nothing that could be read."""
+    """Whether the backend refused it, rather than sent nothing that could be read."""

@@ -11,7 +11,7 @@ HTTP status that litellm gives them, whichever provider it was.
 Whether a provider can be asked at all: known, with its key in the environment. Nothing is sent:
 litellm knows which variables each provider reads. A wrong key shows at the first question.
 
-What a chat message answers, in one text; a message that answers nothing says why.
+What a chat message answers, in one text; a message that answers nothing has a cause.
 
 Example:
     reply = chat("openai/gpt-4o-mini", [{"role": "user", "content": "Hello"}], timeout_s=60)
@@ -77,7 +77,7 @@ class ChatReply:
     cost: float | None
     """US dollars by litellm's price list; None if it has no price for the model."""
     model_version: str | None
-    """The model that the provider says answered, such as `gpt-4o-mini-2024-07-18`."""
+    """The model that answered by the provider's report, such as `gpt-4o-mini-2024-07-18`."""
     system_fingerprint: str | None
     """The provider's name for the configuration that answered, where it has one."""
     raw: Mapping[str, Any] = field(repr=False)
@@ -110,7 +110,7 @@ def chat_completion(
 
     Raises:
         MissingExtra: litellm is not installed.
-        RetryableError: the failure may pass; says how long the provider asked to wait.
+        RetryableError: the failure may pass; has the seconds that the provider asked to wait.
         PermanentError: it will not.
     """
     litellm = litellm_library()
@@ -287,7 +287,7 @@ def _headers(error: Exception) -> Mapping[str, str]:
 
 
 _NEEDED = {"hosted_vllm": "HOSTED_VLLM_API_BASE", "openai_like": "OPENAI_LIKE_API_BASE"}
-"""Provider → the variable that says where it is; litellm would ask somebody else without it."""
+"""Provider → the variable with its address; litellm would ask somebody else without it."""
 _DEFAULTS = frozenset({"OLLAMA_API_BASE"})
 """Variables that may be missing: the usual place is taken."""
 _EITHER = frozenset({"gemini"})
@@ -406,5 +406,5 @@ def _empty_answer_reason(message: Mapping[str, Any], finish_reason: str | None) 
         spent = "reasoning used up its tokens" if reasoned else "its tokens were used up unseen"
         return f"no answer: {spent}; raise max_new_tokens under [generation]"
     if reasoned:
-        return "no answer: the model reasoned and then said nothing"
+        return "no answer: the model reasoned and then wrote nothing"
     return f"the provider sent an empty answer (finish reason {finish_reason or 'unknown'})"

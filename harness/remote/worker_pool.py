@@ -358,7 +358,7 @@ _LONGEST_S = 30.0
 LONGEST_PAUSE_S = 300.0
 """A server that asks for a longer pause is not waited for: the run ends, and can be resumed."""
 _PATIENCE = 20
-"""Pauses that a server asks for do not count as attempts: it is well, and says when. They end at
+"""Pauses that a server asks for do not count as attempts: it works, and names the time. They end at
 so many times the attempts allowed."""
 
 

@@ -123,7 +123,7 @@ def _failures(path: Path) -> _CategoryFailures:
         raise UsageError(f"{path}:1: no header with total_count; run `bfcl evaluate` again")
     if total - passed != len(failures):
         raise UsageError(
-            f"{path}: holds {len(failures)} failures, its header says {total - passed}; run "
+            f"{path}: holds {len(failures)} failures, its header counts {total - passed}; run "
             f"`bfcl evaluate` again"
         )
     return _CategoryFailures(total, passed, failures)

@@ -34,7 +34,7 @@ from tunegate.harness.results._files import (
 )
 
 MADE_UP = re.compile(r"(conversational_)?test_case_\d+")
-"""Names that say a position only."""
+"""Names that are a position only."""
 MARKS = (b'"testCases"', b'"conversationalTestCases"', b'"testRunData"')
 
 
@@ -149,7 +149,7 @@ def _row(where: str, case: Mapping[str, Any], id: str) -> ResultRow:
 
 
 def _prompt(case: Mapping[str, Any]) -> str:
-    """Return the input; of a conversation its scenario, else what the user said first."""
+    """Return the input; of a conversation its scenario, else the user's first message."""
     given = case.get("input") or case.get("scenario")
     turns = case.get("turns")
     if given is None and isinstance(turns, list) and turns and isinstance(turns[0], dict):

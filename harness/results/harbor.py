@@ -162,7 +162,7 @@ def _failure(trial: Mapping[str, Any]) -> str | None:
 
 
 def _seconds(timing: Any) -> float | None:
-    """Return how long a phase of a trial took; None if the file does not say."""
+    """Return how long a phase of a trial took; None if the file does not have it."""
     try:
         start, end = (
             datetime.fromisoformat(str(value_at(timing, name)))

@@ -3,7 +3,7 @@
 A sample is named by its id; a data set without ids has numbers there, which mean another question
 in a shuffled run, so that the hash of the input is taken. Epochs are samples of the case. Letters
 are the numbers that Inspect makes of them (C 1, P 0.5, I and N 0), a score of several values is
-`scorer.key`. A log's status may be `success` though every sample failed: each says for itself.
+`scorer.key`. A log's status may be `success` though every sample failed: each sample has its own.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class _LogHeader:
         """That the run did not end, if so."""
         if self.status == "success":
             return []
-        return [f"{self.path.name}: Inspect says that the run ended with status {self.status!r}"]
+        return [f"{self.path.name}: Inspect reports that the run ended with status {self.status!r}"]
 
     def log(self, notes: tuple[str, ...], *, run: str) -> ResultLog:
         """Return the log with its samples."""

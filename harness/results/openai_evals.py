@@ -72,7 +72,7 @@ class _SampleEvents:
     error: str | None = None
 
     def add(self, kind: Any, data: Mapping[str, Any]) -> None:
-        """Take what an event says; the first of each name counts."""
+        """Take the facts of an event; the first of each name counts."""
         if kind == "sampling" and self.prompt is None:
             self.prompt = data.get("prompt")
             sampled = data.get("sampled")

@@ -89,7 +89,7 @@ Records = Callable[[], Iterator[tuple[str, dict[str, Any] | UnreadLine]]]
 
 
 def _records(path: Path) -> tuple[Records, str | None]:
-    """Return what yields each row with its place, and promptfoo's version if the file says it.
+    """Return what yields each row with its place, and promptfoo's version if the file has it.
 
     Raises:
         UsageError: the file is none of promptfoo's, or of another version.

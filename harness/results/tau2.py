@@ -29,7 +29,7 @@ from tunegate.harness.results._files import first_bytes, json_document, text_of,
 NAME = "results.json"
 HEAD = re.compile(rb'\s*\{\s*("timestamp":[^,]*,\s*)?"info":\s*\{\s*"git_commit"')
 FAILURES = frozenset({"infrastructure_error", "unexpected_error", "user_error"})
-"""Ends of a simulation that say nothing about the agent."""
+"""Ends of a simulation that are no evidence about the agent."""
 SETTINGS = ("max_steps", "max_errors", "retrieval_config", "speech_complexity")
 
 
@@ -178,7 +178,7 @@ def _scores(reward: Any) -> tuple[dict[str, float | None], dict[str, str]]:
 
 
 def _failure(simulation: Mapping[str, Any]) -> str | None:
-    """Return why a simulation says nothing about the agent; None if it does."""
+    """Return why a simulation is no evidence about the agent; None if it is."""
     end = text_of(simulation.get("termination_reason"))
     if end not in FAILURES:
         return None

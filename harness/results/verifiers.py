@@ -69,7 +69,7 @@ def verifiers(path: Path, *, agent: str = "") -> Iterator[ResultLog]:
         raise UsageError(f"results:{path}?agent={agent}: there are: {', '.join(names)}")
     if not agent and len(names) > 1:
         raise UsageError(
-            f"{file}: {len(names)} agents in an episode; say which: results:{path}?agent=NAME, one "
+            f"{file}: {len(names)} agents in an episode; name one: results:{path}?agent=NAME, one "
             f"of {', '.join(names)}"
         )
     trace = next(iter(_traces(first)), {})

@@ -58,7 +58,7 @@ _ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 class RequestRefused(Exception):
-    """A request that is not answered; the message says why."""
+    """A request that is not answered; the message gives the cause."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         """Keep the HTTP status, too."""
@@ -68,7 +68,7 @@ class RequestRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """What a request asks for."""
+    """The contents of a request."""
 
     arm: str
     talk: Case

@@ -57,10 +57,10 @@ def prompt_fields(before: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def expected_fields(turn: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of what the assistant's turn is expected to say or call.
+    """Return the fields of what the assistant's turn is expected to write or call.
 
     Raises:
-        ValueError: it says and calls nothing, or says something that is no text.
+        ValueError: it has neither text nor calls, or a content that is no text.
     """
     text, calls = _text_content(turn.get("content")), turn.get("tool_calls") or None
     if not text and not calls:

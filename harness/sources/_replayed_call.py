@@ -259,7 +259,7 @@ class SettingsTransfer:
             if self.unnamed:
                 yield (
                     f"sampled at a temperature that was not recorded: {self._of(self.unnamed)}; "
-                    "asked as [generation] says"
+                    "asked with the settings of [generation]"
                 )
         elif sampled:
             where = [self._span()] if self.temperatures else []
@@ -351,7 +351,7 @@ _SILENT: Mapping[str, Callable[[Any], bool]] = {
     "tool_choice": lambda value: value == "auto",
     "response_format": lambda value: value in ({"type": "text"}, "text"),
 }
-"""Settings that say what holds anyway."""
+"""Settings that ask for the default."""
 
 SCOPE = "tunegate"
 CONTENT = "tunegate.case.content"

@@ -239,7 +239,7 @@ class ColumnMapping:
         ]
         if not {"prompt", "messages"} & set(chosen):
             problems.append(
-                "no column is the prompt; say which: columns = { prompt = … } with one of "
+                "no column is the prompt; name it: columns = { prompt = … } with one of "
                 + ", ".join(there)
             )
         if problems:

@@ -1,4 +1,4 @@
-"""Reading text files, JSON and CSV: what can go wrong is said with its place."""
+"""Reading text files, JSON and CSV: errors name the place."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEEPEST = 100
 
 
 def read_text(path: Path, *, form: str) -> str:
-    """Return a UTF-8 file's text; `form` says in messages what the file should hold.
+    """Return a UTF-8 file's text; `form` names in messages what the file should hold.
 
     Raises:
         SuiteError: the file is missing, too large, no file or not UTF-8.
@@ -127,7 +127,7 @@ def _parse_line(line: str) -> dict[str, Any] | str:
 def csv_lines(text: str, delimiter: str = ",") -> Iterator[tuple[int, list[str] | str]]:
     """Yield (line at which it begins, fields) for the records that are not blank.
 
-    Where the quotes are broken the last one is a text that says so.
+    Where the quotes are broken, the last one is the error message.
     """
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     line = 1

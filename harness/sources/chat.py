@@ -1,4 +1,4 @@
-"""Cases from a chat-format training file: what the assistant said last is what is expected.
+"""Cases from a chat-format training file: the assistant's last message is what is expected.
 
 Read are the forms of TRL and of OpenAI's fine-tuning: `messages` (also `conversations` with `from`
 and `value`), of which the last turn is `expected` and those before it are the prompt, and `prompt`

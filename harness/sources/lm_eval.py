@@ -2,7 +2,7 @@
 
 A multiple-choice task gives `choices` and `answer`, a generation task `prompt`, `expected` and
 `stop`, a log-likelihood task the `expected` text after the prompt. Prompts are whole, few-shot
-examples included, so the suite says `template = "none"`. What these fields cannot express is
+examples included, so the suite has `template = "none"`. What these fields cannot express is
 refused; `tunegate.harness.engine.lm_eval` runs every task with lm-eval's own metrics.
 
 The files of a task may hold Python and templates, which run when the suite is loaded: name only
@@ -168,7 +168,8 @@ def _refusal(task: Any) -> str | None:
     elif task.OUTPUT_TYPE == "multiple_choice" and task.config.process_results is not None:
         reason = "scores its choices by a function of its own (process_results)"
     return (
-        reason and f"{reason}, which no case can say; run it with tunegate.harness.engine.lm_eval"
+        reason
+        and f"{reason}, which no case can express; run it with tunegate.harness.engine.lm_eval"
     )
 
 

@@ -230,7 +230,7 @@ class MmluReading:
     problems: list[str] = field(default_factory=list)
 
     def rows(self, rows: Iterator[_text.Row], subject: str = "") -> None:
-        """Add rows, each with its place; a text in a row's stead says what is wrong with it."""
+        """Add rows, each with its place; a text in place of a row is its error message."""
         for where, row in rows:
             try:
                 if isinstance(row, str):

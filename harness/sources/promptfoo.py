@@ -243,7 +243,7 @@ class PromptfooAssert:
 
 @dataclass(frozen=True, slots=True)
 class PromptfooTest:
-    """A test: its variables, its asserts, and what else is said of it."""
+    """A test: its variables, its asserts, and its other fields."""
 
     where: str
     variables: Mapping[str, Any]

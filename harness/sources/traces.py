@@ -127,7 +127,7 @@ class TraceSelection:
             if name not in FACETS:
                 yield f"stratify: {unknown_name_message(name, FACETS, what='facet')}"
         if self.stratify and self.sample is None:
-            yield "stratify says how a sample is drawn; give sample, too"
+            yield "stratify sets how a sample is drawn; give sample, too"
         try:
             choose_settings(self.settings)
         except ValueError as error:

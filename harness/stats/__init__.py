@@ -42,7 +42,7 @@ Which function answers which question:
 | … for futility?                                     | `group_sequential.conditional_power`   |
 | … when the number of cases is not known?            | `confidence_sequences.e_process_test`  |
 | Has a stream without end become worse than that?    | `confidence_sequences.update_sequence` |
-| … and how bad may it be, as the gate's sample says? | `tolerance_bounds.worst_rate`          |
+| … and how bad may it be, by the gate's sample?      | `tolerance_bounds.worst_rate`          |
 | What does a judge plus a few human labels say?      | `ppi.ppi_interval`                     |
 | … beyond a margin?                                  | `ppi.ppi_test`                         |
 | What is the true rate behind a judged rate?         | `judge_accuracy.rogan_gladen_interval` |

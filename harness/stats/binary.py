@@ -7,8 +7,8 @@ discordant pair is seen, and then call a worse model non-inferior with probabili
 Differences and ratios share one core. Both null hypotheses are a line through the probabilities of
 a win x and of a loss y, `y = slope * x - margin`: slope 1 where the difference of two success rates
 equals `margin`; where their ratio is r, slope r and margin r - 1, among the cases that at least one
-model gets right. Those that neither does say nothing of a ratio, and given their number the counts
-of the others are trinomial with one nuisance parameter, as for a difference.
+model gets right. Those that neither does do not count for a ratio, and given their number the
+counts of the others are trinomial with one nuisance parameter, as for a difference.
 
 The core's counts may be fractional (divided by a design effect, or true cell probabilities), so it
 checks nothing; the public functions do. The score statistic is liberal where few discordant pairs

@@ -1,6 +1,6 @@
 """Group-sequential design: spending functions, bounds of each look, conditional power.
 
-Statistics at the looks are z-values of the growing sample; `fractions` say which share of the
+Statistics at the looks are z-values of the growing sample; `fractions` are which share of the
 planned cases each look has seen. The e-process for an unknown number of cases is in
 `confidence_sequences`.
 

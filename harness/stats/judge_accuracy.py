@@ -209,7 +209,7 @@ def specificity(table: Table, *, confidence: float = CONFIDENCE) -> Interval:
 
 
 def accuracy(table: Table, *, confidence: float = CONFIDENCE) -> Interval:
-    """Exact interval for the share of cases on which judge and people say the same.
+    """Exact interval for the share of cases on which judge and people agree.
 
     Args:
         table: Square counts, rows by people, columns by the judge, same order of labels.
@@ -221,7 +221,7 @@ def accuracy(table: Table, *, confidence: float = CONFIDENCE) -> Interval:
 
     Source: Clopper-Pearson.
 
-    Trap: high for a judge that always says the commonest label; see `constant_baseline`.
+    Trap: high for a judge that always gives the commonest label; see `constant_baseline`.
     """
     counts = counts_of(table)
     agreed, total = int(counts.trace()), int(counts.sum())
@@ -252,7 +252,7 @@ def balanced_accuracy(table: Table, *, confidence: float = CONFIDENCE) -> Interv
 
 
 def constant_baseline(table: Table) -> float:
-    """Agreement of a judge that always says people's commonest label.
+    """Agreement of a judge that always gives people's commonest label.
 
     Args:
         table: Square counts, rows by people, columns by the judge, same order of labels.
@@ -262,7 +262,7 @@ def constant_baseline(table: Table) -> float:
 
     Source: the majority-class baseline.
 
-    Trap: an accuracy that does not beat it says nothing for the judge.
+    Trap: an accuracy that does not beat it is no evidence for the judge.
     """
     counts = counts_of(table)
     return float(counts.sum(axis=1).max() / counts.sum())

@@ -100,10 +100,10 @@ def first_position_test(first: int, second: int) -> OneSidedTest:
 def repeat_flips(
     verdicts: Sequence[Sequence[Hashable]], *, confidence: float = CONFIDENCE
 ) -> Interval:
-    """Exact interval for the share of cases on which a judge asked again says something else.
+    """Exact interval for the share of cases on which a judge asked again changes its verdict.
 
     Args:
-        verdicts: For each case what the judge said each time, at least twice.
+        verdicts: For each case the judge's verdict each time, at least twice.
         confidence: Two-sided level.
 
     Raises:

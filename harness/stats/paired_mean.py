@@ -62,7 +62,7 @@ def mean_interval(
 
     Returns:
         The interval, clipped to plus and minus `bound`. One case, or no spread and no bound,
-        gives the widest one: the data do not say how far the next difference may be.
+        gives the widest one: the data do not show how far the next difference may be.
 
     Raises:
         ValueError: If there is no difference, one is NaN or infinite or beyond `bound`, there are
@@ -354,7 +354,7 @@ class MeanFit:
         return -self._lower(-1.0, confidence)
 
     def statistic(self, margin: float) -> float:
-        """Smallest of the curves' statistics against `margin`; `-inf` if nothing can be said."""
+        """Smallest of the curves' statistics against `margin`; `-inf` if there is none."""
         if not self.curves or (not self.spread and self.estimate <= margin):
             return -math.inf
         return min(curve.statistic(margin) for curve in self.curves)

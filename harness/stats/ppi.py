@@ -222,7 +222,7 @@ def ppi_test(
 class JudgeRegression:
     """A judge's differences by people's, on the labelled pairs of a calibration.
 
-    It says which mean difference the judge reports where people see a given one, and by inversion
+    It gives the mean difference of the judge where people see a given one, and by inversion
     what people would see behind the judge's mean difference on other pairs. Subtracting the mean
     error instead takes people's mean difference to be the same there: a judge that errs alike on
     both arms understates every difference, and a calibration on a fine-tune that changed nothing

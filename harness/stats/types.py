@@ -16,9 +16,9 @@ class Interval:
     estimate: float
     """Best single value, in the unit of the data; always inside the interval."""
     low: float
-    """Lower limit; `-inf` where the data say nothing and no bound was given."""
+    """Lower limit; `-inf` where the data show nothing and no bound was given."""
     high: float
-    """Upper limit; `inf` where the data say nothing and no bound was given."""
+    """Upper limit; `inf` where the data show nothing and no bound was given."""
     confidence: float
     """Two-sided level: at 0.90 each limit errs with probability 0.05."""
     method: str

@@ -103,7 +103,7 @@ def _missing_fields(case: Case, used: Metric) -> list[str]:
 
 
 def metric_problems(where: str, used: Metric, cases: Sequence[Case]) -> list[str]:
-    """Return what the metric's own check has to say about its options and the cases."""
+    """Return the problems that the metric's own check finds in its options and the cases."""
     if used.check is None:
         return []
     given = dict(used.options) if used.corpus is None else {**used.options, "aggregate": "corpus"}

@@ -38,7 +38,7 @@ from tunegate.harness.verdict.run_sentence import run_sentence
 ARMS = ("base", "tuned")
 """The arms that the verdict is about."""
 UNEQUAL_FAILURES = 0.05
-"""Two-sided error at which arms are said to fail unequally often."""
+"""Two-sided error of the claim that the arms fail unequally often."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ def decide_run(
         scores: Every score of the run.
         looks: Suite → the look at which it ended, where it is looked at while it runs.
         answers: Suite → how many answers are equal in base and tuned, and how many were cut.
-        labels: What people said about a random sample of the run's answers.
+        labels: People's labels of a random sample of the run's answers.
     """
     rows = list(scores)
     said: dict[str, dict[tuple[str, str, str], float]] = defaultdict(dict)
@@ -142,7 +142,7 @@ def _open_if_boundless(gate: GateResult, table: ScoreTable) -> GateResult:
 
 
 def boundless_metrics(table: ScoreTable, gates: Iterable[GateResult]) -> list[str]:
-    """Return the gates' metrics that have unscored cases and no range to say how bad these are."""
+    """Return the gates' metrics that have unscored cases and no range to bound them."""
     unbounded = {metric.name for metric in table.suite.metrics if metric.range is None}
     return list(
         dict.fromkeys(

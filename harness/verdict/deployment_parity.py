@@ -133,7 +133,7 @@ def _table_of_arms(table: ScoreTable, *, base: str = "base", tuned: str = "tuned
 def _guards_only(manifest: Manifest) -> Manifest:
     """Return the manifest without goals: what was gained is tuned's, and comes over by equivalence.
 
-    Whether the run judges all that was asked is said once, by the verdict on tuned.
+    Whether the run judges all that was asked is reported once, by the verdict on tuned.
     """
     suites = []
     for suite in manifest.suites:
@@ -386,7 +386,7 @@ def _conclusion(found: MetricParity, unscored: bool) -> str:
 
 
 def shipped_gate(gate: GateResult) -> GateResult:
-    """Return a gate that was judged with shipped in tuned's place, in words that say so."""
+    """Return a gate that was judged with shipped in tuned's place, with a sentence on that."""
     sentence = gate.sentence.replace(" of tuned ", " of shipped ")
     return gate.model_copy(update={"sentence": f"shipped: {sentence}"})
 

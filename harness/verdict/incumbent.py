@@ -5,7 +5,7 @@ SHIP also takes that each guardrail which compares tuned with base (a tolerance,
 drops, a ratio that equal arms satisfy) holds with the incumbent in the place of base. A metric that
 has a goal and no tolerance is held to one as wide as its goal: what is too small a gain to matter
 is too small a loss. Floors and ceilings are about tuned alone, and are decided with base. The gates
-of a judge are advisory: people's labels correct what it says of base and tuned alone.
+of a judge are advisory: people's labels correct its scores of base and tuned alone.
 
 The comparison takes all cases of a suite, also of one that ended early for base and tuned. Its
 proofs of a regression are a family of their own for Holm's adjustment.
@@ -65,7 +65,7 @@ def compare_incumbent(
 def _guards_only(manifest: Manifest) -> Manifest:
     """Return the manifest with the gates that compare, on all cases.
 
-    Whether the run judges all that was asked is said once, by the verdict on base and tuned.
+    Whether the run judges all that was asked is reported once, by the verdict on base and tuned.
     """
     suites = tuple(
         suite.model_copy(

@@ -5,7 +5,7 @@ that turns with the order of the answers counts as a tie, which is safe, but a j
 turns has little to say. A line of the judged differences on the answers' length ratio shows what is
 left of the difference where both are equally long.
 
-A judge that is a relative of what it judges favours it: said in a note, for a person to weigh.
+A judge that is a relative of what it judges favours it: a note reports it, for a person to weigh.
 
 Source: order: MT-Bench, arXiv 2306.05685; length: AlpacaEval's length control, arXiv 2404.04475.
 
@@ -122,7 +122,7 @@ def _unscored_notes(suite: SuiteRecord, unscored: Mapping[str, int]) -> Iterator
 
 def _no_goal(suite: SuiteRecord) -> Iterator[str]:
     if not suite.gates:
-        yield "no gates, so it has no say in the verdict"
+        yield "no gates, so it does not count in the verdict"
     elif not any(gate_kind(gate.kind).compares for gate in suite.gates):
         yield "does not compare tuned with base: SHIP means good enough"
 
@@ -278,7 +278,7 @@ CONSISTENT = 0.7
 """Share of pairs on which a verdict must survive the swap."""
 _SURE = 0.99
 _FEW = 10
-"""Pairs below which nothing is said of length."""
+"""Pairs below which there is no note on length."""
 
 
 def comparison_notes(table: ScoreTable) -> Iterator[str]:

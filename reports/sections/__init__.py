@@ -51,7 +51,7 @@ def run_section(name: str, make: Callable[[], T], empty: T) -> T:
 
 
 def summarize_sections(data: ReportData) -> dict[str, str]:
-    """Return title → Markdown of the sections that are in the summary and have something to say."""
+    """Return title → Markdown of the sections that are in the summary and are not empty."""
     texts: dict[str, str] = {}
     for name, section in discover_sections().items():
         summarize: Callable[[ReportData], str] | None = getattr(section, "summarize", None)

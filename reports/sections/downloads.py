@@ -15,5 +15,5 @@ ORDER = 80
 
 
 def render(data: ReportData) -> Markup:
-    """Return the buttons; the script shows them and does what they say."""
+    """Return the buttons; the script shows them and saves the files."""
     return fill_page_template("downloads.html", folder=data.run.verdict.run_id)

@@ -106,7 +106,7 @@ def _count_by_arm(lines: Sequence[Judgement]) -> str:
 
 
 def _failures(lines: Sequence[Judgement]) -> str:
-    """Return what the judge failed on or had nothing to say to, arm by arm."""
+    """Return what the judge failed on or gave no verdict on, arm by arm."""
     counts = Counter((line.arm, line.status) for line in lines if line.status != "ok")
     words = {JudgementStatus.JUDGE_ERROR: "judge errors", JudgementStatus.ABSTAINED: "abstained"}
     told = [f"{arm} {n} {words[status]}" for (arm, status), n in sorted(counts.items())]
@@ -120,7 +120,7 @@ def _again(lines: Sequence[Judgement]) -> str:
 
 
 def _flips(lines: Sequence[Judgement]) -> str:
-    """Return how often a judge of pairs said otherwise the other way round."""
+    """Return how often a judge of pairs changed its verdict with the order of the answers."""
     both = [line for line in lines if {"base_first", "tuned_first"} <= (line.parts or {}).keys()]
     flipped = sum(map(order_changed, both))
     return f"{flipped} of {count_noun(len(both), 'pair')}" if both else ""

@@ -46,7 +46,7 @@ def render(data: ReportData) -> Markup:
 
 
 def _settings(data: ReportData) -> dict[str, Any]:
-    """Return what the card of the training says besides its main facts."""
+    """Return the facts of the training's card besides the main ones."""
     training = data.run.manifest.training
     card = {} if training is None else training.card
     return {

@@ -64,7 +64,7 @@ class SharedTrait:
     words: str
     """Their common property as a verb, as in `have the tag`; `what` follows."""
     what: str
-    """A text of the run; empty where the words say all."""
+    """A text of the run; empty where the words are enough."""
     worse: tuple[int, int]
     """How many of the cases that got worse have it, and of how many."""
     others: tuple[int, int]

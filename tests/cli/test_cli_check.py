@@ -140,7 +140,7 @@ def test_a_mistake_is_one_line_and_2(arguments: list[str], message: str) -> None
 
 def test_a_whole_model_alone_needs_its_base(tiny: Any) -> None:
     """A folder that is no adapter names no base; the sentence says how to give one."""
-    with pytest.raises(TunegateError, match="say it with `tunegate check BASE TUNED`") as caught:
+    with pytest.raises(TunegateError, match="give it with `tunegate check BASE TUNED`") as caught:
         _check(tiny.base())
 
     assert caught.value.exit_code == 2

@@ -304,7 +304,7 @@ def test_labels_without_arms_do_not_fit_judgements_by_arm(
     spec, rows = _recorded(labels()), labels(40).read_text(encoding="utf-8").splitlines()
     unnamed = [json.dumps({**json.loads(row), "arm": None}) for row in rows[::2]]
     Path("labels.jsonl").write_text("\n".join(unnamed), encoding="utf-8")
-    assert "say whose the label is with arm" in refused(
+    assert "name the label's arm" in refused(
         "calibrate", "labels.jsonl", "--judge", spec, "--suite", "suites/civil"
     )
 

@@ -133,7 +133,7 @@ def test_an_agents_case_shows_calls_and_tools(place: Path) -> None:
     ("args", "message"),
     [
         (["--tuned", "x"], "no traces; name files, folders or a run"),
-        ([SHOP], "no tuned model: say which with --tuned SPEC, or only write a --suite DIR"),
+        ([SHOP], "no tuned model: name it with --tuned SPEC, or only write a --suite DIR"),
         ([SHOP, "--suite"], "--suite needs a value"),
         ([SHOP, "--suit", "x"], "unknown option '--suit'; did you mean '--suite'?"),
         ([SHOP, "--suite", "x", "--sample", "0"], "--sample='0' must be a whole number above 0"),

@@ -30,7 +30,8 @@ def test_a_reward_for_not_acting_is_told(tmp_path: Path) -> None:
     ]
     _, output = check(write_desk(tmp_path, toml=UNTIMED, code=code, tasks=tasks))
 
-    assert "warning: a model that says nothing is paid on 3 of 4 tasks (mean reward 0.75)" in output
+    warning = "warning: a model that writes nothing is paid on 3 of 4 tasks (mean reward 0.75)"
+    assert warning in output
 
 
 def test_an_environment_that_fails_is_found_before_a_model_is_opened(tmp_path: Path) -> None:

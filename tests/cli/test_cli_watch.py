@@ -155,7 +155,7 @@ def test_a_moved_suite(gated: Run, tmp_path: Path) -> None:
     write_traces(tmp_path / "t.jsonl", stream(1, 3))
     (tmp_path / "suite").rename(tmp_path / "moved")
 
-    assert "is not there any more; say --suite FOLDER" in _refused("t.jsonl")
+    assert "is not there any more; give --suite FOLDER" in _refused("t.jsonl")
     assert _watch("t.jsonl", "--suite", "moved")[0] == 10
 
 

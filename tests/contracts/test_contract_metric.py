@@ -237,7 +237,7 @@ def test_a_check_may_raise_what_the_user_is_told(own: ModuleType, suite_folder: 
 
 def test_an_unscored_score_must_say_why() -> None:
     """No value and no reason is no record."""
-    with pytest.raises(ValueError, match="must say why"):
+    with pytest.raises(ValueError, match="needs a reason"):
         Score()
 
 

@@ -235,7 +235,7 @@ def test_a_judge_that_does_not_count_leaves_the_others_alone(
 def test_unscored_answers_of_an_advisory_judge_stop_nothing(
     judge: Any, tone: Any, made: Any
 ) -> None:
-    """A judge that failed on half the cases is no error of the run it has no say in."""
+    """A judge that failed on half the cases is no error of the run in which it is advisory."""
     rule = Gate(metric="right", kind="gain", margin=0.0)
     suite = tone(None, rule, Gate(metric="tone", kind="tolerance", margin=0.1))
     base, tuned = suite.columns["tone"]
@@ -351,7 +351,7 @@ class TestLabels:
         assert abs(gate.delta) < 0.01
         assert gate.method.startswith("PPI++")
         assert (
-            "corrected by labels on 100 pairs; the judge alone says +30.0 points" in gate.sentence
+            "corrected by labels on 100 pairs; the judge alone gives +30.0 points" in gate.sentence
         )
         assert verdict.verdict is Verdict.UNDECIDED
         assert gate.tuned - gate.base == pytest.approx(gate.delta, abs=1e-6)

@@ -181,7 +181,7 @@ def test_equal_differences_of_an_unbounded_metric_in_words(
 
     assert judge(suite).sentence == (
         "s: m rose by 1, 1 → 2 on 200 cases: the tolerance of 0.05 is neither "
-        "proven nor refuted; all differences are equal, which says nothing about the next one"
+        "proven nor refuted; all differences are equal, so the next one cannot be predicted"
     )
 
 

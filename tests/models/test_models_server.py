@@ -93,7 +93,7 @@ def test_a_spec_that_is_none_is_refused(target: str, message: str) -> None:
     [
         ("tunde", "the server has no model 'tunde'; did you mean 'tuned'?"),
         ("xyz", "the server has no model 'xyz'; there are: base, tuned"),
-        ("", "say which model after a #; there are: base, tuned"),
+        ("", "name the model after a #; there are: base, tuned"),
     ],
 )
 def test_a_model_that_is_not_there_is_refused(fake_server: Start, model: str, message: str) -> None:

@@ -685,12 +685,12 @@ def test_a_run_that_does_not_fit_is_refused(
 
 
 def test_corpus_gates_with_few_cases_do_not_count(suite: Callable[..., Suite]) -> None:
-    """49 cases: the goal on BLEU has no say, so that SHIP is out of reach, whatever else holds."""
+    """49 cases: the goal on BLEU is advisory, so that SHIP is out of reach, whatever else holds."""
     gates = rule("bleu", gain=2.0), rule("edit_similarity", tolerance=0.5)
     planned = forecast_suite(suite("bleu edit_similarity", *gates, n=49))
 
     assert [g.counts for g in planned.gates] == [False, True]
-    assert any("gain=2.0 has no say; bleu: one value over" in text for text in planned.refusals)
+    assert any("gain=2.0 is advisory; bleu: one value over" in text for text in planned.refusals)
     assert any(note.startswith("bleu: one value over all cases gates") for note in planned.notes)
 
 

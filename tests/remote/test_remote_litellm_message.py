@@ -80,7 +80,7 @@ def test_a_refusal_in_words_is_an_answer() -> None:
         ({"content": "The first half"}, "content_filter", "content filter"),
         ({"content": "", "reasoning_content": "hm"}, "length", "reasoning used up .* max_new_tok"),
         ({"content": None}, "length", "used up unseen; raise max_new_tokens"),
-        ({"content": "", "reasoning": "hm"}, "stop", "reasoned and then said nothing"),
+        ({"content": "", "reasoning": "hm"}, "stop", "reasoned and then wrote nothing"),
     ],
 )
 def test_a_message_without_an_answer_says_why(

@@ -105,5 +105,5 @@ def test_the_page_opens_and_says_what_it_has_not(html: str, tmp_path: Path) -> N
 
     assert errors == []
     assert f"the texts of the first {bodies:,} of {TICKETS + 40:,} cases" in notice
-    assert re.search(r"the texts of this case stand in cases.jsonl", last)
+    assert re.search(r"the texts of this case are in cases.jsonl", last)
     assert "choice_probability" in last or "json_schema" in last

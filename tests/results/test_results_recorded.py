@@ -216,7 +216,7 @@ def edit_line(path: Path, number: int, text: str | None) -> None:
 @pytest.mark.parametrize(
     ("number", "text", "message"),
     [
-        (1, None, "holds 2 failures, its header says 3"),
+        (1, None, "holds 2 failures, its header counts 3"),
         (0, None, "no header with total_count"),
         (1, '{"id": "simple_py', "broken JSON"),
         (0, '{"accuracy": 0.5, "correct_count": 2, "total_count": 5}', "scores 5 answers"),

@@ -151,7 +151,7 @@ def test_a_table_without_a_prompt_is_refused(
     write("nr,question\n1,a\n")
 
     assert problems(TABLE) == [
-        "t.csv:1: no column is the prompt; say which: columns = { prompt = … } with one of nr, "
+        "t.csv:1: no column is the prompt; name it: columns = { prompt = … } with one of nr, "
         "question"
     ]
 

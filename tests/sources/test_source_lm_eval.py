@@ -172,13 +172,13 @@ CHOICE = {"output_type": "multiple_choice", "doc_to_choice": ["a", "b"], "doc_to
     [
         (
             {"output_type": "loglikelihood_rolling", "doc_to_text": "", "doc_to_target": "x"},
-            "…: lm-eval task 'odd' scores whole documents, which no case can say; run it with "
+            "…: lm-eval task 'odd' scores whole documents, which no case can express; run it with "
             "tunegate.harness.engine.lm_eval",
         ),
         (
             {**CHOICE, "doc_to_text": "{{answer}}", "doc_to_target": "x"},
             "…: lm-eval task 'odd' scores one ending after several beginnings, which no case can "
-            "say; run it with tunegate.harness.engine.lm_eval",
+            "express; run it with tunegate.harness.engine.lm_eval",
         ),
         (
             {**CHOICE, "doc_to_text": ""},
@@ -200,7 +200,7 @@ CHOICE = {"output_type": "multiple_choice", "doc_to_choice": ["a", "b"], "doc_to
         ),
     ],
 )
-def test_what_no_case_can_say(
+def test_what_no_case_can_express(
     task: Callable[..., Path], config: dict[str, Any], expected: str
 ) -> None:
     """Refused in one line, never scored in another way than lm-eval would."""

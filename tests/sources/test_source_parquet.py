@@ -91,7 +91,7 @@ def test_a_folder_is_read_in_the_order_of_its_files(
 @pytest.mark.parametrize(
     ("columns", "problem"),
     [
-        ({"promt": ["p"]}, "t.parquet: no column is the prompt; say which: columns = { prompt = …"),
+        ({"promt": ["p"]}, "t.parquet: no column is the prompt; name it: columns = { prompt = …"),
         ({"prompt": ["p", None]}, "t.parquet: row 2: the prompt is empty (column 'prompt')"),
         ({"prompt": ["p"], "answer": [1]}, "t.parquet: row 1: 'answer' needs 'choices' next to it"),
         ({"prompt": [b"p"]}, "t.parquet: row 1: prompt: bytes is no text; name a column that"),

@@ -102,7 +102,8 @@ def test_sampled_calls_are_counted() -> None:
     assert sampled == [
         "settings kept: temperature (3), max_tokens (1)",
         "sampled as recorded: 2 of 4 calls (temperature 0.7 to 1)",
-        "sampled at a temperature that was not recorded: 1 of 4 calls; asked as [generation] says",
+        "sampled at a temperature that was not recorded: 1 of 4 calls; asked with the settings of "
+        "[generation]",
     ]
 
 

@@ -288,7 +288,7 @@ def test_a_sample_larger_than_the_traces_takes_all(traced: Traced, cases: Load) 
     [
         ("limit = 1\nsample = 1\n", "limit=1 and sample=1: give one of them"),
         ('sample = 1\nstratify = ["rout"]\n', "unknown facet 'rout'; did you mean 'route'?"),
-        ('stratify = ["route"]\n', "stratify says how a sample is drawn; give sample, too"),
+        ('stratify = ["route"]\n', "stratify sets how a sample is drawn; give sample, too"),
         ('settings = "greed"\n', "settings: unknown setting 'greed'; did you mean 'greedy'?"),
         ('scrub = "pi"\n', "scrub='pi' must be 'pii', 'none' or a function, 'pkg.mod:fn'"),
         ('scrub = "no_such_module:fn"\n', "cannot import 'no_such_module'"),

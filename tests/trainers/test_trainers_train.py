@@ -219,7 +219,7 @@ def test_the_exit_code_is_the_verdict(
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--gate"], "--gate: say on which suites"),
+        (["--gate"], "--gate: name the suites"),
         (["--gate", "--eval-suite", "/nowhere"], "--eval-suite /nowhere: no such suite"),
         (["--eval-suite", "broken"], "broken/suite.toml"),
     ],

@@ -29,7 +29,7 @@ from tunegate.harness.records.manifest import package_versions
 
 ROOM = "tunegate.trainers.artifacts"
 MARK = "tunegate_artifact.json"
-"""File next to an artifact that says what it was made of."""
+"""File next to an artifact that records its sources."""
 
 _TOKENIZER = (
     "tokenizer*",
@@ -48,9 +48,9 @@ class DeploymentArtifact:
     """A form in which an adapter is shipped."""
 
     name: str
-    """What `tunegate ship-check --artifacts` calls it."""
+    """Its name for `tunegate ship-check --artifacts`."""
     step: str
-    """What making it does to the numbers, in words."""
+    """A sentence on what making it does to the numbers."""
     make: Callable[[Path, Path, Path], str]
     """Function of the base's folder, the adapter's and an empty one: writes the files into the
     third and returns their model spec. It raises `MissingExtra` for a library that is not

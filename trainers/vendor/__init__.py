@@ -193,7 +193,7 @@ def _tell(chats: ChatRows, tokens: TokenCount, base: str, options: VendorOptions
 
 
 def _need_consent(what: str, options: VendorOptions, ask: Ask | None) -> None:
-    """Go on only if the user says so.
+    """Go on only if the user agrees.
 
     Raises:
         UsageError: the answer is not yes, or there is nobody to ask.

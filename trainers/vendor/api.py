@@ -39,7 +39,7 @@ _HERE = ("localhost", "127.0.0.1", "::1")
 _LATEST = 50
 """Jobs and events that are read, the latest ones."""
 UNKNOWN = "unknown"
-"""Shutdown date of a model of which the vendor's API says nothing."""
+"""Shutdown date of a model for which the vendor's API has none."""
 NONE_ANNOUNCED = "none announced"
 
 
@@ -153,7 +153,7 @@ class VendorApi:
         return self._patiently(f"asking for the events of {job_id}", ask)
 
     def shutdown(self, model: str) -> str:
-        """Return the day on which the vendor's API says a model is shut down, or what it says."""
+        """Return the day on which a model is shut down by the vendor's API, or the API's words."""
 
         def ask(client: OpenAI) -> str:
             try:

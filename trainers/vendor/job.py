@@ -46,7 +46,7 @@ class VendorOptions:
     suffix: str | None
     seed: int
     price_per_million_tokens: float | None
-    """US dollars, as the vendor's price list says."""
+    """US dollars, by the vendor's price list."""
     poll_seconds: float
     yes: bool
     resume: str | None
@@ -160,7 +160,7 @@ _PATIENCE_S = 1800.0
 
 
 class VendorJob(Record):
-    """A hosted training: as it was asked for, and as the vendor says it is."""
+    """A hosted training: as it was asked for, and as the vendor reports it."""
 
     schema_version: int = 1
     method: str = "vendor"
@@ -173,7 +173,7 @@ class VendorJob(Record):
     uploaded: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of what was uploaded → the vendor's id of it."""
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
-    """As the vendor says that it used them, once it does."""
+    """As the vendor reports that it used them, once it does."""
     seed: int | None = None
     tokens_per_epoch: int | None = None
     """Our estimate before the job."""
@@ -191,7 +191,7 @@ class VendorJob(Record):
     created_at: int | None = None
     finished_at: int | None = None
     shutdown: dict[str, str] = Field(default_factory=dict)
-    """Model → the day on which it is shut down as its vendor's API says, or what it says."""
+    """Model → the day on which it is shut down by its vendor's API, or the API's words."""
     versions: dict[str, str] = Field(default_factory=dict)
 
     @property
@@ -228,7 +228,7 @@ def read_job(folder: Path) -> VendorJob | None:
 
 
 def watch_job(api: VendorApi, job_id: str, *, every_s: float, say: Say) -> dict[str, Any]:
-    """Return the job once it is over, well or not; until then say what changes.
+    """Return the job once it is over, well or not; until then report what changes.
 
     Raises:
         BackendError: the vendor refuses, or does not answer for half an hour.

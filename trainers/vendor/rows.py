@@ -156,7 +156,7 @@ def _check_turn(name: str, turn: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
-    """Tokens of an epoch, and who says so."""
+    """Tokens of an epoch, and who counted them."""
 
     count: int
     tokenizer: str
@@ -210,7 +210,7 @@ def training_price(tokens: TokenCount, options: VendorOptions) -> str:
             "--price_per_million_tokens takes the vendor's"
         )
     each = tokens.count * price / 1e6
-    rate = f"at US$ {price:g} a million tokens, as you say"
+    rate = f"at US$ {price:g} a million tokens, as given"
     if epochs is None:
         return f"training price: about US$ {each:.4g} an epoch {rate}; the vendor chooses how many"
     return f"training price: about US$ {each * epochs:.4g} for {epochs} epochs {rate}"

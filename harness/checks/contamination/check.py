@@ -14,7 +14,7 @@ template and no case's own (`tunegate.harness.checks.contamination.index`). A pa
 by none of this.
 
 The rows that a model was trained on: found again by the card of the training, or given. A file
-counts as the one of the training only if its hash says so. It is looked for where the card says it
+counts as the one of the training only if its hash is equal. It is looked for where the card says it
 was, then next to the weights, then among the files that the user names.
 """
 
@@ -108,7 +108,7 @@ def refuse_too_many(leakage: ContaminationCheck, suites: Sequence[Suite]) -> Non
             raise NotComparable(
                 f"{suite.name}: {len(touched)} of {suite.n_cases} cases are in the training "
                 f"rows, more than {MOST:.0%}: {named}; judge on cases that tuned was not trained "
-                "on, or train without them (--gate-leakage=report judges all the same, and says so)"
+                "on, or train without them (--gate-leakage=report judges all the same, with a note)"
             )
 
 
@@ -179,7 +179,7 @@ def find_training_files(
     Args:
         training: The card.
         folder: Folder of the card.
-        given: Files of rows that the user says tuned was trained on.
+        given: Files of rows that tuned was trained on, as the user declared.
 
     Raises:
         UsageError: a file that the user names is not there.

@@ -4,8 +4,8 @@ The cases are indexed and the rows stream by, so memory grows with the suites an
 training data. Everything is exact: there is no sampling and no sketch.
 
 What is a case's own: its words without the templates that many cases of a suite share. A run of
-eight words that occurs in more than two unrelated cases says nothing about any one of them: a
-system text in the prompt, few-shot examples, a form that was filled in. So do opening and closing
+eight words that occurs in more than two unrelated cases is no sign of any one of them: a
+system text in the prompt, few-shot examples, a form that was filled in. Nor are opening and closing
 words that half of the suite begins or ends with (`Question: … Answer:`). Cases of one cluster count
 once: the passage they share is theirs.
 """

@@ -14,7 +14,7 @@ from tunegate.harness.suite.equal_prompts import fold_lookalikes
 
 Words = tuple[str, ...]
 _NO_TEXT = ("role", "type", "id")
-"""Keys whose values say what something is, not what was said."""
+"""Keys whose values are no part of the text."""
 
 
 @dataclass(frozen=True, slots=True)

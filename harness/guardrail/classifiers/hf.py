@@ -83,7 +83,7 @@ def hf(target: str) -> SequenceClassifier:
 
 
 def attack_classes(names: Any) -> tuple[int, ...]:
-    """Return the classes that are attacks: all but those whose name says harmless."""
+    """Return the classes that are attacks: all but those with the name of a harmless one."""
     if len(names) == 1:
         return (0,)
     found = tuple(

@@ -42,7 +42,7 @@ from tunegate.harness.records.problems import validation_problem
 
 SPEC = "command:PROGRAM [ARGUMENTS]"
 CALL = "answer"
-"""What a call is about, for forecasts: a question, a whole answer, or nothing."""
+"""Unit of a call, for forecasts: a question, a whole answer, or nothing."""
 DEADLINE_S = 120.0
 """Seconds without a line from the program after which it is ended."""
 AT_ONCE = JUDGE_CONCURRENCY
@@ -235,7 +235,7 @@ class JudgeProcess:
     command: Sequence[str]
     lines: queue.Queue[str | None] = field(default_factory=queue.Queue)
     silent: bool = False
-    """Whether it said nothing until the deadline."""
+    """Whether it wrote nothing until the deadline."""
     noise: str = ""
     """The last line that was no answer."""
 

@@ -30,7 +30,7 @@ from tunegate.harness.records.cases import Completion, Score, sha256
 
 SPEC = "hf-nli:FOLDER_OR_ID"
 CALL = "answer"
-"""What a call is about, for forecasts: a question, a whole answer, or nothing."""
+"""Unit of a call, for forecasts: a question, a whole answer, or nothing."""
 JUDGES = "faithfulness"
 """The only judge whose question this is."""
 _METHOD = "max over windows, min over sentences, 1"

@@ -75,7 +75,7 @@ class LitellmJudge:
         return sha256(["litellm", self.model, dict(self.settings)])
 
     def ask(self, questions: Mapping[str, JudgeQuestion]) -> Generator[JudgeAnswer, None, None]:
-        """Yield an answer for each question, as many at once as the limits say.
+        """Yield an answer for each question, as many at once as the limits allow.
 
         Raises:
             BackendError: the provider as a whole is gone.

@@ -9,7 +9,7 @@ with `error` in the place of `value` where the judge failed; `arm`, `metric`, `s
 may be left out where they are the same for all. For a judge of pairs the value is tuned's
 advantage, from -1 to 1.
 
-A line may say which answer it is about, as `completion` (its text) or `completion_sha256`. It then
+A line may name its answer, as `completion` (its text) or `completion_sha256`. It then
 belongs to that text and to no other; a line without it is taken for the answer of its arm. A run
 folder has the texts.
 """
@@ -44,7 +44,7 @@ from tunegate.harness.records.problems import summarize_problems, validation_pro
 
 SPEC = "replay:RUN_DIR[#SPEC] or replay:FILE.jsonl"
 CALL = "nothing"
-"""What a call is about, for forecasts: a question, a whole answer, or nothing."""
+"""Unit of a call, for forecasts: a question, a whole answer, or nothing."""
 
 
 class RecordedJudgement(Record):
@@ -166,8 +166,8 @@ class ReplayJuror:
             missing = f"{self.spec} judged another answer to {whose} than the one at hand"
         elif not place.arm and place.case in self._ids:
             missing = (
-                f"{self.spec} judged answers to {task.case.id!r} by arm; say whose the label is "
-                "with arm, or give the judgement its completion"
+                f"{self.spec} judged answers to {task.case.id!r} by arm; name the label's "
+                "arm, or give the judgement its completion"
             )
         else:
             missing = f"{self.spec} has no judgement of {whose}"
@@ -237,7 +237,7 @@ def _from_run(target: str, folder: Path, judge: str) -> ReplayJuror:
     if not rows:
         raise ModelError(f"judge replay:{target}: the run has no {judgements.FILE_NAME}")
     if judge not in ("", *specs) or (not judge and len(specs) > 1):
-        raise ModelError(f"judge replay:{target}: say whose, with #: {', '.join(specs)}")
+        raise ModelError(f"judge replay:{target}: name the judge after #: {', '.join(specs)}")
     kept = [row for row in rows if row.judge == (judge or specs[0])]
     texts = _texts_of(folder)
     paired = _paired_metrics(folder)

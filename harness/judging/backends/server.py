@@ -30,7 +30,7 @@ SPEC = "server:URL#MODEL"
 KEY = "TUNEGATE_JUDGE_KEY"
 _SETTINGS = {"temperature": 0.0, "max_tokens": MOST_TOKENS, "seed": 0}
 _NO_SCHEMA = (400, 422)
-"""Statuses by which a server says that it knows no schemas."""
+"""Statuses by which a server reports that it knows no schemas."""
 
 
 @dataclass
@@ -60,7 +60,7 @@ class ServerJudge:
         return sha256(["server", self.url, self.model, _SETTINGS])
 
     def ask(self, questions: Mapping[str, JudgeQuestion]) -> Generator[JudgeAnswer, None, None]:
-        """Yield an answer for each question, as many at once as the limits say."""
+        """Yield an answer for each question, as many at once as the limits allow."""
         with HttpClient(self.key) as http:
 
             def ask(question: JudgeQuestion, deadline: float) -> Completion:

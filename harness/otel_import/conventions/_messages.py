@@ -23,7 +23,7 @@ class RecordGap(str):
 
 
 class LostMedium(str):
-    """An obstacle that every record of the request has, if it does not say so: an image, a file."""
+    """An obstacle that every record of the request has, even if unnamed: an image, a file."""
 
     __slots__ = ()
 
@@ -216,7 +216,7 @@ _MEDIA = {
     "file": "a file", "input_file": "a file", "document": "a file",
 }  # fmt: skip
 _LOCATED = {"blob", "uri", "file"}
-"""Parts of OpenTelemetry whose `modality` or `mime_type` says what they are."""
+"""Parts of OpenTelemetry that `modality` or `mime_type` describes."""
 
 
 @dataclass(slots=True)

@@ -28,7 +28,7 @@ _PARAMETERS = "llm.invocation_parameters"
 
 
 def matches(span: Span) -> bool:
-    """Return whether the span says it is of the kind LLM."""
+    """Return whether the span has the kind LLM."""
     return str(span.attributes.get(_KIND)).upper() == "LLM"
 
 
@@ -96,7 +96,7 @@ def _reply(attributes: Mapping[str, Any]) -> Any:
 
 
 def _finish_reason(attributes: Mapping[str, Any]) -> str | None:
-    """Return why an answer of OpenAI's Responses API ended, as its whole reply says."""
+    """Return why an answer of OpenAI's Responses API ended, from its whole reply."""
     reply = _reply(attributes)
     is_response = isinstance(reply, Mapping) and reply.get("object") == "response"
     return reply_answer(reply).finish_reason if is_response else None

@@ -43,7 +43,7 @@ _PARAMETERS = ("gen_ai.request.parameters", "llm.invocation_parameters")
 
 
 def matches(span: Span) -> bool:
-    """Return whether the span says it is of the kind LLM."""
+    """Return whether the span has the kind LLM."""
     return any(str(span.attributes.get(name)).upper() == "LLM" for name in _KINDS)
 
 

@@ -29,7 +29,7 @@ def matches(record: Mapping[str, Any]) -> bool:
 
 
 def records(record: Mapping[str, Any], where: str, reading: ImportReport) -> Iterator[FileRecord]:
-    """Yield the run, with what its `extra` says of the request."""
+    """Yield the run, with the facts of its `extra` about the request."""
     extra = record.get("extra")
     extra = extra if isinstance(extra, Mapping) else {}
     metadata = extra.get("metadata")

@@ -13,7 +13,7 @@ function opened(at) {
     text && [" · ", h("code", null, shown(text.where))], " · ", link);
   if (!text)
     return h("div", { class: "case-body" }, head, trained(row), lookBar(row),
-      h("p", { class: "notice" }, "This page keeps under 25 MB: the texts of this case stand in cases.jsonl and cells.jsonl of the run folder."),
+      h("p", { class: "notice" }, "This page keeps under 25 MB: the texts of this case are in cases.jsonl and cells.jsonl of the run folder."),
       blind ? null : scores(row, {}), notes(row));
   return h("div", { class: "case-body" },
     head,
@@ -69,7 +69,7 @@ function choices(row, text) {
   return made;
 }
 
-/** Return the table of scores: goodness in words beside the colour. */
+/** Return the table of scores: goodness in words next to the colour. */
 function scores(row, text) {
   const said = (place) => (text.found || []).filter((reason) => reason[0] === place).map(([, arm, reason, unscored]) =>
     h("p", null, armName(arm), unscored ? " unscored: " : " ", shown(reason)));
@@ -90,7 +90,7 @@ const armName = (arm) => h("span", { class: `arm arm-${/^(base|tuned)$/.test(arm
 
 function judgements(row, text) {
   if (!text.judged) return null;
-  return table("What the judges said", ["Judge", "Metric", "Of", num("Value"), num("Asked"), num("Took"), "Reason"],
+  return table("Replies of the judges", ["Judge", "Metric", "Of", num("Value"), num("Asked"), num("Took"), "Reason"],
     text.judged.map((line) => [shown(line.judge), shown(line.metric), armName(line.arm),
       num(line.status === "ok" ? number(line.value) : line.status.replace("_", " ")), num(String(line.asked || 0)),
       num(seconds(line.took)), h("div", { class: "reason" }, shown(line.reason || ""))]));

@@ -119,7 +119,7 @@ function step(by, opening) {
     else open = null;
     draw(anchor);
   } else {
-    // Drawn now, not when the browser tells of the toggle, so that the row's place is final.
+    // Drawn now, not at the browser's toggle event, so that the row's place is final.
     if (opening && !row.open) show(row);
     goTo(anchor);
   }

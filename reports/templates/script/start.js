@@ -1,6 +1,6 @@
 // The page without its script is complete but for the list of cases; this sets the rest going.
 
-/** Take what stands folded away out of its template when the fold opens. */
+/** Take folded content out of its template when the fold opens. */
 function unfold(event) {
   const inside = event.target.querySelector?.(":scope > template");
   if (!event.target.open || !inside) return;
