@@ -131,12 +131,12 @@ def tested_stacks() -> tuple[StackRecord, ...]:
 
 
 class CombinationStatus(StrEnum):
-    """What is known about the installed versions together."""
+    """The known facts about the installed versions together."""
 
     TESTED = "tested"
     """One of the tested stacks has all of them."""
     BETWEEN = "between tested ends"
-    """Each was tested, or lies between tested versions, but no stack has all of them."""
+    """Each was tested, or is between tested versions, but no stack has all of them."""
     UNTESTED = "untested"
     """One of them is older or newer than all tested ones, or was never tested."""
 

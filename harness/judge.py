@@ -65,7 +65,7 @@ FORM = (
 VERDICTS = "verdicts"
 """Key of a reply that lists several verdicts."""
 BETWEEN = "\n\n"
-"""What is between two texts."""
+"""The text between two texts."""
 LAST_LINE = "End of the texts. {ask}Nonce: {mark}"
 TEXT: Mapping[str, Any] = {"type": "string", "maxLength": 4000}
 """Schema of a reply's free text."""

@@ -1,6 +1,6 @@
 """Examples of a judge: what was judged before, with its verdict, shown to the judge model.
 
-A judge says of what its examples consist, and needs no other code for them:
+A judge declares the parts of its examples, and needs no other code for them:
 
     @judge(examples=ExampleForm({"claim": "The claim"}, tuple(VALUES)))
     def grounded(case, completion) -> Steps: ...
@@ -39,12 +39,12 @@ _FEW_WORDS = 4
 _SOME_WORDS = 8
 """Words from which a text inside another is that text again."""
 _COMMON = 0.1
-"""Share of a suite's cases from which a text that they share says nothing about one of them."""
+"""Share of a suite's cases from which a text that they share is no sign of one of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExampleForm:
-    """What an example of a judge consists of."""
+    """The parts of an example of a judge."""
 
     parts: Mapping[str, str]
     """Key → how the prompt calls what it holds."""
@@ -124,7 +124,7 @@ def _show(steps: Any, text: str) -> Any:
 
 
 def mark_repeated(steps: Any, examples: Sequence[Any], completions: Sequence[Completion]) -> Any:
-    """Return a judge's steps, with a part of the score that says an answer is an example."""
+    """Return a judge's steps, with a part of the score that marks an answer as an example."""
     score = yield from steps
     repeated = any(repeats_example(examples, completion.text or "") for completion in completions)
     if not repeated or getattr(score, "value", None) is None:
@@ -143,8 +143,8 @@ def repeats_example(examples: Sequence[Any], answer: str) -> bool:
 def case_repetitions(examples: Sequence[Any], cases: Sequence[Case]) -> Iterator[tuple[str, str]]:
     """Yield the id of each case that an example repeats, with what repeats it, in words.
 
-    A text that many cases share, such as an instruction that all of them begin with, says nothing
-    about one of them.
+    A text that many cases share, such as an instruction that all of them begin with, is no
+    sign of one of them.
     """
     shown = [
         (number, key, text)

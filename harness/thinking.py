@@ -331,7 +331,7 @@ def answer_tokens(completion: Completion) -> int | None:
 
 
 def thought_facts(completion: Completion) -> Iterator[str]:
-    """Yield what a reader is told of a completion's thoughts: tokens, time, how they ended.
+    """Yield the facts for a reader about a completion's thoughts: tokens, time, how they ended.
 
     A number that the backend does not give is called not known.
     """

@@ -1,4 +1,4 @@
-"""Adapter kinds: those that cannot be computed beside base, and why; named before weights are read.
+"""Adapter kinds: those that cannot be computed on one base, and why; named before weights are read.
 
 What PEFT can save is more than what one loaded base can switch on and off. Whatever is not listed
 here is attached by PEFT, and then proven: every tensor has its place, the logits change with the

@@ -1,6 +1,6 @@
 """Thinking shares: what the thoughts of an arm have of its time or price, as notes of a verdict.
 
-A metric whose score can be divided between thoughts and answer says so in the parts of its score
+A metric whose score can be divided between thoughts and answer marks this in the parts of its score
 (`tunegate.harness.thinking.share_of_thoughts`). Where the division is not known, the note says
 that, and gives no number.
 """

@@ -94,8 +94,8 @@ def build_artifact(
     """Make an artifact in `out`, or find it there as it was made before.
 
     Raises:
-        UsageError: `out` holds files that are no artifact of ours; or as `DeploymentArtifact.make`
-            says.
+        UsageError: `out` holds files that are no artifact of ours; or that of
+            `DeploymentArtifact.make`.
     """
     mark = out / MARK
     wanted = sha256(

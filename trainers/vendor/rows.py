@@ -11,8 +11,8 @@ https://developers.openai.com/api/docs/guides/supervised-fine-tuning.
 What a hosted training will take: tokens and money, known before it is sent. Tokens are counted
 by litellm, which has OpenAI's tokenizers in its package, with OpenAI's published rule for the
 tokens around each message. It is an estimate: the vendor counts by itself. litellm's price list has
-prices of answers and none of training, so that one comes from the user, or is unknown and said to
-be.
+prices of answers and none of training, so that one comes from the user, or is reported as
+unknown.
 """
 
 from __future__ import annotations
