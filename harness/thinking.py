@@ -23,8 +23,8 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 from tunegate.harness.records.cases import Completion, GenerationSettings
 
@@ -88,7 +88,7 @@ FORMATS = (
 )
 """The known formats, those with the commonest tags first; harmony (gpt-oss) has its own rules."""
 
-_HARMONY = ThinkingFormat("<|channel|>analysis", "<|channel|>final<|message|>")
+HARMONY = ThinkingFormat("<|channel|>analysis", "<|channel|>final<|message|>")
 _MESSAGE = re.compile(
     r"(?:<\|start\|>)?(?P<role>[^<>|]{0,200})<\|channel\|>(?P<channel>\w+)(?P<header>[^<]{0,400})"
     r"(?:<\|constrain\|>(?P<form>[^<]{0,100}))?<\|message\|>(?P<content>.*?)"
@@ -159,7 +159,7 @@ def close_thoughts(prompt: str, generation: GenerationSettings) -> str | None:
 
 def mentions_thinking(template: str) -> bool:
     """Return whether a chat template has the tags of some format."""
-    return any(one.close in template for one in (*FORMATS, _HARMONY) if one.closes_alone) or (
+    return any(one.close in template for one in (*FORMATS, HARMONY) if one.closes_alone) or (
         "<|channel|>analysis" in template
     )
 
@@ -410,7 +410,7 @@ def _joined_text(parts: Any) -> str:
 
 def thinking_tokens(tokenizer: Any) -> frozenset[int]:
     """Return the ids of special tokens that are tags of thoughts: decoding usually drops them."""
-    tags = [tag for one in (*FORMATS, _HARMONY) for tag in (one.open, one.close)]
+    tags = [tag for one in (*FORMATS, HARMONY) for tag in (one.open, one.close)]
     return frozenset(
         number
         for number, token in (getattr(tokenizer, "added_tokens_decoder", None) or {}).items()
@@ -478,74 +478,3 @@ def _count_thoughts(
 
     counts = range(len(token_ids) + 1)
     return min(bisect_left(counts, True, key=is_closed), len(token_ids))
-
-
-_TAIL = 24
-"""Tokens among which the last closing tag is looked for: the longest has fewer."""
-
-
-@dataclass(slots=True)
-class ThoughtTracker:
-    """Where the thoughts of a completion in the making end: limits and stops depend on it."""
-
-    generation: GenerationSettings
-    formats: Sequence[ThinkingFormat] = field(repr=False)
-    state: Literal["unknown", "thinking", "answering"] = "unknown"
-    answer_at: int = 0
-    """Tokens before the answer."""
-
-    @classmethod
-    def of(cls, generation: GenerationSettings, prompt: str) -> ThoughtTracker | None:
-        """Return a tracker of a completion; None where no limit or stop depends on thoughts."""
-        if generation.budget is None and not generation.stop:
-            return None
-        formats = formats_of(generation.thinking_tags)
-        if generation.thinking_tags is None:
-            formats = (*formats, _HARMONY)
-        opened = opened_format(prompt, formats)
-        if opened is None:
-            return cls(generation, formats)
-        return cls(generation, (opened,), "thinking")
-
-    def follow(self, tokenizer: Any, token_ids: Sequence[int]) -> None:
-        """Take note of the last token of a completion."""
-        if self.state == "unknown":
-            text = tokenizer.decode(token_ids, skip_special_tokens=False).lstrip()
-            self.formats = [f for f in self.formats if _may_begin(text, f.open)]
-            begun = [f for f in self.formats if text.startswith(f.open)]
-            if begun:
-                self.formats, self.state = begun, "thinking"
-            elif not self.formats:
-                self.state = "answering"
-        elif self.state == "thinking":
-            tail = tokenizer.decode(token_ids[-_TAIL:], skip_special_tokens=False)
-            if any(end in tail for end in self._ends()):
-                self.state, self.answer_at = "answering", len(token_ids)
-
-    def _ends(self) -> Iterator[str]:
-        for one in self.formats:
-            yield one.close
-            if one is _HARMONY:
-                yield "<|channel|>commentary"
-
-    def stops(self, tokenizer: Any, token_ids: Sequence[int]) -> bool:
-        """Return whether the answer holds a stop; a stop in the thoughts ends nothing."""
-        if self.state == "thinking" or not self.generation.stop:
-            return False
-        text = tokenizer.decode(token_ids[self.answer_at :], skip_special_tokens=True)
-        return any(stop in text for stop in self.generation.stop)
-
-    def is_full(self, count: int) -> bool:
-        """Return whether a completion of `count` tokens has reached its limit."""
-        budget = self.generation.budget
-        if budget is None:
-            return count >= self.generation.max_new_tokens
-        if self.state == "thinking":
-            return count >= budget
-        if self.state == "unknown":  # what has begun may still be a tag
-            return count >= self.generation.max_new_tokens + _TAIL
-        return count - self.answer_at >= self.generation.max_new_tokens
-
-
-def _may_begin(text: str, tag: str) -> bool:
-    return tag.startswith(text) or text.startswith(tag)

@@ -40,6 +40,7 @@ from tunegate.harness.models._chat_template import (
 )
 from tunegate.harness.models._gguf_file import GgufFile
 from tunegate.harness.models._model_folder import require_modules
+from tunegate.harness.models._thinking_switch import ThoughtTracker
 from tunegate.harness.models.transformers import HfArm, silence_libraries
 from tunegate.harness.records.cases import (
     Case,
@@ -49,7 +50,7 @@ from tunegate.harness.records.cases import (
     StoredAnswer,
     sha256,
 )
-from tunegate.harness.thinking import ThoughtTracker, decode_completion, timed_thoughts
+from tunegate.harness.thinking import decode_completion, timed_thoughts
 
 SPEC = "gguf:FILE.gguf[?engine=NAME&tokenizer=FOLDER]"
 ENGINES = ("transformers", "llama.cpp")

@@ -11,11 +11,10 @@ from tests.tiny_models import make_tokenizer
 from tunegate.harness.model import Prompt, Request
 from tunegate.harness.models._server_discovery import ServerTarget
 from tunegate.harness.models._server_protocol import ServerProtocol
-from tunegate.harness.models._thinking_switch import keep_limits, server_fields
+from tunegate.harness.models._thinking_switch import ThoughtTracker, keep_limits, server_fields
 from tunegate.harness.models.server import ServerClient
 from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, GenerationSettings
 from tunegate.harness.thinking import (
-    ThoughtTracker,
     decode_completion,
     no_answer_reason,
 )
