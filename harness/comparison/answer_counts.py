@@ -1,4 +1,5 @@
-"""Answer counts: written answers that are equal, cut or have thoughts, and episodes that failed.
+"""Answer counts: written answers that are equal, cut or have thoughts, and episodes that failed;
+what thoughts take of times and prices.
 
 The scores do not show it: an answer that was cut is scored like any other, and a fine-tune that
 writes what base writes has no effect to score.
@@ -7,13 +8,15 @@ writes what base writes has no effect to score.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tunegate.harness.gate_kind import count_noun
-from tunegate.harness.records.cases import WRITTEN, Completion, StoredAnswer
+from tunegate.harness.records.cases import WRITTEN, Completion, ScoreRow, StoredAnswer
+from tunegate.harness.records.manifest import MetricRecord
+from tunegate.harness.thinking import HAS_THOUGHTS
 
 ARMS = ("base", "tuned")
 MOST_CUT = 0.05
@@ -166,3 +169,46 @@ def _thinking_notes(counts: AnswerCounts, card: Mapping[str, Any]) -> Iterator[s
             f"{count_noun(rows, 'row')}) and mostly wrote some: it is judged in a mode that it was "
             'not trained in; try thinking = "off"'
         )
+
+
+def thinking_share_notes(
+    metrics: Iterable[MetricRecord],
+    values: Mapping[tuple[str, str, str], ScoreRow],
+    cases: Collection[str],
+) -> Iterator[str]:
+    """Yield a sentence for each metric with scores that thoughts have a share of.
+
+    A metric whose score can be divided between thoughts and answer marks this in the parts of its
+    score (`tunegate.harness.thinking.share_of_thoughts`). Where the division is not known, the note
+    explains that, and gives no number.
+
+    Args:
+        metrics: The metrics of a suite.
+        values: (metric, case, arm) → score.
+        cases: The cases that count.
+    """
+    for metric in metrics:
+        found = {arm: _thinking_parts(values, metric.name, arm, cases) for arm in ARMS}
+        told = [f"{arm} {_share(parts)}" for arm, parts in found.items() if parts]
+        if told:
+            yield f"{metric.name}: mean for the thoughts alone: {', '.join(told)}"
+
+
+def _thinking_parts(
+    values: Mapping[tuple[str, str, str], ScoreRow], metric: str, arm: str, cases: Collection[str]
+) -> list[Mapping[str, float]]:
+    """Return the parts of each of an arm's scores that thoughts have a share of."""
+    rows = (values.get((metric, case, arm)) for case in cases)
+    parts = (row.parts for row in rows if row is not None and row.value is not None)
+    return [one for one in parts if one and HAS_THOUGHTS in one]
+
+
+def _share(parts: Sequence[Mapping[str, float]]) -> str:
+    """Return the mean for the thoughts, and that for thoughts and answer, in words."""
+    known = [(one["thinking"], one["answer"]) for one in parts if "thinking" in one]
+    if not known:
+        return "not known"
+    thoughts = sum(first for first, _ in known) / len(known)
+    whole = thoughts + sum(second for _, second in known) / len(known)
+    of = f" (known of {len(known)} of {count_noun(len(parts), 'case')})"
+    return f"{thoughts:.3g} of {whole:.3g}{of if len(known) < len(parts) else ''}"

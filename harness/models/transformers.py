@@ -31,9 +31,9 @@ from tunegate.harness.models._adapter_fit import (
     differing_tensors,
     fit_adapter,
     load_translated,
+    refuse_unsupported_kind,
     translate_config,
 )
-from tunegate.harness.models._adapter_kinds import refuse_unsupported_kind
 from tunegate.harness.models._chat_template import (
     PROBES,
     error_reason,
@@ -227,9 +227,8 @@ class HfArm:
 
     @cached_property
     def _adapter_config(self) -> Mapping[str, Any] | None:
-        if self.adapter_folder is None:
-            return None
-        return effective_adapter_config(adapter_config(self.adapter_folder))
+        folder = self.adapter_folder
+        return None if folder is None else effective_adapter_config(adapter_config(folder))
 
 
 def effective_adapter_config(config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -306,8 +306,7 @@ class Completion(Record):
     prompt_sha256: str | None = Field(default=None, exclude_if=_is_none)
     """Hash of the prompt that the other tool sent; absent where it is not known."""
     reasoning: Text | None = Field(default=None, exclude_if=_is_none)
-    """The thoughts before the answer, without their tags; absent where there are none, or where
-    the provider hides them."""
+    """The thoughts before the answer, without their tags; absent without any, or if hidden."""
     reasoning_tokens: int | None = Field(default=None, ge=0, exclude_if=_is_none)
     """Tokens of the thoughts and their tags, a part of `output_tokens`; absent if unknown."""
     reasoning_s: float | None = Field(default=None, ge=0, exclude_if=_is_none)

@@ -19,7 +19,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tunegate.harness.comparison.answer_counts import FEW_CASES, SAME_SCORES, answer_notes
+from tunegate.harness.comparison.answer_counts import (
+    FEW_CASES,
+    SAME_SCORES,
+    answer_notes,
+    thinking_share_notes,
+)
 from tunegate.harness.comparison.corpus_level import judged_once
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
@@ -38,7 +43,6 @@ from tunegate.harness.records.manifest import (
 )
 from tunegate.harness.records.training_card import TrainingSummary
 from tunegate.harness.records.verdict import GateResult
-from tunegate.harness.verdict.thinking_shares import thinking_share_notes
 
 WARN_UNSCORED = 0.02
 """Share of unscored cases from which a reader is warned."""
@@ -84,7 +88,7 @@ def suite_notes(
             *_saturation_notes(table),
             *_metrics(table),
             *timing_notes(table),
-            *thinking_share_notes(table),
+            *thinking_share_notes(table.suite.metrics, table.values, table.cases),
             *comparison_notes(table),
             *example_notes(table),
             *_early(table),

@@ -1,4 +1,4 @@
-"""Adapters that cannot be switched on and off beside base: refused by the name of what they do."""
+"""Adapters that cannot be switched on and off on one base: refused by the name of what they do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.base_families import adapters
 from tests.tiny_models import muted
 from tunegate.harness.errors import ModelError, NotComparable
-from tunegate.harness.models._adapter_kinds import refuse_unsupported_kind
+from tunegate.harness.models._adapter_fit import refuse_unsupported_kind
 from tunegate.harness.models.open_arms import open_arms
 
 REFUSED = [

@@ -1,14 +1,15 @@
-"""What is said of the share that thoughts have of a time or a price."""
+"""Notes on the share that thoughts have of a time or a price."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tunegate.harness.comparison.answer_counts import thinking_share_notes
 from tunegate.harness.comparison.score_table import ScoreTable
-from tunegate.harness.verdict.thinking_shares import thinking_share_notes
 
 THOUGHT = {"has_thoughts": 1.0}
 
@@ -34,13 +35,18 @@ def _table(columns: Any, made: Any) -> Any:
     return make
 
 
+def notes(table: ScoreTable) -> Iterator[str]:
+    """Yield the notes on a table's scores."""
+    return thinking_share_notes(table.suite.metrics, table.values, table.cases)
+
+
 def test_means_of_thoughts_and_of_both(table: Any) -> None:
     """Base: (1 + 1 + 1.3) / 3 = 1.1 of (2 + 2 + 2.3) / 3 = 2.1; tuned thinks in one case alone."""
     base = [THOUGHT | {"thinking": 1.0, "answer": 1.0}] * 2
     base += [THOUGHT | {"thinking": 1.3, "answer": 1.0}]
     tuned = [THOUGHT | {"thinking": 0.5, "answer": 1.5}, None, {"batch_size": 1.0}]
 
-    (note,) = thinking_share_notes(table(base=base, tuned=tuned))
+    (note,) = notes(table(base=base, tuned=tuned))
 
     assert note == "latency: mean for the thoughts alone: base 1.1 of 2.1, tuned 0.5 of 2"
 
@@ -49,7 +55,7 @@ def test_what_is_not_known_is_no_zero(table: Any) -> None:
     """An arm without any known time has no number, and one with some says of how many cases."""
     known = THOUGHT | {"thinking": 0.5, "answer": 1.5}
 
-    (note,) = thinking_share_notes(table(base=[THOUGHT] * 3, tuned=[known, known, THOUGHT]))
+    (note,) = notes(table(base=[THOUGHT] * 3, tuned=[known, known, THOUGHT]))
 
     assert note == (
         "latency: mean for the thoughts alone: base not known, tuned 0.5 of 2 "
@@ -59,4 +65,4 @@ def test_what_is_not_known_is_no_zero(table: Any) -> None:
 
 def test_nothing_is_said_where_no_arm_thinks(table: Any) -> None:
     """Models that do not think have no such note."""
-    assert list(thinking_share_notes(table(base=[None] * 3, tuned=[{"batch_size": 1.0}] * 3))) == []
+    assert list(notes(table(base=[None] * 3, tuned=[{"batch_size": 1.0}] * 3))) == []
