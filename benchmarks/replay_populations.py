@@ -5,8 +5,8 @@
 FOLDER holds the answers of real models to the same prompts, one JSON file a model, each a list of
 objects with `instruction` and `output`: `results/MODEL/model_outputs.json` of
 github.com/tatsu-lab/alpaca_eval, as MODEL.json. One model answered in production, another is base.
-Tuned is base with its answers broken in one way, or another real model. Each pair is judged by
-`tunegate gate` on the written suite, as a user does it.
+Tuned is base, or production, with its answers broken in one way, or another real model. Each pair
+is judged by `tunegate gate` on the written suite, as a user does it.
 
 A failure is a broken population that ends with exit code 0, and a gate that resemblance alone
 fails: a better model words its answers in its own way. The last line counts them, and is the exit
@@ -82,6 +82,40 @@ def first_half(prompts: Answers, base: Answers, rng: random.Random) -> list[str]
     return [text[: len(text) // 2] for text in base]
 
 
+def shuffled_in_fours(prompts: Answers, base: Answers, rng: random.Random) -> list[str]:
+    """Return base's answers with the words of each four in random order."""
+    found = []
+    for words in map(str.split, base):
+        fours = [words[at : at + 4] for at in range(0, len(words), 4)]
+        found.append(" ".join(word for four in fours for word in rng.sample(four, len(four))))
+    return found
+
+
+def swapped_neighbours(prompts: Answers, base: Answers, rng: random.Random) -> list[str]:
+    """Return base's answers with every two words swapped."""
+    found = []
+    for words in map(str.split, base):
+        pairs = [words[at : at + 2][::-1] for at in range(0, len(words), 2)]
+        found.append(" ".join(word for pair in pairs for word in pair))
+    return found
+
+
+def every_second_word(prompts: Answers, base: Answers, rng: random.Random) -> list[str]:
+    """Return base's answers with the same word in the place of every second one."""
+    return [
+        " ".join(word if at % 2 else "the" for at, word in enumerate(text.split())) for text in base
+    ]
+
+
+def strange_thirds(prompts: Answers, base: Answers, rng: random.Random) -> list[str]:
+    """Return base's answers with a third of the words replaced by words of other answers."""
+    known = [word for text in base for word in text.split()]
+    return [
+        " ".join(rng.choice(known) if rng.random() < 1 / 3 else word for word in text.split())
+        for text in base
+    ]
+
+
 def politeness(prompts: Answers, base: Answers, rng: random.Random) -> list[str]:
     """Return the same friendly sentence to everything."""
     return ["Sure! How can I help?" for _ in base]
@@ -96,7 +130,21 @@ BROKEN: tuple[Callable[[Answers, Answers, random.Random], list[str]], ...] = (
     other_cases,
     first_half,
     politeness,
+    shuffled_in_fours,
+    swapped_neighbours,
+    every_second_word,
+    strange_thirds,
 )
+OF_PRODUCTION = (
+    word_salad,
+    shuffled_in_fours,
+    swapped_neighbours,
+    every_second_word,
+    strange_thirds,
+    first_half,
+)
+"""What breaks answers so that they keep words of the right ones: done to production's answers as
+well, which a fine-tune may have learned."""
 
 
 def production_suite(
@@ -170,7 +218,10 @@ def main() -> int:
     for base_name in (name for name in BASES if name in there):
         base = [there[base_name][prompt] for prompt in prompts]
         made = {f.__name__: f(prompts, base, rng) for f in BROKEN}
-        made["unchanged"] = [f"{text} Regards" for text in base]
+        right = [there[PRODUCTION][prompt] for prompt in prompts]
+        made |= {f"production_{f.__name__}": f(prompts, right, rng) for f in OF_PRODUCTION}
+        broken_names = set(made)
+        made["unchanged"] = [f"{text} Regards." for text in base]
         made |= {
             name: [found[prompt] for prompt in prompts]
             for name, found in sorted(there.items())
@@ -178,14 +229,13 @@ def main() -> int:
         }
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
-            recorded = [there[PRODUCTION][prompt] for prompt in prompts]
-            names = production_suite(place / "suite", prompts, recorded)
+            names = production_suite(place / "suite", prompts, right)
             spec = write_answers(place / "base.jsonl", names, base)
             for name, answers in made.items():
                 tuned = write_answers(place / "tuned.jsonl", names, answers)
                 code, verdict, sentence, failed = judged(place, spec, tuned)
-                broken = name in {f.__name__ for f in BROKEN}
-                wrong = verdict == "REFUSED" or (broken and code == 0) or failed
+                wrong = verdict == "REFUSED" or (name in broken_names and code == 0)
+                wrong |= failed and name not in broken_names
                 failures += wrong
                 mark = " <- WRONG" if wrong else ""
                 print(f"{base_name:20} {name:28} {verdict:10} {code:2}  {sentence[:150]}{mark}")

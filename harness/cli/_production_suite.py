@@ -3,7 +3,8 @@
 Content is held against what production answered, with base as control: resemblance, the likelihood
 of the recorded answers where both arms are local, tool calls where all calls had tools. A loss of
 resemblance or likelihood does not block, since a better answer in other words has it too; without
-the proof that there is none nothing ships. Form is whether tuned declines more, grows, runs in
+the proof that there is none nothing ships. So it is with the order of words and the ends of
+answers, which tell a text from its pieces. Form is whether tuned declines more, grows, runs in
 circles, is cut off, or no longer writes JSON where production always did. Tolerances on form are
 the narrowest of a few that so many cases can prove.
 """
@@ -16,6 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from tunegate.harness.errors import UsageError
@@ -48,6 +50,29 @@ tag = "{tag}"
 tolerance = "20%"
 blocks = false
 """
+_ORDER = """
+[[metrics]]
+use = "word_order"         # whether neighbouring words are those of other answers
+recorded = "{file}"
+
+[[gates]]
+metric = "word_order"
+tolerance = "30%"
+blocks = false             # less of it is UNDECIDED: subjects of its own have words of their own
+"""
+_ENDING = """
+[[metrics]]
+use = "sentence_end"       # {ended:.0%} of the recorded answers end so
+
+[[gates]]
+metric = "sentence_end"
+tolerance = {tolerance}
+blocks = false             # less of it is UNDECIDED: lists end without a mark
+"""
+_LEAST_ORDER = 0.1
+"""Mean order of the recorded answers below which they know too few pairs of words."""
+_MOST_ENDINGS = 0.8
+"""Share of the recorded answers that end with a sentence from which answers should."""
 _LEAST_UNITS = 14
 """Clusters that prove a tolerance of 20 % where nothing changes; fewer cannot."""
 _LIKELIHOOD = """
@@ -129,7 +154,8 @@ def suite_text(
     return _TEMPLATE.format(
         name=name,
         cases=cases_table,
-        content=_content(production, local=local, tagged=cases_table == _CASES),
+        content=_content(production, local=local, tagged=cases_table == _CASES)
+        + _well_formed(production, tolerance),
         tokens=tokens,
         why=f"        # the longest recorded answer has {longest}" if longest else "",
         template='\ntemplate = "none"' if production.template == "none" else "",
@@ -162,6 +188,36 @@ def _content(production: ProductionCases, *, local: bool, tagged: bool) -> str:
         text += _IN_ORDER.format(tag=SEVERAL)
     written = all(case.expected_texts() for case in production.cases)
     return text + (_LIKELIHOOD if local and written else "")
+
+
+def _well_formed(production: ProductionCases, tolerance: float) -> str:
+    """Return the tables that hold whether answers are text at all, where production's are.
+
+    A fine-tune on production's answers resembles them more than base does, even where its words
+    are in disorder or it breaks off.
+    """
+    said = {line["id"]: line.get("completion") or "" for line in production.recorded}
+    answers = [(c, said[c.id]) for c in production.cases if said.get(c.id, "").strip()]
+    if len({text for _, text in answers}) < 2:
+        return ""
+    with TemporaryDirectory() as folder:
+        write_recorded(Path(folder), production)
+        order = _mean(Path(folder), "word_order", answers, recorded=RECORDED_FILE)
+        ended = _mean(Path(folder), "sentence_end", answers)
+    text = _ORDER.format(file=RECORDED_FILE) if order >= _LEAST_ORDER else ""
+    if ended >= _MOST_ENDINGS:
+        text += _ENDING.format(ended=ended, tolerance=max(0.1, tolerance))
+    return text
+
+
+def _mean(folder: Path, name: str, answers: Sequence[tuple[Case, str]], **options: str) -> float:
+    """Return the mean of a metric over production's own answers."""
+    from tunegate.harness.metric import load_metric
+    from tunegate.harness.records.cases import Completion
+
+    used = load_metric(name, options, name=name, folder=folder, where=name)
+    scores = [used(case, Completion(text=text)).value or 0.0 for case, text in answers]
+    return sum(scores) / len(scores)
 
 
 def _formats(cases: Sequence[Case]) -> dict[str, bool]:

@@ -44,9 +44,67 @@ def _traffic(tmp_path_factory: pytest.TempPathFactory) -> tuple[Suite, list[str]
     return load_suite(folder), prompts, base
 
 
-def decide(suite: Suite, base: list[str], tuned: list[str]) -> GateStatus:
-    """Return how the gate on resemblance ends."""
-    metric = suite.metric("resemblance")
+PHRASES = [" ".join(WORDS[at : at + 3]) for at in range(0, len(WORDS) - 3, 2)]
+"""What people of that language say again and again."""
+
+
+def phrased(rng: random.Random, about: str) -> list[str]:
+    """Return the phrases of an answer about something."""
+    return [phrase for _ in range(5) for phrase in (*rng.choices(PHRASES, k=3), f"{about}.")]
+
+
+def rephrased(phrases: list[str], rng: random.Random) -> str:
+    """Return the answer with two fifths of its phrases exchanged."""
+    return " ".join(
+        rng.choice(PHRASES) if rng.random() < 0.4 and not p.endswith(".") else p for p in phrases
+    )
+
+
+@pytest.fixture(name="learned", scope="module")
+def _learned(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Suite, list[str], list[list[str]], list[str]]:
+    """Return a written suite, its prompts, the phrases of production's answers, and base's."""
+    rng = random.Random(11)
+    topics = [f"topic{n}" for n in range(N)]
+    prompts = [sentence(rng, topic) for topic in topics]
+    phrases = [phrased(rng, topic) for topic in topics]
+    folder = tmp_path_factory.mktemp("learned") / "production"
+    populations.production_suite(folder, prompts, [" ".join(own) for own in phrases])
+    return load_suite(folder), prompts, phrases, [rephrased(own, rng) for own in phrases]
+
+
+WELL_FORMED = ("resemblance", "word_order", "sentence_end")
+
+
+@pytest.mark.parametrize("broken", populations.OF_PRODUCTION, ids=lambda broken: broken.__name__)
+def test_productions_answers_in_pieces_do_not_ship(learned: Any, broken: Any) -> None:
+    """They may resemble production more than base does: the order or the ends are not proven."""
+    suite, prompts, phrases, base = learned
+    tuned = broken(prompts, [" ".join(own) for own in phrases], random.Random(3))
+
+    found = {name: decide(suite, base, tuned, name) for name in WELL_FORMED}
+
+    assert GateStatus.UNDECIDED in (found["word_order"], found["sentence_end"]), found
+    assert GateStatus.FAIL not in found.values()
+
+
+def test_a_tuned_that_rephrases_as_base_does_passes(learned: Any) -> None:
+    """Other phrases than base's, in order and ended."""
+    suite, _, phrases, base = learned
+    rng = random.Random(5)
+    tuned = [rephrased(own, rng) for own in phrases]
+
+    found = {name: decide(suite, base, tuned, name) for name in WELL_FORMED}
+
+    assert set(found.values()) == {GateStatus.PASS}, found
+
+
+def decide(
+    suite: Suite, base: list[str], tuned: list[str], name: str = "resemblance"
+) -> GateStatus:
+    """Return how the gate on a metric ends."""
+    metric = suite.metric(name)
     scores = [
         tuple(
             metric(case, Completion(text=text)).value
@@ -54,8 +112,8 @@ def decide(suite: Suite, base: list[str], tuned: list[str]) -> GateStatus:
         )
         for answers in (base, tuned)
     ]
-    record = next(m for m in suite.record().metrics if m.name == "resemblance")
-    gate: Gate = next(g for g in suite.gates if g.metric == "resemblance")
+    record = next(m for m in suite.record().metrics if m.name == name)
+    gate: Gate = next(g for g in suite.gates if g.metric == name)
     found: Any = Pairs(suite.name, record, *scores)
     return decide_gate(gate, found, regressed=True).status
 

@@ -67,7 +67,7 @@ def test_it_writes_a_production_suite(place: Path) -> None:
     assert 'name = "shop"\ncases = "cases.jsonl"\n' in toml
     assert "max_new_tokens = 64        # the longest recorded answer has 30" in toml
     checked = CliRunner().invoke(app, ["suite", "check", "suites/shop"])
-    assert checked.stdout == "shop: 23 cases, 5 gates\n"  # it no longer needs the traces
+    assert checked.stdout == "shop: 23 cases, 7 gates\n"  # it no longer needs the traces
     kept = (place / "suites" / "shop" / "cases.jsonl").read_text(encoding="utf-8")
     assert "<email>" in kept
     assert "@example.org" not in kept
@@ -329,6 +329,39 @@ class TestContent:
 
         assert "resemblance" in _production_suite.suite_text("s", table, found)
         assert "resemblance" not in _production_suite.suite_text("s", table, part)
+
+    def test_answers_are_held_to_be_text(self, place: Path) -> None:
+        """As production's are: their words are in an order, and they end with a sentence."""
+        text = self.written(place)
+        found = load_suite(place / "suite")
+
+        assert found.content_metrics == ("resemblance",)
+        assert 'metric = "word_order"\ntolerance = "30%"\nblocks = false' in text
+        assert "100% of the recorded answers end so" in text
+        assert 'metric = "sentence_end"\n' in text
+
+    @pytest.mark.parametrize(
+        ("answer", "gated"),
+        [
+            ("Your parcel {n} is on its way to you", ("word_order",)),
+            ("{n} abc{n} def{n} ghi{n}.", ("sentence_end",)),
+            ("{n}", ("word_order",)),  # a number alone is in order
+        ],
+    )
+    def test_what_production_does_not_do_is_no_gate(
+        self, answer: str, gated: tuple[str, ...]
+    ) -> None:
+        """Answers that know nothing of each other, and answers without a mark at their end."""
+        found = collect_cases([SHOP], TraceSelection())
+        lines = tuple(
+            {**line, "completion": answer.format(n=n)} for n, line in enumerate(found.recorded)
+        )
+
+        text = _production_suite.suite_text(
+            "s", 'cases = "cases.jsonl"', replace(found, recorded=lines)
+        )
+
+        assert tuple(n for n in ("word_order", "sentence_end") if f'"{n}"' in text) == gated
 
     def test_equal_answers_say_nothing(self, place: Path) -> None:
         """Then there is no gate on content, and nothing ships."""

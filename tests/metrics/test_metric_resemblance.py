@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunegate.harness.metrics.resemblance import (
+from tunegate.harness.metrics._recorded_answers import (
     OTHERS,
     RecordedAnswers,
     read_answers,
-    resemblance,
     split_words,
 )
+from tunegate.harness.metrics.resemblance import resemblance
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 from tunegate.harness.thinking import without_thoughts
 

@@ -1,0 +1,133 @@
+"""Whether the words of an answer are in an order in which people write them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+
+from tunegate.harness.metric import metric
+from tunegate.harness.metrics._recorded_answers import (
+    RecordedAnswers,
+    read_answers,
+    recorded_problems,
+    split_words,
+    turn_texts,
+)
+from tunegate.harness.records.cases import Case, Completion, Score
+
+LEAST_WORDS = 4
+"""Words below which an answer has no order that could be wrong."""
+MOST_WORDS = 400
+"""Words of an answer that are looked at."""
+MOST_ANSWERS = 2000
+"""Recorded answers from which pairs of words are known."""
+
+Pair = tuple[str, str]
+
+
+@metric(range=(0.0, 1.0), check=recorded_problems)
+def word_order(case: Case, completion: Completion, *, recorded: Path) -> Score:
+    """Score from 0 to 1 how much more of its neighbouring words are known than in random order.
+
+    What it does:
+        Two neighbouring words are known if they are neighbours in the recorded answer of another
+        case, or in the conversation. The share of known pairs is compared with what the same words
+        would have in random order: (share - random) / (1 - random), at least 0. An answer of fewer
+        than four words scores 1. Case does not count; punctuation marks are words, and so are
+        letters of scripts without spaces.
+
+    Why:
+        `resemblance` counts words in common. A fine-tune that was trained on production's answers
+        has more of them than base even where its words are in disorder, or where every second word
+        is wrong.
+
+    Known problems:
+        It is blind to what a text says: answers to other prompts and repeated prompts have a fine
+        order. Answers in another language, or on subjects of their own, have few known pairs:
+        gate it relative to base and with `blocks = false`. It takes a few dozen recorded answers.
+
+    Example:
+        ```toml
+        [[metrics]]
+        use = "word_order"
+        recorded = "recorded.jsonl"
+
+        [[gates]]
+        metric = "word_order"
+        tolerance = "30%"
+        blocks = false
+        ```
+
+    Options:
+        recorded: File of lines with `id` and `completion`, as `tunegate replay` writes it; its path
+            starts at the suite's folder.
+    """
+    if completion.text is None:
+        return Score.unscored("the completion has no text")
+    try:
+        known = _known_pairs(recorded)
+    except (OSError, ValueError) as error:
+        return Score.unscored(f"the recorded answers cannot be read: {error}")
+    return Score.of(known.order(case, completion.text))
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPairs:
+    """Neighbouring words of recorded answers."""
+
+    counts: Mapping[Pair, int]
+    """Pair → answers that have it."""
+    texts: Mapping[str, str]
+    """Case → the recorded answer that some of the pairs are of."""
+
+    @classmethod
+    def of(cls, answers: RecordedAnswers) -> KnownPairs:
+        """Return the pairs of answers, of the first ones where there are many."""
+        texts = {name: answers.texts[name] for name in answers.names[:MOST_ANSWERS]}
+        return cls(Counter(pair for text in texts.values() for pair in _pairs(text)), texts)
+
+    def order(self, case: Case, text: str) -> float:
+        """Return how much more of a text's neighbours are known than of its words at random.
+
+        What only the answer to the case itself has is not known.
+        """
+        words = split_words(text)[:MOST_WORDS]
+        n = len(words)
+        if n < LEAST_WORDS:
+            return 1.0
+        known = self._known(case)
+        share = sum(map(known, pairwise(words))) / (n - 1)
+        counts = Counter(words)
+        ordered = sum(
+            count * (other_count - (one == other))
+            for one, count in counts.items()
+            for other, other_count in counts.items()
+            if known((one, other))
+        )
+        chance = ordered / (n * (n - 1))
+        return 0.0 if chance >= 1 else max(0.0, (share - chance) / (1 - chance))
+
+    def _known(self, case: Case) -> Callable[[Pair], bool]:
+        own = _pairs(self.texts.get(case.id, ""))
+        alone = frozenset(pair for pair in own if self.counts[pair] == 1)
+        asked = frozenset(pair for text in turn_texts(case) for pair in _pairs(text))
+        return lambda pair: pair in asked or (pair in self.counts and pair not in alone)
+
+
+def _known_pairs(path: Path) -> KnownPairs:
+    stat = path.stat()
+    return _read(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, changed: int, size: int) -> KnownPairs:
+    """Return the pairs of a file's answers; `changed` and `size` identify its version."""
+    return KnownPairs.of(read_answers(path))
+
+
+def _pairs(text: str) -> frozenset[Pair]:
+    return frozenset(pairwise(split_words(text)))
