@@ -55,6 +55,8 @@ class ManagedServer:
     port: int
     log: Path
     process: subprocess.Popen[bytes] = field(repr=False)
+    logged: int = 0
+    """Bytes of the log that are of earlier starts, as before a resume."""
     end: Callable[[], object] = field(default=lambda: None, repr=False)
 
     @classmethod
@@ -83,6 +85,7 @@ class ManagedServer:
             output = log.open("ab")
         except OSError as error:
             raise ModelError(f"{log}: the log of {name} cannot be written: {error}") from error
+        logged = output.tell()
         with output:
             process = subprocess.Popen(
                 [sys.executable, "-I", str(Path(death_watch.__file__)), *command],
@@ -92,7 +95,7 @@ class ManagedServer:
                 env=dict(os.environ if environment is None else environment),
                 start_new_session=True,
             )
-        server = cls(name, port, log, process)
+        server = cls(name, port, log, process, logged)
         # Once nobody has the server any more, and at the exit of this process.
         server.end = weakref.finalize(server, _end, process)
         return server
@@ -160,7 +163,7 @@ class ManagedServer:
     def _lines(self) -> list[str]:
         try:
             with self.log.open("rb") as file:
-                file.seek(max(0, self.log.stat().st_size - 200_000))
+                file.seek(max(self.logged, self.log.stat().st_size - 200_000))
                 text = file.read().decode("utf-8", "replace")
         except OSError:
             return []

@@ -141,6 +141,17 @@ def test_a_server_that_ends_while_it_starts_names_its_error(tmp_path: Path) -> N
     assert str(caught.value) == f"{expected}its log: {log}"
 
 
+def test_what_an_earlier_start_wrote_is_no_reason(tmp_path: Path) -> None:
+    """A resumed run appends to the log; a kill that is in it from before is not reported again."""
+    log = tmp_path / "log"
+    log.write_text("RuntimeError: Failed core proc(s): {'EngineCore_0': -9}\n")
+    code = "raise ValueError('no such model')"
+    server = ManagedServer.start("vLLM", [sys.executable, "-c", code], port=free_port(), log=log)
+
+    with pytest.raises(ModelError, match="vLLM ended while it started: ValueError: no such model"):
+        server.wait_until_ready(lambda line: None, limit_s=60)
+
+
 def test_a_server_that_is_never_ready_is_ended(tmp_path: Path) -> None:
     """After the limit it is stopped, and the message names the log."""
     command = [sys.executable, "-c", "import time; time.sleep(600)"]
