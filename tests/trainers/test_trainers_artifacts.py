@@ -15,7 +15,7 @@ from tunegate.harness.errors import MissingExtra, ModelError, UnknownName, Usage
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.trainers import artifacts
 
-BUILT_IN = {"four_bit", "gguf_q4_0", "gguf_q8_0", "merged", "merged_16bit"}
+BUILT_IN = {"four_bit", "gguf_q4_0", "gguf_q4_k_m", "gguf_q8_0", "merged", "merged_16bit"}
 
 
 def make(tiny: Any, name: str, out: Path) -> artifacts.BuiltArtifact:

@@ -5,8 +5,13 @@ Reading back is tested with `gguf:`, in tests/models.
 
 from __future__ import annotations
 
+import ctypes
+import importlib.machinery
+import importlib.util
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -221,7 +226,20 @@ def test_other_tokenizers_are_refused(folder: Path, tmp_path: Path) -> None:
         write_gguf(folder, tmp_path / "m.gguf", "F32")
 
 
-@pytest.mark.parametrize(("name", "error"), [("gguf_q8_0", 2.0), ("gguf_q4_0", 30.0)])
+_needs_llama_cpp = pytest.mark.skipif(
+    importlib.util.find_spec("llama_cpp") is None, reason="llama-cpp-python is not installed"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("gguf_q8_0", 2.0),
+        ("gguf_q4_0", 30.0),
+        pytest.param("gguf_q6_k", 10.0, marks=_needs_llama_cpp),
+        pytest.param("gguf_q4_k_m", 30.0, marks=_needs_llama_cpp),
+    ],
+)
 def test_an_adapter_becomes_a_file(
     tiny: Tiny, folder: Path, tmp_path: Path, name: str, error: float
 ) -> None:
@@ -242,3 +260,45 @@ def test_an_adapter_becomes_a_file(
     assert 1e-3 < float((shipped - tuned).abs().max()) < error
     assert float((shipped - tuned).abs().mean()) < float((shipped - base).abs().mean())
     assert arms["shipped"].probe_ids() == ids
+
+
+def test_llama_cpp_rounds_to_k_quants(
+    tiny: Tiny, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets a file in float32 and the mixture's number; its error code is a line."""
+    from gguf import GGUFReader, LlamaFileType
+
+    asked: list[tuple[int, str]] = []
+    codes = [0, 1]
+    llama = ModuleType("llama_cpp")
+    llama.__spec__ = importlib.machinery.ModuleSpec("llama_cpp", None)
+
+    class Params(ctypes.Structure):
+        _fields_ = [("ftype", ctypes.c_int)]
+
+    def quantise(plain: bytes, out: bytes, params: Any) -> int:
+        kinds = {t.tensor_type.name for t in GGUFReader(plain.decode()).tensors}
+        asked.append((params._obj.ftype, "+".join(sorted(kinds))))
+        Path(out.decode()).write_bytes(Path(plain.decode()).read_bytes())
+        return codes.pop(0)
+
+    found: dict[str, Any] = {
+        "llama_model_quantize_default_params": Params,
+        "llama_model_quantize": quantise,
+        "llama_log_callback": lambda function: function,
+        "llama_log_set": lambda callback, data: None,
+        "LLAMA_FTYPE_MOSTLY_Q4_K_M": int(LlamaFileType.MOSTLY_Q4_K_M),
+    }
+    for key, value in found.items():
+        setattr(llama, key, value)
+    monkeypatch.setitem(sys.modules, "llama_cpp", llama)
+
+    def made(out: Path) -> artifacts.BuiltArtifact:
+        with muted():
+            wanted = artifacts.find_artifact("gguf_q4_k_m")
+            return artifacts.build_artifact(wanted, folder, tiny.adapter(), out)
+
+    assert made(tmp_path / "one").spec == f"gguf:{tmp_path / 'one' / 'model-q4_k_m.gguf'}"
+    assert asked == [(15, "F32")]
+    with pytest.raises(ModelError, match=r"llama\.cpp did not write it in Q4_K_M \(code 1\)"):
+        made(tmp_path / "two")

@@ -1,9 +1,10 @@
-"""The adapter merged into the weights, written as a GGUF file with eight or four bits a number.
+"""The adapter merged into the weights, written as a GGUF file with four to eight bits a number.
 
 Writing a Llama model as a GGUF file, with the numbers of llama.cpp's own converter. The format's
 package packs and quantises; here are the names, the order in which llama.cpp wants the rows of q
-and k, and the metadata. A model that the file could not hold exactly is refused: another
-architecture, a bias, positions scaled in a way that is not written here.
+and k, and the metadata. K-quants are made by llama.cpp itself, out of a file in float32. A model
+that the file could not hold exactly is refused: another architecture, a bias, positions scaled in
+a way that is not written here.
 """
 
 from __future__ import annotations
@@ -39,18 +40,62 @@ def make(base: Path, adapter: Path, out: Path, *, quantisation: str) -> str:
     return f"gguf:{path}"
 
 
+def make_k_quant(base: Path, adapter: Path, out: Path, *, quantisation: str) -> str:
+    """Merge in float32, let llama.cpp round the file and return its model spec.
+
+    Raises:
+        MissingExtra: llama-cpp-python is not installed.
+    """
+    require_modules("llama_cpp", what=f"a GGUF file in {quantisation}", extra="llama-cpp")
+    path = out / f"model-{quantisation.lower()}.gguf"
+    with tempfile.TemporaryDirectory(dir=out, prefix="whole-") as whole:
+        save_merged(base, adapter, Path(whole), dtype="float32")
+        plain = Path(whole) / "model-f32.gguf"
+        write_gguf(Path(whole), plain, "F32")
+        quantise_gguf(plain, path, quantisation)
+    return f"gguf:{path}"
+
+
+def quantise_gguf(plain: Path, path: Path, quantisation: str) -> None:
+    """Write a K-quant of a GGUF file in float32, as llama.cpp's own tool does.
+
+    Args:
+        plain: The file in float32.
+        path: The file to be written.
+        quantisation: A mixture of llama.cpp, as `Q4_K_M`. It says which layers are stored more
+            exactly; rows that do not fill a block of 256 get another format.
+
+    Raises:
+        ModelError: llama.cpp did not write it.
+    """
+    import ctypes
+
+    import llama_cpp
+
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{quantisation}")
+    quiet = llama_cpp.llama_log_callback(lambda level, text, data: None)
+    llama_cpp.llama_log_set(quiet, ctypes.c_void_p(0))
+    code = llama_cpp.llama_model_quantize(
+        str(plain).encode(), str(path).encode(), ctypes.byref(params)
+    )
+    if code:
+        raise ModelError(f"{path}: llama.cpp did not write it in {quantisation} (code {code})")
+
+
+K_QUANTS = ("Q4_K_M", "Q5_K_M", "Q6_K")
 ARTIFACTS = tuple(
     DeploymentArtifact(
         f"gguf_{quantisation.lower()}",
         f"merged into the weights, rounded to GGUF's {quantisation}",
-        partial(make, quantisation=quantisation),
+        partial(make_k_quant if quantisation in K_QUANTS else make, quantisation=quantisation),
     )
-    for quantisation in ("Q8_0", "Q4_0")
+    for quantisation in ("Q8_0", "Q4_0", *K_QUANTS)
 )
 
 
 QUANTISATIONS = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
-"""Those that the format's package can write; K-quants are made by llama.cpp's own tools."""
+"""Those that the format's package can write."""
 
 
 def write_gguf(folder: Path, path: Path, quantisation: str) -> None:
