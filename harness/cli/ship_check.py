@@ -1,9 +1,9 @@
 """`tunegate ship-check BASE ADAPTER --suite SUITE`: which artifact of a fine-tune may ship?
 
 Each artifact (merged, in 16 or 4 bits, as GGUF) is made, answers the suites next to the adapter as
-it was trained, and is compared with it. Exit codes: 0 all are equivalent; 1 one is not; 10 one is
-undecided; 12 one is no fine-tune of this base; 13 one could not be made or compared; 2 a mistake
-in the call.
+it was trained, and is compared with it; so is one that exists and is named by its model spec.
+Exit codes: 0 all are equivalent; 1 one is not; 10 one is undecided; 12 one is no fine-tune of this
+base; 13 one could not be made or compared; 2 a mistake in the call.
 
 One artifact and its fine-tune: both answer the suites, and are compared. Base is opened, to
 prove that the artifact is another model, but asked nothing: whether tuned is better than base is
@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,7 +58,11 @@ def ship_check(
         list[str], typer.Option(help="A suite by which they are compared; may be repeated.")
     ],
     artifacts: Annotated[
-        str, typer.Option(help="Which, as in merged,four_bit. Default: all that can be made here.")
+        str,
+        typer.Option(
+            help="Which, as in merged,four_bit; model specs of others that exist, as in "
+            "merged,vllm:./awq. Default: all that can be made here."
+        ),
     ] = "",
     folder: Annotated[
         Path | None, typer.Option(help="Keep the artifacts in this folder. Default: a passing one.")
@@ -106,12 +111,34 @@ class ArtifactOutcome:
     """Whether it is not comparable, rather than not to be had here."""
 
 
-def _choose_artifacts(names: str) -> list[DeploymentArtifact]:
+@dataclass(frozen=True, slots=True)
+class ExistingArtifact:
+    """An artifact that was made elsewhere: it is compared as it is."""
+
+    name: str
+    """Its model spec."""
+    step: str = "made elsewhere"
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of its files; None if they are not on this machine."""
+        path = Path(self.name.partition(":")[2].partition("?")[0] or self.name)
+        files = path.rglob("*") if path.is_dir() else [path]
+        return sum(file.stat().st_size for file in files if file.is_file()) or None
+
+
+def _choose_artifacts(names: str) -> list[DeploymentArtifact | ExistingArtifact]:
     from tunegate.trainers import artifacts
 
     if not names:
         return list(artifacts.available_artifacts().values())
-    return [artifacts.find_artifact(name.strip()) for name in names.split(",") if name.strip()]
+    return [
+        ExistingArtifact(name)
+        if ":" in name or Path(name).is_dir()
+        else artifacts.find_artifact(name)
+        for name in map(str.strip, names.split(","))
+        if name
+    ]
 
 
 @contextmanager
@@ -125,7 +152,10 @@ def _place(folder: Path | None) -> Iterator[Path]:
 
 
 def _outcome(
-    run: ArtifactComparison, artifact: DeploymentArtifact, folders: tuple[Path, Path], place: Path
+    run: ArtifactComparison,
+    artifact: DeploymentArtifact | ExistingArtifact,
+    folders: tuple[Path, Path],
+    place: Path,
 ) -> ArtifactOutcome:
     """Make and compare one artifact, and print what was found."""
     from tunegate.trainers.artifacts import build_artifact
@@ -133,9 +163,12 @@ def _outcome(
     size = None
     try:
         print(f"\n{artifact.name}: {artifact.step}", flush=True)
-        found = build_artifact(artifact, *folders, place / artifact.name)
-        size = found.size
-        parity = run.compared(found.spec)
+        if isinstance(artifact, ExistingArtifact):
+            spec, size = artifact.name, artifact.size
+        else:
+            found = build_artifact(artifact, *folders, place / artifact.name)
+            spec, size = found.spec, found.size
+        parity = run.compared(spec)
     except (MissingExtra, ModelError) as error:
         print(f"  left out: {error}")
         return ArtifactOutcome(artifact.name, size, reason=str(error))
@@ -238,24 +271,34 @@ class ArtifactComparison:
         """
         from tunegate.harness.checks import comparability, liveness
         from tunegate.harness.further_arm import SHIPPED, comparisons
+        from tunegate.harness.model import ServerHosting
         from tunegate.harness.models.open_arms import open_arms
-        from tunegate.harness.pipeline.steps import PlanOptions, prepare
+        from tunegate.harness.pipeline.steps import PlanOptions, prepare, prove_served
         from tunegate.harness.verdict.deployment_parity import PAIR
 
-        arms = open_arms(
-            {"base": self.base, "tuned": self.adapter, SHIPPED: shipped}, dtype=self.dtype
-        )
+        specs = {"base": self.base, "tuned": self.adapter, SHIPPED: shipped}
+        hosting = ServerHosting(report=_say)
+        arms = open_arms(specs, dtype=self.dtype, hosting=hosting)
         comparability.check_answerable(self.suites, {name: arms[name] for name in PAIR})
         liveness.check_liveness(arms)
+        served = prove_served(arms, partial(open_arms, dtype="float32"), _say)
         # Times are compared with base's, which is not asked; new ones would replace a gate's.
         options = PlanOptions(asked=PAIR, timed=False)
         with prepare(self.suites, arms, self.store, options) as run:
             run.answer(sys.stderr)
+            if served is not None and served.folders:
+                served.check(arms)
             cells = tuple(run.cells())
         manifest = run.manifest("ship-check", map(_drop_judge_gates, self.suites))
         scored = run.with_scores(manifest, list(run.score(cells)), cells=cells)
+        if served is not None and (note := served.record[SHIPPED].get("note")):
+            _say(str(note))
         found: DeploymentParity = comparisons(run.opened)[SHIPPED].compare(scored)
         return found
+
+
+def _say(line: str) -> None:
+    print(f"  {line}", flush=True)
 
 
 def _drop_judge_gates(suite: Suite) -> SuiteRecord:

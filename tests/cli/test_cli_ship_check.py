@@ -113,6 +113,23 @@ def test_the_folder_keeps_the_artifacts(tiny: Any, suite: Path) -> None:
     assert weights.stat().st_mtime_ns == before
 
 
+def test_an_artifact_made_elsewhere_is_named_by_its_spec(
+    tiny: Any, suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder is compared as it is, next to an artifact that is made; its size is in the table."""
+    check(tiny.base(), tiny.adapter(), suite, artifacts="merged", folder=Path("out"))
+    capsys.readouterr()
+    code = check(tiny.base(), tiny.adapter(), suite, artifacts="out/merged,merged")
+
+    told = capsys.readouterr().out
+    assert code == 0
+    assert "out/merged: made elsewhere" in told
+    rows = [line.split() for line in told.splitlines() if line.endswith("  equivalent")]
+    assert [row[0] for row in rows] == ["out/merged", "merged"]
+    assert float(rows[0][1]) > 0
+    assert [row[-1] for row in rows] == ["equivalent"] * 2
+
+
 def test_the_worst_artifact_decides(
     tiny: Any, suite: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
