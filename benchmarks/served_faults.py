@@ -1,0 +1,388 @@
+"""Planted serving faults and sound servers, by real vLLM: `python -m benchmarks.served_faults`.
+
+Each fault must be found with its cause, and no sound server may raise an alarm. vLLM is started a
+few times for each number format. Each result is a line of `results.jsonl` in `--folder`; what is
+there is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from benchmarks import _served_adapters as made
+from tunegate.harness.errors import TunegateError
+from tunegate.harness.model import Arm
+from tunegate.harness.model_servers.identity import ServedIdentity
+from tunegate.harness.model_servers.managed_server import ManagedServer, free_port
+from tunegate.harness.models._server_discovery import parse_target
+from tunegate.harness.models._vllm_command import (
+    VllmServerPlan,
+    VllmSettings,
+    find_installation,
+    server_environment,
+)
+from tunegate.harness.models.demo_model import existing_demo_model
+from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.models.server import server as open_server
+
+DTYPES = ("float32", "bfloat16", "float16")
+_MAX_LEN = "1024"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is served under the names of base and tuned, and what should be."""
+
+    name: str
+    cause: str = ""
+    """Pattern of the refusal; empty for a sound server."""
+    root: Path | None = None
+    """Folder of tuned as the spec names it; None is that of base."""
+    names: tuple[str, str] = ("base", "tuned")
+    """Names on the server that base and tuned are asked under; "" computes base here."""
+    after: str = ""
+    """Trial whose proof it was before the server changed."""
+
+
+@dataclass(frozen=True)
+class TrialServer:
+    """One start of vLLM, and the trials that use it."""
+
+    model: Path
+    trials: Sequence[Trial]
+    adapters: Mapping[str, Path] = field(default_factory=dict)
+    names: Sequence[str] = ("base",)
+    modules: Sequence[str] = ()
+    """Modules that LoRA is applied to; empty for the adapters' own."""
+    tokenizer: Path | None = None
+
+    def command(self, dtype: str, port: int) -> list[str]:
+        """Return the command that starts it."""
+        plan = VllmServerPlan("base", self.model, self.adapters)
+        command = plan.command(find_installation(), VllmSettings(dtype=dtype), port)
+        command += ["--max-model-len", _MAX_LEN]
+        name = command.index("--served-model-name") + 1
+        command[name : name + 1] = self.names
+        if self.modules:
+            command[command.index("--lora-target-modules") + 1 :] = [
+                *self.modules,
+                *("--max-model-len", _MAX_LEN),
+            ]
+        return command + (["--tokenizer", str(self.tokenizer)] if self.tokenizer else [])
+
+
+def main() -> int:
+    """Run what has no result yet and print the table; return 1 if a result is wrong."""
+    options = _options()
+    base = Path(options.base) if options.base else existing_demo_model()
+    if base is None:
+        raise SystemExit("the demo's model is not in the cache: tunegate demo")
+    options.folder.mkdir(parents=True, exist_ok=True)
+    results = options.folder / "results.jsonl"
+    servers = plan_servers(base, options.folder)
+    for dtype in options.dtype.split(","):
+        run_servers(servers, base, dtype, results, only=options.only)
+    found = read_results(results)
+    print_table(found)
+    return int(not all(row["right"] for row in found))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", help="folder of the base; default: the demo's model")
+    parser.add_argument("--folder", type=Path, default=Path("served_faults"), help="for all files")
+    parser.add_argument("--dtype", default="float32,bfloat16,float16", help="with commas")
+    parser.add_argument("--only", default="", help="name of one server")
+    return parser.parse_args()
+
+
+Make = Callable[..., Path]
+
+
+def plan_servers(base: Path, folder: Path) -> dict[str, TrialServer]:
+    """Make all adapters and models, and return the servers by name."""
+    own = made.train_adapter(base, folder / "own")
+
+    def altered(name: str, change: made.Change | None = None, **config: Any) -> Path:
+        return made.alter_adapter(own, folder / name, change, **config)
+
+    sound = sound_adapters(base, folder, altered)
+    faults = {
+        "alpha doubled": (altered("alpha", lora_alpha=32), r"scaled by (1\.[89]|2)"),
+        "down_proj missing": (altered("down", made.times(0, "down_proj")), "down_proj are served"),
+        "k_proj missing": (altered("k", made.times(0, "k_proj")), "k_proj are served without"),
+        "one layer's q_proj missing": (
+            altered("one", made.times(0, "layers.7.self_attn.q_proj")),
+            r"layers\.7\.self_attn\.q_proj",
+        ),
+        "scale x 1.05": (altered("scale", made.times(1.05)), r"scaled by (about 1\.0[456]|1\.05)"),
+        "scale x 1.01": (altered("little", made.times(1.01)), r"scaled by 1\.01"),
+        "another adapter": (altered("other", made.shuffled), "another model or another fine-tune"),
+    }
+    roots = {
+        "alpha pattern ignored": altered("pattern", alpha_pattern={"q_proj": 64}),
+        "rsLoRA mis-scaled": altered("rooted", use_rslora=True),
+    }
+    sentence = "every module is scaled by lora_alpha / r, which does not follow"
+    high = {name: sound.pop(name) for name in HIGH_RANKS}
+    trials = _sound_trials(sound)
+    trials += [Trial(n, cause, own, ("base", _slug(n))) for n, (_, cause) in faults.items()]
+    trials += [Trial(n, sentence, root, ("base", "own")) for n, root in roots.items()]
+    changed = "the server changed while it answered"
+    trials += [
+        Trial("merged under base's name", "tuned answers under its name", own, ("own", "own")),
+        Trial("base spoiled after load", changed, own, ("half", "own"), after="own"),
+    ]
+    adapters = {_slug(name): path for name, path in sound.items()}
+    adapters["half"] = altered("half", made.times(0.5))
+    adapters |= {_slug(name): path for name, (path, _) in faults.items()}
+    merged = made.merge_adapter(base, own, folder / "merged")
+    quantised = made.round_to_four_bits(base, folder / "quantised")
+    sibling = made.make_sibling_tokenizer(base, folder / "sibling")
+    prefix = altered("prefix", made.renamed)
+    missing = "down_proj, gate_proj, (k_proj, )?o_proj, up_proj are served without"
+    differ = "its weights differ: quantised"
+    not_applied = "base answers under its name: the fine-tune is not applied"
+    one = TrialServer
+    return {
+        "adapters": one(base, trials, adapters),
+        "ranks": one(base, _sound_trials(high), {_slug(n): path for n, path in high.items()}),
+        "modules": one(
+            base,
+            [
+                Trial("two of seven modules served", missing, own),
+                Trial("wrong key prefix", not_applied, own, ("base", "prefix")),
+            ],
+            {"tuned": own, "prefix": prefix},
+            modules=["q_proj", "v_proj"],
+        ),
+        "merged": one(
+            merged,
+            [Trial("merged, in 16 bits", "", merged, ("", "tuned"))],
+            names=["tuned"],
+        ),
+        "quantised": one(quantised, [Trial("quantised base", differ, own, ("base", "base"))]),
+        "sibling": one(
+            base,
+            [Trial("tokenizer of a sibling", "makes other token ids", own, ("base", "base"))],
+            tokenizer=sibling,
+        ),
+    }
+
+
+def sound_adapters(base: Path, folder: Path, altered: Make) -> dict[str, Path]:
+    """Return adapters of several ranks, scales, modules and strengths."""
+    train = made.train_adapter
+    attention, mlp = ["q_proj", "k_proj", "v_proj", "o_proj"], ["gate_proj", "up_proj", "down_proj"]
+    other = "Dear Ms. Keller, your parcel is on its way and should arrive by Thursday.\n"
+    pattern = {"q_proj": 8, "down_proj": 32}
+    return {
+        "own": folder / "own",
+        "rank 4": train(base, folder / "rank-4", rank=4),
+        "rank 16": train(base, folder / "rank-16", rank=16),
+        "rank 32": train(base, folder / "rank-32", rank=32),
+        "rank 64": train(base, folder / "rank-64", rank=64),
+        "rsLoRA, rank 8": altered("rslora-8", made.times(0.3), use_rslora=True),
+        "rsLoRA, rank 16": train(base, folder / "rslora-16", rank=16, use_rslora=True, steps=4),
+        "alpha 2": altered("alpha-2", lora_alpha=2),
+        "alpha 64": altered("alpha-64", made.times(0.25), lora_alpha=64),
+        "alpha pattern": altered("alpha-pattern", alpha_pattern=pattern),
+        "rank pattern": train(base, folder / "rank-pattern", rank_pattern={"down_proj": 16}),
+        "attention only": train(base, folder / "attention", target_modules=attention),
+        "MLP only": train(base, folder / "mlp", target_modules=mlp),
+        "one layer": train(base, folder / "layer", layers_to_transform=[15]),
+        "other text": train(base, folder / "letter", text=other),
+        "B x 0.1": altered("weak-1", made.times(0.1)),
+        "B x 0.02": altered("weak-2", made.times(0.02)),
+        "B x 0.01": altered("weak-3", made.times(0.01)),
+        "B x 0.001": altered("weak-4", made.times(0.001)),
+    }
+
+
+HIGH_RANKS = ("rank 16", "rank 32", "rank 64", "rsLoRA, rank 16", "rank pattern")
+"""Adapters with a server of their own: vLLM on a CPU computes each with the largest rank of all."""
+
+
+def _sound_trials(adapters: Mapping[str, Path]) -> list[Trial]:
+    return [Trial(name, "", path, ("base", _slug(name))) for name, path in adapters.items()]
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def run_servers(
+    servers: Mapping[str, TrialServer], base: Path, dtype: str, results: Path, *, only: str = ""
+) -> None:
+    """Start each server that has trials without a result, and write their results."""
+    done = {(row["dtype"], row["name"]) for row in read_results(results)}
+    proofs: dict[str, ServedIdentity] = {}
+    needed = {t.after for s in servers.values() for t in s.trials if (dtype, t.name) not in done}
+    for name, served in servers.items():
+        open_trials = [
+            t for t in served.trials if (dtype, t.name) not in done or t.name in needed - {""}
+        ]
+        if not open_trials or only not in ("", name):
+            continue
+        log = results.with_name(f"vllm-{name}-{dtype}.log")
+        for row in serve_trials(served, open_trials, base, dtype, log, proofs):
+            print(json.dumps(row), flush=True)
+            if (dtype, row["name"]) not in done:
+                with results.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+
+
+def serve_trials(
+    served: TrialServer,
+    trials: Sequence[Trial],
+    base: Path,
+    dtype: str,
+    log: Path,
+    proofs: dict[str, ServedIdentity],
+) -> Iterator[dict[str, Any]]:
+    """Start a server, and yield the result of each of its trials."""
+    port, key = free_port(), secrets.token_urlsafe(24)
+    os.environ["TUNEGATE_SERVER_KEY"] = key
+    began = time.monotonic()
+    environment = server_environment(find_installation(), key)
+    with ManagedServer.start(
+        "vLLM", served.command(dtype, port), port=port, log=log, environment=environment
+    ) as server:
+        server.wait_until_ready(print)
+        print(f"ready after {time.monotonic() - began:.0f} s: {log.name}", flush=True)
+        url = f"http://127.0.0.1:{port}/v1"
+        opened: dict[str, Arm] = {}
+        for trial in trials:
+            yield {"dtype": dtype, **one_trial(trial, url, base, opened, proofs)}
+
+
+def one_trial(
+    trial: Trial,
+    url: str,
+    base: Path,
+    opened: dict[str, Arm],
+    proofs: dict[str, ServedIdentity],
+) -> dict[str, Any]:
+    """Prove base and tuned of a server that is ready, and return what was found."""
+    seconds, clock = time.process_time(), time.monotonic()
+    message, record = "", {}
+    _Reference.seconds_saved = 0.0
+    try:
+        roots = {"base": base, "tuned": trial.root or base}
+        arms = {
+            arm: _open(opened, f"{url}?tokenizer={base}&weights={roots[arm]}#{name}")
+            if name
+            else open_arms({"base": str(base), "tuned": str(base)}, dtype="float32")["base"]
+            for arm, name in zip(("base", "tuned"), trial.names, strict=True)
+        }
+        seconds, clock = time.process_time(), time.monotonic()
+        proof = proofs.get(trial.after) or prove(arms)
+        if trial.after or not trial.cause:
+            proof.check(arms)
+        record = proof.record["tuned"]
+        proofs[trial.name] = dataclasses.replace(proof, record=dict(proof.record))
+    except TunegateError as error:
+        message = str(error)
+    spent = time.process_time() - seconds + _Reference.seconds_saved
+    right = bool(re.search(trial.cause, message)) if trial.cause else not message
+    if trial.cause and not message:  # what 16 bits hide, as the record says
+        right = record.get("status") == "declared" or record["hides_r_below"] > _LEAST
+    kept = ("status", "arithmetic", "r", "along", "hides_r_below", "error_nats", "limit_nats")
+    return {
+        "name": trial.name,
+        "kind": "fault" if trial.cause else "sound",
+        "right": right,
+        "found": bool(message),
+        "processor_s": round(spent, 1),
+        "wall_s": round(time.monotonic() - clock, 1),
+        "message": message,
+        **{key: record[key] for key in kept if key in record},
+    }
+
+
+_LEAST = 0.02
+"""A record that admits no fault this small must not miss one."""
+
+
+def _open(opened: dict[str, Any], target: str) -> Arm:
+    """Open a name of a server; all but the first without the probe texts that a run asks."""
+    if not opened:
+        opened[target] = open_server(target)
+    if target not in opened:
+        where = parse_target(target)
+        first = next(iter(opened.values()))
+        asker = dataclasses.replace(first.asker, where=where)
+        opened[target] = dataclasses.replace(first, where=where, asker=asker)
+    found: Arm = opened[target]
+    return found
+
+
+def prove(arms: Mapping[str, Arm]) -> ServedIdentity:
+    """Prove the arms as a run does."""
+    return ServedIdentity.prove(arms, _Reference.open, lambda line: None)
+
+
+class _Reference:
+    """The folders that were opened last: most trials are compared with the same ones."""
+
+    specs: Mapping[str, str] | None = None
+    arms: Mapping[str, Arm] = MappingProxyType({})
+    weights: Sequence[tuple[Any, Any]] = ()
+    """Parameters with their values: a proof leaves them rounded to 16 bits."""
+    seconds = 0.0
+    """Seconds of processor that opening them took."""
+    seconds_saved = 0.0
+    """The same, if they were open already; counted as if they had not been."""
+
+    @classmethod
+    def open(cls, specs: Mapping[str, str]) -> Mapping[str, Arm]:
+        """Open folders with Transformers in float32."""
+        cls.seconds_saved = cls.seconds
+        for parameter, values in cls.weights:
+            parameter.data = values
+        if specs != cls.specs:
+            cls.arms, cls.weights = MappingProxyType({}), ()
+            before = time.process_time()
+            cls.arms = open_arms(specs, dtype="float32")
+            cls.specs, cls.seconds = dict(specs), time.process_time() - before
+            cls.seconds_saved = 0.0
+            model = cls.arms["base"].loaded.torch_model  # type: ignore[attr-defined]  # HfArm's
+            cls.weights = [(one, one.data) for one in model.parameters()]
+        return cls.arms
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """Return the results so far."""
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def print_table(found: Sequence[Mapping[str, Any]]) -> None:
+    """Print what was found, by kind and name."""
+    for kind in ("fault", "sound"):
+        rows = [row for row in found if row["kind"] == kind]
+        right = sum(row["right"] for row in rows)
+        print(f"\n{kind}: {right} of {len(rows)} as they should be")
+        for row in rows:
+            words = row["message"].partition(": what is served is not what is in ")[2]
+            words = words.partition(": ")[2].partition("; ")[0] or row["message"]
+            if not row["message"]:
+                words = f"{row['status']}, r = {row.get('r')}, hides {row.get('hides_r_below')}"
+            mark = "" if row["right"] else "WRONG "
+            print(f"{row['dtype']:<9} {row['name']:<28} {row['processor_s']:5.1f} s  {mark}{words}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
