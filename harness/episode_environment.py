@@ -35,9 +35,13 @@ import importlib
 import importlib.util
 import inspect
 import io
+import os
+import re
+import shutil
+import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
@@ -46,7 +50,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from tunegate.harness import lookup, options
-from tunegate.harness.errors import SuiteError, UnknownName
+from tunegate.harness.errors import SuiteError, UnknownName, UsageError
 from tunegate.harness.records.cases import Case, sha256
 from tunegate.harness.records.episodes import EpisodeSettings
 from tunegate.harness.tool_definition import UndefinableTool, tool_definition
@@ -225,7 +229,12 @@ def source_files(environment: type) -> set[Path]:
     """
     modules = (sys.modules.get(base.__module__) for base in environment.__mro__)
     files = (getattr(module, "__file__", None) for module in modules)
-    rest = [Path(file) for file in files if file is not None]
+    return _with_imports(Path(file) for file in files if file is not None)
+
+
+def _with_imports(files: Iterable[Path]) -> set[Path]:
+    """Return files with those that they import, as far as these are no installed packages."""
+    rest = list(files)
     found: set[Path] = set()
     while rest:
         path = rest.pop()
@@ -311,13 +320,108 @@ def _import_file(path: str, digest: str) -> ModuleType:
     return module
 
 
+INSPECT_PYTHON = "TUNEGATE_INSPECT_PYTHON"
+"""Environment variable with the Python that has Inspect, for suites that name none."""
+_TASK = re.compile(r"(?P<file>[^@]+\.py)@(?P<name>[^@/\s]+)|[A-Za-z_]\w*/[\w./-]+")
+_OWN_FLAGS = frozenset(
+    {
+        "--epochs", "--log-dir", "--log-format", "--max-tokens", "--model", "--model-base-url",
+        "--sample-id", "--system-message", "--temperature", "--top-p", "-T", "--task-config",
+    }
+)  # fmt: skip
+"""Options of `inspect eval` that follow from the suite and the run."""
+
+
+@dataclass(frozen=True)
+class InspectTask:
+    """A task of Inspect (UK AISI), which is run by another process; nothing of it is imported."""
+
+    spec: str
+    """`file.py@task`, or `package/task`."""
+    folder: str
+    """The suite's folder."""
+    python: str = ""
+    """Python that has Inspect, from the suite's folder; empty for the default one."""
+    flags: tuple[str, ...] = ()
+    """Further words of `inspect eval`."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the task."""
+
+    @property
+    def interpreter(self) -> str:
+        """The Python that runs it: the suite's, the environment variable's, or this one."""
+        if os.sep in self.python:
+            return str(Path(self.folder).resolve() / self.python)
+        found = self.python or os.environ.get(INSPECT_PYTHON) or sys.executable
+        return str(Path(found).absolute()) if os.sep in found else found
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the task's source files, its options and flags."""
+        found = _TASK.fullmatch(self.spec)
+        file = found and found["file"]
+        sources = _with_imports([(Path(self.folder) / file).resolve()]) if file else set()
+        name = found["name"] if found and file else self.spec
+        digests = sorted(_digest(path) for path in sources)
+        return sha256([name, dict(self.options), list(self.flags), digests])
+
+    def problems(self) -> Iterator[str]:
+        """Yield what can be seen to be wrong without running anything."""
+        found = _TASK.fullmatch(self.spec)
+        if found is None:
+            yield f"inspect={self.spec!r}: write it as 'file.py@task' or 'package/task'"
+            return
+        if file := found["file"]:
+            if outside := options.outside_problem(Path(self.folder), file):
+                yield outside
+            elif not (Path(self.folder) / file).is_file():
+                yield f"inspect={self.spec!r}: no such file: {Path(self.folder) / file}"
+        for flag in self.flags:
+            if flag.partition("=")[0] in _OWN_FLAGS:
+                yield (
+                    f"flags: {flag} follows from the suite and the run; remove it (arguments of "
+                    "the task are `options`, samples and temperature are under [generation])"
+                )
+
+    def version(self) -> str:
+        """Return the version of Inspect that runs it.
+
+        Raises:
+            UsageError: there is none, with what to do about it.
+        """
+        found = shutil.which(self.interpreter)
+        asked = "import importlib.metadata as m; print(m.version('inspect-ai'))"
+        ran = found and subprocess.run(
+            [found, "-c", asked], capture_output=True, text=True, check=False, timeout=60
+        )
+        if ran and ran.returncode == 0:
+            return ran.stdout.strip()
+        lacking = "has no inspect-ai" if found else "is no program"
+        raise UsageError(
+            f"inspect={self.spec!r}: {self.interpreter} {lacking}; `pip install inspect-ai openai` "
+            f"into an environment, and name its Python with `python = …` under [episode] or "
+            f"{INSPECT_PYTHON}=…"
+        )
+
+
 @dataclass(frozen=True)
 class EpisodePlan:
     """How the episodes of a suite are played."""
 
     settings: EpisodeSettings
-    source: EnvironmentSource
+    source: EnvironmentSource | InspectTask
     tools: tuple[dict[str, Any], ...] = field(repr=False)
     """Definitions of the environment's tools."""
     root: str = ""
     """Hash of what all turns of one episode share; empty before its request is made."""
+
+
+def refuse_missing_inspect(plans: Iterable[EpisodePlan | None]) -> None:
+    """Refuse suites whose tasks Inspect plays where it is not installed.
+
+    Raises:
+        UsageError: with what to install.
+    """
+    for plan in plans:
+        if plan is not None and isinstance(plan.source, InspectTask):
+            plan.source.version()

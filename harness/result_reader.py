@@ -43,6 +43,7 @@ from urllib.parse import parse_qsl
 from tunegate.harness import lookup, options
 from tunegate.harness.errors import SuiteError, TunegateError, UsageError, unknown_name_message
 from tunegate.harness.records.cases import LARGEST, replace_surrogates, sha256
+from tunegate.harness.records.episodes import EpisodeTurn
 
 ROOM = "tunegate.harness.results"
 LONGEST_ID = 190
@@ -159,6 +160,7 @@ class ResultLog:
 
 
 ReadFunction = Callable[..., Iterable[ResultLog]]
+TurnsFunction = Callable[[Mapping[str, Any]], tuple[EpisodeTurn, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,15 +177,21 @@ class ResultReader:
     """Whether a path holds this format, judged by names and the first bytes; raises nothing."""
     last: bool = False
     """Whether it is tried after all others, as it also takes files of theirs."""
+    turns: TurnsFunction | None = None
+    """Returns the turns of an episode from a row's `fields`; None where the files have none."""
 
 
 def result_reader(
-    *, files: str, recognize: Callable[[Path], bool], last: bool = False
+    *,
+    files: str,
+    recognize: Callable[[Path], bool],
+    last: bool = False,
+    turns: TurnsFunction | None = None,
 ) -> Callable[[ReadFunction], ResultReader]:
     """Declare a function as a reader; the arguments are the fields of `ResultReader`."""
 
     def declare(function: ReadFunction) -> ResultReader:
-        return ResultReader(function.__name__, function, files, recognize, last)
+        return ResultReader(function.__name__, function, files, recognize, last, turns)
 
     return declare
 

@@ -27,6 +27,7 @@ from typer.main import get_command
 
 from tests.fake_server import FakeServer, completion, fake_server, prompt_of
 from tests.otel_export.test_otel_export_collector_send import _collector as otel_collector
+from tests.scripted_inspect import write_scripted_inspect
 from tests.tiny_models import Tiny, make_tokenizer, muted, tiny
 from tests.traced_calls import BAD, GOOD, SUITE, stream, write_traces
 from tunegate.harness.cli import advise, app
@@ -385,6 +386,18 @@ def _inspect_logs(reader: Reader) -> None:
         shutil.copytree(recorded / arm, f"logs/{arm}")
 
 
+def _inspect_task(reader: Reader) -> None:
+    """Make the models, a task, and a program that plays 40 samples of it as Inspect does."""
+    reader.models("base", "adapter")
+    _show_tools("base", "adapter")
+    reader.write("desk_task.py", "task = 'desk'")
+    Path("orders.txt").write_text(" ".join(f"A{number}" for number in range(100, 140)))
+    place = Path(".venv-inspect", "bin")
+    place.mkdir(parents=True)
+    write_scripted_inspect(place).rename(place / "python")
+    Path("pyproject.toml").touch()
+
+
 def _estimated(reader: Reader) -> None:
     reader.models("base")
     reader.write("rows.jsonl", *[{"prompt": f"q{i}", "completion": "yes"} for i in range(8)])
@@ -675,6 +688,7 @@ PAGES: dict[str, PageSetup] = {
     "docs/guides/estimate.md": PageSetup({"": _estimated}, trains=True),
     "docs/guides/history.md": PageSetup({"": _two_runs}),
     "docs/guides/hosted-models.md": PageSetup({"": _hosted}, {**GATED, "tunegate train vendor": 2}),
+    "docs/guides/inspect.md": PageSetup({"": _inspect_task}, GATED, models=True),
     "docs/guides/judges.md": PageSetup(
         {
             "": _hosted_judge,

@@ -28,6 +28,7 @@ these tables are refused.
 _TABLES = (
     ("At the top of suite.toml", "suite", ()),
     ("[generation]", "suite", ("generation",)),
+    ("[episode]", "suite", ("episode",)),
     ("[[metrics]]", "suite", ("metrics",)),
     ("[[gates]]", "suite", ("gates",)),
     ("A line of cases.jsonl", "case", ()),
@@ -60,7 +61,7 @@ def render() -> str:
     """Return the page."""
     tables = [f"## {title}\n\n{_table(_object(name, keys))}" for title, name, keys in _TABLES]
     sources = lookup.available_names("tunegate.harness.sources")
-    tables.insert(4, _KINDS + "".join(map(_kind, gate_kinds())))
+    tables.insert(5, _KINDS + "".join(map(_kind, gate_kinds())))
     return "\n".join([_INTRODUCTION, *tables, _SOURCES, *map(_source, sources)])
 
 
@@ -75,6 +76,8 @@ def _object(name: str, keys: tuple[str, ...]) -> Mapping[str, Any]:
     for key in keys:
         found = found["properties"][key]
         found = found.get("items", found)
+        tables = [form for form in found.get("anyOf", ()) if "properties" in form]
+        found = tables[0] if tables else found
     return found
 
 

@@ -43,7 +43,8 @@ def plan(
     loaded = _load(_files(suites or ()))
     forecasts = _forecasts(loaded, from_)
     for number, (suite, one) in enumerate(zip(loaded, forecasts, strict=True)):
-        print(*([""] if number else []), *_lines(one, from_), *_judging(suite, judge), sep="\n")
+        lines = (*_lines(one, from_), *_playing(suite), *_judging(suite, judge))
+        print(*([""] if number else []), *lines, sep="\n")
     if len(forecasts) > 1 and all(one.chances for one in forecasts):
         run = [math.prod(chances) for chances in zip(*(f.chances for f in forecasts), strict=True)]
         print(f"\nall {len(forecasts)} suites: SHIP {_shares(run)}")
@@ -218,6 +219,13 @@ def _answers(one: SuiteForecast) -> Iterator[str]:
         f"not written: {', '.join(parts)} of tuned, and as many of base as have cases until those "
         "are stored"
     )
+
+
+def _playing(suite: Suite) -> Iterator[str]:
+    """Yield what another program is to play."""
+    if suite.episode is not None and suite.episode.settings.inspect:
+        task, count = suite.episode.settings.inspect, len(suite.cases) * suite.generation.samples
+        yield f"  Inspect plays {count} episodes of {task} with each model"
 
 
 def _judging(suite: Suite, judge: str) -> Iterator[str]:

@@ -19,6 +19,7 @@ from tunegate.harness import lookup
 from tunegate.harness.errors import SuiteError, UsageError, unknown_name_message
 
 if TYPE_CHECKING:
+    from tunegate.harness.episode_environment import InspectTask
     from tunegate.harness.records.cases import Case
     from tunegate.harness.suite import Suite
 
@@ -67,7 +68,7 @@ def new(
         Path | None,
         typer.Option(
             "--from",
-            help="File or folder of cases, form and columns are guessed; or results:PATH.",
+            help="File or folder of cases, guessed; or results:PATH, or inspect:FILE.py@TASK.",
         ),
     ] = None,
     task: Annotated[
@@ -113,8 +114,11 @@ def _start_suite(of: Path, folder: Path, task: Sequence[str]) -> Sequence[str] |
     """Write a suite over results or traces; return what was done, None for other files."""
     from tunegate.harness.cli import _production_suite
     from tunegate.harness.cli.results import PREFIX, start_results_suite
+    from tunegate.harness.inspect_tasks import new_suite
 
     name = suite_name(folder)
+    if str(of).startswith(new_suite.PREFIX):
+        return new_suite.start_inspect_suite(str(of), folder, name=name)
     if str(of).startswith(PREFIX):
         return start_results_suite(str(of), folder, task, name=name)
     if _production_suite.is_traces(of):
@@ -191,9 +195,13 @@ def check(
 
 def _play_nothing(suite: Suite) -> list[str]:
     """Print what a model that does nothing earns; return the tasks whose environment fails."""
+    from tunegate.harness.episode_environment import InspectTask
     from tunegate.harness.episodes.null_policy import play_null_policy
 
     assert suite.episode is not None
+    if isinstance(suite.episode.source, InspectTask):
+        print(f"  {_inspect_note(suite, suite.episode.source)}")
+        return []
     played = play_null_policy(suite.name, suite.episode, suite.cases, suite.generation)
     earned = [reward for reward in played.rewards.values() if reward > 0]
     if played.rewards:
@@ -208,6 +216,15 @@ def _play_nothing(suite: Suite) -> list[str]:
         f"{places.get(task, suite.path)}: a model that writes nothing was played: {reason}"
         for task, reason in list(played.failures.items())[:_MOST_FAILURES]
     ]
+
+
+def _inspect_note(suite: Suite, task: InspectTask) -> str:
+    """Return who plays the tasks, without playing one."""
+    episodes = len(suite.cases) * suite.generation.samples
+    try:
+        return f"Inspect {task.version()} plays {episodes} episodes of {task.spec} with each model"
+    except UsageError as error:
+        return f"warning: {error}"
 
 
 _MOST_FAILURES = 10

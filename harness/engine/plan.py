@@ -319,7 +319,7 @@ def _cell_key(
         "seed": _sampling_seed(suite, case, question.sample, seed) if sampled else None,
     }
     if suite.episode is not None:
-        own = {"sha256", "max_turns", "max_tokens", "tools"}
+        own = {"sha256", "max_turns", "max_tokens", "tools", "reward"}
         identity["episode"] = suite.episode.settings.model_dump(mode="json", include=own)
     return sha256(identity)
 

@@ -18,7 +18,7 @@ from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tunegate.harness.engine.answer_cache import (
     AnswerCache,
@@ -48,6 +48,23 @@ _STORED_TOGETHER = 64
 """Batches of recorded answers that are stored at once: each time waits for the disk."""
 
 
+class PlayOutside(Protocol):
+    """Plays episodes by another program, which asks the model over an endpoint."""
+
+    def __call__(
+        self,
+        name: str,
+        arm: Arm,
+        requests: Sequence[Request],
+        store: AnswerStore,
+        pause: Callable[[], None],
+    ) -> Generator[StoredAnswer, None, None]:
+        """Yield the answers of one suite's episodes; turns are kept in the store.
+
+        `pause` is called now and then, and raises where the user asked to stop.
+        """
+
+
 @dataclass(frozen=True)
 class Runner:
     """Runs one plan against its arms."""
@@ -68,6 +85,8 @@ class Runner:
     """Arms that have answered a question before the first one that is timed."""
     players: dict[tuple[str, str], EpisodePlayer] = field(default_factory=dict)
     """(arm, suite) → who plays its episodes."""
+    outside: PlayOutside | None = None
+    """Plays the episodes that another program plays; None where there are none."""
     stops: list[StopRequest] = field(default_factory=list)
     """Knows whether the user asked to stop."""
     left: dict[tuple[str, str, bool], float] = field(default_factory=dict)
@@ -89,6 +108,7 @@ class Runner:
                 while left:
                     self._expect(left, known)
                     now = [b for b in left if b.stage == stage and self._missing(b, known)]
+                    self._play_outside(now, known)
                     self._ask_remote(now, known, stop)
                     here = [batch for batch in now if self._missing(batch, known)]
                     with closing(self.batches_done(here, known)) as done:
@@ -112,6 +132,23 @@ class Runner:
                 for batch in part:
                     self.answer(batch, known)
                     yield
+
+    def _play_outside(
+        self, batches: Sequence[RequestBatch[PlannedQuestion]], known: set[str]
+    ) -> None:
+        """Have the episodes played that another program plays: a suite and an arm at a time."""
+        for name, arm in self.arms.items():
+            suites: dict[str, list[Request]] = {}
+            for request in unanswered_requests(self.plan, name, batches, known):
+                if request.episode is not None and request.episode.settings.inspect:
+                    suites.setdefault(request.suite, []).append(request)
+            if self.outside is None or isinstance(arm, RecordedArm):
+                continue
+            for suite, requests in suites.items():
+                played = self.outside(name, arm, requests, self.store, self._obey)
+                with closing(played) as answers:
+                    for answer in answers:
+                        self._keep(answer, known, f"{suite} · {name}", replace=False)
 
     def _ask_remote(
         self, batches: Sequence[RequestBatch[PlannedQuestion]], known: set[str], stop: StopRequest

@@ -20,7 +20,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from tunegate.harness.episode_environment import EpisodePlan, reset_arguments, tool_methods
+from tunegate.harness.episode_environment import (
+    EnvironmentSource,
+    EpisodePlan,
+    reset_arguments,
+    tool_methods,
+)
 from tunegate.harness.episodes.environment_calls import CallOutcome
 from tunegate.harness.episodes.transcript import (
     UnreadableCall,
@@ -96,6 +101,7 @@ def episode_steps(request: Request, arm: Arm, held: list[Any]) -> EpisodeSteps:
     """
     plan = request.episode
     assert plan is not None
+    assert isinstance(plan.source, EnvironmentSource)
     state = _EpisodeState(request, plan, request.case)
     state.environment = yield from _environment_call(
         state, "the environment's constructor", plan.source.make
@@ -127,7 +133,7 @@ def _turns(state: _EpisodeState, arm: Arm) -> Generator[Any, Any, EpisodeEnd]:
         answer: StoredAnswer = yield request
         if answer.completion is None:
             reason = answer.error or "there is no completion"
-            if state.turns and _CONTEXT.search(reason):
+            if state.turns and is_too_long(reason):
                 return EpisodeEnd.LIMIT
             raise EpisodeFailed(reason)
         state.answers.append(answer.completion)
@@ -141,6 +147,11 @@ def _turns(state: _EpisodeState, arm: Arm) -> Generator[Any, Any, EpisodeEnd]:
             in_text=state.plan.settings.tools == "system",
         )
     return EpisodeEnd.LIMIT
+
+
+def is_too_long(reason: str) -> bool:
+    """Return whether a backend's error is about a prompt beyond the model's context."""
+    return _CONTEXT.search(reason) is not None
 
 
 def _respond(

@@ -25,6 +25,8 @@ You can call tools. To call one, answer with nothing but a line of this form:
 The result comes back as <tool_response>…</tool_response>. When the task is done, answer without a
 call. The tools are:
 {tools}"""
+_SAID = {"type", "properties", "required", "additionalProperties"}
+"""Keys of a schema that a line of text covers, unless further arguments are allowed."""
 _PLAIN = {"type", "description"}
 """Keys of an argument's schema that a line of text can hold in full."""
 _WRONG_FORMS = {
@@ -66,7 +68,8 @@ def _tool_text(tool: Mapping[str, Any]) -> str:
     function = {k: v for k, v in tool["function"].items() if k not in ("return", "strict")}
     schema = function.get("parameters") or {}
     arguments = schema.get("properties") or {}
-    if not (schema.keys() <= {"type", "properties", "required"}) or not all(
+    closed = schema.keys() <= _SAID and not schema.get("additionalProperties")
+    if not closed or not all(
         isinstance(one, Mapping) and one.keys() <= _PLAIN and isinstance(one.get("type"), str)
         for one in arguments.values()
     ):

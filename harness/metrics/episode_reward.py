@@ -7,11 +7,12 @@ from tunegate.harness.records.cases import Case, Completion, Score
 
 
 @metric(episodes=True)
-def episode_reward(case: Case, completion: Completion) -> Score:
+def episode_reward(case: Case, completion: Completion, *, stat: str = "") -> Score:
     """Score the reward that the environment returned.
 
     What it does:
-        Takes what `get_reward` returned at the end of the episode, as it is.
+        Takes what `get_reward` returned at the end of the episode, as it is. With `stat` it takes a
+        number of `_stats`, or another score of an Inspect task.
 
     Why:
         It is what a training by reinforcement raises, so it shows whether the training worked at
@@ -26,8 +27,14 @@ def episode_reward(case: Case, completion: Completion) -> Score:
         scores 0.3.
 
     Options:
-        None.
+        stat: Name of a number in the episode's record that is taken in place of the reward.
     """
     if completion.episode is None:
         return Score.unscored("the completion is no episode")
-    return Score.of(completion.episode.reward)
+    if not stat:
+        return Score.of(completion.episode.reward)
+    value = completion.episode.stats.get(stat)
+    if isinstance(value, bool | int | float):
+        return Score.of(float(value))
+    there = ", ".join(completion.episode.stats) or "none"
+    return Score.unscored(f"no number {stat!r} in the episode's record; there are: {there}")

@@ -23,6 +23,7 @@ from tunegate.harness.engine.interrupts import sigterm_interrupts
 from tunegate.harness.engine.plan import shared_limit_notices
 from tunegate.harness.engine.runner import Runner
 from tunegate.harness.engine.scheduling import ALL, Optimizations
+from tunegate.harness.episode_environment import refuse_missing_inspect
 from tunegate.harness.errors import (
     BackendError,
     NotComparable,
@@ -152,7 +153,6 @@ class EvaluationRun:
     """The user's description of the rows that tuned was trained on."""
     self_check: bool = False
     """An A/A run: the arms may have identical weights, and no attempt is counted."""
-
     jurors: tuple[Juror, ...] = ()
     """The judges, once they are opened."""
     known: dict[Path, Calibration] = field(default_factory=dict)
@@ -175,6 +175,7 @@ class EvaluationRun:
         self.place.refuse_impossible()
         problems = [] if self.filtered else [p for s in self.suites for p in unreachable_gates(s)]
         refuse_sealed(self.suites, opened=self.open_sealed)
+        refuse_missing_inspect(suite.episode for suite in self.suites)
         if not self.self_check:
             attempt_ledger.refuse_broken(self.suites)
         stage.refuse_unjudged(self.suites, self.judge)
@@ -381,8 +382,9 @@ class EvaluationRun:
             )
             return ShardedRunner.of(runner, crew, opening)
 
+        logs, levers = self.folder / "inspect", self.levers
         run.answer(
-            self.stream, arms=arms, levers=self.levers, decided=decided, distribute=distribute
+            self.stream, arms=arms, levers=levers, decided=decided, distribute=distribute, logs=logs
         )
 
     def _look_back(self) -> Mapping[str, frozenset[str]]:

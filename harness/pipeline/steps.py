@@ -33,7 +33,7 @@ from tunegate.harness.comparison.score_table import score_suite
 from tunegate.harness.engine.answer_cache import AnswerCache, JudgedAttempt, SuiteVersion
 from tunegate.harness.engine.plan import Plan, make_plan
 from tunegate.harness.engine.progress import ProgressReporter
-from tunegate.harness.engine.runner import Runner, collect_answers
+from tunegate.harness.engine.runner import PlayOutside, Runner, collect_answers
 from tunegate.harness.engine.scheduling import ALL, Optimizations
 from tunegate.harness.further_arm import add_derived_arms, comparisons
 from tunegate.harness.model import Arm, ScoredArm, ServedArm
@@ -121,6 +121,7 @@ class PreparedRun:
         levers: Optimizations = ALL,
         decided: Callable[[int], Iterable[str]] = lambda stage: (),
         distribute: Callable[[Runner], Runner] = lambda runner: runner,
+        logs: Path | None = None,
     ) -> None:
         """Have the arms answer every request that has no stored answer.
 
@@ -130,6 +131,7 @@ class PreparedRun:
             levers: Which optimisations of local inference are on.
             decided: Called after each interim look with its number; returns the suites that end.
             distribute: Returns the runner that does the work, such as one with several processes.
+            logs: Folder for the logs of other programs that play tasks; None keeps none.
 
         Raises:
             RunInterrupted: the user asked to stop; finished answers are stored.
@@ -138,8 +140,34 @@ class PreparedRun:
         _ = self.cached  # found out before the first new answer
         asked = self.arms if arms is None else arms
         progress = ProgressReporter(1.0, stream=stream)
-        runner = Runner(self.plan, asked, self.store, progress, levers=levers, decided=decided)
-        distribute(runner).run()
+        with self._outside(stream, logs) as outside:
+            runner = Runner(
+                self.plan,
+                asked,
+                self.store,
+                progress,
+                levers=levers,
+                decided=decided,
+                outside=outside,
+            )
+            distribute(runner).run()
+
+    @contextmanager
+    def _outside(self, stream: TextIO, logs: Path | None) -> Iterator[PlayOutside | None]:
+        """Yield what plays the tasks of Inspect; None where no suite has any."""
+        played = (suite.episode for suite in self.suites if suite.episode is not None)
+        if not any(one.settings.inspect for one in played):
+            yield None
+            return
+        from tunegate.harness.inspect_tasks.player import InspectPlayer
+
+        def report(line: str) -> None:
+            stream.write(f"tunegate: {line}\n")
+            stream.flush()
+
+        with ExitStack() as stack:
+            folder = logs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            yield InspectPlayer(self.seed, folder, report).play
 
     def cells(
         self, *, skipped: Callable[[Cell], bool] = lambda cell: False

@@ -92,15 +92,29 @@ class EpisodeRecord(BaseModel):
         return tuple(call for turn in self.turns for call in turn.calls)
 
 
+def _is_empty(value: Any) -> bool:
+    """Return whether a setting is left out of records: one of Inspect in a suite without it."""
+    return not value
+
+
 class EpisodeSettings(BaseModel):
     """How the episodes of a suite are played; the table `[episode]` of suite.toml."""
 
     model_config = _STRICT
 
-    environment: str
-    """`file.py:Class`, the file next to suite.toml, or `package.module:Class`."""
+    environment: str = ""
+    """`file.py:Class`, the file next to suite.toml, or `package.module:Class`; empty where Inspect
+    plays the tasks."""
+    inspect: str = Field(default="", exclude_if=_is_empty)
+    """Task of Inspect that plays in place of an environment: `file.py@task`, or `package/task`."""
+    python: str = Field(default="", exclude_if=_is_empty)
+    """Python that has Inspect; empty for the one that runs tunegate."""
+    flags: tuple[str, ...] = Field(default=(), exclude_if=_is_empty)
+    """Further words of `inspect eval`."""
+    reward: str = Field(default="", exclude_if=_is_empty)
+    """Score of the Inspect task that is the reward; empty for its first one."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Keyword arguments of the class."""
+    """Keyword arguments of the class, or of the Inspect task."""
     max_turns: int = MAX_TURNS
     """Turns of the model."""
     max_tokens: int = MAX_TOKENS

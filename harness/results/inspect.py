@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.errors import UsageError
+from tunegate.harness.records.cases import replace_surrogates
+from tunegate.harness.records.episodes import EpisodeCall, EpisodeTurn
 from tunegate.harness.result_reader import (
     ResultLog,
     ResultRow,
@@ -61,7 +63,65 @@ def _is_inspect(path: Path) -> bool:
     return bool(_log_files(path))
 
 
-@result_reader(files="an Inspect log (.eval, .json), or a folder of logs", recognize=_is_inspect)
+def _turns(sample: Mapping[str, Any]) -> tuple[EpisodeTurn, ...]:
+    """Return what the model wrote in each turn, with the calls that were run and their results."""
+    attachments = _part(sample, "attachments")
+    listed = _resolve_attachments(sample.get("messages"), attachments)
+    rows = listed if isinstance(listed, list) else []
+    messages = [one for one in rows if isinstance(one, Mapping)]
+    results = {text_of(m.get("tool_call_id")): m for m in messages if m.get("role") == "tool"}
+    found: list[EpisodeTurn] = []
+    for number, message in enumerate(messages):
+        if message.get("role") == "user" and found and not found[-1].calls:
+            found[-1] = found[-1].model_copy(update={"message": _message_text(message)})
+        if message.get("role") != "assistant" or message.get("source") == "input":
+            continue
+        calls = message.get("tool_calls")
+        found.append(
+            EpisodeTurn(
+                prompt_sha256=content_id(_without_marks(messages[:number]), length=64),
+                text=_message_text(message),
+                calls=tuple(
+                    _call(call, results.get(text_of(call.get("id")), {}))
+                    for call in (calls if isinstance(calls, list) else ())
+                    if isinstance(call, Mapping)
+                ),
+            )
+        )
+    return tuple(found)
+
+
+def _call(call: Mapping[str, Any], result: Mapping[str, Any]) -> EpisodeCall:
+    error = _part(result, "error").get("message") or call.get("parse_error")
+    shown = f"{error}" if error else _message_text(result)
+    return EpisodeCall(
+        name=text_of(call.get("function")) or "",
+        arguments=replace_surrogates(dict(_part(call, "arguments"))),
+        result=replace_surrogates(shown),
+        error=bool(error),
+    )
+
+
+def _message_text(message: Mapping[str, Any]) -> str:
+    """Return the text of a message; of its parts those that are text."""
+    content = message.get("content")
+    text = text_of(content) or ""
+    if isinstance(content, list):
+        parts = (part.get("text") for part in content if isinstance(part, Mapping))
+        text = "".join(part for part in parts if isinstance(part, str))
+    return str(replace_surrogates(text))
+
+
+def _without_marks(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return messages as they are sent, without Inspect's ids and sources."""
+    return [{key: one[key] for key in _KEPT if one.get(key)} for one in messages]
+
+
+@result_reader(
+    files="an Inspect log (.eval, .json), or a folder of logs",
+    recognize=_is_inspect,
+    turns=_turns,
+)
 def inspect(path: Path) -> Iterator[ResultLog]:
     """Yield a log for each model and task, the newest where a folder has several.
 
@@ -103,6 +163,8 @@ class _LogHeader:
     status: str
     evaluation: Mapping[str, Any]
     plan: Mapping[str, Any]
+    error: str = ""
+    """Why it ended early, in one line."""
 
     @property
     def task(self) -> str:
@@ -129,7 +191,9 @@ class _LogHeader:
         """That the run did not end, if so."""
         if self.status == "success":
             return []
-        return [f"{self.path.name}: Inspect reports that the run ended with status {self.status!r}"]
+        why = f" ({self.error:.300})" if self.error else ""
+        end = f"Inspect reports that the run ended with status {self.status!r}{why}"
+        return [f"{self.path.name}: {end}"]
 
     def log(self, notes: tuple[str, ...], *, run: str) -> ResultLog:
         """Return the log with its samples."""
@@ -207,7 +271,8 @@ def _header(path: Path) -> _LogHeader:
             "convert it with `inspect log convert`"
         )
     status = text_of(found.get("status")) or "started"
-    return _LogHeader(path, status, _part(found, "eval"), _part(found, "plan"))
+    error = " ".join((text_of(_part(found, "error").get("message")) or "").split())
+    return _LogHeader(path, status, _part(found, "eval"), _part(found, "plan"), error)
 
 
 def _samples(

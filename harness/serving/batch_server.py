@@ -18,8 +18,9 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 from tunegate.harness.engine.inference import local_engine
+from tunegate.harness.episodes.play import TurnStore
 from tunegate.harness.errors import OutOfMemory
-from tunegate.harness.model import Arm, LocalArm, Request
+from tunegate.harness.model import Arm, JoinableArm, LocalArm, Request
 from tunegate.harness.records.cases import Cell, CellKind, StoredAnswer, sha256
 from tunegate.harness.serving.chat_requests import ChatRequest, RequestRefused
 
@@ -45,6 +46,8 @@ class BatchServer:
 
     arms: Mapping[str, Arm]
     seed: int = 0
+    turns: TurnStore | None = None
+    """Where answers are kept: a client that is run again gets them from there."""
     _came: queue.SimpleQueue[_WaitingRequest | None] = field(default_factory=queue.SimpleQueue)
     _waiting: deque[_WaitingRequest] = field(default_factory=deque)
     _asked: dict[str, _WaitingRequest] = field(default_factory=dict)
@@ -66,11 +69,17 @@ class BatchServer:
             RequestRefused: the model's chat template cannot show it.
             ServerStopped: the server was stopped before it was answered.
         """
-        waiting = _WaitingRequest(asked.arm, self._request(asked), Future())
+        request = self._request(asked)
+        if self.turns is not None and (known := self.turns.completions([request.key])):
+            return StoredAnswer.of(request.cell, known[request.key], None, 0.0)
+        waiting = _WaitingRequest(asked.arm, request, Future())
         if self._stopped:
             raise ServerStopped
         self._came.put(waiting)
-        return waiting.answer.result()
+        answer = waiting.answer.result()
+        if self.turns is not None and answer.completion is not None:
+            self.turns.put(answer)
+        return answer
 
     def stop(self) -> None:
         """Stop within a step of the model; what is not answered fails."""
@@ -86,7 +95,10 @@ class BatchServer:
                 prompt = arm.prompt(asked.talk, asked.generation)
             except ValueError as error:
                 raise RequestRefused(str(error)) from error
-            same = sha256([asked.arm, prompt.sha256, asked.generation.model_dump(mode="json")])
+            # The talk, too: a server renders it itself, and prompts of equal text are no proof.
+            talk = sha256(asked.talk.model_dump(mode="json", exclude_none=True))
+            settings = asked.generation.model_dump(mode="json")
+            same = sha256([asked.arm, prompt.sha256, talk, settings])
             self._counts[same] += 1
             count = self._counts[same]
         seed = asked.seed
@@ -98,7 +110,7 @@ class BatchServer:
             case=asked.talk.id,
             arm=asked.arm,
             kind=CellKind.GENERATE,
-            key=sha256([same, seed, count]),
+            key=sha256(["served", arm.fingerprint, same, seed, count]),
         )
         return Request(cell, asked.talk, prompt, asked.generation, seed % 2**63)
 
@@ -169,7 +181,9 @@ class BatchServer:
         self, arm: str, requests: list[Request], *, alone: bool = False
     ) -> Iterator[StoredAnswer]:
         backend = self.arms[arm]
-        if not isinstance(backend, LocalArm):
+        if isinstance(backend, JoinableArm) and not alone:
+            yield from backend.complete_joined(requests, lambda: self._later(arm))
+        elif not isinstance(backend, LocalArm):
             yield from backend.complete(requests)
         elif alone:
             yield from local_engine.complete_requests(backend, requests)

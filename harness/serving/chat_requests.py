@@ -60,10 +60,11 @@ _ROLES = ("system", "developer", "user", "assistant", "tool")
 class RequestRefused(Exception):
     """A request that is not answered; the message gives the cause."""
 
-    def __init__(self, message: str, status: int = 400) -> None:
-        """Keep the HTTP status, too."""
+    def __init__(self, message: str, status: int = 400, code: str | None = None) -> None:
+        """Keep the HTTP status and OpenAI's code of the error, too."""
         super().__init__(message)
         self.status = status
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,16 @@ class ChatRequest:
     """Tools whose calls are looked for in the answer."""
 
 
+PLAIN = GenerationSettings()
+"""How prompts are rendered by default."""
+
+
 def parse_chat_request(
-    body: Any, arms: Sequence[str], *, show_tools: Literal["template", "system"] = "template"
+    body: Any,
+    arms: Sequence[str],
+    *,
+    show_tools: Literal["template", "system"] = "template",
+    rendering: GenerationSettings = PLAIN,
 ) -> ChatRequest:
     """Return what the body of a request asks for.
 
@@ -88,6 +97,7 @@ def parse_chat_request(
         body: The JSON of the request.
         arms: Names of the models.
         show_tools: Whether the chat template shows tools, or the system prompt does.
+        rendering: Settings that no request has: the chat template, and how thoughts are treated.
 
     Raises:
         RequestRefused: it cannot be answered as it asks.
@@ -107,6 +117,7 @@ def parse_chat_request(
             case = Case.model_validate({**_fields(case), "tools": tools})
         generation = GenerationSettings.model_validate(
             {
+                **rendering.model_dump(exclude={"system", "samples"}, exclude_defaults=True),
                 "temperature": _default(body.get("temperature"), 1.0),
                 "top_p": _default(body.get("top_p"), 1.0),
                 "max_new_tokens": limit,

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
+from tunegate.harness.episodes.episode import is_too_long
 from tunegate.harness.errors import OutOfMemory, TunegateError, UsageError
+from tunegate.harness.records.cases import GenerationSettings
 from tunegate.harness.serving.batch_server import BatchServer, ServerStopped
 from tunegate.harness.serving.chat_requests import (
+    PLAIN,
     ChatRequest,
     RequestRefused,
     completion_reply,
@@ -24,6 +27,8 @@ from tunegate.harness.serving.chat_requests import (
 HOST = "127.0.0.1"
 LARGEST_BODY = 16_000_000
 """Bytes of a request at most."""
+_TOO_LONG = "context_length_exceeded"
+"""OpenAI's code of a prompt beyond the context, by which clients know that a task ends there."""
 IDLE_S = 120
 """Seconds for which a connection may be silent."""
 
@@ -36,6 +41,8 @@ class EndpointSettings:
     port: int = 0
     """0 takes a free one."""
     show_tools: Literal["template", "system"] = "template"
+    rendering: GenerationSettings = PLAIN
+    """Settings that no request has: the chat template, and how thoughts are treated."""
 
 
 class _EndpointListener(ThreadingHTTPServer):
@@ -89,7 +96,7 @@ class _ChatHandler(BaseHTTPRequestHandler):
             self._refuse_strangers()
             respond()
         except RequestRefused as error:
-            self._send_error(error.status, str(error))
+            self._send_error(error.status, str(error), error.code)
         except ServerStopped:
             self._send_error(503, "the server stops")
         except OutOfMemory as error:
@@ -122,12 +129,17 @@ class _ChatHandler(BaseHTTPRequestHandler):
         if self.path.rstrip("/") != "/v1/chat/completions":
             raise RequestRefused(f"{self.path}: there is /v1/chat/completions", 404)
         batch = self.server.batch
+        settings = self.server.settings
         asked = parse_chat_request(
-            body, tuple(batch.arms), show_tools=self.server.settings.show_tools
+            body,
+            tuple(batch.arms),
+            show_tools=settings.show_tools,
+            rendering=settings.rendering,
         )
         answer = batch.ask(asked)
         if answer.completion is None:
-            raise RequestRefused(answer.error or "there is no answer")
+            reason = answer.error or "there is no answer"
+            raise RequestRefused(reason, code=_TOO_LONG if is_too_long(reason) else None)
         self._send_reply(asked, completion_reply(asked, answer.completion, answer.key))
 
     def _read_body(self) -> Any:
@@ -150,12 +162,12 @@ class _ChatHandler(BaseHTTPRequestHandler):
     def _send_json(self, status: int, value: Any) -> None:
         self._send(status, "application/json", json.dumps(value).encode())
 
-    def _send_error(self, status: int, message: str) -> None:
+    def _send_error(self, status: int, message: str, code: str | None = None) -> None:
         line = " ".join(message.split())
         kind = {401: "authentication_error", 503: "server_error", 500: "server_error"}
         error = {"message": line, "type": kind.get(status, "invalid_request_error")}
         with suppress(OSError):
-            self._send_json(status, {"error": {**error, "param": None, "code": None}})
+            self._send_json(status, {"error": {**error, "param": None, "code": code}})
 
     def _send(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)

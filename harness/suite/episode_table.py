@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from tunegate.harness.episode_environment import EnvironmentSource, EpisodePlan
+from tunegate.harness.episode_environment import EnvironmentSource, EpisodePlan, InspectTask
 from tunegate.harness.episodes.transcript import opening_case
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, CellKind, GenerationSettings
@@ -24,27 +24,68 @@ def read_episodes(
     """
     given = source.data["episode"]
     table = {"environment": given} if isinstance(given, str) else dict(given)
-    place = (
-        source.where("episode")
-        if isinstance(given, str)
-        else source.where("episode", "environment")
-    )
     settings = EpisodeSettings.model_validate(table)
-    environment = EnvironmentSource(
-        settings.environment, str(source.path.parent), dict(settings.options)
-    )
-    found = list(environment.problems(cases))
-    problems = [text if ".jsonl:" in text[:200] else f"{place}: {text}" for text in found]
+    if settings.inspect:
+        played, problems = _read_inspect(source, settings)
+    else:
+        played, problems = _read_environment(source, settings, cases)
     problems += _case_problems(cases)
     if generation.template != "chat":
         problems.append(
             f"{source.where('generation', 'template')}: template={generation.template!r}: an "
             "episode is a conversation, which only a chat template shows; remove the key"
         )
+    return (None if problems else played), problems
+
+
+def _read_environment(
+    source: TomlFile, settings: EpisodeSettings, cases: Sequence[Case]
+) -> tuple[EpisodePlan | None, list[str]]:
+    keys = () if isinstance(source.data["episode"], str) else ("environment",)
+    place = source.where("episode", *keys)
+    if not settings.environment:
+        return None, [f'{place}: name the `environment` ("file.py:Class"), or a task to `inspect`']
+    environment = EnvironmentSource(
+        settings.environment, str(source.path.parent), dict(settings.options)
+    )
+    found = list(environment.problems(cases))
+    problems = [text if ".jsonl:" in text[:200] else f"{place}: {text}" for text in found]
+    problems += _other_keys(source, _OF_INSPECT, "needs `inspect`")
     if problems:
         return None, problems
     settings = settings.model_copy(update={"sha256": environment.sha256})
     return EpisodePlan(settings, environment, environment.tools), []
+
+
+def _read_inspect(
+    source: TomlFile, settings: EpisodeSettings
+) -> tuple[EpisodePlan | None, list[str]]:
+    task = InspectTask(
+        settings.inspect,
+        str(source.path.parent),
+        settings.python,
+        settings.flags,
+        dict(settings.options),
+    )
+    place = source.where("episode", "inspect")
+    problems = [f"{place}: {text}" for text in task.problems()]
+    problems += _other_keys(source, _OF_CLASSES, "is of an environment's class, and Inspect plays")
+    if problems:
+        return None, problems
+    settings = settings.model_copy(update={"sha256": task.sha256, "deterministic": False})
+    return EpisodePlan(settings, task, ()), []
+
+
+_OF_INSPECT = ("python", "flags", "reward")
+_OF_CLASSES = ("environment", "max_turns", "max_tokens", "tool_timeout_s", "deterministic")
+"""Keys of the table that only one of the two ways to play has."""
+
+
+def _other_keys(source: TomlFile, names: Sequence[str], why: str) -> Iterator[str]:
+    table = source.data["episode"]
+    for name in names:
+        if isinstance(table, Mapping) and name in table:
+            yield f"{source.where('episode', name)}: {name} {why}; remove it"
 
 
 def _case_problems(cases: Sequence[Case]) -> Iterator[str]:
@@ -57,7 +98,12 @@ def _case_problems(cases: Sequence[Case]) -> Iterator[str]:
 def open_cases(
     plan: EpisodePlan, cases: Sequence[Case], generation: GenerationSettings
 ) -> tuple[Case, ...]:
-    """Return the tasks as the model is first shown them, with the environment's tools."""
+    """Return the tasks as the model is first shown them, with the environment's tools.
+
+    Inspect makes the prompts of its tasks: theirs are as the suite has them.
+    """
+    if plan.settings.inspect:
+        return tuple(cases)
     return tuple(
         opening_case(case, plan.settings, plan.tools, generation.system).with_place(case.where)
         for case in cases

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import textwrap
 from collections import Counter
 from pathlib import Path
@@ -14,64 +13,13 @@ from typing import Any
 import pytest
 
 from tests.played_suites import PolicyArm, call
+from tests.real_inspect import TASK, inspect_python
 from tunegate.harness.model import Request
 from tunegate.harness.result_set import ResultSet, read_results
 from tunegate.harness.serving.batch_server import BatchServer
 from tunegate.harness.serving.endpoint import EndpointSettings, open_endpoint
 
-PYTHON = "TUNEGATE_INSPECT_PYTHON"
-"""Variable with the interpreter of an environment that has Inspect; without it one is made."""
-TASK = '''
-from inspect_ai import Task, task
-from inspect_ai.dataset import Sample
-from inspect_ai.scorer import Score, accuracy, scorer
-from inspect_ai.solver import generate, use_tools
-from inspect_ai.tool import tool
-
-
-@tool
-def find():
-    async def execute(order: str) -> str:
-        """Look an order up.
-
-        Args:
-            order: Order number.
-        """
-        if order == "X3":
-            raise OSError("the sandbox crashed")
-        return "lost"
-
-    return execute
-
-
-@scorer(metrics=[accuracy()])
-def told():
-    async def score(state, target):
-        return Score(value=float("lost" in state.output.completion))
-
-    return score
-
-
-@task
-def desk():
-    samples = [Sample(id=name, input=f"Where is {name}?") for name in ("A1", "B2", "X3")]
-    return Task(dataset=samples, solver=[use_tools(find()), generate()], scorer=told())
-'''
-
-
-@pytest.fixture(name="python", scope="module")
-def _python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if os.environ.get(PYTHON):
-        return Path(os.environ[PYTHON])
-    folder = tmp_path_factory.mktemp("inspect")
-    for command in (
-        [sys.executable, "-m", "venv", str(folder)],
-        [str(folder / "bin/python"), "-m", "pip", "install", "-q", "inspect-ai", "openai"],
-    ):
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)
-        if ran.returncode:
-            pytest.skip(f"Inspect cannot be installed: {ran.stderr.strip()[-300:]}")
-    return folder / "bin/python"
+__all__ = ["inspect_python"]
 
 
 def look_up(request: Request) -> str:
@@ -119,18 +67,18 @@ def _messages(python: Path, logs: Path) -> dict[str, list[dict[str, Any]]]:
 
 @pytest.mark.slow
 @pytest.mark.long  # installs Inspect into an environment of its own
-def test_inspects_log_has_what_the_models_were_asked(python: Path, tmp_path: Path) -> None:
+def test_inspects_log_has_what_the_models_were_asked(inspect_python: Path, tmp_path: Path) -> None:
     """Turns, tokens and tool errors; a crash is unscored on both arms, and epochs differ."""
     (tmp_path / "desk_task.py").write_text(textwrap.dedent(TASK))
     arms = {"base": PolicyArm("base", look_up), "tuned": PolicyArm("tuned", stumble)}
     with open_endpoint(BatchServer(arms), EndpointSettings("t")) as address:
-        found = {name: _play(python, tmp_path, address, name) for name in arms}
+        found = {name: _play(inspect_python, tmp_path, address, name) for name in arms}
 
     mistakes = {"base": 0, "tuned": 2}
     for name, results in found.items():
         assert results.tool == "Inspect"
         assert set(results.case_set) == {"desk/A1", "desk/B2", "desk/X3"}
-        messages = _messages(python, tmp_path / "logs" / name)
+        messages = _messages(inspect_python, tmp_path / "logs" / name)
         asked = Counter(_order(request) for request in arms[name].asked)
         for order in ("A1", "B2"):
             rows = [results.answers[f"desk/{order}", sample] for sample in (0, 1)]

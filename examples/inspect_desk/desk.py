@@ -1,0 +1,1 @@
+../../suites/order_desk/desk.py

@@ -1,0 +1,1 @@
+"""Tasks of Inspect (UK AISI) as episodes: another process plays them, its logs are read."""
