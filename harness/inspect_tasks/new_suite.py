@@ -1,7 +1,7 @@
 """New suite over a task of Inspect: its samples as cases, its scores as metrics.
 
-The task is played once by a model that writes nothing. Its log has what the suite must know before a
-model is opened: the names of samples and scores, and the prompts. The scores of such a model show
+The task is played once by a model that writes nothing. Its log has what the suite must know before
+a model is opened: the names of samples and scores, and the prompts. The scores of such a model show
 whether the task rewards doing nothing.
 """
 
