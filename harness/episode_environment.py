@@ -312,7 +312,7 @@ def _import_file(path: str, digest: str) -> ModuleType:
         sys.modules.pop(name, None)
         line = next(iter(str(error).splitlines()), "")
         raise SuiteError(
-            [f"{path}: fails when imported ({type(error).__name__}: {line}); mend it"]
+            [f"{path}: fails when imported ({type(error).__name__}: {line}); fix it"]
         ) from error
     finally:
         if folder in sys.path:

@@ -74,7 +74,7 @@ class UsageError(TunegateError):
 
 
 class SuiteError(UsageError):
-    """Problems in the files of a suite, collected so that one edit can mend them all."""
+    """Problems in the files of a suite, collected so that one edit can fix them all."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         """Keep the problems, each of them one line of the form `file:line: what; remedy`."""

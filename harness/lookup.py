@@ -319,10 +319,10 @@ def _find_own(name: str, *, what: str) -> Any:
             "run from the folder that holds it, or install it"
         ) from error
     except (Exception, SystemExit) as error:
-        # The user's own code ran: any error may come of it, and all of them are theirs to mend.
+        # The user's own code ran: any error may come of it, and all of them are theirs to fix.
         raise UnknownName(
             f"{what} {name!r}: {module_name!r} fails when imported "
-            f"({type(error).__name__}: {_first_line(error)}); mend it, or name another module"
+            f"({type(error).__name__}: {_first_line(error)}); fix it, or name another module"
         ) from error
     try:
         return getattr(module, attribute)

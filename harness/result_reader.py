@@ -116,7 +116,7 @@ class UnreadLine:
     problem: str
     """The problem, and the remedy."""
     cut: bool = False
-    """Whether the file ends within it: the run broke off, or is still writing."""
+    """Whether the file ends within it: the run was stopped, or is still writing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 A source is a function `<x>(folder, *, options…) -> Iterator[Case]` in
 `harness/sources/<x>.py`, its options annotated as those of a metric are. It collects the problems
-of all lines and raises one `SuiteError`, so that one edit mends them all. One that leaves something
+of all lines and raises one `SuiteError`, so that one edit fixes them all. One that leaves something
 out returns `AccountedCases`, which counts them.
 """
 

@@ -119,7 +119,7 @@ class CaseView:
     """How the case changed; a loss outweighs a gain. Kept, for it takes both answers to know it."""
 
     def __post_init__(self) -> None:
-        """Find the outcome while the case's cells are at hand."""
+        """Find the outcome while the case's cells are in memory."""
         object.__setattr__(self, "outcome", self._change())
 
     @property

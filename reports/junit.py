@@ -47,7 +47,7 @@ def render_junit(run: Run, data: ReportData | None = None) -> str:
 
     Args:
         run: The run.
-        data: What `prepare_data` made of it, where that is at hand.
+        data: What `prepare_data` made of it, where there is one.
     """
     return _render(data or prepare_data(run))
 

@@ -54,7 +54,7 @@ def render_summary(run: Run, data: ReportData | None = None) -> str:
 
     Args:
         run: The run.
-        data: What `prepare_data` made of it, where that is at hand.
+        data: What `prepare_data` made of it, where there is one.
     """
     return _fit_text(data or prepare_data(run), lambda text: len(text.encode()) <= LIMIT)
 

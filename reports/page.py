@@ -63,7 +63,7 @@ def page_pieces(run: Run, data: ReportData | None = None) -> Iterator[str]:
 
     Args:
         run: The run.
-        data: What `prepare_data` made of it, where that is at hand.
+        data: What `prepare_data` made of it, where there is one.
     """
     from markupsafe import Markup
 

@@ -188,7 +188,7 @@ def resume_advice(args: Any) -> str:
     last = checkpoint_ranking.last_of(args)
     if last is None:
         return "there is no checkpoint yet, so it starts anew (--save_steps sets how often)"
-    return f"--resume_from_checkpoint {last} goes on from there"
+    return f"--resume_from_checkpoint {last} continues from there"
 
 
 @contextmanager

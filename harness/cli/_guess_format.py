@@ -1,6 +1,6 @@
 """Format detection for `suite new --from`: guesses a case file's format by name and first row.
 
-A guess is written into suite.toml, where it can be read and mended; nothing is guessed later.
+A guess is written into suite.toml, where it can be read and fixed; nothing is guessed later.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ blocks = false
 """
 _CASES = """\
 cases = "cases.jsonl"
-replay = true              # production's prompts: SHIP takes a gate on what the answers say"""
+replay = true              # production's prompts: SHIP requires a gate on what the answers say"""
 ANSWERED = "answered"
 """Tag of the cases whose answer was recorded, where some answers were not."""
 SEVERAL = "several sentences"

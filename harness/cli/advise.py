@@ -175,7 +175,7 @@ def _measure(word: str, base: str, dtype: str, max_cases: int | None) -> BaseMea
     try:
         return measure_base(suite, base, dtype=dtype)
     except RunInterrupted as error:
-        text = f"{error}; finished answers are stored: the same command goes on from there"
+        text = f"{error}; finished answers are stored: the same command continues from there"
         raise RunInterrupted(text, error.exit_code - 128) from error
 
 
@@ -261,7 +261,7 @@ def _step(
 
 
 def _memory(rule: AdviceRule, base: str, memory_gb: float | None) -> Iterator[str]:
-    """Yield whether a training fits; nothing of a base whose configuration is not at hand."""
+    """Yield whether a training fits; nothing of a base without configuration here."""
     if rule.adapter is None or not ((Path(base) / "config.json").is_file() or base == "embedded"):
         return
     from tunegate.trainers import advise, trl_environment

@@ -200,8 +200,8 @@ def _run(*args: str, what: str, allowed: tuple[int, ...] = (0,)) -> None:
     )
     if done.returncode not in allowed:
         raise BackendError(
-            f"{what} ended with exit code {done.returncode}; what is finished is kept: "
-            "`tunegate demo` goes on from there"
+            f"{what} ended with exit code {done.returncode}; completed steps are stored: "
+            "`tunegate demo` continues from there"
         )
 
 

@@ -263,7 +263,7 @@ def run_aa_test(word: str, *, base: str, dtype: str, max_cases: int | None) -> i
 
     Raises:
         UsageError: the suite or the model cannot be had.
-        RunInterrupted: the user stopped it; the same command goes on.
+        RunInterrupted: the user stopped it; the same command continues.
     """
     from tunegate.harness.cli.gate import refuse_unknown
     from tunegate.harness.power.feasibility import unreachable_gates
@@ -337,7 +337,7 @@ def _compare_arms(suite: Suite, name: str, base: Arm, other: Arm) -> AaTestResul
 
     The suite's gates are judged as they are, few cases or not: a cap at UNDECIDED, as a shortened
     run of `tunegate gate` gets, would hide what is looked for. All cases are asked, whatever they
-    decide early, for the noise floor's sake; the looks of a gate run are gone through afterwards.
+    decide early, for the noise floor's sake; the looks of a gate run are computed afterwards.
     """
     from tunegate.harness.models.null_adapter import WORDS
     from tunegate.harness.pipeline.run import EvaluationRun
@@ -374,7 +374,7 @@ def _run(evaluation: Any) -> VerdictRecord:
 
 
 def _again(text: str) -> str:
-    return f"{text}\nfinished answers are stored: the same command goes on from there"
+    return f"{text}\nfinished answers are stored: the same command continues from there"
 
 
 def _print(comparison: AaTestResult, suite: Suite) -> list[GateResult]:

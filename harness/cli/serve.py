@@ -159,7 +159,7 @@ def _run_each(
         stop.obey()
         if child.returncode:
             raise BackendError(
-                f"{name}: {command[0]} ended with exit code {child.returncode}; mend it and run "
+                f"{name}: {command[0]} ended with exit code {child.returncode}; fix it and run "
                 "the command again"
             )
 

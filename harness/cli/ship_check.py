@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from tunegate.trainers.artifacts import DeploymentArtifact
 
 ORDER = 50
-AGAIN = "finished answers are stored: the same command goes on from there"
+AGAIN = "finished answers are stored: the same command continues from there"
 LAST = "whether tuned beats base is another question: tunegate gate --shipped SPEC judges both"
 
 

@@ -243,7 +243,7 @@ def _look_at_traces(
     reading = ImportReport()
     judged = {figure.name for figure in sample.figures} if sample else set()
     plain = [figure for figure in wanted if figure.name not in judged]
-    found = find_model_calls(read_spans(traces, reading), reading.leave_out, reading.mend)
+    found = find_model_calls(read_spans(traces, reading), reading.leave_out, reading.repair)
     return update_state(state, plain, found, window, sample=sample), reading.sentences()
 
 

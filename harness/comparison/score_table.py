@@ -296,7 +296,7 @@ class ScoreTable:
         return self._made(metric, rows, "base")
 
     def lacks_scores(self, observed: Pairs, is_advisory: Callable[[Pairs], bool]) -> bool:
-        """Return whether a gate is advisory for want of scores, and not of cases.
+        """Return whether a gate is advisory for lack of scores, and not of cases.
 
         Whether a gate counts must not depend on which answers have no score: a fine-tune that fails
         to answer would rid itself of the gate.

@@ -142,7 +142,7 @@ def _span(table: ScoreTable, metric: MetricRecord) -> float:
 
 
 def _pairs(table: ScoreTable, metric: MetricRecord) -> Pairs | None:
-    """Return the pairs; None where the user's own corpus function is not at hand any more."""
+    """Return the pairs; None where the user's own corpus function is not available any more."""
     try:
         return table.pairs(metric)
     except UnknownName:

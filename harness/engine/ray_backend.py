@@ -52,7 +52,7 @@ class RayWorkerPool:
     def answer(
         self, shards: Sequence[Shard], opening: WorkerSetup
     ) -> Generator[ShardResult, None, None]:
-        """Yield what became of each shard, as soon as it is known.
+        """Yield the result of each shard, as soon as it is known.
 
         Raises:
             BackendError: a batch lost its worker several times, or Ray itself is gone.
@@ -100,7 +100,7 @@ class RayWorkerPool:
 
 
 class RayWorker:
-    """A worker as Ray Data calls it: tables of one pickled shard in, of what became of it out."""
+    """A worker as Ray Data calls it: tables of one pickled shard in, of its result out."""
 
     def __init__(self, opening: WorkerSetup) -> None:
         """Take note of how the arms are opened."""
@@ -125,7 +125,7 @@ def first_line(error: Exception) -> str:
 
 @contextmanager
 def _close_after(tables: Any) -> Iterator[Any]:
-    """Yield the tables and close them; that tasks are broken off then is no news."""
+    """Yield the tables and close them; that tasks are stopped then is no error."""
     try:
         yield tables
     finally:

@@ -155,7 +155,7 @@ class WorkerPool(Protocol):
     def answer(
         self, shards: Sequence[Shard], opening: WorkerSetup
     ) -> Generator[ShardResult, None, None]:
-        """Yield what became of each shard, in any order, as soon as it is known.
+        """Yield the result of each shard, in any order, as soon as it is known.
 
         Raises:
             BackendError: the workers are gone; what was yielded counts.

@@ -133,7 +133,7 @@ class EpisodePlayer:
             self._begin(self._waiting.popleft(), tries=1)
 
     def _end(self) -> None:
-        """Keep the turns; close the environments of episodes that were broken off."""
+        """Keep the turns; close the environments of episodes that were stopped."""
         for number in list(self._live):
             self._leave(number)
         self._ready, self._asked, self._answers = [], {}, deque()
@@ -146,7 +146,7 @@ class EpisodePlayer:
         if self.failed >= GIVE_UP and not self.finished:
             raise BackendError(
                 f"the first {self.failed} episodes failed and none ended; the last one: "
-                f"{self.reason}; mend the environment, then `tunegate resume`"
+                f"{self.reason}; fix the environment, then `tunegate resume`"
             )
 
     def _begin(self, request: Request, *, tries: int) -> None:

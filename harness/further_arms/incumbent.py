@@ -9,7 +9,7 @@ ORDER = 10
 incumbent = FurtherArm(
     name=INCUMBENT,
     help="Model spec of the fine-tune that is shipped today (promoted: the last that "
-    "`tunegate promote` recorded): SHIP then takes proof that tuned is no worse than it.",
+    "`tunegate promote` recorded): SHIP then requires proof that tuned is no worse than it.",
     comparison=ArmComparison(
         function="tunegate.harness.verdict.incumbent:compare",
         result="tunegate.harness.records.verdict:IncumbentResult",

@@ -83,7 +83,7 @@ def decide_gates(
     Args:
         manifest: The run.
         tables: The suites' scores.
-        imputation: What becomes of unscored cases.
+        imputation: How unscored cases are counted.
     """
     asked = _gate_inputs(tables, imputation)
     counted = _proven_regressions(manifest, tables, [a for a in asked if a.counts])

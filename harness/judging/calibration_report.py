@@ -29,10 +29,10 @@ def eligibility_sentence(known: Calibration) -> str:
     """Return in a sentence whether gates may rest on the judge."""
     reasons = known.why_not()
     if reasons:
-        mend = "labels on a run's own pairs can correct its difference"
+        fix = "labels on a run's own pairs can correct its difference"
         if known.near_guessing:
-            mend = "no label mends that: take another judge, or another prompt"
-        return f"It may not gate: {'; '.join(reasons)}. Its gates are advisory; {mend}."
+            fix = "no label fixes that: take another judge, or another prompt"
+        return f"It may not gate: {'; '.join(reasons)}. Its gates are advisory; {fix}."
     if known.canaries.failed:
         names = ", ".join(known.canaries.failed)
         return f"Its gates are errors: it calls known bad answers good ({names})."

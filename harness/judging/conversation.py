@@ -6,7 +6,7 @@ are complete goes on at once. A question that two judgements share, such as the 
 prompt for base's answer and for tuned's, is asked once.
 
 Strict reading of a judge's own reply: one JSON object of the form asked for, or no score. Nothing
-is searched for in prose and nothing is mended. A reply that is fenced, cut, doubled, of another
+is searched for in prose and nothing is fixed. A reply that is fenced, cut, doubled, of another
 type, without the question's nonce or with a verdict too many is unreadable.
 """
 

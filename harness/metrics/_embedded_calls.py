@@ -256,7 +256,7 @@ class _CallSearch:
                 yield self._span(0, len(self.text), "python", *calls)
 
     def _in_objects(self) -> Iterator[_CallSpan]:
-        """Yield JSON objects that are calls or hold some, and those that break off."""
+        """Yield JSON objects that are calls or hold some, and those that are cut off."""
         position = self.text.find("{")
         while position >= 0:
             span, end = self._object_at(position)
@@ -367,7 +367,7 @@ class _CallSearch:
             if end is None:
                 if set("=\"'") & set(self.text[opening : opening + 60]):
                     end = position = self._limit(opening)
-                    problem = f"the call of {found[1]} breaks off"
+                    problem = f"the call of {found[1]} is cut off"
                     yield _CallSpan(found.start(), end, "python", "prose", problem=problem)
                 continue
             inside = self.text[opening + 1 : end - (not missing)]
@@ -414,7 +414,7 @@ class _CallSearch:
     def _closing(self, start: int) -> tuple[int | None, str]:
         """Return the end of what the bracket at a place opens, and the brackets that it lacks.
 
-        The end is None where a text breaks off, or where too much is missing.
+        The end is None where a text is cut off, or where too much is missing.
         """
         limit, waiting = self._limit(start), []
         for found in _QUOTED_OR_BRACKET.finditer(self.text, start, limit):

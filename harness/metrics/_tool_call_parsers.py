@@ -96,7 +96,7 @@ def strip_end_tokens(text: str) -> str:
 
 
 def _refuse_unfinished(text: str) -> None:
-    """Tell JSON that begins as a call does and breaks off from an answer.
+    """Distinguish JSON that begins as a call does and is cut off from an answer.
 
     Raises:
         MalformedCall: it begins so.
@@ -365,7 +365,7 @@ def python(text: str, *, bare_texts: bool = False) -> list[ToolCall] | None:
     With `bare_texts` a name as an argument is a text without quotation marks: `f(city=Rome)`.
 
     Raises:
-        MalformedCall: it is calls, but of other things than literals, or calls that break off.
+        MalformedCall: it is calls, but of other things than literals, or calls that are cut off.
     """
     if not _CALL.match(text):
         return None

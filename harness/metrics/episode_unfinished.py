@@ -1,4 +1,4 @@
-"""Whether an episode broke off."""
+"""Whether an episode was cut off."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def episode_unfinished(case: Case, completion: Completion) -> Score:
         not show that, as it looks at the state that the calls left.
 
     Known problems:
-        Limits that are too low break off good episodes of both arms: look at how episodes ended on
+        Limits that are too low cut off good episodes of both arms: look at how episodes ended on
         the page before the gate is set.
 
     Example:
-        A gate with `ceiling = 0.05` allows 5 % of the episodes to break off.
+        A gate with `ceiling = 0.05` allows 5 % of the episodes to be cut off.
 
     Options:
         None.

@@ -56,7 +56,7 @@ def _problems(where: str, pattern: str) -> list[str]:
     except (child_process.CallTimeout, child_process.CallFailed) as error:
         problem = f"cannot be compiled: {error}"
     quoted = shorten_text(repr(pattern), 120)
-    return [f"metric 'regex': {where}={quoted}: {problem}; mend the pattern"] if problem else []
+    return [f"metric 'regex': {where}={quoted}: {problem}; fix the pattern"] if problem else []
 
 
 @metric(binary=True, check=_check)

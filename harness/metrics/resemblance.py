@@ -32,7 +32,7 @@ def resemblance(case: Case, completion: Completion, *, recorded: Path) -> Score:
 
     Why:
         Replayed traffic has no right answers, only recorded ones. With base as control, a fine-tune
-        that repeats the prompt, shuffles its words or sentences, breaks off halfway, answers
+        that repeats the prompt, shuffles its words or sentences, stops halfway, answers
         another prompt or in another language, or is merely polite, loses resemblance.
 
     Known problems:

@@ -220,7 +220,7 @@ def probe_prefixes(tokenizer: Any) -> list[list[list[int]]]:
 def _not_at_hand(arm: ServedArm) -> str:
     """Return why an arm cannot be compared with its weights; empty if it can."""
     if arm.weights_folder is None:
-        return "its weights are not at hand; name their folder in the spec with ?weights=FOLDER"
+        return "its weights are not here; name their folder in the spec with ?weights=FOLDER"
     if arm.tokenizer is None:
         return "no tokenizer is known; name its folder in the spec with ?tokenizer=FOLDER"
     if arm.next_logprobs(flat(probe_prefixes(arm.tokenizer))[:1]) is None:
@@ -236,7 +236,7 @@ def _reference_specs(arms: Mapping[str, Arm], folders: Mapping[str, Path]) -> di
     """
     base = folders.get("base")
     if base is None and not isinstance(arms["base"], LocalArm):
-        raise ModelError("the weights of base are not at hand")
+        raise ModelError("the weights of base are not here")
     spec = str(base or arms["base"].identity["spec"])
     others = {name: str(folder) for name, folder in folders.items() if name != "base"}
     return {"base": spec, "tuned": spec, **others}

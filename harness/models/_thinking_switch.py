@@ -188,7 +188,7 @@ _TAIL = 24
 
 @dataclass(slots=True)
 class ThoughtTracker:
-    """Where the thoughts of a completion in the making end: limits and stops depend on it."""
+    """Where the thoughts of a completion in progress end: limits and stops depend on it."""
 
     generation: GenerationSettings
     formats: Sequence[ThinkingFormat] = field(repr=False)

@@ -1,7 +1,7 @@
 """`server:http://host:port/v1#MODEL`: a model behind an OpenAI-compatible server.
 
 Served by vLLM, SGLang, TGI, llama.cpp or `transformers serve`, base and its LoRA adapters may be
-two names of one server. Where the tokenizer is at hand (the server names a
+two names of one server. Where the tokenizer is available (the server names a
 folder of this machine as the model's root, or the spec does: `…/v1?tokenizer=FOLDER#MODEL`),
 prompts are rendered here; otherwise the server renders messages, and that both arms get the same
 prompt is declared, not proven. The key comes from TUNEGATE_SERVER_KEY or OPENAI_API_KEY.

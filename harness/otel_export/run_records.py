@@ -1,7 +1,7 @@
 """Run records by case, with deterministic trace and span ids.
 
 The store is the record and spans are a view of it, so that a resumed or fully cached run has them
-all. Cells and judgements may be more than memory holds: they are gone through a case at a time.
+all. Cells and judgements may be more than memory holds: they are read one case at a time.
 
 Ids of a run's trace and spans, computed from what they stand for. A run that is resumed, judged
 again or sent twice has the same ids: a collector sees the same spans again, not others, and a page
@@ -47,7 +47,7 @@ class RunRecords:
 
     manifest: Manifest
     cells: Iterable[StoredAnswer] = field(repr=False)
-    """Those that were asked, the cells of a case together; they can be gone through again."""
+    """Those that were asked, the cells of a case together; they can be read again."""
     verdict: VerdictRecord
     cases: Mapping[tuple[str, str], Case] = field(repr=False, default_factory=dict)
     """(suite, case id) → case."""
@@ -55,7 +55,7 @@ class RunRecords:
     """(suite, case id, arm) → the prompt as it was rendered."""
     scores: Sequence[ScoreRow] = field(repr=False, default=())
     judgements: Sequence[Judgement] = field(repr=False, default=())
-    """In any order; each is read when its case is come to."""
+    """In any order; each is read with its case."""
 
     @cached_property
     def suites(self) -> Mapping[str, SuiteRecord]:

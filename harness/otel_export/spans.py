@@ -10,7 +10,7 @@ eval run
         └── chat JUDGE        one per reply of a judge model, linked to what it judged
 ```
 
-What became of one case: whether tuned did worse than base on it, and the words for that. Only
+The outcome of one case: whether tuned did worse than base on it, and the words for that. Only
 metrics that a gate rests on count: they are what the suite's author cares about. A metric of time
 does not judge a single case, whose time is mostly noise.
 """

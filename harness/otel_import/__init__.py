@@ -29,7 +29,7 @@ def read_spans(paths: Sequence[Path | str], reading: ImportReport) -> Iterator[S
     Args:
         paths: Files, folders and patterns (`logs/*.jsonl.gz`). Of a run's folder its traces are
             read; next to `traces.jsonl` its `logs.jsonl` is looked for.
-        reading: Counts what is read, what is left out and what is mended, with its place.
+        reading: Counts what is read, what is left out and what is repaired, with its place.
 
     Raises:
         UsageError: a path names no file, or a folder holds no traces.

@@ -200,7 +200,7 @@ def _sibling_logs(path: Path) -> Path | None:
 
 def _format_error(error: Exception) -> str:
     if isinstance(error, EOFError):
-        return "the rest of a gzip file that breaks off"
+        return "the rest of a truncated gzip file"
     if isinstance(error, gzip.BadGzipFile | zlib.error):
         return "the rest of a gzip file that is damaged"
     return f"the rest of a file that cannot be read ({error})"

@@ -84,7 +84,7 @@ def _lines(content: FileContent, nesting: Nesting) -> Iterator[FileRecord]:
         try:
             top = DECODER.decode(_decode_line(line, where, content.reading))
             if _SURROGATE(line):
-                top = mend_surrogates(top, where, content.reading)
+                top = repair_surrogates(top, where, content.reading)
         except ValueError:
             whole = line.endswith(b"\n")
             reason = "a line that is no JSON" if whole else "the last line, which is cut off"
@@ -100,7 +100,7 @@ def _decode_line(line: bytes, where: str, reading: ImportReport) -> str:
     try:
         return line.decode("utf-8-sig")
     except UnicodeDecodeError:
-        reading.mend("bytes that are no UTF-8, read as U+FFFD", where)
+        reading.repair("bytes that are no UTF-8, read as U+FFFD", where)
         return line.decode("utf-8-sig", "replace")
 
 
@@ -114,7 +114,7 @@ def read_document(content: FileContent, nesting: Nesting) -> Iterator[FileRecord
     try:
         yield from walk.values(nesting)
     except (ValueError, RecursionError):
-        content.reading.leave_out("the rest of a JSON file that breaks off", walk.where)
+        content.reading.leave_out("the rest of a truncated JSON file", walk.where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class _DocumentWalk:
             record = self._pieces.value()
             self._count += 1
             if self._pieces.surrogates:
-                record = mend_surrogates(record, self.where, self._reading)
+                record = repair_surrogates(record, self.where, self._reading)
             yield from read_items(record, SPANS, self.where, self._reading)
 
     def _level(self, names: tuple[str, ...], around: _RecordContext) -> Iterator[FileRecord]:
@@ -213,7 +213,7 @@ class _DocumentWalk:
         fields = self._pieces.value()
         self._count += 1
         if self._pieces.surrogates:
-            fields = mend_surrogates(fields, self.where, self._reading)
+            fields = repair_surrogates(fields, self.where, self._reading)
         if isinstance(fields, Mapping):
             yield FileRecord(fields, around.resource, around.scope, self.where)
         else:
@@ -344,11 +344,11 @@ def scope_of(raw: Any) -> str:
     return name if isinstance(name, str) else ""
 
 
-def mend_surrogates(value: Any, where: str, reading: ImportReport) -> Any:
+def repair_surrogates(value: Any, where: str, reading: ImportReport) -> Any:
     """Return a value without halves of surrogate pairs, which no file of ours can hold."""
     found = replace_surrogates(value)
     if found != value:
-        reading.mend("half of a surrogate pair, read as U+FFFD", where)
+        reading.repair("half of a surrogate pair, read as U+FFFD", where)
     return found
 
 

@@ -40,7 +40,7 @@ _Key = tuple[str, str]
 def find_model_calls(
     spans: Iterable[Span],
     leave_out: Callable[[str, str], None] | None = None,
-    mend: Callable[[str, str], None] | None = None,
+    repair: Callable[[str, str], None] | None = None,
 ) -> Iterator[ModelCall]:
     """Yield every request to a language model, also those that cannot be replayed.
 
@@ -49,17 +49,17 @@ def find_model_calls(
     Args:
         spans: In any order; children before their parents, as exporters write them, or after.
         leave_out: Told of each span that yields no call: why, and where it is.
-        mend: Told of each call whose records contradict each other: how, and where it is.
+        repair: Told of each call whose records contradict each other: how, and where it is.
     """
     ignore: Callable[[str, str], None] = lambda reason, where: None  # noqa: E731
-    window = _SpanWindow(leave_out or ignore, mend or ignore)
+    window = _SpanWindow(leave_out or ignore, repair or ignore)
     for span in spans:
         window.take(span)
         yield from window.ripe()
     yield from map(window.with_session, window.held.values())
 
 
-def call_of(span: Span, mend: Callable[[str, str], None] | None = None) -> ModelCall | None:
+def call_of(span: Span, repair: Callable[[str, str], None] | None = None) -> ModelCall | None:
     """Return the model call that a span is, read by every convention that knows it.
 
     Of several readings each field is that of the richer one: of the one with more messages and
@@ -72,9 +72,9 @@ def call_of(span: Span, mend: Callable[[str, str], None] | None = None) -> Model
         return None
     best, *others = sorted(readings, key=_richness, reverse=True)
     for other in others:
-        if mend is not None and best.messages and other.messages and not other.has_gaps:
+        if repair is not None and best.messages and other.messages and not other.has_gaps:
             for name in _contradictions(best, other):
-                mend(f"a call whose span holds two records with different {name}", span.where)
+                repair(f"a call whose span holds two records with different {name}", span.where)
         best = _fill(best, other)
     return best
 
@@ -90,7 +90,7 @@ class _SpanWindow:
     """The last spans, as far as it takes to see which calls are in one another."""
 
     leave_out: Callable[[str, str], None]
-    mend: Callable[[str, str], None]
+    repair: Callable[[str, str], None]
     parents: dict[_Key, _Key | None] = field(default_factory=dict)
     """Span that was read → the one around it."""
     held: dict[_Key, ModelCall] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class _SpanWindow:
             known = self.sessions.setdefault(span.trace_id, named)
             self.sessions[span.trace_id] = named if known == named else None
         inner = self.below.pop(key, [])
-        found = call_of(span, self.mend)
+        found = call_of(span, self.repair)
         if found is None:
             self.leave_out(OTHER, span.where)
         elif not self._is_around(found, inner) and not self._is_beside(key, found):

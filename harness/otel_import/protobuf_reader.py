@@ -95,7 +95,7 @@ def _records(content: FileContent, reading: ImportReport) -> Iterator[_RawRecord
         reason = (
             "a file that is neither JSON nor protobuf of OTLP"
             if not count
-            else "the rest of a protobuf file that breaks off"
+            else "the rest of a truncated protobuf file"
         )
         reading.leave_out(reason, f"{content.name}: record {count}")
 
@@ -146,7 +146,7 @@ def _decode_message(
 def _span(message: SpanMessage, record: _RawRecord, reading: ImportReport) -> Span:
     start, end = message.start_time_unix_nano / 1e9, message.end_time_unix_nano / 1e9
     if not start or not end:
-        reading.mend("a span without start or end, read as taking no time", record.where)
+        reading.repair("a span without start or end, read as taking no time", record.where)
     found = (
         SpanEvent(event.name, _attributes(event.attributes, reading, record.where))
         for event in message.events

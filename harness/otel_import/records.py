@@ -65,7 +65,7 @@ def make_span(item: FileRecord, reading: ImportReport) -> Span | None:
     start = unix_seconds(fields.get("startTimeUnixNano"))
     end = unix_seconds(fields.get("endTimeUnixNano"))
     if start is None or end is None:
-        reading.mend("a span without start or end, read as taking no time", item.where)
+        reading.repair("a span without start or end, read as taking no time", item.where)
     return Span(
         trace_id=trace_id,
         span_id=span_id,

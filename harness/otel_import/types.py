@@ -48,16 +48,16 @@ class ImportReport:
     """Those that can be replayed, are wanted, and ask what none before them asked."""
     left_out: dict[str, OccurrenceCount] = field(default_factory=dict)
     """Unusable spans, by reason."""
-    mended: dict[str, OccurrenceCount] = field(default_factory=dict)
+    repaired: dict[str, OccurrenceCount] = field(default_factory=dict)
     """Changed values, by kind of change."""
 
     def leave_out(self, reason: str, where: str) -> None:
         """Count something that is not used; `reason` is a noun phrase without numbers in it."""
         _note(self.left_out, reason, where)
 
-    def mend(self, what: str, where: str) -> None:
+    def repair(self, what: str, where: str) -> None:
         """Count something that was read with a change."""
-        _note(self.mended, what, where)
+        _note(self.repaired, what, where)
 
     def found(self, cases: int) -> str:
         """Return in a line what was read, and how many cases it gave."""
@@ -71,7 +71,7 @@ class ImportReport:
 
     def sentences(self) -> list[str]:
         """Return a line for each reason, the most frequent first."""
-        return [*_lines("left out", self.left_out), *_lines("mended", self.mended)]
+        return [*_lines("left out", self.left_out), *_lines("repaired", self.repaired)]
 
 
 def _note(notes: dict[str, OccurrenceCount], what: str, where: str) -> None:

@@ -51,7 +51,7 @@ def measure_divergence(
 
     Args:
         prompts: (suite, case, arm) → rendered prompt, with its token ids.
-        cells: What was answered; gone through twice.
+        cells: What was answered; read twice.
         arms: The opened arms.
         seed: Seed of the sample.
     """

@@ -267,7 +267,7 @@ class PreparedRun:
         Args:
             manifest: The run, with the suites' gates.
             scores: Every score.
-            cells: The answers, gone through more than once; for the notes about them.
+            cells: The answers, read more than once; for the notes about them.
             looks: Suite → the interim look at which it is decided.
         """
         return ScoredRun(

@@ -92,11 +92,11 @@ def _verdict(verdict: VerdictRecord) -> Iterator[str]:
 
 
 def _remedy(state: GateSession) -> Iterator[str]:
-    """Yield how to go on after a run that broke off."""
+    """Yield how to continue after a run that did not finish."""
     if isinstance(state.error, UsageError):
         return
     if (state.folder / "manifest.json").is_file():
-        yield f"go on with: tunegate resume {relative_path(state.folder)}"
+        yield f"continue with: tunegate resume {relative_path(state.folder)}"
     elif isinstance(state.error, RunInterrupted):
         yield "nothing was asked yet: give the same command again"
 

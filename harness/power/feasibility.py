@@ -116,7 +116,7 @@ def cluster_count(cases: Sequence[Case]) -> int | None:
 
 
 def is_advisory(suite: Suite, gate: Gate) -> bool:
-    """Return whether the gate is advisory, for want of cases."""
+    """Return whether the gate is advisory, for lack of cases."""
     return bool(_why_advisory(suite, gate))
 
 
@@ -163,7 +163,7 @@ def _may_be_binary(metric: Metric) -> bool:
 
 
 def undecidable_gates(suite: Suite, n_clusters: int | None) -> Iterator[str]:
-    """Yield the gates that stay undecided whatever the scores, for want of cases or clusters."""
+    """Yield the gates that stay undecided whatever the scores, for lack of cases or clusters."""
     few = n_clusters is not None and n_clusters < FEW_CLUSTERS
     for gate in suite.gates:
         if gate.tag is not None:

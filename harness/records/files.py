@@ -102,10 +102,10 @@ _MOST_KEPT = 32 << 20
 
 
 class FilteredRecords(Iterable[R]):
-    """The records that pass a test, read anew each time they are gone through."""
+    """The records that pass a test, read anew in each iteration."""
 
     def __init__(self, records: Iterable[R], test: Callable[[R], bool]) -> None:
-        """Take records that can be gone through several times."""
+        """Take records that can be iterated several times."""
         self._records = records
         self._test = test
 

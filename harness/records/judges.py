@@ -1,7 +1,7 @@
 r"""Records of judges: calibration.json, and labels.jsonl with people's labels of answers.
 
 The record is bound to one judge: its model, its prompt, its options. Another model, another word
-of the prompt, and it no longer speaks of the judge at hand. Whether a gate may rest on the judge
+of the prompt, and it is no longer about this judge. Whether a gate may rest on the judge
 is decided from it by `tunegate.harness.gating.judge_eligibility`, gate by gate: a narrow margin
 asks for a better judge than a wide one.
 

@@ -266,7 +266,7 @@ class SuiteIncumbentResult(Record):
 
 
 class IncumbentResult(ArmResult, extra="forbid"):
-    """Incumbent and tuned: SHIP takes proof that tuned is no worse, on each suite that compares."""
+    """Incumbent and tuned: SHIP requires that tuned is no worse, on each suite that compares."""
 
     suites: tuple[SuiteIncumbentResult, ...]
     """In the order of the run."""
@@ -361,11 +361,11 @@ class SuiteParity(Record):
     agreement: AnswerAgreement | None = None
     """None where no answers are written."""
     divergence: PredictionDivergence | None = None
-    """None where one of the arms' logits are not at hand, or no answers are written."""
+    """None where one of the arms' logits are not available, or no answers are written."""
 
 
 class DeploymentParity(ArmResult, extra="forbid"):
-    """Tuned and shipped: SHIP takes proof that they are equivalent, and that shipped's guards hold.
+    """Tuned and shipped: SHIP requires that they are equivalent, and that shipped's guards hold.
 
     Its verdict is the worst that the run can still end with.
     """
@@ -439,7 +439,7 @@ class VerdictRecord(Record):
     schema_version: int = SCHEMA_VERSION
     """Version of the format; a reader refuses one it does not know."""
     verdict: Verdict
-    """The worst of the suites' verdicts, or why the run was refused or broke off."""
+    """The worst of the suites' verdicts, or why the run was refused or did not finish."""
     sentence: str
     """The sentence that decided it, naming gate and numbers."""
     run_id: str
@@ -447,7 +447,7 @@ class VerdictRecord(Record):
     arms: dict[str, dict[str, Any]]
     """Arm → its identity: spec, hashes, number format, engine."""
     suites: tuple[SuiteResult, ...]
-    """In the order of the run; none if it was refused or broke off."""
+    """In the order of the run; none if it was refused or did not finish."""
     comparability: dict[str, Any]
     """Proofs or declarations about prompts and templates."""
     liveness: dict[str, Any]

@@ -1,7 +1,7 @@
 """Provider batches through litellm: many chat completions in a file, answered within a day.
 
-OpenAI and Azure take about half the price for them. A batch goes on at the provider whatever
-becomes of this process: who keeps its id can collect it later.
+OpenAI and Azure take about half the price for them. A batch runs at the provider even after
+this process has ended: who keeps its id can collect it later.
 
 Source: https://platform.openai.com/docs/guides/batch
 """

@@ -129,7 +129,7 @@ class PendingQuestion(Generic[Q]):
     def answer(
         self, ask: Callable[[Q, float], R], turns: ConcurrencyLimiter, limits: PoolLimits
     ) -> R | RequestFailure | PermanentError:
-        """Return the answer, or what became of the question after all its attempts.
+        """Return the answer, or the failure of the question after all its attempts.
 
         A `PermanentError` that is returned is about the whole backend.
         """

@@ -112,7 +112,7 @@ def cluster_name(
         return call.span.span_id if cluster_by == "call" else call.span.trace_id
     named = known.get(cluster_by) if cluster_by else None
     if cluster_by and named in (None, ""):
-        reading.mend("a call without the attribute of cluster_by", call.span.where)
+        reading.repair("a call without the attribute of cluster_by", call.span.where)
         named = None
     named = call.conversation if named is None else str(named)
     return call.span.trace_id if named is None else sha256(named)[:16]
@@ -127,7 +127,7 @@ def _answer_fields(call: ModelCall, reading: ImportReport) -> dict[str, Any]:
     """Return what was answered as what is expected; where tools were offered, also which calls."""
     found: dict[str, Any] = {"expected": call.answer or None, "expected_calls": None}
     if call.answer is None and not call.answer_calls:
-        reading.mend("a call whose answer was not recorded: nothing is expected", call.span.where)
+        reading.repair("a call whose answer was not recorded: nothing is expected", call.span.where)
         return found
     try:
         expected = [
@@ -135,7 +135,7 @@ def _answer_fields(call: ModelCall, reading: ImportReport) -> dict[str, Any]:
             for made in call.answer_calls
         ]
     except ValueError:
-        reading.mend("a tool call without readable arguments: none is expected", call.span.where)
+        reading.repair("a tool call without readable arguments: none is expected", call.span.where)
         return found
     return found | {"expected_calls": expected or ([] if call.tools else None)}
 
@@ -249,7 +249,7 @@ class SettingsTransfer:
             self.temperatures.append(read)
 
     def sentences(self) -> Iterator[str]:
-        """Yield what became of the settings, a line each."""
+        """Yield how the settings were used, a line each."""
         if self.kept:
             yield f"settings kept: {_list_counts(self.kept)}"
         sampled = len(self.temperatures) + self.unnamed

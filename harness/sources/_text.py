@@ -14,7 +14,7 @@ from typing import Any
 from tunegate.harness.errors import SuiteError
 
 Row = tuple[str, Mapping[str, Any] | str]
-"""The place of a row, and the row or, in its stead, what is wrong with it."""
+"""The place of a row, and the row, or its error message."""
 
 LARGEST_FILE = 50_000_000
 """Bytes of a file that is read: a suite is run on every candidate, so it has thousands of lines."""

@@ -122,7 +122,7 @@ def _load_tasks(folder: Path, tasks: Sequence[str], manager: Any) -> Mapping[str
             ) from error
         except Exception as error:  # YAML, templates and Python of the task: anything may come
             raise SuiteError(
-                [f"{folder}: lm-eval task {name!r} cannot be loaded: {_line(error)}; mend its YAML"]
+                [f"{folder}: lm-eval task {name!r} cannot be loaded: {_line(error)}; fix its YAML"]
             ) from error
     return found
 
@@ -187,7 +187,7 @@ def _documents(
             task.build_all_requests(limit=limit)
     except Exception as error:  # templates and Python of the task: anything may come
         raise SuiteError(
-            [f"lm-eval task {name!r}: its prompts cannot be made: {_line(error)}; mend its YAML"]
+            [f"lm-eval task {name!r}: its prompts cannot be made: {_line(error)}; fix its YAML"]
         ) from error
     for number, asked in groupby(task.instances, key=lambda instance: instance.doc_id):
         requests = list(asked)

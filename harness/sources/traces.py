@@ -66,7 +66,7 @@ def traces(  # noqa: PLR0913 - each is a key of the suite file
     settings: str | tuple[str, ...] = "greedy",
     cluster_by: str = "",
 ) -> AccountedCases:
-    """Return one case a call, in the order of the files, and what became of the others.
+    """Return one case a call, in the order of the files, and the account of the others.
 
     Args:
         folder: The suite's folder.
@@ -286,7 +286,7 @@ def _calls(
     """Yield every call that can be replayed, those of our own runs last."""
     own = OwnTraceFilter(reading)
     spans = own.without(read_spans(paths, reading))
-    for call in find_model_calls(spans, reading.leave_out, reading.mend):
+    for call in find_model_calls(spans, reading.leave_out, reading.repair):
         reading.calls += 1
         found = replay_call(call, reading, cluster_by)
         if found is not None:

@@ -50,7 +50,7 @@ class ScoredRun:
     """Suite name → its cases."""
     scores: Sequence[ScoreRow]
     cells: Iterable[StoredAnswer] = ()
-    """The answers, those of a case together; gone through more than once."""
+    """The answers, those of a case together; read more than once."""
     looks: Mapping[str, InterimLook] = field(default_factory=dict)
     """Suite → the interim look at which base and tuned are judged."""
     arms: Mapping[str, Arm] = field(default_factory=dict)
@@ -177,7 +177,7 @@ def not_comparable(manifest: Manifest, cause: str) -> VerdictRecord:
 
 
 def failed_verdict(manifest: Manifest, cause: str) -> VerdictRecord:
-    """Return the verdict of a run that broke off and can be resumed."""
+    """Return the verdict of a run that did not finish and can be resumed."""
     return _record(manifest, Verdict.ERROR, cause, ())
 
 

@@ -1,6 +1,6 @@
 """Deployment parity: whether a merged, quantised or served form is equivalent to tuned.
 
-SHIP takes three things more where there is a shipped arm: on every gated metric shipped is proven
+With a shipped arm SHIP requires three more things: on every gated metric shipped is proven
 equivalent to tuned within a margin, its own gates except goals hold against base, and neither hangs
 on unscored cases. A difference beyond the margin blocks, even a better one: then what ships is
 another model than the one that was judged, and can be judged as tuned. Measured times are no matter

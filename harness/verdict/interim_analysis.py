@@ -1,6 +1,6 @@
 """Interim analysis: which gates are decided at a look, and which can still change.
 
-The run stops a suite whose verdict the look at hand allows to speak, and one that has next to no
+The run stops a suite whose verdict this look allows, and one that has next to no
 chance left of reaching its goal. Stopping for futility never adds to the error of SHIP, and it
 waits where a regression may still be proven.
 """

@@ -49,7 +49,7 @@ class PastRun(Record):
     attempts: dict[str, int]
     """Suite hash → the how manieth candidate of that suite it judged."""
     suites: tuple[SuiteResult, ...]
-    """Its suites' gates; none if it was refused or broke off."""
+    """Its suites' gates; none if it was refused or did not finish."""
 
 
 class SuiteUsage(Record):

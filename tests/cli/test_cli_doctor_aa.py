@@ -283,7 +283,7 @@ def test_a_mistake_is_one_sentence(
 
 
 def test_ctrl_c_keeps_what_is_finished(project: Any) -> None:
-    """The batch is finished, the exit code says Ctrl-C, and the same command goes on."""
+    """The batch is finished, the exit code says Ctrl-C, and the same command continues."""
     project.suite(gates=GOAL)
     given = ("doctor", "--aa", "suites/demo", "--base", project.model("base", 30, delay_s=0.02))
     process = project.start(*given)

@@ -158,7 +158,7 @@ def test_a_mistake_is_one_line(project: Any, args: tuple[str, ...], message: str
 
 
 def test_problems_of_all_suites_are_told_at_once(project: Any) -> None:
-    """A plan needs sound suites, and one call lists what to mend."""
+    """A plan needs sound suites, and one call lists what to fix."""
     first, second = project.suite("first", gates="flor = 1"), project.suite("second", gates="x = 1")
 
     with pytest.raises(SuiteError) as caught:

@@ -93,7 +93,7 @@ def test_a_broken_pattern_is_refused(
     (problem,) = problems(options, *expected)
 
     assert problem.startswith(f"metric 'regex': {start}")
-    assert problem.endswith("; mend the pattern")
+    assert problem.endswith("; fix the pattern")
 
 
 def test_a_pattern_that_compiles_too_slowly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def test_a_pattern_that_compiles_too_slowly_is_refused(monkeypatch: pytest.Monke
     monkeypatch.setattr(child_process, "run_with_timeout", run)
 
     assert problems({"pattern": "x"}, None) == [
-        "metric 'regex': pattern='x': cannot be compiled: not done after 1 s; mend the pattern"
+        "metric 'regex': pattern='x': cannot be compiled: not done after 1 s; fix the pattern"
     ]
 
 

@@ -94,7 +94,7 @@ def test_gzip_is_unpacked_whatever_the_name(
     assert read["b."][-1].name == f"chat {len(read['b.']) - 1}"
     assert len(read["c."]) > 1_900  # the last buffer comes together with its checksum
     assert reading.left_out == {
-        "the rest of a gzip file that breaks off": OccurrenceCount(1, f"{tmp_path}/b.jsonl.gz"),
+        "the rest of a truncated gzip file": OccurrenceCount(1, f"{tmp_path}/b.jsonl.gz"),
         "the rest of a gzip file that is damaged": OccurrenceCount(1, f"{tmp_path}/c.jsonl.gz"),
     }
 

@@ -52,7 +52,7 @@ def calls_of(name: str) -> tuple[list[ModelCall], list[Asked], ImportReport]:
     """Return the calls that were answered by their start, the requests, and the account."""
     reading = ImportReport()
     spans = read_spans([FOLDER / name / "traces.jsonl"], reading)
-    found = list(find_model_calls(spans, reading.leave_out, reading.mend))
+    found = list(find_model_calls(spans, reading.leave_out, reading.repair))
     answered = [call for call in found if call.span.error is None]
     reading.calls = len(found)
     return sorted(answered, key=lambda c: c.span.start_s), asked(FOLDER / name), reading
@@ -159,7 +159,7 @@ def test_contradicting_records_of_one_span_are_counted() -> None:
     """OpenInference's processor merges the results of two tools, Pydantic AI's record does not."""
     some, _, reading = calls_of("pydantic-ai-openinference")
 
-    told = {what: noted.count for what, noted in reading.mended.items()}
+    told = {what: noted.count for what, noted in reading.repaired.items()}
     assert told == {"a call whose span holds two records with different messages": 1}
     assert Counter(m["role"] for m in some[6].messages)["tool"] == 2
 

@@ -177,7 +177,7 @@ def test_broken_lines_cost_themselves_only(
         NEITHER: OccurrenceCount(2, f"{path}:5: at its top resourceMetrics"),
         "the last line, which is cut off": OccurrenceCount(1, f"{path}:7"),
     }
-    assert reading.mended == {
+    assert reading.repaired == {
         "bytes that are no UTF-8, read as U+FFFD": OccurrenceCount(1, f"{path}:4")
     }
 
@@ -194,7 +194,7 @@ def test_a_document_that_breaks_off_gives_what_stands_before(
 
     assert [span.name for span in spans] == ["chat 0", "chat 1"]
     assert reading.left_out == {
-        "the rest of a JSON file that breaks off": OccurrenceCount(1, f"{path}: record 2")
+        "the rest of a truncated JSON file": OccurrenceCount(1, f"{path}: record 2")
     }
 
 
@@ -212,7 +212,7 @@ def test_half_of_a_surrogate_pair_is_replaced_and_counted(
     spans, reading = reading_of(path)
 
     assert [s.name for s in spans] == ["half \ufffd", "whole \N{PILE OF POO}", "chat shop-1"]
-    assert [noted.count for noted in reading.mended.values()] == [1]
+    assert [noted.count for noted in reading.repaired.values()] == [1]
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_a_span_without_times_is_read(
     )
 
     assert [(span.start_s, span.end_s) for span in spans] == [expected]
-    assert len(reading.mended) == (0 if expected == (2.0, 5.0) else 1)
+    assert len(reading.repaired) == (0 if expected == (2.0, 5.0) else 1)
 
 
 def test_records_and_blocks_of_the_wrong_type(

@@ -166,7 +166,7 @@ def test_a_file_that_breaks_off(
 
     assert len(spans) == 1
     assert reading.left_out == {
-        "the rest of a protobuf file that breaks off": OccurrenceCount(1, f"{path}: record 1")
+        "the rest of a truncated protobuf file": OccurrenceCount(1, f"{path}: record 1")
     }
 
 

@@ -38,7 +38,7 @@ WRITTEN = (
 def calls_in(path: Path) -> list[ModelCall]:
     """Return the calls of a file by their start."""
     reading = ImportReport()
-    found = find_model_calls(read_spans([path], reading), reading.leave_out, reading.mend)
+    found = find_model_calls(read_spans([path], reading), reading.leave_out, reading.repair)
     return sorted(found, key=lambda call: call.span.start_s)
 
 

@@ -1,4 +1,4 @@
-"""The account of a reading: what was left out and mended, how often and where first."""
+"""The account of a reading: what was left out and repaired, how often and where first."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ def test_reasons_are_counted_with_their_first_place() -> None:
     reading.leave_out("a line that is no JSON", "a.jsonl:3")
     for line in (5, 7):
         reading.leave_out("a span without an id", f"a.jsonl:{line}")
-    reading.mend("half of a surrogate pair", "b.jsonl:1")
+    reading.repair("half of a surrogate pair", "b.jsonl:1")
 
     assert reading.sentences() == [
         "left out 2: a span without an id (first a.jsonl:5)",
         "left out 1: a line that is no JSON (a.jsonl:3)",
-        "mended 1: half of a surrogate pair (b.jsonl:1)",
+        "repaired 1: half of a surrogate pair (b.jsonl:1)",
     ]
 
 

@@ -35,7 +35,7 @@ def test_ctrl_c_and_resume_end_in_the_verdict_of_one_process(project: Any) -> No
     output, _ = process.communicate(timeout=120)
 
     assert process.returncode == 130, output
-    assert "go on with: tunegate resume run" in output
+    assert "continue with: tunegate resume run" in output
     assert "Traceback" not in output
     kept = project.stored()
     assert 0 < len(kept) < 2 * CASES

@@ -77,7 +77,7 @@ def test_a_signal_stops_the_run_and_names_how_to_go_on(
     output, _ = process.communicate(timeout=60)
 
     assert process.returncode == code, output
-    assert "go on with: tunegate resume run" in output
+    assert "continue with: tunegate resume run" in output
     assert "Traceback" not in output
     assert project.verdict()["verdict"] == "ERROR"
     assert "stopped" in (project.path / "gates.xml").read_text(encoding="utf-8")
@@ -160,7 +160,7 @@ def test_ctrl_c_with_workers_is_130(project: Any) -> None:
     output, _ = process.communicate(timeout=60)
 
     assert process.returncode == 130, output
-    assert "go on with: tunegate resume run" in output
+    assert "continue with: tunegate resume run" in output
 
 
 def test_reports_that_find_no_room_are_one_line(

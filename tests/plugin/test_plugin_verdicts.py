@@ -157,7 +157,7 @@ def test_a_defect_of_ours_is_13(project: Any) -> None:
 
     assert result.ret == 13
     assert result.stdout.str().count("Traceback") == 1
-    result.stdout.fnmatch_lines(["*defect of tunegate*oops*", "go on with: tunegate resume run"])
+    result.stdout.fnmatch_lines(["*defect of tunegate*oops*", "continue with: tunegate resume run"])
 
 
 def test_what_ends_a_run_is_told_once(project: Any, workers: tuple[str, ...]) -> None:

@@ -90,7 +90,7 @@ def test_without_a_judge_there_is_nothing_to_tell(plain: Run) -> None:
 
 
 def test_an_uncalibrated_judge_is_called_that(plain: Run) -> None:
-    """With the command that mends it."""
+    """With the command that fixes it."""
     page = render_page(judged(plain, None))
 
     assert "never calibrated" in page

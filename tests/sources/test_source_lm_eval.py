@@ -196,7 +196,7 @@ CHOICE = {"output_type": "multiple_choice", "doc_to_choice": ["a", "b"], "doc_to
         (
             {**CHOICE, "doc_to_text": "{{oops(}}"},
             "…: lm-eval task 'odd' cannot be loaded: TemplateSyntaxError: unexpected '}', expected "
-            "')'; mend its YAML",
+            "')'; fix its YAML",
         ),
     ],
 )
@@ -216,7 +216,7 @@ def test_more_examples_than_there_are(task: Callable[..., Path]) -> None:
 
     assert complaint(folder, "ink", num_fewshot=7) == (
         "lm-eval task 'ink': its prompts cannot be made: AssertionError: Error: number of fewshot "
-        "samples requested exceeds the 6 that are available.; mend its YAML"
+        "samples requested exceeds the 6 that are available.; fix its YAML"
     )
 
 

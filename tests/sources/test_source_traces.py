@@ -162,7 +162,7 @@ def test_what_was_answered_is_kept_for_the_side_by_side(traced: Traced) -> None:
         },
     )
     assert found.cases[2].expected is None
-    assert list(found.reading.mended) == [
+    assert list(found.reading.repaired) == [
         "a call whose answer was not recorded: nothing is expected"
     ]
 

@@ -75,7 +75,7 @@ def test_an_attribute_can_make_the_clusters(collected: Make) -> None:
 
     seven, eight = sha256("7")[:16], sha256("8")[:16]
     assert clusters(found) == [seven, eight, seven, f"{1:032x}"]
-    assert found.reading.mended["a call without the attribute of cluster_by"].count == 1
+    assert found.reading.repaired["a call without the attribute of cluster_by"].count == 1
     assert len({*clusters(collected(*spans, by="call"))}) == 4
     assert len({*clusters(collected(*spans, by="trace"))}) == 2
 

@@ -117,7 +117,7 @@ def test_a_broken_line(refused: Refused, head: str, case_line: str, line: str, w
 
 
 def test_broken_lines_are_reported_together(refused: Refused, head: str) -> None:
-    """One edit can mend them all."""
+    """One edit can fix them all."""
     lines = "".join(line + "\n" for line, _ in BAD_LINES)
 
     assert refused(head, lines) == [

@@ -123,7 +123,7 @@ def test_ctrl_c_keeps_a_checkpoint_that_goes_on(
         assert 130 == run(_argv(base, tmp_path / "parts", rows), say=say)
         checkpoint = tmp_path / "parts" / "checkpoint-3"
         hint = f"--resume_from_checkpoint {checkpoint}"
-        assert f"error: training stopped; {hint} goes on from there" == lines[-1]
+        assert f"error: training stopped; {hint} continues from there" == lines[-1]
         assert not (tmp_path / "parts" / "adapter_model.safetensors").exists()
         again = run(_argv(base, tmp_path / "parts", rows, *hint.split()), say=lines.append)
 

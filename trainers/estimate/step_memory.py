@@ -70,7 +70,7 @@ def simulate_step(config: Any, setting: TrainingSetting) -> StepMemory:
         setting: How it is trained.
 
     Raises:
-        UsageError: the architecture cannot be gone through without weights.
+        UsageError: the architecture cannot be computed without weights.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
 

@@ -288,7 +288,7 @@ def finish_job(record: VendorJob, job: Mapping[str, Any], price: float | None) -
 
 
 def refuse_failed(job: Mapping[str, Any]) -> None:
-    """Raise what became of a job that left no model.
+    """Raise the failure of a job that left no model.
 
     Raises:
         TunegateError: it failed, with the vendor's reason, or was cancelled.

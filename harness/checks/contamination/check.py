@@ -164,7 +164,7 @@ def classify_overlap(overlap: CaseOverlap) -> OverlapKind | None:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSource:
-    """A file of training rows and what became of it."""
+    """A file of training rows and its state."""
 
     file: TrainingDataFile
     path: Path | None

@@ -114,7 +114,7 @@ def _decode_alone(
 
 
 class DecodingSlots:
-    """Rows in the making with their cache; the n-th row is in the n-th slot."""
+    """Rows in progress with their cache; the n-th row is in the n-th slot."""
 
     def __init__(self, width: int, columns: int) -> None:
         """Prepare room.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class DecodingSequence:
-    """A completion in the making."""
+    """A completion in progress."""
 
     request: Request
     token_ids: list[int] = field(default_factory=list)

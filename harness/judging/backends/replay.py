@@ -163,7 +163,7 @@ class ReplayJuror:
                 other |= any(not line.is_of(texts) for line in lines)
         whose = f"{task.case.id!r} ({place.arm or 'any arm'})"
         if other:
-            missing = f"{self.spec} judged another answer to {whose} than the one at hand"
+            missing = f"{self.spec} judged another answer to {whose} than this one"
         elif not place.arm and place.case in self._ids:
             missing = (
                 f"{self.spec} judged answers to {task.case.id!r} by arm; name the label's "

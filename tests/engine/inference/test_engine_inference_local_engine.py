@@ -116,7 +116,7 @@ def test_nothing_but_errors(tiny: Any, ask: Ask) -> None:
     ],
 )
 def test_memory_errors_have_a_name(tiny: Any, ask: Ask, error: Exception) -> None:
-    """Whatever torch or Python raises for want of memory is OutOfMemory."""
+    """Whatever torch or Python raises for lack of memory is OutOfMemory."""
     arm = Failing(tiny.pair("llama")["base"], error)
     with pytest.raises(local_engine.OutOfMemory):
         list(
