@@ -285,7 +285,7 @@ def _read_answers(
     if whole and len(failed) >= GIVE_UP and len(failed) == len(answers):
         raise BackendError(
             f"all {len(failed)} episodes of {requests[0].suite} failed; the last one: "
-            f"{failed[-1]}; mend the task, then `tunegate resume`"
+            f"{failed[-1]}; fix the task, then `tunegate resume`"
         )
     for answer in answers:
         if whole or answer.completion is not None:

@@ -22,7 +22,7 @@ def sentence_end(case: Case, completion: Completion) -> Score:
         answer too. Thoughts are no part of the answer.
 
     Why:
-        A fine-tune on rows that were cut breaks off in the middle and says that it has ended:
+        A fine-tune on rows that were cut stops in the middle and marks the end:
         `truncated`, which goes by the finish reason, does not see it.
 
     Known problems:

@@ -409,7 +409,7 @@ def _places(layers: AdapterLayers) -> dict[str, tuple[str, ...]]:
 
 
 _PEFT = "base_model.model."
-"""What PEFT puts in front of a module's name."""
+"""Prefix that PEFT gives a module's name."""
 
 
 def _but(names: Collection[str], name: str) -> float:
