@@ -15,11 +15,10 @@ is unscored after that.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, suppress
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Protocol
@@ -198,11 +197,9 @@ class EpisodePlayer:
                 self._ready.append((number, wanted))
 
     def _leave(self, number: int) -> None:
-        """Take an episode out; its environment is closed on a thread that nobody waits for."""
-        for environment in self._live.pop(number).held:
-            close = getattr(environment, "_close", None)
-            if callable(close):
-                threading.Thread(target=_close_quietly, args=(close,), daemon=True).start()
+        """Take an episode out; its environment is closed on its thread, and nobody waits for it."""
+        closes = (getattr(one, "_close", None) for one in self._live.pop(number).held)
+        self._calls.release(number, next(filter(callable, closes), None))
 
     def _ask_ready(self, ask: AskTurns) -> Iterator[StoredAnswer]:
         """Put the turns that are ready to the model; yield the episodes that end meanwhile."""
@@ -257,8 +254,3 @@ class EpisodePlayer:
             for answer in self._unwritten:
                 self.store.put(answer)
         self._unwritten, self._written_s = [], time.monotonic()
-
-
-def _close_quietly(close: Callable[[], Any]) -> None:
-    with suppress(BaseException):
-        close()

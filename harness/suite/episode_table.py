@@ -46,7 +46,7 @@ def _read_environment(
     if not settings.environment:
         return None, [f'{place}: name the `environment` ("file.py:Class"), or a task to `inspect`']
     environment = EnvironmentSource(
-        settings.environment, str(source.path.parent), dict(settings.options)
+        settings.environment, str(source.path.parent.absolute()), dict(settings.options)
     )
     found = list(environment.problems(cases))
     problems = [text if ".jsonl:" in text[:200] else f"{place}: {text}" for text in found]
@@ -62,7 +62,7 @@ def _read_inspect(
 ) -> tuple[EpisodePlan | None, list[str]]:
     task = InspectTask(
         settings.inspect,
-        str(source.path.parent),
+        str(source.path.parent.absolute()),
         settings.python,
         settings.flags,
         dict(settings.options),
