@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.errors import ModelError, NotComparable
+from tunegate.harness.models._model_folder import BOOKKEEPING
 
 _SHARED = "base_model."
 """Beginning of the names of tensors that all modules share, such as VeRA's projections."""
@@ -84,12 +85,14 @@ class AdapterFit:
     """Modules of which the file has all weights, though the configuration does not name them."""
     unchanged: frozenset[str]
     """Names of tensors that are base's own, bit for bit: PEFT saves embeddings with an adapter."""
+    left_out: frozenset[str] = frozenset()
+    """Names of tensors of parts that base has and text does not use, such as a vision tower."""
 
     @property
     def translated(self) -> bool:
         """Whether PEFT would not find everything by itself, or would write into base."""
         other_names = any(one.key != one.name for one in self.tensors)
-        return other_names or bool(self.whole or self.unchanged)
+        return other_names or bool(self.whole or self.unchanged or self.left_out)
 
     @property
     def loaded(self) -> Iterator[AdapterTensor]:
@@ -119,7 +122,14 @@ def fit_adapter(spec: str, folder: Path, base: Any, config: Mapping[str, Any]) -
         shapes = {key: tuple(file.get_slice(key).get_shape()) for key in sorted(file.keys())}
     try:
         blocks = bool(config.get("use_bdlora"))
-        found = [_place(key, shape, modules, blocks=blocks) for key, shape in shapes.items()]
+        dropped: frozenset[str] = getattr(plain, "left_out", frozenset())
+        unused = frozenset(key for key in shapes if _core(_plain(key)).split(".")[0] in dropped)
+        if unused == shapes.keys():
+            raise ModelError(f"{spec}: trains only parts that text does not use: {min(unused)}")
+        placed = {key: shape for key, shape in shapes.items() if key not in unused}
+        found = [_place(key, shape, modules, blocks=blocks) for key, shape in placed.items()]
+        if biased := _trained_bias(found, config):
+            raise ModelError(f"{spec}: not supported: {biased}")
         if added := _added_tokens(found, modules):
             raise NotComparable(f"{spec}: {added}")
         unchanged = frozenset(_copies_of_base(found, folder, modules))
@@ -134,7 +144,7 @@ def fit_adapter(spec: str, folder: Path, base: Any, config: Mapping[str, Any]) -
     whole = {one.module for one in found if one.part == "weight" and one.key not in unchanged}
     whole -= {module for module in whole if any(module.endswith(name) for name in saved)}
     found += _tied_heads(found, whole, plain)
-    return AdapterFit(tuple(found), frozenset(whole), unchanged)
+    return AdapterFit(tuple(found), frozenset(whole), unchanged, unused)
 
 
 def _tied_heads(
@@ -173,6 +183,23 @@ def _added_tokens(found: Sequence[AdapterTensor], modules: _ModuleIndex) -> str 
                 "(resize_token_embeddings, then save_pretrained), or the merged model as tuned"
             )
     return None
+
+
+def _trained_bias(found: Sequence[AdapterTensor], config: Mapping[str, Any]) -> str | None:
+    """Return that an adapter has trained base's own biases, and what to do; None if it has not."""
+    way, saved = config.get("bias") or "none", tuple(config.get("modules_to_save") or ())
+    biases = (
+        one.key
+        for one in found
+        if one.part in ("bias", "base_layer.bias") and not one.module.endswith(saved)
+    )
+    first = None if way == "none" else next(biases, None)
+    if first is None:
+        return None
+    return (
+        f"bias={way!r} trains base's own biases, such as {first}; merge it, and give the merged "
+        "model as tuned"
+    )
 
 
 def _copies_of_base(
@@ -249,12 +276,16 @@ def _core(name: str) -> str:
     return ".".join(parts)
 
 
+def _plain(key: str) -> str:
+    """Return a tensor's name without PEFT's beginning and the adapter's name."""
+    return _ADAPTER_NAME.sub(r"\1", key.removeprefix("base_model.model."))
+
+
 def _place(
     key: str, shape: tuple[int, ...], modules: _ModuleIndex, *, blocks: bool = False
 ) -> AdapterTensor:
     """Find a tensor's module and compare their sizes, which block-diagonal LoRA has in parts."""
-    name = _ADAPTER_NAME.sub(r"\1", key.removeprefix("base_model.model."))
-    module, part = _split_name(name)
+    module, part = _split_name(_plain(key))
     if f"{module}." == _SHARED and part:
         return AdapterTensor(key, "", part, shape)
     if part.startswith("modules_to_save."):
@@ -422,6 +453,27 @@ _STARTS = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Beginnings of `init_lora_weights` by which training starts from other base weights."""
 
 
+def _unknown_to_peft(config: Mapping[str, Any]) -> str | None:
+    """Return what the installed PEFT does not know of an adapter, which it would leave out."""
+    from dataclasses import fields
+    from importlib.metadata import version
+
+    from peft import PeftType
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    kind = config.get("peft_type", "missing")
+    kinds = PEFT_TYPE_TO_CONFIG_MAPPING
+    known = fields(kinds[PeftType(kind)]) if kind in set(PeftType) else ()
+    other = config.keys() - {one.name for one in known} - BOOKKEEPING
+    unknown = sorted(name for name in other if config[name] not in (None, False, [], {}, ""))
+    if known and not unknown:
+        return None
+    what = f"{unknown[0]}={config[unknown[0]]!r}" if known else f"peft_type={kind!r}"
+    saved = str(config.get("peft_version") or "").partition("@")[0]
+    remedy = f", it was saved by {saved}: pip install 'peft>={saved}'" if saved else ""
+    return f"adapter_config.json: {what} is unknown to PEFT {version('peft')}{remedy}"
+
+
 def refuse_unsupported_kind(spec: str, config: Mapping[str, Any]) -> None:
     """Refuse an adapter that cannot be switched on and off on one loaded base.
 
@@ -432,8 +484,10 @@ def refuse_unsupported_kind(spec: str, config: Mapping[str, Any]) -> None:
     Raises:
         ModelError: it is of such a kind; with its name and what to do.
     """
-    reason = _KINDS.get(str(config.get("peft_type"))) or next(
-        (why for name, why in _FIELDS.items() if config.get(name)), None
+    reason = (
+        _unknown_to_peft(config)
+        or _KINDS.get(str(config.get("peft_type")))
+        or next((why for name, why in _FIELDS.items() if config.get(name)), None)
     )
     start = config.get("init_lora_weights")
     if reason is None and isinstance(start, str) and start.lower().startswith(_STARTS):

@@ -238,12 +238,14 @@ def text_part(model: Any) -> Any:
     """Return the part of a model that computes text: all of it, or a whole model within it.
 
     Llama 4 has a language model with a head of its own within the class with vision, which does
-    nothing else for text than to call it (and fails at that in Transformers 5.24).
+    nothing else for text than to call it (and fails at that in Transformers 5.24). The names of the
+    other parts are its `left_out`: adapters may have tensors for them.
     """
     inner = getattr(model, "language_model", None)
     if inner is None or getattr(inner, "lm_head", None) is None:
         return model
     inner.generation_config = model.generation_config
+    inner.left_out = frozenset(name for name, part in model.named_children() if part is not inner)
     return inner
 
 

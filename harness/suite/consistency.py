@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 from tunegate.harness import lookup
 from tunegate.harness.errors import UsageError, unknown_name_message
@@ -39,28 +40,35 @@ def case_problems(source: TomlFile, cases: Sequence[Case], metrics: Sequence[Met
     return problems + lacking_problems(source.where("cases"), cases, metrics)
 
 
-_MEDIA = re.compile(r"(?:input_)?(image|audio|video|file)(?:_url|_file)?")
+_MEDIA = re.compile(r"(?:input_)?(image|audio|video|file|document)(?:_url|_file)?", re.IGNORECASE)
 """Types of message parts that are no text, in the forms of OpenAI, Anthropic and Transformers."""
 
 
 def _unreadable_parts(place: str, cases: Sequence[Case]) -> Iterator[str]:
     """Yield the first cases with an image, audio, video or file: a suite is asked in text alone."""
-    parts = (
-        (case, number, str(part.get("type")))
-        for case in cases
-        for number, turn in enumerate(case.messages or ())
-        for part in (turn.get("content") or ())
-        if isinstance(part, Mapping)
-    )
     found = [
         f"{case.where}: case {case.id!r} has {kind!r} in message {number}; suites are asked in "
         "text alone: remove the part, or the case"
-        for case, number, kind in parts
-        if _MEDIA.fullmatch(kind)
+        for case in cases
+        for number, turn in enumerate(case.messages or ())
+        for kind in _other_than_text(turn.get("content"))
     ]
     yield from found[:MOST_LACKING]
     if len(found) > MOST_LACKING:
         yield f"{place}: {len(found) - MOST_LACKING} more parts of messages are no text"
+
+
+def _other_than_text(content: Any) -> Iterator[str]:
+    """Yield the types of the parts of a message's content that are no text, or their keys."""
+    for part in content if isinstance(content, list | tuple) else ():
+        if isinstance(part, str):
+            continue
+        if not isinstance(part, Mapping):
+            yield type(part).__name__
+        elif "type" in part and _MEDIA.fullmatch(str(part["type"])):
+            yield str(part["type"])
+        elif "type" not in part and not isinstance(part.get("text"), str):
+            yield ", ".join(map(str, part))
 
 
 def lacking_problems(place: str, cases: Sequence[Case], metrics: Sequence[Metric]) -> list[str]:

@@ -4,14 +4,15 @@
 |---|---|---|
 | TRL | the first of `architectures` | `all-linear`, a vision tower included |
 | PEFT | the text class, `AutoModelForCausalLM` | leaf names |
-| Unsloth | the first of `architectures` | `get_peft_regex`: model part, component, leaf name |
+| Unsloth | the first of `architectures` | `get_peft_regex`: text and vision; `target_parameters` |
 | LLaMA-Factory | the first of `architectures` | full names with a vision tower, else leaf names |
 | Axolotl | the same, layers in wrappers | an expression for layers, `target_parameters` |
 | ms-swift | the first of `architectures` | `get_multimodal_target_regex`: a prefix and leaf names |
 | old | the class with vision as it was before Transformers 4.52 | leaf names |
 | compiled | the first of `architectures`, by `torch.compile` | leaf names |
 
-Sources: `create_model_from_path` (TRL), `unsloth_zoo/peft_utils.py`, `model_utils/visual.py`
+Sources, as of the releases in docs/reference/compatibility.md: `create_model_from_path` (TRL),
+`unsloth_zoo/peft_utils.py` and `get_moe_target_parameters` (Unsloth), `model_utils/visual.py`
 (LLaMA-Factory), `examples/*/*.yaml` (Axolotl), `swift/utils/transformers_utils.py` (ms-swift).
 """
 
@@ -29,10 +30,8 @@ PROBE = [5, 77, 130, 21, 260, 48, 9, 110]
 """Token ids on which a saved adapter is compared with what was trained."""
 TOOLS = ("trl", "peft", "unsloth", "llama_factory", "axolotl", "ms_swift", "old", "compiled")
 _CANNOT = {
-    "GPT2": ("unsloth", "axolotl", "ms_swift"), "Mpt": ("unsloth", "axolotl", "ms_swift"),
+    "GPT2": ("unsloth", "axolotl", "ms_swift"), "Mpt": ("axolotl", "ms_swift"),
     "Mllama+": ("peft",),
-    "Mamba": ("unsloth",), "FalconMamba": ("unsloth",), "Mamba2": ("unsloth",),
-    "RecurrentGemma": ("unsloth",), "Zamba2": ("unsloth",), "NemotronH": ("unsloth",),
     "Qwen3VL+": ("peft",), "Qwen2_5_VL+": ("peft",), "Glm4v+": ("peft",),
 }  # fmt: skip
 """Family → tools whose expressions find no module in it, or that have no text class for it."""
@@ -159,7 +158,9 @@ def _config(tool: str, model: Any, names: Sequence[str]) -> Any:
     if tool == "trl" and not _some_linear_is_refused(model):
         targets = "all-linear"
     elif tool == "unsloth":
-        targets = _unsloth_regex(leaves)
+        targets = _unsloth_regex(model)
+        found = [re.sub(r"^(?!mlp\.)\w+\.", "", name) for name in _experts(model)]
+        more["target_parameters"] = found or None
     elif tool in ("trl", "llama_factory", "old", "compiled") and nested:
         targets = list(names)
     elif tool in ("axolotl", "ms_swift"):
@@ -197,14 +198,31 @@ def _experts(model: Any) -> list[str]:
     return sorted({match[1] for match in found if match})
 
 
-def _unsloth_regex(leaves: Sequence[str]) -> str:
-    """What `get_peft_regex` makes where only the language layers are trained."""
-    parts = "self_attn|attention|attn|mixer|mlp|feed_forward|ffn|dense"
-    last = "(?:" + "|".join(re.escape(leaf) for leaf in leaves) + ")"
-    return (
-        rf"(?:.*?(?:language|text).*?(?:{parts}).*?{last})"
-        rf"|(?:\bmodel\.layers\.[\d]{{1,}}\.(?:{parts})\.(?:{last}))"
-    )
+_COMPONENTS = "self_attn|attention|attn|mixer|mlp|feed_forward|ffn|dense"
+_EMBEDDERS = (
+    "embed_vision.embedding_projection|vision_embedder.patch_dense|patch_embedder.input_proj"
+)
+"""Linear layers of Gemma's vision towers that are in none of these components."""
+
+
+def _unsloth_regex(model: Any) -> str:
+    """Return an expression for the modules that `get_peft_regex` chooses: text and vision."""
+    mamba = model.config.model_type in _MAMBA
+    linear = [n for n, module in model.named_modules() if type(module).__name__ == "Linear"]
+    numbered = [name for name in linear if re.search(r"\.\d+\.", name)]
+    leaves = {*_leaves(numbered)} - {"router", *(("out_proj",) if mamba else ())}
+    last = rf"\.(?:{'|'.join(map(re.escape, sorted(leaves)))})"
+    inside = rf".*?(?:{_COMPONENTS}).*?{last}"
+    part = rf".*?(?:vision|visual|image|patch|language|text){inside}"
+    expression = rf"{part}|model\.layers\.\d+(?!.*\.experts\.\d)\.{inside}"
+    if not any(re.fullmatch(expression, name) for name in linear):
+        expression = inside
+    flat = [name for name in linear if re.search(rf"(?:{_EMBEDDERS})$", name)]
+    if flat and model.config.model_type.startswith("gemma"):
+        expression = "|".join([expression, *map(re.escape, flat)])
+    others = [n for n, _ in model.named_modules() if re.fullmatch(expression, n)]
+    wrong = "|".join(re.escape(name) for name in others if name not in linear)
+    return rf"(?!(?:{wrong})$)(?:{expression})" if wrong else expression
 
 
 def _was_nested(model: Any) -> bool:

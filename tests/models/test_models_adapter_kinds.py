@@ -45,6 +45,25 @@ def test_an_unsupported_kind_is_refused_by_its_name(fields: dict[str, Any], said
     assert "\n" not in str(caught.value)
 
 
+def test_an_option_of_a_later_peft_is_not_left_out() -> None:
+    """PEFT would drop it with a warning, and compute another model; which version to install."""
+    config = {"peft_type": "LORA", "use_later": True, "peft_version": "0.99.0"}
+
+    with pytest.raises(ModelError, match=r"use_later=True is unknown .*'peft>=0\.99\.0'"):
+        refuse_unsupported_kind("./tuned", config)
+    refuse_unsupported_kind("./tuned", {**config, "use_later": False})
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [({"peft_type": "LATER"}, "peft_type='LATER'"), ({}, "peft_type='missing'")],
+)
+def test_a_kind_that_peft_does_not_have(kind: dict[str, Any], said: str) -> None:
+    """By its name, with the installed version; and a configuration that names none."""
+    with pytest.raises(ModelError, match=rf"{said} is unknown to PEFT \d"):
+        refuse_unsupported_kind("./tuned", kind)
+
+
 @pytest.mark.parametrize("fields", TAKEN)
 def test_what_can_be_switched_is_left_to_peft(fields: dict[str, Any]) -> None:
     """Starts that leave base alone, and fields without a value, are no reason to refuse."""
@@ -75,10 +94,10 @@ def test_the_kind_is_named_before_weights_are_compared(changed: Any) -> None:
         changed(alora_invocation_tokens=[9, 110])
 
 
-def test_a_kind_of_a_later_peft_is_not_called_another_base(changed: Any) -> None:
+def test_a_tensor_of_a_later_peft_is_not_called_another_base(changed: Any) -> None:
     """Tensors of an unknown name on a module that base has: that is what the line says."""
-    with pytest.raises(ModelError, match=r"LATER adapter with unknown tensors: later_A of model"):
-        changed(("lora_A", "later_A"), peft_type="LATER")
+    with pytest.raises(ModelError, match=r"LORA adapter with unknown tensors: later_A of model"):
+        changed(("lora_A", "later_A"))
 
 
 def test_a_module_that_base_lacks_is_still_another_base(changed: Any) -> None:

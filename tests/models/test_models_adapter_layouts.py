@@ -53,7 +53,7 @@ def _prove(family: str, base: Path, adapter: Path, trained: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", SHORT)
-@pytest.mark.parametrize("tool", ["trl", "peft", "axolotl", "old"])
+@pytest.mark.parametrize("tool", ["trl", "peft", "unsloth", "axolotl", "old"])
 def test_a_layout_is_what_was_trained(base: Made, tmp_path: Path, family: str, tool: str) -> None:
     """Inner, outer, old and wrapped names on a base with vision: the trained model's logits."""
     trained = adapters.save_adapter(tool, family, base(family), tmp_path)
@@ -69,6 +69,28 @@ def test_every_layout_on_every_family(base: Made, tmp_path: Path, family: str, t
     trained = adapters.save_adapter(tool, family, base(family), tmp_path)
     if trained is not None:
         _prove(family, base(family), tmp_path, trained)
+
+
+@pytest.mark.slow
+def test_a_vision_tower_that_is_not_loaded_is_left_out(base: Made, tmp_path: Path) -> None:
+    """Llama 4's language model is computed alone: LoRA on its tower changes no text, and its
+    folder is no other base.
+    """
+    from safetensors.torch import load_file
+
+    trained = adapters.save_adapter("unsloth", "Llama4+", base("Llama4+"), tmp_path)
+    file = tmp_path / "adapter_model.safetensors"
+    assert any(".vision_model." in name for name in load_file(file))
+    _prove("Llama4+", base("Llama4+"), tmp_path, trained)
+
+
+@pytest.mark.slow
+def test_an_adapter_of_a_vision_tower_alone_is_named(base: Made, tmp_path: Path) -> None:
+    """Nothing that it trains has an effect on text."""
+    adapters.save_adapter("unsloth", "Llama4+", base("Llama4+"), tmp_path)
+    adapters.rewrite(tmp_path, lambda t: {k: v for k, v in t.items() if ".vision_model." in k})
+    with pytest.raises(ModelError, match=r"trains only parts that text does not use: .*vision_mod"):
+        _open(base("Llama4+"), tmp_path)
 
 
 SPECIAL: dict[str, dict[str, Any]] = {
@@ -215,6 +237,18 @@ def test_a_broken_adapter_is_refused_by_its_tensor(
     with pytest.raises((ModelError, NotComparable), match=message) as caught:
         _open(base("Qwen3_5+"), tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bias", ["all", "lora_only"])
+def test_trained_biases_of_base_are_named(base: Made, tmp_path: Path, bias: str) -> None:
+    """They would change base itself; what to do instead."""
+    from peft import LoraConfig
+
+    config = LoraConfig(r=4, target_modules=["c_attn"], bias=bias, fan_in_fan_out=True)
+    adapters.train_and_save(adapters.own_model("GPT2", base("GPT2")), config, tmp_path)
+    with pytest.raises(ModelError, match=rf"bias='{bias}' trains base's own biases.*; merge it"):
+        _open(base("GPT2"), tmp_path)
 
 
 @pytest.mark.slow

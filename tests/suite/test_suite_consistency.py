@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -81,10 +82,24 @@ def test_a_bound_that_nothing_can_break_is_refused(
     assert f"is {beyond} it: it never fails" in problem
 
 
-@pytest.mark.parametrize("kind", ["image_url", "image", "input_image", "input_audio", "video_url"])
-def test_a_case_with_an_image_is_refused(tmp_path: Path, kind: str) -> None:
+def _typed(kind: str) -> tuple[dict[str, Any], str]:
+    return {"type": kind, kind: {"url": "x.png"}}, kind
+
+
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [
+        *map(_typed, ("image_url", "image", "input_image", "input_audio", "video_url")),
+        *map(_typed, ("document", "IMAGE_URL")),
+        # Gemini's form, and Transformers' without a type
+        ({"inline_data": {"mime_type": "image/png", "data": "x"}}, "inline_data"),
+        ({"image": "x.png"}, "image"),
+        (7, "int"),
+    ],
+)
+def test_a_case_with_an_image_is_refused(tmp_path: Path, part: Any, kind: str) -> None:
     """Parts of messages that are no text are refused with the line, before a model is loaded."""
-    parts = [{"type": "text", "text": "What is this?"}, {"type": kind, kind: {"url": "x.png"}}]
+    parts = [{"type": "text", "text": "What is this?"}, {"text": "This?"}, "This?", part]
     case = {"id": "a", "messages": [{"role": "user", "content": parts}], "expected": "cat"}
     (tmp_path / "cases.jsonl").write_text(json.dumps(case), encoding="utf-8")
     (tmp_path / "suite.toml").write_text(
