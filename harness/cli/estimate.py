@@ -74,7 +74,7 @@ def estimate(  # noqa: PLR0913  # one for each option
 def _numbers(text: str, name: str) -> list[int]:
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise UsageError(f"{name} {text!r} must be whole numbers above 0 with commas between")
+        raise UsageError(f"{name} {text!r} must be comma-separated whole numbers above 0")
     return [int(part) for part in parts]
 
 

@@ -37,12 +37,12 @@ def register(app: typer.Typer) -> None:
 
 def run(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
-    judge: Annotated[str, typer.Option(help="Judge, or several with commas: a jury.")],
+    judge: Annotated[str, typer.Option(help="Judge; comma-separated judges form a jury.")],
     suite: Annotated[
         list[Path] | None, typer.Option(help="Suite that was moved. May be repeated.")
     ] = None,
     calibration: Annotated[
-        str, typer.Option(help="Calibrations of the judge: calibration.json, several with commas.")
+        str, typer.Option(help="Calibrations of the judge: comma-separated calibration.json files.")
     ] = "",
     output: Annotated[
         Path | None,

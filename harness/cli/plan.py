@@ -36,7 +36,7 @@ def plan(
         typer.Option("--from", help="Finished run of these suites that shows spread and time."),
     ] = None,
     judge: Annotated[
-        str, typer.Option(help="Judge, or several with commas, whose calls are to be priced.")
+        str, typer.Option(help="Judge, or comma-separated judges, whose calls are to be priced.")
     ] = "",
 ) -> None:
     """Tell what suites can prove, how often SHIP is reached and how many cases it takes."""

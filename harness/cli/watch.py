@@ -58,7 +58,7 @@ _Where = Annotated[
     list[str] | None,
     typer.Option(help="Attribute that calls must have: KEY=VALUE. May be repeated."),
 ]
-_Figures = Annotated[str, typer.Option(help="Watch these only, with commas between.")]
+_Figures = Annotated[str, typer.Option(help="Watch these only (comma-separated).")]
 _Judge = Annotated[str, typer.Option(help="The gate's judge, to score a sample of the answers.")]
 _Sample = Annotated[int, typer.Option(min=1, help="Answers that are judged a call.")]
 _Feedback = Annotated[
@@ -305,7 +305,7 @@ def judged_sample(run: Run, suite: Suite, spec: str, size: int, store: Path) -> 
     Args:
         run: The run that shipped.
         suite: Its suite.
-        spec: The judge, or several with commas.
+        spec: The judge, or several, comma-separated.
         size: Answers a look.
         store: Cell cache, which keeps the replies.
 

@@ -51,7 +51,7 @@ class Optimizations:
 
     @classmethod
     def named(cls, text: str) -> Optimizations:
-        """Return the levers that `text` names: `all`, `none` or some with commas between.
+        """Return the levers that `text` names: `all`, `none` or some, comma-separated.
 
         Raises:
             UsageError: a name is no lever.

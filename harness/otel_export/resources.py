@@ -193,7 +193,7 @@ def resource_attributes(
 
 
 def _parse_pairs(text: str) -> dict[str, str | None]:
-    """Return the pairs `name=value` of a list with commas; what is no pair is left out."""
+    """Return the pairs `name=value` of a comma-separated list; what is no pair is left out."""
     pairs = (item.partition("=") for item in text.split(","))
     return {name.strip(): unquote(value.strip()) for name, sign, value in pairs if sign and name}
 

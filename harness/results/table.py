@@ -64,7 +64,7 @@ def table(  # noqa: PLR0913  # each names a column in a spec
     sample: str = "sample",
     task: str = "task",
 ) -> Iterator[ResultLog]:
-    """Read a table; each option names a column, `scores` several with commas between.
+    """Read a table; each option names a column, `scores` several, comma-separated.
 
     Without a column `id` the hash of the prompt is the id.
 

@@ -144,10 +144,9 @@ def _early(table: ScoreTable) -> Iterator[str]:
     if table.look is not None and table.remaining:
         seen = len(table.look.seen)
         yield (
-            f"ended after {seen} of {count_noun(table.suite.n_cases, 'case')} ({table.look}), "
-            "being "
-            f"decided or without a chance of its goal; the other {table.remaining} were not asked "
-            "(--early-stop=off asks them)"
+            f"stopped early after {seen} of {count_noun(table.suite.n_cases, 'case')} (interim "
+            f"{table.look}): the outcome was decided, or the goal out of reach; "
+            f"{count_noun(table.remaining, 'case')} skipped (--early-stop=off asks them)"
         )
 
 

@@ -11,7 +11,10 @@ import pytest
     ("argv", "words"),
     [
         ([], "give --model NAME for memory, or --config FILE"),
-        (["--model", "x", "--lengths", "many"], "--lengths 'many' must be whole numbers above 0"),
+        (
+            ["--model", "x", "--lengths", "many"],
+            "--lengths 'many' must be comma-separated whole numbers above 0",
+        ),
         (["--model", "x", "--dtype", "int3"], "--dtype 'int3': allowed are float32, bfloat16"),
         (["--model", "x", "--methods", "magic"], "--methods 'magic': allowed are lora, qlora"),
         (["--model", "x", "--trainer", "ppo"], "--trainer 'ppo': allowed are sft, dpo, kto, grpo"),

@@ -166,7 +166,9 @@ def test_a_verdict_at_a_look_counts_only_what_it_saw(columns: Any, made: Any) ->
     assert (result.n_scored, result.n_skipped_decided) == (50, 50)
     assert result.n_unscored == {"base": 0, "tuned": 0}
     assert result.gates[0].confidence == pytest.approx(look.confidence(0.05), rel=1e-5)
-    assert any("ended after 50 of 100 cases (look 1 of 2)" in note for note in result.notes)
+    assert any(
+        "stopped early after 50 of 100 cases (interim look 1 of 2)" in note for note in result.notes
+    )
 
 
 def test_the_level_of_a_look_decides(columns: Any, made: Any) -> None:

@@ -26,7 +26,10 @@ def test_a_clear_gain_ships_before_the_end(project: Any, workers: tuple[str, ...
     result = project.gate(*project.models(), *workers)
 
     result.stdout.fnmatch_lines(
-        ["SHIP: demo: *on 32 cases*", "note: demo: ended after 32 of 100 cases (look 1 of 3)*"]
+        [
+            "SHIP: demo: *on 32 cases*",
+            "note: demo: stopped early after 32 of 100 cases (interim look 1 of 3)*",
+        ]
     )
     suite = project.verdict()["suites"][0]
     assert (result.ret, suite["n_skipped_decided"], suite["n_scored"]) == (0, 68, 32)
