@@ -181,7 +181,8 @@ def _respond(
             message = yield from _environment_call(state, "_next", function)
         if message is None:
             return EpisodeEnd.ANSWERED
-        state.turns[-1] = turn.model_copy(update={"message": replace_surrogates(str(message))})
+        said = replace_surrogates(_text_of(message, "what _next returned"))
+        state.turns[-1] = turn.model_copy(update={"message": said})
         return None
     if len(state.turns) == state.plan.settings.max_turns:
         return EpisodeEnd.LIMIT  # there is no turn in which the results could be read
@@ -211,8 +212,10 @@ def _run_tool(state: _EpisodeState, call: ToolCall) -> Generator[Any, Any, Episo
         if outcome.error is not None:
             if not _is_models_fault(outcome.error, state.plan.tools, call):
                 raise EpisodeFailed(f"the tool {call.name} failed: {_one_line(outcome.error)}")
-            fault = str(outcome.error)
-    shown = str(result) if fault is None else str({"error": fault})
+            fault = _text_of(outcome.error, f"the error of the tool {call.name}")
+    shown = _text_of(result, f"what the tool {call.name} returned")
+    if fault is not None:
+        shown = str({"error": fault})
     return EpisodeCall(
         name=call.name,
         arguments=replace_surrogates(arguments),
@@ -261,8 +264,9 @@ def _environment_call(
 def _finite(reward: Any) -> float:
     try:
         value = float(reward)
-    except (TypeError, ValueError):
-        raise EpisodeFailed(f"get_reward returned {reward!r:.100}, which is no number") from None
+    except Exception:  # an object of the user's may raise anything
+        shown = _text_of(reward, "what get_reward returned")
+        raise EpisodeFailed(f"get_reward returned {shown:.100}, which is no number") from None
     if not math.isfinite(value):
         raise EpisodeFailed(f"get_reward returned {value!r}, which is not finite")
     return value
@@ -305,14 +309,19 @@ def _turn_request(state: _EpisodeState, arm: Arm) -> Request | None:
 def _completion(state: _EpisodeState, end: EpisodeEnd, reward: float, stats: Any) -> Completion:
     """Return the episode as a completion: the last answer, and sums over the turns."""
     last = state.answers[-1]
-    shown = {str(name): value for name, value in stats.items()} if isinstance(stats, dict) else {}
+    try:
+        shown = {str(n): v for n, v in stats.items()} if isinstance(stats, dict) else {}
+        kept = replace_surrogates(json.loads(json.dumps(shown, default=str)))
+    except Exception as error:
+        kind = type(error).__name__
+        raise EpisodeFailed(f"_stats returned no dictionary of plain values ({kind})") from error
     costs = [done.cost for done in state.answers]
     record = EpisodeRecord(
         turns=tuple(state.turns),
         reward=reward,
         end=end,
         opening=replace_surrogates(state.opening),
-        stats=replace_surrogates(json.loads(json.dumps(shown, default=str))),
+        stats=kept,
     )
     return Completion(
         text=last.text,
@@ -331,6 +340,19 @@ def _sum(values: Sequence[Any]) -> Any:
     return None if any(value is None for value in values) else sum(values)
 
 
+def _text_of(value: Any, what: str) -> str:
+    """Return a value of the environment as text.
+
+    Raises:
+        EpisodeFailed: it has none.
+    """
+    try:
+        return str(value)
+    except Exception as error:  # an object of the user's may raise anything
+        kind = type(error).__name__
+        raise EpisodeFailed(f"{what} cannot be written as text ({kind})") from error
+
+
 def _one_line(error: BaseException) -> str:
-    line = next(iter(str(error).splitlines()), "")
+    line = next(iter(_text_of(error, "the error").splitlines()), "")
     return f"{type(error).__name__}: {line}"[:300]

@@ -162,14 +162,62 @@ def test_failures_of_the_environment_are_unscored(tmp_path: Path, reason: str, l
     assert len(arm.asked) == 1  # the stored turn is not asked again
 
 
-@pytest.mark.parametrize("reward", ["float('nan')", "float('inf')", "None", "'high'", "1 / 0"])
+@pytest.mark.parametrize(
+    "reward", ["float('nan')", "float('inf')", "None", "'high'", "1 / 0", "10**400", "10**5000"]
+)
 def test_a_reward_that_is_no_number_is_unscored(tmp_path: Path, reward: str) -> None:
-    """NaN, infinity, nothing, a text and an exception of get_reward."""
+    """NaN, infinity, nothing, a text, an exception of get_reward, and a number without end."""
     code = DESK.replace("return float(self.paid == self.order)", f"return {reward}")
     cells, _ = played(write_desk(tmp_path, code=code))
 
     assert cells[0].completion is None
     assert "get_reward" in (cells[0].error or "")
+
+
+BROKEN = """
+class Broken:
+    def __str__(self):
+        raise RuntimeError("no text")
+
+class NoText(ValueError, Broken):
+    __str__ = Broken.__str__
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("return Broken()", "what the tool find returned cannot be written as text (RuntimeError)"),
+        ("return 10**5000", "what the tool find returned cannot be written as text (ValueError)"),
+        ("raise NoText", "the error of the tool find cannot be written as text (RuntimeError)"),
+        ("self._stats = lambda: {'a': {(1, 2): 3}}", "_stats returned no dictionary of plain"),
+        ("self._stats = lambda: {'a': self.ring}", "_stats returned no dictionary of plain"),
+        ("self._next = lambda answer: Broken()", "what _next returned cannot be written"),
+    ],
+)
+def test_objects_that_cannot_be_kept_are_unscored(tmp_path: Path, line: str, reason: str) -> None:
+    """What a method returns may raise when it is written down; the run goes on."""
+    code = BROKEN + DESK.replace(
+        "        self.seen.add(order)", f"        {line}\n        self.seen = {{order}}"
+    )
+    code = code.replace(
+        "        return None\n", "        self.ring = []; self.ring.append(self.ring)\n"
+    )
+    cells, _ = played(write_desk(tmp_path, code=code))
+
+    assert cells[0].completion is None
+    assert reason in (cells[0].error or "")
+
+
+def test_numbers_that_json_lacks_are_kept_in_stats(tmp_path: Path) -> None:
+    """NaN and infinity of `_stats` do not end the run."""
+    code = DESK + "\n    def _stats(self):\n        return {'a': float('nan'), 'b': 1.5}\n"
+    cells, _ = played(write_desk(tmp_path, code=code))
+
+    done = cells[0].completion
+    assert done is not None, cells[0].error
+    assert done.episode is not None
+    assert done.episode.stats["b"] == 1.5
 
 
 def test_a_slow_tool_ends_in_time_and_the_others_go_on(tmp_path: Path) -> None:
