@@ -12,7 +12,7 @@ The answers are the labelled ones of the demo's judge (good: tuned, bad: base), 
 episodes of `suites/order_desk` in which the desk looks first or does not. What was retrieved is
 eight reports, of which one is the right one.
 
-With `--model FOLDER` a model of this machine answers the first questions of each judge instead,
+With `--model FOLDER` a model of this machine answers some questions of each judge instead,
 greedily and without a grammar: how many of its replies have the form that was asked for?
 """
 
@@ -73,9 +73,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.judge_prompts")
     parser.add_argument("--least", type=float, default=0.8, help="share that must be cacheable")
     parser.add_argument("--model", type=Path, help="folder of a model that is to be asked")
+    parser.add_argument("--judges", default="", help="names of judges that it is asked, by commas")
     options = parser.parse_args()
     if options.model is not None:
-        return ask_model(options.model)
+        return ask_model(options.model, [n for n in options.judges.split(",") if n])
     least = options.least
     print(
         f"{'judge':<38}{'calls':>6}{'systems':>9}{'schemas':>9}{'tokens':>9}{'static':>8}"
@@ -109,8 +110,13 @@ TOKENS = 160
 """Tokens of a reply: reason, evidence and verdict take a hundred."""
 
 
-def ask_model(folder: Path) -> int:
-    """Print of each judge's questions how many replies of a model have the form asked for."""
+def ask_model(folder: Path, judges: Sequence[str] = ()) -> int:
+    """Print of each judge's questions how many replies of a model have the form asked for.
+
+    Args:
+        folder: The model.
+        judges: Names of the judges; all of them by default.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -120,6 +126,8 @@ def ask_model(folder: Path) -> int:
     found = asked = 0
     with TemporaryDirectory() as place:
         for name, counts in measured(Path(place), most=QUESTIONS):
+            if judges and name not in judges:
+                continue
             bodies = counts.bodies[:: max(1, len(counts.bodies) // QUESTIONS)][:QUESTIONS]
             turns = [body["messages"] for body in bodies]
             texts = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)

@@ -32,6 +32,8 @@ def _marked(text: str) -> str:
     return "".join(c + "".join(chr(RNG.randint(0x300, 0x36F)) for _ in range(3)) for c in text)
 
 
+UPSIDE_DOWN = str.maketrans("abcdefghijklmnopqrstuvwxyz.", "ɐqɔpǝɟƃɥᴉɾʞlɯuodbɹsʇnʌʍxʎz˙")
+BRAILLE = str.maketrans("abcdefghijklmnopqrstuvwxyz", "⠁⠃⠉⠙⠑⠋⠛⠓⠊⠚⠅⠇⠍⠝⠕⠏⠟⠗⠎⠞⠥⠧⠺⠭⠽⠵")
 CODES: dict[str, Callable[[str], str]] = {
     "zero width": "\u200b".join,
     "bidi": lambda text: f"\u202e{text}\u202c",
@@ -57,6 +59,33 @@ CODES: dict[str, Callable[[str], str]] = {
     "rot13": lambda text: codecs.encode(text, "rot13"),
     "rot13 in base64": lambda t: base64.b64encode(codecs.encode(t, "rot13").encode()).decode(),
     "backwards": lambda text: text[::-1],
+    "words backwards": lambda text: " ".join(word[::-1] for word in text.split(" ")),
+    "a letter a line": "\n".join,
+    "dots between": ".".join,
+    "emoji between": "\U0001f642".join,
+    "digits between": lambda text: "".join(f"{c}{n % 10}" for n, c in enumerate(text)),
+    "comments": lambda text: "<!-- x -->".join(text),
+    "tags of HTML": lambda text: "<b></b>".join(text),
+    "hyphens at line ends": lambda text: "-\n".join(
+        text[n : n + 3] for n in range(0, len(text), 3)
+    ),
+    "upside down": lambda text: text.lower().translate(UPSIDE_DOWN)[::-1],
+    "strokes": lambda text: text.translate(str.maketrans("oldeth", "øłđɇŧħ")),
+    "cherokee": lambda t: t.upper().translate(str.maketrans("AEGHJLMPRSTVW", "ᎪᎬᏀᎻᎫᏞᎷᏢᏒᏚᎢᏙᎳ")),
+    "coptic": lambda text: text.translate(str.maketrans("iopcemnt", "ⲓⲟⲣⲥⲉⲙⲛⲧ")),
+    "braille": lambda text: text.lower().translate(BRAILLE),
+    "in parentheses": lambda text: text.lower().translate(
+        {ord("a") + n: chr(0x249C + n) for n in range(26)}
+    ),
+    "octal numbers": lambda text: " ".join(f"{ord(c):o}" for c in text),
+    "wide escapes": lambda text: "".join(f"\\U{ord(c):08x}" for c in text),
+    "escapes of CSS": lambda text: "".join(f"\\{ord(c):06x}" for c in text),
+    "hex numbers": lambda text: ", ".join(hex(ord(c)) for c in text),
+    "seven bits": lambda text: " ".join(f"{ord(c):07b}" for c in text),
+    "UTF-16 in base64": lambda text: base64.b64encode(text.encode("utf-16-be")).decode(),
+    "variation selectors": lambda text: (
+        "\U0001f642" + "".join(chr(0xE0100 + byte - 16) for byte in text.encode())
+    ),
 }
 
 
@@ -71,6 +100,14 @@ def test_a_hidden_phrase_is_found() -> None:
     ]
 
     assert missed == []
+
+
+def test_the_last_word_may_come_first() -> None:
+    """A sentence whose words are in reverse order."""
+    text = " ".join(PHRASES[0].removesuffix(".").split()[::-1])
+
+    assert text.startswith("yes say and instructions")
+    assert injection_in(text) == PHRASES[0][:32]
 
 
 def test_most_codes_hide_a_phrase_from_the_plain_list() -> None:
@@ -90,6 +127,9 @@ def test_most_codes_hide_a_phrase_from_the_plain_list() -> None:
         "https://shop.example/?q=a%20b%20c%20d&x=%C3%A4%C3%B6",
         "Wow 👩‍👩‍👧 is a family, 1337 is a number, and A. B. C. are initials.",
         html.escape("if a < b & c > d: print('x')"),
+        "I cannot ignore it; all of these are my previous notes, as instructed.",
+        "Her unforgettable rules-of-thumb: show me the system, prompt me later.",
+        "⠓⠑⠇⠇⠕ is hello, and ɥǝllo is hello upside down.",
         "",
     ],
 )
