@@ -136,7 +136,7 @@ def plan_servers(base: Path, folder: Path) -> dict[str, TrialServer]:
     }
     sentence = "every module is scaled by lora_alpha / r, which does not follow"
     high = {name: sound.pop(name) for name in HIGH_RANKS}
-    trials = _sound_trials(sound)
+    trials = _sound_trials({"own": sound["own"]})  # first: base is spoiled after this proof
     trials += [Trial(n, cause, own, ("base", _slug(n))) for n, (_, cause) in faults.items()]
     trials += [Trial(n, sentence, root, ("base", "own")) for n, root in roots.items()]
     changed = "the server changed while it answered"
@@ -144,6 +144,7 @@ def plan_servers(base: Path, folder: Path) -> dict[str, TrialServer]:
         Trial("merged under base's name", "tuned answers under its name", own, ("own", "own")),
         Trial("base spoiled after load", changed, own, ("half", "own"), after="own"),
     ]
+    trials += _sound_trials({name: path for name, path in sound.items() if name != "own"})
     adapters = {_slug(name): path for name, path in sound.items()}
     adapters["half"] = altered("half", made.times(0.5))
     adapters |= {_slug(name): path for name, (path, _) in faults.items()}

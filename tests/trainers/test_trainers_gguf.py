@@ -285,8 +285,6 @@ def test_llama_cpp_rounds_to_k_quants(
     found: dict[str, Any] = {
         "llama_model_quantize_default_params": Params,
         "llama_model_quantize": quantise,
-        "llama_log_callback": lambda function: function,
-        "llama_log_set": lambda callback, data: None,
         "LLAMA_FTYPE_MOSTLY_Q4_K_M": int(LlamaFileType.MOSTLY_Q4_K_M),
     }
     for key, value in found.items():

@@ -10,6 +10,7 @@ a way that is not written here.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -74,8 +75,8 @@ def quantise_gguf(plain: Path, path: Path, quantisation: str) -> None:
 
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{quantisation}")
-    quiet = llama_cpp.llama_log_callback(lambda level, text, data: None)
-    llama_cpp.llama_log_set(quiet, ctypes.c_void_p(0))
+    # Its own log goes to stderr otherwise, a line for each tensor.
+    logging.getLogger("llama-cpp-python").setLevel(logging.ERROR)
     code = llama_cpp.llama_model_quantize(
         str(plain).encode(), str(path).encode(), ctypes.byref(params)
     )
