@@ -228,6 +228,9 @@ def input_figures(suite: Suite) -> list[MonitoredFigure]:
     ]  # fmt: skip
     if suite.content_metrics is not None:  # replayed traffic: its tags are models and routes
         made.append(("input_route", "calls of a route of no other case", share, seen.route))
+    if seen.is_multilingual:
+        says = "prompts in another language than most cases"
+        made.append(("input_other_language", says, share, seen.other_language))
     why = {"input_language": _NO_DETECTOR} if find_spec("py3langid") is None else {}
     return [
         MonitoredFigure(
@@ -273,6 +276,8 @@ _GRAM = 4
 """Characters of the n-grams that wording is compared by."""
 _MOST_CHARACTERS = 20_000
 """Of a prompt that are compared."""
+_MINORITY = 0.05
+"""Share of the cases in other languages than the commonest from which their share is watched."""
 _LEAST_LETTERS = 20
 """Below so many letters the language of a prompt is not detected."""
 
@@ -344,6 +349,19 @@ class _SeenInputs:
             return Score.unscored("the language of the prompt is unknown")
         return self._strange(case, frozenset([found]), self._languages)
 
+    @property
+    def is_multilingual(self) -> bool:
+        """Whether cases ask in several languages, so that none of them is new in production."""
+        total = self._languages.total()
+        return total > 0 and self._languages[self._main_language] < (1 - _MINORITY) * total
+
+    def other_language(self, case: Case) -> Score:
+        """Score 1 for a language other than the one in which most cases ask."""
+        found = _language(case)
+        if found is None:
+            return Score.unscored("the language of the prompt is unknown")
+        return Score.of(float(found != self._main_language))
+
     def tools(self, case: Case) -> Score:
         """Score 1 for a tool that no other case offers."""
         return self._strange(case, _tool_names(case), self._tools)
@@ -378,6 +396,11 @@ class _SeenInputs:
     @cached_property
     def _languages(self) -> Counter[str]:
         return self._counted(lambda case: frozenset(filter(None, [_language(case)])))
+
+    @cached_property
+    def _main_language(self) -> str:
+        # Of equally many the first by name, the same each time.
+        return min(self._languages, key=lambda name: (-self._languages[name], name))
 
     @cached_property
     def _tools(self) -> Counter[str]:

@@ -101,6 +101,33 @@ def test_french_prompts_alarm(tmp_path: Path) -> None:
     assert {"input_language", "input_wording"} <= found
 
 
+def bilingual(n: int, share: float, seed: int) -> list[str]:
+    """Return prompts of which a share is French."""
+    rng = random.Random(seed)
+    return [asked(rng, FRENCH if rng.random() < share else ENGLISH) for _ in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("gate", "stream", "alarm"),
+    [(0.1, 0.9, True), (0.9, 0.1, True), (0.1, 0.1, False), (0.0, 0.0, None)],
+)
+def test_a_language_that_becomes_common_alarms(
+    tmp_path: Path, gate: float, stream: float, alarm: bool | None
+) -> None:
+    """A tenth of the cases is French, so that French is nothing new: its share is watched.
+
+    Where all cases are English there is no such figure.
+    """
+    prompts = bilingual(250, gate, 1)
+    cases = [Case(id=f"c{k}", prompt=prompt, expected=GOOD) for k, prompt in enumerate(prompts)]
+
+    record = record_of(watched(tmp_path / "s", cases), calls_of(bilingual(1000, stream, 3)))
+
+    names = {figure.name for figure in record.figures}
+    assert ("input_other_language" in names) is (alarm is not None)
+    assert ("input_other_language" in alarms(record)) is bool(alarm)
+
+
 def test_another_subject_alarms_by_its_wording(tmp_path: Path) -> None:
     """In the same language."""
     words = [
