@@ -484,10 +484,8 @@ def refuse_unsupported_kind(spec: str, config: Mapping[str, Any]) -> None:
     Raises:
         ModelError: it is of such a kind; with its name and what to do.
     """
-    reason = (
-        _unknown_to_peft(config)
-        or _KINDS.get(str(config.get("peft_type")))
-        or next((why for name, why in _FIELDS.items() if config.get(name)), None)
+    reason = _KINDS.get(str(config.get("peft_type"))) or next(
+        (why for name, why in _FIELDS.items() if config.get(name)), None
     )
     start = config.get("init_lora_weights")
     if reason is None and isinstance(start, str) and start.lower().startswith(_STARTS):
@@ -495,5 +493,5 @@ def refuse_unsupported_kind(spec: str, config: Mapping[str, Any]) -> None:
             f"init_lora_weights={start!r} changes base's own weights; save it as a plain LoRA "
             f"(save_pretrained with path_initial_model_for_weight_conversion), or {_MERGE}"
         )
-    if reason is not None:
+    if reason := reason or _unknown_to_peft(config):
         raise ModelError(f"{spec}: not supported: {reason}")
