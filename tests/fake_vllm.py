@@ -20,6 +20,7 @@ from pathlib import Path
 parser = argparse.ArgumentParser(allow_abbrev=False)
 parser.add_argument("--port", type=int)
 parser.add_argument("--model")
+parser.add_argument("--served-model-name", dest="name")
 parser.add_argument("--lora-modules", nargs="+", default=[])
 args, _ = parser.parse_known_args()
 folder = Path(sys.prefix)
@@ -42,10 +43,13 @@ from tunegate.harness.models.open_arms import open_arms
 
 adapters = dict(pair.split("=", 1) for pair in args.lora_modules)
 specs = {"base": args.model, **(adapters or {"tuned": args.model})}
-cards = {"base": {"owned_by": "vllm", "root": args.model}}
-cards |= {n: {"root": p, "parent": "base"} for n, p in adapters.items() if n not in script["lost"]}
+arms = open_arms(specs, dtype="float32")
+arms[args.name] = arms["base"]
+cards = {args.name: {"owned_by": "vllm", "root": args.model}}
+kept = {n: p for n, p in adapters.items() if n not in script["lost"]}
+cards |= {n: {"root": p, "parent": args.name} for n, p in kept.items()}
 fake = FakeServer(
-    reply=Served(open_arms(specs, dtype="float32"), likeliest=True),
+    reply=Served(arms, likeliest=True),
     models=cards, port=args.port, latency_s=script["latency_s"],
     pages={"/health": {}, "/version": {"version": "0.32.0"}},
 )

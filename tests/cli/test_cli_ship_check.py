@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.fake_vllm import make_environment
 from tests.tiny_models import ask, copied, muted, tiny
 from tunegate.harness.cli.ship_check import ship_check
 from tunegate.harness.engine.inference import local_engine
@@ -128,6 +129,29 @@ def test_an_artifact_made_elsewhere_is_named_by_its_spec(
     assert [row[0] for row in rows] == ["out/merged", "merged"]
     assert float(rows[0][1]) > 0
     assert [row[-1] for row in rows] == ["equivalent"] * 2
+
+
+@pytest.mark.long  # a server loads the merged model in a process of its own
+def test_an_artifact_in_vllm_is_proven_and_compared(
+    tiny: Any, suite: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is started, compared with its own weights, asked, and ended; another's are refused."""
+    monkeypatch.setenv("TUNEGATE_VLLM", str(make_environment(Path("env").absolute())))
+    monkeypatch.delenv("TUNEGATE_SERVER_KEY", raising=False)
+    check(tiny.base(), tiny.adapter(), suite, artifacts="merged", folder=Path("out"))
+    capsys.readouterr()
+    code = check(tiny.base(), tiny.adapter(), suite, artifacts="vllm:out/merged?dtype=float32")
+
+    told = capsys.readouterr().out
+    assert code == 0, told
+    assert "  starting vLLM 0.32.0 on the CPU for shipped" in told
+    assert "to prove what is served" in told
+    assert "declared, not proven" not in told
+    row = next(
+        line for line in told.splitlines() if line.startswith("vllm:out/merged?dtype=float32  ")
+    )
+    assert row.split()[-1] == "equivalent"
+    assert float(row.split()[1]) > 0
 
 
 def test_the_worst_artifact_decides(
