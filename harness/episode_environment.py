@@ -109,7 +109,7 @@ class EnvironmentSource:
         except UnknownName as error:
             raise SuiteError([str(error)]) from error
         if not inspect.isclass(found):
-            raise SuiteError([f"environment {self.spec!r} is no class; name the class itself"])
+            raise SuiteError([f"environment {self.spec!r} is not a class; name the class itself"])
         return found
 
     @property
@@ -396,7 +396,7 @@ class InspectTask:
         )
         if ran and ran.returncode == 0:
             return ran.stdout.strip()
-        lacking = "has no inspect-ai" if found else "is no program"
+        lacking = "has no inspect-ai" if found else "is not a program"
         raise UsageError(
             f"inspect={self.spec!r}: {self.interpreter} {lacking}; `pip install inspect-ai openai` "
             f"into an environment, and name its Python with `python = …` under [episode] or "

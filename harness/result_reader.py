@@ -215,7 +215,7 @@ def score_value(
         return None, "there is no score"
     value = _number_in(raw.strip().lower(), words) if isinstance(raw, str) else raw
     if not isinstance(value, bool | int | float) or value != value or value in (_INF, -_INF):
-        return None, f"the score is {_excerpt(raw)}, which is no number"
+        return None, f"the score is {_excerpt(raw)}, which is not a number"
     if abs(value) > LARGEST:
         return None, f"the score is {_excerpt(raw)}, too large to be a measurement"
     return float(value), None

@@ -147,7 +147,7 @@ def _structure(key: str, value: Any) -> Any:
     try:
         return json.loads(value)
     except ValueError as error:
-        raise ValueError(f"{key} is text that is no JSON ({error})") from error
+        raise ValueError(f"{key} is text that is not JSON ({error})") from error
 
 
 def _render_tools(rows: Sequence[PromptRow], tokenizer: Any) -> list[str]:

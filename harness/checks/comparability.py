@@ -228,7 +228,7 @@ def _compare_texts(
         if mine == theirs:
             return RequestMatch(known=True)
         found = _match(_as_text(mine), _as_text(theirs), names).difference
-        return RequestMatch(True, found or "the parts of the messages that are no text differ")
+        return RequestMatch(True, found or "the parts of the messages that are not text differ")
     mine_texts, their_texts = _whole_texts(one), _whole_texts(other)
     if not mine_texts or not their_texts:
         return RequestMatch(known=False)

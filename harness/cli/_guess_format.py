@@ -102,7 +102,7 @@ def _first(path: Path) -> Mapping[str, Any]:
         found = json.load(file) if path.suffix == ".json" else json.loads(next(lines, "null"))
     first = found[0] if isinstance(found, list) and found else found
     if not isinstance(first, Mapping):
-        raise ValueError("its first row is no object")
+        raise ValueError("its first row is not an object")
     return first
 
 

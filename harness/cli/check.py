@@ -36,7 +36,7 @@ LONGEST = 160
 """Characters of an answer that are shown."""
 NEAR = 3.0
 """Standard deviations of the null within which tuned is no further from base than chance."""
-LAST = "this is no verdict: tunegate gate judges"
+LAST = "this is not a verdict: tunegate gate judges"
 
 
 def register(app: typer.Typer) -> None:

@@ -113,7 +113,8 @@ def _parse_line(line: str, where: str) -> LabelledText:
     text = row.get("text") if isinstance(row, dict) else None
     if not isinstance(text, str) or label not in (True, False):  # 1 and 0 are equal to them
         raise UsageError(
-            f'{where}: {line[:_START]!r} is no labelled text; write {{"text": "…", "attack": true}}'
+            f"{where}: {line[:_START]!r} is not a labelled text; "
+            'write {"text": "…", "attack": true}'
         )
     return LabelledText(text, bool(label))
 

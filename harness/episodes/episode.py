@@ -266,7 +266,7 @@ def _finite(reward: Any) -> float:
         value = float(reward)
     except Exception:  # an object of the user's may raise anything
         shown = _text_of(reward, "what get_reward returned")
-        raise EpisodeFailed(f"get_reward returned {shown:.100}, which is no number") from None
+        raise EpisodeFailed(f"get_reward returned {shown:.100}, which is not a number") from None
     if not math.isfinite(value):
         raise EpisodeFailed(f"get_reward returned {value!r}, which is not finite")
     return value

@@ -114,7 +114,7 @@ def _not_random(pairs: Pairs) -> str:
         return ""
     means = [pairs.sign * exact_mean(column) for column in (chosen, rest)]
     return (
-        f"the labelled pairs are no random sample: the judge's difference is {means[0]:+.3f} on "
+        f"the labelled pairs are not a random sample: the judge's difference is {means[0]:+.3f} on "
         f"them and {means[1]:+.3f} on the others; draw them with `tunegate judge label`"
     )
 

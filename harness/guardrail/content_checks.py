@@ -355,7 +355,7 @@ class ResponseChecks:
             function = call.get("function") or {}
             name, arguments = str(function.get("name")), function.get("arguments") or "{}"
             if name not in tools:
-                yield CheckViolation("calls", f"{name[:60]!r} is no tool of the request")
+                yield CheckViolation("calls", f"{name[:60]!r} is not a tool of the request")
                 continue
             text = arguments if isinstance(arguments, str) else json.dumps(arguments)
             case = Case(id="call", prompt="", schema=dict(tools[name]))

@@ -157,7 +157,7 @@ def _example_problems(number: int, example: Mapping[str, Any], steps: Sequence[i
         return [f"{place}: keys {', '.join(example)}; allowed are {', '.join(_EXAMPLE_KEYS)}, of "
                 "which completion and score are needed"]  # fmt: skip
     if example["score"] not in steps:
-        return [f"{place}: score={example['score']!r} is no step of the scale"]
+        return [f"{place}: score={example['score']!r} is not a step of the scale"]
     return []
 
 

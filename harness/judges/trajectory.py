@@ -52,7 +52,7 @@ def trajectory(case: Case, completion: Completion) -> Steps:
         None.
     """
     if completion.episode is None:
-        return Score.unscored("abstention: the completion is no episode")
+        return Score.unscored("abstention: the completion is not an episode")
     asked = question(
         PROMPT,
         "verdict",

@@ -363,7 +363,7 @@ def parse_reply(question: JudgeQuestion, completion: Completion) -> ParsedReply:
         raise UnreadableReply(f"the reply has {len(text)} characters, more than {LONGEST}")
     value = _parse_json(text)
     if not isinstance(value, dict):
-        raise UnreadableReply(f"the reply is no JSON object: {_short(text)}")
+        raise UnreadableReply(f"the reply is not a JSON object: {_short(text)}")
     _check(question, value)
     fields = {name: _coerce_value(value[name], form) for name, form in question.fields.items()}
     return ParsedReply(fields, question.choice)
@@ -412,7 +412,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(name: str) -> Any:
-    raise UnreadableReply(f"{name} is no number of JSON")
+    raise UnreadableReply(f"{name} is not a JSON number")
 
 
 def _check(question: JudgeQuestion, value: Mapping[str, Any]) -> None:

@@ -61,7 +61,7 @@ class LabellingSubject:
         if len(found) == 1:
             return found[0]
         there = [f"{s.name}::{m.name}" for s in run.manifest.suites for m in s.metrics]
-        problem = "fits several metrics" if found else "is no metric of the run"
+        problem = "fits several metrics" if found else "is not a metric of the run"
         shown = repr(name) if name else "the judge's metric"
         raise UsageError(
             f"{run.folder}: {shown} {problem}; name one with --metric: {', '.join(there)}"

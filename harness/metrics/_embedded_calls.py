@@ -334,7 +334,7 @@ class _CallSearch:
             if isinstance(arguments, dict):
                 return None if self._is_definition(name, arguments) else ToolCall(name, arguments)
             if name in self.tools:
-                raise MalformedCall(f"{given} of {name} is no object")
+                raise MalformedCall(f"{given} of {name} is not an object")
         return None
 
     def _is_definition(self, name: str, arguments: Mapping[str, Any]) -> bool:

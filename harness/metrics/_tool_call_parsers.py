@@ -201,7 +201,7 @@ def call_of(value: Any, *keys: str) -> ToolCall:
         MalformedCall: it describes none.
     """
     if not isinstance(value, dict):
-        raise MalformedCall(f"{format_value(value)} is no call")
+        raise MalformedCall(f"{format_value(value)} is not a call")
     name = value.get("name")
     if not isinstance(name, str) or not name:
         raise MalformedCall(f"a call's name must be a text, not {format_value(name)}")
@@ -282,7 +282,7 @@ def llama3(text: str) -> list[ToolCall] | None:
         return _objects(body)
     calls = python(body)
     if calls is None:
-        raise MalformedCall(f"{format_value(body, 80)} after {_LLAMA} is no call")
+        raise MalformedCall(f"{format_value(body, 80)} after {_LLAMA} is not a call")
     return calls
 
 
@@ -330,7 +330,7 @@ def _parse_named(text: str, position: int) -> list[ToolCall]:
         head = _HEAD.match(text, position)
         if head is None:
             raise MalformedCall(
-                f"{format_value(text[position : position + 40])} is no name with arguments"
+                f"{format_value(text[position : position + 40])} is not a name with arguments"
             )
         value, position = _value(text, head.end())
         calls.append(call_of({"name": head["name"], "arguments": value}, "arguments"))
@@ -395,7 +395,7 @@ def _parse_python(text: str) -> list[ast.Call]:
     nodes = tree.body.elts if isinstance(tree.body, ast.List) else []
     calls = [node for node in nodes if isinstance(node, ast.Call)]
     if not calls or len(calls) < len(nodes):
-        raise MalformedCall("it is no list of calls")
+        raise MalformedCall("it is not a list of calls")
     return calls
 
 
@@ -439,7 +439,7 @@ def _call(node: ast.Call, bare_texts: bool) -> ToolCall:
             value = _NamesAsTexts().visit(keyword.value) if bare_texts else keyword.value
             arguments[keyword.arg] = _json_value(ast.literal_eval(value))
         except (ValueError, TypeError, MemoryError, RecursionError) as error:
-            raise MalformedCall(f"{name}: {keyword.arg} is no literal that JSON has") from error
+            raise MalformedCall(f"{name}: {keyword.arg} is not a JSON literal") from error
     return ToolCall(name, arguments)
 
 
@@ -449,7 +449,7 @@ def _name(node: ast.expr) -> str:
         steps.append(node.attr)
         node = node.value
     if not isinstance(node, ast.Name):
-        raise MalformedCall("what is called is no name")
+        raise MalformedCall("what is called is not a name")
     return ".".join([node.id, *reversed(steps)])
 
 

@@ -64,6 +64,6 @@ def episode_pass(
         k: Episodes of a task that must all pass; needs as many samples.
     """
     if completion.episode is None:
-        return Score.unscored("the completion is no episode")
+        return Score.unscored("the completion is not an episode")
     reward = completion.episode.reward
     return Score.of(float(reward >= threshold), f"reward {reward:g}")

@@ -30,7 +30,7 @@ def episode_reward(case: Case, completion: Completion, *, stat: str = "") -> Sco
         stat: Name of a number in the episode's record that is taken in place of the reward.
     """
     if completion.episode is None:
-        return Score.unscored("the completion is no episode")
+        return Score.unscored("the completion is not an episode")
     if not stat:
         return Score.of(completion.episode.reward)
     value = completion.episode.stats.get(stat)

@@ -29,6 +29,6 @@ def episode_turns(case: Case, completion: Completion) -> Score:
         None.
     """
     if completion.episode is None:
-        return Score.unscored("the completion is no episode")
+        return Score.unscored("the completion is not an episode")
     calls = len(completion.episode.calls)
     return Score.of(len(completion.episode.turns), parts={"calls": float(calls)})

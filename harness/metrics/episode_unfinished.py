@@ -30,6 +30,6 @@ def episode_unfinished(case: Case, completion: Completion) -> Score:
         None.
     """
     if completion.episode is None:
-        return Score.unscored("the completion is no episode")
+        return Score.unscored("the completion is not an episode")
     end = completion.episode.end
     return Score.of(float(end is not EpisodeEnd.ANSWERED), f"ended: {end}")

@@ -31,7 +31,7 @@ def tool_errors(case: Case, completion: Completion) -> Score:
     """
     record = completion.episode
     if record is None:
-        return Score.unscored("the completion is no episode")
+        return Score.unscored("the completion is not an episode")
     unreadable = sum(turn.problem is not None for turn in record.turns)
     failed = [call for call in record.calls if call.error]
     calls = len(record.calls) + unreadable

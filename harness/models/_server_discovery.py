@@ -286,8 +286,8 @@ def _refuse_no_folder(target: str, options: Mapping[str, str]) -> None:
     weights = options.get("weights", NO_WEIGHTS)
     if weights != NO_WEIGHTS and not Path(weights).is_dir():
         raise ModelError(
-            f"server:{target}: weights={weights} is no folder; name that of the model or adapter, "
-            f"or {NO_WEIGHTS} to take them on trust"
+            f"server:{target}: weights={weights} is not a folder; name that of the model or "
+            f"adapter, or {NO_WEIGHTS} to take them on trust"
         )
 
 

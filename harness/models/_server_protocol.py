@@ -274,7 +274,7 @@ def ordered_choices(reply: Mapping[str, Any], wanted: int) -> list[dict[str, Any
     if not isinstance(found, list) or len(found) != wanted:
         raise RetryableError(f"the reply has not {wanted} choices but {str(found)[:80]}")
     if not all(isinstance(choice, dict) for choice in found):
-        raise RetryableError(f"the reply's choices are no objects: {str(found)[:80]}")
+        raise RetryableError(f"the reply's choices are not objects: {str(found)[:80]}")
     return sorted(found, key=lambda choice: choice.get("index") or 0)
 
 
@@ -309,7 +309,7 @@ def _message_text(message: Any) -> Any:
 def _call(call: Any) -> str:
     function = call.get("function") if isinstance(call, dict) else None
     if not isinstance(function, dict):
-        raise RetryableError(f"the reply's tool call is no call: {str(call)[:80]}")
+        raise RetryableError(f"the reply's tool call is not a call: {str(call)[:80]}")
     return call_text(function.get("name"), function.get("arguments"))
 
 

@@ -82,7 +82,7 @@ def find_installation() -> VllmInstallation:
         found: dict[str, str] = json.loads(told.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         where = f"{PYTHON}={python}" if named else str(python)
-        raise UsageError(f"{where}: is no Python that runs ({type(error).__name__})") from error
+        raise UsageError(f"{where}: is not a Python that runs ({type(error).__name__})") from error
     if not found:
         raise UsageError(f"{python}: has no vLLM; `{INSTALL}` makes an environment that has")
     name, version = next(iter(sorted(found.items(), reverse=True)))

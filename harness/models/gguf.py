@@ -119,7 +119,7 @@ def _parse(target: str) -> _GgufTarget:
         key, _, value = option.partition("=")
         if key not in ("engine", "tokenizer") or not value:
             raise ModelError(
-                f"gguf:{target}: {option!r} is no option; write engine=NAME or tokenizer=DIR"
+                f"gguf:{target}: {option!r} is not an option; write engine=NAME or tokenizer=DIR"
             )
         found[key] = value
     engine = found.get("engine", ENGINES[0])

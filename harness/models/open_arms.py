@@ -186,7 +186,9 @@ def _base_for(spec: str, folder: Path, arm: Arm) -> Any:
     """Return the loaded base of an adapter, after proving that it is the one it was trained on."""
     base = getattr(arm, "loaded", None)
     if base is None:
-        raise ModelError(f"{spec} is an adapter, and the base arm is no local model; give a folder")
+        raise ModelError(
+            f"{spec} is an adapter, and the base arm is not a local model; give a folder"
+        )
     refuse_unsafe(folder)
     recorded = (base_record(folder).get("base") or {}).get("weights_sha256")
     if recorded is None:

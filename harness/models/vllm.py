@@ -169,7 +169,7 @@ def _server_plans(targets: Mapping[str, VllmTarget]) -> list[VllmServerPlan]:
     full = {name: t.folder for name, t in targets.items() if not t.adapter}
     if adapters and "base" not in full:
         raise ModelError(
-            f"{targets[next(iter(adapters))].spec}: is an adapter, and base is no vllm: model; "
+            f"{targets[next(iter(adapters))].spec}: is an adapter, and base is not a vllm: model; "
             "write vllm: in front of base, too"
         )
     return [

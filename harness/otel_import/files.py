@@ -135,7 +135,7 @@ def _form(content: FileContent) -> FileFormat:
         content.reading.leave_out("a Parquet file (write its rows as JSON lines)", content.name)
         return FileFormat.NONE
     if (text[:1].isalnum() or text[:1] == b'"') and not _has_lengths(head):
-        content.reading.leave_out("a text that is no JSON, as CSV is", content.name)
+        content.reading.leave_out("a text that is not JSON, as CSV is", content.name)
         return FileFormat.NONE
     return FileFormat.PROTOBUF
 

@@ -87,7 +87,7 @@ def _lines(content: FileContent, nesting: Nesting) -> Iterator[FileRecord]:
                 top = repair_surrogates(top, where, content.reading)
         except ValueError:
             whole = line.endswith(b"\n")
-            reason = "a line that is no JSON" if whole else "the last line, which is cut off"
+            reason = "a line that is not JSON" if whole else "the last line, which is cut off"
             content.reading.leave_out(reason, where)
         except RecursionError:
             content.reading.leave_out("a line that is nested too deeply", where)
@@ -100,7 +100,7 @@ def _decode_line(line: bytes, where: str, reading: ImportReport) -> str:
     try:
         return line.decode("utf-8-sig")
     except UnicodeDecodeError:
-        reading.repair("bytes that are no UTF-8, read as U+FFFD", where)
+        reading.repair("bytes that are not UTF-8, read as U+FFFD", where)
         return line.decode("utf-8-sig", "replace")
 
 
@@ -217,7 +217,7 @@ class _DocumentWalk:
         if isinstance(fields, Mapping):
             yield FileRecord(fields, around.resource, around.scope, self.where)
         else:
-            self._reading.leave_out("a record that is no object", self.where)
+            self._reading.leave_out("a record that is not an object", self.where)
 
     def _around(self, key: str, around: _RecordContext) -> _RecordContext:
         raw = self._pieces.value()
@@ -316,13 +316,13 @@ def _inner(
     if found is None:
         return
     if not isinstance(found, list):
-        reading.leave_out(f"{name} that are no list", where)
+        reading.leave_out(f"{name} that are not a list", where)
         return
     for inner in found:
         if isinstance(inner, Mapping):
             yield inner
         else:
-            reading.leave_out(f"one of the {name} that is no object", where)
+            reading.leave_out(f"one of the {name} that is not an object", where)
 
 
 def key_spellings(name: str) -> tuple[str, ...]:
@@ -414,7 +414,7 @@ class JsonCursor:
         while self.peek() != "}":
             key = self.value()
             if not isinstance(key, str):
-                raise ValueError(f"the key {key!r:.20} is no text")
+                raise ValueError(f"the key {key!r:.20} is not text")
             self._take(":")
             yield key
             if self.peek() != "}":

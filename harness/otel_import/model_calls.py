@@ -30,7 +30,7 @@ NEAR = 64
 APART_S = 1.0
 """Seconds by which two spans of one request may miss each other: streams end late, or early."""
 
-OTHER = "a span that is no model call"
+OTHER = "a span that is not a model call"
 TWICE = "a span that was read before"
 AROUND = "a further span of a model call that has one of its own"
 

@@ -104,7 +104,7 @@ def event_record(item: FileRecord, reading: ImportReport) -> EventRecord | None:
 def genai_event(record: EventRecord, reading: ImportReport) -> EventRecord | None:
     """Return the record if it is an event of a model call that names its span."""
     if not record.event.name.startswith("gen_ai."):
-        reading.leave_out("a log record that is no event of a model call", record.where)
+        reading.leave_out("a log record that is not an event of a model call", record.where)
         return None
     if not record.trace_id or not record.span_id:
         reading.leave_out("an event that names no span", record.where)
@@ -160,14 +160,14 @@ def _text(raw: Any) -> str:
 
 def _events(raw: Any, reading: ImportReport, where: str) -> Iterator[SpanEvent]:
     if raw is not None and not isinstance(raw, list):
-        reading.leave_out("events that are no list", where)
+        reading.leave_out("events that are not a list", where)
         return
     for event in raw or ():
         if isinstance(event, Mapping):
             found = plain_attributes(event.get("attributes"), reading, where)
             yield SpanEvent(_text(event.get("name")), found)
         else:
-            reading.leave_out("an event that is no object", where)
+            reading.leave_out("an event that is not an object", where)
 
 
 def _error(status: Any) -> str | None:
@@ -183,7 +183,7 @@ def plain_attributes(raw: Any, reading: ImportReport, where: str) -> dict[str, A
     if isinstance(raw, Mapping):  # not OTLP, but what hand-made files have
         return dict(raw)
     if not isinstance(raw, list):
-        reading.leave_out("attributes that are no list", where)
+        reading.leave_out("attributes that are not a list", where)
         return {}
     found: dict[str, Any] = {}
     for pair in raw:
@@ -191,7 +191,7 @@ def plain_attributes(raw: Any, reading: ImportReport, where: str) -> dict[str, A
             key = pair["key"]
             found[key if isinstance(key, str) else str(key)] = plain_value(pair.get("value", {}))
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
-            reading.leave_out("an attribute that is no key with a value of a known type", where)
+            reading.leave_out("an attribute that is not a key with a value of a known type", where)
         except RecursionError:
             reading.leave_out("an attribute that is nested too deeply", where)
     return found

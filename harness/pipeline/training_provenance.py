@@ -133,7 +133,7 @@ def _note_foreign_files(
         return card
     foreign = [
         f"--gate-training-data={file.path}: none of the files that tuned's card names has this "
-        "content, so that it is no evidence of what tuned was trained on"
+        "content, so that it is not evidence of what tuned was trained on"
         for file in files
         if file.state is FileState.GIVEN
     ]

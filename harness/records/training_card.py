@@ -127,7 +127,7 @@ def read_training_card(folder: Path | None, identity: Mapping[str, Any]) -> Trai
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _differences(card: Mapping[str, Any], identity: Mapping[str, Any]) -> tuple[str, ...]:

@@ -145,7 +145,7 @@ class HttpClient:
             raise RetryableError(f"the reply is {what}: {quote_excerpt(text)}") from error
         if not isinstance(value, dict):
             text = self._safe(raw[:4000].decode("utf-8", "replace"))
-            raise RetryableError(f"the reply is no JSON object: {quote_excerpt(text)}")
+            raise RetryableError(f"the reply is not a JSON object: {quote_excerpt(text)}")
         return value
 
     def _safe(self, text: str) -> str:
@@ -154,7 +154,7 @@ class HttpClient:
 
 
 def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number of JSON")
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def _host(url: str) -> str:

@@ -35,7 +35,9 @@ _OWN_KEYS = {
 """Keys of a line that are no score, for versions that do not list the scores."""
 SHARES = frozenset({"acc", "acc_norm", "acc_bytes", "exact_match"})
 """Metrics of `lm_eval/api/metrics.py` that are 0 to 1 whatever the task."""
-CORPUS = "lm-eval computes it over the whole data set and logs its parts; it is no score of a case"
+CORPUS = (
+    "lm-eval computes it over the whole data set and logs its parts; it is not a score of a case"
+)
 
 
 def _sample_files(path: Path) -> list[Path]:

@@ -170,7 +170,7 @@ def _sample(raw: Any) -> int | None:
     try:
         return int(raw)
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"sample={raw!r:.40} is no whole number") from None
+        raise ValueError(f"sample={raw!r:.40} is not a whole number") from None
 
 
 def _rows(path: Path, columns: _TableColumns) -> Iterator[ResultRow | UnreadLine]:

@@ -103,7 +103,7 @@ def parse_chat_request(
         RequestRefused: it cannot be answered as it asks.
     """
     if not isinstance(body, dict):
-        raise RequestRefused("the body is no JSON object")
+        raise RequestRefused("the body is not a JSON object")
     if body.get("model") not in arms:
         raise RequestRefused(f"model={body.get('model')!r}: there are {', '.join(arms)}", 404)
     _refuse_parameters(body)

@@ -151,7 +151,7 @@ class _ChatHandler(BaseHTTPRequestHandler):
         try:
             return json.loads(self.rfile.read(int(length)))
         except (ValueError, RecursionError) as error:
-            raise RequestRefused(f"the body is no JSON ({error})") from None
+            raise RequestRefused(f"the body is not JSON ({error})") from None
 
     def _send_reply(self, asked: ChatRequest, reply: dict[str, Any]) -> None:
         if asked.stream:

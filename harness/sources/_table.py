@@ -287,7 +287,7 @@ def _field(field: str, column: str | Sequence[str], row: Mapping[str, Any]) -> A
         return None
     if field == "prompt" and isinstance(value, list):
         raise ValueError(
-            "a list is no text; for a list of turns, write messages in the place of prompt"
+            "a list is not a text; for a list of turns, write messages in the place of prompt"
         )
     if field in TEXTS:
         return _text(value)
@@ -347,5 +347,5 @@ def _text(value: Any) -> str:
     if isinstance(value, bool | int | float | dict):
         return json.dumps(value, ensure_ascii=False, default=str)
     if isinstance(value, list | tuple | bytes) or not hasattr(value, "__str__"):
-        raise ValueError(f"{type(value).__name__} is no text; name a column that holds texts")
+        raise ValueError(f"{type(value).__name__} is not a text; name a column that holds texts")
     return str(value)

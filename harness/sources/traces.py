@@ -354,7 +354,7 @@ def _finish_cases(
             row = {**settings.take(tidy.parameters, tidy.row), **tidy.row, "id": name}
             case = make_case(row, call.where)
         except ValueError as error:
-            reading.leave_out(f"a call that is no case: {error!s:.80}", call.where)
+            reading.leave_out(f"a call that is not a case: {error!s:.80}", call.where)
             continue
         said = tidy.recorded
         yield case, None if said is None else {**said, "id": name}

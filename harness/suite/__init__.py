@@ -278,7 +278,7 @@ class _SuiteParts:
         except (OSError, ValueError) as error:
             raise SuiteError(
                 [
-                    f"{where}: {name!r} is no text file next to suite.toml "
+                    f"{where}: {name!r} is not a text file next to suite.toml "
                     f'({type(error).__name__}); name one that holds a chat template, or "base" or '
                     '"tuned" for the template of that model'
                 ]

@@ -55,7 +55,7 @@ def _unreadable_parts(place: str, cases: Sequence[Case]) -> Iterator[str]:
     ]
     yield from found[:MOST_LACKING]
     if len(found) > MOST_LACKING:
-        yield f"{place}: {len(found) - MOST_LACKING} more parts of messages are no text"
+        yield f"{place}: {len(found) - MOST_LACKING} more parts of messages are not text"
 
 
 def _other_than_text(content: Any) -> Iterator[str]:

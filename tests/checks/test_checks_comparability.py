@@ -181,7 +181,7 @@ def test_tokens_added_in_training_are_none_to_base(
 @pytest.mark.parametrize(
     ("lines", "what"),
     [
-        ('chat_template = "none.jinja"', r"toml:4: 'none.jinja' is no text file"),
+        ('chat_template = "none.jinja"', r"toml:4: 'none.jinja' is not a text file"),
         ('chat_template = "../../x.jinja"', r"toml:4: .*outside of the suite"),
         ('template = "none"\nchat_template = "tuned"', r"toml:5: chat_template with template"),
     ],

@@ -78,7 +78,7 @@ MISTAKES = {
         SUITE.replace("cases.jsonl", "case.jsonl") + GATE, "case.jsonl", "No such file"
     ),
     "no cases": checked(SUITE + GATE, "suite.toml:2", "no cases", cases_jsonl=""),
-    "a line that is no JSON": checked(
+    "a line that is not JSON": checked(
         SUITE + GATE, "cases.jsonl:2", "JSON", cases_jsonl=CASE + '{"id": "b", "prompt"\n'
     ),
     "an id twice": checked(
@@ -139,7 +139,7 @@ MISTAKES = {
     "a value that is no choice": judged(
         "s", *MODELS, "--early-stop", "of", parts=("--early-stop", "'of'", "did you mean 'off'?")
     ),
-    "a seed that is no number": judged(
+    "a seed that is not a number": judged(
         "s", *MODELS, "--seed", "one", parts=(" --seed='one'", "whole number")
     ),
     "no suite named": judged(*MODELS, parts=("no suites", "suite.toml")),

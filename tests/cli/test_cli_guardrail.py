@@ -81,7 +81,7 @@ def test_the_proposed_threshold_keeps_its_share() -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ("no\n", ":1: 'no' is no labelled text"),
+        ("no\n", ":1: 'no' is not a labelled text"),
         ('{"text": "a", "attack": "yes"}\n', ":1: "),
         ('{"text": "a", "attack": true}\n', "1 texts of one label"),
         ("", "0 texts of one label"),

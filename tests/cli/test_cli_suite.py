@@ -215,7 +215,7 @@ def test_a_suite_around_tables_and_data_sets(project: Any) -> None:
     [
         (("--from", "none.csv"), "none.csv: no such file or folder; give a .csv, .tsv"),
         (("--from", "a.txt"), "a.txt: cannot be read (unknown form); give a .csv"),
-        (("--from", "a.jsonl"), "a.jsonl: cannot be read (its first row is no object)"),
+        (("--from", "a.jsonl"), "a.jsonl: cannot be read (its first row is not an object)"),
         (("--from", "b.json"), "b.json: cannot be read (Expecting property name"),
         (("--from", "a.txt", "--like", "support_json"), "--like support_json and --from a.txt: "),
     ],

@@ -230,7 +230,7 @@ def test_the_prompt_hash_covers_a_prompt_file(suite_folder: Callable[..., Path])
     [
         ("scale = 1", "scale=1: write the number of steps, 2 to 10"),
         ('scale = {"one" = "bad", "two" = "good"}', "from 1 on"),
-        ('examples = [{completion = "x", score = 9}]', "score=9 is no step of the scale"),
+        ('examples = [{completion = "x", score = 9}]', "score=9 is not a step of the scale"),
         ('examples = [{answer = "x", score = 1}]', "examples, number 1: keys answer, score"),
         ('prompt = "gone.txt"', "no such file"),
         ('strictness = "high"', "unknown option 'strictness'"),

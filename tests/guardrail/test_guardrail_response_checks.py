@@ -105,7 +105,7 @@ def test_tool_calls() -> None:
 
     assert _found(_called("order", '{"id": "A"}'), request) == []
     assert _found(_called("refund", "{}"), request) == [
-        ("calls", "'refund' is no tool of the request")
+        ("calls", "'refund' is not a tool of the request")
     ]
     ((check, reason),) = _found(_called("order", '{"id": 7}'), request)
     assert check == "calls"

@@ -62,7 +62,9 @@ def test_three_unreadable_replies_are_a_judge_error(task: Callable[..., Judgemen
 
     assert (outcome.score, outcome.status) == (None, "judge_error")
     assert outcome.error is not None
-    assert outcome.error.startswith("unreadable reply, asked 3 times: the reply is no JSON object")
+    assert outcome.error.startswith(
+        "unreadable reply, asked 3 times: the reply is not a JSON object"
+    )
     assert [reply.text for reply in outcome.replies] == ["5"] * 3
     assert len(model.asked) == 3
 

@@ -151,7 +151,9 @@ def test_the_metric_is_found_by_name(run: Run) -> None:
     """By its name, with its suite, or as the only one of a judge; else what there is is told."""
     assert LabellingSubject.of(run, "").metric.name == "tone"
     assert LabellingSubject.of(run, "s::tone").suite == "s"
-    with pytest.raises(UsageError, match="'nope' is no metric of the run; name one with --metric"):
+    with pytest.raises(
+        UsageError, match="'nope' is not a metric of the run; name one with --metric"
+    ):
         LabellingSubject.of(run, "nope")
 
 

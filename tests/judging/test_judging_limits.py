@@ -40,8 +40,8 @@ def test_limits_are_taken_out_of_the_spec(
     ("target", "said"),
     [
         ("m?conurrency=4", "did you mean 'concurrency'"),
-        ("m?rpm=many", "rpm='many' is no number"),
-        ("m?concurrency=2.5", "concurrency='2.5' is no number"),
+        ("m?rpm=many", "rpm='many' is not a number"),
+        ("m?concurrency=2.5", "concurrency='2.5' is not a number"),
         ("m?", "unknown setting ''"),
     ],
 )

@@ -131,7 +131,7 @@ def test_an_adapter_is_no_base(tiny: Any) -> None:
 def test_an_adapter_on_a_recorded_base(tiny: Any, tmp_path: Path) -> None:
     """An adapter needs a base whose weights are here."""
     (tmp_path / "s.json").write_text('{"default": "x"}', encoding="utf-8")
-    with pytest.raises(ModelError, match="the base arm is no local model"):
+    with pytest.raises(ModelError, match="the base arm is not a local model"):
         open_arms({"base": f"scripted:{tmp_path / 's.json'}", "tuned": str(tiny.adapter())})
 
 

@@ -184,7 +184,7 @@ def test_a_class_that_transformers_lacks(tiny: Any, copied: Copy, saved: str, re
 )
 def test_a_model_that_writes_nothing(tiny: Any, copied: Copy, keys: dict[str, Any]) -> None:
     """A classifier, or an encoder with a decoder, is refused by its class."""
-    with pytest.raises(ModelError, match=f"{keys['architectures'][0]} is no language model"):
+    with pytest.raises(ModelError, match=f"{keys['architectures'][0]} is not a language model"):
         load_model(copied(tiny.base(), **keys), dtype="float32")
 
 

@@ -133,7 +133,7 @@ def test_an_adapter_takes_its_base_with_it(tiny: Any) -> None:
     """An adapter beside a base that vLLM does not serve is refused, alone or in a run."""
     tuned = f"vllm:{tiny.adapter()}"
 
-    with pytest.raises(ModelError, match="is an adapter, and base is no vllm: model"):
+    with pytest.raises(ModelError, match="is an adapter, and base is not a vllm: model"):
         open_arms({"base": str(tiny.base()), "tuned": tuned})
     with pytest.raises(UsageError, match="is an adapter; base must be vllm:, too"):
         vllm.vllm(str(tiny.adapter()))
@@ -177,7 +177,9 @@ def test_an_environment_is_asked_for_its_version(
     with pytest.raises(UsageError, match="has no vLLM; `tunegate engine install vllm`"):
         find_installation()
     monkeypatch.setenv("TUNEGATE_VLLM", "/nowhere/python")
-    with pytest.raises(UsageError, match="TUNEGATE_VLLM=/nowhere/python: is no Python that runs"):
+    with pytest.raises(
+        UsageError, match="TUNEGATE_VLLM=/nowhere/python: is not a Python that runs"
+    ):
         find_installation()
 
 
@@ -201,7 +203,7 @@ KILLED = (
         ([KILLED], "was killed while it started, as the system does when memory runs out"),
         (["ValueError: LoRA rank 64 is greater than 16"], "ValueError: LoRA rank 64 is greater"),
         ([PORT, PORT], "address already in use"),
-        (["OSError: /m is no model"], "vLLM for base ended while it started: OSError: /m is no"),
+        (["OSError: /m is not a model"], "vLLM for base ended while it started: OSError: /m is no"),
     ],
     ids=["context", "memory", "killed", "adapter", "port", "model"],
 )

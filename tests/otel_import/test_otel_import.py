@@ -77,7 +77,7 @@ def test_events_that_join_nothing_are_counted(
 
     assert spans[0].events == (SpanEvent("gen_ai.choice", {}),)
     assert reading.left_out == {
-        "a log record that is no event of a model call": OccurrenceCount(1, f"{beside}:1"),
+        "a log record that is not an event of a model call": OccurrenceCount(1, f"{beside}:1"),
         "an event that names no span": OccurrenceCount(1, f"{beside}:2"),
         "an event whose span is not in these files": OccurrenceCount(1, f"{beside}:3"),
         "the body of a log record, which has no known type": OccurrenceCount(1, f"{beside}:4"),
@@ -94,4 +94,4 @@ def test_a_broken_file_of_logs_is_counted_once(
     spans, reading = reading_of(path)
 
     assert len(spans[0].events) == 1
-    assert reading.left_out == {"a line that is no JSON": OccurrenceCount(1, f"{beside}:2")}
+    assert reading.left_out == {"a line that is not JSON": OccurrenceCount(1, f"{beside}:2")}

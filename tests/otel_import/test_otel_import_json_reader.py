@@ -172,13 +172,13 @@ def test_broken_lines_cost_themselves_only(
 
     assert [span.name for span in spans] == ["chat shop-1", "chat shop-\ufffd"]
     assert reading.left_out == {
-        "a line that is no JSON": OccurrenceCount(1, f"{path}:2"),
+        "a line that is not JSON": OccurrenceCount(1, f"{path}:2"),
         "a line that is nested too deeply": OccurrenceCount(1, f"{path}:3"),
         NEITHER: OccurrenceCount(2, f"{path}:5: at its top resourceMetrics"),
         "the last line, which is cut off": OccurrenceCount(1, f"{path}:7"),
     }
     assert reading.repaired == {
-        "bytes that are no UTF-8, read as U+FFFD": OccurrenceCount(1, f"{path}:4")
+        "bytes that are not UTF-8, read as U+FFFD": OccurrenceCount(1, f"{path}:4")
     }
 
 
@@ -221,22 +221,22 @@ def test_half_of_a_surrogate_pair_is_replaced_and_counted(
         ({"traceId": None}, "a span without an id of 32 and one of 16 hex digits"),
         ({"spanId": "0" * 16}, "a span without an id of 32 and one of 16 hex digits"),
         ({"traceId": 17}, "a span without an id of 32 and one of 16 hex digits"),
-        ({"attributes": 5}, "attributes that are no list"),
-        ({"attributes": ["a"]}, "an attribute that is no key with a value of a known type"),
+        ({"attributes": 5}, "attributes that are not a list"),
+        ({"attributes": ["a"]}, "an attribute that is not a key with a value of a known type"),
         (
             {"attributes": [{"key": "a", "value": {"stringValue": 3}}]},
-            "an attribute that is no key with a value of a known type",
+            "an attribute that is not a key with a value of a known type",
         ),
         (
             {"attributes": [{"key": "a", "value": {"intValue": "many"}}]},
-            "an attribute that is no key with a value of a known type",
+            "an attribute that is not a key with a value of a known type",
         ),
         (
             {"attributes": [{"key": "a", "value": {"futureValue": 3}}]},
-            "an attribute that is no key with a value of a known type",
+            "an attribute that is not a key with a value of a known type",
         ),
-        ({"events": {}}, "events that are no list"),
-        ({"events": [7]}, "an event that is no object"),
+        ({"events": {}}, "events that are not a list"),
+        ({"events": [7]}, "an event that is not an object"),
         ({"colour": "red"}, "the unknown field 'colour' of a span"),
     ],
 )
@@ -295,8 +295,8 @@ def test_records_and_blocks_of_the_wrong_type(
 
     assert len(spans) == 1
     assert reading.left_out == {
-        "one of the spans that is no object": OccurrenceCount(1, f"{path}:1"),
-        "resourceSpans that are no list": OccurrenceCount(1, f"{path}:2"),
+        "one of the spans that is not an object": OccurrenceCount(1, f"{path}:1"),
+        "resourceSpans that are not a list": OccurrenceCount(1, f"{path}:2"),
     }
 
 

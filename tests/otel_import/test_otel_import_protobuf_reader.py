@@ -178,7 +178,7 @@ def test_a_text_is_no_protobuf(tmp_path: Path, reading_of: Make) -> None:
     spans, reading = reading_of(path)
 
     assert spans == []
-    assert list(reading.left_out) == ["a text that is no JSON, as CSV is"]
+    assert list(reading.left_out) == ["a text that is not JSON, as CSV is"]
 
 
 @pytest.mark.parametrize("content", [b"\x00\x01", b"\x0a\x05", b"\xff" * 40, b"PK\x03\x04"])

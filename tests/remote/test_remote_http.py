@@ -44,7 +44,7 @@ def test_an_object_comes_back(fake_server: Start) -> None:
     [
         ("500", "HTTP 500: 'fault 500'"),
         ("html", "the reply is HTML instead of JSON: '<html><title>Welcome to nginx!"),
-        ("array", 'the reply is no JSON object: \'["no", "object"]\''),
+        ("array", 'the reply is not a JSON object: \'["no", "object"]\''),
         ("truncated", "peer closed connection"),
         ("reset", "127.0.0.1"),
     ],

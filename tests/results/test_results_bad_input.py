@@ -97,11 +97,11 @@ TABLE = {
         lambda rows: [{**row, "score": "pass" if row["score"] else "FAIL"} for row in rows],
         Verdict.SHIP, 200,
     ),
-    "few texts that are no number": BadInput(
+    "few texts that are not a number": BadInput(
         lambda rows: scored(rows, WRONG_FIRST, "good"), Verdict.SHIP, 197,
-        "3 of 200 results of tuned lack a score (the score is 'good', which is no number)",
+        "3 of 200 results of tuned lack a score (the score is 'good', which is not a number)",
     ),
-    "many texts that are no number": BadInput(
+    "many texts that are not a number": BadInput(
         lambda rows: scored(rows, 30, "good"), Verdict.ERROR, 170, "30 of 200"
     ),
     "NaN, Infinity and nothing": BadInput(
@@ -117,7 +117,7 @@ TABLE = {
     "a log that broke off in the middle": BadInput(
         lambda rows: text(rows[:120])[:-40], Verdict.ERROR, 119, "tuned.jsonl:120: broken JSON"
     ),
-    "lines that are no objects": BadInput(
+    "lines that are not objects": BadInput(
         lambda rows: text(rows[:-2]) + "[1, 2]\nnull\n", Verdict.SHIP, 198,
         "2 lines cannot be read",
     ),

@@ -50,7 +50,7 @@ def test_forms(
         ),
         ('{"input": [], "ideal": "x"}', "[] must be a list of turns with role and content"),
         ('{"input": "", "ideal": "x"}', "the prompt is empty (column 'prompt')"),
-        ('{"input": "a", "ideal": [["x"]]}', "expected: list is no text; name a column that"),
+        ('{"input": "a", "ideal": [["x"]]}', "expected: list is not a text; name a column that"),
         ('{"input": "a"', "broken JSON at column 14"),
     ],
 )

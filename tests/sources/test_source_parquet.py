@@ -94,7 +94,7 @@ def test_a_folder_is_read_in_the_order_of_its_files(
         ({"promt": ["p"]}, "t.parquet: no column is the prompt; name it: columns = { prompt = …"),
         ({"prompt": ["p", None]}, "t.parquet: row 2: the prompt is empty (column 'prompt')"),
         ({"prompt": ["p"], "answer": [1]}, "t.parquet: row 1: 'answer' needs 'choices' next to it"),
-        ({"prompt": [b"p"]}, "t.parquet: row 1: prompt: bytes is no text; name a column that"),
+        ({"prompt": [b"p"]}, "t.parquet: row 1: prompt: bytes is not a text; name a column that"),
         ({"prompt": ["p"], "tools": ["{"]}, "t.parquet: row 1: tools: broken JSON at column 2"),
         ({"id": ["a", "a"], "prompt": ["p", "q"]},
          "t.parquet: row 2: id 'a' is already used at t.parquet: row 1"),

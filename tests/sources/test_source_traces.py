@@ -177,7 +177,7 @@ def test_what_cannot_be_asked_again_is_counted(traced: Traced) -> None:
 
     assert (reading.spans, reading.calls) == (5, 4)
     assert [(reason, n.count, n.first) for reason, n in reading.left_out.items()] == [
-        ("a span that is no model call", 1, f"{path}:5"),
+        ("a span that is not a model call", 1, f"{path}:5"),
         ("a call that cannot be replayed: an image", 1, f"{path}:2"),
         ("a call that cannot be replayed: no content was captured", 2, f"{path}:3"),
     ]

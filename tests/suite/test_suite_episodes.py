@@ -41,7 +41,7 @@ CODE = {
     "has no JSON form": DESK.replace("def find(self, order: str)", "def find(self, order: bytes)"),
     "it has no tools": DESK.replace("def find", "def _find").replace("def refund", "def _refund"),
     "defines no 'Desk'": DESK.replace("class Desk", "class Other"),
-    "is no class": "Desk = 1\n",
+    "is not a class": "Desk = 1\n",
     "fails when imported (ZeroDivisionError": "1 / 0\n",
     "fails when imported (SyntaxError": "class Desk(\n",
     "fails when imported (SystemExit": "import os; os._exit(0)\n",

@@ -50,7 +50,7 @@ def test_choices_keep_their_answer() -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"prompt": "p", "schema": "{"}, "rows.jsonl:1: schema is text that is no JSON"),
+        ({"prompt": "p", "schema": "{"}, "rows.jsonl:1: schema is text that is not JSON"),
         ({"prompt": "p", "expected": 3}, "rows.jsonl:1: expected"),
         ({"prompt": "p", "choices": ["a", "b"], "answer": "Z"}, "names no choice"),
     ],

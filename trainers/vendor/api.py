@@ -188,7 +188,7 @@ class VendorApi:
         except openai.APIConnectionError as error:
             raise RetryableError(f"{self.host}: {error.__cause__ or error}") from error
         if not isinstance(reply, openai.BaseModel):
-            raise RetryableError("the reply is no JSON object")
+            raise RetryableError("the reply is not a JSON object")
         return reply.to_dict(mode="json", warnings=False)
 
     def _patiently(self, what: str, ask: Callable[[OpenAI], R]) -> R:

@@ -110,7 +110,7 @@ def _row(line: bytes) -> dict[str, Any]:
 
 
 def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number of JSON")
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def _check_row(row: dict[str, Any]) -> None:
@@ -121,7 +121,7 @@ def _check_row(row: dict[str, Any]) -> None:
         )
     if extra := sorted(set(row) - _ROW):
         raise _InvalidChat(
-            f"`{extra[0]}` is no key of a row; allowed are {', '.join(sorted(_ROW))}"
+            f"`{extra[0]}` is not a key of a row; allowed are {', '.join(sorted(_ROW))}"
         )
     turns = row["messages"]
     if not isinstance(turns, list) or len(turns) < 2:

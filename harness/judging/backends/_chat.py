@@ -190,7 +190,9 @@ def split_limits(backend: str, target: str) -> JudgeTarget:
         try:
             given[limit] = kind(value)
         except ValueError as error:
-            raise ModelError(f"judge {backend}:{target}: {name}={value!r} is no number") from error
+            raise ModelError(
+                f"judge {backend}:{target}: {name}={value!r} is not a number"
+            ) from error
     usual = {name: getattr(USUAL, name) for name, _ in _NAMES.values()}
     return JudgeTarget(
         target[: found.start()] + target[found.end() :], PoolLimits(**{**usual, **given}), batch

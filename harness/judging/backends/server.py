@@ -107,7 +107,9 @@ def _read(reply: Mapping[str, Any]) -> Completion:
             output_tokens=usage.get("completion_tokens"),
         )
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        raise RetryableError(f"the reply is no chat completion ({type(error).__name__})") from error
+        raise RetryableError(
+            f"the reply is not a chat completion ({type(error).__name__})"
+        ) from error
 
 
 def server(target: str) -> ServerJudge:

@@ -78,7 +78,7 @@ def read_messages(value: Any) -> MessageTranscript:
         transcript.add(message)
     if found is None and isinstance(value, str) and value:
         transcript.add(value)
-        transcript.obstacles.append(f"{a.INPUT_MESSAGES} is no JSON, as if it was cut off")
+        transcript.obstacles.append(f"{a.INPUT_MESSAGES} is not JSON, as if it was cut off")
     return transcript
 
 

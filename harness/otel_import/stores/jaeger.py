@@ -39,7 +39,7 @@ def records(record: Mapping[str, Any], where: str, reading: ImportReport) -> Ite
         if isinstance(span, Mapping):
             yield _span(span, known.get(span.get("processID"), span.get("process")), where)
         else:
-            reading.leave_out("a span that is no object", where)
+            reading.leave_out("a span that is not an object", where)
 
 
 def _span(span: Mapping[str, Any], process: Any, where: str) -> FileRecord:

@@ -46,7 +46,7 @@ def records(record: Mapping[str, Any], where: str, reading: ImportReport) -> Ite
         if isinstance(one, Mapping):
             yield _observation(one, session, where)
         else:
-            reading.leave_out("an observation that is no object", where)
+            reading.leave_out("an observation that is not an object", where)
 
 
 def _observation(one: Mapping[str, Any], session: Any, where: str) -> FileRecord:

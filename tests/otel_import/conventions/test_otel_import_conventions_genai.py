@@ -168,7 +168,7 @@ def test_a_part_that_is_no_text_cannot_be_asked_again(part: dict[str, Any], told
         ),
         (
             {"gen_ai.input.messages": '[{"role": "user", "parts": [{"type": "te'},
-            "gen_ai.input.messages is no JSON, as if it was cut off",
+            "gen_ai.input.messages is not JSON, as if it was cut off",
         ),
         (
             {

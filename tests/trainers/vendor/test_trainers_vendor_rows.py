@@ -24,7 +24,10 @@ GOOD = {"messages": [USER, ANSWER]}
         ({"text": "x"}, "no `messages` (keys there: text); a vendor takes chats"),
         ({"prompt": "a", "completion": "b"}, "no `messages` (keys there: prompt, completion)"),
         ({"prompt": [USER], "completion": "b"}, "`completion` must be a list of messages"),
-        ({**GOOD, "id": 1}, "`id` is no key of a row; allowed are messages, parallel_tool_calls"),
+        (
+            {**GOOD, "id": 1},
+            "`id` is not a key of a row; allowed are messages, parallel_tool_calls",
+        ),
         ({"messages": [ANSWER]}, "two or more turns"),
         ({"messages": [ANSWER, USER]}, "the last turn is of 'user'"),
         ({"messages": [USER, "Hello"]}, "`messages[1]` must be an object"),
@@ -58,7 +61,7 @@ def test_every_wrong_line_is_named(tmp_path: Path) -> None:
 
     lines = str(caught.value).splitlines()
     assert [line.split(": ")[0] for line in lines] == [f"{path}:{i}" for i in (1, 2, 3)]
-    assert "NaN is no number of JSON" in lines[1]
+    assert "NaN is not a JSON number" in lines[1]
     assert "not UTF-8" in lines[2]
 
 
