@@ -94,6 +94,9 @@ with zipfile.ZipFile(f"{given.log_dir}/1_desk.eval", "w") as log:
             if os.path.exists("sleeps"):
                 time.sleep(300)
     log.writestr("header.json", json.dumps(header))
+if os.path.exists("killed"):
+    os.truncate(f"{given.log_dir}/1_desk.eval", 100)
+    os.kill(os.getpid(), 9)
 """
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from tunegate.harness.engine.answer_cache import AnswerStore
 from tunegate.harness.episode_environment import InspectTask
 from tunegate.harness.episodes.play import GIVE_UP, TRIES
-from tunegate.harness.errors import BackendError
+from tunegate.harness.errors import BackendError, UsageError
 from tunegate.harness.inspect_tasks.task_log import PlayedSample, TaskLog
 from tunegate.harness.model import Arm, Request
 from tunegate.harness.model_servers import death_watch
@@ -276,8 +276,7 @@ def _read_answers(
     Raises:
         BackendError: the task did not end, or every sample failed.
     """
-    file = newest_log(folder)
-    log = None if file is None else TaskLog.open(file, reward)
+    log = _open_log(folder, reward, status)
     found = {} if log is None else {(one.name, one.epoch): one for one in log.samples()}
     whole = status == 0 and log is not None and not log.notes
     answers = [_answer(request, found) for request in requests]
@@ -296,6 +295,17 @@ def _read_answers(
             f"{requests[0].suite}: Inspect ended with exit code {status}: {why}; what it printed: "
             f"{folder / OUTPUT}"
         )
+
+
+def _open_log(folder: Path, reward: str, status: int) -> TaskLog | None:
+    """Return the log in a folder; None where there is none, or a run that was ended left half."""
+    file = newest_log(folder)
+    try:
+        return None if file is None else TaskLog.open(file, reward)
+    except UsageError:
+        if status == 0:
+            raise
+        return None
 
 
 def _answer(request: Request, found: Mapping[tuple[str, int], PlayedSample]) -> StoredAnswer:

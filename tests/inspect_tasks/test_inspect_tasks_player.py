@@ -181,6 +181,7 @@ def test_the_suite_decides_what_inspect_is_told(tmp_path: Path) -> None:
     [
         ("fails", "Inspect ended with exit code 1: Task named 'desk' not found."),
         ("ends", "status 'error' (the disk is full)"),
+        ("killed", "Inspect ended with exit code 137: what Inspect prints"),
     ],
 )
 def test_a_task_that_does_not_end_is_an_error(tmp_path: Path, file: str, part: str) -> None:
@@ -195,7 +196,7 @@ def test_a_task_that_does_not_end_is_an_error(tmp_path: Path, file: str, part: s
     (folder / file).unlink()
     again = arms()
     play(folder, again, tmp_path / "store.sqlite")
-    assert len(again["base"].asked) == {"fails": 10, "ends": 0}[file]
+    assert len(again["base"].asked) == {"fails": 10, "ends": 0, "killed": 0}[file]
 
 
 def test_a_limit_of_the_task_ends_an_episode(tmp_path: Path) -> None:
