@@ -106,6 +106,7 @@ class ServedIdentity:
         except UsageError as error:
             why = f"its weights cannot be computed here: {error}"
             found.record |= {name: _trust_record(why) for name in chosen}
+            found.folders = {}  # there is nothing that a later check could compare with
             return found
         found._read(opened)
         try:

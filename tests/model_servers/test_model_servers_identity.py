@@ -20,6 +20,7 @@ from tests.tiny_models import muted
 from tunegate.harness.checks import liveness
 from tunegate.harness.errors import BackendError, NotComparable
 from tunegate.harness.model import Arm
+from tunegate.harness.model_servers import identity
 from tunegate.harness.model_servers.identity import EXACT, ServedIdentity
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.verdict import VerdictRecord
@@ -299,6 +300,22 @@ def test_weights_elsewhere_are_declared(fake_server: Start, tiny: Any) -> None:
     notes = verdict.trust_notes()
     assert [note.partition(":")[0] for note in notes] == ["base", "tuned"]
     assert all("declared, not proven" in note and "?weights=FOLDER" in note for note in notes)
+
+
+def test_weights_that_cannot_be_computed_here_are_declared(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too large for the memory, or quantised in a way that Transformers does not load: the check
+    after the run has nothing to compare with either.
+    """
+    monkeypatch.setattr(identity, "_MEMORY", 0.0)
+    arms = serve()
+    found = proof(arms)
+    found.check(arms)
+
+    assert [found.record[name]["status"] for name in ("base", "tuned")] == ["declared"] * 2
+    assert "its weights cannot be computed here: they take about" in found.record["tuned"]["note"]
+    assert not found.folders
 
 
 def test_a_folder_in_the_spec_proves_a_server_elsewhere(
