@@ -415,13 +415,11 @@ class EpisodePlan:
     root: str = ""
     """Hash of what all turns of one episode share; empty before its request is made."""
 
+    def refuse_missing_inspect(self) -> None:
+        """Refuse tasks that Inspect plays where it is not installed.
 
-def refuse_missing_inspect(plans: Iterable[EpisodePlan | None]) -> None:
-    """Refuse suites whose tasks Inspect plays where it is not installed.
-
-    Raises:
-        UsageError: with what to install.
-    """
-    for plan in plans:
-        if plan is not None and isinstance(plan.source, InspectTask):
-            plan.source.version()
+        Raises:
+            UsageError: with what to install.
+        """
+        if isinstance(self.source, InspectTask):
+            self.source.version()

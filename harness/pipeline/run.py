@@ -23,7 +23,6 @@ from tunegate.harness.engine.interrupts import sigterm_interrupts
 from tunegate.harness.engine.plan import shared_limit_notices
 from tunegate.harness.engine.runner import Runner
 from tunegate.harness.engine.scheduling import ALL, Optimizations
-from tunegate.harness.episode_environment import refuse_missing_inspect
 from tunegate.harness.errors import (
     BackendError,
     NotComparable,
@@ -175,7 +174,8 @@ class EvaluationRun:
         self.place.refuse_impossible()
         problems = [] if self.filtered else [p for s in self.suites for p in unreachable_gates(s)]
         refuse_sealed(self.suites, opened=self.open_sealed)
-        refuse_missing_inspect(suite.episode for suite in self.suites)
+        for plan in filter(None, (suite.episode for suite in self.suites)):
+            plan.refuse_missing_inspect()
         if not self.self_check:
             attempt_ledger.refuse_broken(self.suites)
         stage.refuse_unjudged(self.suites, self.judge)
