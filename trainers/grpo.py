@@ -215,7 +215,9 @@ def _tokenizer_in_text(tokenizer: Any, tools: Sequence[Mapping[str, Any]]) -> An
         talks = [in_text(messages, bool(tools)) for messages in given]
         return tokenizer.apply_chat_template(talks if batched else talks[0], **options)
 
-    def parse_response(ids: Any, prefix: Any = None) -> dict[str, Any]:
+    def parse_response(ids: Any, **_: Any) -> dict[str, Any]:
+        # TRL gives the prefix and, with Transformers 5.15, the tools; it takes an error for a text
+        # without calls, so that an argument that is not known would end all calls.
         text = tokenizer.decode(ids, skip_special_tokens=True)
         calls = [
             {"type": "function", "function": {"name": c.name, "arguments": dict(c.arguments)}}

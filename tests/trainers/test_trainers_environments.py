@@ -151,6 +151,22 @@ def test_text_is_the_same_in_training_and_in_the_suite(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_trl_reads_the_calls_of_a_text(tmp_path: Path) -> None:
+    """TRL's own reader finds a call, with all that it hands to the tokenizer."""
+    from trl.chat_template_utils import parse_response
+
+    write_desk(tmp_path)
+    tokenizer = make_tokenizer(template=TEMPLATE)
+    made = training_environment("desk.py:Desk", tmp_path, [], tokenizer)
+    ids = tokenizer(call("find", order="A1"), add_special_tokens=False)["input_ids"]
+
+    said = parse_response(made.tokenizer, ids, prefix=[1, 2], tools=[])
+
+    (found,) = said["tool_calls"]
+    assert found["function"] == {"name": "find", "arguments": {"order": "A1"}}
+
+
 def test_a_model_without_a_chat_template_is_refused(model: Path, tmp_path: Path) -> None:
     """An episode is a conversation."""
     (tmp_path / "desk.py").write_text(DESK)
