@@ -294,7 +294,7 @@ def test_ctrl_c_keeps_what_is_finished(project: Any) -> None:
     kept = project.stored()
 
     assert process.returncode == 130, output
-    assert "finished answers are stored: the same command goes on" in output
+    assert "finished answers are stored: the same command continues from there" in output
     assert 0 < len(kept) < 200
     assert project.tunegate_apart(*given).ret == 0
     assert project.stored().items() >= kept.items()

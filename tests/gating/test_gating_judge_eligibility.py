@@ -410,7 +410,9 @@ class TestLabels:
         (gate,) = decided(suite, made, labels(dict.fromkeys(range(60), (0.0, 1.0)))).suites[0].gates
 
         assert gate.advisory
-        assert "no random sample: the judge's difference is +1.000 on them and +0.000" in gate.right
+        assert (
+            "not a random sample: the judge's difference is +1.000 on them and +0.000" in gate.right
+        )
 
     def test_labels_need_a_calibration(self, tone: Any, made: Any) -> None:
         """Whether the judge can be talked into a verdict is known from its canaries only."""

@@ -145,7 +145,7 @@ def test_reporting_counts_all_cases_and_says_so(project: Any) -> None:
 @pytest.mark.parametrize(
     ("option", "why"),
     [
-        ((), f"there is no {FILE} next to tuned; --gate-training-data FILE says *"),
+        ((), f"there is no {FILE} next to tuned; name what *--gate-training-data FILE"),
         (("--gate-leakage=off",), "turned off (--gate-leakage=off)"),
     ],
 )

@@ -161,7 +161,7 @@ def test_whole_model_without_peft(
 @pytest.mark.parametrize(
     ("more", "code", "said"),
     [
-        (["--model_name_or_path", "/nowhere"], 2, "neither a folder nor"),
+        (["--model_name_or_path", "/nowhere"], 2, "neither a folder, nor"),
         (["--resume_from_checkpoint", "true"], 2, "no checkpoint in"),
         (["--resume_from_checkpoint", "/nowhere"], 2, "not a checkpoint"),
         (["--learning_rate", "0"], 13, "the training changed nothing"),
