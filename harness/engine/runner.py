@@ -20,10 +20,7 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
-from tunegate.harness.engine.answer_cache import (
-    AnswerCache,
-    AnswerStore,
-)
+from tunegate.harness.engine.answer_cache import AnswerCache, AnswerStore
 from tunegate.harness.engine.interrupts import StopRequest, stop_on_signal
 from tunegate.harness.engine.plan import Plan, PlannedQuestion
 from tunegate.harness.engine.progress import ProgressReporter
@@ -131,7 +128,10 @@ class Runner:
             with self.store.together() if recorded else nullcontext():
                 for batch in part:
                     self.answer(batch, known)
-                    yield
+                    try:
+                        yield
+                    except GeneratorExit:  # the user asked to stop: what is answered is stored
+                        return
 
     def _play_outside(
         self, batches: Sequence[RequestBatch[PlannedQuestion]], known: set[str]

@@ -537,3 +537,20 @@ def test_recorded_batches_are_written_together(bench: Callable[..., Bench]) -> N
     assert batches > 5
     assert written[True] == 1
     assert written[False] == batches + 300
+
+
+def test_recorded_batches_before_a_stop_are_stored(bench: Callable[..., Bench]) -> None:
+    """Who stops between two batches that are written together keeps the first one."""
+    b = bench(n=300)
+    arms = {name: Recorder(name, []) for name in ("base", "tuned")}
+    for arm in arms.values():
+        arm.recorded = True  # type: ignore[attr-defined]
+    runner = b.runner(arms)
+    batches = runner.plan.batches
+    done = runner.batches_done(batches, set())
+    next(done)
+    done.close()
+
+    stored = b.store.answered(c.key for c in runner.plan.cells)
+    assert len(stored) == 2 * len(batches[0].questions)
+    assert len(batches) > 1
