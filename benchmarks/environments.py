@@ -30,7 +30,7 @@ PINS = ROOT / "dev-constraints.txt"
 EXTRAS = ("all", "proxy")
 _TOOLS = "tools"
 """Group of pyproject.toml without the server of Transformers, of which `dev` has one release."""
-_PYTEST = ("-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", "-p", "no:cacheprovider")
+_PYTEST = ("-m", "pytest", "-q", "-n", "3", "--dist", "worksteal", "-p", "no:cacheprovider")
 _OLD = ("-W", "default::DeprecationWarning", "-W", "default::ResourceWarning")
 """What old packages say of newer ones that they call is nobody's error here; datasets before 5
 leaves the CSV files open that it has read.
