@@ -88,6 +88,9 @@ FORMATS = (
 )
 """The known formats, those with the commonest tags first; harmony (gpt-oss) has its own rules."""
 
+SWITCHES_OF_SERVERS = ("enable_thinking", "thinking")
+"""Variables of chat templates by which a server is told to think or not; both are sent."""
+
 HARMONY = ThinkingFormat("<|channel|>analysis", "<|channel|>final<|message|>")
 _MESSAGE = re.compile(
     r"(?:<\|start\|>)?(?P<role>[^<>|]{0,200})<\|channel\|>(?P<channel>\w+)(?P<header>[^<]{0,400})"

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from tunegate.harness.records.cases import Completion, GenerationSettings, canonical_json
 from tunegate.harness.thinking import (
     HARMONY,
+    SWITCHES_OF_SERVERS,
     ThinkingFormat,
     ThinkingMismatch,
     formats_of,
@@ -122,7 +123,7 @@ def server_variables(generation: GenerationSettings) -> dict[str, Any]:
     if generation.thinking == "template":
         return own
     on = generation.thinking == "on"
-    return {"enable_thinking": on, "thinking": on, **own}
+    return dict.fromkeys(SWITCHES_OF_SERVERS, on) | own
 
 
 _EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh"})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -19,6 +19,7 @@ from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, canonical_json
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.suite.toml_file import TomlFile
+from tunegate.harness.thinking import SWITCHES_OF_SERVERS
 
 MOST_LACKING = 5
 """Cases that lack one thing, as many as are listed; where more do, it has one cause."""
@@ -248,23 +249,35 @@ def thinking_problems(source: TomlFile, settings: GenerationSettings) -> Iterato
             f"{where('thinking_budget')}: thinking_budget={settings.thinking_budget} with "
             'thinking = "off"; remove one of them'
         )
-    if settings.template == "none" and (settings.thinking != "template" or variables):
-        key = "thinking" if settings.thinking != "template" else "chat_template_kwargs"
-        yield (
-            f'{where(key)}: {key} is a matter of the chat template, which template = "none" leaves '
-            "out; remove one of them"
-        )
-    if settings.template == "none" and settings.chat_template is not None:
-        yield (
-            f'{where("chat_template")}: chat_template with template = "none", which leaves it out; '
-            "remove one of them"
-        )
+    yield from _template_problems(where, settings)
     for name in sorted(_RENDERER_ARGUMENTS & variables.keys()):
         yield f"{where('chat_template_kwargs')}: {name!r} is set by tunegate; remove it"
     try:
         canonical_json(variables)
     except (TypeError, ValueError):
         yield f"{where('chat_template_kwargs')}: a value that JSON lacks, such as a date; quote it"
+
+
+def _template_problems(where: Callable[[str], str], settings: GenerationSettings) -> Iterator[str]:
+    """Yield what is asked of a chat template twice, or without one."""
+    variables = settings.chat_template_kwargs or {}
+    if settings.template == "none" and (settings.thinking != "template" or variables):
+        key = "thinking" if settings.thinking != "template" else "chat_template_kwargs"
+        yield (
+            f'{where(key)}: {key} is a matter of the chat template, which template = "none" leaves '
+            "out; remove one of them"
+        )
+    if settings.thinking != "template":
+        for name in (name for name in SWITCHES_OF_SERVERS if name in variables):
+            yield (
+                f"{where('chat_template_kwargs')}: {name!r} beside thinking = "
+                f'"{settings.thinking}", which sets it; remove one of them'
+            )
+    if settings.template == "none" and settings.chat_template is not None:
+        yield (
+            f'{where("chat_template")}: chat_template with template = "none", which leaves it out; '
+            "remove one of them"
+        )
 
 
 def wide_guardrails(metrics: Sequence[Metric], gates: Sequence[Gate]) -> Iterator[str]:

@@ -107,3 +107,19 @@ def test_a_case_with_an_image_is_refused(tmp_path: Path, part: Any, kind: str) -
     )
     with pytest.raises(SuiteError, match=rf"cases\.jsonl:1: case 'a' has '{kind}' in message 0"):
         load_suite(tmp_path)
+
+
+@pytest.mark.parametrize("thinking", ["on", "off"])
+@pytest.mark.parametrize("name", ["enable_thinking", "thinking"])
+def test_a_switch_that_thinking_sets_itself_is_refused(
+    refused: Callable[..., list[str]], thinking: str, name: str
+) -> None:
+    """A server would take one of the two, and the suite would not say which."""
+    settings = (
+        f'thinking = "{thinking}"\nchat_template_kwargs = {{ {name} = false, tone = "dry" }}\n'
+    )
+
+    (problem,) = refused(METRICS + 'metric = "bleu"\ngain = 1\n[generation]\n' + settings)
+
+    assert problem.startswith("suite.toml:14: ")
+    assert f"{name!r} beside thinking = " in problem
