@@ -400,14 +400,27 @@ def _own_tokenizer(file: GgufFile) -> Any:
         backend, _ = convert_gguf_tokenizer(architecture, parts)
         if parts.get("tokenizer_type") == "gpt2":
             _cut_as_named(file, backend)
-        if file.fields.get("tokenizer.ggml.pre") in _LIKE_LLAMA3:
-            settings.setdefault("add_bos_token", True)
+        settings = _added_tokens(file, parts["tokenizer_type"]) | settings
         whole = _within(backend, len(parts["tokens"]))
         own: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # it has no types
             tokenizer_object=whole, **settings
         )
     own.padding_side = "left"
     return own
+
+
+def _added_tokens(file: GgufFile, kind: str) -> dict[str, bool]:
+    """Return which tokens are put around every text, by the file or by llama.cpp's default.
+
+    Transformers before 5.23 reads none of this.
+    """
+    if kind == "gemma4":  # its template writes the token
+        return {"add_bos_token": False}
+    flags = ("add_bos_token", "add_eos_token")
+    stated = {flag: file.fields.get(f"tokenizer.ggml.{flag}") for flag in flags}
+    llama3 = file.fields.get("tokenizer.ggml.pre") in _LIKE_LLAMA3
+    default = {"add_bos_token": True} if kind == "llama" or llama3 else {}
+    return default | {flag: bool(value) for flag, value in stated.items() if value is not None}
 
 
 def _within(backend: Any, size: int) -> Any:

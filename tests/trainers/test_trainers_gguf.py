@@ -200,6 +200,30 @@ def test_a_bos_token_in_front_is_kept(folder: Path, tmp_path: Path) -> None:
     assert read.tokenizer("a refund")["input_ids"][0] == 1
 
 
+@pytest.mark.parametrize("bos", [True, False])
+def test_what_stands_in_front_is_read_without_transformers(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bos: bool
+) -> None:
+    """Transformers before 5.23 leaves out what the file says of tokens before a text."""
+    from transformers.integrations.gguf import gguf_tokenizer_mapping
+
+    from tunegate.harness.models.gguf import gguf
+
+    newer = gguf_tokenizer_mapping.get_gguf_tokenizer
+
+    def older(*args: Any, **kwargs: Any) -> Any:
+        architecture, parts, settings = newer(*args, **kwargs)
+        told = ("add_bos_token", "add_eos_token")
+        return architecture, parts, {k: v for k, v in settings.items() if k not in told}
+
+    make_tokenizer(bos=bos).save_pretrained(folder)
+    write_gguf(folder, tmp_path / "m.gguf", "F32")
+    monkeypatch.setattr(gguf_tokenizer_mapping, "get_gguf_tokenizer", older)
+    read: Any = gguf(str(tmp_path / "m.gguf"))
+
+    assert (read.tokenizer("a refund")["input_ids"][0] == 1) is bos
+
+
 def test_embeddings_without_tokens_are_filled_up(folder: Path) -> None:
     """Ids behind the vocabulary are unused (type 5): the file has one token an embedding."""
     parts = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
