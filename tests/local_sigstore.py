@@ -30,8 +30,11 @@ _ISSUER = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.8")
 _OLD_ISSUER = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
 """Fulcio writes both: the first in DER, the second as bare text."""
 _SCT_EXTENSION = x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
-_NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 _NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "local sigstore")])
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 
 
 def _b64(raw: bytes) -> str:
@@ -142,8 +145,8 @@ class LocalSigstore:
         public = self.authority.public_key()
         return (
             x509.CertificateBuilder(_NAME, _NAME, public, x509.random_serial_number())
-            .not_valid_before(_NOW - datetime.timedelta(days=1))
-            .not_valid_after(_NOW + datetime.timedelta(days=1))
+            .not_valid_before(_now() - datetime.timedelta(days=1))
+            .not_valid_after(_now() + datetime.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(x509.KeyUsage(key_cert_sign=True, crl_sign=True, **usage), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
@@ -152,7 +155,7 @@ class LocalSigstore:
 
     def token(self) -> str:
         """Return what the identity provider says of the job."""
-        now = int(datetime.datetime.now(datetime.UTC).timestamp())
+        now = int(_now().timestamp())
         claims = {
             "iss": ISSUER, "aud": "sigstore", "sub": "repo:acme/shop:ref:refs/heads/main",
             "iat": now, "exp": now + 600, "job_workflow_ref": self.workflow,
@@ -168,13 +171,13 @@ class LocalSigstore:
         """
         claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
         name = x509.UniformResourceIdentifier(f"https://github.com/{claims['job_workflow_ref']}")
-        issuer = claims["iss"].encode()
+        issuer, now = claims["iss"].encode(), _now()
         builder = (
             x509.CertificateBuilder(
                 _NAME, x509.Name([]), request.public_key(), x509.random_serial_number()
             )
-            .not_valid_before(_NOW - datetime.timedelta(minutes=1))
-            .not_valid_after(_NOW + datetime.timedelta(minutes=10))
+            .not_valid_before(now - datetime.timedelta(minutes=1))
+            .not_valid_after(now + datetime.timedelta(minutes=10))
             .add_extension(_leaf_usage(), critical=True)
             .add_extension(
                 x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False
@@ -191,7 +194,7 @@ class LocalSigstore:
             )
         )
         before = builder.sign(self.authority, hashes.SHA256()).tbs_certificate_bytes
-        stamp = int(_NOW.timestamp() * 1000)
+        stamp = int(_now().timestamp() * 1000)
         of_issuer = hashlib.sha256(_der(self.authority)).digest()
         length = struct.pack("!I", len(before))[1:]
         signed = struct.pack("!BBQH", 0, 0, stamp, 1) + of_issuer + length + before + b"\0\0"
@@ -232,7 +235,7 @@ class LocalSigstore:
         note = f"local - 1\n2\n{_b64(root)}\n"
         checkpoint = f"{note}\n\u2014 local {_b64(log_id[:4] + _sign(self.log, note.encode()))}\n"
         promised = {
-            "body": _b64(body), "integratedTime": int(_NOW.timestamp()), "logID": log_id.hex(),
+            "body": _b64(body), "integratedTime": int(_now().timestamp()), "logID": log_id.hex(),
             "logIndex": 1,
         }  # fmt: skip
         promise = json.dumps(promised, separators=(",", ":"), sort_keys=True).encode()
