@@ -64,7 +64,8 @@ def watched(model: Any) -> Iterator[Watch]:
     watch = Watch()
     hooks = [
         hook
-        for module in (inner, *inner.children())
+        # PEFT before 0.19 calls the base's method, which runs none of its hooks.
+        for module in dict.fromkeys((model, inner, *inner.children()))
         for hook in (
             module.register_forward_pre_hook(watch.entered, with_kwargs=True),
             module.register_forward_hook(watch.left, with_kwargs=True),
