@@ -225,7 +225,7 @@ def tested(before: Mapping[str, object], results: Mapping[str, StackResult], day
     for name in order:
         table = stacks[name]
         assert isinstance(table, dict)
-        lines += ["", f"[{name}]", *(f'{key} = "{value}"' for key, value in table.items())]
+        lines += ["", f'["{name}"]', *(f'{key} = "{value}"' for key, value in table.items())]
     return "\n".join(lines) + "\n"
 
 

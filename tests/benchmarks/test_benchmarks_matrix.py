@@ -76,6 +76,13 @@ def test_only_what_passed_reaches_the_doctor() -> None:
     }
 
 
+def test_a_name_with_a_dot_is_one_key() -> None:
+    """`python-3.14` is a stack, not a table within `python-3`."""
+    found = tomllib.loads(matrix.tested({}, {"python-3.14": PASSED}, "2026-11-28"))
+
+    assert found["python-3.14"]["python"] == PASSED.python
+
+
 def test_a_page_without_its_marks_is_an_error() -> None:
     """Nothing is written where the table would be lost."""
     with pytest.raises(ValueError, match="marks"):
