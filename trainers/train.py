@@ -121,6 +121,7 @@ def train_method(
     with (
         trl_environment.quiet_libraries(),
         trl_environment.matmul_precision(config.data.float32_matmul_precision),
+        trl_environment.logits_of_completions(),
         trl_environment.explain_failures(config),
     ):
         trainer = _build_trainer(method, job)

@@ -91,6 +91,27 @@ def matmul_precision(name: str) -> Iterator[None]:
 
 
 @contextmanager
+def logits_of_completions() -> Iterator[None]:
+    """Have TRL compute logits on a CPU only where a token is learnt, as it does on a GPU.
+
+    Without Triton, TRL 1.16 computes those of prompts and padding too and discards them, so that
+    accelerators that compile every shape see one shape. A CPU compiles nothing.
+    """
+    from trl.trainer import utils
+
+    name = "_use_triton"  # what the loss asks to choose the positions; its kernels ask their own
+    before = getattr(utils, name, None)
+    if before is None:  # other versions of TRL leave those positions out
+        yield
+        return
+    setattr(utils, name, lambda device: device.type == "cpu" or before(device))
+    try:
+        yield
+    finally:
+        setattr(utils, name, before)
+
+
+@contextmanager
 def explain_failures(config: TrainingConfig) -> Iterator[None]:
     """Turn out-of-memory, a full disk, a failed reward and Ctrl-C into errors with a remedy.
 

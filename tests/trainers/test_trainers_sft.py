@@ -288,6 +288,42 @@ def test_precision_is_set_back() -> None:
     assert before == torch.get_float32_matmul_precision()
 
 
+def test_logits_are_computed_where_a_token_is_learnt(tiny_base: Path) -> None:
+    """Two tokens of seven are learnt: two rows of logits, the loss and gradients of all seven."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from trl.trainer import utils
+
+    if not hasattr(utils, "_use_triton"):
+        pytest.skip("this TRL computes no logits of prompts")
+    model: Any = AutoModelForCausalLM.from_pretrained(tiny_base, dtype="float32")
+    utils.add_fused_lm_head(model)
+    ids = torch.tensor([[3, 4, 5, 6, 7, 8, 9, 0]])
+    labels = torch.tensor([[-100, -100, -100, -100, 7, 8, -100, -100]])
+    original, shapes = utils._ChunkedLogProbFunction.apply, []
+
+    def counted(hidden: Any, *more: Any) -> Any:
+        shapes.append(len(hidden))
+        return original(hidden, *more)
+
+    def step() -> tuple[float, Any]:
+        model.zero_grad()
+        out = model(input_ids=ids, labels=labels, fused_lm_head=True)
+        out.loss.backward()
+        return out.loss.item(), model.lm_head.weight.grad.clone()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils._ChunkedLogProbFunction, "apply", counted)
+        all_positions = step()
+        with trl_environment.logits_of_completions():
+            learnt = step()
+        step()
+
+    assert [7, 2, 7] == shapes
+    assert all_positions[0] == pytest.approx(learnt[0], rel=1e-6)
+    assert torch.allclose(all_positions[1], learnt[1], atol=1e-7)
+
+
 def test_progress_line() -> None:
     """Step 40 of 160 at 3.14 s a step leaves 120 * 3.14 = 376.8 s, which is 6 min 17 s."""
     expected = "step 40/160  loss 0.4123  3.1 s/step  6 min 17 s left"
