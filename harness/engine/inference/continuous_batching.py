@@ -30,14 +30,15 @@ from typing import Any
 
 from tunegate.harness.engine.inference import prefix_cache
 from tunegate.harness.engine.inference.fallbacks import (
+    decode_alone,
     decode_in_lockstep,
-    decode_with_fallback,
-    must_be_alone,
+    is_alone,
 )
 from tunegate.harness.engine.inference.sequence import (
     DecodingSequence,
     append_token,
     choose_tokens,
+    longest_length,
     so_far,
 )
 from tunegate.harness.engine.inference.speculative import DraftAcceptance
@@ -91,26 +92,15 @@ def decode_sequences(
     rows = rows or more()
     while rows:
         with torch.inference_mode():
-            yield from _decode_alone(arm, model, rows)
-            batched = [row for row in rows if not _is_alone(arm, row)]
+            yield from decode_alone(arm, model, rows)
+            batched = [row for row in rows if not is_alone(arm, row)]
             if batched and levers.slots and prefix_cache.has_plain_cache(model):
                 yield from _DecodingLoop.of(arm, model, batched, levers).run(more)
             elif batched:
-                width = _width(model, _longest(batched))
+                width = _width(model, longest_length(batched))
                 for at in range(0, len(batched), width):
                     yield from decode_in_lockstep(arm, model, batched[at : at + width])
         rows = more()
-
-
-def _is_alone(arm: LocalArm, row: DecodingSequence) -> bool:
-    return must_be_alone(arm, _longest([row]))
-
-
-def _decode_alone(
-    arm: LocalArm, model: Any, rows: Sequence[DecodingSequence]
-) -> Iterator[DecodingSequence]:
-    if alone := [row for row in rows if _is_alone(arm, row)]:
-        yield from decode_with_fallback(arm, model, alone)
 
 
 class DecodingSlots:
@@ -121,7 +111,7 @@ class DecodingSlots:
 
         Args:
             width: Most rows at a time.
-            columns: Tokens of the longest row that will enter, as far as that is known.
+            columns: Columns of the longest row that will enter, as far as that is known.
         """
         self.rows: list[DecodingSequence] = []
         self.width = width
@@ -129,6 +119,7 @@ class DecodingSlots:
         self.span = ColumnRange()
         self._first: list[int] = []
         self._lengths: list[int] = []
+        self._prefixes: list[prefix_cache.SharedPrefix] = []
         self._layers: list[Any] = []
         self._mask: Any = None
 
@@ -138,11 +129,17 @@ class DecodingSlots:
         return max(0, self.width - len(self.rows))
 
     def resize(self, width: int, columns: int) -> None:
-        """Allow so many rows of so many tokens; rows that are in stay, though they be more."""
+        """Allow so many rows of so many columns; rows that are in stay, though they be more."""
         self.width, self.columns = width, columns
 
     def enter(
-        self, row: DecodingSequence, cache: Any, index: int, *, prefix: int, own: slice
+        self,
+        row: DecodingSequence,
+        cache: Any,
+        index: int,
+        *,
+        prefix: prefix_cache.SharedPrefix,
+        own: slice,
     ) -> None:
         """Take a row in.
 
@@ -150,23 +147,25 @@ class DecodingSlots:
             row: The row; its last token is not in the cache yet.
             cache: Transformers' cache after a forward.
             index: The row's place in it.
-            prefix: How many of its columns, from the first, hold what all rows begin with.
+            prefix: What the row begins with; the first columns hold it where it is copied.
             own: Where the row's own tokens are, behind the padding.
         """
-        length = prefix + own.stop - own.start
+        copied = prefix.copied
+        length = copied + own.stop - own.start
         full = self._layers and len(self.rows) == self._mask.shape[0]
         if not self._layers or full or length > self.span.end:
             self._lay_out(max(length, self.columns), like=cache)
         slot, before = len(self.rows), self.span.end - length
         for mine, theirs in zip(self._layers, cache.layers, strict=True):
             for to, given in ((mine.all_keys, theirs.keys), (mine.all_values, theirs.values)):
-                to[slot, :, before : before + prefix] = given[index, :, :prefix]
-                to[slot, :, before + prefix : self.span.end] = given[index, :, own]
+                to[slot, :, before : before + copied] = given[index, :, :copied]
+                to[slot, :, before + copied : self.span.end] = given[index, :, own]
         self._mask[slot] = 0
         self._mask[slot, before : self.span.end] = 1
         self.rows.append(row)
         self._first.append(before)
-        self._lengths.append(length)
+        self._lengths.append(length + prefix.length - copied)
+        self._prefixes.append(prefix)
         self.span.start = min(self._first)
 
     def leave(self, slot: int) -> DecodingSequence:
@@ -178,12 +177,10 @@ class DecodingSlots:
                 layer.all_keys[slot, :, taken] = layer.all_keys[last, :, taken]
                 layer.all_values[slot, :, taken] = layer.all_values[last, :, taken]
             self._mask[slot] = self._mask[last]
-        self.rows[slot], self._first[slot], self._lengths[slot] = (
-            self.rows[last],
-            self._first[last],
-            self._lengths[last],
-        )
-        del self.rows[last], self._first[last], self._lengths[last]
+        lists: tuple[list[Any], ...] = (self.rows, self._first, self._lengths, self._prefixes)
+        for held in lists:
+            held[slot] = held[last]
+            del held[last]
         self.span.start = min(self._first, default=self.span.end)
         return row
 
@@ -207,14 +204,15 @@ class DecodingSlots:
             [length + min(i, len(ids) - 1) for i in range(most)]
             for length, ids in zip(self._lengths, tokens, strict=True)
         ]
-        out = model(
-            input_ids=torch.tensor(padded, device=place),
-            attention_mask=self._mask[:n, self.span.start : self.span.end + most],
-            position_ids=torch.tensor(at, device=place),
-            use_cache=True,
-            logits_to_keep=most,
-            **{cache_name(): Cache(layers=self._layers)},
-        )
+        with prefix_cache.attend_behind(model, [prefix.read for prefix in self._prefixes]):
+            out = model(
+                input_ids=torch.tensor(padded, device=place),
+                attention_mask=self._mask[:n, self.span.start : self.span.end + most],
+                position_ids=torch.tensor(at, device=place),
+                use_cache=True,
+                logits_to_keep=most,
+                **{cache_name(): Cache(layers=self._layers)},
+            )
         return out.logits
 
     def keep(self, counts: Sequence[int], most: int) -> None:
@@ -261,6 +259,8 @@ class _DecodingLoop:
     waiting: deque[DecodingSequence] = field(default_factory=deque)
     longest: int = 0
     """Tokens of the longest row that came so far."""
+    columns: int = 0
+    """Columns of the cache that the longest row takes."""
     slots: DecodingSlots = field(default_factory=lambda: DecodingSlots(0, 0))
     shared: prefix_cache.SharedPrefix = prefix_cache.NOTHING
     held: int = 0
@@ -286,9 +286,9 @@ class _DecodingLoop:
         """Yield every row as it finishes."""
         while True:
             if later := more():
-                yield from _decode_alone(self.arm, self.model, later)
+                yield from decode_alone(self.arm, self.model, later)
                 self.held = self.held if self.waiting else HELD
-                self._take_in([row for row in later if not _is_alone(self.arm, row)])
+                self._take_in([row for row in later if not is_alone(self.arm, row)])
             if not self.waiting and not self.slots.rows:
                 return
             if self._enough_room():
@@ -301,15 +301,21 @@ class _DecodingLoop:
         if not rows:
             return
         self.waiting += rows
-        self.longest = max(self.longest, _longest(rows))
-        width = min(_width(self.model, self.longest), len(self.waiting) + len(self.slots.rows))
-        self.slots.resize(width, self.longest)
+        self.longest = max(self.longest, longest_length(rows))
         if self.levers.prefixes and not any(map(self._shares, self.waiting)):
             self.shared = prefix_cache.compute_shared_prefix(
                 self.model,
                 [so_far(row) for row in self.waiting],
                 room=max(row.request.generation.most_tokens for row in self.waiting),
             )
+        self.columns = max(self.columns, *map(self._own_columns, rows))
+        width = min(_width(self.model, self.columns), len(self.waiting) + len(self.slots.rows))
+        self.slots.resize(width, self.columns)
+
+    def _own_columns(self, row: DecodingSequence) -> int:
+        """Return how many columns a row may come to, without a prefix that is not copied."""
+        hidden = self.shared.length - self.shared.copied if self._shares(row) else 0
+        return longest_length([row]) - hidden
 
     def _shares(self, row: DecodingSequence) -> bool:
         """Return whether a row begins with the shared prefix."""
@@ -341,9 +347,10 @@ class _DecodingLoop:
             if row.finish_reason is not None:
                 yield row
             else:
-                head = prefix.length
-                own = slice(end - len(ids[i]) + head, end - len(guess) + taken)
-                self.slots.enter(row, ready.cache, i, prefix=head, own=own)
+                hidden = prefix.length - prefix.copied
+                first, last = end - len(ids[i]) + prefix.length, end - len(guess) + taken
+                own = slice(first - hidden, last - hidden)
+                self.slots.enter(row, ready.cache, i, prefix=prefix, own=own)
 
     def _group(self, prefix: int) -> list[tuple[DecodingSequence, tuple[int, ...]]]:
         """Take the rows that are prefilled next with their guesses, as many as memory holds.
@@ -430,19 +437,9 @@ class _DecodingLoop:
         return len(guess)
 
 
-def _longest(rows: Sequence[DecodingSequence]) -> int:
-    """Return how many tokens the longest row may come to."""
-    return max(len(so_far(row)) + row.left for row in rows)
-
-
-def _width(model: Any, longest: int) -> int:
-    """Return how many rows of that many tokens are written at a time; depends on nothing else."""
-    token = 0
-    for layer in prefix_cache.layer_configs(model):
-        heads = getattr(layer, "num_key_value_heads", None) or layer.num_attention_heads
-        size = getattr(layer, "head_dim", None) or layer.hidden_size // layer.num_attention_heads
-        token += int(2 * heads * size * model.dtype.itemsize)
-    return max(1, min(WIDTH, CACHE_BYTES // (token * longest)))
+def _width(model: Any, columns: int) -> int:
+    """Return how many rows of that many columns are written at a time; depends on nothing else."""
+    return max(1, min(WIDTH, CACHE_BYTES // (prefix_cache.column_bytes(model) * columns)))
 
 
 ROOM = 64

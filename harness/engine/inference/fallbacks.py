@@ -26,6 +26,7 @@ from tunegate.harness.engine.inference.sequence import (
     DecodingSequence,
     append_token,
     choose_tokens,
+    longest_length,
     so_far,
 )
 from tunegate.harness.environment import cache_name, cache_name_of
@@ -41,6 +42,19 @@ def must_be_alone(arm: LocalArm, length: int) -> bool:
     """Return whether a row that grows to `length` tokens must be computed alone."""
     limit = _batch_limit(arm)
     return one_by_one(arm) or (limit is not None and length > limit)
+
+
+def is_alone(arm: LocalArm, row: DecodingSequence) -> bool:
+    """Return whether a row must be computed alone, as long as it may become."""
+    return must_be_alone(arm, longest_length([row]))
+
+
+def decode_alone(
+    arm: LocalArm, model: Any, rows: Sequence[DecodingSequence]
+) -> Iterator[DecodingSequence]:
+    """Yield those rows that must be computed alone as they finish."""
+    if alone := [row for row in rows if is_alone(arm, row)]:
+        yield from decode_with_fallback(arm, model, alone)
 
 
 def fallback_notices(arms: Mapping[str, Arm]) -> Iterator[str]:

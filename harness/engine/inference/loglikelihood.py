@@ -24,6 +24,7 @@ from tunegate.harness.engine.inference.fallbacks import log_probabilities, must_
 from tunegate.harness.engine.inference.prefix_cache import (
     NOTHING,
     PrefillResult,
+    attend_behind,
     compute_shared_prefix,
     position_ids,
     prefill_prompts,
@@ -160,13 +161,15 @@ def _rest(
         inside[i, :length] = 1
     inputs, inside, targets = (t.to(mask.device) for t in (inputs, inside, targets))
     whole = torch.cat([mask[index], inside], dim=1)
-    logits = model(
-        input_ids=inputs,
-        attention_mask=whole,
-        position_ids=position_ids(whole)[:, -longest:],
-        use_cache=True,
-        **{cache_name(): own},
-    ).logits
+    prefix = ready.prefix
+    with attend_behind(model, [prefix.read] * len(wanted)):
+        logits = model(
+            input_ids=inputs,
+            attention_mask=whole[:, prefix.length - prefix.copied :],
+            position_ids=position_ids(whole)[:, -longest:],
+            use_cache=True,
+            **{cache_name(): own},
+        ).logits
     logprobs = torch.log_softmax(logits.float(), dim=-1)
     picked = logprobs.gather(-1, targets[:, :, None])[:, :, 0] * inside
     greedy = ((logprobs.argmax(dim=-1) == targets) | (inside == 0)).all(dim=-1)

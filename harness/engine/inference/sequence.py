@@ -55,6 +55,11 @@ def so_far(row: DecodingSequence) -> list[int]:
     return [*(row.request.prompt.token_ids or ()), *row.token_ids]
 
 
+def longest_length(rows: Sequence[DecodingSequence]) -> int:
+    """Return how many tokens the longest row may come to."""
+    return max(len(so_far(row)) + row.left for row in rows)
+
+
 def choose_tokens(
     rows: Sequence[DecodingSequence], logits: Any, *, drawn_at: int = -1
 ) -> list[list[int]]:
