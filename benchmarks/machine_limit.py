@@ -142,7 +142,7 @@ def _packed(weight: Any, rows: int) -> Any:
     import torch
 
     try:
-        return torch.ops.mkldnn._reorder_linear_weight(weight.to_mkldnn(), rows)
+        return torch.ops.mkldnn._reorder_linear_weight(weight, rows)
     except (AttributeError, RuntimeError):
         return None
 
