@@ -56,7 +56,8 @@ fake = FakeServer(
 fake.start()
 print("Application startup complete.", flush=True)
 while True:
-    (folder / "posts").write_text(str(fake.posts))
+    (folder / "posts.new").write_text(str(fake.posts))
+    (folder / "posts.new").replace(folder / "posts")  # whole, whenever this process is killed
     time.sleep(0.02)
 """
 
