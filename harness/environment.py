@@ -1,4 +1,4 @@
-"""Installed libraries: their features, and the combinations that were tested.
+"""The environment: features of installed libraries, combinations that were tested, free memory.
 
 Versions of Transformers and TRL differ in what they have. Code asks here for a feature, by the
 module that brings it; no other place compares versions.
@@ -7,6 +7,7 @@ module that brings it; no other place compares versions.
 from __future__ import annotations
 
 import importlib.util
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -69,6 +70,19 @@ def cache_name_of(output: Any) -> str:
     """
     held = getattr(type(output), "__dataclass_fields__", {})
     return next((name for name in ("cache", "past_key_values", "cache_params") if name in held), "")
+
+
+def available_memory() -> int:
+    """Return the memory that can be had, in bytes: Linux gives its file cache up for it.
+
+    Where the system does not tell, it is a quarter of all.
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+    reported = next((line.split() for line in lines if line.startswith("MemAvailable:")), None)
+    return 0 if reported is None else int(reported[1]) * 1024
 
 
 def has_feature(name: str) -> bool:

@@ -24,6 +24,7 @@ from typing import Any
 from tunegate.harness.checks import comparability, liveness
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
+from tunegate.harness.engine.inference.packed_weights import release_copies
 from tunegate.harness.errors import (
     ModelError,
     OutOfMemory,
@@ -228,6 +229,7 @@ def evaluation_mode(model: Any) -> Iterator[None]:
         undo.enter_context(trl_environment.matmul_precision("highest"))
         undo.enter_context(_disable_autocast(model))
         undo.enter_context(_quiet())
+        undo.callback(release_copies, model)  # a training needs the memory
         model.eval()
         yield
 

@@ -13,12 +13,12 @@ What a 16-bit format may change is measured: the same weights, computed in bfloa
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tunegate.harness.environment import available_memory
 from tunegate.harness.errors import BackendError, ModelError, NotComparable, UsageError
 from tunegate.harness.model import Arm, LocalArm, ServedArm
 from tunegate.harness.model_servers.faults import name_fault
@@ -251,22 +251,12 @@ def _refuse_too_large(folders: Any) -> None:
     """
     files = [file for folder in folders for file in folder.glob("*.safetensors")]
     size = 2 * sum(file.stat().st_size for file in files)
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if size > _MEMORY * _available(free):
+    free = available_memory()
+    if size > _MEMORY * free:
         raise ModelError(
-            f"they take about {size / 1e9:.0f} GB in float32, and {_available(free) / 1e9:.0f} GB "
-            "of memory are free"
+            f"they take about {size / 1e9:.0f} GB in float32, and {free / 1e9:.0f} GB of memory "
+            "are free"
         )
-
-
-def _available(free: int) -> int:
-    """Return the memory that can be had, in bytes: Linux gives its file cache up for it."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return free
-    reported = next((line.split() for line in lines if line.startswith("MemAvailable:")), None)
-    return free if reported is None else int(reported[1]) * 1024
 
 
 def _is_scaled(error: ServedError) -> bool:

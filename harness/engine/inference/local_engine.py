@@ -17,6 +17,7 @@ from typing import Any
 
 from tunegate.harness.engine.inference import loglikelihood
 from tunegate.harness.engine.inference.continuous_batching import decode_sequences
+from tunegate.harness.engine.inference.packed_weights import packed_weights
 from tunegate.harness.engine.inference.sequence import DecodingSequence, start_sequence
 from tunegate.harness.engine.inference.speculative import AnswerDraft, KnownAnswer, draft_ids
 from tunegate.harness.engine.scheduling import ALL, Optimizations
@@ -64,7 +65,7 @@ def complete_requests(
         fitting = list(more())
     if not fitting:
         return
-    with memory_watched(), arm.active() as model:
+    with memory_watched(), arm.active() as model, packed_weights(model):
         if fitting[0].kind in (CellKind.GENERATE, CellKind.LATENCY):
             yield from _generate(_WrittenRows(arm, known), model, fitting, levers, more)
         elif fitting[0].kind is CellKind.TEXT:

@@ -1,0 +1,166 @@
+"""Packed weights: matrices in oneDNN's own order, for a model that computes on a processor.
+
+A product by a matrix in its usual order rearranges it first, part by part, at every call: for the
+few rows of a decoding step that takes longer than the product itself. A model that is evaluated
+keeps its weights, so they are rearranged once and used for all products that follow, of base and of
+every adapter on it. In float32 the results differ by rounding alone.
+
+The packed matrices are copies within a bound of memory, kept as long as their model or until
+`release_copies`. A layer uses its copy in inference mode alone, and only while its weights are
+those that were packed: a trainer may change them between two evaluations.
+
+Packed are `torch.nn.Linear` layers in float32, those inside of an adapter's layers included.
+Everything else computes as before: other number formats, quantised layers, GPT-2's Conv1D.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from tunegate.harness.environment import available_memory
+
+PACKED_BYTES = 1_500_000_000
+"""Memory for the packed matrices of a model; those beyond it are used as they are."""
+FREE_SHARE = 4
+"""One of so many bytes of free memory is used at most."""
+SMALLEST = 65_536
+"""Weights from which a matrix is packed: below, a product costs its call."""
+LEAST_ROWS = 2
+"""Rows from which a packed product is used: for one, there is nothing to gain."""
+
+_copies: WeakKeyDictionary[Any, _PackedMatrix] = WeakKeyDictionary()
+"""Layer → its packed matrix."""
+
+
+@dataclass(frozen=True, slots=True)
+class _PackedMatrix:
+    """A packed matrix."""
+
+    state: tuple[Any, ...]
+    """What it was packed from."""
+    product: Callable[[Any], Any]
+    size: int
+    """Its bytes."""
+
+
+@contextmanager
+def packed_weights(model: Any) -> Iterator[None]:
+    """Let the layers of a model use packed matrices inside; the first time packs them.
+
+    Whether they are used depends on nothing that was asked before, so that a run which is resumed
+    computes as one that nothing interrupted.
+
+    Args:
+        model: The torch model, with adapters or without.
+    """
+    changed: list[Any] = []
+    try:
+        if _can_pack(model):
+            for layer, copy in _packed_layers(model):
+                changed.append(layer)
+                layer.forward = _forward(layer, copy)
+        yield
+    finally:
+        for layer in changed:
+            vars(layer).pop("forward", None)  # not there if an interrupt came before it was
+
+
+def release_copies(model: Any) -> None:
+    """Free the packed matrices of a model."""
+    for module in model.modules():
+        _copies.pop(module, None)
+
+
+def _can_pack(model: Any) -> bool:
+    """Return whether this torch has the products, and computes them in float32."""
+    import torch
+
+    if model.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        return False
+    if not torch.backends.mkldnn.enabled or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return False
+    x = torch.linspace(-1, 1, 4 * 64).reshape(4, 64)
+    weight = torch.linspace(-1, 1, 64 * 96).reshape(96, 64).cos()
+    try:
+        found = _product(weight, None)(x)
+    except (AttributeError, NotImplementedError, RuntimeError):
+        return False
+    # Compared in float64: products may have been set to bfloat16, with packed matrices or without.
+    return torch.allclose(found.double(), x.double() @ weight.double().T, rtol=0, atol=1e-4)
+
+
+def _packed_layers(model: Any) -> Iterator[tuple[Any, _PackedMatrix]]:
+    """Yield layers with their packed matrix, made where it is not there; the head comes first."""
+    head = model.get_output_embeddings()
+    layers = [head, *(layer for layer in model.modules() if layer is not head)]
+    fitting = [layer for layer in layers if _is_plain(layer)]
+    kept = {layer: copy for layer in fitting if (copy := _copies.get(layer)) and _fits(layer, copy)}
+    room = min(
+        PACKED_BYTES - sum(copy.size for copy in kept.values()), available_memory() // FREE_SHARE
+    )
+    for layer in fitting:
+        copy = kept.get(layer)
+        if copy is None and layer.weight.nbytes <= room:
+            copy = _copies[layer] = _pack(layer)
+            room -= copy.size
+        if copy is not None:
+            yield layer, copy
+
+
+def _is_plain(layer: Any) -> bool:
+    import torch
+
+    # A subclass, such as a quantised layer, and a forward of another library compute more.
+    if type(layer) is not torch.nn.Linear or "forward" in vars(layer):
+        return False
+    weight = layer.weight
+    fits = weight.dtype == torch.float32 and weight.device.type == "cpu"
+    return fits and not weight.is_inference() and weight.numel() >= SMALLEST
+
+
+def _pack(layer: Any) -> _PackedMatrix:
+    weight, bias = layer.weight.detach(), layer.bias
+    own = bias.detach() if bias is not None else None
+    return _PackedMatrix(_state(layer), _product(weight, own), weight.nbytes)
+
+
+def _fits(layer: Any, copy: _PackedMatrix) -> bool:
+    return copy.state == _state(layer)
+
+
+def _state(layer: Any) -> tuple[Any, ...]:
+    """Return what changes whenever the weights of a layer do."""
+    tensors = (layer.weight, layer.bias)
+    return tuple((t.data_ptr(), t._version) for t in tensors if t is not None)
+
+
+def _forward(layer: Any, copy: _PackedMatrix) -> Callable[[Any], Any]:
+    """Return a forward by the packed matrix; where it does not hold, the layer's own."""
+    import torch
+
+    own, into = layer.forward, layer.in_features
+
+    def forward(x: Any) -> Any:
+        if (
+            x.numel() >= LEAST_ROWS * into
+            and x.dtype == torch.float32
+            and torch.is_inference_mode_enabled()
+            and _fits(layer, copy)
+        ):
+            return copy.product(x)
+        return own(x)
+
+    return forward
+
+
+def _product(weight: Any, bias: Any) -> Callable[[Any], Any]:
+    """Return the product by a matrix that is packed here."""
+    import torch
+
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight)
+    multiply = torch.ops.mkldnn._linear_pointwise
+    return lambda x: multiply(x, packed, bias, "none", [], "")
