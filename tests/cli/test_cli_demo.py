@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tunegate.harness import suite as suites
-from tunegate.harness.cli.demo import copy_suites
+from tunegate.harness.cli.demo import copy_suites, number_format
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,3 +44,22 @@ def test_all_suites_load_from_the_copy_twice(tmp_path: Path) -> None:
 
 def _copied(folder: Path) -> list[Path]:
     return sorted(copy_suites(folder / "suites").glob("*/suite.toml"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("avx2 avx512f avx512_bf16 fma", "bfloat16"),
+        ("avx2 amx_bf16", "bfloat16"),
+        ("avx2 avx512f avx512_vnni fma", "float32"),
+    ],
+)
+def test_bfloat16_where_the_processor_multiplies_it(
+    tmp_path: Path, flags: str, expected: str
+) -> None:
+    """Elsewhere each product would be emulated, which is slower than float32."""
+    listed = tmp_path / "cpuinfo"
+    listed.write_text(f"model name\t: x\nflags\t\t: {flags}\n", encoding="utf-8")
+
+    assert number_format(listed) == expected
+    assert number_format(tmp_path / "none") == "float32"
