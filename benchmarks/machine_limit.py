@@ -214,8 +214,8 @@ def _answered(arm: Any, rows: int, prompt: int, tokens: int) -> tuple[float, Wat
     """Return the seconds of the engine for answers of exactly so many tokens, and its forwards."""
     from tunegate.harness.engine.inference import local_engine
 
-    asked = _requests(arm, rows, prompt, tokens)
-    endless = _Endless(arm)
+    asked = endless_requests(arm, rows, prompt, tokens)
+    endless = Endless(arm)
     list(local_engine.complete_requests(endless, asked))
     with watched(arm.loaded.torch_model) as watch:
         start = time.perf_counter()
@@ -224,7 +224,7 @@ def _answered(arm: Any, rows: int, prompt: int, tokens: int) -> tuple[float, Wat
     return spent, watch
 
 
-class _Endless:
+class Endless:
     """An arm of which no token ends an answer, so that each has the length asked for."""
 
     stop_ids: frozenset[int] = frozenset()
@@ -236,7 +236,7 @@ class _Endless:
         return getattr(self._arm, name)
 
 
-def _requests(arm: Any, rows: int, prompt: int, tokens: int) -> list[Any]:
+def endless_requests(arm: Any, rows: int, prompt: int, tokens: int) -> list[Any]:
     """Return requests whose prompts share no beginning, so that each token must be computed."""
     from tunegate.harness.model import Prompt, Request
     from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings

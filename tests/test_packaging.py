@@ -63,6 +63,7 @@ def test_the_data_that_code_reads_is_inside(wheel: zipfile.ZipFile) -> None:
         "tunegate/suites/support_json/ticket.schema.json",
         "tunegate/reports/templates/page.html",
         "tunegate/reports/templates/style.css",
+        "tunegate/trainers/demo/everyday.jsonl",
         "tunegate/trainers/demo/good.yaml",
         *(f"tunegate/{package}/py.typed" for package in PACKAGES),
         "tunegate/py.typed",

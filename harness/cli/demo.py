@@ -125,7 +125,8 @@ def _train(name: str, base: str, adapter: Path, seed: int) -> None:
     from tunegate.harness.records.cases import sha256
 
     config = _HOME / "trainers" / "demo" / f"{name}.yaml"
-    data = sorted(_HOME.glob("suites/*/train.jsonl"))
+    rows = _HOME / "trainers" / "demo" / "everyday.jsonl"
+    data = [*sorted(_HOME.glob("suites/*/train.jsonl")), rows]
     inputs = {str(p.relative_to(_HOME)): file_sha256(p) for p in [config, *data]}
     dtype = number_format()
     wanted = sha256({"inputs": inputs, "seed": seed, "base": base, "dtype": dtype})

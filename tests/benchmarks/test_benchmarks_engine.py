@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import growth, kept_answers, machine_limit, memory, overhead
+from benchmarks import growth, kept_answers, machine_limit, memory, overhead, packed_weights
 from benchmarks._apart import Measured, apart, peak_memory
 from benchmarks._forwards import Forward, watched
 from benchmarks._prompts import prompts_suite
@@ -167,6 +167,24 @@ def test_prefill_and_decode_of_a_tiny_model(models: Tiny, monkeypatch: Any, caps
         "prefill, 2 × 6",
         "decode, 2 wide",
     ]
+
+
+def test_packed_and_usual_matrices_in_turns(models: Tiny, monkeypatch: Any, capsys: Any) -> None:
+    """A line for each arm and batch; the engine's bound of memory is what it was afterwards."""
+    from tunegate.harness.engine.inference import packed_weights as engine
+
+    monkeypatch.setattr(engine, "SMALLEST", 200)
+    monkeypatch.setattr(packed_weights, "BATCHES", ((2, 6, 3), (3, 4, 2)))
+    before = engine.PACKED_BYTES
+
+    given = ["--base", str(models.base()), "--tuned", str(models.adapter())]
+    assert packed_weights.main(given) == 0
+
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[:4] for line in lines if line[0] in ("base", "tuned")] == [
+        [arm, *batch] for arm in ("base", "tuned") for batch in (["2", "6", "3"], ["3", "4", "2"])
+    ]
+    assert engine.PACKED_BYTES == before
 
 
 def test_what_a_run_costs_in_decoded_answers() -> None:

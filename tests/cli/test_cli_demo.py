@@ -42,6 +42,14 @@ def test_all_suites_load_from_the_copy_twice(tmp_path: Path) -> None:
     assert set(first) == {"tickets", "general_knowledge", "production", "judge"}
 
 
+def test_the_everyday_rows_are_the_first_of_production() -> None:
+    """160 of 280, twenty of each of the eight kinds; no row is a new one."""
+    rows = (ROOT / "trainers/demo/everyday.jsonl").read_text(encoding="utf-8").splitlines()
+    bundled = (ROOT / "suites/production/train.jsonl").read_text(encoding="utf-8").splitlines()
+
+    assert rows == bundled[:160]
+
+
 def _copied(folder: Path) -> list[Path]:
     return sorted(copy_suites(folder / "suites").glob("*/suite.toml"))
 
