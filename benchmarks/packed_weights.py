@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.machine_limit import Endless, endless_requests
 
-TURNS = 3
+TURNS = 2
 BATCHES = ((8, 32, 1), (8, 32, 32), (8, 32, 64), (32, 128, 1), (32, 128, 32))
 """Rows, tokens of each prompt, tokens of each answer."""
 

@@ -75,14 +75,16 @@ def cache_name_of(output: Any) -> str:
 def available_memory() -> int:
     """Return the memory that can be had, in bytes: Linux gives its file cache up for it.
 
-    Where the system does not tell, it is a quarter of all.
+    Where the system does not tell, it is taken for a quarter of all.
     """
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
-    reported = next((line.split() for line in lines if line.startswith("MemAvailable:")), None)
-    return 0 if reported is None else int(reported[1]) * 1024
+        lines = []
+    for line in lines:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
 
 
 def has_feature(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -171,3 +172,15 @@ def test_the_tested_stacks_are_within_the_ranges_of_the_extras() -> None:
         assert all(hf[n].contains(v.partition("+")[0]) for n, v in versions.items() if n in hf)
     assert hf["transformers"].contains(stacks["oldest"]["transformers"])
     assert Version(stacks["oldest"]["trl"]) < Version("1.10") < Version(stacks["newest"]["trl"])
+
+
+def test_free_memory_is_what_the_system_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux counts what it can give up, in kibibytes; a system that tells nothing has a quarter."""
+    told = "MemTotal:       16000 kB\nMemFree:          100 kB\nMemAvailable:    2048 kB\n"
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: told)
+    assert environment.available_memory() == 2048 * 1024
+
+    pages = {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr("os.sysconf", pages.get)
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "MemTotal: 16000 kB\n")
+    assert environment.available_memory() == 1_024_000
