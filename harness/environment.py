@@ -34,6 +34,8 @@ class LibraryFeature:
     """The remedy if it is missing."""
 
 
+CONTROL_GROUP = Path("/sys/fs/cgroup")
+"""Where Linux tells of the control group of this process, within a container."""
 FEATURES = {
     "gguf": LibraryFeature(
         "transformers.integrations.gguf",
@@ -75,16 +77,32 @@ def cache_name_of(output: Any) -> str:
 def available_memory() -> int:
     """Return the memory that can be had, in bytes: Linux gives its file cache up for it.
 
-    Where the system does not tell, it is taken for a quarter of all.
+    A limit of the control group counts (cgroup v2, as containers have it). Where the system tells
+    nothing, it is taken for a quarter of all; 0 if that is not told either.
     """
+    told = _numbers(Path("/proc/meminfo")).get("MemAvailable:")
+    if told is not None:
+        free = told * 1024
+    elif hasattr(os, "sysconf"):
+        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+    else:
+        return 0
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        limit = int((CONTROL_GROUP / "memory.max").read_text(encoding="utf-8"))
+        used = int((CONTROL_GROUP / "memory.current").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # no such group, or `max`: no limit
+        return free
+    cached = _numbers(CONTROL_GROUP / "memory.stat").get("inactive_file", 0)
+    return max(0, min(free, limit - used + cached))
+
+
+def _numbers(file: Path) -> dict[str, int]:
+    """Return name → number of a file of the system with a name and a number in each line."""
+    try:
+        lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines()]
     except OSError:
-        lines = []
-    for line in lines:
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+        return {}
+    return {line[0]: int(line[1]) for line in lines if len(line) > 1 and line[1].isdigit()}
 
 
 def has_feature(name: str) -> bool:

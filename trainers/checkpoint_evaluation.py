@@ -229,7 +229,7 @@ def evaluation_mode(model: Any) -> Iterator[None]:
         undo.enter_context(trl_environment.matmul_precision("highest"))
         undo.enter_context(_disable_autocast(model))
         undo.enter_context(_quiet())
-        undo.callback(release_copies, model)  # a training needs the memory
+        undo.callback(release_copies, model)  # the weights change, unseen by torch's count
         model.eval()
         yield
 

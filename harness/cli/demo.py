@@ -61,7 +61,7 @@ def demo(
     for number, name in enumerate(chosen, start=1):
         _say(f"[{number}/{len(chosen)}] {name}")
         adapter = folder / "adapters" / f"{name}-{seed}"
-        _train(name, base, adapter, seed)
+        _train(name, base, adapter, seed, embedded=not model)
         run = folder / (name if seed == 0 else f"{name}-{seed}")
         judged = _judge(suites, base, embedded=not model) if name == JUDGED else []
         verdicts[name] = _gate_candidate(base, adapter, run, [*_suite_files(suites), *judged])
@@ -106,8 +106,7 @@ def copy_suites(folder: Path) -> Path:
 def number_format(processor: Path = Path("/proc/cpuinfo")) -> str:
     """Return the number format to train in: bfloat16 where the processor multiplies it.
 
-    Elsewhere each product would be emulated, which is slower than float32. The gate computes in
-    float32 in any case.
+    Elsewhere each product would be emulated. The gate computes in float32 in any case.
 
     Args:
         processor: File in which Linux lists the processor's instructions.
@@ -119,8 +118,11 @@ def number_format(processor: Path = Path("/proc/cpuinfo")) -> str:
     return "bfloat16" if listed & {"avx512_bf16", "amx_bf16", "bf16"} else "float32"
 
 
-def _train(name: str, base: str, adapter: Path, seed: int) -> None:
-    """Train a candidate, unless the same configuration, data and seed were trained already."""
+def _train(name: str, base: str, adapter: Path, seed: int, *, embedded: bool) -> None:
+    """Train a candidate, unless the same configuration, data and seed were trained already.
+
+    The configurations name layers of the embedded model; in others all linear layers are trained.
+    """
     from tunegate.harness.checks.weight_files import file_sha256
     from tunegate.harness.records.cases import sha256
 
@@ -147,6 +149,7 @@ def _train(name: str, base: str, adapter: Path, seed: int) -> None:
         str(seed),
         "--dtype",
         dtype,
+        *([] if embedded else ["--lora_target_modules", "all-linear"]),
         what=f"training {name}",
     )
     marker.write_text(wanted, encoding="utf-8")

@@ -55,7 +55,7 @@ from tunegate.harness.models._model_folder import (
 from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, sha256
 
 ENGINE = "tunegate/2"
-"""Version of our decoding; raised when it could change an answer."""
+"""Version of our decoding; raised when it could change an answer by more than rounding does."""
 
 
 @dataclass

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tunegate.harness import suite as suites
+from tunegate.harness.cli import demo
 from tunegate.harness.cli.demo import copy_suites, number_format
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,21 @@ def test_the_everyday_rows_are_the_first_of_production() -> None:
     assert rows == bundled[:160]
 
 
+@pytest.mark.parametrize("embedded", [True, False])
+def test_another_model_trains_all_its_layers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, embedded: bool
+) -> None:
+    """The good candidate's layers are counted in the embedded model's 30; others have their own."""
+    asked: list[str] = []
+    monkeypatch.setattr(demo, "_run", lambda *args, what: asked.extend(args))
+    (tmp_path / "good").mkdir()
+
+    demo._train("good", "base", tmp_path / "good", 0, embedded=embedded)
+
+    assert ("--lora_target_modules" in asked) == (not embedded)
+    assert embedded or asked[-1] == "all-linear"
+
+
 def _copied(folder: Path) -> list[Path]:
     return sorted(copy_suites(folder / "suites").glob("*/suite.toml"))
 
@@ -65,7 +81,7 @@ def _copied(folder: Path) -> list[Path]:
 def test_bfloat16_where_the_processor_multiplies_it(
     tmp_path: Path, flags: str, expected: str
 ) -> None:
-    """Elsewhere each product would be emulated, which is slower than float32."""
+    """Elsewhere each product would be emulated."""
     listed = tmp_path / "cpuinfo"
     listed.write_text(f"model name\t: x\nflags\t\t: {flags}\n", encoding="utf-8")
 

@@ -174,13 +174,36 @@ def test_the_tested_stacks_are_within_the_ranges_of_the_extras() -> None:
     assert Version(stacks["oldest"]["trl"]) < Version("1.10") < Version(stacks["newest"]["trl"])
 
 
-def test_free_memory_is_what_the_system_tells(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Linux counts what it can give up, in kibibytes; a system that tells nothing has a quarter."""
-    told = "MemTotal:       16000 kB\nMemFree:          100 kB\nMemAvailable:    2048 kB\n"
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: told)
+def test_free_memory_is_what_the_system_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux counts what it can give up, in kibibytes, and a container what is left of its limit;
+    a system that tells nothing has a quarter of its memory, or none.
+    """
+    real = Path.read_text
+    told = {"/proc/meminfo": "MemTotal: 16000 kB\nMemAvailable:    2048 kB\n"}
+
+    def read(path: Path, *_: Any, **__: Any) -> str:
+        return told[str(path)] if str(path) in told else real(path)
+
+    monkeypatch.setattr(Path, "read_text", read)
+    monkeypatch.setattr(environment, "CONTROL_GROUP", tmp_path)
     assert environment.available_memory() == 2048 * 1024
 
+    for name, text in {
+        "memory.max": "max\n",
+        "memory.current": "900000\n",
+        "memory.stat": "anon 500000\ninactive_file 300000\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+    assert environment.available_memory() == 2048 * 1024
+    (tmp_path / "memory.max").write_text("1000000\n")
+    assert environment.available_memory() == 1_000_000 - 900_000 + 300_000
+    (tmp_path / "memory.max").unlink()
+
+    told["/proc/meminfo"] = "MemTotal: 16000 kB\n"
     pages = {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}
     monkeypatch.setattr("os.sysconf", pages.get)
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "MemTotal: 16000 kB\n")
     assert environment.available_memory() == 1_024_000
+    monkeypatch.delattr("os.sysconf")
+    assert environment.available_memory() == 0

@@ -7,6 +7,7 @@ import random
 import numpy
 import pytest
 
+from tunegate.harness.engine.inference import packed_weights
 from tunegate.trainers.checkpoint_evaluation import evaluation_mode
 
 
@@ -76,3 +77,17 @@ def test_precision_is_whole_inside_and_as_before_outside() -> None:
         assert "medium" == torch.get_float32_matmul_precision()
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def test_packed_matrices_are_gone_when_the_training_goes_on() -> None:
+    """A fused optimizer changes weights without torch's count; no copy of before is left."""
+    import torch
+
+    model = torch.nn.Sequential(torch.nn.Linear(512, 512))
+    model.device = torch.device("cpu")  # type: ignore[assignment]  # as Transformers' models have it
+    with evaluation_mode(model):
+        with packed_weights.packed_weights(model):
+            pass
+        assert model[0] in packed_weights._copies
+
+    assert model[0] not in packed_weights._copies

@@ -6,8 +6,10 @@ keeps its weights, so they are rearranged once and used for all products that fo
 every adapter on it. In float32 the results differ by rounding alone.
 
 The packed matrices are copies within a bound of memory, kept as long as their model or until
-`release_copies`. A layer uses its copy in inference mode alone, and only while its weights are
-those that were packed: a trainer may change them between two evaluations.
+`release_copies`, which a training has to call before it goes on. A layer uses its copy in inference
+mode alone. Weights that have changed are packed again: other storage and torch's count of changes
+are looked at in every product, and some of the numbers themselves before every batch, since fused
+optimizers and changes through `.data` are not counted.
 
 Packed are `torch.nn.Linear` layers in float32, those inside of an adapter's layers included.
 Everything else computes as before: other number formats, quantised layers, GPT-2's Conv1D.
@@ -32,8 +34,13 @@ SMALLEST = 65_536
 ROWS = 32
 """Rows for which the order is chosen; with 8 and with 1,000 it is as fast as any."""
 
+SAMPLE = 64
+"""Weights of a matrix that are compared with those that were packed."""
+
 _copies: WeakKeyDictionary[Any, _PackedMatrix] = WeakKeyDictionary()
 """Layer → its packed matrix."""
+_rooms: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+"""First layer of a model → bytes that its packed matrices may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +48,20 @@ class _PackedMatrix:
     """A packed matrix."""
 
     state: tuple[Any, ...]
-    """What it was packed from."""
+    """Storage and count of changes of what it was packed from."""
+    origin: tuple[Any, ...]
+    """The tensors themselves, so that no other one gets their storage."""
+    sample: Any
+    """Some of the weights as they were."""
     product: Callable[[Any], Any]
-    size: int
-    """Its bytes."""
 
 
 @contextmanager
 def packed_weights(model: Any) -> Iterator[None]:
     """Let the layers of a model use packed matrices inside; the first time packs them.
 
-    Whether they are used depends on nothing that was asked before, so that a run which is resumed
-    computes as one that nothing interrupted.
+    Which are packed is decided once for a model, whatever is asked of it, so that all batches are
+    computed alike.
 
     Args:
         model: The torch model, with adapters or without.
@@ -73,6 +82,7 @@ def release_copies(model: Any) -> None:
     """Free the packed matrices of a model."""
     for module in model.modules():
         _copies.pop(module, None)
+        _rooms.pop(module, None)
 
 
 def _can_pack(model: Any) -> bool:
@@ -95,20 +105,29 @@ def _can_pack(model: Any) -> bool:
 
 def _packed_layers(model: Any) -> Iterator[tuple[Any, _PackedMatrix]]:
     """Yield layers with their packed matrix, made where it is not there; the head comes first."""
-    head = model.get_output_embeddings()
+    head = _head(model)
     layers = [head, *(layer for layer in model.modules() if layer is not head)]
     fitting = [layer for layer in layers if _is_plain(layer)]
-    kept = {layer: copy for layer in fitting if (copy := _copies.get(layer)) and _fits(layer, copy)}
-    room = min(
-        PACKED_BYTES - sum(copy.size for copy in kept.values()), available_memory() // FREE_SHARE
-    )
+    if not fitting:
+        return
+    if fitting[0] not in _rooms:
+        _rooms[fitting[0]] = min(PACKED_BYTES, available_memory() // FREE_SHARE)
+    room = _rooms[fitting[0]]
     for layer in fitting:
-        copy = kept.get(layer)
-        if copy is None and layer.weight.nbytes <= room:
-            copy = _copies[layer] = _pack(layer)
-            room -= copy.size
-        if copy is not None:
-            yield layer, copy
+        if layer.weight.nbytes > room:
+            continue
+        room -= layer.weight.nbytes
+        if not _is_kept(layer):
+            _copies.pop(layer, None)  # the old copy goes before there is a new one
+            _copies[layer] = _pack(layer)
+        yield layer, _copies[layer]
+
+
+def _head(model: Any) -> Any:
+    try:
+        return model.get_output_embeddings()
+    except (AttributeError, NotImplementedError):
+        return None
 
 
 def _is_plain(layer: Any) -> bool:
@@ -125,15 +144,30 @@ def _is_plain(layer: Any) -> bool:
 def _pack(layer: Any) -> _PackedMatrix:
     weight, bias = layer.weight.detach(), layer.bias
     own = bias.detach() if bias is not None else None
-    return _PackedMatrix(_state(layer), _product(weight, own), weight.nbytes)
+    return _PackedMatrix(
+        _state(layer), (weight, own), _sample(layer).clone(), _product(weight, own)
+    )
+
+
+def _is_kept(layer: Any) -> bool:
+    """Return whether a layer has a packed matrix of the weights that it has now."""
+    import torch
+
+    copy = _copies.get(layer)
+    return copy is not None and _fits(layer, copy) and torch.equal(copy.sample, _sample(layer))
+
+
+def _sample(layer: Any) -> Any:
+    weights = layer.weight.detach().flatten()
+    return weights[:: max(1, len(weights) // SAMPLE)]
 
 
 def _fits(layer: Any, copy: _PackedMatrix) -> bool:
-    return copy.state == _state(layer)
+    return not layer.weight.is_inference() and copy.state == _state(layer)
 
 
 def _state(layer: Any) -> tuple[Any, ...]:
-    """Return what changes whenever the weights of a layer do."""
+    """Return the storage of a layer's tensors and how often torch says that they were changed."""
     tensors = (layer.weight, layer.bias)
     return tuple((t.data_ptr(), t._version) for t in tensors if t is not None)
 

@@ -132,7 +132,7 @@ def _config(kind: str) -> Any:
 @pytest.mark.usefixtures("small")
 @pytest.mark.filterwarnings("ignore:.past_key_values. is deprecated")  # PEFT's word for the cache
 @pytest.mark.parametrize("kind", KINDS)
-def test_kinds_of_adapters_compute_the_same(tiny: Any, kind: str) -> None:
+def test_kinds_of_adapters_compute_the_same(tiny: Any, used: list[bool], kind: str) -> None:
     """An adapter's own arithmetic stays PEFT's, around packed matrices of base."""
     import torch
 
@@ -140,7 +140,10 @@ def test_kinds_of_adapters_compute_the_same(tiny: Any, kind: str) -> None:
     expected = _logits(model)
     with packed(model):
         assert [name for name in _patched(model) if name.endswith("o_proj")]
+        used.clear()
         torch.testing.assert_close(_logits(model), expected, atol=1e-4, rtol=0)
+        assert used
+        assert all(used)
 
 
 @pytest.mark.usefixtures("small")
@@ -188,29 +191,73 @@ def test_gradients_pass_the_layers_themselves(tiny: Any) -> None:
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("change", ["fused optimizer", "data", "merged adapter"])
+def test_changes_that_torch_does_not_count_are_seen(tiny: Any, change: str) -> None:
+    """The next batch packs what a fused optimizer, `.data` or PEFT's merging has changed."""
+    import torch
+
+    model = _adapted(tiny, _config("rslora"))
+    layer = model.base_model.model.model.layers[0].self_attn.q_proj
+    with packed(model):
+        before = _logits(model)
+    version = layer.base_layer.weight._version
+    if change == "fused optimizer":
+        layer.base_layer.weight.requires_grad_(True)
+        optimizer = torch.optim.AdamW([layer.base_layer.weight], lr=0.3, fused=True)
+        model(input_ids=torch.tensor(IDS)).logits.sum().backward()
+        optimizer.step()
+    elif change == "data":
+        layer.base_layer.weight.data.add_(0.1)
+    else:
+        model.merge_adapter()
+    assert layer.base_layer.weight._version == version  # or the test shows nothing
+    with packed(model):
+        found = _logits(model)
+    torch.testing.assert_close(found, _logits(model), atol=1e-4, rtol=0)
+    assert change == "merged adapter" or not torch.allclose(found, before, atol=1e-2)
+
+
+@pytest.mark.usefixtures("small")
 def test_packing_stays_within_its_memory(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The head is packed first; what does not fit any more is used as it is, in later batches too.
-    A machine whose memory is taken packs nothing.
+    """The head is packed first; what does not fit is used as it is. What was decided for a model
+    holds for all its batches, though memory gets free or is taken; a machine without packs nothing.
     """
     with tiny.pair("llama")["base"].active() as model:
         release_copies(model)
         head = model.get_output_embeddings()
-        monkeypatch.setattr(packed_weights, "available_memory", lambda: 4 * head.weight.nbytes - 1)
-        small = [m for m in model.modules() if packed_weights._is_plain(m) and m is not head]
-        with packed(model):
-            kept = _copies(model)
-            assert sum(copy.size for copy in kept.values()) < head.weight.nbytes
-            assert len(kept) < 1 + len(small)
-        release_copies(model)
-        monkeypatch.setattr(packed_weights, "available_memory", lambda: 10**12)
-        monkeypatch.setattr(packed_weights, "PACKED_BYTES", head.weight.nbytes + 100)
-        for _ in range(2):
-            with packed(model):
-                assert [name.split(".")[-1] for name in _patched(model)] == ["lm_head"]
-        release_copies(model)
+        size = head.weight.nbytes
+        for free, bound in ((4 * size + 400, 10**12), (10**12, size + 100)):
+            monkeypatch.setattr(packed_weights, "available_memory", lambda free=free: free)
+            monkeypatch.setattr(packed_weights, "PACKED_BYTES", bound)
+            for later in (free, 10**12, 0):
+                monkeypatch.setattr(packed_weights, "available_memory", lambda later=later: later)
+                with packed(model):
+                    assert [name.split(".")[-1] for name in _patched(model)] == ["lm_head"]
+            release_copies(model)
         monkeypatch.setattr(packed_weights, "available_memory", lambda: 0)
         with packed(model):
             assert not _patched(model)
+        release_copies(model)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated")
+def test_a_layer_that_makes_its_weights_computes_them_itself() -> None:
+    """A weight that a hook computes in each forward is none that could be packed; and a model
+    without output embeddings has its other layers packed.
+    """
+    import torch
+
+    layer = torch.nn.utils.weight_norm(torch.nn.Linear(32, 32))
+    model = torch.nn.Sequential(layer, torch.nn.Linear(32, 32))
+    model.device = torch.device("cpu")
+    x = torch.linspace(-1, 1, 64).reshape(2, 32)
+    with torch.inference_mode():
+        expected = model(x)
+        for _ in range(2):
+            with packed(model):
+                assert "1" in _patched(model)
+                torch.testing.assert_close(model(x), expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.usefixtures("small")
@@ -220,6 +267,7 @@ def test_copies_go_with_their_model(tiny: Any) -> None:
 
     with muted():
         model = AutoModelForCausalLM.from_pretrained(tiny.base())
+    gc.collect()  # models of other tests
     before = len(packed_weights._copies)
     with packed(model):
         assert len(packed_weights._copies) > before
