@@ -33,7 +33,6 @@ SMALLEST = 65_536
 """Weights from which a matrix is packed: below, a product costs its call."""
 ROWS = 32
 """Rows for which the order is chosen; with 8 and with 1,000 it is as fast as any."""
-
 SAMPLE = 64
 """Weights of a matrix that are compared with those that were packed."""
 
@@ -178,10 +177,9 @@ def _forward(layer: Any, copy: _PackedMatrix) -> Callable[[Any], Any]:
 
     own = layer.forward
 
-    def forward(x: Any) -> Any:
-        if x.dtype == torch.float32 and torch.is_inference_mode_enabled() and _fits(layer, copy):
-            return copy.product(x)
-        return own(x)
+    def forward(input: Any) -> Any:  # torch calls it so
+        exact = input.dtype == torch.float32 and torch.is_inference_mode_enabled()
+        return copy.product(input) if exact and _fits(layer, copy) else own(input)
 
     return forward
 

@@ -301,6 +301,8 @@ def test_only_plain_layers_in_float32_on_a_cpu_are_packed(kind: str) -> None:
         head.forward = head.forward
     with packed(model):
         assert ("head" in _copies(model)) == (kind == "plain")
+        with torch.inference_mode():  # by name, as a model's own code may call it
+            assert head(input=torch.ones(2, 32, dtype=head.weight.dtype)).shape == (2, 32)
     assert _patched(model) == (["head"] if kind == "forward" else [])
 
 
