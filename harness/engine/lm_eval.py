@@ -27,7 +27,6 @@ from typing import Any, TypeVar
 
 from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.engine.inference.loglikelihood import Continuation, measure_likelihoods
-from tunegate.harness.engine.inference.packed_weights import packed_weights
 from tunegate.harness.engine.plan import PlannedQuestion
 from tunegate.harness.engine.scheduling import RequestBatch, make_batches
 from tunegate.harness.errors import BackendError, MissingExtra, OutOfMemory, UsageError
@@ -129,11 +128,7 @@ class TunegateLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
             mine = [contexts[int(q.case)] for q in questions]
             place = [(row, i) for row, context in enumerate(mine) for i in asked[context]]
             wanted = [Continuation(row, tuple(requests[i][2])) for row, i in place]
-            with (
-                local_engine.memory_watched(),
-                self.arm.active() as model,
-                packed_weights(model),
-            ):
+            with local_engine.computing(self.arm) as model:
                 found = measure_likelihoods(
                     self.arm, model, [Prompt("", ids) for ids in mine], wanted
                 )

@@ -65,13 +65,24 @@ def complete_requests(
         fitting = list(more())
     if not fitting:
         return
-    with memory_watched(), arm.active() as model, packed_weights(model):
+    with computing(arm) as model:
         if fitting[0].kind in (CellKind.GENERATE, CellKind.LATENCY):
             yield from _generate(_WrittenRows(arm, known), model, fitting, levers, more)
         elif fitting[0].kind is CellKind.TEXT:
             yield from _read(arm, model, fitting, levers)
         else:
             yield from _score(arm, model, fitting, asked, levers)
+
+
+@contextmanager
+def computing(arm: LocalArm) -> Iterator[Any]:
+    """Yield the torch model switched to an arm, its matrices packed where that pays.
+
+    Raises:
+        OutOfMemory: the machine's memory did not suffice for what was done inside.
+    """
+    with memory_watched(), arm.active() as model, packed_weights(model):
+        yield model
 
 
 @contextmanager
