@@ -118,6 +118,20 @@ def plan_servers(base: Path, folder: Path) -> dict[str, TrialServer]:
         return made.alter_adapter(own, folder / name, change, **config)
 
     sound = sound_adapters(base, folder, altered)
+    high = {name: sound.pop(name) for name in HIGH_RANKS}
+    return {
+        "adapters": _adapters_server(base, own, sound, altered),
+        "ranks": TrialServer(
+            base, _sound_trials(high), {_slug(name): path for name, path in high.items()}
+        ),
+        **_servers_of_one_fault(base, folder, own, altered("prefix", made.renamed)),
+    }
+
+
+def _adapters_server(
+    base: Path, own: Path, sound: Mapping[str, Path], altered: Make
+) -> TrialServer:
+    """Plan the server of the adapters that are sound or of the right names and other values."""
     faults = {
         "alpha doubled": (altered("alpha", lora_alpha=32), r"scaled by (1\.[89]|2)"),
         "down_proj missing": (altered("down", made.times(0, "down_proj")), "down_proj are served"),
@@ -135,31 +149,33 @@ def plan_servers(base: Path, folder: Path) -> dict[str, TrialServer]:
         "rsLoRA mis-scaled": altered("rooted", use_rslora=True),
     }
     sentence = "every module is scaled by lora_alpha / r, which does not follow"
-    high = {name: sound.pop(name) for name in HIGH_RANKS}
-    trials = _sound_trials({"own": sound["own"]})  # first: base is spoiled after this proof
-    trials += [Trial(n, cause, own, ("base", _slug(n))) for n, (_, cause) in faults.items()]
-    trials += [Trial(n, sentence, root, ("base", "own")) for n, root in roots.items()]
     changed = "the server changed while it answered"
-    trials += [
+    trials = [
+        *_sound_trials({"own": sound["own"]}),  # first: base is spoiled after this proof
+        *(Trial(n, cause, own, ("base", _slug(n))) for n, (_, cause) in faults.items()),
+        *(Trial(n, sentence, root, ("base", "own")) for n, root in roots.items()),
         Trial("merged under base's name", "tuned answers under its name", own, ("own", "own")),
         Trial("base spoiled after load", changed, own, ("half", "own"), after="own"),
+        *_sound_trials({name: path for name, path in sound.items() if name != "own"}),
     ]
-    trials += _sound_trials({name: path for name, path in sound.items() if name != "own"})
     adapters = {_slug(name): path for name, path in sound.items()}
     adapters["half"] = altered("half", made.times(0.5))
     adapters |= {_slug(name): path for name, (path, _) in faults.items()}
+    return TrialServer(base, trials, adapters)
+
+
+def _servers_of_one_fault(
+    base: Path, folder: Path, own: Path, prefix: Path
+) -> dict[str, TrialServer]:
+    """Plan the servers that are started with a fault, and that of a merged model."""
     merged = made.merge_adapter(base, own, folder / "merged")
     quantised = made.round_to_four_bits(base, folder / "quantised")
     sibling = made.make_sibling_tokenizer(base, folder / "sibling")
-    prefix = altered("prefix", made.renamed)
     missing = "down_proj, gate_proj, (k_proj, )?o_proj, up_proj are served without"
     differ = "its weights differ: quantised"
     not_applied = "base answers under its name: the fine-tune is not applied"
-    one = TrialServer
     return {
-        "adapters": one(base, trials, adapters),
-        "ranks": one(base, _sound_trials(high), {_slug(n): path for n, path in high.items()}),
-        "modules": one(
+        "modules": TrialServer(
             base,
             [
                 Trial("two of seven modules served", missing, own),
@@ -168,13 +184,15 @@ def plan_servers(base: Path, folder: Path) -> dict[str, TrialServer]:
             {"tuned": own, "prefix": prefix},
             modules=["q_proj", "v_proj"],
         ),
-        "merged": one(
+        "merged": TrialServer(
             merged,
             [Trial("merged, in 16 bits", "", merged, ("", "tuned"))],
             names=["tuned"],
         ),
-        "quantised": one(quantised, [Trial("quantised base", differ, own, ("base", "base"))]),
-        "sibling": one(
+        "quantised": TrialServer(
+            quantised, [Trial("quantised base", differ, own, ("base", "base"))]
+        ),
+        "sibling": TrialServer(
             base,
             [Trial("tokenizer of a sibling", "makes other token ids", own, ("base", "base"))],
             tokenizer=sibling,
