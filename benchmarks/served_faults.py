@@ -171,7 +171,8 @@ def _servers_of_one_fault(
     merged = made.merge_adapter(base, own, folder / "merged")
     quantised = made.round_to_four_bits(base, folder / "quantised")
     sibling = made.make_sibling_tokenizer(base, folder / "sibling")
-    missing = "down_proj, gate_proj, (k_proj, )?o_proj, up_proj are served without"
+    # vLLM has one module for q, k and v, and applies LoRA to all three where one is named.
+    missing = "down_proj, gate_proj, o_proj, up_proj are served without"
     differ = "its weights differ: quantised"
     not_applied = "base answers under its name: the fine-tune is not applied"
     return {
