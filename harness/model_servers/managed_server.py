@@ -11,6 +11,7 @@ Example:
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -157,8 +158,11 @@ class ManagedServer:
     def last_error(self) -> str:
         """Return the last line of the log that names an error, and where the log is."""
         lines = self._lines()
-        errors = [line for line in lines if _names_error(line)] or lines
-        return f"{_cut(map(_without_prefix, errors[-1:]))}; its log: {self.log}"
+        last = max(
+            (i for i, line in enumerate(lines) if _names_error(line)), default=len(lines) - 1
+        )
+        said = _validation_error(lines[last:]) or map(_without_prefix, lines[last:][:1])
+        return f"{_cut(said)}; its log: {self.log}"
 
     def _lines(self) -> list[str]:
         try:
@@ -190,6 +194,18 @@ def _names_error(line: str) -> bool:
     kind, colon, rest = _without_prefix(line).partition(": ")
     general = "See stack trace above" in rest or "Engine core initialization failed" in rest
     return bool(colon) and kind.replace(".", "").isidentifier() and "Error" in kind and not general
+
+
+def _validation_error(lines: Sequence[str]) -> list[str]:
+    """Return what pydantic finds wrong: it says so below the line that names the exception."""
+    if not lines or not _VALIDATION.search(lines[0]):
+        return []
+    said = itertools.takewhile(lambda line: not line.startswith(_FURTHER), lines[1:])
+    return [line.partition(" [type=")[0] for line in said]
+
+
+_VALIDATION = re.compile(r"ValidationError: \d+ validation errors? for ")
+_FURTHER = "For further information visit"
 
 
 def _without_prefix(line: str) -> str:

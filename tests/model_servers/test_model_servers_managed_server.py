@@ -141,6 +141,38 @@ def test_a_server_that_ends_while_it_starts_names_its_error(tmp_path: Path) -> N
     assert str(caught.value) == f"{expected}its log: {log}"
 
 
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ("value", "Value error, no such method: bitsandbytes; its log: "),
+        ("length", "length Input should be greater than 0; its log: "),
+    ],
+)
+def test_what_pydantic_finds_wrong_is_named(tmp_path: Path, field: str, expected: str) -> None:
+    """vLLM checks its options with pydantic, which gives the reason below the exception's name."""
+    code = """if True:
+        from pydantic import Field, model_validator
+        from pydantic.dataclasses import dataclass
+        @dataclass
+        class ModelConfig:
+            length: int = Field(1, gt=0)
+            value: int = 1
+            @model_validator(mode="after")
+            def known(self):
+                if not self.value:
+                    raise ValueError("no such method: bitsandbytes")
+                return self
+    """
+    words = [sys.executable, "-c", f"{code}    ModelConfig({field}=0)"]
+    log = tmp_path / "log"
+    server = ManagedServer.start("vLLM", words, port=free_port(), log=log)
+
+    with pytest.raises(ModelError) as caught:
+        server.wait_until_ready(lambda line: None, limit_s=60)
+
+    assert str(caught.value) == f"vLLM ended while it started: {expected}{log}"
+
+
 def test_what_an_earlier_start_wrote_is_no_reason(tmp_path: Path) -> None:
     """A resumed run appends to the log; a kill that is in it from before is not reported again."""
     log = tmp_path / "log"
