@@ -9,6 +9,7 @@ import ctypes
 import importlib.machinery
 import importlib.util
 import json
+import logging
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -265,21 +266,31 @@ _needs_llama_cpp = pytest.mark.skipif(
     ],
 )
 def test_an_adapter_becomes_a_file(
-    tiny: Tiny, folder: Path, tmp_path: Path, name: str, error: float
+    tiny: Tiny,
+    folder: Path,
+    tmp_path: Path,
+    name: str,
+    error: float,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Merged and rounded, it lies nearer to tuned than to base; one file is left, and the mark."""
+    """Merged and rounded, it lies nearer to tuned than to base; one file is left, and the mark.
+
+    Of the rows that are too short for a K-quant llama.cpp prints nothing.
+    """
     from tunegate.harness.models.open_arms import open_arms
 
     with muted():
         made = artifacts.build_artifact(
             artifacts.find_artifact(name), folder, tiny.adapter(), tmp_path / "out"
         )
+        printed = capfd.readouterr().err
         specs = {"base": str(folder), "tuned": str(tiny.adapter()), "shipped": made.spec}
         arms: Any = open_arms(specs)
     ids = arms["base"].probe_ids()
     base, tuned, shipped = (arms[n].probe(ids) for n in specs)
     files = sorted(path.name for path in (tmp_path / "out").iterdir())
 
+    assert "falling back" not in printed
     assert files == [f"model-{name.removeprefix('gguf_')}.gguf", artifacts.MARK]
     assert 1e-3 < float((shipped - tuned).abs().max()) < error
     assert float((shipped - tuned).abs().mean()) < float((shipped - base).abs().mean())
@@ -289,11 +300,15 @@ def test_an_adapter_becomes_a_file(
 def test_llama_cpp_rounds_to_k_quants(
     tiny: Tiny, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It gets a file in float32 and the mixture's number; its error code is a line."""
+    """It gets a file in float32 and the mixture's number; its error code is a line.
+
+    Meanwhile its log is off: warnings of llama.cpp have the number of llama-cpp-python's errors.
+    """
     from gguf import GGUFReader, LlamaFileType
 
     asked: list[tuple[int, str]] = []
-    codes = [0, 1]
+    log, levels = logging.getLogger("llama-cpp-python"), list[int]()
+    before, codes = log.level, [0, 1]
     llama = ModuleType("llama_cpp")
     llama.__spec__ = importlib.machinery.ModuleSpec("llama_cpp", None)
 
@@ -303,6 +318,7 @@ def test_llama_cpp_rounds_to_k_quants(
     def quantise(plain: bytes, out: bytes, params: Any) -> int:
         kinds = {t.tensor_type.name for t in GGUFReader(plain.decode()).tensors}
         asked.append((params._obj.ftype, "+".join(sorted(kinds))))
+        levels.append(log.level)
         Path(out.decode()).write_bytes(Path(plain.decode()).read_bytes())
         return codes.pop(0)
 
@@ -324,3 +340,4 @@ def test_llama_cpp_rounds_to_k_quants(
     assert asked == [(15, "F32")]
     with pytest.raises(ModelError, match=r"llama\.cpp did not write it in Q4_K_M \(code 1\)"):
         made(tmp_path / "two")
+    assert (levels, log.level) == ([logging.CRITICAL] * 2, before)

@@ -75,11 +75,16 @@ def quantise_gguf(plain: Path, path: Path, quantisation: str) -> None:
 
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{quantisation}")
-    # Its own log goes to stderr otherwise, a line for each tensor.
-    logging.getLogger("llama-cpp-python").setLevel(logging.ERROR)
-    code = llama_cpp.llama_model_quantize(
-        str(plain).encode(), str(path).encode(), ctypes.byref(params)
-    )
+    log = logging.getLogger("llama-cpp-python")
+    level = log.level
+    # It prints a line for each tensor otherwise; llama.cpp's warnings arrive in this log as errors.
+    log.setLevel(logging.CRITICAL)
+    try:
+        code = llama_cpp.llama_model_quantize(
+            str(plain).encode(), str(path).encode(), ctypes.byref(params)
+        )
+    finally:
+        log.setLevel(level)
     if code:
         raise ModelError(f"{path}: llama.cpp did not write it in {quantisation} (code {code})")
 
