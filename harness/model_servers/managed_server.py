@@ -200,8 +200,8 @@ def _validation_error(lines: Sequence[str]) -> list[str]:
     """Return what pydantic finds wrong: it says so below the line that names the exception."""
     if not lines or not _VALIDATION.search(lines[0]):
         return []
-    said = itertools.takewhile(lambda line: not line.startswith(_FURTHER), lines[1:])
-    return [line.partition(" [type=")[0] for line in said]
+    said = itertools.takewhile(lambda line: _FURTHER not in line, lines[1:])
+    return [_without_prefix(line.partition(" [type=")[0]) for line in said]
 
 
 _VALIDATION = re.compile(r"ValidationError: \d+ validation errors? for ")

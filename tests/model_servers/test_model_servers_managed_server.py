@@ -173,6 +173,23 @@ def test_what_pydantic_finds_wrong_is_named(tmp_path: Path, field: str, expected
     assert str(caught.value) == f"vLLM ended while it started: {expected}{log}"
 
 
+def test_what_pydantic_finds_wrong_is_named_behind_a_logs_prefix(tmp_path: Path) -> None:
+    """Where a process of vLLM logs the exception, each of its lines has process, time and place."""
+    said = (
+        "pydantic_core.ValidationError: 1 validation error for ModelConfig",
+        "  Value error, no such method. Known are ['awq', 'fp8'] [type=value_error, input_value=1]",
+        "    For further information visit https://errors.pydantic.dev",
+    )
+    text = "".join(f"(EngineCore pid=7) ERROR 11-29 03:56 [core.py:1] {line}\n" for line in said)
+    words = [sys.executable, "-c", f"print({text!r}); raise SystemExit(1)"]
+    log = tmp_path / "log"
+    server = ManagedServer.start("vLLM", words, port=free_port(), log=log)
+
+    expected = r"Value error, no such method\. Known are \['awq', 'fp8'\]; its log: "
+    with pytest.raises(ModelError, match=expected):
+        server.wait_until_ready(lambda line: None, limit_s=60)
+
+
 def test_what_an_earlier_start_wrote_is_no_reason(tmp_path: Path) -> None:
     """A resumed run appends to the log; a kill that is in it from before is not reported again."""
     log = tmp_path / "log"
