@@ -21,7 +21,7 @@ from tunegate.harness.metrics.regex import regex
 from tunegate.harness.metrics.token_f1 import token_f1
 from tunegate.harness.records.cases import Case, Completion, Score
 
-SIZES = ((2_000, 32_000), (62_500, 1_000_000))
+SIZES = ((2_000, 32_000), (31_250, 500_000))
 """Characters; the small pair tells of a square before the large one would take hours."""
 
 BLUR = 0.03
