@@ -5,9 +5,8 @@ budget bounds memory. Sorting by length keeps padding small. The order is determ
 
 Which prompts to compute together so that what they share is computed once. The questions of one
 MMLU subject begin with the same few-shot examples, those of another with others; in one batch of
-both, nothing would be shared. In lexicographic order relatives are neighbours, and a walk along it
-decides at each prompt whether joining the family before it costs fewer tokens than beginning a new
-one.
+both, nothing would be shared. In lexicographic order relatives are neighbours; those that share
+more with each other than with others are families of their own where that saves tokens.
 
 Each optimisation can be switched off; the answers are the same without it.
 
@@ -171,32 +170,51 @@ def prefix_families(
 ) -> list[list[Member]]:
     """Split questions into families whose prompts share their beginning.
 
+    Prompts that share more with each other than with their neighbours become a family of their own
+    if what that saves, for each of them, is more than a forward and the beginning itself.
+
     Args:
         members: The questions.
         prompts: Question → token ids of its prompt.
     """
     ordered = sorted(members, key=lambda q: tuple(prompts[q]))
-    found: list[list[Member]] = []
-    shared = total = 0
-    for q in ordered:
-        ids = prompts[q]
-        common = _common(prompts[found[-1][0]], ids, limit=shared) if found else 0
-        rows = len(found[-1]) if found else 0
-        # Tokens of the family as it is, and of it with this prompt: the shared part only once.
-        apart = shared + (total - rows * shared) + FORWARD + len(ids)
-        together = common + (total + len(ids) - (rows + 1) * common)
-        if found and together <= apart:
-            found[-1].append(q)
-            shared, total = common, total + len(ids)
+    families: list[list[int]] = []
+    around: list[_PromptFamily] = []
+    """Beginnings that hold for the prompt before and perhaps for the next, the shortest first."""
+    for i, question in enumerate(ordered):
+        last = i + 1 == len(ordered)
+        common = 0 if last else _common(prompts[question], prompts[ordered[i + 1]])
+        found = _PromptFamily(len(prompts[question]), [i])
+        while around and around[-1].shared >= common:
+            found = around.pop().joined_by(found, families)
+        if found.shared > common:
+            found = _PromptFamily(common, []).joined_by(found, families)
+        around.append(found)
+    families += [left.rows for left in around if left.rows]
+    return [[ordered[i] for i in family] for family in sorted(families)]
+
+
+@dataclass(slots=True)
+class _PromptFamily:
+    """Prompts that begin with the same tokens, without those that are families of their own."""
+
+    shared: int
+    """How many tokens."""
+    rows: list[int]
+
+    def joined_by(self, others: _PromptFamily, families: list[list[int]]) -> _PromptFamily:
+        """Return these with others that share more, which become a family if that pays."""
+        saved = len(others.rows) * (others.shared - self.shared)
+        if saved > others.shared + FORWARD:
+            families.append(others.rows)
         else:
-            found.append([q])
-            shared, total = len(ids), len(ids)
-    return found
+            self.rows += others.rows
+        return self
 
 
-def _common(first: Sequence[int], other: Sequence[int], *, limit: int) -> int:
-    """Return how many tokens two prompts begin with, at most `limit`."""
-    end = min(limit, len(first), len(other))
+def _common(first: Sequence[int], other: Sequence[int]) -> int:
+    """Return how many tokens two prompts begin with."""
+    end = min(len(first), len(other))
     return next((i for i in range(end) if first[i] != other[i]), end)
 
 

@@ -42,3 +42,26 @@ def test_every_question_is_in_one_family() -> None:
 
     assert sorted(q for family in found for q in family) == list(range(10))
     assert {0, 1, 2, 3, 4} in found
+
+
+def test_a_family_beside_prompts_that_share_nothing() -> None:
+    """Short prompts of no family come first in the order; what shares a long header still parts."""
+    header = [5] * 100
+    prompts = [[i] for i in range(4)] + [[*header, 9, i] for i in range(6)]
+
+    assert _families(prompts) == [set(range(4)), set(range(4, 10))]
+
+
+def test_a_family_inside_a_family() -> None:
+    """All share 40 tokens, and one in two 400 more: each of the two reads what it shares once."""
+    common, header = [1] * 40, [2] * 400
+    prompts = [[*common, *(header if i % 2 else []), 9, i] for i in range(20)]
+
+    assert _families(prompts) == [set(range(1, 20, 2)), set(range(0, 20, 2))]
+
+
+def test_a_thousand_prompts_that_begin_with_each_other() -> None:
+    """However deep beginnings lie in one another, every prompt is in one family."""
+    found = _families([[1] * length for length in range(1, 1_500)])
+
+    assert sorted(q for family in found for q in family) == list(range(1_499))
