@@ -9,12 +9,8 @@ episodes, and requests to the endpoint.
 Greedy decoding equals `model.generate(do_sample=False)` token for token in float32; sampling draws
 from a generator of each row's own seed, so an answer does not depend on its neighbours.
 
-The key-value cache of rows that are being written: rows enter, grow and leave in place.
-Transformers' dynamic cache copies itself whole for every token, and again when a row leaves. Here
-the cache is one buffer a layer, [rows, heads, columns, dimension], with room to the right: a token
-is written behind the others, a row that leaves is overwritten by the last one, and a row that comes
-in is laid so that it ends where the others end. What is left of a row, or was written for a guess
-that failed, is masked.
+Suites have instructions of their own, and a batch has rows of several suites: rows that begin alike
+are prefilled together, and what they begin with is computed once for each such family.
 
 Only layers that keep every token fit
 (`tunegate.harness.engine.inference.prefix_cache.has_plain_cache`).
@@ -25,10 +21,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 from tunegate.harness.engine.inference import prefix_cache
+from tunegate.harness.engine.inference.decoding_slots import DecodingSlots
 from tunegate.harness.engine.inference.fallbacks import (
     decode_alone,
     decode_in_lockstep,
@@ -42,8 +38,7 @@ from tunegate.harness.engine.inference.sequence import (
     so_far,
 )
 from tunegate.harness.engine.inference.speculative import DraftAcceptance
-from tunegate.harness.engine.scheduling import ALL, Optimizations
-from tunegate.harness.environment import cache_name
+from tunegate.harness.engine.scheduling import ALL, Optimizations, prefix_families
 from tunegate.harness.model import LocalArm
 
 WIDTH = 96
@@ -104,148 +99,6 @@ def decode_sequences(
         rows = more()
 
 
-class DecodingSlots:
-    """Rows in progress with their cache; the n-th row is in the n-th slot."""
-
-    def __init__(self, width: int, columns: int) -> None:
-        """Prepare room.
-
-        Args:
-            width: Most rows at a time.
-            columns: Columns of the longest row that will enter, as far as that is known.
-        """
-        self.rows: list[DecodingSequence] = []
-        self.width = width
-        self.columns = columns
-        self.span = ColumnRange()
-        self._first: list[int] = []
-        self._lengths: list[int] = []
-        self._prefixes: list[prefix_cache.SharedPrefix] = []
-        self._layers: list[Any] = []
-        self._mask: Any = None
-
-    @property
-    def free(self) -> int:
-        """How many rows can enter."""
-        return max(0, self.width - len(self.rows))
-
-    def resize(self, width: int, columns: int) -> None:
-        """Allow so many rows of so many columns; rows that are in stay, though they be more."""
-        self.width, self.columns = width, columns
-
-    def enter(
-        self,
-        row: DecodingSequence,
-        cache: Any,
-        index: int,
-        *,
-        prefix: prefix_cache.SharedPrefix,
-        own: slice,
-    ) -> None:
-        """Take a row in.
-
-        Args:
-            row: The row; its last token is not in the cache yet.
-            cache: Transformers' cache after a forward.
-            index: The row's place in it.
-            prefix: What the row begins with; the first columns hold it where it is copied.
-            own: Where the row's own tokens are, behind the padding.
-        """
-        copied = prefix.copied
-        length = copied + own.stop - own.start
-        full = self._layers and len(self.rows) == self._mask.shape[0]
-        if not self._layers or full or length > self.span.end:
-            self._lay_out(max(length, self.columns), like=cache)
-        slot, before = len(self.rows), self.span.end - length
-        for mine, theirs in zip(self._layers, cache.layers, strict=True):
-            for to, given in ((mine.all_keys, theirs.keys), (mine.all_values, theirs.values)):
-                to[slot, :, before : before + copied] = given[index, :, :copied]
-                to[slot, :, before + copied : self.span.end] = given[index, :, own]
-        self._mask[slot] = 0
-        self._mask[slot, before : self.span.end] = 1
-        self.rows.append(row)
-        self._first.append(before)
-        self._lengths.append(length + prefix.length - copied)
-        self._prefixes.append(prefix)
-        self.span.start = min(self._first)
-
-    def leave(self, slot: int) -> DecodingSequence:
-        """Let the row in a slot go and return it; the last row takes its slot."""
-        row, last = self.rows[slot], len(self.rows) - 1
-        if slot != last:
-            taken = slice(self._first[last], self.span.end)
-            for layer in self._layers:
-                layer.all_keys[slot, :, taken] = layer.all_keys[last, :, taken]
-                layer.all_values[slot, :, taken] = layer.all_values[last, :, taken]
-            self._mask[slot] = self._mask[last]
-        lists: tuple[list[Any], ...] = (self.rows, self._first, self._lengths, self._prefixes)
-        for held in lists:
-            held[slot] = held[last]
-            del held[last]
-        self.span.start = min(self._first, default=self.span.end)
-        return row
-
-    def forward(self, model: Any, tokens: Sequence[Sequence[int]]) -> Any:
-        """Feed each row its next tokens, a row at least one; return logits [rows, tokens, words].
-
-        The tokens are taken in by `keep`, as many of each row as turn out to be right.
-        """
-        import torch
-        from transformers.cache_utils import Cache
-
-        n, most = len(self.rows), max(map(len, tokens))
-        if self.span.end + most > self._mask.shape[1]:
-            self._lay_out(self.span.end - self.span.start)
-        padded = [[*ids, *[0] * (most - len(ids))] for ids in tokens]
-        inside = [[1] * len(ids) + [0] * (most - len(ids)) for ids in tokens]
-        place = self._mask.device
-        self._mask[:n, self.span.end : self.span.end + most] = torch.tensor(inside, device=place)
-        # Padding repeats the last position: one beyond the model's context need not exist.
-        at = [
-            [length + min(i, len(ids) - 1) for i in range(most)]
-            for length, ids in zip(self._lengths, tokens, strict=True)
-        ]
-        with prefix_cache.attend_behind(model, [prefix.read for prefix in self._prefixes]):
-            out = model(
-                input_ids=torch.tensor(padded, device=place),
-                attention_mask=self._mask[:n, self.span.start : self.span.end + most],
-                position_ids=torch.tensor(at, device=place),
-                use_cache=True,
-                logits_to_keep=most,
-                **{cache_name(): Cache(layers=self._layers)},
-            )
-        return out.logits
-
-    def keep(self, counts: Sequence[int], most: int) -> None:
-        """Keep the first `counts` of the `most` columns that the last forward wrote, by row."""
-        for slot, count in enumerate(counts):
-            if count < most:
-                self._mask[slot, self.span.end + count : self.span.end + most] = 0
-            self._lengths[slot] += count
-        self.span.end += most
-
-    def _lay_out(self, before: int, like: Any = None) -> None:
-        """Move the rows into a new buffer with `before` columns up to the end and room behind."""
-        import torch
-
-        used = self.span.end - self.span.start
-        before = max(before, used)
-        columns, n = before + ROOM + before // 4, len(self.rows)
-        if not self._layers:
-            self._layers = [_layer()(self.span) for _ in like.layers]
-        for mine, theirs in zip(self._layers, (like.layers if like else self._layers), strict=True):
-            size = max(self.width, n), columns
-            mine.widen(theirs, size, rows=n, used=used, before=before)
-        device = self._layers[0].all_keys.device
-        mask = torch.zeros(size, dtype=torch.long, device=device)
-        if n:
-            mask[:n, before - used : before] = self._mask[:n, self.span.start : self.span.end]
-        self._mask = mask
-        shift = before - self.span.end
-        self._first = [first + shift for first in self._first]
-        self.span.start, self.span.end = before - used, before
-
-
 @dataclass
 class _DecodingLoop:
     """Rows on their way from waiting through the slots to finished."""
@@ -263,7 +116,8 @@ class _DecodingLoop:
     columns: int = 0
     """Columns of the cache that the longest row takes."""
     slots: DecodingSlots = field(default_factory=lambda: DecodingSlots(0, 0))
-    shared: prefix_cache.SharedPrefix = prefix_cache.NOTHING
+    prefixes: list[prefix_cache.SharedPrefix] = field(default_factory=list)
+    """What families of waiting rows begin with, the longest first."""
     held: int = 0
     """Steps for which rows that came later may wait for others."""
     back: DraftAcceptance = field(default_factory=DraftAcceptance)
@@ -303,26 +157,46 @@ class _DecodingLoop:
             return
         self.waiting += rows
         self.longest = max(self.longest, longest_length(rows))
-        if self.levers.prefixes and not any(map(self._shares, self.waiting)):
-            self.shared = prefix_cache.compute_shared_prefix(
-                self.model,
-                [so_far(row) for row in self.waiting],
-                room=max(row.request.generation.most_tokens for row in self.waiting),
-            )
+        if self.levers.prefixes:
+            self._share_prefixes()
         self.columns = max(self.columns, *map(self._own_columns, rows))
         width = min(_width(self.model, self.columns), len(self.waiting) + len(self.slots.rows))
         self.slots.resize(width, self.columns)
 
+    def _share_prefixes(self) -> None:
+        """Compute what families of the waiting rows begin with; let each family wait together."""
+        self.prefixes = list(
+            {id(p): p for p in map(self._prefix, self.waiting) if p.length}.values()
+        )
+        alone = [row for row in self.waiting if not self._prefix(row).length]
+        asked = {i: so_far(row) for i, row in enumerate(alone)}
+        families = prefix_families(list(asked), asked)
+        for family in families:
+            ids = [asked[i] for i in family]
+            saved = (len(family) - 1) * prefix_cache.shared_length(ids)
+            # Beside other families each step attends once more: that has to pay.
+            if len(families) == 1 or saved >= self.step:
+                room = max(alone[i].request.generation.most_tokens for i in family)
+                found = prefix_cache.compute_shared_prefix(self.model, ids, room=room)
+                self.prefixes += [found] if found.length else []
+        self.prefixes.sort(key=lambda prefix: -prefix.length)
+        beside: dict[int, list[DecodingSequence]] = {}
+        for row in self.waiting:
+            beside.setdefault(id(self._prefix(row)), []).append(row)
+        self.waiting = deque(row for rows in beside.values() for row in rows)
+
     def _own_columns(self, row: DecodingSequence) -> int:
         """Return how many columns a row may come to, without a prefix that is not copied."""
-        hidden = self.shared.length - self.shared.copied if self._shares(row) else 0
-        return longest_length([row]) - hidden
+        prefix = self._prefix(row)
+        return longest_length([row]) - (prefix.length - prefix.copied)
 
-    def _shares(self, row: DecodingSequence) -> bool:
-        """Return whether a row begins with the shared prefix."""
-        ids, length = so_far(row), self.shared.length
-        fits = 0 < length < len(ids) and self.window >= len(ids) + row.left
-        return fits and tuple(ids[:length]) == self.shared.token_ids
+    def _prefix(self, row: DecodingSequence) -> prefix_cache.SharedPrefix:
+        """Return what a row begins with, as far as it is computed once for others, too."""
+        ids = so_far(row)
+        for prefix in self.prefixes if self.window >= len(ids) + row.left else ():
+            if prefix.length < len(ids) and tuple(ids[: prefix.length]) == prefix.token_ids:
+                return prefix
+        return prefix_cache.NOTHING
 
     def _enough_room(self) -> bool:
         least = max(1, self.slots.width // 8)
@@ -334,8 +208,8 @@ class _DecodingLoop:
 
     def _open(self) -> Iterator[DecodingSequence]:
         """Prefill the next rows, each with its guess; yield those that are finished by that."""
-        prefix = self.shared if self._shares(self.waiting[0]) else prefix_cache.NOTHING
-        group = self._group(prefix.length)
+        prefix = self._prefix(self.waiting[0])
+        group = self._group(prefix)
         ids = [[*so_far(row), *guess] for row, guess in group]
         keep = max(len(guess) for _, guess in group) + 1
         ready = prefix_cache.prefill_prompts(self.arm, self.model, ids, prefix=prefix, keep=keep)
@@ -353,11 +227,13 @@ class _DecodingLoop:
                 own = slice(first - hidden, last - hidden)
                 self.slots.enter(row, ready.cache, i, prefix=prefix, own=own)
 
-    def _group(self, prefix: int) -> list[tuple[DecodingSequence, tuple[int, ...]]]:
+    def _group(
+        self, prefix: prefix_cache.SharedPrefix
+    ) -> list[tuple[DecodingSequence, tuple[int, ...]]]:
         """Take the rows that are prefilled next with their guesses, as many as memory holds.
 
         Args:
-            prefix: Tokens of the prefix that the first of them shares; 0 if it shares none.
+            prefix: What the first of them begins with.
         """
         group: list[tuple[DecodingSequence, tuple[int, ...]]] = []
         tokens = keep = 0
@@ -365,10 +241,10 @@ class _DecodingLoop:
         while self.waiting and len(group) < self.slots.free:
             row, more = self.waiting[0], len(group) + 1
             guess = self._guess(row)
-            tokens = max(tokens, len(so_far(row)) - prefix + len(guess))
+            tokens = max(tokens, len(so_far(row)) - prefix.length + len(guess))
             keep = max(keep, len(guess) + 1)
             full = more * tokens > PREFILL or more * keep * words * 4 > LOGIT_BYTES
-            other = self._shares(row) != bool(prefix)
+            other = self._prefix(row) is not prefix
             if group and (full or other or (more > PROBE and guess and self._untried(row))):
                 break
             group.append((self.waiting.popleft(), guess))
@@ -441,58 +317,3 @@ class _DecodingLoop:
 def _width(model: Any, columns: int) -> int:
     """Return how many rows of that many columns are written at a time; depends on nothing else."""
     return max(1, min(WIDTH, CACHE_BYTES // (prefix_cache.column_bytes(model) * columns)))
-
-
-ROOM = 64
-"""Columns that are free to the right when the buffer is laid out again."""
-
-
-@dataclass(slots=True)
-class ColumnRange:
-    """Columns in use, from the first token of any row to the last."""
-
-    start: int = 0
-    end: int = 0
-
-
-@cache
-def _layer() -> Any:
-    """Return the class of our layers, which Transformers must be there for."""
-    from transformers.cache_utils import DynamicLayer
-
-    class SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # Transformers' own hook
-        """One layer's buffer; it shows the model the columns in use."""
-
-        def __init__(self, span: ColumnRange) -> None:
-            super().__init__()  # type: ignore[no-untyped-call]  # Transformers is untyped there
-            self.span = span  # not the slots: a cycle would keep their memory for a while
-            self.all_keys: Any = None
-            self.all_values: Any = None
-            self.is_initialized = True
-
-        def widen(
-            self, like: Any, size: tuple[int, int], *, rows: int, used: int, before: int
-        ) -> None:
-            """Move into a buffer of [slots, columns], the columns in use up to `before`."""
-            for name in ("keys", "values"):
-                mine = getattr(self, f"all_{name}")
-                given = getattr(like, name) if mine is None else mine
-                # Zeros, not leftovers: what is masked must still be a number.
-                larger = given.new_zeros((size[0], given.shape[1], size[1], given.shape[3]))
-                if rows:
-                    kept = slice(self.span.start, self.span.end)
-                    larger[:rows, :, before - used : before] = mine[:rows, :, kept]
-                setattr(self, f"all_{name}", larger)
-
-        def update(self, key_states: Any, value_states: Any, *_: Any, **__: Any) -> Any:
-            rows, _heads, tokens, _dimension = key_states.shape
-            start, end = self.span.start, self.span.end
-            self.all_keys[:rows, :, end : end + tokens] = key_states
-            self.all_values[:rows, :, end : end + tokens] = value_states
-            shown = slice(start, end + tokens)
-            return self.all_keys[:rows, :, shown], self.all_values[:rows, :, shown]
-
-        def get_seq_length(self) -> int:
-            return self.span.end - self.span.start
-
-    return SlotLayer

@@ -9,6 +9,7 @@ import pytest
 
 from tunegate.harness.engine.inference import continuous_batching as decoding
 from tunegate.harness.engine.inference import continuous_batching as module
+from tunegate.harness.engine.inference import decoding_slots
 from tunegate.harness.engine.inference.continuous_batching import decode_sequences
 from tunegate.harness.engine.inference.sequence import start_sequence
 from tunegate.harness.engine.inference.speculative import RUN, AnswerDraft, DraftAcceptance
@@ -92,7 +93,7 @@ def test_the_buffer_grows(tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch) 
     arm = tiny.pair("qwen2")["base"]
     requests = _requests(arm, ask)
     expected = _alone(arm, requests)
-    monkeypatch.setattr(module, "ROOM", 2)
+    monkeypatch.setattr(decoding_slots, "ROOM", 2)
     monkeypatch.setattr(decoding, "WIDTH", 4)
 
     assert _decoded(arm, [start_sequence(r) for r in requests]) == expected
@@ -122,7 +123,7 @@ def test_long_rows_share_the_memory(tiny: Any, ask: Ask, monkeypatch: pytest.Mon
         assert max(widths) == width
     # Memory of six short rows holds two long ones, which come while the short ones are written.
     monkeypatch.setattr(decoding, "CACHE_BYTES", 6 * token * longest)
-    cases = [Case(id=f"l{i}", prompt=f"{'a refund ' * longest}{i}") for i in range(9)]
+    cases = [Case(id=f"l{i}", prompt=f"{i}{'a refund ' * longest}") for i in range(9)]
     long = [ask(arm, [case], max_new_tokens=40)[0] for case in cases]
     coming = [[start_sequence(request) for request in long]]
     widths.clear()

@@ -177,3 +177,42 @@ def test_rows_of_several_prefixes(tiny: Any, ask: Ask, monkeypatch: pytest.Monke
 
     assert together == alone
     assert max(mixed) > 1
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_each_suite_of_a_batch_shares_its_own_beginning(
+    tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch, attention: str
+) -> None:
+    """Rows of two instructions and of none, in any order, in one batch: each instruction is read
+    once, where it stays in place and where it is copied, and every row is written as if alone.
+    """
+    arm = tiny.pair("llama")["tuned"]
+    starts = ("the parcel is late " * 20, "a refund for the customer " * 20, "")
+    cases = [Case(id=f"{i}{end}", prompt=s + end) for end in ENDS for i, s in enumerate(starts)]
+    requests = ask(arm, cases, max_new_tokens=12)
+    entered: dict[str, SharedPrefix] = {}
+    enter = continuous_batching.DecodingSlots.enter
+
+    def noted(self: Any, row: Any, *args: Any, prefix: SharedPrefix, **more: Any) -> None:
+        entered[row.request.case.id] = prefix
+        enter(self, row, *args, prefix=prefix, **more)
+
+    with arm.active() as model:
+        alone = {
+            one.request.key: one.token_ids
+            for request in requests
+            for one in decode_sequences(arm, model, [start_sequence(request)])
+        }
+        monkeypatch.setattr(continuous_batching.DecodingSlots, "enter", noted)
+        monkeypatch.setattr(model.config, "_attn_implementation", attention)
+        found = decode_sequences(arm, model, [start_sequence(request) for request in requests])
+        together = {row.request.key: row.token_ids for row in found}
+
+    assert together == alone
+    of_start = [[p for case, p in entered.items() if case[0] == str(i)] for i in range(3)]
+    assert min(map(len, of_start)) >= 4  # a row that ends with its first token does not enter
+    assert [len(set(map(id, prefixes))) for prefixes in of_start] == [1, 1, 1]
+    assert [prefixes[0].length >= 60 for prefixes in of_start] == [True, True, False]
+    assert of_start[0][0].token_ids != of_start[1][0].token_ids
+    assert of_start[2][0].length == 0
+    assert of_start[0][0].in_place is (attention == "sdpa")
