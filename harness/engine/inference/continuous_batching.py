@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from tunegate.harness.engine.inference import prefix_cache
@@ -232,22 +233,32 @@ class _DecodingLoop:
     ) -> list[tuple[DecodingSequence, tuple[int, ...]]]:
         """Take the rows that are prefilled next with their guesses, as many as memory holds.
 
+        The first that waits, and of the others those that are hardly shorter: together their
+        padding costs no more than a forward would.
+
         Args:
             prefix: What the first of them begins with.
         """
-        group: list[tuple[DecodingSequence, tuple[int, ...]]] = []
-        tokens = keep = 0
+        family = takewhile(lambda row: self._prefix(row) is prefix, self.waiting)
+        sized = [(len(so_far(row)) + len(guess := self._guess(row)), row, guess) for row in family]
+        longest = sized[0][0]
+        fitting = sorted((one for one in sized if one[0] <= longest), key=lambda one: -one[0])
         words = int(self.model.get_input_embeddings().weight.shape[0])
-        while self.waiting and len(group) < self.slots.free:
-            row, more = self.waiting[0], len(group) + 1
-            guess = self._guess(row)
-            tokens = max(tokens, len(so_far(row)) - prefix.length + len(guess))
+        group: list[tuple[DecodingSequence, tuple[int, ...]]] = []
+        keep = padding = 0
+        for tokens, row, guess in fitting[: self.slots.free]:
+            more = len(group) + 1
+            padding += longest - tokens
             keep = max(keep, len(guess) + 1)
-            full = more * tokens > PREFILL or more * keep * words * 4 > LOGIT_BYTES
-            other = self._prefix(row) is not prefix
-            if group and (full or other or (more > PROBE and guess and self._untried(row))):
+            full = (
+                more * (longest - prefix.length) > PREFILL or more * keep * words * 4 > LOGIT_BYTES
+            )
+            tried = more > PROBE and guess and self._untried(row)
+            if group and (full or tried or padding > self.step):
                 break
-            group.append((self.waiting.popleft(), guess))
+            group.append((row, guess))
+        taken = {id(row) for row, _ in group}
+        self.waiting = deque(row for row in self.waiting if id(row) not in taken)
         return group
 
     def _untried(self, row: DecodingSequence) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from tunegate.harness.engine.inference import continuous_batching as decoding
 from tunegate.harness.engine.inference import continuous_batching as module
-from tunegate.harness.engine.inference import decoding_slots
+from tunegate.harness.engine.inference import decoding_slots, prefix_cache
 from tunegate.harness.engine.inference.continuous_batching import decode_sequences
 from tunegate.harness.engine.inference.sequence import start_sequence
 from tunegate.harness.engine.inference.speculative import RUN, AnswerDraft, DraftAcceptance
@@ -45,6 +45,41 @@ def test_waiting_rows_enter_as_others_leave(
     monkeypatch.setattr(decoding, "WIDTH", width)
 
     assert _decoded(arm, [start_sequence(r) for r in requests]) == expected
+
+
+def test_prompts_of_one_length_are_read_together(
+    tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prompts of 2 to 50 words in any order: each is read once, in no forward with more padding
+    than a forward costs, in all with a third of it; prompts of one length are one forward.
+    """
+    arm = tiny.pair("llama")["base"]
+    words = [2 + (29 * i) % 49 for i in range(40)]
+    cases = [Case(id=str(i), prompt=f"{i} parcel{' late' * n}") for i, n in enumerate(words)]
+    requests = [ask(arm, [case], max_new_tokens=2)[0] for case in cases]
+    read: list[list[int]] = []
+    prefill = prefix_cache.prefill_prompts
+
+    def noted(arm: Any, model: Any, prompts: Any, **given: Any) -> Any:
+        read.append([len(ids) for ids in prompts])
+        return prefill(arm, model, prompts, **given)
+
+    monkeypatch.setattr(prefix_cache, "prefill_prompts", noted)
+    _decoded(arm, [start_sequence(request) for request in requests])
+
+    lengths = sorted(len(request.prompt.token_ids) for request in requests)
+    assert sorted(length for one in read for length in one) == lengths
+    padding = [len(one) * max(one) - sum(one) for one in read]
+    assert max(padding) <= decoding.STEP["cpu"]
+    assert sum(padding) < (len(lengths) * lengths[-1] - sum(lengths)) / 3
+    assert 3 <= len(read) <= 25
+
+    read.clear()
+    same = [
+        ask(arm, [Case(id=str(i), prompt=f"{i} parcel")], max_new_tokens=2)[0] for i in range(9)
+    ]
+    _decoded(arm, [start_sequence(request) for request in same])
+    assert len(read) == 1
 
 
 @pytest.mark.parametrize("width", [3, 24])
