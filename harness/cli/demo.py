@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 ORDER = 150
 CANDIDATES = ("lazy", "overcooked", "good")
 """In this order: the first verdict comes soon, and the training that takes minutes is the last."""
-BUNDLED = ("general_knowledge", "production")
-"""The bundled suites that are gated as they are, after the tickets."""
+SUITES = ("tickets", "general_knowledge", "production")
+"""The suites that every candidate is gated on."""
 JUDGED = "good"
 """The candidate that a judge looks at as well."""
 _HOME = Path(__file__).resolve().parents[2]
@@ -82,25 +82,43 @@ def copy_suites(folder: Path) -> Path:
     """Write the demo's suites to a folder and return it.
 
     Gated suites get a ledger next to them, which does not belong into an installation. Of the
-    tickets only the first of each template is taken, so that they are independent cases.
+    tickets only the first of each template is taken, so that they are independent cases, and of
+    general knowledge every second question, which is enough for its tolerance.
     """
-    demo, bundled = _HOME / "trainers" / "demo", _HOME / "suites"
-    whole = {name: bundled / name for name in BUNDLED}
-    for name, source in {**whole, "tickets": demo / "tickets", "judge": demo / "judge"}.items():
+    own, bundled = _HOME / "trainers" / "demo", _HOME / "suites"
+    origins = {"general_knowledge": bundled, "tickets": own, "production": own, "judge": own}
+    for name, origin in origins.items():
         unused = shutil.ignore_patterns("train.jsonl", "__pycache__")
         # `copyfile` leaves out the mode: files of an installation may be read-only.
         shutil.copytree(
-            source, folder / name, ignore=unused, copy_function=shutil.copyfile, dirs_exist_ok=True
+            origin / name,
+            folder / name,
+            ignore=unused,
+            copy_function=shutil.copyfile,
+            dirs_exist_ok=True,
         )
     shutil.copyfile(
         bundled / "support_json" / "ticket.schema.json", folder / "tickets" / "ticket.schema.json"
     )
-    first: dict[str, str] = {}
-    for line in (bundled / "support_json" / "cases.jsonl").read_text("utf-8").splitlines():
-        case = json.loads(line)
-        first.setdefault(case.pop("cluster"), json.dumps(case, ensure_ascii=False))
-    (folder / "tickets" / "cases.jsonl").write_text("\n".join(first.values()) + "\n", "utf-8")
+    chosen = {
+        "tickets": _one_of_each_template(_lines(bundled / "support_json")),
+        "production": _lines(bundled / "production"),
+        "general_knowledge": _lines(bundled / "general_knowledge")[::2],
+    }
+    for name, lines in chosen.items():
+        (folder / name / "cases.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
     return folder
+
+
+def _lines(suite: Path) -> list[str]:
+    return (suite / "cases.jsonl").read_text("utf-8").splitlines()
+
+
+def _one_of_each_template(lines: Sequence[str]) -> list[str]:
+    first: dict[str, str] = {}
+    for case in map(json.loads, lines):
+        first.setdefault(case.pop("cluster"), json.dumps(case, ensure_ascii=False))
+    return list(first.values())
 
 
 def number_format(processor: Path = Path("/proc/cpuinfo")) -> str:
@@ -156,7 +174,7 @@ def _train(name: str, base: str, adapter: Path, seed: int, *, embedded: bool) ->
 
 
 def _suite_files(suites: Path) -> list[str]:
-    return [str(suites / name / "suite.toml") for name in ("tickets", *BUNDLED)]
+    return [str(suites / name / "suite.toml") for name in SUITES]
 
 
 def _judge(suites: Path, base: str, *, embedded: bool) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tunegate.harness import suite as suites
 from tunegate.harness.cli import demo
 from tunegate.harness.cli.demo import copy_suites, number_format
+from tunegate.harness.power.feasibility import schedule_looks
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,6 +34,33 @@ def test_tickets_are_asked_as_in_the_bundled_suite(tmp_path: Path) -> None:
     bundled = suites.load_suite(ROOT / "suites" / "support_json")
 
     assert tickets.generation == bundled.generation
+
+
+def test_production_asks_the_bundled_prompts_and_ends_early(tmp_path: Path) -> None:
+    """All prompts are those of the bundled suite, asked alike; the demo's gates allow looks."""
+    copied = suites.load_suite(copy_suites(tmp_path / "suites") / "production")
+    bundled = suites.load_suite(ROOT / "suites" / "production")
+
+    assert [case.prompt for case in copied.cases] == [case.prompt for case in bundled.cases]
+    assert copied.generation == bundled.generation
+    assert {gate.metric for gate in copied.gates} < {gate.metric for gate in bundled.gates}
+    assert schedule_looks(bundled, seed=0) is None
+    looks = schedule_looks(copied, seed=0)
+    assert looks is not None
+    assert looks.sizes == (32, 64, 96, 128, 160)
+
+
+def test_knowledge_is_every_second_question_of_each_subject(tmp_path: Path) -> None:
+    """175 of the 350 bundled questions, half of every subject's."""
+    copied = suites.load_suite(copy_suites(tmp_path / "suites") / "general_knowledge")
+    bundled = suites.load_suite(ROOT / "suites" / "general_knowledge")
+    subjects = Counter(tag for case in bundled.cases for tag in case.tags)
+
+    assert len(copied.cases) == 175
+    assert [(g.metric, g.margin) for g in copied.gates] == [("choice_probability", 0.02)]
+    assert {case.id for case in copied.cases} < {case.id for case in bundled.cases}
+    for tag, count in Counter(tag for case in copied.cases for tag in case.tags).items():
+        assert abs(count - subjects[tag] / 2) <= 1
 
 
 def test_all_suites_load_from_the_copy_twice(tmp_path: Path) -> None:
