@@ -128,8 +128,7 @@ class _DecodingLoop:
     def of(
         cls, arm: LocalArm, model: Any, rows: Sequence[DecodingSequence], levers: Optimizations
     ) -> _DecodingLoop:
-        step = STEP.get(model.device.type, STEP_ELSEWHERE)
-        loop = cls(arm, model, levers, step, prefix_cache.attention_window(model))
+        loop = cls(arm, model, levers, step_cost(model), prefix_cache.attention_window(model))
         loop._take_in(rows)
         return loop
 
@@ -323,6 +322,11 @@ class _DecodingLoop:
             if append_token(row, token, self.arm) or not hit:
                 return i + hit
         return len(guess)
+
+
+def step_cost(model: Any) -> float:
+    """Return what a forward of a model costs besides its tokens, counted in tokens."""
+    return STEP.get(model.device.type, STEP_ELSEWHERE)
 
 
 def _width(model: Any, columns: int) -> int:

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tunegate.harness.engine.inference.continuous_batching import step_cost
 from tunegate.harness.engine.inference.fallbacks import log_probabilities, must_be_alone
 from tunegate.harness.engine.inference.prefix_cache import (
     NOTHING,
@@ -28,6 +29,7 @@ from tunegate.harness.engine.inference.prefix_cache import (
     compute_shared_prefix,
     position_ids,
     prefill_prompts,
+    selected_rows,
 )
 from tunegate.harness.engine.scheduling import ALL, Optimizations
 from tunegate.harness.environment import cache_name
@@ -107,7 +109,7 @@ def measure_likelihoods(
             for c in wanted
         ]
         longer = [i for i, c in enumerate(wanted) if len(c.token_ids) > 1]
-        for block in _blocks(wanted, longer, first.shape[-1]):
+        for block in _blocks(wanted, longer, first.shape[-1], padding=step_cost(model)):
             rest = _rest(model, ready, [wanted[i] for i in block])
             for i, more in zip(block, rest, strict=True):
                 found[i] = ContinuationLikelihood(
@@ -123,17 +125,27 @@ def _alone(model: Any, prompt: Prompt, wanted: Continuation) -> ContinuationLike
     return ContinuationLikelihood(float(picked.sum()), greedy)
 
 
-def _blocks(wanted: Sequence[Continuation], chosen: list[int], vocabulary: int) -> list[list[int]]:
-    """Split the continuations so that one block's logits stay within the memory bound."""
+def _blocks(
+    wanted: Sequence[Continuation], chosen: list[int], vocabulary: int, *, padding: float
+) -> list[list[int]]:
+    """Split the continuations so that logits stay within the memory bound, and padding in its own.
+
+    Args:
+        wanted: All continuations.
+        chosen: Indices of those to split.
+        vocabulary: Logits of a token.
+        padding: Most tokens of padding in a block: what a forward more would cost.
+    """
     blocks: list[list[int]] = []
-    longest = 0
+    tokens = 0
     for i in sorted(chosen, key=lambda i: len(wanted[i].token_ids)):
-        longest = max(longest, len(wanted[i].token_ids) - 1)
-        rows = len(blocks[-1]) + 1 if blocks else 1
-        if blocks and rows * longest * vocabulary * 4 <= _LOGIT_BYTES:
+        longest = len(wanted[i].token_ids) - 1
+        tokens += longest
+        padded = (len(blocks[-1]) + 1) * longest if blocks else 0
+        if blocks and padded * vocabulary * 4 <= _LOGIT_BYTES and padded - tokens <= padding:
             blocks[-1].append(i)
         else:
-            longest = len(wanted[i].token_ids) - 1
+            tokens = longest
             blocks.append([i])
     return blocks
 
@@ -142,14 +154,11 @@ def _rest(
     model: Any, ready: PrefillResult, wanted: Sequence[Continuation]
 ) -> list[ContinuationLikelihood]:
     """Score the tokens after the first, on a copy of the prompts' cache."""
-    import copy
-
     import torch
 
     mask = ready.mask
     index = torch.tensor([c.row for c in wanted], device=mask.device)
-    own = copy.deepcopy(ready.cache)
-    own.batch_select_indices(index)
+    own = selected_rows(ready.cache, index)
     longest = max(len(c.token_ids) for c in wanted) - 1
     inputs = torch.zeros((len(wanted), longest), dtype=torch.long)
     inside = torch.zeros_like(inputs)

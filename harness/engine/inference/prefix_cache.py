@@ -189,6 +189,26 @@ def has_plain_cache(model: Any) -> bool:
     return whole and not chunked and kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
 
 
+def selected_rows(held: Any, index: Any) -> Any:
+    """Return a cache of some rows of another one, which stays as it is.
+
+    Args:
+        held: Transformers' cache after a forward.
+        index: The rows, a tensor of integers; one may be there several times.
+    """
+    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+    # Layers of these kinds replace their tensors; others may write into them.
+    layers = getattr(held, "layers", [held])
+    if {type(layer) for layer in layers} <= {DynamicLayer, DynamicSlidingWindowLayer}:
+        own = copy.copy(held)
+        own.layers = [copy.copy(layer) for layer in layers]
+    else:
+        own = copy.deepcopy(held)
+    own.batch_select_indices(index)
+    return own
+
+
 def _counts_columns(model: Any) -> bool:
     """Return whether distances are those of columns, padding included: the ALiBi of MPT."""
     config = model.config.get_text_config(decoder=True)

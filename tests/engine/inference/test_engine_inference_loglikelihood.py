@@ -67,6 +67,36 @@ def test_equals_a_full_forward(tiny: Any, architecture: str, arm: str, shared: s
     assert sums == pytest.approx(expected, abs=1e-4)
 
 
+def test_continuations_of_about_one_length_are_read_together(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 40 continuations of 2 to 41 tokens no forward has more padding than a forward costs; the
+    cache that they share is left as it was, so that each is as likely as if asked alone.
+    """
+    arm = tiny.pair("llama")["tuned"]
+    prompts = [Prompt(t, tuple(arm.tokenizer(t)["input_ids"])) for t, _ in CASES]
+    asked = [Continuation(i % len(prompts), tuple(range(5, 7 + i))) for i in range(40)]
+    read: list[list[int]] = []
+    rest = loglikelihood._rest
+
+    def noted(model: Any, ready: Any, wanted: Any) -> Any:
+        read.append([len(one.token_ids) - 1 for one in wanted])
+        return rest(model, ready, wanted)
+
+    with arm.active() as model:
+        alone = [
+            score_continuations(arm, model, [prompts[c.row]], [Continuation(0, c.token_ids)])[0]
+            for c in asked
+        ]
+        monkeypatch.setattr(loglikelihood, "_rest", noted)
+        found = score_continuations(arm, model, prompts, asked)
+
+    assert found == pytest.approx(alone, abs=1e-4)
+    assert sorted(length for one in read for length in one) == list(range(1, 41))
+    assert max(len(one) * max(one) - sum(one) for one in read) <= 60
+    assert 2 <= len(read) <= 10
+
+
 def test_blocks_do_not_change_the_result(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """With memory for one continuation at a time the log-likelihoods stay the same."""
     arm = tiny.pair("llama")["base"]
