@@ -21,6 +21,7 @@ from typing import Any
 from benchmarks._forwards import watched
 from benchmarks._prompts import prompts_suite
 from tunegate.harness import suite as suites
+from tunegate.harness.errors import TunegateError
 
 MOST = 0.05
 """Allowed share of everything else, of the forwards' time."""
@@ -48,9 +49,21 @@ class Spent:
         return self.rest / self.in_forwards
 
 
+class UnansweredRun(Exception):
+    """A run ended without all the answers whose time was to be measured."""
+
+
 def main() -> int:
-    """Print where the time went; return 1 if the rest takes more than allowed."""
+    """Print where the time went; return 1 if the rest takes more than allowed, 2 on an error."""
     options = _options()
+    try:
+        return _measure(options)
+    except (TunegateError, UnansweredRun) as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+
+
+def _measure(options: argparse.Namespace) -> int:
     from tunegate.harness.models.open_arms import open_arms
 
     arms = open_arms({"base": options.base, "tuned": options.tuned}, dtype="float32")
@@ -98,15 +111,21 @@ def _suites(folder: Path, prompts: int, tokens: int, questions: int) -> list[sui
 
 
 def judged(folder: Path, arms: dict[str, Any], chosen: Sequence[suites.Suite]) -> Spent:
-    """Judge the arms as `tunegate gate` does, with an empty store; return where the time went."""
+    """Judge the arms as `tunegate gate` does, with an empty store; return where the time went.
+
+    Raises:
+        UnansweredRun: the run was refused, or an answer is missing.
+    """
     from tunegate.harness.pipeline.run import EvaluationRun
+    from tunegate.harness.records.cases import StoredAnswer
+    from tunegate.harness.records.files import JsonlRecords
     from tunegate.harness.records.run_folder import Run
     from tunegate.reports import page
 
     model = arms["base"].loaded.torch_model
     with watched(model) as watch:
         start = time.perf_counter()
-        EvaluationRun(
+        verdict = EvaluationRun(
             suites=chosen,
             specs={name: arm.spec for name, arm in arms.items()},
             folder=folder,
@@ -116,6 +135,10 @@ def judged(folder: Path, arms: dict[str, Any], chosen: Sequence[suites.Suite]) -
             early_stop=False,
         ).run()
         in_run = time.perf_counter() - start
+    wanted = len(arms) * sum(len(suite.cases) for suite in chosen)
+    given = sum(c.status == "ok" for c in JsonlRecords(folder / "cells.jsonl", StoredAnswer))
+    if given < wanted:
+        raise UnansweredRun(f"{given} of {wanted} answers were given: {verdict.sentence}")
     start = time.perf_counter()
     page.write_all(Run.load(folder), folder)
     return Spent(len(watch.seen), watch.seconds, in_run, time.perf_counter() - start)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +16,9 @@ from benchmarks._apart import Measured, apart, peak_memory
 from benchmarks._forwards import Forward, watched
 from benchmarks._prompts import prompts_suite
 from tests.tiny_models import Tiny, muted
+from tunegate.harness.models import open_arms
+from tunegate.harness.pipeline.run import EvaluationRun
+from tunegate.harness.records.files import write_atomic
 
 
 @pytest.fixture(name="models", scope="module")
@@ -70,6 +75,30 @@ def test_the_rest_is_everything_outside_the_forwards() -> None:
     spent = overhead.Spent(forwards=5, in_forwards=8.0, in_run=10.0, in_report=1.0)
 
     assert (spent.rest, spent.share) == (3.0, 0.375)
+
+
+def test_a_refused_run_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """Two of 16 answers: one line says so and why, and there are no numbers to misread."""
+    import torch
+
+    model = SimpleNamespace(torch_model=torch.nn.Linear(1, 1))
+    arm = SimpleNamespace(loaded=model, spec="m")
+    refused = SimpleNamespace(sentence="the rows hold\nthe prompts")
+
+    def run(self: EvaluationRun) -> Any:
+        cell = {"suite": "s", "case": "c", "arm": "base", "kind": "generate", "key": "k"}
+        line = json.dumps({"cell": cell, "status": "ok", "completion": {"text": "a"}})
+        write_atomic(self.folder / "cells.jsonl", f"{line}\n{line}\n")
+        return refused
+
+    monkeypatch.setattr(EvaluationRun, "run", run)
+    monkeypatch.setattr(open_arms, "open_arms", lambda *_, **__: {"base": arm, "tuned": arm})
+    monkeypatch.setattr(sys, "argv", ["overhead", "--tuned", "t", "--base", "b"])
+
+    assert overhead.main() == 2
+    told = capsys.readouterr()
+    assert told.err == "error: 2 of 16 answers were given: the rows hold the prompts\n"
+    assert "forwards" not in told.out
 
 
 def test_a_process_of_its_own() -> None:
