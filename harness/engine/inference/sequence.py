@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,12 @@ from tunegate.harness.models._thinking_switch import ThoughtTracker
 
 if TYPE_CHECKING:
     from tunegate.harness.engine.inference.speculative import AnswerDraft
+
+
+_BLOCK = 256
+"""Most words among which a maximum is searched at a time."""
+_SMALLEST_BLOCK = 32
+"""Words of a block from which searching in blocks pays."""
 
 
 @dataclass(slots=True)
@@ -70,11 +77,28 @@ def choose_tokens(
         logits: [rows, positions, vocabulary].
         drawn_at: Position from which a row that samples draws its next token, its only one.
     """
-    chosen: list[list[int]] = logits.argmax(dim=-1).tolist()
+    chosen: list[list[int]] = likeliest_words(logits).tolist()
     return [
         tokens if row.random is None else [_draw(row, logits[i, drawn_at])]
         for i, (row, tokens) in enumerate(zip(rows, chosen, strict=True))
     ]
+
+
+def likeliest_words(logits: Any) -> Any:
+    """Return `logits.argmax(dim=-1)`, in less than half its time on a processor.
+
+    PyTorch's kernel for the place of a maximum uses no vector instructions, that for its value
+    does: the value is searched everywhere, and the place where it was found alone.
+    """
+    import torch
+
+    size = math.gcd(logits.shape[-1], _BLOCK)
+    if logits.device.type != "cpu" or size < _SMALLEST_BLOCK:
+        return logits.argmax(dim=-1)
+    blocks = logits.unflatten(-1, (-1, size))
+    block = blocks.amax(dim=-1).argmax(dim=-1, keepdim=True)
+    within = torch.take_along_dim(blocks, block[..., None], dim=-2)[..., 0, :].argmax(dim=-1)
+    return block[..., 0] * size + within
 
 
 def _draw(row: DecodingSequence, logits: Any) -> int:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import ARCHITECTURES, muted
-from tunegate.harness.engine.inference import local_engine, loglikelihood
+from tunegate.harness.engine.inference import local_engine, loglikelihood, prefix_cache
 from tunegate.harness.engine.inference.loglikelihood import Continuation, score_continuations
+from tunegate.harness.environment import cache_name
 from tunegate.harness.model import Prompt
 from tunegate.harness.models._chat_template import encode_continuation
 from tunegate.harness.records.cases import Case
@@ -110,6 +111,42 @@ def test_blocks_do_not_change_the_result(tiny: Any, monkeypatch: pytest.MonkeyPa
         whole = score_continuations(arm, model, prompts, wanted)
         monkeypatch.setattr(loglikelihood, "_LOGIT_BYTES", 1)
         assert score_continuations(arm, model, prompts, wanted) == pytest.approx(whole, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3"])
+def test_rows_of_a_cache_leave_it_as_it_was(kind: str, tiny: Any) -> None:
+    """What is written behind chosen rows is in their own cache alone."""
+    import torch
+
+    model = _plain(tiny, kind, "base")
+    ids = torch.arange(12).reshape(3, 4)
+    with torch.inference_mode():
+        cache = getattr(model(input_ids=ids, use_cache=True), cache_name())
+        before = [(layer.keys.clone(), layer.values.clone()) for layer in cache.layers]
+        own = prefix_cache.selected_rows(cache, torch.tensor([2, 0, 0, 1]))
+        model(input_ids=ids[[2, 0, 0, 1], :2], use_cache=True, **{cache_name(): own})
+
+    for layer, theirs, (keys, values) in zip(cache.layers, own.layers, before, strict=True):
+        assert torch.equal(layer.keys, keys)
+        assert torch.equal(layer.values, values)
+        assert cache.get_seq_length() == keys.shape[2] == 4
+        assert torch.equal(theirs.keys[:, :, :4], keys[[2, 0, 0, 1]])
+        assert theirs.keys.shape[2] == 6
+
+
+@pytest.mark.parametrize("rows", [1, 8, 9, 20])
+def test_log_probabilities_by_parts_are_those_of_all_rows(rows: int) -> None:
+    """To the bit: the parts in which rows are computed change nothing."""
+    import torch
+
+    torch.manual_seed(rows)
+    logits, words = torch.randn(rows, 640), torch.randint(0, 640, (rows, 3))
+
+    found, likeliest = loglikelihood._read_words(logits, words)
+
+    whole = torch.log_softmax(logits, dim=-1)
+    assert torch.equal(found, whole.gather(-1, words))
+    assert torch.equal(likeliest, whole.argmax(dim=-1))
 
 
 def test_choices_of_a_case(tiny: Any, ask: Callable[..., list[Any]]) -> None:
