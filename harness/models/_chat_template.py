@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from tunegate.harness import child_process
 from tunegate.harness.errors import ModelError
@@ -52,6 +53,13 @@ _LOAD_LIMITS = 60.0, 4096
 _CHARACTERS_A_SECOND = 100_000
 _CHARACTERS_A_MB = 1000
 """Addition to these limits for a long text while it is split into tokens."""
+_CHANGING = ("strftime_now", "random", "lipsum")
+"""Names by which a template may write another text each time."""
+_MOST_KEPT = 1000
+_LONGEST_KEPT = 4000
+"""Texts, of so many characters at most, whose tokens are remembered."""
+_MOST_SPLIT = 10_000
+"""Hashes of texts that are remembered to be split without harm."""
 
 
 def render_prompt(
@@ -66,7 +74,7 @@ def render_prompt(
     if generation.template == "none":
         text = plain_prompt(case, generation)
         try_tokenizer(tokenizer, [text], spec=spec)
-        return Prompt(text, tuple(tokenizer(text)["input_ids"]))
+        return Prompt(text, _token_ids(tokenizer, text, special=True))
     template = generation.chat_template or tokenizer.chat_template
     if not template:
         raise ValueError(
@@ -99,12 +107,21 @@ def render_prompt(
     _refuse_surrogates(text)
     closed = close_thoughts(text, generation)
     try_tokenizer(tokenizer, [text] if closed is None else [text, closed], spec=spec)
+    answering = None if closed is None else Prompt(closed, _token_ids(tokenizer, closed))
+    return Prompt(text, _token_ids(tokenizer, text), answering)
 
-    def tokenize(text: str) -> tuple[int, ...]:
-        return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    answering = None if closed is None else Prompt(closed, tokenize(closed))
-    return Prompt(text, tokenize(text), answering)
+def _token_ids(tokenizer: Any, text: str, *, special: bool = False) -> tuple[int, ...]:
+    """Return the token ids of a text; arms that share a tokenizer split it once."""
+    known = _tokens.setdefault(tokenizer, {})
+    key = (text, special, len(tokenizer))
+    if (found := known.get(key)) is None:
+        found = tuple(tokenizer(text, add_special_tokens=special)["input_ids"])
+        if len(known) >= _MOST_KEPT:
+            known.clear()
+        if len(text) <= _LONGEST_KEPT:
+            known[key] = found
+    return found
 
 
 def share_template(generation: GenerationSettings, arms: Mapping[str, Arm]) -> GenerationSettings:
@@ -177,8 +194,10 @@ def render_chat(
         except Exception as error:
             raise ValueError(f"the chat template refuses it: {error_reason(error)}") from error
     asked = (turns, tools, tokenizer.chat_template, dict(tokenizer.special_tokens_map), settings)
+    steady = not any(word in str([asked[2], variables.get("chat_template")]) for word in _CHANGING)
+    write = _written if steady else _written.__wrapped__
     try:
-        text = str(_call_child("write_chat", *asked, limit_s=TEMPLATE_LIMIT_S))
+        text = write(json.dumps(asked, ensure_ascii=False))
     except child_process.CallTimeout as error:
         raise ModelError(
             f"{spec}: its chat template has not written a prompt after {TEMPLATE_LIMIT_S:g} s; "
@@ -197,6 +216,16 @@ def render_chat(
             f"{most:,} for this conversation; use a model with another template"
         )
     return text
+
+
+@lru_cache(maxsize=16)
+def _written(asked: str) -> str:
+    """Return what a template writes; as a rule the arms of a run ask one after the other the same.
+
+    Args:
+        asked: The arguments of `write_chat`, as JSON.
+    """
+    return str(_call_child("write_chat", *json.loads(asked), limit_s=TEMPLATE_LIMIT_S))
 
 
 def _refuse_surrogates(text: str) -> None:
@@ -251,6 +280,7 @@ def try_folder(folder: Path) -> None:
     """
     if not (path := folder / "tokenizer.json").is_file():
         return  # other formats hold words, and no rules
+    _split.clear()
     limit_s, memory_mb = _LOAD_LIMITS
     file = str(path.absolute())  # the child keeps the folder in which it was started
     try:
@@ -274,11 +304,14 @@ def try_tokenizer(tokenizer: Any, texts: Sequence[str], *, spec: str) -> None:
     folder = Path(getattr(tokenizer, "name_or_path", None) or "-")
     if not (path := folder / "tokenizer.json").is_file():
         return
+    file = str(path.absolute())
+    if (key := (file, sha256(list(texts)))) in _split:
+        return
     length = sum(map(len, texts))
     limit_s = TEMPLATE_LIMIT_S + length / _CHARACTERS_A_SECOND
     memory_mb = MEMORY_MB + length // _CHARACTERS_A_MB
     asked = partial(
-        _call_child, "count_tokens", str(path.absolute()), texts,
+        _call_child, "count_tokens", file, texts,
         limit_s=limit_s, memory_mb=memory_mb,
     )  # fmt: skip
     try:
@@ -293,7 +326,17 @@ def try_tokenizer(tokenizer: Any, texts: Sequence[str], *, spec: str) -> None:
         ) from e
     except child_process.CallFailed as error:
         raise ValueError(f"the tokenizer cannot split it: {_first_line(error.reason)}") from error
+    if len(_split) >= _MOST_SPLIT:
+        _split.clear()
+    _split.add(key)
 
+
+_tokens: WeakKeyDictionary[Any, dict[tuple[str, bool, int], tuple[int, ...]]] = WeakKeyDictionary()
+"""Tokenizer → text, whether with special tokens, and the size of the vocabulary → token ids."""
+
+_split: set[tuple[str, str]] = set()
+"""File of a tokenizer, and the hash of texts that it could split: the arms of a run often share
+both. Emptied where a tokenizer is loaded, since another one may be in the same place."""
 
 _held: dict[str, Any] = {}
 """File → its tokenizer, in the child process."""
@@ -441,10 +484,10 @@ def encode_continuation(
     context = prompt.token_ids or ()
     joined = f"{prompt.text}{delimiter}{text}"
     for special in (False, True):  # a rendered chat holds its special tokens, a plain prompt not
-        whole = tuple(tokenizer(joined, add_special_tokens=special)["input_ids"])
+        whole = _token_ids(tokenizer, joined, special=special)
         if whole[: len(context)] == context and len(whole) > len(context):
             return whole[len(context) :]
-    alone = tuple(tokenizer(delimiter + text, add_special_tokens=False)["input_ids"])
+    alone = _token_ids(tokenizer, delimiter + text)
     if not alone:
         raise ValueError(f"{text!r} has no tokens to score")
     return alone

@@ -134,6 +134,34 @@ def test_a_template_that_refuses_says_what_it_minds_first() -> None:
         render_prompt(read, ASKED, GenerationSettings(), spec="m")
 
 
+@pytest.mark.parametrize(
+    ("template", "calls"),
+    [("{{ messages[0].content }}", 1), ("{{ strftime_now('%Y') }}{{ messages[0].content }}", 2)],
+)
+def test_a_prompt_is_written_once_for_both_arms(
+    template: str, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the template can write something else the second time, as one that reads the clock."""
+    asked = []
+    real = _chat_template._call_child
+
+    def noting(function: str, *arguments: Any, **limits: Any) -> Any:
+        asked.append(function)
+        return real(function, *arguments, **limits)
+
+    monkeypatch.setattr(_chat_template, "_call_child", noting)
+    content = f"{template} \ud83d and \ude00\ud83d\ude00"
+    found = set()
+    for _ in range(2):
+        read = tokenizer()
+        read.chat_template = template
+        found.add(render_chat(read, [{"role": "user", "content": content}], spec="m"))
+
+    assert len(found) == 1
+    assert found.pop().endswith(content)
+    assert asked == ["write_chat"] * calls
+
+
 def test_a_template_that_writes_no_text_is_refused() -> None:
     """Half of a surrogate pair cannot be written in UTF-8, which tokenizers read."""
     read = tokenizer()
@@ -278,6 +306,29 @@ def test_a_relative_folder_is_found_after_a_change_of_the_working_folder(
 
     monkeypatch.chdir(tmp_path / "first")
     try_folder(Path("model"))
+
+
+def test_a_text_is_tried_once_until_a_tokenizer_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The arms of a run ask for the same; another file in the same place has to prove itself."""
+    asked = []
+    real = _chat_template._call_child
+
+    def noting(function: str, *arguments: Any, **limits: Any) -> Any:
+        asked.append(function)
+        return real(function, *arguments, **limits)
+
+    read = saved(tmp_path)
+    try_folder(tmp_path)
+    monkeypatch.setattr(_chat_template, "_call_child", noting)
+    for texts in (["a"], ["a"], ["a", "b"]):
+        _chat_template.try_tokenizer(read, texts, spec="m")
+    assert asked == ["count_tokens"] * 2
+
+    try_folder(tmp_path)
+    _chat_template.try_tokenizer(read, ["a"], spec="m")
+    assert asked == ["count_tokens"] * 2 + ["hold_tokenizer", "count_tokens"]
 
 
 def test_a_pattern_that_gives_up_is_an_error_of_its_case(tmp_path: Path) -> None:
