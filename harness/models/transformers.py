@@ -150,7 +150,7 @@ class HfArm:
         """Return a sentence; a local model can answer every kind."""
         return f"{self.spec} cannot answer {kind.value} questions"
 
-    @property
+    @cached_property
     def stop_ids(self) -> frozenset[int]:
         """End-of-sequence ids of the tokenizer and of the generation config."""
         configured = self.loaded.torch_model.generation_config.eos_token_id
