@@ -195,7 +195,7 @@ def render_chat(
             raise ValueError(f"the chat template refuses it: {error_reason(error)}") from error
     asked = (turns, tools, tokenizer.chat_template, dict(tokenizer.special_tokens_map), settings)
     steady = not any(word in str([asked[2], variables.get("chat_template")]) for word in _CHANGING)
-    write = _written if steady else _written.__wrapped__
+    write = _write_once if steady else _write_once.__wrapped__
     try:
         text = write(json.dumps(asked, ensure_ascii=False))
     except child_process.CallTimeout as error:
@@ -219,7 +219,7 @@ def render_chat(
 
 
 @lru_cache(maxsize=16)
-def _written(asked: str) -> str:
+def _write_once(asked: str) -> str:
     """Return what a template writes; as a rule the arms of a run ask one after the other the same.
 
     Args:

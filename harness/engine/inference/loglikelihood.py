@@ -106,7 +106,7 @@ def measure_likelihoods(
         ids = [p.token_ids or () for p in prompts]
         common = compute_shared_prefix(model, ids, room=room) if levers.prefixes else NOTHING
         ready = prefill_prompts(arm, model, ids, prefix=common)
-        found = _first(ready.logits, wanted)
+        found = _score_first_tokens(ready.logits, wanted)
         longer = [i for i, c in enumerate(wanted) if len(c.token_ids) > 1]
         words = int(ready.logits.shape[-1])
         for block in _blocks(wanted, longer, words, padding=step_cost(model)):
@@ -150,7 +150,9 @@ def _blocks(
     return blocks
 
 
-def _first(logits: Any, wanted: Sequence[Continuation]) -> list[ContinuationLikelihood]:
+def _score_first_tokens(
+    logits: Any, wanted: Sequence[Continuation]
+) -> list[ContinuationLikelihood]:
     """Score the first token of each continuation.
 
     Args:
