@@ -115,8 +115,11 @@ class AnswerCache:
                 self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
                 # Damaged text must reach the checksum instead of failing to decode.
                 self._db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+                # Of a new file: an answer of two pages of text overflows the usual 4 KB.
+                self._db.execute("PRAGMA page_size=8192")
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=FULL")
+                self._db.execute("PRAGMA cache_size=-16384")  # in KB: keys are in random order
                 self._db.executescript(_SCHEMA)
         except sqlite3.DatabaseError as error:
             if "readonly" in str(error) or "unable to open" in str(error):
