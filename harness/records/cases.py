@@ -39,13 +39,12 @@ from tunegate.harness.records.episodes import EpisodeRecord
 
 SCHEMA_VERSION = 1
 """Version of the files in a run folder; raised when a reader of the old form would misread."""
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def canonical_json(value: Any) -> str:
     """Return the one JSON text of `value`: sorted keys, no spaces, strict numbers."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-    )
+    return _CANONICAL.encode(value)
 
 
 def sha256(value: Any) -> str:

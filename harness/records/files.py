@@ -12,7 +12,7 @@ import os
 import threading
 from array import array
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TextIO, TypeVar, cast, overload
@@ -41,6 +41,7 @@ class JsonlRecords(Sequence[R]):
         self.path = path
         self.kind = kind
         self._starts = array("Q", (start for start, _ in _scan(path, kind)))
+        self._size = path.stat().st_size if self._starts else 0
         self._recent: dict[int, R] = {}
         self._kept = 0
         self._expected: set[int] = set()
@@ -50,8 +51,17 @@ class JsonlRecords(Sequence[R]):
         return len(self._starts)
 
     def __iter__(self) -> Iterator[R]:
-        """Yield the records in the order of the file."""
-        return (record for _, record in _scan(self.path, self.kind))
+        """Yield the records in the order of the file; those of a small file are then kept."""
+        if self._size > _MOST_KEPT:
+            return (record for _, record in _scan(self.path, self.kind))
+        if len(self._recent) == len(self):
+            return map(self._recent.__getitem__, range(len(self)))
+        return self._read_all()
+
+    def _read_all(self) -> Iterator[R]:
+        for number, (_, record) in enumerate(_scan(self.path, self.kind)):
+            self._recent[number] = record
+            yield record
 
     @overload
     def __getitem__(self, at: int) -> R: ...
@@ -61,6 +71,9 @@ class JsonlRecords(Sequence[R]):
         """Read the record of one line, or those of several."""
         if isinstance(at, slice):
             return tuple(self[i] for i in range(*at.indices(len(self))))
+        known = self._recent.get(at)
+        if known is not None:
+            return known
         number = range(len(self))[at]
         known = self._recent.get(number)
         if known is not None:
@@ -153,10 +166,11 @@ def parse_record(kind: type[R], text: bytes) -> R:
         RecursionError: it is nested too deeply.
     """
     reader = _reader(kind)
-    with suppress(ValidationError):
+    try:
         return reader.validate_json(text)
-    # For half a surrogate pair, which only `json` reads, and for better words about what is wrong.
-    return reader.validate_python(json.loads(text))
+    except ValidationError:
+        # For half a surrogate pair, which only `json` reads, and for better words on what is wrong.
+        return reader.validate_python(json.loads(text))
 
 
 def record_problem(kind: type[Any], error: Exception) -> str:
@@ -220,7 +234,7 @@ def read_records(path: Path, kind: type[R]) -> tuple[R, ...]:
     Raises:
         UsageError: in one line, which line cannot be read and why.
     """
-    return tuple(JsonlRecords(path, kind))
+    return tuple(record for _, record in _scan(path, kind))
 
 
 def _parse_current(kind: type[R], text: bytes) -> R:
@@ -328,6 +342,6 @@ def record_lines(records: Iterable[object], *, packed: bool = False) -> Iterator
         packed: Whether no space follows a comma or colon.
     """
     separators = (",", ":") if packed else None
+    encode = json.JSONEncoder(allow_nan=False, separators=separators).encode
     for record in records:
-        row = to_jsonable_python(record, by_alias=True, exclude_none=True)
-        yield json.dumps(row, ensure_ascii=True, allow_nan=False, separators=separators) + "\n"
+        yield encode(to_jsonable_python(record, by_alias=True, exclude_none=True)) + "\n"
