@@ -342,9 +342,9 @@ class RunEvaluators:
         return self._known[suite, name].metric
 
 
-def kind_of(metric: MetricRecord) -> str:
+def kind_of(metric: MetricRecord) -> CellKind:
     """Return the kind of cell that a metric looks at."""
-    return (CellKind.GENERATE if metric.judge else metric.needs).value
+    return CellKind.GENERATE if metric.judge else metric.needs
 
 
 _NANO = 1_000_000_000

@@ -23,7 +23,7 @@ from enum import IntEnum
 from functools import cache
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tunegate.harness.otel_export.attribute_names import ERROR_TYPE, SCHEMA_URL, SCOPE
 from tunegate.harness.records.cases import replace_surrogates
@@ -50,8 +50,7 @@ class LogSeverity(IntEnum):
     WARN = 13
 
 
-@dataclass(frozen=True, slots=True)
-class SpanText:
+class SpanText(NamedTuple):
     """A span whose parts are texts already, but for its place in the tree."""
 
     name: str
@@ -69,21 +68,26 @@ class SpanText:
 
     def json(self, trace_id: str) -> str:
         """Return the span as OTLP has it."""
-        parts = [
-            f'{{"traceId":"{trace_id}","spanId":"{self.span_id}","flags":{_SAMPLED}',
-            f'"name":{quote_json(self.name)},"kind":{int(self.kind)}',
-            f'"startTimeUnixNano":"{self.start}","endTimeUnixNano":"{max(self.end, self.start)}"',
-            f'"attributes":[{self.attributes}]',
-        ]
-        if self.parent_id:
-            parts.append(f'"parentSpanId":"{self.parent_id}"')
+        more = f',"parentSpanId":"{self.parent_id}"' if self.parent_id else ""
         if self.links:
-            linked = (f'{{"traceId":"{trace_id}","spanId":"{to}"}}' for to in self.links)
-            parts.append(f'"links":[{",".join(linked)}]')
+            linked = [f'{{"traceId":"{trace_id}","spanId":"{to}"}}' for to in self.links]
+            more += f',"links":[{",".join(linked)}]'
         if self.error is not None:
             said = f'"message":{quote_json(self.error)},' if self.error else ""
-            parts.append(f'"status":{{{said}"code":{_ERROR}}}')
-        return ",".join(parts) + "}"
+            more += f',"status":{{{said}"code":{_ERROR}}}'
+        return (
+            f'{{"traceId":"{trace_id}","spanId":"{self.span_id}","flags":{_SAMPLED},'
+            f'"name":{quote_json(self.name)},"kind":{self.kind:d},'
+            f'"startTimeUnixNano":"{self.start}","endTimeUnixNano":"{max(self.end, self.start)}",'
+            f'"attributes":[{self.attributes}]{more}}}'
+        )
+
+
+_SEVERITIES = {
+    warn: f'"severityNumber":{int(level)},"severityText":"{level.name}"'
+    for warn, level in ((False, LogSeverity.INFO), (True, LogSeverity.WARN))
+}
+"""Whether something went wrong → the severity of a log record, as text."""
 
 
 def log_record(name: str, at: int, values: str, *, place: tuple[str, str], warn: bool) -> str:
@@ -96,10 +100,9 @@ def log_record(name: str, at: int, values: str, *, place: tuple[str, str], warn:
         place: Trace and span that it belongs to.
         warn: Whether it reports that something went wrong.
     """
-    level = LogSeverity.WARN if warn else LogSeverity.INFO
     return (
-        f'{{"timeUnixNano":"{at}","observedTimeUnixNano":"{at}","severityNumber":{int(level)},'
-        f'"severityText":"{level.name}","eventName":{quote_json(name)},"attributes":[{values}],'
+        f'{{"timeUnixNano":"{at}","observedTimeUnixNano":"{at}",{_SEVERITIES[warn]},'
+        f'"eventName":{quote_json(name)},"attributes":[{values}],'
         f'"traceId":"{place[0]}","spanId":"{place[1]}","flags":{_SAMPLED}}}'
     )
 
@@ -142,10 +145,10 @@ def attributes_json(values: Mapping[str, Any]) -> str:
     type then names that. Mappings are written as JSON texts.
     """
     known = {name: value for name, value in values.items() if value is not None}
-    finite = {name: value for name, value in known.items() if _is_finite(value)}
-    if len(finite) < len(known):
-        finite.setdefault(ERROR_TYPE, NON_FINITE)
-    return ",".join([f"{_key(name)}{_value_json(value)}}}" for name, value in finite.items()])
+    if not all(map(_is_finite, known.values())):
+        known = {name: value for name, value in known.items() if _is_finite(value)}
+        known.setdefault(ERROR_TYPE, NON_FINITE)
+    return ",".join([f"{_key(name)}{_value_json(value)}}}" for name, value in known.items()])
 
 
 def join_attributes(*parts: str) -> str:
@@ -155,7 +158,7 @@ def join_attributes(*parts: str) -> str:
 
 def quote_json(value: str) -> str:
     """Return a text as JSON that protobuf reads: half of a surrogate pair is no character."""
-    return encode_basestring_ascii(replace_surrogates(value))
+    return encode_basestring_ascii(value if value.isascii() else replace_surrogates(value))
 
 
 @cache

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tunegate.harness.further_arm import further_arm
 from tunegate.harness.otel_export import attribute_names as a
@@ -30,6 +30,7 @@ from tunegate.harness.otel_export import otlp_json, resources
 from tunegate.harness.otel_export.completion_spans import (
     CompletionSpans,
     ContentCapture,
+    MetricEvaluator,
     RunEvaluators,
     case_with_system,
     episode_spans,
@@ -42,7 +43,7 @@ from tunegate.harness.otel_export.run_records import (
     TraceIdentifiers,
     plan_sha256,
 )
-from tunegate.harness.records.cases import Case, CellKind, StoredAnswer, sha256
+from tunegate.harness.records.cases import Case, CellKind, ScoreRow, StoredAnswer, sha256
 from tunegate.harness.records.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -65,6 +66,18 @@ class _TimeExtent:
     def take(self, start: int, end: int) -> None:
         self.start = min(self.start or start, start)
         self.end = max(self.end, end)
+
+
+class _ScoredCell(NamedTuple):
+    """A score, and the completion that it is about."""
+
+    row: ScoreRow
+    evaluator: MetricEvaluator
+    key: str
+    """The cell's."""
+    span_id: str
+    end: int
+    """When the completion was done, in nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +137,14 @@ class SpanBuilder:
         own = self.ids.case(record.suite.name, record.id)
         start = min(run.start(c) for c in record.cells)
         done = end = max(run.end(c) for c in record.cells)
-        logs = self._results(record)
+        scored = [*self._scored_cells(record)]
+        logs = [self._result(found) for found in scored]
         spans = [self._completions.span(record, c, own) for c in record.cells]
         for stored in record.cells:
             spans += self._episode(stored)
-        spans += self._checks(record, own)
+        spans += [
+            self._check(found, own) for found in scored if found.evaluator.metric.judge is None
+        ]
         for call in self._judges.of(record, own, done) if record.judgements else ():
             spans.append(call)
             end = max(end, call.end)
@@ -168,42 +184,40 @@ class SpanBuilder:
         model = resources.ModelAttributes.of(self._run.manifest.identity(stored.cell.arm))
         return episode_spans(stored, self.ids, self._run.start(stored), model, self._content)
 
-    def _results(self, record: CaseRecord) -> list[str]:
-        """Return the evaluation results as log records, each with the span that it is about."""
-        cells = {(c.cell.arm, c.cell.kind.value): c for c in reversed(record.cells)}
-        logs = []
+    def _scored_cells(self, record: CaseRecord) -> Iterator[_ScoredCell]:
+        """Yield each score of a case with the completion that it is about."""
+        cells = {(c.cell.arm, c.cell.kind): c for c in reversed(record.cells)}
+        places = {
+            name: (stored.cell.key, self.ids.cell(stored.cell), self._run.end(stored))
+            for name, stored in cells.items()
+        }
         for row in record.scores:
             evaluator = self._evaluators.of(row)
-            stored = cells.get((row.arm, kind_of(evaluator.metric)))
-            if stored is None:
-                continue
-            at, span = self._run.end(stored), self.ids.cell(stored.cell)
-            values = evaluator.result_of(row, stored.cell.key, self._content)
-            place = self.ids.trace_id, span
-            warn = row.value is None
-            told = otlp_json.join_attributes(values, evaluator.known)
-            logs.append(otlp_json.log_record(a.EVALUATION, at, told, place=place, warn=warn))
-        return logs
+            place = places.get((row.arm, kind_of(evaluator.metric)))
+            if place is not None:
+                yield _ScoredCell(row, evaluator, *place)
 
-    def _checks(self, record: CaseRecord, parent: str) -> Iterator[otlp_json.SpanText]:
-        """Yield the spans of the rules that scored the case; none of them has a time of its own."""
-        cells = {(c.cell.arm, c.cell.kind.value): c for c in reversed(record.cells)}
-        for row in record.scores:
-            evaluator = self._evaluators.of(row)
-            stored = cells.get((row.arm, kind_of(evaluator.metric)))
-            if stored is None or evaluator.metric.judge is not None:
-                continue
-            at = self._run.end(stored)
-            yield otlp_json.SpanText(
-                name=f"eval check {row.metric}",
-                span_id=self.ids.span("check", row.suite, row.case, row.metric, row.arm),
-                parent_id=parent,
-                start=at,
-                end=at,
-                attributes=evaluator.check_of(row),
-                links=(self.ids.cell(stored.cell),),
-                error="" if row.value is None else None,
-            )
+    def _result(self, found: _ScoredCell) -> str:
+        """Return an evaluation result as a log record, with the span that it is about."""
+        row, evaluator = found.row, found.evaluator
+        values = evaluator.result_of(row, found.key, self._content)
+        told = otlp_json.join_attributes(values, evaluator.known)
+        place, warn = (self.ids.trace_id, found.span_id), row.value is None
+        return otlp_json.log_record(a.EVALUATION, found.end, told, place=place, warn=warn)
+
+    def _check(self, found: _ScoredCell, parent: str) -> otlp_json.SpanText:
+        """Return the span of a rule that scored the case; it has no time of its own."""
+        row = found.row
+        return otlp_json.SpanText(
+            name=f"eval check {row.metric}",
+            span_id=self.ids.span("check", row.suite, row.case, row.metric, row.arm),
+            parent_id=parent,
+            start=found.end,
+            end=found.end,
+            attributes=found.evaluator.check_of(row),
+            links=(found.span_id,),
+            error="" if row.value is None else None,
+        )
 
     def _suite(self, name: str, extent: _TimeExtent) -> otlp_json.SpanText:
         suite = self._run.suites[name]
