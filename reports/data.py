@@ -8,13 +8,16 @@ better or worse: they are what the suite's author cares about.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, wraps
 from hashlib import sha256
+from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
+from tunegate.harness.comparison.tag_slices import TagSlice, slices_by_tag
 from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.cases import Case, CellKind, Completion, ScoreRow, StoredAnswer
 from tunegate.harness.records.files import IndexedRecords
@@ -23,6 +26,8 @@ from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.records.training_card import ContaminationMatch
 from tunegate.harness.records.verdict import GateResult
 from tunegate.reports.identity import ArmIdentity, arm_identities
+
+T = TypeVar("T")
 
 BASE, TUNED = "base", "tuned"
 """The two arms that a report compares; further ones appear under provenance."""
@@ -166,13 +171,13 @@ class CaseView:
 
     def completion(self, arm: str, kind: CellKind) -> Completion | None:
         """Return what `arm` answered when asked for `kind`."""
-        cell = self.cells.get((arm, kind))
-        return cell.completion if cell else None
+        place = arm, kind
+        return self.cells[place].completion if place in self.cells else None
 
     def answer(self, arm: str) -> Completion | None:
         """Return the completion with the text that `arm` wrote, or that is recorded of it."""
-        known = (self.completion(arm, kind) for kind in (CellKind.GENERATE, CellKind.RECORDED))
-        return next((done for done in known if done is not None), None)
+        written = self.completion(arm, CellKind.GENERATE)
+        return self.completion(arm, CellKind.RECORDED) if written is None else written
 
     def text(self, arm: str) -> str | None:
         """Return the text that `arm` wrote, None where it wrote none."""
@@ -227,6 +232,11 @@ class ReportData:
         return tables_of(self.run.manifest, self.run.cases_of, self.run.scores, {})
 
     @cached_property
+    def tag_slices(self) -> tuple[TagSlice, ...]:
+        """Every gated metric on every tag, worst first, those with too few cases last."""
+        return slices_by_tag(self.score_tables)
+
+    @cached_property
     def pair_scores(self) -> Mapping[tuple[str, str], Sequence[tuple[CaseView, PairScore]]]:
         """(suite, metric) → its scores with their cases, in plan order."""
         found: dict[tuple[str, str], list[tuple[CaseView, PairScore]]] = defaultdict(list)
@@ -248,6 +258,19 @@ class ReportData:
     def with_outcome(self, outcome: CaseChange) -> int:
         """Return how many cases changed in this way."""
         return self.outcomes.get(outcome, 0)
+
+
+def once_per_report(function: Callable[[ReportData], T]) -> Callable[[ReportData], T]:
+    """Return the function with its results kept, each as long as the data that it is about."""
+    known: WeakKeyDictionary[ReportData, T] = WeakKeyDictionary()
+
+    @wraps(function)
+    def kept(data: ReportData) -> T:
+        if data not in known:
+            known[data] = function(data)
+        return known[data]
+
+    return kept
 
 
 def prepare_data(run: Run) -> ReportData:

@@ -21,21 +21,27 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-_HIDDEN = re.compile(
-    "["
+_ALWAYS_HIDDEN = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, without tab and line feed
     "\xad\u034f\u061c\u115f\u1160\u180e\u3164\uffa0"  # soft hyphen, joiners, fillers
     "\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"  # zero width, separators, bidi
     "\ufff9-\ufffb\ufffe\uffff"  # annotations, noncharacters
     "\ud800-\udfff\U000e0000-\U000e007f"  # lone surrogates, tag characters
-    "]"
+)
+_HIDDEN = re.compile(
+    f"[{_ALWAYS_HIDDEN}]"
     # Joiners shape Persian, Indic and emoji text; anywhere else they only hide.
     "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
 )
 
+_PERHAPS_HIDDEN = re.compile(f"[{_ALWAYS_HIDDEN}\u200c\u200d]")
+"""Finds a text to look at in full: one class of characters is searched for many times faster."""
+
 
 def escape_hidden(text: str) -> str:
     r"""Return `text` with every hidden character written as `\uXXXX`; not yet escaped for HTML."""
+    if _PERHAPS_HIDDEN.search(text) is None:
+        return text
     return _HIDDEN.sub(lambda match: _name(match[0]), text)
 
 
@@ -128,7 +134,9 @@ _MARKUP = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 def script_json(value: Any) -> str:
     """Return a value as JSON that is safe inside a `<script>`, hidden characters written out."""
     written = _compact_json(value)
-    if not written.isascii() or any(sign in written for sign in _CONTROLS):
+    if any(sign in written for sign in _CONTROLS) or (
+        not written.isascii() and _PERHAPS_HIDDEN.search(written)
+    ):
         written = _compact_json(_mark_value(value))
     for sign, spelling in _MARKUP.items():  # many times faster than `translate`
         written = written.replace(sign, spelling)

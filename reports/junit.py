@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from xml.etree import ElementTree as ET
 
@@ -24,7 +23,7 @@ from tunegate.harness.records.verdict import (
     SuiteResult,
     Verdict,
 )
-from tunegate.reports.data import CaseView, PairScore, ReportData, prepare_data
+from tunegate.reports.data import CaseView, PairScore, ReportData, once_per_report, prepare_data
 from tunegate.reports.escaping import escape_hidden
 
 NAMED = 200
@@ -52,7 +51,7 @@ def render_junit(run: Run, data: ReportData | None = None) -> str:
     return _render(data or prepare_data(run))
 
 
-@lru_cache(maxsize=1)  # the page holds the file too
+@once_per_report  # the page holds the file too
 def _render(data: ReportData) -> str:
     run, worse = data.run, _WorseCases.of(data)
     root = ET.Element("testsuites", name="tunegate")

@@ -10,12 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from tunegate.harness.comparison.tag_slices import TagSlice, slices_by_tag
+from tunegate.harness.comparison.tag_slices import TagSlice
 from tunegate.harness.quantity import QuantityFormat, format_scores, quantity_of
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateResult, GateStatus
 from tunegate.reports.case_detail import compare_choices, line_diff
-from tunegate.reports.data import BASE, TUNED, CaseChange, CaseView, ReportData, prepare_data
+from tunegate.reports.data import (
+    BASE,
+    TUNED,
+    CaseChange,
+    CaseView,
+    ReportData,
+    once_per_report,
+    prepare_data,
+)
 from tunegate.reports.escaping import code_span, escape_markdown, fenced_block, html_code
 from tunegate.reports.formatting import (
     FACES,
@@ -61,8 +69,13 @@ def render_summary(run: Run, data: ReportData | None = None) -> str:
 
 def render_comment(run: Run, data: ReportData | None = None) -> str:
     """Return the comment on a pull request: its hidden marker, then the summary, kept shorter."""
+    return f"{MARKER}\n{_comment(data or prepare_data(run))}"
+
+
+@once_per_report  # the page holds it too
+def _comment(data: ReportData) -> str:
     room = COMMENT - len(MARKER) - 1
-    return f"{MARKER}\n{_fit_text(data or prepare_data(run), lambda text: len(text) <= room)}"
+    return _fit_text(data, lambda text: len(text) <= room)
 
 
 def _fit_text(data: ReportData, fits: Callable[[str], bool]) -> str:
@@ -240,7 +253,7 @@ def _case(view: CaseView) -> str:
 
 
 def _subjects(data: ReportData) -> str:
-    worst = [s for s in slices_by_tag(data.score_tables) if s.enough][:SUBJECTS]
+    worst = [s for s in data.tag_slices if s.enough][:SUBJECTS]
     if not worst:
         return "No subject has enough cases."
     head = ("subject", "suite", "metric", "base", "tuned", "difference", "n")

@@ -11,8 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 from typing import TYPE_CHECKING
 
 from tunegate.reports.data import (
@@ -23,6 +22,7 @@ from tunegate.reports.data import (
     MetricFacts,
     PairScore,
     ReportData,
+    once_per_report,
 )
 from tunegate.reports.templating import fill_page_template
 
@@ -87,7 +87,7 @@ By chance alone at most one page in a hundred shows a trait.
 """
 
 
-@lru_cache(maxsize=1)  # page, summary and comment show them
+@once_per_report  # page, summary and comment show them
 def shared_traits(data: ReportData) -> list[SharedTrait]:
     """Return what most cases of a suite that got worse have in common, the clearest first.
 
@@ -108,14 +108,13 @@ def _suite_traits(data: ReportData, suite: str) -> Iterator[tuple[float, SharedT
     names = {view.name for view in views}
     failed = {view.name for view in data.regressions if view.suite == suite}
     shares = Counter(
-        trait for view in views if view.name in failed for trait in dict.fromkeys(_traits(view))
+        chain.from_iterable(dict.fromkeys(_traits(view)) for view in views if view.name in failed)
     )
     frequent = {trait for trait, count in shares.items() if count >= max(3, len(failed) / 2)}
     having: dict[tuple[str, str], set[str]] = {}
     for view in views if frequent else ():  # where none is, only the failed cases were read
-        for trait in _traits(view):
-            if trait in frequent:
-                having.setdefault(trait, set()).add(view.name)
+        for trait in filter(frequent.__contains__, _traits(view)):
+            having.setdefault(trait, set()).add(view.name)
     seen: set[frozenset[str]] = set()
     for (words, what), named in having.items():
         cases = frozenset(named)
@@ -129,19 +128,23 @@ def _suite_traits(data: ReportData, suite: str) -> Iterator[tuple[float, SharedT
             yield p, SharedTrait(words, what, (shared, len(failed)), others, suite)
 
 
-def _traits(view: CaseView) -> Iterator[tuple[str, str]]:
-    """Yield the traits of a case: words, and the text that they are about."""
+def _traits(view: CaseView) -> list[tuple[str, str]]:
+    """Return the traits of a case: words, and the text that they are about."""
     case, answer = view.case, view.answer(TUNED)
-    yield from (("have the tag", tag) for tag in case.tags)
     asked = case.input_messages()[-1].get("content")
     words = re.findall(r"[^\W\d_]{3,}", asked.lower())[:400] if isinstance(asked, str) else []
-    yield from (("ask with the word", word) for word in words)
-    yield from (("ask with the words", " ".join(pair)) for pair in pairwise(words))
-    yield from (("expect the answer", text) for text in case.expected_texts() if len(text) <= 40)
+    expected = (text for text in case.expected_texts() if len(text) <= 40)
+    found = [
+        *zip(repeat("have the tag"), case.tags),
+        *zip(repeat("ask with the word"), words),
+        *zip(repeat("ask with the words"), map(" ".join, pairwise(words))),
+        *zip(repeat("expect the answer"), expected),
+    ]
     if answer is not None and answer.text is not None:
         if answer.finish_reason == "length":
-            yield "were cut off at the limit of tokens", ""
-        yield from _answer_traits(view.text(BASE) or "", answer.text)
+            found.append(("were cut off at the limit of tokens", ""))
+        found += _answer_traits(view.text(BASE) or "", answer.text)
+    return found
 
 
 def _answer_traits(base: str, tuned: str) -> Iterator[tuple[str, str]]:

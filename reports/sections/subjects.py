@@ -15,7 +15,6 @@ from tunegate.harness.comparison.tag_slices import (
     TagSlice,
     q_values,
     slices_by_group,
-    slices_by_tag,
 )
 from tunegate.reports.data import MetricFacts, ReportData
 from tunegate.reports.templating import fill_page_template
@@ -42,7 +41,7 @@ class SubjectTile:
 
 def render(data: ReportData) -> Markup:
     """Return a table for each gated metric: groups of subjects first, then subjects."""
-    tags, groups = slices_by_tag(data.score_tables), slices_by_group(data.score_tables)
+    tags, groups = data.tag_slices, slices_by_group(data.score_tables)
     q_of = (*q_values(groups), *q_values(tags))
     marks = [_mark(q) for q in q_of]
     named = zip((*groups, *tags), marks, strict=True)
