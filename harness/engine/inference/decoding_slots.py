@@ -85,6 +85,7 @@ class DecodingSlots:
         slot, before = len(self.rows), self.span.end - length
         for mine, theirs in zip(self._layers, cache.layers, strict=True):
             for to, given in ((mine.all_keys, theirs.keys), (mine.all_values, theirs.values)):
+                to[slot, :, :before] = 0  # what is masked must still be a number
                 to[slot, :, before : before + copied] = given[index, :, :copied]
                 to[slot, :, before + copied : self.span.end] = given[index, :, own]
         self._mask[slot] = 0
@@ -194,10 +195,10 @@ def _layer() -> Any:
             for name in ("keys", "values"):
                 mine = getattr(self, f"all_{name}")
                 given = getattr(like, name) if mine is None else mine
-                # Zeros, not leftovers: what is masked must still be a number.
-                larger = given.new_zeros((size[0], given.shape[1], size[1], given.shape[3]))
+                larger = given.new_empty((size[0], given.shape[1], size[1], given.shape[3]))
                 if rows:
                     kept = slice(self.span.start, self.span.end)
+                    larger[:rows, :, : before - used] = 0  # a number, though it is masked
                     larger[:rows, :, before - used : before] = mine[:rows, :, kept]
                 setattr(self, f"all_{name}", larger)
 

@@ -134,6 +134,30 @@ def test_the_buffer_grows(tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch) 
     assert _decoded(arm, [start_sequence(r) for r in requests]) == expected
 
 
+@pytest.mark.parametrize("width", [2, 5, 24])
+def test_nothing_of_the_memory_before_is_read(
+    tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    """In memory that holds no numbers rows are laid out again and again, and written unchanged."""
+    import torch
+
+    arm = tiny.pair("mistral")["tuned"]
+    requests = _requests(arm, ask)
+    expected = _alone(arm, requests)
+    monkeypatch.setattr(decoding_slots, "ROOM", 2)
+    monkeypatch.setattr(decoding, "WIDTH", width)
+    left = []
+
+    def used_memory(like: Any, size: Any) -> Any:
+        left.append(size)
+        return like.new_full(size, float("nan"))
+
+    monkeypatch.setattr(torch.Tensor, "new_empty", used_memory)
+
+    assert _decoded(arm, [start_sequence(r) for r in requests]) == expected
+    assert len(left) > 4
+
+
 def test_long_rows_share_the_memory(tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cache's memory bounds how many rows are written at a time; one always is."""
     arm = tiny.pair("llama")["base"]
