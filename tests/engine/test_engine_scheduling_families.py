@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 import pytest
@@ -65,3 +66,48 @@ def test_a_thousand_prompts_that_begin_with_each_other() -> None:
     found = _families([[1] * length for length in range(1, 1_500)])
 
     assert sorted(q for family in found for q in family) == list(range(1_499))
+
+
+def test_little_more_is_computed_than_by_the_best_partition() -> None:
+    """Of five prompts with and without long beginnings, 100 times, all 52 partitions are tried: on
+    average the families cost at most 1 % more tokens than the best, and never a quarter more.
+    """
+    rng = random.Random(1)
+    ratios = []
+    for _ in range(100):
+        headers = [[rng.randrange(3)] * rng.choice([0, 50, 150, 300, 600]) for _ in range(3)]
+        prompts = [
+            [*rng.choice(headers), *([7] * rng.choice([0, 40, 200, 500])), *_own_words(rng)]
+            for _ in range(5)
+        ]
+        found = _cost([sorted(family) for family in _families(prompts)], prompts)
+        ratios.append(found / min(_cost(split, prompts) for split in _partitions(5)))
+    assert max(ratios) < 1.25
+    assert sum(ratios) / len(ratios) < 1.01
+
+
+def _own_words(rng: random.Random) -> list[int]:
+    return [rng.randrange(10, 110) for _ in range(rng.randrange(1, 40))]
+
+
+def _cost(families: list[list[int]], prompts: Sequence[Sequence[int]]) -> int:
+    """Return the tokens of the forwards: what a family shares once, and the rest of each prompt."""
+    total = 0
+    for family in families:
+        members = [prompts[i] for i in family]
+        columns = enumerate(zip(*members, strict=False))
+        shared = next((i for i, ids in columns if len({*ids}) > 1), min(map(len, members)))
+        total += FORWARD + shared + sum(len(ids) - shared for ids in members)
+    return total
+
+
+def _partitions(n: int) -> list[list[list[int]]]:
+    if n == 0:
+        return [[]]
+    smaller = _partitions(n - 1)
+    joined = [
+        [[*f, n - 1] if i == at else f for i, f in enumerate(split)]
+        for split in smaller
+        for at in range(len(split))
+    ]
+    return joined + [[*split, [n - 1]] for split in smaller]
