@@ -46,6 +46,8 @@ WIDTH = 96
 """Most rows that are written at a time."""
 CACHE_BYTES = 1_500_000_000
 """Memory for their cache, which fewer rows share where they are long."""
+PREFIX_BYTES = 500_000_000
+"""Memory for what families of rows begin with, where there are several."""
 PREFILL = 8192
 """Tokens of one prefill."""
 LOGIT_BYTES = 256_000_000
@@ -165,25 +167,34 @@ class _DecodingLoop:
 
     def _share_prefixes(self) -> None:
         """Compute what families of the waiting rows begin with; let each family wait together."""
-        self.prefixes = list(
-            {id(p): p for p in map(self._prefix, self.waiting) if p.length}.values()
-        )
+        kept = {id(prefix): prefix for prefix in map(self._prefix, self.waiting) if prefix.length}
+        self.prefixes = list(kept.values())
         alone = [row for row in self.waiting if not self._prefix(row).length]
         asked = {i: so_far(row) for i, row in enumerate(alone)}
         families = prefix_families(list(asked), asked)
-        for family in families:
+        for family in sorted(families, key=lambda f: -self._saved([asked[i] for i in f])):
             ids = [asked[i] for i in family]
-            saved = (len(family) - 1) * prefix_cache.shared_length(ids)
             # Beside other families each step attends once more: that has to pay.
-            if len(families) == 1 or saved >= self.step:
-                room = max(alone[i].request.generation.most_tokens for i in family)
-                found = prefix_cache.compute_shared_prefix(self.model, ids, room=room)
-                self.prefixes += [found] if found.length else []
+            if len(families) > 1 and (self._saved(ids) < self.step or not self._holds(ids)):
+                continue
+            room = max(alone[i].request.generation.most_tokens for i in family)
+            found = prefix_cache.compute_shared_prefix(self.model, ids, room=room)
+            self.prefixes += [found] if found.length else []
         self.prefixes.sort(key=lambda prefix: -prefix.length)
         beside: dict[int, list[DecodingSequence]] = {}
         for row in self.waiting:
             beside.setdefault(id(self._prefix(row)), []).append(row)
         self.waiting = deque(row for rows in beside.values() for row in rows)
+
+    @staticmethod
+    def _saved(family: Sequence[Sequence[int]]) -> int:
+        """Return how many tokens are not computed if a family reads its beginning once."""
+        return (len(family) - 1) * prefix_cache.shared_length(family)
+
+    def _holds(self, family: Sequence[Sequence[int]]) -> bool:
+        """Return whether the memory for beginnings holds that of one more family."""
+        tokens = sum(prefix.length for prefix in self.prefixes) + prefix_cache.shared_length(family)
+        return tokens * prefix_cache.column_bytes(self.model) <= PREFIX_BYTES
 
     def _own_columns(self, row: DecodingSequence) -> int:
         """Return how many columns a row may come to, without a prefix that is not copied."""

@@ -216,3 +216,43 @@ def test_each_suite_of_a_batch_shares_its_own_beginning(
     assert of_start[0][0].token_ids != of_start[1][0].token_ids
     assert of_start[2][0].length == 0
     assert of_start[0][0].in_place is (attention == "sdpa")
+
+
+def test_memory_holds_the_beginnings_that_save_most(
+    tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three instructions whose keys and values do not fit, that of most rows is read once, and
+    the rows of the others are written with their own, as if alone.
+    """
+    arm = tiny.pair("llama")["base"]
+    starts = ("the parcel is late " * 20, "a refund for the customer " * 20, "of 12 parcels " * 20)
+    counts = (6, 4, 5)
+    cases = [
+        Case(id=f"{i}{end}", prompt=start + end)
+        for i, (start, count) in enumerate(zip(starts, counts, strict=True))
+        for end in ENDS[:count]
+    ]
+    requests = ask(arm, cases, max_new_tokens=8)
+    computed: list[SharedPrefix] = []
+    compute = prefix_cache.compute_shared_prefix
+
+    def noted(*args: Any, **given: Any) -> SharedPrefix:
+        computed.append(compute(*args, **given))
+        return computed[-1]
+
+    with arm.active() as model:
+        alone = {
+            one.request.key: one.token_ids
+            for request in requests
+            for one in decode_sequences(arm, model, [start_sequence(request)])
+        }
+        monkeypatch.setattr(prefix_cache, "compute_shared_prefix", noted)
+        for columns, families in ((150, 1), (1_000, 3)):
+            memory = columns * prefix_cache.column_bytes(model)
+            monkeypatch.setattr(continuous_batching, "PREFIX_BYTES", memory)
+            computed.clear()
+            found = decode_sequences(arm, model, [start_sequence(one) for one in requests])
+            assert {row.request.key: row.token_ids for row in found} == alone
+            assert len([one for one in computed if one.length]) == families
+            assert computed[0].token_ids == requests[0].prompt.token_ids[: computed[0].length]
+            assert sum(one.length for one in computed) <= columns
