@@ -134,6 +134,19 @@ def test_a_template_that_refuses_says_what_it_minds_first() -> None:
         render_prompt(read, ASKED, GenerationSettings(), spec="m")
 
 
+def _child_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the list to which the functions that the child process is asked for are added."""
+    asked: list[str] = []
+    real = _chat_template._call_child
+
+    def noted(function: str, *arguments: Any, **limits: Any) -> Any:
+        asked.append(function)
+        return real(function, *arguments, **limits)
+
+    monkeypatch.setattr(_chat_template, "_call_child", noted)
+    return asked
+
+
 @pytest.mark.parametrize(
     ("template", "calls"),
     [("{{ messages[0].content }}", 1), ("{{ strftime_now('%Y') }}{{ messages[0].content }}", 2)],
@@ -142,14 +155,7 @@ def test_a_prompt_is_written_once_for_both_arms(
     template: str, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unless the template can write something else the second time, as one that reads the clock."""
-    asked = []
-    real = _chat_template._call_child
-
-    def noting(function: str, *arguments: Any, **limits: Any) -> Any:
-        asked.append(function)
-        return real(function, *arguments, **limits)
-
-    monkeypatch.setattr(_chat_template, "_call_child", noting)
+    asked = _child_calls(monkeypatch)
     content = f"{template} \ud83d and \ude00\ud83d\ude00"
     found = set()
     for _ in range(2):
@@ -312,16 +318,9 @@ def test_a_text_is_tried_once_until_a_tokenizer_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The arms of a run ask for the same; another file in the same place has to prove itself."""
-    asked = []
-    real = _chat_template._call_child
-
-    def noting(function: str, *arguments: Any, **limits: Any) -> Any:
-        asked.append(function)
-        return real(function, *arguments, **limits)
-
     read = saved(tmp_path)
     try_folder(tmp_path)
-    monkeypatch.setattr(_chat_template, "_call_child", noting)
+    asked = _child_calls(monkeypatch)
     for texts in (["a"], ["a"], ["a", "b"]):
         _chat_template.try_tokenizer(read, texts, spec="m")
     assert asked == ["count_tokens"] * 2

@@ -172,11 +172,14 @@ class _DecodingLoop:
         alone = [row for row in self.waiting if not self._prefix(row).length]
         asked = {i: so_far(row) for i, row in enumerate(alone)}
         families = prefix_families(list(asked), asked)
-        for family in sorted(families, key=lambda f: -self._saved([asked[i] for i in f])):
-            ids = [asked[i] for i in family]
+        shared = [prefix_cache.shared_length([asked[i] for i in family]) for family in families]
+        saved = [(len(f) - 1) * length for f, length in zip(families, shared, strict=True)]
+        for at in sorted(range(len(families)), key=lambda at: -saved[at]):
+            family = families[at]
             # Beside other families each step attends once more: that has to pay.
-            if len(families) > 1 and (self._saved(ids) < self.step or not self._holds(ids)):
+            if len(families) > 1 and (saved[at] < self.step or not self._holds(shared[at])):
                 continue
+            ids = [asked[i] for i in family]
             room = max(alone[i].request.generation.most_tokens for i in family)
             found = prefix_cache.compute_shared_prefix(self.model, ids, room=room)
             self.prefixes += [found] if found.length else []
@@ -186,15 +189,10 @@ class _DecodingLoop:
             beside.setdefault(id(self._prefix(row)), []).append(row)
         self.waiting = deque(row for rows in beside.values() for row in rows)
 
-    @staticmethod
-    def _saved(family: Sequence[Sequence[int]]) -> int:
-        """Return how many tokens are not computed if a family reads its beginning once."""
-        return (len(family) - 1) * prefix_cache.shared_length(family)
-
-    def _holds(self, family: Sequence[Sequence[int]]) -> bool:
-        """Return whether the memory for beginnings holds that of one more family."""
-        tokens = sum(prefix.length for prefix in self.prefixes) + prefix_cache.shared_length(family)
-        return tokens * prefix_cache.column_bytes(self.model) <= PREFIX_BYTES
+    def _holds(self, tokens: int) -> bool:
+        """Return whether the memory for beginnings holds another one of so many tokens."""
+        held = sum(prefix.length for prefix in self.prefixes) + tokens
+        return held * prefix_cache.column_bytes(self.model) <= PREFIX_BYTES
 
     def _own_columns(self, row: DecodingSequence) -> int:
         """Return how many columns a row may come to, without a prefix that is not copied."""
