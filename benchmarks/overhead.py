@@ -23,7 +23,7 @@ from benchmarks._prompts import prompts_suite
 from tunegate.harness import suite as suites
 from tunegate.harness.errors import TunegateError
 
-MOST = 0.05
+MOST = 0.03
 """Allowed share of everything else, of the forwards' time."""
 WARM = 4
 """Cases of the run before."""
