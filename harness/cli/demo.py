@@ -8,9 +8,7 @@ finished is kept: a second call trains nothing and answers nothing again.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunegate.harness.cli._command_processes import run_command, run_function
 from tunegate.harness.errors import BackendError
 
 if TYPE_CHECKING:
@@ -32,8 +31,6 @@ SUITES = ("tickets", "general_knowledge", "production")
 JUDGED = "good"
 """The candidate that a judge looks at as well."""
 _HOME = Path(__file__).resolve().parents[2]
-_IMPORTED_FROM = Path(__file__).absolute().parents[3]
-"""The folder that holds the package `tunegate`, for commands in processes of their own."""
 _MARKER = "demo.sha256"
 
 
@@ -82,8 +79,9 @@ def copy_suites(folder: Path) -> Path:
     """Write the demo's suites to a folder and return it.
 
     Gated suites get a ledger next to them, which does not belong into an installation. Of the
-    tickets only the first of each template is taken, so that they are independent cases, and of
-    general knowledge every second question, which is enough for its tolerance.
+    tickets only the first of each template is taken, so that they are independent cases, of general
+    knowledge every second question, which is enough for its tolerance, and of the replies that a
+    judge rates every second one, as it decides nothing.
     """
     own, bundled = _HOME / "trainers" / "demo", _HOME / "suites"
     origins = {"general_knowledge": bundled, "tickets": own, "production": own, "judge": own}
@@ -104,6 +102,7 @@ def copy_suites(folder: Path) -> Path:
         "tickets": _one_of_each_template(_lines(bundled / "support_json")),
         "production": _lines(bundled / "production"),
         "general_knowledge": _lines(bundled / "general_knowledge")[::2],
+        "judge": _lines(own / "judge")[::2],
     }
     for name, lines in chosen.items():
         (folder / name / "cases.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
@@ -183,16 +182,22 @@ def _judge(suites: Path, base: str, *, embedded: bool) -> list[str]:
     What it is worth was found out beforehand: it may not gate, so its gate is shown and decides
     nothing. The calibration is of the embedded model as a CPU computes it.
     """
-    import torch
-
     place = suites / "judge"
     asked = [str(place / "suite.toml"), "--judge", base]
-    if not embedded or torch.cuda.is_available():
-        return asked
-    if not is_calibrated(base, place):
-        _say("the judge was calibrated with other versions of its libraries: uncalibrated here")
+    if not embedded or run_function(exit_unless_calibrated, base, place) != 0:
         return asked
     return [*asked, "--calibration", str(place / "calibration.json")]
+
+
+def exit_unless_calibrated(base: str, place: Path) -> None:
+    """End the process with 1 unless the calibration in `place` is of this judge on a CPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        sys.exit(1)
+    if not is_calibrated(base, place):
+        _say("the judge was calibrated with other versions of its libraries: uncalibrated here")
+        sys.exit(1)
 
 
 def is_calibrated(base: str, place: Path) -> bool:
@@ -231,18 +236,15 @@ def _gate_candidate(
 
 
 def _run(*args: str, what: str, allowed: tuple[int, ...] = (0,)) -> None:
-    """Run a tunegate command in a process of its own, so that its memory comes back.
+    """Run a tunegate command in a process of its own.
 
     Raises:
         BackendError: it failed; the command that repeats it is named.
     """
-    command = [sys.executable, "-m", "tunegate.harness.cli", *args]
-    done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": str(_IMPORTED_FROM)}, check=False
-    )
-    if done.returncode not in allowed:
+    code = run_command(*args)
+    if code not in allowed:
         raise BackendError(
-            f"{what} ended with exit code {done.returncode}; completed steps are stored: "
+            f"{what} ended with exit code {code}; completed steps are stored: "
             "`tunegate demo` continues from there"
         )
 

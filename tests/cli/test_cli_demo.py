@@ -63,6 +63,16 @@ def test_knowledge_is_every_second_question_of_each_subject(tmp_path: Path) -> N
         assert abs(count - subjects[tag] / 2) <= 1
 
 
+def test_every_second_reply_is_judged(tmp_path: Path) -> None:
+    """14 of 28, asked alike."""
+    copied = suites.load_suite(copy_suites(tmp_path / "suites") / "judge")
+    whole = suites.load_suite(ROOT / "trainers/demo/judge")
+
+    assert len(copied.cases) == 14
+    assert {case.id for case in copied.cases} < {case.id for case in whole.cases}
+    assert copied.generation == whole.generation
+
+
 def test_all_suites_load_from_the_copy_twice(tmp_path: Path) -> None:
     """A second demo finds the same suites, so that no answer is asked for again."""
     first = {p.parent.name: suites.load_suite(p.parent).hash for p in _copied(tmp_path)}
