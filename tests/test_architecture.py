@@ -18,7 +18,7 @@ PACKAGES = ("harness", "suites", "trainers", "reports")
 OTHER_FOLDERS = ("benchmarks", "examples", "tests")
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 50
-MOST_FILES = 308
+MOST_FILES = 309
 """Python files of harness, trainers and reports that are no instance, `__init__.py` included; a new
 room raises the number, nothing else."""
 INSTANCE_FOLDERS = (

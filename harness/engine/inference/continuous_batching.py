@@ -31,6 +31,7 @@ from tunegate.harness.engine.inference.fallbacks import (
     decode_in_lockstep,
     is_alone,
 )
+from tunegate.harness.engine.inference.forward_cost import forward_cost
 from tunegate.harness.engine.inference.sequence import (
     DecodingSequence,
     append_token,
@@ -52,12 +53,6 @@ PREFILL = 8192
 """Tokens of one prefill."""
 LOGIT_BYTES = 256_000_000
 """Memory for the logits of one forward: rows × positions × vocabulary × 4 bytes."""
-STEP = {"cpu": 60.0}
-"""Fixed cost of a forward, counted in tokens. Linear layers of SmolLM2-135M in their usual order
-have 53 rows' on two cores (35 ms for 8 rows, 178 ms for 256), packed ones, with the rest of a
-forward, 20 to 35. From 25 to 60 the seconds of 48 answers are the same within 5 %."""
-STEP_ELSEWHERE = 1000.0
-"""The same on an accelerator, where a few hundred tokens are computed in the time of one."""
 PROBE = 8
 """Rows whose drafts are tried before it is known whether drafts hold."""
 AHEAD = (16, 8, 4)
@@ -130,7 +125,7 @@ class _DecodingLoop:
     def of(
         cls, arm: LocalArm, model: Any, rows: Sequence[DecodingSequence], levers: Optimizations
     ) -> _DecodingLoop:
-        loop = cls(arm, model, levers, step_cost(model), prefix_cache.attention_window(model))
+        loop = cls(arm, model, levers, forward_cost(model), prefix_cache.attention_window(model))
         loop._take_in(rows)
         return loop
 
@@ -331,11 +326,6 @@ class _DecodingLoop:
             if append_token(row, token, self.arm) or not hit:
                 return i + hit
         return len(guess)
-
-
-def step_cost(model: Any) -> float:
-    """Return what a forward of a model costs besides its tokens, counted in tokens."""
-    return STEP.get(model.device.type, STEP_ELSEWHERE)
 
 
 def _width(model: Any, columns: int) -> int:

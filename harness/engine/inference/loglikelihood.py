@@ -20,8 +20,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate.harness.engine.inference.continuous_batching import step_cost
 from tunegate.harness.engine.inference.fallbacks import log_probabilities, must_be_alone
+from tunegate.harness.engine.inference.forward_cost import forward_cost, group_by_length
 from tunegate.harness.engine.inference.prefix_cache import (
     NOTHING,
     PrefillResult,
@@ -97,24 +97,54 @@ def measure_likelihoods(
     """
     import torch
 
-    lengths = [len(p.token_ids or ()) for p in prompts]
-    longest = max((lengths[c.row] + len(c.token_ids) for c in wanted), default=0)
+    ids = [p.token_ids or () for p in prompts]
+    longest = max((len(ids[c.row]) + len(c.token_ids) for c in wanted), default=0)
     if must_be_alone(arm, longest):
         return [_alone(model, prompts[c.row], c) for c in wanted]
+    found: dict[int, ContinuationLikelihood] = {}
     with torch.inference_mode():
         room = max((len(c.token_ids) for c in wanted), default=0)
-        ids = [p.token_ids or () for p in prompts]
         common = compute_shared_prefix(model, ids, room=room) if levers.prefixes else NOTHING
-        ready = prefill_prompts(arm, model, ids, prefix=common)
-        found = _score_first_tokens(ready.logits, wanted)
-        longer = [i for i, c in enumerate(wanted) if len(c.token_ids) > 1]
-        words = int(ready.logits.shape[-1])
-        for block in _blocks(wanted, longer, words, padding=step_cost(model)):
-            rest = _rest(model, ready, [wanted[i] for i in block])
-            for i, more in zip(block, rest, strict=True):
-                found[i] = ContinuationLikelihood(
-                    found[i].total + more.total, found[i].greedy and more.greedy
-                )
+        for rows in _prefills(ids, wanted, cost=forward_cost(model)):
+            place = {row: at for at, row in enumerate(rows)}
+            asked = {
+                i: Continuation(place[c.row], c.token_ids)
+                for i, c in enumerate(wanted)
+                if c.row in place
+            }
+            ready = prefill_prompts(arm, model, [ids[row] for row in rows], prefix=common)
+            found |= zip(asked, _score(model, ready, list(asked.values())), strict=True)
+    return [found[i] for i in range(len(wanted))]
+
+
+def _prefills(
+    prompts: Sequence[Sequence[int]], wanted: Sequence[Continuation], *, cost: float
+) -> list[list[int]]:
+    """Split the prompts into those that are computed together.
+
+    Prompts of about one length; those with longer continuations stay together, as each group of
+    them would need further forwards for these.
+    """
+    longer = {c.row for c in wanted if len(c.token_ids) > 1}
+    asked = sorted({c.row for c in wanted} - longer)
+    groups = group_by_length([len(prompts[row]) for row in asked], cost)
+    split = [[asked[i] for i in group] for group in groups]
+    return [sorted(longer), *split] if longer else split
+
+
+def _score(
+    model: Any, ready: PrefillResult, wanted: Sequence[Continuation]
+) -> list[ContinuationLikelihood]:
+    """Return the likelihood of each continuation of prompts that are computed."""
+    found = _score_first_tokens(ready.logits, wanted)
+    longer = [i for i, c in enumerate(wanted) if len(c.token_ids) > 1]
+    words = int(ready.logits.shape[-1])
+    for block in _blocks(wanted, longer, words, cost=forward_cost(model)):
+        rest = _rest(model, ready, [wanted[i] for i in block])
+        for i, more in zip(block, rest, strict=True):
+            found[i] = ContinuationLikelihood(
+                found[i].total + more.total, found[i].greedy and more.greedy
+            )
     return found
 
 
@@ -126,28 +156,21 @@ def _alone(model: Any, prompt: Prompt, wanted: Continuation) -> ContinuationLike
 
 
 def _blocks(
-    wanted: Sequence[Continuation], chosen: list[int], vocabulary: int, *, padding: float
-) -> list[list[int]]:
-    """Split the continuations so that logits stay within the memory bound, and padding in its own.
+    wanted: Sequence[Continuation], chosen: Sequence[int], vocabulary: int, *, cost: float
+) -> Iterator[list[int]]:
+    """Split continuations into those of about one length, whose logits memory holds.
 
     Args:
         wanted: All continuations.
         chosen: Indices of those to split.
         vocabulary: Logits of a token.
-        padding: Most tokens of padding in a block: what a forward more would cost.
+        cost: What a forward costs besides its tokens.
     """
-    blocks: list[list[int]] = []
-    tokens = 0
-    for i in sorted(chosen, key=lambda i: len(wanted[i].token_ids)):
-        longest = len(wanted[i].token_ids) - 1
-        tokens += longest
-        padded = (len(blocks[-1]) + 1) * longest if blocks else 0
-        if blocks and padded * vocabulary * 4 <= _LOGIT_BYTES and padded - tokens <= padding:
-            blocks[-1].append(i)
-        else:
-            tokens = longest
-            blocks.append([i])
-    return blocks
+    lengths = [len(wanted[i].token_ids) - 1 for i in chosen]
+    for group in group_by_length(lengths, cost):
+        rows = max(1, _LOGIT_BYTES // (lengths[group[0]] * vocabulary * 4))
+        for at in range(0, len(group), rows):
+            yield [chosen[i] for i in group[at : at + rows]]
 
 
 def _score_first_tokens(

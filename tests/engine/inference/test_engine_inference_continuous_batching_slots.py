@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.engine.inference import continuous_batching as decoding
-from tunegate.harness.engine.inference import continuous_batching as module
-from tunegate.harness.engine.inference import decoding_slots, prefix_cache
+from tunegate.harness.engine.inference import decoding_slots, forward_cost, prefix_cache
 from tunegate.harness.engine.inference.continuous_batching import decode_sequences
 from tunegate.harness.engine.inference.sequence import start_sequence
 from tunegate.harness.engine.inference.speculative import RUN, AnswerDraft, DraftAcceptance
@@ -70,7 +69,7 @@ def test_prompts_of_one_length_are_read_together(
     lengths = sorted(len(request.prompt.token_ids) for request in requests)
     assert sorted(length for one in read for length in one) == lengths
     padding = [len(one) * max(one) - sum(one) for one in read]
-    assert max(padding) <= decoding.STEP["cpu"]
+    assert max(padding) <= forward_cost.TOKENS["cpu"]
     assert sum(padding) < (len(lengths) * lengths[-1] - sum(lengths)) / 3
     assert 3 <= len(read) <= 25
 
@@ -163,13 +162,13 @@ def test_long_rows_share_the_memory(tiny: Any, ask: Ask, monkeypatch: pytest.Mon
     arm = tiny.pair("llama")["base"]
     requests = _requests(arm, ask)
     widths: list[int] = []
-    forward = module.DecodingSlots.forward
+    forward = decoding.DecodingSlots.forward
 
     def watched(self: Any, model: Any, tokens: Any) -> Any:
         widths.append(len(self.rows))
         return forward(self, model, tokens)
 
-    monkeypatch.setattr(module.DecodingSlots, "forward", watched)
+    monkeypatch.setattr(decoding.DecodingSlots, "forward", watched)
     config = arm.loaded.torch_model.config
     heads = getattr(config, "num_key_value_heads", config.num_attention_heads)
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -205,7 +204,7 @@ def test_an_answer_that_comes_back_to_its_draft(
     tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch, architecture: str
 ) -> None:
     """A draft with a wrong or a missing part is left and found again; the answer is the same."""
-    monkeypatch.setattr(decoding, "STEP", {"cpu": 10_000.0})  # guessing always pays
+    monkeypatch.setattr(forward_cost, "TOKENS", {"cpu": 10_000.0})  # guessing always pays
     arm = tiny.pair(architecture)["tuned"]
     requests = _requests(arm, ask, 40)
     expected = _alone(arm, requests)
@@ -217,18 +216,18 @@ def test_an_answer_that_comes_back_to_its_draft(
 
 def test_coming_back_saves_forwards(tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """After one wrong token the rest of a draft is taken several tokens a step."""
-    monkeypatch.setattr(decoding, "STEP", {"cpu": 10_000.0})
+    monkeypatch.setattr(forward_cost, "TOKENS", {"cpu": 10_000.0})
     arm = tiny.pair("llama")["base"]
     request = max(_requests(arm, ask, 60), key=lambda r: len(_alone(arm, [r])[r.key]))
     (ids,) = _alone(arm, [request]).values()
     steps: list[int] = []
-    forward = module.DecodingSlots.forward
+    forward = decoding.DecodingSlots.forward
 
     def counted(self: Any, model: Any, tokens: Any) -> Any:
         steps.append(max(map(len, tokens)))
         return forward(self, model, tokens)
 
-    monkeypatch.setattr(module.DecodingSlots, "forward", counted)
+    monkeypatch.setattr(decoding.DecodingSlots, "forward", counted)
     wrong = AnswerDraft((*ids[:2], ids[2] + 1, *ids[3:]), DraftAcceptance())
 
     assert _decoded(arm, [start_sequence(request, wrong)])[request.key] == ids
@@ -238,7 +237,7 @@ def test_coming_back_saves_forwards(tiny: Any, ask: Ask, monkeypatch: pytest.Mon
 
 def test_sampled_rows_beside_guesses(tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row that samples draws what it draws alone, also while others take several tokens."""
-    monkeypatch.setattr(decoding, "STEP", {"cpu": 10_000.0})
+    monkeypatch.setattr(forward_cost, "TOKENS", {"cpu": 10_000.0})
     arm = tiny.pair("llama")["base"]
     greedy = _requests(arm, ask, 40)[::2]
     ids = _alone(arm, greedy)
@@ -274,14 +273,14 @@ def test_slots_leave_no_memory_behind(tiny: Any, ask: Ask) -> None:
 
     arm = tiny.pair("llama")["base"]
     seen: list[Any] = []
-    made = module.DecodingSlots.__init__
+    made = decoding.DecodingSlots.__init__
 
     def noted(self: Any, *args: Any) -> None:
         made(self, *args)
         seen.append(weakref.ref(self))
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(module.DecodingSlots, "__init__", noted)
+        patched.setattr(decoding.DecodingSlots, "__init__", noted)
         gc.disable()
         try:
             _decoded(arm, [start_sequence(r) for r in _requests(arm, ask)])

@@ -98,6 +98,36 @@ def test_continuations_of_about_one_length_are_read_together(
     assert 2 <= len(read) <= 10
 
 
+def test_prompts_of_about_one_length_are_computed_together(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of ten prompts five are ten times as long. Apart where one token is asked, in one forward
+    where longer continuations would need further ones; each is as likely as if asked alone.
+    """
+    arm = tiny.pair("llama")["tuned"]
+    prompts = [Prompt("", tuple(range(4 + i, 14 + i * i))) for i in range(5)]
+    prompts += [Prompt("", (5 + i, *range(4, 100 + i))) for i in range(5)]
+    asked = [Continuation(row, (token,)) for row in range(10) for token in (7, 8)]
+    asked += [Continuation(row, (9, 10, 11)) for row in (2, 7)]
+    sizes: list[list[int]] = []
+    prefill = loglikelihood.prefill_prompts
+
+    def noted(arm: Any, model: Any, ids: Any, **settings: Any) -> Any:
+        sizes.append(sorted(map(len, ids)))
+        return prefill(arm, model, ids, **settings)
+
+    with arm.active() as model:
+        alone = [
+            score_continuations(arm, model, [prompts[c.row]], [Continuation(0, c.token_ids)])[0]
+            for c in asked
+        ]
+        monkeypatch.setattr(loglikelihood, "prefill_prompts", noted)
+        found = score_continuations(arm, model, prompts, asked)
+
+    assert found == pytest.approx(alone, abs=1e-4)
+    assert sizes == [[12, 99], [97, 98, 100, 101], [10, 10, 16, 22]]
+
+
 def test_blocks_do_not_change_the_result(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """With memory for one continuation at a time the log-likelihoods stay the same."""
     arm = tiny.pair("llama")["base"]
