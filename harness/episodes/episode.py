@@ -49,6 +49,8 @@ _CONTEXT = re.compile(r"context|too long|maximum.{0,20}(?:length|tokens)", re.IG
 """Words of backends about a prompt that does not fit."""
 _MODEL_FAULTS = (ValueError, LookupError, ArithmeticError)
 _NEVER_THE_MODELS = (OSError, MemoryError, EOFError, ImportError, RecursionError)
+LONGEST_TEXT = 10_000_000
+"""Characters of a text of an environment: more than any model reads, and kept with every answer."""
 
 
 class EpisodeFailed(Exception):
@@ -114,7 +116,7 @@ def episode_steps(request: Request, arm: Arm, held: list[Any]) -> EpisodeSteps:
     if opening is not None and not isinstance(opening, str):
         kind = type(opening).__name__
         raise EpisodeFailed(f"reset returned {kind}, neither a text nor None")
-    state.opening = opening
+    state.opening = None if opening is None else _message_of(opening, "what reset returned")
     state.talk = extend_prompt(state.talk, opening)
     end = yield from _turns(state, arm)
     reward = yield from _environment_call(state, "get_reward", state.environment.get_reward)
@@ -181,7 +183,7 @@ def _respond(
             message = yield from _environment_call(state, "_next", function)
         if message is None:
             return EpisodeEnd.ANSWERED
-        said = replace_surrogates(_text_of(message, "what _next returned"))
+        said = replace_surrogates(_message_of(message, "what _next returned"))
         state.turns[-1] = turn.model_copy(update={"message": said})
         return None
     if len(state.turns) == state.plan.settings.max_turns:
@@ -212,8 +214,8 @@ def _run_tool(state: _EpisodeState, call: ToolCall) -> Generator[Any, Any, Episo
         if outcome.error is not None:
             if not _is_models_fault(outcome.error, state.plan.tools, call):
                 raise EpisodeFailed(f"the tool {call.name} failed: {_one_line(outcome.error)}")
-            fault = _text_of(outcome.error, f"the error of the tool {call.name}")
-    shown = _text_of(result, f"what the tool {call.name} returned")
+            fault = _message_of(outcome.error, f"the error of the tool {call.name}")
+    shown = _message_of(result, f"what the tool {call.name} returned")
     if fault is not None:
         shown = str({"error": fault})
     return EpisodeCall(
@@ -351,6 +353,21 @@ def _text_of(value: Any, what: str) -> str:
     except Exception as error:  # an object of the user's may raise anything
         kind = type(error).__name__
         raise EpisodeFailed(f"{what} cannot be written as text ({kind})") from error
+
+
+def _message_of(value: Any, what: str) -> str:
+    """Return a value of the environment as a text for the model.
+
+    Raises:
+        EpisodeFailed: it has none, or one that is too long to be kept.
+    """
+    text = _text_of(value, what)
+    if len(text) > LONGEST_TEXT:
+        raise EpisodeFailed(
+            f"{what} has {len(text):,} characters, at most {LONGEST_TEXT:,} are kept: "
+            "return the part that the model needs"
+        )
+    return text
 
 
 def _one_line(error: BaseException) -> str:

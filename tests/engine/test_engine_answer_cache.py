@@ -188,7 +188,7 @@ def test_a_truncated_database(store: AnswerCache) -> None:
     with store.path.open("r+b") as file:
         file.truncate(size - 8192)
     with pytest.raises(BackendError, match="move the file away and run again"):
-        AnswerCache(store.path).get(f"k{i}" for i in range(60))
+        AnswerCache(store.path).completions(f"k{i}" for i in range(60))
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
