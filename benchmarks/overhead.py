@@ -2,7 +2,7 @@
 
 A whole run on the real model, written answers and multiple-choice questions, from the plan to the
 report: every forward is timed by a hook, and the rest is tokenising, the engine's own work between
-forwards, store, metrics, statistics, traces and report. It may take 5 % of the forwards' time.
+forwards, store, metrics, statistics, traces and report. It may take 3 % of the forwards' time.
 Loading the model and importing libraries are done before, with a run of a few cases.
 """
 

@@ -96,6 +96,23 @@ def available_memory() -> int:
     return max(0, min(free, limit - used + cached))
 
 
+def return_freed_memory() -> None:
+    """Give memory that was freed back to the system, where the C library keeps it.
+
+    glibc keeps freed blocks below others that are in use; larger ones that come later find no place
+    in between. Elsewhere it does nothing.
+
+    Source: https://man7.org/linux/man-pages/man3/malloc_trim.3.html
+    """
+    import ctypes
+
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return
+    trim(ctypes.c_size_t(0))
+
+
 def _numbers(file: Path) -> dict[str, int]:
     """Return name → number of a file of the system with a name and a number in each line."""
     try:

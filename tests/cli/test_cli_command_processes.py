@@ -50,9 +50,11 @@ def test_the_exit_code_of_the_process_is_returned(
     assert int(printed) == code
 
 
-def test_a_command_ends_with_its_exit_code(tmp_path: Path) -> None:
+@pytest.mark.parametrize("forked", [True, False], ids=["forked", "begun anew"])
+def test_a_command_ends_with_its_exit_code(tmp_path: Path, forked: bool) -> None:
     """A command's output is that of the caller, and a user's mistake is 2."""
     call = (
+        f"processes.can_fork = lambda: {forked and processes.can_fork()};"
         "print(processes.run_command('--version'), flush=True);"
         "print(processes.run_command('gate', 'nowhere'))"
     )

@@ -21,6 +21,7 @@ from tunegate.harness.engine.inference.packed_weights import packed_weights
 from tunegate.harness.engine.inference.sequence import DecodingSequence, start_sequence
 from tunegate.harness.engine.inference.speculative import AnswerDraft, KnownAnswer, draft_ids
 from tunegate.harness.engine.scheduling import ALL, Optimizations
+from tunegate.harness.environment import return_freed_memory
 from tunegate.harness.errors import OutOfMemory
 from tunegate.harness.model import LocalArm, Request
 from tunegate.harness.models._chat_template import continuation_ids
@@ -158,19 +159,27 @@ def _generate(
     levers: Optimizations,
     more: NewRequests,
 ) -> Iterator[StoredAnswer]:
+    """Yield the answers that are written.
+
+    The memory of their cache goes back to the system: that of the next batch is of another size,
+    and the process would hold both.
+    """
     rows = written.start(requests)
 
     def later() -> list[DecodingSequence]:
         return written.start(more())
 
-    while rows or written.misfits:
-        for row in decode_sequences(written.arm, model, rows, levers, later):
-            yield written.finish(row)
+    try:
+        while rows or written.misfits:
+            for row in decode_sequences(written.arm, model, rows, levers, later):
+                yield written.finish(row)
+                while written.misfits:
+                    yield written.misfits.popleft()
             while written.misfits:
                 yield written.misfits.popleft()
-        while written.misfits:
-            yield written.misfits.popleft()
-        rows = later()
+            rows = later()
+    finally:
+        return_freed_memory()
 
 
 def _draft(arm: LocalArm, known: KnownAnswer | None) -> AnswerDraft | None:
