@@ -25,7 +25,7 @@ from itertools import takewhile
 from typing import Any
 
 from tunegate.harness.engine.inference import prefix_cache
-from tunegate.harness.engine.inference.decoding_slots import DecodingSlots
+from tunegate.harness.engine.inference.decoding_slots import DecodingSlots, EnteringRow
 from tunegate.harness.engine.inference.fallbacks import (
     decode_alone,
     decode_in_lockstep,
@@ -219,6 +219,7 @@ class _DecodingLoop:
         ready = prefix_cache.prefill_prompts(self.arm, self.model, ids, prefix=prefix, keep=keep)
         chosen = choose_tokens([row for row, _ in group], ready.tail)
         end = ready.mask.shape[1]
+        entering = []
         for i, (row, guess) in enumerate(group):
             taken = self._take(row, guess, chosen[i][-len(guess) - 1 :])
             if row.draft is not None and guess:
@@ -228,8 +229,8 @@ class _DecodingLoop:
             else:
                 hidden = prefix.length - prefix.copied
                 first, last = end - len(ids[i]) + prefix.length, end - len(guess) + taken
-                own = slice(first - hidden, last - hidden)
-                self.slots.enter(row, ready.cache, i, prefix=prefix, own=own)
+                entering.append(EnteringRow(row, i, slice(first - hidden, last - hidden)))
+        self.slots.enter(entering, ready.cache, prefix=prefix)
 
     def _group(
         self, prefix: prefix_cache.SharedPrefix

@@ -9,7 +9,7 @@ What is left of a row, or was written for a guess that failed, is masked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -28,6 +28,41 @@ class ColumnRange:
 
     start: int = 0
     end: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EnteringRow:
+    """A row after its prefill."""
+
+    row: DecodingSequence
+    """Its last token is not in the cache yet."""
+    index: int
+    """Its place in the prefill."""
+    own: slice
+    """Columns of its own tokens there, behind the padding."""
+
+    @property
+    def length(self) -> int:
+        """How many tokens of its own are in the cache."""
+        return int(self.own.stop - self.own.start)
+
+
+def _blocks(entering: Sequence[EnteringRow], *, alone: bool) -> Iterator[list[EnteringRow]]:
+    """Yield the rows that can be copied at once: neighbours that end in one column.
+
+    Args:
+        entering: Rows of a prefill, in the order of their places.
+        alone: Whether each row has columns before its padding, and so a place of its own for them.
+    """
+    block: list[EnteringRow] = []
+    for one in entering:
+        follows = block and one.index == block[-1].index + 1
+        if block and (alone or not follows or one.own.stop != block[-1].own.stop):
+            yield block
+            block = []
+        block.append(one)
+    if block:
+        yield block
 
 
 class DecodingSlots:
@@ -61,40 +96,48 @@ class DecodingSlots:
 
     def enter(
         self,
-        row: DecodingSequence,
+        entering: Sequence[EnteringRow],
         cache: Any,
-        index: int,
         *,
         prefix: prefix_cache.SharedPrefix,
-        own: slice,
     ) -> None:
-        """Take a row in.
+        """Take rows of one prefill in.
 
         Args:
-            row: The row; its last token is not in the cache yet.
-            cache: Transformers' cache after a forward.
-            index: The row's place in it.
-            prefix: What the row begins with; the first columns hold it where it is copied.
-            own: Where the row's own tokens are, behind the padding.
+            entering: The rows, in the order of their places.
+            cache: Transformers' cache after the prefill.
+            prefix: What the rows begin with; the first columns hold it where it is copied.
         """
-        copied = prefix.copied
-        length = copied + own.stop - own.start
-        full = self._layers and len(self.rows) == self._mask.shape[0]
-        if not self._layers or full or length > self.span.end:
-            self._lay_out(max(length, self.columns), like=cache)
-        slot, before = len(self.rows), self.span.end - length
+        if not entering:
+            return
+        longest = prefix.copied + max(one.length for one in entering)
+        full = self._layers and len(self.rows) + len(entering) > self._mask.shape[0]
+        if not self._layers or full or longest > self.span.end:
+            self._lay_out(max(longest, self.columns), like=cache)
+        for block in _blocks(entering, alone=prefix.copied > 0):
+            self._copy(block, cache, prefix.copied)
+            for one in block:
+                slot, before = len(self.rows), self.span.end - prefix.copied - one.length
+                self._mask[slot] = 0
+                self._mask[slot, before : self.span.end] = 1
+                self.rows.append(one.row)
+                self._first.append(before)
+                self._lengths.append(prefix.length + one.length)
+                self._prefixes.append(prefix)
+        self.span.start = min(self._first)
+
+    def _copy(self, block: Sequence[EnteringRow], cache: Any, copied: int) -> None:
+        """Copy rows that are neighbours and end in one column, with the padding before them."""
+        slots = slice(len(self.rows), len(self.rows) + len(block))
+        rows = slice(block[0].index, block[-1].index + 1)
+        own = slice(min(one.own.start for one in block), block[0].own.stop)
+        start = self.span.end - (own.stop - own.start)
+        before = start - copied
         for mine, theirs in zip(self._layers, cache.layers, strict=True):
             for to, given in ((mine.all_keys, theirs.keys), (mine.all_values, theirs.values)):
-                to[slot, :, :before] = 0  # what is masked must still be a number
-                to[slot, :, before : before + copied] = given[index, :, :copied]
-                to[slot, :, before + copied : self.span.end] = given[index, :, own]
-        self._mask[slot] = 0
-        self._mask[slot, before : self.span.end] = 1
-        self.rows.append(row)
-        self._first.append(before)
-        self._lengths.append(length + prefix.length - copied)
-        self._prefixes.append(prefix)
-        self.span.start = min(self._first)
+                to[slots, :, :before] = 0  # what is masked must still be a number
+                to[slots, :, before:start] = given[rows, :, :copied]
+                to[slots, :, start : self.span.end] = given[rows, :, own]
 
     def leave(self, slot: int) -> DecodingSequence:
         """Let the row in a slot go and return it; the last row takes its slot."""

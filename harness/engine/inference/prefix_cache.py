@@ -181,8 +181,9 @@ def has_plain_cache(model: Any) -> bool:
     )
 
     config = model.config.get_text_config(decoder=True)
-    kinds = {type(layer) for layer in DynamicCache(config=config).layers}
-    whole = len(DynamicCache(config=config).layers) == config.num_hidden_layers
+    layers = DynamicCache(config=config).layers
+    kinds = {type(layer) for layer in layers}
+    whole = len(layers) == config.num_hidden_layers
     chunked = getattr(config, "attention_chunk_size", None)
     if _counts_columns(model) or getattr(config, "cross_attention_layers", None):
         return False

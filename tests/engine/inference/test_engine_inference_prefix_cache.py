@@ -193,9 +193,9 @@ def test_each_suite_of_a_batch_shares_its_own_beginning(
     entered: dict[str, SharedPrefix] = {}
     enter = continuous_batching.DecodingSlots.enter
 
-    def noted(self: Any, row: Any, *args: Any, prefix: SharedPrefix, **more: Any) -> None:
-        entered[row.request.case.id] = prefix
-        enter(self, row, *args, prefix=prefix, **more)
+    def noted(self: Any, entering: Any, *args: Any, prefix: SharedPrefix) -> None:
+        entered.update({one.row.request.case.id: prefix for one in entering})
+        enter(self, entering, *args, prefix=prefix)
 
     with arm.active() as model:
         alone = {
