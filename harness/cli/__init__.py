@@ -8,6 +8,7 @@ traceback.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -123,10 +124,17 @@ def main() -> None:
     # A few microseconds of spinning save the wake-up between two operations and cost nobody much.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     _open_closed_streams()
+    with errors_as_exit_codes():
+        app(prog_name="tunegate")
+
+
+@contextlib.contextmanager
+def errors_as_exit_codes() -> Iterator[None]:
+    """Turn an interrupt, and errors that are no defect of ours, into lines and an exit code."""
     try:
         # A plugin that ends the process with 0 would make it look like SHIP.
         with lookup.refuse_exit():
-            app(prog_name="tunegate")
+            yield
     except KeyboardInterrupt:
         sys.exit(130)
     except TunegateError as error:

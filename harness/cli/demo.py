@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness.cli._command_processes import run_command, run_function
-from tunegate.harness.errors import BackendError
+from tunegate.harness.errors import BackendError, UsageError, unknown_name_message
 
 if TYPE_CHECKING:
     from tunegate.harness.records.verdict import VerdictRecord
@@ -32,6 +32,8 @@ JUDGED = "good"
 """The candidate that a judge looks at as well."""
 _HOME = Path(__file__).resolve().parents[2]
 _MARKER = "demo.sha256"
+_UNCALIBRATED = 3
+"""Exit code of the look at the judge's calibration where it is of another judge."""
 
 
 def register(app: typer.Typer) -> None:
@@ -51,6 +53,8 @@ def demo(
     from tunegate.harness.engine.progress import format_duration
 
     started = time.monotonic()
+    if only and only not in CANDIDATES:
+        raise UsageError(unknown_name_message(only, CANDIDATES, what="candidate"))
     base = model or str(_demo_model())
     chosen = [only] if only else list(CANDIDATES)
     suites = copy_suites(folder / "suites")
@@ -184,20 +188,23 @@ def _judge(suites: Path, base: str, *, embedded: bool) -> list[str]:
     """
     place = suites / "judge"
     asked = [str(place / "suite.toml"), "--judge", base]
-    if not embedded or run_function(exit_unless_calibrated, base, place) != 0:
+    if not embedded:
         return asked
-    return [*asked, "--calibration", str(place / "calibration.json")]
+    code = run_function(f"{__name__}:exit_unless_calibrated", base, str(place))
+    if code not in (0, _UNCALIBRATED):
+        raise BackendError(f"the look at the judge's calibration ended with exit code {code}")
+    return asked if code else [*asked, "--calibration", str(place / "calibration.json")]
 
 
-def exit_unless_calibrated(base: str, place: Path) -> None:
-    """End the process with 1 unless the calibration in `place` is of this judge on a CPU."""
+def exit_unless_calibrated(base: str, place: str) -> None:
+    """End the process with 3 unless the calibration in `place` is of this judge on a CPU."""
     import torch
 
     if torch.cuda.is_available():
-        sys.exit(1)
-    if not is_calibrated(base, place):
+        sys.exit(_UNCALIBRATED)
+    if not is_calibrated(base, Path(place)):
         _say("the judge was calibrated with other versions of its libraries: uncalibrated here")
-        sys.exit(1)
+        sys.exit(_UNCALIBRATED)
 
 
 def is_calibrated(base: str, place: Path) -> bool:

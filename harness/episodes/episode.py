@@ -50,7 +50,7 @@ _CONTEXT = re.compile(r"context|too long|maximum.{0,20}(?:length|tokens)", re.IG
 _MODEL_FAULTS = (ValueError, LookupError, ArithmeticError)
 _NEVER_THE_MODELS = (OSError, MemoryError, EOFError, ImportError, RecursionError)
 LONGEST_TEXT = 10_000_000
-"""Characters of a text of an environment: more than any model reads, and kept with every answer."""
+"""Characters of a text of an environment that are kept: some 2.5 million tokens."""
 
 
 class EpisodeFailed(Exception):
@@ -214,10 +214,12 @@ def _run_tool(state: _EpisodeState, call: ToolCall) -> Generator[Any, Any, Episo
         if outcome.error is not None:
             if not _is_models_fault(outcome.error, state.plan.tools, call):
                 raise EpisodeFailed(f"the tool {call.name} failed: {_one_line(outcome.error)}")
-            fault = _message_of(outcome.error, f"the error of the tool {call.name}")
-    shown = _message_of(result, f"what the tool {call.name} returned")
+            fault = _text_of(outcome.error, f"the error of the tool {call.name}")
+    shown = _text_of(result, f"what the tool {call.name} returned")
     if fault is not None:
         shown = str({"error": fault})
+    if len(shown) > LONGEST_TEXT:  # the model may have asked for it: beyond its context in any case
+        shown = f"{shown[:LONGEST_TEXT]} … {len(shown) - LONGEST_TEXT:,} characters more"
     return EpisodeCall(
         name=call.name,
         arguments=replace_surrogates(arguments),
@@ -317,6 +319,7 @@ def _completion(state: _EpisodeState, end: EpisodeEnd, reward: float, stats: Any
     except Exception as error:
         kind = type(error).__name__
         raise EpisodeFailed(f"_stats returned no dictionary of plain values ({kind})") from error
+    _message_of(json.dumps(kept), "what _stats returned")
     costs = [done.cost for done in state.answers]
     record = EpisodeRecord(
         turns=tuple(state.turns),
@@ -356,7 +359,7 @@ def _text_of(value: Any, what: str) -> str:
 
 
 def _message_of(value: Any, what: str) -> str:
-    """Return a value of the environment as a text for the model.
+    """Return what an environment says by itself as a text for the model.
 
     Raises:
         EpisodeFailed: it has none, or one that is too long to be kept.

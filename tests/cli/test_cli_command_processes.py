@@ -6,95 +6,223 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tunegate.harness.cli import _command_processes as processes
 
+FORKED = pytest.mark.skipif(not processes.can_fork(), reason="here each process begins anew")
+BOTH = pytest.mark.parametrize(
+    "forked", [pytest.param(True, marks=FORKED), False], ids=["forked", "begun anew"]
+)
 CALLER = """
-import os
 import sys
 from tunegate.harness.cli import _command_processes as processes
 
-def show_module():
-    print("colorsys" in sys.modules, flush=True)
+if not {forked}:
+    processes.can_fork = lambda: False
+{code}
+"""
+FUNCTIONS = """
+import atexit, os, sys, time
+from pathlib import Path
+from tunegate.harness.errors import UsageError
 
-if __name__ == "__main__":
-    processes._PRELOADED = "colorsys"
-    {call}
+def end(code):
+    sys.exit(int(code))
+
+def end_at_once():
+    os.abort()
+
+def wrong():
+    raise UsageError("such a thing does not exist")
+
+def show_modules():
+    atexit.register(print, "at its end")
+    print(sorted({"torch", "peft", "trl"} & set(sys.modules)), flush=True)
+
+def wait(place):
+    Path(place, "began").touch()
+    time.sleep(20)
+    Path(place, "finished").touch()
 """
 
 
-def call_in_child(folder: Path, call: str) -> list[str]:
-    """Return the lines that a script prints which makes a call and preloads a small module."""
-    script = folder / "caller.py"
-    script.write_text(CALLER.replace("{call}", call), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, check=True, timeout=120
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with functions to call, and libraries that are there at once or do not import."""
+    (tmp_path / "functions.py").write_text(FUNCTIONS, encoding="utf-8")
+    for name in ("pytest", "peft"):
+        (tmp_path / f"{name}.py").write_text("", encoding="utf-8")
+    for name in ("scipy", "transformers", "trl"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('broken')", encoding="utf-8")
+    (tmp_path / "torch.py").write_text("print('a word of torch')", encoding="utf-8")
+    return tmp_path
+
+
+def _started(place: Path, code: str, *, forked: bool = True) -> subprocess.Popen[str]:
+    """Start a process that makes calls, in a process group of its own, as a shell does."""
+    return subprocess.Popen(
+        [sys.executable, "-c", CALLER.format(forked=forked, code=code)],
+        env={
+            **{k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
+            "PYTHONPATH": str(place),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
-    return done.stdout.splitlines()
 
 
+def _printed(place: Path, code: str, *, forked: bool = True) -> list[str]:
+    """Return the lines that a process prints which makes calls; there are none on stderr."""
+    out, err = _started(place, code, forked=forked).communicate(timeout=120)
+    assert err == ""
+    return [line for line in out.splitlines() if line != "a word of torch"]
+
+
+def _wait_until(true: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+@BOTH
 @pytest.mark.parametrize(
-    ("arguments", "code"),
-    [("sys.exit, 11", 11), ("len, ''", 0), ("os.abort", -signal.SIGABRT)],
+    ("call", "code"),
+    [
+        ("'functions:end', '11'", 11),
+        ("'functions:show_modules'", 0),
+        ("'functions:end_at_once'", -signal.SIGABRT),
+    ],
     ids=["exit code", "returns", "killed"],
 )
 def test_the_exit_code_of_the_process_is_returned(
-    tmp_path: Path, arguments: str, code: int
+    place: Path, call: str, code: int, forked: bool
 ) -> None:
     """What the function gives to `sys.exit`, 0 where it returns, negative after a signal."""
-    (printed,) = call_in_child(tmp_path, f"print(processes.run_function({arguments}))")
+    printed = _printed(place, f"print(processes.run_function({call}))", forked=forked)
 
-    assert int(printed) == code
+    assert int(printed[-1]) == code
 
 
-@pytest.mark.parametrize("forked", [True, False], ids=["forked", "begun anew"])
+@BOTH
+def test_a_users_mistake_is_one_line(place: Path, forked: bool) -> None:
+    """As on the command line, with its exit code, and no traceback."""
+    code = "print(processes.run_function('functions:wrong'))"
+    out, err = _started(place, code, forked=forked).communicate(timeout=120)
+
+    assert err == "tunegate: such a thing does not exist\n"
+    assert out.splitlines()[-1] == "2"
+
+
+@BOTH
 def test_a_command_ends_with_its_exit_code(tmp_path: Path, forked: bool) -> None:
     """A command's output is that of the caller, and a user's mistake is 2."""
-    call = (
-        f"processes.can_fork = lambda: {forked and processes.can_fork()};"
+    for name in ("torch", "transformers", "trl", "peft"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError", encoding="utf-8")
+    code = (
         "print(processes.run_command('--version'), flush=True);"
-        "print(processes.run_command('gate', 'nowhere'))"
+        "print(processes.run_command('gate', 'nowhere'), flush=True)"
     )
+    out, err = _started(tmp_path, code, forked=forked).communicate(timeout=120)
 
-    version, first, second = call_in_child(tmp_path, call)
-
+    version, first, second = out.splitlines()
     assert version.startswith("tunegate ")
     assert (first, second) == ("0", "2")
+    assert len(err.splitlines()) == 1
 
 
-@pytest.mark.skipif(not processes.can_fork(), reason="here each process begins anew")
-def test_libraries_are_imported_before_the_process_begins(tmp_path: Path) -> None:
-    """They are in the process of the function, and not in that of the caller."""
-    call = "show_module(); processes.run_function(show_module)"
+@FORKED
+def test_libraries_are_imported_once_before_the_processes_begin(place: Path) -> None:
+    """Those that fail to import are left out; a process ends as others do; nothing is repeated."""
+    code = "[processes.run_function('functions:show_modules') for _ in range(3)]"
+    out, err = _started(place, code).communicate(timeout=120)
 
-    assert call_in_child(tmp_path, call) == ["False", "True"]
+    assert err == ""
+    assert out.splitlines() == ["a word of torch", *["['peft', 'torch']", "at its end"] * 3]
 
 
-def test_a_library_that_fails_to_import_is_left_to_the_command(tmp_path: Path) -> None:
-    """The others are imported, and nothing is raised or printed."""
-    for name in ("torch", "transformers", "trl"):
-        (tmp_path / f"{name}.py").write_text("raise RuntimeError('broken')", encoding="utf-8")
-    (tmp_path / "peft.py").write_text("", encoding="utf-8")
+@FORKED
+@pytest.mark.parametrize("way", ["import os; os.abort()", "import os; os._exit(3)"])
+def test_without_a_server_processes_begin_anew(place: Path, way: str) -> None:
+    """A library that ends the process over its import ends the server alone."""
+    (place / "peft.py").write_text(way, encoding="utf-8")
+
+    printed = _printed(place, "print(processes.run_function('functions:end', '5'))")
+
+    assert printed == ["5"]
+
+
+@FORKED
+@pytest.mark.parametrize("all_of_them", [True, False], ids=["terminal", "caller alone"])
+def test_an_interrupt_ends_the_command(place: Path, all_of_them: bool) -> None:
+    """At a terminal both get it; where the caller alone does, the command is ended for it."""
+    code = f"processes.run_function('functions:wait', {str(place)!r})"
+    caller = _started(place, code)
+    _wait_until((place / "began").exists)
+    begun = time.monotonic()
+    (os.killpg if all_of_them else os.kill)(caller.pid, signal.SIGINT)
+    caller.communicate(timeout=30)
+
+    assert caller.returncode == -signal.SIGINT
+    assert time.monotonic() - begun < 15
+    assert not (place / "finished").exists()
+    _wait_until(lambda: not _processes_of(caller.pid))
+
+
+@FORKED
+def test_an_interrupt_while_libraries_are_imported_begins_no_command(place: Path) -> None:
+    """Nothing runs on behind the back of the caller, and nothing is printed but its own end."""
+    (place / "peft.py").write_text(
+        f"import time; open({str(place / 'imports')!r}, 'w').close(); time.sleep(3)", "utf-8"
+    )
+    caller = _started(place, f"processes.run_function('functions:wait', {str(place)!r})")
+    _wait_until((place / "imports").exists)
+    os.killpg(caller.pid, signal.SIGINT)
+    _, err = caller.communicate(timeout=30)
+
+    assert err.count("Traceback") == 1
+    _wait_until(lambda: not _processes_of(caller.pid))
+    assert not (place / "began").exists()
+
+
+@FORKED
+def test_a_command_ends_with_its_server(place: Path) -> None:
+    """The caller is told that it was killed, and no process is left."""
     code = (
-        "import signal, sys; import tunegate.harness.cli._preloaded_libraries;"
-        "print(sorted({'torch', 'peft', 'trl'} & set(sys.modules)),"
-        " signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+        "import os, signal, threading, time\n"
+        "from pathlib import Path\n"
+        "def kill():\n"
+        f"    while not Path({str(place)!r}, 'began').exists():\n"
+        "        time.sleep(0.02)\n"
+        "    processes._server()._process.kill()\n"
+        "threading.Thread(target=kill).start()\n"
+        f"print(processes.run_function('functions:wait', {str(place)!r}))"
     )
 
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
+    caller = _started(place, code)
+    out, _ = caller.communicate(timeout=60)
 
-    assert done.stdout.split("\n")[0] == "['peft'] True"
-    assert done.stderr == ""
+    assert int(out.splitlines()[-1]) == -signal.SIGKILL
+    _wait_until(lambda: not _processes_of(caller.pid))
+
+
+def _processes_of(session: int) -> list[int]:
+    """Return the processes of a session, without those that have ended."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, _, belongs, *_ = stat.read_text(encoding="utf-8").rpartition(") ")[2].split()
+            if int(belongs) == session and state != "Z":
+                found.append(int(stat.parent.name))
+    return found
 
 
 @pytest.mark.parametrize(

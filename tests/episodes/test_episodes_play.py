@@ -190,8 +190,7 @@ class NoText(ValueError, Broken):
         ("return Broken()", "what the tool find returned cannot be written as text (RuntimeError)"),
         ("return 10**5000", "what the tool find returned cannot be written as text (ValueError)"),
         ("raise NoText", "the error of the tool find cannot be written as text (RuntimeError)"),
-        ("return 'x' * 10_000_001", "what the tool find returned has 10,000,001 characters"),
-        ("raise KeyError('x' * 10_000_001)", "the error of the tool find has 10,000,003"),
+        ("self._stats = lambda: {'a': 'x' * 10_000_001}", "what _stats returned has 10,000,010"),
         ("self._next = lambda answer: 'x' * 10_000_001", "what _next returned has 10,000,001"),
         ("self._stats = lambda: {'a': {(1, 2): 3}}", "_stats returned no dictionary of plain"),
         ("self._stats = lambda: {'a': self.ring}", "_stats returned no dictionary of plain"),
@@ -210,6 +209,20 @@ def test_objects_that_cannot_be_kept_are_unscored(tmp_path: Path, line: str, rea
 
     assert cells[0].completion is None
     assert reason in (cells[0].error or "")
+
+
+@pytest.mark.parametrize("line", ["return 'x' * 10_000_009", "raise KeyError('x' * 10_000_009)"])
+def test_a_result_beyond_every_context_is_cut(tmp_path: Path, line: str) -> None:
+    """The model may have asked for it, so that the episode counts; the text says that it is cut."""
+    code = DESK.replace("        self.seen.add(order)", f"        {line}")
+    cells, _ = played(write_desk(tmp_path, code=code))
+
+    done = cells[0].completion
+    assert done is not None, cells[0].error
+    assert done.episode is not None
+    (call,) = done.episode.turns[0].calls
+    assert 10_000_000 < len(call.result) < 10_000_100
+    assert call.result.endswith(" characters more")
 
 
 def test_numbers_that_json_lacks_are_kept_in_stats(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def _blocks(entering: Sequence[EnteringRow], *, alone: bool) -> Iterator[list[En
 
     Args:
         entering: Rows of a prefill, in the order of their places.
-        alone: Whether each row has columns before its padding, and so a place of its own for them.
+        alone: Whether the prefix is copied, which has to stand right before each row's own tokens.
     """
     block: list[EnteringRow] = []
     for one in entering:

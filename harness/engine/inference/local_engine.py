@@ -162,7 +162,7 @@ def _generate(
     """Yield the answers that are written.
 
     The memory of their cache goes back to the system: that of the next batch is of another size,
-    and the process would hold both.
+    and the process would hold both. Timed questions find it as they are used to.
     """
     rows = written.start(requests)
 
@@ -179,7 +179,8 @@ def _generate(
                 yield written.misfits.popleft()
             rows = later()
     finally:
-        return_freed_memory()
+        if requests[0].kind is not CellKind.LATENCY:
+            return_freed_memory()
 
 
 def _draft(arm: LocalArm, known: KnownAnswer | None) -> AnswerDraft | None:
