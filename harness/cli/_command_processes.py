@@ -23,8 +23,6 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from tunegate.harness.records.manifest import installed_versions
-
 _SERVER = "tunegate.harness.cli._command_server"
 _IMPORTED_FROM = Path(__file__).absolute().parents[3]
 """The folder that holds the package `tunegate`."""
@@ -80,6 +78,8 @@ def can_fork(devices: Path = Path("/dev")) -> bool:
     Args:
         devices: The folder of device files.
     """
+    from tunegate.harness.records.manifest import installed_versions
+
     # A build for Intel's GPUs, whose device file is that of any graphics card.
     torch = installed_versions(("torch",)).get("torch", "")
     if sys.platform != "linux" or torch.endswith("+xpu"):

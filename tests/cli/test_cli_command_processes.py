@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tunegate.harness.cli import _command_processes as processes
+from tunegate.harness.records import manifest
 
 FORKED = pytest.mark.skipif(not processes.can_fork(), reason="here each process begins anew")
 BOTH = pytest.mark.parametrize(
@@ -251,7 +252,7 @@ def test_no_fork_where_a_driver_may_have_been_asked(
     Source: https://docs.pytorch.org/docs/stable/notes/multiprocessing.html
     """
     monkeypatch.setattr(sys, "platform", system)
-    monkeypatch.setattr(processes, "installed_versions", lambda _: {"torch": torch})
+    monkeypatch.setattr(manifest, "installed_versions", lambda _: {"torch": torch})
     if device:
         (tmp_path / device).touch()
 
