@@ -28,7 +28,7 @@ _IMPORTED_FROM = Path(__file__).absolute().parents[3]
 """The folder that holds the package `tunegate`."""
 _ACCELERATORS = ("nvidia*", "kfd", "dxg", "accel*", "vfio/[0-9]*", "davinci*")
 """Device files of NVIDIA, AMD, WSL, Gaudi and TPU, and Ascend."""
-_PATIENCE_S = 2.0
+_PATIENCE_S = 5.0
 """Seconds that a command has to end after an interrupt."""
 
 
@@ -51,7 +51,7 @@ def run_function(function: str, *args: str) -> int:
     if server is not None and server.is_ready():
         return server.run(function, args)
     code = f"import sys; from {__name__} import call_function as f; f(sys.argv[1], sys.argv[2:])"
-    command = [sys.executable, "-c", code, function, *args]
+    command = [sys.executable, "-P", "-c", code, function, *args]
     return subprocess.run(command, env=_environment(), check=False).returncode
 
 
@@ -101,7 +101,7 @@ class _CommandServer:
         requests, self._requests = os.pipe()
         self._replies, replies = os.pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", _SERVER, str(requests), str(replies)],
+            [sys.executable, "-P", "-m", _SERVER, str(requests), str(replies)],
             env=_environment(),
             pass_fds=(requests, replies),
         )

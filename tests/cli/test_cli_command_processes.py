@@ -65,10 +65,13 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _started(place: Path, code: str, *, forked: bool = True) -> subprocess.Popen[str]:
+def _started(
+    place: Path, code: str, *, forked: bool = True, cwd: Path | None = None
+) -> subprocess.Popen[str]:
     """Start a process that makes calls, in a process group of its own, as a shell does."""
     return subprocess.Popen(
-        [sys.executable, "-c", CALLER.format(forked=forked, code=code)],
+        [sys.executable, "-P", "-c", CALLER.format(forked=forked, code=code)],
+        cwd=cwd,
         env={
             **{k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
             "PYTHONPATH": str(place),
@@ -111,6 +114,18 @@ def test_the_exit_code_of_the_process_is_returned(
     printed = _printed(place, f"print(processes.run_function({call}))", forked=forked)
 
     assert int(printed[-1]) == code
+
+
+@BOTH
+def test_files_where_the_user_is_are_not_imported(place: Path, forked: bool) -> None:
+    """A `json.py` in the current directory takes the place of no library."""
+    (place / "here").mkdir()
+    (place / "here" / "json.py").write_text("raise SystemExit('theirs')", encoding="utf-8")
+    code = "print(processes.run_function('functions:end', '5'))"
+    out, err = _started(place, code, forked=forked, cwd=place / "here").communicate(timeout=120)
+
+    assert err == ""
+    assert out.splitlines()[-1] == "5"
 
 
 @BOTH
