@@ -218,7 +218,7 @@ def _run_tool(state: _EpisodeState, call: ToolCall) -> Generator[Any, Any, Episo
     shown = _text_of(result, f"what the tool {call.name} returned")
     if fault is not None:
         shown = str({"error": fault})
-    if len(shown) > LONGEST_TEXT:  # the model may have asked for it: beyond its context in any case
+    if len(shown) > LONGEST_TEXT:  # no failure: the model may have asked for it
         shown = f"{shown[:LONGEST_TEXT]} … {len(shown) - LONGEST_TEXT:,} characters more"
     return EpisodeCall(
         name=call.name,

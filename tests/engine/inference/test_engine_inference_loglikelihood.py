@@ -46,6 +46,16 @@ def _reference(model: Any, context: tuple[int, ...], continuation: tuple[int, ..
     return sum(float(logprobs[first + i, token]) for i, token in enumerate(continuation))
 
 
+def _asked_alone(
+    arm: Any, model: Any, prompts: list[Prompt], asked: list[Continuation]
+) -> list[float]:
+    """Score each continuation in a call of its own."""
+    return [
+        score_continuations(arm, model, [prompts[c.row]], [Continuation(0, c.token_ids)])[0]
+        for c in asked
+    ]
+
+
 @pytest.mark.parametrize("shared", ["", LONG], ids=["no prefix", "shared prefix"])
 @pytest.mark.parametrize("arm", ["base", "tuned"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -85,10 +95,7 @@ def test_continuations_of_about_one_length_are_read_together(
         return rest(model, ready, wanted)
 
     with arm.active() as model:
-        alone = [
-            score_continuations(arm, model, [prompts[c.row]], [Continuation(0, c.token_ids)])[0]
-            for c in asked
-        ]
+        alone = _asked_alone(arm, model, prompts, asked)
         monkeypatch.setattr(loglikelihood, "_rest", noted)
         found = score_continuations(arm, model, prompts, asked)
 
@@ -117,10 +124,7 @@ def test_prompts_of_about_one_length_are_computed_together(
         return prefill(arm, model, ids, **settings)
 
     with arm.active() as model:
-        alone = [
-            score_continuations(arm, model, [prompts[c.row]], [Continuation(0, c.token_ids)])[0]
-            for c in asked
-        ]
+        alone = _asked_alone(arm, model, prompts, asked)
         monkeypatch.setattr(loglikelihood, "prefill_prompts", noted)
         found = score_continuations(arm, model, prompts, asked)
 
