@@ -1,11 +1,10 @@
-"""Who may import whom, and how large things may grow: read from the source, nothing is run."""
+"""Who may import whom: read from the source, nothing is run."""
 
 from __future__ import annotations
 
 import ast
 import builtins
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -15,21 +14,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("harness", "suites", "trainers", "reports")
-OTHER_FOLDERS = ("benchmarks", "examples", "tests")
-LONGEST_MODULE = 500
-LONGEST_FUNCTION = 50
-MOST_FILES = 309
-"""Python files of harness, trainers and reports that are no instance, `__init__.py` included; a new
-room raises the number, nothing else."""
-INSTANCE_FOLDERS = (
-    "harness/cli", "harness/further_arms", "harness/gates", "harness/guardrail/classifiers",
-    "harness/judges",
-    "harness/judging/backends", "harness/metrics", "harness/models",
-    "harness/otel_import/conventions", "harness/otel_import/stores", "harness/results",
-    "harness/sources", "reports/sections", "trainers", "trainers/artifacts",
-)  # fmt: skip
-INSTANCE_MARKS = {"harness/cli": "ORDER", "harness/models": "SPEC", "trainers": "ORDER"}
-"""Folder that holds other modules, too → the name that an instance defines."""
 
 HEAVY = {
     "jinja2", "litellm", "openai", "opentelemetry", "peft", "ray", "torch", "transformers", "trl",
@@ -110,24 +94,6 @@ COMPOSED = {
 The module's own room may use it: a worker process has a runner, and a stored run is decided again.
 """
 
-VOCABULARY = {
-    "Annotation", "Arm", "Calibration", "Candidate", "Case", "Cell", "Checkpoint",
-    "Completion", "Continuation", "Delta", "Estimator", "Gate", "Interval", "Judge", "Judgement",
-    "Juror", "Label", "Manifest", "Metric", "Optimizations", "Pairs", "Plan", "Promotion", "Prompt",
-    "Record", "Request", "Reward", "Run", "Runner", "Score", "Shard", "Span", "Suite", "Undecided",
-    "Verdict",
-}  # fmt: skip
-"""Class names of one word: the terms of the glossary. Others say of what they are."""
-
-MOST_ONE_WORD_CLASSES = 0.25
-"""Share of all classes, private ones and those within functions included."""
-MOST_ONE_WORD_FUNCTIONS = 0.30
-"""Share of the public functions of modules."""
-PARTICIPLE = re.compile(
-    r"[a-z]*(?:ed|wn|ght)|built|done|found|given|gone|hidden|kept|known|lost|made|met|said|seen"
-    r"|sent|taken|told|understood|written"
-)
-NO_PARTICIPLES = {"embed", "feed", "need", "seed", "speed", "weight", "height"}
 
 SHAPES = {
     "Case": "harness/records/cases.py",
@@ -142,12 +108,6 @@ SHAPES = {
     "CaseView": "reports/data.py",
 }
 """Shape of a case on its way from suite to report → the module that defines it, in order."""
-CASE_HOLDERS = {
-    "AnsweredCase", "_AskedCase", "CanaryAnswer", "CaseAnswers", "CaseRecord", "Cell",
-    "CompletionPair", "_CompletionToJudge", "ContaminationMatch", "Judgement", "JudgementTarget",
-    "JudgementTask", "Label", "PlannedQuestion", "RequestDifference",
-}  # fmt: skip
-"""Other classes with a field `case`: the address of a cell, judges, labels, monitoring, traces."""
 
 
 @dataclass(frozen=True)
@@ -433,68 +393,6 @@ def test_the_cli_is_known_to_nobody() -> None:
     assert wrong == []
 
 
-def test_sizes_and_sentences() -> None:
-    """No module above 500 lines, no function above 50; module and public names have docstrings."""
-    assert [problem for path in modules() for problem in _size_problems(path)] == []
-
-
-def _size_problems(path: Path) -> Iterator[str]:
-    """Yield what of a module is too long, or has no docstring."""
-    tree, name = parsed(path), name_of(path)
-    lines = path.read_text(encoding="utf-8").count("\n")
-    if lines > LONGEST_MODULE:
-        yield f"{name} is {lines} lines"
-    for node in ast.walk(tree):
-        function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        if function and (length := _length(node)) > LONGEST_FUNCTION:
-            yield f"{name}.{node.name} is {length} lines"
-    if not ast.get_docstring(tree):
-        yield f"{name} has no docstring"
-    public = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
-    if path.name == "__init__.py" or not path.name.startswith("_"):
-        bare = [n.name for n in public if not n.name.startswith("_") and not ast.get_docstring(n)]
-        yield from (f"{name}.{function} has no docstring" for function in bare)
-
-
-def _length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Return the lines of a function without its docstring."""
-    whole = (node.end_lineno or node.lineno) - node.lineno + 1
-    first = node.body[0]
-    has = ast.get_docstring(node, clean=False) is not None
-    return whole - ((first.end_lineno or first.lineno) - first.lineno + 1 if has else 0)
-
-
-def instances() -> list[Path]:
-    """Return the files that are found by their name: metrics, gate kinds, commands …"""
-    return [
-        path
-        for folder in INSTANCE_FOLDERS
-        for path in sorted((ROOT / folder).glob("[!_]*.py"))
-        if folder not in INSTANCE_MARKS or INSTANCE_MARKS[folder] in assigned_names(path)
-    ]
-
-
-def assigned_names(path: Path) -> set[str]:
-    """Return the names that are assigned at the top of a module."""
-    assigned = (node for node in parsed(path).body if isinstance(node, ast.Assign))
-    return {name.id for node in assigned for name in node.targets if isinstance(name, ast.Name)}
-
-
-def test_no_more_files_than_there_are_concepts() -> None:
-    """No file exists only because another was full; instances have one each by design."""
-    assert len(set(sources()) - set(instances())) <= MOST_FILES
-
-
-def class_names(paths: Iterable[Path] | None = None) -> list[str]:
-    """Return the name of every class, once for each definition; of the sources by default."""
-    return [
-        node.name
-        for path in (sources() if paths is None else paths)
-        for node in ast.walk(parsed(path))
-        if isinstance(node, ast.ClassDef)
-    ]
-
-
 def test_a_case_has_these_shapes() -> None:
     """Each shape of a case is a class of its module, and the architecture page lists them all."""
     missing = [
@@ -511,151 +409,6 @@ def test_a_case_has_these_shapes() -> None:
 
     assert missing == []
     assert rows == list(SHAPES.items())
-
-
-def test_no_other_class_carries_a_case() -> None:
-    """A class of harness or reports with a field `case` is a shape, or entered above."""
-    found = {
-        node.name
-        for path in sources()
-        if path.relative_to(ROOT).parts[0] != "trainers"
-        for node in ast.walk(parsed(path))
-        if isinstance(node, ast.ClassDef)
-        for field in node.body
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(field.target, ast.Name)
-        and field.target.id in ("case", "case_id")
-    }
-
-    assert found - set(SHAPES) == CASE_HOLDERS
-
-
-def words_of(name: str) -> list[str]:
-    """Return the words of a name in snake_case or CapWords; an abbreviation is one word."""
-    return re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z]+", name)
-
-
-def test_a_class_name_means_one_thing() -> None:
-    """A class name occurs once in the tree, tests, benchmarks and examples included."""
-    others = (path for top in OTHER_FOLDERS for path in (ROOT / top).rglob("*.py"))
-    count = Counter(class_names([*sources(), *others]))
-
-    assert sorted(name for name, number in count.items() if number > 1) == []
-
-
-def test_class_names_of_one_word_are_terms_of_the_glossary() -> None:
-    """A new class has a name of two words or more, or the vocabulary gains a word."""
-    short = [name for name in class_names() if len(words_of(name)) == 1]
-
-    assert sorted(set(short) - VOCABULARY) == []
-    assert len(short) <= MOST_ONE_WORD_CLASSES * len(class_names())
-
-
-def functions() -> list[tuple[Path, str]]:
-    """Return file and name of every function of a module, methods and inner ones left out."""
-    return [
-        (path, node.name)
-        for path in sources()
-        for node in parsed(path).body
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
-
-
-def test_public_functions_say_what_they_act_on() -> None:
-    """`render_page`, not `render`: a name is clear where it is called."""
-    public = [name for _, name in functions() if not name.startswith("_")]
-    short = [name for name in public if len(words_of(name)) == 1]
-
-    assert len(short) <= MOST_ONE_WORD_FUNCTIONS * len(public)
-
-
-def test_functions_are_named_by_verbs_and_nouns() -> None:
-    """No participle is a name; an instance that is found by its file's name keeps that name."""
-    wrong = [
-        f"{path.relative_to(ROOT)}: {name}"
-        for path, name in functions()
-        for word in [name.strip("_")]
-        if PARTICIPLE.fullmatch(word) and word not in NO_PARTICIPLES and path.stem != name
-    ]
-
-    assert wrong == []
-
-
-def test_every_test_is_a_sentence() -> None:
-    """Each test has a docstring; no folder of tests is a package; file names are unique."""
-    files = sorted((ROOT / "tests").rglob("*.py"))
-    bare = [
-        f"{path.relative_to(ROOT)}::{node.name}"
-        for path in files
-        for node in ast.walk(parsed(path))
-        if isinstance(node, ast.FunctionDef)
-        and node.name.startswith("test_")
-        and not ast.get_docstring(node)
-    ]
-    names = [path.name for path in files if path.name != "conftest.py"]
-
-    assert bare == []
-    assert "__init__.py" not in names
-    assert sorted({name for name in names if names.count(name) > 1}) == []
-
-
-IDIOMS = {
-    "stand": r"\b(?:stands?|stood|standing)\b(?! for\b| out\b)",
-    "lie": r"\b(?:lie|lies|lay)\b",
-    "beside": r"\bbeside\b",
-    "tell": r"\b(?:tells?|told)\b",
-    "say": r"\b(?:says|said|a say)\b",
-    "whose": r"\bwhom\b|\bwhose\b[^.]*?\bwhose\b",
-    "under way": r"\b(?:under way|at work|parted by|(?:goes|go|going) without)\b",
-    "one a file": r"\bone an? (?!time\b)\w+",
-    "What …": r"\AWhat (?!it does\b)",
-}
-"""Idioms that an experienced engineer would not write → how they are found in a text."""
-MOST_IDIOMS = 4
-"""Idioms per 10,000 words of strings and docstrings; the number only shrinks."""
-
-
-def test_idioms_become_fewer() -> None:
-    """Strings and docstrings use plain technical English; on failure, the worst files are named."""
-    words, found = 0, Counter[tuple[str, str]]()
-    for path in sources():
-        for node in ast.walk(parsed(path)):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
-                words += len(re.findall(r"[A-Za-z]+", node.value))
-                for name, pattern in IDIOMS.items():
-                    found[name, path.name] += len(re.findall(pattern, node.value))
-    rate = found.total() / words * 10_000
-
-    assert rate <= MOST_IDIOMS, f"{rate:.1f} per 10,000 words; most of them: {found.most_common(9)}"
-
-
-MOST_OF_WORD = {
-    r"\bstands\b(?! for\b| out\b)": 0.1,
-    r"\b(?:no|a) say\b": 0.1,
-    r"\bbeside\b": 0.1,
-    r"\btold\b": 0.5,
-    r"\blies\b": 0.1,
-    r"\AWhat ": 2.0,
-}
-"""Pattern → how often it may occur in 10,000 words of strings and docstrings."""
-
-
-def test_each_idiom_is_rare() -> None:
-    """None of the commonest idioms is a habit; a failure names the files that have it."""
-    texts = [
-        (path.name, node.value)
-        for path in sources()
-        for node in ast.walk(parsed(path))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value
-    ]
-    words = sum(len(re.findall(r"[A-Za-z]+", text)) for _, text in texts)
-    found = {
-        pattern: Counter(name for name, text in texts for _ in re.finditer(pattern, text))
-        for pattern in MOST_OF_WORD
-    }
-
-    for pattern, most in MOST_OF_WORD.items():
-        assert found[pattern].total() <= most * words / 10_000, (pattern, found[pattern])
 
 
 RAISES = re.compile(r"(?<=\n) {4}([A-Z]\w*)(?=:)")
