@@ -211,8 +211,7 @@ class GateKind(ABC):
 
     def claims_loss(self, result: GateResult) -> bool:
         """Return whether a result claims that tuned is worse than base."""
-        losses = (GateReason.REGRESSED, GateReason.SEVERE_DROPS, GateReason.BOUND_BROKEN)
-        return not self.reads_level and result.reason in losses
+        return not self.reads_level and result.reason in _LOSSES
 
     # --- before and during a run
 
@@ -361,6 +360,14 @@ class GateKind(ABC):
         """Return whether the gate passes above its boundary."""
         return result.higher_is_better
 
+
+_LOSSES = (
+    GateReason.REGRESSED,
+    GateReason.SEVERE_DROPS,
+    GateReason.BOUND_BROKEN,
+    GateReason.LOSS_NOT_BOUNDED,
+)
+"""Reasons that claim a loss against base."""
 
 _REFINING_FIELDS = ("floor_mode", "drop", "expected_gain")
 """Keys that have a field of their own in `Gate`; those of other kinds are its `options`."""

@@ -177,6 +177,7 @@ REASONS = {
     GateReason.WITHIN_NOISE: "inexact arithmetic alone may explain it",
     GateReason.NOT_COMPUTABLE: "not computable from these scores",
     GateReason.LOSS_MAY_BE_STYLE: "a loss is proven, which may be one of wording",
+    GateReason.LOSS_NOT_BOUNDED: "a loss is proven, and may exceed the tolerance",
     GateReason.UNSCORED: "too much unscored",
     GateReason.CANARY: "the judge calls known bad answers good",
     GateReason.FILTERED: "the run was filtered",

@@ -180,10 +180,11 @@ def test_every_kind_and_outcome_of_a_gate_occurs() -> None:
         "floor", "ceiling", "gain", "tolerance", "severe_drop",
     }  # fmt: skip
     assert {gate["status"] for gate in gates} == set(GateStatus)
-    # No code gives a gate the reason "filtered"; the other two are for kinds beyond these five.
+    # No code gives a gate the reason "filtered"; two are for kinds beyond these five.
     reasons = {gate["reason"] for gate in gates} - {None}
     assert reasons == set(GateReason) - {
         GateReason.FILTERED, GateReason.BOUND_BROKEN, GateReason.NOT_COMPUTABLE,
+        GateReason.LOSS_NOT_BOUNDED,
     }  # fmt: skip
     assert {gate["advisory"] for gate in gates} == {True, False}
     assert {isinstance(gate["margin"], str) for gate in gates} == {True, False}

@@ -20,6 +20,7 @@ from tunegate.harness.gate_kind import (
 )
 from tunegate.harness.gates._difference import DifferenceGate, absolute_margin, share_of_base
 from tunegate.harness.metric import Metric
+from tunegate.harness.quantity import ROUNDING
 from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.manifest import Gate, MetricRecord
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
@@ -80,10 +81,15 @@ class ToleranceGate(DifferenceGate):
     def _verdict_on(
         self, gate: Gate, pairs: Pairs, *, passed: bool, regressed: bool, high: float
     ) -> tuple[GateStatus, GateReason | None]:
-        """Return the outcome, where a loss may be no reason to block."""
+        """Return the outcome; a proven loss fails the gate where more than the margin was lost."""
         found = super()._verdict_on(gate, pairs, passed=passed, regressed=regressed, high=high)
-        if found[1] is GateReason.REGRESSED and not gate.options.get("blocks", True):
+        if found[1] is not GateReason.REGRESSED:
+            return found
+        if not gate.options.get("blocks", True):
             return GateStatus.UNDECIDED, GateReason.LOSS_MAY_BE_STYLE
+        judged = self.judged_pairs(gate, pairs)
+        if judged.pairs.estimate >= judged.margin - ROUNDING:
+            return GateStatus.UNDECIDED, GateReason.LOSS_NOT_BOUNDED
         return found
 
     def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
@@ -94,6 +100,8 @@ class ToleranceGate(DifferenceGate):
                 "(blocks = false): better ones in other words score lower, too. Read the cases "
                 "that lost most, or let a pairwise judge compare the answers"
             )
+        if result.reason is GateReason.LOSS_NOT_BOUNDED:
+            return f"a loss is proven; that it stays within {self.margin_label(result)} is not"
         if result.reason is GateReason.NOT_COMPUTABLE:
             return (
                 f"{self.rule(result)} is a share of base's level, which is 0, and a share of "

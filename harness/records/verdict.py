@@ -85,6 +85,7 @@ class GateReason(StrEnum):
     WITHIN_NOISE = "within_noise"
     NOT_COMPUTABLE = "not_computable"
     LOSS_MAY_BE_STYLE = "loss_may_be_style"
+    LOSS_NOT_BOUNDED = "loss_not_bounded"
     UNSCORED = "unscored"
     CANARY = "canary"
     FILTERED = "filtered"

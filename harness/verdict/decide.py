@@ -37,6 +37,8 @@ from tunegate.harness.verdict.run_sentence import run_sentence
 
 ARMS = ("base", "tuned")
 """The arms that the verdict is about."""
+LEAST_CASES = 5
+"""Cases without which no suite ships: fewer prove nothing at 5 %, as 0.5 ** 4 is 6 %."""
 UNEQUAL_FAILURES = 0.05
 """Two-sided error of the claim that the arms fail unequally often."""
 
@@ -224,7 +226,7 @@ def _suite_result(
         boundless = boundless_metrics(table, counted)
         caps.append(unscored_sensitivity_note(suite.name, len(partly), boundless))
     if verdict in (Verdict.SHIP, Verdict.HOLD):
-        caps += _evidence_gaps(manifest, table, gates)
+        caps += _evidence_gaps(manifest, table, gates, len(asked) - len(incomplete))
     counts = {arm: len(missing[arm]) for arm in ARMS}
     return SuiteResult(
         name=suite.name,
@@ -252,15 +254,31 @@ def _suite_result(
 
 
 def _evidence_gaps(
-    manifest: Manifest, table: ScoreTable, gates: Sequence[GateResult]
+    manifest: Manifest, table: ScoreTable, gates: Sequence[GateResult], n_scored: int
 ) -> Iterator[str]:
     """Yield why gates that hold are not enough for SHIP or HOLD."""
     suite = table.suite
+    yield from _advisory_losses(suite, gates)
+    if n_scored < LEAST_CASES:
+        yield (
+            f"{suite.name}: {count_noun(n_scored, 'case')} can prove nothing; a suite ships with "
+            f"{LEAST_CASES} scored cases or more"
+        )
     if not _judges_content(suite, gates):
         yield f"{suite.name}: {CONTENT_GAP}"
     yield from _unequal_failures(table)
     if manifest.filtered:
         yield f"{suite.name}: judged in part only: {'; '.join(manifest.filtered)}"
+
+
+def _advisory_losses(suite: SuiteRecord, gates: Sequence[GateResult]) -> Iterator[str]:
+    """Yield the advisory gates that prove a loss: too little to block, too much to ship."""
+    for gate in gates:
+        if gate.advisory and gate_kind(gate.kind).claims_loss(gate):
+            yield (
+                f"{suite.name}: {gate.sentence}; the gate is advisory, so this does not block, but "
+                "nothing ships over a proven loss: make the gate count, or remove it"
+            )
 
 
 def _judges_content(suite: SuiteRecord, gates: Sequence[GateResult]) -> bool:

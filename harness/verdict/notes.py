@@ -46,6 +46,8 @@ from tunegate.harness.records.verdict import GateResult
 
 WARN_UNSCORED = 0.02
 """Share of unscored cases from which a reader is warned."""
+FEW_FOR_GOAL = 20
+"""Cases below which a gain comes with a note."""
 FEW_UNBOUNDED = 50
 """Cases from which the interval of an unbounded score is dependable."""
 LARGE_CLUSTER = 2.0
@@ -82,6 +84,7 @@ def suite_notes(
             *_eligibility_notes(gates),
             *_unscored_notes(suite, unscored),
             *_no_goal(suite),
+            *_few_cases(gates),
             *attempt_note(suite, attempts),
             *_equal_prompts(table),
             *answer_notes(table.answers, {} if training is None else training.believed_card),
@@ -96,6 +99,16 @@ def suite_notes(
             *_table_notes(table),
         )
     )
+
+
+def _few_cases(gates: Sequence[GateResult]) -> Iterator[str]:
+    """Yield that a goal was reached on so few cases that a rare failure would not show."""
+    few = [g.n for g in gates if gate_kind(g.kind).is_goal and 0 < g.n < FEW_FOR_GOAL]
+    if few:
+        yield (
+            f"the gain rests on {count_noun(min(few), 'case')}: a failure on one prompt in "
+            f"{FEW_FOR_GOAL} would probably not show; add cases"
+        )
 
 
 def _advisory(table: ScoreTable) -> Iterator[str]:

@@ -26,6 +26,7 @@ _SEVERITY: dict[GateReason | None, int] = {
     GateReason.WITHIN_NOISE: 3,
     GateReason.NOT_COMPUTABLE: 3,
     GateReason.LOSS_MAY_BE_STYLE: 3,
+    GateReason.LOSS_NOT_BOUNDED: 3,
     GateReason.UNDERPOWERED: 4,
     GateReason.FILTERED: 5,
 }

@@ -237,6 +237,26 @@ def test_a_proven_loss_is_a_regression(gate: Decide, made: Any) -> None:
         assert outcome(result) == (FAIL, GateReason.REGRESSED)
 
 
+@pytest.mark.parametrize(
+    ("margin", "expected"),
+    [
+        (0.12, (PASS, GateReason.PASS_WITH_LOSS)),
+        (0.061, (UNDECIDED, GateReason.LOSS_NOT_BOUNDED)),
+        (0.06, (UNDECIDED, GateReason.LOSS_NOT_BOUNDED)),
+        (0.059, (FAIL, GateReason.REGRESSED)),
+        ("10%", (UNDECIDED, GateReason.LOSS_NOT_BOUNDED)),
+        ("7%", (FAIL, GateReason.REGRESSED)),
+    ],
+)
+def test_a_proven_loss_fails_a_tolerance_where_more_than_the_margin_was_lost(
+    gate: Decide, made: Any, margin: float | str, expected: tuple[Any, ...]
+) -> None:
+    """15 of 200 right answers lost and 3 won: 6 points of base's 80, which are 7.5 % of it."""
+    result = gate(TOLERANCE, margin, made.pairs(3, 15, 145, 37))
+
+    assert outcome(result) == expected
+
+
 def test_a_guardrail_can_hold_despite_a_proven_loss(gate: Decide, made: Any) -> None:
     """2 % lost of 1000, tolerance 5 %: proven worse, and proven not to be worse by much."""
     result = gate(TOLERANCE, 0.05, made.pairs(0, 20, 980, 0))

@@ -704,18 +704,36 @@ def test_answers_that_were_cut_are_pointed_out(
     assert [f"{cut} of 100 answers of tuned" in n for n in notes] == [True] * noted
 
 
-def test_a_ship_names_the_advisory_gates_that_fail(judge: Any, columns: Any, made: Any) -> None:
-    """Lengths of 100 cases do not count; that they fell by 3 on each is in the first sentence."""
+def test_an_advisory_gate_with_a_proven_loss_keeps_a_run_from_shipping(
+    judge: Any, columns: Any, made: Any
+) -> None:
     base = [float(i % 7) for i in range(100)]
     tuned = [value - 3 + 0.01 * (i % 2) for i, value in enumerate(base)]
     scores = {"m": made.pairs(*BETTER), "length": (base, tuned)}
     length = made.metric("length", binary=False, range=None)
     found = judge(columns([gain(), tolerance("length", 0.5)], scores, metrics=[length]))
-    alone = judge(columns([gain()], {"m": made.pairs(*BETTER)}))
+    lost = found.suites[0].gates[1]
+
+    assert found.verdict is Verdict.UNDECIDED
+    assert (lost.status, lost.advisory) == (GateStatus.FAIL, True)
+    assert lost.sentence in found.suites[0].notes[0]
+    assert "length" in found.sentence
+
+
+@pytest.mark.parametrize(("cases", "verdict"), [(4, Verdict.UNDECIDED), (5, Verdict.SHIP)])
+def test_a_suite_of_fewer_than_five_cases_does_not_ship(
+    judge: Any, columns: Any, made: Any, cases: int, verdict: Verdict
+) -> None:
+    right = (0, 0, cases, 0)
+
+    assert judge(columns([floor()], {"m": made.pairs(*right)})).verdict is verdict
+
+
+def test_a_gain_on_few_cases_ships_with_a_note(judge: Any, columns: Any, made: Any) -> None:
+    found = judge(columns([gain()], {"m": made.pairs(12, 0, 0, 0)}))
 
     assert found.verdict is SHIP
-    assert found.suites[0].gates[1].status is GateStatus.FAIL
-    assert found.sentence == f"{alone.sentence}; advisory, and failing: s: length"
+    assert any("12 cases" in note for note in found.suites[0].notes)
 
 
 class TestReplayedTraffic:
