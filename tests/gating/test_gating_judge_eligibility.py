@@ -164,7 +164,7 @@ def test_the_calibration_corrects_the_difference(
 
     It sees 8 wins and 16 losses of 200, -.04, Tango's limits of which are -.081 and .001: within
     the tolerance of .1, and no proven loss. All its errors are on pairs that people call equal, so
-    the slope is 1, and people would see -.07: a loss beyond doubt, perhaps of more than .1, which was not shown.
+    the slope is 1, and people would see -.07: a loss beyond doubt, within the tolerance or not.
     """
     pairs = labelled_pairs(
         (0, 1, 0, 1, 40), (1, 0, 1, 0, 40), (1, 1, 1, 1, 60), (0, 0, 0, 0, 60 - lenient),
