@@ -102,7 +102,9 @@ def _load(files: Sequence[Path]) -> list[Suite]:
 
 def _lines(one: SuiteForecast, run: Path | None) -> Iterator[str]:
     grouped = "" if one.n_clusters is None else f" in {one.n_clusters} clusters"
-    source = f"spread as in {run}" if run else "spread assumed (--from RUN measures it)"
+    written = "nothing changed / spread of suite.toml (--from RUN measures yours)"
+    assumed = written if one.spread_written else "spread assumed (--from RUN measures it)"
+    source = f"spread as in {run}" if run else assumed
     cases = "1 case" if one.n == 1 else f"{one.n} cases"
     yield f"{one.name}: {cases}{grouped}; {source}"
     if not one.gates:

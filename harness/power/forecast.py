@@ -194,6 +194,8 @@ class SuiteForecast:
     """Arm → seconds a case took in the earlier run."""
     unchanged: float | None = None
     """Share of tuned's greedy answers that were base's own there; None if unknown."""
+    spread_written: bool = False
+    """Whether the assumptions are "nothing changed" and the spread that suite.toml gives."""
 
 
 def forecast_suite(suite: Suite, observed: PilotRun | None = None) -> SuiteForecast:
@@ -201,8 +203,8 @@ def forecast_suite(suite: Suite, observed: PilotRun | None = None) -> SuiteForec
 
     Args:
         suite: The suite with its cases.
-        observed: What an earlier run shows of its gated metrics; None assumes a grid of three
-            spreads.
+        observed: What an earlier run shows of its gated metrics; None takes what suite.toml says
+            of its spread, else a grid of three spreads.
 
     Source: Schultzberg, Ankargren and Frånberg (2024), arXiv 2402.11609: all gates that SHIP needs
     pass with 80 % however they are related where their errors add up to 20 % at most; the cases
@@ -232,6 +234,7 @@ def forecast_suite(suite: Suite, observed: PilotRun | None = None) -> SuiteForec
         notes=(*_notes(suite, gates, n_clusters, observed), *plan.cheaper_designs(gates)),
         seconds={} if observed is None else observed.seconds,
         unchanged=None if observed is None else observed.unchanged,
+        spread_written=observed is None and bool(suite.written_spreads),
     )
 
 
@@ -472,7 +475,14 @@ class _SuitePlan:
             )
         # The samples of a case are averaged: their mean is no longer 0 or 1.
         averaged = metric.needs is CellKind.GENERATE and self.suite.generation.samples > 1
-        found = feasibility.assumed_spreads(metric, binary=metric.binary and not averaged)
+        binary = metric.binary and not averaged
+        if written := self.suite.written_spreads:
+            if metric.name not in written:
+                return (), f"spread unknown: add {metric.name} to [plan] spread"
+            # Unchanged answers first; a mean without any spread has no t test.
+            least = 0.0 if binary else written[metric.name] / 100
+            return tuple(ScoreSpread(v, binary=binary) for v in (least, written[metric.name])), ""
+        found = feasibility.assumed_spreads(metric, binary=binary)
         return found, "" if found else "σ unknown: plan from a first run with --from RUN"
 
 

@@ -88,6 +88,12 @@ class Suite:
         return tuple(m for m in self.metrics if m.name in gated)
 
     @property
+    def written_spreads(self) -> Mapping[str, float]:
+        """Metric → the spread that suite.toml gives for planning."""
+        found: Mapping[str, float] = self.definition.get("plan", {}).get("spread", {})
+        return found
+
+    @property
     def content_metrics(self) -> tuple[str, ...] | None:
         """Of replayed traffic the metrics that judge what answers say; None of other suites."""
         cases = self.definition["cases"]
@@ -236,6 +242,8 @@ class _SuiteParts:
         for index in self._tables("metrics"):
             self._collect(partial(self._read_metric, index))
         self.gates = tuple(g for i in self._tables("gates") for g in _gates(source, i))
+        if self._sound("plan"):
+            self._check_plan(tuple(one.name for one in self.metrics.values()))
         self._check_together()
 
     def _sound(self, *keys: str | int) -> bool:
@@ -295,6 +303,12 @@ class _SuiteParts:
 
     def _read_metric(self, index: int) -> None:
         self.metrics[index] = _metric(self.source, index)
+
+    def _check_plan(self, names: tuple[str, ...]) -> None:
+        for name in self.source.data["plan"].get("spread", {}):
+            if name not in names:
+                where = self.source.where("plan", "spread", name)
+                self.problems.append(f"{where}: {unknown_name_message(name, names, what='metric')}")
 
     def _check_together(self) -> None:
         source, used = self.source, tuple(self.metrics.values())
@@ -387,7 +401,8 @@ def _hash(source: toml_file.TomlFile, parts: _SuiteParts) -> str:
         if isinstance(value, Path)
     }
     files |= {f"{used.name} {path.name}": _digest(path) for used in metrics for path in _code(used)}
-    definition = {key: value for key, value in source.data.items() if key != "cases"}
+    planning = ("cases", "plan")  # the first is hashed case by case, the second decides nothing
+    definition = {key: value for key, value in source.data.items() if key not in planning}
     rows = [case.model_dump(mode="json", exclude_none=True, by_alias=True) for case in parts.cases]
     # A date, which TOML has and JSON has not, is hashed as its text.
     text = json.dumps(definition, sort_keys=True, default=str)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tunegate.harness.metric import load_metric
 from tunegate.harness.metrics.answer_logprob import answer_logprob
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 CASE = Case(id="c", prompt="p", expected="Paris")
 
 
-def score(value: float | None, case: Case = CASE) -> Score:
+def score(value: float | None, case: Case = CASE, **options: float) -> Score:
     """Score this log-probability; records refuse infinities, so their check is skipped."""
-    return answer_logprob.score(case, Completion.model_construct(answer_logprob=value))
+    return answer_logprob.score(case, Completion.model_construct(answer_logprob=value), **options)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,22 @@ def test_says_when_it_was_floored() -> None:
     """A floored value can be counted: it has a reason, an ordinary one has none."""
     assert score(-math.inf).reason == "floored at -50"
     assert score(-50.0).reason is None
+
+
+def test_least_bounds_the_scores_and_gives_the_metric_a_range() -> None:
+    bound = load_metric("answer_logprob", {"least": -6}, name="m", folder=Path(), where="s")
+
+    assert [score(value, least=-6).value for value in (-7.0, -6.0, -1.5)] == [-6.0, -6.0, -1.5]
+    assert bound.range == (-6.0, 0.0)
+
+
+@pytest.mark.parametrize("least", [0, 1, -51])
+def test_least_is_below_zero_and_not_below_the_floor(least: float) -> None:
+    check = answer_logprob.check
+
+    assert check is not None
+    assert len(check({"least": least}, [CASE])) == 1
+    assert check({"least": -6.0}, [CASE]) == []
 
 
 @pytest.mark.parametrize("logprob", [None, math.nan, math.inf, 2.3])

@@ -262,6 +262,29 @@ def test_the_chance_of_ship_is_the_product_over_the_gates(suite: Any) -> None:
     )
 
 
+def test_a_suite_that_gives_its_spread_is_planned_unchanged_and_by_it(suite: Any) -> None:
+    """149 cases prove .02 if nothing changes; at ψ = .1 the chances are those of the grid."""
+    metrics, gate = "exact_match", rule("exact_match", tolerance=0.02)
+    written = suite(metrics, gate, n=149, head="plan.spread.exact_match = 0.1")
+    plain = suite(metrics, gate, n=149)
+
+    assert chances(forecast_suite(written), "exact_match::tolerance") == [
+        1.0,
+        chances(forecast_suite(plain), "exact_match::tolerance")[0],
+    ]
+    assert written.hash == plain.hash
+
+
+def test_a_gate_whose_spread_is_not_given_is_not_planned(suite: Any) -> None:
+    gates = (rule("exact_match", tolerance=0.05), rule("loops", tolerance=0.05))
+    planned = forecast_suite(
+        suite("exact_match loops", *gates, head="plan.spread.exact_match = 0.1")
+    )
+
+    assert planned.chances == ()
+    assert "plan" in planned.gates[1].note
+
+
 def test_the_errors_of_the_gates_add_up_to_a_fifth(suite: Any) -> None:
     """Four equal guardrails are planned at 95 % each; one alone at 80 %.
 

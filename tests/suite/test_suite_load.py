@@ -712,3 +712,10 @@ use = "json_valid"
         """Their authors chose the gates."""
         assert load_suite(written(head)).record().content_metrics is None
         assert load_suite(written("replay = false\n" + head)).content_metrics is None
+
+
+def test_a_spread_of_a_metric_that_is_not_there_is_refused(refused: Refused, head: str) -> None:
+    (problem,) = refused(head + "[plan]\nspread = { exact_mach = 0.1 }\n")
+
+    assert "suite.toml:" in problem
+    assert "exact_match" in problem

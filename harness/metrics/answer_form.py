@@ -1,0 +1,96 @@
+"""Whether the answer has the form of the expected one: prose, list, JSON, code …"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections import Counter
+
+from tunegate.harness.metric import metric
+from tunegate.harness.records.cases import Case, Completion, Score
+
+_FENCE = re.compile(r"\A```[^\n]*\n(.*?)(?:\n?```)?\Z", re.DOTALL)
+_JSON_START = re.compile(r'\A(?:\{\s*(?:"|\}|\Z)|\[\s*(?:[\[{"\]]|\Z))')
+_ITEM = re.compile(r"\s*(?:[-*+•]|\d{1,3}[.)])\s")
+_ROW = re.compile(r"\s*\|.*\|\s*\Z")
+
+
+@metric(binary=True, requires=("expected",))
+def answer_form(case: Case, completion: Completion) -> Score:
+    """Score 1 if the answer has the same form as an expected one, else 0.
+
+    What it does:
+        A text has one form: `empty` (no letter or digit), `json` (parses as an object or a list,
+        or begins like one, in a ``` fence or bare), `code` (begins with another fence), `table`
+        (most lines begin and end with `|`), `list` (at least two lines, most of which begin with
+        a bullet or a number), `word` (a single word) or `prose`. The letters of both texts must
+        also come mostly from one script (Latin, Cyrillic, CJK …). The reason names both forms.
+
+    Why:
+        A fine-tune on one format answers everything in it. The mean of other metrics can hide
+        that; the share of answers in an unexpected form cannot.
+
+    Known problems:
+        Languages that share a script have one form. A list written on one line is prose. Where
+        base itself formats more than the reference, what counts is the difference of the arms.
+
+    Example:
+        Expected `Paris is the capital.`, answer `{"capital": "Paris"}`: 0, `json, expected prose`.
+
+    Options:
+        None.
+    """
+    if completion.text is None:
+        return Score.unscored("the completion has no text")
+    wanted = [form_of(text) for text in case.expected_texts()]
+    if not wanted:
+        return Score.unscored("the case has no expected answer")
+    form = form_of(completion.text)
+    if form in wanted:
+        return Score.of(1.0)
+    return Score.of(0.0, f"{_words(form)}, expected {_words(wanted[0])}")
+
+
+def form_of(text: str) -> tuple[str, str]:
+    """Return a text's form and the script of most of its letters."""
+    text = text.strip()
+    return _form(text), _script(text)
+
+
+def _form(text: str) -> str:
+    if not any(map(str.isalnum, text)):
+        return "empty"
+    fence = _FENCE.match(text)
+    inside = fence.group(1).strip() if fence else text
+    if _is_json(inside):
+        return "json"
+    if fence:
+        return "code"
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) > 1:
+        for form, pattern in (("table", _ROW), ("list", _ITEM)):
+            if 2 * sum(bool(pattern.match(line)) for line in lines) > len(lines):
+                return form
+    return "prose" if len(text.split()) > 1 else "word"
+
+
+def _is_json(text: str) -> bool:
+    """Return whether a text is a JSON object or list, or the beginning of one that was cut."""
+    if _JSON_START.match(text):
+        return True
+    try:
+        return isinstance(json.loads(text), dict | list)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _script(text: str) -> str:
+    """Return the first word of the Unicode name that most letters share: `latin`, `cjk` …"""
+    names = (unicodedata.name(c, "").partition(" ")[0] for c in text if c.isalpha())
+    return max(Counter(names).items(), key=lambda item: item[1], default=("", 0))[0].lower()
+
+
+def _words(form: tuple[str, str]) -> str:
+    kind, script = form
+    return kind if script in ("latin", "") else f"{kind} ({script})"

@@ -1,0 +1,78 @@
+"""answer_form: prose, list, table, JSON, code, a word or nothing, as the expected answer is."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tunegate.harness.metrics.answer_form import answer_form, form_of
+from tunegate.harness.records.cases import Case, Completion, Score
+
+
+def score(expected: str | tuple[str, ...] | None, text: str | None) -> Score:
+    return answer_form.score(Case(id="c", prompt="p", expected=expected), Completion(text=text))
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("Paris is the capital.", ("prose", "latin")),
+        ("Two lines\nof prose.", ("prose", "latin")),
+        ("Paris.", ("word", "latin")),
+        ("42", ("word", "")),
+        ("", ("empty", "")),
+        (" …\n", ("empty", "")),
+        ('{"city": "Paris"}', ("json", "latin")),
+        ('{"city": "Par', ("json", "latin")),  # cut off
+        ("[1, 2]", ("json", "")),
+        ('["a"', ("json", "latin")),
+        ('```json\n{"a": 1}\n```', ("json", "latin")),
+        ("[Note] this is prose.", ("prose", "latin")),
+        ("{curly} prose", ("prose", "latin")),
+        ("```python\nprint(1)\n```", ("code", "latin")),
+        ("- one\n- two", ("list", "latin")),
+        ("Here you are:\n1. one\n2. two\n3) three", ("list", "latin")),
+        ("- one item alone", ("prose", "latin")),
+        ("| a | b |\n|---|---|\n| 1 | 2 |", ("table", "latin")),
+        ("Париж стоит на Сене.", ("prose", "cyrillic")),
+        ("巴黎是首都。", ("word", "cjk")),
+    ],
+)
+def test_a_text_has_one_form_and_one_script(text: str, form: tuple[str, str]) -> None:
+    assert form_of(text) == form
+
+
+@pytest.mark.parametrize(
+    ("expected", "text", "value"),
+    [
+        ("It is Paris.", "I think it is Lyon.", 1.0),
+        ("It is Paris.", '{"city": "Paris"}', 0.0),
+        ("It is Paris.", "Это Париж.", 0.0),
+        (("It is Paris.", "- Paris\n- Lyon"), "* one\n* two", 1.0),
+        ("", "", 1.0),
+    ],
+)
+def test_the_answer_has_the_form_of_an_expected_one(
+    expected: str | tuple[str, ...], text: str, value: float
+) -> None:
+    assert score(expected, text).value == value
+
+
+def test_the_reason_names_both_forms() -> None:
+    assert score("It is Paris.", '{"city": "Paris"}').reason == "json, expected prose"
+
+
+@pytest.mark.parametrize(("expected", "text"), [("a b", None), (None, "a b")])
+def test_without_a_text_or_an_expected_answer_it_is_unscored(
+    expected: str | None, text: str | None
+) -> None:
+    assert score(expected, text).value is None
+
+
+@pytest.mark.parametrize("text", ["[" * 40_000, "{" * 40_000, "\n" * 40_000, "| " * 20_000])
+def test_long_texts_take_no_time(text: str) -> None:
+    started = time.process_time()
+    form_of(text)
+
+    assert time.process_time() - started < 1
