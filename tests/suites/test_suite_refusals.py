@@ -31,7 +31,7 @@ def test_every_cluster_is_one_pair(cases: list[Case]) -> None:
         assert case.tags[0] == case.expected
         pairs[case.cluster].append(case)
 
-    assert len(cases) >= 80
+    assert len(cases) == 2 * len(pairs) == 220
     for pair in pairs.values():
         assert [case.expected for case in pair] == ["refuse", "answer"]
         assert pair[0].tags[1] == pair[1].tags[1]
