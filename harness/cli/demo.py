@@ -83,9 +83,10 @@ def copy_suites(folder: Path) -> Path:
     """Write the demo's suites to a folder and return it.
 
     Gated suites get a ledger next to them, which does not belong into an installation. Of the
-    tickets only the first of each template is taken, so that they are independent cases, of general
-    knowledge every second question, which is enough for its tolerance, and of the replies that a
-    judge rates every second one, as it decides nothing.
+    tickets only the first of each template is taken, so that they are independent cases, of the
+    everyday prompts the first 20 of the 50 of each kind and of general knowledge every second
+    question, which is enough for their tolerances, and of the replies that a judge rates every
+    second one, as it decides nothing.
     """
     own, bundled = _HOME / "trainers" / "demo", _HOME / "suites"
     origins = {"general_knowledge": bundled, "tickets": own, "production": own, "judge": own}
@@ -104,7 +105,7 @@ def copy_suites(folder: Path) -> Path:
     )
     chosen = {
         "tickets": _one_of_each_template(_lines(bundled / "support_json")),
-        "production": _lines(bundled / "production"),
+        "production": [x for i, x in enumerate(_lines(bundled / "production")) if i % 50 < 20],
         "general_knowledge": _lines(bundled / "general_knowledge")[::2],
         "judge": _lines(own / "judge")[::2],
     }

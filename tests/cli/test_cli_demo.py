@@ -36,12 +36,13 @@ def test_tickets_are_asked_as_in_the_bundled_suite(tmp_path: Path) -> None:
     assert tickets.generation == bundled.generation
 
 
-def test_production_asks_the_bundled_prompts_and_ends_early(tmp_path: Path) -> None:
-    """All prompts are those of the bundled suite, asked alike; the demo's gates allow looks."""
+def test_production_asks_some_bundled_prompts_and_ends_early(tmp_path: Path) -> None:
+    """160 of 400, twenty of each kind, asked alike; the demo's gates allow looks."""
     copied = suites.load_suite(copy_suites(tmp_path / "suites") / "production")
     bundled = suites.load_suite(ROOT / "suites" / "production")
 
-    assert [case.prompt for case in copied.cases] == [case.prompt for case in bundled.cases]
+    assert {case.prompt for case in copied.cases} < {case.prompt for case in bundled.cases}
+    assert set(Counter(tag for case in copied.cases for tag in case.tags).values()) == {20}
     assert copied.generation == bundled.generation
     assert {gate.metric for gate in copied.gates} < {gate.metric for gate in bundled.gates}
     assert schedule_looks(bundled, seed=0) is None

@@ -89,7 +89,7 @@ def test_commands_beside_the_quickstart_find_their_files_in_the_wheel(
         "init general_knowledge": "wrote suites/general_knowledge: ",
         "init production": "wrote suites/production: ",
         "suite new suites/mine": "wrote suites/mine/suite.toml",
-        "suite check suites/mine suites/production": "production: 160 cases",
+        "suite check suites/mine suites/production": "production: 400 cases",
         "init --ci gitlab": "wrote .gitlab/tunegate.yml",
         "advise --not-prompted": "1. A better prompt first",
     }
