@@ -84,8 +84,8 @@ def copy_suites(folder: Path) -> Path:
 
     Gated suites get a ledger next to them, which does not belong into an installation. Of the
     tickets only the first of each template is taken, so that they are independent cases, of the
-    everyday prompts the first 20 of the 50 of each kind and of general knowledge every second
-    question, which is enough for their tolerances, and of the replies that a judge rates every
+    everyday prompts the first 20 of each kind and of general knowledge half of the first 25 of each
+    subject, which is enough for their tolerances, and of the replies that a judge rates every
     second one, as it decides nothing.
     """
     own, bundled = _HOME / "trainers" / "demo", _HOME / "suites"
@@ -105,8 +105,8 @@ def copy_suites(folder: Path) -> Path:
     )
     chosen = {
         "tickets": _one_of_each_template(_lines(bundled / "support_json")),
-        "production": [x for i, x in enumerate(_lines(bundled / "production")) if i % 50 < 20],
-        "general_knowledge": _lines(bundled / "general_knowledge")[::2],
+        "production": _first(20, 50, _lines(bundled / "production")),
+        "general_knowledge": _first(25, 36, _lines(bundled / "general_knowledge"))[::2],
         "judge": _lines(own / "judge")[::2],
     }
     for name, lines in chosen.items():
@@ -116,6 +116,11 @@ def copy_suites(folder: Path) -> Path:
 
 def _lines(suite: Path) -> list[str]:
     return (suite / "cases.jsonl").read_text("utf-8").splitlines()
+
+
+def _first(count: int, size: int, lines: Sequence[str]) -> list[str]:
+    """Return the first lines of each block of a size."""
+    return [line for i, line in enumerate(lines) if i % size < count]
 
 
 def _one_of_each_template(lines: Sequence[str]) -> list[str]:

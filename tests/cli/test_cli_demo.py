@@ -51,17 +51,16 @@ def test_production_asks_some_bundled_prompts_and_ends_early(tmp_path: Path) -> 
     assert looks.sizes == (32, 64, 96, 128, 160)
 
 
-def test_knowledge_is_every_second_question_of_each_subject(tmp_path: Path) -> None:
-    """175 of the 350 bundled questions, half of every subject's."""
+def test_knowledge_is_a_third_of_the_questions_of_each_subject(tmp_path: Path) -> None:
+    """175 of the 504 bundled questions, 12 or 13 of the 36 of every subject."""
     copied = suites.load_suite(copy_suites(tmp_path / "suites") / "general_knowledge")
     bundled = suites.load_suite(ROOT / "suites" / "general_knowledge")
-    subjects = Counter(tag for case in bundled.cases for tag in case.tags)
 
     assert len(copied.cases) == 175
     assert [(g.metric, g.margin) for g in copied.gates] == [("choice_probability", 0.02)]
     assert {case.id for case in copied.cases} < {case.id for case in bundled.cases}
-    for tag, count in Counter(tag for case in copied.cases for tag in case.tags).items():
-        assert abs(count - subjects[tag] / 2) <= 1
+    subjects = Counter(tag for case in copied.cases for tag in case.tags)
+    assert (len(subjects), set(subjects.values())) == (14, {12, 13})
 
 
 def test_every_second_reply_is_judged(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_without_a_name_every_bundled_suite_is_listed(project: Any) -> None:
 
     for name in suite.suite_names():
         assert f"\n{name} " in f"\n{output}"
-    assert "  350 four-choice questions of general knowledge" in output
+    assert "  504 four-choice questions of general knowledge" in output
     assert "next: `tunegate init SUITE [DIR]`" in output
     assert not Path("suites").exists()
 
