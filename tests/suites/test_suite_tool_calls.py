@@ -71,14 +71,14 @@ def test_the_file_is_what_the_material_makes(cases: list[Case]) -> None:
 
 
 def test_it_is_as_large_and_as_varied_as_it_says(cases: list[Case]) -> None:
-    """A hundred cases or more, 25 tools or more, every kind with enough cases to be seen."""
+    """220 cases, 25 tools or more, every kind with enough cases to be seen."""
     kinds = {kind: sum(kind in c.tags for c in cases) for kind in ("no_call", "parallel", "nested")}
 
-    assert len(cases) >= 100
+    assert len(cases) == 220
     assert len({name for case in cases for name in definitions(case)}) >= 25
-    assert kinds["no_call"] >= 25
-    assert kinds["parallel"] >= 20
-    assert kinds["nested"] >= 10
+    assert kinds["no_call"] >= 40
+    assert kinds["parallel"] >= 30
+    assert kinds["nested"] >= 20
     for case in cases:
         assert ("no_call" in case.tags) == (not case.expected_calls)
         assert ("parallel" in case.tags) == (len(case.expected_calls or ()) > 1)
