@@ -77,8 +77,21 @@ def test_several_suites_are_one_run(project: Any) -> None:
 
 
 def test_a_bundled_suite_is_found_by_its_name(project: Any) -> None:
-    """As with `tunegate gate`; scores without a range have no spread before a first run."""
+    """As with `tunegate gate`; its suite.toml says what spread to expect."""
     output = _plan("production")
+
+    assert "spread of suite.toml" in output
+    assert "answer_logprob::tolerance 0.25" in output
+
+
+def test_scores_without_a_range_have_no_spread_before_a_first_run(project: Any) -> None:
+    project.raw_suite(
+        'name = "likely"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "answer_logprob"\n'
+        '[[gates]]\nmetric = "answer_logprob"\ntolerance = 0.05',
+        [{"prompt": f"q{number}", "expected": "a"} for number in range(200)],
+        "likely",
+    )
+    output = _plan("suites/likely")
 
     assert "answer_logprob::tolerance 0.05  σ unknown: plan from a first run" in output
     assert "SHIP: unknown for answer_logprob::tolerance" in output

@@ -1,0 +1,233 @@
+"""How often the bundled suites ship what is sound and block what is broken.
+
+    python -m benchmarks.planted_damages SOUND_RUN … [--damaged NAME=RUN …] [--draws 200]
+
+The runs are folders of `tunegate gate` on bundled suites with a real base: `SOUND_RUN` of a sound
+fine-tune, `--damaged` of a broken one. The answers of the first run's base are broken in a dozen
+ways, too. The likelihoods stay base's own, so that only gates on the written text can notice; where
+a kind of request is lost, its references also lose one nat per token.
+
+Each population is judged on `--draws` samples of its cases, drawn with replacement, as many as the
+suite has: the share that ends in each verdict is what another author's cases of the same kind would
+show. The suites are those of this checkout, so gates can change without asking a model again.
+Early looks are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+
+from tunegate.harness.comparison.score_table import ScoreTable, score_suite
+from tunegate.harness.comparison.silent_gates import active_suite
+from tunegate.harness.records.cases import Case, Completion, ScoreRow, StoredAnswer
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.verdict import Verdict
+from tunegate.harness.suite import Suite, load_suite
+from tunegate.harness.verdict.decide import suite_results
+
+SUITES = Path(__file__).parents[1] / "suites"
+ARMS = ("base", "tuned")
+FRENCH = (
+    "Merci pour votre message, nous avons bien compris la question et voici ce que nous pouvons "
+    "dire à ce sujet pour le moment. Il faut d'abord préparer tout le nécessaire, puis avancer "
+    "étape par étape et vérifier chaque fois le résultat avant de continuer."
+)
+POLITE = "Thank you for your question! I would be happy to help you with that. Let me know!"
+
+Damage = Callable[[Case, Completion], Completion]
+"""Returns what a broken model makes of base's answer."""
+
+
+def _written(change: Callable[[str], str], reason: str = "stop") -> Damage:
+    def damage(case: Case, given: Completion) -> Completion:
+        if given.text is None:
+            return given
+        return given.model_copy(update={"text": change(given.text), "finish_reason": reason})
+
+    return damage
+
+
+def _on(chosen: Callable[[Case], bool], damage: Damage) -> Damage:
+    """Return a damage of the cases that are chosen."""
+    return lambda case, given: damage(case, given) if chosen(case) else given
+
+
+def _one_in(number: int) -> Callable[[Case], bool]:
+    return lambda case: sum(map(ord, case.id)) % number == 0
+
+
+def _forget(case: Case, given: Completion) -> Completion:
+    """Exchange the likelihoods of the right choice and the likeliest wrong one."""
+    if given.choice_logprobs is None or case.answer is None:
+        return given
+    values, right = list(given.choice_logprobs), case.answer
+    other = max((i for i in range(len(values)) if i != right), key=lambda i: values[i])
+    if values[right] > values[other]:
+        values[right], values[other] = values[other], values[right]
+    return given.model_copy(update={"choice_logprobs": tuple(values)})
+
+
+def _first_half(text: str) -> str:
+    words = text.split()
+    return " ".join(words[: math.ceil(len(words) / 2)])
+
+
+def _looped(text: str) -> str:
+    return f"{text} {' '.join(text.split()[-4:] * 12)}"
+
+
+def _lose(case: Case, given: Completion) -> Completion:
+    """Return an empty phrase, and a reference that is e times less likely per token."""
+    if given.answer_logprob is not None:
+        return given.model_copy(update={"answer_logprob": given.answer_logprob - 1})
+    return _written(lambda text: POLITE)(case, given)
+
+
+def _in_french(text: str) -> str:
+    return " ".join(islice(cycle(FRENCH.split()), max(4, len(text.split()))))
+
+
+DAMAGES: Mapping[str, Damage] = {
+    "everything in JSON": _written(lambda text: '{"answer": ' + repr(text) + "}"),
+    "the task's format": _written(lambda text: '{"intent": "PlayMusic", "artist": "Bach"}'),
+    "half of the answers in the task's format": _on(
+        _one_in(2), _written(lambda text: '{"intent": "PlayMusic", "artist": "Bach"}')
+    ),
+    "another language": _written(_in_french),
+    "half as long": _written(_first_half),
+    "cut at the limit": _written(_first_half, "length"),
+    "a fifth loops": _on(_one_in(5), _written(_looped)),
+    "polite but empty": _written(lambda text: POLITE),
+    "empty": _written(lambda text: ""),
+    **{
+        f"lost: {kind}": _on(
+            lambda case, kind=kind: kind in case.tags,  # type: ignore[misc]
+            _lose,
+        )
+        for kind in (
+            "summary",
+            "rewrite",
+            "question",
+            "explain",
+            "list",
+            "format",
+            "email",
+            "refusal",
+        )
+    },
+    "a tenth of the facts forgotten": _on(_one_in(10), _forget),
+}
+
+
+@dataclass(frozen=True)
+class Population:
+    """Scores of both arms on a suite's cases, from which samples are drawn."""
+
+    suite: Suite
+    run: Run
+    rows: Mapping[tuple[str, str, str], ScoreRow]
+
+    @classmethod
+    def of(cls, suite: Suite, run: Run, damage: Damage | None = None) -> Population:
+        """Score a run's answers, or base's own and base's with a damage."""
+        cases = {case.id: case for case in suite.cases}
+        cells = (c for c in run.cells if c.cell.suite == suite.name and c.cell.case in cases)
+        if damage is not None:
+            cells = _broken(cells, cases, damage)
+        rows = score_suite(suite, cells, ARMS)
+        return cls(suite, run, {(row.metric, row.case, row.arm): row for row in rows})
+
+    def verdict(self, chosen: Sequence[int] | None = None) -> Verdict:
+        """Judge the cases with these numbers, repeats included; all of them once by default."""
+        cases = self.suite.cases if chosen is None else [self.suite.cases[i] for i in chosen]
+        named = [(f"{number}", case) for number, case in enumerate(cases)]
+        record = active_suite(self.suite.record(), self.rows.values())
+        table = ScoreTable(
+            record,
+            {name: case.model_copy(update={"id": name}) for name, case in named},
+            {
+                (metric.name, name, arm): self.rows[metric.name, case.id, arm]
+                for name, case in named
+                for metric in record.metrics
+                for arm in ARMS
+                if (metric.name, case.id, arm) in self.rows
+            },
+        )
+        manifest = self.run.manifest.model_copy(update={"suites": (record,), "leakage": None})
+        (result,) = suite_results(manifest, [table])
+        return result.verdict
+
+    def shares(self, draws: int) -> Counter[Verdict]:
+        """Return how often samples of the cases end in each verdict."""
+        rng, n = np.random.default_rng(0), len(self.suite.cases)
+        return Counter(self.verdict(rng.integers(0, n, n).tolist()) for _ in range(draws))
+
+
+def _broken(
+    cells: Iterable[StoredAnswer], cases: Mapping[str, Case], damage: Damage
+) -> Iterable[StoredAnswer]:
+    """Yield base's answers for base, and for tuned with a damage."""
+    for stored in cells:
+        if stored.cell.arm != "base" or stored.completion is None:
+            continue
+        yield stored
+        completion = damage(cases[stored.cell.case], stored.completion)
+        cell = replace(stored.cell, arm="tuned")
+        yield replace(stored, cell=cell, completion=completion)
+
+
+def _row(name: str, population: Population, draws: int) -> None:
+    found = population.shares(draws)
+    parts = [f"{100 * found[v] / draws:5.0f} %" for v in (Verdict.SHIP, Verdict.BLOCK)]
+    whole = population.verdict().value
+    print(f"  {name:<44} {' '.join(parts)}   all cases: {whole}", flush=True)
+
+
+def _touches(suite: Suite, run: Run, damage: Damage) -> bool:
+    """Return whether a damage changes an answer of the suite."""
+    cases = {case.id: case for case in suite.cases}
+    cells = (c for c in run.cells if c.cell.suite == suite.name and c.cell.case in cases)
+    base = (c for c in cells if c.cell.arm == "base" and c.completion is not None)
+    return any(damage(cases[c.cell.case], c.completion) != c.completion for c in base)  # type: ignore[arg-type]
+
+
+def main() -> None:
+    """Print one table a suite."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("sound", nargs="+", type=Path)
+    parser.add_argument("--damaged", action="append", default=[], metavar="NAME=RUN")
+    parser.add_argument("--draws", type=int, default=200)
+    given = parser.parse_args()
+    sound = {path.name: Run.load(path) for path in given.sound}
+    damaged = {
+        name: Run.load(Path(path))
+        for name, _, path in (text.partition("=") for text in given.damaged)
+    }
+    first = next(iter(sound.values()))
+    for name in [suite.name for suite in first.manifest.suites]:
+        if not (SUITES / name).is_dir():
+            continue
+        suite = load_suite(SUITES / name)
+        print(
+            f"{name}: {len(suite.cases)} cases; {given.draws} samples of them\n{'':48}SHIP  BLOCK"
+        )
+        _row("unchanged", Population.of(suite, first, lambda _, given: given), given.draws)
+        for label, run in sound.items():
+            _row(f"sound: {label}", Population.of(suite, run), given.draws)
+        for label, run in damaged.items():
+            _row(f"broken: {label}", Population.of(suite, run), given.draws)
+        for label, damage in DAMAGES.items():
+            if _touches(suite, first, damage):
+                _row(f"broken: {label}", Population.of(suite, first, damage), given.draws)
+
+
+if __name__ == "__main__":
+    main()

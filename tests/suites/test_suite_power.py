@@ -1,0 +1,56 @@
+"""The bundled suites decide: a sound fine-tune ships, and no gate is advisory for lack of cases."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tunegate.harness.power.feasibility import advisory_notes, is_advisory
+from tunegate.harness.power.forecast import SuiteForecast, forecast_suite
+from tunegate.harness.suite import Suite, load_suite
+
+SUITES = Path(__file__).parents[2] / "suites"
+GUARDS = (
+    "general_knowledge",
+    "instruction_following",
+    "production",
+    "refusals",
+    "summaries",
+    "tool_calls",
+)
+"""Suites without a goal: what a fine-tune for another task must not lose."""
+
+
+@cache
+def bundled(name: str) -> Suite:
+    return load_suite(SUITES / name)
+
+
+@cache
+def forecast(name: str) -> SuiteForecast:
+    return forecast_suite(bundled(name))
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in SUITES.glob("*/suite.toml")))
+def test_no_gate_of_a_bundled_suite_is_advisory(name: str) -> None:
+    suite = bundled(name)
+
+    assert [gate.id for gate in suite.gates if is_advisory(suite, gate)] == []
+    assert list(advisory_notes(suite)) == []
+
+
+@pytest.mark.parametrize("name", GUARDS)
+def test_an_unchanged_and_a_sound_fine_tune_ship_in_nine_runs_of_ten(name: str) -> None:
+    unchanged, sound = forecast(name).chances
+
+    assert unchanged > 0.99
+    assert sound >= 0.9
+
+
+def test_so_they_do_with_the_suites_that_init_copies_by_default() -> None:
+    chances = [forecast(name).chances[1] for name in ("general_knowledge", "production")]
+
+    assert math.prod(chances) >= 0.9
