@@ -75,6 +75,8 @@ class RecordedCompletion(Record):
     messages: Annotated[tuple[ChatMessage, ...], Field(min_length=1)] | None = None
     prompt_sha256: Text | None = None
     """A hash of what was sent, made in the same way for every arm."""
+    example: bool = False
+    """Whether `tunegate init` wrote the line to show the gate: no model gave this answer."""
     reasoning: Text | None = Field(default=None, exclude_if=_is_none)
     """The thoughts before the answer, where `completion` is the answer alone."""
     reasoning_tokens: int | None = Field(default=None, ge=0, exclude_if=_is_none)
@@ -98,8 +100,8 @@ class RecordedCompletion(Record):
         )
 
 
-_ASKED = frozenset({"prompt", "messages", "prompt_sha256"})
-"""Keys of a line about the request."""
+_ASKED = frozenset({"prompt", "messages", "prompt_sha256", "example"})
+"""Keys of a line that are not about the answer."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,11 @@ class ReplayArm:
     def fingerprint(self) -> str:
         """Hash of the recorded file."""
         return self.sha256
+
+    @property
+    def has_examples(self) -> bool:
+        """Whether `tunegate init` wrote some of the answers."""
+        return any(line.example for line in self.lines.values())
 
     @cached_property
     def kinds(self) -> frozenset[CellKind]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tunegate.harness.checks import comparability, liveness
+from tunegate.harness.checks import comparability, liveness, recorded_answers
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.interrupts import sigterm_interrupts
 from tunegate.harness.engine.plan import shared_limit_notices
@@ -254,6 +254,8 @@ class EvaluationRun:
         if self.cases == "shared":
             self._keep_shared_cases()
         comparability.check_answerable(self.suites, self.arms)
+        recorded_answers.refuse_examples(self.arms)
+        recorded_answers.refuse_further_samples(self.suites, self.arms)
         if stage.judge_metrics(self.suites):
             self.jurors = stage.open_jurors(stage.specs_of(self.judge), store)
         alive = liveness.check_liveness(self.arms, twins=self.self_check)
