@@ -62,7 +62,7 @@ def test_a_suite_without_a_model_is_skipped_with_a_line(
     (project.path / "suite.toml").write_text("[runner]\nsuites = 3\n", encoding="utf-8")
     project.pytester.makepyfile("def test_own(): pass")
 
-    result = project.pytest_here(*workers)
+    result = project.pytest_apart(*workers)
 
     result.assert_outcomes(passed=1, skipped=2)
     result.stdout.fnmatch_lines([LINE])
