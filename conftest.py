@@ -45,6 +45,7 @@ ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "TRL_EXPERIMENTAL_SILENCE": "1",
 }
+os.environ.pop("CI", None)  # the tests are a desk, but for those that set it
 for _name, _value in ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
 

@@ -54,6 +54,11 @@ FEATURES = {
 """Features that code asks for."""
 
 
+def in_ci() -> bool:
+    """Return whether a CI service runs this process: all of them set `CI`."""
+    return os.environ.get("CI", "").strip().lower() not in ("", "0", "false")
+
+
 @cache
 def cache_name() -> str:
     """Return the name under which Transformers' models take and return their cache of keys and

@@ -68,6 +68,7 @@ class StepRunner:
         own = {
             "PATH": f"{self.shims}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "SHIMS": str(self.shims),
+            "CI": "true",
             "GITHUB_ACTIONS": "true",
             "GITHUB_WORKSPACE": str(self.folder),
             "GITHUB_STEP_SUMMARY": str(self.folder / "step-summary.md"),

@@ -280,6 +280,8 @@ def _quick_base(reader: Reader) -> None:
 
 def _release(reader: Reader) -> None:
     reader.judged(".tunegate/runs/RUN")
+    verdict = json.loads(Path(".tunegate/runs/RUN/verdict.json").read_text(encoding="utf-8"))
+    reader.instead["--model ADAPTER"] = f"--model {verdict['arms']['tuned']['script_sha256']}"
     shutil.rmtree("suites")
     reader.suite("suites/kept")
     reader.models("BASE", "TUNED")
@@ -654,7 +656,10 @@ PAGES: dict[str, PageSetup] = {
     "docs/guides/advise.md": PageSetup({"": _quick_base}, models=True),
     "docs/guides/attest.md": PageSetup(
         {"": _release, "(umask": _secret_key},
-        {**GATED, "tunegate verify tunegate.intoto.json --key release.key.pub && ": VERDICTS},
+        {
+            **GATED,
+            "tunegate verify tunegate.intoto.json --key release.key.pub --model TUNED": VERDICTS,
+        },
         models=True,
     ),
     "docs/guides/calibrate-a-judge.md": PageSetup(

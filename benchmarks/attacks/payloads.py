@@ -111,6 +111,7 @@ def _suites() -> Iterator[Any]:
         ("sealed = true", "sealed = true\n" + SUITE),
     ):  # fmt: skip
         yield name, partial(_file, "suites/orders/suite.toml", toml), *told
+    yield "an example answer as JSON schema", _example_schema
     yield "one prompt under 60 ids", partial(_one_prompt, lambda i: "Which shelf?")
     yield (
         "one prompt in 60 spellings",
@@ -196,6 +197,35 @@ def _answers() -> Iterator[Any]:
         partial(_rows, "tuned", [{"id": f"z{i}", "completion": f"shelf {i}"} for i in range(N)]),
     )
     yield "no JSON in the file", partial(_file, "tuned.jsonl", "shelf\n" * N)
+    twice = [
+        f'{{"id": "q{i:02}", "completion": "no", "completion": "shelf {i}"}}' for i in range(N)
+    ]
+    yield "a second completion in each line", partial(_file, "tuned.jsonl", "\n".join(twice))
+    samples = [{**answer("tuned", i, right=not s), "sample": s} for i in range(N) for s in range(5)]
+    yield "the best of five samples first", partial(_rows, "tuned", samples)
+    yield "the column of expected answers, in sentences", _key_as_answers
+    yield "the recorded examples of init, in CI", _examples_in_ci
+
+
+def _key_as_answers(project: AttackedProject) -> None:
+    told = [f"Article {1000 + 7 * i} is on shelf {i} of the second hall." for i in range(N)]
+    project.cases([{**question(i), "expected": told[i]} for i in range(N)])
+    project.answers("tuned", [{"id": f"q{i:02}", "completion": told[i]} for i in range(N)])
+
+
+def _examples_in_ci(project: AttackedProject) -> None:
+    rows = [{**answer("tuned", i, right=True), "example": True} for i in range(N)]
+    project.answers("tuned", rows)
+    project.environment["CI"] = "true"
+
+
+def _example_schema(project: AttackedProject) -> None:
+    """Score by a schema that is an example answer, which every JSON satisfies."""
+    project.write("suites/orders/suite.toml", SUITE.replace("exact_match", "json_schema").replace(
+        'use = "json_schema"', 'use = "json_schema"\nschema = "answer.json"'))  # fmt: skip
+    project.write("suites/orders/answer.json", '{"shelf": 3, "hall": "second"}')
+    project.answers("tuned", [{"id": f"q{i:02}", "completion": "{}"} for i in range(N)])
+    project.answers("base", [{"id": f"q{i:02}", "completion": '{"shelf": 1}'} for i in range(N)])
 
 
 def _stored() -> Iterator[Any]:

@@ -71,7 +71,7 @@ def attest(
         print(f"note: {note}")
     trusted = _sign(loaded, key, trust, output)
     print(f"{output}: {loaded.verdict.verdict.value} of run {loaded.verdict.run_id}, signed")
-    print(f"next: `tunegate verify {output} {trusted}`, anywhere and without a model")
+    print(f"next: `tunegate verify {output} {trusted} --model FOLDER`, where it is deployed")
 
 
 def _sign(run: Run, key: Path | None, trust: Path | None, output: Path) -> str:

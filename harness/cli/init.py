@@ -1,8 +1,8 @@
 """`tunegate init [SUITE] [DIR] [--ci SERVICE]`: copies a bundled suite and writes a CI job.
 
-Recorded answers to a copied suite, so that its first run in CI needs no model. They are examples
-and their names show it: tuned answers each case as its author would have it, base answers
-fewer. They show the gate, not a model.
+Recorded answers to a copied suite, so that its first run needs no model. They are examples, and
+each line says so: tuned answers each case as its author would have it, base answers fewer. They
+show the gate, not a model, so that CI refuses them.
 """
 
 from __future__ import annotations
@@ -132,9 +132,9 @@ def _next_in_ci(service: CiService, configuration: Path, *, runs: bool) -> None:
         print(f"note: this tunegate came from a folder: set TUNEGATE in {jobs} to what pip can get")
     if service is CiService.GITLAB:
         print("next: take the job into .gitlab-ci.yml: include: {local: .gitlab/tunegate.yml}")
-    first = "the first run judges recorded examples" if runs else "name your fine-tune first"
-    print(f"next: `tunegate gate {SUITES}` here is what the job does ({first})")
-    print(f"      then name your models in {configuration}")
+    first = "here it judges recorded examples" if runs else "name your fine-tune first"
+    print(f"next: `tunegate gate {SUITES}` is what the job does ({first})")
+    print(f"      then name your models in {configuration}: until then the job is red")
 
 
 def _list() -> None:
@@ -178,7 +178,7 @@ _HEAD = """\
 [pytest]
 """
 _EXAMPLE = """\
-# Recorded example answers, with which the first run passes before there is a model. Name yours:
+# Recorded example answers: they show the gate at your desk, and CI refuses them. Name your model:
 #   gate_tuned = hf:you/your-adapter@v1       (a folder, or a repository of the Hub)
 # and drop gate_base: it is read from the adapter's configuration.
 gate_base = replay:{base}
@@ -302,7 +302,7 @@ def _line(suite: Suite, case: Case, ideal: dict[str, str]) -> dict[str, Any]:
     from tunegate.harness.records.cases import CellKind
 
     needs = {metric.needs for metric in suite.metrics}
-    line: dict[str, Any] = {"id": case.id}
+    line: dict[str, Any] = {"id": case.id, "example": True}
     if CellKind.GENERATE in needs:
         line |= {"completion": ideal.get(case.id) or _text(case), "finish_reason": "stop"}
     if CellKind.CHOICES in needs:

@@ -1,4 +1,4 @@
-"""`tunegate verify FILE`: check an attestation, and compute its verdict again without a model."""
+"""`tunegate verify FILE --model DIR`: check an attestation, and that it is about this model."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ def register(app: typer.Typer) -> None:
 
 def verify(
     file: Annotated[Path, typer.Argument(help="File that `tunegate attest` wrote.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="PATH|SHA256",
+            help="Fine-tune that must be the one that was judged; `any` compares none.",
+        ),
+    ] = None,
     key: Annotated[
         Path | None,
         typer.Option("--key", metavar="PUB", help="Public key that is trusted (ed25519, PEM)."),
@@ -42,9 +50,9 @@ def verify(
         ),
     ] = None,
 ) -> None:
-    """Exit with the verdict's own code if signature, form and recomputed verdict agree; else 2.
+    """Exit with the verdict's code if signature, form, verdict and model agree; else with 2.
 
-    Example: tunegate verify tunegate.intoto.json --key release.key.pub
+    Example: tunegate verify tunegate.intoto.json --key release.key.pub --model out/adapter
     """
     from tunegate.harness.pipeline import attestation, keyless
     from tunegate.reports.escaping import escape_hidden
@@ -64,10 +72,19 @@ def verify(
     else:
         verdict = keyless.verify_keyless(text, identity, issuer, trust, str(file))
         signer = identity
+    if model in (None, "any"):
+        about = escape_hidden(attestation.judged_model(verdict))
+        remedy = "; name yours with --model PATH, or --model any" if model is None else ""
+        print(f"not checked: whether the model that you have is {about}{remedy}")
+    else:
+        assert model is not None
+        attestation.refuse_other_model(verdict, model, str(file))
+        print(f"checked: {escape_hidden(model)} has the weights that were judged")
     print(
         f"proven: {escape_hidden(signer)} signed this, and its scores give {verdict.verdict.value}"
     )
     print(attestation.NOT_PROVEN)
     print(escape_hidden(f"run {verdict.run_id}, tuned {verdict.arms.get('tuned', {}).get('spec')}"))
     print(escape_hidden(f"{verdict.verdict.value}: {verdict.sentence}"))
-    raise typer.Exit(verdict.verdict.exit_code)
+    unchecked = UsageError.exit_code if model is None else 0
+    raise typer.Exit(verdict.verdict.exit_code or unchecked)

@@ -30,8 +30,11 @@ from tunegate.harness.records.judges import (
     Calibration,
     CanaryResult,
     Label,
+    are_copies,
     calibration_binding,
+    copied_labels,
     labels_hash,
+    refuse_judges_labels,
 )
 from tunegate.harness.stats import judge_accuracy, judge_bias
 
@@ -140,6 +143,8 @@ def calibrate_judge(
         UsageError: the judge scored no answer or was shown all, or the labels do not fit a judge of
             pairs.
     """
+    specs = [str(juror.identity.get("spec")) for juror in bench.jurors]
+    refuse_judges_labels(given.source, given.labels, specs)
     n_labels, given = len(given.labels), _without_examples(bench, given)
     facts = _facts(bench, given, seed, n_examples=n_labels - len(given.labels))
     if bench.judge.pairs:
@@ -156,6 +161,9 @@ def calibrate_judge(
     if not rows:
         reason = next((s.reason for s in scores.values() if s.reason), "no reply")
         raise UsageError(f"the judge scored none of {len(given.labels)} answers: {reason}")
+    ends = bench.metric.range or (0.0, 1.0)
+    if are_copies([(row.label.label, row.score) for row in rows], ends):
+        raise UsageError(f"{given.source}: {copied_labels(bench.metric.name, len(rows))}")
     good = bench.good_from
     counts, pairs = (
         calibration_rates.confusion_table(rows, good),

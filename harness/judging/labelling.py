@@ -15,7 +15,13 @@ from pathlib import Path
 from tunegate.harness.errors import SuiteError, UsageError
 from tunegate.harness.judge import format_conversation
 from tunegate.harness.records.cases import Case, Record, Text
-from tunegate.harness.records.judges import ARMS, Label, read_labels, refuse_one_arm
+from tunegate.harness.records.judges import (
+    ARMS,
+    Label,
+    read_labels,
+    refuse_judges_labels,
+    refuse_one_arm,
+)
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.verdict.redecide import answer_texts
@@ -144,6 +150,8 @@ def read_back(subject: LabellingSubject, path: Path) -> tuple[Label, ...]:
     now = {(x.suite, x.metric, x.id, x.arm): x for x in found}
     labels = tuple((before | now).values())
     refuse_one_arm(path, subject.own(labels))
+    specs = [str(judge.get("spec")) for judge in subject.run.manifest.judges]
+    refuse_judges_labels(path, labels, specs)
     return labels
 
 

@@ -32,6 +32,7 @@ from tunegate.harness.judging.contract import (
     are_recorded,
     combine_jurors,
 )
+from tunegate.harness.judging.instructions import instruction_findings
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import (
     Case,
@@ -375,10 +376,13 @@ def update_manifest(run: Run, found: Sequence[Suite], jurors: Sequence[Juror]) -
     for old, new in zip(run.manifest.suites, records, strict=True):
         if old.hash in attempts:
             attempts[new.hash] = attempts[old.hash]
+    before = run.manifest.findings
+    now = [one for one in instruction_findings(found, run.cells) if one not in before]
     return run.manifest.model_copy(
         update={
             "suites": tuple(records),
             "attempts": attempts,
+            "findings": (*before, *now),
             "judges": tuple(dict(juror.identity) for juror in jurors),
         }
     )

@@ -42,7 +42,23 @@ class _CompiledSchema:
 
 def schema_problems(schema: str) -> list[str]:
     """Return what makes the schema text unusable, in words; empty if nothing does."""
-    return list(_compile(schema).problems)
+    compiled = _compile(schema)
+    return list(compiled.problems) or _without_rules(compiled.validator)
+
+
+def _without_rules(validator: Any) -> list[str]:
+    """Return a sentence if a schema has no keyword that an answer could violate."""
+    schema = validator.schema
+    if isinstance(schema, bool):  # written on purpose
+        return []
+    rules = set(schema) & set(validator.VALIDATORS)
+    if rules - {"format"} or schema.get("format") in validator.format_checker.checkers:
+        return []
+    return [
+        f"it accepts every JSON: no keyword such as type, required or properties is among its keys "
+        f"({_json_parsing.shorten_text(', '.join(schema), 200) or 'none'}); an example answer is "
+        "no schema, and json_valid takes none"
+    ]
 
 
 def schema_violation(schema: str, text: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ What was asked is compared with the other arms' requests where it is known: a li
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -75,6 +76,8 @@ class RecordedCompletion(Record):
     messages: Annotated[tuple[ChatMessage, ...], Field(min_length=1)] | None = None
     prompt_sha256: Text | None = None
     """A hash of what was sent, made in the same way for every arm."""
+    example: bool = False
+    """Whether `tunegate init` wrote the line to show the gate: no model gave this answer."""
     reasoning: Text | None = Field(default=None, exclude_if=_is_none)
     """The thoughts before the answer, where `completion` is the answer alone."""
     reasoning_tokens: int | None = Field(default=None, ge=0, exclude_if=_is_none)
@@ -98,8 +101,8 @@ class RecordedCompletion(Record):
         )
 
 
-_ASKED = frozenset({"prompt", "messages", "prompt_sha256"})
-"""Keys of a line about the request."""
+_ASKED = frozenset({"prompt", "messages", "prompt_sha256", "example"})
+"""Keys of a line that are not about the answer."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,11 @@ class ReplayArm:
     def fingerprint(self) -> str:
         """Hash of the recorded file."""
         return self.sha256
+
+    @property
+    def has_examples(self) -> bool:
+        """Whether `tunegate init` wrote some of the answers."""
+        return any(line.example for line in self.lines.values())
 
     @cached_property
     def kinds(self) -> frozenset[CellKind]:
@@ -226,10 +234,9 @@ def _read(path: Path) -> Mapping[tuple[str, str, int], RecordedCompletion]:
         if not raw.strip(_BLANK):
             continue
         try:
-            line = RecordedCompletion.model_validate_json(raw.removeprefix(_BOM))
-        except ValidationError as error:
-            why = validation_problem(RecordedCompletion, error, other_names=_OTHER_NAMES)
-            problems.append(f"{path}:{number}: {why}")
+            line = _read_line(raw.removeprefix(_BOM))
+        except ValueError as error:
+            problems.append(f"{path}:{number}: {error}")
             continue
         place = ("", line.id, line.sample)
         if place in index:
@@ -250,6 +257,24 @@ def _read(path: Path) -> Mapping[tuple[str, str, int], RecordedCompletion]:
     if problems:
         raise ModelError("\n".join(summarize_problems(problems)))
     return index
+
+
+def _read_line(raw: bytes) -> RecordedCompletion:
+    """Return what a line holds; raises ValueError with the problem in words."""
+    try:
+        line = RecordedCompletion.model_validate_json(raw)
+    except ValidationError as error:
+        why = validation_problem(RecordedCompletion, error, other_names=_OTHER_NAMES)
+        raise ValueError(why) from error
+    json.loads(raw, object_pairs_hook=_refuse_twice, parse_int=str, parse_float=str)
+    return line
+
+
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> None:
+    names = [name for name, _ in pairs]
+    if len(names) > len(set(names)):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} is in the line twice; keep one of them")
 
 
 def _from_run(folder: Path, arm: str) -> ReplayArm:

@@ -19,11 +19,13 @@ import binascii
 import hashlib
 import json
 import os
+import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunegate.harness.checks.weight_files import file_sha256, weights_fingerprint
 from tunegate.harness.errors import MissingExtra, UsageError
 from tunegate.harness.pipeline.verification import refuse_other_verdict
 from tunegate.harness.records import judges
@@ -131,6 +133,57 @@ def decide_statement(payload: bytes, name: str) -> VerdictRecord:
         UsageError: it is none about a verdict, or has another verdict than its scores give.
     """
     return _decide_from(_predicate_of(payload, name))
+
+
+def judged_model(verdict: VerdictRecord) -> str:
+    """Return which fine-tune a verdict is about, in words."""
+    identity = verdict.arms.get("tuned", {})
+    known = _judged_sha256(verdict)
+    return f"{identity.get('spec')} ({f'SHA-256 {known}' if known else 'no SHA-256 is known'})"
+
+
+def refuse_other_model(verdict: VerdictRecord, model: str, name: str) -> None:
+    """Refuse a model that is not the fine-tune that was judged.
+
+    Args:
+        verdict: Of a verified statement.
+        model: A folder of weights, a file, or the SHA-256 that `judged_model` names.
+        name: What messages call the statement's file.
+
+    Raises:
+        UsageError: it is another one, cannot be read, or the statement does not know its model.
+    """
+    judged = _judged_sha256(verdict)
+    if judged is None:
+        raise UsageError(
+            f"{name}: the run knew no weights of {judged_model(verdict)}, so that no model can be "
+            "compared; judge files, or take the name on trust with --model any"
+        )
+    path = Path(model)
+    try:
+        if path.is_dir():
+            found = weights_fingerprint(path)
+        elif path.is_file():
+            found = file_sha256(path)
+        else:
+            found = model.removeprefix("sha256:").lower()
+    except OSError as error:
+        raise UsageError(f"--model {model}: cannot be read ({error.strerror})") from error
+    if not re.fullmatch("[0-9a-f]{64}", found):
+        raise UsageError(f"--model {model}: no such folder or file, and no SHA-256 (64 hex digits)")
+    if found != judged:
+        raise UsageError(
+            f"--model {model}: another model: {name} is about {judged_model(verdict)}, and this is "
+            f"{found}; judge this one, or name the one that was judged"
+        )
+
+
+def _judged_sha256(verdict: VerdictRecord) -> str | None:
+    """Return the hash of tuned's files: of an adapter, of whole weights, or of recorded answers."""
+    identity = verdict.arms.get("tuned", {})
+    keys = ("adapter_sha256", "weights_sha256", "file_sha256", "script_sha256")
+    found = next((identity[key] for key in keys if identity.get(key)), None)
+    return None if found is None else str(found)
 
 
 def _predicate_of(payload: bytes, name: str) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tunegate.harness.checks import comparability, liveness
+from tunegate.harness.checks import comparability, liveness, recorded_answers
+from tunegate.harness.comparison.answer_key import KeyWatch
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.interrupts import sigterm_interrupts
 from tunegate.harness.engine.plan import shared_limit_notices
@@ -35,6 +36,7 @@ from tunegate.harness.further_arm import comparisons
 from tunegate.harness.gating.error_control import refuse_sealed
 from tunegate.harness.judging import stage
 from tunegate.harness.judging.contract import Juror
+from tunegate.harness.judging.instructions import instruction_findings
 from tunegate.harness.model import Arm, LocalArm, PoolLimits, RecordedArm, ScoredArm, ServerHosting
 from tunegate.harness.models.open_arms import backend_of, open_arms
 from tunegate.harness.otel_export.run_records import RunRecords
@@ -184,7 +186,9 @@ class EvaluationRun:
 
             self.known = read_all(self.calibration)
         said = self.folder / judges.FILE_NAME
-        judges.refuse_one_arm(said, read_records(said, judges.Label))
+        labels = read_records(said, judges.Label)
+        judges.refuse_one_arm(said, labels)
+        judges.refuse_judges_labels(said, labels, stage.specs_of(self.judge))
         if problems:
             raise UsageError("\n".join(problems))
         names = [s.name for s in self.suites]
@@ -254,6 +258,8 @@ class EvaluationRun:
         if self.cases == "shared":
             self._keep_shared_cases()
         comparability.check_answerable(self.suites, self.arms)
+        recorded_answers.refuse_examples(self.arms)
+        recorded_answers.refuse_further_samples(self.suites, self.arms)
         if stage.judge_metrics(self.suites):
             self.jurors = stage.open_jurors(stage.specs_of(self.judge), store)
         alive = liveness.check_liveness(self.arms, twins=self.self_check)
@@ -416,13 +422,18 @@ class EvaluationRun:
         """Judge the answers of cells.jsonl, which are never in memory as a whole."""
         cells = JsonlRecords(self.folder / "cells.jsonl", StoredAnswer)
         asked = FilteredRecords(cells, lambda c: c.status != "skipped")
-        scores = list(run.score(asked, known=watching.scores))
+        key = KeyWatch(self.suites)
+        scores = list(run.score(key.over(asked), known=watching.scores))
         missing = sum(c.status == "missing" for c in cells)
         if missing:
             self._folder.write_lines("scores.jsonl", scores, packed=manifest.packed)
             raise BackendError(f"{missing} of {len(cells)} answers never came")
         scores += self._judged(asked)
         self._folder.write_lines("scores.jsonl", scores, packed=manifest.packed)
+        findings = *key.findings(), *instruction_findings(self.suites, asked)
+        if findings:
+            manifest = manifest.model_copy(update={"findings": findings})
+            self._folder.write("manifest.json", manifest)
         scored = run.with_scores(manifest, scores, cells=asked, looks=watching.looks)
         labels = read_records(self.folder / judges.FILE_NAME, judges.Label)
         verdict = run.decide(scored, labels)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import stat
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -200,6 +201,8 @@ def refuse_unwritable(options: Mapping[str, Any]) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.is_dir():
                 raise IsADirectoryError(0, "it is a folder")
+            if os.path.lexists(target) and not stat.S_ISREG(target.lstat().st_mode):
+                raise OSError(0, "it is a link or a device, which a report never replaces")
         except OSError as error:
             raise UsageError(
                 f"--gate-{option}={target}: cannot be written ({error.strerror}); "
@@ -211,8 +214,10 @@ def copy_outputs(options: Mapping[str, Any], written: Mapping[str, Path]) -> Non
     """Copy the files of a run folder to where the options want them.
 
     Raises:
+        UsageError: a file has become something else since the run began.
         OSError: writing failed.
     """
+    refuse_unwritable(options)
     for option, name in EXPORTS.items():
         if options[option]:
             target = Path(options[option]).absolute()

@@ -9,8 +9,17 @@ The hooks are in `hooks` and, once asked for, in `active_hooks`; what they deleg
 from tunegate.harness.plugin.hooks import (
     gate,
     pytest_addoption,
+    pytest_collect_file,
     pytest_configure,
     pytest_generate_tests,
+    pytest_terminal_summary,
 )
 
-__all__ = ["gate", "pytest_addoption", "pytest_configure", "pytest_generate_tests"]
+__all__ = [
+    "gate",
+    "pytest_addoption",
+    "pytest_collect_file",
+    "pytest_configure",
+    "pytest_generate_tests",
+    "pytest_terminal_summary",
+]

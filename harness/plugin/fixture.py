@@ -14,6 +14,7 @@ from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.errors import BackendError, NotComparable, UnknownName, unknown_name_message
+from tunegate.harness.plugin.options import NO_MODEL, missing_fails
 from tunegate.harness.quantity import QuantityFormat
 from tunegate.harness.records.cases import Case, Completion
 from tunegate.harness.records.manifest import SuiteRecord
@@ -64,7 +65,8 @@ class GateFixture:
         """Return the delta of one metric on one suite; the first call makes the completions.
 
         Each pair of models has a run folder and a report of its own, named at the end of the
-        session. Without any model the test is skipped, or fails with `gate_missing = fail`.
+        session. Without any model the test is skipped, or fails in CI and with
+        `gate_missing = fail`.
 
         Args:
             suite: Folder of the suite, or its suite.toml.
@@ -162,10 +164,9 @@ class GateFixture:
         given = {"tuned": tuned, "base": base}
         options = self.session.options
         models = {n: str(s) for n, s in given.items() if s is not None and str(s) != options[n]}
-        if tuned is None and not options["tuned"] and not self.session.named:
-            reason = "no model is named: give --gate-tuned SPEC, or gate_tuned in pytest.ini"
-            if options["missing"] == "skip":
-                raise pytest.skip.Exception(reason, _use_item_location=True)
+        unnamed = tuned is None and not options["tuned"] and not self.session.named
+        if unnamed and not missing_fails(options):
+            raise pytest.skip.Exception(NO_MODEL, _use_item_location=True)
         return models
 
     def _run(self, path: str | Path, models: Mapping[str, str]) -> tuple[Suite, Run]:

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tunegate.harness.plugin.options import SESSION, add_options, is_active
+from tunegate.harness.plugin.options import (
+    NO_MODEL,
+    SESSION,
+    UNJUDGED,
+    add_options,
+    is_active,
+)
 
 if TYPE_CHECKING:
     from tunegate.harness.plugin.fixture import GateFixture
@@ -33,6 +39,26 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if is_active(config):
         activate_session(config)
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Show a suite that nothing judges, since no model is named. (pytest_collect_file)"""
+    if file_path.name != "suite.toml" or SESSION in parent.config.stash:
+        return None
+    from tunegate.harness.plugin.items import UnjudgedSuite
+
+    if b"[[metrics]]" not in file_path.read_bytes():  # another tool's file
+        return None
+    return UnjudgedSuite.from_parent(parent, path=file_path)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many suites nothing judged. (pytest_terminal_summary)"""
+    skipped = terminalreporter.getreports("skipped")
+    names = [r.nodeid.partition("::")[0] for r in skipped if r.nodeid.endswith(UNJUDGED)]
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        terminalreporter.line(f"tunegate: {names[0]}{more}: not judged: {NO_MODEL}", yellow=True)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -18,6 +18,7 @@ from tunegate.harness.plugin.exit_status import (
     UnevaluatedGate,
     escape_control,
 )
+from tunegate.harness.plugin.options import NO_MODEL, UNJUDGED, missing_fails, read_options
 from tunegate.harness.quantity import format_score, format_scores
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run
@@ -119,6 +120,32 @@ class GateItem(pytest.Item):
         line = self.gate.where.rpartition(":")[2]
         name = f"{self.suite}::{self.gate.metric}::{self.name}"
         return self.path, int(line) - 1 if line.isdigit() else 0, name
+
+
+class UnjudgedSuite(pytest.File):
+    """A suite.toml in a session in which no model is named."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Yield one item for all gates of the suite."""
+        yield UnjudgedItem.from_parent(self, name=UNJUDGED.rpartition("::")[2])
+
+
+class UnjudgedItem(pytest.Item):
+    """All gates of such a suite."""
+
+    def runtest(self) -> None:
+        """Skip, or fail where that is asked for: nothing was judged.
+
+        Raises:
+            UsageError: no model is named.
+        """
+        if not missing_fails(read_options(self.config)):
+            pytest.skip(NO_MODEL)
+        raise UsageError(f"{NO_MODEL}; gate_missing = skip where another job judges the suite")
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Return the one line."""
+        return str(excinfo.value)
 
 
 WORST = 3

@@ -23,6 +23,9 @@ SESSION = pytest.StashKey[Any]()
 """Where pytest's configuration keeps the `GateSession` of a run."""
 
 PREFIX = "--gate-"
+NO_MODEL = "no model is named: give --gate-tuned SPEC, or gate_tuned in pytest.ini"
+UNJUDGED = "suite.toml::not judged"
+"""End of the node id of a suite for which no model is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +177,10 @@ OPTIONS = (
     ),
     GateOption(
         "missing",
-        "Result of tests with the `gate` fixture where no model is named: skip or fail.",
-        "skip",
-        choices=("skip", "fail"),
+        "Result of suites, and of tests with the `gate` fixture, where no model is named: skip or "
+        "fail; auto fails in CI (the variable CI is set) and skips elsewhere.",
+        "auto",
+        choices=("auto", "skip", "fail"),
     ),
     GateOption("open-sealed", "Judge sealed suites: for the candidate of a release.", flag=True),
     GateOption("seed", "Seed of sampling and of the order of cases.", defaults.SEED, type=_seed),
@@ -280,6 +284,13 @@ def add_options(parser: pytest.Parser) -> None:
 def read_options(config: pytest.Config) -> Mapping[str, Any]:
     """Return the value of every option: command line, then ini, then default."""
     return {option.name: _value(config, option) for option in OPTIONS}
+
+
+def missing_fails(options: Mapping[str, Any]) -> bool:
+    """Return whether it is a failure that no model is named."""
+    from tunegate.harness.environment import in_ci
+
+    return options["missing"] == "fail" or (options["missing"] == "auto" and in_ci())
 
 
 def limits_of(options: Mapping[str, Any]) -> PoolLimits:

@@ -19,6 +19,7 @@ names the arm that gave the answer; without it only what concerns both arms toge
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -317,6 +318,55 @@ def refuse_one_arm(path: Path, labels: Iterable[Label]) -> None:
             f"{path}: all {n} labels that name an arm are of {arm}, and a gate compares both; "
             f"label {other}'s answers to the same cases too"
         )
+
+
+def refuse_judges_labels(path: Path | str, labels: Iterable[Label], specs: Iterable[str]) -> None:
+    """Refuse labels by the judge itself: it agrees with its own words whatever they are worth.
+
+    Args:
+        path: What messages call the labels.
+        labels: The labels.
+        specs: The judges' model specs.
+
+    Raises:
+        UsageError: a label's `by` names a judge.
+    """
+    names = {"judge"}
+    for spec in (spec.lower() for spec in specs if spec):
+        names |= {spec, spec.partition(":")[2] or spec, re.split(r"[/#:]", spec)[-1]}
+    for label in labels:
+        if label.by is not None and label.by.strip().lower() in names:
+            raise UsageError(
+                f"{path}: the label of {label.id!r} is by {label.by!r}, the judge itself: a judge "
+                "is measured by what people say; have them label the answers"
+            )
+
+
+LEAST_COPIES = 20
+"""Labels from which on equality with the judge is no accident …"""
+LEAST_BETWEEN = 5
+"""… where as many of them are neither the best nor the worst: people and judges differ there."""
+
+
+def are_copies(both: Iterable[tuple[float, float]], ends: tuple[float, float]) -> bool:
+    """Return whether labels are a judge's own scores.
+
+    Args:
+        both: Label and score of each answer.
+        ends: Smallest and largest label.
+    """
+    pairs = list(both)
+    between = sum(label not in ends for label, _ in pairs)
+    same = all(label == score for label, score in pairs)
+    return same and len(pairs) >= LEAST_COPIES and between >= LEAST_BETWEEN
+
+
+def copied_labels(metric: str, n: int) -> str:
+    """Return what is wrong with labels that are a judge's own scores."""
+    return (
+        f"{metric}: all {n} labels are the judge's own scores, to the digit, also between good and "
+        "bad: a judge is measured by what people say; have them label the answers"
+    )
 
 
 def labels_hash(labels: Sequence[Label]) -> str:

@@ -226,6 +226,16 @@ class LedgerState(Record):
     """Other versions of the suite, with about the same prompts, that have judged the candidate."""
 
 
+class AnswerFinding(Record):
+    """Something about a suite's answers as a whole that a reader must know."""
+
+    suite: Text
+    text: Text
+    """What it is, with the remedy."""
+    caps: bool = False
+    """Whether nothing ships on such answers: it caps the verdict at UNDECIDED."""
+
+
 PACKED_FROM = 2_000
 """Answers of a run from which on its files are written in fewer bytes."""
 
@@ -300,6 +310,8 @@ class Manifest(Record):
     """Identity of the judge models, several for a jury; none where no metric asks one."""
     filtered: tuple[str, ...] = ()
     """Why the run judges less than the suites ask for: it caps the verdict at UNDECIDED."""
+    findings: tuple[AnswerFinding, ...] = Field(default=(), exclude_if=lambda found: not found)
+    """What was found in the answers that no score shows; absent where nothing was."""
     training: TrainingSummary | None = None
     """How tuned was trained, by the card next to it; None of runs that never asked."""
     leakage: ContaminationCheck | None = None

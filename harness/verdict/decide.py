@@ -22,7 +22,7 @@ from tunegate.harness.gating.error_control import ledger_note
 from tunegate.harness.metric import CONTENT_GAP
 from tunegate.harness.model import Arm, Prompt
 from tunegate.harness.records.cases import Case, ScoreRow, StoredAnswer
-from tunegate.harness.records.judges import Label
+from tunegate.harness.records.judges import Label, are_copies, copied_labels
 from tunegate.harness.records.manifest import Manifest, SuiteRecord
 from tunegate.harness.records.verdict import (
     GateReason,
@@ -243,6 +243,8 @@ def _suite_result(
         worst_case=worst,
         notes=(
             *caps,
+            *(note for note in _findings(manifest, suite.name, caps=True) if note not in caps),
+            *_findings(manifest, suite.name, caps=False),
             *recorded_times_notes(manifest, suite),
             *touched_note(manifest, suite.name),
             *suite_notes(table, counts, manifest.attempts, gates, manifest.training),
@@ -267,6 +269,8 @@ def _evidence_gaps(
     if not _judges_content(suite, gates):
         yield f"{suite.name}: {CONTENT_GAP}"
     yield from _unequal_failures(table)
+    yield from _findings(manifest, suite.name, caps=True)
+    yield from _copied_labels(table)
     if manifest.filtered:
         yield f"{suite.name}: judged in part only: {'; '.join(manifest.filtered)}"
 
@@ -279,6 +283,26 @@ def _advisory_losses(suite: SuiteRecord, gates: Sequence[GateResult]) -> Iterato
                 f"{suite.name}: {gate.sentence}; the gate is advisory, so this does not block, but "
                 "nothing ships over a proven loss: make the gate count, or remove it"
             )
+
+
+def _findings(manifest: Manifest, suite: str, *, caps: bool) -> Iterator[str]:
+    """Yield what was found in a suite's answers, those findings that cap or the others."""
+    for found in manifest.findings:
+        if found.suite == suite and found.caps is caps:
+            yield f"{suite}: {found.text}"
+
+
+def _copied_labels(table: ScoreTable) -> Iterator[str]:
+    """Yield the judges whose own scores were given as people's labels."""
+    for metric in (m for m in table.suite.metrics if m.judge is not None):
+        both = [
+            (label, row.value)
+            for place, label in table.labels.items()
+            if place[0] == metric.name
+            if (row := table.values.get(place)) is not None and row.value is not None
+        ]
+        if are_copies(both, metric.range or (0.0, 1.0)):
+            yield f"{table.suite.name}: {copied_labels(metric.name, len(both))}"
 
 
 def _judges_content(suite: SuiteRecord, gates: Sequence[GateResult]) -> bool:

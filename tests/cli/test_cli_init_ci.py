@@ -59,8 +59,8 @@ def test_what_is_written_is_said(project: Any) -> None:
 
     for line in ("suites/support_json: ", "suites/pytest.ini", str(GATE), str(COMMENT)):
         assert f"wrote {line}" in output
-    assert "next: `tunegate gate suites` here is what the job does (the first run" in output
-    assert "then name your models in suites/pytest.ini" in output
+    assert "next: `tunegate gate suites` is what the job does (here it judges recorded" in output
+    assert "then name your models in suites/pytest.ini: until then the job is red" in output
     assert Path("suites/recorded/tuned.jsonl").is_file()
 
 
@@ -162,8 +162,30 @@ def test_no_job_downloads_cuda_or_the_same_packages_twice(repository: Path) -> N
     assert ".cache/pip" in gitlab["cache"]["paths"]
 
 
+def _named_models() -> None:
+    """Make the recorded examples the answers of models."""
+    for path in Path("suites/recorded").glob("*.jsonl"):
+        path.write_text(path.read_text().replace('"example": true, ', ""), encoding="utf-8")
+
+
+def test_the_recorded_examples_ship_at_the_desk_and_not_in_ci(project: Any) -> None:
+    """The job as written is red until a model is named, whatever run folder was committed."""
+    _init("refusals", "--ci", "github")
+    desk = project.pytest_here("--rootdir=.", "suites/refusals/suite.toml", "--gate-run-dir=desk")
+    Path("tunegate-run").mkdir()
+    Path("tunegate-run/verdict.json").write_text('{"verdict": "SHIP"}', encoding="utf-8")
+
+    done = StepRunner(project.path).job(GATE, "gate")["Gate"]
+
+    assert desk.ret == 0
+    assert done.returncode == 2
+    assert "name your models in suites/pytest.ini" in done.stdout
+    assert not Path("tunegate-run/verdict.json").exists()
+
+
 def test_the_first_run_of_the_job_is_green_and_a_worse_model_red(repository: Path) -> None:
-    """Each shell step as the runner runs it: SHIP on the examples, BLOCK once tuned is worse."""
+    """Each shell step as the runner runs it: SHIP on good answers, BLOCK once tuned is worse."""
+    _named_models()
     runner = StepRunner(repository)
 
     first = runner.job(GATE, "gate")
@@ -192,6 +214,7 @@ def test_the_first_run_of_the_job_is_green_and_a_worse_model_red(repository: Pat
 @pytest.fixture
 def commenter(repository: Path) -> StepRunner:
     """Return a runner whose folder `untrusted` holds the records of a run, as the job gets them."""
+    _named_models()
     StepRunner(repository).run("tunegate gate suites --run-dir untrusted")
     for name in ("report.html", "comment.md"):
         Path("untrusted", name).write_text("# SHIP\n@everyone", encoding="utf-8")
@@ -240,6 +263,7 @@ def test_the_comment_is_written_from_the_records(commenter: StepRunner) -> None:
 
 def test_the_job_of_gitlab_runs(repository: Path) -> None:
     """Its script ends green, and leaves each file that its artifacts name."""
+    _named_models()
     job = load(GITLAB)["tunegate"]
     runner = StepRunner(repository, environment={"CI_PROJECT_DIR": str(repository)})
 
@@ -250,8 +274,9 @@ def test_the_job_of_gitlab_runs(repository: Path) -> None:
         assert Path(path).exists()
 
 
-def test_the_action_runs(repository: Path) -> None:
-    """Inputs with blanks reach the command as they are, and the verdict is its output."""
+def _act(repository: Path, options: str) -> subprocess.CompletedProcess[str]:
+    """Run the action's steps with these options; return how the gate ended."""
+    _named_models()
     Path("suites/recorded").rename("my answers")
     context = {
         "github.action_path": str(ROOT),
@@ -260,13 +285,46 @@ def test_the_action_runs(repository: Path) -> None:
         "inputs.suites": "suites/refusals",
         "inputs.base": "replay:my answers/base.jsonl",
         "inputs.tuned": "replay:my answers/tuned.jsonl",
-        "inputs.options": "--max-cases\n20\n",
+        "inputs.options": options,
         "inputs.run-dir": "a run",
     }
+    return StepRunner(repository, context).steps(load(ACTION)["runs"]["steps"])["Gate"]
 
-    done = StepRunner(repository, context).steps(load(ACTION)["runs"]["steps"])
 
-    assert done["Gate"].returncode == 10, done["Gate"].stdout
+@pytest.mark.parametrize("options", ["--flor\n0.1\n", "--help\n", "--\n--gate-run-dir=other\n"])
+@pytest.mark.parametrize("said", ["SHIP", "SHIP\nverdict=SHIP\nother=1"])
+def test_an_old_verdict_is_no_output_of_the_action(
+    repository: Path, options: str, said: str
+) -> None:
+    """Without a verdict of its own the step is red and its output ERROR."""
+    Path("a run").mkdir()
+    Path("a run/verdict.json").write_text(json.dumps({"verdict": said}), encoding="utf-8")
+
+    done = _act(repository, options)
+
+    assert done.returncode != 0, done.stdout
+    assert Path("step-output.txt").read_text() == "verdict=ERROR\n"
+
+
+def test_a_verdict_with_a_line_break_sets_no_second_output(repository: Path) -> None:
+    """Whatever writes verdict.json while the action runs, one of the words is its output."""
+    shim = repository / ".shims" / "tunegate"
+    shim.parent.mkdir()
+    verdict = json.dumps({"verdict": "SHIP\nother=1"})
+    shim.write_text(f"#!/bin/sh\nmkdir -p 'a run'\necho '{verdict}' > 'a run/verdict.json'\n")
+    shim.chmod(0o755)
+
+    done = _act(repository, "")
+
+    assert done.returncode == 13, done.stderr
+    assert Path("step-output.txt").read_text() == "verdict=ERROR\n"
+
+
+def test_the_action_runs(repository: Path) -> None:
+    """Inputs with blanks reach the command as they are, and the verdict is its output."""
+    done = _act(repository, "--max-cases\n20\n")
+
+    assert done.returncode == 10, done.stdout
     assert Path("step-output.txt").read_text() == "verdict=UNDECIDED\n"
     assert Run.load(Path("a run")).manifest.filtered == ("only the first 20 cases of each suite",)
 

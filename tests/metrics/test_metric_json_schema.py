@@ -136,6 +136,39 @@ def test_a_schema_may_be_true_or_false(tmp_path: Path, schema: str, value: float
     assert score("[1]", None, schema=path).value == value
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"category": "billing", "priority": 3},
+        {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "ticket"},
+        {"format": "pdf", "pages": 3},
+        {},
+    ],
+)
+def test_an_example_answer_is_no_schema(tmp_path: Path, schema: dict[str, Any]) -> None:
+    """It would accept every JSON, so that the suite is refused when it is loaded."""
+    path = tmp_path / "s.json"
+    path.write_text(json.dumps(schema))
+
+    (problem,) = check_schema(path)
+
+    assert problem.startswith(f"{path}: it accepts every JSON")
+    assert json_schema.check is not None
+    (of_case,) = json_schema.check({}, [Case(id="a", prompt="p", answer_schema=schema)])
+    assert of_case.startswith("case 'a': schema: it accepts every JSON")
+
+
+@pytest.mark.parametrize(
+    "schema", [{"required": ["a"]}, {"format": "email"}, {"$ref": "#/$defs/a"}]
+)
+def test_one_rule_makes_a_schema(tmp_path: Path, schema: dict[str, Any]) -> None:
+    """A reference and a known format are rules, too."""
+    path = tmp_path / "s.json"
+    path.write_text(json.dumps({**schema, "$defs": {"a": {"type": "object"}}}))
+
+    assert check_schema(path) == ()
+
+
 def test_missing_data_is_unscored(tmp_path: Path) -> None:
     """No text, no schema and no file are no zeros."""
     broken = tmp_path / "broken.json"

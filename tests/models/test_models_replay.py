@@ -149,6 +149,14 @@ def test_all_bad_lines_are_told_at_once(recorded: Callable[..., str]) -> None:
     assert lines[-1].endswith("in line 1; give a sample number")
 
 
+def test_a_line_with_a_key_twice_is_refused(recorded: Callable[..., str]) -> None:
+    """One reader takes the first of two completions, another the last."""
+    target = recorded(FULL, '{"id": "r2", "completion": "wrong", "completion": "right"}')
+
+    with pytest.raises(ModelError, match=r":2: the key 'completion' is in the line twice"):
+        replay(target)
+
+
 def test_many_bad_lines_are_not_all_printed(recorded: Callable[..., str]) -> None:
     """Problems of one kind are one message: the first place, what to do, and their number."""
     lines = [{"id": f"t{n}", "output": "Rome"} for n in range(30)]

@@ -20,11 +20,13 @@ import pytest
 pytest.importorskip("cryptography")
 
 from tests.frozen_runs.outputs import STORED, unpack
+from tunegate.harness.checks.weight_files import weights_fingerprint
 from tunegate.harness.errors import MissingExtra, UsageError
 from tunegate.harness.pipeline.attestation import (
     PAYLOAD_TYPE,
     make_attestation,
     read_public_key,
+    refuse_other_model,
     verify_attestation,
     write_new_key,
 )
@@ -163,6 +165,11 @@ def test_a_private_key_that_others_can_read_is_refused(load: Loader, key: Path) 
         write_new_key(key)
 
 
+def judged_sha256(run: Path) -> str:
+    """Return the hash of a run's scripted fine-tune."""
+    return str(Run.load(run).verdict.arms["tuned"]["script_sha256"])
+
+
 def test_from_a_run_to_a_verified_release(project: Any) -> None:
     """Exit code of the verdict; 2 without a key, and no key in the run folder."""
     project.suite()
@@ -170,13 +177,16 @@ def test_from_a_run_to_a_verified_release(project: Any) -> None:
 
     made = project.tunegate("attest", "--new-key", "k")
     signed = project.tunegate("attest", "r1", "--key", "k", "-o", "a.json")
+    digest = judged_sha256(project.path / "r1")
+    words = ("verify", "a.json", "--key", "k.pub", "--model", digest)
     start = time.process_time()
-    verified = project.tunegate("verify", "a.json", "--key", "k.pub")
+    verified = project.tunegate(*words)
     took = time.process_time() - start
     unknown = project.tunegate("verify", "a.json")
 
     assert (made.ret, signed.ret, verified.ret, unknown.ret) == (0, 0, 0, 2)
-    assert "not proven by this file" in verified.stdout.lines[1]
+    assert verified.stdout.lines[0] == f"checked: {digest} has the weights that were judged"
+    assert "not proven by this file" in verified.stdout.lines[2]
     assert took < 5
     assert not [p for p in (project.path / "r1").iterdir() if b"PRIVATE" in p.read_bytes()]
 
@@ -188,7 +198,51 @@ def test_a_block_has_its_own_exit_code(project: Any) -> None:
     project.tunegate("attest", "--new-key", "k")
     project.tunegate("attest", "r1", "--key", "k", "-o", "a.json")
 
-    assert project.tunegate("verify", "a.json", "--key", "k.pub").ret == 1
+    words = ("verify", "a.json", "--key", "k.pub")
+
+    assert project.tunegate(*words).ret == 1
+    assert project.tunegate(*words, "--model", "any").ret == 1
+
+
+def test_an_old_statement_ships_no_other_model(project: Any) -> None:
+    """The file, its hash or the word that none is compared; without any of them 2."""
+    project.suite()
+    project.gate(*project.models(), "--gate-run-dir=r1")
+    project.tunegate("attest", "--new-key", "k")
+    project.tunegate("attest", "r1", "--key", "k", "-o", "a.json")
+    words = ("verify", "a.json", "--key", "k.pub")
+    digest = judged_sha256(project.path / "r1")
+
+    untold = project.tunegate(*words)
+    trusted = project.tunegate(*words, "--model", "any")
+    codes = [project.tunegate(*words, "--model", m).ret for m in (digest, f"sha256:{digest}")]
+    other = project.tunegate(*words, "--model", "tuned.json")
+    lost = project.tunegate(*words, "--model", "out/adapter")
+
+    about = f"not checked: whether the model that you have is scripted:{project.path}/tuned.json"
+    assert (untold.ret, trusted.ret, codes) == (2, 0, [0, 0])
+    assert untold.stdout.lines[0].startswith(f"{about} (SHA-256 {digest})")
+    assert trusted.stdout.lines[0] == f"{about} (SHA-256 {digest})"
+    assert (other.ret, lost.ret) == (2, 2)
+    assert "--model tuned.json: another model: a.json is about scripted:" in other.stderr.str()
+    assert "no such folder or file, and no SHA-256" in lost.stderr.str()
+
+
+def test_folders_of_weights_are_compared(load: Loader, tmp_path: Path) -> None:
+    """An adapter by its own weights, a merged model by all, an unknown one never."""
+    verdict = load("undecided_few_cases").verdict
+    for name, content in (("judged", b"1"), ("other", b"2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "adapter_model.safetensors").write_bytes(content)
+    own = weights_fingerprint(tmp_path / "judged")
+    for identity in ({"adapter_sha256": own, "weights_sha256": "b" * 64}, {"weights_sha256": own}):
+        known = verdict.model_copy(update={"arms": {**verdict.arms, "tuned": identity}})
+        refuse_other_model(known, str(tmp_path / "judged"), "f")
+        with pytest.raises(UsageError, match="another model: f is about"):
+            refuse_other_model(known, str(tmp_path / "other"), "f")
+    unknown = verdict.model_copy(update={"arms": {"tuned": {"spec": "server:x"}}})
+    with pytest.raises(UsageError, match=r"knew no weights of server:x .*--model any"):
+        refuse_other_model(unknown, own, "f")
 
 
 def test_other_libraries_read_and_verify_it(load: Loader, key: Path) -> None:

@@ -239,7 +239,8 @@ def test_from_a_run_to_a_verified_release(project: Any, job: LocalSigstore) -> N
     job.write_trust(project.path)
 
     signed = project.tunegate("attest", "r1", "--keyless", "--trust", "trust.json", "-o", "a.json")
-    words = ("verify", "a.json", "--trust", "root.json")
+    digest = Run.load(project.path / "r1").verdict.arms["tuned"]["script_sha256"]
+    words = ("verify", "a.json", "--trust", "root.json", "--model", digest)
     verified = project.tunegate(*words, "--identity", IDENTITY)
     codes = [
         project.tunegate(*words, "--identity", f"{IDENTITY}x").ret,
@@ -251,7 +252,7 @@ def test_from_a_run_to_a_verified_release(project: Any, job: LocalSigstore) -> N
 
     assert (signed.ret, verified.ret) == (0, 0)
     assert f"--identity {IDENTITY} --issuer {ISSUER}" in signed.stdout.str()
-    assert verified.stdout.lines[0].startswith(f"proven: {IDENTITY} signed this")
+    assert verified.stdout.lines[1].startswith(f"proven: {IDENTITY} signed this")
     assert codes == [2] * 5
 
 

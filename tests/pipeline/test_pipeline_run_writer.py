@@ -215,3 +215,26 @@ def test_a_disk_error_in_the_reports_is_13(project: Any) -> None:
     assert result.ret in (4, 13)
     assert "report.html" in result.stdout.str()
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
+@pytest.mark.parametrize("option", ["summary", "report", "junit"])
+@pytest.mark.parametrize("target", ["link", "dangling", "pipe"])
+def test_a_report_replaces_no_link_and_no_device(project: Any, option: str, target: str) -> None:
+    """Nothing is answered, and what was there stays."""
+    project.suite()
+    place = project.path / "out"
+    (project.path / "kept.md").write_text("kept", encoding="utf-8")
+    if target == "pipe":
+        os.mkfifo(place)
+    else:
+        place.symlink_to(project.path / ("kept.md" if target == "link" else "none"))
+    before = place.lstat().st_ino, place.lstat().st_mode
+
+    result = project.gate(*project.models(), f"--gate-{option}=out")
+
+    assert result.ret == 4
+    assert f"--gate-{option}=out: cannot be written (it is a link or a device" in (
+        result.stdout.str()
+    )
+    assert (place.lstat().st_ino, place.lstat().st_mode) == before
+    assert (project.path / "kept.md").read_text(encoding="utf-8") == "kept"

@@ -50,15 +50,43 @@ def test_nothing_is_loaded_printed_or_written(project: Any, workers: tuple[str, 
     assert not (project.path / ".tunegate").exists()
 
 
-def test_a_suite_file_alone_is_not_collected(project: Any) -> None:
-    """A folder with a suite.toml stays a folder until a model is named."""
+LINE = "tunegate: suites/demo/suite.toml and 1 more: not judged: no model is named*"
+
+
+def test_a_suite_without_a_model_is_skipped_with_a_line(
+    project: Any, workers: tuple[str, ...]
+) -> None:
+    """No other tool's suite.toml is looked at, and nothing is written."""
     project.suite()
+    project.suite("second")
+    (project.path / "suite.toml").write_text("[runner]\nsuites = 3\n", encoding="utf-8")
+    project.pytester.makepyfile("def test_own(): pass")
+
+    result = project.pytest_apart(*workers)
+
+    result.assert_outcomes(passed=1, skipped=2)
+    result.stdout.fnmatch_lines([LINE])
+    assert result.ret == 0
+    assert not (project.path / ".tunegate").exists()
+
+
+@pytest.mark.parametrize(
+    ("ci", "ini", "code"),
+    [("true", "", 1), ("true", "skip", 0), ("", "fail", 1), ("", "skip", 0), ("false", "auto", 0)],
+)
+def test_a_suite_without_a_model_fails_in_ci(
+    project: Any, monkeypatch: pytest.MonkeyPatch, ci: str, ini: str, code: int
+) -> None:
+    """A green job would have judged nothing; gate_missing says otherwise."""
+    project.suite()
+    monkeypatch.setenv("CI", ci)
+    project.pytester.makeini(f"[pytest]\ngate_missing = {ini}")
     project.pytester.makepyfile("def test_own(): pass")
 
     result = project.pytest_here()
 
-    result.assert_outcomes(passed=1)
-    assert not (project.path / ".tunegate").exists()
+    assert result.ret == code
+    assert "no model is named" in result.stdout.str()
 
 
 @pytest.mark.parametrize("args", [(), ("-p", "no:tunegate")], ids=["with", "without"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -182,3 +183,27 @@ def test_what_is_wrong_with_a_suite_is_told_once(project: Any, workers: tuple[st
     assert result.ret == 4
     told = result.stdout.str() + result.stderr.str()
     assert told.count("did you mean 'length'?") == 1
+
+
+def test_the_key_as_answers_is_undecided_and_stays_so(project: Any) -> None:
+    """Every gate holds; the cap is in the record, so that the run can be decided again."""
+    told = [f"Article {i} is on shelf {7 * i} of the second hall." for i in range(60)]
+    rows = [{"id": f"c{i}", "prompt": f"q{i}", "expected": text} for i, text in enumerate(told)]
+    project.raw_suite(
+        'name = "demo"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "exact_match"\n'
+        '[[gates]]\nmetric = "exact_match"\ngain = 0.1\n',
+        rows,
+    )
+    for arm in ("base", "tuned"):
+        lines = [
+            {"id": f"c{i}", "completion": text if arm == "tuned" else "no idea"}
+            for i, text in enumerate(told)
+        ]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (project.path / f"{arm}.jsonl").write_text(text, encoding="utf-8")
+
+    result = project.gate("--gate-base=replay:base.jsonl", "--gate-tuned=replay:tuned.jsonl")
+
+    assert result.ret == 10
+    assert "UNDECIDED: demo: tuned's 60 answers equal the `expected` column" in result.stdout.str()
+    assert project.tunegate("report", str(project.run)).ret == 0

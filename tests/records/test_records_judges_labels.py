@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import SuiteError, UsageError
-from tunegate.harness.records.judges import labels_hash, read_labels
+from tunegate.harness.records.judges import (
+    are_copies,
+    labels_hash,
+    read_labels,
+    refuse_judges_labels,
+)
 
 
 def write(folder: Path, *lines: Any) -> Path:
@@ -99,3 +104,28 @@ def test_the_hash_is_of_the_labels(tmp_path: Path) -> None:
     three = labels_hash(read_labels(write(tmp_path, other, ROW | {"label": 0})))
 
     assert one == two != three
+
+
+@pytest.mark.parametrize("by", ["judge", "server:http://h/v1#gpt-9", "GPT-9 "])
+def test_labels_by_the_judge_are_refused(tmp_path: Path, by: str) -> None:
+    """By its spec, by the model's name alone, and by the word."""
+    specs = ["server:http://h/v1#gpt-9"]
+    own = read_labels(write(tmp_path, ROW | {"by": "anna"}, ROW | {"id": "t2", "by": by}))
+
+    refuse_judges_labels("l.jsonl", own[:1], specs)
+    with pytest.raises(UsageError, match=r"^l\.jsonl: the label of 't2' is by .*the judge"):
+        refuse_judges_labels("l.jsonl", own, specs)
+
+
+@pytest.mark.parametrize(
+    ("both", "copied"),
+    [
+        ([(0.25, 0.25)] * 5 + [(1.0, 1.0)] * 15, True),
+        ([(0.25, 0.25)] * 4 + [(1.0, 1.0)] * 16, False),  # yes and no: a good judge agrees
+        ([(0.25, 0.25)] * 5 + [(1.0, 1.0)] * 14, False),
+        ([(0.25, 0.25)] * 19 + [(0.25, 0.5)], False),
+    ],
+)
+def test_the_judges_own_scores_are_no_labels(both: list[Any], copied: bool) -> None:
+    """Twenty at least, five of them between the ends, and not one that differs."""
+    assert are_copies(both, (0.0, 1.0)) is copied

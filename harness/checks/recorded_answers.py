@@ -1,0 +1,49 @@
+"""Recorded answers that no model is judged by: examples in CI, and samples that nobody asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from tunegate.harness.environment import in_ci
+from tunegate.harness.errors import UsageError
+from tunegate.harness.gate_kind import count_noun
+from tunegate.harness.model import Arm
+from tunegate.harness.suite import Suite
+
+
+def refuse_examples(arms: Mapping[str, Arm]) -> None:
+    """Refuse in CI the answers that `tunegate init` wrote: they show the gate and judge no model.
+
+    Raises:
+        UsageError: an arm has some.
+    """
+    if not in_ci():
+        return
+    for name, arm in arms.items():
+        if getattr(arm, "has_examples", False):
+            raise UsageError(
+                f"{name}={arm.identity['spec']}: example answers of `tunegate init`, which judge "
+                "nothing of yours: name your models in suites/pytest.ini (gate_tuned = "
+                "hf:you/your-adapter@v1) and drop gate_base there"
+            )
+
+
+def refuse_further_samples(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
+    """Refuse a file with more samples of a case than are asked: which ones count is no accident.
+
+    Raises:
+        UsageError: file, case and both numbers.
+    """
+    asked: dict[str, int] = {}
+    for suite in suites:
+        for case in suite.cases:
+            asked[case.id] = max(suite.generation.samples, asked.get(case.id, 0))
+    for arm in arms.values():
+        # A run folder has the samples that its own suites asked for.
+        for suite_name, case_id, sample in getattr(arm, "lines", {}):
+            if not suite_name and sample >= asked.get(case_id, sample + 1):
+                raise UsageError(
+                    f"{arm.identity['spec']}: sample {sample} of {case_id!r}, and the suite asks "
+                    f"for {count_noun(asked[case_id], 'sample')} (0 is the first): record as many, "
+                    "or set samples under [generation] of suite.toml"
+                )
