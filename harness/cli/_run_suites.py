@@ -1,4 +1,4 @@
-"""The option that names a stored run's suites: a run folder is data, and its own paths are not read."""
+"""The option that names the suites of a stored run: paths in the run folder itself are not read."""
 
 from __future__ import annotations
 
