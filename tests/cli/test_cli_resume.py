@@ -50,7 +50,7 @@ def test_a_finished_block_stays_one_whatever_its_files_are_now(finished: Any) ->
     before = (finished.run / "verdict.json").read_bytes()
     finished.models(base=5, tuned=38)
 
-    with pytest.raises(UsageError, match="^run: finished with BLOCK: nothing"):
+    with pytest.raises(UsageError, match="finished with BLOCK: nothing"):
         _resume()
     assert (finished.run / "verdict.json").read_bytes() == before
 
@@ -151,7 +151,7 @@ def test_the_hash_is_compared_before_a_suites_code_is_run(
     project.models(base=38, tuned=5)
     monkeypatch.delitem(sys.modules, "own_score", raising=False)
     assert run_gate(["suites", *OPTIONS, "--run-dir=run"]) == 1
-    monkeypatch.delitem(sys.modules, "own_score")
+    monkeypatch.delitem(sys.modules, "own_score", raising=False)
     module.write_text(METRIC + "open('imported', 'w')\n", encoding="utf-8")
 
     for words in (["report", "run"], ["promote", "run"], ["compare", "run", "run"]):

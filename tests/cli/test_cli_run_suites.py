@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -55,32 +57,37 @@ def _edit(change: Callable[[Any], Any]) -> None:
 
 
 def _name_a_suite(record: Any) -> None:
-    record["suites"][0]["path"] = "run/suite.toml"
+    record["suites"][0]["path"] = "run/planted/suite.toml"
 
 
-def _name_a_metric(record: Any) -> None:
-    record["suites"][0]["metrics"][0].update(use="run.evil:score", corpus={})
+def _name_a_corpus_metric(record: Any, use: str = "run.evil:score") -> None:
+    record["suites"][0]["metrics"][0].update(use=use, corpus={})
+    file = Path("run/scores.jsonl")
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    lines = (json.dumps({**row, "counts": [row["value"], 1.0]}) + "\n" for row in rows)
+    file.write_text("".join(lines), encoding="utf-8")
 
 
-def _name_a_loaded_function(record: Any) -> None:
-    record["suites"][0]["metrics"][0].update(use="os:mkdir", corpus={"path": "imported"})
+def _name_a_function_of_python(record: Any) -> None:
+    _name_a_corpus_metric(record, "os:system")
 
 
 def _name_a_command(record: Any) -> None:
     Path("run/verdict.json").unlink()
-    record["command"] = ["run/suite.toml", "-p", "run.evil", "--gate-base=scripted:base.json"]
+    record["command"] = ["run/planted/suite.toml", "-p", "run.evil", "--gate-base=scripted:b.json"]
 
 
 @pytest.fixture(name="project")
 def _project(project: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a project with a run that holds a suite and a module of a stranger."""
     project.suite("demo", n=40)
-    for name in ("adapter", "elsewhere"):
-        Path(name).mkdir()
+    for name in ("adapter", "elsewhere", "run/planted"):
+        Path(name).mkdir(parents=True)
     models = [word.replace("--gate-", "--") for word in project.models(20, 38)]
     assert run_gate(["suites", *models, "--run-dir=run"]) == 0
     Path("run/evil.py").write_text(EVIL, encoding="utf-8")
-    Path("run/suite.toml").write_text(SUITE, encoding="utf-8")
+    Path("run/planted/suite.toml").write_text(SUITE, encoding="utf-8")
+    shutil.copy("suites/demo/cases.jsonl", "run/planted")
     monkeypatch.delitem(sys.modules, "run", raising=False)
     monkeypatch.delitem(sys.modules, "run.evil", raising=False)
     CliRunner().invoke(app, ["attest", "--new-key", "key"], catch_exceptions=False)
@@ -88,30 +95,29 @@ def _project(project: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize(
-    "name", [_name_a_suite, _name_a_metric, _name_a_loaded_function, _name_a_command]
+    "name",
+    [_name_a_suite, _name_a_corpus_metric, _name_a_function_of_python, _name_a_command],
 )
 def test_nothing_that_a_run_folder_names_is_imported(project: Any, name: Any) -> None:
+    """Each command ends, or is refused; the module was never run."""
     _edit(name)
 
     for command, words in COMMANDS.items():
-        try:
+        with contextlib.suppress(TunegateError):
             CliRunner().invoke(app, words, catch_exceptions=False)
-        except TunegateError as error:
-            assert "\n" not in str(error), command
         assert not Path("imported").exists(), command
 
 
 def test_the_planted_suite_would_be_noticed(project: Any) -> None:
     """The user may name it: then its code runs."""
-    Path("run/suite.toml").write_text(SUITE + "\n", encoding="utf-8")
-
-    load_suite(Path("run/suite.toml"))
+    load_suite(Path("run/planted/suite.toml"))
 
     assert Path("imported").exists()
 
 
 @pytest.mark.parametrize("command", ["resume", "judge run", "watch"])
 def test_what_needs_the_suites_code_says_how_to_give_it(project: Any, command: str) -> None:
+    """One line, with the option."""
     if command == "resume":
         Path("run/verdict.json").unlink()
 
@@ -123,11 +129,9 @@ def test_what_needs_the_suites_code_says_how_to_give_it(project: Any, command: s
     assert "\n" not in str(caught.value)
 
 
-def test_a_corpus_metric_of_ones_own_is_decided_again_where_its_suite_is_named(
-    project: Any,
-) -> None:
+def test_a_recorded_metric_that_is_code_decides_nothing(project: Any) -> None:
     """Unnamed, the verdict is taken as stored, and promoted by nobody."""
-    _edit(_name_a_metric)
+    _edit(_name_a_corpus_metric)
 
     result = CliRunner().invoke(app, ["report", "run"], catch_exceptions=False)
 
