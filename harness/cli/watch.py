@@ -1,4 +1,4 @@
-"""`tunegate watch TRACES… --run RUN`: is production still what the gate shipped?
+"""`tunegate watch TRACES… --run RUN --suite DIR`: is production still what the gate shipped?
 
 Exit codes: 0 quiet, 1 alarm, 10 too little evidence, 2 a usage error.
 """
@@ -100,7 +100,7 @@ def watch(  # noqa: PLR0913  # one for each option
 
     From cron or CI, each call going on where the last one ended:
 
-        tunegate watch /var/log/otel/ --run runs/shipped --state watch.json --model my-model
+        tunegate watch /var/log/otel/ --run runs/shipped --suite suites/tickets --state watch.json
     """
     from tunegate.harness.monitoring import state as states
     from tunegate.harness.monitoring.indicators import feedback_figure
@@ -343,7 +343,7 @@ def _refuse_other_judge(
         if judge and prompts.get(figure.name) not in (None, judge.prompt_sha256):
             raise UsageError(
                 f"{suite.path}: the questions of {figure.name!r} have changed since "
-                f"{run.folder}; `tunegate judge run {run.folder}` asks them anew"
+                f"{run.folder}; `tunegate judge run {run.folder} --suite DIR` asks them anew"
             )
 
 
