@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,26 @@ def test_without_suites_the_command_is_shown_and_not_run(begun: Any) -> None:
         f"tunegate resume run suites/demo/suite.toml suites/other/suite.toml {command}"
     )
     assert not (begun.run / "verdict.json").exists()
+
+
+@pytest.mark.parametrize("form", ["=", " "])
+def test_a_run_of_pytest_is_gone_on_with_by_pytest(project: Any, form: str) -> None:
+    """The shown command works where the folder is now, and asks nothing again."""
+    project.suite("demo")
+    folder = ["--gate-run-dir=first"] if form == "=" else ["--gate-run-dir", "first"]
+    first = project.pytest_here("suites", *project.models(tuned=31), *folder)
+    Path("first").rename("moved")
+    Path("moved/verdict.json").unlink()
+
+    with pytest.raises(UsageError) as caught:
+        CliRunner().invoke(app, ["resume", "moved"], catch_exceptions=False)
+    words = shlex.split(str(caught.value).partition("begun as: ")[2])
+    result = project.pytest_here(*words[1:])
+
+    assert words[:2] == ["pytest", "suites"]
+    assert result.ret == first.ret != 0
+    assert "(200 are stored already)" in result.stderr.str()
+    assert not Path("first").exists()
 
 
 def test_other_options_are_refused(begun: Any) -> None:

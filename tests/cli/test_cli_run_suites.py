@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tunegate.harness import metric
 from tunegate.harness.cli import app
 from tunegate.harness.cli.gate import run_gate
 from tunegate.harness.errors import TunegateError, UsageError
@@ -88,6 +89,7 @@ def _project(project: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     Path("run/evil.py").write_text(EVIL, encoding="utf-8")
     Path("run/planted/suite.toml").write_text(SUITE, encoding="utf-8")
     shutil.copy("suites/demo/cases.jsonl", "run/planted")
+    monkeypatch.setattr(metric, "_OF_SUITES", {})
     monkeypatch.delitem(sys.modules, "run", raising=False)
     monkeypatch.delitem(sys.modules, "run.evil", raising=False)
     CliRunner().invoke(app, ["attest", "--new-key", "key"], catch_exceptions=False)
