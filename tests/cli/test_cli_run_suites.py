@@ -61,21 +61,18 @@ def _name_a_suite(record: Any) -> None:
     record["suites"][0]["path"] = "run/planted/suite.toml"
 
 
-def _name_a_corpus_metric(record: Any, use: str = "run.evil:score") -> None:
-    record["suites"][0]["metrics"][0].update(use=use, corpus={})
+def _name_a_corpus_metric(record: Any) -> None:
+    record["suites"][0]["metrics"][0].update(use="run.evil:score", corpus={})
     file = Path("run/scores.jsonl")
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     lines = (json.dumps({**row, "counts": [row["value"], 1.0]}) + "\n" for row in rows)
     file.write_text("".join(lines), encoding="utf-8")
 
 
-def _name_a_function_of_python(record: Any) -> None:
-    _name_a_corpus_metric(record, "os:system")
-
-
 def _name_a_command(record: Any) -> None:
     Path("run/verdict.json").unlink()
-    record["command"] = ["run/planted/suite.toml", "-p", "run.evil", "--gate-base=scripted:b.json"]
+    models = ["--gate-base=scripted:base.json", "--gate-tuned=scripted:tuned.json"]
+    record["command"] = ["run/planted/suite.toml", *models]
 
 
 @pytest.fixture(name="project")
@@ -96,10 +93,7 @@ def _project(project: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return project
 
 
-@pytest.mark.parametrize(
-    "name",
-    [_name_a_suite, _name_a_corpus_metric, _name_a_function_of_python, _name_a_command],
-)
+@pytest.mark.parametrize("name", [_name_a_suite, _name_a_corpus_metric, _name_a_command])
 def test_nothing_that_a_run_folder_names_is_imported(project: Any, name: Any) -> None:
     """Each command ends, or is refused; the module was never run."""
     _edit(name)
