@@ -299,10 +299,33 @@ def _find(use: str) -> Any:
             f"{use!r} is a metric and a judge; write one of them as 'package.module:function'"
         )
     if ":" in use or use in metrics:
-        return lookup.find_object("tunegate.harness.metrics", use, what="metric")
+        found = lookup.find_object("tunegate.harness.metrics", use, what="metric")
+        if ":" in use:
+            _OF_SUITES[use] = found
+        return found
     if use in judges:
         return lookup.find_object("tunegate.harness.judges", use, what="judge")
     raise UnknownName(unknown_name_message(use, tuple(sorted({*judges, *metrics})), what="metric"))
+
+
+_OF_SUITES: dict[str, Any] = {}
+"""`pkg.mod:fn` → the user's own metric, of the suites that this process has loaded."""
+
+
+def _recorded_metric(use: str) -> Any:
+    """Return the metric that a record names; code is imported for a suite, never for a record.
+
+    Raises:
+        UnknownName: nothing is called `use`, or it is code of a suite that was not loaded.
+    """
+    if ":" not in use:
+        return lookup.find_object("tunegate.harness.metrics", use, what="metric")
+    if use not in _OF_SUITES:
+        raise UnknownName(
+            f"metric {use!r} is code of a suite, which is not run because a record names it; name "
+            "the suite with --suite DIR"
+        )
+    return _OF_SUITES[use]
 
 
 def _metric_of_judge(judge: Judge, name: str) -> Metric:
@@ -334,7 +357,7 @@ def heaviest_case(use: str, *sums: Sequence[float]) -> float:
     Raises:
         UnknownName: nothing is called `use`.
     """
-    found = lookup.find_object("tunegate.harness.metrics", use, what="metric")
+    found = _recorded_metric(use)
     weight = getattr(found, "heaviest", 1.0)
     if not callable(weight):
         return float(weight)
@@ -347,7 +370,7 @@ def corpus_function(use: str, given: Mapping[str, Any]) -> Callable[[Sequence[fl
     Raises:
         UnknownName: nothing is called `use`, or it has no corpus function.
     """
-    found = lookup.find_object("tunegate.harness.metrics", use, what="metric")
+    found = _recorded_metric(use)
     if not isinstance(found, Metric) or found.corpus is None:
         raise UnknownName(f"metric {use!r} has no corpus function, which this run was judged by")
     return partial(found.corpus, **given)

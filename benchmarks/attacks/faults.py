@@ -138,7 +138,7 @@ def _full_disk(room: int, asks: bool, wanted: str) -> Outcome:
 
 def _go_on(project: AttackedProject, words: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
     begun = (project.run / "manifest.json").is_file()
-    return project.tunegate(*(("resume", "run") if begun else words))
+    return project.tunegate(*(("resume", "run", *words[1:]) if begun else words))
 
 
 def _line(text: str) -> str:

@@ -229,7 +229,9 @@ def _example_schema(project: AttackedProject) -> None:
 
 
 def _stored() -> Iterator[Any]:
-    believers = (("report", "run"), ("promote", "run"), ("compare", "run", "run"))
+    named = ("--suite", "suites")
+    commands = (("report", "run"), ("promote", "run"), ("compare", "run", "run"))
+    believers = tuple((*words, *named) for words in commands)
     for name, change in {
         "verdict.json says SHIP": _says_ship,
         "verdict.json says SHIP throughout": _says_ship_throughout,
@@ -248,7 +250,7 @@ def _stored() -> Iterator[Any]:
         "the suite is gone before resume": _remove_suite,
         "fewer cases before resume": _fewer_cases,
     }.items():
-        yield name, partial(_after, change, (("resume", "run"),))
+        yield name, partial(_after, change, (("resume", "run", "suites"),))
 
 
 def _leaks() -> Iterator[Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunegate.harness.cli._run_suites import RunSuites, suite_paths
 from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ def register(app: typer.Typer) -> None:
     app.command("attest")(attest)
 
 
-def attest(
+def attest(  # noqa: PLR0913  # one for each option
     run: Annotated[Path | None, typer.Argument(help="Run folder. Default: the newest.")] = None,
+    suite: RunSuites = None,
     key: Annotated[
         Path | None, typer.Option("--key", metavar="FILE", help="Private key (ed25519, PEM).")
     ] = None,
@@ -66,7 +68,7 @@ def attest(
         )
     if trust is not None and not keyless:
         raise UsageError(f"--trust {trust}: it belongs to --keyless")
-    loaded, notes = load_verified(run or newest_run(RUNS), strict=True)
+    loaded, notes = load_verified(run or newest_run(RUNS), strict=True, suites=suite_paths(suite))
     for note in notes:
         print(f"note: {note}")
     trusted = _sign(loaded, key, trust, output)

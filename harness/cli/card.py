@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tunegate.harness.cli._run_suites import RunSuites, suite_paths
 from tunegate.harness.errors import UsageError
 
 ORDER = 120
@@ -23,6 +24,7 @@ def card(
     adapter: Annotated[
         Path, typer.Option("--adapter", help="Folder of the fine-tune; its README.md is written.")
     ],
+    suite: RunSuites = None,
 ) -> None:
     """Write base, tuned, delta, interval and verdict into the model card. Nothing is sent."""
     from tunegate.harness.models import _model_folder
@@ -31,7 +33,7 @@ def card(
     from tunegate.reports import model_card
 
     _model_folder.require_modules("huggingface_hub", what="a model card")
-    loaded, notes = load_verified(run, strict=True)
+    loaded, notes = load_verified(run, strict=True, suites=suite_paths(suite))
     for note in notes:
         print(f"note: {note}")
     proven = _is_judged(loaded.verdict.arms.get("tuned", {}), adapter, run)

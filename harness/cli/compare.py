@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunegate.harness.cli._run_suites import RunSuites, suite_paths
 from tunegate.harness.errors import UsageError
 from tunegate.harness.quantity import QuantityFormat
 
@@ -29,7 +30,7 @@ def register(app: typer.Typer) -> None:
     app.command("compare")(compare)
 
 
-def compare(
+def compare(  # one for each option
     runs: Annotated[
         list[Path] | None,
         typer.Argument(help="Finished run folders: one suite, one base, a fine-tune each."),
@@ -42,6 +43,7 @@ def compare(
         Path | None,
         typer.Option("--choose", metavar="RUN", help="Decide on this run, not by the rule."),
     ] = None,
+    suite: RunSuites = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for compare.html, .md and .json.")
     ] = FOLDER,
@@ -62,9 +64,9 @@ def compare(
     from tunegate.harness.records.files import record_json
     from tunegate.reports.escaping import escape_hidden
 
-    folders = runs or []
+    folders, suites = runs or [], suite_paths(suite)
     found = compare_runs(
-        [load_verified(folder)[0] for folder in folders],
+        [load_verified(folder, suites=suites)[0] for folder in folders],
         of=of,
         choose=_chosen_index(folders, choose),
     )

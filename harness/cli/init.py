@@ -211,8 +211,7 @@ def write_jobs(service: CiService) -> list[Path]:
 
     for template, place in JOBS[service].items():
         text = (HOME / template).read_text(encoding="utf-8")
-        text = text.replace("@REQUIREMENT@", pip_requirement("hf"))
-        write_atomic(place, text.replace("@REQUIREMENT_TO_READ@", pip_requirement()))
+        write_atomic(place, text.replace("@REQUIREMENT@", pip_requirement("hf")))
     return list(JOBS[service].values())
 
 

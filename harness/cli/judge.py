@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness import defaults
+from tunegate.harness.cli._run_suites import RunSuites, suite_paths
 from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,9 +39,7 @@ def register(app: typer.Typer) -> None:
 def run(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     judge: Annotated[str, typer.Option(help="Judge; comma-separated judges form a jury.")],
-    suite: Annotated[
-        list[Path] | None, typer.Option(help="Suite that was moved. May be repeated.")
-    ] = None,
+    suite: RunSuites = None,
     calibration: Annotated[
         str, typer.Option(help="Calibrations of the judge: comma-separated calibration.json files.")
     ] = "",
@@ -59,7 +58,7 @@ def run(
     Run.load(run)  # refused before anything is copied
     folder = _copy_run(run, output) if output is not None else run
     with RunLock(folder, session=uuid.uuid4().hex, shared=False) as lock:
-        _judge(Run.load(folder), judge, suite or [], calibration, store)
+        _judge(Run.load(folder), judge, suite_paths(suite), calibration, store)
         judged = decided_again(folder)
     lock.forget()
     _tell(judged)
@@ -120,7 +119,7 @@ def _tell(judged: object) -> None:
     print(f"{judged.verdict.verdict.value}: {judged.verdict.sentence}")
 
 
-def label(
+def label(  # noqa: PLR0913  # one for each option
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     metric: Annotated[
         str, typer.Option(help="METRIC or SUITE::METRIC. Default: the only one of a judge.")
@@ -133,19 +132,28 @@ def label(
     read: Annotated[
         Path | None, typer.Option(help="Read this filled-in sheet into the run instead.")
     ] = None,
+    suite: RunSuites = None,
 ) -> None:
     """Write a sheet of answers for people to label, or read one back and decide the run anew."""
     from tunegate.harness.judging.labelling import LabellingSubject
     from tunegate.harness.records.run_folder import Run
+    from tunegate.harness.suite import load_suite
 
     subject = LabellingSubject.of(Run.load(run), metric)
+    loaded = [load_suite(path) for path in suite_paths(suite)]
     if read is not None:
         _read(subject, read)
     else:
-        _write(subject, n, steps, out or run / f"label-{subject.metric.name}.jsonl")
+        _write(
+            subject,
+            n,
+            steps,
+            out or run / f"label-{subject.metric.name}.jsonl",
+            _question(subject, loaded),
+        )
 
 
-def _write(subject: LabellingSubject, n: int, steps: int, out: Path) -> None:
+def _write(subject: LabellingSubject, n: int, steps: int, out: Path, question: str) -> None:
     from tunegate.harness.judging.labelling import draw_rows
     from tunegate.harness.records.files import write_atomic
     from tunegate.reports import label_sheet
@@ -156,7 +164,7 @@ def _write(subject: LabellingSubject, n: int, steps: int, out: Path) -> None:
         out.with_suffix(".html"): label_sheet.render_sheet(
             [row.model_dump(mode="json", exclude_none=True) for row in rows],
             title=f"{subject.suite}: {subject.metric.name}",
-            question=_question(subject),
+            question=question,
             values=_values(subject, steps),
         ),
     }
@@ -187,16 +195,10 @@ def _values(subject: LabellingSubject, steps: int) -> list[float]:
     return [low + (high - low) * step / (steps - 1) for step in range(steps)]
 
 
-def _question(subject: LabellingSubject) -> str:
-    """Return what people are asked: the judge's criteria, where the suite is still there."""
-    from tunegate.harness import suite as suites
-    from tunegate.harness.errors import TunegateError
-
-    record = next(s for s in subject.run.manifest.suites if s.name == subject.suite)
-    try:
-        options = suites.load_suite(Path(record.path)).metric(subject.metric.name).options
-    except TunegateError:
-        options = {}
+def _question(subject: LabellingSubject, suites: list[Suite]) -> str:
+    """Return what people are asked: the judge's criteria, where the user names the suite."""
+    suite = next((suite for suite in suites if suite.name == subject.suite), None)
+    options = suite.metric(subject.metric.name).options if suite else {}
     criteria = options.get("criteria")
     told = criteria if isinstance(criteria, str) else " ".join(criteria or ())
     return told or f"Is this a good answer, by {subject.metric.name}?"

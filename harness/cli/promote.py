@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tunegate.harness.cli._run_suites import RunSuites, suite_paths
 from tunegate.harness.errors import UsageError
 
 ORDER = 110
@@ -20,6 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def promote(
     run: Annotated[Path | None, typer.Argument(help="Run folder. Default: the newest.")] = None,
+    suite: RunSuites = None,
     anyway: Annotated[
         str | None,
         typer.Option("--anyway", metavar="REASON", help="Why, if the verdict is not SHIP."),
@@ -32,7 +34,7 @@ def promote(
 
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     path = Path(run_history.FILE_NAME)
-    loaded, notes = load_verified(run or newest_run(RUNS), strict=True)
+    loaded, notes = load_verified(run or newest_run(RUNS), strict=True, suites=suite_paths(suite))
     for note in notes:
         print(f"note: {note}")
     record = run_history.promotion_of(loaded, now, anyway)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tunegate.harness.cli._run_suites import RunSuites, suite_paths
 from tunegate.harness.errors import UsageError
 
 ORDER = 80
@@ -20,6 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def report(
     run: Annotated[Path | None, typer.Argument(help="Run folder. Default: the newest.")] = None,
+    suite: RunSuites = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder for the files. Default: the run's."),
@@ -38,7 +40,7 @@ def report(
     from tunegate.reports.page import write_all
 
     folder = run or newest_run(RUNS)
-    loaded, notes = load_verified(folder)
+    loaded, notes = load_verified(folder, suites=suite_paths(suite))
     if trace_link is not None:
         origin = {**loaded.manifest.origin, collector.ORIGIN: collector.check_template(trace_link)}
         made = loaded.manifest.model_copy(update={"origin": origin})

@@ -1,85 +1,122 @@
-"""`tunegate resume [RUN]`: go on with an interrupted run; what is stored is not made again."""
+"""`tunegate resume RUN SUITES`: go on with an interrupted run; what is stored is not made again.
+
+A run folder is data, so its recorded command is shown and never run: the user gives it again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import dropwhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tunegate.harness import defaults
+from tunegate.harness.cli.gate import OWN_WORDS
 from tunegate.harness.errors import UsageError
-
-if TYPE_CHECKING:
-    from tunegate.harness.records.manifest import Manifest
+from tunegate.harness.records.manifest import Manifest, resume_command, without_run_folder
 
 ORDER = 60
 RUNS = Path(defaults.RUNS)
+_HELP = "tunegate resume RUN SUITES… [OPTIONS of `tunegate gate`] [-- PYTEST ARGUMENTS]"
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("resume")(resume)
+    app.command("resume", context_settings=OWN_WORDS)(resume)
 
 
-def resume(
-    run: Annotated[Path | None, typer.Argument(help="Run folder. Default: the newest.")] = None,
-) -> None:
-    """Go on with an interrupted run."""
+def resume(context: typer.Context) -> None:
+    """Go on with an interrupted run: RUN SUITES… and the options it was begun with."""
+    from tunegate.harness.cli.gate import pytest_arguments, pytest_exit_code
     from tunegate.harness.records.files import read_record
-    from tunegate.harness.records.manifest import Manifest
+    from tunegate.harness.records.run_folder import refuse_links
 
-    folder = run or newest_run(RUNS)
+    words = list(context.args)
+    if {"--help", "-h"} & set(words):
+        print(f"Usage: {_HELP}\n\n{resume.__doc__}")
+        return
+    folder = Path(words.pop(0)) if words else newest_run(RUNS)
     if not (folder / "manifest.json").is_file():
         raise UsageError(
             f"{folder}: no manifest.json: no run was begun here; start with `tunegate gate`"
         )
+    refuse_links(folder)
     manifest = read_record(folder / "manifest.json", Manifest)
-    if not manifest.command:
-        raise UsageError(f"{folder}: the manifest names no command; run the gate again")
-    refuse_changed(folder, manifest)
-    raise typer.Exit(run_again(folder, manifest))
+    refuse_finished(folder)
+    if not words:
+        raise UsageError(
+            f"{folder}: a run folder is data, so name what to run; it was begun as: "
+            f"{_begun_as(folder, manifest)}"
+        )
+    arguments = pytest_arguments(words)
+    refuse_other_options(folder, manifest, arguments)
+    refuse_other_suites(folder, manifest, arguments)
+    raise typer.Exit(pytest_exit_code([*arguments, f"--gate-run-dir={folder}"]))
 
 
-def refuse_changed(folder: Path, manifest: Manifest) -> None:
-    """Refuse to go on with other suites than those that the run was begun with.
+def refuse_finished(folder: Path) -> None:
+    """Refuse a run that was judged: it would be judged anew, on what its files are now.
 
     Raises:
-        UsageError: a suite is gone or another one than then; every one is named.
+        UsageError: it has a verdict other than ERROR.
     """
-    from tunegate.harness.suite import load_suite
+    from tunegate.harness.records.files import read_record
+    from tunegate.harness.records.verdict import Verdict, VerdictRecord
 
-    problems = []
-    for suite in manifest.suites:
-        path = Path(suite.path)
-        if not path.is_file():
-            problems.append(f"{path}: no such file, and {folder} was begun with this suite")
-        elif (found := load_suite(path).hash) != suite.hash:
-            problems.append(
-                f"{path}: changed since {folder} was begun ({suite.hash[:10]} then, {found[:10]} "
-                "on disk)"
-            )
-    if problems:
-        remedy = "start a new run with `tunegate gate`; stored answers are not asked again"
-        raise UsageError("\n".join([*problems, remedy]))
+    path = folder / "verdict.json"
+    if path.is_file() and (said := read_record(path, VerdictRecord).verdict) is not Verdict.ERROR:
+        raise UsageError(
+            f"{folder}: finished with {said.value}: nothing to go on with; `tunegate report "
+            f"{folder}` writes its pages, and `tunegate gate` starts a new run"
+        )
 
 
-def run_again(folder: Path, manifest: Manifest) -> int:
-    """Run pytest with the recorded arguments, on the recorded folder."""
-    from tunegate.harness.cli.gate import pytest_exit_code
+def refuse_other_options(folder: Path, manifest: Manifest, arguments: Sequence[str]) -> None:
+    """Refuse other models and options than those that the run was begun with.
 
-    return pytest_exit_code([*_drop_run_folder(manifest.command), f"--gate-run-dir={folder}"])
+    Raises:
+        UsageError: with the whole command to type.
+    """
+    if _options(arguments) != _options(manifest.command):
+        raise UsageError(
+            f"{folder}: was begun with other options, as: {_begun_as(folder, manifest)}"
+        )
 
 
-def _drop_run_folder(command: Sequence[str]) -> Iterator[str]:
-    """Yield the arguments but the run folder, which may have moved since."""
-    rest = iter(command)
-    for word in rest:
-        if word == "--gate-run-dir":
-            next(rest, None)
-        elif not word.startswith("--gate-run-dir="):
-            yield word
+def refuse_other_suites(folder: Path, manifest: Manifest, arguments: Sequence[str]) -> None:
+    """Refuse other suites than those that the run was begun with; hashes come before any code.
+
+    Raises:
+        UsageError: a suite is missing, too many, or another one than then.
+    """
+    from tunegate.harness.pipeline.verification import load_run_suites
+
+    files = dict.fromkeys(Path(word.partition("::")[0]) for word in _words(arguments)[0])
+    found = load_run_suites(folder, manifest.suites, files)
+    begun = [suite.name for suite in manifest.suites]
+    if sorted(found) != sorted(begun) or len(files) != len(begun):
+        raise UsageError(
+            f"{folder}: was begun with the suites {', '.join(begun)}; name these, and no others"
+        )
+
+
+def _begun_as(folder: Path, manifest: Manifest) -> str:
+    """Return the command that goes on, to be read and typed: a stranger may have written it."""
+    from tunegate.harness.plugin.exit_status import escape_control
+
+    return escape_control(resume_command(folder, manifest.command)).replace("\n", " ")
+
+
+def _options(command: Sequence[str]) -> list[str]:
+    """Return what follows the suites in a command, but where the run goes."""
+    return sorted(_words(without_run_folder(command))[1])
+
+
+def _words(command: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the suites of a command and the words behind them."""
+    behind = list(dropwhile(lambda word: not word.startswith("-"), command))
+    return list(command[: len(command) - len(behind)]), behind
 
 
 def newest_run(runs: Path) -> Path:

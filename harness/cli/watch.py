@@ -1,4 +1,4 @@
-"""`tunegate watch TRACES… --run RUN`: is production still what the gate shipped?
+"""`tunegate watch TRACES… --run RUN --suite DIR`: is production still what the gate shipped?
 
 Exit codes: 0 quiet, 1 alarm, 10 too little evidence, 2 a usage error.
 """
@@ -32,9 +32,7 @@ _Traces = Annotated[
     list[str], typer.Argument(help="Trace files, folders and patterns; OTLP as JSON or protobuf.")
 ]
 _Run = Annotated[Path, typer.Option(help="Run folder of the gate that shipped the model.")]
-_Suite = Annotated[
-    str, typer.Option(help="The run's suite that is production's job: its name, or its folder.")
-]
+_Suite = Annotated[str, typer.Option(help="Folder of the run's suite that is production's job.")]
 _State = Annotated[
     Path | None,
     typer.Option(help="File that carries the test from call to call. Without it each is alone."),
@@ -102,7 +100,7 @@ def watch(  # noqa: PLR0913  # one for each option
 
     From cron or CI, each call going on where the last one ended:
 
-        tunegate watch /var/log/otel/ --run runs/shipped --state watch.json --model my-model
+        tunegate watch /var/log/otel/ --run runs/shipped --suite suites/tickets --state watch.json
     """
     from tunegate.harness.monitoring import state as states
     from tunegate.harness.monitoring.indicators import feedback_figure
@@ -182,13 +180,14 @@ def _shipped_run(folder: Path, word: str) -> tuple[Run, Suite]:
     from tunegate.harness.suite import load_suite
 
     run = Run.load(folder)
-    moved = load_suite(Path(word)) if word and (Path(word) / "suite.toml").is_file() else None
-    record = suite_of(run, moved.name if moved else word or None)
-    if moved is None and not Path(record.path).is_file():
+    if not word or not (Path(word) / "suite.toml").is_file():
+        name = suite_of(run, word or None).name
         raise UsageError(
-            f"{record.path}: suite {record.name!r} is not there any more; give --suite FOLDER"
+            f"{folder}: give the folder of {name!r} with --suite DIR; a run folder is data, and no "
+            "path that it names is read"
         )
-    suite = moved or load_suite(Path(record.path))
+    suite = load_suite(Path(word))
+    record = suite_of(run, suite.name)
     if suite.hash != record.hash:
         print(f"tunegate: {suite.path} has changed since {folder}", file=sys.stderr)
     return run, suite
@@ -344,7 +343,7 @@ def _refuse_other_judge(
         if judge and prompts.get(figure.name) not in (None, judge.prompt_sha256):
             raise UsageError(
                 f"{suite.path}: the questions of {figure.name!r} have changed since "
-                f"{run.folder}; `tunegate judge run {run.folder}` asks them anew"
+                f"{run.folder}; `tunegate judge run {run.folder} --suite DIR` asks them anew"
             )
 
 

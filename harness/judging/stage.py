@@ -342,22 +342,31 @@ def backend_of(spec: str) -> tuple[str, str]:
     return "local", spec
 
 
-def suites_of(run: Run, given: Sequence[Path] = ()) -> list[Suite]:
+def suites_of(run: Run, given: Sequence[Path]) -> list[Suite]:
     """Load the suites of a run as they are now, with the cases that the run has.
 
     Args:
         run: The run.
-        given: Suites that are elsewhere than when the run was made.
+        given: Its suites, which the user names.
 
     Raises:
-        UsageError: a suite is gone, its cases or prompts are others, or none asks a judge.
+        UsageError: a suite is missing, its cases or prompts are others, or none asks a judge.
     """
-    moved = {suite.name: suite for suite in map(suites.load_suite, given)}
+    if not given:
+        raise UsageError(
+            f"{run.folder}: name its suites with --suite DIR: a run folder is data, and the code "
+            "of a suite is run for the user alone"
+        )
+    named = {suite.name: suite for suite in map(suites.load_suite, given)}
     names = {record.name for record in run.manifest.suites}
-    stranger = next((name for name in moved if name not in names), None)
+    stranger = next((name for name in named if name not in names), None)
     if stranger is not None:
-        raise UsageError(f"{moved[stranger].path}: {run.folder} has no suite {stranger!r}")
-    found = [_load_suite(run, record, moved) for record in run.manifest.suites]
+        raise UsageError(f"{named[stranger].path}: {run.folder} has no suite {stranger!r}")
+    if missing := sorted(names - named.keys()):
+        raise UsageError(
+            f"{run.folder}: was made with {missing[0]!r} too; name it with --suite DIR"
+        )
+    found = [_keep_cases(run, record, named[record.name]) for record in run.manifest.suites]
     if not stage.judge_metrics(found):
         raise UsageError(
             f"{run.folder}: no metric of its suites asks a judge; add one to suite.toml, such as "
@@ -388,8 +397,7 @@ def update_manifest(run: Run, found: Sequence[Suite], jurors: Sequence[Juror]) -
     )
 
 
-def _load_suite(run: Run, record: SuiteRecord, moved: Mapping[str, Suite]) -> Suite:
-    suite = moved.get(record.name) or _at_its_place(record)
+def _keep_cases(run: Run, record: SuiteRecord, suite: Suite) -> Suite:
     now = {case.id: case for case in suite.cases}
     for case in run.cases_of[record.name]:
         if case.id not in now or now[case.id] != case:
@@ -403,13 +411,6 @@ def _load_suite(run: Run, record: SuiteRecord, moved: Mapping[str, Suite]) -> Su
         )
     kept = tuple(now[case.id] for case in run.cases_of[record.name])
     return replace(suite, cases=kept)
-
-
-def _at_its_place(record: SuiteRecord) -> Suite:
-    path = Path(record.path)
-    if not path.is_file():
-        raise UsageError(f"{path}: suite {record.name!r} is not there any more; give --suite DIR")
-    return suites.load_suite(path)
 
 
 def _update_judges(record: SuiteRecord, suite: Suite) -> SuiteRecord:

@@ -42,7 +42,7 @@ from tunegate.harness.records.episodes import EpisodeRecord
 from tunegate.harness.records.files import JsonlRecords, read_record
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.problems import summarize_problems, validation_problem
-from tunegate.harness.records.run_folder import RunCase
+from tunegate.harness.records.run_folder import RunCase, refuse_links
 from tunegate.harness.thinking import separate_thoughts
 
 SPEC = "replay:FILE.jsonl or replay:RUN_DIR[#ARM]"
@@ -279,6 +279,7 @@ def _refuse_twice(pairs: list[tuple[str, Any]]) -> None:
 
 def _from_run(folder: Path, arm: str) -> ReplayArm:
     try:
+        refuse_links(folder)
         rows = JsonlRecords(folder / "cells.jsonl", StoredAnswer)
         asked = _RunRequests.read(folder, arm)
     except UsageError as error:

@@ -44,7 +44,7 @@ def suite_of(run: Run, name: str | None) -> SuiteRecord:
         raise UsageError(f"{run.folder}: no suite of this run had answers written")
     names = ", ".join(suites)
     if name is None and len(suites) > 1:
-        raise UsageError(f"{run.folder}: judged {names}; name production's: --suite NAME")
+        raise UsageError(f"{run.folder}: judged {names}; name production's: --suite DIR")
     if name is not None and name not in suites:
         raise UsageError(f"{run.folder}: has no suite {name!r} with answers; it has {names}")
     return suites[name or names]

@@ -19,6 +19,7 @@ import datetime
 import json
 import os
 import stat
+import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -379,6 +380,23 @@ def _append(path: Path, lines: Sequence[LedgerLine]) -> Iterator[str]:
             f"wrote {_relative_path(path)}, which counts the attempts on a suite: commit it, with "
             f"`{FILE_NAME} merge=union` in .gitattributes"
         )
+    if _git_ignores(path):
+        yield (
+            f"{_relative_path(path)}: git ignores this file, so no other checkout and no CI job "
+            f"counts these attempts; add `!{FILE_NAME}` to .gitignore and commit it"
+        )
+
+
+def _git_ignores(path: Path) -> bool:
+    """Return whether the file is in a git repository that ignores it."""
+    if not any((folder / ".git").exists() for folder in path.parents):
+        return False
+    try:
+        words = ("git", "check-ignore", "--quiet", "--", path.name)
+        done = subprocess.run(words, cwd=path.parent, capture_output=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return done.returncode == 0
 
 
 def _why_unwritable(path: Path) -> Text | None:

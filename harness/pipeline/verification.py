@@ -2,27 +2,29 @@
 
 Whoever reads a verdict that was not made in this process (`report`, `promote`, `card`, `history`,
 `compare`) decides the run again from its files first. A verdict that was edited by hand is refused.
-Scores of bundled metrics are computed again from the stored answers, where the suite is still the
-one that was judged; judged scores, and those of a user's own metrics, are taken as they are stored.
+A run folder is data: no path, module or suite that it names is read or imported. Where the user
+names the suites, scores of bundled metrics are computed again from the stored answers; judged
+scores, and those of a user's own metrics, are taken as they are stored.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tunegate.harness.comparison.score_table import score_suite
-from tunegate.harness.errors import SuiteError, UsageError
+from tunegate.harness.errors import UsageError
 from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.manifest import SuiteRecord, package_versions
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateResult, Verdict, VerdictRecord
-from tunegate.harness.suite import Suite, load_suite
+from tunegate.harness.suite import Suite, hash_without_code, load_suite
+from tunegate.harness.suite.toml_file import read_toml
 from tunegate.harness.verdict.redecide import decide_again
 
 _UNDECIDABLE = (Verdict.ERROR, Verdict.NOT_COMPARABLE)
@@ -35,25 +37,68 @@ _CLOSE = 1e-5
 """Relative difference that rounding to six digits may leave between two machines."""
 
 
-def load_verified(folder: Path, *, strict: bool = False) -> tuple[Run, tuple[str, ...]]:
+def load_verified(
+    folder: Path, *, strict: bool = False, suites: Sequence[Path] = ()
+) -> tuple[Run, tuple[str, ...]]:
     """Read a finished run that others will believe, and what of it could not be computed again.
 
     Args:
         folder: The run's folder.
         strict: Whether a run that cannot be decided here is refused instead of believed.
+        suites: The suite.toml files of the run, by which its scores are computed again.
 
     Raises:
-        UsageError: as `Run.load` does, or the run was altered.
+        UsageError: as `Run.load` does, the run was altered, or a suite is not the run's.
     """
     run = Run.load(folder)
-    return run, refuse_altered(run, strict=strict)
+    found = load_run_suites(folder, run.manifest.suites, suites)
+    if suites and not found:
+        raise UsageError(f"{suites[0]}: {folder} has no suite of that name")
+    return run, refuse_altered(run, found, strict=strict)
 
 
-def refuse_altered(run: Run, *, strict: bool = False) -> tuple[str, ...]:
+def load_run_suites(
+    folder: Path, records: Iterable[SuiteRecord], files: Iterable[Path]
+) -> dict[str, Suite]:
+    """Load those of some suites that a run was made with; each hash is compared before.
+
+    Args:
+        folder: The run's folder, for messages.
+        records: The suites of the run.
+        files: suite.toml files that the user names; those of other names are left out.
+
+    Raises:
+        UsageError: a suite has changed since; every one is named.
+    """
+    known = {record.name: record for record in records}
+    found, problems = {}, []
+    for file in files:
+        record = known.get(str(read_toml(file).data.get("name")))
+        if record is None:
+            continue
+        now = hash_without_code(file)
+        if now in (None, record.hash):
+            suite = load_suite(file, max_cases=record.n_cases)
+            found[suite.name], now = suite, suite.hash
+        if now != record.hash:
+            problems.append(
+                f"{file}: changed since {folder} was begun ({record.hash[:10]} then, {now[:10]} "
+                "on disk)"
+            )
+    if problems:
+        remedy = "start a new run with `tunegate gate`; stored answers are not asked again"
+        raise UsageError("\n".join([*problems, remedy]))
+    return found
+
+
+def refuse_altered(
+    run: Run, suites: Mapping[str, Suite], *, strict: bool = False
+) -> tuple[str, ...]:
     """Decide a stored run again, and refuse it where the result is another.
 
     Args:
         run: The run.
+        suites: Its suites by name, those that the user named.
         strict: Whether a run that cannot be decided here, because a package with one of its gate
             kinds or metrics is missing, is refused, too.
 
@@ -76,7 +121,12 @@ def refuse_altered(run: Run, *, strict: bool = False) -> tuple[str, ...]:
         return (f"verdict taken as stored: {error}",)
     if difference := next(_differences(run, again), None):
         raise UsageError(_refusal(run, difference))
-    return tuple(note for suite in run.manifest.suites for note in _check_scores(run, suite))
+    for record in run.manifest.suites:
+        if record.name in suites:
+            _check_scores(run, record, suites[record.name])
+    stored = [record.name for record in run.manifest.suites if record.name not in suites]
+    how = "--suite DIR computes them again"
+    return (f"scores taken as stored: {', '.join(stored)}: {how}",) if stored else ()
 
 
 def refuse_other_verdict(run: Run) -> None:
@@ -148,16 +198,12 @@ def _number(value: float | None) -> str:
     return "none" if value is None else f"{value:.4g}"
 
 
-def _check_scores(run: Run, record: SuiteRecord) -> Iterator[str]:
-    """Compute scores of bundled metrics again; yield what could not be.
+def _check_scores(run: Run, record: SuiteRecord, suite: Suite) -> None:
+    """Compute scores of bundled metrics again.
 
     Raises:
         UsageError: a score is another one.
     """
-    suite = _same_suite(record)
-    if suite is None:
-        yield f"{record.name}: scores taken as stored: {record.path} is not the suite of the run"
-        return
     _check_plan(run, record, suite)
     stored = {
         (row.metric, row.case, row.arm): row for row in run.scores if row.suite == record.name
@@ -186,12 +232,12 @@ def _check_plan(run: Run, record: SuiteRecord, suite: Suite) -> None:
     """
     if _rules(record) != _rules(suite.record()):
         raise UsageError(
-            f"{run.folder / 'manifest.json'}: its gates or metrics are not those of {record.path}, "
+            f"{run.folder / 'manifest.json'}: its gates or metrics are not those of {suite.path}, "
             "whose hash it names: the file was changed; judge the suite again with `tunegate gate`"
         )
     if run.cases_of[record.name] != suite.cases:
         raise UsageError(
-            f"{run.folder / 'cases.jsonl'}: its cases are not those of {record.path}: the file "
+            f"{run.folder / 'cases.jsonl'}: its cases are not those of {suite.path}: the file "
             "was changed; judge the suite again with `tunegate gate`"
         )
 
@@ -202,15 +248,6 @@ def _rules(record: SuiteRecord) -> Any:
     metrics = [metric.model_copy(update=other) for metric in record.metrics]
     gates = [gate.model_copy(update={"where": ""}) for gate in record.gates]
     return metrics, gates, record.goal_rule, record.max_unscored, record.alpha_per_attempt
-
-
-def _same_suite(record: SuiteRecord) -> Suite | None:
-    """Return the suite where it is still the one that was judged."""
-    try:
-        suite = load_suite(Path(record.path), max_cases=record.n_cases)
-    except SuiteError:
-        return None
-    return suite if suite.hash == record.hash else None
 
 
 def _same_score(old: ScoreRow | None, new: ScoreRow) -> bool:

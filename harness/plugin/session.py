@@ -398,7 +398,7 @@ def _report_failure(folder: Path, error: BaseException) -> BackendError:
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         return BackendError(
             f"{folder}: the reports cannot be written ({error.strerror}); verdict and answers are "
-            "stored: make room or permission, then `tunegate resume`"
+            f"stored: make room or permission, then `tunegate report {folder}`"
         )
     traceback.print_exception(error)
     return BackendError(f"the reports could not be written: {error!r}")

@@ -27,7 +27,7 @@ from tunegate.harness.plugin.exit_status import escape_control
 from tunegate.harness.plugin.items import relative_path
 from tunegate.harness.records.files import read_records
 from tunegate.harness.records.judgements import FILE_NAME, Judgement, judge_spending
-from tunegate.harness.records.manifest import typed_options
+from tunegate.harness.records.manifest import resume_command, typed_options
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _remedy(state: GateSession) -> Iterator[str]:
     if isinstance(state.error, UsageError):
         return
     if (state.folder / "manifest.json").is_file():
-        yield f"continue with: tunegate resume {relative_path(state.folder)}"
+        yield f"continue with: {resume_command(relative_path(state.folder), state.command)}"
     elif isinstance(state.error, RunInterrupted):
         yield "nothing was asked yet: give the same command again"
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import platform
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, takewhile
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, field_validator
@@ -334,27 +336,49 @@ class Manifest(Record):
         return list(pack_plan(plan))
 
     def shell_words(self) -> tuple[str, ...]:
-        """Return the words that repeat the run in a shell, as a user types them.
-
-        A run of `tunegate gate` gives that command, any other one that of pytest; none where no
-        command made the run.
-        """
-        words, size = self.command, len(PYTEST_QUIETLY)
-        starts = (at for at in range(len(words)) if words[at : at + size] == PYTEST_QUIETLY)
-        at = next(starts, None)
-        if at is None:
-            return ("pytest", *words) if words else ()
-        before, after = list(words[:at]), words[at + size :]
-        if tuple(before[-2:]) == NO_ADDOPTS:
-            del before[-2:]
-        options = tuple(takewhile(lambda word: word.startswith(GATE_PREFIX), after))
-        rest = after[len(options) :]
-        typed = (f"--{word.removeprefix(GATE_PREFIX)}" for word in options)
-        return ("tunegate", "gate", *before, *typed, *(("--", *rest) if rest else ()))
+        """Return the words that repeat the run in a shell, as a user types them."""
+        return shell_words(self.command)
 
     def identity(self, arm: str) -> dict[str, Any]:
         """Return what an arm is; one that was made from base, such as `base_again`, is base."""
         return self.arms.get(arm) or self.arms["base"]
+
+
+def shell_words(command: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the words that stand for arguments of pytest in a shell, as a user types them.
+
+    Those of `tunegate gate` give that command, any others one of pytest; none give none.
+    """
+    size = len(PYTEST_QUIETLY)
+    starts = (at for at in range(len(command)) if command[at : at + size] == PYTEST_QUIETLY)
+    at = next(starts, None)
+    if at is None:
+        return ("pytest", *command) if command else ()
+    before, after = list(command[:at]), command[at + size :]
+    if tuple(before[-2:]) == NO_ADDOPTS:
+        del before[-2:]
+    options = tuple(takewhile(lambda word: word.startswith(GATE_PREFIX), after))
+    rest = after[len(options) :]
+    typed = (f"--{word.removeprefix(GATE_PREFIX)}" for word in options)
+    return ("tunegate", "gate", *before, *typed, *(("--", *rest) if rest else ()))
+
+
+def resume_command(folder: Path | str, command: Sequence[str]) -> str:
+    """Return what a user types to go on with a run in a folder that was begun by a command."""
+    words = shell_words(without_run_folder(command))
+    if words[:2] == ("tunegate", "gate"):
+        return shlex.join(("tunegate", "resume", str(folder), *words[2:]))
+    return shlex.join((*words, f"{GATE_PREFIX}run-dir={folder}"))
+
+
+def without_run_folder(command: Sequence[str]) -> tuple[str, ...]:
+    """Return a command without its run folder, which may have moved since."""
+    option = f"{GATE_PREFIX}run-dir"
+    return tuple(
+        word
+        for before, word in zip(("", *command), command, strict=False)
+        if option not in (before, word) and not word.startswith(f"{option}=")
+    )
 
 
 _PACKAGES = ("tunegate", "torch", "transformers", "peft", "numpy", "scipy", "statsmodels")

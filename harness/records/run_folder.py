@@ -16,6 +16,7 @@ Reports, CI files and history are made from these files alone, without a model.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -67,6 +68,7 @@ class Run:
         """
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such run folder; `tunegate history` lists the runs")
+        refuse_links(folder)
         for name in ("manifest.json", "verdict.json"):
             if not (folder / name).is_file():
                 raise UsageError(
@@ -102,6 +104,24 @@ class Run:
     def score_table(self) -> Mapping[tuple[str, str, str, str], ScoreRow]:
         """(suite, metric, case, arm) → score."""
         return {(s.suite, s.metric, s.case, s.arm): s for s in self.scores}
+
+
+def refuse_links(folder: Path) -> None:
+    """Refuse a run folder that leads out of itself: what is read there is shown to others.
+
+    Raises:
+        UsageError: an entry is neither a plain file nor a folder, and which.
+    """
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be read ({error.strerror})") from error
+    for entry in entries:
+        if not (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)):
+            raise UsageError(
+                f"{folder / entry.name}: a link or no plain file; a run folder holds its files "
+                "itself: put the file there"
+            )
 
 
 def _first_sample_place(stored: StoredAnswer) -> tuple[str, str, str] | None:

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
 FILE_NAME = "suite.toml"
 MOST_TABLES = 500
 """Metrics, or gates, of one suite at most; each is compared with every other one."""
+
+LONGEST_NAME = 255
+"""Letters of a text that may be a file's name."""
 
 T = TypeVar("T")
 
@@ -212,14 +216,60 @@ def load_suite(path: Path | str, *, max_cases: int | None = None) -> Suite:
     )
 
 
+def hash_without_code(file: Path) -> str | None:
+    """Return the hash of the suite in a suite.toml without running any code of its own.
+
+    None if only its code can tell: it makes the cases or plays the episodes, or is not found.
+
+    Raises:
+        SuiteError: the file cannot be read.
+    """
+    source = toml_file.read_toml(file)
+    cases = source.data.get("cases")
+    settings = cases if isinstance(cases, Mapping) else {}
+    named = (str(settings.get(key, "")) for key in ("from", "redact"))
+    if "episode" in source.data or any(":" in text or text == "lm_eval" for text in named):
+        return None
+    parts = _SuiteParts(source, own_code=False)
+    if parts.places:
+        return "not readable"
+    files: dict[str, str] = {}
+    for table in source.data["metrics"]:
+        module, colon, function = table["use"].rpartition(":")
+        if not colon:
+            continue
+        code = _module_file(module)
+        if code is None:
+            return None
+        name = table.get("name", function)
+        files[f"{name} {code.name}"] = _digest(code)
+        for option, value in table.items():
+            short = isinstance(value, str) and len(value) < LONGEST_NAME
+            if short and (path := file.parent / value).is_file():
+                files[f"{name}.{option}"] = _digest(path)
+    return _hash(source, parts, files)
+
+
+def _module_file(name: str) -> Path | None:
+    """Return the file of a module; neither it nor its packages are imported."""
+    places, found = [*sys.path, str(Path.cwd())], None
+    for part in name.split("."):
+        found = PathFinder.find_spec(part, places)
+        if found is None:
+            return None
+        places = list(found.submodule_search_locations or ())
+    return Path(found.origin) if found is not None and found.origin else None
+
+
 class _SuiteParts:
     """The readable part of a suite, and all its problems.
 
     A part whose form is wrong is left out, so that the problems of the others are found as well.
     """
 
-    def __init__(self, source: toml_file.TomlFile) -> None:
+    def __init__(self, source: toml_file.TomlFile, *, own_code: bool = True) -> None:
         self.source = source
+        self.own_code = own_code
         found = located_problems(source.data, "suite")
         typos = {place[:2] for place, text in found if "did you mean" in text}
         # A gate whose only key is misspelt does not lack one as well.
@@ -302,7 +352,8 @@ class _SuiteParts:
         self.problems += problems
 
     def _read_metric(self, index: int) -> None:
-        self.metrics[index] = _metric(self.source, index)
+        if self.own_code or ":" not in self.source.data["metrics"][index]["use"]:
+            self.metrics[index] = _metric(self.source, index)
 
     def _check_plan(self, names: tuple[str, ...]) -> None:
         for name in self.source.data["plan"].get("spread", {}):
@@ -392,9 +443,11 @@ def _gates(source: toml_file.TomlFile, index: int) -> Iterator[Gate]:
             yield Gate(kind=kind.name, where=where, **common, **kind.fields(table))
 
 
-def _hash(source: toml_file.TomlFile, parts: _SuiteParts) -> str:
+def _hash(
+    source: toml_file.TomlFile, parts: _SuiteParts, more: Mapping[str, str] | None = None
+) -> str:
     metrics = parts.metrics.values()
-    files = {
+    files = dict(more or {}) | {
         f"{used.name}.{option}": _digest(value)
         for used in metrics
         for option, value in used.options.items()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
 import sys
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +135,9 @@ def test_a_pull_request_gets_no_secret_and_no_right(repository: Path) -> None:
     assert gate["permissions"] == {"contents": "read"}
     assert "permissions" not in gate["jobs"]["gate"]
     assert comment["permissions"] == {}
-    uses = [step.get("uses", "") for step in comment["jobs"]["comment"]["steps"]]
-    assert not any(use.startswith("actions/checkout") for use in uses)
+    (step,) = comment["jobs"]["comment"]["steps"]
+    assert "uses" not in step
+    assert not re.search(r"tunegate (report|gate)|pip install|unzip", step["run"])
     saves = [s for s in gate["jobs"]["gate"]["steps"] if "cache/save" in s.get("uses", "")]
     assert [s["if"] for s in saves] == [
         "${{ !cancelled() && github.event_name != 'pull_request' }}"
@@ -213,52 +217,184 @@ def test_the_first_run_of_the_job_is_green_and_a_worse_model_red(repository: Pat
 
 @pytest.fixture
 def commenter(repository: Path) -> StepRunner:
-    """Return a runner whose folder `untrusted` holds the records of a run, as the job gets them."""
-    _named_models()
-    StepRunner(repository).run("tunegate gate suites --run-dir untrusted")
-    for name in ("report.html", "comment.md"):
-        Path("untrusted", name).write_text("# SHIP\n@everyone", encoding="utf-8")
+    """Return a runner that GitHub has told of a finished run."""
     context = {
         "github.token": "t",
         "github.repository": "me/mine",
         "github.event.workflow_run.head_repository.owner.login": "you",
         "github.event.workflow_run.head_branch": "$(touch hacked)`touch hacked`",
         "github.event.workflow_run.head_sha": "abc",
+        "github.event.workflow_run.id": "5",
         "github.event.workflow_run.html_url": "https://ci.example/run/1",
     }
     return StepRunner(repository, context)
 
 
-def _comment(runner: StepRunner, comments: list[dict[str, Any]], commit: str = "abc") -> list[Any]:
-    """Run the job against these comments; return what it wrote to GitHub."""
+SHIPPED = b'{"verdict": "SHIP"}'
+
+
+def _zipped(files: Mapping[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def _comment(
+    runner: StepRunner,
+    artifact: bytes,
+    *,
+    comments: Sequence[dict[str, Any]] = (),
+    commit: str = "abc",
+) -> tuple[subprocess.CompletedProcess[str], list[Any]]:
+    """Run the job on an artifact; return how it ended and what it wrote to GitHub."""
     runner.variables()
-    pulls = [{"number": 7, "head": {"sha": commit}}]
-    answers = {"repos/me/mine/pulls": pulls, "repos/me/mine/issues/7/comments": comments}
+    (runner.shims / "artifact.zip").write_bytes(artifact)
+    answers = {
+        "repos/me/mine/pulls": [{"number": 7, "head": {"sha": commit}}],
+        "repos/me/mine/issues/7/comments": [*comments],
+        "repos/me/mine/actions/runs/5/artifacts": {
+            "artifacts": [{"id": 9, "size_in_bytes": len(artifact)}]
+        },
+    }
     (runner.shims / "github.json").write_text(json.dumps(answers), encoding="utf-8")
-    done = runner.job(COMMENT, "comment")
-    assert [d.returncode for d in done.values()] == [0, 0, 0], done
+    (done,) = runner.job(COMMENT, "comment").values()
     log = runner.shims / "gh.log"
     written = log.read_text().splitlines() if log.exists() else []
-    return [json.loads(line) for line in written]
+    return done, [json.loads(line) for line in written]
 
 
-def test_the_comment_is_written_from_the_records(commenter: StepRunner) -> None:
-    """It is ours, not the text that came with the artifact, and a branch's name runs nothing."""
-    ((method, place, fields),) = _comment(commenter, [])
+def _fenced(body: str) -> str:
+    """Return what a comment shows; all of it is in the one fence."""
+    head, text, end = body.split("```")
+    assert head == (
+        "<!-- tunegate -->\n### tunegate: SHIP\n\nAs the job of this pull request wrote it, in "
+        "plain text ([report and files](https://ci.example/run/1)):\n\n"
+    )
+    assert end == "\n"
+    return text.removeprefix("text\n")
+
+
+def test_the_comment_of_the_gate_is_posted_and_updated(commenter: StepRunner) -> None:
+    """What the gate's job keeps for it: verdict and tables; a branch's name runs nothing."""
+    job = load(GATE)["jobs"]["gate"]["steps"]
+    kept = next(s["with"] for s in job if s.get("with", {}).get("name") == "tunegate-comment")
+    commenter.run("tunegate gate suites --run-dir tunegate-run")
+    files = {Path(path).name: Path(path).read_bytes() for path in kept["path"].split()}
+    artifact = _zipped(files)
+
+    _, ((method, place, fields),) = _comment(commenter, artifact)
 
     assert (method, place) == ("POST", "repos/me/mine/issues/7/comments")
-    assert fields["body"].startswith("<!-- tunegate -->\n### ✓ tunegate: SHIP")
-    assert "@everyone" not in fields["body"]
-    assert fields["body"].endswith("[Report and files of this run](https://ci.example/run/1)\n")
+    text = _fenced(fields["body"])
+    assert "tunegate: SHIP" in text
+    assert "| " in text
+    assert "<details>" not in text
     assert not Path("hacked").exists()
 
-    others = [
+    comments = [
         {"id": 1, "user": {"login": "mallory"}, "body": "<!-- tunegate -->"},
         {"id": 2, "user": {"login": "github-actions[bot]"}, "body": "hello"},
         {"id": 3, "user": {"login": "github-actions[bot]"}, "body": "<!-- tunegate -->\nold"},
     ]
-    assert _comment(commenter, others)[1][:2] == ["PATCH", "repos/me/mine/issues/comments/3"]
-    assert len(_comment(commenter, others, commit="newer")) == 2
+    _, written = _comment(commenter, artifact, comments=comments)
+    assert written[1][:2] == ["PATCH", "repos/me/mine/issues/comments/3"]
+    _, written = _comment(commenter, artifact, comments=comments, commit="newer")
+    assert len(written) == 2
+
+
+HOSTILE = """<!-- tunegate -->
+@everyone @me/admins #1 <img src=x onerror=alert(1)> ![i](https://evil.example/i.png)
+[click](https://evil.example) https://evil.example www.evil.example &#64;everyone
+```
+````` </details>
+&#96;&#96;&#96;
+~~~
+::set-output name=pull::1
+::error::no\r\x1b[31m\u202e\u2028# SHIP
+"""
+
+
+def test_a_hostile_comment_is_text_in_one_fence(commenter: StepRunner) -> None:
+    """No mention, link, image, HTML, command, bidi or control character leaves the fence."""
+    artifact = _zipped({"verdict.json": SHIPPED, "comment.md": HOSTILE.encode()})
+
+    done, ((_, _, fields),) = _comment(commenter, artifact)
+
+    text = _fenced(fields["body"])
+    assert "@everyone @me/admins" in text
+    assert all(c == "\n" or c.isprintable() for c in text)
+    assert "evil" not in done.stdout + done.stderr
+    assert "::" not in done.stdout + done.stderr
+
+
+def test_a_long_comment_is_cut(commenter: StepRunner) -> None:
+    """GitHub takes 65,536 characters."""
+    artifact = _zipped({"verdict.json": SHIPPED, "comment.md": b"`" * 900_000})
+
+    _, ((_, _, fields),) = _comment(commenter, artifact)
+
+    assert len(fields["body"]) < 51_000
+    assert _fenced(fields["body"]) == "'" * 50_000 + "\n"
+
+
+def _linked() -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("verdict.json", SHIPPED)
+        link = zipfile.ZipInfo("comment.md")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+    return packed.getvalue()
+
+
+def test_a_link_in_the_artifact_is_not_followed(commenter: StepRunner) -> None:
+    """Nothing is unpacked: the link's text is the comment."""
+    _, ((_, _, fields),) = _comment(commenter, _linked())
+
+    assert _fenced(fields["body"]) == "/etc/passwd\n"
+    assert not {"verdict.json", "passwd"} & {path.name for path in Path().iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("artifact", "said"),
+    [
+        (_zipped({"verdict.json": SHIPPED, "comment.md": b"x" * 20_000_000}), "more than 1 MB"),
+        (_zipped({"verdict.json": b" " * 20_000_000, "comment.md": b""}), "more than 1 MB"),
+        (_zipped({"verdict.json": b"[" * 100_000, "comment.md": b""}), "RecursionError"),
+        (_zipped({"verdict.json": SHIPPED}), "KeyError"),
+        (_zipped({"../verdict.json": SHIPPED, "/comment.md": b""}), "KeyError"),
+        (
+            _zipped({"verdict.json": b'{"verdict": "SHIP\\n::x"}', "comment.md": b""}),
+            "not a verdict",
+        ),
+        (_zipped({"verdict.json": b'{"verdict": ["SHIP"]}', "comment.md": b""}), "not a verdict"),
+        (_zipped({"verdict.json": SHIPPED, "comment.md": b"\xff"}), "UnicodeDecodeError"),
+        (b"PK no archive", "BadZipFile"),
+    ],
+    ids=["bomb", "verdict", "deep", "missing", "outside", "newline", "list", "bytes", "no-zip"],
+)
+def test_an_artifact_that_is_none_of_ours_is_one_line(
+    commenter: StepRunner, artifact: bytes, said: str
+) -> None:
+    """The job is red, nothing is posted, and no file of the artifact is on the disk."""
+    done, written = _comment(commenter, artifact)
+
+    assert done.returncode == 1
+    assert written == []
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not Path("comment.md").exists()
+
+
+def test_a_huge_artifact_is_not_downloaded(commenter: StepRunner) -> None:
+    """GitHub tells its size before."""
+    done, written = _comment(commenter, b"x" * 1_000_000)
+
+    assert (done.returncode, written) == (0, [])
+    assert "no artifact tunegate-comment of less than 1 MB" in done.stdout
+    assert not Path("untrusted.zip").exists()
 
 
 def test_the_job_of_gitlab_runs(repository: Path) -> None:

@@ -60,7 +60,9 @@ def test_a_metric_that_was_added_since_is_judged(finished: Any) -> None:
     for script in finished.path.glob("*.json"):
         script.unlink()  # the models are gone
 
-    result = finished.tunegate("judge", "run", "run", "--judge", judge_of(finished.path))
+    result = finished.tunegate(
+        "judge", "run", "run", "--suite", "suites", "--judge", judge_of(finished.path)
+    )
 
     assert result.ret == 0, result.stderr.str()
     run = Run.load(finished.run)
@@ -79,11 +81,13 @@ def test_a_metric_that_was_added_since_is_judged(finished: Any) -> None:
 def test_another_judge_replaces_the_first(finished: Any) -> None:
     """Scores, judgements and the manifest are the second judge's; again costs nothing."""
     write(finished, SUITE + JUDGED)
-    finished.tunegate("judge", "run", "run", "--judge", judge_of(finished.path))
+    finished.tunegate(
+        "judge", "run", "run", "--suite", "suites", "--judge", judge_of(finished.path)
+    )
     kinder = judge_of(finished.path, "kinder", low=3)
 
-    finished.tunegate("judge", "run", "run", "--judge", kinder)
-    again = finished.tunegate("judge", "run", "run", "--judge", kinder)
+    finished.tunegate("judge", "run", "run", "--suite", "suites", "--judge", kinder)
+    again = finished.tunegate("judge", "run", "run", "--suite", "suites", "--judge", kinder)
 
     run = Run.load(finished.run)
     assert {j.judge for j in run.judgements} == {kinder}
@@ -98,7 +102,15 @@ def test_a_copy_leaves_the_run_as_it_was(finished: Any) -> None:
     before = (finished.run / "verdict.json").read_bytes()
 
     result = finished.tunegate(
-        "judge", "run", "run", "--judge", judge_of(finished.path), "-o", "judged"
+        "judge",
+        "run",
+        "run",
+        "--suite",
+        "suites",
+        "--judge",
+        judge_of(finished.path),
+        "-o",
+        "judged",
     )
 
     assert result.ret == 0
@@ -109,9 +121,21 @@ def test_a_copy_leaves_the_run_as_it_was(finished: Any) -> None:
 def test_judgements_of_a_run_can_be_replayed(finished: Any) -> None:
     """`replay:RUN` gives the same scores without the judge."""
     write(finished, SUITE + JUDGED)
-    finished.tunegate("judge", "run", "run", "--judge", judge_of(finished.path), "-o", "first")
+    finished.tunegate(
+        "judge",
+        "run",
+        "run",
+        "--suite",
+        "suites",
+        "--judge",
+        judge_of(finished.path),
+        "-o",
+        "first",
+    )
 
-    result = finished.tunegate("judge", "run", "run", "--judge", "replay:first")
+    result = finished.tunegate(
+        "judge", "run", "run", "--suite", "suites", "--judge", "replay:first"
+    )
 
     assert result.ret == 0
     first, again = Run.load(finished.path / "first"), Run.load(finished.run)
@@ -137,7 +161,9 @@ def test_what_cannot_be_judged_is_told_in_one_line(
     write(finished, toml)
     before = {p.name: p.read_bytes() for p in finished.run.iterdir() if p.suffix != ""}
 
-    result = finished.tunegate("judge", "run", "run", "--judge", judge_of(finished.path), *more)
+    result = finished.tunegate(
+        "judge", "run", "run", "--suite", "suites", "--judge", judge_of(finished.path), *more
+    )
 
     assert result.ret == 2
     assert said in result.stderr.str()
@@ -150,7 +176,9 @@ def test_other_cases_are_not_judged(finished: Any) -> None:
     cases = [{"id": f"c{i:03}", "prompt": "changed", "expected": "yes"} for i in range(20)]
     finished.raw_suite(SUITE + JUDGED, cases, "civil")
 
-    result = finished.tunegate("judge", "run", "run", "--judge", judge_of(finished.path))
+    result = finished.tunegate(
+        "judge", "run", "run", "--suite", "suites", "--judge", judge_of(finished.path)
+    )
 
     assert result.ret == 2
     assert "case 'c000' is not the one" in result.stderr.str()

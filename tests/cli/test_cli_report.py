@@ -87,21 +87,6 @@ def test_a_report_that_cannot_be_written_is_refused(project: Any) -> None:
     assert _refused("report", "run", "-o", "file/x").startswith("file/x: cannot be written")
 
 
-@pytest.mark.parametrize("form", ["=", " "])
-def test_a_finished_run_can_be_resumed(project: Any, form: str) -> None:
-    """It asks nothing again and ends the same, however the run folder had been given."""
-    project.suite()
-    folder = ["--gate-run-dir=first"] if form == "=" else ["--gate-run-dir", "first"]
-    project.pytest_here("suites", *project.models(tuned=31), *folder)
-    Path("first").rename("moved")
-
-    result = project.tunegate("resume", "moved")
-
-    assert result.ret == 11
-    assert "(200 are stored already)" in result.stderr.str()
-    assert not Path("first").exists()
-
-
 def test_the_verdicts_sentence_is_not_obeyed(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A GitHub log reads no commands while it is printed, and no escape sequence is in it."""
     monkeypatch.setenv("GITHUB_ACTIONS", "true")

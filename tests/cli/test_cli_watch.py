@@ -39,7 +39,8 @@ def gated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def _watch(*args: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["watch", *args, "--run", "run"], catch_exceptions=False)
+    words = ["watch", "--run", "run", "--suite", "suite", *args]
+    result = CliRunner().invoke(app, words, catch_exceptions=False)
     return result.exit_code, result.stdout
 
 
@@ -151,11 +152,12 @@ def test_a_missing_file(gated: Run) -> None:
 
 
 def test_a_moved_suite(gated: Run, tmp_path: Path) -> None:
-    """The suite's folder can be said where it lies elsewhere now."""
+    """Its folder is given, wherever it is now; the run's own path to it is not read."""
     write_traces(tmp_path / "t.jsonl", stream(1, 3))
     (tmp_path / "suite").rename(tmp_path / "moved")
 
-    assert "is not there any more; give --suite FOLDER" in _refused("t.jsonl")
+    refusal = _refused("t.jsonl", "--suite", "")
+    assert "run: give the folder of 'tickets' with --suite DIR" in refusal
     assert _watch("t.jsonl", "--suite", "moved")[0] == 10
 
 

@@ -166,7 +166,7 @@ def test_a_kill_in_mid_run_loses_nothing(
     assert "Traceback" not in out
     assert gone(pids)
     kept = run.answers()
-    resumed = run.start("resume", "run")
+    resumed = run.start("resume", "run", "suite", *run.options)
     out, _ = resumed.communicate(timeout=900)
     assert resumed.returncode in (0, 1, 10), out
     assert gone(run.pids())

@@ -140,8 +140,12 @@ class RealGateRun:
 
     def gate(self) -> subprocess.Popen[str]:
         """Start the gate."""
-        places = ("--run-dir", "run", "--store", "store.sqlite", "--concurrency", "2")
-        return self.start("gate", "suite", *self.arms, *places)
+        return self.start("gate", *self.words, "--run-dir", "run")
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Suite and options of the gate."""
+        return ("suite", *self.arms, "--store", "store.sqlite", "--concurrency", "2")
 
     def answers(self) -> dict[tuple[str, str], tuple[Any, ...]]:
         """Return (arm, case) → text, finish reason and number of tokens of every answer."""
@@ -262,7 +266,7 @@ def test_a_kill_in_mid_run_loses_nothing(
     assert not processes_of(copied)
     before = run.stored()
     assert CASES // 2 <= before < 2 * CASES
-    finished(run.start("resume", "run"))
+    finished(run.start("resume", "run", *run.words))
     assert run.answers() == whole.answers()
     assert run.verdict() == whole.verdict()
     assert not processes_of(copied)

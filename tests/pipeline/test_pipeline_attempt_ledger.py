@@ -395,3 +395,16 @@ def test_a_ledger_that_has_no_end_is_not_read(tmp_path: Path) -> None:
     for path in (device, sparse):
         with pytest.raises(UsageError, match="no regular file of at most 50 MB"):
             read_ledger(path)
+
+
+def test_a_ledger_that_git_ignores_is_named(project: Any) -> None:
+    """A rule for `*.jsonl` keeps it from every other checkout; with an exception all is well."""
+    project.suite(n=40)
+    words = ("gate", "suites", *(word.replace("--gate-", "--") for word in project.models(20, 38)))
+    told = "suites/tunegate.ledger.jsonl: git ignores this file"
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    Path(".gitignore").write_text("*.jsonl\n", encoding="utf-8")
+
+    assert told in project.tunegate(*words).stderr.str()
+    Path(".gitignore").write_text(f"*.jsonl\n!{FILE_NAME}\n", encoding="utf-8")
+    assert told not in project.tunegate(*words, "--seed", "1").stderr.str()

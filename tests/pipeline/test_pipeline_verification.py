@@ -119,14 +119,15 @@ def _blocked(project: Any) -> Path:
 
 def test_an_edited_run_is_refused(blocked: Path) -> None:
     """Verdict, numbers, words, gates, identities, scores, rules and cases: each is noticed."""
-    _, notes = load_verified(blocked)
+    suites = [Path("suites/demo/suite.toml")]
+    _, notes = load_verified(blocked, suites=suites)
     assert notes == ()
     for edit, message in EDITS.items():
         copy = Path(edit.__name__)
         shutil.copytree(blocked, copy)
         edit(copy)
         with pytest.raises(UsageError) as caught:
-            load_verified(copy)
+            load_verified(copy, suites=suites)
         assert message in str(caught.value), edit.__name__
 
 
@@ -142,16 +143,13 @@ def test_scores_that_agree_with_the_verdict_and_not_with_the_answers(blocked: Pa
     (blocked / "verdict.json").write_text(record_json(verdict), encoding="utf-8")
 
     with pytest.raises(UsageError, match=r"scores.jsonl: exact_match of (base|tuned) on 'c0"):
-        load_verified(blocked)
+        load_verified(blocked, suites=[Path("suites/demo/suite.toml")])
 
 
-def test_without_its_suite_the_scores_are_taken_as_stored(blocked: Path) -> None:
+def test_unless_its_suite_is_named_the_scores_are_taken_as_stored(blocked: Path) -> None:
     """It is said, and the verdict must still follow from the scores."""
-    Path("suites/demo/suite.toml").unlink()
     _, notes = load_verified(blocked)
-    (note,) = notes
-    assert note.startswith("demo: scores taken as stored: ")
-    assert note.endswith("suites/demo/suite.toml is not the suite of the run")
+    assert notes == ("scores taken as stored: demo: --suite DIR computes them again",)
 
     _ship(blocked)
     with pytest.raises(UsageError, match="says SHIP, and the scores give BLOCK"):

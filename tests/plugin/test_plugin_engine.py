@@ -26,8 +26,8 @@ def test_ctrl_c_and_resume_end_in_the_verdict_of_one_process(project: Any) -> No
     project.suite(n=CASES)
     base = project.model("base", 20, delay_s=0.02)
     tuned = project.model("tuned", 98, delay_s=0.02)
-    arguments = ["gate", "suites", "--base", base, "--tuned", tuned, "--run-dir", project.run]
-    process = project.start(*arguments, "--engine", "ray", "--workers", "2")
+    arguments = ["suites", "--base", base, "--tuned", tuned, "--engine", "ray", "--workers", "2"]
+    process = project.start("gate", *arguments, "--run-dir", project.run)
     deadline = time.monotonic() + 120
     while not project.stored() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -40,7 +40,7 @@ def test_ctrl_c_and_resume_end_in_the_verdict_of_one_process(project: Any) -> No
     kept = project.stored()
     assert 0 < len(kept) < 2 * CASES
 
-    result = project.tunegate_apart("resume", project.run)
+    result = project.tunegate_apart("resume", project.run, *arguments)
 
     assert result.ret == 0
     assert kept.items() <= project.stored().items()

@@ -56,7 +56,7 @@ def test_kills_within_episodes_lose_no_turn(project: Any) -> None:
     known: set[str] = set()
     for _ in range(2):
         begun = (project.run / "manifest.json").is_file()
-        process = project.start(*(["resume", project.run] if begun else arguments))
+        process = project.start(*(["resume", project.run, *arguments[1:]] if begun else arguments))
         deadline = time.monotonic() + 60
         while len(project.stored()) <= len(known) and process.poll() is None:
             assert time.monotonic() < deadline
@@ -67,7 +67,7 @@ def test_kills_within_episodes_lose_no_turn(project: Any) -> None:
         found = set(project.stored())
         assert known <= found
         known = found
-    result = project.tunegate_apart("resume", project.run)
+    result = project.tunegate_apart("resume", project.run, *arguments[1:])
 
     assert result.ret == 0
     assert (project.run / "verdict.json").read_bytes() == clean

@@ -46,7 +46,7 @@ def test_ten_kills_lose_nothing(project: Any) -> None:
     known: set[str] = set()
     for _ in range(10):
         begun = (project.run / "manifest.json").is_file()
-        process = project.start(*(["resume", project.run] if begun else arguments))
+        process = project.start(*(["resume", project.run, *arguments[1:]] if begun else arguments))
         count = len(known)
         _until(lambda c=count: len(project.stored()) > c or c == 2 * CASES, process)
         time.sleep(moments.uniform(0, 0.1))
@@ -55,7 +55,7 @@ def test_ten_kills_lose_nothing(project: Any) -> None:
         found = set(project.stored())
         assert known <= found
         known = found
-    result = project.tunegate_apart("resume", project.run)
+    result = project.tunegate_apart("resume", project.run, *arguments[1:])
 
     assert result.ret == 0
     assert (project.run / "verdict.json").read_bytes() == clean
@@ -84,7 +84,7 @@ def test_a_signal_stops_the_run_and_names_how_to_go_on(
     kept = set(project.stored())
     assert 0 < len(kept) < 2 * CASES
 
-    result = project.tunegate_apart("resume", project.run)
+    result = project.tunegate_apart("resume", project.run, *arguments[1:], "--junit", "gates.xml")
 
     assert result.ret == 0
     assert kept <= set(project.stored())

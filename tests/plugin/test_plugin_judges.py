@@ -242,7 +242,8 @@ def test_an_interrupted_judging_goes_on_where_it_was(
     suite(project)
     models = [f"--{o.removeprefix('--gate-')}" for o in project.models(base=6, tuned=19)]
     judge = f"--judge=server:{running.url}?concurrency=2#judge"
-    process = project.start("gate", "suites/civil", *models, judge, "--run-dir=run")
+    arguments = ["suites/civil", *models, judge]
+    process = project.start("gate", *arguments, "--run-dir=run")
     deadline = time.monotonic() + 60
     while len(running.asked) < 6 and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -250,7 +251,7 @@ def test_an_interrupted_judging_goes_on_where_it_was(
     output, _ = process.communicate(timeout=60)
     asked = len(running.asked)
 
-    result = project.tunegate("resume", "run")
+    result = project.tunegate("resume", "run", *arguments)
 
     assert process.returncode == 130, output
     assert asked < 33

@@ -241,12 +241,12 @@ def test_resuming_keeps_it(project: Any) -> None:
     """A run that broke off ends, resumed, as if it had not: same touched cases, same verdict."""
     prepare(project)
     data = rows(project, *range(8))
-    models = project.models()
-    project.gate(*models, f"--gate-training-data={data}")
+    arguments = ["suites", *project.models(), f"--gate-training-data={data}"]
+    project.tunegate("gate", *arguments, "--run-dir=run")
     whole = project.verdict()
     (project.run / "verdict.json").unlink()
 
-    result = project.tunegate("resume", project.run)
+    result = project.tunegate("resume", project.run, *arguments)
 
     assert result.ret == 0
     assert project.verdict() == whole

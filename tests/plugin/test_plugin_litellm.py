@@ -147,9 +147,8 @@ def test_what_was_answered_before_a_kill_is_not_asked_again(
     served = hosted(base=30, tuned=95)
     served.latency_s = 0.05
     project.suite(n=CASES)
-    process = project.start(
-        "gate", "suites", *(arm.replace("--gate-", "--") for arm in ARMS), "--run-dir", project.run
-    )
+    arguments = ["suites", *(arm.replace("--gate-", "--") for arm in ARMS)]
+    process = project.start("gate", *arguments, "--run-dir", project.run)
     deadline = time.monotonic() + 60
     while len(project.stored()) < 30:
         assert process.poll() is None, process.communicate()[0]
@@ -160,7 +159,7 @@ def test_what_was_answered_before_a_kill_is_not_asked_again(
     stored = project.stored()
     served.asked.clear()
 
-    result = project.tunegate("resume", project.run)
+    result = project.tunegate("resume", project.run, *arguments)
 
     assert result.ret == 0
     assert project.verdict()["verdict"] == "SHIP"

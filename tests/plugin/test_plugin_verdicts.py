@@ -158,7 +158,9 @@ def test_a_defect_of_ours_is_13(project: Any) -> None:
 
     assert result.ret == 13
     assert result.stdout.str().count("Traceback") == 1
-    result.stdout.fnmatch_lines(["*defect of tunegate*oops*", "continue with: tunegate resume run"])
+    result.stdout.fnmatch_lines(
+        ["*defect of tunegate*oops*", "continue with: pytest suites *--gate-run-dir=run"]
+    )
 
 
 def test_what_ends_a_run_is_told_once(project: Any, workers: tuple[str, ...]) -> None:

@@ -92,9 +92,11 @@ def test_a_killed_worker_loses_nothing(project: Any) -> None:
 def test_a_run_made_by_workers_can_be_resumed(project: Any) -> None:
     """The manifest names the command of the session, not a worker's own."""
     project.suite()
-    project.gate(*project.models(tuned=10), "--gate-early-stop=off", "-n", "2")
+    arguments = ["suites", *project.models(tuned=10), "--gate-early-stop=off", "--", "-n", "2"]
+    project.tunegate_apart("gate", *arguments, "--gate-run-dir=run")
+    (project.run / "verdict.json").unlink()
 
-    result = project.tunegate_apart("resume", project.run)
+    result = project.tunegate_apart("resume", project.run, *arguments)
 
     assert result.ret == 1
     assert "200 answers planned (200 are stored already)" in result.stderr.str()

@@ -41,6 +41,7 @@ from tunegate.harness.records.files import JsonlRecords, read_record, read_recor
 from tunegate.harness.records.judgements import Judgement, JudgementStatus
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.problems import summarize_problems, validation_problem
+from tunegate.harness.records.run_folder import refuse_links
 
 SPEC = "replay:RUN_DIR[#SPEC] or replay:FILE.jsonl"
 CALL = "nothing"
@@ -232,6 +233,7 @@ def replay(target: str) -> ReplayJuror:
 
 
 def _from_run(target: str, folder: Path, judge: str) -> ReplayJuror:
+    refuse_links(folder)
     rows = read_records(folder / judgements.FILE_NAME, Judgement)
     specs = sorted({row.judge for row in rows})
     if not rows:

@@ -1,0 +1,29 @@
+"""The option that names the suites of a stored run: paths in the run folder itself are not read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RunSuites = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--suite",
+        metavar="DIR",
+        help="Suite of the run, or a folder of them. Its code is run. May be repeated.",
+    ),
+]
+
+
+def suite_paths(given: Sequence[Path] | None) -> list[Path]:
+    """Return the suite.toml files that the option names.
+
+    Raises:
+        UsageError: there are none in a folder.
+    """
+    from tunegate.harness.cli.suite import suite_files
+
+    return [Path(file) for word in given or () for file in suite_files(str(word))]
