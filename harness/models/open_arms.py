@@ -59,7 +59,11 @@ def open_arms(
     loads: dict[Path, Any] = {}
     ordered = _order_specs(specs, base_by)
     together = _opened_together(ordered)
-    for name, spec in ordered.items():
+    for spec in ordered.values():
+        if backend_of(spec) is None:
+            resolve_folder(spec)  # a path with a typo is found before weights are read
+    slow = {name for name, spec in ordered.items() if name in together or computes_here(spec)}
+    for name, spec in sorted(ordered.items(), key=lambda arm: arm[0] in slow):
         backend = backend_of(spec)
         if name in arms:
             continue
@@ -73,7 +77,7 @@ def open_arms(
         else:
             options = {"limits": limits or PoolLimits()} if is_remote(backend) else {}
             arms[name] = backend(spec.partition(":")[2], **options)
-    return arms
+    return {name: arms[name] for name in ordered}
 
 
 def backend_of(spec: str) -> Backend | None:
