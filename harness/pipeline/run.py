@@ -401,6 +401,7 @@ class EvaluationRun:
         return self.trained.left_out(self.suites)
 
     def _begin(self, manifest: Manifest) -> Manifest:
+        self._say(*self._folder.set_aside(manifest))
         self.manifest = self._folder.begin(manifest)
         return manifest
 
