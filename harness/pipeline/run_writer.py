@@ -196,7 +196,7 @@ class RunFolder:
 
 def _subject(manifest: Manifest) -> str:
     """Return what a run is about: a run about the same may take its place."""
-    told = manifest.model_dump(mode="json", include={"arms", "seed", "filtered"})
+    told = manifest.model_dump(mode="json", include={"arms", "seed", "filtered", "draft"})
     return canonical_json([told, [suite.hash for suite in manifest.suites]])
 
 

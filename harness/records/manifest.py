@@ -300,6 +300,8 @@ class Manifest(Record):
     """Identity of the judge models, several for a jury; none where no metric asks one."""
     filtered: tuple[str, ...] = ()
     """Why the run judges less than the suites ask for: it caps the verdict at UNDECIDED."""
+    draft: bool = Field(default=False, exclude_if=lambda draft: not draft)
+    """Whether the suites are still being written: no attempt is counted, and nothing ships."""
     training: TrainingSummary | None = None
     """How tuned was trained, by the card next to it; None of runs that never asked."""
     leakage: ContaminationCheck | None = None

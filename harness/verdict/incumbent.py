@@ -78,7 +78,9 @@ def _guards_only(manifest: Manifest) -> Manifest:
         for suite in manifest.suites
     )
     arms = {**manifest.arms, "base": manifest.arms.get(INCUMBENT, {})}
-    return manifest.model_copy(update={"arms": arms, "suites": suites, "filtered": ()})
+    return manifest.model_copy(
+        update={"arms": arms, "suites": suites, "filtered": (), "draft": False}
+    )
 
 
 def _guards(suite: SuiteRecord) -> Iterator[Gate]:

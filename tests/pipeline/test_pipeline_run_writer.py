@@ -63,6 +63,7 @@ def test_a_second_run_gives_the_same_bytes(project: Any) -> None:
 
 
 def test_another_finished_run_is_moved_out_of_the_folder(project: Any) -> None:
+    """Nothing finished is lost to a second command with the same --run-dir."""
     project.suite()
     base, tuned = project.models(tuned=95)
     project.gate(base, tuned)
@@ -77,6 +78,7 @@ def test_another_finished_run_is_moved_out_of_the_folder(project: Any) -> None:
 
 
 def test_a_finished_run_is_kept_where_the_next_one_cannot_be_compared(project: Any) -> None:
+    """A refusal leaves nothing to read in its place."""
     project.suite()
     base, tuned = project.models()
     project.gate(base, tuned)
