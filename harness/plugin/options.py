@@ -147,7 +147,12 @@ OPTIONS = (
         "Calibration of the judge: calibration.json, comma-separated for several.",
         names="path",
     ),
-    GateOption("run-dir", f"Folder of this run. Default: {defaults.RUNS}/<time>.", names="path"),
+    GateOption(
+        "run-dir",
+        "Folder of this run; a finished run of something else that is there is moved aside. "
+        f"Default: {defaults.RUNS}/<time>.",
+        names="path",
+    ),
     GateOption(
         "store", "Cell cache shared by all runs of the project.", defaults.STORE, names="path"
     ),

@@ -395,3 +395,39 @@ def test_a_ledger_that_has_no_end_is_not_read(tmp_path: Path) -> None:
     for path in (device, sparse):
         with pytest.raises(UsageError, match="no regular file of at most 50 MB"):
             read_ledger(path)
+
+
+def test_a_draft_counts_nothing_and_never_ships(project: Any) -> None:
+    """Its verdict comes after the word, and a later run is the first attempt."""
+    project.suite()
+    models = project.models()
+
+    result = project.gate(*models, "--gate-draft", "--gate-undecided=pass")
+
+    told = result.stdout.str()
+    assert result.ret == 10
+    assert "would be SHIP" in project.verdict()["sentence"]
+    assert told.index("\nDRAFT: ") < told.index("\nUNDECIDED: ")
+    assert not (project.path / "suites" / FILE_NAME).exists()
+    assert project.verdict()["attempts"] == {}
+    project.model("tuned", 94)
+    assert project.gate(*models).ret == 0
+    assert [*project.verdict()["attempts"].values()] == [1]
+
+
+def test_a_draft_of_a_worse_model_blocks(project: Any) -> None:
+    """A draft is no way around a regression either."""
+    project.suite()
+
+    assert project.gate(*project.models(base=95, tuned=30), "--gate-draft").ret == 1
+
+
+def test_a_suite_that_charges_for_attempts_has_no_drafts(project: Any) -> None:
+    """A look that nobody counts would be free."""
+    toml = project.suite()
+    toml.write_text("alpha_per_attempt = true\n" + toml.read_text("utf-8"), encoding="utf-8")
+
+    result = project.gate(*project.models(), "--gate-draft")
+
+    assert result.ret == 2
+    assert "alpha_per_attempt = true makes every look count" in result.stdout.str()
