@@ -76,7 +76,7 @@ def _comparison_table(state: GateSession) -> Iterator[str]:
         yield "  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip()
 
 
-def _verdict(verdict: VerdictRecord, *, draft: bool) -> Iterator[str]:
+def _verdict(verdict: VerdictRecord, *, draft: bool = False) -> Iterator[str]:
     if draft:
         yield "DRAFT: no attempt is counted, and nothing ships"
     yield f"{verdict.verdict.value.replace('_', ' ')}: {verdict.sentence}"
