@@ -8,6 +8,7 @@ out returns `AccountedCases`, which counts them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from tunegate.harness.json_schema import schema_problems
 from tunegate.harness.records.cases import Case, replace_surrogates, sha256
+from tunegate.harness.records.problems import short_value
 
 if TYPE_CHECKING:
     from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
@@ -93,7 +95,15 @@ def make_case(row: Mapping[str, Any], where: str = "") -> Case:
     if problems:
         turns = isinstance(fields.get("prompt"), list)
         hint = "; a list of turns is called `messages`" if turns else ""
+        if isinstance(fields.get("expected"), dict):
+            as_text = short_value(json.dumps(fields["expected"], ensure_ascii=False))
+            hint += f"; write the object as a text, {as_text}: json_fields compares it by key"
         raise ValueError("; ".join(problems) + hint)
+    if (fields.get("messages") or [{}])[-1].get("role") == "assistant":
+        raise ValueError(
+            "messages: the assistant's turn at the end would be part of the question; move it to "
+            '`expected`, as from = "chat" (of a parquet file chat = true) does'
+        )
     if isinstance(fields.get("answer"), str):
         fields["answer"] = ord(fields["answer"]) - ord("A")
     if "answer" in fields and fields["answer"] >= len(fields["choices"]):

@@ -144,9 +144,7 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
         if not word.startswith("-"):
             paths += suite_files(word)
         elif name not in options:
-            raise UsageError(
-                unknown_name_message(name, tuple(options)[: len(OPTIONS)], what="option")
-            )
+            raise UsageError(_unknown_option(name, value or next(iter(rest), "SUITE")))
         elif options[name].flag:
             translated.append(PREFIX + options[name].name)
         else:
@@ -158,6 +156,16 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
     if not paths:
         raise UsageError(NONE_NAMED)
     return [*paths, *translated]
+
+
+def _unknown_option(name: str, value: str) -> str:
+    """Return what to write in place of an option that does not exist, and of its value."""
+    from tunegate.harness.plugin.options import OPTIONS
+
+    if name in ("--suite", "--suites"):
+        meant = f"`tunegate gate {value} …`"
+        return f"{name}: suites are named without an option; did you mean {meant}?"
+    return unknown_name_message(name, tuple(f"--{o.name}" for o in OPTIONS), what="option")
 
 
 def _refuse_value(option: GateOption, given: str, named: dict[str, str]) -> None:

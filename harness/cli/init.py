@@ -175,6 +175,7 @@ JOBS = {
 _HEAD = """\
 # The models of every gate run on the suites of this folder, the same in CI as at your desk.
 # Each option of `tunegate gate --help` can be set here as gate_NAME; one given by hand wins.
+# Paths are relative to this file.
 [pytest]
 """
 _EXAMPLE = """\
@@ -238,8 +239,9 @@ def write_configuration(suites: Path, example: Path | None) -> tuple[Path, bool]
     body = _UNNAMED
     suite = None if example is None else load_suite(example)
     if suite is not None and suite.episode is None:
-        base, tuned = write_replay_files(suite, suites / FOLDER)
-        body = _EXAMPLE.format(base=base.as_posix(), tuned=tuned.as_posix())
+        written = write_replay_files(suite, suites / FOLDER)
+        base, tuned = (path.relative_to(suites).as_posix() for path in written)
+        body = _EXAMPLE.format(base=base, tuned=tuned)
     write_atomic(place, _HEAD + body)
     return place, True
 

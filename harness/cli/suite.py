@@ -17,6 +17,7 @@ import typer
 
 from tunegate.harness import lookup
 from tunegate.harness.errors import SuiteError, UsageError, unknown_name_message
+from tunegate.harness.suite.toml_file import cases_file_problem
 
 if TYPE_CHECKING:
     from tunegate.harness.episode_environment import InspectTask
@@ -389,6 +390,8 @@ def suite_files(word: str) -> list[str]:
         if place not in suite_names():
             raise UsageError(f"{place}: no such suite; name a folder that holds a {FILE_NAME}")
         path = suite_folder(place)
+    if problem := cases_file_problem(path):
+        raise UsageError(problem)
     if path.is_file():
         return [word]
     try:

@@ -21,6 +21,7 @@ from typing import Protocol
 from filelock import FileLock
 from pydantic import ValidationError
 
+from tunegate.harness.defaults import STORE
 from tunegate.harness.errors import BackendError, UsageError
 from tunegate.harness.judge import JudgeAnswer
 from tunegate.harness.records.cases import Cell, Completion, StoredAnswer, canonical_json, sha256
@@ -112,6 +113,8 @@ class AnswerCache:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Switching to WAL races between processes, so the first opening is serialised.
             with FileLock(f"{path}.lock", timeout=30):
+                if path.parent.name == Path(STORE).parent.name and not path.exists():
+                    _keep_out_of_git(path.parent)
                 self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
                 # Damaged text must reach the checksum instead of failing to decode.
                 self._db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
@@ -287,6 +290,13 @@ class AnswerCache:
         finally:
             if self._db.in_transaction:  # a failure or a signal came in between
                 self._db.execute("ROLLBACK")
+
+
+def _keep_out_of_git(folder: Path) -> None:
+    """Have git ignore the folder, as pytest's cache does; later only its owner decides that."""
+    file = folder / ".gitignore"
+    if not file.exists():
+        file.write_text("# Created by tunegate.\n*\n", encoding="utf-8")
 
 
 def _read(

@@ -88,6 +88,21 @@ def refuse_sealed(suites: Iterable[Suite], *, opened: bool) -> None:
         )
 
 
+def refuse_draft(suites: Iterable[Suite]) -> None:
+    """Refuse a draft on suites that pay for each attempt: it would be a look for nothing.
+
+    Raises:
+        UsageError: a suite is sealed, or judges each candidate at its share of the error.
+    """
+    for suite in suites:
+        if suite.sealed or suite.alpha_per_attempt:
+            key = "sealed" if suite.sealed else "alpha_per_attempt"
+            raise UsageError(
+                f"{suite.path}: {key} = true makes every look count, and --gate-draft counts none; "
+                "leave out one of them"
+            )
+
+
 EXTENDED = 5
 """A candidate that is judged again on more cases has 1/5 of the error."""
 _HALVINGS = 9
@@ -141,13 +156,14 @@ def attempt_note(suite: SuiteRecord, attempts: Mapping[str, int]) -> Iterator[st
         if suite.extended == 1:
             yield (
                 "judged this candidate before, on other cases or with another seed; so that a "
-                f"second chance adds a fifth of the error at most, it is judged at 1/{share} of it"
+                f"second chance adds a fifth of the error at most, it is judged at 1/{share} of it "
+                "(--draft counts nothing while a suite is being written)"
             )
         else:
             yield (
                 f"judged this candidate before, {suite.extended} times on other cases or with "
                 "another seed; so that further chances add little to the error, it is judged at "
-                f"1/{share} of it"
+                f"1/{share} of it (--draft counts nothing while a suite is being written)"
             )
 
 

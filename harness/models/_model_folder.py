@@ -14,6 +14,7 @@ from typing import Any
 
 from tunegate.harness.checks.weight_files import read_json
 from tunegate.harness.errors import MissingExtra, ModelError
+from tunegate.harness.records.problems import lfs_problem
 
 BOOKKEEPING = frozenset(
     {
@@ -74,17 +75,28 @@ def resolve_folder(spec: str) -> Path:
     path = Path(name).expanduser()
     if path.is_dir():
         _refuse_endless(path)
-        _refuse_checkpoints(spec, path)
+        _refuse_without_model(spec, path)
         return path.resolve()
     if name == EMBEDDED:
         from tunegate.harness.models.demo_model import make_demo_model
 
         return make_demo_model()
+    if meant := _forgotten_prefix(name, path):
+        raise ModelError(f"{spec}: not a model folder; did you mean {meant}:{name}?")
     if spec.startswith((".", "/", "~")) or name.count("/") != 1:
         raise ModelError(
             f"{spec}: no such folder; give a model folder, an adapter folder or a hub id"
         )
     return _from_hub(name)
+
+
+def _forgotten_prefix(name: str, path: Path) -> str | None:
+    """Return the backend that a URL or an existing file is for; None of other specs."""
+    if name.startswith(("http://", "https://")):
+        return "server"
+    if not path.is_file():
+        return None
+    return "gguf" if path.suffix == ".gguf" else "replay"
 
 
 _LARGEST = 1_000_000_000
@@ -93,7 +105,7 @@ _READ_WHOLE = (".json", ".jinja", ".txt", ".model")
 
 
 def _refuse_endless(folder: Path) -> None:
-    """Refuse devices, pipes and files that would fill the memory: Transformers reads them."""
+    """Refuse what Transformers would read: devices, pipes, endless files, pointers of git-lfs."""
     for path in (*folder.glob("*"), *folder.glob("additional_chat_templates/*")):
         try:
             found = path.stat()
@@ -103,11 +115,13 @@ def _refuse_endless(folder: Path) -> None:
             raise ModelError(f"{path}: neither a file nor a folder; remove it")
         if path.suffix in _READ_WHOLE and found.st_size > _LARGEST:
             raise ModelError(f"{path}: {found.st_size:,} bytes; at most {_LARGEST:,} are read")
+        if stat.S_ISREG(found.st_mode) and (pointer := lfs_problem(path)):
+            raise ModelError(pointer)
 
 
-def _refuse_checkpoints(spec: str, folder: Path) -> None:
-    """Refuse the output folder of a training that holds checkpoints, and no model of its own."""
-    if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+def _refuse_without_model(spec: str, folder: Path) -> None:
+    """Refuse a folder without a model's or an adapter's configuration, naming one that has it."""
+    if _has_config(folder):
         return
     found = {path.name.rpartition("-")[2]: path.name for path in folder.glob("checkpoint-*")}
     names = [found[step] for step in sorted(filter(str.isdecimal, found), key=int)]
@@ -117,6 +131,24 @@ def _refuse_checkpoints(spec: str, folder: Path) -> None:
             f"{spec}: holds checkpoints and no model of its own; name one of {shown}, such as "
             f"{folder / names[-1]}"
         )
+    if (folder / "cells.jsonl").is_file():
+        raise ModelError(f"{spec}: a run folder; did you mean replay:{spec}?")
+    inner = sorted(path for path in folder.iterdir() if path.is_dir() and _has_config(path))
+    if inner:
+        raise ModelError(f"{spec}: no model of its own; did you mean {inner[0]}?")
+    if (folder / "adapter_model.safetensors").is_file():
+        raise ModelError(
+            f"{spec}: an adapter without its adapter_config.json; copy it from the folder that the "
+            "training wrote, next to adapter_model.safetensors"
+        )
+    raise ModelError(
+        f"{spec}: neither config.json nor adapter_config.json is in this folder; name the folder "
+        "that save_pretrained wrote"
+    )
+
+
+def _has_config(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("config.json", "adapter_config.json"))
 
 
 def hub_name(folder: Path) -> str | None:

@@ -8,12 +8,17 @@ the base its configuration names; a moved path is no mismatch.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tunegate.harness import lookup
-from tunegate.harness.checks.weight_files import refuse_unsafe, weights_fingerprint
+from tunegate.harness.checks.weight_files import (
+    read_json,
+    refuse_unsafe,
+    weights_fingerprint,
+)
 from tunegate.harness.errors import ModelError, NotComparable, UsageError
 from tunegate.harness.model import NOWHERE, Arm, PoolLimits, ServerHosting
 from tunegate.harness.models._model_folder import (
@@ -59,7 +64,11 @@ def open_arms(
     loads: dict[Path, Any] = {}
     ordered = _order_specs(specs, base_by)
     together = _opened_together(ordered)
-    for name, spec in ordered.items():
+    for spec in ordered.values():
+        if backend_of(spec) is None:
+            resolve_folder(spec)  # a path with a typo is found before weights are read
+    slow = {name for name, spec in ordered.items() if name in together or computes_here(spec)}
+    for name, spec in sorted(ordered.items(), key=lambda arm: arm[0] in slow):
         backend = backend_of(spec)
         if name in arms:
             continue
@@ -73,7 +82,7 @@ def open_arms(
         else:
             options = {"limits": limits or PoolLimits()} if is_remote(backend) else {}
             arms[name] = backend(spec.partition(":")[2], **options)
-    return arms
+    return {name: arms[name] for name in ordered}
 
 
 def backend_of(spec: str) -> Backend | None:
@@ -199,6 +208,39 @@ def _base_for(spec: str, folder: Path, arm: Arm) -> Any:
             f"{base.folder} ({base.weights_sha256[:12]}); give the base it was trained on"
         )
     return base
+
+
+_MODEL_SIZE = re.compile(r"\d[bm]\b", re.IGNORECASE)
+"""What tells a model's name, such as `Qwen3-0.6B`, from any other name of a folder."""
+
+
+def base_name_note(tuned: Arm) -> str | None:
+    """Return that an adapter names another base than it is on, where only the names tell.
+
+    Base is known by its hub id, its configuration or its folder, where the name has a size in it.
+    Nothing is to be said where the weights were compared.
+    """
+    folder: Path | None = getattr(tuned, "adapter_folder", None)
+    if folder is None or (base_record(folder).get("base") or {}).get("weights_sha256"):
+        return None
+    named = str(adapter_config(folder).get("base_model_name_or_path") or "")
+    base: Path = getattr(tuned, "loaded", None).folder  # type: ignore[union-attr]
+    told = str(read_json(base / "config.json").get("_name_or_path") or "")
+    known = [name for name in (hub_name(base), told, base.name) if name]
+    known = [name for name in known if _MODEL_SIZE.search(_last_name(name))]
+    if not named or not known or Path(named).is_dir():
+        return None
+    if _last_name(named) in map(_last_name, known):
+        return None
+    return (
+        f"the adapter was trained on {named} by its adapter_config.json, and base is {known[0]}: "
+        "if that is not the same model, give the base that it was trained on"
+    )
+
+
+def _last_name(model: str) -> str:
+    """Return the last part of a hub id or path, without its revision."""
+    return re.split(r"[/\\]", model.rstrip("/\\"))[-1].partition("@")[0].lower()
 
 
 def _check_config(spec: str, folder: Path, base: Any) -> None:

@@ -41,7 +41,11 @@ from tunegate.harness.records.cases import (
 from tunegate.harness.records.episodes import EpisodeRecord
 from tunegate.harness.records.files import JsonlRecords, read_record
 from tunegate.harness.records.manifest import Manifest
-from tunegate.harness.records.problems import summarize_problems, validation_problem
+from tunegate.harness.records.problems import (
+    lfs_problem,
+    summarize_problems,
+    validation_problem,
+)
 from tunegate.harness.records.run_folder import RunCase, refuse_links
 from tunegate.harness.thinking import separate_thoughts
 
@@ -230,7 +234,7 @@ def _read(path: Path) -> Mapping[tuple[str, str, int], RecordedCompletion]:
     numbers: dict[tuple[str, str, int], int] = {}
     first: dict[str, tuple[int, RecordedRequest]] = {}
     problems = []
-    for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
+    for number, raw in enumerate(_content(path).split(b"\n"), start=1):
         if not raw.strip(_BLANK):
             continue
         try:
@@ -275,6 +279,16 @@ def _refuse_twice(pairs: list[tuple[str, Any]]) -> None:
     if len(names) > len(set(names)):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the key {twice!r} is in the line twice; keep one of them")
+
+
+def _content(path: Path) -> bytes:
+    """Return what a file of answers holds."""
+    if pointer := lfs_problem(path):
+        raise ModelError(pointer)
+    content = path.read_bytes()
+    if content.lstrip(_BLANK).startswith(b"[") and content.rstrip().endswith(b"]"):
+        raise ModelError(f"{path}:1: a JSON list; write one completion a line")
+    return content
 
 
 def _from_run(folder: Path, arm: str) -> ReplayArm:

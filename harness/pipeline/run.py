@@ -33,12 +33,12 @@ from tunegate.harness.errors import (
     hide_credentials,
 )
 from tunegate.harness.further_arm import comparisons
-from tunegate.harness.gating.error_control import refuse_sealed
+from tunegate.harness.gating.error_control import refuse_draft, refuse_sealed
 from tunegate.harness.judging import stage
 from tunegate.harness.judging.contract import Juror
 from tunegate.harness.judging.instructions import instruction_findings
 from tunegate.harness.model import Arm, LocalArm, PoolLimits, RecordedArm, ScoredArm, ServerHosting
-from tunegate.harness.models.open_arms import backend_of, open_arms
+from tunegate.harness.models.open_arms import backend_of, base_name_note, open_arms
 from tunegate.harness.otel_export.run_records import RunRecords
 from tunegate.harness.pipeline import attempt_ledger, run_writer, steps
 from tunegate.harness.pipeline.early_stopping import EarlyStopping, compared_whole
@@ -154,6 +154,8 @@ class EvaluationRun:
     """The user's description of the rows that tuned was trained on."""
     self_check: bool = False
     """An A/A run: the arms may have identical weights, and no attempt is counted."""
+    draft: bool = False
+    """Whether the suites are still being written: no attempt is counted, and nothing ships."""
     jurors: tuple[Juror, ...] = ()
     """The judges, once they are opened."""
     known: dict[Path, Calibration] = field(default_factory=dict)
@@ -174,8 +176,11 @@ class EvaluationRun:
             UsageError: every problem, one per line.
         """
         self.place.refuse_impossible()
-        problems = [] if self.filtered else [p for s in self.suites for p in unreachable_gates(s)]
+        partly = self.filtered or self.draft
+        problems = [] if partly else [p for s in self.suites for p in unreachable_gates(s)]
         refuse_sealed(self.suites, opened=self.open_sealed)
+        if self.draft:
+            refuse_draft(self.suites)
         for plan in filter(None, (suite.episode for suite in self.suites)):
             plan.refuse_missing_inspect()
         if not self.self_check:
@@ -269,7 +274,8 @@ class EvaluationRun:
         watching = EarlyStopping()
         if self._stops_early:
             watching = EarlyStopping.of(self.suites, seed=self.seed, left_out=left_out)
-        purpose = RunPurpose.AA_TEST if self.self_check else RunPurpose.GATE
+        counted = RunPurpose.DRAFT if self.draft else RunPurpose.GATE
+        purpose = RunPurpose.AA_TEST if self.self_check else counted
         options = PlanOptions(
             purpose=purpose,
             seed=self.seed,
@@ -277,8 +283,9 @@ class EvaluationRun:
             whole=not self.filtered,
         )
         run = prepare_with(store, self.suites, self.arms, options)
+        named = base_name_note(self.arms["tuned"])
         found = {
-            "comparability": run.comparability,
+            "comparability": {**run.comparability, **({"base_name": named} if named else {})},
             "liveness": alive,
             "served_identity": served.record if served else {},
             "attempts": run.attempts,
@@ -407,6 +414,7 @@ class EvaluationRun:
         return self.trained.left_out(self.suites)
 
     def _begin(self, manifest: Manifest) -> Manifest:
+        self._say(*self._folder.set_aside(manifest))
         self.manifest = self._folder.begin(manifest)
         return manifest
 
@@ -493,6 +501,7 @@ class EvaluationRun:
             origin=run_writer.origin_facts(self.traced.link),
             judges=tuple(dict(juror.identity) for juror in self.jurors),
             filtered=self.filtered,
+            draft=self.draft,
             training=self.trained.training,
             leakage=self.trained.leakage,
             **known,

@@ -1,13 +1,15 @@
 """Run writer: the files of a run folder, each written whole as soon as its content is known.
 
-What an earlier run left in the folder is no outcome of this one, and goes when this one begins. A
-disk that cannot be written ends the run in ERROR; what was answered is in the store. OpenTelemetry
-files are also sent to a collector.
+What an earlier run left in the folder is no outcome of this one, and goes when this one begins;
+a finished run about something else is moved to a folder beside. A disk that cannot be written ends
+the run in ERROR; what was answered is in the store. OpenTelemetry files are also sent to a
+collector.
 """
 
 from __future__ import annotations
 
 import datetime
+import itertools
 import os
 import platform
 import stat
@@ -32,6 +34,7 @@ from tunegate.harness.otel_export import (
 from tunegate.harness.otel_export.attribute_names import PIPELINE_RUN_URL
 from tunegate.harness.otel_export.collector import UNSENT, send_files
 from tunegate.harness.records import judgements
+from tunegate.harness.records.cases import canonical_json
 from tunegate.harness.records.files import (
     JsonlRecords,
     read_jsonl,
@@ -42,6 +45,7 @@ from tunegate.harness.records.files import (
 )
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.run_folder import RunCase
+from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.suite import Suite
 
 if TYPE_CHECKING:
@@ -108,6 +112,34 @@ class RunFolder:
                 pass
         return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
+    def set_aside(self, manifest: Manifest) -> Iterator[str]:
+        """Move a finished run that is not the one of `manifest` to a folder beside; yield a note.
+
+        Raises:
+            BackendError: the disk cannot be written.
+        """
+        try:
+            held = read_record(self.path / "manifest.json", Manifest)
+            ended = read_record(self.path / "verdict.json", VerdictRecord)
+        except TunegateError:
+            return
+        if not ended.suites or _subject(held) == _subject(manifest):
+            return
+        places = (self.path.with_name(f"{self.path.name}.{n}") for n in itertools.count(1))
+        place = next(one for one in places if not one.exists())
+        try:
+            place.mkdir()
+            for one in [*self.path.iterdir()]:
+                # The lock is this run's, and so are the logs of the servers that it has started.
+                if one.name not in ("lock", "holder.json") and one.suffix != ".log":
+                    one.rename(place / one.name)
+        except OSError as error:
+            raise RunFolder(place).failure("manifest.json", error) from error
+        yield (
+            f"{os.path.relpath(self.path)} held another finished run "
+            f"({ended.verdict.value.replace('_', ' ')}), which is now {os.path.relpath(place)}"
+        )
+
     def begin(self, manifest: Manifest) -> Manifest:
         """Write the manifest, without the outcome of an earlier run next to it; return it.
 
@@ -161,6 +193,12 @@ class RunFolder:
             write_atomic(self.path / name, pieces)
         except OSError as error:
             raise self.failure(name, error) from error
+
+
+def _subject(manifest: Manifest) -> str:
+    """Return what a run is about: a run about the same may take its place."""
+    told = manifest.model_dump(mode="json", include={"arms", "seed", "filtered", "draft"})
+    return canonical_json([told, [suite.hash for suite in manifest.suites]])
 
 
 def run_cases(suites: Iterable[Suite], plan: Plan, *, rendered: bool = True) -> Iterator[RunCase]:

@@ -62,6 +62,8 @@ class RunPurpose(StrEnum):
     """They are looked at; nothing is decided about tuned."""
     AA_TEST = "A/A test"
     """Base is compared with itself: everything is done as for a gate, and no attempt is counted."""
+    DRAFT = "draft"
+    """Tuned is decided about while the suites are being written: no attempt is counted."""
     GATE = "gate"
     """Tuned is decided about: it counts as an attempt on the suites."""
 

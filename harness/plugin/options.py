@@ -1,11 +1,14 @@
 """The options of a gate run: one table for pytest (`--gate-base`) and the CLI (`--base`).
 
-Each option has an ini twin (`gate_base = …`), so that a project sets its models once.
+Each option has an ini twin (`gate_base = …`), so that a project sets its models once; a path there
+is relative to the ini file.
 """
 
 from __future__ import annotations
 
 import math
+import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +43,8 @@ class GateOption:
     flag: bool = False
     typed: bool = False
     """Whether it counts on the command line alone, and no file can set it."""
+    names: str = ""
+    """`path` or `spec`: what an ini file names relative to itself."""
 
     @property
     def dest(self) -> str:
@@ -117,27 +122,52 @@ def _trace_link(text: str) -> str:
 
 
 OPTIONS = (
-    GateOption("base", "Model spec of the base arm. Default: the base that the adapter names."),
+    GateOption(
+        "base",
+        "Model spec of the base arm. Default: the base that the adapter names.",
+        names="spec",
+    ),
     GateOption(
         "tuned",
         "Model spec of the fine-tune: a folder or hub id, "
         f"{', '.join(lookup.defined_texts('tunegate.harness.models', 'SPEC').values())}.",
+        names="spec",
     ),
-    *(GateOption(a.name, a.help, type=_spec(a)) for a in further_arms().values() if a.help),
+    *(
+        GateOption(a.name, a.help, type=_spec(a), names="spec")
+        for a in further_arms().values()
+        if a.help
+    ),
     GateOption(
         "judge",
         "Judge of metrics that ask one: "
         f"{', '.join(lookup.defined_texts('tunegate.harness.judging.backends', 'SPEC').values())}; "
         "comma-separated specs form a jury; `none` runs without a judge.",
+        names="spec",
     ),
     GateOption(
-        "calibration", "Calibration of the judge: calibration.json, comma-separated for several."
+        "calibration",
+        "Calibration of the judge: calibration.json, comma-separated for several.",
+        names="path",
     ),
-    GateOption("run-dir", f"Folder of this run. Default: {defaults.RUNS}/<time>."),
-    GateOption("store", "Cell cache shared by all runs of the project.", defaults.STORE),
-    GateOption("report", "Also write the HTML report to this file."),
-    GateOption("junit", "Also write JUnit XML with one testcase a gate to this file."),
-    GateOption("summary", "Also write the Markdown summary to this file (for CI job summaries)."),
+    GateOption(
+        "run-dir",
+        "Folder of this run; a finished run of something else that is there is moved aside. "
+        f"Default: {defaults.RUNS}/<time>.",
+        names="path",
+    ),
+    GateOption(
+        "store", "Cell cache shared by all runs of the project.", defaults.STORE, names="path"
+    ),
+    GateOption("report", "Also write the HTML report to this file.", names="path"),
+    GateOption(
+        "junit", "Also write JUnit XML with one testcase a gate to this file.", names="path"
+    ),
+    GateOption(
+        "summary",
+        "Also write the Markdown summary to this file (for CI job summaries).",
+        names="path",
+    ),
     GateOption(
         "max-cases",
         "Judge only the first N cases of each suite; never ships.",
@@ -174,6 +204,12 @@ OPTIONS = (
         "training-data",
         "Rows that tuned was trained on, if no tunegate_training.json next to it names them: "
         "JSONL, a JSON list, CSV or Parquet, comma-separated.",
+        names="path",
+    ),
+    GateOption(
+        "draft",
+        "Judge suites that are still being written: no attempt is counted, and nothing ships.",
+        flag=True,
     ),
     GateOption(
         "missing",
@@ -318,7 +354,24 @@ def _value(config: pytest.Config, option: GateOption) -> Any:
         raise pytest.UsageError(
             f"ini {option.dest}={written!r} must be one of {', '.join(option.choices)}"
         )
+    if option.names and config.inipath and config.inipath.parent != Path.cwd():
+        parts = (part.strip() for part in written.split(","))
+        written = ",".join(_from_here(option, config.inipath.parent, part) for part in parts)
     return option.type(written)
+
+
+def _from_here(option: GateOption, folder: Path, written: str) -> str:
+    """Return a path that an ini file names relative to its folder, as it is from here.
+
+    A spec may be a hub id or a URL: it names a path where there is something beside the ini file.
+    """
+    if option.names == "path":
+        return os.path.relpath(folder / Path(written).expanduser())
+    for prefix, colon, rest in (("", "", written), written.partition(":")):
+        path, *more = re.split(r"(?=[#?])", rest, maxsplit=1)
+        if path and (folder / path).exists():
+            return f"{prefix}{colon}{os.path.relpath(folder / path)}{''.join(more)}"
+    return written
 
 
 def _flag(option: GateOption, written: str) -> bool:

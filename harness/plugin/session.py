@@ -256,6 +256,7 @@ class GateSession:
             calibration=self.options["calibration"],
             command=self.command,
             filtered=tuple(self.filtered),
+            draft=bool(self.options["draft"]),
             cases=self.options["cases"],
             open_sealed=bool(self.options["open-sealed"]),
             early_stop={"on": True, "off": False}.get(self.options["early-stop"]),
@@ -342,6 +343,8 @@ class GateSession:
         if self.error is not None:
             return exit_status.code_of_error(self.error)
         codes = set(self.codes)
+        if self.options["draft"] and (self.verdict is not None or self.folders):
+            codes.add(Verdict.UNDECIDED.exit_code)
         if self.verdict is not None:
             undecided = self.verdict.verdict is Verdict.UNDECIDED
             neutral = undecided and self.options["undecided"] != "fail"

@@ -50,7 +50,7 @@ def _lines(state: GateSession) -> Iterator[str]:
         yield from str(state.error).splitlines()
         yield from _remedy(state)
     elif state.verdict is not None:
-        yield from _verdict(state.verdict)
+        yield from _verdict(state.verdict, draft=state.options["draft"])
         for spent in judge_spending(read_records(state.folder / FILE_NAME, Judgement)):
             yield f"judging: {spent.suite} {spent.metric}: {spent.sentence}"
     elif state.codes - {0, 1}:
@@ -76,7 +76,9 @@ def _comparison_table(state: GateSession) -> Iterator[str]:
         yield "  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip()
 
 
-def _verdict(verdict: VerdictRecord) -> Iterator[str]:
+def _verdict(verdict: VerdictRecord, *, draft: bool = False) -> Iterator[str]:
+    if draft:
+        yield "DRAFT: no attempt is counted, and nothing ships"
     yield f"{verdict.verdict.value.replace('_', ' ')}: {verdict.sentence}"
     if verdict.slices is not None:
         yield f"but {verdict.slices.sentence}"

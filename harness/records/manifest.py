@@ -314,6 +314,8 @@ class Manifest(Record):
     """Why the run judges less than the suites ask for: it caps the verdict at UNDECIDED."""
     findings: tuple[AnswerFinding, ...] = Field(default=(), exclude_if=lambda found: not found)
     """What was found in the answers that no score shows; absent where nothing was."""
+    draft: bool = Field(default=False, exclude_if=lambda draft: not draft)
+    """Whether the suites are still being written: no attempt is counted, and nothing ships."""
     training: TrainingSummary | None = None
     """How tuned was trained, by the card next to it; None of runs that never asked."""
     leakage: ContaminationCheck | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -73,3 +74,19 @@ def summarize_problems(problems: Sequence[str]) -> list[str]:
         shown += [f"{alike[0]} ({len(alike) - 1} more rows like it)"] if many else alike
     more = len(shown) - MOST_PROBLEMS
     return [*shown[:MOST_PROBLEMS], *([f"… and {more} more problems"] if more > 0 else [])]
+
+
+_LFS = b"version https://git-lfs.github.com/spec/"
+"""Beginning of what git-lfs leaves in place of a file that was not fetched."""
+
+
+def lfs_problem(path: Path) -> str | None:
+    """Return what to do about a pointer of git-lfs; None of other files."""
+    try:
+        with path.open("rb") as file:
+            pointer = file.read(len(_LFS)) == _LFS
+    except OSError:  # whoever reads the file says why
+        return None
+    return (
+        f"{path}: a git-lfs pointer, not the file itself; run `git lfs pull`" if pointer else None
+    )

@@ -475,9 +475,11 @@ class VerdictRecord(Record):
     """Further arm → what its comparison found; absent where none is compared."""
 
     def trust_notes(self) -> tuple[str, ...]:
-        """Return what is taken on trust: prompts of recorded answers, and what a server serves."""
+        """Return what is taken on trust: recorded prompts, an adapter's base, what a server has."""
         note = self.comparability.get("note")
         prompts = (str(note),) if note and self.comparability.get("on_trust") else ()
+        named = self.comparability.get("base_name")
+        prompts += (str(named),) if named else ()
         served = {arm: found.get("note") for arm, found in self.served_identity.items()}
         return prompts + tuple(f"{arm}: {why}" for arm, why in served.items() if why)
 

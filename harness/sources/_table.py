@@ -25,7 +25,7 @@ from pydantic import AfterValidator, Field
 
 from tunegate.harness.errors import MissingExtra, SuiteError, unknown_name_message
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.problems import summarize_problems
+from tunegate.harness.records.problems import lfs_problem, summarize_problems
 from tunegate.harness.source import make_case
 from tunegate.harness.sources._text import Row, json_value
 
@@ -108,6 +108,8 @@ def read_parquet(path: Path) -> Any:
         raise MissingExtra("a parquet file", "sources") from error
     if not path.is_file():
         raise SuiteError([f"{path}: no such file; paths start at the suite's folder"])
+    if pointer := lfs_problem(path):
+        raise SuiteError([pointer])
     try:
         with ParquetFile(path) as file:
             return file.read()
@@ -292,18 +294,8 @@ def _field(field: str, column: str | Sequence[str], row: Mapping[str, Any]) -> A
     if field in TEXTS:
         return _text(value)
     if field in STRUCTURES:
-        return _structure(field, json_value(value) if isinstance(value, str) else value)
+        return json_value(value) if isinstance(value, str) else value
     return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
-
-
-def _structure(field: str, value: Any) -> Any:
-    last = value[-1] if isinstance(value, list) and value else None
-    if field == "messages" and isinstance(last, Mapping) and last.get("role") == "assistant":
-        raise ValueError(
-            "the assistant's turn at the end would be part of the question; chat = true, or "
-            'from = "chat" for JSON lines, makes it what is expected'
-        )
-    return value
 
 
 def _texts(field: str, value: Any) -> str | list[str] | None:

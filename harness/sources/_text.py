@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.errors import SuiteError
+from tunegate.harness.records.problems import lfs_problem
 
 Row = tuple[str, Mapping[str, Any] | str]
 """The place of a row, and the row, or its error message."""
@@ -40,11 +41,18 @@ def read_text(path: Path, *, form: str) -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SuiteError([f"{path}: cannot be read ({reason}); {form}"]) from error
+    if pointer := lfs_problem(path):
+        raise SuiteError([pointer])
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        utf_16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
         raise SuiteError(
-            [f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8"]
+            [
+                f"{path}:{line}: not UTF-8 (byte {content[error.start]:#04x}); save it as UTF-8: "
+                f"iconv -f {'UTF-16' if utf_16 else 'WINDOWS-1252'} -t UTF-8 {path.name} > new"
+            ]
         ) from error
 
 
@@ -99,6 +107,8 @@ def json_rows(path: Path, *, form: str) -> Iterator[Row]:
     """
     text = read_text(path, form=form)
     if path.suffix != ".json":
+        if text.lstrip().startswith("[") and text.rstrip().endswith("]"):
+            raise SuiteError([f"{path}:1: a JSON list; {form}, or name the file .json"])
         yield from (
             (f"{path}:{number}", _parse_line(line)) for number, line in numbered_lines(text)
         )

@@ -175,6 +175,8 @@ def load_suite(path: Path | str, *, max_cases: int | None = None) -> Suite:
     """
     path = Path(path)
     file = path / FILE_NAME if path.is_dir() else path
+    if problem := toml_file.cases_file_problem(path):
+        raise SuiteError([problem])
     if not file.is_file():
         raise SuiteError([f"{file}: no such suite; `tunegate suite new {path.name}` makes one"])
     source = toml_file.read_toml(file)

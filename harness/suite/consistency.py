@@ -18,6 +18,7 @@ from tunegate.harness.gate_kind import gate_kind, gate_kinds
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, canonical_json
 from tunegate.harness.records.manifest import Gate
+from tunegate.harness.records.problems import summarize_problems
 from tunegate.harness.suite.toml_file import TomlFile
 from tunegate.harness.thinking import SWITCHES_OF_SERVERS
 
@@ -37,6 +38,7 @@ def case_problems(source: TomlFile, cases: Sequence[Case], metrics: Sequence[Met
         if case.id in seen:
             problems.append(f"{case.where}: id {case.id!r} is already used at {seen[case.id]}")
         seen.setdefault(case.id, case.where)
+    problems = summarize_problems(problems)
     problems += _unreadable_parts(source.where("cases"), cases)
     return problems + lacking_problems(source.where("cases"), cases, metrics)
 
@@ -123,7 +125,7 @@ def metric_problems(where: str, used: Metric, cases: Sequence[Case]) -> list[str
         found = [str(error)]
     except (Exception, SystemExit) as error:
         found = [f"the check of metric {used.name!r} failed: {type(error).__name__}: {error}"]
-    return [f"{where}: {problem}" for problem in found]
+    return [f"{where}: {problem}" for problem in summarize_problems(found)]
 
 
 def gate_problems(

@@ -227,6 +227,9 @@ def _suite_result(
         caps.append(unscored_sensitivity_note(suite.name, len(partly), boundless))
     if verdict in (Verdict.SHIP, Verdict.HOLD):
         caps += _evidence_gaps(manifest, table, gates, len(asked) - len(incomplete))
+        if manifest.draft:
+            what = "a draft" if caps else f"would be {verdict.value}, but it is a draft"
+            caps.append(f"{suite.name}: {what}: judge it without --draft, which counts the attempt")
     counts = {arm: len(missing[arm]) for arm in ARMS}
     return SuiteResult(
         name=suite.name,

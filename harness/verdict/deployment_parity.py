@@ -144,7 +144,9 @@ def _guards_only(manifest: Manifest) -> Manifest:
         metrics = tuple(metric.on_other_arms() for metric in suite.metrics)
         suites.append(suite.model_copy(update={"gates": guards, "metrics": metrics}))
     arms = {**manifest.arms, "tuned": manifest.arms.get(SHIPPED, {})}
-    return manifest.model_copy(update={"arms": arms, "suites": tuple(suites), "filtered": ()})
+    return manifest.model_copy(
+        update={"arms": arms, "suites": tuple(suites), "filtered": (), "draft": False}
+    )
 
 
 def _scores_one_arm(metric: MetricRecord) -> bool:

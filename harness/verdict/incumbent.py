@@ -79,7 +79,7 @@ def _guards_only(manifest: Manifest) -> Manifest:
     )
     arms = {**manifest.arms, "base": manifest.arms.get(INCUMBENT, {})}
     return manifest.model_copy(
-        update={"arms": arms, "suites": suites, "filtered": (), "findings": ()}
+        update={"arms": arms, "suites": suites, "filtered": (), "findings": (), "draft": False}
     )
 
 

@@ -21,6 +21,9 @@ TURNS = "".join(
 )
 ANSWERS = '{"id": "a", "completion": "yes"}\n'
 MODELS = ("--base", "replay:ok.jsonl", "--tuned", "replay:ok.jsonl")
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n"
+OBJECT = '{{"id": "{}", "prompt": "q", "expected": {{"city": "Rome"}}}}\n'
+CHAT = '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}\n'
 
 
 class Mistake(NamedTuple):
@@ -29,13 +32,13 @@ class Mistake(NamedTuple):
     words: Sequence[str]
     parts: Sequence[str]
     """Texts that one line of the output has."""
-    files: Mapping[str, str] = {}
+    files: Mapping[str, str | bytes] = {}
     code: int = 2
 
 
-def checked(toml: str, *parts: str, **files: str) -> Mistake:
+def checked(toml: str, *parts: str, **files: str | bytes) -> Mistake:
     """Return a mistake in a suite, found by `tunegate suite check`."""
-    there = {"s/suite.toml": toml, "s/cases.jsonl": CASE}
+    there: dict[str, str | bytes] = {"s/suite.toml": toml, "s/cases.jsonl": CASE}
     there |= {f"s/{name.replace('_', '.')}": text for name, text in files.items()}
     return Mistake(("suite", "check", "s"), parts, there)
 
@@ -87,6 +90,37 @@ MISTAKES = {
     "a key that no case has": checked(
         SUITE + GATE, "cases.jsonl:1", "'promt'", "'prompt'",
         cases_jsonl='{"id": "a", "promt": "q", "expected": "a"}\n',
+    ),
+    "many ids twice": checked(
+        SUITE + GATE, "cases.jsonl:2", "cases.jsonl:1 (58 more rows like it)",
+        cases_jsonl=CASE * 60,
+    ),
+    "many cases that a metric cannot score": checked(
+        SUITE.replace("exact_match", "numeric") + GATE.replace("exact_match", "numeric"),
+        "suite.toml:4", "'a'", "no number", "(59 more rows like it)",
+        cases_jsonl="".join(CASE.replace('"a"', f'"a{n or ""}"') for n in range(60)),
+    ),
+    "a list in place of lines": checked(
+        SUITE + GATE, "cases.jsonl:1", "JSON list", "one case a line", ".json",
+        cases_jsonl=f"[{CASE}]",
+    ),
+    "a file that git-lfs did not fetch": checked(
+        SUITE + GATE, "cases.jsonl: a git-lfs pointer", "git lfs pull", cases_jsonl=POINTER
+    ),
+    "a parquet file that git-lfs did not fetch": checked(
+        TABLE.replace("csv", "parquet") + METRIC + GATE, "t.parquet: a git-lfs pointer",
+        "git lfs pull", t_parquet=POINTER,
+    ),
+    "a table in Latin-1": checked(
+        TABLE + METRIC + GATE, "t.csv:2", "0xe9", "iconv -f WINDOWS-1252",
+        t_csv="prompt,expected\ncafé,a\n".encode("latin-1"),
+    ),
+    "an object as what is expected": checked(
+        SUITE + GATE, "cases.jsonl:1", r'"{\"city\": \"Rome\"}"', "json_fields", "59 more rows",
+        cases_jsonl="".join(OBJECT.format(n) for n in range(60)),
+    ),
+    "a conversation with its answer": checked(
+        SUITE + GATE, "cases.jsonl:1", "assistant's turn", "`expected`", cases_jsonl=CHAT
     ),
     "a name without quotes": checked("name = s\n", "suite.toml:1"),
     "a metric of another name": checked(
@@ -155,6 +189,67 @@ MISTAKES = {
         parts=("out: holds checkpoints", "checkpoint-9, checkpoint-10", "out/checkpoint-10"),
         **{f"out/checkpoint-{n}/config.json": "{}" for n in (10, 9)},
     ),
+    "the cases in place of the suite": judged(
+        "s/cases.jsonl", *MODELS, parts=("s/cases.jsonl", "name the suite's folder: s")
+    ),
+    "the cases in place of the suite, checked": Mistake(
+        ("suite", "check", "s/cases.jsonl"), ("name the suite's folder: s",),
+        {"s/suite.toml": SUITE, "s/cases.jsonl": CASE},
+    ),
+    "answers in place of the suite": judged(
+        "ok.jsonl", *MODELS, parts=("ok.jsonl: not a suite", "suite.toml")
+    ),
+    "an option for the suite": judged(
+        "--suite", "s", *MODELS, parts=("--suite", "did you mean `tunegate gate s …`")
+    ),
+    "answers without replay:": judged(
+        "s", "--base", "ok.jsonl", "--tuned", "ok.jsonl", parts=("did you mean replay:ok.jsonl?",)
+    ),
+    "a server without server:": judged(
+        "s", "--base", "http://127.0.0.1:1/v1", "--tuned", "replay:ok.jsonl",
+        parts=("did you mean server:http://127.0.0.1:1/v1?",),
+    ),
+    "a run without replay:": judged(
+        "s", "--base", "r", "--tuned", "r", parts=("a run folder; did you mean replay:r?",),
+        **{"r/cells.jsonl": ""},
+    ),
+    "a GGUF file without gguf:": judged(
+        "s", "--base", "m.gguf", "--tuned", "m.gguf", parts=("did you mean gguf:m.gguf?",),
+        **{"m.gguf": "GGUF"},
+    ),
+    "an adapter without its configuration": judged(
+        "s", "--base", "m", "--tuned", "a", parts=("a: an adapter without its adapter_config",),
+        **{"m/config.json": "{}", "a/adapter_model.safetensors": ""},
+    ),
+    "the folder above an adapter": judged(
+        "s", "--base", "m", "--tuned", "a", parts=("a: no model of its own", "a/final"),
+        **{"m/config.json": "{}", "a/final/adapter_config.json": "{}"},
+    ),
+    "a folder without a model": judged(
+        "s", "--base", "m", "--tuned", "s", parts=("s: neither config.json nor adapter_config",),
+        **{"m/config.json": "{}"},
+    ),
+    "weights that git-lfs did not fetch": judged(
+        "s", "--base", "m", "--tuned", "m",
+        parts=("m/model.safetensors: a git-lfs pointer", "git lfs pull"),
+        **{"m/config.json": "{}", "m/model.safetensors": POINTER},
+    ),
+    "answers that git-lfs did not fetch": judged(
+        "s", "--base", "replay:a.jsonl", "--tuned", "replay:a.jsonl",
+        parts=("a.jsonl: a git-lfs pointer",), **{"a.jsonl": POINTER},
+    ),
+    "a list of answers": judged(
+        "s", "--base", "replay:a.jsonl", "--tuned", "replay:a.jsonl",
+        parts=("a.jsonl:1: a JSON list", "one completion a line"), **{"a.jsonl": f"[{ANSWERS}]"},
+    ),
+    "a typing error in tuned, before base is loaded": judged(
+        "s", "--base", "m", "--tuned", "./tunde", parts=("./tunde: no such folder",),
+        **{"m/config.json": "{}"},
+    ),
+    "a typing error in recorded answers, before base is loaded": judged(
+        "s", "--base", "m", "--tuned", "replay:no.jsonl", parts=("no.jsonl: no such file",),
+        **{"m/config.json": "{}"},
+    ),
     "answers that are not there": judged(
         "s", "--base", "replay:no.jsonl", "--tuned", "replay:no.jsonl", parts=("no.jsonl",)
     ),
@@ -199,7 +294,7 @@ def test_a_common_mistake_is_one_line(project: Any, name: str) -> None:
     mistake = MISTAKES[name]
     for file, text in mistake.files.items():
         Path(file).parent.mkdir(parents=True, exist_ok=True)
-        Path(file).write_text(text, encoding="utf-8")
+        Path(file).write_bytes(text if isinstance(text, bytes) else text.encode())
 
     result = project.tunegate(*mistake.words)
 

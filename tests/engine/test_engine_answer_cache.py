@@ -53,6 +53,20 @@ def test_what_is_put_is_there(store: AnswerCache) -> None:
     assert list(AnswerCache(store.path).read([_cell()])) == [_answer()]
 
 
+def test_the_folder_of_a_project_ignores_itself_when_it_is_new(tmp_path: Path) -> None:
+    """As pytest's cache; whoever deletes the file, or has another folder, is left alone."""
+    ignore = tmp_path / ".tunegate" / ".gitignore"
+
+    AnswerCache(tmp_path / ".tunegate" / "store.sqlite").close()
+    assert ignore.read_text(encoding="utf-8").endswith("\n*\n")
+    ignore.unlink()
+    AnswerCache(tmp_path / ".tunegate" / "store.sqlite").close()
+    AnswerCache(tmp_path / "cells" / "store.sqlite").close()
+
+    assert not ignore.exists()
+    assert not (tmp_path / "cells" / ".gitignore").exists()
+
+
 def test_cells_of_one_key_share_an_answer(store: AnswerCache) -> None:
     """Two arms that are one model have the same keys: each cell comes back with its own place."""
     store.put(_answer())

@@ -14,7 +14,7 @@ import pytest
 from tests.tiny_models import ARCHITECTURES, muted
 from tunegate.harness.checks.weight_files import weights_fingerprint
 from tunegate.harness.errors import ModelError, NotComparable, UsageError
-from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.models.open_arms import base_name_note, open_arms
 
 IDS = [[5, 40, 90, 200], [300, 7], [12]]
 Copy = Callable[..., Path]
@@ -205,6 +205,37 @@ def test_an_adapter_of_another_hub_model(tiny: Any, copied: Copy, tmp_path: Path
         else:
             with pytest.raises(NotComparable, match="names org/other as its base"):
                 open_arms({"base": str(cache), "tuned": str(adapter)})
+
+
+def _copied_base(tiny: Any, folder: Path) -> str:
+    return str(shutil.copytree(tiny.base(), folder))
+
+
+def test_an_adapter_that_names_another_base_is_noted(
+    tiny: Any, copied: Copy, tmp_path: Path
+) -> None:
+    """The shapes fit and no weights can be compared: only the names tell."""
+    base = _copied_base(tiny, tmp_path / "Qwen3-0.6B-Base")
+    named = {"file": "adapter_config.json", "base_model_name_or_path": "Qwen/Qwen3-0.6B"}
+    arms = open_arms({"base": base, "tuned": str(copied(tiny.adapter(), **named))})
+
+    note = base_name_note(arms["tuned"])
+
+    assert note is not None
+    assert "Qwen/Qwen3-0.6B by its adapter_config.json, and base is Qwen3-0.6B-Base" in note
+    assert base_name_note(arms["base"]) is None
+
+
+@pytest.mark.parametrize("folder", ["qwen3-0.6b", "base"])
+def test_a_downloaded_base_is_not_taken_for_another(
+    tiny: Any, copied: Copy, tmp_path: Path, folder: str
+) -> None:
+    """The same name in small letters, or a folder's name that is no model's."""
+    base = _copied_base(tiny, tmp_path / folder)
+    named = {"file": "adapter_config.json", "base_model_name_or_path": "Qwen/Qwen3-0.6B@v1"}
+    arms = open_arms({"base": base, "tuned": str(copied(tiny.adapter(), **named))})
+
+    assert base_name_note(arms["tuned"]) is None
 
 
 def _rewrite(folder: Path, change: Callable[[str, Any], Any]) -> None:

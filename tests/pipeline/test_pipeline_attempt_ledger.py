@@ -247,8 +247,7 @@ def test_git_merges_the_ledgers_of_two_branches(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("<<<<<<< HEAD\n", f"{FILE_NAME}:2: a conflict of git: keep the lines of both sides"),
-        ('{"suite": 1}\n', f"{FILE_NAME}:2: not a LedgerLine: suite: 1: Input should be"),
+        ("        ('{"suite": 1}\n', f"{FILE_NAME}:2: not a LedgerLine: suite: 1: Input should be"),
         ("\x00\n", f"{FILE_NAME}:2: not a LedgerLine"),
         ("[" * 100_000 + "\n", f"{FILE_NAME}:2: not a LedgerLine"),
     ],
@@ -397,6 +396,7 @@ def test_a_ledger_that_has_no_end_is_not_read(tmp_path: Path) -> None:
             read_ledger(path)
 
 
+<<<<<<< HEAD
 def test_a_ledger_that_git_ignores_is_named(project: Any) -> None:
     """A rule for `*.jsonl` keeps it from every other checkout; with an exception all is well."""
     project.suite(n=40)
@@ -408,3 +408,39 @@ def test_a_ledger_that_git_ignores_is_named(project: Any) -> None:
     assert told in project.tunegate(*words).stderr.str()
     Path(".gitignore").write_text(f"*.jsonl\n!{FILE_NAME}\n", encoding="utf-8")
     assert told not in project.tunegate(*words, "--seed", "1").stderr.str()
+
+
+def test_a_draft_counts_nothing_and_never_ships(project: Any) -> None:
+    """Its verdict comes after the word, and a later run is the first attempt."""
+    project.suite()
+    models = project.models()
+
+    result = project.gate(*models, "--gate-draft", "--gate-undecided=pass")
+
+    told = result.stdout.str()
+    assert result.ret == 10
+    assert "would be SHIP" in project.verdict()["sentence"]
+    assert told.index("\nDRAFT: ") < told.index("\nUNDECIDED: ")
+    assert not (project.path / "suites" / FILE_NAME).exists()
+    assert project.verdict()["attempts"] == {}
+    project.model("tuned", 94)
+    assert project.gate(*models).ret == 0
+    assert [*project.verdict()["attempts"].values()] == [1]
+
+
+def test_a_draft_of_a_worse_model_blocks(project: Any) -> None:
+    """A draft is no way around a regression either."""
+    project.suite()
+
+    assert project.gate(*project.models(base=95, tuned=30), "--gate-draft").ret == 1
+
+
+def test_a_suite_that_charges_for_attempts_has_no_drafts(project: Any) -> None:
+    """A look that nobody counts would be free."""
+    toml = project.suite()
+    toml.write_text("alpha_per_attempt = true\n" + toml.read_text("utf-8"), encoding="utf-8")
+
+    result = project.gate(*project.models(), "--gate-draft")
+
+    assert result.ret == 2
+    assert "alpha_per_attempt = true makes every look count" in result.stdout.str()

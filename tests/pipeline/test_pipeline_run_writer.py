@@ -62,6 +62,33 @@ def test_a_second_run_gives_the_same_bytes(project: Any) -> None:
     assert (project.run / "verdict.json").read_bytes() == first
 
 
+def test_another_finished_run_is_moved_out_of_the_folder(project: Any) -> None:
+    """Nothing finished is lost to a second command with the same --run-dir."""
+    project.suite()
+    base, tuned = project.models(tuned=95)
+    project.gate(base, tuned)
+    first = (project.run / "verdict.json").read_bytes()
+
+    result = project.gate(base, f"--gate-tuned={project.model('other', 20)}")
+
+    assert "run held another finished run (SHIP), which is now run.1" in result.stderr.str()
+    assert (project.path / "run.1" / "verdict.json").read_bytes() == first
+    assert (project.path / "run.1" / "cells.jsonl").is_file()
+    assert project.verdict()["verdict"] == "BLOCK"
+
+
+def test_a_finished_run_is_kept_where_the_next_one_cannot_be_compared(project: Any) -> None:
+    """A refusal leaves nothing to read in its place."""
+    project.suite()
+    base, tuned = project.models()
+    project.gate(base, tuned)
+
+    project.gate(base, base.replace("base=", "tuned=", 1))
+
+    assert project.verdict()["verdict"] == "NOT_COMPARABLE"
+    assert project.verdict(project.path / "run.1")["verdict"] == "SHIP"
+
+
 def test_another_store_gives_the_same_bytes(project: Any) -> None:
     """Nothing of the machine or the hour is in verdict.json."""
     project.suite()

@@ -53,6 +53,25 @@ def test_ini_twins_do_what_the_options_do(project: Any) -> None:
     assert not (project.path / ".tunegate").exists()
 
 
+def test_paths_in_an_ini_file_are_relative_to_it(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same file serves whoever calls pytest from another folder."""
+    project.suite()
+    project.models()
+    project.pytester.makeini(
+        "[pytest]\ngate_base = scripted:base.json\ngate_tuned = scripted:tuned.json\n"
+        "gate_run_dir = out/run\n"
+    )
+    monkeypatch.chdir(project.path / "suites")
+
+    result = project.pytest_here("demo")
+
+    assert result.ret == 0
+    arms = project.verdict(project.path / "out/run")["arms"]
+    assert arms["tuned"]["spec"] == "scripted:../tuned.json"
+
+
 def test_an_option_wins_over_its_ini_twin(project: Any) -> None:
     """The command line is nearer than the file."""
     project.suite()

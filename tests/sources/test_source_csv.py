@@ -95,8 +95,8 @@ def test_an_answer_is_a_number_or_a_letter(write: Callable[[str], None], cases: 
         ("nr\tquestion\n1\ta\n", 't.csv:1: one column only, with \'\\t\' in its name; set '
          'delimiter = "\\t"'),
         ("nr,nr,question,answer\n", "t.csv:1: two columns are called 'nr'; rename one"),
-        (b"nr,question,answer\n1,caf\xe9,b\n", "t.csv: not UTF-8 at byte 24; save the file as"),
-        ("\ufeffnr,question,answer\n".encode("utf-16"), "t.csv: not UTF-8 at byte 0; save"),
+        (b"nr,question,answer\n1,caf\xe9,b\n", "t.csv:2: not UTF-8 (byte 0xe9); save it as UTF-8:"),
+        ("\ufeffnr,question,answer\n".encode("utf-16"), "t.csv:1: not UTF-8 (byte 0xff); save"),
         ("nr,question,answer\n1,a,b\n2,a,b,c\n", "t.csv:3: 4 columns, the first line has 3; quote"),
         ('nr,question,answer\n1,"a\n\nb",c\n2,a\n', "t.csv:5: 2 columns, the first line has 3"),
         ('nr,question,answer\n1,"a,b\n', "t.csv:2: broken CSV (unexpected end of data); check"),
@@ -224,5 +224,5 @@ def test_a_conversation_that_ends_with_its_answer_is_no_question(
     write(f'messages\n"{turns}"\n')
 
     assert problems(TABLE)[0].startswith(
-        "t.csv:2: messages: the assistant's turn at the end would be part of the question; chat ="
+        "t.csv:2: messages: the assistant's turn at the end would be part of the question; move"
     )

@@ -313,9 +313,10 @@ def test_names_that_files_and_ids_cannot_carry(refused: Refused, head: str, name
 
 
 def test_bytes_that_are_no_utf8(refused: Refused, head: str) -> None:
-    """The offset of the first bad byte is named, in either file."""
-    assert refused(head, b'{"prompt": "\xff"}') == [
-        "cases.jsonl: not UTF-8 at byte 12; save the file as UTF-8"
+    """The line of the first bad byte is named."""
+    assert refused(head, b'{"prompt": "a"}\n{"prompt": "caf\xe9"}') == [
+        "cases.jsonl:2: not UTF-8 (byte 0xe9); save it as UTF-8: iconv -f WINDOWS-1252 -t UTF-8 "
+        "cases.jsonl > new"
     ]
     assert refused(b'name = "\xff"') == ["suite.toml: not UTF-8 at byte 8; save it as UTF-8"]
 
