@@ -247,7 +247,8 @@ def test_git_merges_the_ledgers_of_two_branches(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("        ('{"suite": 1}\n', f"{FILE_NAME}:2: not a LedgerLine: suite: 1: Input should be"),
+        ("<<<<<<< HEAD\n", f"{FILE_NAME}:2: a conflict of git: keep the lines of both sides"),
+        ('{"suite": 1}\n', f"{FILE_NAME}:2: not a LedgerLine: suite: 1: Input should be"),
         ("\x00\n", f"{FILE_NAME}:2: not a LedgerLine"),
         ("[" * 100_000 + "\n", f"{FILE_NAME}:2: not a LedgerLine"),
     ],
@@ -396,7 +397,6 @@ def test_a_ledger_that_has_no_end_is_not_read(tmp_path: Path) -> None:
             read_ledger(path)
 
 
-<<<<<<< HEAD
 def test_a_ledger_that_git_ignores_is_named(project: Any) -> None:
     """A rule for `*.jsonl` keeps it from every other checkout; with an exception all is well."""
     project.suite(n=40)
