@@ -73,6 +73,7 @@ def decide(
     ],
 )
 def test_a_gain_over_a_broken_base_is_undecided(base: Sequence[str], why: str) -> None:
+    """Empty, one error text, other cases' answers: named first."""
     found = decide(base)
 
     assert found.suites[0].gates[0].status.value == "pass"
@@ -155,6 +156,7 @@ def test_a_block_stays_one() -> None:
 
 @pytest.mark.parametrize(("empty", "told"), [(3, False), (4, True), (30, True)])
 def test_a_few_empty_answers_are_a_note(empty: int, told: bool) -> None:
+    """More than 5 % are told, up to half of them ship."""
     found = decide([*[""] * empty, *WRONG[empty:]])
 
     assert found.verdict is Verdict.SHIP
