@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tunegate.harness.gate_kind import gate_kind
-from tunegate.harness.records.cases import Case, CellKind, StoredAnswer
+from tunegate.harness.records.cases import WRITTEN, Case, StoredAnswer
 
 if TYPE_CHECKING:
     from tunegate.harness.comparison.score_table import ScoreTable
@@ -49,7 +49,9 @@ class ArmAnswers:
     words: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def add(self, case: Case, text: str) -> None:
-        """Count an answer."""
+        """Count an answer; the scores of another tool come with the same answers again."""
+        if case.id in self.texts:
+            return
         text = text.strip()
         self.texts[case.id] = hash(text)
         rightly = case.expected_calls == () or "" in map(str.strip, case.expected_texts())
@@ -82,7 +84,7 @@ class AnswerWatch:
     def add(self, stored: StoredAnswer) -> None:
         """Count an answer: the first sample to each prompt. An episode has no one text."""
         cell, done = stored.cell, stored.completion
-        if cell.kind is not CellKind.GENERATE or cell.sample or done is None:
+        if cell.kind not in WRITTEN or cell.sample or done is None:
             return
         case = self._first.get(cell.suite, {}).get(cell.case)
         if case is not None and done.text is not None and done.episode is None:
@@ -104,6 +106,15 @@ def broken_arms(table: ScoreTable, arms: Iterable[str]) -> Iterator[str]:
             why = _empty(found) or _one_text(table, arm, found) or _shifted(found)
             if why:
                 yield f"{arm} looks broken: {why}"
+
+
+def all_expected(found: ArmAnswers) -> bool:
+    """Return whether every answer is an expected one, so that two good arms may well be equal."""
+    return all(
+        found.texts[case.id] in [hash(text.strip()) for text in case.expected_texts()]
+        for case in found.cases
+        if case.id in found.texts
+    )
 
 
 def _empty(found: ArmAnswers) -> str:
