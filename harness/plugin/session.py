@@ -68,6 +68,8 @@ class GateSession:
     chosen: tuple[Suite, ...] = ()
     """The suites of which a gate was selected; they make the run."""
     filtered: list[str] = field(default_factory=list)
+    passed_over: list[Path] = field(default_factory=list)
+    """Files such as suite.toml.bak, whose gates nobody runs."""
     verdict: VerdictRecord | None = None
     error: TunegateError | None = None
     arms: dict[str, Any] = field(default_factory=dict)

@@ -182,3 +182,16 @@ def test_what_is_wrong_with_a_suite_is_told_once(project: Any, workers: tuple[st
     assert result.ret == 4
     told = result.stdout.str() + result.stderr.str()
     assert told.count("did you mean 'length'?") == 1
+
+
+def test_a_suite_file_by_another_name_is_told(project: Any) -> None:
+    """Its gates are not run, and the verdict is the others'."""
+    project.suite()
+    (project.path / "suites" / "suite.toml.bak").write_text("name = 'x'", encoding="utf-8")
+
+    result = project.gate(*project.models())
+
+    result.stdout.fnmatch_lines(
+        ["note: suites/suite.toml.bak is not called suite.toml, so its gates were not run"]
+    )
+    assert result.ret == 0
