@@ -114,7 +114,7 @@ def _gate_failing(arm: str, reply: Mapping[str, Any]) -> Outcome:
     with TemporaryDirectory() as folder, SmallServer(send=fail) as server:
         project = AttackedProject(Path(folder))
         project.begin()
-        words = ("gate", "suites", *server.arms(), "--deadline=2", "--run-dir=run")
+        words = ("gate", "suites", *server.arms(), "--deadline=30", "--run-dir=run")
         return judge_command(project, words, REFUSED)
 
 

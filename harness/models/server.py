@@ -97,9 +97,10 @@ class ServerClient:
         clock = time.perf_counter()
         told = parse_completion(http.post_json(f"{self.where.url}/{path}", body, deadline=deadline))
         if told.model is not None and is_foreign(self.where.model, told.model):
-            raise RetryableError(
+            raise PermanentError(
                 f"{told.model!r} answered in the place of {self.where.model!r}, by the server's "
-                "own report: is it a proxy with a fallback?"
+                "own report: is it a proxy with a fallback?",
+                whole=False,
             )
         if told.calls_tools and not offers_tools(request.case):
             raise PermanentError(UNOFFERED_CALL, whole=False)

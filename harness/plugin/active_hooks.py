@@ -31,8 +31,6 @@ class ActiveHooks:
     ) -> pytest.Collector | None:
         """Collect suite.toml files. (pytest_collect_file)"""
         if file_path.name != "suite.toml":
-            if file_path.name.startswith("suite.toml"):
-                self.state.passed_over.append(file_path)
             return None
         if file_path.is_relative_to(parent.config.rootpath):
             return SuiteFile.from_parent(parent, path=file_path)

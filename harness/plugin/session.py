@@ -68,8 +68,6 @@ class GateSession:
     chosen: tuple[Suite, ...] = ()
     """The suites of which a gate was selected; they make the run."""
     filtered: list[str] = field(default_factory=list)
-    passed_over: list[Path] = field(default_factory=list)
-    """Files such as suite.toml.bak, whose gates nobody runs."""
     verdict: VerdictRecord | None = None
     error: TunegateError | None = None
     arms: dict[str, Any] = field(default_factory=dict)
@@ -134,6 +132,12 @@ class GateSession:
         if key not in self.loaded:
             self.loaded[key] = suites.load_suite(path, max_cases=self.options["max-cases"])
         return self.loaded[key]
+
+    def renamed_suites(self) -> list[Path]:
+        """Return the files such as suite.toml.bak beside the suites, whose gates nobody runs."""
+        places = {path.parents[1] for path in self.loaded if path.parent != Path.cwd()}
+        forms = ("suite.toml?*", "*/suite.toml?*")
+        return sorted(file for place in places for form in forms for file in place.glob(form))
 
     def refuse(self, reason: str) -> None:
         """Note a user's mistake in a suite: the session ends with pytest's usage exit code."""

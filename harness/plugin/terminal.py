@@ -61,7 +61,7 @@ def _lines(state: GateSession) -> Iterator[str]:
         yield f"no verdict: {state.why}"
     yield from (
         f"note: {relative_path(file)} is not called suite.toml, so its gates were not run"
-        for file in state.passed_over
+        for file in state.renamed_suites()
     )
     yield from _comparison_table(state)
     folders = [*([] if state.verdict is None else [state.folder]), *state.folders]
