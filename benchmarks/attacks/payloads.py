@@ -205,6 +205,24 @@ def _answers() -> Iterator[Any]:
     yield "the best of five samples first", partial(_rows, "tuned", samples)
     yield "the column of expected answers, in sentences", _key_as_answers
     yield "the recorded examples of init, in CI", _examples_in_ci
+    for name, say in {
+        "are empty": lambda i: "",
+        "are empty in 36 of 60 cases": lambda i: "" if i < 36 else f"shelf {i}",
+        "are one error message": lambda i: "rate limit exceeded",
+        "are those of the next case": lambda i: f"shelf {(i + 1) % N}",
+    }.items():
+        yield f"tuned is good, and base's answers {name}", partial(_broken, "base", say)
+    for name, say in {
+        "are empty": lambda i: "",
+        "are tuned's": lambda i: f"shelf {i}" if i < N - 1 else "no idea",
+    }.items():
+        yield f"the incumbent's answers {name}", partial(_broken, "incumbent", say)
+    yield (
+        "60 untagged cases next to a gate on a tag",
+        _lost_untagged,
+        "has no gate on cases without the tag a",
+    )
+    yield "a second suite called suite.toml.bak", _bak, "is not called suite.toml"
 
 
 def _key_as_answers(project: AttackedProject) -> None:
@@ -288,6 +306,30 @@ def _leave_three_out(project: AttackedProject) -> None:
     """Have both arms right wherever both have an answer; base has them all."""
     for arm, count in (("base", N), ("tuned", N - 3)):
         project.answers(arm, [answer(arm, i, right=True) for i in range(count)])
+
+
+def _broken(arm: str, say: Callable[[int], str], project: AttackedProject) -> None:
+    """Have tuned right but once, and an arm answer so."""
+    project.answers("tuned", [answer("tuned", i, right=i < N - 1) for i in range(N)])
+    project.answers(arm, [{"id": f"q{i:02}", "completion": say(i)} for i in range(N)])
+    if arm == "incumbent":
+        project.words = ["--incumbent=replay:incumbent.jsonl"]
+
+
+def _lost_untagged(project: AttackedProject) -> None:
+    """Have tuned right where a gate looks alone."""
+    project.write("suites/orders/suite.toml", SUITE + 'tag = "a"\n')
+    extra = [{**question(N + i), "prompt": f"Where is {i}?"} for i in range(N)]
+    project.cases([*({**question(i), "tags": ["a"]} for i in range(N)), *extra])
+    for arm in RIGHT:
+        right = [answer(arm, i, right=i < N or arm == "base") for i in range(2 * N)]
+        project.answers(arm, right)
+
+
+def _bak(project: AttackedProject) -> None:
+    """Have tuned good on the one suite, and rename the other."""
+    project.write("suites/returns/suite.toml.bak", SUITE)
+    project.answers("tuned", [answer("tuned", i, right=True) for i in range(N)])
 
 
 def _cases(make: Callable[[int], Any], project: AttackedProject) -> None:

@@ -26,7 +26,7 @@ from benchmarks.attacks.attempt import (
     report,
 )
 from benchmarks.attacks.project import AttackedProject
-from benchmarks.attacks.small_server import SmallServer
+from benchmarks.attacks.small_server import SmallServer, answer_shelf
 
 Send = Callable[[BaseHTTPRequestHandler, dict[str, Any]], None]
 REFUSED = (1, 2, 10, 12, 13)
@@ -38,6 +38,11 @@ def attempts() -> Iterator[AttackAttempt]:
     yield from _addresses()
     for name, send in _replies().items():
         yield AttackAttempt(f"server: {name}", lambda send=send: _gate(send))  # type: ignore[misc]
+    for name, (arm, reply) in _failing_arms().items():
+        yield AttackAttempt(
+            f"server: {arm} {name}",
+            lambda arm=arm, reply=reply: _gate_failing(arm, reply),  # type: ignore[misc]
+        )
     for name, text in _judgements().items():
         yield AttackAttempt(f"judge: {name}", lambda text=text: _judge(text))  # type: ignore[misc]
 
@@ -69,6 +74,47 @@ def _gate(send: Send) -> Outcome:
         project = AttackedProject(Path(folder))
         project.begin()
         words = ("gate", "suites", *server.arms(), "--deadline=2", "--run-dir=run")
+        return judge_command(project, words, REFUSED)
+
+
+def _failing_arms() -> Mapping[str, tuple[str, dict[str, Any]]]:
+    """Return how an arm fails with HTTP 200: its name, and what differs in the reply."""
+    call = {"type": "function", "function": {"name": "look_up", "arguments": "{}"}}
+    refusal = {"content": None, "refusal": "I can't help with that."}
+    return {
+        "answers content: null": ("base", {"message": {"content": None}}),
+        "answers with a refusal field": ("base", {"message": refusal}),
+        "calls a tool that nobody offered": (
+            "base",
+            {"message": {"content": None, "tool_calls": [call]}},
+        ),
+        "is withheld by a filter": (
+            "base",
+            {"message": {"content": "shelf"}, "finish_reason": "content_filter"},
+        ),
+        "answers 'rate limit exceeded'": ("base", {"message": {"content": "rate limit exceeded"}}),
+        "answers nothing": ("base", {"message": {"content": ""}}),
+        "is answered by another model": ("tuned", {"model": "spare"}),
+    }
+
+
+def _gate_failing(arm: str, reply: Mapping[str, Any]) -> Outcome:
+    """Gate two good models, one of which answers the project's questions so."""
+
+    def fail(handler: Any, body: dict[str, Any]) -> bool:
+        question = str(body["messages"][-1]["content"] if "messages" in body else "")
+        if body["model"] != arm or "Which shelf" not in question:
+            return False
+        message = {"role": "assistant", "content": answer_shelf(arm, question)}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        fields = {name: value for name, value in reply.items() if name != "model"}
+        handler.reply({"model": reply.get("model", arm), "choices": [{**choice, **fields}]})
+        return True
+
+    with TemporaryDirectory() as folder, SmallServer(send=fail) as server:
+        project = AttackedProject(Path(folder))
+        project.begin()
+        words = ("gate", "suites", *server.arms(), "--deadline=30", "--run-dir=run")
         return judge_command(project, words, REFUSED)
 
 

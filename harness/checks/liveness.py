@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunegate.harness.errors import NotComparable
-from tunegate.harness.further_arm import further_arm
+from tunegate.harness.further_arm import INCUMBENT, further_arm
 from tunegate.harness.model import Arm, LocalArm, ProbedArm, ServedArm
 
 
@@ -40,6 +40,12 @@ def check_liveness(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str,
                 f"check the path given for {name}"
             )
         proofs[name] = _prove(name, base, arm)
+    tuned, incumbent = arms.get("tuned"), arms.get(INCUMBENT)
+    if tuned and incumbent and tuned.fingerprint == incumbent.fingerprint:
+        raise NotComparable(
+            f"tuned and {INCUMBENT} have identical {_changed_part(tuned)}: tuned cannot replace "
+            f"itself; check the path given for {INCUMBENT}"
+        )
     return proofs
 
 

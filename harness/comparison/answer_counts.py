@@ -13,8 +13,9 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from tunegate.harness.comparison.broken_answers import MOST_EMPTY, AnswerWatch, ArmAnswers
 from tunegate.harness.gate_kind import count_noun
-from tunegate.harness.records.cases import WRITTEN, Completion, ScoreRow, StoredAnswer
+from tunegate.harness.records.cases import WRITTEN, Case, Completion, ScoreRow, StoredAnswer
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.thinking import HAS_THOUGHTS
 
@@ -47,6 +48,8 @@ class AnswerCounts(NamedTuple):
     """Base and tuned → answers that were cut within the thoughts; they are not among the others."""
     thought: Mapping[str, int] = MappingProxyType({})
     """Base and tuned → answers with thoughts before them."""
+    arms: Mapping[str, ArmAnswers] = MappingProxyType({})
+    """Arm → its answers, by which a broken one is seen; absent where the cases are not known."""
 
     @property
     def same_share(self) -> float | None:
@@ -54,9 +57,17 @@ class AnswerCounts(NamedTuple):
         return self.same / self.compared if self.compared else None
 
 
-def count_answers(cells: Iterable[StoredAnswer]) -> dict[str, AnswerCounts]:
-    """Return suite → counts of its written answers; the cells of a case must come together."""
+def count_answers(
+    cells: Iterable[StoredAnswer], cases: Mapping[str, Sequence[Case]] = MappingProxyType({})
+) -> dict[str, AnswerCounts]:
+    """Return suite → counts of its written answers.
+
+    Args:
+        cells: The answers; the cells of a case must come together.
+        cases: Suite → its cases, to tell broken answers by.
+    """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
+    watch = AnswerWatch(cases)
     for (suite, _), group in cells_by_case(cells):
         texts: dict[int, dict[str, str | None]] = {}
         failed: dict[int, dict[str, bool]] = {}
@@ -68,6 +79,7 @@ def count_answers(cells: Iterable[StoredAnswer]) -> dict[str, AnswerCounts]:
             if done is not None:
                 texts.setdefault(stored.cell.sample, {})[arm] = _whole_text(done)
                 counts[suite].update(_facts(arm, done))
+                watch.add(stored)
         pairs = [found for found in texts.values() if {"base", "tuned"} <= found.keys()]
         same = sum(found["base"] == found["tuned"] for found in pairs)
         counts[suite].update(compared=len(pairs), same=same)
@@ -75,7 +87,10 @@ def count_answers(cells: Iterable[StoredAnswer]) -> dict[str, AnswerCounts]:
             counts[suite]["pairs"] += 1
             counts[suite]["failed base"] += found["base"] and not found["tuned"]
             counts[suite]["failed tuned"] += found["tuned"] and not found["base"]
-    return {suite: _answer_counts(own) for suite, own in counts.items()}
+    return {
+        suite: _answer_counts(own)._replace(arms=watch.arms.get(suite, {}))
+        for suite, own in counts.items()
+    }
 
 
 def _facts(arm: str, done: Completion) -> dict[str, int]:
@@ -136,6 +151,10 @@ def answer_notes(counts: AnswerCounts, card: Mapping[str, Any]) -> Iterator[str]
                 "thoughts and count as empty: raise thinking_budget, or switch thinking off, under "
                 "[generation]"
             )
+    for arm in (arm for arm in ARMS if arm in counts.arms):
+        empty, asked = counts.arms[arm].empty - counts.open.get(arm, 0), len(counts.arms[arm].texts)
+        if MOST_CUT * asked < empty <= MOST_EMPTY * asked:
+            yield f"{empty} of {count_noun(asked, 'answer')} of {arm} are empty"
     yield from _thinking_notes(counts, card)
     if counts.compared >= FEW_CASES and counts.same >= SAME_SCORES * counts.compared:
         yield (

@@ -40,6 +40,8 @@ ENOUGH = 20
 """Cases from which on a slice's difference is shown as a number."""
 FALSE_SHARE = 0.10
 """Share of the slices that stand out which may do so by chance."""
+COLLAPSE = 0.5
+"""Loss, as a share of the metric's range, from which a slice with fewer cases is named too."""
 NAMED = 3
 """Slices that the sentence on lost ones names; the record lists them all."""
 
@@ -183,6 +185,8 @@ def slice_losses(
         if q is not None and (s.suite, s.metric.name) in metrics
     ]
     looked = [(s, q, of) for s, q, of in looked if of.has_news_on(s)]
+    collapsed = _collapsed(everything, metrics)
+    looked += collapsed
     found = [(s, q, q <= FALSE_SHARE) for s, q, of in looked if of.lost_on(s, q)]
     if not found:
         return None
@@ -190,6 +194,23 @@ def slice_losses(
     found.sort(key=lambda one: not one[2])
     lost = tuple(_lost_slice(s, q, stands_out=sure) for s, q, sure in found)
     return SliceLosses(tested=len(looked), sentence=_sentence(lost, len(looked)), lost=lost)
+
+
+def _collapsed(
+    slices: Sequence[TagSlice], metrics: Mapping[tuple[str, str], _WholeMetric]
+) -> list[tuple[TagSlice, float, _WholeMetric]]:
+    """Return the slices with too few cases for the others' test that lost half of the range.
+
+    They are adjusted among themselves by Bonferroni: tags of a few cases may be hundreds.
+    """
+    few = [
+        (s, p, metrics[s.suite, s.metric.name])
+        for s in slices
+        if not s.enough and (s.suite, s.metric.name) in metrics
+        if (p := s.difference.pairs.two_sided_p()) is not None
+    ]
+    few = [(s, p * len(few), of) for s, p, of in few if of.has_news_on(s)]
+    return [(s, q, of) for s, q, of in few if s.change <= -COLLAPSE and q <= FALSE_SHARE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +237,26 @@ class _WholeMetric:
         """Return whether the slice lost, where the mean lost too more than that shows."""
         worse = s.has_interval and s.difference.oriented.high < self.loss
         return worse or (q <= FALSE_SHARE and s.change < 0 and self.loss == 0)
+
+
+def ungated_losses(table: ScoreTable) -> Iterator[str]:
+    """Yield the proven losses of a bounded metric where no gate looks: on all cases, or untagged.
+
+    A metric whose gates all have tags is looked at on the cases without any of them.
+    """
+    for metric in table.suite.metrics:
+        tags = {gate.tag for gate in table.suite.gates if gate.metric == metric.name}
+        if None in tags or not metric.bound or metric.needs is CellKind.LATENCY:
+            continue
+        rest = {name: case for name, case in table.cases.items() if not tags & set(case.tags)}
+        pairs = _pairs(replace(table, cases=rest), metric)
+        if pairs is None or pairs.too_few or pairs.too_few_for_corpus:
+            continue
+        found = TagSlice(table.suite.name, metric, "", Delta(pairs), metric.bound)
+        if found.difference.oriented.high < 0:
+            lost = _lost_slice(found, 1.0, stands_out=False)
+            named = f" on cases without the tag {' or '.join(sorted(filter(None, tags)))}"
+            yield f"{metric.name} has no gate{named if tags else ''}, and {_loss(lost)}"
 
 
 def _looked_metrics(
@@ -293,10 +334,14 @@ def _sentence(lost: Sequence[LostSlice], tested: int) -> str:
 
 
 def _words(one: LostSlice) -> str:
-    how, subject = slice_format(one), gate_subject(one.metric, one.tag)
+    return f"{one.suite}: {gate_subject(one.metric, one.tag)} {_loss(one)}"
+
+
+def _loss(one: LostSlice) -> str:
+    how = slice_format(one)
     interval = how.interval(one.low, one.high, one.confidence, sign=True)
     change = how.change(one.base, one.tuned, one.delta)
-    return f"{one.suite}: {subject} {change}{interval} on {count_noun(one.n, 'case')}"
+    return f"{change}{interval} on {count_noun(one.n, 'case')}"
 
 
 _SUBJECTS = {

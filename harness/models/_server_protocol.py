@@ -8,6 +8,7 @@ messages, and renders them itself.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from typing import Any, Literal
 from tunegate.harness.errors import BackendError, ModelError
 from tunegate.harness.model import Prompt
 from tunegate.harness.models._server_discovery import ServerTarget, try_request
-from tunegate.harness.remote.http import HttpClient, RetryableError
+from tunegate.harness.remote.http import HttpClient, PermanentError, RetryableError
 from tunegate.harness.thinking import call_text, message_thoughts
 
 PROBE = "Grüße aus Köln, 1234567 naïve façades!\n\tdef f(x):  return x**2 # 你好, мир 🙂"
@@ -240,6 +241,9 @@ class ServerCompletion:
     reasoning: str | None = None
     """The thoughts, where the server separates them."""
     reasoning_tokens: int | None = None
+    model: str | None = None
+    """The model that answered, by the server's report."""
+    calls_tools: bool = False
 
 
 def parse_completion(reply: Mapping[str, Any]) -> ServerCompletion:
@@ -247,21 +251,47 @@ def parse_completion(reply: Mapping[str, Any]) -> ServerCompletion:
 
     Raises:
         RetryableError: it holds no answer.
+        PermanentError: a filter withheld the answer, or its message has no content.
     """
     choice = ordered_choices(reply, 1)[0]
-    message = choice.get("message")
+    message, ended = choice.get("message"), choice.get("finish_reason")
+    if ended == "content_filter":
+        raise PermanentError("a content filter withheld the answer", whole=False)
+    if choice.get("error") or ended == "error":
+        raise RetryableError(f"the reply is an error: {str(choice.get('error'))[:80]}")
     text = choice.get("text") if message is None else _message_text(message)
+    if text is None and isinstance(message, dict):
+        if message_thoughts(message) is None and reasoning_usage(reply) is None:
+            why = f"no answer: the reply's content is null (finish reason {ended or 'unknown'})"
+            raise PermanentError(why, whole=False)
+        text = ""  # all of it is thoughts
     if not isinstance(text, str):
         raise RetryableError(f"the reply holds no text but {str(text)[:80]!r}")
-    reason = choice.get("finish_reason")
+    model = reply.get("model")
     return ServerCompletion(
         text,
-        reason if isinstance(reason, str) else None,
+        ended if isinstance(ended, str) else None,
         token_usage(reply, "prompt_tokens"),
         token_usage(reply, "completion_tokens"),
         message_thoughts(message) if isinstance(message, dict) else None,
         reasoning_usage(reply),
+        model if isinstance(model, str) and model else None,
+        bool(isinstance(message, dict) and message.get("tool_calls")),
     )
+
+
+def is_foreign(asked: str, told: str) -> bool:
+    """Return whether a reply names another model than the one asked: a proxy's fallback.
+
+    A date, revision or `latest` behind the name is the same model, and so is an owner or path in
+    front of one of the two.
+    """
+    if ("/" in asked) != ("/" in told):
+        asked, told = (name.rpartition("/")[2] for name in (asked, told))
+    return re.fullmatch(re.escape(asked) + _VERSION, told) is None
+
+
+_VERSION = r"(?:@.+|:latest|-\d{4}(?:-?\d\d-?\d\d)?|-\d{3})?"
 
 
 def ordered_choices(reply: Mapping[str, Any], wanted: int) -> list[dict[str, Any]]:
@@ -294,15 +324,21 @@ def reasoning_usage(reply: Mapping[str, Any]) -> int | None:
 
 
 def _message_text(message: Any) -> Any:
-    """Return the text of an assistant's message; calls of tools are written out as Hermes does."""
+    """Return the text of an assistant's message; calls of tools are written out as Hermes does.
+
+    A refusal in words is an answer. None where the message has no content at all.
+    """
     if not isinstance(message, dict):
         return None
-    text = message.get("content") or ""
+    text = message.get("content")
+    if not text and isinstance(message.get("refusal"), str):
+        text = message["refusal"]
     if isinstance(text, list):  # parts, those of thoughts among them
         text = "".join(p.get("text") or "" for p in text if isinstance(p, dict))
     calls = message.get("tool_calls")
     if not calls:
         return text
+    text = text or ""
     return "\n".join([*([text] if text else []), *map(_call, calls)])
 
 

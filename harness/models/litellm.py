@@ -197,6 +197,8 @@ class LitellmArm:
             thought = _split(reply, generation)
         except UnansweredMessage as error:
             return StoredAnswer.of(request.cell, None, str(error), started)
+        if reply.message.get("tool_calls") and not offers_tools(request.case):
+            return StoredAnswer.of(request.cell, None, UNOFFERED_CALL, started)
         text = thought.text or ""
         kept = cut_at_stops(text, generation.stop)
         completion = Completion(
@@ -415,6 +417,14 @@ def bounds_of(case: Case) -> dict[str, Any]:
         "response_format": case.response_format,
     }
     return {name: value for name, value in found.items() if value}
+
+
+UNOFFERED_CALL = "answered with a tool call, and the case offers no tools"
+
+
+def offers_tools(case: Case) -> bool:
+    """Return whether a call of a tool may be the answer to a case."""
+    return bool(case.tools) or case.expected_calls is not None
 
 
 def cut_at_stops(text: str, stops: Sequence[str]) -> str:

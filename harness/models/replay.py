@@ -182,9 +182,14 @@ class ReplayArm:
             if completion:
                 completion = separate_thoughts(completion, request.generation)
             error = None if completion else f"{self.spec} has no answer to {request.case.id!r}"
+            if completion and completion.finish_reason in _FAILED:
+                error = f"its recorded finish_reason is {completion.finish_reason!r}"
+                completion = None
             yield StoredAnswer.of(request.cell, completion, error, 0.0)
 
 
+_FAILED = ("content_filter", "error")
+"""Finish reasons of what is no answer."""
 _OTHER_NAMES = dict.fromkeys(
     ("output", "response", "answer", "text", "prediction", "generated_text", "generation"),
     "completion",

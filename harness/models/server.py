@@ -41,6 +41,7 @@ from tunegate.harness.models._server_protocol import (
     ServerProtocol,
     discover_likelihoods,
     discover_protocol,
+    is_foreign,
     next_token_logprobs,
     ordered_choices,
     parse_completion,
@@ -48,7 +49,7 @@ from tunegate.harness.models._server_protocol import (
     wire_prompt,
 )
 from tunegate.harness.models._thinking_switch import keep_limits, server_fields
-from tunegate.harness.models.litellm import bounds_of
+from tunegate.harness.models.litellm import UNOFFERED_CALL, bounds_of, offers_tools
 from tunegate.harness.records.cases import (
     Case,
     Cell,
@@ -95,6 +96,14 @@ class ServerClient:
             raise PermanentError(str(error), whole=False) from error
         clock = time.perf_counter()
         told = parse_completion(http.post_json(f"{self.where.url}/{path}", body, deadline=deadline))
+        if told.model is not None and is_foreign(self.where.model, told.model):
+            raise PermanentError(
+                f"{told.model!r} answered in the place of {self.where.model!r}, by the server's "
+                "own report: is it a proxy with a fallback?",
+                whole=False,
+            )
+        if told.calls_tools and not offers_tools(request.case):
+            raise PermanentError(UNOFFERED_CALL, whole=False)
         return self._completion(request, told, time.perf_counter() - clock)
 
     def _body(self, request: Request) -> tuple[str, dict[str, Any]]:

@@ -299,7 +299,7 @@ class PreparedRun:
             scored.cases,
             scored.scores,
             looks=scored.looks,
-            answers=count_answers(scored.cells),
+            answers=count_answers(scored.cells, scored.cases),
             labels=given,
         )
         for name, comparison in comparisons(self.opened).items():

@@ -133,6 +133,12 @@ class GateSession:
             self.loaded[key] = suites.load_suite(path, max_cases=self.options["max-cases"])
         return self.loaded[key]
 
+    def renamed_suites(self) -> list[Path]:
+        """Return the files such as suite.toml.bak beside the suites, whose gates nobody runs."""
+        places = {path.parents[1] for path in self.loaded if path.parent != Path.cwd()}
+        forms = ("suite.toml?*", "*/suite.toml?*")
+        return sorted(file for place in places for form in forms for file in place.glob(form))
+
     def refuse(self, reason: str) -> None:
         """Note a user's mistake in a suite: the session ends with pytest's usage exit code."""
         known = f"{self.error}\n" if self.error else ""

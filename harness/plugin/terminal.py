@@ -59,6 +59,10 @@ def _lines(state: GateSession) -> Iterator[str]:
         yield f"{names.get(code or 0, 'ERROR')}: {state.why or 'see the failed tests above'}"
     elif state.why:
         yield f"no verdict: {state.why}"
+    yield from (
+        f"note: {relative_path(file)} is not called suite.toml, so its gates were not run"
+        for file in state.renamed_suites()
+    )
     yield from _comparison_table(state)
     folders = [*([] if state.verdict is None else [state.folder]), *state.folders]
     for folder in folders:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from tunegate.harness.comparison.answer_counts import AnswerCounts
+from tunegate.harness.comparison.broken_answers import broken_arms
 from tunegate.harness.comparison.contamination_strata import compute_strata, touched_note
 from tunegate.harness.comparison.delta import one_sided
 from tunegate.harness.comparison.interim_look import InterimLook
@@ -95,7 +96,14 @@ def decide_run(
     suites = suite_results(manifest, tables)
     gated = [s.verdict for s in suites if s.counts]
     verdict = Verdict.worst(gated) if gated else Verdict.UNDECIDED
-    record = _record(manifest, verdict, run_sentence(verdict, suites), suites)
+    broken = [
+        f"{table.suite.name}: {why}"
+        for table, suite in zip(tables, suites, strict=True)
+        if verdict is Verdict.UNDECIDED and suite.counts
+        for why in broken_arms(table, ARMS)
+    ]
+    sentence = broken[0] if broken else run_sentence(verdict, suites)
+    record = _record(manifest, verdict, sentence, suites)
     apart = compute_strata(manifest, cases, rows, looks)
     gates = {suite.name: suite.gates for suite in suites}
     losses = slice_losses(tables, gates) if verdict is Verdict.SHIP else None
@@ -220,7 +228,7 @@ def _suite_result(
     gates = tuple(_over_budget(gate, table) or gate for gate in gates)
     verdict = suite_verdict(suite, gates)
     worst = suite_verdict(suite, worst_gates) if partly else None
-    caps: list[str] = []
+    caps = [f"{suite.name}: {why}" for why in broken_arms(table, ARMS)]
     if verdict is Verdict.SHIP and worst not in (None, Verdict.SHIP):
         counted = [gate for gate in gates if not gate.advisory]
         boundless = boundless_metrics(table, counted)
@@ -234,7 +242,7 @@ def _suite_result(
     return SuiteResult(
         name=suite.name,
         hash=suite.hash,
-        verdict=Verdict.UNDECIDED if caps else verdict,
+        verdict=Verdict.UNDECIDED if caps and verdict in (Verdict.SHIP, Verdict.HOLD) else verdict,
         goal_rule=suite.goal_rule,
         has_goal=any(gate_kind(g.kind).is_goal for g in suite.gates),
         n_planned=suite.n_cases,

@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from tunegate.harness.comparison.answer_counts import FEW_CASES, AnswerCounts, count_answers
+from tunegate.harness.comparison.broken_answers import all_expected, broken_arms
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.further_arm import BASE_AGAIN, INCUMBENT
 from tunegate.harness.gate_kind import count_noun, gate_kind
@@ -41,7 +43,37 @@ _DECISIVE = {
 
 def compare(run: ScoredRun) -> IncumbentResult:
     """Compare the incumbent of a run with its tuned arm."""
-    return compare_incumbent(run.manifest, run.cases, run.scores)
+    found = compare_incumbent(run.manifest, run.cases, run.scores)
+    if found.verdict in (Verdict.BLOCK, Verdict.ERROR):
+        return found
+    doubt = next(_doubts(run), None)
+    if doubt is None:
+        return found
+    return found.model_copy(update={"verdict": Verdict.UNDECIDED, "sentence": doubt})
+
+
+def _doubts(run: ScoredRun) -> Iterator[str]:
+    """Yield why the incumbent may not be what is shipped today: broken answers, or tuned's own."""
+    answers = count_answers(run.cells, run.cases)
+    for table in tables_of(run.manifest, run.cases, run.scores, {}):
+        counts = answers.get(table.suite.name, AnswerCounts())
+        broken = broken_arms(replace(table, answers=counts), (INCUMBENT,))
+        yield from (f"{table.suite.name}: {why}" for why in broken)
+    arms = (INCUMBENT, "tuned")
+    if all(run.manifest.identity(arm).get("weights_sha256") for arm in arms):
+        return  # other weights, or liveness would have refused them
+    pairs = [
+        (counts.arms[INCUMBENT], counts.arms["tuned"])
+        for counts in answers.values()
+        if counts.arms.keys() >= set(arms)
+    ]
+    n = sum(len(tuned.texts) for _, tuned in pairs)
+    same = all(incumbent.texts == tuned.texts for incumbent, tuned in pairs)
+    if same and n >= FEW_CASES and not all(all_expected(tuned) for _, tuned in pairs):
+        yield (
+            f"the incumbent's answers are tuned's on all {count_noun(n, 'case')}: is it tuned "
+            "itself, or was its record overwritten?"
+        )
 
 
 def compare_incumbent(

@@ -28,6 +28,7 @@ from tunegate.harness.comparison.answer_counts import (
 from tunegate.harness.comparison.corpus_level import judged_once
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
+from tunegate.harness.comparison.tag_slices import ungated_losses
 from tunegate.harness.defaults import CONFIDENCE, EARLY_STOP_CASES
 from tunegate.harness.gate_kind import count_noun, gate_kind
 from tunegate.harness.gating.decide_all import compares_recorded_times, why_advisory
@@ -85,6 +86,7 @@ def suite_notes(
             *_unscored_notes(suite, unscored),
             *_no_goal(suite),
             *_few_cases(gates),
+            *ungated_losses(table),
             *attempt_note(suite, attempts),
             *_equal_prompts(table),
             *answer_notes(table.answers, {} if training is None else training.believed_card),

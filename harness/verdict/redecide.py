@@ -53,7 +53,7 @@ def decide_again(run: Run) -> VerdictRecord:
         run.cases_of,
         run.scores,
         looks=looks,
-        answers=count_answers(asked),
+        answers=count_answers(asked, run.cases_of),
         labels=standing_labels(run.labels, run.cells, run.manifest.suites),
     )
     scored = ScoredRun(

@@ -75,6 +75,18 @@ def test_twins_are_for_aa_runs(scripted: Callable[..., str], tiny: Any) -> None:
         liveness.check_liveness(dead, twins=True)
 
 
+def test_an_incumbent_that_is_tuned_itself(scripted: Callable[..., str]) -> None:
+    """Whatever its file is called: the next candidate was written over it, or it was named twice.
+
+    Nothing is asked before.
+    """
+    texts = {"base": "x", "tuned": "y", "incumbent": "y"}
+    arms = open_arms({name: scripted(name, default=text) for name, text in texts.items()})
+
+    with pytest.raises(NotComparable, match="tuned and incumbent have identical content"):
+        liveness.check_liveness(arms)
+
+
 def test_identical_recordings(scripted: Callable[..., str]) -> None:
     """The same recorded answers twice are refused as identical content."""
     arms = open_arms({"base": scripted("a", default="x"), "tuned": scripted("b", default="x")})

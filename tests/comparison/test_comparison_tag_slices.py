@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from scipy import stats
 
+from tests.decided_suites import metric_record
 from tunegate.harness.comparison.tag_slices import (
     TagSlice,
     q_values,
@@ -359,7 +360,9 @@ def test_one_of_many_slices_that_looks_worse_may_be_chance(columns: Any, judge: 
 @pytest.mark.parametrize(
     ("parts", "gates"),
     [
-        pytest.param({"a": passes(80, 0, 120), "b": passes(0, 12, 7)}, [GAIN], id="nineteen cases"),
+        pytest.param(
+            {"a": passes(80, 0, 120), "b": passes(0, 8, 11)}, [GAIN], id="few cases, not half lost"
+        ),
         pytest.param(
             {"a": passes(80, 0, 120), "b": passes(1, 1, 38)}, [GAIN], id="nothing changed"
         ),
@@ -393,6 +396,48 @@ def test_a_slice_that_lost_more_than_the_mean_is_told(columns: Any, judge: Any) 
 
     assert verdict.verdict is Verdict.SHIP
     assert [lost.tag for lost in verdict.slices.lost] == ["b"]
+
+
+def test_nineteen_cases_that_collapsed_are_told(columns: Any, judge: Any) -> None:
+    """Too few for the others' test, 18 lost: 2 · (½)^18 / 2, times the one such slice."""
+    verdict = judge(_suite_of(columns, [GAIN], {"a": passes(80, 0, 120), "b": passes(0, 18, 1)}))
+    [lost] = verdict.slices.lost
+
+    assert verdict.verdict is Verdict.SHIP
+    assert (lost.tag, lost.n, lost.stands_out) == ("b", 19, True)
+    assert lost.q_value == pytest.approx(0.5**18, rel=1e-4)
+
+
+def test_a_loss_that_no_gate_looks_at_is_a_note(columns: Any, judge: Any) -> None:
+    """A metric without a gate, and the untagged cases next to a gate on a tag."""
+    tagged = Gate(metric="m", kind="tolerance", margin=0.3, tag="a")
+    scores = {"m": ([1.0] * 200, [1.0] * 100 + [0.0] * 60 + [1.0] * 40),
+              "free": ([1.0] * 200, [0.0] * 160 + [1.0] * 40)}  # fmt: skip
+    suite = columns([tagged], scores, tags=[("a",)] * 100 + [()] * 100)
+    verdict = judge(suite)
+    untagged, free = [n for n in verdict.suites[0].notes if "has no gate" in n]
+
+    assert verdict.verdict is Verdict.SHIP
+    assert untagged.startswith(
+        "s: m has no gate on cases without the tag a, and fell 60.0 points, 100 → 40.0 %"
+    )
+    assert untagged.endswith("on 100 cases")
+    assert free.startswith("s: free has no gate, and fell 80.0 points, 100 → 20.0 %")
+
+
+@pytest.mark.parametrize("tuned", [[1.0] * 99 + [0.0], [1.0] * 100])
+def test_no_note_where_nothing_is_shown_to_be_lost(
+    columns: Any, judge: Any, tuned: list[float]
+) -> None:
+    """One case of 100 may be chance; a metric without a range has no points to lose."""
+    scores = {"m": ([1.0] * 100, [1.0] * 100), "free": ([1.0] * 100, tuned),
+              "length": ([9.0] * 100, [1.0] * 100)}  # fmt: skip
+    length = metric_record("length", binary=False, range=None)
+    floor = Gate(metric="m", kind="floor", margin=0.5)
+
+    notes = judge(columns([floor], scores, metrics=[length])).suites[0].notes
+
+    assert not any("has no gate" in note for note in notes)
 
 
 def test_the_tag_of_all_cases_is_no_slice(columns: Any, judge: Any) -> None:

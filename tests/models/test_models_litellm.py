@@ -138,9 +138,14 @@ def test_tool_calls_are_the_answer(served: FakeServer) -> None:
     call = {"id": "x1", "type": "function", "function": {"name": "track", "arguments": "{}"}}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
     served.reply = hosted(lambda text: completion("", message=message, finish_reason="tool_calls"))
+    tool = {"name": "track", "parameters": {"type": "object", "properties": {}}}
+    offered = Case(id="c1", prompt="Where is my parcel?", tools=(tool,))
 
-    answer = answered(arm, request(arm=arm))["k"]
+    answer = answered(arm, request(offered, arm=arm))["k"]
+    unasked = answered(arm, request(arm=arm))["k"]
 
+    assert unasked.completion is None
+    assert unasked.error == "answered with a tool call, and the case offers no tools"
     assert answer.completion is not None
     assert answer.completion.text == '<tool_call>{"name": "track", "arguments": {}}</tool_call>'
 

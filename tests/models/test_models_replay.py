@@ -91,6 +91,17 @@ def test_what_was_not_recorded_is_an_error(recorded: Callable[..., str]) -> None
         assert f"has no answer to {asked[0]!r}" in answer.error
 
 
+@pytest.mark.parametrize("reason", ["content_filter", "error"])
+def test_what_a_filter_withheld_is_no_answer(recorded: Callable[..., str], reason: str) -> None:
+    """Whatever text was recorded with it."""
+    arm = replay(recorded({"id": "r1", "completion": "half of", "finish_reason": reason}))
+
+    answer = _ask(arm, "r1")
+
+    assert answer.completion is None
+    assert answer.error == f"its recorded finish_reason is '{reason}'"
+
+
 def test_samples(recorded: Callable[..., str]) -> None:
     """Several completions of a case are told apart by their sample number."""
     lines = [{"id": "r1", "completion": f"a{i}", "sample": i} for i in range(3)]

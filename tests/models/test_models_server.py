@@ -17,6 +17,7 @@ from tunegate.harness.engine.inference.local_engine import complete_requests
 from tunegate.harness.errors import BackendError, ModelError, NotComparable
 from tunegate.harness.model import PoolLimits
 from tunegate.harness.models._server_discovery import key_for, parse_target
+from tunegate.harness.models._server_protocol import is_foreign
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.server import ServerArm, server
 from tunegate.harness.records.cases import Case, GenerationSettings
@@ -225,15 +226,80 @@ def test_calls_of_tools_are_written_out(fake_server: Start, ask: Any) -> None:
         function = {"name": "refund", "arguments": '{"order": 7}'}
         calls = [{"id": "1", "type": "function", "function": function}]
         message = {"role": "assistant", "content": None, "tool_calls": calls}
-        return completion("", message=message, finish_reason="tool_calls")
+        called = completion("", message=message, finish_reason="tool_calls")
+        return called if prompt_of(body) == CASES[0].prompt else completion("hello")
 
     arm = opened(fake_server(reply=calling))
-    (answer,) = arm.complete(ask(arm, CASES[:1], template="chat"))
+    tool = {"type": "function", "function": {"name": "refund", "parameters": {}}}
+    offered = CASES[0].model_copy(update={"tools": (tool,)})
+    (answer,) = arm.complete(ask(arm, [offered], template="chat"))
+    (unasked,) = arm.complete(ask(arm, CASES[:1], template="chat"))
 
+    assert unasked.completion is None
+    assert unasked.error == "answered with a tool call, and the case offers no tools"
     assert answer.completion is not None
     text = '<tool_call>{"name": "refund", "arguments": {"order": 7}}</tool_call>'
     assert answer.completion.text == text
     assert answer.completion.finish_reason == "tool_calls"
+
+
+@pytest.mark.parametrize(
+    ("message", "more", "why"),
+    [
+        ({"content": None}, {}, "the reply's content is null (finish reason stop)"),
+        ({"content": "half"}, {"finish_reason": "content_filter"}, "a content filter withheld"),
+        ({"content": "x"}, {"error": {"code": 502}}, "the reply is an error: {'code': 502}"),
+        ({"content": "hi"}, {"model": "spare"}, "'spare' answered in the place of 'tuned'"),
+    ],
+)
+def test_what_is_no_answer_of_the_model_is_unscored(
+    fake_server: Start, ask: Any, message: dict[str, Any], more: dict[str, Any], why: str
+) -> None:
+    """No content, a filter, an error, or the model that a proxy falls back to."""
+
+    def failing(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if prompt_of(body) != CASES[0].prompt:
+            return completion(f"{model}: hello")
+        fields = {name: value for name, value in more.items() if name != "model"}
+        reply = completion("", message={"role": "assistant", **message}, **fields)
+        return reply | {"model": more.get("model", model)}
+
+    arm = opened(fake_server(reply=failing), attempts=1)
+    failed, fine = sorted(
+        arm.complete(ask(arm, CASES[:2], template="chat")), key=lambda answer: answer.cell.case
+    )
+
+    assert failed.completion is None
+    assert why in (failed.error or "")
+    assert fine.completion is not None
+
+
+def test_a_refusal_field_is_the_answer(fake_server: Start, ask: Any) -> None:
+    """As of a hosted model: it is what the user would read."""
+    message = {"role": "assistant", "content": None, "refusal": "I can't help with that."}
+    arm = opened(fake_server(reply=lambda *asked: completion("", message=message)))
+
+    (answer,) = arm.complete(ask(arm, CASES[:1], template="chat"))
+
+    assert answer.completion is not None
+    assert answer.completion.text == "I can't help with that."
+
+
+@pytest.mark.parametrize(
+    ("asked", "told", "foreign"),
+    [
+        ("tuned", "tuned", False),
+        ("gpt-4o", "gpt-4o-2024-08-06", False),
+        ("gpt-4o", "gpt-4o-mini", True),
+        ("llama3", "llama3:latest", False),
+        ("qwen", "acme/qwen@main", False),
+        ("acme/qwen", "other/qwen", True),
+        ("tuned", "base", True),
+    ],
+)
+def test_a_version_is_the_same_model(asked: str, told: str, foreign: bool) -> None:
+    """A date, a revision or an owner is no other model; another name is."""
+    assert is_foreign(asked, told) is foreign
 
 
 def test_rendered_elsewhere_is_declared_and_not_proven(fake_server: Start) -> None:

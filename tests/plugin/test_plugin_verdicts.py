@@ -209,3 +209,16 @@ def test_the_key_as_answers_is_undecided_and_stays_so(project: Any) -> None:
     assert result.ret == 10
     assert "UNDECIDED: demo: tuned's 60 answers equal the `expected` column" in result.stdout.str()
     assert project.tunegate("report", str(project.run)).ret == 0
+
+
+def test_a_suite_file_by_another_name_is_told(project: Any) -> None:
+    """Its gates are not run, and the verdict is the others'."""
+    project.suite()
+    (project.path / "suites" / "suite.toml.bak").write_text("name = 'x'", encoding="utf-8")
+
+    result = project.gate(*project.models())
+
+    result.stdout.fnmatch_lines(
+        ["note: suites/suite.toml.bak is not called suite.toml, so its gates were not run"]
+    )
+    assert result.ret == 0

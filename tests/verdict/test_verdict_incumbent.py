@@ -8,11 +8,19 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from tunegate.harness.records.cases import ScoreRow
+from tunegate.harness.records.cases import (
+    Case,
+    Cell,
+    CellKind,
+    Completion,
+    ScoreRow,
+    StoredAnswer,
+)
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import IncumbentResult, Verdict, VerdictRecord
-from tunegate.harness.verdict.incumbent import compare_incumbent
+from tunegate.harness.verdict.decide import ScoredRun
+from tunegate.harness.verdict.incumbent import compare, compare_incumbent
 
 ARMS = {"base": {"spec": "b"}, "tuned": {"spec": "t"}, "incumbent": {"spec": "i"}}
 YES, NO = 1.0, 0.0
@@ -173,3 +181,71 @@ def test_missing_answers_of_the_incumbent_do_not_remove_a_gate(
     assert (first.status, second.status) == ("pass", "undecided")
     assert (second.n, second.advisory, second.reason) == (199, False, "unscored")
     assert standing.verdict is Verdict.UNDECIDED
+
+
+RIGHT = [f"shelf {i}" for i in range(60)]
+TODAYS = [*RIGHT[:50], *["no idea"] * 10]
+
+
+def doubted(
+    made: Any, columns: Any, tuned: list[str], incumbent: list[str], arms: Any = ARMS
+) -> Any:
+    """Compare answers that are right where they are the expected ones."""
+    cases = [
+        Case(id=f"c{i:03}", prompt=f"Which shelf has {i}?", expected=text)
+        for i, text in enumerate(RIGHT)
+    ]
+    texts = {"base": ["no"] * 60, "tuned": tuned, "incumbent": incumbent}
+    score = {
+        arm: [float(a == b) for a, b in zip(t, RIGHT, strict=True)] for arm, t in texts.items()
+    }
+    suite = columns([HELD], {"m": (score["base"], score["tuned"])})
+    rows = [
+        ScoreRow(suite="s", metric="m", case=case.id, arm="incumbent", value=value)
+        for case, value in zip(cases, score["incumbent"], strict=True)
+    ]
+    cells = [
+        StoredAnswer(
+            cell=Cell(suite="s", case=case.id, arm=arm, kind=CellKind.GENERATE, key=arm + case.id),
+            status="ok",
+            completion=Completion(text=texts[arm][i]),
+        )
+        for i, case in enumerate(cases)
+        for arm in texts
+    ]
+    manifest = made.manifest([suite], arms=arms)
+    scores = [*suite.rows(), *rows]
+    return compare(ScoredRun(manifest=manifest, cases={"s": cases}, scores=scores, cells=cells))
+
+
+@pytest.mark.parametrize(
+    ("incumbent", "why"),
+    [
+        ([""] * 60, "s: incumbent looks broken: 60 of its 60 answers are empty"),
+        (["HTTP 503"] * 60, "s: incumbent looks broken: 'HTTP 503' is its answer to 60 of 60"),
+        (TODAYS, "the incumbent's answers are tuned's on all 60 cases: is it tuned itself, or was"),
+    ],
+)
+def test_one_that_is_not_what_is_shipped_today_is_named(
+    made: Any, columns: Any, incumbent: list[str], why: str
+) -> None:
+    """Its record is broken, or the next candidate was written over it."""
+    found = doubted(made, columns, TODAYS, incumbent)
+
+    assert found.verdict is Verdict.UNDECIDED
+    assert found.sentence.startswith(why)
+
+
+def test_one_that_answers_otherwise_or_is_as_perfect_is_not_doubted(
+    made: Any, columns: Any
+) -> None:
+    """Two that have all right are equal; so may be two whose weights are known to differ."""
+    weights = {arm: {"spec": arm, "weights_sha256": arm} for arm in ARMS}
+
+    for found in (
+        doubted(made, columns, TODAYS, [*TODAYS[:59], "nobody knows"]),
+        doubted(made, columns, RIGHT, RIGHT),
+        doubted(made, columns, TODAYS, TODAYS, weights),
+    ):
+        assert found.verdict is Verdict.SHIP
+        assert found.sentence.startswith("no worse than the incumbent")
