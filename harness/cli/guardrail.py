@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from tunegate.harness.errors import UsageError
+from tunegate.harness.records.files import read_file
 
 ORDER = 185
 commands = typer.Typer(help="Measure the guardrail of litellm's proxy.", no_args_is_help=True)
@@ -89,7 +90,7 @@ def read_parse_line(path: Path) -> list[LabelledText]:
             missing.
     """
     try:
-        content = path.read_text(encoding="utf-8-sig")
+        content = read_file(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from None
     found = [

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tunegate.harness.errors import UsageError
+from tunegate.harness.records.files import read_file
 
 ORDER = 114
 
@@ -54,7 +55,7 @@ def verify(
     if trust is not None and identity is None:
         raise UsageError(f"--trust {trust}: it belongs to --identity")
     try:
-        text = file.read_bytes()
+        text = read_file(file)
     except OSError as error:
         raise UsageError(f"{file}: cannot be read ({error.strerror})") from error
     if identity is None:

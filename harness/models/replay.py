@@ -37,8 +37,8 @@ from tunegate.harness.records.cases import (
     Text,
     sha256,
 )
-from tunegate.harness.records.episodes import EpisodeRecord
-from tunegate.harness.records.files import JsonlRecords, read_record
+from tunegate.harness.records.episodes import MOST, EpisodeRecord
+from tunegate.harness.records.files import JsonlRecords, read_file, read_record
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.problems import summarize_problems, validation_problem
 from tunegate.harness.records.run_folder import RunCase
@@ -57,16 +57,16 @@ class RecordedCompletion(Record):
 
     id: str
     completion: str | None = None
-    sample: int = Field(default=0, ge=0)
+    sample: int = Field(default=0, ge=0, le=MOST)
     finish_reason: str | None = None
-    latency_s: float | None = Field(default=None, ge=0)
-    batch_size: int | None = Field(default=None, ge=1)
-    input_tokens: int | None = Field(default=None, ge=0)
-    output_tokens: int | None = Field(default=None, ge=0)
-    cost: float | None = Field(default=None, ge=0)
+    latency_s: float | None = Field(default=None, ge=0, le=MOST)
+    batch_size: int | None = Field(default=None, ge=1, le=MOST)
+    input_tokens: int | None = Field(default=None, ge=0, le=MOST)
+    output_tokens: int | None = Field(default=None, ge=0, le=MOST)
+    cost: float | None = Field(default=None, ge=0, le=MOST)
     choice_logprobs: tuple[float, ...] | None = None
     answer_logprob: float | None = None
-    bits_per_byte: float | None = Field(default=None, ge=0)
+    bits_per_byte: float | None = Field(default=None, ge=0, le=MOST)
     scores: dict[str, float | None] | None = None
     errors: dict[str, str] | None = None
     episode: EpisodeRecord | None = None
@@ -77,8 +77,8 @@ class RecordedCompletion(Record):
     """A hash of what was sent, made in the same way for every arm."""
     reasoning: Text | None = Field(default=None, exclude_if=_is_none)
     """The thoughts before the answer, where `completion` is the answer alone."""
-    reasoning_tokens: int | None = Field(default=None, ge=0, exclude_if=_is_none)
-    reasoning_s: float | None = Field(default=None, ge=0, exclude_if=_is_none)
+    reasoning_tokens: int | None = Field(default=None, ge=0, le=MOST, exclude_if=_is_none)
+    reasoning_s: float | None = Field(default=None, ge=0, le=MOST, exclude_if=_is_none)
     """Seconds until the thoughts had ended, a part of `latency_s`."""
     reasoning_closed: bool | None = Field(default=None, exclude_if=_is_none)
     """Whether the thoughts ended; by default, whether an answer follows them."""
@@ -211,7 +211,8 @@ def replay(target: str) -> ReplayArm:
     if not path.is_file():
         raise ModelError(f"replay:{target}: no such file or run folder")
     try:
-        return ReplayArm(f"replay:{target}", file_sha256(path), _read(path))
+        lines = _read(path)
+        return ReplayArm(f"replay:{target}", file_sha256(path), lines)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); give permission") from error
 
@@ -222,7 +223,7 @@ def _read(path: Path) -> Mapping[tuple[str, str, int], RecordedCompletion]:
     numbers: dict[tuple[str, str, int], int] = {}
     first: dict[str, tuple[int, RecordedRequest]] = {}
     problems = []
-    for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
+    for number, raw in enumerate(read_file(path).split(b"\n"), start=1):
         if not raw.strip(_BLANK):
             continue
         try:

@@ -74,6 +74,8 @@ def refuse_altered(run: Run, *, strict: bool = False) -> tuple[str, ...]:
         if strict:
             raise
         return (f"verdict taken as stored: {error}",)
+    except ValueError as error:
+        raise UsageError(_refusal(run, f"cannot be decided again ({error})")) from error
     if difference := next(_differences(run, again), None):
         raise UsageError(_refusal(run, difference))
     return tuple(note for suite in run.manifest.suites for note in _check_scores(run, suite))
@@ -87,7 +89,11 @@ def refuse_other_verdict(run: Run) -> None:
     """
     if not run.verdict.suites and run.verdict.verdict in _UNDECIDABLE:
         return
-    if difference := next(_differences(run, decide_again(run)), None):
+    try:
+        again = decide_again(run)
+    except ValueError as error:
+        raise UsageError(_refusal(run, f"cannot be decided again ({error})")) from error
+    if difference := next(_differences(run, again), None):
         raise UsageError(_refusal(run, difference))
 
 
