@@ -359,7 +359,7 @@ def _thought_lines(arm: str, done: Completion | None) -> Iterator[str]:
         yield f"({left} characters left out; the whole is in cells.jsonl)"
 
 
-_RULES = re.compile("^(\\s*)─", re.MULTILINE)
+_RULES = re.compile(r"^([^\S\n]*)─", re.MULTILINE)
 """Lines of others that look like the headings of the shown case."""
 
 

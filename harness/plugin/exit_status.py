@@ -43,7 +43,7 @@ LIMIT = 2_000
 """Characters of a text at most; the report shows the whole text."""
 
 _HIDDEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_COMMANDS = re.compile(r"^(\s*)::|##\[", re.MULTILINE)
+_COMMANDS = re.compile(r"^([^\S\n]*)::|##\[", re.MULTILINE)
 
 
 def escape_control(text: str) -> str:
