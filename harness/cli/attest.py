@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunegate.harness.cli._output import say
 from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def attest(
 
     if new_key is not None:
         public = write_new_key(new_key)
-        print(f"{new_key}: private key; keep it out of the repository, as a secret of CI")
-        print(f"{public}: public key; publish it, for `tunegate verify FILE --key {public.name}`")
+        say(f"{new_key}: private key; keep it out of the repository, as a secret of CI")
+        say(f"{public}: public key; publish it, for `tunegate verify FILE --key {public.name}`")
         return
     if (key is None) != keyless:
         raise UsageError(
@@ -68,10 +69,10 @@ def attest(
         raise UsageError(f"--trust {trust}: it belongs to --keyless")
     loaded, notes = load_verified(run or newest_run(RUNS), strict=True)
     for note in notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     trusted = _sign(loaded, key, trust, output)
-    print(f"{output}: {loaded.verdict.verdict.value} of run {loaded.verdict.run_id}, signed")
-    print(f"next: `tunegate verify {output} {trusted}`, anywhere and without a model")
+    say(f"{output}: {loaded.verdict.verdict.value} of run {loaded.verdict.run_id}, signed")
+    say(f"next: `tunegate verify {output} {trusted}`, anywhere and without a model")
 
 
 def _sign(run: Run, key: Path | None, trust: Path | None, output: Path) -> str:

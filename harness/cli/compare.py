@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunegate.harness.cli._output import say
 from tunegate.harness.errors import UsageError
 from tunegate.harness.quantity import QuantityFormat
 
@@ -60,7 +61,6 @@ def compare(
     from tunegate.harness.candidates.rank import compare_runs
     from tunegate.harness.pipeline.verification import load_verified
     from tunegate.harness.records.files import record_json
-    from tunegate.reports.escaping import escape_hidden
 
     folders = runs or []
     found = compare_runs(
@@ -73,7 +73,7 @@ def compare(
         print(record_json(found), end="")
     else:
         for line in (*_lines(found), f"page: {written}"):
-            print(escape_hidden(line))
+            say(line)
     raise typer.Exit(found.verdict.exit_code)
 
 

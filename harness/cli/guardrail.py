@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tunegate.harness.cli._output import say
 from tunegate.harness.errors import UsageError
 from tunegate.harness.records.files import read_file
 
@@ -58,20 +59,20 @@ def check(
     if classifier:
         checks.append(("classifier", open_classifier(classifier).attack_probability))
     attacks = sum(one.attack for one in labelled)
-    print(f"{texts}: {attacks} attacks, {len(labelled) - attacks} harmless texts")
-    print(f"{'check':22}{'caught':>34}{'flagged, though harmless':>34}{'ms a text':>11}")
+    say(f"{texts}: {attacks} attacks, {len(labelled) - attacks} harmless texts")
+    say(f"{'check':22}{'caught':>34}{'flagged, though harmless':>34}{'ms a text':>11}")
     found = {}
     for name, score in checks:
         found[name] = measure_check(labelled, score)
         for line in rate_lines(name, found[name], threshold):
-            print(line)
+            say(line)
     if classifier:
         both = found["injection"].join_with(found["classifier"], threshold)
-        print(*rate_lines("injection or classifier", both, threshold), sep="\n")
-        print(threshold_line(found["classifier"]))
+        say(*rate_lines("injection or classifier", both, threshold))
+        say(threshold_line(found["classifier"]))
     last = found["classifier" if classifier else "injection"]
     for line in wrong_lines(labelled, last, threshold, show):
-        print(line)
+        say(line)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tunegate.harness.cli._output import say
 from tunegate.harness.errors import UsageError
 from tunegate.harness.records.files import read_file
 
@@ -48,7 +49,6 @@ def verify(
     Example: tunegate verify tunegate.intoto.json --key release.key.pub
     """
     from tunegate.harness.pipeline import attestation, keyless
-    from tunegate.reports.escaping import escape_hidden
 
     if (key is None) == (identity is None):
         raise UsageError(f"{file}: without --key PUB or --identity URL the signer is unknown")
@@ -65,10 +65,8 @@ def verify(
     else:
         verdict = keyless.verify_keyless(text, identity, issuer, trust, str(file))
         signer = identity
-    print(
-        f"proven: {escape_hidden(signer)} signed this, and its scores give {verdict.verdict.value}"
-    )
-    print(attestation.NOT_PROVEN)
-    print(escape_hidden(f"run {verdict.run_id}, tuned {verdict.arms.get('tuned', {}).get('spec')}"))
-    print(escape_hidden(f"{verdict.verdict.value}: {verdict.sentence}"))
+    say(f"proven: {signer} signed this, and its scores give {verdict.verdict.value}")
+    say(attestation.NOT_PROVEN)
+    say(f"run {verdict.run_id}, tuned {verdict.arms.get('tuned', {}).get('spec')}")
+    say(f"{verdict.verdict.value}: {verdict.sentence}")
     raise typer.Exit(verdict.verdict.exit_code)

@@ -331,7 +331,10 @@ def load_model(folder: Path, *, dtype: str, trusted: bool = False) -> LoadedMode
         stored=stored_format(folder, model.config),
     )
     ids = HfArm("", loaded, loaded.tokenizer).probe_ids()
-    rows, most = model.get_input_embeddings().weight.shape[0], max(map(max, ids))
+    rows, most = (
+        model.get_input_embeddings().weight.shape[0],
+        max((one for row in ids for one in row), default=0),
+    )
     if most >= rows:
         raise ModelError(
             f"{folder}: the tokenizer has token {most}, and the weights have {rows} tokens; "
