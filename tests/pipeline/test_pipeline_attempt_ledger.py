@@ -251,6 +251,7 @@ def test_git_merges_the_ledgers_of_two_branches(tmp_path: Path) -> None:
         ('{"suite": 1}\n', f"{FILE_NAME}:2: not a LedgerLine: suite: 1: Input should be"),
         ("\x00\n", f"{FILE_NAME}:2: not a LedgerLine"),
         ("[" * 100_000 + "\n", f"{FILE_NAME}:2: not a LedgerLine"),
+        (f'{{"attempt": {10**400}}}\n', "less than or equal to 1000000000000"),
     ],
 )
 def test_a_broken_line_is_named_before_the_run(tmp_path: Path, text: str, told: str) -> None:
