@@ -16,6 +16,7 @@ from benchmarks.attacks.project import AttackedProject, edit_lines
 
 HEAD = 'name = "orders"\n[[metrics]]\nuse = "exact_match"\n'
 TWICE = 'name = "o"\ncases = "cases.jsonl"\n'
+GATE = ("gate", "suites", "--base=replay:base.jsonl", "--tuned=replay:tuned.jsonl")
 Change = Callable[[AttackedProject], None]
 
 
@@ -23,6 +24,8 @@ def attempts() -> Iterator[AttackAttempt]:
     """Yield the attacks."""
     for name, change in {**_texts(), **_places(), **_case_files(), **_newer()}.items():
         yield command_attempt(name, ("suite", "check", "suites/orders"), change)
+    for name, change in _recorded().items():
+        yield command_attempt(name, GATE, change)
 
 
 def _suite(text: str) -> Change:
@@ -122,10 +125,6 @@ def _newer() -> Mapping[str, Change]:
         "a pipe as suite.toml": _pipe("suites/orders/suite.toml"),
         "a pipe as cases": _pipe("suites/orders/cases.jsonl"),
         "a pipe as chat template": _pipe("suites/orders/t.jinja", 'chat_template = "t.jinja"'),
-        "a pipe as answers of tuned": _pipe("tuned.jsonl"),
-        "answers that took 1e308 seconds": _answers(latency_s=1e308),
-        "answers that cost 1e308 dollars": _answers(cost=1e308),
-        "answers of 10^400 tokens": _answers(output_tokens=10**400),
     }
 
 
@@ -138,6 +137,16 @@ def _pipe(name: str, line: str = "") -> Change:
         os.mkfifo(path)
 
     return change
+
+
+def _recorded() -> Mapping[str, Change]:
+    """Return attacks by the recorded answers of tuned."""
+    return {
+        "a pipe as answers": _pipe("tuned.jsonl"),
+        "answers that took 1e308 seconds": _answers(latency_s=1e308),
+        "answers that cost 1e308 dollars": _answers(cost=1e308),
+        "answers of 10^400 tokens": _answers(output_tokens=10**400),
+    }
 
 
 def _answers(**keys: Any) -> Change:

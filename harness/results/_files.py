@@ -137,9 +137,9 @@ def csv_records(path: Path, delimiter: str) -> Iterator[tuple[str, dict[str, Any
     Raises:
         UsageError: the file cannot be opened, or its first line names a column twice.
     """
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
     try:
         check_regular(path)
+        csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             names = [name.strip() for name in next(reader, [])]

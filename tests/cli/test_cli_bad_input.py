@@ -141,6 +141,7 @@ def test_the_command_line_prints_the_same_and_exits_2(project: Any) -> None:
 def test_an_error_prints_nothing_that_a_terminal_or_ci_obeys(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """An error prints nothing that a terminal or ci obeys."""
     with pytest.raises(SystemExit), errors_as_exit_codes():
         raise UsageError("\x1b[2J\u202ex: no such file\n##[error]y")
     said = capsys.readouterr().err

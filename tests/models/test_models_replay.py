@@ -360,5 +360,6 @@ def test_a_file_without_permission_is_one_line(
 def test_numbers_that_nothing_can_take_are_refused(
     recorded: Callable[..., str], keys: dict[str, Any]
 ) -> None:
+    """Numbers that nothing can take are refused."""
     with pytest.raises(ModelError, match=f"jsonl:2: {next(iter(keys))}: .*1000000000000$"):
         replay(recorded(FULL, {"id": "r2", "completion": "refund", **keys}))

@@ -219,6 +219,7 @@ def test_nan_weights_name_the_tensor(tiny: Any, copied: Copy, value: float) -> N
 
 
 def test_a_head_of_another_size_is_named_with_both_sizes(tiny: Any, copied: Copy) -> None:
+    """A head of another size is named with both sizes."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -235,6 +236,7 @@ def test_a_head_of_another_size_is_named_with_both_sizes(tiny: Any, copied: Copy
 def test_weights_of_fewer_tokens_than_the_tokenizer_has_are_one_line(
     tiny: Any, copied: Copy
 ) -> None:
+    """Weights of fewer tokens than the tokenizer has are one line."""
     from safetensors.torch import load_file, save_file
 
     folder = copied(tiny.base(), vocab_size=3)

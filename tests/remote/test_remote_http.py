@@ -143,6 +143,7 @@ def test_a_reply_too_large_is_cut(fake_server: Start, monkeypatch: pytest.Monkey
 def test_a_reply_of_too_many_values_is_not_parsed(
     fake_server: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A reply of too many values is not parsed."""
     monkeypatch.setattr("tunegate.harness.remote.http.MOST_VALUES", 2)
 
     with pytest.raises(PermanentError, match="more than 2 values"):

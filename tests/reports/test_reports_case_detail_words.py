@@ -71,6 +71,7 @@ def test_lines_of_base_stand_before_those_of_tuned() -> None:
 
 
 def test_white_space_at_the_end_takes_linear_time() -> None:
+    """White space at the end takes linear time."""
     base, tuned = "a" + "\n" * 19_999, "b" + " " * 19_999
     start = time.process_time()
     diff = compare_texts(base, tuned)

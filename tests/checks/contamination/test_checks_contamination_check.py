@@ -387,6 +387,7 @@ def runs_of(text: Sequence[str]) -> set[tuple[str, ...]]:
 
 
 def test_a_card_that_names_a_sparse_file_of_200_gb_is_not_followed(tmp_path: Path) -> None:
+    """A card that names a sparse file of 200 gb is not followed."""
     rows = tmp_path / "rows.jsonl"
     with rows.open("wb") as file:
         file.truncate(200 * 10**9)
@@ -398,6 +399,7 @@ def test_a_card_that_names_a_sparse_file_of_200_gb_is_not_followed(tmp_path: Pat
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
 def test_rows_from_a_pipe_are_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    """Rows from a pipe are refused instead of waited for."""
     rows = tmp_path / "rows.jsonl"
     os.mkfifo(rows)
     stream = check.TrainingRowStream(check.find_training_files(TrainingSummary(), None, [rows]))
@@ -407,6 +409,7 @@ def test_rows_from_a_pipe_are_refused_instead_of_waited_for(tmp_path: Path) -> N
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
 def test_a_card_that_is_a_pipe_or_a_sparse_file_is_one_reason(tmp_path: Path) -> None:
+    """A card that is a pipe or a sparse file is one reason."""
     path = tmp_path / "tunegate_training.json"
     os.mkfifo(path)
     assert "a pipe or device, not a regular file" in read_training_card(tmp_path, {}).why
