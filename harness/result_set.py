@@ -26,7 +26,7 @@ from functools import cached_property
 from typing import Any
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.records.cases import Completion, canonical_json, sha256
+from tunegate.harness.records.cases import Completion, canonical_json, reported_amount, sha256
 from tunegate.harness.result_reader import (
     ResultLog,
     ResultRow,
@@ -242,10 +242,10 @@ def completion_of(row: ResultRow) -> Completion:
         reasoning=row.reasoning,
         reasoning_closed=None if row.reasoning is None else bool((row.completion or "").strip()),
         finish_reason=row.finish_reason,
-        input_tokens=row.input_tokens,
-        output_tokens=row.output_tokens,
-        latency_s=row.latency_s,
-        cost=row.cost,
+        input_tokens=reported_amount(row.input_tokens),
+        output_tokens=reported_amount(row.output_tokens),
+        latency_s=reported_amount(row.latency_s),
+        cost=reported_amount(row.cost),
         scores=dict(row.scores),
         errors=dict(row.errors) or None,
         prompt_sha256=row.prompt_sha256,

@@ -223,7 +223,8 @@ def cut_text(text: str) -> tuple[str, int]:
 def _words(text: str) -> tuple[list[str], bool]:
     """Return words with the white space before them, and whether the text was cut."""
     shown, missing = cut_text(text)
-    words = _WORD.findall(shown)
+    # At trailing white space the pattern would begin anew at every character.
+    words = _WORD.findall(shown.rstrip())
     if len(words) > WORD_LIMIT:
         return words[:WORD_LIMIT], True
     rest = shown[sum(map(len, words)) :]

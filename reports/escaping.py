@@ -45,6 +45,19 @@ def escape_hidden(text: str) -> str:
     return _HIDDEN.sub(lambda match: _name(match[0]), text)
 
 
+_COMMANDS = re.compile(r"^([^\S\n]*)::|##\[", re.MULTILINE)
+
+
+def escape_terminal(text: str) -> str:
+    r"""Return `text` with what a terminal or the log of a CI would obey written out or split.
+
+    GitHub Actions obeys a line that begins with `::`, Azure Pipelines one with `##[`.
+    """
+    return _COMMANDS.sub(
+        lambda found: "## [" if found[0] == "##[" else f"{found[1]}: :", escape_hidden(text)
+    )
+
+
 def one_line(text: str, limit: int = 120) -> str:
     """Return `text` on one line, hidden characters written out, cut at `limit` characters."""
     line = " ".join(escape_hidden(text[: 4 * limit]).split())

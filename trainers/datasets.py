@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.checks.weight_files import content_sha256
 from tunegate.harness.errors import UsageError
+from tunegate.harness.records.files import check_regular
 from tunegate.harness.thinking import split_text
 
 if TYPE_CHECKING:
@@ -120,6 +121,10 @@ def _read(path: Path) -> Iterator[tuple[str, Any]]:
     if path.is_dir():
         yield from _read_folder(path)
         return
+    try:
+        check_regular(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     if path.suffix == ".parquet":
         yield from _read_parquet(path)
         return

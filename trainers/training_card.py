@@ -17,7 +17,7 @@ from pydantic import Field
 
 from tunegate.harness.checks.weight_files import weights_fingerprint
 from tunegate.harness.records.cases import Json, Record, Text
-from tunegate.harness.records.files import record_json, write_atomic
+from tunegate.harness.records.files import read_file, record_json, write_atomic
 from tunegate.harness.records.manifest import installed_versions
 from tunegate.harness.records.training_card import FILE
 
@@ -63,7 +63,7 @@ def went_on_from(folder: Path) -> ParentAdapter:
     own = weights_fingerprint(folder)
     files: tuple[DatasetFile, ...] | None = None
     try:
-        card = TrainingRecord.model_validate_json((folder / FILE).read_bytes())
+        card = TrainingRecord.model_validate_json(read_file(folder / FILE))
     except (OSError, ValueError):
         card = None
     if card is not None and card.weights_sha256 == own:

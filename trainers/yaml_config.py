@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.errors import MissingExtra, UsageError, unknown_name_message
+from tunegate.harness.records.files import read_file
 
 if TYPE_CHECKING:
     import yaml  # type: ignore[import-untyped]  # ships no types
@@ -63,10 +64,7 @@ def parse_value(text: str, *, where: str) -> Any:
 
 def _text(path: Path) -> str:
     try:
-        data = path.read_bytes()
-        if len(data) > _LIMIT:
-            raise UsageError(f"{path}: {len(data)} bytes; a configuration has at most {_LIMIT}")
-        return data.decode()
+        return read_file(path, _LIMIT).decode()
     except OSError as error:
         raise UsageError(f"--config {path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:

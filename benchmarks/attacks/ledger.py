@@ -318,6 +318,7 @@ def _broken_lines() -> dict[str, Change]:
         "a verdict of no known name": changed(verdict="MAYBE"),
         "a key of no known name": changed(attempts_reset=True),
         "minus one attempts": changed(attempt=-1),
+        "10^400 attempts": changed(attempt=10**400),
         "100,000 brackets": second("[" * 100_000),
     }
 

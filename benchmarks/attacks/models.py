@@ -152,6 +152,9 @@ def _weight_folders() -> Mapping[str, Mapping[str, Any]]:
         "a shape of 2^62": _broken(tensors({"a": tensor(0, 8, (2**62, 2**62))}, b"\0" * 8)),
         "a type that is none": _broken(tensors({"a": tensor(0, 8, dtype="EVIL")}, b"\0" * 8)),
         "an empty file": _broken(b""),
+        "a head of another size": _broken(
+            tensors({"lm_head.weight": tensor(0, 224, (7, 8))}, b"\0" * 224)
+        ),
     }  # fmt: skip
 
 

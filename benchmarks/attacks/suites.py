@@ -7,13 +7,16 @@ project. Each must be refused in time and in lines.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from benchmarks.attacks.attempt import AttackAttempt, command_attempt, report
-from benchmarks.attacks.project import AttackedProject
+from benchmarks.attacks.project import AttackedProject, edit_lines
 
 HEAD = 'name = "orders"\n[[metrics]]\nuse = "exact_match"\n'
 TWICE = 'name = "o"\ncases = "cases.jsonl"\n'
+GATE = ("gate", "suites", "--base=replay:base.jsonl", "--tuned=replay:tuned.jsonl")
 Change = Callable[[AttackedProject], None]
 
 
@@ -21,6 +24,8 @@ def attempts() -> Iterator[AttackAttempt]:
     """Yield the attacks."""
     for name, change in {**_texts(), **_places(), **_case_files(), **_newer()}.items():
         yield command_attempt(name, ("suite", "check", "suites/orders"), change)
+    for name, change in _recorded().items():
+        yield command_attempt(name, GATE, change)
 
 
 def _suite(text: str) -> Change:
@@ -117,7 +122,35 @@ def _newer() -> Mapping[str, Change]:
         "a case of 400,000 keys, the last one twice": _cases(_many_keys("id")),
         "a CSV header of 300,000 columns, the last one twice": _wide_table,
         "recorded answers from a device": _suite(resembles + 'recorded = "/dev/zero"\n'),
+        "a pipe as suite.toml": _pipe("suites/orders/suite.toml"),
+        "a pipe as cases": _pipe("suites/orders/cases.jsonl"),
+        "a pipe as chat template": _pipe("suites/orders/t.jinja", 'chat_template = "t.jinja"'),
     }
+
+
+def _pipe(name: str, line: str = "") -> Change:
+    def change(project: AttackedProject) -> None:
+        if line:
+            _generation(line)(project)
+        path = project.folder / name
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+
+    return change
+
+
+def _recorded() -> Mapping[str, Change]:
+    """Return attacks by the recorded answers of tuned."""
+    return {
+        "a pipe as answers": _pipe("tuned.jsonl"),
+        "answers that took 1e308 seconds": _answers(latency_s=1e308),
+        "answers that cost 1e308 dollars": _answers(cost=1e308),
+        "answers of 10^400 tokens": _answers(output_tokens=10**400),
+    }
+
+
+def _answers(**keys: Any) -> Change:
+    return lambda project: edit_lines(project.folder / "tuned.jsonl", lambda row: row.update(keys))
 
 
 def _many_keys(last: str) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from tunegate.harness.errors import ModelError, UnsafeWeights
 from tunegate.harness.records.cases import sha256
+from tunegate.harness.records.files import read_file
 
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _NO_WEIGHTS = ("training_args", "optimizer", "scheduler", "scaler", "rng_state")
@@ -120,7 +121,7 @@ def read_json(path: Path) -> Any:
         ModelError: it is missing, or no JSON.
     """
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_file(path))
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not readable as JSON ({error})") from error
 

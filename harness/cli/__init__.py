@@ -20,6 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from tunegate.harness import lookup
+from tunegate.harness.cli._output import say
 from tunegate.harness.defaults import ALLOW_OUTSIDE
 from tunegate.harness.errors import TunegateError
 
@@ -139,7 +140,7 @@ def errors_as_exit_codes() -> Iterator[None]:
         sys.exit(130)
     except TunegateError as error:
         for line in str(error).splitlines():
-            print(f"tunegate: {line}", file=sys.stderr)
+            say(f"tunegate: {line}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
         if error.errno != errno.ENOSPC:

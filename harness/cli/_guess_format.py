@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.errors import MissingExtra, UsageError
+from tunegate.harness.records.files import check_regular
 
 _NAMES = {
     "id": ("id", "uid", "case_id", "nr"),
@@ -52,6 +53,7 @@ def _settings(path: Path) -> dict[str, Any]:
     """Return the source's name and options."""
     if path.is_dir():
         return {"from": "datasets", **_columns(_features(path))}
+    check_regular(path)
     if path.suffix in (".csv", ".tsv"):
         return _guess_csv(path)
     if path.suffix == ".parquet":

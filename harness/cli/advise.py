@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tunegate.harness.cli._output import say
 from tunegate.harness.cli.gate import refuse_unknown
 from tunegate.harness.errors import RunInterrupted, UsageError, unknown_name_message
 
@@ -86,7 +87,7 @@ def advise(  # noqa: PLR0913  # a question each
     refuse_unknown(dtype)
     _refuse_lacks(lacks)
     if suite and base and (guards := _guards_alone(suite)):
-        print(guards)
+        say(guards)
         return
     files, rows = _rows(data or ())
     measured = _measure(suite, base, dtype, max_cases)
@@ -104,16 +105,16 @@ def advise(  # noqa: PLR0913  # a question each
         rows=rows,
     )
     for line in _finding_lines(measured, situation, suite):
-        print(line)
+        say(line)
     situation = _ask_questions(situation)
     print()
     reward = measured.goal if measured else "METRIC"
     names = {"base": base or "BASE", "suite": suite or "SUITE", "reward": reward}
     for number, rule in enumerate(advice_steps(situation), start=1):
-        print(*_step(number, rule, situation, names), sep="\n")
+        say(*_step(number, rule, situation, names))
         for line in _memory(rule, base, memory_gb):
-            print(f"   {line}")
-    print(*_afterwards(situation), sep="\n")
+            say(f"   {line}")
+    say(*_afterwards(situation))
 
 
 def _guards_alone(word: str) -> str:
@@ -171,7 +172,7 @@ def _measure(word: str, base: str, dtype: str, max_cases: int | None) -> BaseMea
     if len(paths) > 1:
         raise UsageError(f"{word}: holds {len(paths)} suites; name one of them, as {paths[0]}")
     suite = load_suite(Path(paths[0]), max_cases=max_cases)
-    print(f"tunegate: asking base {len(suite.cases)} cases of {suite.name}", file=sys.stderr)
+    say(f"tunegate: asking base {len(suite.cases)} cases of {suite.name}", file=sys.stderr)
     try:
         return measure_base(suite, base, dtype=dtype)
     except RunInterrupted as error:

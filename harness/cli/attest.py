@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunegate.harness.cli._output import say
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
 from tunegate.harness.errors import UsageError
 
@@ -59,8 +60,8 @@ def attest(  # noqa: PLR0913  # one for each option
 
     if new_key is not None:
         public = write_new_key(new_key)
-        print(f"{new_key}: private key; keep it out of the repository, as a secret of CI")
-        print(f"{public}: public key; publish it, for `tunegate verify FILE --key {public.name}`")
+        say(f"{new_key}: private key; keep it out of the repository, as a secret of CI")
+        say(f"{public}: public key; publish it, for `tunegate verify FILE --key {public.name}`")
         return
     if (key is None) != keyless:
         raise UsageError(
@@ -70,10 +71,10 @@ def attest(  # noqa: PLR0913  # one for each option
         raise UsageError(f"--trust {trust}: it belongs to --keyless")
     loaded, notes = load_verified(run or newest_run(RUNS), strict=True, suites=suite_paths(suite))
     for note in notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     trusted = _sign(loaded, key, trust, output)
-    print(f"{output}: {loaded.verdict.verdict.value} of run {loaded.verdict.run_id}, signed")
-    print(f"next: `tunegate verify {output} {trusted} --model FOLDER`, where it is deployed")
+    say(f"{output}: {loaded.verdict.verdict.value} of run {loaded.verdict.run_id}, signed")
+    say(f"next: `tunegate verify {output} {trusted} --model FOLDER`, where it is deployed")
 
 
 def _sign(run: Run, key: Path | None, trust: Path | None, output: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tunegate.harness.cli._output import say
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
 from tunegate.harness.errors import UsageError
 
@@ -35,7 +36,7 @@ def card(
     _model_folder.require_modules("huggingface_hub", what="a model card")
     loaded, notes = load_verified(run, strict=True, suites=suite_paths(suite))
     for note in notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     proven = _is_judged(loaded.verdict.arms.get("tuned", {}), adapter, run)
     path = adapter / "README.md"
     try:
@@ -50,7 +51,7 @@ def card(
         raise UsageError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
-    print(f"wrote {path}: {loaded.verdict.verdict.value}")
+    say(f"wrote {path}: {loaded.verdict.verdict.value}")
     if not proven:
         print("note: the run does not know the weights it judged, and the card states this")
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tunegate.harness.cli._output import say
 from tunegate.harness.cli.gate import refuse_unknown
 from tunegate.harness.errors import UsageError
 
@@ -71,8 +72,8 @@ def check(
         alarms = _look(specs, dtype, trusted=trust_remote_code)
     print()
     for line in [f"ALARM: {alarm}" for alarm in alarms] or ["nothing alarming"]:
-        print(line)
-    print(LAST)
+        say(line)
+    say(LAST)
     raise typer.Exit(1 if alarms else 0)
 
 
@@ -96,7 +97,7 @@ def _look(specs: Mapping[str, str | None], dtype: str, *, trusted: bool) -> list
     from tunegate.harness.models.null_adapter import null_adapter_problem
     from tunegate.harness.models.open_arms import open_arms
 
-    print(
+    say(
         "tunegate: opening " + " and ".join(f"{n} {s}" for n, s in specs.items() if s),
         file=sys.stderr,
         flush=True,
@@ -105,17 +106,17 @@ def _look(specs: Mapping[str, str | None], dtype: str, *, trusted: bool) -> list
     arms: dict[str, Any] = dict(open_arms(specs, dtype=dtype, base_by=by, trusted=trusted))
     proof = liveness.check_liveness(arms)["tuned"]
     for name, arm in arms.items():
-        print(f"{name:<6} {arm.spec} ({arm.identity['dtype']})")
-    print(f"alive  {_alive(proof)}", flush=True)
+        say(f"{name:<6} {arm.spec} ({arm.identity['dtype']})")
+    say(f"alive  {_alive(proof)}", flush=True)
     template = all(arm.tokenizer.chat_template for arm in arms.values())
     if not template:
         print("note   no chat template: the prompts are sent as written")
     asked = ask_arms(everyday_prompts(template=template), arms)
     drift = measure_drift(arms, asked)
     for number, line in enumerate(_drift_lines(drift, null_adapter_problem(arms["tuned"]))):
-        print(f"{'' if number else 'moved':<6} {line}")
+        say(f"{'' if number else 'moved':<6} {line}")
     counted = count_behaviour(asked)
-    print(*_table(counted), *_answers(asked[:SHOWN]), sep="\n")
+    say(*_table(counted), *_answers(asked[:SHOWN]))
     return [*_alarms(drift, counted)]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunegate.harness.cli._output import say
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
 from tunegate.harness.errors import UsageError
 from tunegate.harness.quantity import QuantityFormat
@@ -62,7 +63,6 @@ def compare(  # one for each option
     from tunegate.harness.candidates.rank import compare_runs
     from tunegate.harness.pipeline.verification import load_verified
     from tunegate.harness.records.files import record_json
-    from tunegate.reports.escaping import escape_hidden
 
     folders, suites = runs or [], suite_paths(suite)
     found = compare_runs(
@@ -75,7 +75,7 @@ def compare(  # one for each option
         print(record_json(found), end="")
     else:
         for line in (*_lines(found), f"page: {written}"):
-            print(escape_hidden(line))
+            say(line)
     raise typer.Exit(found.verdict.exit_code)
 
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunegate.harness import lookup
+from tunegate.harness.cli._output import say
 from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def doctor(
     findings += [*_machine(), *_store(), *_browser(), *_model(), *_vllm()]
     for finding in findings:
         mark = "ok  " if finding.good else ("FAIL" if finding.needed else "-   ")
-        print(f"{mark} {finding.what:<22} {finding.detail}")
+        say(f"{mark} {finding.what:<22} {finding.detail}")
     if any(f.needed and not f.good for f in findings):
         raise typer.Exit(2)
 
@@ -274,7 +275,7 @@ def run_aa_test(word: str, *, base: str, dtype: str, max_cases: int | None) -> i
     with _arms(spec, dtype) as arms:
         comparisons = [_compare_arms(suite, name, arms["base"], arm) for name, arm in arms.items()]
     for problem in unreachable_gates(suite):
-        print(f"\nnote: nothing could ship here: {problem}")
+        say(f"\nnote: nothing could ship here: {problem}")
     found = [claim for c in comparisons for claim in _print(c, suite)]
     if "null" not in arms:
         print("\nNo null adapter: only a model that is loaded here can be given one.")
@@ -321,7 +322,7 @@ def _arms(spec: str, dtype: str) -> Iterator[Mapping[str, Arm]]:
     from tunegate.harness.models.null_adapter import make_null_adapter
     from tunegate.harness.models.open_arms import computes_here, open_arms
 
-    print(f"tunegate: opening {hide_credentials(spec)}", file=sys.stderr, flush=True)
+    say(f"tunegate: opening {hide_credentials(spec)}", file=sys.stderr, flush=True)
     if not computes_here(spec) or spec.startswith("gguf:"):  # an adapter is made for a folder
         yield {"base": open_arms({"base": spec, "tuned": spec}, dtype=dtype)["base"]}
         return
@@ -344,7 +345,7 @@ def _compare_arms(suite: Suite, name: str, base: Arm, other: Arm) -> AaTestResul
 
     label = "itself" if name == "base" else name
     title = "base against itself" if name == "base" else f"base against a null adapter ({WORDS})"
-    print(f"tunegate: {title}", file=sys.stderr, flush=True)
+    say(f"tunegate: {title}", file=sys.stderr, flush=True)
     evaluation = EvaluationRun(
         suites=(suite,),
         specs={"base": None, "tuned": None},
@@ -385,9 +386,9 @@ def _print(comparison: AaTestResult, suite: Suite) -> list[GateResult]:
     from tunegate.harness.verdict.redecide import broken_levels, false_claims, noise_floors
 
     verdict = comparison.verdict
-    print(f"\n{comparison.title}: {verdict.verdict.value.replace('_', ' ')}")
+    say(f"\n{comparison.title}: {verdict.verdict.value.replace('_', ' ')}")
     if comparison.unchecked:
-        print(f"  could not be checked: {verdict.sentence}")
+        say(f"  could not be checked: {verdict.sentence}")
         return []
     run = Run.load(comparison.folder)
     [table] = tables_of(run.manifest, run.cases_of, run.scores, {})
@@ -395,9 +396,9 @@ def _print(comparison: AaTestResult, suite: Suite) -> list[GateResult]:
     floors = noise_floors(table)
     width = max(len(f.metric.name) for f in floors)
     for floor in floors:
-        print(f"  {floor.metric.name:<{width}}  {_noise(floor)}")
+        say(f"  {floor.metric.name:<{width}}  {_noise(floor)}")
     for gate in broken_levels(result):
-        print(
+        say(
             f"  {gate.subject} breaks its {gate.kind} with base already: floors are about "
             "the level, not the difference; not counted"
         )
@@ -422,7 +423,7 @@ def _claims_at_looks(comparison: AaTestResult, suite: Suite, run: Run) -> Iterat
         return
     look, claims = claims_at_looks(run, looks, adapter=comparison.adapter)
     seen = len(look.seen)
-    print(f"  with early stopping: ends at {look}, after {seen} of {len(looks.order)} cases")
+    say(f"  with early stopping: ends at {look}, after {seen} of {len(looks.order)} cases")
     yield from claims
 
 
@@ -450,7 +451,7 @@ def _conclude(comparisons: list[AaTestResult], claims: list[GateResult]) -> int:
     print()
     if claims:
         for gate in claims:
-            print(f"FAIL: a difference was claimed where there is none: {gate.sentence}")
+            say(f"FAIL: a difference was claimed where there is none: {gate.sentence}")
         print(
             "By chance this happens in one check of twenty for a gate at 90 %, and with a null "
             "adapter where a margin is smaller than its effect; otherwise do not trust the suite."
@@ -460,7 +461,7 @@ def _conclude(comparisons: list[AaTestResult], claims: list[GateResult]) -> int:
     if unchecked:
         print("The check is not complete.")
         return Verdict.worst(unchecked).exit_code
-    print(_fine(comparisons))
+    say(_fine(comparisons))
     return 0
 
 

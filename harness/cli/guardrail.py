@@ -12,7 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
+from tunegate.harness.cli._output import say
 from tunegate.harness.errors import UsageError
+from tunegate.harness.records.files import read_file
 
 ORDER = 185
 commands = typer.Typer(help="Measure the guardrail of litellm's proxy.", no_args_is_help=True)
@@ -57,20 +59,20 @@ def check(
     if classifier:
         checks.append(("classifier", open_classifier(classifier).attack_probability))
     attacks = sum(one.attack for one in labelled)
-    print(f"{texts}: {attacks} attacks, {len(labelled) - attacks} harmless texts")
-    print(f"{'check':22}{'caught':>34}{'flagged, though harmless':>34}{'ms a text':>11}")
+    say(f"{texts}: {attacks} attacks, {len(labelled) - attacks} harmless texts")
+    say(f"{'check':22}{'caught':>34}{'flagged, though harmless':>34}{'ms a text':>11}")
     found = {}
     for name, score in checks:
         found[name] = measure_check(labelled, score)
         for line in rate_lines(name, found[name], threshold):
-            print(line)
+            say(line)
     if classifier:
         both = found["injection"].join_with(found["classifier"], threshold)
-        print(*rate_lines("injection or classifier", both, threshold), sep="\n")
-        print(threshold_line(found["classifier"]))
+        say(*rate_lines("injection or classifier", both, threshold))
+        say(threshold_line(found["classifier"]))
     last = found["classifier" if classifier else "injection"]
     for line in wrong_lines(labelled, last, threshold, show):
-        print(line)
+        say(line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def read_parse_line(path: Path) -> list[LabelledText]:
             missing.
     """
     try:
-        content = path.read_text(encoding="utf-8-sig")
+        content = read_file(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from None
     found = [

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness import defaults
+from tunegate.harness.cli._output import say
 from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,7 +54,6 @@ def history(
     """
     from tunegate.harness.records.files import record_json, write_atomic
     from tunegate.harness.verdict.run_history import narrow_history
-    from tunegate.reports.escaping import escape_hidden
     from tunegate.reports.history_page import render_history
 
     found = narrow_history(_read(runs), suite=suite, since=_day(since), limit=limit)
@@ -67,7 +67,7 @@ def history(
             f"{output}: cannot be written ({error.strerror}); choose another with -o FILE"
         ) from error
     for line in (*_lines(found), f"page: {output}"):
-        print(escape_hidden(line))
+        say(line)
 
 
 def _read(runs: Path | None) -> RunHistory:

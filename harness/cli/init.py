@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunegate.harness.cli import suite as bundled
+from tunegate.harness.cli._output import say
 from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def init(
         _list()
     elif service is None:
         place = _place(suite or FIRST, folder)
-        print(f"wrote {place}: {', '.join(_copy_suite(suite or FIRST, place))}")
+        say(f"wrote {place}: {', '.join(_copy_suite(suite or FIRST, place))}")
         _declare_ledger()
         _next_steps(place)
     else:
@@ -96,9 +97,9 @@ def _declare_ledger() -> None:
         gap = "" if text[-1:] in ("", "\n") else "\n"
         path.write_text(f"{text}{gap}{_MERGE}\n", encoding="utf-8")
     except (OSError, UnicodeError) as error:
-        print(f"note: {path} cannot be written ({error}); add to it: {_MERGE}")
+        say(f"note: {path} cannot be written ({error}); add to it: {_MERGE}")
     else:
-        print(f"wrote {path}: {_MERGE}")
+        say(f"wrote {path}: {_MERGE}")
 
 
 def _gate_in_ci(service: CiService, suite: str | None, folder: Path | None) -> None:
@@ -110,7 +111,7 @@ def _gate_in_ci(service: CiService, suite: str | None, folder: Path | None) -> N
     name = suite or (None if others else FIRST)
     place = None if name is None else _place(name, folder)
     if name is not None and place is not None:
-        print(f"wrote {place}: {', '.join(_copy_suite(name, place))}")
+        say(f"wrote {place}: {', '.join(_copy_suite(name, place))}")
     try:
         # Answers to one suite are no answers to another.
         example = None if others else place
@@ -121,7 +122,7 @@ def _gate_in_ci(service: CiService, suite: str | None, folder: Path | None) -> N
             f"the job cannot be written ({error.strerror}: {error.filename})"
         ) from error
     for path in [configuration] * is_new + jobs:
-        print(f"wrote {path}")
+        say(f"wrote {path}")
     _declare_ledger()
     _next_in_ci(service, configuration, runs=is_new and (SUITES / FOLDER).is_dir())
 
@@ -129,26 +130,26 @@ def _gate_in_ci(service: CiService, suite: str | None, folder: Path | None) -> N
 def _next_in_ci(service: CiService, configuration: Path, *, runs: bool) -> None:
     if is_local():
         jobs = " and ".join(map(str, JOBS[service].values()))
-        print(f"note: this tunegate came from a folder: set TUNEGATE in {jobs} to what pip can get")
+        say(f"note: this tunegate came from a folder: set TUNEGATE in {jobs} to what pip can get")
     if service is CiService.GITLAB:
         print("next: take the job into .gitlab-ci.yml: include: {local: .gitlab/tunegate.yml}")
     first = "here it judges recorded examples" if runs else "name your fine-tune first"
-    print(f"next: `tunegate gate {SUITES}` is what the job does ({first})")
-    print(f"      then name your models in {configuration}: until then the job is red")
+    say(f"next: `tunegate gate {SUITES}` is what the job does ({first})")
+    say(f"      then name your models in {configuration}: until then the job is red")
 
 
 def _list() -> None:
     names = bundled.suite_names()
     width = max(map(len, names))
     for name in names:
-        print(f"{name:<{width}}  {bundled.suite_purpose(name)}")
+        say(f"{name:<{width}}  {bundled.suite_purpose(name)}")
     print("next: `tunegate init SUITE [DIR]` copies one of them")
 
 
 def _next_steps(place: Path) -> None:
-    print(f"next: put your own cases into {place / 'cases.jsonl'}, one per line")
-    print(f"      then adapt name, system prompt and gates in {place / 'suite.toml'}")
-    print(f"      then `tunegate suite check {place}` and `tunegate plan {place}`")
+    say(f"next: put your own cases into {place / 'cases.jsonl'}, one per line")
+    say(f"      then adapt name, system prompt and gates in {place / 'suite.toml'}")
+    say(f"      then `tunegate suite check {place}` and `tunegate plan {place}`")
 
 
 HOME = Path(__file__).resolve().parents[1] / "ci"

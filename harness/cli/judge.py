@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness import defaults
+from tunegate.harness.cli._output import say
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
 from tunegate.harness.errors import UsageError
 
@@ -109,14 +110,14 @@ def _tell(judged: object) -> None:
     assert isinstance(judged, Run)
     lines = judged.judgements
     failed = sum(line.status is JudgementStatus.JUDGE_ERROR for line in lines)
-    print(f"{len(lines)} judgements, {failed} of them failed")
+    say(f"{len(lines)} judgements, {failed} of them failed")
     for spent in judge_spending(lines):
-        print(f"{spent.suite} {spent.metric}: {spent.sentence}")
+        say(f"{spent.suite} {spent.metric}: {spent.sentence}")
     for suite in judged.verdict.suites:
         for gate in suite.gates:
             if gate.advisory:
-                print(f"advisory: {gate.sentence}")
-    print(f"{judged.verdict.verdict.value}: {judged.verdict.sentence}")
+                say(f"advisory: {gate.sentence}")
+    say(f"{judged.verdict.verdict.value}: {judged.verdict.sentence}")
 
 
 def label(  # noqa: PLR0913  # one for each option
@@ -175,10 +176,10 @@ def _write(subject: LabellingSubject, n: int, steps: int, out: Path, question: s
             raise UsageError(
                 f"{path}: cannot be written ({error.strerror}); choose another with --out FILE"
             ) from error
-    print(f"{len(rows)} answers to {len({row.id for row in rows})} cases, drawn at random, blind:")
+    say(f"{len(rows)} answers to {len({row.id for row in rows})} cases, drawn at random, blind:")
     for path in texts:
-        print(f"  {path}")
-    print(f"then: tunegate judge label {subject.run.folder} --read FILE")
+        say(f"  {path}")
+    say(f"then: tunegate judge label {subject.run.folder} --read FILE")
 
 
 def _lines(rows: list[LabelSheetRow]) -> str:
@@ -213,11 +214,11 @@ def _read(subject: LabellingSubject, path: Path) -> None:
     write_atomic(subject.run.folder / FILE_NAME, record_lines(found))
     run = decided_again(subject.run.folder)
     cases = {x.id for x in subject.own(run.labels)}
-    print(f"{len(cases)} cases of {subject.suite} have labels now")
-    print(f"{run.verdict.verdict.value}: {run.verdict.sentence}")
+    say(f"{len(cases)} cases of {subject.suite} have labels now")
+    say(f"{run.verdict.verdict.value}: {run.verdict.sentence}")
     for suite in run.verdict.suites:
         for note in suite.notes:
-            print(f"note: {note}")
+            say(f"note: {note}")
 
 
 def decided_again(folder: Path) -> Run:
@@ -286,8 +287,8 @@ def calibrate(
             f"{out}: cannot be written ({error.strerror}); choose another with --out FILE"
         ) from error
     for line in calibration_lines(known):
-        print(line)
-    print(f"\n{out}")
+        say(line)
+    say(f"\n{out}")
 
 
 def calibration_lines(known: Calibration) -> list[str]:

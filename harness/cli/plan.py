@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunegate.harness.cli._output import say
 from tunegate.harness.cli.suite import NONE_NAMED, suite_files
 from tunegate.harness.errors import SuiteError, UsageError
 
@@ -44,10 +45,10 @@ def plan(
     forecasts = _forecasts(loaded, from_)
     for number, (suite, one) in enumerate(zip(loaded, forecasts, strict=True)):
         lines = (*_lines(one, from_), *_playing(suite), *_judging(suite, judge))
-        print(*([""] if number else []), *lines, sep="\n")
+        say(*([""] if number else []), *lines)
     if len(forecasts) > 1 and all(one.chances for one in forecasts):
         run = [math.prod(chances) for chances in zip(*(f.chances for f in forecasts), strict=True)]
-        print(f"\nall {len(forecasts)} suites: SHIP {_shares(run)}")
+        say(f"\nall {len(forecasts)} suites: SHIP {_shares(run)}")
     refusals = [text for one in forecasts for text in one.refusals]
     if refusals:
         raise SuiteError(refusals)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tunegate.harness.cli._output import say
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
 from tunegate.harness.errors import UsageError
 
@@ -36,15 +37,15 @@ def promote(
     path = Path(run_history.FILE_NAME)
     loaded, notes = load_verified(run or newest_run(RUNS), strict=True, suites=suite_paths(suite))
     for note in notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     record = run_history.promotion_of(loaded, now, anyway)
     before = run_history.read_promotions(path)
     if before and before[-1].identity == record.identity:
-        print(f"{path}: {record.spec} is the newest already, from run {before[-1].run_id}")
+        say(f"{path}: {record.spec} is the newest already, from run {before[-1].run_id}")
         return
     try:
         run_history.append_promotion(path, record)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
-    print(f"{path}: {record.spec} was shipped on run {record.run_id} ({record.verdict.value})")
-    print(f"next: commit {path}; `tunegate gate … --incumbent promoted` takes it as a third arm")
+    say(f"{path}: {record.spec} was shipped on run {record.run_id} ({record.verdict.value})")
+    say(f"next: commit {path}; `tunegate gate … --incumbent promoted` takes it as a third arm")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tunegate.harness.cli import _production_suite, gate
+from tunegate.harness.cli._output import say
 from tunegate.harness.errors import UsageError, unknown_name_message
 from tunegate.harness.further_arm import RECORDED
 from tunegate.harness.pipeline import STORE
@@ -67,7 +68,7 @@ def replay(context: typer.Context) -> None:
     """Replay traces and exit with the verdict's code."""
     args = list(context.args)
     if not args or "--help" in args or "-h" in args:
-        print(help_text())
+        say(help_text())
         raise typer.Exit(0 if args else 2)
     raise typer.Exit(run_replay(args))
 
@@ -111,7 +112,7 @@ def run_replay(args: Sequence[str]) -> int:
         raise UsageError("no tuned model: name it with --tuned SPEC, or only write a --suite DIR")
     found = _read(asked)
     for line in found.account:
-        print(line)
+        say(line)
     local = _is_local(asked.gate.get("--base"), tuned)
     folder = _write_suite(found, asked.own.get("suite"), local=local)
     if not tuned:
@@ -149,8 +150,8 @@ def _write_suite(found: ProductionCases, given: str | None, *, local: bool) -> P
         )
     name = suite_name(folder) if given else "production"
     _production_suite.write_suite(folder, found, name=name, local=local)
-    print(f"wrote {folder}/suite.toml, cases.jsonl and {_production_suite.RECORDED_FILE}")
-    print(_production_suite.CONSENT)
+    say(f"wrote {folder}/suite.toml, cases.jsonl and {_production_suite.RECORDED_FILE}")
+    say(_production_suite.CONSENT)
     return folder
 
 
@@ -298,7 +299,7 @@ def print_case(lines: Iterable[str]) -> None:
     from tunegate.harness.plugin.terminal import without_workflow_commands
 
     with without_workflow_commands():
-        print(*lines, sep="\n")
+        say(*lines)
 
 
 def _answers(suite: Suite, specs: Mapping[str, str | None], dtype: str) -> list[StoredAnswer]:
@@ -359,16 +360,15 @@ def _thought_lines(arm: str, done: Completion | None) -> Iterator[str]:
         yield f"({left} characters left out; the whole is in cells.jsonl)"
 
 
-_RULES = re.compile("^(\\s*)─", re.MULTILINE)
+_RULES = re.compile(r"^([^\S\n]*)─", re.MULTILINE)
 """Lines of others that look like the headings of the shown case."""
 
 
 def _harmless(text: str) -> str:
     """Return a text of others of which no line is obeyed by a terminal or CI or is a heading."""
-    from tunegate.harness.plugin.exit_status import split_commands
-    from tunegate.reports.escaping import escape_hidden
+    from tunegate.reports.escaping import escape_terminal
 
-    return _RULES.sub(r"\1\\u2500", split_commands(escape_hidden(text)))
+    return _RULES.sub(r"\1\\u2500", escape_terminal(text))
 
 
 def _rule(name: str, about: str = "") -> str:

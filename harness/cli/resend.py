@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from tunegate.harness.cli._output import say
+
 ORDER = 85
 
 
@@ -26,4 +28,4 @@ def resend(
     from tunegate.harness.otel_export.collector import resend_files
 
     for line in resend_files(run or newest_run(RUNS), whole=whole):
-        print(line)
+        say(line)

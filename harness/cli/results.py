@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunegate.harness.cli._output import say
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.errors import TunegateError, Undecided, UsageError, unknown_name_message
 
@@ -67,7 +68,7 @@ def results(
     _refuse_unpaired(one.results, other.results)
     keys = _choose_scores(score, one.results, other.results)
     _print_lines(_comparison(one, other, keys, tolerance))
-    print(
+    say(
         "no verdict without a margin that was written before: `tunegate suite new DIR --from "
         f"{shlex.quote(PREFIX + base.removeprefix(PREFIX))}` writes a suite"
     )
@@ -75,7 +76,7 @@ def results(
 
 def _print_lines(lines: Iterator[str]) -> None:
     for line in lines:
-        print(line)
+        say(line)
 
 
 def _description(name: str, found: ResultSet) -> Iterator[str]:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunegate.harness.cli._output import say
 from tunegate.harness.cli.gate import refuse_unknown
 from tunegate.harness.errors import (
     BackendError,
@@ -92,8 +93,8 @@ def ship_check(
         outcomes = [_outcome(run, artifact, folders, place) for artifact in chosen]
     print()
     for line in _table(outcomes):
-        print(line)
-    print(LAST)
+        say(line)
+    say(LAST)
     raise typer.Exit(_code(outcomes, named=bool(artifacts)))
 
 
@@ -162,7 +163,7 @@ def _outcome(
 
     size = None
     try:
-        print(f"\n{artifact.name}: {artifact.step}", flush=True)
+        say(f"\n{artifact.name}: {artifact.step}", flush=True)
         if isinstance(artifact, ExistingArtifact):
             spec, size = artifact.name, artifact.size
         else:
@@ -170,17 +171,17 @@ def _outcome(
             spec, size = found.spec, found.size
         parity = run.compared(spec)
     except (MissingExtra, ModelError) as error:
-        print(f"  left out: {error}")
+        say(f"  left out: {error}")
         return ArtifactOutcome(artifact.name, size, reason=str(error))
     except NotComparable as error:
-        print(f"  not comparable: {error}")
+        say(f"  not comparable: {error}")
         return ArtifactOutcome(artifact.name, size, reason=str(error), refused=True)
     except RunInterrupted as error:
         raise RunInterrupted(f"{error}\n{AGAIN}", error.exit_code - 128) from error
     except BackendError as error:
         raise BackendError(f"{error}\n{AGAIN}") from error
     for line in _parity_lines(parity):
-        print(f"  {line}")
+        say(f"  {line}")
     return ArtifactOutcome(artifact.name, size, parity)
 
 
@@ -298,7 +299,7 @@ class ArtifactComparison:
 
 
 def _say(line: str) -> None:
-    print(f"  {line}", flush=True)
+    say(f"  {line}", flush=True)
 
 
 def _drop_judge_gates(suite: Suite) -> SuiteRecord:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness import lookup
+from tunegate.harness.cli._output import say
 from tunegate.harness.errors import SuiteError, UsageError, unknown_name_message
 from tunegate.harness.suite.toml_file import cases_file_problem
 
@@ -85,14 +86,14 @@ def new(
     if len(named) > 1:
         raise UsageError(f"{' and '.join(f'{n} {given[n]}' for n in named)}: give one of them")
     if template is not None:
-        print(write_suite_folder(template, folder))
+        say(write_suite_folder(template, folder))
         return
     if folder.exists():
         raise UsageError(f"{folder}: is already there; choose another name")
     try:
         lines = None if of is None else _start_suite(of, folder, task or ())
         if lines is not None:
-            print(*lines, sep="\n")
+            say(*lines)
             return
         table = None if of is None else cases_table(of, folder)
         if like is None:
@@ -104,11 +105,11 @@ def new(
             f"{folder}: cannot be written ({error.strerror}); choose another place"
         ) from error
     if table is None:
-        print(f"wrote {folder}/suite.toml and {folder}/cases.jsonl")
-        print(f"next: edit them, then `tunegate suite check {folder}`")
+        say(f"wrote {folder}/suite.toml and {folder}/cases.jsonl")
+        say(f"next: edit them, then `tunegate suite check {folder}`")
     else:
-        print(f"wrote {folder}/suite.toml:\n{table}", *_fit_answers(folder), sep="\n")
-        print(f"next: `tunegate suite check {folder}`, then its metrics and gates")
+        say(f"wrote {folder}/suite.toml:\n{table}", *_fit_answers(folder))
+        say(f"next: `tunegate suite check {folder}`, then its metrics and gates")
 
 
 def _start_suite(of: Path, folder: Path, task: Sequence[str]) -> Sequence[str] | None:
@@ -183,11 +184,11 @@ def check(
             continue
         problems += unreachable_gates(suite)
         gates = "1 gate" if len(suite.gates) == 1 else f"{len(suite.gates)} gates"
-        print(f"{suite.name}: {len(suite.cases)} cases, {gates}")
+        say(f"{suite.name}: {len(suite.cases)} cases, {gates}")
         notes = (*suite.account, *advisory_notes(suite), *judged_once_notes(suite))
         if not suite.gates:
             notes = (*notes, "without a [[gates]] table nothing is decided; add one to suite.toml")
-        print(*(f"  {line}\n" for line in notes), sep="", end="")
+        say(*(f"  {line}" for line in notes))
         if suite.episode is not None:
             problems += _play_nothing(suite)
     if problems:
@@ -201,14 +202,14 @@ def _play_nothing(suite: Suite) -> list[str]:
 
     assert suite.episode is not None
     if isinstance(suite.episode.source, InspectTask):
-        print(f"  {_inspect_note(suite, suite.episode.source)}")
+        say(f"  {_inspect_note(suite, suite.episode.source)}")
         return []
     played = play_null_policy(suite.name, suite.episode, suite.cases, suite.generation)
     earned = [reward for reward in played.rewards.values() if reward > 0]
     if played.rewards:
         mean = sum(played.rewards.values()) / len(played.rewards)
         warning = "warning: " if earned else ""
-        print(
+        say(
             f"  {warning}a model that writes nothing is paid on {len(earned)} of "
             f"{len(played.rewards)} tasks (mean reward {mean:.3g})"
         )
@@ -251,18 +252,18 @@ def show(
     from tunegate.harness.suite import load_suite
 
     suite = load_suite(path)
-    print(f"{suite.name}: {len(suite.cases)} cases, hash {suite.hash[:12]}")
-    print(*(f"  {line}\n" for line in account_summary(suite.account)), sep="", end="")
+    say(f"{suite.name}: {len(suite.cases)} cases, hash {suite.hash[:12]}")
+    say(*(f"  {line}" for line in account_summary(suite.account)))
     for key, value in suite.generation.model_dump(exclude_defaults=True).items():
-        print(f"  {key} {value!r:.100}")
+        say(f"  {key} {value!r:.100}")
     for metric in suite.metrics:
         better = "higher" if metric.higher_is_better else "lower"
-        print(f"  metric {metric.name} ({better} is better)")
+        say(f"  metric {metric.name} ({better} is better)")
     for gate in suite.gates:
         name = gate_id(gate.metric, gate_kind(gate.kind).margin_key(gate), gate.tag)
-        print(f"  gate {name} {gate.margin}  {gate.where}")
+        say(f"  gate {name} {gate.margin}  {gate.where}")
     for case in suite.cases[:cases]:
-        print(f"  {_brief(case)}")
+        say(f"  {_brief(case)}")
 
 
 @commands.command()
@@ -287,7 +288,7 @@ def sample(
         print(*record_lines(cases[i] for i in drawn), sep="", end="")
         return
     for case in (cases[i] for i in drawn):
-        print(f"{_brief(case, width=1000)}\n  {case.where}")
+        say(f"{_brief(case, width=1000)}\n  {case.where}")
 
 
 def _brief(case: Case, *, width: int = 100) -> str:

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from tunegate.harness.cli._output import say
 from tunegate.harness.errors import UsageError
+from tunegate.harness.records.files import read_file
 
 ORDER = 114
 
@@ -55,14 +57,13 @@ def verify(
     Example: tunegate verify tunegate.intoto.json --key release.key.pub --model out/adapter
     """
     from tunegate.harness.pipeline import attestation, keyless
-    from tunegate.reports.escaping import escape_hidden
 
     if (key is None) == (identity is None):
         raise UsageError(f"{file}: without --key PUB or --identity URL the signer is unknown")
     if trust is not None and identity is None:
         raise UsageError(f"--trust {trust}: it belongs to --identity")
     try:
-        text = file.read_bytes()
+        text = read_file(file)
     except OSError as error:
         raise UsageError(f"{file}: cannot be read ({error.strerror})") from error
     if identity is None:
@@ -73,18 +74,16 @@ def verify(
         verdict = keyless.verify_keyless(text, identity, issuer, trust, str(file))
         signer = identity
     if model in (None, "any"):
-        about = escape_hidden(attestation.judged_model(verdict))
+        about = attestation.judged_model(verdict)
         remedy = "; name yours with --model PATH, or --model any" if model is None else ""
-        print(f"not checked: whether the model that you have is {about}{remedy}")
+        say(f"not checked: whether the model that you have is {about}{remedy}")
     else:
         assert model is not None
         attestation.refuse_other_model(verdict, model, str(file))
-        print(f"checked: {escape_hidden(model)} has the weights that were judged")
-    print(
-        f"proven: {escape_hidden(signer)} signed this, and its scores give {verdict.verdict.value}"
-    )
-    print(attestation.NOT_PROVEN)
-    print(escape_hidden(f"run {verdict.run_id}, tuned {verdict.arms.get('tuned', {}).get('spec')}"))
-    print(escape_hidden(f"{verdict.verdict.value}: {verdict.sentence}"))
+        say(f"checked: {model} has the weights that were judged")
+    say(f"proven: {signer} signed this, and its scores give {verdict.verdict.value}")
+    say(attestation.NOT_PROVEN)
+    say(f"run {verdict.run_id}, tuned {verdict.arms.get('tuned', {}).get('spec')}")
+    say(f"{verdict.verdict.value}: {verdict.sentence}")
     unchecked = UsageError.exit_code if model is None else 0
     raise typer.Exit(verdict.verdict.exit_code or unchecked)

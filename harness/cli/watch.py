@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness import defaults
+from tunegate.harness.cli._output import say
 from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def watch(  # noqa: PLR0913  # one for each option
         states.save_state(state, found.state)  # last: a look that was not printed is made again
     _show(record, advice, alone=state is None)
     if sent is not None:
-        print(f"tunegate: the alarm could not be sent to {alert} ({sent}); {_RESENT}")
+        say(f"tunegate: the alarm could not be sent to {alert} ({sent}); {_RESENT}")
     raise typer.Exit(record.verdict.exit_code)
 
 
@@ -189,7 +190,7 @@ def _shipped_run(folder: Path, word: str) -> tuple[Run, Suite]:
     suite = load_suite(Path(word))
     record = suite_of(run, suite.name)
     if suite.hash != record.hash:
-        print(f"tunegate: {suite.path} has changed since {folder}", file=sys.stderr)
+        say(f"tunegate: {suite.path} has changed since {folder}", file=sys.stderr)
     return run, suite
 
 
@@ -290,12 +291,12 @@ def _show(record: WatchRecord, advice: list[str], *, alone: bool) -> None:
         table.add_row(*(Text(cell) for cell in figure_cells(figure)))
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     for line in watch_notes(record):
-        print(line)
+        say(line)
     if alone:
         print("without --state FILE every call tests on its own, and their false alarms add up")
-    print(f"{record.verdict.value}: {record.sentence}")
+    say(f"{record.verdict.value}: {record.sentence}")
     for line in advice:
-        print(f"next: {line}")
+        say(f"next: {line}")
 
 
 def judged_sample(run: Run, suite: Suite, spec: str, size: int, store: Path) -> JudgeSample:
@@ -370,7 +371,7 @@ def _make_judging(figures: Sequence[MonitoredFigure], spec: str, store: Path) ->
                 tasks[figure.name, one.case.id] = JudgementTask(
                     figure.name, figure.metric.judge, one.case, (one.completion,), place=place
                 )
-        print(f"tunegate: judging {len(answers)} answers of production", file=sys.stderr)
+        say(f"tunegate: judging {len(answers)} answers of production", file=sys.stderr)
         outcomes: dict[str, list[JudgementOutcome]] = {}
         opened = AnswerCache(store)
         try:

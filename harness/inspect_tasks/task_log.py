@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.errors import UsageError
-from tunegate.harness.records.cases import Completion
+from tunegate.harness.records.cases import Completion, reported_amount
 from tunegate.harness.records.episodes import EpisodeEnd, EpisodeRecord
 from tunegate.harness.result_reader import (
     ResultLog,
@@ -105,9 +105,9 @@ class TaskLog:
         return Completion(
             text=row.completion or "",
             finish_reason="length" if limited else "stop",
-            input_tokens=row.input_tokens,
-            output_tokens=row.output_tokens,
-            latency_s=row.latency_s,
+            input_tokens=reported_amount(row.input_tokens),
+            output_tokens=reported_amount(row.output_tokens),
+            latency_s=reported_amount(row.latency_s),
             prompt_sha256=row.prompt_hash,
             episode=EpisodeRecord(
                 turns=self._reader.turns(row.fields),

@@ -437,8 +437,13 @@ def fingerprint_of(tokenizer: Any) -> str:
 
 
 def error_reason(error: Exception) -> str:
-    """Return the first line of an error's text, or its type where it has none."""
-    return _first_line(str(error)) or type(error).__name__
+    """Return the first line of an error's text, or its type where it has none.
+
+    Where the first line only announces others, the next one is added.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    announces = len(lines) > 1 and lines[0].endswith(":")
+    return " ".join(lines[: 2 if announces else 1]) or type(error).__name__
 
 
 def _first_line(text: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from tunegate.harness.errors import BackendError, ModelError
 from tunegate.harness.model import Prompt
 from tunegate.harness.models._server_discovery import ServerTarget, try_request
+from tunegate.harness.records.cases import reported_amount
 from tunegate.harness.remote.http import HttpClient, PermanentError, RetryableError
 from tunegate.harness.thinking import call_text, message_thoughts
 
@@ -312,7 +313,7 @@ def token_usage(reply: Mapping[str, Any], name: str) -> int | None:
     """Return a number of tokens from `usage`; None where the server reports none."""
     usage = reply.get("usage")
     value = usage.get(name) if isinstance(usage, dict) else None
-    return value if isinstance(value, int) and value >= 0 else None
+    return reported_amount(value) if isinstance(value, int) else None
 
 
 def reasoning_usage(reply: Mapping[str, Any]) -> int | None:
@@ -320,7 +321,7 @@ def reasoning_usage(reply: Mapping[str, Any]) -> int | None:
     usage = reply.get("usage")
     details = usage.get("completion_tokens_details") if isinstance(usage, dict) else None
     value = details.get("reasoning_tokens") if isinstance(details, dict) else None
-    return value if isinstance(value, int) and value > 0 else None
+    return reported_amount(value) or None if isinstance(value, int) else None
 
 
 def _message_text(message: Any) -> Any:

@@ -38,8 +38,8 @@ from tunegate.harness.records.cases import (
     Text,
     sha256,
 )
-from tunegate.harness.records.episodes import EpisodeRecord
-from tunegate.harness.records.files import JsonlRecords, read_record
+from tunegate.harness.records.episodes import MOST, EpisodeRecord
+from tunegate.harness.records.files import JsonlRecords, read_file, read_record
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.problems import (
     lfs_problem,
@@ -62,16 +62,16 @@ class RecordedCompletion(Record):
 
     id: str
     completion: str | None = None
-    sample: int = Field(default=0, ge=0)
+    sample: int = Field(default=0, ge=0, le=MOST)
     finish_reason: str | None = None
-    latency_s: float | None = Field(default=None, ge=0)
-    batch_size: int | None = Field(default=None, ge=1)
-    input_tokens: int | None = Field(default=None, ge=0)
-    output_tokens: int | None = Field(default=None, ge=0)
-    cost: float | None = Field(default=None, ge=0)
+    latency_s: float | None = Field(default=None, ge=0, le=MOST)
+    batch_size: int | None = Field(default=None, ge=1, le=MOST)
+    input_tokens: int | None = Field(default=None, ge=0, le=MOST)
+    output_tokens: int | None = Field(default=None, ge=0, le=MOST)
+    cost: float | None = Field(default=None, ge=0, le=MOST)
     choice_logprobs: tuple[float, ...] | None = None
     answer_logprob: float | None = None
-    bits_per_byte: float | None = Field(default=None, ge=0)
+    bits_per_byte: float | None = Field(default=None, ge=0, le=MOST)
     scores: dict[str, float | None] | None = None
     errors: dict[str, str] | None = None
     episode: EpisodeRecord | None = None
@@ -84,8 +84,8 @@ class RecordedCompletion(Record):
     """Whether `tunegate init` wrote the line to show the gate: no model gave this answer."""
     reasoning: Text | None = Field(default=None, exclude_if=_is_none)
     """The thoughts before the answer, where `completion` is the answer alone."""
-    reasoning_tokens: int | None = Field(default=None, ge=0, exclude_if=_is_none)
-    reasoning_s: float | None = Field(default=None, ge=0, exclude_if=_is_none)
+    reasoning_tokens: int | None = Field(default=None, ge=0, le=MOST, exclude_if=_is_none)
+    reasoning_s: float | None = Field(default=None, ge=0, le=MOST, exclude_if=_is_none)
     """Seconds until the thoughts had ended, a part of `latency_s`."""
     reasoning_closed: bool | None = Field(default=None, exclude_if=_is_none)
     """Whether the thoughts ended; by default, whether an answer follows them."""
@@ -228,7 +228,8 @@ def replay(target: str) -> ReplayArm:
     if not path.is_file():
         raise ModelError(f"replay:{target}: no such file or run folder")
     try:
-        return ReplayArm(f"replay:{target}", file_sha256(path), _read(path))
+        lines = _read(path)
+        return ReplayArm(f"replay:{target}", file_sha256(path), lines)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); give permission") from error
 
@@ -290,7 +291,7 @@ def _content(path: Path) -> bytes:
     """Return what a file of answers holds."""
     if pointer := lfs_problem(path):
         raise ModelError(pointer)
-    content = path.read_bytes()
+    content = read_file(path)
     if content.lstrip(_BLANK).startswith(b"[") and content.rstrip().endswith(b"]"):
         raise ModelError(f"{path}:1: a JSON list; write one completion a line")
     return content

@@ -31,6 +31,7 @@ from tunegate.harness.records.cases import (
     StoredAnswer,
     sha256,
 )
+from tunegate.harness.records.files import read_file
 from tunegate.harness.records.problems import validation_problem
 from tunegate.harness.thinking import separate_thoughts
 
@@ -130,7 +131,7 @@ def scripted(path: str) -> ScriptedArm:
         ModelError: the file is missing or not a script.
     """
     try:
-        script = ModelScript.model_validate_json(Path(path).read_bytes())
+        script = ModelScript.model_validate_json(read_file(Path(path)))
     except OSError as error:
         raise ModelError(f"scripted:{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:

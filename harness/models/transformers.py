@@ -306,9 +306,15 @@ def load_model(folder: Path, *, dtype: str, trusted: bool = False) -> LoadedMode
             device_map="auto" if spread else None,
             use_safetensors=True,
             trust_remote_code=coded,
+            ignore_mismatched_sizes=True,  # refused below, with the names and sizes
             output_loading_info=True,
         )
         model, report = both
+    for name, stored, wanted in sorted(report["mismatched_keys"]):
+        raise ModelError(
+            f"{folder}: {name} is stored as {tuple(stored)}, and config.json makes it "
+            f"{tuple(wanted)}; copy the folder again"
+        )
     _refuse_missing(report["missing_keys"], folder)
     model = text_part(model)
     if gpu and not spread:
@@ -325,6 +331,15 @@ def load_model(folder: Path, *, dtype: str, trusted: bool = False) -> LoadedMode
         stored=stored_format(folder, model.config),
     )
     ids = HfArm("", loaded, loaded.tokenizer).probe_ids()
+    rows, most = (
+        model.get_input_embeddings().weight.shape[0],
+        max((one for row in ids for one in row), default=0),
+    )
+    if most >= rows:
+        raise ModelError(
+            f"{folder}: the tokenizer has token {most}, and the weights have {rows} tokens; "
+            "copy tokenizer and weights of one model"
+        )
     loaded.pristine = last_logits(model, ids)
     return loaded
 

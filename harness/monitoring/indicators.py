@@ -24,7 +24,7 @@ from typing import Any
 from tunegate.harness import lookup
 from tunegate.harness.metric import Metric
 from tunegate.harness.otel_import.types import ModelCall, route_of
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.cases import Case, Completion, Score, reported_amount
 from tunegate.harness.remote.litellm import UnansweredMessage, answer_of
 from tunegate.harness.suite import Suite
 from tunegate.harness.thinking import without_thoughts
@@ -444,11 +444,11 @@ def case_of_call(call: ModelCall) -> AnsweredCase:
     completion = Completion(
         text=_text(call),
         finish_reason=reason,
-        input_tokens=call.input_tokens,
-        output_tokens=call.output_tokens,
-        latency_s=call.latency_s,
+        input_tokens=reported_amount(call.input_tokens),
+        output_tokens=reported_amount(call.output_tokens),
+        latency_s=reported_amount(call.latency_s),
         batch_size=1,
-        cost=call.cost,
+        cost=reported_amount(call.cost),
         answered_by=call.model,
     )
     return AnsweredCase(case, without_thoughts(completion), known)

@@ -33,6 +33,7 @@ import tunegate
 from tunegate.harness.engine.answer_cache import JudgedAttempt
 from tunegate.harness.errors import UsageError
 from tunegate.harness.records.cases import Record, ScoreRow, Text, sha256
+from tunegate.harness.records.episodes import MOST
 from tunegate.harness.records.files import parse_record, record_lines, record_problem
 from tunegate.harness.records.manifest import LedgerState
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
@@ -63,7 +64,7 @@ class LedgerLine(Record):
     """Name of the suite."""
     suite_sha256: str
     """Its hash: definition, cases and files."""
-    n_cases: int
+    n_cases: int = Field(le=MOST)
     cases: str
     """Sketch of its cases: the smallest hashes of their prompts, 8 hexadecimal digits each."""
     candidate: str
@@ -79,10 +80,10 @@ class LedgerLine(Record):
     """Of the suite."""
     judged: str
     """ISO 8601 time of the verdict, UTC."""
-    attempt: int = Field(default=1, ge=1, exclude_if=lambda count: count == 1)
+    attempt: int = Field(default=1, ge=1, le=MOST, exclude_if=lambda count: count == 1)
     """As which candidate it was judged. Kept, as a clock that was set back would make it the first
     one when it is judged again."""
-    extended: int = Field(default=0, ge=0, exclude_if=lambda count: not count)
+    extended: int = Field(default=0, ge=0, le=MOST, exclude_if=lambda count: not count)
     """How many other cases or seeds had judged it before; kept likewise."""
 
 

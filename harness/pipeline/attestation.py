@@ -30,7 +30,7 @@ from tunegate.harness.errors import MissingExtra, UsageError
 from tunegate.harness.pipeline.verification import refuse_other_verdict
 from tunegate.harness.records import judges
 from tunegate.harness.records.cases import Case, StoredAnswer, sha256
-from tunegate.harness.records.files import record_json, record_lines, write_atomic
+from tunegate.harness.records.files import read_file, record_json, record_lines, write_atomic
 from tunegate.harness.records.judges import Label
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.records.verdict import VerdictRecord
@@ -299,7 +299,7 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
     try:
         if os.name == "posix" and (mode := path.stat().st_mode & 0o777) & _OTHERS_READ:
             raise UsageError(f"{path}: mode {mode:o}, readable by others; `chmod 600 {path}`")
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        key = serialization.load_pem_private_key(read_file(path), password=None)
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(f"{path}: no private key in PEM without a password: {error}") from error
     if not isinstance(key, ed25519.Ed25519PrivateKey):
@@ -317,7 +317,7 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
     """
     serialization, ed25519 = _load_library()
     try:
-        key = serialization.load_pem_public_key(path.read_bytes())
+        key = serialization.load_pem_public_key(read_file(path))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: no public key in PEM: {error}") from error
     if not isinstance(key, ed25519.Ed25519PublicKey):

@@ -28,6 +28,7 @@ from tunegate.harness.pipeline.attestation import (
     decide_statement,
     make_statement,
 )
+from tunegate.harness.records.files import read_file
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import VerdictRecord
 
@@ -169,7 +170,7 @@ def _trusted_root(models: Any, trust: Path | None) -> Any:
 
 def _read_trust(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_file(path).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: no trust configuration can be read ({error})") from error
 

@@ -119,8 +119,15 @@ def refuse_altered(
         if strict:
             raise
         return (f"verdict taken as stored: {error}",)
+    except ValueError as error:
+        raise UsageError(_refusal(run, f"cannot be decided again ({error})")) from error
     if difference := next(_differences(run, again), None):
         raise UsageError(_refusal(run, difference))
+    return _check_named_suites(run, suites)
+
+
+def _check_named_suites(run: Run, suites: Mapping[str, Suite]) -> tuple[str, ...]:
+    """Compute the scores of the named suites again; return a note on the others."""
     for record in run.manifest.suites:
         if record.name in suites:
             _check_scores(run, record, suites[record.name])
@@ -137,7 +144,11 @@ def refuse_other_verdict(run: Run) -> None:
     """
     if not run.verdict.suites and run.verdict.verdict in _UNDECIDABLE:
         return
-    if difference := next(_differences(run, decide_again(run)), None):
+    try:
+        again = decide_again(run)
+    except ValueError as error:
+        raise UsageError(_refusal(run, f"cannot be decided again ({error})")) from error
+    if difference := next(_differences(run, again), None):
         raise UsageError(_refusal(run, difference))
 
 

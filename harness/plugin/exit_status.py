@@ -10,7 +10,6 @@ with lost results, and GitHub Actions obeys a line that begins with `::`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -42,20 +41,12 @@ _OWN = frozenset(
 LIMIT = 2_000
 """Characters of a text at most; the report shows the whole text."""
 
-_HIDDEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_COMMANDS = re.compile(r"^(\s*)::|##\[", re.MULTILINE)
-
 
 def escape_control(text: str) -> str:
-    r"""Return `text` with what a terminal or CI would obey written as `\uXXXX` or split."""
-    shown = text if len(text) <= LIMIT else text[: LIMIT - 1] + "…"
-    shown = _HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", shown)
-    return split_commands(shown)
+    """Return the beginning of `text`, in which nothing is obeyed by a terminal or CI."""
+    from tunegate.reports.escaping import escape_terminal
 
-
-def split_commands(text: str) -> str:
-    """Return `text` in which no line is a workflow command of a CI log."""
-    return _COMMANDS.sub(lambda m: "## [" if m[0] == "##[" else f"{m[1]}: :", text)
+    return escape_terminal(text if len(text) <= LIMIT else text[: LIMIT - 1] + "…")
 
 
 def mark_report(

@@ -35,7 +35,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from tunegate.harness.defaults import LATENCY_CASES, MAX_NEW_TOKENS, TEMPERATURE, THINKING_BUDGET
-from tunegate.harness.records.episodes import EpisodeRecord
+from tunegate.harness.records.episodes import MOST, EpisodeRecord
 
 SCHEMA_VERSION = 1
 """Version of the files in a run folder; raised when a reader of the old form would misread."""
@@ -142,6 +142,14 @@ ChoiceIndex = Annotated[
 
 LARGEST = 1e100
 """Scores beyond this, either way, are no measurements: their squares leave the range of floats."""
+_MOST_REPORTED = 1e9
+"""Tokens, seconds or dollars that one answer can take; sums of many stay below `MOST`."""
+
+
+def reported_amount(value: Any) -> Any:
+    """Return a count, time or price that somebody else reports; None where it cannot be true."""
+    known = isinstance(value, int | float) and 0 <= value <= _MOST_REPORTED
+    return value if known else None
 
 
 STRICT = ConfigDict(
@@ -278,17 +286,17 @@ class Completion(Record):
     the suite asked for log-likelihoods only."""
     finish_reason: str | None = None
     """`stop`, `length` (the token limit cut it) or the backend's own word; None if unknown."""
-    input_tokens: int | None = Field(default=None, ge=0)
+    input_tokens: int | None = Field(default=None, ge=0, le=MOST)
     """Tokens of the prompt."""
-    output_tokens: int | None = Field(default=None, ge=0)
+    output_tokens: int | None = Field(default=None, ge=0, le=MOST)
     """Tokens of thoughts and answer, the end marker not counted."""
-    latency_s: float | None = Field(default=None, ge=0)
+    latency_s: float | None = Field(default=None, ge=0, le=MOST)
     """Seconds from sending to the last token; of the whole batch where it ran in one."""
-    batch_size: int | None = Field(default=None, ge=1)
+    batch_size: int | None = Field(default=None, ge=1, le=MOST)
     """Completions that were written together in that time; None if unknown."""
-    cost: float | None = Field(default=None, ge=0)
+    cost: float | None = Field(default=None, ge=0, le=MOST)
     """Price in US dollars; None if unknown."""
-    attempts: int | None = Field(default=None, ge=1)
+    attempts: int | None = Field(default=None, ge=1, le=MOST)
     """Times that a model behind a network was asked for it; None of others."""
     answered_by: Text | None = None
     """The model that answered by the provider's report, with its configuration; None elsewhere."""
@@ -296,7 +304,7 @@ class Completion(Record):
     """Natural-log likelihood of each choice's text after the prompt, summed over its tokens."""
     answer_logprob: float | None = None
     """Mean natural-log probability per token of the expected answer."""
-    bits_per_byte: float | None = Field(default=None, ge=0)
+    bits_per_byte: float | None = Field(default=None, ge=0, le=MOST)
     """Negative base-2 log-likelihood of the prompt's text over its length in UTF-8 bytes."""
     scores: dict[Text, float | None] | None = Field(default=None, exclude_if=_is_none)
     """Scores by another tool: score key → value, None if unscored; absent elsewhere."""
@@ -306,9 +314,9 @@ class Completion(Record):
     """Hash of the prompt that the other tool sent; absent where it is not known."""
     reasoning: Text | None = Field(default=None, exclude_if=_is_none)
     """The thoughts before the answer, without their tags; absent without any, or if hidden."""
-    reasoning_tokens: int | None = Field(default=None, ge=0, exclude_if=_is_none)
+    reasoning_tokens: int | None = Field(default=None, ge=0, le=MOST, exclude_if=_is_none)
     """Tokens of the thoughts and their tags, a part of `output_tokens`; absent if unknown."""
-    reasoning_s: float | None = Field(default=None, ge=0, exclude_if=_is_none)
+    reasoning_s: float | None = Field(default=None, ge=0, le=MOST, exclude_if=_is_none)
     """Seconds until the thoughts had ended, a part of `latency_s`; absent if unknown."""
     reasoning_closed: bool | None = Field(default=None, exclude_if=_is_none)
     """Whether the thoughts ended, so that an answer could begin; absent without thoughts."""

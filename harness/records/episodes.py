@@ -24,6 +24,8 @@ MAX_TOKENS = 1024
 """Tokens that the model writes in an episode at most."""
 TOOL_TIMEOUT_S = 20.0
 """Seconds that a tool, a reset or a reward may take."""
+MOST = 10**12
+"""Largest count, time and price in a record of an answer."""
 
 
 class EpisodeEnd(StrEnum):
@@ -48,7 +50,7 @@ class EpisodeCall(BaseModel):
     """The text that the model was shown."""
     error: bool = False
     """Whether the call failed by the model's own fault."""
-    seconds: float | None = Field(default=None, ge=0)
+    seconds: float | None = Field(default=None, ge=0, le=MOST)
 
 
 class EpisodeTurn(BaseModel):
@@ -66,9 +68,9 @@ class EpisodeTurn(BaseModel):
     message: str | None = None
     """The next message of the user, from an environment that plays one."""
     finish_reason: str | None = None
-    input_tokens: int | None = Field(default=None, ge=0)
-    output_tokens: int | None = Field(default=None, ge=0)
-    latency_s: float | None = Field(default=None, ge=0)
+    input_tokens: int | None = Field(default=None, ge=0, le=MOST)
+    output_tokens: int | None = Field(default=None, ge=0, le=MOST)
+    latency_s: float | None = Field(default=None, ge=0, le=MOST)
     """Seconds of the model."""
 
 

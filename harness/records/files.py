@@ -6,9 +6,11 @@ finds records by a key and keeps nothing but the keys.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
+import stat
 import threading
 from array import array
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -158,6 +160,34 @@ class IndexedRecords(Mapping[K, R], Generic[K, R]):
         return self._records[self._places[name]]
 
 
+LARGEST_FILE = 2_000_000_000
+"""Bytes of a file that is read as a whole."""
+
+
+def check_regular(path: Path, most: int | None = None) -> None:
+    """Refuse what is not a regular file of at most `most` bytes: a pipe without a writer hangs.
+
+    Raises:
+        OSError: why it is not read.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or device"
+        raise OSError(errno.EINVAL, f"{kind}, not a regular file")
+    if most is not None and found.st_size > most:
+        raise OSError(errno.EFBIG, f"{found.st_size:,} bytes, at most {most:,} are read")
+
+
+def read_file(path: Path, most: int = LARGEST_FILE) -> bytes:
+    """Return the content of a regular file of at most `most` bytes.
+
+    Raises:
+        OSError: it cannot be read, or is another kind of file or larger.
+    """
+    check_regular(path, most)
+    return path.read_bytes()
+
+
 def parse_record(kind: type[R], text: bytes) -> R:
     """Return the record that a JSON text holds.
 
@@ -221,7 +251,7 @@ def read_record(path: Path, kind: type[R]) -> R:
         UsageError: in one line, why it cannot be read.
     """
     try:
-        return _parse_current(kind, path.read_bytes())
+        return _parse_current(kind, read_file(path))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import Field
 
 from tunegate.harness.records.cases import LARGEST, Record, Text
+from tunegate.harness.records.episodes import MOST
 
 FILE_NAME = "judgements.jsonl"
 
@@ -46,10 +47,10 @@ class JudgeReply(Record):
     """Requests that it took: more where the server failed or asked to wait."""
     started_s: float | None = None
     """Unix time at which it was asked for; None where nobody knows."""
-    latency_s: float | None = Field(default=None, ge=0)
+    latency_s: float | None = Field(default=None, ge=0, le=MOST)
     """Seconds until it was there."""
-    input_tokens: int | None = Field(default=None, ge=0)
-    output_tokens: int | None = Field(default=None, ge=0)
+    input_tokens: int | None = Field(default=None, ge=0, le=MOST)
+    output_tokens: int | None = Field(default=None, ge=0, le=MOST)
 
 
 class Judgement(Record):
@@ -75,13 +76,13 @@ class Judgement(Record):
     """Named sub-scores: by criterion, by order …"""
     replies: tuple[JudgeReply, ...] = ()
     """Every reply as it came, the unreadable ones included."""
-    attempts: int = Field(default=0, ge=0)
+    attempts: int = Field(default=0, ge=0, le=1000 * MOST)
     """Requests sent for it in this run; 0 if all was stored or recorded."""
-    input_tokens: int | None = Field(default=None, ge=0)
-    output_tokens: int | None = Field(default=None, ge=0)
-    cost: float | None = Field(default=None, ge=0)
+    input_tokens: int | None = Field(default=None, ge=0, le=1000 * MOST)
+    output_tokens: int | None = Field(default=None, ge=0, le=1000 * MOST)
+    cost: float | None = Field(default=None, ge=0, le=1000 * MOST)
     """Price in US dollars of its replies; None if unknown."""
-    latency_s: float | None = Field(default=None, ge=0)
+    latency_s: float | None = Field(default=None, ge=0, le=1000 * MOST)
     """Seconds its replies took, summed."""
 
 

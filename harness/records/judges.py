@@ -37,6 +37,7 @@ from tunegate.harness.records.cases import (
     canonical_json,
     sha256,
 )
+from tunegate.harness.records.files import read_file, read_record
 from tunegate.harness.records.problems import validation_problem
 
 LEAST_KAPPA = 0.6
@@ -228,8 +229,6 @@ def read_calibration(path: Path) -> Calibration:
     Raises:
         UsageError: in one line, why it cannot be read, or what is wrong with it.
     """
-    from tunegate.harness.records.files import read_record
-
     if not path.is_file():
         raise UsageError(
             f"{path}: no such calibration; `tunegate judge calibrate LABELS.jsonl` makes one"
@@ -282,7 +281,7 @@ def read_labels(
         UsageError: the file cannot be read, or holds no label.
     """
     try:
-        lines = path.read_bytes().decode("utf-8").splitlines()
+        lines = read_file(path).decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise UsageError(f"{path}: cannot be read ({reason}); give a file of labels") from error

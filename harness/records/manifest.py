@@ -19,7 +19,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, fie
 
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.records.cases import SCHEMA_VERSION, Cell, CellKind, Record, Text
-from tunegate.harness.records.episodes import EpisodeSettings
+from tunegate.harness.records.episodes import MOST, EpisodeSettings
 from tunegate.harness.records.judges import Calibration
 from tunegate.harness.records.training_card import ContaminationCheck, TrainingSummary
 
@@ -54,7 +54,7 @@ class Gate(Record):
     """Loss from which a drop is severe; None is half the metric's range."""
     expected_gain: float | None = None
     """Smallest gain of interest; the only way to HOLD."""
-    confidence: float = CONFIDENCE
+    confidence: float = Field(default=CONFIDENCE, gt=0, lt=1)
     """Two-sided: 0.90 tests at 5 % one-sided."""
     where: Text = ""
     """File and line, for messages and annotations."""
@@ -165,16 +165,16 @@ class SuiteRecord(Record):
     name: str
     path: Text
     hash: str
-    n_cases: int
+    n_cases: int = Field(ge=0, le=MOST)
     goal_rule: str
     """`primary`, `all` or `any`."""
-    max_unscored: float
+    max_unscored: float = Field(ge=0, le=1)
     metrics: tuple[MetricRecord, ...]
     gates: tuple[Gate, ...]
     generation: dict[str, Any]
     alpha_per_attempt: bool = False
     """Whether the k-th candidate is judged at 1/k of the error."""
-    extended: int = Field(default=0, exclude_if=lambda count: not count)
+    extended: int = Field(default=0, ge=0, le=MOST, exclude_if=lambda count: not count)
     """Other cases or seeds with which the suite judged this candidate before; absent without."""
     looks: LookSchedule | None = None
     """None where every case is asked before anything is judged."""
@@ -304,7 +304,7 @@ class Manifest(Record):
         default_factory=dict, exclude_if=lambda found: not found
     )
     """Served arm → proof that it computes with the weights on the disk, or why none is had."""
-    attempts: dict[str, int]
+    attempts: dict[str, Annotated[int, Field(le=MOST)]]
     """Suite hash → number of candidates judged on it so far, this one included."""
     ledger: dict[str, LedgerState] = Field(default_factory=dict, exclude_if=lambda found: not found)
     """Suite → the state of its attempts ledger; absent of runs that are no attempt."""

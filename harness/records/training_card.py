@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import Field
 
 from tunegate.harness.records.cases import Json, Number, Record, Text, replace_surrogates
+from tunegate.harness.records.files import read_file
 
 FILE = "tunegate_training.json"
 """Name of the card in the folder of the weights."""
@@ -110,14 +111,13 @@ def read_training_card(folder: Path | None, identity: Mapping[str, Any]) -> Trai
         identity: What tuned is: hashes of its weights, template and tokenizer.
     """
     path = None if folder is None else folder / FILE
-    if path is None or not path.is_file():
+    if path is None or not path.exists():
         return TrainingSummary(why=f"there is no {FILE} next to tuned")
     try:
-        if path.stat().st_size > _LARGEST:
-            return TrainingSummary(why=f"{path}: too large to be the card of a training")
-        card = json.loads(path.read_bytes(), parse_constant=_refuse)
+        card = json.loads(read_file(path, _LARGEST), parse_constant=_refuse)
     except (OSError, ValueError, RecursionError) as error:
-        return TrainingSummary(why=f"{path}: cannot be read ({error})")
+        reason = getattr(error, "strerror", None) or error
+        return TrainingSummary(why=f"{path}: cannot be read ({reason})")
     if not isinstance(card, dict):
         return TrainingSummary(why=f"{path}: not a JSON object")
     judged = identity.get("adapter_sha256") or identity.get("weights_sha256")

@@ -21,6 +21,7 @@ from tunegate.harness.records.cases import (
     Text,
     replace_surrogates,
 )
+from tunegate.harness.records.episodes import MOST
 from tunegate.harness.records.manifest import KindName, gate_id, gate_subject
 from tunegate.harness.records.training_card import ContaminationResult
 
@@ -148,7 +149,7 @@ class GateResult(Record):
     """Keys of the gate's table that only its kind knows; absent without any."""
     p_value: Number = None
     """One-sided p-value of the gate's null hypothesis; None for observed floors."""
-    n: int
+    n: int = Field(ge=0, le=MOST)
     """Complete pairs."""
     drop: Number = None
     """Loss from which a drop counts as severe; None for other gates."""

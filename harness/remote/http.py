@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 
 LARGEST_REPLY = 32_000_000
 """Bytes of a reply that are read; more is no answer."""
+MOST_VALUES = 2_000_000
+"""Values in a reply: each is up to 200 bytes in memory, and may be 3 in the reply."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -136,6 +138,9 @@ class HttpClient:
 
     def _object(self, raw: bytes, kind: str) -> dict[str, Any]:
         """Return a reply's JSON object; anything else is garbled, and may not be so next time."""
+        values = sum(map(raw.count, (b"{", b"[", b",")))
+        if values > MOST_VALUES:
+            raise PermanentError(f"the reply holds more than {MOST_VALUES:,} values", whole=False)
         try:
             value = json.loads(raw, parse_constant=_no_number)
         except (ValueError, RecursionError) as error:

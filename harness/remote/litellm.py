@@ -40,6 +40,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tunegate.harness.errors import MissingExtra, ModelError
+from tunegate.harness.records.cases import reported_amount
 from tunegate.harness.remote.http import (
     PermanentError,
     RetryableError,
@@ -205,11 +206,13 @@ def _reply(litellm: Any, model: str, response: Any) -> ChatReply:
     return ChatReply(
         text=choice["message"].get("content"),
         finish_reason=choice.get("finish_reason"),
-        input_tokens=usage["prompt_tokens"] if counted else None,
-        output_tokens=usage.get("completion_tokens") if counted else None,
-        reasoning_tokens=(usage.get("completion_tokens_details") or {}).get("reasoning_tokens")
+        input_tokens=reported_amount(usage["prompt_tokens"]) if counted else None,
+        output_tokens=reported_amount(usage.get("completion_tokens")) if counted else None,
+        reasoning_tokens=reported_amount(
+            (usage.get("completion_tokens_details") or {}).get("reasoning_tokens")
+        )
         or None,
-        cost=_cost(litellm, model, response) if counted else None,
+        cost=reported_amount(_cost(litellm, model, response)) if counted else None,
         model_version=raw.get("model") or None,
         system_fingerprint=raw.get("system_fingerprint") or None,
         raw=raw,

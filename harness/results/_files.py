@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tunegate.harness.errors import MissingExtra, UsageError
+from tunegate.harness.records.files import check_regular, read_file
 from tunegate.harness.result_reader import UnreadLine
 
 LARGEST_DOCUMENT = 2_000_000_000
@@ -45,6 +46,7 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any] | UnreadLine]]:
         UsageError: the file cannot be opened.
     """
     try:
+        check_regular(path)
         with path.open("rb") as file:
             for number, raw in enumerate(_raw_lines(file), start=1):
                 where = f"{path}:{number}"
@@ -71,10 +73,7 @@ def json_document(path: Path) -> Any:
         UsageError: it cannot be read, or is no JSON: the tool may still be writing it.
     """
     try:
-        size = path.stat().st_size
-        if size > LARGEST_DOCUMENT:
-            raise UsageError(f"{path}: {size} bytes, at most {LARGEST_DOCUMENT} are read")
-        return json_text(path.read_bytes(), str(path))
+        return json_text(read_file(path, LARGEST_DOCUMENT), str(path))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
 
@@ -125,6 +124,7 @@ def text_of(value: Any) -> str | None:
 def first_bytes(path: Path, count: int = 4096) -> bytes:
     """Return the beginning of a file; nothing where there is none to be read."""
     try:
+        check_regular(path)
         with path.open("rb") as file:
             return file.read(count)
     except OSError:
@@ -137,8 +137,9 @@ def csv_records(path: Path, delimiter: str) -> Iterator[tuple[str, dict[str, Any
     Raises:
         UsageError: the file cannot be opened, or its first line names a column twice.
     """
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
     try:
+        check_regular(path)
+        csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             names = [name.strip() for name in next(reader, [])]

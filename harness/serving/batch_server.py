@@ -22,7 +22,7 @@ from tunegate.harness.episodes.play import TurnStore
 from tunegate.harness.errors import OutOfMemory
 from tunegate.harness.model import Arm, JoinableArm, LocalArm, Request
 from tunegate.harness.records.cases import Cell, CellKind, StoredAnswer, sha256
-from tunegate.harness.serving.chat_requests import ChatRequest, RequestRefused
+from tunegate.harness.serving.chat_requests import TOO_LONG, ChatRequest, RequestRefused
 
 PATIENCE_S = 2.0
 """How long an arm waits while requests for another one keep coming."""
@@ -90,6 +90,7 @@ class BatchServer:
     def _request(self, asked: ChatRequest) -> Request:
         """Return a request with its seed: the caller's, or one for each time that it is asked."""
         arm = self.arms[asked.arm]
+        _refuse_long(asked, getattr(arm, "context_length", None))
         with self._lock:
             try:
                 prompt = arm.prompt(asked.talk, asked.generation)
@@ -191,3 +192,17 @@ class BatchServer:
             yield from local_engine.complete_requests(
                 backend, requests, more=lambda: self._later(arm)
             )
+
+
+_LONGEST_TOKEN = 1_000
+"""Characters that no token exceeds."""
+
+
+def _refuse_long(asked: ChatRequest, context: int | None) -> None:
+    """Refuse a prompt that cannot fit, before minutes are spent on splitting it into tokens."""
+    length = sum(len(str(turn.get("content"))) for turn in asked.talk.input_messages())
+    if context is not None and length > context * _LONGEST_TOKEN:
+        raise RequestRefused(
+            f"the prompt has {length:,} characters and the model's context {context:,} tokens",
+            code=TOO_LONG,
+        )

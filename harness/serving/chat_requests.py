@@ -54,7 +54,14 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "max_completion_tokens": (1, 1_000_000),
 }
 """Parameter → smallest and largest value."""
+_COLDEST = 1e-5
+"""Temperature below which the likeliest token is taken: logits over it leave the range of floats.
+"""
 _ROLES = ("system", "developer", "user", "assistant", "tool")
+
+
+TOO_LONG = "context_length_exceeded"
+"""OpenAI's code of a prompt beyond the context, by which clients know that a task ends there."""
 
 
 class RequestRefused(Exception):
@@ -110,6 +117,11 @@ def parse_chat_request(
     _refuse_numbers(body)
     tools = () if body.get("tool_choice") == "none" else tuple(body.get("tools") or ())
     stop = body.get("stop") or ()
+    if isinstance(stop, list) and "" in stop:
+        raise RequestRefused("stop: an empty text ends no answer; leave it out")
+    temperature = _default(body.get("temperature"), 1.0)
+    top_p = _default(body.get("top_p"), 1.0)
+    greedy = temperature < _COLDEST or top_p == 0
     limit = body.get("max_completion_tokens") or body.get("max_tokens") or MAX_TOKENS
     try:
         case = Case.model_validate({"id": "request", "messages": list(_messages(body))})
@@ -118,8 +130,8 @@ def parse_chat_request(
         generation = GenerationSettings.model_validate(
             {
                 **rendering.model_dump(exclude={"system", "samples"}, exclude_defaults=True),
-                "temperature": _default(body.get("temperature"), 1.0),
-                "top_p": _default(body.get("top_p"), 1.0),
+                "temperature": 0.0 if greedy else temperature,
+                "top_p": 1.0 if greedy else top_p,
                 "max_new_tokens": limit,
                 "stop": [stop] if isinstance(stop, str) else stop,
             }

@@ -17,6 +17,7 @@ from tunegate.harness.records.cases import GenerationSettings
 from tunegate.harness.serving.batch_server import BatchServer, ServerStopped
 from tunegate.harness.serving.chat_requests import (
     PLAIN,
+    TOO_LONG,
     ChatRequest,
     RequestRefused,
     completion_reply,
@@ -27,8 +28,6 @@ from tunegate.harness.serving.chat_requests import (
 HOST = "127.0.0.1"
 LARGEST_BODY = 16_000_000
 """Bytes of a request at most."""
-_TOO_LONG = "context_length_exceeded"
-"""OpenAI's code of a prompt beyond the context, by which clients know that a task ends there."""
 IDLE_S = 120
 """Seconds for which a connection may be silent."""
 
@@ -139,7 +138,7 @@ class _ChatHandler(BaseHTTPRequestHandler):
         answer = batch.ask(asked)
         if answer.completion is None:
             reason = answer.error or "there is no answer"
-            raise RequestRefused(reason, code=_TOO_LONG if is_too_long(reason) else None)
+            raise RequestRefused(reason, code=TOO_LONG if is_too_long(reason) else None)
         self._send_reply(asked, completion_reply(asked, answer.completion, answer.key))
 
     def _read_body(self) -> Any:

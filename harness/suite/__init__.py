@@ -37,6 +37,7 @@ from tunegate.harness.records.cases import (
     GenerationSettings,
     sha256,
 )
+from tunegate.harness.records.files import check_regular
 from tunegate.harness.records.manifest import Gate, MetricRecord, SuiteRecord
 from tunegate.harness.source import AccountedCases
 from tunegate.harness.suite import consistency, toml_file
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from tunegate.harness.episode_environment import EpisodePlan
 
 FILE_NAME = "suite.toml"
+LARGEST_TEMPLATE = 1_000_000
+"""Bytes of a chat template."""
 MOST_TABLES = 500
 """Metrics, or gates, of one suite at most; each is compared with every other one."""
 
@@ -177,7 +180,7 @@ def load_suite(path: Path | str, *, max_cases: int | None = None) -> Suite:
     file = path / FILE_NAME if path.is_dir() else path
     if problem := toml_file.cases_file_problem(path):
         raise SuiteError([problem])
-    if not file.is_file():
+    if not file.exists():
         raise SuiteError([f"{file}: no such suite; `tunegate suite new {path.name}` makes one"])
     source = toml_file.read_toml(file)
     for name in ("metrics", "gates"):
@@ -334,6 +337,7 @@ class _SuiteParts:
         if outside := options.outside_problem(folder, name):
             raise SuiteError([f"{where}: {outside}"])
         try:
+            check_regular(file, LARGEST_TEMPLATE)
             text = file.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise SuiteError(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.errors import SuiteError
+from tunegate.harness.records.files import read_file
 
 _LIMIT = 1_000_000
 """Largest TOML file read, in bytes."""
@@ -104,12 +105,9 @@ def read_toml(path: Path) -> TomlFile:
             that are not finite; with line and column where known.
     """
     try:
-        size = path.stat().st_size
-        content = path.read_bytes() if size <= _LIMIT else b""
+        content = read_file(path, _LIMIT)
     except OSError as error:
         raise SuiteError([f"{path}: cannot be read ({error.strerror})"]) from error
-    if size > _LIMIT:
-        raise SuiteError([f"{path}: {size} bytes; at most {_LIMIT}: cases go into a file"])
     try:
         text = content.decode("utf-8-sig")
         if deep := _DEEP_KEY.search(text):  # tomllib takes minutes for a key of 400 kB

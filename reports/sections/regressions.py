@@ -176,7 +176,7 @@ def _is_json(text: str) -> bool:
 _FORMATS: dict[str, Callable[[str], bool]] = {
     "in JSON": _is_json,
     "with a code fence": lambda text: "```" in text,
-    "with a list": lambda text: re.search(r"^\s*(?:[-*]|\d+[.)]) ", text, re.M) is not None,
+    "with a list": lambda text: re.search(r"^[ \t]*(?:[-*]|\d+[.)]) ", text, re.M) is not None,
     "in several lines": lambda text: "\n" in text.strip(),
 }
 """Words → whether a text has that format; what matters is where the arms differ in it."""

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from tunegate.harness.cli import errors_as_exit_codes
+from tunegate.harness.errors import UsageError
+
 CASE = {"id": "a", "prompt": "q", "expected": "yes"}
 SUITE = 'name = "demo"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "exact_match"\n'
 GATE = '[[gates]]\nmetric = "exact_match"\n'
@@ -133,6 +136,25 @@ def test_the_command_line_prints_the_same_and_exits_2(project: Any) -> None:
 
     assert result.ret == 2
     assert _told(result, parts)
+
+
+def test_an_error_prints_nothing_that_a_terminal_or_ci_obeys(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """An error prints nothing that a terminal or ci obeys."""
+    with pytest.raises(SystemExit), errors_as_exit_codes():
+        raise UsageError("\x1b[2J\u202ex: no such file\n##[error]y")
+    said = capsys.readouterr().err
+    assert said == "tunegate: \\u001b[2J\\u202ex: no such file\ntunegate: ## [error]y\n"
+
+
+def test_a_case_id_is_shown_and_not_obeyed(project: Any) -> None:
+    """`tunegate suite show` prints ids and tags that strangers wrote."""
+    case = {**CASE, "id": "\x1b[2Jx", "tags": ["\u202ey"]}
+    project.raw_suite(SUITE + GATE + "floor = 0.5\n", [case])
+    result = project.tunegate("suite", "show", "suites/demo")
+    assert _told(result, ["\\u001b[2Jx"])
+    assert not _told(result, ["\x1b"])
 
 
 def test_a_user_metric_that_cannot_be_imported_is_named(project: Any) -> None:

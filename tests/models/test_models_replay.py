@@ -361,3 +361,24 @@ def test_a_file_without_permission_is_one_line(
     monkeypatch.setattr(Path, "read_bytes", denied)
     with pytest.raises(ModelError, match=r"tuned\.jsonl: cannot be read \(Permission denied\)"):
         replay(str(path))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"latency_s": 1e308},
+        {"cost": 1e308},
+        {"reasoning_s": 1e308},
+        {"output_tokens": 10**400},
+        {"input_tokens": 10**400},
+        {"batch_size": 10**400},
+        {"sample": 10**400},
+    ],
+    ids=lambda keys: next(iter(keys)),
+)
+def test_numbers_that_nothing_can_take_are_refused(
+    recorded: Callable[..., str], keys: dict[str, Any]
+) -> None:
+    """Numbers that nothing can take are refused."""
+    with pytest.raises(ModelError, match=f"jsonl:2: {next(iter(keys))}: .*1000000000000$"):
+        replay(recorded(FULL, {"id": "r2", "completion": "refund", **keys}))

@@ -218,6 +218,36 @@ def test_nan_weights_name_the_tensor(tiny: Any, copied: Copy, value: float) -> N
         load_model(folder, dtype="float32")
 
 
+def test_a_head_of_another_size_is_named_with_both_sizes(tiny: Any, copied: Copy) -> None:
+    """A head of another size is named with both sizes."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = copied(tiny.base())
+    tensors = load_file(folder / "model.safetensors")
+    rows, width = tensors["lm_head.weight"].shape
+    tensors["lm_head.weight"] = torch.zeros(7, width)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    sizes = rf"lm_head.weight is stored as \(7, {width}\), .* makes it \({rows}, {width}\)"
+    with pytest.raises(ModelError, match=sizes):
+        load_model(folder, dtype="float32")
+
+
+def test_weights_of_fewer_tokens_than_the_tokenizer_has_are_one_line(
+    tiny: Any, copied: Copy
+) -> None:
+    """Weights of fewer tokens than the tokenizer has are one line."""
+    from safetensors.torch import load_file, save_file
+
+    folder = copied(tiny.base(), vocab_size=3)
+    tensors = load_file(folder / "model.safetensors")
+    for name in ("lm_head.weight", "model.embed_tokens.weight"):
+        tensors[name] = tensors[name][:3].clone()
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"tokenizer has token \d+, and the weights have 3 tokens"):
+        load_model(folder, dtype="float32")
+
+
 def test_a_missing_tensor_is_not_made_up(tiny: Any, copied: Copy) -> None:
     """A tensor that the file lacks is named: Transformers would fill it with random numbers."""
     from safetensors.torch import load_file, save_file

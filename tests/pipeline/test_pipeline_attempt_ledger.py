@@ -267,6 +267,17 @@ def test_a_broken_line_is_named_before_the_run(tmp_path: Path, text: str, told: 
     assert "\n" not in str(refused.value)
 
 
+def test_an_attempt_of_10_to_the_400_is_a_broken_line(tmp_path: Path) -> None:
+    """A number that no ledger has is named, and no float overflows."""
+    of = suite(range(5), path=tmp_path / "suites" / "st" / "suite.toml")
+    of.path.parent.mkdir(parents=True)
+    text = "".join(record_lines([line(of)])).replace("{", f'{{"attempt": {10**400}, ', 1)
+    of.path.parent.with_name(FILE_NAME).write_text(text, encoding="utf-8")
+
+    with pytest.raises(UsageError, match=r":1: .*attempt.* less than or equal to 1000000000000"):
+        refuse_broken([of])
+
+
 def test_the_nearest_ledger_above_a_suite_is_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

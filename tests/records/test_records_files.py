@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from tunegate.harness.records.files import (
     IndexedRecords,
     JsonlRecords,
     parse_record,
+    read_file,
+    read_record,
     record_lines,
     write_atomic,
 )
@@ -94,3 +97,27 @@ def test_half_a_surrogate_pair_is_read(tmp_path: Path) -> None:
     line = rb'{"suite": "s", "metric": "m", "case": "c", "arm": "base", "reason": "\ud800"}'
 
     assert parse_record(ScoreRow, line).reason == "\ufffd"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    """A pipe is refused instead of waited for."""
+    os.mkfifo(tmp_path / "manifest.json")
+    with pytest.raises(UsageError, match=r"cannot be read \(a pipe or device, not a regular file"):
+        read_record(tmp_path / "manifest.json", ScoreRow)
+
+
+def test_a_device_and_a_folder_are_refused(tmp_path: Path) -> None:
+    """A device and a folder are refused."""
+    for path, kind in ((Path(os.devnull), "a pipe or device"), (tmp_path, "a folder")):
+        with pytest.raises(OSError, match=f"{kind}, not a regular file"):
+            read_file(path)
+
+
+def test_a_sparse_file_of_200_gb_is_refused_unread(tmp_path: Path) -> None:
+    """A sparse file of 200 gb is refused unread."""
+    path = tmp_path / "verdict.json"
+    with path.open("wb") as file:
+        file.truncate(200 * 10**9)
+    with pytest.raises(UsageError, match="200,000,000,000 bytes, at most 2,000,000,000 are read"):
+        read_record(path, ScoreRow)

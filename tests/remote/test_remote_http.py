@@ -140,6 +140,16 @@ def test_a_reply_too_large_is_cut(fake_server: Start, monkeypatch: pytest.Monkey
         post(fake_server())
 
 
+def test_a_reply_of_too_many_values_is_not_parsed(
+    fake_server: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reply of too many values is not parsed."""
+    monkeypatch.setattr("tunegate.harness.remote.http.MOST_VALUES", 2)
+
+    with pytest.raises(PermanentError, match="more than 2 values"):
+        post(fake_server())
+
+
 def test_the_key_is_sent_and_never_told(fake_server: Start) -> None:
     """A server that repeats a wrong key does not make us repeat it."""
     server = fake_server(key=KEY)

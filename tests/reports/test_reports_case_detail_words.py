@@ -68,3 +68,12 @@ def test_lines_of_base_stand_before_those_of_tuned() -> None:
     assert line_diff("same\nold", "same\nnew") == "  same\n- old\n+ new"
     assert line_diff("", "::error::x") == "- (empty)\n+ ::error::x"
     assert "(40 more lines)" in line_diff("x\n" * 99, "y")
+
+
+def test_white_space_at_the_end_takes_linear_time() -> None:
+    """White space at the end takes linear time."""
+    base, tuned = "a" + "\n" * 19_999, "b" + " " * 19_999
+    start = time.process_time()
+    diff = compare_texts(base, tuned)
+    assert time.process_time() - start < 1
+    assert texts(diff) == (base, tuned)

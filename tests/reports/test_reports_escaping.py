@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
@@ -15,6 +16,7 @@ from tunegate.harness.records.run_folder import Run
 from tunegate.reports.escaping import (
     escape_hidden,
     escape_html,
+    escape_terminal,
     mark_for_script,
     one_line,
     script_json,
@@ -193,3 +195,11 @@ def test_data_of_the_script_holds_every_text_with_its_marks(value: dict[str, lis
         mark_for_script(key): [mark_for_script(text) for text in texts]
         for key, texts in value.items()
     }
+
+
+def test_40_000_empty_lines_are_searched_for_commands_in_linear_time() -> None:
+    """40 000 empty lines are searched for commands in linear time."""
+    text = "\n" * 40_000
+    start = time.process_time()
+    assert escape_terminal(text + "::error::x") == text + ": :error::x"
+    assert time.process_time() - start < 1

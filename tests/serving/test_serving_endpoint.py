@@ -24,6 +24,7 @@ from tunegate.harness.models.server import server
 from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings
 from tunegate.harness.serving import batch_server
 from tunegate.harness.serving.batch_server import BatchServer
+from tunegate.harness.serving.chat_requests import parse_chat_request
 from tunegate.harness.serving.endpoint import EndpointSettings, open_endpoint
 
 __all__ = ["tiny", "tiny_tokenizer"]
@@ -126,6 +127,9 @@ def test_without_tools_a_call_is_text(client: Any) -> None:
         ({"seed": "x"}, 400, "seed='x'"),
         ({"tools": [{"type": "function"}]}, 400, "tools"),
         ({"tools": "find"}, 400, "tools"),
+        ({"stop": [""]}, 400, "stop: an empty text"),
+        ({"stop": ["x", ""]}, 400, "stop: an empty text"),
+        ({"stop": 5}, 400, "stop"),
     ],
 )
 def test_what_cannot_be_done_is_refused(
@@ -294,6 +298,33 @@ def test_requests_share_the_batch(tiny: Any, monkeypatch: pytest.MonkeyPatch) ->
 
     assert at_once == singly == expected
     assert 3 * forwards < seen[0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "decoded"),
+    [
+        ({"top_p": 0}, (0.0, 1.0)),
+        ({"temperature": 1e-300}, (0.0, 1.0)),
+        ({"temperature": 0.7, "top_p": 1e-300}, (0.7, 1e-300)),
+    ],
+)
+def test_a_nucleus_of_nothing_and_a_tiny_temperature_take_the_likeliest_token(
+    asked: dict[str, Any], decoded: tuple[float, float]
+) -> None:
+    read = parse_chat_request({"model": "base", "messages": [USER], **asked}, ["base"])
+    assert (read.generation.temperature, read.generation.top_p) == decoded
+
+
+def test_a_prompt_of_5_mb_is_refused_before_it_is_split_into_tokens() -> None:
+    arm = PolicyArm("base", find_then_tell)
+    vars(arm)["context_length"] = 256
+    vars(arm)["prompt"] = None
+    with served({"base": arm}) as url:
+        client = openai.OpenAI(base_url=url, api_key=TOKEN, max_retries=0)
+        long: list[Any] = [{"role": "user", "content": "x" * 5_000_000}]
+        with pytest.raises(openai.BadRequestError, match="5,000,000 characters") as refused:
+            client.chat.completions.create(model="base", messages=long)
+    assert refused.value.code == "context_length_exceeded"
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 
 from tunegate.harness.errors import BackendError, TunegateError, UsageError
 from tunegate.harness.records.cases import Record
-from tunegate.harness.records.files import record_json, write_atomic
+from tunegate.harness.records.files import read_file, record_json, write_atomic
 from tunegate.trainers import yaml_config
 from tunegate.trainers.callbacks import Say
 from tunegate.trainers.training_card import DatasetFile
@@ -219,7 +219,7 @@ def read_job(folder: Path) -> VendorJob | None:
     """
     path = folder / FILE
     try:
-        return VendorJob.model_validate_json(path.read_bytes())
+        return VendorJob.model_validate_json(read_file(path))
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:

@@ -25,6 +25,7 @@ from typing import Any
 
 from tunegate.harness.checks.weight_files import file_sha256
 from tunegate.harness.errors import UsageError
+from tunegate.harness.records.files import check_regular
 from tunegate.harness.remote.litellm import litellm_library
 from tunegate.trainers.training_card import DatasetFile
 from tunegate.trainers.vendor.job import VendorOptions
@@ -83,6 +84,7 @@ def read_chats(paths: Sequence[Path], *, fewest: int = FEWEST) -> ChatRows:
 
 def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
+        check_regular(path)
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():

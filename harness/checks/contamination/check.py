@@ -24,6 +24,7 @@ import csv
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from tunegate.harness.checks.contamination.scan import TrainingText, scan_rows
 from tunegate.harness.checks.contamination.text import case_text, row_texts
 from tunegate.harness.checks.weight_files import content_sha256
 from tunegate.harness.errors import MissingExtra, NotComparable, UsageError
+from tunegate.harness.records.files import check_regular, read_file
 from tunegate.harness.records.training_card import (
     MOST,
     ContaminationCheck,
@@ -52,6 +54,10 @@ DIRTY, SUSPECT = 0.5, 0.2
 """Shares of a case's 8-grams."""
 _NAMED = 10
 """Cases that a refusal names."""
+_LARGEST = 20_000_000_000
+"""Bytes of a file that a card names; more is not read, as a card may come from anywhere."""
+_LONGEST_LINE = 100_000_000
+"""Bytes of a row."""
 
 
 def check_contamination(
@@ -206,6 +212,11 @@ def _training_source(file: Any, folder: Path | None, given: dict[Path, str]) -> 
     places = [path] + ([] if folder is None else [folder / path.name])
     # A card may come from anywhere: what holds no rows is not read, however much of it there is.
     there = [place for place in places if place.is_file() or _is_folder_of_rows(place)]
+    if any(map(_is_too_large, there)):
+        unread = TrainingDataFile(
+            path=str(path), sha256=wanted, rows=None, state=FileState.UNREADABLE
+        )
+        return TrainingSource(unread, None)
     hashes = {place: content_sha256(place) for place in there} | given
     same = next((place for place, digest in hashes.items() if digest == wanted), None)
     state = FileState.SAME
@@ -219,6 +230,11 @@ def _training_source(file: Any, folder: Path | None, given: dict[Path, str]) -> 
 def _is_folder_of_rows(path: Path) -> bool:
     """Return whether `datasets` saved a folder."""
     return any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
+
+
+def _is_too_large(path: Path) -> bool:
+    files = (path,) if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file()) > _LARGEST
 
 
 class TrainingRowStream:
@@ -264,18 +280,21 @@ def _read(path: Path) -> Iterator[tuple[str, Any]]:
     """
     if path.is_dir():
         yield from _folder(path)
-    elif path.suffix == ".parquet":
+        return
+    check_regular(path)
+    if path.suffix == ".parquet":
         yield from _parquet(path)
     elif path.suffix in (".csv", ".tsv"):
         yield from _table(path, "," if path.suffix == ".csv" else "\t")
     elif path.suffix == ".json":
-        rows = json.loads(path.read_bytes())
+        rows = json.loads(read_file(path))
         if not isinstance(rows, list):
             raise ValueError("not a list of rows")
         yield from ((f"row {number}", row) for number, row in enumerate(rows, start=1))
     else:
         with path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
+            parts = iter(partial(lines.readline, _LONGEST_LINE), b"")
+            for number, line in enumerate(parts, start=1):
                 if line.strip():
                     yield str(number), _object(line, number)
 

@@ -29,7 +29,7 @@ from tunegate.harness.judging.backends._chat import (
     spread_questions,
 )
 from tunegate.harness.model import PoolLimits
-from tunegate.harness.records.cases import Completion, sha256
+from tunegate.harness.records.cases import Completion, reported_amount, sha256
 
 SPEC = "litellm:PROVIDER/MODEL"
 LAG = 2
@@ -137,7 +137,8 @@ class LitellmJudge:
 
         try:
             choice, usage = body["choices"][0], body.get("usage") or {}
-            tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
+            names = "prompt_tokens", "completion_tokens"
+            tokens = tuple(reported_amount(usage.get(name)) for name in names)
             return Completion(
                 text=choice["message"]["content"],
                 finish_reason=choice.get("finish_reason"),

@@ -37,7 +37,7 @@ from tunegate.harness.records.cases import (
     canonical_json,
     sha256,
 )
-from tunegate.harness.records.files import JsonlRecords, read_record, read_records
+from tunegate.harness.records.files import JsonlRecords, read_file, read_record, read_records
 from tunegate.harness.records.judgements import Judgement, JudgementStatus
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.problems import summarize_problems, validation_problem
@@ -208,7 +208,7 @@ def replay(target: str) -> ReplayJuror:
         raise ModelError(f"judge replay:{target}: no such file or run folder")
     lines: dict[Key, RecordedJudgement] = {}
     problems = []
-    for number, raw in enumerate(path.read_bytes().splitlines(), start=1):
+    for number, raw in enumerate(read_file(path).splitlines(), start=1):
         if not raw.strip():
             continue
         try:

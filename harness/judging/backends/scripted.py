@@ -23,6 +23,7 @@ from pydantic import Field, ValidationError
 from tunegate.harness.errors import ModelError
 from tunegate.harness.judge import JudgeAnswer, JudgeQuestion
 from tunegate.harness.records.cases import Completion, Record, sha256
+from tunegate.harness.records.files import read_file
 from tunegate.harness.records.problems import validation_problem
 
 SPEC = "scripted:FILE"
@@ -95,7 +96,7 @@ def scripted(path: str) -> ScriptedJudge:
         ModelError: the file is missing or not a script.
     """
     try:
-        script = JudgeScript.model_validate_json(Path(path).read_bytes())
+        script = JudgeScript.model_validate_json(read_file(Path(path)))
     except OSError as error:
         raise ModelError(f"scripted:{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:

@@ -23,7 +23,7 @@ from tunegate.harness.judging.backends._chat import (
     split_limits,
 )
 from tunegate.harness.model import PoolLimits
-from tunegate.harness.records.cases import Completion, sha256
+from tunegate.harness.records.cases import Completion, reported_amount, sha256
 from tunegate.harness.remote.http import HttpClient, PermanentError, RetryableError
 
 SPEC = "server:URL#MODEL"
@@ -103,8 +103,8 @@ def _read(reply: Mapping[str, Any]) -> Completion:
         return Completion(
             text=text,
             finish_reason=choice.get("finish_reason"),
-            input_tokens=usage.get("prompt_tokens"),
-            output_tokens=usage.get("completion_tokens"),
+            input_tokens=reported_amount(usage.get("prompt_tokens")),
+            output_tokens=reported_amount(usage.get("completion_tokens")),
         )
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise RetryableError(

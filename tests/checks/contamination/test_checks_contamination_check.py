@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tunegate.harness.records.training_card import (
     FileState,
     OverlapKind,
     TrainingSummary,
+    read_training_card,
 )
 from tunegate.harness.suite import Suite
 
@@ -382,3 +384,36 @@ def test_the_bundled_training_rows_touch_no_bundled_suite() -> None:
 def runs_of(text: Sequence[str]) -> set[tuple[str, ...]]:
     """Return the runs of eight words of a text."""
     return {tuple(text[k : k + 8]) for k in range(len(text) - 7)}
+
+
+def test_a_card_that_names_a_sparse_file_of_200_gb_is_not_followed(tmp_path: Path) -> None:
+    """A card that names a sparse file of 200 gb is not followed."""
+    rows = tmp_path / "rows.jsonl"
+    with rows.open("wb") as file:
+        file.truncate(200 * 10**9)
+    named = TrainingSummary(card={"files": [{"path": str(rows), "sha256": "0" * 64}]})
+
+    (source,) = check.find_training_files(named, None, [])
+    assert (source.path, source.file.state) == (None, FileState.UNREADABLE)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_rows_from_a_pipe_are_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    """Rows from a pipe are refused instead of waited for."""
+    rows = tmp_path / "rows.jsonl"
+    os.mkfifo(rows)
+    stream = check.TrainingRowStream(check.find_training_files(TrainingSummary(), None, [rows]))
+    with pytest.raises(UsageError, match="a pipe or device, not a regular file"):
+        list(stream)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_a_card_that_is_a_pipe_or_a_sparse_file_is_one_reason(tmp_path: Path) -> None:
+    """A card that is a pipe or a sparse file is one reason."""
+    path = tmp_path / "tunegate_training.json"
+    os.mkfifo(path)
+    assert "a pipe or device, not a regular file" in read_training_card(tmp_path, {}).why
+    path.unlink()
+    with path.open("wb") as file:
+        file.truncate(200 * 10**9)
+    assert "200,000,000,000 bytes, at most" in read_training_card(tmp_path, {}).why
