@@ -10,7 +10,7 @@ FLOOR = -50.0
 """Least log-probability per token, in nats: it replaces minus infinity."""
 
 
-@metric(needs=CellKind.ANSWER, requires=("expected",))
+@metric(label="likelihood of the reference answer", needs=CellKind.ANSWER, requires=("expected",))
 def answer_logprob(case: Case, completion: Completion) -> Score:
     """Score the mean natural-log probability per token of the expected answer.
 
