@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable
 
@@ -62,6 +63,10 @@ def _more_cases(gate: GateResult, plan: str) -> str:
             f"about {count_noun(missing, 'more case')} would decide it in 4 of 5 runs"
             f"{kind.hoped_words}: {plan}"
         )
+    # What else is missing, clusters or labels, is in the gate's own sentence alone.
+    lacking = re.search(r"(?:refuted|certified); (.+)$", gate.sentence)
+    if lacking and gate.needed_n is None and "expected_gain" not in lacking[1]:
+        return f"{lacking[1]}: {plan}"
     if kind.is_goal:
         return f"set expected_gain in the suite, then ask how many cases decide it: {plan}"
     return f"more cases, or a wider bound set before the next attempt: {plan}"

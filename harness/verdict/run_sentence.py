@@ -92,7 +92,8 @@ def _ship(suites: tuple[SuiteResult, ...]) -> str:
     goals = [(s, g) for s, g in holding if gate_kind(g.kind).is_goal]
     lost = sum(gate.reason is GateReason.PASS_WITH_LOSS for _, gate in gates)
     if not goals:
-        return headline(_no_goal(gates, lost=lost), _named(gates), _advisory_failures(suites))
+        core, held = _without_goal(gates)
+        return headline(core, _advisory_failures(suites), f"; {held}")
     suite, goal = goals[0]
     others, missed = len(holding) - 1, len(gates) - len(holding)
     tail = {0: "", 1: "; 1 other gate holds"}.get(others, f"; {others} other gates hold")
@@ -103,16 +104,9 @@ def _ship(suites: tuple[SuiteResult, ...]) -> str:
     return headline(core, _advisory_failures(suites), tail, unmet)
 
 
-def _no_goal(gates: Sequence[tuple[SuiteResult, GateResult]], *, lost: int) -> str:
+def _without_goal(gates: Sequence[tuple[SuiteResult, GateResult]]) -> tuple[str, str]:
+    """Return what the most telling gate measured, and what is known of all of them."""
     compares = not all(gate_kind(g.kind).reads_level for _, g in gates)
-    outcome = "no worse" if compares else "good enough"
-    if lost:
-        outcome = "worse than base, as far as the gates allow"
-    return f"{outcome}: {_all_gates_hold(len(gates))}"
-
-
-def _named(gates: Sequence[tuple[SuiteResult, GateResult]]) -> str:
-    """Return what one gate measured: one with a proven loss, else one that compares with base."""
     suite, gate = min(
         gates,
         key=lambda pair: (
@@ -120,8 +114,14 @@ def _named(gates: Sequence[tuple[SuiteResult, GateResult]]) -> str:
             gate_kind(pair[1].kind).reads_level,
         ),
     )
-    several = len({suite.name for suite, _ in gates}) > 1
-    return f"; {f'{suite.name}: ' * several}{gate_kind(gate.kind).headline(gate)}"
+    outcome = "no worse" if compares else "good enough"
+    if gate.reason is GateReason.PASS_WITH_LOSS:
+        outcome = "worse than base, as far as the gates allow"
+    named = f"{suite.name}: {gate_kind(gate.kind).headline(gate)}"
+    held = {1: "the gate holds", 2: "both gates hold"}.get(
+        len(gates), f"all {len(gates)} gates hold"
+    )
+    return f"{outcome}: {named}", held if compares else "no gate compares tuned with base"
 
 
 def _advisory_failures(suites: tuple[SuiteResult, ...]) -> str:
@@ -132,7 +132,3 @@ def _advisory_failures(suites: tuple[SuiteResult, ...]) -> str:
     (suite, gate), *more = lost
     others = f" and {len(more)} more" if more else ""
     return f"; advisory, and failing: {suite.name}: {gate.subject}{others}"
-
-
-def _all_gates_hold(count: int) -> str:
-    return {1: "the gate holds", 2: "both gates hold"}.get(count, f"all {count} gates hold")
