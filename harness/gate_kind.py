@@ -292,6 +292,23 @@ class GateKind(ABC):
         measurement = f"{self.measurement(result)}{_uncorrected_note(result, pairs)}"
         return f"{measurement}: {self.conclusion(result, pairs)}"
 
+    def headline(self, result: GateResult) -> str:
+        """Return which metric did what, against which bound, in a few words."""
+        if result.n == 0 or result.status is GateStatus.ERROR:
+            return result.sentence
+        return f"{result.words} {self.happened(result)}, {self.against(result)}"
+
+    def happened(self, result: GateResult) -> str:
+        """Return what the metric did: `fell 90.3 → 81.7 %`."""
+        return quantity_of(result).moved(result.base, result.tuned, result.delta)
+
+    def against(self, result: GateResult) -> str:
+        """Return how that stands to the bound: `more than the 2 points allowed`."""
+        rule = self.rule(result)
+        if result.status is GateStatus.PASS:
+            return f"{rule} {self.pass_words}"
+        return _IN_BRIEF.get(result.reason, "{} is not proven").format(rule)
+
     def measurement(self, result: GateResult) -> str:
         """Return what was measured, with its interval and the number of cases."""
         how, cases = self.quantity_format(result), count_noun(result.n, "case")
@@ -384,6 +401,17 @@ _CONCLUSIONS: dict[GateReason | None, str] = {
     "guessing or failing, so it may have nothing to lose",
 }
 """Reason → what follows for the rule."""
+
+_IN_BRIEF: dict[GateReason | None, str] = {
+    **dict.fromkeys((GateReason.BELOW_FLOOR, GateReason.ABOVE_CEILING), "{} is broken"),
+    **dict.fromkeys((GateReason.SEVERE_DROPS, GateReason.BOUND_BROKEN), "{} is broken"),
+    GateReason.WITHIN_NOISE: "which inexact arithmetic alone may explain",
+    GateReason.INSENSITIVE: "but base may have had nothing to lose",
+    GateReason.UNSCORED: "open while cases are unscored",
+    GateReason.NOT_COMPUTABLE: "{} cannot be computed",
+    GateReason.LOSS_MAY_BE_STYLE: "a proven loss, which may be one of wording",
+}
+"""Reason → the same in a headline; the rule is not proven for any other."""
 
 
 class UnknownGateKind(GateKind):

@@ -54,6 +54,8 @@ CONTENT_GAP = (
 )
 """A gap of a suite of replayed traffic, and its remedy."""
 Signature = Callable[["Metric", Sequence[Case]], str]
+LABEL_WORDS = 6
+"""Words of a label at most: a headline has 25 for everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Metric:
     name: str
     """Its name in gates, verdict and report."""
     score: ScoreFunction
+    label: str = ""
+    """What it measures in a few words, for headlines; empty takes the name's own words."""
     needs: CellKind = CellKind.GENERATE
     """The kind of request that it needs."""
     higher_is_better: bool = True
@@ -207,6 +211,7 @@ def refuse_other_score(used: Metric, first: float | None, again: float | None, p
 
 def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
     *,
+    label: str = "",
     needs: CellKind = CellKind.GENERATE,
     higher_is_better: bool = True,
     range: tuple[float, float] | None = None,
@@ -229,6 +234,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
         return Metric(
             name=function.__name__,
             score=function,
+            label=label,
             needs=needs,
             higher_is_better=higher_is_better,
             range=(0.0, 1.0) if binary else range,
@@ -257,8 +263,9 @@ def load_metric(
     Args:
         use: A name in `harness/metrics` or `harness/judges`, or `pkg.mod:fn`.
         settings: The other keys of the `[[metrics]]` table. `range` bounds the scores of a metric
-            that declares no bounds. A metric with a corpus function knows `aggregate` too: `mean`
-            takes the mean of its scores, `corpus` the function's value.
+            that declares no bounds, and `label` names it in headlines. A metric with a corpus
+            function knows `aggregate` too: `mean` takes the mean of its scores, `corpus` the
+            function's value.
         name: What gates and reports call it.
         folder: The suite's folder: `Path` options are read relative to it.
         where: Place in the suite file, for messages.
@@ -271,11 +278,11 @@ def load_metric(
     found = _find(use)
     place = f"{where}: metric {use!r}"
     given = dict(settings)
-    limits = _own_range(given, found, place)
+    limits, label = _own_range(given, found, place), _own_label(given, found, place)
     if isinstance(found, Judge):
         count = 3 if found.pairs else 2
         bound = options.bind_options(found.steps, given, given=count, folder=folder, where=place)
-        return _metric_of_judge(replace(found, options=bound), name)
+        return replace(_metric_of_judge(replace(found, options=bound), name), label=label)
     base = found if isinstance(found, Metric) else Metric(name=name, score=found)
     corpus = base.corpus
     if corpus is not None and _aggregate(given, base.aggregate, place) == "mean":
@@ -284,7 +291,11 @@ def load_metric(
     # Exact tests count successes, of which a corpus value knows nothing.
     binary = base.binary and corpus is None
     limits = base.range if limits is None else limits
-    own = replace(base, name=name, options=bound, corpus=corpus, binary=binary, range=limits)
+    # A metric that goes by another name measures something that its own words may not say.
+    label = label or (base.label if name == base.name else "")
+    own = replace(
+        base, name=name, label=label, options=bound, corpus=corpus, binary=binary, range=limits
+    )
     return own if base.adapt is None else base.adapt(own)
 
 
@@ -380,8 +391,7 @@ def _own_range(
     settings: dict[str, Any], found: Metric | Judge | ScoreFunction, place: str
 ) -> tuple[float, float] | None:
     """Take `range` out of the settings, unless the function itself has an option of that name."""
-    function = found.steps if isinstance(found, Judge) else getattr(found, "score", found)
-    if "range" not in settings or "range" in inspect.signature(function).parameters:
+    if not _is_free("range", settings, found):
         return None
     given = settings.pop("range")
     written = f"{place}: range={given}"
@@ -393,6 +403,24 @@ def _own_range(
     if not numbers or len(given) != 2 or not -LARGEST <= given[0] < given[1] <= LARGEST:
         raise SuiteError([f"{written}: write the least and the largest score, such as [0, 400]"])
     return float(given[0]), float(given[1])
+
+
+def _own_label(settings: dict[str, Any], found: Metric | Judge | ScoreFunction, place: str) -> str:
+    """Take `label` out of the settings, unless the function itself has an option of that name."""
+    if not _is_free("label", settings, found):
+        return ""
+    given = settings.pop("label")
+    if not isinstance(given, str) or not given.strip() or len(given.split()) > LABEL_WORDS:
+        raise SuiteError(
+            [f"{place}: label={given!r}: write up to {LABEL_WORDS} words, such as 'valid JSON'"]
+        )
+    return " ".join(given.split())
+
+
+def _is_free(key: str, settings: Mapping[str, Any], found: Metric | Judge | ScoreFunction) -> bool:
+    """Return whether a setting is there and is no option of the function itself."""
+    function = found.steps if isinstance(found, Judge) else getattr(found, "score", found)
+    return key in settings and key not in inspect.signature(function).parameters
 
 
 def _aggregate(settings: dict[str, Any], default: str, place: str) -> str:

@@ -82,6 +82,12 @@ class QuantityFormat:
         ends = f"{self.bare(low, sign=sign)} to {self.bare(high, sign=sign)}"
         return f" ({100 * confidence:.4g} % CI {ends})"
 
+    def moved(self, base: float | None, tuned: float | None, delta: float | None) -> str:
+        """Return `fell 71.2 → 64.2 %`, or `stayed at 71.2 %`."""
+        if delta is None or abs(delta) < ROUNDING:
+            return f"stayed at {self.level(tuned)}"
+        return f"{'rose' if delta > 0 else 'fell'} {self.levels(base, tuned)}"
+
     def change(self, base: float | None, tuned: float | None, delta: float | None) -> str:
         """Return `fell 7.0 points, 71.2 → 64.2 %`, or `stayed at 71.2 %`."""
         if delta is None or abs(delta) < ROUNDING:

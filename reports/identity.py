@@ -79,14 +79,14 @@ def run_facts(run: Run) -> dict[str, Any]:
     return {
         "tuned": arms["tuned"].label if "tuned" in arms else "tuned",
         "base": arms["base"].short if "base" in arms else "",
-        "folder": shlex.quote(_folder(run)),
+        "folder": shlex.quote(run_folder(run)),
         "face": _face(FACES[verdict.verdict]),
         "suites": {suite.name: suite.hash for suite in verdict.suites},
         "gates": [_gate(suite.name, gate) for suite in verdict.suites for gate in suite.gates],
     }
 
 
-def _folder(run: Run) -> str:
+def run_folder(run: Run) -> str:
     """Return the run's folder as its command named it; it may have moved since."""
     words = run.manifest.shell_words()
     named = [word.removeprefix("--run-dir=") for word in words if word.startswith("--run-dir=")]

@@ -13,7 +13,9 @@ from functools import partial
 from tunegate.harness.comparison.tag_slices import TagSlice
 from tunegate.harness.quantity import QuantityFormat, format_scores, quantity_of
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.records.verdict import GateResult, GateStatus
+from tunegate.harness.records.verdict import GateResult
+from tunegate.harness.verdict.next_step import next_step
+from tunegate.harness.verdict.verdict_lines import interim_look, sorted_gates
 from tunegate.reports.case_detail import compare_choices, line_diff
 from tunegate.reports.data import (
     BASE,
@@ -35,7 +37,7 @@ from tunegate.reports.formatting import (
     format_level,
     gate_rule,
 )
-from tunegate.reports.identity import run_command
+from tunegate.reports.identity import run_command, run_folder
 from tunegate.reports.sections import judge_health, summarize_sections
 from tunegate.reports.sections.regressions import shared_traits
 
@@ -53,8 +55,6 @@ GATES, CASES, SUBJECTS, WORST = 100, 10, 5, 3
 
 _FEWER = (CASES, 7, 5, 3, 2, 1, 0)
 """Numbers of regressed cases that are tried, one after the other."""
-
-_ORDER = (GateStatus.ERROR, GateStatus.FAIL, GateStatus.UNDECIDED, GateStatus.PASS)
 
 
 def render_summary(run: Run, data: ReportData | None = None) -> str:
@@ -132,10 +132,13 @@ def _part(title: str, body: str) -> str:
 def _head(run: Run) -> str:
     verdict, face = run.verdict, FACES[run.verdict.verdict]
     lines = [f"### {face.sign} tunegate: {face.word}", "", escape_markdown(verdict.sentence), ""]
+    lines += [f"**{escape_markdown(s.collapsed)}**\n" for s in verdict.suites if s.collapsed]
     if verdict.slices is not None:
         lines += [f"**But {escape_markdown(verdict.slices.sentence)}.**", ""]
     lines += [f"> Filtered run: {escape_markdown(why)}\n" for why in run.manifest.filtered]
     lines += [f"> {escape_markdown(note)}\n" for note in verdict.trust_notes()]
+    step = next_step(verdict, run.manifest.suites, run=run_folder(run), report="report.html")
+    lines += [f"Next: {escape_markdown(step)}\n"] if step else []
     planned = sum(suite.n_planned for suite in verdict.suites)
     scored = sum(suite.n_scored for suite in verdict.suites)
     touched = sum(suite.n_touched for suite in verdict.suites)
@@ -153,17 +156,25 @@ def format_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def gates_table(run: Run) -> str:
     """Return every gate of a run as a table, those that need a look first, and the notes."""
-    gates = [(suite, gate) for suite in run.verdict.suites for gate in suite.gates]
-    gates.sort(key=lambda pair: (pair[1].advisory, _ORDER.index(pair[1].status)))
+    gates = sorted_gates(run.verdict)
     if not gates:
         return "No gate was judged."
     head = ("result", "suite", "metric", "rule", "base", "tuned", "difference", "interval", "n")
-    table = format_table(head, (gate_row(suite.name, gate) for suite, gate in gates[:GATES]))
+    table = format_table(head, (gate_row(suite, gate) for suite, gate in gates[:GATES]))
     notes = [  # each begins with its suite's name
         f"- {escape_markdown(note)}" for suite in run.verdict.suites for note in suite.notes
     ]
+    remarks = [
+        f"- {escape_markdown(remark)}" for suite in run.verdict.suites for remark in suite.remarks
+    ]
+    folded = ["", "<details><summary>Remarks</summary>", "", *remarks, "", "</details>"]
     return "\n".join(
-        [table, *count_rest(len(gates) - GATES, "gate"), *(["", *notes] if notes else [])]
+        [
+            table,
+            *count_rest(len(gates) - GATES, "gate"),
+            *(["", *notes] if notes else []),
+            *(folded if remarks else []),
+        ]
     )
 
 
@@ -172,7 +183,8 @@ def gate_row(suite: str, gate: GateResult) -> list[str]:
     status = STATUSES[gate.status]
     known, how = gate.low is not None or gate.high is not None, quantity_of(gate)
     better = "higher" if gate.higher_is_better else "lower"
-    level = f" ({100 * gate.confidence:.4g} %)" if gate.confidence else ""
+    why = f"; {interim_look(gate)}" if interim_look(gate) else ""
+    level = f" ({100 * gate.confidence:.4g} %{why})" if gate.confidence else ""
     return [
         f"{status.sign} {status.word}{' (advisory)' if gate.advisory else ''}",
         code_span(suite),

@@ -54,7 +54,7 @@ ROOMS: dict[str, set[str]] = {
         "model_servers", "models", "otel_export", "power", "records", "suite", "verdict",
     },
     "plugin": {
-        "comparison", "engine", "otel_export", "pipeline", "records", "suite",
+        "comparison", "engine", "otel_export", "pipeline", "records", "suite", "verdict",
     },
     "cli": {
         "candidates", "checks", "comparison", "engine", "episodes", "gating", "guardrail",

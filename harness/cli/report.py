@@ -37,6 +37,7 @@ def report(
     from tunegate.harness.pipeline.verification import load_verified
     from tunegate.harness.plugin.exit_status import escape_control
     from tunegate.harness.plugin.terminal import without_workflow_commands
+    from tunegate.harness.verdict.verdict_lines import verdict_lines
     from tunegate.reports.page import write_all
 
     folder = run or newest_run(RUNS)
@@ -51,9 +52,7 @@ def report(
         raise UsageError(
             f"{output or folder}: cannot be written ({error.strerror}); choose another with -o DIR"
         ) from error
-    lines = [f"{loaded.verdict.verdict.value}: {loaded.verdict.sentence}"]
-    if loaded.verdict.slices is not None:
-        lines.append(f"but {loaded.verdict.slices.sentence}")
+    lines = [*verdict_lines(loaded.verdict, loaded.manifest, folder)]
     lines += (f"note: {note}" for note in notes)
     with without_workflow_commands():
         for line in (*map(str, written.values()), *lines):

@@ -13,6 +13,7 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from tunegate.harness.comparison.answer_forms import FormShift, answer_forms, find_shift
 from tunegate.harness.comparison.broken_answers import MOST_EMPTY, AnswerWatch, ArmAnswers
 from tunegate.harness.gate_kind import count_noun
 from tunegate.harness.records.cases import WRITTEN, Case, Completion, ScoreRow, StoredAnswer
@@ -50,6 +51,8 @@ class AnswerCounts(NamedTuple):
     """Base and tuned → answers with thoughts before them."""
     arms: Mapping[str, ArmAnswers] = MappingProxyType({})
     """Arm → its answers, by which a broken one is seen; absent where the cases are not known."""
+    form: FormShift | None = None
+    """The form that tuned's answers have far more often than base's."""
 
     @property
     def same_share(self) -> float | None:
@@ -68,6 +71,7 @@ def count_answers(
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     watch = AnswerWatch(cases)
+    forms: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]] = defaultdict(list)
     for (suite, _), group in cells_by_case(cells):
         texts: dict[int, dict[str, str | None]] = {}
         failed: dict[int, dict[str, bool]] = {}
@@ -80,6 +84,10 @@ def count_answers(
                 texts.setdefault(stored.cell.sample, {})[arm] = _whole_text(done)
                 counts[suite].update(_facts(arm, done))
                 watch.add(stored)
+        first = texts.get(0, {})
+        base, tuned = (first.get(arm) for arm in ARMS)
+        if base is not None and tuned is not None:
+            forms[suite].append((answer_forms(base), answer_forms(tuned)))
         pairs = [found for found in texts.values() if {"base", "tuned"} <= found.keys()]
         same = sum(found["base"] == found["tuned"] for found in pairs)
         counts[suite].update(compared=len(pairs), same=same)
@@ -88,7 +96,9 @@ def count_answers(
             counts[suite]["failed base"] += found["base"] and not found["tuned"]
             counts[suite]["failed tuned"] += found["tuned"] and not found["base"]
     return {
-        suite: _answer_counts(own)._replace(arms=watch.arms.get(suite, {}))
+        suite: _answer_counts(own)._replace(
+            arms=watch.arms.get(suite, {}), form=find_shift(forms[suite])
+        )
         for suite, own in counts.items()
     }
 
@@ -139,12 +149,16 @@ def answer_notes(counts: AnswerCounts, card: Mapping[str, Any]) -> Iterator[str]
         counts: The counts.
         card: The record of tuned's training; empty if there is none.
     """
-    for arm, (cut, written) in counts.cut.items():
-        if cut > MOST_CUT * written:
-            yield (
-                f"{cut} of {count_noun(written, 'answer')} of {arm} were cut at the token limit: "
-                "raise max_new_tokens, or their scores are those of unfinished answers"
-            )
+    if any(cut > MOST_CUT * written for cut, written in counts.cut.values()):
+        both = " and ".join(
+            f"{cut} of {count_noun(written, 'answer')} of {arm}"
+            for arm, (cut, written) in counts.cut.items()
+        )
+        yield (
+            f"{both} were cut at the token limit: raise max_new_tokens, or their scores are those "
+            "of unfinished answers"
+        )
+    for arm, (_, written) in counts.cut.items():
         if (unended := counts.open.get(arm, 0)) > MOST_CUT * written:
             yield (
                 f"{unended} of {count_noun(written, 'answer')} of {arm} were cut within the "

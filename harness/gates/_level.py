@@ -157,6 +157,16 @@ class LevelGate(GateKind):
             return f"{self.measurement(result)}: {self.rule(result)} is open with {cases} not asked"
         return super().sentence(result, pairs, remaining)
 
+    def against(self, result: GateResult) -> str:
+        """Return `below the floor of 90 %`; of a case, where the level itself is not."""
+        if result.reason is self.broken:
+            side, rule = "below" if self.is_lower else "above", self.rule(result)
+            beyond = _beyond(result.tuned or 0.0, float(result.margin), floor=self.is_lower)
+            return f"{side} {rule}" if beyond else f"with a case {side} {rule}"
+        if result.reason is GateReason.UNDERPOWERED:
+            return f"{self.rule(result)} is not certified"
+        return super().against(result)
+
     def measurement(self, result: GateResult) -> str:
         """Return tuned's level with its interval."""
         how, cases = self.quantity_format(result), count_noun(result.n, "case")

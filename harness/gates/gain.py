@@ -89,6 +89,19 @@ class GainGate(DifferenceGate):
         """Return `a gain of more than 10 points`."""
         return f"a gain of more than {self.margin_words(result)}"
 
+    def against(self, result: GateResult) -> str:
+        """Return `more than the 10 points asked`, or what is missing."""
+        if result.status is GateStatus.PASS:
+            asked = f"more than the {self.margin_words(result)} asked"
+            return asked if result.margin else "a proven gain"
+        if result.reason is GateReason.REGRESSED:
+            return "a proven loss where a gain was asked"
+        if result.reason is GateReason.NO_WORTHWHILE_GAIN:
+            return "and a gain worth having is ruled out"
+        if result.reason is GateReason.UNDERPOWERED and self._ruled_out(result):
+            return f"{self.rule(result)} is ruled out"
+        return super().against(result)
+
     def ruled_out_conclusion(self, result: GateResult) -> str:
         """Return why the verdict is not HOLD."""
         rule = self.rule(result)

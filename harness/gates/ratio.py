@@ -223,12 +223,16 @@ class RatioGate(GateKind):
         The sentence names no arm: it is written of the incumbent and of artifacts too.
         """
         cases = count_noun(result.n, "case")
+        how, interval = self.quantity_format(result), ""
+        if result.estimate is not None:
+            interval = how.interval(result.low, result.high, result.confidence, sign=False)
+        return f"{result.metric} {self.happened(result)}{interval} on {cases}"
+
+    def happened(self, result: GateResult) -> str:
+        """Return `changed by a factor of 1.05`."""
         if result.estimate is None:
-            return f"{result.metric} has no ratio on {cases}"
-        how = self.quantity_format(result)
-        interval = how.interval(result.low, result.high, result.confidence, sign=False)
-        factor = how.level(result.estimate)
-        return f"{result.metric} changed by a factor of {factor}{interval} on {cases}"
+            return "has no ratio"
+        return f"changed by a factor of {self.quantity_format(result).level(result.estimate)}"
 
     def rule(self, result: GateResult) -> str:
         """Return `the ratio of at most 1.2`."""

@@ -129,13 +129,17 @@ class SevereDropGate(GateKind):
 
     def measurement(self, result: GateResult) -> str:
         """Return the number and share of the cases that lost `drop` or more."""
-        how, cases = self.quantity_format(result), count_noun(result.n, "case")
+        how = self.quantity_format(result)
         interval = how.interval(result.low, result.high, result.confidence, sign=False)
-        count, loss = round((result.share or 0.0) * result.n), quantity_of(result).size(result.drop)
         return (
-            f"{result.metric} lost {loss} or more on {count} of {cases}, a share of "
-            f"{how.level(result.share)}{interval}"
+            f"{result.metric} {self.happened(result)}, a share of {how.level(result.share)}"
+            f"{interval}"
         )
+
+    def happened(self, result: GateResult) -> str:
+        """Return `lost 50 points or more on 5 of 60 cases`."""
+        count, loss = round((result.share or 0.0) * result.n), quantity_of(result).size(result.drop)
+        return f"lost {loss} or more on {count} of {count_noun(result.n, 'case')}"
 
     def rule(self, result: GateResult) -> str:
         """Return `the limit of 10 % on severe drops`."""

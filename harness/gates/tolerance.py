@@ -115,6 +115,21 @@ class ToleranceGate(DifferenceGate):
             return f"a regression is proven; at most {self.margin_label(result)} tolerated"
         return super().conclusion(result, pairs)
 
+    def against(self, result: GateResult) -> str:
+        """Return `more than the 2 points allowed`, or that this is open."""
+        allowed = f"the {self.margin_label(result)} allowed"
+        if result.status is GateStatus.PASS:
+            return f"within {allowed}"
+        if result.reason is GateReason.REGRESSED:
+            margin = absolute_margin(result)
+            beyond = margin is not None and abs(result.delta or 0.0) > margin
+            if beyond:
+                return f"more than {allowed}"
+            return f"a proven loss, and staying within {allowed} is not"
+        if result.reason is GateReason.UNDERPOWERED:
+            return f"staying within {allowed} is not proven"
+        return super().against(result)
+
     def verdict_on_proof(
         self, gate: Gate, pairs: Pairs, high: float
     ) -> tuple[GateStatus, GateReason | None]:

@@ -139,6 +139,7 @@ def _decide_by_kind(gate: Gate, pairs: Pairs, context: DecisionContext) -> GateR
     outcome = kind.decide(gate, pairs, context)
     result = GateResult(
         metric=gate.metric,
+        label=pairs.metric.label,
         tag=gate.tag,
         kind=gate.kind,
         status=outcome.status,

@@ -175,8 +175,6 @@ def ledger_note(state: LedgerState | None) -> Iterator[str]:
     """
     if state is None:
         return
-    if state.first:
-        yield f"{state.file} has no earlier verdict on these cases; attempts are counted from here"
     if state.unwritable:
         yield (
             f"{state.file} cannot be written ({state.unwritable}): later runs will not count this "

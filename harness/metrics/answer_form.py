@@ -16,7 +16,7 @@ _ITEM = re.compile(r"\s*(?:[-*+•]|\d{1,3}[.)])\s")
 _ROW = re.compile(r"\s*\|.*\|\s*\Z")
 
 
-@metric(binary=True, requires=("expected",))
+@metric(label="answers in the expected form", binary=True, requires=("expected",))
 def answer_form(case: Case, completion: Completion) -> Score:
     """Score 1 if the answer has the same form as an expected one, else 0.
 

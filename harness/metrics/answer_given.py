@@ -7,7 +7,7 @@ from tunegate.harness.records.cases import Case, Completion, Score
 from tunegate.harness.thinking import no_answer_reason
 
 
-@metric(binary=True)
+@metric(label="answers that say anything", binary=True)
 def answer_given(case: Case, completion: Completion) -> Score:
     """Score 1 if there is an answer, 0 if the text is empty or never comes after the thoughts.
 

@@ -28,7 +28,13 @@ def _bound(of: Metric) -> Metric:
     return of if least is None or of.range is not None else replace(of, range=(least, 0.0))
 
 
-@metric(needs=CellKind.ANSWER, requires=("expected",), check=_check, adapt=_bound)
+@metric(
+    label="likelihood of the reference answer",
+    needs=CellKind.ANSWER,
+    requires=("expected",),
+    check=_check,
+    adapt=_bound,
+)
 def answer_logprob(case: Case, completion: Completion, *, least: float | None = None) -> Score:
     """Score the mean natural-log probability per token of the expected answer.
 

@@ -6,7 +6,7 @@ from tunegate.harness.metric import metric
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 
-@metric(needs=CellKind.TEXT, higher_is_better=False)
+@metric(label="bits per byte of text", needs=CellKind.TEXT, higher_is_better=False)
 def bits_per_byte(case: Case, completion: Completion) -> Score:
     """Score the bits that the model needs for each byte of the case's prompt.
 

@@ -7,7 +7,7 @@ from tunegate.harness.metrics._choice_likelihoods import Normalize, UnusableCase
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 
-@metric(needs=CellKind.CHOICES, binary=True, requires=("choices", "answer"))
+@metric(label="right choices", needs=CellKind.CHOICES, binary=True, requires=("choices", "answer"))
 def choice_accuracy(case: Case, completion: Completion, *, normalize: Normalize = "none") -> Score:
     """Score 1 if the right choice has the highest log-likelihood, else 0.
 

@@ -9,7 +9,12 @@ from tunegate.harness.metrics._choice_likelihoods import Normalize, UnusableCase
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 
-@metric(needs=CellKind.CHOICES, range=(0.0, 1.0), requires=("choices", "answer"))
+@metric(
+    label="probability of the right choice",
+    needs=CellKind.CHOICES,
+    range=(0.0, 1.0),
+    requires=("choices", "answer"),
+)
 def choice_probability(
     case: Case, completion: Completion, *, normalize: Normalize = "none"
 ) -> Score:

@@ -35,6 +35,7 @@ def _signature(used: Metric, cases: Sequence[Case]) -> str:
 
 
 @metric(
+    label="chrF overlap with the reference",
     range=(0.0, 100.0),
     requires=("expected",),
     check=_sacrebleu.check_expected_texts,

@@ -85,6 +85,7 @@ def heaviest_class(counts: Sequence[float]) -> float:
 
 
 @metric(
+    label="right labels",
     binary=True,
     requires=("expected",),
     check=_check,

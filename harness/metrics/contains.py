@@ -31,7 +31,7 @@ def _empty(where: str, texts: Sequence[str]) -> list[str]:
     return [f"metric 'contains': {where}: an empty text is in every answer; write what must be"]
 
 
-@metric(binary=True, check=_check)
+@metric(label="answers with the required text", binary=True, check=_check)
 def contains(
     case: Case,
     completion: Completion,

@@ -102,7 +102,7 @@ def _table() -> dict[str, Any] | None:
     return None
 
 
-@metric(higher_is_better=False, check=_check)
+@metric(label="price of a call", higher_is_better=False, check=_check)
 def cost(
     case: Case,
     completion: Completion,

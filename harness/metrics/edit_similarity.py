@@ -11,7 +11,7 @@ MOST_PAIRS = 10**10
 """Largest product of the two lengths that is compared: 100,000 characters against as many."""
 
 
-@metric(range=(0.0, 1.0), requires=("expected",))
+@metric(label="similarity to the reference", range=(0.0, 1.0), requires=("expected",))
 def edit_similarity(
     case: Case,
     completion: Completion,

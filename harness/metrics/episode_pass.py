@@ -36,7 +36,9 @@ def _with_samples(used: Metric) -> Metric:
     return replace(used, over_samples=partial(pass_hat_k, k=k), least_samples=k, binary=False)
 
 
-@metric(binary=True, episodes=True, check=_check, adapt=_with_samples)
+@metric(
+    label="episodes that succeed", binary=True, episodes=True, check=_check, adapt=_with_samples
+)
 def episode_pass(
     case: Case, completion: Completion, *, threshold: float = 1.0, k: int = 1
 ) -> Score:

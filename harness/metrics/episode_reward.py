@@ -6,7 +6,7 @@ from tunegate.harness.metric import metric
 from tunegate.harness.records.cases import Case, Completion, Score
 
 
-@metric(episodes=True)
+@metric(label="reward of an episode", episodes=True)
 def episode_reward(case: Case, completion: Completion, *, stat: str = "") -> Score:
     """Score the reward that the environment returned.
 

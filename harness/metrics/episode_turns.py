@@ -6,7 +6,7 @@ from tunegate.harness.metric import metric
 from tunegate.harness.records.cases import Case, Completion, Score
 
 
-@metric(higher_is_better=False, episodes=True)
+@metric(label="turns of an episode", higher_is_better=False, episodes=True)
 def episode_turns(case: Case, completion: Completion) -> Score:
     """Score the number of the model's turns; fewer count as better.
 

@@ -7,7 +7,7 @@ from tunegate.harness.records.cases import Case, Completion, Score
 from tunegate.harness.records.episodes import EpisodeEnd
 
 
-@metric(higher_is_better=False, binary=True, episodes=True)
+@metric(label="episodes without an ending", higher_is_better=False, binary=True, episodes=True)
 def episode_unfinished(case: Case, completion: Completion) -> Score:
     """Score 1 if an episode did not end with an answer, else 0.
 

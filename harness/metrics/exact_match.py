@@ -12,7 +12,7 @@ _ARTICLE = re.compile(r"(?<!\S)(?:a|an|the)(?!\S)\s*", re.IGNORECASE)
 """`a-b` and `vitamin A.` keep theirs: an article is a word of its own."""
 
 
-@metric(binary=True, requires=("expected",))
+@metric(label="exactly right answers", binary=True, requires=("expected",))
 def exact_match(
     case: Case,
     completion: Completion,

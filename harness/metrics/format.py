@@ -29,7 +29,7 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
-@metric(binary=True, check=_check)
+@metric(label="answers in the required format", binary=True, check=_check)
 def format(case: Case, completion: Completion, *, rules: dict[str, Any] | None = None) -> Score:
     r"""Score 1 if the answer keeps every rule about its form, else 0.
 

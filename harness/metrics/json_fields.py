@@ -55,7 +55,7 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     return problems
 
 
-@metric(range=(0.0, 1.0), requires=("expected",), check=_check)
+@metric(label="right JSON fields", range=(0.0, 1.0), requires=("expected",), check=_check)
 def json_fields(
     case: Case,
     completion: Completion,

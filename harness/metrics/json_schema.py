@@ -41,7 +41,7 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     return problems
 
 
-@metric(binary=True, check=_check)
+@metric(label="valid JSON by the schema", binary=True, check=_check)
 def json_schema(
     case: Case,
     completion: Completion,

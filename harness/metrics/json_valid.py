@@ -7,7 +7,7 @@ from tunegate.harness.metrics import _json_parsing
 from tunegate.harness.records.cases import Case, Completion, Score
 
 
-@metric(binary=True)
+@metric(label="valid JSON", binary=True)
 def json_valid(
     case: Case, completion: Completion, *, extract: _json_parsing.Extract | None = None
 ) -> Score:

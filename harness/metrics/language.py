@@ -51,7 +51,7 @@ def _strange(where: str, codes: Sequence[str], allowed: tuple[str, ...]) -> list
     ]
 
 
-@metric(binary=True, check=_check)
+@metric(label="answers in the right language", binary=True, check=_check)
 def language(
     case: Case,
     completion: Completion,

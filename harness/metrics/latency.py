@@ -7,7 +7,7 @@ from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 from tunegate.harness.thinking import share_of_thoughts
 
 
-@metric(needs=CellKind.LATENCY, higher_is_better=False)
+@metric(label="time of an answer", needs=CellKind.LATENCY, higher_is_better=False)
 def latency(case: Case, completion: Completion) -> Score:
     """Score the seconds from sending the prompt to the last token.
 

@@ -8,7 +8,7 @@ from tunegate.harness.metric import metric
 from tunegate.harness.records.cases import Case, Completion, Score
 
 
-@metric(higher_is_better=False)
+@metric(label="length of an answer", higher_is_better=False)
 def length(
     case: Case,
     completion: Completion,

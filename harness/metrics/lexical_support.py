@@ -12,7 +12,9 @@ _SHORTEST = 4
 """Letters from which a word is taken to have content; words with a digit always have."""
 
 
-@metric(range=(0.0, 1.0), requires=("context",), indicative=True)
+@metric(
+    label="words found in the context", range=(0.0, 1.0), requires=("context",), indicative=True
+)
 def lexical_support(case: Case, completion: Completion) -> Score:
     """Score the share of the answer's content words that are in the context.
 

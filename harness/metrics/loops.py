@@ -32,7 +32,7 @@ _WORDS = _RepetitionRule(" ", longest_unit=16, short_run=8, long_run=20)
 _CHARACTERS = _RepetitionRule("", longest_unit=64, short_run=40, long_run=200)
 
 
-@metric(higher_is_better=False, binary=True)
+@metric(label="answers that loop", higher_is_better=False, binary=True)
 def loops(case: Case, completion: Completion) -> Score:
     """Score 1 if the answer degenerates into repetition, else 0.
 

@@ -70,7 +70,7 @@ def _right_choice(case: Case, letters: str) -> int | None:
     return None
 
 
-@metric(binary=True, check=_check)
+@metric(label="right choices", binary=True, check=_check)
 def multiple_choice(
     case: Case,
     completion: Completion,

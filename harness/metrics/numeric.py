@@ -295,7 +295,7 @@ def _runs(run: str, decimal: Decimal) -> list[Fraction]:
     return [Fraction(int(whole + part[1:] or "0"), 10 ** max(0, len(part) - 1))]
 
 
-@metric(binary=True, requires=("expected",), check=_check)
+@metric(label="right numbers", binary=True, requires=("expected",), check=_check)
 def numeric(
     case: Case,
     completion: Completion,

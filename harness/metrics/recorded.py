@@ -19,7 +19,7 @@ def _with_traits(used: Metric) -> Metric:
     )
 
 
-@metric(needs=CellKind.RECORDED, adapt=_with_traits)
+@metric(label="recorded score", needs=CellKind.RECORDED, adapt=_with_traits)
 def recorded(
     case: Case,
     completion: Completion,

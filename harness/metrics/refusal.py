@@ -30,7 +30,7 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     ]
 
 
-@metric(binary=True, check=_check)
+@metric(label="right refusals and answers", binary=True, check=_check)
 def refusal(
     case: Case,
     completion: Completion,

@@ -59,7 +59,7 @@ def _problems(where: str, pattern: str) -> list[str]:
     return [f"metric 'regex': {where}={quoted}: {problem}; fix the pattern"] if problem else []
 
 
-@metric(binary=True, check=_check)
+@metric(label="answers that match the pattern", binary=True, check=_check)
 def regex(
     case: Case,
     completion: Completion,

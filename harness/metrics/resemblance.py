@@ -17,7 +17,12 @@ from tunegate.harness.metrics._recorded_answers import (
 from tunegate.harness.records.cases import Case, Completion, Score
 
 
-@metric(range=(0.0, 1.0), check=recorded_problems, judges_content=True)
+@metric(
+    label="resemblance to the recorded answers",
+    range=(0.0, 1.0),
+    check=recorded_problems,
+    judges_content=True,
+)
 def resemblance(case: Case, completion: Completion, *, recorded: Path) -> Score:
     """Score from 0 to 1 how much more the answer has of the recorded one than chance explains.
 

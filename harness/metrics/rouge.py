@@ -33,7 +33,13 @@ def _signature(used: Metric, cases: Sequence[Case]) -> str:
     return f"rouge-score {version('rouge-score')}"
 
 
-@metric(range=(0.0, 1.0), requires=("expected",), check=_check, signature=_signature)
+@metric(
+    label="ROUGE overlap with the reference",
+    range=(0.0, 1.0),
+    requires=("expected",),
+    check=_check,
+    signature=_signature,
+)
 def rouge(
     case: Case,
     completion: Completion,

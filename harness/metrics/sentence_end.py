@@ -13,7 +13,7 @@ _CLOSING = ("Pe", "Pf", "So", "Sk", "Sm")
 """Categories of closing brackets and quotes, emoji and the signs of Markdown and formulas."""
 
 
-@metric(binary=True)
+@metric(label="answers that end a sentence", binary=True)
 def sentence_end(case: Case, completion: Completion) -> Score:
     """Score 1 if the answer ends with the end of a sentence, a bracket, a quote or a sign, else 0.
 

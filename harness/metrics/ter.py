@@ -30,6 +30,7 @@ def _signature(used: Metric, cases: Sequence[Case]) -> str:
 
 
 @metric(
+    label="edits per 100 words",
     higher_is_better=False,
     requires=("expected",),
     check=_sacrebleu.check_expected_texts,

@@ -7,7 +7,7 @@ from tunegate.harness.records.cases import Case, Completion, Score
 from tunegate.harness.thinking import answer_tokens
 
 
-@metric(higher_is_better=False)
+@metric(label="tokens of thinking", higher_is_better=False)
 def thinking_tokens(case: Case, completion: Completion) -> Score:
     """Score the tokens of the thoughts; fewer count as better, and none are 0.
 

@@ -13,7 +13,7 @@ _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
-@metric(range=(0.0, 1.0), requires=("expected",))
+@metric(label="word overlap with the reference", range=(0.0, 1.0), requires=("expected",))
 def token_f1(case: Case, completion: Completion) -> Score:
     r"""Score the F1 of the answer's words against the expected ones, in any order.
 

@@ -8,7 +8,7 @@ from tunegate.harness.metric import metric
 from tunegate.harness.records.cases import Case, Completion, Score
 
 
-@metric(higher_is_better=False)
+@metric(label="tokens of a call", higher_is_better=False)
 def tokens(
     case: Case, completion: Completion, *, count: Literal["total", "input", "output"] = "total"
 ) -> Score:

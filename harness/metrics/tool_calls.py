@@ -44,7 +44,7 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     ]
 
 
-@metric(binary=True, requires=("expected_calls",), check=_check)
+@metric(label="right tool calls", binary=True, requires=("expected_calls",), check=_check)
 def tool_calls(
     case: Case,
     completion: Completion,

@@ -6,7 +6,7 @@ from tunegate.harness.metric import metric
 from tunegate.harness.records.cases import Case, Completion, Score
 
 
-@metric(higher_is_better=False, range=(0.0, 1.0), episodes=True)
+@metric(label="tool calls that fail", higher_is_better=False, range=(0.0, 1.0), episodes=True)
 def tool_errors(case: Case, completion: Completion) -> Score:
     """Score the share of calls that failed by the model's own fault.
 

@@ -9,7 +9,7 @@ _ENDED = ("stop", "tool_calls", "function_call")
 """Finish reasons of an answer that the model ended, with a text or with the call of a tool."""
 
 
-@metric(higher_is_better=False, binary=True)
+@metric(label="answers cut at the limit", higher_is_better=False, binary=True)
 def truncated(case: Case, completion: Completion) -> Score:
     """Score 1 if the token limit ended the answer, 0 if the model did.
 

@@ -29,7 +29,7 @@ MOST_ANSWERS = 2000
 Pair = tuple[str, str]
 
 
-@metric(range=(0.0, 1.0), check=recorded_problems)
+@metric(label="natural word order", range=(0.0, 1.0), check=recorded_problems)
 def word_order(case: Case, completion: Completion, *, recorded: Path) -> Score:
     """Score from 0 to 1 how much more of its neighbouring words are known than in random order.
 

@@ -22,20 +22,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tunegate.harness.errors import RunInterrupted, UsageError
-from tunegate.harness.further_arm import comparison_results
 from tunegate.harness.plugin.exit_status import escape_control
 from tunegate.harness.plugin.items import relative_path
-from tunegate.harness.records.files import read_records
+from tunegate.harness.records.files import read_record, read_records
 from tunegate.harness.records.judgements import FILE_NAME, Judgement, judge_spending
-from tunegate.harness.records.manifest import resume_command, typed_options
-from tunegate.harness.records.verdict import Verdict, VerdictRecord
+from tunegate.harness.records.manifest import Manifest, resume_command, typed_options
+from tunegate.harness.records.verdict import Verdict
+from tunegate.harness.verdict.verdict_lines import columns, verdict_lines
 
 if TYPE_CHECKING:
     from tunegate.harness.plugin.session import GateSession
 
 
 def write_section(state: GateSession, terminal: pytest.TerminalReporter) -> None:
-    """Print the verdict, the deciding sentence, the report and the next command."""
+    """Print the verdict, what to do next, the gates, the notes and the report."""
     lines = [typed_options(line, state.command) for line in _lines(state)]
     if not lines:
         return
@@ -50,7 +50,8 @@ def _lines(state: GateSession) -> Iterator[str]:
         yield from str(state.error).splitlines()
         yield from _remedy(state)
     elif state.verdict is not None:
-        yield from _verdict(state.verdict, draft=state.options["draft"])
+        manifest = read_record(state.folder / "manifest.json", Manifest)
+        yield from verdict_lines(state.verdict, manifest, relative_path(state.folder))
         for spent in judge_spending(read_records(state.folder / FILE_NAME, Judgement)):
             yield f"judging: {spent.suite} {spent.metric}: {spent.sentence}"
     elif state.codes - {0, 1}:
@@ -75,26 +76,7 @@ def _comparison_table(state: GateSession) -> Iterator[str]:
     if not state.compared:
         return
     rows = [("suite", "metric", "tuned", "base → tuned", "difference", "cases"), *state.compared]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip()
-
-
-def _verdict(verdict: VerdictRecord, *, draft: bool = False) -> Iterator[str]:
-    if draft:
-        yield "DRAFT: no attempt is counted, and nothing ships"
-    yield f"{verdict.verdict.value.replace('_', ' ')}: {verdict.sentence}"
-    if verdict.slices is not None:
-        yield f"but {verdict.slices.sentence}"
-    for suite in verdict.suites:
-        yield from (f"note: {note}" for note in suite.notes if note != verdict.sentence)
-    yield from (f"note: {note}" for note in verdict.trust_notes())
-    yield from (f"note: {note}" for note in (verdict.training or {}).get("notes", ()))
-    if verdict.leakage is not None:
-        yield f"note: {verdict.leakage.sentence}"
-    for compared in comparison_results(verdict).values():
-        if compared.sentence not in verdict.sentence:
-            yield f"note: {compared.sentence}"
+    yield from columns(rows)
 
 
 def _remedy(state: GateSession) -> Iterator[str]:

@@ -105,6 +105,8 @@ class MetricRecord(Record):
     """Whether it is a hint for people, whatever the scores."""
     judge: JudgeRecord | None = None
     """The judge that gave the scores; None where a rule did."""
+    label: Text | None = Field(default=None, exclude_if=lambda value: value is None)
+    """What it measures in a few words; absent where the name's own words say it."""
     silent_without: str | None = Field(default=None, exclude_if=lambda value: value is None)
     """Part of the scores without which base lacks what the metric guards; None of most metrics."""
 

@@ -111,6 +111,8 @@ class GateResult(Record):
 
     metric: str
     """Name of the metric within the suite."""
+    label: Text | None = Field(default=None, exclude_if=lambda label: label is None)
+    """What the metric measures in a few words; absent where its name's own words say it."""
     tag: Text | None = Field(default=None, exclude_if=lambda tag: tag is None)
     """Tag of the cases that it rests on; absent of a gate on all cases of the suite."""
     kind: KindName
@@ -181,8 +183,13 @@ class GateResult(Record):
 
     @property
     def subject(self) -> str:
-        """The measured quantity, in words: the metric, with its tag if it has one."""
+        """The measured quantity: the metric, with its tag if it has one."""
         return gate_subject(self.metric, self.tag)
+
+    @property
+    def words(self) -> str:
+        """The measured quantity in words: `valid JSON by the schema (tag de)`."""
+        return gate_subject(self.label or self.metric.replace("_", " "), self.tag)
 
 
 class SuiteResult(Record):
@@ -213,7 +220,11 @@ class SuiteResult(Record):
     worst_case: Verdict | None = None
     """The verdict if every unscored case went worst for tuned and best for base."""
     notes: tuple[str, ...] = ()
-    """Warnings a reader must see: skew, few clusters, equal scores, what capped the verdict."""
+    """Warnings a reader must see, the gravest first: what capped the verdict, cut answers, skew."""
+    collapsed: Text | None = Field(default=None, exclude_if=lambda found: found is None)
+    """The form that tuned's answers have and base's do not; absent where the suite asks for it."""
+    remarks: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)
+    """Facts that leave the verdict as it is: times, answers that changed sides, an early end."""
     gates: tuple[GateResult, ...]
     """In the order of suite.toml."""
 
@@ -435,6 +446,22 @@ class SliceLosses(Record):
     """Those that stand out first, then by size of the loss."""
 
 
+HEADLINE_WORDS = 25
+
+
+def headline(core: str, *tails: str) -> str:
+    """Return a core with the tails that fit into a headline; a long core ends with a clause."""
+    words = core.split()
+    if len(words) > HEADLINE_WORDS:
+        kept = words[:HEADLINE_WORDS]
+        ends = [place for place, word in enumerate(kept, 1) if word[-1] in ",;:"]
+        return " ".join(kept[: ends[-1]])[:-1] if ends else " ".join([*kept[:-1], "…"])
+    for tail in tails:
+        if len(f"{core}{tail}".split()) <= HEADLINE_WORDS:
+            core += tail
+    return core
+
+
 class VerdictRecord(Record):
     """The whole of verdict.json."""
 
@@ -443,7 +470,7 @@ class VerdictRecord(Record):
     verdict: Verdict
     """The worst of the suites' verdicts, or why the run was refused or did not finish."""
     sentence: str
-    """The sentence that decided it, naming gate and numbers."""
+    """The headline: in at most 25 words what decided it; the cause of a refused run in full."""
     run_id: str
     """Name of the run's folder."""
     arms: dict[str, dict[str, Any]]
@@ -494,9 +521,9 @@ class VerdictRecord(Record):
         worst = Verdict.worst([self.verdict, found.verdict])
         sentence = self.sentence
         if worst is not self.verdict:
-            sentence = found.sentence
+            sentence = headline(found.sentence)
         elif worst is Verdict.SHIP:
-            sentence = f"{sentence}; {found.sentence}"
+            sentence = headline(sentence, f"; {found.sentence}")
         arms = {**self.further_arms, arm: found}
         return self.model_copy(
             update={"verdict": worst, "sentence": sentence, "further_arms": arms}

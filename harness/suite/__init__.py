@@ -145,6 +145,7 @@ class Suite:
                     signature=m.signature and m.signature(m, self.cases),
                     indicative=m.indicative,
                     judge=m.judge and m.judge.record(),
+                    label=m.label or None,
                     silent_without=m.silent_without,
                 )
                 for m in self.metrics

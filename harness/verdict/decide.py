@@ -33,7 +33,12 @@ from tunegate.harness.records.verdict import (
     Verdict,
     VerdictRecord,
 )
-from tunegate.harness.verdict.notes import kinship_notes, recorded_times_notes, suite_notes
+from tunegate.harness.verdict.notes import (
+    kinship_notes,
+    recorded_times_notes,
+    suite_notes,
+    suite_remarks,
+)
 from tunegate.harness.verdict.run_sentence import run_sentence
 
 ARMS = ("base", "tuned")
@@ -262,8 +267,17 @@ def _suite_result(
             *(f"{suite.name}: {note}" for note in ledger_note(manifest.ledger.get(suite.name))),
             *kinship_notes(manifest, suite),
         ),
+        collapsed=_collapsed(table, gates),
+        remarks=suite_remarks(table),
         gates=tuple(_with_look(gate, table.on_tag(gate.tag).look) for gate in gates),
     )
+
+
+def _collapsed(table: ScoreTable, gates: Sequence[GateResult]) -> str | None:
+    """Return the form that tuned's answers fell into, unless a goal that is reached asks for it."""
+    shift = table.answers.form
+    reached = any(gate_kind(g.kind).is_goal and g.status is GateStatus.PASS for g in gates)
+    return None if shift is None or reached else f"{table.suite.name}: {shift.sentence}"
 
 
 def _evidence_gaps(

@@ -167,4 +167,4 @@ def _sentence(verdict: Verdict, suites: Sequence[SuiteIncumbentResult]) -> str:
         return f"{about}: it hangs on cases that are unscored"
     suite, gate = decisive[0]
     more = f" (and {len(decisive) - 1} more of its gates)" if len(decisive) > 1 else ""
-    return f"{about}: {suite.name}: {gate.sentence}{more}"
+    return f"{about}: {suite.name}: {gate_kind(gate.kind).headline(gate)}{more}"

@@ -68,7 +68,7 @@ def suite_notes(
     gates: Sequence[GateResult] = (),
     training: TrainingSummary | None = None,
 ) -> tuple[str, ...]:
-    """Return the notes on one suite.
+    """Return the notes on one suite that bear on what its verdict is worth, the gravest first.
 
     Args:
         table: Its scores.
@@ -87,17 +87,27 @@ def suite_notes(
             *_no_goal(suite),
             *_few_cases(gates),
             *ungated_losses(table),
-            *attempt_note(suite, attempts),
-            *_equal_prompts(table),
             *answer_notes(table.answers, {} if training is None else training.believed_card),
-            *_saturation_notes(table),
-            *_metrics(table),
-            *timing_notes(table),
-            *thinking_share_notes(table.suite.metrics, table.values, table.cases),
-            *comparison_notes(table),
+            *attempt_note(suite, attempts),
+            *_saturation_notes(table, best=False),
             *example_notes(table),
+            *comparison_notes(table),
+            *_metrics(table),
+        )
+    )
+
+
+def suite_remarks(table: ScoreTable) -> tuple[str, ...]:
+    """Return the facts about one suite that leave its verdict as it is."""
+    return tuple(
+        f"{table.suite.name}: {text}"
+        for text in (
             *_early(table),
             *_flips(table),
+            *timing_notes(table),
+            *thinking_share_notes(table.suite.metrics, table.values, table.cases),
+            *_saturation_notes(table, best=True),
+            *_equal_prompts(table),
             *_table_notes(table),
         )
     )
@@ -208,14 +218,14 @@ def _metrics(table: ScoreTable) -> Iterator[str]:
             yield from _pair_notes(name, table.on_tag(tag).pairs(metric), gates)
 
 
-def _saturation_notes(table: ScoreTable) -> Iterator[str]:
-    """Yield the gated metrics on which both arms have nothing left to gain, or to lose."""
+def _saturation_notes(table: ScoreTable, *, best: bool) -> Iterator[str]:
+    """Yield the gated metrics on which both arms have the best score throughout, or the worst."""
     gated = dict.fromkeys((gate.metric, gate.tag) for gate in table.suite.gates)
     for name, tag in gated:
         metric = next(m for m in table.suite.metrics if m.name == name)
         pairs = table.on_tag(tag).pairs(metric)
         end = _shared_end(pairs)
-        if end is not None:
+        if end == ("best" if best else "worst"):
             yield (
                 f"{gate_subject(name, tag)}: both arms have the {end} score on all "
                 f"{count_noun(pairs.n, 'case')}, so that the cases cannot separate them"
@@ -231,7 +241,8 @@ def _shared_end(pairs: Pairs) -> str | None:
     values = {*pairs.base, *pairs.tuned}
     if pairs.too_few or ends is None or len(values) != 1:
         return None
-    return {ends[0]: "lowest", ends[1]: "highest"}.get(values.pop())
+    worst, best = ends if pairs.metric.higher_is_better else reversed(ends)
+    return {worst: "worst", best: "best"}.get(values.pop())
 
 
 def _is_skewed(gate: Gate, pairs: Pairs) -> bool:

@@ -1,8 +1,8 @@
-"""The sentence of a run: the gate that decided it, or what a SHIP rests on, with numbers."""
+"""The headline of a run: the gate that decided it, or what a SHIP rests on, in 25 words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from tunegate.harness.gate_kind import count_noun, gate_kind
 from tunegate.harness.records.verdict import (
@@ -11,6 +11,7 @@ from tunegate.harness.records.verdict import (
     GateStatus,
     SuiteResult,
     Verdict,
+    headline,
 )
 
 _SEVERITY: dict[GateReason | None, int] = {
@@ -40,29 +41,38 @@ _DECISIVE: dict[Verdict, tuple[GateStatus, ...]] = {
 
 
 def run_sentence(verdict: Verdict, suites: tuple[SuiteResult, ...]) -> str:
-    """Return the sentence that decided the run, naming gate and numbers."""
+    """Return in at most 25 words what decided the run: metric, what happened, which bound."""
     if verdict is Verdict.SHIP:
-        return _ship(suites) + _advisory_failures(suites)
+        return _ship(suites)
+    found = deciding_gate(verdict, suites)
+    if found is None:
+        decisive = [s for s in suites if s.verdict is verdict and s.gates]
+        decisive.sort(key=lambda suite: not all(map(_holds, suite.gates)))
+        notes = [note for suite in decisive for note in suite.notes]
+        return headline(notes[0]) if notes else "no gate was judged"
+    suite, gate = found
+    others = sum(not _holds(g) for s in suites for g in s.gates) - 1
+    tail = {0: "", 1: "; 1 other gate does not hold either"}.get(
+        others, f"; {others} other gates do not hold either"
+    )
+    return headline(f"{suite.name}: {gate_kind(gate.kind).headline(gate)}", tail)
+
+
+def deciding_gate(
+    verdict: Verdict, suites: Sequence[SuiteResult]
+) -> tuple[SuiteResult, GateResult] | None:
+    """Return the gate that explains a verdict best; None where a note of a suite does."""
     decisive = [s for s in suites if s.verdict is verdict and s.gates]
-    for suite in decisive:
-        # A cap speaks first: every gate of the suite may hold.
-        if suite.notes and all(_holds(gate) for gate in suite.gates):
-            return suite.notes[0]
+    # A cap speaks first: every gate of the suite may hold.
+    if any(suite.notes and all(map(_holds, suite.gates)) for suite in decisive):
+        return None
     candidates = [
         (suite, gate)
         for suite in decisive
         for gate in suite.gates
-        if not _holds(gate) and gate.status in _DECISIVE[verdict]
+        if not _holds(gate) and gate.status in _DECISIVE.get(verdict, ())
     ]
-    if not candidates:
-        notes = [note for suite in decisive for note in suite.notes]
-        return notes[0] if notes else "no gate was judged"
-    suite, gate = min(candidates, key=lambda pair: _rank(verdict, pair[1]))
-    others = sum(not _holds(g) for s in suites for g in s.gates) - 1
-    tail = {0: "", 1: " (1 other gate does not hold either)"}.get(
-        others, f" ({others} other gates do not hold either)"
-    )
-    return f"{suite.name}: {gate.sentence}{tail}"
+    return min(candidates, key=lambda pair: _rank(verdict, pair[1]), default=None)
 
 
 def _holds(gate: GateResult) -> bool:
@@ -77,31 +87,42 @@ def _rank(verdict: Verdict, gate: GateResult) -> tuple[bool, int]:
 
 
 def _ship(suites: tuple[SuiteResult, ...]) -> str:
-    """Return what a SHIP rests on: the goal or the guardrails, with what each of them measured."""
+    """Return what a SHIP rests on: the goal, or the guardrail that came closest to a loss."""
     gates = [(s, g) for s in suites for g in s.gates if not g.advisory]
     holding = [(s, g) for s, g in gates if g.status is GateStatus.PASS]
     goals = [(s, g) for s, g in holding if gate_kind(g.kind).is_goal]
     lost = sum(gate.reason is GateReason.PASS_WITH_LOSS for _, gate in gates)
     if not goals:
-        compares = not all(gate_kind(g.kind).reads_level for _, g in gates)
-        outcome = "no worse" if compares else "good enough"
-        if lost:
-            outcome = "worse than base, as far as the gates allow"
-        open_ = "no gate asks for a gain" if compares else "no gate compares tuned with base"
-        held = f"{outcome}: {_all_gates_hold(len(gates))}; {open_}"
-        return f"{held} ({'; '.join(_differences(gates, suites))})"
+        core, held = _without_goal(gates)
+        return headline(core, _advisory_failures(suites), f"; {held}")
     suite, goal = goals[0]
     others, missed = len(holding) - 1, len(gates) - len(holding)
-    tail = {0: "", 1: "; 1 other gate holds too"}.get(others, f"; {others} other gates hold too")
+    tail = {0: "", 1: "; 1 other gate holds"}.get(others, f"; {others} other gates hold")
     if lost:
-        tail += f", {lost} of them with a proven loss" if others > 1 else ", with a proven loss"
-    if missed:
-        verb = "is" if missed == 1 else "are"
-        tail += f", and {count_noun(missed, 'further goal')} {verb} not needed"
-    rest = [(s, g) for s, g in gates if (s.name, g.subject) != (suite.name, goal.subject)]
-    if rest:
-        tail += f" ({'; '.join(_differences(rest, suites))})"
-    return f"{suite.name}: {goal.sentence}{tail}"
+        tail += f", {lost} with a proven loss" if others > 1 else " with a proven loss"
+    core = f"{suite.name}: {gate_kind(goal.kind).headline(goal)}"
+    unmet = f"; {count_noun(missed, 'further goal')} not needed" if missed else ""
+    return headline(core, _advisory_failures(suites), tail, unmet)
+
+
+def _without_goal(gates: Sequence[tuple[SuiteResult, GateResult]]) -> tuple[str, str]:
+    """Return what the most telling gate measured, and what is known of all of them."""
+    compares = not all(gate_kind(g.kind).reads_level for _, g in gates)
+    suite, gate = min(
+        gates,
+        key=lambda pair: (
+            pair[1].reason is not GateReason.PASS_WITH_LOSS,
+            gate_kind(pair[1].kind).reads_level,
+        ),
+    )
+    outcome = "no worse" if compares else "good enough"
+    if gate.reason is GateReason.PASS_WITH_LOSS:
+        outcome = "worse than base, as far as the gates allow"
+    named = f"{suite.name}: {gate_kind(gate.kind).headline(gate)}"
+    held = {1: "the gate holds", 2: "both gates hold"}.get(
+        len(gates), f"all {len(gates)} gates hold"
+    )
+    return f"{outcome}: {named}", held if compares else "no gate compares tuned with base"
 
 
 def _advisory_failures(suites: tuple[SuiteResult, ...]) -> str:
@@ -112,49 +133,3 @@ def _advisory_failures(suites: tuple[SuiteResult, ...]) -> str:
     (suite, gate), *more = lost
     others = f" and {len(more)} more" if more else ""
     return f"; advisory, and failing: {suite.name}: {gate.subject}{others}"
-
-
-_NAMED_DIFFERENCES = 4
-"""Differences that the sentence of a run that ships lists."""
-
-
-def _differences(
-    gates: Sequence[tuple[SuiteResult, GateResult]], suites: Sequence[SuiteResult]
-) -> Iterator[str]:
-    """Yield what the gates measured, proven losses first; a level where nothing compares it."""
-    several = len({suite.name for suite in suites}) > 1
-    compared = {(s.name, g.subject) for s, g in gates if not gate_kind(g.kind).reads_level}
-    shown = [
-        (suite, gate)
-        for suite, gate in gates
-        if not gate_kind(gate.kind).reads_level or (suite.name, gate.subject) not in compared
-    ]
-    shown.sort(key=lambda pair: pair[1].reason is not GateReason.PASS_WITH_LOSS)
-    found = list(
-        dict.fromkeys(
-            f"{f'{suite.name}: ' if several else ''}{_difference(gate)}" for suite, gate in shown
-        )
-    )
-    yield from found[:_NAMED_DIFFERENCES]
-    if len(found) > _NAMED_DIFFERENCES:
-        yield f"{len(found) - _NAMED_DIFFERENCES} more"
-
-
-def _difference(gate: GateResult) -> str:
-    """Return a gate's estimate with its interval: `f1 difference −1.0 points on 50 cases`.
-
-    Of a level it is both arms': `f1 90.0 → 80.0 % on 50 cases`.
-    """
-    kind = gate_kind(gate.kind)
-    how = kind.quantity_format(gate)
-    if kind.reads_level:
-        levels = how.levels(gate.base, gate.tuned)
-        return f"{gate.subject} {levels} on {count_noun(gate.n, 'case')}"
-    sign = kind.tests_difference
-    value = (how.difference if sign else how.level)(kind.value(gate))
-    interval = how.interval(gate.low, gate.high, gate.confidence, sign=sign)
-    return f"{gate.subject} {kind.quantity} {value}{interval} on {count_noun(gate.n, 'case')}"
-
-
-def _all_gates_hold(count: int) -> str:
-    return {1: "the gate holds", 2: "both gates hold"}.get(count, f"all {count} gates hold")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunegate.harness.records.verdict import SuiteResult, Verdict
+from tunegate.harness.verdict.verdict_lines import LOOKS, interim_look
 from tunegate.reports.charts import HEIGHT, WIDTH, draw_interval
 from tunegate.reports.data import ReportData
 from tunegate.reports.formatting import REASONS, STATUSES, face_of, metric_direction, skip_reason
@@ -34,6 +35,8 @@ def render(data: ReportData) -> Markup:
         width=WIDTH,
         height=HEIGHT,
         skip_reason=skip_reason,
+        interim_look=interim_look,
+        looks=LOOKS,
         against=_links(data),
         noisy=any(g.noise is not None for suite in data.run.verdict.suites for g in suite.gates),
     )

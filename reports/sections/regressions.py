@@ -5,7 +5,6 @@ The list holds every case of the run; it begins with its filter on what got wors
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from itertools import chain, pairwise, repeat
 from typing import TYPE_CHECKING
 
+from tunegate.harness.comparison.answer_forms import has_list, is_json
 from tunegate.reports.data import (
     BASE,
     TUNED,
@@ -165,18 +165,10 @@ def _answer_traits(base: str, tuned: str) -> Iterator[tuple[str, str]]:
                 )
 
 
-def _is_json(text: str) -> bool:
-    """Return whether a text is a JSON object or list."""
-    try:
-        return isinstance(json.loads(text), dict | list)
-    except (ValueError, RecursionError):
-        return False
-
-
 _FORMATS: dict[str, Callable[[str], bool]] = {
-    "in JSON": _is_json,
+    "in JSON": is_json,
     "with a code fence": lambda text: "```" in text,
-    "with a list": lambda text: re.search(r"^[ \t]*(?:[-*]|\d+[.)]) ", text, re.M) is not None,
+    "with a list": has_list,
     "in several lines": lambda text: "\n" in text.strip(),
 }
 """Words → whether a text has that format; what matters is where the arms differ in it."""

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from tunegate.harness.records.training_card import ContaminationCoverage
 from tunegate.harness.records.verdict import VerdictRecord
+from tunegate.harness.verdict.next_step import next_step
 from tunegate.reports.data import ReportData
 from tunegate.reports.formatting import FACES, face_of, goal_rule, skip_reason
+from tunegate.reports.identity import run_folder
 from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:
@@ -39,6 +41,12 @@ def render(data: ReportData) -> Markup:
         n_skipped=sum(suite.n_skipped_decided for suite in suites),
         unscored={arm: n for arm, n in sorted(unscored.items()) if n},
         not_checked=_unchecked_facts(data.run.verdict),
+        step=next_step(
+            data.run.verdict,
+            data.run.manifest.suites,
+            run=run_folder(data.run),
+            report="under Regressions",
+        ),
     )
 
 

@@ -34,7 +34,7 @@ def test_the_largest_gain_among_those_that_ship_is_chosen() -> None:
     ]
     assert (found.chosen, found.verdict, found.of) == ("C", Verdict.SHIP, 3)
     assert found.sentence.startswith(
-        "C may ship as one of 3 candidates: s: solved rose 40.0 points, 30.0 → 70.0 %"
+        "C may ship as one of 3 candidates: s: solved rose 30.0 → 70.0 %"
     )
 
 

@@ -50,7 +50,9 @@ def test_the_better_one_ships(runs: Any) -> None:
     assert "SHIP" in rows["A"]
     assert "+50.0 points " in rows["B"]
     assert any(line.startswith("A → B  demo exact_match  +20.0 points ") for line in lines)
-    assert lines[-2].startswith("SHIP: B may ship as one of 2 candidates: demo: exact_match rose")
+    assert lines[-2].startswith(
+        "SHIP: B may ship as one of 2 candidates: demo: exactly right answers"
+    )
     assert lines[-1] == "page: out/compare.html"
     assert {p.name for p in Path("out").iterdir()} == {"compare.html", "compare.md", "compare.json"}
 

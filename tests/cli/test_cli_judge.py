@@ -86,7 +86,7 @@ def test_a_calibrated_judge_gates(project: Any, judge: str, labels: Callable[...
     models = (*project.models(), f"--gate-judge={judge}")
     before = project.gate(*models)
     assert before.ret == 10
-    assert "never calibrated" in project.verdict()["sentence"]
+    assert "never calibrated" in project.verdict()["suites"][0]["notes"][0]
 
     result = calibrated(judge, labels(by="anna"))
     assert result.exit_code == 0

@@ -350,7 +350,7 @@ def test_below_fifty_cases_the_gates_are_advisory(judge: Any, suite: Any) -> Non
     assert [v.verdict for v in (few, lost, many)] == [
         Verdict.UNDECIDED, Verdict.UNDECIDED, Verdict.SHIP,
     ]  # fmt: skip
-    assert few.sentence == (
+    assert few.suites[0].notes[0] == (
         "s: m: one value over all cases gates from 50 of them on; with 49 cases its gates are "
         'advisory: add cases, or set aggregate = "mean"'
     )
@@ -472,7 +472,7 @@ def test_identical_arms_of_a_bounded_metric(judge: Any, suite: Any) -> None:
 def test_a_large_suite_says_that_it_is_judged_once(judge: Any, suite: Any) -> None:
     """From 100 cases on other suites may end early."""
     rows = rows_of(1, 100, 0.5)
-    notes = judge(suite(rows, rows, TOLERANCE)).suites[0].notes
+    notes = judge(suite(rows, rows, TOLERANCE)).suites[0].remarks
 
     assert "s: m: one value over all cases is judged once, so that the suite cannot end early" in (
         notes

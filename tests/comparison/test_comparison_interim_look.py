@@ -167,7 +167,8 @@ def test_a_verdict_at_a_look_counts_only_what_it_saw(columns: Any, made: Any) ->
     assert result.n_unscored == {"base": 0, "tuned": 0}
     assert result.gates[0].confidence == pytest.approx(look.confidence(0.05), rel=1e-5)
     assert any(
-        "stopped early after 50 of 100 cases (interim look 1 of 2)" in note for note in result.notes
+        "stopped early after 50 of 100 cases (interim look 1 of 2)" in note
+        for note in result.remarks
     )
 
 

@@ -18,13 +18,13 @@ from tunegate.harness.comparison.tag_slices import (
     slices_by_group,
     slices_by_tag,
 )
-from tunegate.harness.plugin import terminal
 from tunegate.harness.records.cases import Case, ScoreRow
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.stats.binary import tango_interval
 from tunegate.harness.stats.paired_mean import mean_interval
+from tunegate.harness.verdict.verdict_lines import verdict_lines
 from tunegate.reports import markdown
 from tunegate.reports.annotations import run_annotations
 from tunegate.reports.data import prepare_data
@@ -465,7 +465,7 @@ def test_terminal_summary_and_page_say_so_in_the_first_lines(
     assert remark.message.endswith(f"; but {found.sentence}")
     assert f'name="slices" value="{found.sentence[:30]}' in render_junit(run)
 
-    assert list(terminal._verdict(run.verdict))[1] == f"but {found.sentence}"
+    assert list(verdict_lines(run.verdict, run.manifest, run.folder))[1] == f"but {found.sentence}"
     assert summary[4].startswith("**But 1 of 2 slices lost: s: m \\(tag no\\_call\\)")
     heading, notice = page.index("<h1>"), page.index("1 of 2 slices lost")
     assert heading < notice < page.index('<dl class="facts">')

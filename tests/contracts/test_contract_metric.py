@@ -42,6 +42,19 @@ def refused(use: str, **options: Any) -> list[str]:
     return list(caught.value.problems)
 
 
+def test_a_label_is_the_suites_or_that_of_a_metric_under_its_own_name() -> None:
+    """Under another name it may measure something else; seven words are refused."""
+    here = Path(__file__).parent
+    own = load_metric("loops", {}, name="loops", folder=here, where="s.toml:4")
+
+    assert own.label == "answers that loop"
+    assert loaded("loops").label == ""
+    assert loaded("loops", label="endless  answers").label == "endless answers"
+    assert refused("loops", label="a b c d e f g") == [
+        "s.toml:4: metric 'loops': label='a b c d e f g': write up to 6 words, such as 'valid JSON'"
+    ]
+
+
 def test_the_decorator_declares() -> None:
     """Name, range and direction stand in the metric; 0/1 scores have the range 0 to 1."""
 

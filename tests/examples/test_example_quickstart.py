@@ -130,7 +130,7 @@ def test_the_quickstart_with_a_model_is_red_and_then_green(
     assert codes == [0, 0, 1, 0, 0], text
     red, green = re.findall(r"^(?:BLOCK|SHIP): .*$", text, flags=re.MULTILINE)
     assert red.startswith("BLOCK: support_json: json_schema of tuned is ")
-    assert green.startswith("SHIP: support_json: json_schema rose 9")
+    assert green.startswith("SHIP: support_json: valid JSON by the schema rose 0 → 9")
     pages = set(re.findall(r"^report: (.+)$", text, flags=re.MULTILINE))
     assert len(pages) == 2
     assert [page for page in pages if not (tmp_path / page).is_file()] == []

@@ -27,11 +27,16 @@ def test_a_clear_gain_ships_before_the_end(project: Any, workers: tuple[str, ...
 
     result.stdout.fnmatch_lines(
         [
-            "SHIP: demo: *on 32 cases*",
-            "note: demo: stopped early after 32 of 100 cases (interim look 1 of 3)*",
+            "SHIP: demo: *",
+            "pass *demo *exact_match * 32 *",
+            "* interval at look 1 of 3: *",
+            "1 further remark in the report",
         ]
     )
     suite = project.verdict()["suites"][0]
+    assert suite["remarks"][0].startswith(
+        "demo: stopped early after 32 of 100 cases (interim look 1 of 3)"
+    )
     assert (result.ret, suite["n_skipped_decided"], suite["n_scored"]) == (0, 68, 32)
     assert _skipped(project) == 2 * 68
     assert len(project.stored()) == 2 * 32
@@ -46,7 +51,7 @@ def test_a_broken_floor_ends_the_suite_at_once(project: Any) -> None:
     result = project.gate(*project.models(base=0, tuned=1))
 
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["BLOCK: demo: *on 32 cases: the floor of 70 % is broken*"])
+    result.stdout.fnmatch_lines(["BLOCK: demo: *, below the floor of 70 %*", "fail * 32 *"])
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,9 @@ def test_the_reports_name_the_incumbent(project: Any) -> None:
 
     result = project.gate(*project.models(tuned=75), incumbent(project, 100))
 
-    result.stdout.fnmatch_lines(["BLOCK: worse than the incumbent: demo: exact_match fell *"])
+    result.stdout.fnmatch_lines(
+        ["BLOCK: worse than the incumbent: demo: exactly right answers fell *"]
+    )
     page = (project.run / "report.html").read_text(encoding="utf-8")
     assert 'aria-label="Incumbent and tuned on demo"' in page
     summary = (project.run / "summary.md").read_text(encoding="utf-8")

@@ -65,7 +65,7 @@ def test_a_failing_gate_prints_sentences(project: Any) -> None:
             "report: run/report.html",
             "*_ demo::exact_match::gain _*",
             "worst cases: c010 (100 → 0 %), *",
-            "BLOCK: demo: exact_match*",
+            "BLOCK: demo: exactly right answers*",
         ]
     )
     assert "raise " not in result.stdout.str()

@@ -87,35 +87,39 @@ def test_a_regression_check_ships_without_a_goal(judge: Any, columns: Any, made:
     assert found.verdict is SHIP
     assert not found.suites[0].has_goal
     assert found.sentence == (
-        "no worse: the gate holds; no gate asks for a gain "
-        "(m difference 0 points (90 % CI −2.6 to +2.6) on 100 cases)"
+        "no worse: s: m stayed at 100 %, within the 5 points allowed; the gate holds"
     )
-    assert found.suites[0].notes == (
-        "s: m: both arms have the highest score on all 100 cases, so that the cases cannot "
+    assert found.suites[0].notes == ()
+    assert found.suites[0].remarks == (
+        "s: m: both arms have the best score on all 100 cases, so that the cases cannot "
         "separate them",
     )
 
 
 @pytest.mark.parametrize(
-    ("value", "range_", "end"),
+    ("value", "range_", "higher", "end"),
     [
-        (0.0, (0.0, 1.0), "lowest"),
-        (1.0, None, "highest"),
-        (0.4, (0.0, 1.0), None),
-        (7.0, (0.0, 7.0), "highest"),
-        (7.0, None, None),
+        (0.0, (0.0, 1.0), True, "worst"),
+        (0.0, (0.0, 1.0), False, "best"),
+        (1.0, None, True, "best"),
+        (1.0, (0.0, 1.0), False, "worst"),
+        (0.4, (0.0, 1.0), True, None),
+        (7.0, (0.0, 7.0), True, "best"),
+        (7.0, None, True, None),
     ],
 )
 def test_scores_at_one_end_of_the_range_are_noted(
-    judge: Any, columns: Any, made: Any, value: float, range_: Any, end: str | None
+    judge: Any, columns: Any, made: Any, value: float, range_: Any, higher: bool, end: str | None
 ) -> None:
-    """Both arms at the floor or the ceiling on every case: the suite cannot tell them apart."""
-    metric = made.metric(binary=False, range=range_)
+    """Both arms at one end on every case: a warning where all fail, a remark where all is well."""
+    metric = made.metric(binary=False, range=range_, higher_is_better=higher)
     gates = [tolerance(margin=0.9), floor(margin=0.0)]
     same = [value] * 250
 
-    notes = judge(columns(gates, {"m": (same, same)}, [metric])).suites[0].notes
-    differing = judge(columns(gates, {"m": (same, [*same[1:], 0.5])}, [metric])).suites[0].notes
+    result = judge(columns(gates, {"m": (same, same)}, [metric])).suites[0]
+    other = judge(columns(gates, {"m": (same, [*same[1:], 0.5])}, [metric])).suites[0]
+    notes = result.remarks if end == "best" else result.notes
+    differing = other.notes + other.remarks
 
     told = [note for note in notes if "cannot separate them" in note]
     assert told == (
@@ -340,7 +344,7 @@ def test_a_regression_must_survive_the_best_case(judge: Any, columns: Any, made:
         (gate,) = found.suites[0].gates
         assert found.verdict is UNDECIDED
         assert (gate.status, gate.reason) == (GateStatus.UNDECIDED, GateReason.UNSCORED)
-        assert found.sentence.endswith(
+        assert gate.sentence.endswith(
             "that fails the tolerance of 1 point on the scored cases, but not if the 4 unscored "
             "ones went well"
         )
@@ -386,7 +390,7 @@ def test_holding_must_survive_the_best_case(judge: Any, columns: Any, made: Any)
     found = judge(columns([gate], {"m": (base, tuned)}))
 
     assert (whole.verdict, found.verdict) == (HOLD, UNDECIDED)
-    assert "not if the 3 unscored ones went well" in found.sentence
+    assert "not if the 3 unscored ones went well" in found.suites[0].gates[0].sentence
 
 
 @pytest.mark.parametrize(("kind", "margin"), [("ratio", 1.2), ("severe_drop", 0.05)])
@@ -484,7 +488,7 @@ def test_an_unscored_case_of_a_metric_without_range_never_ships(
     assert whole.verdict is SHIP
     assert (short.verdict, short.suites[0].worst_case) == (UNDECIDED, UNDECIDED)
     assert "m has no range" in short.sentence
-    assert "set range = [least, largest]" in short.sentence
+    assert "set range = [least, largest]" in short.suites[0].notes[0]
 
 
 def test_a_range_bounds_what_an_unscored_case_lost(judge: Any, columns: Any, made: Any) -> None:
@@ -701,7 +705,32 @@ def test_answers_that_were_cut_are_pointed_out(
 
     assert answers["s"].cut == {"base": (0, 100), "tuned": (cut, 100)}
     notes = [n for n in found.suites[0].notes if "cut at the token limit" in n]
-    assert [f"{cut} of 100 answers of tuned" in n for n in notes] == [True] * noted
+    both = f"0 of 100 answers of base and {cut} of 100 answers of tuned were cut"
+    assert [both in n for n in notes] == [True] * noted
+
+
+def test_a_collapsed_form_is_told_unless_a_goal_asks_for_it(
+    judge: Any, columns: Any, made: Any
+) -> None:
+    """A gain that passes shows what the suite is for."""
+
+    def told(gate: Gate) -> str | None:
+        suite = columns([gate], {"m": made.pairs(*BETTER)})
+        cells = [
+            StoredAnswer(cell=cell, status="ok", completion=Completion(text=text))
+            for i in range(100)
+            for arm, text in (("base", f"You can call us {i}"), ("tuned", '{"intent": 1}'))
+            for cell in [
+                Cell(suite="s", case=f"c{i:03}", arm=arm, kind="generate", key=f"{i}{arm}")
+            ]
+        ]
+        answers = count_answers(cells)
+        manifest = made.manifest([suite])
+        found = decide_run(manifest, {"s": suite.cases()}, suite.rows(), answers=answers)
+        return found.suites[0].collapsed
+
+    assert told(tolerance()) == 's: 100 of 100 answers of tuned are `{"intent": 1}`; base: 0'
+    assert told(gain()) is None
 
 
 def test_an_advisory_gate_with_a_proven_loss_keeps_a_run_from_shipping(
@@ -757,7 +786,7 @@ class TestReplayedTraffic:
         found = self.verdict(judge, columns, made, tolerance("form"))
 
         assert found.verdict is UNDECIDED
-        assert "resemblance" in found.sentence
+        assert "resemblance" in found.suites[0].notes[0]
         both = self.verdict(judge, columns, made, tolerance("form"), tolerance("m"))
         assert both.verdict is SHIP
 

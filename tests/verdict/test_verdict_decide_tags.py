@@ -59,7 +59,7 @@ def test_a_pooled_gain_does_not_ship_a_slice_that_lost(columns: Any, made: Any, 
     assert alone.verdict is Verdict.SHIP
     assert gated.verdict is Verdict.BLOCK
     assert gated.suites[0].gates[1].reason is GateReason.REGRESSED
-    assert gated.sentence.startswith("s: m (tag no_call) fell 40.0 points, 100 → 60.0 %")
+    assert gated.sentence.startswith("s: m (tag no_call) fell 100 → 60.0 %")
 
 
 @pytest.mark.parametrize(("others", "proven"), [(2, True), (3, False)])

@@ -42,7 +42,7 @@ def test_an_ungated_metric_tells_its_flips(
     (result,) = judge(_suite(columns, made, flips)).suites
 
     assert result.verdict is Verdict.SHIP
-    notes = [note for note in result.notes if "→" in note]
+    notes = [note for note in result.remarks if "→" in note]
     assert notes == ([f"s: right: {told}"] if told else [])
 
 
@@ -53,7 +53,7 @@ def test_other_pass_or_fail_metrics_are_listed_elsewhere(
     flips = made.pairs(3, 3, 60, 34)
     suite = columns((Gate(metric="m", kind="tolerance", margin=0.2),), {"m": flips})
 
-    assert not any("→" in note for note in judge(suite).suites[0].notes)
+    assert not any("→" in note for note in judge(suite).suites[0].remarks)
 
 
 @pytest.mark.parametrize(

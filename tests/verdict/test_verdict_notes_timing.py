@@ -169,7 +169,7 @@ def test_a_verdict_carries_ratio_and_gate(columns: Any, made: Any, judge: Any) -
     (result,) = judge(suite).suites
 
     assert result.gates[0].status is GateStatus.PASS
-    assert any("times as long as base" in note for note in result.notes)
+    assert any("times as long as base" in note for note in result.remarks)
 
 
 @pytest.mark.parametrize(

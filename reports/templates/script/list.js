@@ -13,7 +13,7 @@ function draw(focus) {
   if (firstShown >= places.length) firstShown = 0;
   const rows = places.slice(firstShown, firstShown + ROWS);
   box.replaceChildren(...rows.flatMap((place, index) => [talkHead(place, rows[index - 1]), rowOf(place)].filter(Boolean)));
-  if (!rows.length) box.append(h("p", { class: "nothing" }, "No case is like this."));
+  if (!rows.length) box.append(h("p", { class: "nothing" }, "No case matches these filters."));
   drawPages();
   drawFound();
   remember();

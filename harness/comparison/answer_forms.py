@@ -1,0 +1,119 @@
+"""Forms of answers: what most of tuned's answers look like, and few of base's.
+
+A fine-tune may answer everything in the form of its task. Scores need not show it, so the form of
+every answer is compared, whatever was asked. No library is asked for the language: the verdict must
+not depend on what is installed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+LEAST_RISE = 0.30
+"""How much larger tuned's share is at least."""
+SURE = 0.001
+"""Largest p-value of the paired test."""
+_SHORT = 40
+"""Characters of an answer that are shown at most."""
+_FUNCTION_WORDS = {
+    "English": "the and of to is that for you with this are it",
+    "German": "der die das und ist nicht ein zu mit sie für auf",
+    "French": "le la les et est des une dans pour vous pas que",
+    "Spanish": "el los las y es que una por para con del se",
+    "Italian": "il di che non è per una sono con gli della si",
+    "Portuguese": "o os as que não é uma para com em do da",
+    "Dutch": "de het een en van is niet dat voor met op te",
+}
+_LANGUAGES = {language: frozenset(words.split()) for language, words in _FUNCTION_WORDS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class FormShift:
+    """A form that tuned's answers have far more often than base's."""
+
+    form: str
+    base: int
+    tuned: int
+    n: int
+    """Prompts that both arms answered."""
+
+    @property
+    def sentence(self) -> str:
+        """The finding, as in ``159 of 160 answers of tuned start with `{`; base: 0``."""
+        return f"{self.tuned} of {self.n} answers of tuned {self.form}; base: {self.base}"
+
+
+def find_shift(pairs: Sequence[tuple[Sequence[str], Sequence[str]]]) -> FormShift | None:
+    """Return the form that became most frequent, if that is proven.
+
+    Args:
+        pairs: The forms of base's and tuned's answer to each prompt.
+    """
+    from tunegate.harness.stats.binary import mcnemar_midp
+
+    gained: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
+    for base, tuned in pairs:
+        gained.update(form for form in tuned if form not in base)
+        lost.update(form for form in base if form not in tuned)
+    for form, won in sorted(gained.items(), key=lambda item: lost[item[0]] - item[1]):
+        if won - lost[form] < LEAST_RISE * len(pairs):
+            return None
+        if mcnemar_midp(won, lost[form]).p_value < SURE:
+            base_count, tuned_count = (sum(form in pair[arm] for pair in pairs) for arm in (0, 1))
+            return FormShift(form, base_count, tuned_count, len(pairs))
+    return None
+
+
+def answer_forms(text: str) -> tuple[str, ...]:
+    """Return the forms that an answer has, the most telling first."""
+    words = text.split()
+    if not words:
+        return ("are empty",)
+    script, language = _script(text), _language(words)
+    forms = {
+        f"are `{' '.join(words)}`": len(text) <= _SHORT,
+        f"start with `{words[0][0]}`": words[0][0] in "{[",
+        "are JSON": is_json(text),
+        "have a code fence": "```" in text,
+        "have a list": has_list(text),
+        f"are in {script} script": script is not None,
+        f"are in {language}": language is not None,
+        "are one word": len(words) == 1,
+        f"start with `{' '.join(words[:3])[:_SHORT]}`": len(words) > 3,
+    }
+    return tuple(form for form, has in forms.items() if has)
+
+
+def is_json(text: str) -> bool:
+    """Return whether a text is a JSON object or list."""
+    try:
+        return isinstance(json.loads(text), dict | list)
+    except (ValueError, RecursionError):
+        return False
+
+
+def has_list(text: str) -> bool:
+    """Return whether a line of a text is an item of a list."""
+    return re.search(r"^[ \t]*(?:[-*]|\d+[.)]) ", text, re.M) is not None
+
+
+def _script(text: str) -> str | None:
+    """Return the script of most of the first letters; None without letters."""
+    letters = [letter for letter in text[:400] if letter.isalpha()]
+    names = Counter(unicodedata.name(letter, "").partition(" ")[0] for letter in letters)
+    name = names.most_common(1)[0][0] if names else ""
+    return (name if name == "CJK" else name.capitalize()) or None
+
+
+def _language(words: Sequence[str]) -> str | None:
+    """Return the language whose commonest words stand out; None where too few tell."""
+    said = [word.strip(".,;:!?\"'()").lower() for word in words[:200]]
+    hits = Counter({name: sum(w in known for w in said) for name, known in _LANGUAGES.items()})
+    (first, most), (_, second) = hits.most_common(2)
+    return first if most >= 3 and most > second else None
