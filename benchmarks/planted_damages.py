@@ -139,7 +139,9 @@ class Population:
     def of(cls, suite: Suite, run: Run, damage: Damage | None = None) -> Population:
         """Score a run's answers, or base's own and base's with a damage."""
         cases = {case.id: case for case in suite.cases}
-        cells = (c for c in run.cells if c.cell.suite == suite.name and c.cell.case in cases)
+        cells: Iterable[StoredAnswer] = (
+            c for c in run.cells if c.cell.suite == suite.name and c.cell.case in cases
+        )
         if damage is not None:
             cells = _broken(cells, cases, damage)
         rows = score_suite(suite, cells, ARMS)

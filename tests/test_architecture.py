@@ -30,7 +30,7 @@ ROOMS: dict[str, set[str]] = {
     "metrics": {"records"},
     "judges": {"records"},
     "results": {"records"},
-    "remote": set(),
+    "remote": {"records"},
     "otel_export": {"records"},
     "otel_import": {"otel_export", "records"},
     "sources": {"otel_export", "otel_import", "records"},
@@ -74,7 +74,7 @@ EXCEPTIONS = {
     ("tunegate.harness.gate_kind", "tunegate.harness.comparison.pairs"),
 }
 COMPOSITION = (
-    "tunegate.harness.plugin.session",
+    "tunegate.harness.plugin",
     "tunegate.harness.pipeline",
     "tunegate.harness.cli",
 )

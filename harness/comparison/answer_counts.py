@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tunegate.harness.comparison.answer_forms import FormShift, answer_forms, find_shift
-from tunegate.harness.comparison.broken_answers import MOST_EMPTY, AnswerWatch, ArmAnswers
+from tunegate.harness.comparison.arm_answers import MOST_EMPTY, AnswerWatch, ArmAnswers
 from tunegate.harness.gate_kind import count_noun
 from tunegate.harness.records.cases import WRITTEN, Case, Completion, ScoreRow, StoredAnswer
 from tunegate.harness.records.manifest import MetricRecord

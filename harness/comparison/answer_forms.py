@@ -7,12 +7,11 @@ not depend on what is installed.
 
 from __future__ import annotations
 
-import json
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from tunegate.harness.records.text_forms import LIST_ITEM, is_json, script_of
 
 LEAST_RISE = 0.30
 """How much larger tuned's share is at least."""
@@ -75,40 +74,19 @@ def answer_forms(text: str) -> tuple[str, ...]:
     words = text.split()
     if not words:
         return ("are empty",)
-    script, language = _script(text), _language(words)
+    script, language = script_of(text), _language(words)
     forms = {
         f"are `{' '.join(words)}`": len(text) <= _SHORT,
         f"start with `{words[0][0]}`": words[0][0] in "{[",
         "are JSON": is_json(text),
         "have a code fence": "```" in text,
-        "have a list": has_list(text),
-        f"are in {script} script": script is not None,
+        "have a list": LIST_ITEM.search(text) is not None,
+        f"are in {script} script": bool(script),
         f"are in {language}": language is not None,
         "are one word": len(words) == 1,
         f"start with `{' '.join(words[:3])[:_SHORT]}`": len(words) > 3,
     }
     return tuple(form for form, has in forms.items() if has)
-
-
-def is_json(text: str) -> bool:
-    """Return whether a text is a JSON object or list."""
-    try:
-        return isinstance(json.loads(text), dict | list)
-    except (ValueError, RecursionError):
-        return False
-
-
-def has_list(text: str) -> bool:
-    """Return whether a line of a text is an item of a list."""
-    return re.search(r"^[ \t]*(?:[-*]|\d+[.)]) ", text, re.M) is not None
-
-
-def _script(text: str) -> str | None:
-    """Return the script of most of the first letters; None without letters."""
-    letters = [letter for letter in text[:400] if letter.isalpha()]
-    names = Counter(unicodedata.name(letter, "").partition(" ")[0] for letter in letters)
-    name = names.most_common(1)[0][0] if names else ""
-    return (name if name == "CJK" else name.capitalize()) or None
 
 
 def _language(words: Sequence[str]) -> str | None:

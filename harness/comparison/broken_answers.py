@@ -6,21 +6,15 @@ error message with HTTP 200 and an answer to the next question are wrong answers
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
 
+from tunegate.harness.comparison.arm_answers import MOST_EMPTY, READ, WORD, ArmAnswers, words_of
+from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.gate_kind import gate_kind
-from tunegate.harness.records.cases import WRITTEN, Case, StoredAnswer
-
-if TYPE_CHECKING:
-    from tunegate.harness.comparison.score_table import ScoreTable
+from tunegate.harness.records.cases import Case
 
 FEWEST = 10
 """Prompts below which nothing is said."""
-MOST_EMPTY = 0.5
-"""Share of an arm's answers above which empty ones look broken."""
 ONE_TEXT = 0.8
 """Share above which one wrong text does."""
 NO_POINTS = 0.1
@@ -29,68 +23,6 @@ SHIFTED = 0.3
 """Share of the cases that fit a neighbour better, from which answers may be shifted."""
 CHANCE = 1e-4
 """Error of the claim that they are."""
-READ = 1000
-"""Cases of a suite, and below twice as many characters of an answer, that are compared so."""
-_WORD = re.compile(r"\w+")
-
-
-@dataclass(slots=True)
-class ArmAnswers:
-    """An arm's written answers to one suite, one a prompt."""
-
-    cases: Sequence[Case] = ()
-    """The suite's cases, in its order."""
-    texts: dict[str, int] = field(default_factory=dict)
-    """Case → hash of its answer."""
-    empty: int = 0
-    common: str = ""
-    """The text that most answers are, if more than half of them are one text."""
-    votes: int = 0
-    words: dict[str, frozenset[str]] = field(default_factory=dict)
-
-    def add(self, case: Case, text: str) -> None:
-        """Count an answer; the scores of another tool come with the same answers again."""
-        if case.id in self.texts:
-            return
-        text = text.strip()
-        self.texts[case.id] = hash(text)
-        rightly = case.expected_calls == () or "" in map(str.strip, case.expected_texts())
-        self.empty += not text and not rightly
-        # Boyer and Moore's vote: a text of more than half of the answers is left at the end.
-        if not self.votes:
-            self.common = text
-        self.votes += 1 if text == self.common else -1
-        if len(self.words) < READ:
-            self.words[case.id] = _words(text)
-
-    def commonest(self) -> tuple[str, list[str]]:
-        """Return the text that most answers may be, and its cases."""
-        wanted = hash(self.common)
-        return self.common, [case for case, one in self.texts.items() if one == wanted]
-
-
-class AnswerWatch:
-    """Collects the written answers of a run's arms."""
-
-    def __init__(self, cases: Mapping[str, Sequence[Case]]) -> None:
-        self.arms: dict[str, dict[str, ArmAnswers]] = {}
-        """Suite → arm → its answers."""
-        self._cases = cases
-        self._first: dict[str, dict[str, Case]] = {}
-        for suite, of in cases.items():
-            prompts = {repr(case.prompt or case.messages): case for case in reversed(of)}
-            self._first[suite] = {case.id: case for case in prompts.values()}
-
-    def add(self, stored: StoredAnswer) -> None:
-        """Count an answer: the first sample to each prompt. An episode has no one text."""
-        cell, done = stored.cell, stored.completion
-        if cell.kind not in WRITTEN or cell.sample or done is None:
-            return
-        case = self._first.get(cell.suite, {}).get(cell.case)
-        if case is not None and done.text is not None and done.episode is None:
-            arms = self.arms.setdefault(cell.suite, {})
-            of = self._cases[cell.suite]
-            arms.setdefault(cell.arm, ArmAnswers(of)).add(case, done.text)
 
 
 def broken_arms(table: ScoreTable, arms: Iterable[str]) -> Iterator[str]:
@@ -152,7 +84,7 @@ def _is_label(table: ScoreTable, text: str) -> bool:
 
 
 def _spaced(text: str) -> str:
-    return f" {' '.join(_WORD.findall(text.casefold()))} "
+    return f" {' '.join(WORD.findall(text.casefold()))} "
 
 
 def _earns_nothing(table: ScoreTable, arm: str, cases: Sequence[str]) -> bool:
@@ -202,13 +134,9 @@ def _ahead(fits: Iterable[tuple[float, float]]) -> int:
 def _target(case: Case) -> frozenset[str]:
     """Return the words that an answer to a case should have: those expected, or the question's."""
     if case.expected is not None:
-        return _words(" ".join(case.expected_texts()))
-    return _words(str(case.input_messages()[-1].get("content") or ""))
+        return words_of(" ".join(case.expected_texts()))
+    return words_of(str(case.input_messages()[-1].get("content") or ""))
 
 
 def _fit(answer: frozenset[str], target: frozenset[str]) -> float:
     return len(answer & target) / len(answer) if answer else 0.0
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(_WORD.findall(text[: 2 * READ].casefold()))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-import unicodedata
-from collections import Counter
 
 from tunegate.harness.metric import metric
 from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.text_forms import LIST_ITEM, is_json, script_of
 
 _FENCE = re.compile(r"\A```[^\n]*\n(.*?)(?:\n?```)?\Z", re.DOTALL)
 _JSON_START = re.compile(r'\A(?:\{\s*(?:"|\}|\Z)|\[\s*(?:[\[{"\]]|\Z))')
-_ITEM = re.compile(r"\s*(?:[-*+•]|\d{1,3}[.)])\s")
 _ROW = re.compile(r"\s*\|.*\|\s*\Z")
 
 
@@ -55,7 +52,7 @@ def answer_form(case: Case, completion: Completion) -> Score:
 def form_of(text: str) -> tuple[str, str]:
     """Return a text's form and the script of most of its letters."""
     text = text.strip()
-    return _form(text), _script(text)
+    return _form(text), script_of(text)
 
 
 def _form(text: str) -> str:
@@ -63,34 +60,18 @@ def _form(text: str) -> str:
         return "empty"
     fence = _FENCE.match(text)
     inside = fence.group(1).strip() if fence else text
-    if _is_json(inside):
+    if _JSON_START.match(inside) or is_json(inside):
         return "json"
     if fence:
         return "code"
     lines = [line for line in text.splitlines() if line.strip()]
     if len(lines) > 1:
-        for form, pattern in (("table", _ROW), ("list", _ITEM)):
+        for form, pattern in (("table", _ROW), ("list", LIST_ITEM)):
             if 2 * sum(bool(pattern.match(line)) for line in lines) > len(lines):
                 return form
     return "prose" if len(text.split()) > 1 else "word"
 
 
-def _is_json(text: str) -> bool:
-    """Return whether a text is a JSON object or list, or the beginning of one that was cut."""
-    if _JSON_START.match(text):
-        return True
-    try:
-        return isinstance(json.loads(text), dict | list)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _script(text: str) -> str:
-    """Return the first word of the Unicode name that most letters share: `latin`, `cjk` …"""
-    names = (unicodedata.name(c, "").partition(" ")[0] for c in text if c.isalpha())
-    return max(Counter(names).items(), key=lambda item: item[1], default=("", 0))[0].lower()
-
-
 def _words(form: tuple[str, str]) -> str:
     kind, script = form
-    return kind if script in ("latin", "") else f"{kind} ({script})"
+    return kind if script in ("Latin", "") else f"{kind} ({script})"

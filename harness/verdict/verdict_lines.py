@@ -39,6 +39,10 @@ def verdict_lines(verdict: VerdictRecord, manifest: Manifest, folder: Path) -> I
     if step is not None:
         yield f"next: {step}"
     yield from _gate_table(verdict)
+    yield from _notes(verdict)
+
+
+def _notes(verdict: VerdictRecord) -> Iterator[str]:
     for suite in verdict.suites:
         yield from (f"note: {note}" for note in suite.notes if note != verdict.sentence)
     yield from (f"note: {note}" for note in verdict.trust_notes())

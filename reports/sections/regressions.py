@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import chain, pairwise, repeat
 from typing import TYPE_CHECKING
 
-from tunegate.harness.comparison.answer_forms import has_list, is_json
+from tunegate.harness.records.text_forms import LIST_ITEM, is_json
 from tunegate.reports.data import (
     BASE,
     TUNED,
@@ -168,7 +168,7 @@ def _answer_traits(base: str, tuned: str) -> Iterator[tuple[str, str]]:
 _FORMATS: dict[str, Callable[[str], bool]] = {
     "in JSON": is_json,
     "with a code fence": lambda text: "```" in text,
-    "with a list": has_list,
+    "with a list": lambda text: LIST_ITEM.search(text) is not None,
     "in several lines": lambda text: "\n" in text.strip(),
 }
 """Words → whether a text has that format; what matters is where the arms differ in it."""
