@@ -1,7 +1,7 @@
-"""`tunegate init [SUITE] [DIR] [--ci SERVICE]`: copies a bundled suite and writes a CI job.
+"""`tunegate init [SUITE] [DIR] [--ci SERVICE]`: copies bundled suites and writes a CI job.
 
 Recorded answers to a copied suite, so that its first run needs no model. They are examples, and
-each line says so: tuned answers each case as its author would have it, base answers fewer. They
+each line says so: tuned answers most cases as their author would have it, base fewer. They
 show the gate, not a model, so that CI refuses them.
 """
 
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 ORDER = 10
 SUITES = Path("suites")
 FIRST = "support_json"
-"""The suite that a new project starts from."""
+"""The suite that a job of CI starts from, where there is none."""
+GUARDS = ("general_knowledge", "production")
+"""The suites that are copied where none is named: they guard what no fine-tune may lose."""
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +39,11 @@ def register(app: typer.Typer) -> None:
 
 def init(
     suite: Annotated[
-        str | None, typer.Argument(help="Bundled suite to copy; without one, all are listed.")
+        str | None,
+        typer.Argument(
+            help="Bundled suite to copy; without one, general_knowledge and production, what "
+            "any fine-tune may not lose."
+        ),
     ] = None,
     folder: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", help="Folder to make; suites/SUITE if absent.")
@@ -46,17 +52,34 @@ def init(
         CiService | None,
         typer.Option("--ci", help="Also write the job that gates pull or merge requests."),
     ] = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="List the bundled suites and write nothing.")
+    ] = False,
 ) -> None:
-    """Copy a bundled suite as a start for your own, and say what to edit next."""
-    if suite is None and service is None:
+    """Copy bundled suites as a start for your own, and say what to edit next."""
+    if listed:
         _list()
-    elif service is None:
-        place = _place(suite or FIRST, folder)
-        say(f"wrote {place}: {', '.join(_copy_suite(suite or FIRST, place))}")
+    elif service is not None:
+        _gate_in_ci(service, suite, folder)
+    elif suite is None:
+        _copy_guards()
+    else:
+        place = _place(suite, folder)
+        say(f"wrote {place}: {', '.join(_copy_suite(suite, place))}")
         _declare_ledger()
         _next_steps(place)
-    else:
-        _gate_in_ci(service, suite, folder)
+
+
+def _copy_guards() -> None:
+    """Copy the suites of what any fine-tune may not lose, and say what a run lacks still."""
+    places = [_place(name, None) for name in GUARDS]
+    for name, place in zip(GUARDS, places, strict=True):
+        say(f"wrote {place}: {', '.join(_copy_suite(name, place))}")
+    _declare_ledger()
+    say("next: `tunegate suite new suites/TASK` for what the fine-tune is for")
+    say(f"      then `tunegate plan {SUITES}/*`")
+    say(f"      then `tunegate gate {SUITES} --base BASE --tuned FINE-TUNE`")
+    say("`tunegate init --list` names the other bundled suites")
 
 
 def _place(suite: str, folder: Path | None) -> Path:
@@ -289,10 +312,11 @@ def write_replay_files(suite: Suite, folder: Path) -> tuple[Path, Path]:
 
     ideal = {row["id"]: row["completion"] for row in read_jsonl(suite.path.parent / IDEAL)}
     cases = list(suite.cases)
-    tuned = [_line(suite, case, ideal) for case in cases]
+    right = [_line(suite, case, ideal) for case in cases]
     wanting = any(gate_kind(gate.kind).is_goal for gate in suite.gates)
     # Without a goal base is as good but for one case in fifty: enough to differ, too few as proof.
-    base = [_worse(line) if wanting or not at % 50 else line for at, line in enumerate(tuned)]
+    base = [_worse(line) if wanting or not at % 50 else line for at, line in enumerate(right)]
+    tuned = [_worse(line) if wanting and not at % 25 else line for at, line in enumerate(right)]
     paths = folder / "base.jsonl", folder / "tuned.jsonl"
     for path, lines in zip(paths, (base, tuned), strict=True):
         write_atomic(path, (json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
@@ -318,7 +342,7 @@ def _worse(line: dict[str, Any]) -> dict[str, Any]:
     """Return the line with a poorer answer."""
     worse = dict(line)
     if "completion" in line:
-        worse["completion"] = _UNKNOWN
+        worse["completion"] = f"I do not know what to answer to {line['id']}."
     if "choice_logprobs" in line:
         worse["choice_logprobs"] = [-2.0 if log > -1 else -1.0 for log in line["choice_logprobs"]]
     if "answer_logprob" in line:

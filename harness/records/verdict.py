@@ -505,7 +505,9 @@ class VerdictRecord(Record):
     def trust_notes(self) -> tuple[str, ...]:
         """Return what is taken on trust: recorded prompts, an adapter's base, what a server has."""
         note = self.comparability.get("note")
-        prompts = (str(note),) if note and self.comparability.get("on_trust") else ()
+        prompts: tuple[str, ...] = (
+            (str(note),) if note and self.comparability.get("on_trust") else ()
+        )
         named = self.comparability.get("base_name")
         prompts += (str(named),) if named else ()
         served = {arm: found.get("note") for arm, found in self.served_identity.items()}

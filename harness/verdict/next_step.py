@@ -17,6 +17,8 @@ _ADVICE = {
     "show here",
     GateReason.LOSS_MAY_BE_STYLE: "read the cases that lost most, or let a pairwise judge compare "
     "the answers: {report}",
+    GateReason.LOSS_NOT_BOUNDED: "the loss is real: read the cases that lost most before you add "
+    "cases or allow more: {report}",
     GateReason.WITHIN_NOISE: "run both models in float32, or ask for a larger gain: inexact "
     "arithmetic moves scores this much",
     GateReason.UNSCORED: "see why cases are unscored: {report}",

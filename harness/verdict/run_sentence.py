@@ -79,11 +79,18 @@ def _holds(gate: GateResult) -> bool:
     return gate.advisory or gate.status is GateStatus.PASS
 
 
-def _rank(verdict: Verdict, gate: GateResult) -> tuple[bool, int]:
+def _rank(verdict: Verdict, gate: GateResult) -> tuple[bool, int, float]:
     """Order gates by how much they explain the verdict, the best first."""
     reason = gate.reason or GateReason.FILTERED
     held_back = verdict is not Verdict.UNDECIDED or gate.status is GateStatus.UNDECIDED
-    return (not held_back, _SEVERITY.get(reason, len(_SEVERITY)))
+    return (not held_back, _SEVERITY.get(reason, len(_SEVERITY)), -_excess(gate))
+
+
+def _excess(gate: GateResult) -> float:
+    """Return how many times its margin a proven loss is; 0 of other outcomes."""
+    if gate.reason is not GateReason.REGRESSED or isinstance(gate.margin, str):
+        return 0.0
+    return abs(gate.delta or 0.0) / gate.margin if gate.margin > 0 else 0.0
 
 
 def _ship(suites: tuple[SuiteResult, ...]) -> str:

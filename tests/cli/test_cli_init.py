@@ -19,9 +19,27 @@ def _init(*args: str) -> str:
     return result.output
 
 
-def test_without_a_name_every_bundled_suite_is_listed(project: Any) -> None:
-    """Each with what it is for, and how to go on; nothing is written."""
+def test_without_a_name_the_suites_that_guard_any_fine_tune_are_copied(project: Any) -> None:
     output = _init()
+
+    assert sorted(path.name for path in Path("suites").iterdir()) == [
+        "general_knowledge", "production",
+    ]  # fmt: skip
+    assert "next: `tunegate suite new suites/TASK`" in output
+
+
+def test_the_suites_that_are_there_keep_others_from_being_copied(project: Any) -> None:
+    Path("suites/production").mkdir(parents=True)
+
+    with pytest.raises(UsageError, match="suites/production: is already there"):
+        _init()
+
+    assert not Path("suites/general_knowledge").exists()
+
+
+def test_every_bundled_suite_is_listed(project: Any) -> None:
+    """Each with what it is for, and how to go on; nothing is written."""
+    output = _init("--list")
 
     for name in suite.suite_names():
         assert f"\n{name} " in f"\n{output}"

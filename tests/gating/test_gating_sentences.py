@@ -336,6 +336,16 @@ def test_a_headline_names_metric_change_and_bound(
     assert judge(suite).sentence == f"s: valid JSON {words}"
 
 
+def test_of_several_losses_the_one_furthest_beyond_its_margin_speaks(
+    judge: Any, columns: Any, made: Any
+) -> None:
+    """30 points are 3 margins of .1; 20 points are 10 of .02."""
+    gates = [rule(TOLERANCE, 0.1), Gate(metric="other", kind=TOLERANCE, margin=0.02)]
+    scores = {"m": made.pairs(0, 30, 70, 0), "other": made.pairs(0, 20, 80, 0)}
+
+    assert judge(columns(gates, scores)).sentence.startswith("s: other fell")
+
+
 def test_a_loss_within_the_tolerance_is_not_called_more_than_allowed(
     judge: Any, columns: Any, made: Any
 ) -> None:
