@@ -280,6 +280,7 @@ def test_the_comment_of_the_gate_is_posted_and_updated(commenter: StepRunner) ->
     """What the gate's job keeps for it: verdict and tables; a branch's name runs nothing."""
     job = load(GATE)["jobs"]["gate"]["steps"]
     kept = next(s["with"] for s in job if s.get("with", {}).get("name") == "tunegate-comment")
+    _named_models()
     commenter.run("tunegate gate suites --run-dir tunegate-run")
     files = {Path(path).name: Path(path).read_bytes() for path in kept["path"].split()}
     artifact = _zipped(files)
