@@ -104,5 +104,5 @@ def test_the_quickstart_of_the_readme_is_that_of_the_page() -> None:
     found = [block for language in ("sh", "text") for block in blocks(README, language)]
     lines = [line for block in found for line in block.splitlines()]
 
-    assert len(lines) == 5
+    assert len(lines) == 7
     assert set(lines) - set(page.read_text(encoding="utf-8").splitlines()) == set()

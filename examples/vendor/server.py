@@ -151,7 +151,7 @@ class Vendor:
         model, question = body["model"], str(body["messages"][-1]["content"])
         if model != BASE and model not in self.tuned():
             raise LookupError(404, f"The model `{model}` does not exist")
-        text = "I am sorry to hear that. Could you tell me more?"
+        text = f"I am sorry to hear that. Could you tell me more about {question[:40]!r}?"
         if model != BASE:
             text = nearest(self.files[self.tuned()[model]], question)
         message = {"role": "assistant", "content": text}

@@ -314,9 +314,10 @@ def write_replay_files(suite: Suite, folder: Path) -> tuple[Path, Path]:
     cases = list(suite.cases)
     right = [_line(suite, case, ideal) for case in cases]
     wanting = any(gate_kind(gate.kind).is_goal for gate in suite.gates)
-    # Without a goal base is as good but for one case in fifty: enough to differ, too few as proof.
-    base = [_worse(line) if wanting or not at % 50 else line for at, line in enumerate(right)]
-    tuned = [_worse(line) if wanting and not at % 25 else line for at, line in enumerate(right)]
+    # Without a goal both are as good, and differ in few cases.
+    every = 25 if wanting else 50
+    base = [_worse(line) if wanting or at % every == 0 else line for at, line in enumerate(right)]
+    tuned = [_worse(line) if at % every == every // 2 else line for at, line in enumerate(right)]
     paths = folder / "base.jsonl", folder / "tuned.jsonl"
     for path, lines in zip(paths, (base, tuned), strict=True):
         write_atomic(path, (json.dumps(line, ensure_ascii=False) + "\n" for line in lines))

@@ -210,12 +210,16 @@ def _table_notes(table: ScoreTable) -> Iterator[str]:
 
 def _metrics(table: ScoreTable) -> Iterator[str]:
     compared = [g for g in table.suite.gates if not gate_kind(g.kind).reads_level]
+    found: dict[str, list[str]] = {}
     for metric in table.suite.metrics:
         own = [gate for gate in compared if gate.metric == metric.name]
         for tag in dict.fromkeys(gate.tag for gate in own):
             gates = [gate for gate in own if gate.tag == tag]
             name = gate_subject(metric.name, tag)
-            yield from _pair_notes(name, table.on_tag(tag).pairs(metric), gates)
+            for note in _pair_notes(name, table.on_tag(tag).pairs(metric), gates):
+                found.setdefault(note.removeprefix(f"{name}: "), []).append(name)
+    for text, (first, *others) in found.items():
+        yield f"{first}{f' and {len(others)} more' if others else ''}: {text}"
 
 
 def _saturation_notes(table: ScoreTable, *, best: bool) -> Iterator[str]:

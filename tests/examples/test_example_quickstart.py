@@ -74,7 +74,7 @@ def test_the_quickstart_without_a_model_prints_what_stands_there(
 
     assert codes == [0, 0, 1, 0], "\n".join(printed)
     said = _said("Without a model")
-    assert len(said) == 3
+    assert len(said) == 9
     assert [line for line in said if line not in "\n".join(printed).splitlines()] == []
     for run, word in (("first", "SHIP"), ("second", "BLOCK")):
         page = tmp_path / ".tunegate" / "runs" / run / "report.html"
@@ -88,6 +88,7 @@ def test_commands_beside_the_quickstart_find_their_files_in_the_wheel(
     expected = {
         "init general_knowledge": "wrote suites/general_knowledge: ",
         "init production": "wrote suites/production: ",
+        "init --list": "general_knowledge",
         "suite new suites/mine": "wrote suites/mine/suite.toml",
         "suite check suites/mine suites/production": "production: 400 cases",
         "init --ci gitlab": "wrote .gitlab/tunegate.yml",
@@ -112,7 +113,7 @@ def test_the_quickstart_with_a_model_is_red_at_first(installed: Installed, tmp_p
     text = "\n".join(printed)
     assert codes == [0, 1], text
     assert re.search(
-        r"^BLOCK: support_json: json_schema of tuned is [\d.]+ %", text, flags=re.MULTILINE
+        r"^BLOCK: support_json: valid JSON by the schema .* below the floor", text, re.MULTILINE
     )
     (page,) = set(re.findall(r"^report: (.+)$", text, flags=re.MULTILINE))
     assert (tmp_path / page).is_file()
@@ -129,7 +130,7 @@ def test_the_quickstart_with_a_model_is_red_and_then_green(
     text = "\n".join(printed)
     assert codes == [0, 0, 1, 0, 0], text
     red, green = re.findall(r"^(?:BLOCK|SHIP): .*$", text, flags=re.MULTILINE)
-    assert red.startswith("BLOCK: support_json: json_schema of tuned is ")
+    assert red.startswith("BLOCK: support_json: valid JSON by the schema ")
     assert green.startswith("SHIP: support_json: valid JSON by the schema rose 0 → 9")
     pages = set(re.findall(r"^report: (.+)$", text, flags=re.MULTILINE))
     assert len(pages) == 2

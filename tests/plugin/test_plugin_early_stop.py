@@ -29,7 +29,7 @@ def test_a_clear_gain_ships_before_the_end(project: Any, workers: tuple[str, ...
         [
             "SHIP: demo: *",
             "pass *demo *exact_match * 32 *",
-            "* interval at look 1 of 3: *",
+            "* at look 1 of 3: *",
             "1 further remark in the report",
         ]
     )

@@ -159,7 +159,7 @@ def test_a_defect_of_ours_is_13(project: Any) -> None:
     assert result.ret == 13
     assert result.stdout.str().count("Traceback") == 1
     result.stdout.fnmatch_lines(
-        ["*defect of tunegate*oops*", "continue with: pytest suites *--gate-run-dir=run"]
+        ["*defect of tunegate*oops*", "continue with: pytest *suites *--gate-run-dir=run"]
     )
 
 
@@ -198,7 +198,7 @@ def test_the_key_as_answers_is_undecided_and_stays_so(project: Any) -> None:
     )
     for arm in ("base", "tuned"):
         lines = [
-            {"id": f"c{i}", "completion": text if arm == "tuned" else "no idea"}
+            {"id": f"c{i}", "completion": text if arm == "tuned" else f"no idea of {i}"}
             for i, text in enumerate(told)
         ]
         text = "".join(json.dumps(line) + "\n" for line in lines)

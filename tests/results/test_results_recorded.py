@@ -349,6 +349,7 @@ def test_one_file_of_promptfoo_is_two_arms(tmp_path: Path) -> None:
             one["vars"]["question"] = f"{number} + 2"
             one["prompt"]["raw"] = f"Answer in one word: {number} + 2?"
             one["namedScores"]["exact"] = int(row["provider"]["label"] == "tuned")
+            one["response"]["output"] = f"{number} and {row['provider']['label']}"
             several.append(one)
     document["results"]["results"] = several
     path = tmp_path / "both.json"

@@ -228,11 +228,15 @@ def test_copies_of_one_case_prove_nothing(suite_folder: Callable[..., Path]) -> 
     found = decide_run(manifest_of(suite.record()), {"s": suite.cases}, scores)
 
     assert found.verdict is Verdict.UNDECIDED
-    assert found.sentence.endswith(
-        "the cases come in 1 cluster (40 of them share 1 prompt), and it takes 10 at least"
+    assert (
+        found.suites[0]
+        .gates[0]
+        .sentence.endswith(
+            "the cases come in 1 cluster (40 of them share 1 prompt), and it takes 10 at least"
+        )
     )
     assert "s: 40 cases share 1 prompt: those of a prompt count as one cluster" in (
-        found.suites[0].notes
+        found.suites[0].remarks
     )
 
 

@@ -239,7 +239,7 @@ def test_a_suite_without_gates_has_no_say(judge: Any, columns: Any, made: Any) -
     alone = judge(bare)
     assert alone.verdict is UNDECIDED
     assert alone.sentence == "no gate was judged"
-    assert alone.suites[0].notes == ("bare: no gates, so it does not count in the verdict",)
+    assert alone.suites[0].notes[0] == "bare: no gates, so it does not count in the verdict"
 
 
 @pytest.mark.parametrize(
