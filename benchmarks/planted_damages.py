@@ -5,7 +5,8 @@
 The runs are folders of `tunegate gate` on bundled suites with a real base: `SOUND_RUN` of a sound
 fine-tune, `--damaged` of a broken one. The answers of the first run's base are broken in a dozen
 ways, too. The likelihoods stay base's own, so that only gates on the written text can notice; where
-a kind of request is lost, its references also lose one nat per token.
+a kind of request is lost, its references also lose two nats per token, as those of a model did that
+answered everything in JSON (1.4 to 3.3).
 
 Each population is judged on `--draws` samples of its cases, drawn with replacement, as many as the
 suite has: the share that ends in each verdict is what another author's cases of the same kind would
@@ -85,9 +86,9 @@ def _looped(text: str) -> str:
 
 
 def _lose(case: Case, given: Completion) -> Completion:
-    """Return an empty phrase, and a reference that is e times less likely per token."""
+    """Return an empty phrase, and a reference that is two nats less likely per token."""
     if given.answer_logprob is not None:
-        return given.model_copy(update={"answer_logprob": given.answer_logprob - 1})
+        return given.model_copy(update={"answer_logprob": given.answer_logprob - 2})
     return _written(lambda text: POLITE)(case, given)
 
 
