@@ -50,7 +50,7 @@ def problem(file: Path, content: str | bytes) -> str:
         ("b = 1\na = " + "[" * 60 + "]" * 60, ":2: nested too deeply; at most 50 levels are read"),
         ("a = " + "9" * 5000, ": a number with thousands of digits"),
         (b'a = "\xff"', ": not UTF-8 at byte 5; save it as UTF-8"),
-        ("a = 1\n" + "#" * 1_000_000, ": cannot be read (1,000,006 bytes, at most 1,000,000 are read)"),
+        ("a = 1\n" + "#" * 1_000_000, ": cannot be read (1,000,006 bytes, at most 1,000,000 are read)"),  # noqa: E501
     ],
 )  # fmt: skip
 def test_broken_files(file: Path, content: str | bytes, expected: str) -> None:
