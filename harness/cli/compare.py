@@ -11,9 +11,9 @@ import typer
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
 from tunegate.harness.errors import UsageError
-from tunegate.harness.quantity import QuantityFormat
 
 if TYPE_CHECKING:
+    from tunegate.harness.quantity import QuantityFormat
     from tunegate.harness.records.comparison import (
         Candidate,
         CandidateComparison,
@@ -131,7 +131,7 @@ def _candidate(one: Candidate) -> tuple[str, ...]:
         _format_spec(one.spec),
         one.verdict.value,
         one.alone.value,
-        "–" if gain is None else QuantityFormat(gain.rate).difference(gain.estimate),
+        "–" if gain is None else _format(gain.rate).difference(gain.estimate),
         "–" if gain is None else _interval(gain.low, gain.high, rate=gain.rate),
         "–"
         if used is None or used.estimate is None
@@ -143,7 +143,7 @@ def _duel(duel: PairwiseComparison) -> tuple[str, ...]:
     return (
         f"{duel.first} → {duel.second}",
         f"{duel.suite} {duel.metric}",
-        QuantityFormat(duel.rate).difference(duel.delta),
+        _format(duel.rate).difference(duel.delta),
         _interval(duel.low, duel.high, rate=duel.rate),
         "–" if duel.p_value is None else f"{duel.p_value:.2g}",
         (f"{duel.better} is better" if duel.better else "nothing")
@@ -151,8 +151,14 @@ def _duel(duel: PairwiseComparison) -> tuple[str, ...]:
     )
 
 
+def _format(rate: bool) -> QuantityFormat:
+    from tunegate.harness.quantity import QuantityFormat
+
+    return QuantityFormat(rate)
+
+
 def _interval(low: float | None, high: float | None, *, rate: bool) -> str:
-    how = QuantityFormat(rate)
+    how = _format(rate)
     return f"{how.bare(low, sign=True)} to {how.bare(high, sign=True)}"
 
 

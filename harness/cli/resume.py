@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import dropwhile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from tunegate.harness import defaults
 from tunegate.harness.cli.gate import OWN_WORDS
 from tunegate.harness.errors import UsageError
-from tunegate.harness.records.manifest import Manifest, resume_command, without_run_folder
+
+if TYPE_CHECKING:
+    from tunegate.harness.records.manifest import Manifest
 
 ORDER = 60
 RUNS = Path(defaults.RUNS)
@@ -30,6 +33,7 @@ def resume(context: typer.Context) -> None:
     """Go on with an interrupted run: RUN SUITES… and the options it was begun with."""
     from tunegate.harness.cli.gate import pytest_arguments, pytest_exit_code
     from tunegate.harness.records.files import read_record
+    from tunegate.harness.records.manifest import Manifest
     from tunegate.harness.records.run_folder import refuse_links
 
     words = list(context.args)
@@ -104,12 +108,15 @@ def refuse_other_suites(folder: Path, manifest: Manifest, arguments: Sequence[st
 def _begun_as(folder: Path, manifest: Manifest) -> str:
     """Return the command that goes on, to be read and typed: a stranger may have written it."""
     from tunegate.harness.plugin.exit_status import escape_control
+    from tunegate.harness.records.manifest import resume_command
 
     return escape_control(resume_command(folder, manifest.command)).replace("\n", " ")
 
 
 def _options(command: Sequence[str]) -> list[str]:
     """Return what follows the suites in a command, but where the run goes."""
+    from tunegate.harness.records.manifest import without_run_folder
+
     return sorted(_words(without_run_folder(command))[1])
 
 

@@ -109,22 +109,6 @@ def test_a_conftest_cannot_turn_a_block_into_success(project: Any) -> None:
     assert code == 1
 
 
-def test_resume_needs_a_verdict_of_its_own_too(
-    project: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A recorded command with --collect-only ends in 13, although the folder holds a SHIP."""
-    from tunegate.harness.cli.resume import run_again
-    from tunegate.harness.records.files import read_record
-    from tunegate.harness.records.manifest import Manifest
-
-    project.suite()
-    assert _gate(project) == 0
-    manifest = read_record(project.run / "manifest.json", Manifest)
-    listed = manifest.model_copy(update={"command": (*manifest.command, "--collect-only")})
-
-    assert run_again(project.run, listed) == 13
-
-
 def test_plain_pytest_says_that_nothing_was_evaluated(project: Any) -> None:
     """pytest's own listing keeps its exit code, and names the reason why there is no verdict."""
     project.suite()

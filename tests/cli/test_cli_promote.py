@@ -124,7 +124,7 @@ def test_a_card_is_written_and_read_back(shipped: Any) -> None:
 
     card = ModelCard.load(folder / "README.md")
     gate = shipped.verdict()["suites"][0]["gates"][0]
-    assert output == "wrote adapter/README.md: SHIP\n"
+    assert output.endswith("\nwrote adapter/README.md: SHIP\n")
     assert card.data.base_model == "org/base"
     (level,) = card.data.eval_results
     assert (level.dataset_type, level.metric_value) == ("demo", gate["tuned"])

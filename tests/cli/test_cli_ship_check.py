@@ -232,6 +232,7 @@ def test_mistakes_cost_nothing(
 ) -> None:
     """Each is one line before anything is made or asked."""
     right = {"base": str(tiny.base()), "adapter": str(tiny.adapter()), "suite": [str(suite)]}
+    (suite / "config.json").write_text("{}", encoding="utf-8")  # a model, and no adapter
 
     with pytest.raises(error, match=message):
         ship_check(**{**right, **change})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -18,7 +19,7 @@ from tunegate.harness.comparison.delta import Delta, compare, is_proven
 from tunegate.harness.comparison.pairs import Pairs, estimator_of
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.errors import UnknownName, UsageError
-from tunegate.harness.metric import metric
+from tunegate.harness.metric import load_metric, metric
 from tunegate.harness.power.forecast import pilot_spread
 from tunegate.harness.records.cases import Case, Completion, Score
 from tunegate.harness.records.manifest import Gate
@@ -55,12 +56,19 @@ def in_units(case: Case, completion: Completion, *, unit: float = 10.0) -> Score
     raise NotImplementedError
 
 
+def _load(name: str) -> None:
+    """Load an own metric as a suite does; a record alone loads none."""
+    load_metric(f"own_corpus:{name}", {}, name="m", folder=Path(), where="suite.toml")
+
+
 @pytest.fixture(name="own", autouse=True, scope="module")
 def _own() -> Any:
     """Make the metrics above importable, as a user's own are."""
     module = ModuleType("own_corpus")
     vars(module).update(found=found, in_units=in_units, endless=endless)
     sys.modules["own_corpus"] = module
+    for name in ("found", "in_units", "endless"):
+        _load(name)
     yield module
     del sys.modules["own_corpus"]
 
@@ -518,6 +526,7 @@ def test_a_corpus_function_that_fails_is_named(
         raise NotImplementedError
 
     monkeypatch.setattr(own, "odd", odd, raising=False)
+    _load("odd")
     with pytest.raises(UsageError) as caught:
         Delta(pairs([(1, 2)] * 2, [(1, 2)] * 2, use="own_corpus:odd")).tuned  # noqa: B018  # the point
     assert f"metric 'm': its corpus function fails on the sums (2, 4): {why}" in str(caught.value)
@@ -526,6 +535,7 @@ def test_a_corpus_function_that_fails_is_named(
 def test_a_metric_that_lost_its_corpus_function_is_named(pairs: Any, own: ModuleType) -> None:
     """The run cannot be judged anew without it."""
     vars(own)["plain"] = lambda case, completion: 1.0
+    _load("plain")
 
     with pytest.raises(UnknownName, match="'own_corpus:plain' has no corpus function"):
         pairs([(1, 2)], [(1, 2)], use="own_corpus:plain")

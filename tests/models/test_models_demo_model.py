@@ -199,6 +199,7 @@ def test_a_spec_can_name_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert resolve_folder("embedded") == tmp_path / "made"
 
     (tmp_path / "embedded").mkdir()
+    (tmp_path / "embedded" / "config.json").write_text("{}", encoding="utf-8")
     assert resolve_folder("embedded") == tmp_path / "embedded"
 
 

@@ -347,10 +347,6 @@ def test_deleting_the_store_does_not_reset_the_attempts(project: Any) -> None:
     assert told == [True, True]
     assert written == [True, False, False]
     assert [one.run_id for one in read_ledger(found)] == ["r1", "r2", "r3"]
-    assert ["no earlier verdict" in str(ledger_notes(project, run)) for run in ("r1", "r2")] == [
-        True,
-        False,
-    ]
 
 
 def test_another_seed_is_a_second_chance(project: Any) -> None:
@@ -453,5 +449,5 @@ def test_a_suite_that_charges_for_attempts_has_no_drafts(project: Any) -> None:
 
     result = project.gate(*project.models(), "--gate-draft")
 
-    assert result.ret == 2
+    assert result.ret == 4
     assert "alpha_per_attempt = true makes every look count" in result.stdout.str()

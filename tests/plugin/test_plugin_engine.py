@@ -51,7 +51,7 @@ def test_ctrl_c_and_resume_end_in_the_verdict_of_one_process(project: Any) -> No
     assert _ours() <= before
     resumed = (project.run / "verdict.json").read_bytes()
     (project.path / ".tunegate" / "store.sqlite").unlink()
-    assert project.tunegate_apart(*arguments).ret == 0
+    assert project.tunegate_apart("gate", *arguments, "--run-dir", project.run).ret == 0
     assert (project.run / "verdict.json").read_bytes() == resumed
 
 

@@ -441,7 +441,7 @@ def test_files_of_one_name_are_two_files(written: Written, head: str, case_line:
     for changed in ("", "a", "b"):
         for name in "ab":
             (folder / name).mkdir(exist_ok=True)
-            content = '{"type": "object"}' if name == changed else "{}"
+            content = '{"type": "%s"}' % ("object" if name == changed else "array")
             (folder / name / "x.json").write_text(content, encoding="utf-8")
         hashes.add(load_suite(folder).hash)
 
@@ -451,7 +451,7 @@ def test_files_of_one_name_are_two_files(written: Written, head: str, case_line:
 def test_paths_start_at_the_suites_folder(written: Written, head: str) -> None:
     """An option that is a path is read beside suite.toml, whatever the working folder is."""
     folder = written(head + '[[metrics]]\nuse = "json_schema"\nschema = "t.json"\n')
-    (folder / "t.json").write_text("{}", encoding="utf-8")
+    (folder / "t.json").write_text('{"type": "object"}', encoding="utf-8")
 
     assert load_suite(folder).metric("json_schema").options["schema"] == folder / "t.json"
 

@@ -251,7 +251,7 @@ def test_rewards_of_a_file_start_at_its_folder(train: Any, tmp_path: Path) -> No
     """A schema in the YAML's rewards is found beside the YAML, and its weight reaches TRL."""
     folder = tmp_path / "config"
     folder.mkdir()
-    (folder / "any.json").write_text("{}")
+    (folder / "any.json").write_text('{"type": "object"}')
     (folder / "grpo.yaml").write_text(
         "rewards:\n  - {use: json_schema, schema: any.json, weight: 0.5}\n"
         f'  - {{use: "{HERE}:small_letters"}}\n  - truncated\n'
