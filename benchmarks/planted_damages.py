@@ -191,7 +191,7 @@ def _row(name: str, population: Population, draws: int) -> None:
     found = population.shares(draws)
     parts = [f"{100 * found[v] / draws:5.0f} %" for v in (Verdict.SHIP, Verdict.BLOCK)]
     whole = population.verdict().value
-    print(f"  {name:<44} {' '.join(parts)}   all cases: {whole}", flush=True)
+    print(f"  {name:<46} {' '.join(parts)}   all cases: {whole}", flush=True)
 
 
 def _touches(suite: Suite, run: Run, damage: Damage) -> bool:
@@ -220,7 +220,7 @@ def main() -> None:
             continue
         suite = load_suite(SUITES / name)
         print(
-            f"{name}: {len(suite.cases)} cases; {given.draws} samples of them\n{'':48}SHIP  BLOCK"
+            f"{name}: {len(suite.cases)} cases; {given.draws} samples of them\n{'':50}SHIP  BLOCK"
         )
         _row("unchanged", Population.of(suite, first, lambda _, given: given), given.draws)
         for label, run in sound.items():
