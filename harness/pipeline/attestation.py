@@ -255,7 +255,7 @@ def _decide_from(predicate: dict[str, Any]) -> VerdictRecord:
             lines = (json.dumps(row) + "\n" for row in (rows if isinstance(rows, list) else ()))
             (folder / name).write_text("".join(lines), encoding="utf-8")
         run = Run.load(folder)
-        refuse_other_verdict(run, texts=False)
+        refuse_other_verdict(run)
         return run.verdict
 
 

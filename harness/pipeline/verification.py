@@ -136,12 +136,8 @@ def _check_named_suites(run: Run, suites: Mapping[str, Suite]) -> tuple[str, ...
     return (f"scores taken as stored: {', '.join(stored)}: {how}",) if stored else ()
 
 
-def refuse_other_verdict(run: Run, *, texts: bool = True) -> None:
+def refuse_other_verdict(run: Run) -> None:
     """Decide a run again from its scores alone, and refuse it where the result is another.
-
-    Args:
-        run: The run.
-        texts: Whether it has the answers' texts, which `collapsed` is made of.
 
     Raises:
         UsageError: verdict.json does not follow from the scores, or cannot be decided here.
@@ -152,10 +148,10 @@ def refuse_other_verdict(run: Run, *, texts: bool = True) -> None:
         again = decide_again(run)
     except ValueError as error:
         raise UsageError(_refusal(run, f"cannot be decided again ({error})")) from error
-    if not texts:
-        pairs = zip(run.verdict.suites, again.suites, strict=False)
-        same = [new.model_copy(update={"collapsed": old.collapsed}) for old, new in pairs]
-        again = again.model_copy(update={"suites": (*same, *again.suites[len(same) :])})
+    # `collapsed` quotes answers, of which an attestation holds hashes alone.
+    pairs = zip(run.verdict.suites, again.suites, strict=False)
+    same = [new.model_copy(update={"collapsed": old.collapsed}) for old, new in pairs]
+    again = again.model_copy(update={"suites": (*same, *again.suites[len(same) :])})
     if difference := next(_differences(run, again), None):
         raise UsageError(_refusal(run, difference))
 
