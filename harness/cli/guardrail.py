@@ -14,7 +14,6 @@ import typer
 
 from tunegate.harness.cli._output import say
 from tunegate.harness.errors import UsageError
-from tunegate.harness.records.files import read_file
 
 ORDER = 185
 commands = typer.Typer(help="Measure the guardrail of litellm's proxy.", no_args_is_help=True)
@@ -90,6 +89,8 @@ def read_parse_line(path: Path) -> list[LabelledText]:
         UsageError: the file cannot be read, a line is no such text, or one of the labels is
             missing.
     """
+    from tunegate.harness.records.files import read_file
+
     try:
         content = read_file(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

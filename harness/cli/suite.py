@@ -18,7 +18,6 @@ import typer
 from tunegate.harness import lookup
 from tunegate.harness.cli._output import say
 from tunegate.harness.errors import SuiteError, UsageError, unknown_name_message
-from tunegate.harness.suite.toml_file import cases_file_problem
 
 if TYPE_CHECKING:
     from tunegate.harness.episode_environment import InspectTask
@@ -385,6 +384,8 @@ def suite_files(word: str) -> list[str]:
     Raises:
         UsageError: there are none, or the folder cannot be entered.
     """
+    from tunegate.harness.suite.toml_file import cases_file_problem
+
     place, colons, gate = word.partition("::")
     path = Path(place)
     if not path.exists():

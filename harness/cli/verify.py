@@ -9,7 +9,6 @@ import typer
 
 from tunegate.harness.cli._output import say
 from tunegate.harness.errors import UsageError
-from tunegate.harness.records.files import read_file
 
 ORDER = 114
 
@@ -57,6 +56,7 @@ def verify(
     Example: tunegate verify tunegate.intoto.json --key release.key.pub --model out/adapter
     """
     from tunegate.harness.pipeline import attestation, keyless
+    from tunegate.harness.records.files import read_file
 
     if (key is None) == (identity is None):
         raise UsageError(f"{file}: without --key PUB or --identity URL the signer is unknown")
