@@ -378,8 +378,14 @@ def _append(path: Path, lines: Sequence[LedgerLine]) -> Iterator[str]:
         return
     if new:
         yield (
-            f"wrote {_relative_path(path)}, which counts the attempts on a suite: commit it, with "
+            f"wrote {_relative_path(path)}, which counts the attempts on a suite and has no "
+            "earlier verdict on these cases: commit it, with "
             f"`{FILE_NAME} merge=union` in .gitattributes"
+        )
+    elif fresh := [line.suite for line in lines if line.attempt == 1]:
+        yield (
+            f"{_relative_path(path)} has no earlier verdict on these cases: a first attempt on "
+            f"{', '.join(fresh)}"
         )
     if _git_ignores(path):
         yield (
