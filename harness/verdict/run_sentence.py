@@ -83,7 +83,10 @@ def _rank(verdict: Verdict, gate: GateResult) -> tuple[bool, int, float]:
     """Order gates by how much they explain the verdict, the best first."""
     reason = gate.reason or GateReason.FILTERED
     held_back = verdict is not Verdict.UNDECIDED or gate.status is GateStatus.UNDECIDED
-    return (not held_back, _SEVERITY.get(reason, len(_SEVERITY)), -_excess(gate))
+    # What worked and was lost comes before a bound that base never reached either.
+    lost = reason is GateReason.REGRESSED and not gate_kind(gate.kind).is_goal
+    severity = -1 if lost else _SEVERITY.get(reason, len(_SEVERITY))
+    return (not held_back, severity, -_excess(gate))
 
 
 def _excess(gate: GateResult) -> float:

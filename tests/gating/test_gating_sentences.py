@@ -401,3 +401,12 @@ def test_a_verdict_that_does_not_ship_names_the_next_step(
     found = judge(columns(gates, {"m": made.pairs(*counts)}))
 
     assert next_step(found, (), run="run", report="report.html") == step
+
+
+def test_what_was_lost_speaks_before_a_floor_that_base_never_reached(
+    judge: Any, columns: Any, made: Any
+) -> None:
+    gates = [rule(FLOOR, 0.9), Gate(metric="other", kind=TOLERANCE, margin=0.1)]
+    scores = {"m": made.pairs(80, 0, 0, 20), "other": made.pairs(0, 30, 70, 0)}
+
+    assert judge(columns(gates, scores)).sentence.startswith("s: other fell")
