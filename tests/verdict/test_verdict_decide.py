@@ -80,6 +80,17 @@ def test_every_floor_and_guardrail_must_hold(judge: Any, columns: Any, made: Any
     assert found.verdict is UNDECIDED
 
 
+def test_one_metric_at_its_best_is_a_remark_where_another_tells_the_arms_apart(
+    judge: Any, columns: Any, made: Any
+) -> None:
+    gates = [tolerance(), tolerance("other", 0.5)]
+    scores = {"m": made.pairs(0, 0, 100, 0), "other": made.pairs(5, 5, 80, 10)}
+    found = judge(columns(gates, scores)).suites[0]
+
+    assert any("s: m: both arms have the best score" in text for text in found.remarks)
+    assert not any("cannot separate them" in text for text in found.notes)
+
+
 def test_a_regression_check_ships_without_a_goal(judge: Any, columns: Any, made: Any) -> None:
     """No goal: SHIP means no worse, and the sentence says so."""
     found = judge(columns([tolerance()], {"m": made.pairs(0, 0, 100, 0)}))
@@ -89,8 +100,7 @@ def test_a_regression_check_ships_without_a_goal(judge: Any, columns: Any, made:
     assert found.sentence == (
         "no worse: s: m stayed at 100 %, within the 5 points allowed; the gate holds"
     )
-    assert found.suites[0].notes == ()
-    assert found.suites[0].remarks == (
+    assert found.suites[0].notes == (
         "s: m: both arms have the best score on all 100 cases, so that the cases cannot "
         "separate them",
     )
@@ -111,14 +121,14 @@ def test_a_regression_check_ships_without_a_goal(judge: Any, columns: Any, made:
 def test_scores_at_one_end_of_the_range_are_noted(
     judge: Any, columns: Any, made: Any, value: float, range_: Any, higher: bool, end: str | None
 ) -> None:
-    """Both arms at one end on every case: a warning where all fail, a remark where all is well."""
+    """Both arms at one end of all gated metrics on every case: nothing is told apart."""
     metric = made.metric(binary=False, range=range_, higher_is_better=higher)
     gates = [tolerance(margin=0.9), floor(margin=0.0)]
     same = [value] * 250
 
     result = judge(columns(gates, {"m": (same, same)}, [metric])).suites[0]
     other = judge(columns(gates, {"m": (same, [*same[1:], 0.5])}, [metric])).suites[0]
-    notes = result.remarks if end == "best" else result.notes
+    notes = result.notes
     differing = other.notes + other.remarks
 
     told = [note for note in notes if "cannot separate them" in note]
