@@ -55,7 +55,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many suites nothing judged. (pytest_terminal_summary)"""
     skipped = terminalreporter.getreports("skipped")
-    names = [r.nodeid.partition("::")[0] for r in skipped if r.nodeid.endswith(UNJUDGED)]
+    names = sorted(r.nodeid.partition("::")[0] for r in skipped if r.nodeid.endswith(UNJUDGED))
     if names:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         terminalreporter.line(f"tunegate: {names[0]}{more}: not judged: {NO_MODEL}", yellow=True)
