@@ -485,7 +485,7 @@ def slowly(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
     """Answer after a moment."""
     import time
 
-    time.sleep(0.03)
+    time.sleep(0.2)  # long enough for eight to meet on a busy machine
     return completion(f"{model} {prompt_of(body)}")
 
 
