@@ -101,7 +101,7 @@ class ToleranceGate(DifferenceGate):
                 "that lost most, or let a pairwise judge compare the answers"
             )
         if result.reason is GateReason.LOSS_NOT_BOUNDED:
-            return f"a loss is proven; that it stays within {self.margin_label(result)} is not"
+            return f"a loss is proven, and it may exceed the {self.margin_label(result)} tolerated"
         if result.reason is GateReason.NOT_COMPUTABLE:
             return (
                 f"{self.rule(result)} is a share of base's level, which is 0, and a share of "
@@ -121,11 +121,9 @@ class ToleranceGate(DifferenceGate):
         if result.status is GateStatus.PASS:
             return f"within {allowed}"
         if result.reason is GateReason.REGRESSED:
-            margin = absolute_margin(result)
-            beyond = margin is not None and abs(result.delta or 0.0) > margin
-            if beyond:
-                return f"more than {allowed}"
-            return f"a proven loss, and staying within {allowed} is not"
+            return f"more than {allowed}"
+        if result.reason is GateReason.LOSS_NOT_BOUNDED:
+            return f"a proven loss, which may exceed {allowed}"
         if result.reason is GateReason.UNDERPOWERED:
             return f"staying within {allowed} is not proven"
         return super().against(result)

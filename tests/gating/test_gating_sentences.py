@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.gate_kind import count_noun, gate_kind
+from tunegate.harness.gate_kind import count_noun
 from tunegate.harness.quantity import format_number
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import HEADLINE_WORDS, headline
@@ -320,6 +320,10 @@ def test_a_blocked_run_names_the_worst_gate(
             TOLERANCE, 0.05, (10, 10, 80, 0),
             "stayed at 90.0 %, staying within the 5 points allowed is not proven",
         ),
+        (
+            TOLERANCE, 0.07, (3, 15, 145, 37),
+            "fell 80.0 → 74.0 %, a proven loss, which may exceed the 7 points allowed",
+        ),
         (TOLERANCE, "5%", (0, 30, 70, 0), "fell 100 → 70.0 %, more than the 5% of base allowed"),
         (GAIN, 0.1, (0, 30, 70, 0), "fell 100 → 70.0 %, a proven loss where a gain was asked"),
         (GAIN, 0.1, (5, 5, 90, 0), "stayed at 95.0 %, a gain of more than 10 points is ruled out"),
@@ -344,19 +348,6 @@ def test_of_several_losses_the_one_furthest_beyond_its_margin_speaks(
     scores = {"m": made.pairs(0, 30, 70, 0), "other": made.pairs(0, 20, 80, 0)}
 
     assert judge(columns(gates, scores)).sentence.startswith("s: other fell")
-
-
-def test_a_loss_within_the_tolerance_is_not_called_more_than_allowed(
-    judge: Any, columns: Any, made: Any
-) -> None:
-    """4 points of 5."""
-    gate = rule(TOLERANCE, 0.05)
-    found = judge(columns([gate], {"m": made.pairs(0, 30, 70, 0)})).suites[0].gates[0]
-    smaller = found.model_copy(update={"delta": -0.04, "tuned": 0.96})
-
-    assert gate_kind(TOLERANCE).against(smaller) == (
-        "a proven loss, and staying within the 5 points allowed is not"
-    )
 
 
 def test_a_headline_has_25_words_at_most() -> None:
