@@ -13,8 +13,8 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from tunegate.harness.comparison.answer_forms import FormShift, answer_forms, find_shift
 from tunegate.harness.comparison.arm_answers import MOST_EMPTY, AnswerWatch, ArmAnswers
+from tunegate.harness.comparison.form_shift import FormShift, answer_forms, find_shift
 from tunegate.harness.gate_kind import count_noun
 from tunegate.harness.records.cases import WRITTEN, Case, Completion, ScoreRow, StoredAnswer
 from tunegate.harness.records.manifest import MetricRecord
@@ -87,7 +87,8 @@ def count_answers(
         first = texts.get(0, {})
         base, tuned = (first.get(arm) for arm in ARMS)
         if base is not None and tuned is not None:
-            forms[suite].append((answer_forms(base), answer_forms(tuned)))
+            of_base = answer_forms(base)
+            forms[suite].append((of_base, of_base if tuned == base else answer_forms(tuned)))
         pairs = [found for found in texts.values() if {"base", "tuned"} <= found.keys()]
         same = sum(found["base"] == found["tuned"] for found in pairs)
         counts[suite].update(compared=len(pairs), same=same)

@@ -414,7 +414,8 @@ class EvaluationRun:
         return self.trained.left_out(self.suites)
 
     def _begin(self, manifest: Manifest) -> Manifest:
-        self._say(*self._folder.set_aside(manifest))
+        if not self.self_check:  # its folder is always the same, and nobody keeps its runs
+            self._say(*self._folder.set_aside(manifest))
         self.manifest = self._folder.begin(manifest)
         return manifest
 

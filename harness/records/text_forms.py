@@ -24,6 +24,8 @@ def is_json(text: str) -> bool:
 def script_of(text: str) -> str:
     """Return the script of most of the first 400 letters, such as `Latin` or `CJK`; "" without."""
     letters = [letter for letter in text[:400] if letter.isalpha()]
+    if letters and text.isascii():
+        return "Latin"
     names = Counter(unicodedata.name(letter, "").partition(" ")[0] for letter in letters)
     name = names.most_common(1)[0][0] if names else ""
     return name if name == "CJK" else name.capitalize()

@@ -89,7 +89,7 @@ def suite_notes(
             *ungated_losses(table),
             *answer_notes(table.answers, {} if training is None else training.believed_card),
             *attempt_note(suite, attempts),
-            *_saturation_notes(table, ("worst",) if _separates(table) else ("worst", "best")),
+            *_saturation_notes(table, remarks=False),
             *example_notes(table),
             *comparison_notes(table),
             *_metrics(table),
@@ -106,7 +106,7 @@ def suite_remarks(table: ScoreTable) -> tuple[str, ...]:
             *_flips(table),
             *timing_notes(table),
             *thinking_share_notes(table.suite.metrics, table.values, table.cases),
-            *(_saturation_notes(table, ("best",)) if _separates(table) else ()),
+            *_saturation_notes(table, remarks=True),
             *_equal_prompts(table),
             *_table_notes(table),
         )
@@ -222,26 +222,22 @@ def _metrics(table: ScoreTable) -> Iterator[str]:
         yield f"{first}{f' and {len(others)} more' if others else ''}: {text}"
 
 
-def _gated_pairs(table: ScoreTable) -> Iterator[tuple[str, Pairs]]:
-    """Yield subject and pairs of each gated metric, on each tag that it is gated on."""
+def _saturation_notes(table: ScoreTable, *, remarks: bool) -> Iterator[str]:
+    """Yield the gated metrics on which all scores of both arms are the best, or the worst.
+
+    The best is a remark, unless it is so of every gated metric: then the suite proves nothing.
+    """
+    found = []
     for name, tag in dict.fromkeys((gate.metric, gate.tag) for gate in table.suite.gates):
         metric = next(m for m in table.suite.metrics if m.name == name)
-        yield gate_subject(name, tag), table.on_tag(tag).pairs(metric)
-
-
-def _separates(table: ScoreTable) -> bool:
-    """Return whether some gated metric does not have its best score everywhere in both arms."""
-    return any(_shared_end(pairs) != "best" for _, pairs in _gated_pairs(table))
-
-
-def _saturation_notes(table: ScoreTable, wanted: Sequence[str]) -> Iterator[str]:
-    """Yield the gated metrics on which all scores of both arms are at a wanted end."""
-    for subject, pairs in _gated_pairs(table):
-        end = _shared_end(pairs)
-        if end in wanted:
+        pairs = table.on_tag(tag).pairs(metric)
+        found.append((gate_subject(name, tag), pairs.n, _shared_end(pairs)))
+    separated = any(end != "best" for _, _, end in found)
+    for subject, n, end in found:
+        if end is not None and (end == "best" and separated) is remarks:
             yield (
-                f"{subject}: both arms have the {end} score on all "
-                f"{count_noun(pairs.n, 'case')}, so that the cases cannot separate them"
+                f"{subject}: both arms have the {end} score on all {count_noun(n, 'case')}, so "
+                "that the cases cannot separate them"
             )
 
 
