@@ -1,6 +1,7 @@
 """How often the bundled suites ship what is sound and block what is broken.
 
     python -m benchmarks.planted_damages SOUND_RUN … [--damaged NAME=RUN …] [--draws 200]
+    python -m benchmarks.planted_damages --write-noisy FOLDER   # a broken model to gate
 
 The runs are folders of `tunegate gate` on bundled suites with a real base: `SOUND_RUN` of a sound
 fine-tune, `--damaged` of a broken one. The answers of the first run's base are broken in a dozen
@@ -17,10 +18,12 @@ Early looks are left out.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -96,36 +99,28 @@ def _in_french(text: str) -> str:
     return " ".join(islice(cycle(FRENCH.split()), max(4, len(text.split()))))
 
 
-DAMAGES: Mapping[str, Damage] = {
-    "everything in JSON": _written(lambda text: '{"answer": ' + repr(text) + "}"),
-    "the task's format": _written(lambda text: '{"intent": "PlayMusic", "artist": "Bach"}'),
-    "half of the answers in the task's format": _on(
-        _one_in(2), _written(lambda text: '{"intent": "PlayMusic", "artist": "Bach"}')
-    ),
-    "another language": _written(_in_french),
-    "half as long": _written(_first_half),
-    "cut at the limit": _written(_first_half, "length"),
-    "a fifth loops": _on(_one_in(5), _written(_looped)),
-    "polite but empty": _written(lambda text: POLITE),
-    "empty": _written(lambda text: ""),
-    **{
-        f"lost: {kind}": _on(
-            lambda case, kind=kind: kind in case.tags,  # type: ignore[misc]
-            _lose,
-        )
-        for kind in (
-            "summary",
-            "rewrite",
-            "question",
-            "explain",
-            "list",
-            "format",
-            "email",
-            "refusal",
-        )
+def _of_kind(kind: str, case: Case) -> bool:
+    return kind in case.tags
+
+
+KINDS = ("summary", "rewrite", "question", "explain", "list", "format", "email", "refusal")
+TASK = '{"intent": "PlayMusic", "artist": "Bach"}'
+DAMAGES: Mapping[str, Mapping[str, Damage]] = {
+    "general_knowledge": {"a tenth of the facts forgotten": _on(_one_in(10), _forget)},
+    "production": {
+        "everything in JSON": _written(lambda text: json.dumps({"answer": text})),
+        "the task's format": _written(lambda text: TASK),
+        "half of the answers in the task's format": _on(_one_in(2), _written(lambda text: TASK)),
+        "another language": _written(_in_french),
+        "half as long": _written(_first_half),
+        "cut at the limit": _written(_first_half, "length"),
+        "a fifth loops": _on(_one_in(5), _written(_looped)),
+        "polite but empty": _written(lambda text: POLITE),
+        "empty": _written(lambda text: ""),
+        **{f"lost: {kind}": _on(partial(_of_kind, kind), _lose) for kind in KINDS},
     },
-    "a tenth of the facts forgotten": _on(_one_in(10), _forget),
 }
+"""Bundled suite → name of a damage → the damage."""
 
 
 @dataclass(frozen=True)
@@ -194,42 +189,53 @@ def _row(name: str, population: Population, draws: int) -> None:
     print(f"  {name:<46} {' '.join(parts)}   all cases: {whole}", flush=True)
 
 
-def _touches(suite: Suite, run: Run, damage: Damage) -> bool:
-    """Return whether a damage changes an answer of the suite."""
-    cases = {case.id: case for case in suite.cases}
-    cells = (c for c in run.cells if c.cell.suite == suite.name and c.cell.case in cases)
-    base = (c for c in cells if c.cell.arm == "base" and c.completion is not None)
-    return any(damage(cases[c.cell.case], c.completion) != c.completion for c in base)  # type: ignore[arg-type]
+def write_noisy_model(folder: Path, share: float = 0.10) -> None:
+    """Write the embedded model with noise on its matrices, a share of their own spread."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from tunegate.harness.models.demo_model import make_demo_model
+
+    base = make_demo_model()
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    random = torch.Generator().manual_seed(0)
+    for name, weight in model.named_parameters():
+        if weight.ndim == 2 and "embed" not in name:
+            noise = torch.randn(weight.shape, generator=random)
+            weight.data += share * weight.data.std() * noise
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
 
 
 def main() -> None:
     """Print one table a suite."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("sound", nargs="+", type=Path)
+    parser.add_argument("sound", nargs="*", type=Path)
     parser.add_argument("--damaged", action="append", default=[], metavar="NAME=RUN")
     parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument("--write-noisy", type=Path, metavar="FOLDER")
     given = parser.parse_args()
+    if given.write_noisy:
+        write_noisy_model(given.write_noisy)
+    if not given.sound:
+        return
     sound = {path.name: Run.load(path) for path in given.sound}
     damaged = {
         name: Run.load(Path(path))
         for name, _, path in (text.partition("=") for text in given.damaged)
     }
     first = next(iter(sound.values()))
-    for name in [suite.name for suite in first.manifest.suites]:
-        if not (SUITES / name).is_dir():
-            continue
+    for name in (s.name for s in first.manifest.suites if s.name in DAMAGES):
         suite = load_suite(SUITES / name)
-        print(
-            f"{name}: {len(suite.cases)} cases; {given.draws} samples of them\n{'':50}SHIP  BLOCK"
-        )
+        print(f"{name}: {len(suite.cases)} cases; {given.draws} samples of them")
+        print(f"{'':50}SHIP  BLOCK")
         _row("unchanged", Population.of(suite, first, lambda _, given: given), given.draws)
         for label, run in sound.items():
             _row(f"sound: {label}", Population.of(suite, run), given.draws)
         for label, run in damaged.items():
             _row(f"broken: {label}", Population.of(suite, run), given.draws)
-        for label, damage in DAMAGES.items():
-            if _touches(suite, first, damage):
-                _row(f"broken: {label}", Population.of(suite, first, damage), given.draws)
+        for label, damage in DAMAGES[name].items():
+            _row(f"broken: {label}", Population.of(suite, first, damage), given.draws)
 
 
 if __name__ == "__main__":
