@@ -1,4 +1,4 @@
-"""Recorded answers that no model is judged by: examples in CI, and samples that nobody asks for."""
+"""Recorded answers that must not be judged: examples in CI, and samples beyond those asked for."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def refuse_examples(arms: Mapping[str, Arm]) -> None:
 
 
 def refuse_further_samples(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
-    """Refuse a file with more samples of a case than are asked: which ones count is no accident.
+    """Refuse a file with more samples of a case than the suite asks for: the first could be picked.
 
     Raises:
         UsageError: file, case and both numbers.

@@ -22,7 +22,7 @@ def suite_paths(given: Sequence[Path] | None) -> list[Path]:
     """Return the suite.toml files that the option names.
 
     Raises:
-        UsageError: there are none in a folder.
+        UsageError: a folder holds no suite.
     """
     from tunegate.harness.cli.suite import suite_files
 

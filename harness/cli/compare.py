@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
     app.command("compare")(compare)
 
 
-def compare(  # one for each option
+def compare(
     runs: Annotated[
         list[Path] | None,
         typer.Argument(help="Finished run folders: one suite, one base, a fine-tune each."),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ORDER = 10
 SUITES = Path("suites")
 FIRST = "support_json"
-"""The suite that a job of CI starts from, where there is none."""
+"""The suite that a CI job starts from if there are no suites yet."""
 GUARDS = ("general_knowledge", "production")
 """The suites that are copied where none is named: they guard what no fine-tune may lose."""
 
@@ -71,7 +71,7 @@ def init(
 
 
 def _copy_guards() -> None:
-    """Copy the suites of what any fine-tune may not lose, and say what a run lacks still."""
+    """Copy the suites that guard any fine-tune, and say what to do next."""
     places = [_place(name, None) for name in GUARDS]
     for name, place in zip(GUARDS, places, strict=True):
         say(f"wrote {place}: {', '.join(_copy_suite(name, place))}")

@@ -1,4 +1,4 @@
-"""Answers that are the `expected` column, letter for letter: the key, and not a model's answers."""
+"""Answers of tuned that repeat the `expected` column: the key instead of a model's answers."""
 
 from __future__ import annotations
 

@@ -14,15 +14,15 @@ from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.cases import Case
 
 FEWEST = 10
-"""Prompts below which nothing is said."""
+"""Prompts below which nothing is checked."""
 ONE_TEXT = 0.8
-"""Share above which one wrong text does."""
+"""Share of the prompts above which one wrong text as the answer looks broken."""
 NO_POINTS = 0.1
 """Mean score, as a share of the metric's range, up to which one text for all prompts is wrong."""
 SHIFTED = 0.3
 """Share of the cases that fit a neighbour better, from which answers may be shifted."""
 CHANCE = 1e-4
-"""Error of the claim that they are."""
+"""Largest p-value at which they are called shifted."""
 
 
 def broken_arms(table: ScoreTable, arms: Iterable[str]) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""Answers that speak to the judge: the attacks of a calibration, and orders of their kind.
+"""Answers that give the judge instructions: the attacks of a calibration, and similar orders.
 
-A text that instructs the judge is no proof that the judge obeyed; a person has to read it. Whoever
-rewords gets through: the calibration tells whether a judge obeys at all.
+Such a text does not prove that the judge obeyed it, so a person has to read it. New wordings get
+through; the calibration says whether a judge obeys at all.
 """
 
 from __future__ import annotations

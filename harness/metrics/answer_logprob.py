@@ -48,9 +48,9 @@ def answer_logprob(case: Case, completion: Completion, *, least: float | None = 
 
     Known problems:
         Without `least` it is unbounded: one absurd token can outweigh many cases, and its gates
-        are advisory below 200 cases. It measures the wording as well
-        as the content, so a fine-tune to another style lowers it. Two arms with different
-        tokenizers have different tokens and cannot be compared by it.
+        are advisory below 200 cases. It measures the wording as well as the content, so a fine-tune
+        to another style lowers it, and so does a model that only grows surer of its own wording.
+        Two arms with different tokenizers have different tokens and cannot be compared by it.
 
     Example:
         `tolerance = 0.02` allows the mean to fall by 0.02 nats, 2 % of the probability per token.

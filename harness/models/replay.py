@@ -189,7 +189,7 @@ class ReplayArm:
 
 
 _FAILED = ("content_filter", "error")
-"""Finish reasons of what is no answer."""
+"""Finish reasons of answers that were withheld or failed."""
 _OTHER_NAMES = dict.fromkeys(
     ("output", "response", "answer", "text", "prediction", "generated_text", "generation"),
     "completion",

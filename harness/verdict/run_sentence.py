@@ -97,7 +97,7 @@ def _excess(gate: GateResult) -> float:
 
 
 def _ship(suites: tuple[SuiteResult, ...]) -> str:
-    """Return what a SHIP rests on: the goal, or the guardrail that came closest to a loss."""
+    """Return what a SHIP rests on: the goal, or a guardrail, first one with a proven loss."""
     gates = [(s, g) for s in suites for g in s.gates if not g.advisory]
     holding = [(s, g) for s, g in gates if g.status is GateStatus.PASS]
     goals = [(s, g) for s, g in holding if gate_kind(g.kind).is_goal]

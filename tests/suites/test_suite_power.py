@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tunegate.harness.cli import init
 from tunegate.harness.power.feasibility import advisory_notes, is_advisory
 from tunegate.harness.power.forecast import SuiteForecast, forecast_suite
 from tunegate.harness.suite import Suite, load_suite
@@ -51,6 +52,6 @@ def test_an_unchanged_and_a_sound_fine_tune_ship_in_nine_runs_of_ten(name: str) 
 
 
 def test_so_they_do_with_the_suites_that_init_copies_by_default() -> None:
-    chances = [forecast(name).chances[1] for name in ("general_knowledge", "production")]
+    chances = [forecast(name).chances[1] for name in init.GUARDS]
 
     assert math.prod(chances) >= 0.9
