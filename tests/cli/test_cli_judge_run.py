@@ -96,22 +96,18 @@ def test_another_judge_replaces_the_first(finished: Any) -> None:
     assert "was not asked: all of its replies were stored" in again.stdout.str()
 
 
+def judge_into(finished: Any, folder: str) -> Any:
+    """Judge the run again, into a copy of it."""
+    words = f"judge run run --suite suites -o {folder} --judge".split()
+    return finished.tunegate(*words, judge_of(finished.path))
+
+
 def test_a_copy_leaves_the_run_as_it_was(finished: Any) -> None:
     """With -o the judged run is another folder."""
     write(finished, SUITE + JUDGED)
     before = (finished.run / "verdict.json").read_bytes()
 
-    result = finished.tunegate(
-        "judge",
-        "run",
-        "run",
-        "--suite",
-        "suites",
-        "--judge",
-        judge_of(finished.path),
-        "-o",
-        "judged",
-    )
+    result = judge_into(finished, "judged")
 
     assert result.ret == 0
     assert (finished.run / "verdict.json").read_bytes() == before
@@ -121,17 +117,7 @@ def test_a_copy_leaves_the_run_as_it_was(finished: Any) -> None:
 def test_judgements_of_a_run_can_be_replayed(finished: Any) -> None:
     """`replay:RUN` gives the same scores without the judge."""
     write(finished, SUITE + JUDGED)
-    finished.tunegate(
-        "judge",
-        "run",
-        "run",
-        "--suite",
-        "suites",
-        "--judge",
-        judge_of(finished.path),
-        "-o",
-        "first",
-    )
+    judge_into(finished, "first")
 
     result = finished.tunegate(
         "judge", "run", "run", "--suite", "suites", "--judge", "replay:first"
