@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from scipy.stats import multinomial
+from scipy import stats  # type: ignore[import-untyped]  # scipy ships no types
 
 from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.pairs import Pairs
@@ -52,7 +52,7 @@ def outcomes(n: int, tolerance: float, changed: float, loss: float) -> tuple[flo
     """Return the probabilities to pass, to fail, and to fail by any proven loss."""
     gate = Gate(metric="right", kind="tolerance", margin=tolerance)
     wins = max(0.0, (changed - loss) / 2)
-    law = multinomial(n, [wins, wins + loss, 1 - 2 * wins - loss])
+    law = stats.multinomial(n, [wins, wins + loss, 1 - 2 * wins - loss])
     passed = failed = open_loss = 0.0
     for won in range(n + 1):
         for lost in range(n - won + 1):

@@ -504,8 +504,8 @@ def count_noun(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
 
 
-def deciding_evidence(result: GateResult, pairs: Pairs) -> str:
-    """Return what would decide an undecided gate."""
+def missing_evidence(result: GateResult, pairs: Pairs) -> str | None:
+    """Return what an undecided gate lacks that more cases alone do not give; None if nothing."""
     clusters = pairs.n_clusters
     if result.n < 2:
         return "one case is too little to judge by"
@@ -515,6 +515,14 @@ def deciding_evidence(result: GateResult, pairs: Pairs) -> str:
         return f"{pairs.cluster_words}, and it takes {FEW_CLUSTERS} at least"
     if result.low is None and result.high is None:
         return "all differences are equal, so the next one cannot be predicted"
+    return None
+
+
+def deciding_evidence(result: GateResult, pairs: Pairs) -> str:
+    """Return what would decide an undecided gate."""
+    missing = missing_evidence(result, pairs)
+    if missing is not None:
+        return missing
     if result.needed_n is None:
         return gate_kind(result.kind).unplanned_words
     in_all, most = result.needed_n, max(result.needed_most or 0, result.needed_n)

@@ -15,7 +15,14 @@ from tunegate.harness.comparison.labelled_level import n_labelled
 from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.errors import TunegateError, UsageError
-from tunegate.harness.gate_kind import ROOM, DecisionContext, GateKind, count_noun, gate_kind
+from tunegate.harness.gate_kind import (
+    ROOM,
+    DecisionContext,
+    GateKind,
+    count_noun,
+    gate_kind,
+    missing_evidence,
+)
 from tunegate.harness.gating.error_control import (
     ProvenRegressions,
     at_attempt,
@@ -169,7 +176,10 @@ def _decide_by_kind(gate: Gate, pairs: Pairs, context: DecisionContext) -> GateR
     # Kinds, those of other packages too, begin their sentence with the metric's name.
     named = result.model_copy(update={"metric": result.subject})
     sentence = kind.sentence(named, pairs, context.remaining)
-    return result.model_copy(update={"sentence": f"{sentence} ({why})" if why else sentence})
+    underpowered = result.reason is GateReason.UNDERPOWERED
+    missing = missing_evidence(named, pairs) if underpowered else None
+    told = f"{sentence} ({why})" if why else sentence
+    return result.model_copy(update={"sentence": told, "missing": missing})
 
 
 def _passes_with_loss(kind: GateKind, status: GateStatus, delta: Delta) -> GateReason | None:

@@ -171,6 +171,9 @@ class GateResult(Record):
     expected gain, or no change), if this run's spread holds."""
     needed_most: int | None = Field(default=None, exclude_if=lambda value: value is None)
     """The same at the upper end of the 80 % interval of the spread; absent where there is none."""
+    missing: str | None = Field(default=None, exclude_if=lambda missing: missing is None)
+    """What an undecided gate lacks that more cases alone do not give, such as clusters; absent
+    otherwise."""
     advisory: bool = False
     """Shown, but without influence on the verdict."""
     right: str | None = None

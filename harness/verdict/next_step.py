@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterable
 
@@ -58,17 +57,17 @@ def next_step(
 
 
 def _more_cases(gate: GateResult, plan: str) -> str:
-    """Return how many more cases an undecided gate takes."""
-    kind, missing = gate_kind(gate.kind), (gate.needed_n or 0) - gate.n
-    if missing > 0:
+    """Return what an undecided gate takes: cases, or something else first."""
+    if gate.missing is not None:
+        return f"{gate.missing}: {plan}"
+    kind, more = gate_kind(gate.kind), (gate.needed_n or 0) - gate.n
+    if more > 0:
         return (
-            f"about {count_noun(missing, 'more case')} would decide it in 4 of 5 runs"
+            f"about {count_noun(more, 'more case')} would decide it in 4 of 5 runs"
             f"{kind.hoped_words}: {plan}"
         )
-    # What else is missing, clusters or labels, is in the gate's own sentence alone.
-    lacking = re.search(r"(?:refuted|certified); (.+)$", gate.sentence)
-    if lacking and gate.needed_n is None and "expected_gain" not in lacking[1]:
-        return f"{lacking[1]}: {plan}"
+    if gate.needed_n is not None:
+        return f"more cases, or a wider bound set before the next attempt: {plan}"
     if kind.is_goal:
         return f"set expected_gain in the suite, then ask how many cases decide it: {plan}"
-    return f"more cases, or a wider bound set before the next attempt: {plan}"
+    return f"{kind.unplanned_words}; set a wider bound before the next attempt: {plan}"

@@ -382,6 +382,11 @@ def test_a_headline_has_25_words_at_most() -> None:
             "set expected_gain in the suite, then ask how many cases decide it: tunegate plan s "
             "--from run",
         ),
+        (
+            [rule("severe_drop", 0.05, drop=0.5)], (1, 6, 83, 10),
+            "more cases are not expected to decide it; set a wider bound before the next attempt: "
+            "tunegate plan s --from run",
+        ),
         ([rule(GAIN, 0.1)], (90, 0, 5, 5), None),
     ],
 )  # fmt: skip
