@@ -418,7 +418,7 @@ def _own_label(settings: dict[str, Any], found: Metric | Judge | ScoreFunction, 
 
 
 def _is_free(key: str, settings: Mapping[str, Any], found: Metric | Judge | ScoreFunction) -> bool:
-    """Return whether a setting is there and is no option of the function itself."""
+    """Return whether a setting is given that the function itself does not take."""
     function = found.steps if isinstance(found, Judge) else getattr(found, "score", found)
     return key in settings and key not in inspect.signature(function).parameters
 

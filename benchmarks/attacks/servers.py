@@ -99,7 +99,7 @@ def _failing_arms() -> Mapping[str, tuple[str, dict[str, Any]]]:
 
 
 def _gate_failing(arm: str, reply: Mapping[str, Any]) -> Outcome:
-    """Gate two good models, one of which answers the project's questions so."""
+    """Gate two good models; `arm` answers the project's questions with this reply."""
 
     def fail(handler: Any, body: dict[str, Any]) -> bool:
         question = str(body["messages"][-1]["content"] if "messages" in body else "")

@@ -52,7 +52,7 @@ class KeyWatch:
     def findings(self) -> Iterator[AnswerFinding]:
         """Yield a finding for each suite whose answers are all the key.
 
-        Few different ones are labels, of which a good model gets all right: nothing is said.
+        A few different ones are labels. A good model gets them all right, so nothing is said.
         """
         for suite in self._open:
             texts = self._seen.get(suite, {})

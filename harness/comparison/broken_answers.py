@@ -1,7 +1,7 @@
 """Broken answers: an arm that wrote nothing, one text for all prompts, or other cases' answers.
 
-A gain over a base that did not work is no gain, and the scores do not show it: an empty answer, an
-error message with HTTP 200 and an answer to the next question are wrong answers like any other.
+A gain over a base that did not work means nothing, and the scores do not show it: an empty answer,
+an error message with HTTP 200 and an answer to the next question all count as wrong answers.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def answer_form(case: Case, completion: Completion) -> Score:
     What it does:
         A text has one form: `empty` (no letter or digit), `json` (parses as an object or a list,
         or begins like one, in a ``` fence or bare), `code` (begins with another fence), `table`
-        (most lines begin and end with `|`), `list` (at least two lines, most of which begin with
+        (most lines begin and end with `|`), `list` (at least two lines, and most begin with
         a bullet or a number), `word` (a single word) or `prose`. The letters of both texts must
         also come mostly from one script (Latin, Cyrillic, CJK …). The reason names both forms.
 

@@ -1,6 +1,6 @@
 """Run writer: the files of a run folder, each written whole as soon as its content is known.
 
-What an earlier run left in the folder is no outcome of this one, and goes when this one begins;
+What an earlier run left in the folder is removed when this one begins;
 a finished run about something else is moved to a folder beside. A disk that cannot be written ends
 the run in ERROR; what was answered is in the store. OpenTelemetry files are also sent to a
 collector.

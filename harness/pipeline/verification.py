@@ -148,7 +148,7 @@ def refuse_other_verdict(run: Run) -> None:
         again = decide_again(run)
     except ValueError as error:
         raise UsageError(_refusal(run, f"cannot be decided again ({error})")) from error
-    # `collapsed` quotes answers, of which an attestation holds hashes alone.
+    # `collapsed` quotes answers; an attestation holds only their hashes.
     pairs = zip(run.verdict.suites, again.suites, strict=False)
     same = [new.model_copy(update={"collapsed": old.collapsed}) for old, new in pairs]
     again = again.model_copy(update={"suites": (*same, *again.suites[len(same) :])})

@@ -342,9 +342,9 @@ def refuse_judges_labels(path: Path | str, labels: Iterable[Label], specs: Itera
 
 
 LEAST_COPIES = 20
-"""Labels from which on equality with the judge is no accident …"""
+"""So many labels cannot equal the judge's by accident …"""
 LEAST_BETWEEN = 5
-"""… where as many of them are neither the best nor the worst: people and judges differ there."""
+"""… if so many of them are neither the best nor the worst, where people and judges differ."""
 
 
 def are_copies(both: Iterable[tuple[float, float]], ends: tuple[float, float]) -> bool:

@@ -130,7 +130,7 @@ def test_one_prompt_in_many_cases_has_one_answer() -> None:
 
 
 def test_no_call_is_the_right_answer_where_none_is_expected() -> None:
-    """An empty text is no sign then."""
+    """An empty text says nothing about the arm then."""
     cases = [Case(id=f"c{i:03}", prompt=f"p{i}", expected_calls=()) for i in range(N)]
 
     assert not any("empty" in note for note in decide([""] * N, RIGHT, cases).suites[0].notes)

@@ -62,7 +62,7 @@ def test_the_form_that_rose_most_is_named_with_both_counts() -> None:
 
 
 def test_what_base_does_as_often_is_no_news() -> None:
-    """JSON in both arms is no collapse."""
+    """JSON in both arms is not a collapse."""
     lists = ['{"a": "some longer text that is unlike the others"}'] * 100
 
     assert shift(lists, lists) is None

@@ -230,7 +230,7 @@ def test_an_adapter_that_names_another_base_is_noted(
 def test_a_downloaded_base_is_not_taken_for_another(
     tiny: Any, copied: Copy, tmp_path: Path, folder: str
 ) -> None:
-    """The same name in small letters, or a folder's name that is no model's."""
+    """The same name in small letters, or a folder that is not named after a model."""
     base = _copied_base(tiny, tmp_path / folder)
     named = {"file": "adapter_config.json", "base_model_name_or_path": "Qwen/Qwen3-0.6B@v1"}
     arms = open_arms({"base": base, "tuned": str(copied(tiny.adapter(), **named))})

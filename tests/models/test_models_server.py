@@ -298,7 +298,7 @@ def test_a_refusal_field_is_the_answer(fake_server: Start, ask: Any) -> None:
     ],
 )
 def test_a_version_is_the_same_model(asked: str, told: str, foreign: bool) -> None:
-    """A date, a revision or an owner is no other model; another name is."""
+    """A date, a revision or an owner does not make another model; another name does."""
     assert is_foreign(asked, told) is foreign
 
 

@@ -436,7 +436,7 @@ def test_a_draft_counts_nothing_and_never_ships(project: Any) -> None:
 
 
 def test_a_draft_of_a_worse_model_blocks(project: Any) -> None:
-    """A draft is no way around a regression either."""
+    """A draft does not get around a regression either."""
     project.suite()
 
     assert project.gate(*project.models(base=95, tuned=30), "--gate-draft").ret == 1
