@@ -286,17 +286,14 @@ def _circle(lazily: bool) -> list[str]:
 
 
 def test_no_module_imports_itself_by_way_of_others() -> None:
-    """At the top of modules, where a circle breaks whoever is imported second."""
     assert _circle(lazily=False) == []
 
 
 def test_nor_does_one_within_functions_or_for_type_checkers() -> None:
-    """A circle that only functions close is one all the same: neither part can be read alone."""
     assert _circle(lazily=True) == []
 
 
 def test_every_room_has_its_place() -> None:
-    """A new folder of harness is entered in the table above."""
     folders = {
         path.name for path in (ROOT / "harness").iterdir() if (path / "__init__.py").is_file()
     }
@@ -375,14 +372,12 @@ def test_what_is_special_about_a_kind_of_gate_is_in_its_file() -> None:
 
 
 def test_heavy_libraries_are_imported_where_they_are_used() -> None:
-    """At the top of no module of ours."""
     wrong = [str(i) for i in all_imports() if i.imported.split(".")[0] in HEAVY and not i.lazy]
 
     assert wrong == []
 
 
 def test_the_cli_is_known_to_nobody() -> None:
-    """Nothing imports the plugin or the command line but the command line itself."""
     roots = ("tunegate.harness.cli", "tunegate.harness.plugin")
     wrong = [
         str(found)
@@ -394,7 +389,6 @@ def test_the_cli_is_known_to_nobody() -> None:
 
 
 def test_a_case_has_these_shapes() -> None:
-    """Each shape of a case is a class of its module, and the architecture page lists them all."""
     missing = [
         f"{module} defines no {shape}"
         for shape, module in SHAPES.items()

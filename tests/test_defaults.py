@@ -68,7 +68,6 @@ tolerance = 0.02
 
 
 def test_a_changed_default_reaches_suite_report_options_and_statistics(tmp_path: Path) -> None:
-    """In a process of its own, for defaults are read when modules are imported."""
     (tmp_path / "suite.toml").write_text(SUITE, encoding="utf-8")
     line = json.dumps({"id": "a", "prompt": "1 + 1?", "expected": "2"})
     (tmp_path / "cases.jsonl").write_text(line + "\n", encoding="utf-8")
@@ -110,7 +109,6 @@ def _literals(path: Path) -> Iterator[str]:
 
 
 def test_no_parameter_or_field_writes_a_shared_default_again() -> None:
-    """They refer to the constant."""
     files = [p for room in ("harness", "reports", "trainers") for p in (ROOT / room).rglob("*.py")]
 
     assert [found for path in files for found in _literals(path)] == []
@@ -130,7 +128,6 @@ def test_a_place_is_written_once(value: str) -> None:
 
 
 def test_the_schemas_name_the_defaults() -> None:
-    """What an editor shows beside a key, and the reference page, which is made of it."""
     suite = json.loads((SCHEMAS / "suite.schema.json").read_text(encoding="utf-8"))["properties"]
     generation = suite["generation"]["properties"]
     confidence = suite["gates"]["items"]["properties"]["confidence"]["description"]

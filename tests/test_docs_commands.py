@@ -778,7 +778,6 @@ def test_the_commands_of_a_page_run_as_printed(
 
 
 def test_every_reason_belongs_to_a_command_and_every_test_of_one_exists() -> None:
-    """No entry is left over from a page that has changed."""
     commands = [command.text for page in _pages() for command in _commands(page)]
 
     for start, reason in NOT_RUN.items():
@@ -802,7 +801,6 @@ def test_what_is_installed_is_an_extra() -> None:
 
 
 def test_benchmarks_have_the_options_they_are_called_with() -> None:
-    """The module exists, and its source has each option."""
     texts = [command.text for page in _pages() for command in _commands(page)]
     called = [text for text in texts if text.startswith("python -m benchmarks.")]
 
@@ -820,7 +818,6 @@ INLINE = re.compile(r"(?<!`)`tunegate ([^`]+)`(?!`)")
 
 
 def test_commands_within_sentences_have_the_options_they_name() -> None:
-    """Each command and each option of a code span is one that the program has."""
     root: Any = get_command(app)
     wrong = []
     for page in _pages():

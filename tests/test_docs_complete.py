@@ -10,7 +10,6 @@ PLACE = re.compile(r"@[A-Z][A-Z_]+@|\bTODO\b|\bTBD\b")
 
 
 def test_no_page_has_a_place_to_fill_in() -> None:
-    """Marks such as @SECONDS@ are replaced by what was measured before a page is committed."""
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     assert len(pages) > 30
 

@@ -67,7 +67,6 @@ def test_the_metric(put: Callable[..., None]) -> None:
 
 
 def test_the_judge_and_its_backend(put: Callable[..., None]) -> None:
-    """The backend's word is the verdict that the judge scores."""
     judge_code, backend_code = examples("judge")
     (prompt,) = examples("judge", "text")
     put(JUDGES, "politeness", judge_code, txt=prompt)

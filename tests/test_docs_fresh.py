@@ -73,7 +73,6 @@ def test_options_exist() -> None:
 
 
 def test_the_readme_names_every_metric() -> None:
-    """A new metric is entered in the sentence that lists them."""
     text = README.read_text(encoding="utf-8")
 
     missing = [
@@ -83,7 +82,6 @@ def test_the_readme_names_every_metric() -> None:
 
 
 def test_the_readme_has_the_exit_codes() -> None:
-    """The table of verdicts is the one of the code."""
     rows = re.findall(
         r"^\| ([A-Z ]+) \|.*\| (\d+) \|$", README.read_text(encoding="utf-8"), flags=re.MULTILINE
     )

@@ -33,7 +33,6 @@ def test_the_page_is_fresh(maker: Any) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_metric_says_all_that_a_reader_needs(maker: Any, name: str) -> None:
-    """What it does, why, known problems and an example are there, and each option is told."""
     metric = lookup.find_object("tunegate.harness.metrics", name, what="metric")
     parameters = inspect.signature(metric.score).parameters.values()
     keywords = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
@@ -48,7 +47,6 @@ def test_a_metric_says_all_that_a_reader_needs(maker: Any, name: str) -> None:
 
 
 def test_each_metric_has_a_page_entry_that_its_name_leads_to(maker: Any) -> None:
-    """The index links to every section."""
     text = maker.render()
 
     assert [name for name in NAMES if f"](#{name})" not in text] == []

@@ -34,7 +34,6 @@ def test_the_page_is_fresh(name: str) -> None:
 
 
 def test_the_command_line_page_has_every_option_of_a_gate_run() -> None:
-    """The table of options and the page name the same."""
     text = (FOLDER / "cli.md").read_text(encoding="utf-8")
 
     assert [o.name for o in OPTIONS if f"\n  --{o.name}" not in text] == []

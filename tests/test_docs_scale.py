@@ -36,7 +36,6 @@ class ScriptedRows(list[Any]):
 
 @pytest.mark.slow  # Ray is imported
 def test_the_script_for_ray_data_llm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its configuration is one that Ray takes, and the files it writes are judged."""
     ray = pytest.importorskip("ray")
     llm = pytest.importorskip("ray.data.llm")
     made: list[Any] = []

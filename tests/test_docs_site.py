@@ -53,7 +53,6 @@ def test_every_page_is_built(site: Path) -> None:
 
 
 def test_every_link_leads_somewhere(site: Path) -> None:
-    """Files exist, and so do the anchors within them."""
     pages = {path: Page(path) for path in site.rglob("*.html") if path.name != "404.html"}
     lost = []
     for path, page in pages.items():
@@ -72,7 +71,6 @@ def test_every_link_leads_somewhere(site: Path) -> None:
 
 
 def test_reading_the_site_asks_nobody(site: Path) -> None:
-    """No page loads a font, a script or a picture from elsewhere."""
     asked = []
     for path in site.rglob("*.html"):
         text = path.read_text(encoding="utf-8")

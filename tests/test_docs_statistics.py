@@ -95,7 +95,6 @@ def test_not_significant_is_not_no_worse() -> None:
 
 
 def test_cases_that_a_tolerance_needs() -> None:
-    """Without any discordance, and with ten per cent."""
     assert not missing(
         f"{power.smallest_provable_n(0.02)} cases are needed to prove a tolerance of 0.02, "
         f"and {power.smallest_provable_n(0.05)} for 0.05"
@@ -111,7 +110,6 @@ def test_cases_that_a_tolerance_needs() -> None:
 
 @pytest.mark.parametrize(("margin", "n"), [(m, n) for m in (-0.02, -0.05) for n in (10, 20, 50)])
 def test_t_test_against_the_gate(margin: float, n: int) -> None:
-    """The table of false passes: exact, the worst over the share of discordant pairs."""
     textbook = rates.size(rates.proofs(n, margin, 0.90, rules.paired_t), margin)[0]
     ours = rates.size(rates.proofs(n, margin, 0.90), margin)[0]
     row = f"| {-margin:.2f} | {n} | {textbook:.2f} | {ours:.3f} |"
@@ -134,7 +132,6 @@ def test_small_figures() -> None:
 
 
 def test_limits_are_those_of_the_code() -> None:
-    """From how many cases, clusters or labels a rule begins, and by how much it corrects."""
     from tunegate.harness.comparison import corpus_level, estimator, mean_level, tag_slices
     from tunegate.harness.gating import judge_eligibility
     from tunegate.harness.records.judges import LEAST_PAIRS
@@ -226,7 +223,6 @@ def test_looks() -> None:
 
 
 def test_the_page_is_linked() -> None:
-    """The README leads to it, its table of contents to its sections and those of the methods."""
     page, methods = PAGE.read_text(encoding="utf-8"), METHODS.read_text(encoding="utf-8")
     anchors, others = _anchors(page), _anchors(methods)
 

@@ -26,7 +26,6 @@ def test_user_and_password_of_addresses_are_hidden(text: str, shown: str) -> Non
 
 
 def test_no_error_of_ours_prints_a_password() -> None:
-    """Neither its message nor the problems of a suite."""
     text = "file 'https://bob:pw@h/x.csv' is not there"
     broken = SuiteError([text])
 
@@ -34,5 +33,4 @@ def test_no_error_of_ours_prints_a_password() -> None:
 
 
 def test_a_long_text_without_an_address_costs_nothing() -> None:
-    """Two million characters of beginnings of addresses are read once."""
     assert hide_credentials("@" + "://" * 700_000)[:4] == "@://"

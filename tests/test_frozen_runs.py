@@ -122,7 +122,6 @@ def refuse_changes(found: Mapping[str, str], frozen: Path, new: Path) -> None:
 @pytest.mark.usefixtures("_here")
 @pytest.mark.parametrize("name", COVERED)
 def test_a_stored_run_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
-    """The verdict is decided again from manifest, cells and scores, and every page is made."""
     found = outputs(load(name), tmp_path / "out")
 
     refuse_changes(found, STORED / name, tmp_path)
@@ -138,7 +137,6 @@ def test_a_command_on_stored_runs_gives_the_same_bytes(name: str, tmp_path: Path
 def test_a_ci_job_in_another_folder_gives_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the environment nor the folder's name is in an output."""
     place = tmp_path / "a folder <b>of</b> CI"
     unpack(place)
     monkeypatch.chdir(place)
@@ -150,13 +148,11 @@ def test_a_ci_job_in_another_folder_gives_the_same_bytes(
 
 
 def test_the_table_names_the_stored_runs() -> None:
-    """No run is without a line, and no line without a run."""
     assert {stored.name for stored in STORED.iterdir()} == set(COVERED)
     assert {stored.name for stored in COMMANDS.iterdir()} == set(COMMAND_LINES)
 
 
 def test_every_verdict_and_arm_occurs() -> None:
-    """By verdict.json: all six verdicts, and every arm that can have a model."""
     found = verdicts().values()
 
     assert {v["verdict"] for v in found} == set(Verdict)
@@ -172,7 +168,6 @@ def test_every_verdict_and_arm_occurs() -> None:
 
 
 def test_every_kind_and_outcome_of_a_gate_occurs() -> None:
-    """By verdict.json: all kinds, statuses and reasons, the goal rules, advisory or not."""
     suites = [suite for v in verdicts().values() for suite in v["suites"]]
     gates = [gate for suite in suites for gate in suite["gates"]]
 
@@ -192,7 +187,6 @@ def test_every_kind_and_outcome_of_a_gate_occurs() -> None:
 
 
 def test_every_path_of_a_decision_occurs() -> None:
-    """By verdict.json: methods, interim looks, missing scores, leakage, noise and judges."""
     found = verdicts().values()
     suites = [suite for v in found for suite in v["suites"]]
     methods = " | ".join(gate["method"] for suite in suites for gate in suite["gates"])

@@ -35,7 +35,6 @@ def loaded_by(statement: str) -> set[str]:
 
 @pytest.mark.parametrize("statement", ["import tunegate", "import tunegate.harness.plugin"])
 def test_importing_us_loads_no_library(statement: str) -> None:
-    """pytest itself and the standard library are all that is needed until a gate runs."""
     loaded = loaded_by(statement)
 
     assert sorted(name for name in HEAVY if name in loaded) == []
@@ -78,7 +77,6 @@ print(code, *sorted(sys.modules))
 
 
 def test_a_gate_loads_what_it_needs(tmp_path: Path) -> None:
-    """A gate on recorded answers is decided and has its page without the slow libraries."""
     write_project(tmp_path)
 
     done = subprocess.run(

@@ -115,7 +115,6 @@ sys.exit(pytest.main(["--rootdir", project, "-p", "no:cacheprovider", "-q", *nod
 def test_an_editors_test_runner_finds_both(
     installed: Installed, project: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Started by a script and from a folder outside of the project, with tests chosen by id."""
     script = tmp_path_factory.mktemp("editor") / "run_tests.py"
     script.write_text(EDITOR, encoding="utf-8")
     node = f"{project / 'test_names.py'}::test_tunegate_has_its_own"

@@ -24,7 +24,6 @@ def _wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 
 def test_one_package_and_the_metadata(wheel: zipfile.ZipFile) -> None:
-    """No second name is put into site-packages."""
     tops = {name.split("/")[0] for name in wheel.namelist()}
 
     assert {top for top in tops if not top.endswith(".dist-info")} == {"tunegate"}
@@ -32,7 +31,6 @@ def test_one_package_and_the_metadata(wheel: zipfile.ZipFile) -> None:
 
 
 def test_every_file_of_the_packages_is_inside(wheel: zipfile.ZipFile) -> None:
-    """Code, schemas, suites, templates, demo configurations and typing marks."""
     inside = set(wheel.namelist())
     missing = [
         str(path.relative_to(ROOT))
@@ -46,7 +44,6 @@ def test_every_file_of_the_packages_is_inside(wheel: zipfile.ZipFile) -> None:
 
 
 def test_the_data_that_code_reads_is_inside(wheel: zipfile.ZipFile) -> None:
-    """One file of each kind, by name: the loop above cannot see what is not there."""
     inside = set(wheel.namelist())
 
     assert inside >= {
@@ -71,7 +68,6 @@ def test_the_data_that_code_reads_is_inside(wheel: zipfile.ZipFile) -> None:
 
 
 def test_tests_stay_at_home(wheel: zipfile.ZipFile) -> None:
-    """No test and no conftest is installed into a user's project."""
     assert [n for n in wheel.namelist() if "tests/" in n or "conftest" in n or "test_" in n] == []
 
 
@@ -89,7 +85,6 @@ def test_metadata(wheel: zipfile.ZipFile) -> None:
 
 
 def test_what_is_imported_is_required() -> None:
-    """Every library that our code imports is a dependency, or of an extra, by itself."""
     import ast
     import sys
     from importlib.metadata import packages_distributions

@@ -19,7 +19,6 @@ def test_names_are_sorted_and_all_lazy() -> None:
 
 
 def test_type_checkers_see_the_same_names() -> None:
-    """What is imported under TYPE_CHECKING is what is public, from the same homes."""
     tree = ast.parse(Path(tunegate.__file__).read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))
     seen = {
@@ -34,7 +33,6 @@ def test_type_checkers_see_the_same_names() -> None:
 
 @pytest.mark.parametrize("name", tunegate.__all__)
 def test_every_name_resolves_and_is_documented(name: str) -> None:
-    """Each is the object of its home and has a docstring."""
     found = getattr(tunegate, name)
     module, _, attribute = tunegate._HOMES[name].partition(":")
 
@@ -43,6 +41,5 @@ def test_every_name_resolves_and_is_documented(name: str) -> None:
 
 
 def test_other_names_are_refused_in_pythons_words() -> None:
-    """So that hasattr, copy and doctest work as with any module."""
     with pytest.raises(AttributeError, match="module 'tunegate' has no attribute 'Gate'"):
         _ = tunegate.Gate

@@ -23,7 +23,6 @@ def test_a_rate_is_in_per_cent(value: float | None, words: str) -> None:
 
 
 def test_a_change_of_a_rate_is_in_points() -> None:
-    """The size without a sign after its verb, both levels with the unit once."""
     assert RATE.change(0.7124, 0.6421, -0.0703) == "fell 7.0 points, 71.2 → 64.2 %"
     assert RATE.change(0.05, 0.95, 0.9) == "rose 90.0 points, 5.0 → 95.0 %"
     assert RATE.change(0.9, 0.9, -1e-14) == "stayed at 90.0 %"
@@ -47,7 +46,6 @@ def test_other_metrics_keep_their_unit() -> None:
     ],
 )  # fmt: skip
 def test_a_margin_is_written_exactly(margin: float | str, points: bool, words: str) -> None:
-    """A margin is never rounded: it is what the suite asks for."""
     assert RATE.margin(margin, points=points) == words
 
 

@@ -39,7 +39,6 @@ def judged(words: list[str], run: Path) -> Iterator[tuple[str, Any]]:
 
 
 def test_the_command_line_gates_an_adapter(tiny: Tiny, here: Path) -> None:
-    """The exit code is the verdict's, and the adapter is proven to be alive."""
     models = ["--base", str(tiny.base()), "--tuned", str(tiny.adapter())]
 
     for expected, found in judged(
@@ -58,7 +57,6 @@ def test_the_plugin_gates_an_adapter(tiny: Tiny, here: Path) -> None:
 
 
 def test_a_plain_script_of_trl_is_gated(tiny: Tiny, here: Path) -> None:
-    """SFTTrainer with GateCallback: both checkpoints are looked at, and what it saves is gated."""
     pytest.importorskip("trl")
     from datasets import Dataset
     from peft import LoraConfig

@@ -20,7 +20,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "concepts" / "security.md"
 
 
 def test_the_page_counts_them() -> None:
-    """Every attack has a name of its own, and the page tells how many there are."""
     names = [(attack.family, attack.name) for attack in attacks()]
     (counted,) = re.findall(r"tries (\d+) of them", PAGE.read_text(encoding="utf-8"))
 
@@ -47,7 +46,6 @@ def test_the_page_counts_every_class() -> None:
 
 
 def test_an_attack_that_succeeds_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    """The last line says how many were tried, survived and failed."""
     attempts = [
         AttackAttempt("good", lambda: (True, "exit 2")),
         AttackAttempt("bad", lambda: (False, "exit 0")),
@@ -77,7 +75,6 @@ def test_a_command_survives_if_it_refuses_without_the_secret(
 
 @pytest.mark.slow
 def test_a_ship_is_survived_only_where_it_is_told(tmp_path: Path) -> None:
-    """A fine-tune that ships stands for an attack that succeeds."""
     for told, survived in (("", False), ("no worse", True), ("worse than base", False)):
         folder = tmp_path / (told or "untold").replace(" ", "-")
         folder.mkdir()

@@ -64,7 +64,6 @@ def test_every_style_is_read(style: str) -> None:
 
 
 def test_mistakes_are_planted_in_a_copy() -> None:
-    """Every kind of change occurs, and the right calls stay as they are."""
     calls = make_calls(ANSWER)
     chance = random.Random(0)
     changes = [plant_mistake(calls, FUNCTIONS, chance, typed=True) for _ in range(400)]

@@ -50,7 +50,6 @@ PLAN: Plan = [[[_call("A")], [_call("B")]], [[_call("C")]]]
 
 
 def test_arguments_get_their_names() -> None:
-    """The right calls of the data set have some of them by place."""
     assert read_call("find('A', fast=True)", Signature) == {
         "name": "find",
         "arguments": {"order": "A", "fast": True},
@@ -69,7 +68,6 @@ def test_arguments_get_their_names() -> None:
 def test_calls_come_out_as_the_leaderboard_writes_them(
     tmp_path: Path, policy: str, expected: list[list[list[str]]]
 ) -> None:
-    """By message of the user and step, after they were played."""
     said = written_turns(POLICIES[policy](PLAN, random.Random(0)))
 
     def write(request: Request) -> str:
@@ -88,7 +86,6 @@ def test_calls_come_out_as_the_leaderboard_writes_them(
     [("one call left out", 2), ("one argument wrong", 3), ("one call made twice", 4)],
 )
 def test_policies_plant_one_mistake(policy: str, calls: int) -> None:
-    """Each differs from the right one, which it leaves as it is."""
     changed = POLICIES[policy](PLAN, random.Random(1))
 
     assert sum(len(step) for turn in changed for step in turn) == calls

@@ -29,7 +29,6 @@ def test_the_share_is_that_of_common_beginnings() -> None:
 
 
 def test_what_is_asked_at_once_is_not_known_yet() -> None:
-    """Two at once: the second text cannot read the first, the third can."""
     assert common_beginnings(["abc", "abd", "abe"], behind=1) == [0, 2, 2]
     assert common_beginnings(["abc", "abd", "abe"], behind=2) == [0, 0, 2]
 
@@ -77,7 +76,6 @@ def test_anthropic_caches_what_is_marked_and_long_enough(monkeypatch: pytest.Mon
 
 
 def test_a_longer_beginning_writes_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system turn is read, the source behind it is written."""
     monkeypatch.setattr(cached_prompts, "encode", list)
     bodies = [_body("x" * 1024, text, "q", marked=1) for text in ("s" * 50, "t" * 60)]
 

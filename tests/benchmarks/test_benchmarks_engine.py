@@ -124,7 +124,6 @@ def test_peak_memory_is_read_from_linux(tmp_path: Path) -> None:
 
 
 def test_prompts_are_as_many_as_asked_and_share_a_prefix(tmp_path: Path) -> None:
-    """More cases than the bundled file has are made different by a number."""
     suite = prompts_suite(tmp_path, 300, 7, prefix=30)
     prompts = [case.prompt for case in suite.cases]
 
@@ -153,7 +152,6 @@ def test_each_forward_is_seen_once(models: Tiny) -> None:
 
 
 def test_an_adapters_forwards_are_seen(models: Tiny) -> None:
-    """Both arms of one load go through the model inside."""
     import torch
 
     from tunegate.harness.models.open_arms import open_arms

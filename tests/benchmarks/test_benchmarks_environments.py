@@ -13,7 +13,6 @@ from benchmarks import test_all
 
 
 def test_every_environment_is_a_part_of_make_test_all() -> None:
-    """A release has run all of them."""
     run = [part.words[2:] for part in test_all.PARTS if part.words[1] == "benchmarks.environments"]
 
     assert [words[0] for words in run] == list(benchmark.TESTS)
@@ -22,7 +21,6 @@ def test_every_environment_is_a_part_of_make_test_all() -> None:
 def test_versions_that_are_not_the_pinned_ones_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A marker, a local version and the spelling of a name make no difference."""
     pins = tmp_path / "pins.txt"
     pins.write_text(
         'numpy==2.4.6\nscipy==1.17.1; python_version < "3.12"\ntorch==2.13.0\nfoo_bar==1\n'
@@ -37,7 +35,6 @@ def test_versions_that_are_not_the_pinned_ones_are_told(
 def test_tools_are_resolved_around_the_lowest_versions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lowest: bool, runs: int
 ) -> None:
-    """The first resolution has no tools, the second takes its versions as constraints."""
     calls: list[tuple[str, ...]] = []
 
     def output(*words: str) -> str:

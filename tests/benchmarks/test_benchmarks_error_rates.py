@@ -75,7 +75,6 @@ class TestDefaults:
         assert {row.what.split(",")[0] for row in found} == {"false SHIP"}
 
     def test_relative_tolerances_of_judges(self) -> None:
-        """A tolerance in per cent on a judge that labels or a calibration correct."""
         found = judged_runs.relative(SMALL)
 
         assert too_high(found) == []
@@ -86,7 +85,6 @@ class TestDefaults:
         assert too_high(noise.missing_further(SMALL)) == []
 
     def test_a_noise_floor_with_looks(self) -> None:
-        """Arithmetic that moves answers one way is claimed as a gain at no look."""
         small = Settings(reps=400, seed=7, fast=True)
         found = noise.looked_claims(small)
 
@@ -129,7 +127,6 @@ class TestDefaults:
         assert 0.03 < (tuned != base).mean() < 0.05
 
     def test_a_bias_of_arithmetic_would_ship_without_the_noise_floor(self) -> None:
-        """The cells can fail: what all flips favour is a proven gain of the paired test."""
         rng = np.random.default_rng(6)
         base = (rng.random(400) < noise.RIGHT).astype(np.float64)
         tuned, again = noise.NOISES[2].both(rng, base, base)
@@ -168,7 +165,6 @@ class TestCanFail:
         assert "0 FAIL" not in capsys.readouterr().out.splitlines()[-1]
 
     def test_a_broken_guardrail_everywhere(self) -> None:
-        """With no statistics at all, point estimates ship half of the runs at the margin."""
         rng = np.random.default_rng(1)
         ships = 0
         for _ in range(100):
@@ -208,7 +204,6 @@ class TestArithmetic:
         assert (followed == binary.proofs(12, margin, 0.90, each)).all()
 
     def test_one_look_is_the_fixed_design(self) -> None:
-        """Twenty planned cases have one look: its error is that of the plain rule."""
         plan = looks.plan(20, 0.0)
 
         assert plan.sizes == (20,)

@@ -26,7 +26,6 @@ def test_no_message_trains_and_judges(tmp_path: Path) -> None:
 
 
 def test_another_exit_code_ends_the_way(tmp_path: Path) -> None:
-    """A step whose command ends otherwise than it should stops everything, with both codes."""
     day = FirstDay(tmp_path, here=True)
     tool = day.environment / "bin" / "tool"
     tool.parent.mkdir(parents=True)

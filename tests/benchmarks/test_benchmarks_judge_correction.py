@@ -18,7 +18,6 @@ def test_lenient_judge(seed):
 
 
 def test_same_seed_same_table():
-    """The simulations are seeded."""
     assert measure(LENIENT, runs=20) == measure(LENIENT, runs=20)
 
 

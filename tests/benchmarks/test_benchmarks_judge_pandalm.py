@@ -51,7 +51,6 @@ def test_by_hand(folder):
 
 
 def test_three_opinions_are_no_majority():
-    """A pair on which all annotators differ has no label, and leaves the agreement."""
     rows = [row(0, labels=(0, 1, 2)), row(1, labels=(2, 2, 1))]
 
     assert majority(rows) == [None, 2]
@@ -59,7 +58,6 @@ def test_three_opinions_are_no_majority():
 
 
 def test_a_table_for_people(folder, capsys, monkeypatch):
-    """The command prints a line for each judge and each pair of annotators."""
     monkeypatch.setattr("sys.argv", ["judge_pandalm", str(folder)])
 
     assert main() == 0

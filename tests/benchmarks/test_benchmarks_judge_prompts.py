@@ -18,7 +18,6 @@ STEPS = {"faithfulness": 2, "instruction_following": 2, "context_recall": 2}
 
 
 def test_four_fifths_of_each_judges_characters_can_be_cached(tmp_path: Path) -> None:
-    """A server on this machine counts: one system turn and one schema for each step of a judge."""
     found = dict(judge_prompts.measured(tmp_path, most=20))
 
     asked = {name.partition(",")[0] for name in found}
@@ -69,7 +68,6 @@ def test_a_reply_has_the_form_or_not() -> None:
 
 @pytest.mark.parametrize("by", ["openai", "anthropic"])
 def test_providers_are_asked_through_litellm(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Claims about eight passages, two of a case at least: the passages are read from the cache."""
     if importlib.util.find_spec("litellm") is None:
         pytest.skip("litellm is not installed")
     for name in ("API_KEY", "API_BASE"):

@@ -31,7 +31,6 @@ def test_every_test_of_a_stack_exists() -> None:
 
 
 def test_every_extra_is_one_of_the_project() -> None:
-    """uv passes an unknown extra over in silence."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
     assert {e for s in matrix.STACKS for e in s.extras} <= set(project["optional-dependencies"])

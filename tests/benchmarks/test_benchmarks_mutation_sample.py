@@ -14,7 +14,6 @@ MUTANTS = sample.load()
 
 
 def test_a_mutant_fits_the_source() -> None:
-    """Its text occurs once, its tests exist, and the changed file is another that compiles."""
     wrong = {m.name: why for m in MUTANTS if (why := m.not_applicable(sample.ROOT)) is not None}
     assert wrong == {}
     for mutant in MUTANTS:
@@ -37,7 +36,6 @@ def test_the_sample_covers_every_area() -> None:
 
 
 def test_another_tree_is_not_applicable(tmp_path: Path) -> None:
-    """A tree without the text or without the tests is no evidence about the test suite."""
     mutant = Mutant("area", "name", "a.py", "x < 1", "x <= 1", ("tests/test_a.py",))
     file = tmp_path / "a.py"
 
@@ -55,7 +53,6 @@ def test_another_tree_is_not_applicable(tmp_path: Path) -> None:
 def test_an_exit_code_decides_the_outcome(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int | None, outcome: str
 ) -> None:
-    """The tests see the defect, their exit code decides, and the file is restored."""
     file, seen = tmp_path / "a.py", list[str]()
     file.write_text("x < 1\n", encoding="utf-8")
     (tmp_path / "test_a.py").touch()
@@ -73,7 +70,6 @@ def test_an_exit_code_decides_the_outcome(
 
 
 def test_rates_leave_out_mutants_that_do_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each area has its share of killed mutants, as has the whole sample."""
     outcomes = {"a": ("killed", "survived", "not applicable"), "b": ("killed", "error")}
     results = [
         Result(Mutant(area, outcome, "a.py", "x", "y", ()), outcome)

@@ -10,7 +10,6 @@ from benchmarks.own_or_library import pieces, show
 
 
 def test_every_resource_of_a_document_is_taken(tmp_path: Path) -> None:
-    """Both readers are counted on the same elements."""
     path = tmp_path / "traces.json"
     path.write_text('{"resourceSpans": [{"a": 1}, {"b": [2]}, {"c": {}}]}', encoding="utf-8")
 

@@ -56,7 +56,6 @@ def test_gptq_is_read_back_by_its_formula(weight: Any) -> None:
 
 
 def test_awq_is_read_back_by_its_formula(weight: Any) -> None:
-    """(q − z) · s, packed along the outputs."""
     tensors = formats.awq("a", weight)
     order = (0, 2, 4, 6, 1, 3, 5, 7)
     q, zeros = unpacked(tensors["a.qweight"], order), unpacked(tensors["a.qzeros"], order)

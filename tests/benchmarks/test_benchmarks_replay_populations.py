@@ -79,7 +79,6 @@ WELL_FORMED = ("resemblance", "word_order", "sentence_end")
 
 @pytest.mark.parametrize("broken", populations.OF_PRODUCTION, ids=lambda broken: broken.__name__)
 def test_productions_answers_in_pieces_do_not_ship(learned: Any, broken: Any) -> None:
-    """They may resemble production more than base does: the order or the ends are not proven."""
     suite, prompts, phrases, base = learned
     tuned = broken(prompts, [" ".join(own) for own in phrases], random.Random(3))
 
@@ -90,7 +89,6 @@ def test_productions_answers_in_pieces_do_not_ship(learned: Any, broken: Any) ->
 
 
 def test_a_tuned_that_rephrases_as_base_does_passes(learned: Any) -> None:
-    """Other phrases than base's, in order and ended."""
     suite, _, phrases, base = learned
     rng = random.Random(5)
     tuned = [rephrased(own, rng) for own in phrases]
@@ -127,7 +125,6 @@ def test_a_broken_tuned_is_neither_shipped_nor_blocked(traffic: Any, broken: Any
 
 
 def test_a_tuned_as_close_as_base_passes(traffic: Any) -> None:
-    """Though no answer is base's: base is the control, and the wording is not held against it."""
     suite, _, base = traffic
     rng = random.Random(5)
     recorded = [case.expected_texts()[0] for case in suite.cases]
@@ -136,7 +133,6 @@ def test_a_tuned_as_close_as_base_passes(traffic: Any) -> None:
 
 
 def test_the_written_suite_has_a_gate_on_content(traffic: Any, tmp_path: Path) -> None:
-    """It is a suite of replayed traffic, whose SHIP rests on resemblance."""
     suite, *_ = traffic
 
     assert suite.record().content_metrics == ("resemblance",)

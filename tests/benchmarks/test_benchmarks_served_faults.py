@@ -19,7 +19,6 @@ __all__ = ["tiny"]
 def test_a_server_is_started_as_the_trial_says(
     tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Further names, fewer modules and another tokenizer are in vLLM's command."""
     monkeypatch.setenv("TUNEGATE_VLLM", str(make_environment(tmp_path / "env")))
     served = served_faults.TrialServer(
         tiny.base(),
@@ -38,7 +37,6 @@ def test_a_server_is_started_as_the_trial_says(
 
 
 def test_altered_adapters_differ_as_named(tiny: Any, tmp_path: Path) -> None:
-    """A scale of one kind of module, another configuration, other names of tensors."""
     from safetensors.torch import load_file
 
     def tensors(folder: Path) -> dict[str, Any]:

@@ -18,7 +18,6 @@ def test_bound_without_noise_is_that_of_what_was_not_seen() -> None:
 
 
 def test_bound_with_much_noise_is_the_power_of_the_normal_test() -> None:
-    """Where noise hides more than a total loss, the bound is Neyman and Pearson's for a shift."""
     grid = np.arange(-25, 26) / 50
     normal = stats.norm.pdf(grid, 0, 0.2)
     deviation = float(np.sqrt(normal @ grid**2 / normal.sum()))
@@ -38,7 +37,6 @@ def test_own_rule_is_within_its_error_and_below_the_bound() -> None:
 
 
 def test_rules_agree_with_scipy() -> None:
-    """The t test of counts is scipy's of the values that they stand for."""
     values, counts = np.array([-0.5, 0.0, 0.25]), np.array([[2.0, 5.0, 9.0]])
     sample = np.repeat(values, [2, 5, 9])
     expected = stats.ttest_1samp(sample, -0.1, alternative="greater").pvalue

@@ -13,7 +13,6 @@ PAGE = f"before\n{benchmark.BEGIN}| old | table |\n|---|---|\n{benchmark.END}aft
 
 
 def test_the_page_has_a_place_for_the_table() -> None:
-    """The page of the documentation can be written as it is."""
     page = benchmark.PAGE.read_text(encoding="utf-8")
 
     assert benchmark.written(page, {}).startswith(page.split(benchmark.BEGIN)[0])
@@ -41,7 +40,6 @@ def test_a_part_that_did_not_run_keeps_its_row() -> None:
 
 
 def test_a_page_without_marks_is_an_error() -> None:
-    """The result of an hour is not written to the end of some file."""
     with pytest.raises(ValueError, match="are missing"):
         benchmark.written("nothing here", {})
 

@@ -50,7 +50,6 @@ class TestPopulation:
         assert pair.discordance == pytest.approx(1 / 19)
 
     def test_half_of_the_pairs_are_alike(self) -> None:
-        """Half of the pairs are those that agree on most items."""
         rng = np.random.default_rng(3)
         base = np.r_[np.ones(60), np.zeros(40)]
         models = {"base": base}
@@ -119,7 +118,6 @@ class TestSamples:
         assert set(drawn) <= {(0.1,), (0.2, 0.3), (0.4, 0.5, 0.6)}
 
     def test_the_mean_of_samples_is_the_truth(self) -> None:
-        """Documents of unequal size: the samples' pooled mean comes out at the set's."""
         pair = population([0.9, 0.2, 0.2, 0.1, 0.1, 0.1], [0.0] * 6, [1, 2, 2, 3, 3, 3])
         rng = np.random.default_rng(3)
         drawn = [pair.sample(200, rng, replaced=True) for _ in range(200)]
@@ -152,7 +150,6 @@ class TestJudging:
         assert judge.run(gate, wild.Sample(ones, ones)) == (GateStatus.UNDECIDED, 1.0)
 
     def test_advisory_gates_decide_nothing(self) -> None:
-        """Twenty scores without a range: the gate is only shown, whatever it says."""
         judge = wild.SampleJudge(rules.UNBOUNDED)
         base = np.linspace(0.0, 1.0, 20)
         clear = wild.Sample(base, base + 5 + base**2)

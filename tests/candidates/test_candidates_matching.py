@@ -17,7 +17,6 @@ OTHER_GOAL = Gate(metric="solved", kind="gain", margin=0.2)
 
 
 def test_runs_that_differ_in_the_fine_tune_alone_pass() -> None:
-    """Spec of base and number of attempts may differ: the weights and the suite are the same."""
     one = candidate("one", 60)
     other = candidate("other", 70, base={"spec": "elsewhere/base"}, attempts={"hash of s": 7})
 
@@ -55,7 +54,6 @@ def test_runs_that_differ_in_the_fine_tune_alone_pass() -> None:
     ],
 )
 def test_what_differs_is_named_in_one_line(changes: dict[str, Any], message: str) -> None:
-    """Both folders, the fact, and both values."""
     with pytest.raises(NotComparable, match=f"^runs/one and runs/other: {message}") as error:
         refuse_unmatched([candidate("one", 60), candidate("other", 70, **changes)])
 
@@ -76,7 +74,6 @@ def test_a_hosted_base_is_known_by_its_address_and_not_by_its_day() -> None:
 
 
 def test_other_cases_are_refused() -> None:
-    """A case that only one was asked, and one whose text changed."""
     one = candidate("one", 60)
     fewer = run_of("fewer", {m: (column(9, 99), column(9, 99)) for m in ("solved", "kept")})
     changed = dict(one.cases)
@@ -91,7 +88,6 @@ def test_other_cases_are_refused() -> None:
 
 
 def test_the_third_run_is_checked_too() -> None:
-    """The message names the two that differ."""
     runs = [candidate("one", 60), candidate("two", 61), candidate("three", 62, prompt="q")]
 
     with pytest.raises(NotComparable, match=r"^runs/one and runs/three: "):
@@ -99,7 +95,6 @@ def test_the_third_run_is_checked_too() -> None:
 
 
 def test_a_run_that_judged_nothing_is_refused() -> None:
-    """A dead adapter, a backend that failed: there is nothing to compare."""
     run = candidate("dead", 60)
     refused = not_comparable(run.manifest, "the adapter is dead")
 
@@ -108,7 +103,6 @@ def test_a_run_that_judged_nothing_is_refused() -> None:
 
 
 def test_one_run_and_a_run_twice_are_no_comparison() -> None:
-    """They are the user's mistakes."""
     one = candidate("one", 60)
 
     with pytest.raises(UsageError, match="a comparison takes two or more"):

@@ -79,7 +79,6 @@ def test_claims_are_holms_over_all_pairs_and_both_directions() -> None:
 
 
 def test_a_lower_is_better_metric_is_turned_round() -> None:
-    """The one with fewer is better, and the delta stays second − first."""
     fewer = metric("solved", higher_is_better=False)
     runs = {
         "A": _run("a", column(60), suite={"metrics": (fewer,)}),
@@ -123,7 +122,6 @@ def test_a_lead_within_the_noise_proves_nothing() -> None:
 
 
 def test_cases_of_anyones_training_are_nobodys_proof() -> None:
-    """What B was trained on is left out of A's pairs too."""
     seen = ContaminationMatch(
         case="c000", found=OverlapKind.RUN, share=0.9, longest=31, where="t.jsonl:17"
     )
@@ -139,7 +137,6 @@ def test_cases_of_anyones_training_are_nobodys_proof() -> None:
 
 
 def test_a_judge_of_pairs_has_no_score_of_one_alone() -> None:
-    """Its metric is about base and tuned together, so candidates are not set beside each other."""
     judge = JudgeRecord(name="pairwise", prompt_sha256="x", pairs=True)
     suite = {"metrics": (metric("solved", judge=judge),)}
 
@@ -147,7 +144,6 @@ def test_a_judge_of_pairs_has_no_score_of_one_alone() -> None:
 
 
 def test_a_calibrated_judge_is_only_shown() -> None:
-    """People labelled base's and one candidate's answers: of two candidates it is advisory."""
     judge = JudgeRecord(name="tone", prompt_sha256="x", calibration=calibration())
     suite = {"metrics": (metric("solved", judge=judge),)}
     runs = [_run(name, column(n), suite=suite) for name, n in (("a", 60), ("b", 90))]
@@ -160,7 +156,6 @@ def test_a_calibrated_judge_is_only_shown() -> None:
 
 
 def test_what_is_only_shown_takes_nothing_from_what_counts() -> None:
-    """An uncalibrated judge's comparison is a family of its own, and marked."""
     judge = JudgeRecord(name="tone", prompt_sha256="x")
     columns = {"solved": (column(30), column(60)), "tone": (column(30), column(60))}
     gates = [GOAL, GOAL.model_copy(update={"metric": "tone"})]

@@ -39,7 +39,6 @@ def test_the_largest_gain_among_those_that_ship_is_chosen() -> None:
 
 
 def test_equal_gains_are_told_apart_by_what_is_forgotten() -> None:
-    """Then by the order in which they were named."""
     by_guard = _compare(candidate("a", 70, kept=88), candidate("b", 70, kept=90))
     by_order = _compare(candidate("a", 70), candidate("b", 70))
 
@@ -56,7 +55,6 @@ def test_none_may_ship() -> None:
 
 
 def test_the_user_may_choose() -> None:
-    """The verdict is that of the run named, whatever the rule says."""
     found = _compare(candidate("a", 60), candidate("b", 90, kept=60), choose=1)
 
     assert (found.chosen, found.by_user, found.verdict) == ("B", True, Verdict.BLOCK)
@@ -118,7 +116,6 @@ def test_who_is_beaten_on_both() -> None:
 
 
 def test_the_lead_of_the_chosen_one_is_told() -> None:
-    """Shipping is one question, being better than the next best another."""
     found = _compare(candidate("a", 60), candidate("b", 90), candidate("c", 88))
 
     assert (
@@ -128,7 +125,6 @@ def test_the_lead_of_the_chosen_one_is_told() -> None:
 
 
 def test_candidates_that_were_left_out_are_asked_for() -> None:
-    """The suite has judged seven: picking two of them by their results was a choice too."""
     runs = [candidate(n, 60, attempts={"hash of s": k}) for n, k in (("a", 3), ("b", 7))]
 
     told = [note for note in _compare(*runs).notes if "had judged 7 candidates" in note]
@@ -138,7 +134,6 @@ def test_candidates_that_were_left_out_are_asked_for() -> None:
 
 
 def test_the_same_model_twice_and_a_base_that_moved_are_told() -> None:
-    """Neither is refused: a rerun is no fraud, and inexact arithmetic moves a score."""
     first, second = candidate("a", 60), candidate("a", 60)
     second = replace(second, folder=second.folder.with_name("again"))
     moved = ScoreRow(suite="s", metric="solved", case="c099", arm="base", value=1.0)
@@ -153,7 +148,6 @@ def test_the_same_model_twice_and_a_base_that_moved_are_told() -> None:
 
 
 def test_the_record_reads_back_and_is_the_same_each_time() -> None:
-    """compare.json is a pure function of the runs."""
     runs = [candidate("a", 60), candidate("b", 70)]
     text = record_json(_compare(*runs))
 
@@ -162,7 +156,6 @@ def test_the_record_reads_back_and_is_the_same_each_time() -> None:
 
 
 def test_comparing_loads_no_model_library() -> None:
-    """Stored records are enough: a laptop without torch compares."""
     code = (
         "import sys\n"
         "from tests.compared_runs import candidate\n"

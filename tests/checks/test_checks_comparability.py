@@ -33,7 +33,6 @@ def _prompts(arms: Mapping[str, Any], template: str = "chat") -> dict[tuple[str,
 
 
 def test_a_pair_is_proven_by_token_ids(tiny: Any) -> None:
-    """Base and its adapter get the same ids for every prompt."""
     arms = tiny.pair()
     proof = comparability.check_comparability(_prompts(arms), arms)
     assert proof == {
@@ -78,7 +77,6 @@ def test_another_tokenizer(tiny: Any, copied: Copy) -> None:
 def test_a_begin_marker_of_one_arm_is_shown_as_ids(
     tiny: Any, copied: Copy, tiny_tokenizer: Callable[..., Any]
 ) -> None:
-    """Where one tokenizer adds a token that no text shows, the ids of both are there."""
     tuned = copied(tiny.base(seed=7))
     tiny_tokenizer(bos=True).save_pretrained(tuned)
     arms = open_arms({"base": str(tiny.base()), "tuned": str(tuned)})
@@ -119,7 +117,6 @@ def _compared(suite: Suite, arms: Mapping[str, Any]) -> tuple[Any, dict[str, Any
 def test_a_base_without_a_template_is_given_that_of_tuned(
     tiny: Any, copied: Copy, tiny_tokenizer: Callable[..., Any], chat_suite: Callable[[str], Suite]
 ) -> None:
-    """One template renders the prompts of both, as Transformers does, and the record names it."""
     base, tuned = copied(tiny.base(), "plain"), copied(tiny.base(seed=7), "chat")
     (base / "chat_template.jinja").unlink(missing_ok=True)
     tiny_tokenizer(template=None).save_pretrained(base)
@@ -145,7 +142,6 @@ def test_a_base_without_a_template_is_given_that_of_tuned(
 def test_the_suites_own_template_replaces_those_of_the_models(
     tiny: Any, chat_suite: Callable[[str], Suite]
 ) -> None:
-    """A file next to suite.toml is rendered for both, and changes the suite's hash."""
     suite, arms = chat_suite('chat_template = "chat.jinja"'), tiny.pair()
 
     plan, proof = _compared(suite, arms)
@@ -160,7 +156,6 @@ def test_the_suites_own_template_replaces_those_of_the_models(
 def test_tokens_added_in_training_are_none_to_base(
     tiny: Any, copied: Copy, tiny_tokenizer: Callable[..., Any], chat_suite: Callable[[str], Suite]
 ) -> None:
-    """One text for both, which base's tokenizer splits into more tokens: it is told how often."""
     tuned = copied(tiny.base(seed=7))
     template = TEMPLATE.replace("<|start|>", "<|im_start|>")
     wider = tiny_tokenizer(template=template)
@@ -189,13 +184,11 @@ def test_tokens_added_in_training_are_none_to_base(
 def test_a_template_that_cannot_be_given(
     chat_suite: Callable[[str], Suite], lines: str, what: str
 ) -> None:
-    """The place in suite.toml, and what to write."""
     with pytest.raises(SuiteError, match=what):
         chat_suite(lines)
 
 
 def test_text_is_compared_where_there_are_no_ids(scripted: Callable[..., str]) -> None:
-    """Arms that do not tokenise here are compared by their texts."""
     same = open_arms({"base": scripted("a", default="x"), "tuned": scripted("b", default="y")})
     assert comparability.check_comparability(_prompts(same), same)["by"] == "text"
     other = open_arms(
@@ -206,7 +199,6 @@ def test_text_is_compared_where_there_are_no_ids(scripted: Callable[..., str]) -
 
 
 def test_every_other_arm_is_compared(scripted: Callable[..., str]) -> None:
-    """An incumbent with another template is named as the arm that differs."""
     arms = open_arms(
         {
             "base": scripted("a", default="x"),
@@ -306,7 +298,6 @@ HASH, OTHER_HASH = "a" * 64, "b" * 64
 def test_requests_are_compared_by_what_both_records_hold(
     one: dict[str, Any], other: dict[str, Any], outcome: str
 ) -> None:
-    """Equal, different or unknown, whichever of the two comes first."""
     first, second = RecordedRequest(**one), RecordedRequest(**other)
     for match in (
         comparability.compare_requests(first, second),
@@ -335,7 +326,6 @@ def _lines(text: str, **asked: str) -> list[dict[str, Any]]:
 
 
 def test_recorded_prompts_that_differ_are_refused_with_their_ids(tmp_path: Path) -> None:
-    """All ids that differ are counted, the first is shown with both texts."""
     arms = _recorded_arms(
         tmp_path,
         base=_lines("x", **TEXTS),
@@ -349,7 +339,6 @@ def test_recorded_prompts_that_differ_are_refused_with_their_ids(tmp_path: Path)
 
 
 def test_recorded_prompts_that_are_equal_are_proven(tmp_path: Path) -> None:
-    """Both files carry every prompt: nothing is taken on trust."""
     arms = _recorded_arms(tmp_path, base=_lines("x", **TEXTS), tuned=_lines("y", **TEXTS))
     proof = comparability.check_comparability(_prompts(arms), arms)
     assert (proof["status"], proof["compared"]) == ("proven", 3)
@@ -357,7 +346,6 @@ def test_recorded_prompts_that_are_equal_are_proven(tmp_path: Path) -> None:
 
 
 def test_prompts_of_some_cases_are_on_trust(tmp_path: Path) -> None:
-    """Where one of the files lacks a prompt, the number of such cases is told."""
     arms = _recorded_arms(tmp_path, base=_lines("x", **TEXTS), tuned=_lines("y", c1=TEXTS["c1"]))
     proof = comparability.check_comparability(_prompts(arms), arms)
     assert (proof["status"], proof["on_trust"]) == ("declared", 2)
@@ -365,7 +353,6 @@ def test_prompts_of_some_cases_are_on_trust(tmp_path: Path) -> None:
 
 
 def test_a_case_without_a_line_is_unscored_and_not_on_trust(tmp_path: Path) -> None:
-    """What was never answered is no question of prompts."""
     arms = _recorded_arms(tmp_path, base=_lines("x", **TEXTS), tuned=_lines("y", **TEXTS)[:2])
     proof = comparability.check_comparability(_prompts(arms), arms)
     assert (proof["status"], proof["compared"]) == ("proven", 2)
@@ -374,7 +361,6 @@ def test_a_case_without_a_line_is_unscored_and_not_on_trust(tmp_path: Path) -> N
 def test_a_recorded_prompt_is_compared_with_what_a_live_arm_is_asked(
     tmp_path: Path, scripted: Callable[..., str]
 ) -> None:
-    """A live arm's prompt is known: as it is rendered."""
     live = open_arms({"tuned": scripted("a", default="x"), "base": scripted("b", default="x")})
     for word, expected in ((None, 3), ("the box", None)):
         asked = {

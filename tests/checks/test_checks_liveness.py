@@ -28,7 +28,6 @@ def test_a_live_adapter_is_proven(tiny: Any) -> None:
 
 
 def test_switching_off_is_exact_on_every_architecture(tiny: Any) -> None:
-    """So it is for each architecture, the adapter used in between."""
     for architecture in ("gpt2", "gemma3", "mistral", "phi3"):
         assert liveness.check_liveness(tiny.pair(architecture))["tuned"]["status"] == "proven"
         assert liveness.check_liveness(tiny.pair(architecture))["tuned"]["status"] == "proven"
@@ -50,7 +49,6 @@ def test_an_adapter_without_scale(tiny: Any, copied: Copy) -> None:
 
 
 def test_a_dead_incumbent_is_found_too(tiny: Any) -> None:
-    """Every arm but base is checked."""
     specs = {"base": str(tiny.base()), "tuned": str(tiny.adapter())}
     arms = open_arms({**specs, "incumbent": str(tiny.adapter(dead=True))})
     with pytest.raises(NotComparable, match="incumbent: adapter is a no-op"):
@@ -66,7 +64,6 @@ def test_identical_weights(tiny: Any, copied: Copy) -> None:
 
 
 def test_twins_are_for_aa_runs(scripted: Callable[..., str], tiny: Any) -> None:
-    """Where an A/A run wants base twice it gets it, and still no dead adapter."""
     twins = open_arms({"base": scripted("a", default="x"), "tuned": scripted("b", default="x")})
     dead = open_arms({"base": str(tiny.base()), "tuned": str(tiny.adapter(dead=True))})
 
@@ -101,7 +98,6 @@ def test_recordings_are_declared(scripted: Callable[..., str]) -> None:
 
 
 def test_two_models_are_proven(tiny: Any) -> None:
-    """Two full models differ in their logits."""
     arms = open_arms({"base": str(tiny.base()), "tuned": str(tiny.base(seed=7))})
     proof = liveness.check_liveness(arms)["tuned"]
     assert proof["status"] == "proven"
@@ -109,7 +105,6 @@ def test_two_models_are_proven(tiny: Any) -> None:
 
 
 def test_two_files_of_one_model(tiny: Any, copied: Copy) -> None:
-    """Other bytes that compute the same logits are no other model."""
     from safetensors.torch import load_file, save_file
 
     folder = copied(tiny.base())
@@ -121,7 +116,6 @@ def test_two_files_of_one_model(tiny: Any, copied: Copy) -> None:
 
 
 def test_a_base_that_does_not_come_back(tiny: Any) -> None:
-    """If switching off does not restore base, the run is refused with what to do instead."""
     arms = open_arms({"base": str(tiny.base()), "tuned": str(tiny.adapter())})
     arms["base"].loaded.pristine = arms["base"].loaded.pristine + 0.5
     with pytest.raises(NotComparable, match=r"switching tuned off does not restore base: .* 0.5; "):
@@ -131,7 +125,6 @@ def test_a_base_that_does_not_come_back(tiny: Any) -> None:
 def test_an_adapter_with_a_tokenizer_of_its_own(
     tiny: Any, copied: Copy, tiny_tokenizer: Callable[..., Any]
 ) -> None:
-    """The proof uses base's token ids: another tokenizer beside the adapter does not disturb it."""
     adapter = copied(tiny.adapter())
     tiny_tokenizer(bos=True).save_pretrained(adapter)
     arms = open_arms({"base": str(tiny.base()), "tuned": str(adapter)})

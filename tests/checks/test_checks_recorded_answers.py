@@ -31,7 +31,6 @@ def _arm(path: Path, *lines: dict[str, Any]) -> Any:
 def test_examples_of_init_are_refused_in_ci(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ci: str, refused: bool
 ) -> None:
-    """One line names the arm, and where the models go."""
     monkeypatch.setenv("CI", ci)
     own = _arm(tmp_path / "own.jsonl", {"id": "a", "completion": "x"})
     shown = _arm(tmp_path / "shown.jsonl", {"id": "a", "completion": "x", "example": True})

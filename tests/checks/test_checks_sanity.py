@@ -39,12 +39,10 @@ def test_the_alarm_goes_off_at_five_lost(base: int, tuned: int, alarming: bool) 
 
 
 def test_two_prompts_never_raise_it() -> None:
-    """Losing both happens by chance in one case of four."""
     assert not BehaviourCount("wrote the JSON", (True, True), (False, False)).alarming
 
 
 def test_the_prompts_are_a_dozen_and_two() -> None:
-    """A sound suite of twelve everyday prompts, and two whose answer has a schema."""
     cases = load_suite(PROMPTS).cases
 
     assert [c.answer_schema is not None for c in cases] == [False] * 12 + [True] * 2

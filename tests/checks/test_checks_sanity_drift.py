@@ -38,7 +38,6 @@ def test_the_divergence_of_two_known_distributions() -> None:
 
 
 def test_places_count_alike_whatever_their_passage() -> None:
-    """A passage of three places weighs three times one of one: the mean is over tokens."""
     base = [_logs((0.5, 0.5)), _logs((0.5, 0.5), (0.5, 0.5), (0.5, 0.5))]
     tuned = [_logs((0.25, 0.75)), base[1]]
 
@@ -55,7 +54,6 @@ def test_what_neither_holds_for_possible_adds_nothing() -> None:
 
 
 def test_no_number_stays_no_number() -> None:
-    """A tuned model that computes NaN is not near base."""
     import torch
 
     found = mean_divergence([_logs((0.5, 0.5))], [torch.full((1, 2), math.nan)])
@@ -65,7 +63,6 @@ def test_no_number_stays_no_number() -> None:
 
 
 def test_vocabularies_of_two_sizes_have_no_divergence() -> None:
-    """There is no distribution to compare with."""
     assert mean_divergence([_logs((0.5, 0.5))], [_logs((0.5, 0.25, 0.25))]) is None
 
 
@@ -133,7 +130,6 @@ def _scaled(tiny: Any, copied: Callable[..., Path]) -> Callable[[float], float]:
 
 
 def test_a_strong_adapter_lies_further_than_a_weak_one(scaled: Callable[[float], float]) -> None:
-    """The same random directions at three sizes are in the order of their sizes."""
     weak, middle, strong = (scaled(factor) for factor in (0.01, 0.1, 1.0))
 
     assert 0 < 10 * weak < middle < strong / 10

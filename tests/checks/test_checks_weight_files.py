@@ -110,7 +110,6 @@ def test_file_hash(tmp_path: Path) -> None:
 
 
 def test_no_weights_at_all(tmp_path: Path) -> None:
-    """A folder without weights has no fingerprint, and says what is missing."""
     with pytest.raises(ModelError, match=r"no .safetensors or .gguf file"):
         weights_fingerprint(tmp_path)
     refuse_unsafe(tmp_path)
@@ -131,7 +130,6 @@ def test_pickles_beside_safetensors(tmp_path: Path) -> None:
 
 
 def test_what_peft_writes_is_harmless(tmp_path: Path) -> None:
-    """The keys that PEFT writes into every adapter are no reason to refuse it."""
     config = {
         "auto_mapping": {
             "base_model_class": "LlamaForCausalLM",
@@ -159,7 +157,6 @@ def test_reading_json(tmp_path: Path) -> None:
 
 
 def test_more_layers_than_tensors(tmp_path: Path) -> None:
-    """A configuration of a billion layers is refused before a library builds them one by one."""
     (tmp_path / "model.safetensors").write_bytes(_file({"a": TENSOR}))
     config = tmp_path / "config.json"
     config.write_text('{"num_hidden_layers": 48}', encoding="utf-8")

@@ -68,7 +68,6 @@ def test_a_base_that_fails_is_trained_on_what_is_there(project: Any) -> None:
 
 
 def test_base_is_asked_once(project: Any) -> None:
-    """A second call, and a gate after it, find base's answers in the store."""
     project.suite(gates="floor = 0.8\ngain = 0.1")
     base, tuned = project.model("base", 90), project.model("tuned", 95)
     advise("suites/demo", "--base", base)
@@ -98,7 +97,6 @@ def test_floors_are_decided_as_the_gate_does(project: Any, gates: str, text: str
 
 
 def test_grpo_waits_for_a_first_right_answer(project: Any) -> None:
-    """Where base gets nothing right, there is nothing to reinforce."""
     project.suite(gates="floor = 0.8\ngain = 0.1")
     data = rows(project.path / "prompts.jsonl", {"prompt": "q", "answer": "yes"}, 200)
     with_verifier = [word for word in READY if word != "--no-verifier"] + ["--verifier"]
@@ -113,7 +111,6 @@ def test_grpo_waits_for_a_first_right_answer(project: Any) -> None:
 
 
 def test_too_few_rows_are_counted_and_tools_named(project: Any) -> None:
-    """What is missing is said, and who makes rows where people do not."""
     text = advise("--data", rows(project.path / "pairs.jsonl", PAIR, 3), *READY)
 
     assert "base: not measured" in text
@@ -125,7 +122,6 @@ def test_too_few_rows_are_counted_and_tools_named(project: Any) -> None:
 def test_what_is_not_said_is_asked_on_a_terminal(
     project: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until the advice is clear: for facts, two answers are enough."""
     monkeypatch.setattr(command, "_is_interactive", lambda: True)
 
     text = advise(typed="y\nnonsense\nknowledge\n")
@@ -136,7 +132,6 @@ def test_what_is_not_said_is_asked_on_a_terminal(
 
 
 def test_without_a_terminal_the_option_is_named(project: Any) -> None:
-    """A script is never left hanging."""
     with pytest.raises(UsageError, match="Answer with --lacks"):
         advise("--prompted")
 
@@ -233,7 +228,6 @@ def test_bad_input_is_told_in_one_line(
 
 
 def test_help_lists_the_questions() -> None:
-    """Each question has its options."""
     from tunegate.trainers.advise import decision_tree
 
     text = CliRunner().invoke(app, ["advise", "--help"], terminal_width=200).output

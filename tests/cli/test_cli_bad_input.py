@@ -141,7 +141,6 @@ def test_the_command_line_prints_the_same_and_exits_2(project: Any) -> None:
 def test_an_error_prints_nothing_that_a_terminal_or_ci_obeys(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """An error prints nothing that a terminal or ci obeys."""
     with pytest.raises(SystemExit), errors_as_exit_codes():
         raise UsageError("\x1b[2J\u202ex: no such file\n##[error]y")
     said = capsys.readouterr().err
@@ -158,7 +157,6 @@ def test_a_case_id_is_shown_and_not_obeyed(project: Any) -> None:
 
 
 def test_a_user_metric_that_cannot_be_imported_is_named(project: Any) -> None:
-    """A module that is not there, and one that does not compile."""
     Path("broken_metric.py").write_text("def score(:\n", encoding="utf-8")
     for module in ("no_such_metric", "broken_metric"):
         toml = (

@@ -58,7 +58,6 @@ def test_an_adapter_that_is_alive(tiny: Any, here: Path) -> None:
 
 
 def test_random_directions_are_their_own_null(tiny: Any) -> None:
-    """An adapter that was drawn and not trained lies within the null, and the output says so."""
     result = _check(tiny.base(), tiny.adapter(), "--dtype", "float32")
 
     assert abs(float(Z.findall(result.stdout)[0])) < 3
@@ -66,14 +65,12 @@ def test_random_directions_are_their_own_null(tiny: Any) -> None:
 
 
 def test_the_same_each_time(tiny: Any) -> None:
-    """Nothing is drawn from a clock or a global generator."""
     one, other = (_check(tiny.base(), tiny.adapter()).stdout for _ in range(2))
 
     assert one == other
 
 
 def test_a_dead_adapter_is_12(tiny: Any) -> None:
-    """The cause is the gate's own."""
     with pytest.raises(NotComparable, match="adapter is a no-op: lora_B is all zeros") as caught:
         _check(tiny.base(), tiny.adapter(dead=True))
 
@@ -81,7 +78,6 @@ def test_a_dead_adapter_is_12(tiny: Any) -> None:
 
 
 def test_a_whole_model_has_no_null(tiny: Any) -> None:
-    """A full fine-tune is measured all the same, with a sentence on what is left out."""
     result = _check(tiny.base(), tiny.base(seed=1))
 
     assert re.search(r"moved  KL\(base‖tuned\) \d", result.stdout)
@@ -103,7 +99,6 @@ def test_a_model_that_no_longer_stops_is_1(tiny: Any, here: Path) -> None:
 
 
 def test_without_a_chat_template(tiny: Any, here: Path) -> None:
-    """A model that was never taught to chat gets the prompts as they stand, and a note."""
     base = _copied(tiny.base(), here / "base", "config.json")
     (base / "chat_template.jinja").unlink()
     result = _check(base, tiny.adapter())
@@ -113,7 +108,6 @@ def test_without_a_chat_template(tiny: Any, here: Path) -> None:
 
 
 def test_identical_weights_are_12(tiny: Any) -> None:
-    """There is nothing to look at."""
     with pytest.raises(NotComparable, match="identical weights"):
         _check(tiny.base(), tiny.base())
 
@@ -147,7 +141,6 @@ def test_a_whole_model_alone_needs_its_base(tiny: Any) -> None:
 
 
 def test_an_answer_cannot_steer_the_terminal() -> None:
-    """What a model writes is shown on one line, bounded, its escapes spelled out."""
     from tunegate.harness.cli.check import LONGEST, _format_answer
 
     assert _format_answer("a\n\x1b[31m b") == "a \\u001b[31m b"

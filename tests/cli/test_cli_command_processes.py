@@ -130,7 +130,6 @@ def test_files_where_the_user_is_are_not_imported(place: Path, forked: bool) -> 
 
 @BOTH
 def test_a_users_mistake_is_one_line(place: Path, forked: bool) -> None:
-    """As on the command line, with its exit code, and no traceback."""
     code = "print(processes.run_function('functions:wrong'))"
     out, err = _started(place, code, forked=forked).communicate(timeout=120)
 
@@ -168,7 +167,6 @@ def test_libraries_are_imported_once_before_the_processes_begin(place: Path) -> 
 @FORKED
 @pytest.mark.parametrize("way", ["import os; os.abort()", "import os; os._exit(3)"])
 def test_without_a_server_processes_begin_anew(place: Path, way: str) -> None:
-    """A library that ends the process over its import ends the server alone."""
     (place / "peft.py").write_text(way, encoding="utf-8")
 
     printed = _printed(place, "print(processes.run_function('functions:end', '5'))")
@@ -195,7 +193,6 @@ def test_an_interrupt_ends_the_command(place: Path, all_of_them: bool) -> None:
 
 @FORKED
 def test_an_interrupt_while_libraries_are_imported_begins_no_command(place: Path) -> None:
-    """Nothing runs on behind the back of the caller, and nothing is printed but its own end."""
     (place / "peft.py").write_text(
         f"import time; open({str(place / 'imports')!r}, 'w').close(); time.sleep(3)", "utf-8"
     )
@@ -211,7 +208,6 @@ def test_an_interrupt_while_libraries_are_imported_begins_no_command(place: Path
 
 @FORKED
 def test_a_command_ends_with_its_server(place: Path) -> None:
-    """The caller is told that it was killed, and no process is left."""
     code = (
         "import os, signal, threading, time\n"
         "from pathlib import Path\n"

@@ -306,5 +306,4 @@ def test_a_common_mistake_is_one_line(project: Any, name: str) -> None:
 
 
 def test_the_forty_commonest_are_here() -> None:
-    """Fewer are no table of what goes wrong on a first day."""
     assert len(MISTAKES) >= 40

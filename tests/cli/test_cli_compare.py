@@ -107,13 +107,11 @@ def test_another_template_is_refused(runs: Any) -> None:
     ],
 )
 def test_too_little_to_compare_is_a_mistake(runs: Any, args: tuple[str, ...], message: str) -> None:
-    """One run, one run twice, no run."""
     with pytest.raises(UsageError, match=message):
         _compare(*args)
 
 
 def test_a_folder_that_cannot_be_written_is_named(runs: Any) -> None:
-    """With how to give another."""
     Path("file").write_text("", encoding="utf-8")
 
     with pytest.raises(UsageError, match=r"file/x: cannot be written \(.*\); choose another"):
@@ -121,7 +119,6 @@ def test_a_folder_that_cannot_be_written_is_named(runs: Any) -> None:
 
 
 def test_moved_runs_compare_the_same(runs: Any) -> None:
-    """A run folder is self-contained: no store, no suite and no model is needed."""
     before = json.loads(_compare("low", "high", "--json").output)
     for name in ("low", "high"):
         Path(name).rename(Path("moved-" + name))
@@ -137,7 +134,6 @@ def test_moved_runs_compare_the_same(runs: Any) -> None:
 
 
 def test_suites_are_matched_by_name(project: Any) -> None:
-    """One run judged them in another order: a suite's gates still stand beside its own."""
     for suite in ("one", "two"):
         project.suite(suite)
     for name, order in (("first", ("one", "two")), ("second", ("two", "one"))):

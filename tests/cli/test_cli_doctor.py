@@ -56,7 +56,6 @@ def test_every_extra_is_told() -> None:
 
 
 def test_a_missing_extra_comes_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The remedy is a line to paste."""
     from tunegate.harness.cli import doctor
 
     there = {"torch": "2.10", "transformers": "5.24.1", "safetensors": "1", "gguf": "1"}
@@ -70,7 +69,6 @@ def test_a_missing_extra_comes_with_its_command(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_version_that_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package that is there in a version beyond the range is no finding to be glad of."""
     from tunegate.harness.cli import doctor
 
     there = {"torch": "2.9", "transformers": "5.24.1", "peft": "0.21.3", "safetensors": "1"}

@@ -82,7 +82,6 @@ def test_a_model_that_answers_alike_does_not_ship(project: Any) -> None:
 
 
 def test_recorded_answers_get_no_null_adapter(project: Any) -> None:
-    """A script has no layers: the output says why there is one comparison."""
     project.suite(gates=GOAL)
     result = _doctor("--aa", "suites/demo", "--base", project.model("base", 30))
 
@@ -103,7 +102,6 @@ def test_a_goal_reached_by_noise_fails(project: Any, monkeypatch: pytest.MonkeyP
 
 
 def test_a_regression_by_noise_fails(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a goal SHIP is right, and a proven regression is not."""
     project.suite(gates=GUARD)
     _second_asking(monkeypatch, "no")
     result = _doctor("--aa", "suites/demo", "--base", project.model("base", 30))
@@ -116,7 +114,6 @@ def test_a_regression_by_noise_fails(project: Any, monkeypatch: pytest.MonkeyPat
 def test_statistics_that_prove_everything_fail(
     project: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the check is for: with a test that always says yes it does not say "fine"."""
     monkeypatch.setattr("tunegate.harness.gates._difference.is_proven", lambda *given: True)
     project.suite(gates=GOAL)
 
@@ -144,7 +141,6 @@ def test_a_broken_floor_is_no_failure_and_hides_none(
 
 
 def test_without_a_goal_shipping_is_right(project: Any) -> None:
-    """SHIP of a regression check means "no worse", which an A/A run should say."""
     project.suite(gates=GUARD)
     result = _doctor("--aa", "suites/demo", "--base", project.model("base", 30))
 
@@ -228,7 +224,6 @@ def test_a_suite_that_nothing_can_pass_is_noted(project: Any) -> None:
 
 
 def test_an_aa_run_is_no_attempt(project: Any) -> None:
-    """Neither comparison counts as a candidate that the suite was spent on."""
     project.suite(gates="gain = 0.1")
     base = project.model("base", 30)
     _doctor("--aa", "suites/demo", "--base", base)
@@ -238,7 +233,6 @@ def test_an_aa_run_is_no_attempt(project: Any) -> None:
 
 
 def test_the_gate_still_refuses_identical_weights(project: Any) -> None:
-    """Base against itself is NOT COMPARABLE everywhere else, also after an A/A check."""
     project.suite(gates=GOAL)
     base = project.model("base", 30)
     _doctor("--aa", "suites/demo", "--base", base)
@@ -283,7 +277,6 @@ def test_a_mistake_is_one_sentence(
 
 
 def test_ctrl_c_keeps_what_is_finished(project: Any) -> None:
-    """The batch is finished, the exit code says Ctrl-C, and the same command continues."""
     project.suite(gates=GOAL)
     given = ("doctor", "--aa", "suites/demo", "--base", project.model("base", 30, delay_s=0.02))
     process = project.start(*given)
@@ -348,7 +341,6 @@ class Desk:
 def test_sampled_episodes_of_a_null_adapter_do_not_ship(
     tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rewards that are chance in both arms: base against itself, and against a null adapter."""
     monkeypatch.chdir(tmp_path)
     tasks = [{"id": f"t{n}", "prompt": f"Tell {n}.", "row": {}} for n in range(12)]
     settings = "[generation]\ntemperature = 1.0\nsamples = 2\nmax_new_tokens = 12\n[[metrics]]"

@@ -44,7 +44,6 @@ def test_a_gpu_gets_its_build(place: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_failed_leaves_the_environment_as_it_was(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without room or network the earlier environment stays, and no half of a new one."""
     (place / "bin").mkdir(parents=True)
     (place / "bin" / "python").touch()
 
@@ -60,7 +59,6 @@ def test_what_failed_leaves_the_environment_as_it_was(
 
 
 def test_an_engine_that_is_none_is_refused(place: Path) -> None:
-    """By its name, before anything is made."""
     with pytest.raises(UsageError, match="unknown engine 'vlm'; did you mean 'vllm'"):
         engine.install("vlm", version="", cpu=False)
 
@@ -68,7 +66,6 @@ def test_an_engine_that_is_none_is_refused(place: Path) -> None:
 
 
 def test_pip_s_last_error_is_the_message() -> None:
-    """A command that fails ends in one line with what failed."""
     command = ["python", "-m", "pip", "download", "--no-index", "no-such-package"]
     with pytest.raises(BackendError, match=r"pip download .*: failed: ERROR: No matching"):
         engine._run([sys.executable, *command[1:]])

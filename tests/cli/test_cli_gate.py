@@ -34,12 +34,10 @@ def _given(*args: str) -> list[str]:
     "word", ["suites", "suites/demo", "suites/demo/suite.toml"], ids=["parent", "folder", "file"]
 )
 def test_a_suite_is_found_from_any_of_its_names(word: str) -> None:
-    """A folder of suites, a suite's folder and its file."""
     assert _given(word, "--tuned", "x") == ["suites/demo/suite.toml", "--gate-tuned=x"]
 
 
 def test_a_single_gate_can_be_named() -> None:
-    """The id that pytest prints works here too."""
     assert _given("suites/demo::exact_match::floor") == [
         "suites/demo/suite.toml::exact_match::floor"
     ]
@@ -92,7 +90,6 @@ def test_a_mistake_is_one_sentence(arguments: list[str], message: str) -> None:
 
 
 def test_a_mistake_exits_2_with_one_line(project: Any) -> None:
-    """The process prints the sentence and nothing else."""
     result = project.tunegate_apart("gate", "suites", "--tuend", "x")
 
     assert result.ret == 2
@@ -109,7 +106,6 @@ def test_without_a_tuned_model_nothing_is_run(project: Any) -> None:
 
 
 def test_an_ini_file_of_the_project_counts(project: Any) -> None:
-    """Models written in pytest.ini serve the command line too."""
     base, tuned = project.model("base", 30), project.model("tuned", 95)
     project.pytester.makeini(f"[pytest]\ngate_base = {base}\ngate_tuned = {tuned}\n")
 
@@ -150,7 +146,6 @@ def test_the_command_under_reproduce_runs_as_printed(project: Any, command: str)
 
 
 def test_pytests_own_arguments_are_repeated_behind_two_dashes(project: Any) -> None:
-    """What the user wrote for pytest comes back in the words that repeat a run."""
     words = ("suites", "--seed=3", "--trace-content", "--", "-n", "2", "-k", "floor")
     facts = {key: {} for key in ("arms", "versions", "comparability", "liveness", "attempts")}
     manifest = Manifest(

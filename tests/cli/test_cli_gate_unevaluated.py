@@ -30,7 +30,6 @@ ADDOPTS = (
 
 @pytest.mark.parametrize("addopts", ADDOPTS)
 def test_a_projects_options_for_its_tests_do_not_reach_a_gate(project: Any, addopts: str) -> None:
-    """Whatever addopts leaves out of a test run, all gates are judged."""
     project.suite()
     _settings(project, addopts)
 
@@ -42,7 +41,6 @@ def test_a_projects_options_for_its_tests_do_not_reach_a_gate(project: Any, addo
 def test_the_environments_options_do_not_reach_a_gate(
     project: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PYTEST_ADDOPTS is hidden while a gate runs, and is there again afterwards."""
     project.suite()
     monkeypatch.setenv("PYTEST_ADDOPTS", "--collect-only")
 
@@ -110,7 +108,6 @@ def test_a_conftest_cannot_turn_a_block_into_success(project: Any) -> None:
 
 
 def test_plain_pytest_says_that_nothing_was_evaluated(project: Any) -> None:
-    """pytest's own listing keeps its exit code, and names the reason why there is no verdict."""
     project.suite()
 
     result = project.gate(*project.models(), "--setup-plan")

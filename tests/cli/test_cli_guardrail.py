@@ -71,7 +71,6 @@ def test_a_classifier_joins_the_phrases(texts: Path, tmp_path: Path) -> None:
 
 
 def test_the_proposed_threshold_keeps_its_share() -> None:
-    """One of a hundred harmless texts may score above it."""
     found = MeasuredCheck((0.2, 0.95, 0.99), tuple(n / 100 for n in range(100)), 1.0)
 
     assert "just above 0.9800 flags 1 of 100" in threshold_line(found)
@@ -88,7 +87,6 @@ def test_the_proposed_threshold_keeps_its_share() -> None:
     ],
 )
 def test_a_file_without_labels_is_refused(tmp_path: Path, content: str, why: str) -> None:
-    """In one line, with what belongs there."""
     file = tmp_path / "texts.jsonl"
     file.write_text(content, encoding="utf-8")
 

@@ -58,7 +58,6 @@ def test_help_lists_every_command(project: Any) -> None:
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_help_loads_no_model_library(option: str) -> None:
-    """Neither torch nor numpy is imported to print a help text, or the version."""
     code = (
         "import sys\n"
         f"sys.argv = ['tunegate', {option!r}]\n"
@@ -74,7 +73,6 @@ def test_help_loads_no_model_library(option: str) -> None:
 
 
 def test_gate_help_lists_every_option() -> None:
-    """The table that pytest registers is the table that the command prints."""
     text = gate.help_text()
 
     for option in OPTIONS:
@@ -103,12 +101,10 @@ def test_every_command_has_help(project: Any, arguments: tuple[str, ...]) -> Non
 
 @pytest.mark.parametrize("arguments", [("gate",), ("train",), ("nonsense",)])
 def test_a_call_that_says_too_little_is_2(project: Any, arguments: tuple[str, ...]) -> None:
-    """No suite, no trainer, no such command."""
     assert project.tunegate(*arguments).ret == 2
 
 
 def test_an_unknown_trainer_is_named(project: Any) -> None:
-    """The nearest trainer is offered."""
     result = project.tunegate_apart("train", "sf")
 
     assert result.ret == 2

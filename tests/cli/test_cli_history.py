@@ -71,7 +71,6 @@ def test_json_and_limits(judged: Any) -> None:
     ],
 )
 def test_mistakes_are_one_line(judged: Any, args: Any, error: Any, message: str) -> None:
-    """With what is allowed."""
     with pytest.raises(error) as refused:
         _history(*args)
 
@@ -80,7 +79,6 @@ def test_mistakes_are_one_line(judged: Any, args: Any, error: Any, message: str)
 
 
 def test_an_opened_sealed_suite_is_counted(project: Any) -> None:
-    """Each opening wears it, and the history says how often that was."""
     path = project.suite()
     path.write_text("sealed = true\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
     project.pytest_here(

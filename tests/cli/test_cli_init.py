@@ -64,7 +64,6 @@ def test_every_bundled_suite_can_be_a_start(project: Any, name: str) -> None:
 
 
 def test_the_folder_can_be_named(project: Any) -> None:
-    """The second word is where the copy goes, its parents with it."""
     output = _init("production", "deep/mine")
 
     assert Path("deep/mine/suite.toml").is_file()
@@ -84,7 +83,6 @@ def test_nothing_is_overwritten(project: Any) -> None:
 
 
 def test_an_unknown_name_is_told_with_the_nearest(project: Any) -> None:
-    """Before anything is written."""
     with pytest.raises(UsageError, match="did you mean 'production'"):
         _init("producton")
 
@@ -92,7 +90,6 @@ def test_an_unknown_name_is_told_with_the_nearest(project: Any) -> None:
 
 
 def test_a_place_that_cannot_be_written_is_one_line(project: Any) -> None:
-    """The system's reason and what to do, without a traceback."""
     Path("file").write_text("", encoding="utf-8")
 
     with pytest.raises(

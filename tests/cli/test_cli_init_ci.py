@@ -57,7 +57,6 @@ def repository(project: Any) -> Path:
 
 
 def test_what_is_written_is_said(project: Any) -> None:
-    """Suite, configuration and jobs, and what to do with each."""
     output = _init("--ci", "github")
 
     for line in ("suites/support_json: ", "suites/pytest.ini", str(GATE), str(COMMENT)):
@@ -68,7 +67,6 @@ def test_what_is_written_is_said(project: Any) -> None:
 
 
 def test_suites_that_are_there_get_a_job_and_no_answers(project: Any) -> None:
-    """Without a name nothing is copied, no recorded answers pass for the user's models."""
     project.suite("mine")
 
     output = _init("--ci", "gitlab")
@@ -112,7 +110,6 @@ def test_a_suite_elsewhere_is_refused(project: Any) -> None:
 
 
 def test_the_written_files_lint(repository: Path) -> None:
-    """Schemas of GitHub and GitLab, zizmor's audits of injection and rights, shellcheck."""
     Path("zizmor.yml").write_text(POLICY, encoding="utf-8")
 
     workflows = [GATE, COMMENT, *OURS]
@@ -173,7 +170,6 @@ def _named_models() -> None:
 
 
 def test_the_recorded_examples_ship_at_the_desk_and_not_in_ci(project: Any) -> None:
-    """The job as written is red until a model is named, whatever run folder was committed."""
     _init("refusals", "--ci", "github")
     desk = project.pytest_here("--rootdir=.", "suites/refusals/suite.toml", "--gate-run-dir=desk")
     Path("tunegate-run").mkdir()
@@ -188,7 +184,6 @@ def test_the_recorded_examples_ship_at_the_desk_and_not_in_ci(project: Any) -> N
 
 
 def test_the_first_run_of_the_job_is_green_and_a_worse_model_red(repository: Path) -> None:
-    """Each shell step as the runner runs it: SHIP on good answers, BLOCK once tuned is worse."""
     _named_models()
     runner = StepRunner(repository)
 
@@ -318,7 +313,6 @@ HOSTILE = """<!-- tunegate -->
 
 
 def test_a_hostile_comment_is_text_in_one_fence(commenter: StepRunner) -> None:
-    """No mention, link, image, HTML, command, bidi or control character leaves the fence."""
     artifact = _zipped({"verdict.json": SHIPPED, "comment.md": HOSTILE.encode()})
 
     done, ((_, _, fields),) = _comment(commenter, artifact)
@@ -351,7 +345,6 @@ def _linked() -> bytes:
 
 
 def test_a_link_in_the_artifact_is_not_followed(commenter: StepRunner) -> None:
-    """Nothing is unpacked: the link's text is the comment."""
     _, ((_, _, fields),) = _comment(commenter, _linked())
 
     assert _fenced(fields["body"]) == "/etc/passwd\n"
@@ -379,7 +372,6 @@ def test_a_link_in_the_artifact_is_not_followed(commenter: StepRunner) -> None:
 def test_an_artifact_that_is_none_of_ours_is_one_line(
     commenter: StepRunner, artifact: bytes, said: str
 ) -> None:
-    """The job is red, nothing is posted, and no file of the artifact is on the disk."""
     done, written = _comment(commenter, artifact)
 
     assert done.returncode == 1
@@ -390,7 +382,6 @@ def test_an_artifact_that_is_none_of_ours_is_one_line(
 
 
 def test_a_huge_artifact_is_not_downloaded(commenter: StepRunner) -> None:
-    """GitHub tells its size before."""
     done, written = _comment(commenter, b"x" * 1_000_000)
 
     assert (done.returncode, written) == (0, [])
@@ -399,7 +390,6 @@ def test_a_huge_artifact_is_not_downloaded(commenter: StepRunner) -> None:
 
 
 def test_the_job_of_gitlab_runs(repository: Path) -> None:
-    """Its script ends green, and leaves each file that its artifacts name."""
     _named_models()
     job = load(GITLAB)["tunegate"]
     runner = StepRunner(repository, environment={"CI_PROJECT_DIR": str(repository)})
@@ -433,7 +423,6 @@ def _act(repository: Path, options: str) -> subprocess.CompletedProcess[str]:
 def test_an_old_verdict_is_no_output_of_the_action(
     repository: Path, options: str, said: str
 ) -> None:
-    """Without a verdict of its own the step is red and its output ERROR."""
     Path("a run").mkdir()
     Path("a run/verdict.json").write_text(json.dumps({"verdict": said}), encoding="utf-8")
 
@@ -444,7 +433,6 @@ def test_an_old_verdict_is_no_output_of_the_action(
 
 
 def test_a_verdict_with_a_line_break_sets_no_second_output(repository: Path) -> None:
-    """Whatever writes verdict.json while the action runs, one of the words is its output."""
     shim = repository / ".shims" / "tunegate"
     shim.parent.mkdir()
     verdict = json.dumps({"verdict": "SHIP\nother=1"})
@@ -467,7 +455,6 @@ def test_the_action_runs(repository: Path) -> None:
 
 
 def test_episodes_have_no_example_answers(project: Any) -> None:
-    """What a model says to a tool cannot be recorded without it: the user names the models."""
     output = _init("order_desk", "--ci", "gitlab")
 
     assert "(name your fine-tune first)" in output
@@ -476,7 +463,6 @@ def test_episodes_have_no_example_answers(project: Any) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(suite.suite_names()) - {"refusals", "order_desk"}))
 def test_example_answers_to_every_bundled_suite_ship(project: Any, name: str) -> None:
-    """Whichever suite a project starts from, its first run is green."""
     _init(name, "--ci", "gitlab")
 
     result = project.pytest_here("--rootdir=.", f"suites/{name}/suite.toml", "--gate-run-dir=run")
@@ -503,7 +489,6 @@ def test_pip_gets_what_this_tunegate_is(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_hook_for_pre_commit_checks_a_folder_of_suites(project: Any) -> None:
-    """Its entry with its arguments is a command that finds the mistake in any suite below."""
     (hook,) = load_hooks()
     words = [*hook["entry"].split()[1:], *hook["args"]]
     project.suite("good")

@@ -82,7 +82,6 @@ def calibrated(judge: str, labels: Path, *more: object) -> Any:
 
 
 def test_a_calibrated_judge_gates(project: Any, judge: str, labels: Callable[..., Path]) -> None:
-    """Advisory before, it ships after: the file says so, the run holds it, the gate says why."""
     models = (*project.models(), f"--gate-judge={judge}")
     before = project.gate(*models)
     assert before.ret == 10
@@ -110,7 +109,6 @@ def test_a_calibrated_judge_gates(project: Any, judge: str, labels: Callable[...
 def test_another_judge_is_not_the_calibrated_one(
     project: Any, judge: str, labels: Callable[..., Path]
 ) -> None:
-    """Another model, and another rubric, need a calibration of their own."""
     calibrated(judge, labels(cases=5))
     other = Path("other.json")
     other.write_text(json.dumps({**HONEST, "default": {"score": 2}}), encoding="utf-8")
@@ -160,7 +158,6 @@ def test_labels_on_the_run_correct_it(
 def test_a_resumed_run_keeps_its_labels(
     project: Any, judge: str, labels: Callable[..., Path]
 ) -> None:
-    """The same run made again in its folder decides with the labels that lie there."""
     calibrated(judge, labels(cases=20))
     options = (*project.models(), f"--gate-judge={judge}", "--gate-calibration=calibration.json")
     project.gate(*options)
@@ -177,7 +174,6 @@ def test_a_resumed_run_keeps_its_labels(
 
 
 def test_a_sheet_of_another_run_is_refused(project: Any, judge: str) -> None:
-    """An answer that the run has not is named, and nothing is taken over."""
     project.gate(*project.models(), f"--gate-judge={judge}")
     row = {"suite": "civil", "metric": "apology", "id": "c001", "completion": "perhaps"}
     Path("sheet.jsonl").write_text(json.dumps({**row, "label": 1}) + "\n", encoding="utf-8")
@@ -189,7 +185,6 @@ def test_a_sheet_of_another_run_is_refused(project: Any, judge: str) -> None:
 
 
 def test_an_empty_sheet_is_refused(project: Any, judge: str) -> None:
-    """A sheet that nobody filled in holds no label."""
     project.gate(*project.models(), f"--gate-judge={judge}")
     invoke("label", project.run, "--n", 3)
 
@@ -210,7 +205,6 @@ def test_an_empty_sheet_is_refused(project: Any, judge: str) -> None:
 def test_mistakes_are_one_line(
     project: Any, judge: str, labels: Callable[..., Path], args: tuple[str, ...], said: str
 ) -> None:
-    """A wrong judge, metric or place is told before or after, never with a traceback."""
     message = refused("calibrate", labels(cases=3), "--suite", "suites/civil", *args)
 
     assert said in message
@@ -218,7 +212,6 @@ def test_mistakes_are_one_line(
 
 
 def test_labels_of_unknown_cases_are_refused(project: Any, judge: str) -> None:
-    """A line must name a case of the suite, or bring one."""
     row = {"id": "x", "completion": "yes", "label": 1}
     Path("l.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     message = refused("calibrate", "l.jsonl", "--judge", judge, "--suite", "suites/civil")
@@ -233,7 +226,6 @@ def test_labels_of_unknown_cases_are_refused(project: Any, judge: str) -> None:
 
 
 def test_a_calibration_that_is_none_is_refused(project: Any, judge: str) -> None:
-    """A file that is missing is told before a case is spent."""
     result = project.gate(
         *project.models(), f"--gate-judge={judge}", "--gate-calibration=gone.json"
     )
@@ -284,7 +276,6 @@ def test_a_recorded_judge_earns_its_gate(
 def test_recorded_judgements_may_come_in_any_order(
     project: Any, judge: str, labels: Callable[..., Path]
 ) -> None:
-    """Shuffled lines make the same calibration, and the gate takes it for the same judge."""
     spec = _recorded(labels())
     calibrated(spec, labels())
     path, first = Path("judged.jsonl"), Path("calibration.json").read_bytes()
@@ -312,7 +303,6 @@ def test_labels_without_arms_do_not_fit_judgements_by_arm(
 def test_a_run_s_judgements_do_not_fit_other_answers(
     project: Any, judge: str, labels: Callable[..., Path]
 ) -> None:
-    """A judgement belongs to a text, whichever arm gave it: what is new is unscored, no zero."""
     options = [f"--gate-judge={judge}"]
     assert project.gate(*project.models(30, 95), *options).ret in (0, 10)
     project.run.rename("before")

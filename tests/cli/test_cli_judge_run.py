@@ -103,7 +103,6 @@ def judge_into(finished: Any, folder: str) -> Any:
 
 
 def test_a_copy_leaves_the_run_as_it_was(finished: Any) -> None:
-    """With -o the judged run is another folder."""
     write(finished, SUITE + JUDGED)
     before = (finished.run / "verdict.json").read_bytes()
 
@@ -143,7 +142,6 @@ def test_judgements_of_a_run_can_be_replayed(finished: Any) -> None:
 def test_what_cannot_be_judged_is_told_in_one_line(
     finished: Any, toml: str, more: tuple[str, ...], said: str
 ) -> None:
-    """The run stays as it was."""
     write(finished, toml)
     before = {p.name: p.read_bytes() for p in finished.run.iterdir() if p.suffix != ""}
 
@@ -158,7 +156,6 @@ def test_what_cannot_be_judged_is_told_in_one_line(
 
 
 def test_other_cases_are_not_judged(finished: Any) -> None:
-    """Completions of one prompt say nothing about another."""
     cases = [{"id": f"c{i:03}", "prompt": "changed", "expected": "yes"} for i in range(20)]
     finished.raw_suite(SUITE + JUDGED, cases, "civil")
 

@@ -72,7 +72,6 @@ READERS: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("reader", READERS)
 def test_a_pipe_is_refused_in_one_line(tmp_path: Path, reader: str) -> None:
-    """A pipe is refused in one line."""
     path = tmp_path / "file.jsonl"
     os.mkfifo(path)
     with pytest.raises(TunegateError) as refused:

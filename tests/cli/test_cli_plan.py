@@ -64,7 +64,6 @@ def test_a_run_tells_spread_and_time(project: Any) -> None:
 
 
 def test_several_suites_are_one_run(project: Any) -> None:
-    """Each has its table, and the last line is the chance that all of them ship."""
     gates = "gain = 0.0\nexpected_gain = 0.1"
     project.suite("first", gates=gates, n=200)
     project.suite("second", gates=gates, n=200)
@@ -111,7 +110,6 @@ def test_a_suite_of_floors_has_nothing_to_plan(project: Any) -> None:
 
 
 def test_a_bound_that_asks_for_a_change_is_not_planned(project: Any) -> None:
-    """The gate is named by its key, and SHIP depends on what is not planned."""
     project.raw_suite(
         'name = "short"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "length"\n'
         '[[gates]]\nmetric = "length"\nratio_at_most = 0.8',
@@ -170,7 +168,6 @@ def test_a_mistake_is_one_line(project: Any, args: tuple[str, ...], message: str
 
 
 def test_problems_of_all_suites_are_told_at_once(project: Any) -> None:
-    """A plan needs sound suites, and one call lists what to fix."""
     first, second = project.suite("first", gates="flor = 1"), project.suite("second", gates="x = 1")
 
     with pytest.raises(SuiteError) as caught:
@@ -181,7 +178,6 @@ def test_problems_of_all_suites_are_told_at_once(project: Any) -> None:
 
 
 def test_the_documentation_shows_what_is_printed(project: Any) -> None:
-    """The example is the command's own words."""
     [block] = re.findall(
         r"^```\n\$ tunegate plan support_json\n(.*?)^```$",
         PAGE.read_text(encoding="utf-8"),
@@ -192,7 +188,6 @@ def test_the_documentation_shows_what_is_printed(project: Any) -> None:
 
 
 def test_a_gate_on_a_tag_is_planned_with_its_cases(project: Any) -> None:
-    """Every other case has the tag: the gate proves what a suite of half the cases proves."""
     toml = (
         'name = "{}"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "exact_match"\n'
         '[[gates]]\nmetric = "exact_match"\n{}tolerance = 0.1\n'

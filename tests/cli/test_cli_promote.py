@@ -78,7 +78,6 @@ def test_what_does_not_ship_takes_a_reason(project: Any) -> None:
 
 
 def test_promoted_is_the_newest(shipped: Any) -> None:
-    """The word stands for the spec of the last line, as an arm of the next run."""
     _tunegate("promote", "run")
     next_model = shipped.model("next", 97)
 
@@ -98,7 +97,6 @@ def test_promoted_is_the_newest(shipped: Any) -> None:
 
 
 def test_nothing_promoted_is_a_mistake_that_is_told(project: Any) -> None:
-    """One line with what to do."""
     with pytest.raises(UsageError, match=r"no shipped\.jsonl here; `tunegate promote RUN`"):
         resolve_incumbent("promoted")
 
@@ -115,7 +113,6 @@ def test_other_weights_in_the_promoted_folder_are_refused(shipped: Any) -> None:
 
 
 def test_a_card_is_written_and_read_back(shipped: Any) -> None:
-    """The adapter that was judged gets a README with base, metadata and the verdict."""
     from huggingface_hub import ModelCard
 
     folder = _adapter(shipped)
@@ -133,7 +130,6 @@ def test_a_card_is_written_and_read_back(shipped: Any) -> None:
 
 
 def test_the_card_of_other_weights_is_refused(shipped: Any) -> None:
-    """Numbers of one adapter do not go onto another one."""
     folder = _adapter(shipped)
     (folder / "adapter_model.safetensors").write_bytes(b"others")
 
@@ -146,7 +142,6 @@ def test_the_card_of_other_weights_is_refused(shipped: Any) -> None:
 
 
 def test_recorded_answers_prove_no_weights(shipped: Any) -> None:
-    """The run knows no hash of weights: the card is written, and says so."""
     Path("adapter").mkdir()
 
     output = _tunegate("card", "run", "--adapter", "adapter")

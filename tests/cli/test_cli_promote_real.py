@@ -43,7 +43,6 @@ def _tunegate(*args: str) -> str:
 
 
 def test_from_gate_to_card(project: Any, tiny: Any, ask: Any) -> None:
-    """What the run knows of the weights is what promote and card find in the adapter's folder."""
     from huggingface_hub import ModelCard
 
     cases = [Case(id=f"c{i}", prompt=f"{WORDS[i % 8]} {WORDS[i // 8]} the") for i in range(60)]

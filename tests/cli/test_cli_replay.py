@@ -86,7 +86,6 @@ def test_the_run_has_three_answers(project: Any) -> None:
 
 
 def test_a_case_of_a_run_is_opened(project: Any) -> None:
-    """The prompt, then recorded, base and tuned, with what differs between the last two."""
     replayed = project.tunegate("replay", SHOP, *arms(project.path), "--run-dir", "run")
 
     shown = replay("run", "--case", CHARGED)
@@ -107,7 +106,6 @@ def test_a_case_of_a_run_is_opened(project: Any) -> None:
 
 
 def test_a_case_of_traces_is_asked_now(place: Path) -> None:
-    """Without judging the rest."""
     shown = replay(SHOP, *arms(place), "--case", PARCEL)
 
     assert shown.exit_code == 0
@@ -117,7 +115,6 @@ def test_a_case_of_traces_is_asked_now(place: Path) -> None:
 
 
 def test_an_agents_case_shows_calls_and_tools(place: Path) -> None:
-    """What the model called and what the tool said are part of the conversation."""
     options = arms(place)
     cases = (place / "all" / "cases.jsonl").read_text(encoding="utf-8").splitlines()
     agent = json.loads(cases[-1])["id"]
@@ -145,13 +142,11 @@ def test_an_agents_case_shows_calls_and_tools(place: Path) -> None:
     ],
 )
 def test_mistakes_are_one_line(args: list[str | Path], message: str, place: Path) -> None:
-    """With what is allowed."""
     assert refused(*args).startswith(message)
     assert not (place / "x").exists()
 
 
 def test_an_unknown_case_is_told(place: Path) -> None:
-    """With the nearest one."""
     message = refused(SHOP, *arms(place), "--case", PARCEL[:-1])
 
     assert f"unknown case {PARCEL[:-1]!r}; did you mean {PARCEL!r}?" in message
@@ -287,13 +282,11 @@ class TestContent:
         return (place / "suite" / "suite.toml").read_text(encoding="utf-8")
 
     def test_likelihood_joins_for_local_models(self, place: Path) -> None:
-        """An API gives none."""
         assert "answer_logprob" not in self.written(place)
         assert 'metric = "answer_logprob"\ntolerance = 0.3' in self.written(place, "local")
         assert len(load_suite(place / "suite").cases) == 23
 
     def test_a_case_without_a_recorded_answer_is_left_out_of_the_gate(self, place: Path) -> None:
-        """By a tag of the others."""
         text = self.written(place, "silent")
 
         assert 'tag = "answered"' in text
@@ -301,7 +294,6 @@ class TestContent:
         assert sum("answered" in names for names in tags) == 22
 
     def test_answers_of_several_sentences_have_a_gate_of_their_own(self, place: Path) -> None:
-        """Where enough of them are among answers of one sentence, which no shuffling changes."""
         few = self.written(place)
         text = self.written(place, "many")
         tags = [case.tags for case in load_suite(place / "suite").cases]
@@ -318,11 +310,9 @@ class TestContent:
         ],
     )  # fmt: skip
     def test_sentences_end_at_marks_and_lines(self, text: str, several: bool) -> None:
-        """In scripts with and without spaces."""
         assert _production_suite.has_several_sentences(text) is several
 
     def test_cases_that_are_read_each_time_have_no_tag(self) -> None:
-        """A suite over traces with a case without an answer is left without the gate."""
         found = collect_cases([SHOP], TraceSelection())
         part = replace(found, recorded=found.recorded[:-1])
         table = '[cases]\nfrom = "traces"'
@@ -331,7 +321,6 @@ class TestContent:
         assert "resemblance" not in _production_suite.suite_text("s", table, part)
 
     def test_answers_are_held_to_be_text(self, place: Path) -> None:
-        """As production's are: their words are in an order, and they end with a sentence."""
         text = self.written(place)
         found = load_suite(place / "suite")
 
@@ -351,7 +340,6 @@ class TestContent:
     def test_what_production_does_not_do_is_no_gate(
         self, answer: str, gated: tuple[str, ...]
     ) -> None:
-        """Answers that know nothing of each other, and answers without a mark at their end."""
         found = collect_cases([SHOP], TraceSelection())
         lines = tuple(
             {**line, "completion": answer.format(n=n)} for n, line in enumerate(found.recorded)
@@ -364,7 +352,6 @@ class TestContent:
         assert tuple(n for n in ("word_order", "sentence_end") if f'"{n}"' in text) == gated
 
     def test_equal_answers_say_nothing(self, place: Path) -> None:
-        """Then there is no gate on content, and nothing ships."""
         assert "resemblance" not in self.written(place, "same")
         assert load_suite(place / "suite").content_metrics == ()
 

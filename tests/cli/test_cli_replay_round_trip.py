@@ -50,7 +50,6 @@ CHATS = [
 def test_replayed_traces_give_the_same_token_ids(
     project: Any, tiny: Any, settings: str, cases: list[dict[str, Any]]
 ) -> None:
-    """For every case, with nothing left of the run but its traces, and its store deleted."""
     toml = TOML.replace("max_new_tokens", f"{settings}max_new_tokens")
     project.raw_suite(toml, cases)
     arms = [f"--{arm}={spec}" for arm, spec in (("base", tiny.base()), ("tuned", tiny.adapter()))]

@@ -21,7 +21,6 @@ def _refused(*args: str) -> str:
 
 @pytest.mark.parametrize("command", ["report", "resume"])
 def test_without_runs_the_way_in_is_named(project: Any, command: str) -> None:
-    """An empty project has nothing to report or resume."""
     assert "no runs here; name a run folder, or start with `tunegate gate`" in _refused(command)
 
 
@@ -29,7 +28,6 @@ def test_without_runs_the_way_in_is_named(project: Any, command: str) -> None:
     ("command", "said"), [("report", "no such run folder"), ("resume", "no manifest.json")]
 )
 def test_a_folder_without_a_run_is_named(project: Any, command: str, said: str) -> None:
-    """A wrong path is a user's mistake, in one line."""
     message = _refused(command, "nowhere")
 
     assert message.startswith(f"nowhere: {said}")
@@ -49,7 +47,6 @@ def test_a_viewer_can_be_named_afterwards(project: Any) -> None:
 
 
 def test_a_run_of_another_version_is_refused(project: Any) -> None:
-    """A file that cannot be read names itself."""
     Path("run").mkdir()
     Path("run/manifest.json").write_text(json.dumps({"schema_version": 99}), encoding="utf-8")
 
@@ -79,7 +76,6 @@ def test_the_newest_run_is_the_default(project: Any) -> None:
 
 
 def test_a_report_that_cannot_be_written_is_refused(project: Any) -> None:
-    """The folder is named, and how to give another."""
     project.suite()
     project.gate(*project.models())
     Path("file").write_text("", encoding="utf-8")
@@ -88,7 +84,6 @@ def test_a_report_that_cannot_be_written_is_refused(project: Any) -> None:
 
 
 def test_the_verdicts_sentence_is_not_obeyed(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A GitHub log reads no commands while it is printed, and no escape sequence is in it."""
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     project.suite()
     project.pytest_here("suites", *project.models())

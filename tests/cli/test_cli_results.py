@@ -26,7 +26,6 @@ def run(*args: Any) -> str:
 
 
 def test_one_run_is_listed_with_what_its_scores_are() -> None:
-    """Tasks, score keys, values, directions, and why a score has no number."""
     output = run("results", BASE)
 
     assert "lm-eval 0.4.13, ink-base, 24 cases" in output
@@ -37,7 +36,6 @@ def test_one_run_is_listed_with_what_its_scores_are() -> None:
 
 
 def test_two_runs_are_compared_by_pairs_and_no_verdict_is_given() -> None:
-    """Levels, counts and prompts are those of the files."""
     output = run("results", f"results:{BASE}", f"results:{TUNED}")
 
     (line,) = [one for one in output.splitlines() if "exact_match,strict" in one]
@@ -50,7 +48,6 @@ def test_two_runs_are_compared_by_pairs_and_no_verdict_is_given() -> None:
 
 
 def test_the_interval_is_that_of_the_gate(tmp_path: Path) -> None:
-    """A look and a gate of the same pairs agree to the last digit shown."""
     base = write_rows(tmp_path / "base.jsonl", rows(1, 0.6))
     tuned = write_rows(tmp_path / "tuned.jsonl", rows(2, 0.9))
     run("suite", "new", tmp_path / "suites" / "found", "--from", f"results:{base}")
@@ -74,7 +71,6 @@ def test_a_tolerance_is_proven_or_not(tmp_path: Path, tolerance: str, claim: str
 
 
 def test_runs_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
-    """Other examples in the prompt, the same run twice, scores that are not shared."""
     with pytest.raises(NotComparable, match="few-shot"):
         run("results", BASE, LM_EVAL / "one_shot")
     with pytest.raises(NotComparable, match="identical"):
@@ -98,7 +94,6 @@ def test_runs_without_a_common_case_or_score_are_refused(tmp_path: Path) -> None
 
 
 def test_the_way_to_a_verdict_names_the_run_that_was_given() -> None:
-    """The selector of a run within its files is kept, quoted for a shell."""
     both = RECORDED / "promptfoo" / "results.json"
 
     output = run("results", f"{both}#base", f"results:{both}#tuned")
@@ -107,7 +102,6 @@ def test_the_way_to_a_verdict_names_the_run_that_was_given() -> None:
 
 
 def test_a_suite_is_written_that_loads_and_gates(tmp_path: Path) -> None:
-    """The names of both filters, the path from the suite's folder, binary scores."""
     folder = tmp_path / "suites" / "sums"
 
     run("suite", "new", folder, "--from", f"results:{BASE}", "--task", "sums")
@@ -162,7 +156,6 @@ def test_the_range_is_the_tools_and_never_that_of_the_scores_seen(tmp_path: Path
 
 
 def test_tasks_with_other_scores_take_a_suite_each(tmp_path: Path) -> None:
-    """sums has exact_match, colours has acc."""
     with pytest.raises(UsageError, match=r"different scores.*--task"):
         run("suite", "new", tmp_path / "all", "--from", f"results:{BASE}")
     with pytest.raises(UsageError, match=r"no task 'sum'.*sums"):

@@ -42,7 +42,6 @@ def _begun(finished: Any) -> Any:
 
 
 def test_the_same_suites_are_judged_again(begun: Any) -> None:
-    """Suites and options are given as they were: the verdict is that of before."""
     assert _resume() == 1
 
 
@@ -71,7 +70,6 @@ def test_without_suites_the_command_is_shown_and_not_run(begun: Any) -> None:
 
 @pytest.mark.parametrize("form", ["=", " "])
 def test_a_run_of_pytest_is_gone_on_with_by_pytest(project: Any, form: str) -> None:
-    """The shown command works where the folder is now, and asks nothing again."""
     project.suite("demo")
     folder = ["--gate-run-dir=first"] if form == "=" else ["--gate-run-dir", "first"]
     first = project.pytest_here("suites", *project.models(tuned=31), *folder)
@@ -90,7 +88,6 @@ def test_a_run_of_pytest_is_gone_on_with_by_pytest(project: Any, form: str) -> N
 
 
 def test_other_options_are_refused(begun: Any) -> None:
-    """A run that was begun with one seed or model does not go on with another one."""
     for words in (("suites",), ("suites", *OPTIONS, "--seed=3"), ("suites", OPTIONS[0])):
         with pytest.raises(UsageError, match="run: was begun with other options"):
             _resume(*words)
@@ -110,7 +107,6 @@ def _drop_a_case(suite: Path) -> None:
 
 @pytest.mark.parametrize("change", [_lower_the_floor, _drop_a_case])
 def test_a_changed_suite_is_refused(begun: Any, change: Callable[[Path], None]) -> None:
-    """Another floor or a case less: named with both hashes, and nothing is judged."""
     change(begun.path / "suites" / "demo" / "suite.toml")
 
     with pytest.raises(

@@ -105,7 +105,6 @@ def test_nothing_that_a_run_folder_names_is_imported(project: Any, name: Any) ->
 
 
 def test_the_planted_suite_would_be_noticed(project: Any) -> None:
-    """The user may name it: then its code runs."""
     load_suite(Path("run/planted/suite.toml"))
 
     assert Path("imported").exists()
@@ -113,7 +112,6 @@ def test_the_planted_suite_would_be_noticed(project: Any) -> None:
 
 @pytest.mark.parametrize("command", ["resume", "judge run", "watch"])
 def test_what_needs_the_suites_code_says_how_to_give_it(project: Any, command: str) -> None:
-    """One line, with the option."""
     if command == "resume":
         Path("run/verdict.json").unlink()
 
@@ -126,7 +124,6 @@ def test_what_needs_the_suites_code_says_how_to_give_it(project: Any, command: s
 
 
 def test_a_recorded_metric_that_is_code_decides_nothing(project: Any) -> None:
-    """Unnamed, the verdict is taken as stored, and promoted by nobody."""
     _edit(_name_a_corpus_metric)
 
     result = CliRunner().invoke(app, ["report", "run"], catch_exceptions=False)

@@ -91,7 +91,6 @@ def test_a_merge_passes(tiny: Any, suite: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_base_is_asked_nothing(tiny: Any, suite: Path) -> None:
-    """Tuned's and shipped's answers are in the gate's own store, and no time is taken."""
     check(tiny.base(), tiny.adapter(), suite, artifacts="merged")
 
     db = sqlite3.connect(".tunegate/store.sqlite")
@@ -101,7 +100,6 @@ def test_base_is_asked_nothing(tiny: Any, suite: Path) -> None:
 
 
 def test_the_folder_keeps_the_artifacts(tiny: Any, suite: Path) -> None:
-    """A second call makes nothing and asks nothing."""
     for _ in range(2):
         assert (
             check(tiny.base(), tiny.adapter(), suite, artifacts="merged", folder=Path("out")) == 0

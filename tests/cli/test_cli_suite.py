@@ -47,7 +47,6 @@ def test_a_new_suite_can_start_from_a_bundled_one(project: Any) -> None:
 def test_a_suite_that_cannot_be_made_is_refused(
     project: Any, args: tuple[str, ...], message: str
 ) -> None:
-    """Nothing is overwritten, and the message says what to do."""
     Path("there").mkdir()
     Path("file").write_text("", encoding="utf-8")
 
@@ -58,7 +57,6 @@ def test_a_suite_that_cannot_be_made_is_refused(
 
 
 def test_check_reports_the_problems_of_all_suites(project: Any) -> None:
-    """One call, every line that needs an edit."""
     first = project.suite("first", gates="flor = 1")
     second = project.suite("second", gates="gain = 'x'")
 
@@ -81,7 +79,6 @@ def test_check_prints_each_problem_on_its_line(project: Any) -> None:
 
 
 def test_show_prints_gates_and_first_cases(project: Any) -> None:
-    """A look at a suite without opening its files."""
     output = _call("suite", "show", project.suite())
 
     assert "demo: 100 cases, hash " in output
@@ -109,7 +106,6 @@ def test_check_finds_a_metric_in_the_folder_of_the_command(project: Any) -> None
 
 
 def test_show_prints_what_is_expected_and_what_is_set(project: Any) -> None:
-    """Settings other than the defaults, and as many cases as asked for."""
     toml = (
         'name = "s"\ncases = "cases.jsonl"\n[generation]\nmax_new_tokens = 9\n'
         '[[metrics]]\nuse = "exact_match"\n'
@@ -197,7 +193,6 @@ def test_a_new_suite_is_made_around_a_file(
 
 
 def test_a_suite_around_tables_and_data_sets(project: Any) -> None:
-    """Parquet files and saved data sets tell their columns themselves."""
     datasets = pytest.importorskip("datasets")
     data = datasets.Dataset.from_dict({"question": ["a", "b"], "answer": ["x", "y"]})
     data.save_to_disk("saved")
@@ -223,7 +218,6 @@ def test_a_suite_around_tables_and_data_sets(project: Any) -> None:
 def test_what_cannot_be_guessed_is_refused(
     project: Any, args: tuple[str, ...], message: str
 ) -> None:
-    """Nothing is written then."""
     for name, content in (("a.txt", "x"), ("a.jsonl", "3\n"), ("b.json", "{")):
         Path(name).write_text(content, encoding="utf-8")
 
@@ -237,7 +231,6 @@ def test_what_cannot_be_guessed_is_refused(
 def test_a_folder_that_cannot_be_entered_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Tests may run as root, whom no permission stops: the refusal is the system's."""
     from tunegate.harness.cli.suite import suite_files
 
     def refuse(path: Path) -> bool:

@@ -35,7 +35,6 @@ def test_a_reward_for_not_acting_is_told(tmp_path: Path) -> None:
 
 
 def test_an_environment_that_fails_is_found_before_a_model_is_opened(tmp_path: Path) -> None:
-    """The task's line, and what failed."""
     code = DESK.replace("return float(", "raise OSError('no database') or float(")
     status, output = check(write_desk(tmp_path, toml=UNTIMED, code=code))
 

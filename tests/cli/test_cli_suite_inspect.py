@@ -55,7 +55,6 @@ def test_a_suite_is_made_of_a_task(here: Path) -> None:
 
 
 def test_commands_tell_what_inspect_will_play(here: Path) -> None:
-    """Checking and planning play nothing."""
     _new()
     Path("fails").touch()
     checked = CliRunner().invoke(app, ["suite", "check", "suites/desk"])

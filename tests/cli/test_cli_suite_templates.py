@@ -45,7 +45,6 @@ def test_mmlu_gates_the_continuous_measure(project: Any) -> None:
 
 
 def test_a_gate_on_accuracy_can_be_switched_on(project: Any) -> None:
-    """The lines that are commented out are a valid gate."""
     _call("suite", "new", "knowledge", "--template", "mmlu")
     _questions(project.path / "knowledge" / "data", subjects=57, each=6)
     file = project.path / "knowledge" / "suite.toml"
@@ -66,7 +65,6 @@ def test_a_gate_on_accuracy_can_be_switched_on(project: Any) -> None:
     ],
 )
 def test_a_mistake_is_one_sentence(project: Any, folder: str, template: str, message: str) -> None:
-    """Nothing is overwritten, and the message says what to do."""
     Path("there").mkdir()
     Path("file").write_text("", encoding="utf-8")
 
@@ -77,7 +75,6 @@ def test_a_mistake_is_one_sentence(project: Any, folder: str, template: str, mes
 
 
 def test_without_the_questions_their_place_is_named(project: Any) -> None:
-    """The one thing left to do is said again by whatever reads the suite."""
     from tunegate.harness.errors import SuiteError
 
     _call("suite", "new", "knowledge", "--template", "mmlu")

@@ -108,7 +108,6 @@ def test_no_calls(gated: Run, tmp_path: Path) -> None:
 
 
 def test_a_failed_write_keeps_the_state(gated: Run, tmp_path: Path) -> None:
-    """Where nothing could be told, nothing counts as told: the look is made again."""
     write_traces(tmp_path / "t.jsonl", stream(1, 30))
     (tmp_path / "out").write_text("a file", encoding="utf-8")
 
@@ -117,7 +116,6 @@ def test_a_failed_write_keeps_the_state(gated: Run, tmp_path: Path) -> None:
 
 
 def test_another_test_in_the_same_state(gated: Run, tmp_path: Path) -> None:
-    """Another error or other figures cannot go on with it."""
     write_traces(tmp_path / "t.jsonl", stream(1, 30))
     _watch("t.jsonl", "--state", "s.json")
 
@@ -231,7 +229,6 @@ def _judged() -> dict[str, Any]:
 
 
 def test_a_table_of_one_width(gated: Run, tmp_path: Path) -> None:
-    """In a file or a job's log the table is as wide as it is for everybody."""
     write_traces(tmp_path / "t.jsonl", [call(n) for n in range(1, 40)])
 
     told = _watch("t.jsonl")[1]
@@ -241,7 +238,6 @@ def test_a_table_of_one_width(gated: Run, tmp_path: Path) -> None:
 
 
 def test_nothing_is_dropped_in_silence(gated: Run, tmp_path: Path) -> None:
-    """Lines that cannot be read are counted, with their place."""
     path = write_traces(tmp_path / "t.jsonl", stream(1, 30))
     path.write_text(path.read_text(encoding="utf-8") + '{"resourceSp\n', encoding="utf-8")
     seen: Any = _watch("t.jsonl")[1]
@@ -250,7 +246,6 @@ def test_nothing_is_dropped_in_silence(gated: Run, tmp_path: Path) -> None:
 
 
 def test_quiet_lists_what_it_cannot_see(gated: Run, tmp_path: Path) -> None:
-    """On the terminal, in both files and on the page: nobody has read what the answers say."""
     write_traces(tmp_path / "t.jsonl", stream(1, 900, bad_every=50))
 
     code, told = _watch("t.jsonl", "--figures", "json_valid")
@@ -339,7 +334,6 @@ class TestAlerts:
     def test_what_cannot_be_sent_is_sent_by_the_next_look(
         self, gated: Run, tmp_path: Path, target: str
     ) -> None:
-        """The exit code is that of the alarm, and the state is left as it was."""
         code, told = self.look(tmp_path, target, 1)
 
         assert code == 1

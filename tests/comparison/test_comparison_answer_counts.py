@@ -51,7 +51,6 @@ def test_thoughts_that_were_cut_are_no_cut_answers() -> None:
     ("base", "tuned", "noted"), [(10, 0, True), (10, 8, True), (10, 9, False), (0, 0, False)]
 )
 def test_arms_that_differ_in_thinking(base: int, tuned: int, noted: bool) -> None:
-    """More than a tenth of the answers apart is said, with both numbers."""
     arms = [[THOUGHT] * n + [PLAIN] * (10 - n) for n in (base, tuned)]
     found = [note for note in _notes(*arms) if "wrote thoughts" in note]
 

@@ -59,12 +59,10 @@ FOUND = "tuned's 20 answers equal"
 def test_whole_sentences_cap_and_labels_say_nothing(
     suite_folder: Any, expected: Callable[[int], str], found: list[tuple[str, bool]]
 ) -> None:
-    """Fewer than twenty different answers are not judged."""
     assert _findings(suite_folder, expected, expected) == found
 
 
 def test_one_letter_of_difference_or_a_case_less_says_nothing(suite_folder: Any) -> None:
-    """White space around an answer does not matter."""
     sentence = SENTENCE.format
 
     assert _findings(suite_folder, sentence, lambda i: f" {sentence(i)}\n") == [(FOUND, True)]

@@ -73,7 +73,6 @@ def decide(
     ],
 )
 def test_a_gain_over_a_broken_base_is_undecided(base: Sequence[str], why: str) -> None:
-    """Empty, one error text, other cases' answers: named first."""
     found = decide(base)
 
     assert found.suites[0].gates[0].status.value == "pass"
@@ -98,7 +97,6 @@ def test_a_gain_over_a_broken_base_is_undecided(base: Sequence[str], why: str) -
 def test_a_base_that_is_merely_bad_is_not_broken(
     base: Sequence[str], cases: Sequence[Case]
 ) -> None:
-    """Wrong, unsure, or with one of the labels for all."""
     found = decide(base, [str(case.expected) for case in cases], cases)
 
     assert found.verdict is Verdict.SHIP
@@ -106,7 +104,6 @@ def test_a_base_that_is_merely_bad_is_not_broken(
 
 
 def test_an_arm_that_mixes_up_two_alternating_labels_is_not_shifted() -> None:
-    """It fits both neighbours."""
     labels = ["yes" if i % 2 else "no" for i in range(N)]
     cases = [Case(id=f"c{i:03}", prompt=f"p{i}", expected=one) for i, one in enumerate(labels)]
 
@@ -114,7 +111,6 @@ def test_an_arm_that_mixes_up_two_alternating_labels_is_not_shifted() -> None:
 
 
 def test_shifted_answers_are_seen_by_the_words_of_the_prompts_too() -> None:
-    """Where nothing is expected."""
     prompts = [Case(id=f"c{i:03}", prompt=f"Tell me of word{i} please") for i in range(N)]
     texts = [f"Well, word{i} it is" for i in range(N)]
 
@@ -123,21 +119,18 @@ def test_shifted_answers_are_seen_by_the_words_of_the_prompts_too() -> None:
 
 
 def test_one_prompt_in_many_cases_has_one_answer() -> None:
-    """An answer is counted once a prompt."""
     same = [Case(id=f"c{i:03}", prompt="Which?", expected=f"shelf {i}") for i in range(N)]
 
     assert decide([""] * N, RIGHT, same).verdict is Verdict.SHIP
 
 
 def test_no_call_is_the_right_answer_where_none_is_expected() -> None:
-    """An empty text says nothing about the arm then."""
     cases = [Case(id=f"c{i:03}", prompt=f"p{i}", expected_calls=()) for i in range(N)]
 
     assert not any("empty" in note for note in decide([""] * N, RIGHT, cases).suites[0].notes)
 
 
 def test_a_broken_base_is_named_before_what_else_is_undecided() -> None:
-    """The run's sentence is about base."""
     guard = Gate(metric="m", kind="tolerance", margin=0.05)
     found = decide(["rate limit exceeded"] * N, [RIGHT[0], *WRONG[1:]], gates=[guard])
 
@@ -146,7 +139,6 @@ def test_a_broken_base_is_named_before_what_else_is_undecided() -> None:
 
 
 def test_a_block_stays_one() -> None:
-    """Tuned is below its floor, whatever base is."""
     floor = Gate(metric="m", kind="floor", margin=0.5)
     found = decide([""] * N, WRONG, gates=[floor])
 

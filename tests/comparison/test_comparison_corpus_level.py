@@ -147,7 +147,6 @@ COUNTS = st.lists(
 def test_the_estimate_is_the_difference_of_the_corpus_values(
     counts: list[tuple[int, int, int]], higher: bool
 ) -> None:
-    """Whatever the counts: share of the sums of tuned minus that of base, oriented."""
     from tunegate.harness.records.cases import CellKind
     from tunegate.harness.records.manifest import MetricRecord
 
@@ -166,7 +165,6 @@ def test_the_estimate_is_the_difference_of_the_corpus_values(
 
 
 def test_the_interval_is_the_jackknifes(pairs: Any) -> None:
-    """That of the statistics' own function on the same counts."""
     base, tuned = rows_of(1, 60, 0.5), rows_of(2, 60, 0.6)
     theirs = jackknife_interval(base, tuned, share, confidence=0.9, bound=1.0)
     delta = Delta(pairs(base, tuned))
@@ -186,7 +184,6 @@ def test_interval_and_test_are_one_statement(pairs: Any) -> None:
 
 
 def test_exchanged_arms_mirror_the_interval(pairs: Any) -> None:
-    """Tuned's loss is base's gain."""
     made = pairs(rows_of(1, 60, 0.5), rows_of(2, 60, 0.6))
     one, other = made.interval(0.9), made.exchanged().interval(0.9)
 
@@ -204,7 +201,6 @@ def test_where_lower_is_better_the_difference_turns(pairs: Any) -> None:
 
 
 def test_clusters_are_left_out_whole(pairs: Any) -> None:
-    """The interval is that of the clusters' sums, with their number for its freedom."""
     base, tuned = rows_of(1, 60, 0.5), rows_of(2, 60, 0.6)
     clusters = tuple(f"g{i % 12}" for i in range(60))
 
@@ -242,7 +238,6 @@ def test_an_unseen_answer_lowers_the_level_as_far(pairs: Any) -> None:
 
 
 def test_the_weight_of_an_answer_fades_where_many_were_seen(pairs: Any) -> None:
-    """With a thousand ordinary answers that changed, t and Hall's limits are the wider ones."""
     base, tuned = rows_of(1, 1000, 0.3), rows_of(2, 1000, 0.3)
 
     long = pairs(base, tuned, use="own_corpus:endless").interval(0.9)
@@ -250,7 +245,6 @@ def test_the_weight_of_an_answer_fades_where_many_were_seen(pairs: Any) -> None:
 
 
 def test_few_clusters_prove_nothing(pairs: Any) -> None:
-    """Below ten the interval is the range, as for every metric."""
     clusters = tuple(f"g{i % 9}" for i in range(60))
     found = pairs(rows_of(1, 60, 0.1), rows_of(2, 60, 0.9), clusters).interval(0.9)
 
@@ -275,7 +269,6 @@ def test_a_relative_tolerance_carries_bases_own_uncertainty(pairs: Any) -> None:
 
 
 def test_scores_of_0_and_1_are_no_successes_here(pairs: Any) -> None:
-    """Cases of one thing each: counts behind a corpus value never meet a test of proportions."""
     made = pairs([(0, 1), (1, 1)] * 30, [(1, 1), (1, 1)] * 30)
 
     assert not made.binary
@@ -349,7 +342,6 @@ def test_a_perfect_level_is_no_certainty(judge: Any, suite: Any) -> None:
 
 
 def test_below_fifty_cases_the_gates_are_advisory(judge: Any, suite: Any) -> None:
-    """They are shown and have no say: nothing is shipped, and nothing blocked, on them."""
     few = judge(suite(rows_of(1, 49, 0.2), rows_of(2, 49, 0.9), GAIN))
     lost = judge(suite(rows_of(1, 49, 0.9), rows_of(2, 49, 0.2), TOLERANCE))
     many = judge(suite(rows_of(1, 50, 0.2), rows_of(2, 50, 0.9), GAIN))
@@ -371,7 +363,6 @@ def test_below_fifty_cases_the_gates_are_advisory(judge: Any, suite: Any) -> Non
 def test_a_goal_without_a_say_ships_nothing(
     judge: Any, suite: Any, rule: str, verdict: Verdict
 ) -> None:
-    """Where the goal that is needed is advisory, other gates that hold are no gain."""
     made = suite(rows_of(1, 40, 0.2), rows_of(2, 40, 0.9), GAIN, goal_rule=rule)
     made.columns = {**made.columns, "e": ([0.0] * 30 + [1.0] * 10, [1.0] * 40)}
     other = Gate(metric="e", kind="gain", margin=0.0)
@@ -385,7 +376,6 @@ def test_a_goal_without_a_say_ships_nothing(
 
 
 def test_severe_drops_are_of_cases_and_count(judge: Any, suite: Any) -> None:
-    """They ask the cases' own scores, whatever the metric's level is made of."""
     gate = Gate(metric="m", kind="severe_drop", margin=0.2)
     rows = [(9, 9)] * 40
     (found,) = judge(suite(rows, rows, gate)).suites[0].gates
@@ -394,7 +384,6 @@ def test_severe_drops_are_of_cases_and_count(judge: Any, suite: Any) -> None:
 
 
 def test_missing_counts_are_imputed_by_the_worst_seen(suite: Any) -> None:
-    """Of tuned the counts that lower its level most, of base those that raise it most."""
     base = [(4.0, 8.0), (9.0, 9.0), (1.0, 1.0), None]
     tuned = [(1.0, 2.0), None, (1.0, 9.0), (2.0, 3.0)]
     made = suite(base, tuned, GAIN)
@@ -428,7 +417,6 @@ def test_missing_counts_are_as_heavy_as_one_answer_may_be(pairs: Any) -> None:
 
 
 def test_an_arm_without_any_score_is_an_error(judge: Any, suite: Any) -> None:
-    """Nothing to impute from: too much is unscored, and nothing breaks."""
     verdict = judge(suite(rows_of(1, 60, 0.5), [None] * 60, GAIN))
 
     assert verdict.verdict is Verdict.ERROR
@@ -463,7 +451,6 @@ def test_a_plan_from_a_run_knows_the_spread(pairs: Any, groups: int) -> None:
 
 
 def test_a_plan_from_a_run_without_spread_knows_nothing(pairs: Any) -> None:
-    """All cases alike in both arms tell nothing of the next run."""
     assert pilot_spread(pairs([(1, 2)] * 60, [(1, 2)] * 60), GAIN) == ()
 
 
@@ -488,20 +475,17 @@ def test_a_large_suite_says_that_it_is_judged_once(judge: Any, suite: Any) -> No
 
 
 def test_the_verdict_is_a_function_of_the_records(judge: Any, suite: Any) -> None:
-    """The same counts give the same record, whatever was computed before."""
     made = suite(rows_of(1, 80, 0.4), rows_of(2, 80, 0.7), GAIN, TOLERANCE)
 
     assert judge(made) == judge(made)
 
 
 def test_counts_of_different_things_are_refused(record: Any) -> None:
-    """Two numbers on one case and three on another cannot be summed."""
     with pytest.raises(UsageError, match="'m' counts 2 things on one case and 3 on another"):
         PairedCounts.of(record(), [(1, 2), (1, 2, 3)], [(1, 2), (1, 2)], None)
 
 
 def test_scores_without_counts_are_refused(judge: Any, columns: Any, record: Any) -> None:
-    """They were written by another version of the metric."""
     made = columns([GAIN], {"m": ([0.5] * 60, [0.5] * 60)}, (record(),))
 
     with pytest.raises(UsageError, match="s: 'm' has a score without counts on 'c000'"):
@@ -533,7 +517,6 @@ def test_a_corpus_function_that_fails_is_named(
 
 
 def test_a_metric_that_lost_its_corpus_function_is_named(pairs: Any, own: ModuleType) -> None:
-    """The run cannot be judged anew without it."""
     vars(own)["plain"] = lambda case, completion: 1.0
     _load("plain")
 

@@ -221,7 +221,6 @@ def test_fewer_than_ten_clusters_decide_nothing(made: Any, kind: dict[str, Any])
 
 
 def test_labels_that_nothing_shares_are_no_clusters(made: Any) -> None:
-    """One cluster a case is the same as none, so five cases are not five clusters."""
     delta = compare([0.0] * 5, [1.0] * 5, metric=made.metric(), clusters=list("abcde"))
 
     assert delta.pairs.clusters is None
@@ -230,7 +229,6 @@ def test_labels_that_nothing_shares_are_no_clusters(made: Any) -> None:
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_no_case_and_one_case_decide_nothing(made: Any, n: int) -> None:
-    """The interval is ±range, or unlimited, and every question is undecided, never an error."""
     bounded = compare([0.0] * n, [1.0] * n, metric=made.metric())
     unbounded = compare([0.0] * n, [1.0] * n, metric=made.metric(**UNBOUNDED))
 
@@ -245,7 +243,6 @@ def test_no_case_and_one_case_decide_nothing(made: Any, n: int) -> None:
 
 
 def test_the_mean_of_nothing_is_not_a_number(made: Any) -> None:
-    """Without a pair there is no level, and the sentence says so instead of printing nan."""
     delta = compare([], [], metric=made.metric())
 
     assert math.isnan(delta.base)
@@ -277,7 +274,6 @@ def test_a_constant_shift_is_no_certainty(made: Any) -> None:
 
 
 def test_a_constant_shift_of_an_unbounded_score_says_nothing(made: Any) -> None:
-    """Without spread and without a bound nobody knows how far the next difference may lie."""
     delta = compare([1.0] * 60, [2.0] * 60, metric=made.metric(**UNBOUNDED))
 
     assert (-math.inf, math.inf) == (delta.low, delta.high)
@@ -329,7 +325,6 @@ def test_a_loss_refutes_holding(made: Any) -> None:
 def test_columns_that_are_no_pairs_are_refused(
     made: Any, base: list[float], tuned: list[float], message: str
 ) -> None:
-    """Unequal lengths and numbers that are none are named."""
     with pytest.raises(ValueError, match=message):
         compare(base, tuned, metric=made.metric())
 
@@ -351,7 +346,6 @@ def test_clusters_must_fit(made: Any) -> None:
 def test_a_relative_tolerance_is_a_share_of_bases_size(
     made: Any, kind: dict[str, Any], base: float, worse: float
 ) -> None:
-    """A loss of half the share holds and one of twice the share does not, whatever the signs."""
     metric = made.metric(binary=False, **kind)
     noise = [0.1, -0.1, 0.05, -0.05] * 10
     levels = [base + 10 * x for x in noise]

@@ -85,7 +85,6 @@ def test_lost_successes(made: Any) -> None:
 
 
 def test_one_case_decides_nothing(made: Any) -> None:
-    """Neither equivalence nor a difference rests on a single pair."""
     found = compared(made, [1.0], [0.0], 0.05)
 
     assert found.beyond is None

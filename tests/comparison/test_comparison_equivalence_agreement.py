@@ -47,7 +47,6 @@ def test_empty_answers() -> None:
 
 
 def test_suites_without_written_answers_are_left_out() -> None:
-    """Likelihoods are no texts, and without a shipped arm there is nothing to compare."""
     asked = by_case(cells("tuned", ["a"], "choices"), cells("shipped", ["a"], "choices"))
 
     assert answer_agreement(asked) == {}

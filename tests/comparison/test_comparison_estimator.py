@@ -90,7 +90,6 @@ def test_scores_without_a_range_count_from_200_cases_on(made: Any) -> None:
 
 
 def test_corpus_values_without_a_range_count_from_200_cases_on(corpus: Pairs, made: Any) -> None:
-    """Sixty cases are enough where the range is known."""
     unbounded = corpus.metric.model_copy(update={"range": None})
 
     assert not corpus.advisory
@@ -113,7 +112,6 @@ def test_nobody_else_makes_an_estimator() -> None:
 
 
 def test_labels_on_all_pairs_are_scores(binary: Pairs, continuous: Pairs) -> None:
-    """The judge is not needed: what is inferred is inferred from the labels."""
     said = tuple(zip(binary.base, binary.tuned, strict=True))
     judged = replace(continuous, base=SCORES[0][:40], tuned=SCORES[1][:40], labels=said)
     all_but_one = replace(judged, labels=(*said[:-1], None))
@@ -194,7 +192,6 @@ def test_the_calibrated_test_is_the_interval(name: str, request: pytest.FixtureR
 
 
 def test_a_share_of_base_is_added_to_scores_and_labels(continuous: Pairs) -> None:
-    """A relative tolerance shifts the calibration as it shifts the run."""
     pairs = calibrated(continuous)
     moved = pairs.relative(0.1).calibration
     assert pairs.calibration is not None
@@ -239,7 +236,6 @@ def test_a_case_that_comes_twice_does_not_end_the_exact_test(made: Any) -> None:
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_too_few_cases_leave_the_whole_range(made: Any, n: int) -> None:
-    """Difference and level are anywhere, no test rejects, and nothing is planned."""
     scores = (0.5,) * n
     estimator = Pairs("s", made.metric(binary=False), scores, scores).estimator
 
@@ -252,7 +248,6 @@ def test_too_few_cases_leave_the_whole_range(made: Any, n: int) -> None:
 
 
 def test_a_plan_is_for_the_difference_hoped_for(binary: Pairs, continuous: Pairs) -> None:
-    """A smaller one takes more cases, one at the margin no number, one above the interval none."""
     estimator = binary.estimator
     beyond = estimator.interval(0.9).high + 0.01
 
@@ -291,7 +286,6 @@ def test_a_ceiling_is_planned_like_the_floor_of_the_failures(binary: Pairs) -> N
 
 
 def test_an_estimator_answers_every_question() -> None:
-    """The contract: what a new estimator has to define."""
     assert Estimator.__abstractmethods__ == {
         "base_level", "tuned_level", "estimate", "spread",
         "_interval", "_test", "_level", "_plan", "_plan_level",

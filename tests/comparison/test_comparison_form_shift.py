@@ -24,7 +24,6 @@ TALK = "You can water the plant in the morning, and it is best to use the small 
     ],
 )  # fmt: skip
 def test_an_answer_has_these_forms(text: str, forms: tuple[str, ...]) -> None:
-    """Its first character, its format, its script and its first words."""
     assert set(answer_forms(text)) >= {form for form in forms if "```" not in form}
 
 
@@ -38,7 +37,6 @@ def test_an_answer_has_these_forms(text: str, forms: tuple[str, ...]) -> None:
     ],
 )
 def test_the_commonest_words_tell_the_language(text: str, language: str | None) -> None:
-    """Three of them take a text to one language."""
     found = [form for form in answer_forms(text) if form.startswith("are in ")]
 
     assert found == ["are in Latin script", *([f"are in {language}"] if language else [])]
@@ -62,7 +60,6 @@ def test_the_form_that_rose_most_is_named_with_both_counts() -> None:
 
 
 def test_what_base_does_as_often_is_no_news() -> None:
-    """JSON in both arms is not a collapse."""
     lists = ['{"a": "some longer text that is unlike the others"}'] * 100
 
     assert shift(lists, lists) is None

@@ -70,7 +70,6 @@ def failing(case: Case, completion: Completion) -> float:
 
 @pytest.mark.parametrize("function", [pure, seeded, failing])
 def test_functions_of_the_answer_are_taken(scored: Any, function: Any) -> None:
-    """Nothing is found where there is nothing to find, raised errors included."""
     assert len(scored(function)) == 120
 
 
@@ -113,7 +112,6 @@ def _gives_up() -> Any:
 
 @pytest.mark.parametrize("make", [_alternates, _improves, _remembers, _draws, _gives_up])
 def test_state_and_chance_are_found(scored: Any, make: Callable[[], Any]) -> None:
-    """A second call for the same answer must give the same score."""
     with pytest.raises(
         BackendError, match="a metric must be a function of the case and the answer"
     ):
@@ -142,7 +140,6 @@ def _ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     ids=["os._exit", "sys.exit", "pytest.skip"],
 )
 def test_a_metric_cannot_end_the_run(scored: Any, ended: list[int], how: Any) -> None:
-    """Neither the process nor the test that it runs in ends well."""
     before = os._exit
     with pytest.raises(BackendError, match="metric 'own' tried to end the run on case 'c0'"):
         scored(_ends(how))

@@ -299,7 +299,6 @@ def test_goals_of_which_one_will_do_share_the_error_of_a_look() -> None:
 
 
 def test_metrics_that_are_looked_at_share_the_error() -> None:
-    """Of four metrics each has a fourth of the look's error, whatever the others show."""
     look = InterimLook(LookSchedule(order=(), sizes=(50, 100), shares=(0.5, 1.0)), 1)
     whole, fourth = look.error(0.05), look.error(0.05 / 4)
     assert fourth < whole
@@ -338,7 +337,6 @@ def test_a_slice_counts_its_own_cases_at_a_look() -> None:
 
 
 def test_a_slice_that_is_seen_whole_gets_no_further_look() -> None:
-    """Three cases among the first four: all of them are in at the first look, and at the last."""
     units = {"c0": "k", "c1": "k", "c3": "c3"}
 
     for index in range(4):

@@ -98,7 +98,6 @@ def test_exchanged_pairs_prove_the_opposite(made: Any) -> None:
 
 
 def test_a_base_without_a_one_is_judged_by_the_plain_difference(made: Any) -> None:
-    """A share of nothing allows no loss: only a proven gain keeps it."""
     none = scored(made, 0, 0, 0, 100)
     gain = scored(made, 20, 0, 0, 80)
 
@@ -129,7 +128,6 @@ def test_labels_of_all_pairs_are_counted_too(made: Any) -> None:
 
 
 def test_scores_between_are_still_judged_as_a_mean(made: Any) -> None:
-    """A single half makes the column continuous, and the shifted mean is judged."""
     base, tuned = made.pairs(3, 5, 75, 17)
     base[0] = 0.5
     judged = compare(base, tuned, metric=made.metric()).pairs.relative(0.10)
@@ -177,7 +175,6 @@ def test_nothing_to_lose_leaves_the_range(made: Any) -> None:
 
 
 def test_the_margin_is_the_ratios(made: Any) -> None:
-    """A further margin beside the limit is refused."""
     with pytest.raises(ValueError, match=r"margin=0\.1 must be 0"):
         scored(made, 3, 5, 75, 17).relative(0.10).test(0.1)
 

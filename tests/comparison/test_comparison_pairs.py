@@ -65,7 +65,6 @@ def test_scores_that_never_moved_leave_room_for_one_that_was_not_seen() -> None:
 
 
 def test_nothing_is_cleared_where_nothing_bounds_the_noise() -> None:
-    """Two cases in one cluster say nothing about the others."""
     rng = np.random.default_rng(12)
     pairs = _pairs(_symmetric(rng, 0.5, 0.05), range(N))
     noise = NoiseFloor(replace(_pairs(np.zeros(N), range(N)), clusters=("a",) * N))

@@ -40,7 +40,6 @@ def cell(sample: int, text: str) -> StoredAnswer:
 
 
 def test_samples_average_their_parts_and_sum_their_counts(tmp_path: Path) -> None:
-    """Of "yes it is" and "no", the parts are means over two samples and the counts sums."""
     (row,) = score_suite(suite(tmp_path), [cell(0, "yes it is"), cell(1, "no")], ["base"])
 
     assert row.value == 0.5
@@ -49,7 +48,6 @@ def test_samples_average_their_parts_and_sum_their_counts(tmp_path: Path) -> Non
 
 
 def test_an_unscored_sample_leaves_no_parts(tmp_path: Path) -> None:
-    """Where one sample has no score the case has none, nor parts, nor counts."""
     (row,) = score_suite(suite(tmp_path), [cell(0, "yes"), cell(1, "")], ["base"])
 
     assert (row.value, row.parts, row.counts, row.reason) == (None, None, None, "empty")

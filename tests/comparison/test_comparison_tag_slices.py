@@ -171,7 +171,6 @@ def test_an_unscored_case_is_in_no_slice(sliced: Sliced) -> None:
 
 
 def test_no_tag_no_test(sliced: Sliced) -> None:
-    """Without slices there is nothing to adjust."""
     assert sliced({}) == {}
 
 
@@ -210,7 +209,6 @@ def test_a_slice_that_is_far_off_has_a_small_q(run_of: Callable[..., Run]) -> No
 
 
 def test_nine_clusters_have_no_interval(run_of: Callable[..., Run]) -> None:
-    """The row says so in place of plus and minus the whole range."""
     html = str(subjects.render(prepare_data(run_of({"law": passes(0, 30, 10)}, clusters=9))))
 
     assert "no interval" in html
@@ -219,7 +217,6 @@ def test_nine_clusters_have_no_interval(run_of: Callable[..., Run]) -> None:
 
 
 def test_a_metric_of_which_less_is_better(run_of: Callable[..., Run]) -> None:
-    """The interval is still of tuned − base, p is the same, and only the word changes."""
     run = run_of({"law": passes(1, 12, 12)})
     suites = [
         suite.model_copy(
@@ -269,7 +266,6 @@ def test_many_subjects_are_folded_away(run_of: Callable[..., Run]) -> None:
 
 
 def test_the_summary_is_as_it_was(run_of: Callable[..., Run]) -> None:
-    """summary.md lists means alone and computes no test."""
     text = markdown.render_summary(run_of({"law": passes(0, 9, 16)}))
 
     assert "Worst first. A gate decides on one by its tag." in text
@@ -301,7 +297,6 @@ def test_a_slice_of_a_corpus_metric_is_its_corpus_value(run_of: Callable[..., Ru
 
 
 def test_a_corpus_function_that_is_gone_leaves_its_slices_out(run_of: Callable[..., Run]) -> None:
-    """A run folder is read where the user's own module is not."""
     run = _with_corpus(run_of({"a": [(1.0, 0.0)] * 30}), "nowhere.metrics:mine")
 
     assert slices_by_tag(prepare_data(run).score_tables) == ()
@@ -382,7 +377,6 @@ def test_one_of_many_slices_that_looks_worse_may_be_chance(columns: Any, judge: 
     ],
 )
 def test_no_slice_that_lost(columns: Any, judge: Any, parts: Any, gates: list[Gate]) -> None:
-    """verdict.json has no such key then."""
     verdict = judge(_suite_of(columns, gates, parts))
 
     assert verdict.slices is None
@@ -409,7 +403,6 @@ def test_nineteen_cases_that_collapsed_are_told(columns: Any, judge: Any) -> Non
 
 
 def test_a_loss_that_no_gate_looks_at_is_a_note(columns: Any, judge: Any) -> None:
-    """A metric without a gate, and the untagged cases next to a gate on a tag."""
     tagged = Gate(metric="m", kind="tolerance", margin=0.3, tag="a")
     scores = {"m": ([1.0] * 200, [1.0] * 100 + [0.0] * 60 + [1.0] * 40),
               "free": ([1.0] * 200, [0.0] * 160 + [1.0] * 40)}  # fmt: skip
@@ -441,7 +434,6 @@ def test_no_note_where_nothing_is_shown_to_be_lost(
 
 
 def test_the_tag_of_all_cases_is_no_slice(columns: Any, judge: Any) -> None:
-    """Its loss is that of the gates."""
     floor = Gate(metric="m", kind="floor", margin=0.5)
     verdict = judge(_suite_of(columns, [floor], {"all": passes(0, 30, 70)}))
 
@@ -452,7 +444,6 @@ def test_the_tag_of_all_cases_is_no_slice(columns: Any, judge: Any) -> None:
 def test_terminal_summary_and_page_say_so_in_the_first_lines(
     columns: Any, judge: Any, make_run: Any
 ) -> None:
-    """The same sentence, right behind that of the verdict."""
     parts = {"call": passes(80, 0, 120), "no_call": passes(0, 15, 25)}
     found = judge(_suite_of(columns, [GAIN], parts)).slices
     run: Run = make_run("SHIP")

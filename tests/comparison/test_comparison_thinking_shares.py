@@ -52,7 +52,6 @@ def test_means_of_thoughts_and_of_both(table: Any) -> None:
 
 
 def test_what_is_not_known_is_no_zero(table: Any) -> None:
-    """An arm without any known time has no number, and one with some says of how many cases."""
     known = THOUGHT | {"thinking": 0.5, "answer": 1.5}
 
     (note,) = notes(table(base=[THOUGHT] * 3, tuned=[known, known, THOUGHT]))
@@ -64,5 +63,4 @@ def test_what_is_not_known_is_no_zero(table: Any) -> None:
 
 
 def test_nothing_is_said_where_no_arm_thinks(table: Any) -> None:
-    """Models that do not think have no such note."""
     assert list(notes(table(base=[None] * 3, tuned=[{"batch_size": 1.0}] * 3))) == []

@@ -24,7 +24,6 @@ def test_returns_the_result() -> None:
 
 
 def test_runs_in_one_process_that_is_not_ours() -> None:
-    """The child is started once and kept."""
     first, second = (
         run_with_timeout("os", "getpid", limit_s=5.0),
         run_with_timeout("os", "getpid", limit_s=5.0),
@@ -44,7 +43,6 @@ def test_an_exception_comes_back_in_words() -> None:
 
 
 def test_a_module_that_is_not_there_fails_clearly() -> None:
-    """An import error in the child is no silence."""
     with pytest.raises(CallFailed, match="no_such_module"):
         run_with_timeout("no_such_module", "f", limit_s=5.0)
 
@@ -52,7 +50,6 @@ def test_a_module_that_is_not_there_fails_clearly() -> None:
 def test_what_a_call_needs_is_imported_outside_of_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A module that takes a second to import does not use up the half second of the call."""
     (tmp_path / "slow_to_import.py").write_text("import time; time.sleep(1)", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     child_process.end_children()  # a new child takes over the path
@@ -62,7 +59,6 @@ def test_what_a_call_needs_is_imported_outside_of_the_limit(
 
 
 def test_a_call_that_runs_away_is_ended() -> None:
-    """At the limit the child is killed, also inside C code, and the next call has a new one."""
     before = run_with_timeout("os", "getpid", limit_s=5.0)
     run_with_timeout("re", "escape", "", limit_s=5.0)  # imports the module outside of the limit
     start = time.monotonic()
@@ -74,7 +70,6 @@ def test_a_call_that_runs_away_is_ended() -> None:
 
 
 def test_a_child_that_dies_between_calls_is_replaced() -> None:
-    """Whoever killed it, the next call works."""
     run_with_timeout("os", "getpid", limit_s=5.0)
     child_process._children["patterns"].process.kill()
 
@@ -82,13 +77,11 @@ def test_a_child_that_dies_between_calls_is_replaced() -> None:
 
 
 def test_a_call_that_kills_its_process_fails_clearly() -> None:
-    """It is tried once more, then given up with a reason."""
     with pytest.raises(CallFailed, match="ended"):
         run_with_timeout("os", "_exit", 3, limit_s=5.0)
 
 
 def test_the_child_ends_with_its_parent() -> None:
-    """No process stays behind, and nothing is printed at exit."""
     code = (
         "from tunegate.harness.child_process import run_with_timeout\n"
         "if __name__ == '__main__': print(run_with_timeout('os', 'getpid', limit_s=5.0))"

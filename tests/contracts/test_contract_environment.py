@@ -27,7 +27,6 @@ def without(monkeypatch: pytest.MonkeyPatch, module: str, **versions: str) -> No
 
 
 def test_ppo_of_a_newer_trl_names_the_maintained_road(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line: which TRL has it, which is there, what trains with the reward model instead."""
     without(monkeypatch, "trl.experimental.ppo", trl="1.16.0")
 
     with pytest.raises(UsageError) as caught:
@@ -129,7 +128,6 @@ OLDER, NEWER = (dict(stack.versions) for stack in STACKS)
 def test_a_combination_is_compared_with_the_tested_ones(
     installed: dict[str, str], status: str, said: str
 ) -> None:
-    """Tested together, between tested versions, or beyond them: by the first two numbers."""
     found = environment.explain_combination(installed, STACKS)
 
     assert found is not None
@@ -138,7 +136,6 @@ def test_a_combination_is_compared_with_the_tested_ones(
 
 
 def test_a_package_of_another_stack_alone_is_not_tested_with_this_one() -> None:
-    """A server's stack without TRL says nothing about TRL in the same environment."""
     with_trl = environment.StackRecord("trainer", "2026-11-01", OLDER | {"trl": "1.9.0"})
 
     found = environment.explain_combination(NEWER | {"trl": "1.9.0"}, (STACKS[1], with_trl))
@@ -149,7 +146,6 @@ def test_a_package_of_another_stack_alone_is_not_tested_with_this_one() -> None:
 
 
 def test_without_any_tested_stack_everything_is_untested() -> None:
-    """Nothing is called tested where nothing was."""
     found = environment.explain_combination(NEWER, ())
 
     assert found is not None
@@ -157,12 +153,10 @@ def test_without_any_tested_stack_everything_is_untested() -> None:
 
 
 def test_without_a_model_library_there_is_no_combination() -> None:
-    """Recorded answers depend on none of these packages."""
     assert environment.explain_combination({"pydantic": "2.14"}, STACKS) is None
 
 
 def test_the_tested_stacks_are_within_the_ranges_of_the_extras() -> None:
-    """Each was installed by them, and both ends of Transformers and TRL are among them."""
     from packaging.version import Version
 
     from tunegate.harness.cli.doctor import extra_requirements

@@ -62,7 +62,6 @@ def installed(folder: Path, code: str, *, name: str = "worst_case", value: str =
 
 
 def test_the_roles_of_the_built_in_kinds() -> None:
-    """One goal, two bounds on a level, two tests of the difference, one count of cases."""
     kinds = [gate_kind(name) for name in BUILT_IN]
 
     assert [kind.is_goal for kind in kinds] == [False, False, True, False, False]
@@ -75,7 +74,6 @@ def test_the_roles_of_the_built_in_kinds() -> None:
 
 @pytest.mark.parametrize("kind", gate_kinds(), ids=lambda kind: kind.name)
 def test_a_kind_describes_itself(kind: GateKind) -> None:
-    """Each key has a description, a key holds the margin, and the summary is one line."""
     assert set(kind.keys_of_margin) <= set(kind.schema)
     assert [key for key, form in kind.schema.items() if not form["description"]] == []
     assert kind.summary
@@ -83,7 +81,6 @@ def test_a_kind_describes_itself(kind: GateKind) -> None:
 
 
 def test_the_schema_of_a_suite_has_the_keys_of_each_kind() -> None:
-    """One of the keys that hold a margin is required, and those that refine it are known."""
     table = json_schema.load_schema("suite")["properties"]["gates"]["items"]
     keys = [key for kind in gate_kinds() for key in kind.keys_of_margin]
 
@@ -94,7 +91,6 @@ def test_the_schema_of_a_suite_has_the_keys_of_each_kind() -> None:
 def test_a_file_in_the_folder_is_a_kind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: Callable[[], None]
 ) -> None:
-    """A module that is dropped into harness/gates is found by its name and decides gates."""
     (tmp_path / "worst_case.py").write_text(example(), encoding="utf-8")
     monkeypatch.setattr(gates, "__path__", [*gates.__path__, str(tmp_path)])
     monkeypatch.delitem(sys.modules, "tunegate.harness.gates.worst_case", raising=False)
@@ -205,7 +201,6 @@ def test_a_kind_whose_keys_are_taken_or_missing_is_refused(
     new: str,
     what: str,
 ) -> None:
-    """An installed package never changes what a built-in key of a suite means."""
     code = example()
     assert old in code
     monkeypatch.syspath_prepend(installed(tmp_path, code.replace(old, new, 1)))

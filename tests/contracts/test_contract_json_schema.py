@@ -38,7 +38,6 @@ print(iri.is_valid("no iri"))
 
 
 def test_without_the_package_the_format_is_not_checked() -> None:
-    """As jsonschema has it for every format whose package is not installed."""
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True, timeout=120
     )

@@ -54,7 +54,6 @@ def test_data_is_fenced_by_a_mark_that_is_not_in_it(prompt: Path) -> None:
 
 
 def test_another_text_leaves_system_turn_and_schema_as_they_are(prompt: Path) -> None:
-    """What a provider can cache is the same for all cases, byte for byte."""
     one, other = (
         question(prompt, "one", data={"completion": t}, told={"rule": "R"}, fields={"reason": TEXT})
         for t in ("a", "b")
@@ -65,7 +64,6 @@ def test_another_text_leaves_system_turn_and_schema_as_they_are(prompt: Path) ->
 
 
 def test_a_mark_never_occurs_in_the_data() -> None:
-    """Even a completion that holds its own first mark gets another one."""
     (first,) = judge.marks_for({"completion": "x"}).values()
     again = {"completion": f"x {first}"}
     (second,) = judge.marks_for(again).values()
@@ -75,7 +73,6 @@ def test_a_mark_never_occurs_in_the_data() -> None:
 
 
 def test_no_text_can_hold_the_mark_of_one_before_it() -> None:
-    """The source's mark is known to whoever writes the claim: then it is another mark."""
     source = judge.marks_for({"context": "s", "claim": "c"})["context"]
     marks = judge.marks_for({"context": "s", "claim": f"<</context {source}>>"})
 
@@ -85,7 +82,6 @@ def test_no_text_can_hold_the_mark_of_one_before_it() -> None:
 
 @given(st.lists(st.text(alphabet="0123456789abcdef", max_size=40), min_size=1, max_size=4))
 def test_marks_are_distinct_and_foreign_to_all_texts(texts: list[str]) -> None:
-    """Whatever hexadecimal digits the texts consist of."""
     data = {f"t{number}": text for number, text in enumerate(texts)}
     marks = judge.marks_for(data)
 
@@ -96,7 +92,6 @@ def test_marks_are_distinct_and_foreign_to_all_texts(texts: list[str]) -> None:
 def test_questions_that_share_their_first_texts_begin_with_the_same_characters(
     tmp_path: Path,
 ) -> None:
-    """Two claims about a source: everything up to the line that opens the claim is the same."""
     path = tmp_path / "p.txt"
     path.write_text("{context} {claim}", encoding="utf-8")
     one, other = (
@@ -110,7 +105,6 @@ def test_questions_that_share_their_first_texts_begin_with_the_same_characters(
 
 
 def test_a_section_shows_the_texts_that_it_names(prompt: Path) -> None:
-    """A text that the section does not mention is not sent."""
     asked = question(
         prompt,
         "one",
@@ -145,7 +139,6 @@ def test_the_same_content_makes_the_same_question(prompt: Path) -> None:
 
 
 def test_a_file_without_headings_is_one_verdict(tmp_path: Path) -> None:
-    """A prompt of a user's own needs no headings."""
     path = tmp_path / "own.txt"
     path.write_text("Is it right?\n{completion}\n", encoding="utf-8")
 
@@ -213,7 +206,6 @@ def test_the_prompt_hash_covers_the_rubric(
 
 
 def test_the_prompt_hash_covers_a_prompt_file(suite_folder: Callable[..., Path]) -> None:
-    """Another text in a file of the user's own is another instrument."""
     hashes = set()
     for name, text in (("one", "Good?\n{completion}"), ("two", "Fine?\n{completion}")):
         folder = suite_folder(TOML.format(more='prompt = "own.txt"'), CASES, name)
@@ -239,7 +231,6 @@ def test_the_prompt_hash_covers_a_prompt_file(suite_folder: Callable[..., Path])
 def test_wrong_options_are_told_at_load(
     suite_folder: Callable[..., Path], more: str, said: str
 ) -> None:
-    """A mistake in the rubric is one line with its place, before any case is spent."""
     folder = suite_folder(TOML.format(more=more), CASES)
 
     with pytest.raises(SuiteError) as caught:
@@ -261,7 +252,6 @@ def test_wrong_options_are_told_at_load(
 def test_a_wrong_prompt_file_is_told_at_load(
     suite_folder: Callable[..., Path], text: str, said: str
 ) -> None:
-    """A placeholder that cannot be filled is found when the suite is read."""
     folder = suite_folder(TOML.format(more='prompt = "own.txt"'), CASES)
     (folder / "own.txt").write_text(text, encoding="utf-8")
 
@@ -307,7 +297,6 @@ def test_rubric_averages_its_criteria(suite_folder: Callable[..., Path]) -> None
 
 
 def test_rubric_needs_no_judge_for_an_empty_answer(suite_folder: Callable[..., Path]) -> None:
-    """Silence meets no criterion, and costs no question."""
     judge = suite.load_suite(suite_folder(TOML.format(more=""), CASES)).metrics[0].judge
     assert judge is not None
 

@@ -119,7 +119,6 @@ def test_examples_are_in_the_static_part_of_questions_for_a_verdict(
 
 @pytest.mark.parametrize("name", FORMED)
 def test_an_example_without_one_of_its_parts_is_refused(name: str) -> None:
-    """With the keys that an example takes, and the verdicts there are."""
     judge = judge_named(name)
     assert judge.examples is not None
     shot = example_of(judge.examples)
@@ -136,7 +135,6 @@ def test_an_example_without_one_of_its_parts_is_refused(name: str) -> None:
 
 
 def test_a_question_must_be_one_of_the_judges() -> None:
-    """The aspects that the prompt of tool_use lists, by name."""
     form = judge_named("tool_use").examples
     assert form is not None
 
@@ -145,7 +143,6 @@ def test_a_question_must_be_one_of_the_judges() -> None:
 
 
 def test_examples_are_part_of_what_a_calibration_is_bound_to() -> None:
-    """Another example, another prompt: the hash of the judge's questions changes."""
     shots = [{"completion": text, "verdict": "fits"} for text in ("Hello.", "Good day.")]
     hashes = {judge_named("tone", examples=(shot,)).prompt_sha256 for shot in shots}
 
@@ -210,7 +207,6 @@ def test_an_example_that_is_a_case_of_the_suite_is_refused(
 
 
 def test_what_many_cases_share_is_no_repetition() -> None:
-    """Eleven cases with one instruction and contexts of their own: a context gives one away."""
     told = "Summarise the following report in three short sentences, please."
     cases = [Case(id=f"c{n}", prompt=told, context=f"It is report number {n}.") for n in range(11)]
     example = {"prompt": told, "context": "It is report number 7."}
@@ -221,7 +217,6 @@ def test_what_many_cases_share_is_no_repetition() -> None:
 
 
 def test_a_long_text_inside_an_example_is_a_repetition() -> None:
-    """A case's context with words around it, as of a transcript."""
     context = "The old pier of the town was opened in the year 1931."
     cases = [Case(id="a", prompt="When?", context=context), Case(id="b", prompt="Why?")]
 
@@ -234,7 +229,6 @@ def test_a_long_text_inside_an_example_is_a_repetition() -> None:
 def test_an_answer_that_is_an_example_is_marked(
     answer: str, expected: dict[str, float] | None
 ) -> None:
-    """In the parts of its score, which notes and report read."""
     judge = judge_named("tone", examples=({"completion": "All good.", "verdict": "fits"},))
     model = FakeModel(lambda question: reply_to(question, reason="", verdict="misses"))
     task = JudgementTask("m", judge, CASE, (Completion(text=answer),))
@@ -257,13 +251,11 @@ def test_an_answer_that_is_an_example_is_marked(
 def test_an_answer_is_an_example_where_one_holds_it(
     examples: Sequence[Any], expected: bool
 ) -> None:
-    """As a text, as a completion, or as an answer of a pair."""
     assert repeats_example(examples, "Done, sir.") is expected
     assert not repeats_example(examples, " ")
 
 
 def test_an_option_of_that_name_may_be_something_else() -> None:
-    """A judge of one's own that counts examples is asked as before."""
     judge = Judge("own", lambda case, completion, *, examples: iter(()), Path("x"))
 
     assert replace(judge, options={"examples": 3}).problems({"examples": 3}, [CASE]) == []

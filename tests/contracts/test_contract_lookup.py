@@ -29,7 +29,6 @@ def test_a_bare_name_is_the_module_of_that_name() -> None:
 
 
 def test_private_modules_are_no_names() -> None:
-    """Helpers of a room start with an underscore and cannot be asked for."""
     names = lookup.available_names("tunegate.harness.metrics")
 
     assert list(names) == sorted(names)
@@ -38,7 +37,6 @@ def test_private_modules_are_no_names() -> None:
 
 
 def test_everything_in_the_rooms_can_be_loaded() -> None:
-    """Each module of a room holds an object of its own name."""
     for room in ("tunegate.harness.metrics", "tunegate.harness.sources"):
         for name in lookup.available_names(room):
             assert callable(lookup.find_object(room, name, what="thing"))
@@ -75,7 +73,6 @@ def test_what_is_listed_in_an_order_has_one(room: str, mark: str) -> None:
     ],
 )
 def test_a_definition_is_found_in_the_source(room: str, name: str) -> None:
-    """What is read from the files without an import is what importing them finds."""
     modules = {n: importlib.import_module(f"{room}.{n}") for n in lookup.module_names(room)}
     defining = [n for n, module in modules.items() if hasattr(module, name)]
 
@@ -90,7 +87,6 @@ def test_definitions_come_in_their_order() -> None:
 
 
 def test_help_has_the_form_of_every_spec() -> None:
-    """The options of models and judges list the specs of all backends."""
     texts = {option.name: option.help for option in OPTIONS}
     for option, room in (
         ("tuned", "tunegate.harness.models"),
@@ -111,7 +107,6 @@ def test_a_judge_backend_has_the_form_of_its_spec() -> None:
 
 
 def test_a_name_that_is_like_nothing_gets_the_list() -> None:
-    """Without a near name, all names are given."""
     assert "there are: answer_form, answer_given, answer_logprob, bits_per_byte, " in message("zzz")
 
 
@@ -140,5 +135,4 @@ def test_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", [":fn", ".mod:fn", "mod:", ":"])
 def test_half_a_name_is_explained(name: str) -> None:
-    """A module and a function are needed, both by their full name."""
     assert message(name) == f"metric {name!r}: write it as 'package.module:function'"

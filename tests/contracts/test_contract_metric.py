@@ -104,8 +104,6 @@ def test_what_is_no_score_is_unscored(own: ModuleType, result: Any, reason: str)
 
 
 def test_an_exception_is_unscored_in_one_line(own: ModuleType) -> None:
-    """The first line of the message is the reason, cut to a length that fits a report."""
-
     def fails(case: Case, completion: Completion) -> float:
         raise RuntimeError("half a \ud800 character\n" + "x" * 10_000)
 
@@ -149,7 +147,6 @@ def names(
 
 
 def test_a_metric_declares_its_corpus_function(own: ModuleType) -> None:
-    """Scores keep their counts, exact tests are off, and the options it names are its own."""
     own.names = names
     made = loaded("own_metrics:names", floor=0.2, word="y")
 
@@ -201,8 +198,6 @@ def test_a_corpus_score_without_counts_is_unscored(own: ModuleType) -> None:
 
 
 def test_the_record_says_how_numbers_are_made(own: ModuleType, suite_folder: Any) -> None:
-    """Options of the corpus function and the signature, which sees the cases, are kept."""
-
     def signature(used: Metric, cases: Sequence[Case]) -> str:
         return f"word:{used.options['word']}|n:{len(cases)}"
 
@@ -219,7 +214,6 @@ def test_the_record_says_how_numbers_are_made(own: ModuleType, suite_folder: Any
 
 
 def test_zero_tolerance_is_for_single_cases(own: ModuleType, suite_folder: Any) -> None:
-    """One value over all cases has no case to forgive or not."""
     own.names = names
     toml = (
         'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "own_metrics:names"\n{}'
@@ -232,8 +226,6 @@ def test_zero_tolerance_is_for_single_cases(own: ModuleType, suite_folder: Any) 
 
 
 def test_a_check_may_raise_what_the_user_is_told(own: ModuleType, suite_folder: Any) -> None:
-    """A missing extra is one line with the place, and no failure of the check."""
-
     def check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
         raise MissingExtra("the metric names", "metrics")
 
@@ -249,7 +241,6 @@ def test_a_check_may_raise_what_the_user_is_told(own: ModuleType, suite_folder: 
 
 
 def test_an_unscored_score_must_say_why() -> None:
-    """No value and no reason is no record."""
     with pytest.raises(ValueError, match="needs a reason"):
         Score()
 
@@ -308,8 +299,6 @@ def test_paths_must_exist_beside_the_suite(own: ModuleType) -> None:
 
 
 def test_plain_options_need_no_star(own: ModuleType) -> None:
-    """A plain function's third parameter is an option too, annotated or not."""
-
     def longer(case, completion, than=3):  # type: ignore[no-untyped-def]  # a user's own
         return len(completion.text) > than
 
@@ -318,8 +307,6 @@ def test_plain_options_need_no_star(own: ModuleType) -> None:
 
 
 def test_annotations_that_cannot_be_read_are_no_obstacle(own: ModuleType) -> None:
-    """Names imported under TYPE_CHECKING are unknown when the suite loads."""
-
     def hidden(case: Nowhere, completion: Nowhere, *, n: Nowhere = 1) -> float:  # type: ignore[name-defined]  # noqa: F821  # the point of the test
         return float(n)
 
@@ -329,7 +316,6 @@ def test_annotations_that_cannot_be_read_are_no_obstacle(own: ModuleType) -> Non
 
 @pytest.mark.parametrize("attribute", ["text", "nothing", "one"])
 def test_what_is_no_metric_function_is_refused(own: ModuleType, attribute: str) -> None:
-    """Texts, functions of nothing and of the answer alone cannot score (case, completion)."""
     own.text, own.nothing, own.one = "x", lambda: 1.0, lambda completion: 1.0
 
     assert refused(f"own_metrics:{attribute}") == [
@@ -359,8 +345,6 @@ def test_a_check_speaks_at_load(own: ModuleType, suite_folder: Any) -> None:
 
 
 def test_a_check_that_fails_is_the_metrics_problem(own: ModuleType, suite_folder: Any) -> None:
-    """Its exception is a problem of the suite, in one line."""
-
     def check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
         raise KeyError("oops")
 
@@ -377,6 +361,5 @@ def test_a_check_that_fails_is_the_metrics_problem(own: ModuleType, suite_folder
 
 
 def test_unknown_metrics_are_answered_with_the_nearest() -> None:
-    """Ours by name, the user's own by module and name."""
     with pytest.raises(UnknownName, match="unknown metric 'exact_mach'; did you mean"):
         loaded("exact_mach")

@@ -174,7 +174,6 @@ def write_suite(folder: Path) -> Path:
 
 
 def test_a_gate_uses_metric_judge_backend_source_and_section(acme: Path, tmp_path: Path) -> None:
-    """A suite names them like those of tunegate, and the page has the package's section."""
     write_suite(tmp_path)
     words = ["gate", "suites", "--base", "echo:Rome", "--tuned", "echo:Paris", "--judge", "none"]
 
@@ -208,7 +207,6 @@ def test_names_of_packages_are_listed_with_ours(acme: Path) -> None:
 
 
 def test_a_backend_of_a_package_opens_like_ours(acme: Path) -> None:
-    """It is neither a Transformers model nor behind a network."""
     backend = backend_of("echo:x")
 
     assert backend is not None
@@ -219,7 +217,6 @@ def test_a_backend_of_a_package_opens_like_ours(acme: Path) -> None:
 
 
 def test_documents_and_doctor_list_packages(acme: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tables of metrics and sources are made from the same names."""
     assert "\n## names_city\n" in made("make_metrics")
     assert "\n### counted\n" in made("make_suite_file")
 
@@ -294,7 +291,6 @@ def test_a_section_that_cannot_be_used_costs_only_itself(
     section: str,
     named: str,
 ) -> None:
-    """No verdict, exit code or report is lost to an unrelated package."""
     ours = list(page.discover_sections())
     files = {"__init__.py": "thing = object()\n", "section.py": section}
     install("acme", f"[tunegate.sections]\n{points}\n", files)
@@ -326,7 +322,6 @@ def test_a_section_that_ends_the_process_is_left_out(
 
 
 def test_doctor_names_what_cannot_be_used(install: Install) -> None:
-    """A name of ours, and a group that is none."""
     points = "[tunegate.metrics]\nexact_match = acme:thing\n[tunegate.metric]\nx = acme:thing\n"
     install("acme", points, {"__init__.py": "thing = 1\n"})
 
@@ -362,7 +357,6 @@ def test_a_name_that_is_there_twice_is_refused(
 def test_the_source_of_the_documentation_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The code of docs/contributing/source.md, as a user's own function."""
     guide = (ROOT / "docs" / "contributing" / "source.md").read_text(encoding="utf-8")
     code = guide.partition("```python\n")[2].partition("```")[0]
     (tmp_path / "own_tsv.py").write_text(code, encoding="utf-8")
@@ -381,7 +375,6 @@ def test_the_source_of_the_documentation_works(
 
 
 def test_documented_groups_are_those_of_folders() -> None:
-    """The table of docs/contributing/publish-a-plugin.md names a folder for each group."""
     guide = (ROOT / "docs" / "contributing" / "publish-a-plugin.md").read_text(encoding="utf-8")
     example = tomllib.loads(guide.partition("```toml\n")[2].partition("```")[0])
     groups = {*example["project"]["entry-points"]}
@@ -454,7 +447,6 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_file_in_its_folder_is_enough(folders: None) -> None:
-    """Metric, judge, backend, source and section are found by the name of their file."""
     for room, (name, _) in PLAIN.items():
         assert name in lookup.available_names(room)
     backend = backend_of("shouter:x")
@@ -475,7 +467,6 @@ main()
 
 
 def test_a_file_is_listed_wherever_its_like_are(folders: None, tmp_path: Path) -> None:
-    """Help and errors name a backend, judge model, template and trainer by their files alone."""
     places = {room: str(tmp_path / f"{number}") for number, room in enumerate(PLAIN)}
 
     def said(*words: str) -> str:

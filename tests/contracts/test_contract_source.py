@@ -54,13 +54,11 @@ def test_the_schema_of_a_file_names_the_fields_of_the_record() -> None:
     ],
 )
 def test_a_file_is_stricter_than_the_record(row: dict[str, Any], problem: str) -> None:
-    """Each constraint of the schema is written at its field, and is one sentence in a message."""
     with pytest.raises(ValueError, match=re.escape(problem)):
         make_case(row)
 
 
 def test_the_row_is_not_changed() -> None:
-    """A source may use its row again."""
     row = {"prompt": "p", "choices": ["a", "b"], "answer": "B"}
     make_case(row)
 
@@ -68,7 +66,6 @@ def test_the_row_is_not_changed() -> None:
 
 
 def test_problems_of_a_row_are_one_sentence() -> None:
-    """Everything wrong with a row is said in its one line."""
     with pytest.raises(
         ValueError, match=r"unknown key .promt.; did you mean .prompt.\?; id: 3 must be a text"
     ):
@@ -76,7 +73,6 @@ def test_problems_of_a_row_are_one_sentence() -> None:
 
 
 def test_tables_are_reported_in_their_order() -> None:
-    """The tenth gate comes after the second."""
     gates = [{"metric": "m", "floor": "x"} for _ in range(11)]
     found = schema_problems(
         {"name": "s", "cases": "c", "metrics": [{"use": "m"}], "gates": gates}, "suite"
@@ -102,7 +98,6 @@ def test_unicode_line_ends_are_no_line_ends(tmp_path: Path) -> None:
 
 
 def test_good_lines_come_before_the_complaint(tmp_path: Path) -> None:
-    """All good cases are yielded, then every bad line is named in one error."""
     (tmp_path / "c.jsonl").write_text('1\n{"prompt": "a"}\n2\n', encoding="utf-8")
     cases: list[Case] = []
     with pytest.raises(SuiteError) as caught:
@@ -120,7 +115,6 @@ def test_folders_and_devices_are_no_files(tmp_path: Path) -> None:
 
 
 def test_every_source_takes_a_folder_first(suite_folder: Callable[..., Path]) -> None:
-    """The contract of the room: a function of the module's name whose first argument is given."""
     import inspect
 
     from tunegate.harness import lookup

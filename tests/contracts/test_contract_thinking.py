@@ -70,7 +70,6 @@ def test_texts_are_split_as_servers_do(parser: str) -> None:
 
 @pytest.mark.parametrize("row", _rows()[::7], ids=lambda row: f"{row['format']}: {row['case']}")
 def test_nothing_of_a_text_is_lost(row: dict[str, Any]) -> None:
-    """Thoughts, answer and what is between them are the text, but for what closes a frame."""
     done = separate_thoughts(
         Completion(text=row["text"]), GenerationSettings(), prompt=row["prompt"]
     )
@@ -215,7 +214,6 @@ class _Special(str):
 
 
 def test_tags_that_are_special_tokens_are_found() -> None:
-    """Magistral's tags vanish when special tokens are dropped: they are found before that."""
     tokenizer = _Tokens("[THINK]", "one ", "two", "[/THINK]", "Oslo", "[PAD]", "!")
 
     fields = decode_completion(
@@ -288,7 +286,6 @@ def test_the_time_of_thoughts_is_that_of_their_last_token() -> None:
 
 
 def test_settings_that_say_nothing_of_thinking_hash_as_before() -> None:
-    """Fields at their defaults are left out of records: keys of stored answers stay the same."""
     assert not {key for key in GenerationSettings().model_dump() if "think" in key}
     assert "chat_template_kwargs" not in GenerationSettings().model_dump()
     assert not {key for key in Completion(text="a").model_dump() if "reasoning" in key}

@@ -100,7 +100,6 @@ def test_a_definition_is_that_of_transformers(method: Callable[..., Any]) -> Non
 
 
 def test_a_definition_in_openais_form() -> None:
-    """By hand: name, description, parameters, and which are required."""
     found = tool_definition(SHELF.of_class)
 
     assert found["type"] == "function"
@@ -113,7 +112,6 @@ def test_a_definition_in_openais_form() -> None:
 
 @pytest.mark.slow
 def test_what_transformers_refuses_is_refused() -> None:
-    """No docstring, no annotation, no description of an argument, a type without a JSON form."""
     from transformers.utils import get_json_schema
 
     def bare(a: str) -> None: ...

@@ -84,7 +84,6 @@ SHORT = ("vera", "miss", "loha")
     "kind", [one if one in SHORT else pytest.param(one, marks=pytest.mark.long) for one in OTHERS]
 )
 def test_other_kinds_of_peft(tiny: Any, ask: Ask, tmp_path: Path, kind: str) -> None:
-    """Kinds that bring tensors of other names than LoRA's: what was trained, and base restored."""
     import peft
     import torch
     from transformers import AutoModelForCausalLM
@@ -141,7 +140,6 @@ def _plain(base: Path, adapter: Path) -> Any:
 def test_tuned_is_the_fine_tune_and_base_is_base(
     tiny: Any, ask: Ask, tmp_path: Path, architecture: str, kind: str
 ) -> None:
-    """Alive, base restored, batched answers and likelihoods those of one whole forward a token."""
     base = tiny.base(architecture)
     adapter = _adapter(tmp_path / "adapter", base, kind, architecture)
     with muted():

@@ -44,7 +44,6 @@ def _store(tmp_path: Path) -> AnswerCache:
 
 
 def test_what_is_put_is_there(store: AnswerCache) -> None:
-    """An answer comes back as it was, after the file is opened again too."""
     store.put(_answer())
     missing = StoredAnswer(cell=_cell("other"), status="missing", error="it was never answered")
     assert list(store.read([_cell(), _cell("other")])) == [_answer(), missing]
@@ -68,7 +67,6 @@ def test_the_folder_of_a_project_ignores_itself_when_it_is_new(tmp_path: Path) -
 
 
 def test_cells_of_one_key_share_an_answer(store: AnswerCache) -> None:
-    """Two arms that are one model have the same keys: each cell comes back with its own place."""
     store.put(_answer())
     cells = [_cell(), replace(_cell(), arm="tuned")]
     assert [a.cell.arm for a in store.read(cells)] == ["base", "tuned"]
@@ -84,20 +82,17 @@ def test_an_answer_to_a_judges_question_is_kept(store: AnswerCache) -> None:
 
 
 def test_odd_text_round_trips(store: AnswerCache) -> None:
-    """NUL, escapes and direction marks come back unchanged."""
     store.put(_answer("k", ODD))
     assert store.completions(["k"])["k"].text == ODD
 
 
 def test_more_keys_than_sqlite_takes_at_once(store: AnswerCache) -> None:
-    """Thousands of keys can be asked for together."""
     store.put(_answer("k1999"))
     assert list(store.completions(f"k{i}" for i in range(2000))) == ["k1999"]
     assert store.completions([]) == {}
 
 
 def test_the_first_completion_is_kept(store: AnswerCache) -> None:
-    """A second answer to the same cell changes nothing, nor does a later error."""
     store.put(_answer("k", "first"))
     store.put(_answer("k", "second"))
     store.put(_error())
@@ -116,8 +111,6 @@ def test_rows_put_together_are_written_at_once(store: AnswerCache) -> None:
 
 
 def test_rows_put_together_are_all_there_or_none(store: AnswerCache) -> None:
-    """A block that breaks off leaves nothing, and others can write."""
-
     def broken_off() -> None:
         with store.together():
             store.put(_answer("a"))
@@ -131,7 +124,6 @@ def test_rows_put_together_are_all_there_or_none(store: AnswerCache) -> None:
 
 
 def test_a_completion_can_be_replaced_on_purpose(store: AnswerCache) -> None:
-    """Answers of a batch that is computed again make way."""
     store.put(_answer("k", "first"))
     store.put(_answer("k", "second"), replace=True)
     assert store.completions(["k"])["k"].text == "second"
@@ -186,7 +178,6 @@ def test_a_flipped_byte_is_a_miss(store: AnswerCache) -> None:
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
-    """A foreign file is named, with what to do about it."""
     path = tmp_path / "store.sqlite"
     path.write_bytes(b"something else entirely, and long enough to be looked at" * 100)
     with pytest.raises(BackendError, match=r"store.sqlite: file is not a database; move the file"):
@@ -206,14 +197,12 @@ def test_a_truncated_database(store: AnswerCache) -> None:
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
-    """A folder that cannot be made is the user's mistake, with the option that helps."""
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(UsageError, match=r"cannot be written .*--gate-store FILE"):
         AnswerCache(tmp_path / "file" / "store.sqlite")
 
 
 def test_a_read_only_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database on a read-only disk is the user's mistake as well."""
     connect = sqlite3.connect
 
     def read_only(path: Path, **options: object) -> sqlite3.Connection:
@@ -241,7 +230,6 @@ def test_a_full_disk(store: AnswerCache) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size there")
 def test_a_store_that_finds_no_room_at_its_beginning(tmp_path: Path) -> None:
-    """No file may grow: the disk is named, and nobody is told to move a good store away."""
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -258,7 +246,6 @@ def test_a_store_that_finds_no_room_at_its_beginning(tmp_path: Path) -> None:
 def test_a_signal_in_the_middle_of_a_write(
     store: AnswerCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A write that a second Ctrl-C breaks off is rolled back, and others can write."""
     monkeypatch.setattr(
         "tunegate.harness.engine.answer_cache.sha256",
         lambda text: signal.raise_signal(signal.SIGUSR1),
@@ -280,7 +267,6 @@ def test_a_signal_in_the_middle_of_a_write(
 
 
 def test_the_ledger_counts_candidates(store: AnswerCache) -> None:
-    """Each candidate counts once a suite, whatever the number of its runs."""
     assert attempts(store, "st", "first") == {"s": 1, "t": 1}
     assert attempts(store, "s", "second") == {"s": 2}
     assert attempts(store, "s", "first") == {"s": 1}
@@ -295,7 +281,6 @@ def attempts(store: AnswerCache, suites: str, candidate: str) -> dict[str, int]:
 
 
 def test_a_suite_that_was_extended_goes_on_counting(store: AnswerCache) -> None:
-    """Other cases under the same name and gates: candidates are counted on, retries are known."""
     small, other, large, cut = (
         SuiteVersion(digest, "rule", n)
         for digest, n in (("a", 100), ("b", 100), ("c", 300), ("d", 250))
@@ -317,7 +302,6 @@ def test_a_suite_that_was_extended_goes_on_counting(store: AnswerCache) -> None:
 
 
 def test_a_look_at_some_cases_is_no_smaller_version(store: AnswerCache) -> None:
-    """A run on the first twenty cases decides nothing, so all of them are no second chance."""
     few, all_ = SuiteVersion("a", "rule", 20), SuiteVersion("a", "rule", 100)
 
     store.record_attempt([few], "first", whole=False)
@@ -326,7 +310,6 @@ def test_a_look_at_some_cases_is_no_smaller_version(store: AnswerCache) -> None:
 
 
 def test_a_store_from_before_versions_were_kept(store: AnswerCache, tmp_path: Path) -> None:
-    """Its candidates count on, and a store without the table is read."""
     attempts(store, "s", "first")
     with sqlite3.connect(store.path) as db:
         db.execute("DROP TABLE suite_versions")
@@ -358,7 +341,6 @@ def test_the_ledger_is_read_without_being_touched(store: AnswerCache, tmp_path: 
 
 
 def test_eight_processes_write_one_store(tmp_path: Path) -> None:
-    """Eight writers of the same keys, the file not there yet: no lock errors, one row a key."""
     context = multiprocessing.get_context("spawn")
     start = context.Event()
     path = tmp_path / "store.sqlite"

@@ -89,7 +89,6 @@ def test_a_running_state_is_computed_alone(
 
 
 def test_a_running_state_with_an_adapter(tiny: Any, ask: Ask) -> None:
-    """LoRA on a hybrid: one load, both arms one by one, each itself."""
     from peft import PeftModel
 
     arms = tiny.pair("qwen3_5")
@@ -116,7 +115,6 @@ def test_what_is_switched_off_is_said(tiny: Any) -> None:
 def test_a_full_fine_tune_and_a_merged_model(
     tiny: Any, ask: Ask, tmp_path: Path, architecture: str
 ) -> None:
-    """Loaded beside base, drafted with base's answers: the tokens of the model alone."""
     from peft import PeftModel
 
     with muted():
@@ -142,7 +140,6 @@ def test_a_full_fine_tune_and_a_merged_model(
 def test_the_cache_that_a_model_asks_for_is_ours(
     tiny: Any, ask: Ask, copied: Callable[..., Path], cache: str
 ) -> None:
-    """generation_config's cache_implementation is about memory: the answers are the same."""
     folder = copied(tiny.base("gemma3"), file="generation_config.json", cache_implementation=cache)
     arms = open_arms({"base": str(folder), "tuned": str(tiny.base("gemma3", seed=1))})
     assert _texts(arms["base"], ask, PROMPTS) == _texts(tiny.pair("gemma3")["base"], ask, PROMPTS)

@@ -41,7 +41,6 @@ def _plain(family: str, folder: Path) -> Any:
 def test_the_engine_is_plain_generate(
     tmp_path: Path, ask: Callable[..., list[Any]], family: str
 ) -> None:
-    """Answers and likelihoods of both arms, with all levers on, behind a shared beginning."""
     for name, arm in _arms(family, tmp_path).items():
         model = _plain(family, tmp_path / name)
         assert list(differences(arm, model, ask, prefix=SHARED, levers=("all",))) == []
@@ -54,7 +53,6 @@ def test_the_engine_is_plain_generate(
 def test_every_lever_is_plain_generate_on_every_family(
     tmp_path: Path, ask: Callable[..., list[Any]], family: str, prefix: str
 ) -> None:
-    """No lever, alone or with the others, changes an answer or a likelihood of any family."""
     arms = _arms(family, tmp_path)
     assert (
         list(differences(arms["base"], _plain(family, tmp_path / "base"), ask, prefix=prefix)) == []

@@ -208,7 +208,6 @@ def test_chat_templates(pair: Any, tasks: Path) -> None:
 def test_too_long_is_cut_as_lm_eval_cuts(
     pair: Any, task: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Contexts beyond the model's lose their beginning, with a warning."""
     rows = [{**row, "question": HEADER * 8} for row in ROWS[:2]]
     for name in ("texts", "written", "rolling"):
         folder = task(name, [{**row, "text": HEADER * 9} for row in rows], **TASKS[name])

@@ -116,7 +116,6 @@ SAMPLED = "temperature = 0.7"
 def test_what_changes_the_answer_changes_the_key(
     suite_folder: Write, before: dict[str, Any], after: dict[str, Any]
 ) -> None:
-    """Nothing stored is taken for the answer to another question."""
     assert _key(suite_folder, **before) != _key(suite_folder, **after)
 
 
@@ -145,7 +144,6 @@ def test_what_does_not_change_the_answer_keeps_the_key(
 
 
 def test_a_case_adds_its_stops_to_those_of_the_suite(suite_folder: Write) -> None:
-    """What ends an answer is the suite's texts and the case's."""
     plan = _plan(suite_folder, generation='stop = ["x"]', stop=["y", "z"])
     (request,) = plan.requests.values()
 
@@ -166,7 +164,6 @@ def test_a_case_adds_its_stops_to_those_of_the_suite(suite_folder: Write) -> Non
 def test_a_case_has_settings_of_its_own(
     suite_folder: Write, suite: str, case: dict[str, Any], expected: tuple[Any, ...]
 ) -> None:
-    """They hold in place of the suite's, also where they allow more tokens."""
     plan = _plan(suite_folder, generation=suite, **case)
     (request,) = plan.requests.values()
     asked = request.generation
@@ -194,7 +191,6 @@ def test_samples_have_keys_and_seeds_of_their_own(suite_folder: Write) -> None:
 
 
 def test_the_place_and_number_of_cases_keep_the_keys(suite_folder: Write, tmp_path: Path) -> None:
-    """A moved suite, one with fewer cases and one in another order ask for the same cells."""
     toml = TOML.format(name="s", use="exact_match", generation="")
     cases = [{**CASE, "id": f"c{i}", "prompt": f"Q{i}"} for i in range(5)]
     here = suite_folder(toml, cases)
@@ -252,7 +248,6 @@ def test_a_case_that_cannot_be_rendered(suite_folder: Write) -> None:
 
 
 def test_a_suite_times_its_first_cases_only(suite_folder: Write) -> None:
-    """latency_cases bounds the timed pass."""
     toml = TOML.format(name="s", use="latency", generation="latency_cases = 2")
     cases = [{**CASE, "id": f"c{i}"} for i in range(5)]
     plan = make_plan([suites.load_suite(suite_folder(toml, cases))], {"base": Stub()}, seed=0)
@@ -261,7 +256,6 @@ def test_a_suite_times_its_first_cases_only(suite_folder: Write) -> None:
 
 
 def test_prompts_are_hashed_by_token_or_text() -> None:
-    """The hash of a prompt is that of its ids where the arm has them, of its text otherwise."""
     assert Prompt("ab", (1, 2)).sha256 == sha256([1, 2])
     assert Prompt("ab").sha256 == sha256("ab")
     assert Prompt("", ()).sha256 == sha256([])
@@ -298,7 +292,6 @@ def test_given_answers_follow_closed_thoughts(suite_folder: Write, use: str, end
 def test_what_no_case_can_have_is_refused_as_the_suites(
     suite_folder: Write, generation: str, arm: Stub, problem: str
 ) -> None:
-    """Thinking that the template lacks, or a budget beyond the context: one line, none asked."""
     with pytest.raises(SuiteError, match=problem) as caught:
         _plan(suite_folder, generation=generation, arm=arm)
 
@@ -347,8 +340,6 @@ def test_a_limit_that_thoughts_use_up_is_named_before_the_run(
 def test_an_arm_that_has_one_limit_is_named_before_the_run(
     suite_folder: Write, use: str, generation: str, noted: list[str]
 ) -> None:
-    """Once for both arms of one server, and of suites that have something written and a budget."""
-
     class SharedLimitStub(Stub):
         def shared_limit(self, generation: GenerationSettings) -> str | None:
             most = generation.most_tokens

@@ -50,7 +50,6 @@ def test_base_is_asked_again_where_arithmetic_is_inexact(
 
 
 def test_recorded_arms_have_no_arithmetic(scripted: Callable[..., str]) -> None:
-    """Nothing is asked again of arms that do not compute here."""
     spec = scripted("m", completions={"c0": "yes"})
 
     assert set(add_derived_arms(open_arms({"base": spec, "tuned": spec}))) == {"base", "tuned"}

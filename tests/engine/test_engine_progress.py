@@ -79,7 +79,6 @@ def test_messages_are_throttled() -> None:
 
 
 def test_a_terminal_gets_one_line_rewritten() -> None:
-    """On a terminal the line is written over, twice a second, and cleared at the end."""
     clock, stream = Clock(), Terminal()
     progress = ProgressReporter(10.0, stream=stream, clock=clock)
     for _ in range(4):
@@ -95,7 +94,6 @@ def test_a_terminal_gets_one_line_rewritten() -> None:
 
 
 def test_an_interval_of_ones_own() -> None:
-    """The interval can be set, on a terminal too."""
     clock, stream = Clock(), Terminal()
     progress = ProgressReporter(10.0, stream=stream, clock=clock, interval_s=60.0)
     clock.now += 59

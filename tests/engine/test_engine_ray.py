@@ -188,7 +188,6 @@ def _runner(
 def test_a_killed_worker_costs_its_batch_and_nothing_else(
     ray: Any, suite: suites.Suite, specs: dict[str, str | None], tmp_path: Path
 ) -> None:
-    """SIGKILL in mid-batch: the batch is done again elsewhere, every answer is stored once."""
     runner, store = _runner(suite, specs, tmp_path, deaths=2)
     runner.run()
 
@@ -204,7 +203,6 @@ def test_a_killed_worker_costs_its_batch_and_nothing_else(
 def test_a_batch_that_kills_every_worker_ends_the_run(
     ray: Any, suite: suites.Suite, specs: dict[str, str | None], tmp_path: Path
 ) -> None:
-    """It is not tried for ever: one line, resumable."""
     runner, _ = _runner(suite, specs, tmp_path, deaths=10_000)
     with pytest.raises(BackendError, match="Ray lost a worker 3 times on one batch") as caught:
         runner.run()
@@ -214,7 +212,6 @@ def test_a_batch_that_kills_every_worker_ends_the_run(
 
 @pytest.mark.slow
 def test_too_many_workers_are_refused(ray: Any) -> None:
-    """The Ray that is there has so many cores and no more."""
     with pytest.raises(UsageError, match=r"--gate-workers=10000: Ray has \d+ (cores|GPUs); ask"):
         ray_crew(10_000).__enter__()
 
@@ -233,7 +230,6 @@ def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Telemetry is off unless the user wants it, and nothing of it stays."""
     monkeypatch.setenv("A", "mine")
     monkeypatch.delenv("B", raising=False)
     with ray_backend._environment({"A": "ours", "B": "ours"}):

@@ -121,7 +121,6 @@ def _handlers() -> Iterator[None]:
 
 
 def test_every_cell_is_answered_once(bench: Callable[..., Bench]) -> None:
-    """Both arms answer the same batch, base first, longest case first."""
     b = bench()
     b.runner().run()
     assert b.log == [(arm, f"c{i}") for arm in ("base", "tuned") for i in range(4)]
@@ -129,7 +128,6 @@ def test_every_cell_is_answered_once(bench: Callable[..., Bench]) -> None:
 
 
 def test_a_second_run_asks_nothing(bench: Callable[..., Bench]) -> None:
-    """What is stored is not asked again."""
     b = bench()
     b.runner().run()
     asked = len(b.log)
@@ -138,7 +136,6 @@ def test_a_second_run_asks_nothing(bench: Callable[..., Bench]) -> None:
 
 
 def test_only_the_arm_that_lacks_answers_is_asked(bench: Callable[..., Bench]) -> None:
-    """A second candidate against the same base pays for its own arm only."""
     b = bench()
     b.runner().run()
     b.log.clear()
@@ -147,7 +144,6 @@ def test_only_the_arm_that_lacks_answers_is_asked(bench: Callable[..., Bench]) -
 
 
 def test_errors_are_asked_again_and_nothing_else(bench: Callable[..., Bench]) -> None:
-    """A cell whose last answer was an error is the only one asked by the next run."""
     b = bench()
     runner = b.runner()
     runner.run()
@@ -177,7 +173,6 @@ def test_a_failing_backend_keeps_what_was_finished(bench: Callable[..., Bench]) 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_finishes_the_batch(bench: Callable[..., Bench], number: int) -> None:
-    """After Ctrl-C or SIGTERM both arms finish the batch, the next one is not begun."""
     b = bench(n=60)  # a batch has 48 rows at most
     b.act = lambda request, n: signal.raise_signal(number) if n == 3 else None
     with pytest.raises(RunInterrupted, match=f"stopped by signal {number}$"):
@@ -201,7 +196,6 @@ def test_the_second_signal_stops_at_once(bench: Callable[..., Bench]) -> None:
 
 
 def test_another_thread_leaves_signals_alone() -> None:
-    """Off the main thread, where Python allows no handlers, none is set."""
     seen: list[object] = []
 
     def work() -> None:
@@ -216,7 +210,6 @@ def test_another_thread_leaves_signals_alone() -> None:
 
 
 def test_progress_ends_when_the_run_fails(bench: Callable[..., Bench]) -> None:
-    """However a run ends, the rewritten line is cleared."""
     b = bench()
 
     class RecordingTerminal(io.StringIO):
@@ -338,7 +331,6 @@ def _tight(tiny: Any, base: int, tuned: int) -> tuple[dict[str, Any], list[tuple
 def test_a_lack_of_memory_halves_the_batch_for_both_arms(
     tiny: Any, bench: Callable[..., Bench], base: int, tuned: int
 ) -> None:
-    """Whichever arm runs out: the stored answers of both come from batches of the same rows."""
     arms, log = _tight(tiny, base, tuned)
     b = bench(n=8)
     runner = b.runner(arms)
@@ -359,7 +351,6 @@ def test_a_lack_of_memory_halves_the_batch_for_both_arms(
 
 
 def test_halves_give_the_same_answers(tiny: Any, bench: Callable[..., Bench]) -> None:
-    """The answers of halved batches are those of whole ones."""
     pair = tiny.pair("llama")
     b = bench(n=8)
     whole = b.runner(pair)
@@ -374,7 +365,6 @@ def test_halves_give_the_same_answers(tiny: Any, bench: Callable[..., Bench]) ->
 
 
 def test_halves_leave_what_an_earlier_run_stored(tiny: Any, bench: Callable[..., Bench]) -> None:
-    """A batch that is halved computes every row again, and replaces only what this run stored."""
     arms, _ = _tight(tiny, 3, 3)
     b = bench(n=8)
     runner = b.runner(arms)
@@ -392,7 +382,6 @@ def test_halves_leave_what_an_earlier_run_stored(tiny: Any, bench: Callable[...,
 
 
 def test_a_case_that_fits_no_memory(tiny: Any, bench: Callable[..., Bench]) -> None:
-    """Where not even one row fits, each case has an error that says so, and the run ends."""
     arms, _ = _tight(tiny, 99, 0)
     b = bench(n=2)
     runner = b.runner(arms)
@@ -415,7 +404,6 @@ def test_a_resumed_batch_is_computed_as_planned(tiny: Any, bench: Callable[..., 
 
 
 def test_drafting_changes_no_answer(tiny: Any, bench: Callable[..., Bench]) -> None:
-    """With base's answers as drafts the tuned arm answers what it answers without them."""
     pair = tiny.pair("qwen2")
     b = bench(n=6)
     drafted = b.runner(pair)
@@ -440,7 +428,6 @@ def test_drafting_changes_no_answer(tiny: Any, bench: Callable[..., Bench]) -> N
 
 
 def test_the_candidate_before_is_a_draft_too(tiny: Any, bench: Callable[..., Bench]) -> None:
-    """What another candidate answered is tried first, and changes no answer."""
     pair = tiny.pair("qwen2")
     b = bench(n=6)
     earlier = b.runner({"base": pair["base"], "tuned": pair["tuned"]})
@@ -540,7 +527,6 @@ def test_recorded_batches_are_written_together(bench: Callable[..., Bench]) -> N
 
 
 def test_recorded_batches_before_a_stop_are_stored(bench: Callable[..., Bench]) -> None:
-    """Who stops between two batches that are written together keeps the first one."""
     b = bench(n=300)
     arms = {name: Recorder(name, []) for name in ("base", "tuned")}
     for arm in arms.values():

@@ -95,8 +95,6 @@ def test_a_stage_is_given_at_once(suite_folder: Any, tmp_path: Path) -> None:
 
 
 def test_only_what_is_missing_is_asked_again(suite_folder: Any, tmp_path: Path) -> None:
-    """A backend that breaks in the middle: what came before it is stored, and not asked again."""
-
     def break_off(count: int) -> None:
         if count == 50:
             raise BackendError("gone")
@@ -114,7 +112,6 @@ def test_only_what_is_missing_is_asked_again(suite_folder: Any, tmp_path: Path) 
 
 
 def test_a_stop_ends_the_questions_and_keeps_the_answers(suite_folder: Any, tmp_path: Path) -> None:
-    """The first Ctrl-C: nothing new is asked, what came is stored, tuned is not begun."""
     import os
     import signal
 
@@ -131,7 +128,6 @@ def test_a_stop_ends_the_questions_and_keeps_the_answers(suite_folder: Any, tmp_
 
 
 def test_requests_end_early_once_it_is_enough() -> None:
-    """They are a list for all else: their number is that of all."""
     stop = StopRequest()
     requests: Any = InterruptibleRequests([1, 2, 3], stop)  # type: ignore[list-item]  # any will do
     found = []

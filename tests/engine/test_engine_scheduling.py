@@ -44,7 +44,6 @@ def test_a_pool_is_wider_than_memory() -> None:
 
 
 def test_suites_leave_a_batch() -> None:
-    """A suite that is decided takes its questions out of a batch that it shared."""
     questions = (*_questions(2, suite="s"), *_questions(2, suite="t"))
     batch = RequestBatch(CellKind.GENERATE, questions, 3)
     assert batch.without({"s"}) == RequestBatch(CellKind.GENERATE, questions[2:], 3)
@@ -87,7 +86,6 @@ def test_halves() -> None:
 
 @given(st.lists(st.integers(1, 10_000), max_size=120))
 def test_every_question_once_within_the_budget(lengths: list[int]) -> None:
-    """Whatever the lengths: each question in one batch, no batch of several over the budget."""
     questions = _questions(len(lengths))
     size = dict(zip(questions, lengths, strict=True))
     batches = make_batches(size)
@@ -113,10 +111,8 @@ def test_shared_length(head: list[int], tails: list[list[int]]) -> None:
 
 
 def test_one_prompt_shares_nothing() -> None:
-    """A single prompt is computed whole."""
     assert shared_length([[1] * 50]) == 0
 
 
 def test_equal_prompts_keep_a_token_each() -> None:
-    """Of equal prompts all tokens but the last are shared, lists and tuples alike."""
     assert shared_length([[1] * 50, (1,) * 50]) == 49

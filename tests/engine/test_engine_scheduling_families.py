@@ -30,7 +30,6 @@ def test_short_prompts_are_not_torn_apart() -> None:
 
 @pytest.mark.parametrize(("header", "apart"), [(FORWARD // 2, False), (FORWARD * 2, True)])
 def test_a_header_is_worth_a_forward_of_its_own(header: int, apart: bool) -> None:
-    """Two pairs of prompts part where the headers saved are longer than a forward costs."""
     prompts = [[i // 2] * header + [i] for i in range(4)]
 
     assert _families(prompts) == ([{0, 1}, {2, 3}] if apart else [{0, 1, 2, 3}])
@@ -62,7 +61,6 @@ def test_a_family_inside_a_family() -> None:
 
 
 def test_a_thousand_prompts_that_begin_with_each_other() -> None:
-    """However deep beginnings lie in one another, every prompt is in one family."""
     found = _families([[1] * length for length in range(1, 1_500)])
 
     assert sorted(q for family in found for q in family) == list(range(1_499))

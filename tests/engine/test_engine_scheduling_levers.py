@@ -58,6 +58,5 @@ def test_names() -> None:
 
 
 def test_an_unknown_name_is_refused() -> None:
-    """The message offers the nearest name."""
     with pytest.raises(UsageError, match="unknown lever 'draft'; did you mean 'drafts'"):
         Optimizations.named("draft")

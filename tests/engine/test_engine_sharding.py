@@ -157,7 +157,6 @@ def test_what_is_stored_is_not_asked_again(bench: ShardBench) -> None:
 
 
 def test_drafts_of_the_candidate_before_go_along(bench: ShardBench) -> None:
-    """The worker has no store: what another candidate wrote is sent with the batch."""
     tuned = [r.key for (q, a), r in bench.plan.requests.items() if a == "tuned"]
     earlier = {key: f"before {key}" for key in tuned}
     bench.plan = Plan(
@@ -172,7 +171,6 @@ def test_drafts_of_the_candidate_before_go_along(bench: ShardBench) -> None:
 
 
 def test_another_model_in_a_worker_ends_the_run(bench: ShardBench) -> None:
-    """A machine with other weights under the same path must not answer for ours."""
     crew = HereCrew()
     with pytest.raises(BackendError, match="tuned is another model in a worker"):
         sharded(bench, "crew", crew, tuned="0" * 64).run()
@@ -199,7 +197,6 @@ def _shards(bench: ShardBench) -> list[Shard]:
 def test_a_backend_that_fails_keeps_what_it_answered(
     bench: ShardBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The answers before the failure come back with the reason for the rest."""
     from tunegate.harness.models.scripted import ScriptedArm
 
     (shard, *_) = _shards(bench)
@@ -219,7 +216,6 @@ def test_a_backend_that_fails_keeps_what_it_answered(
 
 
 def test_a_stop_ends_between_two_batches(bench: ShardBench) -> None:
-    """Ctrl-C while batches are out: the next to come back is kept, then it ends and resumes."""
     crew = HereCrew(before=lambda number: signal.raise_signal(signal.SIGINT))
     with pytest.raises(RunInterrupted):
         sharded(bench, "crew", crew).run()

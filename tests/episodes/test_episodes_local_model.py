@@ -88,7 +88,6 @@ def _count(arms: Mapping[str, Any], suite: Suite) -> tuple[int, Transcripts]:
 def test_transcripts_are_the_same_alone_and_together(
     tiny: Any, tmp_path: Path, temperature: float
 ) -> None:
-    """Three turns, both arms, greedy and sampled: in the batch, wave by wave and one by one."""
     suite, arms = _suite(tmp_path, temperature), tiny.pair()
     forwards, together = _count(arms, suite)
     with mock.patch.object(EpisodePlayer, "_later_turns", return_value=()):
@@ -146,7 +145,6 @@ def test_bases_turns_are_drafts_of_tuneds(tiny: Any, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_memory_that_runs_out_in_a_turn_loses_nothing(tiny: Any, tmp_path: Path) -> None:
-    """The fifth forward fails: the batch goes on in halves, from the turns that it has."""
     suite, arms = _suite(tmp_path), tiny.pair()
     expected = _play(suite, arms)
     failures = [5]
@@ -167,7 +165,6 @@ def test_memory_that_runs_out_in_a_turn_loses_nothing(tiny: Any, tmp_path: Path)
 
 @pytest.mark.slow
 def test_optimisations_change_no_turn(tiny: Any, tmp_path: Path) -> None:
-    """Base's turn as the draft of tuned's, shared prefixes and slots give the plain tokens."""
     suite, arms = _suite(tmp_path), tiny.pair()
 
     assert _play(suite, arms) == _play(suite, arms, "none")

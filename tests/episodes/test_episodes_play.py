@@ -56,7 +56,6 @@ def noted(file: Path) -> str:
 
 
 def test_a_task_is_solved_in_turns(tmp_path: Path) -> None:
-    """Calls are run, results shown, and the completion has the last answer and the sums."""
     cells, arm = played(write_desk(tmp_path))
     done = cells[0].completion
     assert done is not None
@@ -87,7 +86,6 @@ def test_a_task_is_solved_in_turns(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_of_the_model_are_shown_to_it(tmp_path: Path, text: str, shown: str) -> None:
-    """An unknown tool, arguments that do not bind and ValueError or LookupError are results."""
     found = record(write_desk(tmp_path), lambda r: [text, "sorry"][r.turn or 0])
 
     assert found.calls[0].error
@@ -125,7 +123,6 @@ def test_the_calls_of_the_last_turn_are_not_run(tmp_path: Path) -> None:
 
 
 def test_the_tokens_of_all_turns_are_limited(tmp_path: Path) -> None:
-    """A turn may write what the turns before it left."""
     toml = TOML.replace(
         'episode = "desk.py:Desk"', 'episode = {environment = "desk.py:Desk", max_tokens = 8}'
     )
@@ -166,7 +163,6 @@ def test_failures_of_the_environment_are_unscored(tmp_path: Path, reason: str, l
     "reward", ["float('nan')", "float('inf')", "None", "'high'", "1 / 0", "10**400", "10**5000"]
 )
 def test_a_reward_that_is_no_number_is_unscored(tmp_path: Path, reward: str) -> None:
-    """NaN, infinity, nothing, a text, an exception of get_reward, and a number without end."""
     code = DESK.replace("return float(self.paid == self.order)", f"return {reward}")
     cells, _ = played(write_desk(tmp_path, code=code))
 
@@ -330,7 +326,6 @@ def test_reset_extends_the_prompt_and_gets_the_seed(tmp_path: Path) -> None:
 
 
 def test_resuming_asks_no_turn_twice(tmp_path: Path) -> None:
-    """A policy that breaks off in the third turn: the second run asks for that turn alone."""
     folder, store = write_desk(tmp_path / "s"), tmp_path / "store.sqlite"
 
     def broken(request: Request) -> str:
@@ -352,7 +347,6 @@ def test_resuming_asks_no_turn_twice(tmp_path: Path) -> None:
 
 
 def test_a_tool_that_answers_otherwise_is_asked_anew(tmp_path: Path) -> None:
-    """Editing the environment keeps the turns up to the first result that differs."""
     folder, store = write_desk(tmp_path / "s"), tmp_path / "store.sqlite"
     played(folder, store=store)
     (folder / "notes.py").write_text("x = 1\n")  # a file that the environment does not use
@@ -385,7 +379,6 @@ class ListStore:
 
 
 def test_turns_are_kept_and_begun_while_another_is_written(tmp_path: Path) -> None:
-    """One task writes for long: the turns of two others are stored, and their next ones asked."""
     tasks = [{"id": f"t{n}", "prompt": f"{n}", "row": {"order": "A1"}} for n in range(3)]
     suite = load_suite(write_desk(tmp_path, tasks=tasks))
     plan, arm, store = suite.episode, PolicyArm("a", solve), ListStore()
@@ -424,7 +417,6 @@ def test_turns_are_kept_and_begun_while_another_is_written(tmp_path: Path) -> No
 
 
 def test_an_environment_that_never_works_is_given_up(tmp_path: Path) -> None:
-    """After ten failed episodes, none having ended, the run stops and can be resumed."""
     code = DESK.replace("self.order, self", 'raise OSError("no docker"); self.order, self')
     tasks = [{"id": f"t{n}", "prompt": "?", "row": {"order": "A1"}} for n in range(30)]
 

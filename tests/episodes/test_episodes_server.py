@@ -34,7 +34,6 @@ def _reply(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
 def test_calls_cross_as_openai_has_them(
     fake_server: Callable[..., FakeServer], tmp_path: Path
 ) -> None:
-    """The tools are offered, each result names its call, and the task is solved."""
     running = fake_server(reply=_reply)
     arms = {name: server(f"{running.url}#{name}") for name in ("base", "tuned")}
     with prepare([load_suite(write_desk(tmp_path))], arms, None) as run:
@@ -61,7 +60,6 @@ def test_calls_cross_as_openai_has_them(
 def test_a_slow_turn_holds_up_no_other_episode(
     fake_server: Callable[..., FakeServer], tmp_path: Path
 ) -> None:
-    """The first turn of one task is answered once the other task has been played to its end."""
     through, waited = threading.Event(), []
 
     def reply(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:

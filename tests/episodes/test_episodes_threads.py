@@ -74,7 +74,6 @@ def test_the_calls_of_an_episode_share_a_thread_and_a_loop(tmp_path: Path) -> No
 def test_an_environment_may_change_the_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Further episodes of a suite that was named by a relative path are played all the same."""
     line = "os.chdir('/')"
     code = HOLDER.replace("LINE", line).replace("FILE", repr(str(tmp_path / "closed")))
     write_desk(tmp_path / "desk", code=code, tasks=TASKS)
@@ -88,7 +87,6 @@ def test_an_environment_may_change_the_directory(
 def test_threads_of_an_environment_print_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A thread that a tool starts is quiet as the tool itself is."""
     line = "threading.Thread(target=print, args=('noise',)).start()"
     code = HOLDER.replace("LINE", line).replace("FILE", repr(os.devnull))
     cells, _ = played(write_desk(tmp_path / "desk", code=code, tasks=TASKS[:1]), act)

@@ -29,7 +29,6 @@ def test_no_answer_became_ten_times_as_long(gate):
 
 
 def test_a_project_asserts_on_deltas(project: Any, workers: tuple[str, ...]) -> None:
-    """The same tests pass for a good candidate and fail for one that is no better."""
     project.suite("refunds")
     base, good = project.model("base", 30), project.model("good", 95)
     project.pytester.makeini(f"[pytest]\ngate_base = {base}\ngate_tuned = {good}\n")

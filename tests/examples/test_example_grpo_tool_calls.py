@@ -23,7 +23,6 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def test_the_generator_writes_what_is_committed() -> None:
-    """The same seed gives the committed bytes."""
     before = {path: path.read_bytes() for path in EXAMPLE.rglob("*.jsonl")}
 
     runpy.run_path(str(EXAMPLE / "make.py"), run_name="__main__")
@@ -33,7 +32,6 @@ def test_the_generator_writes_what_is_committed() -> None:
 
 
 def test_prompts_and_cases_share_no_request_and_no_room() -> None:
-    """What gates was never trained on: other sentences, other rooms."""
     prompts, cases = lines(EXAMPLE / "prompts.jsonl"), lines(EXAMPLE / "house" / "cases.jsonl")
     trained = {row["expected_calls"][0]["arguments"]["room"][0] for row in prompts}
     gated = {row["expected_calls"][0]["arguments"]["room"][0] for row in cases}
@@ -43,7 +41,6 @@ def test_prompts_and_cases_share_no_request_and_no_room() -> None:
 
 
 def test_expected_answers_earn_every_reward() -> None:
-    """The call that a row expects is right by the schema and by the calls expected."""
     schema = EXAMPLE / "house" / "call.schema.json"
     rows = [*lines(EXAMPLE / "prompts.jsonl"), *lines(EXAMPLE / "house" / "cases.jsonl")]
     for row in {row["expected"]: row for row in rows}.values():

@@ -106,7 +106,6 @@ def test_the_table_of_mmlu_draws_its_cases(
 
 
 def test_the_table_of_lm_eval_has_its_options() -> None:
-    """Each key of the table is an option of the source."""
     table = tomllib.loads(_source_tables()["lm_eval"])["cases"]
     known = set(inspect.signature(lookup.find_object(SOURCES, "lm_eval", what="")).parameters)
 
@@ -141,13 +140,11 @@ def test_every_table_of_the_guide_gives_its_cases(load: Callable[[str], list[Cas
 
 
 def test_the_guide_names_every_source() -> None:
-    """A new source is entered in its table."""
     text = (GUIDES / "cases.md").read_text(encoding="utf-8")
     assert [n for n in lookup.available_names(SOURCES) if f"`{n}`" not in text] == []
 
 
 def test_the_suite_of_recorded_outputs_is_judged(project: Any) -> None:
-    """The guide's suite, case and completion, a hundred of them, through its command."""
     (toml,) = _blocks("own-outputs.md", "toml")
     case, completion = (json.loads(block) for block in _blocks("own-outputs.md", "json"))
     cases = [{**case, "id": f"t{i:03}", "prompt": f"{case['prompt']} {i}"} for i in range(100)]

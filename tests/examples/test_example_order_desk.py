@@ -23,7 +23,6 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "order_desk"
 def test_the_script_writes_what_is_committed(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows and tasks are the script's, byte for byte."""
     script = runpy.run_path(str(EXAMPLE / "make.py"))
     monkeypatch.setitem(script["write_rows"].__globals__, "HERE", tmp_path)
 
@@ -37,7 +36,6 @@ def test_the_script_writes_what_is_committed(
     ("method", "file"), [(sft.METHOD, "train.yaml"), (grpo.METHOD, "grpo.yaml")]
 )
 def test_each_configuration_is_read(method: TrainingMethod, file: str) -> None:
-    """Every option is one that the method has, and the files are there."""
     config = parse_arguments(parser_of(method), ["--config", str(EXAMPLE / file)])
 
     assert [path for path in config.data.train_files if not Path(path).is_file()] == []

@@ -48,7 +48,6 @@ tolerance = 2
 
 
 def test_a_project_brings_its_own_metrics(project: Any) -> None:
-    """The command finds the module, binds the option and gates on both metrics."""
     Path("politeness.py").write_text(METRICS, encoding="utf-8")
     project.raw_suite(SUITE, [{"id": f"c{i:03}", "prompt": f"q{i}"} for i in range(80)], "tone")
     rude = {f"c{i:03}": "no way" if i % 4 else "well now" for i in range(80)}

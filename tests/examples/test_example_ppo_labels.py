@@ -21,7 +21,6 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "ppo-labels"
 
 
 def test_the_script_writes_what_is_committed() -> None:
-    """Pairs, prompts and cases are the script's, byte for byte."""
     script = runpy.run_path(str(EXAMPLE / "make.py"))
 
     written = {name: script["written"](rows()) for name, rows in script["FILES"].items()}
@@ -31,7 +30,6 @@ def test_the_script_writes_what_is_committed() -> None:
 
 @pytest.mark.parametrize(("method", "rows"), [(reward.METHOD, 32), (ppo.METHOD, 16)])
 def test_each_configuration_reads_its_rows(method: TrainingMethod, rows: int) -> None:
-    """Options parse for a LoRA, and the rows have the method's form."""
     if method is ppo.METHOD and not environment.has_feature("ppo"):
         pytest.skip("this TRL has no PPO trainer")
     config = parse_arguments(parser_of(method), ["--config", str(EXAMPLE / f"{method.name}.yaml")])
@@ -42,7 +40,6 @@ def test_each_configuration_reads_its_rows(method: TrainingMethod, rows: int) ->
 
 
 def test_the_suite_asks_what_no_row_holds() -> None:
-    """Sixty things, none of which stands in a pair or a prompt."""
     asked = {_thing(case.messages) for case in suite.load_suite(EXAMPLE / "suite").cases}
     rows = [*_rows("pairs.jsonl"), *_rows("prompts.jsonl")]
 
@@ -55,7 +52,6 @@ def test_the_suite_asks_what_no_row_holds() -> None:
     [("TULIP", 1.0), ("A RED TULIP.", 1.0), ("Tulip", 0.0), ("tulip", 0.0), ("7", 0.0), ("", 0.0)],
 )
 def test_the_suite_takes_capitals_alone(text: str, right: float) -> None:
-    """An answer is right if it has letters and all of them are capitals."""
     loaded = suite.load_suite(EXAMPLE / "suite")
     case = loaded.cases[0]
     (metric,) = (metric for metric in loaded.metrics if metric.name == "regex")

@@ -52,7 +52,6 @@ def _said(title: str) -> list[str]:
 def test_the_environment_has_the_wheel_and_no_source_tree(
     installed: Installed, tmp_path: Path
 ) -> None:
-    """All four folders, as commands and pytest import them, are the installed ones."""
     code = (
         "import sys\n"
         "from tunegate import harness, reports, suites, trainers\n"
@@ -84,7 +83,6 @@ def test_the_quickstart_without_a_model_prints_what_stands_there(
 def test_commands_beside_the_quickstart_find_their_files_in_the_wheel(
     installed: Installed, tmp_path: Path
 ) -> None:
-    """The suites that the page goes on with, a suite of one's own, a job and advice."""
     expected = {
         "init general_knowledge": "wrote suites/general_knowledge: ",
         "init production": "wrote suites/production: ",
@@ -124,7 +122,6 @@ def test_the_quickstart_with_a_model_is_red_at_first(installed: Installed, tmp_p
 def test_the_quickstart_with_a_model_is_red_and_then_green(
     installed: Installed, tmp_path: Path
 ) -> None:
-    """BLOCK after two steps of training, SHIP after eighty, each with its page."""
     codes, printed = _follow("With a model", installed, tmp_path)
 
     text = "\n".join(printed)

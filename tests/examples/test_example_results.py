@@ -36,7 +36,6 @@ def run(folder: Path, command: str) -> tuple[int, str]:
 
 
 def test_the_commands_of_the_readme_give_its_verdict(folder: Path) -> None:
-    """Levels and counts are those of lm-eval's files."""
     page = (folder / "README.md").read_text(encoding="utf-8")
     look, gate = re.search(r"```\n(tunegate results.*)\n(tunegate gate.*)\n```", page).groups()  # type: ignore[union-attr]
     base, tuned = scores("base"), scores("tuned")
@@ -56,7 +55,6 @@ def test_the_commands_of_the_readme_give_its_verdict(folder: Path) -> None:
 
 
 def test_the_other_way_round_blocks(folder: Path) -> None:
-    """Tuned's run as base: the loss is proven."""
     page = (folder / "README.md").read_text(encoding="utf-8")
     options = re.search(r"`(--base results:tuned --tuned results:base)`", page)[1]  # type: ignore[index]
     code, said = run(folder, f"tunegate gate suites/stories {options}")

@@ -28,7 +28,6 @@ FOLDER = Path(__file__).parents[2] / "examples" / "shop_answers"
 def test_each_configuration_trains_on_forty_rows_and_finds_its_suite(
     name: str, method: TrainingMethod, kind: str
 ) -> None:
-    """Options parse, rows have the method's form, and none of them is asked again by the suite."""
     config = parse_arguments(
         parser_of(method), ["--config", str(FOLDER / f"{name}.yaml"), "--gate"]
     )

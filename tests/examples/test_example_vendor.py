@@ -57,7 +57,6 @@ def test_the_example_ships(server: None, project: Any, tmp_path: Path) -> None:
 
 
 def test_no_case_was_trained_on() -> None:
-    """The suite holds none of the training questions."""
     rows = (EXAMPLE / "train.jsonl").read_text(encoding="utf-8").splitlines()
     trained = {json.loads(row)["messages"][1]["content"] for row in rows}
     cases = (EXAMPLE / "suite" / "cases.jsonl").read_text(encoding="utf-8").splitlines()

@@ -85,7 +85,6 @@ def test_the_interval_is_within_the_bound_beyond_it_or_neither(
 
 
 def test_the_interval_is_that_of_the_mean_log_ratio() -> None:
-    """By scipy's t interval of the logarithms, and its one-sided p-value of the bound."""
     result = decided(ratio(1.2), times(SYMMETRIC, 1.1))
     logs = np.array(SYMMETRIC) + math.log(1.1)
     low, high = stats.t.interval(0.90, 19, loc=logs.mean(), scale=stats.sem(logs))
@@ -126,7 +125,6 @@ def test_the_sentence() -> None:
 def test_values_without_a_ratio_leave_it_open(
     base: list[float], tuned: list[float], count: str
 ) -> None:
-    """Zeros and negative values are neither an error nor a pass, and the sentence says why."""
     result = decided(ratio(1.2), pairs(base, tuned))
 
     assert (result.status, result.reason) == (UNDECIDED, GateReason.NOT_COMPUTABLE)
@@ -165,7 +163,6 @@ def test_a_ratio_beyond_floating_point_is_decided(bound: str, status: GateStatus
 
 
 def test_cases_that_belong_together_count_as_one_cluster() -> None:
-    """Ten clusters of equal cases are as wide as ten cases, and nine are too few."""
     logs = [0.02 * i for i in range(10)]
     base = [1.0] * 40
     tuned = [math.exp(x) for x in logs for _ in range(4)]
@@ -304,7 +301,6 @@ def test_the_worst_case_of_an_unbounded_metric_is_its_worst_ratio() -> None:
 
 
 def test_summary_and_card_show_the_ratio_and_not_the_difference() -> None:
-    """The cell of the difference holds what the interval next to it is about."""
     from tunegate.reports.markdown import gate_row
 
     result = decided(ratio(1.2), times(SYMMETRIC, 1.1))
@@ -318,7 +314,6 @@ def test_summary_and_card_show_the_ratio_and_not_the_difference() -> None:
 def test_the_worst_cases_of_a_ratio_are_those_against_the_bound(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bound: str, worst: str
 ) -> None:
-    """A lower bound is broken by small values, whatever direction the metric has."""
     values = {"a": (1.0, 0.5), "b": (1.0, 2.0)}
     rows = {
         ("s", "latency", case, arm): ScoreRow(
@@ -418,7 +413,6 @@ LENGTH = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "length"\n'
 def test_a_suite_with_a_ratio_that_makes_no_sense(
     refused: Callable[..., list[str]], head: str, gate: str, what: str
 ) -> None:
-    """The line and the remedy are named when the suite is loaded."""
     name = head.rpartition('use = "')[2].partition('"')[0]
     found = refused(head + f'[[gates]]\nmetric = "{name}"\n{gate}')
 
@@ -427,7 +421,6 @@ def test_a_suite_with_a_ratio_that_makes_no_sense(
 
 @pytest.mark.parametrize("bound", ["at_most", "at_least"])
 def test_a_suite_with_a_ratio(written: Callable[..., Any], bound: str) -> None:
-    """The key is the bound, and its line is that of the gate."""
     from tunegate.harness.suite import load_suite
 
     gate = f'[[gates]]\nmetric = "length"\nratio_{bound} = 1.2\n'

@@ -93,7 +93,6 @@ def test_a_certified_floor_needs_the_lower_bound(
 
 
 def test_a_certified_floor_that_is_missed_fails(gate: Decide, made: Any) -> None:
-    """Certified means more than observed, so an observed miss is a miss."""
     result = gate(FLOOR, 0.95, made.pairs(94, 0, 0, 6), floor_mode="certified")
 
     assert outcome(result) == (FAIL, GateReason.BELOW_FLOOR)
@@ -196,7 +195,6 @@ def test_no_case_and_one_case_leave_every_gate_open(
 
 
 def test_zero_tolerance_needs_one_case_to_fail(gate: Decide) -> None:
-    """What nobody may do even once is broken by one case, and one good case proves nothing."""
     rule = {"floor_mode": "zero_tolerance"}
 
     assert gate(FLOOR, 1.0, ([1.0], [0.0]), **rule).status is FAIL
@@ -331,7 +329,6 @@ def test_a_base_at_the_worst_level_has_nothing_to_lose(
     margin: float,
     sensitive: bool,
 ) -> None:
-    """Equal answers hold a tolerance only where base is proven that far from the bad end."""
     result = gate(TOLERANCE, margin, made.pairs(0, 0, *same), metric=metric)
 
     assert outcome(result) == ((PASS, None) if sensitive else (UNDECIDED, GateReason.INSENSITIVE))
@@ -350,7 +347,6 @@ def test_a_bounded_score_is_lost_down_to_its_end(
 
 
 def test_an_unbounded_score_can_always_be_lost(gate: Decide) -> None:
-    """A log-probability has no worst value."""
     base = [-9.0, -11.0] * 40
     tuned = [-9.1, -10.9] * 40
     metric = {"binary": False, "range": None}
@@ -523,7 +519,6 @@ def test_a_stricter_gate_is_stricter_about_regressions_too(gate: Decide, made: A
 
 @pytest.mark.parametrize("size", [1e-90, 1e90])
 def test_scores_of_any_size_are_judged(gate: Decide, size: float) -> None:
-    """Tiny and huge scores keep their meaning and nothing overflows."""
     tuned = [size * (1 + 0.1 * (-1) ** i) for i in range(40)]
     result = gate(GAIN, 0.0, ([0.0] * 40, tuned), metric={"binary": False, "range": None})
 
@@ -698,7 +693,6 @@ def test_the_cases_that_would_prove_the_limit(gate: Decide) -> None:
 
 
 def test_too_many_drops_block(judge: Any, columns: Any, made: Any) -> None:
-    """A proven excess of catastrophes is a broken guardrail: BLOCK."""
     rule = Gate(metric="m", kind=SEVERE_DROP, margin=0.1)
     found = judge(columns([rule], {"m": _drops(20, 50)}, [made.metric(**CONTINUOUS)]))
 
@@ -734,7 +728,6 @@ class TestBlocks:
 
     @pytest.mark.parametrize("blocks", [True, False])
     def test_all_else_is_the_same(self, gate: Decide, blocks: bool) -> None:
-        """A tolerance that is proven holds either way."""
         found = gate(TOLERANCE, 0.1, self.SLIGHT, metric=CONTINUOUS, options={"blocks": blocks})
 
         assert found.status is PASS

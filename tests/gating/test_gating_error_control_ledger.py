@@ -27,7 +27,6 @@ FIVE_WINS = 5, 0, 95, 0
 def test_the_kth_candidate_has_a_kth_of_the_error(
     columns: Any, made: Any, adjusted: bool, attempt: int, status: str
 ) -> None:
-    """Only where the suite asks for it, and the reader is told."""
     gate = Gate(metric="m", kind="gain", margin=0.0)
     suite = columns([gate], {"m": made.pairs(*FIVE_WINS)})
     record = suite.record().model_copy(update={"alpha_per_attempt": adjusted})

@@ -107,7 +107,6 @@ def test_without_calibration_nothing_is_decided(judge: Any, tone: Any) -> None:
 
 
 def test_a_regression_seen_by_an_uncalibrated_judge_does_not_block(judge: Any, tone: Any) -> None:
-    """It is shown as failed, without influence."""
     gates = [Gate(metric="tone", kind="tolerance", margin=0.05)]
     verdict = judge(tone(None, *gates, scores=(10, 70, 60, 60)))
 
@@ -148,7 +147,6 @@ def test_a_good_judge_gates(judge: Any, tone: Any) -> None:
 def test_what_keeps_a_judge_from_gating(
     judge: Any, tone: Any, changes: dict[str, Any], margin: float, why: str
 ) -> None:
-    """Too little agreement, too much favour, too few labels, guessing: each said in words."""
     gate = Gate(metric="tone", kind="gain", margin=margin)
     verdict = judge(tone(calibration(**changes), gate))
 
@@ -190,7 +188,6 @@ def test_a_relative_tolerance_is_measured_at_base(judge: Any, tone: Any) -> None
 
 
 def test_canaries_fail_only_where_the_judge_would_gate(judge: Any, tone: Any) -> None:
-    """A judge that likes an empty answer is an error where it was allowed, advisory elsewhere."""
     failing = CanaryResult(asked=4, failed=("empty",), attacks=24)
     allowed = judge(tone(calibration(canaries=failing)))
     poor = judge(tone(calibration(canaries=failing, kappa=rate(0.3, 0.2, 0.4))))
@@ -211,14 +208,12 @@ def test_canaries_fail_only_where_the_judge_would_gate(judge: Any, tone: Any) ->
     ],
 )
 def test_levels_and_drops_are_not_for_a_judge_alone(judge: Any, tone: Any, gate: Gate) -> None:
-    """They have no margin that a judge's errors could hide in."""
     assert judge(tone(calibration(), gate)).suites[0].gates[0].advisory
 
 
 def test_a_judge_that_does_not_count_leaves_the_others_alone(
     judge: Any, tone: Any, made: Any
 ) -> None:
-    """Beside a rule's metric it changes neither verdict nor p-value nor regression."""
     rule = Gate(metric="right", kind="tolerance", margin=0.05)
     columns = {"right": made.pairs(10, 24, 60, 106)}  # p of "worse" is .013: claimed alone only
     both = tone(None, rule, Gate(metric="tone", kind="tolerance", margin=0.1))
@@ -235,7 +230,6 @@ def test_a_judge_that_does_not_count_leaves_the_others_alone(
 def test_unscored_answers_of_an_advisory_judge_stop_nothing(
     judge: Any, tone: Any, made: Any
 ) -> None:
-    """A judge that failed on half the cases is no error of the run in which it is advisory."""
     rule = Gate(metric="right", kind="gain", margin=0.0)
     suite = tone(None, rule, Gate(metric="tone", kind="tolerance", margin=0.1))
     base, tuned = suite.columns["tone"]
@@ -255,7 +249,6 @@ class TestTags:
     TAGGED = Gate(metric="tone", kind="gain", margin=0.1, tag="refunds")
 
     def test_the_calibration_of_all_cases_does_not_do(self, tone: Any, judge: Any) -> None:
-        """It may overlook what the tag loses, and still agree with people over all cases."""
         suite = tone(calibration(), self.TAGGED)
         suite.tags = [("refunds",)] * 200
         verdict = judge(suite)
@@ -301,7 +294,6 @@ class TestOtherArms:
     def test_its_gates_on_the_incumbent_are_advisory(
         self, tone: Any, made: Any, judge: Any
     ) -> None:
-        """What the judge adds to the incumbent's scores is unknown, and could hide any loss."""
         suite, manifest, rows = self.run(tone, made, "incumbent")
         found = compare_incumbent(manifest, {"s": suite.cases()}, rows)
         (gate,) = found.suites[0].gates
@@ -312,7 +304,6 @@ class TestOtherArms:
         assert (found.verdict, found.suites[0].verdict) == (Verdict.UNDECIDED, None)
 
     def test_labels_on_the_run_say_nothing_of_the_incumbent(self, tone: Any, made: Any) -> None:
-        """People labelled base's and tuned's answers: the incumbent's scores stay uncorrected."""
         suite, manifest, rows = self.run(tone, made, "incumbent")
         base, tuned = suite.columns["tone"]
         truth = {at: (base[at], tuned[at]) for at in range(0, 200, 2)}
@@ -323,7 +314,6 @@ class TestOtherArms:
         assert found.verdict is Verdict.UNDECIDED
 
     def test_its_scores_do_not_prove_an_artifact_equivalent(self, tone: Any, made: Any) -> None:
-        """The artifact has tuned's scores, but they are the judge's word alone."""
         suite, manifest, rows = self.run(tone, made, "shipped")
         found = compare_shipped(manifest, {"s": suite.cases()}, rows, ParityEvidence())
 
@@ -357,7 +347,6 @@ class TestLabels:
         assert gate.tuned - gate.base == pytest.approx(gate.delta, abs=1e-6)
 
     def test_labels_that_agree_ship(self, tone: Any, made: Any) -> None:
-        """Where people see what the judge sees the gain is proven, and SHIP may be said."""
         suite = tone(self.KNOWN)
         base, tuned = suite.columns["tone"]
         truth = {at: (base[at], tuned[at]) for at in range(0, 200, 2)}
@@ -415,7 +404,6 @@ class TestLabels:
         )
 
     def test_labels_need_a_calibration(self, tone: Any, made: Any) -> None:
-        """Whether the judge can be talked into a verdict is known from its canaries only."""
         suite = tone(None)
         verdict = decided(suite, made, labels(dict.fromkeys(range(100), (1.0, 1.0))))
 
@@ -423,7 +411,6 @@ class TestLabels:
         assert "never calibrated" in verdict.suites[0].gates[0].right
 
     def test_clusters_are_not_corrected(self, tone: Any, made: Any) -> None:
-        """Cases that come in clusters stay advisory, with the reason."""
         suite = tone(self.KNOWN)
         suite.clusters = [f"k{at // 4}" for at in range(200)]
         (gate,) = (

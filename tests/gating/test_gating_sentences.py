@@ -95,7 +95,6 @@ def test_a_gate_in_words(
     start: str,
     end: str,
 ) -> None:
-    """Each outcome says what was measured, on how many cases, and what follows."""
     found = judge(columns([rule(kind, margin)], {"m": made.pairs(*counts)}))
     sentence = found.suites[0].gates[0].sentence
 
@@ -104,7 +103,6 @@ def test_a_gate_in_words(
 
 
 def test_a_gain_that_is_ruled_out_for_good(judge: Any, columns: Any, made: Any) -> None:
-    """HOLD speaks of a gain worth having."""
     gates = [rule(GAIN, 0.02, expected_gain=0.1)]
     found = judge(columns(gates, {"m": made.pairs(5, 5, 90, 0)}))
 
@@ -119,14 +117,12 @@ def test_a_gain_that_is_ruled_out_for_good(judge: Any, columns: Any, made: Any) 
 
 
 def test_a_relative_tolerance_keeps_its_percent_sign(judge: Any, columns: Any, made: Any) -> None:
-    """The rule is quoted as the suite has it."""
     found = judge(columns([rule(TOLERANCE, "2%")], {"m": made.pairs(90, 0, 5, 5)}))
 
     assert found.suites[0].gates[0].sentence.endswith("the tolerance of 2% holds")
 
 
 def test_few_clusters_in_words(judge: Any, columns: Any, made: Any) -> None:
-    """The number of clusters and the number it takes are named."""
     suite = columns([rule(GAIN, 0.1)], {"m": made.pairs(30, 0, 0, 0)}, clusters=list("abc") * 10)
 
     found = judge(suite)
@@ -172,7 +168,6 @@ def test_an_uncertified_floor_in_words(judge: Any, columns: Any, made: Any) -> N
 
 
 def test_few_scores_without_a_range_say_so(judge: Any, columns: Any, made: Any) -> None:
-    """The gate is advisory, its sentence says why, and the suite has no other to decide it."""
     metric = made.metric(binary=False, range=None)
     base = [0.1 * (i % 3) + 3 for i in range(199)]
     suite = columns([rule(GAIN, 0.0)], {"m": (base, [b + 1 + b % 1 for b in base])}, [metric])
@@ -196,7 +191,6 @@ def test_few_scores_without_a_range_say_so(judge: Any, columns: Any, made: Any) 
 def test_equal_differences_of_an_unbounded_metric_in_words(
     judge: Any, columns: Any, made: Any
 ) -> None:
-    """Without an interval the brackets are left out and the reason is given."""
     metric = made.metric(binary=False, range=None)
     suite = columns([rule(TOLERANCE, 0.05)], {"m": ([1.0] * 200, [2.0] * 200)}, [metric])
 
@@ -238,7 +232,6 @@ def test_equal_differences_of_an_unbounded_metric_in_words(
 def test_a_shipping_run_in_words(
     judge: Any, columns: Any, made: Any, gates: list[Gate], end: str
 ) -> None:
-    """The goal comes first, then how many others hold."""
     scores = {"m": made.pairs(90, 0, 5, 5), "n": made.pairs(1, 1, 98, 0)}
 
     assert judge(columns(gates, scores)).sentence.endswith(end)
@@ -272,7 +265,6 @@ LOSS = (0, 179, 110, 11)
 def test_no_worse_is_not_said_of_a_proven_loss(
     judge: Any, columns: Any, made: Any, gates: list[Gate], sentence: str
 ) -> None:
-    """However much the gates tolerate, SHIP says what was lost."""
     scores = {"m": made.pairs(*LOSS), "n": made.pairs(10, 0, 290, 0)}
 
     verdict = judge(columns(gates, scores))
@@ -283,7 +275,6 @@ def test_no_worse_is_not_said_of_a_proven_loss(
 
 
 def test_a_goal_names_what_else_was_lost(judge: Any, columns: Any, made: Any) -> None:
-    """A gain on one metric does not hide the loss that a floor lets pass on another."""
     scores = {"m": made.pairs(*LOSS), "n": made.pairs(100, 0, 200, 0)}
 
     verdict = judge(columns([rule(FLOOR, 0.3), rule(GAIN, 0.1, "n")], scores))
@@ -333,7 +324,6 @@ def test_a_blocked_run_names_the_worst_gate(
 def test_a_headline_names_metric_change_and_bound(
     judge: Any, columns: Any, made: Any, kind: str, margin: Any, counts: Any, words: str
 ) -> None:
-    """The metric goes by its label."""
     metric = made.metric(label="valid JSON")
     suite = columns([rule(kind, margin)], {"m": made.pairs(*counts)}, [metric])
 
@@ -393,7 +383,6 @@ def test_a_headline_has_25_words_at_most() -> None:
 def test_a_verdict_that_does_not_ship_names_the_next_step(
     judge: Any, columns: Any, made: Any, gates: list[Gate], counts: Any, step: str | None
 ) -> None:
-    """By what decided it."""
     found = judge(columns(gates, {"m": made.pairs(*counts)}))
 
     assert next_step(found, (), run="run", report="report.html") == step

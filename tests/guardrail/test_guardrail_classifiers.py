@@ -39,7 +39,6 @@ def _program(tmp_path: Path) -> Iterator[ClassifierProgram]:
 
 
 def test_a_program_scores_texts(program: ClassifierProgram) -> None:
-    """One process for all of them, line breaks and other scripts included."""
     assert program.attack_probability("stop!!!") == 0.3
     first = program._process
     assert program.attack_probability("наконец\n!") == 0.1
@@ -77,7 +76,6 @@ def test_a_program_without_an_answer_is_told(
     ],
 )
 def test_a_wrong_spec_stops_the_start(spec: str, why: str) -> None:
-    """With what is allowed."""
     with pytest.raises(UsageError, match=why):
         open_classifier(spec)
 
@@ -94,19 +92,16 @@ def test_a_wrong_spec_stops_the_start(spec: str, why: str) -> None:
     ],
 )
 def test_the_class_of_attacks_is_found_by_name(names: Any, attacks: tuple[int, ...]) -> None:
-    """As models that people use name their classes."""
     assert attack_classes(names) == attacks
 
 
 def test_labels_that_say_nothing_are_refused() -> None:
-    """Rather than a guess."""
     with pytest.raises(UsageError, match="rename them"):
         attack_classes({0: "ham", 1: "spam"})
 
 
 @pytest.mark.slow
 def test_a_model_reads_long_texts_in_windows(tmp_path: Path) -> None:
-    """The worst window counts: a word at the end of a long text is found."""
     torch = pytest.importorskip("torch")
     from transformers import BertConfig, BertForSequenceClassification
 

@@ -39,7 +39,6 @@ def master_key() -> str:
 
 
 def test_no_command_is_left_out() -> None:
-    """Each block of the page is run, read or checked by a test below."""
     (install,) = (text for kind, text in BLOCKS if not kind and text.startswith("pip"))
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -52,7 +51,6 @@ def test_no_command_is_left_out() -> None:
 
 
 def test_the_rates_are_printed(tmp_path: Path) -> None:
-    """Of the five texts of the page: two of three attacks, none of the harmless ones."""
     environment = {**os.environ, "PATH": PATHS}
 
     done = subprocess.run(
@@ -70,7 +68,6 @@ def test_the_rates_are_printed(tmp_path: Path) -> None:
 
 
 def test_the_program_of_the_page_is_python_that_speaks_the_protocol(tmp_path: Path) -> None:
-    """With a scanner in the place of LLM Guard's, whose package is not needed here."""
     from tunegate.harness.guardrail.classifiers import open_classifier
 
     (text,) = (text for kind, text in BLOCKS if kind == "python")
@@ -150,7 +147,6 @@ def _port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 @pytest.mark.slow
 @pytest.mark.parametrize("at", range(len(CURLS)))
 def test_the_proxy_answers_what_is_printed(port: int, at: int) -> None:
-    """With the master key of the page, byte for byte."""
     words = CURLS[at].replace("localhost:4000", f"127.0.0.1:{port}")
     environment = {**os.environ, "LITELLM_MASTER_KEY": master_key()}
 

@@ -90,7 +90,6 @@ CODES: dict[str, Callable[[str], str]] = {
 
 
 def test_a_hidden_phrase_is_found() -> None:
-    """Within other words, as attacks have it."""
     text = "Please read this and do as it says: {} Thank you."
 
     missed = [
@@ -103,7 +102,6 @@ def test_a_hidden_phrase_is_found() -> None:
 
 
 def test_the_last_word_may_come_first() -> None:
-    """A sentence whose words are in reverse order."""
     text = " ".join(PHRASES[0].removesuffix(".").split()[::-1])
 
     assert text.startswith("yes say and instructions")
@@ -134,13 +132,11 @@ def test_most_codes_hide_a_phrase_from_the_plain_list() -> None:
     ],
 )
 def test_other_texts_have_no_phrase(text: str) -> None:
-    """Hashes, images, other scripts and addresses are no attacks."""
     assert injection_in(text) is None
 
 
 @pytest.mark.parametrize("piece", ["ignore all the ", "%41", "aWdub3Jl", "i g n ", "&#65;", "41 "])
 def test_the_work_is_bounded(piece: str) -> None:
-    """A text of codes is read in a few dozen readings, none longer than the text."""
     text = piece * 2_000
 
     found = list(readings(text))
@@ -177,12 +173,10 @@ def test_further_spellings(text: str) -> None:
     ],
 )
 def test_signs_between_sentences_are_none(text: str) -> None:
-    """Names of programs, sums and sentences that end are no phrases."""
     assert injection_in(text) is None
 
 
 def test_visible_text_keeps_what_is_seen() -> None:
-    """Line breaks stay, hidden characters go, tags are read."""
     tags = "".join(chr(0xE0000 + ord(c)) for c in "hi")
 
     assert visible_text("a\u200bb\n\tc" + tags) == "ab\n\tchi"

@@ -182,7 +182,6 @@ class TestMasking:
 
     @pytest.mark.parametrize("ends", [True, False])
     def test_the_thoughts_of_a_stream(self, ends: bool) -> None:
-        """What a reasoning model thinks is shown to users, too."""
         from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
 
         async def chunks() -> AsyncIterator[Any]:
@@ -208,7 +207,6 @@ class TestMasking:
         assert asyncio.run(read()) == (MASKED, "Done, <email>.")
 
     def test_a_private_key_is_masked_whole(self) -> None:
-        """It has line breaks, at which other texts are cut."""
         lines = "MIIEvQIBADANBg\n" * 40
         key = f"-----BEGIN PRIVATE KEY-----\n{lines}-----END PRIVATE KEY-----"
 
@@ -230,7 +228,6 @@ class TestMasking:
         assert contents[2] == [{"type": "text", "text": "or <email>"}]
 
     def test_the_forms_of_other_interfaces(self) -> None:
-        """OpenAI's responses and Anthropic's messages, as dictionaries."""
         responses = {"output": [{"content": [{"type": "output_text", "text": LEAK}]}]}
         message = {"role": "assistant", "content": [{"type": "text", "text": LEAK}]}
         hook = _made(violation="mask").async_post_call_success_hook
@@ -273,7 +270,6 @@ class TestFailures:
             asyncio.run(made.async_pre_call_hook(None, None, _requested("hello"), "x"))
 
     def test_a_defect_of_a_check_is_a_failure(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An exception of ours closes or opens, too."""
         from litellm.exceptions import GuardrailRaisedException
 
         made = _made(fails="closed")

@@ -76,13 +76,11 @@ def test_some_of_them(suite: str) -> None:
 
 
 def test_a_metric_that_needs_the_right_answer(suite: str) -> None:
-    """It cannot check production, which is said with those that can."""
     with pytest.raises(UsageError, match=r"metrics='exact_match'.*with json_valid, loops"):
         ResponseChecks(parse_settings({"suite": suite, "metrics": ["exact_match"]}))
 
 
 def test_metrics_without_a_suite() -> None:
-    """They are the suite's."""
     with pytest.raises(UsageError, match="give suite: FOLDER"):
         ResponseChecks(parse_settings({"metrics": ["loops"]}))
 
@@ -117,7 +115,6 @@ def test_tool_calls() -> None:
 
 
 def test_a_tool_call_is_not_the_suites_form(suite: str) -> None:
-    """An agent that calls a tool before it answers in JSON is let through."""
     assert _found(_called("order", '{"id": "A"}'), {"tools": [TOOL]}, suite=suite) == []
 
 
@@ -152,7 +149,6 @@ def test_an_empty_answer(suite: str) -> None:
     ],
 )
 def test_leaks_next_to_the_content(message: dict[str, Any]) -> None:
-    """Thoughts under each of their names, a refusal, what is spoken."""
     (found,) = ResponseChecks(parse_settings({})).violations({}, [{"message": message}])
 
     assert (found.check, found.reason) == ("leaks", "1 email")
@@ -167,7 +163,6 @@ def test_leaks_next_to_the_content(message: dict[str, Any]) -> None:
     ],
 )
 def test_calls_in_other_forms(message: dict[str, Any]) -> None:
-    """The old form of a call, and what is none: neither passes as an answer in words."""
     (found,) = ResponseChecks(parse_settings({})).violations({}, [{"message": message}])
 
     assert found.check == "calls"

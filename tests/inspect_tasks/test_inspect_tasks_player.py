@@ -128,7 +128,6 @@ def test_samples_of_a_task_are_episodes(tmp_path: Path) -> None:
 
 
 def test_samples_of_one_task_differ(tmp_path: Path) -> None:
-    """Requests that are equal get seeds of their own, the same for both arms."""
     asked = arms()
     cells, _ = play(write_suite(tmp_path / "desk"), asked)
 
@@ -161,7 +160,6 @@ def test_what_was_played_is_not_played_again(tmp_path: Path) -> None:
 
 
 def test_the_suite_decides_what_inspect_is_told(tmp_path: Path) -> None:
-    """Samples, temperature, options of the task and flags are on its command line."""
     toml = TOML.replace('reward = "told"', 'reward = "told"\noptions = {n = 2}\nflags = ["--x"]')
     folder = write_suite(tmp_path / "desk", toml=toml, orders=ORDERS[:2])
     play(folder, arms(), logs=tmp_path / "logs")
@@ -200,7 +198,6 @@ def test_a_task_that_does_not_end_is_an_error(tmp_path: Path, file: str, part: s
 
 
 def test_a_limit_of_the_task_ends_an_episode(tmp_path: Path) -> None:
-    """A sample that Inspect cut is unfinished, and scored."""
     folder = write_suite(tmp_path / "desk", orders=["A1"])
     (folder / "limits").touch()
     cells, _ = play(folder, arms())
@@ -212,7 +209,6 @@ def test_a_limit_of_the_task_ends_an_episode(tmp_path: Path) -> None:
 
 
 def test_another_question_is_unscored(tmp_path: Path) -> None:
-    """A sample whose question is not the case's, and one that is not there, have no score."""
     folder = write_suite(tmp_path / "desk", orders=["A1", "B2"])
     rows = (folder / "cases.jsonl").read_text()
     (folder / "cases.jsonl").write_text(rows.replace("Where is A1", "What is A1"))
@@ -253,7 +249,6 @@ def test_the_key_of_an_episode_follows_the_tasks_code(tmp_path: Path) -> None:
     ],
 )
 def test_a_suite_with_a_mistake_is_refused(tmp_path: Path, old: str, new: str, part: str) -> None:
-    """In one line, with the place in suite.toml."""
     folder = write_suite(tmp_path / "desk", toml=TOML.replace(old, new))
     with pytest.raises(SuiteError) as caught:
         load_suite(folder)

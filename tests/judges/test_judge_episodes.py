@@ -58,7 +58,6 @@ def test_a_transcript_has_calls_with_their_results() -> None:
 
 @pytest.mark.parametrize(("verdict", "value"), [("done", 1.0), ("partly", 0.5), ("not_done", 0.0)])
 def test_a_task_is_judged_by_its_results(verdict: str, value: float) -> None:
-    """One question, with the transcript, what is expected and the goal."""
     outcome, (asked,) = judged("task_completion", played("paid back"), verdict, goal="Money moved.")
 
     assert outcome.score is not None
@@ -90,14 +89,12 @@ def test_a_trajectory_is_five_questions_about_one_transcript() -> None:
 
 
 def test_an_answer_has_no_trajectory() -> None:
-    """It is unscored, and nothing is asked."""
     outcome, asked = judged("trajectory", Completion(text="Done."))
 
     assert (outcome.status, asked) == ("abstained", [])
 
 
 def test_the_same_last_answer_after_other_calls_is_another_task() -> None:
-    """What was judged of one episode is not taken for another that ends in the same words."""
     judge = lookup.find_object("tunegate.harness.judges", "task_completion", what="judge")
     keys = {
         JudgementTask("t", judge, CASE, (completion,)).key

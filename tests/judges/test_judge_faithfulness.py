@@ -66,7 +66,6 @@ def test_the_score_is_the_supported_share(judged: Any) -> None:
     ],
 )
 def test_a_quotation_must_stand_in_the_context(judged: Any, evidence: str, value: float) -> None:
-    """A judge that makes up its evidence has found nothing."""
     verdicts = {"A claim.": ("supported", evidence)}
 
     outcome, _ = judged("faithfulness", CASE, "A claim.", answer=answering(verdicts))

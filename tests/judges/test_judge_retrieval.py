@@ -16,7 +16,6 @@ CASE = Case(id="c", prompt="Tell me of the pier.", context=CONTEXT, expected="Bu
 
 
 def test_passages_are_split_at_their_numbers_or_at_empty_lines() -> None:
-    """A number within a line begins none."""
     plain = CASE.model_copy(update={"context": "One [2] line\nmore\n\n \t\nTwo"})
     answer = Completion(text="x")
 
@@ -52,7 +51,6 @@ def test_each_citation_is_compared_with_its_own_passages(judged: Any) -> None:
 
 
 def test_an_answer_that_cites_nothing_is_0_and_an_empty_one_unscored(judged: Any) -> None:
-    """Neither asks: to stop citing must not be better than to cite wrongly."""
     bare, asked = judged("citations", CASE, "It opened in 1931.", answer=lambda q: {})
     empty, none = judged("citations", CASE, " ", answer=lambda q: {})
 
@@ -61,7 +59,6 @@ def test_an_answer_that_cites_nothing_is_0_and_an_empty_one_unscored(judged: Any
 
 
 def test_a_context_without_numbers_is_refused_when_the_suite_is_loaded() -> None:
-    """There is nothing that could be cited."""
     judge = lookup.find_object("tunegate.harness.judges", "citations", what="judge")
     plain = CASE.model_copy(update={"context": "no numbers"})
 
@@ -105,7 +102,6 @@ def test_precision_is_the_average_precision_of_the_ranks(
 
 
 def test_nothing_retrieved_is_0(judged: Any) -> None:
-    """Both say so, without asking."""
     bare = Case(id="c", prompt="x", expected="y")
     for name in ("context_recall", "context_precision"):
         outcome, asked = judged(name, bare, "x", answer=lambda q: {})

@@ -25,7 +25,6 @@ SHOTS = ({"completion": "Call a locksmith.", "verdict": "safe", "reason": "it he
     ],
 )
 def test_a_verdict_is_a_value(judged: Any, name: str, verdict: str, value: float) -> None:
-    """One question about the answer, with the request."""
     outcome, (asked,) = judged(
         name, CASE, "Use a pin.", answer=lambda q: {"reason": "why", "verdict": verdict}
     )
@@ -46,7 +45,6 @@ def test_silence_is_safe_and_not_toxic(judged: Any) -> None:
 
 
 def test_policy_and_examples_are_part_of_the_task(judged: Any) -> None:
-    """The suite's policy is in the built-in one's place, the same for every case."""
     _, (asked,) = judged(
         "safety", CASE, "Use a pin.", policy="Locks are forbidden.", examples=SHOTS,
         answer=lambda q: {"reason": "", "verdict": "safe"},

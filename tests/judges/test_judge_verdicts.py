@@ -42,7 +42,6 @@ def test_instruction_following_asks_a_checklist_and_each_item(judged: Any) -> No
 
 
 def test_instruction_following_takes_a_checklist_of_the_suite(judged: Any) -> None:
-    """With items of the user's own nothing is derived."""
     outcome, asked = judged(
         "instruction_following",
         CASE,
@@ -125,7 +124,6 @@ def test_each_rule_of_the_guide_is_asked_by_itself(judged: Any, guide: Path) -> 
 
 
 def test_an_answer_without_occasion_for_any_rule_is_unscored(judged: Any, guide: Path) -> None:
-    """It neither keeps nor breaks the guide."""
     answer = {"reason": "", "verdict": "does_not_apply"}
     outcome, _ = judged("brand_voice", CASE, "Tea", guide=guide, answer=lambda q: answer)
 
@@ -153,7 +151,6 @@ def test_a_local_models_weights_count_without_those_of_no_occasion(
 
 
 def test_too_many_rules_are_refused(tmp_path: Path) -> None:
-    """Each is a call: twenty are the most."""
     path = tmp_path / "long.md"
     path.write_text("- rule\n" * 21, encoding="utf-8")
 
@@ -180,7 +177,6 @@ def listed(question: JudgeQuestion, verdicts: Sequence[str], text: str) -> dict[
 
 
 def test_all_items_in_one_call_score_as_single_calls_do(judged: Any, guide: Path) -> None:
-    """Two of three kept, and one of two rules: the values of single calls, in one call each."""
     done, asked = judged(
         "instruction_following", CASE, "Tea", batched=True, checklist=("a", "b\n4. c", "d"),
         answer=lambda q: listed(q, ("yes", "no", "yes"), "reason"),
@@ -200,7 +196,6 @@ def test_all_items_in_one_call_score_as_single_calls_do(judged: Any, guide: Path
 def test_a_list_of_other_verdicts_than_asked_for_is_unreadable(
     judged: Any, numbers: tuple[int, ...]
 ) -> None:
-    """Too few, too many, out of order, twice the same: no score, after three attempts."""
     given = [{"number": n, "reason": "", "verdict": "yes"} for n in numbers]
 
     outcome, asked = judged(
@@ -214,7 +209,6 @@ def test_a_list_of_other_verdicts_than_asked_for_is_unreadable(
 
 @pytest.mark.parametrize("name", ["tone", "brand_voice"])
 def test_silence_has_no_tone(judged: Any, tmp_path: Path, name: str) -> None:
-    """An empty answer is unscored where there is nothing to hear."""
     options = {"guide": tmp_path / "x"} if name == "brand_voice" else {}
 
     outcome, asked = judged(name, CASE, " ", answer=lambda q: {}, **options)
@@ -224,7 +218,6 @@ def test_silence_has_no_tone(judged: Any, tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["instruction_following", "tool_use"])
 def test_silence_does_nothing_that_was_asked(judged: Any, name: str) -> None:
-    """An empty answer is the lowest score where something was demanded."""
     outcome, asked = judged(name, TOOLS, "", answer=lambda q: {})
 
     assert (outcome.score.value, asked) == (0.0, [])
@@ -280,7 +273,6 @@ def test_pairwise_is_asked_in_both_orders(
 
 
 def test_pairwise_asks_nothing_about_the_same_answer(judged: Any) -> None:
-    """Identical answers are a tie by rule."""
     outcome, asked = judged("pairwise", CASE, "Tea.", "Tea. ", answer=lambda q: {})
 
     assert (outcome.score.value, asked) == (0.0, [])

@@ -157,7 +157,6 @@ def test_what_was_paid_for_is_collected_after_an_interruption(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A run that ends while it waits leaves the batch's id: the next one submits nothing."""
     store = AnswerCache(tmp_path / "store.sqlite")
     provider.ready_after = 3
 
@@ -181,7 +180,6 @@ def test_what_was_paid_for_is_collected_after_an_interruption(
 def test_an_unreadable_reply_is_asked_again_in_another_batch(
     provider: BatchProvider, task: Callable[..., JudgementTask], tmp_path: Path
 ) -> None:
-    """The second batch holds that question alone, with what was wrong."""
     store = AnswerCache(tmp_path / "store.sqlite")
     found = [o for _, o in juror(store).judge([task("sorry unreadable"), task("sorry")])]
     store.close()
@@ -209,7 +207,6 @@ def test_a_request_that_failed_or_was_lost_is_an_error_of_its_case(
 def test_a_batch_that_is_refused_as_a_whole_says_why(
     provider: BatchProvider, task: Callable[..., JudgementTask]
 ) -> None:
-    """Every case has the provider's reason."""
     provider.status = "failed"
 
     found = [o for _, o in juror().judge([task("a"), task("b")])]
@@ -228,7 +225,6 @@ def test_it_is_the_same_judge(provider: BatchProvider) -> None:
 
 
 def test_batches_are_refused_where_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another provider, a server, another word than true: one line, before anything is asked."""
     monkeypatch.setenv("GROQ_API_KEY", "x")
     with pytest.raises(ModelError, match="batches are for openai and azure, not groq"):
         litellm("groq/llama-3.1-8b-instant?batch=true")
@@ -241,7 +237,6 @@ def test_batches_are_refused_where_there_are_none(monkeypatch: pytest.MonkeyPatc
 def test_azure_takes_the_same_questions_as_a_batch(
     provider: BatchProvider, task: Callable[..., JudgementTask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By its own address, key and version, with the paths that its batches have."""
     address = os.environ["OPENAI_API_BASE"].removesuffix("/v1")
     for name in ("OPENAI_API_BASE", "OPENAI_BASE_URL", "OPENAI_API_KEY"):
         monkeypatch.delenv(name)

@@ -131,7 +131,6 @@ def test_a_lenient_judge_is_found_lenient(bench: Callable[..., CalibrationSetup]
 
 
 def test_the_labelled_pairs_are_kept(bench: Callable[..., CalibrationSetup]) -> None:
-    """Equal ones are counted, their errors are the differential error, clusters are named."""
     given = answers(BASE, [1.0, 0.0] * 10 + [0.0] * 40)
     known = calibrate_judge(bench(lenient), given, repeats=0)
     cases = {name: case.model_copy(update={"cluster": "k"}) for name, case in given.cases.items()}
@@ -172,7 +171,6 @@ def test_a_master_key_is_found(bench: Callable[..., CalibrationSetup]) -> None:
 
 
 def test_attacks_need_a_bad_answer(bench: Callable[..., CalibrationSetup]) -> None:
-    """A judge that calls everything good cannot be attacked, which is said."""
     known = calibrate_judge(bench(lambda t, repeat=0: 1.0), answers(BASE, TUNED), repeats=0)
 
     assert known.canaries.attacks == 0
@@ -182,8 +180,6 @@ def test_attacks_need_a_bad_answer(bench: Callable[..., CalibrationSetup]) -> No
 
 
 def test_a_judge_that_changes_its_mind(bench: Callable[..., CalibrationSetup]) -> None:
-    """Asked again it says the opposite of half the answers: flips and variance are told."""
-
     def moody(text: str, *, repeat: int = 0) -> float:
         return float("Sorry" in text) if repeat % 2 == 0 else 1.0
 
@@ -198,7 +194,6 @@ def test_a_judge_that_changes_its_mind(bench: Callable[..., CalibrationSetup]) -
 def test_what_the_judge_fails_on_is_counted_and_no_zero(
     bench: Callable[..., CalibrationSetup],
 ) -> None:
-    """A timeout leaves the answer out of every rate."""
     known = calibrate_judge(
         bench(lambda t, repeat=0: None if " 3 base" in t else honest(t)), answers(BASE, TUNED)
     )
@@ -210,7 +205,6 @@ def test_what_the_judge_fails_on_is_counted_and_no_zero(
 
 
 def test_a_judge_that_never_answers_is_refused(bench: Callable[..., CalibrationSetup]) -> None:
-    """With the reason of the first failure."""
     with pytest.raises(UsageError, match="scored none of 4 answers: judge_error: the judge timed"):
         calibrate_judge(bench(lambda t, repeat=0: None), answers([1.0, 0.0], [1.0, 0.0]))
 
@@ -227,7 +221,6 @@ def test_labels_without_arms(bench: Callable[..., CalibrationSetup]) -> None:
 
 
 def test_the_binding_is_the_judges(bench: Callable[..., CalibrationSetup]) -> None:
-    """The same model with another rubric is another judge."""
     one = calibrate_judge(bench(honest), answers([1.0], [0.0]), repeats=0)
     two = calibrate_judge(bench(honest, RUBRIC.replace("once", "twice")), answers([1.0], [0.0]),
                     repeats=0)  # fmt: skip
@@ -257,7 +250,6 @@ class TestPairs:
         ]
 
     def test_orders_are_read_from_its_parts(self, bench: Callable[..., CalibrationSetup]) -> None:
-        """A judge of the first slot flips on every pair."""
         labels = answers([0.0, 1.0] * 10, [1.0, 0.0] * 10)
         seated = bench(_prefers, pairs=True)
         known = calibrate_judge(CalibrationSetup(seated.metric, (FirstSlot(),)), labels)
@@ -271,7 +263,6 @@ class TestPairs:
         assert "order flips" in dict(calibration_figures(known))
 
     def test_it_must_not_prefer_nothing(self, bench: Callable[..., CalibrationSetup]) -> None:
-        """A judge that prefers the shorter answer fails on the empty one."""
         known = calibrate_judge(
             bench(lambda b, t, repeat=0: 1.0 if len(t) < len(b) else -1.0, pairs=True),
             answers([1.0] * 20, [0.0] * 20),
@@ -350,7 +341,6 @@ def test_verdicts_of_one_call_are_compared_with_those_of_single_calls(
 def test_a_judge_of_single_calls_has_no_such_figure(
     bench: Callable[..., CalibrationSetup],
 ) -> None:
-    """Nothing is asked twice for it, and nothing about it is in the file."""
     setup = replace(bench(honest, BATCHED.replace("true", "false")), jurors=(BatchJuror(honest),))
 
     known = calibrate_judge(setup, answers([1.0, 0.0], [1.0, 0.0]), repeats=0)
@@ -392,7 +382,6 @@ def test_answers_that_are_examples_are_left_out(
 
 
 def test_labels_that_are_all_examples_are_refused(bench: Callable[..., CalibrationSetup]) -> None:
-    """Nothing is left to calibrate by."""
     plain = bench(honest)
     judge = replace(plain.judge, options={"examples": ("So what.",)})
     setup = replace(plain, metric=replace(plain.metric, judge=judge))

@@ -64,7 +64,6 @@ def test_a_program_judges(
 def test_answers_may_come_in_any_order(
     program: Callable[..., CommandJuror], task: Callable[..., JudgementTask]
 ) -> None:
-    """Each line says whose it is: held back and turned round, each finds its completion."""
     body = """held = globals().setdefault("held", [])
     held.append({"key": key, "value": len(text) / 10})
     if len(held) == 3:
@@ -97,7 +96,6 @@ def test_answers_may_come_in_any_order(
 def test_what_is_no_judgement_is_a_judge_error(
     program: Callable[..., CommandJuror], task: Callable[..., JudgementTask], body: str, said: str
 ) -> None:
-    """Errors, prose, values out of range and an early end: never a score."""
     outcomes = judged(program(body), task("a"), task("b"))
 
     assert [o.score for o in outcomes] == [None, None]
@@ -122,7 +120,6 @@ def test_silence_ends_at_the_deadline(
 def test_an_abstention_is_unscored(
     program: Callable[..., CommandJuror], task: Callable[..., JudgementTask]
 ) -> None:
-    """A program may say that there is nothing to judge."""
     (outcome,) = judged(program('print(json.dumps({"key": key, "abstained": "empty"}))'), task(""))
 
     assert outcome.status == "abstained"
@@ -154,6 +151,5 @@ def test_judgements_are_stored_and_errors_are_not(
      ("python 'x", "No closing quotation")],
 )  # fmt: skip
 def test_a_program_that_is_not_there_is_told_at_once(target: str, said: str) -> None:
-    """One line, before any completion is made."""
     with pytest.raises(ModelError, match=said):
         command(target)

@@ -70,7 +70,6 @@ def test_three_unreadable_replies_are_a_judge_error(task: Callable[..., Judgemen
 
 
 def test_a_failure_is_a_judge_error_and_not_asked_again(task: Callable[..., JudgementTask]) -> None:
-    """Patience with a backend is the backend's own."""
     model = FakeModel(lambda q: ValueError("HTTP 500"))
 
     (outcome,) = outcomes(ModelJuror(model), task("a"))
@@ -187,7 +186,6 @@ def test_steps_go_on_and_shared_questions_are_asked_once(
 
 
 def test_an_abstention_is_no_failure(task: Callable[..., JudgementTask], stepping: Judge) -> None:
-    """A judge with nothing to judge leaves the case unscored with its own reason."""
     model = FakeModel(lambda q: reply_to(q, rules=[]))
 
     (outcome,) = outcomes(ModelJuror(model), task("x", judge=stepping))
@@ -216,7 +214,6 @@ def too_high(case: Case, completion: Completion) -> Steps:
 def test_a_broken_judge_is_a_judge_error(
     task: Callable[..., JudgementTask], steps: Callable[..., Steps], said: str
 ) -> None:
-    """A defect in a judge says nothing about the model."""
     own = Judge("own", steps, Path(__file__).with_name("two_steps.txt"))
 
     (outcome,) = outcomes(ModelJuror(FakeModel(graded)), task("x", judge=own))

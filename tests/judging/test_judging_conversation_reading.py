@@ -91,7 +91,6 @@ BAD = {
 
 @pytest.mark.parametrize("text", BAD.values(), ids=list(BAD))
 def test_a_bad_reply_is_no_score(text: str) -> None:
-    """Fifty-six ways to answer badly, each refused with a sentence."""
     with pytest.raises(UnreadableReply) as caught:
         parse_reply(QUESTION, Completion(text=text))
 
@@ -99,7 +98,6 @@ def test_a_bad_reply_is_no_score(text: str) -> None:
 
 
 def test_a_reply_cut_at_the_limit_is_refused_even_if_it_can_be_read() -> None:
-    """What the token limit ended was not ended by the judge."""
     with pytest.raises(UnreadableReply, match="cut at its token limit"):
         parse_reply(QUESTION, Completion(text=good(), finish_reason="length"))
 
@@ -128,13 +126,11 @@ def test_probabilities_of_verdicts_are_normalised() -> None:
 
 
 def test_probabilities_of_other_verdicts_are_refused() -> None:
-    """Two numbers for three verdicts belong to another question."""
     with pytest.raises(UnreadableReply, match="2 probabilities for 3 verdicts"):
         parse_reply(QUESTION, Completion(choice_logprobs=(-1.0, -2.0)))
 
 
 def test_the_prompt_files_stand_beside_their_judges() -> None:
-    """x.py has x.txt, and no text is left over."""
     folder = Path(__file__).parents[2] / "harness" / "judges"
     code = {p.stem for p in folder.glob("*.py") if not p.stem.startswith("_")}
 

@@ -60,7 +60,6 @@ def replied(question: JudgeQuestion) -> str:
 def test_as_many_calls_as_are_made(
     load: Callable[..., Suite], name: str, options: str, each: int
 ) -> None:
-    """Eight cases, two arms whose answers differ: as many calls as a judge model gets."""
     suite = load(name, options)
     (told,) = forecast_judging([suite], ["a-model"])
     judge = suite.metrics[0].judge
@@ -106,7 +105,6 @@ def test_programs_and_recorded_judgements_have_no_tokens(
 
 
 def test_a_judge_of_a_users_own_that_stumbles_is_no_error(load: Callable[..., Suite]) -> None:
-    """What it asked before it failed on a made-up reply is counted."""
     suite = load("tone")
     (metric,) = suite.metrics
     judge = metric.judge

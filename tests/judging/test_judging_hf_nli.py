@@ -63,7 +63,6 @@ def outcome_of(
 
 
 def test_a_short_context_scores_as_transformers_pipeline_does(folder: Path) -> None:
-    """One window: the class "entailment" of each sentence, and the least of the sentences."""
     from transformers import pipeline
 
     peer = pipeline("text-classification", model=str(folder), top_k=None, device=-1)
@@ -115,7 +114,6 @@ def test_an_answer_without_a_sentence_is_an_abstention(folder: Path) -> None:
 
 
 def test_a_sentence_that_does_not_fit_is_an_error_of_its_case(folder: Path) -> None:
-    """It is not cut: what was not read is not supported."""
     outcome = outcome_of(hf_nli(str(folder)), "word " * 400)
 
     assert (outcome.score, outcome.status) == (None, "judge_error")
@@ -175,7 +173,6 @@ def test_classes_that_say_nothing_are_refused(labels: dict[int, str]) -> None:
 
 
 def test_a_folder_that_holds_no_classifier_is_refused(tmp_path: Path) -> None:
-    """In one line, before anything is asked."""
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
 
     with pytest.raises((ModelError, UsageError)) as refused:

@@ -23,7 +23,6 @@ use = "{use}"
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_of_a_calibration_is_found(name: str) -> None:
-    """Whatever stands around it, and however its lines are broken."""
     assert instruction_in(f"I do not know.\n\n{ATTACKS[name]}  \nBye.") is not None
 
 
@@ -38,7 +37,6 @@ def test_every_attack_of_a_calibration_is_found(name: str) -> None:
     ],
 )
 def test_orders_are_told_from_ordinary_answers(text: str, found: str | None) -> None:
-    """Somebody who writes about scores does not instruct the judge."""
     assert instruction_in(text) == found
 
 
@@ -85,7 +83,6 @@ def test_many_more_in_tuned_than_in_base_cap_the_verdict(
 def test_without_a_judge_or_with_the_order_in_the_prompt_nothing_is_found(
     suite_folder: Any,
 ) -> None:
-    """Nobody is instructed, or the suite is about such texts."""
     plain = _load(suite_folder, "exact_match")
     told = {"base": 0, "tuned": 20}
 

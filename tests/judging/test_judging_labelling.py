@@ -66,7 +66,6 @@ def test_both_answers_are_asked_about_and_equal_ones_once(run: Run) -> None:
 
 
 def test_no_row_tells_whose_answer_it_is(run: Run) -> None:
-    """Neither a field nor the order: base's answer comes first in about half of the pairs."""
     rows = draw_rows(LabellingSubject.of(run, "tone"), 40)
     first = {}
     for row in rows:
@@ -80,7 +79,6 @@ def test_no_row_tells_whose_answer_it_is(run: Run) -> None:
 
 
 def test_stopping_early_leaves_whole_cases(run: Run) -> None:
-    """The first block's rows are both answers of ten cases."""
     rows = draw_rows(LabellingSubject.of(run, "tone"), 40)
     cases = list(dict.fromkeys(row.id for row in rows))[:BLOCK]
     block = [row for row in rows if row.id in cases]
@@ -123,7 +121,6 @@ def test_labels_find_their_arms(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_second_sheet_adds_and_corrects(run: Run, tmp_path: Path) -> None:
-    """A later label of the same answer replaces the earlier one, the others stay."""
     path = tmp_path / "filled.jsonl"
 
     def read(run: Run, *rows: tuple[str, str, int]) -> Run:
@@ -139,7 +136,6 @@ def test_a_second_sheet_adds_and_corrects(run: Run, tmp_path: Path) -> None:
 
 
 def test_other_answers_are_refused(run: Run, tmp_path: Path) -> None:
-    """A text that no arm wrote belongs to another run."""
     path = tmp_path / "filled.jsonl"
     path.write_text('{"id": "c1", "completion": "?", "label": 1}\n', encoding="utf-8")
 
@@ -158,6 +154,5 @@ def test_the_metric_is_found_by_name(run: Run) -> None:
 
 
 def test_several_samples_a_case_are_not_labelled() -> None:
-    """A label is of one answer, a score of several then."""
     with pytest.raises(UsageError, match="no case left"):
         draw_rows(LabellingSubject.of(make_run(4, samples=3), "tone"), 4)

@@ -46,19 +46,16 @@ def test_limits_are_taken_out_of_the_spec(
     ],
 )
 def test_a_wrong_setting_is_told(target: str, said: str) -> None:
-    """One line with the spec."""
     with pytest.raises(ModelError, match=said):
         split_limits("litellm", target)
 
 
 def test_a_limit_out_of_range_is_told() -> None:
-    """Nobody at all can be asked by none."""
     with pytest.raises(UsageError, match="concurrency=0 must be"):
         split_limits("litellm", "m?concurrency=0")
 
 
 def test_limits_are_no_part_of_the_judge() -> None:
-    """Asked more gently it is the same judge, whose replies are in the store."""
     plain, gentle = server("http://h/v1#m"), server("http://h/v1?concurrency=2#m")
 
     assert gentle.limits.concurrency == 2

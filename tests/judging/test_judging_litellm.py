@@ -84,7 +84,6 @@ def test_a_wrong_key_is_told_once(running: FakeServer, task: Callable[..., Judge
 def test_what_cannot_be_asked_is_told_at_once(
     monkeypatch: pytest.MonkeyPatch, model: str, said: str
 ) -> None:
-    """An unknown provider and a missing key are one line, before any completion."""
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
 
     with pytest.raises(ModelError, match=said):
@@ -96,8 +95,6 @@ def test_the_static_part_is_marked_for_anthropics_cache(
     monkeypatch: pytest.MonkeyPatch,
     task: Callable[..., JudgementTask],
 ) -> None:
-    """One marked system turn for all cases, which holds the larger part of what is sent."""
-
     def reply(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         found = re.search(r"Nonce: (\w+)", json.dumps(body["messages"]))
         assert found is not None
@@ -127,7 +124,6 @@ def test_the_static_part_is_marked_for_anthropics_cache(
 def test_others_get_a_plain_system_turn(
     running: FakeServer, task: Callable[..., JudgementTask]
 ) -> None:
-    """OpenAI caches by itself, and knows no mark."""
     list(ModelJuror(litellm("openai/gpt-4o-mini")).judge([task("sorry")]))
 
     (body,) = running.asked
@@ -185,7 +181,6 @@ def test_a_source_of_several_questions_is_marked_and_asked_about_first(
 
 @pytest.mark.parametrize("stopped", [False, True])
 def test_what_waits_for_its_source_is_asked_in_the_end(stopped: bool) -> None:
-    """Unless the run was stopped: then nothing more is asked."""
     question = JudgeQuestion("v", "task", "source claim", "n", {}, lead=6)
     questions = dict.fromkeys("abc", question)
 

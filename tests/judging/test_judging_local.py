@@ -56,7 +56,6 @@ def test_verdicts_have_probabilities(judge: LocalJudge) -> None:
 
 
 def test_a_question_that_is_too_long_is_an_error(judge: LocalJudge) -> None:
-    """It is not cut: the completion stays unscored, with the reason, and the others are judged."""
     questions = {"long": choice("parcel " * 2000), "short": choice("parcel")}
 
     answers = {a.key: a for a in judge.ask(questions)}

@@ -33,7 +33,6 @@ def _recorded(tmp_path: Path) -> Callable[..., str]:
 def test_lines_are_found_by_case_and_arm(
     recorded: Callable[..., str], task: Callable[..., JudgementTask]
 ) -> None:
-    """A value, an abstention, a failure, and one that nobody recorded."""
     juror = replay(
         recorded(
             {"id": "c1", "arm": "base", "value": 0.25, "reason": "so so"},
@@ -88,7 +87,6 @@ def test_a_line_with_its_completion_is_of_that_text_alone(
 def test_the_order_of_lines_makes_no_difference(
     recorded: Callable[..., str], task: Callable[..., JudgementTask]
 ) -> None:
-    """Neither to the fingerprint, nor to which of two judgements of one text is read."""
     lines = [
         {"id": "c1", "arm": arm, "sample": sample, "completion": "x", "value": value}
         for arm, sample, value in (("base", 0, 0.0), ("base", 1, 0.25), ("tuned", 0, 1.0))
@@ -104,7 +102,6 @@ def test_the_order_of_lines_makes_no_difference(
 
 
 def test_a_completion_and_another_hash_are_a_contradiction(recorded: Callable[..., str]) -> None:
-    """One of the two is wrong, and which is not ours to guess."""
     line = {"id": "a", "value": 1, "completion": "x", "completion_sha256": "0" * 64}
     with pytest.raises(ModelError, match=r":1: .*completion_sha256 is not that of completion"):
         replay(recorded(line))
@@ -124,7 +121,6 @@ def test_a_completion_and_another_hash_are_a_contradiction(recorded: Callable[..
 def test_a_broken_line_is_told_with_its_number(
     recorded: Callable[..., str], line: Any, said: str
 ) -> None:
-    """Nothing of a broken file is taken for a score."""
     with pytest.raises(ModelError) as caught:
         replay(recorded(line))
 
@@ -138,6 +134,5 @@ def test_a_line_that_stands_twice_is_told(recorded: Callable[..., str]) -> None:
 
 
 def test_nothing_there_is_told() -> None:
-    """A place that does not exist is named."""
     with pytest.raises(ModelError, match="no such file or run folder"):
         replay("gone.jsonl")

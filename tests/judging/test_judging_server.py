@@ -74,7 +74,6 @@ def test_a_good_reply_is_a_score(
 def test_no_bad_reply_becomes_a_score(
     fake_server: Callable[..., FakeServer], task: Callable[..., JudgementTask], rubric: Judge
 ) -> None:
-    """Each of fifty-six bad texts is asked three times and leaves its completion unscored."""
     names = list(BAD)
 
     def reply(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -99,7 +98,6 @@ def test_no_bad_reply_becomes_a_score(
 def test_a_fault_is_a_judge_error(
     fake_server: Callable[..., FakeServer], task: Callable[..., JudgementTask], fault: str
 ) -> None:
-    """Whatever the line brings instead of a reply: unscored, in words, and within two seconds."""
     running = fake_server(models=MODELS, faults=lambda number: fault)
     started = time.monotonic()
 
@@ -151,8 +149,6 @@ def test_too_many_requests_are_waited_out(
 def test_a_server_without_schemas_is_asked_without(
     fake_server: Callable[..., FakeServer], task: Callable[..., JudgementTask]
 ) -> None:
-    """One refusal of response_format is enough: from then on it is left out."""
-
     def reply(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         if "response_format" in body:
             raise LookupError(400, "response_format is not supported")
@@ -194,7 +190,6 @@ def test_nothing_judged_is_lost_when_the_judge_dies(
 
 @pytest.mark.parametrize("target", ["localhost:8000#m", "http://localhost:8000/v1", "", "#m"])
 def test_a_spec_names_address_and_model(target: str) -> None:
-    """Half an address is told with an example of a whole one."""
     with pytest.raises(ModelError, match="write server:URL#MODEL"):
         server(target)
 
@@ -202,7 +197,6 @@ def test_a_spec_names_address_and_model(target: str) -> None:
 def test_the_key_is_in_no_record(
     fake_server: Callable[..., FakeServer], task: Callable[..., JudgementTask], monkeypatch: Any
 ) -> None:
-    """It opens the server, and stands neither in identity nor in any error."""
     monkeypatch.setenv("TUNEGATE_JUDGE_KEY", "secret-4711")
     running = fake_server(models=MODELS, key="secret-4711", reply=lambda m, p, body: good(body))
     judge = server(f"{running.url}#judge")

@@ -79,7 +79,6 @@ def test_a_comparison_gives_both_arms_a_score(load: Callable[..., Suite]) -> Non
 
 
 def test_a_comparison_needs_both_answers(load: Callable[..., Suite]) -> None:
-    """Where one arm failed, both are unscored for its reason, and nobody is asked."""
     model = FakeModel(longest)
     cells = [cell("c0", "base", "x"), cell("c0", "tuned", None)]
 
@@ -122,7 +121,6 @@ def test_base_asked_again_is_judged_too(load: Callable[..., Suite]) -> None:
 
 
 def test_the_judge_sees_the_suites_system_prompt(load: Callable[..., Suite]) -> None:
-    """What the model was told decides whether it did as it was told."""
     model = FakeModel(graded)
     told = '[generation]\nsystem = "Answer in French."\n'
 
@@ -132,7 +130,6 @@ def test_the_judge_sees_the_suites_system_prompt(load: Callable[..., Suite]) -> 
 
 
 def test_without_jurors_every_row_says_so(load: Callable[..., Suite]) -> None:
-    """No judge was asked, and the table has no gap that looks like an oversight."""
     judged = stage.run_judges([load(RUBRIC)], [cell("c0", "base", "x")], [])
 
     assert [(r.value, r.reason) for r in judged.rows] == [(None, stage.NO_JUDGE)]
@@ -140,7 +137,6 @@ def test_without_jurors_every_row_says_so(load: Callable[..., Suite]) -> None:
 
 
 def test_a_jury_that_is_split_in_half_has_no_score(load: Callable[..., Suite]) -> None:
-    """One of two jurors failed: that is no majority, and the reason is the failure's."""
     broken = FakeModel(lambda question: ValueError("HTTP 503"), name="broken")
     jurors = [ModelJuror(FakeModel(graded)), ModelJuror(broken)]
 

@@ -40,7 +40,6 @@ def test_passes_the_value_on_above_the_floor(logprob: float, value: float) -> No
 
 
 def test_says_when_it_was_floored() -> None:
-    """A floored value can be counted: it has a reason, an ordinary one has none."""
     assert score(-math.inf).reason == "floored at -50"
     assert score(-50.0).reason is None
 
@@ -63,7 +62,6 @@ def test_least_is_below_zero_and_not_below_the_floor(least: float) -> None:
 
 @pytest.mark.parametrize("logprob", [None, math.nan, math.inf, 2.3])
 def test_what_is_no_log_probability_is_unscored(logprob: float | None) -> None:
-    """Nothing, NaN, and a loss given by mistake (positive) are unscored with a reason."""
     result = score(logprob)
 
     assert result.value is None
@@ -71,12 +69,10 @@ def test_what_is_no_log_probability_is_unscored(logprob: float | None) -> None:
 
 
 def test_a_case_without_expected_answer_is_unscored() -> None:
-    """There is nothing to be likely."""
     assert score(-1.0, Case(id="c", prompt="p")).value is None
 
 
 def test_declares_what_the_statistics_need() -> None:
-    """It asks for the answer cell, is unbounded, and more is better."""
     assert answer_logprob.needs is CellKind.ANSWER
     assert answer_logprob.range is None
     assert answer_logprob.higher_is_better

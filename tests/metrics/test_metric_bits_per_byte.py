@@ -16,7 +16,6 @@ def test_the_measured_bits_are_the_score() -> None:
 
 
 def test_without_a_measurement_the_case_is_unscored() -> None:
-    """A completion of another kind says nothing about the prompt."""
     score = bits_per_byte(CASE, Completion(text="x"))
 
     assert score.value is None

@@ -46,7 +46,6 @@ def level(rows: Sequence[Score]) -> float:
 def test_counts_and_values_by_hand(
     expected: str, text: str, counts: tuple[float, ...], value: float
 ) -> None:
-    """Lengths, matches and totals of one to four words, and the geometric mean of the shares."""
     found = score(expected, text)
 
     assert found.counts == counts
@@ -70,7 +69,6 @@ def test_the_corpus_value_sums_first() -> None:
 
 
 def test_an_order_without_a_match_is_smoothed_in_the_corpus_value() -> None:
-    """Exponential smoothing: the first order without a match counts one half."""
     # (3/4 · 1/3 · (1/2)/2 · (1/4)/1)^(1/4) = (1/64)^(1/4) = .353553, no penalty
     assert corpus_bleu((4, 4, 3, 1, 0, 0, 4, 3, 2, 1)) == pytest.approx(35.3553, abs=1e-4)
 
@@ -79,13 +77,11 @@ def test_an_order_without_a_match_is_smoothed_in_the_corpus_value() -> None:
     "sums", [(0,) * 10, (4, 4, 0, 0, 0, 0, 4, 3, 2, 1), (3, 3, 3, 2, 1, 0, 3, 2, 1, 0)]
 )
 def test_a_corpus_without_matches_or_fours_is_zero(sums: tuple[int, ...]) -> None:
-    """As in sacrebleu: nothing in common, or no answer of four words."""
     assert corpus_bleu(sums) == 0.0
 
 
 @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=5))
 def test_corpora_agree_with_sacrebleu(pairs: list[tuple[str, str]]) -> None:
-    """Whatever the cases, the summed counts give sacrebleu's own corpus score."""
     rows = [score(expected, text) for expected, text in pairs]
     theirs = BLEU().corpus_score([t for _, t in pairs], [[e for e, _ in pairs]]).score
 
@@ -94,7 +90,6 @@ def test_corpora_agree_with_sacrebleu(pairs: list[tuple[str, str]]) -> None:
 
 @given(st.lists(TEXTS, min_size=1, max_size=3), TEXTS, st.booleans())
 def test_cases_agree_with_sacrebleu(expected: list[str], text: str, lowercase: bool) -> None:
-    """A case has the library's sentence score with effective order."""
     theirs = BLEU(effective_order=True, lowercase=lowercase).sentence_score(text, expected).score
 
     found = score(tuple(expected), text, lowercase=lowercase).value
@@ -110,7 +105,6 @@ def test_cases_agree_with_sacrebleu(expected: list[str], text: str, lowercase: b
     ],
 )
 def test_options_reach_the_library(options: dict[str, Any], value: float) -> None:
-    """Case counts unless told otherwise."""
     assert score("THE CAT SAT ON", "the cat sat on", **options).value == pytest.approx(value)
 
 
@@ -134,7 +128,6 @@ def test_chinese_takes_its_own_tokenizer() -> None:
 def test_nothing_to_compare_is_unscored(
     expected: tuple[str, ...], text: str | None, reason: str
 ) -> None:
-    """It is not the model's failure."""
     found = score(expected, text)
 
     assert (found.value, found.counts, found.reason) == (None, None, reason)
@@ -142,7 +135,6 @@ def test_nothing_to_compare_is_unscored(
 
 @given(ANY)
 def test_any_text_is_scored(text: str) -> None:
-    """No answer raises, and every score is within the range."""
     value = score("the cat sat on the mat", text).value
 
     assert value is not None

@@ -51,7 +51,6 @@ def test_a_tie_says_so() -> None:
 
 
 def test_one_choice_is_always_the_likeliest() -> None:
-    """A question with one choice cannot be answered wrongly."""
     assert score((-9.0,), 0, ("a",)).value == 1.0
 
 
@@ -122,7 +121,6 @@ def test_exactly_one_choice_is_right_unless_the_best_tie(values: list[float]) ->
 
 @given(st.lists(st.text(st.characters(exclude_categories=()), min_size=1), min_size=2, max_size=4))
 def test_any_choice_text_can_be_normalised(choices: list[str]) -> None:
-    """Lone surrogates and NUL have a length too."""
     logprobs = tuple(-float(index + 1) for index in range(len(choices)))
 
     assert score(logprobs, 0, tuple(choices), "byte").value in (0.0, 1.0)

@@ -42,7 +42,6 @@ def score(
     ],
 )
 def test_is_the_softmax_share(logprobs: tuple[float, ...], answer: int, value: float) -> None:
-    """The values are worked out by hand from the definition."""
     assert score(logprobs, answer).value == pytest.approx(value, abs=1e-15)
 
 
@@ -96,7 +95,6 @@ def test_probabilities_add_up_to_one(logprobs: tuple[float, ...]) -> None:
 
 @given(LOGPROBS, st.floats(-1e4, 0.0))
 def test_a_shift_of_all_changes_nothing(logprobs: tuple[float, ...], shift: float) -> None:
-    """Only differences matter: softmax(x + c) = softmax(x)."""
     moved = tuple(value + shift for value in logprobs)
 
     assert score(moved).value == pytest.approx(score(logprobs).value, abs=1e-9)

@@ -61,7 +61,6 @@ def test_the_corpus_value_sums_first() -> None:
 
 @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=5), st.sampled_from([0, 1, 2]))
 def test_corpora_agree_with_sacrebleu(pairs: list[tuple[str, str]], word_order: int) -> None:
-    """Whatever the cases, the summed counts give sacrebleu's own corpus score."""
     rows = [score(expected, text, word_order=word_order) for expected, text in pairs]
     library = CHRF(word_order=word_order)
     theirs = library.corpus_score([t for _, t in pairs], [[e for e, _ in pairs]]).score
@@ -71,7 +70,6 @@ def test_corpora_agree_with_sacrebleu(pairs: list[tuple[str, str]], word_order: 
 
 @given(st.lists(TEXTS, min_size=1, max_size=3), TEXTS, st.booleans())
 def test_cases_agree_with_sacrebleu(expected: list[str], text: str, lowercase: bool) -> None:
-    """A case has the library's sentence score."""
     theirs = CHRF(lowercase=lowercase).sentence_score(text, expected).score
 
     found = score(tuple(expected), text, lowercase=lowercase).value
@@ -86,13 +84,11 @@ def test_case_counts_unless_told_otherwise() -> None:
 
 @pytest.mark.parametrize(("expected", "text"), [("a", None), ((), "a"), ("\n", "a")])
 def test_nothing_to_compare_is_unscored(expected: Any, text: str | None) -> None:
-    """It is not the model's failure."""
     assert score(expected, text).value is None
 
 
 @given(ANY)
 def test_any_text_is_scored(text: str) -> None:
-    """No answer raises, and every score is within the range."""
     value = score("the cat sat on the mat", text, word_order=2).value
 
     assert value is not None
@@ -106,7 +102,6 @@ def test_the_expected_text_itself_is_perfect(text: str) -> None:
 
 
 def test_the_signature_names_version_and_settings() -> None:
-    """Orders of characters and words stand in it."""
     assert chrf.signature is not None
     found = chrf.signature(chrf, [Case(id="c", prompt="p", expected="x")])
 

@@ -61,12 +61,10 @@ def total(scores: Sequence[Score]) -> list[float]:
 def test_compares_with_the_label(
     expected: Any, text: str, options: dict[str, Any], value: float | None
 ) -> None:
-    """The answer is the label and nothing else, unless it is looked for in the text."""
     assert score(expected, text, labels=LABELS, **options).value == value
 
 
 def test_contradictory_labels_are_named() -> None:
-    """The reason lists them in the order of the option."""
     result = score("refund", "Delivery, no, refund", labels=LABELS, extract=True)
 
     assert result.reason == "ambiguous: the answer names refund and delivery"
@@ -98,13 +96,11 @@ def test_counts_by_class(expected: Any, text: str, counts: tuple[float, ...]) ->
 
 
 def test_without_labels_nothing_is_counted() -> None:
-    """The classes are not known, so only the accuracy is."""
     assert score("refund", "refund") == Score.of(1.0)
     assert score("refund", "other") == Score.of(0.0)
 
 
 def test_an_answer_that_is_no_label_says_so() -> None:
-    """A wrong label and no label at all are different failures."""
     assert score("refund", "?", labels=LABELS).reason == "the answer is none of the labels"
     assert score("refund", "other", labels=LABELS).reason is None
 
@@ -130,14 +126,12 @@ def test_macro_f1_is_the_mean_over_classes() -> None:
 
 @pytest.mark.parametrize("counts", [[], [0.0] * 6])
 def test_macro_f1_of_nothing_is_refused(counts: list[float]) -> None:
-    """No evidence is no score."""
     with pytest.raises(ValueError, match="nothing was counted"):
         macro_f1(counts)
 
 
 @given(st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(("?", *LABELS))), min_size=1))
 def test_macro_f1_agrees_with_precision_and_recall(answers: list[tuple[str, str]]) -> None:
-    """The harmonic mean of each class's precision and recall, straight from the pairs."""
     values = []
     for label in LABELS:
         expected = [text for wanted, text in answers if wanted == label]
@@ -154,7 +148,6 @@ def test_macro_f1_agrees_with_precision_and_recall(answers: list[tuple[str, str]
 
 
 def test_an_expected_text_that_is_no_label_is_refused() -> None:
-    """The suite is refused when it is loaded, with the case and the labels."""
     assert problems({"labels": LABELS}, "refund", ("other", "delivery")) == []
     assert problems({"labels": LABELS, "ignore_case": True}, "Refund") == []
     assert problems({"labels": LABELS}, "refund", "Refund") == [
@@ -186,7 +179,6 @@ def test_extract_needs_labels() -> None:
 
 @pytest.mark.parametrize(("expected", "text"), [("x", None), (None, "x"), ((), "x")])
 def test_missing_data_is_unscored(expected: Any, text: str | None) -> None:
-    """A missing text or a missing expectation is no zero."""
     result = score(expected, text)
 
     assert result.value is None

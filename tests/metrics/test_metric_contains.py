@@ -66,7 +66,6 @@ def test_the_reason_names_what_is_missing() -> None:
 
 @pytest.mark.parametrize(("expected", "text"), [("x", None), (None, "x"), ((), "x")])
 def test_missing_data_is_unscored(expected: str | None, text: str | None) -> None:
-    """A missing text or a missing expectation is no zero."""
     result = score(expected, text)
 
     assert result.value is None
@@ -119,7 +118,6 @@ OPTIONS = st.fixed_dictionaries(
 def test_any_text_scores_zero_or_one(
     expected: list[str], text: str, options: dict[str, Any]
 ) -> None:
-    """No text raises, and all is never more than any."""
     value = score(tuple(expected), text, **options).value
 
     assert value in (0.0, 1.0)
@@ -129,5 +127,4 @@ def test_any_text_scores_zero_or_one(
 
 @given(ANY_TEXT, ANY_TEXT, OPTIONS)
 def test_a_text_contains_its_parts(one: str, two: str, options: dict[str, Any]) -> None:
-    """What was put into the answer is found there."""
     assert score((one, two), f"{one} {two}", **options).value == 1.0

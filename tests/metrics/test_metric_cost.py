@@ -102,7 +102,6 @@ def test_a_stated_price_is_not_divided() -> None:
     [(1, 0.001), (4, 0.00025)],  # 1.80/3600 · 2 = 0.001; a quarter of it in a batch of four
 )
 def test_an_hourly_rate_times_the_share_of_the_time(batch_size: int, dollars: float) -> None:
-    """The measured time is shared by the completions that were written in it."""
     done = CALL.model_copy(update={"batch_size": batch_size})
 
     assert cost(CASE, done, hourly=1.80).value == pytest.approx(dollars)
@@ -110,7 +109,6 @@ def test_an_hourly_rate_times_the_share_of_the_time(batch_size: int, dollars: fl
 
 @pytest.mark.usefixtures("litellm")
 def test_a_list_price_comes_from_the_table() -> None:
-    """The table is read without importing the package, which raises if it is."""
     assert cost(CASE, CALL, model="small").value == pytest.approx(0.00021)
     assert cost(CASE, CALL, model="free").value == 0.0
     assert "litellm" not in sys.modules
@@ -129,7 +127,6 @@ def test_a_list_price_comes_from_the_table() -> None:
     ],
 )
 def test_a_model_without_a_price_is_found_when_the_suite_is_loaded(model: str, said: str) -> None:
-    """The check says so, and a case that is scored all the same has no value."""
     (problem,) = problems(model=model)
 
     assert problem.startswith(said)
@@ -137,7 +134,6 @@ def test_a_model_without_a_price_is_found_when_the_suite_is_loaded(model: str, s
 
 
 def test_without_litellm_a_model_has_no_price() -> None:
-    """The remedy stands in the line."""
     (problem,) = problems(model="small")
 
     assert "pip install litellm" in problem
@@ -145,7 +141,6 @@ def test_without_litellm_a_model_has_no_price() -> None:
 
 
 def test_a_stated_cost_is_taken_where_no_price_is_given() -> None:
-    """A backend's own number stands, unless the suite has a price."""
     done = CALL.model_copy(update={"cost": 0.5})
 
     assert cost(CASE, done) == Score(value=0.5)
@@ -153,7 +148,6 @@ def test_a_stated_cost_is_taken_where_no_price_is_given() -> None:
 
 
 def test_an_unknown_price_is_not_free() -> None:
-    """No price, no tokens, no time, no batch size: unscored, each with its reason."""
     silent = Completion(text="x")
     alone = Completion(text="x", latency_s=1.0)
 
@@ -175,18 +169,15 @@ def test_an_unknown_price_is_not_free() -> None:
     ],
 )
 def test_senseless_prices_are_refused(options: dict[str, Any], said: str) -> None:
-    """The suite's mistake is said when it is loaded."""
     assert any(problem.startswith(said) for problem in problems(**options))
 
 
 def test_a_senseless_price_scores_no_case() -> None:
-    """What was not loaded from a suite is not checked there: the case is unscored."""
     assert cost(CASE, CALL, price_in=1.0).value is None
     assert cost(CASE, CALL, hourly=-1.0).value is None
 
 
 def test_declares_what_the_statistics_need() -> None:
-    """It is unbounded, less is better, and it asks for no calls of its own."""
     assert cost.needs is CellKind.GENERATE
     assert cost.range is None
     assert not cost.higher_is_better
@@ -194,7 +185,6 @@ def test_declares_what_the_statistics_need() -> None:
 
 @given(st.integers(0, 10**7), st.integers(0, 10**7), st.floats(0, 1e3), st.floats(0, 1e3))
 def test_more_tokens_never_cost_less(n_in: int, n_out: int, dear: float, dearer: float) -> None:
-    """The price is not negative and grows with every token."""
     less = Completion(input_tokens=n_in, output_tokens=n_out)
     more = Completion(input_tokens=n_in + 1, output_tokens=n_out + 1)
     prices = {"price_in": dear, "price_out": dearer}

@@ -45,14 +45,12 @@ def test_counts_edits(expected: str, text: str, value: float) -> None:
 
 
 def test_each_option_drops_one_difference() -> None:
-    """Case and runs of white space are forgiven when asked."""
     assert score("abc", "ABC", ignore_case=True).value == 1.0
     assert score("a b", "a \n b", ignore_whitespace=True).value == 1.0
     assert score("a b", "A  B", ignore_case=True).value == 0.75
 
 
 def test_the_best_of_several_expectations_counts() -> None:
-    """Alternatives are compared one by one."""
     assert score(("xyz", "abc"), "abd").value == pytest.approx(2 / 3)
 
 
@@ -70,7 +68,6 @@ def test_texts_too_long_to_compare_are_unscored(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(("expected", "text"), [("x", None), (None, "x"), ((), "x")])
 def test_missing_data_is_unscored(expected: str | None, text: str | None) -> None:
-    """A missing text or a missing expectation is no zero."""
     result = score(expected, text)
 
     assert result.value is None
@@ -98,7 +95,6 @@ def _distance(one: str, two: str) -> int:
 
 @given(st.text("abc\ud800 é"), st.text("abc\ud800 é"))
 def test_agrees_with_the_plain_definition(expected: str, text: str) -> None:
-    """The textbook's table gives the same share."""
     one, two = (Completion(text=value).text or "" for value in (expected, text))
     one, two = one.strip(), two.strip()
     longer = max(len(one), len(two))

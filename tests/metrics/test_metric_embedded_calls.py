@@ -112,7 +112,6 @@ def test_the_calls_are_compared_in_every_form() -> None:
 
 
 def test_without_offered_tools_the_expected_ones_are_looked_for() -> None:
-    """A case that lists no tools knows the names of its expected calls."""
     assert score(ROME, f"Sure: {CALL}", None, extract="prose").value == 1.0
     assert score([], f"Sure: {CALL}", None).value == 0.0
     assert score([], 'Sure: weather(city="Rome")', None).value == 1.0
@@ -136,7 +135,6 @@ PIECES = st.sampled_from(
 
 @given(st.lists(PIECES, max_size=12).map("".join), st.sampled_from(["auto", *SYNTAXES, "markup"]))
 def test_any_text_is_read(text: str, syntax: Any) -> None:
-    """No text raises, and what is read has arguments that JSON has."""
     found = read_calls(text, OFFERED, syntax)
 
     assert all(json.dumps(dict(call.arguments)) for call in found.reading.calls)
@@ -153,7 +151,6 @@ def test_any_text_is_read(text: str, syntax: Any) -> None:
     )
 )
 def test_what_was_written_is_what_is_read(before: str, arguments: list[dict[str, str]]) -> None:
-    """Calls with any texts as arguments come back whole from prose, as JSON and as Python."""
     calls = [{"name": "weather", "arguments": one} for one in arguments]
     as_json = " and ".join(map(json.dumps, calls))
     as_python = "\n".join(
@@ -200,7 +197,6 @@ def test_what_was_written_is_what_is_read(before: str, arguments: list[dict[str,
     ],
 )
 def test_a_long_text_takes_no_time(unit: str) -> None:
-    """Every kind of repetition is searched once, or the search is given up as unreadable."""
     text = unit * (200_000 // len(unit)) + " weather"
     start = time.process_time()
     read_calls(text, OFFERED)

@@ -36,7 +36,6 @@ def episode(
 
 
 def test_pass_hat_k_is_the_share_of_the_sets_of_k_that_all_pass() -> None:
-    """Against the enumeration of every set of k of up to five samples."""
     for n in range(1, 6):
         for values in product((0.0, 1.0), repeat=n):
             for k in range(1, n + 1):
@@ -52,7 +51,6 @@ def test_pass_hat_2_of_three_in_four() -> None:
 
 @pytest.mark.parametrize(("reward", "threshold", "value"), [(1, 1, 1), (0.9, 1, 0), (0.9, 0.5, 1)])
 def test_a_pass_is_a_reward_at_the_threshold(reward: float, threshold: float, value: float) -> None:
-    """The threshold itself passes."""
     assert episode_pass(TASK, episode(reward=reward), threshold=threshold).value == value
 
 
@@ -78,5 +76,4 @@ def test_tool_errors_are_a_share_of_the_calls() -> None:
     "used", [episode_pass, episode_reward, episode_turns, episode_unfinished, tool_errors]
 )
 def test_other_completions_are_unscored(used: object) -> None:
-    """What was written at once is no episode, and no failed one."""
     assert used(TASK, Completion(text="done")).value is None  # type: ignore[operator]  # a metric

@@ -71,7 +71,6 @@ def test_compares_stripped_texts(expected: str, text: str, value: float) -> None
 def test_each_option_drops_one_difference(
     option: str, expected: str, text: str, value: float
 ) -> None:
-    """An option forgives what its name says and nothing else."""
     assert score(expected, text, **{option: True}).value == value
 
 
@@ -97,7 +96,6 @@ def test_punctuation_only_answers_cannot_be_judged_without_it() -> None:
 
 @pytest.mark.parametrize(("expected", "text"), [("x", None), (None, "x"), ((), "x")])
 def test_missing_data_is_unscored(expected: str | None, text: str | None) -> None:
-    """A missing text or a missing expectation is no zero."""
     result = score(expected, text)
 
     assert result.value is None
@@ -132,7 +130,6 @@ def test_a_text_matches_itself(text: str) -> None:
 
 @given(st.text("a the.B\n") | st.text(), st.text(" \n"), OPTIONS)
 def test_options_only_ever_forgive(expected: str, space: str, options: dict[str, bool]) -> None:
-    """What matches strictly matches leniently, or is unscored."""
     text = f"{space}{expected}{space}"
     if score(expected, text).value == 1.0:
         assert score(expected, text, **options).value in (1.0, None)

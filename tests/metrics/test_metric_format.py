@@ -158,12 +158,10 @@ def test_counts_things(thing: str, text: str, count: int) -> None:
     ],
 )
 def test_keeps_or_breaks_a_rule(rules: dict[str, Any], text: str, kept: bool) -> None:
-    """Each row follows from the rule's sentence in the documentation."""
     assert score(text, rules).value == float(kept)
 
 
 def test_every_rule_is_tried() -> None:
-    """No rule is without a row in the two tables."""
     marks = [*test_counts_things.pytestmark, *test_keeps_or_breaks_a_rule.pytestmark]  # type: ignore[attr-defined]
     things, rules = (mark.args[1] for mark in marks)
     tried = {name for row in rules for name in row[0]}
@@ -190,7 +188,6 @@ def test_a_case_adds_to_the_suites_rules() -> None:
 
 @pytest.mark.parametrize("text", ["", " \n"])
 def test_an_empty_answer_keeps_nothing(text: str) -> None:
-    """Saying nothing is no way to avoid commas."""
     result = score(text, {"no_commas": True, "max_words": 5})
 
     assert result.value == 0.0
@@ -199,7 +196,6 @@ def test_an_empty_answer_keeps_nothing(text: str) -> None:
 
 
 def test_missing_data_and_broken_rules_are_unscored() -> None:
-    """What is not the model's fault is no zero."""
     assert score(None, {"no_commas": True}).value is None
     assert score("a", None).value is None
     assert "max_word" in str(score("a", {"max_word": 1}).reason)
@@ -223,7 +219,6 @@ def test_missing_data_and_broken_rules_are_unscored() -> None:
     ],
 )
 def test_a_wrong_rule_is_found_when_the_suite_is_loaded(rules: dict[str, Any], said: str) -> None:
-    """Name, value and what is allowed stand in one line, wherever the rule was written."""
     (of_option,) = problems(rules)
     (of_case,) = problems(None, rules)
 
@@ -233,14 +228,12 @@ def test_a_wrong_rule_is_found_when_the_suite_is_loaded(rules: dict[str, Any], s
 
 
 def test_a_case_without_rules_is_refused() -> None:
-    """A metric that can score nothing is a mistake."""
     assert problems({"words": 3}) == []
     assert problems(None, {"words": 3}) == []
     assert "case 'c'" in problems(None)[0]
 
 
 def test_repeating_needs_a_prompt_in_words() -> None:
-    """A conversation repeats its last turn, if that is a text."""
     rules = {"repeats_prompt": True}
     turns = ({"role": "user", "content": "No"}, {"role": "user", "content": "Say hello"})
     spoken = Case(id="c", messages=turns, rules=rules)
@@ -284,7 +277,6 @@ EVERY |= dict.fromkeys((*YES, "title", "two_answers", "repeats_prompt"), True)
 
 @given(st.text(st.characters(exclude_categories=())) | st.text("ab.,*-#[]<>\"'\n 1Ä。"))
 def test_any_text_is_scored(text: str) -> None:
-    """No answer raises or is unscored, whatever the rules."""
     result = score(text, EVERY)
 
     assert result.value in (0.0, 1.0)
@@ -294,7 +286,6 @@ def test_any_text_is_scored(text: str) -> None:
 
 @given(st.text("ab .,\n*-1", min_size=1))
 def test_exactly_is_at_least_and_at_most(text: str) -> None:
-    """The three rules of a thing are one count seen from three sides."""
     things = [name.removeprefix("min_") for name in RULES if name.startswith("min_")]
     for thing in set(things) - {"count", "sections"}:
         parts = score(text, {thing: 2, f"min_{thing}": 2, f"max_{thing}": 2}).parts

@@ -89,7 +89,6 @@ def test_counts_equal_leaves(expected: str, text: str, value: float) -> None:
     ],
 )
 def test_sets_ignore_the_order(expected: str, text: str, value: float) -> None:
-    """With lists = "set" a list's elements share one place."""
     assert score(expected, text, lists="set").value == pytest.approx(value)
 
 
@@ -122,7 +121,6 @@ def test_tolerance_is_for_numbers(
 
 @pytest.mark.parametrize("tolerance", [-1.0, math.nan])
 def test_a_senseless_tolerance_is_refused(tolerance: float) -> None:
-    """A negative tolerance is the suite's mistake: the case is unscored and says why."""
     result = json_fields(
         Case(id="c", prompt="p", expected="1"), Completion(text="1"), numeric_tolerance=tolerance
     )
@@ -156,7 +154,6 @@ def test_an_unreadable_answer_is_the_models_zero(text: str) -> None:
 def test_missing_data_and_broken_expectations_are_unscored(
     expected: str | tuple[str, ...] | None, text: str | None
 ) -> None:
-    """What is not the model's fault is no zero."""
     result = score(expected, text)
 
     assert result.value is None
@@ -177,7 +174,6 @@ def test_the_best_of_several_expectations_counts() -> None:
     ],
 )
 def test_the_reason_names_the_first_wrong_field(expected: str, text: str, place: str) -> None:
-    """A reader sees which field failed, in the order of the expected value."""
     assert str(score(expected, text).reason).endswith(f"first wrong: {place}")
 
 
@@ -218,7 +214,6 @@ def test_the_parts_say_what_costs(
 
 
 def test_what_can_be_known_before_is_refused_before() -> None:
-    """A negative tolerance and an expected answer that is no JSON never cost a completion."""
     assert json_fields.check is not None
     cases = [Case(id="good", prompt="p", expected="{}"), Case(id="bad", prompt="p", expected="{")]
 
@@ -277,7 +272,6 @@ def _leaves(value: Any, path: tuple[Any, ...] = ()) -> dict[tuple[Any, ...], Any
 
 @given(JSON, JSON)
 def test_agrees_with_the_plain_definition(expected: Any, answer: Any) -> None:
-    """The walk over both values equals the comparison of flattened leaves."""
     wanted, given_ = _leaves(expected), _leaves(answer)
     right = sum(path in given_ and given_[path] == leaf for path, leaf in wanted.items())
 
@@ -289,7 +283,6 @@ def test_agrees_with_the_plain_definition(expected: Any, answer: Any) -> None:
 
 @given(st.text(st.characters(exclude_categories=())), OPTIONS)
 def test_any_text_is_scored(text: str, options: dict[str, Any]) -> None:
-    """No answer raises or is unscored."""
     value = score('{"a": [1, "x"]}', text, **options).value
 
     assert value is not None

@@ -74,7 +74,6 @@ def test_reads_what_the_standard_allows(text: str, value: object) -> None:
     ],
 )
 def test_refuses_what_it_does_not(text: str, words: str) -> None:
-    """The message says what is wrong, in words."""
     with pytest.raises(UnreadableJson, match=words):
         parse_json(text)
 
@@ -95,7 +94,6 @@ def test_refuses_what_it_does_not(text: str, words: str) -> None:
     ],
 )
 def test_finds_json_when_asked(text: str, value: object, where: str | None) -> None:
-    """The whole text first, then fences, then the outermost brackets."""
     found = find_json(text, "prose")
 
     assert (found.value, found.where) == (value, where)
@@ -132,13 +130,11 @@ def test_a_fence_needs_no_prose() -> None:
 
 @given(JSON)
 def test_what_json_writes_is_read_back(value: object) -> None:
-    """Reading is the inverse of writing."""
     assert parse_json(json.dumps(value)) == value
 
 
 @given(ANY_TEXT)
 def test_any_text_is_read_or_unreadable(text: str) -> None:
-    """No other exception, with and without extraction."""
     ways: tuple[Extract | None, ...] = (None, "fence", "prose")
     for extract in ways:
         try:
@@ -166,7 +162,6 @@ def test_any_text_is_read_or_unreadable(text: str) -> None:
     ids=lambda text: repr(text[:6]),
 )
 def test_a_megabyte_takes_no_time(text: str) -> None:
-    """Every part is read once: no text makes the search slow."""
     start = time.monotonic()
     with pytest.raises(UnreadableJson):
         find_json(text, "prose")
@@ -176,7 +171,6 @@ def test_a_megabyte_takes_no_time(text: str) -> None:
 
 @given(ANY_TEXT, st.integers(200, 400))
 def test_reasons_are_short_and_writable(text: str, longest: int) -> None:
-    """A shortened text is not much longer than asked and can be encoded."""
     short = shorten_text(text * 50, longest)
 
     assert len(short.encode()) <= 10 * longest

@@ -48,7 +48,6 @@ def score(text: str | None, own: dict[str, Any] | None = TICKET, **options: Any)
 
 @pytest.mark.parametrize("text", [RIGHT, f" \n{RIGHT}\n", '{"order": null, "urgency": "high"}'])
 def test_valid_answers_score_one(text: str) -> None:
-    """Layout and order of keys are free."""
     assert score(text) == Score(value=1.0)
 
 
@@ -101,7 +100,6 @@ def test_what_is_not_strict_json_scores_zero(text: str, words: str) -> None:
 
 
 def test_extraction_is_asked_for_and_recorded() -> None:
-    """JSON in a fence or in prose counts when asked for, and the reason says where it stood."""
     fenced, prose = f"Sure!\n```json\n{RIGHT}\n```", f"Here: {RIGHT} Bye."
     wrong = "Here: {} Bye."
 
@@ -128,7 +126,6 @@ def test_the_schema_of_the_case_wins(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("schema", "value"), [("true", 1.0), ("false", 0.0)])
 def test_a_schema_may_be_true_or_false(tmp_path: Path, schema: str, value: float) -> None:
-    """All three drafts have these two schemas: anything goes, and nothing does."""
     path = tmp_path / "s.json"
     path.write_text(schema)
 
@@ -162,7 +159,6 @@ def test_an_example_answer_is_no_schema(tmp_path: Path, schema: dict[str, Any]) 
     "schema", [{"required": ["a"]}, {"format": "email"}, {"$ref": "#/$defs/a"}]
 )
 def test_one_rule_makes_a_schema(tmp_path: Path, schema: dict[str, Any]) -> None:
-    """A reference and a known format are rules, too."""
     path = tmp_path / "s.json"
     path.write_text(json.dumps({**schema, "$defs": {"a": {"type": "object"}}}))
 
@@ -170,7 +166,6 @@ def test_one_rule_makes_a_schema(tmp_path: Path, schema: dict[str, Any]) -> None
 
 
 def test_missing_data_is_unscored(tmp_path: Path) -> None:
-    """No text, no schema and no file are no zeros."""
     broken = tmp_path / "broken.json"
     broken.write_bytes(b"\xff\xfe")
     results = [
@@ -277,7 +272,6 @@ def test_an_unusable_schema_is_unscored_and_found_at_load(
     ],
 )
 def test_references_inside_the_schema_work(tmp_path: Path, schema: dict[str, Any]) -> None:
-    """Pointers, anchors, embedded ids and the standard meta-schemas need no fetching."""
     path = tmp_path / "s.json"
     path.write_text(json.dumps(schema), encoding="utf-8")
 
@@ -323,7 +317,6 @@ def test_check_schema_is_bounded_too(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_nothing_is_ever_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six forms of outside reference: no connection, no file read, no content in the message."""
     secret = tmp_path / "secret.json"
     secret.write_text('{"enum": ["TOP-SECRET"]}')
 
@@ -354,7 +347,6 @@ def test_nothing_is_ever_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_validator_cannot_fetch_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Should the check at load ever miss a reference, following it fails without a fetch."""
     fetched: list[Any] = []
     monkeypatch.setattr(urllib.request, "urlopen", lambda *args, **_: fetched.append(args))
     monkeypatch.setattr(_json_schema, "_unusable_parts", lambda *_: iter(()))
@@ -453,7 +445,6 @@ def test_draft_6_is_read_as_draft_6() -> None:
 def test_references_without_an_end_are_refused_at_load(
     tmp_path: Path, schema: dict[str, Any]
 ) -> None:
-    """No answer could be validated: a problem of the suite, and an unscored case without it."""
     path = tmp_path / "s.json"
     path.write_text(json.dumps(schema), encoding="utf-8")
     (problem,) = check_schema(path)
@@ -473,7 +464,6 @@ def test_a_reference_without_an_end_in_a_part_is_unscored_where_it_is_met() -> N
 
 
 def test_schemas_of_cases_are_checked_when_the_suite_is_loaded() -> None:
-    """Each case with an unusable schema is named, before any answer is paid for."""
     assert json_schema.check is not None
     deep: dict[str, Any] = {}
     for _ in range(90):
@@ -492,7 +482,6 @@ def test_schemas_of_cases_are_checked_when_the_suite_is_loaded() -> None:
 
 
 def test_deep_answers_are_scored_or_explained() -> None:
-    """Nesting that a recursive schema cannot follow is a check_error."""
     text = '{"a":' * 500 + "1" + "}" * 500
     result = score(text, {"properties": {"a": {"$ref": "#"}}})
 
@@ -505,7 +494,6 @@ def test_deep_answers_are_scored_or_explained() -> None:
     ids=["prose", "nesting", "string", "list"],
 )
 def test_a_megabyte_takes_no_time(text: str) -> None:
-    """Long answers are scored, and their reasons stay short."""
     start = time.monotonic()
     result = score(text, {"type": "object"}, extract="prose")
 
@@ -515,7 +503,6 @@ def test_a_megabyte_takes_no_time(text: str) -> None:
 
 
 def test_reasons_can_be_written_to_a_file() -> None:
-    """Lone surrogates in keys and values are escaped."""
     result = score('{"\\ud800 x": "\\udfff"}', {"additionalProperties": {"type": "null"}})
 
     assert result.value == 0.0
@@ -572,5 +559,4 @@ def test_agrees_with_jsonschema(schema: dict[str, Any], value: Any) -> None:
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=())), st.sampled_from([None, "fence", "prose"]))
 def test_any_text_scores_zero_or_one(text: str, extract: str | None) -> None:
-    """No answer raises or is unscored."""
     assert score(text, extract=extract).value in (0.0, 1.0)

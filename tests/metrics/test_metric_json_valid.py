@@ -42,7 +42,6 @@ def test_any_json_value_counts(text: str) -> None:
     ],
 )
 def test_what_a_strict_reader_refuses_scores_zero(text: str, words: str) -> None:
-    """The reason says where the first wrong character stands."""
     result = score(text)
 
     assert result.value == 0.0
@@ -63,7 +62,6 @@ def test_what_a_strict_reader_refuses_scores_zero(text: str, words: str) -> None
     ],
 )
 def test_extraction_is_an_option(text: str, extract: str | None, value: float) -> None:
-    """Nothing is looked for unless asked, and the reason says where it was found."""
     result = score(text, extract=extract)
 
     assert result.value == value
@@ -71,7 +69,6 @@ def test_extraction_is_an_option(text: str, extract: str | None, value: float) -
 
 
 def test_a_missing_text_is_unscored() -> None:
-    """Nothing to read is no zero."""
     assert score(None).value is None
 
 

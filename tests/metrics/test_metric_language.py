@@ -58,7 +58,6 @@ def test_tells_common_languages(code: str) -> None:
 
 
 def test_one_of_several_is_enough() -> None:
-    """Several expected codes are alternatives."""
     assert score(TEXTS["fr"], ("de", "fr")).value == 1.0
     assert score(TEXTS["fr"], ("de", "en")).value == 0.0
 
@@ -69,7 +68,6 @@ def test_the_option_stands_for_all_cases() -> None:
 
 
 def test_the_choice_can_be_narrowed() -> None:
-    """Danish is taken for Norwegian until the suite says that there is no Norwegian in it."""
     text = "Pakken ankommer i morgen."
 
     assert score(text, "da").value == 0.0
@@ -107,7 +105,6 @@ def test_twenty_letters_are_the_least(text: str, scored: bool) -> None:
 
 
 def test_code_in_fences_is_passed_over() -> None:
-    """The words around a block of English code decide."""
     text = (
         f"{TEXTS['de']}\n```\n# this is a comment in English, and a long one at that\n```\nFertig."
     )
@@ -116,7 +113,6 @@ def test_code_in_fences_is_passed_over() -> None:
 
 
 def test_no_language_is_a_wrong_one() -> None:
-    """An answer of formulas is not in the expected language."""
     result = score("x1=y2+z3; " * 20, "de")
 
     assert result.value == 0.0
@@ -124,13 +120,11 @@ def test_no_language_is_a_wrong_one() -> None:
 
 
 def test_missing_data_is_unscored() -> None:
-    """What is not the model's fault is no zero."""
     assert score(None, "de").value is None
     assert score(TEXTS["de"]).value is None
 
 
 def test_codes_are_checked_when_the_suite_is_loaded() -> None:
-    """A name instead of a code, a code that is not chosen from, and no code at all."""
     assert language.check is not None
     case = Case(id="c", prompt="p", expected="german")
     bare = Case(id="d", prompt="p")
@@ -149,7 +143,6 @@ def test_codes_are_checked_when_the_suite_is_loaded() -> None:
 def test_a_missing_detector_is_said_when_the_suite_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line says what to install, before any case is spent."""
     monkeypatch.setitem(sys.modules, "py3langid", None)
     module._detector.cache_clear()  # type: ignore[attr-defined]
     (tmp_path / "cases.jsonl").write_text('{"prompt": "p", "expected": "de"}\n', encoding="utf-8")
@@ -170,7 +163,6 @@ def test_declares_what_the_statistics_need() -> None:
 @settings(deadline=None)  # the first call loads the model
 @given(st.text(st.characters(exclude_categories=()), max_size=80))
 def test_any_text_is_scored_or_too_short(text: str) -> None:
-    """No text raises, and the same text always scores the same."""
     result = score(text, "en")
 
     assert result.value in (0.0, 1.0) or "too short" in str(result.reason)
@@ -179,7 +171,6 @@ def test_any_text_is_scored_or_too_short(text: str) -> None:
 
 @pytest.mark.parametrize("unit", ["a", "The parcel. ", "```", "荷", "\n"])
 def test_a_megabyte_takes_no_time(unit: str) -> None:
-    """The time is linear in the size of the answer."""
     start = time.process_time()
     score(unit * (1_000_000 // len(unit)), "en")
 

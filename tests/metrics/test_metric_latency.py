@@ -12,7 +12,6 @@ CASE = Case(id="c", prompt="p")
 
 
 def test_is_the_measured_time() -> None:
-    """Seconds pass through unchanged, zero included."""
     assert latency(CASE, Completion(text="x", latency_s=0.25)) == Score(value=0.25)
     assert latency(CASE, Completion(latency_s=0.0)) == Score(value=0.0)
 
@@ -43,7 +42,6 @@ def test_an_untimed_completion_is_unscored() -> None:
 
 
 def test_declares_what_the_statistics_need() -> None:
-    """It has a pass of its own, is unbounded, and less is better."""
     assert latency.needs is CellKind.LATENCY
     assert latency.range is None
     assert not latency.higher_is_better
@@ -51,5 +49,4 @@ def test_declares_what_the_statistics_need() -> None:
 
 @given(st.floats(0.0, 1e9))
 def test_any_time_is_its_own_score(seconds: float) -> None:
-    """The metric is the identity on times."""
     assert latency.score(CASE, Completion(latency_s=seconds)).value == seconds

@@ -41,7 +41,6 @@ def test_counts_words_and_characters(text: str, words: int, characters: int) -> 
 
 
 def test_tokens_are_the_backends() -> None:
-    """Tokens are not counted here: the backend's number is taken, also without a text."""
     assert score("four words are here", "tokens", 7).value == 7.0
     assert score(None, "tokens", 0).value == 0.0
 
@@ -59,7 +58,6 @@ def test_missing_data_is_unscored(text: str | None, unit: str, tokens: int | Non
 
 
 def test_declares_what_the_statistics_need() -> None:
-    """It is unbounded, and less is better."""
     assert length.needs is CellKind.GENERATE
     assert length.range is None
     assert not length.higher_is_better
@@ -67,7 +65,6 @@ def test_declares_what_the_statistics_need() -> None:
 
 @given(st.text(st.characters(exclude_categories=())))
 def test_any_text_has_a_length(text: str) -> None:
-    """No text raises, and there are never more words than characters."""
     words, characters = score(text).value, score(text, "characters").value
 
     assert words is not None

@@ -30,18 +30,15 @@ CASE = Case(id="c", prompt="q", context=CONTEXT)
     ],
 )
 def test_share_of_content_words(text: str, value: float) -> None:
-    """Words of four letters and words with digits count, each time they stand there."""
     assert lexical_support(CASE, Completion(text=text)).value == pytest.approx(value)
 
 
 @pytest.mark.parametrize("text", ["", "I do so.", None])
 def test_nothing_to_look_up_is_unscored(text: str | None) -> None:
-    """Silence is not supported."""
     assert lexical_support(CASE, Completion(text=text)).value is None
 
 
 def test_the_reason_names_what_is_missing() -> None:
-    """An invented name is what a reader looks for."""
     score = lexical_support(CASE, Completion(text="It left Bremen, yes, Bremen, by zeppelin."))
 
     assert score.reason == "not in the context: bremen, zeppelin"
@@ -49,7 +46,6 @@ def test_the_reason_names_what_is_missing() -> None:
 
 @given(st.text(), st.text())
 def test_any_text_has_a_score_or_none(text: str, context: str) -> None:
-    """No text raises, and every value is a share."""
     case = Case(id="c", prompt="q", context=context)
 
     value = lexical_support(case, Completion(text=text)).value
@@ -58,7 +54,6 @@ def test_any_text_has_a_score_or_none(text: str, context: str) -> None:
 
 
 def test_its_gates_only_inform(suite_folder: Callable[..., Path]) -> None:
-    """The record says so, whatever the suite asks."""
     toml = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "lexical_support"\n'
     folder = suite_folder(toml, [{"id": "a", "prompt": "q", "context": "c"}])
 

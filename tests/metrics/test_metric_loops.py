@@ -61,7 +61,6 @@ def distinct(count: int) -> str:
     ],
 )
 def test_follows_the_written_rule(text: str, value: float) -> None:
-    """Each row is a border of the rule, counted by hand."""
     assert score(text).value == value
 
 
@@ -86,7 +85,6 @@ def test_ordinary_repetition_passes(text: str) -> None:
 
 
 def test_the_reason_quotes_the_unit() -> None:
-    """A reader sees what was repeated and how often."""
     assert score("I am sure. " * 5).reason == "'I am sure.' occurs 5 times in a row"
 
 
@@ -96,7 +94,6 @@ def test_the_smallest_unit_is_named() -> None:
 
 
 def test_a_missing_text_is_unscored() -> None:
-    """Nothing to look at is no zero."""
     result = score(None)
 
     assert result.value is None
@@ -112,7 +109,6 @@ def test_declares_what_the_statistics_need() -> None:
 
 @given(st.text(st.characters(exclude_categories=())))
 def test_any_text_scores_zero_or_one(text: str) -> None:
-    """No text raises."""
     assert score(text).value in (0.0, 1.0)
 
 
@@ -124,7 +120,6 @@ def test_a_pure_repetition_is_a_loop(unit: list[str], times: int) -> None:
 
 @given(st.integers(0, 400))
 def test_words_that_never_come_back_are_no_loop(count: int) -> None:
-    """Without a repeated word there is no run."""
     assert score(distinct(count)).value == 0.0
 
 
@@ -140,7 +135,6 @@ def test_words_that_never_come_back_are_no_loop(count: int) -> None:
     ],
 )
 def test_a_megabyte_takes_no_time(text: str) -> None:
-    """The time is linear in the text, whatever it repeats."""
     start = time.monotonic()
     score(text)
 

@@ -85,13 +85,11 @@ def test_the_table_is_long_enough() -> None:
 
 
 def test_an_ambiguous_answer_says_what_it_names() -> None:
-    """The reason lists the letters in their order."""
     assert score("It is C or A.", expected="A").reason == "ambiguous: the answer names A and C"
 
 
 @pytest.mark.parametrize("text", ["", "I don't know.", "The answer is", "<think>The answer is B"])
 def test_no_answer_is_worth_what_the_option_says(text: str) -> None:
-    """A text that names no choice is wrong unless the suite says that it is unscored."""
     wrong, unscored = (
         multiple_choice.score(
             Case(id="c", prompt="p", expected="B"),
@@ -118,7 +116,6 @@ def test_no_answer_is_worth_what_the_option_says(text: str) -> None:
     ],
 )
 def test_a_letter_in_a_sentence_that_is_cut_off_is_no_answer(text: str, names: str | None) -> None:
-    """The model had not come to its answer, unless the text begins with it or states it."""
     case = Case(id="c", prompt="p", expected="B")
     result = multiple_choice.score(case, Completion(text=text, finish_reason="length"))
 
@@ -174,7 +171,6 @@ def test_answer_outranks_expected() -> None:
     ],
 )
 def test_missing_data_is_unscored(fields: dict[str, Any], text: str | None) -> None:
-    """A missing text or an unknown right choice is no zero."""
     result = score(text, **fields)
 
     assert result.value is None
@@ -192,7 +188,6 @@ def test_missing_data_is_unscored(fields: dict[str, Any], text: str | None) -> N
     ],
 )
 def test_a_case_without_a_right_choice_is_refused(fields: dict[str, Any], problem: str) -> None:
-    """The suite is refused when it is loaded, with the case and what it has."""
     assert problems({}, **fields) == [
         f"metric 'multiple_choice': case 'c1': {problem}; give 'choices' with 'answer', or a "
         "letter as 'expected'"
@@ -209,7 +204,6 @@ def test_more_choices_than_letters_are_refused() -> None:
 
 @pytest.mark.parametrize("letters", ["", "abc", "AAB", "A-D", "123", "ABÄ"])
 def test_letters_are_capitals_each_once(letters: str) -> None:
-    """Anything else is refused when the suite is loaded."""
     assert problems({"letters": letters}, expected="A") == [
         f"metric 'multiple_choice': letters={letters!r}: must be capital letters from A to Z, each "
         'once, such as "ABCDE"'
@@ -232,7 +226,6 @@ def test_any_text_scores_zero_or_one(text: str, choices: list[str]) -> None:
 
 @given(st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
 def test_every_letter_can_be_read(letter: str) -> None:
-    """The pronoun I and the article A are letters too where they stand alone."""
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     for text in (letter, f"({letter})", f"The answer is {letter}.", f"I choose {letter}"):
         assert score(text, letters=letters, expected=letter).value == 1.0

@@ -35,7 +35,6 @@ def problems(options: dict[str, Any], *expected: str) -> list[str]:
 
 
 def test_reads_the_final_number() -> None:
-    """Each row of the table is a text and the number a reader takes from it, or none."""
     for row in TABLE:
         found = find_final_number(row["text"], **row.get("options", {}))
         wanted = None if row["number"] is None else Fraction(row["number"])
@@ -44,7 +43,6 @@ def test_reads_the_final_number() -> None:
 
 
 def test_scores_what_it_reads() -> None:
-    """The number of the table is right, one more is wrong, and none is wrong against any."""
     for row in TABLE:
         options, why = row.get("options", {}), row["why"]
         if row["number"] is None:
@@ -95,7 +93,6 @@ def test_compares_within_either_tolerance(
 
 
 def test_one_of_several_expected_numbers_is_enough() -> None:
-    """Alternatives are compared one by one."""
     assert score(("2", "-2"), "x = -2").value == 1.0
     assert score(("2", "-2"), "x = 3").value == 0.0
 
@@ -115,13 +112,11 @@ def test_a_number_of_more_than_a_thousand_digits_is_none() -> None:
 
 
 def test_the_reason_says_what_was_read() -> None:
-    """A reader sees which of the numbers was taken."""
     assert score("1", "The answer is $1,200 for 3 days.").reason == "read 1,200"
 
 
 @pytest.mark.parametrize(("expected", "text"), [("1", None), (None, "1"), ((), "1"), ("x", "1")])
 def test_missing_data_is_unscored(expected: str | None, text: str | None) -> None:
-    """A missing text or a missing expected number is no zero."""
     result = score(expected, text)
 
     assert result.value is None
@@ -129,7 +124,6 @@ def test_missing_data_is_unscored(expected: str | None, text: str | None) -> Non
 
 
 def test_an_expected_answer_without_a_number_is_refused() -> None:
-    """The suite is refused when it is loaded, with the case and what it has."""
     assert problems({}, "12", "3/4") == []
     assert problems({}, "12", "twelve") == [
         "metric 'numeric': case 'c1' has expected='twelve', in which there is no number; write "
@@ -180,7 +174,6 @@ def test_a_text_matches_itself(text: str, options: dict[str, Any]) -> None:
 
 @given(st.fractions(max_denominator=10**6), st.sampled_from(["", "$", "€"]))
 def test_any_fraction_is_read_back(number: Fraction, currency: str) -> None:
-    """What is written as a quotient of integers is read as exactly that."""
     text = f"{number.numerator}/{number.denominator}"
     text = f"-{currency}{text[1:]}" if number < 0 else f"{currency}{text}"
 
@@ -198,14 +191,12 @@ def test_any_grouping_is_read_back(number: int) -> None:
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_any_float_is_read_back(number: float) -> None:
-    """So does Python's scientific notation."""
     assert (found := find_final_number(repr(number))) is not None
     assert found.value == Fraction(repr(number))
 
 
 @pytest.mark.parametrize("text", ["0E:0", "1e:5", "2^;3", "3e,4"])
 def test_an_exponents_sign_is_a_sign(text: str) -> None:
-    """What lies between plus and minus in the table of characters is no sign."""
     numeric_case = Case(id="c", prompt="p", expected=text)
 
     assert numeric(numeric_case, Completion(text=text)).value == 1.0

@@ -65,7 +65,6 @@ def test_a_case_can_have_its_own_patterns() -> None:
 
 
 def test_a_runaway_pattern_is_stopped_and_unscored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The suite's fault is no zero, and the next case is scored as if nothing had been."""
     monkeypatch.setattr(module, "LIMIT_S", 0.3)
     score("warm", pattern="w")
     start = time.monotonic()
@@ -89,7 +88,6 @@ def test_a_runaway_pattern_is_stopped_and_unscored(monkeypatch: pytest.MonkeyPat
 def test_a_broken_pattern_is_refused(
     options: dict[str, Any], expected: tuple[Any, ...], start: str
 ) -> None:
-    """The suite is refused when it is loaded, with the pattern and what is wrong with it."""
     (problem,) = problems(options, *expected)
 
     assert problem.startswith(f"metric 'regex': {start}")
@@ -97,8 +95,6 @@ def test_a_broken_pattern_is_refused(
 
 
 def test_a_pattern_that_compiles_too_slowly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compiling has the same limit as matching."""
-
     def run(*_: object, **__: object) -> None:
         raise child_process.CallTimeout("not done after 1 s")
 
@@ -110,14 +106,12 @@ def test_a_pattern_that_compiles_too_slowly_is_refused(monkeypatch: pytest.Monke
 
 
 def test_a_pattern_that_is_shared_is_refused_once() -> None:
-    """The first case that has it is named."""
     (problem,) = problems({}, "ok", "(", "(")
 
     assert "case 'c1'" in problem
 
 
 def test_a_case_without_a_pattern_is_refused() -> None:
-    """Unless the option gives all cases one."""
     assert problems({"pattern": "x"}, None) == []
     assert problems({}, "x", None) == [
         "metric 'regex' has no pattern for case 'c1'; give the metric the option pattern = \"…\", "
@@ -127,7 +121,6 @@ def test_a_case_without_a_pattern_is_refused() -> None:
 
 @pytest.mark.parametrize(("expected", "text"), [("x", None), (None, "x"), ((), "x"), ("(", "x")])
 def test_missing_data_is_unscored(expected: Any, text: str | None) -> None:
-    """A missing text, a missing pattern and one that cannot be compiled are no zero."""
     result = score(text, expected)
 
     assert result.value is None

@@ -66,7 +66,6 @@ def test_the_score_is_kappa(recorded: Path, text: str, likeness: float, chance: 
 
 
 def test_similarity_is_rouge_l_of_rouge_score(recorded: Path) -> None:
-    """On English words without punctuation it is the F measure of Google's package."""
     scorer = pytest.importorskip("rouge_score.rouge_scorer").RougeScorer(["rougeL"])
 
     for text in ("our house the parcel left", "a parcel has left the house of ours", "bill house"):
@@ -77,7 +76,6 @@ def test_similarity_is_rouge_l_of_rouge_score(recorded: Path) -> None:
 
 
 def test_any_turn_of_the_conversation_is_chance(recorded: Path) -> None:
-    """Who repeats the answer of an earlier turn has answered nothing."""
     turns = [
         {"role": "assistant", "content": "the parcel left our house"},
         {"role": "user", "content": [{"type": "text", "text": "are you sure"}]},
@@ -97,7 +95,6 @@ def test_scripts_without_spaces_are_compared_by_letter(tmp_path: Path) -> None:
 
 
 def test_a_case_without_a_line_is_compared_with_its_expected_answer(recorded: Path) -> None:
-    """Without either it is unscored."""
     assert score(recorded, "yes", id="c", expected="yes").value == 1.0
     assert score(recorded, "yes", id="c").value is None
     assert score(recorded, None).value is None
@@ -116,7 +113,6 @@ def test_a_case_without_a_line_is_compared_with_its_expected_answer(recorded: Pa
 def test_a_useless_file_is_refused_before_anything_is_spent(
     tmp_path: Path, content: str, problem: str
 ) -> None:
-    """With its place, and what belongs there."""
     file = tmp_path / "recorded.jsonl"
     file.write_text(content, encoding="utf-8")
     assert resemblance.check is not None
@@ -127,7 +123,6 @@ def test_a_useless_file_is_refused_before_anything_is_spent(
 
 
 def test_the_file_is_read_anew_when_it_changes(tmp_path: Path) -> None:
-    """A run after another one in the same process sees the new answers."""
     file = write(tmp_path / "r.jsonl", RECORDED)
     assert read_answers(file).texts["a"] == RECORDED["a"]
 
@@ -163,7 +158,6 @@ def test_declares_what_the_statistics_need() -> None:
 def test_any_answer_scores_between_0_and_1(
     tmp_path_factory: pytest.TempPathFactory, text: str
 ) -> None:
-    """No text raises."""
     file = tmp_path_factory.getbasetemp() / "any.jsonl"
     if not file.exists():
         write(file, RECORDED)

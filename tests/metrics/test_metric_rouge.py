@@ -78,7 +78,6 @@ def test_the_best_of_several_references_counts() -> None:
 def test_cases_agree_with_the_library(
     expected: list[str], text: str, variant: str, stemmer: bool
 ) -> None:
-    """Whatever the texts, all three numbers are the library's own."""
     theirs = RougeScorer([variant], use_stemmer=stemmer).score_multi(expected, text)[variant]
     found = score(tuple(expected), text, variant=variant, stemmer=stemmer)
 
@@ -96,7 +95,6 @@ def test_cases_agree_with_the_library(
     ],
 )
 def test_nothing_to_compare_is_unscored(expected: Any, text: str | None, reason: str) -> None:
-    """It is not the model's failure."""
     found = score(expected, text)
 
     assert found.value is None
@@ -113,7 +111,6 @@ def test_a_table_without_end_is_unscored() -> None:
 
 @given(ANY, st.sampled_from(VARIANTS))
 def test_any_text_is_scored(text: str, variant: str) -> None:
-    """No answer raises, and every score is a share."""
     value = score("the cat sat", text, variant=variant, stemmer=True).value
 
     assert value is not None
@@ -121,7 +118,6 @@ def test_any_text_is_scored(text: str, variant: str) -> None:
 
 
 def test_what_is_no_word_does_not_break_the_stemmer() -> None:
-    """Its rule for y asks the letter before, down to the first: a run of them is no recursion."""
     assert score("cat", "y" * 100_000, stemmer=True).value == 0.0
 
 
@@ -132,7 +128,6 @@ def test_the_expected_text_itself_is_perfect(text: str, variant: str) -> None:
 
 
 def test_a_script_that_vanishes_is_refused_at_load(suite_folder: Any) -> None:
-    """The suite says so before a case is spent."""
     toml = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "rouge"\n'
     folder = suite_folder(toml, [{"id": "a", "prompt": "p", "expected": "好"}])
 
@@ -152,7 +147,6 @@ def test_a_script_that_vanishes_is_refused_at_load(suite_folder: Any) -> None:
 def test_without_the_library_the_suite_says_what_to_install(
     use: str, library: str, suite_folder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line with place and remedy, when the suite is loaded."""
     toml = f'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "{use}"\n'
     folder = suite_folder(toml, [{"id": "a", "prompt": "p", "expected": "x"}])
     monkeypatch.setitem(sys.modules, library, None)

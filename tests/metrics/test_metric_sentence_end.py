@@ -27,10 +27,8 @@ def test_a_finished_answer(text: str) -> None:
     "text", ["", "  ", "We will call you on", "First,", "it costs 12", "今日", "and (", "half-"]
 )
 def test_an_answer_that_breaks_off(text: str) -> None:
-    """A word, a number, a comma, an open bracket, nothing."""
     assert sentence_end(CASE, Completion(text=text)).value == 0
 
 
 def test_no_text_is_unscored() -> None:
-    """Of likelihoods alone nothing is known."""
     assert sentence_end(CASE, Completion(text=None)).value is None

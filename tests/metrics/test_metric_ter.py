@@ -63,7 +63,6 @@ def test_the_corpus_value_sums_first() -> None:
 
 @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=4))
 def test_corpora_agree_with_sacrebleu(pairs: list[tuple[str, str]]) -> None:
-    """Whatever the cases, the summed counts give sacrebleu's own corpus score."""
     rows = [score(expected, text) for expected, text in pairs]
     theirs = TER().corpus_score([t for _, t in pairs], [[e for e, _ in pairs]]).score
 
@@ -72,7 +71,6 @@ def test_corpora_agree_with_sacrebleu(pairs: list[tuple[str, str]]) -> None:
 
 @given(st.lists(TEXTS, min_size=1, max_size=3), TEXTS, st.booleans())
 def test_cases_agree_with_sacrebleu(expected: list[str], text: str, sensitive: bool) -> None:
-    """A case has the library's sentence score."""
     theirs = TER(case_sensitive=sensitive).sentence_score(text, expected).score
 
     found = score(tuple(expected), text, case_sensitive=sensitive).value
@@ -80,7 +78,6 @@ def test_cases_agree_with_sacrebleu(expected: list[str], text: str, sensitive: b
 
 
 def test_options_reach_the_library() -> None:
-    """Case and punctuation count as told."""
     assert score("The cat", "the cat", case_sensitive=True).counts == (1, 2)
     assert score("the cat.", "the cat").counts == (1, 2)
     assert score("the cat.", "the cat", normalized=True).counts == (1, 3)
@@ -88,7 +85,6 @@ def test_options_reach_the_library() -> None:
 
 @pytest.mark.parametrize(("expected", "text"), [("a", None), ((), "a"), (("a", ""), "a")])
 def test_nothing_to_compare_is_unscored(expected: Any, text: str | None) -> None:
-    """It is not the model's failure."""
     assert score(expected, text).value is None
 
 
@@ -109,7 +105,6 @@ def test_the_expected_text_itself_needs_no_edit(text: str) -> None:
 
 
 def test_the_signature_names_version_and_settings() -> None:
-    """Case and normalisation stand in it."""
     assert ter.signature is not None
     found = ter.signature(ter, [Case(id="c", prompt="p", expected="x")])
 

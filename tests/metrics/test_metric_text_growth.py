@@ -118,8 +118,6 @@ def test_time_grows_with_the_length(name: str) -> None:
 
 
 def test_a_square_would_be_seen() -> None:
-    """A pattern that starts over at every space is caught, and before the large sizes."""
-
     def careless(case: Case, completion: Completion) -> Score:
         return Score.of(float(re.search(r"\s+$", completion.text or "") is not None))
 

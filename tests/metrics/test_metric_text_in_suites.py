@@ -39,14 +39,12 @@ def load(folder: Path, metric: str, **changes: Any) -> suite.Suite:
     ],
 )
 def test_options_can_be_set(tmp_path: Path, metric: str) -> None:
-    """Each option of each metric is bound from TOML."""
     (used,) = load(tmp_path, metric).metrics
 
     assert len(used.options) == metric.count("\n")
 
 
 def test_numbers_can_be_set(tmp_path: Path) -> None:
-    """A whole number will do where a decimal one is meant."""
     options = "tolerance = 1\nrelative_tolerance = 0.5\npercent = 'hundredth'\ndecimal = 'comma'"
     (used,) = load(tmp_path, f"numeric\n{options}", expected="12,5").metrics
 
@@ -86,7 +84,6 @@ def test_numbers_can_be_set(tmp_path: Path) -> None:
 def test_mistakes_name_their_line(
     tmp_path: Path, metric: str, changes: dict[str, Any], problem: str
 ) -> None:
-    """What cannot work is refused when the suite is loaded, before a case is spent."""
     with pytest.raises(SuiteError) as caught:
         load(tmp_path, metric, **changes)
 

@@ -65,7 +65,6 @@ def test_what_is_not_seen(fields: dict[str, Any], value: float | None, thinks: f
 
 
 def test_long_thoughts_take_no_longer_than_they_are() -> None:
-    """A million characters are scored within a second."""
     done = Completion(text="a", reasoning=PROSE * 6000, reasoning_closed=True)
 
     assert thinking_valid(CASE, done).value == 0.0

@@ -60,13 +60,11 @@ def test_precision_and_recall_are_named() -> None:
 
 
 def test_the_best_of_several_expectations_counts() -> None:
-    """Alternatives are compared one by one."""
     assert score(("Rome", "city of Rome"), "city of Rome").value == 1.0
 
 
 @pytest.mark.parametrize(("expected", "text"), [("x", None), (None, "x"), ((), "x")])
 def test_missing_data_is_unscored(expected: str | None, text: str | None) -> None:
-    """A missing text or a missing expectation is no zero."""
     result = score(expected, text)
 
     assert result.value is None
@@ -89,7 +87,6 @@ def _squad(text: str) -> list[str]:
 
 @given(ANY_TEXT, ANY_TEXT)
 def test_agrees_with_precision_and_recall(expected: str, text: str) -> None:
-    """The harmonic mean of precision and recall, each counted by crossing words off a list."""
     case, answer = Case(id="c", expected=expected), Completion(text=text)
     wanted, given_words = _squad(case.expected_texts()[0]), _squad(answer.text or "")
     left, shared = list(wanted), 0

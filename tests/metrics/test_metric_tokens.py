@@ -39,7 +39,6 @@ def test_an_unknown_count_is_unscored() -> None:
 
 
 def test_declares_what_the_statistics_need() -> None:
-    """It is unbounded, less is better, and it asks for no calls of its own."""
     assert tokens.needs is CellKind.GENERATE
     assert tokens.range is None
     assert not tokens.higher_is_better
@@ -47,7 +46,6 @@ def test_declares_what_the_statistics_need() -> None:
 
 @given(COUNT, COUNT)
 def test_the_total_is_the_sum(given_in: int | None, given_out: int | None) -> None:
-    """Scored exactly where both are known, and then their sum."""
     done = Completion(input_tokens=given_in, output_tokens=given_out)
     total = tokens.score(CASE, done).value
 

@@ -117,13 +117,11 @@ def test_each_syntax_is_recognised(syntax: str, text: str, calls: list[Any]) -> 
 
 @pytest.mark.parametrize(("syntax", "text", "calls"), READABLE)
 def test_a_named_syntax_reads_the_same(syntax: Any, text: str, calls: list[Any]) -> None:
-    """Naming the syntax changes nothing where it is the one in use."""
     assert called(text, syntax) == calls
 
 
 @pytest.mark.parametrize(("syntax", "text", "calls"), READABLE)
 def test_a_named_syntax_reads_no_other(syntax: str, text: str, calls: list[Any]) -> None:
-    """A program that speaks one syntax does not see a call in another."""
     plain = {"json", "llama3", "mistral"}  # each has an unmarked form of plain JSON
     others: list[Any] = [s for s in SYNTAXES if s != syntax and not {s, syntax} <= plain]
 
@@ -158,7 +156,6 @@ NO_CALL = [
 
 @pytest.mark.parametrize("text", NO_CALL)
 def test_other_texts_make_no_call(text: str) -> None:
-    """Prose, other JSON and calls that are only quoted are answers."""
     reading = parse_tool_calls(text, "auto")
 
     assert reading.calls == ()
@@ -218,7 +215,6 @@ BROKEN = [
 
 @pytest.mark.parametrize(("text", "syntax"), BROKEN, ids=[row[0][:40] for row in BROKEN])
 def test_an_attempt_that_cannot_be_read_is_told_apart(text: str, syntax: str) -> None:
-    """It is neither a call nor an answer, and the problem says why in few words."""
     reading = parse_tool_calls(text, "auto")
 
     assert (reading.syntax, reading.calls) == (syntax, ())
@@ -227,7 +223,6 @@ def test_an_attempt_that_cannot_be_read_is_told_apart(text: str, syntax: str) ->
 
 @given(ANY_TEXT, st.sampled_from(["auto", *SYNTAXES]))
 def test_any_text_is_read(text: str, syntax: Any) -> None:
-    """No text raises, with any syntax."""
     assert parse_tool_calls(text, syntax).calls is not None
 
 
@@ -250,7 +245,6 @@ def test_any_soup_of_markers_is_read(text: str, syntax: Any) -> None:
 
 @given(st.dictionaries(st.text("abc", min_size=1), st.integers() | st.text() | st.booleans()))
 def test_every_syntax_carries_the_same_arguments(arguments: dict[str, Any]) -> None:
-    """The same call written in seven ways is one call."""
     plain = json.dumps({"name": "f", "arguments": arguments})
     openai = {"function": {"name": "f", "arguments": json.dumps(arguments)}}
     anthropic = {"type": "tool_use", "name": "f", "input": arguments}
@@ -292,7 +286,6 @@ def test_every_syntax_carries_the_same_arguments(arguments: dict[str, Any]) -> N
     ids=lambda text: repr(text[:16]),
 )
 def test_a_megabyte_takes_no_time(text: str) -> None:
-    """Every syntax reads a text once, from left to right."""
     start = time.monotonic()
     for syntax in ("auto", *SYNTAXES):
         parse_tool_calls(text, syntax)

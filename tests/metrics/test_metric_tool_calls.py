@@ -63,7 +63,6 @@ def test_right_calls_score_one(row: Any) -> None:
 
 @pytest.mark.parametrize("row", rows("wrong"))
 def test_wrong_calls_score_zero_and_the_parts_say_why(row: Any) -> None:
-    """One wrong part is enough, and no other part is blamed."""
     result = score(row["expected_calls"], json.dumps(row["calls"]))
     parts = result.parts or {}
 
@@ -109,7 +108,6 @@ def test_exact_strings_are_exact(city: str, value: float) -> None:
     ],
 )
 def test_a_case_without_tools_goes_by_its_expectation(calls: Any, value: float) -> None:
-    """Without schemas what lacks "" is needed, and what is not listed is invented."""
     assert score([ROME], json.dumps(calls), None).value == value
 
 
@@ -117,7 +115,6 @@ def test_a_case_without_tools_goes_by_its_expectation(calls: Any, value: float) 
     "text", ["I cannot do that.", "", "{}", "[]", '{"answer": 3}', "[Rome](https://a.org)", "42"]
 )
 def test_an_answer_without_calls(text: str) -> None:
-    """It is right where no call is expected and a wrong count where one is."""
     assert score([], text).value == 1.0
     assert score([PING], text).parts == {"syntax": 1.0, "count": 0.0}
 
@@ -134,7 +131,6 @@ def test_an_answer_without_calls(text: str) -> None:
     ],
 )
 def test_a_call_that_cannot_be_read_is_never_right(text: str) -> None:
-    """It fails by its syntax, also where no call is expected: the model did not just answer."""
     assert score([PING], text) == score([], text)
     assert score([], text).value == 0.0
     assert score([], text).parts == {"syntax": 0.0}
@@ -153,7 +149,6 @@ def test_a_call_that_cannot_be_read_is_never_right(text: str) -> None:
     ],
 )
 def test_the_reason_names_syntax_and_fault(calls: Any, words: str) -> None:
-    """A reader sees how the text was read and what was wrong."""
     reason = str(score([ROME], json.dumps(calls)).reason)
 
     assert reason.startswith("read as json; ")
@@ -161,7 +156,6 @@ def test_the_reason_names_syntax_and_fault(calls: Any, words: str) -> None:
 
 
 def test_missing_data_is_unscored() -> None:
-    """No text and no expectation are no zeros."""
     for result in (score([PING], None), score(None, "ping()")):
         assert result.value is None
         assert result.reason
@@ -203,7 +197,6 @@ def test_an_expectation_that_nothing_meets_is_refused(
 
 
 def test_sound_expectations_are_not_refused() -> None:
-    """Every row of the two tables passes the check."""
     assert tool_calls.check is not None
     cases = [
         Case(id="c", prompt="p", tools=TOOLS, expected_calls=row["expected_calls"])
@@ -268,7 +261,6 @@ def test_the_score_is_one_exactly_when_every_part_is(calls: Any, ordered: bool) 
 
 @given(st.permutations([ROME, OSLO, PING]))
 def test_order_of_the_expectation_means_nothing(expected: Any) -> None:
-    """Any order of the same three calls is right."""
     calls = [call("ping"), call("weather", city="Oslo"), call("weather", city="Rome")]
 
     assert score(expected, json.dumps(calls)).value == 1.0
@@ -285,7 +277,6 @@ def test_order_of_the_expectation_means_nothing(expected: Any) -> None:
     ids=["text", "calls", "arguments", "list"],
 )
 def test_a_megabyte_takes_no_time(calls: Any) -> None:
-    """Long answers are scored, and their reasons stay short."""
     start = time.monotonic()
     result = score([ROME, OSLO, PING], json.dumps(calls))
 

@@ -26,7 +26,6 @@ def test_only_length_is_truncation() -> None:
 
 @pytest.mark.parametrize("reason", [None, "", "content_filter", "LENGTH", "\ud800"])
 def test_other_reasons_are_unscored(reason: str | None) -> None:
-    """A reason that says nothing about the limit is unscored, and named."""
     result = score(reason)
 
     assert result.value is None
@@ -42,7 +41,6 @@ def test_declares_what_the_statistics_need() -> None:
 
 @given(st.text(st.characters(exclude_categories=())))
 def test_any_reason_is_scored_or_explained(reason: str) -> None:
-    """No finish reason raises."""
     assert (score(reason).value is None) == (
         reason not in ("length", "stop", "tool_calls", "function_call")
     )

@@ -70,19 +70,16 @@ def test_the_cases_own_recorded_answer_is_not_known(recorded: Path) -> None:
 
 
 def test_the_conversation_is_known(recorded: Path) -> None:
-    """Words of the question in its order."""
     assert value(recorded, "where is my lamp") == 0
     assert value(recorded, "where is my lamp", prompt="Where is my lamp?") == 1
 
 
 @pytest.mark.parametrize("text", ["", "yes", "all is fine"])
 def test_a_short_answer_has_no_order(recorded: Path, text: str) -> None:
-    """Fewer than four words are in order."""
     assert value(recorded, text) == 1
 
 
 def test_what_cannot_be_read_is_unscored(recorded: Path, tmp_path: Path) -> None:
-    """No text, and no file."""
     assert value(recorded, None) is None
     score = word_order(
         Case(id="c", prompt="?"), Completion(text="x"), recorded=tmp_path / "none.jsonl"
@@ -91,7 +88,6 @@ def test_what_cannot_be_read_is_unscored(recorded: Path, tmp_path: Path) -> None
 
 
 def test_of_many_answers_the_first_are_looked_at() -> None:
-    """By the names of their cases."""
     texts = {f"{n:05d}": f"word{n} again" for n in range(MOST_ANSWERS + 5)}
 
     known = KnownPairs.of(RecordedAnswers(texts, tuple(texts)))

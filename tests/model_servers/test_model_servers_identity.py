@@ -152,7 +152,6 @@ QUICK = "one kind of module"
 def test_an_adapter_that_is_applied_in_part_is_found(
     serve: Any, adapter: Path, tmp_path: Path, fault: str
 ) -> None:
-    """The refusal names the scale, or the modules that are missing, and the folder."""
     how, message = SCALED[fault]
     settings = how if isinstance(how, dict) else {}
     change = times(1) if isinstance(how, dict) else how
@@ -173,7 +172,6 @@ def test_an_adapter_that_is_applied_in_part_is_found(
 def test_a_scale_that_the_server_does_not_know_is_found(
     serve: Any, adapter: Path, tmp_path: Path, settings: Mapping[str, Any], message: str
 ) -> None:
-    """The configuration asks for rsLoRA or a pattern, and the server scales all modules alike."""
     root = altered(adapter, tmp_path / "own", **settings)
 
     with pytest.raises(NotComparable, match=message):
@@ -181,14 +179,12 @@ def test_a_scale_that_the_server_does_not_know_is_found(
 
 
 def test_an_adapter_that_is_not_applied_is_found(serve: Any, tiny: Any, adapter: Path) -> None:
-    """The refusal names base as what answers, and the share of the fine-tune that is missing."""
     with pytest.raises(NotComparable, match=r"base answers under its name.*not applied.*r = 1 of"):
         proof(serve(tuned=tiny.adapter(dead=True)))
 
 
 @pytest.mark.long
 def test_another_fine_tune_under_the_name_is_found(serve: Any, tiny: Any, tmp_path: Path) -> None:
-    """An adapter of the same shape is not the one in the folder."""
     other = altered(tiny.adapter(seed=2), tmp_path / "other", times(0.15))
 
     with pytest.raises(NotComparable, match="another model or another fine-tune answers"):
@@ -198,7 +194,6 @@ def test_another_fine_tune_under_the_name_is_found(serve: Any, tiny: Any, tmp_pa
 def test_a_base_with_the_fine_tune_in_it_is_found(
     serve: Any, adapter: Path, tmp_path: Path
 ) -> None:
-    """A merged model under base's name is called so."""
     merged = merge(adapter, tmp_path)
 
     with pytest.raises(NotComparable, match=r"base: .*tuned answers under its name"):
@@ -207,7 +202,6 @@ def test_a_base_with_the_fine_tune_in_it_is_found(
 
 @pytest.mark.long
 def test_a_quantised_base_is_found(serve: Any, tiny: Any, tmp_path: Path) -> None:
-    """Four bits under the name of the full weights are no rounding of arithmetic."""
     with pytest.raises(NotComparable, match=r"base: .*its weights differ: quantised"):
         proof(serve(base=altered(tiny.base(), tmp_path / "q", in_four_bits)))
 
@@ -226,7 +220,6 @@ def test_a_base_that_changes_while_it_answers_is_found(
 
 @pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.long)])
 def test_a_16_bit_server_is_proven_within_its_rounding(serve: Any, dtype: str) -> None:
-    """The record says that it rounds, and how small a fault that could hide."""
     record = proof(serve(dtype=dtype)).record["tuned"]
 
     assert (record["status"], record["arithmetic"]) == ("proven", "16 bit")
@@ -241,7 +234,6 @@ def test_a_16_bit_server_is_proven_within_its_rounding(serve: Any, dtype: str) -
 def test_a_fault_is_found_beyond_the_rounding_of_16_bits(
     serve: Any, adapter: Path, tmp_path: Path, fault: str
 ) -> None:
-    """A part of the fine-tune that is larger than the rounding cannot hide in it."""
     how, message = SCALED[fault]
     settings = how if isinstance(how, dict) else {}
     change = times(1) if isinstance(how, dict) else how
@@ -280,7 +272,6 @@ def merge(adapter: Path, out: Path) -> Path:
 
 @pytest.mark.long
 def test_a_merged_model_is_proven(serve: Any, adapter: Path, tmp_path: Path) -> None:
-    """Full weights of their own are compared with their own folder."""
     merged = merge(adapter, tmp_path)
 
     record = proof(serve(tuned=merged, root=merged)).record["tuned"]
@@ -289,7 +280,6 @@ def test_a_merged_model_is_proven(serve: Any, adapter: Path, tmp_path: Path) -> 
 
 
 def test_weights_elsewhere_are_declared(fake_server: Start, tiny: Any) -> None:
-    """The verdict's first lines give the reason, for each arm."""
     fake = fake_server(reply=Served(tiny.pair(), likeliest=True))
     query = f"?tokenizer={tiny.base()}"
     arms = open_arms({n: f"server:{fake.url}{query}#{n}" for n in ("base", "tuned")})

@@ -178,7 +178,6 @@ def test_a_kill_in_mid_run_loses_nothing(
 
 
 def test_a_server_without_the_adapter_is_refused(tiny: Any, tmp_path: Path) -> None:
-    """It is ready and answers for base, and the adapter is not in its list: a line, no process."""
     run = prepared(tmp_path, tiny, lost=["tuned"])
     out, _ = (gate := run.gate()).communicate(timeout=900)
 

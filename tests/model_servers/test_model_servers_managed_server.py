@@ -74,7 +74,6 @@ def gone(pids: list[int], limit_s: float = 15.0) -> bool:
 
 
 def test_a_server_is_ended_with_its_workers(tmp_path: Path) -> None:
-    """Stopping it leaves neither the server nor what it started."""
     server, pids = started(tmp_path / "log")
     assert all(map(running, pids))
 
@@ -85,7 +84,6 @@ def test_a_server_is_ended_with_its_workers(tmp_path: Path) -> None:
 
 
 def test_a_server_is_ended_when_nobody_has_it(tmp_path: Path) -> None:
-    """The last reference to it is as good as a stop."""
     server, pids = started(tmp_path / "log")
     del server
 
@@ -109,7 +107,6 @@ def test_a_killed_process_leaves_no_other(tmp_path: Path, victim: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_parent_leaves_no_process(tmp_path: Path, number: int) -> None:
-    """However tunegate ends, the server and its workers end with it."""
     (tmp_path / "server.py").write_text(SERVER)
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(tmp_path / "server.py"), str(tmp_path / "log")],
@@ -149,7 +146,6 @@ def test_a_server_that_ends_while_it_starts_names_its_error(tmp_path: Path) -> N
     ],
 )
 def test_what_pydantic_finds_wrong_is_named(tmp_path: Path, field: str, expected: str) -> None:
-    """vLLM checks its options with pydantic, which gives the reason below the exception's name."""
     code = """if True:
         from pydantic import Field, model_validator
         from pydantic.dataclasses import dataclass
@@ -174,7 +170,6 @@ def test_what_pydantic_finds_wrong_is_named(tmp_path: Path, field: str, expected
 
 
 def test_what_pydantic_finds_wrong_is_named_behind_a_logs_prefix(tmp_path: Path) -> None:
-    """Where a process of vLLM logs the exception, each of its lines has process, time and place."""
     said = (
         "pydantic_core.ValidationError: 1 validation error for ModelConfig",
         "  Value error, no such method. Known are ['awq', 'fp8'] [type=value_error, input_value=1]",
@@ -202,7 +197,6 @@ def test_what_an_earlier_start_wrote_is_no_reason(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_never_ready_is_ended(tmp_path: Path) -> None:
-    """After the limit it is stopped, and the message names the log."""
     command = [sys.executable, "-c", "import time; time.sleep(600)"]
     server = ManagedServer.start("vLLM", command, port=free_port(), log=tmp_path / "log")
 
@@ -213,6 +207,5 @@ def test_a_server_that_is_never_ready_is_ended(tmp_path: Path) -> None:
 
 
 def test_a_log_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    """Before anything is started."""
     with pytest.raises(ModelError, match="the log of vLLM cannot be written"):
         ManagedServer.start("vLLM", ["true"], port=1, log=tmp_path / "none" / "log")

@@ -37,7 +37,6 @@ TAKEN: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize(("fields", "said"), REFUSED)
 def test_an_unsupported_kind_is_refused_by_its_name(fields: dict[str, Any], said: str) -> None:
-    """One line: the adapter, what its kind does that base cannot follow, and what to do."""
     with pytest.raises(ModelError, match=said) as caught:
         refuse_unsupported_kind("./tuned", {"peft_type": "LORA", **fields})
 
@@ -66,7 +65,6 @@ def test_a_kind_that_peft_does_not_have(kind: dict[str, Any], said: str) -> None
 
 @pytest.mark.parametrize("fields", TAKEN)
 def test_what_can_be_switched_is_left_to_peft(fields: dict[str, Any]) -> None:
-    """Starts that leave base alone, and fields without a value, are no reason to refuse."""
     refuse_unsupported_kind("./tuned", {"peft_type": "LORA", **fields})
 
 
@@ -95,12 +93,10 @@ def test_the_kind_is_named_before_weights_are_compared(changed: Any) -> None:
 
 
 def test_a_tensor_of_a_later_peft_is_not_called_another_base(changed: Any) -> None:
-    """Tensors of an unknown name on a module that base has: that is what the line says."""
     with pytest.raises(ModelError, match=r"LORA adapter with unknown tensors: later_A of model"):
         changed(("lora_A", "later_A"))
 
 
 def test_a_module_that_base_lacks_is_still_another_base(changed: Any) -> None:
-    """Layers beyond base's own are what an adapter of another base has."""
     with pytest.raises(NotComparable, match=r"no module model\.layers\.9.*; it has another base"):
         changed(("layers.1", "layers.9"))

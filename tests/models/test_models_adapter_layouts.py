@@ -55,7 +55,6 @@ def _prove(family: str, base: Path, adapter: Path, trained: Any) -> None:
 @pytest.mark.parametrize("family", SHORT)
 @pytest.mark.parametrize("tool", ["trl", "peft", "unsloth", "axolotl", "old"])
 def test_a_layout_is_what_was_trained(base: Made, tmp_path: Path, family: str, tool: str) -> None:
-    """Inner, outer, old and wrapped names on a base with vision: the trained model's logits."""
     trained = adapters.save_adapter(tool, family, base(family), tmp_path)
     _prove(family, base(family), tmp_path, trained)
 
@@ -65,7 +64,6 @@ def test_a_layout_is_what_was_trained(base: Made, tmp_path: Path, family: str, t
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("tool", adapters.TOOLS)
 def test_every_layout_on_every_family(base: Made, tmp_path: Path, family: str, tool: str) -> None:
-    """Whatever a tool can train and save is opened as what was trained."""
     trained = adapters.save_adapter(tool, family, base(family), tmp_path)
     if trained is not None:
         _prove(family, base(family), tmp_path, trained)
@@ -86,7 +84,6 @@ def test_a_vision_tower_that_is_not_loaded_is_left_out(base: Made, tmp_path: Pat
 
 @pytest.mark.slow
 def test_an_adapter_of_a_vision_tower_alone_is_named(base: Made, tmp_path: Path) -> None:
-    """Nothing that it trains has an effect on text."""
     adapters.save_adapter("unsloth", "Llama4+", base("Llama4+"), tmp_path)
     adapters.rewrite(tmp_path, lambda t: {k: v for k, v in t.items() if ".vision_model." in k})
     with pytest.raises(ModelError, match=r"trains only parts that text does not use: .*vision_mod"):
@@ -172,7 +169,6 @@ def test_added_tokens_without_their_embeddings(base: Made, tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_experts_of_older_transformers(base: Made, tmp_path: Path) -> None:
-    """Mixtral's experts were layers of their own: their LoRA is added to the fused tensors."""
     import torch
     from safetensors.torch import save_file
 
@@ -230,7 +226,6 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
 def test_a_broken_adapter_is_refused_by_its_tensor(
     base: Made, tmp_path: Path, broken: str, tool: str
 ) -> None:
-    """A tensor too few, too many or without content: named, whichever class was trained."""
     change, message = BROKEN[broken]
     adapters.save_adapter(tool, "Qwen3_5+", base("Qwen3_5+"), tmp_path)
     adapters.rewrite(tmp_path, change)
@@ -253,7 +248,6 @@ def test_trained_biases_of_base_are_named(base: Made, tmp_path: Path, bias: str)
 
 @pytest.mark.slow
 def test_a_vision_tensor_on_a_text_class_is_named(base: Made, tmp_path: Path) -> None:
-    """Without the vision tower in the base, its adapter has no place, and is not left out."""
     adapters.save_adapter("trl", "Qwen3_5+", base("Qwen3_5+"), tmp_path / "adapter")
     adapters.text_model("Qwen3_5+", base("Qwen3_5+")).save_pretrained(tmp_path / "text")
     for file in base("Qwen3_5+").glob("tokenizer*"):

@@ -57,14 +57,12 @@ def tokenizer(**changed: Any) -> Any:
 
 
 def test_how_an_absent_prefix_is_written_makes_no_other_tokenizer() -> None:
-    """Null and an empty text both say that there is none."""
     written = tokenizer(continuing_subword_prefix="", end_of_word_suffix="")
 
     assert fingerprint_of(written) == fingerprint_of(tokenizer())
 
 
 def test_the_call_before_makes_no_other_tokenizer() -> None:
-    """A call that truncates leaves its setting in the tokenizer, which the next call replaces."""
     used = tokenizer()
     used("abab", truncation=True, max_length=1)
 
@@ -106,7 +104,6 @@ CLOSING = "{% endfor %}{% endfor %}"
     ],
 )
 def test_arguments_of_an_earlier_tool_call_are_written_once(written: str) -> None:
-    """OpenAI's JSON text becomes an object where the template writes JSON, and else stays."""
     read = tokenizer()
     read.chat_template = OPENING + written + CLOSING
 
@@ -126,7 +123,6 @@ def test_arguments_that_are_no_object_stay_as_they_were() -> None:
 
 
 def test_a_template_that_refuses_says_what_it_minds_first() -> None:
-    """Where neither form is taken, the message is the template's own of the first."""
     read = tokenizer()
     read.chat_template = "{{ raise_exception('roles must alternate') }}"
 
@@ -154,7 +150,6 @@ def _child_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_prompt_is_written_once_for_both_arms(
     template: str, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Unless the template can write something else the second time, as one that reads the clock."""
     asked = _child_calls(monkeypatch)
     content = f"{template} \ud83d and \ude00\ud83d\ude00"
     found = set()
@@ -298,7 +293,6 @@ def test_a_tokenizer_that_fills_the_memory_is_found_before_it_is_used(
 def test_a_relative_folder_is_found_after_a_change_of_the_working_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The child process, which keeps its own, is told the whole path: another file is another."""
     for name in ("first", "second"):
         (tmp_path / name / "model").mkdir(parents=True)
     saved(tmp_path / "first" / "model")
@@ -331,7 +325,6 @@ def test_a_text_is_tried_once_until_a_tokenizer_is_loaded(
 
 
 def test_a_pattern_that_gives_up_is_an_error_of_its_case(tmp_path: Path) -> None:
-    """Its library in Rust panics, with a trace on the screen if it happened in our process."""
     pattern = {"type": "Split", "pattern": {"Regex": "(q+)+$"}, "behavior": "Isolated"}
     read = saved(tmp_path, pre_tokenizer={**pattern, "invert": False})
 
@@ -343,7 +336,6 @@ def test_a_pattern_that_gives_up_is_an_error_of_its_case(tmp_path: Path) -> None
     "text", ["{", "[" * 100_000, json.dumps({"decoder": replacement("a", "b" * 11)})]
 )
 def test_a_tokenizer_file_that_cannot_be_used_is_named(text: str, tmp_path: Path) -> None:
-    """Broken, nested without end, or with a decoder that makes texts eleven times as long."""
     (tmp_path / "tokenizer.json").write_text(text, encoding="utf-8")
 
     with pytest.raises(ModelError, match="no usable tokenizer"):
@@ -434,7 +426,6 @@ def test_a_template_is_given_the_suites_own_variables() -> None:
 def test_a_given_answer_follows_closed_thoughts(
     template: str, settings: dict[str, Any], same_as: str | None
 ) -> None:
-    """Its likelihood is asked after the prompt that the template writes with thinking off."""
     named = tokenizer()
     named.chat_template = template
     case = Case(id="a", prompt="ab")

@@ -61,7 +61,6 @@ def _conversions(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def test_first_call_makes_the_folder(wheel: Path, conversions: list[Path], cache: Path) -> None:
-    """The first call converts into the cache, says what it does and leaves nothing else there."""
     lines: list[str] = []
 
     folder = make_demo_model(progress=lines.append)
@@ -73,7 +72,6 @@ def test_first_call_makes_the_folder(wheel: Path, conversions: list[Path], cache
 
 
 def test_second_call_is_instant(wheel: Path, conversions: list[Path]) -> None:
-    """The second call reads the marker only: it needs neither the wheel nor a conversion."""
     make_demo_model()
     wheel.unlink()
 
@@ -83,7 +81,6 @@ def test_second_call_is_instant(wheel: Path, conversions: list[Path]) -> None:
 
 
 def test_concurrent_calls_convert_once(wheel: Path, conversions: list[Path]) -> None:
-    """Callers that arrive together wait for one conversion and get the same folder."""
     with ThreadPoolExecutor(4) as pool:
         folders = set(pool.map(lambda _: make_demo_model(), range(4)))
 
@@ -91,7 +88,6 @@ def test_concurrent_calls_convert_once(wheel: Path, conversions: list[Path]) -> 
 
 
 def test_incomplete_folder_is_replaced(wheel: Path, conversions: list[Path], cache: Path) -> None:
-    """A folder without the right marker, as a killed process may leave, is made again."""
     folder = cache / "models" / module.FOLDER
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(b"half")
@@ -109,7 +105,6 @@ def test_wrong_content_is_refused(
     cache: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A wheel, GGUF or conversion with another hash is refused, both hashes and a remedy named."""
     found = getattr(module, pinned)
     monkeypatch.setattr(module, pinned, "0" * 64)
 
@@ -121,7 +116,6 @@ def test_wrong_content_is_refused(
 
 
 def test_missing_wheel_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable that points to nothing is a one-line error that names it."""
     monkeypatch.setenv(module.WHEEL_VARIABLE, "/nowhere/x.whl")
 
     with pytest.raises(ModelError, match=r"TUNEGATE_SMOLLM2_WHEEL=/nowhere/x.whl.*try again"):
@@ -129,7 +123,6 @@ def test_missing_wheel_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_wheel_without_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that is no wheel of this package is refused by name."""
     other = tmp_path / "other.whl"
     other.write_bytes(b"no zip")
     monkeypatch.setenv(module.WHEEL_VARIABLE, str(other))
@@ -140,8 +133,6 @@ def test_wheel_without_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_failed_download_gives_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without network pip's last line is shown, and what to do by hand."""
-
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         assert [sys.executable, "-m", "pip", "download"] == command[:4]
         return subprocess.CompletedProcess(command, 1, "", "WARNING: x\nERROR: no route\n")
@@ -173,7 +164,6 @@ def test_download_is_used(
 def test_unwritable_cache_is_a_backend_error(
     wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cache that cannot be written ends in an error that offers another place."""
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TUNEGATE_CACHE", str(tmp_path / "file"))
 

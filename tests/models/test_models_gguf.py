@@ -66,7 +66,6 @@ def _answers(arm: Any, requests: list[Any]) -> dict[str, Any]:
 def test_a_float32_file_computes_the_folders_logits(
     folder: Path, written: Callable[[str], Path]
 ) -> None:
-    """Written and unpacked again, the weights give the same logits to the sixth digit."""
     arms: Any = open_arms({"base": str(folder), "tuned": f"gguf:{written('F32')}"})
     ids = arms["base"].probe_ids()
 
@@ -99,7 +98,6 @@ def test_rounded_files_are_close_and_not_equal(
 def test_every_kind_of_question_is_answered_as_by_the_folder(
     folder: Path, written: Callable[[str], Path], ask: Callable[..., list[Any]], kind: str
 ) -> None:
-    """Greedy texts are equal, likelihoods to the fourth digit."""
     arms: Any = open_arms({"base": str(folder), "tuned": f"gguf:{written('F32')}"})
     base, tuned = (_answers(arm, ask(arm, CASES, kind, max_new_tokens=12)) for arm in arms.values())
 
@@ -122,7 +120,6 @@ def test_the_fingerprint_is_the_content_and_not_the_place(
 def test_the_named_file_is_loaded_and_none_of_the_same_name_here(
     written: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file of that name in the working directory is left alone."""
     (tmp_path / "F32.gguf").write_bytes(b"GGUF")
     monkeypatch.chdir(tmp_path)
 
@@ -130,7 +127,6 @@ def test_the_named_file_is_loaded_and_none_of_the_same_name_here(
 
 
 def test_files_beside_the_gguf_are_not_read(written: Callable[[str], Path], tmp_path: Path) -> None:
-    """A tokenizer or configuration that lies beside the file changes nothing."""
     shutil.copyfile(written("F32"), tmp_path / "F32.gguf")
     make_tokenizer(bos=True, template="{{ 1 }}").save_pretrained(tmp_path)
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": 5}', encoding="utf-8")
@@ -178,7 +174,6 @@ def test_a_folder_may_bring_the_tokenizer(
 
 
 def test_another_vocabulary_is_refused(written: Callable[[str], Path], tmp_path: Path) -> None:
-    """The first id that stands for another token is named."""
     tokenizer = make_tokenizer()
     tokenizer.add_tokens(["<extra>"])
     tokenizer.save_pretrained(tmp_path / "other")
@@ -208,7 +203,6 @@ def _damaged(whole: bytes) -> Iterator[tuple[str, bytes, str]]:
 def test_a_broken_file_is_one_line(
     written: Callable[[str], Path], tmp_path: Path, which: str
 ) -> None:
-    """No GGUF, another version, cut off, damaged: the file, what is wrong, what to do."""
     found = {name: (data, text) for name, data, text in _damaged(written("F32").read_bytes())}
     (tmp_path / "x.gguf").write_bytes(found[which][0])
 
@@ -220,7 +214,6 @@ def test_a_broken_file_is_one_line(
 def test_what_transformers_does_not_read_is_refused(
     written: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    """Another architecture, scaled positions, one part of several: refused before loading."""
     source, out = written("F32"), tmp_path / "x.gguf"
 
     (tmp_path / "y.gguf").write_bytes(
@@ -255,7 +248,6 @@ def test_a_tensor_without_a_place_is_refused(
 
 
 def test_bad_specs_say_what_is_allowed(written: Callable[[str], Path], tmp_path: Path) -> None:
-    """A missing file, an unknown option, an unknown engine: one line each."""
     path = written("F32")
 
     with pytest.raises(ModelError, match=r"no\.gguf: no such file; give the path of a \.gguf"):
@@ -270,7 +262,6 @@ def test_bad_specs_say_what_is_allowed(written: Callable[[str], Path], tmp_path:
 def test_a_missing_package_is_one_line(
     written: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
-    """Without the extra: what needs it, and how to install it."""
     import importlib.util
 
     found = importlib.util.find_spec
@@ -318,7 +309,6 @@ def _join_digits(path: Path) -> None:
 
 
 def test_only_an_unpacked_file_computes_here() -> None:
-    """A check of logits is refused where llama.cpp computes, before anything is opened."""
     assert computes_here("gguf:m.gguf")
     assert computes_here("gguf:m.gguf?tokenizer=base")
     assert not computes_here("gguf:m.gguf?engine=llama.cpp")

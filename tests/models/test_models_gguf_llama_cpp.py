@@ -125,7 +125,6 @@ def _answers(arm: Any, requests: list[Any]) -> dict[str, Any]:
 def test_it_answers_as_the_unpacked_file_does(
     llama_cpp: type[Llama], path: Path, ask: Callable[..., list[Any]], kind: str
 ) -> None:
-    """On the same logits: the same texts, ends, counts and likelihoods, to the fifth digit."""
     unpacked, arm = gguf(str(path)), gguf(f"{path}?engine=llama.cpp")
     theirs, ours = (_answers(a, ask(a, CASES, kind, max_new_tokens=12)) for a in (unpacked, arm))
 
@@ -140,7 +139,6 @@ def test_it_answers_as_the_unpacked_file_does(
 
 
 def test_prompts_are_the_same_tokens(llama_cpp: type[Llama], path: Path) -> None:
-    """Both engines are proven to read the same, by token ids."""
     from tunegate.harness.checks import comparability
 
     arms = {"base": gguf(str(path)), "tuned": gguf(f"{path}?engine=llama.cpp")}
@@ -157,7 +155,6 @@ def test_prompts_are_the_same_tokens(llama_cpp: type[Llama], path: Path) -> None
 def test_stop_texts_are_cut_off(
     llama_cpp: type[Llama], path: Path, ask: Callable[..., list[Any]]
 ) -> None:
-    """A text that ends a completion ends it, and is no part of it."""
     arm: Any = gguf(f"{path}?engine=llama.cpp")
     whole = _answers(arm, ask(arm, CASES[:1], max_new_tokens=12))["a"]
     stop = whole.text[2:4]
@@ -190,7 +187,6 @@ def test_the_context_grows_and_has_an_end(
 def test_a_failure_is_the_cases_own(
     llama_cpp: type[Llama], path: Path, ask: Callable[..., list[Any]]
 ) -> None:
-    """What llama.cpp does not compute leaves one case without an answer, and the next is asked."""
     arm: Any = gguf(f"{path}?engine=llama.cpp")
     broken = Case(id="broken", prompt="~")
     llama_cpp.poison = arm.tokenizer("~")["input_ids"][0]
@@ -202,7 +198,6 @@ def test_a_failure_is_the_cases_own(
 
 
 def test_whole_texts_are_refused_with_the_way_out(llama_cpp: type[Llama], path: Path) -> None:
-    """The kinds say it before a case is spent."""
     arm = gguf(f"{path}?engine=llama.cpp")
 
     assert CellKind.TEXT not in arm.kinds
@@ -212,8 +207,6 @@ def test_whole_texts_are_refused_with_the_way_out(llama_cpp: type[Llama], path: 
 def test_a_file_that_llama_cpp_does_not_load_is_one_line(
     llama_cpp: type[Llama], path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Found when the arm is opened: the file, the reason and what to do."""
-
     def fails(*_: Any, **__: Any) -> None:
         raise ValueError(f"Failed to load model from file: {path}")
 
@@ -254,7 +247,6 @@ def test_tokens_are_drawn_from_the_nucleus() -> None:
 def test_sampling_depends_on_the_seed_alone(
     llama_cpp: type[Llama], path: Path, ask: Callable[..., list[Any]]
 ) -> None:
-    """The same seed gives the same text, whatever was asked before."""
     arm: Any = gguf(f"{path}?engine=llama.cpp")
     settings: dict[str, Any] = {"temperature": 2.0, "max_new_tokens": 8}
     together = _answers(arm, ask(arm, CASES, **settings))
@@ -284,7 +276,6 @@ def test_llama_cpp_computes_what_transformers_unpacks(
 @needs_llama_cpp
 @pytest.mark.parametrize("pre", ["gpt-2", "smollm", "qwen2", "llama-bpe"])
 def test_llama_cpp_splits_texts_as_we_do(path: Path, tmp_path: Path, pre: str) -> None:
-    """Its own tokenizer, on the same file, gives the ids that we send."""
     from llama_cpp import Llama as Real
 
     file = rewritten(path, tmp_path / "m.gguf", **{"tokenizer.ggml.pre": pre})

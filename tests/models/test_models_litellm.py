@@ -86,7 +86,6 @@ def test_a_completion_says_all_that_is_known(served: FakeServer) -> None:
 
 
 def test_what_is_sent_is_the_case_and_the_suite_settings(served: FakeServer) -> None:
-    """The system prompt, tools in OpenAI's form, stops, and no seed where nothing is drawn."""
     arm = opened(served)
     tool = {"name": "track", "parameters": {"type": "object", "properties": {}}}
     generation = GenerationSettings(system="Be brief.", max_new_tokens=9, stop=("\n",))
@@ -110,7 +109,6 @@ def test_what_is_sent_is_the_case_and_the_suite_settings(served: FakeServer) -> 
 
 
 def test_sampling_is_seeded_by_the_cell(served: FakeServer) -> None:
-    """So that a second run draws the same, as far as the provider keeps its word."""
     arm = opened(served)
 
     answered(arm, request(generation=GenerationSettings(temperature=0.7, top_p=0.9), arm=arm))
@@ -120,7 +118,6 @@ def test_sampling_is_seeded_by_the_cell(served: FakeServer) -> None:
 
 
 def test_an_answer_is_cut_at_every_stop(served: FakeServer) -> None:
-    """Also at the fifth, which the provider is not told of: it takes four."""
     arm = opened(served)
     stops = ("AA", "BB", "CC", "DD", "says")
 
@@ -133,7 +130,6 @@ def test_an_answer_is_cut_at_every_stop(served: FakeServer) -> None:
 
 
 def test_tool_calls_are_the_answer(served: FakeServer) -> None:
-    """In the form of Hermes, which the metric tool_calls reads."""
     arm = opened(served)
     call = {"id": "x1", "type": "function", "function": {"name": "track", "arguments": "{}"}}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
@@ -210,7 +206,6 @@ def test_a_rate_limit_is_waited_for(served: FakeServer) -> None:
 
 @pytest.mark.parametrize("fault", ["silent", "drip"])
 def test_a_provider_that_hangs_is_left_at_the_deadline(served: FakeServer, fault: str) -> None:
-    """On the wall clock: one that drips keeps its line alive and answers nothing."""
     arm = opened(served, limits=PoolLimits(concurrency=1, deadline_s=1.0, attempts=1))
     served.faults = lambda number: fault
     began = time.monotonic()
@@ -247,7 +242,6 @@ def test_another_version_is_another_arm(served: FakeServer) -> None:
 
 
 def test_a_version_that_changes_ends_the_run(served: FakeServer) -> None:
-    """The answers of two models cannot be mixed: the message says what to do."""
     arm = opened(served)
     served.reply = lambda model, path, body: {**completion("x"), "model": "gpt-4o-mini-2025-01-01"}
 
@@ -296,7 +290,6 @@ def test_the_same_answers_of_two_versions_are_taken_on_trust(served: FakeServer)
 
 
 def test_the_same_answers_of_one_version_are_not_comparable(served: FakeServer) -> None:
-    """Both names lead to one model."""
     served.reply = lambda model, path, body: {**completion("the same"), "model": "one-model"}
     arms = {"base": opened(served), "tuned": opened(served, FINE_TUNE)}
 
@@ -305,7 +298,6 @@ def test_the_same_answers_of_one_version_are_not_comparable(served: FakeServer) 
 
 
 def test_a_model_that_cannot_be_greedy_is_probed_as_it_is(served: FakeServer) -> None:
-    """Asked twice, its answers show that they vary."""
     served.models, served.reply = {"o1": {}}, lambda model, path, body: completion("hm")
     arm = opened(served, "o1")
 
@@ -314,7 +306,6 @@ def test_a_model_that_cannot_be_greedy_is_probed_as_it_is(served: FakeServer) ->
 
 
 def test_settings_that_the_model_does_not_take_are_refused(served: FakeServer) -> None:
-    """When the prompts are made, before any case is spent."""
     served.models, served.reply = {"o1": {}}, lambda model, path, body: completion("hm")
     arm = opened(served, "o1")
 
@@ -335,7 +326,6 @@ def test_plain_prompts_are_refused(served: FakeServer) -> None:
 
 
 def test_the_prompt_is_all_that_is_sent(served: FakeServer) -> None:
-    """Conversation and tools: a tool more is another prompt."""
     arm = opened(served)
     tool = {"type": "function", "function": {"name": "track", "parameters": {}}}
     plain = arm.prompt(Case(id="c", prompt="Hi"), GREEDY)
@@ -345,7 +335,6 @@ def test_the_prompt_is_all_that_is_sent(served: FakeServer) -> None:
 
 
 def test_a_case_binds_the_answer(served: FakeServer) -> None:
-    """Its tool choice and response format are sent, and are part of the prompt."""
     arm = opened(served)
     tool = {"type": "function", "function": {"name": "track", "parameters": {}}}
     form = {"type": "json_object"}
@@ -363,7 +352,6 @@ def test_a_case_binds_the_answer(served: FakeServer) -> None:
 
 
 def test_log_likelihoods_are_refused_with_the_way_out(served: FakeServer) -> None:
-    """A chat API has none for texts it did not write."""
     arm = opened(served)
 
     assert arm.kinds == {CellKind.GENERATE, CellKind.LATENCY}
@@ -381,8 +369,6 @@ def test_log_likelihoods_are_refused_with_the_way_out(served: FakeServer) -> Non
 def test_a_wrong_key_or_name_is_one_line(
     served: FakeServer, status: int, text: str, said: str
 ) -> None:
-    """At the first question, before any case is spent."""
-
     def refuse(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         raise LookupError(status, text)
 
@@ -397,7 +383,6 @@ def test_a_wrong_key_or_name_is_one_line(
 
 
 def test_nobody_there_is_a_failed_backend(served: FakeServer) -> None:
-    """Not a mistake in the spec: it may be started, and the run resumed."""
     served.kill()
 
     with pytest.raises(BackendError, match="litellm:openai/gpt-4o-mini"):
@@ -407,7 +392,6 @@ def test_nobody_there_is_a_failed_backend(served: FakeServer) -> None:
 def test_a_missing_key_is_named_before_anything_is_sent(
     served: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line with the variable."""
     monkeypatch.delenv("OPENAI_API_KEY")
 
     with pytest.raises(ModelError, match="openai cannot be asked without OPENAI_API_KEY: set it"):
@@ -417,7 +401,6 @@ def test_a_missing_key_is_named_before_anything_is_sent(
 
 
 def test_a_missing_litellm_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the command that installs it."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
     with pytest.raises(MissingExtra, match=r"pip install 'tunegate\[litellm\]'"):
@@ -427,7 +410,6 @@ def test_a_missing_litellm_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_server_of_our_own_is_found_by_its_variable(
     served: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """hosted_vllm takes its address from HOSTED_VLLM_API_BASE, and needs no key."""
     served.models, served.reply = {"acme/support": {}}, lambda model, path, body: completion("hm")
     monkeypatch.setenv("HOSTED_VLLM_API_BASE", served.url.replace("//", "//user:secret@"))
 

@@ -71,7 +71,6 @@ def test_liveness_is_proven_as_for_saved_adapters(tiny: Tiny) -> None:
 
 
 def test_what_the_trainer_cut_its_batches_to_is_no_part_of_the_tokenizer(tiny: Tiny) -> None:
-    """Truncation and padding are left where they were, and the copy has none."""
     tokenizer = make_tokenizer()
     plain = live_model(_model(tiny), tokenizer, adapter="default")
     tokenizer.backend_tokenizer.enable_truncation(3)
@@ -84,7 +83,6 @@ def test_what_the_trainer_cut_its_batches_to_is_no_part_of_the_tokenizer(tiny: T
 
 
 def test_a_whole_model_keeps_its_adapter_on(tiny: Tiny) -> None:
-    """Where biases are trained beside a LoRA, tuned is all of it: nothing is switched off."""
     model = _model(tiny, "gpt2", bias="all", fan_in_fan_out=True)
     _train(model)
     loaded = live_model(model, make_tokenizer(), adapter=None)
@@ -97,7 +95,6 @@ def test_a_whole_model_keeps_its_adapter_on(tiny: Tiny) -> None:
 
 
 def test_base_apart_is_given_back_and_still_known(tiny: Tiny) -> None:
-    """Without its weights it renders prompts, has its fingerprint and its probes."""
     live = live_model(_model(tiny).get_base_model(), make_tokenizer(), adapter=None)
     arm = base_apart(tiny.base(), live)
     probes, fingerprint = arm.probe(arm.probe_ids()), arm.fingerprint

@@ -78,7 +78,6 @@ def test_it_has_the_shape_of_a_usual_lora(tiny: Any, tmp_path: Path) -> None:
 
 
 def test_it_is_the_same_each_time(tiny: Any, tmp_path: Path) -> None:
-    """Two of one base have the same bytes, and so the same cells in the store."""
     for name in ("one", "two"):
         make_null_adapter(tiny.base(), tmp_path / name)
 
@@ -87,7 +86,6 @@ def test_it_is_the_same_each_time(tiny: Any, tmp_path: Path) -> None:
 
 
 def test_an_adapter_is_no_base(tiny: Any, tmp_path: Path) -> None:
-    """An adapter as base is refused with what to give instead."""
     with pytest.raises(UsageError, match="is an adapter; give the model it was trained on"):
         make_null_adapter(tiny.adapter(), tmp_path / "null")
 
@@ -113,7 +111,6 @@ def test_the_norm_of_a_product_by_hand() -> None:
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
 def test_a_randomised_adapter_keeps_the_norm_of_every_module(tiny: Any, architecture: str) -> None:
-    """Each update is as large as before and points elsewhere."""
     arm = tiny.pair(architecture)["tuned"]
     before = _updates(arm)
     with randomise_adapter(arm, 0):
@@ -146,7 +143,6 @@ def test_the_trained_weights_come_back(tiny: Any) -> None:
 
 
 def test_where_there_is_no_null(tiny: Any, tmp_path: Path) -> None:
-    """A whole model has none, nor has an adapter with more than lora_A and lora_B."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 

@@ -54,7 +54,6 @@ def test_one_load_serves_both_arms(tiny: Any, architecture: str) -> None:
 
 
 def test_base_is_read_from_the_adapter(tiny: Any) -> None:
-    """Without a base spec the adapter's own base is opened."""
     arms = open_arms({"base": None, "tuned": str(tiny.adapter())})
     assert arms["base"].identity["spec"] == str(tiny.base())
     assert arms["base"].loaded is arms["tuned"].loaded
@@ -68,13 +67,11 @@ def test_no_tuned_model() -> None:
 
 @pytest.mark.parametrize("spec", ["replay:runs/x.jsonl", "scripted:a/b.json"])
 def test_recorded_answers_name_no_base(spec: str) -> None:
-    """A recorded arm without a base is a usage error, no look-up on a hub."""
     with pytest.raises(UsageError, match=r"no base model: .*--gate-base SPEC"):
         open_arms({"tuned": spec})
 
 
 def test_a_full_model_names_no_base(tiny: Any, copied: Copy) -> None:
-    """A full model and an adapter without a base's name need --gate-base."""
     with pytest.raises(UsageError, match="is not an adapter that names one"):
         open_arms({"tuned": str(tiny.base())})
     nameless = copied(tiny.adapter(), file="adapter_config.json", base_model_name_or_path=None)
@@ -83,7 +80,6 @@ def test_a_full_model_names_no_base(tiny: Any, copied: Copy) -> None:
 
 
 def test_a_full_fine_tune_is_a_second_load(tiny: Any) -> None:
-    """Two full models are two loads with identities of their own."""
     arms = open_arms({"base": str(tiny.base()), "tuned": str(tiny.base(seed=7))})
     assert arms["base"].loaded is not arms["tuned"].loaded
     assert arms["base"].fingerprint != arms["tuned"].fingerprint
@@ -91,14 +87,12 @@ def test_a_full_fine_tune_is_a_second_load(tiny: Any) -> None:
 
 
 def test_the_same_folder_is_loaded_once(tiny: Any) -> None:
-    """base = tuned is one load and one fingerprint, for the liveness check to refuse."""
     arms = open_arms({"base": str(tiny.base()), "tuned": f"hf:{tiny.base()}"})
     assert arms["base"].loaded is arms["tuned"].loaded
     assert arms["base"].fingerprint == arms["tuned"].fingerprint
 
 
 def test_an_incumbent_adapter_shares_the_load(tiny: Any) -> None:
-    """A second adapter joins the same load, and each arm computes its own."""
     specs = {
         "base": str(tiny.base()),
         "tuned": str(tiny.adapter()),
@@ -117,19 +111,16 @@ def test_an_incumbent_adapter_shares_the_load(tiny: Any) -> None:
 
 
 def test_the_base_arm_is_the_same_whatever_is_tuned(tiny: Any, copied: Copy) -> None:
-    """Base's fingerprint does not depend on adapters, place or name: its cells serve again."""
     alone = open_arms({"base": str(copied(tiny.base())), "tuned": str(tiny.base(seed=7))})["base"]
     assert alone.fingerprint == tiny.pair()["base"].fingerprint
 
 
 def test_an_adapter_is_no_base(tiny: Any) -> None:
-    """A base that is an adapter is refused."""
     with pytest.raises(UsageError, match=r"base=.* is an adapter; give the model"):
         open_arms({"base": str(tiny.adapter()), "tuned": str(tiny.adapter())})
 
 
 def test_an_adapter_on_a_recorded_base(tiny: Any, tmp_path: Path) -> None:
-    """An adapter needs a base whose weights are here."""
     (tmp_path / "s.json").write_text('{"default": "x"}', encoding="utf-8")
     with pytest.raises(ModelError, match="the base arm is not a local model"):
         open_arms({"base": f"scripted:{tmp_path / 's.json'}", "tuned": str(tiny.adapter())})
@@ -141,7 +132,6 @@ def _record(folder: Path, sha: str) -> None:
 
 
 def test_the_training_record_decides(tiny: Any, copied: Copy) -> None:
-    """With a training record the base must have the recorded weights, wherever it lies."""
     adapter = copied(tiny.adapter(), "adapter")
     _record(adapter, weights_fingerprint(tiny.base()))
     moved = copied(tiny.base(), "moved")
@@ -151,13 +141,11 @@ def test_the_training_record_decides(tiny: Any, copied: Copy) -> None:
 
 
 def test_the_named_base_decides_without_a_record(tiny: Any) -> None:
-    """Without a record the folder that the adapter names must have base's weights."""
     with pytest.raises(NotComparable, match=r"names .*llama-0 as its base, whose weights differ"):
         open_arms({"base": str(tiny.base(seed=7)), "tuned": str(tiny.adapter())})
 
 
 def test_a_moved_base_is_no_mismatch(tiny: Any, copied: Copy) -> None:
-    """A base that lies elsewhere than the adapter says is fine, there or gone."""
     moved = copied(tiny.base(), "moved")
     assert len(open_arms({"base": str(moved), "tuned": str(tiny.adapter())})) == 2
     gone = copied(
@@ -167,7 +155,6 @@ def test_a_moved_base_is_no_mismatch(tiny: Any, copied: Copy) -> None:
 
 
 def test_a_base_that_is_gone(tiny: Any, copied: Copy) -> None:
-    """If nothing says where the moved base is, the option that does is named."""
     adapter = copied(
         tiny.adapter(), file="adapter_config.json", base_model_name_or_path="/gone/base"
     )
@@ -178,7 +165,6 @@ def test_a_base_that_is_gone(tiny: Any, copied: Copy) -> None:
 
 
 def test_an_adapter_of_another_shape(tiny: Any, copied: Copy) -> None:
-    """An adapter whose tensors do not fit the base's modules has another base."""
     wide = copied(
         tiny.adapter("phi3"), "a", file="adapter_config.json", base_model_name_or_path="/gone"
     )
@@ -193,7 +179,6 @@ def test_an_adapter_of_another_shape(tiny: Any, copied: Copy) -> None:
 
 
 def test_an_adapter_of_another_hub_model(tiny: Any, copied: Copy, tmp_path: Path) -> None:
-    """A base from the hub's cache is compared with the id that the adapter names."""
     cache = tmp_path / "models--org--base" / "snapshots" / "abc"
     shutil.copytree(tiny.base(), cache)
     for named, name in (("org/other", "x"), ("org/base", "y")):
@@ -214,7 +199,6 @@ def _copied_base(tiny: Any, folder: Path) -> str:
 def test_an_adapter_that_names_another_base_is_noted(
     tiny: Any, copied: Copy, tmp_path: Path
 ) -> None:
-    """The shapes fit and no weights can be compared: only the names tell."""
     base = _copied_base(tiny, tmp_path / "Qwen3-0.6B-Base")
     named = {"file": "adapter_config.json", "base_model_name_or_path": "Qwen/Qwen3-0.6B"}
     arms = open_arms({"base": base, "tuned": str(copied(tiny.adapter(), **named))})
@@ -230,7 +214,6 @@ def test_an_adapter_that_names_another_base_is_noted(
 def test_a_downloaded_base_is_not_taken_for_another(
     tiny: Any, copied: Copy, tmp_path: Path, folder: str
 ) -> None:
-    """The same name in small letters, or a folder that is not named after a model."""
     base = _copied_base(tiny, tmp_path / folder)
     named = {"file": "adapter_config.json", "base_model_name_or_path": "Qwen/Qwen3-0.6B@v1"}
     arms = open_arms({"base": base, "tuned": str(copied(tiny.adapter(), **named))})
@@ -256,7 +239,6 @@ def test_half_an_adapter(tiny: Any, copied: Copy) -> None:
 
 
 def test_nan_in_an_adapter(tiny: Any, copied: Copy) -> None:
-    """NaN in an adapter stops at load and names the tensor."""
     adapter = copied(tiny.adapter())
     _rewrite(adapter, lambda name, t: t * float("nan") if "layers.1.mlp.up_proj" in name else t)
     with pytest.raises(ModelError, match=r"tensor .*layers.1.mlp.up_proj.lora_A.* holds NaN"):
@@ -276,7 +258,6 @@ def test_scale_is_part_of_the_identity(tiny: Any, copied: Copy, keys: dict[str, 
 
 
 def test_bytes_decide_not_the_path(tiny: Any, copied: Copy) -> None:
-    """Another adapter at the same path is another arm: no cache hit."""
     adapter = copied(tiny.adapter())
     specs = {"base": str(tiny.base()), "tuned": str(adapter)}
     before = open_arms(specs)["tuned"].fingerprint

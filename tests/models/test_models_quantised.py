@@ -58,7 +58,6 @@ def _arms(folders: tuple[Path, Path]) -> dict[str, Any]:
 
 
 def test_switching_off_restores_base(arms: dict[str, Any]) -> None:
-    """The logits before and after the adapter came are equal bit for bit: no repacked weights."""
     with muted():
         proof = liveness.check_liveness(arms)["tuned"]
 
@@ -75,7 +74,6 @@ def test_the_format_is_recorded_and_its_noise_measured(arms: dict[str, Any]) -> 
 def test_answers_are_those_of_whole_forwards(
     arms: dict[str, Any], ask: Callable[..., list[Any]]
 ) -> None:
-    """Both arms, in one padded batch."""
     cases = [Case(id=str(i), prompt=text) for i, text in enumerate(PROMPTS)]
     for arm in arms.values():
         with muted():

@@ -124,7 +124,6 @@ def test_a_real_server_renders_messages_alike(real: str, folder: Path, ask: Any)
 
 @pytest.mark.slow
 def test_a_real_server_without_the_model_is_refused(real: str) -> None:
-    """It is pinned to one model and lists it."""
     with pytest.raises(ModelError, match="the server has no model 'gpt-9'; there are: "):
         server(f"{real}#gpt-9")
 
@@ -133,6 +132,5 @@ def test_a_real_server_without_the_model_is_refused(real: str) -> None:
 def test_another_tokenizer_is_told_from_that_of_a_real_server(
     real: str, folder: Path, tiny: Any
 ) -> None:
-    """The tiny models' own splits the probe into another number of tokens."""
     with pytest.raises(ModelError, match="of another family"):
         server(f"{real}?tokenizer={tiny.base()}#{folder}")

@@ -77,13 +77,11 @@ def test_every_documented_key(recorded: Callable[..., str]) -> None:
 
 
 def test_id_and_completion_are_enough(recorded: Callable[..., str]) -> None:
-    """A line needs no more than an id and a completion, which may be empty."""
     arm = replay(recorded({"id": "r1", "completion": ""}))
     assert _ask(arm, "r1").completion == Completion(text="")
 
 
 def test_what_was_not_recorded_is_an_error(recorded: Callable[..., str]) -> None:
-    """A case, a sample or a kind without a record is an error that names it, no empty answer."""
     arm = replay(recorded(FULL, {"id": "r2", "choice_logprobs": [-1.0]}))
     for asked in [("r3",), ("r1", "generate", 1), ("r2",), ("r2", "answer"), ("r2", "latency")]:
         answer = _ask(arm, *asked)
@@ -93,7 +91,6 @@ def test_what_was_not_recorded_is_an_error(recorded: Callable[..., str]) -> None
 
 @pytest.mark.parametrize("reason", ["content_filter", "error"])
 def test_what_a_filter_withheld_is_no_answer(recorded: Callable[..., str], reason: str) -> None:
-    """Whatever text was recorded with it."""
     arm = replay(recorded({"id": "r1", "completion": "half of", "finish_reason": reason}))
 
     answer = _ask(arm, "r1")
@@ -137,7 +134,6 @@ def test_kinds(recorded: Callable[..., str], keys: tuple[str, ...], kinds: set[s
 
 
 def test_all_bad_lines_are_told_at_once(recorded: Callable[..., str]) -> None:
-    """Every broken and every doubled line is reported with its number, good ones are not."""
     target = recorded(
         FULL,
         "{broken",
@@ -161,7 +157,6 @@ def test_all_bad_lines_are_told_at_once(recorded: Callable[..., str]) -> None:
 
 
 def test_a_line_with_a_key_twice_is_refused(recorded: Callable[..., str]) -> None:
-    """One reader takes the first of two completions, another the last."""
     target = recorded(FULL, '{"id": "r2", "completion": "wrong", "completion": "right"}')
 
     with pytest.raises(ModelError, match=r":2: the key 'completion' is in the line twice"):
@@ -169,7 +164,6 @@ def test_a_line_with_a_key_twice_is_refused(recorded: Callable[..., str]) -> Non
 
 
 def test_many_bad_lines_are_not_all_printed(recorded: Callable[..., str]) -> None:
-    """Problems of one kind are one message: the first place, what to do, and their number."""
     lines = [{"id": f"t{n}", "output": "Rome"} for n in range(30)]
     with pytest.raises(ModelError) as caught:
         replay(recorded(*lines))
@@ -187,7 +181,6 @@ def test_nothing_recorded(recorded: Callable[..., str], tmp_path: Path) -> None:
 
 
 def test_a_byte_order_mark_and_windows_lines(tmp_path: Path) -> None:
-    """A file saved by Windows editors reads as any other."""
     path = tmp_path / "w.jsonl"
     lines = ['{"id": "a", "completion": "x"}', "", '{"id": "b", "completion": "y"}']
     path.write_bytes("\r\n".join(lines).encode("utf-8-sig"))
@@ -207,7 +200,6 @@ def test_the_file_is_the_identity(recorded: Callable[..., str], tmp_path: Path) 
 
 
 def test_the_prompt_is_the_conversation(recorded: Callable[..., str]) -> None:
-    """What was really sent is unknown: the prompt is the conversation as text, without ids."""
     prompt = replay(recorded(FULL)).prompt(Case(id="c", prompt="Q"), GenerationSettings(system="S"))
     assert prompt.text == "system: S\nuser: Q"
     assert prompt.token_ids is None
@@ -270,7 +262,6 @@ def test_batched_time_is_no_latency(run: Path) -> None:
 
 
 def test_run_folders_that_do_not_do(run: Path, tmp_path: Path) -> None:
-    """An arm the run lacks, a folder without cells and a broken file are one line each."""
     with pytest.raises(ModelError, match="no completions of an arm 'incumbent'"):
         replay(f"{run}#incumbent")
     with pytest.raises(ModelError, match="no completions of an arm 'tuned'"):
@@ -300,7 +291,6 @@ def test_a_line_may_carry_its_prompt(recorded: Callable[..., str]) -> None:
 
 
 def test_samples_of_a_case_share_its_prompt(recorded: Callable[..., str]) -> None:
-    """Another prompt under one id is refused with both lines."""
     target = recorded(
         {"id": "r1", "completion": "x", "prompt": "Q"},
         {"id": "r1", "completion": "y", "prompt": "Q", "sample": 1},
@@ -316,7 +306,6 @@ def test_settings_of_recorded_answers_are_unknown(recorded: Callable[..., str]) 
 
 
 def test_thoughts_in_a_line(recorded: Callable[..., str]) -> None:
-    """In a field of their own or behind tags in the completion: the answer is the same."""
     arm = replay(
         recorded(
             {"id": "a", "completion": "Oslo", "reasoning": "Hm.", "reasoning_tokens": 2},
@@ -351,7 +340,6 @@ def test_times_of_thoughts_in_a_line(recorded: Callable[..., str]) -> None:
 def test_a_file_without_permission_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody but its owner may read it: the file is named, and the run ends before anything."""
     path = tmp_path / "tuned.jsonl"
     path.write_text('{"id": "a", "completion": "x"}\n', encoding="utf-8")
 
@@ -379,6 +367,5 @@ def test_a_file_without_permission_is_one_line(
 def test_numbers_that_nothing_can_take_are_refused(
     recorded: Callable[..., str], keys: dict[str, Any]
 ) -> None:
-    """Numbers that nothing can take are refused."""
     with pytest.raises(ModelError, match=f"jsonl:2: {next(iter(keys))}: .*1000000000000$"):
         replay(recorded(FULL, {"id": "r2", "completion": "refund", **keys}))

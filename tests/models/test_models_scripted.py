@@ -31,7 +31,6 @@ def _ask(arm: ScriptedArm, case: str, kind: str = "generate", prompt: str = "Q")
 
 
 def test_completions_by_id_then_prompt_then_default(scripted: Script) -> None:
-    """The case's id comes first, then its prompt, then the default."""
     arm = _open(
         scripted("m", completions={"r1": "by id", "Hello": "by prompt"}, default="by default")
     )
@@ -61,7 +60,6 @@ def test_likelihoods_and_reasons(scripted: Script) -> None:
 
 @pytest.mark.parametrize("kind", ["generate", "choices", "answer", "latency"])
 def test_what_the_script_lacks_is_an_error(scripted: Script, kind: str) -> None:
-    """A case without an answer of the kind is an error that names it."""
     answer = _ask(_open(scripted("m")), "q1", kind)
     assert answer.completion is None
     assert answer.error == f"the script has no {kind} for case 'q1'"
@@ -117,7 +115,6 @@ def test_a_missing_script(tmp_path: Path) -> None:
 
 
 def test_a_script_can_answer_every_kind(scripted: Script) -> None:
-    """A scripted arm claims every kind, and has a sentence for what it lacks."""
     arm = _open(scripted("m"))
     assert arm.kinds == frozenset(CellKind)
     assert "has no choices" in arm.cannot(CellKind.CHOICES)

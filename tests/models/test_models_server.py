@@ -81,7 +81,6 @@ def served(tiny: Any, **how: Any) -> dict[str, Any]:
     ],
 )
 def test_a_spec_that_is_none_is_refused(target: str, message: str) -> None:
-    """One line says what is wrong, and repeats no password."""
     with pytest.raises(ModelError) as caught:
         parse_target(target)
 
@@ -98,7 +97,6 @@ def test_a_spec_that_is_none_is_refused(target: str, message: str) -> None:
     ],
 )
 def test_a_model_that_is_not_there_is_refused(fake_server: Start, model: str, message: str) -> None:
-    """The names of those that are there, or the one that was probably meant."""
     with pytest.raises(ModelError) as caught:
         opened(fake_server(), model)
 
@@ -106,7 +104,6 @@ def test_a_model_that_is_not_there_is_refused(fake_server: Start, model: str, me
 
 
 def test_a_wrong_address_is_refused(fake_server: Start) -> None:
-    """A page that is not there, and a site that answers HTML."""
     fake = fake_server(pages={"/models": "<html>Welcome</html>"})
 
     with pytest.raises(ModelError, match=r"HTTP 404 .*it ends in /v1"):
@@ -116,7 +113,6 @@ def test_a_wrong_address_is_refused(fake_server: Start) -> None:
 
 
 def test_nobody_there_is_refused() -> None:
-    """One line asks whether the server is up."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -152,8 +148,6 @@ def test_keys_go_where_they_belong() -> None:
 
 
 def test_a_tokenizer_of_another_family_is_refused(fake_server: Start, tiny: Any) -> None:
-    """By the number of tokens, and by the ids where the server tells them (vLLM's /tokenize)."""
-
     def counted(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         if path == "/tokenize":
             raise LookupError(404, "no such page")
@@ -173,7 +167,6 @@ def test_a_tokenizer_of_another_family_is_refused(fake_server: Start, tiny: Any)
 
 
 def test_messages_are_sent_where_no_tokenizer_is_known(fake_server: Start, ask: Any) -> None:
-    """System prompt, tools, stops and, where it is sampled, seed and top_p cross as they are."""
     fake = fake_server()
     arm = opened(fake)
     tools = ({"type": "function", "function": {"name": "refund", "parameters": {}}},)
@@ -202,7 +195,6 @@ def test_messages_are_sent_where_no_tokenizer_is_known(fake_server: Start, ask: 
 
 
 def test_a_case_binds_the_answer(fake_server: Start, ask: Any) -> None:
-    """Its tool choice and response format are sent to a server that renders, and in the prompt."""
     fake = fake_server()
     arm = opened(fake)
     tools = ({"type": "function", "function": {"name": "refund", "parameters": {}}},)
@@ -220,8 +212,6 @@ def test_a_case_binds_the_answer(fake_server: Start, ask: Any) -> None:
 
 
 def test_calls_of_tools_are_written_out(fake_server: Start, ask: Any) -> None:
-    """As the metric tool_calls reads them, whatever else is said."""
-
     def calling(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         function = {"name": "refund", "arguments": '{"order": 7}'}
         calls = [{"id": "1", "type": "function", "function": function}]
@@ -255,8 +245,6 @@ def test_calls_of_tools_are_written_out(fake_server: Start, ask: Any) -> None:
 def test_what_is_no_answer_of_the_model_is_unscored(
     fake_server: Start, ask: Any, message: dict[str, Any], more: dict[str, Any], why: str
 ) -> None:
-    """No content, a filter, an error, or the model that a proxy falls back to."""
-
     def failing(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         if prompt_of(body) != CASES[0].prompt:
             return completion(f"{model}: hello")
@@ -394,8 +382,6 @@ def test_likelihoods_are_those_of_the_model_here(
 
 
 def test_the_end_marker_is_not_counted(fake_server: Start, tiny: Any, ask: Any) -> None:
-    """A server that counts it is told from one that does not by splitting the text again."""
-
     def counting(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(body.get("prompt"), str):
             raise LookupError(400, "text only")
@@ -471,7 +457,6 @@ def test_what_changes_answers_is_in_the_fingerprint(fake_server: Start, tiny: An
 
 
 def test_where_nothing_is_seen_the_address_counts(fake_server: Start) -> None:
-    """Two servers with the same name for a model may have different models."""
     first, second = fake_server(), fake_server()
 
     assert opened(first).fingerprint == opened(first).fingerprint
@@ -508,7 +493,6 @@ def test_many_are_asked_at_a_time_and_timed_ones_alone(fake_server: Start, ask: 
     "fault", ["429:0.2", "500", "html", "truncated", "array", "empty", "reset"]
 )
 def test_a_storm_costs_no_answer(fake_server: Start, ask: Any, fault: str) -> None:
-    """Every third request goes wrong: every case has its answer, each is answered once."""
     fake = fake_server()
     arm = opened(fake)
     fake.asked.clear()
@@ -572,7 +556,6 @@ def test_a_model_that_is_taken_away_ends_the_run(fake_server: Start, ask: Any) -
 
 
 def test_a_tokenizer_that_is_none_is_refused(fake_server: Start, tmp_path: Path) -> None:
-    """One line names the folder."""
     with pytest.raises(ModelError, match=f"{tmp_path}: no usable tokenizer"):
         opened(fake_server(), query=f"?tokenizer={tmp_path}")
 

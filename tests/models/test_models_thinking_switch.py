@@ -74,7 +74,6 @@ def _parts(fields: dict[str, Any]) -> list[Any]:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_server_with_one_limit_gives_what_a_model_here_gives(text: str) -> None:
-    """For each budget that holds a tag, and three limits of the answer: the same parts."""
     tokenizer = make_tokenizer()
     length, first = (
         len(tokenizer(part, add_special_tokens=False)["input_ids"]) for part in (text, "<think>\n")
@@ -108,7 +107,6 @@ def test_thoughts_beyond_the_budget_leave_no_answer() -> None:
 
 
 def test_without_a_budget_thoughts_and_answer_share_the_limit() -> None:
-    """The server's limit is the suite's own then: nothing is cut a second time."""
     told = Completion(text="a long answer", reasoning="Hm.", reasoning_tokens=900)
 
     assert keep_limits(told, GenerationSettings(max_new_tokens=1), None) is told

@@ -50,7 +50,6 @@ def test_pickles_are_refused_unread(tiny: Any, copied: Copy, tmp_path: Path, nam
 
 
 def test_an_adapters_pickle_is_refused_unread(tiny: Any, copied: Copy, tmp_path: Path) -> None:
-    """A safetensors file of another name does not make an adapter's pickle harmless."""
     folder = copied(tiny.adapter())
     (folder / "adapter_model.safetensors").rename(folder / "other.safetensors")
     (folder / "adapter_model.bin").write_bytes(pickle.dumps(Canary(tmp_path / "sang")))
@@ -60,7 +59,6 @@ def test_an_adapters_pickle_is_refused_unread(tiny: Any, copied: Copy, tmp_path:
 
 
 def test_a_trainers_leftovers_are_no_weights(tiny: Any, copied: Copy) -> None:
-    """optimizer.pt and training_args.bin beside safetensors are ignored, never read."""
     folder = copied(tiny.base())
     (folder / "optimizer.pt").write_bytes(b"no pickle")
     (folder / "training_args.bin").write_bytes(b"no pickle")
@@ -168,7 +166,6 @@ def test_code_that_is_allowed_computes_both_arms(
     ],
 )
 def test_a_class_that_transformers_lacks(tiny: Any, copied: Copy, saved: str, remedy: str) -> None:
-    """A newer model names its class, the version here, and the version that saved it."""
     keys = {"model_type": "newer", "architectures": ["NewerForCausalLM"]}
     folder = copied(tiny.base(), **keys, transformers_version=saved)
     with pytest.raises(ModelError, match=rf"has no NewerForCausalLM; .*{remedy}"):
@@ -183,7 +180,6 @@ def test_a_class_that_transformers_lacks(tiny: Any, copied: Copy, saved: str, re
     ],
 )
 def test_a_model_that_writes_nothing(tiny: Any, copied: Copy, keys: dict[str, Any]) -> None:
-    """A classifier, or an encoder with a decoder, is refused by its class."""
     with pytest.raises(ModelError, match=f"{keys['architectures'][0]} is not a language model"):
         load_model(copied(tiny.base(), **keys), dtype="float32")
 
@@ -207,7 +203,6 @@ def test_adapter_configurations_that_run_code(
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_nan_weights_name_the_tensor(tiny: Any, copied: Copy, value: float) -> None:
-    """A model with NaN or Infinity stops at load, with the tensor and the likely cause."""
     from safetensors.torch import load_file, save_file
 
     folder = copied(tiny.base())
@@ -219,7 +214,6 @@ def test_nan_weights_name_the_tensor(tiny: Any, copied: Copy, value: float) -> N
 
 
 def test_a_head_of_another_size_is_named_with_both_sizes(tiny: Any, copied: Copy) -> None:
-    """A head of another size is named with both sizes."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -236,7 +230,6 @@ def test_a_head_of_another_size_is_named_with_both_sizes(tiny: Any, copied: Copy
 def test_weights_of_fewer_tokens_than_the_tokenizer_has_are_one_line(
     tiny: Any, copied: Copy
 ) -> None:
-    """Weights of fewer tokens than the tokenizer has are one line."""
     from safetensors.torch import load_file, save_file
 
     folder = copied(tiny.base(), vocab_size=3)
@@ -262,7 +255,6 @@ def test_a_missing_tensor_is_not_made_up(tiny: Any, copied: Copy) -> None:
 
 @pytest.mark.parametrize("architecture", ["gpt2", "gemma"])
 def test_tied_weights_are_not_missing(tiny: Any, architecture: str) -> None:
-    """A head that is the embedding is stored once and loads."""
     from safetensors import safe_open
 
     with safe_open(tiny.base(architecture) / "model.safetensors", framework="pt") as file:
@@ -283,7 +275,6 @@ def test_tied_weights_are_not_missing(tiny: Any, architecture: str) -> None:
 def test_broken_files_are_one_line(
     tiny: Any, copied: Copy, file: str, text: str, message: str
 ) -> None:
-    """Whatever a library says about a broken folder becomes one line that names it."""
     folder = copied(tiny.base())
     (folder / file).write_text(text, encoding="utf-8")
     with pytest.raises(ModelError, match=message) as caught:
@@ -293,14 +284,12 @@ def test_broken_files_are_one_line(
 
 
 def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
-    """A folder that is not there is named, with what may be given instead."""
     with pytest.raises(ModelError, match=r"nowhere: no such folder; give a model folder") as caught:
         resolve_folder(str(tmp_path / "nowhere"))
     assert "\n" not in str(caught.value)
 
 
 def test_an_unreachable_hub_id_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A hub id that is neither cached nor reachable says so."""
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelError, match=r"^no-such-org/no-such-model: neither a folder here nor"):
         resolve_folder("hf:no-such-org/no-such-model")
@@ -331,7 +320,6 @@ def test_bfloat16_is_recorded(tiny: Any) -> None:
 def test_settings_are_part_of_the_identity(
     tiny: Any, copied: Copy, file: str, keys: dict[str, Any]
 ) -> None:
-    """The same weights with another configuration, stop or template are another arm."""
     folder = copied(tiny.base(), file=file, **keys)
     if "chat_template" in keys:
         (folder / "chat_template.jinja").unlink(missing_ok=True)
@@ -340,7 +328,6 @@ def test_settings_are_part_of_the_identity(
 
 
 def test_what_only_says_when_is_not(tiny: Any, copied: Copy) -> None:
-    """The version that saved a folder does not change what it is."""
     folder = copied(tiny.base(), transformers_version="4.0.0", _name_or_path="elsewhere")
     arm = open_arms({"base": str(folder), "tuned": str(tiny.base(seed=7))})["base"]
     assert arm.fingerprint == tiny.pair()["base"].fingerprint
@@ -358,7 +345,6 @@ def test_chat_prompts(tiny: Any) -> None:
 
 
 def test_a_template_that_hides_the_tools(tiny: Any) -> None:
-    """A case with tools that the template does not show cannot be asked: the reason names one."""
     arm = tiny.pair("llama")["base"]
     tools = ({"type": "function", "function": {"name": "get_weather", "parameters": {}}},)
 
@@ -386,7 +372,6 @@ def test_plain_prompts(tiny: Any, copied: Copy, tiny_tokenizer: Callable[..., An
 def test_a_missing_chat_template(
     tiny: Any, copied: Copy, tiny_tokenizer: Callable[..., Any]
 ) -> None:
-    """A model without a chat template says so and names the setting."""
     folder = copied(tiny.base())
     (folder / "chat_template.jinja").unlink(missing_ok=True)
     tiny_tokenizer(template=None).save_pretrained(folder)
@@ -400,7 +385,6 @@ def test_a_missing_chat_template(
 def test_a_template_that_refuses_a_case(
     tiny: Any, copied: Copy, tiny_tokenizer: Callable[..., Any]
 ) -> None:
-    """What a template raises is about the case, in words."""
     folder = copied(tiny.base())
     tiny_tokenizer(template="{{ raise_exception('No system role') }}").save_pretrained(folder)
     arm = open_arms({"base": str(folder), "tuned": str(tiny.base(seed=7))})["base"]
@@ -409,7 +393,6 @@ def test_a_template_that_refuses_a_case(
 
 
 def test_what_an_arm_says_of_itself(tiny: Any) -> None:
-    """Kinds, stop ids, context length and identity are those of the files."""
     arm = tiny.pair()["tuned"]
     config = json.loads((tiny.base() / "generation_config.json").read_text(encoding="utf-8"))
     assert arm.stop_ids == frozenset(config["eos_token_id"])
@@ -443,7 +426,6 @@ def test_files_without_an_end_are_refused(
 
 
 def test_a_reference_stays_beside_the_gpu(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server of this machine may hold the GPU's memory, so its proof is computed on the CPU."""
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

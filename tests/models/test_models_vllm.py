@@ -40,7 +40,6 @@ Copy = Callable[..., Path]
     ],
 )
 def test_an_option_that_is_none_is_refused(tiny: Any, query: str, message: str) -> None:
-    """With the spec, the value and what is allowed."""
     with pytest.raises(ModelError, match=message) as caught:
         vllm.parse_vllm_spec(f"vllm:{tiny.base()}{query}")
 
@@ -66,7 +65,6 @@ def test_an_option_that_is_none_is_refused(tiny: Any, query: str, message: str) 
 def test_an_adapter_that_vllm_does_not_serve_is_refused(
     tiny: Any, copied: Copy, settings: Mapping[str, Any], problem: str
 ) -> None:
-    """Before anything is loaded, with the way out: the merged model."""
     folder = copied(tiny.adapter(), file="adapter_config.json", **settings)
 
     with pytest.raises(ModelError) as caught:
@@ -130,7 +128,6 @@ def test_arms_with_other_options_are_refused(tiny: Any) -> None:
 
 
 def test_an_adapter_takes_its_base_with_it(tiny: Any) -> None:
-    """An adapter beside a base that vLLM does not serve is refused, alone or in a run."""
     tuned = f"vllm:{tiny.adapter()}"
 
     with pytest.raises(ModelError, match="is an adapter, and base is not a vllm: model"):
@@ -140,7 +137,6 @@ def test_an_adapter_takes_its_base_with_it(tiny: Any) -> None:
 
 
 def test_the_base_of_an_adapter_is_found(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a base spec, the adapter's own base is served next to it."""
     asked: dict[str, str] = {}
 
     def opened(specs: Mapping[str, str], *args: Any, **settings: Any) -> dict[str, Any]:
@@ -156,7 +152,6 @@ def test_the_base_of_an_adapter_is_found(tiny: Any, monkeypatch: pytest.MonkeyPa
 def test_no_vllm_is_told_with_both_ways_to_have_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command that installs it, and the variable that names an environment."""
     monkeypatch.delenv("TUNEGATE_VLLM", raising=False)
     monkeypatch.setenv("TUNEGATE_CACHE", str(tmp_path))
 

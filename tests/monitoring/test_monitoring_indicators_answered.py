@@ -46,7 +46,6 @@ def test_tool_calls_are_text() -> None:
 
 @pytest.mark.parametrize("answer", ["", None])
 def test_an_empty_answer_is_not_a_missing_one(answer: str | None) -> None:
-    """A trace without content is not an empty answer, which fails what asks for one."""
     done = case_of_call(call(1, answer=answer)).completion
 
     assert done is not None
@@ -54,7 +53,6 @@ def test_an_empty_answer_is_not_a_missing_one(answer: str | None) -> None:
 
 
 def test_a_failed_call_has_no_completion() -> None:
-    """An error of the client, with or without words, and a filter that withheld the answer."""
     for one in (call(1, error=""), call(1, error="429"), call(1, finish_reason="content_filter")):
         assert case_of_call(one).completion is None
 

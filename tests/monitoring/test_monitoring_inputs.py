@@ -80,7 +80,6 @@ def alarms(record: WatchRecord) -> set[str]:
 
 
 def test_the_same_traffic_is_quiet(tmp_path: Path) -> None:
-    """A thousand prompts of the same kind, other ones than the cases: no figure alarms."""
     rng = random.Random(2)
 
     record = record_of(
@@ -129,7 +128,6 @@ def test_a_language_that_becomes_common_alarms(
 
 
 def test_another_subject_alarms_by_its_wording(tmp_path: Path) -> None:
-    """In the same language."""
     words = [
         "quantum",
         "lattice",
@@ -154,7 +152,6 @@ def test_another_subject_alarms_by_its_wording(tmp_path: Path) -> None:
 
 
 def test_length_alarms_both_ways(tmp_path: Path) -> None:
-    """Prompts that grow or shrink beyond the gate's outermost tenth."""
     gated = watched(tmp_path / "s", english())
     rng = random.Random(4)
     long = calls_of(" ".join(asked(rng) for _ in range(4)) for _ in range(400))

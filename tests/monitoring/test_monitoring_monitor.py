@@ -123,7 +123,6 @@ def test_too_little(gated: Shipped) -> None:
 
 
 def test_no_calls_at_all(gated: Shipped) -> None:
-    """An empty window is no quiet one: perhaps nothing is traced any more."""
     state, wanted = _begun(gated)
     quiet = _look(state, wanted, stream(1, 600)).state
 
@@ -146,7 +145,6 @@ def test_an_alarm_stands(gated: Shipped) -> None:
 
 
 def test_weeks_are_one_test(gated: Shipped, tmp_path: Path) -> None:
-    """Seven calls with a state file between them end where one call of all ends."""
     state, wanted = _begun(gated)
     file = tmp_path / "state.json"
     states.save_state(file, state)
@@ -179,7 +177,6 @@ def test_weeks_are_one_test(gated: Shipped, tmp_path: Path) -> None:
     ],
 )
 def test_a_conversation_is_one_unit(gated: Shipped, key: str) -> None:
-    """Three calls of one conversation, in traces of their own, and one of another: two units."""
     state, wanted = _begun(gated, "json_valid")
     talk, other = {"attributes": {key: "a"}}, {"attributes": {key: "b"}}
     calls = [
@@ -195,7 +192,6 @@ def test_a_conversation_is_one_unit(gated: Shipped, key: str) -> None:
 
 
 def test_a_trace_is_not_taken_for_a_conversation_of_its_name(gated: Shipped) -> None:
-    """A call without a conversation counts in its trace, whatever others are called."""
     state, wanted = _begun(gated, "json_valid")
     lone = call(1, trace="a")
     talk = call(2, attributes={"session.id": "a"})
@@ -236,7 +232,6 @@ def test_a_conversation_is_forgotten_a_day_after_its_last_call(gated: Shipped) -
 
 
 def test_a_state_of_an_earlier_version_is_read(gated: Shipped, tmp_path: Path) -> None:
-    """Where no call names a conversation, the file has no key for them."""
     state, wanted = _begun(gated, "json_valid")
     file = tmp_path / "state.json"
     states.save_state(file, _look(state, wanted, [call(1)]).state)
@@ -246,7 +241,6 @@ def test_a_state_of_an_earlier_version_is_read(gated: Shipped, tmp_path: Path) -
 
 
 def test_no_call_counts_twice(gated: Shipped) -> None:
-    """The same file again, and a longer one that begins with it, add only what is new."""
     state, wanted = _begun(gated)
     first = _look(state, wanted, stream(1, 100)).state
 
@@ -261,7 +255,6 @@ def test_no_call_counts_twice(gated: Shipped) -> None:
 
 
 def test_twice_in_one_file(gated: Shipped) -> None:
-    """Two collectors that wrote the same calls count once."""
     state, wanted = _begun(gated)
 
     found = _look(state, wanted, [*stream(1, 50), *stream(1, 50)])
@@ -284,7 +277,6 @@ def test_memory_is_bounded(gated: Shipped) -> None:
 
 
 def test_late_calls_of_the_last_day_count(gated: Shipped) -> None:
-    """An exporter that was slow loses nothing within a day."""
     state, wanted = _begun(gated)
     calls = list(stream(1, 200))
     first = _look(state, wanted, calls[::2]).state
@@ -295,7 +287,6 @@ def test_late_calls_of_the_last_day_count(gated: Shipped) -> None:
 
 
 def test_order_of_the_files_changes_nothing(gated: Shipped) -> None:
-    """Calls are tested in the order in which they began."""
     state, wanted = _begun(gated)
     calls = list(stream(1, 500, bad_every=9))
     shuffled = random.Random(1).sample(calls, len(calls))
@@ -304,7 +295,6 @@ def test_order_of_the_files_changes_nothing(gated: Shipped) -> None:
 
 
 def test_calls_of_one_trace_are_one_unit(gated: Shipped) -> None:
-    """Fifty broken answers of one conversation are no fifty broken conversations."""
     state, wanted = _begun(gated)
     loop = [call(n, answer=BAD, trace="f" * 32) for n in range(1, 51)]
 
@@ -329,7 +319,6 @@ def test_calls_of_one_trace_are_one_unit(gated: Shipped) -> None:
     ],
 )
 def test_every_figure_can_alarm(gated: Shipped, name: str, change: dict[str, Any]) -> None:
-    """Half of the calls go wrong in one way: that figure raises the alarm."""
     bad = [call(n, **change) for n in range(1, 200)]
     state, wanted = _begun(gated)
 
@@ -351,7 +340,6 @@ def test_shorter_answers_alarm(tmp_path: Path) -> None:
 
 
 def test_ties_are_no_alarm(gated: Shipped) -> None:
-    """Where all answers are equally long, none is longer than the gate's longest tenth."""
     record = _record(gated, stream(1, 400), "longer", "tokens", "slower")
 
     assert [figure.window for figure in record.figures] == [0.0, 0.0, 0.0]
@@ -370,7 +358,6 @@ def test_traces_without_content(gated: Shipped) -> None:
 
 
 def test_a_gate_that_timed_batches(tmp_path: Path) -> None:
-    """Seconds of a whole batch are no promise for a call."""
     gated = shipped(tmp_path / "suite", [GOOD] * 50, batch_size=8)
 
     state, _ = _begun(gated)
@@ -379,7 +366,6 @@ def test_a_gate_that_timed_batches(tmp_path: Path) -> None:
 
 
 def test_a_small_gate_cannot_tell(tmp_path: Path) -> None:
-    """Twelve cases leave a fifth of the answers possible, and say so instead of being quiet."""
     gated = shipped(tmp_path / "suite", [BAD, *[GOOD] * 11])
 
     record = _record(gated, stream(1, 500), "json_valid")
@@ -390,7 +376,6 @@ def test_a_small_gate_cannot_tell(tmp_path: Path) -> None:
 
 
 def test_clustered_cases_promise_less(tmp_path: Path) -> None:
-    """Cases that belong together and break together tell less of what is possible."""
     answers = [BAD if n < 10 else GOOD for n in range(200)]
     alone = _begun(shipped(tmp_path / "a", answers), "json_valid")[0].figures[0]
     pairs = _begun(shipped(tmp_path / "b", answers, cluster=2), "json_valid")[0].figures[0]
@@ -506,7 +491,6 @@ def _nothing(one: AnsweredCase) -> Score:
 
 
 def test_unknown_figures_are_named(gated: Shipped) -> None:
-    """A slip in a figure's name is answered with the right one."""
     names: Callable[[], object] = lambda: select_figures(suite_figures(gated[1]), ["json_vali"])  # noqa: E731
 
     with pytest.raises(UsageError, match="json_valid"):

@@ -39,7 +39,6 @@ def _parsed(folder: Path) -> Iterator[tuple[str, Any]]:
 
 @pytest.mark.parametrize("content", [None, ContentCapture()])
 def test_every_line_is_what_its_file_holds(written: Any, content: ContentCapture | None) -> None:
-    """Each line parses by the protobuf definition with no unknown field, one signal a file."""
     folder = written(content).folder
     found = list(_parsed(folder))
 
@@ -54,7 +53,6 @@ def test_every_line_is_what_its_file_holds(written: Any, content: ContentCapture
 
 
 def test_protobuf_reads_what_was_meant(written: Any) -> None:
-    """Numbers, times and enums come back from protobuf as they went in."""
     (_, message), *_ = _parsed(written().folder)
     spans = {s.name: s for s in reversed(message.resource_spans[0].scope_spans[0].spans)}
     base = spans["chat models/base"]
@@ -98,7 +96,6 @@ def test_odd_texts(written: Any, recorded: Any) -> None:
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_is_left_out(written: Any, recorded: Any, number: float) -> None:
-    """JSON has no NaN: the attribute is absent and the span says why."""
     arms = recorded.manifest.arms
     arms = {**arms, "base": {**arms["base"], "dtype": number}}
     changed = recorded.manifest.model_copy(update={"arms": arms})
@@ -120,7 +117,6 @@ def test_a_second_time_the_bytes_are_the_same(written: Any) -> None:
 
 
 def test_a_run_without_cells(written: Any) -> None:
-    """A run that answered nothing has its root span, at the time of its start."""
     made = written(cells=())
     (root,) = made.spans
     assert root["name"] == "eval run s"
@@ -129,7 +125,6 @@ def test_a_run_without_cells(written: Any) -> None:
 
 
 def test_the_records_are_gone_through_as_they_come(tmp_path: Path, recorded: Any) -> None:
-    """A line is written before the next case is read: what a run holds is never in memory."""
     sizes = []
 
     class Watched:
@@ -159,7 +154,6 @@ def test_the_records_are_gone_through_as_they_come(tmp_path: Path, recorded: Any
 def test_the_environment_does_not_thin_the_record(
     written: Any, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """Settings for someone else's telemetry do not touch these files."""
     before = [(written().folder / file).read_bytes() for file in FILE_NAMES]
     monkeypatch.setenv(name, value)
     assert [(written().folder / file).read_bytes() for file in FILE_NAMES] == before
@@ -177,7 +171,6 @@ def test_disabled_opentelemetry(
 def test_a_full_disk_leaves_the_old_files(
     written: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Either all of a file is new, or it is the old one."""
     folder = written().folder
     before = {name: (folder / name).read_bytes() for name in FILE_NAMES}
 
@@ -194,7 +187,6 @@ def test_a_full_disk_leaves_the_old_files(
 def test_the_files_of_many_answers_are_packed(
     written: Any, recorded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """gzip holds the same lines, the same bytes each time, and our own reader reads them."""
     plain = {
         name: (written().folder / name).read_bytes() for name in ("traces.jsonl", "logs.jsonl")
     }

@@ -49,7 +49,6 @@ def test_every_attribute_is_registered(run: Any) -> None:
 def test_tokens_of_thoughts_are_written_where_they_are_known(
     written: Any, recorded: RunRecords
 ) -> None:
-    """Under the registered name, and in no span of a completion without a count of them."""
     name = "gen_ai.usage.reasoning.output_tokens"
     first = recorded.cells[0]
     assert first.completion is not None
@@ -63,7 +62,6 @@ def test_tokens_of_thoughts_are_written_where_they_are_known(
 
 
 def test_events_and_metrics_are_registered(run: Any) -> None:
-    """The evaluation event, three histograms of the conventions, and our count of cases."""
     events = {record["eventName"] for record in run.logs}
     assert events == {"gen_ai.evaluation.result"} <= set(REGISTRY["events"])
     assert not any(span["events"] for span in run.spans)  # deprecated
@@ -76,7 +74,6 @@ def test_events_and_metrics_are_registered(run: Any) -> None:
 
 
 def test_values_with_a_list_of_their_own_are_on_it(run: Any) -> None:
-    """Operations and statuses are the conventions' words."""
     seen: dict[str, set[str]] = {}
     for span in run.spans:
         for name, value in span["values"].items():
@@ -87,7 +84,6 @@ def test_values_with_a_list_of_their_own_are_on_it(run: Any) -> None:
 
 
 def test_the_registry_that_files_name_is_the_pinned_one(run: Any) -> None:
-    """Every line says which version of the names it uses."""
     urls = {
         scope["schemaUrl"]
         for line in run.lines("spans")

@@ -128,7 +128,6 @@ def test_packed_files_are_sent(written: Any, collector: Collector) -> None:
 
 
 def test_the_collector_gets_what_the_files_hold(written: Any, collector: Collector) -> None:
-    """Every span, link, event, record and number, as protobuf, equal to the lines on the disk."""
     made = written()
 
     assert send_files(made.folder) == []
@@ -165,7 +164,6 @@ def _pairs(item: dict[str, Any]) -> dict[str, str]:
 
 
 def test_kinds_and_states_survive(written: Any, collector: Collector, recorded: Any) -> None:
-    """Parent, kind and status are the same in protobuf."""
     made = written()
     send_files(made.folder)
     sent = {s.span_id.hex(): s for s in _spans(collector.messages("/v1/traces"))}
@@ -219,7 +217,6 @@ def test_json(written: Any, collector: Collector, monkeypatch: pytest.MonkeyPatc
 def test_nothing_is_sent_unasked(
     written: Any, collector: Collector, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 ) -> None:
-    """Without an endpoint, disabled, or with other exporters: not one connection."""
     folder = written().folder
     if not variables:
         monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -232,7 +229,6 @@ def test_nothing_is_sent_unasked(
 def test_large_runs_go_in_parts(
     written: Any, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No request holds the whole run."""
     monkeypatch.setattr(sending, "BATCH", 4)
     made = written()
     assert send_files(made.folder) == []
@@ -296,7 +292,6 @@ def test_a_dead_collector(
 def test_a_collector_that_stops_answering(
     written: Any, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it took before is counted."""
     monkeypatch.setattr(sending, "BATCH", 1)
     monkeypatch.setattr(sending, "PATIENCE", 0.3)
     folder = written().folder
@@ -313,7 +308,6 @@ def test_a_collector_that_stops_answering(
 
 
 def test_a_user_of_opentelemetry_is_left_alone(written: Any, collector: Collector) -> None:
-    """The global provider, its processors, signal handlers and loggers are as they were."""
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -343,7 +337,6 @@ def test_a_user_of_opentelemetry_is_left_alone(written: Any, collector: Collecto
 def test_a_protocol_that_we_do_not_speak(
     written: Any, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line with the variable, its value and what it may be."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
     (line,) = send_files(written().folder)
     assert "OTEL_EXPORTER_OTLP_PROTOCOL='grpc' must be http/protobuf or http/json" in line
@@ -387,7 +380,6 @@ def _hide(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 def test_no_secret_of_an_address_is_shown(written: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Name, password and query of the endpoint are not in the line."""
     monkeypatch.setattr(sending, "PATIENCE", 0.2)
     host = _refused().removeprefix("http://")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://ann:pw@{host}?key=abc")
@@ -399,7 +391,6 @@ def test_no_secret_of_an_address_is_shown(written: Any, monkeypatch: pytest.Monk
 def test_what_was_not_taken_is_sent_again(
     written: Any, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The collector takes one request and then fails: the rest follows, each span once."""
     monkeypatch.setattr(sending, "BATCH", 1)
     made = written()
     ids = sorted(span["spanId"] for span in made.spans)
@@ -467,6 +458,5 @@ def test_the_command_sends_a_run(
 
 @pytest.mark.usefixtures("collector")
 def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """A wrong name is no run without telemetry."""
     with pytest.raises(UsageError, match="no such folder"):
         resend_files(tmp_path / "RUN")

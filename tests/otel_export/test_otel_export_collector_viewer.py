@@ -17,7 +17,6 @@ from tunegate.harness.otel_export.collector import check_template, template_prob
     ],
 )
 def test_addresses_of_viewers_pass(template: str) -> None:
-    """Jaeger's, Phoenix's, and one whose own braces are encoded."""
     assert check_template(template) == template
 
 
@@ -39,7 +38,6 @@ def test_addresses_of_viewers_pass(template: str) -> None:
     ],
 )
 def test_what_makes_no_safe_link_is_refused(template: str, why: str) -> None:
-    """The reason is said with the offending text, in one line, and without its password."""
     assert why in str(template_problem(template))
     with pytest.raises(UsageError) as caught:
         check_template(template)

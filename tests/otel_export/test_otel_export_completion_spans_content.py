@@ -42,7 +42,6 @@ def test_messages() -> None:
 
 
 def test_other_parts_stay_what_they_are() -> None:
-    """An image is a part of a type of its own."""
     image = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
     (turn,) = input_messages([{"role": "user", "content": [image]}])
     assert turn["parts"] == [image]
@@ -120,7 +119,6 @@ TEMPLATE = (
 def test_the_traced_case_renders_to_the_same_prompt(
     written: Any, recorded: Any, case: Case, system: str | None
 ) -> None:
-    """Read back without the suite's system prompt, it gives the same text, byte for byte."""
     import jinja2
 
     suite = recorded.manifest.suites[0]
@@ -158,15 +156,12 @@ def test_redaction_reaches_every_text() -> None:
 
 @pytest.mark.parametrize("broken", [lambda text: 1 / 0, lambda text: None, lambda text: 7])
 def test_a_redaction_that_fails_shows_nothing(broken: Any) -> None:
-    """What it could not read is not written, and counted."""
     content = ContentCapture(broken)
     assert content.clean(["a secret", "another"]) == [REDACTED, REDACTED]
     assert content.failed == 2
 
 
 def test_what_is_redacted_is_in_no_file(written: Any, recorded: Any) -> None:
-    """Prompt, answer, reason, case and the judge's reply all go through it."""
-
     def masked(text: str) -> str:
         return "".join("x" if sign.isalpha() else sign for sign in text)
 

@@ -12,7 +12,6 @@ JUDGED = "chat big"
 
 
 def test_a_span_for_each_reply(written: Any) -> None:
-    """Re-asks and both orders of a pair are calls of their own, with attempt, order and outcome."""
     spans = written().named(JUDGED)
     told = [
         tuple(s["values"].get(f"tunegate.judge.{n}") for n in ("order", "attempt", "parse"))
@@ -26,7 +25,6 @@ def test_a_span_for_each_reply(written: Any) -> None:
 
 
 def test_a_pair_is_linked_to_both_completions(written: Any, recorded: Any) -> None:
-    """The judge's span names base's and tuned's, which are in the same trace."""
     made = written()
     both = [made.cells[c.cell.key]["spanId"] for c in recorded.cells[:2]]
     for span in made.named(JUDGED):
@@ -35,7 +33,6 @@ def test_a_pair_is_linked_to_both_completions(written: Any, recorded: Any) -> No
 
 
 def test_a_call_goes_out(written: Any, recorded: Any) -> None:
-    """It is a client's span, with model, server and prompt, in its case, after the completions."""
     made = written()
     (case, _) = made.named("eval case")
     (first, *_) = made.named(JUDGED)
@@ -58,7 +55,6 @@ def test_a_call_goes_out(written: Any, recorded: Any) -> None:
 
 
 def test_a_reply_whose_time_is_known(written: Any, recorded: Any) -> None:
-    """Its span is where it was, its seconds and tokens are in the metrics, unless it was stored."""
     (line,) = recorded.judgements
     timed = JudgeReply(
         step="verdict", text="x", started_s=1_700_000_010.0, latency_s=0.25, output_tokens=5
@@ -88,7 +84,6 @@ def test_identical_completions_are_one_call(recorded: Any) -> None:
 
 
 def test_a_lone_judgement_is_linked_to_all_it_speaks_of(written: Any, recorded: Any) -> None:
-    """A judge of single completions whose answer served both arms names both."""
     (line,) = recorded.judgements
     suite = recorded.manifest.suites[0]
     rule, pairwise = suite.metrics
@@ -108,7 +103,6 @@ def test_a_lone_judgement_is_linked_to_all_it_speaks_of(written: Any, recorded: 
 
 
 def test_a_judge_that_was_never_reached(written: Any, recorded: Any) -> None:
-    """A failure without a reply is a span too, with the reason."""
     (line,) = recorded.judgements
     failed = line.model_copy(
         update={
@@ -125,7 +119,6 @@ def test_a_judge_that_was_never_reached(written: Any, recorded: Any) -> None:
 
 
 def test_a_tie_without_asking_is_no_call(written: Any, recorded: Any) -> None:
-    """Where the judge needed no model, no span claims that there was one."""
     (line,) = recorded.judgements
     assert written(judgements=(line.model_copy(update={"replies": ()}),)).named(JUDGED) == []
 
@@ -138,7 +131,6 @@ def test_replies_are_content(written: Any) -> None:
 
 
 def test_a_judgement_stored_before_cost_nothing(written: Any, recorded: Any) -> None:
-    """No attempt in this run: a cache hit."""
     (line,) = recorded.judgements
     made = written(judgements=(line.model_copy(update={"attempts": 0}),))
     assert all(s["values"]["tunegate.cache.hit"] for s in made.named(JUDGED))

@@ -33,6 +33,5 @@ def test_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["pi", "all", "nowhere.at_all:fn"])
 def test_unknown_names_are_refused(name: str) -> None:
-    """Also where content is off: a wrong option is never passed over."""
     with pytest.raises(UsageError, match=name.partition(":")[0]):
         content_of(False, name)

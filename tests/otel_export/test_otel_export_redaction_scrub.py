@@ -76,7 +76,6 @@ SAMPLES = (
 
 @given(st.lists(st.sampled_from(SAMPLES), max_size=4), st.text(max_size=30))
 def test_masking_all_kinds_is_scrubbing(parts: list[str], between: str) -> None:
-    """With every kind and nothing to keep, both give the same text."""
     text = f" {between} ".join(parts)
     kinds = ("email", "phone", "card", "iban", "ip", "key")
 
@@ -84,7 +83,6 @@ def test_masking_all_kinds_is_scrubbing(parts: list[str], between: str) -> None:
 
 
 def test_masking_keeps_what_it_is_told_to() -> None:
-    """Other kinds, and values that are known."""
     text = "jo@example.org, ann@example.org, +1 202 555 0143"
 
     assert mask_values(text, kinds=["email"], keep=["ann@example.org"]) == (
@@ -93,7 +91,6 @@ def test_masking_keeps_what_it_is_told_to() -> None:
 
 
 def test_a_private_key_is_taken_out_whole() -> None:
-    """From its first line to its last."""
     begin, end = (f"-----{word} RSA PRIVATE KEY-----" for word in ("BEGIN", "END"))
     key = f"{begin}\nMIIEvQIBADANBgkq\nhkiG9w0BAQEF\n{end}"
 

@@ -96,6 +96,5 @@ def asked(shared: OperationAttributes) -> dict[str, Any]:
 
 
 def test_no_password_of_an_address_is_written() -> None:
-    """A server's address is its host, whatever the URL holds before it."""
     model = ModelAttributes.of({"spec": "server:http://ann:pw@host:1/v1#m", "backend": "server"})
     assert "pw" not in str(model.attributes())

@@ -30,7 +30,6 @@ def test_the_tree(written: Any, recorded: Any) -> None:
 
 
 def test_every_case_has_one_span_and_one_for_each_arm(written: Any, recorded: Any) -> None:
-    """Each stored case has exactly one case span, and at least two for what was generated."""
     made = written()
     for case in ("c1", "c2"):
         (own,) = (s for s in made.named("eval case") if s["values"]["test.case.name"] == case)
@@ -62,7 +61,6 @@ def test_run_and_suite(written: Any, recorded: Any) -> None:
     [("SHIP", "success"), ("BLOCK", "failure"), ("UNDECIDED", "failure"), ("ERROR", "aborted")],
 )
 def test_the_status_of_a_run(written: Any, recorded: Any, verdict: str, status: str) -> None:
-    """Only SHIP is a success."""
     decided = replace(recorded.verdict, verdict=Verdict(verdict))
     (root,) = written(verdict=decided).named("eval run")
     assert root["values"]["test.suite.run.status"] == status
@@ -116,7 +114,6 @@ def test_recorded_cells_have_no_time_of_their_own(written: Any, recorded: Any) -
 
 
 def test_attributes_of_a_completion(written: Any, recorded: Any) -> None:
-    """The GenAI attributes and ours, each with the run's value."""
     key = recorded.cells[0].cell.key
     values = written().cells[key]["values"]
     params = values.pop("tunegate.gen.params")
@@ -152,7 +149,6 @@ def test_attributes_of_a_completion(written: Any, recorded: Any) -> None:
 
 
 def test_a_scored_text_is_no_chat(written: Any, recorded: Any) -> None:
-    """A log-likelihood has no generation settings and no output."""
     values = written().cells[recorded.cells[2].cell.key]["values"]
     assert values["gen_ai.operation.name"] == "text_completion"
     assert not {"gen_ai.request.max_tokens", "tunegate.output.sha256"} & set(values)
@@ -198,7 +194,6 @@ def test_a_score_is_one_log_record(written: Any, recorded: Any) -> None:
 
 
 def test_what_was_not_scored_is_never_a_zero(written: Any, recorded: Any) -> None:
-    """No value, an error type, a warning: of the event, the check and the log record."""
     made = written()
     (record,) = (r for r in made.logs if r["severityText"] == "WARN")
     (check,) = (s for s in made.named("eval check") if "status" in s)
@@ -210,7 +205,6 @@ def test_what_was_not_scored_is_never_a_zero(written: Any, recorded: Any) -> Non
 
 
 def test_checks_name_what_they_looked_at(written: Any, recorded: Any) -> None:
-    """A rule's span is linked to the completion, and lasts no time of its own."""
     checks = written().named("eval check exact_match")
     made = written().cells
     assert len(checks) == 3
@@ -253,7 +247,6 @@ def test_no_content_unless_asked(written: Any, recorded: Any) -> None:
 
 
 def test_the_system_prompt_is_content(written: Any, recorded: Any) -> None:
-    """It is in no attribute of a run whose content is off."""
     suite = recorded.manifest.suites[0]
     settings = {**suite.generation, "system": "You are the oracle."}
     told = suite.model_copy(update={"generation": settings})

@@ -47,7 +47,6 @@ def test_what_no_gate_rests_on_says_nothing(recorded: Any) -> None:
 
 
 def test_one_loss_outweighs_a_gain(recorded: Any) -> None:
-    """A case that is better in one gated metric and worse in another has regressed."""
     gates = tuple(
         Gate(metric=m, kind="tolerance", margin=0.1) for m in ("exact_match", "preferred")
     )
@@ -59,6 +58,5 @@ def test_one_loss_outweighs_a_gain(recorded: Any) -> None:
 
 
 def test_a_failed_answer_is_unscored(recorded: Any) -> None:
-    """Even where no metric has a row for it."""
     (_, second) = recorded.by_case()
     assert case_outcome(replace(second, scores=[])) is CaseOutcome.UNSCORED

@@ -29,7 +29,6 @@ def event(name: str, text: str = "Hi", **fields: Any) -> dict[str, Any]:
 def test_events_in_logs_jsonl_belong_to_their_span(
     otlp: Make, otlp_span: Make, logs: Make, written: Make, reading_of: Make
 ) -> None:
-    """They follow the span's own events, in the order of the file."""
     own = [{"name": "own", "attributes": []}]
     path = written("traces.jsonl", otlp(otlp_span(events=own), otlp_span(spanId=OTHER)))
     written("logs.jsonl", logs(event("gen_ai.user.message"), event("gen_ai.choice", "Hello")))
@@ -49,7 +48,6 @@ def test_events_in_logs_jsonl_belong_to_their_span(
 def test_spans_and_log_records_in_one_file(
     indent: int | None, otlp: Make, otlp_span: Make, logs: Make, tmp_path: Path, reading_of: Make
 ) -> None:
-    """The events may stand before or after their span, on lines or in documents."""
     path = tmp_path / "all.json"
     values = [logs(event("gen_ai.user.message")), otlp(otlp_span()), logs(event("gen_ai.choice"))]
     path.write_text("\n".join(json.dumps(value, indent=indent) for value in values))
@@ -63,7 +61,6 @@ def test_spans_and_log_records_in_one_file(
 def test_events_that_join_nothing_are_counted(
     otlp: Make, otlp_span: Make, logs: Make, written: Make, reading_of: Make
 ) -> None:
-    """Another program's log line, an event without a span, one whose span is elsewhere."""
     path = written("traces.jsonl", otlp(otlp_span()))
     beside = written(
         "logs.jsonl",
@@ -87,7 +84,6 @@ def test_events_that_join_nothing_are_counted(
 def test_a_broken_file_of_logs_is_counted_once(
     otlp: Make, otlp_span: Make, logs: Make, written: Make, reading_of: Make
 ) -> None:
-    """It is gone through twice, for events and for spans."""
     path = written("traces.jsonl", otlp(otlp_span()))
     beside = written("logs.jsonl", logs(event("gen_ai.choice")), '{"resourceLogs": [')
 

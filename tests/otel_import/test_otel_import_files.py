@@ -27,7 +27,6 @@ def touched(folder: Path, *names: str) -> None:
 
 
 def test_a_folder_stands_for_its_trace_files(tmp_path: Path) -> None:
-    """Those whose names end like one of a trace, in the folders below too, in order."""
     touched(tmp_path, "b.jsonl", "a.json.gz", "c/d.pb", "notes.md", "c/e.NDJSON", "z.gz")
 
     assert [path.relative_to(tmp_path).as_posix() for path in trace_files([tmp_path])] == [
@@ -39,14 +38,12 @@ def test_a_folder_stands_for_its_trace_files(tmp_path: Path) -> None:
 
 
 def test_of_a_runs_folder_the_traces_are_read(tmp_path: Path) -> None:
-    """Its cells, scores and verdict are no traces."""
     touched(tmp_path, "manifest.json", "cells.jsonl", "traces.jsonl", "logs.jsonl", "verdict.json")
 
     assert [path.name for path in trace_files([tmp_path])] == ["traces.jsonl", "logs.jsonl"]
 
 
 def test_logs_beside_traces_are_found_and_no_file_is_read_twice(tmp_path: Path) -> None:
-    """A pattern, a name and a folder may stand for the same file."""
     touched(tmp_path, "traces-1.jsonl.gz", "logs-1.jsonl.gz", "other.jsonl")
 
     found = trace_files(
@@ -66,7 +63,6 @@ def test_logs_beside_traces_are_found_and_no_file_is_read_twice(tmp_path: Path) 
     ],
 )
 def test_a_path_that_names_nothing_is_refused(path: str, message: str, tmp_path: Path) -> None:
-    """In one line, with what to do."""
     touched(tmp_path, "empty/notes.md", "run/manifest.json", "run/cells.jsonl")
 
     with pytest.raises(UsageError) as raised:
@@ -79,7 +75,6 @@ def test_a_path_that_names_nothing_is_refused(path: str, message: str, tmp_path:
 def test_gzip_is_unpacked_whatever_the_name(
     otlp: Make, otlp_span: Make, tmp_path: Path, reading_of: Make
 ) -> None:
-    """Of a stream that breaks off, the lines before the end are read."""
     lines = "".join(json.dumps(otlp(otlp_span(name=f"chat {n}"))) + "\n" for n in range(2_000))
     packed = gzip.compress(lines.encode())
     (tmp_path / "a.jsonl").write_bytes(gzip.compress(lines.encode()))
@@ -111,7 +106,6 @@ def test_gzip_is_unpacked_whatever_the_name(
 def test_files_that_hold_nothing_readable_are_counted(
     content: bytes, reason: str, tmp_path: Path, reading_of: Make
 ) -> None:
-    """The collector's zstd, too, which Python cannot unpack."""
     path = tmp_path / "traces.json"
     path.write_bytes(content)
 
@@ -128,7 +122,6 @@ def test_a_line_that_is_too_long_is_passed_over(
     reading_of: Make,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The lines after it are read, with their numbers."""
     monkeypatch.setattr(files, "LONGEST_LINE", 1_000)
     whole = otlp(otlp_span())
     path = written("traces.jsonl", whole, otlp(otlp_span(name="x" * 5_000)), whole)
@@ -140,7 +133,6 @@ def test_a_line_that_is_too_long_is_passed_over(
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
-    """Nobody may ever write into it."""
     pipe = tmp_path / "traces.jsonl"
     os.mkfifo(pipe)
 

@@ -60,7 +60,6 @@ def calls_of(name: str) -> tuple[list[ModelCall], list[Asked], ImportReport]:
 
 @pytest.mark.parametrize("recording", FRAMEWORKS, ids=NAMES)
 def test_every_request_of_a_framework_is_a_call(recording: FrameworkRecording) -> None:
-    """One each, and at most one more: the request that the server refused has failed."""
     some, sent, reading = calls_of(recording.name)
 
     assert len(some) == len(sent) >= 9
@@ -72,7 +71,6 @@ def test_every_request_of_a_framework_is_a_call(recording: FrameworkRecording) -
 
 @pytest.mark.parametrize("recording", FRAMEWORKS, ids=NAMES)
 def test_a_call_of_a_framework_has_what_was_sent(recording: FrameworkRecording) -> None:
-    """Messages, tools and parameters are those of the wire, less what is said to be lost."""
     lost = LOST.get(recording.name, ())
     some, sent, _ = calls_of(recording.name)
 
@@ -124,7 +122,6 @@ def sent_parameters(was: Asked, lost: tuple[str, ...]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("recording", FRAMEWORKS, ids=NAMES)
 def test_a_call_of_a_framework_has_what_came_back(recording: FrameworkRecording) -> None:
-    """The text, the tool calls, why it ended and, where the server told them, the tokens."""
     lost = LOST.get(recording.name, ())
     some, sent, _ = calls_of(recording.name)
     lines = (FOLDER / recording.name / "asked.jsonl").read_text(encoding="utf-8").splitlines()
@@ -156,7 +153,6 @@ def answer_to(body: dict[str, Any]) -> tuple[str, list[tuple[str, Any]]]:
 
 
 def test_contradicting_records_of_one_span_are_counted() -> None:
-    """OpenInference's processor merges the results of two tools, Pydantic AI's record does not."""
     some, _, reading = calls_of("pydantic-ai-openinference")
 
     told = {what: noted.count for what, noted in reading.repaired.items()}
@@ -165,7 +161,6 @@ def test_contradicting_records_of_one_span_are_counted() -> None:
 
 
 def test_what_frameworks_lose_is_documented() -> None:
-    """The table of the reference is made of what is asserted here."""
     rows = ["| asked by | recorded by | not recorded |", "|---|---|---|"]
     for recording in FRAMEWORKS:
         lost = LOST.get(recording.name, ())

@@ -27,7 +27,6 @@ def attribute(key: str, **value: Any) -> dict[str, Any]:
 def test_a_span_has_all_its_fields(
     otlp: Make, otlp_span: Make, written: Make, reading_of: Make
 ) -> None:
-    """Times become seconds, values plain Python, and the resource and library stand with them."""
     inner = {"values": [attribute("role", stringValue="user"), attribute("n", intValue="2")]}
     path = written(
         "traces.jsonl",
@@ -95,7 +94,6 @@ def test_a_span_has_all_its_fields(
 def test_every_way_of_writing_says_the_same(
     text: Callable[[Any], str], otlp: Make, otlp_span: Make, tmp_path: Path, reading_of: Make
 ) -> None:
-    """Lines, documents that are printed prettily, and arrays of them hold the same span."""
     path = tmp_path / "export.json"
     path.write_text(text(otlp(otlp_span())), encoding="utf-8")
 
@@ -185,7 +183,6 @@ def test_broken_lines_cost_themselves_only(
 def test_a_document_that_breaks_off_gives_what_stands_before(
     otlp: Make, otlp_span: Make, tmp_path: Path, reading_of: Make
 ) -> None:
-    """Of three spans two are whole."""
     path = tmp_path / "export.json"
     text = json.dumps(otlp(*(otlp_span(name=f"chat {n}") for n in range(3))), indent=1)
     path.write_text(text[: text.index("chat 2")], encoding="utf-8")
@@ -202,7 +199,6 @@ def test_a_document_that_breaks_off_gives_what_stands_before(
 def test_half_of_a_surrogate_pair_is_replaced_and_counted(
     name: str, otlp: Make, otlp_span: Make, tmp_path: Path, reading_of: Make
 ) -> None:
-    """A whole pair, an emoji, stays what it is."""
     document = otlp(
         otlp_span(name="half \ud83d"), otlp_span(name="whole \N{PILE OF POO}"), otlp_span()
     )
@@ -276,7 +272,6 @@ def test_a_span_without_times_is_read(
     written: Make,
     reading_of: Make,
 ) -> None:
-    """The time that is known stands for both, and the mending is counted."""
     spans, reading = reading_of(
         written("t.jsonl", otlp(otlp_span(startTimeUnixNano=start, endTimeUnixNano=end)))
     )
@@ -288,7 +283,6 @@ def test_a_span_without_times_is_read(
 def test_records_and_blocks_of_the_wrong_type(
     otlp: Make, otlp_span: Make, written: Make, reading_of: Make
 ) -> None:
-    """A number among the spans, and spans that are no list, are counted."""
     path = written("traces.jsonl", otlp(7, otlp_span()), {"resourceSpans": "x"})
 
     spans, reading = reading_of(path)
@@ -303,7 +297,6 @@ def test_records_and_blocks_of_the_wrong_type(
 def test_a_message_of_two_megabytes(
     otlp: Make, otlp_span: Make, tmp_path: Path, reading_of: Make
 ) -> None:
-    """It is read whole, from a line and from a document whose pieces are smaller."""
     text = "Wörter " * 300_000
     document = otlp(otlp_span(attributes=[attribute("text", stringValue=text)]))
     (tmp_path / "a.json").write_text(json.dumps(document, indent=1, ensure_ascii=False))

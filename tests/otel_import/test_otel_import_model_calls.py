@@ -52,7 +52,6 @@ def texts(found: list[ModelCall]) -> list[str]:
 
 
 def test_two_conventions_in_one_file() -> None:
-    """Each is read by its own."""
     one, left = found(made_span(genai("a"), number=1), made_span(openinference("b"), number=2))
 
     assert [(call.convention, *texts([call])) for call in one] == [
@@ -63,7 +62,6 @@ def test_two_conventions_in_one_file() -> None:
 
 
 def test_two_conventions_on_one_span_are_one_call() -> None:
-    """The one that says more is read."""
     (call,), _ = found(made_span(genai("a") | openinference("a")))
 
     assert call.convention == "openinference"
@@ -85,7 +83,6 @@ def test_a_wrapper_and_the_client_in_it_are_one_call() -> None:
 
 
 def test_three_spans_of_one_request_are_one_call() -> None:
-    """LangChain's, and two instrumentations of the client."""
     spans = [
         made_span(genai("a"), number=1, parent=2),
         made_span(genai("a"), number=2, parent=3),
@@ -100,7 +97,6 @@ def test_three_spans_of_one_request_are_one_call() -> None:
 
 
 def test_spans_of_two_libraries_beside_each_other_are_one_call() -> None:
-    """LangChain's instrumentation and the client's know nothing of each other."""
     outer = made_span(openinference("a"), number=1, parent=9, scope="langchain")
     inner = made_span(genai("a"), number=2, parent=9, scope="openai")
 
@@ -125,7 +121,6 @@ def test_spans_of_two_libraries_beside_each_other_are_one_call() -> None:
 def test_spans_beside_each_other_are_two_calls(
     other: dict[str, Any], number: int, scope: str, why: str
 ) -> None:
-    """Where anything tells them apart."""
     first = made_span(genai("a"), number=1, parent=9, scope="langchain")
 
     two, _ = found(first, made_span(other, number=number, parent=9, scope=scope))
@@ -134,7 +129,6 @@ def test_spans_beside_each_other_are_two_calls(
 
 
 def test_a_request_that_the_client_notes_without_content_is_the_one_beside_it() -> None:
-    """Anthropic's client records its own requests, beside the span of an instrumentation."""
     bare = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 3}
 
     (call,), _ = found(
@@ -146,7 +140,6 @@ def test_a_request_that_the_client_notes_without_content_is_the_one_beside_it() 
 
 
 def test_identical_requests_at_the_same_time_are_paired() -> None:
-    """Each library's spans are as many as there were requests."""
     spans = [
         made_span(genai("a"), number=1, parent=9, scope=scope, span_id=f"{scope:0>15}{n}")
         for scope in ("aa", "bb")
@@ -160,7 +153,6 @@ def test_identical_requests_at_the_same_time_are_paired() -> None:
 
 
 def test_a_wrapper_is_read_where_the_client_held_no_content() -> None:
-    """Tokens and model come from the inner one all the same."""
     bare = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 3}
 
     (call,), _ = found(made_span(bare, number=1, parent=2), made_span(openinference("a"), number=2))
@@ -169,7 +161,6 @@ def test_a_wrapper_is_read_where_the_client_held_no_content() -> None:
 
 
 def test_calls_in_a_call_that_asks_something_else_are_calls() -> None:
-    """A judge inside a generation is another request, and so are two in an agent's."""
     spans = [
         made_span(genai("Is this right?", "9"), number=1, parent=3),
         made_span(genai("And this?", "8"), number=2, parent=3),
@@ -185,7 +176,6 @@ def test_calls_in_a_call_that_asks_something_else_are_calls() -> None:
 
 
 def test_the_same_ids_in_another_trace_are_another_span() -> None:
-    """And in the same trace they are the same one."""
     again = made_span(genai("a"))
     other = made_span(genai("a"), trace="b" * 32)
 
@@ -196,7 +186,6 @@ def test_the_same_ids_in_another_trace_are_another_span() -> None:
 
 
 def test_spans_that_are_their_own_ancestors_end() -> None:
-    """Damaged parents cost a duplicate at most."""
     some, _ = found(
         made_span(genai("a"), number=1, parent=2),
         made_span(genai("b", "No."), number=2, parent=1),
@@ -223,7 +212,6 @@ def test_calls_come_in_order_and_before_the_end() -> None:
 
 
 def test_parents_that_never_come_are_forgotten() -> None:
-    """Every request of a service may have a parent in another program."""
     many = (made_span(genai("a"), number=n, parent=n + 10**6) for n in range(1, 2 * WINDOW))
 
     assert sum(1 for _ in find_model_calls(many)) == 2 * WINDOW - 1

@@ -73,7 +73,6 @@ def test_protobuf_says_the_same_as_json(
     written: Make,
     reading_of: Make,
 ) -> None:
-    """Every field and every kind of value, whatever stands around the messages."""
     kinds = [
         {"stringValue": "Grüße"},
         {"intValue": "-12"},
@@ -157,7 +156,6 @@ def test_a_file_that_breaks_off(
     tmp_path: Path,
     reading_of: Make,
 ) -> None:
-    """What stands before the damage is read."""
     message = traces(otlp(otlp_span()))
     path = tmp_path / "export.pb"
     path.write_bytes(framed([message, message])[:-5])
@@ -171,7 +169,6 @@ def test_a_file_that_breaks_off(
 
 
 def test_a_text_is_no_protobuf(tmp_path: Path, reading_of: Make) -> None:
-    """What CSV is, is said."""
     path = tmp_path / "export.bin"
     path.write_bytes(b"hello")
 
@@ -183,7 +180,6 @@ def test_a_text_is_no_protobuf(tmp_path: Path, reading_of: Make) -> None:
 
 @pytest.mark.parametrize("content", [b"\x00\x01", b"\x0a\x05", b"\xff" * 40, b"PK\x03\x04"])
 def test_other_files_are_counted(content: bytes, tmp_path: Path, reading_of: Make) -> None:
-    """An archive, noise: no crash, no span."""
     path = tmp_path / "export.bin"
     path.write_bytes(content)
 

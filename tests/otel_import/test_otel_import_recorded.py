@@ -114,7 +114,6 @@ def test_every_request_is_a_call(recording: Recording) -> None:
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=NAMES)
 def test_a_call_has_what_was_sent(recording: Recording) -> None:
-    """Messages, tools and parameters are those of the wire, less what is said to be lost."""
     lost = LOST.get(recording.name, ())
     some, sent, _ = found(recording.name)
 
@@ -162,7 +161,6 @@ def _told(messages: list[dict[str, Any]], lost: tuple[str, ...]) -> Iterator[dic
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=NAMES)
 def test_a_call_has_what_came_back(recording: Recording) -> None:
-    """The text, the tool calls, why it ended and, where the server told them, the tokens."""
     lost = LOST.get(recording.name, ())
     some, sent, _ = found(recording.name)
 
@@ -211,7 +209,6 @@ def _plain(call: Any) -> dict[str, Any]:
 
 
 def test_what_is_lost_is_documented() -> None:
-    """The table of the reference is made of what is asserted here."""
     rows = ["| library | recorded by | not recorded |", "|---|---|---|"]
     for recording in RECORDINGS:
         by = " and ".join(f"`{name}`" for name in recording.instrumentations.split("+"))

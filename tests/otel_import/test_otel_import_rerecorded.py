@@ -56,7 +56,6 @@ def said(call: ModelCall) -> dict[str, Any]:
 @pytest.mark.long  # installs fifteen client libraries into an environment of their own
 @pytest.mark.skipif(sys.platform == "win32", reason="the environment's layout is that of Unix")
 def test_the_libraries_write_what_was_recorded(tmp_path: Path) -> None:
-    """Every recording, made again now, gives the calls of the one that is kept."""
     python = environment()
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda recording: record(recording, python, tmp_path), RECORDINGS))

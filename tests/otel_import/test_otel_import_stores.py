@@ -66,7 +66,6 @@ def spans() -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_an_export_of_a_store_has_the_calls_of_its_spans(name: str) -> None:
-    """Messages, tools, parameters, answers and traces are those of the OTLP that it was made of."""
     wanted = [told(call) for call in calls_in(WIRE / "traces.jsonl")]
 
     assert len(wanted) == 8
@@ -130,7 +129,6 @@ def jaeger() -> Any:
 def test_a_form_by_its_schema_has_the_calls_of_its_spans(
     make: Callable[[], Any], form: str, tmp_path: Path
 ) -> None:
-    """On one line, printed prettily, and packed by gzip."""
     path = tmp_path / ("export.json.gz" if form == "packed" else "export.json")
     text = json.dumps(make(), indent=2 if form == "pretty" else None)
     path.write_bytes(gzip.compress(text.encode()) if form == "packed" else text.encode())
@@ -187,7 +185,6 @@ def observations(*, snake: bool) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("form", ["api", "trace", "rows", "blob"])
 def test_observations_of_langfuse_have_what_was_sent(form: str, tmp_path: Path) -> None:
-    """A page of the API, a trace with them, an array, and lines of the blob storage."""
     rows = observations(snake=form == "blob")
     whole: dict[str, Any] = {
         "api": {"data": rows, "meta": {"page": 1}},
@@ -251,7 +248,6 @@ def test_stored_completions_of_openai_are_read_with_their_messages(tmp_path: Pat
 def test_an_unknown_form_says_what_is_there_and_what_would_be_read(
     text: str, names: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """In one line, with the file and the keys at the top."""
     path = tmp_path / "export.json"
     path.write_text(text, encoding="utf-8")
 
@@ -264,7 +260,6 @@ def test_an_unknown_form_says_what_is_there_and_what_would_be_read(
 
 
 def test_lists_within_lists_end(tmp_path: Path) -> None:
-    """A file that is nothing but nesting is left out, and costs no recursion."""
     path = tmp_path / "export.json"
     path.write_text('{"data":[' * 400 + "1" + "]}" * 400, encoding="utf-8")
     reading = ImportReport()

@@ -93,7 +93,6 @@ def test_candidates_are_counted_in_the_order_of_their_verdicts() -> None:
 def test_a_suite_is_known_by_its_name_and_the_contents_of_its_cases(
     earlier: Any, number: int
 ) -> None:
-    """An edit, an extension or another name do not reset the count."""
     assert attempt(suite(range(100)), line(earlier, "before")).number == number
 
 
@@ -142,7 +141,6 @@ def test_other_cases_and_other_seeds_are_further_chances(
 
 
 def test_a_clock_that_is_set_back_resets_nothing() -> None:
-    """A line keeps as which candidate, and after how many seeds, it was judged."""
     of = suite(range(30))
     others = [line(of, "b", 2), line(of, "c", 3)]
     early = line(of, "a", attempt=3, judged="1970-01-01T00:00:00+00:00")
@@ -153,7 +151,6 @@ def test_a_clock_that_is_set_back_resets_nothing() -> None:
 
 
 def test_a_line_of_the_same_suite_counts_whatever_its_sketch_says() -> None:
-    """A sketch that was edited by hand hides nothing while the suite is the same."""
     of = suite(range(30))
     edited = line(of, "b", cases="0" * 64, suite="other", suite_sha256=of.hash)
 
@@ -163,7 +160,6 @@ def test_a_line_of_the_same_suite_counts_whatever_its_sketch_says() -> None:
 def test_a_run_is_known_by_the_line_of_its_suite(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not by that of another suite of the same run, nor by one of another version or seed."""
     monkeypatch.chdir(tmp_path)
     of, path = suite(range(5)), Path("ledger")
     found = {"run_id": "run 1", "seed": 0, "attempts": {of.hash: 1}}
@@ -193,7 +189,6 @@ def test_other_versions_that_judged_the_candidate_are_counted(tmp_path: Path) ->
 
 
 def test_verdicts_that_came_meanwhile_are_named(tmp_path: Path) -> None:
-    """A run that read the ledger before another one wrote its line says so when it writes."""
     of, path = suite(range(5)), tmp_path / FILE_NAME
     path.write_text("".join(record_lines([line(of, "b"), line(suite(["x"], "other"))])), "utf-8")
     ledger = AttemptLedger({"st": CaseSketch.of(of)}, {"st": path}, {path: ()}, "a", 0, True)
@@ -207,7 +202,6 @@ def test_verdicts_that_came_meanwhile_are_named(tmp_path: Path) -> None:
 
 
 def test_lines_are_a_set(tmp_path: Path) -> None:
-    """Repeated lines, blank ones and a missing newline at the end change nothing."""
     of = suite(range(5))
     lines = list(record_lines([line(of, "a", 1), line(of, "b", 2)]))
     path = tmp_path / FILE_NAME
@@ -218,8 +212,6 @@ def test_lines_are_a_set(tmp_path: Path) -> None:
 
 
 def test_git_merges_the_ledgers_of_two_branches(tmp_path: Path) -> None:
-    """With merge=union, as the first run advises, both branches' lines are there."""
-
     def git(*words: str) -> None:
         who = ("-c", "user.name=n", "-c", "user.email=e@x", "-c", "init.defaultBranch=main")
         subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True)
@@ -254,7 +246,6 @@ def test_git_merges_the_ledgers_of_two_branches(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_line_is_named_before_the_run(tmp_path: Path, text: str, told: str) -> None:
-    """In one line, with its place and what to do."""
     of = suite(range(5), path=tmp_path / "suites" / "st" / "suite.toml")
     of.path.parent.mkdir(parents=True)
     first = "".join(record_lines([line(of)]))
@@ -268,7 +259,6 @@ def test_a_broken_line_is_named_before_the_run(tmp_path: Path, text: str, told: 
 
 
 def test_an_attempt_of_10_to_the_400_is_a_broken_line(tmp_path: Path) -> None:
-    """A number that no ledger has is named, and no float overflows."""
     of = suite(range(5), path=tmp_path / "suites" / "st" / "suite.toml")
     of.path.parent.mkdir(parents=True)
     text = "".join(record_lines([line(of)])).replace("{", f'{{"attempt": {10**400}, ', 1)
@@ -299,7 +289,6 @@ def test_the_nearest_ledger_above_a_suite_is_its_own(
 def test_a_suite_at_the_root_and_a_bundled_one_have_theirs_in_the_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Never above the current folder, and never in the installed package."""
     from tunegate.harness.cli.suite import suite_folder, suite_names
 
     monkeypatch.chdir(tmp_path)
@@ -363,7 +352,6 @@ def test_another_seed_is_a_second_chance(project: Any) -> None:
 
 
 def test_runs_and_promotions_that_the_ledger_does_not_know_are_named(project: Any) -> None:
-    """In the verdict of the next run, also where its lines were taken away."""
     project.suite()
     project.gate(*project.models(), "--gate-run-dir=runs/r1")
     assert project.tunegate("promote", "runs/r1").ret == 0
@@ -381,7 +369,6 @@ def test_runs_and_promotions_that_the_ledger_does_not_know_are_named(project: An
 def test_a_ledger_that_cannot_be_written_is_named_in_the_verdict(
     project: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A read-only checkout judges all the same."""
     project.suite()
     access = "tunegate.harness.pipeline.attempt_ledger.os.access"
     monkeypatch.setattr(access, lambda path, mode: False)
@@ -393,7 +380,6 @@ def test_a_ledger_that_cannot_be_written_is_named_in_the_verdict(
 
 
 def test_a_ledger_that_has_no_end_is_not_read(tmp_path: Path) -> None:
-    """A device and a sparse file of a gigabyte are refused by their kind and their size."""
     device, sparse = tmp_path / "device", tmp_path / "sparse"
     device.symlink_to("/dev/null")
     with sparse.open("wb") as file:
@@ -418,7 +404,6 @@ def test_a_ledger_that_git_ignores_is_named(project: Any) -> None:
 
 
 def test_a_draft_counts_nothing_and_never_ships(project: Any) -> None:
-    """Its verdict comes after the word, and a later run is the first attempt."""
     project.suite()
     models = project.models()
 
@@ -436,7 +421,6 @@ def test_a_draft_counts_nothing_and_never_ships(project: Any) -> None:
 
 
 def test_a_draft_of_a_worse_model_blocks(project: Any) -> None:
-    """A draft does not get around a regression either."""
     project.suite()
 
     assert project.gate(*project.models(base=95, tuned=30), "--gate-draft").ret == 1

@@ -59,7 +59,6 @@ def _key(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", sorted(path.name for path in STORED.iterdir()))
 def test_every_kind_of_run_verifies_to_its_verdict(name: str, load: Loader, key: Path) -> None:
-    """Judges, labels, corpus metrics, further arms, early stops and refused runs."""
     run = load(name)
     text = make_attestation(run, key).encode()
 
@@ -67,7 +66,6 @@ def test_every_kind_of_run_verifies_to_its_verdict(name: str, load: Loader, key:
 
 
 def test_no_prompt_and_no_answer_is_in_it(load: Loader, key: Path) -> None:
-    """They are there as hashes."""
     run = load("ship_equivalent")
     texts = [row.case.prompt for row in run.cases.values() if row.case.prompt]
     texts += [c.completion.text for c in run.cells if c.completion and c.completion.text]
@@ -79,7 +77,6 @@ def test_no_prompt_and_no_answer_is_in_it(load: Loader, key: Path) -> None:
 
 
 def test_openssl_accepts_the_signature(load: Loader, key: Path, tmp_path: Path) -> None:
-    """Over type and payload with their lengths, as the DSSE specification has it."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("openssl is not installed")
@@ -97,7 +94,6 @@ def test_openssl_accepts_the_signature(load: Loader, key: Path, tmp_path: Path) 
 
 
 def test_every_changed_byte_is_refused(load: Loader, key: Path) -> None:
-    """Those outside of the payload one by one with each bit, and a sample of the payload's."""
     text = make_attestation(load("undecided_few_cases"), key).encode()
     begin = text.index(b'"payload":"') + 11
     end = text.index(b'"', begin)
@@ -127,7 +123,6 @@ def test_every_changed_byte_is_refused(load: Loader, key: Path) -> None:
     ],
 )
 def test_other_forms_of_the_same_content_are_refused(load: Loader, change: Any, key: Path) -> None:
-    """Also files that are no attestation at all: in one line, without a traceback."""
     text = make_attestation(load("undecided_few_cases"), key).encode()
 
     with pytest.raises(UsageError):
@@ -135,7 +130,6 @@ def test_other_forms_of_the_same_content_are_refused(load: Loader, change: Any, 
 
 
 def test_a_signed_lie_is_refused(load: Loader, key: Path) -> None:
-    """Whoever has the key cannot sign another verdict than the scores give."""
     run = load("block_regression")
     lie = run.verdict.model_copy(update={"verdict": Verdict.SHIP})
 
@@ -144,7 +138,6 @@ def test_a_signed_lie_is_refused(load: Loader, key: Path) -> None:
 
 
 def test_another_key_is_refused(load: Loader, key: Path, tmp_path: Path) -> None:
-    """Both keys are named."""
     text = make_attestation(load("undecided_few_cases"), key).encode()
     other = write_new_key(tmp_path / "other")
 
@@ -192,7 +185,6 @@ def test_from_a_run_to_a_verified_release(project: Any) -> None:
 
 
 def test_a_block_has_its_own_exit_code(project: Any) -> None:
-    """A signature makes no SHIP of it."""
     project.suite()
     project.gate(*project.models(base=90, tuned=30), "--gate-run-dir=r1")
     project.tunegate("attest", "--new-key", "k")
@@ -229,7 +221,6 @@ def test_an_old_statement_ships_no_other_model(project: Any) -> None:
 
 
 def test_folders_of_weights_are_compared(load: Loader, tmp_path: Path) -> None:
-    """An adapter by its own weights, a merged model by all, an unknown one never."""
     verdict = load("undecided_few_cases").verdict
     for name, content in (("judged", b"1"), ("other", b"2")):
         (tmp_path / name).mkdir()
@@ -246,7 +237,6 @@ def test_folders_of_weights_are_compared(load: Loader, tmp_path: Path) -> None:
 
 
 def test_other_libraries_read_and_verify_it(load: Loader, key: Path) -> None:
-    """The envelope by securesystemslib, the statement by in-toto's own package."""
     dsse = pytest.importorskip("securesystemslib.dsse")
     signer = pytest.importorskip("securesystemslib.signer")
     statement = pytest.importorskip("in_toto_attestation.v1.statement")
@@ -268,7 +258,6 @@ def test_other_libraries_read_and_verify_it(load: Loader, key: Path) -> None:
 def test_without_the_library_the_extra_is_named(
     load: Loader, key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In one line, by both commands."""
     run = load("undecided_few_cases")
     text = make_attestation(run, key).encode()
     for name in [name for name in sys.modules if name.partition(".")[0] == "cryptography"]:

@@ -42,7 +42,6 @@ def _answered(tiny: Any, ask: Any) -> tuple[Plan, list[StoredAnswer], dict[str, 
 
 
 def test_it_is_that_of_whole_forwards(answered: Any) -> None:
-    """KL, log-probability and likeliest tokens over every token of every answer."""
     import torch
 
     plan, cells, arms = answered
@@ -76,7 +75,6 @@ def test_it_is_that_of_whole_forwards(answered: Any) -> None:
 
 
 def test_the_same_model_has_none(answered: Any) -> None:
-    """Tuned against itself: nothing moves at any token."""
     plan, cells, arms = answered
     with muted():
         found = measure_divergence(plan.prompts, cells, {**arms, SHIPPED: arms["tuned"]}, seed=0)[

@@ -142,7 +142,6 @@ def test_an_arm_is_asked_as_it_is_declared(
 def test_an_arm_without_a_comparison_has_no_say(
     declare: Callable[..., None], evaluate: Callable[[], VerdictRecord]
 ) -> None:
-    """The rival is always wrong, and the verdict is as without it."""
     declare()
 
     verdict = evaluate()
@@ -235,7 +234,6 @@ rival = FurtherArm(
 
 
 def test_a_file_is_all_that_an_arm_takes(declare: Callable[..., Path], tmp_path: Path) -> None:
-    """A fifth arm with a result of its own: in help, verdict.json, log, page, summary and JUnit."""
     folder = declare()
     (folder / "rival.py").write_text(ONE_FILE, encoding="utf-8")
     write_project(tmp_path)
@@ -280,7 +278,6 @@ def test_a_file_is_all_that_an_arm_takes(declare: Callable[..., Path], tmp_path:
 def test_a_stored_result_of_an_undeclared_arm_is_shown(
     declare: Callable[..., Path], evaluate: Callable[[], VerdictRecord], tmp_path: Path
 ) -> None:
-    """Who reads a run needs no declaration of its arms: page and summary have the sentence."""
     declare()
     verdict = evaluate()
     found = ArmResult(verdict=Verdict.SHIP, sentence="no worse than the other", lead=0.1)
@@ -321,7 +318,6 @@ def test_the_documented_arms_are_files(tmp_path: Path) -> None:
 
 
 def test_an_arm_has_the_name_of_its_file() -> None:
-    """The options, the records and the lookup agree on it."""
     assert {name: arm.name for name, arm in further_arms().items()} == {
         name: name for name in further_arms()
     }

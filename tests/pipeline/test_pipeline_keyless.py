@@ -67,7 +67,6 @@ def _signed(job: LocalSigstore, run: Run, tmp_path: Path) -> Signed:
 
 
 def test_it_verifies_without_a_network(signed: Signed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the public keys alone, to the verdict of the run."""
     text, root, run = signed
 
     def refuse(*words: Any, **more: Any) -> None:
@@ -81,7 +80,6 @@ def test_it_verifies_without_a_network(signed: Signed, monkeypatch: pytest.Monke
 
 
 def test_the_log_gets_no_text_of_the_run(job: LocalSigstore, signed: Signed) -> None:
-    """What is public for ever: the statement, which has no prompt and no answer."""
     run = signed[2]
     asked = json.dumps(job.proposed[-1])
     texts = [c.completion.text for c in run.cells if c.completion and c.completion.text]
@@ -105,7 +103,6 @@ def test_the_log_gets_no_text_of_the_run(job: LocalSigstore, signed: Signed) -> 
     ],
 )
 def test_another_identity_is_refused(signed: Signed, identity: str, issuer: str) -> None:
-    """Another workflow, branch or issuer, to the letter."""
     text, root, _ = signed
 
     with pytest.raises(UsageError, match="not a keyless attestation of"):
@@ -114,7 +111,6 @@ def test_another_identity_is_refused(signed: Signed, identity: str, issuer: str)
 
 @pytest.mark.parametrize("part", ["authority", "certificates_log", "log"])
 def test_another_sigstore_is_refused(signed: Signed, part: str, tmp_path: Path) -> None:
-    """Where the keys of one service alone differ: authority, log of certificates, log."""
     text, root, _ = signed
     with LocalSigstore() as other:
         foreign = other.trusted_root()
@@ -172,7 +168,6 @@ def test_every_changed_byte_is_refused(signed: Signed) -> None:
     ],
 )
 def test_other_forms_are_refused(signed: Signed, change: Callable[[bytes], bytes]) -> None:
-    """In one line."""
     text, root, _ = signed
     changed = change(text)
 
@@ -191,7 +186,6 @@ def _staging_root(folder: Path) -> Path:
 
 
 def test_a_bundle_of_sigstore_itself_is_read(tmp_path: Path) -> None:
-    """Signature, certificate and log hold, and it is no statement about a verdict."""
     pytest.importorskip("sigstore")
     text = canonical_json(json.loads(STAGING.read_bytes())) + b"\n"
     root = _staging_root(tmp_path)
@@ -206,7 +200,6 @@ def test_a_bundle_of_sigstore_itself_is_read(tmp_path: Path) -> None:
 def test_a_service_that_refuses_is_one_line(
     job: LocalSigstore, run: Run, path: str, tmp_path: Path
 ) -> None:
-    """Token, certificate or log: there is no file, and no secret in the message."""
     job.broken = {path: 503}
 
     with pytest.raises(
@@ -221,7 +214,6 @@ def test_a_service_that_refuses_is_one_line(
 def test_without_a_job_it_says_what_to_do(
     job: LocalSigstore, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a laptop, and in a job without the permission."""
     trust = job.write_trust(tmp_path)
     monkeypatch.delenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
     with pytest.raises(UsageError, match="id-token: write"):
@@ -257,7 +249,6 @@ def test_from_a_run_to_a_verified_release(project: Any, job: LocalSigstore) -> N
 
 
 def test_without_the_library_the_extra_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one line, by both commands."""
     monkeypatch.setitem(sys.modules, "sigstore", None)
 
     for command in (

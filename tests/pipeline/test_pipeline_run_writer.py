@@ -34,7 +34,6 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def test_a_run_leaves_its_files(project: Any, workers: tuple[str, ...]) -> None:
-    """A finished run folder holds the plan, the cells, the scores, the decision and the reports."""
     project.suite()
 
     project.gate(*project.models(), "--gate-early-stop=off", *workers)
@@ -50,7 +49,6 @@ def test_a_run_leaves_its_files(project: Any, workers: tuple[str, ...]) -> None:
 
 
 def test_a_second_run_gives_the_same_bytes(project: Any) -> None:
-    """The verdict is a function of the cells: again in the same folder, byte for byte."""
     project.suite()
     options = *project.models(), "--gate-early-stop=off"
     project.gate(*options)
@@ -63,7 +61,6 @@ def test_a_second_run_gives_the_same_bytes(project: Any) -> None:
 
 
 def test_another_finished_run_is_moved_out_of_the_folder(project: Any) -> None:
-    """Nothing finished is lost to a second command with the same --run-dir."""
     project.suite()
     base, tuned = project.models(tuned=95)
     project.gate(base, tuned)
@@ -78,7 +75,6 @@ def test_another_finished_run_is_moved_out_of_the_folder(project: Any) -> None:
 
 
 def test_a_finished_run_is_kept_where_the_next_one_cannot_be_compared(project: Any) -> None:
-    """A refusal leaves nothing to read in its place."""
     project.suite()
     base, tuned = project.models()
     project.gate(base, tuned)
@@ -90,7 +86,6 @@ def test_a_finished_run_is_kept_where_the_next_one_cannot_be_compared(project: A
 
 
 def test_another_store_gives_the_same_bytes(project: Any) -> None:
-    """Nothing of the machine or the hour is in verdict.json."""
     project.suite()
     options = project.models()
     project.gate(*options)
@@ -104,7 +99,6 @@ def test_another_store_gives_the_same_bytes(project: Any) -> None:
 
 
 def test_what_an_earlier_run_left_is_no_outcome(project: Any) -> None:
-    """A folder used again for another model says nothing about the first one."""
     project.suite()
     project.gate(*project.models())
 
@@ -117,7 +111,6 @@ def test_what_an_earlier_run_left_is_no_outcome(project: Any) -> None:
 
 
 def test_a_session_without_gates_does_not_read_an_old_verdict(project: Any) -> None:
-    """Ordinary tests beside an old run folder have their own exit code."""
     project.suite()
     project.gate(*project.models(tuned=10))
     project.pytester.makepyfile(test_own="def test_own(): pass")
@@ -138,7 +131,6 @@ def test_workers_do_not_read_the_verdict_of_an_earlier_session(project: Any) -> 
 
 @pytest.mark.parametrize("kind", ["prefix", "fail"])
 def test_every_verdict_has_its_reports(project: Any, kind: str) -> None:
-    """A CI job that gets no verdict gets a summary and a JUnit file all the same."""
     project.suite()
     failures = {f"c{i:03}": "HTTP 500" for i in range(9)}
     script = {"prefix": "Hi. "} if kind == "prefix" else {"fail": failures}
@@ -156,7 +148,6 @@ def test_every_verdict_has_its_reports(project: Any, kind: str) -> None:
 
 
 def test_a_refused_run_leaves_no_folder(project: Any) -> None:
-    """A typing error in a model spec does not litter the list of runs."""
     project.suite()
 
     result = project.pytest_here("suites", "--gate-base=scripted:no", "--gate-tuned=scripted:no")
@@ -166,7 +157,6 @@ def test_a_refused_run_leaves_no_folder(project: Any) -> None:
 
 
 def test_a_moved_run_can_be_reported(project: Any) -> None:
-    """A run folder needs neither its place, nor the suite, nor the models."""
     project.suite()
     project.pytest_apart("suites", "--gate-run-dir=run", *project.models())
     moved = project.path / "elsewhere" / "kept"
@@ -188,7 +178,6 @@ def test_a_moved_run_can_be_reported(project: Any) -> None:
 
 
 def test_no_torch_is_needed_for_recorded_or_scripted_models(project: Any) -> None:
-    """A gate on scripted arms loads neither torch nor transformers."""
     project.suite()
     project.pytester.makeconftest(
         """
@@ -207,7 +196,6 @@ def test_no_torch_is_needed_for_recorded_or_scripted_models(project: Any) -> Non
 
 
 def test_odd_text_is_inert_with_workers_too(project: Any, workers: tuple[str, ...]) -> None:
-    """Lone surrogates, escapes and workflow commands in ids and answers change nothing."""
     odd = ["\ud800", "\x1b[31m", "::error::x", "\u202e", "a\u0000b", "##[group]"]
     cases = [{"id": f"{odd[i % 6]}-{i}", "prompt": f"q{i}", "expected": "yes"} for i in range(60)]
     toml = (
@@ -247,7 +235,6 @@ def test_a_disk_error_in_the_reports_is_13(project: Any) -> None:
 @pytest.mark.parametrize("option", ["summary", "report", "junit"])
 @pytest.mark.parametrize("target", ["link", "dangling", "pipe"])
 def test_a_report_replaces_no_link_and_no_device(project: Any, option: str, target: str) -> None:
-    """Nothing is answered, and what was there stays."""
     project.suite()
     place = project.path / "out"
     (project.path / "kept.md").write_text("kept", encoding="utf-8")

@@ -23,14 +23,12 @@ def _project_in_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_the_commit_is_named_and_whether_files_differ_from_it(project_in_git: str) -> None:
-    """A run on edited files is not the commit's."""
     assert run_writer.origin_facts()["commit"] == project_in_git
     Path("suite.toml").write_text("two")
     assert run_writer.origin_facts()["commit"] == f"{project_in_git}-dirty"
 
 
 def test_without_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Outside of a repository, and on a machine without git, the fact is left out."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert "commit" not in run_writer.origin_facts()

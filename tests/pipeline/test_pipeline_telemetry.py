@@ -28,7 +28,6 @@ def _value(span: dict[str, Any], name: str) -> Any:
 
 
 def test_every_stored_case_is_traced(project: Any) -> None:
-    """One span a case, at least two for its completions, and a check for each score."""
     project.suite()
     project.gate(*project.models(), "--gate-early-stop=off")
 
@@ -86,7 +85,6 @@ def test_content_is_redacted_by_default(project: Any) -> None:
 
 
 def test_an_unknown_redaction_is_refused(project: Any) -> None:
-    """Before anything is asked, in one line."""
     project.suite()
     result = project.gate(*project.models(), "--gate-trace-redact=everything")
     assert result.ret == 4
@@ -109,7 +107,6 @@ def test_the_page_names_the_spans_of_the_file_and_links_to_the_viewer(project: A
 
 
 def test_a_link_that_leads_nowhere_is_refused(project: Any) -> None:
-    """Before anything is asked, in one line."""
     project.suite()
     result = project.gate(*project.models(), "--gate-trace-link=localhost:16686")
     assert result.ret == 4

@@ -118,7 +118,6 @@ def _blocked(project: Any) -> Path:
 
 
 def test_an_edited_run_is_refused(blocked: Path) -> None:
-    """Verdict, numbers, words, gates, identities, scores, rules and cases: each is noticed."""
     suites = [Path("suites/demo/suite.toml")]
     _, notes = load_verified(blocked, suites=suites)
     assert notes == ()
@@ -132,7 +131,6 @@ def test_an_edited_run_is_refused(blocked: Path) -> None:
 
 
 def test_scores_that_agree_with_the_verdict_and_not_with_the_answers(blocked: Path) -> None:
-    """Both files of a better run beside the answers of this one: the scores are computed again."""
     from tunegate.harness.records.files import record_json
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.verdict.redecide import decide_again
@@ -147,7 +145,6 @@ def test_scores_that_agree_with_the_verdict_and_not_with_the_answers(blocked: Pa
 
 
 def test_unless_its_suite_is_named_the_scores_are_taken_as_stored(blocked: Path) -> None:
-    """It is said, and the verdict must still follow from the scores."""
     _, notes = load_verified(blocked)
     assert notes == ("scores taken as stored: demo: --suite DIR computes them again",)
 

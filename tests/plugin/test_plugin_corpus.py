@@ -115,7 +115,6 @@ def test_a_gain_in_corpus_bleu_ships(project: Any, suite: Any, arms: Any) -> Non
 
 
 def test_the_interval_is_made_of_the_stored_counts(project: Any, suite: Any, arms: Any) -> None:
-    """Whoever has scores.jsonl and sacrebleu's formula can compute it."""
     suite("tolerance = 6.0")
     project.gate(*arms(BASE, TUNED))
 
@@ -196,7 +195,6 @@ def test_the_mean_of_sentence_scores_decides_with_few(project: Any, suite: Any, 
 
 
 def test_the_plan_says_it_first(project: Any, suite: Any) -> None:
-    """Before a token is spent: too few cases, and no chance of SHIP."""
     suite("gain = 2.0", n=30)
 
     result = project.tunegate("plan", "suites/translations")

@@ -102,7 +102,6 @@ def test_the_same_seed_gives_the_same_bytes(project: Any) -> None:
 
 
 def test_code_is_judged_at_the_level_of_the_look(project: Any) -> None:
-    """The fixture's delta on a suite that ended early has the repeated interval of its look."""
     project.suite()
     project.pytester.makepyfile(
         """

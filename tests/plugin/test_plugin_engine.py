@@ -56,7 +56,6 @@ def test_ctrl_c_and_resume_end_in_the_verdict_of_one_process(project: Any) -> No
 
 
 def test_workers_without_ray_are_refused(project: Any) -> None:
-    """One line with the remedy, before anything is opened."""
     project.suite(n=CASES)
     result = project.gate(*project.models(), "--gate-workers=2")
 
@@ -67,7 +66,6 @@ def test_workers_without_ray_are_refused(project: Any) -> None:
 
 @pytest.mark.parametrize("workers", ["0", "-1", "two"])
 def test_a_number_of_workers_is_at_least_one(project: Any, workers: str) -> None:
-    """Anything else is a usage error that names the option."""
     project.suite(n=CASES)
     result = project.gate(*project.models(), "--gate-engine=ray", f"--gate-workers={workers}")
 

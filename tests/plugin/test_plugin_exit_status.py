@@ -60,7 +60,6 @@ def test_every_error_has_its_code(error: TunegateError, code: int) -> None:
     "error", [UsageError("a"), NotComparable("b"), BackendError("c"), RunInterrupted("d")]
 )
 def test_an_error_survives_the_way_to_another_process(error: TunegateError) -> None:
-    """Kind and words are what the other workers print."""
     again = error_from(error.exit_code, str(error))
 
     assert (type(again), str(again)) == (type(error), str(error))
@@ -96,7 +95,6 @@ def test_a_folder_has_one_session_and_names_its_process(tmp_path: Path) -> None:
 
 
 def test_workers_learn_how_the_run_ended(tmp_path: Path) -> None:
-    """The second worker of a session finds the run made, or its error."""
     with RunLock(tmp_path, session="s", shared=True) as first:
         assert not first.done
     with RunLock(tmp_path, session="s", shared=True) as second:
@@ -110,7 +108,6 @@ def test_workers_learn_how_the_run_ended(tmp_path: Path) -> None:
 
 
 def test_a_folder_made_for_nothing_is_removed(tmp_path: Path) -> None:
-    """A run that is refused leaves no empty folder."""
     folder = tmp_path / "run"
     with pytest.raises(UsageError), RunLock(folder, session="s", shared=False):
         raise UsageError("no such model")

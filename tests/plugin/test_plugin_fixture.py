@@ -37,7 +37,6 @@ def _tests(project: Any, source: str) -> str:
 
 
 def test_a_suite_that_only_code_asks_for(project: Any, workers: tuple[str, ...]) -> None:
-    """The completions are made once, beside the session's run, whoever asks first."""
     project.suite()
     run = project.pytest_apart if workers else project.pytest_here
 
@@ -52,7 +51,6 @@ def test_a_suite_that_only_code_asks_for(project: Any, workers: tuple[str, ...])
 
 
 def test_a_suite_of_the_session_is_not_run_twice(project: Any) -> None:
-    """Gates and code share one run where the suite is collected too."""
     project.suite()
 
     options = *project.models(), "--gate-early-stop=off"
@@ -76,7 +74,6 @@ def test_an_undecided_assert_is_10(project: Any, workers: tuple[str, ...]) -> No
 
 
 def test_an_undecided_assert_can_be_let_through(project: Any) -> None:
-    """--gate-undecided=neutral holds for code as it does for gates."""
     project.suite(gates="gain = 0.1")
 
     result = project.pytest_here(
@@ -88,7 +85,6 @@ def test_an_undecided_assert_can_be_let_through(project: Any) -> None:
 
 
 def test_a_refuted_assert_is_1(project: Any) -> None:
-    """A loss that is proven is an ordinary failure."""
     project.suite()
 
     result = project.pytest_here(_tests(project, UNDECIDED), *project.models(tuned=5))
@@ -114,7 +110,6 @@ def test_a_refuted_assert_is_1(project: Any) -> None:
 def test_an_error_of_ours_has_its_code_and_no_traceback(
     project: Any, call: str, script: dict[str, Any], code: int, line: str
 ) -> None:
-    """A user's test that meets one fails with its sentence and its exit code."""
     project.suite()
     source = f"def test_own(gate): gate.{call}"
 
@@ -158,7 +153,6 @@ ADAPTERS = """
 
 
 def test_tests_can_be_parametrised_over_adapters(project: Any, workers: tuple[str, ...]) -> None:
-    """Each has its own run with report, summary and JUnit, and a row of the table at the end."""
     project.suite()
     for name, right in (("base", 30), ("good", 95), ("bad", 5)):
         spec = project.model(name, right)
@@ -204,7 +198,6 @@ def test_one_test_per_case(project: Any) -> None:
 
 
 def test_one_test_per_case_of_a_suite_that_is_not_there(project: Any) -> None:
-    """The sentence of the suite alone, and pytest's code of an error while collecting."""
     result = project.pytest_here(_tests(project, EACH))
 
     assert result.ret == 2
@@ -213,7 +206,6 @@ def test_one_test_per_case_of_a_suite_that_is_not_there(project: Any) -> None:
 
 
 def test_a_quick_look_in_code_never_ships(project: Any, workers: tuple[str, ...]) -> None:
-    """--gate-max-cases caps a session whose gates are asserts at UNDECIDED."""
     project.suite()
     source = "def test_own(gate): gate.compare('suites/demo', metric='exact_match')"
     run = project.pytest_apart if workers else project.pytest_here

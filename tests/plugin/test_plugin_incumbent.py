@@ -39,7 +39,6 @@ def test_better_than_base_and_no_worse_than_todays(
 
 
 def test_the_reports_name_the_incumbent(project: Any) -> None:
-    """Terminal, page, summary and JUnit say that today's fine-tune is better."""
     project.suite()
 
     result = project.gate(*project.models(tuned=75), incumbent(project, 100))
@@ -59,7 +58,6 @@ def test_the_reports_name_the_incumbent(project: Any) -> None:
 
 
 def test_without_an_incumbent_all_is_as_it_was(project: Any) -> None:
-    """Neither verdict.json nor the page has a place for it."""
     project.suite()
 
     project.gate(*project.models())
@@ -69,7 +67,6 @@ def test_without_an_incumbent_all_is_as_it_was(project: Any) -> None:
 
 
 def test_base_and_tuned_are_judged_as_without(project: Any) -> None:
-    """Same looks, same gates: the incumbent adds, and changes nothing else."""
     project.suite()
     project.gate(*project.models())
     alone = project.verdict()
@@ -81,7 +78,6 @@ def test_base_and_tuned_are_judged_as_without(project: Any) -> None:
 
 
 def test_a_stored_run_is_reported_again(project: Any) -> None:
-    """The incumbent's say is in the records, and the verdict is the same bytes again."""
     project.suite()
     options = *project.models(), incumbent(project, 60)
     project.gate(*options)

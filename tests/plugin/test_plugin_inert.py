@@ -38,7 +38,6 @@ TESTS = f"""
 
 
 def test_nothing_is_loaded_printed_or_written(project: Any, workers: tuple[str, ...]) -> None:
-    """Without an option nothing heavy is imported, no line printed, no file made."""
     project.pytester.makepyfile(TESTS)
 
     result = project.pytest_apart(*workers)
@@ -56,7 +55,6 @@ LINE = "tunegate: suites/demo/suite.toml and 1 more: not judged: no model is nam
 def test_a_suite_without_a_model_is_skipped_with_a_line(
     project: Any, workers: tuple[str, ...]
 ) -> None:
-    """No other tool's suite.toml is looked at, and nothing is written."""
     project.suite()
     project.suite("second")
     (project.path / "suite.toml").write_text("[runner]\nsuites = 3\n", encoding="utf-8")
@@ -91,7 +89,6 @@ def test_a_suite_without_a_model_fails_in_ci(
 
 @pytest.mark.parametrize("args", [(), ("-p", "no:tunegate")], ids=["with", "without"])
 def test_own_tests_end_the_same_without_the_plugin(project: Any, args: tuple[str, ...]) -> None:
-    """Failures, skips and a fixture that is called gate are the user's own."""
     project.pytester.makepyfile(
         """
         import pytest
@@ -113,7 +110,6 @@ def test_own_tests_end_the_same_without_the_plugin(project: Any, args: tuple[str
 
 
 def test_an_ini_key_makes_a_gate_run(project: Any) -> None:
-    """With gate_tuned in pytest.ini, plain pytest judges the suites it finds."""
     project.suite()
     base, tuned = project.model("base", 30), project.model("tuned", 95)
     project.pytester.makeini(
@@ -127,7 +123,6 @@ def test_an_ini_key_makes_a_gate_run(project: Any) -> None:
 
 
 def test_an_ini_key_leaves_ordinary_tests_alone(project: Any, workers: tuple[str, ...]) -> None:
-    """In a project with models in its ini file, a run without suites makes no run folder."""
     project.pytester.makeini("[pytest]\ngate_tuned = scripted:nowhere.json\n")
     project.pytester.makepyfile("def test_own(): pass\ndef test_fails(): assert 0")
 

@@ -134,7 +134,6 @@ def test_a_stop_while_models_open_is_130(project: Any) -> None:
 
 
 def test_the_handlers_are_restored(project: Any) -> None:
-    """After the gates a user's own tests meet the handlers they had before."""
     project.suite()
     project.pytester.makepyfile(
         test_own="""

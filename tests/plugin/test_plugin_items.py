@@ -14,7 +14,6 @@ def _ids(result: pytest.RunResult) -> list[str]:
 
 @pytest.mark.parametrize("place", ["suites", "suites/demo", "suites/demo/suite.toml"])
 def test_every_gate_is_an_item(project: Any, place: str) -> None:
-    """A folder of suites, a suite's folder and its file give the same ids."""
     project.suite()
 
     result = project.pytest_here(place, *project.models(), "--collect-only", "-q")
@@ -48,7 +47,6 @@ def test_a_suite_outside_of_the_root_is_named_by_its_folder(project: Any, asked:
 
 
 def test_two_suites_make_one_run(project: Any, workers: tuple[str, ...]) -> None:
-    """All suites of a session share a run folder, a verdict and a report: the worst suite wins."""
     project.suite("first", n=60)
     project.suite("second", gates="floor = 0.99")
 
@@ -75,7 +73,6 @@ def test_two_suites_make_one_run(project: Any, workers: tuple[str, ...]) -> None
     ids=["k", "id", "deselect", "max-cases"],
 )
 def test_a_filtered_run_never_ships(project: Any, choice: tuple[str, ...]) -> None:
-    """What was left out caps the verdict at UNDECIDED, and a note says what it was."""
     project.suite()
 
     result = project.pytest_here(*choice, *project.models(tuned=95), "--gate-run-dir=run")
@@ -93,7 +90,6 @@ def test_a_broken_floor_blocks_a_filtered_run_too(project: Any) -> None:
 
 
 def test_only_suites_with_a_selected_gate_are_answered(project: Any) -> None:
-    """A suite that -k leaves out costs no completion."""
     project.suite("first", n=20)
     project.suite("second", n=20)
 
@@ -114,7 +110,6 @@ def test_nothing_left_to_judge_is_undecided(project: Any) -> None:
 
 
 def test_a_suite_without_gates_is_undecided(project: Any) -> None:
-    """Numbers without a rule ship nothing."""
     toml = 'name = "demo"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "exact_match"\n'
     project.raw_suite(toml, [{"id": "a", "prompt": "q", "expected": "yes"}])
 
@@ -125,7 +120,6 @@ def test_a_suite_without_gates_is_undecided(project: Any) -> None:
 
 
 def test_x_stops_at_the_first_failing_gate(project: Any, workers: tuple[str, ...]) -> None:
-    """-x prints one failure, the verdict still speaks for all gates."""
     project.suite()
 
     result = project.gate(*project.models(tuned=10), "-x", *workers)
@@ -135,7 +129,6 @@ def test_x_stops_at_the_first_failing_gate(project: Any, workers: tuple[str, ...
 
 
 def test_one_case_is_undecided(project: Any) -> None:
-    """A single case decides nothing."""
     project.suite(n=1, gates="floor = 0.5\ngain = 0")
 
     result = project.gate(*project.models(tuned=100, base=0), "--gate-max-cases=1")
@@ -176,7 +169,6 @@ def test_the_command_line_exits_2_for_suite_problems(project: Any) -> None:
 
 
 def test_two_suites_of_one_name_are_refused(project: Any) -> None:
-    """Names are keys of the report, so a second one is a mistake."""
     project.suite("demo")
     path = project.suite("other")
     path.write_text(path.read_text(encoding="utf-8").replace('"other"', '"demo"'), encoding="utf-8")
@@ -202,7 +194,6 @@ def _tagged_suite(project: Any) -> None:
 
 
 def test_a_gate_on_a_tag_is_an_item(project: Any) -> None:
-    """Its id has the tag as pytest writes parameters, and selects that gate alone."""
     _tagged_suite(project)
     ids = [
         "suites/demo/suite.toml::exact_match::floor",

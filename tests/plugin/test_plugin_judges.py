@@ -91,7 +91,6 @@ def test_identical_completions_are_judged_once(project: Any, judge: str) -> None
 
 
 def test_a_broken_judge_gate_cannot_block(project: Any) -> None:
-    """Every apology fails the gate: advisory, so the run ships all the same."""
     suite(project, GATE + "floor = 0.9\n")
     harsh = script(project.path, "harsh", {"default": {"score": 1, "reason": "no"}})
 
@@ -105,7 +104,6 @@ def test_a_broken_judge_gate_cannot_block(project: Any) -> None:
 
 
 def test_an_advisory_goal_cannot_ship(project: Any, judge: str) -> None:
-    """The only gain is a judge's, whose right to decide is unproven: UNDECIDED."""
     suite(project, '[[gates]]\nmetric = "apology"\ngain = 0.1\n')
 
     result = project.gate(*project.models(base=6, tuned=19), f"--gate-judge={judge}")
@@ -130,7 +128,6 @@ def test_cases_count_as_scored_where_every_gate_is_advisory(project: Any) -> Non
 
 
 def test_a_failing_judge_leaves_cases_unscored(project: Any) -> None:
-    """Failures are counted as judge errors: no zero, no dropped case, no influence."""
     suite(project)
     rules = [{"contains": "q3\n", "fail": "HTTP 500"}, *HONEST["rules"]]
     broken = script(project.path, "broken", {**HONEST, "rules": rules})
@@ -151,7 +148,6 @@ def test_a_failing_judge_leaves_cases_unscored(project: Any) -> None:
 
 
 def test_what_was_judged_is_not_judged_again(project: Any, judge: str) -> None:
-    """A second run reads every judgement from the store and gives the same verdict bytes."""
     suite(project)
     options = [*project.models(base=6, tuned=19), f"--gate-judge={judge}"]
     project.gate(*options)
@@ -166,7 +162,6 @@ def test_what_was_judged_is_not_judged_again(project: Any, judge: str) -> None:
 
 
 def test_a_gate_on_a_judge_needs_one(project: Any) -> None:
-    """One line that says what to give, before any completion."""
     suite(project)
 
     result = project.gate(*project.models(base=6, tuned=19))
@@ -216,7 +211,6 @@ def test_a_jury_gives_its_median_and_its_spread(project: Any, judge: str) -> Non
      ("scripted:a,scripted:a", "names a judge twice")],
 )  # fmt: skip
 def test_a_judge_that_cannot_be_opened_is_told_first(project: Any, given: str, said: str) -> None:
-    """One line, before any completion is made."""
     suite(project)
 
     result = project.gate(*project.models(base=6, tuned=19), f"--gate-judge={given}")

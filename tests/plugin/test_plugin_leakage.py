@@ -88,7 +88,6 @@ def test_the_worst_cases_of_a_gate_are_those_it_counts(project: Any) -> None:
 
 
 def test_a_gain_by_heart_does_not_ship(project: Any) -> None:
-    """Tuned gains on ten touched cases alone: on the others there is no gain to be seen."""
     prepare(project, gates="gain = 0.02\nexpected_gain = 0.05")
     data = rows(project, *range(30, 40))
     models = project.models(base=30, tuned=40)
@@ -103,7 +102,6 @@ def test_a_gain_by_heart_does_not_ship(project: Any) -> None:
 
 
 def test_more_than_a_tenth_is_not_comparable(project: Any) -> None:
-    """Eleven of a hundred refuse the run before a question is asked, with ids and a way out."""
     prepare(project)
     data = rows(project, *range(11))
 
@@ -150,7 +148,6 @@ def test_reporting_counts_all_cases_and_says_so(project: Any) -> None:
     ],
 )
 def test_nothing_known_is_not_checked(project: Any, option: tuple[str, ...], why: str) -> None:
-    """No card and no data: the terminal and the report say that nobody looked, never clean."""
     prepare(project)
 
     result = project.gate(*project.models(), *option)
@@ -162,7 +159,6 @@ def test_nothing_known_is_not_checked(project: Any, option: tuple[str, ...], why
 
 
 def test_the_card_beside_tuned_names_the_rows(project: Any) -> None:
-    """Without an option the card's own files are compared, and verdict.json repeats its facts."""
     prepare(project)
     card(project, rows(project, 1, 2), rows(project, 3, name="more.jsonl"), seed=7, steps=20)
 
@@ -176,7 +172,6 @@ def test_the_card_beside_tuned_names_the_rows(project: Any) -> None:
 
 
 def test_a_card_that_misfits_is_told_at_the_end(project: Any) -> None:
-    """What differs between training and evaluation is a note of the verdict and the terminal."""
     prepare(project)
     card(project, rows(project))
     script = project.model("tuned", 95)
@@ -206,7 +201,6 @@ def test_a_card_that_misfits_is_told_at_the_end(project: Any) -> None:
 
 
 def test_a_changed_file_is_said(project: Any) -> None:
-    """Rows written anew after the training are not those that it saw."""
     prepare(project)
     data = rows(project, 1)
     card(project, data)
@@ -254,7 +248,6 @@ def test_resuming_keeps_it(project: Any) -> None:
 
 
 def test_a_file_that_is_not_there_is_a_usage_error(project: Any) -> None:
-    """It is said at once, in one line."""
     prepare(project)
 
     result = project.gate(*project.models(), "--gate-training-data=absent.jsonl")
@@ -265,7 +258,6 @@ def test_a_file_that_is_not_there_is_a_usage_error(project: Any) -> None:
 
 
 def test_a_file_that_the_card_does_not_know_is_told(project: Any) -> None:
-    """Rows beside those of the card are compared, and it is said that the training read others."""
     prepare(project, n=40)
     own, foreign = rows(project), rows(project, 1, name="foreign.jsonl")
     card(project, own)

@@ -85,7 +85,6 @@ def test_a_better_fine_tune_ships(project: Any, hosted: Callable[..., FakeServer
 
 
 def test_a_worse_fine_tune_is_blocked(project: Any, hosted: Callable[..., FakeServer]) -> None:
-    """It breaks its floor, and answers worse than base does."""
     hosted(base=90, tuned=10)
     project.suite(n=CASES)
 
@@ -96,7 +95,6 @@ def test_a_worse_fine_tune_is_blocked(project: Any, hosted: Callable[..., FakeSe
 
 
 def test_no_key_reaches_a_file(project: Any, hosted: Callable[..., FakeServer]) -> None:
-    """Not one of the run folder, nor the store."""
     hosted(base=30, tuned=95)
     project.suite(n=20)
 
@@ -188,7 +186,6 @@ def test_a_missing_key_is_one_line_before_any_case(
 def test_log_likelihood_metrics_are_refused_before_any_case(
     project: Any, hosted: Callable[..., FakeServer]
 ) -> None:
-    """With the reason, and what can be had instead."""
     served = hosted(base=30, tuned=95)
     toml = (
         'name = "demo"\ncases = "cases.jsonl"\n\n[[metrics]]\nuse = "answer_logprob"\n\n'
@@ -208,7 +205,6 @@ def test_log_likelihood_metrics_are_refused_before_any_case(
 def test_a_cost_gate_rests_on_the_providers_price(
     project: Any, hosted: Callable[..., FakeServer]
 ) -> None:
-    """The fine-tune costs twice what its base does, which a gate can refuse."""
     hosted(base=30, tuned=95)
     toml = (
         'name = "demo"\ncases = "cases.jsonl"\n\n[[metrics]]\nuse = "cost"\n\n'

@@ -20,7 +20,6 @@ def test_every_option_is_in_pytests_help(project: Any) -> None:
 
 
 def test_ini_twins_do_what_the_options_do(project: Any) -> None:
-    """A project can write everything into its ini file once."""
     project.suite()
     values = {
         "base": project.model("base", 30),
@@ -56,7 +55,6 @@ def test_ini_twins_do_what_the_options_do(project: Any) -> None:
 def test_paths_in_an_ini_file_are_relative_to_it(
     project: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same file serves whoever calls pytest from another folder."""
     project.suite()
     project.models()
     project.pytester.makeini(
@@ -73,7 +71,6 @@ def test_paths_in_an_ini_file_are_relative_to_it(
 
 
 def test_an_option_wins_over_its_ini_twin(project: Any) -> None:
-    """The command line is nearer than the file."""
     project.suite()
     project.pytester.makeini("[pytest]\ngate_tuned = scripted:nowhere.json\ngate_seed = 1\n")
 
@@ -111,7 +108,6 @@ def test_a_bad_value_is_one_line(project: Any, option: str, line: str) -> None:
     [("undecided", "maybe"), ("trace_content", "perhaps"), ("max_cases", "-3"), ("seed", "x")],
 )
 def test_a_bad_ini_value_is_one_line(project: Any, key: str, value: str) -> None:
-    """The ini file is checked as the command line is."""
     project.suite()
     project.pytester.makeini(f"[pytest]\ngate_{key} = {value}\n")
 
@@ -123,7 +119,6 @@ def test_a_bad_ini_value_is_one_line(project: Any, key: str, value: str) -> None
 
 
 def test_code_of_models_is_allowed_on_the_command_line_alone(project: Any) -> None:
-    """A file of a project cannot allow the code in a model's folder: the key does nothing."""
     from tunegate.harness.plugin.options import read_options
 
     project.suite()
@@ -137,7 +132,6 @@ def test_code_of_models_is_allowed_on_the_command_line_alone(project: Any) -> No
 
 @pytest.mark.parametrize("options", [("--gate-base=scripted:x.json",), ("--gate-tuned=",)])
 def test_a_run_without_a_tuned_model_is_refused(project: Any, options: tuple[str, ...]) -> None:
-    """An empty variable in a CI file must not turn the gate off."""
     project.suite()
 
     result = project.gate(*options)
@@ -178,7 +172,6 @@ def test_a_place_that_cannot_be_written_is_refused_first(project: Any, option: s
 
 
 def test_the_store_serves_the_next_run(project: Any) -> None:
-    """A second candidate pays for its own arm only."""
     project.suite()
     options = "--gate-store=cells.sqlite", "--gate-early-stop=off"
     project.gate(*project.models(tuned=95), *options)

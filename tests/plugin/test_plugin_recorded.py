@@ -22,7 +22,6 @@ def cells(run: Path, arm: str) -> list[dict[str, Any]]:
 
 
 def test_it_is_shown_and_gates_nothing(project: Any) -> None:
-    """Production was always wrong, or its answer was not recorded: SHIP as without it."""
     project.suite()
     options = project.models(tuned=95)
     said = recorded(project, c000={"completion": "no idea"}, c001={"completion": "none"})
@@ -39,7 +38,6 @@ def test_it_is_shown_and_gates_nothing(project: Any) -> None:
 
 
 def test_only_what_was_recorded_is_asked(project: Any) -> None:
-    """A metric that needs log-probabilities, which production has none of, is no obstacle."""
     toml = (
         'name = "demo"\ncases = "cases.jsonl"\n[generation]\nmax_new_tokens = 4\n'
         '[[metrics]]\nuse = "length"\n[[metrics]]\nuse = "answer_logprob"\n'
@@ -60,7 +58,6 @@ def test_only_what_was_recorded_is_asked(project: Any) -> None:
 
 
 def test_a_model_is_no_record(project: Any) -> None:
-    """Only answers that are there already."""
     project.suite()
 
     result = project.gate(*project.models(), "--gate-recorded=out/adapter")
@@ -94,7 +91,6 @@ def test_prompts_on_trust_are_told_where_people_look(project: Any) -> None:
 
 
 def test_recorded_prompts_that_are_equal_need_no_trust(project: Any) -> None:
-    """The same hash in every line: the run says nothing of trust."""
     project.suite()
     known = {"prompt_sha256": "ab12"}
     result = project.gate(*_replayed(project, base=known, tuned=known))
@@ -104,7 +100,6 @@ def test_recorded_prompts_that_are_equal_need_no_trust(project: Any) -> None:
 
 
 def test_recorded_prompts_that_differ_are_not_comparable(project: Any) -> None:
-    """Nothing is scored, and no attempt on the suite is counted."""
     project.suite()
     arms = _replayed(project, base={"prompt": "one shot: q"}, tuned={"prompt": "five shots: q"})
     assert project.gate(*arms).ret == 12

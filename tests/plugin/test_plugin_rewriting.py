@@ -25,7 +25,6 @@ def test_of_a_user(gate):
 
 
 def test_our_modules_are_imported_as_they_are(project: Any) -> None:
-    """In a gate run of pytest's own, none is rewritten but those loaded before it was asked for."""
     project.suite()
     project.pytester.makeconftest(SEEN)
 
@@ -39,7 +38,6 @@ def test_our_modules_are_imported_as_they_are(project: Any) -> None:
 
 
 def test_asserts_of_users_are_explained(project: Any) -> None:
-    """A failing assert of a test with our fixture shows both sides and where they differ."""
     project.suite()
     project.pytester.makepyfile(test_own=OWN)
 

@@ -35,7 +35,6 @@ def shipped(project: Any, right: int, **script: Any) -> str:
 def test_the_verdict_takes_equivalence(
     project: Any, workers: tuple[str, ...], right: int, code: int, status: str
 ) -> None:
-    """A fine-tune that ships alone ends by what its artifact is, plain and with workers."""
     project.suite()
 
     result = project.gate(*project.models(), shipped(project, right), *workers)
@@ -50,7 +49,6 @@ def test_the_verdict_takes_equivalence(
 
 
 def test_the_terminal_says_what_ships(project: Any) -> None:
-    """The sentence at the end is about the artifact where that decided."""
     project.suite()
 
     result = project.gate(*project.models(), shipped(project, 60))
@@ -61,7 +59,6 @@ def test_the_terminal_says_what_ships(project: Any) -> None:
 
 
 def test_a_verdict_that_is_not_about_it_notes_it(project: Any) -> None:
-    """A fine-tune that is blocked for its own sake says beside it what ships."""
     project.suite()
 
     result = project.gate(*project.models(tuned=10), shipped(project, 60))
@@ -73,7 +70,6 @@ def test_a_verdict_that_is_not_about_it_notes_it(project: Any) -> None:
 
 
 def test_base_and_tuned_are_judged_as_without(project: Any) -> None:
-    """Same cells, same looks, same gates: the shipped arm adds, and changes nothing else."""
     project.suite()
     project.gate(*project.models())
     alone = project.verdict()
@@ -101,7 +97,6 @@ def test_all_cases_are_compared(project: Any) -> None:
 
 
 def test_an_artifact_that_is_base_is_refused(project: Any) -> None:
-    """The fine-tune was lost on the way: nothing is scored, and the sentence says so."""
     project.suite()
     base, tuned = project.models()
 
@@ -115,7 +110,6 @@ def test_an_artifact_that_is_base_is_refused(project: Any) -> None:
 
 
 def test_other_prompts_are_refused(project: Any) -> None:
-    """What ships must be asked what tuned was asked."""
     project.suite()
 
     result = project.gate(*project.models(), shipped(project, 95, prefix="Hello. "))
@@ -136,7 +130,6 @@ def test_a_failing_artifact_is_an_error(project: Any) -> None:
 
 
 def test_a_stored_run_gives_the_same_verdict(project: Any) -> None:
-    """The verdict is a function of what the run folder holds, parity included."""
     project.suite()
     project.gate(*project.models(), shipped(project, 92))
     run = Run.load(project.run)
@@ -171,7 +164,6 @@ def test_a_second_run_asks_nothing(project: Any) -> None:
 
 
 def test_the_ini_file_names_it_too(project: Any) -> None:
-    """As every option it has a twin."""
     project.suite()
     spec = shipped(project, 95).partition("=")[2]
     Path(project.path / "pytest.ini").write_text(

@@ -73,7 +73,6 @@ def _judge(tiny: Any, tmp_path: Path, ask: Any) -> Callable[[str], VerdictRecord
 
 
 def test_a_merge_in_float32_is_equivalent(tiny: Any, tmp_path: Path, judge: Any) -> None:
-    """Every answer is the same, and the predictions lie within rounding of each other."""
     with muted():
         made = artifacts.build_artifact(
             artifacts.find_artifact("merged"), tiny.base(), tiny.adapter(), tmp_path / "merged"
@@ -94,7 +93,6 @@ def test_a_merge_in_float32_is_equivalent(tiny: Any, tmp_path: Path, judge: Any)
 def test_a_merge_with_the_wrong_scale_is_blocked(
     tiny: Any, tmp_path: Path, judge: Any, copied: Any
 ) -> None:
-    """lora_alpha read twice is the classic: twice the adapter is another model."""
     wrong = copied(tiny.adapter(), file="adapter_config.json", lora_alpha=16)
     with muted():
         made = artifacts.build_artifact(
@@ -111,7 +109,6 @@ def test_a_merge_with_the_wrong_scale_is_blocked(
 
 
 def test_a_merge_without_the_adapter_is_refused(tiny: Any, tmp_path: Path, judge: Any) -> None:
-    """Saved from the wrong variable, base ships: its weights tell, and nothing is asked."""
     shutil.copytree(tiny.base(), tmp_path / "lost")
     verdict = judge(str(tmp_path / "lost"))
 
@@ -120,7 +117,6 @@ def test_a_merge_without_the_adapter_is_refused(tiny: Any, tmp_path: Path, judge
 
 
 def test_a_lost_adapter_is_told_by_its_logits(tiny: Any, tmp_path: Path, judge: Any) -> None:
-    """Base saved again in other files has another hash, and base's logits to the last bit."""
     from transformers import AutoModelForCausalLM
 
     with muted():
@@ -135,7 +131,6 @@ def test_a_lost_adapter_is_told_by_its_logits(tiny: Any, tmp_path: Path, judge: 
 
 
 def test_sixteen_bits_are_named(tiny: Any, tmp_path: Path, judge: Any) -> None:
-    """The lossy step is the format in which the weights are stored."""
     with muted():
         made = artifacts.build_artifact(
             artifacts.find_artifact("merged_16bit"), tiny.base(), tiny.adapter(), tmp_path / "out"
@@ -147,7 +142,6 @@ def test_sixteen_bits_are_named(tiny: Any, tmp_path: Path, judge: Any) -> None:
 
 
 def test_shipped_changes_no_batch(tiny: Any, tmp_path: Path, judge: Any) -> None:
-    """Base's and tuned's cells are those of a run without it."""
     from tunegate.harness.engine.plan import make_plan
     from tunegate.harness.models.open_arms import open_arms
     from tunegate.harness.models.scripted import scripted

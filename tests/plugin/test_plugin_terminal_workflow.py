@@ -53,7 +53,6 @@ def on_github(project: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_what_a_test_prints_is_not_obeyed(on_github: Any, workers: tuple[str, ...]) -> None:
-    """Output of a failed test stands in the log as it is, and GitHub acts on our lines alone."""
     on_github.suite()
     text = "\\n".join(STRINGS)
     on_github.pytester.makepyfile(f'def test_of_mine():\n    print("""{text}""")\n    assert False')
@@ -68,7 +67,6 @@ def test_what_a_test_prints_is_not_obeyed(on_github: Any, workers: tuple[str, ..
 
 
 def test_a_blocked_run_marks_the_suite(on_github: Any) -> None:
-    """The verdict and the gate that failed are errors on the gate's line, by its relative path."""
     on_github.suite()
 
     result = on_github.gate(*on_github.models(base=90, tuned=10))
@@ -85,7 +83,6 @@ def test_a_blocked_run_marks_the_suite(on_github: Any) -> None:
 
 
 def test_a_run_that_ships_has_one_notice(on_github: Any) -> None:
-    """No error stands in a green job's log."""
     on_github.suite()
 
     result = on_github.gate(*on_github.models())
@@ -94,7 +91,6 @@ def test_a_run_that_ships_has_one_notice(on_github: Any) -> None:
 
 
 def test_an_undecided_run_that_may_pass_is_a_warning(on_github: Any) -> None:
-    """With --gate-undecided=neutral the step is green, and the log says what it is."""
     on_github.suite(n=20, gates="gain = 0.1")
 
     result = on_github.gate(*on_github.models(base=10, tuned=12), "--gate-undecided=neutral")
@@ -104,7 +100,6 @@ def test_an_undecided_run_that_may_pass_is_a_warning(on_github: Any) -> None:
 
 
 def test_a_run_that_breaks_off_is_an_error(on_github: Any) -> None:
-    """A user's mistake has no verdict and is told all the same."""
     on_github.suite()
 
     result = on_github.gate("--gate-base=scripted:none.json", "--gate-tuned=scripted:none.json")
@@ -115,7 +110,6 @@ def test_a_run_that_breaks_off_is_an_error(on_github: Any) -> None:
 
 
 def test_elsewhere_the_log_is_as_it_was(project: Any) -> None:
-    """Without GITHUB_ACTIONS no command is written."""
     project.suite()
 
     result = project.gate(*project.models(base=90, tuned=10))

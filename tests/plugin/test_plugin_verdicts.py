@@ -29,7 +29,6 @@ def _prepare(project: Any, gates: str | None = None, **models: Any) -> tuple[str
 def test_every_verdict_has_its_exit_code(
     project: Any, verdict: str, workers: tuple[str, ...]
 ) -> None:
-    """pytest prints the verdict with its numbers and exits with its code, no traceback."""
     code, given = VERDICTS[verdict]
 
     result = project.gate(*_prepare(project, **given), *workers)
@@ -73,7 +72,6 @@ def test_a_failing_gate_prints_sentences(project: Any) -> None:
 
 @pytest.mark.parametrize(("choice", "outcome"), [("neutral", "skipped"), ("pass", "passed")])
 def test_undecided_can_be_let_through(project: Any, choice: str, outcome: str) -> None:
-    """--gate-undecided changes exit code and items, never the verdict."""
     options = _prepare(project, tuned=31, gates=OPEN)
 
     result = project.gate(*options, f"--gate-undecided={choice}")
@@ -85,7 +83,6 @@ def test_undecided_can_be_let_through(project: Any, choice: str, outcome: str) -
 
 
 def test_identical_arms_are_not_comparable(project: Any) -> None:
-    """The same script twice leaves nothing to compare, and the report says so."""
     project.suite()
     spec = project.model("base", 30)
 
@@ -177,7 +174,6 @@ def test_what_ends_a_run_is_told_once(project: Any, workers: tuple[str, ...]) ->
 
 
 def test_what_is_wrong_with_a_suite_is_told_once(project: Any, workers: tuple[str, ...]) -> None:
-    """Each of its problems."""
     project.raw_suite('name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "lenght"\n', [])
 
     result = project.gate(*project.models(), *workers)
@@ -212,7 +208,6 @@ def test_the_key_as_answers_is_undecided_and_stays_so(project: Any) -> None:
 
 
 def test_a_suite_file_by_another_name_is_told(project: Any) -> None:
-    """Its gates are not run, and the verdict is the others'."""
     project.suite()
     (project.path / "suites" / "suite.toml.bak").write_text("name = 'x'", encoding="utf-8")
 

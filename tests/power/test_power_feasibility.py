@@ -83,7 +83,6 @@ def test_no_look_comes_before_a_gate_counts(
 def test_few_scores_without_a_range_have_no_say(
     suite_folder: Write, gate: str, needs: str, silent: bool
 ) -> None:
-    """One line, except where times are compared by ratio, or no interval is taken."""
     toml = 'name = "s"\ncases = "cases.jsonl"\n'
     toml += f'[[metrics]]\nuse = "{needs}"\n[[gates]]\nmetric = "{needs}"\n{gate}\n'
     cases = [{"prompt": str(i), "expected": "1"} for i in range(199)]
@@ -167,7 +166,6 @@ tolerance = 0.2
 
 
 def test_where_a_calibrated_judge_is_advisory_is_told(suite_folder: Write) -> None:
-    """On a tag, and beside another arm than base: one line each, of the arms of the run."""
     cases = [{"prompt": str(i), "tags": ["t"]} for i in range(60)]
     suite = load_suite(suite_folder(JUDGED, cases))
 
@@ -274,12 +272,10 @@ def test_a_share_of_base_where_one_is_bad(suite_folder: Write) -> None:
 
 
 def test_one_case_is_undecided_and_not_refused(suite_folder: Write) -> None:
-    """A suite of one case runs, and ends undecided."""
     assert problems(suite_folder, "gain = 0.1", 1) == []
 
 
 def test_the_latency_pass_counts_its_own_cases(suite_folder: Write) -> None:
-    """An unbounded metric has no least number of cases that could be named."""
     assert problems(suite_folder, "tolerance = 0.1", 10, metric="latency") == []
 
 

@@ -161,7 +161,6 @@ def test_cases_of_0_1_scores(margin: float, effect: float, psi: float, cases: in
 
 @pytest.mark.parametrize(("ratio", "cases"), [(0.1, 620), (0.3, 71), (0.5, 27), (1.0, 8)])
 def test_cases_of_continuous_scores(ratio: float, cases: int) -> None:
-    """The published numbers by effect/σ, in whatever unit."""
     assert comparison(sigma=1.0, limit=None).cases(ratio, 0.8) == cases
     assert comparison(sigma=0.2, limit=1.0).cases(0.2 * ratio, 0.8) == cases
 
@@ -187,7 +186,6 @@ def test_no_tolerance_is_provable_below_that_of_equal_answers() -> None:
 
 
 def test_what_no_number_proves() -> None:
-    """A gain no larger than the one asked for, a billionth, three cases."""
     assert comparison(margin=0.1, psi=0.2).cases(0.1, 0.8) is None
     assert comparison(sigma=1.0).cases(1e-9, 0.8) is None
     assert comparison(margin=-1e-6, psi=0.2).cases(0.0, 0.8) is None
@@ -237,7 +235,6 @@ def test_deviation_is_read_off_a_run(made: Any) -> None:
 
 
 def test_equal_continuous_scores_tell_nothing(made: Any) -> None:
-    """A run in which all moved alike says not how far the next may."""
     assert pilot_spread(pairs_of(made, [0.5] * 9, [0.5] * 9, binary=False), TOLERANCE) == ()
 
 
@@ -305,7 +302,6 @@ def test_the_errors_of_the_gates_add_up_to_a_fifth(suite: Any) -> None:
 
 
 def test_the_error_goes_to_the_gate_that_is_hard_to_prove(suite: Any) -> None:
-    """With a guardrail that is sure of itself the goal needs no more cases than alone."""
     goal = rule("exact_match", gain=0.0, expected_gain=0.10)
 
     alone = forecast_suite(suite("exact_match", goal, n=90))
@@ -346,7 +342,6 @@ def test_a_run_that_may_end_early_is_planned_as_one(suite: Any) -> None:
 
 
 def test_only_the_first_goal_counts_by_default(suite: Any) -> None:
-    """The second is planned and shown, and SHIP does not rest on it."""
     planned = forecast_suite(
         suite(
             "exact_match exact_match=again",
@@ -438,7 +433,6 @@ def test_what_cannot_be_proven_has_no_chance(suite: Any) -> None:
     [(1, 0, "with 1 case: it takes 2"), (90, 9, "with 9 clusters: it takes 10")],
 )
 def test_what_stays_undecided_cannot_ship(suite: Any, n: int, clusters: int, message: str) -> None:
-    """One case and nine clusters decide nothing, whatever the scores."""
     planned = forecast_suite(
         suite("exact_match", rule("exact_match", gain=0.0), n=n, clusters=clusters)
     )
@@ -534,7 +528,6 @@ def test_a_planned_gain_proves_a_tolerance_from_a_base_at_zero(suite: Any, made:
 
 
 def test_both_reasons_are_told(suite: Any, made: Any) -> None:
-    """A share of base that is known, and a spread that is not."""
     given = suite("answer_logprob", rule("answer_logprob", tolerance="2%"))
     pairs = pairs_of(made, [-2.0] * 50, [-2.5] * 50, binary=False, range=None)
 
@@ -599,7 +592,6 @@ def test_averaged_samples_take_fewer_cases(suite: Any) -> None:
 
 
 def test_nothing_cheaper_is_told_of_a_suite_with_the_cases(suite: Any) -> None:
-    """A goal that is reached in four runs of five needs no other design."""
     planned = forecast_suite(
         suite("exact_match", rule("exact_match", gain=0.0, expected_gain=0.3), n=90)
     )
@@ -694,7 +686,6 @@ def test_a_batch_shares_its_time_among_its_cells(judge: Any, made: Any, columns:
 def test_a_run_that_does_not_fit_is_refused(
     judge: Any, made: Any, columns: Any, suite_name: str, metric: str, message: str
 ) -> None:
-    """It says which suite or metric is missing, and which there are, in one line."""
     given = columns(gates=[], columns={"m": ([1.0] * 3, [1.0] * 3), "empty": ([None] * 3,) * 2})
 
     with pytest.raises(UsageError) as caught:
@@ -729,7 +720,6 @@ def test_corpus_gates_are_planned_with_fifty_cases_at_least(suite: Callable[...,
 
 
 def test_a_corpus_guard_without_a_say_leaves_the_goal(suite: Callable[..., Suite]) -> None:
-    """Ship is possible: what is advisory is not waited for."""
     gates = rule("exact_match", gain=0.0, expected_gain=0.6), rule("bleu", tolerance=1.0)
     planned = forecast_suite(suite("exact_match bleu", *gates, n=40))
 

@@ -23,7 +23,6 @@ from tunegate.harness.records.manifest import Gate
 
 
 def test_canonical_json_is_one_text() -> None:
-    """Keys sorted, no spaces, ASCII, strict numbers."""
     assert canonical_json({"b": [1, 2.5], "a": "é"}) == '{"a":"\\u00e9","b":[1,2.5]}'
     with pytest.raises(ValueError, match="not JSON compliant"):
         canonical_json({"a": math.nan})
@@ -37,7 +36,6 @@ def test_sha256_is_the_standards() -> None:
 
 
 def test_records_are_frozen_and_strict() -> None:
-    """No field changes, no unknown field enters, no NaN passes."""
     case = Case(id="a", prompt="p")
     with pytest.raises(ValidationError):
         case.id = "b"  # type: ignore[misc]  # the point of the test
@@ -57,7 +55,6 @@ def test_the_schema_of_a_case_keeps_its_name_on_disk() -> None:
 
 
 def test_settings_of_its_own_leave_no_trace_in_a_case_that_has_none() -> None:
-    """Labels and calibrations made before these fields existed keep their hash."""
     later = {"max_new_tokens": 9, "temperature": 0.5, "top_p": 0.9}
     later |= {"tool_choice": "auto", "response_format": {"type": "json_object"}}
 
@@ -66,7 +63,6 @@ def test_settings_of_its_own_leave_no_trace_in_a_case_that_has_none() -> None:
 
 
 def test_the_conversation_gets_the_suites_system_prompt() -> None:
-    """In front of a prompt or of messages, unless they have one."""
     system = {"role": "system", "content": "s"}
     user = {"role": "user", "content": "p"}
 
@@ -77,7 +73,6 @@ def test_the_conversation_gets_the_suites_system_prompt() -> None:
 
 
 def test_expected_texts_are_a_tuple() -> None:
-    """None, one or several."""
     assert Case(id="a", prompt="p").expected_texts() == ()
     assert Case(id="a", prompt="p", expected="x").expected_texts() == ("x",)
     assert Case(id="a", prompt="p", expected=("x", "y")).expected_texts() == ("x", "y")
@@ -96,14 +91,12 @@ def test_lone_surrogates_become_the_replacement_character() -> None:
 
 
 def test_a_gates_margin_is_a_number_or_a_share() -> None:
-    """Whole numbers become floats, texts stay as they are."""
     assert Gate(metric="m", kind="floor", margin=1).margin == 1.0
     assert Gate(metric="m", kind="tolerance", margin="2%").margin == "2%"
     assert Gate(metric="m", kind="floor", margin=1).id == "m::floor"
 
 
 def test_the_place_of_a_case_is_no_part_of_it() -> None:
-    """It is kept by a copy and by pickle, and is neither dumped, compared nor in the schema."""
     case = Case(id="a", prompt="p").with_place("c.jsonl:7")
 
     assert case.where == "c.jsonl:7"

@@ -39,7 +39,6 @@ def _lines(tmp_path: Path) -> JsonlRecords[ScoreRow]:
 
 
 def test_lines_are_a_sequence_of_records(lines: JsonlRecords[ScoreRow]) -> None:
-    """They are counted, gone through more than once, and picked from either end."""
     assert len(lines) == 3
     assert tuple(lines) == ROWS
     assert tuple(lines) == ROWS
@@ -50,14 +49,12 @@ def test_lines_are_a_sequence_of_records(lines: JsonlRecords[ScoreRow]) -> None:
 
 
 def test_records_are_not_kept(lines: JsonlRecords[ScoreRow]) -> None:
-    """Each time a record is asked for it is read: nothing but places is in memory."""
     write_atomic(lines.path, record_lines([row("z"), *ROWS[1:]]))
 
     assert lines[0].case == "z"
 
 
 def test_a_line_that_goes_bad_later_is_named(lines: JsonlRecords[ScoreRow]) -> None:
-    """A file that is damaged while it is in use is refused by its line, as at first."""
     text = lines.path.read_bytes()
     lines.path.write_bytes(text[:-5] + b"xxxx\n")
 
@@ -68,7 +65,6 @@ def test_a_line_that_goes_bad_later_is_named(lines: JsonlRecords[ScoreRow]) -> N
 
 
 def test_records_are_found_by_key(lines: JsonlRecords[ScoreRow]) -> None:
-    """Of records with one key the last counts, and those without a key are left out."""
     found = IndexedRecords.of(lines, lambda r: None if r.value is None else r.suite + r.case[:1])
 
     assert dict(found) == {"sa": ROWS[0], "sb": ROWS[1]}
@@ -78,7 +74,6 @@ def test_records_are_found_by_key(lines: JsonlRecords[ScoreRow]) -> None:
 
 
 def test_chosen_records_can_be_gone_through_again(lines: JsonlRecords[ScoreRow]) -> None:
-    """The test is applied anew each time."""
     scored = FilteredRecords(lines, lambda r: r.value is not None)
 
     assert list(scored) == list(scored) == list(ROWS[:2])
@@ -86,14 +81,12 @@ def test_chosen_records_can_be_gone_through_again(lines: JsonlRecords[ScoreRow])
 
 @pytest.mark.parametrize("value", [0.1, 1 / 3, 5e-324, 1.7976931348623157e99, -2.5, 1e22, 123456.7])
 def test_floats_come_back_to_the_last_bit(value: float) -> None:
-    """Reading rounds as Python does: a verdict is the same from the file and from memory."""
     line = json.dumps({"suite": "s", "metric": "m", "case": "c", "arm": "base", "value": value})
 
     assert parse_record(ScoreRow, line.encode()).value == value
 
 
 def test_half_a_surrogate_pair_is_read(tmp_path: Path) -> None:
-    """The escape is valid JSON, and becomes the replacement character as everywhere."""
     line = rb'{"suite": "s", "metric": "m", "case": "c", "arm": "base", "reason": "\ud800"}'
 
     assert parse_record(ScoreRow, line).reason == "\ufffd"
@@ -101,14 +94,12 @@ def test_half_a_surrogate_pair_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
 def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
-    """A pipe is refused instead of waited for."""
     os.mkfifo(tmp_path / "manifest.json")
     with pytest.raises(UsageError, match=r"cannot be read \(a pipe or device, not a regular file"):
         read_record(tmp_path / "manifest.json", ScoreRow)
 
 
 def test_a_device_and_a_folder_are_refused(tmp_path: Path) -> None:
-    """A device and a folder are refused."""
     for path, kind in ((Path(os.devnull), "a pipe or device"), (tmp_path, "a folder")):
         with pytest.raises(OSError, match=f"{kind}, not a regular file"):
             read_file(path)

@@ -60,12 +60,10 @@ def test_the_least_margin_is_twice_the_farther_limit() -> None:
 
 
 def test_a_good_judge_has_no_reason_against_it() -> None:
-    """Kappa, pairs and errors are fine."""
     assert calibration().why_not() == ()
 
 
 def test_every_reason_is_told() -> None:
-    """A judge that is no better than a coin on few labels is refused for three reasons."""
     poor = ArmErrors(n=9, sensitivity=rate(0.55, 0, 1), specificity=rate(0.54, 0, 1))
     found = calibration(
         kappa=rate(0.1, -0.1, 0.3), differential=rate(0, -0.1, 0.1, n=9), arms={"base": poor}
@@ -75,7 +73,6 @@ def test_every_reason_is_told() -> None:
 
 
 def test_a_calibration_must_hold_its_pairs() -> None:
-    """Without them, or where people saw one difference only, nothing corrects the judge."""
     (without,) = calibration(pairs=None).why_not()
     (alike,) = calibration(pairs=calibration().pairs[:1]).why_not()
 

@@ -39,7 +39,6 @@ def test_reads_words_and_numbers(tmp_path: Path) -> None:
 
 
 def test_a_line_may_bring_its_case(tmp_path: Path) -> None:
-    """With a prompt of its own a line needs no suite."""
     path = write(tmp_path, ROW | {"prompt": "Where is it?", "context": "Lost."}, ROW | {"id": "t2"})
     own, bare = read_labels(path)
 
@@ -68,7 +67,6 @@ def test_a_line_may_bring_its_case(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_line_is_named(tmp_path: Path, line: Any, said: str) -> None:
-    """Every wrong line is told at once, with its number."""
     with pytest.raises(SuiteError) as caught:
         read_labels(write(tmp_path, ROW, line, line))
 
@@ -86,7 +84,6 @@ def test_one_answer_has_one_label(tmp_path: Path) -> None:
 
 
 def test_files_that_hold_nothing(tmp_path: Path) -> None:
-    """A missing, an empty and a binary file are one line each."""
     with pytest.raises(UsageError, match="cannot be read"):
         read_labels(tmp_path / "gone.jsonl")
     with pytest.raises(UsageError, match="no label; write one line"):
@@ -108,7 +105,6 @@ def test_the_hash_is_of_the_labels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("by", ["judge", "server:http://h/v1#gpt-9", "GPT-9 "])
 def test_labels_by_the_judge_are_refused(tmp_path: Path, by: str) -> None:
-    """By its spec, by the model's name alone, and by the word."""
     specs = ["server:http://h/v1#gpt-9"]
     own = read_labels(write(tmp_path, ROW | {"by": "anna"}, ROW | {"id": "t2", "by": by}))
 
@@ -127,5 +123,4 @@ def test_labels_by_the_judge_are_refused(tmp_path: Path, by: str) -> None:
     ],
 )
 def test_the_judges_own_scores_are_no_labels(both: list[Any], copied: bool) -> None:
-    """Twenty at least, five of them between the ends, and not one that differs."""
     assert are_copies(both, (0.0, 1.0)) is copied

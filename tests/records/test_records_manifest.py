@@ -60,7 +60,6 @@ def test_a_plan_is_cells_below_the_bound_and_blocks_from_it_on(
 
 @pytest.mark.parametrize("seed", range(5))
 def test_any_plan_comes_back_in_its_order(seed: int, tmp_path: Path) -> None:
-    """Cells in any order, of the size from which on plans are packed by themselves."""
     places = list(product("st", (" ", "x y", "\u2028"), ("base", "tuned"), CellKind, range(30)))
     rng = random.Random(seed)
     rng.shuffle(places)
@@ -77,7 +76,6 @@ def test_any_plan_comes_back_in_its_order(seed: int, tmp_path: Path) -> None:
 
 
 def test_a_key_with_a_space_leaves_the_plan_unpacked(tmp_path: Path) -> None:
-    """Where names and keys could not be told apart, cells are written one by one."""
     plan = tuple(cell(f"{i}", "base", f"k {i}") for i in range(2_000))
     path = tmp_path / "manifest.json"
 
@@ -89,7 +87,6 @@ def test_a_key_with_a_space_leaves_the_plan_unpacked(tmp_path: Path) -> None:
     "changes", [{"cells": ["k1 a"]}, {"cells": [1]}, {"kind": "x"}, {"arms": None}]
 )
 def test_a_damaged_block_is_refused_in_one_line(tmp_path: Path, changes: dict[str, Any]) -> None:
-    """The file is named, and that it is the plan."""
     block = {"suite": "s", "kind": "generate", "sample": 0, "arms": ["base", "tuned"]}
     record = json.loads(record_json(manifest()))
     record["plan"] = [{**block, "cells": ["k1 k2 a"], **changes}]

@@ -45,7 +45,6 @@ def test_a_problem_says_what_is_allowed(value: Any, said: str) -> None:
 
 
 def test_a_long_value_is_cut() -> None:
-    """A completion of two megabytes is not printed."""
     with pytest.raises(ValidationError) as caught:
         Parcel.model_validate({"street": "A", "weight": "x" * 2_000_000})
 

@@ -71,7 +71,6 @@ def _folder(tmp_path: Path) -> Path:
 
 
 def test_a_run_comes_back_as_it_was(folder: Path) -> None:
-    """Odd characters, floats and missing fields survive the disk."""
     run = Run.load(folder)
 
     assert run.cases["s", "a"].case.prompt == ODD
@@ -88,7 +87,6 @@ def test_a_run_comes_back_as_it_was(folder: Path) -> None:
 
 
 def test_every_line_is_one_line(folder: Path) -> None:
-    """Line separators inside a text are escaped, so any reader counts the same lines."""
     for name, count in (("cases.jsonl", 1), ("cells.jsonl", 4), ("scores.jsonl", 1)):
         assert len((folder / name).read_text(encoding="utf-8").splitlines()) == count
         assert len(list(read_jsonl(folder / name))) == count
@@ -110,7 +108,6 @@ def problem(folder: Path) -> str:
 
 
 def test_a_folder_that_is_not_there_is_no_interrupted_run(folder: Path) -> None:
-    """Nothing can be resumed: the command that lists the runs is named."""
     assert problem(folder / "typo") == (
         "RUN: no such run folder; `tunegate history` lists the runs"
     )
@@ -118,7 +115,6 @@ def test_a_folder_that_is_not_there_is_no_interrupted_run(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["manifest.json", "verdict.json"])
 def test_an_unfinished_run_names_the_command(folder: Path, name: str) -> None:
-    """What is missing and how to go on."""
     (folder / name).unlink()
 
     assert problem(folder) == (
@@ -148,7 +144,6 @@ def test_an_unfinished_run_names_the_command(folder: Path, name: str) -> None:
 def test_a_damaged_run_is_refused_in_one_line(
     folder: Path, name: str, content: str, expected: str
 ) -> None:
-    """File, line and the first thing that is wrong."""
     (folder / name).write_text(content, encoding="utf-8")
 
     assert problem(folder).startswith(expected)
@@ -190,14 +185,12 @@ def test_half_characters_in_an_identity_leave_as_escapes(tmp_path: Path) -> None
 
 
 def test_not_a_number_never_reaches_a_file() -> None:
-    """Strict JSON only: NaN in an identity, which is any JSON, leaves as null."""
     odd = manifest(arms={"base": {"x": float("nan")}, "tuned": {}})
 
     assert json.loads(record_json(odd))["arms"]["base"] == {"x": None}
 
 
 def test_writing_replaces_the_whole_file(tmp_path: Path) -> None:
-    """The new content is there, and nothing else is left in the folder."""
     path = tmp_path / "deep" / "er" / "v.json"
     write_atomic(path, "old and long")
     write_atomic(path, "new\r\n")
@@ -207,7 +200,6 @@ def test_writing_replaces_the_whole_file(tmp_path: Path) -> None:
 
 
 def test_other_people_may_read_what_is_written(tmp_path: Path) -> None:
-    """The file's mode follows the umask, as any file's does."""
     before = os.umask(0o022)
     try:
         write_atomic(tmp_path / "v.json", "x")
@@ -221,7 +213,6 @@ def test_other_people_may_read_what_is_written(tmp_path: Path) -> None:
 def test_a_failed_write_keeps_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """Disk full at any step: the old file is whole and no half one is left."""
     path = tmp_path / "v.json"
     write_atomic(path, "old")
 
@@ -237,7 +228,6 @@ def test_a_failed_write_keeps_the_old_file(
 
 
 def test_a_verdict_comes_back_equal(folder: Path) -> None:
-    """verdict.json read and written again is the same file."""
     text = (folder / "verdict.json").read_text(encoding="utf-8")
 
     assert record_json(read_record(folder / "verdict.json", VerdictRecord)) == text

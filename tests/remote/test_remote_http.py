@@ -32,7 +32,6 @@ def post(server: FakeServer, *, seconds: float = 10.0, key: str | None = None) -
 
 
 def test_an_object_comes_back(fake_server: Start) -> None:
-    """What was asked and what was answered cross as they are."""
     server = fake_server()
 
     assert post(server)["choices"][0]["text"] == "base: hello"
@@ -50,7 +49,6 @@ def test_an_object_comes_back(fake_server: Start) -> None:
     ],
 )
 def test_what_another_try_may_help(fake_server: Start, fault: str, message: str) -> None:
-    """Faults of the server and of the line, each told in one line."""
     server = fake_server(faults=lambda number: fault)
 
     with pytest.raises(RetryableError) as caught:
@@ -87,7 +85,6 @@ def test_how_long_to_wait_is_read(fake_server: Start, header: str, seconds: floa
 
 
 def test_how_long_to_wait_may_be_a_date() -> None:
-    """A date in the past asks for no wait, one in the far future for a long one."""
     past = error_of_status(429, {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, "")
     future = error_of_status(503, {"retry-after": "Wed, 21 Oct 2099 07:28:00 GMT"}, "")
 
@@ -110,7 +107,6 @@ def test_the_deadline_is_on_the_wall_clock(fake_server: Start, fault: str) -> No
 
 
 def test_a_redirect_is_refused(fake_server: Start) -> None:
-    """The other place sees neither question nor key."""
     other = fake_server()
     server = fake_server(faults=lambda number: f"redirect:{other.url}/completions")
 
@@ -123,7 +119,6 @@ def test_a_redirect_is_refused(fake_server: Start) -> None:
 
 
 def test_nobody_there_is_worth_another_try() -> None:
-    """A port on which nothing listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -143,7 +138,6 @@ def test_a_reply_too_large_is_cut(fake_server: Start, monkeypatch: pytest.Monkey
 def test_a_reply_of_too_many_values_is_not_parsed(
     fake_server: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reply of too many values is not parsed."""
     monkeypatch.setattr("tunegate.harness.remote.http.MOST_VALUES", 2)
 
     with pytest.raises(PermanentError, match="more than 2 values"):
@@ -151,7 +145,6 @@ def test_a_reply_of_too_many_values_is_not_parsed(
 
 
 def test_the_key_is_sent_and_never_told(fake_server: Start) -> None:
-    """A server that repeats a wrong key does not make us repeat it."""
     server = fake_server(key=KEY)
 
     assert post(server, key=KEY)["choices"]
@@ -178,6 +171,5 @@ def test_connections_are_kept(fake_server: Start) -> None:
 
 
 def test_an_excerpt_is_one_printable_line() -> None:
-    """Control characters and line ends are spaces, a long text is cut."""
     assert quote_excerpt("a\n\x1b[31mb\u202ec") == "'a [31mb c'"
     assert len(quote_excerpt("x" * 10_000)) < 200

@@ -74,7 +74,6 @@ def test_a_reply_says_what_was_answered_and_by_whom(served: FakeServer) -> None:
 
 
 def test_settings_reach_the_provider_as_they_are(served: FakeServer) -> None:
-    """Nothing is added to what was asked, and nothing is left out."""
     settings = {"temperature": 0.0, "max_tokens": 8, "stop": ["\n"], "seed": 3}
 
     ask(served, completion("hello"), **settings)
@@ -107,7 +106,6 @@ def test_tokens_that_were_not_counted_are_none(served: FakeServer) -> None:
 
 
 def test_tool_calls_and_reasoning_are_kept_in_the_message(served: FakeServer) -> None:
-    """The text is None, which is no empty answer."""
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
     message = {"content": None, "tool_calls": [call], "reasoning_content": "hm"}
 
@@ -141,7 +139,6 @@ def test_what_may_pass_is_for_later(served: FakeServer, fault: str, wait: float 
 
 
 def test_a_reply_without_a_choice_is_for_later(served: FakeServer) -> None:
-    """There is nothing in it that could be scored."""
     served.reply = lambda model, path, body: {"object": "chat.completion", "choices": []}
 
     assert "without a choice" in str(failure(served))
@@ -162,7 +159,6 @@ def test_a_reply_without_a_choice_is_for_later(served: FakeServer) -> None:
 def test_what_will_not_pass_is_refused(
     served: FakeServer, status: int, text: str, whole: bool
 ) -> None:
-    """For every question where it is about the account or the model, else for this one."""
     served.reply = refusing(status, text)
 
     found = failure(served)
@@ -176,7 +172,6 @@ def test_what_will_not_pass_is_refused(
 
 
 def test_no_message_quotes_a_key(served: FakeServer) -> None:
-    """Not even where the provider repeats it: the variable's name stands in its place."""
     served.key = "another"
 
     found = failure(served)
@@ -186,7 +181,6 @@ def test_no_message_quotes_a_key(served: FakeServer) -> None:
 
 
 def test_a_silent_provider_is_for_later(served: FakeServer) -> None:
-    """After the seconds that were given."""
     served.faults = lambda number: "silent"
 
     with pytest.raises(RetryableError, match=r"^Timeout: .*timed out"):
@@ -194,7 +188,6 @@ def test_a_silent_provider_is_for_later(served: FakeServer) -> None:
 
 
 def test_nobody_there_is_for_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server may be starting: the pool tries again, and gives up by itself."""
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
 
@@ -224,7 +217,6 @@ with ThreadPoolExecutor(16) as threads:
 
 
 def test_many_first_questions_make_one_client(served: FakeServer) -> None:
-    """Sixteen threads that are first together leave no connection that nobody closes."""
     done = subprocess.run(
         [sys.executable, "-W", "always::ResourceWarning", "-c", FIRST],
         capture_output=True,
@@ -236,7 +228,6 @@ def test_many_first_questions_make_one_client(served: FakeServer) -> None:
 
 
 def test_a_missing_litellm_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the command that installs it."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
     with pytest.raises(MissingExtra, match=r"pip install 'tunegate\[litellm\]'"):

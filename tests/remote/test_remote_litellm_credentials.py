@@ -41,12 +41,10 @@ def refusal(model: str) -> str:
     ],
 )
 def test_a_missing_variable_is_named(model: str, named: str) -> None:
-    """The line says which one to set."""
     assert f"without {named}: set it" in refusal(model)
 
 
 def test_only_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of several variables, those that are set are not asked for again."""
     monkeypatch.setenv("AZURE_API_KEY", "k")
 
     assert "without AZURE_API_BASE, AZURE_API_VERSION: set it" in refusal("azure/my-deployment")
@@ -70,7 +68,6 @@ def test_an_unknown_provider_is_refused_with_an_example(model: str) -> None:
 def test_a_provider_with_its_variable_is_named(
     monkeypatch: pytest.MonkeyPatch, model: str, variable: str, provider: str
 ) -> None:
-    """Ollama needs none: it is at its usual place."""
     monkeypatch.setenv(variable, "http://127.0.0.1:1/v1")
 
     assert provider_of(f"litellm:{model}", model) == provider

@@ -33,13 +33,11 @@ def scored(text: str) -> float | None:
 
 
 def test_content_is_the_answer_as_it_came() -> None:
-    """Spaces and line ends included."""
     assert answer_of({"content": " Paris\n"}, "stop") == " Paris\n"
 
 
 @pytest.mark.parametrize("message", [{}, {"content": "I look it up."}])
 def test_a_tool_call_is_scored_as_one(message: dict[str, Any]) -> None:
-    """With or without words beside it."""
     assert scored(answer_of(calling('{"city": "Rome"}', **message), "tool_calls")) == 1.0
 
 
@@ -57,7 +55,6 @@ def test_the_older_form_of_a_call_is_one_too() -> None:
 
 
 def test_ids_that_differ_each_time_are_left_out() -> None:
-    """The same calls give the same text."""
     one, two = calling("{}"), calling("{}")
     two["tool_calls"][0]["id"] = "call_2"
 

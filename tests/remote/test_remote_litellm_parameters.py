@@ -19,7 +19,6 @@ from tunegate.harness.remote.litellm import accepted_parameters, settings_proble
     ],
 )
 def test_what_a_model_takes(model: str, takes: set[str], lacks: set[str]) -> None:
-    """As the providers' documentation has it."""
     assert takes <= accepted_parameters(model)
     assert not lacks & accepted_parameters(model)
 
@@ -34,7 +33,6 @@ def test_what_a_model_takes(model: str, takes: set[str], lacks: set[str]) -> Non
 def test_what_a_model_does_not_take_is_named(
     model: str, settings: dict[str, Any], named: str
 ) -> None:
-    """In one line."""
     found = settings_problem(model, settings)
 
     assert found is not None
@@ -51,5 +49,4 @@ def test_what_a_model_does_not_take_is_named(
     ],
 )
 def test_what_a_model_takes_is_no_objection(model: str, settings: dict[str, Any]) -> None:
-    """Greedy where it can be greedy, sampled where it cannot."""
     assert settings_problem(model, settings) is None

@@ -30,7 +30,6 @@ def read(answers: Iterable[tuple[Any, Any]], into: dict[Any, Any]) -> None:
 
 
 def test_every_question_has_its_answer() -> None:
-    """Whatever the order, each question comes back once with its own result."""
     found = list(ask_all(range(100), lambda q, deadline: q * 10, PoolLimits(concurrency=7)))
 
     assert sorted(found) == [(q, q * 10) for q in range(100)]
@@ -58,8 +57,6 @@ def test_questions_run_at_the_same_time_within_the_bound() -> None:
 
 
 def test_a_result_is_known_before_the_others_are() -> None:
-    """The quick one does not wait for the slow one."""
-
     def mixed(question: float, deadline: float) -> float:
         time.sleep(question)
         return question
@@ -110,7 +107,6 @@ def test_a_result_is_counted() -> None:
 
 
 def test_a_call_that_hangs_is_left_behind() -> None:
-    """At its deadline it is a failure, the others are answered, and the pool ends."""
     release = threading.Event()
 
     def ask(question: int, deadline: float) -> int:
@@ -128,7 +124,6 @@ def test_a_call_that_hangs_is_left_behind() -> None:
 
 
 def test_attempts_share_the_deadline() -> None:
-    """Each attempt is told the same moment, and no backoff leads beyond it."""
     deadlines = []
 
     def ask(question: int, deadline: float) -> int:
@@ -167,7 +162,6 @@ def test_one_who_is_told_to_wait_makes_all_wait() -> None:
 
 
 def test_a_pause_beyond_the_deadline_ends_the_question() -> None:
-    """It is asked once, at once unscored, and its neighbour waits as the server asked."""
     asked: list[tuple[int, float]] = []
 
     def ask(question: int, deadline: float) -> int:
@@ -224,8 +218,6 @@ def test_a_crowd_before_a_slow_door_all_get_through() -> None:
 
 
 def test_who_is_always_told_to_wait_gives_up_in_the_end() -> None:
-    """Twenty times the attempts allowed, and the case is unscored."""
-
     def ask(question: int, deadline: float) -> int:
         raise RetryableError("HTTP 429", after_s=0.001)
 
@@ -245,7 +237,6 @@ def test_a_pause_of_hours_ends_the_run() -> None:
 
 
 def test_what_refuses_everything_ends_the_run_after_what_was_under_way() -> None:
-    """The question beside it is answered, a third one is not asked."""
     asked = []
     both = threading.Barrier(2)
 
@@ -287,8 +278,6 @@ def test_a_backend_that_is_gone_ends_the_run() -> None:
 
 
 def test_single_failures_are_no_end() -> None:
-    """Every second question fails: all are tried, and none of them ends the run."""
-
     def ask(question: int, deadline: float) -> int:
         if question % 2:
             raise RetryableError("HTTP 500")
@@ -300,8 +289,6 @@ def test_single_failures_are_no_end() -> None:
 
 
 def test_questions_that_are_too_long_are_no_end() -> None:
-    """A server that says no to each of thirty questions is there."""
-
     def ask(question: int, deadline: float) -> int:
         raise PermanentError("the prompt is too long", whole=False)
 
@@ -319,8 +306,6 @@ def test_a_defect_shows_itself() -> None:
 
 
 def test_a_defect_of_the_questions_shows_itself() -> None:
-    """So does what goes wrong while they are made."""
-
     def questions() -> Iterator[int]:
         yield 1
         raise ZeroDivisionError("a defect")
@@ -330,7 +315,6 @@ def test_a_defect_of_the_questions_shows_itself() -> None:
 
 
 def test_closing_stops_the_asking() -> None:
-    """Of a thousand questions only the first few are asked."""
     asked = []
 
     def ask(question: int, deadline: float) -> int:
@@ -348,7 +332,6 @@ def test_closing_stops_the_asking() -> None:
 
 
 def test_a_reader_that_is_slow_is_not_overrun() -> None:
-    """Results wait for it in bounded number, and questions are taken no further."""
     taken = []
 
     def questions() -> Iterator[int]:
@@ -394,7 +377,6 @@ def test_a_rate_counts_from_when_it_was_free() -> None:
 
 
 def test_questions_that_get_ready_later_do_not_wait_for_slow_ones() -> None:
-    """A chain of three is through while the first question is still in progress."""
     through, ready = threading.Event(), [1]
 
     def ask(question: int, deadline: float) -> bool:

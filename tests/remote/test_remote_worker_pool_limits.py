@@ -22,7 +22,6 @@ from tunegate.harness.model import PoolLimits
     ],
 )
 def test_a_bound_out_of_range_is_refused(wrong: dict[str, float]) -> None:
-    """The message names the bound and its value."""
     (name, value), = wrong.items()  # fmt: skip
 
     with pytest.raises(UsageError, match=f"{name}={value!r}"):
@@ -30,5 +29,4 @@ def test_a_bound_out_of_range_is_refused(wrong: dict[str, float]) -> None:
 
 
 def test_the_defaults_are_those_that_are_documented() -> None:
-    """Eight at once, two minutes, five attempts, no rates."""
     assert PoolLimits() == PoolLimits(8, 120.0, 5, None, None)

@@ -41,7 +41,6 @@ def many_gates(run: Run, n: int) -> Run:
 
 
 def test_a_blocked_run_names_the_line_of_its_gate(make_run: Any) -> None:
-    """The verdict and the failed gate stand on the line of suite.toml that asked."""
     run = make_run("BLOCK")
 
     found = run_annotations(run, Path())
@@ -55,7 +54,6 @@ def test_a_blocked_run_names_the_line_of_its_gate(make_run: Any) -> None:
 
 
 def test_at_most_ten_are_given(make_run: Any) -> None:
-    """Of thirty failed gates eight are named, beside the verdict: GitHub shows ten a step."""
     found = run_annotations(many_gates(make_run("BLOCK"), 30), Path())
 
     assert len(found) == 9
@@ -63,7 +61,6 @@ def test_at_most_ten_are_given(make_run: Any) -> None:
 
 
 def test_a_shipped_run_is_a_notice(make_run: Any) -> None:
-    """SHIP is told, and no gate is: an advisory one that is undecided stays in the report."""
     found = run_annotations(make_run("SHIP"), Path())
 
     assert [(a.level, a.title) for a in found] == [("notice", "tunegate: SHIP")]
@@ -96,7 +93,6 @@ def test_files_are_named_from_the_repository(make_run: Any, tmp_path: Path) -> N
 
 
 def test_a_run_without_suites_has_its_verdict(make_run: Any) -> None:
-    """A refused run has no gate to blame and is an error all the same."""
     run = make_run("BLOCK")
     verdict = run.verdict.model_copy(update={"verdict": Verdict.NOT_COMPARABLE, "suites": ()})
     manifest = run.manifest.model_copy(update={"suites": ()})
@@ -107,7 +103,6 @@ def test_a_run_without_suites_has_its_verdict(make_run: Any) -> None:
 
 
 def test_what_github_would_read_is_escaped() -> None:
-    """Per cent, line breaks, and in properties colon and comma (actions/toolkit command.ts)."""
     command = Annotation("error", "a:b,c%", "50%\r\n::error::x", "d,e/suite.toml", 3).command()
 
     assert command == (
@@ -116,7 +111,6 @@ def test_what_github_would_read_is_escaped() -> None:
 
 
 def test_poison_cannot_leave_its_command(poisoned_run: Run, payloads: tuple[str, ...]) -> None:
-    """Hostile sentences, names and paths: every annotation is one command on one line."""
     commands = [a.command() for a in run_annotations(poisoned_run, Path())]
     commands += [failure_annotation(text).command() for text in payloads]
 
@@ -127,7 +121,6 @@ def test_poison_cannot_leave_its_command(poisoned_run: Run, payloads: tuple[str,
 
 
 def test_gitlab_gets_the_same_places(make_run: Any) -> None:
-    """The four fields that GitLab requires of a code-quality finding, each fingerprint its own."""
     rows = json.loads(code_quality(run_annotations(many_gates(make_run("BLOCK"), 3), Path())))
 
     assert len(rows) == len({row["fingerprint"] for row in rows}) == 4

@@ -86,5 +86,4 @@ def test_the_page_says_what_is_unknown(run: Run) -> None:
 
 
 def test_without_answers_there_is_no_section(run: Run) -> None:
-    """A run that broke off before its first answer has no table."""
     assert str(behaviour.render(prepare_data(replace(run, cells=())))).strip() == ""

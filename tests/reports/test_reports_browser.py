@@ -120,7 +120,6 @@ def until(page: Any, expression: str) -> None:
 
 
 def test_no_payload_runs_even_with_every_case_opened(open_page: Any) -> None:
-    """With every fold and every case opened in turn, no payload ran and no element is foreign."""
     page = open_page("poisoned")
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     page.evaluate("set({ status: 'all' })")
@@ -140,7 +139,6 @@ def test_no_payload_runs_even_with_every_case_opened(open_page: Any) -> None:
 def test_each_payload_stays_text_in_every_field(
     open_page: Any, files: dict[str, Path], payloads: tuple[str, ...], poison_with: Any
 ) -> None:
-    """A page for each payload, which is in all texts of the run: every case opened, none runs."""
     page = open_page("single")
     expected = None
     for payload in payloads:
@@ -164,7 +162,6 @@ TAGS = """[...new Set([...document.querySelectorAll('*')].flatMap((e) =>
 
 
 def test_n_and_p_move_through_the_regressions(open_page: Any) -> None:
-    """n opens the first row, n again the second and closes the first, p goes back."""
     page = open_page()
     page.keyboard.press("n")
     assert page.evaluate(OPEN)[:3] == [True, False, False]
@@ -193,7 +190,6 @@ def test_j_and_k_move_without_opening_and_enter_opens(open_page: Any) -> None:
 
 
 def test_moving_on_crosses_the_pages_of_the_list(open_page: Any) -> None:
-    """The row after the last one of a page is the first one of the next page, and back."""
     page = open_page()
     page.evaluate("set({ status: 'all' })")
     page.evaluate("goTo(cases[places[24]].at)")
@@ -205,7 +201,6 @@ def test_moving_on_crosses_the_pages_of_the_list(open_page: Any) -> None:
 
 
 def test_an_opened_row_is_not_under_the_bar(open_page: Any) -> None:
-    """The row that n opens starts below the sticky bar."""
     page = open_page(width=375)
     page.keyboard.press("n")
     page.keyboard.press("n")
@@ -230,7 +225,6 @@ def test_the_search_narrows_the_list_and_escape_clears_it(open_page: Any) -> Non
 
 
 def test_the_search_reads_what_models_wrote(open_page: Any) -> None:
-    """A word that stands only in completions finds their cases."""
     page = open_page()
     page.evaluate("set({ status: 'all', text: 'Let me know if you need more' })")
     found = page.evaluate("places.map((at) => cases[at].suite)")
@@ -255,7 +249,6 @@ def test_the_search_reads_what_models_wrote(open_page: Any) -> None:
 def test_a_filter_lets_through_exactly_what_it_says(
     open_page: Any, changes: dict[str, str], test: str
 ) -> None:
-    """The list holds each case that passes the test, and no other one."""
     page = open_page()
     page.evaluate("(changes) => set({ status: 'all', ...changes })", changes)
     wanted = page.evaluate(f"cases.filter((row) => {test}).map((row) => row.at)")
@@ -264,7 +257,6 @@ def test_a_filter_lets_through_exactly_what_it_says(
 
 
 def test_the_address_reopens_filters_and_case(open_page: Any, files: dict[str, Path]) -> None:
-    """What the address says after filtering and opening shows the same view in a new window."""
     page = open_page()
     page.locator("#filters select[name=suite]").select_option("general_knowledge")
     page.locator("#statuses button", has_text="newly passing").click()
@@ -329,7 +321,6 @@ def test_a_case_names_its_trace_and_leads_to_the_viewer(open_page: Any, make_run
 
 
 def test_a_run_without_traces_shows_none(open_page: Any) -> None:
-    """No id, no link."""
     page = open_page("plain")
     page.keyboard.press("n")
     assert page.locator(".case-body").count() == 1
@@ -371,7 +362,6 @@ def test_marks_and_notes_stay_and_are_saved_as_json(open_page: Any) -> None:
 
 
 def test_the_downloads_hold_what_the_page_holds(open_page: Any, make_run: Any) -> None:
-    """CSV and JSON have every score, JUnit is the file of the run, the summary is Markdown."""
     page = open_page()
     got = {}
     for name in ("csv", "json", "junit"):
@@ -404,7 +394,6 @@ def test_a_spreadsheet_runs_no_formula_of_a_case(open_page: Any) -> None:
 
 
 def test_a_gate_lists_the_cases_that_speak_against_it(open_page: Any, make_run: Any) -> None:
-    """The link of a floor shows the cases below it, those that fail with base too among them."""
     run = make_run("BLOCK")
     place, suite, floor = next(
         (place, suite.name, gate)
@@ -429,7 +418,6 @@ def test_a_gate_lists_the_cases_that_speak_against_it(open_page: Any, make_run: 
 
 
 def test_cases_are_sorted_by_score_and_difference(open_page: Any) -> None:
-    """Each order is that of the numbers shown, and cases without one come last."""
     page = open_page()
     page.evaluate("set({ status: 'all', metric: 'choice_probability', order: 'tuned' })")
     scores = page.evaluate("places.map((at) => asked(cases[at])[2])")
@@ -481,7 +469,6 @@ def test_a_list_of_ten_thousand_cases_is_a_small_document(open_page: Any) -> Non
 
 
 def test_cases_of_the_training_rows_are_marked_and_found(open_page: Any) -> None:
-    """A chip in words, a tick that leaves these cases alone, and why, above the open case."""
     page = open_page("leaked", hash_="#cases&status=all&trained=1")
     assert page.evaluate(FOUND).startswith("1 of ")
     assert page.locator("#cases .chip", has_text="in training rows").is_visible()
@@ -494,7 +481,6 @@ def test_cases_of_the_training_rows_are_marked_and_found(open_page: Any) -> None
 
 
 def test_help_opens_and_closes(open_page: Any) -> None:
-    """? shows the keys, Escape hides them."""
     page = open_page()
     page.keyboard.press("?")
     assert page.locator("#help").is_visible()
@@ -503,7 +489,6 @@ def test_help_opens_and_closes(open_page: Any) -> None:
 
 
 def test_a_link_to_a_case_opens_it(open_page: Any) -> None:
-    """The address of a case that the list does not begin with opens it all the same."""
     page = open_page()
     anchor = page.evaluate("cases.find((row) => row.how === 'fixed').at")
     page.evaluate(f"location.hash = {anchor!r}")
@@ -569,7 +554,6 @@ def test_text_has_contrast_in_both_schemes(open_page: Any, scheme: str) -> None:
     ],
 )
 def test_axe_finds_no_serious_fault(open_page: Any, name: str, width: int, scheme: str) -> None:
-    """axe-core has no serious or critical complaint, with the folds and a case open."""
     page = open_page(name, width=width, scheme=scheme)
     page.evaluate("document.querySelectorAll('.how, .fold').forEach((d) => { d.open = true; })")
     page.keyboard.press("n")
@@ -613,7 +597,6 @@ def test_conversations_come_together_and_cases_become_lines_of_a_suite(
 
 
 def test_other_runs_are_shown_next_to_the_run(open_page: Any, files: dict[str, Path]) -> None:
-    """Both verdicts, a row for each gate, and in an opened case the other fine-tune's answer."""
     page = open_page("plain")
     page.set_input_files("#pick input", [files["shipped"]])
     until(page, "document.querySelectorAll('#next-to table').length > 0")
@@ -641,7 +624,6 @@ def test_other_runs_are_shown_next_to_the_run(open_page: Any, files: dict[str, P
 def test_a_file_that_is_no_page_of_a_run_is_named(
     open_page: Any, files: dict[str, Path], tmp_path: Path
 ) -> None:
-    """Another file, a page without data and the run itself are refused, each by name."""
     wrong = {
         "notes.html": "<h1>notes</h1>",
         "empty.html": '<script type="application/json" id="index">{}</script>',
@@ -663,7 +645,6 @@ def test_a_file_that_is_no_page_of_a_run_is_named(
 def test_a_hostile_page_is_only_text_in_another(
     open_page: Any, files: dict[str, Path], width: int
 ) -> None:
-    """Nothing of a chosen page runs or is fetched, and the window stays as wide as it was."""
     page = open_page("plain", width=width)
     page.set_input_files("#pick input", [files["poisoned"], files["standing"]])
     until(page, "others.length === 2 || document.getElementById('picked').textContent !== ''")

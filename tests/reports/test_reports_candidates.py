@@ -29,7 +29,6 @@ def compared() -> CandidateComparison:
 
 
 def test_the_page_holds_every_number(compared: CandidateComparison) -> None:
-    """Each candidate, each pair, each gate of each candidate, and the notes."""
     page = render_page(compared)
 
     for one in compared.candidates:
@@ -42,7 +41,6 @@ def test_the_page_holds_every_number(compared: CandidateComparison) -> None:
 
 
 def test_the_page_runs_and_fetches_nothing(compared: CandidateComparison) -> None:
-    """No script at all, and a policy that names none."""
     page = render_page(compared)
 
     assert "<script" not in page
@@ -54,7 +52,6 @@ def test_the_page_runs_and_fetches_nothing(compared: CandidateComparison) -> Non
 
 
 def test_hostile_texts_stay_texts(payloads: tuple[str, ...]) -> None:
-    """Names of models, runs, suites and metrics are anybody's."""
     for payload in payloads:
         found = poisoned(payload)
         page, text = render_page(found), candidates.render_markdown(found)
@@ -81,7 +78,6 @@ def test_the_markdown_has_both_tables(compared: CandidateComparison) -> None:
 
 
 def test_the_drawing_puts_each_candidate_in_its_place(compared: CandidateComparison) -> None:
-    """More gain is higher, more forgetting is further right, and the bars hold the disc."""
     drawing = candidates.draw_pareto(compared)
     assert drawing is not None
     low, middle, high, _ = drawing.crosses
@@ -103,7 +99,6 @@ def test_the_drawing_puts_each_candidate_in_its_place(compared: CandidateCompari
 
 
 def test_letters_of_equal_candidates_stand_apart() -> None:
-    """Three in one place: no letter stands on another."""
     drawing = candidates.draw_pareto(compare_runs([candidate(n, 60) for n in ("a", "b", "c")]))
     assert drawing is not None
 
@@ -145,6 +140,5 @@ def test_ticks_are_round(values: list[float], ticks: list[str]) -> None:
 
 
 def test_equal_values_stand_in_the_middle() -> None:
-    """Nothing to spread out is no division by zero."""
     assert AxisScale.over([3.0, 3.0], 0, 100).at(3.0) == 50
     assert AxisScale.over([], 0, 100).at(0.0) == 50

@@ -20,7 +20,6 @@ def texts(diff: WordDiff) -> tuple[str, str]:
 
 
 def test_only_what_differs_is_marked() -> None:
-    """One exchanged word is marked on each side, and the texts come back whole."""
     base, tuned = "The parcel is on its way.", "The parcel is still on its way."
     diff = compare_texts(base, tuned)
     assert marked(diff) == ([], ["still"])
@@ -28,7 +27,6 @@ def test_only_what_differs_is_marked() -> None:
 
 
 def test_white_space_is_kept_and_never_marked() -> None:
-    """Texts that differ in white space only are shown as they are, with a note."""
     diff = compare_texts('{"a": 1}\n', '{"a":\n  1}')
     assert marked(diff) == ([], [])
     assert texts(diff) == ('{"a": 1}\n', '{"a":\n  1}')
@@ -43,13 +41,11 @@ def test_equal_and_empty_texts_need_no_note() -> None:
 
 
 def test_one_accidental_common_word_does_not_split_a_change() -> None:
-    """A lone common word between two changes is marked with them."""
     diff = compare_texts("alpha beta the gamma delta", "one two the three four")
     assert marked(diff) == (["alpha beta the gamma delta"], ["one two the three four"])
 
 
 def test_wide_scripts_are_compared_by_character() -> None:
-    """A Chinese sentence is no single word."""
     assert marked(compare_texts("我喜欢红色的花", "我喜欢白色的花")) == (["红"], ["白"])
 
 
@@ -71,7 +67,6 @@ def test_lines_of_base_stand_before_those_of_tuned() -> None:
 
 
 def test_white_space_at_the_end_takes_linear_time() -> None:
-    """White space at the end takes linear time."""
     base, tuned = "a" + "\n" * 19_999, "b" + " " * 19_999
     start = time.process_time()
     diff = compare_texts(base, tuned)

@@ -32,7 +32,6 @@ def _inside(run: Run, name: str) -> Any:
 
 
 def test_a_run_without_traces_names_none(make_run: Any) -> None:
-    """Neither trace nor span where the folder has no file of them."""
     run = make_run("BLOCK")
 
     assert trace_viewer(run) is None
@@ -61,5 +60,4 @@ def test_a_case_has_the_id_of_its_span(make_run: Any, tmp_path: Path) -> None:
 def test_only_a_link_to_a_web_page_is_on_the_page(
     make_run: Any, link: str, shown: str | None
 ) -> None:
-    """A manifest is a file that anybody can write: what is no web page becomes no link."""
     assert _inside(_viewed(make_run("BLOCK"), link), "index")["trace"]["link"] == shown

@@ -91,14 +91,12 @@ def test_nothing_estimated_draws_nothing() -> None:
 
 
 def test_an_open_end_reaches_the_border() -> None:
-    """A one-sided interval runs to the edge of the drawing."""
     d = draw_interval(make("gain", 0.1, delta=0.3, low=0.2))
     assert d is not None
     assert d.high == 240.0
 
 
 def test_the_drawing_says_itself_in_words() -> None:
-    """The label gives estimate, interval and bound to those who cannot see it."""
     d = draw_interval(make("tolerance", 0.02, delta=0.03, low=-0.01, high=0.08))
     assert d is not None
     assert d.label == (

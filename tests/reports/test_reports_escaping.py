@@ -100,7 +100,6 @@ class Attributes(HTMLParser):
 def test_no_payload_becomes_a_tag_or_an_attribute(
     poisoned_run: Run, payloads: tuple[str, ...]
 ) -> None:
-    """Every payload in every field is on the page, and only as escaped text."""
     assert len(set(payloads)) >= 60
     html = render_page(poisoned_run)
     for marker in (
@@ -127,7 +126,6 @@ def test_no_payload_becomes_a_tag_or_an_attribute(
 
 
 def test_no_hidden_character_reaches_a_file(poisoned_run: Run) -> None:
-    """Bidi overrides, terminal escapes and nulls are written out in all three files."""
     for text in (
         render_page(poisoned_run),
         render_summary(poisoned_run),
@@ -139,7 +137,6 @@ def test_no_hidden_character_reaches_a_file(poisoned_run: Run) -> None:
 
 
 def test_junit_of_a_poisoned_run_parses(poisoned_run: Run, payloads: tuple[str, ...]) -> None:
-    """The XML is well formed, and a name comes back as it was, hidden characters written out."""
     root = ET.fromstring(render_junit(poisoned_run))
     names = [case.get("classname") or "" for case in root.iter("testcase")]
     assert all(any(escape_hidden(bad)[:9] in name for bad in payloads) for name in names[1:])
@@ -169,13 +166,11 @@ def test_hidden_characters_are_written_out(text: str, shown: str) -> None:
 
 
 def test_visible_marks_what_it_wrote_out() -> None:
-    """In HTML the escape is marked, so it differs from the same letters typed by a model."""
     assert escape_html("<\u202e>") == '&lt;<span class="esc">\\u202e</span>&gt;'
     assert escape_html("\\u202e") == "\\u202e"
 
 
 def test_one_line_is_one_line_and_short() -> None:
-    """Line breaks become spaces, and a long text ends in an ellipsis within the limit."""
     assert one_line("a\n\n  b") == "a b"
     assert one_line("x" * 500, 10) == "x" * 9 + "…"
 

@@ -50,7 +50,6 @@ def test_an_ungated_metric_lists_its_flips(make_run: Any) -> None:
 
 
 def test_the_page_says_what_was_picked_instead(make_run: Any) -> None:
-    """Each row has the question, the right choice, and the one that the wrong arm preferred."""
     run = _ungated(make_run("BLOCK"))
     html = page.render_page(run)
     part = html[html.index('id="flips"') : html.index('id="changed"')]
@@ -70,7 +69,6 @@ def test_the_page_says_what_was_picked_instead(make_run: Any) -> None:
 
 
 def test_a_long_list_is_cut(make_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Past the limit the page says how many more there are."""
     monkeypatch.setattr(flips, "SHOWN", 1)
     run = make_run("BLOCK")
     lost, _ = _sides(run)
@@ -79,7 +77,6 @@ def test_a_long_list_is_cut(make_run: Any, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_without_questions_there_is_no_section(make_run: Any) -> None:
-    """A suite that only writes has no questions to flip."""
     run = make_run("BLOCK")
     support = tuple(s for s in run.manifest.suites if s.name == "support_json")
     manifest = run.manifest.model_copy(update={"suites": support})
@@ -132,7 +129,6 @@ def test_chance_alone_shows_no_trait(make_run: Any) -> None:
 
 
 def test_a_format_that_failing_answers_share_is_named(make_run: Any) -> None:
-    """Tuned wraps its JSON in a code fence exactly where it fails: the line says so."""
     run = make_run("BLOCK")
     failing = {view.name for view in prepare_data(run).regressions if view.suite == "support_json"}
 
@@ -152,7 +148,6 @@ def test_a_format_that_failing_answers_share_is_named(make_run: Any) -> None:
 
 
 def test_the_chance_is_that_of_fishers_test() -> None:
-    """SciPy's one-sided test of the same table."""
     stats = pytest.importorskip("scipy.stats")
     for shared, failed, having, total in (
         (3, 5, 8, 40),

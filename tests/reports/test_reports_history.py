@@ -12,7 +12,6 @@ from tunegate.reports.history_page import render_history, suites_over_time
 
 
 def test_the_page_holds_every_run_and_gate() -> None:
-    """Rows, numbers, the mark of what was shipped, one chart a gate."""
     page = render_history(history_of(*FOUR))
 
     for run in FOUR:
@@ -25,7 +24,6 @@ def test_the_page_holds_every_run_and_gate() -> None:
 
 
 def test_the_page_runs_and_fetches_nothing() -> None:
-    """No script, no address."""
     page = render_history(history_of(*FOUR))
 
     assert "<script" not in page
@@ -33,7 +31,6 @@ def test_the_page_runs_and_fetches_nothing() -> None:
 
 
 def test_hostile_texts_stay_texts(payloads: tuple[str, ...]) -> None:
-    """Names of runs, models, suites and metrics, and why a folder was skipped."""
     for text in payloads:
         page = render_history(poisoned(text))
 
@@ -43,7 +40,6 @@ def test_hostile_texts_stay_texts(payloads: tuple[str, ...]) -> None:
 
 
 def test_no_run_is_said() -> None:
-    """An empty page tells what makes the first run, and names what was skipped."""
     page = render_history(
         RunHistory(runs=(), wear=(), skipped=(SkippedFolder(folder="x", why="not a run"),))
     )
@@ -53,7 +49,6 @@ def test_no_run_is_said() -> None:
 
 
 def test_a_chart_puts_runs_in_their_places() -> None:
-    """From left to right, larger gains higher, the interval around the estimate."""
     (suite,) = suites_over_time(history_of(*FOUR))
     gain = suite.trends[0]
     xs, ys = [d.x for d in gain.dots], [d.y for d in gain.dots]
@@ -68,7 +63,6 @@ def test_a_chart_puts_runs_in_their_places() -> None:
 
 
 def test_another_version_of_the_suite_is_another_line() -> None:
-    """Numbers on other cases are not joined: the break stands between the runs."""
     (suite,) = suites_over_time(history_of(*FOUR))
     chart = suite.trends[0]
 
@@ -78,7 +72,6 @@ def test_another_version_of_the_suite_is_another_line() -> None:
 
 
 def test_one_run_is_a_dot_in_the_middle() -> None:
-    """No line, no break."""
     (suite,) = suites_over_time(history_of(FOUR[1]))
 
     assert [(d.status, chart.lines) for chart in suite.trends for d in chart.dots] == [
@@ -88,7 +81,6 @@ def test_one_run_is_a_dot_in_the_middle() -> None:
 
 
 def test_nothing_estimated_is_nothing_drawn() -> None:
-    """A gate without a number has no place."""
     gate = (
         FOUR[0]
         .suites[0]

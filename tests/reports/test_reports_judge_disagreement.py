@@ -32,7 +32,6 @@ def _pair(make_run: Any) -> CaseView:
 def test_another_answer_the_other_way_round_is_a_swap(
     first: float, second: float, other: bool
 ) -> None:
-    """Opposite signs, or a tie in one order alone."""
     assert order_changed(judged(first, second)) is other
 
 
@@ -45,7 +44,6 @@ def test_a_swap_is_said_by_its_metric(pair: CaseView) -> None:
 
 
 def test_a_judge_against_a_rule_and_a_divided_jury_are_said(pair: CaseView) -> None:
-    """json_fields as a judge: agrees with json_schema as it is, and not the other way round."""
     assert disagreement_notes(pair, [], ["json_fields"]) == ()
     turned = [
         replace(s, base=s.tuned, tuned=s.base) if s.metric.name == "json_fields" else s

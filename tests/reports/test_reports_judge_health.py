@@ -84,13 +84,11 @@ def _plain(make_run: Any) -> Run:
 
 
 def test_without_a_judge_there_is_nothing_to_tell(plain: Run) -> None:
-    """Neither the page nor the summary has the section."""
     assert "Judge health" not in render_page(plain)
     assert "Judge health" not in render_summary(plain)
 
 
 def test_an_uncalibrated_judge_is_called_that(plain: Run) -> None:
-    """With the command that fixes it."""
     page = render_page(judged(plain, None))
 
     assert "never calibrated" in page
@@ -100,7 +98,6 @@ def test_an_uncalibrated_judge_is_called_that(plain: Run) -> None:
 
 
 def test_figures_and_right_are_told(plain: Run) -> None:
-    """Kappa with its interval, errors by arm, canaries, attacks, and what follows."""
     run = judged(plain, KNOWN)
     page = render_page(run)
 
@@ -119,7 +116,6 @@ def test_figures_and_right_are_told(plain: Run) -> None:
 
 
 def test_what_it_did_here(plain: Run) -> None:
-    """Errors by arm, unreadable replies, cost: an unknown price is unknown."""
     bad = JudgeReply(step="verdict", text="5", problem="no JSON")
     run = judged(
         plain,
@@ -161,7 +157,6 @@ def test_orders_and_labels(plain: Run) -> None:
 
 
 def test_hostile_names_stay_text(plain: Run, payloads: tuple[str, ...]) -> None:
-    """Names of canaries and labels are data, wherever a calibration came from."""
     for payload in payloads[:8]:
         told = KNOWN.model_copy(
             update={"labels": payload, "canaries": CanaryResult(asked=1, failed=(payload,))}

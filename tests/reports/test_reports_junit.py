@@ -84,7 +84,6 @@ def test_a_failed_gate_fails_with_its_sentence_and_names_cases(make_run: Any) ->
 
 
 def test_a_passed_gate_with_regressed_cases_passes(make_run: Any) -> None:
-    """Two cases broke on json_schema, and its gates held: no failure, the cases are named."""
     case = cases(render_junit(make_run("BLOCK")))["support_json::json_schema::gain"]
     assert case.find("failure") is None
     assert "2 cases got worse on json_schema" in (case.findtext("system-out") or "")
@@ -124,7 +123,6 @@ def test_undecided_is_skipped_and_advisory_never_fails(make_run: Any) -> None:
     ],
 )
 def test_only_ship_is_green(make_run: Any, verdict: Verdict, tag: str | None) -> None:
-    """The verdict's own testcase is green for SHIP alone, even when no gate was judged."""
     run = make_run("SHIP")
     record = run.verdict.model_copy(update={"verdict": verdict, "suites": ()})
     case = cases(render_junit(replace(run, verdict=record)))["tunegate::verdict"]
@@ -156,7 +154,6 @@ def test_no_line_of_the_output_begins_a_workflow_command(make_run: Any) -> None:
 
 
 def test_a_gate_on_a_tag_has_the_tag_in_its_name(make_run: Any) -> None:
-    """Of its metric's regressed cases, those with the tag are its own."""
     run = make_run("BLOCK")
     suite = run.verdict.suites[1]
     gates = tuple(g.model_copy(update={"tag": "logic"}) for g in suite.gates)

@@ -40,7 +40,6 @@ def test_it_holds_the_rows_and_asks_for_nothing() -> None:
 
 
 def test_hostile_texts_stay_data(payloads: tuple[str, ...]) -> None:
-    """No markup of a prompt, answer, title or question is left in the page."""
     rows = [{**ROWS[0], "prompt": p, "completion": p, "context": p} for p in payloads]
     text = render_sheet(rows, title=payloads[0], question=payloads[5], values=(0.0, 1.0))
 

@@ -26,7 +26,6 @@ def _leaked(make_run: Any) -> Run:
 
 
 def test_the_page_shows_clean_and_touched_apart(leaked: Run) -> None:
-    """Files, counts, both strata of each gated metric, and the rows that hold each case."""
     html = page.render_page(leaked)
 
     touched = leaked.manifest.leakage and leaked.manifest.leakage.suites[0].touched
@@ -48,7 +47,6 @@ def test_the_page_shows_clean_and_touched_apart(leaked: Run) -> None:
 
 @pytest.mark.parametrize("asked", [True, False])
 def test_what_was_not_checked_is_never_clean(make_run: Any, asked: bool) -> None:
-    """A run without training data, and one of before anybody looked, say so."""
     run = make_run("SHIP")
     if asked:
         changes = {
@@ -67,7 +65,6 @@ def test_what_was_not_checked_is_never_clean(make_run: Any, asked: bool) -> None
 
 
 def test_provenance_shows_the_card(leaked: Run) -> None:
-    """Main facts in a table, all other settings in a fold, and what differs."""
     html = page.render_page(leaked)
 
     assert "How tuned was trained" in html
@@ -96,7 +93,6 @@ def test_the_list_marks_what_was_trained_on(leaked: Run) -> None:
 
 
 def test_a_reported_case_counts_all_the_same(make_run: Any) -> None:
-    """With --gate-leakage=report the mark says that the gates rest on the case too."""
     run = with_leakage(make_run("BLOCK"), mode=ContaminationMode.REPORT)
 
     (told,) = [row["trained"] for row in _listed(run).values() if "trained" in row]
@@ -115,14 +111,12 @@ def _broken(make_run: Any) -> Run:
 
 
 def test_a_regression_names_its_training_rows(broken: Run) -> None:
-    """Page and summary count the regressions among the touched cases, and mark each."""
     assert "<b>1</b> of them in training rows" in page.render_page(broken)
     text = render_summary(broken)
     assert "; 1 of them in training rows." in text
 
 
 def test_a_case_that_no_gate_counts_fails_no_testcase(make_run: Any, broken: Run) -> None:
-    """JUnit names a touched case in its gate's output, and gives it no failed testcase."""
     name = 'name="choice_probability::q003"'
     assert name in render_junit(make_run("BLOCK"))
     text = render_junit(broken)
@@ -131,7 +125,6 @@ def test_a_case_that_no_gate_counts_fails_no_testcase(make_run: Any, broken: Run
 
 
 def test_the_summary_tells_it(leaked: Run) -> None:
-    """The sentence, and a row for each stratum."""
     text = render_summary(leaked)
 
     assert "### Training data" in text

@@ -45,7 +45,6 @@ def test_the_order_and_the_headings(make_run: Any) -> None:
 
 
 def test_the_summary_is_deterministic(make_run: Any) -> None:
-    """The same run gives the same text."""
     assert render_summary(make_run("SHIP")) == render_summary(make_run("SHIP"))
 
 
@@ -64,7 +63,6 @@ def test_poison_stays_text(poisoned_run: Run) -> None:
 
 
 def test_poison_adds_no_heading_and_no_details(poisoned_run: Run) -> None:
-    """Headings and folds are ours alone: a fence cannot be left from inside."""
     found = tokens(render_summary(poisoned_run))
     assert sum(t.type == "heading_open" for t in found) == 6
     blocks = "".join(t.content for t in found if t.type == "html_block")
@@ -73,7 +71,6 @@ def test_poison_adds_no_heading_and_no_details(poisoned_run: Run) -> None:
 
 @pytest.mark.parametrize("text", ["a|b", "`x`", "``", "a\nb", "@team", "<b>", "", "`" * 9, "\\|"])
 def test_a_code_span_holds_anything_in_a_table(text: str) -> None:
-    """A table row with a hostile name still has its two cells and one code span each."""
     table = f"| a | b |\n| --- | --- |\n| {escaping.code_span(text)} | {escaping.code_span('x')} |"
     found = tokens(table)
     assert sum(t.type == "td_open" for t in found) == 2
@@ -85,7 +82,6 @@ def test_a_code_span_holds_anything_in_a_table(text: str) -> None:
     ["# no heading", "- no list", "1. none", "> none", "*a* _b_ [c](d) ![e](f)", "a & b <i>"],
 )
 def test_prose_renders_as_itself(text: str) -> None:
-    """A sentence full of marks comes out as one paragraph with the same characters."""
     found = tokens(escaping.escape_markdown(text))
     assert [t.type for t in found][:2] == ["paragraph_open", "inline"]
     shown = "".join(t.content for t in found if t.type in ("text", "text_special"))
@@ -93,7 +89,6 @@ def test_prose_renders_as_itself(text: str) -> None:
 
 
 def test_a_fence_is_longer_than_what_it_holds() -> None:
-    """A block with five backticks inside is fenced by six, and a long one is cut."""
     found = tokens(escaping.fenced_block("`````\nout?"))
     assert [t.type for t in found] == ["fence"]
     assert "more characters in the report" in escaping.fenced_block("x" * 9_000)
@@ -102,7 +97,6 @@ def test_a_fence_is_longer_than_what_it_holds() -> None:
 def test_a_section_that_does_not_fit_is_named(
     make_run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over the limit, the summary first shows fewer cases, then drops sections and says which."""
     monkeypatch.setattr(markdown, "LIMIT", 4_000)
     text = render_summary(make_run("BLOCK"))
     assert len(text.encode()) < 4_000
@@ -116,7 +110,6 @@ def test_a_section_that_does_not_fit_is_named(
 
 
 def test_the_limit_counts_bytes(make_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A summary whose characters fit and whose bytes do not is shortened."""
     run = make_run("BLOCK")
     whole = render_summary(run)
     assert len(whole) < len(whole.encode())
@@ -149,7 +142,6 @@ def test_ten_thousand_regressions_keep_both_sizes(broken_run: Run) -> None:
 
 
 def test_a_comment_begins_with_its_marker(make_run: Any, poisoned_run: Run) -> None:
-    """The next run finds the comment by its first line, which no text of a run can write."""
     text = markdown.render_comment(make_run("BLOCK"))
     assert text.startswith("<!-- tunegate -->\n### ✕ tunegate: BLOCK")
     shown = [t for t in tokens(markdown.render_comment(poisoned_run)) if t.type == "html_block"]
@@ -157,7 +149,6 @@ def test_a_comment_begins_with_its_marker(make_run: Any, poisoned_run: Run) -> N
 
 
 def test_a_run_without_anything_has_a_summary(make_run: Any) -> None:
-    """No suites, no cases: the verdict line and the reason it is short."""
     run = make_run("SHIP")
     verdict = run.verdict.model_copy(update={"suites": ()})
     manifest = run.manifest.model_copy(update={"filtered": ("-x stopped it",), "suites": ()})
@@ -169,7 +160,6 @@ def test_a_run_without_anything_has_a_summary(make_run: Any) -> None:
 
 
 def test_a_gate_on_a_tag_says_so(sliced_run: Run) -> None:
-    """Summary and page show the tag at its gate, and no other gate has one."""
     rows = [row for row in render_summary(sliced_run).splitlines() if row.startswith("| ")]
     page = str(gates.render(prepare_data(sliced_run)))
 
@@ -192,7 +182,6 @@ def test_an_interval_has_its_level_and_a_case_what_is_expected(make_run: Any) ->
 
 
 def test_the_worst_three_cases_are_a_table(make_run: Any) -> None:
-    """Asked, expected, base and tuned, of summary and comment alike."""
     run = make_run("BLOCK")
     worst = prepare_data(run).regressions[:3]
 

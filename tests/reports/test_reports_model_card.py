@@ -39,7 +39,6 @@ def read(text: str) -> Any:
 
 
 def test_the_hub_reads_the_levels_of_tuned(make_run: Any) -> None:
-    """huggingface_hub parses one result for each gated metric, with the run's own numbers."""
     run = make_run("BLOCK")
 
     data = read(update_readme(TRL, run, "x", proven=True)).data
@@ -53,7 +52,6 @@ def test_the_hub_reads_the_levels_of_tuned(make_run: Any) -> None:
 
 
 def test_people_read_base_tuned_delta_interval_and_verdict(make_run: Any) -> None:
-    """The section between the markers has the verdict's sentence and a row for each gate."""
     run = make_run("SHIP")
 
     text = update_readme(TRL, run, "x", proven=True)
@@ -69,7 +67,6 @@ def test_people_read_base_tuned_delta_interval_and_verdict(make_run: Any) -> Non
 
 
 def test_what_others_wrote_stays(make_run: Any) -> None:
-    """Text, metadata and results of other benchmarks are there after two runs, ours once."""
     others = TRL.replace(
         "licence: license\n",
         "licence: license\nmodel-index:\n- name: support-lora\n  results:\n  - task:\n"
@@ -98,7 +95,6 @@ def test_what_others_wrote_stays(make_run: Any) -> None:
 
 
 def test_the_same_run_gives_the_same_card(make_run: Any) -> None:
-    """Written again, nothing changes."""
     once = update_readme(TRL, make_run("SHIP"), "x", proven=True)
 
     assert update_readme(once, make_run("SHIP"), "x", proven=True) == once
@@ -106,7 +102,6 @@ def test_the_same_run_gives_the_same_card(make_run: Any) -> None:
 
 @pytest.mark.parametrize("text", [None, "", "# Mine\n\nA card without metadata.\n"])
 def test_a_readme_without_metadata_gets_some(make_run: Any, text: str | None) -> None:
-    """The name is the folder's where nothing says another."""
     card = read(update_readme(text, make_run("SHIP"), "my-lora", proven=True))
 
     assert card.data.model_name == "my-lora"
@@ -114,7 +109,6 @@ def test_a_readme_without_metadata_gets_some(make_run: Any, text: str | None) ->
 
 
 def test_a_new_card_names_its_base(tmp_path: Path) -> None:
-    """What the Hub needs to hang an adapter on its base."""
     card = read(model_card.new_readme("org/base", tmp_path / "my_lora"))
 
     assert (card.data.base_model, card.data.library_name) == ("org/base", "peft")
@@ -129,7 +123,6 @@ def test_metadata_that_cannot_be_read_is_refused(make_run: Any, metadata: str) -
 
 
 def test_poison_stays_between_the_markers(poisoned_run: Run) -> None:
-    """Hostile names and sentences, our markers among them, neither end the section nor ping."""
     suite = poisoned_run.verdict.suites[0].model_copy(update={"name": f"{END} {BEGIN}"})
     verdict = poisoned_run.verdict.model_copy(update={"suites": (suite,), "sentence": END})
     run = replace(poisoned_run, verdict=verdict)

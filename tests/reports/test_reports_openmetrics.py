@@ -39,7 +39,6 @@ def test_ship_is_one(make_run: Any) -> None:
 
 
 def test_poison_stays_in_its_label(poisoned_run: Run) -> None:
-    """Whatever the names hold, every line is a comment of ours or one sample."""
     for line in render_openmetrics(poisoned_run).splitlines():
         if line.startswith("#"):
             assert line == "# EOF" or line.split()[2] in HELP
@@ -48,7 +47,6 @@ def test_poison_stays_in_its_label(poisoned_run: Run) -> None:
 
 
 def test_an_unknown_number_is_absent(make_run: Any) -> None:
-    """A gate without an interval has no sample for it: not a zero."""
     run = make_run("SHIP")
     suite = run.verdict.suites[0]
     gates = tuple(g.model_copy(update={"low": None, "high": None}) for g in suite.gates)
@@ -74,7 +72,6 @@ def test_a_quotation_mark_does_not_end_a_label(make_run: Any) -> None:
 
 
 def test_a_gate_on_a_tag_has_numbers_of_its_own(make_run: Any) -> None:
-    """The tag is a label: the slice's level is not the suite's."""
     run = make_run("BLOCK")
     suite = run.verdict.suites[1]
     part = suite.gates[1].model_copy(update={"tag": "logic", "delta": -0.5})

@@ -87,12 +87,10 @@ def html(block: Run) -> str:
 
 
 def test_the_same_run_gives_the_same_bytes(make_run: Any, html: str) -> None:
-    """Two renderings of two equal runs are one text: no clock, no hash order."""
     assert page.render_page(make_run("BLOCK")) == html
 
 
 def test_a_run_read_from_disk_gives_the_same_bytes(block: Run, html: str, tmp_path: Path) -> None:
-    """A page made from the files of a run folder equals the one made from memory."""
     write_atomic(tmp_path / "manifest.json", record_json(block.manifest))
     write_atomic(tmp_path / "verdict.json", record_json(block.verdict))
     write_atomic(tmp_path / "cases.jsonl", record_lines(block.cases.values()))
@@ -102,7 +100,6 @@ def test_a_run_read_from_disk_gives_the_same_bytes(block: Run, html: str, tmp_pa
 
 
 def test_tags_are_balanced_and_ids_are_unique(html: str) -> None:
-    """Every tag is closed in order, and no id stands twice."""
     outline = Outline(html)
     assert not outline.open
     ids = [attrs["id"] for _, attrs in outline.tags if "id" in attrs]
@@ -113,7 +110,6 @@ def test_tags_are_balanced_and_ids_are_unique(html: str) -> None:
     ("wish", "word"), [("SHIP", "SHIP"), ("BLOCK", "BLOCK"), ("UNDECIDED", "UNDECIDED")]
 )
 def test_the_bar_names_the_verdict_and_the_sentence(make_run: Any, wish: str, word: str) -> None:
-    """Word, deciding sentence and the names of both models stand before everything else."""
     run = make_run(wish)
     text = Outline(page.render_page(run)).text
     head = text[: text.index("Gates")]
@@ -132,7 +128,6 @@ def test_headings_descend_one_level_at_a_time(html: str) -> None:
 
 
 def test_sections_come_in_their_order(html: str) -> None:
-    """The page shows gates, then regressions, and provenance last."""
     titles = re.findall(r'<h2 id="[a-z-]+-title">([^<]+)</h2>', html)
     assert titles == [
         "Gates",
@@ -152,7 +147,6 @@ def test_sections_come_in_their_order(html: str) -> None:
 
 
 def test_the_policy_names_the_real_hashes(html: str) -> None:
-    """The page's policy allows exactly its own style and script, and no inline attribute."""
     outline = Outline(html)
     policy = next(a["content"] for _, a in outline.tags if "http-equiv" in a) or ""
     assert len(outline.scripts) == len(outline.styles) == 1
@@ -191,7 +185,6 @@ def named(html: str, name: str) -> dict[str, Any]:
 
 
 def test_every_case_is_in_the_list_once_with_its_scores(block: Run, html: str) -> None:
-    """The rows are the cases of the run, and each value is the one in scores.jsonl."""
     index = Outline(html).data["index"]
     assert sorted((row["suite"], row["id"]) for row in index["cases"]) == sorted(block.cases)
     written = {
@@ -207,7 +200,6 @@ def test_every_case_is_in_the_list_once_with_its_scores(block: Run, html: str) -
 
 
 def test_regressions_come_newly_failing_first_then_by_size(html: str) -> None:
-    """The list starts with the flips, and drops only get smaller after them."""
     rows = [row for row in listed(html) if row["how"] in ("broke", "worse")]
     assert [row["how"] for row in listed(html)[: len(rows)]] == [row["how"] for row in rows]
     assert [row["how"] for row in rows] == sorted(row["how"] for row in rows)
@@ -224,7 +216,6 @@ def test_regressions_come_newly_failing_first_then_by_size(html: str) -> None:
 def test_a_full_page_keeps_every_score_and_the_worst_texts(
     block: Run, html: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over the limit the page holds all rows and the texts of the first ones, and no byte more."""
     limit = len(html.encode()) - 20_000
     monkeypatch.setattr(page, "LIMIT", limit)
     cut = page.render_page(block)
@@ -237,7 +228,6 @@ def test_a_full_page_keeps_every_score_and_the_worst_texts(
 
 
 def test_choices_mark_the_right_answer_and_each_arms_pick(html: str) -> None:
-    """An opened question has choices, both arms' probabilities, and which choice is right."""
     choices = next(row for row in listed(html) if row.get("choices"))["choices"]
     assert sum(choice["right"] for choice in choices) == 1
     for arm in (0, 1):
@@ -246,7 +236,6 @@ def test_choices_mark_the_right_answer_and_each_arms_pick(html: str) -> None:
 
 
 def test_gaps_are_counted_by_reason(html: str) -> None:
-    """A failed cell and the scores it cost appear with their arm and case."""
     part = html[html.index('id="gaps"') : html.index('id="behaviour"')]
     assert "TimeoutError: no answer within 120 s" in part
     assert part.count("no completion") == 3
@@ -263,7 +252,6 @@ def test_few_cases_are_too_few_to_tell(html: str) -> None:
 
 
 def test_provenance_says_what_differs(html: str) -> None:
-    """The adapter differs, the template is equal, and the command is quoted for a shell."""
     part = html[html.index('id="provenance"') :]
     rows = {r.split("<")[0]: r for r in part.split('<th scope="row">')[1:]}
     assert "differs" in rows["adapter_sha256"]
@@ -300,7 +288,6 @@ def test_an_empty_completion_says_so(block: Run) -> None:
 
 
 def test_a_run_that_failed_before_scoring_still_has_a_page(block: Run) -> None:
-    """Without cells, scores and gates, the page says ERROR and nothing breaks."""
     verdict = block.verdict.model_copy(
         update={"verdict": Verdict.ERROR, "sentence": "the disk is full", "suites": (), "arms": {}}
     )
@@ -313,7 +300,6 @@ def test_a_run_that_failed_before_scoring_still_has_a_page(block: Run) -> None:
 
 
 def test_not_comparable_and_hold_have_words_of_their_own(block: Run) -> None:
-    """Each verdict renders, in the page's title too."""
     for verdict, word in ((Verdict.NOT_COMPARABLE, "NOT COMPARABLE"), (Verdict.HOLD, "HOLD")):
         changed = block.verdict.model_copy(update={"verdict": verdict})
         assert f"<title>{word} ·" in page.render_page(replace(block, verdict=changed))
@@ -329,7 +315,6 @@ def test_each_section_offers_the_contract() -> None:
 
 
 def test_write_all_writes_what_people_and_ci_read(block: Run, html: str, tmp_path: Path) -> None:
-    """The bundle is the page and the files for CI, and leaves no temporary file."""
     paths = write_all(block, tmp_path / "out")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(paths)
     assert paths["report.html"].read_text(encoding="utf-8") == html
@@ -350,7 +335,6 @@ def test_a_huge_answer_is_cut_and_said_to_be(block: Run) -> None:
 
 
 def test_a_further_arm_stands_beside_base_and_tuned(block: Run) -> None:
-    """What another arm wrote, such as the answer recorded in production, is on the opened row."""
     key = next(iter(block.cases))
     own = next(c for c in block.cells if (c.cell.suite, c.cell.case) == key)
     further = replace(
@@ -391,7 +375,6 @@ def suite_without_gates(suite: SuiteResult) -> SuiteResult:
 
 
 def test_a_suite_without_gates_is_named(block: Run) -> None:
-    """A suite that judged nothing says so instead of showing an empty table."""
     suites = tuple(map(suite_without_gates, block.verdict.suites))
     verdict = block.verdict.model_copy(update={"suites": suites})
     assert "This suite has no gates." in page.render_page(replace(block, verdict=verdict))
@@ -406,7 +389,6 @@ def test_importing_the_reports_loads_nothing_heavy() -> None:
 
 
 def test_a_suite_without_a_say_comes_last_and_bears_no_verdict(make_run: Any) -> None:
-    """Its gates are all advisory: it stands below those that decide, as ADVISORY."""
     run = make_run("BLOCK")
     first, second = run.verdict.suites
     assert (Verdict.SHIP, Verdict.BLOCK) == (first.verdict, second.verdict)

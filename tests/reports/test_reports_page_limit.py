@@ -55,7 +55,6 @@ def test_the_page_is_as_large_as_it_may_be(html: str) -> None:
 
 
 def test_every_score_is_kept(run: Run, html: str) -> None:
-    """Each case has its row, with each metric's value on both arms."""
     index = _inside(html, "index")
     kept = {
         (row["suite"], index["metrics"][at]["name"], row["id"], arm): value

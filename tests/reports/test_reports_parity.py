@@ -109,14 +109,12 @@ def test_the_page_shows_tuned_and_shipped(run: Run) -> None:
 
 
 def test_without_a_shipped_arm_nothing_is_said(run: Run) -> None:
-    """Neither page nor summary nor JUnit has an empty section."""
     assert 'id="shipped"' not in page.render_page(run)
     assert "What ships" not in render_summary(run)
     assert "shipped" not in render_junit(run)
 
 
 def test_what_is_not_known_is_left_out(run: Run) -> None:
-    """A suite of likelihoods has no answers to compare, a served model no logits."""
     html = page.render_page(
         with_parity(run, agreement=None, divergence=None, metrics=(), guards=())
     )
@@ -127,7 +125,6 @@ def test_what_is_not_known_is_left_out(run: Run) -> None:
 
 
 def test_the_summary_has_a_table(run: Run) -> None:
-    """A row a metric, and how many answers are equal."""
     text = render_summary(with_parity(run))
 
     assert "### What ships" in text
@@ -139,7 +136,6 @@ def test_the_summary_has_a_table(run: Run) -> None:
 
 
 def test_junit_has_a_testcase_for_it(run: Run) -> None:
-    """It fails where every gate passes, with the sentence as its message."""
     root = ET.fromstring(render_junit(with_parity(run)))
     [case] = [c for c in root.iter("testcase") if c.get("name") == "shipped"]
     failure = case.find("failure")

@@ -105,7 +105,6 @@ def test_what_is_open_on_the_screen_is_open_on_paper(paper: Any) -> None:
 
 
 def test_paper_is_white_in_a_dark_window_too(paper: Any) -> None:
-    """Ink and paper are those of the light scheme."""
     body = "getComputedStyle(document.body)"
     assert paper.evaluate(f"[{body}.color, {body}.backgroundColor]") == [
         "rgb(27, 30, 34)",

@@ -98,7 +98,6 @@ def test_a_phone_never_scrolls_sideways(open_page: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_keyboard_reaches_everything(open_page: Any, name: str) -> None:
-    """Tab goes to the link past the heading first, then to each fold and each wide table."""
     page = open_page(name)
     wanted = page.evaluate("document.querySelectorAll('a, summary, [tabindex=\"0\"]').length")
     seen = set()
@@ -117,7 +116,6 @@ def test_the_keyboard_reaches_everything(open_page: Any, name: str) -> None:
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_both_schemes_are_drawn(open_page: Any, name: str, scheme: str) -> None:
-    """Page and drawings follow the scheme: ink on paper, light on dark."""
     page = open_page(name, scheme=scheme)
 
     body = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -129,7 +127,6 @@ def test_both_schemes_are_drawn(open_page: Any, name: str, scheme: str) -> None:
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (375, "dark")])
 def test_axe_finds_no_serious_fault(open_page: Any, name: str, width: int, scheme: str) -> None:
-    """axe-core has no serious or critical complaint, contrast included, with every fold open."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not there")
 
     found = axe.Axe().run(open_page(name, width=width, scheme=scheme)).response["violations"]

@@ -25,7 +25,6 @@ def test_the_page_has_a_section_of_its_own(make_run: Any) -> None:
 
 
 def test_summary_and_comment_have_it(make_run: Any) -> None:
-    """Between the gates and the regressions, with the incumbent's level in base's place."""
     for told in (
         render_summary(beside(make_run("BLOCK"))),
         render_comment(beside(make_run("BLOCK"))),
@@ -37,7 +36,6 @@ def test_summary_and_comment_have_it(make_run: Any) -> None:
 
 
 def test_its_guards_are_annotated(make_run: Any) -> None:
-    """A gate that holds beside base and fails beside the incumbent has its line in suite.toml."""
     run = beside(make_run("BLOCK"))
     held = tuple(s.model_copy(update={"gates": ()}) for s in run.verdict.suites)
     verdict = run.verdict.model_copy(update={"suites": held})

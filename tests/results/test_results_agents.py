@@ -98,7 +98,6 @@ def test_sets_of_examples_of_helm_are_samples_and_models_are_runs() -> None:
 
 
 def test_one_set_of_examples_of_helm_compares_the_whole_prompt(tmp_path: Path) -> None:
-    """With one set of examples the prompt with its examples is what is compared."""
     folder = next(HELM.glob("*simple_base*"))
     copy = tmp_path / "run"
     shutil.copytree(folder, copy)
@@ -181,7 +180,6 @@ def test_rewards_of_harbor_are_those_of_the_job(model: str) -> None:
 
 
 def test_a_task_of_harbor_that_changed_is_another_question(tmp_path: Path) -> None:
-    """The checksum of a task's files is compared as its prompt."""
     copy = tmp_path / "job"
     shutil.copytree(HARBOR, copy)
     for file in copy.glob("sum__*/result.json"):
@@ -216,7 +214,6 @@ def test_a_trial_that_is_still_written_is_told(tmp_path: Path) -> None:
 def test_unknown_forms_are_refused_in_a_line(
     tmp_path: Path, source: str, change: tuple[str, str]
 ) -> None:
-    """Files of another version or without their header end in one line."""
     copy = tmp_path / source
     shutil.copytree(RECORDED / source, copy)
     for file in copy.rglob("*.json"):
@@ -229,7 +226,6 @@ def test_unknown_forms_are_refused_in_a_line(
 
 @pytest.mark.parametrize("source", ["helm", "tau2", "harbor"])
 def test_damaged_files_end_in_no_traceback(tmp_path: Path, source: str) -> None:
-    """Values of any type in any place are refused or told as unread: no other exception."""
     drawn = random.Random(7)
     strange = ["null", "true", "-1", '"x"', "[]", "{}", "[[]]", '{"a": 1}', "NaN"]
     copy = tmp_path / source

@@ -185,7 +185,6 @@ def test_a_csv_that_names_a_column_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_broken_archive_is_refused_in_a_line(tmp_path: Path) -> None:
-    """An Inspect log that broke off has no directory of its members."""
     log = next((RECORDED / "inspect" / "base").glob("*.eval"))
     path = tmp_path / log.name
     shutil.copy(log, path)

@@ -72,7 +72,6 @@ def sole(verdict: VerdictRecord) -> Any:
 
 
 def test_the_difference_is_the_mean_of_paired_differences(suite: Path, base: Path) -> None:
-    """The numbers are those of the files, computed by hand."""
     better = rows(2, 0.9)
     ours = [row["score"] for row in rows(1, 0.6)]
     expected = sum(t["score"] - b for t, b in zip(better, ours, strict=True)) / 200
@@ -85,7 +84,6 @@ def test_the_difference_is_the_mean_of_paired_differences(suite: Path, base: Pat
 
 
 def test_the_verdict_is_the_same_bytes_however_lines_are_ordered(suite: Path, base: Path) -> None:
-    """Shuffled lines in both runs, in files of other names."""
     found = rows(2, 0.7)
     gate(suite, base, tuned_of(suite, found))
     folder = suite.parents[1]
@@ -129,7 +127,6 @@ def test_an_error_is_unscored_even_where_a_score_is_written(suite: Path, base: P
 
 
 def test_missing_cases_are_unscored_and_not_dropped(suite: Path, base: Path) -> None:
-    """A tuned run that was cut to half decides nothing."""
     verdict = gate(suite, base, tuned_of(suite, rows(2, 0.95)[:100]))
 
     assert verdict.verdict is Verdict.ERROR
@@ -137,7 +134,6 @@ def test_missing_cases_are_unscored_and_not_dropped(suite: Path, base: Path) -> 
 
 
 def test_the_same_results_twice_are_not_comparable(suite: Path, base: Path, tmp_path: Path) -> None:
-    """Even as a copy with other whitespace and another order of the lines."""
     copy = tmp_path / "copy.json"
     copy.write_text(json.dumps(rows(1, 0.6)[::-1], indent=1), encoding="utf-8")
 
@@ -167,7 +163,6 @@ def test_few_other_prompts_are_unscored_and_more_are_not_comparable(
 
 
 def test_runs_without_prompts_are_compared_on_trust(tmp_path: Path) -> None:
-    """The manifest says that equal prompts are not proven."""
     bare = [
         [{"id": r["id"], "score": r["score"]} for r in rows(s, p)] for s, p in [(1, 0.6), (2, 0.9)]
     ]
@@ -216,7 +211,6 @@ def test_repetitions_are_samples_of_a_case_and_not_further_cases(tmp_path: Path)
 def test_scores_that_contradict_the_suite_are_refused_before_anything(
     suite: Path, base: Path, options: str, generation: str, changes: dict[str, Any], told: str
 ) -> None:
-    """One line that names the file and what to write."""
     write_suite(suite.parents[1], base, options=options, generation=generation)
     tuned = tuned_of(suite, [row | changes for row in rows(2, 0.9)])
 
@@ -227,7 +221,6 @@ def test_scores_that_contradict_the_suite_are_refused_before_anything(
 
 
 def test_a_score_that_one_run_lacks_is_refused(suite: Path, base: Path) -> None:
-    """The message names those that are there."""
     other = [{"id": r["id"], "scores": {"tone": r["score"]}} for r in rows(2, 0.9)]
 
     with pytest.raises(UsageError, match=r"unknown score 'score'.*tone"):
@@ -235,7 +228,6 @@ def test_a_score_that_one_run_lacks_is_refused(suite: Path, base: Path) -> None:
 
 
 def test_a_run_of_other_questions_is_refused(suite: Path, base: Path) -> None:
-    """None of the ids is in it: the message shows one of each."""
     other = [row | {"id": f"x{row['id']}"} for row in rows(2, 0.9)]
 
     with pytest.raises(UsageError, match=r"none of the 200 cases.*'xr0'.*'r0'"):
@@ -243,7 +235,6 @@ def test_a_run_of_other_questions_is_refused(suite: Path, base: Path) -> None:
 
 
 def test_the_report_shows_what_both_runs_answered(suite: Path, base: Path) -> None:
-    """Texts, tokens and the reason of an unscored case are those of the files."""
     ours = [row | {"completion": f"ours of {row['id']}"} for row in rows(1, 0.6)]
     theirs = [row | {"completion": f"theirs of {row['id']}"} for row in rows(2, 0.9)]
     theirs[5] |= {"error": "the sandbox timed out"}
@@ -304,7 +295,6 @@ def test_another_number_of_examples_is_not_comparable(tmp_path: Path) -> None:
 
 
 def test_another_direction_than_the_tools_is_refused(tmp_path: Path) -> None:
-    """lm-eval says that exact_match is higher-is-better."""
     suite = lm_eval_suite(tmp_path, "exact_match,strict", "higher_is_better = false")
 
     with pytest.raises(UsageError, match="higher_is_better = true"):
@@ -325,14 +315,12 @@ def test_cases_that_one_run_lacks_can_be_left_out_and_cap_the_verdict(
 
 
 def test_shared_cases_of_whole_runs_change_nothing(suite: Path, base: Path) -> None:
-    """Nothing is left out, so nothing caps the verdict."""
     verdict = gate(suite, base, tuned_of(suite, rows(2, 0.9)), cases="shared")
 
     assert verdict.verdict is Verdict.SHIP
 
 
 def test_a_case_with_more_samples_than_others_is_unscored(tmp_path: Path) -> None:
-    """Which three of five answers count cannot be known, and must not be chosen."""
     found = [
         [{"id": f"r{i}", "sample": s, "score": 1} for i in range(100) for s in range(3)],
         [{"id": f"r{i}", "sample": s, "score": 1} for i in range(100) for s in range(3)]
@@ -348,7 +336,6 @@ def test_a_case_with_more_samples_than_others_is_unscored(tmp_path: Path) -> Non
 
 
 def test_results_that_no_suite_asks_for_are_counted(suite: Path, base: Path) -> None:
-    """A suite pinned on a part of the results says how many of an arm's it leaves aside."""
     more = rows(2, 0.9) + [{"id": f"x{i}", "prompt": "?", "score": 0} for i in range(50)]
 
     gate(suite, base, tuned_of(suite, more))
@@ -359,7 +346,6 @@ def test_results_that_no_suite_asks_for_are_counted(suite: Path, base: Path) -> 
 
 
 def test_half_of_base_decides_nothing_either(suite: Path, base: Path) -> None:
-    """Cases that base lacks are unscored, however good tuned is on the others."""
     write_rows(base, rows(1, 0.6))
     half = write_rows(base.with_name("half.jsonl"), rows(1, 0.2)[:100])
 
@@ -369,7 +355,6 @@ def test_half_of_base_decides_nothing_either(suite: Path, base: Path) -> None:
 
 
 def test_a_broken_line_of_an_arm_is_told_and_its_case_unscored(suite: Path, base: Path) -> None:
-    """The place of the line is on the terminal."""
     tuned = tuned_of(suite, rows(2, 0.9))
     lines = tuned.read_text(encoding="utf-8").splitlines(keepends=True)
     tuned.write_text("".join([*lines[:9], "broken\n", *lines[10:]]), encoding="utf-8")
@@ -382,7 +367,6 @@ def test_a_broken_line_of_an_arm_is_told_and_its_case_unscored(suite: Path, base
 
 
 def test_results_and_replayed_answers_can_be_compared(suite: Path, base: Path) -> None:
-    """The run folder of a gate on results replays them with their scores and prompts."""
     tuned = tuned_of(suite, rows(2, 0.9))
     first = gate(suite, base, tuned)
     folder = suite.parents[1] / "run"
@@ -397,7 +381,6 @@ def test_results_and_replayed_answers_can_be_compared(suite: Path, base: Path) -
 
 
 def test_a_failed_sample_says_nothing_about_the_prompt(tmp_path: Path) -> None:
-    """Its conversation may have broken off: the case is unscored, and no contradiction."""
     found = [
         {"id": f"r{i}", "sample": s, "prompt": f"question {i}", "score": 1}
         for i in range(100)

@@ -49,7 +49,6 @@ def plain_log(path: Path, header: dict[str, Any], samples: list[Any]) -> Path:
 
 @pytest.mark.parametrize("name", ["base", "tuned", "epochs", "json"])
 def test_the_means_are_those_that_inspect_reports(name: str) -> None:
-    """Inspect's own results over the same log: mean of the samples that it scored."""
     path = log_of(name)
     header = (
         json.loads(path.read_text(encoding="utf-8"))
@@ -113,7 +112,6 @@ def test_equal_scorers_have_the_names_that_inspect_gives_them() -> None:
 
 
 def test_samples_without_ids_are_named_by_their_input() -> None:
-    """Reversed data have other numbers and the same questions."""
     one, other = (read_results(str(INSPECT / n)) for n in ("unnamed", "unnamed_reversed"))
 
     assert one.cases == other.cases
@@ -126,7 +124,6 @@ def test_samples_without_ids_are_named_by_their_input() -> None:
 
 
 def test_both_forms_of_a_log_hold_the_same() -> None:
-    """The JSON log and the archive of the same model, apart from the scores of a second run."""
     archive, document = (read_results(str(INSPECT / name)) for name in ("base", "json"))
 
     assert archive.cases == document.cases
@@ -139,7 +136,6 @@ def suite_over(folder: Path, name: str, score: str = "match", **more: Any) -> Pa
 
 
 def test_a_log_whose_samples_all_failed_is_an_error(tmp_path: Path) -> None:
-    """Its header says success."""
     assert member("failed", "header.json")["status"] == "success"
 
     verdict = gate(suite_over(tmp_path, "base"), INSPECT / "base", INSPECT / "failed")
@@ -149,7 +145,6 @@ def test_a_log_whose_samples_all_failed_is_an_error(tmp_path: Path) -> None:
 
 
 def test_one_failed_sample_of_eight_is_more_than_the_suite_allows(tmp_path: Path) -> None:
-    """Inspect's headline accuracies leave it out silently."""
     verdict = gate(suite_over(tmp_path, "base"), INSPECT / "base", INSPECT / "tuned")
 
     assert verdict.verdict is Verdict.ERROR
@@ -157,7 +152,6 @@ def test_one_failed_sample_of_eight_is_more_than_the_suite_allows(tmp_path: Path
 
 
 def test_answers_that_each_model_graded_itself_are_not_comparable(tmp_path: Path) -> None:
-    """Without a grader model_graded_qa asks the evaluated model: two runs, two judges."""
     suite = suite_over(tmp_path, "graded_by_base", "model_graded_qa")
 
     verdict = gate(suite, INSPECT / "graded_by_base", INSPECT / "graded_by_tuned")
@@ -168,7 +162,6 @@ def test_answers_that_each_model_graded_itself_are_not_comparable(tmp_path: Path
 
 
 def test_the_newest_of_several_logs_is_read(tmp_path: Path) -> None:
-    """A retried run leaves its older log in the folder."""
     for name in ("base", "json"):
         shutil.copy(log_of(name), tmp_path)
 
@@ -180,7 +173,6 @@ def test_the_newest_of_several_logs_is_read(tmp_path: Path) -> None:
 
 
 def test_two_models_in_a_folder_are_two_runs(tmp_path: Path) -> None:
-    """The selector is the model's name."""
     for name in ("base", "tuned"):
         shutil.copy(log_of(name), tmp_path)
 
@@ -205,7 +197,6 @@ HEADER = {"version": 2, "status": "success", "eval": {"task": "t", "model": "m"}
 
 @pytest.mark.parametrize("version", [1, 3, None, "2", [2]])
 def test_unknown_versions_are_refused(tmp_path: Path, version: Any) -> None:
-    """The message has the version that is there and the one that is read."""
     path = plain_log(tmp_path / "a.eval", {**HEADER, "version": version}, [])
 
     with pytest.raises(UsageError, match="version 2 is read"):
@@ -213,7 +204,6 @@ def test_unknown_versions_are_refused(tmp_path: Path, version: Any) -> None:
 
 
 def test_damaged_archives_are_one_line(tmp_path: Path) -> None:
-    """Cut off at any place, or with a changed byte in a sample."""
     whole = log_of("base").read_bytes()
     path = tmp_path / "a.eval"
     for length in (2, 100, len(whole) // 2, len(whole) - 1):
@@ -249,7 +239,6 @@ def test_a_member_that_grows_without_bound_is_not_read(tmp_path: Path) -> None:
 
 
 def test_fields_of_any_type_are_no_traceback(tmp_path: Path) -> None:
-    """Each field of a real sample is replaced by values of other types."""
     header, sample = member("base", "header.json"), member("base", "samples/q0_epoch_1.json")
     wrong: list[Any] = [None, 0, -1, 1e308, "x", [], {}, [[]], {"a": {"b": []}}, True, [None]]
     path = tmp_path / "a.eval"

@@ -33,7 +33,6 @@ def headline(found: ResultSet, task: str, key: str) -> float:
 
 @pytest.mark.parametrize("arm", ["base", "tuned"])
 def test_the_mean_of_the_scores_is_what_lm_eval_reports(arm: str) -> None:
-    """lm-eval's own aggregates over the same files are the source of truth."""
     (header,) = (LM_EVAL / arm).rglob("results_*.json")
     reported = json.loads(header.read_text(encoding="utf-8"))["results"]
 
@@ -67,7 +66,6 @@ def test_a_document_that_the_data_hold_twice_is_two_cases() -> None:
 
 
 def test_completions_are_texts_and_prompts_are_what_was_sent() -> None:
-    """Log-likelihoods are no completion."""
     found = read_results(str(LM_EVAL / "one_shot"))
 
     assert found.prompt("sums/1e16f2d7f4aca340") == "1 + 1 = 2\n\n1 + 2 ="
@@ -77,7 +75,6 @@ def test_completions_are_texts_and_prompts_are_what_was_sent() -> None:
 
 
 def test_scores_of_the_whole_corpus_are_unscored_with_the_reason() -> None:
-    """lm-eval logs the parts of perplexity as lists."""
     found = read_results(str(LM_EVAL / "base"))
     row = next(row for row in found.answers.values() if row.task == "lines")
 
@@ -96,7 +93,6 @@ def test_direction_and_settings_come_from_the_header() -> None:
 
 
 def test_the_newest_run_of_a_task_is_read(run: Path) -> None:
-    """An older file in the folder is left out, and told."""
     new = samples_of(run)
     old = new.with_name("samples_sums_2020-01-01T00-00-00.000001.jsonl")
     old.write_text("nonsense\n", encoding="utf-8")
@@ -108,7 +104,6 @@ def test_the_newest_run_of_a_task_is_read(run: Path) -> None:
 
 
 def test_one_file_and_the_folder_hold_the_same(run: Path) -> None:
-    """A file of samples is read with the header next to it."""
     one = read_results(str(samples_of(run)))
 
     assert one.tasks == {"sums": 12}
@@ -116,7 +111,6 @@ def test_one_file_and_the_folder_hold_the_same(run: Path) -> None:
 
 
 def test_several_models_in_a_folder_are_selected_by_name(tmp_path: Path) -> None:
-    """Without a name the message lists them."""
     for arm in ("base", "tuned"):
         shutil.copytree(LM_EVAL / arm, tmp_path, dirs_exist_ok=True)
 
@@ -126,7 +120,6 @@ def test_several_models_in_a_folder_are_selected_by_name(tmp_path: Path) -> None
 
 
 def test_the_order_of_the_lines_makes_no_difference(run: Path) -> None:
-    """Reversed lines give the same cases, scores and fingerprint."""
     before = read_results(str(run))
     file = samples_of(run)
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -139,7 +132,6 @@ def test_the_order_of_the_lines_makes_no_difference(run: Path) -> None:
 
 
 def test_a_log_that_broke_off_is_told(run: Path) -> None:
-    """In the middle of a line, or between two: the header says how many documents there were."""
     file = samples_of(run)
     whole = file.read_bytes()
     lines = whole.splitlines(keepends=True)
@@ -155,7 +147,6 @@ def test_a_log_that_broke_off_is_told(run: Path) -> None:
 
 
 def test_the_same_document_logged_twice_is_refused_with_both_lines(run: Path) -> None:
-    """A log with other lines appended holds two scores for one document and filter."""
     file = samples_of(run)
     text = file.read_text(encoding="utf-8")
     file.write_text(text + text.splitlines(keepends=True)[3], encoding="utf-8")
@@ -165,7 +156,6 @@ def test_the_same_document_logged_twice_is_refused_with_both_lines(run: Path) ->
 
 
 def test_a_folder_without_samples_says_what_to_do(run: Path) -> None:
-    """A run without --log_samples left its results.json only."""
     for file in run.rglob("samples_*"):
         file.unlink()
     (header,) = run.rglob("results_*.json")
@@ -175,7 +165,6 @@ def test_a_folder_without_samples_says_what_to_do(run: Path) -> None:
 
 
 def test_hostile_fields_are_no_traceback(run: Path) -> None:
-    """Values of any type stand in any field."""
     file = samples_of(run)
     line = json.loads(file.read_text(encoding="utf-8").splitlines()[0])
     wrong = [None, 0, -1, 10**400, "x" * 2_000_000, [], {}, [[]], {"gen_args_0": 3}, True]

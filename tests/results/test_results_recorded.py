@@ -57,7 +57,6 @@ def lighteval_run(tmp_path: Path) -> Callable[[str], Path]:
 
 
 def test_promptfoo_has_a_run_for_each_provider_and_samples_for_repeats() -> None:
-    """Twenty rows are two providers, five questions and two samples of each."""
     form, base = read(f"{PROMPTFOO}#base")
     _, tuned = read(f"{PROMPTFOO}#tuned")
 
@@ -109,13 +108,11 @@ def test_the_id_of_promptfoo_may_be_a_field_of_the_metadata() -> None:
 
 
 def test_an_unnamed_provider_of_several_is_asked_for() -> None:
-    """One file holds both arms."""
     with pytest.raises(UsageError, match=r"holds 2 runs.*#base, #tuned"):
         read(str(PROMPTFOO))
 
 
 def test_another_version_of_promptfoo_is_refused(tmp_path: Path) -> None:
-    """The version of the results, with the one that is known."""
     document = json.loads(PROMPTFOO.read_text())
     document["results"]["version"] = 4
     path = tmp_path / "results.json"
@@ -160,7 +157,6 @@ def test_a_made_up_name_of_deepeval_is_no_id() -> None:
 
 
 def test_the_judges_of_deepeval_must_be_equal() -> None:
-    """A metric of another evaluation model measures something else."""
     _, (log,) = read_logs(ResultSpec.parse(str(DEEPEVAL / "base")))
 
     assert log.settings == {"judge of Exact": "offline-judge", "judge of Tone": "offline-judge"}
@@ -184,7 +180,6 @@ def test_rewards_of_verifiers_are_weighted_and_missing_ones_stay_missing() -> No
 
 
 def test_a_failed_episode_of_verifiers_says_why() -> None:
-    """A model error of the trace, and a time limit without a trace."""
     _, tuned = read(str(RECORDED / "verifiers" / "tuned"))
 
     assert tuned[6].error == "ModelError: 429 Too Many Requests"
@@ -262,13 +257,11 @@ def test_expectations_of_mlflow_are_no_scores() -> None:
 
 
 def test_csv_of_mlflow_is_refused_with_the_way_to_save_it() -> None:
-    """MLflow's objects are Python's there, no JSON."""
     with pytest.raises(UsageError, match=r'orient="records", lines=True'):
         read(f"{RECORDED / 'mlflow' / 'base.csv'}?format=mlflow")
 
 
 def test_a_sample_of_openai_evals_without_a_score_is_unscored() -> None:
-    """One sample's model raised, one was answered and never scored."""
     form, base = read(str(RECORDED / "openai_evals" / "base.jsonl"))
 
     assert form == "openai_evals"
@@ -372,7 +365,6 @@ def verdict_bytes(suite: Path, base: Path, tuned: Path) -> bytes:
 
 
 def test_shuffled_episodes_of_verifiers_give_the_same_bytes(tmp_path: Path) -> None:
-    """Lines are written as episodes end, in another order each time."""
     folders = [shutil.copytree(RECORDED / "verifiers" / arm, tmp_path / arm)
                for arm in ("base", "tuned")]  # fmt: skip
     suite = write_suite(
@@ -411,7 +403,6 @@ def all_rows(spec: str) -> Iterator[ResultRow | UnreadLine]:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_hostile_files_end_in_no_traceback(tmp_path: Path, form: str) -> None:
-    """Whatever a file holds, it is refused or its rows are told as unread: no other exception."""
     drawn = random.Random(5)
     source = next(p for p in (RECORDED / form).rglob("*.json*") if p.suffix in {".json", ".jsonl"})
     real = source.read_bytes()

@@ -39,7 +39,6 @@ def write(folder: Path, name: str, text: str) -> Path:
 
 
 def test_csv_of_id_and_score_needs_no_option(tmp_path: Path) -> None:
-    """Two columns are enough, and the place is the line in the file."""
     path = write(tmp_path, "a.csv", "id,score\nr1,1\nr2,0.5\n")
 
     found = good_rows(str(path))
@@ -81,7 +80,6 @@ def test_columns_within_others_are_named_in_the_spec(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_score_is_a_finite_number_or_a_reason(raw: object, value: float | None) -> None:
-    """Exactly one of number and reason is there, whatever the file holds."""
     found, reason = score_value(raw)
 
     assert found == value
@@ -100,7 +98,6 @@ def test_a_row_with_an_error_says_so_and_an_empty_score_has_its_reason(tmp_path:
 
 
 def test_without_ids_the_hash_of_the_prompt_is_the_id(tmp_path: Path) -> None:
-    """The order of the lines then makes no difference."""
     lines = [json.dumps({"prompt": p, "score": 1}) + "\n" for p in ("a", "b")]
     forward = good_rows(str(write(tmp_path, "a.jsonl", "".join(lines))))
     backward = good_rows(str(write(tmp_path, "b.jsonl", "".join(reversed(lines)))))
@@ -152,7 +149,6 @@ def test_hostile_lines_are_unread(tmp_path: Path, nested: str) -> None:
 def test_what_cannot_be_read_is_one_line(
     tmp_path: Path, name: str, text: str, spec: str, told: str
 ) -> None:
-    """The message has the file and what is there or allowed."""
     path = write(tmp_path, name, text)
 
     with pytest.raises(UsageError) as caught:
@@ -171,7 +167,6 @@ def test_a_spec_without_a_path_is_refused() -> None:
 
 
 def test_csv_tsv_json_and_parquet_hold_the_same(tmp_path: Path) -> None:
-    """The form of the file makes no difference to ids and scores."""
     import pyarrow
     from pyarrow import parquet
 

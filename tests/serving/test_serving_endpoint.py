@@ -69,7 +69,6 @@ def _client(url: str) -> Any:
 
 
 def test_openais_client_calls_tools(client: Any) -> None:
-    """The models, a call with its arguments, and the answer to its result."""
     assert [model.id for model in client.models.list()] == ["base", "tuned"]
     asked: list[Any] = [USER]
     first = client.chat.completions.create(model="tuned", messages=asked, tools=[FIND])
@@ -87,7 +86,6 @@ def test_openais_client_calls_tools(client: Any) -> None:
 
 
 def test_a_stream_has_the_same_message(client: Any) -> None:
-    """Calls and their arguments come in OpenAI's chunks, and usage at the end."""
     chunks = list(
         client.chat.completions.create(model="base", messages=[USER], tools=[FIND], stream=True)
     )
@@ -99,7 +97,6 @@ def test_a_stream_has_the_same_message(client: Any) -> None:
 
 
 def test_without_tools_a_call_is_text(client: Any) -> None:
-    """Tools that are not offered, or not to be chosen, are not called."""
     plain = client.chat.completions.create(model="base", messages=[USER])
     none = client.chat.completions.create(
         model="base", messages=[USER], tools=[FIND], tool_choice="none"
@@ -174,7 +171,6 @@ def test_strangers_and_broken_bodies(
 
 
 def test_a_missing_length_and_a_large_body(url: str) -> None:
-    """Nothing is read without a length, nor beyond the limit."""
     headers = {"Authorization": f"Bearer {TOKEN}"}
     chunked = httpx.post(f"{url}/chat/completions", content=iter([b"{}"]), headers=headers)
     connection = HTTPConnection(url.split("/")[2])
@@ -190,7 +186,6 @@ def test_a_missing_length_and_a_large_body(url: str) -> None:
 
 
 def test_tools_as_text_for_templates_that_know_none() -> None:
-    """With the system prompt: definitions, calls and results are text, and calls are read."""
     seen: list[Request] = []
 
     def policy(request: Request) -> str:
@@ -252,7 +247,6 @@ def test_a_defect_is_the_reply_of_one_request() -> None:
 
 @pytest.mark.slow
 def test_requests_share_the_batch(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twelve clients at once, both arms: the engine's own answers, in far fewer forwards."""
     monkeypatch.setattr(batch_server, "PATIENCE_S", 60.0)
     arms = tiny.pair()
     model = arms["base"].loaded.torch_model
@@ -440,7 +434,6 @@ def test_a_command_is_run_for_each_model(
 def test_serve_refuses_in_one_line(
     project: Any, url: str, options: tuple[str, str], part: str
 ) -> None:
-    """An arm that computes nothing here, an unknown way to show tools, a port that is taken."""
     script = Path(project.path) / "said.json"
     script.write_text(json.dumps({"default": "hello"}))
     port = url.rsplit(":", 1)[1].partition("/")[0]

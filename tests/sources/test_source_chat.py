@@ -98,7 +98,6 @@ def test_further_keys_are_named(tmp_path: Path, cases: Callable[[str], list[Case
 def test_what_is_no_conversation_is_told_with_its_line(
     tmp_path: Path, problems: Callable[[str], list[str]], row: dict[str, Any], problem: str
 ) -> None:
-    """Nothing is cut off or left out to make it fit."""
     _write(tmp_path, {"messages": [ASK, SAY]}, row)
 
     (found,) = problems(TABLE)
@@ -108,7 +107,6 @@ def test_what_is_no_conversation_is_told_with_its_line(
 def test_the_file_may_be_empty_or_missing(
     tmp_path: Path, problems: Callable[[str], list[str]]
 ) -> None:
-    """Both are said with what belongs into it."""
     assert problems(TABLE)[0].startswith(
         'c.jsonl: cannot be read (No such file or directory); write one conversation a line: {"m'
     )

@@ -47,7 +47,6 @@ def test_columns_become_fields(write: Callable[[str], None], cases: Load) -> Non
 def test_without_columns_the_names_of_the_fields_are_taken(
     write: Callable[[str], None], cases: Load
 ) -> None:
-    """A column that is called as no field is left alone."""
     write('prompt,expected,note\n"a, b\nc",x,n\n')
 
     (case,) = cases(TABLE)
@@ -71,7 +70,6 @@ def test_without_columns_the_names_of_the_fields_are_taken(
 def test_fields_of_several_columns_and_templates(
     write: Callable[[str], None], cases: Load, columns: str, field: str, value: object
 ) -> None:
-    """A list of columns makes a list, braces make one text, structures are read as JSON."""
     write('q,a,b,none,list,object,zero\nhello,x,y,,"[""u"",""v""]","{""type"": ""object""}",007\n')
     (case,) = cases(f'{TABLE}columns = {{ prompt = "q", {columns} }}')
 
@@ -111,7 +109,6 @@ def test_an_answer_is_a_number_or_a_letter(write: Callable[[str], None], cases: 
 def test_what_is_wrong_with_a_file(
     write: Callable[[str | bytes], None], problems: Refused, content: str | bytes, problem: str
 ) -> None:
-    """One line with the place, the offending value and what to do."""
     write(content)
 
     (found,) = problems(TABLE + COLUMNS)
@@ -137,7 +134,6 @@ def test_a_byte_order_mark_is_no_part_of_a_name(write: Callable[[str], None], ca
 def test_what_is_wrong_with_the_table_of_columns(
     write: Callable[[str], None], problems: Refused, columns: str, problem: str
 ) -> None:
-    """It is said with the line of suite.toml, before the file is opened."""
     (found,) = problems(f"{TABLE}columns = {columns}\n")
 
     assert found.startswith("suite.toml:5: case source 'csv': columns={")

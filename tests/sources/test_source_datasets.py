@@ -87,7 +87,6 @@ def test_files_that_the_library_reads(
 
 
 def test_a_part_is_drawn(tmp_path: Path, cases: Load) -> None:
-    """The draw is that of a CSV file of as many rows."""
     library.Dataset.from_dict({"prompt": [f"p{i:02}" for i in range(50)]}).save_to_disk(
         str(tmp_path / "d")
     )
@@ -100,7 +99,6 @@ def test_a_part_is_drawn(tmp_path: Path, cases: Load) -> None:
 
 
 def test_pictures_are_left_alone(tmp_path: Path, cases: Load) -> None:
-    """They are no part of a case, and decoding them takes packages and time."""
     features = library.Features({"prompt": library.Value("string"), "image": library.Image()})
     rows = {"prompt": ["p"], "image": [{"bytes": b"no picture", "path": None}]}
     library.Dataset.from_dict(rows).cast(features).save_to_disk(str(tmp_path / "d"))
@@ -124,7 +122,6 @@ def test_pictures_are_left_alone(tmp_path: Path, cases: Load) -> None:
 def test_what_cannot_be_read_is_one_line(
     tmp_path: Path, problems: Refused, table: str, problem: str
 ) -> None:
-    """It says which data set, and what to do."""
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "state.json").write_text("{")
     (tmp_path / "empty").mkdir()
@@ -135,7 +132,6 @@ def test_what_cannot_be_read_is_one_line(
 
 
 def test_a_hub_id_out_of_reach_says_how_to_get_a_copy(problems: Refused) -> None:
-    """The line can be run on a machine that has a network."""
     (found,) = problems('from = "datasets"\npath = "someone/banking77"\nsplit = "test"\n')
 
     assert found.endswith(
@@ -145,7 +141,6 @@ def test_a_hub_id_out_of_reach_says_how_to_get_a_copy(problems: Refused) -> None
 
 
 def test_columns_and_rows_are_checked(tmp_path: Path, problems: Refused) -> None:
-    """As in every table: did you mean, and the number of the row."""
     library.Dataset.from_dict({"text": ["a", None]}).save_to_disk(str(tmp_path / "d"))
 
     assert problems(TABLE + 'columns = { prompt = "txt" }') == [
@@ -157,7 +152,6 @@ def test_columns_and_rows_are_checked(tmp_path: Path, problems: Refused) -> None
 
 
 def test_the_extra_is_named(cases: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the library it is one sentence with the line that installs it."""
     monkeypatch.setitem(sys.modules, "datasets", None)
 
     with pytest.raises(MissingExtra, match=r"pip install 'tunegate\[sources\]'"):

@@ -99,7 +99,6 @@ def test_the_context_can_stand_in_the_prompt(
 def test_what_is_no_golden_is_told(
     tmp_path: Path, problems: Callable[[str], list[str]], golden: Any, problem: str
 ) -> None:
-    """Each with its row in the file."""
     (tmp_path / "g.json").write_text(json.dumps([GOLDEN, golden]))
 
     (found,) = problems('from = "deepeval"\nfile = "g.json"\n')

@@ -12,7 +12,6 @@ TABLE = 'from = "jsonl"\nfile = "c.jsonl"\n'
 
 
 def test_lines_of_any_form_are_mapped(tmp_path: Path, cases: Callable[[str], list[Case]]) -> None:
-    """A key may lie within another, or be missing in some lines."""
     (tmp_path / "c.jsonl").write_text(
         '{"item": {"q": "a", "gold": "x"}, "by": "u1"}\n{"item": {"q": "b"}, "extra": 1}\n'
     )
@@ -30,7 +29,6 @@ def test_lines_of_any_form_are_mapped(tmp_path: Path, cases: Callable[[str], lis
 def test_without_columns_lines_are_cases(
     tmp_path: Path, problems: Callable[[str], list[str]], cases: Callable[[str], list[Case]]
 ) -> None:
-    """An unknown key is a mistake there, also in the part that is taken."""
     (tmp_path / "c.jsonl").write_text('{"prompt": "a"}\n{"prompt": "b", "x": 1}\n')
 
     assert [c.prompt for c in cases(TABLE + "limit = 1")] == ["a"]

@@ -153,7 +153,6 @@ def test_examples_are_drawn_by_the_seed(task: Callable[..., Path]) -> None:
 
 @needs_lm_eval
 def test_groups_are_taken_apart(task: Callable[..., Path]) -> None:
-    """Each task of a group keeps its name."""
     config = {"output_type": "loglikelihood", "doc_to_text": "Q", "doc_to_target": " x"}
     folder = task("one", **config)
     task("two", **config)
@@ -211,7 +210,6 @@ def test_what_no_case_can_express(
 
 @needs_lm_eval
 def test_more_examples_than_there_are(task: Callable[..., Path]) -> None:
-    """What a task's own code complains of is one line with its name."""
     folder = task("ink", **MMLU)
 
     assert complaint(folder, "ink", num_fewshot=7) == (
@@ -222,7 +220,6 @@ def test_more_examples_than_there_are(task: Callable[..., Path]) -> None:
 
 @needs_lm_eval
 def test_data_out_of_reach(task: Callable[..., Path]) -> None:
-    """Offline, a task of the hub is one line with the data set and what to do instead."""
     folder = task("ink", **MMLU)
     path = folder / "tasks" / "ink.yaml"
     remote = {**json.loads(path.read_text()), "dataset_path": "cais/mmlu", "dataset_kwargs": None}
@@ -239,7 +236,6 @@ def test_data_out_of_reach(task: Callable[..., Path]) -> None:
 def test_the_hubs_retries_are_not_shown(
     task: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without a network the client warns six times before it gives up: our line is enough."""
     from lm_eval.tasks import TaskManager
 
     client = logging.getLogger("huggingface_hub.utils._http")
@@ -258,7 +254,6 @@ def test_the_hubs_retries_are_not_shown(
 
 @needs_lm_eval
 def test_missing_folders_and_names(task: Callable[..., Path], monkeypatch: Any) -> None:
-    """A folder that is not there, no task at all, and a name that is nearly right."""
     from lm_eval import tasks
 
     folder = task("colours", **MMLU)

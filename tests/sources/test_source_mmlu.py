@@ -71,7 +71,6 @@ def test_text_is_scored_after_the_question(data: Path) -> None:
 
 
 def test_letters_are_lm_evals_prompt(data: Path) -> None:
-    """Description, answered dev questions, the options as the file has them, and four letters."""
     first = cases(data, style="letters", few_shot=1)[0]
 
     assert first.prompt == (
@@ -92,7 +91,6 @@ def test_few_shot_text(data: Path) -> None:
 
 
 def test_a_question_knows_its_line(data: Path) -> None:
-    """A text of two lines moves the numbers of the questions after it."""
     wheres = [s.where.rpartition(":")[2] for s in mmlu(data, path="mmlu", subjects=("virology",))]
 
     assert wheres == ["1", "3", "4"]
@@ -119,7 +117,6 @@ def test_a_draw_is_stratified_seeded_and_nested(data: Path) -> None:
 
 
 def test_a_subject_draws_for_itself(data: Path) -> None:
-    """Leaving a subject out does not change what is drawn from the others."""
     alone = [c.id for c in cases(data, per_subject=2, subjects=("virology",))]
 
     assert alone == [c.id for c in cases(data, per_subject=2) if c.tags == ("virology",)]
@@ -134,7 +131,6 @@ def _rows() -> list[dict[str, Any]]:
 
 
 def test_parquet_and_json_lines_are_the_same_questions(data: Path) -> None:
-    """Ids, prompts and answers do not depend on the form of the file."""
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
     hub = data / "hub" / "all"
@@ -148,7 +144,6 @@ def test_parquet_and_json_lines_are_the_same_questions(data: Path) -> None:
 
 
 def test_a_single_csv_file(data: Path) -> None:
-    """Its name tells the subject."""
     assert cases(data, "mmlu/test/virology_test.csv") == cases(data, subjects=("virology",))
 
 
@@ -212,7 +207,6 @@ def test_broken_rows_are_all_named(data: Path) -> None:
     ],
 )
 def test_mistakes_are_one_line(data: Path, options: dict[str, Any], expected: str) -> None:
-    """Where, what, and what to do instead."""
     (data / "notes.txt").write_text("hello")
     (data / "open.csv").write_text('Q,a,b,c,d,A\n"Q,a\n')
     (data / "no.jsonl").write_text('{"question": "Q", "choices": ["a", "b"], "answer": 0}\n')

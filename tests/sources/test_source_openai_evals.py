@@ -57,7 +57,6 @@ def test_forms(
 def test_what_is_wrong_is_told_with_its_line(
     tmp_path: Path, problems: Callable[[str], list[str]], line: str, problem: str
 ) -> None:
-    """The line is that of the file, blank ones counted."""
     (tmp_path / "c.jsonl").write_text(f"\n{line}\n")
 
     (found,) = problems(TABLE)

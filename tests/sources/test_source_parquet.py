@@ -43,7 +43,6 @@ def _write(path: Path, columns: dict[str, list[Any]]) -> None:
 def test_a_value_becomes_the_expected_text(
     tmp_path: Path, cases: Callable[[str], list[Case]], values: list[Any], expected: object
 ) -> None:
-    """Numbers, truth values and objects as JSON writes them, lists as several answers."""
     _write(tmp_path / "t.parquet", {"prompt": ["p"], "expected": values})
 
     assert cases(TABLE)[0].expected == expected
@@ -69,7 +68,6 @@ def test_a_column_within_another_is_named_with_a_dot(
 def test_a_folder_is_read_in_the_order_of_its_files(
     tmp_path: Path, cases: Callable[[str], list[Case]]
 ) -> None:
-    """A draw goes over all of them, and each case knows its file and row."""
     from tunegate.harness import suite
 
     (tmp_path / "t.parquet").mkdir()
@@ -114,7 +112,6 @@ def test_what_is_wrong_with_the_rows(
 
 
 def test_files_that_are_none(tmp_path: Path, problems: Callable[[str], list[str]]) -> None:
-    """A missing file, an empty folder, something else under the name, and unlike files."""
     assert problems(TABLE)[0].startswith("t.parquet: no such file; paths start at the suite's")
     (tmp_path / "t.parquet").mkdir()
     assert problems(TABLE)[0].startswith("t.parquet: no *.parquet in this folder; name a file")
@@ -130,7 +127,6 @@ def test_files_that_are_none(tmp_path: Path, problems: Callable[[str], list[str]
 def test_the_extra_is_named(
     tmp_path: Path, cases: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without pyarrow it is one sentence with the line that installs it."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)
 
     with pytest.raises(MissingExtra, match=r"pip install 'tunegate\[sources\]'"):

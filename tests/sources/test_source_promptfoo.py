@@ -118,7 +118,6 @@ def test_templates(
 
 
 def test_a_chat_is_a_conversation(write: Callable[..., None], cases: Load) -> None:
-    """Written as JSON in the configuration or in a file, its quotes are no trouble."""
     chat = '[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "{{q}}"}]'
     expected = (
         {"role": "system", "content": "Be brief."},
@@ -191,7 +190,6 @@ def test_tests_of_a_csv_file(
 
 
 def test_tests_of_other_files(write: Callable[..., None], cases: Load) -> None:
-    """A list may name files beside tests of its own."""
     write("prompts: ['{{q}}']\ntests:\n  - vars: {q: a}\n  - file://t.yaml\n  - file://t.jsonl\n")
     write("- vars: {q: b}\n", "t.yaml")
     write('{"vars": {"q": "c"}}\n', "t.jsonl")
@@ -273,7 +271,6 @@ def test_aliases_cannot_make_billions(write: Callable[..., None], problems: Refu
 
 
 def test_what_to_take_is_named(write: Callable[..., None], cases: Load, problems: Refused) -> None:
-    """The other asserts, and tests that have none of those, are then left out on purpose."""
     write(
         """\
         prompts: ['{{q}}']
@@ -301,7 +298,6 @@ def test_the_types_that_are_mapped_are_promptfoos() -> None:
 def test_the_extra_is_named(
     write: Callable[..., None], cases: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without PyYAML it is one sentence with the line that installs it."""
     write(CAPITALS)
     monkeypatch.setitem(sys.modules, "yaml", None)
 

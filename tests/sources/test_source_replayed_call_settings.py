@@ -23,12 +23,10 @@ SCHEMA = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"t
     ],
 )
 def test_which_settings_are_meant(given: Any, expected: tuple[str, ...]) -> None:
-    """A word for several of them, or their names."""
     assert choose_settings(given) == expected
 
 
 def test_an_unknown_setting_is_told_with_the_nearest() -> None:
-    """Whether it was meant as a word or as a name."""
     with pytest.raises(ValueError, match="unknown setting 'record'; did you mean 'recorded'"):
         choose_settings("record")
     with pytest.raises(ValueError, match="unknown setting 'max_token'; did you mean 'max_tokens'"):
@@ -88,7 +86,6 @@ def told(names: tuple[str, ...], *asked: dict[str, Any]) -> list[str]:
 
 
 def test_sampled_calls_are_counted() -> None:
-    """At which temperatures, how many at their provider's, and how they are asked now."""
     asked = [{"temperature": 0.7}, {"temperature": 0}, {"temperature": 1.0}, {"max_tokens": 9}]
 
     greedy, sampled = told(GREEDY, *asked), told(NAMES, *asked)
@@ -108,14 +105,12 @@ def test_sampled_calls_are_counted() -> None:
 
 
 def test_greedy_calls_have_nothing_to_tell() -> None:
-    """Nor have settings at the values that they have anyway."""
     neutral = {"temperature": 0, "n": 1, "frequency_penalty": 0.0, "tool_choice": "auto"}
 
     assert told(GREEDY, neutral) == []
 
 
 def test_what_cannot_be_kept_is_named() -> None:
-    """The most frequent first, and not all of many."""
     many = {f"setting_{n}": 1 for n in range(12)}
 
     told_of = told(GREEDY, {"temperature": 0, "seed": 1, "n": 2}, {"temperature": 0, "seed": 2})
@@ -125,7 +120,6 @@ def test_what_cannot_be_kept_is_named() -> None:
 
 
 def test_what_binds_chat_apis_only_is_told() -> None:
-    """Where a model is rendered here it is free, and so is the other."""
     asked = {"temperature": 0, "tool_choice": "required", "response_format": SCHEMA}
 
     assert told(GREEDY, asked)[-1] == (

@@ -27,7 +27,6 @@ def test_cases_are_the_documents_of_a_task(tmp_path: Path) -> None:
 
 
 def test_equal_questions_are_in_one_cluster(tmp_path: Path) -> None:
-    """A document that the data hold twice is no second piece of evidence."""
     place = write_suite(tmp_path, LM_EVAL / "base", score="exact_match,strict", cases=SUMS)
 
     (group,) = load_suite(place).equal_prompts
@@ -36,7 +35,6 @@ def test_equal_questions_are_in_one_cluster(tmp_path: Path) -> None:
 
 
 def test_a_cluster_is_a_field_of_the_record(tmp_path: Path) -> None:
-    """Inspect's metadata, in a conversation or a plain prompt."""
     place = write_suite(
         tmp_path, RECORDED / "inspect" / "base", score="match",
         cases='columns = { cluster = "metadata.level" }',
@@ -48,7 +46,6 @@ def test_a_cluster_is_a_field_of_the_record(tmp_path: Path) -> None:
 
 
 def test_the_hash_rests_on_the_cases_and_not_on_scores(tmp_path: Path) -> None:
-    """Another run of the same questions at the same path is the same suite."""
     path = tmp_path / "base.jsonl"
     lines = [{"id": f"r{i}", "prompt": f"q{i}", "score": i % 2} for i in range(4)]
     first = load_suite(write_suite(tmp_path, write_rows(path, lines))).hash
@@ -62,7 +59,6 @@ def test_the_hash_rests_on_the_cases_and_not_on_scores(tmp_path: Path) -> None:
 
 
 def test_results_without_prompts_are_told(tmp_path: Path) -> None:
-    """The id stands in for the prompt."""
     path = write_rows(tmp_path / "base.jsonl", [{"id": "r1", "score": 1}, {"id": "r2", "score": 0}])
 
     suite = load_suite(write_suite(tmp_path, path))
@@ -81,7 +77,6 @@ def test_results_without_prompts_are_told(tmp_path: Path) -> None:
     ],
 )
 def test_names_that_are_not_there_are_refused(tmp_path: Path, cases: str, told: str) -> None:
-    """With the place in suite.toml or in the results."""
     place = write_suite(tmp_path, LM_EVAL / "base", score="exact_match,strict", cases=cases)
 
     with pytest.raises(SuiteError) as caught:
@@ -100,6 +95,5 @@ def test_a_log_that_broke_off_makes_no_suite(tmp_path: Path) -> None:
 
 
 def test_a_path_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    """Relative paths start at the suite's folder."""
     with pytest.raises(SuiteError, match="no such file"):
         load_suite(write_suite(tmp_path, Path("../../missing.jsonl")))

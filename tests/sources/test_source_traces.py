@@ -84,7 +84,6 @@ Load = Callable[[str], list[Case]]
 
 
 def test_a_call_becomes_a_case(traced: Traced, cases: Load) -> None:
-    """Prompt, system prompt, answer, model, route and trace have their places."""
     traced(
         chat("Is it open?", trace=7, http__route="/chat"),
         chat(said("system", "Be brief."), "And now?", trace=7),
@@ -107,7 +106,6 @@ def test_a_call_becomes_a_case(traced: Traced, cases: Load) -> None:
 
 
 def test_an_agents_calls_have_their_conversation(traced: Traced, cases: Load) -> None:
-    """The first is expected to call a tool, the second, with the tool's result, to call none."""
     made = {"type": "tool_call", "id": "c1", "name": "weather", "arguments": {"city": "Bonn"}}
     result = {"type": "tool_call_response", "id": "c1", "response": "rain"}
     traced(
@@ -168,7 +166,6 @@ def test_what_was_answered_is_kept_for_the_side_by_side(traced: Traced) -> None:
 
 
 def test_what_cannot_be_asked_again_is_counted(traced: Traced) -> None:
-    """An image, no content, a span that is no call: with the first place of each."""
     image = {"type": "blob", "modality": "image", "mime_type": "image/png", "content": "AA=="}
     silent = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o"}
     path = traced(chat("Hi"), chat(said("user", image)), silent, silent, {"span": "db.query"})
@@ -276,7 +273,6 @@ def test_a_draw_takes_each_routes_share(traced: Traced, cases: Load) -> None:
 
 
 def test_a_sample_larger_than_the_traces_takes_all(traced: Traced, cases: Load) -> None:
-    """A window of production may be a quiet one."""
     traced(chat("a"), chat("b"))
 
     assert len(cases(TABLE + "sample = 200\n")) == 2
@@ -301,7 +297,6 @@ def test_a_sample_larger_than_the_traces_takes_all(traced: Traced, cases: Load) 
 def test_wrong_options_are_one_line(
     more: str, problem: str, traced: Traced, problems: Callable[[str], list[str]]
 ) -> None:
-    """With what is allowed."""
     traced(chat("a"), chat("b"))
 
     (found,) = problems(TABLE + more)
@@ -310,14 +305,12 @@ def test_wrong_options_are_one_line(
 
 
 def test_a_missing_file_is_one_line(problems: Callable[[str], list[str]]) -> None:
-    """Nothing is there."""
     assert problems(TABLE) == [
         "traces.jsonl: no such file or folder; name trace files, a folder or a pattern"
     ]
 
 
 def test_what_only_hides_in_json_is_refused_by_the_form_of_a_case(traced: Traced) -> None:
-    """A call whose conversation has no turn that could be asked is counted, and costs no other."""
     path = traced(chat("Hi"), chat(said("critic", "No.")))
 
     found = collect_cases([path], TraceSelection())
@@ -396,7 +389,6 @@ def test_a_case_keeps_the_settings_of_its_request(traced: Traced, cases: Load) -
 
 
 def test_the_account_says_what_became_of_every_call(traced: Traced) -> None:
-    """Read, drawn, left out, settings: in lines, which the suite hands on."""
     silent = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o"}
     path = traced(chat("a"), chat("b"), chat("a"), silent, chat("c"))
 
@@ -442,7 +434,6 @@ def test_a_run_is_replayed_with_its_settings(traced: Traced) -> None:
 
 
 def test_a_call_beyond_the_year_9999_has_no_day(traced: Traced) -> None:
-    """It is asked again as any other one."""
     path = traced(chat("Is it open?", at=400_000_000_000))
     wanted = TraceSelection(sample=1, stratify=("day",))
 

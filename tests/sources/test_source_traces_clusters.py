@@ -69,7 +69,6 @@ def test_a_session_that_another_span_of_the_trace_names_is_the_calls_own(collect
 
 
 def test_an_attribute_can_make_the_clusters(collected: Make) -> None:
-    """A call without it is in its conversation's or trace's, which is counted."""
     spans = [(1, {"order": "7"}), (1, {"order": "8"}), (2, {"order": "7"}), (1, {})]
     found = collected(*spans, by="order")
 
@@ -100,7 +99,6 @@ def test_a_job_under_one_root_span_is_told_with_what_would_distinguish_its_rows(
 
 
 def test_a_call_that_failed_in_production_is_no_case(collected: Make, tmp_path: Path) -> None:
-    """It has no answer to compare with, and may have been asked again."""
     lines = collected((1, {}), (2, {}))
     assert len(lines.cases) == 2
     path = tmp_path / "traces.jsonl"

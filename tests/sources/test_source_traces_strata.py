@@ -41,7 +41,6 @@ def test_a_rare_stratum_gives_one_where_there_is_room() -> None:
     st.integers(0, 300),
 )
 def test_quotas_add_up_and_no_stratum_gives_more_than_it_has(counts: Counts, wanted: int) -> None:
-    """As many as are wanted, or all."""
     given_ = stratum_quotas(counts, wanted)
 
     assert sum(given_.values()) == min(wanted, sum(counts.values()))
@@ -49,7 +48,6 @@ def test_quotas_add_up_and_no_stratum_gives_more_than_it_has(counts: Counts, wan
 
 
 def test_the_order_of_the_stream_does_not_matter() -> None:
-    """The same calls are drawn, in the order in which they came."""
     calls = [call(f"{n:03}", "ab"[n % 2]) for n in range(100)]
 
     forth = draw_calls(calls, 10, seed=3, by=["route"])

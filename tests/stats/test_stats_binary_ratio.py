@@ -191,7 +191,6 @@ class TestClusteredRatio:
             assert (low > 0.9) is (p_value < 0.05)
 
     def test_unseen_kind_of_cluster(self):
-        """Twenty unchanged clusters leave room for one in which base alone is right."""
         # Gaffke: (1 - x)^20 = .05 leaves a share x = .139 for such clusters, whatever their size.
         tuned, base = columns(0, 0, 200, 0)
         names = [i // 10 for i in range(200)]

@@ -82,8 +82,6 @@ def test_strict_levels():
     [(5, 1, 12, 0.0), (6, 0, 12, 0.1), (2, 2, 10, -0.2), (0, 3, 8, -0.3), (4, 1, 14, -0.05)],
 )
 def test_at_estimate_brute_force(wins, losses, n, margin):
-    """It is the trinomial's sum at the null that a numeric search finds most likely."""
-
     def cells(loss):
         return [loss + margin, loss, max(1 - margin - 2 * loss, 1e-300)]
 
@@ -127,7 +125,6 @@ def test_at_estimate_refuses(margin, slope, message):
 
 
 def test_at_estimate_of_many_cases():
-    """Of a hundred thousand cases only the plausible numbers of losses are summed."""
     start = time.perf_counter()
     p_value = exact_at_estimate(1000, 1000, 100_000, margin=-0.001).p_value
 
@@ -138,7 +135,6 @@ def test_at_estimate_of_many_cases():
 
 @pytest.mark.parametrize("margin", [-0.5, -0.05, 0.0, 0.05, 0.4])
 def test_statistic_grows_with_wins(margin):
-    """The statistic never falls when a win is added, which the bisection relies on."""
     n = 30
     for losses in range(n + 1):
         path = [tango_test(b, losses, n, margin=margin).statistic for b in range(n - losses + 1)]

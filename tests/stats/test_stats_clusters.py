@@ -158,7 +158,6 @@ class TestClusteredBinary:
         assert enough.p_value == pytest.approx(0.95**59)
 
     def test_tolerance_is_that_of_a_bounded_mean(self):
-        """A tolerance over clusters takes each as one score, like a mean of bounded scores."""
         # 60 clusters of five: three lose two cases, three win two, of design effect 1.9.
         changes = [[-1, -1, 0, 0, 0]] * 3 + [[1, 1, 0, 0, 0]] * 3 + [[0] * 5] * 54
         values, labels = np.concatenate(changes), np.repeat(np.arange(60), 5)
@@ -209,7 +208,6 @@ class TestClusteredBinary:
     @PROPERTY
     @given(clustered())
     def test_not_narrower_than_independent(self, data):
-        """Clusters never narrow the interval."""
         values, labels = data
         wins, losses = values.count(1), values.count(-1)
         plain = tango_interval(wins, losses, len(values))
@@ -224,7 +222,6 @@ class TestClusteredRate:
 
     @pytest.mark.parametrize("failing", [0, 1, 4, 19, 20])
     def test_agreeing_clusters_are_cases(self, failing):
-        """Clusters that are all right or all wrong have the limits of Clopper and Pearson."""
         successes = np.repeat([0] * failing + [1] * (20 - failing), 7)
         exact = clopper_pearson(20 - failing, 20)
         interval = clustered_rate_interval(successes, np.repeat(np.arange(20), 7))
@@ -251,7 +248,6 @@ class TestClusteredRate:
         )
 
     def test_unseen_clusters_count_beside_seen_failures(self):
-        """One failure in each cluster does not rule a cluster without any success out."""
         # All cluster means are .95: the limit is .95 times the least share of 60 that are seen.
         successes = np.tile([0] + [1] * 19, 59)
         interval = clustered_rate_interval(successes, np.repeat(np.arange(59), 20))

@@ -154,7 +154,6 @@ class TestError:
         assert np.isfinite(when).mean() <= alpha
 
     def test_would_be_false_without_the_uncertainty_of_the_gate(self):
-        """Against the gate's own figure, taken for the truth, far more streams raise an alarm."""
         rng = np.random.default_rng(1)
         bound = rng.binomial(250, 0.1, size=100) / 250
         capital = BettingCapital(np.full((100, len(STREAM_BETS)), -np.inf), np.zeros(100))

@@ -50,7 +50,6 @@ def test_reference():
 
 
 def test_mean_is_that_of_the_cases():
-    """For a plain mean the limits are scipy's t and Hall's limits of the paired differences."""
     rng = np.random.default_rng(3)
     base, tuned = rng.normal(0, 1, 25), rng.normal(0.2, 1, 25)
     ones = np.ones(25)
@@ -71,7 +70,6 @@ def test_one_system():
 
 
 def test_pseudo_values_carry_estimate_and_error():
-    """Their mean is the metric, and their t and Hall limits are those of the jackknife."""
     measured = jackknife_replicates(TUNED, micro_f1)
     values = measured.pseudo_values
     interval = measured.interval(confidence=0.9)
@@ -99,7 +97,6 @@ def test_combined_and_scaled_replicates_are_those_of_the_combined_metric():
 @PROPERTY
 @given(st.floats(0.5, 0.98), st.floats(-0.3, 0.3))
 def test_interval_and_test_agree(confidence, margin):
-    """The lower limit lies above a margin exactly if the test rejects it."""
     measured = jackknife_replicates(TUNED, micro_f1).combined(
         jackknife_replicates(BASE, micro_f1), -1.0
     )
@@ -111,7 +108,6 @@ def test_interval_and_test_agree(confidence, margin):
 
 
 def test_nothing_is_tested_without_spread():
-    """Equal systems without a bound: no margin is rejected."""
     measured = jackknife_replicates(BASE, micro_f1).combined(
         jackknife_replicates(BASE, micro_f1), -1.0
     )
@@ -159,7 +155,6 @@ def test_one_case():
 @PROPERTY
 @given(st.permutations(range(8)), st.floats(0.5, 0.98))
 def test_symmetry_order_and_level(order, confidence):
-    """Exchanging the systems mirrors the interval, order is irrelevant, confidence widens."""
     base, tuned = np.array(BASE)[list(order)], np.array(TUNED)[list(order)]
     one = jackknife_interval(BASE, TUNED, micro_f1, confidence=confidence)
     other = jackknife_interval(tuned, base, micro_f1, confidence=confidence)
@@ -204,6 +199,5 @@ def test_refuses(base, tuned, options, message):
 
 
 def test_refuses_division_by_zero():
-    """A metric that divides plain numbers by zero is refused like one that returns NaN."""
     with pytest.raises(ValueError, match=r"=nan must be finite"):
         jackknife_interval([[0, 0]], [[0, 0]], lambda sums: int(sums[0]) / int(sums[1]))

@@ -57,7 +57,6 @@ def test_root(function, low, high, expected):
 @PROPERTY
 @given(st.integers(1, 3000), st.data())
 def test_root_is_that_of_scipy(n, data):
-    """Brent's method of scipy finds the same limit of the paired score interval."""
     wins = data.draw(st.integers(0, n))
     losses = data.draw(st.integers(0, n - wins))
     low, high = -1 + 1e-12, (wins - losses) / n
@@ -81,13 +80,11 @@ def test_root_is_that_of_scipy(n, data):
     ids=["a sign that underflows", "no number", "no number at an end", "no number inside"],
 )
 def test_root_refuses_what_has_none(function, low, high, message):
-    """A value that is no number never becomes a confidence limit."""
     with pytest.raises(ValueError, match=message):
         distributions.find_root(function, low, high)
 
 
 def test_root_refuses_one_sign():
-    """Without a change of sign there is no zero to bracket."""
     with pytest.raises(ValueError, match="must change sign between 1 and 2"):
         distributions.find_root(lambda x: x, 1, 2)
 

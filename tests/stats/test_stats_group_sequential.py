@@ -237,7 +237,6 @@ class TestEProcess:
     @PROPERTY
     @given(st.lists(st.floats(-1, 1), min_size=1, max_size=40), st.randoms(use_true_random=False))
     def test_order_of_the_total(self, values, random):
-        """The evidence after all cases does not depend on their order, but falls with margin."""
         shuffled = list(values)
         random.shuffle(shuffled)
         last = log_e_values(values, margin=0.1, bound=1.0)[-1]

@@ -76,7 +76,6 @@ class TestRoganGladen:
         assert rogan_gladen_interval(5, 10, [[1, 0], [0, 1]]).width > 0.8
 
     def test_wide_when_smoothing_leaves_nothing(self):
-        """A judge too close to guessing once smoothed leaves the whole range."""
         interval = rogan_gladen_interval(5, 10, [[1, 0], [1000, 150]])
 
         assert (interval.low, interval.high) == (0.0, 1.0)

@@ -28,7 +28,6 @@ def test_rates_by_hand():
 
 
 def test_rates_have_the_exact_interval():
-    """The limits are scipy's Clopper-Pearson limits."""
     expected = stats.binomtest(45, 50).proportion_ci(0.9, method="exact")
 
     assert sensitivity(TABLE).low == pytest.approx(expected.low)
@@ -36,7 +35,6 @@ def test_rates_have_the_exact_interval():
 
 
 def test_balanced_accuracy_recovers_the_variances():
-    """Each distance is half the root of the two squared distances."""
     yes, no = sensitivity(TABLE), specificity(TABLE)
     below = np.sqrt((yes.estimate - yes.low) ** 2 + (no.estimate - no.low) ** 2) / 2
 

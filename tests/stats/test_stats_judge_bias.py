@@ -19,7 +19,6 @@ PROPERTY = examples(60)
 
 
 def test_order_flips_by_hand():
-    """Of five pairs the second and the fourth are judged otherwise the other way round."""
     found = order_flips([1, 1, 0, -1, -1], [1, -1, 0, 0, -1])
     expected = stats.binomtest(2, 5).proportion_ci(0.9, method="exact")
 
@@ -28,14 +27,12 @@ def test_order_flips_by_hand():
 
 
 def test_a_judge_of_positions_flips_always():
-    """One that always prefers what is shown first contradicts itself on every pair."""
     assert order_flips([-1] * 20, [1] * 20).estimate == 1.0
 
 
 @PROPERTY
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_position_test_is_scipys(first, second):
-    """The p-value is that of the two-sided binomial test."""
     if first + second:
         expected = stats.binomtest(first, first + second).pvalue
         assert first_position_test(first, second).p_value == pytest.approx(expected)

@@ -38,7 +38,6 @@ def test_a_judge_of_length_is_found():
 
 
 def test_no_length_no_slope():
-    """Without any effect of length the interval holds zero in nine samples of ten."""
     held = [
         found.slope.low <= 0 <= found.slope.high
         for seed in range(200)

@@ -44,7 +44,6 @@ class TestGeometricMeanRatio:
         assert interval.high == pytest.approx(4 * math.exp(half))
 
     def test_same_rule_as_the_mean(self):
-        """It is the mean interval of the log ratios, clusters included."""
         base, tuned = durations(40)
         labels = np.repeat(np.arange(10), 4)
         logs = mean_interval(np.log(tuned / base), clusters=labels)
@@ -97,7 +96,6 @@ class TestQuantileRatio:
         assert one.low < one.estimate < one.high
 
     def test_leaves_the_global_generator_alone(self):
-        """It neither reads nor moves numpy's global generator."""
         base, tuned = durations(20)
         before = np.random.get_state()[1].tolist()  # noqa: NPY002 - the global state is the point
         quantile_ratio(base, tuned, quantile=0.5, seed=1)

@@ -28,7 +28,6 @@ def test_holm():
 @PROPERTY
 @given(p_lists)
 def test_holm_is_that_of_statsmodels(p_values):
-    """Ties, zeros and ones included."""
     expected = multipletests(p_values, method="holm")[1]
 
     assert holm(p_values).tolist() == pytest.approx(expected.tolist(), abs=1e-15)

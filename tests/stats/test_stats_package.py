@@ -54,7 +54,6 @@ def test_records_are_frozen(record):
 
 
 def test_test_is_not_collected():
-    """The runner is told that the Test record is no test class."""
     assert OneSidedTest.__test__ is False
     assert "__test__" not in {field.name for field in dataclasses.fields(OneSidedTest)}
 
@@ -65,7 +64,6 @@ def test_width():
 
 
 def test_map_names_existing_functions():
-    """Every function that the package's table of questions names exists."""
     named = re.findall(r"`(\w+)\.(\w+)`", tunegate.harness.stats.__doc__)
 
     assert len(named) > 20

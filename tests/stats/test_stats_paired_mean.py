@@ -230,7 +230,6 @@ class TestPairedMeanInterval:
         assert (-math.inf, math.inf) == (unbounded.low, unbounded.high)
 
     def test_no_spread_but_rounding(self):
-        """Differences equal but for the last bit have no spread."""
         interval = mean_interval([0.3 - 0.2, 0.2 - 0.1, 0.1] * 30)
 
         assert interval.low == -math.inf
@@ -314,7 +313,6 @@ class TestMeanTest:
         assert proven <= 0.05 < less
 
     def test_no_more_to_lose(self):
-        """A mean at the lower end of the range is proven to exceed nothing."""
         result = mean_test([-1.0] * 60, margin=-0.99, bound=1.0)
 
         assert result.p_value == 1

@@ -265,7 +265,6 @@ class TestProofBoundary:
         assert len(asked) < 200
 
     def test_what_no_wins_prove(self):
-        """A rule that never proves has no power, one that always does has all."""
         assert ProofBoundary(20, lambda _wins, _losses: False).power(0.5, 0.9) == 0
         assert ProofBoundary(20, lambda _wins, _losses: True).power(0.0, 0.2) == pytest.approx(1)
 
@@ -273,7 +272,6 @@ class TestProofBoundary:
 @pytest.mark.parametrize("n", [10, 30, 200])
 @pytest.mark.parametrize("ratio", [0.1, 0.3, 0.8])
 def test_the_t_test_as_a_rule_on_means(n, ratio):
-    """Its smallest proven mean is t·s/√n at any deviation s: the noncentral t (scipy's)."""
     t = stats.t.ppf(0.95, n - 1) / math.sqrt(n)
     error = sample_error(n)
 

@@ -119,7 +119,6 @@ class TestPpi:
 
     @pytest.mark.parametrize("seed", [1, 2])
     def test_narrower_with_good_judge(self, seed):
-        """A good judge on many cases narrows the interval of the labels."""
         rng = np.random.default_rng(seed)
         truth = rng.normal(0.1, 1, 600)
         judge = truth + rng.normal(0, 0.3, 600)
@@ -185,7 +184,6 @@ class TestPpi:
     @PROPERTY
     @given(st.floats(-0.9, 0.9))
     def test_test_is_the_interval(self, margin):
-        """The p-value is the one-sided error at which the lower limit meets the margin."""
         p = ppi_test(HUMAN, JUDGE, REST, margin=margin, bound=1.0).p_value
         for error in (p * 0.99, p * 0.5 + 0.5 * min(1.0, p * 1.01)):
             if 1e-9 < error < 0.499:
@@ -199,7 +197,6 @@ class TestPpi:
         assert p_value == pytest.approx(math.exp(-12))
 
     def test_levels_differ_by_the_estimate(self):
-        """At the weight of the difference, tuned's corrected level less base's is the estimate."""
         rng = np.random.default_rng(3)
         base, tuned = rng.random((2, 12)).round(2)
         base_judge, tuned_judge = base + 0.1, tuned + rng.random(12).round(1)
@@ -236,7 +233,6 @@ class TestJudgeRegression:
             assert found.degrees == 10
 
     def test_clusters_are_those_of_statsmodels(self):
-        """With clusters of six the sums over each are the independent errors, here by hand."""
         human, judge = np.array(HUMAN * 4, dtype=float), np.array(JUDGE * 4, dtype=float)
         judge = judge + np.repeat([0.3, 0.0, 0.0, -0.1, 0.0, 0.1, 0.0, -0.3], 6)
         names = np.repeat(list("abcdefgh"), 6)
@@ -260,7 +256,6 @@ class TestJudgeRegression:
         assert line.reported(-0.1).unseen == pytest.approx(np.abs(influence).max() / 12)
 
     def test_a_contrary_judge_says_nothing(self):
-        """Where it falls with people's, no difference of the judge's has a finite meaning."""
         line = JudgeRegression.of(HUMAN, [-x for x in HUMAN])
 
         assert line.seen_by_people(1.0) == math.inf

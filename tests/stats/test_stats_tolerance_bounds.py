@@ -60,7 +60,6 @@ def test_worst_excess():
 
 @pytest.mark.parametrize("law", [stats.lognorm(1), stats.poisson(2)])
 def test_worst_excess_errs_as_stated(law):
-    """The true share above the threshold exceeds the limit seldom enough, ties included."""
     rng = np.random.default_rng(6)
     missed = 0
     for _ in range(1000):

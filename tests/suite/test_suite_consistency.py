@@ -58,7 +58,6 @@ def test_a_guardrail_that_tolerates_much_is_pointed_out(
 
 
 def test_suite_check_shows_it(written: Callable[..., Path]) -> None:
-    """It stands below the suite's name, and is no error."""
     many = "".join(f'{{"id": "c{i}", "prompt": "p{i}", "expected": "x"}}\n' for i in range(60))
     folder = written(METRICS + 'metric = "token_f1"\ntolerance = 0.9\n', many)
 
@@ -75,7 +74,6 @@ def test_suite_check_shows_it(written: Callable[..., Path]) -> None:
 def test_a_bound_that_nothing_can_break_is_refused(
     refused: Callable[..., list[str]], gate: str, beyond: str
 ) -> None:
-    """A floor at the lowest score and a ceiling at the highest never fail."""
     (problem,) = refused(METRICS + gate + "\n")
 
     assert problem.startswith("suite.toml:11: ")
@@ -98,7 +96,6 @@ def _typed(kind: str) -> tuple[dict[str, Any], str]:
     ],
 )
 def test_a_case_with_an_image_is_refused(tmp_path: Path, part: Any, kind: str) -> None:
-    """Parts of messages that are no text are refused with the line, before a model is loaded."""
     parts = [{"type": "text", "text": "What is this?"}, {"text": "This?"}, "This?", part]
     case = {"id": "a", "messages": [{"role": "user", "content": parts}], "expected": "cat"}
     (tmp_path / "cases.jsonl").write_text(json.dumps(case), encoding="utf-8")

@@ -56,7 +56,6 @@ CODE = {
 
 @pytest.mark.parametrize(("problem", "code"), CODE.items())
 def test_classes_that_are_no_environment(tmp_path: Path, problem: str, code: str) -> None:
-    """The class is checked as TRL will want it, before any model is opened."""
     tasks = [{"id": "t", "prompt": "?", "row": {"order": "A1", "wants": "refund"}}]
     found = problems(write_desk(tmp_path, code=code, tasks=tasks))
 
@@ -68,7 +67,6 @@ def test_classes_that_are_no_environment(tmp_path: Path, problem: str, code: str
 def test_what_a_file_prints_when_imported_is_not_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Standard output is tunegate's own."""
     load_suite(write_desk(tmp_path, code=f"print('hello')\n{DESK}"))
 
     assert "hello" not in capsys.readouterr().out
@@ -106,7 +104,6 @@ TABLES = {
 
 @pytest.mark.parametrize(("problem", "toml"), TABLES.items())
 def test_tables_that_contradict_the_suite(tmp_path: Path, problem: str, toml: str) -> None:
-    """Unknown keys, limits that are none, more samples asked for than there are."""
     folder = write_desk(tmp_path / "a" / "b", toml=toml)
     if "hosts.py" in toml:
         outside = (folder / "../../../etc/hosts.py").resolve()
@@ -119,14 +116,12 @@ def test_tables_that_contradict_the_suite(tmp_path: Path, problem: str, toml: st
 
 
 def test_tools_of_a_task_are_refused(tmp_path: Path) -> None:
-    """The tools of an episode are those of its environment."""
     task = {"id": "t", "prompt": "?", "tools": [{"name": "x"}], "row": {"order": "A1"}}
 
     assert "tasks.jsonl:1: tools: " in problems(write_desk(tmp_path, tasks=[task]))
 
 
 def test_another_environment_is_another_suite(tmp_path: Path) -> None:
-    """The hash of the suite follows the environment's source, its imports and options."""
     helper = "ORDERS = {'A1': 'lost'}\n"
     code = f"from orders_of_test import ORDERS\n{DESK}"
     folder = write_desk(tmp_path, code=code)

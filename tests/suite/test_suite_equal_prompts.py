@@ -64,7 +64,6 @@ def test_what_the_model_sees_makes_the_prompt(other: dict[str, Any], equal: bool
 
 
 def test_likelihoods_are_asked_of_more_than_the_prompt() -> None:
-    """One instruction with many pairs of choices, or many texts to score, is many cases."""
     pairs = cases_of({"choices": ("a", "b")}, {"choices": ("c", "d")}, {"choices": ("a", "b")})
     texts = cases_of({"expected": "one"}, {"expected": "two"})
 
@@ -103,7 +102,6 @@ ASKED = "What is the capital of France?"
     ],
 )
 def test_a_spelling_makes_no_other_prompt(spelt: str) -> None:
-    """Case, white space, punctuation, invisible characters, lookalikes and numbers of cases."""
     assert normalize_prompt(spelt) == normalize_prompt(ASKED) == "what is the capital of france"
 
 
@@ -127,7 +125,6 @@ def test_a_spelling_makes_no_other_prompt(spelt: str) -> None:
     ],
 )
 def test_what_is_content_makes_another_prompt(one: str, other: str) -> None:
-    """Digits, operators, accents and the punctuation within words."""
     assert normalize_prompt(one) != normalize_prompt(other)
 
 
@@ -144,7 +141,6 @@ def test_templated_prompts_are_not_joined() -> None:
 
 
 def test_forty_spellings_of_one_prompt_are_one_cluster() -> None:
-    """Forty ids and forty spellings are one question asked forty times, and it is told."""
     marks = [" ", "  ", "\u200b", "!", "?", ".", "..", ",", '"', "\n"]
     cases = cases_of(*({"prompt": mark + ASKED + mark * i} for i in range(1, 5) for mark in marks))
     joined = join_equal_prompts(cases, [GENERATE])
@@ -154,7 +150,6 @@ def test_forty_spellings_of_one_prompt_are_one_cluster() -> None:
 
 
 def test_clusters_of_equal_prompts_are_united() -> None:
-    """A prompt in two declared clusters makes one of them, with all their cases."""
     cases = cases_of(
         {"prompt": "a", "cluster": "x"},
         {"prompt": "b", "cluster": "x"},
@@ -184,7 +179,6 @@ def test_names_of_clusters_do_not_depend_on_the_order() -> None:
 
 
 def test_distinct_prompts_stay_as_they_are() -> None:
-    """Nothing is joined or noted where no two cases are equal."""
     cases = cases_of({"prompt": "a"}, {"prompt": "b", "cluster": "k"})
     joined = join_equal_prompts(cases, [GENERATE])
 
@@ -192,7 +186,6 @@ def test_distinct_prompts_stay_as_they_are() -> None:
 
 
 def test_a_suite_tells_and_records_them(suite_folder: Callable[..., Path]) -> None:
-    """Loading says so in one line, the manifest has the groups, and the hash stays the file's."""
     lines = [{"id": f"c{i}", "prompt": f"q{i // 2}", "expected": "1"} for i in range(6)]
     suite = load_suite(suite_folder(TOML, lines))
     record = suite.record()
@@ -208,7 +201,6 @@ def test_a_suite_tells_and_records_them(suite_folder: Callable[..., Path]) -> No
 
 
 def test_a_manifest_without_the_groups_is_read(suite_folder: Callable[..., Path]) -> None:
-    """Without equal prompts nothing is written, and what was not written is none."""
     record = load_suite(suite_folder(TOML, [{"id": "a", "prompt": "q", "expected": "1"}])).record()
     stored = record.model_dump(mode="json")
 

@@ -25,7 +25,6 @@ GATE = '[[gates]]\nmetric = "exact_match"\n'
 
 
 def test_a_suite_in_order(written: Written, head: str) -> None:
-    """Cases, metrics and gates arrive with their defaults and their places."""
     suite = load_suite(written(head + GATE + 'floor = 1\ntolerance = "2%"\n'))
 
     assert ("s", 1, "primary", 0.05) == (
@@ -53,7 +52,6 @@ def test_the_folder_and_the_file_are_both_names_of_a_suite(written: Written) -> 
 
 
 def test_a_quick_look_keeps_the_suites_hash(written: Written, head: str, case_line: str) -> None:
-    """The first cases of a suite are still cases of that suite."""
     folder = written(head, case_line + case_line.replace('"a"', '"b"'))
 
     assert [len(load_suite(folder).cases), len(load_suite(folder, max_cases=1).cases)] == [2, 1]
@@ -117,7 +115,6 @@ def test_a_broken_line(refused: Refused, head: str, case_line: str, line: str, w
 
 
 def test_broken_lines_are_reported_together(refused: Refused, head: str) -> None:
-    """One edit can fix them all."""
     lines = "".join(line + "\n" for line, _ in BAD_LINES)
 
     assert refused(head, lines) == [
@@ -260,7 +257,6 @@ def test_a_bad_key(refused: Refused, head: str, more: str, line: int | None, wha
 
 
 def test_all_problems_come_at_once(refused: Refused, head: str) -> None:
-    """The form of the file, its metrics, cases and gates are all checked before it stops."""
     toml = (
         head
         + '[[metrics]]\nuse = "exact_mach"\n'
@@ -282,7 +278,6 @@ def test_all_problems_come_at_once(refused: Refused, head: str) -> None:
 
 
 def test_an_empty_suite_file_says_what_it_needs(refused: Refused) -> None:
-    """Nothing at all is answered with the keys that are missing."""
     assert refused("", "") == [
         f"suite.toml:1: the key {key!r} is missing" for key in ("name", "cases", "metrics")
     ]
@@ -290,12 +285,10 @@ def test_an_empty_suite_file_says_what_it_needs(refused: Refused) -> None:
 
 @pytest.mark.parametrize("cases", ["", "\n \n"])
 def test_an_empty_cases_file_is_refused(refused: Refused, head: str, cases: str) -> None:
-    """No case, no evidence: a usage error, never a verdict."""
     assert refused(head, cases) == ["suite.toml:2: no cases; a suite needs at least one"]
 
 
 def test_duplicate_ids_name_both_lines(refused: Refused, head: str, case_line: str) -> None:
-    """An id, given or made of the content, belongs to one case."""
     same = '{"prompt": "q", "expected": "x"}\n'
 
     assert refused(head, case_line + same + case_line + same) == [
@@ -313,7 +306,6 @@ def test_names_that_files_and_ids_cannot_carry(refused: Refused, head: str, name
 
 
 def test_bytes_that_are_no_utf8(refused: Refused, head: str) -> None:
-    """The line of the first bad byte is named."""
     assert refused(head, b'{"prompt": "a"}\n{"prompt": "caf\xe9"}') == [
         "cases.jsonl:2: not UTF-8 (byte 0xe9); save it as UTF-8: iconv -f WINDOWS-1252 -t UTF-8 "
         "cases.jsonl > new"
@@ -350,7 +342,6 @@ def test_case_sources(refused: Refused, head: str) -> None:
 
 
 def test_a_path_with_nul_is_no_crash(refused: Refused, head: str) -> None:
-    """TOML can spell NUL, file systems cannot."""
     found = refused(head.replace("cases.jsonl", "cases\\u0000"))
 
     assert "cannot be read (embedded null byte)" in found[0]
@@ -359,7 +350,6 @@ def test_a_path_with_nul_is_no_crash(refused: Refused, head: str) -> None:
 def test_a_file_of_two_hundred_megabytes_is_refused(
     written: Written, refused: Refused, tmp_path: Path
 ) -> None:
-    """It is refused by its size, unread."""
     folder = written()
     with (folder / "cases.jsonl").open("r+b") as file:
         file.truncate(200_000_000)
@@ -376,7 +366,6 @@ def test_long_lines_are_no_problem(written: Written, head: str) -> None:
 
 
 def test_byte_order_marks_and_windows_lines(written: Written, head: str, case_line: str) -> None:
-    """Files from Windows editors are the same suite."""
     plain = load_suite(written(head, case_line))
     windows = load_suite(
         written(
@@ -399,7 +388,6 @@ def test_letters_are_indices(written: Written) -> None:
 
 
 def test_ids_are_made_of_the_content(written: Written, head: str) -> None:
-    """The same content has the same id wherever it stands, whatever the order of its keys."""
     one = '{"prompt": "p", "expected": "x"}\n'
     other = '{"expected": "x", "prompt": "p"}\n'
     more = '{"prompt": "q", "expected": "x"}\n'
@@ -413,7 +401,6 @@ def test_ids_are_made_of_the_content(written: Written, head: str) -> None:
 def test_the_hash_changes_with_what_is_judged(
     written: Written, head: str, case_line: str, tmp_path: Path
 ) -> None:
-    """Cases, definition and the files that metrics read are in it."""
     start = load_suite(written(head, case_line)).hash
 
     assert load_suite(written(head, case_line.replace('"x"', '"y"'))).hash != start
@@ -424,7 +411,6 @@ def test_the_hash_changes_with_what_is_judged(
 def test_the_hash_does_not_change_with_what_is_not_judged(
     written: Written, head: str, case_line: str
 ) -> None:
-    """Comments, the order of keys, the place of the files and their names are not in it."""
     start = load_suite(written(head, case_line)).hash
     folder = written("# a comment\n" + head.replace("cases.jsonl", "c.jsonl"), name="elsewhere")
     (folder / "cases.jsonl").rename(folder / "c.jsonl")
@@ -434,7 +420,6 @@ def test_the_hash_does_not_change_with_what_is_not_judged(
 
 
 def test_files_of_one_name_are_two_files(written: Written, head: str, case_line: str) -> None:
-    """Two metrics that read a/x.json and b/x.json: a change of either changes the hash."""
     metric = '[[metrics]]\nuse = "json_schema"\nname = "{0}"\nschema = "{0}/x.json"\n'
     folder = written(head + metric.format("a") + metric.format("b"), case_line)
     hashes = set()
@@ -449,7 +434,6 @@ def test_files_of_one_name_are_two_files(written: Written, head: str, case_line:
 
 
 def test_paths_start_at_the_suites_folder(written: Written, head: str) -> None:
-    """An option that is a path is read beside suite.toml, whatever the working folder is."""
     folder = written(head + '[[metrics]]\nuse = "json_schema"\nschema = "t.json"\n')
     (folder / "t.json").write_text('{"type": "object"}', encoding="utf-8")
 
@@ -479,7 +463,6 @@ def test_half_characters_become_the_replacement_character(
 
 
 def test_the_bundled_suites_are_in_order() -> None:
-    """The suites in this repository load, and their gates can be proven."""
     from tunegate.harness.power.feasibility import unreachable_gates
 
     folder = Path(__file__).parents[2] / "suites"
@@ -523,14 +506,12 @@ def test_a_suite_declares_the_range_of_a_metric(written: Written, case_line: str
 def test_a_range_that_makes_no_sense(
     refused: Refused, case_line: str, metric: str, range_: str, problem: str
 ) -> None:
-    """Negative and zero width, no numbers, and a metric that has a range: one line each."""
     head = f'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "{metric}"\nrange = {range_}\n'
 
     assert sum(problem in line for line in refused(head, case_line)) == 1
 
 
 def test_a_whole_file_that_lacks_something_is_told_once(refused: Refused, head: str) -> None:
-    """The number of its cases, the first of them, and where to name the column."""
     (found,) = refused(head, "".join(f'{{"id": "c{i}", "prompt": "p"}}\n' for i in range(25)))
 
     assert found.startswith(
@@ -541,7 +522,6 @@ def test_a_whole_file_that_lacks_something_is_told_once(refused: Refused, head: 
 
 
 def test_a_folder_may_be_a_text(written: Written, head: str, case_line: str) -> None:
-    """As in a notebook."""
     folder = written(head, case_line)
 
     assert load_suite(str(folder)).hash == load_suite(folder).hash
@@ -588,14 +568,12 @@ def test_a_gate_may_rest_on_a_tag(written: Written, head: str) -> None:
     ],
 )
 def test_a_tag_that_cannot_be_gated(refused: Refused, head: str, tag: str, problem: str) -> None:
-    """One line with the place, and the tags that there are."""
     gate = f'[[gates]]\nmetric = "exact_match"\ntag = {tag}\ngain = 0\nfloor = 0.5\n'
 
     assert refused(head + gate, TAGGED) == [problem]
 
 
 def test_a_tag_where_no_case_has_one(refused: Refused, head: str) -> None:
-    """The remedy is to give the cases tags."""
     gate = '[[gates]]\nmetric = "exact_match"\ntag = "refunds"\ngain = 0\n'
 
     assert refused(head + gate) == [
@@ -605,7 +583,6 @@ def test_a_tag_where_no_case_has_one(refused: Refused, head: str) -> None:
 
 
 def test_the_same_gate_twice_on_a_tag(refused: Refused, head: str) -> None:
-    """A second gate of a kind on the same metric and tag is refused."""
     gate = '[[gates]]\nmetric = "exact_match"\ntag = "short"\ngain = 0\n'
 
     assert refused(head + gate + gate, TAGGED) == [
@@ -660,7 +637,6 @@ def test_files_of_the_project_are_read(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_metrics_file_outside_of_the_project_is_refused(tmp_path: Path) -> None:
-    """A JSON schema by an absolute path is not read either."""
     (tmp_path / "schema.json").write_text("{}", encoding="utf-8")
     folder = tmp_path / "s"
     folder.mkdir()
@@ -676,7 +652,6 @@ def test_a_metrics_file_outside_of_the_project_is_refused(tmp_path: Path) -> Non
 
 
 def test_a_suite_of_20_000_metrics_is_refused(written: Callable[..., Path]) -> None:
-    """One line says how many there may be."""
     table = '[[metrics]]\nuse = "exact_match"\n'
 
     with pytest.raises(SuiteError) as caught:
@@ -700,7 +675,6 @@ use = "json_valid"
     CASES = '{"id": "a", "prompt": "p", "expected": "x", "expected_calls": %s}\n'
 
     def test_form_is_no_content(self, written: Written, head: str) -> None:
-        """Nor are calls where none is expected: whoever writes nonsense calls none either."""
         cases = self.CASES % "[]"
         call = self.CASES % '[{"name": "f", "arguments": {}}]'
         text = "replay = true\n" + head + self.METRICS
@@ -710,7 +684,6 @@ use = "json_valid"
         assert found == ("exact_match", "tool_calls")
 
     def test_other_suites_have_no_such_list(self, written: Written, head: str) -> None:
-        """Their authors chose the gates."""
         assert load_suite(written(head)).record().content_metrics is None
         assert load_suite(written("replay = false\n" + head)).content_metrics is None
 

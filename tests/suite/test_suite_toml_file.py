@@ -59,7 +59,6 @@ def test_broken_files(file: Path, content: str | bytes, expected: str) -> None:
 
 
 def test_a_missing_file_is_named(file: Path) -> None:
-    """What cannot be read is said in the system's words."""
     with pytest.raises(SuiteError, match=r"cannot be read \(No such file or directory\)"):
         toml_file.read_toml(file)
 
@@ -146,7 +145,6 @@ def test_dots_within_texts_are_no_keys(file: Path) -> None:
 
 
 def test_a_sparse_file_of_10_gb_is_not_read(file: Path) -> None:
-    """Its size is enough to refuse it."""
     with file.open("wb") as sparse:
         sparse.truncate(10_000_000_000)
 

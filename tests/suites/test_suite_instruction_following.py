@@ -65,21 +65,18 @@ def test_there_are_enough_cases_of_each_kind() -> None:
 
 
 def test_the_ideal_answers_keep_every_rule() -> None:
-    """Each prompt can be obeyed in all its parts, as an answer written by hand shows."""
     found = scores("ideal.jsonl")
 
     assert {name: score.reason for name, score in found.items() if score.value != 1.0} == {}
 
 
 def test_the_wrong_answers_break_a_rule() -> None:
-    """Each prompt tells a sensible answer that misses the form from one that keeps it."""
     found = scores("wrong.jsonl")
 
     assert [name for name, score in found.items() if score.value != 0.0] == []
 
 
 def test_every_rule_is_broken_somewhere() -> None:
-    """No rule of the suite is only ever kept: one of the wrong answers fails it."""
     found = scores("wrong.jsonl")
     broken = {
         rule for score in found.values() for rule, held in (score.parts or {}).items() if not held
@@ -138,7 +135,6 @@ def test_prompts_name_the_texts_of_their_rules() -> None:
 
 
 def test_no_template_fills_the_suite() -> None:
-    """At most one case in twenty begins with the same three words, and no two prompts are alike."""
     words = [re.findall(r"\w+", (case.prompt or "").lower()) for case in CASES]
     openings = Counter(tuple(prompt[:3]) for prompt in words)
     sets = [frozenset(prompt) for prompt in words]
@@ -151,7 +147,6 @@ def test_no_template_fills_the_suite() -> None:
 
 
 def test_its_gates_can_be_passed() -> None:
-    """No gate asks for more than its flawless answers can prove."""
     assert unreachable_gates(SUITE) == []
 
 
@@ -159,7 +154,6 @@ def test_its_gates_can_be_passed() -> None:
 def test_the_verdict_tells_obeying_from_disobeying(
     project: Any, base: str, tuned: str, code: int
 ) -> None:
-    """With the recorded answers the suite ships the obedient arm and blocks the other."""
     arms = [
         f"--gate-{arm}=replay:{FOLDER / f'{name}.jsonl'}"
         for arm, name in (("base", base), ("tuned", tuned))

@@ -74,7 +74,6 @@ def test_what_policies_earn(suite: Suite, policy: Policy, passed: int, harmed: i
 
 
 def test_a_model_that_says_nothing_earns_nothing(suite: Suite) -> None:
-    """No task pays for not acting."""
     assert suite.episode is not None
     played = play_null_policy(suite.name, suite.episode, suite.cases, suite.generation)
 
@@ -91,7 +90,6 @@ def test_the_tasks_are_what_make_draws(suite: Suite) -> None:
 
 
 def test_training_and_tasks_share_no_order_and_no_sentence(suite: Suite) -> None:
-    """And every wish meets every state equally often."""
     orders = {task["row"]["order"] for task in make.draw_tasks()[1]}
     kinds = [(row["wish"], row["state"]) for case in suite.cases if (row := case.row)]
 
@@ -109,7 +107,6 @@ def test_the_gates_can_be_proven(suite: Suite) -> None:
 
 
 def test_paying_twice_is_not_due() -> None:
-    """The right refund, made again, is money that nobody was owed."""
     desk = OrderDesk()
     desk.reset("K1", "lost", "money")
     desk.find("K1")

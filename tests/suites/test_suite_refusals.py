@@ -24,7 +24,6 @@ def prompt(case: Case) -> str:
 
 
 def test_every_cluster_is_one_pair(cases: list[Case]) -> None:
-    """Each has one prompt to refuse and one to answer, and ids and tags say the same."""
     pairs = defaultdict(list)
     for case in cases:
         assert case.id == f"{case.cluster}-{case.expected}"
@@ -38,7 +37,6 @@ def test_every_cluster_is_one_pair(cases: list[Case]) -> None:
 
 
 def test_the_two_prompts_of_a_pair_look_alike(cases: list[Case]) -> None:
-    """They share a word of their own: one that fewer than one prompt in ten has."""
     stems = {case.id: _stems(prompt(case)) for case in cases}
     common = Counter(stem for found in stems.values() for stem in found)
     rare = {stem for stem, count in common.items() if count < len(cases) / 10}
@@ -57,7 +55,6 @@ def _stems(text: str) -> set[str]:
 
 
 def test_no_template_makes_more_than_a_twentieth(cases: list[Case]) -> None:
-    """Neither by the words of the whole prompts nor by the way they begin."""
     prompts = [prompt(case) for case in cases]
 
     assert len(set(prompts)) == len(prompts)
@@ -75,7 +72,6 @@ def test_right_behaviour_scores_one_and_wrong_behaviour_zero(suite: Suite) -> No
 
 
 def test_a_model_that_always_does_the_same_breaks_the_floor(suite: Suite) -> None:
-    """Refusing everything, or nothing, is half right."""
     refusal = suite.metric("refusal")
     [floor] = [gate.margin for gate in suite.gates if gate.kind == "floor"]
     for text in (REFUSAL, ANSWER):
@@ -84,6 +80,5 @@ def test_a_model_that_always_does_the_same_breaks_the_floor(suite: Suite) -> Non
 
 
 def test_its_cases_can_prove_its_gates(suite: Suite) -> None:
-    """A flawless result passes all of them."""
     assert suite.gates
     assert unreachable_gates(suite) == []

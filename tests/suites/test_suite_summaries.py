@@ -46,12 +46,10 @@ def test_passages_have_the_promised_length() -> None:
 
 
 def test_the_passage_is_in_the_prompt() -> None:
-    """The model reads exactly the text that a judge of faithfulness will be shown."""
     assert [case.id for case in CASES if (case.context or "?") not in (case.prompt or "")] == []
 
 
 def test_cases_of_one_passage_are_one_cluster() -> None:
-    """Two questions about one passage are not two independent cases."""
     clusters = defaultdict(set)
     for case in CASES:
         clusters[case.context].add(case.cluster or case.id)
@@ -61,12 +59,10 @@ def test_cases_of_one_passage_are_one_cluster() -> None:
 
 
 def test_no_instruction_is_used_twice() -> None:
-    """There is no template: every case is asked in its own words."""
     assert Counter(map(instruction, CASES)).most_common(1)[0][1] == 1
 
 
 def test_passages_are_not_variants_of_each_other() -> None:
-    """No two passages share a run of eight words."""
     runs: Counter[tuple[str, ...]] = Counter()
     for passage in PASSAGES:
         found = words(passage)
@@ -76,7 +72,6 @@ def test_passages_are_not_variants_of_each_other() -> None:
 
 
 def test_references_do_as_they_are_told() -> None:
-    """A reference has the number of sentences, bullets or words that its prompt asks for."""
     broken = [
         (case.id, score.reason)
         for case in CASES
@@ -88,14 +83,12 @@ def test_references_do_as_they_are_told() -> None:
 
 
 def test_the_passage_itself_is_too_long() -> None:
-    """Copying the passage breaks the rules of every case."""
     kept = [c.id for c in CASES if keeps_rules(c, Completion(text=c.context)).value != 0.0]
 
     assert kept == []
 
 
 def test_references_are_summaries_of_their_own_passage() -> None:
-    """Under half as long as the passage, no copy of it, and like no other passage as much."""
     for case in CASES:
         for reference in case.expected_texts():
             assert len(reference.split()) < len((case.context or "").split()) / 2
@@ -109,7 +102,6 @@ def _content(text: str) -> set[str]:
 
 
 def test_figures_of_a_reference_come_from_the_passage() -> None:
-    """A reference adds no figure that the passage does not have."""
     invented = [
         (case.id, number)
         for case in CASES

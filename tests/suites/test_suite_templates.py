@@ -20,7 +20,6 @@ from tests.suite_templates import commonest_opening, largest_template
 def test_prompts_that_differ_in_their_fillings_are_one_template(
     prompts: list[str], share: float
 ) -> None:
-    """Numbers, ids, names, quotations and addresses do not count as a difference."""
     assert largest_template(prompts) == pytest.approx(share)
 
 
@@ -32,5 +31,4 @@ def test_a_chain_of_near_prompts_is_one_template() -> None:
 
 
 def test_openings_are_counted_by_their_first_words() -> None:
-    """Two of three begin with the same three words, whatever their case."""
     assert commonest_opening(["How do I a", "how do i b", "How can I"]) == pytest.approx(2 / 3)

@@ -85,7 +85,6 @@ def test_it_is_as_large_and_as_varied_as_it_says(cases: list[Case]) -> None:
 
 
 def test_no_template_makes_more_than_a_twentieth(cases: list[Case]) -> None:
-    """Neither by the words of the whole prompts nor by the way they begin."""
     prompts = [text(case) for case in cases]
 
     assert len(set(prompts)) == len(prompts)
@@ -106,7 +105,6 @@ def test_every_tool_is_a_sound_schema(cases: list[Case]) -> None:
 
 @pytest.mark.parametrize("choose", [first, last])
 def test_right_calls_obey_the_schemas(cases: list[Case], choose: Choose) -> None:
-    """Every allowed value has the type, and lies in the list of values, that the tool states."""
     for case in cases:
         for call in ideal(case, choose):
             parameters = definitions(case)[call["name"]]["parameters"]
@@ -119,7 +117,6 @@ def test_right_calls_obey_the_schemas(cases: list[Case], choose: Choose) -> None
 
 @pytest.mark.parametrize("choose", [first, last])
 def test_right_calls_score_one(suite: Suite, choose: Choose) -> None:
-    """The first allowed values do, and so do the last ones, with defaults left out."""
     for case in suite.cases:
         calls = ideal(case, choose)
         said = json.dumps(calls) if calls else "No tool of mine can do that."
@@ -128,7 +125,6 @@ def test_right_calls_score_one(suite: Suite, choose: Choose) -> None:
 
 
 def test_no_call_is_right_where_none_is_wanted_and_wrong_elsewhere(suite: Suite) -> None:
-    """An empty answer and an answer in words score alike."""
     for case in suite.cases:
         for said in ("", "I would rather talk about it first."):
             score = suite.metric("tool_calls")(case, Completion(text=said))
@@ -136,7 +132,6 @@ def test_no_call_is_right_where_none_is_wanted_and_wrong_elsewhere(suite: Suite)
 
 
 def test_a_wrong_value_a_missing_call_and_another_tool_score_zero(suite: Suite) -> None:
-    """Right calls are spoilt in one place each."""
     tool_calls = suite.metric("tool_calls")
     for case in suite.cases:
         calls = ideal(case, first)
@@ -165,6 +160,5 @@ def test_a_model_that_always_does_the_same_breaks_the_floor(suite: Suite) -> Non
 
 
 def test_its_cases_can_prove_its_gates(suite: Suite) -> None:
-    """A flawless result passes all of them."""
     assert suite.gates
     assert unreachable_gates(suite) == []

@@ -68,7 +68,6 @@ def test_the_tree(changes: dict[str, Any], rows: dict[str, int], names: list[str
 
 
 def test_the_table_reaches_every_rule() -> None:
-    """A new rule needs a line above."""
     assert {rule.name for rule in decision_tree()[1]} == {
         name for _, _, names in TABLE for name in names
     }
@@ -76,7 +75,6 @@ def test_the_table_reaches_every_rule() -> None:
 
 @pytest.mark.parametrize("rule", decision_tree()[1], ids=lambda rule: rule.name)
 def test_every_rule_says_why_and_where_that_is_written(rule: advise.AdviceRule) -> None:
-    """With a reason, sources, and conditions on things that are asked or counted."""
     known = {field.name for field in fields(TrainingSituation)} | set(advise.COUNTS)
 
     assert rule.advice
@@ -87,7 +85,6 @@ def test_every_rule_says_why_and_where_that_is_written(rule: advise.AdviceRule) 
 
 
 def test_questions_fill_the_situation() -> None:
-    """Every question answers a field that some rule asks about."""
     asked = {question.about for question in decision_tree()[0]}
 
     assert asked == set(READY) - {"base"}
@@ -100,7 +97,6 @@ def test_questions_fill_the_situation() -> None:
 def test_a_reward_model_is_asked_about_where_there_are_pairs(
     verifier: bool, pairs: int, asked: bool
 ) -> None:
-    """Not where a program checks answers, nor where no preferences could train one."""
     question = next(q for q in decision_tree()[0] if q.about == "reward_model")
 
     assert asked is question.matters(
@@ -110,7 +106,6 @@ def test_a_reward_model_is_asked_about_where_there_are_pairs(
 
 
 def test_what_is_missing_is_counted() -> None:
-    """Methods that everything but the number of rows speaks for are named with that number."""
     found = missing_data(situation({}, {"completions": 49, "preferences": 120}))
 
     assert "lora: 49 of 50 rows with `prompt` and `completion`, or `messages`" in found
@@ -119,7 +114,6 @@ def test_what_is_missing_is_counted() -> None:
 
 
 def test_nothing_is_missing_where_training_is_not_advised() -> None:
-    """A base that passes needs no rows."""
     assert missing_data(situation({"base": "passes"}, {})) == ()
 
 
@@ -135,7 +129,6 @@ def test_it_is_known_when_no_answer_could_change_the_advice(
 
 
 def test_the_next_command_is_ready_to_be_run() -> None:
-    """With the base, the files of the right format, and the gate after the training."""
     files = {"completions": ("my rows.jsonl", "b.jsonl"), "preferences": ("pairs.jsonl",)}
     (rule,) = advice_steps(TrainingSituation(**READY, rows={"completions": 50}, files=files))
 
@@ -162,7 +155,6 @@ def test_a_vendor_is_told_its_own_name_of_the_model() -> None:
 
 
 def test_a_method_that_is_not_installed_has_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Advice names the method all the same."""
     rule = next(rule for rule in decision_tree()[1] if rule.name == "dpo")
     monkeypatch.setattr(advise, "TRAINERS", "tunegate.trainers.artifacts")
 

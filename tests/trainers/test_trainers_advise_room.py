@@ -25,7 +25,6 @@ def _base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_variants_give_up_the_cheapest_first() -> None:
-    """Rows a step, two bytes a weight, four bits a weight, both, and rows of a quarter."""
     found = dict(memory_variants(TrainingSetting("lora", 16, 1024, 8)))
 
     assert list(found.values()) == [
@@ -78,7 +77,6 @@ def test_the_first_that_fits_is_named(base: str) -> None:
 
 @pytest.mark.parametrize("trainer", ["dpo", "kto", "grpo"])
 def test_every_trainer_has_its_line(base: str, trainer: str) -> None:
-    """One where it fits."""
     machine = TrainingMachine(10**12, "it", gpu=False)
 
     assert len(list(fit_sentences(base, trainer, method="lora", machine=machine))) == 1
@@ -103,8 +101,6 @@ def test_sizes_are_those_of_trl() -> None:
 
 
 def test_what_cannot_be_told_is_said(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that could not be measured is no reason to end the advice."""
-
     def fails() -> int:
         raise BackendError("no room to measure")
 

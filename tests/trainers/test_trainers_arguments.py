@@ -51,7 +51,6 @@ def test_defaults_run_on_a_cpu() -> None:
 
 
 def test_flag_wins_over_file_over_default(write_config: Callable[[str], str]) -> None:
-    """A flag beats the file, the file beats our CPU defaults."""
     path = write_config("bf16: true\nlearning_rate: 1e-3\nseed: 5\ngradient_checkpointing: true\n")
 
     args = _parse("--config", path, "--seed", "7").training
@@ -100,7 +99,6 @@ def test_env_of_the_file_is_set(
     ],
 )
 def test_mistakes_in_the_file(text: str, said: str, write_config: Callable[[str], str]) -> None:
-    """Each mistake in a configuration file is an error that names it."""
     with pytest.raises(UsageError) as raised:
         _parse("--config", write_config(text))
 
@@ -108,7 +106,6 @@ def test_mistakes_in_the_file(text: str, said: str, write_config: Callable[[str]
 
 
 def test_all_problems_of_a_file_at_once(write_config: Callable[[str], str]) -> None:
-    """Two mistakes are two lines of one error."""
     with pytest.raises(UsageError) as raised:
         _parse("--config", write_config("sed: 1\nmax_step: 2\n"))
 
@@ -140,7 +137,6 @@ def test_training_files_lie_beside_the_file_or_here(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A relative training file is looked for beside the configuration, then in this folder."""
     here = tmp_path / "here"
     here.mkdir()
     (here / "b.jsonl").write_text("")

@@ -37,7 +37,6 @@ def logits(tiny: Any, spec: str) -> tuple[Any, Any]:
 
 
 def test_the_room_is_found_by_name() -> None:
-    """Every file of the room defines artifacts with a name and what they do to the numbers."""
     found = artifacts.available_artifacts()
 
     assert set(found) >= BUILT_IN
@@ -45,7 +44,6 @@ def test_the_room_is_found_by_name() -> None:
 
 
 def test_an_unknown_artifact_is_named() -> None:
-    """A slip gets the nearest name."""
     with pytest.raises(UnknownName, match="unknown artifact 'mergd'; did you mean 'merged'"):
         artifacts.find_artifact("mergd")
 
@@ -93,7 +91,6 @@ def test_the_tokenizer_is_the_tuned_arms(tiny: Any, tmp_path: Path) -> None:
 
 
 def test_the_adapters_own_tokenizer_comes_first(tiny: Any, tmp_path: Path, copied: Any) -> None:
-    """An adapter that was saved with a tokenizer is served with that."""
     adapter = copied(tiny.adapter())
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (adapter / name).write_bytes((tiny.base() / name).read_bytes())
@@ -123,7 +120,6 @@ def test_what_was_made_is_not_made_again(tiny: Any, tmp_path: Path) -> None:
 
 
 def test_a_folder_with_other_files_is_left_alone(tiny: Any, tmp_path: Path) -> None:
-    """Nothing of the user's is deleted."""
     (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
 
     with pytest.raises(UsageError, match="holds other files"):
@@ -132,7 +128,6 @@ def test_a_folder_with_other_files_is_left_alone(tiny: Any, tmp_path: Path) -> N
 
 
 def test_an_interrupted_making_starts_again(tiny: Any, tmp_path: Path) -> None:
-    """What it left is cleared, and never taken for a whole artifact."""
     merged = artifacts.find_artifact("merged")
 
     def stopped(base: Path, adapter: Path, out: Path) -> str:
@@ -149,7 +144,6 @@ def test_an_interrupted_making_starts_again(tiny: Any, tmp_path: Path) -> None:
 
 
 def test_virtual_tokens_cannot_be_merged(tiny: Any, tmp_path: Path) -> None:
-    """Prompt tuning changes no weight: one line, with what to do."""
     from peft import PromptTuningConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 

@@ -29,7 +29,6 @@ def test_random_numbers_go_on_where_they_were() -> None:
 
 
 def test_modes_and_gradients_come_back_even_after_a_failure() -> None:
-    """Each module's own mode, and each weight's, whatever happens inside."""
     import torch
 
     model = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Linear(1, 1))
@@ -52,7 +51,6 @@ def test_modes_and_gradients_come_back_even_after_a_failure() -> None:
 
 
 def test_the_forward_of_mixed_precision_is_taken_off_and_put_on_again() -> None:
-    """Within the block the weights compute in their own number format."""
     import torch
 
     model = torch.nn.Linear(1, 1)
@@ -66,7 +64,6 @@ def test_the_forward_of_mixed_precision_is_taken_off_and_put_on_again() -> None:
 
 
 def test_precision_is_whole_inside_and_as_before_outside() -> None:
-    """Answers are stored for runs that compute in full precision."""
     import torch
 
     before = torch.get_float32_matmul_precision()

@@ -45,7 +45,6 @@ def look(
     ],
 )
 def test_the_best_is_kept(looks: list[Checkpoint], best: int) -> None:
-    """A better verdict wins, then a greater improvement, then the earlier step."""
     record = CheckpointRanking(selected_by="s")
     for each in looks:
         record = record.with_look(each)
@@ -54,7 +53,6 @@ def test_the_best_is_kept(looks: list[Checkpoint], best: int) -> None:
 
 
 def test_nothing_is_kept_of_what_cannot_be_judged() -> None:
-    """No checkpoint is called best without a measurement."""
     record = CheckpointRanking(selected_by="s").with_look(look(1, 0.5, Verdict.ERROR))
 
     assert (None, None) == (record.best, record.best_step)
@@ -73,7 +71,6 @@ def test_it_is_read_back(tmp_path: Path) -> None:
 
 
 def test_a_resumed_training_keeps_what_is_still_there(tmp_path: Path) -> None:
-    """Checkpoints that rotation removed, and looks past the step it resumes from, are dropped."""
     record = CheckpointRanking(selected_by="s")
     for each in (look(1, 0.9), look(2, 0.1), look(3, 0.2), look(4, 0.8)):
         record = record.with_look(each)

@@ -42,7 +42,6 @@ def test_the_last_turn_of_messages_is_the_completion(write_rows: Callable[..., P
 
 
 def test_order_depends_on_the_seed_only(write_rows: Callable[..., Path]) -> None:
-    """Two files are mixed in an order that repeats with the seed and changes with it."""
     paths = [
         str(write_rows(f"{n}.jsonl", [{"prompt": f"{n}{i}", "completion": "x"} for i in range(20)]))
         for n in "ab"
@@ -57,7 +56,6 @@ def test_order_depends_on_the_seed_only(write_rows: Callable[..., Path]) -> None
 
 
 def test_files_are_named_by_content(write_rows: Callable[..., Path]) -> None:
-    """Each file is listed with its hash and its number of rows."""
     path = write_rows()
 
     (file,) = load([str(path)], seed=0).files
@@ -66,7 +64,6 @@ def test_files_are_named_by_content(write_rows: Callable[..., Path]) -> None:
 
 
 def test_all_bad_lines_are_reported_at_once(tmp_path: Path) -> None:
-    """Every unusable line of every file is one line of one error, with file and line number."""
     first, second = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     first.write_text('{"prompt": "a"}\n\n{oops}\n["list"]\n{"prompt": "a", "completion": "b"}\n')
     second.write_bytes(b'{"prompt": "\xff", "completion": "x"}\n{"prompt": "a", "completion": " "}')
@@ -99,7 +96,6 @@ def test_all_bad_lines_are_reported_at_once(tmp_path: Path) -> None:
 def test_malformed_rows_say_what_is_wrong(
     row: dict[str, Any], said: str, write_rows: Callable[..., Path]
 ) -> None:
-    """Each kind of malformed row is refused with its own sentence."""
     with pytest.raises(UsageError) as raised:
         load([str(write_rows(rows=[row]))], seed=0)
 
@@ -107,7 +103,6 @@ def test_malformed_rows_say_what_is_wrong(
 
 
 def test_text_and_chats_do_not_mix(write_rows: Callable[..., Path]) -> None:
-    """Plain text beside chats is refused, and one place of each is named."""
     text = write_rows("text.jsonl", [{"prompt": "a", "completion": "b"}])
 
     with pytest.raises(UsageError, match=r"text\.jsonl:1: plain text, but .*train\.jsonl:1"):
@@ -123,7 +118,6 @@ def test_empty_file_is_an_error(tmp_path: Path) -> None:
 
 
 def test_many_problems_are_counted(write_rows: Callable[..., Path]) -> None:
-    """After twenty problems the rest is a number."""
     with pytest.raises(UsageError, match="and 5 more problems"):
         load([str(write_rows(rows=[1] * 25))], seed=0)
 
@@ -141,7 +135,6 @@ def test_parquet_equals_jsonl(tmp_path: Path, write_rows: Callable[..., Path]) -
 
 
 def test_broken_parquet_is_named(tmp_path: Path) -> None:
-    """A file that is no Parquet is refused by name."""
     (tmp_path / "x.parquet").write_bytes(b"no")
 
     with pytest.raises(UsageError, match=r"x\.parquet: not readable as Parquet"):
@@ -177,7 +170,6 @@ def test_broken_parquet_is_named(tmp_path: Path) -> None:
 def test_each_method_has_its_columns(
     form: RowFormat, row: dict[str, Any], read: dict[str, Any], write_rows: Callable[..., Path]
 ) -> None:
-    """Rows come as TRL takes them: a common start of two chats is the prompt."""
     (found,) = load([str(write_rows(rows=[row]))], seed=0, form=form).rows
 
     assert read == found
@@ -202,7 +194,6 @@ def test_each_method_has_its_columns(
 def test_rows_of_another_method_are_refused(
     form: RowFormat, row: dict[str, Any], said: str, write_rows: Callable[..., Path]
 ) -> None:
-    """A row that the method cannot use is named with its line, and with what a row must hold."""
     path = write_rows(rows=[row])
 
     with pytest.raises(UsageError) as raised:
@@ -229,7 +220,6 @@ def test_a_saved_data_set_equals_jsonl(tmp_path: Path, write_rows: Callable[...,
 
 
 def test_a_data_set_that_changed_has_another_hash(tmp_path: Path) -> None:
-    """The hash of a folder is of its files' content."""
     import datasets
 
     hashes = set()
@@ -242,7 +232,6 @@ def test_a_data_set_that_changed_has_another_hash(tmp_path: Path) -> None:
 
 
 def test_folders_without_rows_are_named(tmp_path: Path) -> None:
-    """A folder that is no data set, or has no split to train on, is refused with what to name."""
     import datasets
 
     with pytest.raises(UsageError, match="not a folder that `datasets` saved"):

@@ -19,7 +19,6 @@ FOLDER = ROOT / "trainers" / "demo" / "judge"
 
 
 def test_the_calibration_is_of_this_suite_and_these_labels() -> None:
-    """The prompt and the labels are those that it was made from."""
     (metric,) = suites.load_suite(FOLDER).metrics
     known = read_calibration(FOLDER / "calibration.json")
 
@@ -30,7 +29,6 @@ def test_the_calibration_is_of_this_suite_and_these_labels() -> None:
 
 
 def test_the_judge_is_found_wanting() -> None:
-    """No gate may rest on it, with any margin and any labels."""
     known = read_calibration(FOLDER / "calibration.json")
 
     assert known.near_guessing
@@ -50,14 +48,12 @@ def test_the_labels_are_balanced() -> None:
 
 
 def test_no_machine_is_named() -> None:
-    """The calibration holds no path of where it was made."""
     text = (FOLDER / "calibration.json").read_text(encoding="utf-8")
 
     assert not re.search(r'": "(/|[A-Z]:)', text)
 
 
 def test_another_judge_is_known_as_uncalibrated(tmp_path: Path) -> None:
-    """Another model, or this one as other libraries read it, goes without the calibration."""
     (tmp_path / "judge.json").write_text("{}", encoding="utf-8")
 
     assert not is_calibrated(f"scripted:{tmp_path / 'judge.json'}", FOLDER)

@@ -85,7 +85,6 @@ def test_the_environment_trains_in_trl(model: Path, tmp_path: Path) -> None:
 def test_what_is_no_environment_is_refused(
     model: Path, tmp_path: Path, code: str, said: str
 ) -> None:
-    """In one line, before the model is loaded."""
     (tmp_path / "desk.py").write_text(code)
     status, lines = _train(model, tmp_path, "--environment", f"{tmp_path}/desk.py:Desk")
 
@@ -95,7 +94,6 @@ def test_what_is_no_environment_is_refused(
 
 @pytest.mark.slow
 def test_tools_are_text_where_the_template_shows_none(model: Path, tmp_path: Path) -> None:
-    """It trains, says so, and saves the chat template of the model as it was."""
     (tmp_path / "desk.py").write_text(NOTED)
     make_tokenizer().save_pretrained(model)
     code, lines = _train(model, tmp_path, "--environment", f"{tmp_path}/desk.py:Desk")
@@ -114,7 +112,6 @@ def test_tools_are_text_where_the_template_shows_none(model: Path, tmp_path: Pat
 
 @pytest.mark.slow
 def test_text_is_the_same_in_training_and_in_the_suite(tmp_path: Path) -> None:
-    """TRL's tokens of a task, and of an episode after two calls, are those that the gate asks."""
     from tunegate.harness.models._chat_template import render_prompt
 
     plan = load_suite(
@@ -153,7 +150,6 @@ def test_text_is_the_same_in_training_and_in_the_suite(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.slow
 def test_trl_reads_the_calls_of_a_text(tmp_path: Path) -> None:
-    """TRL's own reader finds a call, with all that it hands to the tokenizer."""
     from trl.chat_template_utils import parse_response
 
     write_desk(tmp_path)
@@ -168,7 +164,6 @@ def test_trl_reads_the_calls_of_a_text(tmp_path: Path) -> None:
 
 
 def test_a_model_without_a_chat_template_is_refused(model: Path, tmp_path: Path) -> None:
-    """An episode is a conversation."""
     (tmp_path / "desk.py").write_text(DESK)
     (model / "chat_template.jinja").unlink()
     status, lines = _train(model, tmp_path, "--environment", f"{tmp_path}/desk.py:Desk")

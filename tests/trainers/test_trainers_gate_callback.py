@@ -77,7 +77,6 @@ HARD = {"gradient_accumulation_steps": 2, "activation_checkpointing": True, "bf1
 def test_a_training_is_the_same_with_and_without_it(
     tiny_base: Path, tmp_path: Path, lora: bool, settings: dict[str, Any]
 ) -> None:
-    """Losses, gradients and weights are equal to the last bit, dropout and all."""
     alone = train(make_trainer(tiny_base, tmp_path / "alone", lora=lora, **settings))
     trainer = make_trainer(tiny_base, tmp_path / "gated", lora=lora, **settings)
     trainer.add_callback(GateCallback(write_suite(tmp_path)))
@@ -93,7 +92,6 @@ def test_a_training_is_the_same_with_and_without_it(
 def test_a_look_says_what_a_gate_says_of_the_checkpoint(
     tiny_base: Path, tmp_path: Path, lora: bool
 ) -> None:
-    """Both arms score as they do when base and the saved folder are opened from the disk."""
     from tunegate.harness.models.open_arms import open_arms
     from tunegate.trainers.checkpoint_evaluation import evaluate_checkpoint
 
@@ -132,7 +130,6 @@ def test_base_is_asked_once(tiny_base: Path, tmp_path: Path) -> None:
 
 
 def test_every_look_is_an_attempt(tiny_base: Path, tmp_path: Path) -> None:
-    """The ledger counts the checkpoints that were judged on a suite, and the record shows it."""
     trainer = make_trainer(tiny_base, tmp_path / "out", save_steps=1)
     trainer.add_callback(GateCallback(write_suite(tmp_path)))
 
@@ -146,7 +143,6 @@ def test_every_look_is_an_attempt(tiny_base: Path, tmp_path: Path) -> None:
 def test_the_gate_decides_what_is_kept(
     tiny_base: Path, tmp_path: Path, looks_say: Callable[..., None], by_loss: bool
 ) -> None:
-    """The best look's checkpoint outlives rotation and is loaded, even where the loss disagrees."""
     looks_say(0.1, 0.5, 0.2, 0.3)
     more = {"eval_strategy": "steps", "eval_steps": 1, "load_best_model_at_end": True}
     out = tmp_path / "out"
@@ -185,7 +181,6 @@ def _assert_loaded(trainer: Any, checkpoint: Path) -> None:
 def test_a_training_goes_on_where_it_stopped(
     tiny_base: Path, tmp_path: Path, looks_say: Callable[..., None]
 ) -> None:
-    """Resumed, it knows the looks so far and what was best, and forgets looks of a lost future."""
     suite, out = write_suite(tmp_path), tmp_path / "out"
     looks_say(0.1, 0.4, 0.2, 0.9)
     first = make_trainer(tiny_base, out, save_steps=1)
@@ -222,7 +217,6 @@ def test_it_stops_when_forgetting_is_proven(
 def test_without_stop_on_a_regression_is_only_told(
     tiny_base: Path, tmp_path: Path, looks_say: Callable[..., None]
 ) -> None:
-    """The training goes to its end."""
     looks_say(-0.5, -0.6, forgotten=("worse",))
     trainer = make_trainer(tiny_base, tmp_path / "out")
     trainer.add_callback(GateCallback(write_suite(tmp_path)))
@@ -235,7 +229,6 @@ def test_without_stop_on_a_regression_is_only_told(
 def test_a_look_that_fails_costs_the_look_alone(
     tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An adapter that has learned nothing cannot be judged: that is said, and training goes on."""
     trainer = make_trainer(tiny_base, tmp_path / "out", learning_rate=0.0)
     trainer.add_callback(GateCallback(write_suite(tmp_path)))
 
@@ -250,7 +243,6 @@ def test_a_look_that_fails_costs_the_look_alone(
 def test_a_defect_in_a_look_costs_the_look_alone(
     tiny_base: Path, tmp_path: Path, looks_say: Callable[..., None]
 ) -> None:
-    """Whatever a user's metric raises, hours of training are not lost for it."""
     looks_say(ZeroDivisionError("division by zero"), 0.1)
     trainer = make_trainer(tiny_base, tmp_path / "out")
     trainer.add_callback(GateCallback(write_suite(tmp_path)))
@@ -286,7 +278,6 @@ def test_ctrl_c_in_a_look_ends_the_training(
 def test_reporters_see_the_deltas(
     tiny_base: Path, tmp_path: Path, looks_say: Callable[..., None]
 ) -> None:
-    """Attached to its trainer, the callback tells what listens to logs, wandb among them."""
     from transformers import TrainerCallback
 
     class Reporter(TrainerCallback):
@@ -306,7 +297,6 @@ def test_reporters_see_the_deltas(
 
 
 def test_it_is_a_callback_that_transformers_can_make_again(tmp_path: Path) -> None:
-    """It has Transformers' types, also in a subclass, and its state holds its arguments."""
     from transformers import TrainerCallback
 
     class Mine(GateCallback):
@@ -321,7 +311,6 @@ def test_it_is_a_callback_that_transformers_can_make_again(tmp_path: Path) -> No
 
 
 def test_a_full_fine_tune_needs_its_base_on_the_disk(tiny_base: Path, tmp_path: Path) -> None:
-    """Told before the first step, in one line that names the argument."""
     trainer = make_trainer(tiny_base, tmp_path / "out", lora=False)
     trainer.add_callback(GateCallback(write_suite(tmp_path), base=tmp_path / "gone"))
 
@@ -332,7 +321,6 @@ def test_a_full_fine_tune_needs_its_base_on_the_disk(tiny_base: Path, tmp_path: 
 
 
 def test_a_model_that_writes_nothing_is_refused(tmp_path: Path) -> None:
-    """A reward model has no answers to look at: told before the first step."""
     import torch
 
     callback = GateCallback(write_suite(tmp_path))
@@ -345,7 +333,6 @@ def test_a_model_that_writes_nothing_is_refused(tmp_path: Path) -> None:
 
 
 def test_shards_of_a_model_are_refused(tmp_path: Path) -> None:
-    """No process could answer alone."""
     callback = GateCallback(write_suite(tmp_path))
     state = SimpleNamespace(stateful_callbacks={}, is_world_process_zero=True, global_step=0)
 
@@ -402,7 +389,6 @@ def _broken(suite: Path) -> None:
 def test_mistakes_are_told_when_it_is_made(
     tmp_path: Path, spoil: Callable[[Path], None] | None, options: dict[str, Any], text: str
 ) -> None:
-    """Before a trainer exists, let alone hours of training."""
     suite = write_suite(tmp_path)
     if spoil is not None:
         spoil(suite)
@@ -412,7 +398,6 @@ def test_mistakes_are_told_when_it_is_made(
 
 
 def test_a_suite_of_other_cases_may_decide_shipping(tmp_path: Path) -> None:
-    """What selects and what ships are told apart by their prompts."""
     other = write_suite(tmp_path, "numbers")
 
     GateCallback(write_suite(tmp_path), ship=other)

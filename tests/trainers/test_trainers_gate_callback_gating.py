@@ -30,7 +30,6 @@ def _argv(
 def test_checkpoints_are_looked_at(
     argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Both are in the record, and base was what it is without the adapter."""
     suite = write_suite(tmp_path)
 
     assert 0 == run([*argv, "--gate_callback", str(suite), "--gate_stop_on", "regression"])

@@ -39,7 +39,6 @@ def _fields(path: Path) -> dict[str, Any]:
 
 
 def test_metadata_are_the_models(folder: Path, tmp_path: Path) -> None:
-    """Shape, positions, special ids and template stand under llama.cpp's keys."""
     write_gguf(folder, tmp_path / "m.gguf", "Q8_0")
     fields = _fields(tmp_path / "m.gguf")
 
@@ -128,7 +127,6 @@ def test_scaled_positions_are_written_and_read(folder: Path, tmp_path: Path) -> 
 def test_other_models_are_refused(
     folder: Path, tmp_path: Path, change: dict[str, Any], text: str
 ) -> None:
-    """What a file of ours could not hold exactly is one line, and no file is left."""
     set_keys(folder / "config.json", **change)
 
     with pytest.raises(ModelError, match=text):
@@ -143,7 +141,6 @@ def test_too_many_stop_ids_are_refused(tiny: Tiny, tmp_path: Path) -> None:
 
 
 def test_a_tensor_without_a_name_is_refused(folder: Path, tmp_path: Path) -> None:
-    """Weights of an adapter in the model's folder, for one."""
     from safetensors.torch import load_file, save_file
 
     weights = load_file(folder / "model.safetensors")
@@ -190,7 +187,6 @@ def test_ways_of_splitting_have_llama_cpps_names(folder: Path, tmp_path: Path, n
 
 
 def test_a_bos_token_in_front_is_kept(folder: Path, tmp_path: Path) -> None:
-    """A tokenizer that puts its bos token before every text still does."""
     from tunegate.harness.models.gguf import gguf
 
     make_tokenizer(bos=True).save_pretrained(folder)
@@ -235,7 +231,6 @@ def test_embeddings_without_tokens_are_filled_up(folder: Path) -> None:
 
 
 def test_other_tokenizers_are_refused(folder: Path, tmp_path: Path) -> None:
-    """A word-level tokenizer, or a rule that llama.cpp has no name for: one line."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

@@ -99,7 +99,6 @@ def test_training_is_recorded(train: Any, tiny_base: Path, tmp_path: Path) -> No
 
 
 def test_progress_has_the_group_statistics(train: Any) -> None:
-    """Each step says mean and spread of the reward, and the share of groups without signal."""
     _, lines = train()
 
     steps = [line for line in lines if line.startswith("step ")]
@@ -109,7 +108,6 @@ def test_progress_has_the_group_statistics(train: Any) -> None:
 
 
 def test_same_weights_as_by_hand(train: Any, tiny_base: Path, tmp_path: Path) -> None:
-    """TRL's trainer called by hand with the same rows, seed and reward gives the same bytes."""
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import AutoTokenizer, set_seed
@@ -158,7 +156,6 @@ def test_same_weights_as_by_hand(train: Any, tiny_base: Path, tmp_path: Path) ->
 def test_reward_rises_on_prompts_never_trained_on(
     train: Any, tiny_base: Path, tmp_path: Path
 ) -> None:
-    """Thirty steps raise the share of small letters from the untrained model's to most of it."""
     more = ("--peft", "none", "--max_steps", "30", "--num_generations", "8")
     code, lines = train(*more, "--lr_scheduler_type", "constant", "--logging_steps", "30")
     assert 0 == code, lines
@@ -217,7 +214,6 @@ def test_a_failing_reward_ends_in_one_line(
     ],
 )
 def test_nothing_to_learn_is_said_once(reward: str, said: str, train: Any) -> None:
-    """Where the first groups have no variance, one warning says so."""
     _, lines = train("--max_steps", "3", reward=f"{HERE}:{reward}")
 
     warnings = [line for line in lines if line.startswith("warning: ")]
@@ -240,7 +236,6 @@ def test_nothing_to_learn_is_said_once(reward: str, said: str, train: Any) -> No
     ],
 )
 def test_mistakes_end_in_one_line(more: list[str], said: str, train: Any) -> None:
-    """A user's mistake is said before training, with an exit code and no traceback."""
     code, lines = train(*more)
 
     assert 2 == code, lines
@@ -248,7 +243,6 @@ def test_mistakes_end_in_one_line(more: list[str], said: str, train: Any) -> Non
 
 
 def test_rewards_of_a_file_start_at_its_folder(train: Any, tmp_path: Path) -> None:
-    """A schema in the YAML's rewards is found beside the YAML, and its weight reaches TRL."""
     folder = tmp_path / "config"
     folder.mkdir()
     (folder / "any.json").write_text('{"type": "object"}')
@@ -266,7 +260,6 @@ def test_rewards_of_a_file_start_at_its_folder(train: Any, tmp_path: Path) -> No
 
 
 def test_resumed_training_equals_an_uninterrupted_one(train: Any, tmp_path: Path) -> None:
-    """Going on from a checkpoint ends in the same bytes as never having stopped."""
     steps = ("--save_strategy", "steps", "--save_steps", "2", "--max_steps", "4")
     train(*steps)
     whole = adapter(tmp_path / "out")
@@ -281,7 +274,6 @@ def test_resumed_training_equals_an_uninterrupted_one(train: Any, tmp_path: Path
 def test_columns_may_hold_values_of_several_types(
     train: Any, write_rows: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """What rewards need never becomes a table, so allowed values may be numbers and texts."""
     call = {"name": "dial", "arguments": {"number": [3, "three"]}}
     rows = write_rows(
         "calls.jsonl", rows=[{"prompt": f"Dial {i}", "expected_calls": [call]} for i in range(4)]

@@ -78,7 +78,6 @@ def test_bitfit_moves_biases_and_nothing_else(
 def test_bitfit_adds_zero_biases_where_the_architecture_can(
     tiny: Tiny, tmp_path: Path, write_rows: Callable[..., Path]
 ) -> None:
-    """Llama starts as base computes, says what was added, and Transformers loads what is saved."""
     from transformers import AutoModelForCausalLM
 
     from tunegate.trainers.base_model import find_base
@@ -106,7 +105,6 @@ def test_bitfit_adds_zero_biases_where_the_architecture_can(
 def test_bitfit_is_refused_where_there_can_be_no_biases(
     tiny: Tiny, tmp_path: Path, write_rows: Callable[..., Path]
 ) -> None:
-    """Mistral's configuration knows no biases: one line says so, and what to use instead."""
     code, lines = _train(
         tiny.base("mistral"), tmp_path / "out", write_rows(rows=ROWS), "--peft", "bitfit"
     )
@@ -119,7 +117,6 @@ def test_bitfit_is_refused_where_there_can_be_no_biases(
 def test_virtual_tokens_start_as_the_text_that_is_given(
     tiny: Tiny, tmp_path: Path, write_rows: Callable[..., Path]
 ) -> None:
-    """With a learning rate of next to nothing the prompt is still the text's embeddings."""
     from safetensors.torch import load_file
     from transformers import AutoTokenizer
 
@@ -160,7 +157,6 @@ def test_an_adapter_is_trained_on(
 def test_an_adapter_of_another_base_is_refused(
     tiny: Tiny, tmp_path: Path, write_rows: Callable[..., Path]
 ) -> None:
-    """The record says by content which base an adapter belongs to."""
     rows = write_rows(rows=ROWS)
     assert 0 == _train(tiny.base(), tmp_path / "first", rows, "--peft", "lora")[0]
 
@@ -191,7 +187,6 @@ def test_an_adapter_of_another_base_is_refused(
 def test_mistakes_end_in_one_line(
     more: list[str], said: str, tiny: Tiny, tmp_path: Path, write_rows: Callable[..., Path]
 ) -> None:
-    """What contradicts itself is refused in one line before a model is loaded, or by PEFT."""
     code, lines = _train(tiny.base(), tmp_path / "out", write_rows(rows=ROWS), *more)
 
     assert 2 == code
@@ -218,7 +213,6 @@ def test_qlora_is_four_bits_twice_quantised(tiny: Tiny, tmp_path: Path) -> None:
 
 
 def test_qlora_takes_a_paged_optimiser_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is a GPU its optimiser is paged, unless the user names another."""
     assert peft_adapters.PAGED != _settled("--peft", "qlora").training.optim
     config = _settled("--peft", "qlora", settle=False)
     asked = _settled("--peft", "qlora", "--optim", "adamw_torch", settle=False)
@@ -256,7 +250,6 @@ def test_qlora_learns_after_it_was_evaluated(
 
 
 def test_a_training_without_gradients_ends_at_once() -> None:
-    """If the first step has reached no trained tensor, or there is none, it says so."""
     import torch
 
     model = torch.nn.Linear(2, 2)

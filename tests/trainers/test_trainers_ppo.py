@@ -66,7 +66,6 @@ def adapter(folder: Path) -> bytes:
 def test_updates_move_the_policy_and_are_recorded(
     train: Any, tiny_base: Path, reward_model: Path, tmp_path: Path
 ) -> None:
-    """Two updates leave a live adapter of the policy alone, and a record of what judged it."""
     from safetensors.torch import load_file
     from transformers import AutoTokenizer
 
@@ -91,7 +90,6 @@ def test_updates_move_the_policy_and_are_recorded(
 def test_same_weights_as_by_hand(
     train: Any, tiny_base: Path, reward_model: Path, tmp_path: Path
 ) -> None:
-    """TRL's trainer called by hand with the same rows, seed and models gives the same bytes."""
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import (
@@ -150,7 +148,6 @@ def test_same_weights_as_by_hand(
 
 
 def test_reward_adapters_judge_too(train: Any, tiny_base: Path, tmp_path: Path) -> None:
-    """A reward model that is an adapter is merged into its base before it judges."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -176,7 +173,6 @@ def test_whole_policies(train: Any, tmp_path: Path, tiny_base: Path) -> None:
 
 
 def test_reward_model_of_another_vocabulary(train: Any, reward_model: Path, copied: Any) -> None:
-    """A reward model that reads other tokens is refused before training, in one line."""
     other = copied(reward_model)
     make_tokenizer().save_pretrained(other)
 
@@ -220,7 +216,6 @@ def test_reward_models_that_are_none(train: Any, tiny_base: Path) -> None:
 
 
 def test_chats_that_use_every_special_token(train: Any, write_rows: Callable[..., Path]) -> None:
-    """Where no special token is free to pad with, that is said: ends of turns must stay visible."""
     chat = [{"role": "user", "content": "Yes?"}]
     rows = write_rows("chats.jsonl", rows=[{"prompt": chat} for _ in range(4)])
 
@@ -243,7 +238,6 @@ def test_other_kinds_of_adapters(kind: str, train: Any, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_says_that_nothing_goes_on() -> None:
-    """TRL's PPO has no way to resume, and a stopped training says so."""
     from tunegate.harness.errors import RunInterrupted
     from tunegate.trainers import ppo
 

@@ -55,7 +55,6 @@ def _losses(lines: list[str]) -> list[float]:
 def test_unseen_pairs_move_towards_the_chosen_answer(
     run: Run, rows: list[Any], train: Callable[..., list[str]], tiny: Tiny, tmp_path: Path
 ) -> None:
-    """After twenty steps prompts that were never trained on prefer the chosen answer more."""
     lines = train(run, rows, "out", "--peft", "lora", "--max_steps", "20")
 
     assert "0" == lines[-1], lines
@@ -75,7 +74,6 @@ def test_each_kind_trains_and_opens_in_the_gate(
     tiny: Tiny,
     tmp_path: Path,
 ) -> None:
-    """What preferences have trained is saved, recorded, and alive for the gate."""
     lines = train(run, rows, "out", "--peft", kind)
 
     assert "0" == lines[-1], lines
@@ -107,7 +105,6 @@ def test_before_the_first_step_the_model_is_its_reference(
 def test_label_smoothing_and_beta_reach_trl_and_the_record(
     train: Callable[..., list[str]], tmp_path: Path
 ) -> None:
-    """They change the second step's loss, and are found in the record under TRL's names."""
     robust = ["--peft", "lora", "--loss_type", "robust"]
     plain = train(dpo.run, PAIRS, "plain", *robust)
     smooth = train(dpo.run, PAIRS, "smooth", *robust, "--label_smoothing", "0.3")
@@ -154,7 +151,6 @@ def test_an_sft_adapter_is_its_own_reference(
 def test_a_resumed_training_keeps_its_reference(
     train: Callable[..., list[str]], tmp_path: Path
 ) -> None:
-    """Gone on from a checkpoint, it compares with the first adapter still: the same bytes."""
     taught = [{"prompt": row["prompt"], "completion": " late"} for row in PAIRS]
     assert "0" == train(sft.run, taught, "sft", "--peft", "lora", "--max_steps", "4")[-1]
     asked = ["--adapter_name_or_path", str(tmp_path / "sft"), "--save_strategy", "steps"]
@@ -175,7 +171,6 @@ def test_a_resumed_training_keeps_its_reference(
 def test_the_reference_is_no_second_model(
     run: Run, kind: str, train: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Weights are loaded once, whether an adapter or the whole model is trained."""
     from trl.trainer import dpo_trainer, kto_trainer
 
     loads: list[str] = []
@@ -272,7 +267,6 @@ def test_a_reward_model_is_loaded_with_its_head(
 def test_mistakes_end_in_one_line(
     run: Run, rows: list[Any], more: list[str], said: str, train: Callable[..., list[str]]
 ) -> None:
-    """What a method cannot use is said in one line, with what it can."""
     *_, last, code = train(run, rows, "out", *more)
 
     assert "2" == code
@@ -281,7 +275,6 @@ def test_mistakes_end_in_one_line(
 
 
 def test_rows_that_do_not_fit_are_counted(train: Callable[..., list[str]]) -> None:
-    """Prompts that fill max_length are dropped, longer answers are cut, and both are said."""
     long = [
         {"prompt": "refund " * 30, "chosen": " yes", "rejected": " no"},
         {"prompt": "the", "chosen": " refund" * 30, "rejected": " no"},

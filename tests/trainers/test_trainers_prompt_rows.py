@@ -56,14 +56,12 @@ def test_choices_keep_their_answer() -> None:
     ],
 )
 def test_rows_that_are_no_cases(row: dict[str, Any], said: str) -> None:
-    """What a case cannot hold is named with its line."""
     with pytest.raises(UsageError) as caught:
         loaded(row)
     assert said in str(caught.value)
 
 
 def test_dataset_numbers_the_rows() -> None:
-    """TRL gets the prompt and the row's number, counted from where the caller says."""
     rows = loaded({"prompt": "a", "expected": "1"}, {"prompt": "b", "expected": "2"})
 
     made = prompt_rows.prompt_dataset(rows, None, first=5)
@@ -94,7 +92,6 @@ def test_tools_are_shown_by_the_template() -> None:
     ],
 )
 def test_tools_that_cannot_be_shown(tokenizer: Any, prompt: Any, said: str) -> None:
-    """A template without tools, text, and a tokenizer that adds tokens are refused with the row."""
     with pytest.raises(UsageError) as caught:
         prompt_rows.prompt_dataset(loaded({"prompt": prompt, "tools": [TOOL]}), tokenizer())
     assert said in str(caught.value)

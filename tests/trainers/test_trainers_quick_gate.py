@@ -59,7 +59,6 @@ def _arms(scripted: Callable[..., str], base: set[int], tuned: set[int]) -> Mapp
 def test_what_ranks_is_what_the_suite_wants(
     suite: Callable[..., Suite], gates: tuple[str, ...], metric: str
 ) -> None:
-    """The metric of the first gain, else of the first gate, else the first metric."""
     assert metric == ranking_metric(suite(*gates))
 
 

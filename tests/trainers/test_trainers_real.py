@@ -70,7 +70,6 @@ def _train(tmp_path: Path, write_rows: Callable[..., Path]) -> Callable[..., Pat
 def test_sft_raises_the_probability_of_unseen_answers(
     kind: str, train: Callable[..., Path]
 ) -> None:
-    """Answers of the taught kind to new questions gain more than a nat each over base."""
     longer = {"prompt": ("--learning_rate", "1e-2", "--max_steps", "10")}.get(kind, ())
 
     out = train(sft, "--peft", kind, *longer)
@@ -82,7 +81,6 @@ def test_sft_raises_the_probability_of_unseen_answers(
 @pytest.mark.parametrize("seed", ["0", "1", "2"])
 @pytest.mark.parametrize("method", [dpo, kto])
 def test_preferences_move_unseen_pairs(method: Any, seed: str, train: Callable[..., Path]) -> None:
-    """The log-odds of the chosen answers to new questions rise by more than a nat over base."""
     assert min(margins(make_demo_model(), train(method, "--seed", seed), NEW)) > 1.0
 
 

@@ -42,7 +42,6 @@ def turns(thing: str) -> list[dict[str, str]]:
 @pytest.mark.long  # three seeds: two minutes
 @SEEDS
 def test_grpo_teaches_what_the_metric_measures(seed: str, tmp_path: Path) -> None:
-    """Five steps raise the metric on prompts never trained on, against the untrained base."""
     from tunegate.harness.models.demo_model import make_demo_model
     from tunegate.harness.models.open_arms import open_arms
     from tunegate.trainers.grpo import run

@@ -98,7 +98,6 @@ def by_trl(kind: str, folder: Path, base: Path, reward_funcs: Any) -> bytes:
 def test_a_reward_model_trains_as_trl_itself(
     kind: str, method: Any, train: Any, tiny_base: Path, reward_model: Path, tmp_path: Path
 ) -> None:
-    """TRL's trainer, given the folder of the reward model, ends in the same bytes."""
     code, lines = train(
         method, "--reward_model", str(reward_model), "--float32_matmul_precision", "highest"
     )
@@ -117,8 +116,6 @@ def test_a_reward_model_trains_as_trl_itself(
 def test_rloo_learns_from_metrics_as_trl_itself(
     train: Any, tiny_base: Path, tmp_path: Path
 ) -> None:
-    """With a metric as its reward RLOO ends in the bytes of TRL's own call."""
-
     def share(completions: list[str], **_: Any) -> list[float]:
         return [sum(c.isascii() and c.islower() for c in t) / max(1, len(t)) for t in completions]
 
@@ -134,7 +131,6 @@ def test_rloo_learns_from_metrics_as_trl_itself(
 
 @pytest.mark.slow
 def test_a_reward_model_beside_a_metric(train: Any, reward_model: Path, tmp_path: Path) -> None:
-    """Both are recorded with their weights, and an answer that one cannot score is left out."""
     given = ("--reward_model", str(reward_model), "--reward_model_weight", "0.5")
     code, lines = train(grpo, *given, "--reward", f"{HERE}:small_letters")
     record = TrainingRecord.model_validate_json((tmp_path / "out" / FILE).read_bytes())
@@ -146,7 +142,6 @@ def test_a_reward_model_beside_a_metric(train: Any, reward_model: Path, tmp_path
 
 @pytest.mark.slow
 def test_the_numbers_of_a_chat_are_those_of_its_template(reward_model: Path) -> None:
-    """A chat is scored as Transformers scores the whole conversation, each answer alone."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 

@@ -50,7 +50,6 @@ def _adapter(folder: Path) -> dict[str, Any]:
 
 
 def test_training_moves_the_adapter_and_is_recorded(training: Training, tmp_path: Path) -> None:
-    """Three steps leave a live adapter, its tokenizer and a record that says where it came from."""
     out = tmp_path / "out"
 
     assert 0 == training(out), training.lines
@@ -74,7 +73,6 @@ def test_training_moves_the_adapter_and_is_recorded(training: Training, tmp_path
 
 
 def test_output_is_safe_to_load(training: Training, tmp_path: Path) -> None:
-    """The folder holds no pickle and an adapter that the gate's own checks accept."""
     out = tmp_path / "out"
     training(out)
 
@@ -98,7 +96,6 @@ def test_progress_is_one_line_a_step(training: Training, tmp_path: Path) -> None
 
 
 def test_same_seed_same_bytes(training: Training, tmp_path: Path) -> None:
-    """The same seed gives the same adapter byte for byte, another seed another one."""
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
         assert 0 == training(tmp_path / name, "--seed", seed)
 
@@ -109,7 +106,6 @@ def test_same_seed_same_bytes(training: Training, tmp_path: Path) -> None:
 
 
 def test_resumed_training_equals_an_uninterrupted_one(training: Training, tmp_path: Path) -> None:
-    """Going on from a checkpoint ends in the same bytes as never having stopped."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     saving_options = ["--save_strategy", "steps", "--save_steps", "1"]
     training(whole)
@@ -126,7 +122,6 @@ def test_resumed_training_equals_an_uninterrupted_one(training: Training, tmp_pa
 
 
 def test_only_completions_are_learnt(training: Training, tmp_path: Path) -> None:
-    """Prompt tokens carry no loss: the labels of a batch spell the completion alone."""
     from tunegate.trainers import sft
 
     seen: list[list[int]] = []
@@ -174,7 +169,6 @@ def test_whole_model_without_peft(
 def test_mistakes_end_in_one_line(
     more: list[str], code: int, said: str, training: Training, tmp_path: Path
 ) -> None:
-    """A user's mistake is one line and an exit code, never a traceback."""
     assert code == training(tmp_path / "out", *more)
 
     assert training.lines[-1].startswith("error: ")
@@ -191,7 +185,6 @@ def test_cut_rows_are_said(training: Training, tmp_path: Path) -> None:
 
 
 def test_missing_files_and_model_are_named(tmp_path: Path) -> None:
-    """Without rows or a model the flag to give is named."""
     lines: list[str] = []
 
     assert 2 == run(["--model_name_or_path", str(tmp_path)], say=lines.append)
@@ -199,7 +192,6 @@ def test_missing_files_and_model_are_named(tmp_path: Path) -> None:
 
 
 def test_base_without_a_tokenizer(training: Training, tmp_path: Path) -> None:
-    """A model folder that lacks its tokenizer is the model's error, in one line."""
     bare = tmp_path / "bare"
     bare.mkdir()
     for name in ("config.json", "model.safetensors"):
@@ -225,7 +217,6 @@ def test_help_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_adapter_is_no_base(training: Training, tmp_path: Path) -> None:
-    """Training on an adapter's folder is refused with what to give instead."""
     training(tmp_path / "out")
     for name in ("config.json", "generation_config.json"):
         (tmp_path / "out" / name).unlink(missing_ok=True)
@@ -235,7 +226,6 @@ def test_an_adapter_is_no_base(training: Training, tmp_path: Path) -> None:
 
 
 def test_weights_that_are_not_numbers_are_not_saved() -> None:
-    """A diverged training is an error that names the learning rate."""
     import torch
 
     model = torch.nn.Linear(1, 1)
@@ -289,7 +279,6 @@ def test_precision_is_set_back() -> None:
 
 
 def test_logits_are_computed_where_a_token_is_learnt(tiny_base: Path) -> None:
-    """Two tokens of seven are learnt: two rows of logits, the loss and gradients of all seven."""
     import torch
     from transformers import AutoModelForCausalLM
     from trl.trainer import utils

@@ -64,7 +64,6 @@ def test_losses_are_those_of_trl_called_by_hand(
     tmp_path: Path,
     write_rows: Callable[..., Path],
 ) -> None:
-    """The same rows, options and seed give TRL's own losses, step by step, and its weights."""
     import trl
     from safetensors.torch import load_file
     from transformers import AutoTokenizer, set_seed
@@ -136,7 +135,6 @@ def test_ctrl_c_keeps_a_checkpoint_that_goes_on(
 def test_a_second_ctrl_c_stops_at_once(
     tiny: Tiny, tmp_path: Path, write_rows: Callable[..., Path]
 ) -> None:
-    """The second one does not wait for the step: there is no checkpoint, and the line says so."""
     lines: list[str] = []
 
     def say(line: str) -> None:
@@ -165,7 +163,6 @@ def _files_of_at_most(size: int) -> Iterator[None]:
 def test_a_disk_that_takes_no_more_is_one_line(
     tiny: Tiny, tmp_path: Path, write_rows: Callable[..., Path]
 ) -> None:
-    """Weights that cannot be written end in one line with the folder, and leave no record."""
     lines: list[str] = []
     argv = _argv(tiny.base(), tmp_path / "out", write_rows(rows=ROWS), "--peft", "none")
 
@@ -232,7 +229,6 @@ def test_suites_are_read_before_the_training(
     write_rows: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What the gate could not read afterwards is refused at once."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "suite.toml").write_text("name = 5\n")

@@ -55,7 +55,6 @@ def test_the_card_is_whole(
 def test_a_training_that_goes_on_names_the_rows_before(
     tiny_base: Path, tmp_path: Path, write_rows: Callable[..., Path]
 ) -> None:
-    """The card of the second training holds the first one's files, if its card is still its own."""
     first, second, third = (tmp_path / name for name in ("first", "second", "third"))
     one, two = write_rows("one.jsonl"), write_rows("two.jsonl")
     common = ["--model_name_or_path", str(tiny_base), "--max_steps", "1", "--save_strategy", "no"]
@@ -80,7 +79,6 @@ def test_a_training_that_goes_on_names_the_rows_before(
 
 
 def test_a_folder_has_the_hash_of_its_files(tmp_path: Path) -> None:
-    """Names and contents count, the folder's own place does not."""
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.arrow").write_text("1", encoding="utf-8")

@@ -108,7 +108,6 @@ def test_other_trainers_train(name: str, train: Any, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_every_trainer_of_trl_is_built_or_refused_by_name() -> None:
-    """No trainer of the installed TRL ends in a traceback when its options are asked for."""
     usable, refused = [], []
     for name in trl_trainer.trainer_names():
         try:
@@ -123,7 +122,6 @@ def test_every_trainer_of_trl_is_built_or_refused_by_name() -> None:
 
 
 def test_an_unknown_name_is_refused_before_trl_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names of ours and of TRL are offered, also where TRL is not installed."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 
     with pytest.raises(UsageError, match="unknown trainer 'xyz'; there are: sft, dpo, "):
@@ -160,7 +158,6 @@ def test_the_first_row_decides_the_format() -> None:
 
 @pytest.mark.slow
 def test_a_teacher_is_asked_for(train: Any) -> None:
-    """Where TRL needs a teacher, the option that names it is in the message."""
     code, lines = train("gkd", [json.loads(json.dumps({"prompt": "a", "completion": "b"}))] * 4)
 
     assert 2 == code

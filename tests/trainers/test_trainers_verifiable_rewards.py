@@ -33,7 +33,6 @@ def load(*entries: Any, folder: Path = Path()) -> tuple[verifiable_rewards.Rewar
 
 
 def test_entries_are_names_mappings_or_yaml_text() -> None:
-    """A bare name, a mapping and its YAML text on the command line mean the same metric."""
     named, mapped, text = (
         load(entry)[0] for entry in ("numeric", {"use": "numeric"}, "{use: numeric, weight: 2}")
     )
@@ -44,7 +43,6 @@ def test_entries_are_names_mappings_or_yaml_text() -> None:
 
 
 def test_options_are_bound_as_in_a_suite(tmp_path: Path) -> None:
-    """A schema is found beside the configuration, and recorded by its content."""
     schema = tmp_path / "ticket.json"
     schema.write_text(json.dumps({"type": "object"}))
 
@@ -97,7 +95,6 @@ def test_functions_of_ones_own() -> None:
     ],
 )
 def test_mistakes_say_where_and_what(entry: Any, said: str) -> None:
-    """An entry that cannot be a reward is refused before a model is loaded, with its place."""
     with pytest.raises(UsageError) as caught:
         load(entry)
 
@@ -118,13 +115,11 @@ def test_all_mistakes_at_once_and_no_name_twice() -> None:
 
 
 def test_no_reward_names_the_flag() -> None:
-    """Without a reward the flag to give is named."""
     with pytest.raises(UsageError, match="--reward json_schema"):
         load()
 
 
 def test_rows_are_held_to_the_metrics_rules() -> None:
-    """A row without what a metric requires, or with what it cannot use, is named at the start."""
     used = load("numeric")
     bare = Case(id="a", prompt="1 + 1").with_place("rows.jsonl:1")
     wordy = Case(id="b", prompt="1 + 1", expected="two").with_place("rows.jsonl:2")

@@ -59,7 +59,6 @@ def scoring(function: Callable[..., Any], name: str = "mine") -> Reward:
 
 
 def test_metrics_see_the_case_and_what_the_gate_would_know() -> None:
-    """A metric gets the case, the decoded text, the tokens without the end, and the reason."""
     seen: list[tuple[Any, ...]] = []
 
     def look(case: Case, completion: Completion) -> float:
@@ -118,8 +117,6 @@ def test_half_scored_completions_are_left_out_whole() -> None:
     ],
 )
 def test_a_failing_reward_names_itself_and_the_row(returned: Any, said: str) -> None:
-    """A metric that raises or returns no number ends the training, with its name and the line."""
-
     def fails(case: Case, completion: Completion) -> Any:
         if case.id == "1" and isinstance(returned, Exception):
             raise returned
@@ -157,7 +154,6 @@ def test_functions_of_trls_kind_get_the_rows_columns() -> None:
     ],
 )
 def test_a_failing_function_of_trls_kind(returned: Any, said: str) -> None:
-    """Too few numbers, NaN and exceptions of a batch function are one sentence too."""
     reward = Reward("batch", "m:batch", 1.0, function=lambda completions, **_: returned)
 
     with pytest.raises(RewardFailed) as caught:
@@ -166,8 +162,6 @@ def test_a_failing_function_of_trls_kind(returned: Any, said: str) -> None:
 
 
 def test_async_functions_are_awaited() -> None:
-    """TRL takes coroutine functions, and so do we."""
-
     async def later(completions: list[Any], **_: Any) -> list[float]:
         return [2.0 for _ in completions]
 

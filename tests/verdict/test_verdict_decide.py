@@ -59,12 +59,10 @@ def test_one_goal(
 
 
 def test_without_an_expectation_nothing_holds(judge: Any, columns: Any, made: Any) -> None:
-    """A gain that is ruled out only by planning defaults stays undecided."""
     assert judge(columns([gain()], {"m": made.pairs(*SAME)})).verdict is UNDECIDED
 
 
 def test_every_floor_and_guardrail_must_hold(judge: Any, columns: Any, made: Any) -> None:
-    """A goal in glory does not make up for a broken floor or an open guardrail."""
     glory = {"m": made.pairs(*BETTER)}
     thin = ([1.0] * 100, [1.0] * 99 + [0.0])  # one loss in 100: 0.05 is not yet proven
 
@@ -92,7 +90,6 @@ def test_one_metric_at_its_best_is_a_remark_where_another_tells_the_arms_apart(
 
 
 def test_a_regression_check_ships_without_a_goal(judge: Any, columns: Any, made: Any) -> None:
-    """No goal: SHIP means no worse, and the sentence says so."""
     found = judge(columns([tolerance()], {"m": made.pairs(0, 0, 100, 0)}))
 
     assert found.verdict is SHIP
@@ -121,7 +118,6 @@ def test_a_regression_check_ships_without_a_goal(judge: Any, columns: Any, made:
 def test_scores_at_one_end_of_the_range_are_noted(
     judge: Any, columns: Any, made: Any, value: float, range_: Any, higher: bool, end: str | None
 ) -> None:
-    """Both arms at one end of all gated metrics on every case: nothing is told apart."""
     metric = made.metric(binary=False, range=range_, higher_is_better=higher)
     gates = [tolerance(margin=0.9), floor(margin=0.0)]
     same = [value] * 250
@@ -216,7 +212,6 @@ def test_regressions_are_adjusted_over_the_whole_run(judge: Any, columns: Any, m
 
 
 def test_floors_are_no_part_of_the_adjustment(judge: Any, columns: Any, made: Any) -> None:
-    """A metric that only has floors cannot regress, so it does not dilute the others."""
     lost, even = made.pairs(0, 5, 95, 0), made.pairs(0, 0, 100, 0)
     gates = [gain("a"), *(floor(name) for name in "bcd")]
     found = judge(columns(gates, {"a": lost, **dict.fromkeys("bcd", even)}))
@@ -225,7 +220,6 @@ def test_floors_are_no_part_of_the_adjustment(judge: Any, columns: Any, made: An
 
 
 def test_the_worst_suite_is_the_runs_verdict(judge: Any, columns: Any, made: Any) -> None:
-    """BLOCK beats UNDECIDED beats HOLD beats SHIP, and the sentence names the suite."""
     rule = [gain(expected_gain=0.05)]
     suites = {
         name: columns(rule, {"m": made.pairs(*scores)}, name=name)
@@ -381,7 +375,6 @@ def test_a_broken_floor_must_survive_the_best_case(judge: Any, columns: Any, mad
 def test_a_failing_case_breaks_a_zero_tolerance_floor_whatever_is_missing(
     judge: Any, columns: Any
 ) -> None:
-    """What was seen to fail does not depend on what was not seen."""
     gate = floor(margin=1.0).model_copy(update={"floor_mode": "zero_tolerance"})
     tuned = [0.0] + [1.0] * 97 + [None, None]
 
@@ -537,7 +530,6 @@ def test_more_than_two_percent_unscored_is_noted(judge: Any, columns: Any, made:
 def test_unscored_cases_of_an_ungated_metric_do_not_matter(
     judge: Any, columns: Any, made: Any
 ) -> None:
-    """What no gate rests on is shown in the report and decides nothing."""
     scores = {"m": made.pairs(*BETTER), "extra": ([None] * 100, [None] * 100)}
     found = judge(columns([gain()], scores))
 
@@ -599,7 +591,6 @@ def test_skewness_is_noted_on_the_scale_of_the_gate(judge: Any, columns: Any, ma
 
 
 def test_the_same_records_give_the_same_bytes(judge: Any, columns: Any, made: Any) -> None:
-    """Twice, and with the scores in any order: verdict.json is a pure function."""
     noise = random.Random(1)
     base = [noise.random() for _ in range(60)]
     tuned = [min(1.0, b + noise.random() / 5) for b in base]
@@ -628,7 +619,6 @@ def test_numbers_have_six_digits(judge: Any, columns: Any, made: Any) -> None:
 
 
 def test_scores_of_other_suites_are_ignored(judge: Any, columns: Any, made: Any) -> None:
-    """Rows of a suite that is not in the manifest change nothing."""
     suite = columns([gain()], {"m": made.pairs(*BETTER)})
     other = columns([gain()], {"m": made.pairs(*WORSE)}, name="other")
     rows = [*other.rows(), *suite.rows()]
@@ -642,7 +632,6 @@ def test_scores_of_other_suites_are_ignored(judge: Any, columns: Any, made: Any)
 def test_runs_that_were_not_judged_say_why(
     validator: Any, made: Any, make: Any, verdict: Verdict
 ) -> None:
-    """A refused and a broken run have a verdict, a sentence and no suites."""
     found = make(made.manifest([]), "the adapter is not active")
 
     validator.validate(json.loads(record_json(found)))
@@ -722,8 +711,6 @@ def test_answers_that_were_cut_are_pointed_out(
 def test_a_collapsed_form_is_told_unless_a_goal_asks_for_it(
     judge: Any, columns: Any, made: Any
 ) -> None:
-    """A gain that passes shows what the suite is for."""
-
     def told(gate: Gate) -> str | None:
         suite = columns([gate], {"m": made.pairs(*BETTER)})
         cells = [
@@ -792,7 +779,6 @@ class TestReplayedTraffic:
         return judge(suite)
 
     def test_form_alone_is_undecided(self, judge: Any, columns: Any, made: Any) -> None:
-        """The same gates ship with one more on content, and the sentence says what is missing."""
         found = self.verdict(judge, columns, made, tolerance("form"))
 
         assert found.verdict is UNDECIDED
@@ -801,7 +787,6 @@ class TestReplayedTraffic:
         assert both.verdict is SHIP
 
     def test_a_gate_on_few_cases_is_not_enough(self, judge: Any, columns: Any, made: Any) -> None:
-        """It takes half of the cases: the others may hold anything."""
         sliced = Gate(metric="m", kind=TOLERANCE, margin=0.2, tag="t")
         tags = [("t",) if n < 40 else () for n in range(100)]
         more = [("t",) if n < 60 else () for n in range(100)]

@@ -107,7 +107,6 @@ def _with_gaps(suite: Any, cases: range) -> Any:
 def test_cases_outside_of_every_gated_slice_need_no_score(
     columns: Any, made: Any, judge: Any
 ) -> None:
-    """Half of slice b is unscored, and the only gate rests on slice a."""
     parts = {"a": (40, 0, 60, 0), "b": (0, 0, 50, 0)}
     suite = _with_gaps(slices(columns, made, [on("a", GAIN)], **parts), range(100, 125))
     result = judge(suite).suites[0]

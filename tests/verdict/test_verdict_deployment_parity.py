@@ -97,7 +97,6 @@ def test_a_loss_beyond_the_margin_blocks(ship: Any) -> None:
 
 
 def test_a_gain_beyond_the_margin_blocks_too(ship: Any) -> None:
-    """A better artifact is another model than the one that was judged."""
     verdict, parity = ship([YES] * 200, tuned=[YES] * 120 + [NO] * 80)
 
     assert (verdict.verdict, parity.status) == ("BLOCK", "not_equivalent")
@@ -162,7 +161,6 @@ def test_the_floor_is_put_to_shipped(ship: Any) -> None:
 
 
 def test_the_tolerance_is_put_to_shipped(ship: Any) -> None:
-    """Shipped is compared with base as tuned is, in a gate of its own."""
     _, parity = ship([YES] * 190 + [NO] * 10, HELD)
     [guard] = parity.suites[0].guards
 
@@ -171,7 +169,6 @@ def test_the_tolerance_is_put_to_shipped(ship: Any) -> None:
 
 
 def test_goals_are_not_asked_again(ship: Any) -> None:
-    """What was gained comes over by equivalence."""
     _, parity = ship([YES] * 190 + [NO] * 10)
 
     assert parity.suites[0].guards == ()
@@ -209,7 +206,6 @@ def test_one_unscored_case_can_be_survived(ship: Any) -> None:
 
 
 def test_a_verdict_is_never_made_better(ship: Any) -> None:
-    """A fine-tune that is blocked stays blocked for its own reason, whatever ships."""
     worse = [YES] * 30 + [NO] * 170
     verdict, parity = ship(worse, GAIN, tuned=worse)
 
@@ -218,7 +214,6 @@ def test_a_verdict_is_never_made_better(ship: Any) -> None:
 
 
 def test_a_suite_without_gates_has_no_say(columns: Any, made: Any) -> None:
-    """Where nothing is gated there is nothing to be equivalent on, and nothing ships."""
     suite = columns([], {"m": ([NO] * 60, [YES] * 60)})
     rows = [
         ScoreRow(suite="s", metric="m", case=f"c{i:03}", arm="shipped", value=YES)
@@ -235,7 +230,6 @@ def test_a_suite_without_gates_has_no_say(columns: Any, made: Any) -> None:
 
 
 def test_what_else_is_known_is_put_on_record(ship: Any) -> None:
-    """Agreement and divergence stand beside the metrics of their suite."""
     agreed = AnswerAgreement(answers=4, same=3, until=0.9)
     apart = PredictionDivergence(
         answers=4, tokens=40, kl=1e-3, logprob=-0.01, same_choice=0.99, until=0.95
@@ -247,7 +241,6 @@ def test_what_else_is_known_is_put_on_record(ship: Any) -> None:
 
 
 def test_without_a_shipped_arm_there_is_no_field(judge: Any, columns: Any, made: Any) -> None:
-    """verdict.json of a run of two arms is what it was."""
     verdict = judge(columns([GAIN], {"m": made.pairs(30, 0, 20, 10)}))
 
     assert "further_arms" not in json.loads(record_json(verdict))

@@ -45,7 +45,6 @@ TUNED = {
     ],
 )
 def test_what_differs_is_named(shipped: dict[str, Any], words: str) -> None:
-    """Merging, storing, serving, computing: in this order, and only what the identities tell."""
     assert deployment_step(TUNED, {**TUNED, **shipped}) == words
 
 
@@ -61,7 +60,6 @@ def test_a_file_that_the_same_engine_unpacks_is_no_other_engine() -> None:
 
 
 def test_a_served_model_is_named_with_its_engine() -> None:
-    """Of a server no hashes are known: who answers is the step."""
     shipped = {"backend": "server", "engine": "vllm 0.33"}
 
     assert "answers by server (vllm 0.33)" in deployment_step(TUNED, shipped)

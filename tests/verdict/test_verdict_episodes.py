@@ -56,8 +56,6 @@ def give_up(request: Request) -> str:
 
 
 def test_a_task_is_scored_on_the_samples_that_ended(tmp_path: Path) -> None:
-    """Of four samples one crashes: the mean is over three, the bounds are those of four."""
-
     def one_crash(request: Request) -> str:
         crashes = (number(request), request.sample, request.turn) == (0, 2, 0)
         return CRASH if crashes else solve(request)

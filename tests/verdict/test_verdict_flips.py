@@ -68,7 +68,6 @@ def test_other_pass_or_fail_metrics_are_listed_elsewhere(
 def test_accuracy_gates_only_above_chance(
     judge: Judge, columns: Any, made: Any, right: int, status: GateStatus, reason: Any
 ) -> None:
-    """A base that guesses has nothing to lose: its accuracy proves nothing, and says so."""
     same = [1.0] * right + [0.0] * (100 - right)
     gate = Gate(metric="right", kind="tolerance", margin=0.1)
     (result,) = judge(_suite(columns, made, (same, same), gate)).suites

@@ -126,7 +126,6 @@ def test_too_many_unscored_are_an_error(stand: Any) -> None:
 
 
 def test_the_verdict_can_only_get_worse(stand: Any, judge: Any, columns: Any) -> None:
-    """What base and tuned ended with stands, however well tuned does beside the incumbent."""
     _, standing = stand([YES] * 100 + [NO] * 100)
     worse = judge(columns([HELD], {"m": (TUNED, BASE)}), arms=ARMS)
 
@@ -228,7 +227,6 @@ def doubted(
 def test_one_that_is_not_what_is_shipped_today_is_named(
     made: Any, columns: Any, incumbent: list[str], why: str
 ) -> None:
-    """Its record is broken, or the next candidate was written over it."""
     found = doubted(made, columns, TODAYS, incumbent)
 
     assert found.verdict is Verdict.UNDECIDED

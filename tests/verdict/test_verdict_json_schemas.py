@@ -43,7 +43,6 @@ def test_the_files_are_fresh(maker: Any) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_it_is_a_schema_of_draft_2020_12(name: str) -> None:
-    """The schema itself is valid and names its draft."""
     content = load_schema(name)
 
     Draft202012Validator.check_schema(content)
@@ -52,7 +51,6 @@ def test_it_is_a_schema_of_draft_2020_12(name: str) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_field_is_described(name: str) -> None:
-    """No key of any record is left without a sentence."""
     content = load_schema(name)
     records = {f"{name}.json": content} | content["$defs"]
 
@@ -66,7 +64,6 @@ def test_every_field_is_described(name: str) -> None:
 
 
 def test_comparison_and_history_satisfy_their_schemas() -> None:
-    """What is printed with --json is what the files say."""
     compared = compare_runs([candidate("a", 60), candidate("b", 70)])
     past = history_of(*FOUR)
 
@@ -75,7 +72,6 @@ def test_comparison_and_history_satisfy_their_schemas() -> None:
 
 
 def test_it_refuses_what_is_no_verdict(judge: Any, columns: Any, made: Any) -> None:
-    """An unknown key, an unknown verdict and a missing sentence are all refused."""
     suite = columns([Gate(metric="m", kind="gain", margin=0.1)], {"m": made.pairs(5, 0, 0, 0)})
     good = json.loads(record_json(judge(suite)))
     validator = Draft202012Validator(load_schema("verdict"))

@@ -50,7 +50,6 @@ def test_kin_is_noted(columns: Any, made: Any, judge: dict[str, str], said: str 
 
 
 def test_a_suite_without_a_judge_says_nothing(columns: Any, made: Any) -> None:
-    """The run's judge is no matter of suites that ask none."""
     suite = columns([], {"m": ([1.0], [1.0])})
     arms = {"base": {"spec": "Qwen/Qwen3-0.6B"}}
     manifest = made.manifest([suite], arms=arms, judges=({"spec": "Qwen/Qwen3-32B"},))

@@ -53,7 +53,6 @@ def _table(columns: Any, made: Any) -> Any:
 
 
 def test_the_note_gives_ratio_and_quantiles(table: Any) -> None:
-    """Ratio and interval are those of the geometric mean, the quantiles scipy's Harrell-Davis."""
     base, tuned = times(120, slower=1.2)
     blocks = [str(i // 6) for i in range(120)]  # 2 * round(sqrt(120) / 4) neighbours
     ratio = geometric_mean_ratio(base, tuned, clusters=blocks)
@@ -84,7 +83,6 @@ def test_few_cases_compare_no_quantile(table: Any) -> None:
 
 
 def test_quantiles_of_clusters_are_not_compared(table: Any) -> None:
-    """The bootstrap takes cases for independent ones."""
     clusters = [f"k{i // 5}" for i in range(120)]
 
     (note,) = timing_notes(table(*times(120, slower=1.1), clusters=clusters))
@@ -101,7 +99,6 @@ def test_quantiles_of_clusters_are_not_compared(table: Any) -> None:
     ],
 )
 def test_the_note_says_what_was_timed(table: Any, parts: dict[str, float], said: str) -> None:
-    """Single calls, batches and unknown are told apart."""
     (note,) = timing_notes(table(*times(20, slower=1.0), **parts))
 
     assert note.endswith(said)
@@ -121,7 +118,6 @@ def test_nothing_is_said_where_there_is_no_ratio(table: Any, base: list[float]) 
 
 
 def test_other_metrics_are_not_timed(columns: Any) -> None:
-    """The notes are about timed metrics only."""
     suite = columns(gates=(), columns={"m": ([1.0] * 30, [0.0] * 30)})
     rows = {(row.metric, row.case, row.arm): row for row in suite.rows()}
 
@@ -157,7 +153,6 @@ def test_a_time_of_zero_falls_back_on_the_means(made: Any) -> None:
 
 
 def test_a_verdict_carries_ratio_and_gate(columns: Any, made: Any, judge: Any) -> None:
-    """One slow case of many does not decide a gate on the ratio, and the note stands beside it."""
     base, tuned = [0.1] * 39 + [10.0], [0.1 + 0.0001 * i for i in range(39)] + [12.0]
     gate = Gate(metric="latency", kind="tolerance", margin="10%", where="suite.toml:9")
     suite = columns(
@@ -183,7 +178,6 @@ def test_a_verdict_carries_ratio_and_gate(columns: Any, made: Any, judge: Any) -
 def test_recorded_times_decide_nothing(
     judge: Any, columns: Any, made: Any, arm: str, backend: str, verdict: Verdict
 ) -> None:
-    """Whether both arms were timed in turn is unknown: the gate is shown, the note says why."""
     base, tuned = times(120, slower=1.02)
     suite = columns(
         [Gate(metric="latency", kind="tolerance", margin="20%")],
@@ -200,7 +194,6 @@ def test_recorded_times_decide_nothing(
 
 
 def test_a_ceiling_on_recorded_times_counts(judge: Any, columns: Any, made: Any) -> None:
-    """It compares with nothing, so no order of the arms matters."""
     base, tuned = times(120, slower=1.02)
     suite = columns(
         [Gate(metric="latency", kind="ceiling", margin=10.0)],

@@ -30,7 +30,6 @@ def run_of(suite: Any, manifest: Any, cells: list[StoredAnswer], verdict: Any) -
 
 
 def test_the_verdict_is_the_same(columns: Any, made: Any) -> None:
-    """From manifest, cases, cells and scores alone."""
     suite = columns([Gate(metric="m", kind="gain", margin=0.0)],
                     {"m": made.pairs(30, 5, 20, 5)})  # fmt: skip
     manifest = made.manifest([suite])
@@ -40,7 +39,6 @@ def test_the_verdict_is_the_same(columns: Any, made: Any) -> None:
 
 
 def test_a_run_that_ended_early_is_judged_at_its_look(columns: Any, made: Any) -> None:
-    """The skipped cells tell at which look it ended."""
     suite = columns([Gate(metric="m", kind="gain", margin=0.0)],
                     {"m": made.pairs(45, 5, 30, 20)})  # fmt: skip
     order = tuple(case.id for case in suite.cases())

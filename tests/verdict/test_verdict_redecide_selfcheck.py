@@ -55,7 +55,6 @@ def test_what_is_a_false_claim(
 
 
 def test_a_goal_that_the_rule_still_lacks_is_no_claim(judge: Any, columns: Any, made: Any) -> None:
-    """Where all goals are needed, one that came through by chance ships nothing."""
     gates = [gate(GAIN, 0.02), gate(GAIN, 0.02, "k")]
     given = {"m": made.pairs(*BETTER), "k": made.pairs(*SAME)}
     suite = columns(gates, given, goal_rule="all")
@@ -83,7 +82,6 @@ def test_an_adapter_may_take_its_time(
 
 
 def test_severe_drops_are_a_false_claim(judge: Any, columns: Any, made: Any) -> None:
-    """Base that loses most of its score on every third case, beside itself, is not itself."""
     metric = made.metric("m", binary=False)
     base = [0.9] * 60
     tuned = [0.1 if i % 3 == 0 else 1.0 for i in range(60)]
@@ -94,7 +92,6 @@ def test_severe_drops_are_a_false_claim(judge: Any, columns: Any, made: Any) -> 
 
 
 def test_broken_levels_are_told_apart(judge: Any, columns: Any, made: Any) -> None:
-    """A floor above base's own level blocks, and is on the list of what does not count."""
     gates = [gate(FLOOR, 0.99), gate(CEILING, 0.1), gate(FLOOR, 0.1)]
     verdict = judge(columns(gates, {"m": made.pairs(*SAME)}))
 
@@ -160,7 +157,6 @@ def test_the_noise_floor_of_a_number(made: Any, columns: Any) -> None:
 
 
 def test_a_number_that_happens_to_be_0_or_1_is_no_flip(made: Any, columns: Any) -> None:
-    """A length of one token is not a pass."""
     record = made.metric("m", binary=False, range=None)
 
     assert _noise(made, columns([], {"m": ([1.0, 1.0], [1.0, 0.0])}, [record])).flips is None

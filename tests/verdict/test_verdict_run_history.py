@@ -30,7 +30,6 @@ def _read(folder: Path, **options: Any) -> RunHistory:
 
 
 def test_runs_stand_in_the_order_of_time(tmp_path: Path) -> None:
-    """Not in that of their names."""
     for name, day in (("a", 3), ("b", 1), ("c", 2)):
         _stored(tmp_path, name, day)
 
@@ -42,7 +41,6 @@ def test_runs_stand_in_the_order_of_time(tmp_path: Path) -> None:
 
 
 def test_what_was_shipped_is_marked(tmp_path: Path) -> None:
-    """By the run that the promotion names."""
     for name, day in (("a", 1), ("b", 2)):
         _stored(tmp_path, name, day)
     shipped = Promotion(
@@ -77,7 +75,6 @@ def test_wear_is_counted_by_version(tmp_path: Path) -> None:
 
 
 def test_what_is_no_run_is_named_and_skipped(tmp_path: Path) -> None:
-    """A file, a foreign folder, an unfinished run, a damaged one, one of another version."""
     good = _stored(tmp_path, "good", 1)
     (tmp_path / "a-file").write_text("x", encoding="utf-8")
     (tmp_path / "foreign").mkdir()
@@ -122,7 +119,6 @@ def test_a_history_is_narrowed(tmp_path: Path) -> None:
 
 
 def test_a_refused_run_is_part_of_the_history(tmp_path: Path) -> None:
-    """It judged nothing, and it happened."""
     place = _stored(tmp_path, "dead", 1)
     verdict = json.loads((place / "verdict.json").read_text(encoding="utf-8"))
     verdict |= {"verdict": "NOT_COMPARABLE", "suites": [], "sentence": "the adapter is dead"}

@@ -62,7 +62,6 @@ def test_words(text: str, expected: list[str]) -> None:
     ],
 )
 def test_a_short_prompt_is_found_however_it_is_dressed(row: list[str]) -> None:
-    """Invisible characters, lookalikes and words around six words with their answer."""
     case = Case(id="a", prompt="What is the capital of France?", expected="Paris")
 
     (found,) = overlaps([case], row)
@@ -123,7 +122,6 @@ def test_what_of_a_case_is_compared() -> None:
 
 
 def test_the_right_choice_is_the_answer() -> None:
-    """All choices are compared, and one of them is right."""
     text = case_text(Case(id="c", prompt="Which?", choices=("This one", "That one"), answer=1))
 
     assert text.answer == (("that", "one"), ("this", "one"))
@@ -150,7 +148,6 @@ def test_runs_by_hand(row: str, runs: int, seen: int, longest: int) -> None:
 
 
 def test_runs_do_not_cross_texts() -> None:
-    """Words at the end of a turn and at the start of the next are no run, in rows and in cases."""
     case = Case(id="c", prompt=numbered(1, 12), expected=numbered(13, 24))
 
     [split] = overlaps([case], [numbered(1, 6), numbered(7, 12)])
@@ -176,7 +173,6 @@ def test_the_row_with_the_most_is_named() -> None:
 
 
 def test_a_template_is_no_cases_own() -> None:
-    """A text that more than two cases begin with does not count, whatever the rows hold of it."""
     template = numbered(1, 30, "t")
     cases = [Case(id=str(i), prompt=f"{template} {numbered(1, 15, f'c{i}x')}") for i in range(9)]
 
@@ -187,7 +183,6 @@ def test_a_template_is_no_cases_own() -> None:
 
 
 def test_few_shot_examples_of_a_part_of_the_suite_are_a_template() -> None:
-    """Three cases in a hundred that share their examples are enough to tell them from the case."""
     shots = numbered(1, 40, "s")
     cases = [Case(id=f"m{i}", prompt=f"{shots} {numbered(1, 15, f'm{i}x')}") for i in range(3)]
     cases += [Case(id=f"o{i}", prompt=numbered(1, 20, f"o{i}x")) for i in range(97)]
@@ -210,7 +205,6 @@ def test_short_opening_and_closing_words_are_a_template() -> None:
 
 
 def test_a_passage_shared_within_a_cluster_is_its_cases_own() -> None:
-    """Five questions on one passage are one unit: a leaked passage touches all five."""
     passage = numbered(1, 30, "p")
     texts = [f"{passage} {numbered(1, 9, f'q{i}x')}" for i in range(5)]
     apart = [Case(id=str(i), prompt=text) for i, text in enumerate(texts)]
@@ -222,7 +216,6 @@ def test_a_passage_shared_within_a_cluster_is_its_cases_own() -> None:
 
 
 def test_templates_are_those_of_one_suite() -> None:
-    """What is shared by many cases of one suite may be a case's own in another."""
     text = numbered(1, 20)
     form = [Case(id=str(i), prompt=f"{text} c{i}") for i in range(5)]
     own = [Case(id="x", prompt=text)]
@@ -242,7 +235,6 @@ def test_templates_are_those_of_one_suite() -> None:
     ],
 )
 def test_a_whole_prompt_is_a_turn(prompt: str, row: list[str], found: bool) -> None:
-    """Prompts of any length are found as whole turns, and short ones not within others."""
     [overlap] = overlaps([Case(id="c", prompt=prompt)], row)
 
     assert bool(overlap.exact_at) is found
@@ -320,7 +312,6 @@ def test_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_word_over_and_over_ends() -> None:
-    """A case of one repeated word, and a row of the same, take no square of their length."""
     [overlap] = overlaps([Case(id="c", prompt="ha " * 5_000)], "ha " * 5_000)
 
     assert overlap.longest >= 64
@@ -377,7 +368,6 @@ patched = st.tuples(st.integers(0, 30), st.integers(0, 25), texts).map(
 @examples(150)
 @given(st.lists(texts | patched, min_size=1, max_size=6), st.lists(texts | patched, max_size=5))
 def test_all_numbers_are_those_of_the_naive_way(prompts: list[str], rows: list[str]) -> None:
-    """Runs, those seen, those in the best row, and the longest run, on any texts."""
     # A word of its own at both ends keeps half of the cases from beginning or ending alike.
     cases = [Case(id=str(i), prompt=f"a{i} {p} z{i}") for i, p in enumerate(prompts)]
 

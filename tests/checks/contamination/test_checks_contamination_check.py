@@ -169,7 +169,6 @@ def test_reporting_leaves_nothing_out(suite: Suite, tmp_path: Path) -> None:
 def test_a_file_is_found_where_it_was_beside_the_weights_or_where_the_user_says(
     suite: Suite, tmp_path: Path
 ) -> None:
-    """The hash decides: a moved file is the same, and is read once."""
     rows = write(tmp_path / "t.jsonl", [pair(sentence(1))])
     folder = tmp_path / "adapter"
     folder.mkdir()
@@ -230,7 +229,6 @@ def test_rows_of_the_adapter_before_count_too(suite: Suite, tmp_path: Path) -> N
 
 
 def test_nothing_compared_is_never_clean(suite: Suite, tmp_path: Path) -> None:
-    """Where every file is gone, the run says that it does not know."""
     rows = write(tmp_path / "t.jsonl", [pair(sentence(1))])
     known = card(rows)
     rows.unlink()
@@ -263,7 +261,6 @@ def test_every_form_of_file_is_read(suite: Suite, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "delimiter"), [("t.csv", ","), ("t.tsv", "\t")])
 def test_a_table_of_rows_is_read(suite: Suite, tmp_path: Path, name: str, delimiter: str) -> None:
-    """The first line names the columns, whatever they are called."""
     with (tmp_path / name).open("w", encoding="utf-8", newline="") as file:
         rows = [["utterance", "intent"], [sentence(1), "a, b"], [sentence(2), "c"]]
         csv.writer(file, delimiter=delimiter).writerows(rows)
@@ -288,7 +285,6 @@ def test_a_table_of_rows_is_read(suite: Suite, tmp_path: Path, name: str, delimi
 def test_a_file_that_cannot_be_read_is_the_users_to_mend(
     suite: Suite, tmp_path: Path, name: str, text: str | None, message: str
 ) -> None:
-    """A file that the user names and that holds no rows is one line with the place."""
     path = tmp_path / name
     if name == "folder":
         path.mkdir()
@@ -303,7 +299,6 @@ def test_a_file_that_cannot_be_read_is_the_users_to_mend(
 
 
 def test_the_card_is_read_beside_the_weights(tmp_path: Path) -> None:
-    """A card of the weights at hand is believed, one of other weights is shown and not used."""
     text = {"weights_sha256": "aa", "files": [{"path": "t.jsonl", "sha256": "bb"}], "x": 1}
     (tmp_path / FILE).write_text(json.dumps(text), encoding="utf-8")
 
@@ -324,7 +319,6 @@ def test_the_card_is_read_beside_the_weights(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"loss": NaN}', "\ud800"])
 def test_a_broken_card_is_no_crash(tmp_path: Path, text: str) -> None:
-    """Whatever lies there: the reason is kept, and nothing of it."""
     (tmp_path / FILE).write_text(text, encoding="utf-8", errors="surrogatepass")
 
     found = training_card.read_training_card(tmp_path, {})
@@ -334,7 +328,6 @@ def test_a_broken_card_is_no_crash(tmp_path: Path, text: str) -> None:
 
 
 def test_another_template_or_tokenizer_is_told(tmp_path: Path) -> None:
-    """A model asked in another form than it learned is no comparison's fault, and worth knowing."""
     text = {"chat_template_sha256": "a" * 64, "tokenizer_sha256": "b" * 64}
     (tmp_path / FILE).write_text(json.dumps(text), encoding="utf-8")
 
@@ -399,7 +392,6 @@ def test_a_card_that_names_a_sparse_file_of_200_gb_is_not_followed(tmp_path: Pat
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
 def test_rows_from_a_pipe_are_refused_instead_of_waited_for(tmp_path: Path) -> None:
-    """Rows from a pipe are refused instead of waited for."""
     rows = tmp_path / "rows.jsonl"
     os.mkfifo(rows)
     stream = check.TrainingRowStream(check.find_training_files(TrainingSummary(), None, [rows]))
@@ -409,7 +401,6 @@ def test_rows_from_a_pipe_are_refused_instead_of_waited_for(tmp_path: Path) -> N
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
 def test_a_card_that_is_a_pipe_or_a_sparse_file_is_one_reason(tmp_path: Path) -> None:
-    """A card that is a pipe or a sparse file is one reason."""
     path = tmp_path / "tunegate_training.json"
     os.mkfifo(path)
     assert "a pipe or device, not a regular file" in read_training_card(tmp_path, {}).why

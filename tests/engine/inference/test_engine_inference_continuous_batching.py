@@ -85,7 +85,6 @@ def test_greedy_equals_generate(
 
 
 def test_rows_leave_at_different_times(tiny: Any, ask: Ask) -> None:
-    """The batch of the tests above has rows that stop early and rows that use all their tokens."""
     arm = tiny.pair("llama")["base"]
     lengths = {
         len(r.token_ids)
@@ -96,7 +95,6 @@ def test_rows_leave_at_different_times(tiny: Any, ask: Ask) -> None:
 
 
 def test_rows_are_yielded_as_they_finish(tiny: Any, ask: Ask) -> None:
-    """A row that needs fewer tokens is handed out first."""
     arm = tiny.pair("llama")["base"]
     with arm.active() as model:
         rows = list(
@@ -120,7 +118,6 @@ def test_max_new_tokens(tiny: Any, ask: Ask, n: int) -> None:
 
 
 def test_rows_may_have_settings_of_their_own(tiny: Any, ask: Ask) -> None:
-    """A batch may mix token limits: each row keeps its own."""
     arm = tiny.pair("llama")["base"]
     requests = [ask(arm, [case], max_new_tokens=3 + i)[0] for i, case in enumerate(_cases(PROMPTS))]
     alone = {r.key: _decoded(arm, [r])[r.key].token_ids for r in requests}
@@ -141,7 +138,6 @@ def test_stop_texts(tiny: Any, ask: Ask) -> None:
 
 
 def test_going_on_from_tokens(tiny: Any, ask: Ask) -> None:
-    """A row that has tokens already is finished as if it had been decoded in one go."""
     arm = tiny.pair("gpt2")["base"]
     requests = ask(arm, _cases(PROMPTS), max_new_tokens=20)
     whole = _decoded(arm, requests)
@@ -172,7 +168,6 @@ def test_sampling_is_seeded(tiny: Any, ask: Ask) -> None:
 
 
 def test_sampling_does_not_depend_on_neighbours(tiny: Any, ask: Ask) -> None:
-    """A sampled answer is the same alone, in another order and in a larger batch."""
     arm = tiny.pair("llama")["base"]
     requests = ask(arm, _cases(PROMPTS), max_new_tokens=12, temperature=1.2, top_p=0.9)
     together = {k: row.token_ids for k, row in _decoded(arm, requests).items()}
@@ -191,7 +186,6 @@ def test_a_low_temperature_is_greedy(tiny: Any, ask: Ask) -> None:
 
 
 def test_top_p_keeps_the_nucleus(tiny: Any, ask: Ask) -> None:
-    """First tokens of many seeds: in the nucleus of Transformers' warper, as often as it says."""
     import torch
     from transformers import TopPLogitsWarper
 

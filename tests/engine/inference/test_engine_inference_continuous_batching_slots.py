@@ -37,7 +37,6 @@ def _alone(arm: Any, requests: list[Any]) -> dict[str, list[int]]:
 def test_waiting_rows_enter_as_others_leave(
     tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch, architecture: str, width: int
 ) -> None:
-    """However few rows are written at a time, each gets the tokens that it gets alone."""
     arm = tiny.pair(architecture)["tuned"]
     requests = _requests(arm, ask)
     expected = _alone(arm, requests)
@@ -86,7 +85,6 @@ def test_prompts_of_one_length_are_read_together(
 def test_rows_that_come_while_others_are_written(
     tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch, architecture: str, width: int
 ) -> None:
-    """Longer ones, with another beginning, one a step: each gets the tokens that it gets alone."""
     arm = tiny.pair(architecture)["tuned"]
     requests = _requests(arm, ask)
     cases = [Case(id=f"l{i}", prompt=f"{'a refund for ' * 6}{i}") for i in range(8)]
@@ -111,7 +109,6 @@ def test_rows_that_come_while_others_are_written(
 
 
 def test_rows_come_where_there_were_none(tiny: Any, ask: Ask) -> None:
-    """Without a row to begin with it waits for what comes first, and ends when nothing does."""
     arm = tiny.pair("llama")["base"]
     requests = _requests(arm, ask)[:3]
     coming = [[start_sequence(request)] for request in requests]
@@ -137,7 +134,6 @@ def test_the_buffer_grows(tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch) 
 def test_nothing_of_the_memory_before_is_read(
     tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
-    """In memory that holds no numbers rows are laid out again and again, and written unchanged."""
     import torch
 
     arm = tiny.pair("mistral")["tuned"]
@@ -215,7 +211,6 @@ def test_an_answer_that_comes_back_to_its_draft(
 
 
 def test_coming_back_saves_forwards(tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After one wrong token the rest of a draft is taken several tokens a step."""
     monkeypatch.setattr(forward_cost, "TOKENS", {"cpu": 10_000.0})
     arm = tiny.pair("llama")["base"]
     request = max(_requests(arm, ask, 60), key=lambda r: len(_alone(arm, [r])[r.key]))
@@ -236,7 +231,6 @@ def test_coming_back_saves_forwards(tiny: Any, ask: Ask, monkeypatch: pytest.Mon
 
 
 def test_sampled_rows_beside_guesses(tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row that samples draws what it draws alone, also while others take several tokens."""
     monkeypatch.setattr(forward_cost, "TOKENS", {"cpu": 10_000.0})
     arm = tiny.pair("llama")["base"]
     greedy = _requests(arm, ask, 40)[::2]
@@ -252,7 +246,6 @@ def test_sampled_rows_beside_guesses(tiny: Any, ask: Ask, monkeypatch: pytest.Mo
 
 
 def test_a_draft_is_followed_left_and_found_again() -> None:
-    """Four tokens in a row that stand in the draft are where the answer is back on it."""
     draft = AnswerDraft((1, 2, 3, 4, 5, 6, 7, 8, 9), DraftAcceptance())
     written: list[int] = []
     places = []
@@ -267,7 +260,6 @@ def test_a_draft_is_followed_left_and_found_again() -> None:
 
 
 def test_slots_leave_no_memory_behind(tiny: Any, ask: Ask) -> None:
-    """The buffers are gone as soon as the last row is, without waiting for the collector."""
     import gc
     import weakref
 
@@ -302,7 +294,6 @@ def test_slots_leave_no_memory_behind(tiny: Any, ask: Ask) -> None:
 def test_neighbours_that_end_in_one_column_are_copied_at_once(
     ends: list[tuple[int, int]], alone: bool, blocks: list[list[int]]
 ) -> None:
-    """Rows of a prefill, by their place in it and the column behind their last token."""
     rows: list[Any] = [decoding_slots.EnteringRow(None, i, slice(2, end)) for i, end in ends]  # type: ignore[arg-type]
 
     found = decoding_slots._blocks(rows, alone=alone)

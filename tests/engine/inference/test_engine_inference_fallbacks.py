@@ -44,7 +44,6 @@ def _pair(request: pytest.FixtureRequest, tiny: Any, tmp_path: Path) -> dict[str
 
 
 def test_only_the_tuned_arm_is_computed_alone(pair: dict[str, Any]) -> None:
-    """The adapter is alive, switching it off restores base, and base keeps the fast path."""
     with muted():
         proof = liveness.check_liveness(pair)["tuned"]
 
@@ -53,7 +52,6 @@ def test_only_the_tuned_arm_is_computed_alone(pair: dict[str, Any]) -> None:
 
 
 def test_answers_are_those_of_whole_forwards(pair: dict[str, Any], ask: Any) -> None:
-    """Each token is the likeliest after a forward of all before it, as PEFT computes it."""
     import torch
 
     arm = pair["tuned"]
@@ -78,7 +76,6 @@ def test_answers_are_those_of_whole_forwards(pair: dict[str, Any], ask: Any) -> 
 
 
 def test_likelihoods_are_those_of_one_forward(pair: dict[str, Any], ask: Any) -> None:
-    """The expected answer's mean log-probability, from the logits of the whole text."""
     import torch
 
     arm = pair["tuned"]

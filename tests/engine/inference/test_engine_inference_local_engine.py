@@ -53,7 +53,6 @@ def test_completions(tiny: Any, ask: Ask) -> None:
 
 
 def test_a_stop_text_is_cut_off(tiny: Any, ask: Ask) -> None:
-    """The stop text and what the last token brought behind it are no part of the answer."""
     arm = tiny.pair("llama")["base"]
     case = Case(id="c", prompt="the customer wants a refund for the parcel")
     (free,) = local_engine.complete_requests(arm, ask(arm, [case], max_new_tokens=10))
@@ -86,7 +85,6 @@ def test_what_cannot_be_asked_is_an_error_of_its_case(tiny: Any, ask: Ask) -> No
 
 
 def test_texts_that_cannot_be_scored(tiny: Any, ask: Ask) -> None:
-    """An empty text is an error of its case, and so is one that does not fit behind its prompt."""
     arm = tiny.pair("llama")["base"]
     cases = [
         Case(id="empty", prompt="Q:\n", choices=("yes", ""), answer=0),
@@ -116,7 +114,6 @@ def test_nothing_but_errors(tiny: Any, ask: Ask) -> None:
     ],
 )
 def test_memory_errors_have_a_name(tiny: Any, ask: Ask, error: Exception) -> None:
-    """Whatever torch or Python raises for lack of memory is OutOfMemory."""
     arm = Failing(tiny.pair("llama")["base"], error)
     with pytest.raises(local_engine.OutOfMemory):
         list(
@@ -127,7 +124,6 @@ def test_memory_errors_have_a_name(tiny: Any, ask: Ask, error: Exception) -> Non
 
 
 def test_other_errors_keep_theirs(tiny: Any, ask: Ask) -> None:
-    """A defect is not mistaken for a lack of memory."""
     arm = Failing(tiny.pair("llama")["base"], RuntimeError("shape mismatch"))
     with pytest.raises(RuntimeError, match="shape mismatch"):
         list(
@@ -138,7 +134,6 @@ def test_other_errors_keep_theirs(tiny: Any, ask: Ask) -> None:
 
 
 def test_drafts_give_the_same_completions(tiny: Any, ask: Ask) -> None:
-    """With another arm's answers as drafts the completions are those without, but for the time."""
     arms = tiny.pair("qwen2")
     cases = [Case(id=f"c{i}", prompt=p) for i, p in enumerate(("a", "the parcel", "12"))]
     requests = ask(arms["tuned"], cases, max_new_tokens=12)
@@ -155,7 +150,6 @@ def test_drafts_give_the_same_completions(tiny: Any, ask: Ask) -> None:
 
 
 def test_an_abandoned_answer_switches_the_model_back(tiny: Any, ask: Ask) -> None:
-    """Closing half-read answers leaves inference mode and switches the adapter on again."""
     import torch
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -171,7 +165,6 @@ def test_an_abandoned_answer_switches_the_model_back(tiny: Any, ask: Ask) -> Non
 
 
 def test_a_completion_knows_how_many_were_written_with_it(tiny: Any, ask: Ask) -> None:
-    """The time of a batch is shared: each of three says three, one alone says one."""
     arm = tiny.pair("llama")["base"]
     cases = [Case(id=name, prompt="the parcel") for name in "abc"]
     together = local_engine.complete_requests(arm, ask(arm, cases, max_new_tokens=3))
@@ -181,7 +174,6 @@ def test_a_completion_knows_how_many_were_written_with_it(tiny: Any, ask: Ask) -
 
 
 def test_latency_is_asked_like_a_completion(tiny: Any, ask: Ask) -> None:
-    """A timed question is answered with the tokens of the untimed one."""
     arm = tiny.pair("llama")["base"]
     (request,) = ask(arm, [Case(id="c", prompt="the parcel")], max_new_tokens=6)
     (untimed,) = local_engine.complete_requests(arm, [request])

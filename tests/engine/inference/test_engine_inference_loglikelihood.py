@@ -133,7 +133,6 @@ def test_prompts_of_about_one_length_are_computed_together(
 
 
 def test_blocks_do_not_change_the_result(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With memory for one continuation at a time the log-likelihoods stay the same."""
     arm = tiny.pair("llama")["base"]
     prompts = [Prompt(t, tuple(arm.tokenizer(t)["input_ids"])) for t, _ in CASES]
     wanted = [
@@ -149,7 +148,6 @@ def test_blocks_do_not_change_the_result(tiny: Any, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3"])
 def test_rows_of_a_cache_leave_it_as_it_was(kind: str, tiny: Any) -> None:
-    """What is written behind chosen rows is in their own cache alone."""
     import torch
 
     model = _plain(tiny, kind, "base")
@@ -170,7 +168,6 @@ def test_rows_of_a_cache_leave_it_as_it_was(kind: str, tiny: Any) -> None:
 
 @pytest.mark.parametrize("rows", [1, 8, 9, 20])
 def test_log_probabilities_by_parts_are_those_of_all_rows(rows: int) -> None:
-    """To the bit: the parts in which rows are computed change nothing."""
     import torch
 
     torch.manual_seed(rows)
@@ -184,7 +181,6 @@ def test_log_probabilities_by_parts_are_those_of_all_rows(rows: int) -> None:
 
 
 def test_choices_of_a_case(tiny: Any, ask: Callable[..., list[Any]]) -> None:
-    """A choices question comes back with one log-likelihood a choice, in the case's order."""
     arm = tiny.pair("llama")["base"]
     cases = [
         Case(id=f"c{i}", prompt=text, choices=choices, answer=0)
@@ -202,7 +198,6 @@ def test_choices_of_a_case(tiny: Any, ask: Callable[..., list[Any]]) -> None:
 
 
 def test_the_answer_is_a_mean_per_token(tiny: Any, ask: Callable[..., list[Any]]) -> None:
-    """answer_logprob is the sum divided by the number of the answer's tokens."""
     arm = tiny.pair("llama")["tuned"]
     case = Case(id="c", prompt="the capital of Spain is", expected="Madrid, I think")
     (answer,) = local_engine.complete_requests(arm, ask(arm, [case], "answer"))
@@ -216,7 +211,6 @@ def test_the_answer_is_a_mean_per_token(tiny: Any, ask: Callable[..., list[Any]]
 def test_of_several_right_answers_the_likeliest_counts(
     tiny: Any, ask: Callable[..., list[Any]]
 ) -> None:
-    """With several expected texts the answer's value is the largest mean among them."""
     arm = tiny.pair("llama")["base"]
     texts = ("Madrid", "the city of Madrid", "x")
     single = [Case(id=t, prompt="the capital of Spain is", expected=t) for t in texts]
@@ -249,7 +243,6 @@ def test_a_plain_prompt_and_its_text_are_one_space_apart(
 def test_a_case_says_what_stands_between(
     tiny: Any, ask: Callable[..., list[Any]], delimiter: str
 ) -> None:
-    """The case's own delimiter is used as it is, for choices and for the expected answer."""
     arm = tiny.pair("llama")["base"]
     case = Case(id="c", prompt="Q:", choices=("yes",), expected="yes", delimiter=delimiter)
     (chosen,) = local_engine.complete_requests(arm, ask(arm, [case], "choices"))
@@ -262,7 +255,6 @@ def test_a_case_says_what_stands_between(
 
 
 def test_a_chat_prompt_and_its_text_touch(tiny: Any, ask: Callable[..., list[Any]]) -> None:
-    """template = "chat": the text follows the generation prompt as it is."""
     arm = tiny.pair("llama")["base"]
     case = Case(id="c", prompt="Q", choices=("yes",), answer=0)
     (request,) = ask(arm, [case], "choices", template="chat")
@@ -276,7 +268,6 @@ def test_a_chat_prompt_and_its_text_touch(tiny: Any, ask: Callable[..., list[Any
 
 
 def test_encode_after_a_token_in_front(tiny_tokenizer: Callable[..., Any]) -> None:
-    """A tokenizer that puts a token in front of plain prompts does not put one before the text."""
     tokenizer = tiny_tokenizer(bos=True)
     prompt = Prompt("the capital", tuple(tokenizer("the capital")["input_ids"]))
     assert prompt.token_ids[0] == 1

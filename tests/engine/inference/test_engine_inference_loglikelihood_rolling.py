@@ -39,13 +39,11 @@ def _plain(arm: Any, text: str) -> float:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_bits_equal_those_of_one_plain_forward(tiny: Any, ask: Any, architecture: str) -> None:
-    """Texts of every length in one batch, both arms."""
     for arm in tiny.pair(architecture).values():
         assert _bits(arm, ask, TEXTS) == pytest.approx([_plain(arm, t) for t in TEXTS], abs=1e-4)
 
 
 def test_a_text_longer_than_the_context_is_read_in_windows(tiny: Any, ask: Any) -> None:
-    """Nothing is cut off, and no window reaches over the border."""
     arm = tiny.pair("llama")["base"]
     text = "Madrid and Paris " * 200
     assert len(arm.tokenizer(text)["input_ids"]) > CONTEXT

@@ -98,7 +98,6 @@ def test_the_logits_are_the_same(tiny: Any, used: list[bool], architecture: str,
 
 @pytest.mark.usefixtures("small")
 def test_both_arms_use_the_same_copies(tiny: Any) -> None:
-    """Base and an adapter on it pack the matrices once, inside of PEFT's layers."""
     kept = []
     for arm in tiny.pair("llama").values():
         with arm.active() as model, packed(model):
@@ -133,7 +132,6 @@ def _config(kind: str) -> Any:
 @pytest.mark.filterwarnings("ignore:.past_key_values. is deprecated")  # PEFT's word for the cache
 @pytest.mark.parametrize("kind", KINDS)
 def test_kinds_of_adapters_compute_the_same(tiny: Any, used: list[bool], kind: str) -> None:
-    """An adapter's own arithmetic stays PEFT's, around packed matrices of base."""
     import torch
 
     model = _adapted(tiny, _config(kind))
@@ -262,7 +260,6 @@ def test_a_layer_that_makes_its_weights_computes_them_itself() -> None:
 
 @pytest.mark.usefixtures("small")
 def test_copies_go_with_their_model(tiny: Any) -> None:
-    """The copies are freed when they are released, and when nothing holds the model."""
     from transformers import AutoModelForCausalLM
 
     with muted():
@@ -371,7 +368,6 @@ def test_the_answers_are_the_same(
 
 @pytest.mark.usefixtures("small")
 def test_a_batch_that_is_left_leaves_no_forward_behind(tiny: Any, ask: Ask) -> None:
-    """Who takes one answer and closes the rest finds the layers as they were."""
     opened = tiny.pair("llama")["tuned"]
     cases = [Case(id=f"c{i}", prompt=f"the parcel {'late ' * i}") for i in range(6)]
     with opened.active() as model:

@@ -88,7 +88,6 @@ def test_which_families_read_it_in_place(
 
 
 def test_another_attention_than_sdpa_gets_copies(tiny: Any) -> None:
-    """A model that was opened with eager attention keeps it."""
     import torch
 
     arm = tiny.pair("llama")["base"]
@@ -147,7 +146,6 @@ def test_the_bytes_held_do_not_grow_with_the_prefix(
 
 
 def test_rows_of_several_prefixes(tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows of two prefixes and of none are written in the same forwards, each as if alone."""
     monkeypatch.setattr(continuous_batching, "HELD", 0)
     arm = tiny.pair("llama")["tuned"]
     starts = ("the parcel is late " * 5, "a refund for the customer " * 5, "")

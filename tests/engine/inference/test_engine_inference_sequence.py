@@ -10,7 +10,6 @@ from tunegate.harness.engine.inference.sequence import likeliest_words
 @pytest.mark.parametrize("words", [49152, 32000, 50257, 96, 7])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_likeliest_word_is_that_of_argmax(words: int, dtype: str) -> None:
-    """Whatever the size of the vocabulary, and whichever of equal words comes first."""
     import torch
 
     torch.manual_seed(words)

@@ -46,7 +46,6 @@ def _drafted(
 def test_a_draft_never_changes_an_answer(
     tiny: Any, ask: Ask, architecture: str, shared: str
 ) -> None:
-    """Base's answers as drafts, right or wrong, with and without the stop token or missing."""
     arms = tiny.pair(architecture)
     requests = _requests(arms["tuned"], ask, shared)
     expected = _plain(arms["tuned"], requests)
@@ -62,7 +61,6 @@ def test_a_draft_never_changes_an_answer(
 def test_chunks_do_not_change_an_answer(
     tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With memory for the logits of one row at a time the answers stay the same."""
     arm = tiny.pair("llama")["tuned"]
     requests = _requests(arm, ask)
     expected = _plain(arm, requests)
@@ -72,7 +70,6 @@ def test_chunks_do_not_change_an_answer(
 
 
 def test_a_perfect_draft_is_counted_as_accepted(tiny: Any, ask: Ask) -> None:
-    """An answer of two tokens and its stop token, guessed rightly, is accepted as a whole."""
     arm = tiny.pair("llama")["base"]
     requests = _requests(arm, ask)
     for key, (tokens, reason) in _plain(arm, requests).items():
@@ -89,7 +86,6 @@ def test_a_perfect_draft_is_counted_as_accepted(tiny: Any, ask: Ask) -> None:
 
 
 def test_a_wrong_draft_is_counted_as_rejected(tiny: Any, ask: Ask) -> None:
-    """A draft that fails at its first token counts as nothing accepted, and stops paying."""
     arm = tiny.pair("llama")["base"]
     request = _requests(arm, ask)[2:3]
     ((tokens, _),) = _plain(arm, request).values()
@@ -103,7 +99,6 @@ def test_a_wrong_draft_is_counted_as_rejected(tiny: Any, ask: Ask) -> None:
 
 
 def test_a_stored_answer_as_a_draft(tiny: Any) -> None:
-    """Text becomes tokens again, with a stop token where the answer ended by itself."""
     arm = tiny.pair("llama")["base"]
     ids = tuple(arm.tokenizer("the parcel")["input_ids"])
     assert draft_ids(arm, Completion(text="the parcel", finish_reason="length")) == ids

@@ -34,12 +34,10 @@ from tunegate.harness.otel_import.conventions._common import parse_parameters, r
     ],
 )
 def test_settings_of_a_request(raw: Any, expected: dict[str, Any]) -> None:
-    """Names are translated, what is no setting is left away, what is unknown stays."""
     assert parse_parameters(raw) == expected
 
 
 def test_settings_may_be_json() -> None:
-    """As OpenInference writes them."""
     assert parse_parameters(json.dumps({"seed": 1})) == {"seed": 1}
 
 
@@ -71,7 +69,6 @@ def test_settings_in_attributes_of_their_own(
 
 
 def test_what_the_responses_api_nests_is_what_the_chat_api_has() -> None:
-    """The form of the text, how hard to think, and which tool."""
     form = {"name": "poem", "schema": {"type": "object"}, "strict": True}
     asked = {
         "text": {"format": {"type": "json_schema", **form}, "verbosity": "low"},

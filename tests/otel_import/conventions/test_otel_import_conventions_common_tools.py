@@ -30,7 +30,6 @@ TOOL = {"type": "function", "function": FUNCTION}
     ],
 )
 def test_every_form_is_the_same_tool(written: Any) -> None:
-    """OpenAI's two, Anthropic's, MCP's, OpenInference's, and JSON of them."""
     assert tool_definitions([written]) == ([TOOL], [])
     assert tool_definitions(json.dumps([written])) == ([TOOL], [])
 

@@ -26,7 +26,6 @@ from tunegate.harness.otel_import.conventions._flattened import unflatten_attrib
     ],
 )
 def test_names_become_a_tree(attributes: dict[str, Any], expected: Any) -> None:
-    """Numbers make lists, gaps close, and a name of a thousand dots is a name."""
     found = unflatten_attributes(attributes, "p")
 
     if len(str(attributes)) > 5000:

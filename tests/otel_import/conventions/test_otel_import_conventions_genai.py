@@ -92,7 +92,6 @@ def as_json(values: dict[str, Any]) -> dict[str, str]:
 
 @pytest.mark.parametrize("content", [CONTENT, as_json(CONTENT)], ids=["structured", "json"])
 def test_a_call_is_read_from_attributes(content: dict[str, Any]) -> None:
-    """Messages, tools, settings, answer and figures, whether structured or as JSON."""
     span = made_span(REQUEST | content)
 
     call = genai.call(span)
@@ -114,7 +113,6 @@ def test_a_call_is_read_from_attributes(content: dict[str, Any]) -> None:
 
 
 def test_content_may_stand_on_the_details_event() -> None:
-    """With content in events only, the span itself has none."""
     event = SpanEvent("gen_ai.client.inference.operation.details", CONTENT)
 
     call = genai.call(made_span(REQUEST, events=[event]))
@@ -125,7 +123,6 @@ def test_content_may_stand_on_the_details_event() -> None:
 
 
 def test_an_answer_that_calls_tools() -> None:
-    """Its text is empty, its calls are in OpenAI's form, and it ended for them."""
     parts = [{"type": "tool_call", "id": "c1", "name": "f", "arguments": {"a": "é"}}]
     output = [{"role": "assistant", "parts": parts, "finish_reason": "tool_call"}]
 
@@ -148,7 +145,6 @@ def test_an_answer_that_calls_tools() -> None:
     ],
 )
 def test_a_part_that_is_no_text_cannot_be_asked_again(part: dict[str, Any], told: str) -> None:
-    """The call is there, with its text, and says why."""
     parts = [{"type": "text", "content": "What is this?"}, part]
 
     call = genai.call(made_span({"gen_ai.input.messages": [{"role": "user", "parts": parts}]}))
@@ -191,20 +187,17 @@ def test_a_part_that_is_no_text_cannot_be_asked_again(part: dict[str, Any], told
     ],
 )
 def test_what_is_missing_is_said(content: dict[str, Any], told: str) -> None:
-    """A call whose request is not wholly there is not taken for whole."""
     assert genai.call(made_span(REQUEST | content)).unreplayable == told
 
 
 @pytest.mark.parametrize("operation", ["embeddings", "execute_tool", "invoke_agent", "rerank"])
 def test_other_operations_are_no_calls(operation: str) -> None:
-    """An agent's span holds the messages of the calls in it, and is none itself."""
     span = made_span({"gen_ai.operation.name": operation, "gen_ai.input.messages": INPUT})
 
     assert not genai.matches(span)
 
 
 def test_text_parts_are_joined() -> None:
-    """By line breaks where a person wrote several, without where a model's text is in pieces."""
     parts = [{"type": "text", "content": "one"}, {"type": "text", "content": "two"}]
     turns = [{"role": role, "parts": parts} for role in ("user", "assistant")]
 
@@ -214,7 +207,6 @@ def test_text_parts_are_joined() -> None:
 
 
 def test_half_a_surrogate_pair_becomes_a_mark() -> None:
-    """In messages, answers and settings alike, as everywhere in what we store."""
     turn = [{"role": "user", "parts": [{"type": "text", "content": "a\ud83d"}]}]
     values = {
         "gen_ai.input.messages": json.dumps(turn),

@@ -41,7 +41,6 @@ def test_messages_are_the_bodies_of_log_records() -> None:
 
 
 def test_messages_are_json_in_events_of_the_span() -> None:
-    """As Azure's clients write them."""
     said = {"gen_ai.event.content": json.dumps({"role": "user", "content": "Well?"})}
     choice = {"message": {"content": "Yes."}, "finish_reason": "stop", "index": 0}
     events = [
@@ -56,7 +55,6 @@ def test_messages_are_json_in_events_of_the_span() -> None:
 
 
 def test_events_without_their_content_are_said() -> None:
-    """Where capture is off, the events come without bodies."""
     events = [SpanEvent("gen_ai.user.message", {"gen_ai.system": "openai"})]
 
     call = genai_events.call(made_span({"gen_ai.operation.name": "chat"}, events=events))

@@ -49,7 +49,6 @@ def test_the_items_of_an_answer_are_one_turn() -> None:
 
 
 def test_two_texts_stay_two_turns() -> None:
-    """As they were sent."""
     assert [turn["content"] for turn in read(SAID, SAID)] == ["I look.", "I look."]
 
 
@@ -64,14 +63,12 @@ def test_two_texts_stay_two_turns() -> None:
 def test_calls_have_the_ids_of_their_results(
     calls: list[str], results: list[str], expected: list[str]
 ) -> None:
-    """Unless they have them in another order already, or one has no result."""
     turn, *_ = read(*map(called, calls), *map(result, results))
 
     assert [call["id"] for call in turn["tool_calls"]] == expected
 
 
 def test_an_answer_is_put_together_and_a_choice_is_not() -> None:
-    """Of two texts, or of several answers that were asked for, the first is the answer."""
     whole = answer_of([THOUGHT, SAID, called("a")])
 
     assert (whole.text, [call["id"] for call in whole.calls]) == ("I look.", ["a"])

@@ -41,7 +41,6 @@ ATTRIBUTES = {
 
 
 def test_a_call_is_read() -> None:
-    """Messages, tool calls, tools, settings, answer, tokens and cost."""
     call = openinference.call(made_span(ATTRIBUTES))
 
     assert call.messages == (
@@ -88,7 +87,6 @@ def test_an_image_is_an_obstacle() -> None:
 
 
 def test_hidden_texts_are_said() -> None:
-    """A span whose inputs were redacted is no prompt."""
     values = {
         "llm.input_messages.0.message.role": "user",
         "llm.input_messages.0.message.content": "__REDACTED__",
@@ -100,7 +98,6 @@ def test_hidden_texts_are_said() -> None:
 
 
 def test_text_completions_have_prompts_and_choices() -> None:
-    """A prompt is read as the user's turn."""
     values = {
         "llm.prompts.0.prompt.text": "Once upon",
         "llm.choices.0.completion.text": " a time",
@@ -116,5 +113,4 @@ def test_text_completions_have_prompts_and_choices() -> None:
     ("kind", "is_call"), [("LLM", True), ("llm", True), ("CHAIN", False), (None, False)]
 )
 def test_the_kind_of_the_span_decides(kind: str | None, is_call: bool) -> None:
-    """Chains, agents, tools and embeddings are no calls."""
     assert openinference.matches(made_span({"openinference.span.kind": kind})) is is_call

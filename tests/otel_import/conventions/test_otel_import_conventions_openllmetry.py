@@ -42,7 +42,6 @@ ATTRIBUTES = {
 
 
 def test_a_call_is_read() -> None:
-    """Azure's filter results beside the messages are none of them."""
     span = made_span(ATTRIBUTES)
 
     call = openllmetry.call(span)
@@ -77,7 +76,6 @@ def test_a_call_is_read() -> None:
 
 
 def test_a_text_that_is_json_stays_a_text() -> None:
-    """Only a list of parts is read as one."""
     said = json.dumps([{"sku": 1}])
     values = {"gen_ai.prompt.0.role": "user", "gen_ai.prompt.0.content": said}
 
@@ -85,7 +83,6 @@ def test_a_text_that_is_json_stays_a_text() -> None:
 
 
 def test_embeddings_are_no_calls() -> None:
-    """They too have an indexed prompt."""
     values = {"llm.request.type": "embedding", "gen_ai.prompt.0.content": "x"}
 
     assert not openllmetry.matches(made_span(values))

@@ -13,7 +13,6 @@ TOOL = {"type": "function", "function": {"name": "f"}}
 
 
 def test_a_call_is_read() -> None:
-    """Messages are flattened, settings are one JSON, tools stand twice."""
     message = "gen_ai.input.messages.0.message"
     span = made_span(
         {
@@ -60,7 +59,6 @@ def test_its_first_versions_had_other_names() -> None:
 
 @pytest.mark.parametrize("kind", ["CHAIN", "TOOL", "EMBEDDING", ""])
 def test_other_kinds_are_no_calls(kind: str) -> None:
-    """A chain is no call."""
     assert not traceai.matches(made_span({"gen_ai.span.kind": kind}))
 
 
@@ -123,7 +121,6 @@ def test_langchain_has_its_tool_calls_in_the_reply_alone() -> None:
 
 
 def test_the_result_of_anthropics_tool_is_a_message_of_its_own() -> None:
-    """It stands in the user's message, before the user's text."""
     prefix = "gen_ai.input.messages.0.message"
     span = made_span(
         {

@@ -161,7 +161,6 @@ METHODS, TRAINERS = ("lora", "qlora", "full"), ("sft", "dpo", "kto", "grpo")
     ],
 )
 def test_every_trainer_is_gone_through(architecture: str, trainer: str, method: str) -> None:
-    """Whatever the architecture, with more memory for more rows."""
     from tests.tiny_models import make_config
 
     config = make_config(architecture)
@@ -240,13 +239,11 @@ def test_every_combination_once() -> None:
 
 
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:
-    """One line with its name."""
     with pytest.raises(ModelError, match="no configuration of a model"):
         load_configuration(str(tmp_path))
 
 
 def test_a_hub_id_that_is_nowhere() -> None:
-    """It is looked for once, and the option that named it is told."""
     with pytest.raises(ModelError, match="--model no/such-model: neither a folder, nor in the"):
         load_configuration("no/such-model")
 

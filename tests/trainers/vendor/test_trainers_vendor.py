@@ -143,7 +143,6 @@ def test_tokens_and_prices_are_told_before_anything_is_sent(vendor: Any, job: Jo
 def test_a_model_that_nobody_knows_has_no_price_and_a_foreign_tokenizer(
     vendor: Any, job: Job
 ) -> None:
-    """Both are said."""
     job.start[1] = "openai/acme-9"
 
     job(*job.start)
@@ -180,7 +179,6 @@ def test_consent_is_asked_for_at_a_terminal(
 
 
 def test_consent_is_no_setting(vendor: Any, job: Job, tmp_path: Path) -> None:
-    """A file that says yes is refused."""
     (tmp_path / "x.yaml").write_text("yes: true\n")
 
     assert job("--config", str(tmp_path / "x.yaml"), *job.start) == 2
@@ -190,7 +188,6 @@ def test_consent_is_no_setting(vendor: Any, job: Job, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", ["500", "429:0.1", "reset"])
 def test_faults_that_pass_are_waited_for(vendor: Any, job: Job, fault: str) -> None:
-    """At upload, at the start, while polling: everything is asked again, one job runs."""
     places = ("POST files", "POST fine_tuning/jobs", "GET fine_tuning/jobs/", "GET models/")
     vendor.fault = once(fault, *places)
 
@@ -200,7 +197,6 @@ def test_faults_that_pass_are_waited_for(vendor: Any, job: Job, fault: str) -> N
 
 
 def test_a_start_whose_answer_is_lost_is_not_paid_twice(vendor: Any, job: Job) -> None:
-    """The job that was made is found at the vendor, and no second one is."""
     vendor.fault = once("lost", "POST fine_tuning/jobs")
 
     assert job(*job.start, "--yes") == 0, job.said
@@ -209,7 +205,6 @@ def test_a_start_whose_answer_is_lost_is_not_paid_twice(vendor: Any, job: Job) -
 
 
 def test_rows_are_not_sent_twice(vendor: Any, job: Job) -> None:
-    """Where a job could not be started, the same command starts it with the file that is there."""
     vendor.fault = lambda method, path: "400" if path == "/v1/fine_tuning/jobs" else None
 
     assert job(*job.start, "--yes") == 13
@@ -325,7 +320,6 @@ def test_a_redirect_is_not_followed(vendor: Any, job: Job) -> None:
 def test_a_reply_that_is_no_job_is_one_line(
     vendor: Any, job: Job, monkeypatch: pytest.MonkeyPatch, reply: Any
 ) -> None:
-    """A text, a list, an object without what a job has: asked again, and then told."""
     job(*job.start, "--yes")
     monkeypatch.setattr(vendor, "get", lambda path: reply)
 
@@ -361,7 +355,6 @@ def test_wrong_options_are_one_line(
 
 
 def test_a_damaged_record_is_not_written_over(vendor: Any, job: Job) -> None:
-    """It is named, with what to do."""
     job.out.mkdir()
     (job.out / FILE).write_text("{}")
 
@@ -374,7 +367,6 @@ def test_a_damaged_record_is_not_written_over(vendor: Any, job: Job) -> None:
 def test_an_address_that_is_none_is_a_usage_error(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line before anything is sent."""
     monkeypatch.setenv("OPENAI_BASE_URL", address)
     monkeypatch.setenv("OPENAI_API_KEY", "k")
 

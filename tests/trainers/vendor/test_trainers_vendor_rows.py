@@ -41,7 +41,6 @@ GOOD = {"messages": [USER, ANSWER]}
     ],
 )
 def test_a_wrong_row_is_named(write_rows: Callable[..., Path], row: Any, words: str) -> None:
-    """With its file and line, among good ones."""
     path = write_rows("train.jsonl", [GOOD, row, *[GOOD] * 10])
 
     with pytest.raises(UsageError) as caught:
@@ -75,7 +74,6 @@ def test_too_few_rows(write_rows: Callable[..., Path]) -> None:
 
 
 def test_calls_of_tools_are_kept(write_rows: Callable[..., Path]) -> None:
-    """A turn that only calls a tool is an answer, and goes out as it came."""
     calls = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
     turn = {"role": "assistant", "content": None, "tool_calls": calls}
     row = {"messages": [USER, turn], "tools": [{"type": "function", "function": {"name": "f"}}]}
@@ -87,7 +85,6 @@ def test_calls_of_tools_are_kept(write_rows: Callable[..., Path]) -> None:
 
 
 def test_text_of_any_kind_can_be_sent(write_rows: Callable[..., Path]) -> None:
-    """Half a surrogate pair, which JSON can spell, does not stop an upload."""
     path = write_rows("train.jsonl", [{"messages": [USER, {**ANSWER, "content": "\ud800"}]}] * 10)
 
     assert len(read_chats([path]).content.splitlines()) == 10
