@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunegate.harness.cli._command_processes import run_command, run_function
 from tunegate.harness.errors import BackendError, UsageError, unknown_name_message
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ JUDGED = "good"
 """The candidate that a judge looks at as well."""
 _HOME = Path(__file__).resolve().parents[2]
 _MARKER = "demo.sha256"
-_UNCALIBRATED = 3
-"""Exit code of the look at the judge's calibration where it is of another judge."""
+_PATIENCE_S = 5.0
+"""Seconds that a command has to end after Ctrl-C."""
 
 
 def register(app: typer.Typer) -> None:
@@ -187,30 +188,21 @@ def _suite_files(suites: Path) -> list[str]:
 
 
 def _judge(suites: Path, base: str, *, embedded: bool) -> list[str]:
-    """Return the arguments of a suite more, whose one metric asks base itself as a judge.
+    """Return the arguments of one more suite, whose only metric asks base itself as a judge.
 
-    What it is worth was found out beforehand: it may not gate, so its gate is shown and decides
-    nothing. The calibration is of the embedded model as a CPU computes it.
+    The stored calibration found that it may not gate, so its gate is shown and decides nothing.
+    That calibration is of the embedded model as a CPU computes it.
     """
-    place = suites / "judge"
-    asked = [str(place / "suite.toml"), "--judge", base]
-    if not embedded:
-        return asked
-    code = run_function(f"{__name__}:exit_unless_calibrated", base, str(place))
-    if code not in (0, _UNCALIBRATED):
-        raise BackendError(f"the look at the judge's calibration ended with exit code {code}")
-    return asked if code else [*asked, "--calibration", str(place / "calibration.json")]
-
-
-def exit_unless_calibrated(base: str, place: str) -> None:
-    """End the process with 3 unless the calibration in `place` is of this judge on a CPU."""
     import torch
 
-    if torch.cuda.is_available():
-        sys.exit(_UNCALIBRATED)
-    if not is_calibrated(base, Path(place)):
+    place = suites / "judge"
+    asked = [str(place / "suite.toml"), "--judge", base]
+    if not embedded or torch.cuda.is_available():
+        return asked
+    if not is_calibrated(base, place):
         _say("the judge was calibrated with other versions of its libraries: uncalibrated here")
-        sys.exit(_UNCALIBRATED)
+        return asked
+    return [*asked, "--calibration", str(place / "calibration.json")]
 
 
 def is_calibrated(base: str, place: Path) -> bool:
@@ -254,12 +246,27 @@ def _run(*args: str, what: str, allowed: tuple[int, ...] = (0,)) -> None:
     Raises:
         BackendError: it failed; the command that repeats it is named.
     """
-    code = run_command(*args)
+    code = _run_tunegate(args)
     if code not in allowed:
         raise BackendError(
             f"{what} ended with exit code {code}; completed steps are stored: "
             "`tunegate demo` continues from there"
         )
+
+
+def _run_tunegate(args: Sequence[str]) -> int:
+    """Return the exit code; Ctrl-C lets the command store what is finished, then ends it."""
+    # -P: a json.py in the user's folder must not shadow the library.
+    command = [sys.executable, "-P", "-m", "tunegate.harness.cli", *args]
+    with subprocess.Popen(command) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            # The terminal interrupted the command as well; another sender may not have.
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_PATIENCE_S)
+            process.kill()
+            raise
 
 
 def _say(text: str) -> None:

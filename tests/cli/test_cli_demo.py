@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +16,7 @@ import pytest
 from tunegate.harness import suite as suites
 from tunegate.harness.cli import demo
 from tunegate.harness.cli.demo import copy_suites, number_format
+from tunegate.harness.errors import BackendError
 from tunegate.harness.power.feasibility import schedule_looks
 
 ROOT = Path(__file__).parents[2]
@@ -127,3 +133,71 @@ def test_bfloat16_where_the_processor_multiplies_it(
 
     assert number_format(listed) == expected
     assert number_format(tmp_path / "none") == "float32"
+
+
+def test_a_command_gives_its_exit_code_and_ignores_files_where_the_user_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('theirs')", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    assert demo._run_tunegate(["--version"]) == 0
+    assert capfd.readouterr().out.startswith("tunegate ")
+    with pytest.raises(BackendError, match="^judging x ended with exit code 2; completed steps"):
+        demo._run("gate", "nowhere", what="judging x")
+    assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+COMMAND = """#!{python}
+import os, pathlib, signal, time
+
+place = pathlib.Path({place!r})
+def store(*_):
+    time.sleep(1)
+    (place / "stored").touch()
+    os._exit(130)
+signal.signal(signal.SIGINT, store)
+(place / "began").write_text(str(os.getpid()))
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals to a process group")
+@pytest.mark.parametrize("terminal", [True, False])
+def test_an_interrupt_ends_the_command(tmp_path: Path, terminal: bool) -> None:
+    """At a terminal the command gets it as well and stores its work; otherwise it is killed."""
+    command = tmp_path / "python"
+    command.write_text(COMMAND.format(python=sys.executable, place=str(tmp_path)), encoding="utf-8")
+    command.chmod(0o755)
+    code = (
+        "import sys; from tunegate.harness.cli import demo;"
+        f"sys.executable = {str(command)!r}; demo._run_tunegate(['train'])"
+    )
+    caller = subprocess.Popen(
+        [sys.executable, "-c", code], stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    began = tmp_path / "began"
+    ends = time.monotonic() + 60
+    while not began.exists() or not began.read_text(encoding="utf-8"):
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+    (os.killpg if terminal else os.kill)(caller.pid, signal.SIGINT)
+    caller.wait(timeout=30)
+
+    assert caller.returncode == -signal.SIGINT
+    assert (tmp_path / "stored").exists() == terminal
+    with pytest.raises(ProcessLookupError):
+        while time.monotonic() < ends:  # the kernel may still be ending it
+            os.kill(int(began.read_text(encoding="utf-8")), 0)
+            time.sleep(0.02)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_calibration_of_other_libraries_is_not_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    monkeypatch.setattr(demo, "is_calibrated", lambda *_: known)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+    assert ("--calibration" in demo._judge(tmp_path, "base", embedded=True)) == known
+    assert "--calibration" not in demo._judge(tmp_path, "other", embedded=False)
