@@ -12,12 +12,10 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from benchmarks.judge_prompts import serving
+from benchmarks.attacks.small_server import SmallServer
 from tunegate.harness import lookup
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.judge import Judge
@@ -39,8 +37,9 @@ def main() -> int:
     parser.add_argument("--concurrency", type=int, default=16)
     args = parser.parse_args()
     ideal = -(-args.judgements // args.concurrency) * args.latency
-    server = serving(lambda body: None, slow_reply(args.latency))
-    with server as url, tempfile.TemporaryDirectory() as folder:
+    server = SmallServer(text=middle_score, latency_s=args.latency)
+    with server, tempfile.TemporaryDirectory() as folder:
+        url = f"http://127.0.0.1:{server.port}/v1"
         seconds, scored = timed(url, Path(folder), args.judgements, args.concurrency)
     ratio = seconds / ideal
     print(f"{args.judgements} judgements, {args.latency:g} s each, {args.concurrency} at once")
@@ -72,15 +71,10 @@ def timed(url: str, folder: Path, n: int, concurrency: int) -> tuple[float, int]
     return seconds, sum(o.score is not None for o in outcomes)
 
 
-def slow_reply(latency_s: float) -> Callable[[Mapping[str, Any]], str]:
-    """Return what answers each question with the middle of the scale, after `latency_s`."""
-
-    def reply(body: Mapping[str, Any]) -> str:
-        time.sleep(latency_s)
-        nonce = re.search(r"Nonce: (\w+)", body["messages"][-1]["content"])
-        return json.dumps({"nonce": nonce[1] if nonce else "", "reason": "r", "score": 3})
-
-    return reply
+def middle_score(model: str, prompt: str) -> str:
+    """Return a reply with the middle of the scale."""
+    nonce = re.search(r"Nonce: (\w+)", prompt)
+    return json.dumps({"nonce": nonce[1] if nonce else "", "reason": "r", "score": 3})
 
 
 if __name__ == "__main__":

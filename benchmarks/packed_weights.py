@@ -13,8 +13,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.machine_limit import Endless, endless_requests
-
 TURNS = 2
 BATCHES = ((8, 32, 1), (8, 32, 32), (8, 32, 64), (32, 128, 1), (32, 128, 32))
 """Rows, tokens of each prompt, tokens of each answer."""
@@ -88,6 +86,39 @@ def _timed(arm: Any, rows: int, prompt: int, tokens: int, texts: list[Any]) -> f
     spent = time.process_time() - start
     texts.append(sorted((a.key, a.completion and a.completion.text) for a in answers))
     return spent
+
+
+class Endless:
+    """An arm of which no token ends an answer, so that each has the length asked for."""
+
+    stop_ids: frozenset[int] = frozenset()
+
+    def __init__(self, arm: Any) -> None:
+        self._arm = arm
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._arm, name)
+
+
+def endless_requests(arm: Any, rows: int, prompt: int, tokens: int) -> list[Any]:
+    """Return requests whose prompts share no beginning, so that each token must be computed."""
+    from tunegate.harness.model import Prompt, Request
+    from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings
+
+    settings = GenerationSettings(template="none", max_new_tokens=tokens)
+    vocabulary = len(arm.tokenizer)
+    return [
+        Request(
+            cell=Cell(suite="", case=str(row), arm="", kind=CellKind.GENERATE, key=str(row)),
+            case=Case(id=str(row), prompt="p"),
+            prompt=Prompt(
+                "p", tuple((997 * row + 31 * i + 100) % vocabulary for i in range(prompt))
+            ),
+            generation=settings,
+            seed=0,
+        )
+        for row in range(rows)
+    ]
 
 
 if __name__ == "__main__":

@@ -44,12 +44,6 @@ PARTS = (
     ),
     Part("error rates of every default", ("-m", "benchmarks.error_rates"), {}),
     Part("error rates of watch", ("-m", "benchmarks.watch_error_rates"), {}),
-    Part(
-        "mutation sample: its tests without a mutant",
-        ("-m", "benchmarks.mutation_sample", "--check"),
-        _ONE_THREAD,
-    ),
-    Part("mutation sample", ("-m", "benchmarks.mutation_sample"), _ONE_THREAD),
     Part("start-up", ("-m", "benchmarks.start_up"), {}),
     Part("lowest versions of every dependency", ("-m", "benchmarks.environments", "lowest"), {}),
     Part("highest versions of every dependency", ("-m", "benchmarks.environments", "highest"), {}),

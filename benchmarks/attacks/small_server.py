@@ -72,6 +72,7 @@ class _QuietServer(ThreadingHTTPServer):
 
 class _ModelHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     small: SmallServer
 
     def do_GET(self) -> None:

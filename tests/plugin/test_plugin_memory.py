@@ -3,17 +3,60 @@
 from __future__ import annotations
 
 import gc
+import io
+import json
 import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from benchmarks.growth import judged
+from tunegate.harness.pipeline.run import EvaluationRun
 from tunegate.harness.records import files
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.suite import load_suite
+from tunegate.reports import page
 
 FEW, MORE = 100, 400
 LARGEST = 9_000
 """Bytes a case, of which its text, the plan and six scores are most."""
+SUITE = """\
+name = "prompts"
+cases = "cases.jsonl"
+
+[[metrics]]
+use = "loops"
+
+[[metrics]]
+use = "length"
+
+[[metrics]]
+use = "truncated"
+
+[[gates]]
+metric = "loops"
+tolerance = 0.05
+"""
+
+
+def _judge(folder: Path, cases: int) -> None:
+    """Judge scripted models, from the suite's files to the report."""
+    suite = folder / "suite"
+    suite.mkdir(parents=True)
+    (suite / "suite.toml").write_text(SUITE, encoding="utf-8")
+    rows = [{"id": f"c{i}", "prompt": f"Question {i}: what comes next?"} for i in range(cases)]
+    (suite / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    for arm, every in (("base", 3), ("tuned", 4)):
+        answers = {row["id"]: "no " * (1 + i % every) for i, row in enumerate(rows)}
+        (folder / f"{arm}.json").write_text(json.dumps({"completions": answers}), encoding="utf-8")
+    EvaluationRun(
+        suites=[load_suite(suite)],
+        specs={arm: f"scripted:{folder / arm}.json" for arm in ("base", "tuned")},
+        folder=folder / "out",
+        store_path=folder / "store.sqlite",
+        stream=io.StringIO(),
+        early_stop=False,
+    ).run()
+    page.write_all(Run.load(folder / "out"), folder / "out")
 
 
 def _peak(folder: Path, cases: int) -> int:
@@ -21,7 +64,7 @@ def _peak(folder: Path, cases: int) -> int:
     gc.collect()
     tracemalloc.reset_peak()
     before, _ = tracemalloc.get_traced_memory()
-    judged(folder, cases)
+    _judge(folder, cases)
     _, peak = tracemalloc.get_traced_memory()
     return peak - before
 
@@ -35,7 +78,7 @@ def test_a_case_takes_few_kilobytes_from_the_suite_to_the_report(
     both sizes are made to be above.
     """
     monkeypatch.setattr(files, "_MOST_KEPT", 1 << 15)
-    judged(tmp_path / "warm", 20)
+    _judge(tmp_path / "warm", 20)
     tracemalloc.start()
     try:
         few, more = _peak(tmp_path / "few", FEW), _peak(tmp_path / "more", MORE)
