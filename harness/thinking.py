@@ -2,7 +2,7 @@ r"""Thoughts of reasoning models: splitting a completion into thoughts and answe
 
 A reasoning model writes thoughts between tags, then its answer. Metrics and judges read the answer;
 the thoughts are kept with it. The rules are those by which servers separate the two (vLLM's and
-SGLang's reasoning parsers; `python -m benchmarks.thinking_parsers` compares them):
+SGLang's reasoning parsers):
 
 - Thoughts come first. A tag in the middle of an answer is part of the answer.
 - They begin with the opening tag, or with the completion where the chat template has written the

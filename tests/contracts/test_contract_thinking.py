@@ -26,7 +26,7 @@ from tunegate.harness.thinking import (
 )
 
 TEXTS = Path(__file__).with_name("thinking_texts.jsonl")
-"""Written by `python -m benchmarks.thinking_parsers`, with vLLM 0.32.0 and SGLang 0.5.23."""
+"""What the parsers of vLLM 0.32.0 and SGLang 0.5.23 return."""
 OTHERWISE = {
     # vLLM drops every further tag from the answer, which SGLang leaves there as we do
     ("vllm", "Qwen3", "answer with a second block"),
