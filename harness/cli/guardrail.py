@@ -48,11 +48,10 @@ def check(
 ) -> None:
     """Print how many attacks the checks catch, and how many harmless texts they flag."""
     from tunegate.harness.guardrail.classifiers import open_classifier
-    from tunegate.harness.guardrail.injection import injection_in, plain_phrase_in
+    from tunegate.harness.guardrail.injection import injection_in
 
     labelled = read_parse_line(texts)
     checks: list[tuple[str, Callable[[str], float]]] = [
-        ("phrases, as written", lambda text: float(plain_phrase_in(text) is not None)),
         ("injection", lambda text: float(injection_in(text) is not None)),
     ]
     if classifier:

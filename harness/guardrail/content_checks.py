@@ -13,6 +13,7 @@ The settings of the checks are read from config.yaml and checked when the proxy 
 
 from __future__ import annotations
 
+import html
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,13 +21,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tunegate.harness import lookup
 from tunegate.harness.errors import UsageError
 from tunegate.harness.guardrail.classifiers import TextClassifier
-from tunegate.harness.guardrail.injection import decoded_text, injection_in, visible_text
+from tunegate.harness.guardrail.injection import injection_in
+from tunegate.harness.guardrail.visible_text import visible_text
 from tunegate.harness.metric import Metric
 from tunegate.harness.otel_export.redaction import personal_values
 from tunegate.harness.records.cases import Case, Completion, Score
@@ -72,7 +75,7 @@ class GuardrailSettings(BaseModel):
     """Of all texts of users and tools in a request."""
     max_answer_characters: int | None = Field(default=None, ge=1)
     injection: bool = True
-    """Look for phrases that try to take over the model, through codes and look-alike letters."""
+    """Look for phrases that try to take over the model."""
     classifier: str | None = None
     """Model or program that scores requests: `hf:FOLDER_OR_ID` or `command:PROGRAM`."""
     classifier_threshold: float = Field(default=0.5, gt=0, le=1)
@@ -148,9 +151,9 @@ def personal_data(
 
 
 def _plain_readings(text: str) -> list[str]:
-    """Return a text as it is seen, and with its percent signs, entities and escapes read."""
+    """Return a text as a reader sees it, also with percent and HTML encoding undone."""
     seen = visible_text(text)
-    return list(dict.fromkeys((seen, visible_text(decoded_text(seen)))))
+    return list(dict.fromkeys((seen, visible_text(html.unescape(unquote(seen))))))
 
 
 def known_values(request: Mapping[str, Any]) -> frozenset[str]:

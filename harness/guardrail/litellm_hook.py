@@ -34,7 +34,7 @@ from tunegate.harness.guardrail.content_checks import (
     parse_settings,
     request_violations,
 )
-from tunegate.harness.guardrail.injection import visible_signs, visible_text
+from tunegate.harness.guardrail.visible_text import visible_characters, visible_text
 from tunegate.harness.otel_export.redaction import mask_values, personal_values
 
 LOGGER = logging.getLogger("tunegate.guardrail")
@@ -202,7 +202,7 @@ class _LitellmHooks:
 def mask_text(text: str, kinds: Collection[str], keep: Collection[str] = ()) -> str:
     """Return a text with marks for personal data, hidden characters within them or not.
 
-    Where nothing is masked the text stays as it is; else its signs are those of `visible_text`.
+    Where nothing is masked the text stays as it is; else it becomes its `visible_text`.
     """
     visible = visible_text(text)
     masked = mask_values(visible, kinds=kinds, keep=keep)
@@ -291,8 +291,8 @@ class TextMasking:
 
     def _cut(self) -> int:
         """Return how much is certain: up to a space, outside of every value that is seen."""
-        signs = list(visible_signs(self.held))
-        seen = "".join(sign for _, sign in signs)
+        visible = list(visible_characters(self.held))
+        seen = "".join(character for _, character in visible)
         limit = len(seen) - HELD
         full = len(seen) > _LONGEST_VALUE
         opened = seen.rfind("-----BEGIN")
@@ -302,7 +302,7 @@ class TextMasking:
         cut = cut or (limit if full else 0)
         inside = (begin for _, begin, end in personal_values(seen) if begin < cut < end)
         cut = max(0, next(inside, cut))
-        return signs[cut][0] if cut else 0
+        return visible[cut][0] if cut else 0
 
 
 @dataclass
