@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -200,22 +200,15 @@ def _build_trainer(method: TrainingMethod, job: TrainingJob) -> Any:
 
 
 def _tokenizer(config: TrainingConfig, base: base_model.BaseModel) -> Any:
-    """Return base's tokenizer, once it and its chat template were tried within limits."""
+    """Return base's tokenizer."""
     from transformers import AutoTokenizer
 
-    from tunegate.harness.models._chat_template import render_chat, try_folder
-
-    try_folder(base.folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
+        return AutoTokenizer.from_pretrained(
             base.name,
             revision=config.model.model_revision,
             trust_remote_code=getattr(config.training, "trust_remote_code", False),
         )
-    except (ValueError, OSError) as error:
-        first = str(error).splitlines()[0].rstrip(" :")
+    except Exception as error:  # tokenizers raises nothing narrower
+        first = str(error).partition("\n")[0].rstrip(" :")
         raise ModelError(f"{base.name}: no tokenizer can be loaded from it ({first})") from error
-    if tokenizer.chat_template:
-        with suppress(ValueError):  # a template may refuse this conversation, and accept the rows
-            render_chat(tokenizer, [{"role": "user", "content": "Hello"}], spec=base.name)
-    return tokenizer

@@ -12,7 +12,6 @@ from benchmarks.attacks import undeserved_ship
 from benchmarks.attacks.attempt import report
 
 CLASSES = (
-    "templates",
     "servers",
     "suites",
     "traces",

@@ -9,15 +9,12 @@ was given it and the continuation is tokenised alone.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
-from pathlib import Path
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from tunegate.harness import child_process
 from tunegate.harness.errors import ModelError
 from tunegate.harness.model import Arm, Prompt, RecordedArm, Request
 from tunegate.harness.records.cases import (
@@ -41,25 +38,12 @@ PROBES = (
 )
 """Texts on which the arms are compared before any scoring: by logits, or by what they answer."""
 
-TEMPLATE_LIMIT_S = 5.0
-"""Seconds in which a template writes one prompt; those of the hub take a few thousandths."""
-MEMORY_MB = 256
-"""Mebibytes that it may take for that."""
 _MOST_ADDED = 1_000_000
 _MOST_GROWTH = 10
 """Longest prompt: so many characters, and so many times those of the conversation."""
-_LOAD_LIMITS = 60.0, 4096
-"""Seconds and mebibytes in which a tokenizer.json is read."""
-_CHARACTERS_A_SECOND = 100_000
-_CHARACTERS_A_MB = 1000
-"""Addition to these limits for a long text while it is split into tokens."""
-_CHANGING = ("strftime_now", "random", "lipsum")
-"""Names by which a template may write another text each time."""
 _MOST_KEPT = 1000
 _LONGEST_KEPT = 4000
 """Texts, of so many characters at most, whose tokens are remembered."""
-_MOST_SPLIT = 10_000
-"""Hashes of texts that are remembered to be split without harm."""
 
 
 def render_prompt(
@@ -69,11 +53,10 @@ def render_prompt(
 
     Raises:
         ValueError: the template is missing, refuses the case, or hides its tools.
-        ModelError: template or tokenizer takes too long or too much memory.
+        ModelError: the template writes too long a text.
     """
     if generation.template == "none":
         text = plain_prompt(case, generation)
-        try_tokenizer(tokenizer, [text], spec=spec)
         return Prompt(text, _token_ids(tokenizer, text, special=True))
     template = generation.chat_template or tokenizer.chat_template
     if not template:
@@ -106,17 +89,25 @@ def render_prompt(
     _refuse_hidden_tools(case, text)
     _refuse_surrogates(text)
     closed = close_thoughts(text, generation)
-    try_tokenizer(tokenizer, [text] if closed is None else [text, closed], spec=spec)
     answering = None if closed is None else Prompt(closed, _token_ids(tokenizer, closed))
     return Prompt(text, _token_ids(tokenizer, text), answering)
 
 
 def _token_ids(tokenizer: Any, text: str, *, special: bool = False) -> tuple[int, ...]:
-    """Return the token ids of a text; arms that share a tokenizer split it once."""
+    """Return the token ids of a text; arms that share a tokenizer split it once.
+
+    Raises:
+        ValueError: the tokenizer cannot split it.
+    """
     known = _tokens.setdefault(tokenizer, {})
     key = (text, special, len(tokenizer))
     if (found := known.get(key)) is None:
-        found = tuple(tokenizer(text, add_special_tokens=special)["input_ids"])
+        try:
+            found = tuple(tokenizer(text, add_special_tokens=special)["input_ids"])
+        except BaseException as error:  # a panic in Rust is no Exception
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
+            raise ValueError(f"the tokenizer cannot split it: {error_reason(error)}") from error
         if len(known) >= _MOST_KEPT:
             known.clear()
         if len(text) <= _LONGEST_KEPT:
@@ -158,9 +149,6 @@ def render_chat(
 ) -> str:
     """Return the conversation as the chat template writes it, up to where the answer begins.
 
-    A template is a program: it may loop for ever, or write a text that fills the memory. It runs
-    in a child process (`child_process`) that is given `TEMPLATE_LIMIT_S` and `MEMORY_MB`.
-
     Args:
         tokenizer: A tokenizer of Transformers, with a chat template.
         turns: The conversation, as OpenAI's API writes it.
@@ -173,59 +161,32 @@ def render_chat(
 
     Raises:
         ValueError: the template refuses the conversation.
-        ModelError: the template takes too long, too much memory, or writes too long a text.
+        ModelError: the template writes too long a text.
     """
     from transformers import PreTrainedTokenizerBase
 
+    apply = type(tokenizer).apply_chat_template
+    if apply is not PreTrainedTokenizerBase.apply_chat_template and "chat_template" in variables:
+        raise ModelError(
+            f"{spec}: its tokenizer writes chats by its own code, without a template; remove "
+            "chat_template under [generation]"
+        )
     settings = {
         "add_generation_prompt": add_generation_prompt,
         "continue_final_message": not add_generation_prompt,
         "tokenize": False,
         **variables,
     }
-    if type(tokenizer).apply_chat_template is not PreTrainedTokenizerBase.apply_chat_template:
-        if "chat_template" in variables:
-            raise ModelError(
-                f"{spec}: its tokenizer writes chats by its own code, without a template; remove "
-                "chat_template under [generation]"
-            )
-        try:  # a library's own code, which executes no template of the folder
-            return str(tokenizer.apply_chat_template(turns, tools=tools, **settings))
-        except Exception as error:
-            raise ValueError(f"the chat template refuses it: {error_reason(error)}") from error
-    asked = (turns, tools, tokenizer.chat_template, dict(tokenizer.special_tokens_map), settings)
-    steady = not any(word in str([asked[2], variables.get("chat_template")]) for word in _CHANGING)
-    write = _write_once if steady else _write_once.__wrapped__
-    try:
-        text = write(json.dumps(asked, ensure_ascii=False))
-    except child_process.CallTimeout as error:
-        raise ModelError(
-            f"{spec}: its chat template has not written a prompt after {TEMPLATE_LIMIT_S:g} s; "
-            "use a model whose template ends"
-        ) from error
-    except (child_process.CallTooLarge, child_process.CallCrashed) as error:
-        raise ModelError(
-            f"{spec}: its chat template takes more than {MEMORY_MB} MB for one prompt, or ends the "
-            "process that renders it; use a model with another template"
-        ) from error
-    except child_process.CallFailed as error:
-        raise ValueError(f"the chat template refuses it: {_first_line(error.reason)}") from error
+    try:  # Transformers renders in Jinja's sandbox
+        text = str(tokenizer.apply_chat_template(turns, tools=tools, **settings))
+    except Exception as error:
+        raise ValueError(f"the chat template refuses it: {error_reason(error)}") from error
     if len(text) > (most := _MOST_ADDED + _MOST_GROWTH * len(json.dumps([turns, tools]))):
         raise ModelError(
             f"{spec}: its chat template makes a prompt of {len(text):,} characters, of at most "
             f"{most:,} for this conversation; use a model with another template"
         )
     return text
-
-
-@lru_cache(maxsize=16)
-def _write_once(asked: str) -> str:
-    """Return what a template writes; as a rule the arms of a run ask one after the other the same.
-
-    Args:
-        asked: The arguments of `write_chat`, as JSON.
-    """
-    return str(_call_child("write_chat", *json.loads(asked), limit_s=TEMPLATE_LIMIT_S))
 
 
 def _refuse_surrogates(text: str) -> None:
@@ -239,139 +200,8 @@ def _refuse_surrogates(text: str) -> None:
         ) from error
 
 
-def _call_child(function: str, *arguments: Any, limit_s: float, memory_mb: int = MEMORY_MB) -> Any:
-    """Call a function of this module in the child process that has templates and tokenizers."""
-    return child_process.run_with_timeout(
-        __name__, function, *arguments, limit_s=limit_s, memory_mb=memory_mb,
-        needs=("transformers.tokenization_utils_base", "tokenizers"), purpose="templates",
-    )  # fmt: skip
-
-
-def write_chat(
-    turns: list[dict[str, Any]],
-    tools: list[Any] | None,
-    template: Any,
-    special_tokens: dict[str, Any],
-    settings: dict[str, Any],
-) -> str:
-    """Apply a chat template: what the child process does for `render_chat`."""
-    from transformers import PreTrainedTokenizerBase
-
-    class TemplateTokenizer(PreTrainedTokenizerBase):
-        """Attributes of a tokenizer that Transformers reads when it applies a template."""
-
-        chat_template = template
-        special_tokens_map = special_tokens
-
-        def __init__(self) -> None:
-            """Read no files."""
-
-    return str(TemplateTokenizer().apply_chat_template(turns, tools=tools, **settings))
-
-
-def try_folder(folder: Path) -> None:
-    """Load a folder's tokenizer.json in the child process, and tokenise some texts with it.
-
-    The file names patterns and replacements that are executed: they may run for ever, or fill the
-    memory.
-
-    Raises:
-        ModelError: the file takes too long, too much memory, or cannot be used.
-    """
-    if not (path := folder / "tokenizer.json").is_file():
-        return  # other formats hold words, and no rules
-    _split.clear()
-    limit_s, memory_mb = _LOAD_LIMITS
-    file = str(path.absolute())  # the child keeps the folder in which it was started
-    try:
-        _call_child("hold_tokenizer", file, limit_s=limit_s, memory_mb=memory_mb)
-    except (child_process.CallTimeout, child_process.CallTooLarge, child_process.CallCrashed) as e:
-        raise ModelError(
-            f"{path}: reading it and splitting a few texts takes more than {limit_s:g} s or "
-            f"{memory_mb} MB; use a tokenizer that you know"
-        ) from e
-    except child_process.CallFailed as error:
-        raise ModelError(f"{folder}: no usable tokenizer ({_first_line(error.reason)})") from error
-
-
-def try_tokenizer(tokenizer: Any, texts: Sequence[str], *, spec: str) -> None:
-    """Tokenise the texts in the child process first, so that doing it here ends.
-
-    Raises:
-        ValueError: the tokenizer cannot split a text.
-        ModelError: it takes too long or too much memory.
-    """
-    folder = Path(getattr(tokenizer, "name_or_path", None) or "-")
-    if not (path := folder / "tokenizer.json").is_file():
-        return
-    file = str(path.absolute())
-    if (key := (file, sha256(list(texts)))) in _split:
-        return
-    length = sum(map(len, texts))
-    limit_s = TEMPLATE_LIMIT_S + length / _CHARACTERS_A_SECOND
-    memory_mb = MEMORY_MB + length // _CHARACTERS_A_MB
-    asked = partial(
-        _call_child, "count_tokens", file, texts,
-        limit_s=limit_s, memory_mb=memory_mb,
-    )  # fmt: skip
-    try:
-        if not asked():
-            try_folder(folder)
-            if not asked():
-                raise child_process.CallCrashed("the child that had loaded it ended")
-    except (child_process.CallTimeout, child_process.CallTooLarge, child_process.CallCrashed) as e:
-        raise ModelError(
-            f"{spec}: splitting a prompt of {length:,} characters into tokens takes more than "
-            f"{limit_s:.0f} s or {memory_mb} MB; use another tokenizer"
-        ) from e
-    except child_process.CallFailed as error:
-        raise ValueError(f"the tokenizer cannot split it: {_first_line(error.reason)}") from error
-    if len(_split) >= _MOST_SPLIT:
-        _split.clear()
-    _split.add(key)
-
-
 _tokens: WeakKeyDictionary[Any, dict[tuple[str, bool, int], tuple[int, ...]]] = WeakKeyDictionary()
 """Tokenizer → text, whether with special tokens, and the size of the vocabulary → token ids."""
-
-_split: set[tuple[str, str]] = set()
-"""File of a tokenizer, and the hash of texts that it could split: the arms of a run often share
-both. Emptied where a tokenizer is loaded, since another one may be in the same place."""
-
-_held: dict[str, Any] = {}
-"""File → its tokenizer, in the child process."""
-
-
-def hold_tokenizer(path: str) -> bool:
-    """Load a tokenizer.json and use it: what the child process does for `try_folder`.
-
-    Raises:
-        ValueError: a replacement makes texts much longer when tokens are joined.
-    """
-    from tokenizers import Tokenizer
-
-    text = Path(path).read_text(encoding="utf-8")
-    if _growth(json.loads(text).get("decoder")) > _MOST_GROWTH:
-        raise ValueError("its decoder makes texts more than ten times as long")
-    tokenizer: Any = Tokenizer.from_str(text)
-    for probe in (*PROBES, *(part * 500 for part in ("a", " ", "1", "!", "ab ", "\n"))):
-        tokenizer.decode(tokenizer.encode(probe).ids)
-    _held[path] = tokenizer
-    return True
-
-
-def _growth(rule: Any) -> int:
-    """Return how many times longer a decoder's replacements may make a text, one after another."""
-    if not isinstance(rule, dict):
-        return 1
-    own = len(str(rule.get("content", ""))) if rule.get("type") == "Replace" else 1
-    return max(own, 1) * math.prod(map(_growth, rule.get("decoders", ())))
-
-
-def count_tokens(path: str, texts: list[str]) -> int:
-    """Return the number of tokens of the texts, or 0 where the file has not been loaded."""
-    tokenizer = _held.get(path)
-    return 0 if tokenizer is None else 1 + sum(len(tokenizer.encode(text).ids) for text in texts)
 
 
 def _parse_arguments(turn: Mapping[str, Any]) -> dict[str, Any]:
@@ -436,7 +266,7 @@ def fingerprint_of(tokenizer: Any) -> str:
     return sha256(told)
 
 
-def error_reason(error: Exception) -> str:
+def error_reason(error: BaseException) -> str:
     """Return the first line of an error's text, or its type where it has none.
 
     Where the first line only announces others, the next one is added.
@@ -444,10 +274,6 @@ def error_reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     announces = len(lines) > 1 and lines[0].endswith(":")
     return " ".join(lines[: 2 if announces else 1]) or type(error).__name__
-
-
-def _first_line(text: str) -> str:
-    return next((line for line in text.splitlines() if line.strip()), "")
 
 
 def continuation_ids(tokenizer: Any, request: Request) -> list[tuple[int, ...]]:
@@ -461,8 +287,6 @@ def continuation_ids(tokenizer: Any, request: Request) -> list[tuple[int, ...]]:
     case = request.case
     texts = case.choices if request.kind is CellKind.CHOICES else case.expected_texts()
     delimiter = _delimiter(request)
-    joined = [f"{request.prompt.text}{delimiter}{text}" for text in texts or ()]
-    try_tokenizer(tokenizer, joined, spec=f"the model of case {request.case.id}")
     return [
         encode_continuation(tokenizer, request.prompt, text, delimiter=delimiter)
         for text in texts or ()

@@ -39,7 +39,6 @@ from tunegate.harness.models._chat_template import (
     error_reason,
     fingerprint_of,
     render_prompt,
-    try_folder,
 )
 from tunegate.harness.models._model_folder import (
     BOOKKEEPING,
@@ -382,11 +381,10 @@ def load_tokenizer(folder: Path, *, trusted: bool = False) -> Any:
     """Load a folder's tokenizer, padding on the left and complete with a pad token.
 
     Raises:
-        ModelError: it cannot be loaded, or not within the limits of `try_folder`.
+        ModelError: it cannot be loaded.
     """
     from transformers import AutoTokenizer
 
-    try_folder(folder)
     with prefix_errors(f"{folder}: no usable tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trusted)
     tokenizer.padding_side = "left"

@@ -52,10 +52,10 @@ def test_what_a_call_needs_is_imported_outside_of_the_limit(
 ) -> None:
     (tmp_path / "slow_to_import.py").write_text("import time; time.sleep(1)", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    child_process.end_children()  # a new child takes over the path
+    child_process.end_child()  # a new child takes over the path
 
     assert run_with_timeout("math", "sqrt", 16, limit_s=0.5, needs=("slow_to_import",)) == 4.0
-    child_process.end_children()
+    child_process.end_child()
 
 
 def test_a_call_that_runs_away_is_ended() -> None:
@@ -71,7 +71,8 @@ def test_a_call_that_runs_away_is_ended() -> None:
 
 def test_a_child_that_dies_between_calls_is_replaced() -> None:
     run_with_timeout("os", "getpid", limit_s=5.0)
-    child_process._children["patterns"].process.kill()
+    assert child_process._child is not None
+    child_process._child.process.kill()
 
     assert run_with_timeout("math", "sqrt", 4, limit_s=5.0) == 2.0
 

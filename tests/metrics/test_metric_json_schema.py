@@ -514,7 +514,7 @@ def test_the_first_violation_does_not_depend_on_chance() -> None:
     schema = {"additionalProperties": {"type": "null"}}
     answer = json.dumps({f"key{n}": n for n in range(50)})
     first = score(answer, schema).reason
-    child_process.end_children()
+    child_process.end_child()
 
     assert score(answer, schema).reason == first
 

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
-import time
 from importlib.util import find_spec
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tunegate.harness.errors import ModelError
-from tunegate.harness.models import _chat_template
-from tunegate.harness.models._chat_template import (
-    error_reason,
-    fingerprint_of,
-    render_chat,
-    render_prompt,
-    try_folder,
-)
+from tunegate.harness.models._chat_template import fingerprint_of, render_prompt
+from tunegate.harness.models.transformers import load_tokenizer
 from tunegate.harness.records.cases import Case, GenerationSettings
 from tunegate.harness.thinking import ThinkingMismatch, opened_format
 
@@ -130,39 +121,6 @@ def test_a_template_that_refuses_says_what_it_minds_first() -> None:
         render_prompt(read, ASKED, GenerationSettings(), spec="m")
 
 
-def _child_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the list to which the functions that the child process is asked for are added."""
-    asked: list[str] = []
-    real = _chat_template._call_child
-
-    def noted(function: str, *arguments: Any, **limits: Any) -> Any:
-        asked.append(function)
-        return real(function, *arguments, **limits)
-
-    monkeypatch.setattr(_chat_template, "_call_child", noted)
-    return asked
-
-
-@pytest.mark.parametrize(
-    ("template", "calls"),
-    [("{{ messages[0].content }}", 1), ("{{ strftime_now('%Y') }}{{ messages[0].content }}", 2)],
-)
-def test_a_prompt_is_written_once_for_both_arms(
-    template: str, calls: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = _child_calls(monkeypatch)
-    content = f"{template} \ud83d and \ude00\ud83d\ude00"
-    found = set()
-    for _ in range(2):
-        read = tokenizer()
-        read.chat_template = template
-        found.add(render_chat(read, [{"role": "user", "content": content}], spec="m"))
-
-    assert len(found) == 1
-    assert found.pop().endswith(content)
-    assert asked == ["write_chat"] * calls
-
-
 def test_a_template_that_writes_no_text_is_refused() -> None:
     """Half of a surrogate pair cannot be written in UTF-8, which tokenizers read."""
     read = tokenizer()
@@ -170,9 +128,6 @@ def test_a_template_that_writes_no_text_is_refused() -> None:
 
     with pytest.raises(ValueError, match=r"half of a surrogate pair at character 2, which"):
         render_prompt(read, ASKED, GenerationSettings(), spec="m")
-
-
-ROLES = [{"role": "user", "content": "Hello"}]
 
 
 def templates_of_trl() -> list[Path]:
@@ -184,162 +139,57 @@ def templates_of_trl() -> list[Path]:
     return sorted(path for path in folder.glob("*.jinja") if "_training" not in path.name)
 
 
-CONVERSATIONS = (
-    [{"role": "user", "content": 'é 東京 😀 \u2028 </s> {{ 7*7 }} {% raw %} <&"\n\n  x  '}],
-    [{"role": "user", "content": "half of a pair \ud83d and \ude00\ud83d\ude00"}],
-    [
-        {"role": "system", "content": "Be brief."},
-        {
-            "role": "assistant",
-            "content": None,
-            "tool_calls": [{"function": {"name": "f", "arguments": {"city": "Zürich", "n": 1e-7}}}],
-        },
-        {"role": "tool", "tool_call_id": "c1", "content": '{"t": 3}'},
-        {"role": "user", "content": [{"type": "text", "text": "and now?"}]},
-    ],
-    [],
-)
-
-
-def test_a_prompt_is_to_the_byte_what_transformers_writes() -> None:
-    """Templates of 30 real models, in the child process and here, and the errors they raise."""
+def test_a_prompt_that_is_too_long_is_refused() -> None:
     read = tokenizer()
-    tools = [
-        {"type": "function", "function": {"name": "f", "description": "<é>", "parameters": {}}}
-    ]
-    written = 0
-    for path in templates_of_trl():
-        read.chat_template = path.read_text(encoding="utf-8")
-        for turns, offered in product(CONVERSATIONS, (None, tools)):
-            wanted, why = None, ""
-            try:
-                wanted = read.apply_chat_template(
-                    turns, tools=offered, add_generation_prompt=True, tokenize=False
-                )
-            except Exception as error:
-                why = error_reason(error)
-            if wanted is None:
-                with pytest.raises(ValueError, match=re.escape(why)):
-                    render_chat(read, turns, offered, spec="m")
-            else:
-                assert render_chat(read, turns, offered, spec="m") == wanted, path.name
-                written += 1
+    read.chat_template = "{{ 'word ' * 400000 }}"
 
-    assert written > 100
+    with pytest.raises(ModelError, match=r"^tuned/: .* 2,000,000 characters") as error:
+        render_prompt(read, ASKED, GenerationSettings(), spec="tuned/")
+
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("template", "message"),
+    "template",
     [
-        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "0.5 s"),
-        ("{% set x = 'a' * 8000000000 %}", "256 MB"),
-        ("{{ 'word ' * 400000 }}", "2,000,000 characters"),
+        "{{ messages.__class__.__mro__[1].__subclasses__() }}",
+        "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+        "{{ '{0.__class__.__mro__}'.format(messages) }}",
+        "{{ messages | attr('__cl' ~ 'ass__') }}x{{ messages[0]['__class__'].mro() }}",
+        "{% include '/etc/passwd' %}",
+        "{% for %}",
+        "{{ raise_exception('no\n::error::x\n' * 1000) }}",
     ],
-    ids=["nested loops", "8 GB", "a prompt of two million characters"],
 )
-def test_a_template_is_bounded(
-    template: str, message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One line, in time; the next template is rendered."""
-    monkeypatch.setattr(_chat_template, "TEMPLATE_LIMIT_S", 0.5)
+def test_a_template_runs_no_code_and_fails_in_one_line(template: str) -> None:
     read = tokenizer()
     read.chat_template = template
-    start = time.monotonic()
 
-    with pytest.raises(ModelError, match=message) as error:
-        render_chat(read, ROLES, spec="tuned/")
+    with pytest.raises(ValueError, match=r"^the chat template refuses it: ") as error:
+        render_prompt(read, ASKED, GenerationSettings(), spec="m")
 
-    assert time.monotonic() - start < 20
     assert "\n" not in str(error.value)
-    read.chat_template = "{{ messages[0].content }}!"
-    assert render_chat(read, ROLES, spec="tuned/") == "Hello!"
 
 
-def saved(folder: Path, **changed: Any) -> Any:
-    """Return a tokenizer that is read from a folder whose tokenizer.json has fields changed."""
-    from transformers import PreTrainedTokenizerFast
+def test_a_pattern_that_gives_up_is_an_error_of_its_case() -> None:
+    """The library in Rust panics, which is no Exception."""
+    from tokenizers import Regex, pre_tokenizers
 
-    told = json.loads(tokenizer().backend_tokenizer.to_str()) | changed
-    (folder / "tokenizer.json").write_text(json.dumps(told), encoding="utf-8")
-    found = PreTrainedTokenizerFast.from_pretrained(folder)
-    assert found.name_or_path == str(folder)
-    return found
-
-
-def replacement(text: str, by: str) -> dict[str, Any]:
-    """Return a rule of tokenizer.json."""
-    return {"type": "Replace", "pattern": {"String": text}, "content": by}
-
-
-PLAIN = GenerationSettings(template="none")
-
-
-def test_a_tokenizer_that_fills_the_memory_is_found_before_it_is_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nine replacements make a billion letters of a `q`, which no text of the trial holds."""
-    monkeypatch.setattr(_chat_template, "MEMORY_MB", 16)
-    rules = [replacement("q", "q" * 10)] * 9
-    read = saved(tmp_path, normalizer={"type": "Sequence", "normalizers": rules})
-    try_folder(tmp_path)
-
-    with pytest.raises(ModelError, match="16 MB"):
-        render_prompt(read, Case(id="a", prompt="q", expected="x"), PLAIN, spec="m")
-
-    prompt = render_prompt(read, Case(id="b", prompt="ab", expected="x"), PLAIN, spec="m")
-    assert prompt.token_ids == (2,)
-
-
-def test_a_relative_folder_is_found_after_a_change_of_the_working_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("first", "second"):
-        (tmp_path / name / "model").mkdir(parents=True)
-    saved(tmp_path / "first" / "model")
-    monkeypatch.chdir(tmp_path / "first")
-    try_folder(Path("model"))
-    (tmp_path / "second" / "model" / "tokenizer.json").write_text("{", encoding="utf-8")
-
-    monkeypatch.chdir(tmp_path / "second")
-    with pytest.raises(ModelError, match="no usable tokenizer"):
-        try_folder(Path("model"))
-
-    monkeypatch.chdir(tmp_path / "first")
-    try_folder(Path("model"))
-
-
-def test_a_text_is_tried_once_until_a_tokenizer_is_loaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The arms of a run ask for the same; another file in the same place has to prove itself."""
-    read = saved(tmp_path)
-    try_folder(tmp_path)
-    asked = _child_calls(monkeypatch)
-    for texts in (["a"], ["a"], ["a", "b"]):
-        _chat_template.try_tokenizer(read, texts, spec="m")
-    assert asked == ["count_tokens"] * 2
-
-    try_folder(tmp_path)
-    _chat_template.try_tokenizer(read, ["a"], spec="m")
-    assert asked == ["count_tokens"] * 2 + ["hold_tokenizer", "count_tokens"]
-
-
-def test_a_pattern_that_gives_up_is_an_error_of_its_case(tmp_path: Path) -> None:
-    pattern = {"type": "Split", "pattern": {"Regex": "(q+)+$"}, "behavior": "Isolated"}
-    read = saved(tmp_path, pre_tokenizer={**pattern, "invert": False})
+    read = tokenizer()
+    read.backend_tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("(q+)+$"), "isolated")
+    plain = GenerationSettings(template="none")
 
     with pytest.raises(ValueError, match="cannot split it"):
-        render_prompt(read, Case(id="a", prompt="q" * 60 + "!"), PLAIN, spec="m")
+        render_prompt(read, Case(id="a", prompt="q" * 60 + "!"), plain, spec="m")
 
 
-@pytest.mark.parametrize(
-    "text", ["{", "[" * 100_000, json.dumps({"decoder": replacement("a", "b" * 11)})]
-)
+@pytest.mark.parametrize("text", ["{", "[" * 100_000])
 def test_a_tokenizer_file_that_cannot_be_used_is_named(text: str, tmp_path: Path) -> None:
+    tokenizer().save_pretrained(tmp_path)
     (tmp_path / "tokenizer.json").write_text(text, encoding="utf-8")
 
     with pytest.raises(ModelError, match="no usable tokenizer"):
-        try_folder(tmp_path)
+        load_tokenizer(tmp_path)
 
 
 # Thinking: the ends of real templates, as llama.cpp's repository holds them
