@@ -10,7 +10,7 @@ versions of that resolution, into `.venv-NAME`. The rest of the stack is left ou
 set does not import it and its kernels take gigabytes. The smoke set is real: models are loaded and
 gated through the plugin and the command line, and trained by TRL's trainers with `GateCallback`.
 
-Results go with their date into docs/reference/compatibility.md, and the versions into
+Results go into docs/reference/compatibility.md, and the versions into
 harness/tested_stacks.toml, by which `tunegate doctor` says whether a combination was tested.
 
 torch comes from the index, which on Linux means its builds for CUDA. With a build for the CPU in a
@@ -30,7 +30,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.test_all import commit
 from tunegate.harness.environment import STACK
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -208,7 +207,7 @@ def versions_of(locked: str) -> dict[str, str]:
 def record(results: Mapping[str, StackResult]) -> None:
     """Write the page's rows, and what passed for `tunegate doctor`; other stacks stay."""
     day = f"{datetime.now(UTC):%Y-%m-%d}"
-    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), results, day), encoding="utf-8")
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), results), encoding="utf-8")
     before = tomllib.loads(TESTED.read_text(encoding="utf-8")) if TESTED.exists() else {}
     TESTED.write_text(tested(before, results, day), encoding="utf-8")
 
@@ -229,7 +228,7 @@ def tested(before: Mapping[str, object], results: Mapping[str, StackResult], day
     return "\n".join(lines) + "\n"
 
 
-def page(text: str, results: Mapping[str, StackResult], day: str) -> str:
+def page(text: str, results: Mapping[str, StackResult]) -> str:
     """Return the page with these rows; those of other stacks stay.
 
     Raises:
@@ -239,14 +238,16 @@ def page(text: str, results: Mapping[str, StackResult], day: str) -> str:
     table, ended, after = rest.partition(END)
     if not (found and ended):
         raise ValueError(f"{PAGE}: the marks {BEGIN!r} and {END!r} are missing")
-    columns = ["stack", "with", "date", "commit", "python", *STACK, "tests", "result"]
+    columns = ["stack", "with", "python", *STACK, "tests"]
     rows = {line.split(" | ")[0][2:]: line for line in table.splitlines()[2:]}
     for stack in STACKS:
         if (result := results.get(stack.name)) is not None:
             beside = ", ".join(stack.beside).replace("==", " ") or "–"
             shown = [result.versions.get(name, "–").partition("+")[0] for name in STACK]
-            cells = [stack.name, beside, day, commit(), result.python, *shown, result.tests]
-            rows[stack.name] = f"| {' | '.join(cells)} | {result.outcome} |"
+            ended = result.tests if result.outcome == "passed" else result.outcome
+            rows[stack.name] = (
+                f"| {' | '.join([stack.name, beside, result.python, *shown, ended])} |"
+            )
     lines = [rows[stack.name] for stack in STACKS if stack.name in rows]
     head = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
     return before + BEGIN + head + "".join(f"{line}\n" for line in lines) + END + after
