@@ -143,7 +143,7 @@ def test_a_command_gives_its_exit_code_and_ignores_files_where_the_user_is(
 
     assert demo._run_tunegate(["--version"]) == 0
     assert capfd.readouterr().out.startswith("tunegate ")
-    with pytest.raises(BackendError, match="^judging x ended with exit code 2; completed steps"):
+    with pytest.raises(BackendError, match=r"^judging x ended with exit code 2; completed steps"):
         demo._run("gate", "nowhere", what="judging x")
     assert len(capfd.readouterr().err.splitlines()) == 1
 
@@ -186,7 +186,7 @@ def test_an_interrupt_ends_the_command(tmp_path: Path, terminal: bool) -> None:
 
     assert caller.returncode == -signal.SIGINT
     assert (tmp_path / "stored").exists() == terminal
-    with pytest.raises(ProcessLookupError):
+    with pytest.raises(ProcessLookupError):  # noqa: PT012
         while time.monotonic() < ends:  # the kernel may still be ending it
             os.kill(int(began.read_text(encoding="utf-8")), 0)
             time.sleep(0.02)
