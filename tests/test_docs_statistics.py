@@ -139,7 +139,7 @@ def test_limits_are_those_of_the_code() -> None:
 
     assert not missing(
         f"takes {paired_mean._HEAVY_TAILS} times the sample's skewness",
-        f"fewer than {estimator.LEAST_UNBOUNDED} independent cases gates on the difference",
+        f"Below {estimator.LEAST_UNBOUNDED} independent cases gates on the difference",
         f"advisory below {estimator.LEAST_UNBOUNDED} independent cases",
         f"fewer than {corpus_level.LEAST} cases the gates of such a metric are advisory",
         f"fewer than {estimator.FEW_CLUSTERS} clusters the gate is undecided",
@@ -151,14 +151,14 @@ def test_limits_are_those_of_the_code() -> None:
     )
     heaviest = corpus_level.PairedCounts.__dataclass_fields__["heaviest"].default
     assert heaviest == 6
-    assert not missing("an answer of six times the mean weight", f"{3 * heaviest:.0f} · level")
+    assert not missing("answer of six times the mean weight", f"{3 * heaviest:.0f} · level")
     assert judge_eligibility.FARTHEST_SAMPLE == 4
     assert not missing("more than four standard errors")
 
 
 def test_unseen_losses() -> None:
     """What a bounded score takes if nothing changes: ln(20) times range over margin, rounded up."""
-    assert not missing("ln(20) · range / n of its mean", f"{math.log(20):.1f} · range / M cases")
+    assert not missing("ln(20) · range / M", f"about {math.log(20):.1f} · range / M cases")
     units = [paired_mean.unseen_loss_units(-m, bound=1.0) for m in (0.02, 0.05)]
     assert not missing(f"{units[0]} for 0.02, {units[1]} for 0.05")
     for margin, n in zip((0.02, 0.05), units, strict=True):
@@ -176,9 +176,6 @@ def test_clusters_count_as_cases() -> None:
     }
     assert lows[58] < 0.95 <= lows[59]
     assert not missing("and a floor of 95 %, so take 59 clusters of equal size")
-    # No loss is in the sample with .95^40; of such runs a rule that errs with .06 passes no more.
-    best = f"{0.06 / 0.95**40:.2f}".removeprefix("0")
-    assert not missing(f"can prove it there more often than in {best}.")
 
 
 def test_exact_p_values_keep_the_promise() -> None:
@@ -199,9 +196,6 @@ def test_highest_exact_rates() -> None:
     assert not missing(f"50, 100 or 200 planned | {short(worst)}, exact |")
     false = [rates.size(rates.proofs(n, 0.05, 0.90, rules.refuted), 0.05)[0] for n in (10, 20, 100)]
     assert not missing(f"in a test of your own, 10 to 200 | {short(max(false))}, exact |")
-    # The largest of each margin at the round numbers of cases that are quick to compute.
-    largest = [rates.size(rates.proofs(200, m, 0.90), m)[0] for m in (0.0, -0.02, -0.05)]
-    assert not missing(f"at 10, 20, 50, 100 and 200 cases {short(max(largest))}")
     # All other cases gain .05, which failures of 1/21 of the cases take.
     rate = bounded.error(partial(bounded.failures, 0.05, 0.0), 400, 0.05 / 1.05)
     assert not missing(f"50 to 400 | {short(rate)}, exact |")
