@@ -31,14 +31,15 @@ from tunegate.harness import environment
 from tunegate.harness.checks.weight_files import file_sha256
 from tunegate.harness.errors import ModelError
 from tunegate.harness.model import Arm, Prompt, Request
-from tunegate.harness.models import _gguf_file
 from tunegate.harness.models._chat_template import (
     continuation_ids,
     error_reason,
     fingerprint_of,
     render_prompt,
 )
-from tunegate.harness.models._gguf_file import GgufFile
+from tunegate.harness.models._gguf_file import GgufFile, read_gguf
+from tunegate.harness.models._gguf_model import load_gguf
+from tunegate.harness.models._gguf_tokenizer import gguf_tokenizer
 from tunegate.harness.models._model_folder import require_modules
 from tunegate.harness.models._thinking_switch import ThoughtTracker
 from tunegate.harness.models.transformers import HfArm, silence_libraries
@@ -92,7 +93,7 @@ def gguf(target: str) -> Arm:
         MissingExtra: a package is missing.
     """
     wanted = _parse(target)
-    file = _gguf_file.read_gguf(wanted.path)
+    file = read_gguf(wanted.path)
     require_modules("torch", "transformers")
     if wanted.engine == "llama.cpp":
         require_modules("llama_cpp", what="?engine=llama.cpp", extra="llama-cpp")
@@ -101,12 +102,12 @@ def gguf(target: str) -> Arm:
     if wanted.engine != "llama.cpp" or wanted.tokenizer is None:
         environment.require_feature("gguf", f"gguf:{target}")
     silence_libraries()
-    tokenizer = _gguf_file.gguf_tokenizer(file, wanted.tokenizer)
+    tokenizer = gguf_tokenizer(file, wanted.tokenizer)
     if wanted.engine == "llama.cpp":
         arm = LlamaCppArm(f"gguf:{target}", file, tokenizer)
         arm.make_room(1)  # whether llama.cpp loads it is known before a case is spent
         return arm
-    return GgufArm(f"gguf:{target}", _gguf_file.load_gguf(file, tokenizer), tokenizer, file=file)
+    return GgufArm(f"gguf:{target}", load_gguf(file, tokenizer), tokenizer, file=file)
 
 
 def _parse(target: str) -> _GgufTarget:

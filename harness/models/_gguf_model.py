@@ -1,0 +1,133 @@
+"""Unpack a GGUF file into a Transformers model, whole or not at all.
+
+Transformers silently skips what it does not know in a file: a bias, Llama 3's frequencies, the
+scaling of positions. It would load and answer as another model. Here such a file is refused, and
+the frequencies are applied.
+"""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stderr
+from typing import Any
+
+import numpy as np
+
+from tunegate.harness.checks.weight_files import file_sha256
+from tunegate.harness.errors import ModelError
+from tunegate.harness.models._gguf_file import GgufFile
+from tunegate.harness.models.transformers import (
+    HfArm,
+    LoadedModel,
+    last_logits,
+    prefix_errors,
+    refuse_nan,
+)
+
+_FREQUENCIES = "rope_freqs.weight"
+"""By what each rotary frequency is divided, where positions are scaled as in Llama 3."""
+
+
+def load_gguf(file: GgufFile, tokenizer: Any) -> LoadedModel:
+    """Unpack the file to float32.
+
+    Raises:
+        ModelError: it cannot be loaded, or Transformers would compute another model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.quantization_config import GgufConfig
+
+    _refuse_unread(file)
+    path = file.path.resolve()
+    # Its progress bars have no common switch.
+    silent = redirect_stderr(io.StringIO())
+    with prefix_errors(f"{file.path}: cannot be loaded"), silent:
+        both: Any = AutoModelForCausalLM.from_pretrained(
+            path.parent,
+            # The whole path: a bare name would be looked for in the working directory first.
+            gguf_file=str(path),
+            dtype=torch.float32,
+            quantization_config=GgufConfig(dequantize=True),
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    model, report = both
+    if report["missing_keys"]:
+        # Transformers would fill them with random numbers and go on.
+        raise ModelError(
+            f"{file.path}: tensor {min(report['missing_keys'])} is missing; convert it again"
+        )
+    _refuse_unused(file, model)
+    _scale_frequencies(file, model)
+    if torch.cuda.is_available():
+        model.to("cuda")
+    model.eval()
+    model.generation_config.eos_token_id = file.stop_ids or None
+    refuse_nan(model.named_parameters(), file.path)
+    loaded = LoadedModel(model, tokenizer, file.path, file_sha256(path), "float32")
+    loaded.pristine = last_logits(model, HfArm("", loaded, tokenizer).probe_ids())
+    return loaded
+
+
+def _refuse_unread(file: GgufFile) -> None:
+    """Refuse what Transformers does not read, or reads without what it depends on."""
+    from gguf import GGML_QUANT_SIZES, dequantize
+    from transformers.integrations.gguf.gguf_config_mapping import GGUF_CONFIG_ARCHS
+    from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
+
+    known = {*GGUF_SUPPORTED_ARCHITECTURES, *GGUF_CONFIG_ARCHS}
+    problem = ""
+    if file.architecture not in known:
+        problem = f"architecture {file.architecture!r} is not read by Transformers"
+    scaling = file.fields.get(f"{file.architecture}.rope.scaling.type", "none")
+    if scaling != "none" and file.architecture != "gpt-oss":
+        problem = f"rope scaling {scaling!r} is not read by Transformers"
+    for kind in {tensor.tensor_type for tensor in file.tensors.values()}:
+        try:
+            dequantize(np.zeros((1, GGML_QUANT_SIZES[kind][1]), dtype=np.uint8), kind)
+        except NotImplementedError:
+            problem = f"tensors stored as {kind.name} cannot be unpacked"
+    if problem:
+        raise ModelError(
+            f"{file.path}: {problem}; let llama.cpp compute it: gguf:{file.path}?engine=llama.cpp"
+        )
+
+
+def _refuse_unused(file: GgufFile, model: Any) -> None:
+    """Refuse a file of which a tensor found no place in the model."""
+    from transformers.integrations.gguf.gguf_config_mapping import GGUF_CONFIG_ARCHS
+    from transformers.modeling_gguf_pytorch_utils import (
+        TENSOR_PROCESSORS,
+        TensorProcessor,
+        get_gguf_hf_weights_map,
+    )
+
+    if file.architecture in GGUF_CONFIG_ARCHS:
+        return
+    processor: Any = TENSOR_PROCESSORS.get(file.architecture, TensorProcessor)
+    placed: Any = get_gguf_hf_weights_map(model, processor(config=model.config.to_dict()))
+    for name in file.tensors:
+        if name not in placed and name.rpartition(".")[0] not in placed and name != _FREQUENCIES:
+            raise ModelError(
+                f"{file.path}: tensor {name} is not read by Transformers, and the answers would "
+                f"be another model's; let llama.cpp compute it: gguf:{file.path}?engine=llama.cpp"
+            )
+
+
+def _scale_frequencies(file: GgufFile, model: Any) -> None:
+    """Scale the rotary frequencies by the file's factors; Transformers leaves that out."""
+    import torch
+
+    tensor = file.tensors.get(_FREQUENCIES)
+    if tensor is None:
+        return
+    rotary = getattr(model.base_model, "rotary_emb", None)
+    if file.architecture != "llama" or rotary is None or tensor.data.dtype != np.float32:
+        raise ModelError(
+            f"{file.path}: tensor {_FREQUENCIES} is not read by Transformers; let llama.cpp "
+            f"compute it: gguf:{file.path}?engine=llama.cpp"
+        )
+    factors = torch.from_numpy(np.array(tensor.data))
+    for name in ("inv_freq", "original_inv_freq"):
+        getattr(rotary, name).div_(factors)
