@@ -18,8 +18,7 @@ PAGE = Path(__file__).with_name("metrics.md")
 _INTRODUCTION = """\
 # Metrics
 
-Made from the docstrings by `python docs/reference/make_metrics.py`; edit those. A metric is used by
-its name, and its options are in the same table:
+A metric is used by its name. Its options go into the same table:
 
 ```toml
 [[metrics]]
@@ -27,11 +26,11 @@ use = "length"
 unit = "characters"
 ```
 
-How to write one of your own: [Adding a metric](../contributing/metric.md).
+Texts are not Unicode-normalized. Of several expected texts, the best one counts.
+[Write your own](../contributing/metric.md).
 """
-_PARTS = ("What it does", "Why", "Known problems", "Example", "Options")
+_PARTS = ("Known problems", "Example", "Options")
 _ASKED = {
-    CellKind.GENERATE: "reads what the model wrote",
     CellKind.CHOICES: "asks for the likelihood of each choice",
     CellKind.ANSWER: "asks for the likelihood of the expected answer",
     CellKind.TEXT: "asks for the likelihood of the prompt",
@@ -46,7 +45,7 @@ def render() -> str:
     metrics = [
         lookup.find_object("tunegate.harness.metrics", name, what="metric") for name in names
     ]
-    index = "\n".join(f"- [`{m.name}`](#{m.name}): {_summary(m)}" for m in metrics)
+    index = " ·\n".join(f"[`{name}`](#{name})" for name in names) + "\n"
     return "\n".join([_INTRODUCTION, index, *map(_section, metrics)])
 
 
@@ -68,17 +67,17 @@ def options(metric: Metric) -> dict[str, str]:
     return dict(zip(pieces[1::2], map(str.strip, pieces[2::2]), strict=True))
 
 
-def _summary(metric: Metric) -> str:
-    return " ".join(parts(metric)[""].split())
-
-
 def _section(metric: Metric) -> str:
-    blocks = [f"\n## {metric.name}", _summary(metric), f"*{_facts(metric)}.*"]
+    summary, _, body = parts(metric)[""].partition("\n\n")
+    blocks = [f"\n## {metric.name}", f"{summary} *{_facts(metric)}.*", *([body] if body else [])]
     for name, text in parts(metric).items():
         if name == "Options":
             text = "\n".join(_options(metric))
-        if name and text:
-            blocks.append(f"**{name}**\n\n{_fences_named(text)}")
+        if name == "Options" and text:
+            blocks.append(text)
+        elif name and text:
+            between = "\n\n" if text.startswith("```") else " "
+            blocks.append(f"**{name}:**{between}{_fences_named(text)}")
     return "\n\n".join(blocks) + "\n"
 
 
@@ -88,8 +87,9 @@ def _facts(metric: Metric) -> str:
     else:
         values = f"{metric.range[0]:g} to {metric.range[1]:g}" if metric.range else "unbounded"
     better = f"{'higher' if metric.higher_is_better else 'lower'} is better"
-    needs = [f"needs `{name}`" for name in metric.requires]
-    return "; ".join([values, better, _ASKED[metric.needs], *needs])
+    needs = [f"needs {' and '.join(f'`{name}`' for name in metric.requires)}"]
+    asked = [_ASKED[metric.needs]] if metric.needs in _ASKED else []
+    return "; ".join([values, better, *asked, *(needs if metric.requires else [])])
 
 
 def _options(metric: Metric) -> Iterator[str]:

@@ -17,26 +17,15 @@ _ROW = re.compile(r"\s*\|.*\|\s*\Z")
 def answer_form(case: Case, completion: Completion) -> Score:
     """Score 1 if the answer has the same form as an expected one, else 0.
 
-    What it does:
-        A text has one form: `empty` (no letter or digit), `json` (parses as an object or a list,
-        or begins like one, in a ``` fence or bare), `code` (begins with another fence), `table`
-        (most lines begin and end with `|`), `list` (at least two lines, and most begin with
-        a bullet or a number), `word` (a single word) or `prose`. The letters of both texts must
-        also come mostly from one script (Latin, Cyrillic, CJK …). The reason names both forms.
-
-    Why:
-        A fine-tune on one format answers everything in it. The mean of other metrics can hide
-        that; the share of answers in an unexpected form cannot.
+    The forms are `empty`, `json`, `code`, `table`, `list`, `word` and `prose`. The letters of both
+    texts must also come mostly from one script (Latin, Cyrillic, CJK …). The reason names both
+    forms.
 
     Known problems:
-        Languages that share a script have one form. A list written on one line is prose. Where
-        base itself formats more than the reference, what counts is the difference of the arms.
+        A list on one line counts as prose. Languages that share a script are not told apart.
 
     Example:
         Expected `Paris is the capital.`, answer `{"capital": "Paris"}`: 0, `json, expected prose`.
-
-    Options:
-        None.
     """
     if completion.text is None:
         return Score.unscored("the completion has no text")

@@ -9,24 +9,13 @@ from tunegate.harness.thinking import no_answer_reason
 
 @metric(label="answers that say anything", binary=True)
 def answer_given(case: Case, completion: Completion) -> Score:
-    """Score 1 if there is an answer, 0 if the text is empty or never comes after the thoughts.
-
-    What it does:
-        Looks whether anything but white space is left once the thoughts are set apart. The reason
-        names whether the thoughts had ended.
-
-    Why:
-        A reasoning model that spends its tokens on thoughts answers nothing. Other metrics score
-        that like a wrong answer; this one separates the two.
+    """Score 1 if there is an answer, 0 if the text is empty or the thoughts never end.
 
     Known problems:
-        It does not read the answer: a single dot is one.
+        Any text counts, even a single dot.
 
     Example:
-        `<think>One moment</think>Paris.` scores 1; `<think>One moment`, cut by the token limit, 0.
-
-    Options:
-        None.
+        `<think>One moment</think>Paris.` scores 1; `<think>One moment`, cut by the limit, scores 0.
     """
     if completion.text is None:
         return Score.unscored("the completion has no text")

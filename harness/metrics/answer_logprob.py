@@ -38,26 +38,18 @@ def _bound(of: Metric) -> Metric:
 def answer_logprob(case: Case, completion: Completion, *, least: float | None = None) -> Score:
     """Score the mean natural-log probability per token of the expected answer.
 
-    What it does:
-        The model writes nothing: the expected answer is scored after the prompt. 0 is certainty,
-        -0.69 one chance in two per token. Values under -50, minus infinity among them, become -50.
-
-    Why:
-        It moves with every change of the weights, even where the written answer stays the same, so
-        it needs the fewest cases of all to see that knowledge is fading.
+    The model writes nothing. 0 is certainty, -0.69 one chance in two per token. It moves with every
+    change of the weights, so it needs the fewest cases to see that knowledge fades.
 
     Known problems:
-        Without `least` it is unbounded: one absurd token can outweigh many cases, and its gates
-        are advisory below 200 cases. It measures the wording as well as the content, so a fine-tune
-        to another style lowers it, and so does a model that only grows surer of its own wording.
-        Two arms with different tokenizers have different tokens and cannot be compared by it.
+        Without `least` there is no range, and gates are advisory below 200 cases. A change of style
+        lowers it as well. It cannot compare arms with different tokenizers.
 
     Example:
-        `tolerance = 0.02` allows the mean to fall by 0.02 nats, 2 % of the probability per token.
+        `tolerance = 0.02` lets the mean fall by 0.02 nats, 2 % of the probability per token.
 
     Options:
-        least: Lower end of the scores in nats, such as -6 (a chance of 1 in 400 per token). Less
-            likely answers count as it, so that the scores have a range.
+        least: Lower end of the scores in nats, such as -6. Lower scores count as this.
     """
     if not case.expected_texts():
         return Score.unscored("the case has no expected answer")

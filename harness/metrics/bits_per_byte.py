@@ -10,24 +10,14 @@ from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 def bits_per_byte(case: Case, completion: Completion) -> Score:
     """Score the bits that the model needs for each byte of the case's prompt.
 
-    What it does:
-        The model writes nothing: the prompt itself is read. 8 is what no model at all needs, about
-        1 a good one for English. Lower is better. Set `template = "none"` under `[generation]`, or
-        the chat template's own words count as well.
-
-    Why:
-        A few hundred general documents show whether a fine-tune has cost language itself, long
-        before an accuracy moves; and the number means the same for every tokenizer.
+    The model reads a prompt and writes nothing. 8 means no model at all, about 1 a good one for
+    English. Set `template = "none"` under `[generation]`, or the chat template counts as well.
 
     Known problems:
-        It is unbounded: one absurd document can outweigh many. It does not show what was forgotten.
-        A fine-tune to another style raises it without any harm.
+        One absurd document can outweigh many. A change of style raises it without harm.
 
     Example:
-        `tolerance = "2%"` allows the mean to rise by 2 % of base's.
-
-    Options:
-        None.
+        `tolerance = "2%"` lets the mean rise by 2 % of base's.
     """
     if completion.bits_per_byte is None:
         return Score.unscored("the completion has no bits per byte")

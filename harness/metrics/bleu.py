@@ -48,35 +48,22 @@ def _signature(used: Metric, cases: Sequence[Case]) -> str:
 def bleu(
     case: Case, completion: Completion, *, lowercase: bool = False, tokenize: Tokenizer = "13a"
 ) -> Score:
-    """Score the answer's overlap with the expected texts from 0 to 100, as sacrebleu does.
+    """Score the answer's overlap with the expected texts from 0 to 100, by sacrebleu.
 
-    What it does:
-        Counts the answer's sequences of one to four words that are in an expected text, each as
-        often as there, and takes the geometric mean of the four shares, less a penalty for an
-        answer shorter than the nearest expected text. An arm's level is corpus BLEU: the counts of
-        all cases are summed first. A single case has sentence BLEU with effective order. Several
-        expected texts are references: a sequence may be in any of them.
-
-    Why:
-        It is the number that translation is reported in, and sacrebleu's is the one that can be
-        compared: its signature is in the record of the run.
+    Shares of common word sequences of length one to four, as a geometric mean with a penalty for
+    short answers. Gates use corpus BLEU; a single case shows sentence BLEU. sacrebleu's signature
+    is in the run's record.
 
     Known problems:
-        It is blind to meaning: a synonym costs as much as nonsense, a lost "not" hardly anything.
-        Sentence BLEU is noise; look at the level. Below 50 cases gates on corpus BLEU are advisory;
-        `aggregate = "mean"` gates on the mean of sentence BLEU instead, another number. Scores of
-        different tokenizers or numbers of references cannot be compared.
+        It ignores meaning: losing a "not" costs hardly anything. Gates are advisory below 50 cases.
 
     Example:
-        Expected `the cat sat on the mat`, answer `the cat sat on a mat`: 5 of 6 words, 3 of 5
-        pairs, 2 of 4 triples, 1 of 3 fours; the fourth root of 5/6 · 3/5 · 2/4 · 1/3 makes 53.7.
+        Expected `the cat sat on the mat`, answer `the cat sat on a mat`: 53.7.
 
     Options:
-        lowercase: Compare without case.
-        tokenize: sacrebleu's name of the rule that makes words: `13a` for languages with spaces,
-            `intl` for their punctuation beyond ASCII, `zh` for Chinese, `char` for single
-            characters, `none` for texts that are split into words already.
-        aggregate: `corpus`, or `mean` for the mean of sentence BLEU.
+        lowercase: Ignore case.
+        tokenize: sacrebleu's word rule: `13a` for languages with spaces, `intl`, `zh`, `char`
+            or `none`.
     """
     missing = _sacrebleu.unscored_reason(case, completion)
     if missing is not None:

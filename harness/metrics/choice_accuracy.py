@@ -11,26 +11,17 @@ from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 def choice_accuracy(case: Case, completion: Completion, *, normalize: Normalize = "none") -> Score:
     """Score 1 if the right choice has the highest log-likelihood, else 0.
 
-    What it does:
-        The model writes nothing: each choice's text is scored after the prompt. A tie with the
-        right choice counts as wrong, because the model does not separate them.
-
-    Why:
-        It is the number that benchmarks such as MMLU report, and it cannot fail on the form of an
-        answer.
+    The model writes nothing. A tie with the right choice counts as wrong (lm-eval takes the first).
 
     Known problems:
-        Without normalisation long choices lose, for each token costs likelihood. One flip moves it
-        by a whole case: `choice_probability` sees a drift with far fewer cases. lm-eval takes the
-        first of tied choices, where this metric counts them as wrong.
+        Long choices lose without normalization. `choice_probability` needs far fewer cases.
 
     Example:
         Log-likelihoods -1.2, -0.4, -3.0 with answer 1 score 1; with answer 0 they score 0.
 
     Options:
-        normalize: `none` compares the sums (lm-eval's `acc`); `byte` divides each by the UTF-8
-            bytes of the choice (`acc_bytes`). lm-eval's `acc_norm` divides by characters, which
-            is the same where all choices are ASCII.
+        normalize: `none` compares sums (lm-eval's `acc`); `byte` divides by UTF-8 bytes
+            (`acc_bytes`).
     """
     try:
         values = choice_likelihoods(case, completion, normalize)

@@ -18,28 +18,21 @@ from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 def choice_probability(
     case: Case, completion: Completion, *, normalize: Normalize = "none"
 ) -> Score:
-    """Score the probability that the model gives the right choice among those offered.
+    """Score the probability of the right choice among those offered.
 
-    What it does:
-        Softmax over the choices' log-likelihoods, then the share of the right one. A likelihood of
-        minus infinity is a probability of 0; if every choice has it, the case is unscored.
-
-    Why:
-        A model forgets gradually. The probability falls long before the likeliest choice changes,
-        so a regression shows with a fraction of the cases that `choice_accuracy` needs, and the
-        value is bounded, which the statistics need.
+    The softmax of the choices' log-likelihoods. It falls long before the likeliest choice changes,
+    so a regression shows with fewer cases than `choice_accuracy` needs.
 
     Known problems:
-        A fine-tune that grows less sure of everything loses probability without one wrong answer:
-        gate `choice_accuracy` as well. With `byte` the values are no probabilities of the texts,
-        only a comparison of them.
+        A model that grows less sure loses probability without a wrong answer: gate
+        `choice_accuracy` as well.
 
     Example:
         Log-likelihoods -1 and -2 with answer 0: 1 / (1 + e⁻¹) = 0.731.
 
     Options:
-        normalize: `none` takes the sums over tokens; `byte` divides each by the UTF-8 bytes of the
-            choice first.
+        normalize: `none` takes the sums over tokens; `byte` divides each by the choice's UTF-8
+            bytes.
     """
     try:
         values = choice_likelihoods(case, completion, normalize)

@@ -47,28 +47,19 @@ def chrf(
 ) -> Score:
     """Score the answer's overlap in characters with an expected text from 0 to 100: chrF2.
 
-    What it does:
-        Compares all sequences of one to six characters, spaces left out: F-score of their precision
-        and recall, recall counting twice. An arm's level is corpus chrF: the counts of all cases
-        are summed first. With several expected texts the closest one counts.
-
-    Why:
-        It needs no tokenizer and gives a wrong ending less blame than a wrong word, so that it
-        follows people's judgement better than BLEU, in inflected languages above all.
+    F-score of all sequences of one to six characters, recall counting twice (sacrebleu). Gates use
+    corpus chrF. The closest of several expected texts counts.
 
     Known problems:
-        Any two texts of one language share characters: unrelated English scores 15 to 25, so that
-        the scale begins there. It is as blind to meaning as BLEU. Below 50 cases gates on it are
-        advisory.
+        Unrelated English texts score 15 to 25. It ignores meaning. Gates are advisory below 50
+        cases.
 
     Example:
-        Expected `ab`, answer `ac`: of two characters one is right, of one pair none; precision and
-        recall are (1/2 + 0/1)/2 = 0.25 each, and so is their F-score: 25.
+        Expected `ab`, answer `ac`: precision and recall are (1/2 + 0/1)/2 = 0.25, the score 25.
 
     Options:
-        word_order: Compare sequences of up to so many words too; 2 makes chrF++.
-        lowercase: Compare without case.
-        aggregate: `corpus`, or `mean` for the mean over the cases' own scores.
+        word_order: Compare sequences of up to this many words too; 2 makes chrF++.
+        lowercase: Ignore case.
     """
     unscored = _sacrebleu.unscored_reason(case, completion)
     if unscored is not None:

@@ -103,34 +103,22 @@ def classification(
 ) -> Score:
     """Score 1 if the answer is the case's label, else 0.
 
-    What it does:
-        The answer must be the label and nothing else but white space around it; its mean over the
-        cases is the accuracy, which gates rest on. With `labels` each score also counts hits and
-        errors by class: `aggregate = "corpus"` gates on macro-F1 instead, the unweighted mean of
-        the classes' F1. An answer that is no label is wrong: a miss of the expected class, and a
-        false alarm of none. Several expected labels are alternatives.
-
-    Why:
-        Where nine of ten tickets are of one class, always answering it is 90 % accurate. Macro-F1
-        weighs each class alike.
+    Gates use the accuracy. With `labels`, `aggregate = "corpus"` gates on macro-F1 instead, the
+    unweighted mean of the classes' F1. An answer that is no label counts as a miss.
 
     Known problems:
-        Without `labels` there is no macro-F1: the classes must be the same for every case. Below 50
-        cases gates on macro-F1 are advisory. A class of a few cases makes its interval wide, for
-        all of them may fail unseen: of k classes, a tolerance M takes about 3/(k M) cases of each.
-        What `extract` finds may be negated (`not spam` holds `spam`; `non-spam` does not). Texts
-        are not Unicode-normalised.
+        Gates on macro-F1 are advisory below 50 cases, and a rare class makes the interval wide.
+        With `extract`, `not spam` counts as `spam`.
 
     Example:
-        Labels `refund`, `delivery`; expected `refund`: the answer `refund` scores 1, `It is a
-        refund.` scores 0 unless `extract = true`, and `refund or delivery` is unscored then.
+        Labels `refund`, `delivery`; expected `refund`: `refund` scores 1. `It is a refund.` scores
+        1 only with `extract = true`, and `refund or delivery` is unscored then.
 
     Options:
-        labels: The classes, each once. An expected text that is none of them is refused.
-        aggregate: `mean` is the accuracy, `corpus` is macro-F1; for both name the metric twice.
-        ignore_case: Compare without case, as Unicode case folding does.
-        extract: Whether the one label that is in the answer as a word of its own, in any case
-            of letters, counts too. Several different ones are contradictory: unscored.
+        labels: The classes, each once. Other expected texts are refused.
+        ignore_case: Ignore case.
+        extract: Also accept the one label that occurs as a word of its own. Two labels are
+            unscored.
     """
     if completion.text is None:
         return Score.unscored("the completion has no text")

@@ -43,32 +43,19 @@ def contains(
 ) -> Score:
     r"""Score 1 if the answer contains the expected text, else 0.
 
-    What it does:
-        Looks for the case's expected texts, or for the same `texts` in every case, character by
-        character. Of several any one is enough, or all must be there. The reason names what was
-        missing.
-
-    Why:
-        An order number or a disclaimer must be in the answer, whatever is around it.
+    Looks for the case's expected texts, or for `texts` in every case, character by character.
 
     Known problems:
-        Parts of words count: `no` is contained in `know`. Use `regex` with `\bno\b` for words. An
-        answer that names every possibility contains the right one. Texts are not
-        Unicode-normalised.
+        Parts of words count: `know` contains `no`. Use `regex` with `\bno\b` for words.
 
     Example:
-        ```toml
-        [[metrics]]
-        use = "contains"
-        texts = ["not legal advice", "no legal advice"]
-        ignore_case = true
-        ```
+        With `texts = ["not legal advice"]`, the answer `This is not legal advice.` scores 1.
 
     Options:
-        texts: What to look for in every case, instead of the cases' own expected texts.
+        texts: Texts to find in every case, instead of the cases' expected texts.
         mode: `any` wants at least one of the texts, `all` every one.
-        ignore_case: Compare without case, as Unicode case folding does.
-        ignore_whitespace: Count any run of white space as one space, a line break too.
+        ignore_case: Ignore case.
+        ignore_whitespace: Treat any run of white space as one space.
     """
     if completion.text is None:
         return Score.unscored("the completion has no text")

@@ -114,39 +114,23 @@ def cost(
 ) -> Score:
     """Score the price of the call in US dollars; cheaper counts as better.
 
-    What it does:
-        Takes the first of these that is given: `price_in` and `price_out` times the tokens;
-        `hourly` times the measured time; the list price of `model` times the tokens; the cost that
-        the backend or the recorded completion states. None of them: unscored, for an unknown price
-        is not 0. List prices come from the table in the installed litellm package (`pip install
-        litellm`), read as a file. Time is the seconds until the answer was complete, divided by
-        the completions that were written together in its batch. The parts `thinking` and `answer`
-        are what thoughts and answer cost of it, without the prompt: from the tokens of the
-        thoughts, or from their time where each completion was written alone. They are absent
-        where that is not known, as with a price that the backend states as a whole.
-
-    Why:
-        A better model that costs twice as much is another decision. A local fine-tune that
-        replaces a hosted model is often made for this number alone.
+    Uses the first of these that is given: `price_in` and `price_out` times tokens, `hourly` times
+    the measured time, litellm's list price of `model`, or the cost that the backend states. With
+    none of them the case is unscored. The parts `thinking` and `answer` split the price where that
+    is known.
 
     Known problems:
-        The price is the same for both arms: what is compared is how much they use. Arms of
-        different prices need a backend or a `replay:` file that states each completion's `cost`.
-        List prices know no discounts, cached tokens or tiers for long prompts, and are as old as
-        the installed litellm: its version is yours to pin. Measured time depends on the machine;
-        answers that end before the others of their batch make `hourly` too low by the time the
-        machine ran on, and a machine that waits is paid for too. A backend that states no batch
-        size leaves time unpriced.
+        Both arms have the same price; arms with different prices need a backend or a `replay:` file
+        that states `cost`. List prices know no discounts. Measured time depends on the machine.
 
     Example:
-        With `price_in = 0.15` and `price_out = 0.60`, 1,000 tokens in and 100 out cost
-        0.00015 + 0.00006 = 0.00021 dollars. With `hourly = 1.80`, 2 seconds alone cost 0.001.
+        With `price_in = 0.15` and `price_out = 0.60`, 1,000 tokens in and 100 out cost $0.00021.
 
     Options:
-        model: Name in litellm's table, such as `gpt-4o-mini`.
-        price_in: US dollars per million tokens of prompts.
-        price_out: US dollars per million tokens of answers.
-        hourly: US dollars that the machine costs an hour.
+        model: Name in litellm's price table, such as `gpt-4o-mini`.
+        price_in: US dollars per million prompt tokens.
+        price_out: US dollars per million answer tokens.
+        hourly: US dollars per hour of the machine.
     """
     for problem in _problems({"price_in": price_in, "price_out": price_out, "hourly": hourly}):
         return Score.unscored(problem)

@@ -19,30 +19,21 @@ def edit_similarity(
     ignore_case: bool = False,
     ignore_whitespace: bool = False,
 ) -> Score:
-    r"""Score 1 minus the share of characters that must be edited.
+    """Score 1 minus the share of characters that must be edited.
 
-    What it does:
-        Levenshtein's distance is the smallest number of characters to insert, delete or replace;
-        the score is 1 - distance / length of the longer text (rapidfuzz's normalized_similarity
-        of Levenshtein). White space around both texts is dropped; two empty texts are alike. With
-        several expected texts the best one counts.
-
-    Why:
-        Where an answer is copied, transcribed or corrected, one wrong letter is nearly right, and
-        `exact_match` gives it nothing.
+    1 - Levenshtein distance / length of the longer text (rapidfuzz), without white space at the
+    ends. The best of several expected texts counts.
 
     Known problems:
-        Unrelated texts of one language share letters and score 0.2 to 0.3, never 0. A swapped
-        order of words costs as much as wrong words. Characters are code points, not
-        Unicode-normalised. The time grows with the product of both lengths; beyond 100,000
-        against 100,000 characters a case is unscored.
+        Unrelated texts of one language score 0.2 to 0.3. Beyond 100,000 against 100,000 characters
+        a case is unscored.
 
     Example:
         Expected `kitten`, answer `sitting`: 3 edits, 7 characters, 1 - 3 / 7 = 0.57.
 
     Options:
-        ignore_case: Compare without case, as Unicode case folding does.
-        ignore_whitespace: Count any run of white space as one space.
+        ignore_case: Ignore case.
+        ignore_whitespace: Treat any run of white space as one space.
     """
     if completion.text is None:
         return Score.unscored("the completion has no text")

@@ -44,25 +44,15 @@ def episode_pass(
 ) -> Score:
     """Score 1 if the reward of an episode reaches a threshold, else 0.
 
-    What it does:
-        Compares the environment's reward with `threshold`. The mean over the samples of a task is
-        its pass@1. With `k` the task scores pass^k, the probability that k episodes of it all pass:
-        of n samples c passed, C(c, k) / C(n, k).
-
-    Why:
-        An agent that solves a task now and then is not one that can be left alone with it: pass^k
-        falls where pass@1 hides that the same task is solved on some days only.
-
-    Known problems:
-        The reward is as good as the environment. One that pays for doing nothing pays every model:
-        `tunegate suite check` plays a policy that writes nothing and prints what it earns.
+    The mean over a task's samples is pass@1. With `k` the task scores pass^k, the probability that
+    k episodes all pass: of n samples c passed, C(c, k) / C(n, k).
 
     Example:
-        Of four samples with the rewards 1, 1, 0 and 1 three pass: pass@1 is 0.75, and with `k = 2`
-        the task scores C(3, 2) / C(4, 2) = 0.5.
+        Rewards 1, 1, 0 and 1: pass@1 is 0.75, and with `k = 2` the score is C(3, 2) / C(4, 2) =
+        0.5.
 
     Options:
-        threshold: Least reward of an episode that passes.
+        threshold: Lowest reward of an episode that passes.
         k: Episodes of a task that must all pass; needs as many samples.
     """
     if completion.episode is None:

@@ -10,23 +10,13 @@ from tunegate.harness.records.cases import Case, Completion, Score
 def episode_turns(case: Case, completion: Completion) -> Score:
     """Score the number of the model's turns; fewer count as better.
 
-    What it does:
-        Counts the turns that the model wrote, the last one included. The part `calls` is the number
-        of calls that were run.
-
-    Why:
-        Each turn is a request with the whole conversation in it: an agent that needs twice the
-        turns costs more than twice as much, and keeps people waiting.
+    The part `calls` is the number of calls that were run.
 
     Known problems:
-        Fewer turns are no merit of an agent that gives up early: gate it together with
-        `episode_pass`.
+        An agent that gives up early has few turns: gate `episode_pass` as well.
 
     Example:
         Find, refund and a last sentence are three turns.
-
-    Options:
-        None.
     """
     if completion.episode is None:
         return Score.unscored("the completion is not an episode")

@@ -24,28 +24,20 @@ def exact_match(
 ) -> Score:
     r"""Score 1 if the answer equals one of the expected texts, else 0.
 
-    What it does:
-        White space around both texts is dropped, then they are compared character by character.
-        Several expected texts are alternatives: one is enough.
-
-    Why:
-        It is the one metric that nobody has to interpret. Each leniency is an option that is in
-        the suite, because a hidden one (ignoring case by default) inflates the score in silence.
+    White space at the ends is dropped, then texts are compared character by character.
 
     Known problems:
-        A right answer in other words scores 0. Texts are not Unicode-normalised: an accent written
-        as a separate character differs from the ready-made letter. `ignore_punctuation` turns
-        `1.5` into `15`; an expected text that an option leaves empty makes the case unscored.
+        Texts are not Unicode-normalized. `ignore_punctuation` turns `1.5` into `15`.
 
     Example:
-        Expected `["shipping", "delivery"]`: the answer `shipping\n` scores 1, `Shipping` scores 0
-        unless `ignore_case = true`.
+        Expected `["shipping", "delivery"]`: `shipping\n` scores 1, `Shipping` only with
+        `ignore_case = true`.
 
     Options:
-        ignore_case: Compare without case, as Unicode case folding does (`STRASSE` is `straße`).
-        ignore_punctuation: Drop every punctuation character (Unicode categories P…) first.
-        ignore_whitespace: Count any run of white space as one space.
-        ignore_articles: Drop the words `a`, `an` and `the`, after punctuation where both are set.
+        ignore_case: Ignore case, by Unicode case folding (`STRASSE` is `straße`).
+        ignore_punctuation: Drop every punctuation character first.
+        ignore_whitespace: Treat any run of white space as one space.
+        ignore_articles: Drop the words `a`, `an` and `the`.
     """
     if completion.text is None:
         return Score.unscored("the completion has no text")

@@ -31,60 +31,29 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
 
 @metric(label="answers in the required format", binary=True, check=_check)
 def format(case: Case, completion: Completion, *, rules: dict[str, Any] | None = None) -> Score:
-    r"""Score 1 if the answer keeps every rule about its form, else 0.
+    """Score 1 if the answer keeps every rule about its form, else 0.
 
-    What it does:
-        Checks the rules of the case (`rules` in cases.jsonl) and those of the option, which hold
-        for all cases; where both name a rule, the case wins. `parts` has a 1 or a 0 for each rule,
-        the reason names the broken ones. An empty answer keeps none. The rules:
+    Checks the rules of the case (`rules` in cases.jsonl) and of the option. `parts` has a 1 or 0
+    for each rule, and the reason names the broken ones. The rules are those of IFEval (Zhou et al.,
+    2023):
 
-        *Counts*, each as `words = 50` (exactly), `min_words` (at least), `max_words` (at most):
+    *Counts*, as `words = 50` (exactly), `min_words` or `max_words`: `words`, `characters`,
+    `sentences`, `lines`, `paragraphs`, `parts` (between `***`), `bullets`, `numbered` items,
+    `headings`, `placeholders` (in `[brackets]`), `highlights` (`*text*`), `capital_words`.
 
-        - `words`: runs without white space that hold a letter or digit
-        - `characters`: code points, without the white space around the answer
-        - `sentences`: up to `.`, `!`, `?` or `…`; list items, headings and paragraphs end one too
-        - `lines` that are not blank; `paragraphs` between blank lines; `parts` between `***`
-        - `bullets`: lines that begin with `* `, `- `, `+ ` or `• `; `numbered`: with `1. ` or `1) `
-        - `headings`: lines that begin with `# ` to `###### `
-        - `placeholders` in `[brackets]`; `highlights`: `*text*` or `**text**` on one line
-        - `capital_words`: words all of whose letters are capitals
+    *Counts of a text*, also with `min_` and `max_`: `count = { cat = 2 }`, ignoring case; `sections
+    = { SECTION = 3 }`, the text followed by a number.
 
-        *Counts of a text*, again with `min_` and `max_`, as `{ cat = 2, e = 10 }`:
+    *Texts*, one or a list, ignoring case except in `one_of`: `contains` (each), `contains_any`,
+    `not_contains` (as whole words), `starts_with`, `ends_with`, `one_of` (the whole answer),
+    `postscript`, `paragraph_first_word = { 2 = "weather" }`.
 
-        - `count`: how often the text occurs, ignoring case, inside longer words too
-        - `sections`: how often a number follows it: `{ SECTION = 3 }`
-
-        *Texts*, one or a list, ignoring case except in `one_of`:
-
-        - `contains`: each occurs; `contains_any`: one does, inside a longer word too
-        - `not_contains`: none occurs as a whole word
-        - `starts_with`, `ends_with`: one begins or ends the answer; quotes around it do not count
-        - `one_of`: the whole answer is one of them
-        - `postscript`: it occurs, such as `P.S.`; `P. S.` is the same
-        - `paragraph_first_word`: `{ 2 = "weather" }`, the number of a paragraph and its first word
-
-        *True or left out*:
-
-        - `all_lowercase`, `all_uppercase`: has letters, none of the other case
-        - `no_commas`: no `,`
-        - `json_only`: strict JSON and nothing around it; `json_fenced`: one ``` fence is allowed
-        - `in_quotes`: `"` at both ends, or `“` and `”`
-        - `title`: has a `<<title>>`
-        - `two_answers`: two different ones with `******` between them
-        - `repeats_prompt`: begins with the prompt, word for word
-
-    Why:
-        Whether a model still follows instructions shows best in what a program can check. The rules
-        are those of IFEval (Zhou et al., Instruction-Following Evaluation for Large Language
-        Models, 2023), and the score is its strict accuracy per prompt: following four rules of
-        five is not following.
+    *True or left out*: `all_lowercase`, `all_uppercase`, `no_commas`, `json_only`, `json_fenced`,
+    `in_quotes`, `title` (`<<title>>`), `two_answers` (separated by `******`), `repeats_prompt`.
 
     Known problems:
-        Kept rules do not make an answer right or readable. Words are counted as people count
-        them: `don't` is one, where IFEval has two; scripts without spaces have few words, so count
-        `characters`. Sentences are found by a short list of abbreviations, not by a trained model:
-        `the U.S. Army` is cut in two. A bullet needs a space after its sign, which IFEval does not
-        ask; links and check boxes count as placeholders. The language is `language`'s business.
+        Words are counted as people do (`don't` is one, IFEval has two). Sentences are split by a
+        list of abbreviations: `the U.S. Army` is cut in two.
 
     Example:
         ```json
@@ -92,7 +61,8 @@ def format(case: Case, completion: Completion, *, rules: dict[str, Any] | None =
         ```
 
     Options:
-        rules: Rules of all cases: `rules = { max_words = 50, no_commas = true }`.
+        rules: Rules of all cases: `rules = { max_words = 50, no_commas = true }`. A case's own
+            rule wins.
     """
     if completion.text is None:
         return Score.unscored("the completion has no text")

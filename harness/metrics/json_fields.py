@@ -66,34 +66,23 @@ def json_fields(
 ) -> Score:
     """Score the share of right fields: F1 of the answer's JSON leaves against the expected ones.
 
-    What it does:
-        Both values are taken apart into leaves (text, number, true, false, null, empty object,
-        empty list), each with its path. With `right` leaves equal in path and value, the score is
-        2 · right / (leaves given + leaves expected), so missing and invented fields both cost.
-        Types are strict: `"1"`, `1` and `true` are three values; `1` and `1.0` are one number. An
-        answer that is not strict JSON scores 0, for the model failed; a suite whose `expected` is
-        not JSON is refused. With several expected values the best one counts. The parts are
-        `precision` (right / given: what was invented costs), `recall` (right / expected: what is
-        missing costs) and `f1`, the score itself.
-
-    Why:
-        `exact_match` gives nothing for three right fields of four, so it needs many more cases to
-        see the same improvement.
+    A leaf is right if path and value are equal, types included: `"1"`, `1` and `true` differ, `1`
+    and `1.0` do not. The score is 2 · right / (leaves given + leaves expected). Invalid JSON scores
+    0. The parts are `precision`, `recall` and `f1`.
 
     Known problems:
-        Every leaf weighs the same, and a long list outweighs the rest. In a sequence one element
-        too many at the front makes all later ones wrong; in a set fields of different objects mix.
+        Every leaf weighs the same, so a long list outweighs the rest. One extra element at the
+        front of a `sequence` makes all later ones wrong.
 
     Example:
-        Expected `{"city": "Rome", "days": 3}`, answer `{"city": "Rome", "days": 4, "vip": true}`:
-        one right leaf of three given and two expected, 2 · 1 / 5 = 0.4.
+        Expected `{"city": "Rome", "days": 3}`, answer `{"city": "Rome", "days": 4, "vip": true}`: 2
+        · 1 / 5 = 0.4.
 
     Options:
         lists: `sequence` compares element by element; `set` ignores the order (repeats count).
-        numeric_tolerance: Largest difference of equal numbers; decimal: 1.1 - 1.0 is 0.1.
-        extract: `fence` reads JSON inside a ``` fence too, `prose` also JSON inside other text. The
-            reason then names its place. Off by default: the program that reads the answer will
-            not look for it either.
+        numeric_tolerance: Largest difference between equal numbers.
+        extract: `fence` also reads JSON inside a ``` fence, `prose` also JSON inside other
+            text.
     """
     if problem := _tolerance_problem(numeric_tolerance):
         raise ValueError(problem)

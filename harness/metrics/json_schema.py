@@ -49,24 +49,14 @@ def json_schema(
     schema: Path | None = None,
     extract: _json_parsing.Extract | None = None,
 ) -> Score:
-    r"""Score 1 if the answer is JSON that satisfies the schema, else 0 with the first violation.
+    """Score 1 if the answer is JSON that satisfies the schema, else 0 with the first violation.
 
-    What it does:
-        The answer must be strict JSON (no NaN, no Infinity, no key twice, nothing around it) and
-        valid under the schema, `format` included. Drafts 4, 6, 7, 2019-09 and 2020-12 are known
-        by `$schema`; without it the schema is read as 2020-12. References stay inside the schema:
-        nothing is fetched. The reason names the first violation with its JSON path.
-
-    Why:
-        A program reads the answer. One missing brace or one unknown category breaks it, however
-        good the rest is.
+    Strict JSON (no NaN, no key twice, nothing around it), `format` included. Drafts 4, 6, 7,
+    2019-09 and 2020-12 are known by `$schema`; the default is 2020-12. Nothing is fetched.
 
     Known problems:
-        The right form is no sign of the right content: add `json_fields`. Patterns are Python's
-        regular expressions, not JavaScript's (`\p{L}` is refused). Validation runs in a child
-        process and is stopped after one second: such a case is unscored (`check_error`), so a
-        runaway pattern depends on the machine's speed. Starting the child takes about a second,
-        once. JSON nested deeper than about 1,000 levels counts as unreadable.
+        The right form says nothing about the content: add `json_fields`. Patterns are Python's
+        regular expressions. A check that takes longer than a second leaves the case unscored.
 
     Example:
         ```toml
@@ -76,11 +66,10 @@ def json_schema(
         ```
 
     Options:
-        schema: File with the schema; its path starts at the suite's folder. A case's own `schema`
-            wins over it.
-        extract: `fence` reads JSON inside a ``` fence too, `prose` also JSON inside other text. The
-            reason then names its place. Off by default: the program that reads the answer will
-            not look for it either.
+        schema: File with the schema, relative to the suite's folder. A case's own `schema`
+            wins.
+        extract: `fence` also reads JSON inside a ``` fence, `prose` also JSON inside other
+            text.
     """
     if completion.text is None:
         return Score.unscored("the completion has no text")

@@ -61,24 +61,13 @@ def language(
 ) -> Score:
     """Score 1 if the answer is in the expected language, else 0.
 
-    What it does:
-        Detects the language of the whole answer, without blocks of code between ``` fences, and
-        compares its ISO 639 code (`de`, `pt`, `zh`). An answer of fewer than 20 letters is
-        unscored; a Chinese, Japanese or Korean letter counts as three. The reason names what was
-        detected and the detector's confidence. Dialects count as their language: `yue` is `zh`.
-        The detector is py3langid (Lui and Baldwin, langid.py: An Off-the-shelf Language
-        Identification Tool, ACL 2012; Barbaresi's fork): 139 languages, its model is in the
-        package, nothing is fetched.
-
-    Why:
-        A fine-tune on English data answers in English where it used to answer in the language of
-        the question.
+    py3langid detects one of 139 languages, ignoring code fences. Answers of fewer than 20 letters
+    are unscored (a Chinese, Japanese or Korean letter counts as three). Dialects count as their
+    language: `yue` is `zh`.
 
     Known problems:
-        One language an answer: a German text with English quotations is German, a half-and-half
-        text is either. Close languages are mixed up in short texts (Danish and Norwegian, Croatian
-        and Serbian, Indonesian and Malay): `among` helps. Lists of names, numbers and formulas
-        have no language (`zxx`) and score 0. Suites full of one-word answers are mostly unscored.
+        Close languages are mixed up in short texts; `among` helps. Lists of names have no language
+        (`zxx`) and score 0.
 
     Example:
         ```toml
@@ -89,9 +78,9 @@ def language(
         ```
 
     Options:
-        expected: Code of all cases; without it each case's `expected` names one, or several of
-            which one is enough.
-        among: Codes that can occur at all; the detector chooses among these only.
+        expected: ISO 639 code for all cases; without it each case's `expected` names one or
+            several.
+        among: Codes that can occur; the detector chooses among these only.
     """
     wanted = (expected,) if expected is not None else case.expected_texts()
     if completion.text is None:

@@ -11,31 +11,16 @@ from tunegate.harness.thinking import share_of_thoughts
 def latency(case: Case, completion: Completion) -> Score:
     """Score the seconds from sending the prompt to the last token.
 
-    What it does:
-        Takes the time of a completion that was timed in a pass of its own: batch of one, arms in
-        turn, warm-up dropped. The parts give the batch size in which it ran, how many tokens it
-        wrote, and the seconds of its thoughts (`thinking`) and of its answer (`answer`) where that
-        is known. The run's notes show how many times as long tuned takes (geometric mean of the
-        cases' ratios), p50 and p95 of both arms, tokens a second, and what was timed. A tolerance
-        in percent is a bound on that ratio, not on the difference of means.
-
-    Why:
-        A merged adapter costs nothing, an unmerged one or a longer answer does, and users feel it.
+    Timed in a pass of its own: one prompt at a time, arms in turn, warm-up dropped. A tolerance in
+    percent bounds the geometric mean of the cases' ratios. The parts are `thinking` and `answer`,
+    if known, batch size and tokens; the notes show p50 and p95.
 
     Known problems:
-        It depends on the machine and on what else runs there: compare arms of one run, never two
-        runs. A model that writes more takes longer: look at `length` as well. Times that were
-        recorded elsewhere (`replay:`) are taken as they are, batch or single; a line's
-        `batch_size` shows which. In what order they were taken is unknown, so gates that compare
-        them are advisory. 30 cases show no p95: its ratio is judged from 100. A server's reply
-        comes as a whole, so the time of its thoughts is not known; nor is it of recorded answers
-        without `reasoning_s`.
+        Compare arms of one run, never two runs. A model that writes more takes longer: look at
+        `length` as well. Gates on recorded times are advisory.
 
     Example:
-        `tolerance = "10%"` allows the tuned model to be a tenth slower.
-
-    Options:
-        None.
+        `tolerance = "10%"` lets tuned be a tenth slower.
     """
     if completion.latency_s is None:
         return Score.unscored("the completion was not timed")

@@ -17,24 +17,17 @@ def length(
 ) -> Score:
     r"""Score the length of the answer; shorter counts as better.
 
-    What it does:
-        Counts words (runs of characters without white space), characters (Unicode code points,
-        all of them) or the backend's tokens.
-
-    Why:
-        Fine-tuning changes how much a model writes. Longer answers cost more and win comparisons by
-        judges for their length alone, so growth is the side to guard: `tolerance = "20%"`.
+    Judges prefer longer answers and longer answers cost more, so growth is the side to guard.
 
     Known problems:
-        Shorter is not better in itself: where answers may become too short, give the gate a
-        `floor`. Languages written without spaces have few words: count characters. Tokens of two
-        tokenizers are two units.
+        Where answers may become too short, give the gate a `floor`. For languages without spaces,
+        count characters.
 
     Example:
         `The parcel\nis lost.` is 4 words, 19 characters.
 
     Options:
-        unit: `words`, `characters` or `tokens`; tokens need a backend that reports them.
+        unit: `words` (separated by white space), `characters` or the backend's `tokens`.
     """
     if unit == "tokens":
         if completion.output_tokens is None:

@@ -18,25 +18,16 @@ _SHORTEST = 4
 def lexical_support(case: Case, completion: Completion) -> Score:
     """Score the share of the answer's content words that are in the context.
 
-    What it does:
-        Takes the words of four letters or more, and all with a digit, and looks each up among the
-        context's words, whatever their case. The reason names those that are missing. An answer
-        without such a word is unscored.
-
-    Why:
-        Where no judge can be asked, invented names and numbers still show: they are words that the
-        context does not have. It is a hint for people, so its gates are advisory.
+    Content words have four letters or more, or a digit. The reason names the missing ones. An
+    answer without any is unscored. Gates are advisory.
 
     Known problems:
-        It does not read. "Bob owes Alice" and "Alice owes Bob" score alike, a denial scores like
-        its claim, and a good paraphrase scores low. For a verdict use the judge `faithfulness`.
+        It does not read: a denial scores like its claim. For a verdict use the judge
+        `faithfulness`.
 
     Example:
         Context "The parcel left Hamburg on 3 May.", answer "It left Bremen on 3 May.": `left` and
         `3` are there, `Bremen` is not: 0.667.
-
-    Options:
-        None.
     """
     if completion.text is None:
         return Score.unscored("the completion has no text")

@@ -36,30 +36,16 @@ _CHARACTERS = _RepetitionRule("", longest_unit=64, short_run=40, long_run=200)
 def loops(case: Case, completion: Completion) -> Score:
     """Score 1 if the answer degenerates into repetition, else 0.
 
-    What it does:
-        Looks for a unit that is at least 4 times in a row, exactly alike. A unit is 1 to 16
-        words, or 1 to 64 characters (for scripts without spaces, and for `!!!!!!`). The run
-        counts if it covers 20 words (200 characters), or 8 words (40 characters) that are 30 % of
-        the text. A unit without a letter or digit, such as a table's rule, counts only from 8
-        words (40 characters) that are half of the text. The reason quotes the unit.
-
-    Why:
-        Greedy decoding falls into loops (Holtzman et al., The Curious Case of Neural Text
-        Degeneration, ICLR 2020), and a bad fine-tune falls sooner. People almost never repeat
-        themselves back to back: 0.02 % of the sentences in Wikitext-103 (Xu et al., Learning to
-        Break the Loop, NeurIPS 2022). The numbers of the rule are ours, chosen so that tables,
-        lists and refrains pass.
+    A unit of 1 to 16 words (or 1 to 64 characters) at least 4 times in a row. The run must cover 20
+    words (200 characters), or 8 words (40 characters) and 30 % of the text. A unit without a letter
+    or digit must cover half of the text. The reason quotes the unit.
 
     Known problems:
-        A loop that changes a little each time (`1. yes 2. yes 3. yes`) is not seen, nor one whose
-        unit is longer than 16 words. Data that repeats by nature (a matrix of zeros) is taken for
-        a loop, in both arms alike.
+        Loops that change a little each time are not seen. Data that repeats by nature counts as a
+        loop, in both arms.
 
     Example:
-        `I am sure. I am sure. I am sure. I am sure.` is 4 times `I am sure.`, 12 words of 12: 1.
-
-    Options:
-        None.
+        `I am sure. I am sure. I am sure. I am sure.` scores 1.
     """
     import numpy as np
 

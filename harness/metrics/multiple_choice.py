@@ -80,44 +80,23 @@ def multiple_choice(
 ) -> Score:
     r"""Score 1 if the answer names the right choice by its letter or text, else 0.
 
-    What it does:
-        Reads the choice out of the answer by the first kind of evidence that is there:
-        (1) the whole answer is a letter (`B`, `(b)`, `**B.**`, `Option B`);
-        (2) a statement: `\boxed{B}`, a line with nothing but a letter, "the answer is B",
-        "Answer: (B)", "the correct option is B", "B is correct", "I choose B". "The answer is B"
-        and its like outrank "A is correct", a hypothesis ("If the answer is A") and an earlier
-        line with a letter; "The final answer is B" outranks all before it;
-        (3) a line that begins with a label (`B. Paris`), or the answer begins with a choice's
-        text and ends the sentence or line there;
-        (4) any capital letter on its own, and any choice's text, but for negated ones ("not A",
-        "A is wrong") and the words "A" and "I".
-        Where the case has `choices`, a choice's text behind "the answer is" counts as its letter.
-        If that kind of evidence names two choices ("A or B", "The answer is A. … The answer is
-        B.", `B. London` where London is A), the case is unscored as ambiguous: which one a reader
-        would take is unknown. An answer that names no choice is wrong: 0, with the reason; with
-        `no_answer = "unscored"` it is unscored. Thoughts are no part of the answer. In a text that
-        a limit of tokens cut off, letters and texts within sentences (4) do not count.
-
-    Why:
-        A model that was asked for a letter often writes a sentence. Compared with `exact_match`
-        the score does not depend on the form; compared with `choice_accuracy` it measures what a
-        user of the text would get.
+    Reads the strongest evidence that there is: the whole answer is a letter (`B`, `**B.**`); a
+    statement (`\boxed{B}`, "the answer is B", "Answer: (B)"), "the final answer is" before others;
+    a line that begins with a label or a choice's text; any capital letter or choice's text in the
+    answer, unless negated. If the evidence names two choices, the case is unscored. An answer that
+    names none is wrong.
 
     Known problems:
-        The sentences of (2) are English; in other languages (1), (3) and (4) work. A corrected
-        answer ("A … no, B") is ambiguous, and enough of these end the run as unscored; ask for
-        the letter alone. Unscored answers of tuned cannot hide a loss: SHIP must hold if all of
-        them were wrong, and more than `max_unscored` of them end the run. "Vitamin C" names C
-        where nothing stronger is there. Small letters count only alone, in a box, or behind "the
-        answer is" at the end of a sentence or bracket. Texts are not Unicode-normalised.
+        Statements are read in English only. "Vitamin C" names C if there is nothing stronger. A
+        corrected answer ("A … no, B") is ambiguous: ask for the letter alone.
 
     Example:
         `Paris is the capital, so the answer is **B**.` is B. `It is B or C.` is unscored.
 
     Options:
-        letters: Letters of the choices in cases that list no `choices`; their right answer is a
-            letter in `expected`. With `choices` the letters are A, B, C … in their order.
-        no_answer: What an answer that names no choice is worth, such as one that is cut off.
+        letters: Letters in cases without `choices`; their right answer is a letter in
+            `expected`.
+        no_answer: Whether an answer that names no choice is `wrong` or `unscored`.
     """
     if completion.text is None:
         return Score.unscored("the completion has no text")

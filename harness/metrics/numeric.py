@@ -307,30 +307,20 @@ def numeric(
 ) -> Score:
     r"""Score 1 if the final number of the answer is the expected one, else 0.
 
-    What it does:
-        Takes the number behind the last `\boxed{` or GSM8K's `####`; without them the first one
-        behind the last "answer is" or "Answer:" (of an equation, its right side); without those
-        the last number of the text. Read are thousands (`1,234`, `12,34,567`, `1'234`, no-break
-        and thin spaces, `1{,}234`), decimals, signs (also `−` and a dash), currency and units
-        around the number, `1.5e3`, `1.5 × 10^3`, `10³`, `1.5 million`, `3/4`, `\frac{3}{4}`,
-        `1 1/2`, `1½`. Values are exact fractions, and one that is within either tolerance of one
-        of the expected numbers is right. An expected text is read in the same way, so GSM8K's
-        whole solutions will do. An answer without a number is wrong: 0, with the reason.
-
-    Why:
-        `exact_match` calls `$1,200.00` wrong where `1200` is expected.
+    The number after the last `\boxed{` or `####`, else after the last "answer is" or "Answer:",
+    else the last number. Reads thousands (`1,234`), signs, currency, `1.5 × 10^3`, `1.5 million`,
+    `3/4`, `\frac{3}{4}`, `1½`. Values are exact fractions; either tolerance is enough. An answer
+    without a number is wrong.
 
     Known problems:
-        Without a marker the last number counts, whatever it measures ("5 euros for 3 days" is 3),
-        and the markers are English. Units are not compared: 5 km is 5 cm. Nothing is calculated
-        (`2\sqrt{3}`, `2π`, `7 - 4`), words are no numbers (`forty`), an ordinary space groups no
-        digits, and a time (`10:30`) is two numbers. A number of more than 1,000 digits is none.
+        Without a marker the last number counts ("5 euros for 3 days" is 3). Units are not compared,
+        nothing is calculated, and words (`forty`) are not numbers.
 
     Example:
-        Expected `1200`: `She earns 3 * 400 = $1,200.` scores 1, and so does `#### 1200`.
+        Expected `1200`: `She earns 3 * 400 = $1,200.` and `#### 1200` score 1.
 
     Options:
-        tolerance: Largest difference that is still right; decimal: 1.1 - 1.0 is 0.1.
+        tolerance: Largest difference that counts as right.
         relative_tolerance: The same as a share of the expected number: 0.01 is 1 %.
         percent: `unit` reads `50%` as 50, `hundredth` as 0.5.
         decimal: `point` reads `1,234.5`, `comma` reads `1.234,5`, on both sides.

@@ -30,29 +30,20 @@ def recorded(
 ) -> Score:
     """Take the score that another tool recorded with an answer, in a `results:` arm.
 
-    What it does:
-        The score named `score` is taken as it is. An answer whose call failed, or whose score is
-        empty, NaN or no number, is unscored with the tool's reason.
-
-    Why:
-        A judge that was paid for, a log-likelihood task or a test in a sandbox is not repeated; the
-        paired comparison needs no more than a score for each sample.
+    Failed calls and scores that are empty or NaN are unscored, with the tool's reason.
 
     Known problems:
-        The score means what the other tool computed. Its extraction, its judge and its defaults are
-        not checked beyond what the files state about them. Without `binary` or `range = [0, 1]` in
-        the suite, a missing score is imputed by the worst one that was observed.
+        Without `binary` or a `range`, no gate holds while a score is missing.
 
     Example:
-        lm-eval logged `exact_match` after the filter `strict-match` as 1.0 for a document: with
-        `score = "exact_match,strict-match"` the case scores 1.
+        lm-eval logged `exact_match` after the filter `strict-match` as 1.0: with `score =
+        "exact_match,strict-match"` the case scores 1.
 
     Options:
-        score: The score's name as the tool writes it, such as `exact_match,strict-match`.
-            `tunegate results RUN` lists those of a run.
-        higher_is_better: Set to false for scores such as toxicity.
-        binary: Whether every score is 0 or 1, for the exact tests of proportions. Any other score
-            is then unscored.
+        score: The score's name in the tool's files; `tunegate results RUN` lists them.
+        higher_is_better: False for scores such as toxicity.
+        binary: Whether every score is 0 or 1, which allows exact tests. Other scores are
+            unscored then.
     """
     found = completion.scores or {}
     if score not in found:

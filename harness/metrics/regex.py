@@ -69,21 +69,12 @@ def regex(
 ) -> Score:
     r"""Score 1 if the answer matches the pattern, else 0.
 
-    What it does:
-        Looks for the pattern in the answer with Python's `re`. Without the option `pattern` each
-        case's expected text is its pattern; of several one is enough. Flags are in the pattern:
-        `(?i)` ignores case, `(?s)` lets `.` match line breaks, `(?m)` lets `^` and `$` match at
-        every line. A pattern that cannot be compiled is refused when the suite is loaded.
-
-    Why:
-        A date, an order number or a forbidden phrase (`(?s)\A(?!.*as an AI)`) has a form that a
-        fixed text cannot describe.
+    Python's `re`. Without `pattern` each case's expected text is its pattern. Flags are in the
+    pattern: `(?i)` ignores case, `(?s)` lets `.` match line breaks, `(?m)` matches at every line.
 
     Known problems:
-        A pattern that matches the empty text, such as `\d*`, matches every answer in the mode
-        `search`. Matching runs in a child process and is stopped after one second: such a case is
-        unscored (`check_error`), so a runaway pattern depends on the machine's speed. Starting
-        the child takes about a second, once. Texts are not Unicode-normalised.
+        `\d*` matches the empty text, so it finds a match everywhere. A match that takes longer than
+        a second leaves the case unscored.
 
     Example:
         ```toml
@@ -94,8 +85,7 @@ def regex(
 
     Options:
         pattern: The regular expression of every case.
-        mode: `search` is content with a match anywhere, `fullmatch` wants the whole answer, white
-            space included.
+        mode: `search` finds a match anywhere, `fullmatch` needs the whole answer.
     """
     if completion.text is None:
         return Score.unscored("the completion has no text")

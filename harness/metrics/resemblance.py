@@ -24,33 +24,22 @@ from tunegate.harness.records.cases import Case, Completion, Score
     judges_content=True,
 )
 def resemblance(case: Case, completion: Completion, *, recorded: Path) -> Score:
-    """Score from 0 to 1 how much more the answer has of the recorded one than chance explains.
+    """Score from 0 to 1 how much more the answer resembles the recorded one than chance explains.
 
-    What it does:
-        The similarity of two texts is that of their words in order: twice the longest common
-        subsequence over the words of both (as ROUGE-L's F). Letters of scripts without spaces and
-        punctuation marks count as words; case does not. What chance explains is the larger of two
-        similarities: the answer's mean similarity to the recorded answers of eight other cases,
-        drawn by the case's id, and its similarity to the turn of the conversation that it is
-        closest to. The score is (similarity - chance) / (1 - chance), at least 0: Cohen's kappa of
-        the two texts. Thoughts are no part of the answer.
-
-    Why:
-        Replayed traffic has no right answers, only recorded ones. With base as control, a fine-tune
-        that repeats the prompt, shuffles its words or sentences, stops halfway, answers
-        another prompt or in another language, or is merely polite, loses resemblance.
+    Similarity is twice the longest common subsequence of words over the words of both. Chance is
+    the larger of the mean similarity to the recorded answers of eight other cases and the
+    similarity to the closest turn of the conversation. The score is (similarity - chance) / (1 -
+    chance), at least 0.
 
     Known problems:
-        It falls for a better answer in other words, too: gate it with `blocks = false`. It is blind
-        to a wrong fact or a missing "not". If base itself wrote the recorded answers, it repeats
-        them word for word, and no fine-tune keeps up.
+        A better answer in other words loses too: gate it with `blocks = false`. It doesn't see a
+        wrong fact. If base wrote the recorded answers, no fine-tune keeps up.
 
     Example:
         ```toml
         [[metrics]]
         use = "resemblance"
         recorded = "recorded.jsonl"
-
         [[gates]]
         metric = "resemblance"
         tolerance = "20%"
@@ -58,8 +47,8 @@ def resemblance(case: Case, completion: Completion, *, recorded: Path) -> Score:
         ```
 
     Options:
-        recorded: File of lines with `id` and `completion`, as `tunegate replay` writes it; its path
-            starts at the suite's folder. A case without a line is compared with its `expected`.
+        recorded: File of lines with `id` and `completion`, relative to the suite's folder.
+            Other cases are compared with `expected`.
     """
     if completion.text is None:
         return Score.unscored("the completion has no text")

@@ -48,32 +48,24 @@ def rouge(
     measure: Measure = "f",
     stemmer: bool = False,
 ) -> Score:
-    """Score the answer's overlap with an expected text from 0 to 1, as Google's rouge-score does.
+    """Score the answer's overlap with an expected text from 0 to 1, by Google's rouge-score.
 
-    What it does:
-        `rouge1` and `rouge2` count common words and pairs of words; `rougeL` takes the longest
-        common subsequence of words, and `rougeLsum` does so line by line of the expected text.
-        Precision is the share of the answer that was found, recall the share of the expected text,
-        F their harmonic mean; all three are kept as parts. With several expected texts the one with
-        the best F counts. An arm's level is the mean over the cases.
-
-    Why:
-        It is what summaries are reported in, and this is the implementation of most papers.
+    `rouge1` and `rouge2` count common words and pairs; `rougeL` takes the longest common
+    subsequence, `rougeLsum` line by line. Precision, recall and F are parts. The best of several
+    expected texts counts.
 
     Known problems:
-        A longer answer has better recall: look at `length` as well, and prefer F. Words are runs
-        of `a` to `z` and digits: other scripts vanish, and a case whose expected text has none is
-        refused. It is blind to facts: a wrong name costs one word. `rougeLsum` takes a line for a
-        sentence and does not split any. Very long texts (4,000 by 5,000 words) have no `rougeL`.
+        Longer answers have better recall: prefer F. Only `a` to `z` and digits count. It ignores
+        facts: a wrong name costs one word.
 
     Example:
-        Expected `the cat sat`, answer `the cat is here`, `rouge1`: two words of four and of three,
-        precision 0.5, recall 0.667, F 0.571.
+        Expected `the cat sat`, answer `the cat is here`, `rouge1`: precision 0.5, recall 0.667, F
+        0.571.
 
     Options:
         variant: `rouge1`, `rouge2`, `rougeL` or `rougeLsum`.
-        measure: Which of the three is the score: `f`, `precision` or `recall`.
-        stemmer: Whether words of one stem are equal (Porter's, for English).
+        measure: The part that is the score: `f`, `precision` or `recall`.
+        stemmer: Whether words with the same stem are equal (Porter's, for English).
     """
     if completion.text is None:
         return Score.unscored("the completion has no text")

@@ -15,24 +15,16 @@ _CLOSING = ("Pe", "Pf", "So", "Sk", "Sm")
 
 @metric(label="answers that end a sentence", binary=True)
 def sentence_end(case: Case, completion: Completion) -> Score:
-    """Score 1 if the answer ends with the end of a sentence, a bracket, a quote or a sign, else 0.
+    """Score 1 if the answer ends like a sentence, else 0.
 
-    What it does:
-        Looks at the last character that is no blank. A letter, a digit or a comma is 0, an empty
-        answer too. Thoughts are no part of the answer.
-
-    Why:
-        A fine-tune on rows that were cut stops in the middle and marks the end:
-        `truncated`, which goes by the finish reason, does not see it.
+    A last character that is a letter, digit or comma scores 0, and so does an empty answer. A
+    fine-tune on truncated rows stops in the middle, which `truncated` does not see.
 
     Known problems:
-        Lists, titles and names end without a mark: gate it against base, with `blocks = false`.
+        Lists and names end without a mark: gate it against base, with `blocks = false`.
 
     Example:
         `We will call you on` is 0, `We will call you.` is 1.
-
-    Options:
-        None.
     """
     text = (completion.text or "").rstrip()
     if completion.text is None:

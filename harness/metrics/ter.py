@@ -42,30 +42,20 @@ def ter(
 ) -> Score:
     """Score the edits that turn the answer into an expected text, per 100 of its words.
 
-    What it does:
-        Counts words to insert, delete and replace, and runs of words to move, each move being one
-        edit however far it goes. 0 is the expected text itself; there is no upper end. With several
-        expected texts the nearest one's edits are divided by their mean length. An arm's level is
-        corpus TER: edits and lengths of all cases are summed first.
-
-    Why:
-        It reads as work: how much a person would have to change. Word order costs once here, where
-        BLEU charges it at every joint.
+    Words inserted, deleted or replaced, and runs of words moved (sacrebleu). 0 is the expected
+    text. Gates use corpus TER. With several expected texts, the edits to the nearest are divided by
+    their mean length.
 
     Known problems:
-        The best moves are searched for greedily, as in Tercom, and that takes time: up to ten
-        seconds where both texts have 500 words. Beyond 600 words against 1,000 a case is unscored,
-        unless one of the texts has at most 20 words. An answer much too long counts its length: one
-        loop of 4,000 words can outweigh all other cases. Below 50 cases gates on it are advisory.
+        Beyond 600 words against 1,000 a case is unscored. One loop of 4,000 words can outweigh all
+        other cases. Gates are advisory below 50 cases.
 
     Example:
-        Expected `on the mat sat the cat`, answer `the cat sat on the mat`: two moves on six words,
-        33.3.
+        Expected `on the mat sat the cat`, answer `the cat sat on the mat`: two moves, 33.3.
 
     Options:
-        case_sensitive: Count a difference in case as one.
-        normalized: Split punctuation from words first, as Tercom's normaliser does.
-        aggregate: `corpus`, or `mean` for the mean over the cases' own scores.
+        case_sensitive: Count a difference in case as an edit.
+        normalized: Split punctuation from words first.
     """
     unscored = _sacrebleu.unscored_reason(case, completion)
     if unscored is not None:

@@ -11,24 +11,13 @@ from tunegate.harness.thinking import answer_tokens
 def thinking_tokens(case: Case, completion: Completion) -> Score:
     """Score the tokens of the thoughts; fewer count as better, and none are 0.
 
-    What it does:
-        Reads the number that the backend counted: tokens of the thoughts with their tags. The part
-        `answer` has the tokens of the answer.
-
-    Why:
-        Thoughts are most of what a reasoning model writes, so they decide what a call costs and
-        how long it takes. A fine-tune can double them while its answers stay as they are.
+    Counted by the backend, tags included. The part `answer` has the tokens of the answer.
 
     Known problems:
-        Fewer is not better in itself: where thoughts may become too short, give the gate a
-        `floor`, and gate `thinking_valid`. Tokens of two tokenizers are two units. Recorded
-        answers without a count leave the case unscored.
+        Where thoughts may become too short, give the gate a `floor`, and gate `thinking_valid`.
 
     Example:
         180 tokens from `<think>` to `</think>` score 180; an answer without thoughts scores 0.
-
-    Options:
-        None.
     """
     if not completion.thinks:
         return Score.of(0.0)

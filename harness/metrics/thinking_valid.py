@@ -17,28 +17,15 @@ _DISTINCT = 1 / 3
 def thinking_valid(case: Case, completion: Completion) -> Score:
     r"""Score 1 if the thoughts ended, hold something and are not only repetition, else 0.
 
-    What it does:
-        Reads the thoughts before the answer. They must have ended, hold a letter or a digit, and
-        must not be one unit over and over: of their pieces of 24 characters, a third or more must
-        be distinct (from 48 characters on). An answer without thoughts scores 0. Where base
-        thinks in no case of the suite, gates that compare with it are left out.
-
-    Why:
-        A fine-tune can keep its answers while its thoughts collapse: they become empty, never end,
-        or repeat a phrase (arXiv 2605.21127). Metrics of the answer do not see that until a
-        harder question needs the thoughts.
+    At least a third of their pieces of 24 characters must be distinct. An answer without thoughts
+    scores 0. Hidden thoughts leave the case unscored. Gates are dropped if base never thinks.
 
     Known problems:
-        It reads the form: fluent nonsense is valid, and so are thoughts that contradict the answer.
-        A repetition that changes a little each time is not seen. Thoughts that the provider hides
-        leave the case unscored.
+        Fluent nonsense is valid, and so are thoughts that contradict the answer.
 
     Example:
-        `<think>2 and 2 is 4</think>4` scores 1; `<think>\n\n</think>4` and an answer cut off
-        within its thoughts score 0.
-
-    Options:
-        None.
+        `<think>2 and 2 is 4</think>4` scores 1; `<think>\n\n</think>4` and an answer cut off within
+        its thoughts score 0.
     """
     if not completion.thinks:
         return Score.of(0.0, "no thoughts", parts={"thinks": 0.0})

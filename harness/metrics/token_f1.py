@@ -15,32 +15,17 @@ _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 @metric(label="word overlap with the reference", range=(0.0, 1.0), requires=("expected",))
 def token_f1(case: Case, completion: Completion) -> Score:
-    r"""Score the F1 of the answer's words against the expected ones, in any order.
+    """Score the F1 of the answer's words against the expected ones, in any order.
 
-    What it does:
-        Both texts are put in small letters, lose ASCII punctuation and the articles a, an, the,
-        and are split at white space. With `shared` words in common, repeats counted, the score is
-        2 · shared / (words given + words expected). If nothing is left of one text, the score is
-        1 where nothing is left of the other one either, else 0. With several expected texts the
-        best one counts. It is the definition of SQuAD (Rajpurkar et al., EMNLP 2016) with the
-        rule of SQuAD 2.0 for empty texts (Rajpurkar et al., ACL 2018). `precision` and `recall`
-        are named sub-scores.
-
-    Why:
-        A short answer with a word too many is better than a wrong one, and `exact_match` gives
-        both 0.
+    SQuAD's definition (Rajpurkar et al., 2016 and 2018): lower case, no ASCII punctuation or
+    articles, then 2 · shared / (words given + words expected). The best of several expected texts
+    counts. The parts are `precision` and `recall`.
 
     Known problems:
-        Order and negation are not seen: `not guilty` against `guilty` is 0.67. A script without
-        spaces is one word a sentence. Texts are not Unicode-normalised, and punctuation beyond
-        ASCII stays, as in the original.
+        Order and negation are not seen: `not guilty` against `guilty` is 0.67.
 
     Example:
-        Expected `the Eiffel Tower`, answer `Eiffel tower, Paris`: 2 shared of 3 given and 2
-        expected, 2 · 2 / 5 = 0.8.
-
-    Options:
-        None.
+        Expected `the Eiffel Tower`, answer `Eiffel tower, Paris`: 2 · 2 / 5 = 0.8.
     """
     if completion.text is None:
         return Score.unscored("the completion has no text")

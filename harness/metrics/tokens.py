@@ -14,22 +14,13 @@ def tokens(
 ) -> Score:
     """Score the tokens of the call, as the backend counted them; fewer count as better.
 
-    What it does:
-        Adds the tokens of the prompt and those of the answer, without its end marker. The parts
-        `input` and `output` hold the two numbers.
-
-    Why:
-        Tokens are what calls are billed by and what fills the context window. A fine-tune that no
-        longer needs a long system prompt saves more than one that answers briefly.
+    The parts `input` and `output` hold the prompt's and the answer's tokens.
 
     Known problems:
-        Tokens of two tokenizers are two units: compare arms of one base model only. A backend that
-        reports no counts leaves every case unscored. Thinking tokens count where the backend
-        counts them.
+        Compare arms of one base model only: tokenizers differ.
 
     Example:
-        A prompt of 96 tokens and an answer of 24 score 120; `tolerance = "10%"` lets tuned use a
-        tenth more than base.
+        A prompt of 96 tokens and an answer of 24 score 120.
 
     Options:
         count: `total`, or only the `input` or the `output`.

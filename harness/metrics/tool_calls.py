@@ -56,58 +56,34 @@ def tool_calls(
 ) -> Score:
     """Score 1 if the answer makes exactly the expected tool calls, else 0 with what is wrong.
 
-    What it does:
-        The calls are read from the text: OpenAI's `tool_calls` or `function_call`, Anthropic's
-        `tool_use` blocks, Hermes' `<tool_call>`, Llama 3's `<|python_tag|>` and
-        `{"name", "parameters"}`, Mistral's `[TOOL_CALLS]`, plain JSON, Python calls with
-        literal arguments (parsed, never run), or the markup of other families: DeepSeek,
-        Qwen-Coder, GLM, Kimi, gpt-oss, Granite, Phi, Nemotron, Command, Functionary, ReAct, XML.
-        Thoughts and headers of chat templates are no part of the answer, nor are calls behind a
-        turn of the user that the model wrote after its calls. The reason names the syntax.
-        A call of an offered tool in any other form (in a ``` fence, before or behind prose, with
-        brackets that are not closed) is wrong unless `extract` reads that form, and is never taken
-        for an answer without a call. Calls are compared with
-        the case's `expected_calls`, each argument with the list of its allowed values; `""` in the
-        list means that the argument may be left out, and an empty `expected_calls` that no tool
-        may be called. The tools' schemas define which arguments exist, are required, and of which
-        type. Calls too many, arguments that nobody asked for and calls that cannot be read are
-        wrong. The parts are `syntax`, `form`, `count`, `names` (share of the expected calls), and
-        the shares of the calls so named without a fault in `required`, `optional` (arguments
-        missing), `not_hallucinated` (arguments invented), `types` and `values`.
+    Reads the syntaxes of OpenAI, Anthropic, Hermes, Llama 3, Mistral, plain JSON, Python (parsed,
+    never run), and the markup of DeepSeek, Qwen-Coder, GLM, Kimi, gpt-oss, Granite, Phi, Nemotron,
+    Command, Functionary, ReAct and XML. `expected_calls` lists the allowed values of each argument;
+    `""` lets an argument be left out, and an empty list means that no tool may be called. Rules are
+    those of the Berkeley Function Calling Leaderboard (Patil et al., ICML 2025): parallel calls
+    match in any order, strings match without case, spaces and `,./-_*^`, and 1 counts as 1.0 for a
+    number. [Differences](tool-calls.md).
 
-    Why:
-        A program runs the calls. The rules are those of the Berkeley Function Calling
-        Leaderboard's AST check (Patil et al., ICML 2025), which its rankings made familiar:
-        parallel calls match in any order; strings match without regard to case, spaces, the
-        characters `,./-_*^` and the kind of quotation mark; 1 counts as 1.0 for a number, but
-        1.0, "1" and true are no whole number.
+    The parts are `syntax`, `form`, `count`, `names`, `required`, `optional`, `not_hallucinated`,
+    `types` and `values`.
 
     Known problems:
-        The leaderboard differs in these: it pairs parallel calls greedily, here the pairing with
-        the most right calls counts; it computes arithmetic in Python calls, drops arguments without
-        a name, and looks one level into lists and objects, here any depth counts, and true inside
-        a list is not 1; it lets `a_b` stand for `a.b` for some models, here it always may; a call
-        that cannot be read counts there as no call, here as a wrong one; null is right where it is
-        an allowed value. Standardised strings make `-5` and `5` one text: use `strings = "exact"`
-        where that matters. A text that quotes a marker or a whole call as an example is taken to
-        call; `name()` in a sentence, a signature and a tool's definition are not. Markers that are
-        special tokens are lost when a backend drops those from the text; what is left of Llama's
-        and Mistral's forms is still read.
+        A quoted example of a call counts as a call. `-5` and `5` are equal unless `strings =
+        "exact"`.
 
     Example:
         ```json
         {"name": "weather", "arguments": {"city": ["Rome", "Roma"], "unit": ["celsius", ""]}}
         ```
+
         The answer `[weather(city="rome")]` is right; `[weather(city="Rome", days=3)]` is not.
 
     Options:
-        syntax: The one syntax that counts; `auto` takes the first that fits, `markup` is that of
-            the other families.
-        extract: `fence` also reads calls that are a ``` fence as a whole, `prose` those within any
-            other text, objects with other keys (`{"tool", "args"}`) and texts without quotation
-            marks (`f(city=Rome)`). With `strict` they count as calls in the wrong form: 0, and 0
-            in the part `form`.
-        ordered: Whether the calls must come in the order of `expected_calls`.
+        syntax: The one syntax that counts; `auto` takes the first that fits, `markup` means the
+            other families'.
+        extract: `fence` also reads calls that are a ``` fence as a whole, `prose` also calls
+            within other text. With `strict` they are wrong.
+        ordered: Whether calls must come in the order of `expected_calls`.
         strings: `exact` compares strings character by character.
     """
     if completion.text is None:

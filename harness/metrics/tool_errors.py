@@ -10,24 +10,14 @@ from tunegate.harness.records.cases import Case, Completion, Score
 def tool_errors(case: Case, completion: Completion) -> Score:
     """Score the share of calls that failed by the model's own fault.
 
-    What it does:
-        Divides the failed calls by all calls: a tool that does not exist, arguments that do not
-        fit, an order that is not there. A call that no program could read counts as failed. An
-        episode without a call scores 0.
-
-    Why:
-        A model may reach its goal and still stumble over its tools; in production each failed call
-        is paid for and may have half an effect.
+    Unknown tools, arguments that do not fit, and calls that no program could read. An episode
+    without a call scores 0.
 
     Known problems:
-        A model that calls nothing makes no errors: gate it together with `episode_pass`. Failures
-        of the environment itself are no errors of the model; their episodes are unscored.
+        A model that calls nothing makes no errors: gate `episode_pass` as well.
 
     Example:
-        Of four calls one names an order that does not exist: 0.25.
-
-    Options:
-        None.
+        One of four calls names an order that does not exist: 0.25.
     """
     record = completion.episode
     if record is None:

@@ -13,23 +13,13 @@ _ENDED = ("stop", "tool_calls", "function_call")
 def truncated(case: Case, completion: Completion) -> Score:
     """Score 1 if the token limit ended the answer, 0 if the model did.
 
-    What it does:
-        Reads the finish reason: `length` scores 1; `stop`, and `tool_calls` of an answer that ends
-        with the call of a tool, score 0. Anything else, or none at all, leaves the case unscored.
-
-    Why:
-        A model that has lost its end marker, the commonest accident of fine-tuning, still begins
-        with the right answer; other metrics may not notice that it never ends.
+    Finish reason `length` scores 1; `stop` and `tool_calls` score 0; others are unscored.
 
     Known problems:
-        A limit that is too low cuts good answers of both arms. A backend that reports no finish
-        reason leaves every case unscored.
+        A limit that is too low cuts good answers of both arms.
 
     Example:
-        A gate with `ceiling = 0.02` allows 2 % of the answers to be cut off.
-
-    Options:
-        None.
+        A gate with `ceiling = 0.02` lets 2 % of the answers be cut off.
     """
     reason = completion.finish_reason
     if reason is None:

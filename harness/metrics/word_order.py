@@ -31,31 +31,21 @@ Pair = tuple[str, str]
 
 @metric(label="natural word order", range=(0.0, 1.0), check=recorded_problems)
 def word_order(case: Case, completion: Completion, *, recorded: Path) -> Score:
-    """Score from 0 to 1 how much more of its neighbouring words are known than in random order.
+    """Score from 0 to 1 how many more neighboring words are known than in random order.
 
-    What it does:
-        Two neighbouring words are known if they are neighbours in the recorded answer of another
-        case, or in the conversation. The share of known pairs is compared with what the same words
-        would have in random order: (share - random) / (1 - random), at least 0. An answer of fewer
-        than four words scores 1. Case does not count; punctuation marks are words, and so are
-        letters of scripts without spaces.
-
-    Why:
-        `resemblance` counts words in common. A fine-tune that was trained on production's answers
-        has more of them than base even where its words are in disorder, or where every second word
-        is wrong.
+    Two neighbors are known if they are neighbors in another case's recorded answer or in the
+    conversation. The score is (share known - share in random order) / (1 - random), at least 0.
+    Answers of fewer than four words score 1.
 
     Known problems:
-        It is blind to what a text says: answers to other prompts and repeated prompts have a fine
-        order. Answers in another language, or on subjects of their own, have few known pairs:
-        gate it relative to base and with `blocks = false`. It takes a few dozen recorded answers.
+        It ignores what a text says. Answers in another language have few known pairs: gate it
+        against base, with `blocks = false`. It takes a few dozen recorded answers.
 
     Example:
         ```toml
         [[metrics]]
         use = "word_order"
         recorded = "recorded.jsonl"
-
         [[gates]]
         metric = "word_order"
         tolerance = "30%"
@@ -63,8 +53,7 @@ def word_order(case: Case, completion: Completion, *, recorded: Path) -> Score:
         ```
 
     Options:
-        recorded: File of lines with `id` and `completion`, as `tunegate replay` writes it; its path
-            starts at the suite's folder.
+        recorded: File of lines with `id` and `completion`, relative to the suite's folder.
     """
     if completion.text is None:
         return Score.unscored("the completion has no text")
