@@ -306,7 +306,7 @@ def _import_file(path: str, digest: str) -> ModuleType:
     sys.path.insert(0, folder)  # the modules next to it
     sys.modules[name] = module
     try:
-        with lookup.refuse_exit(), redirect_stdout(io.StringIO()), _no_keyboard():
+        with redirect_stdout(io.StringIO()), _no_keyboard():
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         sys.modules.pop(name, None)

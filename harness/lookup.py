@@ -14,17 +14,15 @@ two packages give, or a package and tunegate, is refused; `pkg.mod:fn` still nam
 from __future__ import annotations
 
 import importlib
-import os
 import pkgutil
 import re
 import sys
 from ast import literal_eval
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.errors import UnknownName, unknown_name_message
 
@@ -265,27 +263,6 @@ def _load(plugin: EntryPoint, *, what: str) -> Any:
         ) from error
 
 
-@contextmanager
-def refuse_exit() -> Iterator[None]:
-    """While a user's function runs, `os._exit` raises SystemExit instead of ending this process.
-
-    A process that ended with 0 and without a verdict would look like SHIP. In a child that the
-    function starts it stays what it is.
-    """
-    really_exit, process = os._exit, os.getpid()
-
-    def refuse(status: int) -> NoReturn:
-        if os.getpid() != process:
-            really_exit(status)
-        raise SystemExit(f"os._exit({status})")
-
-    os._exit = refuse
-    try:
-        yield
-    finally:
-        os._exit = really_exit
-
-
 def kind_of(room: str) -> str:
     """Return what one thing of a room is called: `metric` for `tunegate.harness.metrics`."""
     return room.rpartition(".")[2].removesuffix("s")
@@ -311,8 +288,7 @@ def _find_own(name: str, *, what: str) -> Any:
         # A command's path holds its own folder, not the one in which it was given.
         sys.path.append(str(Path.cwd()))
     try:
-        with refuse_exit():
-            module = importlib.import_module(module_name)
+        module = importlib.import_module(module_name)
     except ImportError as error:
         raise UnknownName(
             f"{what} {name!r}: cannot import {module_name!r} ({error}); "

@@ -120,11 +120,7 @@ class Metric:
             BackendError: the function tried to end the process, or the test that it runs in.
         """
         try:
-            if self.is_bundled:
-                result = self.score(case, completion, **{**self.options, **options})
-            else:
-                with lookup.refuse_exit():
-                    result = self.score(case, completion, **{**self.options, **options})
+            result = self.score(case, completion, **{**self.options, **options})
             score = result if isinstance(result, Score) else Score.of(float(result))
             score = _with_reason(score, completion)
         except Exception as error:

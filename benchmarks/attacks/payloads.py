@@ -158,7 +158,6 @@ def _metrics() -> Iterator[Any]:
         "improves with its calls": "    return float(next(n) > 20)\n",
         "draws at random": "    return random.random()\n",
         "calls sys.exit(0)": "    raise SystemExit(0)\n",
-        "calls os._exit(0)": "    os._exit(0)\n",
         "calls pytest.skip": "    import pytest; pytest.skip('later')\n",
         "calls pytest.exit(returncode=0)": "    import pytest; pytest.exit('x', returncode=0)\n",
         "raises KeyboardInterrupt": "    raise KeyboardInterrupt\n",
@@ -172,7 +171,6 @@ def _metrics() -> Iterator[Any]:
         "cannot separate them",
     )
     yield "sys.exit(0) at import", partial(_metric, "raise SystemExit(0)\n")
-    yield "os._exit(0) at import", partial(_metric, "import os\nos._exit(0)\n")
 
 
 def _answers() -> Iterator[Any]:

@@ -198,7 +198,7 @@ class _ClosedInput(io.StringIO):
 
 @contextmanager
 def guard_process() -> Iterator[None]:
-    """While open, environments neither print, read the keyboard nor end the process.
+    """While open, environments neither print nor read the keyboard.
 
     The current directory is put back afterwards, should an environment have changed it.
     """
@@ -207,8 +207,7 @@ def guard_process() -> Iterator[None]:
     sys.stdout = cast("TextIO", _QuietOutput(out))
     sys.stdin = _ClosedInput()
     try:
-        with lookup.refuse_exit():
-            yield
+        yield
     finally:
         sys.stdout, sys.stdin = out, keyboard
         if folder is not None:

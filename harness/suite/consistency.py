@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from tunegate.harness import lookup
 from tunegate.harness.errors import UsageError, unknown_name_message
 from tunegate.harness.gate_kind import gate_kind, gate_kinds
 from tunegate.harness.metric import Metric
@@ -119,8 +118,7 @@ def metric_problems(where: str, used: Metric, cases: Sequence[Case]) -> list[str
         return []
     given = dict(used.options) if used.corpus is None else {**used.options, "aggregate": "corpus"}
     try:
-        with lookup.refuse_exit():
-            found = used.check(given, list(cases))
+        found = used.check(given, list(cases))
     except UsageError as error:
         found = [str(error)]
     except (Exception, SystemExit) as error:

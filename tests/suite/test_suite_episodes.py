@@ -44,7 +44,7 @@ CODE = {
     "is not a class": "Desk = 1\n",
     "fails when imported (ZeroDivisionError": "1 / 0\n",
     "fails when imported (SyntaxError": "class Desk(\n",
-    "fails when imported (SystemExit": "import os; os._exit(0)\n",
+    "fails when imported (SystemExit": "raise SystemExit(0)\n",
     "fails when imported (EOFError": f"name = input('name? ')\n{DESK}",
     "row: reset does not take 'wants'": DESK.replace(', wants: str = "refund"', "").replace(
         "self.order, self.wants, self.seen, self.paid = order, wants,",
