@@ -71,8 +71,8 @@ def test_a_call_that_runs_away_is_ended() -> None:
 
 def test_a_child_that_dies_between_calls_is_replaced() -> None:
     run_with_timeout("os", "getpid", limit_s=5.0)
-    assert child_process._child is not None
-    child_process._child.process.kill()
+    assert child_process._server is not None
+    child_process._server._process.kill()
 
     assert run_with_timeout("math", "sqrt", 4, limit_s=5.0) == 2.0
 

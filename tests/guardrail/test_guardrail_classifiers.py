@@ -52,7 +52,7 @@ def test_a_program_scores_texts(program: ClassifierProgram) -> None:
         ("lost", "no model"),
         ("two", "no score from 0 to 1"),
         ("end", "the program ended"),
-        ("late", "no answer in 1 s"),
+        ("late", "no answer within 1 s"),
     ],
 )
 def test_a_program_without_an_answer_is_told(

@@ -7,16 +7,14 @@ answers with a line on its standard output: `{"score": 0.97}`, the probability o
 
 from __future__ import annotations
 
-import contextlib
 import json
-import queue
 import shlex
 import shutil
-import subprocess
 import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+from tunegate.harness.child_process import LineProcess
 from tunegate.harness.errors import UsageError
 
 DEADLINE_S = 10.0
@@ -31,8 +29,7 @@ class ClassifierProgram:
     words: tuple[str, ...]
     deadline_s: float = DEADLINE_S
     start_s: float = START_S
-    _process: subprocess.Popen[str] | None = field(default=None, repr=False)
-    _lines: queue.Queue[str | None] = field(default_factory=queue.Queue, repr=False)
+    _process: LineProcess | None = field(default=None, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def attack_probability(self, text: str) -> float:
@@ -43,18 +40,17 @@ class ClassifierProgram:
         """
         with self._lock:
             limit = self.deadline_s
-            if self._process is None or self._process.poll() is not None:
-                self._start()
+            if self._process is None or not self._process.is_running():
+                self._end()
+                self._process = LineProcess(self.words)
                 limit = self.start_s
-            return _score(self._ask(text, limit))
-
-    def _start(self) -> None:
-        self._lines = queue.Queue()
-        self._process = subprocess.Popen(
-            self.words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
-        )
-        reader = threading.Thread(target=_read, args=(self._process, self._lines), daemon=True)
-        reader.start()
+            self._process.send(json.dumps({"text": text}))
+            try:
+                line = self._process.receive(limit)
+            except (TimeoutError, EOFError) as error:
+                self._end()  # a late answer must not be taken for that of the next text
+                raise RuntimeError(str(error)) from None
+            return _score(line)
 
     def close(self) -> None:
         """End the program; the next text starts it again."""
@@ -62,39 +58,9 @@ class ClassifierProgram:
             self._end()
 
     def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            with contextlib.suppress(OSError):  # what was not sent is lost with it
-                if process.stdin is not None:
-                    process.stdin.close()
-            process.wait()
-
-    def _ask(self, text: str, limit: float) -> str:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps({"text": text}) + "\n")
-            self._process.stdin.flush()
-            line = self._lines.get(timeout=limit)
-        except (OSError, queue.Empty) as error:
-            self._end()  # a late answer must not be taken for that of the next text
-            silent = isinstance(error, queue.Empty)
-            why = f"no answer in {limit:g} s" if silent else "the program ended"
-            raise RuntimeError(why) from None
-        if line is None:
-            self._end()
-            raise RuntimeError("the program ended")
-        return line
-
-
-def _read(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:
-    """Pass on the lines of a program; None at its end."""
-    assert process.stdout is not None
-    with process.stdout:
-        for line in process.stdout:
-            lines.put(line)
-    lines.put(None)
+        if self._process is not None:
+            self._process.close()
+        self._process = None
 
 
 def _score(line: str) -> float:

@@ -14,23 +14,19 @@ are judge errors: no score.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import queue
 import shlex
 import shutil
-import subprocess
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
+from tunegate.harness.child_process import LineProcess
 from tunegate.harness.defaults import JUDGE_CONCURRENCY
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.errors import ModelError
@@ -126,28 +122,30 @@ class CommandJuror:
     def _ask(
         self, left: dict[str, JudgementTask]
     ) -> Iterator[tuple[JudgementTask, JudgementOutcome]]:
-        waiting: dict[str, float] = {}
+        waiting: set[str] = set()
         coming = iter(list(left.items()))
-        with JudgeProcess(self.command) as process:
+        why = noise = ""
+        with LineProcess(self.command, start_new_session=True) as process:  # Ctrl-C is ours
             while left:
                 for key, task in coming if len(waiting) < AT_ONCE else ():
-                    process.send(json.dumps(_request_line(key, task), ensure_ascii=True))
-                    waiting[key] = time.time()
+                    process.send(json.dumps(_request_line(key, task)))
+                    waiting.add(key)
                     if len(waiting) >= AT_ONCE:
                         break
-                line = process.line(self.deadline_s)
-                if line is None:
+                try:
+                    line = process.receive(self.deadline_s)
+                except (TimeoutError, EOFError) as error:
+                    why = _why_silent(process, error)
                     break
                 said = _key_of(line)
-                if said is not None and said in waiting:
-                    waiting.pop(said)
+                if said is None:
+                    noise = f"; it wrote {line.strip()[:120]!r}"
+                elif said in waiting:
+                    waiting.remove(said)
                     task = left.pop(said)
                     yield task, self._taken(line, said, task)
-                elif said is None:
-                    process.note(line)
-            why = process.why(self.deadline_s)
         for task in left.values():
-            yield task, JudgementOutcome(None, f"{self.spec}: {why}")
+            yield task, JudgementOutcome(None, f"{self.spec}: {why}{noise}")
 
     def _taken(self, line: str, key: str, task: JudgementTask) -> JudgementOutcome:
         outcome = _outcome(line, key, task)
@@ -155,6 +153,14 @@ class CommandJuror:
             answer = JudgeAnswer(key, Completion(text=line), None, time.time())
             self.store.put(answer, replace=True)
         return outcome
+
+
+def _why_silent(process: LineProcess, error: TimeoutError | EOFError) -> str:
+    """Return in words why no answer comes any more."""
+    if isinstance(error, TimeoutError):
+        process.close()
+        return str(error)
+    return f"the program ended (exit code {process.exit_code()}) without an answer"
 
 
 def _request_line(key: str, task: JudgementTask) -> dict[str, Any]:
@@ -223,87 +229,3 @@ def command(target: str) -> CommandJuror:
         if Path(word).is_file()
     }
     return CommandJuror(words, f"command:{target}", files=files)
-
-
-_LONGEST_LINE = 10_000_000
-
-
-@dataclass
-class JudgeProcess:
-    """A running program; `with` starts it and ends it."""
-
-    command: Sequence[str]
-    lines: queue.Queue[str | None] = field(default_factory=queue.Queue)
-    silent: bool = False
-    """Whether it wrote nothing until the deadline."""
-    noise: str = ""
-    """The last line that was no answer."""
-
-    def __enter__(self) -> Self:
-        self.running = subprocess.Popen(
-            list(self.command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=True,  # Ctrl-C is ours to handle
-        )
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with contextlib.suppress(OSError):
-            assert self.running.stdin is not None
-            self.running.stdin.close()
-        try:
-            self.running.wait(timeout=0.1 if self.silent or error else 5.0)
-        except subprocess.TimeoutExpired:
-            self.running.kill()
-            self.running.wait()
-        self.reader.join(timeout=5.0)
-        if self.running.stdout is not None and not self.reader.is_alive():
-            self.running.stdout.close()
-
-    def send(self, line: str) -> None:
-        """Write a line; a program that has ended shows when its answer is waited for."""
-        assert self.running.stdin is not None
-        with contextlib.suppress(OSError):
-            self.running.stdin.write(line + "\n")
-            self.running.stdin.flush()
-
-    def line(self, deadline_s: float) -> str | None:
-        """Return the next line; None if the program ended, or was silent for too long."""
-        try:
-            return self.lines.get(timeout=deadline_s)
-        except queue.Empty:
-            self.silent = True
-            return None
-
-    def note(self, line: str) -> None:
-        """Remember a line that was no answer."""
-        self.noise = line
-
-    def why(self, deadline_s: float) -> str:
-        """Return in words why no answer comes any more."""
-        noise = f"; it wrote {self.noise.strip()[:120]!r}" if self.noise else ""
-        if self.silent:
-            return f"no answer within {deadline_s:g} s{noise}"
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.running.wait(timeout=1.0)  # its output ends before it does
-        code = self.running.poll()
-        return f"the program ended (exit code {code}) without an answer{noise}"
-
-    def _read(self) -> None:
-        assert self.running.stdout is not None
-        try:
-            while line := self.running.stdout.readline(_LONGEST_LINE):
-                self.lines.put(line)
-        finally:
-            self.lines.put(None)
