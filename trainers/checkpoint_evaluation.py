@@ -48,6 +48,7 @@ from tunegate.harness.models.live import (
 )
 from tunegate.harness.pipeline import STORE
 from tunegate.harness.pipeline.steps import PlanOptions, RunPurpose, prepare
+from tunegate.harness.quiet import quiet_libraries
 from tunegate.harness.records.cases import sha256
 from tunegate.harness.records.manifest import Manifest, MetricRecord
 from tunegate.harness.records.verdict import GateStatus, SuiteResult
@@ -228,7 +229,9 @@ def evaluation_mode(model: Any) -> Iterator[None]:
         # Answers are stored for other runs, which compute in full precision as well.
         undo.enter_context(trl_environment.matmul_precision("highest"))
         undo.enter_context(_disable_autocast(model))
-        undo.enter_context(_quiet())
+        undo.enter_context(quiet_libraries())
+        undo.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
         undo.callback(release_copies, model)  # the weights change, unseen by torch's count
         model.eval()
         yield
@@ -274,22 +277,6 @@ def _disable_autocast(model: Any) -> Iterator[None]:
         yield
     finally:
         model.forward = around
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the libraries, and let them talk as before afterwards."""
-    from transformers.utils import logging
-
-    talk: Any = logging
-    verbosity, bars = talk.get_verbosity(), talk.is_progress_bar_enabled()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        talk.set_verbosity(verbosity)
-        (talk.enable_progress_bar if bars else talk.disable_progress_bar)()
 
 
 def _defer_call(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:

@@ -119,7 +119,7 @@ def train_method(
     base = job.base
     say(f"training on {len(job.rows.rows)} rows from {len(job.rows.files)} files; base {base.name}")
     with (
-        trl_environment.quiet_libraries(),
+        trl_environment.quiet_training(),
         trl_environment.matmul_precision(config.data.float32_matmul_precision),
         trl_environment.logits_of_completions(),
         trl_environment.explain_failures(config),

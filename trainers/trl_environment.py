@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from logging import ERROR, getLogger
+from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from tunegate.harness.errors import (
@@ -21,6 +21,7 @@ from tunegate.harness.errors import (
     TunegateError,
     UsageError,
 )
+from tunegate.harness.quiet import quiet_libraries
 from tunegate.trainers import callbacks
 from tunegate.trainers.arguments import TrainingConfig, quiet_warnings
 
@@ -39,28 +40,11 @@ _CPU_OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory")
 
 
 @contextmanager
-def quiet_libraries() -> Iterator[None]:
+def quiet_training() -> Iterator[None]:
     """Hide progress bars and chatter of the libraries; their errors are still shown."""
-    import datasets  # type: ignore[import-untyped]  # ships no types
-    from transformers.utils import logging
-
-    transformers_logging: Any = logging
-
-    with ExitStack() as undo:
-        undo.enter_context(quiet_warnings())
-        for name in _NOISY:
-            logger = getLogger(name)
-            undo.callback(logger.setLevel, logger.level)
-            logger.setLevel(ERROR)
-        undo.callback(transformers_logging.set_verbosity, transformers_logging.get_verbosity())
-        transformers_logging.set_verbosity_error()
-        if transformers_logging.is_progress_bar_enabled():
-            undo.callback(transformers_logging.enable_progress_bar)
-        transformers_logging.disable_progress_bar()
-        if not datasets.are_progress_bars_disabled():
-            undo.callback(datasets.enable_progress_bars)
-        datasets.disable_progress_bars()
-        undo.enter_context(_hide_bars())
+    for library in ("transformers", "datasets"):  # loaded here, so that they are made quiet
+        import_module(library)
+    with quiet_warnings(), quiet_libraries(*_NOISY), _hide_bars():
         yield
 
 

@@ -271,7 +271,7 @@ def _memory(rule: AdviceRule, base: str, memory_gb: float | None) -> Iterator[st
     prepare_environment()
     require_extra()
     if (machine := _machine(memory_gb)) is not None:
-        with trl_environment.quiet_libraries():
+        with trl_environment.quiet_training():
             found = advise.fit_sentences(base, rule.method, method=rule.adapter, machine=machine)
             yield from list(found)
 

@@ -118,7 +118,7 @@ def _memory(model: str, wanted: Sequence[TrainingSetting], fits: float | None) -
     for name in (*columns, "activations", "step", "in all", *(["fits"] if fits else [])):
         table.add_column(name, justify="left" if name == "method" else "right")
     packed = 0
-    with trl_environment.quiet_libraries():
+    with trl_environment.quiet_training():
         for i, found in enumerate(room.estimate_memory(config, wanted, process=process), start=1):
             print(f"tunegate: {i} of {len(wanted)} estimated", file=sys.stderr)
             table.add_row(*_cells(found, fits))

@@ -34,6 +34,7 @@ from tunegate.harness.engine.sharding import (
 )
 from tunegate.harness.errors import BackendError, UsageError
 from tunegate.harness.models._model_folder import require_modules
+from tunegate.harness.quiet import quiet_libraries
 
 TRIES = 3
 """How often a batch is begun whose worker was lost, before the run ends as resumable."""
@@ -193,7 +194,8 @@ def ray_crew(workers: int | None) -> Iterator[RayWorkerPool]:
         import ray
         import ray.data  # sets up its loggers
 
-        after.enter_context(_quiet_logs())
+        # Recovered workers are not reported.
+        after.enter_context(quiet_libraries("ray", "ray.data", level=logging.CRITICAL))
         theirs = ray.is_initialized() or bool(os.environ.get("RAY_ADDRESS"))
         try:
             if not ray.is_initialized():
@@ -278,17 +280,3 @@ def _signals() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _quiet_logs() -> Iterator[None]:
-    """Leave only what ends a run: losses that were made good are no news."""
-    loggers = [logging.getLogger(name) for name in ("ray", "ray.data")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)

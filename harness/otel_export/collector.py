@@ -26,8 +26,8 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -37,6 +37,7 @@ from urllib.parse import urlsplit
 
 from tunegate.harness.errors import BackendError, UsageError
 from tunegate.harness.otel_export import find_file, otlp_json
+from tunegate.harness.quiet import quiet_libraries
 from tunegate.harness.records.files import write_atomic
 
 EXTRA = "pip install 'tunegate[otlp]'"
@@ -224,7 +225,8 @@ def _send_signals(
         if target.shown in dead:
             results.append((ExportResult(target, 0, None, skipped, left=True), path))
             continue
-        with _quiet():
+        # One line of ours reports what the exporters would log.
+        with quiet_libraries("opentelemetry.exporter", level=logging.CRITICAL):
             sent = _send(target, path, until, patience, skipped)
         results.append((sent, path))
         if sent.problem is not None:
@@ -333,20 +335,6 @@ class _FileExport(threading.Thread):
                 return "the collector did not take it"
             self.done.put(count)
         return None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep OpenTelemetry's exporters from logging: one line of ours reports what they would."""
-    logger = logging.getLogger("opentelemetry.exporter")
-    silence, before = logging.NullHandler(), logger.propagate
-    logger.addHandler(silence)
-    logger.propagate = False
-    try:
-        yield
-    finally:
-        logger.propagate = before
-        logger.removeHandler(silence)
 
 
 ORIGIN = "trace viewer"

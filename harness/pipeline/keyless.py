@@ -28,6 +28,7 @@ from tunegate.harness.pipeline.attestation import (
     decide_statement,
     make_statement,
 )
+from tunegate.harness.quiet import quiet_libraries
 from tunegate.harness.records.files import read_file
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import VerdictRecord
@@ -181,18 +182,14 @@ def _one_line(what: str) -> Iterator[None]:
 
     It raises exceptions of private modules, of requests and of tuf, and of Python's own.
     """
-    logger = logging.getLogger("sigstore")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with quiet_libraries("sigstore", level=logging.CRITICAL):
+            yield
     except UsageError:
         raise
     except Exception as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise UsageError(f"{what}: {said:.300}") from error
-    finally:
-        logger.setLevel(before)
 
 
 def _load_library() -> tuple[Any, Any, Any]:

@@ -13,14 +13,13 @@ Example:
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tunegate.harness.errors import MissingExtra, SuiteError, unknown_name_message
+from tunegate.harness.quiet import quiet_libraries
 from tunegate.harness.records.cases import Case
 from tunegate.harness.sources._conversations import conversation_cases
 from tunegate.harness.sources._table import (
@@ -75,7 +74,8 @@ def datasets(  # noqa: PLR0913 - each is a key of the suite file
             rows are broken: every one with its number.
         MissingExtra: datasets is not installed.
     """
-    with _quiet() as library:
+    library = _library()
+    with quiet_libraries("huggingface_hub.repocard"):  # it remarks on a folder's README
         hub = {"path": path, "name": name, "revision": revision}
         data = _open_split(library, folder / path, split, hub)
         # Pictures and sounds would be decoded row by row, and are no part of a case.
@@ -93,24 +93,12 @@ def datasets(  # noqa: PLR0913 - each is a key of the suite file
         yield from read(table, columns, RowSelection(limit, sample, seed, repeated))
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[Any]:
-    """Give the library, without its progress bars and remarks on a folder's README."""
+def _library() -> Any:
     try:
         import datasets as library  # type: ignore[import-untyped]  # ships no types
     except ImportError as error:
         raise MissingExtra("the case source 'datasets'", "sources") from error
-    shown = library.is_progress_bar_enabled()
-    remarks = logging.getLogger("huggingface_hub.repocard")
-    level = remarks.level
-    library.disable_progress_bars()
-    remarks.setLevel(logging.ERROR)
-    try:
-        yield library
-    finally:
-        remarks.setLevel(level)
-        if shown:
-            library.enable_progress_bars()
+    return library
 
 
 def _open_split(library: Any, where: Path, split: str | None, hub: dict[str, str | None]) -> Any:

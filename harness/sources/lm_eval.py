@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -29,6 +28,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from tunegate.harness.errors import MissingExtra, SuiteError, unknown_name_message
+from tunegate.harness.quiet import quiet_libraries
 from tunegate.harness.records.cases import Case
 from tunegate.harness.source import make_case
 
@@ -109,7 +109,7 @@ def _load_tasks(folder: Path, tasks: Sequence[str], manager: Any) -> Mapping[str
     found: dict[str, Any] = {}
     for name in tasks:
         try:
-            with _mute_warnings("huggingface_hub"):
+            with quiet_libraries("huggingface_hub"):  # its client prints every retry
                 found |= manager.load([name])["tasks"]
         except OSError as error:  # ConnectionError, DatasetNotFoundError, a file that is not there
             raise SuiteError(
@@ -125,18 +125,6 @@ def _load_tasks(folder: Path, tasks: Sequence[str], manager: Any) -> Mapping[str
                 [f"{folder}: lm-eval task {name!r} cannot be loaded: {_line(error)}; fix its YAML"]
             ) from error
     return found
-
-
-@contextlib.contextmanager
-def _mute_warnings(library: str) -> Iterator[None]:
-    """Mute a library's warnings: the hub's client prints every retry before it gives up."""
-    logger = logging.getLogger(library)
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def _unknown_task(name: str, names: tuple[str, ...]) -> str:

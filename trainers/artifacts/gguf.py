@@ -26,6 +26,7 @@ from tunegate.harness.checks.weight_files import read_json, refuse_unsafe
 from tunegate.harness.errors import ModelError, UsageError
 from tunegate.harness.models._model_folder import require_modules
 from tunegate.harness.models.transformers import load_tokenizer
+from tunegate.harness.quiet import quiet_libraries
 from tunegate.trainers.artifacts import DeploymentArtifact, save_merged
 
 
@@ -75,16 +76,11 @@ def quantise_gguf(plain: Path, path: Path, quantisation: str) -> None:
 
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{quantisation}")
-    log = logging.getLogger("llama-cpp-python")
-    level = log.level
-    # It prints a line for each tensor otherwise; llama.cpp's warnings arrive in this log as errors.
-    log.setLevel(logging.CRITICAL)
-    try:
+    # It logs a line for each tensor, and llama.cpp's warnings as errors.
+    with quiet_libraries("llama-cpp-python", level=logging.CRITICAL):
         code = llama_cpp.llama_model_quantize(
             str(plain).encode(), str(path).encode(), ctypes.byref(params)
         )
-    finally:
-        log.setLevel(level)
     if code:
         raise ModelError(f"{path}: llama.cpp did not write it in {quantisation} (code {code})")
 

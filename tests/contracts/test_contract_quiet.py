@@ -1,0 +1,35 @@
+"""Libraries are quiet for a while, and as they were afterwards."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from tunegate.harness.quiet import quiet_libraries
+
+
+def test_a_logger_is_quiet_and_then_as_it_was(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("some.library")
+    logger.setLevel(logging.INFO)
+    with quiet_libraries("some.library"):
+        logger.warning("hidden")
+        logger.error("shown")
+
+    assert [record.message for record in caplog.records] == ["shown"]
+    assert logger.level == logging.INFO
+
+
+def test_transformers_and_datasets_are_quiet_and_then_as_they_were() -> None:
+    import datasets  # type: ignore[import-untyped]  # ships no types
+    from transformers.utils import logging as talk
+
+    def state() -> tuple[bool, bool, int]:
+        bars = talk.is_progress_bar_enabled()  # type: ignore[no-untyped-call]
+        return datasets.is_progress_bar_enabled(), bars, talk.get_verbosity()
+
+    before = state()
+    with quiet_libraries():
+        assert state() == (False, False, logging.ERROR)
+
+    assert state() == before
