@@ -1,15 +1,14 @@
 """Adapter fit: which module of the loaded base each tensor of an adapter belongs to.
 
-An adapter's tensors bear the names that the modules had in the class that was trained. One text
-model has several: `model.layers.0` in the text class, `model.language_model.layers.0` in the class
-with vision, `language_model.model.layers.0` in that class before Transformers 4.52, and wrappers of
-`torch.compile`, FSDP or activation checkpointing between them. Names that differ in nothing else
-are translated, and with them whatever the configuration names. A tensor that has no module,
-or several, is refused: PEFT would leave it out, and compute another model.
+An adapter's tensors are named after the modules of the class that was trained: `model.layers.0` in
+the text class, `model.language_model.layers.0` in the class with vision,
+`language_model.model.layers.0` in that class before Transformers 4.52, with wrappers of
+`torch.compile`, FSDP or activation checkpointing between them. Names that differ only in this are
+translated, in the configuration too. PEFT would silently skip a tensor that has no module, or
+several; here it is refused.
 
-Kinds of adapters that one loaded base cannot switch on and off are refused by name before weights
-are read. Every other kind is attached by PEFT, and then proven: every tensor has its place, the
-logits change with the adapter, and base's own return without it.
+Kinds of adapters that cannot be switched off on a loaded base are refused by name before weights
+are read.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Chat templates: from a case to token ids, and the token ids of continuations.
 
-The texts whose likelihood is asked after a prompt, as tokens. Tokens are split as lm-eval does
-(`_encode_pair`): prompt and continuation are tokenised together, and what exceeds the prompt's
-tokens is the continuation. Where a token would reach across the border, the prompt stays as the arm
-was given it and the continuation is tokenised alone.
+Continuations are split as lm-eval does it (`_encode_pair`): prompt and continuation are tokenised
+together, and what exceeds the prompt's tokens is the continuation. If a token would reach across
+the border, the continuation is tokenised alone.
 """
 
 from __future__ import annotations
@@ -40,10 +39,10 @@ PROBES = (
 
 _MOST_ADDED = 1_000_000
 _MOST_GROWTH = 10
-"""Longest prompt: so many characters, and so many times those of the conversation."""
+"""Longest prompt: this many characters, plus this many times those of the conversation."""
 _MOST_KEPT = 1000
 _LONGEST_KEPT = 4000
-"""Texts, of so many characters at most, whose tokens are remembered."""
+"""The tokens of this many texts, each of at most this many characters, are remembered."""
 
 
 def render_prompt(

@@ -88,6 +88,11 @@ def discover_protocol(http: HttpClient, where: ServerTarget, tokenizer: Any) -> 
     return ServerProtocol("messages", _plain(http, where, _greeting(), "chat/completions"), checked)
 
 
+def one_token(where: ServerTarget, **fields: Any) -> dict[str, Any]:
+    """Return the body of a request for one greedy token."""
+    return {"model": where.model, "max_tokens": 1, "temperature": 0.0, **fields}
+
+
 def _tokenizer_spec(where: ServerTarget) -> str:
     return f"server:{where.url}?tokenizer=FOLDER#{where.model}"
 
@@ -131,8 +136,7 @@ def _first_plain(
         path: Where to ask.
     """
     for plain in _PLAIN:
-        body = {"model": where.model, **asked, "max_tokens": 1, "temperature": 0.0, **plain}
-        reply = try_request(http, f"{where.url}/{path}", body)
+        reply = try_request(http, f"{where.url}/{path}", one_token(where, **asked, **plain))
         if reply is not None and reply.get("choices"):
             seen = token_usage(reply, "prompt_tokens")
             return plain if tokens is None or seen in (tokens, None) else None
@@ -154,8 +158,9 @@ def _same_tokenizer(http: HttpClient, where: ServerTarget, tokenizer: Any) -> tu
             raise ModelError(_other(where, "other token ids"))
         return "by token ids", ids == full != bare
     for plain in reversed(_PLAIN):
-        body = {"model": where.model, "prompt": PROBE, "max_tokens": 1, "temperature": 0.0}
-        reply = try_request(http, f"{where.url}/completions", {**body, **plain})
+        reply = try_request(
+            http, f"{where.url}/completions", one_token(where, prompt=PROBE, **plain)
+        )
         seen = token_usage(reply, "prompt_tokens") if reply else None
         if seen is None:
             continue
@@ -187,8 +192,8 @@ def discover_likelihoods(
     ids = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
     prompts = [ids, ids[:-1]]
     for fields in _LOGPROBS:
-        body = {"model": where.model, "prompt": prompts, "max_tokens": 1, "temperature": 0.0}
-        reply = try_request(http, f"{where.url}/completions", {**body, **fields})
+        body = one_token(where, prompt=prompts, **fields)
+        reply = try_request(http, f"{where.url}/completions", body)
         if reply is not None and _tells(reply, prompts):
             return ServerProtocol(form.prompts, form.plain, form.checked, form.special, fields)
     return form
@@ -311,17 +316,19 @@ def ordered_choices(reply: Mapping[str, Any], wanted: int) -> list[dict[str, Any
 
 def token_usage(reply: Mapping[str, Any], name: str) -> int | None:
     """Return a number of tokens from `usage`; None where the server reports none."""
-    usage = reply.get("usage")
-    value = usage.get(name) if isinstance(usage, dict) else None
+    value = _object(reply.get("usage")).get(name)
     return reported_amount(value) if isinstance(value, int) else None
 
 
 def reasoning_usage(reply: Mapping[str, Any]) -> int | None:
     """Return the tokens of the thoughts from `usage`; None where none are reported."""
-    usage = reply.get("usage")
-    details = usage.get("completion_tokens_details") if isinstance(usage, dict) else None
-    value = details.get("reasoning_tokens") if isinstance(details, dict) else None
+    details = _object(_object(reply.get("usage")).get("completion_tokens_details"))
+    value = details.get("reasoning_tokens")
     return reported_amount(value) or None if isinstance(value, int) else None
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _message_text(message: Any) -> Any:
@@ -356,13 +363,11 @@ def prompt_logprobs(choice: Mapping[str, Any], ids: Sequence[int]) -> list[float
     Two forms are known: `prompt_logprobs` (vLLM: a mapping of token ids for each place) and
     `logprobs.token_logprobs` of an echoed prompt (vLLM, SGLang, OpenAI's older models).
     """
-    told: Any
     places = choice.get("prompt_logprobs")
     if isinstance(places, list) and len(places) == len(ids):
         told = [_token_logprob(place, token) for place, token in zip(places, ids, strict=True)]
     else:
-        echoed = choice.get("logprobs")
-        told = echoed.get("token_logprobs") if isinstance(echoed, dict) else None
+        told = _object(choice.get("logprobs")).get("token_logprobs")
         # The token that had to be written may be at the end.
         if not isinstance(told, list) or len(told) not in (len(ids), len(ids) + 1):
             return None
@@ -372,8 +377,7 @@ def prompt_logprobs(choice: Mapping[str, Any], ids: Sequence[int]) -> list[float
 
 
 def _token_logprob(place: Any, token: int) -> Any:
-    found = place.get(str(token)) if isinstance(place, dict) else None
-    return found.get("logprob") if isinstance(found, dict) else None
+    return _object(_object(place).get(str(token))).get("logprob")
 
 
 _LIKELIEST = (20, 5)
@@ -392,9 +396,9 @@ def next_token_logprobs(
     Raises:
         BackendError: the server does not answer, or ended over the question.
     """
-    body = {"model": where.model, "prompt": prefixes, "max_tokens": 1, "temperature": 0.0}
+    fields = {**form.plain, "return_tokens_as_token_ids": True}
     for count in _LIKELIEST:
-        asked = {**body, **form.plain, "logprobs": count, "return_tokens_as_token_ids": True}
+        asked = one_token(where, prompt=prefixes, logprobs=count, **fields)
         try:
             reply = try_request(http, f"{where.url}/completions", asked)
             found = [] if reply is None else ordered_choices(reply, len(prefixes))
@@ -407,8 +411,7 @@ def next_token_logprobs(
 
 
 def _by_token_id(choice: Mapping[str, Any]) -> dict[int, float] | None:
-    told = choice.get("logprobs")
-    places = told.get("top_logprobs") if isinstance(told, dict) else None
+    places = _object(choice.get("logprobs")).get("top_logprobs")
     first = places[0] if isinstance(places, list) and places else None
     if not isinstance(first, dict) or not first:
         return None

@@ -1,10 +1,9 @@
 """`server:http://host:port/v1#MODEL`: a model behind an OpenAI-compatible server.
 
-Served by vLLM, SGLang, TGI, llama.cpp or `transformers serve`, base and its LoRA adapters may be
-two names of one server. Where the tokenizer is available (the server names a
-folder of this machine as the model's root, or the spec does: `…/v1?tokenizer=FOLDER#MODEL`),
-prompts are rendered here; otherwise the server renders messages, and that both arms get the same
-prompt is declared, not proven. The key comes from TUNEGATE_SERVER_KEY or OPENAI_API_KEY.
+Base and its LoRA adapters may be two names of one server. Prompts are rendered here if the
+tokenizer is: the server reports a folder of this machine as the model's root, or the spec names
+one (`…/v1?tokenizer=FOLDER#MODEL`). Otherwise the server renders messages, and nothing proves that
+both arms get the same prompt. The key comes from TUNEGATE_SERVER_KEY or OPENAI_API_KEY.
 """
 
 from __future__ import annotations
@@ -43,6 +42,7 @@ from tunegate.harness.models._server_protocol import (
     discover_protocol,
     is_foreign,
     next_token_logprobs,
+    one_token,
     ordered_choices,
     parse_completion,
     prompt_logprobs,
@@ -196,8 +196,7 @@ class ServerClient:
     def _sums(
         self, http: HttpClient, prompts: list[list[int]], lengths: Sequence[int], deadline: float
     ) -> list[float]:
-        body = {"model": self.where.model, "prompt": prompts, "max_tokens": 1, "temperature": 0.0}
-        body |= self.form.logprobs or {}
+        body = one_token(self.where, prompt=prompts, **(self.form.logprobs or {}))
         reply = http.post_json(f"{self.where.url}/completions", body, deadline=deadline)
         sums = []
         for choice, ids, n in zip(

@@ -1,12 +1,11 @@
 """Transformers models and PEFT adapters in this process: loading, switching, identity.
 
-A spec is a folder or `hf:ID@REVISION`. Where tuned is an adapter of base, the weights are loaded
-once: base is the same model with the adapter switched off. Decoding is the engine's work
-(`tunegate.harness.engine.inference.local_engine`); this module names, loads and switches models.
+A spec is a folder or `hf:ID@REVISION`. If tuned is an adapter of base, the weights are loaded once:
+base is the same model with the adapter switched off. The engine decodes
+(`tunegate.harness.engine.inference.local_engine`).
 
-Loading Transformers models and attaching PEFT adapters: safely, completely, without chatter. What
-is refused here would otherwise give numbers of another model: a tensor that the file lacks and the
-library fills with random values, NaN, an adapter of which a part is not there.
+Refused is what would silently compute another model: a missing tensor that the library fills with
+random values, NaN, an adapter with missing parts.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -314,7 +313,11 @@ def load_model(folder: Path, *, dtype: str, trusted: bool = False) -> LoadedMode
             f"{folder}: {name} is stored as {tuple(stored)}, and config.json makes it "
             f"{tuple(wanted)}; copy the folder again"
         )
-    _refuse_missing(report["missing_keys"], folder)
+    if missing := report["missing_keys"]:  # Transformers filled them with random numbers
+        raise ModelError(
+            f"{folder}: tensor {min(missing)} is missing from the weights; "
+            "save or copy the model again"
+        )
     model = text_part(model)
     if gpu and not spread:
         model.to("cuda")
@@ -330,10 +333,8 @@ def load_model(folder: Path, *, dtype: str, trusted: bool = False) -> LoadedMode
         stored=stored_format(folder, model.config),
     )
     ids = HfArm("", loaded, loaded.tokenizer).probe_ids()
-    rows, most = (
-        model.get_input_embeddings().weight.shape[0],
-        max((one for row in ids for one in row), default=0),
-    )
+    rows = model.get_input_embeddings().weight.shape[0]
+    most = max((token for row in ids for token in row), default=0)
     if most >= rows:
         raise ModelError(
             f"{folder}: the tokenizer has token {most}, and the weights have {rows} tokens; "
@@ -341,15 +342,6 @@ def load_model(folder: Path, *, dtype: str, trusted: bool = False) -> LoadedMode
         )
     loaded.pristine = last_logits(model, ids)
     return loaded
-
-
-def _refuse_missing(names: Collection[str], folder: Path) -> None:
-    """Refuse weights without a tensor: Transformers would fill it with random numbers and go on."""
-    if names:
-        raise ModelError(
-            f"{folder}: tensor {min(names)} is missing from the weights; "
-            "save or copy the model again"
-        )
 
 
 def number_format(model: Any) -> str:
