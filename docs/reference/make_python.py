@@ -21,16 +21,16 @@ PAGE = Path(__file__).with_name("python.md")
 _INTRODUCTION = """\
 # Python
 
-Made from the docstrings by `python docs/reference/make_python.py`. These names are imported from
-`tunegate`, each loaded when it is first used: `from tunegate import Score, load_suite`. What is
-not on this page may change without notice.
+Import these names from `tunegate`: `from tunegate import Score, load_suite`. Names that are not on
+this page may change without notice.
 """
+_NAMES_ALONE = (tunegate.Metric, tunegate.MetricRecord)  # contributing/metric.md explains them
 
 
 def render() -> str:
     """Return the page: the pytest fixture, then every public name."""
     names = [(name, getattr(tunegate, name)) for name in tunegate.__all__]
-    index = "\n".join(f"- [`{name}`](#{name.lower()}): {_first(value)}" for name, value in names)
+    index = " ·\n".join(f"[`{name}`](#{name.lower()})" for name, _ in names)
     gate = _section("The gate fixture", fixture.GateFixture, "def test_refunds(gate): ...")
     return "\n".join([_INTRODUCTION, index, "", gate, *(_section(n, v) for n, v in names)])
 
@@ -38,7 +38,7 @@ def render() -> str:
 def _section(title: str, value: Any, shown: str | None = None) -> str:
     doc = inspect.getdoc(value) or ""
     parts = [f"## {title}", *([f"```python\n{shown}\n```"] if shown else _signature(title, value))]
-    return "\n\n".join([*parts, _prose(doc), *_members(value)]) + "\n"
+    return "\n\n".join(part for part in (*parts, _prose(doc), *_members(value)) if part) + "\n"
 
 
 def _signature(name: str, value: Any) -> Iterator[str]:
@@ -72,15 +72,20 @@ def _members(value: Any) -> Iterator[str]:
         return
     told = _told(value)
     if issubclass(value, enum.Enum):
-        values = (f"| `{m.name}` = `{m.value!r}` | {told.get(m.name, '')} |" for m in value)
-        yield "\n".join(["| value | meaning |", "|---|---|", *values])
+        yield "\n".join(f"- `{m.name}`: {told.get(m.name, '')}" for m in value)
         return
-    fields = [f"| `{name}` | {told.get(name, '')} |" for name in _fields(value)]
-    if told:
-        yield "\n".join(["| field | meaning |", "|---|---|", *fields])
-    methods = list(_methods(value))
-    if methods:
-        yield "\n".join(methods)
+    if value is tunegate.Case:
+        keys = "[a line of cases.jsonl](suite-file.md#a-line-of-casesjsonl)"
+        yield f"Its fields are the keys of {keys}."
+    else:
+        fields = [n if n not in told else f"{n}`: {_sentence(told[n])}" for n in _fields(value)]
+        if value in _NAMES_ALONE:
+            fields = list(_fields(value))
+        plain = ", ".join(f"`{name}`" for name in fields if "`" not in name)
+        if plain and told:
+            yield f"Fields: {plain}."
+        yield "\n".join(f"- `{field}" for field in fields if "`" in field)
+    yield "\n".join(_methods(value))
 
 
 def _fields(value: type) -> Iterator[str]:
@@ -113,10 +118,10 @@ def _methods(value: type) -> Iterator[str]:
         )
         if name.startswith("_") or not inspect.isfunction(function) or not function.__doc__:
             continue
-        if function.__module__.startswith("pydantic"):
+        if function.__module__.startswith("pydantic") or "[transformers]" in function.__doc__:
             continue
         call = name if isinstance(member, property) else f"{name}{_arguments(function)}"
-        yield f"- `{call}`: {_first(function)}"
+        yield f"- `{call}`: {_sentence(_first(function))}"
 
 
 def _arguments(function: Any) -> str:
@@ -127,6 +132,11 @@ def _arguments(function: Any) -> str:
     if stars and first is not None:
         shown.insert(first, "*")
     return f"({', '.join(shown)})"
+
+
+def _sentence(text: str) -> str:
+    """Return the first sentence of a text."""
+    return re.split(r"(?<=[.?!]) |; ", text)[0].removesuffix(".") + "."
 
 
 def _first(value: Any) -> str:

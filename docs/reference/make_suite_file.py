@@ -20,10 +20,8 @@ PAGE = Path(__file__).with_name("suite-file.md")
 _INTRODUCTION = """\
 # Suite and case files
 
-Made from the JSON schemas in `harness/schemas` and the sources' docstrings by
-`python docs/reference/make_suite_file.py`. A suite is a folder with `suite.toml` and its cases;
-`tunegate suite check DIR` names every mistake with its file and line. Keys that are in none of
-these tables are refused.
+A suite is a folder with `suite.toml` and its cases. `tunegate suite check DIR` names every mistake
+with its file and line. Other keys are refused.
 """
 _TABLES = (
     ("At the top of suite.toml", "suite", ()),
@@ -36,9 +34,8 @@ _TABLES = (
 _KINDS = """\
 ## Kinds of gates
 
-A table of `[[gates]]` makes a gate of each kind that it names. A further kind is
-[one file](../contributing/gate.md), or an object that an installed package registers in the
-entry-point group `tunegate.gates`.
+A table of `[[gates]]` makes a gate of each kind whose keys it has.
+[Add a kind](../contributing/gate.md).
 
 | kind | keys | role | passes if |
 |---|---|---|---|
@@ -54,7 +51,11 @@ _SOURCES = """\
 from = "csv"
 file = "tickets.csv"
 ```
+
+Sources that read rows also take `limit` (the first so many), `sample` (so many, drawn at random by
+`seed`) and `repeated` (`"refuse"` or `"drop"` rows that are the same as an earlier one).
 """
+_SHARED = {"limit", "sample", "seed", "repeated"}
 
 
 def render() -> str:
@@ -82,11 +83,11 @@ def _object(name: str, keys: tuple[str, ...]) -> Mapping[str, Any]:
 
 
 def _table(schema: Mapping[str, Any]) -> str:
-    lines = ["| key | value | meaning |", "|---|---|---|"]
+    lines = []
     for key, form in schema["properties"].items():
-        must = " (required)" if key in schema.get("required", ()) else ""
-        meaning = form.get("description", "a table of its own, below")
-        lines.append(f"| `{key}`{must} | {_value(form)} | {_cell(meaning)} |")
+        must = ", required" if key in schema.get("required", ()) else ""
+        meaning = form.get("description", "a table of its own")
+        lines.append(f"- `{key}` ({_value(form)}{must}): {_cell(meaning)}")
     return "\n".join(lines) + "\n"
 
 
@@ -116,9 +117,14 @@ def _source(name: str) -> str:
     doc = inspect.getdoc(inspect.getmodule(source)) or ""
     summary, _, rest = doc.partition("\n\nExample:\n")
     example = f"\n```toml\n{inspect.cleandoc(rest)}\n```\n" if rest else ""
-    rows = [f"| `{key}`{_must(source, key)} | {_cell(text)} |" for key, text in _options(source)]
-    table = "\n".join(["| key | meaning |", "|---|---|", *rows])
-    return f"### {name}\n\n{summary}\n{example}\n{table}\n"
+    told = dict(_options(source))
+    shared = _SHARED if set(told) >= _SHARED and name != "traces" else set()
+    rows = [
+        f"- `{key}`{_must(source, key)}: {' '.join(text.split())}"
+        for key, text in told.items()
+        if key not in shared
+    ]
+    return "\n".join([f"### {name}\n\n{summary}\n{example}", *rows, ""])
 
 
 def _options(source: Any) -> Iterator[tuple[str, str]]:

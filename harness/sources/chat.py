@@ -1,9 +1,7 @@
-"""Cases from a chat-format training file: the assistant's last message is what is expected.
+"""Cases from a chat-format training file: the assistant's last message is the expected answer.
 
-Read are the forms of TRL and of OpenAI's fine-tuning: `messages` (also `conversations` with `from`
-and `value`), of which the last turn is `expected` and those before it are the prompt, and `prompt`
-with `completion`, as texts or as turns. `tools` are taken over; tool calls of the last turn become
-`expected_calls`, which are empty where tools were offered and none was called.
+Reads `messages` (or `conversations` with `from` and `value`) and `prompt` with `completion`, in the
+forms of TRL and OpenAI. Tool calls of the last turn become `expected_calls`.
 
 Example:
     [cases]

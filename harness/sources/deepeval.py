@@ -1,10 +1,8 @@
-r"""Cases from what DeepEval saves of a data set: goldens or test cases as JSON, JSON lines or CSV.
+r"""Cases from DeepEval's goldens or test cases: JSON, JSON lines or CSV.
 
-`input` is the prompt and `expected_output` the right answer; `context`, or `retrieval_context`
-where there is none, is the text that a faithful answer rests on, its parts with a blank line
-between them. The prompt does not contain it; `columns = { prompt = "{context}\n\n{input}" }` does.
-`expected_tools` become `expected_calls`. What a model answered (`actual_output`) is no part of a
-case: a `replay:` arm reads it. Multi-turn goldens have no answer to compare with and are refused.
+`input` is the prompt, `expected_output` the right answer, `context` or `retrieval_context` the
+context, and `expected_tools` become `expected_calls`. To put the context into the prompt, write
+`columns = { prompt = "{context}\n\n{input}" }`. Multi-turn goldens are refused.
 
 Example:
     [cases]

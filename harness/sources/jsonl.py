@@ -1,7 +1,4 @@
-"""Cases from a JSON-lines file: one case a line, in the form of case.schema.json.
-
-With `columns` the lines may have any form (docs/guides/cases.md).
-"""
+"""Cases from a JSON-lines file, one a line. With `columns` the lines may have any form."""
 
 from __future__ import annotations
 

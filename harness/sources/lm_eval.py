@@ -1,12 +1,9 @@
-"""Cases from lm-eval's tasks: its own data, prompts and answers, scored by our metrics.
+"""Cases from lm-eval's tasks: their data, prompts and answers, scored by our metrics.
 
-A multiple-choice task gives `choices` and `answer`, a generation task `prompt`, `expected` and
-`stop`, a log-likelihood task the `expected` text after the prompt. Prompts are whole, few-shot
-examples included, so the suite has `template = "none"`. What these fields cannot express is
-refused; `tunegate.harness.engine.lm_eval` runs every task with lm-eval's own metrics.
+Prompts include the few-shot examples, so the suite has `template = "none"`. Tasks that don't fit
+are refused; `tunegate.harness.engine.lm_eval` runs every task with lm-eval's own metrics.
 
-The files of a task may hold Python and templates, which run when the suite is loaded: name only
-folders that you trust.
+A task's files may hold Python that runs when the suite is loaded: name only folders that you trust.
 
 Example:
     [cases]

@@ -1,9 +1,8 @@
-"""Cases from promptfoo's configuration: every test, with the one prompt, is a case.
+"""Cases from promptfoo's configuration: every test, with one prompt, is a case.
 
 The value of an `equals`, `contains` or `regex` assert becomes `expected`, the schema of an
-`is-json` one `schema`; the metric that reads it is in suite.toml. What has no plain mapping (a
-rubric, a script, a negation, two kinds of answer in one suite) is refused with its number, until
-`asserts` names what to take. Of a list of values of a variable each makes a case, as in promptfoo.
+`is-json` one `schema`. Name the metric in suite.toml. Other asserts (a rubric, a script, a
+negation) are refused until `asserts` names what to use. Each value of a variable makes a case.
 
 Example:
     [cases]

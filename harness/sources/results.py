@@ -1,7 +1,7 @@
-"""Cases from the results of another tool: its ids, prompts and right answers.
+"""Cases from another tool's results: its ids, prompts and right answers.
 
-The path is pinned here and never taken from the arms of a run, so that all candidates are judged on
-the same cases. `tunegate suite new DIR --from results:PATH` writes this table.
+The path is set here and not by the arms, so that all candidates are judged on the same cases.
+`tunegate suite new DIR --from results:PATH` writes this table.
 
 Example:
     [cases]

@@ -1,14 +1,9 @@
-"""Cases from production traces: each call of a language model is a prompt to ask again.
+"""Cases from production traces: each call of a language model is asked again.
 
-Read are OpenTelemetry's files (OTLP as JSON lines, JSON or protobuf, also gzipped) with calls in
-any of the conventions of harness/otel_import/conventions. A case has the call's messages and
-tools, the recorded answer as `expected` (its tool calls as `expected_calls`), model and route as
-tags, and as cluster the conversation or session that the trace names, or else the trace: the calls
-of an agent belong together, and each is asked with the conversation and the tool results that the
-trace recorded. It keeps the request's settings, sampling left aside.
-
-What cannot be asked again (images, audio, a call whose content was not captured) and what failed in
-production is left out and counted; the account is printed with the suite.
+Reads [these files and conventions](traces.md). A case has the call's messages and tools, the
+recorded answer as `expected` (its tool calls as `expected_calls`), model and route as tags, and the
+conversation, session or trace as cluster. Calls that cannot be asked again or that failed are left
+out, counted and printed.
 
 Example:
     [cases]
@@ -74,19 +69,15 @@ def traces(  # noqa: PLR0913 - each is a key of the suite file
         limit: The first so many calls.
         sample: So many, drawn by seed; all of them where there are fewer.
         seed: Seed of the draw.
-        stratify: Of what each value is drawn by its share: `model`, `provider`, `route`, `day`,
-            `hour` (UTC).
-        repeated: Whether of calls with the same prompt the first is kept, or all of them.
-        scrub: `pii` puts `<email>`, `<phone>`, `<card>`, `<iban>`, `<ip>` and `<key>` for what has
-            their form; `none` leaves texts as they are; `pkg.mod:fn` is a function of your own,
-            which returns a text for a text.
-        only: What the calls must be: `model`, `provider`, `route`, `day`, `hour` or an attribute
-            of the span → a pattern such as `"gpt-4o*"`, or several.
-        settings: Which settings of the requests the cases keep: `greedy` all that can be kept but
-            how was sampled, `recorded` also `temperature` and `top_p`, `none`, or a list of
-            `max_tokens`, `stop`, `tool_choice`, `response_format`, `temperature` and `top_p`.
-        cluster_by: Attribute whose values are the clusters, in place of the conversation or
-            session that a trace names, or else the trace; `call` where every call is one.
+        stratify: Draw each value by its share: `model`, `provider`, `route`, `day`, `hour` (UTC).
+        repeated: `drop` keeps the first call of those with the same prompt, `keep` keeps all.
+        scrub: `pii` replaces personal data and keys by `<email>`, `<phone>`, `<card>`, `<iban>`,
+            `<ip>` and `<key>`; `none` changes nothing; `pkg.mod:fn` is a function of yours.
+        only: `model`, `provider`, `route`, `day`, `hour` or an attribute of the span → a pattern
+            such as `"gpt-4o*"`, or several.
+        settings: Settings of the requests that the cases keep: `greedy` all but sampling,
+            `recorded` also `temperature` and `top_p`, `none`, or a list.
+        cluster_by: Attribute whose values are the clusters; `call` counts each call alone.
 
     Raises:
         SuiteError: an option is wrong, a path names nothing, or no call is left.
