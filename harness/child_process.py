@@ -162,9 +162,7 @@ _lock = threading.Lock()
 _server: _CallServer | None = None
 
 
-def run_with_timeout(
-    module: str, function: str, *arguments: Any, limit_s: float, needs: tuple[str, ...] = ()
-) -> Any:
+def run_with_timeout(module: str, function: str, *arguments: Any, limit_s: float) -> Any:
     """Return what `function` of `module` returns for `arguments`, all of it JSON.
 
     Args:
@@ -172,7 +170,6 @@ def run_with_timeout(
         function: Name of the function.
         arguments: Arguments of the function.
         limit_s: Seconds that the call may take.
-        needs: Modules that are imported first, and not counted either.
 
     Raises:
         CallTimeout: it did not end within `limit_s` seconds.
@@ -182,8 +179,7 @@ def run_with_timeout(
         for _ in range(2):  # a child that died between two calls is replaced
             server = _running_server()
             try:
-                for name in (*needs, module):
-                    server.import_module(name)
+                server.import_module(module)
                 return server.call(module, function, arguments, limit_s)
             except CallTimeout:
                 server.close()

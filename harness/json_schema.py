@@ -1,32 +1,17 @@
 """Validation against the JSON schemas of our own files, with problems in words.
 
-`jsonschema_library` returns the jsonschema library without the grammars that only its `iri` formats
-need: `import jsonschema` imports rfc3987_syntax where it is installed, and that package compiles 38
-grammars when it is imported: 1 to 2 seconds in every run, for two formats that few schemas use.
-Here they are compiled when an `iri` is first checked.
-
 Example:
     >>> schema_problems({"promt": "Where is my parcel?", "prompt": "Hello"}, "case")
     ["unknown key 'promt'; did you mean 'prompt'?"]
-
-Example:
-    >>> validator = jsonschema_library().Draft202012Validator({"type": "string"})
-    >>> validator.is_valid("text")
-    True
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
-import sys
-import threading
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from tunegate.harness.defaults import CONFIDENCE
@@ -123,7 +108,9 @@ def _fault(kind: GateKind) -> str:
 
 @cache
 def _validator(schema: str) -> Any:
-    return jsonschema_library().Draft202012Validator(load_schema(schema))
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(load_schema(schema))
 
 
 def _rank(step: str | int) -> tuple[str, int]:
@@ -216,37 +203,3 @@ def _kind(schema: Mapping[str, Any]) -> str:
         return str(schema["description"])
     kind = _TYPES[schema["type"]]
     return f"{kind} above {schema['exclusiveMinimum']}" if "exclusiveMinimum" in schema else kind
-
-
-GRAMMARS = "rfc3987_syntax"
-"""Package whose import compiles the grammars."""
-
-
-_importing = threading.Lock()
-
-
-@cache
-def jsonschema_library() -> Any:
-    """Return the module `jsonschema`."""
-    with _importing:
-        loaded = "jsonschema" in sys.modules or GRAMMARS in sys.modules
-        if loaded or importlib.util.find_spec(GRAMMARS) is None:
-            return importlib.import_module("jsonschema")
-        sys.modules[GRAMMARS] = _stand_in()
-        try:
-            return importlib.import_module("jsonschema")
-        finally:
-            sys.modules.pop(GRAMMARS, None)
-
-
-def _stand_in() -> ModuleType:
-    """Return a module with the one function that jsonschema takes from the real package."""
-    module = ModuleType(GRAMMARS)
-    vars(module)["is_valid_syntax"] = _is_valid_syntax
-    return module
-
-
-def _is_valid_syntax(term: str, text: str) -> bool:
-    """Return whether a text has the form of a term of RFC 3987, such as `iri`."""
-    valid: bool = importlib.import_module(GRAMMARS).is_valid_syntax(term, text)
-    return valid

@@ -33,7 +33,6 @@ from tunegate.harness.episodes.transcript import (
     extend_transcript,
     turn_calls,
 )
-from tunegate.harness.json_schema import jsonschema_library
 from tunegate.harness.metrics._tool_call_parsers import ToolCall
 from tunegate.harness.model import Arm, Request
 from tunegate.harness.records.cases import (
@@ -246,8 +245,10 @@ def _is_models_fault(error: BaseException, tools: Sequence[Any], call: ToolCall)
         return False
     if not isinstance(error, Exception):
         return False
+    from jsonschema import Draft202012Validator
+
     schema = next(t["function"]["parameters"] for t in tools if t["function"]["name"] == call.name)
-    return not jsonschema_library().Draft202012Validator(schema).is_valid(dict(call.arguments))
+    return not Draft202012Validator(schema).is_valid(dict(call.arguments))
 
 
 def _environment_call(

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from tunegate.harness import json_schema
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.errors import BackendError
 from tunegate.harness.judge import VERDICTS, JudgeAnswer, JudgeQuestion, ParsedReply, Steps
@@ -436,7 +435,9 @@ def _check(question: JudgeQuestion, value: Mapping[str, Any]) -> None:
 @cache
 def _validator(schema: str) -> Any:
     """Return the validator of a schema without the nonce, which is another in each question."""
-    return json_schema.jsonschema_library().Draft202012Validator(json.loads(schema))
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(json.loads(schema))
 
 
 def _short(text: str) -> str:

@@ -10,18 +10,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
+from urllib.parse import quote
 
+import jsonschema
 from jsonschema_specifications import REGISTRY
 from referencing import Registry, Specification
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import specification_with
+from rfc3986_validator import validate_rfc3986
 
-from tunegate.harness import json_schema
 from tunegate.harness.metrics import _json_parsing
-
-jsonschema = json_schema.jsonschema_library()
 
 _DRAFTS: dict[str, Any] = {
     "http://json-schema.org/draft-04/schema": jsonschema.Draft4Validator,
@@ -30,8 +30,25 @@ _DRAFTS: dict[str, Any] = {
     "https://json-schema.org/draft/2019-09/schema": jsonschema.Draft201909Validator,
     "https://json-schema.org/draft/2020-12/schema": jsonschema.Draft202012Validator,
 }
+_DRAFTS_WITH_IRIS = list(_DRAFTS.values())[2:]
 _DEFAULT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCES = {"$ref", "$dynamicRef", "$recursiveRef"}
+_ASCII = "".join(map(chr, range(128)))
+
+
+def _is_iri(value: object, *, rule: str) -> bool:
+    # RFC 3987, 3.1: an IRI is a URI once its non-ASCII characters are percent-encoded.
+    return not isinstance(value, str) or bool(
+        validate_rfc3986(quote(value, safe=_ASCII), rule=rule)
+    )
+
+
+# jsonschema checks IRIs with rfc3987_syntax, which compiles grammars for a second on import.
+for _draft in _DRAFTS_WITH_IRIS:
+    _draft.FORMAT_CHECKER.checks("iri", ValueError)(partial(_is_iri, rule="URI"))
+    _draft.FORMAT_CHECKER.checks("iri-reference", ValueError)(
+        partial(_is_iri, rule="URI_reference")
+    )
 
 
 @dataclass(frozen=True, slots=True)

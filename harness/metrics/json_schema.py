@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from tunegate.harness import child_process
-from tunegate.harness import json_schema as json_schema_library
 from tunegate.harness.metric import metric
 from tunegate.harness.metrics import _json_parsing
 from tunegate.harness.records.cases import Case, Completion, Score
@@ -99,7 +97,7 @@ def _document_problems(document: str) -> tuple[str, ...]:
     """Return what makes the text of a schema unusable."""
     try:
         found: list[str] = child_process.run_with_timeout(
-            _VALIDATION, "schema_problems", document, limit_s=LIMIT_S, needs=_grammars(document)
+            _VALIDATION, "schema_problems", document, limit_s=LIMIT_S
         )
     except (child_process.CallTimeout, child_process.CallFailed) as error:
         return (f"cannot be checked: {error}",)
@@ -116,12 +114,6 @@ def _read(schema: Path) -> str:
     return schema.read_text(encoding="utf-8-sig")
 
 
-def _grammars(document: str) -> tuple[str, ...]:
-    """Return the module that checks `iri`, slow to import, where a schema may ask for it."""
-    there = '"iri' in document and find_spec(json_schema_library.GRAMMARS) is not None
-    return (json_schema_library.GRAMMARS,) if there else ()
-
-
 def _validate(document: str, found: _json_parsing.LocatedJson) -> Score:
     try:
         answer = child_process.run_with_timeout(
@@ -130,7 +122,6 @@ def _validate(document: str, found: _json_parsing.LocatedJson) -> Score:
             document,
             found.text,
             limit_s=LIMIT_S,
-            needs=_grammars(document),
         )
     except (child_process.CallTimeout, child_process.CallFailed) as error:
         return Score.unscored(f"check_error: validation failed: {error}")

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from tunegate.harness.errors import SuiteError
-from tunegate.harness.json_schema import jsonschema_library, schema_problems
+from tunegate.harness.json_schema import schema_problems
 from tunegate.harness.records.cases import Case
 from tunegate.harness.source import case_schema, make_case
 from tunegate.harness.sources.jsonl import jsonl
@@ -35,7 +36,7 @@ def test_the_schema_of_a_file_names_the_fields_of_the_record() -> None:
     assert list(schema["properties"]) == fields
     assert [n for n, form in schema["properties"].items() if not form.get("description")] == []
     assert "null" not in json.dumps(schema)
-    jsonschema_library().Draft202012Validator.check_schema(schema)
+    Draft202012Validator.check_schema(schema)
 
 
 @pytest.mark.parametrize(
