@@ -97,14 +97,11 @@ def keep_asserts_plain(config: pytest.Config) -> None:
     """Take our packages off the list of those whose asserts pytest rewrites.
 
     pytest puts every package of a distribution with a plugin on it. Ours have no tests in them, and
-    rewriting some 150 modules takes a second. There is no public way; where the list is not found,
-    they are rewritten.
+    rewriting some 150 modules takes a second. pytest has no public way to do it.
     """
     hook = config.pluginmanager.rewrite_hook
     marked: set[str] = getattr(hook, "_must_rewrite", set())
-    known: dict[str, bool] = getattr(hook, "_marked_for_rewrite_cache", {})
     marked -= {name for name in marked if name.partition(".")[0] in OURS}
-    known.clear()
 
 
 @pytest.fixture(scope="session")

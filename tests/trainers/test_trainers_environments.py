@@ -147,8 +147,6 @@ def test_text_is_the_same_in_training_and_in_the_suite(tmp_path: Path) -> None:
     assert read["content"] == "Well."
 
 
-@pytest.mark.slow
-@pytest.mark.slow
 def test_trl_reads_the_calls_of_a_text(tmp_path: Path) -> None:
     from trl.chat_template_utils import parse_response
 
