@@ -448,7 +448,7 @@ _FIELDS = {
     "layer_replication": f"its layers are copies of base's, in a deeper model; {_MERGE}",
 }
 """Field of `adapter_config.json` → why a LoRA adapter that uses it is refused."""
-_STARTS = ("pissa", "olora", "corda", "loftq", "lora_ga")
+STARTS = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Beginnings of `init_lora_weights` by which training starts from other base weights."""
 
 
@@ -487,7 +487,7 @@ def refuse_unsupported_kind(spec: str, config: Mapping[str, Any]) -> None:
         (why for name, why in _FIELDS.items() if config.get(name)), None
     )
     start = config.get("init_lora_weights")
-    if reason is None and isinstance(start, str) and start.lower().startswith(_STARTS):
+    if reason is None and isinstance(start, str) and start.lower().startswith(STARTS):
         reason = (
             f"init_lora_weights={start!r} changes base's own weights; save it as a plain LoRA "
             f"(save_pretrained with path_initial_model_for_weight_conversion), or {_MERGE}"

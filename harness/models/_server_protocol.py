@@ -363,6 +363,7 @@ def prompt_logprobs(choice: Mapping[str, Any], ids: Sequence[int]) -> list[float
     Two forms are known: `prompt_logprobs` (vLLM: a mapping of token ids for each place) and
     `logprobs.token_logprobs` of an echoed prompt (vLLM, SGLang, OpenAI's older models).
     """
+    told: Any
     places = choice.get("prompt_logprobs")
     if isinstance(places, list) and len(places) == len(ids):
         told = [_token_logprob(place, token) for place, token in zip(places, ids, strict=True)]

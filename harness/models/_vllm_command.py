@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.errors import ModelError, UsageError, unknown_name_message
+from tunegate.harness.models._adapter_fit import STARTS
 from tunegate.harness.models._model_folder import adapter_config
 from tunegate.harness.models.demo_model import cache_folder
 
@@ -157,8 +158,6 @@ _UNKNOWN_TO_VLLM: Mapping[str, str] = {
     "lora_bias": "trained biases",
     "target_parameters": "adapted parameters",
 }
-_OTHER_START = ("pissa", "olora", "loftq", "corda")
-"""Ways to start a LoRA that change the base."""
 
 
 def refuse_adapter(spec: str, folder: Path) -> None:
@@ -176,7 +175,7 @@ def refuse_adapter(spec: str, folder: Path) -> None:
     start = str(config.get("init_lora_weights", "")).lower()
     if problem is None and config.get("bias", "none") != "none":
         problem = "trained biases"
-    if problem is None and start.startswith(_OTHER_START):
+    if problem is None and start.startswith(STARTS):
         problem = f"{start} adapters, which change the base"
     if problem is None and largest_rank(folder) > _RANKS[-1]:
         problem = f"ranks above {_RANKS[-1]} (it has {largest_rank(folder)})"

@@ -308,7 +308,7 @@ def _place(provider: str) -> str | None:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-_STOPS = 4
+STOPS = 4
 """Texts that OpenAI and most others take; the answer is cut at all of them here."""
 
 
@@ -327,7 +327,7 @@ def settings_of(request: Request, accepted: Collection[str]) -> dict[str, Any]:
     if generation.temperature and "seed" in accepted:
         settings["seed"] = request.seed
     if generation.stop and "stop" in accepted and generation.thinking != "on":
-        settings["stop"] = list(generation.stop[:_STOPS])
+        settings["stop"] = list(generation.stop[:STOPS])
     return settings
 
 

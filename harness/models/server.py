@@ -49,7 +49,13 @@ from tunegate.harness.models._server_protocol import (
     wire_prompt,
 )
 from tunegate.harness.models._thinking_switch import keep_limits, server_fields
-from tunegate.harness.models.litellm import UNOFFERED_CALL, bounds_of, offers_tools
+from tunegate.harness.models.litellm import (
+    STOPS,
+    UNOFFERED_CALL,
+    bounds_of,
+    cut_at_stops,
+    offers_tools,
+)
 from tunegate.harness.records.cases import (
     Case,
     Cell,
@@ -125,14 +131,12 @@ class ServerClient:
     def _completion(self, request: Request, told: ServerCompletion, seconds: float) -> Completion:
         generation = request.generation
         split = self._split(request, told)
-        text, reason = split.text or "", told.finish_reason
-        for stop in generation.stop:
-            text, found, _ = text.partition(stop)
-            reason = "stop" if found else reason
+        written = split.text or ""
+        text = cut_at_stops(written, generation.stop)
         answer = split.model_copy(
             update={
                 "text": text,
-                "finish_reason": reason,
+                "finish_reason": told.finish_reason if text == written else "stop",
                 "input_tokens": told.input_tokens,
                 "output_tokens": self._length(told),
                 "latency_s": round(seconds, 6),
@@ -490,10 +494,6 @@ def _tokenizer(where: ServerTarget, card: ServerModelCard) -> Any:
     return load_tokenizer(Path(named))
 
 
-_STOPS = 4
-"""Texts that end a completion which OpenAI's servers take; further ones are cut off here."""
-
-
 def _decoding_settings(generation: GenerationSettings, seed: int) -> Mapping[str, Any]:
     """Return the settings of decoding; a greedy answer needs neither seed nor top_p."""
     body: dict[str, Any] = {
@@ -503,5 +503,5 @@ def _decoding_settings(generation: GenerationSettings, seed: int) -> Mapping[str
     if generation.temperature:
         body |= {"top_p": generation.top_p, "seed": seed}
     if generation.stop and generation.thinking != "on":  # a stop must not end the thoughts
-        body["stop"] = list(generation.stop[:_STOPS])
+        body["stop"] = list(generation.stop[:STOPS])
     return body

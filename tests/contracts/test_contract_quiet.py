@@ -21,11 +21,11 @@ def test_a_logger_is_quiet_and_then_as_it_was(caplog: pytest.LogCaptureFixture) 
 
 
 def test_transformers_and_datasets_are_quiet_and_then_as_they_were() -> None:
-    import datasets  # type: ignore[import-untyped]  # ships no types
+    import datasets
     from transformers.utils import logging as talk
 
     def state() -> tuple[bool, bool, int]:
-        bars = talk.is_progress_bar_enabled()  # type: ignore[no-untyped-call]
+        bars = talk.is_progress_bar_enabled()
         return datasets.is_progress_bar_enabled(), bars, talk.get_verbosity()
 
     before = state()
