@@ -116,7 +116,8 @@ def judged(folder: Path, arms: dict[str, Any], chosen: Sequence[suites.Suite]) -
     Raises:
         UnansweredRun: the run was refused, or an answer is missing.
     """
-    from tunegate.harness.pipeline.run import EvaluationRun
+    from tunegate.harness.pipeline.evaluate import evaluate
+    from tunegate.harness.pipeline.options import RunOptions
     from tunegate.harness.records.cases import StoredAnswer
     from tunegate.harness.records.files import JsonlRecords
     from tunegate.harness.records.run_folder import Run
@@ -125,15 +126,15 @@ def judged(folder: Path, arms: dict[str, Any], chosen: Sequence[suites.Suite]) -
     model = arms["base"].loaded.torch_model
     with watched(model) as watch:
         start = time.perf_counter()
-        verdict = EvaluationRun(
+        options = RunOptions(
             suites=chosen,
             specs={name: arm.spec for name, arm in arms.items()},
             folder=folder,
-            store_path=folder.with_suffix(".sqlite"),
+            store=folder.with_suffix(".sqlite"),
             stream=io.StringIO(),
-            arms=dict(arms),
             early_stop=False,
-        ).run()
+        )
+        verdict = evaluate(options, dict(arms))
         in_run = time.perf_counter() - start
     wanted = len(arms) * sum(len(suite.cases) for suite in chosen)
     given = sum(c.status == "ok" for c in JsonlRecords(folder / "cells.jsonl", StoredAnswer))

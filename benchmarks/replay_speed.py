@@ -34,7 +34,7 @@ PAGE = 25_000_000
 """Bytes of the page."""
 STAGES = {
     "load the suite": "tunegate.harness.suite:load_suite",
-    "open the arms": "tunegate.harness.pipeline.run:open_arms",
+    "open the arms": "tunegate.harness.pipeline.evaluate:open_arms",
     "plan": "tunegate.harness.pipeline.steps:make_plan",
     "answer and store": "tunegate.harness.pipeline.steps:Runner.run",
     "collect": "tunegate.harness.pipeline.steps:collect_answers",

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
     from tunegate.harness.model import Arm
+    from tunegate.harness.pipeline.options import RunOptions
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.records.verdict import GateResult, VerdictRecord
     from tunegate.harness.suite import Suite
@@ -341,31 +342,30 @@ def _compare_arms(suite: Suite, name: str, base: Arm, other: Arm) -> AaTestResul
     decide early, for the noise floor's sake; the looks of a gate run are computed afterwards.
     """
     from tunegate.harness.models.null_adapter import WORDS
-    from tunegate.harness.pipeline.run import EvaluationRun
+    from tunegate.harness.pipeline.options import RunOptions
 
+    arms = {"base": base, "tuned": other}
     label = "itself" if name == "base" else name
     title = "base against itself" if name == "base" else f"base against a null adapter ({WORDS})"
     say(f"tunegate: {title}", file=sys.stderr, flush=True)
-    evaluation = EvaluationRun(
+    options = RunOptions(
         suites=(suite,),
         specs={"base": None, "tuned": None},
         folder=(RUNS / suite.name / label).absolute(),
-        store_path=Path(_option("store").default).absolute(),
-        stream=sys.stderr,
-        arms={"base": base, "tuned": other},
+        store=Path(_option("store").default).absolute(),
         self_check=True,
         early_stop=False,
     )
-    return AaTestResult(title, RUNS / suite.name / label, name != "base", _run(evaluation))
+    return AaTestResult(title, RUNS / suite.name / label, name != "base", _run(options, arms))
 
 
-def _run(evaluation: Any) -> VerdictRecord:
+def _run(options: RunOptions, arms: dict[str, Arm]) -> VerdictRecord:
     from tunegate.harness.engine.interrupts import last_signal
     from tunegate.harness.errors import BackendError, RunInterrupted
+    from tunegate.harness.pipeline.evaluate import evaluate_once
 
     try:
-        verdict: VerdictRecord = evaluation.run_alone(uuid.uuid4().hex)
-        return verdict
+        return evaluate_once(options, arms, session=uuid.uuid4().hex)
     except KeyboardInterrupt:
         raise RunInterrupted(_again(f"stopped by signal {last_signal()}"), last_signal()) from None
     except RunInterrupted as error:

@@ -8,9 +8,8 @@ A caller may stop after any step, and passes its own options to each:
     scores = list(run.score(cells))
     verdict = run.decide(run.with_scores(run.manifest("look"), scores))
 
-`tunegate.harness.pipeline.run` adds what a gate does around these steps: judges, early stopping and
-the run folder. Whether the arms are different models that can answer is checked before
-(`tunegate.harness.checks`).
+`tunegate.harness.pipeline.evaluate` adds judges, early stopping and the run folder. Callers check
+first whether the arms are different models that can answer (`tunegate.harness.checks`).
 """
 
 from __future__ import annotations
@@ -49,6 +48,14 @@ if TYPE_CHECKING:
     from tunegate.harness.model_servers.identity import OpenArms, ServedIdentity
 
 NONE: Mapping[str, Any] = MappingProxyType({})
+
+AfterLook = Callable[[int], Iterable[str]]
+"""Takes the number of an interim look; returns the suites that end with it."""
+
+
+def end_no_suite(look: int) -> tuple[str, ...]:
+    """Let every suite go on, as an `AfterLook`."""
+    return ()
 
 
 _PLAYED_AGAIN = 20
@@ -120,8 +127,8 @@ class PreparedRun:
         stream: TextIO,
         *,
         arms: Mapping[str, Arm] | None = None,
-        levers: Optimizations = ALL,
-        decided: Callable[[int], Iterable[str]] = lambda stage: (),
+        optimizations: Optimizations = ALL,
+        after_look: AfterLook = end_no_suite,
         distribute: Callable[[Runner], Runner] = lambda runner: runner,
         logs: Path | None = None,
     ) -> None:
@@ -130,8 +137,8 @@ class PreparedRun:
         Args:
             stream: Where the progress is shown.
             arms: Those of the run's arms that are asked now; None is all.
-            levers: Which optimisations of local inference are on.
-            decided: Called after each interim look with its number; returns the suites that end.
+            optimizations: Which optimizations of local inference are on.
+            after_look: Is called after each interim look.
             distribute: Returns the runner that does the work, such as one with several processes.
             logs: Folder for the logs of other programs that play tasks; None keeps none.
 
@@ -148,8 +155,8 @@ class PreparedRun:
                 asked,
                 self.store,
                 progress,
-                levers=levers,
-                decided=decided,
+                levers=optimizations,
+                decided=after_look,
                 outside=outside,
             )
             distribute(runner).run()

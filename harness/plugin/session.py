@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import errno
 import re
-import sys
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -243,47 +242,45 @@ class GateSession:
         models: Mapping[str, str] = MappingProxyType({}),
     ) -> VerdictRecord:
         """Make or, where another xdist worker has made it, read the run in `folder`."""
-        from tunegate.harness.pipeline.run import EvaluationRun, ExecutionBackend
+        from tunegate.harness.pipeline.evaluate import evaluate_once
+        from tunegate.harness.pipeline.options import RunOptions
         from tunegate.harness.pipeline.run_writer import TelemetryOptions
         from tunegate.harness.pipeline.training_provenance import DataOptions
+        from tunegate.harness.pipeline.workers import ExecutionBackend
 
         given = {**{name: self.options[name] for name in arm_options()}, **models}
         specs = {name: resolve_incumbent(spec) for name, spec in given.items()}
-        evaluation = EvaluationRun(
+        options = RunOptions(
             suites=chosen,
             specs=specs,
             folder=folder,
-            store_path=Path(self.options["store"]).absolute(),
-            stream=sys.stderr,
+            store=Path(self.options["store"]).absolute(),
+            command=self.command,
             seed=self.options["seed"],
             dtype=self.options["dtype"],
             trust_remote_code=bool(self.options["trust-remote-code"]),
+            backend=ExecutionBackend(self.options["engine"], self.options["workers"]),
+            optimizations=Optimizations.named(self.options["levers"]),
+            limits=limits_of(self.options),
             judge=self.options["judge"],
             calibration=self.options["calibration"],
-            command=self.command,
             filtered=tuple(self.filtered),
-            draft=bool(self.options["draft"]),
             cases=self.options["cases"],
             open_sealed=bool(self.options["open-sealed"]),
             early_stop={"on": True, "off": False}.get(self.options["early-stop"]),
-            levers=Optimizations.named(self.options["levers"]),
-            place=ExecutionBackend(self.options["engine"], self.options["workers"]),
-            traced=TelemetryOptions.of(self.options),
-            limits=limits_of(self.options),
-            data=DataOptions.named(self.options["leakage"], self.options["training-data"]),
-            arms=self._open_arms(specs),
+            draft=bool(self.options["draft"]),
+            training_data=DataOptions.named(self.options["leakage"], self.options["training-data"]),
+            telemetry=TelemetryOptions.of(self.options),
         )
-        evaluation.refuse_impossible()
+        options.refuse_impossible()
         run_writer.refuse_unwritable(self.options)
-
-        @contextmanager
-        def shown() -> Iterator[None]:
-            with self.uncaptured():
-                # The stream is looked up again: capturing had replaced it.
-                evaluation.stream = sys.stderr
-                yield
-
-        return evaluation.run_alone(self.name, shared=self.worker, around=shown)
+        return evaluate_once(
+            options,
+            self._open_arms(specs),
+            session=self.name,
+            shared=self.worker,
+            around=self.uncaptured(),
+        )
 
     def note_interrupt(self) -> None:
         """Note that the user stopped pytest while no completion was being made."""

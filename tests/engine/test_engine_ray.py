@@ -27,7 +27,9 @@ from tunegate.harness.errors import BackendError, MissingExtra, UsageError
 from tunegate.harness.model import Arm, Request
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.scripted import ScriptedArm
-from tunegate.harness.pipeline.run import HERE, EvaluationRun, ExecutionBackend
+from tunegate.harness.pipeline.evaluate import evaluate
+from tunegate.harness.pipeline.options import RunOptions
+from tunegate.harness.pipeline.workers import HERE, ExecutionBackend
 from tunegate.harness.records.cases import StoredAnswer
 from tunegate.harness.records.files import JsonlRecords
 
@@ -118,15 +120,17 @@ def judged(
     folder: Path, suite: suites.Suite, specs: dict[str, str | None], place: ExecutionBackend
 ) -> bytes:
     """Judge with an empty store; return verdict.json, which names the run folder alike."""
-    EvaluationRun(
-        suites=[suite],
-        specs=specs,
-        folder=folder / "run",
-        store_path=folder / "store.sqlite",
-        stream=io.StringIO(),
-        early_stop=folder.name.endswith("early"),
-        place=place,
-    ).run()
+    evaluate(
+        RunOptions(
+            suites=[suite],
+            specs=specs,
+            folder=folder / "run",
+            store=folder / "store.sqlite",
+            stream=io.StringIO(),
+            early_stop=folder.name.endswith("early"),
+            backend=place,
+        )
+    )
     return (folder / "run" / "verdict.json").read_bytes()
 
 

@@ -28,7 +28,8 @@ from tunegate.harness.further_arm import (
     further_arm,
     further_arms,
 )
-from tunegate.harness.pipeline.run import EvaluationRun
+from tunegate.harness.pipeline.evaluate import evaluate
+from tunegate.harness.pipeline.options import RunOptions
 from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.run_folder import Run
@@ -91,7 +92,7 @@ def declare(
 
 
 @pytest.fixture
-def evaluate(
+def judge(
     suite_folder: Callable[..., Path], scripted: Callable[..., str], tmp_path: Path
 ) -> Callable[[], VerdictRecord]:
     """Return a function that runs a gate on base, tuned and rival."""
@@ -101,13 +102,15 @@ def evaluate(
         completions = {
             name: {str(case["id"]): text for case in CASES} for name, text in answers.items()
         }
-        return EvaluationRun(
-            suites=[suites.load_suite(suite_folder(TOML, CASES))],
-            specs={name: scripted(name, completions=of) for name, of in completions.items()},
-            folder=tmp_path / "run",
-            store_path=tmp_path / "store.sqlite",
-            stream=io.StringIO(),
-        ).run()
+        return evaluate(
+            RunOptions(
+                suites=[suites.load_suite(suite_folder(TOML, CASES))],
+                specs={name: scripted(name, completions=of) for name, of in completions.items()},
+                folder=tmp_path / "run",
+                store=tmp_path / "store.sqlite",
+                stream=io.StringIO(),
+            )
+        )
 
     return run
 
@@ -120,31 +123,31 @@ def asked(folder: Path) -> list[tuple[str, int]]:
 
 def test_an_arm_is_asked_as_it_is_declared(
     declare: Callable[..., None],
-    evaluate: Callable[[], VerdictRecord],
+    judge: Callable[[], VerdictRecord],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All cases in all samples, a sample of 50 of the 60 cases, or each case once."""
     monkeypatch.setattr("tunegate.harness.engine.plan.ALL_AGAIN", 50)
     declare()
-    evaluate()
+    judge()
     assert len(asked(tmp_path / "run")) == 2 * 60
 
     declare(sampled=True)
-    evaluate()
+    judge()
     assert len({case for case, _ in asked(tmp_path / "run")}) == 50
 
     declare(complete=False)
-    evaluate()
+    judge()
     assert {sample for _, sample in asked(tmp_path / "run")} == {0}
 
 
 def test_an_arm_without_a_comparison_has_no_say(
-    declare: Callable[..., None], evaluate: Callable[[], VerdictRecord]
+    declare: Callable[..., None], judge: Callable[[], VerdictRecord]
 ) -> None:
     declare()
 
-    verdict = evaluate()
+    verdict = judge()
 
     assert verdict.verdict is Verdict.SHIP
     assert comparison_results(verdict) == {}
@@ -153,7 +156,7 @@ def test_an_arm_without_a_comparison_has_no_say(
 
 def test_an_arm_is_compared_by_its_declared_function(
     declare: Callable[..., None],
-    evaluate: Callable[[], VerdictRecord],
+    judge: Callable[[], VerdictRecord],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
@@ -170,7 +173,7 @@ def test_an_arm_is_compared_by_its_declared_function(
     places = {"function": "rival_comparison:compare", "result": "rival_comparison:RivalResult"}
     declare(comparison=ArmComparison(**places, order=3))
 
-    verdict = evaluate()
+    verdict = judge()
 
     assert verdict.verdict is Verdict.BLOCK
     assert verdict.sentence == "worse than the rival"
@@ -276,10 +279,10 @@ def test_a_file_is_all_that_an_arm_takes(declare: Callable[..., Path], tmp_path:
 
 
 def test_a_stored_result_of_an_undeclared_arm_is_shown(
-    declare: Callable[..., Path], evaluate: Callable[[], VerdictRecord], tmp_path: Path
+    declare: Callable[..., Path], judge: Callable[[], VerdictRecord], tmp_path: Path
 ) -> None:
     declare()
-    verdict = evaluate()
+    verdict = judge()
     found = ArmResult(verdict=Verdict.SHIP, sentence="no worse than the other", lead=0.1)
     (tmp_path / "run" / "verdict.json").write_text(
         record_json(verdict.after("other", found)), encoding="utf-8"

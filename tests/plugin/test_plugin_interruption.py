@@ -120,10 +120,10 @@ def test_a_stop_while_models_open_is_130(project: Any) -> None:
     project.suite()
     project.pytester.makeconftest(
         """
-        import tunegate.harness.pipeline.run
+        import tunegate.harness.pipeline.evaluate
 
         def stopped(*args, **options): raise KeyboardInterrupt
-        tunegate.harness.pipeline.run.open_arms = stopped
+        tunegate.harness.pipeline.evaluate.open_arms = stopped
         """
     )
 

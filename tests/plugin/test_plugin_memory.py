@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness.pipeline.run import EvaluationRun
+from tunegate.harness.pipeline.evaluate import evaluate
+from tunegate.harness.pipeline.options import RunOptions
 from tunegate.harness.records import files
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.suite import load_suite
@@ -48,14 +49,16 @@ def _judge(folder: Path, cases: int) -> None:
     for arm, every in (("base", 3), ("tuned", 4)):
         answers = {row["id"]: "no " * (1 + i % every) for i, row in enumerate(rows)}
         (folder / f"{arm}.json").write_text(json.dumps({"completions": answers}), encoding="utf-8")
-    EvaluationRun(
-        suites=[load_suite(suite)],
-        specs={arm: f"scripted:{folder / arm}.json" for arm in ("base", "tuned")},
-        folder=folder / "out",
-        store_path=folder / "store.sqlite",
-        stream=io.StringIO(),
-        early_stop=False,
-    ).run()
+    evaluate(
+        RunOptions(
+            suites=[load_suite(suite)],
+            specs={arm: f"scripted:{folder / arm}.json" for arm in ("base", "tuned")},
+            folder=folder / "out",
+            store=folder / "store.sqlite",
+            stream=io.StringIO(),
+            early_stop=False,
+        )
+    )
     page.write_all(Run.load(folder / "out"), folder / "out")
 
 

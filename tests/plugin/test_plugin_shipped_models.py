@@ -13,7 +13,8 @@ import pytest
 
 from tests.tiny_models import ask, copied, muted, tiny
 from tunegate.harness.engine.inference import local_engine
-from tunegate.harness.pipeline.run import EvaluationRun
+from tunegate.harness.pipeline.evaluate import evaluate
+from tunegate.harness.pipeline.options import RunOptions
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.suite import load_suite
@@ -60,14 +61,14 @@ def _judge(tiny: Any, tmp_path: Path, ask: Any) -> Callable[[str], VerdictRecord
     (folder / "cases.jsonl").write_text(lines, encoding="utf-8")
 
     def judge(shipped: str) -> VerdictRecord:
-        evaluation = EvaluationRun(
+        options = RunOptions(
             suites=(load_suite(folder / "suite.toml"),),
             specs={"base": str(tiny.base()), "tuned": str(tiny.adapter()), "shipped": shipped},
             folder=tmp_path / "run",
-            store_path=tmp_path / "store.sqlite",
+            store=tmp_path / "store.sqlite",
             stream=io.StringIO(),
         )
-        return evaluation.run()
+        return evaluate(options)
 
     return judge
 

@@ -18,7 +18,8 @@ import pytest
 
 from tests.results.recorded_results import RECORDED, write_suite
 from tunegate.harness.errors import UsageError
-from tunegate.harness.pipeline.run import EvaluationRun
+from tunegate.harness.pipeline.evaluate import evaluate
+from tunegate.harness.pipeline.options import RunOptions
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.result_reader import ResultRow, ResultSpec, UnreadLine, read_logs
 from tunegate.harness.result_set import read_results
@@ -45,17 +46,15 @@ def read(spec: str | Path) -> list[ResultRow]:
 def gate(suite: Path, base: str, tuned: str) -> Verdict:
     """Return the verdict on two runs; the run folder is `run` beside the suites."""
     folder = suite.parents[1] / "run"
-    return (
-        EvaluationRun(
+    return evaluate(
+        RunOptions(
             suites=(load_suite(suite),),
             folder=folder,
-            store_path=folder.with_name("store.sqlite"),
+            store=folder.with_name("store.sqlite"),
             specs={"base": f"results:{base}", "tuned": f"results:{tuned}"},
             stream=io.StringIO(),
         )
-        .run()
-        .verdict
-    )
+    ).verdict
 
 
 @pytest.mark.parametrize("model", ["base", "tuned"])

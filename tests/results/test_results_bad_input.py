@@ -18,7 +18,8 @@ import pytest
 
 from tests.results.recorded_results import RECORDED, write_rows, write_suite
 from tunegate.harness.errors import SuiteError, UsageError
-from tunegate.harness.pipeline.run import EvaluationRun
+from tunegate.harness.pipeline.evaluate import evaluate
+from tunegate.harness.pipeline.options import RunOptions
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.result_set import read_results
 from tunegate.harness.suite import load_suite
@@ -144,13 +145,15 @@ def test_bad_input_is_told_or_refused_and_never_a_false_difference(
     stream = io.StringIO()
 
     def run() -> tuple[Verdict, int, float | None]:
-        found = EvaluationRun(
-            suites=(load_suite(suite),),
-            folder=tmp_path / "run",
-            store_path=tmp_path / "store.sqlite",
-            specs={arm: f"results:{tmp_path / arm}.jsonl" for arm in files},
-            stream=stream,
-        ).run()
+        found = evaluate(
+            RunOptions(
+                suites=(load_suite(suite),),
+                folder=tmp_path / "run",
+                store=tmp_path / "store.sqlite",
+                specs={arm: f"results:{tmp_path / arm}.jsonl" for arm in files},
+                stream=stream,
+            )
+        )
         gate = found.suites[0].gates[0]
         return found.verdict, gate.n, gate.delta
 

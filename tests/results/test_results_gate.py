@@ -13,7 +13,8 @@ import pytest
 
 from tests.results.recorded_results import LM_EVAL, write_rows, write_suite
 from tunegate.harness.errors import UsageError
-from tunegate.harness.pipeline.run import EvaluationRun
+from tunegate.harness.pipeline.evaluate import evaluate
+from tunegate.harness.pipeline.options import RunOptions
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
 from tunegate.harness.suite import load_suite
@@ -27,16 +28,18 @@ Rows = list[dict[str, Any]]
 def gate(suite: Path, base: Path | str, tuned: Path | str, **options: Any) -> VerdictRecord:
     """Return the verdict on two runs; the run folder is `run` beside the suites."""
     folder = suite.parents[1] / "run"
-    return EvaluationRun(
-        suites=(load_suite(suite),),
-        folder=folder,
-        store_path=folder.with_name("store.sqlite"),
-        **{
-            "specs": {"base": f"results:{base}", "tuned": f"results:{tuned}"},
-            "stream": io.StringIO(),
-            **options,
-        },
-    ).run()
+    return evaluate(
+        RunOptions(
+            suites=(load_suite(suite),),
+            folder=folder,
+            store=folder.with_name("store.sqlite"),
+            **{
+                "specs": {"base": f"results:{base}", "tuned": f"results:{tuned}"},
+                "stream": io.StringIO(),
+                **options,
+            },
+        )
+    )
 
 
 def rows(seed: int, right: float, count: int = 200) -> Rows:

@@ -20,7 +20,8 @@ import pytest
 
 from tests.results.recorded_results import RECORDED, write_suite
 from tunegate.harness.errors import UsageError
-from tunegate.harness.pipeline.run import EvaluationRun
+from tunegate.harness.pipeline.evaluate import evaluate
+from tunegate.harness.pipeline.options import RunOptions
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
 from tunegate.harness.result_reader import ResultRow, ResultSpec, UnreadLine, read_logs
 from tunegate.harness.suite import load_suite
@@ -290,13 +291,15 @@ def test_lighteval_is_known_by_the_question_not_by_the_position(
 def gate(suite: Path, base: str, tuned: str) -> VerdictRecord:
     """Return the verdict on two runs."""
     folder = suite.parents[1] / "run"
-    return EvaluationRun(
-        suites=(load_suite(suite),),
-        specs={"base": f"results:{base}", "tuned": f"results:{tuned}"},
-        folder=folder,
-        store_path=folder.with_name("store.sqlite"),
-        stream=io.StringIO(),
-    ).run()
+    return evaluate(
+        RunOptions(
+            suites=(load_suite(suite),),
+            specs={"base": f"results:{base}", "tuned": f"results:{tuned}"},
+            folder=folder,
+            store=folder.with_name("store.sqlite"),
+            stream=io.StringIO(),
+        )
+    )
 
 
 def many_deepeval(path: Path, count: int, change: Callable[[int, dict[str, Any]], None]) -> Path:
