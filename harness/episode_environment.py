@@ -50,7 +50,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from tunegate.harness import lookup, options
-from tunegate.harness.errors import SuiteError, UnknownName, UsageError
+from tunegate.harness.errors import SuiteError, UnknownName, UsageError, error_summary
 from tunegate.harness.records.cases import Case, sha256
 from tunegate.harness.records.episodes import EpisodeSettings
 from tunegate.harness.tool_definition import UndefinableTool, tool_definition
@@ -310,10 +310,8 @@ def _import_file(path: str, digest: str) -> ModuleType:
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         sys.modules.pop(name, None)
-        line = next(iter(str(error).splitlines()), "")
-        raise SuiteError(
-            [f"{path}: fails when imported ({type(error).__name__}: {line}); fix it"]
-        ) from error
+        problem = f"{path}: fails when imported ({error_summary(error)}); fix it"
+        raise SuiteError([problem]) from error
     finally:
         if folder in sys.path:
             sys.path.remove(folder)

@@ -86,6 +86,22 @@ class UnknownName(UsageError):
     """A name that matches no metric, source, backend or command, or more than one."""
 
 
+def error_reason(error: BaseException) -> str:
+    """Return the first line of an error's text, or its type where it has none.
+
+    Where the first line only announces others, the next one is added.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    announces = len(lines) > 1 and lines[0].endswith(":")
+    return " ".join(lines[: 2 if announces else 1]) or type(error).__name__
+
+
+def error_summary(error: BaseException) -> str:
+    """Return an error's type and reason, cut to a length that fits a report."""
+    name, reason = type(error).__name__, error_reason(error)
+    return name if reason == name else f"{name}: {reason}"[:300]
+
+
 def unknown_name_message(name: str, allowed: tuple[str, ...], *, what: str) -> str:
     """Return the sentence for a name that is not among `allowed`."""
     near = get_close_matches(name, allowed, n=1, cutoff=0.6)

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.errors import UnknownName, unknown_name_message
+from tunegate.harness.errors import UnknownName, error_summary, unknown_name_message
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -202,7 +202,7 @@ def _failure(room: str, name: str, error: BaseException) -> str | None:
         if plugin.name == name:
             return (
                 f"{kind_of(room)} {name!r} of the package {provider(plugin)} failed "
-                f"({type(error).__name__}: {_first_line(error)})"
+                f"({_summary(error)})"
             )
     return None
 
@@ -259,7 +259,7 @@ def _load(plugin: EntryPoint, *, what: str) -> Any:
         # The package's own code ran: any error may come of it.
         raise UnknownName(
             f"{what} {plugin.name!r} of the package {provider(plugin)} cannot be imported "
-            f"({type(error).__name__}: {_first_line(error)}); upgrade or uninstall the package"
+            f"({_summary(error)}); upgrade or uninstall the package"
         ) from error
 
 
@@ -274,10 +274,9 @@ def warn(sentence: str) -> None:
     sys.stderr.write(f"tunegate: warning: {sentence}\n")
 
 
-def _first_line(error: BaseException) -> str:
-    r"""Return the first line of an error, with control characters written as `\uXXXX`."""
-    line = next(iter(str(error).splitlines()), "")
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in line)
+def _summary(error: BaseException) -> str:
+    r"""Return an error's type and reason, with control characters written as `\uXXXX`."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in error_summary(error))
 
 
 def _find_own(name: str, *, what: str) -> Any:
@@ -298,7 +297,7 @@ def _find_own(name: str, *, what: str) -> Any:
         # The user's own code ran: any error may come of it, and all of them are theirs to fix.
         raise UnknownName(
             f"{what} {name!r}: {module_name!r} fails when imported "
-            f"({type(error).__name__}: {_first_line(error)}); fix it, or name another module"
+            f"({_summary(error)}); fix it, or name another module"
         ) from error
     try:
         return getattr(module, attribute)

@@ -31,7 +31,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tunegate.harness import lookup, options
-from tunegate.harness.errors import BackendError, SuiteError, UnknownName, unknown_name_message
+from tunegate.harness.errors import (
+    BackendError,
+    SuiteError,
+    UnknownName,
+    error_summary,
+    unknown_name_message,
+)
 from tunegate.harness.judge import Judge
 from tunegate.harness.records.cases import LARGEST, Case, CellKind, Completion, Score
 from tunegate.harness.thinking import no_answer_reason
@@ -124,14 +130,14 @@ class Metric:
             score = result if isinstance(result, Score) else Score.of(float(result))
             score = _with_reason(score, completion)
         except Exception as error:
-            return Score.unscored(f"{self.name} failed: {_one_line(error)}")
+            return Score.unscored(f"{self.name} failed: {error_summary(error)}")
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit, or pytest's skip and fail
             raise BackendError(
                 f"metric {self.name!r} tried to end the run on case {case.id!r} "
-                f"({_one_line(error)}); a metric returns a score, or raises an Exception where it "
-                "has none"
+                f"({error_summary(error)}); a metric returns a score, or raises an Exception where "
+                "it has none"
             ) from error
         if self.corpus is not None and score.value is not None and not score.counts:
             return Score.unscored(f"{self.name} returned no counts, which its level is made of")
@@ -438,9 +444,3 @@ def _with_reason(score: Score, completion: Completion) -> Score:
 def _within(value: float, limits: tuple[float, float]) -> bool:
     slack = 1e-9 * (limits[1] - limits[0])
     return limits[0] - slack <= value <= limits[1] + slack
-
-
-def _one_line(error: BaseException) -> str:
-    """Return the first line of an exception's message, cut to a length that fits a report."""
-    line = next(iter(str(error).splitlines()), "")
-    return f"{type(error).__name__}: {line}"[:300]

@@ -41,7 +41,13 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from tunegate.harness import lookup, options
-from tunegate.harness.errors import SuiteError, TunegateError, UsageError, unknown_name_message
+from tunegate.harness.errors import (
+    SuiteError,
+    TunegateError,
+    UsageError,
+    error_summary,
+    unknown_name_message,
+)
 from tunegate.harness.records.cases import LARGEST, replace_surrogates, sha256
 from tunegate.harness.records.episodes import EpisodeTurn
 
@@ -351,9 +357,8 @@ def _read_errors(path: Path, name: str) -> Iterator[None]:
     except TunegateError:
         raise
     except (ArithmeticError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(
-            f"{path}: cannot be read as results of {name} ({type(error).__name__}: {reason:.200})"
+            f"{path}: cannot be read as results of {name} ({error_summary(error)})"
         ) from error
 
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tunegate.harness.errors import ModelError, SuiteError, hide_credentials
+from tunegate.harness.errors import (
+    ModelError,
+    SuiteError,
+    error_reason,
+    error_summary,
+    hide_credentials,
+)
 
 
 @pytest.mark.parametrize(
@@ -34,3 +40,22 @@ def test_no_error_of_ours_prints_a_password() -> None:
 
 def test_a_long_text_without_an_address_costs_nothing() -> None:
     assert hide_credentials("@" + "://" * 700_000)[:4] == "@://"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("no such file\nhint: look", "no such file"),
+        ("\n  broken\n", "broken"),
+        ("cannot load:\n  no memory\nmore", "cannot load: no memory"),
+        ("", "ValueError"),
+    ],
+)
+def test_the_reason_of_an_error_is_one_line(text: str, reason: str) -> None:
+    assert error_reason(ValueError(text)) == reason
+
+
+def test_the_summary_of_an_error_has_its_type_and_a_length_that_fits() -> None:
+    assert error_summary(KeyError("x")) == "KeyError: 'x'"
+    assert error_summary(KeyError()) == "KeyError"
+    assert len(error_summary(ValueError("x" * 1000))) == 300

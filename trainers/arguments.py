@@ -22,7 +22,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tunegate.harness.errors import MissingExtra, UsageError, unknown_name_message
+from tunegate.harness.errors import (
+    MissingExtra,
+    UsageError,
+    error_reason,
+    unknown_name_message,
+)
 from tunegate.trainers import yaml_config
 
 if TYPE_CHECKING:
@@ -242,7 +247,7 @@ def parse_arguments(
                 words, look_for_args_file=False
             )
     except (ValueError, TypeError, ImportError) as error:
-        raise UsageError(f"{path or 'options'}: {str(error).splitlines()[0]}") from error
+        raise UsageError(f"{path or 'options'}: {error_reason(error)}") from error
     data.train_files = _resolve_paths(data.train_files, path, "train_files")
     data.eval_files = _resolve_paths(data.eval_files, path, "eval_files")
     data.eval_suite = _suites(data.eval_suite, path)

@@ -31,6 +31,8 @@ from tunegate.harness.errors import (
     RunInterrupted,
     TunegateError,
     UsageError,
+    error_reason,
+    error_summary,
 )
 from tunegate.harness.further_arm import BASE_AGAIN
 from tunegate.harness.gate_kind import gate_kind
@@ -210,10 +212,8 @@ def _apart(given: str | None, live: Any) -> Arm:
 
 
 def _problem(error: Exception) -> str:
-    text = next((line for line in str(error).splitlines() if line.strip()), "")
-    if isinstance(error, TunegateError | OutOfMemory):
-        return text
-    return f"{type(error).__name__}: {text}"
+    ours = isinstance(error, TunegateError | OutOfMemory)
+    return error_reason(error) if ours else error_summary(error)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.checks.weight_files import content_sha256
-from tunegate.harness.errors import UsageError
+from tunegate.harness.errors import UsageError, error_reason
 from tunegate.harness.records.files import check_regular
 from tunegate.harness.thinking import split_text
 
@@ -160,7 +160,7 @@ def _read_folder(path: Path) -> Iterator[tuple[str, Any]]:
         rows = datasets.load_from_disk(str(path))
     except (ValueError, OSError) as error:
         raise UsageError(
-            f"{path}: not a folder that `datasets` saved ({str(error).splitlines()[0]:.200})"
+            f"{path}: not a folder that `datasets` saved ({error_reason(error):.200})"
         ) from error
     if isinstance(rows, datasets.DatasetDict):
         if "train" not in rows:

@@ -38,7 +38,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.errors import ModelError, TunegateError, UsageError
+from tunegate.harness.errors import ModelError, TunegateError, UsageError, error_reason
 from tunegate.trainers import (
     base_model,
     callbacks,
@@ -188,7 +188,7 @@ def _build_trainer(method: TrainingMethod, job: TrainingJob) -> Any:
     try:
         trainer = method.build(job)
     except (ValueError, ImportError) as error:
-        first = str(error).splitlines()[0]
+        first = error_reason(error)
         if prompt_rows.NO_ROWS in first:
             raise prompt_rows.none_left(args) from error
         raise UsageError(f"TRL cannot train so: {first}") from error
@@ -210,5 +210,5 @@ def _tokenizer(config: TrainingConfig, base: base_model.BaseModel) -> Any:
             trust_remote_code=getattr(config.training, "trust_remote_code", False),
         )
     except Exception as error:  # tokenizers raises nothing narrower
-        first = str(error).partition("\n")[0].rstrip(" :")
+        first = error_reason(error).rstrip(" :")
         raise ModelError(f"{base.name}: no tokenizer can be loaded from it ({first})") from error

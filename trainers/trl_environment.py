@@ -20,6 +20,7 @@ from tunegate.harness.errors import (
     RunInterrupted,
     TunegateError,
     UsageError,
+    error_reason,
 )
 from tunegate.harness.quiet import quiet_libraries
 from tunegate.trainers import callbacks
@@ -125,7 +126,7 @@ def _known_failure(error: Exception, config: TrainingConfig) -> TunegateError | 
         return TunegateError(f"{error}; {callbacks.resume_advice(config.training)}")
     if _is_out_of_memory(error):
         return BackendError(_too_big(config))
-    first = (str(error).splitlines() or [""])[0]
+    first = error_reason(error)
     of_the_system = isinstance(error, OSError) and error.errno is not None
     if of_the_system or any(part in first for part in _DISK):
         return BackendError(

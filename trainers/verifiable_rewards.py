@@ -31,7 +31,7 @@ from typing import Any
 from tunegate.harness import lookup
 from tunegate.harness import metric as metric_contract
 from tunegate.harness.checks.weight_files import file_sha256
-from tunegate.harness.errors import RewardFailed, UnknownName, UsageError
+from tunegate.harness.errors import RewardFailed, UnknownName, UsageError, error_summary
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, CellKind, Completion, GenerationSettings, Score
 from tunegate.harness.suite import consistency
@@ -223,7 +223,7 @@ class RewardVerifier:
             if result is not None and not isinstance(result, Score):
                 result = float(result)
         except Exception as error:
-            raise RewardFailed(f"{failed} raised {_one_line(error)}") from error
+            raise RewardFailed(f"{failed} raised {error_summary(error)}") from error
         if result is None or isinstance(result, float):
             return _finite(result, failed)
         if result.value is None:
@@ -259,7 +259,7 @@ class RewardVerifier:
             values = [None if value is None else float(value) for value in values]
         except Exception as error:
             places = f"{rows[0].case.where} and what is in a batch with it"
-            raise RewardFailed(f"{places}: {named} raised {_one_line(error)}") from error
+            raise RewardFailed(f"{places}: {named} raised {error_summary(error)}") from error
         if len(values) != len(rows):
             raise RewardFailed(f"{named} returned {len(values)} numbers for {len(rows)} rows")
         where = [f"{row.case.where}: {named}" for row in rows]
@@ -288,8 +288,3 @@ def _outcome(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine to its end; the thread keeps the event loop that a library may have set."""
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         return runner.run(coroutine)
-
-
-def _one_line(error: Exception) -> str:
-    line = next(iter(str(error).splitlines()), "")
-    return f"{type(error).__name__}: {line}"[:300]

@@ -14,7 +14,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.errors import MissingExtra, UsageError, unknown_name_message
+from tunegate.harness.errors import (
+    MissingExtra,
+    UsageError,
+    error_reason,
+    unknown_name_message,
+)
 from tunegate.harness.records.files import read_file
 
 if TYPE_CHECKING:
@@ -74,7 +79,7 @@ def _text(path: Path) -> str:
 def _syntax(path: Path, error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     where = f"{path}:{mark.line + 1}" if mark else str(path)
-    what = getattr(error, "problem", None) or str(error).splitlines()[0]
+    what = getattr(error, "problem", None) or error_reason(error)
     return f"{where}: not valid YAML: {what}"
 
 

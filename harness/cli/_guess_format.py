@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import MissingExtra, UsageError
+from tunegate.harness.errors import MissingExtra, UsageError, error_reason
 from tunegate.harness.records.files import check_regular
 
 _NAMES = {
@@ -117,7 +117,7 @@ def _parquet_columns(path: Path) -> list[str]:
     try:
         return list(read_schema(path).names)
     except ArrowException as error:
-        raise ValueError(str(error).splitlines()[0]) from error
+        raise ValueError(error_reason(error)) from error
 
 
 def _features(folder: Path) -> list[str]:

@@ -32,7 +32,7 @@ from tunegate.harness.engine.sharding import (
     ShardWorker,
     WorkerSetup,
 )
-from tunegate.harness.errors import BackendError, UsageError
+from tunegate.harness.errors import BackendError, UsageError, error_reason
 from tunegate.harness.models._model_folder import require_modules
 from tunegate.harness.quiet import quiet_libraries
 
@@ -72,7 +72,7 @@ class RayWorkerPool:
             raise  # a defect of ours, with the worker's traceback
         except ray.exceptions.RayError as error:
             raise BackendError(
-                f"Ray lost a worker {TRIES} times on one batch, or itself: {first_line(error)}; "
+                f"Ray lost a worker {TRIES} times on one batch, or itself: {error_reason(error)}; "
                 "finished answers are stored: resume, perhaps with fewer workers"
             ) from error
 
@@ -117,11 +117,6 @@ class RayWorker:
 
 def _column(pa: Any, *values: object) -> Any:
     return pa.array([pickle.dumps(value) for value in values], type=pa.large_binary())
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's text, or its type where it has none."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 @contextmanager
@@ -202,7 +197,7 @@ def ray_crew(workers: int | None) -> Iterator[RayWorkerPool]:
                 _begin(ray, workers, after)
         except Exception as error:
             raise UsageError(
-                f"Ray cannot be used: {first_line(error)}; look at RAY_ADDRESS, or leave "
+                f"Ray cannot be used: {error_reason(error)}; look at RAY_ADDRESS, or leave "
                 "--gate-engine away to run in one process"
             ) from error
         resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]

@@ -33,6 +33,7 @@ from tunegate.harness.episodes.transcript import (
     extend_transcript,
     turn_calls,
 )
+from tunegate.harness.errors import error_summary
 from tunegate.harness.metrics._tool_call_parsers import ToolCall
 from tunegate.harness.model import Arm, Request
 from tunegate.harness.records.cases import (
@@ -375,5 +376,5 @@ def _message_of(value: Any, what: str) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    line = next(iter(_text_of(error, "the error").splitlines()), "")
-    return f"{type(error).__name__}: {line}"[:300]
+    _text_of(error, "the error")  # an error of the user's may raise anything here
+    return error_summary(error)

@@ -20,7 +20,7 @@ from functools import cache
 from typing import Any
 
 from tunegate.harness.engine.answer_cache import AnswerCache
-from tunegate.harness.errors import BackendError
+from tunegate.harness.errors import BackendError, error_summary
 from tunegate.harness.judge import VERDICTS, JudgeAnswer, JudgeQuestion, ParsedReply, Steps
 from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask, JudgeModel
 from tunegate.harness.records.cases import (
@@ -221,7 +221,7 @@ class ModelJuror:
             return judgement.outcome(None if problem else ended.value, problem)
         except Exception as error:  # the judge's own code, a user's perhaps: no score comes of it
             name = judgement.task.judge.name
-            return judgement.outcome(None, f"the judge {name!r} failed: {_one_line(error)}")
+            return judgement.outcome(None, f"the judge {name!r} failed: {error_summary(error)}")
         keys = []
         for question in questions:
             key = self._key(question, judgement.task.repeat)
@@ -330,11 +330,6 @@ def _total(spent: Sequence[Completion], name: str) -> Any:
     """Return the sum of what is known; None if nothing is."""
     known = [value for c in spent if (value := getattr(c, name)) is not None]
     return sum(known) if known else None
-
-
-def _one_line(error: Exception) -> str:
-    line = next(iter(str(error).splitlines()), "")
-    return f"{type(error).__name__}: {line}"[:300]
 
 
 LONGEST = 200_000

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from tunegate.harness.errors import ModelError
+from tunegate.harness.errors import ModelError, error_reason
 from tunegate.harness.model import Arm, Prompt, RecordedArm, Request
 from tunegate.harness.records.cases import (
     TEMPLATES_OF,
@@ -263,16 +263,6 @@ def fingerprint_of(tokenizer: Any) -> str:
     told |= {"padding": None, "truncation": None}
     told["model"] = {name: None if v == "" else v for name, v in told["model"].items()}
     return sha256(told)
-
-
-def error_reason(error: BaseException) -> str:
-    """Return the first line of an error's text, or its type where it has none.
-
-    Where the first line only announces others, the next one is added.
-    """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    announces = len(lines) > 1 and lines[0].endswith(":")
-    return " ".join(lines[: 2 if announces else 1]) or type(error).__name__
 
 
 def continuation_ids(tokenizer: Any, request: Request) -> list[tuple[int, ...]]:

@@ -29,11 +29,10 @@ import numpy as np
 
 from tunegate.harness import environment
 from tunegate.harness.checks.weight_files import file_sha256
-from tunegate.harness.errors import ModelError
+from tunegate.harness.errors import ModelError, error_reason
 from tunegate.harness.model import Arm, Prompt, Request
 from tunegate.harness.models._chat_template import (
     continuation_ids,
-    error_reason,
     fingerprint_of,
     render_prompt,
 )

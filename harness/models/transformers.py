@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.checks.weight_files import refuse_unsafe, weights_fingerprint
-from tunegate.harness.errors import ModelError, TunegateError
+from tunegate.harness.errors import ModelError, TunegateError, error_reason
 from tunegate.harness.model import Prompt
 from tunegate.harness.models._adapter_fit import (
     AdapterFit,
@@ -35,7 +35,6 @@ from tunegate.harness.models._adapter_fit import (
 )
 from tunegate.harness.models._chat_template import (
     PROBES,
-    error_reason,
     fingerprint_of,
     render_prompt,
 )

@@ -35,7 +35,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
 
-from tunegate.harness.errors import BackendError, UsageError
+from tunegate.harness.errors import BackendError, UsageError, error_summary
 from tunegate.harness.otel_export import find_file, otlp_json
 from tunegate.harness.quiet import quiet_libraries
 from tunegate.harness.records.files import write_atomic
@@ -111,8 +111,7 @@ class ExportTarget:
         try:
             return make(timeout=patience)
         except Exception as error:  # a certificate that is not there, a compression unknown …
-            reason = next(iter(str(error).splitlines()), "")
-            raise UsageError(f"the OTEL_ variables: {type(error).__name__}: {reason}") from error
+            raise UsageError(f"the OTEL_ variables: {error_summary(error)}") from error
 
 
 def export_targets(environ: Mapping[str, str] | None = None) -> tuple[ExportTarget, ...]:
@@ -314,8 +313,7 @@ class _FileExport(threading.Thread):
         try:
             self.done.put(self._all())
         except Exception as error:  # a library's defect must not be the run's
-            reason = next(iter(str(error).splitlines()), "")
-            self.done.put(f"{type(error).__name__}: {reason}")
+            self.done.put(error_summary(error))
         finally:
             self._exporter.shutdown()
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tunegate.harness.errors import MissingExtra, UsageError
+from tunegate.harness.errors import MissingExtra, UsageError, error_reason
 from tunegate.harness.records.files import check_regular, read_file
 from tunegate.harness.result_reader import UnreadLine
 
@@ -190,7 +190,7 @@ def parquet_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     yield f"{path}: row {number}", row
     except (ArrowException, OSError) as error:
         raise UsageError(
-            f"{path}: cannot be read ({str(error).splitlines()[0]}); write it again"
+            f"{path}: cannot be read ({error_reason(error)}); write it again"
         ) from error
 
 

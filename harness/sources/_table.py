@@ -23,7 +23,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from tunegate.harness.errors import MissingExtra, SuiteError, unknown_name_message
+from tunegate.harness.errors import (
+    MissingExtra,
+    SuiteError,
+    error_reason,
+    unknown_name_message,
+)
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.problems import lfs_problem, summarize_problems
 from tunegate.harness.source import make_case
@@ -114,7 +119,7 @@ def read_parquet(path: Path) -> Any:
         with ParquetFile(path) as file:
             return file.read()
     except (ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = error_reason(error)
         raise SuiteError([f"{path}: cannot be read ({reason}); download it again"]) from error
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import MissingExtra, SuiteError
+from tunegate.harness.errors import MissingExtra, SuiteError, error_reason
 from tunegate.harness.sources import _text
 
 LARGEST = 1_000_000
@@ -79,7 +79,7 @@ def read_yaml(path: Path, *, form: str) -> YamlDocument:
         place = f":{mark.line + 1}" if mark else ""
         raise SuiteError([f"{path}{place}: broken YAML ({error.problem})"]) from error
     except (yaml.YAMLError, ValueError) as error:
-        raise SuiteError([f"{path}: broken YAML ({str(error).splitlines()[0]})"]) from error
+        raise SuiteError([f"{path}: broken YAML ({error_reason(error)})"]) from error
     except RecursionError as error:
         raise SuiteError([f"{path}: nested too deeply"]) from error
 

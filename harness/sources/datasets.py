@@ -18,7 +18,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import MissingExtra, SuiteError, unknown_name_message
+from tunegate.harness.errors import (
+    MissingExtra,
+    SuiteError,
+    error_reason,
+    unknown_name_message,
+)
 from tunegate.harness.quiet import quiet_libraries
 from tunegate.harness.records.cases import Case
 from tunegate.harness.sources._conversations import conversation_cases
@@ -113,7 +118,9 @@ def _open_split(library: Any, where: Path, split: str | None, hub: dict[str, str
         else:
             found = _from_hub(library, where, split, hub)
     except (ValueError, OSError, library.exceptions.DatasetsError) as error:
-        raise SuiteError([f"{where}: cannot be read as a data set ({_line(error)})"]) from error
+        raise SuiteError(
+            [f"{where}: cannot be read as a data set ({error_reason(error):.200})"]
+        ) from error
     return found if isinstance(found, library.Dataset) else _split(where, found, split)
 
 
@@ -161,11 +168,8 @@ def _label_names(row: dict[str, Any], labels: dict[str, Any]) -> dict[str, Any]:
 
 def _out_of_reach(path: str, split: str, error: Exception) -> str:
     return (
-        f"{path}: this data set is not here and the hub is out of reach ({_line(error)}); on a "
-        f"machine that reaches it: datasets.load_dataset({path!r}, split={split!r})"
+        f"{path}: this data set is not here and the hub is out of reach "
+        f"({error_reason(error):.200}); on a machine that reaches it: "
+        f"datasets.load_dataset({path!r}, split={split!r})"
         f".save_to_disk({path.rpartition('/')[2]!r}), then set path to that folder"
     )
-
-
-def _line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)[:200]

@@ -24,7 +24,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from tunegate.harness.errors import MissingExtra, SuiteError, unknown_name_message
+from tunegate.harness.errors import (
+    MissingExtra,
+    SuiteError,
+    error_summary,
+    unknown_name_message,
+)
 from tunegate.harness.quiet import quiet_libraries
 from tunegate.harness.records.cases import Case
 from tunegate.harness.source import make_case
@@ -112,14 +117,17 @@ def _load_tasks(folder: Path, tasks: Sequence[str], manager: Any) -> Mapping[str
             raise SuiteError(
                 [
                     f"{folder}: lm-eval task {name!r} needs data that is not here "
-                    f"({_line(error)}); for a local copy, write the task's YAML with dataset_path: "
-                    "json and dataset_kwargs: {data_files: {test: FILE}}, and name its folder as "
-                    "include_path"
+                    f"({error_summary(error)}); for a local copy, write the task's YAML with "
+                    "dataset_path: json and dataset_kwargs: {data_files: {test: FILE}}, and name "
+                    "its folder as include_path"
                 ]
             ) from error
         except Exception as error:  # YAML, templates and Python of the task: anything may come
             raise SuiteError(
-                [f"{folder}: lm-eval task {name!r} cannot be loaded: {_line(error)}; fix its YAML"]
+                [
+                    f"{folder}: lm-eval task {name!r} cannot be loaded: {error_summary(error)}; "
+                    "fix its YAML"
+                ]
             ) from error
     return found
 
@@ -129,12 +137,6 @@ def _unknown_task(name: str, names: tuple[str, ...]) -> str:
     if "did you mean" in text or len(names) <= NAMES_SHOWN:
         return text
     return f"unknown lm-eval task {name!r}; `lm-eval ls tasks` lists all {len(names)}"
-
-
-def _line(error: Exception) -> str:
-    """Return an error as one line."""
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 def _refusal(task: Any) -> str | None:
@@ -172,7 +174,10 @@ def _documents(
             task.build_all_requests(limit=limit)
     except Exception as error:  # templates and Python of the task: anything may come
         raise SuiteError(
-            [f"lm-eval task {name!r}: its prompts cannot be made: {_line(error)}; fix its YAML"]
+            [
+                f"lm-eval task {name!r}: its prompts cannot be made: {error_summary(error)}; "
+                "fix its YAML"
+            ]
         ) from error
     for number, asked in groupby(task.instances, key=lambda instance: instance.doc_id):
         requests = list(asked)

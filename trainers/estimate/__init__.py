@@ -18,7 +18,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import ModelError, UsageError
+from tunegate.harness.errors import ModelError, UsageError, error_reason
 from tunegate.trainers.base_model import cached_snapshot
 from tunegate.trainers.estimate import process
 from tunegate.trainers.estimate.step_memory import (
@@ -121,5 +121,5 @@ def load_configuration(name: str) -> Any:
     try:
         return AutoConfig.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
-        first = str(error).splitlines()[0]
+        first = error_reason(error)
         raise ModelError(f"--model {name}: no configuration of a model ({first:.160})") from error

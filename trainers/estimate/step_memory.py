@@ -17,7 +17,7 @@ from typing import Any
 
 from tunegate.harness import lookup
 from tunegate.harness.environment import cache_name
-from tunegate.harness.errors import UsageError
+from tunegate.harness.errors import UsageError, error_reason
 from tunegate.trainers.estimate.losses import TrainingStep
 
 METHODS = ("lora", "qlora", "full")
@@ -84,7 +84,7 @@ def simulate_step(config: Any, setting: TrainingSetting) -> StepMemory:
         except (RuntimeError, ValueError, TypeError, AttributeError) as error:
             raise UsageError(
                 f"{config.model_type}: its memory does not follow from its configuration "
-                f"({str(error).splitlines()[0]:.120})"
+                f"({error_reason(error):.120})"
             ) from error
 
 

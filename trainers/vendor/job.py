@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from pydantic import Field, ValidationError
 
-from tunegate.harness.errors import BackendError, TunegateError, UsageError
+from tunegate.harness.errors import BackendError, TunegateError, UsageError, error_reason
 from tunegate.harness.records.cases import Record
 from tunegate.harness.records.files import read_file, record_json, write_atomic
 from tunegate.trainers import yaml_config
@@ -223,7 +223,7 @@ def read_job(folder: Path) -> VendorJob | None:
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
-        first = str(error).splitlines()[0]
+        first = error_reason(error)
         raise UsageError(f"{path}: no record of a hosted job ({first}); move it away") from error
 
 

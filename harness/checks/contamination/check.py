@@ -32,7 +32,7 @@ from tunegate.harness.checks.contamination.index import CaseIndex, CaseOverlap
 from tunegate.harness.checks.contamination.scan import TrainingText, scan_rows
 from tunegate.harness.checks.contamination.text import case_text, row_texts
 from tunegate.harness.checks.weight_files import content_sha256
-from tunegate.harness.errors import MissingExtra, NotComparable, UsageError
+from tunegate.harness.errors import MissingExtra, NotComparable, UsageError, error_reason
 from tunegate.harness.records.files import check_regular, read_file
 from tunegate.harness.records.training_card import (
     MOST,
@@ -262,7 +262,7 @@ class TrainingRowStream:
                     yield TrainingText(f"{path.name}:{where}", tuple(row_texts(row)))
                     count += 1
             except (ValueError, OSError, RecursionError, MissingExtra) as error:
-                reason = str(error).splitlines()[0]
+                reason = error_reason(error)
                 if file.state is FileState.GIVEN:
                     raise UsageError(
                         f"--gate-training-data={path}: after {count} rows: {reason}; give JSONL "

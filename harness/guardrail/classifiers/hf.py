@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate.harness.errors import MissingExtra, UsageError
+from tunegate.harness.errors import MissingExtra, UsageError, error_reason
 
 _HARMLESS = re.compile(
     r"^(?:label_0|safe|benign|legit\w*|harmless|clean|normal|no[_ -].*|not[_ -].*)$"
@@ -74,10 +74,9 @@ def hf(target: str) -> SequenceClassifier:
         tokenizer = AutoTokenizer.from_pretrained(target)
         model = AutoModelForSequenceClassification.from_pretrained(target).eval()
     except (OSError, ValueError) as error:
-        line = next(iter(str(error).splitlines()), "")[:200]
         raise UsageError(
-            f"guardrail: classifier='hf:{target}' cannot be loaded ({line}); name the folder of a "
-            "sequence classifier"
+            f"guardrail: classifier='hf:{target}' cannot be loaded "
+            f"({error_reason(error):.200}); name the folder of a sequence classifier"
         ) from error
     return SequenceClassifier(model, tokenizer, attack_classes(model.config.id2label))
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from tunegate.harness.checks.weight_files import refuse_unsafe, weights_fingerprint
 from tunegate.harness.engine.answer_cache import AnswerCache
-from tunegate.harness.errors import ModelError
+from tunegate.harness.errors import ModelError, error_reason, error_summary
 from tunegate.harness.judge import JudgeAnswer
 from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask
 from tunegate.harness.models._model_folder import require_modules, resolve_folder
@@ -108,8 +108,7 @@ class EntailmentJuror:
         try:
             shares = [self.support(task.case.context or "", sentence) for sentence in sentences]
         except Exception as error:  # a sentence beyond the model's length, memory …
-            line = next(iter(str(error).splitlines()), "")[:200]
-            return JudgementOutcome(None, f"{self.spec}: {type(error).__name__}: {line}")
+            return JudgementOutcome(None, f"{self.spec}: {error_summary(error)}")
         worst = min(range(len(shares)), key=shares.__getitem__)
         return JudgementOutcome(
             Score.of(
@@ -167,9 +166,9 @@ def hf_nli(target: str) -> EntailmentJuror:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
     except (OSError, ValueError, KeyError) as error:
-        line = next(iter(str(error).splitlines()), "")[:200]
         raise ModelError(
-            f"judge {spec}: cannot be loaded ({line}); name the folder of a sequence classifier"
+            f"judge {spec}: cannot be loaded ({error_reason(error):.200}); name the folder of a "
+            "sequence classifier"
         ) from error
     device = "cuda" if torch.cuda.is_available() else "cpu"
     supports = support_class(spec, model.config.id2label)
