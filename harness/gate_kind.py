@@ -30,6 +30,7 @@ from tunegate.harness.metric import Metric
 from tunegate.harness.quantity import ROUNDING, QuantityFormat, quantity_of
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
+from tunegate.harness.records.wording import count_noun
 
 ROOM = "tunegate.harness.gates"
 """Package of the built-in kinds."""
@@ -497,11 +498,6 @@ def _load(name: str) -> GateKind:
             f"{name!r}; upgrade or uninstall the package"
         )
     return kind
-
-
-def count_noun(count: int, noun: str) -> str:
-    """Return `1 case` or `2 cases`."""
-    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def missing_evidence(result: GateResult, pairs: Pairs) -> str | None:

@@ -27,6 +27,7 @@ from typing import Any
 
 from tunegate.harness.errors import UsageError
 from tunegate.harness.records.cases import Completion, canonical_json, reported_amount, sha256
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.result_reader import (
     ResultLog,
     ResultRow,
@@ -108,7 +109,9 @@ class ResultSet:
         lines += [f"{line.where}: {line.problem}; the file ends there" for line in self._cut]
         broken = [line for line in self.unread if not line.cut]
         if broken:
-            lines.append(f"{_lines(len(broken))} cannot be read, {broken[0].where} for example")
+            lines.append(
+                f"{count_noun(len(broken), 'line')} cannot be read, {broken[0].where} for example"
+            )
         return tuple(lines)
 
     @property
@@ -319,7 +322,3 @@ def _refuse(problems: list[str]) -> None:
         raise UsageError(
             "\n".join([*problems[:MOST_PROBLEMS], *([f"… and {more} more"] if more > 0 else [])])
         )
-
-
-def _lines(count: int) -> str:
-    return "1 line" if count == 1 else f"{count} lines"

@@ -25,6 +25,7 @@ from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.records.training_card import ContaminationMatch
 from tunegate.harness.records.verdict import GateResult
+from tunegate.harness.records.wording import count_noun
 from tunegate.reports.identity import ArmIdentity, arm_identities
 
 T = TypeVar("T")
@@ -197,9 +198,8 @@ class GateCases:
     @property
     def words(self) -> str:
         """Their number and what they have in common: `24 cases below the floor`."""
-        n = len(self.cases)
-        noun = f"{n:,} case{'s' * (n != 1)}"
-        return f"{noun} {gate_kind(self.gate.kind).against_words(self.gate)}"
+        against = gate_kind(self.gate.kind).against_words(self.gate)
+        return f"{count_noun(len(self.cases), 'case')} {against}"
 
 
 @dataclass(frozen=True, eq=False)

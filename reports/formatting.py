@@ -62,11 +62,6 @@ def format_dollars(value: float | None) -> str:
     return "unknown" if value is None else f"${value:.4f}"
 
 
-def count_noun(n: int, one: str, many: str | None = None) -> str:
-    """Return `n` with its noun, in the singular for one."""
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
-
-
 def format_interval(low: float | None, high: float | None, how: QuantityFormat = PLAIN) -> str:
     """Return the interval of a difference, its unit once: `−8.2 to −6.0 points`."""
     if low is None and high is None:

@@ -14,6 +14,7 @@ from tunegate.harness.comparison.tag_slices import TagSlice
 from tunegate.harness.quantity import QuantityFormat, format_scores, quantity_of
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateResult
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.verdict.next_step import next_step
 from tunegate.harness.verdict.verdict_lines import interim_look, sorted_gates
 from tunegate.reports.case_detail import compare_choices, line_diff
@@ -30,7 +31,6 @@ from tunegate.reports.escaping import code_span, escape_markdown, fenced_block, 
 from tunegate.reports.formatting import (
     FACES,
     STATUSES,
-    count_noun,
     format_difference,
     format_gate_interval,
     format_gate_value,
@@ -143,7 +143,7 @@ def _head(run: Run) -> str:
     scored = sum(suite.n_scored for suite in verdict.suites)
     touched = sum(suite.n_touched for suite in verdict.suites)
     apart = f", {touched} left out: they are in the training rows" if touched else ""
-    lines.append(f"{scored} of {count_noun(planned, 'case')} scored{apart}.")
+    lines.append(f"{scored:,} of {count_noun(planned, 'case')} scored{apart}.")
     return "\n".join(lines) + "\n"
 
 

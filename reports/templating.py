@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.quantity import QuantityFormat, parity_format, quantity_of
+from tunegate.harness.records.wording import count_noun
 from tunegate.reports import escaping, formatting
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def template_environment() -> Environment:
         "percent": formatting.format_percent,
         "seconds": formatting.format_seconds,
         "dollars": formatting.format_dollars,
-        "counted": formatting.count_noun,
+        "counted": count_noun,
         "rule": formatting.gate_rule,
     }
     made.globals |= {

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from tunegate.harness.candidates.matching import refuse_unmatched
 from tunegate.harness.candidates.pairwise import compare_pairwise
 from tunegate.harness.further_arm import SHIPPED
-from tunegate.harness.gate_kind import count_noun, gate_kind
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.gating.error_control import attempt_number
 from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.comparison import (
@@ -36,6 +36,7 @@ from tunegate.harness.records.comparison import (
 from tunegate.harness.records.manifest import Gate, Manifest, SuiteRecord
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateResult, SuiteResult, Verdict
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.verdict.redecide import decide_again
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from tunegate.harness.environment import in_ci
 from tunegate.harness.errors import UsageError
-from tunegate.harness.gate_kind import count_noun
 from tunegate.harness.model import Arm
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.suite import Suite
 
 

@@ -28,6 +28,7 @@ import typer
 from tunegate.harness import lookup
 from tunegate.harness.cli._output import say
 from tunegate.harness.errors import UsageError
+from tunegate.harness.records.wording import count_noun
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -433,7 +434,7 @@ def _noise(floor: Any) -> str:
     delta = Delta(floor.pairs)
     if not delta.n:
         return "no case has a score in both arms"
-    cases = "1 case" if delta.n == 1 else f"{delta.n} cases"
+    cases = count_noun(delta.n, "case")
     apart = f"mean |difference| {floor.size:.2g} over {cases}"
     if floor.flips is not None:
         apart = f"{100 * floor.size:.2g} % flipped ({floor.flips} of {cases})"

@@ -115,7 +115,7 @@ def _lines(found: RunHistory) -> Iterator[str]:
 
 
 def _wear(found: RunHistory, name: str) -> Iterator[str]:
-    from tunegate.harness.gate_kind import count_noun
+    from tunegate.harness.records.wording import count_noun
 
     for wear in found.wear:
         if wear.name == name:

@@ -12,6 +12,7 @@ import typer
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli.suite import NONE_NAMED, suite_files
 from tunegate.harness.errors import SuiteError, UsageError
+from tunegate.harness.records.wording import count_noun
 
 if TYPE_CHECKING:
     from tunegate.harness.power.forecast import GateForecast, GateOutlook, SuiteForecast
@@ -106,7 +107,7 @@ def _lines(one: SuiteForecast, run: Path | None) -> Iterator[str]:
     written = "nothing changed / spread of suite.toml (--from RUN measures yours)"
     assumed = written if one.spread_written else "spread assumed (--from RUN measures it)"
     source = f"spread as in {run}" if run else assumed
-    cases = "1 case" if one.n == 1 else f"{one.n} cases"
+    cases = count_noun(one.n, "case")
     yield f"{one.name}: {cases}{grouped}; {source}"
     if not one.gates:
         yield "  no gates: it can neither ship nor block; add a [[gates]] table to its suite.toml"

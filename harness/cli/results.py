@@ -17,6 +17,7 @@ import typer
 from tunegate.harness.cli._output import say
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.errors import TunegateError, Undecided, UsageError, unknown_name_message
+from tunegate.harness.records.wording import count_noun
 
 if TYPE_CHECKING:
     from tunegate.harness.comparison.delta import Delta
@@ -188,8 +189,7 @@ def _score_lines(
     changes = [(t - b) * (1 if metric.higher_is_better else -1) for b, t in values]
     counts = f"{sum(c > 0 for c in changes)} better, {sum(c < 0 for c in changes)} worse"
     left = len(ours.keys() | theirs.keys()) - len(both)
-    unpaired = "1 case lacks" if left == 1 else f"{left} cases lack"
-    lacking = f"; {unpaired} a score or the pair" if left else ""
+    lacking = f"; {count_noun(left, 'case')} without a score or the pair" if left else ""
     yield f"  {key}: {delta}; {len(both)} pairs, {counts}{lacking}"
     if tolerance is not None and both:
         yield f"    a loss of at most {tolerance:g}: {_claim(delta, tolerance)}"

@@ -18,6 +18,7 @@ import typer
 from tunegate.harness import lookup
 from tunegate.harness.cli._output import say
 from tunegate.harness.errors import SuiteError, UsageError, unknown_name_message
+from tunegate.harness.records.wording import count_noun
 
 if TYPE_CHECKING:
     from tunegate.harness.episode_environment import InspectTask
@@ -182,8 +183,8 @@ def check(
             problems += error.problems
             continue
         problems += unreachable_gates(suite)
-        gates = "1 gate" if len(suite.gates) == 1 else f"{len(suite.gates)} gates"
-        say(f"{suite.name}: {len(suite.cases)} cases, {gates}")
+        counts = f"{count_noun(len(suite.cases), 'case')}, {count_noun(len(suite.gates), 'gate')}"
+        say(f"{suite.name}: {counts}")
         notes = (*suite.account, *advisory_notes(suite), *judged_once_notes(suite))
         if not suite.gates:
             notes = (*notes, "without a [[gates]] table nothing is decided; add one to suite.toml")

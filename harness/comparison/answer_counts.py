@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from tunegate.harness.comparison.arm_answers import MOST_EMPTY, AnswerWatch, ArmAnswers
 from tunegate.harness.comparison.form_shift import FormShift, answer_forms, find_shift
-from tunegate.harness.gate_kind import count_noun
 from tunegate.harness.records.cases import WRITTEN, Case, Completion, ScoreRow, StoredAnswer
 from tunegate.harness.records.manifest import MetricRecord
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.thinking import HAS_THOUGHTS
 
 ARMS = ("base", "tuned")
@@ -152,7 +152,7 @@ def answer_notes(counts: AnswerCounts, card: Mapping[str, Any]) -> Iterator[str]
     """
     if any(cut > MOST_CUT * written for cut, written in counts.cut.values()):
         both = " and ".join(
-            f"{cut} of {count_noun(written, 'answer')} of {arm}"
+            f"{cut:,} of {count_noun(written, 'answer')} of {arm}"
             for arm, (cut, written) in counts.cut.items()
         )
         yield (
@@ -162,14 +162,14 @@ def answer_notes(counts: AnswerCounts, card: Mapping[str, Any]) -> Iterator[str]
     for arm, (_, written) in counts.cut.items():
         if (unended := counts.open.get(arm, 0)) > MOST_CUT * written:
             yield (
-                f"{unended} of {count_noun(written, 'answer')} of {arm} were cut within the "
+                f"{unended:,} of {count_noun(written, 'answer')} of {arm} were cut within the "
                 "thoughts and count as empty: raise thinking_budget, or switch thinking off, under "
                 "[generation]"
             )
     for arm in (arm for arm in ARMS if arm in counts.arms):
         empty, asked = counts.arms[arm].empty - counts.open.get(arm, 0), len(counts.arms[arm].texts)
         if MOST_CUT * asked < empty <= MOST_EMPTY * asked:
-            yield f"{empty} of {count_noun(asked, 'answer')} of {arm} are empty"
+            yield f"{empty:,} of {count_noun(asked, 'answer')} of {arm} are empty"
     yield from _thinking_notes(counts, card)
     if counts.compared >= FEW_CASES and counts.same >= SAME_SCORES * counts.compared:
         yield (
@@ -193,13 +193,13 @@ def _thinking_notes(counts: AnswerCounts, card: Mapping[str, Any]) -> Iterator[s
         return
     if 2 * thinking > rows and shares["tuned"] < 0.5:
         yield (
-            f"tuned was trained on answers with thoughts ({thinking} of {count_noun(rows, 'row')}) "
-            "and mostly wrote none: is thinking switched off, or are the tags others than the "
-            "known ones (thinking_tags)?"
+            f"tuned was trained on answers with thoughts ({thinking:,} of "
+            f"{count_noun(rows, 'row')}) and mostly wrote none: is thinking "
+            "switched off, or are the tags others than the known ones (thinking_tags)?"
         )
     elif 2 * thinking <= rows and shares["tuned"] >= 0.5:
         yield (
-            f"tuned was trained on answers without thoughts ({rows - thinking} of "
+            f"tuned was trained on answers without thoughts ({rows - thinking:,} of "
             f"{count_noun(rows, 'row')}) and mostly wrote some: it is judged in a mode that it was "
             'not trained in; try thinking = "off"'
         )
@@ -244,5 +244,5 @@ def _share(parts: Sequence[Mapping[str, float]]) -> str:
         return "not known"
     thoughts = sum(first for first, _ in known) / len(known)
     whole = thoughts + sum(second for _, second in known) / len(known)
-    of = f" (known of {len(known)} of {count_noun(len(parts), 'case')})"
+    of = f" (known of {len(known):,} of {count_noun(len(parts), 'case')})"
     return f"{thoughts:.3g} of {whole:.3g}{of if len(known) < len(parts) else ''}"

@@ -28,6 +28,7 @@ from tunegate.harness.comparison.sample_size import (
 from tunegate.harness.errors import UsageError
 from tunegate.harness.metric import corpus_function, heaviest_case
 from tunegate.harness.records.manifest import MetricRecord
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.stats.types import Interval, OneSidedTest
 
 if TYPE_CHECKING:
@@ -295,10 +296,9 @@ def _sum_clusters(rows: Sequence[Row], clusters: Sequence[str] | None) -> tuple[
 
 def few_for_corpus(cases: int) -> str:
     """Return why gates on a corpus value are advisory."""
-    found = "1 case" if cases == 1 else f"{cases} cases"
     return (
         f"one value over all cases gates from {LEAST} of them on; with "
-        f'{found} its gates are advisory: add cases, or set aggregate = "mean"'
+        f'{count_noun(cases, "case")} its gates are advisory: add cases, or set aggregate = "mean"'
     )
 
 

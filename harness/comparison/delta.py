@@ -15,6 +15,7 @@ from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.errors import Undecided
 from tunegate.harness.records.cases import LARGEST
 from tunegate.harness.records.manifest import MetricRecord
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.stats.types import Interval
 
 
@@ -85,7 +86,7 @@ class Delta:
         if not self.pairs.too_few and is_proven(self.pairs.exchanged(), -margin, self.confidence):
             return False
         place = f" on {self.pairs.suite}" if self.pairs.suite else ""
-        cases = "1 case" if self.n == 1 else f"{self.n} cases"
+        cases = count_noun(self.n, "case")
         raise Undecided(
             f"{self.pairs.metric.name}{place}: whether it {claim} is undecided with {cases}: {self}"
         )

@@ -29,6 +29,7 @@ from tunegate.harness.comparison.mean_level import (
 )
 from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.manifest import MetricRecord
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.stats.types import Interval, OneSidedTest
 
 PairFill = Callable[[float | None, float | None], tuple[float, float]]
@@ -64,10 +65,11 @@ class Pairs(PairedScores):
     def cluster_words(self) -> str:
         """`the cases come in 3 clusters`, and which of them only share a prompt."""
         count = self.n if self.n_clusters is None else self.n_clusters
-        words = f"the cases come in {count} cluster{'s' * (count != 1)}"
+        words = f"the cases come in {count_noun(count, 'cluster')}"
         sharing, prompts = self.equal_prompts
-        noun = "prompt" if prompts == 1 else "prompts"
-        return f"{words} ({sharing} of them share {prompts} {noun})" if sharing else words
+        if not sharing:
+            return words
+        return f"{words} ({sharing} of them share {count_noun(prompts, 'prompt')})"
 
     @cached_property
     def estimator(self) -> Estimator:

@@ -30,11 +30,12 @@ from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.errors import UnknownName
-from tunegate.harness.gate_kind import count_noun, gate_kind
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.quantity import slice_format
 from tunegate.harness.records.cases import Case, CellKind
 from tunegate.harness.records.manifest import MetricRecord, gate_subject
 from tunegate.harness.records.verdict import GateResult, LostSlice, SliceLosses
+from tunegate.harness.records.wording import count_noun
 
 ENOUGH = 20
 """Cases from which on a slice's difference is shown as a number."""

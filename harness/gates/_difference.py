@@ -14,17 +14,12 @@ from dataclasses import replace
 
 from tunegate.harness.comparison.delta import Delta, is_proven
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.gate_kind import (
-    DecisionContext,
-    GateKind,
-    GateOutcome,
-    count_noun,
-    deciding_evidence,
-)
+from tunegate.harness.gate_kind import DecisionContext, GateKind, GateOutcome, deciding_evidence
 from tunegate.harness.gates._level import percentage_hint
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
+from tunegate.harness.records.wording import count_noun
 
 
 class DifferenceGate(GateKind):

@@ -13,12 +13,12 @@ from tunegate.harness.gate_kind import (
     GateKind,
     GateOutcome,
     PlannedTest,
-    count_noun,
     deciding_evidence,
 )
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
+from tunegate.harness.records.wording import count_noun
 
 FLOOR_MODE: Mapping[str, Any] = {
     "enum": ["observed", "certified", "zero_tolerance"],

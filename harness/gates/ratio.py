@@ -23,11 +23,11 @@ from tunegate.harness.gate_kind import (
     GateOutcome,
     KeySchemas,
     PlannedTest,
-    count_noun,
 )
 from tunegate.harness.metric import Metric
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
+from tunegate.harness.records.wording import count_noun
 
 _OFFSET = 2.0
 """Level at which log-ratios are compared: zeros and ones would be taken for 0/1 scores."""
@@ -90,7 +90,7 @@ class RatioGate(GateKind):
         reason, method = GateReason.UNDERPOWERED, pairs.why_too_few
         if without:
             reason = GateReason.NOT_COMPUTABLE
-            method = f"no ratio: {without} of {count_noun(pairs.n, 'pair')} not above 0"
+            method = f"no ratio: {without:,} of {count_noun(pairs.n, 'pair')} not above 0"
         open_ = GateOutcome(
             GateStatus.UNDECIDED,
             reason,

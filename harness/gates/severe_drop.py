@@ -22,12 +22,12 @@ from tunegate.harness.gate_kind import (
     GateOutcome,
     KeySchemas,
     PlannedTest,
-    count_noun,
 )
 from tunegate.harness.metric import Metric
 from tunegate.harness.quantity import QuantityFormat, format_over, quantity_of
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
+from tunegate.harness.records.wording import count_noun
 
 
 class SevereDropGate(GateKind):
@@ -139,7 +139,7 @@ class SevereDropGate(GateKind):
     def happened(self, result: GateResult) -> str:
         """Return `lost 50 points or more on 5 of 60 cases`."""
         count, loss = round((result.share or 0.0) * result.n), quantity_of(result).size(result.drop)
-        return f"lost {loss} or more on {count} of {count_noun(result.n, 'case')}"
+        return f"lost {loss} or more on {count:,} of {count_noun(result.n, 'case')}"
 
     def rule(self, result: GateResult) -> str:
         """Return `the limit of 10 % on severe drops`."""

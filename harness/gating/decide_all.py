@@ -15,14 +15,7 @@ from tunegate.harness.comparison.labelled_level import n_labelled
 from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.errors import TunegateError, UsageError
-from tunegate.harness.gate_kind import (
-    ROOM,
-    DecisionContext,
-    GateKind,
-    count_noun,
-    gate_kind,
-    missing_evidence,
-)
+from tunegate.harness.gate_kind import ROOM, DecisionContext, GateKind, gate_kind, missing_evidence
 from tunegate.harness.gating.error_control import (
     ProvenRegressions,
     at_attempt,
@@ -39,6 +32,7 @@ from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.judges import ARMS, LEAST_PAIRS
 from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
+from tunegate.harness.records.wording import count_noun
 
 
 @dataclass(frozen=True, slots=True)

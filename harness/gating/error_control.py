@@ -22,6 +22,7 @@ from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.errors import UsageError
 from tunegate.harness.records.manifest import Gate, LedgerState, SuiteRecord
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.suite import Suite
 
 
@@ -182,7 +183,7 @@ def ledger_note(state: LedgerState | None) -> Iterator[str]:
         )
     if state.edited:
         yield (
-            f"{state.file}: {state.edited} other version{'s' * (state.edited > 1)} of this suite, "
+            f"{state.file}: {count_noun(state.edited, 'other version')} of this suite, "
             "with about the same prompts, judged this candidate before; the attempt is counted "
             "once, whatever was edited"
         )
@@ -191,6 +192,6 @@ def ledger_note(state: LedgerState | None) -> Iterator[str]:
         if runs:
             more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
             yield (
-                f"{state.file} does not know {len(runs)} {noun}{'s' * (len(runs) > 1)} of this "
+                f"{state.file} does not know {count_noun(len(runs), noun)} of this "
                 f"suite ({', '.join(runs[:3])}{more}): its attempts are not all counted"
             )

@@ -32,6 +32,7 @@ from tunegate.harness.models._vllm_command import (
     server_environment,
 )
 from tunegate.harness.models.server import ServerArm, open_server
+from tunegate.harness.records.wording import count_noun
 
 SPEC = "vllm:FOLDER_OR_ID[?tp=N&gpu_memory=SHARE&dtype=NAME&max_len=N]"
 _PORT_TAKEN = "address already in use"
@@ -200,7 +201,7 @@ class VllmDeployment:
             ModelError: it did not start, with the last error of its log.
         """
         log = self.hosting.folder() / f"vllm-{plan.name}.log"
-        gpus = f"{self.settings.tp} GPU{'s' if self.settings.tp > 1 else ''}"
+        gpus = count_noun(self.settings.tp, "GPU")
         where = "the CPU" if self.found.cpu else gpus
         names = " and ".join([plan.name, *plan.adapters])
         note = f" ({self.found.untested})" if self.found.untested else ""

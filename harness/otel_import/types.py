@@ -61,7 +61,7 @@ class ImportReport:
 
     def found(self, cases: int) -> str:
         """Return in a line what was read, and how many cases it gave."""
-        from tunegate.harness.gate_kind import count_noun
+        from tunegate.harness.records.wording import count_noun
 
         counts = ((self.files, "file"), (self.spans, "span"), (self.calls, "model call"))
         return (

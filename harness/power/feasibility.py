@@ -29,11 +29,12 @@ from tunegate.harness.comparison.sample_size import (
 )
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.defaults import CONFIDENCE, EARLY_STOP_CASES, POWER
-from tunegate.harness.gate_kind import count_noun, gate_kind
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.metric import CONTENT_GAP, Metric
 from tunegate.harness.records.cases import Case, CellKind, sha256
 from tunegate.harness.records.judges import LEAST_PAIRS
 from tunegate.harness.records.manifest import Gate, LookSchedule, MetricRecord
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.suite import Suite
 
 

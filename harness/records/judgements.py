@@ -15,6 +15,7 @@ from pydantic import Field
 
 from tunegate.harness.records.cases import LARGEST, Record, Text
 from tunegate.harness.records.episodes import MOST
+from tunegate.harness.records.wording import count_noun
 
 FILE_NAME = "judgements.jsonl"
 
@@ -106,7 +107,7 @@ class JudgeSpending(Record):
         """Who was asked how often, and what it took."""
         if not self.calls:
             return f"{self.judge} was not asked: all of its replies were stored"
-        calls = "1 call" if self.calls == 1 else f"{self.calls:,} calls"
+        calls = count_noun(self.calls, "call")
         return f"{calls} to {self.judge}, {format_tokens(self)}, {format_price(self.cost)}"
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from tunegate.harness.errors import UsageError
 from tunegate.harness.records.cases import replace_surrogates
 from tunegate.harness.records.episodes import EpisodeCall, EpisodeTurn
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.result_reader import (
     ResultLog,
     ResultRow,
@@ -147,10 +148,9 @@ def inspect(path: Path) -> Iterator[ResultLog]:
     for place, header in newest.items():
         notes = [*header.notes]
         if older[place]:
-            noun = "log" if older[place] == 1 else "logs"
+            left_out = count_noun(older[place], "older log")
             notes.append(
-                f"{header.task}: {header.path.name} is read, the newest; {older[place]} older "
-                f"{noun} left out"
+                f"{header.task}: {header.path.name} is read, the newest; {left_out} left out"
             )
         yield header.log(tuple(notes), run="" if len({m for m, _ in newest}) == 1 else header.model)
 

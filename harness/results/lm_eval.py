@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.errors import UsageError
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.result_reader import (
     ResultLog,
     ResultRow,
@@ -78,9 +79,8 @@ def lm_eval(path: Path) -> Iterator[ResultLog]:
     for (folder, task), (date, file) in newest.items():
         notes = []
         if older[folder, task]:
-            others = older[folder, task]
-            noun = "run" if others == 1 else "runs"
-            notes = [f"{task}: {date} is read, the newest; {others} older {noun} left out"]
+            others = count_noun(older[folder, task], "older run")
+            notes = [f"{task}: {date} is read, the newest; {others} left out"]
         run = "" if path.is_file() else str(folder.relative_to(path)).removeprefix(".")
         yield _log(file, task, run, folder / f"results_{date}.json", tuple(notes))
 

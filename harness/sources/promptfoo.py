@@ -28,6 +28,7 @@ from tunegate.harness.errors import SuiteError, unknown_name_message
 from tunegate.harness.options import outside_problem
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.problems import summarize_problems
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.sources import _conversations, _text, _yaml
 from tunegate.harness.sources._table import (
     MOST_ROWS,
@@ -141,20 +142,19 @@ def _misfits(path: Path, tests: Sequence[PromptfooTest], asserts: Sequence[str])
             first = next(one.where for one in every if one.kind == kind)
             take = ", ".join(f'"{k}"' for k in mapped_kinds) or "…"
             yield (
-                f"{first}: {_number(counts[kind], kind)} (the first one here) and no field of a "
-                f"case for it; let a metric of the suite judge it, and set asserts = [{take}]"
+                f"{first}: {count_noun(counts[kind], 'assert')} {kind!r} (the first one here) and "
+                "no field of a case for it; let a metric of the suite judge it, and set "
+                f"asserts = [{take}]"
             )
     ways = {ANSWERS[k] for k in counts if k in ANSWERS}
     if len(ways) > 1:
-        listed = ", ".join(_number(counts[k], k) for k in counts if k in ANSWERS)
+        listed = ", ".join(
+            f"{count_noun(counts[k], 'assert')} {k!r}" for k in counts if k in ANSWERS
+        )
         yield (
             f"{path}: {listed}: a suite's metric reads expected in one way; make a suite of each, "
             f'with asserts = ["{next(k for k in counts if k in ANSWERS)}"] and so on'
         )
-
-
-def _number(count: int, kind: str) -> str:
-    return f"{count} assert{'' if count == 1 else 's'} {kind!r}"
 
 
 def _rows(

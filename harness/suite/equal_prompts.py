@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunegate.harness.records.cases import Case, CellKind, sha256
+from tunegate.harness.records.wording import count_noun
 
 _LOOKALIKES = str.maketrans(
     # Cyrillic, Greek, Armenian, Cherokee, and Latin letters in small capitals or without a dot.
@@ -114,12 +115,11 @@ class JoinedCases:
         """How many cases share a prompt, as a line; none where all prompts differ."""
         if not self.groups:
             return ()
-        count, prompts = sum(map(len, self.groups)), len(self.groups)
-        noun = "prompt" if prompts == 1 else "prompts"
+        count, prompts = sum(map(len, self.groups)), count_noun(len(self.groups), "prompt")
         if self.spelt:
-            noun += f" ({self.spelt} of them spelt differently)"
+            prompts += f" ({self.spelt} of them spelt differently)"
         return (
-            f"{count} cases share {prompts} {noun}: those of a prompt count as one cluster, "
+            f"{count:,} cases share {prompts}: those of a prompt count as one cluster, "
             f"{self.groups[0][0]!r} and {self.groups[0][1]!r} for example",
         )
 

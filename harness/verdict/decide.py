@@ -17,7 +17,7 @@ from tunegate.harness.comparison.delta import one_sided
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.comparison.tag_slices import slice_losses
-from tunegate.harness.gate_kind import count_noun, gate_kind
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.gating.decide_all import ImputationCase, decide_gates
 from tunegate.harness.gating.error_control import ledger_note
 from tunegate.harness.metric import CONTENT_GAP
@@ -33,6 +33,7 @@ from tunegate.harness.records.verdict import (
     Verdict,
     VerdictRecord,
 )
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.verdict.notes import (
     kinship_notes,
     recorded_times_notes,
@@ -177,7 +178,7 @@ def _open_if_unscored(gate: GateResult, at_best: GateResult, table: ScoreTable) 
     kind, named = gate_kind(gate.kind), gate.model_copy(update={"metric": gate.subject})
     part = table.on_tag(gate.tag)
     count = len({case for arm in ARMS for case in part.incomplete(gate.metric, arm)})
-    others = "unscored one" if count == 1 else f"{count} unscored ones"
+    others = "unscored one" if count == 1 else count_noun(count, "unscored one")
     sentence = (
         f"{kind.measurement(named)}: that fails {kind.rule(gate)} on the scored cases, but not if "
         f"the {others} went well"
@@ -479,7 +480,7 @@ def too_many_unscored(
     """Return the sentence of a gate whose metric has too few scores."""
     verb = "is" if count == 1 else "are"
     return (
-        f"{metric}: {count} of {asked} of {arm} {verb} unscored, more than the "
+        f"{metric}: {count:,} of {asked} of {arm} {verb} unscored, more than the "
         f"{100 * allowed:g} % that the suite allows ({reason})"
     )
 
@@ -492,7 +493,7 @@ def unscored_sensitivity_note(suite: str, count: int, boundless: Sequence[str] =
         count: Its unscored cases.
         boundless: Metrics with unscored cases of which nothing bounds how bad these are.
     """
-    others = "unscored one" if count == 1 else f"{count} unscored ones"
+    others = "unscored one" if count == 1 else count_noun(count, "unscored one")
     held = f"{suite}: the gates hold on the scored cases, but not if the {others} went wrong"
     if not boundless:
         return held

@@ -27,7 +27,7 @@ from tunegate.harness.comparison.equivalence import (
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.further_arm import BASE_AGAIN, SHIPPED
-from tunegate.harness.gate_kind import count_noun, gate_kind
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.gating.error_control import at_attempt
 from tunegate.harness.quantity import parity_format
 from tunegate.harness.records.cases import Case, CellKind, ScoreRow
@@ -43,6 +43,7 @@ from tunegate.harness.records.verdict import (
     SuiteParity,
     Verdict,
 )
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.verdict.decide import ScoredRun, suite_results
 
 PAIR = ("tuned", SHIPPED)

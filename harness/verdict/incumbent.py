@@ -20,7 +20,7 @@ from tunegate.harness.comparison.answer_counts import FEW_CASES, AnswerCounts, c
 from tunegate.harness.comparison.broken_answers import all_expected, broken_arms
 from tunegate.harness.comparison.score_table import ScoreTable, tables_of
 from tunegate.harness.further_arm import BASE_AGAIN, INCUMBENT
-from tunegate.harness.gate_kind import count_noun, gate_kind
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.cases import Case, ScoreRow
 from tunegate.harness.records.manifest import Gate, Manifest, SuiteRecord
 from tunegate.harness.records.verdict import (
@@ -30,6 +30,7 @@ from tunegate.harness.records.verdict import (
     SuiteResult,
     Verdict,
 )
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.verdict.decide import ScoredRun, suite_results
 
 _ORIGINAL = "original base"

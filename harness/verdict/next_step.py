@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 
-from tunegate.harness.gate_kind import count_noun, gate_kind
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.manifest import SuiteRecord
 from tunegate.harness.records.verdict import GateReason, GateResult, Verdict, VerdictRecord
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.verdict.run_sentence import deciding_gate
 
 _BROKEN_BOUNDS = (GateReason.BELOW_FLOOR, GateReason.ABOVE_CEILING)

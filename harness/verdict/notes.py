@@ -30,7 +30,7 @@ from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.score_table import ScoreTable
 from tunegate.harness.comparison.tag_slices import ungated_losses
 from tunegate.harness.defaults import CONFIDENCE, EARLY_STOP_CASES
-from tunegate.harness.gate_kind import count_noun, gate_kind
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.gating.decide_all import compares_recorded_times, why_advisory
 from tunegate.harness.gating.error_control import attempt_note
 from tunegate.harness.judge_examples import REPEATS
@@ -44,6 +44,7 @@ from tunegate.harness.records.manifest import (
 )
 from tunegate.harness.records.training_card import TrainingSummary
 from tunegate.harness.records.verdict import GateResult
+from tunegate.harness.records.wording import count_noun
 
 WARN_UNSCORED = 0.02
 """Share of unscored cases from which a reader is warned."""
@@ -146,7 +147,7 @@ def _unscored_notes(suite: SuiteRecord, unscored: Mapping[str, int]) -> Iterator
     for arm, count in unscored.items():
         if count > WARN_UNSCORED * max(1, suite.n_cases):
             verb = "is" if count == 1 else "are"
-            yield f"{count} of {count_noun(suite.n_cases, 'case')} of {arm} {verb} unscored"
+            yield f"{count:,} of {count_noun(suite.n_cases, 'case')} of {arm} {verb} unscored"
 
 
 def _no_goal(suite: SuiteRecord) -> Iterator[str]:
@@ -160,7 +161,7 @@ def _equal_prompts(table: ScoreTable) -> Iterator[str]:
     sharing, prompts = table.sharing(table.cases)
     if sharing:
         yield (
-            f"{sharing} cases share {count_noun(prompts, 'prompt')}: those of a prompt count as "
+            f"{sharing:,} cases share {count_noun(prompts, 'prompt')}: those of a prompt count as "
             "one cluster"
         )
 
@@ -169,7 +170,7 @@ def _early(table: ScoreTable) -> Iterator[str]:
     if table.look is not None and table.remaining:
         seen = len(table.look.seen)
         yield (
-            f"stopped early after {seen} of {count_noun(table.suite.n_cases, 'case')} (interim "
+            f"stopped early after {seen:,} of {count_noun(table.suite.n_cases, 'case')} (interim "
             f"{table.look}): the outcome was decided, or the goal out of reach; "
             f"{count_noun(table.remaining, 'case')} skipped (--early-stop=off asks them)"
         )

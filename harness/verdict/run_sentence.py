@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tunegate.harness.gate_kind import count_noun, gate_kind
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.records.verdict import (
     GateReason,
     GateResult,
@@ -13,6 +13,7 @@ from tunegate.harness.records.verdict import (
     Verdict,
     headline,
 )
+from tunegate.harness.records.wording import count_noun
 
 _SEVERITY: dict[GateReason | None, int] = {
     GateReason.UNSCORED: 0,

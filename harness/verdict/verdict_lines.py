@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tunegate.harness.further_arm import comparison_results
-from tunegate.harness.gate_kind import count_noun, gate_kind
+from tunegate.harness.gate_kind import gate_kind
 from tunegate.harness.quantity import quantity_of
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.verdict import GateResult, GateStatus, VerdictRecord
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.verdict.next_step import next_step
 
 MOST_GATES = 20

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from tunegate.harness.records.judgements import Judgement, JudgementStatus, judge_spending
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.verdict import GateResult
+from tunegate.harness.records.wording import count_noun
 from tunegate.reports.case_list import SPREAD, order_changed
 from tunegate.reports.data import ReportData
-from tunegate.reports.formatting import count_noun
 from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:

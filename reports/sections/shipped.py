@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from tunegate.harness.further_arm import SHIPPED, comparison_results
 from tunegate.harness.quantity import parity_format
 from tunegate.harness.records.verdict import DeploymentParity, MetricParity, SuiteParity
+from tunegate.harness.records.wording import count_noun
 from tunegate.reports.data import ReportData
 from tunegate.reports.escaping import code_span, escape_markdown
 from tunegate.reports.formatting import (
     PARITIES,
     STATUSES,
-    count_noun,
     format_difference,
     format_interval,
     format_level,
@@ -49,8 +49,8 @@ def summarize(data: ReportData) -> str:
     metrics = [(suite, metric) for suite in parity.suites for metric in suite.metrics]
     table = format_table(head, (_metric(suite, metric) for suite, metric in metrics[:GATES]))
     answers = [
-        f"- {code_span(s.name)}: {s.agreement.same} of {count_noun(s.agreement.answers, 'answer')} "
-        "equal"
+        f"- {code_span(s.name)}: {s.agreement.same:,} of "
+        f"{count_noun(s.agreement.answers, 'answer')} equal"
         for s in parity.suites
         if s.agreement is not None
     ]

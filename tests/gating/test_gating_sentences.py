@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.gate_kind import count_noun
 from tunegate.harness.quantity import format_number
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import HEADLINE_WORDS, headline
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.verdict.next_step import next_step
 
 FLOOR, CEILING, GAIN, TOLERANCE = "floor", "ceiling", "gain", "tolerance"
@@ -26,8 +26,9 @@ def test_numbers_and_counts() -> None:
         format_number(1 / 3), format_number(0.5, sign=True), format_number(None),
         format_number(1e-5),
     ]  # fmt: skip
-    assert ["1 case", "0 cases", "2 clusters"] == [
+    assert ["1 case", "0 cases", "2 clusters", "1,200 replies"] == [
         count_noun(1, "case"), count_noun(0, "case"), count_noun(2, "cluster"),
+        count_noun(1200, "reply", "replies"),
     ]  # fmt: skip
 
 
