@@ -256,7 +256,6 @@ def _broadcast_result(args: Any, found: tuple[Any, Any, Any]) -> tuple[Any, Any,
     return box[0]
 
 
-_HOME = Path(__file__).resolve().parents[1]
 _IMPORTED_FROM = Path(__file__).absolute().parents[2]
 """The folder that holds the package `tunegate`, for a gate in a process of its own."""
 _OF_MANY_PROCESSES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "ACCELERATE_USE_CPU")
@@ -291,13 +290,13 @@ def make_callback(suites: Sequence[str], stop_on: str | None) -> GateCallback | 
 
 
 def _files(suite: str, option: str) -> list[Path]:
-    """Return the suite files of a file, a folder, a folder of suites or a bundled name."""
-    place = suite.partition("::")[0]
-    path = Path(place) if Path(place).exists() else _HOME / "suites" / place
-    files = [path] if path.is_file() else sorted(path.rglob("suite.toml"))
-    if not files:
-        raise UsageError(f"{option} {place}: no such suite; name a folder with a suite.toml")
-    return files
+    """Return the suite files that an option names."""
+    from tunegate.harness.suite.find import find_suites
+
+    try:
+        return [Path(file) for file in find_suites(suite.partition("::")[0])]
+    except UsageError as error:
+        raise UsageError(f"{option} {error}") from error
 
 
 def gate_arguments(suites: Sequence[str], base: str, tuned: Path) -> list[str]:

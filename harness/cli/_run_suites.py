@@ -24,6 +24,6 @@ def suite_paths(given: Sequence[Path] | None) -> list[Path]:
     Raises:
         UsageError: a folder holds no suite.
     """
-    from tunegate.harness.cli.suite import suite_files
+    from tunegate.harness.suite.find import find_suites
 
-    return [Path(file) for word in given or () for file in suite_files(str(word))]
+    return [Path(file) for word in given or () for file in find_suites(str(word))]

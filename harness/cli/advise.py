@@ -119,11 +119,11 @@ def advise(  # noqa: PLR0913  # a question each
 
 def _guards_alone(word: str) -> str:
     """Return the advice for a suite that has no goal to train for; empty for any other one."""
-    from tunegate.harness.cli.suite import suite_files
     from tunegate.harness.gate_kind import gate_kind
     from tunegate.harness.suite import load_suite
+    from tunegate.harness.suite.find import find_suites
 
-    suites = [load_suite(Path(file)) for file in suite_files(word)]
+    suites = [load_suite(Path(file)) for file in find_suites(word)]
     kinds = [gate_kind(gate.kind) for suite in suites for gate in suite.gates]
     if not kinds or any(kind.is_goal or kind.reads_level for kind in kinds):
         return ""
@@ -164,11 +164,11 @@ def _measure(word: str, base: str, dtype: str, max_cases: int | None) -> BaseMea
         return None
     if not base:
         raise UsageError("which base? name it with --base SPEC, to be measured on the suite")
-    from tunegate.harness.cli.suite import suite_files
     from tunegate.harness.suite import load_suite
+    from tunegate.harness.suite.find import find_suites
     from tunegate.trainers.advise import measure_base
 
-    paths = suite_files(word)
+    paths = find_suites(word)
     if len(paths) > 1:
         raise UsageError(f"{word}: holds {len(paths)} suites; name one of them, as {paths[0]}")
     suite = load_suite(Path(paths[0]), max_cases=max_cases)

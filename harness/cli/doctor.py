@@ -285,10 +285,10 @@ def run_aa_test(word: str, *, base: str, dtype: str, max_cases: int | None) -> i
 
 
 def _suite(word: str, max_cases: int | None) -> Suite:
-    from tunegate.harness.cli.suite import suite_files
     from tunegate.harness.suite import load_suite
+    from tunegate.harness.suite.find import find_suites
 
-    paths = suite_files(word)
+    paths = find_suites(word)
     if len(paths) > 1:
         raise UsageError(f"{word}: holds {len(paths)} suites; name one of them, as {paths[0]}")
     return load_suite(Path(paths[0]), max_cases=max_cases)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tunegate.harness.cli.suite import NONE_NAMED, suite_files
 from tunegate.harness.errors import UsageError, unknown_name_message
 
 if TYPE_CHECKING:
@@ -132,6 +131,8 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
 
     options = {f"--{o.name}": o for o in OPTIONS} | {PREFIX + o.name: o for o in OPTIONS}
     translated: list[str] = [*NO_ADDOPTS, *PYTEST_QUIETLY]
+    from tunegate.harness.suite.find import NONE_NAMED, find_suites
+
     rest = list(args)
     paths = []
     named: dict[str, str] = {}
@@ -142,7 +143,7 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
             break
         name, has_value, value = word.partition("=")
         if not word.startswith("-"):
-            paths += suite_files(word)
+            paths += find_suites(word)
         elif name not in options:
             raise UsageError(_unknown_option(name, value or next(iter(rest), "SUITE")))
         elif options[name].flag:

@@ -88,7 +88,9 @@ def _place(suite: str, folder: Path | None) -> Path:
     Raises:
         UsageError: there is no such suite, or something is there.
     """
-    bundled.suite_folder(suite)  # a name that does not exist is refused before a folder that does
+    from tunegate.harness.suite.find import suite_folder
+
+    suite_folder(suite)  # a name that does not exist is refused before a folder that does
     place = SUITES / suite if folder is None else folder
     if place.exists():
         raise UsageError(f"{place}: is already there; choose another folder")
@@ -162,7 +164,9 @@ def _next_in_ci(service: CiService, configuration: Path, *, runs: bool) -> None:
 
 
 def _list() -> None:
-    names = bundled.suite_names()
+    from tunegate.harness.suite.find import suite_names
+
+    names = suite_names()
     width = max(map(len, names))
     for name in names:
         say(f"{name:<{width}}  {bundled.suite_purpose(name)}")

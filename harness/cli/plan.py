@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness.cli._output import say
-from tunegate.harness.cli.suite import NONE_NAMED, suite_files
 from tunegate.harness.errors import SuiteError, UsageError
 from tunegate.harness.records.wording import count_noun
 
@@ -56,12 +55,14 @@ def plan(
 
 
 def _files(words: Sequence[str]) -> list[Path]:
+    from tunegate.harness.suite.find import NONE_NAMED, find_suites
+
     for word in words:
         if "::" in word:
             raise UsageError(
                 f"{word}: a plan is for a whole suite; leave out {word[word.index('::') :]}"
             )
-    files = dict.fromkeys(file for word in words for file in suite_files(word))
+    files = dict.fromkeys(file for word in words for file in find_suites(word))
     if not files:
         raise UsageError(NONE_NAMED)
     return [Path(file) for file in files]

@@ -76,13 +76,13 @@ def ship_check(
 
     Exits 0 where all are equivalent, 1 where one is not, 10 where that is undecided.
     """
-    from tunegate.harness.cli.suite import suite_files
     from tunegate.harness.models._model_folder import is_adapter, resolve_folder
     from tunegate.harness.suite import load_suite
+    from tunegate.harness.suite.find import find_suites
 
     refuse_unknown(dtype)
     chosen = _choose_artifacts(artifacts)
-    suites = [load_suite(Path(path)) for word in suite for path in suite_files(word)]
+    suites = [load_suite(Path(path)) for word in suite for path in find_suites(word)]
     folders = resolve_folder(base), resolve_folder(adapter)
     if not is_adapter(folders[1]):
         raise UsageError(f"{adapter}: no adapter; its artifacts are made of one and its base")

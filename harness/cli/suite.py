@@ -1,14 +1,11 @@
-"""`tunegate suite new | check | show | sample`: start a suite, validate it, look at it.
-
-The other commands find the bundled suites and the suite files of their arguments here.
-"""
+"""`tunegate suite new | check | show | sample`: start a suite, validate it, look at it."""
 
 from __future__ import annotations
 
 import random
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -147,7 +144,7 @@ def _fit_answers(folder: Path) -> list[str]:
     """
     from tunegate.harness.suite import load_suite
 
-    file = folder / FILE_NAME
+    file = folder / "suite.toml"
     try:
         cases = load_suite(folder).cases
     except SuiteError as error:
@@ -176,7 +173,7 @@ def check(
     from tunegate.harness.suite import load_suite
 
     problems: list[str] = []
-    for path in (suite for given in paths for suite in _suites_in(given)):
+    for path in _find_all(paths, problems):
         try:
             suite = load_suite(path)
         except SuiteError as error:
@@ -233,11 +230,15 @@ _MOST_FAILURES = 10
 """Tasks whose environment fails, as many as are listed."""
 
 
-def _suites_in(path: Path) -> list[Path]:
-    """Return the suites below a folder that is none itself; otherwise the path."""
-    if path.is_dir() and not (path / "suite.toml").is_file():
-        return sorted(file.parent for file in path.rglob("suite.toml")) or [path]
-    return [path]
+def _find_all(paths: Sequence[Path], problems: list[str]) -> Iterator[Path]:
+    """Yield the suite files of some paths; what is wrong with the others goes to `problems`."""
+    from tunegate.harness.suite.find import find_suites
+
+    for path in paths:
+        try:
+            yield from map(Path, find_suites(str(path)))
+        except UsageError as error:
+            problems.append(str(error))
 
 
 @commands.command()
@@ -333,26 +334,8 @@ def suite_name(folder: Path) -> str:
     return name or "suite"
 
 
-HOME = Path(__file__).resolve().parents[2] / "suites"
-
 _OURS = ("__init__.py", "make.py", "noise.py", "__pycache__", "material")
 """Command that writes a bundled suite; a copy is edited by hand."""
-
-
-def suite_names() -> tuple[str, ...]:
-    """Return the names of the bundled suites, sorted."""
-    return tuple(sorted(path.parent.name for path in HOME.glob("*/suite.toml")))
-
-
-def suite_folder(name: str) -> Path:
-    """Return the folder of a bundled suite.
-
-    Raises:
-        UsageError: there is none of that name.
-    """
-    if name not in suite_names():
-        raise UsageError(unknown_name_message(name, suite_names(), what="bundled suite"))
-    return HOME / name
 
 
 def copy_suite(name: str, to: Path) -> list[str]:
@@ -362,48 +345,15 @@ def copy_suite(name: str, to: Path) -> list[str]:
         UsageError: there is no suite of that name.
         OSError: the folder is there, or cannot be written.
     """
+    from tunegate.harness.suite.find import suite_folder
+
     shutil.copytree(suite_folder(name), to, ignore=shutil.ignore_patterns(*_OURS))
     return sorted(path.name for path in to.iterdir())
 
 
 def suite_purpose(name: str) -> str:
     """Return what a suite is for: the paragraph under the title of its README, on one line."""
+    from tunegate.harness.suite.find import suite_folder
+
     text = (suite_folder(name) / "README.md").read_text(encoding="utf-8")
     return " ".join(text.split("\n\n")[1].split()).rstrip(".")
-
-
-FILE_NAME = "suite.toml"
-
-NONE_NAMED = f"no suites; name at least one folder that holds a {FILE_NAME}"
-
-
-def suite_files(word: str) -> list[str]:
-    """Return the suite.toml files of a file, a folder, a folder of suites or a bundled name.
-
-    What follows `::` names a gate and stays behind each of them.
-
-    Raises:
-        UsageError: there are none, or the folder cannot be entered.
-    """
-    from tunegate.harness.suite.toml_file import cases_file_problem
-
-    place, colons, gate = word.partition("::")
-    path = Path(place)
-    if not path.exists():
-        if place not in suite_names():
-            raise UsageError(f"{place}: no such suite; name a folder that holds a {FILE_NAME}")
-        path = suite_folder(place)
-    if problem := cases_file_problem(path):
-        raise UsageError(problem)
-    if path.is_file():
-        return [word]
-    try:
-        own = (path / FILE_NAME).is_file()
-    except OSError as error:
-        raise UsageError(f"{place}: cannot be entered ({error.strerror})") from error
-    found = [path / FILE_NAME] if own else sorted(path.rglob(FILE_NAME))
-    if not found:
-        raise UsageError(
-            f"{place}: no {FILE_NAME} in this folder; `tunegate suite new DIR` makes a suite"
-        )
-    return [f"{file}{colons}{gate}" for file in found]

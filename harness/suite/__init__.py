@@ -42,11 +42,11 @@ from tunegate.harness.records.manifest import Gate, MetricRecord, SuiteRecord
 from tunegate.harness.source import AccountedCases
 from tunegate.harness.suite import consistency, toml_file
 from tunegate.harness.suite.equal_prompts import join_equal_prompts
+from tunegate.harness.suite.find import FILE_NAME
 
 if TYPE_CHECKING:
     from tunegate.harness.episode_environment import EpisodePlan
 
-FILE_NAME = "suite.toml"
 LARGEST_TEMPLATE = 1_000_000
 """Bytes of a chat template."""
 MOST_TABLES = 500

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tunegate.harness.cli import app, suite
+from tunegate.harness.cli import app
 from tunegate.harness.errors import UsageError
+from tunegate.harness.suite.find import BUNDLED, suite_names
 
 
 def _init(*args: str) -> str:
@@ -41,14 +42,14 @@ def test_every_bundled_suite_is_listed(project: Any) -> None:
     """Each with what it is for, and how to go on; nothing is written."""
     output = _init("--list")
 
-    for name in suite.suite_names():
+    for name in suite_names():
         assert f"\n{name} " in f"\n{output}"
     assert "  504 four-choice questions of general knowledge" in output
     assert "next: `tunegate init SUITE [DIR]`" in output
     assert not Path("suites").exists()
 
 
-@pytest.mark.parametrize("name", suite.suite_names())
+@pytest.mark.parametrize("name", suite_names())
 def test_every_bundled_suite_can_be_a_start(project: Any, name: str) -> None:
     """The copy is a valid suite in `suites/`, and its only code is the environment of episodes."""
     output = _init(name)
@@ -56,7 +57,7 @@ def test_every_bundled_suite_can_be_a_start(project: Any, name: str) -> None:
     place = Path("suites", name)
     assert f"wrote suites/{name}: " in output
     assert f"`tunegate suite check suites/{name}`" in output
-    assert (place / "cases.jsonl").read_bytes() == (suite.HOME / name / "cases.jsonl").read_bytes()
+    assert (place / "cases.jsonl").read_bytes() == (BUNDLED / name / "cases.jsonl").read_bytes()
     code = [p.name for p in place.rglob("*") if p.is_dir() or p.suffix == ".py"]
     assert code == (["desk.py"] if name == "order_desk" else [])
     checked = CliRunner().invoke(app, ["suite", "check", str(place)], catch_exceptions=False)

@@ -16,9 +16,10 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.ci_steps import StepRunner, load
-from tunegate.harness.cli import app, init, suite
+from tunegate.harness.cli import app, init
 from tunegate.harness.errors import UsageError
 from tunegate.harness.records.run_folder import Run
+from tunegate.harness.suite.find import suite_names
 
 ROOT = Path(__file__).parents[2]
 GATE = Path(".github/workflows/tunegate.yml")
@@ -461,7 +462,7 @@ def test_episodes_have_no_example_answers(project: Any) -> None:
     assert not Path("suites", "recorded").exists()
 
 
-@pytest.mark.parametrize("name", sorted(set(suite.suite_names()) - {"refusals", "order_desk"}))
+@pytest.mark.parametrize("name", sorted(set(suite_names()) - {"refusals", "order_desk"}))
 def test_example_answers_to_every_bundled_suite_ship(project: Any, name: str) -> None:
     _init(name, "--ci", "gitlab")
 

@@ -231,7 +231,7 @@ def test_what_cannot_be_guessed_is_refused(
 def test_a_folder_that_cannot_be_entered_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tunegate.harness.cli.suite import suite_files
+    from tunegate.harness.suite.find import find_suites
 
     def refuse(path: Path) -> bool:
         raise PermissionError(13, "Permission denied", str(path))
@@ -240,4 +240,4 @@ def test_a_folder_that_cannot_be_entered_is_one_line(
     monkeypatch.setattr(Path, "is_file", lambda p: refuse(p) if p.name == "suite.toml" else False)
 
     with pytest.raises(UsageError, match=r"suites: cannot be entered \(Permission denied\)"):
-        suite_files(str(tmp_path / "suites"))
+        find_suites(str(tmp_path / "suites"))

@@ -289,7 +289,7 @@ def test_the_nearest_ledger_above_a_suite_is_its_own(
 def test_a_suite_at_the_root_and_a_bundled_one_have_theirs_in_the_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tunegate.harness.cli.suite import suite_folder, suite_names
+    from tunegate.harness.suite.find import suite_folder, suite_names
 
     monkeypatch.chdir(tmp_path)
     bundled = suite_folder(suite_names()[0]) / "suite.toml"

@@ -1,0 +1,61 @@
+"""Find suites by what a user names: a file, a folder, a folder of suites, or a bundled suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tunegate.harness.errors import UsageError, unknown_name_message
+from tunegate.harness.suite.toml_file import cases_file_problem
+
+BUNDLED = Path(__file__).resolve().parents[2] / "suites"
+FILE_NAME = "suite.toml"
+NONE_NAMED = f"no suites; name at least one folder that holds a {FILE_NAME}"
+
+
+def suite_names() -> tuple[str, ...]:
+    """Return the names of the bundled suites, sorted."""
+    return tuple(sorted(path.parent.name for path in BUNDLED.glob(f"*/{FILE_NAME}")))
+
+
+def suite_folder(name: str) -> Path:
+    """Return the folder of a bundled suite.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name not in suite_names():
+        raise UsageError(unknown_name_message(name, suite_names(), what="bundled suite"))
+    return BUNDLED / name
+
+
+def find_suites(word: str) -> list[str]:
+    """Return the suite.toml files of a file, a folder, a folder of suites or a bundled name.
+
+    What follows `::` names a gate and stays behind each of them.
+
+    Raises:
+        UsageError: there are none, or the folder cannot be entered.
+    """
+    place, colons, gate = word.partition("::")
+    path = Path(place)
+    if not path.exists():
+        if place not in suite_names():
+            raise UsageError(
+                f"{place}: no such suite; name a folder that holds a {FILE_NAME} (`tunegate suite "
+                f"new {path.name}` makes one)"
+            )
+        path = suite_folder(place)
+    if problem := cases_file_problem(path):
+        raise UsageError(problem)
+    if path.is_file():
+        return [word]
+    try:
+        own = (path / FILE_NAME).is_file()
+    except OSError as error:
+        raise UsageError(f"{place}: cannot be entered ({error.strerror})") from error
+    found = [path / FILE_NAME] if own else sorted(path.rglob(FILE_NAME))
+    if not found:
+        raise UsageError(
+            f"{place}: no {FILE_NAME} in this folder; `tunegate suite new DIR` makes a suite"
+        )
+    return [f"{file}{colons}{gate}" for file in found]
