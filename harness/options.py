@@ -1,7 +1,8 @@
 """Options of metrics and case sources: TOML values → keyword arguments, checked by annotation.
 
 An option is a parameter of the function after those it is always given; its annotation defines what
-is allowed. Every problem of a table is reported at once.
+is allowed. A parameter annotated with a dataclass stands for its fields: each is an option. Every
+problem of a table is reported at once.
 
 Example:
     >>> def shout(case, completion, *, times: int = 1): ...
@@ -14,7 +15,8 @@ from __future__ import annotations
 import inspect
 import os
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +58,11 @@ def bind_options(
         SuiteError: an option does not exist, has the wrong type or is missing, or the function
             cannot be called in this way at all; every problem on a line of its own.
     """
-    parameters = _parameters(function, given=given, where=where)
-    hints = _hints(function)
+    own = _parameters(function, given=given, where=where)
+    parameters = _spread_groups(function, own)
+    hints, groups = _hints(function), _groups(function, own)
+    for group in groups.values():
+        hints |= typing.get_type_hints(group, include_extras=True)
     problems = []
     bound: dict[str, Any] = {}
     for name, value in options.items():
@@ -76,6 +81,11 @@ def bind_options(
     ]
     if problems:
         raise SuiteError(problems)
+    for name, group in groups.items():
+        keys = inspect.signature(group).parameters.keys() & bound
+        fields = {key: bound.pop(key) for key in keys}
+        if fields:
+            bound[name] = group(**fields)
     return bound
 
 
@@ -94,6 +104,24 @@ def _parameters(
     named = [p for p in signature.parameters.values() if p.kind not in variadic]
     positional = [p for p in named if p.kind is not inspect.Parameter.KEYWORD_ONLY]
     return {p.name: p for p in named if p not in positional[:given]}
+
+
+def _spread_groups(
+    function: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]
+) -> dict[str, inspect.Parameter]:
+    """Return parameters with the fields of each dataclass in the place of what it annotates."""
+    groups = _groups(function, parameters)
+    spread: dict[str, inspect.Parameter] = {}
+    for name, parameter in parameters.items():
+        group = groups.get(name)
+        spread |= inspect.signature(group).parameters if group else {name: parameter}
+    return spread
+
+
+def _groups(function: Callable[..., Any], names: Iterable[str]) -> dict[str, type]:
+    """Return the dataclasses that annotate the named parameters."""
+    hints = _hints(function)
+    return {n: h for n in names if isinstance(h := hints.get(n), type) and is_dataclass(h)}
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

@@ -55,7 +55,6 @@ file = "tickets.csv"
 Sources that read rows also take `limit` (the first so many), `sample` (so many, drawn at random by
 `seed`) and `repeated` (`"refuse"` or `"drop"` rows that are the same as an earlier one).
 """
-_SHARED = {"limit", "sample", "seed", "repeated"}
 
 
 def render() -> str:
@@ -117,12 +116,10 @@ def _source(name: str) -> str:
     doc = inspect.getdoc(inspect.getmodule(source)) or ""
     summary, _, rest = doc.partition("\n\nExample:\n")
     example = f"\n```toml\n{inspect.cleandoc(rest)}\n```\n" if rest else ""
-    told = dict(_options(source))
-    shared = _SHARED if set(told) >= _SHARED and name != "traces" else set()
     rows = [
         f"- `{key}`{_must(source, key)}: {' '.join(text.split())}"
-        for key, text in told.items()
-        if key not in shared
+        for key, text in _options(source)
+        if key != "selection"
     ]
     return "\n".join([f"### {name}\n\n{summary}\n{example}", *rows, ""])
 

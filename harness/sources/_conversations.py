@@ -145,7 +145,7 @@ def _called_or_not(turn: Mapping[str, Any], tools: Any) -> dict[str, Any]:
 
 
 def conversation_cases(
-    table: RowTable, columns: Columns | None, part: RowSelection
+    table: RowTable, columns: Columns | None, selection: RowSelection
 ) -> Iterator[Case]:
     """Yield the cases of a table whose rows are conversations of a training file.
 
@@ -155,4 +155,4 @@ def conversation_cases(
     chats = replace(
         table, pick=lambda wanted: rewrite_rows(table.pick(wanted), conversation_fields)
     )
-    return map_columns(chats, columns, part, always=PRODUCED)
+    return map_columns(chats, columns, selection, always=PRODUCED)

@@ -47,11 +47,11 @@ Repeated = Literal["refuse", "drop"]
 
 @dataclass(frozen=True, slots=True)
 class RowSelection:
-    """Which rows of a table are taken."""
+    """Keys of every source of rows: which of them become cases."""
 
-    limit: int | None = None
+    limit: Count | None = None
     """The first so many."""
-    sample: int | None = None
+    sample: Count | None = None
     """So many, drawn by seed and kept in their order."""
     seed: int = 0
     repeated: Repeated = "refuse"
@@ -71,6 +71,9 @@ class RowSelection:
         if taken > MOST_ROWS:
             raise ValueError(f"{taken} rows, at most {MOST_ROWS} become cases; set sample or limit")
         return draw_positions(count, taken, self.seed) if self.sample else range(taken)
+
+
+ALL_ROWS = RowSelection()
 
 
 def draw_positions(count: int, wanted: int, seed: int | str) -> list[int]:
@@ -135,14 +138,14 @@ def rewrite_rows(
 
 
 def map_columns(
-    table: RowTable, columns: Columns | None, part: RowSelection, always: Sequence[str] = ()
+    table: RowTable, columns: Columns | None, selection: RowSelection, always: Sequence[str] = ()
 ) -> Iterator[Case]:
     """Yield the cases of a table whose columns are mapped.
 
     Args:
         table: The rows.
         columns: Case field → column; those of the fields' names if None.
-        part: Which rows are taken.
+        selection: Which rows are taken.
         always: Fields that the source itself has put into columns of their names.
 
     Raises:
@@ -154,12 +157,12 @@ def map_columns(
         fields = ColumnMapping.of(columns, (*always, *table.columns))
     except ValueError as error:
         raise SuiteError([f"{table.place}: {line}" for line in str(error).splitlines()]) from error
-    yield from table_cases(table, part, fields.row)
+    yield from table_cases(table, selection, fields.row)
 
 
 def table_cases(
     table: RowTable,
-    part: RowSelection,
+    selection: RowSelection,
     form: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
 ) -> Iterator[Case]:
     """Yield the cases of a table; `form` turns a row into the form of case.schema.json.
@@ -171,7 +174,7 @@ def table_cases(
     seen: dict[str, str] = {}
     again: list[str] = []
     try:
-        wanted = part.of(table.count)
+        wanted = selection.of(table.count)
     except ValueError as error:
         raise SuiteError([f"{table.place}: {error}"]) from error
     for where, row in table.pick(wanted):
@@ -188,7 +191,7 @@ def table_cases(
             continue
         seen[case.id] = where
         yield case
-    if again and part.repeated == "refuse":
+    if again and selection.repeated == "refuse":
         more = f", and {len(again) - 1} more rows like it" if len(again) > 1 else ""
         problems.append(f'{again[0]}{more}; remove them, give ids, or set repeated = "drop"')
     if problems:

@@ -17,20 +17,17 @@ from pathlib import Path
 
 from tunegate.harness.records.cases import Case
 from tunegate.harness.sources import _conversations, _text
-from tunegate.harness.sources._table import Columns, Count, Repeated, RowSelection, RowTable
+from tunegate.harness.sources._table import ALL_ROWS, Columns, RowSelection, RowTable
 
 FORM = 'write one conversation a line: {"messages": [{"role": …, "content": …}, …]}'
 
 
-def chat(  # noqa: PLR0913 - each is a key of the suite file
+def chat(
     folder: Path,
     *,
     file: str,
     columns: Columns | None = None,
-    limit: Count | None = None,
-    sample: Count | None = None,
-    seed: int = 0,
-    repeated: Repeated = "refuse",
+    selection: RowSelection = ALL_ROWS,
 ) -> Iterator[Case]:
     """Yield one case a conversation.
 
@@ -38,16 +35,11 @@ def chat(  # noqa: PLR0913 - each is a key of the suite file
         folder: The suite's folder.
         file: Path from the suite's folder: JSON lines, or a `.json` file with a list.
         columns: Case field → further key of the lines, such as `id`, `tags` and `cluster`.
-        limit: The first so many conversations.
-        sample: So many, drawn by seed.
-        seed: Seed of the draw.
-        repeated: Whether rows that are the same as an earlier one are refused or dropped.
+        selection: Which rows are taken.
 
     Raises:
         SuiteError: the file cannot be read, or conversations are broken: every one with its line.
     """
     path = folder / file
     table = RowTable.of(str(path), list(_text.json_rows(path, form=FORM)))
-    yield from _conversations.conversation_cases(
-        table, columns, RowSelection(limit, sample, seed, repeated)
-    )
+    yield from _conversations.conversation_cases(table, columns, selection)

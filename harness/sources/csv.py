@@ -18,26 +18,16 @@ from pydantic import Field
 
 from tunegate.harness.records.cases import Case
 from tunegate.harness.sources import _text
-from tunegate.harness.sources._table import (
-    Columns,
-    Count,
-    Repeated,
-    RowSelection,
-    RowTable,
-    map_columns,
-)
+from tunegate.harness.sources._table import ALL_ROWS, Columns, RowSelection, RowTable, map_columns
 
 
-def csv(  # noqa: PLR0913 - each is a key of the suite file
+def csv(
     folder: Path,
     *,
     file: str,
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ",",
     columns: Columns | None = None,
-    limit: Count | None = None,
-    sample: Count | None = None,
-    seed: int = 0,
-    repeated: Repeated = "refuse",
+    selection: RowSelection = ALL_ROWS,
 ) -> Iterator[Case]:
     r"""Yield the cases of `file`; all cells are texts, an empty one is no value.
 
@@ -46,10 +36,7 @@ def csv(  # noqa: PLR0913 - each is a key of the suite file
         file: Path from the suite's folder.
         delimiter: What separates the columns, such as ";" or "\t".
         columns: Case field → column; without it those that are called as a case's fields.
-        limit: The first so many rows.
-        sample: So many rows, drawn by seed.
-        seed: Seed of the draw.
-        repeated: Whether rows that are the same as an earlier one are refused or dropped.
+        selection: Which rows are taken.
 
     Raises:
         SuiteError: the file cannot be read, a column does not exist, or rows are broken: every
@@ -58,4 +45,4 @@ def csv(  # noqa: PLR0913 - each is a key of the suite file
     path = folder / file
     names, rows = _text.csv_rows(path, delimiter)
     table = RowTable.of(f"{path}:1", rows, names)
-    yield from map_columns(table, columns, RowSelection(limit, sample, seed, repeated))
+    yield from map_columns(table, columns, selection)

@@ -27,14 +27,7 @@ from tunegate.harness.errors import (
 from tunegate.harness.quiet import quiet_libraries
 from tunegate.harness.records.cases import Case
 from tunegate.harness.sources._conversations import conversation_cases
-from tunegate.harness.sources._table import (
-    Columns,
-    Count,
-    Repeated,
-    RowSelection,
-    RowTable,
-    map_columns,
-)
+from tunegate.harness.sources._table import ALL_ROWS, Columns, RowSelection, RowTable, map_columns
 from tunegate.harness.sources._text import Row
 
 BUILDERS = {
@@ -54,10 +47,7 @@ def datasets(  # noqa: PLR0913 - each is a key of the suite file
     revision: str | None = None,
     chat: bool = False,
     columns: Columns | None = None,
-    limit: Count | None = None,
-    sample: Count | None = None,
-    seed: int = 0,
-    repeated: Repeated = "refuse",
+    selection: RowSelection = ALL_ROWS,
 ) -> Iterator[Case]:
     """Yield the rows of a data set as cases.
 
@@ -69,10 +59,7 @@ def datasets(  # noqa: PLR0913 - each is a key of the suite file
         revision: Commit or tag of a hub id.
         chat: Whether the rows are conversations of a training file, as the source chat reads them.
         columns: Case field → column; without it those that are called as a case's fields.
-        limit: The first so many rows.
-        sample: So many rows, drawn by seed.
-        seed: Seed of the draw.
-        repeated: Whether rows that are the same as an earlier one are refused or dropped.
+        selection: Which rows are taken.
 
     Raises:
         SuiteError: the data set is out of reach or broken, a split or column does not exist, or
@@ -95,7 +82,7 @@ def datasets(  # noqa: PLR0913 - each is a key of the suite file
 
         table = RowTable(place, data.column_names, len(data), pick)
         read = conversation_cases if chat else map_columns
-        yield from read(table, columns, RowSelection(limit, sample, seed, repeated))
+        yield from read(table, columns, selection)
 
 
 def _library() -> Any:

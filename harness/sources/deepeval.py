@@ -22,9 +22,8 @@ from pydantic import Field
 from tunegate.harness.records.cases import Case
 from tunegate.harness.sources import _conversations, _text
 from tunegate.harness.sources._table import (
+    ALL_ROWS,
     Columns,
-    Count,
-    Repeated,
     RowSelection,
     RowTable,
     map_columns,
@@ -35,16 +34,13 @@ FORM = 'expected is a list of goldens: [{"input": …, "expected_output": …}, 
 PRODUCED = ("prompt", "expected", "context", "expected_calls")
 
 
-def deepeval(  # noqa: PLR0913 - each is a key of the suite file
+def deepeval(
     folder: Path,
     *,
     file: str,
     context_delimiter: Annotated[str, Field(min_length=1)] = "|",
     columns: Columns | None = None,
-    limit: Count | None = None,
-    sample: Count | None = None,
-    seed: int = 0,
-    repeated: Repeated = "refuse",
+    selection: RowSelection = ALL_ROWS,
 ) -> Iterator[Case]:
     """Yield one case a golden.
 
@@ -54,10 +50,7 @@ def deepeval(  # noqa: PLR0913 - each is a key of the suite file
         context_delimiter: What a CSV file has between the parts of a context; "|" as DeepEval
             writes it.
         columns: Case field → further key of the goldens, such as `id`, `tags` and `cluster`.
-        limit: The first so many goldens.
-        sample: So many, drawn by seed.
-        seed: Seed of the draw.
-        repeated: Whether rows that are the same as an earlier one are refused or dropped.
+        selection: Which rows are taken.
 
     Raises:
         SuiteError: the file cannot be read, or goldens are broken: every one with its place.
@@ -68,8 +61,7 @@ def deepeval(  # noqa: PLR0913 - each is a key of the suite file
     else:
         given = _text.json_rows(path, form=FORM)
     rows = list(rewrite_rows(given, partial(_fields, delimiter=context_delimiter)))
-    part = RowSelection(limit, sample, seed, repeated)
-    yield from map_columns(RowTable.of(str(path), rows), columns, part, always=PRODUCED)
+    yield from map_columns(RowTable.of(str(path), rows), columns, selection, always=PRODUCED)
 
 
 def _fields(row: Mapping[str, Any], *, delimiter: str) -> dict[str, Any]:

@@ -15,9 +15,8 @@ from typing import Any
 from tunegate.harness.records.cases import Case
 from tunegate.harness.sources import _conversations, _text
 from tunegate.harness.sources._table import (
+    ALL_ROWS,
     Columns,
-    Count,
-    Repeated,
     RowSelection,
     RowTable,
     map_columns,
@@ -27,15 +26,12 @@ from tunegate.harness.sources._table import (
 FORM = 'write one case a line: {"input": [{"role": …, "content": …}], "ideal": …}'
 
 
-def openai_evals(  # noqa: PLR0913 - each is a key of the suite file
+def openai_evals(
     folder: Path,
     *,
     file: str,
     columns: Columns | None = None,
-    limit: Count | None = None,
-    sample: Count | None = None,
-    seed: int = 0,
-    repeated: Repeated = "refuse",
+    selection: RowSelection = ALL_ROWS,
 ) -> Iterator[Case]:
     """Yield one case a line; of several ideal answers one is enough.
 
@@ -43,19 +39,15 @@ def openai_evals(  # noqa: PLR0913 - each is a key of the suite file
         folder: The suite's folder.
         file: Path from the suite's folder.
         columns: Case field → further key of the lines, such as `id`, `tags` and `cluster`.
-        limit: The first so many lines.
-        sample: So many lines, drawn by seed.
-        seed: Seed of the draw.
-        repeated: Whether rows that are the same as an earlier one are refused or dropped.
+        selection: Which rows are taken.
 
     Raises:
         SuiteError: the file cannot be read, or lines are broken: every one with its number.
     """
     path = folder / file
     rows = list(rewrite_rows(_text.json_rows(path, form=FORM), _fields))
-    part = RowSelection(limit, sample, seed, repeated)
     yield from map_columns(
-        RowTable.of(str(path), rows), columns, part, always=_conversations.PRODUCED
+        RowTable.of(str(path), rows), columns, selection, always=_conversations.PRODUCED
     )
 
 

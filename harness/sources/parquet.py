@@ -17,9 +17,8 @@ from tunegate.harness.errors import SuiteError
 from tunegate.harness.records.cases import Case
 from tunegate.harness.sources._conversations import conversation_cases
 from tunegate.harness.sources._table import (
+    ALL_ROWS,
     Columns,
-    Count,
-    Repeated,
     RowSelection,
     RowTable,
     map_columns,
@@ -28,16 +27,13 @@ from tunegate.harness.sources._table import (
 from tunegate.harness.sources._text import Row
 
 
-def parquet(  # noqa: PLR0913 - each is a key of the suite file
+def parquet(
     folder: Path,
     *,
     file: str,
     chat: bool = False,
     columns: Columns | None = None,
-    limit: Count | None = None,
-    sample: Count | None = None,
-    seed: int = 0,
-    repeated: Repeated = "refuse",
+    selection: RowSelection = ALL_ROWS,
 ) -> Iterator[Case]:
     """Yield the cases of `file`; null and NaN are no values.
 
@@ -46,10 +42,7 @@ def parquet(  # noqa: PLR0913 - each is a key of the suite file
         file: Path from the suite's folder; of a folder all `*.parquet` in the order of names.
         chat: Whether the rows are conversations of a training file, as the source chat reads them.
         columns: Case field → column; without it those that are called as a case's fields.
-        limit: The first so many rows.
-        sample: So many rows, drawn by seed.
-        seed: Seed of the draw.
-        repeated: Whether rows that are the same as an earlier one are refused or dropped.
+        selection: Which rows are taken.
 
     Raises:
         SuiteError: files are missing, broken or of different columns, a column does not exist, or
@@ -77,4 +70,4 @@ def parquet(  # noqa: PLR0913 - each is a key of the suite file
 
     rows = RowTable(str(path), names, sum(t.num_rows for t in tables), pick)
     read = conversation_cases if chat else map_columns
-    yield from read(rows, columns, RowSelection(limit, sample, seed, repeated))
+    yield from read(rows, columns, selection)

@@ -31,10 +31,9 @@ from tunegate.harness.records.problems import summarize_problems
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.sources import _conversations, _text, _yaml
 from tunegate.harness.sources._table import (
+    ALL_ROWS,
     MOST_ROWS,
     Columns,
-    Count,
-    Repeated,
     RowSelection,
     RowTable,
     map_columns,
@@ -60,17 +59,14 @@ SCHEMAS = ("is-json", "contains-json")
 PRODUCED = ("prompt", "messages", "expected", "schema")
 
 
-def promptfoo(  # noqa: PLR0913 - each is a key of the suite file
+def promptfoo(
     folder: Path,
     *,
     file: str,
     prompt: Annotated[int, Field(ge=1)] | None = None,
     asserts: tuple[str, ...] = (),
     columns: Columns | None = None,
-    limit: Count | None = None,
-    sample: Count | None = None,
-    seed: int = 0,
-    repeated: Repeated = "refuse",
+    selection: RowSelection = ALL_ROWS,
 ) -> Iterator[Case]:
     """Yield the tests of a configuration as cases.
 
@@ -81,10 +77,7 @@ def promptfoo(  # noqa: PLR0913 - each is a key of the suite file
         asserts: Types of assert to take; tests that have none of them are left out. Without it all
             of them are taken, and each must have a field of a case.
         columns: Case field → variable, or `metadata.KEY` or `description`.
-        limit: The first so many tests.
-        sample: So many tests, drawn by seed.
-        seed: Seed of the draw.
-        repeated: Whether rows that are the same as an earlier one are refused or dropped.
+        selection: Which rows are taken.
 
     Raises:
         SuiteError: the file cannot be read, or tests and asserts do not fit: every one, or a kind
@@ -110,8 +103,7 @@ def promptfoo(  # noqa: PLR0913 - each is a key of the suite file
         raise SuiteError(summarize_problems(problems))
     taken = [test for test in tests if not asserts or _asserts_of_kind(test, asserts)]
     rows = [row for test in taken for row in _rows(test, template, asserts or kinds)]
-    part = RowSelection(limit, sample, seed, repeated)
-    yield from map_columns(RowTable.of(str(path), rows), columns, part, always=PRODUCED)
+    yield from map_columns(RowTable.of(str(path), rows), columns, selection, always=PRODUCED)
 
 
 def _one_prompt(document: _yaml.YamlDocument, number: int | None) -> str | list[Any]:
