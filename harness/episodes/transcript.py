@@ -32,7 +32,6 @@ _PLAIN = {"type", "description"}
 _WRONG_FORMS = {
     "fence": "is in a code fence, where no program reads it",
     "prose": "is in other text, where no program reads it",
-    "other": "is in a form that no program reads",
 }
 
 

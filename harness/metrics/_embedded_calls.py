@@ -6,7 +6,8 @@ than a wrong call. `read_calls` returns what an answer calls together with its f
 
 A call is found by the name of an offered tool: as a Python call, as a JSON object that has the name
 and arguments, or as the name with a JSON object behind it. The name alone, `name()` in a sentence,
-a signature and a tool's definition are no calls.
+a signature and a tool's definition are no calls. What begins as a call and is not one, such as one
+whose brackets are not closed, is an attempt that cannot be read.
 
 Every search is bounded: unclosed brackets are searched up to a multiple of the text's length.
 """
@@ -23,6 +24,7 @@ from typing import Any, Literal
 
 from tunegate.harness.metrics import _json_parsing
 from tunegate.harness.metrics._expected_calls import OfferedTool
+from tunegate.harness.metrics._json_parsing import shorten_text
 from tunegate.harness.metrics._tool_call_parsers import (
     MalformedCall,
     ParsedCalls,
@@ -40,8 +42,8 @@ from tunegate.harness.metrics._xml_calls import (
 )
 
 Form = Literal["right", "fence", "prose", "other"]
-"""Where the calls are: as the syntax wants them, in code fences, in other text, or in a form that
-nothing reads (another syntax than the one named, brackets that are not closed)."""
+"""Where the calls are: as the syntax wants them, in code fences, in other text, or in another
+syntax than the one named."""
 FORMS: tuple[Form, ...] = ("right", "fence", "prose", "other")
 
 
@@ -96,9 +98,10 @@ def _search(text: str, tools: Mapping[str, OfferedTool], syntax: Syntax) -> Foun
     except _ExhaustedSearch:
         return FoundCalls(ParsedCalls(problem="too many brackets are not closed"))
     calls = tuple(call for span in spans for call in span.calls)
-    broken = next((span for span in spans if span.problem is not None), None)
+    broken = next((span for span in spans if span.broken), None)
     if broken is not None:
-        return FoundCalls(ParsedCalls(broken.syntax, problem=broken.problem))
+        what = shorten_text(text[broken.start : broken.end], 80)
+        return FoundCalls(ParsedCalls(broken.syntax, problem=f"{what!r} is no whole call"))
     if not calls:
         return FoundCalls(ParsedCalls())
     form = max((span.form for span in spans), key=FORMS.index)
@@ -133,9 +136,13 @@ class _CallSpan:
     start: int
     end: int
     syntax: Syntax
-    form: Form
+    form: Form = "prose"
     calls: tuple[ToolCall, ...] = ()
-    problem: str | None = None
+
+    @property
+    def broken(self) -> bool:
+        """Whether it is an attempt that cannot be read."""
+        return not self.calls
 
 
 _FENCE = re.compile(r"(```|~~~)(.*?)(?:\1|\Z)", re.DOTALL)
@@ -183,6 +190,7 @@ class _CallSearch:
     def __init__(self, text: str, tools: Mapping[str, OfferedTool], syntax: Syntax) -> None:
         self.text = text
         self.tools = tools
+        self.names = _patterns(frozenset(tools))
         self.syntax = syntax
         self.budget = 20 * len(text) + 1_000_000
         self.fences = [(found.start(2), found.end(2)) for found in _FENCE.finditer(text)]
@@ -193,9 +201,8 @@ class _CallSearch:
         Raises:
             _ExhaustedSearch: too many brackets are not closed.
         """
-        names = _patterns(frozenset(self.tools))
         if not (
-            (names and names.name.search(self.text))
+            (self.names and self.names.name.search(self.text))
             or '"arguments"' in self.text
             or _TEXTS.match(self.text)
             or _MARKUP.search(self.text)
@@ -203,7 +210,7 @@ class _CallSearch:
             return []
         spans: list[_CallSpan] = []
         finders = (self._in_fences, self._in_tags, self._in_texts, self._in_objects)
-        for find in (*finders, *((self._behind_names, self._in_python) if names else ())):
+        for find in (*finders, *((self._behind_names, self._in_python) if self.names else ())):
             starts = [span.start for span in spans]
             spans += [one for one in find() if not _is_covered(one, spans, starts)]
             spans.sort(key=lambda span: span.start)
@@ -270,34 +277,28 @@ class _CallSearch:
             value, end = _json_parsing.read_first(self.text, start)
         except _json_parsing.UnreadableJson as error:
             self._pay_for(error, start)
-            return self._broken_object(start, str(error))
-        try:
-            calls = tuple(self._calls_within(value))
-        except MalformedCall as error:
-            return _CallSpan(start, end, "json", "prose", problem=str(error)), end
-        return (self._span(start, end, "json", *calls) if calls else None), end
-
-    def _broken_object(self, start: int, problem: str) -> tuple[_CallSpan | None, int]:
-        """Read an object as Python writes it, or one whose last brackets are missing."""
-        names = _patterns(frozenset(self.tools))
-        if names is None or not names.name.search(self.text, start, start + 400):
-            return None, start + 1
-        end, missing = self._closing(start)
-        if end is None:
-            if names.begins.match(self.text, start):
-                end = self._limit(start)
-                return _CallSpan(start, end, "json", "prose", problem=f"not JSON: {problem}"), end
-            return None, start + 1
-        value = read_literal(self.text[start:end] + missing)
+            return self._python_object(start)
         try:
             calls = tuple(self._calls_within(value))
         except MalformedCall:
+            return _CallSpan(start, end, "json"), end
+        return (self._span(start, end, "json", *calls) if calls else None), end
+
+    def _python_object(self, start: int) -> tuple[_CallSpan | None, int]:
+        """Read an object as Python writes it."""
+        names = self.names
+        if names is None or not names.name.search(self.text, start, start + 400):
+            return None, start + 1
+        end = self._closing(start)
+        try:
+            calls = tuple(self._calls_within(end and read_literal(self.text[start:end])))
+        except MalformedCall:
             calls = ()
-        if calls:
-            span = self._span(start, end, "json", *calls)
-            return (replace(span, form="other") if missing else span), end
+        if end and calls:
+            return self._span(start, end, "json", *calls), end
         if names.begins.match(self.text, start):
-            return _CallSpan(start, end, "json", "prose", problem=f"not JSON: {problem}"), end
+            end = end or self._limit(start)
+            return _CallSpan(start, end, "json"), end
         return None, start + 1
 
     def _calls_within(self, value: Any) -> Iterator[ToolCall]:
@@ -344,9 +345,8 @@ class _CallSearch:
 
     def _behind_names(self) -> Iterator[_CallSpan]:
         """Yield each name with the JSON object of its arguments behind it."""
-        names = _patterns(frozenset(self.tools))
-        assert names is not None, "asked for only where tools are offered"
-        for found in names.gapped.finditer(self.text):
+        assert self.names is not None, "asked for only where tools are offered"
+        for found in self.names.gapped.finditer(self.text):
             try:
                 value, end = _json_parsing.read_first(self.text, found.end())
             except _json_parsing.UnreadableJson as error:
@@ -357,38 +357,29 @@ class _CallSearch:
 
     def _in_python(self) -> Iterator[_CallSpan]:
         """Yield Python calls of the offered tools, and attempts that cannot be read."""
-        names = _patterns(frozenset(self.tools))
-        assert names is not None, "asked for only where tools are offered"
+        assert self.names is not None, "asked for only where tools are offered"
         position = 0
-        while found := names.called.search(self.text, position):
-            position = found.end()
-            opening = found.end() - 1
-            end, missing = self._closing(opening)
+        while found := self.names.called.search(self.text, position):
+            position, opening = found.end(), found.end() - 1
+            end = self._closing(opening)
             if end is None:
                 if set("=\"'") & set(self.text[opening : opening + 60]):
-                    end = position = self._limit(opening)
-                    problem = f"the call of {found[1]} is cut off"
-                    yield _CallSpan(found.start(), end, "python", "prose", problem=problem)
+                    position = self._limit(opening)
+                    yield _CallSpan(found.start(), position, "python")
                 continue
-            inside = self.text[opening + 1 : end - (not missing)]
+            inside = self.text[opening + 1 : end - 1]
             if self._is_mention(found.start(), end, inside):
                 continue
             position = end
             spelled = found[1] if _IDENTIFIER.fullmatch(found[1]) else "f"
             try:
-                text = spelled + self.text[opening:end] + missing
-                calls = python(text, bare_texts=True) or []
-            except MalformedCall as error:
-                if not _PLACEHOLDER.search(inside):
-                    problem = str(error)
-                    yield _CallSpan(found.start(), end, "python", "prose", problem=problem)
-                continue
-            if not calls:
-                problem = f"an argument of {found[1]} has no name"
-                yield _CallSpan(found.start(), end, "python", "prose", problem=problem)
-                continue
-            span = self._span(found.start(), end, "python", ToolCall(found[1], calls[0].arguments))
-            yield replace(span, form="other") if missing else span
+                calls = python(spelled + self.text[opening:end], bare_texts=True)
+            except MalformedCall:
+                if _PLACEHOLDER.search(inside):
+                    continue
+                calls = None
+            made = [ToolCall(found[1], calls[0].arguments)] if calls else []
+            yield self._span(found.start(), end, "python", *made)
 
     def _is_mention(self, start: int, end: int, inside: str) -> bool:
         """Whether `name(…)` just names the tool: in a sentence, without values."""
@@ -411,31 +402,23 @@ class _CallSearch:
         inside = index >= 0 and position < self.fences[index][1]
         return self.fences[index][1] if inside else len(self.text)
 
-    def _closing(self, start: int) -> tuple[int | None, str]:
-        """Return the end of what the bracket at a place opens, and the brackets that it lacks.
-
-        The end is None where a text is cut off, or where too much is missing.
-        """
+    def _closing(self, start: int) -> int | None:
+        """Return the end of what the bracket at a place opens; None where nothing closes it."""
         limit, waiting = self._limit(start), []
         for found in _QUOTED_OR_BRACKET.finditer(self.text, start, limit):
             mark = found.group()
             if mark in _CLOSES:
                 waiting.append(_CLOSES[mark])
             elif mark in ('"', "'"):
-                self._pay(limit - start)
-                return None, ""
-            elif len(mark) == 1 and waiting[-1] == mark:
-                waiting.pop()
-            elif len(mark) == 1:
+                break
+            elif len(mark) == 1 and waiting.pop() != mark:
                 self._pay(found.end() - start)
-                return found.start(), "".join(reversed(waiting))
+                return None
             if not waiting:
                 self._pay(found.end() - start)
-                return found.end(), ""
+                return found.end()
         self._pay(limit - start)
-        end = len(self.text[:limit].rstrip()) if len(waiting) < 50 else start
-        whole = end > start + 1 and self.text[end - 1] in "\"')]}"
-        return (end, "".join(reversed(waiting))) if whole else (None, "")
+        return None
 
     def _pay_for(self, error: _json_parsing.UnreadableJson, start: int) -> None:
         """Count the characters that were read, and those that the error's line was counted in."""

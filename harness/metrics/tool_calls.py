@@ -116,7 +116,7 @@ def _form_fault(found: FoundCalls, extract: Extract) -> str | None:
     if not found.reading.calls or FORMS.index(found.form) <= _EXTRACTS.index(extract):
         return None
     if found.form == "other":
-        return "wrong form: another syntax than the one named, or brackets that are not closed"
+        return "wrong form: another syntax than the one named"
     return f'wrong form: read only with extract = "{found.form}"'
 
 
