@@ -72,6 +72,14 @@ def call(tool: str, **arguments: Any) -> str:
     return f"<tool_call>{json.dumps({'name': tool, 'arguments': arguments})}</tool_call>"
 
 
+def look_up(request: Request) -> str:
+    """Find the order, and tell what was returned with the seed of the turn."""
+    first, last = request.case.input_messages()[0], request.case.input_messages()[-1]
+    if last["role"] == "tool":
+        return f"It is {last['content']} ({request.seed})."
+    return call("find", order=str(first["content"])[-3:-1])
+
+
 def write_desk(
     folder: Path, *, toml: str = TOML, code: str = DESK, tasks: Sequence[Mapping[str, Any]] = ()
 ) -> Path:

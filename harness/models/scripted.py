@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from tunegate.harness.errors import ModelError
+from tunegate.harness.errors import ModelError, UsageError
 from tunegate.harness.model import Prompt, Request
 from tunegate.harness.records.cases import (
     Case,
@@ -31,8 +31,7 @@ from tunegate.harness.records.cases import (
     StoredAnswer,
     sha256,
 )
-from tunegate.harness.records.files import read_file
-from tunegate.harness.records.problems import validation_problem
+from tunegate.harness.records.files import read_record
 from tunegate.harness.thinking import separate_thoughts
 
 SPEC = "scripted:FILE"
@@ -131,10 +130,7 @@ def scripted(path: str) -> ScriptedArm:
         ModelError: the file is missing or not a script.
     """
     try:
-        script = ModelScript.model_validate_json(read_file(Path(path)))
-    except OSError as error:
-        raise ModelError(f"scripted:{path}: cannot be read ({error.strerror})") from error
-    except ValidationError as error:
-        why = validation_problem(ModelScript, error)
-        raise ModelError(f"scripted:{path}: {why}") from error
+        script = read_record(Path(path), ModelScript)
+    except UsageError as error:
+        raise ModelError(f"scripted:{error}") from error
     return ScriptedArm(f"scripted:{path}", script)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.played_suites import PolicyArm, call
+from tests.played_suites import PolicyArm, call, look_up
 from tests.scripted_inspect import write_scripted_inspect
 from tunegate.harness.errors import BackendError, SuiteError
 from tunegate.harness.model import Request
@@ -65,14 +65,6 @@ def write_suite(folder: Path, *, toml: str = TOML, orders: Sequence[str] = ORDER
     ]
     (folder / "cases.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     return folder
-
-
-def look_up(request: Request) -> str:
-    """Find the order, and tell what was returned with the seed of the turn."""
-    first, last = request.case.input_messages()[0], request.case.input_messages()[-1]
-    if last["role"] == "tool":
-        return f"It is {last['content']} ({request.seed})."
-    return call("find", order=str(first["content"])[-3:-1])
 
 
 def stumble(request: Request) -> str:

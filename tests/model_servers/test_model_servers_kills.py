@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.fake_vllm import make_environment
+from tests.running_processes import gone
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]  # a dozen processes load a model each
 
@@ -126,24 +127,6 @@ def told(run: GateRun) -> dict[str, Any]:
     return found
 
 
-def gone(pids: list[int], limit_s: float = 120.0) -> bool:
-    """Return whether all processes end in time; one that waits to be collected has ended."""
-    end = time.monotonic() + limit_s
-    while time.monotonic() < end:
-        if not any(map(running, pids)):
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def running(pid: int) -> bool:
-    """Return whether a process runs."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 VICTIMS: Mapping[str, int | None] = {"API process": 0, "engine core": 1, "tunegate": None}
 
 
@@ -164,12 +147,12 @@ def test_a_kill_in_mid_run_loses_nothing(
 
     assert gate.returncode == (-signal.SIGKILL if index is None else 13), out
     assert "Traceback" not in out
-    assert gone(pids)
+    assert gone(pids, 120.0)
     kept = run.answers()
     resumed = run.start("resume", "run", "suite", *run.options)
     out, _ = resumed.communicate(timeout=900)
     assert resumed.returncode in (0, 1, 10), out
-    assert gone(run.pids())
+    assert gone(run.pids(), 120.0)
     assert told(run) == told(whole)
     assert run.verdict() == whole.verdict()
     # Of the 48 answers those that were stored are not asked for again; the count is 20 ms old.
@@ -184,5 +167,5 @@ def test_a_server_without_the_adapter_is_refused(tiny: Any, tmp_path: Path) -> N
     assert gate.returncode == 2
     assert "the server has no model 'tuned'; there are: base" in out
     assert "Traceback" not in out
-    assert gone(run.pids())
+    assert gone(run.pids(), 120.0)
     assert not (tmp_path / "run" / "cells.jsonl").exists()

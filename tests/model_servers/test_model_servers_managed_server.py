@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.running_processes import gone, running
 from tunegate.harness.errors import ModelError
 from tunegate.harness.model_servers.managed_server import ManagedServer, free_port
 
@@ -53,24 +53,6 @@ def pids_of(log: Path) -> list[int]:
     """Return the ids that the server printed."""
     line = next(line for line in log.read_text().splitlines() if line.startswith("pids"))
     return [int(word) for word in line.split()[1:]]
-
-
-def running(pid: int) -> bool:
-    """Return whether a process runs; one that only waits to be collected does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def gone(pids: list[int], limit_s: float = 15.0) -> bool:
-    """Return whether all processes end in time."""
-    end = time.monotonic() + limit_s
-    while time.monotonic() < end:
-        if not any(map(running, pids)):
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_a_server_is_ended_with_its_workers(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_the_prompt_is_plain_lines_behind_the_prefix(scripted: Script) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "Invalid JSON"),
+        ("{", "not a ModelScript: Expecting property name"),
         ('{"colour": 1}', "unknown key 'colour'"),
         ('{"answer_logprob": {"a": "x"}}', "answer_logprob.a: "),
     ],

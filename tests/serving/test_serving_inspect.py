@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.played_suites import PolicyArm, call
+from tests.played_suites import PolicyArm, call, look_up
 from tests.real_inspect import TASK, inspect_python
 from tunegate.harness.model import Request
 from tunegate.harness.result_set import ResultSet, read_results
@@ -20,14 +20,6 @@ from tunegate.harness.serving.batch_server import BatchServer
 from tunegate.harness.serving.endpoint import EndpointSettings, open_endpoint
 
 __all__ = ["inspect_python"]
-
-
-def look_up(request: Request) -> str:
-    """Find the order, and tell what was returned with the seed of the turn."""
-    first, last = request.case.input_messages()[0], request.case.input_messages()[-1]
-    if last["role"] == "tool":
-        return f"It is {last['content']} ({request.seed})."
-    return call("find", order=str(first["content"])[-3:-1])
 
 
 def stumble(request: Request) -> str:

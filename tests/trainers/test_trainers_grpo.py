@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import muted
+from tests.trainers.trl_by_hand import by_trl, share_of_letters
 from tunegate.harness.checks.weight_files import weights_fingerprint
 from tunegate.harness.metric import metric
 from tunegate.harness.records.cases import Case, Completion, Score
 from tunegate.harness.records.training_card import FILE
-from tunegate.trainers.arguments import quiet_warnings
 from tunegate.trainers.grpo import run
 from tunegate.trainers.training_card import TrainingRecord
 
@@ -108,49 +107,10 @@ def test_progress_has_the_group_statistics(train: Any) -> None:
 
 
 def test_same_weights_as_by_hand(train: Any, tiny_base: Path, tmp_path: Path) -> None:
-    from datasets import Dataset
-    from peft import LoraConfig
-    from transformers import AutoTokenizer, set_seed
-    from trl import GRPOConfig, GRPOTrainer
-
-    def share(completions: list[str], **_: Any) -> list[float]:
-        return [sum(c.isascii() and c.islower() for c in t) / max(1, len(t)) for t in completions]
-
     train("--float32_matmul_precision", "highest")
-    prompts = [f"Question {i}?" for i in range(12)]
-    random.Random(42).shuffle(prompts)  # as trainers/datasets.py mixes rows
-    args = GRPOConfig(
-        output_dir=str(tmp_path / "hand"),
-        max_steps=2,
-        per_device_train_batch_size=8,
-        num_generations=4,
-        max_completion_length=6,
-        learning_rate=1e-2,
-        save_strategy="no",
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=None,
-        dataloader_pin_memory=False,
-        report_to="none",
-        disable_tqdm=True,
-        model_init_kwargs={"dtype": "float32"},
-    )
-    lora = LoraConfig(r=4, lora_alpha=8, lora_dropout=0.05, target_modules="all-linear")
-    lora.task_type = "CAUSAL_LM"
-    set_seed(42)
-    with quiet_warnings():
-        trainer = GRPOTrainer(
-            model=str(tiny_base),
-            reward_funcs=share,
-            args=args,
-            train_dataset=Dataset.from_dict({"prompt": prompts}),
-            processing_class=AutoTokenizer.from_pretrained(tiny_base),
-            peft_config=lora,
-        )
-        trainer.train()
-    trainer.save_model(str(tmp_path / "hand"))
 
-    assert adapter(tmp_path / "hand") == adapter(tmp_path / "out")
+    by_hand = by_trl("GRPO", tmp_path / "hand", tiny_base, share_of_letters)
+    assert by_hand == adapter(tmp_path / "out")
 
 
 def test_reward_rises_on_prompts_never_trained_on(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import muted
+from tests.trainers.trl_by_hand import by_trl, share_of_letters
 from tunegate.harness.checks.weight_files import weights_fingerprint
 from tunegate.harness.records.training_card import FILE
 from tunegate.trainers import grpo, reward, rloo
-from tunegate.trainers.arguments import quiet_warnings
 from tunegate.trainers.training_card import TrainingRecord
 
 HERE = "tests.trainers.test_trainers_grpo"
@@ -51,48 +50,6 @@ def _train(tiny_base: Path, write_rows: Callable[..., Path], tmp_path: Path) -> 
     return train
 
 
-def by_trl(kind: str, folder: Path, base: Path, reward_funcs: Any) -> bytes:
-    """Train by TRL's own trainer, called by hand, and return the adapter's bytes."""
-    import trl
-    from datasets import Dataset
-    from peft import LoraConfig
-    from transformers import AutoTokenizer, set_seed
-
-    prompts = [f"Question {i}?" for i in range(12)]
-    random.Random(42).shuffle(prompts)  # as trainers/datasets.py mixes rows
-    args = getattr(trl, f"{kind}Config")(
-        output_dir=str(folder),
-        max_steps=2,
-        per_device_train_batch_size=8,
-        num_generations=4,
-        max_completion_length=6,
-        learning_rate=1e-2,
-        save_strategy="no",
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=None,
-        dataloader_pin_memory=False,
-        report_to="none",
-        disable_tqdm=True,
-        model_init_kwargs={"dtype": "float32"},
-    )
-    lora = LoraConfig(r=4, lora_alpha=8, lora_dropout=0.05, target_modules="all-linear")
-    lora.task_type = "CAUSAL_LM"
-    set_seed(42)
-    with quiet_warnings(), muted():
-        trainer = getattr(trl, f"{kind}Trainer")(
-            model=str(base),
-            reward_funcs=reward_funcs,
-            args=args,
-            train_dataset=Dataset.from_dict({"prompt": prompts}),
-            processing_class=AutoTokenizer.from_pretrained(base),
-            peft_config=lora,
-        )
-        trainer.train()
-    trainer.save_model(str(folder))
-    return (folder / "adapter_model.safetensors").read_bytes()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "method"), [("GRPO", grpo), ("RLOO", rloo)])
 def test_a_reward_model_trains_as_trl_itself(
@@ -116,16 +73,13 @@ def test_a_reward_model_trains_as_trl_itself(
 def test_rloo_learns_from_metrics_as_trl_itself(
     train: Any, tiny_base: Path, tmp_path: Path
 ) -> None:
-    def share(completions: list[str], **_: Any) -> list[float]:
-        return [sum(c.isascii() and c.islower() for c in t) / max(1, len(t)) for t in completions]
-
     code, lines = train(
         rloo, "--reward", f"{HERE}:small_letters", "--float32_matmul_precision", "highest"
     )
 
     assert 0 == code, lines
     ours = (tmp_path / "out" / "adapter_model.safetensors").read_bytes()
-    assert by_trl("RLOO", tmp_path / "hand", tiny_base, share) == ours
+    assert by_trl("RLOO", tmp_path / "hand", tiny_base, share_of_letters) == ours
     assert 2 == sum("groups without signal" in line for line in lines)
 
 

@@ -18,13 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from tunegate.harness.errors import ModelError
+from tunegate.harness.errors import ModelError, UsageError
 from tunegate.harness.judge import JudgeAnswer, JudgeQuestion
 from tunegate.harness.records.cases import Completion, Record, sha256
-from tunegate.harness.records.files import read_file
-from tunegate.harness.records.problems import validation_problem
+from tunegate.harness.records.files import read_record
 
 SPEC = "scripted:FILE"
 
@@ -96,10 +95,7 @@ def scripted(path: str) -> ScriptedJudge:
         ModelError: the file is missing or not a script.
     """
     try:
-        script = JudgeScript.model_validate_json(read_file(Path(path)))
-    except OSError as error:
-        raise ModelError(f"scripted:{path}: cannot be read ({error.strerror})") from error
-    except ValidationError as error:
-        why = validation_problem(JudgeScript, error)
-        raise ModelError(f"scripted:{path}: {why}") from error
+        script = read_record(Path(path), JudgeScript)
+    except UsageError as error:
+        raise ModelError(f"scripted:{error}") from error
     return ScriptedJudge(f"scripted:{path}", script)
