@@ -1,7 +1,7 @@
 """Validation against the JSON schemas of our own files, with problems in words.
 
 Example:
-    >>> schema_problems({"promt": "Where is my parcel?", "prompt": "Hello"}, "case")
+    >>> schema_problems({"promt": "Where is my parcel?", "prompt": "Hello"}, case_validator())
     ["unknown key 'promt'; did you mean 'prompt'?"]
 """
 
@@ -14,103 +14,42 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.defaults import CONFIDENCE
-from tunegate.harness.errors import UsageError, unknown_name_message
-from tunegate.harness.gate_kind import COMMON_KEYS, ROOM, GateKind, gate_kinds
-from tunegate.harness.lookup import module_names
+from tunegate.harness.errors import unknown_name_message
 from tunegate.harness.records.problems import short_value
 
 SCHEMAS = Path(__file__).parent / "schemas"
 
 
-def schema_problems(value: Any, schema: str) -> list[str]:
-    """Return what is wrong with `value` under one of our schema files, in words."""
-    return [text for _, text in located_problems(value, schema)]
+def schema_problems(value: Any, validator: Any) -> list[str]:
+    """Return what is wrong with `value`, in words."""
+    return [text for _, text in located_problems(value, validator)]
 
 
-def located_problems(value: Any, schema: str) -> list[tuple[tuple[str | int, ...], str]]:
+def located_problems(value: Any, validator: Any) -> list[tuple[tuple[str | int, ...], str]]:
     """Return the problems as (path of the offending value, sentence), in the order of the paths."""
-    errors = sorted(_validator(schema).iter_errors(value), key=lambda e: [*map(_rank, e.path)])
+    errors = sorted(validator.iter_errors(value), key=lambda e: [*map(_rank, e.path)])
     return [(_place(error), _format_error(error)) for error in errors]
 
 
-def load_schema(name: str) -> dict[str, Any]:
-    """Return one of our JSON schemas; in that of a suite, the gates' part is made by their kinds.
-
-    The file `suite.schema.json` holds the built-in kinds; here those of installed packages join.
-
-    Raises:
-        UsageError: a gate kind of an installed package is incomplete, or takes the key of another.
-    """
+def read_schema(name: str) -> dict[str, Any]:
+    """Return one of our schema files: `suite`, `case`, `verdict` …"""
     schema: dict[str, Any] = json.loads(
         (SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8")
     )
-    if name == "suite":
-        _complete_gates(schema["properties"]["gates"]["items"])
     return schema
 
 
-def _complete_gates(table: dict[str, Any]) -> None:
-    """Give the schema of a `[[gates]]` table the keys of all kinds of gates."""
-    kinds = gate_kinds()
-    _check_kinds(kinds)
-    keys = {key: form for kind in kinds for key, form in kind.schema.items()}
-    common = {key: table["properties"][key] for key in COMMON_KEYS}
-    error = f"{100 * (1 - CONFIDENCE) / 2:.3g} % one-sided"
-    described = f"Two-sided confidence of the interval; {CONFIDENCE:.2f} tests at {error}."
-    last = {"confidence": {**common.pop("confidence"), "description": described}}
-    table["properties"] = {**common, **keys, **last}
-    table["anyOf"] = [{"required": [key]} for kind in kinds for key in kind.keys_of_margin]
+def validator_of(schema: Mapping[str, Any]) -> Any:
+    """Return jsonschema's validator of a schema."""
+    from jsonschema import Draft202012Validator
 
-
-def _check_kinds(kinds: Sequence[GateKind]) -> None:
-    """Refuse an incomplete kind, and two kinds that use one key of a `[[gates]]` table.
-
-    A key that refines both, with the same schema, is shared.
-
-    Raises:
-        UsageError: naming the kind and what is missing, or both kinds and the key.
-    """
-    owners: dict[str, GateKind] = {}
-    built_in = module_names(ROOM)
-    # The kind of another package comes after the built-in ones, and is the one to change.
-    for kind in sorted(kinds, key=lambda k: k.name not in built_in):
-        if fault := _fault(kind):
-            raise UsageError(f"gate kind {kind.name!r}: {fault}; upgrade or uninstall the package")
-        for key in kind.schema:
-            other = owners.setdefault(key, kind)
-            shared = (
-                kind.schema[key] == other.schema[key]
-                and key not in kind.keys_of_margin
-                and key not in other.keys_of_margin
-            )
-            if key in COMMON_KEYS or not (other is kind or shared):
-                owner = "every gate" if key in COMMON_KEYS else f"the gate kind {other.name!r}"
-                raise UsageError(
-                    f"gate kind {kind.name!r}: its key {key!r} is also a key of {owner}; rename "
-                    f"the key, or uninstall the package that provides {kind.name!r}"
-                )
-
-
-def _fault(kind: GateKind) -> str:
-    """Return what a kind lacks for the suite's schema and the reference; "" if nothing."""
-    schema, summary = getattr(kind, "schema", None), getattr(kind, "summary", None)
-    if not isinstance(schema, Mapping) or not all(isinstance(s, Mapping) for s in schema.values()):
-        return "`schema` must map each key of a [[gates]] table to its JSON schema"
-    if not set(kind.keys_of_margin) <= set(schema):
-        return f"`schema` must have the margin's key {kind.keys_of_margin[0]!r}"
-    if not all(isinstance(s.get("description"), str) for s in schema.values()):
-        return "each key in `schema` must have a description"
-    if not isinstance(summary, str) or not summary:
-        return "`summary` must be a sentence on when the gate passes"
-    return ""
+    return Draft202012Validator(schema)
 
 
 @cache
-def _validator(schema: str) -> Any:
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(load_schema(schema))
+def case_validator() -> Any:
+    """Return the validator of a case."""
+    return validator_of(read_schema("case"))
 
 
 def _rank(step: str | int) -> tuple[str, int]:

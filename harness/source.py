@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from tunegate.harness.json_schema import schema_problems
+from tunegate.harness.json_schema import case_validator, schema_problems
 from tunegate.harness.records.cases import Case, replace_surrogates, sha256
 from tunegate.harness.records.problems import short_value
 
@@ -91,7 +91,7 @@ def make_case(row: Mapping[str, Any], where: str = "") -> Case:
         ValueError: what is wrong, in words, without the place.
     """
     fields: dict[str, Any] = replace_surrogates(dict(row))
-    problems = schema_problems(fields, "case")
+    problems = schema_problems(fields, case_validator())
     if problems:
         turns = isinstance(fields.get("prompt"), list)
         hint = "; a list of turns is called `messages`" if turns else ""

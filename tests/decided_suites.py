@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from tunegate.harness.json_schema import load_schema
+from tunegate.harness.json_schema import read_schema
 from tunegate.harness.records.cases import Case, Cell, CellKind, ScoreRow
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
@@ -143,7 +143,7 @@ def cells_of(suite: SuiteOfColumns) -> tuple[Cell, ...]:
 @pytest.fixture(name="validator", scope="session")
 def _validator() -> Draft202012Validator:
     """Return a validator of the schema of verdict.json."""
-    return Draft202012Validator(load_schema("verdict"))
+    return Draft202012Validator(read_schema("verdict"))
 
 
 @pytest.fixture(name="judge")

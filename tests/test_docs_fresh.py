@@ -12,6 +12,7 @@ from tunegate.harness import lookup
 from tunegate.harness.json_schema import schema_problems
 from tunegate.harness.plugin.options import OPTIONS
 from tunegate.harness.records.verdict import Verdict
+from tunegate.harness.suite.file_schema import suite_validator
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -52,7 +53,7 @@ def test_examples_can_be_read() -> None:
         for block in blocks(path, "toml"):
             data = tomllib.loads(block)
             if {"name", "cases", "metrics"} <= set(data):
-                assert schema_problems(data, "suite") == [], path
+                assert schema_problems(data, suite_validator()) == [], path
         for block in blocks(path, "json"):
             for line in block.splitlines() if block.lstrip().startswith('{"') else [block]:
                 json.loads(line)

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.further_arm import comparisons, further_arms
-from tunegate.harness.json_schema import SCHEMAS, load_schema
+from tunegate.harness.json_schema import SCHEMAS
 from tunegate.harness.records.cases import Record
 from tunegate.harness.records.comparison import CandidateComparison
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.source import case_schema
+from tunegate.harness.suite.file_schema import suite_schema
 from tunegate.harness.verdict.run_history import RunHistory
 
 KINDS: Mapping[str, tuple[type[Record], str]] = {
@@ -69,7 +70,7 @@ def _drop_titles(schema: Any) -> Any:
 
 def schema_files() -> dict[Path, str]:
     """Return path → content of every file."""
-    schemas = {"suite": load_schema("suite"), "case": case_schema()}
+    schemas = {"suite": suite_schema(), "case": case_schema()}
     schemas |= {name: schema_of(name) for name in KINDS}
     return {
         SCHEMAS / f"{name}.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

@@ -14,7 +14,8 @@ from typing import Any
 
 from tunegate.harness import lookup
 from tunegate.harness.gate_kind import GateKind, gate_kinds
-from tunegate.harness.json_schema import load_schema
+from tunegate.harness.json_schema import read_schema
+from tunegate.harness.suite.file_schema import suite_schema
 
 PAGE = Path(__file__).with_name("suite-file.md")
 _INTRODUCTION = """\
@@ -72,7 +73,7 @@ def _kind(kind: GateKind) -> str:
 
 
 def _object(name: str, keys: tuple[str, ...]) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = load_schema(name)
+    found: Mapping[str, Any] = suite_schema() if name == "suite" else read_schema(name)
     for key in keys:
         found = found["properties"][key]
         found = found.get("items", found)

@@ -9,14 +9,21 @@ of such answers reports what it knows by `RequestRecord`, so that all of them ar
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from tunegate.harness.errors import NotComparable, UsageError
 from tunegate.harness.further_arm import further_arm
 from tunegate.harness.model import Arm, Prompt, RecordedArm, RecordedRequest, RequestRecord
-from tunegate.harness.records.cases import Case, Cell, CellKind, canonical_json, sha256
+from tunegate.harness.records.cases import (
+    Case,
+    Cell,
+    CellKind,
+    canonical_json,
+    sha256,
+    written_settings,
+)
 from tunegate.harness.suite import Suite
 
 
@@ -485,13 +492,3 @@ class _AskedCase:
         if self.suite is None or self.content is None or not self._writes:
             return None
         return written_settings(self.suite.generation.of(self.content).model_dump(), self.content)
-
-
-WRITTEN: Sequence[str] = ("max_new_tokens", "temperature", "top_p", "stop")
-"""Settings that decide what an arm writes."""
-
-
-def written_settings(generation: Mapping[str, Any], case: Case) -> dict[str, Any]:
-    """Return what, besides the prompt, decided a written answer."""
-    offered = {"tools": case.tools, "tool_choice": case.tool_choice}
-    return {**{name: generation[name] for name in WRITTEN}, **offered}

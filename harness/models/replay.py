@@ -22,7 +22,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from tunegate.harness.checks.comparability import written_settings
 from tunegate.harness.checks.weight_files import file_sha256
 from tunegate.harness.errors import ModelError, UsageError
 from tunegate.harness.model import Prompt, RecordedRequest, Request
@@ -37,6 +36,7 @@ from tunegate.harness.records.cases import (
     StoredAnswer,
     Text,
     sha256,
+    written_settings,
 )
 from tunegate.harness.records.episodes import MOST, EpisodeRecord
 from tunegate.harness.records.files import JsonlRecords, read_file, read_record

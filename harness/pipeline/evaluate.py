@@ -49,7 +49,7 @@ from tunegate.harness.records.files import FilteredRecords, JsonlRecords, read_r
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.source import account_summary
 from tunegate.harness.suite import Suite
-from tunegate.harness.verdict.decide import failed_verdict, not_comparable
+from tunegate.harness.verdict.decide import ScoredRun, failed_verdict, not_comparable
 
 if TYPE_CHECKING:
     from tunegate.harness.engine.sharding import WorkerPool
@@ -322,7 +322,7 @@ def _answer(
     )
 
 
-def _score(draft: ManifestDraft, run: PreparedRun, stopping: EarlyStopping) -> steps.ScoredRun:
+def _score(draft: ManifestDraft, run: PreparedRun, stopping: EarlyStopping) -> ScoredRun:
     """Score and judge the answers of cells.jsonl, which are never in memory as a whole.
 
     Raises:

@@ -505,3 +505,13 @@ class GenerationSettings(Record):
             own["stop"] = (*self.stop, *case.stop)
         own = {name: value for name, value in own.items() if value is not None}
         return self.model_copy(update=own) if own else self
+
+
+DECIDING_SETTINGS = ("max_new_tokens", "temperature", "top_p", "stop")
+"""Settings that decide what an arm writes."""
+
+
+def written_settings(generation: Mapping[str, Any], case: Case) -> dict[str, Any]:
+    """Return what, besides the prompt, decided a written answer."""
+    offered = {"tools": case.tools, "tool_choice": case.tool_choice}
+    return {**{name: generation[name] for name in DECIDING_SETTINGS}, **offered}

@@ -42,6 +42,7 @@ from tunegate.harness.records.manifest import Gate, MetricRecord, SuiteRecord
 from tunegate.harness.source import AccountedCases
 from tunegate.harness.suite import consistency, toml_file
 from tunegate.harness.suite.equal_prompts import join_equal_prompts
+from tunegate.harness.suite.file_schema import suite_validator
 from tunegate.harness.suite.find import FILE_NAME
 
 if TYPE_CHECKING:
@@ -276,7 +277,7 @@ class _SuiteParts:
     def __init__(self, source: toml_file.TomlFile, *, own_code: bool = True) -> None:
         self.source = source
         self.own_code = own_code
-        found = located_problems(source.data, "suite")
+        found = located_problems(source.data, suite_validator())
         typos = {place[:2] for place, text in found if "did you mean" in text}
         # A gate whose only key is misspelt does not lack one as well.
         found = [(p, t) for p, t in found if not (p in typos and "needs at least one" in t)]

@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 
 from tunegate.harness import gate_kind as contract
-from tunegate.harness import gates, json_schema
+from tunegate.harness import gates
 from tunegate.harness.comparison.delta import compare
 from tunegate.harness.errors import UsageError
 from tunegate.harness.gate_kind import GateKind, UnknownGateKind, gate_kind, gate_kinds
 from tunegate.harness.gating.decide_all import decide_gate
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateResult, GateStatus
+from tunegate.harness.suite import file_schema
 from tunegate.reports.charts import draw_interval
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +37,7 @@ def _forgotten() -> Iterator[Callable[[], None]]:
     def forget() -> None:
         gate_kind.cache_clear()
         gate_kinds.cache_clear()
-        json_schema._validator.cache_clear()
+        file_schema.suite_validator.cache_clear()
         importlib.invalidate_caches()
 
     forget()
@@ -81,7 +82,7 @@ def test_a_kind_describes_itself(kind: GateKind) -> None:
 
 
 def test_the_schema_of_a_suite_has_the_keys_of_each_kind() -> None:
-    table = json_schema.load_schema("suite")["properties"]["gates"]["items"]
+    table = file_schema.suite_schema()["properties"]["gates"]["items"]
     keys = [key for kind in gate_kinds() for key in kind.keys_of_margin]
 
     assert table["anyOf"] == [{"required": [key]} for key in keys]
@@ -208,7 +209,7 @@ def test_a_kind_whose_keys_are_taken_or_missing_is_refused(
     forgotten()
 
     with pytest.raises(UsageError, match=re.escape(what)) as caught:
-        json_schema.load_schema("suite")
+        file_schema.suite_schema()
     assert "\n" not in str(caught.value)
     sys.modules.pop("house_gates", None)
 

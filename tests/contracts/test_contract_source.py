@@ -16,6 +16,7 @@ from tunegate.harness.json_schema import schema_problems
 from tunegate.harness.records.cases import Case
 from tunegate.harness.source import case_schema, make_case
 from tunegate.harness.sources.jsonl import jsonl
+from tunegate.harness.suite.file_schema import suite_validator
 
 
 def test_a_row_becomes_a_case() -> None:
@@ -76,7 +77,7 @@ def test_problems_of_a_row_are_one_sentence() -> None:
 def test_tables_are_reported_in_their_order() -> None:
     gates = [{"metric": "m", "floor": "x"} for _ in range(11)]
     found = schema_problems(
-        {"name": "s", "cases": "c", "metrics": [{"use": "m"}], "gates": gates}, "suite"
+        {"name": "s", "cases": "c", "metrics": [{"use": "m"}], "gates": gates}, suite_validator()
     )
 
     assert [p.split(".")[1] for p in found] == [str(i) for i in range(11)]

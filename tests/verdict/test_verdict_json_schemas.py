@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from tests.compared_runs import candidate
 from tests.past_runs import FOUR, history_of
 from tunegate.harness.candidates.rank import compare_runs
-from tunegate.harness.json_schema import SCHEMAS, load_schema
+from tunegate.harness.json_schema import SCHEMAS, read_schema
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.manifest import Gate
 
@@ -43,7 +43,7 @@ def test_the_files_are_fresh(maker: Any) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_it_is_a_schema_of_draft_2020_12(name: str) -> None:
-    content = load_schema(name)
+    content = read_schema(name)
 
     Draft202012Validator.check_schema(content)
     assert content["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -51,7 +51,7 @@ def test_it_is_a_schema_of_draft_2020_12(name: str) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_field_is_described(name: str) -> None:
-    content = load_schema(name)
+    content = read_schema(name)
     records = {f"{name}.json": content} | content["$defs"]
 
     bare = [
@@ -68,13 +68,13 @@ def test_comparison_and_history_satisfy_their_schemas() -> None:
     past = history_of(*FOUR)
 
     for name, record in (("compare", compared), ("history", past)):
-        Draft202012Validator(load_schema(name)).validate(json.loads(record_json(record)))
+        Draft202012Validator(read_schema(name)).validate(json.loads(record_json(record)))
 
 
 def test_it_refuses_what_is_no_verdict(judge: Any, columns: Any, made: Any) -> None:
     suite = columns([Gate(metric="m", kind="gain", margin=0.1)], {"m": made.pairs(5, 0, 0, 0)})
     good = json.loads(record_json(judge(suite)))
-    validator = Draft202012Validator(load_schema("verdict"))
+    validator = Draft202012Validator(read_schema("verdict"))
 
     validator.validate(good)
     without = {key: value for key, value in good.items() if key != "sentence"}

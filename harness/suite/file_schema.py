@@ -1,0 +1,88 @@
+"""The JSON schema of suite.toml: a file, and the keys of the installed gate kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from tunegate.harness.defaults import CONFIDENCE
+from tunegate.harness.errors import UsageError
+from tunegate.harness.gate_kind import COMMON_KEYS, ROOM, GateKind, gate_kinds
+from tunegate.harness.json_schema import read_schema, validator_of
+from tunegate.harness.lookup import module_names
+
+
+@cache
+def suite_validator() -> Any:
+    """Return the validator of suite.toml."""
+    return validator_of(suite_schema())
+
+
+def suite_schema() -> dict[str, Any]:
+    """Return the schema of suite.toml, with the gate kinds of installed packages.
+
+    The file `suite.schema.json` holds the built-in kinds.
+
+    Raises:
+        UsageError: a gate kind of an installed package is incomplete, or takes the key of another.
+    """
+    schema = read_schema("suite")
+    _complete_gates(schema["properties"]["gates"]["items"])
+    return schema
+
+
+def _complete_gates(table: dict[str, Any]) -> None:
+    """Give the schema of a `[[gates]]` table the keys of all kinds of gates."""
+    kinds = gate_kinds()
+    _check_kinds(kinds)
+    keys = {key: form for kind in kinds for key, form in kind.schema.items()}
+    common = {key: table["properties"][key] for key in COMMON_KEYS}
+    error = f"{100 * (1 - CONFIDENCE) / 2:.3g} % one-sided"
+    described = f"Two-sided confidence of the interval; {CONFIDENCE:.2f} tests at {error}."
+    last = {"confidence": {**common.pop("confidence"), "description": described}}
+    table["properties"] = {**common, **keys, **last}
+    table["anyOf"] = [{"required": [key]} for kind in kinds for key in kind.keys_of_margin]
+
+
+def _check_kinds(kinds: Sequence[GateKind]) -> None:
+    """Refuse an incomplete kind, and two kinds that use one key of a `[[gates]]` table.
+
+    A key that refines both, with the same schema, is shared.
+
+    Raises:
+        UsageError: naming the kind and what is missing, or both kinds and the key.
+    """
+    owners: dict[str, GateKind] = {}
+    built_in = module_names(ROOM)
+    # The kind of another package comes after the built-in ones, and is the one to change.
+    for kind in sorted(kinds, key=lambda k: k.name not in built_in):
+        if fault := _fault(kind):
+            raise UsageError(f"gate kind {kind.name!r}: {fault}; upgrade or uninstall the package")
+        for key in kind.schema:
+            other = owners.setdefault(key, kind)
+            shared = (
+                kind.schema[key] == other.schema[key]
+                and key not in kind.keys_of_margin
+                and key not in other.keys_of_margin
+            )
+            if key in COMMON_KEYS or not (other is kind or shared):
+                owner = "every gate" if key in COMMON_KEYS else f"the gate kind {other.name!r}"
+                raise UsageError(
+                    f"gate kind {kind.name!r}: its key {key!r} is also a key of {owner}; rename "
+                    f"the key, or uninstall the package that provides {kind.name!r}"
+                )
+
+
+def _fault(kind: GateKind) -> str:
+    """Return what a kind lacks for the suite's schema and the reference; "" if nothing."""
+    schema, summary = getattr(kind, "schema", None), getattr(kind, "summary", None)
+    if not isinstance(schema, Mapping) or not all(isinstance(s, Mapping) for s in schema.values()):
+        return "`schema` must map each key of a [[gates]] table to its JSON schema"
+    if not set(kind.keys_of_margin) <= set(schema):
+        return f"`schema` must have the margin's key {kind.keys_of_margin[0]!r}"
+    if not all(isinstance(s.get("description"), str) for s in schema.values()):
+        return "each key in `schema` must have a description"
+    if not isinstance(summary, str) or not summary:
+        return "`summary` must be a sentence on when the gate passes"
+    return ""
