@@ -3,10 +3,8 @@
 Decoding is bound by overhead and memory traffic, so wide batches of short questions win; the
 budget bounds memory. Sorting by length keeps padding small. The order is deterministic.
 
-Which prompts to compute together so that what they share is computed once. The questions of one
-MMLU subject begin with the same few-shot examples, those of another with others; in one batch of
-both, nothing would be shared. In lexicographic order relatives are neighbours; those that share
-more with each other than with others are families of their own where that saves tokens.
+Prompts that begin alike are put into the same batch, so that the beginning is computed once: the
+questions of one MMLU subject start with the same few-shot examples, those of the next with others.
 
 Each optimisation can be switched off; the answers are the same without it.
 
@@ -20,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
@@ -131,7 +130,11 @@ def make_batches(
         groups.setdefault((stages.get(question, 0), group, question.kind), []).append(question)
     for (stage, _, kind), members in sorted(groups.items(), key=lambda item: item[0][0]):
         read = kind in (CellKind.CHOICES, CellKind.ANSWER) and all(q in prompts for q in members)
-        for family in prefix_families(members, prompts) if read else [members]:
+        families = [members]
+        if read:
+            found = prefix_families([prompts[q] for q in members])
+            families = [[members[i] for i in family] for family in found]
+        for family in families:
             # Timed questions keep the order of the cases: neighbours in a run are so in time.
             timed = kind is CellKind.LATENCY
             ordered = family if timed else sorted(family, key=lambda q: -lengths[q])
@@ -159,57 +162,36 @@ def _rows(
         yield batch
 
 
-Member = TypeVar("Member")
-
 FORWARD = 256
 """Tokens whose computation a further forward costs on top of its own."""
 
 
-def prefix_families(
-    members: Sequence[Member], prompts: Mapping[Member, Sequence[int]]
-) -> list[list[Member]]:
-    """Split questions into families whose prompts share their beginning.
+def prefix_families(prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Sort prompts and cut them into families that share a beginning.
 
-    Prompts that share more with each other than with their neighbours become a family of their own
-    if what that saves, for each of them, is more than a forward and the beginning itself.
+    A cut is where neighbours share less than half of what one of them shares with its other
+    neighbour. Families that save less than a forward are put together.
 
-    Args:
-        members: The questions.
-        prompts: Question → token ids of its prompt.
+    Returns:
+        The indices of each family's prompts.
     """
-    ordered = sorted(members, key=lambda q: tuple(prompts[q]))
+    order = sorted(range(len(prompts)), key=lambda i: tuple(prompts[i]))
+    shared = [_common(prompts[i], prompts[j]) for i, j in pairwise(order)]
     families: list[list[int]] = []
-    around: list[_PromptFamily] = []
-    """Beginnings that hold for the prompt before and perhaps for the next, the shortest first."""
-    for i, question in enumerate(ordered):
-        last = i + 1 == len(ordered)
-        common = 0 if last else _common(prompts[question], prompts[ordered[i + 1]])
-        found = _PromptFamily(len(prompts[question]), [i])
-        while around and around[-1].shared >= common:
-            found = around.pop().joined_by(found, families)
-        if found.shared > common:
-            found = _PromptFamily(common, []).joined_by(found, families)
-        around.append(found)
-    families += [left.rows for left in around if left.rows]
-    return [[ordered[i] for i in family] for family in sorted(families)]
-
-
-@dataclass(slots=True)
-class _PromptFamily:
-    """Prompts that begin with the same tokens, without those that are families of their own."""
-
-    shared: int
-    """How many tokens."""
-    rows: list[int]
-
-    def joined_by(self, others: _PromptFamily, families: list[list[int]]) -> _PromptFamily:
-        """Return these with others that share more, which become a family if that pays."""
-        saved = len(others.rows) * (others.shared - self.shared)
-        if saved > others.shared + FORWARD:
-            families.append(others.rows)
+    rest: list[int] = []
+    start = 0
+    for end in range(1, len(order) + 1):
+        beside = max(shared[max(0, end - 2) : end + 1], default=0)
+        if end < len(order) and shared[end - 1] >= beside / 2:
+            continue
+        family = order[start:end]
+        saved = (len(family) - 1) * min(shared[start : end - 1], default=0)
+        if saved > FORWARD:
+            families.append(family)
         else:
-            self.rows += others.rows
-        return self
+            rest += family
+        start = end
+    return [*families, rest] if rest else families
 
 
 def _common(first: Sequence[int], other: Sequence[int]) -> int:

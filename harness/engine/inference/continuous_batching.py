@@ -18,6 +18,7 @@ Only layers that keep every token fit
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -50,7 +51,7 @@ CACHE_BYTES = 1_500_000_000
 PREFIX_BYTES = 500_000_000
 """Memory for what families of rows begin with, where there are several."""
 PREFILL = 8192
-"""Tokens of one prefill."""
+"""Tokens of one prefill, a shared prefix counted for each row."""
 LOGIT_BYTES = 256_000_000
 """Memory for the logits of one forward: rows × positions × vocabulary × 4 bytes."""
 PROBE = 8
@@ -111,8 +112,6 @@ class _DecodingLoop:
     waiting: deque[DecodingSequence] = field(default_factory=deque)
     longest: int = 0
     """Tokens of the longest row that came so far."""
-    columns: int = 0
-    """Columns of the cache that the longest row takes."""
     slots: DecodingSlots = field(default_factory=lambda: DecodingSlots(0, 0))
     prefixes: list[prefix_cache.SharedPrefix] = field(default_factory=list)
     """What families of waiting rows begin with, the longest first."""
@@ -156,23 +155,21 @@ class _DecodingLoop:
         self.longest = max(self.longest, longest_length(rows))
         if self.levers.prefixes:
             self._share_prefixes()
-        self.columns = max(self.columns, *map(self._own_columns, rows))
-        width = min(_width(self.model, self.columns), len(self.waiting) + len(self.slots.rows))
-        self.slots.resize(width, self.columns)
+        width = min(_width(self.model, self.longest), len(self.waiting) + len(self.slots.rows))
+        self.slots.resize(width, self.longest)
 
     def _share_prefixes(self) -> None:
         """Compute what families of the waiting rows begin with; let each family wait together."""
         kept = {id(prefix): prefix for prefix in map(self._prefix, self.waiting) if prefix.length}
         self.prefixes = list(kept.values())
         alone = [row for row in self.waiting if not self._prefix(row).length]
-        asked = {i: so_far(row) for i, row in enumerate(alone)}
-        families = prefix_families(list(asked), asked)
+        asked = [so_far(row) for row in alone]
+        families = prefix_families(asked)
         shared = [prefix_cache.shared_length([asked[i] for i in family]) for family in families]
         saved = [(len(f) - 1) * length for f, length in zip(families, shared, strict=True)]
         for at in sorted(range(len(families)), key=lambda at: -saved[at]):
             family = families[at]
-            # Beside other families each step attends once more: that has to pay.
-            if len(families) > 1 and (saved[at] < self.step or not self._holds(shared[at])):
+            if saved[at] < self.step or not self._holds(shared[at]):
                 continue
             ids = [asked[i] for i in family]
             room = max(alone[i].request.generation.most_tokens for i in family)
@@ -188,11 +185,6 @@ class _DecodingLoop:
         """Return whether the memory for beginnings holds another one of so many tokens."""
         held = sum(prefix.length for prefix in self.prefixes) + tokens
         return held * prefix_cache.column_bytes(self.model) <= PREFIX_BYTES
-
-    def _own_columns(self, row: DecodingSequence) -> int:
-        """Return how many columns a row may come to, without a prefix that is not copied."""
-        prefix = self._prefix(row)
-        return longest_length([row]) - (prefix.length - prefix.copied)
 
     def _prefix(self, row: DecodingSequence) -> prefix_cache.SharedPrefix:
         """Return what a row begins with, as far as it is computed once for others, too."""
@@ -227,10 +219,10 @@ class _DecodingLoop:
             if row.finish_reason is not None:
                 yield row
             else:
-                hidden = prefix.length - prefix.copied
-                first, last = end - len(ids[i]) + prefix.length, end - len(guess) + taken
-                entering.append(EnteringRow(row, i, slice(first - hidden, last - hidden)))
-        self.slots.enter(entering, ready.cache, prefix=prefix)
+                stop, tokens = end - len(guess) + taken, len(ids[i]) - len(guess) + taken
+                start = 0 if prefix.length else stop - tokens
+                entering.append(EnteringRow(row, i, slice(start, stop), tokens))
+        self.slots.enter(entering, ready)
 
     def _group(
         self, prefix: prefix_cache.SharedPrefix
@@ -246,7 +238,16 @@ class _DecodingLoop:
         family = takewhile(lambda row: self._prefix(row) is prefix, self.waiting)
         sized = [(len(so_far(row)) + len(guess := self._guess(row)), row, guess) for row in family]
         longest = sized[0][0]
-        fitting = sorted((one for one in sized if one[0] <= longest), key=lambda one: -one[0])
+        # Behind a prefix a row has padding between its tokens, which a sliding window counts.
+        window = self.window if prefix.length else math.inf
+        fitting = sorted(
+            (
+                (tokens, row, guess)
+                for tokens, row, guess in sized
+                if tokens <= longest and longest - len(guess) + row.left <= window
+            ),
+            key=lambda one: -one[0],
+        )
         words = int(self.model.get_input_embeddings().weight.shape[0])
         group: list[tuple[DecodingSequence, tuple[int, ...]]] = []
         keep = padding = 0
@@ -254,9 +255,7 @@ class _DecodingLoop:
             more = len(group) + 1
             padding += longest - tokens
             keep = max(keep, len(guess) + 1)
-            full = (
-                more * (longest - prefix.length) > PREFILL or more * keep * words * 4 > LOGIT_BYTES
-            )
+            full = more * longest > PREFILL or more * keep * words * 4 > LOGIT_BYTES
             tried = more > PROBE and guess and self._untried(row)
             if group and (full or tried or padding > self.step):
                 break

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from tunegate.harness.engine.inference import prefix_cache
+from tunegate.harness.engine.inference.prefix_cache import PrefillResult
 from tunegate.harness.engine.inference.sequence import DecodingSequence
 from tunegate.harness.environment import cache_name
 
@@ -38,26 +38,18 @@ class EnteringRow:
     """Its last token is not in the cache yet."""
     index: int
     """Its place in the prefill."""
-    own: slice
-    """Columns of its own tokens there, behind the padding."""
-
-    @property
-    def length(self) -> int:
-        """How many tokens of its own are in the cache."""
-        return int(self.own.stop - self.own.start)
+    columns: slice
+    """Its columns there, from its first token to its last; padding may be in between."""
+    tokens: int
+    """How many tokens of it are in the cache."""
 
 
-def _blocks(entering: Sequence[EnteringRow], *, alone: bool) -> Iterator[list[EnteringRow]]:
-    """Yield the rows that can be copied at once: neighbours that end in one column.
-
-    Args:
-        entering: Rows of a prefill, in the order of their places.
-        alone: Whether the prefix is copied, which has to stand right before each row's own tokens.
-    """
+def _blocks(entering: Sequence[EnteringRow]) -> Iterator[list[EnteringRow]]:
+    """Yield the rows that can be copied at once: neighbours that end in one column."""
     block: list[EnteringRow] = []
     for one in entering:
         follows = block and one.index == block[-1].index + 1
-        if block and (alone or not follows or one.own.stop != block[-1].own.stop):
+        if block and (not follows or one.columns.stop != block[-1].columns.stop):
             yield block
             block = []
         block.append(one)
@@ -81,7 +73,6 @@ class DecodingSlots:
         self.span = ColumnRange()
         self._first: list[int] = []
         self._lengths: list[int] = []
-        self._prefixes: list[prefix_cache.SharedPrefix] = []
         self._layers: list[Any] = []
         self._mask: Any = None
 
@@ -94,49 +85,33 @@ class DecodingSlots:
         """Allow so many rows of so many columns; rows that are in stay, though they be more."""
         self.width, self.columns = width, columns
 
-    def enter(
-        self,
-        entering: Sequence[EnteringRow],
-        cache: Any,
-        *,
-        prefix: prefix_cache.SharedPrefix,
-    ) -> None:
-        """Take rows of one prefill in.
-
-        Args:
-            entering: The rows, in the order of their places.
-            cache: Transformers' cache after the prefill.
-            prefix: What the rows begin with; the first columns hold it where it is copied.
-        """
+    def enter(self, entering: Sequence[EnteringRow], ready: PrefillResult) -> None:
+        """Take in rows of one prefill, given in the order of their places there."""
         if not entering:
             return
-        longest = prefix.copied + max(one.length for one in entering)
+        longest = max(one.columns.stop - one.columns.start for one in entering)
         full = self._layers and len(self.rows) + len(entering) > self._mask.shape[0]
         if not self._layers or full or longest > self.span.end:
-            self._lay_out(max(longest, self.columns), like=cache)
-        for block in _blocks(entering, alone=prefix.copied > 0):
-            self._copy(block, cache, prefix.copied)
+            self._lay_out(max(longest, self.columns), like=ready.cache)
+        for block in _blocks(entering):
+            self._copy(block, ready)
             for one in block:
-                slot, before = len(self.rows), self.span.end - prefix.copied - one.length
-                self._mask[slot] = 0
-                self._mask[slot, before : self.span.end] = 1
                 self.rows.append(one.row)
-                self._first.append(before)
-                self._lengths.append(prefix.length + one.length)
-                self._prefixes.append(prefix)
+                self._first.append(self.span.end - (one.columns.stop - one.columns.start))
+                self._lengths.append(one.tokens)
         self.span.start = min(self._first)
 
-    def _copy(self, block: Sequence[EnteringRow], cache: Any, copied: int) -> None:
+    def _copy(self, block: Sequence[EnteringRow], ready: PrefillResult) -> None:
         """Copy rows that are neighbours and end in one column, with the padding before them."""
         slots = slice(len(self.rows), len(self.rows) + len(block))
         rows = slice(block[0].index, block[-1].index + 1)
-        own = slice(min(one.own.start for one in block), block[0].own.stop)
+        own = slice(min(one.columns.start for one in block), block[0].columns.stop)
         start = self.span.end - (own.stop - own.start)
-        before = start - copied
-        for mine, theirs in zip(self._layers, cache.layers, strict=True):
+        self._mask[slots] = 0
+        self._mask[slots, start : self.span.end] = ready.mask[rows, own]
+        for mine, theirs in zip(self._layers, ready.cache.layers, strict=True):
             for to, given in ((mine.all_keys, theirs.keys), (mine.all_values, theirs.values)):
-                to[slots, :, :before] = 0  # what is masked must still be a number
-                to[slots, :, before:start] = given[rows, :, :copied]
+                to[slots, :, :start] = 0  # what is masked must still be a number
                 to[slots, :, start : self.span.end] = given[rows, :, own]
 
     def leave(self, slot: int) -> DecodingSequence:
@@ -148,7 +123,7 @@ class DecodingSlots:
                 layer.all_keys[slot, :, taken] = layer.all_keys[last, :, taken]
                 layer.all_values[slot, :, taken] = layer.all_values[last, :, taken]
             self._mask[slot] = self._mask[last]
-        lists: tuple[list[Any], ...] = (self.rows, self._first, self._lengths, self._prefixes)
+        lists: tuple[list[Any], ...] = (self.rows, self._first, self._lengths)
         for held in lists:
             held[slot] = held[last]
             del held[last]
@@ -175,16 +150,14 @@ class DecodingSlots:
             [length + min(i, len(ids) - 1) for i in range(most)]
             for length, ids in zip(self._lengths, tokens, strict=True)
         ]
-        with prefix_cache.attend_behind(model, [prefix.read for prefix in self._prefixes]):
-            out = model(
-                input_ids=torch.tensor(padded, device=place),
-                attention_mask=self._mask[:n, self.span.start : self.span.end + most],
-                position_ids=torch.tensor(at, device=place),
-                use_cache=True,
-                logits_to_keep=most,
-                **{cache_name(): Cache(layers=self._layers)},
-            )
-        return out.logits
+        return model(
+            input_ids=torch.tensor(padded, device=place),
+            attention_mask=self._mask[:n, self.span.start : self.span.end + most],
+            position_ids=torch.tensor(at, device=place),
+            use_cache=True,
+            logits_to_keep=most,
+            **{cache_name(): Cache(layers=self._layers)},
+        ).logits
 
     def keep(self, counts: Sequence[int], most: int) -> None:
         """Keep the first `counts` of the `most` columns that the last forward wrote, by row."""

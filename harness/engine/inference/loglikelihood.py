@@ -25,7 +25,7 @@ from tunegate.harness.engine.inference.forward_cost import forward_cost, group_b
 from tunegate.harness.engine.inference.prefix_cache import (
     NOTHING,
     PrefillResult,
-    attend_behind,
+    column_bytes,
     compute_shared_prefix,
     position_ids,
     prefill_prompts,
@@ -38,7 +38,8 @@ from tunegate.harness.model import LocalArm, Prompt
 
 _LOGIT_BYTES = 256_000_000
 """Memory for one block of logits: rows × scored positions × vocabulary × 4 bytes."""
-
+_CACHE_BYTES = 500_000_000
+"""Memory for the caches of one block of continuations: each has a copy of its prompt's."""
 
 _ROWS = 8
 """Rows of logits that are normalised at a time on a processor: 1.5 MB where there are 49,152 words.
@@ -138,8 +139,7 @@ def _score(
     """Return the likelihood of each continuation of prompts that are computed."""
     found = _score_first_tokens(ready.logits, wanted)
     longer = [i for i, c in enumerate(wanted) if len(c.token_ids) > 1]
-    words = int(ready.logits.shape[-1])
-    for block in _blocks(wanted, longer, words, cost=forward_cost(model)):
+    for block in _blocks(model, ready, wanted, longer):
         rest = _rest(model, ready, [wanted[i] for i in block])
         for i, more in zip(block, rest, strict=True):
             found[i] = ContinuationLikelihood(
@@ -156,19 +156,16 @@ def _alone(model: Any, prompt: Prompt, wanted: Continuation) -> ContinuationLike
 
 
 def _blocks(
-    wanted: Sequence[Continuation], chosen: Sequence[int], vocabulary: int, *, cost: float
+    model: Any, ready: PrefillResult, wanted: Sequence[Continuation], chosen: Sequence[int]
 ) -> Iterator[list[int]]:
-    """Split continuations into those of about one length, whose logits memory holds.
-
-    Args:
-        wanted: All continuations.
-        chosen: Indices of those to split.
-        vocabulary: Logits of a token.
-        cost: What a forward costs besides its tokens.
-    """
+    """Split the chosen continuations into those of about one length that memory holds."""
+    prompt, words = ready.mask.shape[1], ready.logits.shape[-1]
     lengths = [len(wanted[i].token_ids) - 1 for i in chosen]
-    for group in group_by_length(lengths, cost):
-        rows = max(1, _LOGIT_BYTES // (lengths[group[0]] * vocabulary * 4))
+    for group in group_by_length(lengths, forward_cost(model)):
+        longest = lengths[group[0]]
+        by_logits = _LOGIT_BYTES // (longest * words * 4)
+        by_cache = _CACHE_BYTES // ((prompt + longest) * column_bytes(model))
+        rows = max(1, min(by_logits, by_cache))
         for at in range(0, len(group), rows):
             yield [chosen[i] for i in group[at : at + rows]]
 
@@ -239,15 +236,13 @@ def _rest(
         inside[i, :length] = 1
     inputs, inside, targets = (t.to(mask.device) for t in (inputs, inside, targets))
     whole = torch.cat([mask[index], inside], dim=1)
-    prefix = ready.prefix
-    with attend_behind(model, [prefix.read] * len(wanted)):
-        logits = model(
-            input_ids=inputs,
-            attention_mask=whole[:, prefix.length - prefix.copied :],
-            position_ids=position_ids(whole)[:, -longest:],
-            use_cache=True,
-            **{cache_name(): own},
-        ).logits
+    logits = model(
+        input_ids=inputs,
+        attention_mask=whole,
+        position_ids=position_ids(whole)[:, -longest:],
+        use_cache=True,
+        **{cache_name(): own},
+    ).logits
     logprobs, likeliest = _read_words(logits.flatten(0, 1), targets.reshape(-1, 1))
     picked = logprobs.view(targets.shape) * inside
     greedy = ((likeliest.view(targets.shape) == targets) | (inside == 0)).all(dim=-1)

@@ -282,20 +282,22 @@ def test_slots_leave_no_memory_behind(tiny: Any, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ends", "alone", "blocks"),
+    ("ends", "blocks"),
     [
-        ([(0, 9), (1, 9), (2, 9)], False, [[0, 1, 2]]),
-        ([(0, 9), (2, 9), (3, 9)], False, [[0], [2, 3]]),  # row 1 ended with its first token
-        ([(0, 9), (1, 7), (2, 7), (3, 9)], False, [[0], [1, 2], [3]]),  # guesses of other lengths
-        ([(0, 9), (1, 9)], True, [[0], [1]]),
-        ([], False, []),
+        ([(0, 9), (1, 9), (2, 9)], [[0, 1, 2]]),
+        ([(0, 9), (2, 9), (3, 9)], [[0], [2, 3]]),  # row 1 ended with its first token
+        ([(0, 9), (1, 7), (2, 7), (3, 9)], [[0], [1, 2], [3]]),  # guesses of other lengths
+        ([], []),
     ],
 )
 def test_neighbours_that_end_in_one_column_are_copied_at_once(
-    ends: list[tuple[int, int]], alone: bool, blocks: list[list[int]]
+    ends: list[tuple[int, int]], blocks: list[list[int]]
 ) -> None:
-    rows: list[Any] = [decoding_slots.EnteringRow(None, i, slice(2, end)) for i, end in ends]  # type: ignore[arg-type]
+    rows: list[Any] = [
+        decoding_slots.EnteringRow(None, i, slice(2, end), end - 2)  # type: ignore[arg-type]
+        for i, end in ends
+    ]
 
-    found = decoding_slots._blocks(rows, alone=alone)
+    found = decoding_slots._blocks(rows)
 
     assert [[one.index for one in block] for block in found] == blocks
