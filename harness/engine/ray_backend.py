@@ -1,12 +1,9 @@
 """Ray backend: workers through Ray Data, with Ray started or joined for the run.
 
-Each row of the data set is one pickled shard, and a block of its own: what an actor loses is the
-batch that it was at.
-
-Ray while a run needs it: started or joined before the first case, left as it was found. Without
-RAY_ADDRESS a Ray of our own is started on this machine and ends with the run; with it, the cluster
-it names is used and left running. One worker has one GPU where there are any, otherwise its share
-of the processor's cores.
+Each row of the data set is one pickled shard in a block of its own, so a lost actor costs only the
+batch it was working on. Without RAY_ADDRESS, Ray is started on this machine and ends with the run;
+with it, the named cluster is used and left running. Each worker has one GPU if there are any,
+otherwise its share of the cores.
 """
 
 from __future__ import annotations
@@ -77,7 +74,7 @@ class RayWorkerPool:
             ) from error
 
     def _data(self, shards: Sequence[Shard], opening: WorkerSetup) -> Any:
-        """Return the data set of the answers, of which nothing is computed yet."""
+        """Return the data set of the answers; nothing is computed yet."""
         import pyarrow as pa  # type: ignore[import-untyped]  # ships no types
         import ray
 

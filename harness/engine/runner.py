@@ -1,13 +1,12 @@
 """Runner: computes the missing cells, stores each answer as soon as it is known, can be stopped.
 
-Batches run in the plan's order, every arm after the other on the same batch; on every second timed
-question in reverse order, so that neither a drifting machine nor being second favours an arm. A
-batch of which some answers are stored already is computed again as planned, since the shape of a
-batch is part of how its answers came about; what is stored stays.
+Batches run in the plan's order, one arm after the other on the same batch; every second timed
+question in reverse order, so that neither a drifting machine nor being second favours an arm. If
+some answers of a batch are stored already, the batch is still computed as planned, since its shape
+can change an answer; stored answers stay.
 
-Questions for arms behind a network: all of a stage at once, since many are asked at a time. A local
-plan of batches would starve them: the last answer of each batch would be waited for before the next
-is begun.
+Arms behind a network are asked all questions of a stage at once: batch by batch, each batch would
+wait for its slowest answer.
 """
 
 from __future__ import annotations
@@ -190,8 +189,13 @@ class Runner:
 
     def _price(self, arm: str, suite: str, drafted: bool) -> float:
         """Return what an answer costs of its effort: a token that is taken over is only read."""
-        found = [w.share(suite) for (name, _), w in self.watches.items() if name == arm and drafted]
-        return 1 - (1 - READING) * max((share for share in found if share is not None), default=0.0)
+        share = self._kept_share(arm, suite) if drafted else None
+        return 1 - (1 - READING) * (share or 0.0)
+
+    def _kept_share(self, arm: str, suite: str) -> float | None:
+        """Return the share of drafted tokens that the arm kept, of its best source of drafts."""
+        found = [w.share(suite) for (name, _), w in self.watches.items() if name == arm]
+        return max((share for share in found if share is not None), default=None)
 
     def _missing(self, batch: RequestBatch[PlannedQuestion], known: set[str]) -> list[str]:
         """Return the arms that have an unanswered question in the batch.
@@ -288,8 +292,7 @@ class Runner:
     def _label(self, batch: RequestBatch[PlannedQuestion], arm: str) -> str:
         """Return the current work, and how many tokens an arm took over from its drafts so far."""
         suite = batch.questions[0].suite
-        shares = [w.share(suite) for (name, _), w in self.watches.items() if name == arm]
-        share = max((share for share in shares if share is not None), default=None)
+        share = self._kept_share(arm, suite)
         kept = "" if share is None else f" · {share:.0%} of drafts kept"
         return f"{suite} · {arm}{kept}"
 

@@ -1,15 +1,11 @@
-"""Sharding: batches sent to worker processes and their answers merged into one cache.
+"""Sharding: batches go to worker processes, and their answers come back into one cache.
 
-A worker holds the arms, opened from their specs, and answers a batch as one process would: with the
-runner, on the batch alone, both arms after each other, so that drafts work. It has no store and
-needs none: what is known of the batch is sent along, and every answer goes back to the driver.
+A worker opens the arms from their specs and answers a batch with the runner, both arms one after
+the other, so that drafts work. It has no store: what is known of the batch is sent along.
 
-The runner over several processes: batches go out, answers come back into the one store.
-
-Who hands out the batches, starts the workers and replaces a lost one is the crew's business (see
-`tunegate.harness.engine.ray_backend`); the plan, its batches, its stages and the store stay here.
-Timed questions are answered in this process when the workers are idle: next to each other they
-would time each other.
+The `WorkerPool` hands out batches, starts workers and replaces lost ones (see
+`tunegate.harness.engine.ray_backend`); plan, stages and store stay in this process. Timed questions
+are answered here when the workers are idle: running together they would slow each other down.
 """
 
 from __future__ import annotations
