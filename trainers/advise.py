@@ -4,11 +4,9 @@ The rules are in `advice.toml`. `TrainingSituation` holds what is known, and a f
 not known yet. The levels of the base model alone on a suite are compared with its floors. Their
 answers come from the gate's own engine and store, so a gate afterwards asks base nothing again.
 
-Whether an advised training fits into a machine's memory, and the cheapest variant that does.
-
-Variants are tried in the order of what they cost: fewer rows a step (time), weights of two bytes
-(rounding), a base in 4 bits (time and rounding), shorter rows (data). Memory is that of
-`tunegate.trainers.estimate`; where a GPU trains, the process without its tensors does not count.
+If an advised training does not fit into the machine's memory, its cheapest variant that does is
+named: fewer rows a step (time), weights of two bytes (rounding), a base in 4 bits (time and
+rounding), shorter rows (data). On a GPU the process without its tensors does not count.
 """
 
 from __future__ import annotations
@@ -37,10 +35,10 @@ from tunegate.harness.pipeline import STORE
 from tunegate.harness.pipeline.steps import prepare
 from tunegate.harness.records.verdict import GateResult, GateStatus
 from tunegate.harness.suite import Suite
-from tunegate.trainers import datasets, estimate
+from tunegate.trainers import datasets
 from tunegate.trainers.checkpoint_evaluation import ranking_metric
-from tunegate.trainers.estimate.losses import estimated_trainers
-from tunegate.trainers.estimate.step_memory import TrainingSetting, simulate_step
+from tunegate.trainers.estimate import memory
+from tunegate.trainers.estimate.memory import TrainingSetting
 
 TREE = Path(__file__).with_name("advice.toml")
 TRAINERS = "tunegate.trainers"
@@ -260,11 +258,11 @@ def fit_sentences(
 
     Args:
         base: Folder of the base, or `embedded`.
-        trainer: Name of `tunegate train`; nothing is known of those without a way to a loss.
+        trainer: Name of `tunegate train`; those without `SEQUENCES_PER_ROW` yield nothing.
         method: `lora`, `qlora` or `full`.
         machine: Where it is to be trained.
     """
-    if trainer not in estimated_trainers():
+    if trainer not in memory.estimated_trainers():
         return
     try:
         yield from _sentences(base, trainer, method, machine)
@@ -273,20 +271,21 @@ def fit_sentences(
 
 
 def _sentences(base: str, trainer: str, method: str, machine: TrainingMachine) -> Iterator[str]:
-    config = estimate.load_configuration(base)
-    process = 0 if machine.gpu else estimate.process_bytes()
+    config = memory.load_configuration(base)
+    model = memory.model_shape(config)
+    process = 0 if machine.gpu else memory.process_bytes()
     wanted = _default_setting(config, trainer, method)
-    needed = process + simulate_step(config, wanted).peak
+    needed = process + memory.step_memory(model, wanted, gpu=machine.gpu).total
     fits = needed <= machine.memory
     yield (
-        f"memory: {_gb(needed)} ({_describe_setting(wanted)}); {machine.name} has "
+        f"memory: about {_gb(needed)} ({_describe_setting(wanted)}); {machine.name} has "
         f"{_gb(machine.memory)}: "
         f"{'fits' if fits else 'does not fit'}"
     )
     if fits:
         return
     for flags, setting in memory_variants(wanted):
-        needed = process + simulate_step(config, setting).peak
+        needed = process + memory.step_memory(model, setting, gpu=machine.gpu).total
         if needed <= machine.memory:
             yield f"cheapest variant that fits: {flags} ({_gb(needed)})"
             return

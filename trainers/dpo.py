@@ -16,16 +16,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tunegate.harness.errors import UsageError
 from tunegate.trainers import callbacks, datasets, peft_adapters, prompt_rows, train
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 
-if TYPE_CHECKING:
-    from tunegate.trainers.estimate.losses import TrainingStep
-
 ORDER = 20
+SEQUENCES_PER_ROW = 2
 
 
 def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.print_to_stderr) -> int:
@@ -69,27 +67,6 @@ def compute_beforehand(job: TrainingJob) -> None:
     whole = peft_adapters.kind_of(job.config) in peft_adapters.WHOLE
     if whole and "precompute_ref_log_probs" not in job.config.given and not args.sync_ref_model:
         args.precompute_ref_log_probs = True
-
-
-def step_loss(step: TrainingStep) -> Any:
-    """Compute DPO's loss of as many pairs as there are rows."""
-    import torch
-
-    from tunegate.trainers.estimate.losses import answer_logprobs, full_mask, log_entropy
-
-    both = torch.cat([step.ids, step.ids])
-    outputs = step.model(input_ids=both, attention_mask=full_mask(both), use_cache=False)
-    logits = outputs.logits[..., :-1, :]
-    log_p = answer_logprobs(logits, both).sum(dim=1)
-    if step.adapted:
-        with torch.no_grad(), step.model.disable_adapter():
-            reference = step.model(input_ids=both, attention_mask=full_mask(both), use_cache=False)
-        log_p = log_p - answer_logprobs(reference.logits[..., :-1, :], both).sum(dim=1)
-    chosen, rejected = log_p.chunk(2)
-    log_entropy(logits)
-    better, _ = logits.detach().chunk(2)
-    better.clone().mean(-1)  # of the tokens that count
-    return -torch.nn.functional.logsigmoid(chosen - rejected).mean()
 
 
 METHOD = TrainingMethod(

@@ -51,9 +51,9 @@ from tunegate.trainers.verifiable_rewards import RewardVerifier
 if TYPE_CHECKING:
     from transformers import TrainerCallback
 
-    from tunegate.trainers.estimate.losses import TrainingStep
 
 ORDER = 50
+SEQUENCES_PER_ROW = 1
 NAME = "reward_model"
 """Name of `--reward_model`'s reward in TRL's logs."""
 WRITTEN_SHARE = 0.5
@@ -361,25 +361,6 @@ def _nothing_to_learn(steps: int, logs: Mapping[str, Any], verifier: RewardVerif
         f"{head}all answers to a prompt got the same reward; take a reward that is sometimes "
         "earned, easier prompts, a higher temperature or more num_generations"
     )
-
-
-def step_loss(step: TrainingStep) -> Any:
-    """Write the answers, then compute GRPO's loss of them."""
-    from tunegate.trainers.estimate.losses import (
-        full_mask,
-        generate_answers,
-        log_entropy,
-        selected_logprobs,
-    )
-
-    ids, written = step.ids, step.written
-    generate_answers(step.causal, ids[:, :-written], written)
-    keep = {"logits_to_keep": written + 1}
-    outputs = step.model(input_ids=ids, attention_mask=full_mask(ids), use_cache=False, **keep)
-    logits = outputs.logits[:, :-1, :][:, -written:, :] / 1.0  # by the temperature, into a copy
-    log_p = selected_logprobs(logits, ids[:, -written:])
-    log_entropy(logits)
-    return -log_p.mean()
 
 
 METHOD = TrainingMethod(

@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tunegate.harness.errors import UsageError
 from tunegate.trainers import callbacks, datasets, dpo, prompt_rows, train
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 
-if TYPE_CHECKING:
-    from tunegate.trainers.estimate.losses import TrainingStep
-
 ORDER = 30
+SEQUENCES_PER_ROW = 1
 
 
 def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.print_to_stderr) -> int:
@@ -46,34 +44,6 @@ def _build(job: TrainingJob) -> Any:
         )
     dpo.compute_beforehand(job)
     return KTOTrainer(**job.model_arguments(), **job.arguments())
-
-
-def step_loss(step: TrainingStep) -> Any:
-    """Compute KTO's loss."""
-    import torch
-
-    from tunegate.trainers.estimate.losses import (
-        answer_logprobs,
-        full_mask,
-        log_entropy,
-        read_answers,
-    )
-
-    ids = step.ids
-    with torch.no_grad():
-        read_answers(step.model, ids)
-    outputs = step.model(input_ids=ids, attention_mask=full_mask(ids))
-    logits = outputs.logits[:, :-1, :]
-    log_p = answer_logprobs(logits, ids).sum(-1)
-    if step.adapted:
-        with torch.no_grad(), step.model.disable_adapter():
-            read_answers(step.model, ids)
-            reference = step.model(input_ids=ids, attention_mask=full_mask(ids))
-        log_p = log_p - answer_logprobs(reference.logits[:, :-1, :], ids).sum(-1)
-    log_entropy(logits)
-    good, bad = (part.clone() for part in logits.detach().tensor_split(2))
-    good.clone().mean(-1), bad.clone().mean(-1)
-    return torch.sigmoid(log_p).mean()
 
 
 METHOD = TrainingMethod(

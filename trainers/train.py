@@ -23,7 +23,7 @@ def _build(job: TrainingJob) -> Any:
 def run(argv, *, say=callbacks.print_to_stderr) -> int:
     return train.run_method(METHOD, argv, say=say)
 ```
-A function `step_loss` (`trainers/estimate/losses.py`) is for the memory in `tunegate estimate`.
+A constant `SEQUENCES_PER_ROW` is for the memory in `tunegate estimate`.
 Options of the method that TRL does not have are a dataclass, given as `TrainingMethod.options` and
 found parsed in `job.config.own`. Shared, and done here: TRL's parser and YAML, rows, seed,
 tokenizer, `--peft`, resuming, Ctrl-C, progress, memory and disk messages, checked weights, the

@@ -171,8 +171,13 @@ def current_hardware() -> HardwareInfo:
 def peak_memory() -> int:
     """Return the most main memory that this process ever held, in bytes.
 
-    Loading and what the process did before are in it: the system keeps one mark a process.
+    Linux's VmHWM begins anew with each program; `ru_maxrss` begins with what the parent had.
     """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,10 +1,11 @@
-"""`tunegate estimate`: memory from a configuration alone, time and money from real steps."""
+"""`tunegate estimate`: memory by formula from a configuration, time and cost from real steps."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,15 +13,13 @@ from tunegate.harness import lookup
 from tunegate.harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from tunegate.trainers.estimate import MemoryEstimate
-    from tunegate.trainers.estimate.profile import StepProfile
-    from tunegate.trainers.estimate.step_memory import TrainingSetting
+    from tunegate.trainers.estimate.memory import StepMemory, TrainingSetting
 
 ORDER = 160
 _METHODS = "tunegate.trainers"
-_TRAINERS = tuple(lookup.definition_lines(_METHODS, "step_loss"))
+_TRAINERS = tuple(lookup.definition_lines(_METHODS, "SEQUENCES_PER_ROW"))
 _WRITING = tuple(lookup.definition_lines(_METHODS, "WRITTEN_SHARE"))
-"""Trainers whose step writes answers first."""
+"""Trainers whose step generates answers first."""
 
 
 def register(app: typer.Typer) -> None:
@@ -53,9 +52,12 @@ def estimate(  # noqa: PLR0913  # one for each option
     fits: Annotated[
         float | None, typer.Option(metavar="GB", help="Say which fit into so much memory.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=2, help="Real steps to time, with train flags.")] = 6,
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="Memory of a GPU, rather than of a training on a CPU.")
+    ] = False,
+    steps: Annotated[int, typer.Option(min=2, help="Real steps to time, with train flags.")] = 3,
     price_per_hour: Annotated[
-        float | None, typer.Option(min=0.0, help="Price of this machine, for money.")
+        float | None, typer.Option(min=0.0, help="Price of this machine, for the cost.")
     ] = None,
 ) -> None:
     """Estimate memory with --model; time with flags of `train sft`, such as --config x.yaml."""
@@ -66,9 +68,9 @@ def estimate(  # noqa: PLR0913  # one for each option
     if model:
         numbers = {"ranks": ranks, "lengths": lengths, "batches": batches}
         grid = [_numbers(text, f"--{name}") for name, text in numbers.items()]
-        _memory(model, _settings(trainer, methods, grid, dtype, written), fits)
+        _print_memory(model, _settings(trainer, methods, grid, dtype, written), fits, gpu)
     if context.args:
-        _time(list(context.args), steps, price_per_hour)
+        _print_time(list(context.args), steps, price_per_hour)
 
 
 def _numbers(text: str, name: str) -> list[int]:
@@ -81,9 +83,7 @@ def _numbers(text: str, name: str) -> list[int]:
 def _settings(
     trainer: str, methods: str, grid: Sequence[Sequence[int]], dtype: str, written: int | None
 ) -> list[TrainingSetting]:
-    from dataclasses import replace
-
-    from tunegate.trainers.estimate import setting_grid
+    from tunegate.trainers.estimate.memory import setting_grid
 
     if trainer not in _TRAINERS:
         raise UsageError(f"--trainer {trainer!r}: allowed are {', '.join(_TRAINERS)}")
@@ -99,65 +99,60 @@ def _settings(
     return [replace(s, written=written or int(s.length * share)) for s in wanted]
 
 
-def _memory(model: str, wanted: Sequence[TrainingSetting], fits: float | None) -> None:
+def _print_memory(
+    name: str, wanted: Sequence[TrainingSetting], fits: float | None, gpu: bool
+) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from tunegate.trainers import estimate as room
     from tunegate.trainers import trl_environment
     from tunegate.trainers.arguments import prepare_environment, require_extra
-    from tunegate.trainers.estimate.step_memory import cache_bytes
+    from tunegate.trainers.estimate import memory
 
     prepare_environment()
     require_extra()
-    config = room.load_configuration(model)
-    process = room.process_bytes()
-    trainer, dtype = wanted[0].trainer, wanted[0].dtype
-    table = Table(title=f"{model}, {trainer}, {dtype} weights, MB")
-    columns = ("method", "rank", "tokens", "rows", "trained", "weights", "gradients, AdamW")
-    for name in (*columns, "activations", "step", "in all", *(["fits"] if fits else [])):
-        table.add_column(name, justify="left" if name == "method" else "right")
-    packed = 0
     with trl_environment.quiet_training():
-        for i, found in enumerate(room.estimate_memory(config, wanted, process=process), start=1):
-            print(f"tunegate: {i} of {len(wanted)} estimated", file=sys.stderr)
-            table.add_row(*_cells(found, fits))
-            packed = max(packed, found.step.packed)
-        cache = cache_bytes(config, dtype)
+        model = memory.model_shape(memory.load_configuration(name))
+    process = 0 if gpu else memory.process_bytes()
+    trainer, dtype = wanted[0].trainer, wanted[0].dtype
+    table = Table(title=f"{name}, {trainer}, {dtype} weights: estimated MB")
+    columns = ("method", "rank", "tokens", "rows", "trained", "weights", "gradients, AdamW")
+    for column in (*columns, "activations", "logits", "in all", *(["fits"] if fits else [])):
+        table.add_column(column, justify="left" if column == "method" else "right")
+    found = [memory.step_memory(model, setting, gpu=gpu) for setting in wanted]
+    for setting, step in zip(wanted, found, strict=True):
+        table.add_row(*_cells(setting, step, process, fits))
     Console(width=None if sys.stdout.isatty() else 120).print(table)
-    print(f"process without its tensors, measured here: {process / 1e6:,.0f} MB (part of 'in all')")
-    if packed:
-        print(
-            f"pages of the base's file in qlora's 'in all': {packed / 1e6:,.0f} MB, which a system "
-            "short of memory takes back ('fits' leaves them out) and a GPU does not hold"
-        )
-    print(f"keys and values while it generates: {cache:,} bytes a token and row")
-
-
-def _cells(found: MemoryEstimate, fits: float | None) -> list[str]:
-    way, step = found.setting, found.step
-    sizes = (step.weights, step.trained, step.activations, step.peak, found.total)
-    cells = [way.method, str(way.rank or "–"), str(way.length), str(way.batch)]
-    cells += [f"{step.parameters / 1e6:,.1f} M", *(f"{size / 1e6:,.0f}" for size in sizes)]
-    return [*cells, *(["yes" if found.needed <= fits * 1e9 else "no"] if fits else [])]
-
-
-def _time(argv: list[str], steps: int, price: float | None) -> None:
-    from tunegate.trainers.estimate.profile import profile_steps
-
-    found: StepProfile = profile_steps(
-        argv, steps=steps, say=lambda line: print(line, file=sys.stderr)
-    )
-    middle, low, high = found.total_s
     print(
-        f"{found.steps} steps, {len(found.seconds)} timed on this machine: {_span(*found.total_s)}"
+        "An estimate by formula: weights, gradients, AdamW's two moments, activations, logits"
+        + ("" if gpu else f", and {process / 1e6:,.0f} MB for the process, measured here")
+        + ".\nNot counted: other temporary tensors, generation, a GPU's context and fragmentation."
+    )
+    if mapped := max(step.mapped for step in found):
+        print(f"qlora on a CPU also maps {mapped / 1e6:,.0f} MB of the base's file, reclaimable")
+    print(f"keys and values while it generates: {model.cache_bytes(dtype):,} bytes a token and row")
+
+
+def _cells(
+    setting: TrainingSetting, step: StepMemory, process: int, fits: float | None
+) -> list[str]:
+    total = process + step.total
+    sizes = (step.weights, step.states, step.activations, step.logits, total)
+    cells = [setting.method, str(setting.rank or "–"), str(setting.length), str(setting.batch)]
+    cells += [f"{step.trained / 1e6:,.1f} M", *(f"{size / 1e6:,.0f}" for size in sizes)]
+    return [*cells, *(["yes" if total <= fits * 1e9 else "no"] if fits else [])]
+
+
+def _print_time(argv: list[str], steps: int, price: float | None) -> None:
+    from tunegate.trainers.estimate.timing import profile_steps
+
+    found = profile_steps(argv, steps=steps, say=lambda line: print(line, file=sys.stderr))
+    middle, low, high = (seconds / 60 for seconds in found.total_s)
+    print(
+        f"{found.steps} steps, estimated from {len(found.seconds)} timed on this machine: "
+        f"{middle:.1f} min [{low:.1f}, {high:.1f}]"
     )
     print(f"peak memory of the process until then: {found.peak / 1e6:,.0f} MB")
     if price is not None:
-        money: list[Any] = [f"{price * s / 3600:.4g}" for s in (middle, low, high)]
-        print(f"at {price:g} an hour: {money[0]} [{money[1]}, {money[2]}]")
-
-
-def _span(middle: float, low: float, high: float) -> str:
-    """Return a time with its 95 % interval in minutes."""
-    return f"{middle / 60:.1f} min [{low / 60:.1f}, {high / 60:.1f}]"
+        cost, least, most = (f"{price * minutes / 60:.4g}" for minutes in (middle, low, high))
+        print(f"at {price:g} an hour: {cost} [{least}, {most}]")

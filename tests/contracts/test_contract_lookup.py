@@ -68,7 +68,7 @@ def test_what_is_listed_in_an_order_has_one(room: str, mark: str) -> None:
         ("tunegate.harness.models", "SPEC"),
         ("tunegate.harness.judging.backends", "SPEC"),
         ("tunegate.harness.sources", "TEMPLATE"),
-        ("tunegate.trainers", "step_loss"),
+        ("tunegate.trainers", "SEQUENCES_PER_ROW"),
         ("tunegate.trainers", "WRITTEN_SHARE"),
     ],
 )
@@ -81,7 +81,7 @@ def test_a_definition_is_found_in_the_source(room: str, name: str) -> None:
 
 def test_definitions_come_in_their_order() -> None:
     """Trainers are listed as `tunegate train --help` lists them."""
-    found = lookup.definition_lines("tunegate.trainers", "step_loss")
+    found = lookup.definition_lines("tunegate.trainers", "SEQUENCES_PER_ROW")
 
     assert list(found) == [n for n in lookup.ordered_modules("tunegate.trainers") if n in found]
 

@@ -398,16 +398,13 @@ def say_hello() -> None:
 TRAINER = '''
 """Odds-ratio preference optimization."""
 ORDER = 25
+SEQUENCES_PER_ROW = 2
 WRITTEN_SHARE = 0.25
 
 def run(argv, *, say=print):
     """Train."""
     print("training with", *argv)
     return 0
-
-def step_loss(step):
-    """Compute a loss."""
-    return step.ids.sum()
 '''
 PLAIN = {
     METRICS: ("shouts", "def shouts(case, completion): return 1.0\n"),

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from tunegate.harness.errors import BackendError
-from tunegate.trainers import advise, estimate
+from tunegate.trainers import advise
 from tunegate.trainers.advise import TrainingMachine, fit_sentences, memory_variants
-from tunegate.trainers.estimate.step_memory import TrainingSetting, simulate_step
+from tunegate.trainers.estimate import memory
+from tunegate.trainers.estimate.memory import TrainingSetting
 
 
 @pytest.fixture(name="base")
@@ -20,7 +21,7 @@ def _base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     from tests.tiny_models import make_config
 
     make_config("llama").save_pretrained(tmp_path)
-    monkeypatch.setattr(estimate, "process_bytes", lambda: 10**6)
+    monkeypatch.setattr(memory, "process_bytes", lambda: 10**6)
     return str(tmp_path)
 
 
@@ -51,10 +52,8 @@ def test_grpo_writes_shorter_answers() -> None:
 
 def test_the_first_that_fits_is_named(base: str) -> None:
     """With room for one row a step but not for eight, that is the variant; process included."""
-    one = (
-        simulate_step(estimate.load_configuration(base), TrainingSetting("lora", 16, 256, 1)).peak
-        + 10**6
-    )
+    model = memory.model_shape(memory.load_configuration(base))
+    one = memory.step_memory(model, TrainingSetting("lora", 16, 256, 1)).total + 10**6
 
     found = list(
         fit_sentences(base, "sft", method="lora", machine=TrainingMachine(one, "it", gpu=False))
@@ -104,7 +103,7 @@ def test_what_cannot_be_told_is_said(base: str, monkeypatch: pytest.MonkeyPatch)
     def fails() -> int:
         raise BackendError("no room to measure")
 
-    monkeypatch.setattr(advise.estimate, "process_bytes", fails)
+    monkeypatch.setattr(memory, "process_bytes", fails)
 
     assert list(
         fit_sentences(base, "sft", method="lora", machine=TrainingMachine(1, "it", gpu=False))

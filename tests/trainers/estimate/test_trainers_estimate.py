@@ -1,28 +1,24 @@
-"""Memory from a configuration: against counts by hand, PEFT's own, and a real training."""
+"""Estimates of a training: memory by formula against counts by hand, time against real steps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tunegate.harness.errors import ModelError, UsageError
-from tunegate.trainers.estimate import (
-    MemoryEstimate,
+from tunegate.trainers.estimate.memory import (
+    ModelShape,
+    TrainingSetting,
     load_configuration,
+    model_shape,
     process_bytes,
     setting_grid,
+    step_memory,
 )
-from tunegate.trainers.estimate.losses import generate_answers
-from tunegate.trainers.estimate.profile import StepProfile, profile_steps
-from tunegate.trainers.estimate.step_memory import (
-    StepMemory,
-    TrainingSetting,
-    cache_bytes,
-    memory_tracker,
-    simulate_step,
-)
+from tunegate.trainers.estimate.timing import StepProfile, profile_steps
 
 # tests/trainers/conftest.py: 2 layers of q, o 32·32, k, v 32·16, gate, up, down 32·64, two norms
 # of 32; a last norm; embedding and head of 258 tokens.
@@ -30,196 +26,118 @@ LINEAR = 2 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64)
 PARAMETERS = LINEAR + 5 * 32 + 2 * 258 * 32
 # Adapter of rank r: r · (in + out) of each linear layer.
 ADAPTER = 4 * 2 * (2 * (32 + 32) + 2 * (32 + 16) + 3 * (32 + 64))
+# A layer keeps of a token: 4 · 32 (norms), 2 · 32 + 2 · 16 (attention), 3 · 64 (MLP).
+LAYER = 4 * 32 + 2 * 32 + 2 * 16 + 3 * 64
 
 
-def test_full_training_counts_every_weight(tiny_base: Path) -> None:
-    """4 bytes a weight, and three times as much again for gradient and AdamW."""
-    found = simulate_step(load_configuration(str(tiny_base)), TrainingSetting("full", 0, 16, 2))
-
-    assert found.parameters == PARAMETERS
-    assert found.weights == pytest.approx(4 * PARAMETERS, rel=0.001)  # and positions' frequencies
-    assert found.trained == 12 * PARAMETERS
-    assert found.peak >= found.weights + found.trained
+@pytest.fixture(name="tiny")
+def _tiny(tiny_base: Path) -> ModelShape:
+    return model_shape(load_configuration(str(tiny_base)))
 
 
-def test_an_adapter_is_as_large_as_its_rank_says(tiny_base: Path) -> None:
-    """r · (in + out) for each linear layer; only it has gradients and moments."""
-    config = load_configuration(str(tiny_base))
+def test_full_training_counts_every_weight(tiny: ModelShape) -> None:
+    """4 bytes a weight, and three times that for gradient and AdamW; inputs of linear layers."""
+    found = step_memory(tiny, TrainingSetting("full", 0, 16, 2))
 
-    found = simulate_step(config, TrainingSetting("lora", 4, 16, 2))
+    assert found.trained == PARAMETERS
+    assert found.weights == 4 * PARAMETERS
+    assert found.states == 12 * PARAMETERS
+    assert found.activations == 32 * 2 * 4 * (LAYER + 2 * 32 + 64)
+    assert found.logits == 8 * 4 * 258 * 32
+    assert found.total == found.weights + found.states + found.activations + found.logits
 
-    assert found.parameters == ADAPTER
-    assert found.trained == 12 * ADAPTER
-    assert found.weights == pytest.approx(4 * (PARAMETERS + ADAPTER), rel=0.001)
-    assert found.packed == 0
-    assert simulate_step(config, TrainingSetting("lora", 8, 16, 2)).parameters == 2 * ADAPTER
+
+def test_an_adapter_is_as_large_as_its_rank_says(tiny: ModelShape) -> None:
+    """Dropout holds a mask and a copy of inputs, 5 · 32 + 32 + 64 a layer; 7 · 4 of the rank."""
+    found = step_memory(tiny, TrainingSetting("lora", 4, 16, 2))
+
+    assert found.trained == ADAPTER
+    assert found.states == 12 * ADAPTER
+    assert found.weights == 4 * (PARAMETERS + ADAPTER)
+    assert found.activations == 32 * 2 * 4 * (LAYER + 2 * (5 * 32 + 32 + 64) + 7 * 4)
+    assert found.mapped == 0
 
 
-def test_a_quantised_base_takes_four_bits_a_weight_and_its_scales(tiny_base: Path) -> None:
-    """Of the linear layers alone: 0.5 + 1/64 + 4/16384 bytes for each of their weights.
-
-    The adapter has two bytes a number, as TRL leaves it, and so have its gradients and moments.
-    """
-    found = simulate_step(load_configuration(str(tiny_base)), TrainingSetting("qlora", 4, 16, 2))
+def test_a_quantized_base_takes_four_bits_a_weight_and_its_scales(tiny: ModelShape) -> None:
+    """Linear layers: 0.5 + 1/64 + 4/16384 bytes a weight. The adapter has two bytes a number."""
+    found = step_memory(tiny, TrainingSetting("qlora", 4, 16, 2))
 
     packed = LINEAR * (0.5 + 1 / 64 + 4 / 16384)
-    rest = 4 * (PARAMETERS - LINEAR) + 2 * ADAPTER
-    assert found.weights == pytest.approx(packed + rest, rel=0.002)
-    assert found.trained == 6 * ADAPTER
-    assert found.packed == 4 * LINEAR
+    assert found.weights == pytest.approx(packed + 4 * (PARAMETERS - LINEAR) + 2 * ADAPTER, abs=1)
+    assert found.states == 6 * ADAPTER
+    assert found.mapped == 4 * LINEAR
 
 
-def test_activations_grow_with_the_rows(tiny_base: Path) -> None:
-    """Three times the rows of under 256 tokens keep three times as much, to a percent."""
-    config = load_configuration(str(tiny_base))
+def test_half_the_bytes_a_number_halve_the_base_and_not_the_adapter(tiny: ModelShape) -> None:
+    found = step_memory(tiny, TrainingSetting("lora", 4, 16, 2, "bfloat16"))
 
-    one, three = (
-        simulate_step(config, TrainingSetting("lora", 4, 24, n)).activations for n in (1, 3)
-    )
-
-    assert three == pytest.approx(3 * one, rel=0.01)
-
-
-def test_half_the_bytes_a_number_halve_the_base(tiny_base: Path) -> None:
-    """Weights in bfloat16; PEFT keeps adapters in float32."""
-    found = simulate_step(
-        load_configuration(str(tiny_base)), TrainingSetting("lora", 4, 16, 2, "bfloat16")
-    )
-
-    assert found.weights == pytest.approx(2 * PARAMETERS + 4 * ADAPTER, rel=0.001)
-
-
-def test_cache_of_a_token(tiny_base: Path) -> None:
-    """Keys and values, 2 layers, 2 heads of 8 numbers, 4 bytes each."""
-    assert cache_bytes(load_configuration(str(tiny_base))) == 2 * 2 * 2 * 8 * 4
-
-
-@pytest.mark.parametrize("architecture", ["gpt2", "qwen3", "gemma3", "phi3"])
-def test_architectures_need_no_formula(architecture: str) -> None:
-    """Each is gone through as it is; the count is that of the model itself."""
-    from tests.tiny_models import make_config
-
-    config = make_config(architecture)
-
-    assert simulate_step(config, TrainingSetting("full", 0, 16, 1)).parameters == _count(config)
-
-
-def _count(config: object) -> int:
-    from transformers import AutoModelForCausalLM
-
-    return sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
-
-
-def test_the_tracker_knows_the_most_there_was() -> None:
-    """A view takes nothing; what is dropped no longer counts, the peak stays."""
-    import torch
-
-    memory = memory_tracker()
-    with memory:
-        first = torch.empty(1000)
-        view = first.view(10, 100)
-        second = torch.empty(500)
-        assert memory.now == 6000
-        del first, view
-        assert memory.now == 2000
-        del second
-
-    assert (memory.now, memory.peak) == (0, 6000)
-
-
-def test_a_weight_is_copied_for_each_row_of_a_slice() -> None:
-    """Of 3 rows the last 2 tokens, times 5 · 7 weights: 3 · 35 numbers beside all that is held."""
-    import torch
-
-    memory = memory_tracker()
-    weight, hidden = torch.empty(7, 5), torch.empty(3, 4, 5)
-    with memory:
-        logits = torch.nn.functional.linear(hidden[:, -2:, :], weight)
-
-    assert logits.shape == (3, 2, 7)
-    assert memory.peak >= 4 * (3 * 2 * 7 + 3 * 35)
-
-
-def test_the_file_of_a_quantised_base_stays_mapped() -> None:
-    """Needed are process and step, 10 + 60; beside them lie the 30 bytes that were packed."""
-    step = StepMemory(weights=30, trained=6, activations=20, peak=60, parameters=1, packed=30)
-
-    found = MemoryEstimate(TrainingSetting("qlora", 8, 16, 1), step, 10)
-
-    assert (found.needed, found.total) == (70, 100)
-
-
-METHODS, TRAINERS = ("lora", "qlora", "full"), ("sft", "dpo", "kto", "grpo")
+    assert found.weights == 2 * PARAMETERS + 4 * ADAPTER
 
 
 @pytest.mark.parametrize(
-    ("architecture", "trainer", "method"),
-    [
-        *(("gemma3", trainer, method) for trainer in TRAINERS for method in METHODS),
-        *(("gpt2", trainer, "lora") for trainer in TRAINERS),
-        *(("gpt2", "sft", method) for method in METHODS[1:]),
-    ],
+    ("trainer", "written", "tokens", "scored"),
+    [("sft", 0, 1024, 1024), ("dpo", 0, 2048, 2048), ("kto", 0, 1024, 1024), ("grpo", 8, 1024, 16)],
 )
-def test_every_trainer_is_gone_through(architecture: str, trainer: str, method: str) -> None:
-    from tests.tiny_models import make_config
+def test_trainers_differ_in_sequences_and_logits(
+    tiny: ModelShape, trainer: str, written: int, tokens: int, scored: int
+) -> None:
+    found = step_memory(tiny, TrainingSetting("full", 0, 512, 2, trainer=trainer, written=written))
 
-    config = make_config(architecture)
-
-    few, many = (
-        simulate_step(config, TrainingSetting(method, 4, 32, n, trainer=trainer, written=16))
-        for n in (2, 8)
-    )
-
-    assert few.parameters == many.parameters
-    assert few.activations < many.activations < many.peak
+    assert found.activations == tokens * 2 * 4 * (LAYER + 2 * 32 + 64)
+    assert found.logits == 8 * 4 * 258 * scored
 
 
-VOCABULARY = 258
+def test_logits_come_in_tiles(tiny: ModelShape) -> None:
+    """Of 4,096 tokens and 32,768 tokens of the vocabulary; Triton works in one tile."""
+    large = replace(tiny, vocabulary=100_000)
+    setting = TrainingSetting("qlora", 4, 512, 64)
+
+    assert step_memory(large, setting).logits == 8 * 4 * 4096 * 32768
+    on_gpu = step_memory(large, setting, gpu=True)
+    assert (on_gpu.logits, on_gpu.mapped) == (4 * 4096 * 32768, 0)
 
 
-def test_a_pair_has_all_its_logits_and_the_references(tiny_base: Path) -> None:
-    """DPO holds 2 rows · 512 tokens · 258 numbers twice at one time, SFT those of 256 tokens.
-
-    Without an adapter the reference was asked before, and pairs cost what rows do in KTO.
-    """
-    config = load_configuration(str(tiny_base))
-
-    pair = simulate_step(config, TrainingSetting("lora", 4, 512, 1, trainer="dpo"))
-    rows = simulate_step(config, TrainingSetting("lora", 4, 512, 2))
-    assert pair.peak - rows.peak > (2 * 2 * 512 - 4 * 256) * VOCABULARY * 4
-    full = simulate_step(config, TrainingSetting("full", 0, 512, 1, trainer="dpo"))
-    kto = simulate_step(config, TrainingSetting("full", 0, 512, 2, trainer="kto"))
-    assert full.activations == pytest.approx(kto.activations, rel=0.02)
+def test_cache_of_a_token(tiny: ModelShape) -> None:
+    """Keys and values, 2 layers, 2 heads of 8 numbers, 4 bytes each."""
+    assert tiny.cache_bytes("float32") == 2 * 2 * 2 * 8 * 4
 
 
-def test_grpo_has_logits_of_what_it_writes_alone(tiny_base: Path) -> None:
-    """Of 8 tokens of 512 instead of 504: 496 · 258 numbers less, in two copies at the least."""
-    config = load_configuration(str(tiny_base))
-
-    few, many = (
-        simulate_step(config, TrainingSetting("lora", 4, 512, 2, trainer="grpo", written=n))
-        for n in (8, 504)
-    )
-
-    assert many.peak - few.peak > 2 * 2 * 496 * VOCABULARY * 4
-
-
-def test_answers_are_written_beside_their_cache(tiny_base: Path) -> None:
-    """3 rows of 108 tokens hold 256 bytes each (`test_cache_of_a_token`); the rest is less."""
-    import torch
-    from torch._subclasses.fake_tensor import FakeTensorMode
+@pytest.mark.parametrize("architecture", ["gpt2", "qwen3", "gemma3", "phi3"])
+def test_parameters_are_those_of_the_model_itself(architecture: str) -> None:
+    from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    memory = memory_tracker()
-    with torch.device("meta"):
-        causal = AutoModelForCausalLM.from_config(load_configuration(str(tiny_base)))
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        causal.to_empty(device="cpu")
-        prompt = torch.zeros(3, 8, dtype=torch.long)
-        with memory:
-            generate_answers(causal, prompt, 100)
+    from tests.tiny_models import make_config, muted
 
-    assert 3 * 108 * 256 < memory.peak < 4 * 3 * 108 * 256
+    config = make_config(architecture)
+    model = AutoModelForCausalLM.from_config(config)
+    shape = model_shape(config)
+
+    assert shape.parameters == sum(p.numel() for p in model.parameters())
+    with muted():
+        adapted = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear"))
+    trained, _ = adapted.get_nb_trainable_parameters()
+    assert step_memory(shape, TrainingSetting("lora", 4, 16, 1)).trained == trained
+
+
+def test_experts_count_as_often_as_a_token_asks_them() -> None:
+    """Two of four experts of 48."""
+    from transformers import MixtralConfig
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "vocab_size": 64}
+    config = MixtralConfig(
+        **sizes, intermediate_size=48, num_attention_heads=2, num_key_value_heads=2,
+        num_local_experts=4, num_experts_per_tok=2,
+    )  # fmt: skip
+
+    assert model_shape(config).mlp == 96
+
+
+def test_what_has_no_widths_is_refused() -> None:
+    from transformers import ViTConfig
+
+    with pytest.raises(UsageError, match="vit: its memory does not follow"):
+        model_shape(ViTConfig())
 
 
 def test_every_combination_once() -> None:
@@ -281,8 +199,7 @@ def test_a_real_training_takes_what_was_estimated() -> None:
     from benchmarks.estimate import trained
 
     setting = TrainingSetting("lora", 8, 64, 4)
-    found = MemoryEstimate(
-        setting, simulate_step(load_configuration("embedded"), setting), process_bytes()
-    ).total
+    step = step_memory(model_shape(load_configuration("embedded")), setting)
 
-    assert found == pytest.approx(apart(trained, setting).peak, rel=0.15)
+    found = process_bytes() + step.total
+    assert found == pytest.approx(apart(trained, setting, "embedded").peak, rel=0.15)

@@ -1,8 +1,7 @@
 """Training time from a few real steps on this machine.
 
-The training is begun as it would be, with TRL's trainer and the user's rows, and stopped after some
-steps; nothing is saved. The first step is dropped, since it warms up. The interval is Student's for
-the mean of the steps that were timed, so it is about these steps on this machine as busy as it was.
+The training begins with TRL's trainer and the user's rows, and stops after some steps; nothing is
+saved. The first step warms up and is not timed.
 """
 
 from __future__ import annotations
@@ -30,17 +29,16 @@ class StepProfile:
     """Some timed steps of a training."""
 
     seconds: tuple[float, ...]
-    """Of each step that counts."""
     steps: int
     """Steps of the whole training."""
     start_s: float
-    """From the beginning to the first step, the first step included: loading, rows, warming up."""
+    """Loading, rows and the first step."""
     peak: int
     """The most resident memory of this process, in bytes."""
 
     @property
     def total_s(self) -> tuple[float, float, float]:
-        """Seconds of the whole training: estimate, and the ends of its 95 % interval."""
+        """Seconds of the whole training, and the ends of Student's 95 % interval."""
         from scipy.stats import t  # type: ignore[import-untyped]  # ships no types
 
         mean, n = statistics.fmean(self.seconds), len(self.seconds)
@@ -52,16 +50,11 @@ class StepProfile:
 
 
 class _ProfileComplete(Exception):
-    """So many steps are timed."""
+    """Enough steps are timed."""
 
 
 def profile_steps(argv: Sequence[str], *, steps: int, say: callbacks.Say) -> StepProfile:
     """Time some steps of the training that `tunegate train sft` would do with these flags.
-
-    Args:
-        argv: Flags after `train sft`, `--config FILE` among them.
-        steps: Steps to time, after the first.
-        say: Takes each line for the user.
 
     Raises:
         UsageError: the training is too short to be timed; or as `tunegate train sft` does.
@@ -90,7 +83,7 @@ def profile_steps(argv: Sequence[str], *, steps: int, say: callbacks.Say) -> Ste
 
 
 def _clock(at: list[float], steps: int) -> Any:
-    """Return a callback that notes the end of each step and ends the training after enough."""
+    """Return a callback that notes the end of each step and stops after `steps` timed ones."""
     from transformers import TrainerCallback
 
     class StepClock(TrainerCallback):
