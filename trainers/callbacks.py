@@ -45,7 +45,7 @@ def progress_line(step: int, last: int, loss: float, seconds: float, more: str =
     """Return the line for `step` of `last`, at `seconds` a step, with `more` after the loss.
 
     Example:
-        >>> line_of(40, 160, 0.4123, 3.14)
+        >>> progress_line(40, 160, 0.4123, 3.14)
         'step 40/160  loss 0.4123  3.1 s/step  6 min 17 s left'
     """
     left = _left(step, last, seconds)
@@ -94,14 +94,14 @@ _SHOWN = (
     *("loss", "accuracy", "rewards/accuracies", "rewards/margins", "mean_token_accuracy"),
     *("reward", "reward_std"),
 )
-"""Sentence about an evaluation, where TRL's trainer measures it."""
+"""Metrics that an evaluation's line shows, if TRL logs them."""
 
 
 def evaluation_line(step: int, metrics: Mapping[str, float]) -> str:
     """Return the line for an evaluation at `step`.
 
     Example:
-        >>> line_of(40, {"eval_loss": 0.25, "eval_accuracy": 0.9, "eval_runtime": 3.0})
+        >>> evaluation_line(40, {"eval_loss": 0.25, "eval_accuracy": 0.9, "eval_runtime": 3.0})
         'evaluated at step 40  loss 0.25  accuracy 0.9'
     """
     found = [(name, metrics.get(f"eval_{name}")) for name in _SHOWN]
@@ -193,15 +193,8 @@ def resume_advice(args: Any) -> str:
 
 @contextmanager
 def _handle_signals(asked: _StopSignal, say: Say, *, alone: bool) -> Iterator[None]:
-    """Handle the signals, and put back what handled them before.
-
-    Args:
-        asked: Takes the signal.
-        say: Takes the message that it was received.
-        alone: Whether this is the main thread, which alone may, of the only process: several would
-            stop after different steps and wait for one another for ever.
-    """
-    if not alone:
+    """Handle the signals, and restore their handlers at the end."""
+    if not alone:  # several processes would stop after different steps and wait forever
         yield
         return
     before = {number: signal.getsignal(number) for number in _SIGNALS}

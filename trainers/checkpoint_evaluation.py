@@ -1,12 +1,10 @@
 """Checkpoint evaluation: suites asked of a model in training without disturbing it.
 
-A pause in a training that the training does not notice. Within the block the model may be asked
-anything that does not write to its weights. Afterwards the random numbers, the modes of all
-modules, which weights have gradients, the wrapper of mixed precision and torch's precision are what
-they were: the next step is, bit for bit, the one that it would have been.
+Afterwards the random numbers, the modes of all modules, which weights have gradients, the wrapper
+of mixed precision and torch's precision are what they were: the next step is the same, bit for bit.
 
-The evaluation is the gate's own pipeline without a run folder, from the plan to paired deltas. Base
-is asked once: its answers are in the store from then on, for every later evaluation and training.
+The evaluation is the gate's own pipeline without a run folder. Base is asked once; every later
+evaluation and training reads its answers from the store.
 """
 
 from __future__ import annotations

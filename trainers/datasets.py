@@ -1,10 +1,7 @@
 """Training data: rows from files or saved datasets, and the formats of each method.
 
 A file is JSONL (one row a line), Parquet, or a folder that `datasets` saved (`save_to_disk`; of
-one with splits the split `train`, unless `FOLDER/SPLIT` is named). What a row holds is the method's
-format: `trainers/datasets.py`.
-
-What a row of training data must hold: TRL's formats, one for each kind of method.
+one with splits the split `train`, unless `FOLDER/SPLIT` is named). A row has one of TRL's formats:
 
 | format | method | columns |
 |---|---|---|

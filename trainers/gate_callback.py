@@ -9,9 +9,8 @@ At every save the suites are asked of the model in hand and of base, which is th
 its adapter switched off. The training goes on as if nothing had happened: see
 `checkpoint_evaluation`.
 
-The gate of what a training made, `--eval-suite SUITE --gate`, and of its checkpoints. The first is
-`tunegate gate`, in a process of its own, so that nothing of the training is left in memory or in
-the libraries' settings, and its exit code is the verdict.
+`--eval-suite SUITE --gate` runs `tunegate gate` on the finished model, in a process of its own that
+inherits neither the training's memory nor its library settings; its exit code is the verdict.
 """
 
 from __future__ import annotations

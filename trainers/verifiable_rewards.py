@@ -10,11 +10,9 @@ An entry is a `[[metrics]]` table of a suite with a `weight`: options, names and
 what they mean there, and paths start at the configuration's folder. A function that takes
 `completions` is one of TRL's own kind and is called as TRL calls it.
 
-Verifies completions while a model is trained: TRL's columns → cases → metrics → rewards. TRL calls
-`functions()` with a batch. A completion that a metric leaves unscored is `None` there, which TRL
-leaves out of its group, and never 0. TRL sums several rewards of a completion, and a
-missing one would count as 0 in the sum: so a completion that one of them leaves unscored, though it
-scored another answer to the same prompt, is left out of all of them.
+A completion that a metric leaves unscored is `None`, which TRL leaves out of its group; never 0.
+TRL sums the rewards of a completion and counts a missing one as 0: so a completion that one metric
+leaves unscored, though it scored another answer to the same prompt, is left out of all of them.
 """
 
 from __future__ import annotations

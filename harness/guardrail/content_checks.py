@@ -1,14 +1,7 @@
 """Checks of requests and responses: prompt injection, personal data, and the suite's own metrics.
 
-A request is searched for phrases that try to take over the model and for personal data, and scored
-by a classifier where one is named. A response is checked by the suite's metrics, for personal data
-and secrets that the request did not hold, its tool calls, refusal and length; the answers of three
-interfaces are read as OpenAI's chat completions have them.
-
-A check that cannot be made (a classifier without an answer, a schema that runs away) is a failure,
-no violation: `fails` decides whether a call passes then.
-
-The settings of the checks are read from config.yaml and checked when the proxy starts.
+A check that cannot run (a classifier without an answer, a schema that runs away) is a failure and
+not a violation; the setting `fails` decides whether the call passes.
 """
 
 from __future__ import annotations
@@ -178,9 +171,7 @@ def request_violations(
 def _violations(
     text: str, settings: GuardrailSettings, classifier: TextClassifier | None
 ) -> Iterator[CheckViolation]:
-    most = settings.max_input_characters
-    if most is not None and len(text) > most:
-        yield CheckViolation("length", f"{len(text)} characters, and {most} are allowed")
+    yield from _check_length(text, settings.max_input_characters)
     phrase = injection_in(text) if settings.injection else None
     if phrase is not None:
         yield CheckViolation("injection", repr(phrase))
@@ -190,6 +181,11 @@ def _violations(
     found = personal_data(text, kinds) if kinds else {}
     if found:
         yield CheckViolation("personal", _counts(found))
+
+
+def _check_length(text: str, most: int | None) -> Iterator[CheckViolation]:
+    if most is not None and len(text) > most:
+        yield CheckViolation("length", f"{len(text)} characters, and {most} are allowed")
 
 
 def _score_text(
@@ -271,8 +267,6 @@ def text_keys(part: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 _TEXT_KEYS = ("title", "context", "text", "content", "output", "source", "file")
-
-
 _LONGEST = 200
 
 
@@ -318,7 +312,7 @@ class ResponseChecks:
             text = ""
         yield from self._of_text(request, text, "\n".join(_further_texts(message)))
         if self.settings.calls and len(calls) < len(given):
-            yield CheckViolation("calls", "a call that is none: no name, or no object")
+            yield CheckViolation("calls", "a call without a name, or one that is not an object")
         if self.settings.calls:
             yield from self._of_calls(request, calls)
         if not calls:  # the form that the suite asks for is that of its texts
@@ -327,9 +321,7 @@ class ResponseChecks:
     def _of_text(
         self, request: Mapping[str, Any], text: str, thoughts: str
     ) -> Iterator[CheckViolation]:
-        most = self.settings.max_answer_characters
-        if most is not None and len(text) > most:
-            yield CheckViolation("length", f"{len(text)} characters, and {most} are allowed")
+        yield from _check_length(text, self.settings.max_answer_characters)
         leaked = self._leaks(request, f"{thoughts}\n{text}" if thoughts else text)
         if leaked:
             yield CheckViolation("leaks", _counts(leaked))

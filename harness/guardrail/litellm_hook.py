@@ -1,9 +1,8 @@
 """litellm hook: the class that the proxy calls before a request and after its answer.
 
-A streamed answer is checked whole. Where a call may be refused, its chunks are held back until it
-is complete and checked, for what was sent cannot be taken back; where violations are logged, chunks
-pass as they come and the check follows the last one. Masked streams are held back by a few words:
-no more than it takes to see that a value is complete.
+A streamed answer is checked whole. If it may be blocked, its chunks are held back until it is
+complete and checked; if violations are only logged, chunks pass and the check follows the last one.
+A masked stream is held back by a few words, enough to see that a value is complete.
 """
 
 from __future__ import annotations

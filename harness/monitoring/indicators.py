@@ -1,13 +1,11 @@
 """Indicators: losses from 0 to 1 of one production call that need no expected answer.
 
-Those of answers show whether the model is what was judged; those of inputs, whether it is asked
-what was judged: the language, length, wording, tools and route of a prompt compared with the gate's
-cases. A case of the gate is compared with the cases of other clusters, so that an unchanged stream
-is no stranger to the gate than its own cases are to each other.
+Answer indicators show whether the model has changed; input indicators, whether it is asked what the
+gate asked: language, length, wording, tools and route. A gate case is compared with the cases of
+other clusters, so that unchanged traffic looks as strange as gate cases do to each other.
 
-Every figure turns a call into a loss from 0 to 1, the same for the gate's cases and for production,
-so that one test serves them all. What has no natural limit (length, time, tokens, cost) is counted
-as above or below the tenth of the gate's own values that is outermost.
+One test serves all indicators. A value without a limit (length, time, tokens, cost) becomes a loss
+of 1 if it is beyond the outermost tenth of the gate's values.
 """
 
 from __future__ import annotations

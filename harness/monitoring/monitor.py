@@ -378,12 +378,12 @@ def initial_state(
 ) -> WatchState:
     """Return the state before the first call.
 
-    The error is parted equally among the figures (Bonferroni); of a figure's part, half goes to the
-    gate's sample and half to the stream.
+    The error is split equally among the figures (Bonferroni); half of each share goes to the gate's
+    sample and half to the stream.
 
     Args:
         run: The run that shipped.
-        suite: Its suite whose answers production's are compared with.
+        suite: The suite whose answers production is compared with.
         arm: The arm that shipped.
         figures: What is to be watched.
         alpha: Probability of any false alarm, as long as the stream runs.

@@ -127,8 +127,8 @@ def watch_record(
 
     Args:
         found: The look.
-        drop: Worsening, as a share of units, that "quiet" is to exclude.
-        reading: What could not be read of the files.
+        drop: Worsening, as a share of units, that "quiet" rules out.
+        reading: Problems with the files.
         judged: Figures that a judge or people score.
     """
     state, tally = found.state, found.tally
@@ -285,17 +285,9 @@ TIMEOUT_S = 10.0
 
 
 def send_alarms(target: str, record: WatchRecord, names: Sequence[str]) -> str | None:
-    """Tell new alarms to a file, a JSON line each time, or to a webhook as JSON.
+    """Append new alarms to a file as a JSON line, or post them to an http(s) webhook.
 
-    `text` is what Slack, Mattermost and Teams' connectors show.
-
-    Args:
-        target: Path of the file, or an http(s) address.
-        record: The look.
-        names: The figures; without any, nothing is reported.
-
-    Returns:
-        Why it is unknown; None where it is known, or nothing was to be measured.
+    `text` is what Slack, Mattermost and Teams' connectors show. Returns why it failed, if it did.
     """
     if not names:
         return None
@@ -337,17 +329,12 @@ HEADS = {
 
 
 def watch_summary(record: WatchRecord, advice: list[str]) -> str:
-    """Return the Markdown of a look.
-
-    Args:
-        record: The look.
-        advice: Commands that come next; none where there is nothing to do.
-    """
+    """Return the Markdown of a look, with the commands that come next."""
     return "\n".join([*_lines(record, advice), ""])
 
 
 def figure_cells(figure: FigureLook) -> tuple[str, ...]:
-    """Return a figure's row, as `COLUMNS` names it."""
+    """Return a figure's row under `COLUMNS`."""
     status = WORDS[figure.status]
     if figure.status is FigureStatus.TOO_FEW:
         status += f" ({figure.so_far_n} of {figure.needed_n})"

@@ -1,11 +1,7 @@
 """State between two looks: a small JSON file with the evidence and the calls counted so far.
 
-It holds what was promised, the evidence of each figure, and enough of the calls' names that none is
-ever counted twice.
-
-Which calls were counted already: a watermark, and hashes of the calls after it. Exporters deliver
-late and files are read again, so the last day's calls are known by name. What began before that is
-not counted any more, whether it was or not.
+Exporters deliver late and files are read again, so the last day's calls are kept by hash and never
+counted twice. A call that began before that day, the watermark, is not counted at all.
 """
 
 from __future__ import annotations
