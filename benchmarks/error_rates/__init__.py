@@ -21,5 +21,9 @@ One module for each question:
 | `clusters`   | the same where cases belong together                                   |
 | `runs`       | a whole run ships with a broken guardrail or an absent gain, or alarms |
 | `looks`      | the same when the growing sample is looked at before its end           |
+| `bounded`    | rare total failures pass a bounded score at its margin                 |
+| `slices`     | a gate on a tag is wrong, or a slice is named by chance                |
+| `judges`     | a labelled or calibrated judge errs at its margin                      |
+| `noise`      | inexact arithmetic, missing scores or a slow machine decide            |
 | `plans`      | the planned chance of a pass is off, and by how much                   |
 """

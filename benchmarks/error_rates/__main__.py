@@ -14,7 +14,6 @@ from benchmarks.error_rates import (
     clusters,
     continuous,
     corpora,
-    judged_runs,
     judges,
     looks,
     noise,
@@ -23,7 +22,6 @@ from benchmarks.error_rates import (
     rules,
     runs,
     slices,
-    whole,
 )
 from benchmarks.error_rates.table import Row, Settings, render, summary
 
@@ -35,10 +33,9 @@ GROUPS: dict[str, tuple[Callable[[Settings], list[Row]], ...]] = {
     "corpora": (corpora.rows,),
     "clusters": (clusters.rows,),
     "runs": (runs.rows,),
-    "whole": (whole.rows,),
     "slices": (slices.rows,),
     "looks": (looks.rows,),
-    "judges": (judges.rows, judged_runs.rows),
+    "judges": (judges.rows,),
     "plans": (plans.rows,),
     "noise": (noise.rows,),
     # Not a default of the gate: shows that the benchmark can fail.

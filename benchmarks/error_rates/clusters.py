@@ -10,19 +10,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.error_rates import rules, runs
-from benchmarks.error_rates.table import ALPHA, PROMISE, Row, Settings, simulated
+from benchmarks.error_rates import rules
+from benchmarks.error_rates.table import ALPHA, Row, Settings, simulated
 from tunegate.harness.comparison.mean_level import rate_interval
-from tunegate.harness.gates.tolerance import tolerance
-from tunegate.harness.records.manifest import Gate, MetricRecord
-from tunegate.harness.records.verdict import GateStatus, Verdict
-from tunegate.harness.stats.group_sequential import efficacy_bounds, look_sizes, repeated_confidence
+from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.stats.unit_means import independent_units
 from tunegate.harness.verdict.notes import COMFORTABLE_CLUSTERS
 
@@ -32,8 +29,6 @@ Draw = Callable[[np.random.Generator, Ints, float], Floats]
 
 CONFIDENCE = 0.90
 CLUSTERS = (10, 20, 40, 100)
-MOST_UNCOVERED = 0.12
-"""How often a two-sided 90 % interval may miss the truth."""
 UNEVEN = (1, 2, 5, 12)
 """Sizes of clusters, repeated."""
 HALF = (0,)
@@ -144,15 +139,10 @@ SCENARIOS = (
 
 
 def rows(settings: Settings) -> list[Row]:
-    """Return the rate of false proof, and of false SHIP, with clusters."""
+    """Return the rate of false proof with clusters."""
     return [
         *(_row(one, count, settings) for one in SCENARIOS for count in _counts(one, settings)),
-        *(_covered(one, count, settings) for one in COVERED for count in _counts(one, settings)),
-        *_power(settings),
-        *_looked(settings),
         *_levels(settings),
-        *_sensitivity(settings),
-        *_whole_runs(settings),
     ]
 
 
@@ -203,78 +193,6 @@ def _proven(scenario: Scenario, labels: list[str], rng: np.random.Generator) -> 
     return unlikely and rules.gate(pairs, scenario.truth, CONFIDENCE)
 
 
-COVERED = (
-    Scenario(*_FLIPS, counts=(20, 100)),
-    Scenario(*_FLIPS, icc=1.0, counts=(20, 100)),
-    Scenario(*_LOSING, truth=-LOSSES, counts=(20, 100)),
-    Scenario(*_LOSING, truth=-LOSSES, icc=1.0, counts=(20, 100)),
-)
-
-
-def _covered(scenario: Scenario, count: int, settings: Settings) -> Row:
-    """Return how often the two-sided interval misses the truth, by the tests that it inverts."""
-    labels = labels_of(count, scenario.sizes)
-    rng = settings.rng(f"cluster coverage {scenario.name} {scenario.icc} {count}")
-    missed = 0
-    for _ in range(_reps(settings)):
-        base, tuned = _drawn(scenario, labels, rng)
-        pairs = rules.pairs_of(base.tolist(), tuned.tolist(), scenario.metric, labels)
-        sides = ((pairs, scenario.truth), (pairs.exchanged(), -scenario.truth))
-        missed += any(side.test(truth).p_value < ALPHA for side, truth in sides)
-    rate = simulated(missed, _reps(settings))
-    return _cell(scenario, count, rate, "interval misses: ", limit=MOST_UNCOVERED)
-
-
-def _power(settings: Settings) -> Iterator[Row]:
-    """Yield how often nothing lost is not proven, and what no valid rule could better.
-
-    An adversary who loses whole clusters, a share of them equal to the tolerance, shows data
-    without a loss with probability (1 - M)^G; of these a rule that errs with .06 may pass .06.
-    """
-    for count in (40, 100, 200):
-        labels = labels_of(count, (5,))
-        rng = settings.rng(f"cluster power {count}")
-        reps = max(30, settings.reps // 10)
-        numbers = np.array(labels, dtype=np.int64)
-        missed = 0
-        for _ in range(reps):
-            values = _mixed(_rare)(rng, numbers, 0.3)
-            base = np.maximum(-values, 0.0)
-            pairs = rules.pairs_of(base.tolist(), (base + values).tolist(), rules.ZERO_ONE, labels)
-            missed += pairs.test(-LOSSES).p_value > ALPHA
-        best = min(1.0, PROMISE / (1 - LOSSES) ** count)
-        note = f"power {1 - missed / reps:.3f}; of any rule that errs with .06, {best:.2f} at most"
-        what = "0/1, tolerance .05, 5 % discordant, no change, icc 0.3: not proven"
-        yield Row("clusters", what, f"{count}x5", *simulated(missed, reps), limit=1.0, note=note)
-
-
-def _rare(rng: np.random.Generator, count: int) -> Floats:
-    return rng.choice([-1.0, 0.0, 1.0], count, p=[0.025, 0.95, 0.025])
-
-
-def _looked(settings: Settings) -> Iterator[Row]:
-    """Yield the rate of false proof at any of several looks, whole clusters at a time."""
-    losing = Scenario(*_LOSING, truth=-LOSSES, counts=(120,))
-    even = (Scenario(*_FLIPS, icc=icc, counts=(40,)) for icc in (0.3, 1.0))
-    for scenario in (*even, losing):
-        (count,) = scenario.counts
-        labels = labels_of(count, scenario.sizes)
-        sizes = [size - size % 5 for size in look_sizes(len(labels))]
-        bounds = efficacy_bounds([size / len(labels) for size in sizes], alpha=ALPHA)
-        levels = [repeated_confidence(float(bound)) for bound in bounds]
-        rng = settings.rng(f"cluster looks {scenario.name} {scenario.icc}")
-        hits = 0
-        for _ in range(_reps(settings)):
-            base, tuned = (column.tolist() for column in _drawn(scenario, labels, rng))
-            for size, level in zip(sizes, levels, strict=True):
-                pairs = rules.pairs_of(base[:size], tuned[:size], scenario.metric, labels[:size])
-                if pairs.test(scenario.truth).p_value <= (1 - level) / 2:
-                    hits += rules.gate(pairs, scenario.truth, level)
-                    break
-        rate = simulated(hits, _reps(settings))
-        yield _cell(scenario, count, rate, f"{len(sizes)} looks: ")
-
-
 LEVELS = (
     (0.8, 20, (20,)),
     (0.8, 100, UNEVEN),
@@ -315,68 +233,6 @@ def _certified(
         return False
     found = rate_interval([round(value) for value in right], labels, CONFIDENCE)
     return found.low >= floor
-
-
-CHANCE = 0.25
-
-
-def _sensitivity(settings: Settings) -> Iterator[Row]:
-    """Yield how often a base at chance + tolerance counts as having that much to lose."""
-    gate = Gate(metric="m", kind="tolerance", margin=LOSSES)
-    level = CHANCE + LOSSES
-    labels = labels_of(40, (10,))
-    for icc in (0.1, 0.3, 1.0):
-        draw = failures(1 - level)
-        rng = settings.rng(f"cluster sensitivity {icc}")
-        reps = max(30, settings.reps // 10)
-        hits = 0
-        for _ in range(reps):
-            right = (1 + draw(rng, np.array(labels, dtype=np.int64), icc)).tolist()
-            pairs = replace(rules.pairs_of(right, right, rules.ZERO_ONE, labels), chance=CHANCE)
-            status, _ = tolerance.verdict_on_proof(gate, pairs, 0.0)
-            hits += status is GateStatus.PASS
-        name = f"base at chance + tolerance counts as sensitive, icc {icc:g}"
-        yield Row("clusters", name, "40x10", *simulated(hits, reps))
-
-
-def _whole_runs(settings: Settings) -> Iterator[Row]:
-    """Yield false SHIPs of runs with a goal that is far exceeded and one false guard."""
-    cases = (
-        ("certified floor 0.9", "floor", 0.9, failures(0.1), 0.3, 40, (20,)),
-        ("certified floor 0.9", "floor", 0.9, failures(0.1), 1.0, 40, (20,)),
-        ("tolerance .05, losses only", "tolerance", LOSSES, failures(LOSSES), 0.6, 100, (5,)),
-        ("gain 0", "gain", 0.0, _mixed(_even), 0.3, 20, (5,)),
-    )
-    for name, kind, margin, draw, icc, count, sizes in cases:
-        labels = labels_of(count, sizes)
-        rng = settings.rng(f"cluster runs {name} {icc}")
-        reps = max(30, settings.reps // 20)
-        numbers = np.array(labels, dtype=np.int64)
-        shipped = 0
-        for _ in range(reps):
-            differences = draw(rng, numbers, icc)
-            base = np.maximum(-differences, 0.0)
-            scores = (base, base + differences)
-            if kind == "floor":
-                scores = (1 + differences, 1 + differences)
-            shipped += _ships(kind, margin, scores, labels, rng)
-        what = f"false SHIP, {name}, icc {icc:g}"
-        n = f"{count}x{sizes[0]}"
-        yield Row("clusters", what, n, *simulated(shipped, reps), note="through decide")
-
-
-def _ships(
-    kind: str, margin: float, scores: runs.Column, labels: list[str], rng: np.random.Generator
-) -> bool:
-    metric = rules.metric(binary=True, name="guard")
-    mode = {"floor_mode": "certified"} if kind == "floor" else {}
-    guarded = runs.Gated(metric, Gate(metric="guard", kind=kind, margin=margin, **mode), scores)
-    suite = [guarded]
-    if kind != "gain":
-        goal = rules.metric(binary=True, name="goal")
-        column = runs.flips(rng, len(labels), 0.5, 0.05)
-        suite.append(runs.Gated(goal, Gate(metric="goal", kind="gain", margin=0.0), column))
-    return runs.verdict(suite, clusters=labels) is Verdict.SHIP
 
 
 def _reps(settings: Settings) -> int:

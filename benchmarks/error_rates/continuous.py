@@ -8,7 +8,7 @@ around a known mean, and the margin is put exactly there.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ from benchmarks.error_rates.table import Row, Settings, simulated
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.estimator import LEAST_UNBOUNDED
 from tunegate.harness.records.manifest import MetricRecord
-from tunegate.harness.stats.paired_mean import skewness_warning
 
 Floats = NDArray[np.float64]
 Columns = tuple[Floats, Floats]
@@ -93,16 +92,6 @@ SCENARIOS = (
 )
 
 
-@dataclass(slots=True)
-class Tally:
-    """Errors of one cell, and how often its samples carried the skewness warning."""
-
-    reps: int
-    wrong: dict[str, int] = field(default_factory=lambda: {"lower": 0, "upper": 0})
-    flagged: int = 0
-    wrong_flagged: dict[str, int] = field(default_factory=lambda: {"lower": 0, "upper": 0})
-
-
 def rows(settings: Settings) -> list[Row]:
     """Return both error rates of every scenario and number of cases."""
     found = []
@@ -110,54 +99,26 @@ def rows(settings: Settings) -> list[Row]:
         sizes = tuple(n for n in scenario.sizes if n <= MOST_FAST) or scenario.sizes[:1]
         for n in sizes if settings.fast else scenario.sizes:
             rng = settings.rng(f"continuous {scenario.name} {n}")
-            tally = measure(scenario, n, settings.reps, rng)
-            found += [_row(scenario, n, end, tally) for end in ("lower", "upper")]
+            wrong = {"lower": 0, "upper": 0}
+            for _ in range(settings.reps):
+                base, tuned = (column.tolist() for column in scenario.draw(rng, n))
+                for end in wrong_ends(base, tuned, scenario, CONFIDENCE):
+                    wrong[end] += 1
+            for end, hits in wrong.items():
+                rate, error = simulated(hits, settings.reps)
+                found.append(Row("continuous", f"{scenario.name}, {end} end", str(n), rate, error))
     return found
 
 
-def measure(
-    scenario: ContinuousScenario,
-    n: int,
-    reps: int,
-    rng: np.random.Generator,
-    rule: rules.Rule = rules.gate,
-) -> Tally:
-    """Simulate one cell."""
-    tally = Tally(reps)
-    for _ in range(reps):
-        base, tuned = (column.tolist() for column in scenario.draw(rng, n))
-        flag = skewness_warning(np.subtract(tuned, base))
-        tally.flagged += flag
-        for end in wrong_ends(base, tuned, scenario, CONFIDENCE, rule):
-            tally.wrong[end] += 1
-            tally.wrong_flagged[end] += flag
-    return tally
-
-
 def wrong_ends(
-    base: list[float],
-    tuned: list[float],
-    scenario: ContinuousScenario,
-    confidence: float,
-    rule: rules.Rule = rules.gate,
+    base: list[float], tuned: list[float], scenario: ContinuousScenario, confidence: float
 ) -> list[str]:
     """Return at which ends a sample is taken to prove what is not so."""
     truth = scenario.truth
     pairs = rules.pairs_of(base, tuned, scenario.metric)
-    ends = ["lower"] if rule(pairs, truth, confidence) else []
+    ends = ["lower"] if rules.gate(pairs, truth, confidence) else []
     # The interval is that of the exchanged arms mirrored: most samples need no second one.
-    if rule is rules.gate and Delta(pairs, confidence).oriented.high >= truth:
+    if Delta(pairs, confidence).oriented.high >= truth:
         return ends
     exchanged = rules.pairs_of(tuned, base, scenario.metric)
-    return [*ends, "upper"] if rule(exchanged, -truth, confidence) else ends
-
-
-def _row(scenario: ContinuousScenario, n: int, end: str, tally: Tally) -> Row:
-    rate, error = simulated(tally.wrong[end], tally.reps)
-    note = ""
-    if tally.flagged >= 0.05 * tally.reps:
-        among = tally.wrong_flagged[end] / max(1, tally.wrong[end])
-        share = tally.flagged / tally.reps
-        note = f"skew warning in {100 * share:.0f} % of samples, {100 * among:.0f} % of the wrong"
-    what = f"{scenario.name}, {end} end"
-    return Row("continuous", what, str(n), rate, error, note=note)
+    return [*ends, "upper"] if rules.gate(exchanged, -truth, confidence) else ends

@@ -16,7 +16,7 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.error_rates import rules, whole
+from benchmarks.error_rates import rules, runs
 from benchmarks.error_rates.runs import Gated, flips
 from benchmarks.error_rates.table import Row, Settings, simulated
 from tunegate.harness.metric import corpus_function
@@ -135,7 +135,7 @@ def _populations() -> list[CorpusPopulation]:
 def rows(settings: Settings) -> list[Row]:
     """Return false SHIPs at the bound, and false BLOCKs where nothing changed."""
     with mock.patch.object(gc, "collect", return_value=0):
-        return [*_shipped(settings), *_blocked(settings)]
+        return _shipped(settings)
 
 
 def _shipped(settings: Settings) -> list[Row]:
@@ -147,30 +147,6 @@ def _shipped(settings: Settings) -> list[Row]:
             what = f"false SHIP, {population.name}: worse by the tolerance {margin:.3g}"
             gate = Gate(metric=population.use, kind="tolerance", margin=margin)
             found.append(_rate(settings, what, population, gate, n, Verdict.SHIP))
-    return found
-
-
-def _blocked(settings: Settings) -> list[Row]:
-    """Return the rates of a claimed loss, or gain, of answers that are as good as before."""
-    same = [
-        CorpusPopulation(
-            "chrF 75, 30 % changed",
-            "chrf",
-            partial(long_failures, 0.75, 0.0, 0.3),
-        ),
-        CorpusPopulation(
-            "macro-F1, a class of 5 %, 20 % changed",
-            "classification",
-            partial(rare_class, 0.05, 1.0, 0.2),
-        ),
-    ]
-    found = []
-    for population in same:
-        gate = Gate(metric=population.use, kind="gain", margin=0.0)
-        for n in SIZES[1:2] if settings.fast else SIZES[1:3]:
-            for wrong in (Verdict.SHIP, Verdict.BLOCK):
-                what = f"false {wrong.value}, {population.name}, no change"
-                found.append(_rate(settings, what, population, gate, n, wrong))
     return found
 
 
@@ -201,12 +177,12 @@ def _verdict(population: CorpusPopulation, gate: Gate, rng: np.random.Generator,
             value=0.5,
             counts=tuple(counts),
         )
-        for arm, rows_ in zip(whole.ARMS, arms, strict=True)
+        for arm, rows_ in zip(runs.ARMS, arms, strict=True)
         for i, counts in enumerate(rows_.tolist())
     ]
-    goal = whole.gated("goal", "gain", 0.0, flips(rng, n, 0.5, 0.05), rules.ZERO_ONE)
+    goal = runs.gated("goal", "gain", 0.0, flips(rng, n, 0.5, 0.05), rules.ZERO_ONE)
     goals = [goal] if gate.kind == "tolerance" else []
     suites = {"s": [*goals, part]}
-    scored = whole.rows_of({"s": goals}) if goals else []
-    manifest, cases = whole.manifest_of(suites), whole.cases_of(suites)
+    scored = runs.rows_of({"s": goals}) if goals else []
+    manifest, cases = runs.manifest_of(suites), runs.cases_of(suites)
     return decide_run(manifest, cases, [*scored, *counted]).verdict

@@ -1,34 +1,30 @@
 """Judges: gates on a judge's scores that people's labels correct.
 
 The truth is 0/1 for both arms, and so is what the judge says of it. The true difference is exactly
-the gate's margin, and a pass is false. The oracle knows the truth of all cases, so that it needs no
-judge: what it has more of power is the price of labels on some of them.
+the gate's margin, and a pass is false. In runs of two judges each has a calibration of its own.
 """
 
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.error_rates import looks, rules, whole
-from benchmarks.error_rates.runs import Gated
+from benchmarks.error_rates import rules, runs
 from benchmarks.error_rates.table import Row, Settings, simulated
 from tunegate.harness.comparison.labelled_level import CalibrationSample
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.judging import calibration_rates
 from tunegate.harness.judging.calibration_rates import JudgedLabel
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.judges import LEAST_PAIRS, Calibration, CanaryResult, Label
+from tunegate.harness.records.judges import Calibration, CanaryResult, Label
 from tunegate.harness.records.manifest import Gate, JudgeRecord, MetricRecord
 from tunegate.harness.records.verdict import Verdict
-from tunegate.harness.stats.group_sequential import look_sizes
 from tunegate.harness.stats.judge_accuracy import accuracy
-from tunegate.harness.stats.ppi import ppi_interval
-from tunegate.harness.verdict.decide import decide_run
 
 Floats = NDArray[np.float64]
 
@@ -69,14 +65,11 @@ class Population:
     won: float = 0.0
     together: int = 1
     """Cases of a cluster, all of which tuned wins or loses, and the judge errs on, alike."""
-    graded: bool = False
-    """Whether answers have five grades, of which tuned loses or wins, and the judge errs by, one:
-    the difference is then a quarter of that of right and wrong answers."""
 
     @property
     def truth(self) -> float:
         """The true difference."""
-        return (self.won - self.lost) * (0.25 if self.graded else 1.0)
+        return self.won - self.lost
 
     def draw(self, rng: np.random.Generator, n: int) -> JudgedColumns:
         """Return n pairs."""
@@ -85,12 +78,6 @@ class Population:
         won, lost = kind < self.won, kind > 1 - self.lost
         errs, base_errs = wrong < self.share, (wrong_base < self.share) & (self.error == "both")
         names = tuple(str(i // self.together) for i in range(n)) if self.together > 1 else None
-        if self.graded:
-            base = rng.integers(1, 4, n) / 4
-            tuned = base + np.where(won, 0.25, np.where(lost, -0.25, 0.0))
-            step = {"lenient": 0.25, "harsh": -0.25}[self.error]
-            judged = np.clip(np.where(errs, tuned + step, tuned), 0, 1)
-            return JudgedColumns(base, tuned, base, judged, names)
         base = (rng.random(n) < BASE_RIGHT).astype(float)
         base = np.where(won, 0.0, np.where(lost, 1.0, base))
         tuned = np.where(won, 1.0, np.where(lost, 0.0, base))
@@ -106,8 +93,7 @@ class Population:
     def __str__(self) -> str:
         """Return it in words."""
         whom = "both arms" if self.error == "both" else "tuned"
-        kind = "graded, " if self.graded else ""
-        kind += f"clusters of {self.together}, " if self.together > 1 else ""
+        kind = f"clusters of {self.together}, " if self.together > 1 else ""
         return f"{kind}{self.error} on {100 * self.share:g} % of {whom}"
 
 
@@ -132,8 +118,6 @@ CALIBRATED = (
     Population("both", 0.04, 0.15, 0.05),
     Population("lenient", 0.1, 0.1, 0.1),
     Population("harsh", 0.1, 0.1, 0.1),
-    Population("lenient", 0.3, 0.4, graded=True),
-    Population("harsh", 0.1, 0.4, 0.2, graded=True),
     Population("lenient", 0.05, 0.1, together=5),
 )
 """Judges that a calibration of the same population corrects, for tolerances and gains."""
@@ -154,46 +138,10 @@ def rows(settings: Settings) -> list[Row]:
     with mock.patch.object(gc, "collect", return_value=0):
         return [
             *corrected(settings),
-            *looked(settings),
+            *relative(settings),
             *calibrated(settings),
-            *decided(settings),
+            *several(settings),
         ]
-
-
-LOOKED = ((400, 0.5), (1000, 0.2))
-"""Planned cases of a run with looks, and the share of them that people labelled."""
-
-
-def looked(settings: Settings) -> list[Row]:
-    """Return the rates at the lower end over all looks, with labels at each of them."""
-    found = []
-    for planned, share in LOOKED[:1] if settings.fast else LOOKED:
-        sizes = tuple(look_sizes(planned, first=LEAST_PAIRS))
-        for population in CORRECTED[4:6]:
-            rng = settings.rng(f"judges with looks {planned} {population}")
-            reps = max(60, settings.reps // 10)
-            hits = sum(_ever_proven(population, sizes, share, rng) for _ in range(reps))
-            what = f"labels on {100 * share:g} %, {population}, {len(sizes)} looks, lower end"
-            rate, error = simulated(hits, reps)
-            found.append(Row("judges", what, str(planned), rate, error))
-    return found
-
-
-def _ever_proven(
-    population: Population, sizes: tuple[int, ...], share: float, rng: np.random.Generator
-) -> bool:
-    """Return whether any look takes a difference beyond the truth for proven."""
-    columns = population.draw(rng, sizes[-1])
-    known = rng.random(sizes[-1]) < share
-    human, judge = columns.tuned - columns.base, columns.tuned_judged - columns.base_judged
-    for size, confidence in zip(sizes, looks.confidences(sizes), strict=True):
-        seen = known[:size]
-        if seen.sum() < LEAST_PAIRS:
-            continue  # the gate is advisory
-        columns_seen = human[:size][seen], judge[:size][seen], judge[:size][~seen]
-        if ppi_interval(*columns_seen, confidence=confidence, bound=1.0).low > population.truth:
-            return True
-    return False
 
 
 def calibrated(settings: Settings) -> list[Row]:
@@ -227,49 +175,6 @@ def calibrated(settings: Settings) -> list[Row]:
                 )
                 note = ""
     return found
-
-
-DECIDED = (
-    (200, 200, Population("lenient", 0.15, 0.1)),
-    (200, 400, Population("lenient", 0.1, 0.1)),
-)
-"""Labelled pairs, cases and judges of whole runs."""
-TOLERANCE = 0.1
-HOW = ("calibrated", "calibrated, with looks", "labels on the run")
-
-
-def decided(settings: Settings) -> list[Row]:
-    """Return false SHIPs of whole runs, from the calibration's figures to the verdict."""
-    found = []
-    for labels, cases, population in DECIDED[:1] if settings.fast else DECIDED:
-        for how in HOW[:1] if settings.fast else HOW:
-            rng = settings.rng(f"decided {labels} {cases} {population} {how}")
-            reps = max(30, settings.reps // 50)
-            shipped = sum(
-                _verdict(population, rng, labels, cases, how) is Verdict.SHIP for _ in range(reps)
-            )
-            rate, error = simulated(shipped, reps)
-            what = f"false SHIP, {how}: {labels} pairs, {population}, worse by the tolerance"
-            found.append(Row("judges", what, str(cases), rate, error))
-    return found
-
-
-def _verdict(
-    population: Population, rng: np.random.Generator, labels: int, cases: int, how: str
-) -> Verdict:
-    known = calibration_record(population.draw(rng, labels))
-    columns = population.draw(rng, cases)
-    judge = JudgeRecord(name="rubric", prompt_sha256="p", calibration=known)
-    metric = JUDGED.model_copy(update={"judge": judge})
-    gate = Gate(metric="tone", kind="tolerance", margin=TOLERANCE)
-    part = Gated(metric, gate, (columns.base_judged, columns.tuned_judged))
-    if how.endswith("looks"):
-        return whole.looked_verdict([part], "primary")
-    suites = {"s": [part]}
-    said = label_lines(columns, labels) if how.startswith("labels") else []
-    return decide_run(
-        whole.manifest_of(suites), whole.cases_of(suites), whole.rows_of(suites), labels=said
-    ).verdict
 
 
 def label_lines(columns: JudgedColumns, n: int) -> list[Label]:
@@ -335,16 +240,13 @@ def corrected(settings: Settings) -> list[Row]:
         for population in CORRECTED[::3] if settings.fast else CORRECTED:
             rng = settings.rng(f"judges {n} {population} {population.truth}")
             reps = max(100, settings.reps // 8)
-            low, high, power, best = (0,) * 4
+            low, high, power = (0,) * 3
             for _ in range(reps):
                 pairs = labelled_pairs(population.draw(rng, CASES), n)
                 low += rules.gate(pairs, population.truth, CONFIDENCE)
                 high += rules.gate(pairs.exchanged(), -population.truth, CONFIDENCE)
                 power += rules.gate(pairs, population.truth - WORTH, CONFIDENCE)
-            for _ in range(20):
-                best += rules.gate(oracle(population.draw(rng, CASES)), population.truth - WORTH,
-                                   CONFIDENCE)  # fmt: skip
-            note = f"power {power / reps:.3f} at {WORTH:+g}, oracle {best / 20:.2f}"
+            note = f"power {power / reps:.3f} at {WORTH:+g}"
             for end, hits in (("lower", low), ("upper", high)):
                 rate, error = simulated(hits, reps)
                 what = (
@@ -369,6 +271,72 @@ def judged_pairs(columns: JudgedColumns, of: MetricRecord = JUDGED) -> Pairs:
     return rules.pairs_of(base, tuned, of, columns.clusters)
 
 
-def oracle(columns: JudgedColumns) -> Pairs:
-    """Return the pairs that people would label, all of them."""
-    return rules.pairs_of(columns.base.tolist(), columns.tuned.tolist(), rules.ZERO_ONE)
+SHARES = ((0.05, 0.0), (0.1, 0.08), (0.2, 0.08))
+"""Tolerances as shares of base's level, and shares of the cases that tuned wins."""
+
+
+def relative(settings: Settings) -> list[Row]:
+    """Return how often a tolerance in per cent is proven at its limit, people labelling pairs.
+
+    Base's level is `lost + BASE_RIGHT (1 - won - lost)`, and tuned's is `won - lost` higher.
+    """
+    found = []
+    for part, won in SHARES[1:2] if settings.fast else SHARES:
+        lost = (won + part * BASE_RIGHT * (1 - won)) / (1 - part * (1 - BASE_RIGHT))
+        for error, wrong in (("lenient", 0.1), ("harsh", 0.1)):
+            population = Population(error, wrong, lost, won)
+            for n in LABELS[::2]:
+                rng = settings.rng(f"labels {n} {part} {population}")
+                reps, hits = max(60, settings.reps // 10), 0
+                for _ in range(reps):
+                    pairs = labelled_pairs(population.draw(rng, CASES), n)
+                    hits += rules.gate(pairs.relative(part), 0.0, CONFIDENCE)
+                what = f"tolerance {part:.0%} of base, labels on {n}, {population}, {won:g} won"
+                found.append(Row("judges", what, str(CASES), *simulated(hits, reps)))
+    return found
+
+
+TOLERANCE, RUN_CASES = 0.1, 400
+
+
+def several(settings: Settings) -> list[Row]:
+    """Return the errors of runs with two calibrated judges, each of a metric of its own.
+
+    One loses its tolerance and the other holds, or nothing changed and both judges are harsh on
+    tuned, which without their calibrations would be regressions. A run counts as wrong only if the
+    gates in question count: those of a judge that errs too much are advisory.
+    """
+    broken = Population("lenient", 0.03, TOLERANCE)
+    fine = Population("lenient", 0.03, 0.02, 0.1)
+    same = Population("harsh", 0.03, 0.08, 0.08)
+    cells = [
+        ("false SHIP, 2 judges, one metric worse by its tolerance", Verdict.SHIP, (broken, fine)),
+        ("false BLOCK, 2 judges, both harsh on tuned, no change", Verdict.BLOCK, (same, same)),
+    ]
+    found = []
+    for what, wrong, populations in cells[1:] if settings.fast else cells:
+        rng = settings.rng(f"several {what}")
+        reps = max(30, settings.reps // 50)
+        hits = count = 0
+        for _ in range(reps):
+            record = runs.decided({"s": _judged_run(rng, populations)})
+            judged = not record.suites[0].gates[1].advisory
+            count += judged
+            hits += judged and record.verdict is wrong
+        note = f"its gate counts in {count / reps:.2f} of the runs"
+        found.append(Row("judges", what, str(RUN_CASES), *simulated(hits, reps), note=note))
+    return found
+
+
+def _judged_run(rng: np.random.Generator, populations: Sequence[Population]) -> list[runs.Gated]:
+    """Return a far exceeded goal, and a tolerance on each judge."""
+    goal = runs.flips(rng, RUN_CASES, 0.5, 0.05)
+    found = [runs.gated("goal", "gain", 0.0, goal, rules.ZERO_ONE)]
+    for name, population in zip(("tone", "rubric"), populations, strict=True):
+        columns = population.draw(rng, RUN_CASES)
+        known = calibration_record(population.draw(rng, 200)).model_copy(update={"metric": name})
+        judge = JudgeRecord(name="rubric", prompt_sha256=name, calibration=known)
+        metric = JUDGED.model_copy(update={"name": name, "use": name, "judge": judge})
+        gate = Gate(metric=name, kind="tolerance", margin=TOLERANCE)
+        found.append(runs.Gated(metric, gate, (columns.base_judged, columns.tuned_judged)))
+    return found

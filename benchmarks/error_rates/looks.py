@@ -22,12 +22,6 @@ SIZES = (50, 100, 200)
 FIRST_CONTINUOUS = 50
 """Fewest cases at the first look of a continuous score."""
 SCENARIOS = ("saturated judge", "rare big drops", "t with 3 df, unbounded", "lognormal, unbounded")
-GAIN, SHARE, PLANNED = 0.2, 0.3, 200
-"""The true gain, share of discordant pairs and plan at which the saving is promised."""
-MOST_CASES = 0.45
-"""Mean share of the cases that may be used there."""
-MOST_LOST = 0.03
-"""Power that looking may cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +39,7 @@ class LookPlan:
 
 
 def rows(settings: Settings) -> list[Row]:
-    """Return the error of looking, what it saves and what it costs."""
+    """Return the error of looking."""
     sizes = SIZES[:2] if settings.fast else SIZES
     found = []
     for margin, name in binary.MARGINS.items():
@@ -59,7 +53,7 @@ def rows(settings: Settings) -> list[Row]:
             what = f"0/1, {name}, true difference {margin:+g}, {len(looks.sizes)} looks"
             note = f"worst with {100 * share:.3g} % discordant"
             found.append(Row("looks", what, str(n), rate, note=note))
-    return [*found, *_continuous(settings), *_gains()]
+    return [*found, *_continuous(settings)]
 
 
 @cache
@@ -110,26 +104,6 @@ def mean_share(looks: LookPlan, difference: float, share: float) -> float:
     """Return the mean share of the planned cases that are used."""
     chances = stops(looks, difference, share)
     return float(chances @ np.array(looks.sizes)) / looks.n + 1 - float(chances.sum())
-
-
-def _gains() -> list[Row]:
-    looks = plan(PLANNED, 0.0)
-    fixed = binary.proofs(PLANNED, 0.0, binary.CONFIDENCE)
-    used = mean_share(looks, GAIN, SHARE)
-    what = f"0/1, true gain {GAIN:g}, {100 * SHARE:g} % discordant: mean share of cases used"
-    found = [Row("looks", what, str(PLANNED), used, limit=MOST_CASES)]
-    # The exact test of a gain above 0 must be able to pass at the strict levels of early looks.
-    used = mean_share(plan(PLANNED, 0.05), 0.05 + GAIN, SHARE)
-    what = f"0/1, gain .05, true gain {0.05 + GAIN:g}, {100 * SHARE:g} % discordant: share used"
-    found.append(Row("looks", what, str(PLANNED), used, limit=MOST_CASES))
-    for gain in (0.05, 0.10, 0.20):
-        alone = binary.proof(fixed, gain, SHARE)
-        looked = ever(looks, gain, SHARE)
-        what = f"0/1, true gain {gain:g}: power lost to looking"
-        note = f"power {looked:.3f} with looks, {alone:.3f} without"
-        lost = max(0.0, alone - looked)
-        found.append(Row("looks", what, str(PLANNED), lost, limit=MOST_LOST, note=note))
-    return found
 
 
 def _continuous(settings: Settings) -> list[Row]:
