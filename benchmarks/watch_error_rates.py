@@ -27,7 +27,6 @@ from tunegate.harness.stats.confidence_sequences import (
 )
 from tunegate.harness.stats.tolerance_bounds import (
     order_statistic,
-    worst_clustered_rate,
     worst_excess,
     worst_rate,
 )
@@ -106,50 +105,26 @@ def false_tail_alarms(rng: np.random.Generator, calls: int, count: int) -> float
     return float((capital.peak >= math.log(2 / ALPHA)).mean())
 
 
-def false_clustered_alarms(rng: np.random.Generator, rate: float, calls: int, count: int) -> float:
-    """Return the same where the gate's 250 cases are 125 pairs, correlated by a third."""
-    strength = 2.0  # a + b of a beta law: intraclass correlation 1 / (a + b + 1)
-    labels = np.repeat(np.arange(125), 2)
-    own = rng.beta(rate * strength, (1 - rate) * strength, size=(count, 125, 1))
-    losses = (rng.random((count, 125, 2)) < own).astype(np.float64).reshape(count, 250)
-    bound = np.array([worst_clustered_rate(row, labels, alpha=ALPHA / 2) for row in losses])
-    return float(np.isfinite(Streams(bound, ALPHA).alarms(rng, [(WEEKS * calls, rate)])).mean())
-
-
 CONVERSATION = 5
 """Calls of a conversation."""
 
 
 def false_conversation_alarms(
-    rng: np.random.Generator, rate: float, calls: int, count: int, *, unit: str
+    rng: np.random.Generator, rate: float, calls: int, count: int
 ) -> float:
     """Return the same where production comes in conversations, at the gate's limit exactly.
 
     The calls of a conversation are correlated by a third: what is wrong in one of them is likely to
     be wrong in the next. Taken one by one they are no fair bets; the mean of each is one.
-
-    Args:
-        rng: Draws the streams.
-        rate: The gate's share of wrong answers.
-        calls: Calls a week.
-        count: Streams.
-        unit: `conversation`, or `call` for the streams of single calls.
     """
     bound = promised(rng, 250, rate, count, ALPHA).bound
     strength = 2.0  # a + b of a beta law: intraclass correlation 1 / (a + b + 1)
     wrong_share, right_share = (side[:, np.newaxis] * strength for side in (bound, 1 - bound))
     capital = BettingCapital(np.full((count, len(STREAM_BETS)), -np.inf), np.zeros(count))
-    seen = 0
-    for _ in range(0, WEEKS * calls, BLOCK * CONVERSATION):
+    for seen in range(0, WEEKS * calls // CONVERSATION, BLOCK):
         own = rng.beta(wrong_share, right_share, size=(count, BLOCK))
         wrong = rng.random((count, BLOCK, CONVERSATION)) < own[:, :, np.newaxis]
-        if unit == "conversation":
-            parts = [wrong.mean(axis=2)]
-        else:
-            parts = np.split(wrong.reshape(count, -1).astype(np.float64), CONVERSATION, axis=1)
-        for values in parts:
-            capital = update_capital(capital, values, bound=bound, seen=seen)
-            seen += BLOCK
+        capital = update_capital(capital, wrong.mean(axis=2), bound=bound, seen=seen)
     return float((capital.peak >= math.log(2 / ALPHA)).mean())
 
 
@@ -175,20 +150,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rates = {f"share {share:.0%}": false_alarms(rng, share, given.calls, given.streams)
              for share in SHARES}  # fmt: skip
     rates["slower than the ninth tenth"] = false_tail_alarms(rng, given.calls, given.streams)
-    pairs = np.random.default_rng(given.seed + 1)
-    rates["share 5%, gate's cases in pairs"] = false_clustered_alarms(
-        pairs, 0.05, given.calls, given.streams
-    )
     talks = np.random.default_rng(given.seed + 2)
     rates["share 5%, conversations of 5"] = false_conversation_alarms(
-        talks, 0.05, given.calls, given.streams, unit="conversation"
+        talks, 0.05, given.calls, given.streams
     )
     for name, rate in rates.items():
         print(f"  {name:32} {rate:7.2%}")
-    single = false_conversation_alarms(
-        np.random.default_rng(given.seed + 2), 0.05, given.calls, given.streams, unit="call"
-    )
-    print(f"  {'the same, every call a unit':32} {single:7.2%}  (not what watch does)")
     print(f"\ncalls from a {100 * DROP:.0f}-point drop to its alarm, one figure of {FIGURES}")
     print(
         "  cases  wrong before  wrong after   as planned  half of streams  nine of ten  after 10k"

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from benchmarks._served_adapters import train_adapter
-from benchmarks.served_faults import TrialServer, plan_servers, read_results, run_servers
+from tests.model_servers.served_trials import TrialServer, plan_servers, serve_trials
 from tunegate.harness.errors import UsageError
 from tunegate.harness.models._vllm_command import find_installation
 from tunegate.harness.models.demo_model import existing_demo_model
@@ -60,7 +60,7 @@ def adapter(base: Path, place: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def servers(base: Path, place: Path) -> Mapping[str, TrialServer]:
-    """The servers of the benchmark, with what is planted in each."""
+    """The servers, with what is planted in each."""
     from tests.tiny_models import muted
 
     with muted():
@@ -77,12 +77,10 @@ def test_faults_are_found_and_sound_servers_are_not_accused(
     servers: Mapping[str, TrialServer], base: Path, place: Path, name: str, dtype: str
 ) -> None:
     """Each planted fault has its cause; what 16 bits hide is below what the record says."""
-    results = place / "results.jsonl"
-    run_servers(servers, base, dtype, results, only=name)
-    wanted = {trial.name for trial in servers[name].trials}
-    rows = [r for r in read_results(results) if (r["dtype"], r["name"] in wanted) == (dtype, True)]
+    log = place / f"vllm-{name}-{dtype}.log"
+    rows = list(serve_trials(servers[name], base, dtype, log))
 
-    assert {row["name"] for row in rows} == wanted
+    assert len(rows) == len(servers[name].trials)
     assert [row for row in rows if not row["right"]] == []
     if dtype == "float32":
         assert {row["arithmetic"] for row in rows if row["kind"] == "sound"} == {"exact"}

@@ -1,15 +1,11 @@
-"""Planted serving faults and sound servers, by real vLLM: `python -m benchmarks.served_faults`.
+"""Planted serving faults and sound servers, for real vLLM.
 
-Each fault must be found with its cause, and no sound server may raise an alarm. vLLM is started a
-few times for each number format. Each result is a line of `results.jsonl` in `--folder`; what is
-there is not done again.
+Each fault must be found with its cause, and no sound server may raise an alarm.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import os
 import re
 import secrets
@@ -20,7 +16,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from benchmarks import _served_adapters as made
+from benchmarks._served_adapters import merge_adapter, train_adapter
+from tests.model_servers import altered_models as made
 from tunegate.harness.errors import TunegateError
 from tunegate.harness.model import Arm
 from tunegate.harness.model_servers.identity import ServedIdentity
@@ -32,11 +29,9 @@ from tunegate.harness.models._vllm_command import (
     find_installation,
     server_environment,
 )
-from tunegate.harness.models.demo_model import existing_demo_model
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.server import server as open_server
 
-DTYPES = ("float32", "bfloat16", "float16")
 _MAX_LEN = "1024"
 
 
@@ -82,37 +77,12 @@ class TrialServer:
         return command + (["--tokenizer", str(self.tokenizer)] if self.tokenizer else [])
 
 
-def main() -> int:
-    """Run what has no result yet and print the table; return 1 if a result is wrong."""
-    options = _options()
-    base = Path(options.base) if options.base else existing_demo_model()
-    if base is None:
-        raise SystemExit("the demo's model is not in the cache: tunegate demo")
-    options.folder.mkdir(parents=True, exist_ok=True)
-    results = options.folder / "results.jsonl"
-    servers = plan_servers(base, options.folder)
-    for dtype in options.dtype.split(","):
-        run_servers(servers, base, dtype, results, only=options.only)
-    found = read_results(results)
-    print_table(found)
-    return int(not all(row["right"] for row in found))
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base", help="folder of the base; default: the demo's model")
-    parser.add_argument("--folder", type=Path, default=Path("served_faults"), help="for all files")
-    parser.add_argument("--dtype", default="float32,bfloat16,float16", help="with commas")
-    parser.add_argument("--only", default="", help="name of one server")
-    return parser.parse_args()
-
-
 Make = Callable[..., Path]
 
 
 def plan_servers(base: Path, folder: Path) -> dict[str, TrialServer]:
     """Make all adapters and models, and return the servers by name."""
-    own = made.train_adapter(base, folder / "own")
+    own = train_adapter(base, folder / "own")
 
     def altered(name: str, change: made.Change | None = None, **config: Any) -> Path:
         return made.alter_adapter(own, folder / name, change, **config)
@@ -168,7 +138,7 @@ def _servers_of_one_fault(
     base: Path, folder: Path, own: Path, prefix: Path
 ) -> dict[str, TrialServer]:
     """Plan the servers that are started with a fault, and that of a merged model."""
-    merged = made.merge_adapter(base, own, folder / "merged")
+    merged = merge_adapter(base, own, folder / "merged")
     quantised = made.round_to_four_bits(base, folder / "quantised")
     sibling = made.make_sibling_tokenizer(base, folder / "sibling")
     # vLLM has one module for q, k and v, and applies LoRA to all three where one is named.
@@ -203,7 +173,7 @@ def _servers_of_one_fault(
 
 def sound_adapters(base: Path, folder: Path, altered: Make) -> dict[str, Path]:
     """Return adapters of several ranks, scales, modules and strengths."""
-    train = made.train_adapter
+    train = train_adapter
     attention, mlp = ["q_proj", "k_proj", "v_proj", "o_proj"], ["gate_proj", "up_proj", "down_proj"]
     other = "Dear Ms. Keller, your parcel is on its way and should arrive by Thursday.\n"
     pattern = {"q_proj": 8, "down_proj": 32}
@@ -242,49 +212,22 @@ def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def run_servers(
-    servers: Mapping[str, TrialServer], base: Path, dtype: str, results: Path, *, only: str = ""
-) -> None:
-    """Start each server that has trials without a result, and write their results."""
-    done = {(row["dtype"], row["name"]) for row in read_results(results)}
-    proofs: dict[str, ServedIdentity] = {}
-    needed = {t.after for s in servers.values() for t in s.trials if (dtype, t.name) not in done}
-    for name, served in servers.items():
-        open_trials = [
-            t for t in served.trials if (dtype, t.name) not in done or t.name in needed - {""}
-        ]
-        if not open_trials or only not in ("", name):
-            continue
-        log = results.with_name(f"vllm-{name}-{dtype}.log")
-        for row in serve_trials(served, open_trials, base, dtype, log, proofs):
-            print(json.dumps(row), flush=True)
-            if (dtype, row["name"]) not in done:
-                with results.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
-
-
 def serve_trials(
-    served: TrialServer,
-    trials: Sequence[Trial],
-    base: Path,
-    dtype: str,
-    log: Path,
-    proofs: dict[str, ServedIdentity],
+    served: TrialServer, base: Path, dtype: str, log: Path
 ) -> Iterator[dict[str, Any]]:
     """Start a server, and yield the result of each of its trials."""
+    proofs: dict[str, ServedIdentity] = {}
     port, key = free_port(), secrets.token_urlsafe(24)
     os.environ["TUNEGATE_SERVER_KEY"] = key
-    began = time.monotonic()
     environment = server_environment(find_installation(), key)
     with ManagedServer.start(
         "vLLM", served.command(dtype, port), port=port, log=log, environment=environment
     ) as server:
         server.wait_until_ready(print)
-        print(f"ready after {time.monotonic() - began:.0f} s: {log.name}", flush=True)
         url = f"http://127.0.0.1:{port}/v1"
         opened: dict[str, Arm] = {}
-        for trial in trials:
-            yield {"dtype": dtype, **one_trial(trial, url, base, opened, proofs)}
+        for trial in served.trials:
+            yield one_trial(trial, url, base, opened, proofs)
 
 
 def one_trial(
@@ -380,29 +323,3 @@ class _Reference:
             model = cls.arms["base"].loaded.torch_model  # type: ignore[attr-defined]  # HfArm's
             cls.weights = [(one, one.data) for one in model.parameters()]
         return cls.arms
-
-
-def read_results(path: Path) -> list[dict[str, Any]]:
-    """Return the results so far."""
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def print_table(found: Sequence[Mapping[str, Any]]) -> None:
-    """Print what was found, by kind and name."""
-    for kind in ("fault", "sound"):
-        rows = [row for row in found if row["kind"] == kind]
-        right = sum(row["right"] for row in rows)
-        print(f"\n{kind}: {right} of {len(rows)} as they should be")
-        for row in rows:
-            words = row["message"].partition(": what is served is not what is in ")[2]
-            words = words.partition(": ")[2].partition("; ")[0] or row["message"]
-            if not row["message"]:
-                words = f"{row['status']}, r = {row.get('r')}, hides {row.get('hides_r_below')}"
-            mark = "" if row["right"] else "WRONG "
-            print(f"{row['dtype']:<9} {row['name']:<28} {row['processor_s']:5.1f} s  {mark}{words}")
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
