@@ -17,7 +17,6 @@ name = "prompts"
 cases = "cases.jsonl"
 [generation]
 max_new_tokens = {tokens}
-{system}
 [[metrics]]
 use = "loops"
 [[metrics]]
@@ -28,7 +27,6 @@ use = "truncated"
 metric = "truncated"
 tolerance = 0.5
 """
-SENTENCE = "Be brief, be exact, name no source and never guess at what you do not know. "
 
 
 def everyday_prompts() -> dict[str, str]:
@@ -38,15 +36,8 @@ def everyday_prompts() -> dict[str, str]:
     return {f"p{i:03}": row["prompt"][0]["content"] for i, row in enumerate(rows)}
 
 
-def prompts_suite(folder: Path, cases: int, tokens: int, *, prefix: int = 0) -> suites.Suite:
-    """Write and load a suite of everyday prompts, repeated where there are too few.
-
-    Args:
-        folder: An empty folder.
-        cases: How many.
-        tokens: The longest answer.
-        prefix: About how many words of a system prompt all cases share.
-    """
+def prompts_suite(folder: Path, cases: int, tokens: int) -> suites.Suite:
+    """Write and load a suite of everyday prompts, repeated where there are too few."""
     lines = everyday_prompts()
     rows = [
         {
@@ -56,10 +47,8 @@ def prompts_suite(folder: Path, cases: int, tokens: int, *, prefix: int = 0) -> 
         for i, (name, prompt) in enumerate(islice(cycle(lines.items()), cases))
     ]
     text = "".join(json.dumps(row) + "\n" for row in rows)
-    words = " ".join(islice(cycle(SENTENCE.split()), prefix))
-    system = f"system = {json.dumps(words)}" if words else ""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "cases.jsonl").write_text(text, encoding="utf-8")
-    toml = TOML.format(tokens=tokens, system=system)
+    toml = TOML.format(tokens=tokens)
     (folder / "suite.toml").write_text(toml, encoding="utf-8")
     return suites.load_suite(folder)

@@ -7,13 +7,12 @@ second and ten; the code is that of a real run.
 
 from __future__ import annotations
 
-import random
 import sys
 import time
-from collections.abc import Sequence
 
-from tunegate.harness.records.cases import Case, CellKind, ScoreRow
-from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
+import numpy as np
+
+from benchmarks.error_rates import rules, runs
 from tunegate.harness.verdict.decide import decide_run
 
 GATES = 20
@@ -33,76 +32,28 @@ def main() -> int:
 
 
 def _timed(n: int, *, continuous: int, gains: int) -> float:
-    """Return the seconds of one decision."""
-    metrics = [_metric(i, binary=i >= continuous) for i in range(GATES)]
-    gates = [
-        Gate(
-            metric=metric.name,
-            kind="gain" if i < gains else "tolerance",
-            margin=0.05,
+    """Return the seconds of one decision on scores of which a fifth differs between the arms."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for i in range(GATES):
+        base, other = rng.random((2, n))
+        tuned = np.where(rng.random(n) < 0.8, base, other)
+        binary = i >= continuous
+        scores = (base < 0.6, tuned < 0.6) if binary else (base, tuned)
+        parts.append(
+            runs.gated(
+                f"m{i}",
+                "gain" if i < gains else "tolerance",
+                0.05,
+                tuple(column.astype(float) for column in scores),
+                rules.ZERO_ONE if binary else rules.SCORE,
+            )
         )
-        for i, metric in enumerate(metrics)
-    ]
-    cases = [Case(id=str(i), prompt="p") for i in range(n)]
-    scores = [row for metric in metrics for row in _scores(metric, n)]
-    manifest = _manifest(metrics, gates, n)
+    suites = {"s": parts}
+    manifest, cases, scored = runs.manifest_of(suites), runs.cases_of(suites), runs.rows_of(suites)
     start = time.perf_counter()
-    decide_run(manifest, {"s": cases}, scores)
+    decide_run(manifest, cases, scored)
     return time.perf_counter() - start
-
-
-def _metric(index: int, *, binary: bool) -> MetricRecord:
-    return MetricRecord(
-        name=f"m{index}",
-        use="m",
-        needs=CellKind.GENERATE,
-        higher_is_better=True,
-        range=(0.0, 1.0),
-        binary=binary,
-    )
-
-
-def _scores(metric: MetricRecord, n: int) -> list[ScoreRow]:
-    """Return scores of which a fifth differs between the arms."""
-    rng = random.Random(metric.name)
-
-    def draw() -> float:
-        value = rng.random()
-        return float(value < 0.6) if metric.binary else value
-
-    rows = []
-    for i in range(n):
-        base = draw()
-        for arm, value in (("base", base), ("tuned", base if rng.random() < 0.8 else draw())):
-            rows.append(ScoreRow(suite="s", metric=metric.name, case=str(i), arm=arm, value=value))
-    return rows
-
-
-def _manifest(metrics: Sequence[MetricRecord], gates: Sequence[Gate], n: int) -> Manifest:
-    suite = SuiteRecord(
-        name="s",
-        path="suite.toml",
-        hash="h",
-        n_cases=n,
-        goal_rule="all",
-        max_unscored=0.05,
-        metrics=tuple(metrics),
-        gates=tuple(gates),
-        generation={},
-    )
-    return Manifest(
-        run_id="r",
-        created="2026-01-01T00:00:00+00:00",
-        command=(),
-        arms={"base": {"spec": "b"}, "tuned": {"spec": "t"}},
-        suites=(suite,),
-        seed=0,
-        versions={},
-        comparability={},
-        liveness={},
-        attempts={},
-        plan=(),
-    )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,7 @@
 
 Both arms answer everyday prompts greedily in float32: by `model.generate` in batches of 8, by
 Transformers' continuous batching (`generate_batch`), by tunegate's own engine, and by vLLM with the
-adapter as LoRA and merged into its base. Loading and starting are apart. Each engine is a line of
-`engines.jsonl` in `--folder`, and one that is there is not run again.
+adapter as LoRA and merged into its base. Loading and starting are apart.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class Inputs:
 
 
 def main() -> int:
-    """Run the engines that have no result yet and print the table; 1 if an answer differs."""
+    """Run the engines and print the table; return 1 if an answer differs."""
     options = _options()
     found_base = existing_demo_model() if options.base is None else options.base
     if found_base is None:
@@ -54,13 +54,8 @@ def main() -> int:
     merged = merge_adapter(found_base, adapter, folder / "merged", dtype="float32")
     suite = _suite(folder, options.prompts, options.new_tokens)
     inputs = Inputs(found_base, adapter, merged, suite, folder, options.new_tokens)
-    results = folder / "engines.jsonl"
-    for name in options.engines.split(","):
-        if name not in {row["engine"] for row in _read(results)}:
-            row = _measured(name, ENGINES[name], inputs)
-            with results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-    return _print(_read(results), options)
+    rows = [_measured(name, ENGINES[name], inputs) for name in options.engines.split(",")]
+    return _print(rows, options)
 
 
 def _options() -> argparse.Namespace:
@@ -153,23 +148,17 @@ def _own(inputs: Inputs) -> Iterator[Asking]:
 
 
 @contextmanager
-def _vllm_lora(inputs: Inputs) -> Iterator[Asking]:
-    with _served(inputs, inputs.adapter) as arms:
-        yield lambda: _run(arms, inputs.suite, AnswerCache(_store(inputs, "vllm-lora")))
-
-
-@contextmanager
-def _vllm_merged(inputs: Inputs) -> Iterator[Asking]:
-    with _served(inputs, inputs.merged) as arms:
-        yield lambda: _run(arms, inputs.suite, AnswerCache(_store(inputs, "vllm-merged")))
+def _vllm(inputs: Inputs, name: str) -> Iterator[Asking]:
+    with _served(inputs, getattr(inputs, name)) as arms:
+        yield lambda: _run(arms, inputs.suite, AnswerCache(_store(inputs, f"vllm-{name}")))
 
 
 ENGINES: Mapping[str, Any] = {
     "model.generate": _generate,
     "generate_batch": _continuous,
     "tunegate": _own,
-    "vLLM with LoRA": _vllm_lora,
-    "vLLM merged": _vllm_merged,
+    "vLLM with LoRA": partial(_vllm, name="adapter"),
+    "vLLM merged": partial(_vllm, name="merged"),
 }
 
 
@@ -196,16 +185,8 @@ def _served(inputs: Inputs, tuned: Path) -> Iterator[Mapping[str, Any]]:
             arm.process.stop()  # type: ignore[attr-defined]  # a VllmArm's
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 def _print(rows: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> int:
     """Print the table; return 1 if an answer is not that of the first engine."""
-    if not rows:
-        return 1
     peer = rows[0]
     changed = sum(
         text != peer["answers"]["tuned"][case] for case, text in peer["answers"]["base"].items()

@@ -21,7 +21,6 @@ from typing import Any
 from benchmarks._forwards import watched
 from benchmarks._prompts import prompts_suite
 from tunegate.harness import suite as suites
-from tunegate.harness.errors import TunegateError
 
 MOST = 0.03
 """Allowed share of everything else, of the forwards' time."""
@@ -49,21 +48,9 @@ class Spent:
         return self.rest / self.in_forwards
 
 
-class UnansweredRun(Exception):
-    """A run ended without all the answers whose time was to be measured."""
-
-
 def main() -> int:
-    """Print where the time went; return 1 if the rest takes more than allowed, 2 on an error."""
+    """Print where the time went; return 1 if the rest takes more than allowed."""
     options = _options()
-    try:
-        return _measure(options)
-    except (TunegateError, UnansweredRun) as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
-
-
-def _measure(options: argparse.Namespace) -> int:
     from tunegate.harness.models.open_arms import open_arms
 
     arms = open_arms({"base": options.base, "tuned": options.tuned}, dtype="float32")
@@ -111,11 +98,7 @@ def _suites(folder: Path, prompts: int, tokens: int, questions: int) -> list[sui
 
 
 def judged(folder: Path, arms: dict[str, Any], chosen: Sequence[suites.Suite]) -> Spent:
-    """Judge the arms as `tunegate gate` does, with an empty store; return where the time went.
-
-    Raises:
-        UnansweredRun: the run was refused, or an answer is missing.
-    """
+    """Judge the arms as `tunegate gate` does, with an empty store; return where the time went."""
     from tunegate.harness.pipeline.evaluate import evaluate
     from tunegate.harness.pipeline.options import RunOptions
     from tunegate.harness.records.cases import StoredAnswer
@@ -139,7 +122,7 @@ def judged(folder: Path, arms: dict[str, Any], chosen: Sequence[suites.Suite]) -
     wanted = len(arms) * sum(len(suite.cases) for suite in chosen)
     given = sum(c.status == "ok" for c in JsonlRecords(folder / "cells.jsonl", StoredAnswer))
     if given < wanted:
-        raise UnansweredRun(f"{given} of {wanted} answers were given: {verdict.sentence}")
+        raise SystemExit(f"{given} of {wanted} answers were given: {verdict.sentence}")
     start = time.perf_counter()
     page.write_all(Run.load(folder), folder)
     return Spent(len(watch.seen), watch.seconds, in_run, time.perf_counter() - start)

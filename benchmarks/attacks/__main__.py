@@ -1,4 +1,4 @@
-"""All attacks, class by class: `python -m benchmarks.attacks [CLASS …]`.
+"""Attacks, class by class: `python -m benchmarks.attacks [CLASS …]`.
 
 Prints what became of each attempt and a table at the end, and ends with 1 where one failed.
 """
@@ -8,37 +8,24 @@ from __future__ import annotations
 import argparse
 from importlib import import_module
 
-from benchmarks.attacks import undeserved_ship
 from benchmarks.attacks.attempt import report
 
 CLASSES = (
-    "servers",
-    "suites",
-    "traces",
-    "pages",
-    "models",
-    "faults",
-    "ledger",
-    "guardrail",
-)
-"""Scripts of this folder, each with a function `attempts`."""
-SHIPS = "undeserved_ship"
+    "servers", "suites", "traces", "pages", "models", "faults", "ledger", "guardrail",
+    "undeserved_ship",
+)  # fmt: skip
+"""Modules of this folder, each with a function `attempts`."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the classes that are named, or all; return 1 if an attack was not survived."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "classes", nargs="*", choices=(*CLASSES, SHIPS), default=[], metavar="CLASS"
-    )
-    chosen = parser.parse_args(argv).classes or [*CLASSES, SHIPS]
+    parser.add_argument("classes", nargs="*", choices=CLASSES, default=[], metavar="CLASS")
+    chosen = parser.parse_args(argv).classes or CLASSES
     found: dict[str, tuple[int, int]] = {}
     for name in chosen:
         print(f"== {name}", flush=True)
-        if name == SHIPS:
-            found[name] = undeserved_ship.run("")
-        else:
-            found[name] = report(import_module(f"benchmarks.attacks.{name}").attempts())
+        found[name] = report(import_module(f"benchmarks.attacks.{name}").attempts())
     print(f"\n{'class':<18}{'tried':>7}{'survived':>10}{'failed':>8}")
     for name, (tried, failed) in found.items():
         print(f"{name:<18}{tried:>7}{tried - failed:>10}{failed:>8}")

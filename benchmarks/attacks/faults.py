@@ -1,8 +1,8 @@
-"""Faults of the machine: `python -m benchmarks.attacks.faults`.
+"""Faults of the machine: `python -m benchmarks.attacks faults`.
 
-A disk that is full at 13 levels, `kill -9` at any moment, a clock that jumps, files without
-permission. Each must end in a line, lose no finished answer, and let the run go on to the verdict
-that it would have had. Full disks need root (a small file system in memory), permissions Linux.
+A disk that is full at 13 levels, `kill -9` at any moment, files without permission. Each must end
+in a line, lose no finished answer, and let the run go on to the verdict that it would have had.
+Full disks need root (a small file system in memory), permissions Linux.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.attacks.attempt import AttackAttempt, Outcome, last_word, report
+from benchmarks.attacks.attempt import AttackAttempt, Outcome, last_word
 from benchmarks.attacks.project import AttackedProject
 from benchmarks.attacks.small_server import SmallServer
 
@@ -30,27 +30,14 @@ AT_ONCE = 16
 RECORDED = ("--base=replay:base.jsonl", "--tuned=replay:tuned.jsonl")
 DENIED = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 """Runs a command of root's without root's way around permissions."""
-CLOCK = """import itertools, time
-_real, _calls = time.time, itertools.count()
-_jumps = (0, 3.2e8, -3.2e8, 86400, -7200, 1e9, -1.6e9)
-time.time = lambda: _real() + _jumps[next(_calls) % len(_jumps)]
-time.time_ns = lambda: int(time.time() * 1e9)
-"""
 
 
 def attempts() -> Iterator[AttackAttempt]:
     """Yield the attacks that this machine allows."""
     if sys.platform == "linux" and os.geteuid() == 0:
         yield from _full_disks()
-    if sys.platform == "linux":
-        for name, (before, change) in _odd_places().items():
-            yield AttackAttempt(
-                name,
-                lambda before=before, change=change: _gate_in(before, change),  # type: ignore[misc]
-            )
     for number in range(KILLS):
         yield AttackAttempt(f"kill {number}", lambda n=number: _kill(n))  # type: ignore[misc]
-    yield AttackAttempt("a clock that jumps by years", _jumping_clock)
     if sys.platform == "linux":
         for name, change in _permissions().items():
             yield AttackAttempt(
@@ -182,22 +169,6 @@ def _kill(number: int) -> Outcome:
         return survived, f"{first} answered, {when}, {again} asked after it, same verdict: {same}"
 
 
-def _jumping_clock() -> Outcome:
-    with tempfile.TemporaryDirectory() as name, _project(Path(name)) as project:
-        words = ("gate", "suites", *RECORDED)
-        project.tunegate(*words, "--run-dir=run")
-        wanted = _verdict(project)
-        (project.folder / "suites/tunegate.ledger.jsonl").unlink()
-        shutil.rmtree(project.folder / ".tunegate")
-        shutil.rmtree(project.run)
-        project.write("clock/sitecustomize.py", CLOCK)
-        project.environment["PYTHONPATH"] = str(project.folder / "clock")
-        done = project.tunegate(*words, "--run-dir=run")
-        same = _verdict(project) == wanted
-        traced = "Traceback" in done.stdout + done.stderr
-        return same and not traced, f"exit {done.returncode}, same verdict: {same}"
-
-
 def _permissions() -> dict[str, Callable[[AttackedProject], None]]:
     def mode(path: str, bits: int) -> Callable[[AttackedProject], None]:
         def change(project: AttackedProject) -> None:
@@ -210,57 +181,15 @@ def _permissions() -> dict[str, Callable[[AttackedProject], None]]:
 
     return {
         "a suite that cannot be read": mode("suites/orders/suite.toml", 0),
-        "cases that cannot be read": mode("suites/orders/cases.jsonl", 0),
         "answers that cannot be read": mode("tuned.jsonl", 0),
         "a folder of suites that cannot be entered": mode("suites", 0),
         "a run folder that cannot be written": mode("run", 0o500),
-        "a store that cannot be written": mode(".tunegate", 0o500),
-        "a ledger that cannot be written": mode("suites", 0o500),
-        "a project that cannot be written": mode(".", 0o500),
     }
 
 
-def _odd_places() -> dict[str, tuple[tuple[str, ...], Callable[[AttackedProject], None]]]:
-    def file(path: str) -> Callable[[AttackedProject], None]:
-        def change(project: AttackedProject) -> None:
-            project.write(path, "")
-
-        return change
-
-    def folder(path: str) -> Callable[[AttackedProject], None]:
-        return lambda project: (project.folder / path).mkdir()
-
-    def link(path: str, to: str) -> Callable[[AttackedProject], None]:
-        return lambda project: (project.folder / path).symlink_to(to)
-
-    def nothing(project: AttackedProject) -> None:
-        pass
-
-    ledger = "suites/tunegate.ledger.jsonl"
-    return {
-        "a ledger that is a folder": ((), folder(ledger)),
-        "a ledger that is a full device": ((), link(ledger, "/dev/full")),
-        "a ledger that links to itself": ((), link(ledger, "tunegate.ledger.jsonl")),
-        "a store that is a file": ((), file(".tunegate")),
-        "a store behind a link to nowhere": ((), link(".tunegate", "/nowhere/at/all")),
-        "a run folder that is a file": ((), file("run")),
-        "24 open files": (("prlimit", "--nofile=24"), nothing),
-        "files of 100 kB at most": (("prlimit", "--fsize=100000"), nothing),
-        "no home, no temporary folder": (("env", "-u", "HOME", "TMPDIR=/nowhere"), nothing),
-        "a closed output": (("sh", "-c", 'exec "$@" >&-', "sh"), nothing),
-        "an output that is full": (("sh", "-c", 'exec "$@" >/dev/full', "sh"), nothing),
-        "a terminal of no known kind, 3 columns wide": (
-            ("env", "TERM=none", "COLUMNS=3", "LINES=1"), nothing
-        ),
-    }  # fmt: skip
-
-
 def _without_permission(change: Callable[[AttackedProject], None]) -> Outcome:
-    return _gate_in(DENIED if os.geteuid() == 0 else (), change)
-
-
-def _gate_in(before: tuple[str, ...], change: Callable[[AttackedProject], None]) -> Outcome:
-    """Gate under a command that changes what the process may do."""
+    """Gate without root's way around permissions."""
+    before = DENIED if os.geteuid() == 0 else ()
     with tempfile.TemporaryDirectory() as name, _project(Path(name)) as project:
         change(project)
         done = subprocess.run(
@@ -274,7 +203,3 @@ def _gate_in(before: tuple[str, ...], change: Callable[[AttackedProject], None])
         text = done.stdout + done.stderr
         survived = "Traceback" not in text and done.returncode in (1, 2, 13)
         return survived, f"exit {done.returncode}: {last_word(text):.100}"
-
-
-if __name__ == "__main__":
-    raise SystemExit(report(attempts())[1])

@@ -1,4 +1,4 @@
-"""Payloads in the report: `python -m benchmarks.attacks.pages`.
+"""Payloads in the report: `python -m benchmarks.attacks pages`.
 
 What models wrote, prompts, expected answers, tags and ids hold markup, scripts and control
 characters. The page is parsed: no element, attribute or address may come from a payload. Where
@@ -19,59 +19,35 @@ from xml.etree import ElementTree
 
 from markdown_it import MarkdownIt
 
-from benchmarks.attacks.agent_payloads import play_desk
-from benchmarks.attacks.attempt import AttackAttempt, Outcome, report
+from benchmarks.attacks.attempt import AttackAttempt, Outcome
 from benchmarks.attacks.project import AttackedProject, N, answer, question
+from benchmarks.attacks.undeserved_ship import play_desk
 
 MARK = "pwn7291"
 RUN = f"document.documentElement.dataset.{MARK}=1"
 PAYLOADS = (
     f"<script>{RUN}</script>",
     f"</script><script>{RUN}</script>",
-    f"</script\n><script\n>{RUN}//",
-    f"<!--<script>{RUN}</script>-->",
     f"--><svg onload={RUN}>",
     f"]]><img src=x onerror={RUN}>",
     f"\"><img src=x onerror='{RUN}'>",
     f"'><input autofocus onfocus={RUN}>",
-    f"<svg><animate onbegin={RUN} attributeName=x dur=1s>",
-    f"<math><mtext><table><mglyph><style><img src=x onerror={RUN}>",
-    f"<iframe srcdoc='<script>parent.{RUN}</script>'>",
     f"<iframe src=javascript:parent.{RUN}>",
     f"<a href=javascript:{RUN} {MARK}>x</a>",
-    f"<form><button formaction=javascript:{RUN} {MARK}>x</form>",
-    f"<details open ontoggle={RUN}>",
     f"<video><source onerror={RUN}></video>",
     f"<style>@import 'https://h.invalid/{MARK}';</style>",
-    f"<link rel=stylesheet href=https://h.invalid/{MARK}>",
     f"<base href=https://h.invalid/{MARK}/>",
     f"<meta http-equiv=refresh content='0;url=https://h.invalid/{MARK}'>",
-    f"<object data=https://h.invalid/{MARK}></object>",
-    f"<template><script>{RUN}</script></template>",
-    f"<noscript><p title='</noscript><img src=x onerror={RUN}>'>",
-    f"<textarea></textarea><img src=x onerror={RUN}>",
     f"</title><img src=x onerror={RUN}>",
     f"{{{{constructor.constructor('{RUN}')()}}}}",
-    f"${{{RUN}}}`;{RUN};`",
-    f"\\u003cscript\\u003e{RUN}\\u003c/script\\u003e",
     f"&lt;script&gt;{RUN}&lt;/script&gt;&#60;img src=x onerror={RUN}&#62;",
-    f"\u2028{RUN}\u2029//",
     f"<scr\0ipt>{RUN}</scr\0ipt>",
-    f"\ufeff<ſcript>{RUN}</ſcript>",
     f"\u202e>tpircs<{RUN}\u202c<script>{RUN}</script>",
-    f'{{"__proto__": {{"{MARK}": 1}}}}',
     f"```\n</code></pre><img src=x onerror={RUN}>\n```",
     f"[x](javascript:{RUN}) <https://h.invalid/{MARK}>",
     f"<think><script>{RUN}</script></think><img src=x onerror={RUN}>",
     f"<tool_call></code><script>{RUN}</script></tool_call>",
-    f"<svg><script href=data:text/javascript,{RUN} />",
-    f"<svg><use href='data:image/svg+xml,<svg id=x onload={RUN}>#x'>",
-    f"<div popover id=p onbeforetoggle={RUN}><button popovertarget=p autofocus>",
     f"<a href='&#106;avascript:{RUN}' {MARK}>x</a>",
-    f"<body onpageshow={RUN}>",
-    f"<dialog open onclose={RUN}><form method=dialog><button autofocus>",
-    f"<xmp><script>{RUN}</script></xmp><plaintext>",
-    f"<form id=documentElement><input name=dataset {MARK}></form>",
     f'![x](https://h.invalid/{MARK}.png "><script>{RUN}</script>")',
     f"| a | <img src=x onerror={RUN}> |\n|---|---|\n$(document).ready({RUN})",
 )
@@ -143,7 +119,7 @@ def _poison(project: AttackedProject, field: str) -> None:
 
 def _poison_transcript(project: AttackedProject) -> None:
     """Have both arms call a tool with payloads, and the tool answer with them."""
-    play_desk(project)
+    play_desk("", project)
     desk = project.folder / "suites/orders/desk.py"
     desk.write_text(desk.read_text("utf-8").replace('return "done"', "return shelf"), "utf-8")
     for arm in ("base", "tuned"):
@@ -207,7 +183,3 @@ def _in_browser(page: Path) -> tuple[bool, str]:
         return False, f"parsed (Chromium ended with {done.returncode})"
     opening = done.stdout[done.stdout.index("<html") :].partition(">")[0]
     return f"data-{MARK}" in opening, "parsed and opened"
-
-
-if __name__ == "__main__":
-    raise SystemExit(report(attempts())[1])

@@ -37,7 +37,6 @@ metric = "exact_match"
 tolerance = 0.1
 """
 """The same with a metric of the user's own."""
-SCORE = "def score(case, completion):\n    return float(completion.text == case.expected)\n"
 
 
 @dataclass

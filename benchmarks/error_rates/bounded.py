@@ -90,8 +90,6 @@ def _at_the_margin(settings: Settings) -> list[Row]:
             found.append(_exact(what, n, partial(failures, gain, 0.0), gain / (1 + gain)))
         what = "rare gains, upper end: the mean gain of .02 is called smaller"
         found.append(_exact(what, n, partial(unseen_gains, 0.02), 0.02))
-        what = "rare failures, twice the tolerance .02"
-        found.append(_exact(what, n, partial(failures, 0.0, -0.02), 0.04))
     return found
 
 
@@ -107,8 +105,6 @@ def _with_looks(settings: Settings) -> list[Row]:
             rate = ever(partial(failures, 0.0, -margin), sizes, margin)
             what = f"rare failures, tolerance {margin:g}, {len(sizes)} looks"
             found.append(Row("bounded", what, str(n), rate))
-        rate = ever(partial(failures, 0.0, -0.02), sizes, 0.04)
-        found.append(Row("bounded", f"the same, twice .02, {len(sizes)} looks", str(n), rate))
         rate = ever(partial(failures, 0.01, 0.0), sizes, 0.01 / 1.01)
         what = f"gain 0: others gain .01, rare failures take it, {len(sizes)} looks"
         found.append(Row("bounded", what, str(n), rate))

@@ -31,8 +31,6 @@ CONFIDENCE = 0.90
 CLUSTERS = (10, 20, 40, 100)
 UNEVEN = (1, 2, 5, 12)
 """Sizes of clusters, repeated."""
-HALF = (0,)
-"""Stands for one cluster with half of the cases, and clusters of five."""
 LOSSES = 0.05
 """Share of losses, and the tolerance, where losses alone happen."""
 
@@ -111,19 +109,9 @@ SCENARIOS = (
     Scenario("score in [0, 1]", rules.SCORE, _mixed(_score)),
     *(Scenario(*_FLIPS, icc=icc) for icc in (0.1, 0.3, 0.6, 1.0)),
     *(Scenario(*_FLIPS, icc=icc, sizes=UNEVEN) for icc in (0.3, 1.0)),
-    Scenario(*_FLIPS, sizes=HALF),
     *(
         Scenario("0/1, gain .05, wins only", rules.ZERO_ONE, _wins, truth=LOSSES, icc=icc)
         for icc in (0.1, 0.3, 0.6, 1.0)
-    ),
-    Scenario(
-        "0/1, gain .05, wins only, one case twice",
-        rules.ZERO_ONE,
-        _wins,
-        truth=LOSSES,
-        icc=1.0,
-        sizes=(2, *[1] * 58),
-        counts=(59,),
     ),
     *(
         Scenario(*_LOSING, truth=-LOSSES, icc=icc, counts=(10, 40, 100))
@@ -153,8 +141,6 @@ def _counts(scenario: Scenario, settings: Settings) -> tuple[int, ...]:
 def labels_of(count: int, sizes: Sequence[int]) -> list[str]:
     """Return the cluster of each case, of `count` clusters whose sizes repeat."""
     repeated = [sizes[g % len(sizes)] for g in range(count)]
-    if tuple(sizes) == HALF:
-        repeated = [5 * (count - 1), *[5] * (count - 1)]
     return [str(g) for g, size in enumerate(repeated) for _ in range(size)]
 
 
@@ -170,7 +156,7 @@ def _row(scenario: Scenario, count: int, settings: Settings) -> Row:
 def _cell(
     scenario: Scenario, count: int, rate: tuple[float, float], what: str = "", **more: str | float
 ) -> Row:
-    names = {UNEVEN: "uneven", HALF: "half", (scenario.sizes[0],): str(scenario.sizes[0])}
+    names = {UNEVEN: "uneven", (scenario.sizes[0],): str(scenario.sizes[0])}
     sizes = names.get(scenario.sizes, "1")
     name = f"{what}{scenario.name}, icc {scenario.icc:g}"
     return Row("clusters", name, f"{count}x{sizes}", *rate, **more)  # type: ignore[arg-type]
@@ -197,7 +183,6 @@ LEVELS = (
     (0.8, 20, (20,)),
     (0.8, 100, UNEVEN),
     (0.9, 40, (20,)),
-    (0.9, 100, HALF),
     (0.95, 100, (5,)),
 )
 """(floor, clusters, their sizes)."""

@@ -56,11 +56,6 @@ def _likert(rng: np.random.Generator, n: int) -> Columns:
     return base / 4, tuned / 4
 
 
-def _zeros(rng: np.random.Generator, n: int) -> Columns:
-    base, other = rng.uniform(0, 1, (2, n))
-    return base, np.where(rng.random(n) < 0.7, base, other)
-
-
 def _saturated(rng: np.random.Generator, n: int) -> Columns:
     base, tuned = np.where(rng.random((2, n)) < 0.93, 1.0, rng.uniform(0, 1, (2, n)))
     return base, tuned
@@ -84,7 +79,6 @@ def _lognormal(rng: np.random.Generator, n: int) -> Columns:
 SCENARIOS = (
     ContinuousScenario("normal, unbounded", rules.UNBOUNDED, 0.0, _normal),
     ContinuousScenario("five-step scale", rules.SCORE, 0.0, _likert),
-    ContinuousScenario("70 % zeros", rules.SCORE, 0.0, _zeros),
     ContinuousScenario("saturated judge", rules.SCORE, 0.0, _saturated),
     ContinuousScenario("rare big drops", rules.SCORE, 0.62 * 0.1 - 0.08 * 0.7, _rare_drops),
     ContinuousScenario("t with 3 df, unbounded", rules.UNBOUNDED, 0.0, _t3),

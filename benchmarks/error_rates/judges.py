@@ -32,8 +32,6 @@ CONFIDENCE = 0.90
 CASES = 1000
 LABELS = (50, 100, 200)
 BASE_RIGHT = 0.7
-WORTH = 0.1
-"""How far beyond the margin the true difference is where power is measured."""
 JUDGED = rules.metric(name="tone").model_copy(
     update={"judge": JudgeRecord(name="rubric", prompt_sha256="p")}
 )
@@ -121,13 +119,6 @@ CALIBRATED = (
     Population("lenient", 0.05, 0.1, together=5),
 )
 """Judges that a calibration of the same population corrects, for tolerances and gains."""
-ELSEWHERE = (
-    (Population("both", 0.06, 0.1, 0.1), Population("both", 0.06, 0.1)),
-    (Population("both", 0.06, 0.02, 0.02), Population("both", 0.06, 0.1)),
-    (Population("flip", 0.03, 0.1, 0.1), Population("flip", 0.03, 0.1)),
-    (Population("lenient", 0.06, 0.02, 0.22), Population("lenient", 0.06, 0.1)),
-)
-"""Calibrations on a fine-tune that loses nothing, and the run of one that loses its tolerance."""
 CALIBRATIONS = ((50, 1000), (100, 200), (200, 1000), (400, 200))
 """Labelled pairs of a calibration, and cases of the run."""
 
@@ -148,14 +139,13 @@ def calibrated(settings: Settings) -> list[Row]:
     """Return the rates where labels on other pairs of the population correct the judge."""
     sizes = CALIBRATIONS[3:4] if settings.fast else CALIBRATIONS
     found = []
-    cells = [*((population, population) for population in CALIBRATED), *ELSEWHERE]
     for labels, cases in sizes:
-        for known, population in cells[::4] if settings.fast else cells:
-            rng = settings.rng(f"calibrated {labels} {cases} {known} {known.truth} {population}")
+        for population in CALIBRATED[::4] if settings.fast else CALIBRATED:
+            rng = settings.rng(f"calibrated {labels} {cases} {population} {population.truth}")
             reps = max(100, settings.reps // 15)
-            truth, low, high, power, raw = population.truth, 0, 0, 0, 0
+            truth, low, high, raw = population.truth, 0, 0, 0
             for _ in range(reps):
-                sample = calibration_of(known.draw(rng, labels))
+                sample = calibration_of(population.draw(rng, labels))
                 judged = judged_pairs(population.draw(rng, cases))
                 raw += judged.interval(CONFIDENCE).low > truth
                 if sample.base_labels == sample.tuned_labels:
@@ -164,10 +154,8 @@ def calibrated(settings: Settings) -> list[Row]:
                 interval = replace(judged, calibration=sample).interval(CONFIDENCE)
                 low += interval.low > truth
                 high += interval.high < truth
-                power += interval.low > truth - WORTH
-            whose = "" if known is population else f", calibrated at {known.truth:+g}"
-            what = f"calibration of {labels}{whose}, {population}, difference {truth:+g}"
-            note = f"the judge alone {raw / reps:.3f}; power {power / reps:.3f} at {WORTH:+g}"
+            what = f"calibration of {labels}, {population}, difference {truth:+g}"
+            note = f"the judge alone {raw / reps:.3f}"
             for end, hits in (("lower", low), ("upper", high)):
                 rate, error = simulated(hits, reps)
                 found.append(
@@ -240,21 +228,18 @@ def corrected(settings: Settings) -> list[Row]:
         for population in CORRECTED[::3] if settings.fast else CORRECTED:
             rng = settings.rng(f"judges {n} {population} {population.truth}")
             reps = max(100, settings.reps // 8)
-            low, high, power = (0,) * 3
+            low, high = 0, 0
             for _ in range(reps):
                 pairs = labelled_pairs(population.draw(rng, CASES), n)
                 low += rules.gate(pairs, population.truth, CONFIDENCE)
                 high += rules.gate(pairs.exchanged(), -population.truth, CONFIDENCE)
-                power += rules.gate(pairs, population.truth - WORTH, CONFIDENCE)
-            note = f"power {power / reps:.3f} at {WORTH:+g}"
             for end, hits in (("lower", low), ("upper", high)):
                 rate, error = simulated(hits, reps)
                 what = (
                     f"labels on {n} of {CASES}, {population}, difference {population.truth:+g}, "
                     f"{end} end"
                 )
-                found.append(Row("judges", what, str(n), rate, error, note=note))
-                note = ""
+                found.append(Row("judges", what, str(n), rate, error))
     return found
 
 
