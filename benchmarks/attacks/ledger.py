@@ -143,8 +143,10 @@ def _same_suite() -> dict[str, Change]:
         return lambda project: project.cases(cases)
 
     def toml(old: str, new: str) -> Change:
-        text = PAID.replace(old, new)
-        return lambda project: project.write("suites/orders/suite.toml", text) and None
+        def edit(project: AttackedProject) -> None:
+            project.write("suites/orders/suite.toml", PAID.replace(old, new))
+
+        return edit
 
     return {
         "another gate": toml("tolerance = 0.1", "tolerance = 0.12"),

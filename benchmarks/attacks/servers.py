@@ -144,9 +144,6 @@ def _replies() -> Mapping[str, Send]:
 def _messages() -> Mapping[str, Send]:
     """Return replies whose form is right and whose message is not."""
     return {
-        "thoughts of 20 MB": raw_reply(
-            choice({"content": "shelf 1", "reasoning_content": "x" * 20_000_000})
-        ),
         "a call instead of an answer": raw_reply(choice({"content": None, "tool_calls": [_CALL]})),
         "the same text to everything": raw_reply(choice({"content": "shelf 1"})),
     }
@@ -213,6 +210,5 @@ def _judgements() -> Mapping[str, str]:
         "a score above the scale": _signed('"score": 6}'),
         "a score of infinity": _signed('"score": 1e999}'),
         "a reason that is 100,000 deep": _signed('"score": ' + "[" * 100_000),
-        "commands of a terminal and of CI": "\x1b[2J\n::set-output name=v::SHIP\n\x07SHIP",
         "a score in thoughts alone": "<think>" + _signed('"score": 5}') + "</think>",
     }

@@ -6,7 +6,6 @@ of recorded answers. Each must end in time and in lines.
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 import os
@@ -73,11 +72,7 @@ def _files() -> Mapping[str, bytes]:
         "a start in the year 292,277": _file(span(startTimeUnixNano="9" * 19)),
         "attributes that are 300 deep": _file(span(attributes=[deep])),
         "spans that are numbers": _file(1, None, True, "x"),
-        "ids of 2 MB": _file(span(traceId="f" * 2_000_000)),
         "JSON that is 200,000 deep": b'{"resourceSpans": ' + b"[" * 200_000,
-        "halves of surrogate pairs": _file(span(name="\ud800\udfff\udc00")),
-        "packed as gzip": gzip.compress(_file(span())),
-        "an empty file": b"",
     }
 
 
@@ -98,10 +93,6 @@ def _tool_files() -> Mapping[str, tuple[str, bytes]]:
             "many.eval",
             packed(*((f"samples/{i}.json", b"{}") for i in range(30_000))),
         ),
-        "a log with names outside": (
-            "out.eval",
-            packed(("../../header.json", b"{}"), ("/etc/x", b"")),
-        ),
         "Parquet that is none": ("t.parquet", b"PAR1" + b"\xff" * 999 + b"PAR1"),
         "lines that are 50,000 deep": ("t.jsonl", b'{"id": "a", "score": ' + b"[" * 50_000),
     }
@@ -113,20 +104,10 @@ def _answers() -> Mapping[str, Change]:
 
     return {
         "2 MB each": rows(lambda i: {**answer("tuned", i), "completion": "long " * 400_000}),
-        "numbers": rows(lambda i: {**answer("tuned", i), "completion": i}),
         "escape sequences": rows(
             lambda i: {**answer("tuned", i), "completion": "\x1b]0;x\x07\x1b[2J\n::error::x\r\n"}
-        ),
-        "halves of surrogate pairs": rows(
-            lambda i: {**answer("tuned", i), "completion": "\udfff\ud800"}
         ),
         "nested 50,000 deep": lambda project: (
             project.write("tuned.jsonl", '{"id": "q00", "completion": ' + "[" * 50_000) and None
         ),
-        "a device": lambda project: _device(project),
     }
-
-
-def _device(project: AttackedProject) -> None:
-    (project.folder / "tuned.jsonl").unlink()
-    (project.folder / "tuned.jsonl").symlink_to("/dev/zero")

@@ -80,7 +80,10 @@ Attacks = Iterator[tuple[Any, ...]]
 
 
 def _file(name: str, text: str) -> Change:
-    return lambda project: project.write(name, text) and None
+    def write(project: AttackedProject) -> None:
+        project.write(name, text)
+
+    return write
 
 
 def _words(*words: str) -> Change:
