@@ -5,6 +5,7 @@ Run it after a command or an option has changed: `python docs/reference/make_cli
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,9 @@ _WIDTH = 96
 _INTRODUCTION = """\
 # Command line
 
-Made from `--help` by `python docs/reference/make_cli.py`. Every option of `tunegate gate` is an
-option of pytest, too, with `--gate-` in front, and a key of `pytest.ini`, with `gate_` in front.
-`tunegate train METHOD --help` lists TRL's flags of that method and ours; there are hundreds, and
-[training](../guides/training.md) lists those that matter. `tunegate --version` prints the version.
+Every option of `tunegate gate` is also an option of pytest, with `--gate-` in front, and a key of
+`pytest.ini`, with `gate_` in front. `tunegate train METHOD --help` lists TRL's flags;
+[training](../guides/training.md) explains those that matter. Every command has `--help`.
 """
 
 
@@ -38,6 +38,8 @@ def _sections(group: Any, *names: str) -> Iterator[str]:
         if shown.exit_code != 0:
             raise RuntimeError(f"{' '.join(words)} --help: exit code {shown.exit_code}")
         text = "\n".join(line.rstrip() for line in shown.output.strip().splitlines())
+        text = re.sub(r"\n  --help +Show this message and exit\.(?=\n|$)", "", text)
+        text = text.replace("\n\nOptions:\n\n", "\n\n").removesuffix("\n\nOptions:")
         yield f"## tunegate {' '.join(words)}\n\n```text\n{text}\n```\n"
         if hasattr(command, "commands"):
             yield from _sections(command, *words)
