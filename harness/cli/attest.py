@@ -50,7 +50,7 @@ def attest(  # noqa: PLR0913  # one for each option
         ),
     ] = None,
 ) -> None:
-    """Write a statement from which `tunegate verify` computes the verdict again, and sign it.
+    """Write and sign a statement that lets `tunegate verify` compute the verdict again.
 
     Example: tunegate attest .tunegate/runs/20260101-120000-0001 --key release.key
     """

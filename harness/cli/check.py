@@ -60,9 +60,9 @@ def check(
         bool, typer.Option("--trust-remote-code", help="Run code in the folders of both models.")
     ] = False,
 ) -> None:
-    """Look at a fine-tune for a minute: alive, how far from base, does it still stop and answer?
+    """Check a fine-tune in a minute: is it alive, how far from base, does it stop and answer?
 
-    Exits 1 where something that base does is lost beyond chance, 12 where the adapter is dead.
+    Exits with 1 if it lost something that base does beyond chance, with 12 if the adapter is dead.
     """
     specs = _specs(models)
     refuse_unknown(dtype)

@@ -52,7 +52,7 @@ def compare(
         bool, typer.Option("--json", help="Print compare.json and nothing else.")
     ] = False,
 ) -> None:
-    """Tell which of several fine-tunes of one base may ship, and which is better than which.
+    """Decide which of several fine-tunes of one base may ship, and which are better.
 
     Each candidate is judged again at its share of the error, for the best of many looks better than
     it is. Nothing is asked of a model. The exit code is the chosen candidate's verdict, 0 for SHIP;

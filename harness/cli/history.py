@@ -46,9 +46,9 @@ def history(
         bool, typer.Option("--json", help="Print the runs as JSON, and write no page.")
     ] = False,
 ) -> None:
-    """Tell how the runs of a project ended over time, what was shipped, and how worn a suite is.
+    """Show a project's verdicts over time, what was shipped, and how often a suite was used.
 
-    Folders that are no finished run of this version are named and skipped.
+    Folders without a finished run of this version are named and skipped.
 
     Example: tunegate history support_json --since 2026-01-01
     """

@@ -40,10 +40,7 @@ def register(app: typer.Typer) -> None:
 def init(
     suite: Annotated[
         str | None,
-        typer.Argument(
-            help="Bundled suite to copy; without one, general_knowledge and production, what "
-            "any fine-tune may not lose."
-        ),
+        typer.Argument(help="Bundled suite to copy. Default: general_knowledge and production."),
     ] = None,
     folder: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", help="Folder to make; suites/SUITE if absent.")

@@ -52,7 +52,7 @@ def run(
         defaults.STORE
     ),
 ) -> None:
-    """Judge the completions of a finished run and decide it anew."""
+    """Judge the completions of a finished run and decide it again."""
     from tunegate.harness.pipeline.run_lock import RunLock
     from tunegate.harness.records.run_folder import Run
 
@@ -135,7 +135,7 @@ def label(  # noqa: PLR0913  # one for each option
     ] = None,
     suite: RunSuites = None,
 ) -> None:
-    """Write a sheet of answers for people to label, or read one back and decide the run anew."""
+    """Write a sheet of answers for people to label, or read one back and decide the run again."""
     from tunegate.harness.judging.labelling import LabellingSubject
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.suite import load_suite
@@ -257,7 +257,7 @@ def calibrate(
         int, typer.Option(min=0, help="Times that up to 50 answers are judged again.")
     ] = 2,
 ) -> None:
-    """Ask a judge about labelled answers; write what it got right, and what it may do."""
+    """Compare a judge with people's labels and write its calibration."""
     from tunegate.harness import suite as suites
     from tunegate.harness.engine.answer_cache import AnswerCache
     from tunegate.harness.judging import stage

@@ -40,7 +40,7 @@ def plan(
         str, typer.Option(help="Judge, or comma-separated judges, whose calls are to be priced.")
     ] = "",
 ) -> None:
-    """Tell what suites can prove, how often SHIP is reached and how many cases it takes."""
+    """Show what suites can prove, how often a run ships and how many cases it takes."""
     loaded = _load(_files(suites or ()))
     forecasts = _forecasts(loaded, from_)
     for number, (suite, one) in enumerate(zip(loaded, forecasts, strict=True)):

@@ -28,7 +28,7 @@ def promote(
         typer.Option("--anyway", metavar="REASON", help="Why, if the verdict is not SHIP."),
     ] = None,
 ) -> None:
-    """Record in shipped.jsonl that a run's fine-tune was shipped: `--incumbent promoted` is it."""
+    """Record in shipped.jsonl that a run's fine-tune was shipped, for `--incumbent promoted`."""
     from tunegate.harness.cli.resume import RUNS, newest_run
     from tunegate.harness.pipeline.verification import load_verified
     from tunegate.harness.verdict import run_history

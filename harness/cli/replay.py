@@ -37,8 +37,8 @@ _DOC = "Ask base and tuned what production was asked, and show all three answers
 _USAGE = "tunegate replay TRACES… [--base SPEC] --tuned SPEC [OPTIONS]"
 _OPTIONS = {
     "case": "Open one case by its id: the prompt, the answers, and what differs by word.",
-    "sample": "So many calls, drawn by seed; all of them where there are fewer.",
-    "limit": "The first so many calls.",
+    "sample": "Number of calls to draw by seed; all if there are fewer.",
+    "limit": "Only the first N calls.",
     "seed": "Seed of the draw, and of the gate. [default: 0]",
     "stratify": "Draw each value's share: model, provider, route, day or hour, or several.",
     "only": "KEY=PATTERN: only such calls, model=gpt-4o* or route=/chat; may be given again.",
@@ -78,7 +78,7 @@ def help_text() -> str:
     lines = [f"Usage: {_USAGE}", "", _DOC, "", "Options:"]
     for name, told in _OPTIONS.items():
         lines += [f"  --{name} {name.upper()}", f"      {told}"]
-    return "\n".join([*lines, "", "Every option of `tunegate gate` is one, too.", "", _EXAMPLES])
+    return "\n".join([*lines, "", "Every option of `tunegate gate` works, too.", "", _EXAMPLES])
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,9 @@ def register(app: typer.Typer) -> None:
 
 def resend(
     run: Annotated[Path | None, typer.Argument(help="Run folder. Default: the newest.")] = None,
-    whole: Annotated[
-        bool, typer.Option("--all", help="Send everything again, taken before or not.")
-    ] = False,
+    whole: Annotated[bool, typer.Option("--all", help="Send everything again.")] = False,
 ) -> None:
-    """Send what a collector did not take of a run's spans, scores and metrics."""
+    """Send the spans, scores and metrics of a run that a collector missed."""
     from tunegate.harness.cli.resume import RUNS, newest_run
     from tunegate.harness.otel_export.collector import resend_files
 

@@ -45,12 +45,12 @@ def results(
     ] = None,
     tolerance: Annotated[
         float | None,
-        typer.Option("--tolerance", help="Loss that may be proven not to be exceeded."),
+        typer.Option("--tolerance", help="Also say whether a larger loss is ruled out."),
     ] = None,
 ) -> None:
     """List the scores of a run of another tool, or compare two runs on the cases that both have.
 
-    A look, not a verdict: the exit code is 0 whatever the differences are. Margins are written into
+    Not a verdict: the exit code is always 0. Margins are written into
     a suite before tuned is looked at: `tunegate suite new DIR --from results:RUN`.
 
     Example: tunegate results runs/base runs/tuned --score exact_match,strict-match

@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 
 def resume(context: typer.Context) -> None:
-    """Go on with an interrupted run: RUN SUITES… and the options it was begun with."""
+    """Continue an interrupted run: RUN SUITES… and the options it was begun with."""
     from tunegate.harness.cli.gate import pytest_arguments, pytest_exit_code
     from tunegate.harness.records.files import read_record
     from tunegate.harness.records.manifest import Manifest

@@ -72,9 +72,9 @@ def ship_check(
         str, typer.Option(help="Number format of all arms; auto is float32 without a GPU.")
     ] = "auto",
 ) -> None:
-    """Make each artifact of an adapter and check whether it is still the fine-tune.
+    """Make each artifact of an adapter and check that it is still the fine-tune.
 
-    Exits 0 where all are equivalent, 1 where one is not, 10 where that is undecided.
+    Exits with 0 if all are equivalent, 1 if one is not, 10 if that is undecided.
     """
     from tunegate.harness.models._model_folder import is_adapter, resolve_folder
     from tunegate.harness.suite import load_suite

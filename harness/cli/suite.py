@@ -75,7 +75,7 @@ def new(
         typer.Option("--task", help="Task of the results; may be repeated. Default: all."),
     ] = None,
 ) -> None:
-    """Write a new suite folder, around cases that are there already or two of its own."""
+    """Write a new suite folder, around your cases or two examples."""
     from tunegate.harness.cli._guess_format import cases_table
 
     given = {"--like": like, "--template": template, "--from": of}

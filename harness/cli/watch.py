@@ -33,7 +33,7 @@ _Traces = Annotated[
     list[str], typer.Argument(help="Trace files, folders and patterns; OTLP as JSON or protobuf.")
 ]
 _Run = Annotated[Path, typer.Option(help="Run folder of the gate that shipped the model.")]
-_Suite = Annotated[str, typer.Option(help="Folder of the run's suite that is production's job.")]
+_Suite = Annotated[str, typer.Option(help="Folder of the suite that matches production.")]
 _State = Annotated[
     Path | None,
     typer.Option(help="File that carries the test from call to call. Without it each is alone."),
@@ -44,9 +44,7 @@ _Output = Annotated[
 _Alpha = Annotated[
     float, typer.Option(help="Probability of any false alarm, as long as the stream runs.")
 ]
-_Drop = Annotated[
-    float, typer.Option(help="Worsening, as a share, that exit code 0 is to exclude.")
-]
+_Drop = Annotated[float, typer.Option(help="Worsening, as a share, that exit code 0 excludes.")]
 _Since = Annotated[str, typer.Option(help="Leave out calls before: ISO 8601, or 7d, 12h.")]
 _Until = Annotated[str, typer.Option(help="Leave out calls from then on: ISO 8601, or 7d, 12h.")]
 _Model = Annotated[
@@ -64,7 +62,7 @@ _Feedback = Annotated[
     str, typer.Option(help="Attribute of the spans with users' feedback: true, 1, thumbs_down …")
 ]
 _Unhappy = Annotated[
-    float, typer.Option(help="Share of complaints in the feedback that is no reason for an alarm.")
+    float, typer.Option(help="Share of complaints in the feedback that is accepted.")
 ]
 _Alert = Annotated[
     str, typer.Option(help="File that new alarms are added to, or http(s) address they go to.")
@@ -99,7 +97,7 @@ def watch(  # noqa: PLR0913  # one for each option
 ) -> None:
     """Compare production's traces with the gate's own figures; exit 1 at an alarm.
 
-    From cron or CI, each call going on where the last one ended:
+    From cron or CI, where each call continues the last one:
 
         tunegate watch /var/log/otel/ --run runs/shipped --suite suites/tickets --state watch.json
     """

@@ -8,8 +8,8 @@ ORDER = 10
 
 incumbent = FurtherArm(
     name=INCUMBENT,
-    help="Model spec of the fine-tune that is shipped today (promoted: the last that "
-    "`tunegate promote` recorded): SHIP then requires proof that tuned is no worse than it.",
+    help="Model spec of the fine-tune in production (promoted: the last that `tunegate promote` "
+    "recorded). SHIP then needs proof that tuned is no worse.",
     comparison=ArmComparison(
         function="tunegate.harness.verdict.incumbent:compare",
         result="tunegate.harness.records.verdict:IncumbentResult",

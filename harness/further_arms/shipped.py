@@ -8,8 +8,8 @@ ORDER = 20
 
 shipped = FurtherArm(
     name=SHIPPED,
-    help="Model spec of the artifact as it will run (merged, 4-bit, GGUF, served): SHIP "
-    "then takes proof that it is equivalent to tuned.",
+    help="Model spec of the artifact as it will run (merged, 4-bit, GGUF, served): SHIP then needs "
+    "proof that it is equivalent to tuned.",
     made_of="tuned",
     same_as_base="the fine-tune was lost on the way to what ships",
     comparison=ArmComparison(

@@ -140,7 +140,7 @@ OPTIONS = (
     ),
     GateOption(
         "judge",
-        "Judge of metrics that ask one: "
+        "Judge for metrics that need one: "
         f"{', '.join(lookup.defined_texts('tunegate.harness.judging.backends', 'SPEC').values())}; "
         "comma-separated specs form a jury; `none` runs without a judge.",
         names="spec",
@@ -152,7 +152,7 @@ OPTIONS = (
     ),
     GateOption(
         "run-dir",
-        "Folder of this run; a finished run of something else that is there is moved aside. "
+        "Folder of this run; another finished run there is moved aside. "
         f"Default: {defaults.RUNS}/<time>.",
         names="path",
     ),
@@ -160,9 +160,7 @@ OPTIONS = (
         "store", "Cell cache shared by all runs of the project.", defaults.STORE, names="path"
     ),
     GateOption("report", "Also write the HTML report to this file.", names="path"),
-    GateOption(
-        "junit", "Also write JUnit XML with one testcase a gate to this file.", names="path"
-    ),
+    GateOption("junit", "Also write JUnit XML, one testcase per gate, to this file.", names="path"),
     GateOption(
         "summary",
         "Also write the Markdown summary to this file (for CI job summaries).",
@@ -175,8 +173,8 @@ OPTIONS = (
     ),
     GateOption(
         "cases",
-        "Which cases are judged: all, of which those that a recorded arm lacks are unscored, or "
-        "shared, those that every arm has; what is left out caps the verdict at UNDECIDED.",
+        "Cases to judge: all (those that a recorded arm lacks are unscored), or shared (those that "
+        "every arm has; leaving any out caps the verdict at UNDECIDED).",
         "all",
         choices=("all", "shared"),
     ),
@@ -189,7 +187,7 @@ OPTIONS = (
     GateOption(
         "early-stop",
         f"End a suite of {defaults.EARLY_STOP_CASES} cases or more as soon as everything is "
-        "decided; auto does so unless every arm is recorded, where it would save no answer.",
+        "decided; auto does so unless every arm is recorded.",
         "auto",
         choices=("auto", "on", "off"),
     ),
@@ -218,7 +216,7 @@ OPTIONS = (
         "auto",
         choices=("auto", "skip", "fail"),
     ),
-    GateOption("open-sealed", "Judge sealed suites: for the candidate of a release.", flag=True),
+    GateOption("open-sealed", "Judge sealed suites, for a release.", flag=True),
     GateOption("seed", "Seed of sampling and of the order of cases.", defaults.SEED, type=_seed),
     GateOption(
         "dtype",
@@ -228,7 +226,7 @@ OPTIONS = (
     ),
     GateOption(
         "trust-remote-code",
-        "Run code in the folders of local models, of all arms, where Transformers has no class.",
+        "Run code in the folders of local models, for all arms, if Transformers has no class.",
         flag=True,
         typed=True,
     ),
@@ -275,13 +273,13 @@ OPTIONS = (
     GateOption("trace-content", "Put prompts and answers into traces.jsonl.", False, flag=True),
     GateOption(
         "trace-redact",
-        "Data to remove from them first: pii removes addresses, numbers of people and keys, none "
-        "nothing, pkg.mod:fn is a function from text to text.",
+        "What to remove from them first: pii (addresses, phone and card numbers, keys), none, or "
+        "pkg.mod:fn (your own function).",
         "pii",
     ),
     GateOption(
         "trace-link",
-        "Address at which a viewer shows a span, such as "
+        "URL of a span in a trace viewer, such as "
         "http://localhost:16686/trace/{trace_id}?uiFind={span_id}: the report links to it.",
         type=_trace_link,
     ),

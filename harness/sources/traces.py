@@ -66,7 +66,7 @@ def traces(  # noqa: PLR0913 - each is a key of the suite file
     Args:
         folder: The suite's folder.
         file: Paths from the suite's folder: files, folders and patterns.
-        limit: The first so many calls.
+        limit: Only the first N calls.
         sample: So many, drawn by seed; all of them where there are fewer.
         seed: Seed of the draw.
         stratify: Draw each value by its share: `model`, `provider`, `route`, `day`, `hour` (UTC).
