@@ -45,14 +45,18 @@ _ROOMS = {
 
 def module_names(room: str) -> tuple[str, ...]:
     """Return the public modules of the package `room`, sorted, without its subpackages."""
-    return _names_in(tuple(importlib.import_module(room).__path__))
+    return tuple(name for name, is_package in _members(room) if not is_package)
+
+
+def _members(room: str) -> tuple[tuple[str, bool], ...]:
+    return _members_in(tuple(importlib.import_module(room).__path__))
 
 
 @cache
-def _names_in(folders: tuple[str, ...]) -> tuple[str, ...]:
+def _members_in(folders: tuple[str, ...]) -> tuple[tuple[str, bool], ...]:
     """Read the folders of a package once: a suite of 500 metrics asks 1,500 times."""
-    names = (module.name for module in pkgutil.iter_modules(folders) if not module.ispkg)
-    return tuple(sorted(name for name in names if not name.startswith("_")))
+    members = ((module.name, module.ispkg) for module in pkgutil.iter_modules(folders))
+    return tuple(sorted(member for member in members if not member[0].startswith("_")))
 
 
 def available_names(room: str) -> tuple[str, ...]:
@@ -92,14 +96,14 @@ def has(room: str, name: str, *, marked: str) -> bool:
 
 def ordered_module(room: str, name: str) -> ModuleType | None:
     """Return the module called `name` in `room` if it has an `ORDER`; nothing else is imported."""
-    if name not in module_names(room):
+    if name not in dict(_members(room)):
         return None
     module = importlib.import_module(f"{room}.{name}")
     return module if hasattr(module, "ORDER") else None
 
 
 def ordered_modules(room: str, *, extensible: bool = False) -> dict[str, Any]:
-    """Return name → module of those modules of `room` that have an `ORDER`, sorted by it.
+    """Return name → module of the modules and subpackages of `room` with an `ORDER`, sorted by it.
 
     Args:
         room: The package.
@@ -109,7 +113,7 @@ def ordered_modules(room: str, *, extensible: bool = False) -> dict[str, Any]:
     A package's module that has no `ORDER`, or the name of another one, is left out likewise.
     """
     found: dict[str, Any] = {}
-    for name in module_names(room):
+    for name, _ in _members(room):
         module = importlib.import_module(f"{room}.{name}")
         if hasattr(module, "ORDER"):
             found[name] = module

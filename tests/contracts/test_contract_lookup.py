@@ -136,3 +136,12 @@ def test_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", [":fn", ".mod:fn", "mod:", ":"])
 def test_half_a_name_is_explained(name: str) -> None:
     assert message(name) == f"metric {name!r}: write it as 'package.module:function'"
+
+
+def test_a_package_with_an_order_is_found_too() -> None:
+    """`trainers/vendor` is a method; `trainers/artifacts`, without an `ORDER`, is not."""
+    found = lookup.ordered_modules("tunegate.trainers")
+
+    assert "vendor" in found
+    assert "artifacts" not in found
+    assert lookup.ordered_module("tunegate.trainers", "vendor") is found["vendor"]
