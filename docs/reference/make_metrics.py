@@ -6,9 +6,11 @@ Run it after a metric has changed: `python docs/reference/make_metrics.py`.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tunegate.harness import lookup
 from tunegate.harness.metric import Metric
@@ -45,7 +47,7 @@ def render() -> str:
     metrics = [
         lookup.find_object("tunegate.harness.metrics", name, what="metric") for name in names
     ]
-    index = " ·\n".join(f"[`{name}`](#{name})" for name in names) + "\n"
+    index = ",\n".join(f"[`{name}`](#{name})" for name in names) + "\n"
     return "\n".join([_INTRODUCTION, index, *map(_section, metrics)])
 
 
@@ -96,10 +98,14 @@ def _options(metric: Metric) -> Iterator[str]:
     told = options(metric)
     for name, parameter in inspect.signature(metric.score).parameters.items():
         if parameter.kind is parameter.KEYWORD_ONLY:
-            required = parameter.default is parameter.empty
-            default = "required" if required else f"default `{parameter.default!r}`"
             text = " ".join(told.get(name, "").split())
-            yield f"- `{name}` (`{parameter.annotation}`, {default}): {text}"
+            yield f"- `{name}`{_default(parameter.default)}: {text}"
+
+
+def _default(value: Any) -> str:
+    if value is inspect.Parameter.empty:
+        return " (required)"
+    return "" if value in (None, (), "", False, 0) else f" (default `{json.dumps(value)}`)"
 
 
 def _fences_named(text: str) -> str:

@@ -30,7 +30,7 @@ _NAMES_ALONE = (tunegate.Metric, tunegate.MetricRecord)  # contributing/metric.m
 def render() -> str:
     """Return the page: the pytest fixture, then every public name."""
     names = [(name, getattr(tunegate, name)) for name in tunegate.__all__]
-    index = " ·\n".join(f"[`{name}`](#{name.lower()})" for name, _ in names)
+    index = ",\n".join(f"[`{name}`](#{name.lower()})" for name, _ in names)
     gate = _section("The gate fixture", fixture.GateFixture, "def test_refunds(gate): ...")
     return "\n".join([_INTRODUCTION, index, "", gate, *(_section(n, v) for n, v in names)])
 
