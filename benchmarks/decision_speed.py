@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from benchmarks.error_rates import rules, runs
-from tunegate.harness.verdict.decide import decide_run
+from tunegate.harness.decision.verdict.decide import decide_run
 
 GATES = 20
 

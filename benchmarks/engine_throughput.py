@@ -20,8 +20,8 @@ from typing import Any
 
 from benchmarks._served_adapters import merge_adapter, train_adapter
 from benchmarks.generation import Answers, _plain, _run, _suite
+from tunegate.harness.contracts.model import PoolLimits, ServerHosting
 from tunegate.harness.engine.answer_cache import AnswerCache
-from tunegate.harness.model import PoolLimits, ServerHosting
 from tunegate.harness.models.demo_model import existing_demo_model
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.suite import Suite

@@ -20,11 +20,11 @@ from typing import Any
 
 from benchmarks._prompts import everyday_prompts
 from tunegate.harness import suite as suites
+from tunegate.harness.contracts.model import Arm
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import make_plan
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner, collect_answers
-from tunegate.harness.model import Arm
 from tunegate.harness.models.open_arms import open_arms
 
 BATCH = 8

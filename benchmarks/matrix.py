@@ -11,7 +11,8 @@ set does not import it and its kernels take gigabytes. The smoke set is real: mo
 gated through the plugin and the command line, and trained by TRL's trainers with `GateCallback`.
 
 Results go into docs/reference/compatibility.md, and the versions into
-harness/tested_stacks.toml, by which `tunegate doctor` says whether a combination was tested.
+harness/contracts/tested_stacks.toml, by which `tunegate doctor` says whether a combination was
+tested.
 
 torch comes from the index, which on Linux means its builds for CUDA. With a build for the CPU in a
 folder that UV_FIND_LINKS names, `--constraint torch==2.13.0+cpu` takes that one.
@@ -30,11 +31,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tunegate.harness.environment import STACK
+from tunegate.harness.contracts.environment import STACK
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference" / "compatibility.md"
-TESTED = ROOT / "harness" / "tested_stacks.toml"
+TESTED = ROOT / "harness" / "contracts" / "tested_stacks.toml"
 BEGIN, END = "<!-- make matrix: begin -->\n", "<!-- make matrix: end -->\n"
 _ADAPTERS = "tests/engine/test_engine_adapters.py::test_tuned_is_the_fine_tune_and_base_is_base"
 _GATES = (

@@ -102,7 +102,7 @@ class Endless:
 
 def endless_requests(arm: Any, rows: int, prompt: int, tokens: int) -> list[Any]:
     """Return requests whose prompts share no beginning, so that each token must be computed."""
-    from tunegate.harness.model import Prompt, Request
+    from tunegate.harness.contracts.model import Prompt, Request
     from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings
 
     settings = GenerationSettings(template="none", max_new_tokens=tokens)

@@ -29,13 +29,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tunegate.harness.comparison.score_table import ScoreTable, score_suite
-from tunegate.harness.comparison.silent_gates import active_suite
+from tunegate.harness.decision.gating.silent_gates import active_suite
+from tunegate.harness.decision.score_table import ScoreTable, score_suite
+from tunegate.harness.decision.verdict.decide import suite_results
 from tunegate.harness.records.cases import Case, Completion, ScoreRow, StoredAnswer
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.suite import Suite, load_suite
-from tunegate.harness.verdict.decide import suite_results
 
 SUITES = Path(__file__).parents[1] / "suites"
 ARMS = ("base", "tuned")

@@ -34,14 +34,14 @@ PAGE = 25_000_000
 """Bytes of the page."""
 STAGES = {
     "load the suite": "tunegate.harness.suite:load_suite",
-    "open the arms": "tunegate.harness.pipeline.evaluate:open_arms",
-    "plan": "tunegate.harness.pipeline.steps:make_plan",
-    "answer and store": "tunegate.harness.pipeline.steps:Runner.run",
-    "collect": "tunegate.harness.pipeline.steps:collect_answers",
-    "score": "tunegate.harness.pipeline.steps:score_suite",
-    "decide": "tunegate.harness.pipeline.steps:decide_run",
-    "traces": "tunegate.harness.otel_export:write_traces",
-    "files of the run": "tunegate.harness.pipeline.run_writer:write_atomic",
+    "open the arms": "tunegate.harness.run.evaluate:open_arms",
+    "plan": "tunegate.harness.run.steps:make_plan",
+    "answer and store": "tunegate.harness.run.steps:Runner.run",
+    "collect": "tunegate.harness.run.steps:collect_answers",
+    "score": "tunegate.harness.run.steps:score_suite",
+    "decide": "tunegate.harness.run.steps:decide_run",
+    "traces": "tunegate.harness.telemetry.export:write_traces",
+    "files of the run": "tunegate.harness.run.run_writer:write_atomic",
     "read the run again": "tunegate.harness.records.run_folder:Run.load",
     "page and summaries": "tunegate.reports.page:write_all",
 }

@@ -1,4 +1,4 @@
-"""The harness: contracts at the top, one noun a file; rooms below, each a folder.
+"""The harness: twenty rooms, each a folder.
 
 Users import `tunegate`; `docs/contributing/architecture.md` is the map of the rooms.
 """

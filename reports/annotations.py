@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from tunegate.harness.further_arm import comparison_results
-from tunegate.harness.gate_kind import gate_kind
+from tunegate.harness.contracts.further_arm import comparison_results
+from tunegate.harness.gates.contract.gate_kind import gate_kind
 from tunegate.harness.records.cases import sha256
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateResult, GateStatus, Verdict

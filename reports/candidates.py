@@ -20,8 +20,8 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
-from tunegate.harness.quantity import QuantityFormat
-from tunegate.harness.records.comparison import (
+from tunegate.harness.contracts.quantity import QuantityFormat
+from tunegate.harness.records.candidates import (
     Candidate,
     CandidateComparison,
     CandidateEffect,

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.further_arm import further_arm
+from tunegate.harness.contracts.further_arm import further_arm
+from tunegate.harness.contracts.thinking import thought_facts
 from tunegate.harness.records.cases import WRITTEN, CellKind, StoredAnswer, canonical_json
-from tunegate.harness.thinking import thought_facts
 from tunegate.reports.data import BASE, TUNED, CaseView
 from tunegate.reports.escaping import one_line
 

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunegate.harness.otel_export import TRACES, collector, find_file
-from tunegate.harness.otel_export.run_records import TraceIdentifiers, plan_sha256
 from tunegate.harness.records.cases import StoredAnswer
 from tunegate.harness.records.files import record_lines
 from tunegate.harness.records.judgements import Judgement
 from tunegate.harness.records.run_folder import Run
+from tunegate.harness.telemetry.export import TRACES, collector, find_file
+from tunegate.harness.telemetry.export.run_records import TraceIdentifiers, plan_sha256
 from tunegate.reports import escaping
 from tunegate.reports.case_detail import (
     TextExcerpt,

@@ -16,9 +16,9 @@ from hashlib import sha256
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
-from tunegate.harness.comparison.score_table import ScoreTable, tables_of
-from tunegate.harness.comparison.tag_slices import TagSlice, slices_by_tag
-from tunegate.harness.gate_kind import gate_kind
+from tunegate.harness.decision.gating.tag_slices import TagSlice, slices_by_tag
+from tunegate.harness.decision.score_table import ScoreTable, tables_of
+from tunegate.harness.gates.contract.gate_kind import gate_kind
 from tunegate.harness.records.cases import Case, CellKind, Completion, ScoreRow, StoredAnswer
 from tunegate.harness.records.files import IndexedRecords
 from tunegate.harness.records.manifest import MetricRecord

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tunegate.harness.gate_kind import gate_kind
-from tunegate.harness.quantity import NONE, QuantityFormat
+from tunegate.harness.contracts.quantity import NONE, QuantityFormat
+from tunegate.harness.gates.contract.gate_kind import gate_kind
 from tunegate.harness.records.verdict import (
     GateReason,
     GateResult,

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from tunegate.harness.gate_kind import gate_kind
+from tunegate.harness.decision.verdict.run_history import PastRun, RunHistory, SuiteUsage
+from tunegate.harness.gates.contract.gate_kind import gate_kind
 from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.verdict import GateResult, GateStatus, SuiteResult
-from tunegate.harness.verdict.run_history import PastRun, RunHistory, SuiteUsage
 from tunegate.reports.charts import AxisScale, gate_boundary, gate_point, gate_reference, tick_text
 from tunegate.reports.formatting import (
     FACES,

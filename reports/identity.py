@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate.harness.gate_kind import gate_kind
+from tunegate.harness.gates.contract.gate_kind import gate_kind
 from tunegate.harness.records.cases import canonical_json, sha256
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateResult

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from xml.etree import ElementTree as ET
 
-from tunegate.harness.further_arm import comparison_results
+from tunegate.harness.contracts.further_arm import comparison_results
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import (
     ArmResult,

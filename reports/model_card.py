@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports.escaping import code_span, escape_markdown, one_line
 from tunegate.reports.formatting import FACES

@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.gate_kind import gate_kind
-from tunegate.harness.quantity import QuantityFormat, parity_format, quantity_of
+from tunegate.harness.contracts.quantity import QuantityFormat, parity_format, quantity_of
+from tunegate.harness.gates.contract.gate_kind import gate_kind
 from tunegate.harness.records.wording import count_noun
 from tunegate.reports import escaping, formatting
 

@@ -9,8 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tunegate.harness.monitoring.report import FigureLook, FigureStatus, WatchRecord, WatchVerdict
-from tunegate.harness.monitoring.state import TrendPoint, WatchState
+from tunegate.harness.production.watch.report import (
+    FigureLook,
+    FigureStatus,
+    WatchRecord,
+    WatchVerdict,
+)
+from tunegate.harness.production.watch.state import TrendPoint, WatchState
 from tunegate.reports.page import scriptless
 
 WIDTH, HEIGHT = 340, 120

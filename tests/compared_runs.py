@@ -7,12 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.candidates.rank import compare_runs
+from tunegate.harness.decision.candidates.rank import compare_runs
+from tunegate.harness.decision.verdict.decide import decide_run
+from tunegate.harness.records.candidates import CandidateComparison
 from tunegate.harness.records.cases import Case, CellKind, ScoreRow
-from tunegate.harness.records.comparison import CandidateComparison
 from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.run_folder import Run, RunCase
-from tunegate.harness.verdict.decide import decide_run
 
 GAIN, TOLERANCE = "gain", "tolerance"
 GOAL = Gate(metric="solved", kind=GAIN, margin=0.1)

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from tunegate.harness.json_schema import read_schema
+from tunegate.harness.contracts.json_schema import read_schema
+from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.records.cases import Case, Cell, CellKind, ScoreRow
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.verdict import VerdictRecord
-from tunegate.harness.verdict.decide import decide_run
 
 Column = Sequence[float | None]
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from tunegate.harness.lookup import module_names
+from tunegate.harness.contracts.lookup import module_names
 
-_ARMS = "tunegate.harness.further_arms"
+_ARMS = "tunegate.harness.run.further_arms"
 EARLY_MODULES = (
     "tunegate",
     "tunegate.harness",
-    "tunegate.harness.defaults",
-    "tunegate.harness.errors",
-    "tunegate.harness.further_arm",
-    "tunegate.harness.further_arms",
+    "tunegate.harness.records.defaults",
+    "tunegate.harness.records.errors",
+    "tunegate.harness.contracts.further_arm",
+    "tunegate.harness.run.further_arms",
     *(f"{_ARMS}.{name}" for name in module_names(_ARMS)),
-    "tunegate.harness.lookup",
+    "tunegate.harness.contracts.lookup",
     "tunegate.harness.plugin",
     "tunegate.harness.plugin.hooks",
     "tunegate.harness.plugin.options",

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunegate.harness.errors import BackendError
-from tunegate.harness.judge import JudgeAnswer, JudgeQuestion
+from tunegate.harness.contracts.judge import JudgeAnswer, JudgeQuestion
 from tunegate.harness.records.cases import Completion
+from tunegate.harness.records.errors import BackendError
 
 Answering = Callable[[JudgeQuestion], str | Exception]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness import environment
+from tunegate.harness.contracts import environment
 
 needs_gguf = pytest.mark.skipif(
     not environment.has_feature("gguf"), reason="this Transformers reads no GGUF files exactly"

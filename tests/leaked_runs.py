@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tunegate.harness.comparison.contamination_strata import compute_strata
+from tunegate.harness.decision.gating.contamination_strata import compute_strata
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.training_card import (
     ContaminationCheck,

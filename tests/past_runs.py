@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from tests.compared_runs import candidate
-from tunegate.harness.verdict.run_history import PastRun, RunHistory, SkippedFolder, SuiteUsage
+from tunegate.harness.decision.verdict.run_history import (
+    PastRun,
+    RunHistory,
+    SkippedFolder,
+    SuiteUsage,
+)
 
 
 def past(name: str, day: int, solved: int, *, shipped: bool = False, **changes: Any) -> PastRun:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.model import Prompt, Request
+from tunegate.harness.contracts.model import Prompt, Request
 from tunegate.harness.records.cases import (
     Case,
     CellKind,

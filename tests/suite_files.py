@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness.errors import SuiteError
+from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.suite import load_suite
 
 HEAD = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "exact_match"\n'

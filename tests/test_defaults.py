@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness import defaults
-from tunegate.harness.json_schema import SCHEMAS
+from tunegate.harness.contracts.json_schema import SCHEMAS
+from tunegate.harness.records import defaults
 from tunegate.harness.records.cases import GenerationSettings
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +22,7 @@ OWNED = {"confidence", "power", "max_unscored", "concurrency", "deadline_s", "ma
 CHANGED = """
 import inspect, sys
 from pathlib import Path
-from tunegate.harness import defaults
+from tunegate.harness.records import defaults
 
 defaults.CONFIDENCE, defaults.POWER, defaults.MAX_UNSCORED = 0.95, 0.90, 0.07
 defaults.CONCURRENCY, defaults.DEADLINE_S, defaults.SEED = 3, 7.0, 5
@@ -33,7 +33,7 @@ from tunegate.harness import suite
 from tunegate.harness.comparison.delta import Delta, compare
 from tunegate.harness.plugin.options import OPTIONS
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.model import PoolLimits
+from tunegate.harness.contracts.model import PoolLimits
 from tunegate.harness.stats.binary import tango_interval
 from tunegate.harness.stats.power import binary_sample_size
 
@@ -124,7 +124,7 @@ def test_a_place_is_written_once(value: str) -> None:
         if value in path.read_text(encoding="utf-8")
     ]
 
-    assert files == ["harness/defaults.py"]
+    assert files == ["harness/records/defaults.py"]
 
 
 def test_the_schemas_name_the_defaults() -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.reports.conftest import build_run
-from tunegate.harness import lookup
-from tunegate.harness.judging import stage
-from tunegate.harness.judging.contract import JudgementTask
-from tunegate.harness.judging.conversation import ModelJuror
+from tunegate.harness.contracts import lookup
+from tunegate.harness.judges.asking import stage
+from tunegate.harness.judges.asking.conversation import ModelJuror
+from tunegate.harness.judges.asking.juror import JudgementTask
 from tunegate.harness.records.cases import Case, Completion
 from tunegate.reports import page, templating
 from tunegate.reports.data import prepare_data

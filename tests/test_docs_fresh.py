@@ -8,8 +8,8 @@ import re
 import tomllib
 from pathlib import Path
 
-from tunegate.harness import lookup
-from tunegate.harness.json_schema import schema_problems
+from tunegate.harness.contracts import lookup
+from tunegate.harness.contracts.json_schema import schema_problems
 from tunegate.harness.plugin.options import OPTIONS
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.suite.file_schema import suite_validator

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness import lookup
+from tunegate.harness.contracts import lookup
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 NAMES = lookup.available_names("tunegate.harness.metrics")

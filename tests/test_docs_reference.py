@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import tunegate
-from tunegate.harness import lookup
+from tunegate.harness.contracts import lookup
 from tunegate.harness.plugin.options import OPTIONS
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
@@ -52,7 +52,9 @@ def test_the_suite_page_has_every_source_and_no_key_without_a_meaning() -> None:
     text = (FOLDER / "suite-file.md").read_text(encoding="utf-8")
 
     assert [
-        n for n in lookup.available_names("tunegate.harness.sources") if f"\n### {n}\n" not in text
+        n
+        for n in lookup.available_names("tunegate.harness.suite.sources")
+        if f"\n### {n}\n" not in text
     ] == []
     rows = [line for line in text.splitlines() if line.startswith(("|", "- "))]
     assert [row for row in rows if row.rstrip().endswith(("|  |", ":"))] == []

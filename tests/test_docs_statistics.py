@@ -132,10 +132,10 @@ def test_small_figures() -> None:
 
 
 def test_limits_are_those_of_the_code() -> None:
-    from tunegate.harness.comparison import corpus_level, estimator, mean_level, tag_slices
-    from tunegate.harness.gating import judge_eligibility
+    from tunegate.harness.comparison import corpus_level, estimator, mean_level
+    from tunegate.harness.decision.gating import judge_eligibility, tag_slices
+    from tunegate.harness.decision.verdict.notes import COMFORTABLE_CLUSTERS
     from tunegate.harness.records.judges import LEAST_PAIRS
-    from tunegate.harness.verdict.notes import COMFORTABLE_CLUSTERS
 
     assert not missing(
         f"takes {paired_mean._HEAVY_TAILS} times the sample's skewness",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunegate.harness.errors import (
+from tunegate.harness.records.errors import (
     ModelError,
     SuiteError,
     error_reason,

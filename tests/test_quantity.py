@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tunegate.harness.quantity import QuantityFormat, format_number, format_over, format_score
+from tunegate.harness.contracts.quantity import (
+    QuantityFormat,
+    format_number,
+    format_over,
+    format_score,
+)
 
 RATE = QuantityFormat(rate=True)
 PLAIN = QuantityFormat()

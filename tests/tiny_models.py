@@ -214,7 +214,7 @@ def tiny_tokenizer() -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def ask() -> Callable[..., list[Any]]:
     """Make requests to an arm: one a case, of one kind, with the generation settings given."""
-    from tunegate.harness.model import Prompt, Request
+    from tunegate.harness.contracts.model import Prompt, Request
     from tunegate.harness.records.cases import Cell, CellKind, GenerationSettings
 
     def make(

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.otel_import.types import ModelCall, Span
 from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, ScoreRow, StoredAnswer
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.suite import Suite, load_suite
+from tunegate.harness.telemetry.read.types import ModelCall, Span
 
 GOOD = '{"ok": true}'
 BAD = '{"ok": tru'

@@ -23,17 +23,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tunegate.harness import lookup
 from tunegate.harness.checks import comparability
 from tunegate.harness.comparison.delta import Delta
-from tunegate.harness.comparison.score_table import tables_of
-from tunegate.harness.errors import BackendError, TunegateError
-from tunegate.harness.gate_kind import gate_kind
-from tunegate.harness.model import Arm
+from tunegate.harness.contracts import lookup
+from tunegate.harness.contracts.model import Arm
+from tunegate.harness.decision.score_table import tables_of
+from tunegate.harness.gates.contract.gate_kind import gate_kind
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.pipeline import STORE
-from tunegate.harness.pipeline.steps import prepare
+from tunegate.harness.records.errors import BackendError, TunegateError
 from tunegate.harness.records.verdict import GateResult, GateStatus
+from tunegate.harness.run import STORE
+from tunegate.harness.run.steps import prepare
 from tunegate.harness.suite import Suite
 from tunegate.trainers import datasets
 from tunegate.trainers.checkpoint_evaluation import ranking_metric

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tunegate.harness.errors import (
+from tunegate.harness.records.errors import (
     MissingExtra,
     UsageError,
     error_reason,

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunegate.harness.checks.weight_files import refuse_unsafe, weights_fingerprint
-from tunegate.harness.errors import ModelError, UsageError
 from tunegate.harness.models._model_folder import EMBEDDED
+from tunegate.harness.models.adapters.weight_files import refuse_unsafe, weights_fingerprint
+from tunegate.harness.records.errors import ModelError, UsageError
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.errors import RunInterrupted, TunegateError
+from tunegate.harness.records.errors import RunInterrupted, TunegateError
 from tunegate.trainers import checkpoint_ranking
 
 if TYPE_CHECKING:

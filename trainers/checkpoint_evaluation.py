@@ -21,22 +21,14 @@ from typing import Any
 
 from tunegate.harness.checks import comparability, liveness
 from tunegate.harness.comparison.delta import Delta
-from tunegate.harness.comparison.score_table import ScoreTable, tables_of
+from tunegate.harness.contracts.further_arm import BASE_AGAIN
+from tunegate.harness.contracts.model import Arm
+from tunegate.harness.contracts.quiet import quiet_libraries
+from tunegate.harness.decision.gating.decide_all import sample_name
+from tunegate.harness.decision.gating.error_control import refuse_sealed
+from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.engine.inference.packed_weights import release_copies
-from tunegate.harness.errors import (
-    ModelError,
-    OutOfMemory,
-    RunInterrupted,
-    TunegateError,
-    UsageError,
-    error_reason,
-    error_summary,
-)
-from tunegate.harness.further_arm import BASE_AGAIN
-from tunegate.harness.gate_kind import gate_kind
-from tunegate.harness.gating.decide_all import sample_name
-from tunegate.harness.gating.error_control import refuse_sealed
-from tunegate.harness.model import Arm
+from tunegate.harness.gates.contract.gate_kind import gate_kind
 from tunegate.harness.models._model_folder import resolve_folder
 from tunegate.harness.models.live import (
     SeparateBaseArm,
@@ -46,12 +38,20 @@ from tunegate.harness.models.live import (
     live_model,
     live_whole,
 )
-from tunegate.harness.pipeline import STORE
-from tunegate.harness.pipeline.steps import PlanOptions, RunPurpose, prepare
-from tunegate.harness.quiet import quiet_libraries
 from tunegate.harness.records.cases import sha256
+from tunegate.harness.records.errors import (
+    ModelError,
+    OutOfMemory,
+    RunInterrupted,
+    TunegateError,
+    UsageError,
+    error_reason,
+    error_summary,
+)
 from tunegate.harness.records.manifest import Manifest, MetricRecord
 from tunegate.harness.records.verdict import GateStatus, SuiteResult
+from tunegate.harness.run import STORE
+from tunegate.harness.run.steps import PlanOptions, RunPurpose, prepare
 from tunegate.harness.suite import Suite, load_suite
 from tunegate.trainers import trl_environment
 from tunegate.trainers.checkpoint_ranking import Checkpoint, CheckpointMetric, CheckpointSuite

@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import Field
 
-from tunegate.harness.errors import UsageError
 from tunegate.harness.records.cases import Number, Record
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import read_record, record_json, write_atomic
 from tunegate.harness.records.verdict import Verdict
 

@@ -23,10 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.checks.weight_files import content_sha256
-from tunegate.harness.errors import UsageError, error_reason
+from tunegate.harness.contracts.thinking import split_text
+from tunegate.harness.models.adapters.weight_files import content_sha256
+from tunegate.harness.records.errors import UsageError, error_reason
 from tunegate.harness.records.files import check_regular
-from tunegate.harness.thinking import split_text
 
 if TYPE_CHECKING:
     from datasets import Dataset  # type: ignore[import-untyped]  # ships no types

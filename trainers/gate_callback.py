@@ -25,9 +25,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.defaults import CONFIDENCE
-from tunegate.harness.errors import MissingExtra, RunInterrupted, UsageError
-from tunegate.harness.quantity import QuantityFormat
+from tunegate.harness.contracts.quantity import QuantityFormat
+from tunegate.harness.records.defaults import CONFIDENCE
+from tunegate.harness.records.errors import MissingExtra, RunInterrupted, UsageError
 from tunegate.harness.suite import Suite
 from tunegate.trainers import checkpoint_ranking
 from tunegate.trainers.callbacks import print_to_stderr

@@ -29,12 +29,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.checks.weight_files import weights_fingerprint
-from tunegate.harness.episode_environment import EnvironmentSource, reset_arguments
+from tunegate.harness.contracts.episode_environment import EnvironmentSource, reset_arguments
 from tunegate.harness.episodes.transcript import messages_in_text, opening_case, turn_calls
-from tunegate.harness.errors import UsageError
+from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeSettings
+from tunegate.harness.records.errors import UsageError
 from tunegate.trainers import (
     callbacks as training_callbacks,
 )

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 from tunegate.trainers import callbacks, datasets, dpo, prompt_rows, train
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 

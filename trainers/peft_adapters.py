@@ -27,8 +27,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.checks.weight_files import refuse_unsafe
-from tunegate.harness.errors import MissingExtra, ModelError, UsageError
+from tunegate.harness.models.adapters.weight_files import refuse_unsafe
+from tunegate.harness.records.errors import MissingExtra, ModelError, UsageError
 
 if TYPE_CHECKING:
     from tunegate.trainers import callbacks

@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
-from tunegate.harness import environment
-from tunegate.harness.checks.weight_files import weights_fingerprint
-from tunegate.harness.errors import RunInterrupted, UsageError
+from tunegate.harness.contracts import environment
+from tunegate.harness.models.adapters.weight_files import weights_fingerprint
+from tunegate.harness.records.errors import RunInterrupted, UsageError
 from tunegate.trainers import callbacks, datasets, prompt_rows, reward, train, trl_environment
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 

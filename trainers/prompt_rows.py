@@ -18,10 +18,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.errors import UsageError
+from tunegate.harness.contracts.source import make_case
 from tunegate.harness.models._chat_template import render_prompt
 from tunegate.harness.records.cases import Case, GenerationSettings
-from tunegate.harness.source import make_case
+from tunegate.harness.records.errors import UsageError
 from tunegate.trainers.callbacks import Say
 from tunegate.trainers.datasets import TrainingRows, raise_all
 

@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.checks.weight_files import refuse_unsafe
-from tunegate.harness.errors import ModelError, UsageError
+from tunegate.harness.models.adapters.weight_files import refuse_unsafe
+from tunegate.harness.records.errors import ModelError, UsageError
 from tunegate.trainers import base_model, callbacks, datasets, prompt_rows, train
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 

@@ -9,11 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.checks.weight_files import weights_fingerprint
-from tunegate.harness.errors import TunegateError
 from tunegate.harness.models._chat_template import fingerprint_of
+from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records import training_card
 from tunegate.harness.records.cases import sha256
+from tunegate.harness.records.errors import TunegateError
 from tunegate.harness.records.files import write_atomic
 from tunegate.trainers import (
     callbacks,

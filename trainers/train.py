@@ -38,7 +38,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.errors import ModelError, TunegateError, UsageError, error_reason
+from tunegate.harness.records.errors import ModelError, TunegateError, UsageError, error_reason
 from tunegate.trainers import (
     base_model,
     callbacks,

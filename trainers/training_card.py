@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import Field
 
-from tunegate.harness.checks.weight_files import weights_fingerprint
+from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.cases import Json, Record, Text
 from tunegate.harness.records.files import read_file, record_json, write_atomic
 from tunegate.harness.records.manifest import installed_versions
@@ -34,8 +34,8 @@ class BaseIdentity(Record):
     commit: str | None = None
     """Commit of the hub that it was."""
     weights_sha256: str
-    """`tunegate.harness.checks.weight_files.weights_fingerprint` of the base: what decides whether
-    it is the same."""
+    """`tunegate.harness.models.adapters.weight_files.weights_fingerprint` of the base: what decides
+    whether it is the same."""
     chat_template_sha256: str | None
     """Of the tokenizer's chat template; None if it has none."""
 
@@ -45,7 +45,7 @@ class DatasetFile(Record):
 
     path: str
     sha256: str
-    """`tunegate.harness.checks.weight_files.content_sha256` at the time of training."""
+    """`tunegate.harness.models.adapters.weight_files.content_sha256` at the time of training."""
     rows: int
 
 

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from tunegate.harness.errors import (
+from tunegate.harness.contracts.quiet import quiet_libraries
+from tunegate.harness.records.errors import (
     BackendError,
     ModelError,
     RewardFailed,
@@ -22,7 +23,6 @@ from tunegate.harness.errors import (
     UsageError,
     error_reason,
 )
-from tunegate.harness.quiet import quiet_libraries
 from tunegate.trainers import callbacks
 from tunegate.trainers.arguments import TrainingConfig, quiet_warnings
 

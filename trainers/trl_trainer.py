@@ -22,8 +22,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness import lookup
-from tunegate.harness.errors import UsageError, unknown_name_message
+from tunegate.harness.contracts import lookup
+from tunegate.harness.records.errors import UsageError, unknown_name_message
 from tunegate.trainers import arguments, callbacks, datasets, grpo, train
 from tunegate.trainers.datasets import RowFormat
 from tunegate.trainers.job import TrainingJob, TrainingMethod

@@ -26,14 +26,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness import lookup
-from tunegate.harness import metric as metric_contract
-from tunegate.harness.checks.weight_files import file_sha256
-from tunegate.harness.errors import RewardFailed, UnknownName, UsageError, error_summary
-from tunegate.harness.metric import Metric
+from tunegate.harness.contracts import lookup
+from tunegate.harness.contracts import metric as metric_contract
+from tunegate.harness.contracts.metric import Metric
+from tunegate.harness.contracts.thinking import decode_completion
+from tunegate.harness.models.adapters.weight_files import file_sha256
 from tunegate.harness.records.cases import Case, CellKind, Completion, GenerationSettings, Score
+from tunegate.harness.records.errors import RewardFailed, UnknownName, UsageError, error_summary
 from tunegate.harness.suite import consistency
-from tunegate.harness.thinking import decode_completion
 from tunegate.trainers import yaml_config
 from tunegate.trainers.prompt_rows import PromptRow
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.errors import (
+from tunegate.harness.records.errors import (
     MissingExtra,
     UsageError,
     error_reason,

@@ -14,14 +14,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmarks.attacks.attempt import AttackAttempt, Outcome
-from tunegate.harness.guardrail.content_checks import (
+from tunegate.harness.production.guardrail.content_checks import (
     CheckViolation,
     ResponseChecks,
     choices_of,
     parse_settings,
     request_violations,
 )
-from tunegate.harness.guardrail.litellm_hook import (
+from tunegate.harness.production.guardrail.litellm_hook import (
     TextMasking,
     mask_text,
 )

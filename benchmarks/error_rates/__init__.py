@@ -4,7 +4,7 @@
     python -m benchmarks.error_rates --fast     # a smaller table in seconds
     python -m benchmarks.error_rates --only looks
 
-Every row calls the code that decides a real run (`tunegate.harness.verdict`,
+Every row calls the code that decides a real run (`tunegate.harness.decision.verdict`,
 `tunegate.harness.stats`); nothing of the arithmetic is repeated here. Rules on 0/1 scores are
 enumerated: their rates are exact, the worst over every share of discordant pairs. The others are
 simulated from a seed, and a rate comes with its Monte Carlo standard error. A rate fails when it

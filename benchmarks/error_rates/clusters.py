@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from benchmarks.error_rates import rules
 from benchmarks.error_rates.table import ALPHA, Row, Settings, simulated
 from tunegate.harness.comparison.mean_level import rate_interval
+from tunegate.harness.decision.verdict.notes import COMFORTABLE_CLUSTERS
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.stats.unit_means import independent_units
-from tunegate.harness.verdict.notes import COMFORTABLE_CLUSTERS
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from benchmarks.error_rates import rules, runs
 from benchmarks.error_rates.runs import Gated, flips
 from benchmarks.error_rates.table import Row, Settings, simulated
-from tunegate.harness.metric import corpus_function
+from tunegate.harness.contracts.metric import corpus_function
+from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.manifest import Gate, MetricRecord
 from tunegate.harness.records.verdict import Verdict
-from tunegate.harness.verdict.decide import decide_run
 
 Floats = NDArray[np.float64]
 Arms = tuple[Floats, Floats]

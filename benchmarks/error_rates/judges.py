@@ -18,8 +18,8 @@ from benchmarks.error_rates import rules, runs
 from benchmarks.error_rates.table import Row, Settings, simulated
 from tunegate.harness.comparison.labelled_level import CalibrationSample
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.judging import calibration_rates
-from tunegate.harness.judging.calibration_rates import JudgedLabel
+from tunegate.harness.judges.calibrating import rates as calibration_rates
+from tunegate.harness.judges.calibrating.rates import JudgedLabel
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.judges import Calibration, CanaryResult, Label
 from tunegate.harness.records.manifest import Gate, JudgeRecord, MetricRecord

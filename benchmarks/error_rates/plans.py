@@ -17,7 +17,7 @@ from benchmarks.error_rates.table import Row, Settings
 from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import GateTest, PlannedComparison, ScoreSpread
-from tunegate.harness.gating.error_control import EXTENDED
+from tunegate.harness.decision.gating.error_control import EXTENDED
 
 POINTS = 0.03
 """How far a planned chance may be off."""

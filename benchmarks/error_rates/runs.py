@@ -1,8 +1,9 @@
 """Whole runs: false SHIPs and false alarms when many gates are judged together.
 
-Each run is a manifest and its scores, decided by `tunegate.harness.verdict.decide`. Gates that are
-not in question are given true effects far beyond their bounds, the worst case for the one that is.
-Where a run promises nothing, as for the best of many candidates, the limit is what theory says.
+Each run is a manifest and its scores, decided by `tunegate.harness.decision.verdict.decide`. Gates
+that are not in question are given true effects far beyond their bounds, the worst case for the one
+that is. Where a run promises nothing, as for the best of many candidates, the limit is what theory
+says.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from numpy.typing import NDArray
 
 from benchmarks.error_rates import rules
 from benchmarks.error_rates.table import ALPHA, PROMISE, Row, Settings, simulated
-from tunegate.harness.candidates.rank import shared_error
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.further_arm import BASE_AGAIN, INCUMBENT, SHIPPED
-from tunegate.harness.gating.decide_all import decide_gate
-from tunegate.harness.gating.error_control import ProvenRegressions
+from tunegate.harness.contracts.further_arm import BASE_AGAIN, INCUMBENT, SHIPPED
+from tunegate.harness.decision.candidates.rank import shared_error
+from tunegate.harness.decision.gating.decide_all import decide_gate
+from tunegate.harness.decision.gating.error_control import ProvenRegressions
+from tunegate.harness.decision.verdict.decide import decide_run
+from tunegate.harness.decision.verdict.deployment_parity import ParityEvidence, compare_shipped
+from tunegate.harness.decision.verdict.incumbent import compare_incumbent
 from tunegate.harness.records.cases import Case, ScoreRow
 from tunegate.harness.records.manifest import (
     Gate,
@@ -35,9 +39,6 @@ from tunegate.harness.records.manifest import (
 )
 from tunegate.harness.records.verdict import GateReason, ParityStatus, Verdict, VerdictRecord
 from tunegate.harness.stats.group_sequential import look_sizes
-from tunegate.harness.verdict.decide import decide_run
-from tunegate.harness.verdict.deployment_parity import ParityEvidence, compare_shipped
-from tunegate.harness.verdict.incumbent import compare_incumbent
 
 Floats = NDArray[np.float64]
 Column = tuple[Floats, Floats]

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness import lookup
-from tunegate.harness.metric import Metric
+from tunegate.harness.contracts import lookup
+from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.records.cases import CellKind
 
 PAGE = Path(__file__).with_name("metrics.md")

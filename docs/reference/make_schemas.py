@@ -1,4 +1,5 @@
-"""Writes the JSON schemas in harness/schemas: of a suite, a case, and the published records.
+"""Writes the JSON schemas in harness/records/schemas: of a suite, a case, and the published
+records.
 
 A reader of verdict.json, compare.json or `tunegate history --json` finds there what it gets. The
 gates' part of suite.schema.json is made by the gate kinds, the others are made from the fields of
@@ -12,14 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.further_arm import comparisons, further_arms
-from tunegate.harness.json_schema import SCHEMAS
+from tunegate.harness.contracts.further_arm import comparisons, further_arms
+from tunegate.harness.contracts.json_schema import SCHEMAS
+from tunegate.harness.contracts.source import case_schema
+from tunegate.harness.decision.verdict.run_history import RunHistory
+from tunegate.harness.records.candidates import CandidateComparison
 from tunegate.harness.records.cases import Record
-from tunegate.harness.records.comparison import CandidateComparison
 from tunegate.harness.records.verdict import VerdictRecord
-from tunegate.harness.source import case_schema
 from tunegate.harness.suite.file_schema import suite_schema
-from tunegate.harness.verdict.run_history import RunHistory
 
 KINDS: Mapping[str, tuple[type[Record], str]] = {
     "verdict": (VerdictRecord, "verdict.json: what a run decided, on which numbers, and why."),

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness import lookup
-from tunegate.harness.gate_kind import GateKind, gate_kinds
-from tunegate.harness.json_schema import read_schema
+from tunegate.harness.contracts import lookup
+from tunegate.harness.contracts.json_schema import read_schema
+from tunegate.harness.gates.contract.gate_kind import GateKind, gate_kinds
 from tunegate.harness.suite.file_schema import suite_schema
 
 PAGE = Path(__file__).with_name("suite-file.md")
@@ -61,7 +61,7 @@ Sources that read rows also take `limit` (the first so many), `sample` (so many,
 def render() -> str:
     """Return the page."""
     tables = [f"## {title}\n\n{_table(_object(name, keys))}" for title, name, keys in _TABLES]
-    sources = lookup.available_names("tunegate.harness.sources")
+    sources = lookup.available_names("tunegate.harness.suite.sources")
     tables.insert(5, _KINDS + "".join(map(_kind, gate_kinds())))
     return "\n".join([_INTRODUCTION, *tables, _SOURCES, *map(_source, sources)])
 
@@ -113,7 +113,7 @@ def _range(form: Mapping[str, Any]) -> str:
 
 
 def _source(name: str) -> str:
-    source = lookup.find_object("tunegate.harness.sources", name, what="source")
+    source = lookup.find_object("tunegate.harness.suite.sources", name, what="source")
     doc = inspect.getdoc(inspect.getmodule(source)) or ""
     summary, _, rest = doc.partition("\n\nExample:\n")
     example = f"\n```toml\n{inspect.cleandoc(rest)}\n```\n" if rest else ""

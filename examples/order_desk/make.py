@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.episode_environment import EpisodePlan
+from tunegate.harness.contracts.episode_environment import EpisodePlan
 from tunegate.harness.episodes.transcript import opening_case
 from tunegate.harness.records.cases import Case
 from tunegate.harness.suite import load_suite

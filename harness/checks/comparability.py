@@ -13,9 +13,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from tunegate.harness.errors import NotComparable, UsageError
-from tunegate.harness.further_arm import further_arm
-from tunegate.harness.model import Arm, Prompt, RecordedArm, RecordedRequest, RequestRecord
+from tunegate.harness.contracts.further_arm import further_arm
+from tunegate.harness.contracts.model import (
+    Arm,
+    Prompt,
+    RecordedArm,
+    RecordedRequest,
+    RequestRecord,
+)
 from tunegate.harness.records.cases import (
     Case,
     Cell,
@@ -24,6 +29,7 @@ from tunegate.harness.records.cases import (
     sha256,
     written_settings,
 )
+from tunegate.harness.records.errors import NotComparable, UsageError
 from tunegate.harness.suite import Suite
 
 

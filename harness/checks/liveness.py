@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunegate.harness.errors import NotComparable
-from tunegate.harness.further_arm import INCUMBENT, further_arm
-from tunegate.harness.model import Arm, LocalArm, ProbedArm, ServedArm
+from tunegate.harness.contracts.further_arm import INCUMBENT, further_arm
+from tunegate.harness.contracts.model import Arm, LocalArm, ProbedArm, ServedArm
+from tunegate.harness.records.errors import NotComparable
 
 
 def check_liveness(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def _moved_logprobs(base: Any, arm: Any) -> float:
     """
     if not (isinstance(base, ServedArm) and isinstance(arm, ServedArm) and base.tokenizer):
         return 0.0
-    from tunegate.harness.model_servers.identity import flat, probe_prefixes
+    from tunegate.harness.models.servers.identity import flat, probe_prefixes
 
     prefixes = flat(probe_prefixes(base.tokenizer))
     first, second, theirs = (one.next_logprobs(prefixes) for one in (base, base, arm))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from tunegate.harness.environment import in_ci
-from tunegate.harness.errors import UsageError
-from tunegate.harness.model import Arm
+from tunegate.harness.contracts.environment import in_ci
+from tunegate.harness.contracts.model import Arm
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.suite import Suite
 

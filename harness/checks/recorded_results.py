@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tunegate.harness.errors import NotComparable, UsageError, unknown_name_message
-from tunegate.harness.metric import Metric
-from tunegate.harness.model import Arm, ScoredArm
+from tunegate.harness.contracts.metric import Metric
+from tunegate.harness.contracts.model import Arm, ScoredArm
+from tunegate.harness.contracts.result_set import ResultSet, ScoreSummary
 from tunegate.harness.records.cases import Case, CellKind
-from tunegate.harness.result_set import ResultSet, ScoreSummary
+from tunegate.harness.records.errors import NotComparable, UsageError, unknown_name_message
 from tunegate.harness.suite import Suite
 
 MOST_OTHER_PROMPTS = 0.01

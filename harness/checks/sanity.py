@@ -9,7 +9,7 @@ How far does a fine-tune move the model, and is that further than chance would? 
 divergence KL(base‖tuned) of the next-token distributions, in nats, averaged over the places where
 base begins its own answers to fixed prompts: what the user would notice first. What it is to be
 compared with, an adapter that learned nothing, is the caller's to make
-(`tunegate.harness.models.null_adapter.randomise_adapter`).
+(`tunegate.harness.models.adapters.null_adapter.randomise_adapter`).
 
 Example: base gives two tokens 1/2 each, tuned 1/4 and 3/4. Then KL = 1/2·ln 2 + 1/2·ln 2/3 = 0.144.
 """
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.model import LocalArm
+from tunegate.harness.contracts.model import LocalArm
 
 PROMPTS = Path(__file__).with_name("everyday")
 """Suite of a dozen everyday prompts with short answers, and two that ask for JSON."""

@@ -19,10 +19,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tunegate.harness import lookup
 from tunegate.harness.cli._output import say
-from tunegate.harness.defaults import ALLOW_OUTSIDE
-from tunegate.harness.errors import TunegateError
+from tunegate.harness.contracts import lookup
+from tunegate.harness.records.defaults import ALLOW_OUTSIDE
+from tunegate.harness.records.errors import TunegateError
 
 _SETTINGS: dict[str, Any] = {
     "no_args_is_help": True,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import MissingExtra, UsageError, error_reason
+from tunegate.harness.records.errors import MissingExtra, UsageError, error_reason
 from tunegate.harness.records.files import check_regular
 
 _NAMES = {

@@ -20,11 +20,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 
 if TYPE_CHECKING:
     from tunegate.harness.records.cases import Case
-    from tunegate.harness.sources.traces import ProductionCases
+    from tunegate.harness.suite.sources.traces import ProductionCases
 
 RECORDED_FILE = "recorded.jsonl"
 CONSENT = (
@@ -142,7 +142,7 @@ def suite_text(
         production: The cases.
         local: Whether both arms can compute the likelihood of the recorded answers.
     """
-    from tunegate.harness.power.feasibility import provable_tolerance
+    from tunegate.harness.decision.planning.feasibility import provable_tolerance
 
     cases = list(production.cases)
     # Calls of one trace are no independent evidence: what they are worth is Kish's effective size.
@@ -212,7 +212,7 @@ def _well_formed(production: ProductionCases, tolerance: float) -> str:
 
 def _mean(folder: Path, name: str, answers: Sequence[tuple[Case, str]], **options: str) -> float:
     """Return the mean of a metric over production's own answers."""
-    from tunegate.harness.metric import load_metric
+    from tunegate.harness.contracts.metric import load_metric
     from tunegate.harness.records.cases import Completion
 
     used = load_metric(name, options, name=name, folder=folder, where=name)
@@ -306,7 +306,7 @@ def start_suite(path: Path, folder: Path, *, name: str) -> list[str]:
     Raises:
         UsageError: nothing in the traces can be replayed, or the folder cannot be written.
     """
-    from tunegate.harness.sources.traces import TraceSelection, collect_cases
+    from tunegate.harness.suite.sources.traces import TraceSelection, collect_cases
 
     production = collect_cases([path], TraceSelection())
     where = os.path.relpath(path.resolve(), folder.resolve())
@@ -324,8 +324,8 @@ def start_suite(path: Path, folder: Path, *, name: str) -> list[str]:
 
 def is_traces(path: Path) -> bool:
     """Return whether a file or folder holds traces, by its name and its first bytes."""
-    from tunegate.harness.otel_import.files import trace_files
-    from tunegate.harness.otel_import.json_reader import is_trace_head
+    from tunegate.harness.telemetry.read.files import trace_files
+    from tunegate.harness.telemetry.read.json_reader import is_trace_head
 
     if path.is_dir():
         try:

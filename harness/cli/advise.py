@@ -16,7 +16,7 @@ import typer
 
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli.gate import refuse_unknown
-from tunegate.harness.errors import RunInterrupted, UsageError, unknown_name_message
+from tunegate.harness.records.errors import RunInterrupted, UsageError, unknown_name_message
 
 if TYPE_CHECKING:
     from tunegate.trainers.advise import (
@@ -119,7 +119,7 @@ def advise(  # noqa: PLR0913  # a question each
 
 def _guards_alone(word: str) -> str:
     """Return the advice for a suite that has no goal to train for; empty for any other one."""
-    from tunegate.harness.gate_kind import gate_kind
+    from tunegate.harness.gates.contract.gate_kind import gate_kind
     from tunegate.harness.suite import load_suite
     from tunegate.harness.suite.find import find_suites
 

@@ -9,7 +9,7 @@ import typer
 
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 
 if TYPE_CHECKING:
     from tunegate.harness.records.run_folder import Run
@@ -55,8 +55,8 @@ def attest(  # noqa: PLR0913  # one for each option
     Example: tunegate attest .tunegate/runs/20260101-120000-0001 --key release.key
     """
     from tunegate.harness.cli.resume import RUNS, newest_run
-    from tunegate.harness.pipeline.attestation import write_new_key
-    from tunegate.harness.pipeline.verification import load_verified
+    from tunegate.harness.run.attestation import write_new_key
+    from tunegate.harness.run.verification import load_verified
 
     if new_key is not None:
         public = write_new_key(new_key)
@@ -79,9 +79,9 @@ def attest(  # noqa: PLR0913  # one for each option
 
 def _sign(run: Run, key: Path | None, trust: Path | None, output: Path) -> str:
     """Write the attestation; return the options by which it is verified."""
-    from tunegate.harness.pipeline.attestation import make_attestation
-    from tunegate.harness.pipeline.keyless import make_keyless
     from tunegate.harness.records.files import write_atomic
+    from tunegate.harness.run.attestation import make_attestation
+    from tunegate.harness.run.keyless import make_keyless
 
     if key is None:
         made = make_keyless(run, trust)

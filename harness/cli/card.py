@@ -10,7 +10,7 @@ import typer
 
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 
 ORDER = 120
 
@@ -29,8 +29,8 @@ def card(
 ) -> None:
     """Write base, tuned, delta, interval and verdict into the model card. Nothing is sent."""
     from tunegate.harness.models import _model_folder
-    from tunegate.harness.pipeline.verification import load_verified
     from tunegate.harness.records.files import write_atomic
+    from tunegate.harness.run.verification import load_verified
     from tunegate.reports import model_card
 
     _model_folder.require_modules("huggingface_hub", what="a model card")
@@ -62,7 +62,7 @@ def _is_judged(identity: Mapping[str, Any], adapter: Path, run: Path) -> bool:
     Raises:
         UsageError: it is no folder, or holds other weights.
     """
-    from tunegate.harness.checks.weight_files import weights_fingerprint
+    from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 
     if not adapter.is_dir():
         raise UsageError(f"{adapter}: no such folder; name the folder of the fine-tune")

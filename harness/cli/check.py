@@ -22,11 +22,11 @@ import typer
 
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli.gate import refuse_unknown
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 
 if TYPE_CHECKING:
     from tunegate.harness.checks.sanity import BehaviourCount, ModelDrift
-    from tunegate.harness.model import Prompt
+    from tunegate.harness.contracts.model import Prompt
     from tunegate.harness.records.cases import Case, Completion
     from tunegate.harness.suite import Suite
 
@@ -94,7 +94,7 @@ def _specs(models: Sequence[str]) -> dict[str, str | None]:
 def _look(specs: Mapping[str, str | None], dtype: str, *, trusted: bool) -> list[str]:
     """Print what is found, each part as soon as it is known; return what is alarming."""
     from tunegate.harness.checks import liveness
-    from tunegate.harness.models.null_adapter import null_adapter_problem
+    from tunegate.harness.models.adapters.null_adapter import null_adapter_problem
     from tunegate.harness.models.open_arms import open_arms
 
     say(
@@ -224,8 +224,8 @@ def ask_arms(suite: Suite, arms: Mapping[str, Any]) -> list[CaseAnswers]:
         NotComparable: the arms get different prompts.
         BackendError: an answer cannot be had.
     """
-    from tunegate.harness.errors import BackendError
-    from tunegate.harness.pipeline.steps import prepare
+    from tunegate.harness.records.errors import BackendError
+    from tunegate.harness.run.steps import prepare
 
     answers: dict[str, dict[str, Completion]] = {}
     with prepare([suite], arms, None) as run:
@@ -262,8 +262,8 @@ def _tally(
     what: str, asked: Sequence[CaseAnswers], metric: str, good: int, **options: Any
 ) -> BehaviourCount:
     """Count on which prompts a metric's score is the good one."""
-    from tunegate.harness import lookup
     from tunegate.harness.checks.sanity import BehaviourCount
+    from tunegate.harness.contracts import lookup
 
     score = lookup.find_object("tunegate.harness.metrics", metric, what="metric")
     cases = [one.case for one in asked]
@@ -295,7 +295,10 @@ def measure_drift(arms: Mapping[str, Any], asked: Sequence[CaseAnswers]) -> Mode
     )
     from tunegate.harness.engine.inference.speculative import draft_ids
     from tunegate.harness.engine.progress import ProgressReporter
-    from tunegate.harness.models.null_adapter import null_adapter_problem, randomise_adapter
+    from tunegate.harness.models.adapters.null_adapter import (
+        null_adapter_problem,
+        randomise_adapter,
+    )
 
     base, tuned = arms["base"], arms["tuned"]
     passages = [

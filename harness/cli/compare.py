@@ -10,11 +10,11 @@ import typer
 
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 
 if TYPE_CHECKING:
-    from tunegate.harness.quantity import QuantityFormat
-    from tunegate.harness.records.comparison import (
+    from tunegate.harness.contracts.quantity import QuantityFormat
+    from tunegate.harness.records.candidates import (
         Candidate,
         CandidateComparison,
         PairwiseComparison,
@@ -60,9 +60,9 @@ def compare(
 
     Example: tunegate compare .tunegate/runs/r8 .tunegate/runs/r16 .tunegate/runs/r64
     """
-    from tunegate.harness.candidates.rank import compare_runs
-    from tunegate.harness.pipeline.verification import load_verified
+    from tunegate.harness.decision.candidates.rank import compare_runs
     from tunegate.harness.records.files import record_json
+    from tunegate.harness.run.verification import load_verified
 
     folders, suites = runs or [], suite_paths(suite)
     found = compare_runs(
@@ -152,7 +152,7 @@ def _duel(duel: PairwiseComparison) -> tuple[str, ...]:
 
 
 def _format(rate: bool) -> QuantityFormat:
-    from tunegate.harness.quantity import QuantityFormat
+    from tunegate.harness.contracts.quantity import QuantityFormat
 
     return QuantityFormat(rate)
 

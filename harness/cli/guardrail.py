@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from tunegate.harness.cli._output import say
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 
 ORDER = 185
 commands = typer.Typer(help="Measure the guardrail of litellm's proxy.", no_args_is_help=True)
@@ -47,8 +47,8 @@ def check(
     show: Annotated[int, typer.Option(min=0, help="Wrong texts to print of each kind.")] = 3,
 ) -> None:
     """Print how many attacks the checks catch, and how many harmless texts they flag."""
-    from tunegate.harness.guardrail.classifiers import open_classifier
-    from tunegate.harness.guardrail.injection import injection_in
+    from tunegate.harness.production.guardrail.classifiers import open_classifier
+    from tunegate.harness.production.guardrail.injection import injection_in
 
     labelled = read_parse_line(texts)
     checks: list[tuple[str, Callable[[str], float]]] = [
@@ -170,7 +170,7 @@ def rate_lines(name: str, found: MeasuredCheck, threshold: float) -> Iterator[st
 
 def _rate(scores: Sequence[float | None], threshold: float) -> str:
     from tunegate.harness.comparison.mean_level import rate_interval
-    from tunegate.harness.defaults import CONFIDENCE
+    from tunegate.harness.records.defaults import CONFIDENCE
 
     flags = [int(score is not None and score >= threshold) for score in scores]
     hits, interval = sum(flags), rate_interval(flags, None, CONFIDENCE)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunegate.harness import defaults
 from tunegate.harness.cli._output import say
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records import defaults
+from tunegate.harness.records.errors import UsageError
 
 if TYPE_CHECKING:
+    from tunegate.harness.decision.verdict.run_history import PastRun, RunHistory
     from tunegate.harness.records.verdict import GateResult
-    from tunegate.harness.verdict.run_history import PastRun, RunHistory
 
 ORDER = 100
 PAGE = Path(".tunegate/history.html")
@@ -52,8 +52,8 @@ def history(
 
     Example: tunegate history support_json --since 2026-01-01
     """
+    from tunegate.harness.decision.verdict.run_history import narrow_history
     from tunegate.harness.records.files import record_json, write_atomic
-    from tunegate.harness.verdict.run_history import narrow_history
     from tunegate.reports.history_page import render_history
 
     found = narrow_history(_read(runs), suite=suite, since=_day(since), limit=limit)
@@ -72,10 +72,10 @@ def history(
 
 def _read(runs: Path | None) -> RunHistory:
     from tunegate.harness.cli.resume import RUNS
+    from tunegate.harness.decision.verdict import run_history
+    from tunegate.harness.decision.verdict.run_history import read_history
     from tunegate.harness.engine.answer_cache import candidates_judged
-    from tunegate.harness.pipeline.verification import load_verified
-    from tunegate.harness.verdict import run_history
-    from tunegate.harness.verdict.run_history import read_history
+    from tunegate.harness.run.verification import load_verified
 
     folder = runs or RUNS
     if not folder.is_dir():
@@ -131,7 +131,7 @@ def _row(run: PastRun, verdict: str, gates: Sequence[GateResult]) -> tuple[str, 
 
 
 def _gate(gate: GateResult) -> str:
-    from tunegate.harness.gate_kind import gate_kind
+    from tunegate.harness.gates.contract.gate_kind import gate_kind
 
     kind = gate_kind(gate.kind)
     value, how = kind.value(gate), kind.quantity_format(gate)

@@ -18,7 +18,7 @@ import typer
 
 from tunegate.harness.cli import suite as bundled
 from tunegate.harness.cli._output import say
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 
 if TYPE_CHECKING:
     from tunegate.harness.records.cases import Case
@@ -176,7 +176,7 @@ def _next_steps(place: Path) -> None:
     say(f"      then `tunegate suite check {place}` and `tunegate plan {place}`")
 
 
-HOME = Path(__file__).resolve().parents[1] / "ci"
+HOME = Path(__file__).resolve().parent / "ci"
 
 CONFIGURATION = "pytest.ini"
 
@@ -308,7 +308,7 @@ def write_replay_files(suite: Suite, folder: Path) -> tuple[Path, Path]:
     Raises:
         OSError: writing failed.
     """
-    from tunegate.harness.gate_kind import gate_kind
+    from tunegate.harness.gates.contract.gate_kind import gate_kind
     from tunegate.harness.records.files import read_jsonl, write_atomic
 
     ideal = {row["id"]: row["completion"] for row in read_jsonl(suite.path.parent / IDEAL)}

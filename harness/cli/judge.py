@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunegate.harness import defaults
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records import defaults
+from tunegate.harness.records.errors import UsageError
 
 if TYPE_CHECKING:
-    from tunegate.harness.judging.calibration import LabelledCases
-    from tunegate.harness.judging.labelling import LabellingSubject, LabelSheetRow
-    from tunegate.harness.metric import Metric
+    from tunegate.harness.contracts.metric import Metric
+    from tunegate.harness.judges.calibrating.calibration import LabelledCases
+    from tunegate.harness.judges.calibrating.labelling import LabellingSubject, LabelSheetRow
     from tunegate.harness.records.judges import Calibration, Label
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.suite import Suite
@@ -53,8 +53,8 @@ def run(
     ),
 ) -> None:
     """Judge the completions of a finished run and decide it again."""
-    from tunegate.harness.pipeline.run_lock import RunLock
     from tunegate.harness.records.run_folder import Run
+    from tunegate.harness.run.run_lock import RunLock
 
     Run.load(run)  # refused before anything is copied
     folder = _copy_run(run, output) if output is not None else run
@@ -78,9 +78,10 @@ def _copy_run(run: Path, output: Path) -> Path:
 def _judge(run: object, judge: str, suite: list[Path], calibration: str, store: Path) -> None:
     """Ask the judges, then write their judgements; interrupted before, the run is as it was."""
     from tunegate.harness.engine.answer_cache import AnswerCache
-    from tunegate.harness.judging import calibration_report, stage
-    from tunegate.harness.pipeline.run_writer import RunFolder
+    from tunegate.harness.judges.asking import stage
+    from tunegate.harness.judges.calibrating import report as calibration_report
     from tunegate.harness.records.run_folder import Run
+    from tunegate.harness.run.run_writer import RunFolder
 
     assert isinstance(run, Run)
     suites = stage.suites_of(run, suite)
@@ -136,7 +137,7 @@ def label(  # noqa: PLR0913  # one for each option
     suite: RunSuites = None,
 ) -> None:
     """Write a sheet of answers for people to label, or read one back and decide the run again."""
-    from tunegate.harness.judging.labelling import LabellingSubject
+    from tunegate.harness.judges.calibrating.labelling import LabellingSubject
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.suite import load_suite
 
@@ -155,7 +156,7 @@ def label(  # noqa: PLR0913  # one for each option
 
 
 def _write(subject: LabellingSubject, n: int, steps: int, out: Path, question: str) -> None:
-    from tunegate.harness.judging.labelling import draw_rows
+    from tunegate.harness.judges.calibrating.labelling import draw_rows
     from tunegate.harness.records.files import write_atomic
     from tunegate.reports import label_sheet
 
@@ -206,7 +207,7 @@ def _question(subject: LabellingSubject, suites: list[Suite]) -> str:
 
 
 def _read(subject: LabellingSubject, path: Path) -> None:
-    from tunegate.harness.judging.labelling import read_back
+    from tunegate.harness.judges.calibrating.labelling import read_back
     from tunegate.harness.records.files import record_lines, write_atomic
     from tunegate.harness.records.judges import FILE_NAME
 
@@ -229,9 +230,9 @@ def decided_again(folder: Path) -> Run:
     """
     from dataclasses import replace
 
+    from tunegate.harness.decision.verdict.redecide import decide_again
     from tunegate.harness.records.files import record_json, write_atomic
     from tunegate.harness.records.run_folder import Run
-    from tunegate.harness.verdict.redecide import decide_again
     from tunegate.reports.page import write_all
 
     run = Run.load(folder)
@@ -260,9 +261,9 @@ def calibrate(
     """Compare a judge with people's labels and write its calibration."""
     from tunegate.harness import suite as suites
     from tunegate.harness.engine.answer_cache import AnswerCache
-    from tunegate.harness.judging import stage
-    from tunegate.harness.judging.calibration import calibrate_judge as measured
-    from tunegate.harness.judging.calibration_rates import CalibrationSetup
+    from tunegate.harness.judges.asking import stage
+    from tunegate.harness.judges.calibrating.calibration import calibrate_judge as measured
+    from tunegate.harness.judges.calibrating.rates import CalibrationSetup
     from tunegate.harness.records.files import record_json, write_atomic
 
     loaded = suites.load_suite(suite)
@@ -293,7 +294,7 @@ def calibrate(
 
 def calibration_lines(known: Calibration) -> list[str]:
     """Return the figures of a calibration and what follows, line by line."""
-    from tunegate.harness.judging.calibration_report import (
+    from tunegate.harness.judges.calibrating.report import (
         calibration_figures,
         eligibility_sentence,
     )
@@ -337,7 +338,7 @@ def _read_labels(path: Path, suite: Suite, metric: Metric) -> LabelledCases:
         UsageError: a line names a case that the suite has not and brings none, or all labels are
             of one arm.
     """
-    from tunegate.harness.judging.calibration import LabelledCases
+    from tunegate.harness.judges.calibrating.calibration import LabelledCases
     from tunegate.harness.records.judges import read_labels, refuse_one_arm
 
     found = read_labels(path, range=metric.range or (0.0, 1.0))

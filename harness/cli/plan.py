@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness.cli._output import say
-from tunegate.harness.errors import SuiteError, UsageError
+from tunegate.harness.records.errors import SuiteError, UsageError
 from tunegate.harness.records.wording import count_noun
 
 if TYPE_CHECKING:
-    from tunegate.harness.power.forecast import GateForecast, GateOutlook, SuiteForecast
+    from tunegate.harness.decision.planning.forecast import GateForecast, GateOutlook, SuiteForecast
     from tunegate.harness.records.manifest import Gate
     from tunegate.harness.suite import Suite
 
@@ -74,7 +74,7 @@ def _forecasts(loaded: Sequence[Suite], run: Path | None) -> list[SuiteForecast]
     Raises:
         UsageError: the run cannot be read, or does not hold one of the suites.
     """
-    from tunegate.harness.power.forecast import forecast_suite, read_pilot
+    from tunegate.harness.decision.planning.forecast import forecast_suite, read_pilot
     from tunegate.harness.records.run_folder import Run
 
     if run is None:
@@ -150,7 +150,7 @@ def _align_cells(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def _gate_name(gate: Gate) -> str:
     """Return `length::ratio_at_most 1.2`: the metric, and the key and margin of the suite file."""
-    from tunegate.harness.gate_kind import gate_kind
+    from tunegate.harness.gates.contract.gate_kind import gate_kind
     from tunegate.harness.records.manifest import gate_id
 
     name = gate_id(gate.metric, gate_kind(gate.kind).margin_key(gate), gate.tag)
@@ -178,7 +178,7 @@ def _spread(outlook: GateOutlook) -> str:
 
 
 def _whole_rule(one: SuiteForecast) -> str:
-    from tunegate.harness.gate_kind import gate_kind
+    from tunegate.harness.gates.contract.gate_kind import gate_kind
 
     levels = any(gate_kind(gate.gate.kind).reads_level for gate in one.gates)
     if one.refusals:
@@ -235,7 +235,8 @@ def _playing(suite: Suite) -> Iterator[str]:
 
 def _judging(suite: Suite, judge: str) -> Iterator[str]:
     """Yield what a suite's judges are asked, and what that costs."""
-    from tunegate.harness.judging import forecast, stage
+    from tunegate.harness.judges.asking import costs as forecast
+    from tunegate.harness.judges.asking import stage
 
     if stage.judge_metrics([suite]):
         found = forecast.forecast_judging([suite], stage.specs_of(judge or None))

@@ -10,7 +10,7 @@ import typer
 
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 
 ORDER = 110
 
@@ -30,8 +30,8 @@ def promote(
 ) -> None:
     """Record in shipped.jsonl that a run's fine-tune was shipped, for `--incumbent promoted`."""
     from tunegate.harness.cli.resume import RUNS, newest_run
-    from tunegate.harness.pipeline.verification import load_verified
-    from tunegate.harness.verdict import run_history
+    from tunegate.harness.decision.verdict import run_history
+    from tunegate.harness.run.verification import load_verified
 
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     path = Path(run_history.FILE_NAME)

@@ -18,14 +18,14 @@ import typer
 
 from tunegate.harness.cli import _production_suite, gate
 from tunegate.harness.cli._output import say
-from tunegate.harness.errors import UsageError, unknown_name_message
-from tunegate.harness.further_arm import RECORDED
-from tunegate.harness.pipeline import STORE
+from tunegate.harness.contracts.further_arm import RECORDED
+from tunegate.harness.records.errors import UsageError, unknown_name_message
+from tunegate.harness.run import STORE
 
 if TYPE_CHECKING:
     from tunegate.harness.records.cases import Case, Completion, StoredAnswer
-    from tunegate.harness.sources.traces import ProductionCases
     from tunegate.harness.suite import Suite
+    from tunegate.harness.suite.sources.traces import ProductionCases
 
 ORDER = 70
 FOLDER = Path(".tunegate/replay")
@@ -156,7 +156,7 @@ def _write_suite(found: ProductionCases, given: str | None, *, local: bool) -> P
 
 
 def _read(asked: _ReplayArguments) -> ProductionCases:
-    from tunegate.harness.sources.traces import TraceSelection, collect_cases
+    from tunegate.harness.suite.sources.traces import TraceSelection, collect_cases
 
     own = asked.own
     stratify = tuple(own["stratify"].split(",")) if "stratify" in own else ()
@@ -305,7 +305,7 @@ def print_case(lines: Iterable[str]) -> None:
 def _answers(suite: Suite, specs: Mapping[str, str | None], dtype: str) -> list[StoredAnswer]:
     from tunegate.harness.checks import liveness
     from tunegate.harness.models.open_arms import open_arms
-    from tunegate.harness.pipeline.steps import prepare
+    from tunegate.harness.run.steps import prepare
 
     arms = open_arms(specs, dtype=dtype)
     liveness.check_liveness(arms)
@@ -346,7 +346,7 @@ _THOUGHTS = 400
 
 def _thought_lines(arm: str, done: Completion | None) -> Iterator[str]:
     """Yield the thoughts before an answer, without the middle of long ones."""
-    from tunegate.harness.thinking import thought_facts
+    from tunegate.harness.contracts.thinking import thought_facts
 
     if done is None or not done.thinks:
         return

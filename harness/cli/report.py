@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 
 ORDER = 80
 
@@ -33,11 +33,11 @@ def report(
 ) -> None:
     """Write report.html, summary.md and junit.xml of a finished run."""
     from tunegate.harness.cli.resume import RUNS, newest_run
-    from tunegate.harness.otel_export import collector
-    from tunegate.harness.pipeline.verification import load_verified
+    from tunegate.harness.decision.verdict.verdict_lines import verdict_lines
     from tunegate.harness.plugin.exit_status import escape_control
     from tunegate.harness.plugin.terminal import without_workflow_commands
-    from tunegate.harness.verdict.verdict_lines import verdict_lines
+    from tunegate.harness.run.verification import load_verified
+    from tunegate.harness.telemetry.export import collector
     from tunegate.reports.page import write_all
 
     folder = run or newest_run(RUNS)

@@ -23,7 +23,7 @@ def resend(
 ) -> None:
     """Send the spans, scores and metrics of a run that a collector missed."""
     from tunegate.harness.cli.resume import RUNS, newest_run
-    from tunegate.harness.otel_export.collector import resend_files
+    from tunegate.harness.telemetry.export.collector import resend_files
 
     for line in resend_files(run or newest_run(RUNS), whole=whole):
         say(line)

@@ -15,14 +15,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness.cli._output import say
-from tunegate.harness.defaults import CONFIDENCE
-from tunegate.harness.errors import TunegateError, Undecided, UsageError, unknown_name_message
+from tunegate.harness.records.defaults import CONFIDENCE
+from tunegate.harness.records.errors import (
+    TunegateError,
+    Undecided,
+    UsageError,
+    unknown_name_message,
+)
 from tunegate.harness.records.wording import count_noun
 
 if TYPE_CHECKING:
     from tunegate.harness.comparison.delta import Delta
-    from tunegate.harness.model import ScoredArm
-    from tunegate.harness.result_set import ResultSet, ScoreSummary
+    from tunegate.harness.contracts.model import ScoredArm
+    from tunegate.harness.contracts.result_set import ResultSet, ScoreSummary
 
 ORDER = 95
 PREFIX = "results:"
@@ -230,7 +235,7 @@ def start_results_suite(spec: str, folder: Path, task: Sequence[str], *, name: s
         UsageError: the results cannot be read, the tasks have different scores, or none has a
             number.
     """
-    from tunegate.harness.result_set import read_results
+    from tunegate.harness.contracts.result_set import read_results
 
     found = read_results(spec)
     wanted = list(task or sorted(found.tasks))
@@ -260,7 +265,7 @@ def _provable_margin(folder: Path) -> float:
 
     The first one where none can be proven, or where the suite cannot be read: see its check.
     """
-    from tunegate.harness.power.feasibility import TOLERANCES, unreachable_gates
+    from tunegate.harness.decision.planning.feasibility import TOLERANCES, unreachable_gates
     from tunegate.harness.suite import load_suite
 
     try:

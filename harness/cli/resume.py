@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tunegate.harness import defaults
 from tunegate.harness.cli.gate import OWN_WORDS
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records import defaults
+from tunegate.harness.records.errors import UsageError
 
 if TYPE_CHECKING:
     from tunegate.harness.records.manifest import Manifest
@@ -94,7 +94,7 @@ def refuse_other_suites(folder: Path, manifest: Manifest, arguments: Sequence[st
     Raises:
         UsageError: a suite is missing, too many, or another one than then.
     """
-    from tunegate.harness.pipeline.verification import load_run_suites
+    from tunegate.harness.run.verification import load_run_suites
 
     files = dict.fromkeys(Path(word.partition("::")[0]) for word in _words(arguments)[0])
     found = load_run_suites(folder, manifest.suites, files)

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tunegate.harness.errors import BackendError, UsageError
+from tunegate.harness.records.errors import BackendError, UsageError
 
 if TYPE_CHECKING:
+    from tunegate.harness.contracts.model import Arm
     from tunegate.harness.engine.interrupts import StopRequest
-    from tunegate.harness.model import Arm
     from tunegate.harness.serving.endpoint import EndpointSettings
 
 ORDER = 65
@@ -166,7 +166,7 @@ def _run_each(
 
 def _open(specs: Mapping[str, str | None], dtype: str, *, trusted: bool) -> dict[str, Arm]:
     """Open the arms; what is asked elsewhere, or only read, is refused."""
-    from tunegate.harness.model import RecordedArm
+    from tunegate.harness.contracts.model import RecordedArm
     from tunegate.harness.models.open_arms import backend_of, is_remote, open_arms
 
     for name, spec in specs.items():

@@ -26,7 +26,7 @@ import typer
 
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli.gate import refuse_unknown
-from tunegate.harness.errors import (
+from tunegate.harness.records.errors import (
     BackendError,
     MissingExtra,
     ModelError,
@@ -34,7 +34,7 @@ from tunegate.harness.errors import (
     RunInterrupted,
     UsageError,
 )
-from tunegate.harness.pipeline import STORE
+from tunegate.harness.run import STORE
 
 if TYPE_CHECKING:
     from tunegate.harness.records.manifest import SuiteRecord
@@ -271,11 +271,11 @@ class ArtifactComparison:
             RunInterrupted: the user stopped it; likewise.
         """
         from tunegate.harness.checks import comparability, liveness
-        from tunegate.harness.further_arm import SHIPPED, comparisons
-        from tunegate.harness.model import ServerHosting
+        from tunegate.harness.contracts.further_arm import SHIPPED, comparisons
+        from tunegate.harness.contracts.model import ServerHosting
+        from tunegate.harness.decision.verdict.deployment_parity import PAIR
         from tunegate.harness.models.open_arms import open_arms
-        from tunegate.harness.pipeline.steps import PlanOptions, prepare, prove_served
-        from tunegate.harness.verdict.deployment_parity import PAIR
+        from tunegate.harness.run.steps import PlanOptions, prepare, prove_served
 
         specs = {"base": self.base, "tuned": self.adapter, SHIPPED: shipped}
         hosting = ServerHosting(report=_say)

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunegate.harness import lookup
 from tunegate.harness.cli._output import say
-from tunegate.harness.errors import SuiteError, UsageError, unknown_name_message
+from tunegate.harness.contracts import lookup
+from tunegate.harness.records.errors import SuiteError, UsageError, unknown_name_message
 from tunegate.harness.records.wording import count_noun
 
 if TYPE_CHECKING:
-    from tunegate.harness.episode_environment import InspectTask
+    from tunegate.harness.contracts.episode_environment import InspectTask
     from tunegate.harness.records.cases import Case
     from tunegate.harness.suite import Suite
 
 
 ORDER = 190
-_SOURCES = "tunegate.harness.sources"
+_SOURCES = "tunegate.harness.suite.sources"
 _TEMPLATES = tuple(lookup.definition_lines(_SOURCES, "TEMPLATE"))
 """Sources that come with a suite around them."""
 commands = typer.Typer(help="Start, check and look at suites.", no_args_is_help=True)
@@ -113,7 +113,7 @@ def _start_suite(of: Path, folder: Path, task: Sequence[str]) -> Sequence[str] |
     """Write a suite over results or traces; return what was done, None for other files."""
     from tunegate.harness.cli import _production_suite
     from tunegate.harness.cli.results import PREFIX, start_results_suite
-    from tunegate.harness.inspect_tasks import new_suite
+    from tunegate.harness.serving.inspect_tasks import new_suite
 
     name = suite_name(folder)
     if str(of).startswith(new_suite.PREFIX):
@@ -165,7 +165,7 @@ def check(
     ],
 ) -> None:
     """Validate suites: files, cases, metrics, gates, and whether the gates can be proven."""
-    from tunegate.harness.power.feasibility import (
+    from tunegate.harness.decision.planning.feasibility import (
         advisory_notes,
         judged_once_notes,
         unreachable_gates,
@@ -194,7 +194,7 @@ def check(
 
 def _play_nothing(suite: Suite) -> list[str]:
     """Print what a model that does nothing earns; return the tasks whose environment fails."""
-    from tunegate.harness.episode_environment import InspectTask
+    from tunegate.harness.contracts.episode_environment import InspectTask
     from tunegate.harness.episodes.null_policy import play_null_policy
 
     assert suite.episode is not None
@@ -247,9 +247,9 @@ def show(
     cases: Annotated[int, typer.Option(min=0, help="How many of the first cases to print.")] = 3,
 ) -> None:
     """Print a suite's settings, metrics, gates and first cases."""
-    from tunegate.harness.gate_kind import gate_kind
+    from tunegate.harness.contracts.source import account_summary
+    from tunegate.harness.gates.contract.gate_kind import gate_kind
     from tunegate.harness.records.manifest import gate_id
-    from tunegate.harness.source import account_summary
     from tunegate.harness.suite import load_suite
 
     suite = load_suite(path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from tunegate.harness import lookup
+from tunegate.harness.contracts import lookup
 
 ORDER = 140
 METHODS = "tunegate.trainers"

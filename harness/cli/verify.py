@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tunegate.harness.cli._output import say
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 
 ORDER = 114
 
@@ -55,8 +55,8 @@ def verify(
 
     Example: tunegate verify tunegate.intoto.json --key release.key.pub --model out/adapter
     """
-    from tunegate.harness.pipeline import attestation, keyless
     from tunegate.harness.records.files import read_file
+    from tunegate.harness.run import attestation, keyless
 
     if (key is None) == (identity is None):
         raise UsageError(f"{file}: without --key PUB or --identity URL the signer is unknown")

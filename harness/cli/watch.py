@@ -15,15 +15,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunegate.harness import defaults
 from tunegate.harness.cli._output import say
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records import defaults
+from tunegate.harness.records.errors import UsageError
 
 if TYPE_CHECKING:
-    from tunegate.harness.monitoring.indicators import AnsweredCase, MonitoredFigure
-    from tunegate.harness.monitoring.monitor import JudgeSample, Judging, MonitoringLook, TimeWindow
-    from tunegate.harness.monitoring.report import WatchRecord
-    from tunegate.harness.monitoring.state import WatchState
+    from tunegate.harness.production.watch.indicators import AnsweredCase, MonitoredFigure
+    from tunegate.harness.production.watch.monitor import (
+        JudgeSample,
+        Judging,
+        MonitoringLook,
+        TimeWindow,
+    )
+    from tunegate.harness.production.watch.report import WatchRecord
+    from tunegate.harness.production.watch.state import WatchState
     from tunegate.harness.records.cases import Score
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.suite import Suite
@@ -101,10 +106,10 @@ def watch(  # noqa: PLR0913  # one for each option
 
         tunegate watch /var/log/otel/ --run runs/shipped --suite suites/tickets --state watch.json
     """
-    from tunegate.harness.monitoring import state as states
-    from tunegate.harness.monitoring.indicators import feedback_figure
-    from tunegate.harness.monitoring.monitor import new_alarms
-    from tunegate.harness.monitoring.report import send_alarms, watch_record
+    from tunegate.harness.production.watch import state as states
+    from tunegate.harness.production.watch.indicators import feedback_figure
+    from tunegate.harness.production.watch.monitor import new_alarms
+    from tunegate.harness.production.watch.report import send_alarms, watch_record
 
     _refuse_share("--alpha", alpha, 0.5)
     _refuse_share("--drop", drop, 1.0)
@@ -136,7 +141,7 @@ def _refuse_share(option: str, value: float, most: float) -> None:
 
 
 def _window(since: str, until: str, models: Sequence[str], where: Sequence[str]) -> TimeWindow:
-    from tunegate.harness.monitoring.monitor import TimeWindow
+    from tunegate.harness.production.watch.monitor import TimeWindow
 
     now = time.time()
     pairs = [given.partition("=") for given in where]
@@ -174,7 +179,7 @@ def _moment(option: str, text: str, now: float) -> float | None:
 
 def _shipped_run(folder: Path, word: str) -> tuple[Run, Suite]:
     """Return the run, and the suite that production's answers are measured by."""
-    from tunegate.harness.monitoring.baseline import suite_of
+    from tunegate.harness.production.watch.baseline import suite_of
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.suite import load_suite
 
@@ -195,8 +200,8 @@ def _shipped_run(folder: Path, word: str) -> tuple[Run, Suite]:
 def _choose_figures(
     suite: Suite, more: Sequence[MonitoredFigure], names: Sequence[str]
 ) -> list[MonitoredFigure]:
-    from tunegate.harness.monitoring.indicators import input_figures, suite_figures
-    from tunegate.harness.monitoring.monitor import select_figures
+    from tunegate.harness.production.watch.indicators import input_figures, suite_figures
+    from tunegate.harness.production.watch.monitor import select_figures
 
     return select_figures([*suite_figures(suite), *more, *input_figures(suite)], names)
 
@@ -205,9 +210,9 @@ def _before(
     path: Path | None, run: Run, suite: Suite, wanted: Sequence[MonitoredFigure], alpha: float
 ) -> WatchState:
     """Return the state that earlier looks left, or that of the beginning."""
-    from tunegate.harness.monitoring import state
-    from tunegate.harness.monitoring.baseline import arm_of
-    from tunegate.harness.monitoring.monitor import initial_state
+    from tunegate.harness.production.watch import state
+    from tunegate.harness.production.watch.baseline import arm_of
+    from tunegate.harness.production.watch.monitor import initial_state
 
     arm = arm_of(run)
     kept = None if path is None else state.load_state(path)
@@ -233,10 +238,10 @@ def _look_at_traces(
     sample: JudgeSample | None,
 ) -> tuple[MonitoringLook, list[str]]:
     """Return what the traces showed, and what could not be read of them."""
-    from tunegate.harness.monitoring.monitor import update_state
-    from tunegate.harness.otel_import import read_spans
-    from tunegate.harness.otel_import.model_calls import find_model_calls
-    from tunegate.harness.otel_import.types import ImportReport
+    from tunegate.harness.production.watch.monitor import update_state
+    from tunegate.harness.telemetry.read import read_spans
+    from tunegate.harness.telemetry.read.model_calls import find_model_calls
+    from tunegate.harness.telemetry.read.types import ImportReport
 
     reading = ImportReport()
     judged = {figure.name for figure in sample.figures} if sample else set()
@@ -247,7 +252,7 @@ def _look_at_traces(
 
 def _advice(record: WatchRecord, traces: Sequence[str]) -> list[str]:
     """Return the commands that come next."""
-    from tunegate.harness.monitoring.report import WatchVerdict
+    from tunegate.harness.production.watch.report import WatchVerdict
 
     if record.verdict is not WatchVerdict.ALARM:
         return []
@@ -263,7 +268,7 @@ _RESENT = "the state is left as it was, so that the next look reports it again"
 
 
 def _write(folder: Path, record: WatchRecord, advice: list[str], state: WatchState) -> None:
-    from tunegate.harness.monitoring.report import watch_summary
+    from tunegate.harness.production.watch.report import watch_summary
     from tunegate.harness.records.files import record_json, write_atomic
     from tunegate.reports.watch_page import render_trend
 
@@ -280,7 +285,7 @@ def _show(record: WatchRecord, advice: list[str], *, alone: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from tunegate.harness.monitoring.report import COLUMNS, figure_cells, watch_notes
+    from tunegate.harness.production.watch.report import COLUMNS, figure_cells, watch_notes
 
     table = Table(title=f"production compared with {record.suite} of run {record.run_id}")
     for name in COLUMNS:
@@ -311,8 +316,8 @@ def judged_sample(run: Run, suite: Suite, spec: str, size: int, store: Path) -> 
         UsageError: no metric of the suite takes one answer alone to a judge, or the run was
             judged by another one.
     """
-    from tunegate.harness.monitoring.indicators import judge_figures
-    from tunegate.harness.monitoring.monitor import JudgeSample
+    from tunegate.harness.production.watch.indicators import judge_figures
+    from tunegate.harness.production.watch.monitor import JudgeSample
 
     figures = judge_figures(suite)
     _refuse_other_judge(run, suite, figures, spec)
@@ -351,8 +356,8 @@ def _make_judging(figures: Sequence[MonitoredFigure], spec: str, store: Path) ->
 
     def judge(answers: Sequence[AnsweredCase]) -> list[Mapping[str, Score]]:
         from tunegate.harness.engine.answer_cache import AnswerCache
-        from tunegate.harness.judging import stage
-        from tunegate.harness.judging.contract import (
+        from tunegate.harness.judges.asking import stage
+        from tunegate.harness.judges.asking.juror import (
             JudgementOutcome,
             JudgementTarget,
             JudgementTask,

@@ -25,8 +25,8 @@ from tunegate.harness.comparison.sample_size import (
     sample_deviation,
     within_limit,
 )
-from tunegate.harness.errors import UsageError
-from tunegate.harness.metric import corpus_function, heaviest_case
+from tunegate.harness.contracts.metric import corpus_function, heaviest_case
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.stats.types import Interval, OneSidedTest

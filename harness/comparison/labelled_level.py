@@ -25,7 +25,7 @@ from tunegate.harness.comparison.estimator import (
     shift_interval,
 )
 from tunegate.harness.comparison.sample_size import ScoreSpread
-from tunegate.harness.defaults import CONFIDENCE
+from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.stats.types import Interval, OneSidedTest
 
 if TYPE_CHECKING:

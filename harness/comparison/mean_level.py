@@ -28,8 +28,8 @@ from tunegate.harness.comparison.sample_size import (
     sample_deviation,
     within_limit,
 )
-from tunegate.harness.defaults import POWER
 from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.defaults import POWER
 from tunegate.harness.stats.types import Interval, OneSidedTest
 
 

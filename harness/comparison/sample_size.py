@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tunegate.harness.comparison.interim_look import FROM_SHARE, FUTILE, look_bounds
-from tunegate.harness.defaults import CONFIDENCE, POWER
+from tunegate.harness.records.defaults import CONFIDENCE, POWER
 
 if TYPE_CHECKING:
     from tunegate.harness.stats.power import ProofBoundary
@@ -241,7 +241,7 @@ class PlannedComparison:
         """Return z of each look below which the comparison is given up.
 
         Source: conditional power below `FUTILE` at the difference hoped for, from `FROM_SHARE` of
-        the cases on (`tunegate.harness.verdict.interim_analysis`).
+        the cases on (`tunegate.harness.decision.verdict.interim_analysis`).
         """
         from tunegate.harness.stats.distributions import normal_upper
 

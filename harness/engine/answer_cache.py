@@ -21,10 +21,10 @@ from typing import Protocol
 from filelock import FileLock
 from pydantic import ValidationError
 
-from tunegate.harness.defaults import STORE
-from tunegate.harness.errors import BackendError, UsageError
-from tunegate.harness.judge import JudgeAnswer
+from tunegate.harness.contracts.judge import JudgeAnswer
 from tunegate.harness.records.cases import Cell, Completion, StoredAnswer, canonical_json, sha256
+from tunegate.harness.records.defaults import STORE
+from tunegate.harness.records.errors import BackendError, UsageError
 from tunegate.harness.suite import Suite
 
 _SCHEMA = """

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate.harness.errors import RunInterrupted
+from tunegate.harness.records.errors import RunInterrupted
 
 
 @dataclass

@@ -25,15 +25,15 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from tunegate.harness.contracts.model import Prompt, Request
 from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.engine.inference.loglikelihood import Continuation, measure_likelihoods
 from tunegate.harness.engine.plan import PlannedQuestion
 from tunegate.harness.engine.scheduling import RequestBatch, make_batches
-from tunegate.harness.errors import BackendError, MissingExtra, OutOfMemory, UsageError
-from tunegate.harness.model import Prompt, Request
 from tunegate.harness.models._chat_template import render_chat
 from tunegate.harness.models.transformers import HfArm
 from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings
+from tunegate.harness.records.errors import BackendError, MissingExtra, OutOfMemory, UsageError
 
 try:
     from lm_eval.api.model import TemplateLM

@@ -4,12 +4,12 @@ All suites of a session are planned together. A question is a case asked in one 
 has one cell per arm, and both arms get the same batches, because the shape of a batch can move a
 greedy answer and would be noise between the arms.
 
-What is planned for a further arm is part of its declaration (`tunegate.harness.further_arm`). One
-of them, `base_again`, measures the noise floor of inexact arithmetic: in bfloat16, float16 or
-quantised weights a batch's shape and a draft's verification move logits in the last digits, and now
-and then a greedy answer with them. It repeats a sample of base's questions as the tuned arm is
-asked them (drafted, in its own batches); how far its scores are from base's is what arithmetic
-alone does. In float32 there is nothing to measure.
+What is planned for a further arm is part of its declaration
+(`tunegate.harness.contracts.further_arm`). One of them, `base_again`, measures the noise floor of
+inexact arithmetic: in bfloat16, float16 or quantised weights a batch's shape and a draft's
+verification move logits in the last digits, and now and then a greedy answer with them. It repeats
+a sample of base's questions as the tuned arm is asked them (drafted, in its own batches); how far
+its scores are from base's is what arithmetic alone does. In float32 there is nothing to measure.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from tunegate.harness.contracts.further_arm import further_arm
+from tunegate.harness.contracts.model import Arm, Prompt, Request
+from tunegate.harness.contracts.thinking import ThinkingMismatch
 from tunegate.harness.engine.scheduling import RequestBatch, make_batches
-from tunegate.harness.errors import SuiteError
-from tunegate.harness.further_arm import further_arm
-from tunegate.harness.model import Arm, Prompt, Request
 from tunegate.harness.records.cases import WRITTEN, Case, Cell, CellKind, sha256
+from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.records.manifest import LookSchedule
 from tunegate.harness.suite import Suite
 from tunegate.harness.suite.toml_file import read_toml
-from tunegate.harness.thinking import ThinkingMismatch
 
 
 @dataclass(frozen=True, slots=True)

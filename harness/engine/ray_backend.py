@@ -23,15 +23,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tunegate.harness.contracts.quiet import quiet_libraries
 from tunegate.harness.engine.sharding import (
     Shard,
     ShardResult,
     ShardWorker,
     WorkerSetup,
 )
-from tunegate.harness.errors import BackendError, UsageError, error_reason
 from tunegate.harness.models._model_folder import require_modules
-from tunegate.harness.quiet import quiet_libraries
+from tunegate.harness.records.errors import BackendError, UsageError, error_reason
 
 TRIES = 3
 """How often a batch is begun whose worker was lost, before the run ends as resumable."""

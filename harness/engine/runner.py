@@ -19,6 +19,15 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
+from tunegate.harness.contracts.further_arm import further_arm
+from tunegate.harness.contracts.model import (
+    Arm,
+    JoinableArm,
+    LocalArm,
+    RecordedArm,
+    RemoteArm,
+    Request,
+)
 from tunegate.harness.engine.answer_cache import AnswerCache, AnswerStore
 from tunegate.harness.engine.interrupts import StopRequest, stop_on_signal
 from tunegate.harness.engine.plan import Plan, PlannedQuestion
@@ -30,10 +39,8 @@ from tunegate.harness.engine.scheduling import (
     RequestBatch,
     estimate_effort,
 )
-from tunegate.harness.errors import OutOfMemory
-from tunegate.harness.further_arm import further_arm
-from tunegate.harness.model import Arm, JoinableArm, LocalArm, RecordedArm, RemoteArm, Request
 from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.errors import OutOfMemory
 
 if TYPE_CHECKING:
     from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer

@@ -22,9 +22,9 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
-from tunegate.harness.errors import UsageError, unknown_name_message
-from tunegate.harness.model import Request
+from tunegate.harness.contracts.model import Request
 from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.errors import UsageError, unknown_name_message
 
 TOKEN_BUDGET = 8192
 """Tokens of a batch: rows × (longest prompt + longest answer)."""

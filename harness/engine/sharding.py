@@ -17,15 +17,15 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Protocol
 
+from tunegate.harness.contracts.further_arm import add_derived_arms
+from tunegate.harness.contracts.model import Arm, Request
 from tunegate.harness.engine.plan import Plan, PlannedQuestion
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner
 from tunegate.harness.engine.scheduling import Optimizations, RequestBatch
-from tunegate.harness.errors import BackendError, TunegateError
-from tunegate.harness.further_arm import add_derived_arms
-from tunegate.harness.model import Arm, Request
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.cases import CellKind, Completion, StoredAnswer
+from tunegate.harness.records.errors import BackendError, TunegateError
 
 if TYPE_CHECKING:
     from tunegate.harness.engine.inference.speculative import DraftAcceptance

@@ -27,8 +27,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from tunegate.harness import lookup
-from tunegate.harness.episode_environment import EnvironmentFailed
+from tunegate.harness.contracts import lookup
+from tunegate.harness.contracts.episode_environment import EnvironmentFailed
 
 THREADS = 16
 """Calls at a time; those that were left behind do not count."""

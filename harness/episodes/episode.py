@@ -20,12 +20,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from tunegate.harness.episode_environment import (
+from tunegate.harness.contracts.episode_environment import (
     EnvironmentSource,
     EpisodePlan,
     reset_arguments,
     tool_methods,
 )
+from tunegate.harness.contracts.model import Arm, Request
 from tunegate.harness.episodes.environment_calls import CallOutcome
 from tunegate.harness.episodes.transcript import (
     UnreadableCall,
@@ -33,9 +34,7 @@ from tunegate.harness.episodes.transcript import (
     extend_transcript,
     turn_calls,
 )
-from tunegate.harness.errors import error_summary
 from tunegate.harness.metrics._tool_call_parsers import ToolCall
-from tunegate.harness.model import Arm, Request
 from tunegate.harness.records.cases import (
     Case,
     Completion,
@@ -44,6 +43,7 @@ from tunegate.harness.records.cases import (
     sha256,
 )
 from tunegate.harness.records.episodes import EpisodeCall, EpisodeEnd, EpisodeRecord, EpisodeTurn
+from tunegate.harness.records.errors import error_summary
 
 _CONTEXT = re.compile(r"context|too long|maximum.{0,20}(?:length|tokens)", re.IGNORECASE)
 """Words of backends about a prompt that does not fit."""

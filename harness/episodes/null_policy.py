@@ -17,10 +17,9 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
-from tunegate.harness.episode_environment import EpisodePlan
+from tunegate.harness.contracts.episode_environment import EpisodePlan
+from tunegate.harness.contracts.model import Prompt, Request
 from tunegate.harness.episodes.play import EpisodePlayer, EpisodeTurnRequest, MoreTurns
-from tunegate.harness.errors import BackendError
-from tunegate.harness.model import Prompt, Request
 from tunegate.harness.records.cases import (
     Case,
     Cell,
@@ -31,6 +30,7 @@ from tunegate.harness.records.cases import (
     sha256,
 )
 from tunegate.harness.records.episodes import EpisodeRecord
+from tunegate.harness.records.errors import BackendError
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Protocol
 
-from tunegate.harness.episode_environment import EpisodePlan
+from tunegate.harness.contracts.episode_environment import EpisodePlan
+from tunegate.harness.contracts.model import Arm, Request
 from tunegate.harness.episodes.environment_calls import EnvironmentCalls, guard_process
 from tunegate.harness.episodes.episode import (
     EnvironmentCall,
@@ -31,9 +32,8 @@ from tunegate.harness.episodes.episode import (
     EpisodeSteps,
     episode_steps,
 )
-from tunegate.harness.errors import BackendError
-from tunegate.harness.model import Arm, Request
 from tunegate.harness.records.cases import Completion, StoredAnswer
+from tunegate.harness.records.errors import BackendError
 
 TRIES = 3
 """Times that an episode is played whose environment fails."""

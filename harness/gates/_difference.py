@@ -14,9 +14,14 @@ from dataclasses import replace
 
 from tunegate.harness.comparison.delta import Delta, is_proven
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.gate_kind import DecisionContext, GateKind, GateOutcome, deciding_evidence
+from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.gates._level import percentage_hint
-from tunegate.harness.metric import Metric
+from tunegate.harness.gates.contract.gate_kind import (
+    DecisionContext,
+    GateKind,
+    GateOutcome,
+    deciding_evidence,
+)
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 from tunegate.harness.records.wording import count_noun

@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import smallest_n
-from tunegate.harness.gate_kind import (
+from tunegate.harness.contracts.metric import Metric
+from tunegate.harness.gates.contract.gate_kind import (
     DecisionContext,
     GateKind,
     GateOutcome,
     PlannedTest,
     deciding_evidence,
 )
-from tunegate.harness.metric import Metric
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 from tunegate.harness.records.wording import count_noun

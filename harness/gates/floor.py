@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from tunegate.harness.gate_kind import KeySchemas
 from tunegate.harness.gates._level import FLOOR_MODE, LevelGate
+from tunegate.harness.gates.contract.gate_kind import KeySchemas
 from tunegate.harness.records.verdict import GateReason, GateResult
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from tunegate.harness.comparison.pairs import JudgedPairs, Pairs
-from tunegate.harness.gate_kind import (
+from tunegate.harness.contracts.metric import Metric
+from tunegate.harness.gates._difference import DifferenceGate
+from tunegate.harness.gates.contract.gate_kind import (
     EquivalenceMargin,
     KeySchemas,
 )
-from tunegate.harness.gates._difference import DifferenceGate
-from tunegate.harness.metric import Metric
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 

@@ -17,14 +17,14 @@ from typing import Any, ClassVar
 from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.pairs import JudgedPairs, PairFill, Pairs
-from tunegate.harness.gate_kind import (
+from tunegate.harness.contracts.metric import Metric
+from tunegate.harness.gates.contract.gate_kind import (
     DecisionContext,
     GateKind,
     GateOutcome,
     KeySchemas,
     PlannedTest,
 )
-from tunegate.harness.metric import Metric
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 from tunegate.harness.records.wording import count_noun

@@ -16,15 +16,15 @@ from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.mean_level import rate_interval
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import often_certified, smallest_n
-from tunegate.harness.gate_kind import (
+from tunegate.harness.contracts.metric import Metric
+from tunegate.harness.contracts.quantity import QuantityFormat, format_over, quantity_of
+from tunegate.harness.gates.contract.gate_kind import (
     DecisionContext,
     GateKind,
     GateOutcome,
     KeySchemas,
     PlannedTest,
 )
-from tunegate.harness.metric import Metric
-from tunegate.harness.quantity import QuantityFormat, format_over, quantity_of
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 from tunegate.harness.records.wording import count_noun

@@ -10,7 +10,10 @@ from typing import ClassVar
 from tunegate.harness.comparison.corpus_level import LEAST
 from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.pairs import JudgedPairs, Pairs
-from tunegate.harness.gate_kind import (
+from tunegate.harness.contracts.metric import Metric
+from tunegate.harness.contracts.quantity import ROUNDING
+from tunegate.harness.gates._difference import DifferenceGate, absolute_margin, share_of_base
+from tunegate.harness.gates.contract.gate_kind import (
     DecisionContext,
     EquivalenceMargin,
     GateOutcome,
@@ -18,9 +21,6 @@ from tunegate.harness.gate_kind import (
     PlannedTest,
     gate_kind,
 )
-from tunegate.harness.gates._difference import DifferenceGate, absolute_margin, share_of_base
-from tunegate.harness.metric import Metric
-from tunegate.harness.quantity import ROUNDING
 from tunegate.harness.records.cases import CellKind
 from tunegate.harness.records.manifest import Gate, MetricRecord
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus

@@ -1,3 +1,3 @@
-"""Judges: one per file, `<x>.py` with its prompt `<x>.txt`; see `tunegate.harness.judge` for the
-contract.
+"""Judges: one per file, `<x>.py` with its prompt `<x>.txt`; see `tunegate.harness.contracts.judge`
+for the contract.
 """

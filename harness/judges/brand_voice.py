@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.judge import (
+from tunegate.harness.contracts.judge import (
     TEXT,
     ParsedReply,
     Steps,

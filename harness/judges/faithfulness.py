@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from tunegate.harness.judge import (
+from tunegate.harness.contracts.judge import (
     TEXT,
     JudgeQuestion,
     ParsedReply,
@@ -19,7 +19,7 @@ from tunegate.harness.judge import (
     judge,
     question,
 )
-from tunegate.harness.judge_examples import ExampleForm
+from tunegate.harness.contracts.judge_examples import ExampleForm
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness import judge as judge_contract
-from tunegate.harness.judge import (
+from tunegate.harness.contracts import judge as judge_contract
+from tunegate.harness.contracts.judge import (
     TEXT,
     JudgeQuestion,
     Steps,

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.judge import (
+from tunegate.harness.contracts.judge import (
     Steps,
     ask_verdict,
     format_conversation,
     judge,
 )
-from tunegate.harness.judge_examples import ExampleForm
+from tunegate.harness.contracts.judge_examples import ExampleForm
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")

@@ -5,8 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from tunegate.harness.judge import TEXT, Steps, format_conversation, format_json, judge, question
-from tunegate.harness.judge_examples import ExampleForm
+from tunegate.harness.contracts.judge import (
+    TEXT,
+    Steps,
+    format_conversation,
+    format_json,
+    judge,
+    question,
+)
+from tunegate.harness.contracts.judge_examples import ExampleForm
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")

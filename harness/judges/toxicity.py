@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tunegate.harness.judge import (
+from tunegate.harness.contracts.judge import (
     Steps,
     ask_verdict,
     format_conversation,
     judge,
 )
-from tunegate.harness.judge_examples import ExampleForm
+from tunegate.harness.contracts.judge_examples import ExampleForm
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from tunegate.harness.judge import (
+from tunegate.harness.contracts.judge import (
     TEXT,
     Steps,
     format_conversation,
@@ -13,7 +13,7 @@ from tunegate.harness.judge import (
     judge,
     question,
 )
-from tunegate.harness.judge_examples import ExampleForm
+from tunegate.harness.contracts.judge_examples import ExampleForm
 from tunegate.harness.records.cases import Case, Completion, Score
 
 PROMPT = Path(__file__).with_suffix(".txt")

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate.harness.errors import unknown_name_message
 from tunegate.harness.metrics._tool_call_parsers import format_value
 from tunegate.harness.records.cases import Case
+from tunegate.harness.records.errors import unknown_name_message
 
 
 @dataclass(frozen=True, slots=True)

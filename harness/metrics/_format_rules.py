@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from tunegate.harness.errors import unknown_name_message
 from tunegate.harness.metrics import _json_parsing
+from tunegate.harness.records.errors import unknown_name_message
 
 Holds = Callable[[str, Any], bool]
 _QUOTES = '"“”'

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunegate.harness.errors import MissingExtra
 from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.errors import MissingExtra
 
 
 def check_expected_texts(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts.metric import metric
 from tunegate.harness.records.cases import Case, Completion, Score
 from tunegate.harness.records.text_forms import LIST_ITEM, is_json, script_of
 

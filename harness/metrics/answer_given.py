@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts.metric import metric
+from tunegate.harness.contracts.thinking import no_answer_reason
 from tunegate.harness.records.cases import Case, Completion, Score
-from tunegate.harness.thinking import no_answer_reason
 
 
 @metric(label="answers that say anything", binary=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tunegate.harness.metric import Metric, metric
+from tunegate.harness.contracts.metric import Metric, metric
 from tunegate.harness.metrics._choice_likelihoods import ROUNDING
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 

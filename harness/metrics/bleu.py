@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, Literal
 
-from tunegate.harness.metric import Metric, metric
+from tunegate.harness.contracts.metric import Metric, metric
 from tunegate.harness.metrics import _sacrebleu
 from tunegate.harness.records.cases import Case, Completion, Score
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts.metric import metric
 from tunegate.harness.metrics._choice_likelihoods import Normalize, UnusableCase, choice_likelihoods
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 

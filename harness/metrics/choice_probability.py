@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts.metric import metric
 from tunegate.harness.metrics._choice_likelihoods import Normalize, UnusableCase, choice_likelihoods
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts.metric import metric
 from tunegate.harness.metrics._json_parsing import shorten_text
 from tunegate.harness.metrics._words import matched_index, name_pattern, normalize_text
 from tunegate.harness.records.cases import Case, Completion, Score

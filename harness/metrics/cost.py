@@ -15,10 +15,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import unknown_name_message
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts.metric import metric
+from tunegate.harness.contracts.thinking import share_of_thoughts
 from tunegate.harness.records.cases import Case, Completion, Score
-from tunegate.harness.thinking import share_of_thoughts
+from tunegate.harness.records.errors import unknown_name_message
 
 _AMOUNTS = ("price_in", "price_out", "hourly")
 

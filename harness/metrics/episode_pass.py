@@ -8,7 +8,7 @@ from functools import partial
 from math import comb
 from typing import Any
 
-from tunegate.harness.metric import Metric, metric
+from tunegate.harness.contracts.metric import Metric, metric
 from tunegate.harness.records.cases import Case, Completion, Score
 
 

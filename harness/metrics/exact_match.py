@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts.metric import metric
 from tunegate.harness.records.cases import Case, Completion, Score
 
 _ARTICLE = re.compile(r"(?<!\S)(?:a|an|the)(?!\S)\s*", re.IGNORECASE)

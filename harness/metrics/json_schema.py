@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness import child_process
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts import child_process
+from tunegate.harness.contracts.metric import metric
 from tunegate.harness.metrics import _json_parsing
 from tunegate.harness.records.cases import Case, Completion, Score
 

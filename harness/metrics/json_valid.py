@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts.metric import metric
 from tunegate.harness.metrics import _json_parsing
 from tunegate.harness.records.cases import Case, Completion, Score
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from tunegate.harness.errors import MissingExtra, unknown_name_message
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts.metric import metric
 from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.errors import MissingExtra, unknown_name_message
 
 _SHORTEST = 20
 _WITHIN = {"zh": {"wuu", "yue"}, "ar": {"ary", "arz"}, "no": {"nn"}, "uz": {"uzs"}}

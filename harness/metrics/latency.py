@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts.metric import metric
+from tunegate.harness.contracts.thinking import share_of_thoughts
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
-from tunegate.harness.thinking import share_of_thoughts
 
 
 @metric(label="time of an answer", needs=CellKind.LATENCY, higher_is_better=False)

@@ -18,7 +18,7 @@ from functools import cached_property
 from string import ascii_uppercase
 from typing import Any, Literal
 
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts.metric import metric
 from tunegate.harness.metrics._json_parsing import shorten_text
 from tunegate.harness.metrics._words import (
     LETTER,

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts.metric import metric
 from tunegate.harness.metrics._json_parsing import shorten_text
 from tunegate.harness.metrics._words import LETTER
 from tunegate.harness.records.cases import Case, Completion, Score

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tunegate.harness.metric import Metric, metric
+from tunegate.harness.contracts.metric import Metric, metric
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 
 

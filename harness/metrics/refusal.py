@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts.metric import metric
 from tunegate.harness.metrics import _json_parsing
 from tunegate.harness.records.cases import Case, Completion, Score
 

@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from tunegate.harness import child_process
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts import child_process
+from tunegate.harness.contracts.metric import metric
 from tunegate.harness.metrics._json_parsing import shorten_text
 from tunegate.harness.records.cases import Case, Completion, Score
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rapidfuzz.distance import Indel
 
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts.metric import metric
 from tunegate.harness.metrics._recorded_answers import (
     read_answers,
     recorded_problems,

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from tunegate.harness.errors import MissingExtra
-from tunegate.harness.metric import Metric, metric
+from tunegate.harness.contracts.metric import Metric, metric
 from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.errors import MissingExtra
 
 Variant = Literal["rouge1", "rouge2", "rougeL", "rougeLsum"]
 Measure = Literal["f", "precision", "recall"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts.metric import metric
 from tunegate.harness.records.cases import Case, Completion, Score
 
 _ENDS = frozenset(".!?:;…。！？：；।॥؟۔።།")

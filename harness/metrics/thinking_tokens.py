@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts.metric import metric
+from tunegate.harness.contracts.thinking import answer_tokens
 from tunegate.harness.records.cases import Case, Completion, Score
-from tunegate.harness.thinking import answer_tokens
 
 
 @metric(label="tokens of thinking", higher_is_better=False)

@@ -6,7 +6,7 @@ import re
 import string
 from collections import Counter
 
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts.metric import metric
 from tunegate.harness.records.cases import Case, Completion, Score
 
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts.metric import metric
 from tunegate.harness.metrics._embedded_calls import FORMS, FoundCalls, read_calls
 from tunegate.harness.metrics._expected_calls import (
     ExpectedCall,

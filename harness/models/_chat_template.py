@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from tunegate.harness.errors import ModelError, error_reason
-from tunegate.harness.model import Arm, Prompt, RecordedArm, Request
+from tunegate.harness.contracts.model import Arm, Prompt, RecordedArm, Request
+from tunegate.harness.contracts.thinking import close_thoughts
 from tunegate.harness.records.cases import (
     TEMPLATES_OF,
     Case,
@@ -23,7 +23,7 @@ from tunegate.harness.records.cases import (
     GenerationSettings,
     sha256,
 )
-from tunegate.harness.thinking import close_thoughts
+from tunegate.harness.records.errors import ModelError, error_reason
 
 PROBES = (
     "The capital of France is",

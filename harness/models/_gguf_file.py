@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.errors import ModelError
 from tunegate.harness.models._model_folder import require_modules
+from tunegate.harness.records.errors import ModelError
 
 if TYPE_CHECKING:
     from gguf.gguf_reader import ReaderTensor

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tunegate.harness.checks.weight_files import file_sha256
-from tunegate.harness.errors import ModelError
 from tunegate.harness.models._gguf_file import GgufFile
+from tunegate.harness.models.adapters.weight_files import file_sha256
 from tunegate.harness.models.transformers import (
     HfArm,
     LoadedModel,
@@ -23,6 +22,7 @@ from tunegate.harness.models.transformers import (
     prefix_errors,
     refuse_nan,
 )
+from tunegate.harness.records.errors import ModelError
 
 _FREQUENCIES = "rope_freqs.weight"
 """By what each rotary frequency is divided, where positions are scaled as in Llama 3."""

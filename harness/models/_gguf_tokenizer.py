@@ -12,9 +12,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import ModelError
 from tunegate.harness.models._gguf_file import GgufFile
 from tunegate.harness.models.transformers import load_tokenizer, prefix_errors
+from tunegate.harness.records.errors import ModelError
 
 _LIKE_GPT2 = (
     "gpt-2", "phi-2", "gigachat", "a.x-4.0", "mellum", "exaone4", "mpt", "olmo", "jais", "trillion",

@@ -12,8 +12,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.checks.weight_files import read_json
-from tunegate.harness.errors import MissingExtra, ModelError
+from tunegate.harness.models.adapters.weight_files import read_json
+from tunegate.harness.records.errors import MissingExtra, ModelError
 from tunegate.harness.records.problems import lfs_problem
 
 BOOKKEEPING = frozenset(

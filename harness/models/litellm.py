@@ -18,10 +18,21 @@ from itertools import product
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from tunegate.harness.errors import BackendError, ModelError
-from tunegate.harness.model import PoolLimits, Prompt, Request
+from tunegate.harness.contracts.model import PoolLimits, Prompt, Request
+from tunegate.harness.contracts.thinking import message_thoughts, separate_thoughts
 from tunegate.harness.models._chat_template import PROBES
 from tunegate.harness.models._thinking_switch import server_fields
+from tunegate.harness.models.remote.http import PermanentError, RequestFailure
+from tunegate.harness.models.remote.litellm import (
+    ChatReply,
+    UnansweredMessage,
+    accepted_parameters,
+    answer_of,
+    chat_completion,
+    provider_of,
+    settings_problem,
+)
+from tunegate.harness.models.remote.worker_pool import QuestionFeed, ask_all
 from tunegate.harness.records.cases import (
     Case,
     CellKind,
@@ -31,18 +42,7 @@ from tunegate.harness.records.cases import (
     canonical_json,
     sha256,
 )
-from tunegate.harness.remote.http import PermanentError, RequestFailure
-from tunegate.harness.remote.litellm import (
-    ChatReply,
-    UnansweredMessage,
-    accepted_parameters,
-    answer_of,
-    chat_completion,
-    provider_of,
-    settings_problem,
-)
-from tunegate.harness.remote.worker_pool import QuestionFeed, ask_all
-from tunegate.harness.thinking import message_thoughts, separate_thoughts
+from tunegate.harness.records.errors import BackendError, ModelError
 
 SPEC = "litellm:PROVIDER/MODEL"
 _HELLO = "Say hello."

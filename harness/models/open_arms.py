@@ -13,14 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness import lookup
-from tunegate.harness.checks.weight_files import (
-    read_json,
-    refuse_unsafe,
-    weights_fingerprint,
-)
-from tunegate.harness.errors import ModelError, NotComparable, UsageError
-from tunegate.harness.model import NOWHERE, Arm, PoolLimits, ServerHosting
+from tunegate.harness.contracts import lookup
+from tunegate.harness.contracts.model import NOWHERE, Arm, PoolLimits, ServerHosting
 from tunegate.harness.models._model_folder import (
     adapter_config,
     base_record,
@@ -29,6 +23,12 @@ from tunegate.harness.models._model_folder import (
     require_modules,
     resolve_folder,
 )
+from tunegate.harness.models.adapters.weight_files import (
+    read_json,
+    refuse_unsafe,
+    weights_fingerprint,
+)
+from tunegate.harness.records.errors import ModelError, NotComparable, UsageError
 
 ROOM = "tunegate.harness.models"
 Backend = Callable[..., Arm]

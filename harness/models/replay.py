@@ -22,9 +22,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from tunegate.harness.checks.weight_files import file_sha256
-from tunegate.harness.errors import ModelError, UsageError
-from tunegate.harness.model import Prompt, RecordedRequest, Request
+from tunegate.harness.contracts.model import Prompt, RecordedRequest, Request
+from tunegate.harness.contracts.thinking import separate_thoughts
+from tunegate.harness.models.adapters.weight_files import file_sha256
 from tunegate.harness.records.cases import (
     WRITTEN,
     Case,
@@ -39,6 +39,7 @@ from tunegate.harness.records.cases import (
     written_settings,
 )
 from tunegate.harness.records.episodes import MOST, EpisodeRecord
+from tunegate.harness.records.errors import ModelError, UsageError
 from tunegate.harness.records.files import JsonlRecords, read_file, read_record
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.problems import (
@@ -47,7 +48,6 @@ from tunegate.harness.records.problems import (
     validation_problem,
 )
 from tunegate.harness.records.run_folder import RunCase, refuse_links
-from tunegate.harness.thinking import separate_thoughts
 
 SPEC = "replay:FILE.jsonl or replay:RUN_DIR[#ARM]"
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from tunegate.harness.errors import ModelError, UsageError
-from tunegate.harness.model import Prompt, RecordedRequest, Request
+from tunegate.harness.contracts.model import Prompt, RecordedRequest, Request
+from tunegate.harness.contracts.result_set import ResultSet, completion_of, read_results
+from tunegate.harness.contracts.thinking import separate_thoughts
 from tunegate.harness.records.cases import (
     Case,
     CellKind,
@@ -22,8 +23,7 @@ from tunegate.harness.records.cases import (
     GenerationSettings,
     StoredAnswer,
 )
-from tunegate.harness.result_set import ResultSet, completion_of, read_results
-from tunegate.harness.thinking import separate_thoughts
+from tunegate.harness.records.errors import ModelError, UsageError
 
 SPEC = "results:PATH[?format=FORMAT][#RUN]"
 

@@ -20,8 +20,8 @@ from typing import Any
 
 from pydantic import Field
 
-from tunegate.harness.errors import ModelError, UsageError
-from tunegate.harness.model import Prompt, Request
+from tunegate.harness.contracts.model import Prompt, Request
+from tunegate.harness.contracts.thinking import separate_thoughts
 from tunegate.harness.records.cases import (
     Case,
     CellKind,
@@ -31,8 +31,8 @@ from tunegate.harness.records.cases import (
     StoredAnswer,
     sha256,
 )
+from tunegate.harness.records.errors import ModelError, UsageError
 from tunegate.harness.records.files import read_record
-from tunegate.harness.thinking import separate_thoughts
 
 SPEC = "scripted:FILE"
 

@@ -16,9 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from tunegate.harness.checks.weight_files import weights_fingerprint
-from tunegate.harness.errors import BackendError, ModelError
-from tunegate.harness.model import PoolLimits, Prompt, Request
+from tunegate.harness.contracts.model import PoolLimits, Prompt, Request
+from tunegate.harness.contracts.thinking import separate_thoughts, special_texts, thinking_tokens
 from tunegate.harness.models._chat_template import (
     PROBES,
     continuation_ids,
@@ -27,7 +26,23 @@ from tunegate.harness.models._chat_template import (
     render_prompt,
 )
 from tunegate.harness.models._model_folder import is_adapter, require_modules
-from tunegate.harness.models._server_discovery import (
+from tunegate.harness.models._thinking_switch import keep_limits, server_fields
+from tunegate.harness.models.adapters.weight_files import weights_fingerprint
+from tunegate.harness.models.litellm import (
+    STOPS,
+    UNOFFERED_CALL,
+    bounds_of,
+    cut_at_stops,
+    offers_tools,
+)
+from tunegate.harness.models.remote.http import (
+    HttpClient,
+    PermanentError,
+    RequestFailure,
+    RetryableError,
+)
+from tunegate.harness.models.remote.worker_pool import QuestionFeed, ask_all
+from tunegate.harness.models.servers.discovery import (
     NO_WEIGHTS,
     ServerModelCard,
     ServerTarget,
@@ -35,7 +50,7 @@ from tunegate.harness.models._server_discovery import (
     key_for,
     parse_target,
 )
-from tunegate.harness.models._server_protocol import (
+from tunegate.harness.models.servers.protocol import (
     ServerCompletion,
     ServerProtocol,
     discover_likelihoods,
@@ -48,14 +63,6 @@ from tunegate.harness.models._server_protocol import (
     prompt_logprobs,
     wire_prompt,
 )
-from tunegate.harness.models._thinking_switch import keep_limits, server_fields
-from tunegate.harness.models.litellm import (
-    STOPS,
-    UNOFFERED_CALL,
-    bounds_of,
-    cut_at_stops,
-    offers_tools,
-)
 from tunegate.harness.records.cases import (
     Case,
     Cell,
@@ -66,9 +73,7 @@ from tunegate.harness.records.cases import (
     canonical_json,
     sha256,
 )
-from tunegate.harness.remote.http import HttpClient, PermanentError, RequestFailure, RetryableError
-from tunegate.harness.remote.worker_pool import QuestionFeed, ask_all
-from tunegate.harness.thinking import separate_thoughts, special_texts, thinking_tokens
+from tunegate.harness.records.errors import BackendError, ModelError
 
 SPEC = "server:http://host:port/v1[?tokenizer=FOLDER&weights=FOLDER]#MODEL"
 _PROBES = PROBES[:6]

@@ -22,17 +22,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.checks.weight_files import refuse_unsafe, weights_fingerprint
-from tunegate.harness.errors import ModelError, TunegateError, error_reason
-from tunegate.harness.model import Prompt
-from tunegate.harness.models._adapter_fit import (
-    AdapterFit,
-    differing_tensors,
-    fit_adapter,
-    load_translated,
-    refuse_unsupported_kind,
-    translate_config,
-)
+from tunegate.harness.contracts.model import Prompt
 from tunegate.harness.models._chat_template import (
     PROBES,
     fingerprint_of,
@@ -49,7 +39,17 @@ from tunegate.harness.models._model_folder import (
     text_class,
     text_part,
 )
+from tunegate.harness.models.adapters.adapter_fit import (
+    AdapterFit,
+    differing_tensors,
+    fit_adapter,
+    load_translated,
+    refuse_unsupported_kind,
+    translate_config,
+)
+from tunegate.harness.models.adapters.weight_files import refuse_unsafe, weights_fingerprint
 from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, sha256
+from tunegate.harness.records.errors import ModelError, TunegateError, error_reason
 
 ENGINE = "tunegate/2"
 """Version of our decoding; raised when it could change an answer by more than rounding does."""

@@ -3,7 +3,7 @@
 One server has base and all adapters on it; a full model has one of its own. vLLM runs in an
 environment of its own (`TUNEGATE_VLLM`, this one, or what `tunegate engine install vllm` made), so
 that its ranges of torch and transformers meet nothing here. Whether it computes with what is in the
-folders is proven as for any server (`tunegate.harness.model_servers.identity`).
+folders is proven as for any server (`tunegate.harness.models.servers.identity`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from tunegate.harness.checks.weight_files import refuse_unsafe
-from tunegate.harness.errors import ModelError, UsageError
-from tunegate.harness.model import NOWHERE, PoolLimits, ServerHosting
-from tunegate.harness.model_servers.managed_server import ManagedServer, free_port
+from tunegate.harness.contracts.model import NOWHERE, PoolLimits, ServerHosting
 from tunegate.harness.models._model_folder import is_adapter, resolve_folder
-from tunegate.harness.models._server_discovery import ServerTarget
-from tunegate.harness.models._vllm_command import (
+from tunegate.harness.models.adapters.weight_files import refuse_unsafe
+from tunegate.harness.models.server import ServerArm, open_server
+from tunegate.harness.models.servers.discovery import ServerTarget
+from tunegate.harness.models.servers.managed_server import ManagedServer, free_port
+from tunegate.harness.models.servers.vllm_command import (
     VllmInstallation,
     VllmServerPlan,
     VllmSettings,
@@ -31,7 +31,7 @@ from tunegate.harness.models._vllm_command import (
     refuse_adapter,
     server_environment,
 )
-from tunegate.harness.models.server import ServerArm, open_server
+from tunegate.harness.records.errors import ModelError, UsageError
 from tunegate.harness.records.wording import count_noun
 
 SPEC = "vllm:FOLDER_OR_ID[?tp=N&gpu_memory=SHARE&dtype=NAME&max_len=N]"

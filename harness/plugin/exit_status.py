@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.errors import TunegateError, Undecided, UsageError
+from tunegate.harness.records.errors import TunegateError, Undecided, UsageError
 from tunegate.harness.records.verdict import Verdict
 
 PRECEDENCE = (

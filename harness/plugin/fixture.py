@@ -11,12 +11,17 @@ import pytest
 
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.comparison.score_table import ScoreTable
-from tunegate.harness.defaults import CONFIDENCE
-from tunegate.harness.errors import BackendError, NotComparable, UnknownName, unknown_name_message
+from tunegate.harness.contracts.quantity import QuantityFormat
+from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.plugin.options import NO_MODEL, missing_fails
-from tunegate.harness.quantity import QuantityFormat
 from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.defaults import CONFIDENCE
+from tunegate.harness.records.errors import (
+    BackendError,
+    NotComparable,
+    UnknownName,
+    unknown_name_message,
+)
 from tunegate.harness.records.manifest import SuiteRecord
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import Verdict

@@ -64,7 +64,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test per case where the marker names a suite. (pytest_generate_tests)"""
     for marker in metafunc.definition.iter_markers("gate_cases"):
-        from tunegate.harness.errors import SuiteError
+        from tunegate.harness.records.errors import SuiteError
         from tunegate.harness.suite import load_suite
 
         try:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.errors import RunInterrupted, TunegateError, UsageError
-from tunegate.harness.gate_kind import gate_kind
+from tunegate.harness.contracts.quantity import format_score, format_scores
+from tunegate.harness.gates.contract.gate_kind import gate_kind
 from tunegate.harness.plugin.exit_status import (
     FailureReason,
     GateFailed,
@@ -19,7 +19,7 @@ from tunegate.harness.plugin.exit_status import (
     escape_control,
 )
 from tunegate.harness.plugin.options import NO_MODEL, UNJUDGED, missing_fails, read_options
-from tunegate.harness.quantity import format_score, format_scores
+from tunegate.harness.records.errors import RunInterrupted, TunegateError, UsageError
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateResult, GateStatus, Verdict

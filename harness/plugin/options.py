@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tunegate.harness import defaults, lookup
-from tunegate.harness.further_arm import FurtherArm, further_arms
+from tunegate.harness.contracts import lookup
+from tunegate.harness.contracts.further_arm import FurtherArm, further_arms
+from tunegate.harness.records import defaults
 
 if TYPE_CHECKING:
-    from tunegate.harness.model import PoolLimits
+    from tunegate.harness.contracts.model import PoolLimits
 
 SESSION = pytest.StashKey[Any]()
 """Where pytest's configuration keeps the `GateSession` of a run."""
@@ -102,7 +103,7 @@ def _spec(arm: FurtherArm) -> Callable[[str], str]:
 def _levers(text: str) -> str:
     """Check the names of levers."""
     from tunegate.harness.engine.scheduling import Optimizations
-    from tunegate.harness.errors import UsageError
+    from tunegate.harness.records.errors import UsageError
 
     try:
         Optimizations.named(text)
@@ -113,8 +114,8 @@ def _levers(text: str) -> str:
 
 def _trace_link(text: str) -> str:
     """Read the address of a viewer."""
-    from tunegate.harness.errors import hide_credentials
-    from tunegate.harness.otel_export.collector import template_problem
+    from tunegate.harness.records.errors import hide_credentials
+    from tunegate.harness.telemetry.export.collector import template_problem
 
     if wrong := template_problem(text):
         raise pytest.UsageError(f"{PREFIX}trace-link={hide_credentials(text)!r}: {wrong}")
@@ -141,7 +142,7 @@ OPTIONS = (
     GateOption(
         "judge",
         "Judge for metrics that need one: "
-        f"{', '.join(lookup.defined_texts('tunegate.harness.judging.backends', 'SPEC').values())}; "
+        f"{', '.join(lookup.defined_texts('tunegate.harness.judges.backends', 'SPEC').values())}; "
         "comma-separated specs form a jury; `none` runs without a judge.",
         names="spec",
     ),
@@ -322,14 +323,14 @@ def read_options(config: pytest.Config) -> Mapping[str, Any]:
 
 def missing_fails(options: Mapping[str, Any]) -> bool:
     """Return whether it is a failure that no model is named."""
-    from tunegate.harness.environment import in_ci
+    from tunegate.harness.contracts.environment import in_ci
 
     return options["missing"] == "fail" or (options["missing"] == "auto" and in_ci())
 
 
 def limits_of(options: Mapping[str, Any]) -> PoolLimits:
     """Return how hard arms behind a network may be asked."""
-    from tunegate.harness.model import PoolLimits
+    from tunegate.harness.contracts.model import PoolLimits
 
     return PoolLimits(
         concurrency=options["concurrency"],

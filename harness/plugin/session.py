@@ -20,21 +20,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tunegate.harness import suite as suites
+from tunegate.harness.contracts.further_arm import arm_options
 from tunegate.harness.engine.interrupts import last_signal
 from tunegate.harness.engine.scheduling import Optimizations
-from tunegate.harness.errors import BackendError, RunInterrupted, TunegateError, UsageError
-from tunegate.harness.further_arm import arm_options
-from tunegate.harness.pipeline import run_writer
-from tunegate.harness.pipeline.run_lock import RunLock, error_from
-from tunegate.harness.pipeline.run_writer import folder_of, repository_root
-from tunegate.harness.pipeline.training_provenance import resolve_incumbent
 from tunegate.harness.plugin import exit_status
 from tunegate.harness.plugin.options import limits_of, read_options
 from tunegate.harness.records.cases import canonical_json, sha256
+from tunegate.harness.records.errors import BackendError, RunInterrupted, TunegateError, UsageError
 from tunegate.harness.records.files import read_record
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateResult, SuiteResult, Verdict, VerdictRecord
+from tunegate.harness.run import run_writer
+from tunegate.harness.run.run_lock import RunLock, error_from
+from tunegate.harness.run.run_writer import folder_of, repository_root
+from tunegate.harness.run.training_provenance import resolve_incumbent
 from tunegate.harness.suite import Suite
 
 if TYPE_CHECKING:
@@ -242,11 +242,11 @@ class GateSession:
         models: Mapping[str, str] = MappingProxyType({}),
     ) -> VerdictRecord:
         """Make or, where another xdist worker has made it, read the run in `folder`."""
-        from tunegate.harness.pipeline.evaluate import evaluate_once
-        from tunegate.harness.pipeline.options import RunOptions
-        from tunegate.harness.pipeline.run_writer import TelemetryOptions
-        from tunegate.harness.pipeline.training_provenance import DataOptions
-        from tunegate.harness.pipeline.workers import ExecutionBackend
+        from tunegate.harness.run.evaluate import evaluate_once
+        from tunegate.harness.run.options import RunOptions
+        from tunegate.harness.run.run_writer import TelemetryOptions
+        from tunegate.harness.run.training_provenance import DataOptions
+        from tunegate.harness.run.workers import ExecutionBackend
 
         given = {**{name: self.options[name] for name in arm_options()}, **models}
         specs = {name: resolve_incumbent(spec) for name, spec in given.items()}

@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tunegate.harness.errors import RunInterrupted, UsageError
+from tunegate.harness.decision.verdict.verdict_lines import columns, verdict_lines
 from tunegate.harness.plugin.exit_status import escape_control
 from tunegate.harness.plugin.items import relative_path
+from tunegate.harness.records.errors import RunInterrupted, UsageError
 from tunegate.harness.records.files import read_record, read_records
 from tunegate.harness.records.judgements import FILE_NAME, Judgement, judge_spending
 from tunegate.harness.records.manifest import Manifest, resume_command, typed_options
 from tunegate.harness.records.verdict import Verdict
-from tunegate.harness.verdict.verdict_lines import columns, verdict_lines
 
 if TYPE_CHECKING:
     from tunegate.harness.plugin.session import GateSession

@@ -34,7 +34,12 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-from tunegate.harness.defaults import LATENCY_CASES, MAX_NEW_TOKENS, TEMPERATURE, THINKING_BUDGET
+from tunegate.harness.records.defaults import (
+    LATENCY_CASES,
+    MAX_NEW_TOKENS,
+    TEMPERATURE,
+    THINKING_BUDGET,
+)
 from tunegate.harness.records.episodes import MOST, EpisodeRecord
 
 SCHEMA_VERSION = 1

@@ -22,8 +22,8 @@ from typing import Any, BinaryIO, Generic, TextIO, TypeVar, cast, overload
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
-from tunegate.harness.errors import UsageError
 from tunegate.harness.records.cases import SCHEMA_VERSION
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.problems import validation_problem
 
 K = TypeVar("K", bound=Hashable)

@@ -2,8 +2,8 @@ r"""Records of judges: calibration.json, and labels.jsonl with people's labels o
 
 The record is bound to one judge: its model, its prompt, its options. Another model, another word
 of the prompt, and it is no longer about this judge. Whether a gate may rest on the judge
-is decided from it by `tunegate.harness.gating.judge_eligibility`, gate by gate: a narrow margin
-asks for a better judge than a wide one.
+is decided from it by `tunegate.harness.decision.gating.judge_eligibility`, gate by gate: a narrow
+margin asks for a better judge than a wide one.
 
 People's labels: labels.jsonl, one line for each answer. A line of labels names the case and
 the answer, and has a person's label of it:
@@ -27,8 +27,6 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from tunegate.harness.defaults import CONFIDENCE
-from tunegate.harness.errors import SuiteError, UsageError
 from tunegate.harness.records.cases import (
     SCHEMA_VERSION,
     Case,
@@ -37,6 +35,8 @@ from tunegate.harness.records.cases import (
     canonical_json,
     sha256,
 )
+from tunegate.harness.records.defaults import CONFIDENCE
+from tunegate.harness.records.errors import SuiteError, UsageError
 from tunegate.harness.records.files import read_file, read_record
 from tunegate.harness.records.problems import validation_problem
 

@@ -17,8 +17,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, field_validator
 
-from tunegate.harness.defaults import CONFIDENCE
 from tunegate.harness.records.cases import SCHEMA_VERSION, Cell, CellKind, Record, Text
+from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.records.episodes import MOST, EpisodeSettings
 from tunegate.harness.records.judges import Calibration
 from tunegate.harness.records.training_card import ContaminationCheck, TrainingSummary

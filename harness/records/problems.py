@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from tunegate.harness.errors import unknown_name_message
+from tunegate.harness.records.errors import unknown_name_message
 
 MOST_PROBLEMS = 50
 """Problems that are shown; of the rest the number."""

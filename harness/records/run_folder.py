@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from tunegate.harness.errors import UsageError
 from tunegate.harness.records import judges
 from tunegate.harness.records.cases import WRITTEN, Case, Record, ScoreRow, StoredAnswer, Text
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import IndexedRecords, JsonlRecords, read_record, read_records
 from tunegate.harness.records.judgements import FILE_NAME, Judgement
 from tunegate.harness.records.judges import Label

@@ -2,7 +2,7 @@
 
 verdict.json: what was decided, on which numbers, and why; the one file CI and reports read. The
 bytes are a pure function of the manifest and the stored answers: no clock, sorted keys, numbers
-rounded to six significant digits. `harness/schemas/verdict.schema.json` documents it.
+rounded to six significant digits. `harness/records/schemas/verdict.schema.json` documents it.
 """
 
 from __future__ import annotations

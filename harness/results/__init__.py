@@ -1,1 +1,3 @@
-"""Readers of other tools' results, one format a file; contract: `harness/result_reader.py`."""
+"""Readers of other tools' results, one format a file; contract:
+`harness/contracts/result_reader.py`.
+"""

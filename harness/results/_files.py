@@ -18,9 +18,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tunegate.harness.errors import MissingExtra, UsageError, error_reason
+from tunegate.harness.contracts.result_reader import UnreadLine
+from tunegate.harness.records.errors import MissingExtra, UsageError, error_reason
 from tunegate.harness.records.files import check_regular, read_file
-from tunegate.harness.result_reader import UnreadLine
 
 LARGEST_DOCUMENT = 2_000_000_000
 """Bytes of a JSON document that is read; JSON lines are streamed and have no limit."""

@@ -16,8 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import UsageError
-from tunegate.harness.result_reader import (
+from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
     UnreadLine,
@@ -26,6 +25,7 @@ from tunegate.harness.result_reader import (
     score_value,
     value_at,
 )
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import (
     first_bytes,
     json_document,

@@ -14,8 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import UsageError
-from tunegate.harness.result_reader import (
+from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
     UnreadLine,
@@ -23,6 +22,7 @@ from tunegate.harness.result_reader import (
     score_value,
     value_at,
 )
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import first_bytes, json_document, text_of, token_count
 
 NAME = "result.json"

@@ -17,8 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import UsageError
-from tunegate.harness.result_reader import (
+from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
     ScoreTraits,
@@ -28,6 +27,7 @@ from tunegate.harness.result_reader import (
     score_value,
     value_at,
 )
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import json_document, text_of, token_count
 
 FILES = ("run_spec.json", "scenario_state.json", "per_instance_stats.json")

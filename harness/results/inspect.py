@@ -16,11 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import UsageError
-from tunegate.harness.records.cases import replace_surrogates
-from tunegate.harness.records.episodes import EpisodeCall, EpisodeTurn
-from tunegate.harness.records.wording import count_noun
-from tunegate.harness.result_reader import (
+from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
     UnreadLine,
@@ -28,6 +24,11 @@ from tunegate.harness.result_reader import (
     result_reader,
     score_value,
 )
+from tunegate.harness.contracts.thinking import message_thoughts
+from tunegate.harness.records.cases import replace_surrogates
+from tunegate.harness.records.episodes import EpisodeCall, EpisodeTurn
+from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.results._files import (
     first_bytes,
     json_document,
@@ -35,7 +36,6 @@ from tunegate.harness.results._files import (
     open_zip,
     text_of,
 )
-from tunegate.harness.thinking import message_thoughts
 
 VERSION = 2
 _LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}

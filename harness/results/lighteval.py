@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.result_reader import (
+from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
     UnreadLine,

@@ -15,9 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import UsageError
-from tunegate.harness.records.wording import count_noun
-from tunegate.harness.result_reader import (
+from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
     ScoreTraits,
@@ -25,6 +23,8 @@ from tunegate.harness.result_reader import (
     result_reader,
     score_value,
 )
+from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.results._files import json_document, json_lines, text_of
 
 _DATE = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?"

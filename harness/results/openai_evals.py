@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import UsageError
-from tunegate.harness.result_reader import (
+from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
     UnreadLine,
     result_reader,
     score_value,
 )
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import first_bytes, json_lines, text_of
 
 SHARED = ("eval_name", "base_eval", "split")

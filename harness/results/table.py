@@ -20,8 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import UsageError
-from tunegate.harness.result_reader import (
+from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
     UnreadLine,
@@ -30,6 +29,7 @@ from tunegate.harness.result_reader import (
     score_value,
     value_at,
 )
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import (
     TABLES,
     first_bytes,

@@ -15,8 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import UsageError
-from tunegate.harness.result_reader import (
+from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
     UnreadLine,
@@ -25,12 +24,13 @@ from tunegate.harness.result_reader import (
     score_value,
     value_at,
 )
+from tunegate.harness.contracts.thinking import message_thoughts
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import (
     json_lines,
     text_of,
     token_count,
 )
-from tunegate.harness.thinking import message_thoughts
 
 NAME = "traces.jsonl"
 VERSION = 1

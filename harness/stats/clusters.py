@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tunegate.harness.defaults import CONFIDENCE
+from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.binary import ratio_lower, tango_lower, tango_z
 from tunegate.harness.stats.paired_mean import MeanFit, Reach, fit_units

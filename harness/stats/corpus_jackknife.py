@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tunegate.harness.defaults import CONFIDENCE
+from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.stats import validation
 from tunegate.harness.stats.paired_mean import MeanFit, Reach, fit_units
 from tunegate.harness.stats.types import Interval, OneSidedTest

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tunegate.harness.defaults import CONFIDENCE
+from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.binary import clopper_pearson
 from tunegate.harness.stats.types import Interval, OneSidedTest

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tunegate.harness.defaults import CONFIDENCE
+from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.paired_mean import mean_interval
 from tunegate.harness.stats.types import Interval, OneSidedTest

@@ -15,7 +15,7 @@ from functools import cache
 
 import numpy as np
 
-from tunegate.harness.defaults import CONFIDENCE, POWER
+from tunegate.harness.records.defaults import CONFIDENCE, POWER
 from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.binary import null_losses
 from tunegate.harness.stats.types import StudyDesign

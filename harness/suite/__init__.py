@@ -23,13 +23,12 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tunegate.harness import lookup, options
-from tunegate.harness import metric as metric_contract
-from tunegate.harness.defaults import MAX_UNSCORED
-from tunegate.harness.errors import SuiteError, UnknownName, unknown_name_message
-from tunegate.harness.gate_kind import gate_kinds
-from tunegate.harness.json_schema import located_problems
-from tunegate.harness.metric import Metric
+from tunegate.harness.contracts import lookup, options
+from tunegate.harness.contracts import metric as metric_contract
+from tunegate.harness.contracts.json_schema import located_problems
+from tunegate.harness.contracts.metric import Metric
+from tunegate.harness.contracts.source import AccountedCases
+from tunegate.harness.gates.contract.gate_kind import gate_kinds
 from tunegate.harness.records.cases import (
     TEMPLATES_OF,
     Case,
@@ -37,16 +36,17 @@ from tunegate.harness.records.cases import (
     GenerationSettings,
     sha256,
 )
+from tunegate.harness.records.defaults import MAX_UNSCORED
+from tunegate.harness.records.errors import SuiteError, UnknownName, unknown_name_message
 from tunegate.harness.records.files import check_regular
 from tunegate.harness.records.manifest import Gate, MetricRecord, SuiteRecord
-from tunegate.harness.source import AccountedCases
 from tunegate.harness.suite import consistency, toml_file
 from tunegate.harness.suite.equal_prompts import join_equal_prompts
 from tunegate.harness.suite.file_schema import suite_validator
 from tunegate.harness.suite.find import FILE_NAME
 
 if TYPE_CHECKING:
-    from tunegate.harness.episode_environment import EpisodePlan
+    from tunegate.harness.contracts.episode_environment import EpisodePlan
 
 LARGEST_TEMPLATE = 1_000_000
 """Bytes of a chat template."""
@@ -405,7 +405,7 @@ def _cases(source: toml_file.TomlFile) -> Iterable[Case]:
     name = settings.pop("from")
     where = source.where("cases") if isinstance(given, str) else source.where("cases", "from")
     try:
-        function = lookup.find_object("tunegate.harness.sources", name, what="case source")
+        function = lookup.find_object("tunegate.harness.suite.sources", name, what="case source")
     except UnknownName as error:
         raise SuiteError([f"{where}: {error}"]) from error
     folder, place = source.path.parent, f"{where}: case source {name!r}"

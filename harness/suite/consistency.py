@@ -1,7 +1,7 @@
 """Consistency of a suite: gates, metrics and cases that contradict each other.
 
 Each problem is one line, `file:line: what; remedy`. The form of the file itself is the schema's
-business, in `harness/schemas/suite.schema.json`.
+business, in `harness/records/schemas/suite.schema.json`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from tunegate.harness.errors import UsageError, unknown_name_message
-from tunegate.harness.gate_kind import gate_kind, gate_kinds
-from tunegate.harness.metric import Metric
+from tunegate.harness.contracts.metric import Metric
+from tunegate.harness.contracts.thinking import SWITCHES_OF_SERVERS
+from tunegate.harness.gates.contract.gate_kind import gate_kind, gate_kinds
 from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, canonical_json
+from tunegate.harness.records.errors import UsageError, unknown_name_message
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.problems import summarize_problems
 from tunegate.harness.suite.toml_file import TomlFile
-from tunegate.harness.thinking import SWITCHES_OF_SERVERS
 
 MOST_LACKING = 5
 """Cases that lack one thing, as many as are listed; where more do, it has one cause."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from tunegate.harness.episode_environment import EnvironmentSource, EpisodePlan, InspectTask
+from tunegate.harness.contracts.episode_environment import (
+    EnvironmentSource,
+    EpisodePlan,
+    InspectTask,
+)
+from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.episodes.transcript import opening_case
-from tunegate.harness.metric import Metric
 from tunegate.harness.records.cases import Case, CellKind, GenerationSettings
 from tunegate.harness.records.episodes import EpisodeSettings
 from tunegate.harness.suite.toml_file import TomlFile

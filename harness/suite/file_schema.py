@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from tunegate.harness.defaults import CONFIDENCE
-from tunegate.harness.errors import UsageError
-from tunegate.harness.gate_kind import COMMON_KEYS, ROOM, GateKind, gate_kinds
-from tunegate.harness.json_schema import read_schema, validator_of
-from tunegate.harness.lookup import module_names
+from tunegate.harness.contracts.json_schema import read_schema, validator_of
+from tunegate.harness.contracts.lookup import module_names
+from tunegate.harness.gates.contract.gate_kind import COMMON_KEYS, ROOM, GateKind, gate_kinds
+from tunegate.harness.records.defaults import CONFIDENCE
+from tunegate.harness.records.errors import UsageError
 
 
 @cache

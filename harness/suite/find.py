@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tunegate.harness.errors import UsageError, unknown_name_message
+from tunegate.harness.records.errors import UsageError, unknown_name_message
 from tunegate.harness.suite.toml_file import cases_file_problem
 
 BUNDLED = Path(__file__).resolve().parents[2] / "suites"

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import SuiteError
+from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.records.files import read_file
 
 _LIMIT = 1_000_000

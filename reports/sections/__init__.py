@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from tunegate.harness import lookup
+from tunegate.harness.contracts import lookup
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -9,7 +9,7 @@ from math import ceil
 from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
-from tunegate.harness.further_arm import further_arm
+from tunegate.harness.contracts.further_arm import further_arm
 from tunegate.harness.records.cases import WRITTEN, Case, CellKind, Completion, StoredAnswer
 from tunegate.reports.data import ReportData
 from tunegate.reports.formatting import format_level, format_percent

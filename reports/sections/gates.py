@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tunegate.harness.decision.verdict.verdict_lines import LOOKS, interim_look
 from tunegate.harness.records.verdict import SuiteResult, Verdict
-from tunegate.harness.verdict.verdict_lines import LOOKS, interim_look
 from tunegate.reports.charts import HEIGHT, WIDTH, draw_interval
 from tunegate.reports.data import ReportData
 from tunegate.reports.formatting import REASONS, STATUSES, face_of, metric_direction, skip_reason

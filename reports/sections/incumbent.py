@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunegate.harness.further_arm import INCUMBENT, comparison_results
+from tunegate.harness.contracts.further_arm import INCUMBENT, comparison_results
 from tunegate.reports.charts import HEIGHT, WIDTH, draw_interval
 from tunegate.reports.data import ReportData
 from tunegate.reports.escaping import escape_markdown

@@ -64,7 +64,7 @@ def judge_healths(data: ReportData) -> list[JudgeHealth]:
 def _health(
     data: ReportData, suite: str, metric: MetricRecord, gates: Sequence[GateResult]
 ) -> JudgeHealth:
-    from tunegate.harness.judging.calibration_report import (
+    from tunegate.harness.judges.calibrating.report import (
         calibration_figures,
         eligibility_sentence,
     )

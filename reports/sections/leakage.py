@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunegate.harness.quantity import QuantityFormat
+from tunegate.harness.contracts.quantity import QuantityFormat
 from tunegate.harness.records.training_card import (
     ContaminationCoverage,
     ContaminationMatch,

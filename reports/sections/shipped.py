@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunegate.harness.further_arm import SHIPPED, comparison_results
-from tunegate.harness.quantity import parity_format
+from tunegate.harness.contracts.further_arm import SHIPPED, comparison_results
+from tunegate.harness.contracts.quantity import parity_format
 from tunegate.harness.records.verdict import DeploymentParity, MetricParity, SuiteParity
 from tunegate.harness.records.wording import count_noun
 from tunegate.reports.data import ReportData

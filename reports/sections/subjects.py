@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunegate.harness.comparison.tag_slices import (
+from tunegate.harness.decision.gating.tag_slices import (
     ENOUGH,
     FALSE_SHARE,
     TagSlice,

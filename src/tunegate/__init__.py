@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tunegate.harness.comparison.delta import Delta, compare
-    from tunegate.harness.errors import TunegateError, Undecided
-    from tunegate.harness.metric import Metric
+    from tunegate.harness.contracts.metric import Metric
     from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+    from tunegate.harness.records.errors import TunegateError, Undecided
     from tunegate.harness.records.manifest import MetricRecord
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.records.verdict import Verdict, VerdictRecord
@@ -45,13 +45,13 @@ _HOMES = {
     "Completion": "tunegate.harness.records.cases",
     "Delta": "tunegate.harness.comparison.delta",
     "GateCallback": "tunegate.trainers.gate_callback",
-    "Metric": "tunegate.harness.metric",
+    "Metric": "tunegate.harness.contracts.metric",
     "MetricRecord": "tunegate.harness.records.manifest",
     "Run": "tunegate.harness.records.run_folder",
     "Score": "tunegate.harness.records.cases",
     "Suite": "tunegate.harness.suite",
-    "TunegateError": "tunegate.harness.errors",
-    "Undecided": "tunegate.harness.errors",
+    "TunegateError": "tunegate.harness.records.errors",
+    "Undecided": "tunegate.harness.records.errors",
     "Verdict": "tunegate.harness.records.verdict",
     "VerdictRecord": "tunegate.harness.records.verdict",
     "compare": "tunegate.harness.comparison.delta",

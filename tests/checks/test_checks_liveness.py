@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tunegate.harness.checks import liveness
-from tunegate.harness.errors import NotComparable
 from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.records.errors import NotComparable
 
 Copy = Callable[..., Path]
 

@@ -10,8 +10,8 @@ import pytest
 
 from tunegate.harness import suite as suites
 from tunegate.harness.checks.recorded_answers import refuse_examples, refuse_further_samples
-from tunegate.harness.errors import UsageError
 from tunegate.harness.models.replay import replay
+from tunegate.harness.records.errors import UsageError
 
 TOML = """
 name = "quiz"

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.checks.weight_files import (
+from tunegate.harness.models.adapters.weight_files import (
     file_sha256,
     read_json,
     refuse_unsafe,
     weights_fingerprint,
 )
-from tunegate.harness.errors import ModelError, UnsafeWeights
+from tunegate.harness.records.errors import ModelError, UnsafeWeights
 
 TENSOR = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 

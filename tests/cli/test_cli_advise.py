@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tunegate.harness.cli import advise as command
 from tunegate.harness.cli import app
-from tunegate.harness.errors import SuiteError, UsageError
+from tunegate.harness.records.errors import SuiteError, UsageError
 
 READY = (
     "--prompted", "--lacks=behaviour", "--weights", "--one-task", "--no-verifier",
@@ -177,7 +177,7 @@ def test_memory_of_the_method_is_told(
     text = advise("--base", project.path / "base", "--data", data, *READY)
 
     assert f"   {told}" in text or f"it {told}" in text
-    assert "memory: 0." in text
+    assert "memory: about 0." in text
     assert "8 rows a step of 256 tokens at most, float32 weights" in text
 
 

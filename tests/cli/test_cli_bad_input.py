@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.cli import errors_as_exit_codes
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 
 CASE = {"id": "a", "prompt": "q", "expected": "yes"}
 SUITE = 'name = "demo"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "exact_match"\n'

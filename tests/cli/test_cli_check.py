@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from tests.gguf_files import few_stops, needs_gguf
 from tunegate.harness.cli import app
 from tunegate.harness.cli.check import LAST
-from tunegate.harness.errors import NotComparable, TunegateError
+from tunegate.harness.records.errors import NotComparable, TunegateError
 
 Z = re.compile(r"8 null adapters: mean \S+, sd \S+; z = ([+-][\d.,e+-]+)$", re.MULTILINE)
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tunegate.harness.cli import app
-from tunegate.harness.errors import NotComparable, UsageError
+from tunegate.harness.records.errors import NotComparable, UsageError
 
 OTHER_SUITE = "floor = 0.2\ngain = 0.2\nexpected_gain = 0.3"
 

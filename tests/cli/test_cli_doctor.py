@@ -97,8 +97,8 @@ def test_only_a_tested_combination_is_ok(
     """
     import platform
 
-    from tunegate.harness import environment
     from tunegate.harness.cli.doctor import _combination
+    from tunegate.harness.contracts import environment
 
     others = {"python": platform.python_version(), "transformers": "5.24.0"}
     stacks = tuple(

@@ -20,10 +20,10 @@ from typer.testing import CliRunner
 
 from tests.played_suites import TOML, call, write_desk
 from tunegate.harness.cli import app
-from tunegate.harness.errors import TunegateError
-from tunegate.harness.model import Request
+from tunegate.harness.contracts.model import Request
 from tunegate.harness.models.scripted import ScriptedArm
 from tunegate.harness.records.cases import StoredAnswer
+from tunegate.harness.records.errors import TunegateError
 
 GOAL = "gain = 0.1"
 GUARD = "tolerance = 0.1"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tunegate.harness.cli import engine
-from tunegate.harness.errors import BackendError, UsageError
-from tunegate.harness.models import _vllm_command
+from tunegate.harness.models.servers import vllm_command as _vllm_command
+from tunegate.harness.records.errors import BackendError, UsageError
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 from conftest import TUNEGATE
 from tunegate.harness.cli.gate import pytest_arguments
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.manifest import Manifest
 
 

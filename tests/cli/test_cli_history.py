@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tunegate.harness.cli import app
-from tunegate.harness.errors import UnknownName, UsageError
+from tunegate.harness.records.errors import UnknownName, UsageError
 
 
 def _history(*args: str) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tunegate.harness.cli import app
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.suite.find import BUNDLED, suite_names
 
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from tests.ci_steps import StepRunner, load
 from tunegate.harness.cli import app, init
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.suite.find import suite_names
 

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.checks.weight_files import read_json
 from tunegate.harness.cli._guess_format import cases_table
 from tunegate.harness.cli.guardrail import read_parse_line
-from tunegate.harness.errors import TunegateError
-from tunegate.harness.judging.backends.scripted import scripted as scripted_judge
+from tunegate.harness.judges.backends.scripted import scripted as scripted_judge
+from tunegate.harness.models.adapters.weight_files import read_json
 from tunegate.harness.models.replay import replay
 from tunegate.harness.models.scripted import scripted
-from tunegate.harness.pipeline.attempt_ledger import read_ledger
+from tunegate.harness.records.errors import TunegateError
 from tunegate.harness.records.judges import read_labels
 from tunegate.harness.results._files import csv_records, json_document, json_lines
+from tunegate.harness.run.attempt_ledger import read_ledger
 from tunegate.harness.suite import load_suite
 from tunegate.trainers.datasets import form_of
 from tunegate.trainers.yaml_config import read_config

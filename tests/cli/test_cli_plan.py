@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tunegate.harness.cli import app
-from tunegate.harness.errors import SuiteError, UsageError
+from tunegate.harness.records.errors import SuiteError, UsageError
 
 PAGE = Path(__file__).parents[2] / "docs" / "getting-started" / "write-a-suite.md"
 

@@ -11,13 +11,13 @@ import pytest
 
 from tunegate.harness.cli._production_suite import write_suite
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.gating.decide_all import decide_gate
-from tunegate.harness.otel_import.types import ImportReport
+from tunegate.harness.decision.gating.decide_all import decide_gate
 from tunegate.harness.records.cases import Case, Completion
 from tunegate.harness.records.verdict import GateStatus
-from tunegate.harness.sources._replayed_call import SettingsTransfer, choose_settings
-from tunegate.harness.sources.traces import ProductionCases
 from tunegate.harness.suite import Suite, load_suite
+from tunegate.harness.suite.sources._replayed_call import SettingsTransfer, choose_settings
+from tunegate.harness.suite.sources.traces import ProductionCases
+from tunegate.harness.telemetry.read.types import ImportReport
 
 N = 80
 WORDS = [first + rest for first in "bdfgklmnprstvz" for rest in ("ala", "eno", "iru", "oke", "uto")]

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tunegate.harness.checks.weight_files import weights_fingerprint
 from tunegate.harness.cli import app
-from tunegate.harness.errors import UsageError
-from tunegate.harness.pipeline.training_provenance import resolve_incumbent
-from tunegate.harness.verdict import run_history
+from tunegate.harness.decision.verdict import run_history
+from tunegate.harness.models.adapters.weight_files import weights_fingerprint
+from tunegate.harness.records.errors import UsageError
+from tunegate.harness.run.training_provenance import resolve_incumbent
 
 SHIPPED = Path(run_history.FILE_NAME)
 

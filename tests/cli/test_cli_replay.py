@@ -13,10 +13,10 @@ from typer.testing import CliRunner, Result
 
 from tunegate.harness.cli import _production_suite, app
 from tunegate.harness.cli.replay import case_lines, print_case
-from tunegate.harness.errors import TunegateError
 from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, StoredAnswer
-from tunegate.harness.sources.traces import TraceSelection, collect_cases
+from tunegate.harness.records.errors import TunegateError
 from tunegate.harness.suite import load_suite
+from tunegate.harness.suite.sources.traces import TraceSelection, collect_cases
 
 SHOP = Path(__file__).parents[2] / "examples" / "traces" / "shop.jsonl"
 PARCEL, CHARGED = "b778903d4aa6a604", "939928645cae4d7e"

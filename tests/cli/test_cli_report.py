@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tunegate.harness.cli import app
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 
 
 def _refused(*args: str) -> str:

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tunegate.harness import metric
 from tunegate.harness.cli import app
 from tunegate.harness.cli.gate import run_gate
-from tunegate.harness.errors import TunegateError, UsageError
+from tunegate.harness.contracts import metric
+from tunegate.harness.records.errors import TunegateError, UsageError
 from tunegate.harness.suite import load_suite
 
 EVIL = """

@@ -14,8 +14,8 @@ from tests.fake_vllm import make_environment
 from tests.tiny_models import ask, copied, muted, tiny
 from tunegate.harness.cli.ship_check import ship_check
 from tunegate.harness.engine.inference import local_engine
-from tunegate.harness.errors import ModelError, UnknownName, UsageError
 from tunegate.harness.records.cases import Case
+from tunegate.harness.records.errors import ModelError, UnknownName, UsageError
 
 __all__ = ["ask", "copied", "tiny"]
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tunegate.harness.cli import app
-from tunegate.harness.errors import SuiteError, UsageError
+from tunegate.harness.records.errors import SuiteError, UsageError
 
 
 def _call(*args: str | Path) -> str:
@@ -95,7 +95,8 @@ def test_check_finds_a_metric_in_the_folder_of_the_command(project: Any) -> None
         .replace('metric = "exact_match"', 'metric = "fn"')
     )
     (project.path / "own.py").write_text(
-        "from tunegate.harness.metric import metric\n@metric(binary=True, range=(0.0, 1.0))\n"
+        "from tunegate.harness.contracts.metric import metric\n"
+        "@metric(binary=True, range=(0.0, 1.0))\n"
         "def fn(case, completion): ...\n"
     )
 

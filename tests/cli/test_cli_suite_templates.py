@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from tunegate.harness import suite as suites
 from tunegate.harness.cli import app
-from tunegate.harness.errors import UsageError
-from tunegate.harness.power.feasibility import unreachable_gates
+from tunegate.harness.decision.planning.feasibility import unreachable_gates
+from tunegate.harness.records.errors import UsageError
 
 
 def _call(*args: str) -> str:
@@ -75,7 +75,7 @@ def test_a_mistake_is_one_sentence(project: Any, folder: str, template: str, mes
 
 
 def test_without_the_questions_their_place_is_named(project: Any) -> None:
-    from tunegate.harness.errors import SuiteError
+    from tunegate.harness.records.errors import SuiteError
 
     _call("suite", "new", "knowledge", "--template", "mmlu")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness import suite as suites
-from tunegate.harness.comparison.answer_key import KeyWatch
+from tunegate.harness.decision.answers.answer_key import KeyWatch
 from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
 
 TOML = """

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pytest
 
 from tests.decided_suites import SuiteOfColumns, manifest_of, metric_record
-from tunegate.harness.comparison.answer_counts import count_answers
+from tunegate.harness.decision.answers.answer_counts import count_answers
+from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
-from tunegate.harness.verdict.decide import decide_run
 
 N = 60
 GAIN = Gate(metric="m", kind="gain", margin=0.0)

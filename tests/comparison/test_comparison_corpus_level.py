@@ -17,11 +17,11 @@ from scipy import stats
 from tunegate.harness.comparison.corpus_level import PairedCounts
 from tunegate.harness.comparison.delta import Delta, compare, is_proven
 from tunegate.harness.comparison.pairs import Pairs, estimator_of
-from tunegate.harness.comparison.score_table import ScoreTable
-from tunegate.harness.errors import UnknownName, UsageError
-from tunegate.harness.metric import load_metric, metric
-from tunegate.harness.power.forecast import pilot_spread
+from tunegate.harness.contracts.metric import load_metric, metric
+from tunegate.harness.decision.planning.forecast import pilot_spread
+from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.errors import UnknownName, UsageError
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict
 from tunegate.harness.stats.corpus_jackknife import jackknife_interval, jackknife_replicates

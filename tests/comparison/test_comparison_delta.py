@@ -11,7 +11,7 @@ from scipy import stats
 
 from tests.t_and_hall import envelope
 from tunegate.harness.comparison.delta import Delta, compare
-from tunegate.harness.errors import Undecided
+from tunegate.harness.records.errors import Undecided
 from tunegate.harness.stats.paired_mean import mean_interval
 
 # The differences of statistics.md §10, case 9, as tuned scores over a base of 0.5.

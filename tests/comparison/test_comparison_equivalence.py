@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.comparison.equivalence import (
+from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.decision.gating.equivalence import (
     DEFAULT,
     EquivalenceMargin,
     EquivalencePairs,
     margin_of,
     proven_beyond,
 )
-from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.records.manifest import Gate, SuiteRecord
 from tunegate.harness.records.verdict import ParityStatus
 

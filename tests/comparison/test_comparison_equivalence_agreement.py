@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunegate.harness.comparison.equivalence import answer_agreement
+from tunegate.harness.decision.gating.equivalence import answer_agreement
 from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.comparison.score_table import score_suite
-from tunegate.harness.errors import BackendError
-from tunegate.harness.metric import Metric
+from tunegate.harness.contracts.metric import Metric
+from tunegate.harness.decision.score_table import score_suite
 from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.errors import BackendError
 from tunegate.harness.suite import Suite, load_suite
 
 SUITE = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "exact_match"\n'

@@ -12,13 +12,13 @@ from scipy.stats import norm
 
 from tunegate.harness import suite as suites
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.gating.error_control import ProvenRegressions
-from tunegate.harness.power.feasibility import schedule_looks, unreachable_gates
+from tunegate.harness.decision.gating.error_control import ProvenRegressions
+from tunegate.harness.decision.planning.feasibility import schedule_looks, unreachable_gates
+from tunegate.harness.decision.verdict.decide import decide_run
+from tunegate.harness.decision.verdict.interim_analysis import should_stop
 from tunegate.harness.records.manifest import Gate, LookSchedule
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict
 from tunegate.harness.stats.group_sequential import efficacy_bounds
-from tunegate.harness.verdict.decide import decide_run
-from tunegate.harness.verdict.interim_analysis import should_stop
 
 FLOOR, CEILING, GAIN, TOLERANCE = "floor", "ceiling", "gain", "tolerance"
 TOML = """

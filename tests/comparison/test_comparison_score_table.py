@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tunegate.harness.comparison.score_table import score_suite
+from tunegate.harness.decision.score_table import score_suite
 from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, Score, StoredAnswer
 from tunegate.harness.suite import Suite, load_suite
 

@@ -12,19 +12,19 @@ import pytest
 from scipy import stats
 
 from tests.decided_suites import metric_record
-from tunegate.harness.comparison.tag_slices import (
+from tunegate.harness.decision.gating.tag_slices import (
     TagSlice,
     q_values,
     slices_by_group,
     slices_by_tag,
 )
+from tunegate.harness.decision.verdict.verdict_lines import verdict_lines
 from tunegate.harness.records.cases import Case, ScoreRow
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.stats.binary import tango_interval
 from tunegate.harness.stats.paired_mean import mean_interval
-from tunegate.harness.verdict.verdict_lines import verdict_lines
 from tunegate.reports import markdown
 from tunegate.reports.annotations import run_annotations
 from tunegate.reports.data import prepare_data

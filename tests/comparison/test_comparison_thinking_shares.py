@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.comparison.answer_counts import thinking_share_notes
-from tunegate.harness.comparison.score_table import ScoreTable
+from tunegate.harness.decision.answers.answer_counts import thinking_share_notes
+from tunegate.harness.decision.score_table import ScoreTable
 
 THOUGHT = {"has_thoughts": 1.0}
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness import child_process
-from tunegate.harness.child_process import CallFailed, CallTimeout, run_with_timeout
+from tunegate.harness.contracts import child_process
+from tunegate.harness.contracts.child_process import CallFailed, CallTimeout, run_with_timeout
 
 
 def test_returns_the_result() -> None:
@@ -86,7 +86,7 @@ def test_a_call_that_kills_its_process_fails_clearly() -> None:
 
 def test_the_child_ends_with_its_parent() -> None:
     code = (
-        "from tunegate.harness.child_process import run_with_timeout\n"
+        "from tunegate.harness.contracts.child_process import run_with_timeout\n"
         "if __name__ == '__main__': print(run_with_timeout('os', 'getpid', limit_s=5.0))"
     )
     done = subprocess.run(

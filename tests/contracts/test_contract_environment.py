@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness import environment
-from tunegate.harness.errors import UsageError
+from tunegate.harness.contracts import environment
+from tunegate.harness.records.errors import UsageError
 
 
 def without(monkeypatch: pytest.MonkeyPatch, module: str, **versions: str) -> None:
@@ -208,7 +208,7 @@ def test_free_memory_is_what_the_system_tells(
 
 FRAGMENTED = """
 import ctypes
-from tunegate.harness.environment import return_freed_memory
+from tunegate.harness.contracts.environment import return_freed_memory
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096

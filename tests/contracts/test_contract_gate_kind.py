@@ -14,12 +14,17 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness import gate_kind as contract
 from tunegate.harness import gates
 from tunegate.harness.comparison.delta import compare
-from tunegate.harness.errors import UsageError
-from tunegate.harness.gate_kind import GateKind, UnknownGateKind, gate_kind, gate_kinds
-from tunegate.harness.gating.decide_all import decide_gate
+from tunegate.harness.decision.gating.decide_all import decide_gate
+from tunegate.harness.gates.contract import gate_kind as contract
+from tunegate.harness.gates.contract.gate_kind import (
+    GateKind,
+    UnknownGateKind,
+    gate_kind,
+    gate_kinds,
+)
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateResult, GateStatus
 from tunegate.harness.suite import file_schema

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunegate.harness import judge, suite
-from tunegate.harness.errors import SuiteError
-from tunegate.harness.judge import TEXT, ParsedReply, format_conversation, question
+from tunegate.harness import suite
+from tunegate.harness.contracts import judge
+from tunegate.harness.contracts.judge import TEXT, ParsedReply, format_conversation, question
 from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.errors import SuiteError
 
 CASES = [{"id": "r1", "prompt": "My parcel is late."}]
 TOML = """\

@@ -10,19 +10,20 @@ from typing import Any
 import pytest
 
 from tests.fake_judges import FakeModel, reply_to
-from tunegate.harness import lookup, suite
-from tunegate.harness.errors import SuiteError
-from tunegate.harness.judge import Judge, JudgeQuestion, Score
-from tunegate.harness.judge_examples import (
+from tunegate.harness import suite
+from tunegate.harness.contracts import lookup
+from tunegate.harness.contracts.judge import Judge, JudgeQuestion, Score
+from tunegate.harness.contracts.judge_examples import (
     REPEATS,
     ExampleForm,
     case_repetitions,
     repeats_example,
 )
-from tunegate.harness.judging.contract import JudgementTask
-from tunegate.harness.judging.conversation import ModelJuror
+from tunegate.harness.judges.asking.conversation import ModelJuror
+from tunegate.harness.judges.asking.juror import JudgementTask
 from tunegate.harness.records.cases import Case, Completion
 from tunegate.harness.records.episodes import EpisodeCall, EpisodeEnd, EpisodeRecord, EpisodeTurn
+from tunegate.harness.records.errors import SuiteError
 
 NAMES = lookup.available_names("tunegate.harness.judges")
 OWN = ("rubric", "brand_voice")

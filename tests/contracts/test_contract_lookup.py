@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness import lookup
-from tunegate.harness.errors import UnknownName
+from tunegate.harness.contracts import lookup
 from tunegate.harness.plugin.options import OPTIONS
+from tunegate.harness.records.errors import UnknownName
 
 
 def message(name: str, room: str = "tunegate.harness.metrics") -> str:
@@ -37,7 +37,7 @@ def test_private_modules_are_no_names() -> None:
 
 
 def test_everything_in_the_rooms_can_be_loaded() -> None:
-    for room in ("tunegate.harness.metrics", "tunegate.harness.sources"):
+    for room in ("tunegate.harness.metrics", "tunegate.harness.suite.sources"):
         for name in lookup.available_names(room):
             assert callable(lookup.find_object(room, name, what="thing"))
 
@@ -46,7 +46,7 @@ def test_everything_in_the_rooms_can_be_loaded() -> None:
     ("room", "mark"),
     [
         ("tunegate.harness.cli", "register"),
-        ("tunegate.harness.otel_import.conventions", "matches"),
+        ("tunegate.harness.telemetry.read.conventions", "matches"),
         ("tunegate.reports.sections", "render"),
         ("tunegate.trainers", "METHOD"),
     ],
@@ -66,8 +66,8 @@ def test_what_is_listed_in_an_order_has_one(room: str, mark: str) -> None:
     ("room", "name"),
     [
         ("tunegate.harness.models", "SPEC"),
-        ("tunegate.harness.judging.backends", "SPEC"),
-        ("tunegate.harness.sources", "TEMPLATE"),
+        ("tunegate.harness.judges.backends", "SPEC"),
+        ("tunegate.harness.suite.sources", "TEMPLATE"),
         ("tunegate.trainers", "SEQUENCES_PER_ROW"),
         ("tunegate.trainers", "WRITTEN_SHARE"),
     ],
@@ -90,7 +90,7 @@ def test_help_has_the_form_of_every_spec() -> None:
     texts = {option.name: option.help for option in OPTIONS}
     for option, room in (
         ("tuned", "tunegate.harness.models"),
-        ("judge", "tunegate.harness.judging.backends"),
+        ("judge", "tunegate.harness.judges.backends"),
     ):
         forms = lookup.defined_texts(room, "SPEC")
         imported = {n: importlib.import_module(f"{room}.{n}").SPEC for n in forms}
@@ -101,7 +101,7 @@ def test_help_has_the_form_of_every_spec() -> None:
 
 def test_a_judge_backend_has_the_form_of_its_spec() -> None:
     """Each file of the folder is one, so each has a `SPEC`."""
-    room = "tunegate.harness.judging.backends"
+    room = "tunegate.harness.judges.backends"
 
     assert list(lookup.defined_texts(room, "SPEC")) == list(lookup.module_names(room))
 

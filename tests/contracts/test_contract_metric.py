@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from tunegate.harness.comparison.estimator import exact_mean
-from tunegate.harness.errors import MissingExtra, SuiteError, UnknownName
-from tunegate.harness.metric import Metric, corpus_function, load_metric, metric
+from tunegate.harness.contracts.metric import Metric, corpus_function, load_metric, metric
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.errors import MissingExtra, SuiteError, UnknownName
 from tunegate.harness.suite import load_suite
 
 CASE = Case(id="a", prompt="p", expected="x")

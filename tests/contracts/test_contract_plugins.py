@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tunegate.harness import lookup
 from tunegate.harness import suite as suites
 from tunegate.harness.cli import app
-from tunegate.harness.errors import SuiteError, UnknownName
+from tunegate.harness.contracts import lookup
 from tunegate.harness.models.open_arms import backend_of, computes_here, is_remote
+from tunegate.harness.records.errors import SuiteError, UnknownName
 from tunegate.reports import page
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ METRICS, SECTIONS = "tunegate.harness.metrics", "tunegate.reports.sections"
 PACKAGE = {
     "__init__.py": "",
     "metrics.py": '''
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts.metric import metric
 from tunegate.harness.records.cases import Score
 
 @metric(binary=True, requires=("expected",))
@@ -39,7 +39,7 @@ def names_city(case, completion, *, ignore_case: bool = False):
 ''',
     "politeness.py": '''
 from pathlib import Path
-from tunegate.harness.judge import TEXT, judge, question
+from tunegate.harness.contracts.judge import TEXT, judge, question
 from tunegate.harness.records.cases import Score
 
 @judge(range=(0.0, 1.0))
@@ -53,7 +53,7 @@ def politeness(case, completion):
     "politeness.txt": "--- verdict ---\nIs this polite?\n{completion}\n",
     "models.py": '''
 import time
-from tunegate.harness.model import Prompt
+from tunegate.harness.contracts.model import Prompt
 from tunegate.harness.records.cases import CellKind, Completion, StoredAnswer
 
 class EchoArm:
@@ -79,7 +79,7 @@ def echo(target):
 ''',
     "sources.py": '''
 """Cases that count."""
-from tunegate.harness.source import make_case
+from tunegate.harness.contracts.source import make_case
 
 def counted(folder, *, n: int):
     """Yield `n` cases.
@@ -195,7 +195,7 @@ def test_names_of_packages_are_listed_with_ours(acme: Path) -> None:
         (METRICS, "names_city"),
         ("tunegate.harness.judges", "politeness"),
         ("tunegate.harness.models", "echo"),
-        ("tunegate.harness.sources", "counted"),
+        ("tunegate.harness.suite.sources", "counted"),
     ):
         assert name in lookup.available_names(room)
     assert not [name for name in sys.modules if name.startswith("acme")]
@@ -413,13 +413,13 @@ PLAIN = {
         "shouter",
         'SPEC = "shouter:X"\ndef shouter(target, *, limits=None): ...\n',
     ),
-    "tunegate.harness.sources": (
+    "tunegate.harness.suite.sources": (
         "shouted",
         'TEMPLATE = \'name = "{name}"\\ncases.from = "shouted"\\n\'\n'
         "def shouted(folder): yield from ()\n",
     ),
     SECTIONS: ("shouting", 'TITLE = "Shouting"\nORDER = 1\ndef render(data): return ""\n'),
-    "tunegate.harness.judging.backends": (
+    "tunegate.harness.judges.backends": (
         "crowd",
         'SPEC = "crowd:CITY"\ndef crowd(target): ...\n',
     ),

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from tunegate.harness.quiet import quiet_libraries
+from tunegate.harness.contracts.quiet import quiet_libraries
 
 
 def test_a_logger_is_quiet_and_then_as_it_was(caplog: pytest.LogCaptureFixture) -> None:

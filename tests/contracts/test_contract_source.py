@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from tunegate.harness.errors import SuiteError
-from tunegate.harness.json_schema import schema_problems
+from tunegate.harness.contracts.json_schema import schema_problems
+from tunegate.harness.contracts.source import case_schema, make_case
 from tunegate.harness.records.cases import Case
-from tunegate.harness.source import case_schema, make_case
-from tunegate.harness.sources.jsonl import jsonl
+from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.suite.file_schema import suite_validator
+from tunegate.harness.suite.sources.jsonl import jsonl
 
 
 def test_a_row_becomes_a_case() -> None:
@@ -119,8 +119,8 @@ def test_folders_and_devices_are_no_files(tmp_path: Path) -> None:
 def test_every_source_takes_a_folder_first(suite_folder: Callable[..., Path]) -> None:
     import inspect
 
-    from tunegate.harness import lookup
+    from tunegate.harness.contracts import lookup
 
-    for name in lookup.available_names("tunegate.harness.sources"):
-        function = lookup.find_object("tunegate.harness.sources", name, what="case source")
+    for name in lookup.available_names("tunegate.harness.suite.sources"):
+        function = lookup.find_object("tunegate.harness.suite.sources", name, what="case source")
         assert next(iter(inspect.signature(function).parameters)) == "folder"

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.records.cases import Completion, GenerationSettings
-from tunegate.harness.thinking import (
+from tunegate.harness.contracts.thinking import (
     answer_tokens,
     call_text,
     decode_completion,
@@ -24,6 +23,7 @@ from tunegate.harness.thinking import (
     timed_thoughts,
     written_text,
 )
+from tunegate.harness.records.cases import Completion, GenerationSettings
 
 TEXTS = Path(__file__).with_name("thinking_texts.jsonl")
 """What the parsers of vLLM 0.32.0 and SGLang 0.5.23 return."""

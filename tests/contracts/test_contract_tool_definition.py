@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from tunegate.harness.tool_definition import UndefinableTool, tool_definition
+from tunegate.harness.contracts.tool_definition import UndefinableTool, tool_definition
 
 
 class Colour(Enum):

@@ -12,15 +12,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from tunegate.harness.contracts.judge import JudgeAnswer
 from tunegate.harness.engine.answer_cache import (
     AnswerCache,
     JudgedAttempt,
     SuiteVersion,
     candidates_judged,
 )
-from tunegate.harness.errors import BackendError, RunInterrupted, UsageError
-from tunegate.harness.judge import JudgeAnswer
 from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.errors import BackendError, RunInterrupted, UsageError
 
 ODD = "NUL \x00, \x1b[31m, \ufffe, \u202e, \ufeff, \n"
 

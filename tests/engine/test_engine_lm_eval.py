@@ -17,7 +17,7 @@ import pytest
 from tests.lm_eval_tasks import MMLU
 from tests.tiny_models import CONTEXT, muted
 from tunegate.harness.engine.inference import local_engine
-from tunegate.harness.errors import BackendError, MissingExtra, UsageError
+from tunegate.harness.records.errors import BackendError, MissingExtra, UsageError
 
 pytestmark = pytest.mark.usefixtures("lm_eval_installed")
 
@@ -229,7 +229,7 @@ def test_cases_of_the_source_have_the_same_likelihoods(
     pair: Any, tasks: Path, ask: Callable[..., list[Any]]
 ) -> None:
     """`from = "lm_eval"` and our metrics see the numbers that lm-eval's hf sees."""
-    from tunegate.harness.sources.lm_eval import lm_eval
+    from tunegate.harness.suite.sources.lm_eval import lm_eval
 
     names = ["letters", "texts", "spaces"]
     ours, theirs = pair("llama", "tuned")

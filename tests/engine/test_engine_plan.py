@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from tunegate.harness import suite as suites
+from tunegate.harness.contracts.model import Prompt
+from tunegate.harness.contracts.thinking import ThinkingMismatch
 from tunegate.harness.engine.plan import Plan, make_plan, shared_limit_notices
-from tunegate.harness.errors import SuiteError
-from tunegate.harness.model import Prompt
 from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, sha256
-from tunegate.harness.thinking import ThinkingMismatch
+from tunegate.harness.records.errors import SuiteError
 
 TOML = """
 name = "{name}"

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness import suite as suites
+from tunegate.harness.contracts.model import Arm, Request
 from tunegate.harness.engine import ray_backend
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import make_plan
@@ -23,15 +24,14 @@ from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.ray_backend import ray_crew
 from tunegate.harness.engine.runner import Runner, collect_answers
 from tunegate.harness.engine.sharding import ShardedRunner, WorkerSetup
-from tunegate.harness.errors import BackendError, MissingExtra, UsageError
-from tunegate.harness.model import Arm, Request
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.scripted import ScriptedArm
-from tunegate.harness.pipeline.evaluate import evaluate
-from tunegate.harness.pipeline.options import RunOptions
-from tunegate.harness.pipeline.workers import HERE, ExecutionBackend
 from tunegate.harness.records.cases import StoredAnswer
+from tunegate.harness.records.errors import BackendError, MissingExtra, UsageError
 from tunegate.harness.records.files import JsonlRecords
+from tunegate.harness.run.evaluate import evaluate
+from tunegate.harness.run.options import RunOptions
+from tunegate.harness.run.workers import HERE, ExecutionBackend
 
 TOML = """
 name = "s"

@@ -15,14 +15,13 @@ from typing import Any
 import pytest
 
 from tunegate.harness import suite as suites
+from tunegate.harness.contracts.model import Prompt, Request
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.interrupts import stop_on_signal
 from tunegate.harness.engine.plan import Plan, make_plan
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner, collect_answers
 from tunegate.harness.engine.scheduling import Optimizations, estimate_effort
-from tunegate.harness.errors import BackendError, RunInterrupted
-from tunegate.harness.model import Prompt, Request
 from tunegate.harness.records.cases import (
     Case,
     CellKind,
@@ -30,6 +29,7 @@ from tunegate.harness.records.cases import (
     GenerationSettings,
     StoredAnswer,
 )
+from tunegate.harness.records.errors import BackendError, RunInterrupted
 
 TOML = """
 name = "s"

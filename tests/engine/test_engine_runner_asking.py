@@ -11,13 +11,12 @@ from typing import Any, Literal
 import pytest
 
 from tunegate.harness import suite as suites
+from tunegate.harness.contracts.model import Prompt, Request
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.interrupts import StopRequest
 from tunegate.harness.engine.plan import make_plan
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import InterruptibleRequests, Runner
-from tunegate.harness.errors import BackendError, RunInterrupted
-from tunegate.harness.model import Prompt, Request
 from tunegate.harness.records.cases import (
     Case,
     CellKind,
@@ -25,6 +24,7 @@ from tunegate.harness.records.cases import (
     GenerationSettings,
     StoredAnswer,
 )
+from tunegate.harness.records.errors import BackendError, RunInterrupted
 
 TOML = """
 name = "s"

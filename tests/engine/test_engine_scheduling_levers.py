@@ -11,8 +11,8 @@ import pytest
 from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer
 from tunegate.harness.engine.scheduling import Optimizations
-from tunegate.harness.errors import UsageError
 from tunegate.harness.records.cases import Case
+from tunegate.harness.records.errors import UsageError
 
 LONG = "the capital of France is Paris, the capital of Spain is Madrid, and so on; "
 Ask = Callable[..., list[Any]]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness import suite as suites
+from tunegate.harness.contracts.model import Arm
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import Plan, make_plan
 from tunegate.harness.engine.progress import ProgressReporter
@@ -25,10 +26,9 @@ from tunegate.harness.engine.sharding import (
     ShardWorker,
     WorkerSetup,
 )
-from tunegate.harness.errors import BackendError, RunInterrupted
-from tunegate.harness.model import Arm
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.errors import BackendError, RunInterrupted
 
 TOML = """
 name = "s"

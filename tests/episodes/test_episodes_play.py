@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.played_suites import DESK, TOML, Policy, PolicyArm, call, solve, write_desk
+from tunegate.harness.contracts.model import Prompt, Request
 from tunegate.harness.episodes.play import (
     UNWRITTEN_S,
     EpisodePlayer,
@@ -22,11 +23,10 @@ from tunegate.harness.episodes.play import (
     MoreTurns,
 )
 from tunegate.harness.episodes.transcript import opening_case
-from tunegate.harness.errors import BackendError
-from tunegate.harness.model import Prompt, Request
-from tunegate.harness.pipeline.steps import prepare
 from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.episodes import EpisodeEnd, EpisodeRecord, EpisodeSettings
+from tunegate.harness.records.errors import BackendError
+from tunegate.harness.run.steps import prepare
 from tunegate.harness.suite import load_suite
 
 
@@ -137,8 +137,10 @@ def test_the_tokens_of_all_turns_are_limited(tmp_path: Path) -> None:
 FAILURES = {
     "OSError: disk": 'raise OSError("disk")',
     "MemoryError": "raise MemoryError",
-    "EnvironmentFailed: no sandbox": "import tunegate.harness.episode_environment as own; "
-    'raise own.EnvironmentFailed("no sandbox")',
+    "EnvironmentFailed: no sandbox": (
+        "import tunegate.harness.contracts.episode_environment as own; "
+        'raise own.EnvironmentFailed("no sandbox")'
+    ),
     "AttributeError": "return self.absent",
     "SystemExit": "raise SystemExit(0)",
     "which is closed to environments": "return input()",

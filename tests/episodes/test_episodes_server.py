@@ -12,7 +12,7 @@ from typing import Any
 from tests.fake_server import FakeServer, completion, fake_server
 from tests.played_suites import write_desk
 from tunegate.harness.models.server import server
-from tunegate.harness.pipeline.steps import prepare
+from tunegate.harness.run.steps import prepare
 from tunegate.harness.suite import load_suite
 
 __all__ = ["fake_server"]

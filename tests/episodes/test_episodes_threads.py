@@ -9,7 +9,7 @@ import pytest
 
 from tests.episodes.test_episodes_play import played
 from tests.played_suites import call, write_desk
-from tunegate.harness.model import Request
+from tunegate.harness.contracts.model import Request
 
 HOLDER = """
 import asyncio, os, sqlite3, threading, time

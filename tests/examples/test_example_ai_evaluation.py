@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness import lookup
-from tunegate.harness.judge import Judge
-from tunegate.harness.judging.backends.command import command
-from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask
+from tunegate.harness.contracts import lookup
+from tunegate.harness.contracts.judge import Judge
+from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask
+from tunegate.harness.judges.backends.command import command
 from tunegate.harness.records.cases import Case, Completion
 
 PROGRAM = Path(__file__).parents[2] / "examples" / "judges" / "ai_evaluation.py"

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness import lookup, suite
+from tunegate.harness import suite
+from tunegate.harness.contracts import lookup
 from tunegate.harness.records.cases import Case
 
-SOURCES = "tunegate.harness.sources"
+SOURCES = "tunegate.harness.suite.sources"
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 HEAD = 'name = "s"\n[[metrics]]\nuse = "length"\n'
 CHAT = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}

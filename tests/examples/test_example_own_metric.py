@@ -14,7 +14,7 @@ METRICS = '''\
 """How polite is an answer?"""
 
 from tunegate import Case, Completion, Score
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts.metric import metric
 
 
 @metric(binary=True)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness import environment, suite
+from tunegate.harness import suite
+from tunegate.harness.contracts import environment
 from tunegate.harness.records.cases import Completion
 from tunegate.trainers import peft_adapters, ppo, reward
 from tunegate.trainers.arguments import parse_arguments

@@ -16,16 +16,16 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from tunegate.harness.cli import app
-from tunegate.harness.comparison.equivalence import answer_agreement
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.errors import TunegateError
-from tunegate.harness.further_arm import SHIPPED as SHIPPED_ARM
+from tunegate.harness.contracts.further_arm import SHIPPED as SHIPPED_ARM
+from tunegate.harness.decision.gating.equivalence import answer_agreement
+from tunegate.harness.decision.verdict.decide import failed_verdict, not_comparable
+from tunegate.harness.decision.verdict.deployment_parity import ParityEvidence, compare_shipped
+from tunegate.harness.decision.verdict.redecide import decide_again
+from tunegate.harness.records.errors import TunegateError
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict, VerdictRecord
-from tunegate.harness.verdict.decide import failed_verdict, not_comparable
-from tunegate.harness.verdict.deployment_parity import ParityEvidence, compare_shipped
-from tunegate.harness.verdict.redecide import decide_again
 from tunegate.reports import model_card
 from tunegate.reports.annotations import run_annotations
 from tunegate.reports.page import write_all

@@ -12,7 +12,7 @@ from scipy.stats import beta, multinomial
 
 from tunegate.harness.comparison.delta import compare, is_proven
 from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
-from tunegate.harness.gating.decide_all import decide_gate
+from tunegate.harness.decision.gating.decide_all import decide_gate
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 

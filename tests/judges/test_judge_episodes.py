@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.fake_judges import FakeModel, reply_to
-from tunegate.harness import lookup
-from tunegate.harness.judge import Judge, JudgeQuestion, format_transcript
-from tunegate.harness.judging.contract import JudgementOutcome, JudgementTask
-from tunegate.harness.judging.conversation import ModelJuror
+from tunegate.harness.contracts import lookup
+from tunegate.harness.contracts.judge import Judge, JudgeQuestion, format_transcript
+from tunegate.harness.judges.asking.conversation import ModelJuror
+from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask
 from tunegate.harness.records.cases import Case, Completion
 from tunegate.harness.records.episodes import EpisodeCall, EpisodeEnd, EpisodeRecord, EpisodeTurn
 

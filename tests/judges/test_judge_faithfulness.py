@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.judge import JudgeQuestion, ParsedReply
+from tunegate.harness.contracts.judge import JudgeQuestion, ParsedReply
 from tunegate.harness.records.cases import Case
 
 CONTEXT = "The parcel left Hamburg on 3 May.  It was\ninsured for 200 euros."

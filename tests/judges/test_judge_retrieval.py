@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness import lookup
-from tunegate.harness.judge import JudgeQuestion, retrieved_chunks
+from tunegate.harness.contracts import lookup
+from tunegate.harness.contracts.judge import JudgeQuestion, retrieved_chunks
 from tunegate.harness.records.cases import Case, Completion
 
 CONTEXT = "[1] The pier opened in 1931.\nIt is wooden.\n[2] Tea is hot.\n[3] It has forty piles."

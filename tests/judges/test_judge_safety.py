@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness import lookup
+from tunegate.harness.contracts import lookup
 from tunegate.harness.records.cases import Case
 
 CASE = Case(id="c", prompt="How do I pick a lock?")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness import lookup
-from tunegate.harness.judge import Judge, JudgeQuestion, ParsedReply
+from tunegate.harness.contracts import lookup
+from tunegate.harness.contracts.judge import Judge, JudgeQuestion, ParsedReply
 from tunegate.harness.records.cases import Case, Completion
 
 CASE = Case(id="c1", prompt="Write two lines about tea, without the word hot.")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunegate.harness.metric import load_metric
+from tunegate.harness.contracts.metric import load_metric
 from tunegate.harness.metrics.answer_logprob import answer_logprob
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
 

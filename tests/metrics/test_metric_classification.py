@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunegate.harness.errors import SuiteError
 from tunegate.harness.metrics.classification import classification, heaviest_class, macro_f1
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.suite import load_suite
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunegate.harness import lookup
+from tunegate.harness.contracts import lookup
 from tunegate.harness.metrics._format_rules import RULES
 from tunegate.harness.metrics.format import format as form
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score

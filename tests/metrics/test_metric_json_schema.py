@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunegate.harness import child_process
+from tunegate.harness.contracts import child_process
 from tunegate.harness.metrics import _json_schema
 from tunegate.harness.metrics import json_schema as module
 from tunegate.harness.metrics.json_schema import check_schema, json_schema

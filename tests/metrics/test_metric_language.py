@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunegate.harness.errors import SuiteError
 from tunegate.harness.metrics import language as module
 from tunegate.harness.metrics.language import language
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.suite import load_suite
 
 TEXTS = {

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.decided_suites import SuiteOfColumns, manifest_of
+from tunegate.harness.contracts.thinking import separate_thoughts, without_thoughts
+from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.metrics.multiple_choice import multiple_choice
 from tunegate.harness.records.cases import Case, CellKind, Completion, GenerationSettings, Score
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.thinking import separate_thoughts, without_thoughts
-from tunegate.harness.verdict.decide import decide_run
 
 ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.text(
     "ABCDabc ().:*\n\\boxed{}answer is or not\0\u202e\ud800"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunegate.harness import child_process
+from tunegate.harness.contracts import child_process
 from tunegate.harness.metrics import regex as module
 from tunegate.harness.metrics.regex import regex
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tunegate.harness.contracts.thinking import without_thoughts
 from tunegate.harness.metrics._recorded_answers import (
     OTHERS,
     RecordedAnswers,
@@ -19,7 +20,6 @@ from tunegate.harness.metrics._recorded_answers import (
 )
 from tunegate.harness.metrics.resemblance import resemblance
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
-from tunegate.harness.thinking import without_thoughts
 
 RECORDED = {"a": "the parcel left our house", "b": "please pay the bill"}
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from tunegate.harness.errors import SuiteError
 from tunegate.harness.metrics.rouge import rouge
 from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.suite import load_suite
 
 VARIANTS = ("rouge1", "rouge2", "rougeL", "rougeLsum")

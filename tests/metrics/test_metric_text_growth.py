@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.metric import Metric
+from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.metrics.classification import classification
 from tunegate.harness.metrics.contains import contains
 from tunegate.harness.metrics.edit_similarity import edit_similarity

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness import suite
-from tunegate.harness.errors import SuiteError
+from tunegate.harness.records.errors import SuiteError
 
 CASE = {"id": "q1", "prompt": "p", "expected": "B", "choices": ["3", "4"], "answer": 1}
 

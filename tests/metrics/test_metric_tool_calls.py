@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunegate.harness.errors import SuiteError
 from tunegate.harness.metrics.tool_calls import tool_calls
 from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.suite import load_suite
 
 TABLE = json.loads((Path(__file__).parent / "tool_calls_cases.json").read_text(encoding="utf-8"))

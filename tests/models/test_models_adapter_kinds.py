@@ -11,9 +11,9 @@ import pytest
 
 from tests.base_families import adapters
 from tests.tiny_models import muted
-from tunegate.harness.errors import ModelError, NotComparable
-from tunegate.harness.models._adapter_fit import refuse_unsupported_kind
+from tunegate.harness.models.adapters.adapter_fit import refuse_unsupported_kind
 from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.records.errors import ModelError, NotComparable
 
 REFUSED = [
     ({"peft_type": "XLORA"}, r"X-LoRA .* server:URL#NAME"),

@@ -13,8 +13,8 @@ from tests.base_families import adapters
 from tests.base_families.families import FAMILIES, model_class, save_family
 from tests.tiny_models import muted
 from tunegate.harness.checks.liveness import check_liveness
-from tunegate.harness.errors import ModelError, NotComparable
 from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.records.errors import ModelError, NotComparable
 
 SHORT = ("Qwen3_5+", "Mistral3+")
 Made = Callable[[str], Path]

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.errors import ModelError
+from tunegate.harness.contracts.thinking import ThinkingMismatch, opened_format
 from tunegate.harness.models._chat_template import fingerprint_of, render_prompt
 from tunegate.harness.models.transformers import load_tokenizer
 from tunegate.harness.records.cases import Case, GenerationSettings
-from tunegate.harness.thinking import ThinkingMismatch, opened_format
+from tunegate.harness.records.errors import ModelError
 
 MODEL = {
     "type": "BPE",

@@ -10,9 +10,8 @@ import pytest
 from tests.base_families.families import FAMILIES, save_family
 from tests.tiny_models import muted
 from tunegate.harness.checks import liveness
-from tunegate.harness.errors import UsageError
 from tunegate.harness.models._model_folder import adapter_config
-from tunegate.harness.models.null_adapter import (
+from tunegate.harness.models.adapters.null_adapter import (
     ALPHA,
     RANK,
     SPREAD,
@@ -22,6 +21,7 @@ from tunegate.harness.models.null_adapter import (
     randomise_adapter,
 )
 from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.records.errors import UsageError
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "phi3"])

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import ARCHITECTURES, muted
-from tunegate.harness.checks.weight_files import weights_fingerprint
-from tunegate.harness.errors import ModelError, NotComparable, UsageError
+from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.models.open_arms import base_name_note, open_arms
+from tunegate.harness.records.errors import ModelError, NotComparable, UsageError
 
 IDS = [[5, 40, 90, 200], [300, 7], [12]]
 Copy = Callable[..., Path]

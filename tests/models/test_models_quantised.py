@@ -13,11 +13,11 @@ import pytest
 from tests.tiny_models import muted
 from tests.whole_forwards import greedy
 from tunegate.harness.checks import liveness
+from tunegate.harness.contracts.further_arm import add_derived_arms
 from tunegate.harness.engine.inference import local_engine
-from tunegate.harness.errors import MissingExtra
-from tunegate.harness.further_arm import add_derived_arms
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.cases import Case
+from tunegate.harness.records.errors import MissingExtra
 
 PROMPTS = ("a", "the parcel is late", "a refund")
 

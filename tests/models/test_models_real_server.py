@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from tests.short_models import ShortModel, short_model
+from tunegate.harness.contracts.model import PoolLimits
 from tunegate.harness.engine.inference.local_engine import complete_requests
-from tunegate.harness.errors import ModelError
-from tunegate.harness.model import PoolLimits
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.server import server
 from tunegate.harness.records.cases import Case
+from tunegate.harness.records.errors import ModelError
 
 __all__ = ["short_model"]
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.errors import ModelError
-from tunegate.harness.model import RecordedRequest, Request
+from tunegate.harness.contracts.model import RecordedRequest, Request
 from tunegate.harness.models.replay import ReplayArm, replay
 from tunegate.harness.records.cases import (
     Case,
@@ -20,6 +19,7 @@ from tunegate.harness.records.cases import (
     GenerationSettings,
     StoredAnswer,
 )
+from tunegate.harness.records.errors import ModelError
 from tunegate.harness.records.files import record_lines
 
 FULL: dict[str, Any] = {

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.errors import ModelError
-from tunegate.harness.model import Request
+from tunegate.harness.contracts.model import Request
 from tunegate.harness.models.scripted import ScriptedArm
 from tunegate.harness.models.scripted import scripted as open_script
 from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings
+from tunegate.harness.records.errors import ModelError
 
 Script = Callable[..., str]
 

@@ -13,15 +13,15 @@ import pytest
 from tests.fake_server import FakeServer, completion, prompt_of
 from tests.served_models import Served
 from tunegate.harness.checks import comparability, liveness
+from tunegate.harness.contracts.model import PoolLimits
+from tunegate.harness.contracts.thinking import no_answer_reason
 from tunegate.harness.engine.inference.local_engine import complete_requests
-from tunegate.harness.errors import BackendError, ModelError, NotComparable
-from tunegate.harness.model import PoolLimits
-from tunegate.harness.models._server_discovery import key_for, parse_target
-from tunegate.harness.models._server_protocol import is_foreign
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.server import ServerArm, server
+from tunegate.harness.models.servers.discovery import key_for, parse_target
+from tunegate.harness.models.servers.protocol import is_foreign
 from tunegate.harness.records.cases import Case, GenerationSettings
-from tunegate.harness.thinking import no_answer_reason
+from tunegate.harness.records.errors import BackendError, ModelError, NotComparable
 
 Start = Callable[..., FakeServer]
 KEY = "sk-very-secret-0123456789"

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 
 from tests.fake_vllm import make_environment
-from tunegate.harness.errors import ModelError, UsageError
-from tunegate.harness.model import PoolLimits, ServerHosting
+from tunegate.harness.contracts.model import PoolLimits, ServerHosting
 from tunegate.harness.models import vllm
-from tunegate.harness.models._vllm_command import (
+from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.models.servers.vllm_command import (
     VllmInstallation,
     VllmServerPlan,
     VllmSettings,
     adapted_modules,
     find_installation,
 )
-from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.records.errors import ModelError, UsageError
 
 CPU = VllmInstallation(Path("/env/bin/python"), "0.32.0", cpu=True)
 GPU = VllmInstallation(Path("/env/bin/python"), "0.33.0", cpu=False)

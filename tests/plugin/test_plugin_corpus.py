@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sacrebleu.metrics import BLEU
 
+from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.stats.corpus_jackknife import jackknife_interval
-from tunegate.harness.verdict.decide import decide_run
 
 TOML = """
 name = "translations"

@@ -133,7 +133,7 @@ def test_no_case_is_scored_twice(project: Any) -> None:
     toml.write_text(toml.read_text().replace('metric = "exact_match"', 'metric = "counted"', 1))
     (project.path / "own.py").write_text(
         "from tunegate import Score\n"
-        "from tunegate.harness.metric import metric\n"
+        "from tunegate.harness.contracts.metric import metric\n"
         "@metric(binary=True, range=(0.0, 1.0))\n"
         "def counted(case, completion):\n"
         "    open('asked.txt', 'a').write(case.id + '\\n')\n"

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness.errors import (
+from tunegate.harness.plugin import exit_status
+from tunegate.harness.plugin.exit_status import LIMIT, escape_control
+from tunegate.harness.records.errors import (
     BackendError,
     NotComparable,
     RunInterrupted,
@@ -14,9 +16,7 @@ from tunegate.harness.errors import (
     TunegateError,
     UsageError,
 )
-from tunegate.harness.pipeline.run_lock import RunLock, error_from
-from tunegate.harness.plugin import exit_status
-from tunegate.harness.plugin.exit_status import LIMIT, escape_control
+from tunegate.harness.run.run_lock import RunLock, error_from
 
 
 @pytest.mark.parametrize(

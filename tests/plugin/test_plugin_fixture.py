@@ -227,7 +227,7 @@ def test_a_delta_on_the_cases_of_a_tag(project: Any) -> None:
     project.raw_suite(head, cases)
     source = """
         import pytest
-        from tunegate.harness.errors import UnknownName
+        from tunegate.harness.records.errors import UnknownName
 
         def test_tag(gate):
             delta = gate.compare("suites/demo", metric="exact_match", tag="t1")

@@ -120,10 +120,10 @@ def test_a_stop_while_models_open_is_130(project: Any) -> None:
     project.suite()
     project.pytester.makeconftest(
         """
-        import tunegate.harness.pipeline.evaluate
+        import tunegate.harness.run.evaluate
 
         def stopped(*args, **options): raise KeyboardInterrupt
-        tunegate.harness.pipeline.evaluate.open_arms = stopped
+        tunegate.harness.run.evaluate.open_arms = stopped
         """
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.checks.weight_files import file_sha256
+from tunegate.harness.models.adapters.weight_files import file_sha256
 from tunegate.harness.records.training_card import FILE, TrainingSummary
 
 ASKED = "note: leakage: {touched} of 100 cases are in {rows} training rows"
@@ -180,7 +180,7 @@ def test_a_card_that_misfits_is_told_at_the_end(project: Any) -> None:
     )
     project.pytester.makeconftest(
         f"""
-        from tunegate.harness.pipeline import training_provenance
+        from tunegate.harness.run import training_provenance
         from tunegate.harness.records.training_card import TrainingSummary
 
         told = TrainingSummary.model_validate_json({told.model_dump_json()!r})

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness.pipeline.evaluate import evaluate
-from tunegate.harness.pipeline.options import RunOptions
 from tunegate.harness.records import files
 from tunegate.harness.records.run_folder import Run
+from tunegate.harness.run.evaluate import evaluate
+from tunegate.harness.run.options import RunOptions
 from tunegate.harness.suite import load_suite
 from tunegate.reports import page
 

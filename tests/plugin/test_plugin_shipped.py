@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.comparison.answer_counts import count_answers
-from tunegate.harness.comparison.equivalence import answer_agreement
 from tunegate.harness.comparison.interim_look import InterimLook
+from tunegate.harness.decision.answers.answer_counts import count_answers
+from tunegate.harness.decision.gating.equivalence import answer_agreement
+from tunegate.harness.decision.verdict.decide import decide_run
+from tunegate.harness.decision.verdict.deployment_parity import ParityEvidence, compare_shipped
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.verdict.decide import decide_run
-from tunegate.harness.verdict.deployment_parity import ParityEvidence, compare_shipped
 
 
 def shipped(project: Any, right: int, **script: Any) -> str:

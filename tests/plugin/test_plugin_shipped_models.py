@@ -13,10 +13,10 @@ import pytest
 
 from tests.tiny_models import ask, copied, muted, tiny
 from tunegate.harness.engine.inference import local_engine
-from tunegate.harness.pipeline.evaluate import evaluate
-from tunegate.harness.pipeline.options import RunOptions
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.verdict import VerdictRecord
+from tunegate.harness.run.evaluate import evaluate
+from tunegate.harness.run.options import RunOptions
 from tunegate.harness.suite import load_suite
 from tunegate.trainers import artifacts
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness.errors import UsageError
 from tunegate.harness.records.cases import ScoreRow
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import (
     FilteredRecords,
     IndexedRecords,

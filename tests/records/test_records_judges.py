@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import record_json, write_atomic
 from tunegate.harness.records.judges import (
     ArmErrors,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.errors import SuiteError, UsageError
+from tunegate.harness.records.errors import SuiteError, UsageError
 from tunegate.harness.records.judges import (
     are_copies,
     labels_hash,

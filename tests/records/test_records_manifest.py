@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.records.test_records_run_folder import manifest
-from tunegate.harness.errors import UsageError
 from tunegate.harness.records import manifest as manifests
 from tunegate.harness.records.cases import Cell, CellKind
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import read_record, record_json
 from tunegate.harness.records.manifest import Manifest
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.errors import UsageError
+from tunegate.harness.decision.verdict.decide import failed_verdict
 from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, ScoreRow, StoredAnswer
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import (
     read_jsonl,
     read_record,
@@ -23,7 +24,6 @@ from tunegate.harness.records.files import (
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.records.verdict import VerdictRecord
-from tunegate.harness.verdict.decide import failed_verdict
 
 ODD = 'quote " backslash \\ NUL \x00 line \u2028 bidi \u202e emoji \N{GRINNING FACE} \ufffd\n'
 """A text with everything that breaks careless writers."""

@@ -8,8 +8,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from tests.compared_runs import candidate, column, poisoned, run_of
-from tunegate.harness.candidates.rank import compare_runs
-from tunegate.harness.records.comparison import CandidateComparison
+from tunegate.harness.decision.candidates.rank import compare_runs
+from tunegate.harness.records.candidates import CandidateComparison
 from tunegate.reports import candidates, charts
 from tunegate.reports.candidates import gate_tables, render_page
 from tunegate.reports.charts import AxisScale, tick_text

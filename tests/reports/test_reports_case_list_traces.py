@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.otel_export import collector
 from tunegate.harness.records.run_folder import Run
+from tunegate.harness.telemetry.export import collector
 from tunegate.reports import page
 from tunegate.reports.case_list import trace_viewer
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from tests.past_runs import FOUR, history_of, poisoned
+from tunegate.harness.decision.verdict.run_history import RunHistory, SkippedFolder
 from tunegate.harness.records.verdict import GateStatus
-from tunegate.harness.verdict.run_history import RunHistory, SkippedFolder
 from tunegate.reports import history_page
 from tunegate.reports.history_page import render_history, suites_over_time
 

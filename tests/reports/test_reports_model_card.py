@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports import model_card
 from tunegate.reports.model_card import BEGIN, END, update_readme

@@ -11,7 +11,7 @@ import pytest
 
 from tests import compared_runs, past_runs
 from tests.compared_runs import candidate
-from tunegate.harness.candidates.rank import compare_runs
+from tunegate.harness.decision.candidates.rank import compare_runs
 from tunegate.reports import candidates, history_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

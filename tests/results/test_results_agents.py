@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 from tests.results.recorded_results import RECORDED, write_suite
-from tunegate.harness.errors import UsageError
-from tunegate.harness.pipeline.evaluate import evaluate
-from tunegate.harness.pipeline.options import RunOptions
+from tunegate.harness.contracts.result_reader import ResultRow, ResultSpec, UnreadLine, read_logs
+from tunegate.harness.contracts.result_set import read_results
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.verdict import Verdict
-from tunegate.harness.result_reader import ResultRow, ResultSpec, UnreadLine, read_logs
-from tunegate.harness.result_set import read_results
+from tunegate.harness.run.evaluate import evaluate
+from tunegate.harness.run.options import RunOptions
 from tunegate.harness.suite import load_suite
 
 HELM = RECORDED / "helm"

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from tests.results.recorded_results import RECORDED, write_rows, write_suite
-from tunegate.harness.errors import SuiteError, UsageError
-from tunegate.harness.pipeline.evaluate import evaluate
-from tunegate.harness.pipeline.options import RunOptions
+from tunegate.harness.contracts.result_set import read_results
+from tunegate.harness.records.errors import SuiteError, UsageError
 from tunegate.harness.records.verdict import Verdict
-from tunegate.harness.result_set import read_results
+from tunegate.harness.run.evaluate import evaluate
+from tunegate.harness.run.options import RunOptions
 from tunegate.harness.suite import load_suite
 
 Rows = list[dict[str, Any]]

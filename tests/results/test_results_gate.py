@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from tests.results.recorded_results import LM_EVAL, write_rows, write_suite
-from tunegate.harness.errors import UsageError
-from tunegate.harness.pipeline.evaluate import evaluate
-from tunegate.harness.pipeline.options import RunOptions
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
+from tunegate.harness.run.evaluate import evaluate
+from tunegate.harness.run.options import RunOptions
 from tunegate.harness.suite import load_suite
 from tunegate.reports.data import prepare_data
 from tunegate.reports.page import write_all

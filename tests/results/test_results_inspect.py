@@ -13,9 +13,9 @@ import pytest
 
 from tests.results.recorded_results import RECORDED, write_suite
 from tests.results.test_results_gate import gate, sole
-from tunegate.harness.errors import MissingExtra, UsageError
+from tunegate.harness.contracts.result_set import ResultSet, read_results
+from tunegate.harness.records.errors import MissingExtra, UsageError
 from tunegate.harness.records.verdict import Verdict
-from tunegate.harness.result_set import ResultSet, read_results
 from tunegate.harness.results._files import open_zip
 
 INSPECT = RECORDED / "inspect"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.results.recorded_results import LM_EVAL
-from tunegate.harness.errors import UsageError
-from tunegate.harness.result_set import ResultSet, read_results
+from tunegate.harness.contracts.result_set import ResultSet, read_results
+from tunegate.harness.records.errors import UsageError
 
 
 def samples_of(folder: Path, task: str = "sums") -> Path:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness.errors import UsageError
-from tunegate.harness.result_reader import (
+from tunegate.harness.contracts.result_reader import (
     ResultRow,
     ResultSpec,
     UnreadLine,
@@ -16,6 +15,7 @@ from tunegate.harness.result_reader import (
     read_logs,
     score_value,
 )
+from tunegate.harness.records.errors import UsageError
 
 
 def rows(spec: str) -> list[ResultRow | UnreadLine]:

@@ -18,8 +18,8 @@ import pytest
 
 from tests.played_suites import PolicyArm, call
 from tests.tiny_models import tiny, tiny_tokenizer
+from tunegate.harness.contracts.model import Arm, Request
 from tunegate.harness.engine.inference.local_engine import complete_requests
-from tunegate.harness.model import Arm, Request
 from tunegate.harness.models.server import server
 from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings
 from tunegate.harness.serving import batch_server

@@ -14,8 +14,8 @@ import pytest
 
 from tests.played_suites import PolicyArm, call, look_up
 from tests.real_inspect import TASK, inspect_python
-from tunegate.harness.model import Request
-from tunegate.harness.result_set import ResultSet, read_results
+from tunegate.harness.contracts.model import Request
+from tunegate.harness.contracts.result_set import ResultSet, read_results
 from tunegate.harness.serving.batch_server import BatchServer
 from tunegate.harness.serving.endpoint import EndpointSettings, open_endpoint
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tunegate.harness.cli import app
-from tunegate.harness.errors import SuiteError
+from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.suite import load_suite
 
 METRICS = """name = "s"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.played_suites import DESK, TOML, write_desk
-from tunegate.harness.errors import SuiteError
 from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.suite import load_suite
 
 

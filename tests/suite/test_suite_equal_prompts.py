@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.records.cases import Case, CellKind, ScoreRow
 from tunegate.harness.records.manifest import Manifest, SuiteRecord
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.suite import load_suite
 from tunegate.harness.suite.equal_prompts import join_equal_prompts, normalize_prompt
-from tunegate.harness.verdict.decide import decide_run
 
 GENERATE, CHOICES, ANSWER = CellKind.GENERATE, CellKind.CHOICES, CellKind.ANSWER
 TOOL = {"type": "function", "function": {"name": "look_up"}}

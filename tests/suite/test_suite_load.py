@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness.errors import SuiteError, UnknownName
-from tunegate.harness.gate_kind import gate_kinds
+from tunegate.harness.gates.contract.gate_kind import gate_kinds
 from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.errors import SuiteError, UnknownName
 from tunegate.harness.records.files import record_json, record_lines
 from tunegate.harness.suite import load_suite
 
@@ -463,7 +463,7 @@ def test_half_characters_become_the_replacement_character(
 
 
 def test_the_bundled_suites_are_in_order() -> None:
-    from tunegate.harness.power.feasibility import unreachable_gates
+    from tunegate.harness.decision.planning.feasibility import unreachable_gates
 
     folder = Path(__file__).parents[2] / "suites"
     files = sorted(folder.glob("*/suite.toml"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness.errors import SuiteError
+from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.suite import toml_file
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tunegate.harness.decision.planning.feasibility import unreachable_gates
 from tunegate.harness.metrics.format import format as keeps_rules
-from tunegate.harness.power.feasibility import unreachable_gates
 from tunegate.harness.records.cases import Case, Completion, Score
 from tunegate.harness.suite import load_suite
 

@@ -10,10 +10,10 @@ import pytest
 
 from tests.played_suites import Policy, PolicyArm, call
 from tunegate.harness.cli.suite import copy_suite
+from tunegate.harness.contracts.model import Request
+from tunegate.harness.decision.planning.feasibility import unreachable_gates
 from tunegate.harness.episodes.null_policy import play_null_policy
-from tunegate.harness.model import Request
-from tunegate.harness.pipeline.steps import prepare
-from tunegate.harness.power.feasibility import unreachable_gates
+from tunegate.harness.run.steps import prepare
 from tunegate.harness.suite import Suite, load_suite
 from tunegate.suites.order_desk import make
 from tunegate.suites.order_desk.desk import STATES, OrderDesk

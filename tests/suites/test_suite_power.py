@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tunegate.harness.cli import init
-from tunegate.harness.power.feasibility import advisory_notes, is_advisory
-from tunegate.harness.power.forecast import SuiteForecast, forecast_suite
+from tunegate.harness.decision.planning.feasibility import advisory_notes, is_advisory
+from tunegate.harness.decision.planning.forecast import SuiteForecast, forecast_suite
 from tunegate.harness.suite import Suite, load_suite
 
 SUITES = Path(__file__).parents[2] / "suites"

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from tests.suite_templates import commonest_opening, largest_template
-from tunegate.harness.power.feasibility import unreachable_gates
+from tunegate.harness.decision.planning.feasibility import unreachable_gates
 from tunegate.harness.records.cases import Case, Completion
 from tunegate.harness.suite import Suite
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tunegate.harness.decision.planning.feasibility import unreachable_gates
 from tunegate.harness.metrics.format import format as keeps_rules
-from tunegate.harness.power.feasibility import unreachable_gates
 from tunegate.harness.records.cases import Case, Completion
 from tunegate.harness.suite import load_suite
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.errors import BackendError
+from tunegate.harness.records.errors import BackendError
 from tunegate.trainers import advise
 from tunegate.trainers.advise import TrainingMachine, fit_sentences, memory_variants
 from tunegate.trainers.estimate import memory

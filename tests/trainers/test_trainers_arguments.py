@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainers.training_scripts import checkpointing_name
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 from tunegate.trainers import sft
 from tunegate.trainers.arguments import TrainingConfig, parse_arguments
 from tunegate.trainers.train import parser_of

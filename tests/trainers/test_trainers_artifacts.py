@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import muted
-from tunegate.harness.checks.weight_files import weights_fingerprint
-from tunegate.harness.errors import MissingExtra, ModelError, UnknownName, UsageError
+from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.records.errors import MissingExtra, ModelError, UnknownName, UsageError
 from tunegate.trainers import artifacts
 
 BUILT_IN = {"four_bit", "gguf_q4_0", "gguf_q4_k_m", "gguf_q8_0", "merged", "merged_16bit"}

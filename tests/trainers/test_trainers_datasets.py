@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.checks.weight_files import file_sha256
-from tunegate.harness.errors import UsageError
+from tunegate.harness.models.adapters.weight_files import file_sha256
+from tunegate.harness.records.errors import UsageError
 from tunegate.trainers.datasets import (
     COMPLETIONS,
     LABELLED,

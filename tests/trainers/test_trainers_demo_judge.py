@@ -67,7 +67,7 @@ def test_the_real_judge_is_calibrated_again(
 
     Of the attacks it is asked three; which of them fool it decides nothing here.
     """
-    from tunegate.harness.judging import calibration
+    from tunegate.harness.judges.calibrating import calibration
     from tunegate.harness.models.demo_model import make_demo_model
 
     monkeypatch.setattr(calibration, "ATTACKS", dict(list(calibration.ATTACKS.items())[:3]))

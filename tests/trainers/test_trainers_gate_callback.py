@@ -15,7 +15,7 @@ import pytest
 from tests.trainers.training_scripts import losses, make_trainer, train, weights, write_suite
 from tunegate import GateCallback
 from tunegate.harness.engine.interrupts import stop_on_signal
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.verdict import Verdict
 from tunegate.trainers import checkpoint_evaluation
 from tunegate.trainers.checkpoint_ranking import CheckpointMetric, CheckpointSuite

@@ -20,7 +20,7 @@ import pytest
 
 from tests.gguf_files import few_stops, set_keys
 from tests.tiny_models import Tiny, make_tokenizer, muted
-from tunegate.harness.errors import ModelError, UsageError
+from tunegate.harness.records.errors import ModelError, UsageError
 from tunegate.trainers import artifacts
 from tunegate.trainers.artifacts import gguf as gguf_artifacts
 from tunegate.trainers.artifacts.gguf import write_gguf

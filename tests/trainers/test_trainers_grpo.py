@@ -12,8 +12,8 @@ import pytest
 
 from tests.tiny_models import muted
 from tests.trainers.trl_by_hand import by_trl, share_of_letters
-from tunegate.harness.checks.weight_files import weights_fingerprint
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts.metric import metric
+from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.cases import Case, Completion, Score
 from tunegate.harness.records.training_card import FILE
 from tunegate.trainers.grpo import run

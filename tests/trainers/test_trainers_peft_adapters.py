@@ -11,8 +11,8 @@ import pytest
 
 from tests.tiny_models import Tiny, muted
 from tunegate.harness.checks import liveness
-from tunegate.harness.errors import TunegateError
 from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.records.errors import TunegateError
 from tunegate.trainers import arguments, callbacks, peft_adapters
 from tunegate.trainers.sft import run
 from tunegate.trainers.training_card import read_card

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import make_tokenizer, muted
-from tunegate.harness import environment
-from tunegate.harness.checks.weight_files import weights_fingerprint
+from tunegate.harness.contracts import environment
+from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.training_card import FILE
 from tunegate.trainers.arguments import quiet_warnings
 from tunegate.trainers.ppo import run
@@ -238,7 +238,7 @@ def test_other_kinds_of_adapters(kind: str, train: Any, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_says_that_nothing_goes_on() -> None:
-    from tunegate.harness.errors import RunInterrupted
+    from tunegate.harness.records.errors import RunInterrupted
     from tunegate.trainers import ppo
 
     class Stopped:

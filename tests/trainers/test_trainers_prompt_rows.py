@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import make_tokenizer
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 from tunegate.trainers import prompt_rows
 from tunegate.trainers.datasets import TrainingRows
 

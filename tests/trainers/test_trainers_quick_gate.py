@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.model import Arm
+from tunegate.harness.contracts.model import Arm
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.suite import Suite, load_suite
 from tunegate.trainers.checkpoint_evaluation import evaluate_checkpoint, ranking_metric

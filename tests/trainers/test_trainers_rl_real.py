@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import muted
-from tunegate.harness import environment
 from tunegate.harness.checks import liveness
-from tunegate.harness.metric import metric
+from tunegate.harness.contracts import environment
+from tunegate.harness.contracts.metric import metric
 from tunegate.harness.records.cases import Case, Completion, Score
 
 THINGS = ("colour", "river", "bird", "fruit", "city", "metal", "dance", "planet")
@@ -69,8 +69,8 @@ def test_grpo_teaches_what_the_metric_measures(seed: str, tmp_path: Path) -> Non
 
 def level(arm: Any) -> float:
     """The metric's mean over one answer to each held-out prompt, decoded greedily."""
+    from tunegate.harness.contracts.model import Request
     from tunegate.harness.engine.inference import local_engine
-    from tunegate.harness.model import Request
     from tunegate.harness.records.cases import Cell, CellKind, GenerationSettings
 
     settings = GenerationSettings(max_new_tokens=6)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.tiny_models import muted
 from tests.trainers.trl_by_hand import by_trl, share_of_letters
-from tunegate.harness.checks.weight_files import weights_fingerprint
+from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.training_card import FILE
 from tunegate.trainers import grpo, reward, rloo
 from tunegate.trainers.training_card import TrainingRecord

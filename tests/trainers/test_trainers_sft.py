@@ -13,9 +13,13 @@ from typing import Any
 import pytest
 from packaging.version import Version
 
-from tunegate.harness.checks.weight_files import file_sha256, refuse_unsafe, weights_fingerprint
-from tunegate.harness.errors import BackendError, ModelError, RunInterrupted, TunegateError
+from tunegate.harness.models.adapters.weight_files import (
+    file_sha256,
+    refuse_unsafe,
+    weights_fingerprint,
+)
 from tunegate.harness.records.cases import sha256
+from tunegate.harness.records.errors import BackendError, ModelError, RunInterrupted, TunegateError
 from tunegate.harness.records.training_card import FILE
 from tunegate.trainers import save, trl_environment
 from tunegate.trainers.callbacks import progress_line

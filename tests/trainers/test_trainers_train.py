@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import Tiny, muted
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 from tunegate.trainers import arguments, dpo, gate_callback, kto, reward, sft, train
 from tunegate.trainers.datasets import load_rows
 from tunegate.trainers.sft import METHOD, run

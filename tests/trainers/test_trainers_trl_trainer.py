@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import muted
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.training_card import FILE
 from tunegate.trainers import trl_trainer
 from tunegate.trainers.arguments import quiet_warnings

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.errors import RewardFailed
-from tunegate.harness.metric import Metric
+from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.errors import RewardFailed
 from tunegate.trainers.prompt_rows import PromptRow
 from tunegate.trainers.verifiable_rewards import Reward, RewardVerifier
 

@@ -18,12 +18,17 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from tunegate.harness import lookup
-from tunegate.harness.checks.weight_files import weights_fingerprint
-from tunegate.harness.errors import ModelError, UnknownName, UsageError, unknown_name_message
+from tunegate.harness.contracts import lookup
+from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.transformers import prefix_errors
 from tunegate.harness.records.cases import sha256
+from tunegate.harness.records.errors import (
+    ModelError,
+    UnknownName,
+    UsageError,
+    unknown_name_message,
+)
 from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.manifest import package_versions
 

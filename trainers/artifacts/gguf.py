@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from tunegate.harness import environment
-from tunegate.harness.checks.weight_files import read_json, refuse_unsafe
-from tunegate.harness.errors import ModelError, UsageError
+from tunegate.harness.contracts import environment
+from tunegate.harness.contracts.quiet import quiet_libraries
 from tunegate.harness.models._model_folder import require_modules
+from tunegate.harness.models.adapters.weight_files import read_json, refuse_unsafe
 from tunegate.harness.models.transformers import load_tokenizer
-from tunegate.harness.quiet import quiet_libraries
+from tunegate.harness.records.errors import ModelError, UsageError
 from tunegate.trainers.artifacts import DeploymentArtifact, save_merged
 
 

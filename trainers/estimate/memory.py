@@ -18,8 +18,8 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness import lookup
-from tunegate.harness.errors import BackendError, ModelError, UsageError, error_reason
+from tunegate.harness.contracts import lookup
+from tunegate.harness.records.errors import BackendError, ModelError, UsageError, error_reason
 from tunegate.trainers.base_model import cached_snapshot
 from tunegate.trainers.training_card import peak_memory
 
@@ -219,7 +219,8 @@ def setting_grid(
             raise UsageError(f"--methods {method!r}: allowed are {', '.join(METHODS)}")
     found = [
         TrainingSetting(method, 0 if method == "full" else rank, length, batch, **rest)
-        for method, rank, length, batch in product(methods, *numbers)
+        for method in methods
+        for rank, length, batch in product(*numbers)
     ]
     return list(dict.fromkeys(found))
 

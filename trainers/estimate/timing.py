@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 from tunegate.trainers import callbacks, sft, train
 from tunegate.trainers.arguments import parse_arguments
 from tunegate.trainers.training_card import peak_memory

@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.errors import BackendError, RunInterrupted, TunegateError, UsageError
+from tunegate.harness.models.remote.litellm import provider_of
 from tunegate.harness.records.cases import sha256
+from tunegate.harness.records.errors import BackendError, RunInterrupted, TunegateError, UsageError
 from tunegate.harness.records.manifest import installed_versions
-from tunegate.harness.remote.litellm import provider_of
 from tunegate.trainers import callbacks
 from tunegate.trainers.callbacks import Say
 from tunegate.trainers.vendor import job as vendor_job

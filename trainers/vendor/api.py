@@ -19,15 +19,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from tunegate.harness.errors import BackendError, MissingExtra, UsageError
-from tunegate.harness.model import PoolLimits
-from tunegate.harness.remote.http import (
+from tunegate.harness.contracts.model import PoolLimits
+from tunegate.harness.models.remote.http import (
     PermanentError,
     RequestFailure,
     RetryableError,
     error_of_status,
 )
-from tunegate.harness.remote.worker_pool import ask_all
+from tunegate.harness.models.remote.worker_pool import ask_all
+from tunegate.harness.records.errors import BackendError, MissingExtra, UsageError
 
 if TYPE_CHECKING:
     from openai import OpenAI

@@ -23,10 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.checks.weight_files import file_sha256
-from tunegate.harness.errors import UsageError
+from tunegate.harness.models.adapters.weight_files import file_sha256
+from tunegate.harness.models.remote.litellm import litellm_library
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import check_regular
-from tunegate.harness.remote.litellm import litellm_library
 from tunegate.trainers.training_card import DatasetFile
 from tunegate.trainers.vendor.job import VendorOptions
 

@@ -31,8 +31,8 @@ from typing import Any
 from tunegate.harness.checks.contamination.index import CaseIndex, CaseOverlap
 from tunegate.harness.checks.contamination.scan import TrainingText, scan_rows
 from tunegate.harness.checks.contamination.text import case_text, row_texts
-from tunegate.harness.checks.weight_files import content_sha256
-from tunegate.harness.errors import MissingExtra, NotComparable, UsageError, error_reason
+from tunegate.harness.models.adapters.weight_files import content_sha256
+from tunegate.harness.records.errors import MissingExtra, NotComparable, UsageError, error_reason
 from tunegate.harness.records.files import check_regular, read_file
 from tunegate.harness.records.training_card import (
     MOST,

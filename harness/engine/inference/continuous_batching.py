@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
+from tunegate.harness.contracts.model import LocalArm
 from tunegate.harness.engine.inference import prefix_cache
 from tunegate.harness.engine.inference.decoding_slots import DecodingSlots, EnteringRow
 from tunegate.harness.engine.inference.fallbacks import (
@@ -42,7 +43,6 @@ from tunegate.harness.engine.inference.sequence import (
 )
 from tunegate.harness.engine.inference.speculative import DraftAcceptance
 from tunegate.harness.engine.scheduling import ALL, Optimizations, prefix_families
-from tunegate.harness.model import LocalArm
 
 WIDTH = 96
 """Most rows that are written at a time."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from tunegate.harness.contracts.environment import cache_name
 from tunegate.harness.engine.inference.prefix_cache import PrefillResult
 from tunegate.harness.engine.inference.sequence import DecodingSequence
-from tunegate.harness.environment import cache_name
 
 ROOM = 64
 """Columns that are free to the right when the buffer is laid out again."""

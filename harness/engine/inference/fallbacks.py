@@ -17,6 +17,8 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tunegate.harness.contracts.environment import cache_name, cache_name_of
+from tunegate.harness.contracts.model import Arm, LocalArm
 from tunegate.harness.engine.inference.prefix_cache import (
     has_plain_cache,
     position_ids,
@@ -29,8 +31,6 @@ from tunegate.harness.engine.inference.sequence import (
     longest_length,
     so_far,
 )
-from tunegate.harness.environment import cache_name, cache_name_of
-from tunegate.harness.model import Arm, LocalArm
 
 
 def one_by_one(arm: LocalArm) -> bool:

@@ -20,6 +20,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tunegate.harness.contracts.environment import cache_name
+from tunegate.harness.contracts.model import LocalArm, Prompt
 from tunegate.harness.engine.inference.fallbacks import log_probabilities, must_be_alone
 from tunegate.harness.engine.inference.forward_cost import forward_cost, group_by_length
 from tunegate.harness.engine.inference.prefix_cache import (
@@ -33,8 +35,6 @@ from tunegate.harness.engine.inference.prefix_cache import (
 )
 from tunegate.harness.engine.inference.sequence import likeliest_words
 from tunegate.harness.engine.scheduling import ALL, Optimizations
-from tunegate.harness.environment import cache_name
-from tunegate.harness.model import LocalArm, Prompt
 
 _LOGIT_BYTES = 256_000_000
 """Memory for one block of logits: rows × scored positions × vocabulary × 4 bytes."""

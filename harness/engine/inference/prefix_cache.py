@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate.harness.environment import cache_name
-from tunegate.harness.model import LocalArm
+from tunegate.harness.contracts.environment import cache_name
+from tunegate.harness.contracts.model import LocalArm
 
 SHORTEST = 16
 """Tokens from which sharing pays for the second forward."""

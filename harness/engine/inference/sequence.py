@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.model import LocalArm, Request
+from tunegate.harness.contracts.model import LocalArm, Request
 from tunegate.harness.models._thinking_switch import ThoughtTracker
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tunegate.harness.model import LocalArm
+from tunegate.harness.contracts.model import LocalArm
+from tunegate.harness.contracts.thinking import written_text
 from tunegate.harness.records.cases import Completion
-from tunegate.harness.thinking import written_text
 
 RUN = 4
 """Tokens in a row that an answer must share with its draft to be back on it."""

@@ -63,7 +63,7 @@ function num(value, tone) {
   return Object.assign([value], { num: true, tone });
 }
 
-/** Write a score as harness/quantity.py and reports/formatting.py do: a rate in per cent. */
+/** Write a score as harness/contracts/quantity.py and reports/formatting.py do: a rate in per cent. */
 function number(value, rate) {
   if (value === null || value === undefined) return "–";
   if (rate) return `${digits(100 * value)} %`;

@@ -15,9 +15,9 @@ from tunegate.harness import suite as suites
 from tunegate.harness.checks.contamination import check
 from tunegate.harness.checks.contamination.check import check_contamination, refuse_too_many
 from tunegate.harness.checks.contamination.text import case_text, row_texts, split_words
-from tunegate.harness.checks.weight_files import content_sha256
-from tunegate.harness.errors import NotComparable, UsageError
+from tunegate.harness.models.adapters.weight_files import content_sha256
 from tunegate.harness.records import training_card
+from tunegate.harness.records.errors import NotComparable, UsageError
 from tunegate.harness.records.training_card import (
     FILE,
     ContaminationCheck,

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import ARCHITECTURES, muted
+from tunegate.harness.contracts.environment import cache_name
+from tunegate.harness.contracts.model import Prompt
 from tunegate.harness.engine.inference import local_engine, loglikelihood, prefix_cache
 from tunegate.harness.engine.inference.loglikelihood import Continuation, score_continuations
-from tunegate.harness.environment import cache_name
-from tunegate.harness.model import Prompt
 from tunegate.harness.models._chat_template import encode_continuation
 from tunegate.harness.records.cases import Case
 

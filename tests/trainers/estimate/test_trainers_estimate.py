@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness.errors import ModelError, UsageError
+from tunegate.harness.records.errors import ModelError, UsageError
 from tunegate.trainers.estimate.memory import (
     ModelShape,
     TrainingSetting,

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.errors import UsageError
-from tunegate.harness.model import PoolLimits
+from tunegate.harness.contracts.model import PoolLimits
+from tunegate.harness.records.errors import UsageError
 from tunegate.trainers.vendor import job as vendor_job
 from tunegate.trainers.vendor import run
 from tunegate.trainers.vendor.api import VendorApi, VendorUnreachable

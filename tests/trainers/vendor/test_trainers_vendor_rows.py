@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.errors import UsageError
+from tunegate.harness.records.errors import UsageError
 from tunegate.trainers.vendor.rows import read_chats
 
 USER = {"role": "user", "content": "Hi"}

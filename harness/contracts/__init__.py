@@ -1,0 +1,1 @@
+"""Contracts: what each extension is, and lookup by name."""

@@ -1,0 +1,312 @@
+"""Registries: a folder of modules, and the packages that add to it, by name.
+
+A bare name is the module of that name in a room's folder, and the object in it that has the
+module's name: `exact_match` is `harness/metrics/exact_match.py:exact_match`. `pkg.mod:fn` is the
+user's own. The folders are the only list of names. Where an order matters (commands, report
+sections, training methods, trace conventions, further arms), each module has an `ORDER`.
+
+An installed package adds names by entry points. The group is `tunegate.` and the folder's name,
+such as `tunegate.metrics`.
+Its code is imported when the name is used or a whole room is listed, never before. A name that
+two packages give, or a package and tunegate, is refused; `pkg.mod:fn` still names either.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import sys
+from ast import literal_eval
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from tunegate.harness.records.errors import UnknownName, error_summary, unknown_name_message
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+
+_ROOMS = {
+    "tunegate.metrics": "tunegate.harness.metrics",
+    "tunegate.judges": "tunegate.harness.judges",
+    "tunegate.models": "tunegate.harness.models",
+    "tunegate.sources": "tunegate.harness.suite.sources",
+    "tunegate.gates": "tunegate.harness.gates",
+    "tunegate.results": "tunegate.harness.results",
+    "tunegate.backends": "tunegate.harness.judges.backends",
+    "tunegate.sections": "tunegate.reports.sections",
+}
+"""Group of entry points → the folder to which it adds."""
+
+
+def module_names(room: str) -> tuple[str, ...]:
+    """Return the public modules of the package `room`, sorted, without its subpackages."""
+    return tuple(name for name, is_package in _members(room) if not is_package)
+
+
+def _members(room: str) -> tuple[tuple[str, bool], ...]:
+    return _members_in(tuple(importlib.import_module(room).__path__))
+
+
+@cache
+def _members_in(folders: tuple[str, ...]) -> tuple[tuple[str, bool], ...]:
+    """Read the folders of a package once: a suite of 500 metrics asks 1,500 times."""
+    members = ((module.name, module.ispkg) for module in pkgutil.iter_modules(folders))
+    return tuple(sorted(member for member in members if not member[0].startswith("_")))
+
+
+def available_names(room: str) -> tuple[str, ...]:
+    """Return the names that the package `room` (such as `tunegate.harness.metrics`) and installed
+    packages offer, sorted.
+    """
+    return tuple(sorted({*module_names(room), *(plugin.name for plugin in entry_points_of(room))}))
+
+
+def find_object(room: str, name: str, *, what: str) -> Any:
+    """Return the object called `name` in `room`, or the user's own `pkg.mod:attribute`.
+
+    Raises:
+        UnknownName: nothing has that name (the message offers the nearest ones), two packages
+            have it, or the package that has it cannot be imported.
+    """
+    if ":" in name:
+        return _find_own(name, what=what)
+    plugin = _entry_point(room, name, what=what)
+    if plugin is not None:
+        return _load(plugin, what=what)
+    if name not in module_names(room):
+        raise UnknownName(unknown_name_message(name, available_names(room), what=what))
+    return getattr(importlib.import_module(f"{room}.{name}"), name)
+
+
+def has(room: str, name: str, *, marked: str) -> bool:
+    """Return whether a package has `name`, or a module of `room` that defines `marked`.
+
+    For folders that hold other modules, too.
+    """
+    if any(plugin.name == name for plugin in entry_points_of(room)):
+        return True
+    known = name in module_names(room)
+    return known and hasattr(importlib.import_module(f"{room}.{name}"), marked)
+
+
+def ordered_module(room: str, name: str) -> ModuleType | None:
+    """Return the module called `name` in `room` if it has an `ORDER`; nothing else is imported."""
+    if name not in dict(_members(room)):
+        return None
+    module = importlib.import_module(f"{room}.{name}")
+    return module if hasattr(module, "ORDER") else None
+
+
+def ordered_modules(room: str, *, extensible: bool = False) -> dict[str, Any]:
+    """Return name → module of the modules and subpackages of `room` with an `ORDER`, sorted by it.
+
+    Args:
+        room: The package.
+        extensible: Whether those of installed packages are among them. A package that cannot be
+            imported is left out, with a line on stderr.
+
+    A package's module that has no `ORDER`, or the name of another one, is left out likewise.
+    """
+    found: dict[str, Any] = {}
+    for name, _ in _members(room):
+        module = importlib.import_module(f"{room}.{name}")
+        if hasattr(module, "ORDER"):
+            found[name] = module
+    what = kind_of(room)
+    for plugin in entry_points_of(room) if extensible else ():
+        try:
+            _refuse_shared_name(room, plugin.name, what=what)
+            loaded = _load(plugin, what=what)
+        except UnknownName as error:
+            warn(f"{error}; it is left out")
+            continue
+        if isinstance(getattr(loaded, "ORDER", None), int | float):
+            found[plugin.name] = loaded
+        else:
+            warn(
+                f"{what} {plugin.name!r} of the package {provider(plugin)} has no number ORDER "
+                "and is left out"
+            )
+    return dict(sorted(found.items(), key=lambda item: item[1].ORDER))
+
+
+def definition_lines(room: str, name: str) -> dict[str, str]:
+    """Return module → the line of its source that defines `name`, sorted by `ORDER` and name.
+
+    For texts that list the instances of a room which are not worth an import: nothing is imported.
+    A definition begins its line: `name = …` or `def name(…`.
+    """
+    found: list[tuple[int, str, str]] = []
+    pattern = re.compile(rf"^(?:def )?{name}\b.*$", re.MULTILINE)
+    for path in (path for folder in _folders(room) for path in Path(folder).glob("[!_]*.py")):
+        source = path.read_text(encoding="utf-8")
+        if match := pattern.search(source):
+            order = re.search(r"^ORDER = (\d+)", source, re.MULTILINE)
+            found.append((int(order[1]) if order else 0, path.stem, match[0]))
+    return {module: line for _, module, line in sorted(found)}
+
+
+def _folders(room: str) -> list[str]:
+    """Return the folders of a package, which need not be imported."""
+    if room in sys.modules:
+        return list(sys.modules[room].__path__)
+    parent, _, name = room.rpartition(".")
+    return [f"{folder}/{name}" for folder in _folders(parent)]
+
+
+def defined_texts(room: str, name: str) -> dict[str, str]:
+    """Return module → the text that it gives `name` in one line, as `definition_lines` finds it."""
+    lines = definition_lines(room, name)
+    return {module: literal_eval(line.partition(" = ")[2]) for module, line in lines.items()}
+
+
+def entry_points_of(room: str) -> tuple[EntryPoint, ...]:
+    """Return the entry points by which installed packages add to `room`; none is imported."""
+    group = f"tunegate.{room.rpartition('.')[2]}"
+    return tuple(entry for entry in _read_entry_points(tuple(sys.path)) if entry.group == group)
+
+
+def installed_plugins() -> Iterator[tuple[EntryPoint, str | None]]:
+    """Import every plugin of every room; yield its entry point, and why it cannot be used."""
+    for entry in _read_entry_points(tuple(sys.path)):
+        room, what = _ROOMS.get(entry.group, ""), kind_of(entry.group)
+        if not room:
+            yield entry, f"unknown group; there are: {', '.join(_ROOMS)}"
+            continue
+        try:
+            _refuse_shared_name(room, entry.name, what=what)
+            _load(entry, what=what)
+        except UnknownName as error:
+            yield entry, str(error)
+        else:
+            yield entry, None
+
+
+def warn_of_plugin(room: str, name: str, error: BaseException) -> bool:
+    """Warn of an error in a package's code, on stderr; return False if `name` is tunegate's own."""
+    failure = _failure(room, name, error)
+    if failure is not None:
+        warn(f"{failure} and is left out")
+    return failure is not None
+
+
+def plugin_failure(room: str, name: str, error: BaseException) -> str | None:
+    """Return the sentence for an error in a package's code; None if `name` is tunegate's own."""
+    failure = _failure(room, name, error)
+    return None if failure is None else f"{failure}; upgrade or uninstall the package"
+
+
+def _failure(room: str, name: str, error: BaseException) -> str | None:
+    for plugin in entry_points_of(room):
+        if plugin.name == name:
+            return (
+                f"{kind_of(room)} {name!r} of the package {provider(plugin)} failed "
+                f"({_summary(error)})"
+            )
+    return None
+
+
+def provider(plugin: EntryPoint) -> str:
+    """Return the name and version of the package that gives an entry point."""
+    return f"{plugin.dist.name} {plugin.dist.version}" if plugin.dist else "an unnamed package"
+
+
+@cache
+def _read_entry_points(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """Read the entry points of our groups; 10 ms with 200 packages, hence once for a path."""
+    from importlib.metadata import entry_points
+
+    known = entry_points()
+    groups = (group for group in known.groups if group.startswith("tunegate."))
+    ours = (entry for group in groups for entry in known.select(group=group))
+    return tuple(sorted(ours, key=lambda entry: (entry.group, entry.name, provider(entry))))
+
+
+def _entry_point(room: str, name: str, *, what: str) -> EntryPoint | None:
+    """Return the one entry point of that name.
+
+    Raises:
+        UnknownName: two packages have the name, or a package and tunegate.
+    """
+    found = [plugin for plugin in entry_points_of(room) if plugin.name == name]
+    if not found:
+        return None
+    try:
+        _refuse_shared_name(room, name, what=what)
+    except UnknownName as error:
+        raise UnknownName(f"{error}, or write {found[-1].value!r} instead of the name") from None
+    return found[0]
+
+
+def _refuse_shared_name(room: str, name: str, *, what: str) -> None:
+    found = [plugin for plugin in entry_points_of(room) if plugin.name == name]
+    givers = [*(["tunegate"] if name in module_names(room) else []), *map(provider, found)]
+    if len(givers) > 1:
+        raise UnknownName(
+            f"{what} {name!r} comes from {' and '.join(givers)}; uninstall one of them"
+        )
+
+
+def _load(plugin: EntryPoint, *, what: str) -> Any:
+    """Import what an entry point names; of a module without `ORDER`, the object of that name."""
+    try:
+        loaded = plugin.load()
+        if isinstance(loaded, ModuleType) and not hasattr(loaded, "ORDER"):
+            return getattr(loaded, plugin.name)
+        return loaded
+    except (Exception, SystemExit) as error:
+        # The package's own code ran: any error may come of it.
+        raise UnknownName(
+            f"{what} {plugin.name!r} of the package {provider(plugin)} cannot be imported "
+            f"({_summary(error)}); upgrade or uninstall the package"
+        ) from error
+
+
+def kind_of(room: str) -> str:
+    """Return what one thing of a room is called: `metric` for `tunegate.harness.metrics`."""
+    return room.rpartition(".")[2].removesuffix("s")
+
+
+@cache
+def warn(sentence: str) -> None:
+    """Print a warning once."""
+    sys.stderr.write(f"tunegate: warning: {sentence}\n")
+
+
+def _summary(error: BaseException) -> str:
+    r"""Return an error's type and reason, with control characters written as `\uXXXX`."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in error_summary(error))
+
+
+def _find_own(name: str, *, what: str) -> Any:
+    module_name, _, attribute = name.partition(":")
+    if not module_name or module_name.startswith(".") or not attribute:
+        raise UnknownName(f"{what} {name!r}: write it as 'package.module:function'")
+    if str(Path.cwd()) not in sys.path:
+        # A command's path holds its own folder, not the one in which it was given.
+        sys.path.append(str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise UnknownName(
+            f"{what} {name!r}: cannot import {module_name!r} ({error}); "
+            "run from the folder that holds it, or install it"
+        ) from error
+    except (Exception, SystemExit) as error:
+        # The user's own code ran: any error may come of it, and all of them are theirs to fix.
+        raise UnknownName(
+            f"{what} {name!r}: {module_name!r} fails when imported "
+            f"({_summary(error)}); fix it, or name another module"
+        ) from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        names = tuple(n for n in vars(module) if not n.startswith("_"))
+        raise UnknownName(
+            f"{module_name}: {unknown_name_message(attribute, names, what=what)}"
+        ) from None

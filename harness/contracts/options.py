@@ -1,0 +1,187 @@
+"""Options of metrics and case sources: TOML values → keyword arguments, checked by annotation.
+
+An option is a parameter of the function after those it is always given; its annotation defines what
+is allowed. A parameter annotated with a dataclass stands for its fields: each is an option. Every
+problem of a table is reported at once.
+
+Example:
+    >>> def shout(case, completion, *, times: int = 1): ...
+    >>> bind_options(shout, {"times": 2}, given=2, folder=Path(), where="suite.toml:7")
+    {'times': 2}
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
+from tunegate.harness.records.defaults import ALLOW_OUTSIDE
+from tunegate.harness.records.errors import SuiteError, unknown_name_message
+
+_LOOSE = (
+    float,
+    Path,
+    Path | None,
+    float | None,
+    tuple[str, ...],
+    str | tuple[str, ...],
+    tuple[dict[str, Any], ...],
+)
+"""Types that TOML has no form of its own for: 1 for 1.0, text for a path, arrays for tuples."""
+
+
+def bind_options(
+    function: Callable[..., Any],
+    options: Mapping[str, Any],
+    *,
+    given: int,
+    folder: Path,
+    where: str,
+) -> dict[str, Any]:
+    """Return `options` as the function's parameters want them.
+
+    Args:
+        function: What will be called.
+        options: Name → value as the file has it.
+        given: Number of leading parameters that are no options: they are filled in by us.
+        folder: The suite's folder: `Path` options are read relative to it.
+        where: Place in the suite file, for messages.
+
+    Raises:
+        SuiteError: an option does not exist, has the wrong type or is missing, or the function
+            cannot be called in this way at all; every problem on a line of its own.
+    """
+    own = _parameters(function, given=given, where=where)
+    parameters = _spread_groups(function, own)
+    hints, groups = _hints(function), _groups(function, own)
+    for group in groups.values():
+        hints |= typing.get_type_hints(group, include_extras=True)
+    problems = []
+    bound: dict[str, Any] = {}
+    for name, value in options.items():
+        if name not in parameters:
+            allowed = tuple(parameters) or ("none",)
+            problems.append(f"{where}: {unknown_name_message(name, allowed, what='option')}")
+            continue
+        try:
+            bound[name] = _convert(value, hints.get(name, Any), folder)
+        except (ValidationError, OSError) as error:
+            problems.append(f"{where}: {name}={value!r}: {_reason(error)}")
+    problems += [
+        f"{where} needs the option {name!r}"
+        for name, parameter in parameters.items()
+        if parameter.default is inspect.Parameter.empty and name not in options
+    ]
+    if problems:
+        raise SuiteError(problems)
+    for name, group in groups.items():
+        keys = inspect.signature(group).parameters.keys() & bound
+        fields = {key: bound.pop(key) for key in keys}
+        if fields:
+            bound[name] = group(**fields)
+    return bound
+
+
+def _parameters(
+    function: Callable[..., Any], *, given: int, where: str
+) -> dict[str, inspect.Parameter]:
+    """Return the parameters that are options, once it is clear that the others fit."""
+    try:
+        signature = inspect.signature(function)
+        signature.bind_partial(*range(given))
+    except (TypeError, ValueError):
+        raise SuiteError(
+            [f"{where} must be a function of {given} arguments and, after them, options by name"]
+        ) from None
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    named = [p for p in signature.parameters.values() if p.kind not in variadic]
+    positional = [p for p in named if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    return {p.name: p for p in named if p not in positional[:given]}
+
+
+def _spread_groups(
+    function: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]
+) -> dict[str, inspect.Parameter]:
+    """Return parameters with the fields of each dataclass in the place of what it annotates."""
+    groups = _groups(function, parameters)
+    spread: dict[str, inspect.Parameter] = {}
+    for name, parameter in parameters.items():
+        group = groups.get(name)
+        spread |= inspect.signature(group).parameters if group else {name: parameter}
+    return spread
+
+
+def _groups(function: Callable[..., Any], names: Iterable[str]) -> dict[str, type]:
+    """Return the dataclasses that annotate the named parameters."""
+    hints = _hints(function)
+    return {n: h for n in names if isinstance(h := hints.get(n), type) and is_dataclass(h)}
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotations; none where the user's module hides them under TYPE_CHECKING."""
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except Exception:
+        return {}
+
+
+_PROJECT_FILES = (".git", "pyproject.toml", "pytest.ini", "tox.ini", "setup.cfg")
+
+
+def outside_problem(folder: Path, name: str | Path) -> str | None:
+    """Return why a suite may not read a file; None if it may.
+
+    It may read what is, with symbolic links followed, in its folder, in the current directory
+    where that holds the suite, or in the project: the nearest folder above that holds a `.git`, a
+    `pyproject.toml` or another file of pytest's settings. What a suite reads is in the stored cases
+    and on the page, so a suite of somebody else could publish any file of this machine.
+
+    Args:
+        folder: The suite's folder.
+        name: The path as the suite names it.
+    """
+    home = folder.resolve()
+    try:
+        target = (home / name).resolve()
+    except (OSError, ValueError, RuntimeError):  # no path at all: whoever opens it says so
+        return None
+    above = (home, *home.parents)
+    marked = (one for one in above if any((one / file).exists() for file in _PROJECT_FILES))
+    roots = {home, next(marked, home), *({Path.cwd()} & set(above))}
+    if os.environ.get(ALLOW_OUTSIDE) == "1" or any(target.is_relative_to(one) for one in roots):
+        return None
+    return (
+        f"{str(name)!r} is outside of the suite's folder and the project; move it there, or give "
+        f"`tunegate --allow-outside COMMAND …`, under pytest {ALLOW_OUTSIDE}=1"
+    )
+
+
+def _convert(value: Any, hint: Any, folder: Path) -> Any:
+    """Return `value` as the parameter's type; a path must exist next to the suite."""
+    try:
+        adapter = TypeAdapter(hint)
+    except PydanticUserError:
+        return value
+    converted = adapter.validate_python(value, strict=hint not in _LOOSE)
+    if isinstance(converted, Path):
+        problem = outside_problem(folder, converted)
+        if problem:
+            raise PermissionError(problem)
+        path = folder / converted
+        if not path.is_file():
+            raise FileNotFoundError(f"no such file: {path}; paths start at the suite's folder")
+        return path
+    return converted
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return error.errors()[0]["msg"].removeprefix("Value error, ")
+    return str(error)

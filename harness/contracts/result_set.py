@@ -1,0 +1,324 @@
+r"""The results of one run of another tool, by case and sample: what arms and cases are made of.
+
+Rows that a reader yields with the same key are samples of a case where the tool repeats questions
+(`ResultLog.repeats`). Otherwise they are questions that happen to be equal: each is a case of its
+own, `gsm8k/1f3a` and `gsm8k/1f3a#2`, in the order of their positions in the data. Whatever the
+order of the lines in the files, cases and samples are the same.
+
+Example:
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.csv")
+    ...     _ = path.write_text("id,sample,score\nr1,0,1\nr1,1,0\n")
+    ...     found = read_results(str(path))
+    >>> found.cases, found.samples, found.answers["r1", 1].scores
+    (('r1',), 2, {'score': 0.0})
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from tunegate.harness.contracts.result_reader import (
+    ResultLog,
+    ResultRow,
+    ResultSpec,
+    ScoreTraits,
+    UnreadLine,
+    iterate_rows,
+    read_logs,
+)
+from tunegate.harness.records.cases import Completion, canonical_json, reported_amount, sha256
+from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.wording import count_noun
+
+MOST_PROBLEMS = 20
+
+
+@dataclass(frozen=True)
+class ScoreSummary:
+    """The values of one score in one task."""
+
+    task: str
+    key: str
+    values: int
+    """Samples that have a number."""
+    unscored: int
+    """Samples that lack one, failed answers included."""
+    reason: str
+    """Why one of them does; empty if all have one."""
+    low: float
+    high: float
+    binary: bool
+    """Whether all values are 0 or 1."""
+    traits: ScoreTraits
+
+
+@dataclass(frozen=True)
+class ResultSet:
+    """The results of one run."""
+
+    spec: ResultSpec
+    logs: tuple[ResultLog, ...] = field(repr=False)
+    answers: Mapping[tuple[str, int], ResultRow] = field(repr=False)
+    """(case, sample from 0) → answer, without prompt and fields, sorted."""
+    unread: tuple[UnreadLine, ...] = ()
+    """Lines that could not be read."""
+
+    @property
+    def tool(self) -> str:
+        """The tool's name."""
+        return self.logs[0].tool
+
+    @cached_property
+    def cases(self) -> tuple[str, ...]:
+        """The case ids, sorted."""
+        return tuple(dict.fromkeys(case for case, _ in self.answers))
+
+    @cached_property
+    def case_set(self) -> frozenset[str]:
+        """The case ids."""
+        return frozenset(self.cases)
+
+    @cached_property
+    def tasks(self) -> Mapping[str, int]:
+        """Task → its cases."""
+        return Counter(row.task for (_, sample), row in self.answers.items() if sample == 0)
+
+    @cached_property
+    def samples(self) -> int:
+        """How many samples most cases have."""
+        counts = Counter(Counter(case for case, _ in self.answers).values())
+        return max(counts, key=lambda size: (counts[size], size), default=1)
+
+    @cached_property
+    def models(self) -> tuple[str, ...]:
+        """The models that the headers name."""
+        return tuple(dict.fromkeys(log.model for log in self.logs if log.model))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes for the user about the files, in lines."""
+        lines = [note for log in self.logs for note in log.notes]
+        lines += [f"{line.where}: {line.problem}; the file ends there" for line in self._cut]
+        broken = [line for line in self.unread if not line.cut]
+        if broken:
+            lines.append(
+                f"{count_noun(len(broken), 'line')} cannot be read, {broken[0].where} for example"
+            )
+        return tuple(lines)
+
+    @property
+    def _cut(self) -> list[UnreadLine]:
+        return [line for line in self.unread if line.cut]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of all answers and scores, whatever the order of the lines and the file's name."""
+        digest = [
+            sha256(canonical_json([case, sample, *_content(row)]))
+            for (case, sample), row in self.answers.items()
+        ]
+        return sha256("".join(digest))
+
+    def settings(self, task: str) -> dict[str, Any]:
+        """Return what must be equal in another run of the task: name → value."""
+        found: dict[str, Any] = {}
+        for log in self.logs:
+            if log.tasks is None or task in log.tasks:
+                found |= log.settings
+                found |= log.task_settings.get(task, {})
+        return {name: value for name, value in found.items() if value is not None}
+
+    def traits(self, task: str, key: str) -> ScoreTraits:
+        """Return the properties of a score in the files."""
+        known = ScoreTraits()
+        for log in self.logs:
+            for name in (key, f"{task}/{key}"):
+                known = log.traits.get(name, known)
+        return known
+
+    @cached_property
+    def scores(self) -> tuple[ScoreSummary, ...]:
+        """Every score of every task, in the order of tasks and keys."""
+        values: dict[tuple[str, str], list[float]] = {}
+        reasons: dict[tuple[str, str], str] = {}
+        counts = Counter(row.task for row in self.answers.values())
+        for row in self.answers.values():
+            for key, value in row.scores.items():
+                seen = values.setdefault((row.task, key), [])
+                if value is not None and row.error is None:
+                    seen.append(value)
+                else:
+                    why = row.error or row.errors.get(key) or "the tool left it unscored"
+                    reasons.setdefault((row.task, key), why)
+        return tuple(
+            ScoreSummary(
+                task=task,
+                key=key,
+                values=len(seen),
+                unscored=counts[task] - len(seen),
+                reason=reasons.get(
+                    (task, key), "" if len(seen) == counts[task] else "the tool wrote none"
+                ),
+                low=min(seen, default=0.0),
+                high=max(seen, default=0.0),
+                binary=bool(seen) and set(seen) <= {0.0, 1.0},
+                traits=self.traits(task, key),
+            )
+            for (task, key), seen in sorted(values.items())
+        )
+
+    def rows(self) -> Iterator[tuple[str, ResultRow]]:
+        """Yield each case with the whole row of its first sample, in the order of the files."""
+        first = {row.where: case for (case, sample), row in self.answers.items() if sample == 0}
+        for log in self.logs:
+            for row in iterate_rows(self.spec, log):
+                if isinstance(row, ResultRow) and row.where in first:
+                    yield first[row.where], row
+
+    def prompt(self, case: str) -> Any:
+        """Return the prompt of a case, read again from the file; None where it has none."""
+        return next((row.prompt for name, row in self.rows() if name == case), None)
+
+
+def read_results(spec: str | ResultSpec) -> ResultSet:
+    """Read the results of a spec, as it is written behind `results:`.
+
+    Raises:
+        UsageError: the files cannot be read, or rows contradict each other: one line each.
+    """
+    parsed = ResultSpec.parse(spec) if isinstance(spec, str) else spec
+    _, logs = read_logs(parsed)
+    unread: list[UnreadLine] = []
+    samples: dict[str, list[ResultRow]] = {}
+    equals: dict[str, list[ResultRow]] = {}
+    for log in logs:
+        groups = samples if log.repeats else equals
+        for row in iterate_rows(parsed, log):
+            if isinstance(row, UnreadLine):
+                unread.append(row)
+            else:
+                groups.setdefault(row.key, []).append(_without_texts(row))
+    answers = _number_answers(samples, equals)
+    if not answers:
+        where = f", {unread[0].where}: {unread[0].problem}" if unread else ""
+        raise UsageError(f"results:{parsed.path}: no results that can be read{where}")
+    return ResultSet(parsed, tuple(logs), dict(sorted(answers.items())), tuple(unread))
+
+
+def _number_answers(
+    samples: Mapping[str, list[ResultRow]], equals: Mapping[str, list[ResultRow]]
+) -> dict[tuple[str, int], ResultRow]:
+    """Return (case, sample) → row, for rows by key: repetitions, and equal questions."""
+    problems: list[str] = [
+        f"{rows[0].where}: {key!r} is in a log with repetitions and at {equals[key][0].where}"
+        for key, rows in samples.items()
+        if key in equals
+    ]
+    answers: dict[tuple[str, int], ResultRow] = {}
+    for key, rows in samples.items():
+        problems += _sample_problems(key, rows)
+        answers |= {(key, at): row for at, row in enumerate(_sort_samples(rows))}
+    for key, rows in equals.items():
+        problems += _position_problems(key, rows)
+        ordered = sorted(rows, key=lambda row: (row.position or 0, row.where))
+        for number, row in enumerate(ordered, start=1):
+            name = key if number == 1 else f"{key}#{number}"
+            if (name, 0) in answers:
+                problems.append(f"{row.where}: the id {name!r} is taken; rename it")
+            answers[name, 0] = row
+    _refuse(problems)
+    return answers
+
+
+def completion_of(row: ResultRow) -> Completion:
+    """Return a row as a completion with its scores."""
+    return Completion(
+        text=row.completion,
+        reasoning=row.reasoning,
+        reasoning_closed=None if row.reasoning is None else bool((row.completion or "").strip()),
+        finish_reason=row.finish_reason,
+        input_tokens=reported_amount(row.input_tokens),
+        output_tokens=reported_amount(row.output_tokens),
+        latency_s=reported_amount(row.latency_s),
+        cost=reported_amount(row.cost),
+        scores=dict(row.scores),
+        errors=dict(row.errors) or None,
+        prompt_sha256=row.prompt_sha256,
+    )
+
+
+def _without_texts(row: ResultRow) -> ResultRow:
+    """Return a row with the hash of its prompt in the prompt's place: two runs fit into memory."""
+    return replace(
+        row,
+        prompt=None,
+        # What was sent before a failure need not be the whole prompt.
+        prompt_sha256=None if row.error else row.prompt_hash,
+        expected=None,
+        fields={},
+        task=sys.intern(row.task),
+        scores={sys.intern(key): value for key, value in row.scores.items()},
+    )
+
+
+def _content(row: ResultRow) -> list[Any]:
+    """Return what identifies an answer."""
+    scores = {key: row.scores[key] for key in sorted(row.scores)}
+    thoughts = [] if row.reasoning is None else [row.reasoning]
+    return [row.completion, row.error, scores, row.prompt_sha256, *thoughts]
+
+
+def _sort_samples(rows: list[ResultRow]) -> list[ResultRow]:
+    """Return the samples by the tool's number; without numbers by content, whatever their lines."""
+    return sorted(rows, key=lambda row: (row.sample or 0, canonical_json(_content(row)), row.where))
+
+
+def _sample_problems(key: str, rows: list[ResultRow]) -> Iterator[str]:
+    numbers: dict[int, ResultRow] = {}
+    known: ResultRow | None = None
+    for row in rows:
+        if row.prompt_sha256 is not None:
+            known = known or row
+            if row.prompt_sha256 != known.prompt_sha256:
+                yield (
+                    f"{row.where}: {key!r} has another prompt than at {known.where}; an id must "
+                    "be one question"
+                )
+                return
+        if row.sample is None:
+            continue
+        if row.sample in numbers:
+            yield (
+                f"{row.where}: {key!r}, sample {row.sample}, is already at "
+                f"{numbers[row.sample].where}; remove one"
+            )
+            return
+        numbers[row.sample] = row
+
+
+def _position_problems(key: str, rows: list[ResultRow]) -> Iterator[str]:
+    taken: dict[int | None, ResultRow] = {}
+    for row in rows:
+        if row.position in taken:
+            yield (
+                f"{row.where}: {key!r} is already at {taken[row.position].where}; remove one, or "
+                "name the field that numbers the repetitions"
+            )
+            return
+        taken[row.position] = row
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        more = len(problems) - MOST_PROBLEMS
+        raise UsageError(
+            "\n".join([*problems[:MOST_PROBLEMS], *([f"… and {more} more"] if more > 0 else [])])
+        )

@@ -1,0 +1,114 @@
+"""The source contract: options of the `[cases]` table → cases, each with the place it came from.
+
+A source is a function `<x>(folder, *, options…) -> Iterator[Case]` in
+`harness/suite/sources/<x>.py`, its options annotated as those of a metric are. It collects the
+problems of all lines and raises one `SuiteError`, so that one edit fixes them all. One that leaves
+something out returns `AccountedCases`, which counts them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+
+from tunegate.harness.contracts.json_schema import case_validator, schema_problems
+from tunegate.harness.records.cases import Case, replace_surrogates, sha256
+from tunegate.harness.records.problems import short_value
+
+if TYPE_CHECKING:
+    from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
+
+SHOWN = 5
+"""Lines of an account that a run shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountedCases:
+    """Cases with an account of how they came about, which is shown with the suite."""
+
+    cases: tuple[Case, ...]
+    account: tuple[str, ...]
+    """Counts of rows read and rows left out, with reasons, in lines."""
+
+    def __iter__(self) -> Iterator[Case]:
+        """Yield the cases."""
+        return iter(self.cases)
+
+
+def account_summary(account: Sequence[str]) -> tuple[str, ...]:
+    """Return the first lines of an account, with where the others are shown."""
+    more = len(account) - SHOWN
+    if more <= 1:
+        return tuple(account)
+    return (*account[:SHOWN], f"… and {more} more lines; `tunegate suite check` shows them")
+
+
+class _FileForm(GenerateJsonSchema):
+    """Writes a schema of files, in which a field that has no value is absent and never null."""
+
+    def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def field_title_should_be_set(self, schema: object) -> bool:
+        return False
+
+
+def case_schema() -> dict[str, Any]:
+    """Return the JSON schema of a line of cases.jsonl, generated from the record `Case`."""
+    properties = Case.model_json_schema(schema_generator=_FileForm)["properties"]
+    for form in properties.values():
+        form["description"] = " ".join(form["description"].split())
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "tunegate case",
+        "description": "One line of cases.jsonl.",
+        "type": "object",
+        "additionalProperties": False,
+        "oneOf": [{"required": ["prompt"]}, {"required": ["messages"]}],
+        "properties": properties,
+        "dependentRequired": {"answer": ["choices"]},
+    }
+
+
+def make_case(row: Mapping[str, Any], where: str = "") -> Case:
+    """Turn a row in the form of case.schema.json into a Case.
+
+    A letter in `answer` becomes an index, an absent `id` the hash of the content, half of a
+    surrogate pair U+FFFD.
+
+    Args:
+        row: The row.
+        where: File and line of the row, which messages about the case name.
+
+    Raises:
+        ValueError: what is wrong, in words, without the place.
+    """
+    fields: dict[str, Any] = replace_surrogates(dict(row))
+    problems = schema_problems(fields, case_validator())
+    if problems:
+        turns = isinstance(fields.get("prompt"), list)
+        hint = "; a list of turns is called `messages`" if turns else ""
+        if isinstance(fields.get("expected"), dict):
+            as_text = short_value(json.dumps(fields["expected"], ensure_ascii=False))
+            hint += f"; write the object as a text, {as_text}: json_fields compares it by key"
+        raise ValueError("; ".join(problems) + hint)
+    if (fields.get("messages") or [{}])[-1].get("role") == "assistant":
+        raise ValueError(
+            "messages: the assistant's turn at the end would be part of the question; move it to "
+            '`expected`, as from = "chat" (of a parquet file chat = true) does'
+        )
+    if isinstance(fields.get("answer"), str):
+        fields["answer"] = ord(fields["answer"]) - ord("A")
+    if "answer" in fields and fields["answer"] >= len(fields["choices"]):
+        raise ValueError(
+            f"answer={row['answer']!r} names no choice: there are {len(fields['choices'])}"
+        )
+    fields.setdefault("id", sha256(replace_surrogates(dict(row)))[:12])
+    return Case.model_validate(fields).with_place(where)

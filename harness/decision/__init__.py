@@ -1,0 +1,1 @@
+"""From scores to a verdict: score tables, gates together, plans, verdicts, candidates."""

@@ -1,0 +1,172 @@
+"""Pairwise tests between candidates: the paired difference of two fine-tunes on identical cases.
+
+Both beat base by about as much; is one better than the other? Their own answers to the same cases
+show it more sharply than two intervals against base, which overlap long after a paired difference
+is proven. One is called better where Holm's procedure over all pairs of candidates, all metrics and
+both directions allows it: of the claims of a comparison, one is false with at most alpha.
+
+Source: Holm (1979); the intervals are those of the gates (`tunegate.harness.comparison.pairs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from tunegate.harness.comparison.delta import Delta, one_sided
+from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
+from tunegate.harness.decision.score_table import ScoreTable, tables_of
+from tunegate.harness.records.candidates import PairwiseComparison
+from tunegate.harness.records.manifest import MetricRecord
+from tunegate.harness.records.run_folder import Run
+
+
+@dataclass(frozen=True)
+class _UnadjustedComparison:
+    """Two candidates on one metric, before the number of all comparisons is known."""
+
+    first: str
+    second: str
+    pairs: Pairs
+    """The first in base's place, the second in tuned's."""
+    confidence: float
+    noises: tuple[NoiseFloor, ...]
+    """Base against itself, as each of the two runs asked it again."""
+    tag: str | None = None
+    """Tag of the cases compared; None for all."""
+
+
+def compare_pairwise(runs: Mapping[str, Run]) -> tuple[PairwiseComparison, ...]:
+    """Compare every two candidates on every gated metric.
+
+    Args:
+        runs: Letter → run; proven to be comparable.
+    """
+    bouts = list(_bouts(runs))
+    found: dict[int, PairwiseComparison] = {}
+    # What is only shown must not make it harder to claim what counts.
+    for advisory in (False, True):
+        family = {i: b for i, b in enumerate(bouts) if _advisory(b) is advisory}
+        adjusted = _adjust_p_values(list(family.values()))
+        found |= {i: _duel(b, p) for (i, b), p in zip(family.items(), adjusted, strict=True)}
+    return tuple(found[i] for i in range(len(bouts)))
+
+
+def _bouts(runs: Mapping[str, Run]) -> Iterator[_UnadjustedComparison]:
+    tables = {letter: _tables(run, runs) for letter, run in runs.items()}
+    for first, second in combinations(runs, 2):
+        for mine, theirs in zip(tables[first], tables[second], strict=True):
+            for metric, tag in _comparable_metrics(mine):
+                gates = [g for g in mine.suite.gates if (g.metric, g.tag) == (metric.name, tag)]
+                arms = [table.on_tag(tag) for table in (mine, theirs)]
+                noises = (n for table in arms if (n := table.noise(metric)) is not None)
+                yield _UnadjustedComparison(
+                    first,
+                    second,
+                    _paired_table(mine, theirs).on_tag(tag).pairs(metric),
+                    max(gate.confidence for gate in gates),
+                    tuple(noises),
+                    tag,
+                )
+
+
+def _tables(run: Run, runs: Mapping[str, Run]) -> list[ScoreTable]:
+    """Return a run's scores, suites in the order of the first run, without leaked cases.
+
+    A case that any candidate was trained on is nobody's proof.
+    """
+    seen: dict[str, frozenset[str]] = {}
+    for other in runs.values():
+        leaked = {} if other.manifest.leakage is None else other.manifest.leakage.left_out
+        seen |= {suite: seen.get(suite, frozenset()) | cases for suite, cases in leaked.items()}
+    tables = tables_of(run.manifest, run.cases_of, run.scores, {}, without=seen)
+    order = [suite.name for suite in next(iter(runs.values())).manifest.suites]
+    return sorted(tables, key=lambda table: order.index(table.suite.name))
+
+
+def _comparable_metrics(table: ScoreTable) -> list[tuple[MetricRecord, str | None]]:
+    """Return the gated metrics of which each candidate has scores of its own, with their tags."""
+    return [
+        (metric.on_other_arms(), tag)
+        for metric in table.suite.metrics
+        if metric.judge is None or not metric.judge.pairs
+        for tag in dict.fromkeys(g.tag for g in table.suite.gates if g.metric == metric.name)
+    ]
+
+
+def _paired_table(mine: ScoreTable, theirs: ScoreTable) -> ScoreTable:
+    """Return a table in which one candidate is in base's place and the other in tuned's."""
+    places = ((mine, "base"), (theirs, "tuned"))
+    values = {
+        (metric, case, place): row
+        for table, place in places
+        for (metric, case, arm), row in table.values.items()
+        if arm == "tuned"
+    }
+    return replace(mine, values=values, labels={})
+
+
+def _advisory(bout: _UnadjustedComparison) -> bool:
+    return bout.pairs.metric.advisory or bout.pairs.advisory
+
+
+def _adjust_p_values(bouts: Sequence[_UnadjustedComparison]) -> list[tuple[float, float] | None]:
+    """Return each bout's adjusted p-values: "the second is better", "the first is better"."""
+    from tunegate.harness.stats.multiplicity import holm
+
+    tested = [bout for bout in bouts if not bout.pairs.too_few]
+    if not tested:
+        return [None for _ in bouts]
+    p_values = [p for b in tested for p in (b.pairs.test(0.0), b.pairs.reversed_test())]
+    found = iter(map(float, holm([p.p_value for p in p_values])))
+    return [None if bout.pairs.too_few else (next(found), next(found)) for bout in bouts]
+
+
+def _duel(bout: _UnadjustedComparison, adjusted: tuple[float, float] | None) -> PairwiseComparison:
+    pairs, known = bout.pairs, bout.pairs.n > 0
+    delta = Delta(pairs, bout.confidence)
+    return PairwiseComparison(
+        suite=pairs.suite,
+        metric=pairs.metric.name,
+        tag=bout.tag,
+        first=bout.first,
+        second=bout.second,
+        first_level=delta.base if known else None,
+        second_level=delta.tuned if known else None,
+        delta=delta.estimate if known else None,
+        low=_finite(delta.low),
+        high=_finite(delta.high),
+        confidence=bout.confidence,
+        higher_is_better=pairs.metric.higher_is_better,
+        rate=pairs.metric.is_rate,
+        n=pairs.n,
+        method=delta.oriented.method,
+        p_value=None if adjusted is None else min(adjusted),
+        better=_better(bout, delta, adjusted),
+        noise=max((n.size for n in bout.noises if n.size is not None), default=None),
+        advisory=_advisory(bout),
+    )
+
+
+def _better(
+    bout: _UnadjustedComparison, delta: Delta, adjusted: tuple[float, float] | None
+) -> str | None:
+    """Return who is proven better; a lead that arithmetic alone could have made proves nothing."""
+    if adjusted is None:
+        return None
+    alpha = one_sided(bout.confidence) + 1e-12
+    if adjusted[0] <= alpha and delta.oriented.low > 0 and _clears(bout, bout.pairs):
+        return bout.second
+    behind = adjusted[1] <= alpha and delta.oriented.high < 0
+    return bout.first if behind and _clears(bout, bout.pairs.exchanged()) else None
+
+
+def _clears(bout: _UnadjustedComparison, ahead: Pairs) -> bool:
+    """Return whether a lead is more than arithmetic makes, whichever way it moved base."""
+    ways = [way for n in bout.noises for way in (n, n.exchanged())]
+    return all(way.clears(ahead, 0.0, bout.confidence) for way in ways)
+
+
+def _finite(value: float) -> float | None:
+    return value if abs(value) != float("inf") else None

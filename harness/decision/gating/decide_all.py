@@ -1,0 +1,385 @@
+"""Decides all gates of a run together: pairs, levels, judge eligibility and error control."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from tunegate.harness.comparison.delta import Delta, one_sided
+from tunegate.harness.comparison.interim_look import InterimLook
+from tunegate.harness.comparison.labelled_level import n_labelled
+from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
+from tunegate.harness.contracts import lookup
+from tunegate.harness.decision.gating.error_control import (
+    ProvenRegressions,
+    at_attempt,
+    extension_level,
+)
+from tunegate.harness.decision.gating.judge_eligibility import (
+    RULE,
+    EligibilityStatus,
+    JudgeEligibility,
+    calibrated_pairs,
+    judge_eligibility,
+)
+from tunegate.harness.decision.score_table import ScoreTable
+from tunegate.harness.gates.contract.gate_kind import (
+    ROOM,
+    DecisionContext,
+    GateKind,
+    gate_kind,
+    missing_evidence,
+)
+from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.errors import TunegateError, UsageError
+from tunegate.harness.records.judges import ARMS, LEAST_PAIRS
+from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord
+from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
+from tunegate.harness.records.wording import count_noun
+
+
+@dataclass(frozen=True, slots=True)
+class _GateInput:
+    """A gate with what it is decided on."""
+
+    table: ScoreTable
+    """The scores of the gate's cases: all of its suite, or those of its tag."""
+    gate: Gate
+    pairs: Pairs
+    eligibility: JudgeEligibility
+    lacks_scores: bool = False
+    """Whether it would count if no score were missing, and without them is advisory."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it takes part in the verdict as far as its judge is concerned."""
+        return self.eligibility.counts or self.lacks_scores
+
+    @property
+    def hypothesis(self) -> tuple[str, str]:
+        """Sample and metric of which it is tested that tuned is no worse than base."""
+        return sample_name(self.table.suite.name, self.gate.tag), self.gate.metric
+
+
+def sample_name(suite: str, tag: str | None) -> str:
+    """Return the name of the cases that a gate rests on: `suite`, or `suite[tag]` of a slice."""
+    return suite if tag is None else f"{suite}[{tag}]"
+
+
+class ImputationCase(StrEnum):
+    """Treatment of unscored cases."""
+
+    NONE = "none"
+    """They are left out."""
+    WORST = "worst"
+    """They went worst for tuned and best for base."""
+    BEST = "best"
+    """They went best for tuned and worst for base."""
+
+
+def decide_gates(
+    manifest: Manifest,
+    tables: Sequence[ScoreTable],
+    imputation: ImputationCase = ImputationCase.NONE,
+) -> dict[str, tuple[GateResult, ...]]:
+    """Decide the gates of suites, on complete pairs or with unscored cases imputed.
+
+    Args:
+        manifest: The run.
+        tables: The suites' scores.
+        imputation: How unscored cases are counted.
+    """
+    asked = _gate_inputs(tables, imputation)
+    counted = _proven_regressions(manifest, tables, [a for a in asked if a.counts])
+    # What is only shown must not make it harder to claim the regression of a metric that counts.
+    shown = _proven_regressions(manifest, tables, [a for a in asked if not a.counts])
+    found: dict[str, list[GateResult]] = {table.suite.name: [] for table in tables}
+    for one in asked:
+        found[one.table.suite.name].append(
+            _decide_input(manifest, one, counted if one.counts else shown)
+        )
+    return {suite: tuple(gates) for suite, gates in found.items()}
+
+
+def decide_gate(
+    gate: Gate,
+    pairs: Pairs,
+    *,
+    regressed: bool,
+    noise: NoiseFloor | None = None,
+    remaining: int = 0,
+    planned_confidence: float | None = None,
+) -> GateResult:
+    """Decide one gate.
+
+    Args:
+        gate: The rule.
+        pairs: The complete pairs of its metric.
+        regressed: Whether "the metric is worse than base" is proven, over all metrics of the run.
+        noise: Base against itself asked again; None where arithmetic is exact. A claimed gain or
+            regression that does not clear its signed difference is undecided.
+        remaining: Cases not asked: an observed bound is decided where they cannot change it.
+        planned_confidence: Level at which the gate is decided once cases are added; None for the
+            gate's own.
+
+    Raises:
+        UsageError: its kind is not installed, or is that of another package and fails.
+    """
+    context = DecisionContext(regressed, noise, remaining, planned_confidence)
+    try:
+        return _decide_by_kind(gate, pairs, context)
+    except TunegateError:
+        raise
+    except (Exception, SystemExit) as error:
+        # The code of another package ran: any error may come of it.
+        problem = lookup.plugin_failure(ROOM, gate.kind, error)
+        if problem is None:
+            raise
+        raise UsageError(f"{gate.where or gate.id}: {problem}") from error
+
+
+def _decide_by_kind(gate: Gate, pairs: Pairs, context: DecisionContext) -> GateResult:
+    kind, delta = gate_kind(gate.kind), Delta(pairs, gate.confidence)
+    outcome = kind.decide(gate, pairs, context)
+    result = GateResult(
+        metric=gate.metric,
+        label=pairs.metric.label,
+        tag=gate.tag,
+        kind=gate.kind,
+        status=outcome.status,
+        reason=outcome.reason or _passes_with_loss(kind, outcome.status, delta),
+        sentence="",
+        higher_is_better=pairs.metric.higher_is_better,
+        rate=pairs.metric.is_rate,
+        base=delta.base if pairs.n else None,
+        tuned=delta.tuned if pairs.n else None,
+        delta=delta.estimate if pairs.n else None,
+        estimate=_finite(outcome.estimate),
+        low=_finite(outcome.low),
+        high=_finite(outcome.high),
+        confidence=gate.confidence,
+        method=outcome.method,
+        margin=gate.margin,
+        options=gate.options,
+        p_value=_finite(outcome.p_value),
+        n=pairs.n,
+        **(_noise_fields(context.noise, gate, pairs) if kind.tests_difference else {}),
+        drop=_finite(outcome.drop),
+        share=_finite(outcome.share),
+        needed_n=outcome.needed_n,
+        needed_most=outcome.needed_most,
+        advisory=bool(why := why_advisory(gate, pairs)),
+    )
+    # Kinds, those of other packages too, begin their sentence with the metric's name.
+    named = result.model_copy(update={"metric": result.subject})
+    sentence = kind.sentence(named, pairs, context.remaining)
+    underpowered = result.reason is GateReason.UNDERPOWERED
+    missing = missing_evidence(named, pairs) if underpowered else None
+    told = f"{sentence} ({why})" if why else sentence
+    return result.model_copy(update={"sentence": told, "missing": missing})
+
+
+def _passes_with_loss(kind: GateKind, status: GateStatus, delta: Delta) -> GateReason | None:
+    """Return the reason of a gate that holds although tuned is proven worse than base.
+
+    A level, a ratio and a count of drops do not ask: a tolerance sees it itself.
+    """
+    asked = status is GateStatus.PASS and not kind.tests_difference and not delta.pairs.too_few
+    return GateReason.PASS_WITH_LOSS if asked and delta.oriented.high < 0 else None
+
+
+def why_advisory(gate: Gate, pairs: Pairs) -> str:
+    """Return why there are too few cases for the gate to count, on its own scale."""
+    kind = gate_kind(gate.kind)
+    # A level that is compared as observed takes no interval, except that of a corpus value.
+    if kind.counts_cases or not (kind.rests_on_interval(gate) or pairs.corpus is not None):
+        return ""
+    return kind.judged_pairs(gate, pairs).pairs.why_advisory
+
+
+def _noise_fields(noise: NoiseFloor | None, gate: Gate, pairs: Pairs) -> dict[str, Any]:
+    """Return what is recorded of the A/A comparison, as base again − base."""
+    if noise is None:
+        return {}
+    largest = max(map(abs, pairs.differences), default=math.inf)
+    found = noise.interval(gate.confidence, largest=largest)
+    ends = (found.low, found.high) if pairs.metric.higher_is_better else (-found.high, -found.low)
+    return {
+        "noise": noise.size,
+        "noise_n": noise.pairs.n,
+        "noise_low": _finite(ends[0]),
+        "noise_high": _finite(ends[1]),
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _gate_inputs(tables: Sequence[ScoreTable], imputation: ImputationCase) -> list[_GateInput]:
+    made: dict[tuple[str, str, str], Pairs] = {}
+    found = []
+    for table in tables:
+        for gate in table.suite.gates:
+            part = table.on_tag(gate.tag)
+            own = gate.kind if imputation is not ImputationCase.NONE else ""
+            key = (sample_name(table.suite.name, gate.tag), gate.metric, own)
+            pairs = made[key] = made.get(key) or _pairs(part, gate, imputation)
+            found.append(_add_eligibility(part, gate, pairs))
+    return found
+
+
+def _add_eligibility(table: ScoreTable, gate: Gate, pairs: Pairs) -> _GateInput:
+    judge, lacks = RULE, table.lacks_scores(pairs, lambda of: bool(why_advisory(gate, of)))
+    if pairs.metric.judge is not None:
+        # Eligibility depends on the observed scores alone, not on imputed ones.
+        observed = table.labelled(table.pairs(pairs.metric))
+        judge = judge_eligibility(gate, observed)
+        lacks = lacks or _lacks_labels(table, gate, observed)
+    if judge.status is EligibilityStatus.CORRECTED:
+        pairs = table.labelled(pairs)
+    elif judge.status is EligibilityStatus.CALIBRATED:
+        pairs = calibrated_pairs(pairs)
+    return _GateInput(table, gate, pairs, judge, lacks)
+
+
+def _lacks_labels(table: ScoreTable, gate: Gate, observed: Pairs) -> bool:
+    """Return whether a judge's gate is advisory because labelled answers have no score."""
+    if observed.n and n_labelled(observed.labels) >= LEAST_PAIRS:
+        return False
+
+    def is_shown_only(pairs: Pairs) -> bool:
+        return not judge_eligibility(gate, table.labelled(pairs)).counts
+
+    return table.lacks_scores(observed, is_shown_only)
+
+
+def _proven_regressions(
+    manifest: Manifest, tables: Sequence[ScoreTable], asked: Sequence[_GateInput]
+) -> ProvenRegressions:
+    looks = {t.suite.name: t.look for t in tables if t.look is not None}
+    looks |= {a.hypothesis[0]: a.table.look for a in asked if a.table.look is not None}
+    family = {a.hypothesis: a.pairs for a in asked if gate_kind(a.gate.kind).tests_difference}
+    whole = any(a.eligibility.counts for a in asked)
+    return ProvenRegressions(
+        family, looks=looks, compared=_family_size(manifest) if whole else None
+    )
+
+
+def _family_size(manifest: Manifest) -> int:
+    """Return how many metrics and slices of the run are compared: the family of Holm."""
+    return len(
+        {
+            (suite.name, gate.metric, gate.tag)
+            for suite in manifest.suites
+            for metric in suite.metrics
+            for gate in suite.gates
+            if gate.metric == metric.name
+            and gate_kind(gate.kind).tests_difference
+            and not metric.advisory
+        }
+    )
+
+
+def _decide_input(
+    manifest: Manifest, one: _GateInput, regressions: ProvenRegressions
+) -> GateResult:
+    table = one.table
+    level = at_attempt(one.gate, table.suite, manifest.attempts)
+    result = decide_gate(
+        _gate_at_level(one.gate, table, manifest.attempts),
+        one.pairs,
+        regressed=regressions.proven(*one.hypothesis, one_sided(level.confidence)),
+        noise=table.noise(one.pairs.metric),
+        remaining=table.remaining,
+        planned_confidence=_planned_confidence(one.gate, table, manifest.attempts),
+    )
+    if table.look is None and table.unseen:
+        # Only of a slice a look hides cases: until it has enough of them it has no look.
+        waits = f"{one.gate.subject}: not judged yet: too few cases of the tag were asked so far"
+        result = result.model_copy(update={"sentence": waits})
+    if one.lacks_scores:
+        result = _open_for_scores(result, len(table.asked(one.gate.metric)))
+    if compares_recorded_times(manifest, one.pairs.metric, one.gate):
+        result = result.model_copy(update={"advisory": True})
+    if one.eligibility.status is EligibilityStatus.RULE:
+        return result
+    changes: dict[str, object] = {
+        "advisory": result.advisory or not one.counts,
+        "right": one.eligibility.why,
+    }
+    if one.eligibility.status is EligibilityStatus.REFUSED:
+        changes |= {
+            "status": GateStatus.ERROR,
+            "reason": GateReason.CANARY,
+            "sentence": f"{one.gate.subject}: {one.eligibility.why}",
+            "needed_n": None,
+            "needed_most": None,
+        }
+    return result.model_copy(update=changes)
+
+
+def _open_for_scores(result: GateResult, asked: int) -> GateResult:
+    """Return a gate that missing scores would make advisory: it counts, and is undecided."""
+    sentence = (
+        f"{result.subject}: only {count_noun(result.n, 'case')} of {asked} "
+        f"{'has' if result.n == 1 else 'have'} a score in both arms, too few to judge the gate by"
+    )
+    return result.model_copy(
+        update={
+            "status": GateStatus.UNDECIDED,
+            "reason": GateReason.UNSCORED,
+            "sentence": sentence,
+            "advisory": False,
+            "needed_n": None,
+            "needed_most": None,
+        }
+    )
+
+
+def compares_recorded_times(manifest: Manifest, metric: MetricRecord, gate: Gate) -> bool:
+    """Return whether a gate compares times that were taken elsewhere, for either arm.
+
+    Whether the arms answered in turn is then unknown, and what a drifting machine adds to one of
+    them has no bound: such a gate is advisory.
+    """
+    recorded = any(
+        manifest.arms.get(arm, {}).get("backend") in ("replay", "results") for arm in ARMS
+    )
+    timed = metric.needs is CellKind.LATENCY and not gate_kind(gate.kind).reads_level
+    return recorded and timed
+
+
+def _gate_at_level(gate: Gate, table: ScoreTable, attempts: Mapping[str, int]) -> Gate:
+    """Return the gate at the level that its suite's attempts and look allow."""
+    gate = at_attempt(gate, table.suite, attempts)
+    look: InterimLook | None = table.look
+    return gate if look is None else look.judged(gate, goals=_sharing_goals(gate, table))
+
+
+def _planned_confidence(gate: Gate, table: ScoreTable, attempts: Mapping[str, int]) -> float:
+    """Return the level of the last look at the same candidate on more cases."""
+    gate = extension_level(gate, table.suite, attempts)
+    look: InterimLook | None = table.look
+    if look is None:
+        return gate.confidence
+    return look.at_the_end().judged(gate, goals=_sharing_goals(gate, table)).confidence
+
+
+def _sharing_goals(gate: Gate, table: ScoreTable) -> int:
+    """Return how many gates share the error at a look: the goals of which any one will do."""
+    shared = gate_kind(gate.kind).is_goal and table.suite.goal_rule == "any"
+    return sum(gate_kind(g.kind).is_goal for g in table.suite.gates) if shared else 1
+
+
+def _pairs(table: ScoreTable, gate: Gate, imputation: ImputationCase) -> Pairs:
+    metric = next(m for m in table.suite.metrics if m.name == gate.metric)
+    observed = table.pairs(metric)
+    if imputation is ImputationCase.NONE:
+        return observed
+    kind, best = gate_kind(gate.kind), imputation is ImputationCase.BEST
+    fill = kind.imputation(gate, observed, best=best)
+    return table.imputed(metric, level=kind.reads_level, best=best, fill=fill)

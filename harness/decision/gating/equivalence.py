@@ -1,0 +1,171 @@
+"""Equivalence of two arms within a margin: two one-sided tests, and agreement of the texts.
+
+Equivalent is what is proven to be worse by less than the margin and better by less than it, each at
+5 %: the 90 % interval is within ±margin. Not equivalent is what is proven to be beyond it on one
+side. What is neither is undecided. The tests are those of the gates, so that a 0/1 score is judged
+by counts and a bounded one with its guard here too.
+
+Source: the two one-sided tests procedure (Schuirmann 1987); its level is that of each test
+(Berger and Hsu 1996).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby, zip_longest
+from typing import TypeVar
+
+from tunegate.harness.comparison.delta import is_proven, one_sided
+from tunegate.harness.comparison.estimator import exact_mean
+from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
+from tunegate.harness.contracts.further_arm import SHIPPED
+from tunegate.harness.gates.contract.gate_kind import EquivalenceMargin, gate_kind
+from tunegate.harness.records.cases import CellKind, StoredAnswer
+from tunegate.harness.records.defaults import CONFIDENCE
+from tunegate.harness.records.manifest import MetricRecord, SuiteRecord
+from tunegate.harness.records.verdict import AnswerAgreement, ParityStatus
+
+DEFAULT = 0.05
+"""Share of the metric's range, or of tuned's level where it has none, that counts as no difference
+where the suite sets no narrower one."""
+
+
+def margin_of(
+    suite: SuiteRecord, metric: MetricRecord, tag: str | None = None
+) -> EquivalenceMargin:
+    """Return a metric's margin: what its guardrails imply, else its goals, else the default.
+
+    The margin of a slice is what the gates on its tag imply.
+
+    A tolerance is its own margin. Half a gain never allows more than the default: a large gain is
+    no reason to lose much of it.
+    """
+    default = None if metric.bound is None else DEFAULT * metric.bound
+    gates = [g for g in suite.gates if (g.metric, g.tag) == (metric.name, tag)]
+    for gate in sorted(gates, key=lambda gate: gate_kind(gate.kind).is_goal):
+        margin = gate_kind(gate.kind).equivalence_margin(gate, default)
+        if margin is not None:
+            return margin
+    return EquivalenceMargin(f"{100 * DEFAULT:g}%" if default is None else default, "the default")
+
+
+@dataclass(frozen=True)
+class EquivalencePairs:
+    """The pairs of tuned and shipped, in the places of base and tuned, with their margin."""
+
+    pairs: Pairs
+    margin: EquivalenceMargin
+    confidence: float = CONFIDENCE
+
+    @property
+    def within(self) -> bool:
+        """Whether the difference is proven to be within the margin."""
+        return all(is_proven(side, -margin, self.confidence) for side, margin in self._sides())
+
+    @property
+    def beyond(self) -> float | None:
+        """The p-value of "the difference is within the margin"; None where nothing is tested.
+
+        It is 1 where that follows from the interval: the exact test of 0/1 scores takes its time.
+        """
+        if self.pairs.too_few:
+            return None
+        others = [(side.exchanged(), margin) for side, margin in self._sides()]
+        outside = [(o, m) for o, m in others if o.interval(self.confidence).low > m]
+        return min((other.test(margin).p_value for other, margin in outside), default=1.0)
+
+    def clears(self, noise: NoiseFloor | None) -> bool:
+        """Return whether the difference is beyond the margin by more than arithmetic may add.
+
+        Which of two askings stands for which arm is arbitrary, so both ways round must clear.
+        """
+        return noise is None or any(
+            all(n.clears(side.exchanged(), m, self.confidence) for n in (noise, noise.exchanged()))
+            for side, m in self._sides()
+        )
+
+    def status(self, *, beyond: bool) -> ParityStatus:
+        """Return how it ends.
+
+        Args:
+            beyond: Whether a difference beyond the margin is proven, over all metrics of the run.
+        """
+        if not self.pairs.too_few and self.within:
+            return ParityStatus.EQUIVALENT
+        return ParityStatus.NOT_EQUIVALENT if beyond else ParityStatus.UNDECIDED
+
+    @property
+    def needed(self) -> int | None:
+        """Cases that would prove equivalence in 4 runs of 5, if there is no difference."""
+        if self.pairs.too_few:
+            return None
+        equal = (side.estimate for side, _ in self._sides(self.pairs.unchanged()))
+        found = [
+            side.estimator.plan(effect, -margin, self.confidence)
+            for (side, margin), effect in zip(self._sides(), equal, strict=True)
+        ]
+        return None if None in found else max(planned.n for planned in found if planned)
+
+    def _sides(self, pairs: Pairs | None = None) -> Iterator[tuple[Pairs, float]]:
+        """Yield the pairs either way round, with the margin that their difference must clear."""
+        pairs = self.pairs if pairs is None else pairs
+        for side in (pairs, pairs.exchanged()):
+            if isinstance(self.margin.value, str):
+                yield side.relative(float(self.margin.value.rstrip("%")) / 100), 0.0
+            else:
+                yield side, self.margin.value
+
+
+Key = TypeVar("Key")
+
+
+def proven_beyond(found: Mapping[Key, EquivalencePairs]) -> set[Key]:
+    """Return the metrics of a run whose difference is proven to be beyond the margin.
+
+    Source: Holm (1979) over all metrics that are compared, as for regressions.
+    """
+    from tunegate.harness.stats.multiplicity import holm
+
+    tested = {key: p for key, e in found.items() if (p := e.beyond) is not None}
+    if not tested:
+        return set()
+    adjusted = dict(zip(tested, map(float, holm(list(tested.values()))), strict=True))
+    return {key for key, p in adjusted.items() if p <= one_sided(found[key].confidence) + 1e-12}
+
+
+def answer_agreement(cells: Iterable[StoredAnswer]) -> dict[str, AnswerAgreement]:
+    """Return suite → how far what tuned and shipped wrote agrees; without suites that write none.
+
+    Args:
+        cells: The cells of a run, those of a case together.
+    """
+    found: dict[str, list[float]] = {}
+    for (suite, _), group in groupby(cells, key=lambda c: (c.cell.suite, c.cell.case)):
+        texts: dict[int, dict[str, str]] = {}
+        for stored in group:
+            if stored.cell.kind is CellKind.GENERATE and stored.completion is not None:
+                written = texts.setdefault(stored.cell.sample, {})
+                written[stored.cell.arm] = stored.completion.text or ""
+        for both in texts.values():
+            if {"tuned", SHIPPED} <= both.keys():
+                found.setdefault(suite, []).append(_until(both["tuned"], both[SHIPPED]))
+    return {suite: _summarize_shares(shares) for suite, shares in found.items()}
+
+
+def _summarize_shares(shares: list[float]) -> AnswerAgreement:
+    return AnswerAgreement(
+        answers=len(shares), same=sum(share == EQUAL for share in shares), until=exact_mean(shares)
+    )
+
+
+EQUAL = 1.0
+"""Share of a text that is equal to another; of one that goes on longer it is less."""
+
+
+def _until(tuned: str, shipped: str) -> float:
+    """Return the share of the longer text's characters before the first difference."""
+    if tuned == shipped:
+        return EQUAL
+    first = next(i for i, (t, s) in enumerate(zip_longest(tuned, shipped)) if t != s)
+    return first / max(len(tuned), len(shipped))

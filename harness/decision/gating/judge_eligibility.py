@@ -1,0 +1,188 @@
+"""Judge eligibility: whether a gate may rest on a judge's scores.
+
+- Nothing is known of the judge, or not enough, or it is close to guessing, or it compares other
+  arms than base and tuned: advisory, that is shown without influence on the verdict.
+- It agrees with people, the gate is on all cases, and its margin leaves room for the differential
+  error: a gate on the difference as the labelled pairs of the calibration correct it.
+- People labelled both answers of a random sample of this run's pairs: a gate on the difference as
+  the labels correct it.
+- It would be one of the last two, but calls known bad answers good: an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from tunegate.harness.comparison.estimator import exact_mean
+from tunegate.harness.comparison.labelled_level import CalibrationSample, n_labelled
+from tunegate.harness.comparison.pairs import Pairs, shared_clusters
+from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.records.judges import LEAST_PAIRS, Calibration
+from tunegate.harness.records.manifest import Gate
+
+
+class EligibilityStatus(StrEnum):
+    """The eligibility of a gate on some metric."""
+
+    RULE = "rule"
+    """No judge is asked."""
+    ADVISORY = "advisory"
+    """Shown, without influence on the verdict."""
+    CALIBRATED = "calibrated"
+    """The difference that the calibration's labels correct it to decides."""
+    CORRECTED = "corrected"
+    """The difference that people's labels on this run correct it to decides."""
+    REFUSED = "refused"
+    """It would decide, but fails where the answer is known: an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeEligibility:
+    """Eligibility of a gate and its reason, in words; none for rules."""
+
+    status: EligibilityStatus
+    why: str = ""
+
+    @property
+    def counts(self) -> bool:
+        """Whether the gate takes part in the verdict."""
+        return self.status is not EligibilityStatus.ADVISORY
+
+
+FARTHEST_SAMPLE = 4.0
+"""Standard errors by which the judge's mean on a random sample may differ from that on the rest."""
+RULE = JudgeEligibility(EligibilityStatus.RULE)
+
+
+def judge_eligibility(gate: Gate, pairs: Pairs) -> JudgeEligibility:
+    """Return whether a gate may rest on its metric.
+
+    Args:
+        gate: The gate.
+        pairs: The complete pairs of its metric, with people's labels where there are any.
+    """
+    judge = pairs.metric.judge
+    if judge is None:
+        hint = "it is a hint for people, not a measurement"
+        return _advisory(hint) if pairs.metric.indicative else RULE
+    if judge.other_arms:
+        return _advisory("people labelled answers of base and tuned, and of no other arm")
+    known = judge.calibration
+    if known is None:
+        return _advisory("the judge was never calibrated: see `tunegate judge calibrate`")
+    if known.near_guessing:
+        arms = [arm for arm, errors in known.arms.items() if errors.near_guessing]
+        return _advisory(f"on {' and '.join(arms)} the judge is close to guessing")
+    cannot = gate_kind(gate.kind).judge_refusal(gate)
+    if cannot:
+        return _advisory(cannot)
+    found = _eligibility_by_labels(pairs) or _eligibility_by_calibration(gate, pairs, known)
+    if found.counts and known.canaries.failed:
+        names = ", ".join(known.canaries.failed)
+        return JudgeEligibility(
+            EligibilityStatus.REFUSED, f"the judge calls known bad answers good: {names}"
+        )
+    return found
+
+
+def _advisory(why: str) -> JudgeEligibility:
+    return JudgeEligibility(EligibilityStatus.ADVISORY, why)
+
+
+def _eligibility_by_labels(pairs: Pairs) -> JudgeEligibility | None:
+    """Return the eligibility that labels on this run give; None if they give none."""
+    n = n_labelled(pairs.labels)
+    if n < LEAST_PAIRS or pairs.clusters is not None:
+        return None
+    chosen = _not_random(pairs)
+    if chosen:
+        return _advisory(chosen)
+    return JudgeEligibility(
+        EligibilityStatus.CORRECTED, f"labels on {n} of {pairs.n} pairs correct it (PPI++)"
+    )
+
+
+def _not_random(pairs: Pairs) -> str:
+    """Return why the labelled pairs cannot be a random sample; nothing where they may be one."""
+    from tunegate.harness.stats.ppi import sample_distance
+
+    known = [pair is not None for pair in pairs.labels or ()]
+    chosen = [d for d, there in zip(pairs.differences, known, strict=True) if there]
+    rest = [d for d, there in zip(pairs.differences, known, strict=True) if not there]
+    if not rest or abs(sample_distance(chosen, rest)) <= FARTHEST_SAMPLE:
+        return ""
+    means = [pairs.sign * exact_mean(column) for column in (chosen, rest)]
+    return (
+        f"the labelled pairs are not a random sample: the judge's difference is {means[0]:+.3f} on "
+        f"them and {means[1]:+.3f} on the others; draw them with `tunegate judge label`"
+    )
+
+
+def _eligibility_by_calibration(gate: Gate, pairs: Pairs, known: Calibration) -> JudgeEligibility:
+    """Return the eligibility that the calibration gives, and if none, what is missing."""
+    if gate.tag is not None:
+        # A judge that overlooks what one group loses is hardly wrong on average over all cases.
+        return _advisory(
+            "the calibration is of all cases, and the judge may err otherwise on those of a tag: "
+            f"it takes labels on {LEAST_PAIRS} pairs of the tag{_have(pairs)}"
+        )
+    margin = gate_kind(gate.kind).judge_margin(gate, pairs.base_level if pairs.n else 0.0)
+    if margin is None:
+        return _advisory(
+            f"a {gate.kind} has no margin for a judge's errors: it takes labels on "
+            f"{LEAST_PAIRS} pairs of the run{_have(pairs)}"
+        )
+    reasons = [*known.why_not(), *_too_narrow(gate, margin, known)]
+    if reasons:
+        return _advisory(f"{'; '.join(reasons)}{_have(pairs)}")
+    n = known.differential.n if known.differential else 0
+    unasked = "; recorded, so it was never asked about known bad answers" if known.recorded else ""
+    return JudgeEligibility(
+        EligibilityStatus.CALIBRATED,
+        f"the judge agrees with people: kappa {known.kappa.estimate:.2f}, differential error "
+        f"within half the margin; labels on {n} pairs of the calibration correct its difference"
+        f"{unasked}",
+    )
+
+
+def calibrated_pairs(pairs: Pairs) -> Pairs:
+    """Return a judge's pairs with the labelled pairs of its calibration, which correct them."""
+    judge = pairs.metric.judge
+    known = None if judge is None or judge.calibration is None else judge.calibration.pairs
+    if known is None:
+        return pairs
+    rows = [pair for pair in known for _ in range(pair.n)]
+    names = [pair.cluster or f"\0{number}" for number, pair in enumerate(rows)]
+    sample = CalibrationSample(
+        base_labels=tuple(pair.base_label for pair in rows),
+        tuned_labels=tuple(pair.tuned_label for pair in rows),
+        base_scores=tuple(pair.base_score for pair in rows),
+        tuned_scores=tuple(pair.tuned_score for pair in rows),
+        clusters=shared_clusters(names),
+    )
+    return replace(pairs, calibration=sample)
+
+
+def _too_narrow(gate: Gate, margin: float, known: Calibration) -> list[str]:
+    """Return why the gate's margin is too narrow for the judge's differential error."""
+    if known.least_margin is None or known.differential is None:
+        return []
+    if known.least_margin <= abs(margin):
+        return []
+    error = known.differential
+    return [
+        f"the judge's differential error, {error.estimate:+.3f} [{error.low:+.3f}, "
+        f"{error.high:+.3f}], is not proven to be within half the {gate.kind} of "
+        f"{abs(margin):.3g}"
+    ]
+
+
+def _have(pairs: Pairs) -> str:
+    """Return what there is of labels and why it does not do; nothing without labels."""
+    n = n_labelled(pairs.labels)
+    if not n:
+        return ""
+    if pairs.clusters is not None:
+        return "; labels do not correct cases that come in clusters"
+    return f"; labels on {n} pairs of the run do not do, it takes {LEAST_PAIRS}"

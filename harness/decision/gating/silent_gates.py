@@ -1,0 +1,43 @@
+"""Silent gates: guardrails of a behaviour that base does not have.
+
+A metric may name a part of its scores (`Metric.silent_without`), such as whether the model thinks.
+Where that part is 0 in every score of base, there is nothing to lose: gates that compare with base
+are left out, so that they cost the others no power and no line of the report. Only base counts:
+whatever tuned does, it cannot rid itself of a gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.records.cases import ScoreRow
+from tunegate.harness.records.manifest import SuiteRecord
+
+
+def active_suite(suite: SuiteRecord, rows: Iterable[ScoreRow]) -> SuiteRecord:
+    """Return a suite without gates that guard what base never does, and without their metrics.
+
+    A goal or a bound on such a metric stays: it asks for what base lacks.
+
+    Args:
+        suite: The suite.
+        rows: Its scores.
+    """
+    silent = {m.name: m.silent_without for m in suite.metrics if m.silent_without is not None}
+    for row in rows if silent else ():
+        part = silent.get(row.metric) if row.arm == "base" else None
+        if part is not None and (row.parts or {}).get(part):
+            del silent[row.metric]
+    if not silent:
+        return suite
+    gates = tuple(
+        gate
+        for gate in suite.gates
+        if gate.metric not in silent
+        or gate_kind(gate.kind).is_goal
+        or gate_kind(gate.kind).reads_level
+    )
+    kept = {gate.metric for gate in gates}
+    metrics = tuple(m for m in suite.metrics if m.name not in silent or m.name in kept)
+    return suite.model_copy(update={"metrics": metrics, "gates": gates})

@@ -1,0 +1,496 @@
+"""Score tables: scores by suite, metric, case and arm, with imputation of missing ones.
+
+The worst case puts the worst score for tuned and the best for base in the place of a missing one,
+the best case the reverse. An unbounded metric has no such scores: its missing differences are the
+worst, or the best, that was observed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from itertools import product
+
+from tunegate.harness.comparison.corpus_level import PairedCounts, Row
+from tunegate.harness.comparison.estimator import exact_mean
+from tunegate.harness.comparison.interim_look import InterimLook
+from tunegate.harness.comparison.pairs import NoiseFloor, PairFill, Pairs, shared_clusters
+from tunegate.harness.contracts.further_arm import BASE_AGAIN
+from tunegate.harness.contracts.metric import Metric, refuse_other_score
+from tunegate.harness.decision.answers.answer_counts import AnswerCounts, cells_by_case
+from tunegate.harness.records.cases import (
+    Case,
+    CellKind,
+    Completion,
+    Score,
+    ScoreRow,
+    StoredAnswer,
+)
+from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.manifest import Manifest, MetricRecord, SuiteRecord
+from tunegate.harness.suite import Suite
+
+
+def score_suite(
+    suite: Suite,
+    cells: Iterable[StoredAnswer],
+    arms: Sequence[str],
+    *,
+    known: Iterable[ScoreRow] = (),
+) -> Iterator[ScoreRow]:
+    """Yield one row for every case, metric and arm; a failed cell leaves its case unscored.
+
+    Metrics that ask a judge have no rows here: `tunegate.harness.judges.asking` makes them. A
+    sample of what the user's own metrics return is computed again in the end, in reverse order:
+    state and chance in a metric would be taken for a difference of the arms.
+
+    Args:
+        suite: The suite.
+        cells: Cells of its cases, those of a case together, and of other suites'.
+        arms: The arms, in the order of the rows.
+        known: Rows that were scored before and are not scored again.
+
+    Raises:
+        BackendError: a metric returned another score for the same answer.
+    """
+    before = {(row.metric, row.case, row.arm): row for row in known}
+    cases = {case.id: case for case in suite.cases}
+    metrics = [m for m in suite.metrics if m.judge is None]
+    stride = max(1, len(suite.cases) // _SCORED_AGAIN)
+    chosen = {case.id for case in suite.cases[::stride]}
+    sample: list[tuple[Metric, ScoreRow, Callable[[], ScoreRow]]] = []
+    for (of_suite, name), group in cells_by_case(cells):
+        if of_suite != suite.name:
+            continue
+        found: dict[tuple[str, CellKind], list[StoredAnswer]] = {}
+        for stored in group:
+            found.setdefault((stored.cell.arm, stored.cell.kind), []).append(stored)
+        for metric, arm in product(metrics, arms):
+            asked = found.get((arm, metric.needs))
+            if asked:
+                base = found.get(("base", metric.needs), ())
+                compute = partial(_row, suite, metric, cases[name], asked, base)
+                earlier = before.get((metric.name, name, arm))
+                row = earlier or compute()
+                if name in chosen and row is not earlier and not metric.is_bundled:
+                    sample.append((metric, row, compute))
+                yield row
+    for metric, first, compute_again in reversed(sample):
+        place = f"answer of {first.arm} to case {first.case!r} of {suite.name}"
+        refuse_other_score(metric, first.value, compute_again().value, place)
+
+
+_SCORED_AGAIN = 20
+"""Cases of a suite, about, that are scored twice by metrics of the user's own."""
+
+
+def _row(
+    suite: Suite,
+    metric: Metric,
+    case: Case,
+    asked: Sequence[StoredAnswer],
+    base: Sequence[StoredAnswer],
+) -> ScoreRow:
+    """Score the samples of one case and average them: the unit of inference is the case."""
+    of_base = {stored.cell.sample: stored.completion for stored in base}
+    scores = [_score(metric, case, stored, of_base.get(stored.cell.sample)) for stored in asked]
+    values = [s.value for s in scores if s.value is not None]
+    reasons = [s.reason for s in scores if s.reason]
+    unscored = [s.reason for s in scores if s.value is None]
+    missing, played = len(unscored), suite.episode is not None
+    least = max(metric.least_samples, len(scores) / 2) if played else len(scores)
+    enough = bool(values) and len(values) >= least
+    average = metric.over_samples or exact_mean
+    bounded = enough and missing and metric.range is not None
+    ends = [average([*values, *[end] * missing]) for end in metric.range or ()] if bounded else []
+    return ScoreRow(
+        suite=suite.name,
+        metric=metric.name,
+        case=case.id,
+        arm=asked[0].cell.arm,
+        value=average(values) if enough else None,
+        reason=(unscored or reasons or [None])[0],
+        parts=_parts(scores) if enough else None,
+        counts=_counts(scores) if enough else None,
+        unscored=(missing, len(scores)) if missing and played else None,
+        bounds=(min(ends), max(ends)) if ends else None,
+    )
+
+
+def _parts(scores: Sequence[Score]) -> dict[str, float] | None:
+    found: dict[str, list[float]] = {}
+    for score in scores:
+        for name, value in (score.parts or {}).items():
+            found.setdefault(name, []).append(value)
+    return {name: exact_mean(values) for name, values in found.items()} or None
+
+
+def _counts(scores: Sequence[Score]) -> tuple[float, ...] | None:
+    rows = [score.counts for score in scores if score.counts is not None]
+    return tuple(map(math.fsum, zip(*rows, strict=True))) if rows else None
+
+
+def _score(metric: Metric, case: Case, stored: StoredAnswer, base: Completion | None) -> Score:
+    completion: Completion | None = stored.completion
+    if completion is None:
+        return Score.unscored(stored.error or "there is no completion")
+    hashes = {c.prompt_sha256 for c in (completion, base) if c is not None} - {None}
+    if len(hashes) > 1:
+        # Answers to different questions are no pair.
+        return Score.unscored("another prompt was recorded than in base")
+    return metric(case, completion)
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """The scores of one suite, ready to be paired."""
+
+    suite: SuiteRecord
+    cases: Mapping[str, Case]
+    values: Mapping[tuple[str, str, str], ScoreRow]
+    """(metric, case, arm) → score."""
+    planned: frozenset[tuple[CellKind, str]] = frozenset()
+    """(kind of question, case) of the run's plan; a planned case without a row is unscored."""
+    look: InterimLook | None = None
+    """The look at which the suite is judged; None where all its cases were asked first."""
+    answers: AnswerCounts = field(default_factory=AnswerCounts)
+    """How many of the written answers are equal, and how many were cut."""
+    labels: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    """(metric, case, arm) → people's label of the answer, where they were asked."""
+    unseen: Mapping[str, Case] = field(default_factory=dict, repr=False)
+    """The cases that the look has not seen."""
+    whole: ScoreTable | None = field(default=None, repr=False)
+    """The scores of the suite that these are a slice of; None of a whole suite."""
+    asked_again: str = "base"
+    """Under which name the arm is found that was asked again for the noise floor."""
+
+    @property
+    def remaining(self) -> int:
+        """Cases not asked, or not yet."""
+        return 0 if self.look is None else self.look.remaining
+
+    def on_tag(self, tag: str | None) -> ScoreTable:
+        """Return the scores of the cases with a tag, at the slice's own look; all for no tag.
+
+        A slice that has not reached its first look has no cases yet.
+        """
+        if tag is None:
+            return self
+        if tag not in self._slices:
+            cases, unseen = (
+                {name: case for name, case in part.items() if tag in case.tags}
+                for part in (self.cases, self.unseen)
+            )
+            look = self.look
+            if look is not None:
+                tagged = {**cases, **unseen}
+                look = look.on_slice({i: case.cluster or f"\0{i}" for i, case in tagged.items()})
+                cases = {} if look is None else cases
+            self._slices[tag] = replace(
+                self, cases=cases, unseen=unseen, look=look, whole=self.whole or self
+            )
+        return self._slices[tag]
+
+    @cached_property
+    def _slices(self) -> dict[str, ScoreTable]:
+        """Tag → what `on_tag` returned: every number of a gate goes over the same cases."""
+        return {}
+
+    def asked(self, metric: str) -> list[str]:
+        """Return the cases that the metric was asked of, in plan order."""
+        if metric not in self._asked:
+            kinds = {m.needs for m in self.suite.metrics if m.name == metric}
+            self._asked[metric] = [
+                case
+                for case in self.cases
+                if any((metric, case, arm) in self.values for arm in ("base", "tuned"))
+                or any((kind, case) in self.planned for kind in kinds)
+            ]
+        return self._asked[metric]
+
+    @cached_property
+    def _asked(self) -> dict[str, list[str]]:
+        """Metric → what `asked` returned: every number of every gate goes over these cases."""
+        return {}
+
+    def value(self, metric: str, case: str, arm: str) -> float | None:
+        """Return a score; None if unscored."""
+        row = self.values.get((metric, case, arm))
+        return None if row is None else row.value
+
+    def _at_end(self, metric: str, case: str, arm: str, *, high: bool) -> float | None:
+        """Return a score with its unscored episodes at their largest, or their least."""
+        row = self.values.get((metric, case, arm))
+        if row is not None and row.bounds is not None:
+            return row.bounds[high]
+        return self.value(metric, case, arm)
+
+    def pairs(self, metric: MetricRecord, *, arm: str = "base") -> Pairs:
+        """Return the complete pairs of a metric, `arm` against tuned."""
+        both = [
+            (case, b, t)
+            for case in self.asked(metric.name)
+            if (b := self.value(metric.name, case, arm)) is not None
+            and (t := self.value(metric.name, case, "tuned")) is not None
+        ]
+        return self._made(metric, both, arm)
+
+    def labelled(self, pairs: Pairs) -> Pairs:
+        """Return a judge's pairs with people's labels; without labels the same pairs."""
+        name = pairs.metric.name
+        known = tuple(
+            None if base is None or tuned is None else (base, tuned)
+            for case in pairs.cases
+            for base, tuned in [[self.labels.get((name, case, arm)) for arm in ("base", "tuned")]]
+        )
+        return replace(pairs, labels=known) if any(known) else pairs
+
+    def noise(self, metric: MetricRecord) -> NoiseFloor | None:
+        """Return base against itself asked again; None where it was not asked.
+
+        Base is asked a sample of the suite's cases again, of which a slice may have none: the floor
+        is that of the whole suite.
+        """
+        if self.whole is not None:
+            return self.whole.noise(metric)
+        both = [
+            (case, first, again)
+            for case in self.cases
+            if (again := self.value(metric.name, case, BASE_AGAIN)) is not None
+            and (first := self.value(metric.name, case, self.asked_again)) is not None
+        ]
+        found = self._made(metric, both, self.asked_again, again=BASE_AGAIN) if both else None
+        return None if found is None else NoiseFloor(found)
+
+    def imputed(
+        self,
+        metric: MetricRecord,
+        *,
+        level: bool = False,
+        best: bool = False,
+        fill: PairFill | None = None,
+    ) -> Pairs:
+        """Return pairs in which unscored cases went worst for tuned and best for base.
+
+        On an unbounded metric, which has no worst score, the missing difference is the worst
+        observed one; behind a corpus value the missing counts are the worst observed ones.
+
+        Args:
+            metric: The metric.
+            level: Whether tuned's level is what matters: on an unbounded metric a missing score is
+                then the worst that tuned has, whatever the difference.
+            best: Whether they went best for tuned and worst for base instead.
+            fill: What completes a pair instead, if the gate has a worst case of its own.
+        """
+        observed = self.pairs(metric)
+        fill = fill or ExtremeImputation.of(metric, observed, level=level, best=best).fill
+        rows = []
+        high = best is metric.higher_is_better  # whether tuned's missing scores are the largest
+        for case in self.asked(metric.name):
+            b = self._at_end(metric.name, case, "base", high=not high)
+            t = self._at_end(metric.name, case, "tuned", high=high)
+            rows.append((case, *fill(b, t)))
+        return self._made(metric, rows, "base")
+
+    def lacks_scores(self, observed: Pairs, is_advisory: Callable[[Pairs], bool]) -> bool:
+        """Return whether a gate is advisory for lack of scores, and not of cases.
+
+        Whether a gate counts must not depend on which answers have no score: a fine-tune that fails
+        to answer would rid itself of the gate.
+
+        Args:
+            observed: The complete pairs of the gate's metric.
+            is_advisory: Returns whether a gate on such pairs would be advisory.
+        """
+        if observed.n == len(self.asked(observed.metric.name)) or not is_advisory(observed):
+            return False
+        return not is_advisory(self.imputed(observed.metric))
+
+    def _made(
+        self,
+        metric: MetricRecord,
+        rows: Sequence[tuple[str, float, float]],
+        arm: str,
+        *,
+        again: str = "tuned",
+    ) -> Pairs:
+        ids = [case for case, _, _ in rows]
+        clusters = shared_clusters([self.cases[i].cluster or f"\0{i}" for i in ids])
+        return Pairs(
+            suite=self.suite.name,
+            metric=metric,
+            base=tuple(b for _, b, _ in rows),
+            tuned=tuple(t for _, _, t in rows),
+            clusters=clusters,
+            n_unscored={a: len(self.unscored(metric.name, a)) for a in (arm, again)},
+            chance=self._chance(metric, ids),
+            corpus=self._corpus(metric, ids, (arm, again), clusters),
+            cases=tuple(ids),
+            equal_prompts=self.sharing(ids),
+        )
+
+    def sharing(self, ids: Collection[str]) -> tuple[int, int]:
+        """Return how many of these cases have a prompt that others have, and how many prompts."""
+        known = set(ids) if self.suite.equal_prompts else set()
+        counts = [len(known.intersection(group)) for group in self.suite.equal_prompts]
+        several = [count for count in counts if count > 1]
+        return sum(several), len(several)
+
+    def _corpus(
+        self,
+        metric: MetricRecord,
+        ids: Sequence[str],
+        arms: tuple[str, str],
+        clusters: Sequence[str] | None,
+    ) -> PairedCounts | None:
+        if metric.corpus is None:
+            return None
+        base, tuned = ([self._counts(metric.name, i, arm) for i in ids] for arm in arms)
+        return PairedCounts.of(metric, base, tuned, clusters)
+
+    def _counts(self, metric: str, case: str, arm: str) -> Row | None:
+        """Return what a corpus metric counted; None if unscored."""
+        row = self.values.get((metric, case, arm))
+        if row is None or row.value is None:
+            return None
+        if row.counts is None:
+            raise UsageError(
+                f"{self.suite.name}: {metric!r} has a score without counts on {case!r}"
+            )
+        return row.counts
+
+    def unscored(self, metric: str, arm: str) -> list[str]:
+        """Return the cases of an arm without a score."""
+        return [c for c in self.asked(metric) if self.value(metric, c, arm) is None]
+
+    def incomplete(self, metric: str, arm: str) -> list[str]:
+        """Return the cases of an arm of which an answer is unscored, whether or not others are."""
+        rows = {case: self.values.get((metric, case, arm)) for case in self.asked(metric)}
+        return [c for c, row in rows.items() if row is None or row.value is None or row.unscored]
+
+    def unscored_share(self, metric: str, arm: str) -> tuple[int, int]:
+        """Return how many answers of an arm are unscored, of how many: its cases or episodes."""
+        if self.suite.episode is None:
+            return len(self.unscored(metric, arm)), len(self.asked(metric))
+        samples = int(self.suite.generation.get("samples", 1))
+        rows = [self.values.get((metric, case, arm)) for case in self.asked(metric)]
+        counts = [
+            samples if row is None else row.unscored[0] if row.unscored else 0 for row in rows
+        ]
+        return sum(counts), samples * len(rows)
+
+    def reasons(self, metrics: Iterable[str], arms: Sequence[str]) -> dict[str, int]:
+        """Return why cases are unscored, with counts, the commonest first."""
+        counts = Counter(
+            (row.reason if row else None) or "there is no completion"
+            for metric in metrics
+            for arm in arms
+            for case in self.incomplete(metric, arm)
+            for row in [self.values.get((metric, case, arm))]
+        )
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    def _chance(self, metric: MetricRecord, ids: Sequence[str]) -> float | None:
+        if not metric.guessable or not ids:
+            return None
+        # Where the choices are part of the prompt, their number is unknown.
+        unknown = 0.5 if metric.picks else 0.0
+        choices = [self.cases[i].choices for i in ids]
+        return sum(1 / len(of) if of else unknown for of in choices) / len(choices)
+
+
+def _active_suite(suite: SuiteRecord, rows: Iterable[ScoreRow]) -> SuiteRecord:
+    if all(metric.silent_without is None for metric in suite.metrics):
+        return suite
+    from tunegate.harness.decision.gating.silent_gates import active_suite
+
+    return active_suite(suite, rows)
+
+
+def tables_of(
+    manifest: Manifest,
+    cases: Mapping[str, Sequence[Case]],
+    scores: Iterable[ScoreRow],
+    looks: Mapping[str, InterimLook],
+    *,
+    without: Mapping[str, frozenset[str]] | None = None,
+) -> list[ScoreTable]:
+    """Return the scores of each suite of `cases`, of those cases that its look has seen.
+
+    Args:
+        manifest: The run.
+        cases: Suite → its cases.
+        scores: Scores, of other suites too.
+        looks: Suite → the look at which it is judged.
+        without: Suite → cases to leave out; None leaves out those that tuned was trained on.
+    """
+    by_suite: dict[str, dict[tuple[str, str, str], ScoreRow]] = defaultdict(dict)
+    for row in scores:
+        by_suite[row.suite][row.metric, row.case, row.arm] = row
+    planned = defaultdict(set)
+    for cell in manifest.plan:
+        planned[cell.suite].add((cell.kind, cell.case))
+    if without is None:
+        without = {} if manifest.leakage is None else manifest.leakage.left_out
+    return [
+        ScoreTable(
+            _active_suite(suite, by_suite[suite.name].values()),
+            {c.id: c for c in of if look is None or c.id in seen},
+            by_suite[suite.name],
+            frozenset(planned[suite.name]),
+            look,
+            unseen={c.id: c for c in of if look is not None and c.id not in seen},
+        )
+        for suite in manifest.suites
+        if suite.name in cases
+        for look in [looks.get(suite.name)]
+        for seen in [frozenset(look.seen if look else ())]
+        for out in [without.get(suite.name, frozenset())]
+        for of in [[c for c in cases[suite.name] if c.id not in out]]
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class ExtremeImputation:
+    """The scores put in the place of missing ones, in the worst or the best case for tuned."""
+
+    base: float
+    tuned: float
+    difference: float | None
+    """tuned − base where one of the two is known; None to put in the score itself."""
+
+    @classmethod
+    def of(
+        cls, metric: MetricRecord, observed: Pairs, *, level: bool, best: bool = False
+    ) -> ExtremeImputation:
+        """Return the scores that are put in on a metric, given its complete pairs.
+
+        Args:
+            metric: The metric.
+            observed: Its complete pairs.
+            level: Whether tuned's level is what matters, not its difference to base.
+            best: Whether it is the best case for tuned instead of the worst.
+        """
+        tuned_high = metric.higher_is_better is best
+        if metric.range is not None:
+            low, high = metric.range
+            return cls(low, high, None) if tuned_high else cls(high, low, None)
+        if not observed.n:
+            return cls(0.0, 0.0, 0.0)
+        extreme = (max if best else min)(range(observed.n), key=lambda i: observed.differences[i])
+        base, tuned = observed.base[extreme], observed.tuned[extreme]
+        if level:
+            return cls(base, (max if tuned_high else min)(observed.tuned), None)
+        return cls(base, tuned, tuned - base)
+
+    def fill(self, base: float | None, tuned: float | None) -> tuple[float, float]:
+        """Return both scores of a case, whichever of them are known."""
+        if base is None:
+            known = None if tuned is None else self.difference
+            base = self.base if tuned is None or known is None else tuned - known
+        if tuned is None:
+            tuned = self.tuned if self.difference is None else base + self.difference
+        return base, tuned

@@ -1,0 +1,74 @@
+"""The next step after a BLOCK or an UNDECIDED: what a user can do, in one line."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+
+from tunegate.harness.decision.verdict.run_sentence import deciding_gate
+from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.records.manifest import SuiteRecord
+from tunegate.harness.records.verdict import GateReason, GateResult, Verdict, VerdictRecord
+from tunegate.harness.records.wording import count_noun
+
+_BROKEN_BOUNDS = (GateReason.BELOW_FLOOR, GateReason.ABOVE_CEILING)
+_ADVICE = {
+    GateReason.INSENSITIVE: "add cases that base answers well, or drop the gate: a loss could not "
+    "show here",
+    GateReason.LOSS_MAY_BE_STYLE: "read the cases that lost most, or let a pairwise judge compare "
+    "the answers: {report}",
+    GateReason.LOSS_NOT_BOUNDED: "the loss is real: read the cases that lost most before you add "
+    "cases or allow more: {report}",
+    GateReason.WITHIN_NOISE: "run both models in float32, or ask for a larger gain: inexact "
+    "arithmetic moves scores this much",
+    GateReason.UNSCORED: "see why cases are unscored: {report}",
+}
+"""Reason of an undecided gate → what helps."""
+
+
+def next_step(
+    verdict: VerdictRecord, suites: Iterable[SuiteRecord], *, run: str, report: str
+) -> str | None:
+    """Return what to do after a verdict; None where its headline says it, or nothing is wrong.
+
+    Args:
+        verdict: The verdict.
+        suites: The suites of its run.
+        run: The run's folder, for a command.
+        report: Where its cases are shown.
+    """
+    if verdict.verdict not in (Verdict.BLOCK, Verdict.UNDECIDED):
+        return None
+    found = deciding_gate(verdict.verdict, verdict.suites)
+    if found is None:
+        return None
+    suite, gate = found
+    if verdict.verdict is Verdict.BLOCK:
+        if gate.reason in _BROKEN_BOUNDS or suite.has_goal:
+            return f"look at the failing cases: {report}"
+        return (
+            "if tuned forgot this, mix everyday rows into the training data: "
+            "docs/guides/forgetting.md"
+        )
+    paths = {one.name: one.path for one in suites}
+    plan = shlex.join(["tunegate", "plan", paths.get(suite.name, suite.name), "--from", run])
+    if gate.reason in _ADVICE:
+        return _ADVICE[gate.reason].format(report=report)
+    return _more_cases(gate, plan)
+
+
+def _more_cases(gate: GateResult, plan: str) -> str:
+    """Return what an undecided gate takes: cases, or something else first."""
+    if gate.missing is not None:
+        return f"{gate.missing}: {plan}"
+    kind, more = gate_kind(gate.kind), (gate.needed_n or 0) - gate.n
+    if more > 0:
+        return (
+            f"about {count_noun(more, 'more case')} would decide it in 4 of 5 runs"
+            f"{kind.hoped_words}: {plan}"
+        )
+    if gate.needed_n is not None:
+        return f"more cases, or a wider bound set before the next attempt: {plan}"
+    if kind.is_goal:
+        return f"set expected_gain in the suite, then ask how many cases decide it: {plan}"
+    return f"{kind.unplanned_words}; set a wider bound before the next attempt: {plan}"

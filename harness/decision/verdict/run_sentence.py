@@ -1,0 +1,146 @@
+"""The headline of a run: the gate that decided it, or what a SHIP rests on, in 25 words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.records.verdict import (
+    GateReason,
+    GateResult,
+    GateStatus,
+    SuiteResult,
+    Verdict,
+    headline,
+)
+from tunegate.harness.records.wording import count_noun
+
+_SEVERITY: dict[GateReason | None, int] = {
+    GateReason.UNSCORED: 0,
+    GateReason.CANARY: 0,
+    GateReason.BELOW_FLOOR: 0,
+    GateReason.ABOVE_CEILING: 0,
+    GateReason.REGRESSED: 1,
+    GateReason.SEVERE_DROPS: 1,
+    GateReason.BOUND_BROKEN: 1,
+    GateReason.NO_WORTHWHILE_GAIN: 2,
+    GateReason.INSENSITIVE: 3,
+    GateReason.WITHIN_NOISE: 3,
+    GateReason.NOT_COMPUTABLE: 3,
+    GateReason.LOSS_MAY_BE_STYLE: 3,
+    GateReason.LOSS_NOT_BOUNDED: 3,
+    GateReason.UNDERPOWERED: 4,
+    GateReason.FILTERED: 5,
+}
+_DECISIVE: dict[Verdict, tuple[GateStatus, ...]] = {
+    Verdict.ERROR: (GateStatus.ERROR,),
+    Verdict.BLOCK: (GateStatus.FAIL,),
+    Verdict.HOLD: (GateStatus.FAIL,),
+    Verdict.UNDECIDED: (GateStatus.UNDECIDED, GateStatus.FAIL),
+}
+"""Verdict → statuses of the gates that can have led to it."""
+
+
+def run_sentence(verdict: Verdict, suites: tuple[SuiteResult, ...]) -> str:
+    """Return in at most 25 words what decided the run: metric, what happened, which bound."""
+    if verdict is Verdict.SHIP:
+        return _ship(suites)
+    found = deciding_gate(verdict, suites)
+    if found is None:
+        decisive = [s for s in suites if s.verdict is verdict and s.gates]
+        decisive.sort(key=lambda suite: not all(map(_holds, suite.gates)))
+        notes = [note for suite in decisive for note in suite.notes]
+        return headline(notes[0]) if notes else "no gate was judged"
+    suite, gate = found
+    others = sum(not _holds(g) for s in suites for g in s.gates) - 1
+    tail = {0: "", 1: "; 1 other gate does not hold either"}.get(
+        others, f"; {others} other gates do not hold either"
+    )
+    return headline(f"{suite.name}: {gate_kind(gate.kind).headline(gate)}", tail)
+
+
+def deciding_gate(
+    verdict: Verdict, suites: Sequence[SuiteResult]
+) -> tuple[SuiteResult, GateResult] | None:
+    """Return the gate that explains a verdict best; None where a note of a suite does."""
+    decisive = [s for s in suites if s.verdict is verdict and s.gates]
+    # A cap speaks first: every gate of the suite may hold.
+    if any(suite.notes and all(map(_holds, suite.gates)) for suite in decisive):
+        return None
+    candidates = [
+        (suite, gate)
+        for suite in decisive
+        for gate in suite.gates
+        if not _holds(gate) and gate.status in _DECISIVE.get(verdict, ())
+    ]
+    return min(candidates, key=lambda pair: _rank(verdict, pair[1]), default=None)
+
+
+def _holds(gate: GateResult) -> bool:
+    return gate.advisory or gate.status is GateStatus.PASS
+
+
+def _rank(verdict: Verdict, gate: GateResult) -> tuple[bool, int, float]:
+    """Order gates by how much they explain the verdict, the best first."""
+    reason = gate.reason or GateReason.FILTERED
+    held_back = verdict is not Verdict.UNDECIDED or gate.status is GateStatus.UNDECIDED
+    # What worked and was lost comes before a bound that base never reached either.
+    lost = reason is GateReason.REGRESSED and not gate_kind(gate.kind).is_goal
+    severity = -1 if lost else _SEVERITY.get(reason, len(_SEVERITY))
+    return (not held_back, severity, -_excess(gate))
+
+
+def _excess(gate: GateResult) -> float:
+    """Return how many times its margin a proven loss is; 0 of other outcomes."""
+    if gate.reason is not GateReason.REGRESSED or isinstance(gate.margin, str):
+        return 0.0
+    return abs(gate.delta or 0.0) / gate.margin if gate.margin > 0 else 0.0
+
+
+def _ship(suites: tuple[SuiteResult, ...]) -> str:
+    """Return what a SHIP rests on: the goal, or a guardrail, first one with a proven loss."""
+    gates = [(s, g) for s in suites for g in s.gates if not g.advisory]
+    holding = [(s, g) for s, g in gates if g.status is GateStatus.PASS]
+    goals = [(s, g) for s, g in holding if gate_kind(g.kind).is_goal]
+    lost = sum(gate.reason is GateReason.PASS_WITH_LOSS for _, gate in gates)
+    if not goals:
+        core, held = _without_goal(gates)
+        return headline(core, _advisory_failures(suites), f"; {held}")
+    suite, goal = goals[0]
+    others, missed = len(holding) - 1, len(gates) - len(holding)
+    tail = {0: "", 1: "; 1 other gate holds"}.get(others, f"; {others} other gates hold")
+    if lost:
+        tail += f", {lost} with a proven loss" if others > 1 else " with a proven loss"
+    core = f"{suite.name}: {gate_kind(goal.kind).headline(goal)}"
+    unmet = f"; {count_noun(missed, 'further goal')} not needed" if missed else ""
+    return headline(core, _advisory_failures(suites), tail, unmet)
+
+
+def _without_goal(gates: Sequence[tuple[SuiteResult, GateResult]]) -> tuple[str, str]:
+    """Return what the most telling gate measured, and what is known of all of them."""
+    compares = not all(gate_kind(g.kind).reads_level for _, g in gates)
+    suite, gate = min(
+        gates,
+        key=lambda pair: (
+            pair[1].reason is not GateReason.PASS_WITH_LOSS,
+            gate_kind(pair[1].kind).reads_level,
+        ),
+    )
+    outcome = "no worse" if compares else "good enough"
+    if gate.reason is GateReason.PASS_WITH_LOSS:
+        outcome = "worse than base, as far as the gates allow"
+    named = f"{suite.name}: {gate_kind(gate.kind).headline(gate)}"
+    held = {1: "the gate holds", 2: "both gates hold"}.get(
+        len(gates), f"all {len(gates)} gates hold"
+    )
+    return f"{outcome}: {named}", held if compares else "no gate compares tuned with base"
+
+
+def _advisory_failures(suites: tuple[SuiteResult, ...]) -> str:
+    """Return which advisory gates fail under a SHIP: they do not count, and must not be missed."""
+    lost = [(s, g) for s in suites for g in s.gates if g.advisory and g.status is GateStatus.FAIL]
+    if not lost:
+        return ""
+    (suite, gate), *more = lost
+    others = f" and {len(more)} more" if more else ""
+    return f"; advisory, and failing: {suite.name}: {gate.subject}{others}"

@@ -1,0 +1,114 @@
+"""A verdict in lines for a terminal: headline, next step, a table of gates, notes."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tunegate.harness.contracts.further_arm import comparison_results
+from tunegate.harness.contracts.quantity import quantity_of
+from tunegate.harness.decision.verdict.next_step import next_step
+from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.records.manifest import Manifest
+from tunegate.harness.records.verdict import GateResult, GateStatus, VerdictRecord
+from tunegate.harness.records.wording import count_noun
+
+MOST_GATES = 20
+"""Rows of the table at most."""
+LOOKS = "a run that may end early has wider intervals, so that its looks share the error"
+_ORDER = (GateStatus.ERROR, GateStatus.FAIL, GateStatus.UNDECIDED, GateStatus.PASS)
+
+
+def verdict_lines(verdict: VerdictRecord, manifest: Manifest, folder: Path) -> Iterator[str]:
+    """Yield a verdict line by line, what can change a reader's decision first.
+
+    Args:
+        verdict: The verdict.
+        manifest: The manifest of its run.
+        folder: The run's folder, as a command would name it.
+    """
+    if manifest.draft:
+        yield "DRAFT: no attempt is counted, and nothing ships"
+    yield f"{verdict.verdict.value.replace('_', ' ')}: {verdict.sentence}"
+    yield from (suite.collapsed for suite in verdict.suites if suite.collapsed)
+    if verdict.slices is not None:
+        yield f"but {verdict.slices.sentence}"
+    report = str(folder / "report.html")
+    step = next_step(verdict, manifest.suites, run=str(folder), report=report)
+    if step is not None:
+        yield f"next: {step}"
+    yield from _gate_table(verdict)
+    yield from _notes(verdict)
+
+
+def _notes(verdict: VerdictRecord) -> Iterator[str]:
+    for suite in verdict.suites:
+        yield from (f"note: {note}" for note in suite.notes if note != verdict.sentence)
+    yield from (f"note: {note}" for note in verdict.trust_notes())
+    yield from (f"note: {note}" for note in (verdict.training or {}).get("notes", ()))
+    for compared in comparison_results(verdict).values():
+        if compared.sentence not in verdict.sentence:
+            yield f"note: {compared.sentence}"
+    if verdict.leakage is not None:
+        yield f"note: {verdict.leakage.sentence}"
+    if remarks := sum(len(suite.remarks) for suite in verdict.suites):
+        yield f"{count_noun(remarks, 'further remark')} in the report"
+
+
+def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield rows with their cells in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip()
+
+
+def sorted_gates(verdict: VerdictRecord) -> list[tuple[str, GateResult]]:
+    """Return suite and gate of all gates, those that need a look first."""
+    gates = [(suite.name, gate) for suite in verdict.suites for gate in suite.gates]
+    return sorted(gates, key=lambda pair: (pair[1].advisory, _ORDER.index(pair[1].status)))
+
+
+def interim_look(gate: GateResult) -> str:
+    """Return the look that widened the gate's interval: `look 2 of 3`; "" where none did."""
+    look = re.search(r"repeated interval, (look \d+ of \d+)", gate.method)
+    return look[1] if look else ""
+
+
+def _gate_table(verdict: VerdictRecord) -> Iterator[str]:
+    gates = sorted_gates(verdict)
+    if not gates:
+        return
+    levels = Counter(gate.confidence for _, gate in gates if gate.low is not None)
+    usual = levels.most_common(1)[0][0] if levels else None
+    interval = f"{_percent(usual)} interval" if usual else "interval"
+    head = ("result", "suite", "metric", "base → tuned", "asked", interval, "cases", "p")
+    yield from columns([head, *(_row(suite, gate, usual) for suite, gate in gates[:MOST_GATES])])
+    if len(gates) > MOST_GATES:
+        yield f"{count_noun(len(gates) - MOST_GATES, 'more gate')} in the report"
+    looks = {_percent(g.confidence): look for _, g in gates if (look := interim_look(g))}
+    yield from (f"{level} at {look}: {LOOKS}" for level, look in looks.items())
+
+
+def _row(suite: str, gate: GateResult, usual: float | None) -> tuple[str, ...]:
+    kind = gate_kind(gate.kind)
+    own = kind.quantity_format(gate)
+    ends, level = "–", "" if gate.confidence == usual else f" ({_percent(gate.confidence)})"
+    if gate.low is not None or gate.high is not None:
+        sign = kind.tests_difference
+        ends = f"{own.bare(gate.low, sign=sign)} to {own.bare(gate.high, sign=sign)}{level}"
+    return (
+        f"{gate.status.value}{' (advisory)' * gate.advisory}",
+        suite,
+        gate.subject,
+        quantity_of(gate).levels(gate.base, gate.tuned),
+        kind.label(gate),
+        ends,
+        str(gate.n),
+        "–" if gate.p_value is None else f"{gate.p_value:.2g}",
+    )
+
+
+def _percent(confidence: float) -> str:
+    return f"{100 * confidence:.4g} %"

@@ -1,1 +1,0 @@
-"""Further arms, one per file and found by its name; `harness/further_arm.py` is the contract."""

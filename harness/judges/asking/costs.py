@@ -1,0 +1,177 @@
+"""Forecast of judging: how often judges will be asked, with how many tokens, and what it costs.
+
+Each judge is begun on made-up answers, and its questions are counted. Replies that are stored
+already, and answers that are the same for several arms, make it less; claims and demands beyond
+those assumed make it more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from tunegate.harness.contracts import lookup
+from tunegate.harness.contracts.judge import Judge, JudgeQuestion, ParsedReply
+from tunegate.harness.contracts.metric import Metric
+from tunegate.harness.judges.asking.stage import ROOM, backend_of, case_with_system, judge_metrics
+from tunegate.harness.records.cases import Case, Completion, canonical_json
+from tunegate.harness.records.judgements import JudgeSpending
+from tunegate.harness.suite import Suite
+
+ASSUMED_ITEMS = 5
+"""Claims of an answer, or demands of a prompt, that a forecast assumes."""
+_ASSUMED_ANSWER = 120
+"""Tokens of an answer that a forecast assumes; fewer where the suite allows no more."""
+_ASSUMED_TEXT = 60
+"""Tokens of a reply's free text, likewise."""
+_ASSUMED_ITEM = 20
+"""Tokens of a claim or a demand."""
+_SAMPLED = 50
+"""Cases that a forecast looks at, evenly spread."""
+
+
+def forecast_judging(
+    suites: Iterable[Suite], specs: Sequence[str], arms: Sequence[str] = ("base", "tuned")
+) -> Iterator[JudgeSpending]:
+    """Yield what judging will take, by suite, metric and judge, before anything is asked.
+
+    Args:
+        suites: The suites.
+        specs: The judges; with none, the price is unknown.
+        arms: Whose answers are judged.
+    """
+    about = lookup.defined_texts(ROOM, "CALL")
+    for suite, metric in judge_metrics(suites):
+        load = _load_of(suite, metric, arms)
+        tokens = load.input_tokens, load.output_tokens
+        for spec in specs or ("a judge",):
+            name, target = backend_of(spec)
+            kind = about.get(name, "question")
+            calls = {"question": load.questions, "answer": load.answers, "nothing": 0}[kind]
+            known = kind == "question"
+            yield JudgeSpending(
+                suite=suite.name,
+                metric=metric.name,
+                judge=spec,
+                calls=calls,
+                input_tokens=load.input_tokens if known else None,
+                output_tokens=load.output_tokens if known else None,
+                cost=_price(name, target, tokens) if known and specs else None,
+            )
+
+
+def forecast_lines(found: Iterable[JudgeSpending]) -> Iterator[str]:
+    """Yield what judging will take at most, a line for each judge of a metric."""
+    for one in found:
+        if one.calls:
+            yield f"{one.suite}: {one.metric} will take up to about {one.sentence}"
+
+
+@dataclass(frozen=True, slots=True)
+class JudgingLoad:
+    """About how much a judge metric takes on one suite."""
+
+    questions: int
+    """Different questions, of which each is asked once."""
+    answers: int
+    """Answers that are judged, or pairs of them."""
+    input_tokens: int
+    """Of all questions."""
+    output_tokens: int
+    """Of all replies."""
+
+
+def _load_of(suite: Suite, metric: Metric, arms: Sequence[str]) -> JudgingLoad:
+    """Return about how much a judge metric takes, by the questions about some of the cases."""
+    judge = metric.judge
+    assert judge is not None
+    cases = suite.cases[:: max(1, len(suite.cases) // _SAMPLED)]
+    samples = getattr(suite.generation, "samples", 1)
+    length = min(_ASSUMED_ANSWER, suite.generation.max_new_tokens)
+    questions: dict[str, JudgeQuestion] = {}
+    for case in (case_with_system(c, suite.generation.system) for c in cases):
+        for sample in range(samples):
+            answers = [_assumed_answer(f"{arm} {sample}", length) for arm in arms]
+            for given in [tuple(answers[:2])] if judge.pairs else [(a,) for a in answers]:
+                questions |= {q.hash: q for q in _questions_of(judge, case, given)}
+    scale = len(suite.cases) / max(1, len(cases))
+    found = questions.values()
+    tokens_in = sum(len(q.system) + len(q.text) + len(canonical_json(q.schema)) for q in found) / 4
+    tokens_out = sum(_reply_tokens(q) for q in found)
+    return JudgingLoad(
+        questions=round(len(questions) * scale),
+        answers=len(suite.cases) * samples * (1 if judge.pairs else len(arms)),
+        input_tokens=round(tokens_in * scale),
+        output_tokens=round(tokens_out * scale),
+    )
+
+
+def _questions_of(
+    judge: Judge, case: Case, completions: tuple[Completion, ...]
+) -> Iterator[JudgeQuestion]:
+    """Yield what a judge asks about made-up answers, given replies of the first choices."""
+    steps = judge.begin(case, *completions)
+    try:
+        asked = next(steps)
+        while True:
+            yield from asked
+            asked = steps.send([_assumed_reply(question) for question in asked])
+    except StopIteration:
+        return
+    except Exception:  # a judge of a user's own may need more than made-up replies
+        return
+
+
+def _assumed_answer(name: str, tokens: int) -> Completion:
+    words = " ".join(f"{name} {number}." for number in range(tokens))
+    return Completion(text=words[: 4 * tokens])
+
+
+def _assumed_reply(question: JudgeQuestion) -> ParsedReply:
+    fields = {
+        name: _assumed_value(form, question.verdicts or ASSUMED_ITEMS)
+        for name, form in question.fields.items()
+    }
+    return ParsedReply(fields, question.choice)
+
+
+def _assumed_value(form: Mapping[str, Any], items: int) -> Any:
+    if "enum" in form:
+        return form["enum"][0]
+    if form.get("type") == "object":
+        return {name: _assumed_value(own, items) for name, own in form["properties"].items()}
+    if form.get("type") == "array" and form["items"].get("type") == "object":
+        return [_assumed_value(form["items"], items)] * items
+    if form.get("type") == "array":
+        return [f"item {number} of about a dozen words" for number in range(items)]
+    return {"string": "", "integer": 1}.get(form.get("type", ""), True)
+
+
+def _reply_tokens(question: JudgeQuestion) -> int:
+    """Return about how many tokens a reply takes: the nonce and keys, texts, items of lists."""
+    items = question.verdicts or ASSUMED_ITEMS
+    return 20 + sum(_value_tokens(form, items) for form in question.fields.values())
+
+
+def _value_tokens(form: Mapping[str, Any], items: int) -> int:
+    kind = form.get("type")
+    if kind == "array":
+        return (
+            items * _value_tokens(form["items"], items)
+            if "properties" in form["items"]
+            else items * _ASSUMED_ITEM
+        )
+    if kind == "object":
+        return sum(10 + _value_tokens(own, items) for own in form["properties"].values())
+    return _ASSUMED_TEXT if kind == "string" else 5
+
+
+def _price(name: str, target: str, tokens: tuple[float, float]) -> float | None:
+    """Return a price in US dollars, where the backend knows one."""
+    if name not in lookup.module_names(ROOM):
+        return None
+    price = getattr(import_module(f"{ROOM}.{name}"), "price", None)
+    found: float | None = None if price is None else price(target, tokens)
+    return found

@@ -1,0 +1,199 @@
+"""Chat judges: concurrent requests to a chat interface under a deadline and rate limits."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tunegate.harness.contracts.judge import JudgeAnswer, JudgeQuestion
+from tunegate.harness.contracts.model import PoolLimits
+from tunegate.harness.models.remote.http import RequestFailure
+from tunegate.harness.models.remote.worker_pool import ask_all
+from tunegate.harness.records.cases import Completion
+from tunegate.harness.records.defaults import DEADLINE_S, JUDGE_CONCURRENCY
+from tunegate.harness.records.errors import ModelError, unknown_name_message
+
+MOST_TOKENS = 2000
+"""Tokens of a reply: reason and verdict take a tenth of it."""
+
+
+def question_messages(question: JudgeQuestion) -> list[dict[str, str]]:
+    """Return the conversation that asks a question."""
+    return [
+        {"role": "system", "content": question.system},
+        {"role": "user", "content": question.text},
+    ]
+
+
+def schema_of(question: JudgeQuestion) -> dict[str, Any]:
+    """Return the reply's schema in OpenAI's form, without what strict decoders refuse."""
+    schema = question.schema
+    properties = {name: _plain(form) for name, form in schema["properties"].items()}
+    return {
+        "type": "json_schema",
+        "json_schema": {
+            "name": "reply",
+            "strict": True,
+            "schema": {**schema, "properties": properties},
+        },
+    }
+
+
+def estimate_tokens(question: JudgeQuestion) -> float:
+    """Return about how many tokens a question takes, its reply included."""
+    return (len(question.system) + len(question.text)) / 4 + 200
+
+
+def spread_questions(
+    questions: Mapping[str, JudgeQuestion], *, lag: int
+) -> Iterator[tuple[str, JudgeQuestion]]:
+    """Yield questions so that the first one about a source is answered before others are asked.
+
+    A provider's cache knows a beginning once a reply to it has begun: questions about one source
+    that are in progress together would each be computed, and paid, in full.
+
+    Args:
+        questions: Taken one by one, since the run may be stopped.
+        lag: Questions to be asked between the first one about a source and the others.
+    """
+    first: dict[tuple[str, str], int] = {}
+    waiting: deque[tuple[int, tuple[str, JudgeQuestion]]] = deque()
+    asked = 0
+    for pair in questions.items():
+        beginning = pair[1].beginning
+        if pair[1].shared_text and beginning in first:
+            waiting.append((first[beginning] + lag, pair))
+        else:
+            first.setdefault(beginning, asked)
+            yield pair
+            asked += 1
+        while waiting and waiting[0][0] < asked:
+            yield waiting.popleft()[1]
+            asked += 1
+    if asked + len(waiting) == len(questions):  # else the run was stopped
+        yield from (pair for _, pair in waiting)
+
+
+def ask_questions(
+    questions: Iterable[tuple[str, JudgeQuestion]],
+    ask: Callable[[JudgeQuestion, float], Completion],
+    limits: PoolLimits,
+    *,
+    cost_of: Callable[[JudgeQuestion], float],
+    backend: str,
+) -> Generator[JudgeAnswer, None, None]:
+    """Yield an answer for each question from a pool of askers; a failure is an error in words.
+
+    The questions are taken one by one, since the run may be stopped.
+
+    Raises:
+        BackendError: the judge as a whole is gone.
+    """
+
+    def timed(item: tuple[str, JudgeQuestion], deadline: float) -> tuple[Completion, float]:
+        begun, started = time.time(), time.monotonic()
+        completion = ask(item[1], deadline)
+        return completion.model_copy(update={"latency_s": time.monotonic() - started}), begun
+
+    pool = ask_all(
+        iter(questions),
+        timed,
+        limits,
+        cost_of=lambda item: cost_of(item[1]),
+        backend=backend,
+        counted=_count_requests,
+    )
+    try:
+        for (key, _), result in pool:
+            if isinstance(result, RequestFailure):
+                yield JudgeAnswer(key, None, result.message, time.time(), result.attempts)
+            else:
+                completion, begun = result
+                yield JudgeAnswer(key, completion, None, begun, completion.attempts or 1)
+    finally:
+        pool.close()
+
+
+def _count_requests(result: tuple[Completion, float], asked: int) -> tuple[Completion, float]:
+    """Return a result with the requests that it took, those of an attempt's own included."""
+    completion, begun = result
+    requests = (completion.attempts or 1) + asked - 1
+    return completion.model_copy(update={"attempts": requests}), begun
+
+
+def _plain(form: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a field's schema without bounds on lengths; the reading checks them all the same."""
+    kept = {n: v for n, v in form.items() if n not in ("minLength", "maxLength", "maxItems")}
+    if "items" in kept:
+        kept["items"] = _plain(kept["items"])
+    if "properties" in kept:
+        kept["properties"] = {name: _plain(own) for name, own in kept["properties"].items()}
+    if "enum" in kept:
+        kept["type"] = "integer" if isinstance(kept["enum"][0], int) else "string"
+    return kept
+
+
+BATCH = "batch"
+"""Setting that asks for the provider's batches."""
+USUAL = PoolLimits(concurrency=JUDGE_CONCURRENCY, deadline_s=DEADLINE_S)
+_NAMES = {
+    "concurrency": ("concurrency", int),
+    "attempts": ("attempts", int),
+    "deadline": ("deadline_s", float),
+    "rpm": ("requests_per_minute", float),
+    "tpm": ("tokens_per_minute", float),
+}
+"""Setting → the limit it sets, and its type."""
+_QUERY = re.compile(r"\?([^#]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeTarget:
+    """A spec's target, and how hard it may be asked."""
+
+    target: str
+    """Without the settings."""
+    limits: PoolLimits
+    batch: bool = False
+    """Whether all questions of a round go as a batch, where the backend knows such."""
+
+
+def split_limits(backend: str, target: str) -> JudgeTarget:
+    """Take the limits out of a spec's target.
+
+    Raises:
+        ModelError: a setting does not exist, or is no number.
+        UsageError: a limit is out of range.
+    """
+    found = _QUERY.search(target)
+    if found is None:
+        return JudgeTarget(target, USUAL)
+    given: dict[str, Any] = {}
+    batch = False
+    for part in found[1].split("&"):
+        name, _, value = part.partition("=")
+        if name == BATCH:
+            if value not in ("true", "false"):
+                raise ModelError(f"judge {backend}:{target}: batch={value!r} must be true or false")
+            batch = value == "true"
+            continue
+        if name not in _NAMES:
+            known = (*_NAMES, BATCH)
+            raise ModelError(
+                f"judge {backend}:{target}: {unknown_name_message(name, known, what='setting')}"
+            )
+        limit, kind = _NAMES[name]
+        try:
+            given[limit] = kind(value)
+        except ValueError as error:
+            raise ModelError(
+                f"judge {backend}:{target}: {name}={value!r} is not a number"
+            ) from error
+    usual = {name: getattr(USUAL, name) for name, _ in _NAMES.values()}
+    return JudgeTarget(
+        target[: found.start()] + target[found.end() :], PoolLimits(**{**usual, **given}), batch
+    )

@@ -1,0 +1,231 @@
+"""`command:PROGRAM ARGUMENTS`: any program as judge, in an environment of its own.
+
+It is started once and reads a JSON line for each completion on its standard input:
+
+    {"key": "…", "metric": "faithful", "judge": "faithfulness", "options": {}, "case": {…},
+     "completion": "…"}
+
+For a judge of pairs, `base` and `tuned` are in the place of `completion`. It answers each, in any
+order, with a line on its standard output: `{"key": "…", "value": 0.75, "reason": "…"}`, or
+`{"key": "…", "abstained": "why"}`, or `{"key": "…", "error": "why"}`. Its standard error is shown.
+What is no such line, a value outside the metric's range, a silence beyond the deadline and its end
+are judge errors: no score.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from tunegate.harness.contracts.child_process import LineProcess
+from tunegate.harness.contracts.judge import JudgeAnswer
+from tunegate.harness.engine.answer_cache import AnswerCache
+from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask
+from tunegate.harness.records.cases import LARGEST, Completion, Record, Score, Text, sha256
+from tunegate.harness.records.defaults import JUDGE_CONCURRENCY
+from tunegate.harness.records.errors import ModelError
+from tunegate.harness.records.judgements import JudgeReply
+from tunegate.harness.records.problems import validation_problem
+
+SPEC = "command:PROGRAM [ARGUMENTS]"
+CALL = "answer"
+"""Unit of a call, for forecasts: a question, a whole answer, or nothing."""
+DEADLINE_S = 120.0
+"""Seconds without a line from the program after which it is ended."""
+AT_ONCE = JUDGE_CONCURRENCY
+"""Questions that the program is given before it has answered."""
+
+
+class CommandReply(Record):
+    """One line of the program."""
+
+    key: str
+    value: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
+    reason: Text | None = None
+    parts: dict[str, float] | None = None
+    abstained: Text | None = None
+    error: Text | None = None
+    cost: float | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> CommandReply:
+        said = (self.value, self.abstained, self.error)
+        if sum(one is not None for one in said) != 1:
+            raise ValueError("needs exactly one of value, abstained and error")
+        return self
+
+
+@dataclass
+class CommandJuror:
+    """A program that judges."""
+
+    command: tuple[str, ...]
+    spec: str
+    store: AnswerCache | None = None
+    deadline_s: float = DEADLINE_S
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Files that the command names → hash of their content."""
+
+    def keeping(self, store: AnswerCache | None) -> CommandJuror:
+        """Return the juror with a store for its lines."""
+        return replace(self, store=store)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The command and the hashes of the files it names."""
+        return {
+            "spec": self.spec,
+            "backend": "command",
+            "files": dict(self.files),
+            "fingerprint": self.fingerprint,
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the command and of the files it names."""
+        return sha256(["command", self.command, dict(self.files)])
+
+    def judge(
+        self, tasks: Sequence[JudgementTask]
+    ) -> Iterator[tuple[JudgementTask, JudgementOutcome]]:
+        """Yield every task with its outcome, each as soon as it is known."""
+        left: dict[str, JudgementTask] = {}
+        for task in tasks:
+            key = sha256([self.fingerprint, task.key])
+            known = self._known(key, task)
+            if known is None:
+                left[key] = task
+            else:
+                yield task, known
+        if left:
+            yield from self._ask(left)
+
+    def _known(self, key: str, task: JudgementTask) -> JudgementOutcome | None:
+        known = None if self.store is None else self.store.completions([key]).get(key)
+        if known is None:
+            return None
+        found = _outcome(known.text or "", key, task)
+        stored = tuple(reply.model_copy(update={"stored": True}) for reply in found.replies)
+        return (
+            None if found.score is None else replace(found, replies=stored, attempts=0, cost=None)
+        )
+
+    def _ask(
+        self, left: dict[str, JudgementTask]
+    ) -> Iterator[tuple[JudgementTask, JudgementOutcome]]:
+        waiting: set[str] = set()
+        coming = iter(list(left.items()))
+        why = noise = ""
+        with LineProcess(self.command, start_new_session=True) as process:  # Ctrl-C is ours
+            while left:
+                for key, task in coming if len(waiting) < AT_ONCE else ():
+                    process.send(json.dumps(_request_line(key, task)))
+                    waiting.add(key)
+                    if len(waiting) >= AT_ONCE:
+                        break
+                try:
+                    line = process.receive(self.deadline_s)
+                except (TimeoutError, EOFError) as error:
+                    why = _why_silent(process, error)
+                    break
+                said = _key_of(line)
+                if said is None:
+                    noise = f"; it wrote {line.strip()[:120]!r}"
+                elif said in waiting:
+                    waiting.remove(said)
+                    task = left.pop(said)
+                    yield task, self._taken(line, said, task)
+        for task in left.values():
+            yield task, JudgementOutcome(None, f"{self.spec}: {why}{noise}")
+
+    def _taken(self, line: str, key: str, task: JudgementTask) -> JudgementOutcome:
+        outcome = _outcome(line, key, task)
+        if outcome.score is not None and self.store is not None:
+            answer = JudgeAnswer(key, Completion(text=line), None, time.time())
+            self.store.put(answer, replace=True)
+        return outcome
+
+
+def _why_silent(process: LineProcess, error: TimeoutError | EOFError) -> str:
+    """Return in words why no answer comes any more."""
+    if isinstance(error, TimeoutError):
+        process.close()
+        return str(error)
+    return f"the program ended (exit code {process.exit_code()}) without an answer"
+
+
+def _request_line(key: str, task: JudgementTask) -> dict[str, Any]:
+    """Return the line that asks for a judgement."""
+    texts = [completion.text for completion in task.completions]
+    names = ("base", "tuned") if task.judge.pairs else ("completion",)
+    options = {n: str(v) if isinstance(v, Path) else v for n, v in task.judge.options.items()}
+    return {
+        "key": key,
+        "metric": task.metric,
+        "judge": task.judge.name,
+        "options": options,
+        "case": task.case.model_dump(mode="json", exclude_none=True, by_alias=True),
+        **dict(zip(names, texts, strict=True)),
+    }
+
+
+def _key_of(line: str) -> str | None:
+    """Return which question a line answers; None if it is no answer to any."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    key = value.get("key") if isinstance(value, dict) else None
+    return key if isinstance(key, str) else None
+
+
+def _outcome(line: str, key: str, task: JudgementTask) -> JudgementOutcome:
+    replies = (JudgeReply(step="command", text=line),)
+    try:
+        said = CommandReply.model_validate_json(line)
+    except ValidationError as error:
+        why = validation_problem(CommandReply, error)
+        return JudgementOutcome(None, f"unreadable line: {why}", replies, attempts=1)
+    if said.error is not None:
+        return JudgementOutcome(None, said.error, replies, attempts=1)
+    low, high = (-1.0, 1.0) if task.judge.pairs else task.judge.range or (-LARGEST, LARGEST)
+    if said.value is not None and not low <= said.value <= high:
+        text = f"the value {said.value:g} is outside {low:g} to {high:g}"
+        return JudgementOutcome(None, text, replies, attempts=1)
+    score = (
+        Score.unscored(said.abstained or "it abstained")
+        if said.value is None
+        else Score.of(said.value, said.reason, parts=said.parts)
+    )
+    return JudgementOutcome(score, None, replies, attempts=1, cost=said.cost)
+
+
+def command(target: str) -> CommandJuror:
+    """Open a program as judge.
+
+    Raises:
+        ModelError: no program is named, or it is not there.
+    """
+    try:
+        words = tuple(shlex.split(target))
+    except ValueError as error:
+        raise ModelError(f"judge command:{target}: {error}") from error
+    if not words:
+        raise ModelError("judge command: names no program; write command:PROGRAM ARGUMENTS")
+    if shutil.which(words[0]) is None:
+        raise ModelError(f"judge command:{target}: no program {words[0]!r} on this machine")
+    files = {
+        word: hashlib.sha256(Path(word).read_bytes()).hexdigest()
+        for word in words[1:]
+        if Path(word).is_file()
+    }
+    return CommandJuror(words, f"command:{target}", files=files)

@@ -1,0 +1,241 @@
+"""`litellm:PROVIDER/MODEL`: any model that litellm knows as judge, at temperature 0.
+
+The reply's JSON schema is sent along where the provider takes one; the key is where litellm looks
+for it, in the environment. The model's version that the provider reports is part of the record.
+
+With `?batch=true` the questions of a round go as one batch, at the provider's price for batches.
+Its id is in the store until its replies are: a run that was stopped collects them, and pays once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tunegate.harness.contracts.judge import JudgeAnswer, JudgeQuestion
+from tunegate.harness.contracts.model import PoolLimits
+from tunegate.harness.engine.answer_cache import AnswerCache
+from tunegate.harness.judges.backends._chat import (
+    MOST_TOKENS,
+    USUAL,
+    ask_questions,
+    estimate_tokens,
+    question_messages,
+    schema_of,
+    split_limits,
+    spread_questions,
+)
+from tunegate.harness.records.cases import Completion, reported_amount, sha256
+from tunegate.harness.records.errors import ModelError
+
+SPEC = "litellm:PROVIDER/MODEL"
+LAG = 2
+"""Questions of which so many for each at once are asked before a second one about a source is."""
+_CACHED = {"type": "ephemeral"}
+"""The mark after which Anthropic's models cache what came before."""
+_MARKING = ("anthropic", "bedrock", "vertex_ai")
+"""Providers that serve Anthropic's models, which cache nothing that is not marked."""
+
+
+@dataclass(frozen=True)
+class LitellmJudge:
+    """A judge model behind litellm."""
+
+    model: str
+    limits: PoolLimits = USUAL
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters of each call; by default temperature 0 and a limit on the reply."""
+    batch: str | None = None
+    """The provider, where questions go as its batches."""
+    marked: bool = False
+    """Whether what repeats is marked for the provider's cache, which Anthropic's asks for."""
+    store: AnswerCache | None = field(default=None, repr=False)
+    """Where the id of a batch is kept until its replies are there."""
+
+    def keeping(self, store: AnswerCache | None) -> LitellmJudge:
+        """Return the judge with a store for what is in progress."""
+        return replace(self, store=store)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The spec and the parameters of each call."""
+        return {
+            "spec": f"litellm:{self.model}",
+            "backend": "litellm",
+            "settings": dict(self.settings),
+            "fingerprint": self.fingerprint,
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of model and parameters."""
+        return sha256(["litellm", self.model, dict(self.settings)])
+
+    def ask(self, questions: Mapping[str, JudgeQuestion]) -> Generator[JudgeAnswer, None, None]:
+        """Yield an answer for each question, as many at once as the limits allow.
+
+        Raises:
+            BackendError: the provider as a whole is gone.
+        """
+        if self.batch is not None:
+            yield from self._ask_in_batch(self.batch, dict(questions.items()))
+            return
+        begun = Counter(question.beginning for question in questions.values())
+
+        def ask(question: JudgeQuestion, deadline: float) -> Completion:
+            return self._ask(question, deadline, repeats=begun[question.beginning] > 1)
+
+        yield from ask_questions(
+            spread_questions(questions, lag=LAG * self.limits.concurrency),
+            ask,
+            self.limits,
+            cost_of=estimate_tokens,
+            backend=f"litellm:{self.model}",
+        )
+
+    def _ask_in_batch(
+        self, provider: str, questions: Mapping[str, JudgeQuestion]
+    ) -> Generator[JudgeAnswer, None, None]:
+        """Yield the replies of a batch: one that was submitted before, or a new one."""
+        from tunegate.harness.models.remote.batches import collect_batch, submit_batch
+
+        name = sha256(
+            ["batch", self.fingerprint, sorted((k, q.hash) for k, q in questions.items())]
+        )
+        known = {} if self.store is None else self.store.completions([name])
+        began = time.time()
+        if name in known:
+            batch_id = known[name].text or ""
+        else:
+            batch_id = submit_batch(provider, {k: self._body(q) for k, q in questions.items()})
+            self._note(name, Completion(text=batch_id))
+        for reply in collect_batch(provider, batch_id):
+            if reply.key in questions:
+                done = None if reply.body is None else self._completion(reply.body)
+                yield JudgeAnswer(reply.key, done, reply.error, began)
+        self._note(name, None)
+
+    def _note(self, name: str, batch: Completion | None) -> None:
+        """Keep the id of a batch, or forget it."""
+        if self.store is not None:
+            error = None if batch is not None else "the batch has ended"
+            self.store.put(JudgeAnswer(name, batch, error, time.time()), replace=True)
+
+    def _body(self, question: JudgeQuestion) -> dict[str, Any]:
+        from tunegate.harness.models.remote.litellm import litellm_library
+
+        name = litellm_library().get_llm_provider(self.model)[0]
+        messages = question_messages(question)
+        return {"model": name, "messages": messages, **self.settings, **self._form(question)}
+
+    def _completion(self, body: Mapping[str, Any]) -> Completion | None:
+        """Return a reply of a batch; None if it is no chat completion."""
+        from tunegate.harness.models.remote.litellm import price_of_tokens
+
+        try:
+            choice, usage = body["choices"][0], body.get("usage") or {}
+            names = "prompt_tokens", "completion_tokens"
+            tokens = tuple(reported_amount(usage.get(name)) for name in names)
+            return Completion(
+                text=choice["message"]["content"],
+                finish_reason=choice.get("finish_reason"),
+                input_tokens=tokens[0],
+                output_tokens=tokens[1],
+                cost=price_of_tokens(self.model, (tokens[0] or 0, tokens[1] or 0), batch=True),
+            )
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError):
+            return None
+
+    def _ask(self, question: JudgeQuestion, deadline: float, *, repeats: bool) -> Completion:
+        from tunegate.harness.models.remote import litellm
+
+        messages: list[dict[str, Any]] = [*question_messages(question)]
+        if self.marked:
+            messages = _marked_messages(question, repeats=repeats)
+        reply = litellm.chat_completion(
+            self.model,
+            messages,
+            timeout_s=max(0.1, deadline - time.monotonic()),
+            settings={**self.settings, **self._form(question)},
+        )
+        return Completion(
+            text=reply.text,
+            finish_reason=reply.finish_reason,
+            input_tokens=reply.input_tokens,
+            output_tokens=reply.output_tokens,
+            cost=reply.cost,
+        )
+
+    def _form(self, question: JudgeQuestion) -> dict[str, Any]:
+        """Return the schema as this model takes it; nothing where it takes none."""
+        from tunegate.harness.models.remote.litellm import litellm_library
+
+        if litellm_library().supports_response_schema(model=self.model):
+            return {"response_format": schema_of(question)}
+        return {}
+
+
+def _marked_messages(question: JudgeQuestion, *, repeats: bool) -> list[dict[str, Any]]:
+    """Return the conversation with marks behind what other questions begin with, too.
+
+    A mark costs a quarter more for what is written to the cache: data of this question alone has
+    none.
+    """
+    system, user = question.system, question.text
+    lead = question.shared_text if repeats else ""
+    parts = [{"type": "text", "text": lead, "cache_control": _CACHED}] if lead else []
+    parts.append({"type": "text", "text": user.removeprefix(lead)})
+    return [
+        {
+            "role": "system",
+            "content": [{"type": "text", "text": system, "cache_control": _CACHED}],
+        },
+        {"role": "user", "content": parts},
+    ]
+
+
+def litellm(target: str) -> LitellmJudge:
+    """Open a model of litellm's as judge.
+
+    Raises:
+        MissingExtra: litellm is not installed.
+        ModelError: the provider is unknown, or has no key in the environment.
+    """
+    from tunegate.harness.models.remote.batches import PROVIDERS
+    from tunegate.harness.models.remote.litellm import litellm_library, provider_of
+
+    place = split_limits("litellm", target)
+    model = place.target
+    provider = provider_of(f"judge litellm:{model}", model)
+    if place.batch and provider not in PROVIDERS:
+        raise ModelError(
+            f"judge litellm:{target}: batches are for {' and '.join(PROVIDERS)}, not {provider}; "
+            "leave out batch=true"
+        )
+    known = litellm_library().get_supported_openai_params(model=model) or [
+        "temperature",
+        "max_tokens",
+    ]
+    wanted = {"temperature": 0.0, "max_tokens": MOST_TOKENS, "seed": 0}
+    return LitellmJudge(
+        model,
+        place.limits,
+        settings={n: v for n, v in wanted.items() if n in known},
+        batch=provider if place.batch else None,
+        marked=provider in _MARKING and "claude" in model,
+    )
+
+
+def price(target: str, tokens: tuple[float, float]) -> float | None:
+    """Return what tokens of prompts and of replies cost in US dollars; None if unknown.
+
+    Raises:
+        MissingExtra: litellm is not installed.
+    """
+    from tunegate.harness.models.remote.litellm import price_of_tokens
+
+    place = split_limits("litellm", target)
+    return price_of_tokens(place.target, tokens, batch=place.batch)

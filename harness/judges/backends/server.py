@@ -1,0 +1,134 @@
+"""`server:URL#MODEL`: a model behind any OpenAI-compatible server as judge, at temperature 0.
+
+The key, where the server wants one, is in the environment variable TUNEGATE_JUDGE_KEY. The reply's
+JSON schema is sent along; a server that refuses it is asked without.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunegate.harness.contracts.judge import JudgeAnswer, JudgeQuestion
+from tunegate.harness.contracts.model import PoolLimits
+from tunegate.harness.judges.backends._chat import (
+    MOST_TOKENS,
+    USUAL,
+    ask_questions,
+    estimate_tokens,
+    question_messages,
+    schema_of,
+    split_limits,
+)
+from tunegate.harness.models.remote.http import HttpClient, PermanentError, RetryableError
+from tunegate.harness.records.cases import Completion, reported_amount, sha256
+from tunegate.harness.records.errors import ModelError
+
+SPEC = "server:URL#MODEL"
+KEY = "TUNEGATE_JUDGE_KEY"
+_SETTINGS = {"temperature": 0.0, "max_tokens": MOST_TOKENS, "seed": 0}
+_NO_SCHEMA = (400, 422)
+"""Statuses by which a server reports that it knows no schemas."""
+
+
+@dataclass
+class ServerJudge:
+    """A judge model behind an OpenAI-compatible server."""
+
+    url: str
+    model: str
+    key: str | None = field(default=None, repr=False)
+    limits: PoolLimits = USUAL
+    schemas: bool = True
+    """Whether the server takes a schema; found out by the first question that has one."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The spec and the parameters of each call."""
+        return {
+            "spec": f"server:{self.url}#{self.model}",
+            "backend": "server",
+            "settings": _SETTINGS,
+            "fingerprint": self.fingerprint,
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of address, model and parameters."""
+        return sha256(["server", self.url, self.model, _SETTINGS])
+
+    def ask(self, questions: Mapping[str, JudgeQuestion]) -> Generator[JudgeAnswer, None, None]:
+        """Yield an answer for each question, as many at once as the limits allow."""
+        with HttpClient(self.key) as http:
+
+            def ask(question: JudgeQuestion, deadline: float) -> Completion:
+                return self._ask(http, question, deadline)
+
+            yield from ask_questions(
+                questions.items(),
+                ask,
+                self.limits,
+                cost_of=estimate_tokens,
+                backend=self.identity["spec"],
+            )
+
+    def _ask(self, http: HttpClient, question: JudgeQuestion, deadline: float) -> Completion:
+        body = {"model": self.model, "messages": question_messages(question), **_SETTINGS}
+        url = f"{self.url}/chat/completions"
+        if self.schemas:
+            try:
+                form = {"response_format": schema_of(question)}
+                return _read(http.post_json(url, {**body, **form}, deadline=deadline))
+            except PermanentError as refusal:
+                if refusal.status not in _NO_SCHEMA:
+                    raise
+            found = _read(http.post_json(url, body, deadline=deadline))
+            self.schemas = False
+            return found.model_copy(update={"attempts": 2})
+        return _read(http.post_json(url, body, deadline=deadline))
+
+
+def _read(reply: Mapping[str, Any]) -> Completion:
+    """Return a server's answer; one of another form may be right the next time.
+
+    Raises:
+        RetryableError: it is no chat completion.
+    """
+    try:
+        choice = reply["choices"][0]
+        text = choice["message"]["content"]
+        usage = reply.get("usage") or {}
+        return Completion(
+            text=text,
+            finish_reason=choice.get("finish_reason"),
+            input_tokens=reported_amount(usage.get("prompt_tokens")),
+            output_tokens=reported_amount(usage.get("completion_tokens")),
+        )
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise RetryableError(
+            f"the reply is not a chat completion ({type(error).__name__})"
+        ) from error
+
+
+def server(target: str) -> ServerJudge:
+    """Open a model behind a server as judge.
+
+    Raises:
+        ModelError: the address or the model's name is missing, or the address holds a password.
+    """
+    place = split_limits("server", target)
+    url, _, model = place.target.partition("#")
+    if not url.startswith(("http://", "https://")) or not model:
+        raise ModelError(
+            f"judge server:{target}: write server:URL#MODEL, such as "
+            "server:http://localhost:8000/v1#qwen3-8b"
+        )
+    if place.batch:
+        raise ModelError(
+            f"judge server:{target}: batches are for litellm:PROVIDER/MODEL?batch=true"
+        )
+    if "@" in url:
+        raise ModelError(f"judge server: an address must hold no password; put the key into {KEY}")
+    return ServerJudge(url.rstrip("/"), model, os.environ.get(KEY), place.limits)

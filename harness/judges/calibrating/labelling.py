@@ -1,0 +1,171 @@
+"""Labelling sheet: a blind random sample of a run's answers for people to label.
+
+A row shows a prompt and one answer, never whose it is. Both answers of a case are on the sheet, ten
+cases shuffled at a time, so that whoever stops early leaves a smaller random sample and not half of
+one. Whose answer a label is about is found again by its text.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunegate.harness.contracts.judge import format_conversation
+from tunegate.harness.decision.verdict.redecide import answer_texts
+from tunegate.harness.records.cases import Case, Record, Text
+from tunegate.harness.records.errors import SuiteError, UsageError
+from tunegate.harness.records.judges import (
+    ARMS,
+    Label,
+    read_labels,
+    refuse_judges_labels,
+    refuse_one_arm,
+)
+from tunegate.harness.records.manifest import MetricRecord
+from tunegate.harness.records.run_folder import Run
+
+BLOCK = 10
+"""Cases whose answers are shuffled among each other."""
+
+
+class LabelSheetRow(Record):
+    """One answer to be labelled; one line of the sheet."""
+
+    suite: str
+    metric: str
+    id: Text
+    prompt: Text
+    context: Text | None = None
+    completion: Text
+    label: float | None = None
+
+
+@dataclass(frozen=True)
+class LabellingSubject:
+    """The subject of a sheet: one metric on one suite of a run."""
+
+    run: Run
+    suite: str
+    metric: MetricRecord
+
+    @classmethod
+    def of(cls, run: Run, name: str) -> LabellingSubject:
+        """Find a metric by `METRIC` or `SUITE::METRIC`; the only judge's metric for "".
+
+        Raises:
+            UsageError: there is none, or several.
+        """
+        suite, _, metric = name.rpartition("::")
+        found = [
+            cls(run, s.name, m)
+            for s in run.manifest.suites
+            for m in s.metrics
+            if suite in ("", s.name) and (m.name == metric or (not name and m.judge is not None))
+        ]
+        if len(found) == 1:
+            return found[0]
+        there = [f"{s.name}::{m.name}" for s in run.manifest.suites for m in s.metrics]
+        problem = "fits several metrics" if found else "is not a metric of the run"
+        shown = repr(name) if name else "the judge's metric"
+        raise UsageError(
+            f"{run.folder}: {shown} {problem}; name one with --metric: {', '.join(there)}"
+        )
+
+    def answers(self) -> dict[str, dict[str, str]]:
+        """Return case → arm → answer, of the cases that both arms answered in words."""
+        texts = answer_texts(self.run.cells, self.run.manifest.suites)
+        found: dict[str, dict[str, str]] = {}
+        for (suite, case, arm), text in texts.items():
+            if suite == self.suite and arm in ARMS:
+                found.setdefault(case, {})[arm] = text
+        return {case: both for case, both in found.items() if len(both) == len(ARMS)}
+
+    def own(self, labels: Sequence[Label]) -> list[Label]:
+        """Return the labels that are about it."""
+        return [x for x in labels if (x.suite, x.metric) == (self.suite, self.metric.name)]
+
+
+def draw_rows(subject: LabellingSubject, n: int) -> list[LabelSheetRow]:
+    """Return the rows of `n` cases drawn at random from those without a label, shuffled.
+
+    Raises:
+        UsageError: there is nothing to label.
+    """
+    answers = subject.answers()
+    known = {label.id for label in subject.own(subject.run.labels)}
+    left = [case for case in answers if case not in known]
+    if not left:
+        raise UsageError(
+            f"{subject.run.folder}: {subject.suite} has no case left whose two answers could be "
+            "labelled (suites with several samples a case have none)"
+        )
+    name = f"{subject.run.manifest.run_id}/{subject.suite}/{subject.metric.name}/{len(known)}"
+    rng = random.Random(name)
+    chosen = rng.sample(left, min(n, len(left)))
+    rows: list[LabelSheetRow] = []
+    for start in range(0, len(chosen), BLOCK):
+        block = [
+            _row(subject, subject.run.cases[subject.suite, case].case, text)
+            for case in chosen[start : start + BLOCK]
+            for text in dict.fromkeys(answers[case].values())  # equal answers are asked once
+        ]
+        rng.shuffle(block)
+        rows += block
+    return rows
+
+
+def _row(subject: LabellingSubject, case: Case, text: str) -> LabelSheetRow:
+    return LabelSheetRow(
+        suite=subject.suite,
+        metric=subject.metric.name,
+        id=case.id,
+        prompt=format_conversation(case),
+        context=case.context,
+        completion=text,
+    )
+
+
+def read_back(subject: LabellingSubject, path: Path) -> tuple[Label, ...]:
+    """Read a sheet that people filled in; lines without a label are left out.
+
+    Raises:
+        SuiteError: a line is no label, or about an answer that the run has not.
+        UsageError: the file cannot be read, or holds no label, or labels of one arm only.
+    """
+    given = read_labels(path, range=subject.metric.range or (0.0, 1.0), unfinished=True)
+    answers = subject.answers()
+    found = [label for one in given for label in _labels_by_arm(subject, one, answers)]
+    missing = [one for one in given if one.completion not in answers.get(one.id, {}).values()]
+    if missing:
+        raise SuiteError(
+            [
+                f"{path}: the answer to {one.id!r} is none of this run's; read the sheet into the "
+                "run it was made from"
+                for one in missing
+            ]
+        )
+    before = {(x.suite, x.metric, x.id, x.arm): x for x in subject.run.labels}
+    now = {(x.suite, x.metric, x.id, x.arm): x for x in found}
+    labels = tuple((before | now).values())
+    refuse_one_arm(path, subject.own(labels))
+    specs = [str(judge.get("spec")) for judge in subject.run.manifest.judges]
+    refuse_judges_labels(path, labels, specs)
+    return labels
+
+
+def _labels_by_arm(
+    subject: LabellingSubject, one: Label, answers: dict[str, dict[str, str]]
+) -> Iterator[Label]:
+    """Yield the label for each arm that gave this answer."""
+    for arm, text in answers.get(one.id, {}).items():
+        if text == one.completion:
+            yield one.model_copy(
+                update={
+                    "suite": subject.suite,
+                    "metric": subject.metric.name,
+                    "arm": arm,
+                    "case": None,
+                }
+            )

@@ -1,0 +1,413 @@
+"""litellm calls: one chat completion of any provider's model, with its failures classified.
+
+litellm is imported at the first call, with its own price list (it would fetch one), without the
+`.env` file it would read, and with its prints off; retries are
+`tunegate.harness.models.remote.worker_pool`'s work, so litellm's are off. Its errors become
+`RetryableError` and `PermanentError`. An unknown price is None, never 0.
+
+What litellm's errors mean for the pool: worth another try, or never. They are distinguished by the
+HTTP status that litellm gives them, whichever provider it was.
+
+Whether a provider can be asked at all: known, with its key in the environment. Nothing is sent:
+litellm knows which variables each provider reads. A wrong key shows at the first question.
+
+What a chat message answers, in one text; a message that answers nothing has a cause.
+
+Example:
+    reply = chat("openai/gpt-4o-mini", [{"role": "user", "content": "Hello"}], timeout_s=60)
+
+Example:
+    >>> answer_of({"content": "Paris"}, "stop")
+    'Paris'
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import logging
+import math
+import os
+import re
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from tunegate.harness.contracts.thinking import call_text
+from tunegate.harness.models.remote.http import (
+    PermanentError,
+    RetryableError,
+    error_of_status,
+    quote_excerpt,
+)
+from tunegate.harness.records.cases import reported_amount
+from tunegate.harness.records.errors import MissingExtra, ModelError
+
+_OFFLINE = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # or it fetches a price list
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",  # likewise
+    "LITELLM_MODE": "PRODUCTION",  # or it reads .env into the environment
+}
+_LOADING = threading.Lock()
+_FIRST: dict[tuple[str, float], threading.Lock] = {}
+"""(model, seconds) → held by the thread that asks first."""
+_MET: set[tuple[str, float]] = set()
+"""Those that were asked once."""
+_READ_ONLY = ".*`ReadOnly` qualifier.*"
+"""A warning of pydantic about litellm's own types, which litellm too silences by its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatReply:
+    """The reply to one chat completion."""
+
+    text: str | None
+    """The answer; None where the provider sent none (tool calls only, a refusal, a filter)."""
+    finish_reason: str | None
+    """`stop`, `length`, `tool_calls`, `content_filter` …"""
+    input_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    """Those of `output_tokens` that were thoughts; None if the provider counts none."""
+    cost: float | None
+    """US dollars by litellm's price list; None if it has no price for the model."""
+    model_version: str | None
+    """The model that answered by the provider's report, such as `gpt-4o-mini-2024-07-18`."""
+    system_fingerprint: str | None
+    """The provider's name for the configuration that answered, where it has one."""
+    raw: Mapping[str, Any] = field(repr=False)
+    """The whole response as litellm gives it, in OpenAI's form."""
+
+    @property
+    def message(self) -> Mapping[str, Any]:
+        """The answer's message: `content`, `tool_calls`, `error_of_status`, `reasoning_content`."""
+        message: Mapping[str, Any] = self.raw["choices"][0]["message"]
+        return message
+
+
+def chat_completion(
+    model: str,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    timeout_s: float,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+) -> ChatReply:
+    """Ask a model once.
+
+    Args:
+        model: `PROVIDER/MODEL` as litellm names it.
+        messages: The conversation in OpenAI's form.
+        timeout_s: Seconds between two signs of life before litellm gives up. Rounded up to a power
+            of two, because litellm opens a connection for each value. It bounds no whole call:
+            that is the pool's work.
+        settings: OpenAI's parameters: `temperature`, `max_tokens`, `stop`, `seed`, `tools`,
+            `response_format` … One that the provider does not know is refused, not dropped.
+
+    Raises:
+        MissingExtra: litellm is not installed.
+        RetryableError: the failure may pass; has the seconds that the provider asked to wait.
+        PermanentError: it will not.
+    """
+    litellm = litellm_library()
+    patience = 2.0 ** math.ceil(math.log2(max(timeout_s, 1.0)))
+    try:
+        with _alone_at_first(model, patience):
+            response = litellm.completion(
+                model=model,
+                messages=[dict(message) for message in messages],
+                timeout=patience,
+                num_retries=0,
+                max_retries=0,
+                drop_params=False,
+                **{"no-log": True},
+                **settings,
+            )
+    except Exception as error:  # litellm lets through what a provider's adapter stumbles over
+        raise error_of_exception(error) from error
+    return _reply(litellm, model, response)
+
+
+@contextlib.contextmanager
+def _alone_at_first(model: str, patience: float) -> Iterator[None]:
+    """Let one thread make the client that litellm keeps for the others.
+
+    Threads that are first together would make one each, and all but one are dropped unclosed.
+    """
+    key = (model, patience)
+    with _FIRST.setdefault(key, threading.Lock()):
+        first = key not in _MET
+        if first:
+            try:
+                yield
+            finally:
+                _MET.add(key)
+    if not first:
+        yield
+
+
+def litellm_library() -> Any:
+    """Return litellm, imported quietly.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    if importlib.util.find_spec("litellm") is None:
+        raise MissingExtra("a litellm model", "litellm")
+    with _LOADING, warnings.catch_warnings(), _environment(_OFFLINE):
+        # Dependencies of litellm warn while they load, and it changes the process's filters.
+        warnings.simplefilter("ignore")
+        # By name: a type checker would read all of litellm, which takes minutes.
+        litellm: Any = importlib.import_module("litellm")
+    litellm.suppress_debug_info = True
+    if "LITELLM_LOG" not in os.environ:
+        logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
+    atexit.unregister(_close)
+    atexit.register(_close, litellm)
+    # More of litellm is imported by its calls, on many threads, where no block can hold a filter.
+    warnings.filterwarnings("ignore", message=_READ_ONLY)
+    return litellm
+
+
+def _close(litellm: Any) -> None:
+    """Close the connections that litellm keeps: Python warns of those that nobody closed."""
+    clients = litellm.in_memory_llm_clients_cache.cache_dict
+    for client in list(clients.values()):
+        close = getattr(client, "close", None)
+        if close is not None and not inspect.iscoroutinefunction(close):
+            with contextlib.suppress(Exception):  # the process ends anyway
+                close()
+    clients.clear()
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables that are not set already, for the time of the block."""
+    added = [name for name in values if name not in os.environ]
+    os.environ.update({name: values[name] for name in added})
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _reply(litellm: Any, model: str, response: Any) -> ChatReply:
+    raw = response.model_dump(mode="json", warnings=False)
+    if not raw.get("choices"):
+        raise RetryableError("the provider answered without a choice")
+    choice, usage = raw["choices"][0], raw.get("usage") or {}
+    counted = bool(usage.get("prompt_tokens"))  # litellm writes 0 where the provider wrote nothing
+    return ChatReply(
+        text=choice["message"].get("content"),
+        finish_reason=choice.get("finish_reason"),
+        input_tokens=reported_amount(usage["prompt_tokens"]) if counted else None,
+        output_tokens=reported_amount(usage.get("completion_tokens")) if counted else None,
+        reasoning_tokens=reported_amount(
+            (usage.get("completion_tokens_details") or {}).get("reasoning_tokens")
+        )
+        or None,
+        cost=reported_amount(_cost(litellm, model, response)) if counted else None,
+        model_version=raw.get("model") or None,
+        system_fingerprint=raw.get("system_fingerprint") or None,
+        raw=raw,
+    )
+
+
+def price_of_tokens(
+    model: str, tokens: tuple[float, float], *, batch: bool = False
+) -> float | None:
+    """Return what tokens cost in US dollars by litellm's price list; None if it has no price.
+
+    Args:
+        model: `PROVIDER/MODEL` as litellm names it.
+        tokens: Those of the prompts, and those of the answers.
+        batch: Whether they are of a batch, which has prices of its own.
+
+    Raises:
+        MissingExtra: litellm is not installed.
+    """
+    litellm = litellm_library()
+    suffix = "_batches" if batch else ""
+    try:
+        info = litellm.get_model_info(model)
+        each = [info[f"{way}_cost_per_token{suffix}"] for way in ("input", "output")]
+        price = tokens[0] * each[0] + tokens[1] * each[1]
+    except Exception:  # a model that is not in the list
+        return None
+    return price if 0 < price < math.inf else None
+
+
+def _cost(litellm: Any, model: str, response: Any) -> float | None:
+    """Return the price; None where the list has none, or a 0 that stands for "not listed"."""
+    try:
+        cost = float(litellm.completion_cost(completion_response=response, model=model))
+    except Exception:  # an unknown model is an exception of no class of its own
+        return None
+    return cost if 0 < cost < math.inf else None
+
+
+_QUOTA = re.compile(r"insufficient_quota|exceeded your current quota|billing", re.IGNORECASE)
+_PREFIXES = re.compile(r"^(?:(?:litellm\.)?\w+: )*(?:\w+Exception - )?")
+_SECRET = re.compile(r"(?:_KEY|_KEY_ID|_TOKEN|_SECRET|_PASSWORD)$", re.IGNORECASE)
+_SHORTEST_SECRET = 8
+
+
+def error_of_exception(error: Exception) -> RetryableError | PermanentError:
+    """Return the failure that an exception of litellm stands for."""
+    status, text = getattr(error, "status_code", None), _provider_message(error)
+    if type(error).__name__ == "UnsupportedParamsError":
+        return PermanentError(quote_excerpt(text), whole=True, status=status)
+    if status == 429 and _QUOTA.search(text):  # waiting does not help
+        said = f"HTTP 429 (the account has no means): {quote_excerpt(text)}"
+        return PermanentError(said, whole=True, status=status)
+    headers = _headers(error)
+    if not isinstance(status, int) or (not headers and (status == 408 or status >= 500)):
+        # litellm gives a status to what never was an HTTP reply, too.
+        return RetryableError(f"{type(error).__name__}: {quote_excerpt(text)}")
+    return error_of_status(status, headers, text)
+
+
+def _provider_message(error: Exception) -> str:
+    """Return the provider's own words, without litellm's prefixes and without secrets."""
+    text = _PREFIXES.sub("", " ".join(str(error).split())) or type(error).__name__
+    for name, value in os.environ.items():
+        if _SECRET.search(name) and len(value) >= _SHORTEST_SECRET:
+            text = text.replace(value, f"<{name}>")
+    return text
+
+
+def _headers(error: Exception) -> Mapping[str, str]:
+    """Return the reply's headers with small letters, as far as litellm kept them."""
+    kept = getattr(error, "litellm_response_headers", None)
+    headers = kept or getattr(getattr(error, "response", None), "headers", None) or {}
+    return {str(name).lower(): str(value) for name, value in headers.items()}
+
+
+_NEEDED = {"hosted_vllm": "HOSTED_VLLM_API_BASE", "openai_like": "OPENAI_LIKE_API_BASE"}
+"""Provider → the variable with its address; litellm would ask somebody else without it."""
+_DEFAULTS = frozenset({"OLLAMA_API_BASE"})
+"""Variables that may be missing: the usual place is taken."""
+_EITHER = frozenset({"gemini"})
+"""Providers that take any one of the variables that litellm lists."""
+
+
+def provider_of(spec: str, model: str) -> str:
+    """Return the provider of `PROVIDER/MODEL`, once it is known that it can be asked.
+
+    Args:
+        spec: What the user wrote, for messages.
+        model: `PROVIDER/MODEL` as litellm names it.
+
+    Raises:
+        MissingExtra: litellm is not installed.
+        ModelError: the provider is unknown, or a variable it needs is not set.
+    """
+    litellm = litellm_library()
+    try:
+        provider = str(litellm.get_llm_provider(model)[1])
+    except Exception as error:
+        raise ModelError(
+            f"{spec}: no provider that litellm knows; write litellm:PROVIDER/MODEL, such as "
+            "litellm:openai/gpt-4o-mini"
+        ) from error
+    missing = _missing_keys(litellm, provider, model)
+    if missing:
+        names = (" or " if provider in _EITHER else ", ").join(missing)
+        raise ModelError(f"{spec}: {provider} cannot be asked without {names}: set it")
+    return provider
+
+
+def _missing_keys(litellm: Any, provider: str, model: str) -> list[str]:
+    if provider in _NEEDED:
+        return [name for name in [_NEEDED[provider]] if not os.environ.get(name)]
+    found = litellm.validate_environment(model)
+    if found["keys_in_environment"]:
+        return []
+    return [n for n in found["missing_keys"] if n not in _DEFAULTS and not os.environ.get(n)]
+
+
+def accepted_parameters(model: str) -> frozenset[str]:
+    """Return OpenAI's names of the parameters that litellm can pass on to a model.
+
+    Args:
+        model: `PROVIDER/MODEL` as litellm names it.
+    """
+    litellm = litellm_library()
+    name, provider = litellm.get_llm_provider(model)[:2]
+    return frozenset(litellm.get_supported_openai_params(name, custom_llm_provider=provider) or ())
+
+
+def settings_problem(model: str, settings: Mapping[str, Any]) -> str | None:
+    """Return why a model does not take these settings; None if it does, as far as litellm knows.
+
+    Args:
+        model: `PROVIDER/MODEL` as litellm names it.
+        settings: OpenAI's parameters.
+    """
+    litellm = litellm_library()
+    name, provider = litellm.get_llm_provider(model)[:2]
+    try:
+        litellm.utils.get_optional_params(
+            model=name, custom_llm_provider=provider, drop_params=False, **settings
+        )
+    except Exception as error:
+        return str(error_of_exception(error))
+    return None
+
+
+class UnansweredMessage(ValueError):
+    """A message that is no answer: its case is unscored, never scored as an empty text."""
+
+
+def answer_of(message: Mapping[str, Any], finish_reason: str | None) -> str:
+    """Return the text of an answer, as a local model would have written it.
+
+    Tool calls are written out in the form of Hermes, without the ids that differ each time; the
+    metric `tool_calls` reads it. A refusal in words is an answer.
+
+    Args:
+        message: The message in OpenAI's form: `content`, `tool_calls`, `error_of_status` …
+        finish_reason: Why it ended.
+
+    Raises:
+        UnansweredMessage: a filter cut it off, or there is nothing in it.
+    """
+    if finish_reason == "content_filter":
+        raise UnansweredMessage("the provider's content filter withheld the answer")
+    content = message.get("content")
+    text = content if isinstance(content, str) else ""
+    calls = _calls(message)
+    if calls:
+        return "\n".join([*([text] if text else []), *calls])
+    if not text and isinstance(message.get("refusal"), str):
+        text = message["refusal"]
+    if not text:
+        raise UnansweredMessage(_empty_answer_reason(message, finish_reason))
+    return text
+
+
+def _calls(message: Mapping[str, Any]) -> list[str]:
+    """Return the calls as texts."""
+    functions = [call.get("function") or {} for call in message.get("tool_calls") or ()]
+    legacy = message.get("function_call")
+    return [_call(function) for function in (*functions, *([legacy] if legacy else ()))]
+
+
+def _call(function: Mapping[str, Any]) -> str:
+    return call_text(function.get("name"), function.get("arguments"))
+
+
+def _empty_answer_reason(message: Mapping[str, Any], finish_reason: str | None) -> str:
+    reasoned = message.get("reasoning_content") or message.get("reasoning")
+    if finish_reason == "length":
+        spent = "reasoning used up its tokens" if reasoned else "its tokens were used up unseen"
+        return f"no answer: {spent}; raise max_new_tokens under [generation]"
+    if reasoned:
+        return "no answer: the model reasoned and then wrote nothing"
+    return f"the provider sent an empty answer (finish reason {finish_reason or 'unknown'})"

@@ -1,0 +1,1 @@
+"""After shipping: the watch over traces, and the guardrail in a proxy."""

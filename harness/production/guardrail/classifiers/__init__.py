@@ -1,0 +1,40 @@
+"""Classifiers of the guardrail, one per file: how likely a text is an attack.
+
+`hf:FOLDER_OR_ID` and `command:PROGRAM` are the specs. A module holds an object under its own name,
+called with what follows the colon; it returns a `TextClassifier`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from tunegate.harness.contracts import lookup
+from tunegate.harness.records.errors import UsageError
+
+
+class TextClassifier(Protocol):
+    """A model that scores a text."""
+
+    def attack_probability(self, text: str) -> float:
+        """Return how likely a text is an attack, from 0 to 1.
+
+        Raises:
+            RuntimeError: it gave no answer, with the reason in one line.
+        """
+        ...
+
+
+def open_classifier(spec: str) -> TextClassifier:
+    """Return the classifier that a spec names.
+
+    Raises:
+        UsageError: there is no such kind, or it cannot be opened.
+        MissingExtra: the libraries of a model are not installed.
+    """
+    kind, colon, target = spec.partition(":")
+    known = lookup.available_names(__name__)
+    if not colon or not target or kind not in known:
+        forms = "hf:FOLDER_OR_ID or command:PROGRAM ARGUMENTS"
+        raise UsageError(f"guardrail: classifier={spec!r} must be {forms}")
+    found: TextClassifier = lookup.find_object(__name__, kind, what="classifier")(target)
+    return found

@@ -1,0 +1,150 @@
+"""Baseline: each indicator on the run's own answers, and the worst rate that it allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tunegate.harness.contracts.further_arm import SHIPPED
+from tunegate.harness.production.watch.indicators import (
+    QUANTILE,
+    AnsweredCase,
+    LossKind,
+    MonitoredFigure,
+)
+from tunegate.harness.records.cases import Case, CellKind, StoredAnswer
+from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.manifest import SuiteRecord
+from tunegate.harness.records.run_folder import Run
+
+
+@dataclass(frozen=True, slots=True)
+class ProductionBaseline:
+    """Reference values of production that are no worse than the gate's model."""
+
+    n: int
+    """Cases; of each cluster one where a threshold is cut."""
+    level: float
+    """Share of them that was lost in the gate."""
+    threshold: float | None
+    """Where figures without a range are cut; None for the others."""
+    bound: float
+    """Largest share that the gate's sample leaves possible."""
+
+
+def arm_of(run: Run) -> str:
+    """Return the arm that went to production: the shipped artifact's, or tuned."""
+    return SHIPPED if SHIPPED in run.manifest.arms else "tuned"
+
+
+def suite_of(run: Run, name: str | None) -> SuiteRecord:
+    """Return the suite of a run whose answers production's are compared with.
+
+    Raises:
+        UsageError: there is none of that name, or the run leaves a choice.
+    """
+    written = {cell.suite for cell in run.manifest.plan if cell.kind is CellKind.GENERATE}
+    suites = {suite.name: suite for suite in run.manifest.suites if suite.name in written}
+    if not suites:
+        raise UsageError(f"{run.folder}: no suite of this run had answers written")
+    names = ", ".join(suites)
+    if name is None and len(suites) > 1:
+        raise UsageError(f"{run.folder}: judged {names}; name production's: --suite DIR")
+    if name is not None and name not in suites:
+        raise UsageError(f"{run.folder}: has no suite {name!r} with answers; it has {names}")
+    return suites[name or names]
+
+
+class BaselineAnswers:
+    """The answers of one suite and arm of a run."""
+
+    def __init__(self, run: Run, suite: str, arm: str) -> None:
+        """Read the cells of the arm."""
+        self._run, self._suite, self._arm = run, suite, arm
+        self._cases: Mapping[str, Case] = {case.id: case for case in run.cases_of[suite]}
+        self._written: dict[str, StoredAnswer] = {}
+        self._timed: dict[str, StoredAnswer] = {}
+        for stored in run.cells:
+            cell = stored.cell
+            if cell.suite == suite and cell.arm == arm and not cell.sample:
+                if cell.kind is CellKind.GENERATE and stored.status in ("ok", "error"):
+                    self._written[cell.case] = stored
+                if _alone(stored):
+                    self._timed[cell.case] = stored
+
+    def scores(self, figure: MonitoredFigure) -> dict[str, float]:
+        """Return the figure's value on every case that has one.
+
+        Metrics are computed anew from the stored answers, so that gate and production are measured
+        by one ruler; a judge's scores are taken from the run.
+        """
+        if figure.metric is not None and figure.metric.judge is not None:
+            rows = self._run.score_table
+            keys = ((self._suite, figure.metric.name, case, self._arm) for case in self._cases)
+            found = [(key[2], rows[key].value) for key in keys if key in rows]
+        else:
+            found = list(self._measured(figure))
+        return {case: value for case, value in found if value is not None}
+
+    def _measured(self, figure: MonitoredFigure) -> Iterator[tuple[str, float | None]]:
+        for case, stored in (self._timed if figure.times else self._written).items():
+            score = figure.measure(AnsweredCase(self._cases[case], stored.completion))
+            yield case, score.value
+
+    def units(self, figure: MonitoredFigure) -> list[list[float]]:
+        """Return the figure's values, those of one cluster together."""
+        found: dict[str, list[float]] = {}
+        for case, value in self.scores(figure).items():
+            found.setdefault(self._cases[case].cluster or f"case {case}", []).append(value)
+        return list(found.values())
+
+
+def _alone(stored: StoredAnswer) -> bool:
+    """Return whether the time of a cell is that of one call."""
+    done = stored.completion
+    if done is None or done.latency_s is None:
+        return False
+    kind = stored.cell.kind
+    return kind is CellKind.LATENCY or (kind is CellKind.GENERATE and done.batch_size == 1)
+
+
+def production_baseline(
+    figure: MonitoredFigure, units: Iterable[Iterable[float]], alpha: float
+) -> ProductionBaseline:
+    """Return what a figure's values on the gate's cases promise.
+
+    Args:
+        figure: The figure.
+        units: Its values, those of one cluster together; at least one.
+        alpha: Probability that production is no worse and the bound is still too low.
+    """
+    from tunegate.harness.stats.tolerance_bounds import order_statistic, worst_excess, worst_mean
+
+    groups = [list(values) for values in units]
+    if figure.cuts:
+        firsts = [figure.value(values[0]) for values in groups]  # one of a cluster: independent
+        limit = order_statistic(firsts, QUANTILE)
+        above = sum(value > limit.value for value in firsts) / len(firsts)
+        return ProductionBaseline(len(firsts), above, limit.value, worst_excess(limit, alpha=alpha))
+    losses = [[figure.loss(value, None) for value in values] for values in groups]
+    if figure.kind is LossKind.SHARE:
+        return _share_baseline(losses, alpha)
+    means = [sum(own) / len(own) for own in losses]
+    return ProductionBaseline(
+        len(means), sum(means) / len(means), None, worst_mean(means, alpha=alpha)
+    )
+
+
+def _share_baseline(losses: Sequence[Sequence[float]], alpha: float) -> ProductionBaseline:
+    from tunegate.harness.stats.tolerance_bounds import worst_clustered_rate, worst_rate
+
+    flat = [loss for own in losses for loss in own]
+    level = sum(flat) / len(flat)
+    if len(losses) == 1:
+        flat = flat[:1]  # of one cluster nothing more is known than of one case
+    if len(flat) > len(losses):
+        labels = [number for number, own in enumerate(losses) for _ in own]
+        bound = worst_clustered_rate(flat, labels, alpha=alpha)
+    else:
+        bound = worst_rate(round(sum(flat)), len(flat), alpha=alpha)
+    return ProductionBaseline(len(flat), level, None, bound)

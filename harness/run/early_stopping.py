@@ -1,0 +1,132 @@
+"""Early stopping: after each interim look, which suites need not go on.
+
+The looks are planned before the first answer, and only what they saw counts: answers that an
+earlier run has stored of later cases do not, or the error of stopping early would not be what was
+promised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from tunegate.harness.comparison.interim_look import InterimLook
+from tunegate.harness.contracts.further_arm import comparisons
+from tunegate.harness.contracts.model import Arm
+from tunegate.harness.decision.planning.feasibility import schedule_looks
+from tunegate.harness.decision.score_table import score_suite
+from tunegate.harness.decision.verdict.decide import ARMS
+from tunegate.harness.engine.answer_cache import AnswerCache
+from tunegate.harness.engine.plan import Plan
+from tunegate.harness.engine.runner import collect_answers
+from tunegate.harness.records.cases import Cell, ScoreRow
+from tunegate.harness.records.manifest import LookSchedule, Manifest
+from tunegate.harness.suite import Suite
+
+
+def compared_whole(arms: Mapping[str, Arm]) -> dict[str, Arm]:
+    """Return the arms that answer all cases: further ones that are compared, and with them tuned.
+
+    Their comparisons are no part of the looks, which are about base and tuned.
+    """
+    compared = {name: arms[name] for name in comparisons(arms)}
+    return {"tuned": arms["tuned"], **compared} if compared else {}
+
+
+@dataclass
+class EarlyStopping:
+    """The looks of a run's suites, and at which of them each suite ended."""
+
+    schedules: dict[str, LookSchedule] = field(default_factory=dict)
+    """Suite → its looks; suites that are asked whole are absent."""
+    ended: dict[str, int] = field(default_factory=dict)
+    """Suite → the look at which it ended early."""
+    scores: dict[str, list[ScoreRow]] = field(default_factory=dict)
+    """Suite → what was scored at its looks."""
+
+    @classmethod
+    def of(
+        cls,
+        suites: Iterable[Suite],
+        *,
+        seed: int,
+        left_out: Mapping[str, frozenset[str]] = MappingProxyType({}),
+    ) -> EarlyStopping:
+        """Plan the looks of every suite for which they pay.
+
+        Args:
+            suites: The suites.
+            seed: Seed of the order of cases.
+            left_out: Suite → cases that its gates leave out: no look waits for them.
+        """
+        # A judge is asked once all completions are there, so nothing is decided before.
+        whole = (
+            _drop_cases(suite, left_out.get(suite.name, frozenset()))
+            for suite in suites
+            if all(m.judge is None for m in suite.gated_metrics)
+        )
+        planned = {suite.name: schedule_looks(suite, seed=seed) for suite in whole}
+        return cls({name: looks for name, looks in planned.items() if looks is not None})
+
+    @property
+    def looks(self) -> dict[str, InterimLook]:
+        """Suite → the look at which it is judged: where it ended, or its last one."""
+        return {
+            name: InterimLook(looks, self.ended.get(name, len(looks.sizes) - 1))
+            for name, looks in self.schedules.items()
+        }
+
+    def skips(self, *, whole: Collection[str] = ()) -> Callable[[Cell], bool]:
+        """Return the function that returns whether a cell was left out as decided.
+
+        Args:
+            whole: Arms that were asked all cases, whatever was decided.
+        """
+        later = {
+            name: frozenset(look.looks.order) - frozenset(look.seen)
+            for name, look in self.looks.items()
+        }
+        return lambda cell: cell.arm not in whole and cell.case in later.get(cell.suite, ())
+
+    def watch(
+        self, manifest: Manifest, plan: Plan, store: AnswerCache, suites: Sequence[Suite]
+    ) -> Callable[[int], Iterable[str]]:
+        """Return the function that the runner calls after each stage; it names suites to end."""
+
+        def after(stage: int) -> list[str]:
+            going = [s for s in suites if s.name in self.schedules and s.name not in self.ended]
+            for suite in going:
+                last = len(self.schedules[suite.name].sizes) - 1
+                if stage < last and self._stops(manifest, plan, store, suite, stage):
+                    self.ended[suite.name] = stage
+            return list(self.ended)
+
+        return after
+
+    def _stops(
+        self, manifest: Manifest, plan: Plan, store: AnswerCache, suite: Suite, stage: int
+    ) -> bool:
+        from tunegate.harness.decision.verdict.interim_analysis import should_stop
+
+        looks = self.schedules[suite.name]
+        start = looks.sizes[stage - 1] if stage else 0
+        new = frozenset(looks.order[start : looks.sizes[stage]])
+        cells = collect_answers(
+            plan,
+            store,
+            set(),
+            skipped=lambda c: c.suite != suite.name or c.case not in new or c.arm not in ARMS,
+        )
+        asked = [c for c in cells if c.status != "skipped"]
+        rows = self.scores.setdefault(suite.name, [])
+        rows += score_suite(suite, asked, ARMS)
+        record = next(s for s in manifest.suites if s.name == suite.name)
+        return should_stop(manifest, record, suite.cases, rows, stage)
+
+
+def _drop_cases(suite: Suite, left_out: frozenset[str]) -> Suite:
+    """Return a suite without some of its cases."""
+    if not left_out:
+        return suite
+    return replace(suite, cases=tuple(c for c in suite.cases if c.id not in left_out))

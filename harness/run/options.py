@@ -1,0 +1,129 @@
+"""The options of a run: what was asked for, before anything is opened."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from tunegate.harness.contracts.model import PoolLimits
+from tunegate.harness.decision.gating.error_control import refuse_draft, refuse_sealed
+from tunegate.harness.decision.planning.feasibility import unreachable_gates
+from tunegate.harness.engine.scheduling import ALL, Optimizations
+from tunegate.harness.judges.asking import stage
+from tunegate.harness.records import judges
+from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.files import read_records
+from tunegate.harness.records.judges import Calibration
+from tunegate.harness.records.manifest import typed_options
+from tunegate.harness.run import attempt_ledger
+from tunegate.harness.run.run_writer import TelemetryOptions
+from tunegate.harness.run.training_provenance import DataOptions
+from tunegate.harness.run.workers import HERE, ExecutionBackend
+from tunegate.harness.suite import Suite
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Everything that one run is asked to do."""
+
+    suites: Sequence[Suite]
+    specs: Mapping[str, str | None]
+    """Arm → model spec."""
+    folder: Path
+    """Where the run is written."""
+    store: Path
+    """File of stored answers."""
+    stream: TextIO | None = None
+    """Where progress and notes are shown; None for standard error."""
+    command: tuple[str, ...] = ()
+    """The user's command line."""
+
+    seed: int = 0
+    dtype: str = "auto"
+    trust_remote_code: bool = False
+    """Whether code in a model's folder may run."""
+    backend: ExecutionBackend = HERE
+    optimizations: Optimizations = ALL
+    limits: PoolLimits = field(default_factory=PoolLimits)
+    """How hard arms behind a network may be asked."""
+
+    judge: str | None = None
+    """Specs of the judge models, separated by commas; `none` for no judge."""
+    calibration: str | None = None
+    """Files with the judges' calibrations, separated by commas."""
+
+    filtered: tuple[str, ...] = ()
+    """Sentences on cases and gates that this run leaves out."""
+    cases: str = "all"
+    """`shared` leaves out cases that an arm with results of another tool lacks."""
+    open_sealed: bool = False
+    """Whether sealed suites may be judged."""
+    early_stop: bool | None = None
+    """Whether a suite may end as soon as everything is decided. None: unless every arm is recorded,
+    where an interim look costs power and saves no answer."""
+    self_check: bool = False
+    """An A/A run: the arms may have identical weights, and no attempt is counted."""
+    draft: bool = False
+    """Whether the suites are still being written: no attempt is counted, and nothing ships."""
+
+    training_data: DataOptions = field(default_factory=DataOptions)
+    """The user's description of the rows that tuned was trained on."""
+    telemetry: TelemetryOptions = field(default_factory=TelemetryOptions)
+
+    def say(self, *lines: str) -> None:
+        """Write lines for the user, with options named as they were typed."""
+        typed = (typed_options(line, self.command) for line in lines)
+        self.output.writelines(f"tunegate: {line}\n" for line in typed)
+        self.output.flush()
+
+    @property
+    def output(self) -> TextIO:
+        """The stream that is shown now: pytest replaces standard error while it captures."""
+        return self.stream or sys.stderr
+
+    def calibrations(self) -> dict[Path, Calibration]:
+        """Read the judges' calibrations: file → content."""
+        if not self.calibration:
+            return {}
+        from tunegate.harness.judges.calibrating.report import read_all
+
+        return read_all(self.calibration)
+
+    def refuse_impossible(self) -> None:
+        """Check the options before anything is opened or spent.
+
+        Raises:
+            UsageError: every problem, one per line.
+        """
+        self.backend.refuse_impossible()
+        refuse_sealed(self.suites, opened=self.open_sealed)
+        if self.draft:
+            refuse_draft(self.suites)
+        for plan in filter(None, (suite.episode for suite in self.suites)):
+            plan.refuse_missing_inspect()
+        if not self.self_check:
+            attempt_ledger.refuse_broken(self.suites)
+        stage.refuse_unjudged(self.suites, self.judge)
+        self.calibrations()
+        self._refuse_foreign_labels()
+        self._refuse_unreachable_gates()
+        names = [suite.name for suite in self.suites]
+        if (twice := next((n for n in names if names.count(n) > 1), None)) is not None:
+            raise UsageError(f"two suites are called {twice!r}; give one of them another name")
+
+    def _refuse_foreign_labels(self) -> None:
+        file = self.folder / judges.FILE_NAME
+        labels = read_records(file, judges.Label)
+        judges.refuse_one_arm(file, labels)
+        judges.refuse_judges_labels(file, labels, stage.specs_of(self.judge))
+
+    def _refuse_unreachable_gates(self) -> None:
+        """Refuse gates that a flawless result could not pass, unless only a part is judged."""
+        if self.filtered or self.draft:
+            return
+        problems = [problem for suite in self.suites for problem in unreachable_gates(suite)]
+        if problems:
+            raise UsageError("\n".join(problems))

@@ -1,0 +1,136 @@
+"""Run lock: a run folder belongs to one session at a time; `holder.json` names the holder.
+
+xdist's workers are one session: each waits for its turn, and all but the first find out from
+`holder.json` that the run is made already, and how it ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from tunegate.harness.records.errors import (
+    BackendError,
+    NotComparable,
+    RunInterrupted,
+    TunegateError,
+    UsageError,
+)
+
+_WAIT_S = 0.5
+"""Time between two looks at a folder that is taken; a foreign session is refused on the second."""
+
+
+class RunLock:
+    """A context in which this process owns a run folder."""
+
+    def __init__(self, folder: Path, *, session: str, shared: bool) -> None:
+        """Prepare the lock.
+
+        Args:
+            folder: The run folder.
+            session: Name of the pytest session, the same in all its workers.
+            shared: Whether other processes of the session may hold it: then this one waits.
+        """
+        self.folder = folder
+        self.session = session
+        self.shared = shared
+        self.done = False
+        """Whether this session has made the run already."""
+        self.error: TunegateError | None = None
+        """How it failed, if it did."""
+        self._holder = folder / "holder.json"
+        self._lock = FileLock(folder / "lock")
+        self._made = False
+
+    def __enter__(self) -> Self:
+        """Take the lock.
+
+        Raises:
+            UsageError: another session holds it, or the folder cannot be written.
+        """
+        try:
+            self._made = not self.folder.exists()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._take()
+            self._recall()
+            self._note(done=self.done)
+        except OSError as error:
+            raise UsageError(
+                f"{self.folder}: cannot be written ({error.strerror}); choose another place with "
+                "--gate-run-dir DIR"
+            ) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the folder free; a folder made for nothing is removed."""
+        if self.shared and (error is None or isinstance(error, TunegateError)):
+            self.error = self.error or (error if isinstance(error, TunegateError) else None)
+            self._note(done=True)
+        else:
+            self.forget()
+        if self._made and not self.shared and {p.name for p in self.folder.iterdir()} <= {"lock"}:
+            (self.folder / "lock").unlink(missing_ok=True)
+            self.folder.rmdir()
+        self._lock.release()
+
+    def forget(self) -> None:
+        """Remove the note of who holds the folder."""
+        with contextlib.suppress(OSError):
+            self._holder.unlink()
+
+    def _take(self) -> None:
+        foreign = 0
+        while True:
+            try:
+                self._lock.acquire(timeout=_WAIT_S)
+                return
+            except Timeout:
+                holder = self._read()
+                foreign += not (self.shared and holder.get("session") in (self.session, None))
+                if foreign > 1:
+                    raise UsageError(
+                        f"{self.folder}: another run uses this folder (process "
+                        f"{holder.get('pid', 'unknown')}); wait for it, or choose another folder "
+                        "with --gate-run-dir DIR"
+                    ) from None
+
+    def _recall(self) -> None:
+        """Learn how another process of this session ended the run, if one did."""
+        holder = self._read()
+        if not (self.shared and holder.get("session") == self.session and holder.get("done")):
+            return
+        self.done = True
+        if holder.get("error"):
+            self.error = error_from(*holder["error"])
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            found = json.loads(self._holder.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _note(self, *, done: bool) -> None:
+        known = None if self.error is None else [self.error.exit_code, str(self.error)]
+        note = {"pid": os.getpid(), "session": self.session, "done": done, "error": known}
+        self._holder.write_text(json.dumps(note), encoding="utf-8")
+
+
+def error_from(exit_code: int, text: str) -> TunegateError:
+    """Return an error of another process, made again from its exit code and its words."""
+    if exit_code > 128:
+        return RunInterrupted(text, exit_code - 128)
+    kinds = {2: UsageError, 12: NotComparable}
+    return kinds.get(exit_code, BackendError)(text)

@@ -1,0 +1,191 @@
+"""Training provenance: how tuned was trained, on which rows, and which fine-tune was promoted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunegate.harness.models._model_folder import resolve_folder
+from tunegate.harness.models.adapters.weight_files import weights_fingerprint
+from tunegate.harness.models.open_arms import backend_of, is_remote
+from tunegate.harness.records import training_card
+from tunegate.harness.records.errors import ModelError, UsageError
+from tunegate.harness.records.manifest import typed_options
+from tunegate.harness.records.training_card import (
+    ContaminationCheck,
+    ContaminationCoverage,
+    ContaminationMode,
+    FileState,
+    TrainingDataFile,
+    TrainingSummary,
+)
+from tunegate.harness.suite import Suite
+
+if TYPE_CHECKING:
+    from tunegate.harness.decision.verdict import run_history
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """The user's description of the training data."""
+
+    mode: ContaminationMode = ContaminationMode.GATE
+    files: tuple[Path, ...] = ()
+    """Files of rows that tuned was trained on, in addition to those that its card names."""
+
+    @classmethod
+    def named(cls, mode: str, files: str | None) -> DataOptions:
+        """Read the values of the options; files are separated by commas."""
+        paths = (Path(name.strip()) for name in (files or "").split(",") if name.strip())
+        return cls(ContaminationMode(mode), tuple(paths))
+
+
+@dataclass(frozen=True)
+class TrainingProvenance:
+    """Findings; empty before the search."""
+
+    training: TrainingSummary | None = None
+    leakage: ContaminationCheck | None = None
+
+    @classmethod
+    def of(
+        cls,
+        spec: str | None,
+        identity: Mapping[str, Any],
+        suites: Sequence[Suite],
+        options: DataOptions,
+    ) -> TrainingProvenance:
+        """Read tuned's card and compare its training rows with the suites' cases.
+
+        Args:
+            spec: Tuned's model spec.
+            identity: What tuned is.
+            suites: The suites of the run.
+            options: What the user declares of the data.
+
+        Raises:
+            UsageError: a file that the user names cannot be used.
+        """
+        folder = _folder(spec or "")
+        card = training_card.read_training_card(folder, identity)
+        if options.mode is ContaminationMode.OFF:
+            why = "turned off (--gate-leakage=off)"
+            return cls(
+                card,
+                ContaminationCheck(
+                    mode=options.mode, checked=ContaminationCoverage.NOTHING, why=why
+                ),
+            )
+        if not card.files and not options.files:
+            why = card.why or "the card of the training names no files"
+            why += "; name what tuned was trained on with --gate-training-data FILE"
+            return cls(
+                card,
+                ContaminationCheck(
+                    mode=options.mode, checked=ContaminationCoverage.NOTHING, why=why
+                ),
+            )
+        from tunegate.harness.checks.contamination import check
+
+        sources = check.find_training_files(card, folder, options.files)
+        card = _note_foreign_files(card, [source.file for source in sources])
+        return cls(
+            card,
+            check.check_contamination(suites, sources, mode=options.mode, unknown=card.unknown),
+        )
+
+    def as_typed(self, command: Sequence[str]) -> TrainingProvenance:
+        """Return the findings with options named as the user types them: a page quotes them."""
+        training, leakage = self.training, self.leakage
+        if training is not None:
+            notes = tuple(typed_options(note, command) for note in training.notes)
+            training = training.model_copy(update={"notes": notes})
+        if leakage is not None and leakage.why is not None:
+            leakage = leakage.model_copy(update={"why": typed_options(leakage.why, command)})
+        return TrainingProvenance(training, leakage)
+
+    def left_out(self, suites: Sequence[Suite]) -> Mapping[str, frozenset[str]]:
+        """Return suite → touched cases, which its gates leave out.
+
+        Raises:
+            NotComparable: they are too many.
+        """
+        if self.leakage is None or not self.leakage.suites:
+            return {}
+        from tunegate.harness.checks.contamination import check
+
+        check.refuse_too_many(self.leakage, suites)
+        return self.leakage.left_out
+
+    def lines(self) -> list[str]:
+        """Return what a user must hear before the run: what differs, and what was found."""
+        notes = () if self.training is None else self.training.notes
+        return [*notes, *([] if self.leakage is None else [self.leakage.sentence])]
+
+
+def _note_foreign_files(
+    card: TrainingSummary, files: Sequence[TrainingDataFile]
+) -> TrainingSummary:
+    """Return the card with a note on files of the user that its training did not read."""
+    if not card.files:
+        return card
+    foreign = [
+        f"--gate-training-data={file.path}: none of the files that tuned's card names has this "
+        "content, so that it is not evidence of what tuned was trained on"
+        for file in files
+        if file.state is FileState.GIVEN
+    ]
+    return card.model_copy(update={"notes": (*card.notes, *foreign)}) if foreign else card
+
+
+def _folder(spec: str) -> Path | None:
+    """Return the folder that holds a spec's files; None if they are not on this machine."""
+    if not spec:
+        return None
+    if spec.startswith("vllm:"):  # a server of ours, made from a folder that is here
+        spec = spec.partition(":")[2].partition("?")[0]
+    backend = backend_of(spec)
+    if backend is not None:
+        if is_remote(backend):
+            return None
+        path = Path(spec.partition(":")[2].partition("?")[0]).expanduser()
+        return path if path.is_dir() else path.parent
+    try:
+        return resolve_folder(spec)
+    except ModelError:
+        return None
+
+
+WORD = "promoted"
+
+
+def resolve_incumbent(spec: str | None) -> str | None:
+    """Return a model spec as it is, or the one that the word stands for.
+
+    Raises:
+        UsageError: nothing was promoted, or other weights are now where the promoted ones were.
+    """
+    if spec != WORD:
+        return spec
+    from tunegate.harness.decision.verdict import run_history
+
+    shipped = run_history.read_promotions(Path(run_history.FILE_NAME))
+    if not shipped:
+        raise UsageError(
+            f"{WORD}: no {run_history.FILE_NAME} here; "
+            "`tunegate promote RUN` records a shipped model"
+        )
+    _refuse_other_weights(shipped[-1])
+    return shipped[-1].spec
+
+
+def _refuse_other_weights(newest: run_history.Promotion) -> None:
+    """Find out whether a folder still holds what was promoted: the next training may be in it."""
+    folder, known = Path(newest.spec), newest.identity.get("adapter_sha256")
+    if known and folder.is_dir() and weights_fingerprint(folder) != known:
+        raise UsageError(
+            f"{newest.spec}: other weights than those promoted with run {newest.run_id}; name the "
+            "folder that keeps them, or a revision on the Hub"
+        )

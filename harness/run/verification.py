@@ -1,0 +1,274 @@
+"""Verification of a stored run: its verdict follows from its scores, and these from its answers.
+
+Whoever reads a verdict that was not made in this process (`report`, `promote`, `card`, `history`,
+`compare`) decides the run again from its files first. A verdict that was edited by hand is refused.
+A run folder is data: no path, module or suite that it names is read or imported. Where the user
+names the suites, scores of bundled metrics are computed again from the stored answers; judged
+scores, and those of a user's own metrics, are taken as they are stored.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.decision.score_table import score_suite
+from tunegate.harness.decision.verdict.redecide import decide_again
+from tunegate.harness.records.cases import ScoreRow
+from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.files import record_json
+from tunegate.harness.records.manifest import SuiteRecord, package_versions
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.verdict import GateResult, Verdict, VerdictRecord
+from tunegate.harness.suite import Suite, hash_without_code, load_suite
+from tunegate.harness.suite.toml_file import read_toml
+
+_UNDECIDABLE = (Verdict.ERROR, Verdict.NOT_COMPARABLE)
+"""Verdicts of runs without scores: there is nothing to decide again, and nothing ships."""
+_MEANS = ("n", "base", "tuned", "delta")
+"""Numbers of a gate that do not depend on the statistical method."""
+_COPIED = frozenset({"arms", "attempts", "run_id", "seed", "versions"})
+"""Fields of a verdict that are those of the manifest."""
+_CLOSE = 1e-5
+"""Relative difference that rounding to six digits may leave between two machines."""
+
+
+def load_verified(
+    folder: Path, *, strict: bool = False, suites: Sequence[Path] = ()
+) -> tuple[Run, tuple[str, ...]]:
+    """Read a finished run that others will believe, and what of it could not be computed again.
+
+    Args:
+        folder: The run's folder.
+        strict: Whether a run that cannot be decided here is refused instead of believed.
+        suites: The suite.toml files of the run, by which its scores are computed again.
+
+    Raises:
+        UsageError: as `Run.load` does, the run was altered, or a suite is not the run's.
+    """
+    run = Run.load(folder)
+    found = load_run_suites(folder, run.manifest.suites, suites)
+    if suites and not found:
+        raise UsageError(f"{suites[0]}: {folder} has no suite of that name")
+    return run, refuse_altered(run, found, strict=strict)
+
+
+def load_run_suites(
+    folder: Path, records: Iterable[SuiteRecord], files: Iterable[Path]
+) -> dict[str, Suite]:
+    """Load those of some suites that a run was made with; each hash is compared before.
+
+    Args:
+        folder: The run's folder, for messages.
+        records: The suites of the run.
+        files: suite.toml files that the user names; those of other names are left out.
+
+    Raises:
+        UsageError: a suite has changed since; every one is named.
+    """
+    known = {record.name: record for record in records}
+    found, problems = {}, []
+    for file in files:
+        record = known.get(str(read_toml(file).data.get("name")))
+        if record is None:
+            continue
+        now = hash_without_code(file)
+        if now in (None, record.hash):
+            suite = load_suite(file, max_cases=record.n_cases)
+            found[suite.name], now = suite, suite.hash
+        if now != record.hash:
+            problems.append(
+                f"{file}: changed since {folder} was begun ({record.hash[:10]} then, {now[:10]} "
+                "on disk)"
+            )
+    if problems:
+        remedy = "start a new run with `tunegate gate`; stored answers are not asked again"
+        raise UsageError("\n".join([*problems, remedy]))
+    return found
+
+
+def refuse_altered(
+    run: Run, suites: Mapping[str, Suite], *, strict: bool = False
+) -> tuple[str, ...]:
+    """Decide a stored run again, and refuse it where the result is another.
+
+    Args:
+        run: The run.
+        suites: Its suites by name, those that the user named.
+        strict: Whether a run that cannot be decided here, because a package with one of its gate
+            kinds or metrics is missing, is refused, too.
+
+    Returns:
+        What could not be computed again, in lines.
+
+    Raises:
+        UsageError: verdict.json does not follow from the scores, or the scores do not follow from
+            the answers; the message names them, with both values.
+    """
+    if not run.verdict.suites:
+        if run.verdict.verdict in _UNDECIDABLE:
+            return ()
+        raise UsageError(_refusal(run, f"says {run.verdict.verdict.value} and judges no suite"))
+    try:
+        again = decide_again(run)
+    except UsageError as error:
+        if strict:
+            raise
+        return (f"verdict taken as stored: {error}",)
+    except ValueError as error:
+        raise UsageError(_refusal(run, f"cannot be decided again ({error})")) from error
+    if difference := next(_differences(run, again), None):
+        raise UsageError(_refusal(run, difference))
+    return _check_named_suites(run, suites)
+
+
+def _check_named_suites(run: Run, suites: Mapping[str, Suite]) -> tuple[str, ...]:
+    """Compute the scores of the named suites again; return a note on the others."""
+    for record in run.manifest.suites:
+        if record.name in suites:
+            _check_scores(run, record, suites[record.name])
+    stored = [record.name for record in run.manifest.suites if record.name not in suites]
+    how = "--suite DIR computes them again"
+    return (f"scores taken as stored: {', '.join(stored)}: {how}",) if stored else ()
+
+
+def refuse_other_verdict(run: Run) -> None:
+    """Decide a run again from its scores alone, and refuse it where the result is another.
+
+    Raises:
+        UsageError: verdict.json does not follow from the scores, or cannot be decided here.
+    """
+    if not run.verdict.suites and run.verdict.verdict in _UNDECIDABLE:
+        return
+    try:
+        again = decide_again(run)
+    except ValueError as error:
+        raise UsageError(_refusal(run, f"cannot be decided again ({error})")) from error
+    # `collapsed` quotes answers; an attestation holds only their hashes.
+    pairs = zip(run.verdict.suites, again.suites, strict=False)
+    same = [new.model_copy(update={"collapsed": old.collapsed}) for old, new in pairs]
+    again = again.model_copy(update={"suites": (*same, *again.suites[len(same) :])})
+    if difference := next(_differences(run, again), None):
+        raise UsageError(_refusal(run, difference))
+
+
+def _refusal(run: Run, difference: str) -> str:
+    return (
+        f"{run.folder / 'verdict.json'}: {difference}: the file was changed, or made by another "
+        "version; judge the suites again with `tunegate gate`"
+    )
+
+
+def _differences(run: Run, again: VerdictRecord) -> Iterator[str]:
+    """Yield where the stored verdict differs from the one decided again.
+
+    Under the same versions of all packages every field must be the same. Under others the wording
+    and the intervals may have changed; decisions and means may not.
+    """
+    stored = run.verdict
+    if stored.verdict is not again.verdict:
+        yield f"says {stored.verdict.value}, and the scores give {again.verdict.value}"
+    if _outline(stored) != _outline(again):
+        yield "has not the suites and gates of manifest.json"
+        return
+    for old, new in zip(stored.suites, again.suites, strict=True):
+        if old.verdict is not new.verdict:
+            said, found = old.verdict.value, new.verdict.value
+            yield f"says {said} of {old.name}, and the scores give {found}"
+        for gate, made in zip(old.gates, new.gates, strict=True):
+            place = f"{old.name}: {gate.subject} {gate.kind}"
+            yield from (f"{place}: {text}" for text in _gate_differences(gate, made))
+    ours, theirs = (json.loads(record_json(record)) for record in (stored, again))
+    names = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+    fixed = _COPIED if run.manifest.versions != package_versions() else frozenset(names)
+    yield from (f"{name} is not what the run's other files give" for name in names if name in fixed)
+
+
+def _gate_differences(gate: GateResult, made: GateResult) -> Iterator[str]:
+    """Yield which decision or mean of a gate is another one."""
+    if (gate.status, gate.advisory) != (made.status, made.advisory):
+        yield f"says {gate.status}, and the scores give {made.status}"
+    for name in _MEANS:
+        said, found = getattr(gate, name), getattr(made, name)
+        if not _is_close(said, found):
+            yield f"says {name} {_number(said)}, and the scores give {_number(found)}"
+
+
+def _outline(verdict: VerdictRecord) -> list[tuple[str, list[str]]]:
+    """Return the suites' names with the ids of their gates."""
+    return [(suite.name, [gate.id for gate in suite.gates]) for suite in verdict.suites]
+
+
+def _is_close(said: float | None, found: float | None) -> bool:
+    if said is None or found is None:
+        return said is found
+    return math.isclose(said, found, rel_tol=_CLOSE, abs_tol=1e-9)
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"
+
+
+def _check_scores(run: Run, record: SuiteRecord, suite: Suite) -> None:
+    """Compute scores of bundled metrics again.
+
+    Raises:
+        UsageError: a score is another one.
+    """
+    _check_plan(run, record, suite)
+    stored = {
+        (row.metric, row.case, row.arm): row for row in run.scores if row.suite == record.name
+    }
+    metrics = tuple(
+        metric for metric in suite.metrics if metric.judge is None and metric.is_bundled
+    )
+    asked = (cell for cell in run.cells if cell.status != "skipped")
+    arms = tuple(dict.fromkeys(cell.arm for cell in run.manifest.plan))
+    for row in score_suite(replace(suite, metrics=metrics), asked, arms):
+        old = stored.get((row.metric, row.case, row.arm))
+        if "MissingExtra" not in (row.reason or "") and not _same_score(old, row):
+            said = "no score" if old is None else _number(old.value)
+            raise UsageError(
+                f"{run.folder / 'scores.jsonl'}: {row.metric} of {row.arm} on {row.case!r} is "
+                f"{said}, and the stored answer gives {_number(row.value)}: the file was changed, "
+                "or made by another version; judge the suites again with `tunegate gate`"
+            )
+
+
+def _check_plan(run: Run, record: SuiteRecord, suite: Suite) -> None:
+    """Compare what was judged with the suite.
+
+    Raises:
+        UsageError: manifest.json holds other rules, or cases.jsonl other cases.
+    """
+    if _rules(record) != _rules(suite.record()):
+        raise UsageError(
+            f"{run.folder / 'manifest.json'}: its gates or metrics are not those of {suite.path}, "
+            "whose hash it names: the file was changed; judge the suite again with `tunegate gate`"
+        )
+    if run.cases_of[record.name] != suite.cases:
+        raise UsageError(
+            f"{run.folder / 'cases.jsonl'}: its cases are not those of {suite.path}: the file "
+            "was changed; judge the suite again with `tunegate gate`"
+        )
+
+
+def _rules(record: SuiteRecord) -> Any:
+    """Return what decides a suite, without judges' calibrations and versions of libraries."""
+    other = {"judge": None, "signature": None}
+    metrics = [metric.model_copy(update=other) for metric in record.metrics]
+    gates = [gate.model_copy(update={"where": ""}) for gate in record.gates]
+    return metrics, gates, record.goal_rule, record.max_unscored, record.alpha_per_attempt
+
+
+def _same_score(old: ScoreRow | None, new: ScoreRow) -> bool:
+    if old is None or (old.counts is None) is not (new.counts is None):
+        return False
+    pairs: Mapping[int, tuple[float, float]] = dict(
+        enumerate(zip(old.counts or (), new.counts or (), strict=False))
+    )
+    return _is_close(old.value, new.value) and all(_is_close(*pair) for pair in pairs.values())

@@ -1,0 +1,125 @@
+"""Task log: what Inspect wrote about the samples of a task, as episodes.
+
+A sample is an episode, an epoch a sample of the case. A score of the task is the reward; the other
+ones are in the record's `stats`. A sample that failed has no completion: an error of a sandbox is
+no evidence about the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.contracts.result_reader import (
+    ResultLog,
+    ResultReader,
+    ResultRow,
+    ResultSpec,
+    iterate_rows,
+    read_logs,
+)
+from tunegate.harness.records.cases import Completion, reported_amount
+from tunegate.harness.records.episodes import EpisodeEnd, EpisodeRecord
+from tunegate.harness.records.errors import UsageError
+
+_LIMITS = {"max_tokens", "model_length", "length"}
+"""Reasons to stop that cut an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlayedSample:
+    """One sample of a task as the log has it: exactly one of completion and error."""
+
+    name: str
+    """Id of its case: task and id of the sample, as `results:` names it."""
+    epoch: int
+    """From 1."""
+    asked: str
+    """The question of the data set, as text."""
+    prompt_sha256: str | None
+    completion: Completion | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class TaskLog:
+    """An open log."""
+
+    path: Path
+    reward: str
+    """Score that is the reward; empty for the first one."""
+    _reader: ResultReader
+    _log: ResultLog
+
+    @classmethod
+    def open(cls, path: Path, reward: str = "") -> TaskLog:
+        """Open a log.
+
+        Raises:
+            UsageError: it is no whole log.
+        """
+        reader, logs = read_logs(ResultSpec(path, format="inspect"))
+        return cls(path, reward, reader, logs[0])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Why the run ended early, in lines; nothing of one that is whole."""
+        return self._log.notes
+
+    def samples(self) -> Iterator[PlayedSample]:
+        """Yield the samples; those that cannot be read are left out.
+
+        Raises:
+            UsageError: the task has no score of the reward's name.
+        """
+        yield from map(self._sample, self.rows())
+
+    def rows(self) -> Iterator[ResultRow]:
+        """Yield the samples as results of another tool; those that cannot be read are left out."""
+        for row in iterate_rows(ResultSpec(self.path, format="inspect"), self._log):
+            if isinstance(row, ResultRow):
+                yield row
+
+    def _sample(self, row: ResultRow) -> PlayedSample:
+        known = (row.key, row.sample or 1, _text_in(row.fields.get("input")))
+        if row.error is not None:
+            return PlayedSample(*known, None, error=f"Inspect: {row.error}")
+        name = self.reward or next(iter(row.scores), "")
+        if name not in row.scores:
+            there = ", ".join(row.scores) or "none"
+            raise UsageError(
+                f"{self.path}: no score {name!r} in the log; there are: {there}; name one with "
+                "`reward = …` under [episode]"
+            )
+        reward = row.scores[name]
+        if reward is None:
+            reason = row.errors.get(name) or "there is no score"
+            return PlayedSample(*known, row.prompt_hash, error=f"Inspect: {name}: {reason}")
+        return PlayedSample(*known, row.prompt_hash, self._completion(row, reward))
+
+    def _completion(self, row: ResultRow, reward: float) -> Completion:
+        assert self._reader.turns is not None
+        limited = bool(row.fields.get("limit")) or row.finish_reason in _LIMITS
+        return Completion(
+            text=row.completion or "",
+            finish_reason="length" if limited else "stop",
+            input_tokens=reported_amount(row.input_tokens),
+            output_tokens=reported_amount(row.output_tokens),
+            latency_s=reported_amount(row.latency_s),
+            prompt_sha256=row.prompt_hash,
+            episode=EpisodeRecord(
+                turns=self._reader.turns(row.fields),
+                reward=reward,
+                end=EpisodeEnd.LIMIT if limited else EpisodeEnd.ANSWERED,
+                stats={key: value for key, value in row.scores.items() if value is not None},
+            ),
+        )
+
+
+def _text_in(given: Any) -> str:
+    """Return the question of a sample: a text, or that of the last message."""
+    if isinstance(given, list) and given and isinstance(given[-1], Mapping):
+        return _text_in(given[-1].get("content"))
+    return given if isinstance(given, str) else ""

@@ -1,0 +1,152 @@
+"""Reading YAML and JSON files of other tools, with the line of every value.
+
+Scalars are those of YAML 1.2, as in the tools that write such files: `no` is a text, not False,
+and `12:30` is no number of seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.records.errors import MissingExtra, SuiteError, error_reason
+from tunegate.harness.suite.sources import _text
+
+LARGEST = 1_000_000
+"""Values of a document, each counted as often as it is referred to: aliases can make billions."""
+_SCALARS = {
+    "tag:yaml.org,2002:null": r"^(?:~|null|Null|NULL|)$",
+    "tag:yaml.org,2002:bool": r"^(?:true|True|TRUE|false|False|FALSE)$",
+    "tag:yaml.org,2002:int": r"^[-+]?(?:0|[1-9][0-9]*)$",
+    "tag:yaml.org,2002:float": r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$",
+    "tag:yaml.org,2002:merge": r"^<<$",
+}
+"""Tag → what a plain scalar of it looks like (YAML 1.2.2, section 10.3, without base 8 and 16)."""
+
+
+@dataclass(frozen=True, slots=True)
+class YamlDocument:
+    """Contents of a file, with their places."""
+
+    path: Path
+    data: Any
+    node: Any = field(default=None, repr=False)
+    """The root of its YAML nodes; None for JSON."""
+
+    def where(self, *keys: str | int) -> str:
+        """Return `file:line` of a value, or of the nearest thing around it."""
+        if self.node is None:
+            steps = ".".join(str(k + 1) if isinstance(k, int) else k for k in keys)
+            return f"{self.path}: {steps}" if steps else str(self.path)
+        node = self.node
+        for key in keys:
+            inner = _child(node, key)
+            if inner is None:
+                break
+            node = inner
+        return f"{self.path}:{node.start_mark.line + 1}"
+
+
+def read_yaml(path: Path, *, form: str) -> YamlDocument:
+    """Return the document of a `.json` file or of a YAML file.
+
+    Raises:
+        SuiteError: the file cannot be read, or holds something else.
+        MissingExtra: PyYAML is not installed.
+    """
+    text = _text.read_text(path, form=form)
+    if path.suffix == ".json":
+        try:
+            return YamlDocument(path, _text.json_value(text))
+        except ValueError as error:
+            raise SuiteError([f"{path}: {error}"]) from error
+    try:
+        import yaml  # type: ignore[import-untyped]  # ships no types
+    except ImportError as error:
+        raise MissingExtra("a YAML file", "sources") from error
+    try:
+        loader = _loader(yaml)(text)
+        node = loader.get_single_node()
+        if node is None:
+            raise SuiteError([f"{path}: the file is empty; {form}"])
+        _refuse(node, path)
+        return YamlDocument(path, loader.construct_document(node), node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f":{mark.line + 1}" if mark else ""
+        raise SuiteError([f"{path}{place}: broken YAML ({error.problem})"]) from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise SuiteError([f"{path}: broken YAML ({error_reason(error)})"]) from error
+    except RecursionError as error:
+        raise SuiteError([f"{path}: nested too deeply"]) from error
+
+
+def _loader(yaml: Any) -> Any:
+    """Return a safe loader with the scalars of YAML 1.2."""
+
+    class StringLoader(yaml.SafeLoader):  # type: ignore[misc]  # of a library without types
+        yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012 - the library's own name
+
+    for tag, pattern in _SCALARS.items():
+        StringLoader.add_implicit_resolver(tag, re.compile(pattern), None)
+    return StringLoader
+
+
+def _child(node: Any, key: str | int) -> Any:
+    if isinstance(key, int):
+        inner = node.value if node.id == "sequence" else ()
+        return inner[key] if key < len(inner) else None
+    pairs = node.value if node.id == "mapping" else ()
+    return next((value for name, value in pairs if name.value == key), None)
+
+
+def _refuse(root: Any, path: Path) -> None:
+    """Refuse keys that occur twice, and aliases that make more values than can be walked.
+
+    Raises:
+        SuiteError: there are some.
+    """
+    sizes: dict[int, int] = {}
+
+    def size(node: Any) -> int:
+        if id(node) in sizes:
+            return sizes[id(node)]
+        sizes[id(node)] = LARGEST  # an alias to what it is a part of
+        sizes[id(node)] = 1 + sum(size(inner) for inner in _inner(node))
+        return sizes[id(node)]
+
+    if size(root) > LARGEST:
+        raise SuiteError([f"{path}: its aliases make more than {LARGEST} values"])
+    problems = [
+        f"{path}:{line}: the key {key!r} occurs twice; remove one" for line, key in _twice(root)
+    ]
+    if problems:
+        raise SuiteError(problems)
+
+
+def _inner(node: Any) -> Iterator[Any]:
+    """Yield the nodes within a node."""
+    if node.id == "mapping":
+        for pair in node.value:
+            yield from pair
+    elif node.id == "sequence":
+        yield from node.value
+
+
+def _twice(root: Any) -> Iterator[tuple[int, str]]:
+    """Yield line and name of every key that its mapping has already."""
+    left, done = [root], set()
+    while left:
+        node = left.pop()
+        if id(node) in done:
+            continue
+        done.add(id(node))
+        left += _inner(node)
+        keys: set[str] = set()
+        for key, _ in node.value if node.id == "mapping" else ():
+            if key.id == "scalar" and key.value in keys and key.value != "<<":
+                yield key.start_mark.line + 1, key.value
+            keys.add(str(key.value))

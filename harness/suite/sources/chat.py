@@ -1,0 +1,45 @@
+"""Cases from a chat-format training file: the assistant's last message is the expected answer.
+
+Reads `messages` (or `conversations` with `from` and `value`) and `prompt` with `completion`, in the
+forms of TRL and OpenAI. Tool calls of the last turn become `expected_calls`.
+
+Example:
+    [cases]
+    from = "chat"
+    file = "held_out.jsonl"
+    columns = { cluster = "customer", tags = ["topic"] }
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tunegate.harness.records.cases import Case
+from tunegate.harness.suite.sources import _conversations, _text
+from tunegate.harness.suite.sources._table import ALL_ROWS, Columns, RowSelection, RowTable
+
+FORM = 'write one conversation a line: {"messages": [{"role": …, "content": …}, …]}'
+
+
+def chat(
+    folder: Path,
+    *,
+    file: str,
+    columns: Columns | None = None,
+    selection: RowSelection = ALL_ROWS,
+) -> Iterator[Case]:
+    """Yield one case a conversation.
+
+    Args:
+        folder: The suite's folder.
+        file: Path from the suite's folder: JSON lines, or a `.json` file with a list.
+        columns: Case field → further key of the lines, such as `id`, `tags` and `cluster`.
+        selection: Which rows are taken.
+
+    Raises:
+        SuiteError: the file cannot be read, or conversations are broken: every one with its line.
+    """
+    path = folder / file
+    table = RowTable.of(str(path), list(_text.json_rows(path, form=FORM)))
+    yield from _conversations.conversation_cases(table, columns, selection)

@@ -1,0 +1,68 @@
+"""Cases from the data of OpenAI's Evals: `input`, a chat or a text, and `ideal`, the right answer.
+
+Example:
+    [cases]
+    from = "openai_evals"
+    file = "samples.jsonl"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.records.cases import Case
+from tunegate.harness.suite.sources import _conversations, _text
+from tunegate.harness.suite.sources._table import (
+    ALL_ROWS,
+    Columns,
+    RowSelection,
+    RowTable,
+    map_columns,
+    rewrite_rows,
+)
+
+FORM = 'write one case a line: {"input": [{"role": …, "content": …}], "ideal": …}'
+
+
+def openai_evals(
+    folder: Path,
+    *,
+    file: str,
+    columns: Columns | None = None,
+    selection: RowSelection = ALL_ROWS,
+) -> Iterator[Case]:
+    """Yield one case a line; of several ideal answers one is enough.
+
+    Args:
+        folder: The suite's folder.
+        file: Path from the suite's folder.
+        columns: Case field → further key of the lines, such as `id`, `tags` and `cluster`.
+        selection: Which rows are taken.
+
+    Raises:
+        SuiteError: the file cannot be read, or lines are broken: every one with its number.
+    """
+    path = folder / file
+    rows = list(rewrite_rows(_text.json_rows(path, form=FORM), _fields))
+    yield from map_columns(
+        RowTable.of(str(path), rows), columns, selection, always=_conversations.PRODUCED
+    )
+
+
+def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a case.
+
+    Raises:
+        ValueError: the line has another form.
+    """
+    if "input" not in row:
+        raise ValueError(
+            f"no 'input' among {', '.join(row)}; from = \"jsonl\" with columns reads other forms"
+        )
+    asked = row["input"]
+    fields = {**dict.fromkeys(_conversations.PRODUCED), "expected": row.get("ideal")}
+    if isinstance(asked, str):
+        return {**fields, "prompt": asked}
+    return {**fields, **_conversations.prompt_fields(_conversations.conversation_turns(asked))}

@@ -1,0 +1,1 @@
+"""OpenTelemetry: export writes our spans, read reads those of others."""

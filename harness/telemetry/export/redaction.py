@@ -1,0 +1,196 @@
+"""Redaction: personal data and secrets are taken out of prompts and answers before export.
+
+What may name or expose a person, taken out of a text: the default redaction of traces. E-mail
+addresses, telephone numbers, payment cards, bank accounts, IP addresses and keys are replaced by
+what they were, in angle brackets. What can be checked is checked: a card by Luhn's digit, an IBAN
+by its remainder, an address by parsing it, so that order numbers and dates stay.
+
+It knows forms, not meanings: a name, a street or a date of birth stays. Whoever must have those out
+gives a function of their own.
+
+    >>> scrub_text("Mail jo@example.org or call +1 202 555 0143.")
+    'Mail <email> or call <phone>.'
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from tunegate.harness.contracts import lookup
+from tunegate.harness.records.errors import UsageError
+
+if TYPE_CHECKING:
+    from tunegate.harness.telemetry.export.completion_spans import ContentCapture, Redact
+
+
+class _RedactionRule(NamedTuple):
+    kind: str
+    form: re.Pattern[str]
+    length: Callable[[str], int] = len
+    """How much of what has the form is one; 0 if it is none."""
+
+
+def scrub_text(text: str) -> str:
+    """Return the text with `<email>`, `<phone>`, `<card>`, `<iban>`, `<ip>` and `<key>` for them.
+
+    The time it takes grows with the length of the text alone.
+    """
+    for rule in _RULES:
+        text = rule.form.sub(_replacement(rule), text)
+    return text
+
+
+def personal_values(text: str) -> Iterator[tuple[str, int, int]]:
+    """Yield kind, begin and end of what `scrub_text` replaces, in the order of the text."""
+    found: list[tuple[int, int, str]] = []
+    for rule in _RULES:
+        for match in rule.form.finditer(text):
+            begin = match.start()
+            end = begin + rule.length(match[0])
+            if end > begin and not any(begin < b and a < end for a, b, _ in found):
+                found.append((begin, end, rule.kind))
+    yield from ((kind, begin, end) for begin, end, kind in sorted(found))
+
+
+def mask_values(text: str, *, kinds: Collection[str], keep: Collection[str] = ()) -> str:
+    """Return the text with a mark such as `<email>` for each value of these kinds.
+
+    Args:
+        text: The text.
+        kinds: Kinds to mask.
+        keep: Values that stay.
+    """
+    parts, last = [], 0
+    for kind, begin, end in personal_values(text):
+        if kind in kinds and text[begin:end] not in keep:
+            parts += [text[last:begin], f"<{kind}>"]
+            last = end
+    return "".join([*parts, text[last:]])
+
+
+def _replacement(rule: _RedactionRule) -> Callable[[re.Match[str]], str]:
+    def replaced(found: re.Match[str]) -> str:
+        length = rule.length(found[0])
+        return f"<{rule.kind}>{found[0][length:]}" if length else found[0]
+
+    return replaced
+
+
+def _card(text: str) -> int:
+    """Luhn's check digit over 13 to 19 digits (ISO/IEC 7812-1, annex B)."""
+    digits = _digits(text)
+    doubled = [d if at % 2 == 0 else sum(divmod(2 * d, 10)) for at, d in enumerate(digits[::-1])]
+    right = 13 <= len(digits) <= 19 and len(set(digits)) > 1 and sum(doubled) % 10 == 0
+    return len(text) if right else 0
+
+
+def _iban(text: str) -> int:
+    """It leaves 1 when divided by 97, its letters as numbers (ISO 13616-1)."""
+    ends = [len(text), *(at for at in range(len(text) - 1, 0, -1) if text[at] == " ")]
+    for end in ends:  # a word in capitals may follow
+        plain = text[:end].replace(" ", "")
+        number = "".join(str(int(sign, 36)) for sign in plain[4:] + plain[:4])
+        if 15 <= len(plain) <= 34 and int(number) % 97 == 1:
+            return end
+    return 0
+
+
+def _phone(text: str) -> int:
+    """As many digits as a number of E.164 may have."""
+    return len(text) if 8 <= len(_digits(text)) <= 15 else 0
+
+
+def _address(text: str) -> int:
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return 0
+    if found.version == 6 and not (len(text) > 6 and any(sign.isdecimal() for sign in text)):
+        return 0  # `a::b` is a name in C++
+    return 0 if found.is_loopback or found.is_unspecified else len(text)
+
+
+def _digits(text: Iterable[str]) -> list[int]:
+    return [int(sign) for sign in text if "0" <= sign <= "9"]
+
+
+# Each quantifier is bounded or its signs cannot begin what follows: no text makes them go back far.
+_RULES = (
+    _RedactionRule(
+        "key",
+        re.compile(
+            r"\b(?:sk-|pk-|rk-|sk_live_|sk_test_|ghp_|gho_|ghs_|github_pat_|glpat-|hf_|xox[abpr]-|"
+            r"AKIA|ASIA|AIza|ya29\.|npm_|pypi-)[A-Za-z0-9_\-]{12,256}"
+            r"|\beyJ[A-Za-z0-9_\-]{8,2048}\.[A-Za-z0-9_\-]{8,4096}\.[A-Za-z0-9_\-]{8,1024}"
+            r"|(?<=Bearer )[A-Za-z0-9._~+/\-]{16,4096}=*"
+            r"|-----BEGIN [A-Z ]{0,24}PRIVATE KEY-----[A-Za-z0-9+/=:,\s\-]{16,8192}?"
+            r"-----END [A-Z ]{0,24}PRIVATE KEY-----"
+        ),
+    ),
+    _RedactionRule(
+        "email",
+        re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,24}\b"),
+    ),
+    _RedactionRule("iban", re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{1,4}){3,8}\b"), _iban),
+    _RedactionRule("card", re.compile(r"(?<![\d.])\d(?:[ -]?\d){12,18}(?!\d|\.\d)"), _card),
+    _RedactionRule(
+        "ip",
+        re.compile(
+            r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?!\d|\.\d)"
+            r"|(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{1,4}(?![\w:])"
+        ),
+        _address,
+    ),
+    _RedactionRule(
+        "phone",
+        re.compile(
+            r"(?<![\w+])\+\d(?:[ ()./-]{0,2}\d){7,14}(?!\d)"
+            r"|(?<![\w.-])\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?![\w-])"
+            r"|(?<![\w.-])\(?0\d{1,4}\)?[ /-]\d{3,}(?:[ /-]?\d{2,}){0,3}(?![\w-])"
+        ),
+        _phone,
+    ),
+)
+"""In the order in which they are looked for: a key may hold what looks like a number."""
+
+NAMES: dict[str, Redact | None] = {"pii": scrub_text, "none": None}
+"""Name → what it does to a text; None leaves it as it is."""
+
+
+def content_of(shown: bool, redact: str) -> ContentCapture | None:
+    """Return what traces hold of prompts and answers.
+
+    Args:
+        shown: Whether they hold any.
+        redact: `pii`, `none`, or `pkg.mod:fn`, a function that returns a text for a text.
+
+    Raises:
+        UsageError: there is no such redaction.
+    """
+    found = find_redaction(redact)
+    if not shown:
+        return None
+    from tunegate.harness.telemetry.export.completion_spans import ContentCapture
+
+    return ContentCapture(found)
+
+
+def find_redaction(redact: str) -> Redact | None:
+    """Return the redaction called `redact`, or the user's own; None is none at all.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if ":" not in redact:
+        if redact not in NAMES:
+            raise UsageError(
+                f"redaction {redact!r} must be pii, none or a function written pkg.mod:fn"
+            )
+        return NAMES[redact]
+    found = lookup.find_object("tunegate.harness.telemetry.export", redact, what="redaction")
+    if not callable(found):
+        raise UsageError(f"redaction {redact!r} must be a function from text to text")
+    return found  # type: ignore[no-any-return]  # what it returns is looked at each time

@@ -1,0 +1,365 @@
+"""Shared by all conventions: request facts, tools, parameters, and assembly of a `ModelCall`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from tunegate.harness.records.cases import replace_surrogates
+from tunegate.harness.telemetry.read.conventions._flattened import load_json, load_structure
+from tunegate.harness.telemetry.read.conventions._messages import (
+    FirstAnswer,
+    LostMedium,
+    MessageTranscript,
+    RecordGap,
+)
+from tunegate.harness.telemetry.read.types import ModelCall, Span
+
+NO_CONTENT = "no content was captured"
+CONTINUED = "the conversation before it is kept by the provider"
+_TOLD = 3
+"""Obstacles that are named; of more, their number is."""
+
+
+def assemble_call(
+    span: Span,
+    convention: str,
+    transcript: MessageTranscript,
+    offered: Any,
+    settings: Mapping[str, Any],
+    answer: FirstAnswer,
+) -> ModelCall:
+    """Return the call of a span; in its texts U+FFFD stands for half a surrogate pair.
+
+    Args:
+        span: Where it was read.
+        convention: Name of who read it.
+        transcript: What was sent.
+        offered: The tool definitions, in any known form.
+        settings: The parameters of the request.
+        answer: What came back.
+    """
+    transcript.pair()
+    known, strange = tool_definitions(offered)
+    obstacles = [*transcript.obstacles, *strange]
+    if is_continued(settings) or _PREVIOUS in span.attributes:
+        obstacles.append(CONTINUED)
+    obstacles = obstacles or list(_turn_problems(transcript.messages))
+    return ModelCall(
+        span=span,
+        convention=convention,
+        messages=tuple(replace_surrogates(transcript.messages)),
+        tools=tuple(replace_surrogates(known)),
+        parameters=replace_surrogates(dict(settings)),
+        answer=replace_surrogates(answer.text),
+        answer_calls=tuple(replace_surrogates(list(answer.calls))),
+        finish_reason=replace_surrogates(finish_reason(span.attributes, answer.finish_reason)),
+        unreplayable=replace_surrogates(
+            _sentence(obstacles) if transcript.messages else NO_CONTENT
+        ),
+        has_gaps=not transcript.messages or any(isinstance(one, RecordGap) for one in obstacles),
+        has_media=any(isinstance(one, LostMedium) for one in obstacles),
+        **replace_surrogates(call_fields(span.attributes)),
+    )
+
+
+def is_continued(settings: Mapping[str, Any]) -> bool:
+    """Return whether a request goes on with a conversation that it does not hold."""
+    return any(settings.get(name) for name in ("previous_response_id", "conversation"))
+
+
+_PREVIOUS = "gen_ai.request.previous_response.id"
+
+
+def _turn_problems(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what is wrong with a turn, or with a tool result that no message before asked for."""
+    for number, message in enumerate(messages, 1):
+        if message["role"] == "assistant" and not (message["content"] or "tool_calls" in message):
+            yield RecordGap(f"message {number} was recorded without its content")
+            return
+    for number, message in enumerate(messages, 1):
+        if "tool_calls" in message:
+            return
+        if message["role"] == "tool":
+            yield RecordGap(f"message {number} answers a tool call that was not recorded")
+            return
+
+
+def _sentence(obstacles: list[str]) -> str | None:
+    told = "; ".join(obstacles[:_TOLD])
+    more = len(obstacles) - _TOLD
+    return (f"{told}; and {more} more" if more > 0 else told) or None
+
+
+_MODEL = (
+    "gen_ai.request.model", "llm.request.model_name", "llm.model_name", "llm.request.model",
+    "gen_ai.response.model", "llm.response.model_name",
+)  # fmt: skip
+_PROVIDER = (
+    "gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system", "llm.vendor",
+    "ls_provider",
+)  # fmt: skip
+_INPUT = (
+    "gen_ai.usage.input_tokens", "llm.token_count.prompt", "gen_ai.usage.prompt_tokens",
+    "ai.usage.inputTokens", "ai.usage.promptTokens",
+)  # fmt: skip
+_OUTPUT = (
+    "gen_ai.usage.output_tokens", "llm.token_count.completion", "gen_ai.usage.completion_tokens",
+    "ai.usage.outputTokens", "ai.usage.completionTokens",
+)  # fmt: skip
+_REASONING = (
+    "gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens",
+    "gen_ai.usage.output_tokens.reasoning", "llm.token_count.completion_details.reasoning",
+    "llm.usage.reasoning_tokens", "ai.usage.reasoningTokens",
+)  # fmt: skip
+_COST = (
+    "llm.cost.total", "gen_ai.cost.total", "gen_ai.cost.total_cost", "gen_ai.usage.cost",
+    "operation.cost",
+)  # fmt: skip
+_REASON = (
+    "gen_ai.response.finish_reasons", "gen_ai.response.finish_reason", "llm.finish_reason",
+    "llm.response.finish_reason", "llm.response.stop_reason", "ai.response.finishReason",
+)  # fmt: skip
+_REASONS = {
+    "tool_call": "tool_calls", "tool-calls": "tool_calls", "tool_use": "tool_calls",
+    "function_call": "tool_calls",
+    "end_turn": "stop", "stop_sequence": "stop", "eos_token": "stop", "max_tokens": "length",
+    "max_output_tokens": "length", "content-filter": "content_filter",
+}  # fmt: skip
+"""Finish reasons of providers and conventions → OpenAI's words."""
+
+
+def call_fields(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a Call that single attributes hold; None for what is not recorded."""
+    return {
+        "model": _text(attributes, _MODEL),
+        "provider": _text(attributes, _PROVIDER),
+        "input_tokens": _count(attributes, _INPUT),
+        "output_tokens": _count(attributes, _OUTPUT),
+        # Libraries write 0 where the provider wrote nothing.
+        "reasoning_tokens": _count(attributes, _REASONING) or None,
+        "cost": _price(attributes),
+    }
+
+
+def finish_reason(attributes: Mapping[str, Any], told: str | None) -> str | None:
+    """Return why the answer ended, in OpenAI's words; `told` is the reason in the answer itself."""
+    for value in (told, *(attributes.get(name) for name in _REASON)):
+        listed = load_structure(value)
+        if isinstance(listed, list | tuple):
+            value = listed[0] if listed else None
+        if isinstance(value, str) and value:
+            return _REASONS.get(value, value)
+    return None
+
+
+def _text(attributes: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    found = (attributes.get(name) for name in names)
+    return next((value for value in found if isinstance(value, str) and value), None)
+
+
+def _count(attributes: Mapping[str, Any], names: Iterable[str]) -> int | None:
+    for name in names:
+        value = attributes.get(name)
+        if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 16:
+            value = int(value)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+    return None
+
+
+def _price(attributes: Mapping[str, Any]) -> float | None:
+    for name in _COST:
+        value = attributes.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            price = _finite(value)
+            if price is not None and price >= 0:
+                return price
+    return None
+
+
+def _finite(value: float) -> float | None:
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # an integer beyond the range of floats
+        return None
+
+
+def tool_definitions(values: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the definitions of a list, or of its JSON, and the reason against offering them.
+
+    A tool that the provider runs itself (`web_search`) is none that another model could be given.
+    """
+    found = load_json(values)
+    if isinstance(found, Mapping):
+        found = [found]
+    known, obstacles = [], []
+    for value in found if isinstance(found, list | tuple) else ():
+        plain = _unwrap_definition(load_json(value))
+        kind = plain.get("type", "function")
+        if kind in ("function", "custom", "object") and (tool := _function(plain)):
+            known.append(tool)
+        else:
+            name = str(kind if kind != "function" else plain.get("name", "without a name"))
+            obstacles.append(f"a tool of another kind ({name[:40]})")
+    return known, obstacles
+
+
+_SCHEMAS = (
+    "parameters", "input_schema", "inputSchema", "parameters_json_schema", "json_schema",
+    "jsonSchema",
+)  # fmt: skip
+
+
+def _unwrap_definition(value: Any) -> Mapping[str, Any]:
+    """Return the definition in `{"tool": {"json_schema": "{…}"}}`, as OpenInference has it."""
+    for name in ("tool", "json_schema"):
+        if isinstance(value, Mapping) and name in value and "name" not in value:
+            value = load_json(value[name])
+    return value if isinstance(value, Mapping) else {}
+
+
+def _function(value: Mapping[str, Any]) -> dict[str, Any] | None:
+    inner = value.get("function", value)
+    if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str):
+        return None
+    function: dict[str, Any] = {"name": inner["name"]}
+    if inner.get("description"):
+        function["description"] = inner["description"]
+    for name in _SCHEMAS:
+        schema = load_json(inner.get(name))
+        if isinstance(schema, Mapping):
+            function["parameters"] = dict(schema)
+            break
+    if isinstance(inner.get("strict"), bool):
+        function["strict"] = inner["strict"]
+    return {"type": "function", "function": function}
+
+
+_NAMES = {
+    "max_completion_tokens": "max_tokens", "max_new_tokens": "max_tokens",
+    "max_output_tokens": "max_tokens", "max_tokens_to_sample": "max_tokens",
+    "num_predict": "max_tokens",
+    "stop_sequences": "stop", "chat.stop_sequences": "stop", "random_seed": "seed",
+    "choice.count": "n", "candidate_count": "n", "reasoning.level": "reasoning_effort",
+}  # fmt: skip
+_NO_SETTINGS = {
+    "model", "model_name", "model_id", "messages", "input", "prompt", "system", "instructions",
+    "tools", "functions", "stream", "stream_options", "stream_usage", "is_stream", "is_streaming",
+    "streaming", "type", "parameters", "encoding_formats", "class_name", "user", "metadata",
+    "store", "timeout", "request_timeout", "extra_headers", "extra_query", "headers", "api_key",
+    "base_url", "context_window", "num_output", "is_chat_model", "is_function_calling_model",
+    "system_role", "service_tier", "betas", "id", "created", "created_at", "object", "include",
+    "max_retries", "num_retries",
+}  # fmt: skip
+"""Fields of requests besides their settings: read elsewhere, or without effect on the answer."""
+_REQUEST = "gen_ai.request."
+_SCHEMA = "structured_output_schema"
+_STOPS = "stop_sequences"
+
+
+def parse_parameters(raw: Any) -> dict[str, Any]:
+    """Return the settings of an object, or of its JSON.
+
+    Names are OpenAI's, `stop` is a list, `tool_choice` as OpenAI has it; what no table here knows
+    keeps its name. None, what is empty and numbers that are not finite are no settings.
+    """
+    found = load_structure(raw)
+    if not isinstance(found, Mapping):
+        return {}
+    more = found.get("extra_body")
+    known: dict[str, Any] = {}
+    for name, value in [*(more.items() if isinstance(more, Mapping) else ()), *found.items()]:
+        if _is_setting(name, value):
+            known[_NAMES.get(name, name)] = value
+    return _shape_settings(_flatten_responses(known))
+
+
+def request_parameters(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that are in attributes of their own: `gen_ai.request.temperature`."""
+    found = {
+        name.removeprefix(_REQUEST): value
+        for name, value in attributes.items()
+        if name.startswith(_REQUEST)
+    }
+    schema = load_structure(found.pop(_SCHEMA, None))
+    if isinstance(stops := load_structure(found.get(_STOPS)), list):
+        found[_STOPS] = stops  # Logfire writes the list as JSON
+    known = parse_parameters(found)
+    if isinstance(schema, Mapping):
+        known["response_format"] = schema_format(schema)
+    elif (kind := _output_type(attributes)) is not None:
+        known["response_format"] = {"type": kind}
+    return known
+
+
+def schema_format(schema: Mapping[str, Any], name: str = "answer") -> dict[str, Any]:
+    """Return the `response_format` of a schema; of what is one itself, that.
+
+    OpenLLMetry writes `{"type": "json_object"}`, which asks for no schema, in the place of one.
+    """
+    is_format = schema.get("type") in ("json_object", "text") and len(schema) == 1
+    if is_format or schema.get("type") == "json_schema":
+        return _response_format(schema)
+    return {"type": "json_schema", "json_schema": {"name": name, "schema": dict(schema)}}
+
+
+def _output_type(attributes: Mapping[str, Any]) -> str | None:
+    named = attributes.get("gen_ai.openai.request.response_format")
+    if isinstance(named, str):
+        return named
+    return "json_object" if attributes.get("gen_ai.output.type") == "json" else None
+
+
+def _flatten_responses(known: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with those that OpenAI's Responses API nests as its chat API has them."""
+    text, reasoning = load_structure(known.get("text")), load_structure(known.get("reasoning"))
+    if isinstance(text, Mapping):
+        known = {**known, **{name: value for name, value in text.items() if name != "format"}}
+        del known["text"]
+        if isinstance(form := text.get("format"), Mapping):
+            known["response_format"] = _response_format(form)
+    if isinstance(reasoning, Mapping):
+        del known["reasoning"]
+        if isinstance(effort := reasoning.get("effort"), str):
+            known["reasoning_effort"] = effort
+    return known
+
+
+def _response_format(form: Mapping[str, Any]) -> dict[str, Any]:
+    if form.get("type") != "json_schema" or "json_schema" in form:
+        return dict(form)
+    schema = {name: value for name, value in form.items() if name != "type"}
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def _is_setting(name: Any, value: Any) -> bool:
+    if not isinstance(name, str) or name.startswith("_") or name in _NO_SETTINGS:
+        return False
+    if name == "extra_body" or value is None or value in ([], (), {}):
+        return False
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _shape_settings(known: dict[str, Any]) -> dict[str, Any]:
+    stop = load_json(known.pop("stop", None)) if not isinstance(known.get("stop"), str) else None
+    stop = [known.pop("stop")] if "stop" in known else stop
+    if isinstance(stop, list | tuple) and stop:
+        known["stop"] = list(stop)
+    if "tool_choice" in known:
+        known["tool_choice"] = _tool_choice(load_json(known["tool_choice"]))
+    return known
+
+
+def _tool_choice(value: Any) -> Any:
+    """Return Anthropic's `{"type": "any"}` as `required`, and so on."""
+    if not isinstance(value, Mapping):
+        return value
+    name = value.get("name", value.get("toolName"))
+    if value.get("type") == "tool" or (value.get("type") == "function" and name is not None):
+        return {"type": "function", "function": {"name": name}}
+    kinds = {"auto": "auto", "any": "required", "required": "required", "none": "none"}
+    return kinds.get(str(value.get("type")), value)

@@ -1,0 +1,323 @@
+"""Messages of a trace → OpenAI chat messages, with the reasons that prevent a replay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import Any
+
+from tunegate.harness.telemetry.read.conventions._flattened import (
+    dump_text,
+    load_json,
+    load_structure,
+)
+
+ROLES = {
+    "human": "user", "developer": "system", "ai": "assistant", "model": "assistant",
+    "chatbot": "assistant", "function": "tool",
+}  # fmt: skip
+"""Roles that others give → those of chat templates."""
+
+
+class RecordGap(str):
+    """An obstacle that another record of the same request may not have: something is missing."""
+
+    __slots__ = ()
+
+
+class LostMedium(str):
+    """An obstacle that every record of the request has, even if unnamed: an image, a file."""
+
+    __slots__ = ()
+
+
+@dataclass(slots=True)
+class MessageTranscript:
+    """A conversation that is being read."""
+
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    obstacles: list[str] = field(default_factory=list)
+    """Why it cannot be asked again, in the order of the messages."""
+
+    def add_system(self, parts: Any) -> None:
+        """Put a system prompt first: a text, a part or a list of parts."""
+        read = MessageParts()
+        read.add(parts)
+        if read.texts:
+            self.messages.insert(0, {"role": "system", "content": "\n".join(read.texts)})
+        self.obstacles += [_with_place(what, "the system prompt") for what in read.obstacles]
+
+    def add(self, value: Any, role: str = "user") -> None:
+        """Add a message; `role` is for one that names none.
+
+        A message of Anthropic's holds the results of several tools and then a text: it becomes
+        several messages. The thought, the text and the calls of one turn, which OpenAI's Responses
+        API has as items of their own, become one.
+        """
+        if not isinstance(value, Mapping):
+            value = {"content": value}
+        message = _unwrap_message(value)
+        named = str(message.get("role") or role).lower()
+        read = _parts(message)
+        if named == "user" and isinstance(known := message.get("tool_call_id"), str):
+            # traceAI writes the result of Anthropic's tools as the first text of a message.
+            said = {"role": "tool", "content": "".join(read.texts[:1]), "tool_call_id": known}
+            read.results, read.texts = [said], read.texts[1:]
+        place = f"message {len(self.messages) + 1}"
+        self.obstacles += [_with_place(what, place) for what in read.obstacles]
+        for hidden in REDACTIONS & {*read.texts, *(r["content"] for r in read.results)}:
+            self.obstacles.append(RecordGap(f"{place} was recorded as {hidden}"))
+        self.messages += read.results
+        if read.results and not read.texts and not read.calls:
+            return
+        self._append(_message(ROLES.get(named, named), message, read))
+        held = read.texts or read.calls or read.obstacles or read.reasoning
+        if not held and named not in ("system", "developer"):  # whose empty prompt is none
+            self.obstacles.append(RecordGap(f"{place} was recorded without its content"))
+
+    def _append(self, message: dict[str, Any]) -> None:
+        before = self.messages[-1] if self.messages else {}
+        is_turn = before.get("role") == message["role"] == "assistant"
+        if not is_turn or (before["content"] and message["content"]):
+            self.messages.append(message)
+            return
+        for name in ("content", "tool_calls", "reasoning_content"):
+            if name in message:
+                before[name] = before[name] + message[name] if name in before else message[name]
+
+    def pair(self) -> None:
+        """Give tool calls the ids of their results where these are other ones.
+
+        The Responses API has two ids for a call, and only one of them in its result.
+        """
+        for at, message in enumerate(self.messages):
+            calls = message.get("tool_calls", ())
+            results = list(takewhile(lambda m: m["role"] == "tool", self.messages[at + 1 :]))
+            named = [result.get("tool_call_id") for result in results]
+            if None in named or len(named) != len(calls):
+                continue
+            if set(named) != {call.get("id") for call in calls}:
+                pairs = zip(calls, named, strict=True)
+                message["tool_calls"] = [{**call, "id": known} for call, known in pairs]
+
+
+def _with_place(what: str, place: str) -> str:
+    return (LostMedium if isinstance(what, LostMedium) else str)(f"{what} in {place}")
+
+
+@dataclass(frozen=True, slots=True)
+class FirstAnswer:
+    """The first reply."""
+
+    text: str | None = None
+    calls: tuple[Mapping[str, Any], ...] = ()
+    finish_reason: str | None = None
+
+
+def answer_of(values: Sequence[Any], choices: Any = 1) -> FirstAnswer:
+    """Return the first answer of a list, put together from its pieces where they are several.
+
+    Args:
+        values: Messages, of which each is an answer, or an item of the only one.
+        choices: How many answers were asked for.
+    """
+    found = message_answer(values[0]) if values else FirstAnswer()
+    for value in values[1:] if choices in (None, 1) else ():
+        more = message_answer(value)
+        if found.text and more.text:
+            break
+        text = None if found.text is more.text is None else (found.text or "") + (more.text or "")
+        reason = more.finish_reason or found.finish_reason
+        found = FirstAnswer(text, (*found.calls, *more.calls), reason)
+    return found
+
+
+def message_answer(value: Any) -> FirstAnswer:
+    """Return the answer that a message, or a choice that holds one, is."""
+    if not isinstance(value, Mapping):
+        return FirstAnswer(None if value is None else dump_text(value))
+    message = _unwrap_message(value)
+    read = _parts(message)
+    reason = value.get("finish_reason") or message.get("finish_reason")
+    held = read.texts or read.calls or read.reasoning
+    return FirstAnswer(
+        "".join(read.texts) if held else None,
+        tuple(read.calls),
+        reason if isinstance(reason, str) else None,
+    )
+
+
+def _unwrap_message(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the message in `{"message": {…}}`, as OpenInference and choices have it."""
+    inner = value.get("message")
+    return inner if isinstance(inner, Mapping) else value
+
+
+def _parts(message: Mapping[str, Any]) -> MessageParts:
+    read = MessageParts()
+    whole = message.get("content")
+    for name in ("contents", "parts", "blocks"):
+        read.add(message.get(name))
+    # OpenInference's agents write a text as `content`, and once more as the only one of `contents`.
+    if not (isinstance(whole, str) and whole and "".join(read.texts) == whole):
+        told, read.texts = read.texts, []
+        read.add(whole)
+        read.texts += told
+    # OpenInference and LlamaIndex report the same calls twice.
+    read.calls = (
+        tool_calls(message.get("tool_calls"))
+        or read.calls
+        or tool_calls(_more(message).get("tool_calls"))
+        or list(_function_call(message))
+    )
+    if isinstance(reasoning := message.get("reasoning_content"), str):
+        read.reasoning.append(reasoning)
+    return read
+
+
+def _more(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return where LlamaIndex and LangChain keep what their own classes have no field for."""
+    more = message.get("additional_kwargs")
+    return more if isinstance(more, Mapping) else {}
+
+
+def _function_call(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the one call of a message from before there were lists of them."""
+    if isinstance(call := message.get("function_call"), Mapping):
+        yield tool_call(call)
+    elif isinstance(name := message.get("function_call_name"), str):
+        arguments = message.get("function_call_arguments_json")
+        yield tool_call({"name": name, "arguments": arguments})
+
+
+def _message(role: str, source: Mapping[str, Any], read: MessageParts) -> dict[str, Any]:
+    # A model's own parts are pieces of one text; those of others are texts of their own.
+    content = ("" if role == "assistant" else "\n").join(read.texts)
+    message: dict[str, Any] = {"role": role, "content": content}
+    if read.calls:
+        message["tool_calls"] = read.calls
+    if any(read.reasoning) and role == "assistant":
+        message["reasoning_content"] = "".join(read.reasoning)
+    known = source.get("tool_call_id") or source.get("id") or _more(source).get("tool_call_id")
+    if role == "tool" and isinstance(known, str):
+        message["tool_call_id"] = known
+    if isinstance(name := source.get("name"), str) and name:
+        message["name"] = name
+    return message
+
+
+REDACTIONS = {"__REDACTED__", "redacted-by-litellm"}
+"""Placeholders of OpenInference and litellm for a text that their settings hide."""
+
+_TEXT = ("text", "input_text", "output_text", "refusal")
+_REASONING = ("reasoning", "thinking", "redacted_thinking")
+_CALL = ("tool_call", "tool_use", "function", "function_call", "tool-call")
+_RESULT = ("tool_call_response", "tool_result", "tool-result", "function_call_output")
+_MEDIA = {
+    "image": "an image", "image_url": "an image", "input_image": "an image",
+    "audio": "audio", "input_audio": "audio", "video": "a video",
+    "file": "a file", "input_file": "a file", "document": "a file",
+}  # fmt: skip
+_LOCATED = {"blob", "uri", "file"}
+"""Parts of OpenTelemetry that `modality` or `mime_type` describes."""
+
+
+@dataclass(slots=True)
+class MessageParts:
+    """The parts of a message as one text."""
+
+    texts: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    """Tool calls in OpenAI's form."""
+    results: list[dict[str, Any]] = field(default_factory=list)
+    """Messages of the role `tool`."""
+    obstacles: list[str] = field(default_factory=list)
+    """A part that cannot be sent again: `an image`, `a part of the type 'compaction'`."""
+
+    def add(self, parts: Any) -> None:
+        """Sort one part or a list of them in; None adds nothing."""
+        if isinstance(parts, list | tuple):
+            for part in parts:
+                self._add(part)
+        elif parts is not None:
+            self._add(parts)
+
+    def _add(self, part: Any) -> None:
+        if not isinstance(part, Mapping):
+            self.texts.append(dump_text(part))
+            return
+        part = _unwrapped_part(part)
+        kind = _first(part, "type", "block_type")
+        if kind in _TEXT or (kind is None and isinstance(part.get("text"), str)):
+            self.texts.append(dump_text(_first(part, "content", "text", "refusal") or ""))
+        elif kind in _REASONING:
+            self.reasoning.append(dump_text(_first(part, "content", "thinking", "text") or ""))
+        elif kind in _CALL:
+            self.calls.append(tool_call(part))
+        elif kind in _RESULT:
+            self._result(part)
+        else:
+            self.obstacles.append(_medium(part))
+
+    def _result(self, part: Mapping[str, Any]) -> None:
+        said = MessageParts()
+        value = _first(part, "response", "result", "content", "output")
+        blocks = load_structure(value) if isinstance(value, list | tuple) else None
+        if blocks and all(isinstance(b, Mapping) and "type" in b for b in blocks):
+            said.add(blocks)
+        elif value is not None:
+            said.texts.append(dump_text(value))
+        known = _first(part, "id", "tool_use_id", "tool_call_id", "call_id")
+        self.results.append(
+            {"role": "tool", "content": "\n".join(said.texts)}
+            | ({"tool_call_id": known} if isinstance(known, str) else {})
+        )
+        self.obstacles += said.obstacles
+
+
+def tool_call(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tool call in OpenAI's form, with the arguments as JSON text."""
+    call = _unwrapped_part(value)
+    function = call.get("function")
+    inner = function if isinstance(function, Mapping) else call
+    name = _first(inner, "name", "tool_name")
+    arguments = _first(inner, "arguments", "args", "input", "tool_kwargs")
+    known = _first(call, "id", "tool_call_id", "call_id")
+    return ({"id": known} if isinstance(known, str) and known else {}) | {
+        "type": "function",
+        "function": {
+            "name": "" if name is None else dump_text(name),
+            "arguments": "{}" if arguments is None else dump_text(arguments),
+        },
+    }
+
+
+def tool_calls(values: Any) -> list[dict[str, Any]]:
+    """Return the tool calls of a list, or of its JSON; what is no object is none."""
+    found = load_json(values)
+    listed: Iterable[Any] = found if isinstance(found, list | tuple) else ()
+    return [tool_call(value) for value in listed if isinstance(value, Mapping)]
+
+
+def _unwrapped_part(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what OpenInference nests one level deeper: `message_content`, `tool_call`."""
+    inner = [value.get(name) for name in ("message_content", "tool_call")]
+    levels = [level for level in inner if isinstance(level, Mapping)]
+    return {name: held for level in levels for name, held in level.items()} or value
+
+
+def _medium(part: Mapping[str, Any]) -> str:
+    kind = str(_first(part, "type", "block_type"))
+    if kind in _LOCATED:
+        medium = part.get("mime_type") or part.get("mediaType") or part.get("mimeType") or ""
+        told = part.get("modality") or str(medium).partition("/")[0]
+        return LostMedium(_MEDIA.get(str(told), "a file"))
+    if kind in _MEDIA:
+        return LostMedium(_MEDIA[kind])
+    return f"a part of the type {kind[:40]!r}"
+
+
+def _first(value: Mapping[str, Any], *names: str) -> Any:
+    return next((value[name] for name in names if value.get(name) is not None), None)

@@ -1,0 +1,182 @@
+"""Payloads: the whole request and the whole reply of a model's API, as a record holds them.
+
+Known are the forms of OpenAI's chat and Responses APIs, of Anthropic's messages, and of LangChain's
+serialized messages and results.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from tunegate.harness.telemetry.read.conventions._flattened import dump_text, load_json
+from tunegate.harness.telemetry.read.conventions._messages import (
+    FirstAnswer,
+    MessageTranscript,
+    message_answer,
+    tool_call,
+)
+
+_ENDS = {"completed": "stop", "incomplete": "length"}
+_LANGCHAIN = {"HumanMessage": "user", "AIMessage": "assistant", "SystemMessage": "system"}
+_LANGCHAIN |= {"ToolMessage": "tool"} | {f"{k}Chunk": v for k, v in _LANGCHAIN.items()}
+_TYPES = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool"}
+_TOKENS_IN = ("input_tokens", "prompt_tokens", "inputTokens", "input")
+_TOKENS_OUT = ("output_tokens", "completion_tokens", "outputTokens", "output")
+
+
+def request_transcript(request: Any) -> MessageTranscript:
+    """Return the messages of a request, of a list of messages, or of a prompt."""
+    transcript = MessageTranscript()
+    if isinstance(request, Mapping):
+        inner = request.get("kwargs")
+        if isinstance(inner, Mapping) and not _question(request):
+            request = inner
+        _add_all(transcript, _question(request))
+        for name in ("instructions", "system"):
+            if request.get(name):
+                transcript.add_system(request[name])
+    else:
+        _add_all(transcript, request)
+    return transcript
+
+
+def _question(request: Mapping[str, Any]) -> Any:
+    return next(
+        (request[n] for n in ("messages", "input", "prompt", "prompts") if request.get(n)), None
+    )
+
+
+def _add_all(transcript: MessageTranscript, values: Any) -> None:
+    if isinstance(values, list | tuple) and len(values) == 1 and isinstance(values[0], list):
+        values = values[0]  # LangChain's batch of one
+    for value in values if isinstance(values, list | tuple) else [values]:
+        if value is not None:
+            transcript.add(_turn(plain_message(value)))
+
+
+def plain_message(value: Any) -> Any:
+    """Return a message with its role where LangChain writes it as a type or a class."""
+    if not isinstance(value, Mapping):
+        return value
+    fields, kind = value.get("kwargs"), value.get("id")
+    if isinstance(fields, Mapping) and "role" not in value:
+        named = str(kind[-1]) if isinstance(kind, list) and kind else ""
+        return {"role": _LANGCHAIN.get(named, "assistant"), **fields}
+    data = value.get("data")
+    if value.get("type") in _TYPES and "role" not in value:
+        return {**(data if isinstance(data, Mapping) else value), "role": _TYPES[value["type"]]}
+    return value
+
+
+def _turn(item: Any) -> Any:
+    """Return an item of the Responses API that is no message as a message with one part."""
+    if not isinstance(item, Mapping) or "role" in item or item.get("type") in (None, "message"):
+        return item
+    if item["type"] == "reasoning":
+        told = [part.get("text") for part in item.get("summary") or () if isinstance(part, Mapping)]
+        return _assistant_turn({"type": "reasoning", "text": "".join(map(dump_text, told))})
+    if item["type"] == "function_call":
+        return _assistant_turn({**item, "id": item.get("call_id", item.get("id"))})
+    if item["type"] == "function_call_output":
+        return {"role": "user", "content": [item]}
+    return _assistant_turn(item)
+
+
+def _assistant_turn(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {"role": "assistant", "content": [part]}
+
+
+def reply_answer(reply: Any) -> FirstAnswer:
+    """Return the first answer of a reply; nothing where it has no known form."""
+    if isinstance(reply, list | tuple):
+        return reply_answer(reply[0]) if reply else FirstAnswer()
+    if not isinstance(reply, Mapping):
+        return FirstAnswer(reply) if isinstance(reply, str) and reply else FirstAnswer()
+    choices, generations = reply.get("choices"), reply.get("generations")
+    if isinstance(choices, list) and choices:
+        choice = choices[0]
+        if isinstance(choice, Mapping) and "message" not in choice and "text" in choice:
+            return FirstAnswer(choice["text"], (), choice.get("finish_reason"))
+        return message_answer(choice)
+    if isinstance(generations, list) and generations:
+        return _generation(generations[0])
+    if reply.get("object") == "response" or isinstance(reply.get("output"), list):
+        return _response(reply)
+    if "content" in reply or "tool_calls" in reply or isinstance(reply.get("kwargs"), Mapping):
+        said = message_answer(plain_message(reply))
+        reason = reply.get("stop_reason")
+        return replace(said, finish_reason=reason) if isinstance(reason, str) else said
+    return FirstAnswer()
+
+
+def _response(reply: Mapping[str, Any]) -> FirstAnswer:
+    """Return the answer of OpenAI's Responses API: its items are one turn."""
+    turn = MessageTranscript()
+    items = reply.get("output")
+    for item in items if isinstance(items, list) else ():
+        turn.add(_turn(item), "assistant")
+    if not turn.messages:
+        return FirstAnswer()
+    calls = tuple(call for message in turn.messages for call in message.get("tool_calls", ()))
+    text = "".join(message["content"] for message in turn.messages)
+    why = reply.get("incomplete_details")
+    reason = why.get("reason") if isinstance(why, Mapping) else None
+    ended = reason or _ENDS.get(str(reply.get("status")))
+    return FirstAnswer(text, calls, "tool_calls" if calls and ended == "stop" else ended)
+
+
+def _generation(first: Any) -> FirstAnswer:
+    one = first[0] if isinstance(first, list) and first else first
+    if not isinstance(one, Mapping):
+        return FirstAnswer()
+    info, message = one.get("generation_info"), one.get("message")
+    reason = info.get("finish_reason") if isinstance(info, Mapping) else None
+    said = plain_message(message) if isinstance(message, Mapping) else {"content": one.get("text")}
+    told = said.get("response_metadata") if isinstance(said, Mapping) else None
+    if reason is None and isinstance(told, Mapping):
+        reason = told.get("finish_reason")
+    return message_answer({"message": said, "finish_reason": reason})
+
+
+def reply_tokens(usage: Any) -> dict[str, Any]:
+    """Return the tokens of a usage object as fields of a call; none where it names none."""
+    if not isinstance(usage, Mapping):
+        return {}
+    found = {"input_tokens": _count(usage, _TOKENS_IN), "output_tokens": _count(usage, _TOKENS_OUT)}
+    return {name: count for name, count in found.items() if count is not None}
+
+
+def _count(usage: Mapping[str, Any], names: Iterable[str]) -> int | None:
+    for name in names:
+        value = usage.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+    return None
+
+
+def load_python(value: Any) -> Any:
+    """Return what a text of JSON, or of what Python prints of lists and objects, holds."""
+    found = load_json(value)
+    if not isinstance(found, str) or found[:1] not in ("{", "["):
+        return found
+    try:
+        return ast.literal_eval(found)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return found
+
+
+def join_deltas(deltas: list[Any]) -> list[dict[str, Any]]:
+    """Return the tool calls whose pieces a stream brought."""
+    calls: dict[str, dict[str, Any]] = {}
+    for delta in deltas:
+        function = delta.get("function") if isinstance(delta, Mapping) else None
+        if not isinstance(function, Mapping):
+            continue
+        call = calls.setdefault(str(delta.get("index")), {"arguments": ""})
+        call["id"] = call.get("id") or delta.get("id")
+        call["name"] = call.get("name") or function.get("name")
+        call["arguments"] += dump_text(function.get("arguments") or "")
+    return [tool_call(call) for call in calls.values()]

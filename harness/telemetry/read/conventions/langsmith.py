@@ -1,0 +1,61 @@
+"""LangSmith: the whole request in `gen_ai.prompt`, the whole reply in `gen_ai.completion`.
+
+`langsmith.span.kind` is `llm`. Its SDK writes OpenTelemetry where LANGSMITH_OTEL_ENABLED is set;
+runs that it lists are put into the same attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tunegate.harness.telemetry.read.conventions._common import assemble_call, parse_parameters
+from tunegate.harness.telemetry.read.conventions._flattened import load_json, load_structure
+from tunegate.harness.telemetry.read.conventions._payloads import (
+    reply_answer,
+    reply_tokens,
+    request_transcript,
+)
+from tunegate.harness.telemetry.read.types import ModelCall, Span
+
+NAME = "langsmith"
+ORDER = 47
+_ASKED = {"messages", "input", "prompt", "prompts", "system", "instructions", "tools"}
+_METADATA = "langsmith.metadata."
+
+
+def matches(span: Span) -> bool:
+    """Return whether the span is of the kind llm and holds what was asked."""
+    known = span.attributes
+    return known.get("langsmith.span.kind") == "llm" and "gen_ai.prompt" in known
+
+
+def call(span: Span) -> ModelCall:
+    """Read a call from the request and the reply."""
+    known = span.attributes
+    request = load_json(known["gen_ai.prompt"])
+    given: Mapping[str, Any] = request if isinstance(request, Mapping) else {}
+    params = load_structure(known.get("langsmith.invocation_params"))
+    further: Mapping[str, Any] = params if isinstance(params, Mapping) else {}
+    settings = {k: v for k, v in {**further, **given}.items() if k not in _ASKED}
+    offered = given.get("tools") or further.get("tools")
+    reply = load_json(known.get("gen_ai.completion"))
+    found = assemble_call(
+        span,
+        NAME,
+        request_transcript(request),
+        offered,
+        parse_parameters(settings),
+        reply_answer(reply),
+    )
+    held = reply if isinstance(reply, Mapping) else {}
+    usage = reply_tokens(held.get("usage") or held.get("usage_metadata"))
+    model = further.get("model") or given.get("model") or known.get(f"{_METADATA}ls_model_name")
+    provider = known.get(f"{_METADATA}ls_provider")
+    return replace(
+        found,
+        model=model if isinstance(model, str) else found.model,
+        provider=provider if isinstance(provider, str) else found.provider,
+        **{name: count for name, count in usage.items() if getattr(found, name) is None},
+    )

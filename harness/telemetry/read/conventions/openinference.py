@@ -1,0 +1,111 @@
+"""OpenInference, the convention of Phoenix: `llm.input_messages.N.message.role` and so on.
+
+See github.com/Arize-ai/openinference, spec/semantic_conventions.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tunegate.harness.telemetry.read.conventions._common import assemble_call, parse_parameters
+from tunegate.harness.telemetry.read.conventions._flattened import (
+    load_structure,
+    unflatten_attributes,
+)
+from tunegate.harness.telemetry.read.conventions._messages import (
+    FirstAnswer,
+    LostMedium,
+    MessageTranscript,
+    answer_of,
+    message_answer,
+)
+from tunegate.harness.telemetry.read.conventions._payloads import reply_answer, request_transcript
+from tunegate.harness.telemetry.read.types import ModelCall, Span
+
+NAME = "openinference"
+ORDER = 10
+_KIND = "openinference.span.kind"
+_PARAMETERS = "llm.invocation_parameters"
+
+
+def matches(span: Span) -> bool:
+    """Return whether the span has the kind LLM."""
+    return str(span.attributes.get(_KIND)).upper() == "LLM"
+
+
+def call(span: Span) -> ModelCall:
+    """Read a call of a chat or, with `llm.prompts`, of a text completion."""
+    known = span.attributes
+    transcript = MessageTranscript()
+    for message in unflatten_list(known, "llm.input_messages") or _prompts(known):
+        transcript.add(message)
+    _add_media(transcript, load_structure(known.get("input.value")))
+    settings = load_structure(known.get(_PARAMETERS))
+    if isinstance(settings, Mapping) and "system" in settings:
+        _add_system(transcript, settings["system"])
+    chosen = parse_parameters(settings)
+    answered = _answer(known, chosen.get("n"))
+    return assemble_call(
+        span, NAME, transcript, unflatten_attributes(known, "llm.tools"), chosen, answered
+    )
+
+
+def unflatten_list(attributes: Mapping[str, Any], prefix: str) -> list[Any]:
+    """Return the list that is flattened below a prefix; empty where it is none."""
+    found = unflatten_attributes(attributes, prefix)
+    return found if isinstance(found, list) else []
+
+
+def _add_system(transcript: MessageTranscript, system: Any) -> None:
+    """Add Anthropic's system prompt, which is a parameter, where no message holds it."""
+    if not any(message["role"] == "system" for message in transcript.messages):
+        transcript.add_system(system)
+
+
+def _add_media(transcript: MessageTranscript, request: Any) -> None:
+    """Add the images and files that only the whole request holds; agents' messages lack them."""
+    if any(isinstance(one, LostMedium) for one in transcript.obstacles):
+        return
+    whole = request_transcript(request)
+    transcript.obstacles += [one for one in whole.obstacles if isinstance(one, LostMedium)]
+
+
+def _prompts(attributes: Mapping[str, Any]) -> list[Any]:
+    texts = (_inner(value, "prompt", "text") for value in unflatten_list(attributes, "llm.prompts"))
+    return [{"role": "user", "content": text} for text in texts if text is not None]
+
+
+def _answer(attributes: Mapping[str, Any], choices: Any) -> FirstAnswer:
+    found = unflatten_list(attributes, "llm.output_messages")
+    if found:
+        said = answer_of(found, choices)
+        return (
+            said if said.finish_reason else replace(said, finish_reason=_finish_reason(attributes))
+        )
+    texts = (
+        _inner(value, "completion", "text") for value in unflatten_list(attributes, "llm.choices")
+    )
+    text = next((text for text in texts if text is not None), None)
+    # Of a stream of OpenAI's agents the whole reply is all that is kept.
+    return message_answer(text) if text is not None else reply_answer(_reply(attributes))
+
+
+def _reply(attributes: Mapping[str, Any]) -> Any:
+    """Return the whole reply; of a list of replies the first."""
+    reply = load_structure(attributes.get("output.value"))
+    return reply[0] if isinstance(reply, list) and reply else reply
+
+
+def _finish_reason(attributes: Mapping[str, Any]) -> str | None:
+    """Return why an answer of OpenAI's Responses API ended, from its whole reply."""
+    reply = _reply(attributes)
+    is_response = isinstance(reply, Mapping) and reply.get("object") == "response"
+    return reply_answer(reply).finish_reason if is_response else None
+
+
+def _inner(value: Any, *path: str) -> Any:
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value

@@ -1,0 +1,206 @@
+"""Trace files: discovery, format detection and decompression."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from tunegate.harness.records.errors import UsageError
+from tunegate.harness.telemetry.read.types import ImportReport
+
+SUFFIXES = (".json", ".jsonl", ".ndjson", ".pb", ".binpb", ".bin", ".otlp", ".proto")
+"""Ends of the names that are looked for in a folder, each also with `.gz`."""
+LONGEST_LINE = 1 << 28
+"""Bytes of a line that is held in memory; a longer one is left out."""
+_PARQUET = b"PAR1"
+_FIRST_PRINTED = 0x20
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+
+class FileFormat(Enum):
+    """How a file's content is written."""
+
+    JSON = "json"
+    PROTOBUF = "protobuf"
+    NONE = "none"
+    """Nothing that can be read; why has been counted."""
+
+
+@dataclass(slots=True)
+class FileContent:
+    """A file's bytes from the beginning, and what they are."""
+
+    name: str
+    """The path as it was given, for messages."""
+    form: FileFormat
+    stream: io.BufferedReader
+    reading: ImportReport
+
+    @property
+    def holds_logs(self) -> bool:
+        """Whether these are log records by the file's name: protobuf itself does not show it."""
+        return Path(self.name).name.lower().startswith("logs")
+
+    def head(self, size: int) -> bytes:
+        """Return the bytes up to the end of the first line, at most `size`, and go back."""
+        found = self._tried(self.stream.readline, size)
+        self.stream.seek(0)
+        return found
+
+    def begin(self, size: int) -> bytes:
+        """Return the next bytes, at most `size`, and leave them there."""
+        return self._tried(self._peek, size)[:size]
+
+    def more(self) -> bool:
+        """Return whether there are bytes left."""
+        return bool(self.begin(1))
+
+    def read(self, size: int) -> bytes:
+        """Return the next `size` bytes, fewer at the end; a broken gzip stream ends early."""
+        # One look at a time: a longer read that fails would lose what it had got so far.
+        pieces = []
+        while size > 0 and (piece := self._tried(self.stream.read1, size)):
+            pieces.append(piece)
+            size -= len(piece)
+        return b"".join(pieces)
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the lines that are not blank, each with its number from 1."""
+        number = 0
+        while line := self._tried(self.stream.readline, LONGEST_LINE):
+            number += 1
+            if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+                self.reading.leave_out("a line of over 256 MB", f"{self.name}:{number}")
+                while line and not line.endswith(b"\n"):
+                    line = self._tried(self.stream.readline, LONGEST_LINE)
+            elif not line.isspace():
+                yield number, line
+
+    def _peek(self, size: int) -> bytes:
+        return self.stream.peek(size)
+
+    def _tried(self, read: Callable[[int], bytes], size: int) -> bytes:
+        try:
+            return read(size)
+        except (EOFError, OSError, zlib.error) as error:
+            self.reading.leave_out(_format_error(error), self.name)
+            return b""
+
+
+@contextmanager
+def open_contents(path: Path, reading: ImportReport) -> Iterator[FileContent]:
+    """Open a trace file and find out its form.
+
+    Raises:
+        UsageError: the file cannot be opened.
+    """
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: no regular file; a pipe or device is not read, so save it first")
+    try:
+        raw = path.open("rb", buffering=0)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+    with raw:
+        packed = raw.read(2) == _GZIP
+        raw.seek(0)
+        stream = gzip.GzipFile(fileobj=raw) if packed else raw
+        content = FileContent(str(path), FileFormat.NONE, io.BufferedReader(stream), reading)
+        content.form = _form(content)
+        yield content
+
+
+def _form(content: FileContent) -> FileFormat:
+    """Return the form by the first bytes, which are left where they are."""
+    try:
+        head = content.stream.peek(64)
+    except (EOFError, OSError, zlib.error) as error:
+        content.reading.leave_out(_format_error(error), content.name)
+        return FileFormat.NONE
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not text:
+        content.reading.leave_out("an empty file", content.name)
+        return FileFormat.NONE
+    if _ZSTD in head[:8]:
+        content.reading.leave_out("a file packed by zstd (unpack it: zstd -d)", content.name)
+        return FileFormat.NONE
+    if text[:1] in (b"{", b"["):
+        return FileFormat.JSON
+    if head[:4] == _PARQUET:
+        content.reading.leave_out("a Parquet file (write its rows as JSON lines)", content.name)
+        return FileFormat.NONE
+    if (text[:1].isalnum() or text[:1] == b'"') and not _has_lengths(head):
+        content.reading.leave_out("a text that is not JSON, as CSV is", content.name)
+        return FileFormat.NONE
+    return FileFormat.PROTOBUF
+
+
+def _has_lengths(head: bytes) -> bool:
+    """Return whether bytes are no characters of a text, as the lengths in protobuf are."""
+    return any(byte < _FIRST_PRINTED and byte not in b"\t\r\n" for byte in head)
+
+
+def trace_files(paths: Sequence[Path | str]) -> list[Path]:
+    """Return the files that paths, folders and patterns stand for, each once, with their logs.
+
+    Raises:
+        UsageError: nothing is there.
+    """
+    found = [file for path in paths for file in _expand_path(Path(path))]
+    found += [logs for file in found if (logs := _sibling_logs(file)) is not None]
+    return list({file.resolve(): file for file in reversed(found)}.values())[::-1]
+
+
+def _expand_path(path: Path) -> list[Path]:
+    if path.is_dir():
+        return _folder_files(path)
+    if path.exists():
+        return [path]
+    if any(mark in str(path) for mark in "*?["):
+        base = Path(path.anchor or ".")
+        matched = sorted(file for file in base.glob(str(path.relative_to(path.anchor))))
+        if matched:
+            return [file for one in matched for file in _expand_path(one)]
+        raise UsageError(f"{path}: no file matches")
+    raise UsageError(f"{path}: no such file or folder; name trace files, a folder or a pattern")
+
+
+def _folder_files(folder: Path) -> list[Path]:
+    """Return the traces of a run's folder, or every file whose name ends like one of a trace."""
+    own = [
+        path
+        for pattern in ("traces*", "logs*")
+        for path in sorted(folder.glob(pattern))
+        if path.is_file() and _ends_well(path)
+    ]
+    if any(path.name.startswith("traces") for path in own):
+        return own
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and _ends_well(path))
+    if (folder / "manifest.json").is_file() or not found:
+        ends = " ".join(SUFFIXES)
+        raise UsageError(f"{folder}: no traces in it; names end in {ends} or one of them with .gz")
+    return found
+
+
+def _ends_well(path: Path) -> bool:
+    return path.name.lower().removesuffix(".gz").endswith(SUFFIXES)
+
+
+def _sibling_logs(path: Path) -> Path | None:
+    if not path.name.startswith("traces"):
+        return None
+    beside = path.with_name("logs" + path.name.removeprefix("traces"))
+    return beside if beside.is_file() else None
+
+
+def _format_error(error: Exception) -> str:
+    if isinstance(error, EOFError):
+        return "the rest of a truncated gzip file"
+    if isinstance(error, gzip.BadGzipFile | zlib.error):
+        return "the rest of a gzip file that is damaged"
+    return f"the rest of a file that cannot be read ({error})"

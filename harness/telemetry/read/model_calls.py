@@ -1,0 +1,319 @@
+"""Model calls in spans: each request once, whichever libraries recorded it.
+
+When a library and the client it calls are both instrumented, a request has two spans, one inside
+the other or, where the instrumentations know nothing of each other, side by side. The inner or
+later one, nearer to the wire, is read, and what only the other one recorded (tools, parameters, the
+answer) is filled in. Where it has gaps, the other one is read. One span may hold several records,
+too.
+
+Example:
+    >>> reading = Reading()
+    >>> found = list(find_model_calls(read(["traces.jsonl"], reading), reading.leave_out))
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+from tunegate.harness.contracts import lookup
+from tunegate.harness.telemetry.read.conventions._common import CONTINUED, is_continued
+from tunegate.harness.telemetry.read.types import ModelCall, Span, named_conversation
+
+WINDOW = 2000
+"""Spans that are kept; two spans of one request are distinguished if more are between them."""
+NEAR = 64
+"""Calls with one parent that are looked through for another span of the same request."""
+APART_S = 1.0
+"""Seconds by which two spans of one request may miss each other: streams end late, or early."""
+
+OTHER = "a span that is not a model call"
+TWICE = "a span that was read before"
+AROUND = "a further span of a model call that has one of its own"
+
+_Key = tuple[str, str]
+
+
+def find_model_calls(
+    spans: Iterable[Span],
+    leave_out: Callable[[str, str], None] | None = None,
+    repair: Callable[[str, str], None] | None = None,
+) -> Iterator[ModelCall]:
+    """Yield every request to a language model, also those that cannot be replayed.
+
+    They come in the order of their spans, up to `WINDOW` spans later; memory holds so many.
+
+    Args:
+        spans: In any order; children before their parents, as exporters write them, or after.
+        leave_out: Told of each span that yields no call: why, and where it is.
+        repair: Told of each call whose records contradict each other: how, and where it is.
+    """
+    ignore: Callable[[str, str], None] = lambda reason, where: None  # noqa: E731
+    window = _SpanWindow(leave_out or ignore, repair or ignore)
+    for span in spans:
+        window.take(span)
+        yield from window.ripe()
+    yield from map(window.with_session, window.held.values())
+
+
+def call_of(span: Span, repair: Callable[[str, str], None] | None = None) -> ModelCall | None:
+    """Return the model call that a span is, read by every convention that knows it.
+
+    Of several readings each field is that of the richer one: of the one with more messages and
+    tool calls, with schemas of tools, with a schema for the answer.
+    """
+    readings: list[ModelCall] = [
+        convention.call(span) for convention in _conventions() if convention.matches(span)
+    ]
+    if not readings:
+        return None
+    best, *others = sorted(readings, key=_richness, reverse=True)
+    for other in others:
+        if repair is not None and best.messages and other.messages and not other.has_gaps:
+            for name in _contradictions(best, other):
+                repair(f"a call whose span holds two records with different {name}", span.where)
+        best = _fill(best, other)
+    return best
+
+
+@cache
+def _conventions() -> tuple[Any, ...]:
+    """Return the modules of `tunegate.harness.telemetry.read.conventions`, by their `ORDER`."""
+    return tuple(lookup.ordered_modules("tunegate.harness.telemetry.read.conventions").values())
+
+
+@dataclass(slots=True)
+class _SpanWindow:
+    """The last spans, as far as it takes to see which calls are in one another."""
+
+    leave_out: Callable[[str, str], None]
+    repair: Callable[[str, str], None]
+    parents: dict[_Key, _Key | None] = field(default_factory=dict)
+    """Span that was read → the one around it."""
+    held: dict[_Key, ModelCall] = field(default_factory=dict)
+    below: dict[_Key, list[_Key]] = field(default_factory=dict)
+    """Span that was not read yet → the calls somewhere in it."""
+    scopes: dict[_Key, set[str]] = field(default_factory=dict)
+    """Call that is held → the libraries that recorded it."""
+    beside: dict[_Key | None, deque[_Key]] = field(default_factory=dict)
+    """Parent → the last calls directly in it."""
+    sessions: dict[str, str | None] = field(default_factory=dict)
+    """Trace → the session that its spans name; None where they name several."""
+    taken: int = 0
+
+    def take(self, span: Span) -> None:
+        """Read one span."""
+        key = (span.trace_id, span.span_id)
+        if key in self.parents:
+            self.leave_out(TWICE, span.where)
+            return
+        self.taken += 1
+        self.parents[key] = (span.trace_id, span.parent_id) if span.parent_id else None
+        if (named := named_conversation(span)) is not None:
+            known = self.sessions.setdefault(span.trace_id, named)
+            self.sessions[span.trace_id] = named if known == named else None
+        inner = self.below.pop(key, [])
+        found = call_of(span, self.repair)
+        if found is None:
+            self.leave_out(OTHER, span.where)
+        elif not self._is_around(found, inner) and not self._is_beside(key, found):
+            self._hold(key, found)
+            inner = [*inner, key]
+        self._rise(key, inner)
+
+    def _hold(self, key: _Key, found: ModelCall) -> None:
+        self.held[key] = self._with_outer(key, found)
+        self.scopes.setdefault(key, set()).add(found.span.scope)
+        around = self.parents[key]
+        if around is not None or not (found.answer or found.answer_calls):
+            self.beside.setdefault(around, deque(maxlen=NEAR)).append(key)
+
+    def with_session(self, found: ModelCall) -> ModelCall:
+        """Return a call with the session that its trace names."""
+        named = self.sessions.get(found.span.trace_id)
+        return replace(found, session=named) if named is not None else found
+
+    def ripe(self) -> Iterator[ModelCall]:
+        """Yield the calls that leave the window."""
+        while len(self.parents) > WINDOW:
+            key = next(iter(self.parents))
+            del self.parents[key]
+            if key in self.held:
+                yield self.with_session(self.held.pop(key))
+                self.scopes.pop(key, None)
+        if self.taken % WINDOW == 0:
+            self.below = {k: v for k, v in self.below.items() if any(c in self.held for c in v)}
+            self.beside = {k: v for k, v in self.beside.items() if v[-1] in self.held}
+            near = {trace for trace, _ in self.parents}
+            self.sessions = {k: v for k, v in self.sessions.items() if k in near}
+
+    def _is_around(self, found: ModelCall, inner: list[_Key]) -> bool:
+        """Return whether calls that were read before are this one; a single one gains by it."""
+        same = [key for key in inner if key in self.held and _is_same(self.held[key], found)]
+        if len(same) == 1:
+            self.held[same[0]] = _merge_calls(self.held[same[0]], found)
+        if same:
+            self.leave_out(AROUND, found.span.where)
+        return bool(same)
+
+    def _is_beside(self, key: _Key, found: ModelCall) -> bool:
+        """Return whether another library recorded the same call in a span next to this one."""
+        around = self.parents[key]
+        if around is None and found.latency_s:
+            return False  # of two roots the later one can only be the record of a stream
+        for near in self.beside.get(around, ()):
+            other = self.held.get(near)
+            if other is None or not _is_one(found, other):
+                continue
+            if found.span.scope in self.scopes[near]:
+                if not _is_streamed(found, other):
+                    continue
+            elif around is None:
+                continue
+            inner, outer = (found, other) if _is_within(found, other) else (other, found)
+            self.held[near] = _merge_calls(inner, outer)
+            self.scopes[near].add(found.span.scope)
+            self.leave_out(AROUND, outer.span.where)
+            return True
+        return False
+
+    def _with_outer(self, key: _Key, found: ModelCall) -> ModelCall:
+        """Return the call with the data of a span around it, which then is no call of its own."""
+        around = next((place for place in self._around(key) if place in self.held), None)
+        if around is None or not _is_same(found, self.held[around]):
+            return found
+        outer = self.held.pop(around)
+        self.scopes[key] = self.scopes.pop(around)
+        self.leave_out(AROUND, outer.span.where)
+        return _merge_calls(found, outer)
+
+    def _rise(self, key: _Key, inner: list[_Key]) -> None:
+        """Note the calls at the nearest span around them that is still to come."""
+        for place in self._around(key) if inner else ():
+            if place not in self.parents:
+                self.below.setdefault(place, []).extend(inner)
+
+    def _around(self, key: _Key) -> Iterator[_Key]:
+        """Yield the spans around one, the nearest first; the last may be still to come."""
+        seen = {key}
+        place = self.parents[key]
+        while place is not None and place not in seen:
+            seen.add(place)
+            yield place
+            place = self.parents.get(place)
+
+
+def _is_same(inner: ModelCall, outer: ModelCall) -> bool:
+    """Return whether two calls, one in the other, ask or answer the same; unknown is the same."""
+    if not inner.messages or not outer.messages:
+        return True
+    answered = bool(inner.answer) and inner.answer == outer.answer
+    return answered or _last_text(inner) == _last_text(outer)
+
+
+def _is_one(one: ModelCall, other: ModelCall) -> bool:
+    """Return whether two calls, one next to the other, are the same: asked, answered and when."""
+    if not one.messages or not other.messages:
+        during = _is_during(one, other) or _is_during(other, one)
+        return during and one.model == other.model
+    gap = max(one.span.start_s, other.span.start_s) - min(one.span.end_s, other.span.end_s)
+    answers = {call.answer for call in (one, other) if call.answer}
+    return _last_text(one) == _last_text(other) and gap <= APART_S and len(answers) <= 1
+
+
+def _is_during(one: ModelCall, other: ModelCall) -> bool:
+    return other.span.start_s <= one.span.start_s and one.span.end_s <= other.span.end_s
+
+
+def _is_within(one: ModelCall, other: ModelCall) -> bool:
+    """Return whether the first of two calls next to each other began later."""
+    return one.span.start_s > other.span.start_s
+
+
+def _last_text(call: ModelCall) -> str:
+    """Return the last message's text."""
+    return str(call.messages[-1].get("content")).strip() if call.messages else ""
+
+
+def _is_streamed(one: ModelCall, other: ModelCall) -> bool:
+    """Return whether one library wrote two spans: of a stream's beginning, and of all it brought.
+
+    Logfire does: the first one holds no answer, the later one takes no time.
+    """
+    first, later = sorted((one, other), key=lambda call: call.span.start_s)
+    return (
+        not (first.answer or first.answer_calls)
+        and first.span.error is None
+        and bool(later.answer or later.answer_calls)
+        and later.latency_s == 0.0
+    )
+
+
+_GAPS = (
+    "answer", "answer_calls", "finish_reason", "model", "provider", "input_tokens",
+    "output_tokens", "reasoning_tokens", "cost",
+)  # fmt: skip
+"""Fields that another reading of the same request may fill."""
+
+
+def _merge_calls(inner: ModelCall, outer: ModelCall) -> ModelCall:
+    """Return the better of two readings of one request, with what only the other one has."""
+    best, other = sorted((inner, outer), key=_worth, reverse=True)
+    return _fill(best, other)
+
+
+def _fill(best: ModelCall, other: ModelCall) -> ModelCall:
+    """Return a reading of a request with what only another one of the same request holds."""
+    filled = {name: getattr(other, name) for name in _GAPS if not getattr(best, name)}
+    filled = {name: value for name, value in filled.items() if value not in (None, ())}
+    settings = {**other.parameters, **best.parameters}
+    if "json_schema" in str(form := other.parameters.get("response_format")):
+        settings["response_format"] = best.parameters.get("response_format", form)
+        if "json_schema" not in str(settings["response_format"]):
+            settings["response_format"] = form
+    obstacle = best.unreplayable or (CONTINUED if is_continued(settings) else None)
+    if other.has_media and not best.has_media:
+        obstacle = other.unreplayable
+    return replace(
+        best,
+        tools=max(best.tools, other.tools, key=_schemas),
+        parameters=settings,
+        unreplayable=obstacle,
+        has_media=best.has_media or other.has_media,
+        **filled,
+    )
+
+
+def _schemas(tools: Sequence[Mapping[str, Any]]) -> tuple[int, int, int]:
+    """Return how much tool definitions hold: schemas, tools, and other fields."""
+    told = [tool.get("function", tool) for tool in tools]
+    return sum("parameters" in one for one in told), len(told), sum(len(one) for one in told)
+
+
+def _worth(call: ModelCall) -> tuple[bool, bool]:
+    return bool(call.messages), not call.has_gaps
+
+
+def _richness(call: ModelCall) -> tuple[bool, bool, int, int, int]:
+    """Return how much of its request a reading holds."""
+    calls = [one for message in call.messages for one in message.get("tool_calls", ())]
+    texts = sum(len(str(message.get("content") or "")) for message in call.messages)
+    return *_worth(call), len(call.messages), len(calls), texts
+
+
+def _contradictions(one: ModelCall, other: ModelCall) -> Iterator[str]:
+    """Yield in what two readings of one span differ that both hold."""
+    if len(one.messages) != len(other.messages) or _last_text(one) != _last_text(other):
+        yield "messages"
+    if one.answer and other.answer and one.answer != other.answer:
+        yield "answers"
+    calls = [[_tool_name(made) for made in call.answer_calls] for call in (one, other)]
+    if all(calls) and calls[0] != calls[1]:
+        yield "tool calls"
+
+
+def _tool_name(made: Mapping[str, Any]) -> Any:
+    return made.get("function", made).get("name")

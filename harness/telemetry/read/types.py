@@ -1,0 +1,215 @@
+"""Types of the import: `Span`, `ModelCall`, and `ImportReport`, the account of what could not be
+used.
+
+The span contract: what is read from a trace file, whatever program and format wrote it. The fields
+are those of OTLP's `Span` (opentelemetry-proto `trace/v1`), with attribute values as plain Python:
+strings, numbers, booleans, lists and dicts.
+
+The call contract: one request to a language model, as a trace recorded it.
+
+A convention is a module `harness/telemetry/read/conventions/<x>.py` with `NAME`, `matches(span)`,
+which returns whether the span is a model call written in its attributes, and `call(span)`, which
+reads it.
+`tunegate.harness.telemetry.read.model_calls` asks all conventions, merges their readings and yields
+every call it finds.
+
+Example:
+    >>> reading = ImportReport()
+    >>> reading.leave_out("a line that is no JSON", "traces.jsonl:17")
+    >>> reading.sentences()
+    ['left out 1: a line that is no JSON (traces.jsonl:17)']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class OccurrenceCount:
+    """How often something was met, and where first."""
+
+    count: int
+    first: str
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """The account of a reading; who reads fills it in as the spans go by."""
+
+    files: int = 0
+    spans: int = 0
+    """Spans that were read, whatever they are about."""
+    calls: int = 0
+    """Requests to language models that were found in them."""
+    distinct: int = 0
+    """Those that can be replayed, are wanted, and ask what none before them asked."""
+    left_out: dict[str, OccurrenceCount] = field(default_factory=dict)
+    """Unusable spans, by reason."""
+    repaired: dict[str, OccurrenceCount] = field(default_factory=dict)
+    """Changed values, by kind of change."""
+
+    def leave_out(self, reason: str, where: str) -> None:
+        """Count something that is not used; `reason` is a noun phrase without numbers in it."""
+        _note(self.left_out, reason, where)
+
+    def repair(self, what: str, where: str) -> None:
+        """Count something that was read with a change."""
+        _note(self.repaired, what, where)
+
+    def found(self, cases: int) -> str:
+        """Return in a line what was read, and how many cases it gave."""
+        from tunegate.harness.records.wording import count_noun
+
+        counts = ((self.files, "file"), (self.spans, "span"), (self.calls, "model call"))
+        return (
+            f"{', '.join(map(count_noun, *zip(*counts, strict=True)))} → "
+            f"{count_noun(cases, 'case')}"
+        )
+
+    def sentences(self) -> list[str]:
+        """Return a line for each reason, the most frequent first."""
+        return [*_lines("left out", self.left_out), *_lines("repaired", self.repaired)]
+
+
+def _note(notes: dict[str, OccurrenceCount], what: str, where: str) -> None:
+    if what in notes:
+        notes[what].count += 1
+    else:
+        notes[what] = OccurrenceCount(1, where)
+
+
+def _lines(verb: str, notes: dict[str, OccurrenceCount]) -> list[str]:
+    ordered = sorted(notes.items(), key=lambda item: -item[1].count)
+    return [
+        f"{verb} {noted.count}: {what} ({'first ' if noted.count > 1 else ''}{noted.first})"
+        for what, noted in ordered
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class SpanEvent:
+    """Something that happened during a span; a log record that names the span counts as one."""
+
+    name: str
+    attributes: Mapping[str, Any]
+    body: Any = None
+    """The body of a log record: a text or a mapping; None for an event of the span itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One unit of work of a trace."""
+
+    trace_id: str
+    """32 hex digits."""
+    span_id: str
+    """16 hex digits."""
+    parent_id: str | None
+    """16 hex digits; None for a root."""
+    name: str
+    start_s: float
+    """Unix time in seconds."""
+    end_s: float
+    """Unix time in seconds."""
+    attributes: Mapping[str, Any]
+    where: str
+    """File and line or record, such as `traces.jsonl:17`, for messages."""
+    events: tuple[SpanEvent, ...] = ()
+    resource: Mapping[str, Any] = field(default_factory=dict)
+    """Attributes of the program that wrote it (`service.name`)."""
+    scope: str = ""
+    """Name of the instrumentation library."""
+    error: str | None = None
+    """The status message of a failed span, empty where it has none; None if it did not fail."""
+
+
+CONVERSATION_KEYS = (
+    "gen_ai.conversation.id",
+    "session.id",
+    "langfuse.session.id",
+    "mlflow.trace.session",
+    "traceloop.association.properties.session_id",
+    "ai.telemetry.metadata.sessionId",
+    "langsmith.metadata.session_id",
+    "langsmith.metadata.thread_id",
+)
+"""Attributes that name the conversation or session of a call: OpenTelemetry's generative-AI and
+session conventions (the latter OpenInference's too), Langfuse, MLflow, OpenLLMetry, Vercel's AI
+SDK, LangSmith."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """A request to a model with what came back, in the form of OpenAI's chat messages."""
+
+    span: Span
+    """Where it was read."""
+    convention: str
+    """Name of the convention that read it."""
+    messages: tuple[Mapping[str, Any], ...]
+    """Sent messages: `role` and `content` (a text), with `tool_calls`, `tool_call_id` and `name`
+    where there are some; a system prompt comes first, with the role `system`."""
+    tools: tuple[Mapping[str, Any], ...] = ()
+    """Tool definitions that were offered: `{"type": "function", "function": {…}}`."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the request under OpenAI's names: `temperature`, `top_p`, `max_tokens`, `seed`,
+    `stop`, `frequency_penalty`, `presence_penalty`, `tool_choice`, `response_format` …"""
+    answer: str | None = None
+    """The text of the first answer; None where the trace does not hold it."""
+    answer_calls: tuple[Mapping[str, Any], ...] = ()
+    """Tool calls of the first answer: `{"type": "function", "function": {"name", "arguments"}}`,
+    with `arguments` as the JSON text that the model wrote."""
+    finish_reason: str | None = None
+    """`stop`, `length`, `tool_calls` or the provider's own word."""
+    model: str | None = None
+    """The model that was asked for."""
+    provider: str | None = None
+    """`openai`, `anthropic` …"""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    """Those of the thoughts, among `output_tokens`."""
+    cost: float | None = None
+    """Price in US dollars, where the trace holds it."""
+    unreplayable: str | None = None
+    """Why it cannot be asked again (`an image in message 2`, `no content was captured`)."""
+    has_gaps: bool = False
+    """Whether something is missing that another record of the same request may hold."""
+    has_media: bool = False
+    """Whether a message holds an image, audio, a video or a file."""
+    session: str | None = None
+    """The one conversation or session that spans of the call's trace name; None without one."""
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds from the call's start to its end."""
+        return max(self.span.end_s - self.span.start_s, 0.0)
+
+    @property
+    def conversation(self) -> str | None:
+        """The conversation or session that the call's span, or else its trace, names."""
+        return named_conversation(self.span) or self.session
+
+
+def named_conversation(span: Span) -> str | None:
+    """Return the conversation or session that a span names; None if it names none."""
+    named = (span.attributes.get(key) for key in CONVERSATION_KEYS)
+    return next((str(name) for name in named if name not in (None, "")), None)
+
+
+ROUTES = (
+    "http.route",
+    "gen_ai.agent.name",
+    "gen_ai.workflow.name",
+    "traceloop.workflow.name",
+    "service.name",
+)
+"""Attributes of a call's span, or else of its program, on where it was made for."""
+
+
+def route_of(known: Mapping[str, Any]) -> str:
+    """Return where a call was made for, by the attributes of its span and program; or nothing."""
+    return next((str(known[name]) for name in ROUTES if known.get(name)), "")

@@ -1,0 +1,437 @@
+"""The attempts ledger: what is the same suite and attempt, and what verdicts tell of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tunegate.harness.engine.answer_cache import JudgedAttempt
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.files import record_lines
+from tunegate.harness.run.attempt_ledger import (
+    FILE_NAME,
+    AttemptLedger,
+    CaseSketch,
+    LedgerLine,
+    jaccard,
+    ledger_file,
+    read_ledger,
+    refuse_broken,
+)
+
+
+def suite(
+    prompts: range | list[str], name: str = "st", path: Path = Path("x/st/suite.toml")
+) -> Any:
+    """Return what the ledger reads of a suite."""
+    texts = [f"question about {p}" if isinstance(p, int) else p for p in prompts]
+    cases = tuple(Case(id=str(i), prompt=text) for i, text in enumerate(texts))
+    return SimpleNamespace(name=name, cases=cases, path=path, hash="2" * 64)
+
+
+def line(of: Any, candidate: str = "a", day: int = 1, **changes: Any) -> LedgerLine:
+    """Return a line about a suite, judged on a day of March."""
+    sketch = CaseSketch.of(of)
+    fields = {
+        "suite": of.name,
+        "suite_sha256": "0" * 64,
+        "n_cases": sketch.n_cases,
+        "cases": sketch.hashes,
+        "candidate": candidate,
+        "seed": 0,
+        "run_id": f"run {day}",
+        "scores_sha256": "1" * 64,
+        "verdict": "UNDECIDED",
+        "judged": f"2026-03-{day:02}T00:00:00+00:00",
+    }
+    return LedgerLine.model_validate(fields | changes)
+
+
+def attempt(of: Any, *lines: LedgerLine, candidate: str = "a", seed: int = 0) -> JudgedAttempt:
+    """Return how a suite counts a candidate, given the lines of its ledger."""
+    path = Path("ledger")
+    sketches = {of.name: CaseSketch.of(of)}
+    ledger = AttemptLedger(sketches, {of.name: path}, {path: lines}, candidate, seed, True)
+    return ledger.attempt(of.name)
+
+
+def test_candidates_are_counted_in_the_order_of_their_verdicts() -> None:
+    """Whatever the order of the lines; a candidate keeps its number."""
+    of = suite(range(30))
+    lines = [line(of, "c", 3), line(of, "a", 1), line(of, "b", 2), line(of, "a", 4)]
+
+    numbers = [attempt(of, *lines, candidate=name).number for name in "abcd"]
+
+    assert numbers == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("earlier", "number"),
+    [
+        (suite(range(100)), 2),
+        # a capital, white space, one word of one case
+        (suite([f"Question  about {i}." for i in range(99)] + ["another"]), 2),
+        # cases were added, and cases were taken away
+        (suite(range(300)), 2),
+        (suite(range(10)), 2),
+        # renamed, with 20 of 120 others: 80 of 120 in common is more than half
+        (suite(range(20, 120), "renamed"), 2),
+        # 40 of 160 in common under another name: a suite of its own
+        (suite(range(60, 160), "other"), 1),
+        # the same name and no case in common: fresh data
+        (suite(range(1000, 1100)), 1),
+    ],
+)
+def test_a_suite_is_known_by_its_name_and_the_contents_of_its_cases(
+    earlier: Any, number: int
+) -> None:
+    assert attempt(suite(range(100)), line(earlier, "before")).number == number
+
+
+def test_the_sketch_estimates_the_share_of_common_cases() -> None:
+    """Exact for few cases; within four standard errors (0.5/8 each) for 1,000 by enumeration."""
+    few = [CaseSketch.of(suite(r)).hashes for r in (range(30), range(10, 50))]
+    assert jaccard(*few) == 20 / 50
+
+    for shift in (0, 100, 250, 500, 1000):
+        one, other = (
+            CaseSketch.of(suite(r)).hashes for r in (range(1000), range(shift, 1000 + shift))
+        )
+        assert jaccard(one, other) == pytest.approx((1000 - shift) / (1000 + shift), abs=0.25)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "extended"),
+    [
+        ([], 0),
+        ([{}], 0),  # the same run once more
+        ([{"seed": 1}], 1),
+        ([{"seed": 1}, {"seed": 2}], 2),
+        ([{"seed": 1}, {"seed": 1}], 1),
+        ([{"whole": False}], 0),  # some gates only: nothing was decided
+        ([{"seed": 1, "whole": False}], 1),  # which other answers a look has seen chose the seed
+        ([{"seed": 1, "whole": False}, {"seed": 2, "whole": False}], 2),
+        ([{"seed": 1, "candidate": "b"}], 0),
+        ([{}, {"seed": 1}], 0),  # seed 0 came first, and stays what it was
+        ([{"of": range(50)}], 1),
+        ([{"of": range(50)}, {"of": range(50), "seed": 1}], 2),
+        # 5 of 100 cases reworded: 95 of 105 in common; 40 of 100: 60 of 140
+        ([{"of": range(5, 105)}], 0),
+        ([{"of": range(40, 140)}], 1),
+    ],
+)
+def test_other_cases_and_other_seeds_are_further_chances(
+    earlier: list[dict[str, Any]], extended: int
+) -> None:
+    """Of the same candidate, if they came before; rewording a few cases is none."""
+    lines = [
+        line(suite(changes.pop("of", range(100))), **{"day": day, **changes})
+        for day, changes in enumerate(map(dict, earlier), start=1)
+    ]
+
+    assert attempt(suite(range(100)), *lines).extended == extended
+
+
+def test_a_clock_that_is_set_back_resets_nothing() -> None:
+    of = suite(range(30))
+    others = [line(of, "b", 2), line(of, "c", 3)]
+    early = line(of, "a", attempt=3, judged="1970-01-01T00:00:00+00:00")
+    seeds = [line(of, "a", 2, seed=1), line(of, "a", extended=1, judged="1970-01-01T00:00:00")]
+
+    assert attempt(of, *others, early).number == 3
+    assert attempt(of, *seeds).extended == 1
+
+
+def test_a_line_of_the_same_suite_counts_whatever_its_sketch_says() -> None:
+    of = suite(range(30))
+    edited = line(of, "b", cases="0" * 64, suite="other", suite_sha256=of.hash)
+
+    assert attempt(of, edited).number == 2
+
+
+def test_a_run_is_known_by_the_line_of_its_suite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    of, path = suite(range(5)), Path("ledger")
+    found = {"run_id": "run 1", "seed": 0, "attempts": {of.hash: 1}}
+    stored = tmp_path / "runs" / "run 1" / "verdict.json"
+    stored.parent.mkdir(parents=True)
+    stored.write_text(json.dumps(found | {"suites": [{"name": "st", "hash": of.hash}]}), "utf-8")
+
+    def unknown(**changes: Any) -> tuple[str, ...]:
+        lines = [line(of, suite_sha256=of.hash, **changes)]
+        ledger = AttemptLedger({"st": CaseSketch.of(of)}, {"st": path}, {path: lines}, "b", 0, True)
+        return ledger.state("st", tmp_path / "runs").unknown_runs
+
+    assert unknown() == ()
+    assert unknown(suite="other") == unknown(seed=1) == unknown(run_id="run 2") == ("run 1",)
+
+
+def test_other_versions_that_judged_the_candidate_are_counted(tmp_path: Path) -> None:
+    """Of the same seed and about the same cases; those of another candidate are not meant."""
+    of, path = suite(range(30)), tmp_path / "ledger"
+    lines = [
+        line(of, "a", suite_sha256=of.hash),
+        *(line(of, name, suite_sha256=digit * 64) for name in "ab" for digit in "345"),
+    ]
+    ledger = AttemptLedger({"st": CaseSketch.of(of)}, {"st": path}, {path: lines}, "a", 0, True)
+
+    assert ledger.state("st").edited == 3
+
+
+def test_verdicts_that_came_meanwhile_are_named(tmp_path: Path) -> None:
+    of, path = suite(range(5)), tmp_path / FILE_NAME
+    path.write_text("".join(record_lines([line(of, "b"), line(suite(["x"], "other"))])), "utf-8")
+    ledger = AttemptLedger({"st": CaseSketch.of(of)}, {"st": path}, {path: ()}, "a", 0, True)
+    judged = SimpleNamespace(name="st", hash=of.hash, verdict="SHIP")
+    verdict: Any = SimpleNamespace(run_id="mine", attempts={of.hash: 2}, suites=[judged])
+
+    (said,) = ledger.record(verdict, [], {of.hash: 3})
+
+    assert "other runs have judged st since this one began (run 1)" in said
+    assert [(one.attempt, one.extended) for one in read_ledger(path)][2] == (2, 3)
+
+
+def test_lines_are_a_set(tmp_path: Path) -> None:
+    of = suite(range(5))
+    lines = list(record_lines([line(of, "a", 1), line(of, "b", 2)]))
+    path = tmp_path / FILE_NAME
+    path.write_text("\n" + lines[1] + lines[0] + lines[1] + "\r\n" + lines[0].strip(), "utf-8")
+
+    assert set(read_ledger(path)) == {line(of, "a", 1), line(of, "b", 2)}
+    assert len(read_ledger(path)) == 2
+
+
+def test_git_merges_the_ledgers_of_two_branches(tmp_path: Path) -> None:
+    def git(*words: str) -> None:
+        who = ("-c", "user.name=n", "-c", "user.email=e@x", "-c", "init.defaultBranch=main")
+        subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    of, path = suite(range(5)), tmp_path / FILE_NAME
+
+    def add(*lines: LedgerLine) -> None:
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(record_lines(lines))
+        git("add", "-A")
+        git("commit", "-m", "m")
+
+    git("init")
+    (tmp_path / ".gitattributes").write_text(f"{FILE_NAME} merge=union\n", encoding="utf-8")
+    add(line(of, "a", 1))
+    git("checkout", "-b", "other")
+    add(line(of, "b", 2))
+    git("checkout", "-")
+    add(line(of, "c", 3))
+    git("merge", "other")
+
+    assert {one.candidate for one in read_ledger(path)} == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("<<<<<<< HEAD\n", f"{FILE_NAME}:2: a conflict of git: keep the lines of both sides"),
+        ('{"suite": 1}\n', f"{FILE_NAME}:2: not a LedgerLine: suite: 1: Input should be"),
+        ("\x00\n", f"{FILE_NAME}:2: not a LedgerLine"),
+        ("[" * 100_000 + "\n", f"{FILE_NAME}:2: not a LedgerLine"),
+    ],
+)
+def test_a_broken_line_is_named_before_the_run(tmp_path: Path, text: str, told: str) -> None:
+    of = suite(range(5), path=tmp_path / "suites" / "st" / "suite.toml")
+    of.path.parent.mkdir(parents=True)
+    first = "".join(record_lines([line(of)]))
+    of.path.parent.with_name(FILE_NAME).write_text(first + text, encoding="utf-8")
+
+    with pytest.raises(UsageError) as refused:
+        refuse_broken([of])
+
+    assert told in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_attempt_of_10_to_the_400_is_a_broken_line(tmp_path: Path) -> None:
+    of = suite(range(5), path=tmp_path / "suites" / "st" / "suite.toml")
+    of.path.parent.mkdir(parents=True)
+    text = "".join(record_lines([line(of)])).replace("{", f'{{"attempt": {10**400}, ', 1)
+    of.path.parent.with_name(FILE_NAME).write_text(text, encoding="utf-8")
+
+    with pytest.raises(UsageError, match=r":1: .*attempt.* less than or equal to 1000000000000"):
+        refuse_broken([of])
+
+
+def test_the_nearest_ledger_above_a_suite_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to the repository's root, from whatever folder it is run; a new one is next to suites."""
+    team = tmp_path / "repo" / "team"
+    of = suite(range(5), path=team / "suites" / "st" / "suite.toml")
+    of.path.parent.mkdir(parents=True)
+    (tmp_path / "repo" / ".git").mkdir()
+    (tmp_path / FILE_NAME).touch()  # outside of the repository
+    monkeypatch.chdir("/")
+
+    assert ledger_file(of) == team / "suites" / FILE_NAME
+    (tmp_path / "repo" / FILE_NAME).touch()
+    assert ledger_file(of) == tmp_path / "repo" / FILE_NAME
+    (team / FILE_NAME).touch()
+    assert ledger_file(of) == team / FILE_NAME
+
+
+def test_a_suite_at_the_root_and_a_bundled_one_have_theirs_in_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tunegate.harness.suite.find import suite_folder, suite_names
+
+    monkeypatch.chdir(tmp_path)
+    bundled = suite_folder(suite_names()[0]) / "suite.toml"
+
+    assert ledger_file(suite(range(5), path=tmp_path / "suite.toml")) == tmp_path / FILE_NAME
+    assert ledger_file(suite(range(5), path=bundled)) == tmp_path / FILE_NAME
+
+
+def test_ten_thousand_lines_are_read_and_counted_quickly(tmp_path: Path) -> None:
+    """In 0.2 s on a free processor; processor time, with room for slower ones."""
+    of = suite(range(500))
+    path = tmp_path / FILE_NAME
+    (text,) = record_lines([line(of, "candidate 00000")])
+    lines = (text.replace("candidate 00000", f"candidate {i:05}") for i in range(10_000))
+    path.write_text("".join(lines), encoding="utf-8")
+
+    start = time.process_time()
+    number = attempt(of, *read_ledger(path), candidate="new").number
+    took = time.process_time() - start
+
+    assert number == 10_001
+    assert took < 1.0
+
+
+def ledger_notes(project: Any, run: str) -> list[str]:
+    """Return what a run's verdict says of the ledger."""
+    verdict = json.loads((project.path / run / "verdict.json").read_text(encoding="utf-8"))
+    return [note for found in verdict["suites"] for note in found["notes"] if FILE_NAME in note]
+
+
+def test_deleting_the_store_does_not_reset_the_attempts(project: Any) -> None:
+    """Nor do another store, another case and another gate; the user is told once to commit it."""
+    toml = project.suite()
+    toml.write_text("alpha_per_attempt = true\n" + toml.read_text("utf-8"), "utf-8")
+    first = project.gate(*project.models(), "--gate-run-dir=r1")
+    shutil.rmtree(project.path / ".tunegate")
+    second = project.gate(*project.models(tuned=90), "--gate-run-dir=r2")
+    toml.write_text(toml.read_text("utf-8").replace("gain = 0.1", "gain = 0.09"), "utf-8")
+    third = project.gate(*project.models(tuned=85), "--gate-run-dir=r3", "--gate-store=x/s.sqlite")
+
+    told = [f"candidate {n} on this suite" in r.stdout.str() for n, r in ((2, second), (3, third))]
+    written = ["commit it" in r.stderr.str() for r in (first, second, third)]
+    (found,) = project.path.rglob(FILE_NAME)
+    assert told == [True, True]
+    assert written == [True, False, False]
+    assert [one.run_id for one in read_ledger(found)] == ["r1", "r2", "r3"]
+
+
+def test_another_seed_is_a_second_chance(project: Any) -> None:
+    """Judged at a fifth of the error; the same run once more is none, and adds no line."""
+    project.suite()
+    project.gate(*project.models(), "--gate-run-dir=r1")
+    other = project.gate(*project.models(), "--gate-run-dir=r2", "--gate-seed=7")
+    again = project.gate(*project.models(), "--gate-run-dir=r1")
+
+    (found,) = project.path.rglob(FILE_NAME)
+    assert "judged at 1/5 of it" in other.stdout.str()
+    assert "judged at 1/5 of it" not in again.stdout.str()
+    assert [one.seed for one in read_ledger(found)] == [0, 7]
+
+
+def test_runs_and_promotions_that_the_ledger_does_not_know_are_named(project: Any) -> None:
+    project.suite()
+    project.gate(*project.models(), "--gate-run-dir=runs/r1")
+    assert project.tunegate("promote", "runs/r1").ret == 0
+    (found,) = project.path.rglob(FILE_NAME)
+    found.unlink()
+
+    project.gate(*project.models(tuned=90), "--gate-run-dir=runs/r2")
+
+    notes = ledger_notes(project, "runs/r2")
+    assert ["1 stored run of this suite (r1)" in note for note in notes].count(True) == 1
+    assert ["1 promoted run of this suite (r1)" in note for note in notes].count(True) == 1
+    assert [one.run_id for one in read_ledger(found)] == ["r2"]
+
+
+def test_a_ledger_that_cannot_be_written_is_named_in_the_verdict(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.suite()
+    access = "tunegate.harness.run.attempt_ledger.os.access"
+    monkeypatch.setattr(access, lambda path, mode: False)
+
+    result = project.gate(*project.models(), "--gate-run-dir=r1")
+
+    assert result.ret == 0
+    assert any("cannot be written" in note for note in ledger_notes(project, "r1"))
+
+
+def test_a_ledger_that_has_no_end_is_not_read(tmp_path: Path) -> None:
+    device, sparse = tmp_path / "device", tmp_path / "sparse"
+    device.symlink_to("/dev/null")
+    with sparse.open("wb") as file:
+        file.truncate(10**9)
+
+    for path in (device, sparse):
+        with pytest.raises(UsageError, match="no regular file of at most 50 MB"):
+            read_ledger(path)
+
+
+def test_a_ledger_that_git_ignores_is_named(project: Any) -> None:
+    """A rule for `*.jsonl` keeps it from every other checkout; with an exception all is well."""
+    project.suite(n=40)
+    words = ("gate", "suites", *(word.replace("--gate-", "--") for word in project.models(20, 38)))
+    told = "suites/tunegate.ledger.jsonl: git ignores this file"
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    Path(".gitignore").write_text("*.jsonl\n", encoding="utf-8")
+
+    assert told in project.tunegate(*words).stderr.str()
+    Path(".gitignore").write_text(f"*.jsonl\n!{FILE_NAME}\n", encoding="utf-8")
+    assert told not in project.tunegate(*words, "--seed", "1").stderr.str()
+
+
+def test_a_draft_counts_nothing_and_never_ships(project: Any) -> None:
+    project.suite()
+    models = project.models()
+
+    result = project.gate(*models, "--gate-draft", "--gate-undecided=pass")
+
+    told = result.stdout.str()
+    assert result.ret == 10
+    assert "would be SHIP" in project.verdict()["sentence"]
+    assert told.index("\nDRAFT: ") < told.index("\nUNDECIDED: ")
+    assert not (project.path / "suites" / FILE_NAME).exists()
+    assert project.verdict()["attempts"] == {}
+    project.model("tuned", 94)
+    assert project.gate(*models).ret == 0
+    assert [*project.verdict()["attempts"].values()] == [1]
+
+
+def test_a_draft_of_a_worse_model_blocks(project: Any) -> None:
+    project.suite()
+
+    assert project.gate(*project.models(base=95, tuned=30), "--gate-draft").ret == 1
+
+
+def test_a_suite_that_charges_for_attempts_has_no_drafts(project: Any) -> None:
+    """A look that nobody counts would be free."""
+    toml = project.suite()
+    toml.write_text("alpha_per_attempt = true\n" + toml.read_text("utf-8"), encoding="utf-8")
+
+    result = project.gate(*project.models(), "--gate-draft")
+
+    assert result.ret == 4
+    assert "alpha_per_attempt = true makes every look count" in result.stdout.str()

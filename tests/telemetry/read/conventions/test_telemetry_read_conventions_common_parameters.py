@@ -1,0 +1,88 @@
+"""Settings under OpenAI's names."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tunegate.harness.telemetry.read.conventions._common import parse_parameters, request_parameters
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ({"max_completion_tokens": 5}, {"max_tokens": 5}),
+        ({"max_new_tokens": 5, "num_predict": None}, {"max_tokens": 5}),
+        ({"stop_sequences": ["a"]}, {"stop": ["a"]}),
+        ({"stop": "a"}, {"stop": ["a"]}),
+        ({"stop": '["a", "b"]'}, {"stop": ['["a", "b"]']}),
+        ({"stop": []}, {}),
+        ({"tool_choice": {"type": "any"}}, {"tool_choice": "required"}),
+        (
+            {"tool_choice": {"type": "tool", "name": "f"}},
+            {"tool_choice": {"type": "function", "function": {"name": "f"}}},
+        ),
+        ({"tool_choice": "none"}, {"tool_choice": "none"}),
+        ({"extra_body": {"min_p": 0.1, "seed": 1}, "seed": 2}, {"min_p": 0.1, "seed": 2}),
+        ({"temperature": float("nan"), "top_p": 1.0}, {"top_p": 1.0}),
+        ({"model": "m", "messages": [1], "stream": True, "_type": "openai-chat"}, {}),
+        ({"frobnication": 3}, {"frobnication": 3}),
+        ("no JSON", {}),
+        (None, {}),
+    ],
+)
+def test_settings_of_a_request(raw: Any, expected: dict[str, Any]) -> None:
+    assert parse_parameters(raw) == expected
+
+
+def test_settings_may_be_json() -> None:
+    assert parse_parameters(json.dumps({"seed": 1})) == {"seed": 1}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        (
+            {"gen_ai.request.top_k": 3, "gen_ai.request.model": "m", "gen_ai.usage.x": 1},
+            {"top_k": 3},
+        ),
+        (
+            {"gen_ai.request.structured_output_schema": '{"type": "object"}'},
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "answer", "schema": {"type": "object"}},
+                }
+            },
+        ),
+        ({"gen_ai.output.type": "json"}, {"response_format": {"type": "json_object"}}),
+        ({"gen_ai.output.type": "text"}, {}),
+    ],
+)
+def test_settings_in_attributes_of_their_own(
+    attributes: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """`gen_ai.request.…`, and what says which form the answer has."""
+    assert request_parameters(attributes) == expected
+
+
+def test_what_the_responses_api_nests_is_what_the_chat_api_has() -> None:
+    form = {"name": "poem", "schema": {"type": "object"}, "strict": True}
+    asked = {
+        "text": {"format": {"type": "json_schema", **form}, "verbosity": "low"},
+        "reasoning": {"effort": "high", "summary": "auto"},
+        "max_output_tokens": 9,
+        "tool_choice": {"type": "function", "name": "weather"},
+    }
+
+    assert parse_parameters(asked) == {
+        "response_format": {"type": "json_schema", "json_schema": form},
+        "verbosity": "low",
+        "reasoning_effort": "high",
+        "max_tokens": 9,
+        "tool_choice": {"type": "function", "function": {"name": "weather"}},
+    }
+    plain = {"text": {"format": {"type": "json_object"}}, "reasoning": {}}
+    assert parse_parameters(plain) == {"response_format": {"type": "json_object"}}

@@ -1,0 +1,77 @@
+"""Turns that are put together of pieces, as OpenAI's Responses API has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tunegate.harness.telemetry.read.conventions._messages import (
+    FirstAnswer,
+    MessageTranscript,
+    answer_of,
+)
+
+ASKED = {"role": "user", "content": "Weather?"}
+THOUGHT = {"role": "assistant", "content": [{"type": "reasoning", "text": "Hm."}]}
+SAID = {"role": "assistant", "content": "I look."}
+
+
+def called(known: str) -> dict[str, Any]:
+    """Return a turn that calls a tool."""
+    call = {"id": known, "function": {"name": "weather", "arguments": "{}"}}
+    return {"role": "assistant", "tool_calls": [call]}
+
+
+def result(known: str) -> dict[str, Any]:
+    """Return what the tool of a call said."""
+    return {"role": "tool", "content": "rain", "tool_call_id": known}
+
+
+def read(*turns: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the messages of a transcript."""
+    transcript = MessageTranscript()
+    for turn in turns:
+        transcript.add(turn)
+    transcript.pair()
+    return transcript.messages
+
+
+def test_the_items_of_an_answer_are_one_turn() -> None:
+    """Thought, text and two calls; the results follow as they are."""
+    turns = (ASKED, THOUGHT, SAID, called("a"), called("b"), result("a"), result("b"))
+
+    _, turn, *results = read(*turns)
+
+    assert (turn["content"], turn["reasoning_content"]) == ("I look.", "Hm.")
+    assert [call["id"] for call in turn["tool_calls"]] == ["a", "b"]
+    assert [one["tool_call_id"] for one in results] == ["a", "b"]
+
+
+def test_two_texts_stay_two_turns() -> None:
+    assert [turn["content"] for turn in read(SAID, SAID)] == ["I look.", "I look."]
+
+
+@pytest.mark.parametrize(
+    ("calls", "results", "expected"),
+    [
+        (["fc_1", "fc_2"], ["call_1", "call_2"], ["call_1", "call_2"]),
+        (["a", "b"], ["b", "a"], ["a", "b"]),
+        (["fc_1", "fc_2"], ["call_1"], ["fc_1", "fc_2"]),
+    ],
+)
+def test_calls_have_the_ids_of_their_results(
+    calls: list[str], results: list[str], expected: list[str]
+) -> None:
+    turn, *_ = read(*map(called, calls), *map(result, results))
+
+    assert [call["id"] for call in turn["tool_calls"]] == expected
+
+
+def test_an_answer_is_put_together_and_a_choice_is_not() -> None:
+    whole = answer_of([THOUGHT, SAID, called("a")])
+
+    assert (whole.text, [call["id"] for call in whole.calls]) == ("I look.", ["a"])
+    assert answer_of([SAID, {**SAID, "content": "Or so."}]) == FirstAnswer("I look.")
+    assert answer_of([called("a"), called("b")], 2).calls == answer_of([called("a")]).calls
+    assert answer_of([]) == FirstAnswer()

@@ -1,0 +1,304 @@
+"""Each model call once, whoever wrote its spans."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.made_spans import made_span
+from tunegate.harness.telemetry.read.model_calls import (
+    AROUND,
+    OTHER,
+    TWICE,
+    WINDOW,
+    find_model_calls,
+)
+from tunegate.harness.telemetry.read.types import ModelCall, Span, SpanEvent
+
+CHAIN = {"openinference.span.kind": "CHAIN"}
+
+
+def genai(asked: str, answer: str = "Yes.", **more: Any) -> dict[str, Any]:
+    """Return a call of OpenTelemetry's conventions."""
+    return {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.input.messages": [{"role": "user", "parts": [{"type": "text", "content": asked}]}],
+        "gen_ai.output.messages": [
+            {"role": "assistant", "parts": [{"type": "text", "content": answer}]}
+        ],
+        **more,
+    }
+
+
+def openinference(asked: str, **more: Any) -> dict[str, Any]:
+    """Return a call of OpenInference's."""
+    return {
+        "openinference.span.kind": "LLM",
+        "llm.input_messages.0.message.role": "user",
+        "llm.input_messages.0.message.content": asked,
+        "llm.invocation_parameters": '{"seed": 7, "temperature": 1}',
+        "llm.tools.0.tool.json_schema": '{"type": "function", "function": {"name": "f"}}',
+        **more,
+    }
+
+
+def found(*spans: Span) -> tuple[list[ModelCall], Counter[str]]:
+    """Return the calls of spans and how many spans yielded none, by reason."""
+    left: Counter[str] = Counter()
+    return list(find_model_calls(spans, lambda reason, where: left.update([reason]))), left
+
+
+def texts(found: list[ModelCall]) -> list[str]:
+    """Return the last message of each call."""
+    return [call.messages[-1]["content"] for call in found]
+
+
+def test_two_conventions_in_one_file() -> None:
+    one, left = found(made_span(genai("a"), number=1), made_span(openinference("b"), number=2))
+
+    assert [(call.convention, *texts([call])) for call in one] == [
+        ("genai", "a"),
+        ("openinference", "b"),
+    ]
+    assert not left
+
+
+def test_two_conventions_on_one_span_are_one_call() -> None:
+    (call,), _ = found(made_span(genai("a") | openinference("a")))
+
+    assert call.convention == "openinference"
+
+
+def test_a_wrapper_and_the_client_in_it_are_one_call() -> None:
+    """Whichever span comes first; the inner one is read, and the outer one fills its gaps."""
+    inner = made_span(genai("a", **{"gen_ai.request.temperature": 0.5}), number=1, parent=2)
+    between = made_span(CHAIN, number=2, parent=3)
+    outer = made_span(openinference("a"), number=3)
+
+    for spans in ((inner, between, outer), (outer, between, inner), (between, inner, outer)):
+        (call,), left = found(*spans)
+
+        assert call.span is inner
+        assert call.parameters == {"seed": 7, "temperature": 0.5}
+        assert [tool["function"]["name"] for tool in call.tools] == ["f"]
+        assert left == {AROUND: 1, OTHER: 1}
+
+
+def test_three_spans_of_one_request_are_one_call() -> None:
+    spans = [
+        made_span(genai("a"), number=1, parent=2),
+        made_span(genai("a"), number=2, parent=3),
+        made_span(openinference("a"), number=3),
+    ]
+
+    for ordered in (spans, spans[::-1], [spans[1], spans[2], spans[0]]):
+        (call,), left = found(*ordered)
+
+        assert call.span is spans[0]
+        assert left == {AROUND: 2}
+
+
+def test_spans_of_two_libraries_beside_each_other_are_one_call() -> None:
+    outer = made_span(openinference("a"), number=1, parent=9, scope="langchain")
+    inner = made_span(genai("a"), number=2, parent=9, scope="openai")
+
+    for spans in ((inner, outer), (outer, inner)):
+        (call,), left = found(*spans)
+
+        assert call.span is inner
+        assert call.parameters == {"seed": 7, "temperature": 1}
+        assert left == {AROUND: 1}
+
+
+@pytest.mark.parametrize(
+    ("other", "number", "scope", "why"),
+    [
+        (genai("a"), 2, "langchain", "one library records a request once"),
+        (genai("b"), 2, "openai", "another question"),
+        (genai("a", "No."), 2, "openai", "another answer"),
+        (genai("a"), 4, "openai", "two seconds later"),
+        ({"gen_ai.operation.name": "chat"}, 2, "openai", "no content, and not at the same time"),
+    ],
+)
+def test_spans_beside_each_other_are_two_calls(
+    other: dict[str, Any], number: int, scope: str, why: str
+) -> None:
+    first = made_span(genai("a"), number=1, parent=9, scope="langchain")
+
+    two, _ = found(first, made_span(other, number=number, parent=9, scope=scope))
+
+    assert len(two) == 2, why
+
+
+def test_a_request_that_the_client_notes_without_content_is_the_one_beside_it() -> None:
+    bare = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 3}
+
+    (call,), _ = found(
+        made_span(bare, number=1, parent=9, scope="anthropic"),
+        made_span(genai("a"), number=1, parent=9, scope="openllmetry", span_id="f" * 16),
+    )
+
+    assert (call.messages[-1]["content"], call.input_tokens) == ("a", 3)
+
+
+def test_identical_requests_at_the_same_time_are_paired() -> None:
+    spans = [
+        made_span(genai("a"), number=1, parent=9, scope=scope, span_id=f"{scope:0>15}{n}")
+        for scope in ("aa", "bb")
+        for n in range(3)
+    ]
+
+    three, left = found(*spans)
+
+    assert len(three) == 3
+    assert left == {AROUND: 3}
+
+
+def test_a_wrapper_is_read_where_the_client_held_no_content() -> None:
+    bare = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 3}
+
+    (call,), _ = found(made_span(bare, number=1, parent=2), made_span(openinference("a"), number=2))
+
+    assert (call.convention, call.input_tokens, call.unreplayable) == ("openinference", 3, None)
+
+
+def test_calls_in_a_call_that_asks_something_else_are_calls() -> None:
+    spans = [
+        made_span(genai("Is this right?", "9"), number=1, parent=3),
+        made_span(genai("And this?", "8"), number=2, parent=3),
+        made_span(genai("Write a poem.", "Roses"), number=3),
+    ]
+
+    inside_out, left = found(*spans)
+    outside_in, _ = found(*spans[::-1])
+
+    assert texts(inside_out) == ["Is this right?", "And this?", "Write a poem."]
+    assert sorted(texts(outside_in)) == sorted(texts(inside_out))
+    assert not left
+
+
+def test_the_same_ids_in_another_trace_are_another_span() -> None:
+    again = made_span(genai("a"))
+    other = made_span(genai("a"), trace="b" * 32)
+
+    both, left = found(again, other, again)
+
+    assert len(both) == 2
+    assert left == {TWICE: 1}
+
+
+def test_spans_that_are_their_own_ancestors_end() -> None:
+    some, _ = found(
+        made_span(genai("a"), number=1, parent=2),
+        made_span(genai("b", "No."), number=2, parent=1),
+        made_span(genai("c"), number=3, parent=3),
+    )
+
+    assert texts(some) == ["a", "b", "c"]
+
+
+def test_calls_come_in_order_and_before_the_end() -> None:
+    """After `WINDOW` spans the first is yielded: memory does not grow with the file."""
+    seen: list[int] = []
+
+    def spans() -> Any:
+        for number in range(WINDOW + 10):
+            seen.append(number)
+            yield made_span(genai(str(number)), number=number + 1)
+
+    stream = find_model_calls(spans())
+    first = next(stream)
+
+    assert (texts([first]), len(seen)) == (["0"], WINDOW + 1)
+    assert texts(list(stream)) == [str(number) for number in range(1, WINDOW + 10)]
+
+
+def test_parents_that_never_come_are_forgotten() -> None:
+    many = (made_span(genai("a"), number=n, parent=n + 10**6) for n in range(1, 2 * WINDOW))
+
+    assert sum(1 for _ in find_model_calls(many)) == 2 * WINDOW - 1
+
+
+NAMES = st.sampled_from(
+    [
+        "gen_ai.operation.name", "gen_ai.input.messages", "gen_ai.output.messages",
+        "gen_ai.system_instructions", "gen_ai.tool.definitions", "gen_ai.request.stop_sequences",
+        "gen_ai.request.temperature", "gen_ai.request.structured_output_schema",
+        "gen_ai.response.finish_reasons", "gen_ai.usage.input_tokens", "gen_ai.cost.total",
+        "gen_ai.prompt.0.role", "gen_ai.prompt.0.content", "gen_ai.prompt.0.tool_calls.0.name",
+        "gen_ai.prompt.0", "gen_ai.prompt.99999999999.role", "gen_ai.prompt..", "gen_ai.prompt.x",
+        "gen_ai.completion.0.content", "llm.request.type", "llm.request.functions.0.parameters",
+        "openinference.span.kind", "llm.input_messages.0.message.role", "llm.tools.0.tool",
+        "llm.input_messages.0.message.content", "llm.input_messages.0.message.contents.0",
+        "llm.input_messages.0.message.tool_calls.0.tool_call.function.arguments",
+        "llm.input_messages.0.message.function_call_name", "llm.input_messages", "llm.prompts.0",
+        "llm.tools.0.tool.json_schema", "llm.invocation_parameters", "llm.choices.0.completion",
+        "gen_ai.span.kind", "gen_ai.request.parameters", "gen_ai.input.messages.0.message.role",
+        "gen_ai.input.messages.0.message.contents.0.message_content.type", "gen_ai.event.content",
+    ]
+)  # fmt: skip
+WORDS = st.sampled_from(
+    ["LLM", "chat", "user", "tool", "text", "type", "role", "content", "parts", "name", "image",
+     "message", "function", "arguments", "tool_calls", "tool_call", "id", "[", "{}", "\ud83d",
+     '[{"role": "user", "content": "a"}]', '{"stop": [1, null]}', '[[["a"]]]', "blob", "NaN"]
+)  # fmt: skip
+PLAIN = st.one_of(
+    WORDS, st.text(max_size=5), st.none(), st.booleans(), st.integers(), st.floats(),
+    st.binary(max_size=4),
+)  # fmt: skip
+VALUES = st.recursive(
+    PLAIN,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.one_of(WORDS, st.text(max_size=3)), inner, max_size=4),
+    ),
+    max_leaves=8,
+)
+EVENTS = st.builds(
+    SpanEvent,
+    st.sampled_from(
+        ["gen_ai.user.message", "gen_ai.tool.message", "gen_ai.choice", "exception",
+         "gen_ai.client.inference.operation.details"]
+    ),
+    st.dictionaries(NAMES, VALUES, max_size=3),
+    VALUES,
+)  # fmt: skip
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.dictionaries(NAMES, VALUES, max_size=6),
+            st.lists(EVENTS, max_size=2),
+            st.integers(1, 4),
+            st.none() | st.integers(1, 4),
+        ),
+        max_size=5,
+    )
+)
+def test_whatever_stands_in_a_span_it_yields_a_call_or_is_counted(
+    made: list[tuple[dict[str, Any], list[SpanEvent], int, int | None]],
+) -> None:
+    """No content is a crash, and no span is lost; what is yielded has the contract's types."""
+    spans = [
+        made_span(attributes, number=number, parent=parent, events=events)
+        for attributes, events, number, parent in made
+    ]
+
+    some, left = found(*spans)
+
+    assert len(some) + left.total() == len(spans)
+    for call in some:
+        assert all(isinstance(m["role"], str) and isinstance(m["content"], str)
+                   for m in call.messages)  # fmt: skip
+        assert call.messages or call.unreplayable
+        assert call.answer is None or isinstance(call.answer, str)
+        assert all(isinstance(tool["function"]["name"], str) for tool in call.tools)
+        for said in (*call.messages, {"tool_calls": call.answer_calls}):
+            for one in said.get("tool_calls", ()):
+                assert isinstance(one["function"]["arguments"], str)
+        str(call.messages).encode()
