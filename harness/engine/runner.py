@@ -78,8 +78,8 @@ class Runner:
     progress: ProgressReporter
     halved: list[int] = field(default_factory=list)
     """Sizes of batches that did not fit in memory and ran as halves."""
-    levers: Optimizations = ALL
-    """Which of the engine's levers are on."""
+    optimizations: Optimizations = ALL
+    """Which of the engine's optimizations are on."""
     watches: dict[tuple[str, str], DraftAcceptance] = field(default_factory=dict)
     """(arm, who wrote its drafts) → how well they were accepted."""
     decided: Callable[[int], Iterable[str]] = lambda stage: ()
@@ -186,7 +186,7 @@ class Runner:
     def _priced_as(self, arm: str, request: Request) -> tuple[str, str, bool]:
         """Return arm, suite, and whether a draft may be read in place of writing the answer."""
         written = request.kind is CellKind.GENERATE and not request.generation.temperature
-        return arm, request.suite, arm in self._drafted and written and self.levers.drafts
+        return arm, request.suite, arm in self._drafted and written and self.optimizations.drafts
 
     @cached_property
     def _drafted(self) -> frozenset[str]:
@@ -367,7 +367,9 @@ class Runner:
         if isinstance(backend, LocalArm):
             from tunegate.harness.engine.inference import local_engine
 
-            answers = local_engine.complete_requests(backend, requests, known, self.levers, more)
+            answers = local_engine.complete_requests(
+                backend, requests, known, self.optimizations, more
+            )
         elif more is not tuple and isinstance(backend, JoinableArm):
             answers = backend.complete_joined(requests, more)
         else:
@@ -393,7 +395,7 @@ class Runner:
     def _drafts(self, batch: RequestBatch[PlannedQuestion], arm: str) -> dict[str, KnownAnswer]:
         """Return request key → a stored answer of another arm that a local arm may give too."""
         local = arm != "base" and isinstance(self.arms[arm], LocalArm)
-        if not local or batch.kind is not CellKind.GENERATE or not self.levers.drafts:
+        if not local or batch.kind is not CellKind.GENERATE or not self.optimizations.drafts:
             return {}
         from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer
 

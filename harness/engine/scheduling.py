@@ -38,7 +38,7 @@ RECORDED_ROWS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Optimizations:
-    """Which levers are on."""
+    """Which optimizations are on."""
 
     drafts: bool = True
     """Verify what base or the candidate before answered, instead of decoding it; needs slots."""
@@ -49,10 +49,10 @@ class Optimizations:
 
     @classmethod
     def named(cls, text: str) -> Optimizations:
-        """Return the levers that `text` names: `all`, `none` or some, comma-separated.
+        """Return the optimizations that `text` names: `all`, `none` or some, comma-separated.
 
         Raises:
-            UsageError: a name is no lever.
+            UsageError: a name is no optimization.
         """
         names = tuple(field.name for field in fields(cls))
         if text in ("all", "none"):
@@ -60,7 +60,9 @@ class Optimizations:
         asked = [name.strip() for name in text.split(",")]
         strange = next((name for name in asked if name not in names), None)
         if strange is not None:
-            raise UsageError(unknown_name_message(strange, ("all", "none", *names), what="lever"))
+            raise UsageError(
+                unknown_name_message(strange, ("all", "none", *names), what="optimization")
+            )
         return cls(*[name in asked for name in names])
 
 

@@ -42,7 +42,7 @@ class Shard:
     """Key of a cell of tuned → key of what the candidate before wrote."""
     stored: Mapping[str, Completion]
     """Key → what is known already: answers of the batch, and drafts."""
-    levers: Optimizations
+    optimizations: Optimizations
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,12 @@ class ShardWorker:
             self._arms = self._arms or self._opening.arms()
             silent = ProgressReporter(1.0, stream=io.StringIO())
             runner = Runner(
-                plan, self._arms, notebook, silent, levers=shard.levers, watches=self._watches
+                plan,
+                self._arms,
+                notebook,
+                silent,
+                optimizations=shard.optimizations,
+                watches=self._watches,
             )
             runner.answer(shard.batch, notebook.answered(shard.stored))
         except TunegateError as failure:
@@ -203,4 +208,4 @@ class ShardedRunner(Runner):
         keys = [request.key for request in asked.values()]
         earlier = {key: self.plan.earlier[key] for key in keys if key in self.plan.earlier}
         stored = self.store.completions((*keys, *earlier.values()))
-        return Shard(batch, asked, earlier, stored, self.levers)
+        return Shard(batch, asked, earlier, stored, self.optimizations)

@@ -1,7 +1,7 @@
 """`gguf:FILE.gguf`: a model in llama.cpp's format, as an arm.
 
 By default Transformers unpacks the file to float32 and the arm is like any local model: every kind
-of question, every lever of the engine, exact arithmetic on the rounded weights. With
+of question, every optimization of the engine, exact arithmetic on the rounded weights. With
 `gguf:FILE.gguf?engine=llama.cpp` llama.cpp itself computes, as it will in production.
 `?tokenizer=DIR` takes the tokenizer of a folder, which must have the file's vocabulary; several
 options are joined with `&`.

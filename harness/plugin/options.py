@@ -100,15 +100,15 @@ def _spec(arm: FurtherArm) -> Callable[[str], str]:
     return read
 
 
-def _levers(text: str) -> str:
-    """Check the names of levers."""
+def _optimizations(text: str) -> str:
+    """Check the names of optimizations."""
     from tunegate.harness.engine.scheduling import Optimizations
     from tunegate.harness.records.errors import UsageError
 
     try:
         Optimizations.named(text)
     except UsageError as error:
-        raise pytest.UsageError(f"{PREFIX}levers: {error}") from error
+        raise pytest.UsageError(f"{PREFIX}optimizations: {error}") from error
     return text
 
 
@@ -232,10 +232,10 @@ OPTIONS = (
         typed=True,
     ),
     GateOption(
-        "levers",
+        "optimizations",
         "Optimizations of local models: all, none, or some of drafts,prefixes,slots.",
         "all",
-        type=_levers,
+        type=_optimizations,
     ),
     GateOption(
         "engine",

@@ -260,7 +260,7 @@ class GateSession:
             dtype=self.options["dtype"],
             trust_remote_code=bool(self.options["trust-remote-code"]),
             backend=ExecutionBackend(self.options["engine"], self.options["workers"]),
-            optimizations=Optimizations.named(self.options["levers"]),
+            optimizations=Optimizations.named(self.options["optimizations"]),
             limits=limits_of(self.options),
             judge=self.options["judge"],
             calibration=self.options["calibration"],

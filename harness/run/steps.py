@@ -155,7 +155,7 @@ class PreparedRun:
                 asked,
                 self.store,
                 progress,
-                levers=optimizations,
+                optimizations=optimizations,
                 decided=after_look,
                 outside=outside,
             )

@@ -19,7 +19,7 @@ PROMPTS = (
     "Spain is Madrid and the customer",
 )  # fmt: skip
 CHOICES = ("B", "late and", "refund")
-LEVERS = ("all", "none", "slots", "prefixes", "drafts,slots")
+OPTIMIZATIONS = ("all", "none", "slots", "prefixes", "drafts,slots")
 NEW_TOKENS = 20
 Ask = Callable[..., list[Any]]
 
@@ -43,7 +43,12 @@ def generate(model: Any, ids: Sequence[int], stops: Collection[int], n: int) -> 
 
 
 def differences(
-    arm: Any, model: Any, ask: Ask, *, prefix: str = "", levers: Collection[str] = LEVERS
+    arm: Any,
+    model: Any,
+    ask: Ask,
+    *,
+    prefix: str = "",
+    optimizations: Collection[str] = OPTIMIZATIONS,
 ) -> Iterator[str]:
     """Name everything in which the engine is not plain Transformers.
 
@@ -52,13 +57,13 @@ def differences(
         model: The same weights, loaded by Transformers (and PEFT) alone.
         ask: The fixture that makes requests.
         prefix: What every prompt begins with.
-        levers: Names of optimisations, `all` and `none` included.
+        optimizations: Names of optimizations, `all` and `none` included.
     """
     prompts = [prefix + text for text in PROMPTS]
     ids = [list(arm.tokenizer(text)["input_ids"]) for text in prompts]
     written = [generate(model, one, arm.stop_ids, NEW_TOKENS) for one in ids]
     texts = [arm.tokenizer.decode(one, skip_special_tokens=True) for one in written]
-    for name in levers:
+    for name in optimizations:
         switches = Optimizations.named(name)
         for kind, known in _drafts(texts, drafted=switches.drafts):
             found = _texts(arm, ask, prompts, known, switches)

@@ -43,14 +43,14 @@ def test_the_engine_is_plain_generate(
 ) -> None:
     for name, arm in _arms(family, tmp_path).items():
         model = _plain(family, tmp_path / name)
-        assert list(differences(arm, model, ask, prefix=SHARED, levers=("all",))) == []
+        assert list(differences(arm, model, ask, prefix=SHARED, optimizations=("all",))) == []
 
 
 @pytest.mark.slow
-@pytest.mark.long  # fifty-eight families with each lever: four minutes
+@pytest.mark.long  # fifty-eight families with each optimization: four minutes
 @pytest.mark.parametrize("prefix", ["", SHARED], ids=["no prefix", "shared prefix"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_lever_is_plain_generate_on_every_family(
+def test_every_optimization_is_plain_generate_on_every_family(
     tmp_path: Path, ask: Callable[..., list[Any]], family: str, prefix: str
 ) -> None:
     arms = _arms(family, tmp_path)

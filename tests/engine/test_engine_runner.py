@@ -334,7 +334,9 @@ def test_a_lack_of_memory_halves_the_batch_for_both_arms(
     arms, log = _tight(tiny, base, tuned)
     b = bench(n=8)
     runner = b.runner(arms)
-    runner = Runner(runner.plan, arms, b.store, runner.progress, levers=Optimizations(drafts=False))
+    runner = Runner(
+        runner.plan, arms, b.store, runner.progress, optimizations=Optimizations(drafts=False)
+    )
     puts: list[tuple[str, int]] = []
     put = b.store.put
 
@@ -421,7 +423,9 @@ def test_drafting_changes_no_answer(tiny: Any, bench: Callable[..., Bench]) -> N
     b.store.close()
     b.store = AnswerCache(b.folder / "other.sqlite")
     plain = b.runner(pair)
-    plain = Runner(plain.plan, pair, b.store, plain.progress, levers=Optimizations(drafts=False))
+    plain = Runner(
+        plain.plan, pair, b.store, plain.progress, optimizations=Optimizations(drafts=False)
+    )
     plain.run()
     assert b.texts(plain) == expected
     assert plain.watches == {}

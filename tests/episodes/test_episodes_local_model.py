@@ -59,9 +59,9 @@ def _suite(folder: Path, temperature: float = 0.0) -> Suite:
     return load_suite(write_desk(folder, toml=toml, code=TALK, tasks=tasks))
 
 
-def _play(suite: Suite, arms: Mapping[str, Any], levers: str = "all") -> Transcripts:
+def _play(suite: Suite, arms: Mapping[str, Any], optimizations: str = "all") -> Transcripts:
     with prepare([suite], arms, None) as run:
-        run.answer(io.StringIO(), levers=Optimizations.named(levers))
+        run.answer(io.StringIO(), optimizations=Optimizations.named(optimizations))
         return {
             (cell.cell.case, cell.cell.arm): tuple(
                 turn.text for turn in cell.completion.episode.turns
@@ -124,21 +124,21 @@ def test_bases_turns_are_drafts_of_tuneds(tiny: Any, tmp_path: Path) -> None:
     specs = {"base": str(tiny.base()), "tuned": str(tiny.adapter(dead=True))}
     suite, arms = _suite(tmp_path), open_arms(specs)
     seen: dict[str, int] = {}
-    for levers in ("slots,prefixes", "all"):
+    for optimizations in ("slots,prefixes", "all"):
         with (
             mock.patch.object(local_engine, "decode_completion", kept),
             mock.patch.object(local_engine, "draft_ids", draft),
             prepare([suite], arms, None) as run,
         ):
-            chosen = Optimizations.named(levers)
-            run.answer(io.StringIO(), arms={"base": arms["base"]}, levers=chosen)
+            chosen = Optimizations.named(optimizations)
+            run.answer(io.StringIO(), arms={"base": arms["base"]}, optimizations=chosen)
             model, count = arms["base"].loaded.torch_model, [0]  # type: ignore[attr-defined]
             hook = model.register_forward_pre_hook(
                 lambda *_, count=count: count.__setitem__(0, count[0] + 1)
             )
-            run.answer(io.StringIO(), arms={"tuned": arms["tuned"]}, levers=chosen)
+            run.answer(io.StringIO(), arms={"tuned": arms["tuned"]}, optimizations=chosen)
             hook.remove()
-            seen[levers] = count[0]
+            seen[optimizations] = count[0]
 
     assert 3 * seen["all"] <= seen["slots,prefixes"]
 

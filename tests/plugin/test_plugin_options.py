@@ -34,7 +34,7 @@ def test_ini_twins_do_what_the_options_do(project: Any) -> None:
         "seed": "7",
         "dtype": "float32",
         "trace_content": "true",
-        "levers": "none",
+        "optimizations": "none",
     }
     lines = "".join(f"gate_{key} = {value}\n" for key, value in values.items())
     project.pytester.makeini(f"[pytest]\n{lines}")
@@ -89,7 +89,10 @@ def test_an_option_wins_over_its_ini_twin(project: Any) -> None:
         ("--gate-seed=²", "--gate-seed='²' must be a whole number of at least 0"),
         ("--gate-undecided=maybe", "argument --gate-undecided: invalid choice: 'maybe'"),
         ("--gate-dtype=int3", "argument --gate-dtype: invalid choice: 'int3'"),
-        ("--gate-levers=draft", "--gate-levers: unknown lever 'draft'; did you mean 'drafts'?"),
+        (
+            "--gate-optimizations=draft",
+            "--gate-optimizations: unknown optimization 'draft'; did you mean 'drafts'?",
+        ),
     ],
 )
 def test_a_bad_value_is_one_line(project: Any, option: str, line: str) -> None:

@@ -69,7 +69,7 @@ def decode_sequences(
     arm: LocalArm,
     model: Any,
     rows: Sequence[DecodingSequence],
-    levers: Optimizations = ALL,
+    optimizations: Optimizations = ALL,
     more: NewRows = tuple,
 ) -> Iterator[DecodingSequence]:
     """Yield the rows as they finish; rows that have tokens already go on from there.
@@ -78,7 +78,7 @@ def decode_sequences(
         arm: Gives tokenizer and stop ids.
         model: The torch model, switched to the arm.
         rows: Unfinished rows, of the same generation settings or not, with drafts or without.
-        levers: Which levers are on.
+        optimizations: Which optimizations are on.
         more: Called between the steps: what it returns enters the running batch. It ends when
             every row is finished and there are no more.
     """
@@ -89,8 +89,8 @@ def decode_sequences(
         with torch.inference_mode():
             yield from decode_alone(arm, model, rows)
             batched = [row for row in rows if not is_alone(arm, row)]
-            if batched and levers.slots and prefix_cache.has_plain_cache(model):
-                yield from _DecodingLoop.of(arm, model, batched, levers).run(more)
+            if batched and optimizations.slots and prefix_cache.has_plain_cache(model):
+                yield from _DecodingLoop.of(arm, model, batched, optimizations).run(more)
             elif batched:
                 width = _width(model, longest_length(batched))
                 for at in range(0, len(batched), width):
@@ -104,7 +104,7 @@ class _DecodingLoop:
 
     arm: LocalArm
     model: Any
-    levers: Optimizations
+    optimizations: Optimizations
     step: float
     """Cost of a forward besides its tokens."""
     window: float
@@ -122,9 +122,15 @@ class _DecodingLoop:
 
     @classmethod
     def of(
-        cls, arm: LocalArm, model: Any, rows: Sequence[DecodingSequence], levers: Optimizations
+        cls,
+        arm: LocalArm,
+        model: Any,
+        rows: Sequence[DecodingSequence],
+        optimizations: Optimizations,
     ) -> _DecodingLoop:
-        loop = cls(arm, model, levers, forward_cost(model), prefix_cache.attention_window(model))
+        loop = cls(
+            arm, model, optimizations, forward_cost(model), prefix_cache.attention_window(model)
+        )
         loop._take_in(rows)
         return loop
 
@@ -153,7 +159,7 @@ class _DecodingLoop:
             return
         self.waiting += rows
         self.longest = max(self.longest, longest_length(rows))
-        if self.levers.prefixes:
+        if self.optimizations.prefixes:
             self._share_prefixes()
         width = min(_width(self.model, self.longest), len(self.waiting) + len(self.slots.rows))
         self.slots.resize(width, self.longest)

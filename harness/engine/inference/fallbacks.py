@@ -2,7 +2,7 @@
 
 Prompt tuning, P-tuning and prefix tuning (Lester et al. 2021; Liu et al. 2021; Li and Liang 2021)
 put what they have learned before the first token, at every forward. Such an arm computes each row
-alone and whole; the base it sits on keeps every lever. Models whose layers carry a running state
+alone and whole; the base it sits on keeps every optimization. Models with layers of running state
 instead of keys and values (Mamba, LFM2, Qwen3.5 and other hybrids) do so in both arms: padding
 would enter the state, and a state can be neither repeated for other rows nor taken back.
 
@@ -58,7 +58,7 @@ def decode_alone(
 
 
 def fallback_notices(arms: Mapping[str, Arm]) -> Iterator[str]:
-    """Yield one sentence for each arm that cannot have every lever: it is slow, and why."""
+    """Yield one sentence for each arm that cannot have every optimization: it is slow, and why."""
     for name, arm in arms.items():
         if not isinstance(arm, LocalArm):
             continue

@@ -36,7 +36,7 @@ def complete_requests(
     arm: LocalArm,
     requests: Sequence[Request],
     known: Mapping[str, KnownAnswer] = MappingProxyType({}),
-    levers: Optimizations = ALL,
+    optimizations: Optimizations = ALL,
     more: NewRequests = tuple,
 ) -> Iterator[StoredAnswer]:
     """Yield an answer for each request.
@@ -46,7 +46,7 @@ def complete_requests(
         requests: Requests of one kind.
         known: Request key → what another arm answered, to be verified instead of decoded; the
             result is the same without it.
-        levers: Which of the engine's levers are on.
+        optimizations: Which of the engine's optimizations are on.
         more: Called between the steps of texts that are written: the requests that it returns
             enter the running batch. `known` is looked up when they do.
 
@@ -68,11 +68,11 @@ def complete_requests(
         return
     with computing(arm) as model:
         if fitting[0].kind in (CellKind.GENERATE, CellKind.LATENCY):
-            yield from _generate(_WrittenRows(arm, known), model, fitting, levers, more)
+            yield from _generate(_WrittenRows(arm, known), model, fitting, optimizations, more)
         elif fitting[0].kind is CellKind.TEXT:
-            yield from _read(arm, model, fitting, levers)
+            yield from _read(arm, model, fitting, optimizations)
         else:
-            yield from _score(arm, model, fitting, asked, levers)
+            yield from _score(arm, model, fitting, asked, optimizations)
 
 
 @contextmanager
@@ -156,7 +156,7 @@ def _generate(
     written: _WrittenRows,
     model: Any,
     requests: Sequence[Request],
-    levers: Optimizations,
+    optimizations: Optimizations,
     more: NewRequests,
 ) -> Iterator[StoredAnswer]:
     """Yield the answers that are written.
@@ -171,7 +171,7 @@ def _generate(
 
     try:
         while rows or written.misfits:
-            for row in decode_sequences(written.arm, model, rows, levers, later):
+            for row in decode_sequences(written.arm, model, rows, optimizations, later):
                 yield written.finish(row)
                 while written.misfits:
                     yield written.misfits.popleft()
@@ -211,7 +211,7 @@ def _score(
     model: Any,
     requests: Sequence[Request],
     asked: Mapping[str, Sequence[tuple[int, ...]]],
-    levers: Optimizations,
+    optimizations: Optimizations,
 ) -> Iterator[StoredAnswer]:
     started, clock = time.time(), time.perf_counter()
     wanted = [
@@ -220,7 +220,7 @@ def _score(
         for ids in asked[request.key]
     ]
     sums = loglikelihood.score_continuations(
-        arm, model, [r.prompt for r in requests], wanted, levers
+        arm, model, [r.prompt for r in requests], wanted, optimizations
     )
     seconds = time.perf_counter() - clock
     for row, request in enumerate(requests):
@@ -240,11 +240,11 @@ def _score(
 
 
 def _read(
-    arm: LocalArm, model: Any, requests: Sequence[Request], levers: Optimizations
+    arm: LocalArm, model: Any, requests: Sequence[Request], optimizations: Optimizations
 ) -> Iterator[StoredAnswer]:
     started, clock = time.time(), time.perf_counter()
     found = loglikelihood.bits_per_byte(
-        arm, model, [request.prompt for request in requests], levers
+        arm, model, [request.prompt for request in requests], optimizations
     )
     seconds = time.perf_counter() - clock
     for request, bits in zip(requests, found, strict=True):

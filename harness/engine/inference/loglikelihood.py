@@ -70,7 +70,7 @@ def score_continuations(
     model: Any,
     prompts: Sequence[Prompt],
     wanted: Sequence[Continuation],
-    levers: Optimizations = ALL,
+    optimizations: Optimizations = ALL,
 ) -> list[float]:
     """Return the summed natural-log likelihood of each wanted continuation.
 
@@ -79,10 +79,11 @@ def score_continuations(
         model: The torch model, switched to the arm.
         prompts: The batch's prompts, each at least one token long.
         wanted: Continuations, each pointing at its prompt.
-        levers: Whether shared prefixes are computed once.
+        optimizations: Whether shared prefixes are computed once.
     """
     return [
-        likelihood.total for likelihood in measure_likelihoods(arm, model, prompts, wanted, levers)
+        likelihood.total
+        for likelihood in measure_likelihoods(arm, model, prompts, wanted, optimizations)
     ]
 
 
@@ -91,7 +92,7 @@ def measure_likelihoods(
     model: Any,
     prompts: Sequence[Prompt],
     wanted: Sequence[Continuation],
-    levers: Optimizations = ALL,
+    optimizations: Optimizations = ALL,
 ) -> list[ContinuationLikelihood]:
     """Return the likelihood of each wanted continuation; the arguments are those of
     `score_continuations`.
@@ -105,7 +106,7 @@ def measure_likelihoods(
     found: dict[int, ContinuationLikelihood] = {}
     with torch.inference_mode():
         room = max((len(c.token_ids) for c in wanted), default=0)
-        common = compute_shared_prefix(model, ids, room=room) if levers.prefixes else NOTHING
+        common = compute_shared_prefix(model, ids, room=room) if optimizations.prefixes else NOTHING
         for rows in _prefills(ids, wanted, cost=forward_cost(model)):
             place = {row: at for at, row in enumerate(rows)}
             asked = {
@@ -257,7 +258,7 @@ LONGEST = 2048
 
 
 def bits_per_byte(
-    arm: LocalArm, model: Any, texts: Sequence[Prompt], levers: Optimizations = ALL
+    arm: LocalArm, model: Any, texts: Sequence[Prompt], optimizations: Optimizations = ALL
 ) -> list[float]:
     """Return the bits per byte of each text.
 
@@ -265,14 +266,14 @@ def bits_per_byte(
         arm: Gives tokenizer and context length.
         model: The torch model, switched to the arm.
         texts: Texts with their token ids, at least one token each.
-        levers: Whether shared prefixes are computed once.
+        optimizations: Whether shared prefixes are computed once.
     """
     places = [(i, window) for i, text in enumerate(texts) for window in _windows(arm, text)]
     contexts = [Prompt("", context) for _, (context, _) in places]
     wanted = [Continuation(row, read) for row, (_, (_, read)) in enumerate(places)]
     totals = [0.0] * len(texts)
     for (i, _), value in zip(
-        places, score_continuations(arm, model, contexts, wanted, levers), strict=True
+        places, score_continuations(arm, model, contexts, wanted, optimizations), strict=True
     ):
         totals[i] += value
     return [

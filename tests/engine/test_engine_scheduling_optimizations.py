@@ -1,4 +1,4 @@
-"""Levers: each can be switched off, and nothing but the time changes."""
+"""Optimizations: each can be switched off, and nothing but the time changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUBSETS = [Optimizations(*switches) for switches in itertools.product((True, Fal
 
 
 def _answers(
-    arm: Any, ask: Ask, kind: str, levers: Optimizations, known: Any = None
+    arm: Any, ask: Ask, kind: str, optimizations: Optimizations, known: Any = None
 ) -> dict[str, Any]:
     cases = [
         Case(id=str(i), prompt=LONG + text, choices=("late", "a refund", "B"), expected="Madrid")
@@ -28,13 +28,15 @@ def _answers(
     ]
     settings = {"max_new_tokens": 12} if kind == "generate" else {}
     answers = local_engine.complete_requests(
-        arm, ask(arm, cases, kind, **settings), known or {}, levers
+        arm, ask(arm, cases, kind, **settings), known or {}, optimizations
     )
     return {answer.key: answer.completion for answer in answers}
 
 
-@pytest.mark.parametrize("levers", SUBSETS, ids=str)
-def test_no_lever_changes_an_answer(tiny: Any, ask: Ask, levers: Optimizations) -> None:
+@pytest.mark.parametrize("optimizations", SUBSETS, ids=str)
+def test_no_optimization_changes_an_answer(
+    tiny: Any, ask: Ask, optimizations: Optimizations
+) -> None:
     """Answers are the same tokens and likelihoods the same within 1e-4, whatever is on."""
     pair = tiny.pair("llama")
     watch = DraftAcceptance()
@@ -42,10 +44,12 @@ def test_no_lever_changes_an_answer(tiny: Any, ask: Ask, levers: Optimizations) 
     known = {key: KnownAnswer(completion, watch) for key, completion in base.items()}
     plain = Optimizations.named("none")
 
-    written = _answers(pair["tuned"], ask, "generate", levers, known if levers.drafts else None)
+    written = _answers(
+        pair["tuned"], ask, "generate", optimizations, known if optimizations.drafts else None
+    )
     expected = _answers(pair["tuned"], ask, "generate", plain)
     assert {k: c.text for k, c in written.items()} == {k: c.text for k, c in expected.items()}
-    scored = _answers(pair["tuned"], ask, "choices", levers)
+    scored = _answers(pair["tuned"], ask, "choices", optimizations)
     for key, completion in _answers(pair["tuned"], ask, "choices", plain).items():
         assert scored[key].choice_logprobs == pytest.approx(completion.choice_logprobs, abs=1e-4)
 
@@ -58,5 +62,5 @@ def test_names() -> None:
 
 
 def test_an_unknown_name_is_refused() -> None:
-    with pytest.raises(UsageError, match="unknown lever 'draft'; did you mean 'drafts'"):
+    with pytest.raises(UsageError, match="unknown optimization 'draft'; did you mean 'drafts'"):
         Optimizations.named("draft")
