@@ -34,6 +34,9 @@ def render() -> str:
 def _sections(group: Any, *names: str) -> Iterator[str]:
     for name, command in group.commands.items():
         words = (*names, name)
+        if hasattr(command, "commands"):
+            yield from _sections(command, *words)
+            continue
         shown = CliRunner().invoke(app, [*words, "--help"], terminal_width=_WIDTH)
         if shown.exit_code != 0:
             raise RuntimeError(f"{' '.join(words)} --help: exit code {shown.exit_code}")
@@ -41,8 +44,6 @@ def _sections(group: Any, *names: str) -> Iterator[str]:
         text = re.sub(r"\n  --help +Show this message and exit\.(?=\n|$)", "", text)
         text = text.replace("\n\nOptions:\n\n", "\n\n").removesuffix("\n\nOptions:")
         yield f"## tunegate {' '.join(words)}\n\n```text\n{text}\n```\n"
-        if hasattr(command, "commands"):
-            yield from _sections(command, *words)
 
 
 if __name__ == "__main__":
