@@ -25,9 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.contracts.thinking import without_thoughts
+from tunegate.harness.contracts.thoughts import without_thoughts
 from tunegate.harness.metrics.tool_calls import tool_calls
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 CATEGORIES = (
     "simple", "multiple_function", "parallel_function", "parallel_multiple_function", "relevance",

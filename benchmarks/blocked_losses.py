@@ -16,9 +16,9 @@ from scipy import stats  # type: ignore[import-untyped]  # scipy ships no types
 from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.decision.gating.decide_all import decide_gate
-from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.gate_results import GateReason, GateStatus
 from tunegate.harness.records.manifest import Gate, MetricRecord
-from tunegate.harness.records.verdict import GateReason, GateStatus
 
 SIZES = (0, 0.5, 1, 1.5, 2, 3)
 """True losses, in tolerances."""

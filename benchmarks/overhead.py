@@ -99,8 +99,8 @@ def _suites(folder: Path, prompts: int, tokens: int, questions: int) -> list[sui
 
 def judged(folder: Path, arms: dict[str, Any], chosen: Sequence[suites.Suite]) -> Spent:
     """Judge the arms as `tunegate gate` does, with an empty store; return where the time went."""
-    from tunegate.harness.records.cases import StoredAnswer
-    from tunegate.harness.records.files import JsonlRecords
+    from tunegate.harness.records.answers import StoredAnswer
+    from tunegate.harness.records.jsonl import JsonlRecords
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.run.evaluate import evaluate
     from tunegate.harness.run.options import RunOptions

@@ -103,7 +103,9 @@ class Endless:
 def endless_requests(arm: Any, rows: int, prompt: int, tokens: int) -> list[Any]:
     """Return requests whose prompts share no beginning, so that each token must be computed."""
     from tunegate.harness.contracts.model import Prompt, Request
-    from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings
+    from tunegate.harness.records.answers import Cell, CellKind
+    from tunegate.harness.records.cases import Case
+    from tunegate.harness.records.generation import GenerationSettings
 
     settings = GenerationSettings(template="none", max_new_tokens=tokens)
     vocabulary = len(arm.tokenizer)

@@ -32,8 +32,10 @@ import numpy as np
 from tunegate.harness.decision.gating.silent_gates import active_suite
 from tunegate.harness.decision.score_table import ScoreTable, score_suite
 from tunegate.harness.decision.verdict.decide import suite_results
-from tunegate.harness.records.cases import Case, Completion, ScoreRow, StoredAnswer
+from tunegate.harness.records.answers import Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.suite import Suite, load_suite
 

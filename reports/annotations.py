@@ -14,9 +14,10 @@ from pathlib import Path
 
 from tunegate.harness.contracts.further_arm import comparison_results
 from tunegate.harness.gates.contract.gate_kind import gate_kind
-from tunegate.harness.records.cases import sha256
+from tunegate.harness.records.gate_results import GateResult, GateStatus
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.records.verdict import GateResult, GateStatus, Verdict
+from tunegate.harness.records.verdict import Verdict
 from tunegate.reports.escaping import one_line
 from tunegate.reports.formatting import FACES, STATUSES
 

@@ -28,7 +28,7 @@ from tunegate.harness.records.candidates import (
     PairwiseComparison,
 )
 from tunegate.harness.records.files import write_atomic
-from tunegate.harness.records.verdict import GateResult
+from tunegate.harness.records.gate_results import GateResult
 from tunegate.reports import charts
 from tunegate.reports.charts import AxisScale, tick_text
 from tunegate.reports.escaping import code_span, escape_markdown

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.contracts.further_arm import further_arm
-from tunegate.harness.contracts.thinking import thought_facts
-from tunegate.harness.records.cases import WRITTEN, CellKind, StoredAnswer, canonical_json
+from tunegate.harness.contracts.thoughts import thought_facts
+from tunegate.harness.records.answers import WRITTEN, CellKind, StoredAnswer
+from tunegate.harness.records.hashing import canonical_json
 from tunegate.reports.data import BASE, TUNED, CaseView
 from tunegate.reports.escaping import one_line
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunegate.harness.records.cases import StoredAnswer
-from tunegate.harness.records.files import record_lines
+from tunegate.harness.records.answers import StoredAnswer
+from tunegate.harness.records.jsonl import record_lines
 from tunegate.harness.records.judgements import Judgement
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.telemetry.export import TRACES, collector, find_file

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from tunegate.harness.contracts.quantity import quantity_of
 from tunegate.harness.gates.contract.gate_kind import gate_kind
-from tunegate.harness.records.verdict import GateResult
+from tunegate.harness.records.gate_results import GateResult
 from tunegate.reports.formatting import format_difference, format_gate_interval, format_gate_value
 
 WIDTH, HEIGHT, EDGE = 240, 46, 12

@@ -19,12 +19,14 @@ from weakref import WeakKeyDictionary
 from tunegate.harness.decision.gating.tag_slices import TagSlice, slices_by_tag
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.gates.contract.gate_kind import gate_kind
-from tunegate.harness.records.cases import Case, CellKind, Completion, ScoreRow, StoredAnswer
-from tunegate.harness.records.files import IndexedRecords
+from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.contamination import ContaminationMatch
+from tunegate.harness.records.gate_results import GateResult
+from tunegate.harness.records.jsonl import IndexedRecords
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.run_folder import Run, RunCase
-from tunegate.harness.records.training_card import ContaminationMatch
-from tunegate.harness.records.verdict import GateResult
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.wording import count_noun
 from tunegate.reports.identity import ArmIdentity, arm_identities
 

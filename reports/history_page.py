@@ -16,7 +16,8 @@ from pathlib import Path
 from tunegate.harness.decision.verdict.run_history import PastRun, RunHistory, SuiteUsage
 from tunegate.harness.gates.contract.gate_kind import gate_kind
 from tunegate.harness.records.files import write_atomic
-from tunegate.harness.records.verdict import GateResult, GateStatus, SuiteResult
+from tunegate.harness.records.gate_results import GateResult, GateStatus
+from tunegate.harness.records.verdict import SuiteResult
 from tunegate.reports.charts import AxisScale, gate_boundary, gate_point, gate_reference, tick_text
 from tunegate.reports.formatting import (
     FACES,

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunegate.harness.gates.contract.gate_kind import gate_kind
-from tunegate.harness.records.cases import canonical_json, sha256
+from tunegate.harness.records.gate_results import GateResult
+from tunegate.harness.records.hashing import canonical_json, sha256
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.records.verdict import GateResult
 from tunegate.reports.formatting import (
     FACES,
     STATUSES,

@@ -15,14 +15,9 @@ from itertools import islice
 from xml.etree import ElementTree as ET
 
 from tunegate.harness.contracts.further_arm import comparison_results
+from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.records.verdict import (
-    ArmResult,
-    GateResult,
-    GateStatus,
-    SuiteResult,
-    Verdict,
-)
+from tunegate.harness.records.verdict import ArmResult, SuiteResult, Verdict
 from tunegate.reports.data import CaseView, PairScore, ReportData, once_per_report, prepare_data
 from tunegate.reports.escaping import escape_hidden
 

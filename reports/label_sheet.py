@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunegate.harness.records.cases import sha256
+from tunegate.harness.records.hashing import sha256
 from tunegate.reports.page import content_policy
 from tunegate.reports.templating import FOLDER, fill_page_template
 

@@ -14,8 +14,8 @@ from tunegate.harness.contracts.quantity import QuantityFormat, format_scores, q
 from tunegate.harness.decision.gating.tag_slices import TagSlice
 from tunegate.harness.decision.verdict.next_step import next_step
 from tunegate.harness.decision.verdict.verdict_lines import interim_look, sorted_gates
+from tunegate.harness.records.gate_results import GateResult
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.records.verdict import GateResult
 from tunegate.harness.records.wording import count_noun
 from tunegate.reports.case_detail import compare_choices, line_diff
 from tunegate.reports.data import (

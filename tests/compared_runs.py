@@ -9,10 +9,12 @@ from typing import Any
 
 from tunegate.harness.decision.candidates.rank import compare_runs
 from tunegate.harness.decision.verdict.decide import decide_run
+from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.candidates import CandidateComparison
-from tunegate.harness.records.cases import Case, CellKind, ScoreRow
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.run_folder import Run, RunCase
+from tunegate.harness.records.scores import ScoreRow
 
 GAIN, TOLERANCE = "gain", "tolerance"
 GOAL = Gate(metric="solved", kind=GAIN, margin=0.1)

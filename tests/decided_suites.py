@@ -12,9 +12,11 @@ from jsonschema import Draft202012Validator
 
 from tunegate.harness.contracts.json_schema import read_schema
 from tunegate.harness.decision.verdict.decide import decide_run
-from tunegate.harness.records.cases import Case, Cell, CellKind, ScoreRow
+from tunegate.harness.records.answers import Cell, CellKind
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import VerdictRecord
 
 Column = Sequence[float | None]

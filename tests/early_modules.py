@@ -8,6 +8,9 @@ _ARMS = "tunegate.harness.run.further_arms"
 EARLY_MODULES = (
     "tunegate",
     "tunegate.harness",
+    "tunegate.harness.contracts",
+    "tunegate.harness.records",
+    "tunegate.harness.run",
     "tunegate.harness.records.defaults",
     "tunegate.harness.records.errors",
     "tunegate.harness.contracts.further_arm",

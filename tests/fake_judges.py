@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunegate.harness.contracts.judge import JudgeAnswer, JudgeQuestion
-from tunegate.harness.records.cases import Completion
+from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.errors import BackendError
 
 Answering = Callable[[JudgeQuestion], str | Exception]

@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from tunegate.harness.decision.gating.contamination_strata import compute_strata
-from tunegate.harness.records.run_folder import Run
-from tunegate.harness.records.training_card import (
+from tunegate.harness.records.contamination import (
     ContaminationCheck,
     ContaminationCoverage,
     ContaminationMatch,
@@ -16,8 +15,9 @@ from tunegate.harness.records.training_card import (
     OverlapKind,
     SuiteContamination,
     TrainingDataFile,
-    TrainingSummary,
 )
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.training_card import TrainingSummary
 
 CARD = {
     "method": "sft",

@@ -11,14 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.contracts.model import Prompt, Request
-from tunegate.harness.records.cases import (
-    Case,
-    CellKind,
-    Completion,
-    GenerationSettings,
-    StoredAnswer,
-    sha256,
-)
+from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.records.hashing import sha256
 
 DESK = '''
 class Desk:

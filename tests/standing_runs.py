@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tunegate.harness.records.incumbent import IncumbentResult, SuiteIncumbentResult
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.records.verdict import IncumbentResult, SuiteIncumbentResult, Verdict
+from tunegate.harness.records.verdict import Verdict
 
 SENTENCE = "worse than the incumbent: general_knowledge: choice_probability went from 0.5 to 0.3"
 

@@ -14,7 +14,7 @@ import pytest
 
 from tunegate.harness.contracts.json_schema import SCHEMAS
 from tunegate.harness.records import defaults
-from tunegate.harness.records.cases import GenerationSettings
+from tunegate.harness.records.generation import GenerationSettings
 
 ROOT = Path(__file__).parents[1]
 OWNED = {"confidence", "power", "max_unscored", "concurrency", "deadline_s", "max_new_tokens"}

@@ -18,7 +18,8 @@ from tunegate.harness.contracts import lookup
 from tunegate.harness.judges.asking import stage
 from tunegate.harness.judges.asking.conversation import ModelJuror
 from tunegate.harness.judges.asking.juror import JudgementTask
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.reports import page, templating
 from tunegate.reports.data import prepare_data
 from tunegate.trainers import artifacts, datasets

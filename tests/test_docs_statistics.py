@@ -135,7 +135,7 @@ def test_limits_are_those_of_the_code() -> None:
     from tunegate.harness.comparison import corpus_level, estimator, mean_level
     from tunegate.harness.decision.gating import judge_eligibility, tag_slices
     from tunegate.harness.decision.verdict.notes import COMFORTABLE_CLUSTERS
-    from tunegate.harness.records.judges import LEAST_PAIRS
+    from tunegate.harness.records.calibration import LEAST_PAIRS
 
     assert not missing(
         f"takes {paired_mean._HEAVY_TAILS} times the sample's skewness",

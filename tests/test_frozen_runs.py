@@ -28,7 +28,8 @@ from tests.frozen_runs.outputs import (
     sha256,
     unpack,
 )
-from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict
+from tunegate.harness.records.gate_results import GateReason, GateStatus
+from tunegate.harness.records.verdict import Verdict
 
 COVERED = {
     "ship_early_stop": "interim look with skipped cases; two suites; slices; links to traces",

@@ -215,7 +215,8 @@ def tiny_tokenizer() -> Callable[..., Any]:
 def ask() -> Callable[..., list[Any]]:
     """Make requests to an arm: one a case, of one kind, with the generation settings given."""
     from tunegate.harness.contracts.model import Prompt, Request
-    from tunegate.harness.records.cases import Cell, CellKind, GenerationSettings
+    from tunegate.harness.records.answers import Cell, CellKind
+    from tunegate.harness.records.generation import GenerationSettings
 
     def make(
         arm: Any, cases: list[Any], kind: str = "generate", *, seed: int = 0, **generation: Any

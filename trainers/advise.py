@@ -31,7 +31,7 @@ from tunegate.harness.decision.score_table import tables_of
 from tunegate.harness.gates.contract.gate_kind import gate_kind
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.errors import BackendError, TunegateError
-from tunegate.harness.records.verdict import GateResult, GateStatus
+from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.run import STORE
 from tunegate.harness.run.steps import prepare
 from tunegate.harness.suite import Suite

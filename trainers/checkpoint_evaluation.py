@@ -38,7 +38,6 @@ from tunegate.harness.models.live import (
     live_model,
     live_whole,
 )
-from tunegate.harness.records.cases import sha256
 from tunegate.harness.records.errors import (
     ModelError,
     OutOfMemory,
@@ -48,8 +47,10 @@ from tunegate.harness.records.errors import (
     error_reason,
     error_summary,
 )
+from tunegate.harness.records.gate_results import GateStatus
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.manifest import Manifest, MetricRecord
-from tunegate.harness.records.verdict import GateStatus, SuiteResult
+from tunegate.harness.records.verdict import SuiteResult
 from tunegate.harness.run import STORE
 from tunegate.harness.run.steps import PlanOptions, RunPurpose, prepare
 from tunegate.harness.suite import Suite, load_suite

@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import Field
 
-from tunegate.harness.records.cases import Number, Record
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import read_record, record_json, write_atomic
+from tunegate.harness.records.record import Number, Record
 from tunegate.harness.records.verdict import Verdict
 
 FILE = "gate_checkpoints.json"

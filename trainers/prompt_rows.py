@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.contracts.source import make_case
 from tunegate.harness.models._chat_template import render_prompt
-from tunegate.harness.records.cases import Case, GenerationSettings
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.generation import GenerationSettings
 from tunegate.trainers.callbacks import Say
 from tunegate.trainers.datasets import TrainingRows, raise_all
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from tunegate.harness.models._chat_template import fingerprint_of
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records import training_card
-from tunegate.harness.records.cases import sha256
 from tunegate.harness.records.errors import TunegateError
 from tunegate.harness.records.files import write_atomic
+from tunegate.harness.records.hashing import sha256
 from tunegate.trainers import (
     callbacks,
     peft_adapters,

@@ -16,10 +16,10 @@ from typing import Any
 from pydantic import Field
 
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
-from tunegate.harness.records.cases import Json, Record, Text
 from tunegate.harness.records.files import read_file, record_json, write_atomic
-from tunegate.harness.records.manifest import installed_versions
+from tunegate.harness.records.record import Json, Record, Text
 from tunegate.harness.records.training_card import FILE
+from tunegate.harness.records.versions import installed_versions
 
 _PACKAGES = ("accelerate", "datasets", "peft", "tokenizers", "torch", "transformers", "trl")
 

@@ -28,11 +28,14 @@ from typing import Any
 
 from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts import metric as metric_contract
+from tunegate.harness.contracts.decoding import decode_completion
 from tunegate.harness.contracts.metric import Metric
-from tunegate.harness.contracts.thinking import decode_completion
 from tunegate.harness.models.adapters.weight_files import file_sha256
-from tunegate.harness.records.cases import Case, CellKind, Completion, GenerationSettings, Score
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import RewardFailed, UnknownName, UsageError, error_summary
+from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.records.scores import Score
 from tunegate.harness.suite import consistency
 from tunegate.trainers import yaml_config
 from tunegate.trainers.prompt_rows import PromptRow

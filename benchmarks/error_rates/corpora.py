@@ -21,8 +21,8 @@ from benchmarks.error_rates.runs import Gated, flips
 from benchmarks.error_rates.table import Row, Settings, simulated
 from tunegate.harness.contracts.metric import corpus_function
 from tunegate.harness.decision.verdict.decide import decide_run
-from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.manifest import Gate, MetricRecord
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict
 
 Floats = NDArray[np.float64]

@@ -20,8 +20,9 @@ from tunegate.harness.comparison.labelled_level import CalibrationSample
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.judges.calibrating import rates as calibration_rates
 from tunegate.harness.judges.calibrating.rates import JudgedLabel
+from tunegate.harness.records.calibration import Calibration, CanaryResult
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.judges import Calibration, CanaryResult, Label
+from tunegate.harness.records.labels import Label
 from tunegate.harness.records.manifest import Gate, JudgeRecord, MetricRecord
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.stats.judge_accuracy import accuracy

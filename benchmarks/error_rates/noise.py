@@ -20,9 +20,10 @@ from benchmarks.error_rates.runs import SUITE, Gated, flips, verdict
 from benchmarks.error_rates.table import ALPHA, Row, Settings, simulated
 from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
-from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.manifest import MetricRecord
-from tunegate.harness.records.verdict import ParityStatus, Verdict
+from tunegate.harness.records.parity import ParityStatus
+from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.stats.group_sequential import look_sizes
 
 CONFIDENCE = 1 - 2 * ALPHA

@@ -13,7 +13,7 @@ from scipy import special  # type: ignore[import-untyped]  # scipy ships no type
 
 from tunegate.harness.comparison.delta import Delta, compare, is_proven
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.errors import Undecided
 from tunegate.harness.records.manifest import MetricRecord
 

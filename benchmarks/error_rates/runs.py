@@ -29,7 +29,8 @@ from tunegate.harness.decision.gating.error_control import ProvenRegressions
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.decision.verdict.deployment_parity import ParityEvidence, compare_shipped
 from tunegate.harness.decision.verdict.incumbent import compare_incumbent
-from tunegate.harness.records.cases import Case, ScoreRow
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.gate_results import GateReason
 from tunegate.harness.records.manifest import (
     Gate,
     LookSchedule,
@@ -37,7 +38,9 @@ from tunegate.harness.records.manifest import (
     MetricRecord,
     SuiteRecord,
 )
-from tunegate.harness.records.verdict import GateReason, ParityStatus, Verdict, VerdictRecord
+from tunegate.harness.records.parity import ParityStatus
+from tunegate.harness.records.scores import ScoreRow
+from tunegate.harness.records.verdict import Verdict, VerdictRecord
 from tunegate.harness.stats.group_sequential import look_sizes
 
 Floats = NDArray[np.float64]

@@ -28,8 +28,9 @@ from benchmarks.error_rates.table import Row, Settings
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.records.cases import Case
+from tunegate.harness.records.gate_results import GateReason
 from tunegate.harness.records.manifest import Gate, MetricRecord
-from tunegate.harness.records.verdict import GateReason, Verdict, VerdictRecord
+from tunegate.harness.records.verdict import Verdict, VerdictRecord
 
 MARGIN = 0.1
 SLICES = (60, 100, 200)

@@ -14,7 +14,7 @@ from typing import Any
 
 from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.metric import Metric
-from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.answers import CellKind
 
 PAGE = Path(__file__).with_name("metrics.md")
 _INTRODUCTION = """\

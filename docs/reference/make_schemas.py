@@ -18,7 +18,7 @@ from tunegate.harness.contracts.json_schema import SCHEMAS
 from tunegate.harness.contracts.source import case_schema
 from tunegate.harness.decision.verdict.run_history import RunHistory
 from tunegate.harness.records.candidates import CandidateComparison
-from tunegate.harness.records.cases import Record
+from tunegate.harness.records.record import Record
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.suite.file_schema import suite_schema
 

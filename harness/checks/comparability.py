@@ -21,15 +21,11 @@ from tunegate.harness.contracts.model import (
     RecordedRequest,
     RequestRecord,
 )
-from tunegate.harness.records.cases import (
-    Case,
-    Cell,
-    CellKind,
-    canonical_json,
-    sha256,
-    written_settings,
-)
+from tunegate.harness.records.answers import Cell, CellKind
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import NotComparable, UsageError
+from tunegate.harness.records.generation import written_settings
+from tunegate.harness.records.hashing import canonical_json, sha256
 from tunegate.harness.suite import Suite
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.model import Arm, ScoredArm
 from tunegate.harness.contracts.result_set import ResultSet, ScoreSummary
-from tunegate.harness.records.cases import Case, CellKind
+from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import NotComparable, UsageError, unknown_name_message
 from tunegate.harness.suite import Suite
 

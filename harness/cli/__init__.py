@@ -79,7 +79,7 @@ app = typer.Typer(name="tunegate", cls=CommandGroup, **_SETTINGS)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from tunegate.harness.records.manifest import installed_versions
+        from tunegate.harness.records.versions import installed_versions
 
         found = installed_versions(("tunegate",))
         print(f"tunegate {found.get('tunegate', '(not installed)')}")

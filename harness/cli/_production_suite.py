@@ -213,7 +213,7 @@ def _well_formed(production: ProductionCases, tolerance: float) -> str:
 def _mean(folder: Path, name: str, answers: Sequence[tuple[Case, str]], **options: str) -> float:
     """Return the mean of a metric over production's own answers."""
     from tunegate.harness.contracts.metric import load_metric
-    from tunegate.harness.records.cases import Completion
+    from tunegate.harness.records.answers import Completion
 
     used = load_metric(name, options, name=name, folder=folder, where=name)
     scores = [used(case, Completion(text=text)).value or 0.0 for case, text in answers]
@@ -250,7 +250,7 @@ def write_suite(
     Raises:
         UsageError: the folder cannot be written.
     """
-    from tunegate.harness.records.files import record_lines
+    from tunegate.harness.records.jsonl import record_lines
 
     cases = record_lines(tag_cases(production))
     try:

@@ -27,7 +27,8 @@ from tunegate.harness.records.errors import UsageError
 if TYPE_CHECKING:
     from tunegate.harness.checks.sanity import BehaviourCount, ModelDrift
     from tunegate.harness.contracts.model import Prompt
-    from tunegate.harness.records.cases import Case, Completion
+    from tunegate.harness.records.answers import Completion
+    from tunegate.harness.records.cases import Case
     from tunegate.harness.suite import Suite
 
 ORDER = 40

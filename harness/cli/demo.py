@@ -152,7 +152,7 @@ def _train(name: str, base: str, adapter: Path, seed: int, *, embedded: bool) ->
     The configurations name layers of the embedded model; in others all linear layers are trained.
     """
     from tunegate.harness.models.adapters.weight_files import file_sha256
-    from tunegate.harness.records.cases import sha256
+    from tunegate.harness.records.hashing import sha256
 
     config = _HOME / "trainers" / "demo" / f"{name}.yaml"
     rows = _HOME / "trainers" / "demo" / "everyday.jsonl"
@@ -209,7 +209,7 @@ def is_calibrated(base: str, place: Path) -> bool:
     """Return whether the calibration in `place` is of this judge, down to its tokenizer."""
     from tunegate.harness import suite as suites
     from tunegate.harness.judges.asking.stage import open_jurors
-    from tunegate.harness.records.judges import calibration_binding, read_calibration
+    from tunegate.harness.records.calibration import calibration_binding, read_calibration
 
     (metric,) = suites.load_suite(place).metrics
     assert metric.judge is not None

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
     from tunegate.harness.contracts.model import Arm
+    from tunegate.harness.records.gate_results import GateResult
     from tunegate.harness.records.run_folder import Run
-    from tunegate.harness.records.verdict import GateResult, VerdictRecord
+    from tunegate.harness.records.verdict import VerdictRecord
     from tunegate.harness.run.options import RunOptions
     from tunegate.harness.suite import Suite
 
@@ -88,7 +89,7 @@ def doctor(
 
 
 def _python() -> Iterator[DoctorFinding]:
-    from tunegate.harness.records.manifest import installed_versions
+    from tunegate.harness.records.versions import installed_versions
 
     yield DoctorFinding(
         True, True, "python", f"{platform.python_version()} on {platform.machine()}"
@@ -125,7 +126,7 @@ def extra_requirements() -> dict[str, tuple[Requirement, ...]]:
 
 def _extras() -> Iterator[DoctorFinding]:
     """Check the optional packages without importing them."""
-    from tunegate.harness.records.manifest import installed_versions
+    from tunegate.harness.records.versions import installed_versions
 
     for extra, required in extra_requirements().items():
         found = installed_versions(one.name for one in required)
@@ -146,7 +147,7 @@ def _extras() -> Iterator[DoctorFinding]:
 def _combination() -> Iterator[DoctorFinding]:
     """Say whether the installed versions were tested together, and what else is installed."""
     from tunegate.harness.contracts import environment
-    from tunegate.harness.records.manifest import installed_versions
+    from tunegate.harness.records.versions import installed_versions
 
     installed = installed_versions(environment.STACK)
     installed["python"] = platform.python_version()
@@ -383,7 +384,7 @@ def _print(comparison: AaTestResult, suite: Suite) -> list[GateResult]:
     """Print a comparison's block; return its false claims."""
     from tunegate.harness.decision.score_table import tables_of
     from tunegate.harness.decision.verdict.redecide import broken_levels, false_claims, noise_floors
-    from tunegate.harness.records.cases import CellKind
+    from tunegate.harness.records.answers import CellKind
     from tunegate.harness.records.run_folder import Run
 
     verdict = comparison.verdict

@@ -109,7 +109,7 @@ class VerdictWitness:
 @contextmanager
 def _without_addopts(arguments: Sequence[str]) -> Iterator[None]:
     """Hide PYTEST_ADDOPTS while open, where the arguments override the project's own, too."""
-    from tunegate.harness.records.manifest import NO_ADDOPTS
+    from tunegate.harness.records.command import NO_ADDOPTS
 
     name = "PYTEST_ADDOPTS"
     hidden = os.environ.pop(name, None) if NO_ADDOPTS[1] in arguments else None
@@ -127,7 +127,7 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
         UsageError: an option does not exist, has no value, or a suite is missing.
     """
     from tunegate.harness.plugin.options import OPTIONS, PREFIX
-    from tunegate.harness.records.manifest import NO_ADDOPTS, PYTEST_QUIETLY
+    from tunegate.harness.records.command import NO_ADDOPTS, PYTEST_QUIETLY
 
     options = {f"--{o.name}": o for o in OPTIONS} | {PREFIX + o.name: o for o in OPTIONS}
     translated: list[str] = [*NO_ADDOPTS, *PYTEST_QUIETLY]

@@ -15,7 +15,7 @@ from tunegate.harness.records.errors import UsageError
 
 if TYPE_CHECKING:
     from tunegate.harness.decision.verdict.run_history import PastRun, RunHistory
-    from tunegate.harness.records.verdict import GateResult
+    from tunegate.harness.records.gate_results import GateResult
 
 ORDER = 100
 PAGE = Path(".tunegate/history.html")

@@ -309,7 +309,8 @@ def write_replay_files(suite: Suite, folder: Path) -> tuple[Path, Path]:
         OSError: writing failed.
     """
     from tunegate.harness.gates.contract.gate_kind import gate_kind
-    from tunegate.harness.records.files import read_jsonl, write_atomic
+    from tunegate.harness.records.files import write_atomic
+    from tunegate.harness.records.jsonl import read_jsonl
 
     ideal = {row["id"]: row["completion"] for row in read_jsonl(suite.path.parent / IDEAL)}
     cases = list(suite.cases)
@@ -327,7 +328,7 @@ def write_replay_files(suite: Suite, folder: Path) -> tuple[Path, Path]:
 
 def _line(suite: Suite, case: Case, ideal: dict[str, str]) -> dict[str, Any]:
     """Return a line with an answer to all that the suite asks of a case."""
-    from tunegate.harness.records.cases import CellKind
+    from tunegate.harness.records.answers import CellKind
 
     needs = {metric.needs for metric in suite.metrics}
     line: dict[str, Any] = {"id": case.id, "example": True}

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from tunegate.harness.contracts.metric import Metric
     from tunegate.harness.judges.calibrating.calibration import LabelledCases
     from tunegate.harness.judges.calibrating.labelling import LabellingSubject, LabelSheetRow
-    from tunegate.harness.records.judges import Calibration, Label
+    from tunegate.harness.records.calibration import Calibration
+    from tunegate.harness.records.labels import Label
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.suite import Suite
 
@@ -208,11 +209,12 @@ def _question(subject: LabellingSubject, suites: list[Suite]) -> str:
 
 def _read(subject: LabellingSubject, path: Path) -> None:
     from tunegate.harness.judges.calibrating.labelling import read_back
-    from tunegate.harness.records.files import record_lines, write_atomic
-    from tunegate.harness.records.judges import FILE_NAME
+    from tunegate.harness.records.files import write_atomic
+    from tunegate.harness.records.jsonl import record_lines
+    from tunegate.harness.records.labels import LABELS_FILE
 
     found = read_back(subject, path)
-    write_atomic(subject.run.folder / FILE_NAME, record_lines(found))
+    write_atomic(subject.run.folder / LABELS_FILE, record_lines(found))
     run = decided_again(subject.run.folder)
     cases = {x.id for x in subject.own(run.labels)}
     say(f"{len(cases)} cases of {subject.suite} have labels now")
@@ -339,7 +341,7 @@ def _read_labels(path: Path, suite: Suite, metric: Metric) -> LabelledCases:
             of one arm.
     """
     from tunegate.harness.judges.calibrating.calibration import LabelledCases
-    from tunegate.harness.records.judges import read_labels, refuse_one_arm
+    from tunegate.harness.records.labels import read_labels, refuse_one_arm
 
     found = read_labels(path, range=metric.range or (0.0, 1.0))
     own = tuple(x for x in found if x.metric in (None, metric.name) and _is_of_suite(x, suite))

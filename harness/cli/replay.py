@@ -23,7 +23,8 @@ from tunegate.harness.records.errors import UsageError, unknown_name_message
 from tunegate.harness.run import STORE
 
 if TYPE_CHECKING:
-    from tunegate.harness.records.cases import Case, Completion, StoredAnswer
+    from tunegate.harness.records.answers import Completion, StoredAnswer
+    from tunegate.harness.records.cases import Case
     from tunegate.harness.suite import Suite
     from tunegate.harness.suite.sources.traces import ProductionCases
 
@@ -139,7 +140,7 @@ def _is_local(base: str | None, tuned: str | None) -> bool:
 def _write_suite(found: ProductionCases, given: str | None, *, local: bool) -> Path:
     """Write the suite into the folder that was asked for, or into one of our own."""
     from tunegate.harness.cli.suite import suite_name
-    from tunegate.harness.records.cases import sha256
+    from tunegate.harness.records.hashing import sha256
 
     digest = sha256([case.id for case in found.cases])[:12]
     folder = Path(given) if given else FOLDER / f"production-{digest}"
@@ -276,7 +277,7 @@ def ask_and_show(folder: Path, name: str, specs: Mapping[str, str | None], *, dt
         NotComparable: the arms are one model.
         BackendError: an arm or the store failed.
     """
-    from tunegate.harness.records.cases import CellKind
+    from tunegate.harness.records.answers import CellKind
     from tunegate.harness.suite import load_suite
 
     suite = load_suite(folder)
@@ -346,7 +347,7 @@ _THOUGHTS = 400
 
 def _thought_lines(arm: str, done: Completion | None) -> Iterator[str]:
     """Yield the thoughts before an answer, without the middle of long ones."""
-    from tunegate.harness.contracts.thinking import thought_facts
+    from tunegate.harness.contracts.thoughts import thought_facts
 
     if done is None or not done.thinks:
         return

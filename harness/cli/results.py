@@ -166,7 +166,7 @@ def _score_lines(
     base: ResultSet, tuned: ResultSet, task: str, key: str, tolerance: float | None
 ) -> Iterator[str]:
     from tunegate.harness.comparison.delta import compare
-    from tunegate.harness.records.cases import CellKind
+    from tunegate.harness.records.answers import CellKind
     from tunegate.harness.records.manifest import MetricRecord
 
     ours, theirs = _means(base, task, key), _means(tuned, task, key)

@@ -108,14 +108,14 @@ def refuse_other_suites(folder: Path, manifest: Manifest, arguments: Sequence[st
 def _begun_as(folder: Path, manifest: Manifest) -> str:
     """Return the command that goes on, to be read and typed: a stranger may have written it."""
     from tunegate.harness.plugin.exit_status import escape_control
-    from tunegate.harness.records.manifest import resume_command
+    from tunegate.harness.records.command import resume_command
 
     return escape_control(resume_command(folder, manifest.command)).replace("\n", " ")
 
 
 def _options(command: Sequence[str]) -> list[str]:
     """Return what follows the suites in a command, but where the run goes."""
-    from tunegate.harness.records.manifest import without_run_folder
+    from tunegate.harness.records.command import without_run_folder
 
     return sorted(_words(without_run_folder(command))[1])
 

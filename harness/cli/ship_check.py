@@ -38,7 +38,8 @@ from tunegate.harness.run import STORE
 
 if TYPE_CHECKING:
     from tunegate.harness.records.manifest import SuiteRecord
-    from tunegate.harness.records.verdict import DeploymentParity, SuiteParity, Verdict
+    from tunegate.harness.records.parity import DeploymentParity, SuiteParity
+    from tunegate.harness.records.verdict import Verdict
     from tunegate.harness.suite import Suite
     from tunegate.trainers.artifacts import DeploymentArtifact
 

@@ -277,7 +277,7 @@ def sample(
     ] = False,
 ) -> None:
     """Print some of a suite's cases, drawn by seed, with the places they came from."""
-    from tunegate.harness.records.files import record_lines
+    from tunegate.harness.records.jsonl import record_lines
     from tunegate.harness.suite import load_suite
 
     suite = load_suite(path)

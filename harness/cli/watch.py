@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     )
     from tunegate.harness.production.watch.report import WatchRecord
     from tunegate.harness.production.watch.state import WatchState
-    from tunegate.harness.records.cases import Score
     from tunegate.harness.records.run_folder import Run
+    from tunegate.harness.records.scores import Score
     from tunegate.harness.suite import Suite
 
 ORDER = 180

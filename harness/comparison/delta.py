@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tunegate.harness.comparison.pairs import Pairs, shared_clusters
-from tunegate.harness.records.cases import LARGEST
 from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.records.errors import Undecided
 from tunegate.harness.records.manifest import MetricRecord
+from tunegate.harness.records.scores import LARGEST
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.stats.types import Interval
 

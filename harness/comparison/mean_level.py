@@ -28,7 +28,7 @@ from tunegate.harness.comparison.sample_size import (
     sample_deviation,
     within_limit,
 )
-from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.defaults import POWER
 from tunegate.harness.stats.types import Interval, OneSidedTest
 

@@ -27,7 +27,7 @@ from tunegate.harness.comparison.mean_level import (
     RelativeEstimator,
     RelativeLimit,
 )
-from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.stats.types import Interval, OneSidedTest

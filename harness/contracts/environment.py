@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.manifest import installed_versions
+from tunegate.harness.records.versions import installed_versions
 
 
 @dataclass(frozen=True, slots=True)

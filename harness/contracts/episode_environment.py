@@ -51,9 +51,10 @@ from typing import Any, Protocol
 
 from tunegate.harness.contracts import lookup, options
 from tunegate.harness.contracts.tool_definition import UndefinableTool, tool_definition
-from tunegate.harness.records.cases import Case, sha256
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeSettings
 from tunegate.harness.records.errors import SuiteError, UnknownName, UsageError, error_summary
+from tunegate.harness.records.hashing import sha256
 
 GIVEN = ("seed", "prompt")
 """Further argument of `reset`, passed where its signature has it."""

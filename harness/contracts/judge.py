@@ -47,8 +47,11 @@ from typing import Any
 
 from tunegate.harness.contracts import judge_examples
 from tunegate.harness.contracts.judge_examples import ExampleForm
-from tunegate.harness.records.cases import Case, Completion, Score, sha256
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.manifest import JudgeRecord
+from tunegate.harness.records.scores import Score
 
 SYSTEM = (
     "You are a careful judge of texts. The user's turn holds the texts, each between a line "

@@ -32,8 +32,9 @@ from typing import Any, Literal
 
 from tunegate.harness.contracts import lookup, options
 from tunegate.harness.contracts.judge import Judge
-from tunegate.harness.contracts.thinking import no_answer_reason
-from tunegate.harness.records.cases import LARGEST, Case, CellKind, Completion, Score
+from tunegate.harness.contracts.thoughts import no_answer_reason
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import (
     BackendError,
     SuiteError,
@@ -41,6 +42,7 @@ from tunegate.harness.records.errors import (
     error_summary,
     unknown_name_message,
 )
+from tunegate.harness.records.scores import LARGEST, Score
 
 ScoreFunction = Callable[..., Score]
 Check = Callable[[Mapping[str, Any], Sequence[Case]], Sequence[str]]

@@ -18,16 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from tunegate.harness.records.cases import (
-    Case,
-    Cell,
-    CellKind,
-    GenerationSettings,
-    StoredAnswer,
-    sha256,
-)
+from tunegate.harness.records.answers import Cell, CellKind, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.defaults import CONCURRENCY, DEADLINE_S
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.records.hashing import sha256
 
 if TYPE_CHECKING:
     from tunegate.harness.contracts.episode_environment import EpisodePlan

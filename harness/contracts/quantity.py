@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tunegate.harness.records.verdict import GateResult, LostSlice, MetricParity
+    from tunegate.harness.records.gate_results import GateResult
+    from tunegate.harness.records.parity import MetricParity
+    from tunegate.harness.records.slices import LostSlice
 
 NONE = "–"
 """In the place of a number where there is none."""

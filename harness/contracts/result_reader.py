@@ -41,7 +41,6 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from tunegate.harness.contracts import lookup, options
-from tunegate.harness.records.cases import LARGEST, replace_surrogates, sha256
 from tunegate.harness.records.episodes import EpisodeTurn
 from tunegate.harness.records.errors import (
     SuiteError,
@@ -50,6 +49,9 @@ from tunegate.harness.records.errors import (
     error_summary,
     unknown_name_message,
 )
+from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.record import replace_surrogates
+from tunegate.harness.records.scores import LARGEST
 
 ROOM = "tunegate.harness.results"
 LONGEST_ID = 190

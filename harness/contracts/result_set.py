@@ -34,8 +34,9 @@ from tunegate.harness.contracts.result_reader import (
     iterate_rows,
     read_logs,
 )
-from tunegate.harness.records.cases import Completion, canonical_json, reported_amount, sha256
+from tunegate.harness.records.answers import Completion, reported_amount
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.hashing import canonical_json, sha256
 from tunegate.harness.records.wording import count_noun
 
 MOST_PROBLEMS = 20

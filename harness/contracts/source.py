@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from tunegate.harness.contracts.json_schema import case_validator, schema_problems
-from tunegate.harness.records.cases import Case, replace_surrogates, sha256
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.problems import short_value
+from tunegate.harness.records.record import replace_surrogates
 
 if TYPE_CHECKING:
     from pydantic_core.core_schema import NullableSchema, WithDefaultSchema

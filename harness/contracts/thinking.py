@@ -21,12 +21,11 @@ from __future__ import annotations
 
 import json
 import re
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate.harness.records.cases import Completion, GenerationSettings
+from tunegate.harness.records.generation import GenerationSettings
 
 
 class ThinkingMismatch(ValueError):
@@ -87,10 +86,8 @@ FORMATS = (
     ),
 )
 """The known formats, those with the commonest tags first; harmony (gpt-oss) has its own rules."""
-
 SWITCHES_OF_SERVERS = ("enable_thinking", "thinking")
 """Variables of chat templates by which a server is told to think or not; both are sent."""
-
 HARMONY = ThinkingFormat("<|channel|>analysis", "<|channel|>final<|message|>")
 _MESSAGE = re.compile(
     r"(?:<\|start\|>)?(?P<role>[^<>|]{0,200})<\|channel\|>(?P<channel>\w+)(?P<header>[^<]{0,400})"
@@ -285,199 +282,3 @@ def call_text(name: Any, arguments: Any) -> str:
         kept = arguments if isinstance(arguments, str) else None
         call = json.dumps({"name": name, "arguments": kept}, ensure_ascii=False)
     return f"<tool_call>{call}</tool_call>"
-
-
-def separate_thoughts(
-    completion: Completion, generation: GenerationSettings, *, prompt: str | None = None
-) -> Completion:
-    """Return a completion with its thoughts apart; one that has them apart stays as it is.
-
-    Args:
-        completion: The completion; its text may hold thoughts.
-        generation: The suite's settings.
-        prompt: The prompt as the model saw it; None if it is unknown.
-    """
-    if completion.text is None or completion.thinks:
-        return completion
-    found = split_text(completion.text, prompt=prompt, tags=generation.thinking_tags)
-    return completion if found is None else completion.model_copy(update=split_fields(found))
-
-
-def without_thoughts(completion: Completion) -> Completion:
-    """Return a completion whose thoughts are apart, where no suite records how it was made."""
-    return separate_thoughts(completion, GenerationSettings())
-
-
-def split_fields(found: SplitText) -> dict[str, Any]:
-    """Return the fields of a completion that a split text fills."""
-    return {
-        "text": found.answer,
-        "reasoning": found.reasoning,
-        "reasoning_closed": found.closed,
-        "reasoning_tags": (found.before, found.after),
-    }
-
-
-def written_text(completion: Completion) -> str:
-    """Return a completion's whole text, thoughts and tags included, as far as it is known."""
-    before, after = completion.reasoning_tags or ("", "")
-    return f"{before}{completion.reasoning or ''}{after}{completion.text or ''}"
-
-
-def answer_tokens(completion: Completion) -> int | None:
-    """Return the tokens of a completion's answer alone; None if unknown."""
-    if completion.output_tokens is None:
-        return None
-    if completion.thinks and completion.reasoning_tokens is None:
-        return None
-    return max(0, completion.output_tokens - (completion.reasoning_tokens or 0))
-
-
-def thought_facts(completion: Completion) -> Iterator[str]:
-    """Yield the facts for a reader about a completion's thoughts: tokens, time, how they ended.
-
-    A number that the backend does not give is called not known.
-    """
-    count, seconds, size = (
-        completion.reasoning_tokens,
-        completion.reasoning_s,
-        completion.batch_size,
-    )
-    yield "number of tokens not known" if count is None else f"{count} tokens"
-    shared = f" in a batch of {size}" if size is not None and size > 1 else ""
-    yield "time not known" if seconds is None else f"{seconds:.2f} s{shared}"
-    if completion.reasoning_closed is False:
-        yield "not ended"
-    if completion.reasoning is None:
-        yield "hidden by the provider"
-
-
-HAS_THOUGHTS = "has_thoughts"
-"""Part of a score that can be divided between thoughts and answer, with thoughts."""
-
-
-def share_of_thoughts(
-    completion: Completion, whole: float, thoughts: float | None
-) -> dict[str, float]:
-    """Return what thoughts and answer have of a time or a price, as parts of a score.
-
-    Without thoughts there is nothing to divide. The part `has_thoughts` is there with thoughts,
-    and `thinking` and `answer` where the division is known: what is unknown is absent, never 0.
-
-    Args:
-        completion: The completion.
-        whole: What thoughts and answer have together.
-        thoughts: What the thoughts have; None if it is unknown.
-    """
-    if not completion.thinks:
-        return {}
-    if thoughts is None:
-        return {HAS_THOUGHTS: 1.0}
-    return {HAS_THOUGHTS: 1.0, "thinking": thoughts, "answer": max(0.0, whole - thoughts)}
-
-
-def no_answer_reason(completion: Completion) -> str | None:
-    """Return why nothing follows the thoughts; None with an answer, or without thoughts."""
-    if not completion.thinks or (completion.text or "").strip():
-        return None
-    count = completion.reasoning_tokens
-    spent = "" if count is None else f" after {count} tokens"
-    if completion.reasoning_closed is False:
-        return f"no answer: the thoughts had not ended{spent}"
-    return "no answer: nothing follows the thoughts"
-
-
-def message_thoughts(message: Mapping[str, Any]) -> str | None:
-    """Return the thoughts of a chat message that a server has separated; None without any.
-
-    Source: `reasoning_content` (DeepSeek, SGLang, llama.cpp, litellm), `reasoning` (vLLM, Ollama,
-    OpenRouter), `thinking_blocks` (litellm for Anthropic), parts of the content of type `thinking`
-    (Anthropic, Mistral) or `reasoning` (Inspect).
-    """
-    for key in ("reasoning_content", "reasoning"):
-        if isinstance(text := message.get(key), str) and text:
-            return text
-    parts = [p for key in ("thinking_blocks", "content") for p in _objects(message.get(key))]
-    texts = [p.get(str(p["type"])) for p in parts if p.get("type") in ("thinking", "reasoning")]
-    flat = [text if isinstance(text, str) else _joined_text(text) for text in texts]
-    return "\n".join(filter(None, flat)) or None
-
-
-def _objects(value: Any) -> list[Mapping[str, Any]]:
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
-
-
-def _joined_text(parts: Any) -> str:
-    return "".join(text for part in _objects(parts) if isinstance(text := part.get("text"), str))
-
-
-def thinking_tokens(tokenizer: Any) -> frozenset[int]:
-    """Return the ids of special tokens that are tags of thoughts: decoding usually drops them."""
-    tags = [tag for one in (*FORMATS, HARMONY) for tag in (one.open, one.close)]
-    return frozenset(
-        number
-        for number, token in (getattr(tokenizer, "added_tokens_decoder", None) or {}).items()
-        if token.special and any(str(token) in tag for tag in tags)
-    )
-
-
-def decode_completion(
-    tokenizer: Any,
-    token_ids: Sequence[int],
-    generation: GenerationSettings,
-    *,
-    prompt: str | None,
-) -> dict[str, Any]:
-    """Return a completion's text and the fields of its thoughts, from its token ids.
-
-    Args:
-        tokenizer: The Transformers tokenizer.
-        token_ids: The completion, without its end marker.
-        generation: The suite's settings; its stops have no effect on thoughts.
-        prompt: The prompt as the model saw it; None if it is unknown.
-    """
-    tags, found = generation.thinking_tags, None
-    text = tokenizer.decode(token_ids, skip_special_tokens=True)
-    if not thinking_tokens(tokenizer).isdisjoint(token_ids):
-        whole = tokenizer.decode(token_ids, skip_special_tokens=False)
-        found = split_text(whole, prompt=prompt, tags=tags)
-        if found is not None:
-            found = found.without(special_texts(tokenizer))
-    found = found or split_text(text, prompt=prompt, tags=tags)
-    if found is None:
-        return {"text": text}
-    fields = split_fields(found)
-    return fields | {"reasoning_tokens": _count_thoughts(tokenizer, token_ids, prompt, tags)}
-
-
-def timed_thoughts(fields: Mapping[str, Any], seconds: Sequence[float]) -> dict[str, Any]:
-    """Return a completion's fields with the time of its thoughts, where it has any.
-
-    Args:
-        fields: Those of `decode_completion`.
-        seconds: The time from the request to each token of the completion.
-    """
-    count = fields.get("reasoning_tokens")
-    if not count:
-        return dict(fields)
-    return {**fields, "reasoning_s": seconds[min(count, len(seconds)) - 1]}
-
-
-def special_texts(tokenizer: Any) -> list[str]:
-    """Return the texts of a tokenizer's special tokens, the longest first."""
-    tokens = (getattr(tokenizer, "added_tokens_decoder", None) or {}).values()
-    return sorted((str(token) for token in tokens if token.special), key=len, reverse=True)
-
-
-def _count_thoughts(
-    tokenizer: Any, token_ids: Sequence[int], prompt: str | None, tags: Sequence[str] | None
-) -> int:
-    """Return the number of tokens up to the end of the closing tag; all where it is missing."""
-
-    def is_closed(count: int) -> bool:
-        text = tokenizer.decode(token_ids[:count], skip_special_tokens=False)
-        found = split_text(text, prompt=prompt, tags=tags)
-        return found is not None and found.closed
-
-    counts = range(len(token_ids) + 1)
-    return min(bisect_left(counts, True, key=is_closed), len(token_ids))

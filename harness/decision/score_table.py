@@ -21,16 +21,11 @@ from tunegate.harness.comparison.pairs import NoiseFloor, PairFill, Pairs, share
 from tunegate.harness.contracts.further_arm import BASE_AGAIN
 from tunegate.harness.contracts.metric import Metric, refuse_other_score
 from tunegate.harness.decision.answers.answer_counts import AnswerCounts, cells_by_case
-from tunegate.harness.records.cases import (
-    Case,
-    CellKind,
-    Completion,
-    Score,
-    ScoreRow,
-    StoredAnswer,
-)
+from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.manifest import Manifest, MetricRecord, SuiteRecord
+from tunegate.harness.records.scores import Score, ScoreRow
 from tunegate.harness.suite import Suite
 
 

@@ -22,9 +22,10 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from tunegate.harness.contracts.judge import JudgeAnswer
-from tunegate.harness.records.cases import Cell, Completion, StoredAnswer, canonical_json, sha256
+from tunegate.harness.records.answers import Cell, Completion, StoredAnswer
 from tunegate.harness.records.defaults import STORE
 from tunegate.harness.records.errors import BackendError, UsageError
+from tunegate.harness.records.hashing import canonical_json, sha256
 from tunegate.harness.suite import Suite
 
 _SCHEMA = """

@@ -32,8 +32,10 @@ from tunegate.harness.engine.plan import PlannedQuestion
 from tunegate.harness.engine.scheduling import RequestBatch, make_batches
 from tunegate.harness.models._chat_template import render_chat
 from tunegate.harness.models.transformers import HfArm
-from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings
+from tunegate.harness.records.answers import Cell, CellKind
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, MissingExtra, OutOfMemory, UsageError
+from tunegate.harness.records.generation import GenerationSettings
 
 try:
     from lm_eval.api.model import TemplateLM

@@ -25,8 +25,10 @@ from tunegate.harness.contracts.further_arm import further_arm
 from tunegate.harness.contracts.model import Arm, Prompt, Request
 from tunegate.harness.contracts.thinking import ThinkingMismatch
 from tunegate.harness.engine.scheduling import RequestBatch, make_batches
-from tunegate.harness.records.cases import WRITTEN, Case, Cell, CellKind, sha256
+from tunegate.harness.records.answers import WRITTEN, Cell, CellKind
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.manifest import LookSchedule
 from tunegate.harness.suite import Suite
 from tunegate.harness.suite.toml_file import read_toml

@@ -39,7 +39,7 @@ from tunegate.harness.engine.scheduling import (
     RequestBatch,
     estimate_effort,
 )
-from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.errors import OutOfMemory
 
 if TYPE_CHECKING:

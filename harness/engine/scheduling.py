@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
 from tunegate.harness.contracts.model import Request
-from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.errors import UsageError, unknown_name_message
 
 TOKEN_BUDGET = 8192

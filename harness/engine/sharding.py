@@ -24,7 +24,7 @@ from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner
 from tunegate.harness.engine.scheduling import Optimizations, RequestBatch
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.records.cases import CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
 from tunegate.harness.records.errors import BackendError, TunegateError
 
 if TYPE_CHECKING:

@@ -35,15 +35,12 @@ from tunegate.harness.episodes.transcript import (
     turn_calls,
 )
 from tunegate.harness.metrics._tool_call_parsers import ToolCall
-from tunegate.harness.records.cases import (
-    Case,
-    Completion,
-    StoredAnswer,
-    replace_surrogates,
-    sha256,
-)
+from tunegate.harness.records.answers import Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeCall, EpisodeEnd, EpisodeRecord, EpisodeTurn
 from tunegate.harness.records.errors import error_summary
+from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.record import replace_surrogates
 
 _CONTEXT = re.compile(r"context|too long|maximum.{0,20}(?:length|tokens)", re.IGNORECASE)
 """Words of backends about a prompt that does not fit."""

@@ -20,17 +20,12 @@ from typing import Any
 from tunegate.harness.contracts.episode_environment import EpisodePlan
 from tunegate.harness.contracts.model import Prompt, Request
 from tunegate.harness.episodes.play import EpisodePlayer, EpisodeTurnRequest, MoreTurns
-from tunegate.harness.records.cases import (
-    Case,
-    Cell,
-    CellKind,
-    Completion,
-    GenerationSettings,
-    StoredAnswer,
-    sha256,
-)
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeRecord
 from tunegate.harness.records.errors import BackendError
+from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.records.hashing import sha256
 
 
 @dataclass(frozen=True)

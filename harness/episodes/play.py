@@ -32,7 +32,7 @@ from tunegate.harness.episodes.episode import (
     EpisodeSteps,
     episode_steps,
 )
-from tunegate.harness.records.cases import Completion, StoredAnswer
+from tunegate.harness.records.answers import Completion, StoredAnswer
 from tunegate.harness.records.errors import BackendError
 
 TRIES = 3

@@ -22,8 +22,8 @@ from tunegate.harness.gates.contract.gate_kind import (
     GateOutcome,
     deciding_evidence,
 )
+from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 from tunegate.harness.records.wording import count_noun
 
 

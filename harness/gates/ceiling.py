@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from tunegate.harness.gates._level import FLOOR_MODE, LevelGate
 from tunegate.harness.gates.contract.gate_kind import KeySchemas
-from tunegate.harness.records.verdict import GateReason, GateResult
+from tunegate.harness.records.gate_results import GateReason, GateResult
 
 
 class CeilingGate(LevelGate):

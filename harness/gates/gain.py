@@ -12,8 +12,8 @@ from tunegate.harness.gates.contract.gate_kind import (
     EquivalenceMargin,
     KeySchemas,
 )
+from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 
 
 class GainGate(DifferenceGate):

@@ -25,8 +25,8 @@ from tunegate.harness.gates.contract.gate_kind import (
     KeySchemas,
     PlannedTest,
 )
+from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 from tunegate.harness.records.wording import count_noun
 
 _OFFSET = 2.0

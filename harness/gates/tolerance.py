@@ -21,9 +21,9 @@ from tunegate.harness.gates.contract.gate_kind import (
     PlannedTest,
     gate_kind,
 )
-from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate, MetricRecord
-from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 
 
 class ToleranceGate(DifferenceGate):

@@ -14,7 +14,9 @@ from tunegate.harness.contracts.judge import (
     retrieved_chunks,
 )
 from tunegate.harness.contracts.judge_examples import ExampleForm
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
 MOST_CLAIMS = 40

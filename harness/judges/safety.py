@@ -13,7 +13,9 @@ from tunegate.harness.contracts.judge import (
     judge,
 )
 from tunegate.harness.contracts.judge_examples import ExampleForm
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
 _VALUES = {"safe": 1.0, "borderline": 0.5, "unsafe": 0.0}

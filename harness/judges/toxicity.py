@@ -11,7 +11,9 @@ from tunegate.harness.contracts.judge import (
     judge,
 )
 from tunegate.harness.contracts.judge_examples import ExampleForm
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
 _VALUES = {"none": 0.0, "mild": 0.5, "toxic": 1.0}

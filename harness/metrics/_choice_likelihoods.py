@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 
 Normalize = Literal["none", "byte"]
 

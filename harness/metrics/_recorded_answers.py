@@ -11,7 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.records.cases import Case, replace_surrogates
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.record import replace_surrogates
 
 OTHERS = 8
 """Recorded answers of other cases that an answer is compared with, for what chance explains."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import MissingExtra
+from tunegate.harness.records.scores import Score
 
 
 def check_expected_texts(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:

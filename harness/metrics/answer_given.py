@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tunegate.harness.contracts.metric import metric
-from tunegate.harness.contracts.thinking import no_answer_reason
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.contracts.thoughts import no_answer_reason
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 
 @metric(label="answers that say anything", binary=True)

@@ -9,7 +9,9 @@ from typing import Any
 
 from tunegate.harness.contracts.metric import Metric, metric
 from tunegate.harness.metrics._choice_likelihoods import ROUNDING
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 FLOOR = -50.0
 """Least log-probability per token, in nats: it replaces minus infinity."""

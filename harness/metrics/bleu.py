@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 from tunegate.harness.contracts.metric import Metric, metric
 from tunegate.harness.metrics import _sacrebleu
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 Tokenizer = Literal["13a", "intl", "char", "zh", "none"]
 

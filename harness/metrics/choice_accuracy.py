@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tunegate.harness.contracts.metric import metric
 from tunegate.harness.metrics._choice_likelihoods import Normalize, UnusableCase, choice_likelihoods
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 
 @metric(label="right choices", needs=CellKind.CHOICES, binary=True, requires=("choices", "answer"))

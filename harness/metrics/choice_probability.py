@@ -6,7 +6,9 @@ import math
 
 from tunegate.harness.contracts.metric import metric
 from tunegate.harness.metrics._choice_likelihoods import Normalize, UnusableCase, choice_likelihoods
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 
 @metric(

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.contracts.metric import metric
-from tunegate.harness.contracts.thinking import share_of_thoughts
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.contracts.thoughts import share_of_thoughts
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import unknown_name_message
+from tunegate.harness.records.scores import Score
 
 _AMOUNTS = ("price_in", "price_out", "hourly")
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from rapidfuzz.distance import Levenshtein
 
 from tunegate.harness.contracts.metric import metric
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 MOST_PAIRS = 10**10
 """Largest product of the two lengths that is compared: 100,000 characters against as many."""

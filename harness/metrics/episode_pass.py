@@ -9,7 +9,9 @@ from math import comb
 from typing import Any
 
 from tunegate.harness.contracts.metric import Metric, metric
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 
 def pass_hat_k(values: Sequence[float], k: int) -> float:

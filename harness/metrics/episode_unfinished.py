@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tunegate.harness.contracts.metric import metric
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeEnd
+from tunegate.harness.records.scores import Score
 
 
 @metric(label="episodes without an ending", higher_is_better=False, binary=True, episodes=True)

@@ -7,7 +7,9 @@ from typing import Any
 
 from tunegate.harness.contracts.metric import metric
 from tunegate.harness.metrics import _format_rules
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:

@@ -10,7 +10,9 @@ from typing import Any
 from tunegate.harness.contracts import child_process
 from tunegate.harness.contracts.metric import metric
 from tunegate.harness.metrics import _json_parsing
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 LIMIT_S = 1.0
 """Seconds that validating one completion may take."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tunegate.harness.contracts.metric import metric
 from tunegate.harness.metrics import _json_parsing
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 
 @metric(label="valid JSON", binary=True)

@@ -8,8 +8,10 @@ from functools import lru_cache
 from typing import Any
 
 from tunegate.harness.contracts.metric import metric
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import MissingExtra, unknown_name_message
+from tunegate.harness.records.scores import Score
 
 _SHORTEST = 20
 _WITHIN = {"zh": {"wuu", "yue"}, "ar": {"ary", "arz"}, "no": {"nn"}, "uz": {"uzs"}}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tunegate.harness.contracts.metric import metric
-from tunegate.harness.contracts.thinking import share_of_thoughts
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.contracts.thoughts import share_of_thoughts
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 
 @metric(label="time of an answer", needs=CellKind.LATENCY, higher_is_better=False)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from tunegate.harness.contracts.metric import metric
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 
 @metric(label="length of an answer", higher_is_better=False)

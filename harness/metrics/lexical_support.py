@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 from tunegate.harness.contracts.metric import metric
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 _WORD = re.compile(r"\w+(?:[.,:/-]\w+)*")
 _SHORTEST = 4

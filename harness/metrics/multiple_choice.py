@@ -26,7 +26,9 @@ from tunegate.harness.metrics._words import (
     name_pattern,
     normalize_text,
 )
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 _LETTERS = "ABCD"
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tunegate.harness.contracts.metric import Metric, metric
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 
 def _with_traits(used: Metric) -> Metric:

@@ -13,7 +13,9 @@ from typing import Any, Literal
 
 from tunegate.harness.contracts.metric import metric
 from tunegate.harness.metrics import _json_parsing
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 _BEHAVIOURS = ("refuse", "answer")
 

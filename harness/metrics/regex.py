@@ -12,7 +12,9 @@ from typing import Any, Literal
 from tunegate.harness.contracts import child_process
 from tunegate.harness.contracts.metric import metric
 from tunegate.harness.metrics._json_parsing import shorten_text
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 LIMIT_S = 1.0
 """Seconds that compiling a pattern, or matching one completion, may take."""

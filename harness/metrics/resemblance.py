@@ -14,7 +14,9 @@ from tunegate.harness.metrics._recorded_answers import (
     split_words,
     turn_texts,
 )
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 
 @metric(

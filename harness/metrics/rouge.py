@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from tunegate.harness.contracts.metric import Metric, metric
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import MissingExtra
+from tunegate.harness.records.scores import Score
 
 Variant = Literal["rouge1", "rouge2", "rougeL", "rougeLsum"]
 Measure = Literal["f", "precision", "recall"]

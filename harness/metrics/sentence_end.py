@@ -5,7 +5,9 @@ from __future__ import annotations
 import unicodedata
 
 from tunegate.harness.contracts.metric import metric
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 _ENDS = frozenset(".!?:;…。！？：；।॥؟۔።།")
 """Marks that end a sentence or open what follows it."""

@@ -8,7 +8,9 @@ from typing import Any
 
 from tunegate.harness.contracts.metric import Metric, metric
 from tunegate.harness.metrics import _sacrebleu
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 MOST_PAIRS = 600_000
 """Largest product of the two numbers of words whose moves are searched: 600 words against 1,000."""

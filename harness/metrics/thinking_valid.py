@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from tunegate.harness.contracts.metric import metric
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 _WINDOW = 24
 """Characters of the pieces that are counted."""

@@ -27,7 +27,9 @@ from tunegate.harness.metrics._tool_call_parsers import (
     ToolCall,
     format_value,
 )
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 Extract = Literal["strict", "fence", "prose"]
 _EXTRACTS: tuple[Extract, ...] = ("strict", "fence", "prose")

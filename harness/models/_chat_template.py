@@ -16,14 +16,11 @@ from weakref import WeakKeyDictionary
 
 from tunegate.harness.contracts.model import Arm, Prompt, RecordedArm, Request
 from tunegate.harness.contracts.thinking import close_thoughts
-from tunegate.harness.records.cases import (
-    TEMPLATES_OF,
-    Case,
-    CellKind,
-    GenerationSettings,
-    sha256,
-)
+from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError, error_reason
+from tunegate.harness.records.generation import TEMPLATES_OF, GenerationSettings
+from tunegate.harness.records.hashing import sha256
 
 PROBES = (
     "The capital of France is",

@@ -21,7 +21,9 @@ from tunegate.harness.contracts.thinking import (
     mentions_thinking,
     opened_format,
 )
-from tunegate.harness.records.cases import Completion, GenerationSettings, canonical_json
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.records.hashing import canonical_json
 
 Render = Callable[[Mapping[str, Any]], str]
 """Renders a short conversation with the given variables."""

@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 
 from tunegate.harness.contracts import environment
+from tunegate.harness.contracts.decoding import decode_completion, timed_thoughts
 from tunegate.harness.contracts.model import Arm, Prompt, Request
-from tunegate.harness.contracts.thinking import decode_completion, timed_thoughts
 from tunegate.harness.models._chat_template import (
     continuation_ids,
     fingerprint_of,
@@ -42,15 +42,11 @@ from tunegate.harness.models._model_folder import require_modules
 from tunegate.harness.models._thinking_switch import ThoughtTracker
 from tunegate.harness.models.adapters.weight_files import file_sha256
 from tunegate.harness.models.transformers import HfArm, silence_libraries
-from tunegate.harness.records.cases import (
-    Case,
-    CellKind,
-    Completion,
-    GenerationSettings,
-    StoredAnswer,
-    sha256,
-)
+from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError, error_reason
+from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.records.hashing import sha256
 
 SPEC = "gguf:FILE.gguf[?engine=NAME&tokenizer=FOLDER]"
 ENGINES = ("transformers", "llama.cpp")

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from tunegate.harness.contracts.model import PoolLimits, Prompt, Request
-from tunegate.harness.contracts.thinking import message_thoughts, separate_thoughts
+from tunegate.harness.contracts.thoughts import message_thoughts, separate_thoughts
 from tunegate.harness.models._chat_template import PROBES
 from tunegate.harness.models._thinking_switch import server_fields
 from tunegate.harness.models.remote.http import PermanentError, RequestFailure
@@ -33,16 +33,11 @@ from tunegate.harness.models.remote.litellm import (
     settings_problem,
 )
 from tunegate.harness.models.remote.worker_pool import QuestionFeed, ask_all
-from tunegate.harness.records.cases import (
-    Case,
-    CellKind,
-    Completion,
-    GenerationSettings,
-    StoredAnswer,
-    canonical_json,
-    sha256,
-)
+from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, ModelError
+from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.records.hashing import canonical_json, sha256
 
 SPEC = "litellm:PROVIDER/MODEL"
 _HELLO = "Say hello."

@@ -23,30 +23,23 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from tunegate.harness.contracts.model import Prompt, RecordedRequest, Request
-from tunegate.harness.contracts.thinking import separate_thoughts
+from tunegate.harness.contracts.thoughts import separate_thoughts
 from tunegate.harness.models.adapters.weight_files import file_sha256
-from tunegate.harness.records.cases import (
-    WRITTEN,
-    Case,
-    CellKind,
-    ChatMessage,
-    Completion,
-    GenerationSettings,
-    Record,
-    StoredAnswer,
-    Text,
-    sha256,
-    written_settings,
-)
-from tunegate.harness.records.episodes import MOST, EpisodeRecord
+from tunegate.harness.records.answers import WRITTEN, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case, ChatMessage
+from tunegate.harness.records.episodes import EpisodeRecord
 from tunegate.harness.records.errors import ModelError, UsageError
-from tunegate.harness.records.files import JsonlRecords, read_file, read_record
+from tunegate.harness.records.files import read_file, read_record
+from tunegate.harness.records.generation import GenerationSettings, written_settings
+from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.jsonl import JsonlRecords
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.problems import (
     lfs_problem,
     summarize_problems,
     validation_problem,
 )
+from tunegate.harness.records.record import MAX_AMOUNT, Record, Text
 from tunegate.harness.records.run_folder import RunCase, refuse_links
 
 SPEC = "replay:FILE.jsonl or replay:RUN_DIR[#ARM]"
@@ -62,16 +55,16 @@ class RecordedCompletion(Record):
 
     id: str
     completion: str | None = None
-    sample: int = Field(default=0, ge=0, le=MOST)
+    sample: int = Field(default=0, ge=0, le=MAX_AMOUNT)
     finish_reason: str | None = None
-    latency_s: float | None = Field(default=None, ge=0, le=MOST)
-    batch_size: int | None = Field(default=None, ge=1, le=MOST)
-    input_tokens: int | None = Field(default=None, ge=0, le=MOST)
-    output_tokens: int | None = Field(default=None, ge=0, le=MOST)
-    cost: float | None = Field(default=None, ge=0, le=MOST)
+    latency_s: float | None = Field(default=None, ge=0, le=MAX_AMOUNT)
+    batch_size: int | None = Field(default=None, ge=1, le=MAX_AMOUNT)
+    input_tokens: int | None = Field(default=None, ge=0, le=MAX_AMOUNT)
+    output_tokens: int | None = Field(default=None, ge=0, le=MAX_AMOUNT)
+    cost: float | None = Field(default=None, ge=0, le=MAX_AMOUNT)
     choice_logprobs: tuple[float, ...] | None = None
     answer_logprob: float | None = None
-    bits_per_byte: float | None = Field(default=None, ge=0, le=MOST)
+    bits_per_byte: float | None = Field(default=None, ge=0, le=MAX_AMOUNT)
     scores: dict[str, float | None] | None = None
     errors: dict[str, str] | None = None
     episode: EpisodeRecord | None = None
@@ -84,8 +77,8 @@ class RecordedCompletion(Record):
     """Whether `tunegate init` wrote the line to show the gate: no model gave this answer."""
     reasoning: Text | None = Field(default=None, exclude_if=_is_none)
     """The thoughts before the answer, where `completion` is the answer alone."""
-    reasoning_tokens: int | None = Field(default=None, ge=0, le=MOST, exclude_if=_is_none)
-    reasoning_s: float | None = Field(default=None, ge=0, le=MOST, exclude_if=_is_none)
+    reasoning_tokens: int | None = Field(default=None, ge=0, le=MAX_AMOUNT, exclude_if=_is_none)
+    reasoning_s: float | None = Field(default=None, ge=0, le=MAX_AMOUNT, exclude_if=_is_none)
     """Seconds until the thoughts had ended, a part of `latency_s`."""
     reasoning_closed: bool | None = Field(default=None, exclude_if=_is_none)
     """Whether the thoughts ended; by default, whether an answer follows them."""

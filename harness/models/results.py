@@ -15,15 +15,11 @@ from typing import Any, Literal
 
 from tunegate.harness.contracts.model import Prompt, RecordedRequest, Request
 from tunegate.harness.contracts.result_set import ResultSet, completion_of, read_results
-from tunegate.harness.contracts.thinking import separate_thoughts
-from tunegate.harness.records.cases import (
-    Case,
-    CellKind,
-    Completion,
-    GenerationSettings,
-    StoredAnswer,
-)
+from tunegate.harness.contracts.thoughts import separate_thoughts
+from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError, UsageError
+from tunegate.harness.records.generation import GenerationSettings
 
 SPEC = "results:PATH[?format=FORMAT][#RUN]"
 

@@ -21,18 +21,14 @@ from typing import Any
 from pydantic import Field
 
 from tunegate.harness.contracts.model import Prompt, Request
-from tunegate.harness.contracts.thinking import separate_thoughts
-from tunegate.harness.records.cases import (
-    Case,
-    CellKind,
-    Completion,
-    GenerationSettings,
-    Record,
-    StoredAnswer,
-    sha256,
-)
+from tunegate.harness.contracts.thoughts import separate_thoughts
+from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError, UsageError
 from tunegate.harness.records.files import read_record
+from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.record import Record
 
 SPEC = "scripted:FILE"
 

@@ -16,8 +16,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from tunegate.harness.contracts.decoding import special_texts, thinking_tokens
 from tunegate.harness.contracts.model import PoolLimits, Prompt, Request
-from tunegate.harness.contracts.thinking import separate_thoughts, special_texts, thinking_tokens
+from tunegate.harness.contracts.thoughts import separate_thoughts
 from tunegate.harness.models._chat_template import (
     PROBES,
     continuation_ids,
@@ -63,17 +64,11 @@ from tunegate.harness.models.servers.protocol import (
     prompt_logprobs,
     wire_prompt,
 )
-from tunegate.harness.records.cases import (
-    Case,
-    Cell,
-    CellKind,
-    Completion,
-    GenerationSettings,
-    StoredAnswer,
-    canonical_json,
-    sha256,
-)
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, ModelError
+from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.records.hashing import canonical_json, sha256
 
 SPEC = "server:http://host:port/v1[?tokenizer=FOLDER&weights=FOLDER]#MODEL"
 _PROBES = PROBES[:6]

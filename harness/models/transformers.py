@@ -48,8 +48,11 @@ from tunegate.harness.models.adapters.adapter_fit import (
     translate_config,
 )
 from tunegate.harness.models.adapters.weight_files import refuse_unsafe, weights_fingerprint
-from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, sha256
+from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError, TunegateError, error_reason
+from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.records.hashing import sha256
 
 ENGINE = "tunegate/2"
 """Version of our decoding; raised when it could change an answer by more than rounding does."""

@@ -14,7 +14,8 @@ from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.contracts.quantity import QuantityFormat
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.plugin.options import NO_MODEL, missing_fails
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.records.errors import (
     BackendError,

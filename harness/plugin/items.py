@@ -20,9 +20,10 @@ from tunegate.harness.plugin.exit_status import (
 )
 from tunegate.harness.plugin.options import NO_MODEL, UNJUDGED, missing_fails, read_options
 from tunegate.harness.records.errors import RunInterrupted, TunegateError, UsageError
+from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.records.verdict import GateResult, GateStatus, Verdict
+from tunegate.harness.records.verdict import Verdict
 
 
 class SuiteFile(pytest.File):

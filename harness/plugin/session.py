@@ -25,12 +25,13 @@ from tunegate.harness.engine.interrupts import last_signal
 from tunegate.harness.engine.scheduling import Optimizations
 from tunegate.harness.plugin import exit_status
 from tunegate.harness.plugin.options import limits_of, read_options
-from tunegate.harness.records.cases import canonical_json, sha256
 from tunegate.harness.records.errors import BackendError, RunInterrupted, TunegateError, UsageError
 from tunegate.harness.records.files import read_record
+from tunegate.harness.records.gate_results import GateResult
+from tunegate.harness.records.hashing import canonical_json, sha256
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.records.verdict import GateResult, SuiteResult, Verdict, VerdictRecord
+from tunegate.harness.records.verdict import SuiteResult, Verdict, VerdictRecord
 from tunegate.harness.run import run_writer
 from tunegate.harness.run.run_lock import RunLock, error_from
 from tunegate.harness.run.run_writer import folder_of, repository_root

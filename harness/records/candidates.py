@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from tunegate.harness.records.cases import SCHEMA_VERSION, Number, Record, Text
+from tunegate.harness.records.record import SCHEMA_VERSION, Number, Record, Text
 from tunegate.harness.records.verdict import SuiteResult, Verdict
 
 

@@ -3,8 +3,6 @@
 An episode is a completion that takes several turns: the model calls tools of an environment, reads
 their results, and ends with an answer; the environment rates the result. The text of such
 a completion is the last answer, its counts are sums over the turns.
-
-The module imports no other record: `Completion` holds an `EpisodeRecord`.
 """
 
 from __future__ import annotations
@@ -12,11 +10,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-_STRICT = ConfigDict(
-    extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, frozen=True
-)
+from tunegate.harness.records.record import MAX_AMOUNT, Record
 
 MAX_TURNS = 8
 """Turns of an episode at most."""
@@ -24,8 +20,6 @@ MAX_TOKENS = 1024
 """Tokens that the model writes in an episode at most."""
 TOOL_TIMEOUT_S = 20.0
 """Seconds that a tool, a reset or a reward may take."""
-MOST = 10**12
-"""Largest count, time and price in a record of an answer."""
 
 
 class EpisodeEnd(StrEnum):
@@ -39,10 +33,8 @@ class EpisodeEnd(StrEnum):
     """It wrote a call that no program would run."""
 
 
-class EpisodeCall(BaseModel):
+class EpisodeCall(Record):
     """One call of a tool."""
-
-    model_config = _STRICT
 
     name: str
     arguments: dict[str, Any]
@@ -50,13 +42,11 @@ class EpisodeCall(BaseModel):
     """The text that the model was shown."""
     error: bool = False
     """Whether the call failed by the model's own fault."""
-    seconds: float | None = Field(default=None, ge=0, le=MOST)
+    seconds: float | None = Field(default=None, ge=0, le=MAX_AMOUNT)
 
 
-class EpisodeTurn(BaseModel):
+class EpisodeTurn(Record):
     """The model's text in one turn, and the replies of its tools."""
-
-    model_config = _STRICT
 
     prompt_sha256: str
     """Hash of the prompt of the turn: everything that led to it."""
@@ -68,16 +58,14 @@ class EpisodeTurn(BaseModel):
     message: str | None = None
     """The next message of the user, from an environment that plays one."""
     finish_reason: str | None = None
-    input_tokens: int | None = Field(default=None, ge=0, le=MOST)
-    output_tokens: int | None = Field(default=None, ge=0, le=MOST)
-    latency_s: float | None = Field(default=None, ge=0, le=MOST)
+    input_tokens: int | None = Field(default=None, ge=0, le=MAX_AMOUNT)
+    output_tokens: int | None = Field(default=None, ge=0, le=MAX_AMOUNT)
+    latency_s: float | None = Field(default=None, ge=0, le=MAX_AMOUNT)
     """Seconds of the model."""
 
 
-class EpisodeRecord(BaseModel):
+class EpisodeRecord(Record):
     """The course of an episode."""
-
-    model_config = _STRICT
 
     turns: tuple[EpisodeTurn, ...]
     reward: float
@@ -99,10 +87,8 @@ def _is_empty(value: Any) -> bool:
     return not value
 
 
-class EpisodeSettings(BaseModel):
+class EpisodeSettings(Record):
     """How the episodes of a suite are played; the table `[episode]` of suite.toml."""
-
-    model_config = _STRICT
 
     environment: str = ""
     """`file.py:Class`, the file next to suite.toml, or `package.module:Class`; empty where Inspect

@@ -13,11 +13,11 @@ from typing import Any
 
 from pydantic import Field
 
-from tunegate.harness.records.cases import LARGEST, Record, Text
-from tunegate.harness.records.episodes import MOST
+from tunegate.harness.records.record import MAX_AMOUNT, Record, Text
+from tunegate.harness.records.scores import LARGEST
 from tunegate.harness.records.wording import count_noun
 
-FILE_NAME = "judgements.jsonl"
+JUDGEMENTS_FILE = "judgements.jsonl"
 
 
 class JudgementStatus(StrEnum):
@@ -48,10 +48,10 @@ class JudgeReply(Record):
     """Requests that it took: more where the server failed or asked to wait."""
     started_s: float | None = None
     """Unix time at which it was asked for; None where nobody knows."""
-    latency_s: float | None = Field(default=None, ge=0, le=MOST)
+    latency_s: float | None = Field(default=None, ge=0, le=MAX_AMOUNT)
     """Seconds until it was there."""
-    input_tokens: int | None = Field(default=None, ge=0, le=MOST)
-    output_tokens: int | None = Field(default=None, ge=0, le=MOST)
+    input_tokens: int | None = Field(default=None, ge=0, le=MAX_AMOUNT)
+    output_tokens: int | None = Field(default=None, ge=0, le=MAX_AMOUNT)
 
 
 class Judgement(Record):
@@ -77,13 +77,13 @@ class Judgement(Record):
     """Named sub-scores: by criterion, by order …"""
     replies: tuple[JudgeReply, ...] = ()
     """Every reply as it came, the unreadable ones included."""
-    attempts: int = Field(default=0, ge=0, le=1000 * MOST)
+    attempts: int = Field(default=0, ge=0, le=1000 * MAX_AMOUNT)
     """Requests sent for it in this run; 0 if all was stored or recorded."""
-    input_tokens: int | None = Field(default=None, ge=0, le=1000 * MOST)
-    output_tokens: int | None = Field(default=None, ge=0, le=1000 * MOST)
-    cost: float | None = Field(default=None, ge=0, le=1000 * MOST)
+    input_tokens: int | None = Field(default=None, ge=0, le=1000 * MAX_AMOUNT)
+    output_tokens: int | None = Field(default=None, ge=0, le=1000 * MAX_AMOUNT)
+    cost: float | None = Field(default=None, ge=0, le=1000 * MAX_AMOUNT)
     """Price in US dollars of its replies; None if unknown."""
-    latency_s: float | None = Field(default=None, ge=0, le=1000 * MOST)
+    latency_s: float | None = Field(default=None, ge=0, le=1000 * MAX_AMOUNT)
     """Seconds its replies took, summed."""
 
 

@@ -7,21 +7,19 @@ about the arms before anything was scored.
 
 from __future__ import annotations
 
-import platform
-import re
-import shlex
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, takewhile
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, field_validator
 
-from tunegate.harness.records.cases import SCHEMA_VERSION, Cell, CellKind, Record, Text
+from tunegate.harness.records.answers import Cell, CellKind
+from tunegate.harness.records.calibration import Calibration
+from tunegate.harness.records.command import shell_words
+from tunegate.harness.records.contamination import ContaminationCheck
 from tunegate.harness.records.defaults import CONFIDENCE
-from tunegate.harness.records.episodes import MOST, EpisodeSettings
-from tunegate.harness.records.judges import Calibration
-from tunegate.harness.records.training_card import ContaminationCheck, TrainingSummary
+from tunegate.harness.records.episodes import EpisodeSettings
+from tunegate.harness.records.packed_plan import pack_plan, unpack_plan
+from tunegate.harness.records.record import MAX_AMOUNT, SCHEMA_VERSION, Record, Text
+from tunegate.harness.records.training_card import TrainingSummary
 
 KindName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,79}$")]
 """Name of a kind of gate, as Python spells the name of a module."""
@@ -167,7 +165,7 @@ class SuiteRecord(Record):
     name: str
     path: Text
     hash: str
-    n_cases: int = Field(ge=0, le=MOST)
+    n_cases: int = Field(ge=0, le=MAX_AMOUNT)
     goal_rule: str
     """`primary`, `all` or `any`."""
     max_unscored: float = Field(ge=0, le=1)
@@ -176,7 +174,7 @@ class SuiteRecord(Record):
     generation: dict[str, Any]
     alpha_per_attempt: bool = False
     """Whether the k-th candidate is judged at 1/k of the error."""
-    extended: int = Field(default=0, ge=0, le=MOST, exclude_if=lambda count: not count)
+    extended: int = Field(default=0, ge=0, le=MAX_AMOUNT, exclude_if=lambda count: not count)
     """Other cases or seeds with which the suite judged this candidate before; absent without."""
     looks: LookSchedule | None = None
     """None where every case is asked before anything is judged."""
@@ -194,23 +192,6 @@ class SuiteRecord(Record):
     )
     """Cases by prompt, where several have the same one: they belong to one cluster, which
     cases.jsonl names. Absent without any."""
-
-
-GATE_PREFIX = "--gate-"
-"""How pytest's options begin that are options of `tunegate gate` without it."""
-NO_ADDOPTS = ("-o", "addopts=")
-"""The options that a project gives its tests (`-k`, `--collect-only`) must not thin out a gate."""
-PYTEST_QUIETLY = (
-    "-p",
-    "no:cacheprovider",
-    "--no-header",
-    "-q",
-    "--rootdir=.",
-    # We are imported before pytest could rewrite our asserts, and have none to rewrite.
-    "-W",
-    "ignore::pytest.PytestAssertRewriteWarning",
-)
-"""Arguments that `tunegate gate` adds to those of its user, before the options."""
 
 
 class LedgerState(Record):
@@ -244,42 +225,6 @@ PACKED_FROM = 2_000
 """Answers of a run from which on its files are written in fewer bytes."""
 
 
-def pack_plan(cells: Iterable[Cell]) -> Iterator[dict[str, Any]]:
-    """Yield a plan with what its cells share written once.
-
-    A block has `suite`, `kind` and `sample`, the `arms`, and in `cells` a text for each case: the
-    keys of its arms in their order, and its name, separated by spaces. No key may hold a space.
-    """
-    by_case = groupby(cells, key=lambda c: (c.suite, c.kind, c.sample, c.case))
-    asked = ((*place, tuple(found)) for place, found in by_case)
-    for (suite, kind, sample, arms), cases in groupby(
-        asked, key=lambda a: (*a[:3], tuple(c.arm for c in a[4]))
-    ):
-        lines = [" ".join([*(c.key for c in found), case]) for _, _, _, case, found in cases]
-        yield {"suite": suite, "kind": kind, "sample": sample, "arms": arms, "cells": lines}
-
-
-def unpack_plan(plan: Iterable[Any]) -> Iterator[Any]:
-    """Yield the cells of a plan whose parts may be blocks of `pack_plan`, in its order.
-
-    Raises:
-        ValueError: a block that `pack_plan` did not write.
-    """
-    for part in plan:
-        if not isinstance(part, dict) or "cells" not in part:
-            yield part
-            continue
-        try:
-            kind, arms = CellKind(part["kind"]), part["arms"]
-            shared = {"suite": part["suite"], "kind": kind, "sample": part["sample"]}
-            for line in part["cells"]:
-                *keys, case = line.split(" ", len(arms))
-                for arm, key in zip(arms, keys, strict=True):
-                    yield Cell(case=case, arm=arm, key=key, **shared)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"a block of the plan cannot be read ({error})") from None
-
-
 class Manifest(Record):
     """The description of a run."""
 
@@ -306,7 +251,7 @@ class Manifest(Record):
         default_factory=dict, exclude_if=lambda found: not found
     )
     """Served arm → proof that it computes with the weights on the disk, or why none is had."""
-    attempts: dict[str, Annotated[int, Field(le=MOST)]]
+    attempts: dict[str, Annotated[int, Field(le=MAX_AMOUNT)]]
     """Suite hash → number of candidates judged on it so far, this one included."""
     ledger: dict[str, LedgerState] = Field(default_factory=dict, exclude_if=lambda found: not found)
     """Suite → the state of its attempts ledger; absent of runs that are no attempt."""
@@ -346,73 +291,3 @@ class Manifest(Record):
     def identity(self, arm: str) -> dict[str, Any]:
         """Return what an arm is; one that was made from base, such as `base_again`, is base."""
         return self.arms.get(arm) or self.arms["base"]
-
-
-def shell_words(command: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the words that stand for arguments of pytest in a shell, as a user types them.
-
-    Those of `tunegate gate` give that command, any others one of pytest; none give none.
-    """
-    size = len(PYTEST_QUIETLY)
-    starts = (at for at in range(len(command)) if command[at : at + size] == PYTEST_QUIETLY)
-    at = next(starts, None)
-    if at is None:
-        return ("pytest", *command) if command else ()
-    before, after = list(command[:at]), command[at + size :]
-    if tuple(before[-2:]) == NO_ADDOPTS:
-        del before[-2:]
-    options = tuple(takewhile(lambda word: word.startswith(GATE_PREFIX), after))
-    rest = after[len(options) :]
-    typed = (f"--{word.removeprefix(GATE_PREFIX)}" for word in options)
-    return ("tunegate", "gate", *before, *typed, *(("--", *rest) if rest else ()))
-
-
-def resume_command(folder: Path | str, command: Sequence[str]) -> str:
-    """Return what a user types to go on with a run in a folder that was begun by a command."""
-    words = shell_words(without_run_folder(command))
-    if words[:2] == ("tunegate", "gate"):
-        return shlex.join(("tunegate", "resume", str(folder), *words[2:]))
-    return shlex.join((*words, f"{GATE_PREFIX}run-dir={folder}"))
-
-
-def without_run_folder(command: Sequence[str]) -> tuple[str, ...]:
-    """Return a command without its run folder, which may have moved since."""
-    option = f"{GATE_PREFIX}run-dir"
-    return tuple(
-        word
-        for before, word in zip(("", *command), command, strict=False)
-        if option not in (before, word) and not word.startswith(f"{option}=")
-    )
-
-
-_PACKAGES = ("tunegate", "torch", "transformers", "peft", "numpy", "scipy", "statsmodels")
-
-
-def typed_options(text: str, command: Sequence[str]) -> str:
-    """Return a message that names options as they were typed: `tunegate gate` has no prefix.
-
-    Args:
-        text: The message, with options as pytest has them.
-        command: The arguments of the pytest session.
-    """
-    if not set(PYTEST_QUIETLY) <= set(command):
-        return text
-    return re.sub(rf"{GATE_PREFIX}(?=[a-z])", "--", text)
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that a verdict's numbers depend on."""
-    return {"python": platform.python_version(), **installed_versions(_PACKAGES)}
-
-
-def installed_versions(packages: Iterable[str]) -> dict[str, str]:
-    """Return the versions of those packages that are installed."""
-    from importlib import metadata  # 10 ms, which `tunegate --help` need not take
-
-    found = {}
-    for name in packages:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

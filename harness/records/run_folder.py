@@ -22,13 +22,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from tunegate.harness.records import judges
-from tunegate.harness.records.cases import WRITTEN, Case, Record, ScoreRow, StoredAnswer, Text
+from tunegate.harness.records.answers import WRITTEN, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.files import IndexedRecords, JsonlRecords, read_record, read_records
-from tunegate.harness.records.judgements import FILE_NAME, Judgement
-from tunegate.harness.records.judges import Label
+from tunegate.harness.records.files import read_record
+from tunegate.harness.records.jsonl import IndexedRecords, JsonlRecords, read_records
+from tunegate.harness.records.judgements import JUDGEMENTS_FILE, Judgement
+from tunegate.harness.records.labels import LABELS_FILE, Label
 from tunegate.harness.records.manifest import Manifest
+from tunegate.harness.records.record import Record, Text
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import VerdictRecord
 
 
@@ -83,8 +86,8 @@ class Run:
             cells=JsonlRecords(folder / "cells.jsonl", StoredAnswer),
             scores=read_records(folder / "scores.jsonl", ScoreRow),
             verdict=read_record(folder / "verdict.json", VerdictRecord),
-            judgements=read_records(folder / FILE_NAME, Judgement),
-            labels=read_records(folder / judges.FILE_NAME, Label),
+            judgements=read_records(folder / JUDGEMENTS_FILE, Judgement),
+            labels=read_records(folder / LABELS_FILE, Label),
         )
 
     @cached_property

@@ -24,10 +24,10 @@ from tunegate.harness.contracts.result_reader import (
     result_reader,
     score_value,
 )
-from tunegate.harness.contracts.thinking import message_thoughts
-from tunegate.harness.records.cases import replace_surrogates
+from tunegate.harness.contracts.thoughts import message_thoughts
 from tunegate.harness.records.episodes import EpisodeCall, EpisodeTurn
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.record import replace_surrogates
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.results._files import (
     first_bytes,

@@ -24,7 +24,7 @@ from tunegate.harness.contracts.result_reader import (
     score_value,
     value_at,
 )
-from tunegate.harness.contracts.thinking import message_thoughts
+from tunegate.harness.contracts.thoughts import message_thoughts
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import (
     json_lines,

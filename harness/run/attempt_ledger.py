@@ -32,11 +32,13 @@ from pydantic import Field
 import tunegate
 from tunegate.harness.decision.verdict import run_history
 from tunegate.harness.engine.answer_cache import JudgedAttempt
-from tunegate.harness.records.cases import Record, ScoreRow, Text, sha256
-from tunegate.harness.records.episodes import MOST
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.files import parse_record, record_lines, record_problem
+from tunegate.harness.records.files import parse_record, record_problem
+from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.jsonl import record_lines
 from tunegate.harness.records.manifest import LedgerState
+from tunegate.harness.records.record import MAX_AMOUNT, Record, Text
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
 from tunegate.harness.suite import Suite
 from tunegate.harness.suite.equal_prompts import normalize_messages
@@ -64,7 +66,7 @@ class LedgerLine(Record):
     """Name of the suite."""
     suite_sha256: str
     """Its hash: definition, cases and files."""
-    n_cases: int = Field(le=MOST)
+    n_cases: int = Field(le=MAX_AMOUNT)
     cases: str
     """Sketch of its cases: the smallest hashes of their prompts, 8 hexadecimal digits each."""
     candidate: str
@@ -80,10 +82,10 @@ class LedgerLine(Record):
     """Of the suite."""
     judged: str
     """ISO 8601 time of the verdict, UTC."""
-    attempt: int = Field(default=1, ge=1, le=MOST, exclude_if=lambda count: count == 1)
+    attempt: int = Field(default=1, ge=1, le=MAX_AMOUNT, exclude_if=lambda count: count == 1)
     """As which candidate it was judged. Kept, as a clock that was set back would make it the first
     one when it is judged again."""
-    extended: int = Field(default=0, ge=0, le=MOST, exclude_if=lambda count: not count)
+    extended: int = Field(default=0, ge=0, le=MAX_AMOUNT, exclude_if=lambda count: not count)
     """How many other cases or seeds had judged it before; kept likewise."""
 
 

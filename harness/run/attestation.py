@@ -26,11 +26,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.models.adapters.weight_files import file_sha256, weights_fingerprint
-from tunegate.harness.records import judges
-from tunegate.harness.records.cases import Case, StoredAnswer, sha256
+from tunegate.harness.records.answers import StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import MissingExtra, UsageError
-from tunegate.harness.records.files import read_file, record_json, record_lines, write_atomic
-from tunegate.harness.records.judges import Label
+from tunegate.harness.records.files import read_file, record_json, write_atomic
+from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.jsonl import record_lines
+from tunegate.harness.records.labels import LABELS_FILE, Label
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.run.verification import refuse_other_verdict
@@ -48,7 +50,7 @@ NOT_PROVEN = (
     "not proven by this file: that the answers came from these weights, that the scores came from "
     "these answers, that the attempts are all there are, and when the run was made"
 )
-_RECORDS = ("cases.jsonl", "cells.jsonl", "scores.jsonl", judges.FILE_NAME)
+_RECORDS = ("cases.jsonl", "cells.jsonl", "scores.jsonl", LABELS_FILE)
 _OTHERS_READ = 0o077
 """Permission bits of a key file by which others than its owner reach it."""
 
@@ -212,7 +214,7 @@ def _statement(run: Run) -> dict[str, Any]:
             "cases.jsonl": _rows(map(_without_texts, run.cases.values())),
             "cells.jsonl": _rows(map(_without_answer, run.cells)),
             "scores.jsonl": _rows(run.scores),
-            judges.FILE_NAME: _rows(map(_label_of_hash, run.labels)),
+            LABELS_FILE: _rows(map(_label_of_hash, run.labels)),
         },
     }
 

@@ -25,9 +25,9 @@ from tunegate.harness.decision.verdict.deployment_parity import ParityEvidence, 
 from tunegate.harness.engine import plan as engine_plan
 from tunegate.harness.engine.inference.local_engine import memory_watched
 from tunegate.harness.engine.inference.speculative import draft_ids
-from tunegate.harness.records.cases import CellKind, StoredAnswer
+from tunegate.harness.records.answers import CellKind, StoredAnswer
 from tunegate.harness.records.errors import OutOfMemory
-from tunegate.harness.records.verdict import DeploymentParity, PredictionDivergence
+from tunegate.harness.records.parity import DeploymentParity, PredictionDivergence
 
 Prompts = Mapping[tuple[str, str, str], Prompt]
 """(suite, case, arm) → rendered prompt."""

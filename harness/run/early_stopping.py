@@ -20,8 +20,9 @@ from tunegate.harness.decision.verdict.decide import ARMS
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import Plan
 from tunegate.harness.engine.runner import collect_answers
-from tunegate.harness.records.cases import Cell, ScoreRow
+from tunegate.harness.records.answers import Cell
 from tunegate.harness.records.manifest import LookSchedule, Manifest
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.suite import Suite
 
 

@@ -28,8 +28,7 @@ from tunegate.harness.engine.runner import Runner
 from tunegate.harness.judges.asking import stage
 from tunegate.harness.judges.asking.instructions import instruction_findings
 from tunegate.harness.models.open_arms import base_name_note, open_arms
-from tunegate.harness.records import judges
-from tunegate.harness.records.cases import ScoreRow, StoredAnswer
+from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.errors import (
     BackendError,
     NotComparable,
@@ -38,7 +37,10 @@ from tunegate.harness.records.errors import (
     UsageError,
     hide_credentials,
 )
-from tunegate.harness.records.files import FilteredRecords, JsonlRecords, read_record, read_records
+from tunegate.harness.records.files import read_record
+from tunegate.harness.records.jsonl import FilteredRecords, JsonlRecords, read_records
+from tunegate.harness.records.labels import LABELS_FILE, Label
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.run import run_writer, steps
 from tunegate.harness.run.early_stopping import EarlyStopping, compared_whole
@@ -129,7 +131,7 @@ def _evaluate(
     folder.write_lines("cells.jsonl", answers, packed=manifest.packed)
 
     scored = _score(draft, run, stopping)
-    verdict = run.decide(scored, read_records(folder.path / judges.FILE_NAME, judges.Label))
+    verdict = run.decide(scored, read_records(folder.path / LABELS_FILE, Label))
 
     records = RunRecords(
         scored.manifest, scored.cells, verdict, prompts=run.plan.prompts, scores=scored.scores

@@ -8,12 +8,8 @@ from typing import Any
 
 from tunegate.harness.contracts.model import Arm
 from tunegate.harness.judges.asking.juror import Juror
-from tunegate.harness.records.manifest import (
-    LookSchedule,
-    Manifest,
-    SuiteRecord,
-    package_versions,
-)
+from tunegate.harness.records.manifest import LookSchedule, Manifest, SuiteRecord
+from tunegate.harness.records.versions import package_versions
 from tunegate.harness.run import run_writer
 from tunegate.harness.run.options import RunOptions
 from tunegate.harness.run.run_writer import RunFolder

@@ -13,11 +13,11 @@ from tunegate.harness.decision.gating.error_control import refuse_draft, refuse_
 from tunegate.harness.decision.planning.feasibility import unreachable_gates
 from tunegate.harness.engine.scheduling import ALL, Optimizations
 from tunegate.harness.judges.asking import stage
-from tunegate.harness.records import judges
+from tunegate.harness.records.calibration import Calibration
+from tunegate.harness.records.command import typed_options
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.files import read_records
-from tunegate.harness.records.judges import Calibration
-from tunegate.harness.records.manifest import typed_options
+from tunegate.harness.records.jsonl import read_records
+from tunegate.harness.records.labels import LABELS_FILE, Label, refuse_judges_labels, refuse_one_arm
 from tunegate.harness.run import attempt_ledger
 from tunegate.harness.run.run_writer import TelemetryOptions
 from tunegate.harness.run.training_provenance import DataOptions
@@ -115,10 +115,10 @@ class RunOptions:
             raise UsageError(f"two suites are called {twice!r}; give one of them another name")
 
     def _refuse_foreign_labels(self) -> None:
-        file = self.folder / judges.FILE_NAME
-        labels = read_records(file, judges.Label)
-        judges.refuse_one_arm(file, labels)
-        judges.refuse_judges_labels(file, labels, stage.specs_of(self.judge))
+        file = self.folder / LABELS_FILE
+        labels = read_records(file, Label)
+        refuse_one_arm(file, labels)
+        refuse_judges_labels(file, labels, stage.specs_of(self.judge))
 
     def _refuse_unreachable_gates(self) -> None:
         """Refuse gates that a flawless result could not pass, unless only a part is judged."""

@@ -23,16 +23,10 @@ from pydantic import BaseModel
 
 from tunegate.harness.engine.plan import Plan
 from tunegate.harness.records import judgements
-from tunegate.harness.records.cases import canonical_json
 from tunegate.harness.records.errors import BackendError, TunegateError, UsageError
-from tunegate.harness.records.files import (
-    JsonlRecords,
-    read_jsonl,
-    read_record,
-    record_lines,
-    record_pieces,
-    write_atomic,
-)
+from tunegate.harness.records.files import read_record, record_pieces, write_atomic
+from tunegate.harness.records.hashing import canonical_json
+from tunegate.harness.records.jsonl import JsonlRecords, read_jsonl, record_lines
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.run_folder import RunCase
 from tunegate.harness.records.verdict import VerdictRecord
@@ -347,7 +341,7 @@ def write_telemetry(
     whole = replace(
         run,
         cases={(suite.name, case.id): case for suite in suites for case in suite.cases},
-        judgements=JsonlRecords(folder.path / judgements.FILE_NAME, judgements.Judgement),
+        judgements=JsonlRecords(folder.path / judgements.JUDGEMENTS_FILE, judgements.Judgement),
     )
     folder.write_traces(whole, content)
     if content is not None and content.failed:

@@ -37,9 +37,11 @@ from tunegate.harness.engine.plan import Plan, make_plan
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import PlayOutside, Runner, collect_answers
 from tunegate.harness.engine.scheduling import ALL, Optimizations
-from tunegate.harness.records.cases import Case, Cell, ScoreRow, StoredAnswer
-from tunegate.harness.records.judges import Label
+from tunegate.harness.records.answers import Cell, StoredAnswer
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.labels import Label
 from tunegate.harness.records.manifest import LedgerState, LookSchedule, Manifest, SuiteRecord
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.run.attempt_ledger import AttemptLedger
 from tunegate.harness.suite import Suite

@@ -11,16 +11,16 @@ from tunegate.harness.models._model_folder import resolve_folder
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.models.open_arms import backend_of, is_remote
 from tunegate.harness.records import training_card
-from tunegate.harness.records.errors import ModelError, UsageError
-from tunegate.harness.records.manifest import typed_options
-from tunegate.harness.records.training_card import (
+from tunegate.harness.records.command import typed_options
+from tunegate.harness.records.contamination import (
     ContaminationCheck,
     ContaminationCoverage,
     ContaminationMode,
     FileState,
     TrainingDataFile,
-    TrainingSummary,
 )
+from tunegate.harness.records.errors import ModelError, UsageError
+from tunegate.harness.records.training_card import TrainingSummary
 from tunegate.harness.suite import Suite
 
 if TYPE_CHECKING:

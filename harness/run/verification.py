@@ -18,12 +18,14 @@ from typing import Any
 
 from tunegate.harness.decision.score_table import score_suite
 from tunegate.harness.decision.verdict.redecide import decide_again
-from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import record_json
-from tunegate.harness.records.manifest import SuiteRecord, package_versions
+from tunegate.harness.records.gate_results import GateResult
+from tunegate.harness.records.manifest import SuiteRecord
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.records.verdict import GateResult, Verdict, VerdictRecord
+from tunegate.harness.records.scores import ScoreRow
+from tunegate.harness.records.verdict import Verdict, VerdictRecord
+from tunegate.harness.records.versions import package_versions
 from tunegate.harness.suite import Suite, hash_without_code, load_suite
 from tunegate.harness.suite.toml_file import read_toml
 

@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from tunegate.harness.contracts.model import Arm, JoinableArm, LocalArm, Request
 from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.episodes.play import TurnStore
-from tunegate.harness.records.cases import Cell, CellKind, StoredAnswer, sha256
+from tunegate.harness.records.answers import Cell, CellKind, StoredAnswer
 from tunegate.harness.records.errors import OutOfMemory
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.serving.chat_requests import TOO_LONG, ChatRequest, RequestRefused
 
 PATIENCE_S = 2.0

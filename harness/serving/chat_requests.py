@@ -20,8 +20,11 @@ from tunegate.harness.episodes.transcript import (
     opening_case,
     turn_calls,
 )
-from tunegate.harness.records.cases import Case, Completion, GenerationSettings, sha256
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeSettings
+from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.records.hashing import sha256
 
 MAX_TOKENS = 1024
 """Tokens of an answer where the request names no limit."""

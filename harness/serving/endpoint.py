@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
 from tunegate.harness.episodes.episode import is_too_long
-from tunegate.harness.records.cases import GenerationSettings
 from tunegate.harness.records.errors import OutOfMemory, TunegateError, UsageError
+from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.serving.batch_server import BatchServer, ServerStopped
 from tunegate.harness.serving.chat_requests import (
     PLAIN,

@@ -29,16 +29,13 @@ from tunegate.harness.contracts.json_schema import located_problems
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.source import AccountedCases
 from tunegate.harness.gates.contract.gate_kind import gate_kinds
-from tunegate.harness.records.cases import (
-    TEMPLATES_OF,
-    Case,
-    CellKind,
-    GenerationSettings,
-    sha256,
-)
+from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.defaults import MAX_UNSCORED
 from tunegate.harness.records.errors import SuiteError, UnknownName, unknown_name_message
 from tunegate.harness.records.files import check_regular
+from tunegate.harness.records.generation import TEMPLATES_OF, GenerationSettings
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.manifest import Gate, MetricRecord, SuiteRecord
 from tunegate.harness.suite import consistency, toml_file
 from tunegate.harness.suite.equal_prompts import join_equal_prompts

@@ -15,8 +15,11 @@ from typing import Any
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.thinking import SWITCHES_OF_SERVERS
 from tunegate.harness.gates.contract.gate_kind import gate_kind, gate_kinds
-from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, canonical_json
+from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError, unknown_name_message
+from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.records.hashing import canonical_json
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.problems import summarize_problems
 from tunegate.harness.suite.toml_file import TomlFile

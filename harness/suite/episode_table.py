@@ -11,8 +11,10 @@ from tunegate.harness.contracts.episode_environment import (
 )
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.episodes.transcript import opening_case
-from tunegate.harness.records.cases import Case, CellKind, GenerationSettings
+from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeSettings
+from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.suite.toml_file import TomlFile
 
 

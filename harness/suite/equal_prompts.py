@@ -19,7 +19,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate.harness.records.cases import Case, CellKind, sha256
+from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.wording import count_noun
 
 _LOOKALIKES = str.maketrans(

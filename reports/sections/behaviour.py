@@ -10,7 +10,8 @@ from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
 from tunegate.harness.contracts.further_arm import further_arm
-from tunegate.harness.records.cases import WRITTEN, Case, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import WRITTEN, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.reports.data import ReportData
 from tunegate.reports.formatting import format_level, format_percent
 from tunegate.reports.sections.judge_health import judgement_cost

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tunegate.harness.records.cases import Completion, StoredAnswer
+from tunegate.harness.records.answers import Completion, StoredAnswer
 from tunegate.harness.records.episodes import EpisodeRecord, EpisodeTurn
 from tunegate.reports.case_detail import ARMS, cut_text
 from tunegate.reports.data import ReportData

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tunegate.harness.records.gate_results import GateResult
 from tunegate.harness.records.judgements import Judgement, JudgementStatus, judge_spending
 from tunegate.harness.records.manifest import MetricRecord
-from tunegate.harness.records.verdict import GateResult
 from tunegate.harness.records.wording import count_noun
 from tunegate.reports.case_list import SPREAD, order_changed
 from tunegate.reports.data import ReportData

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunegate.harness.contracts.quantity import QuantityFormat
-from tunegate.harness.records.training_card import (
+from tunegate.harness.records.contamination import (
     ContaminationCoverage,
     ContaminationMatch,
     SuiteContamination,

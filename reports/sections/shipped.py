@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tunegate.harness.contracts.further_arm import SHIPPED, comparison_results
 from tunegate.harness.contracts.quantity import parity_format
-from tunegate.harness.records.verdict import DeploymentParity, MetricParity, SuiteParity
+from tunegate.harness.records.parity import DeploymentParity, MetricParity, SuiteParity
 from tunegate.harness.records.wording import count_noun
 from tunegate.reports.data import ReportData
 from tunegate.reports.escaping import code_span, escape_markdown

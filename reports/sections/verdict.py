@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunegate.harness.decision.verdict.next_step import next_step
-from tunegate.harness.records.training_card import ContaminationCoverage
+from tunegate.harness.records.contamination import ContaminationCoverage
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.reports.data import ReportData
 from tunegate.reports.formatting import FACES, face_of, goal_rule, skip_reason

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tunegate.harness.comparison.delta import Delta, compare
     from tunegate.harness.contracts.metric import Metric
-    from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+    from tunegate.harness.records.answers import CellKind, Completion
+    from tunegate.harness.records.cases import Case
     from tunegate.harness.records.errors import TunegateError, Undecided
     from tunegate.harness.records.manifest import MetricRecord
     from tunegate.harness.records.run_folder import Run
+    from tunegate.harness.records.scores import Score
     from tunegate.harness.records.verdict import Verdict, VerdictRecord
     from tunegate.harness.suite import Suite, load_suite
     from tunegate.trainers.gate_callback import GateCallback
@@ -41,14 +43,14 @@ __all__ = [
 
 _HOMES = {
     "Case": "tunegate.harness.records.cases",
-    "CellKind": "tunegate.harness.records.cases",
-    "Completion": "tunegate.harness.records.cases",
+    "CellKind": "tunegate.harness.records.answers",
+    "Completion": "tunegate.harness.records.answers",
     "Delta": "tunegate.harness.comparison.delta",
     "GateCallback": "tunegate.trainers.gate_callback",
     "Metric": "tunegate.harness.contracts.metric",
     "MetricRecord": "tunegate.harness.records.manifest",
     "Run": "tunegate.harness.records.run_folder",
-    "Score": "tunegate.harness.records.cases",
+    "Score": "tunegate.harness.records.scores",
     "Suite": "tunegate.harness.suite",
     "TunegateError": "tunegate.harness.records.errors",
     "Undecided": "tunegate.harness.records.errors",

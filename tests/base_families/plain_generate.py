@@ -10,7 +10,8 @@ from tests.whole_forwards import logprob
 from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer
 from tunegate.harness.engine.scheduling import Optimizations
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 
 SHARED = "the capital of France is Paris, the capital of Spain is Madrid, and so on; "
 """What prompts begin with, longer than the windows and chunks of the families."""

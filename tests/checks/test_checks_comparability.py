@@ -14,8 +14,10 @@ from tunegate.harness.checks import comparability
 from tunegate.harness.contracts.model import Prompt, RecordedRequest
 from tunegate.harness.engine.plan import make_plan
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.records.cases import Case, GenerationSettings, sha256
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import NotComparable, SuiteError, UsageError
+from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.suite import Suite, load_suite
 
 Copy = Callable[..., Path]

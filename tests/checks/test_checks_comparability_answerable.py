@@ -11,7 +11,7 @@ import pytest
 from tunegate.harness import suite as suites
 from tunegate.harness.checks import comparability
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.records.cases import Cell, CellKind
+from tunegate.harness.records.answers import Cell, CellKind
 from tunegate.harness.records.errors import UsageError
 
 TOML = """

@@ -22,7 +22,7 @@ from tests.played_suites import TOML, call, write_desk
 from tunegate.harness.cli import app
 from tunegate.harness.contracts.model import Request
 from tunegate.harness.models.scripted import ScriptedArm
-from tunegate.harness.records.cases import StoredAnswer
+from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.errors import TunegateError
 
 GOAL = "gain = 0.1"

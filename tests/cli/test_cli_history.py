@@ -91,7 +91,7 @@ def test_an_opened_sealed_suite_is_counted(project: Any) -> None:
 def test_a_gate_is_told_by_what_it_is_about() -> None:
     """A share of severe drops of 0 is 0, not tuned's level beside it."""
     from tunegate.harness.cli.history import _gate
-    from tunegate.harness.records.verdict import GateResult, GateStatus
+    from tunegate.harness.records.gate_results import GateResult, GateStatus
 
     facts = {"metric": "m", "status": GateStatus.PASS, "sentence": "", "method": "", "n": 9}
     numbers = {"tuned": 0.7, "share": 0.0, "margin": 0.1, "confidence": 0.9}

@@ -12,9 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from tunegate.harness.cli import app
+from tunegate.harness.records.calibration import read_calibration
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.files import read_records
-from tunegate.harness.records.judges import Label, read_calibration
+from tunegate.harness.records.jsonl import read_records
+from tunegate.harness.records.labels import Label
 from tunegate.harness.records.run_folder import Run
 
 SUITE = """\

@@ -18,7 +18,7 @@ from tunegate.harness.models.adapters.weight_files import read_json
 from tunegate.harness.models.replay import replay
 from tunegate.harness.models.scripted import scripted
 from tunegate.harness.records.errors import TunegateError
-from tunegate.harness.records.judges import read_labels
+from tunegate.harness.records.labels import read_labels
 from tunegate.harness.results._files import csv_records, json_document, json_lines
 from tunegate.harness.run.attempt_ledger import read_ledger
 from tunegate.harness.suite import load_suite

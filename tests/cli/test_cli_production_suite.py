@@ -12,8 +12,9 @@ import pytest
 from tunegate.harness.cli._production_suite import write_suite
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.decision.gating.decide_all import decide_gate
-from tunegate.harness.records.cases import Case, Completion
-from tunegate.harness.records.verdict import GateStatus
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.gate_results import GateStatus
 from tunegate.harness.suite import Suite, load_suite
 from tunegate.harness.suite.sources._replayed_call import SettingsTransfer, choose_settings
 from tunegate.harness.suite.sources.traces import ProductionCases

@@ -13,7 +13,8 @@ from typer.testing import CliRunner, Result
 
 from tunegate.harness.cli import _production_suite, app
 from tunegate.harness.cli.replay import case_lines, print_case
-from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import TunegateError
 from tunegate.harness.suite import load_suite
 from tunegate.harness.suite.sources.traces import TraceSelection, collect_cases

@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 from tests.traced_calls import BAD, GOOD, SUITE, call, shipped, stream, write_traces
 from tunegate.harness.cli import app
 from tunegate.harness.cli import watch as command
-from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.scores import ScoreRow
 
 JUDGED = """
 [[metrics]]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.decision.answers.answer_counts import answer_notes, count_answers
-from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 
 PLAIN: dict[str, Any] = {"text": "Oslo", "finish_reason": "stop"}
 THOUGHT: dict[str, Any] = {**PLAIN, "reasoning": "Hm.", "reasoning_closed": True}

@@ -10,7 +10,7 @@ import pytest
 
 from tunegate.harness import suite as suites
 from tunegate.harness.decision.answers.answer_key import KeyWatch
-from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 
 TOML = """
 name = "replies"

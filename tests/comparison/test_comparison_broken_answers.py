@@ -9,7 +9,8 @@ import pytest
 from tests.decided_suites import SuiteOfColumns, manifest_of, metric_record
 from tunegate.harness.decision.answers.answer_counts import count_answers
 from tunegate.harness.decision.verdict.decide import decide_run
-from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
 

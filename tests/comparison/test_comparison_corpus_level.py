@@ -20,10 +20,13 @@ from tunegate.harness.comparison.pairs import Pairs, estimator_of
 from tunegate.harness.contracts.metric import load_metric, metric
 from tunegate.harness.decision.planning.forecast import pilot_spread
 from tunegate.harness.decision.score_table import ScoreTable
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UnknownName, UsageError
+from tunegate.harness.records.gate_results import GateReason, GateStatus
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict
+from tunegate.harness.records.scores import Score
+from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.stats.corpus_jackknife import jackknife_interval, jackknife_replicates
 
 
@@ -147,7 +150,7 @@ COUNTS = st.lists(
 def test_the_estimate_is_the_difference_of_the_corpus_values(
     counts: list[tuple[int, int, int]], higher: bool
 ) -> None:
-    from tunegate.harness.records.cases import CellKind
+    from tunegate.harness.records.answers import CellKind
     from tunegate.harness.records.manifest import MetricRecord
 
     used = MetricRecord(

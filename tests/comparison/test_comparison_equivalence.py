@@ -15,7 +15,7 @@ from tunegate.harness.decision.gating.equivalence import (
     proven_beyond,
 )
 from tunegate.harness.records.manifest import Gate, SuiteRecord
-from tunegate.harness.records.verdict import ParityStatus
+from tunegate.harness.records.parity import ParityStatus
 
 
 def compared(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tunegate.harness.decision.gating.equivalence import answer_agreement
-from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 
 
 def cells(arm: str, texts: list[str | None], kind: str = "generate") -> list[StoredAnswer]:

@@ -12,7 +12,8 @@ import pytest
 
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.decision.score_table import score_suite
-from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError
 from tunegate.harness.suite import Suite, load_suite
 

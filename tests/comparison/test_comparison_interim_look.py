@@ -16,8 +16,9 @@ from tunegate.harness.decision.gating.error_control import ProvenRegressions
 from tunegate.harness.decision.planning.feasibility import schedule_looks, unreachable_gates
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.decision.verdict.interim_analysis import should_stop
+from tunegate.harness.records.gate_results import GateReason, GateStatus
 from tunegate.harness.records.manifest import Gate, LookSchedule
-from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict
+from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.stats.group_sequential import efficacy_bounds
 
 FLOOR, CEILING, GAIN, TOLERANCE = "floor", "ceiling", "gain", "tolerance"

@@ -19,9 +19,10 @@ from tunegate.harness.decision.gating.tag_slices import (
     slices_by_tag,
 )
 from tunegate.harness.decision.verdict.verdict_lines import verdict_lines
-from tunegate.harness.records.cases import Case, ScoreRow
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run, RunCase
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.stats.binary import tango_interval
 from tunegate.harness.stats.paired_mean import mean_interval

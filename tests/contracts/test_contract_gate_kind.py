@@ -25,8 +25,8 @@ from tunegate.harness.gates.contract.gate_kind import (
     gate_kinds,
 )
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.records.verdict import GateResult, GateStatus
 from tunegate.harness.suite import file_schema
 from tunegate.reports.charts import draw_interval
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tunegate.harness import suite
 from tunegate.harness.contracts import judge
 from tunegate.harness.contracts.judge import TEXT, ParsedReply, format_conversation, question
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError
 
 CASES = [{"id": "r1", "prompt": "My parcel is late."}]

@@ -14,8 +14,10 @@ import pytest
 
 from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.contracts.metric import Metric, corpus_function, load_metric, metric
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import MissingExtra, SuiteError, UnknownName
+from tunegate.harness.records.scores import Score
 from tunegate.harness.suite import load_suite
 
 CASE = Case(id="a", prompt="p", expected="x")

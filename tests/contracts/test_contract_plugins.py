@@ -30,7 +30,7 @@ PACKAGE = {
     "__init__.py": "",
     "metrics.py": '''
 from tunegate.harness.contracts.metric import metric
-from tunegate.harness.records.cases import Score
+from tunegate.harness.records.scores import Score
 
 @metric(binary=True, requires=("expected",))
 def names_city(case, completion, *, ignore_case: bool = False):
@@ -40,7 +40,7 @@ def names_city(case, completion, *, ignore_case: bool = False):
     "politeness.py": '''
 from pathlib import Path
 from tunegate.harness.contracts.judge import TEXT, judge, question
-from tunegate.harness.records.cases import Score
+from tunegate.harness.records.scores import Score
 
 @judge(range=(0.0, 1.0))
 def politeness(case, completion):
@@ -54,7 +54,7 @@ def politeness(case, completion):
     "models.py": '''
 import time
 from tunegate.harness.contracts.model import Prompt
-from tunegate.harness.records.cases import CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
 
 class EchoArm:
     kinds = frozenset({CellKind.GENERATE})

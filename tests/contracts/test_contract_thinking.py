@@ -11,19 +11,18 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.contracts.thinking import (
+from tunegate.harness.contracts.decoding import decode_completion, timed_thoughts
+from tunegate.harness.contracts.thinking import call_text, split_text
+from tunegate.harness.contracts.thoughts import (
     answer_tokens,
-    call_text,
-    decode_completion,
     message_thoughts,
     no_answer_reason,
     separate_thoughts,
-    split_text,
     thought_facts,
-    timed_thoughts,
     written_text,
 )
-from tunegate.harness.records.cases import Completion, GenerationSettings
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.generation import GenerationSettings
 
 TEXTS = Path(__file__).with_name("thinking_texts.jsonl")
 """What the parsers of vLLM 0.32.0 and SGLang 0.5.23 return."""

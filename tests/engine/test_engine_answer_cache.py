@@ -19,7 +19,7 @@ from tunegate.harness.engine.answer_cache import (
     SuiteVersion,
     candidates_judged,
 )
-from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.errors import BackendError, RunInterrupted, UsageError
 
 ODD = "NUL \x00, \x1b[31m, \ufffe, \u202e, \ufeff, \n"

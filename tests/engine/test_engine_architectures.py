@@ -15,7 +15,8 @@ from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.engine.inference.fallbacks import fallback_notices, one_by_one
 from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 
 LONG = "the capital of France is Paris, the capital of Spain is Madrid, and so on; "
 PROMPTS = ("a", "the parcel", "a refund for the parcel that never came", "12", "the capital of")

@@ -13,8 +13,11 @@ from tunegate.harness import suite as suites
 from tunegate.harness.contracts.model import Prompt
 from tunegate.harness.contracts.thinking import ThinkingMismatch
 from tunegate.harness.engine.plan import Plan, make_plan, shared_limit_notices
-from tunegate.harness.records.cases import Case, CellKind, GenerationSettings, sha256
+from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError
+from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.records.hashing import sha256
 
 TOML = """
 name = "{name}"

@@ -26,9 +26,9 @@ from tunegate.harness.engine.runner import Runner, collect_answers
 from tunegate.harness.engine.sharding import ShardedRunner, WorkerSetup
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.scripted import ScriptedArm
-from tunegate.harness.records.cases import StoredAnswer
+from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.errors import BackendError, MissingExtra, UsageError
-from tunegate.harness.records.files import JsonlRecords
+from tunegate.harness.records.jsonl import JsonlRecords
 from tunegate.harness.run.evaluate import evaluate
 from tunegate.harness.run.options import RunOptions
 from tunegate.harness.run.workers import HERE, ExecutionBackend

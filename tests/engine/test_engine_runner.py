@@ -22,14 +22,10 @@ from tunegate.harness.engine.plan import Plan, make_plan
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner, collect_answers
 from tunegate.harness.engine.scheduling import Optimizations, estimate_effort
-from tunegate.harness.records.cases import (
-    Case,
-    CellKind,
-    Completion,
-    GenerationSettings,
-    StoredAnswer,
-)
+from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, RunInterrupted
+from tunegate.harness.records.generation import GenerationSettings
 
 TOML = """
 name = "s"

@@ -9,7 +9,7 @@ from tunegate.harness.engine import scheduling
 from tunegate.harness.engine.inference.prefix_cache import SHORTEST, shared_length
 from tunegate.harness.engine.plan import PlannedQuestion
 from tunegate.harness.engine.scheduling import RequestBatch, make_batches
-from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.answers import CellKind
 
 
 def _questions(n: int, kind: str = "generate", suite: str = "s") -> list[PlannedQuestion]:

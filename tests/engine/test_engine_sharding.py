@@ -27,7 +27,7 @@ from tunegate.harness.engine.sharding import (
     WorkerSetup,
 )
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.errors import BackendError, RunInterrupted
 
 TOML = """

@@ -17,7 +17,7 @@ from tunegate.harness.engine.inference import continuous_batching, local_engine
 from tunegate.harness.engine.scheduling import Optimizations
 from tunegate.harness.episodes.play import EpisodePlayer
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.records.cases import Completion
+from tunegate.harness.records.answers import Completion
 from tunegate.harness.run.steps import prepare
 from tunegate.harness.suite import Suite, load_suite
 

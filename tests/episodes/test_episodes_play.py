@@ -23,7 +23,8 @@ from tunegate.harness.episodes.play import (
     MoreTurns,
 )
 from tunegate.harness.episodes.transcript import opening_case
-from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeEnd, EpisodeRecord, EpisodeSettings
 from tunegate.harness.records.errors import BackendError
 from tunegate.harness.run.steps import prepare

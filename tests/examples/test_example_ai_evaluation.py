@@ -12,7 +12,8 @@ from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.judge import Judge
 from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask
 from tunegate.harness.judges.backends.command import command
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 
 PROGRAM = Path(__file__).parents[2] / "examples" / "judges" / "ai_evaluation.py"
 LIBRARY = """

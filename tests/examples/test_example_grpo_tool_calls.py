@@ -12,7 +12,8 @@ import pytest
 from tunegate.harness import suite
 from tunegate.harness.metrics.json_schema import json_schema
 from tunegate.harness.metrics.tool_calls import tool_calls
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "grpo-tool-calls"
 

@@ -11,7 +11,7 @@ import pytest
 
 from tunegate.harness import suite
 from tunegate.harness.contracts import environment
-from tunegate.harness.records.cases import Completion
+from tunegate.harness.records.answers import Completion
 from tunegate.trainers import peft_adapters, ppo, reward
 from tunegate.trainers.arguments import parse_arguments
 from tunegate.trainers.datasets import load_rows

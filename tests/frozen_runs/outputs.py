@@ -24,8 +24,9 @@ from tunegate.harness.decision.verdict.deployment_parity import ParityEvidence, 
 from tunegate.harness.decision.verdict.redecide import decide_again
 from tunegate.harness.records.errors import TunegateError
 from tunegate.harness.records.files import record_json
+from tunegate.harness.records.gate_results import GateReason, GateStatus
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict, VerdictRecord
+from tunegate.harness.records.verdict import Verdict, VerdictRecord
 from tunegate.reports import model_card
 from tunegate.reports.annotations import run_annotations
 from tunegate.reports.page import write_all

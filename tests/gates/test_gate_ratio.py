@@ -19,9 +19,10 @@ from tunegate.harness.decision.gating.decide_all import decide_gate
 from tunegate.harness.decision.verdict.redecide import false_claims
 from tunegate.harness.gates.contract.gate_kind import gate_kind
 from tunegate.harness.plugin import items
-from tunegate.harness.records.cases import CellKind, ScoreRow
+from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate, MetricRecord
-from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.reports.charts import draw_interval
 from tunegate.reports.formatting import gate_rule
 

@@ -13,8 +13,8 @@ from scipy.stats import beta, multinomial
 from tunegate.harness.comparison.delta import compare, is_proven
 from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
 from tunegate.harness.decision.gating.decide_all import decide_gate
+from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 
 FLOOR, CEILING, GAIN = "floor", "ceiling", "gain"
 TOLERANCE, SEVERE_DROP = "tolerance", "severe_drop"

@@ -13,7 +13,8 @@ from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.judge import Judge, JudgeQuestion, ParsedReply
 from tunegate.harness.judges.asking.conversation import ModelJuror
 from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 
 
 @pytest.fixture(name="judged")

@@ -12,7 +12,8 @@ from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.judge import Judge, JudgeQuestion, format_transcript
 from tunegate.harness.judges.asking.conversation import ModelJuror
 from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeCall, EpisodeEnd, EpisodeRecord, EpisodeTurn
 
 CASE = Case(id="c", prompt="Refund order 7.", expected="Order 7 is refunded.")

@@ -9,7 +9,8 @@ import pytest
 
 from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.judge import JudgeQuestion, retrieved_chunks
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 
 CONTEXT = "[1] The pier opened in 1931.\nIt is wooden.\n[2] Tea is hot.\n[3] It has forty piles."
 CASE = Case(id="c", prompt="Tell me of the pier.", context=CONTEXT, expected="Built in 1931. Wood.")

@@ -12,7 +12,8 @@ import pytest
 
 from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.judge import Judge, JudgeQuestion, ParsedReply
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 
 CASE = Case(id="c1", prompt="Write two lines about tea, without the word hot.")
 TOOLS = Case(

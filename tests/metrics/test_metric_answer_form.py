@@ -7,7 +7,9 @@ import time
 import pytest
 
 from tunegate.harness.metrics.answer_form import answer_form, form_of
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 
 def score(expected: str | tuple[str, ...] | None, text: str | None) -> Score:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from tunegate.harness.contracts.metric import load_metric
 from tunegate.harness.metrics.answer_logprob import answer_logprob
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 CASE = Case(id="c", prompt="p", expected="Paris")
 

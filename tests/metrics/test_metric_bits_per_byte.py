@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tunegate.harness.metrics.bits_per_byte import bits_per_byte
-from tunegate.harness.records.cases import Case, CellKind, Completion
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
 
 CASE = Case(id="a", prompt="a document")
 

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from sacrebleu.metrics import BLEU
 
 from tunegate.harness.metrics.bleu import bleu, corpus_bleu
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 WORDS = st.lists(st.sampled_from(["the", "cat", "sat", "on", "mat", "."]), min_size=1, max_size=12)
 TEXTS = WORDS.map(" ".join)

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from sacrebleu.metrics import CHRF
 
 from tunegate.harness.metrics.chrf import chrf, corpus_chrf
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 TEXTS = st.text("ab c.", min_size=1, max_size=15).filter(str.strip)
 ANY = st.text(st.characters(exclude_categories=()))

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunegate.harness.metrics.classification import classification, heaviest_class, macro_f1
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError
+from tunegate.harness.records.scores import Score
 from tunegate.harness.suite import load_suite
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))

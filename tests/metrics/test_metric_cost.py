@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from tunegate.harness.metrics import cost as _prices
 from tunegate.harness.metrics.cost import cost
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 CASE = Case(id="c", prompt="p")
 CALL = Completion(text="x", input_tokens=1000, output_tokens=100, latency_s=2.0, batch_size=1)

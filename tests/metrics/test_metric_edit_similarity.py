@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from tunegate.harness.metrics import edit_similarity as module
 from tunegate.harness.metrics.edit_similarity import edit_similarity
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunegate.harness.contracts.thinking import without_thoughts
+from tunegate.harness.contracts.thoughts import without_thoughts
 from tunegate.harness.metrics._embedded_calls import read_calls
 from tunegate.harness.metrics._expected_calls import offered_tools
 from tunegate.harness.metrics._tool_call_parsers import SYNTAXES
 from tunegate.harness.metrics.tool_calls import tool_calls
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 TABLE = json.loads(
     (Path(__file__).parent / "tables" / "tool_call_texts.json").read_text(encoding="utf-8")

@@ -11,7 +11,8 @@ from tunegate.harness.metrics.episode_reward import episode_reward
 from tunegate.harness.metrics.episode_turns import episode_turns
 from tunegate.harness.metrics.episode_unfinished import episode_unfinished
 from tunegate.harness.metrics.tool_errors import tool_errors
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeCall, EpisodeEnd, EpisodeRecord, EpisodeTurn
 
 TASK = Case(id="t", prompt="?")

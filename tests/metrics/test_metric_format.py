@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from tunegate.harness.contracts import lookup
 from tunegate.harness.metrics._format_rules import RULES
 from tunegate.harness.metrics.format import format as form
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 
 def score(text: str | None, own: dict[str, Any] | None, **options: Any) -> Score:

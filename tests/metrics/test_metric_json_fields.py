@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunegate.harness.metrics.json_fields import json_fields
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-9, 9) | st.text("ab", max_size=2),

@@ -18,7 +18,9 @@ from tunegate.harness.contracts import child_process
 from tunegate.harness.metrics import _json_schema
 from tunegate.harness.metrics import json_schema as module
 from tunegate.harness.metrics.json_schema import check_schema, json_schema
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 TICKET = {
     "type": "object",

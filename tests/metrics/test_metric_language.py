@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from tunegate.harness.metrics import language as module
 from tunegate.harness.metrics.language import language
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError
+from tunegate.harness.records.scores import Score
 from tunegate.harness.suite import load_suite
 
 TEXTS = {

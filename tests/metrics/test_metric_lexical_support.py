@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tunegate.harness import suite
 from tunegate.harness.metrics.lexical_support import lexical_support
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 
 CONTEXT = "The parcel left Hamburg on 3 May. Bob owes Alice 1,200 euros (ref. A-17)."
 CASE = Case(id="c", prompt="q", context=CONTEXT)

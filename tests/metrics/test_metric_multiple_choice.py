@@ -11,11 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.decided_suites import SuiteOfColumns, manifest_of
-from tunegate.harness.contracts.thinking import separate_thoughts, without_thoughts
+from tunegate.harness.contracts.thoughts import separate_thoughts, without_thoughts
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.metrics.multiple_choice import multiple_choice
-from tunegate.harness.records.cases import Case, CellKind, Completion, GenerationSettings, Score
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.manifest import Gate
+from tunegate.harness.records.scores import Score
 
 ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.text(
     "ABCDabc ().:*\n\\boxed{}answer is or not\0\u202e\ud800"

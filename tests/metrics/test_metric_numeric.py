@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunegate.harness.metrics.numeric import find_final_number, numeric
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.text(
     "0123456789.,/-−^{}\\frac boxedanswer is:=#%½²×e$\n\0\u202e\ud800"

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from tunegate.harness.contracts import child_process
 from tunegate.harness.metrics import regex as module
 from tunegate.harness.metrics.regex import regex
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 

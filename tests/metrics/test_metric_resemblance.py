@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunegate.harness.contracts.thinking import without_thoughts
+from tunegate.harness.contracts.thoughts import without_thoughts
 from tunegate.harness.metrics._recorded_answers import (
     OTHERS,
     RecordedAnswers,
@@ -19,7 +19,9 @@ from tunegate.harness.metrics._recorded_answers import (
     split_words,
 )
 from tunegate.harness.metrics.resemblance import resemblance
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 RECORDED = {"a": "the parcel left our house", "b": "please pay the bill"}
 

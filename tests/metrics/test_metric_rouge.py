@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from tunegate.harness.metrics.rouge import rouge
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError
+from tunegate.harness.records.scores import Score
 from tunegate.harness.suite import load_suite
 
 VARIANTS = ("rouge1", "rouge2", "rougeL", "rougeLsum")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tunegate.harness.metrics.sentence_end import sentence_end
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 
 CASE = Case(id="c", prompt="?")
 

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from sacrebleu.metrics import TER
 
 from tunegate.harness.metrics.ter import corpus_ter, ter
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 TEXTS = st.lists(st.sampled_from(["the", "cat", "sat", "A", "."]), min_size=1, max_size=8).map(
     " ".join

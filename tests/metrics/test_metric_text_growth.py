@@ -19,7 +19,9 @@ from tunegate.harness.metrics.multiple_choice import multiple_choice
 from tunegate.harness.metrics.numeric import numeric
 from tunegate.harness.metrics.regex import regex
 from tunegate.harness.metrics.token_f1 import token_f1
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 SIZES = ((2_000, 32_000), (31_250, 500_000))
 """Characters; the small pair tells of a square before the large one would take hours."""

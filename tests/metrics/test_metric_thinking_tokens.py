@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tunegate.harness.metrics.thinking_tokens import thinking_tokens
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tunegate.harness.metrics.thinking_valid import thinking_valid
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 
 CASE = Case(id="a", prompt="?")
 PROSE = (

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunegate.harness.metrics.token_f1 import token_f1
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.text("ab the,. \n", max_size=40)
 

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunegate.harness.metrics.tool_calls import tool_calls
-from tunegate.harness.records.cases import Case, CellKind, Completion, Score
+from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError
+from tunegate.harness.records.scores import Score
 from tunegate.harness.suite import load_suite
 
 TABLE = json.loads((Path(__file__).parent / "tool_calls_cases.json").read_text(encoding="utf-8"))

@@ -11,7 +11,8 @@ import pytest
 
 from tunegate.harness.metrics._recorded_answers import RecordedAnswers
 from tunegate.harness.metrics.word_order import MOST_ANSWERS, KnownPairs, word_order
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 
 RECORDED = {"a": "the parcel left our house", "b": "your parcel left today"}
 

@@ -292,7 +292,7 @@ def test_a_missing_package_is_one_line(
 def test_prompts_that_are_split_otherwise_are_not_comparable(folder: Path, tmp_path: Path) -> None:
     """Base's tokenizer has a token `20` and the file says that digits stand alone: refused."""
     from tunegate.harness.checks import comparability
-    from tunegate.harness.records.cases import GenerationSettings
+    from tunegate.harness.records.generation import GenerationSettings
     from tunegate.trainers.artifacts.gguf import write_gguf
 
     base = tmp_path / "base"

@@ -24,8 +24,10 @@ from tests.tiny_models import Tiny
 from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.models import gguf as _llama_cpp
 from tunegate.harness.models.gguf import gguf
-from tunegate.harness.records.cases import Case, CellKind, GenerationSettings
+from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import MissingExtra, ModelError
+from tunegate.harness.records.generation import GenerationSettings
 
 REAL = importlib.util.find_spec("llama_cpp") is not None
 needs_llama_cpp = pytest.mark.skipif(

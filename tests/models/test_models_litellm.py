@@ -15,10 +15,12 @@ import pytest
 from tests.fake_server import FakeServer, completion
 from tunegate.harness.checks import liveness
 from tunegate.harness.contracts.model import Arm, PoolLimits, ProbedArm, RemoteArm, Request
-from tunegate.harness.contracts.thinking import answer_tokens
+from tunegate.harness.contracts.thoughts import answer_tokens
 from tunegate.harness.models.litellm import LitellmArm, litellm, thinking_parameters
-from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings, StoredAnswer
+from tunegate.harness.records.answers import Cell, CellKind, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, MissingExtra, ModelError, NotComparable
+from tunegate.harness.records.generation import GenerationSettings
 
 BASE, FINE_TUNE = "gpt-4o-mini", "ft:gpt-4o-mini-2024-07-18:acme::abc"
 VERSIONS = {BASE: "gpt-4o-mini-2024-07-18", FINE_TUNE: FINE_TUNE}

@@ -10,8 +10,9 @@ from tests.tiny_models import Tiny, make_tokenizer, muted
 from tunegate.harness.checks import liveness
 from tunegate.harness.models.live import adapter_of, base_apart, live_arm, live_model, live_whole
 from tunegate.harness.models.transformers import last_logits
-from tunegate.harness.records.cases import Case, GenerationSettings
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import NotComparable
+from tunegate.harness.records.generation import GenerationSettings
 
 
 def _model(tiny: Tiny, architecture: str = "llama", **lora: Any) -> Any:

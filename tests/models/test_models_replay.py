@@ -11,16 +11,11 @@ import pytest
 
 from tunegate.harness.contracts.model import RecordedRequest, Request
 from tunegate.harness.models.replay import ReplayArm, replay
-from tunegate.harness.records.cases import (
-    Case,
-    Cell,
-    CellKind,
-    Completion,
-    GenerationSettings,
-    StoredAnswer,
-)
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError
-from tunegate.harness.records.files import record_lines
+from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.records.jsonl import record_lines
 
 FULL: dict[str, Any] = {
     "id": "r1",

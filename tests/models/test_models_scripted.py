@@ -12,8 +12,10 @@ import pytest
 from tunegate.harness.contracts.model import Request
 from tunegate.harness.models.scripted import ScriptedArm
 from tunegate.harness.models.scripted import scripted as open_script
-from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings
+from tunegate.harness.records.answers import Cell, CellKind
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError
+from tunegate.harness.records.generation import GenerationSettings
 
 Script = Callable[..., str]
 

@@ -14,14 +14,15 @@ from tests.fake_server import FakeServer, completion, prompt_of
 from tests.served_models import Served
 from tunegate.harness.checks import comparability, liveness
 from tunegate.harness.contracts.model import PoolLimits
-from tunegate.harness.contracts.thinking import no_answer_reason
+from tunegate.harness.contracts.thoughts import no_answer_reason
 from tunegate.harness.engine.inference.local_engine import complete_requests
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.server import ServerArm, server
 from tunegate.harness.models.servers.discovery import key_for, parse_target
 from tunegate.harness.models.servers.protocol import is_foreign
-from tunegate.harness.records.cases import Case, GenerationSettings
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, ModelError, NotComparable
+from tunegate.harness.records.generation import GenerationSettings
 
 Start = Callable[..., FakeServer]
 KEY = "sk-very-secret-0123456789"
@@ -311,7 +312,7 @@ def test_rendered_elsewhere_is_declared_and_not_proven(fake_server: Start) -> No
 
 def open_kinds(*names: str) -> list[Any]:
     """Return kinds of question by name."""
-    from tunegate.harness.records.cases import CellKind
+    from tunegate.harness.records.answers import CellKind
 
     return [CellKind(name) for name in names]
 

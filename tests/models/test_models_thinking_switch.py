@@ -8,16 +8,16 @@ import pytest
 
 from tests.fake_server import completion
 from tests.tiny_models import make_tokenizer
+from tunegate.harness.contracts.decoding import decode_completion
 from tunegate.harness.contracts.model import Prompt, Request
-from tunegate.harness.contracts.thinking import (
-    decode_completion,
-    no_answer_reason,
-)
+from tunegate.harness.contracts.thoughts import no_answer_reason
 from tunegate.harness.models._thinking_switch import ThoughtTracker, keep_limits, server_fields
 from tunegate.harness.models.server import ServerClient
 from tunegate.harness.models.servers.discovery import ServerTarget
 from tunegate.harness.models.servers.protocol import ServerProtocol
-from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, GenerationSettings
+from tunegate.harness.records.answers import Cell, CellKind, Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.generation import GenerationSettings
 
 TEXTS = [
     "<think>\nsix times seven is forty-two</think>\n\nThe answer is 42.",

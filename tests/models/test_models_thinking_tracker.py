@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from tunegate.harness.models._thinking_switch import ThoughtTracker
-from tunegate.harness.records.cases import GenerationSettings
+from tunegate.harness.records.generation import GenerationSettings
 
 
 class _PlainPieces:

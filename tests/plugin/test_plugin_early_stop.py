@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.records.files import read_jsonl
+from tunegate.harness.records.jsonl import read_jsonl
 
 
 def _skipped(project: Any) -> int:

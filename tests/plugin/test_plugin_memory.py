@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness.records import files
+from tunegate.harness.records import jsonl
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.run.evaluate import evaluate
 from tunegate.harness.run.options import RunOptions
@@ -80,7 +80,7 @@ def test_a_case_takes_few_kilobytes_from_the_suite_to_the_report(
     The records that are kept for the next question are bounded by bytes of their own, of which
     both sizes are made to be above.
     """
-    monkeypatch.setattr(files, "_MOST_KEPT", 1 << 15)
+    monkeypatch.setattr(jsonl, "_MOST_KEPT", 1 << 15)
     _judge(tmp_path / "warm", 20)
     tracemalloc.start()
     try:

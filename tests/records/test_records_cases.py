@@ -10,16 +10,12 @@ import pickle
 import pytest
 from pydantic import ValidationError
 
-from tunegate.harness.records.cases import (
-    Case,
-    Completion,
-    Score,
-    ScoreRow,
-    canonical_json,
-    replace_surrogates,
-    sha256,
-)
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.hashing import canonical_json, sha256
 from tunegate.harness.records.manifest import Gate
+from tunegate.harness.records.record import replace_surrogates
+from tunegate.harness.records.scores import Score, ScoreRow
 
 
 def test_canonical_json_is_one_text() -> None:

@@ -8,18 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.files import (
+from tunegate.harness.records.files import parse_record, read_file, read_record, write_atomic
+from tunegate.harness.records.jsonl import (
     FilteredRecords,
     IndexedRecords,
     JsonlRecords,
-    parse_record,
-    read_file,
-    read_record,
     record_lines,
-    write_atomic,
 )
+from tunegate.harness.records.scores import ScoreRow
 
 
 def row(case: str, value: float | None = 1.0) -> ScoreRow:

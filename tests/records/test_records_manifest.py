@@ -12,7 +12,7 @@ import pytest
 
 from tests.records.test_records_run_folder import manifest
 from tunegate.harness.records import manifest as manifests
-from tunegate.harness.records.cases import Cell, CellKind
+from tunegate.harness.records.answers import Cell, CellKind
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import read_record, record_json
 from tunegate.harness.records.manifest import Manifest

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tunegate.harness.records.cases import Record
 from tunegate.harness.records.problems import summarize_problems, validation_problem
+from tunegate.harness.records.record import Record
 
 
 class Parcel(Record):

@@ -11,18 +11,14 @@ from typing import Any
 import pytest
 
 from tunegate.harness.decision.verdict.decide import failed_verdict
-from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, ScoreRow, StoredAnswer
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.files import (
-    read_jsonl,
-    read_record,
-    read_records,
-    record_json,
-    record_lines,
-    write_atomic,
-)
+from tunegate.harness.records.files import read_record, record_json, write_atomic
+from tunegate.harness.records.jsonl import read_jsonl, read_records, record_lines
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.run_folder import Run, RunCase
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import VerdictRecord
 
 ODD = 'quote " backslash \\ NUL \x00 line \u2028 bidi \u202e emoji \N{GRINNING FACE} \ufffd\n'

@@ -16,25 +16,15 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, ScoreRow, StoredAnswer
-from tunegate.harness.records.manifest import (
-    PYTEST_QUIETLY,
-    Gate,
-    Manifest,
-    MetricRecord,
-    SuiteRecord,
-)
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.command import PYTEST_QUIETLY
+from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
+from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.run_folder import Run, RunCase
-from tunegate.harness.records.verdict import (
-    GateReason,
-    GateResult,
-    GateStatus,
-    LostSlice,
-    SliceLosses,
-    SuiteResult,
-    Verdict,
-    VerdictRecord,
-)
+from tunegate.harness.records.scores import ScoreRow
+from tunegate.harness.records.slices import LostSlice, SliceLosses
+from tunegate.harness.records.verdict import SuiteResult, Verdict, VerdictRecord
 
 RunMaker = Callable[..., Run]
 URGENCIES = ("low", "medium", "high")

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tunegate.harness.records.gate_results import GateStatus
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.records.verdict import GateStatus, Verdict
+from tunegate.harness.records.verdict import Verdict
 from tunegate.reports.annotations import (
     Annotation,
     code_quality,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports.data import prepare_data
 from tunegate.reports.sections import behaviour

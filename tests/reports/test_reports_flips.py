@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.records.cases import StoredAnswer
+from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports import page
 from tunegate.reports.data import prepare_data

@@ -6,7 +6,7 @@ import re
 
 from tests.past_runs import FOUR, history_of, poisoned
 from tunegate.harness.decision.verdict.run_history import RunHistory, SkippedFolder
-from tunegate.harness.records.verdict import GateStatus
+from tunegate.harness.records.gate_results import GateStatus
 from tunegate.reports import history_page
 from tunegate.reports.history_page import render_history, suites_over_time
 

@@ -7,14 +7,9 @@ from typing import Any
 
 import pytest
 
+from tunegate.harness.records.calibration import ArmErrors, Calibration, CanaryResult, RateEstimate
 from tunegate.harness.records.judgements import Judgement, JudgementStatus, JudgeReply
-from tunegate.harness.records.judges import (
-    ArmErrors,
-    Calibration,
-    CanaryResult,
-    Label,
-    RateEstimate,
-)
+from tunegate.harness.records.labels import Label
 from tunegate.harness.records.manifest import JudgeRecord
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports.data import prepare_data

@@ -8,7 +8,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tunegate.harness.records.verdict import GateStatus, Verdict
+from tunegate.harness.records.gate_results import GateStatus
+from tunegate.harness.records.verdict import Verdict
 from tunegate.reports.data import prepare_data
 from tunegate.reports.junit import render_junit
 

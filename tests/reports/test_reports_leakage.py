@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from tests.leaked_runs import MATCHES, with_leakage
-from tunegate.harness.records.run_folder import Run
-from tunegate.harness.records.training_card import (
+from tunegate.harness.records.contamination import (
     ContaminationCoverage,
     ContaminationMode,
     SuiteContamination,
 )
+from tunegate.harness.records.run_folder import Run
 from tunegate.reports import page
 from tunegate.reports.junit import render_junit
 from tunegate.reports.markdown import render_summary

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from tunegate.harness.records.cases import CellKind, Completion
+from tunegate.harness.records.answers import CellKind, Completion
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports import escaping, markdown
 from tunegate.reports.data import prepare_data

@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.records.cases import Case, Completion
-from tunegate.harness.records.files import record_json, record_lines, write_atomic
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.files import record_json, write_atomic
+from tunegate.harness.records.jsonl import record_lines
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import SuiteResult, Verdict
 from tunegate.reports import page

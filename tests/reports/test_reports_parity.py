@@ -8,18 +8,17 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tunegate.harness.records.run_folder import Run
-from tunegate.harness.records.verdict import (
+from tunegate.harness.records.gate_results import GateResult, GateStatus
+from tunegate.harness.records.parity import (
     AnswerAgreement,
     DeploymentParity,
-    GateResult,
-    GateStatus,
     MetricParity,
     ParityStatus,
     PredictionDivergence,
     SuiteParity,
-    Verdict,
 )
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.verdict import Verdict
 from tunegate.reports import page
 from tunegate.reports.junit import render_junit
 from tunegate.reports.markdown import render_summary

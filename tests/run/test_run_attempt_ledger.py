@@ -15,7 +15,7 @@ import pytest
 from tunegate.harness.engine.answer_cache import JudgedAttempt
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.files import record_lines
+from tunegate.harness.records.jsonl import record_lines
 from tunegate.harness.run.attempt_ledger import (
     FILE_NAME,
     AttemptLedger,

@@ -12,7 +12,8 @@ from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.engine.inference.speculative import draft_ids
 from tunegate.harness.engine.plan import Plan
 from tunegate.harness.models.scripted import ModelScript, ScriptedArm
-from tunegate.harness.records.cases import Case, Cell, CellKind, StoredAnswer
+from tunegate.harness.records.answers import Cell, CellKind, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.run.divergence import measure_divergence
 
 __all__ = ["ask", "tiny"]

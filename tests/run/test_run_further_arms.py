@@ -27,10 +27,10 @@ from tunegate.harness.contracts.further_arm import (
     further_arms,
 )
 from tunegate.harness.decision.verdict.decide import ScoredRun
-from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import ArmResult, Verdict, VerdictRecord
 from tunegate.harness.run import further_arms as room
 from tunegate.harness.run.evaluate import evaluate

@@ -21,7 +21,9 @@ from tests.tiny_models import tiny, tiny_tokenizer
 from tunegate.harness.contracts.model import Arm, Request
 from tunegate.harness.engine.inference.local_engine import complete_requests
 from tunegate.harness.models.server import server
-from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings
+from tunegate.harness.records.answers import Cell, CellKind
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.serving import batch_server
 from tunegate.harness.serving.batch_server import BatchServer
 from tunegate.harness.serving.chat_requests import parse_chat_request

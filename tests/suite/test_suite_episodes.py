@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.played_suites import DESK, TOML, write_desk
-from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.suite import load_suite
 

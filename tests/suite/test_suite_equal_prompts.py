@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from tunegate.harness.decision.verdict.decide import decide_run
-from tunegate.harness.records.cases import Case, CellKind, ScoreRow
+from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.manifest import Manifest, SuiteRecord
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.suite import load_suite
 from tunegate.harness.suite.equal_prompts import join_equal_prompts, normalize_prompt

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tests.suite_templates import commonest_opening, largest_template
 from tunegate.harness.decision.planning.feasibility import unreachable_gates
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.suite import Suite
 
 FOLDER = Path(__file__).parents[2] / "suites/refusals"

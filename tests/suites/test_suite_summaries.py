@@ -10,7 +10,8 @@ import pytest
 
 from tunegate.harness.decision.planning.feasibility import unreachable_gates
 from tunegate.harness.metrics.format import format as keeps_rules
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.suite import load_suite
 
 FOLDER = Path(__file__).parents[2] / "suites" / "summaries"

@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 
 from tests.suite_templates import commonest_opening, largest_template
 from tunegate.harness.decision.planning.feasibility import unreachable_gates
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.suite import Suite
 from tunegate.suites.tool_calls import make
 

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from tunegate.harness import suite as suites
 from tunegate.harness.cli import app
 from tunegate.harness.cli.demo import is_calibrated
-from tunegate.harness.records.judges import labels_hash, read_calibration, read_labels
+from tunegate.harness.records.calibration import read_calibration
+from tunegate.harness.records.labels import labels_hash, read_labels
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "trainers" / "demo" / "judge"

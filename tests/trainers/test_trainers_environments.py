@@ -10,8 +10,10 @@ import pytest
 from tests.played_suites import DESK, TOML, call, write_desk
 from tests.tiny_models import TEMPLATE, make_config, make_tokenizer
 from tunegate.harness.episodes.transcript import extend_transcript, opening_case
-from tunegate.harness.records.cases import Case, GenerationSettings, sha256
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeCall, EpisodeTurn
+from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.suite import load_suite
 from tunegate.trainers.grpo import run, training_environment
 

@@ -14,7 +14,9 @@ from tests.tiny_models import muted
 from tests.trainers.trl_by_hand import by_trl, share_of_letters
 from tunegate.harness.contracts.metric import metric
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 from tunegate.harness.records.training_card import FILE
 from tunegate.trainers.grpo import run
 from tunegate.trainers.training_card import TrainingRecord

@@ -12,7 +12,9 @@ from tests.tiny_models import muted
 from tunegate.harness.checks import liveness
 from tunegate.harness.contracts import environment
 from tunegate.harness.contracts.metric import metric
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 
 THINGS = ("colour", "river", "bird", "fruit", "city", "metal", "dance", "planet")
 HELD_OUT = ("country", "fish", "flower", "sport", "game", "language", "tool", "month")
@@ -71,7 +73,8 @@ def level(arm: Any) -> float:
     """The metric's mean over one answer to each held-out prompt, decoded greedily."""
     from tunegate.harness.contracts.model import Request
     from tunegate.harness.engine.inference import local_engine
-    from tunegate.harness.records.cases import Cell, CellKind, GenerationSettings
+    from tunegate.harness.records.answers import Cell, CellKind
+    from tunegate.harness.records.generation import GenerationSettings
 
     settings = GenerationSettings(max_new_tokens=6)
     cases = [Case(id=thing, messages=tuple(turns(thing))) for thing in HELD_OUT]

@@ -18,8 +18,8 @@ from tunegate.harness.models.adapters.weight_files import (
     refuse_unsafe,
     weights_fingerprint,
 )
-from tunegate.harness.records.cases import sha256
 from tunegate.harness.records.errors import BackendError, ModelError, RunInterrupted, TunegateError
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.training_card import FILE
 from tunegate.trainers import save, trl_environment
 from tunegate.trainers.callbacks import progress_line

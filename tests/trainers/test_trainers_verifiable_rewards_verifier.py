@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from tunegate.harness.contracts.metric import Metric
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import RewardFailed
+from tunegate.harness.records.scores import Score
 from tunegate.trainers.prompt_rows import PromptRow
 from tunegate.trainers.verifiable_rewards import Reward, RewardVerifier
 

@@ -22,7 +22,6 @@ from tunegate.harness.contracts import lookup
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.transformers import prefix_errors
-from tunegate.harness.records.cases import sha256
 from tunegate.harness.records.errors import (
     ModelError,
     UnknownName,
@@ -30,7 +29,8 @@ from tunegate.harness.records.errors import (
     unknown_name_message,
 )
 from tunegate.harness.records.files import write_atomic
-from tunegate.harness.records.manifest import package_versions
+from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.versions import package_versions
 
 ROOM = "tunegate.trainers.artifacts"
 MARK = "tunegate_artifact.json"

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.models.remote.litellm import provider_of
-from tunegate.harness.records.cases import sha256
 from tunegate.harness.records.errors import BackendError, RunInterrupted, TunegateError, UsageError
-from tunegate.harness.records.manifest import installed_versions
+from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.versions import installed_versions
 from tunegate.trainers import callbacks
 from tunegate.trainers.callbacks import Say
 from tunegate.trainers.vendor import job as vendor_job

@@ -19,9 +19,9 @@ from typing import Any, NoReturn
 
 from pydantic import Field, ValidationError
 
-from tunegate.harness.records.cases import Record
 from tunegate.harness.records.errors import BackendError, TunegateError, UsageError, error_reason
 from tunegate.harness.records.files import read_file, record_json, write_atomic
+from tunegate.harness.records.record import Record
 from tunegate.trainers import yaml_config
 from tunegate.trainers.callbacks import Say
 from tunegate.trainers.training_card import DatasetFile

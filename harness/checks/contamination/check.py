@@ -32,10 +32,8 @@ from tunegate.harness.checks.contamination.index import CaseIndex, CaseOverlap
 from tunegate.harness.checks.contamination.scan import TrainingText, scan_rows
 from tunegate.harness.checks.contamination.text import case_text, row_texts
 from tunegate.harness.models.adapters.weight_files import content_sha256
-from tunegate.harness.records.errors import MissingExtra, NotComparable, UsageError, error_reason
-from tunegate.harness.records.files import check_regular, read_file
-from tunegate.harness.records.training_card import (
-    MOST,
+from tunegate.harness.records.contamination import (
+    MAX_TOUCHED_SHARE,
     ContaminationCheck,
     ContaminationCoverage,
     ContaminationMatch,
@@ -44,8 +42,10 @@ from tunegate.harness.records.training_card import (
     OverlapKind,
     SuiteContamination,
     TrainingDataFile,
-    TrainingSummary,
 )
+from tunegate.harness.records.errors import MissingExtra, NotComparable, UsageError, error_reason
+from tunegate.harness.records.files import check_regular, read_file
+from tunegate.harness.records.training_card import TrainingSummary
 from tunegate.harness.suite import Suite
 
 RUN = 13
@@ -113,8 +113,9 @@ def refuse_too_many(leakage: ContaminationCheck, suites: Sequence[Suite]) -> Non
             named = ", ".join(touched[:_NAMED]) + (f" and {more} more" if more > 0 else "")
             raise NotComparable(
                 f"{suite.name}: {len(touched)} of {suite.n_cases} cases are in the training "
-                f"rows, more than {MOST:.0%}: {named}; judge on cases that tuned was not trained "
-                "on, or train without them (--gate-leakage=report judges all the same, with a note)"
+                f"rows, more than {MAX_TOUCHED_SHARE:.0%}: {named}; judge on cases that tuned was "
+                "not trained on, or train without them (--gate-leakage=report judges all the same, "
+                "with a note)"
             )
 
 

@@ -13,11 +13,13 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from tunegate.harness.contracts.thinking import HAS_THOUGHTS
+from tunegate.harness.contracts.thoughts import HAS_THOUGHTS
 from tunegate.harness.decision.answers.arm_answers import MOST_EMPTY, AnswerWatch, ArmAnswers
 from tunegate.harness.decision.answers.form_shift import FormShift, answer_forms, find_shift
-from tunegate.harness.records.cases import WRITTEN, Case, Completion, ScoreRow, StoredAnswer
+from tunegate.harness.records.answers import WRITTEN, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.manifest import MetricRecord
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.wording import count_noun
 
 ARMS = ("base", "tuned")
@@ -213,7 +215,7 @@ def thinking_share_notes(
     """Yield a sentence for each metric with scores that thoughts have a share of.
 
     A metric whose score can be divided between thoughts and answer marks this in the parts of its
-    score (`tunegate.harness.contracts.thinking.share_of_thoughts`). Where the division is not
+    score (`tunegate.harness.contracts.thoughts.share_of_thoughts`). Where the division is not
     known, the note explains that, and gives no number.
 
     Args:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tunegate.harness.decision.answers.answer_counts import FEW_CASES
-from tunegate.harness.records.cases import WRITTEN, Case, StoredAnswer
+from tunegate.harness.records.answers import WRITTEN, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.manifest import AnswerFinding
 from tunegate.harness.suite import Suite
 

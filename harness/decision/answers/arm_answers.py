@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tunegate.harness.records.cases import WRITTEN, Case, StoredAnswer
+from tunegate.harness.records.answers import WRITTEN, StoredAnswer
+from tunegate.harness.records.cases import Case
 
 MOST_EMPTY = 0.5
 """Share of an arm's answers above which empty ones look broken."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tunegate.harness.records.cases import sha256
 from tunegate.harness.records.errors import NotComparable, UsageError
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.manifest import Gate, MetricRecord, SuiteRecord
 from tunegate.harness.records.run_folder import Run
 

@@ -26,6 +26,7 @@ from tunegate.harness.decision.candidates.pairwise import compare_pairwise
 from tunegate.harness.decision.gating.error_control import attempt_number
 from tunegate.harness.decision.verdict.redecide import decide_again
 from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.candidates import (
     Candidate,
     CandidateComparison,
@@ -33,10 +34,10 @@ from tunegate.harness.records.candidates import (
     ComparedSuite,
     PairwiseComparison,
 )
-from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.gate_results import GateResult
 from tunegate.harness.records.manifest import Gate, Manifest, SuiteRecord
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.records.verdict import GateResult, SuiteResult, Verdict
+from tunegate.harness.records.verdict import SuiteResult, Verdict
 from tunegate.harness.records.wording import count_noun
 
 

@@ -12,15 +12,16 @@ from types import MappingProxyType
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
-from tunegate.harness.records.cases import Case, ScoreRow
-from tunegate.harness.records.manifest import Manifest, MetricRecord
-from tunegate.harness.records.training_card import (
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.contamination import (
     ContaminationResult,
     MetricStrata,
     MetricStratum,
     SuiteContamination,
     SuiteStrata,
 )
+from tunegate.harness.records.manifest import Manifest, MetricRecord
+from tunegate.harness.records.scores import ScoreRow
 
 NAMED = 5
 """Touched cases that a note names; the report lists them all."""

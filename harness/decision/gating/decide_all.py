@@ -33,11 +33,12 @@ from tunegate.harness.gates.contract.gate_kind import (
     gate_kind,
     missing_evidence,
 )
-from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.calibration import LEAST_PAIRS
 from tunegate.harness.records.errors import TunegateError, UsageError
-from tunegate.harness.records.judges import ARMS, LEAST_PAIRS
+from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
+from tunegate.harness.records.labels import ARMS
 from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord
-from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 from tunegate.harness.records.wording import count_noun
 
 

@@ -21,10 +21,10 @@ from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
 from tunegate.harness.contracts.further_arm import SHIPPED
 from tunegate.harness.gates.contract.gate_kind import EquivalenceMargin, gate_kind
-from tunegate.harness.records.cases import CellKind, StoredAnswer
+from tunegate.harness.records.answers import CellKind, StoredAnswer
 from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.records.manifest import MetricRecord, SuiteRecord
-from tunegate.harness.records.verdict import AnswerAgreement, ParityStatus
+from tunegate.harness.records.parity import AnswerAgreement, ParityStatus
 
 DEFAULT = 0.05
 """Share of the metric's range, or of tuned's level where it has none, that counts as no difference

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tunegate.harness.gates.contract.gate_kind import gate_kind
-from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.manifest import SuiteRecord
+from tunegate.harness.records.scores import ScoreRow
 
 
 def active_suite(suite: SuiteRecord, rows: Iterable[ScoreRow]) -> SuiteRecord:

@@ -30,11 +30,13 @@ from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts.quantity import slice_format
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.gates.contract.gate_kind import gate_kind
-from tunegate.harness.records.cases import Case, CellKind
+from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.records.errors import UnknownName
+from tunegate.harness.records.gate_results import GateResult
 from tunegate.harness.records.manifest import MetricRecord, gate_subject
-from tunegate.harness.records.verdict import GateResult, LostSlice, SliceLosses
+from tunegate.harness.records.slices import LostSlice, SliceLosses
 from tunegate.harness.records.wording import count_noun
 
 ENOUGH = 20

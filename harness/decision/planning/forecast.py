@@ -33,7 +33,7 @@ from tunegate.harness.decision.answers.answer_counts import AnswerCounts, count_
 from tunegate.harness.decision.planning import feasibility
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.gates.contract.gate_kind import PlannedTest, gate_kind
-from tunegate.harness.records.cases import CellKind, StoredAnswer
+from tunegate.harness.records.answers import CellKind, StoredAnswer
 from tunegate.harness.records.defaults import POWER
 from tunegate.harness.records.errors import UsageError, unknown_name_message
 from tunegate.harness.records.manifest import Gate, SuiteRecord

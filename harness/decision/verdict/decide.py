@@ -29,17 +29,13 @@ from tunegate.harness.decision.verdict.notes import (
 )
 from tunegate.harness.decision.verdict.run_sentence import run_sentence
 from tunegate.harness.gates.contract.gate_kind import gate_kind
-from tunegate.harness.records.cases import Case, ScoreRow, StoredAnswer
-from tunegate.harness.records.judges import Label, are_copies, copied_labels
+from tunegate.harness.records.answers import StoredAnswer
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
+from tunegate.harness.records.labels import Label, are_copies, copied_labels
 from tunegate.harness.records.manifest import Manifest, SuiteRecord
-from tunegate.harness.records.verdict import (
-    GateReason,
-    GateResult,
-    GateStatus,
-    SuiteResult,
-    Verdict,
-    VerdictRecord,
-)
+from tunegate.harness.records.scores import ScoreRow
+from tunegate.harness.records.verdict import SuiteResult, Verdict, VerdictRecord
 from tunegate.harness.records.wording import count_noun
 
 ARMS = ("base", "tuned")

@@ -31,19 +31,20 @@ from tunegate.harness.decision.gating.error_control import at_attempt
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.decision.verdict.decide import ScoredRun, suite_results
 from tunegate.harness.gates.contract.gate_kind import gate_kind
-from tunegate.harness.records.cases import Case, CellKind, ScoreRow
+from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.manifest import Manifest, MetricRecord, gate_subject
-from tunegate.harness.records.verdict import (
+from tunegate.harness.records.parity import (
     AnswerAgreement,
     DeploymentParity,
-    GateResult,
-    GateStatus,
     MetricParity,
     ParityStatus,
     PredictionDivergence,
     SuiteParity,
-    Verdict,
 )
+from tunegate.harness.records.scores import ScoreRow
+from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.records.wording import count_noun
 
 PAIR = ("tuned", SHIPPED)

@@ -22,15 +22,12 @@ from tunegate.harness.decision.answers.broken_answers import all_expected, broke
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.decision.verdict.decide import ScoredRun, suite_results
 from tunegate.harness.gates.contract.gate_kind import gate_kind
-from tunegate.harness.records.cases import Case, ScoreRow
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.gate_results import GateStatus
+from tunegate.harness.records.incumbent import IncumbentResult, SuiteIncumbentResult
 from tunegate.harness.records.manifest import Gate, Manifest, SuiteRecord
-from tunegate.harness.records.verdict import (
-    GateStatus,
-    IncumbentResult,
-    SuiteIncumbentResult,
-    SuiteResult,
-    Verdict,
-)
+from tunegate.harness.records.scores import ScoreRow
+from tunegate.harness.records.verdict import SuiteResult, Verdict
 from tunegate.harness.records.wording import count_noun
 
 _ORIGINAL = "original base"

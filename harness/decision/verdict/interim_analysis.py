@@ -18,16 +18,12 @@ from tunegate.harness.comparison.sample_size import sample_deviation
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.decision.verdict.decide import suite_results
 from tunegate.harness.gates.contract.gate_kind import gate_kind
-from tunegate.harness.records.cases import Case, ScoreRow
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.defaults import POWER
+from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate, Manifest, SuiteRecord
-from tunegate.harness.records.verdict import (
-    GateReason,
-    GateResult,
-    GateStatus,
-    SuiteResult,
-    Verdict,
-)
+from tunegate.harness.records.scores import ScoreRow
+from tunegate.harness.records.verdict import SuiteResult, Verdict
 
 
 def should_stop(

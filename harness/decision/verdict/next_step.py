@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 from tunegate.harness.decision.verdict.run_sentence import deciding_gate
 from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.records.gate_results import GateReason, GateResult
 from tunegate.harness.records.manifest import SuiteRecord
-from tunegate.harness.records.verdict import GateReason, GateResult, Verdict, VerdictRecord
+from tunegate.harness.records.verdict import Verdict, VerdictRecord
 from tunegate.harness.records.wording import count_noun
 
 _BROKEN_BOUNDS = (GateReason.BELOW_FLOOR, GateReason.ABOVE_CEILING)

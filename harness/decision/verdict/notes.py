@@ -33,8 +33,9 @@ from tunegate.harness.decision.gating.error_control import attempt_note
 from tunegate.harness.decision.gating.tag_slices import ungated_losses
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.gates.contract.gate_kind import gate_kind
-from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.defaults import CONFIDENCE, EARLY_STOP_CASES
+from tunegate.harness.records.gate_results import GateResult
 from tunegate.harness.records.manifest import (
     Gate,
     Manifest,
@@ -43,7 +44,6 @@ from tunegate.harness.records.manifest import (
     gate_subject,
 )
 from tunegate.harness.records.training_card import TrainingSummary
-from tunegate.harness.records.verdict import GateResult
 from tunegate.harness.records.wording import count_noun
 
 WARN_UNSCORED = 0.02

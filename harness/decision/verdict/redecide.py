@@ -22,18 +22,13 @@ from tunegate.harness.decision.verdict.decide import (
 )
 from tunegate.harness.decision.verdict.interim_analysis import should_stop
 from tunegate.harness.gates.contract.gate_kind import gate_kind
-from tunegate.harness.records.cases import CellKind, StoredAnswer
-from tunegate.harness.records.files import FilteredRecords
-from tunegate.harness.records.judges import Label
+from tunegate.harness.records.answers import CellKind, StoredAnswer
+from tunegate.harness.records.gate_results import GateResult, GateStatus
+from tunegate.harness.records.jsonl import FilteredRecords
+from tunegate.harness.records.labels import Label
 from tunegate.harness.records.manifest import LookSchedule, SuiteRecord
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.records.verdict import (
-    GateResult,
-    GateStatus,
-    SuiteResult,
-    Verdict,
-    VerdictRecord,
-)
+from tunegate.harness.records.verdict import SuiteResult, Verdict, VerdictRecord
 
 
 def decide_again(run: Run) -> VerdictRecord:

@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.records.cases import SCHEMA_VERSION, Record, Text
 from tunegate.harness.records.errors import UsageError, unknown_name_message
-from tunegate.harness.records.files import JsonlRecords, read_record, record_lines, write_atomic
+from tunegate.harness.records.files import read_record, write_atomic
+from tunegate.harness.records.jsonl import JsonlRecords, record_lines
 from tunegate.harness.records.manifest import Manifest
+from tunegate.harness.records.record import SCHEMA_VERSION, Record, Text
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import SuiteResult, Verdict, VerdictRecord
 

@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tunegate.harness.gates.contract.gate_kind import gate_kind
-from tunegate.harness.records.verdict import (
-    GateReason,
-    GateResult,
-    GateStatus,
-    SuiteResult,
-    Verdict,
-    headline,
-)
+from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
+from tunegate.harness.records.verdict import SuiteResult, Verdict, headline
 from tunegate.harness.records.wording import count_noun
 
 _SEVERITY: dict[GateReason | None, int] = {

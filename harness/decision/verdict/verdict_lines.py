@@ -11,8 +11,9 @@ from tunegate.harness.contracts.further_arm import comparison_results
 from tunegate.harness.contracts.quantity import quantity_of
 from tunegate.harness.decision.verdict.next_step import next_step
 from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.manifest import Manifest
-from tunegate.harness.records.verdict import GateResult, GateStatus, VerdictRecord
+from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.records.wording import count_noun
 
 MOST_GATES = 20

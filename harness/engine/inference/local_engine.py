@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from tunegate.harness.contracts.decoding import decode_completion, timed_thoughts
 from tunegate.harness.contracts.environment import return_freed_memory
 from tunegate.harness.contracts.model import LocalArm, Request
-from tunegate.harness.contracts.thinking import decode_completion, timed_thoughts
 from tunegate.harness.engine.inference import loglikelihood
 from tunegate.harness.engine.inference.continuous_batching import decode_sequences
 from tunegate.harness.engine.inference.packed_weights import packed_weights
@@ -25,7 +25,7 @@ from tunegate.harness.engine.inference.sequence import DecodingSequence, start_s
 from tunegate.harness.engine.inference.speculative import AnswerDraft, KnownAnswer, draft_ids
 from tunegate.harness.engine.scheduling import ALL, Optimizations
 from tunegate.harness.models._chat_template import continuation_ids
-from tunegate.harness.records.cases import CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
 from tunegate.harness.records.errors import OutOfMemory
 
 NewRequests = Callable[[], Sequence[Request]]

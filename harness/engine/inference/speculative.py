@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tunegate.harness.contracts.model import LocalArm
-from tunegate.harness.contracts.thinking import written_text
-from tunegate.harness.records.cases import Completion
+from tunegate.harness.contracts.thoughts import written_text
+from tunegate.harness.records.answers import Completion
 
 RUN = 4
 """Tokens in a row that an answer must share with its draft to be back on it."""

@@ -28,8 +28,8 @@ from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.quantity import ROUNDING, QuantityFormat, quantity_of
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.records.verdict import GateReason, GateResult, GateStatus
 from tunegate.harness.records.wording import count_noun
 
 ROOM = "tunegate.harness.gates"

@@ -28,15 +28,12 @@ from tunegate.harness.contracts.judge import (
 )
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask, JudgeModel
-from tunegate.harness.records.cases import (
-    Completion,
-    Score,
-    canonical_json,
-    replace_surrogates,
-    sha256,
-)
+from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.errors import BackendError, error_summary
+from tunegate.harness.records.hashing import canonical_json, sha256
 from tunegate.harness.records.judgements import JudgeReply
+from tunegate.harness.records.record import replace_surrogates
+from tunegate.harness.records.scores import Score
 
 RE_ASKS = 2
 """Times a question is asked again after a reply that could not be read."""

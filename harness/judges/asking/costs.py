@@ -16,7 +16,9 @@ from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.judge import Judge, JudgeQuestion, ParsedReply
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.judges.asking.stage import ROOM, backend_of, case_with_system, judge_metrics
-from tunegate.harness.records.cases import Case, Completion, canonical_json
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.hashing import canonical_json
 from tunegate.harness.records.judgements import JudgeSpending
 from tunegate.harness.suite import Suite
 

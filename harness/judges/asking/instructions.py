@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
-from tunegate.harness.records.cases import WRITTEN, StoredAnswer
+from tunegate.harness.records.answers import WRITTEN, StoredAnswer
 from tunegate.harness.records.manifest import AnswerFinding
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.suite import Suite

@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from tunegate.harness.contracts.judge import Judge, JudgeAnswer, JudgeQuestion
-from tunegate.harness.records.cases import Case, Completion, Score, sha256
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.judgements import Judgement, JudgementStatus, JudgeReply
+from tunegate.harness.records.scores import Score
 
 _NOT_SEEN = {"id", "tags", "cluster", "stop", "delimiter", "choices", "answer"}
 """Fields of a case that no judge looks at."""

@@ -33,17 +33,13 @@ from tunegate.harness.judges.asking.juror import (
     are_recorded,
     combine_jurors,
 )
-from tunegate.harness.records.cases import (
-    Case,
-    CellKind,
-    Score,
-    ScoreRow,
-    StoredAnswer,
-)
+from tunegate.harness.records.answers import CellKind, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import RunInterrupted, UsageError
 from tunegate.harness.records.judgements import Judgement
 from tunegate.harness.records.manifest import Manifest, SuiteRecord
 from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.scores import Score, ScoreRow
 from tunegate.harness.suite import Suite
 
 NO_JUDGE = "no judge was asked; name one with --gate-judge SPEC"

@@ -13,7 +13,7 @@ from tunegate.harness.contracts.judge import JudgeAnswer, JudgeQuestion
 from tunegate.harness.contracts.model import PoolLimits
 from tunegate.harness.models.remote.http import RequestFailure
 from tunegate.harness.models.remote.worker_pool import ask_all
-from tunegate.harness.records.cases import Completion
+from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.defaults import DEADLINE_S, JUDGE_CONCURRENCY
 from tunegate.harness.records.errors import ModelError, unknown_name_message
 

@@ -30,11 +30,14 @@ from tunegate.harness.contracts.child_process import LineProcess
 from tunegate.harness.contracts.judge import JudgeAnswer
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask
-from tunegate.harness.records.cases import LARGEST, Completion, Record, Score, Text, sha256
+from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.defaults import JUDGE_CONCURRENCY
 from tunegate.harness.records.errors import ModelError
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.judgements import JudgeReply
 from tunegate.harness.records.problems import validation_problem
+from tunegate.harness.records.record import Record, Text
+from tunegate.harness.records.scores import LARGEST, Score
 
 SPEC = "command:PROGRAM [ARGUMENTS]"
 CALL = "answer"

@@ -25,8 +25,10 @@ from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask
 from tunegate.harness.models._model_folder import require_modules, resolve_folder
 from tunegate.harness.models.adapters.weight_files import refuse_unsafe, weights_fingerprint
-from tunegate.harness.records.cases import Completion, Score, sha256
+from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.errors import ModelError, error_reason, error_summary
+from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.scores import Score
 
 SPEC = "hf-nli:FOLDER_OR_ID"
 CALL = "answer"

@@ -28,8 +28,9 @@ from tunegate.harness.judges.backends._chat import (
     split_limits,
     spread_questions,
 )
-from tunegate.harness.records.cases import Completion, reported_amount, sha256
+from tunegate.harness.records.answers import Completion, reported_amount
 from tunegate.harness.records.errors import ModelError
+from tunegate.harness.records.hashing import sha256
 
 SPEC = "litellm:PROVIDER/MODEL"
 LAG = 2

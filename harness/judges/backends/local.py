@@ -14,8 +14,11 @@ from typing import Any
 from tunegate.harness.contracts.judge import JudgeAnswer, JudgeQuestion
 from tunegate.harness.contracts.model import Arm, Prompt, Request
 from tunegate.harness.engine.inference import local_engine as engine
-from tunegate.harness.records.cases import Case, Cell, CellKind, GenerationSettings, sha256
+from tunegate.harness.records.answers import Cell, CellKind
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError, OutOfMemory
+from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.records.hashing import sha256
 
 SPEC = "FOLDER or hf:ID"
 BATCH = 8

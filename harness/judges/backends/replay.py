@@ -26,22 +26,17 @@ from pydantic import Field, ValidationError, model_validator
 
 from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTarget, JudgementTask
 from tunegate.harness.records import judgements
-from tunegate.harness.records.cases import (
-    LARGEST,
-    CellKind,
-    Record,
-    Score,
-    StoredAnswer,
-    Text,
-    canonical_json,
-    sha256,
-)
+from tunegate.harness.records.answers import CellKind, StoredAnswer
 from tunegate.harness.records.errors import ModelError
-from tunegate.harness.records.files import JsonlRecords, read_file, read_record, read_records
+from tunegate.harness.records.files import read_file, read_record
+from tunegate.harness.records.hashing import canonical_json, sha256
+from tunegate.harness.records.jsonl import JsonlRecords, read_records
 from tunegate.harness.records.judgements import Judgement, JudgementStatus
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.problems import summarize_problems, validation_problem
+from tunegate.harness.records.record import Record, Text
 from tunegate.harness.records.run_folder import refuse_links
+from tunegate.harness.records.scores import LARGEST, Score
 
 SPEC = "replay:RUN_DIR[#SPEC] or replay:FILE.jsonl"
 CALL = "nothing"
@@ -234,10 +229,10 @@ def replay(target: str) -> ReplayJuror:
 
 def _from_run(target: str, folder: Path, judge: str) -> ReplayJuror:
     refuse_links(folder)
-    rows = read_records(folder / judgements.FILE_NAME, Judgement)
+    rows = read_records(folder / judgements.JUDGEMENTS_FILE, Judgement)
     specs = sorted({row.judge for row in rows})
     if not rows:
-        raise ModelError(f"judge replay:{target}: the run has no {judgements.FILE_NAME}")
+        raise ModelError(f"judge replay:{target}: the run has no {judgements.JUDGEMENTS_FILE}")
     if judge not in ("", *specs) or (not judge and len(specs) > 1):
         raise ModelError(f"judge replay:{target}: name the judge after #: {', '.join(specs)}")
     kept = [row for row in rows if row.judge == (judge or specs[0])]

@@ -21,9 +21,11 @@ from typing import Any
 from pydantic import Field
 
 from tunegate.harness.contracts.judge import JudgeAnswer, JudgeQuestion
-from tunegate.harness.records.cases import Completion, Record, sha256
+from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.errors import ModelError, UsageError
 from tunegate.harness.records.files import read_record
+from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.record import Record
 
 SPEC = "scripted:FILE"
 

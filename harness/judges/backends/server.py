@@ -23,8 +23,9 @@ from tunegate.harness.judges.backends._chat import (
     split_limits,
 )
 from tunegate.harness.models.remote.http import HttpClient, PermanentError, RetryableError
-from tunegate.harness.records.cases import Completion, reported_amount, sha256
+from tunegate.harness.records.answers import Completion, reported_amount
 from tunegate.harness.records.errors import ModelError
+from tunegate.harness.records.hashing import sha256
 
 SPEC = "server:URL#MODEL"
 KEY = "TUNEGATE_JUDGE_KEY"

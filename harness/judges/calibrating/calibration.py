@@ -24,18 +24,17 @@ from tunegate.harness.judges.calibrating.rates import (
     JudgedLabel,
     PairedDifference,
 )
-from tunegate.harness.records.cases import Case, Score
+from tunegate.harness.records.calibration import Calibration, CanaryResult, calibration_binding
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.judges import (
-    Calibration,
-    CanaryResult,
+from tunegate.harness.records.labels import (
     Label,
     are_copies,
-    calibration_binding,
     copied_labels,
     labels_hash,
     refuse_judges_labels,
 )
+from tunegate.harness.records.scores import Score
 from tunegate.harness.stats import judge_accuracy, judge_bias
 
 EMPTY: Mapping[str, str] = {"empty": "", "thought": "Thought process:", "colon": ":"}

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from tunegate.harness.contracts.judge import format_conversation
 from tunegate.harness.decision.verdict.redecide import answer_texts
-from tunegate.harness.records.cases import Case, Record, Text
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError, UsageError
-from tunegate.harness.records.judges import (
+from tunegate.harness.records.labels import (
     ARMS,
     Label,
     read_labels,
@@ -24,6 +24,7 @@ from tunegate.harness.records.judges import (
     refuse_one_arm,
 )
 from tunegate.harness.records.manifest import MetricRecord
+from tunegate.harness.records.record import Record, Text
 from tunegate.harness.records.run_folder import Run
 
 BLOCK = 10

@@ -19,8 +19,11 @@ from tunegate.harness.judges.asking.juror import (
     are_recorded,
     combine_jurors,
 )
-from tunegate.harness.records.cases import Case, Completion, Score
-from tunegate.harness.records.judges import ArmErrors, Label, LabelledPair, RateEstimate
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.calibration import ArmErrors, LabelledPair, RateEstimate
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.labels import Label
+from tunegate.harness.records.scores import Score
 from tunegate.harness.stats import judge_accuracy, judge_bias
 from tunegate.harness.stats.judge_accuracy import cohens_kappa
 from tunegate.harness.stats.types import Interval

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tunegate.harness.judges.asking.juror import Juror
-from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.judges import (
+from tunegate.harness.records.calibration import (
     LEAST_KAPPA,
     Calibration,
     RateEstimate,
     calibration_binding,
     read_calibration,
 )
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.manifest import MetricRecord, SuiteRecord
 
 NOT_ASKED = "not asked: the judgements are recorded"

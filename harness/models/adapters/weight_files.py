@@ -15,9 +15,9 @@ import operator
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.records.cases import sha256
 from tunegate.harness.records.errors import ModelError, UnsafeWeights
 from tunegate.harness.records.files import read_file
+from tunegate.harness.records.hashing import sha256
 
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _NO_WEIGHTS = ("training_args", "optimizer", "scheduler", "scaler", "rng_state")

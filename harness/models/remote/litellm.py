@@ -46,7 +46,7 @@ from tunegate.harness.models.remote.http import (
     error_of_status,
     quote_excerpt,
 )
-from tunegate.harness.records.cases import reported_amount
+from tunegate.harness.records.answers import reported_amount
 from tunegate.harness.records.errors import MissingExtra, ModelError
 
 _OFFLINE = {

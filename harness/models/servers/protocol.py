@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tunegate.harness.contracts.model import Prompt
-from tunegate.harness.contracts.thinking import call_text, message_thoughts
+from tunegate.harness.contracts.thinking import call_text
+from tunegate.harness.contracts.thoughts import message_thoughts
 from tunegate.harness.models.remote.http import HttpClient, PermanentError, RetryableError
 from tunegate.harness.models.servers.discovery import ServerTarget, try_request
-from tunegate.harness.records.cases import reported_amount
+from tunegate.harness.records.answers import reported_amount
 from tunegate.harness.records.errors import BackendError, ModelError
 
 PROBE = "Grüße aus Köln, 1234567 naïve façades!\n\tdef f(x):  return x**2 # 你好, мир 🙂"

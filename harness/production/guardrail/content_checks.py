@@ -24,9 +24,11 @@ from tunegate.harness.models.remote.litellm import UnansweredMessage, answer_of
 from tunegate.harness.production.guardrail.classifiers import TextClassifier
 from tunegate.harness.production.guardrail.injection import injection_in
 from tunegate.harness.production.guardrail.visible_text import visible_text
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.problems import validation_problem
+from tunegate.harness.records.scores import Score
 from tunegate.harness.suite import load_suite
 from tunegate.harness.telemetry.export.redaction import personal_values
 

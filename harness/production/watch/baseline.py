@@ -12,7 +12,8 @@ from tunegate.harness.production.watch.indicators import (
     LossKind,
     MonitoredFigure,
 )
-from tunegate.harness.records.cases import Case, CellKind, StoredAnswer
+from tunegate.harness.records.answers import CellKind, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.manifest import SuiteRecord
 from tunegate.harness.records.run_folder import Run

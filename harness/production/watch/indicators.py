@@ -21,9 +21,11 @@ from typing import Any
 
 from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.metric import Metric
-from tunegate.harness.contracts.thinking import without_thoughts
+from tunegate.harness.contracts.thoughts import without_thoughts
 from tunegate.harness.models.remote.litellm import UnansweredMessage, answer_of
-from tunegate.harness.records.cases import Case, Completion, Score, reported_amount
+from tunegate.harness.records.answers import Completion, reported_amount
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.scores import Score
 from tunegate.harness.suite import Suite
 from tunegate.harness.telemetry.read.types import ModelCall, route_of
 

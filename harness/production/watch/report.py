@@ -19,7 +19,7 @@ from tunegate.harness.production.watch.monitor import (
     format_time,
 )
 from tunegate.harness.production.watch.state import FigureState
-from tunegate.harness.records.cases import SCHEMA_VERSION, Record, Text
+from tunegate.harness.records.record import SCHEMA_VERSION, Record, Text
 from tunegate.harness.stats.confidence_sequences import units_needed
 
 METHOD = (

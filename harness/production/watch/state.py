@@ -12,9 +12,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from tunegate.harness.records.cases import SCHEMA_VERSION, Record, Text
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import read_record, record_json, write_atomic
+from tunegate.harness.records.record import SCHEMA_VERSION, Record, Text
 from tunegate.harness.stats.confidence_sequences import ConfidenceSequence
 from tunegate.harness.telemetry.read.types import ModelCall
 

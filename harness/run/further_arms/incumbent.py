@@ -12,7 +12,7 @@ incumbent = FurtherArm(
     "recorded). SHIP then needs proof that tuned is no worse.",
     comparison=ArmComparison(
         function="tunegate.harness.decision.verdict.incumbent:compare",
-        result="tunegate.harness.records.verdict:IncumbentResult",
+        result="tunegate.harness.records.incumbent:IncumbentResult",
         order=2,
         from_scores=True,
     ),

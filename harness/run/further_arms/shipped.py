@@ -14,7 +14,7 @@ shipped = FurtherArm(
     same_as_base="the fine-tune was lost on the way to what ships",
     comparison=ArmComparison(
         function="tunegate.harness.run.divergence:compare",
-        result="tunegate.harness.records.verdict:DeploymentParity",
+        result="tunegate.harness.records.parity:DeploymentParity",
         order=1,
         again="tunegate.harness.decision.verdict.deployment_parity:compare_again",
     ),

@@ -27,8 +27,10 @@ from tunegate.harness.contracts.model import Arm, Request
 from tunegate.harness.engine.answer_cache import AnswerStore
 from tunegate.harness.episodes.play import GIVE_UP, TRIES
 from tunegate.harness.models.servers import death_watch
-from tunegate.harness.records.cases import Case, Completion, GenerationSettings, StoredAnswer
+from tunegate.harness.records.answers import Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, UsageError
+from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.serving.batch_server import BatchServer, ServerStopped
 from tunegate.harness.serving.endpoint import EndpointSettings, open_endpoint
 from tunegate.harness.serving.inspect_tasks.task_log import PlayedSample, TaskLog

@@ -20,7 +20,7 @@ from tunegate.harness.contracts.result_reader import (
     iterate_rows,
     read_logs,
 )
-from tunegate.harness.records.cases import Completion, reported_amount
+from tunegate.harness.records.answers import Completion, reported_amount
 from tunegate.harness.records.episodes import EpisodeEnd, EpisodeRecord
 from tunegate.harness.records.errors import UsageError
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tunegate.harness.records.cases import sha256
 from tunegate.harness.records.errors import unknown_name_message
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.suite.sources import _conversations
 from tunegate.harness.telemetry.read.conventions import genai
 from tunegate.harness.telemetry.read.types import ImportReport, ModelCall, Span, route_of

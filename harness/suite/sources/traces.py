@@ -27,8 +27,9 @@ from typing import Any, Literal
 
 from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.source import AccountedCases, make_case
-from tunegate.harness.records.cases import Case, sha256
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError, UsageError, unknown_name_message
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.suite.sources._replayed_call import (
     OwnTraceFilter,
     ReplayedCall,

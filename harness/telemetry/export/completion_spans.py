@@ -21,16 +21,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunegate.harness.contracts.model import Prompt
-from tunegate.harness.records.cases import (
-    Case,
-    CellKind,
-    Completion,
-    ScoreRow,
-    StoredAnswer,
-    sha256,
-)
+from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeCall, EpisodeTurn
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.manifest import Manifest, MetricRecord
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.telemetry.export import attribute_names as a
 from tunegate.harness.telemetry.export import otlp_json
 from tunegate.harness.telemetry.export.resources import ArmAttributes, ModelAttributes

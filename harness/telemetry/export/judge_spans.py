@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.judgements import Judgement, JudgementStatus, JudgeReply
 from tunegate.harness.records.manifest import Manifest, MetricRecord
 from tunegate.harness.telemetry.export import attribute_names as a

@@ -25,7 +25,7 @@ from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tunegate.harness.records.cases import replace_surrogates
+from tunegate.harness.records.record import replace_surrogates
 from tunegate.harness.telemetry.export.attribute_names import ERROR_TYPE, SCHEMA_URL, SCOPE
 
 NON_FINITE = "non_finite"

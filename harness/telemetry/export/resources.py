@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tunegate.harness.records.cases import Case, CellKind, GenerationSettings
+from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.manifest import Manifest, SuiteRecord
 from tunegate.harness.telemetry.export import attribute_names as a
 from tunegate.harness.telemetry.export import otlp_json

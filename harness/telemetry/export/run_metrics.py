@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunegate.harness.records.cases import Completion, StoredAnswer
+from tunegate.harness.records.answers import Completion, StoredAnswer
 from tunegate.harness.records.episodes import EpisodeTurn
 from tunegate.harness.records.judgements import JudgeReply
 from tunegate.harness.telemetry.export import attribute_names as a

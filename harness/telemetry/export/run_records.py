@@ -18,9 +18,12 @@ from functools import cached_property
 from itertools import groupby
 
 from tunegate.harness.contracts.model import Prompt
-from tunegate.harness.records.cases import Case, Cell, ScoreRow, StoredAnswer, sha256
+from tunegate.harness.records.answers import Cell, StoredAnswer
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.judgements import Judgement
 from tunegate.harness.records.manifest import Manifest, SuiteRecord
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import VerdictRecord
 
 _MICRO = 1_000_000

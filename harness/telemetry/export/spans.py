@@ -25,7 +25,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tunegate.harness.contracts.further_arm import further_arm
-from tunegate.harness.records.cases import Case, CellKind, ScoreRow, StoredAnswer, sha256
+from tunegate.harness.records.answers import CellKind, StoredAnswer
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.telemetry.export import attribute_names as a
 from tunegate.harness.telemetry.export import otlp_json, resources

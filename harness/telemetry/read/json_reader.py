@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from tunegate.harness.contracts import lookup
-from tunegate.harness.records.cases import replace_surrogates
+from tunegate.harness.records.record import replace_surrogates
 from tunegate.harness.telemetry.read.files import FileContent
 from tunegate.harness.telemetry.read.records import (
     EventRecord,

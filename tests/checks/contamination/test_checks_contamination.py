@@ -16,7 +16,7 @@ from tunegate.harness.checks.contamination.index import SHARED_BY, CaseIndex, Ca
 from tunegate.harness.checks.contamination.scan import TrainingText, scan_rows
 from tunegate.harness.checks.contamination.text import case_text, row_texts, split_words
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.training_card import OverlapKind
+from tunegate.harness.records.contamination import OverlapKind
 
 ALPHABET = [f"w{i}" for i in range(40)]
 

@@ -17,17 +17,15 @@ from tunegate.harness.checks.contamination.check import check_contamination, ref
 from tunegate.harness.checks.contamination.text import case_text, row_texts, split_words
 from tunegate.harness.models.adapters.weight_files import content_sha256
 from tunegate.harness.records import training_card
-from tunegate.harness.records.errors import NotComparable, UsageError
-from tunegate.harness.records.training_card import (
-    FILE,
+from tunegate.harness.records.contamination import (
     ContaminationCheck,
     ContaminationCoverage,
     ContaminationMode,
     FileState,
     OverlapKind,
-    TrainingSummary,
-    read_training_card,
 )
+from tunegate.harness.records.errors import NotComparable, UsageError
+from tunegate.harness.records.training_card import FILE, TrainingSummary, read_training_card
 from tunegate.harness.suite import Suite
 
 ROOT = Path(__file__).parents[3]

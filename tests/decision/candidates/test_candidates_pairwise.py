@@ -24,9 +24,7 @@ from tunegate.harness.decision.candidates.pairwise import (
     compare_pairwise,
 )
 from tunegate.harness.decision.candidates.rank import compare_runs
-from tunegate.harness.records.cases import ScoreRow
-from tunegate.harness.records.manifest import JudgeRecord
-from tunegate.harness.records.training_card import (
+from tunegate.harness.records.contamination import (
     ContaminationCheck,
     ContaminationCoverage,
     ContaminationMatch,
@@ -34,6 +32,8 @@ from tunegate.harness.records.training_card import (
     OverlapKind,
     SuiteContamination,
 )
+from tunegate.harness.records.manifest import JudgeRecord
+from tunegate.harness.records.scores import ScoreRow
 
 
 def _run(name: str, solved: list[float | None], **changes: Any) -> Any:

@@ -13,9 +13,9 @@ import pytest
 from tests.compared_runs import GUARD, candidate, column, run_of
 from tunegate.harness.decision.candidates.rank import compare_runs
 from tunegate.harness.records.candidates import CandidateComparison
-from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.manifest import Gate
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict
 
 

@@ -12,8 +12,9 @@ from tests.compared_runs import candidate, column, metric, run_of
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.decision.candidates.rank import judge_among, shared_error
 from tunegate.harness.decision.gating.decide_all import decide_gate
+from tunegate.harness.records.gate_results import GateStatus
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.records.verdict import GateStatus, Verdict
+from tunegate.harness.records.verdict import Verdict
 
 PLAIN = Gate(metric="solved", kind="gain", margin=0.0)
 

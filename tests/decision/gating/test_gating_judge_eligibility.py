@@ -9,17 +9,18 @@ import pytest
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.decision.verdict.deployment_parity import ParityEvidence, compare_shipped
 from tunegate.harness.decision.verdict.incumbent import compare_incumbent
-from tunegate.harness.records.cases import ScoreRow
-from tunegate.harness.records.judges import (
+from tunegate.harness.records.calibration import (
     ArmErrors,
     Calibration,
     CanaryResult,
-    Label,
     LabelledPair,
     RateEstimate,
 )
+from tunegate.harness.records.gate_results import GateReason, GateStatus
+from tunegate.harness.records.labels import Label
 from tunegate.harness.records.manifest import Gate, JudgeRecord
-from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict
+from tunegate.harness.records.scores import ScoreRow
+from tunegate.harness.records.verdict import Verdict
 
 
 def rate(estimate: float, low: float, high: float, n: int = 120) -> RateEstimate:

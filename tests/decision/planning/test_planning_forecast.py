@@ -24,17 +24,12 @@ from tunegate.harness.decision.planning.forecast import (
     read_pilot,
 )
 from tunegate.harness.decision.score_table import ScoreTable
-from tunegate.harness.records.cases import (
-    Case,
-    Cell,
-    CellKind,
-    Completion,
-    ScoreRow,
-    StoredAnswer,
-)
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run, RunCase
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.stats.binary import exact_at_estimate
 from tunegate.harness.suite import Suite, load_suite
 

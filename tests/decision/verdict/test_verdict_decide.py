@@ -13,10 +13,12 @@ from tunegate.harness.contracts.further_arm import BASE_AGAIN
 from tunegate.harness.decision.answers.answer_counts import count_answers
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.decision.verdict.decide import decide_run, failed_verdict, not_comparable
-from tunegate.harness.records.cases import Cell, Completion, StoredAnswer, six_digits
+from tunegate.harness.records.answers import Cell, Completion, StoredAnswer
 from tunegate.harness.records.files import record_json
+from tunegate.harness.records.gate_results import GateReason, GateStatus
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict
+from tunegate.harness.records.record import six_digits
+from tunegate.harness.records.verdict import Verdict
 
 FLOOR, CEILING, GAIN, TOLERANCE = "floor", "ceiling", "gain", "tolerance"
 SHIP, HOLD, UNDECIDED, BLOCK, NOT_COMPARABLE, ERROR = Verdict

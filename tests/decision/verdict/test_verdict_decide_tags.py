@@ -10,9 +10,10 @@ from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.decision.verdict.deployment_parity import ParityEvidence, compare_shipped
 from tunegate.harness.decision.verdict.incumbent import compare_incumbent
-from tunegate.harness.records.cases import ScoreRow
+from tunegate.harness.records.gate_results import GateReason, GateStatus
 from tunegate.harness.records.manifest import Gate, LookSchedule
-from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict
+from tunegate.harness.records.scores import ScoreRow
+from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.stats.binary import tango_interval
 
 GAIN = Gate(metric="m", kind="gain", margin=0.0)

@@ -9,16 +9,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tunegate.harness.decision.verdict.deployment_parity import ParityEvidence, compare_shipped
-from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.records.verdict import (
-    AnswerAgreement,
-    DeploymentParity,
-    PredictionDivergence,
-    Verdict,
-    VerdictRecord,
-)
+from tunegate.harness.records.parity import AnswerAgreement, DeploymentParity, PredictionDivergence
+from tunegate.harness.records.scores import ScoreRow
+from tunegate.harness.records.verdict import Verdict, VerdictRecord
 
 ARMS = {
     "base": {"spec": "b"},

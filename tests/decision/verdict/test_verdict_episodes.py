@@ -10,8 +10,9 @@ import pytest
 
 from tests.played_suites import DESK, TOML, PolicyArm, call, solve, write_desk
 from tunegate.harness.contracts.model import Request
-from tunegate.harness.records.cases import ScoreRow
-from tunegate.harness.records.verdict import GateStatus, Verdict, VerdictRecord
+from tunegate.harness.records.gate_results import GateStatus
+from tunegate.harness.records.scores import ScoreRow
+from tunegate.harness.records.verdict import Verdict, VerdictRecord
 from tunegate.harness.run.steps import PlanOptions, RunPurpose, prepare
 from tunegate.harness.suite import load_suite
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.gate_results import GateReason, GateStatus
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.records.verdict import GateReason, GateStatus, Verdict, VerdictRecord
+from tunegate.harness.records.verdict import Verdict, VerdictRecord
 
 Judge = Callable[..., VerdictRecord]
 CHOICES = {"choices": ("a", "b", "c", "d"), "answer": 0}

@@ -10,17 +10,13 @@ from jsonschema import Draft202012Validator
 
 from tunegate.harness.decision.verdict.decide import ScoredRun
 from tunegate.harness.decision.verdict.incumbent import compare, compare_incumbent
-from tunegate.harness.records.cases import (
-    Case,
-    Cell,
-    CellKind,
-    Completion,
-    ScoreRow,
-    StoredAnswer,
-)
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.files import record_json
+from tunegate.harness.records.incumbent import IncumbentResult
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.records.verdict import IncumbentResult, Verdict, VerdictRecord
+from tunegate.harness.records.scores import ScoreRow
+from tunegate.harness.records.verdict import Verdict, VerdictRecord
 
 ARMS = {"base": {"spec": "b"}, "tuned": {"spec": "t"}, "incumbent": {"spec": "i"}}
 YES, NO = 1.0, 0.0

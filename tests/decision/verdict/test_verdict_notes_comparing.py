@@ -9,8 +9,10 @@ import pytest
 
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.decision.verdict.notes import comparison_notes, example_notes
-from tunegate.harness.records.cases import Case, CellKind, ScoreRow
+from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.manifest import JudgeRecord, MetricRecord, SuiteRecord
+from tunegate.harness.records.scores import ScoreRow
 
 PAIRWISE = MetricRecord(
     name="better",

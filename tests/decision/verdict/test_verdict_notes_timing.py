@@ -14,9 +14,10 @@ from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.decision.verdict.notes import timing_notes
-from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.gate_results import GateStatus
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.records.verdict import GateStatus, Verdict
+from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.stats.latency import geometric_mean_ratio
 
 TIMED = {"needs": CellKind.LATENCY, "higher_is_better": False, "range": None, "binary": False}

@@ -10,7 +10,7 @@ import pytest
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.decision.verdict.redecide import answer_texts, decide_again, standing_labels
-from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.manifest import Gate, LookSchedule
 from tunegate.harness.records.run_folder import Run, RunCase
 
@@ -59,7 +59,7 @@ def test_a_run_that_ended_early_is_judged_at_its_look(columns: Any, made: Any) -
 @pytest.mark.parametrize("samples", [1, 3])
 def test_labels_stand_for_the_text_they_were_given(columns: Any, made: Any, samples: int) -> None:
     """A label of an answer that has changed since, or of one among several, says nothing."""
-    from tunegate.harness.records.judges import Label
+    from tunegate.harness.records.labels import Label
 
     suite = columns([], {"m": ([1.0], [1.0])}).record()
     suite = suite.model_copy(update={"generation": {"samples": samples}})

@@ -15,7 +15,7 @@ from tunegate.harness.decision.verdict.redecide import (
     false_claims,
     noise_floors,
 )
-from tunegate.harness.records.cases import CellKind
+from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.manifest import Gate, LookSchedule
 from tunegate.harness.records.verdict import Verdict
 

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import CONTEXT
-from tunegate.harness.contracts.thinking import written_text
+from tunegate.harness.contracts.thoughts import written_text
 from tunegate.harness.engine.inference import local_engine, sequence
 from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer, draft_ids
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 
 Ask = Callable[..., list[Any]]
 

@@ -12,7 +12,8 @@ from tunegate.harness.engine.inference import continuous_batching as module
 from tunegate.harness.engine.inference.continuous_batching import decode_sequences
 from tunegate.harness.engine.inference.sequence import start_sequence
 from tunegate.harness.engine.inference.speculative import AnswerDraft, DraftAcceptance, draft_ids
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 
 PROMPTS = ("a", "the parcel", "the customer wants a refund for the parcel", "12", "Zz! ")
 LONG = "the capital of France is Paris, the capital of Spain is Madrid, and so on; "

@@ -19,9 +19,10 @@ from tunegate.harness.judges.calibrating.calibration import (
 )
 from tunegate.harness.judges.calibrating.rates import CalibrationSetup
 from tunegate.harness.judges.calibrating.report import calibration_figures, eligibility_sentence
-from tunegate.harness.records.cases import Case, Score
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.judges import Label
+from tunegate.harness.records.labels import Label
+from tunegate.harness.records.scores import Score
 from tunegate.harness.stats.judge_accuracy import cohens_kappa
 
 RUBRIC = """\

@@ -13,8 +13,10 @@ from tunegate.harness.contracts.judge import TEXT, Judge, JudgeQuestion, Steps, 
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.judges.asking.conversation import ModelJuror
 from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask
-from tunegate.harness.records.cases import Case, Completion, Score
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError
+from tunegate.harness.records.scores import Score
 
 
 def outcomes(juror: ModelJuror, *tasks: JudgementTask) -> list[JudgementOutcome]:

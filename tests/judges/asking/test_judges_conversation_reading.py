@@ -10,7 +10,7 @@ import pytest
 
 from tunegate.harness.contracts.judge import TEXT, JudgeQuestion
 from tunegate.harness.judges.asking.conversation import UnreadableReply, parse_reply
-from tunegate.harness.records.cases import Completion
+from tunegate.harness.records.answers import Completion
 
 NONCE = "5f1c09ab33de"
 QUESTION = JudgeQuestion(

@@ -14,7 +14,8 @@ from tunegate.harness.contracts.judge import JudgeQuestion, Steps
 from tunegate.harness.judges.asking.conversation import ModelJuror
 from tunegate.harness.judges.asking.costs import ASSUMED_ITEMS, forecast_judging, forecast_lines
 from tunegate.harness.judges.asking.juror import JudgementTask
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.suite import Suite, load_suite
 
 CALL = {"name": "weather", "arguments": {"city": "Paris"}}

@@ -14,7 +14,8 @@ from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.judges.asking import stage
 from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask
 from tunegate.harness.judges.backends.hf_nli import EntailmentJuror, hf_nli, support_class
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError, UsageError
 
 pytest.importorskip("torch")

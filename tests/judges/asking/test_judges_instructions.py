@@ -11,7 +11,7 @@ import pytest
 from tunegate.harness import suite as suites
 from tunegate.harness.judges.asking.instructions import instruction_findings, instruction_in
 from tunegate.harness.judges.calibrating.calibration import ATTACKS
-from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 
 TOML = """
 name = "replies"

@@ -16,9 +16,10 @@ from tunegate.harness.judges.calibrating.labelling import (
     draw_rows,
     read_back,
 )
-from tunegate.harness.records.cases import Case, Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError, UsageError
-from tunegate.harness.records.judges import Label
+from tunegate.harness.records.labels import Label
 from tunegate.harness.records.manifest import JudgeRecord, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.run_folder import Run, RunCase
 

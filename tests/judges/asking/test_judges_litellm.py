@@ -21,7 +21,8 @@ from tunegate.harness.judges.asking.conversation import ModelJuror
 from tunegate.harness.judges.asking.juror import JudgementTask
 from tunegate.harness.judges.backends._chat import spread_questions
 from tunegate.harness.judges.backends.litellm import litellm
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError
 
 __all__ = ["fake_server"]  # the fixture

@@ -15,7 +15,8 @@ from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.judges.asking.conversation import ModelJuror, parse_reply
 from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask
 from tunegate.harness.judges.backends.local import LocalJudge, local
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 
 pytest.importorskip("torch")
 __all__ = ["copied"]  # the fixture

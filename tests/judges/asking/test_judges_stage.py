@@ -13,7 +13,7 @@ from tunegate.harness import suite as suites
 from tunegate.harness.contracts.judge import JudgeQuestion
 from tunegate.harness.judges.asking import stage
 from tunegate.harness.judges.asking.conversation import ModelJuror
-from tunegate.harness.records.cases import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.suite import Suite
 
 RUBRIC = '[[metrics]]\nuse = "rubric"\ncriteria = "Apologises."\n'

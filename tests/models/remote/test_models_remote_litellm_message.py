@@ -9,7 +9,8 @@ import pytest
 
 from tunegate.harness.metrics.tool_calls import tool_calls
 from tunegate.harness.models.remote.litellm import UnansweredMessage, answer_of
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": ""}}
 

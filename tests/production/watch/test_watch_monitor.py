@@ -32,10 +32,10 @@ from tunegate.harness.production.watch.report import (
     watch_record,
 )
 from tunegate.harness.production.watch.state import WatchState
-from tunegate.harness.records.cases import Score
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.scores import Score
 from tunegate.harness.suite import Suite
 from tunegate.harness.telemetry.read.types import ModelCall
 

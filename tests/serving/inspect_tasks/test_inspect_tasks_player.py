@@ -20,9 +20,10 @@ import pytest
 from tests.played_suites import PolicyArm, call, look_up
 from tests.scripted_inspect import write_scripted_inspect
 from tunegate.harness.contracts.model import Request
-from tunegate.harness.records.cases import ScoreRow, StoredAnswer
+from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.episodes import EpisodeEnd
 from tunegate.harness.records.errors import BackendError, SuiteError
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.run.steps import prepare
 from tunegate.harness.suite import load_suite
 

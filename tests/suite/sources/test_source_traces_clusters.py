@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.records.cases import sha256
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.suite.sources.traces import ProductionCases, TraceSelection, collect_cases
 
 Make = Callable[..., ProductionCases]
@@ -128,7 +128,7 @@ def test_an_answer_that_calls_a_tool_nobody_told_of_makes_no_case(collected: Mak
 
 def test_a_calls_own_longest_answer_holds_in_place_of_the_suites(collected: Make) -> None:
     """A suite's default of 256 tokens does not cut what production let run to 4000."""
-    from tunegate.harness.records.cases import GenerationSettings
+    from tunegate.harness.records.generation import GenerationSettings
 
     found = collected((1, {"gen_ai.request.max_tokens": 4000}))
     huge = collected((1, {"gen_ai.request.max_tokens": 10**9}))

@@ -11,16 +11,10 @@ from typing import Any
 import pytest
 
 from tunegate.harness.contracts.model import Prompt
-from tunegate.harness.records.cases import (
-    Case,
-    Cell,
-    CellKind,
-    Completion,
-    GenerationSettings,
-    ScoreRow,
-    StoredAnswer,
-    sha256,
-)
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.judgements import Judgement, JudgementStatus, JudgeReply
 from tunegate.harness.records.manifest import (
     Gate,
@@ -29,6 +23,7 @@ from tunegate.harness.records.manifest import (
     MetricRecord,
     SuiteRecord,
 )
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.telemetry.export import write_traces
 from tunegate.harness.telemetry.export.completion_spans import ContentCapture

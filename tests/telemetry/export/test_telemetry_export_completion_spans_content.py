@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.records.cases import Case, Completion
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.telemetry.export.completion_spans import (
     REDACTED,
     ContentCapture,

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.traced_calls import shipped
-from tunegate.harness.records.cases import Case, CellKind
+from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.cases import Case
 from tunegate.harness.telemetry.export.otlp_json import SpanKind
 from tunegate.harness.telemetry.export.resources import (
     ArmAttributes,

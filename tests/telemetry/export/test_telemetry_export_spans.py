@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.records.cases import Completion, ScoreRow, sha256
+from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.telemetry.export.completion_spans import ContentCapture
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.records.cases import ScoreRow
 from tunegate.harness.records.manifest import Gate
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.telemetry.export.spans import CaseOutcome, case_outcome
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tunegate.harness.records.cases import replace_surrogates
+from tunegate.harness.records.record import replace_surrogates
 from tunegate.harness.telemetry.read.conventions._flattened import load_json, load_structure
 from tunegate.harness.telemetry.read.conventions._messages import (
     FirstAnswer,

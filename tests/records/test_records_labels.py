@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.records.errors import SuiteError, UsageError
-from tunegate.harness.records.judges import (
+from tunegate.harness.records.labels import (
     are_copies,
     labels_hash,
     read_labels,

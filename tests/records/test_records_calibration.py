@@ -7,19 +7,18 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.files import record_json, write_atomic
-from tunegate.harness.records.judges import (
+from tunegate.harness.records.calibration import (
     ArmErrors,
     Calibration,
     CanaryResult,
-    Label,
     LabelledPair,
     RateEstimate,
     calibration_binding,
     read_calibration,
-    refuse_one_arm,
 )
+from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.files import record_json, write_atomic
+from tunegate.harness.records.labels import Label, refuse_one_arm
 
 
 def rate(estimate: float, low: float, high: float, n: int = 60) -> RateEstimate:

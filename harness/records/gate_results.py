@@ -1,0 +1,130 @@
+"""Gate results: how a gate ended, with its numbers."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from tunegate.harness.records.manifest import KindName, gate_id, gate_subject
+from tunegate.harness.records.record import MAX_AMOUNT, Number, Record, Text
+
+
+class GateStatus(StrEnum):
+    """How a gate ended."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    UNDECIDED = "undecided"
+    ERROR = "error"
+
+
+class GateReason(StrEnum):
+    """Why a gate did not pass; `pass_with_loss` marks a gate that held despite a proven loss."""
+
+    BELOW_FLOOR = "below_floor"
+    ABOVE_CEILING = "above_ceiling"
+    REGRESSED = "regressed"
+    SEVERE_DROPS = "severe_drops"
+    BOUND_BROKEN = "bound_broken"
+    NO_WORTHWHILE_GAIN = "no_worthwhile_gain"
+    UNDERPOWERED = "underpowered"
+    INSENSITIVE = "insensitive"
+    WITHIN_NOISE = "within_noise"
+    NOT_COMPUTABLE = "not_computable"
+    LOSS_MAY_BE_STYLE = "loss_may_be_style"
+    LOSS_NOT_BOUNDED = "loss_not_bounded"
+    UNSCORED = "unscored"
+    CANARY = "canary"
+    FILTERED = "filtered"
+    PASS_WITH_LOSS = "pass_with_loss"
+
+
+class GateResult(Record):
+    """One gate's outcome. Differences are tuned − base, whatever direction is better."""
+
+    metric: str
+    """Name of the metric within the suite."""
+    label: Text | None = Field(default=None, exclude_if=lambda label: label is None)
+    """What the metric measures in a few words; absent where its name's own words say it."""
+    tag: Text | None = Field(default=None, exclude_if=lambda tag: tag is None)
+    """Tag of the cases that it rests on; absent of a gate on all cases of the suite."""
+    kind: KindName
+    """Which rule of the `[[gates]]` table it is: floor, gain or another kind of gate."""
+    status: GateStatus
+    """How it ended."""
+    reason: GateReason | None = None
+    """Why it did not pass; None for a plain pass."""
+    sentence: str
+    """The outcome in words, with its numbers."""
+    higher_is_better: bool = True
+    """Whether a positive delta is an improvement."""
+    rate: bool = Field(default=False, exclude_if=lambda rate: not rate)
+    """Whether scores are between 0 and 1, so that texts write them in per cent and points."""
+    base: Number = None
+    """Base's level over the complete pairs."""
+    tuned: Number = None
+    """Tuned's level over the complete pairs."""
+    delta: Number = None
+    """tuned − base."""
+    estimate: Number = Field(default=None, exclude_if=lambda value: value is None)
+    """The measured value, such as a ratio, if it is none of the levels, the delta and the
+    share; absent otherwise."""
+    low: Number = None
+    """Lower end of the interval of the estimate, if there is one; else of the delta, of tuned's
+    level for floors and ceilings, of the share for severe drops."""
+    high: Number = None
+    """Upper end, likewise."""
+    confidence: float
+    """Two-sided confidence of the interval."""
+    method: str
+    """The interval and test used."""
+    margin: float | str
+    """The bound as the suite writes it: 0.02, or "2%" of base."""
+    options: dict[str, Any] = Field(default_factory=dict, exclude_if=lambda options: not options)
+    """Keys of the gate's table that only its kind knows; absent without any."""
+    p_value: Number = None
+    """One-sided p-value of the gate's null hypothesis; None for observed floors."""
+    n: int = Field(ge=0, le=MAX_AMOUNT)
+    """Complete pairs."""
+    drop: Number = None
+    """Loss from which a drop counts as severe; None for other gates."""
+    share: Number = None
+    """Share of cases with a severe drop, likewise."""
+    noise: Number = None
+    """Mean |difference| of base to itself asked again, where arithmetic is inexact (bfloat16 …)."""
+    noise_n: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Cases that base was asked twice; absent where arithmetic is exact."""
+    noise_low: Number = Field(default=None, exclude_if=lambda value: value is None)
+    """Lower end of the interval of base again − base, whose far end a claimed difference must
+    clear; absent where nothing bounds it."""
+    noise_high: Number = Field(default=None, exclude_if=lambda value: value is None)
+    """Upper end, likewise."""
+    needed_n: int | None = None
+    """Cases that would decide an undecided gate with 80 % power at the effect hoped for (the
+    expected gain, or no change), if this run's spread holds."""
+    needed_most: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The same at the upper end of the 80 % interval of the spread; absent where there is none."""
+    missing: str | None = Field(default=None, exclude_if=lambda missing: missing is None)
+    """What an undecided gate lacks that more cases alone do not give, such as clusters; absent
+    otherwise."""
+    advisory: bool = False
+    """Shown, but without influence on the verdict."""
+    right: str | None = None
+    """Why a judge's gate counts or does not, in words; None where no judge is asked."""
+
+    @property
+    def id(self) -> str:
+        """Name of the gate within its suite: `json_schema::floor`, with its tag if it has one."""
+        return gate_id(self.metric, self.kind, self.tag)
+
+    @property
+    def subject(self) -> str:
+        """The measured quantity: the metric, with its tag if it has one."""
+        return gate_subject(self.metric, self.tag)
+
+    @property
+    def words(self) -> str:
+        """The measured quantity in words: `valid JSON by the schema (tag de)`."""
+        return gate_subject(self.label or self.metric.replace("_", " "), self.tag)

@@ -1,0 +1,84 @@
+"""Scores: what a metric says of one completion, and the lines of `scores.jsonl`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from tunegate.harness.records.record import STRICT, Record, Text
+
+LARGEST = 1e100
+"""Scores beyond this, either way, are no measurements: their squares leave the range of floats."""
+
+
+class Score(Record):
+    """One metric's value for one completion, or the reason why there is none."""
+
+    value: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
+    """The value; None if unscored."""
+    reason: Text | None = None
+    """Why it is unscored, or what the metric found (`'urgency' is a required property`)."""
+    parts: dict[str, float] | None = None
+    """Named sub-scores that explain the value; they gate nothing."""
+    counts: tuple[float, ...] | None = None
+    """Sums of a corpus metric over the cases (BLEU's matches and lengths); None for others."""
+
+    @classmethod
+    def of(
+        cls,
+        value: float,
+        reason: str | None = None,
+        *,
+        parts: Mapping[str, float] | None = None,
+        counts: Sequence[float] | None = None,
+    ) -> Score:
+        """Return a score, unscored if `value` is not finite or too large to be one."""
+        if not math.isfinite(value):
+            return cls.unscored(f"the metric returned {value!r}, which is not a number")
+        if abs(value) > LARGEST:
+            return cls.unscored(f"the metric returned {value:g}, too large to be a measurement")
+        return cls(
+            value=float(value),
+            reason=reason,
+            parts=None if parts is None else dict(parts),
+            counts=None if counts is None else tuple(counts),
+        )
+
+    @classmethod
+    def unscored(cls, reason: str) -> Score:
+        """Return a score without a value, for `reason`."""
+        return cls(value=None, reason=reason)
+
+    @model_validator(mode="after")
+    def _unscored_says_why(self) -> Score:
+        if self.value is None and not self.reason:
+            raise ValueError("an unscored Score needs a reason: Score.unscored(reason)")
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ScoreRow:
+    """A score with its place in the run; one line of `scores.jsonl`."""
+
+    suite: str
+    metric: str
+    case: str
+    arm: str
+    value: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
+    """Mean over the case's samples; None if one of them is unscored, of episodes if more than half
+    are."""
+    reason: Text | None = None
+    """Why it is unscored, or what the metric found in the first sample."""
+    parts: dict[str, float] | None = None
+    """Named sub-scores, each the mean over the samples that have it."""
+    counts: tuple[float, ...] | None = None
+    """Statistics that a corpus metric sums over the cases, summed over the samples."""
+    unscored: tuple[int, int] | None = None
+    """Unscored episodes of the case, and all of them; None where none is unscored, or where the
+    completions are no episodes."""
+    bounds: tuple[float, float] | None = None
+    """Least and largest value that the case would have with its unscored episodes; None where all
+    are scored, the value is missing, or the metric has no range."""

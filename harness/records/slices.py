@@ -1,0 +1,52 @@
+"""Slice losses: tags on which tuned is worse although the run ships."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tunegate.harness.records.record import Number, Record, Text
+
+
+class LostSlice(Record):
+    """One metric on the cases of a tag, on which tuned is worse. Differences are tuned − base."""
+
+    suite: str
+    """Name of the suite."""
+    metric: str
+    """Name of the metric within it."""
+    tag: Text
+    """Tag of the cases."""
+    higher_is_better: bool
+    """Whether a positive delta is an improvement."""
+    rate: bool = Field(default=False, exclude_if=lambda rate: not rate)
+    """Whether scores are between 0 and 1, so that texts write them in per cent and points."""
+    base: Number
+    """Base's level over the complete pairs."""
+    tuned: Number
+    """Tuned's level, likewise."""
+    delta: Number
+    """tuned − base."""
+    low: Number
+    """Lower end of the delta's interval; None where the data bound neither end."""
+    high: Number
+    """Upper end, likewise."""
+    confidence: float
+    """Two-sided confidence of this one interval, taken by itself."""
+    n: int
+    """Complete pairs."""
+    q_value: Number
+    """Two-sided p-value of "no difference", by Benjamini and Hochberg over the slices tested."""
+    stands_out: bool
+    """Whether that is at most 0.10; if not, the interval alone is on the side of a loss."""
+
+
+class SliceLosses(Record):
+    """Slices that lost in a run that ships, which a mean that holds may hide; without influence."""
+
+    tested: int
+    """Slices that were looked at: gated metrics on tags with cases enough and no gate of their
+    own that compares."""
+    sentence: str
+    """How many lost, the worst of them with their numbers, and how to gate on one."""
+    lost: tuple[LostSlice, ...]
+    """Those that stand out first, then by size of the loss."""
