@@ -15,9 +15,9 @@ import pytest
 
 from tests.reports.conftest import build_run
 from tunegate.harness.contracts import lookup
-from tunegate.harness.judges.asking import stage
-from tunegate.harness.judges.asking.conversation import ModelJuror
-from tunegate.harness.judges.asking.juror import JudgementTask
+from tunegate.harness.judges.asking import specs
+from tunegate.harness.judges.asking.conversation import AskedJudgeModel
+from tunegate.harness.judges.asking.judge_model import JudgementTask
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.reports import page, templating
@@ -71,15 +71,15 @@ def test_the_judge_and_its_backend(put: Callable[..., None]) -> None:
     judge_code, backend_code = examples("judge")
     (prompt,) = examples("judge", "text")
     put(JUDGES, "politeness", judge_code, txt=prompt)
-    put(stage.ROOM, "fixed", backend_code)
+    put(specs.BACKENDS, "fixed", backend_code)
 
     judge = lookup.find_object(JUDGES, "politeness", what="judge")
     task = JudgementTask("politeness", judge, CASE, (Completion(text="Rome, with pleasure."),))
     scores = {}
     for word in ("polite", "neutral", "rude"):
-        name, target = stage.backend_of(f"fixed:{word}")
-        model = lookup.find_object(stage.ROOM, name, what="judge")(target)
-        ((_, outcome),) = ModelJuror(model).judge([task])
+        name, target = specs.split_spec(f"fixed:{word}")
+        model = lookup.find_object(specs.BACKENDS, name, what="judge")(target)
+        ((_, outcome),) = AskedJudgeModel(model).judge([task])
         assert outcome.score is not None, outcome.error
         scores[word] = outcome.score.value
 

@@ -208,13 +208,13 @@ def _judge(suites: Path, base: str, *, embedded: bool) -> list[str]:
 def is_calibrated(base: str, place: Path) -> bool:
     """Return whether the calibration in `place` is of this judge, down to its tokenizer."""
     from tunegate.harness import suite as suites
-    from tunegate.harness.judges.asking.stage import open_jurors
+    from tunegate.harness.judges.asking.specs import open_judge_models
     from tunegate.harness.records.calibration import calibration_binding, read_calibration
 
     (metric,) = suites.load_suite(place).metrics
     assert metric.judge is not None
     known = read_calibration(place / "calibration.json")
-    fingerprints = [juror.fingerprint for juror in open_jurors([base], None)]
+    fingerprints = [judge_model.fingerprint for judge_model in open_judge_models([base], None)]
     return known.binding == calibration_binding(metric.judge.prompt_sha256, fingerprints)
 
 

@@ -79,21 +79,21 @@ def _copy_run(run: Path, output: Path) -> Path:
 def _judge(run: object, judge: str, suite: list[Path], calibration: str, store: Path) -> None:
     """Ask the judges, then write their judgements; interrupted before, the run is as it was."""
     from tunegate.harness.engine.answer_cache import AnswerCache
-    from tunegate.harness.judges.asking import stage
+    from tunegate.harness.judges.asking import specs, stage, stored_run
     from tunegate.harness.judges.calibrating import report as calibration_report
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.run.run_writer import RunFolder
 
     assert isinstance(run, Run)
-    suites = stage.suites_of(run, suite)
+    suites = stored_run.load_suites_of_run(run, suite)
     known = calibration_report.read_all(calibration)
     cells = [stored for stored in run.cells if stored.status != "skipped"]
     opened = AnswerCache(store)
     try:
-        jurors = stage.open_jurors(stage.specs_of(judge), opened)
-        manifest = stage.update_manifest(run, suites, jurors)
-        records = calibration_report.attach_calibrations(manifest.suites, known, jurors)
-        judged = stage.run_judges(suites, cells, jurors, stream=sys.stderr)
+        judge_models = specs.open_judge_models(specs.parse_specs(judge), opened)
+        manifest = stored_run.update_manifest(run, suites, judge_models)
+        records = calibration_report.attach_calibrations(manifest.suites, known, judge_models)
+        judged = stage.run_judges(suites, cells, judge_models, stream=sys.stderr)
     finally:
         opened.close()
     asked = {(s.name, m.name) for s in records for m in s.metrics if m.judge is not None}
@@ -263,7 +263,7 @@ def calibrate(
     """Compare a judge with people's labels and write its calibration."""
     from tunegate.harness import suite as suites
     from tunegate.harness.engine.answer_cache import AnswerCache
-    from tunegate.harness.judges.asking import stage
+    from tunegate.harness.judges.asking.specs import open_judge_models, parse_specs
     from tunegate.harness.judges.calibrating.calibration import calibrate_judge as measured
     from tunegate.harness.judges.calibrating.rates import CalibrationSetup
     from tunegate.harness.records.files import record_json, write_atomic
@@ -271,14 +271,14 @@ def calibrate(
     loaded = suites.load_suite(suite)
     used = judge_metric(loaded, metric)
     given = _read_labels(labels, loaded, used)
-    specs = stage.specs_of(judge)
+    specs = parse_specs(judge)
     if not specs:
         raise UsageError("--judge none: a calibration needs a judge; name one")
     STORE.parent.mkdir(parents=True, exist_ok=True)
     replies = AnswerCache(STORE)
     try:
         bench = CalibrationSetup(
-            used, stage.open_jurors(specs, replies), sys.stderr, suite=loaded.name
+            used, open_judge_models(specs, replies), sys.stderr, suite=loaded.name
         )
         known = measured(bench, given, repeats=repeats)
     finally:

@@ -236,10 +236,11 @@ def _playing(suite: Suite) -> Iterator[str]:
 def _judging(suite: Suite, judge: str) -> Iterator[str]:
     """Yield what a suite's judges are asked, and what that costs."""
     from tunegate.harness.judges.asking import costs as forecast
-    from tunegate.harness.judges.asking import stage
+    from tunegate.harness.judges.asking.specs import parse_specs
+    from tunegate.harness.judges.asking.stage import judge_metrics
 
-    if stage.judge_metrics([suite]):
-        found = forecast.forecast_judging([suite], stage.specs_of(judge or None))
+    if judge_metrics([suite]):
+        found = forecast.forecast_judging([suite], parse_specs(judge or None))
         yield from (f"  {line}" for line in forecast.forecast_lines(found))
 
 

@@ -352,17 +352,17 @@ def _refuse_other_judge(
 
 
 def _make_judging(figures: Sequence[MonitoredFigure], spec: str, store: Path) -> Judging:
-    """Return what judges answers: every figure's judge by every juror, each answer once."""
+    """Return a function that has every judge model judge each different answer once."""
 
     def judge(answers: Sequence[AnsweredCase]) -> list[Mapping[str, Score]]:
         from tunegate.harness.engine.answer_cache import AnswerCache
-        from tunegate.harness.judges.asking import stage
-        from tunegate.harness.judges.asking.juror import (
+        from tunegate.harness.judges.asking.judge_model import (
             JudgementOutcome,
             JudgementTarget,
             JudgementTask,
-            combine_jurors,
+            combine_outcomes,
         )
+        from tunegate.harness.judges.asking.specs import open_judge_models, parse_specs
 
         tasks: dict[tuple[str, str], JudgementTask] = {}
         for one in answers:
@@ -378,13 +378,14 @@ def _make_judging(figures: Sequence[MonitoredFigure], spec: str, store: Path) ->
         outcomes: dict[str, list[JudgementOutcome]] = {}
         opened = AnswerCache(store)
         try:
-            for juror in stage.open_jurors(stage.specs_of(spec), opened):
-                for task, outcome in juror.judge(list({t.key: t for t in tasks.values()}.values())):
+            different = list({task.key: task for task in tasks.values()}.values())
+            for judge_model in open_judge_models(parse_specs(spec), opened):
+                for task, outcome in judge_model.judge(different):
                     outcomes.setdefault(task.key, []).append(outcome)
         finally:
             opened.close()
         return [
-            {f.name: combine_jurors(outcomes[tasks[f.name, one.case.id].key]) for f in figures}
+            {f.name: combine_outcomes(outcomes[tasks[f.name, one.case.id].key]) for f in figures}
             for one in answers
         ]
 

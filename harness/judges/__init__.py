@@ -1,3 +1,1 @@
-"""Judges: one per file, `<x>.py` with its prompt `<x>.txt`; see `tunegate.harness.contracts.judge`
-for the contract.
-"""
+"""Judges: one `<x>.py` each, with its prompt `<x>.txt`; see `tunegate.harness.contracts.judge`."""

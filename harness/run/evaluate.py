@@ -27,6 +27,7 @@ from tunegate.harness.engine.plan import shared_limit_notices
 from tunegate.harness.engine.runner import Runner
 from tunegate.harness.judges.asking import stage
 from tunegate.harness.judges.asking.instructions import instruction_findings
+from tunegate.harness.judges.asking.specs import open_judge_models, parse_specs
 from tunegate.harness.models.open_arms import base_name_note, open_arms
 from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.errors import (
@@ -102,7 +103,7 @@ def _evaluate(
     recorded_answers.refuse_examples(arms)
     recorded_answers.refuse_further_samples(suites, arms)
     if stage.judge_metrics(suites):
-        draft.jurors = stage.open_jurors(stage.specs_of(options.judge), store)
+        draft.judge_models = open_judge_models(parse_specs(options.judge), store)
     draft.liveness = liveness.check_liveness(arms, twins=options.self_check)
     exactly = partial(open_arms, dtype="float32", trusted=options.trust_remote_code)
     served = steps.prove_served(arms, exactly, say)
@@ -283,7 +284,7 @@ def _notices(run: PreparedRun, suites: tuple[Suite, ...], arms: Mapping[str, Arm
 
 def _judging_costs(draft: ManifestDraft) -> Iterator[str]:
     """Yield what judging will take, before the arms answer."""
-    specs = [str(juror.identity["spec"]) for juror in draft.jurors]
+    specs = [str(judge_model.identity["spec"]) for judge_model in draft.judge_models]
     if specs and draft.run is not None:
         from tunegate.harness.judges.asking import costs as forecast
 
@@ -349,7 +350,7 @@ def _score(draft: ManifestDraft, run: PreparedRun, stopping: EarlyStopping) -> S
 
 def _judge(draft: ManifestDraft, asked: Iterable[StoredAnswer]) -> tuple[ScoreRow, ...]:
     """Have the judges judge; return their scores."""
-    judged = stage.run_judges(draft.suites, asked, draft.jurors, stream=draft.options.output)
+    judged = stage.run_judges(draft.suites, asked, draft.judge_models, stream=draft.options.output)
     if judged.judgements:
         draft.folder.write_lines("judgements.jsonl", judged.judgements)
     return judged.rows

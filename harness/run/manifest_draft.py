@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunegate.harness.contracts.model import Arm
-from tunegate.harness.judges.asking.juror import Juror
+from tunegate.harness.judges.asking.judge_model import JudgeModel
 from tunegate.harness.records.manifest import LookSchedule, Manifest, SuiteRecord
 from tunegate.harness.records.versions import package_versions
 from tunegate.harness.run import run_writer
@@ -27,7 +27,7 @@ class ManifestDraft:
     suites: Sequence[Suite]
     filtered: tuple[str, ...]
     arms: Mapping[str, Arm] = field(default_factory=dict)
-    jurors: Sequence[Juror] = ()
+    judge_models: Sequence[JudgeModel] = ()
     training: TrainingProvenance = field(default_factory=TrainingProvenance)
     looks: Mapping[str, LookSchedule] = field(default_factory=dict)
     liveness: Mapping[str, Any] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class ManifestDraft:
             served_identity=dict(self.served_identity),
             attempts=dict(run.attempts) if run else {},
             ledger=run.ledger_states(self.folder.path.parent) if run else {},
-            judges=tuple(dict(juror.identity) for juror in self.jurors),
+            judges=tuple(dict(judge_model.identity) for judge_model in self.judge_models),
             filtered=self.filtered,
             draft=options.draft,
             training=self.training.training,
@@ -101,4 +101,4 @@ class ManifestDraft:
             return records
         from tunegate.harness.judges.calibrating.report import attach_calibrations
 
-        return attach_calibrations(records, calibrations, self.jurors)
+        return attach_calibrations(records, calibrations, self.judge_models)

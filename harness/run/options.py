@@ -12,7 +12,7 @@ from tunegate.harness.contracts.model import PoolLimits
 from tunegate.harness.decision.gating.error_control import refuse_draft, refuse_sealed
 from tunegate.harness.decision.planning.feasibility import unreachable_gates
 from tunegate.harness.engine.scheduling import ALL, Optimizations
-from tunegate.harness.judges.asking import stage
+from tunegate.harness.judges.asking.specs import parse_specs, refuse_unjudged
 from tunegate.harness.records.calibration import Calibration
 from tunegate.harness.records.command import typed_options
 from tunegate.harness.records.errors import UsageError
@@ -106,7 +106,7 @@ class RunOptions:
             plan.refuse_missing_inspect()
         if not self.self_check:
             attempt_ledger.refuse_broken(self.suites)
-        stage.refuse_unjudged(self.suites, self.judge)
+        refuse_unjudged(self.suites, self.judge)
         self.calibrations()
         self._refuse_foreign_labels()
         self._refuse_unreachable_gates()
@@ -118,7 +118,7 @@ class RunOptions:
         file = self.folder / LABELS_FILE
         labels = read_records(file, Label)
         refuse_one_arm(file, labels)
-        refuse_judges_labels(file, labels, stage.specs_of(self.judge))
+        refuse_judges_labels(file, labels, parse_specs(self.judge))
 
     def _refuse_unreachable_gates(self) -> None:
         """Refuse gates that a flawless result could not pass, unless only a part is judged."""

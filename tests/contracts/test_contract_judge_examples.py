@@ -12,19 +12,20 @@ import pytest
 from tests.fake_judges import FakeModel, reply_to
 from tunegate.harness import suite
 from tunegate.harness.contracts import lookup
-from tunegate.harness.contracts.judge import Judge, JudgeQuestion, Score
+from tunegate.harness.contracts.judge import Judge, JudgeQuestion
 from tunegate.harness.contracts.judge_examples import (
     REPEATS,
     ExampleForm,
     case_repetitions,
     repeats_example,
 )
-from tunegate.harness.judges.asking.conversation import ModelJuror
-from tunegate.harness.judges.asking.juror import JudgementTask
+from tunegate.harness.judges.asking.conversation import AskedJudgeModel
+from tunegate.harness.judges.asking.judge_model import JudgementTask
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeCall, EpisodeEnd, EpisodeRecord, EpisodeTurn
 from tunegate.harness.records.errors import SuiteError
+from tunegate.harness.records.scores import Score
 
 NAMES = lookup.available_names("tunegate.harness.judges")
 OWN = ("rubric", "brand_voice")
@@ -81,7 +82,7 @@ def asked_by(judge: Judge) -> list[JudgeQuestion]:
     """Return what a judge asks about the case."""
     completions = (ANSWER, Completion(text="In 1930.")) if judge.pairs else (ANSWER,)
     model = FakeModel(first_reply)
-    ((_, outcome),) = ModelJuror(model).judge([JudgementTask("m", judge, CASE, completions)])
+    ((_, outcome),) = AskedJudgeModel(model).judge([JudgementTask("m", judge, CASE, completions)])
     assert outcome.error is None
     return model.asked
 
@@ -235,7 +236,7 @@ def test_an_answer_that_is_an_example_is_marked(
     model = FakeModel(lambda question: reply_to(question, reason="", verdict="misses"))
     task = JudgementTask("m", judge, CASE, (Completion(text=answer),))
 
-    ((_, outcome),) = ModelJuror(model).judge([task])
+    ((_, outcome),) = AskedJudgeModel(model).judge([task])
 
     assert outcome.score == Score.of(0.0, parts=expected)
 

@@ -10,7 +10,7 @@ import pytest
 
 from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.judge import Judge
-from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask
+from tunegate.harness.judges.asking.judge_model import JudgementOutcome, JudgementTask
 from tunegate.harness.judges.backends.command import command
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
@@ -65,10 +65,10 @@ def _library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def judged(name: str, judge: Judge, texts: list[str]) -> list[JudgementOutcome]:
     """Have the program judge texts."""
-    juror = command(shlex.join([sys.executable, str(PROGRAM), *name.split()]))
+    judge_model = command(shlex.join([sys.executable, str(PROGRAM), *name.split()]))
     case = Case(id="c", prompt="Where?", context="in Hamburg")
     tasks = [JudgementTask("m", judge, case, (Completion(text=text),)) for text in texts]
-    found = {id(task): outcome for task, outcome in juror.judge(tasks)}
+    found = {id(task): outcome for task, outcome in judge_model.judge(tasks)}
     return [found[id(task)] for task in tasks]
 
 

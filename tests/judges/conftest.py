@@ -11,8 +11,8 @@ import pytest
 from tests.fake_judges import FakeModel, reply_to
 from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.judge import Judge, JudgeQuestion, ParsedReply
-from tunegate.harness.judges.asking.conversation import ModelJuror
-from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask
+from tunegate.harness.judges.asking.conversation import AskedJudgeModel
+from tunegate.harness.judges.asking.judge_model import JudgementOutcome, JudgementTask
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 
@@ -36,7 +36,9 @@ def _judged() -> Callable[..., tuple[JudgementOutcome, list[JudgeQuestion]]]:
         judge = replace(found, options=options)
         model = FakeModel(lambda question: reply_to(question, **answer(question)))
         completions = tuple(Completion(text=text) for text in texts)
-        ((_, outcome),) = ModelJuror(model).judge([JudgementTask(name, judge, case, completions)])
+        ((_, outcome),) = AskedJudgeModel(model).judge(
+            [JudgementTask(name, judge, case, completions)]
+        )
         return outcome, model.asked
 
     return judged

@@ -10,8 +10,8 @@ import pytest
 from tests.fake_judges import FakeModel, reply_to
 from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.judge import Judge, JudgeQuestion, format_transcript
-from tunegate.harness.judges.asking.conversation import ModelJuror
-from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask
+from tunegate.harness.judges.asking.conversation import AskedJudgeModel
+from tunegate.harness.judges.asking.judge_model import JudgementOutcome, JudgementTask
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeCall, EpisodeEnd, EpisodeRecord, EpisodeTurn
@@ -44,7 +44,7 @@ def judged(
     said = iter(verdicts)
     model = FakeModel(lambda q: reply_to(q, reason="why", verdict=next(said)))
     task = JudgementTask(name, replace(found, options=options), CASE, (completion,))
-    ((_, outcome),) = ModelJuror(model).judge([task])
+    ((_, outcome),) = AskedJudgeModel(model).judge([task])
     return outcome, model.asked
 
 

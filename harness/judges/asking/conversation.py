@@ -1,38 +1,25 @@
-"""Conversation with a judge model: rounds of questions, replies parsed strictly.
+"""Conversation with judge models: rounds of questions until every task has its score.
 
-All judgements of a run advance together. A round asks whatever they wait for, as many at once as
-the backend allows; each reply is stored the moment it could be read, and a judgement whose replies
-are complete goes on at once. A question that two judgements share, such as the checklist of a
-prompt for base's answer and for tuned's, is asked once.
-
-Strict reading of a judge's own reply: one JSON object of the form asked for, or no score. Nothing
-is searched for in prose and nothing is fixed. A reply that is fenced, cut, doubled, of another
-type, without the question's nonce or with a verdict too many is unreadable.
+All tasks of a run advance together. A round asks whatever they wait for, as many at once as the
+backend allows. Readable replies are stored immediately, and a task whose replies are complete goes
+on at once. A question that two tasks share, such as the checklist of a prompt for base's answer and
+for tuned's, is asked once.
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any
 
-from tunegate.harness.contracts.judge import (
-    VERDICTS,
-    JudgeAnswer,
-    JudgeQuestion,
-    ParsedReply,
-    Steps,
-)
+from tunegate.harness.contracts.judge import JudgeAnswer, JudgeQuestion, ParsedReply, Steps
 from tunegate.harness.engine.answer_cache import AnswerCache
-from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask, JudgeModel
+from tunegate.harness.judges.asking.judge_model import JudgeBackend, JudgementOutcome, JudgementTask
+from tunegate.harness.judges.asking.reply import UnreadableReply, parse_reply
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.errors import BackendError, error_summary
-from tunegate.harness.records.hashing import canonical_json, sha256
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.judgements import JudgeReply
-from tunegate.harness.records.record import replace_surrogates
 from tunegate.harness.records.scores import Score
 
 RE_ASKS = 2
@@ -42,32 +29,26 @@ _AGAIN = " Your reply to this could not be used: {problem}. Reply once more, in 
 
 @dataclass
 class _OpenQuestion:
-    """A question in progress, with all messages about it."""
+    """A question in progress, with every reply to it."""
 
     question: JudgeQuestion
     log: list[JudgeReply] = field(default_factory=list)
     spent: list[Completion] = field(default_factory=list)
     attempts: int = 0
-    """Times it was asked in this run."""
+    """Times it was asked during this run."""
     requests: int = 0
-    """Requests that this took."""
+    """Requests sent for it, retries included."""
     reply: ParsedReply | None = None
     error: str | None = None
     counted: bool = False
-    """Whether a judgement has it on its bill already."""
+    """Whether a task has already been charged for it."""
 
     @property
     def settled(self) -> bool:
         return self.reply is not None or self.error is not None
 
     def take(self, completion: Completion, started_s: float | None, *, requests: int = 0) -> bool:
-        """Read a reply and note it; return whether it could be read.
-
-        Args:
-            completion: The reply.
-            started_s: When it was asked for.
-            requests: What it took in this run; 0 where it was stored.
-        """
+        """Log a reply and return whether it could be read; a stored one took 0 requests."""
         problem = None
         try:
             self.reply = parse_reply(self.question, completion)
@@ -91,7 +72,7 @@ class _OpenQuestion:
         return problem is None
 
     def fail(self, answer: JudgeAnswer) -> None:
-        """Note that no reply came."""
+        """Log that no reply came."""
         self.error = answer.error or "the judge gave no reply"
         self.log.append(
             JudgeReply(
@@ -114,7 +95,7 @@ class _OpenTask:
     past: list[_OpenQuestion] = field(default_factory=list)
 
     def outcome(self, score: Score | None, error: str | None = None) -> JudgementOutcome:
-        """Return the outcome, with the bill of what no other judgement has paid."""
+        """Return the outcome, with the costs that no other task was charged for."""
         bill = [asked for asked in self.past if not asked.counted]
         replies = [
             reply.model_copy(update={"stored": True}) if asked.counted else reply
@@ -137,26 +118,26 @@ class _OpenTask:
 
 
 @dataclass
-class ModelJuror:
-    """A judge model as a juror; its earlier replies are read from the store."""
+class AskedJudgeModel:
+    """A judge model behind a backend; earlier replies come from the store."""
 
-    model: JudgeModel
+    backend: JudgeBackend
     store: AnswerCache | None = None
     gone: str | None = None
-    """Why the model is asked no more."""
+    """Why the backend is not asked anything more."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """That of the model."""
-        return self.model.identity
+        """That of the backend."""
+        return self.backend.identity
 
     @property
     def fingerprint(self) -> str:
-        """That of the model."""
-        return self.model.fingerprint
+        """That of the backend."""
+        return self.backend.fingerprint
 
     def stop(self) -> None:
-        """Ask nothing new; what is in progress is still answered, and stored."""
+        """Ask nothing new; open requests are still answered and stored."""
         self.gone = self.gone or "the run was stopped before it was asked"
 
     def judge(
@@ -179,13 +160,13 @@ class ModelJuror:
     def _round(
         self, waiting: Sequence[_OpenTask], known: dict[str, _OpenQuestion]
     ) -> Iterator[tuple[JudgementTask, JudgementOutcome]]:
-        """Ask what is waited for; take every judgement as far as it goes."""
+        """Ask all open questions; take every task as far as it goes."""
         wanted = {k: known[k] for j in waiting for k in j.waiting if not known[k].settled}
         users: dict[str, list[_OpenTask]] = {}
         for judgement in waiting:
             for key in judgement.waiting:
                 users.setdefault(key, []).append(judgement)
-        # First those whose questions were all answered for others.
+        # tasks whose questions were all answered for other tasks
         ready = [j for j in waiting if not any(key in wanted for key in j.waiting)]
         for judgement in ready:
             yield from self._resume(judgement, known)
@@ -215,14 +196,14 @@ class ModelJuror:
         replies: Sequence[ParsedReply] | None,
         known: dict[str, _OpenQuestion],
     ) -> JudgementOutcome | None:
-        """Send replies to a judge; return its outcome, or None if it asks on."""
+        """Send replies to a judge; return its outcome, or None if it asks more."""
         try:
             steps = judgement.steps
             questions = next(steps) if replies is None else steps.send(replies)
         except StopIteration as ended:
             problem = _no_score(judgement.task, ended.value)
             return judgement.outcome(None if problem else ended.value, problem)
-        except Exception as error:  # the judge's own code, a user's perhaps: no score comes of it
+        except Exception as error:  # the judge may be a user's code: no score
             name = judgement.task.judge.name
             return judgement.outcome(None, f"the judge {name!r} failed: {error_summary(error)}")
         keys = []
@@ -235,10 +216,10 @@ class ModelJuror:
 
     def _key(self, question: JudgeQuestion, repeat: int) -> str:
         again = [repeat] if repeat else []
-        return sha256(["judge", self.model.fingerprint, question.hash, *again])
+        return sha256(["judge", self.backend.fingerprint, question.hash, *again])
 
     def _settle(self, wanted: Mapping[str, _OpenQuestion]) -> Iterator[str]:
-        """Yield the key of each question as soon as it has its reply, or never will."""
+        """Yield the key of each question once it has a reply or is given up."""
         left = {}
         stored = {} if self.store is None else self.store.judge_answers(wanted)
         for key, asked in wanted.items():
@@ -258,12 +239,14 @@ class ModelJuror:
             left = again
 
     def _ask(self, left: Mapping[str, _OpenQuestion], *, last: bool) -> Iterator[str]:
-        """Yield the key of each question once it was answered, readably or not, or failed."""
+        """Yield the key of each question once it was answered or failed."""
         if not left:
             return
         unanswered = dict(left)
-        put = _RoundQuestions({key: _question_to_send(asked) for key, asked in left.items()}, self)
-        answers = iter(()) if self.gone else self.model.ask(put)
+        round_ = _RoundQuestions(
+            {key: _question_to_send(asked) for key, asked in left.items()}, self
+        )
+        answers = iter(()) if self.gone else self.backend.ask(round_)
         try:
             for answer in answers:
                 asked = unanswered.pop(answer.key)
@@ -294,22 +277,24 @@ class ModelJuror:
 
 
 class _RoundQuestions(dict[str, JudgeQuestion]):
-    """The questions of a round, of which no more are taken once the juror asks no more."""
+    """The questions of a round; yields none once the judge model was stopped."""
 
-    def __init__(self, questions: Mapping[str, JudgeQuestion], juror: ModelJuror) -> None:
+    def __init__(
+        self, questions: Mapping[str, JudgeQuestion], judge_model: AskedJudgeModel
+    ) -> None:
         super().__init__(questions)
-        self.juror = juror
+        self.judge_model = judge_model
 
     def items(self) -> Any:
-        """Yield the questions one by one, as they are taken."""
+        """Yield the questions one by one, as the backend takes them."""
         for pair in super().items():
-            if self.juror.gone is not None:
+            if self.judge_model.gone is not None:
                 return
             yield pair
 
 
 def _question_to_send(asked: _OpenQuestion) -> JudgeQuestion:
-    """Return the question as it is put: again, with what was wrong with the reply before."""
+    """Return the question; when asked again, with what was wrong with the last reply."""
     if not asked.attempts:
         return asked.question
     note = _AGAIN.replace("{problem}", asked.log[-1].problem or "")
@@ -317,7 +302,7 @@ def _question_to_send(asked: _OpenQuestion) -> JudgeQuestion:
 
 
 def _no_score(task: JudgementTask, score: Any) -> str | None:
-    """Return why what a judge returned is no score of its range; None if it is one."""
+    """Return why what a judge returned is not a valid score, or None."""
     name = task.judge.name
     if not isinstance(score, Score):
         return f"the judge {name!r} returned no Score"
@@ -330,114 +315,6 @@ def _no_score(task: JudgementTask, score: Any) -> str | None:
 
 
 def _total(spent: Sequence[Completion], name: str) -> Any:
-    """Return the sum of what is known; None if nothing is."""
+    """Return the sum of the known values, or None."""
     known = [value for c in spent if (value := getattr(c, name)) is not None]
     return sum(known) if known else None
-
-
-LONGEST = 200_000
-"""Characters of a reply beyond which nothing is read."""
-
-
-class UnreadableReply(ValueError):
-    """A reply that is not of the form asked for."""
-
-
-def parse_reply(question: JudgeQuestion, completion: Completion) -> ParsedReply:
-    """Return a judge model's reply.
-
-    Raises:
-        UnreadableReply: in words, why it is none.
-    """
-    if completion.choice_logprobs is not None:
-        return _reply_of_logprobs(question, completion.choice_logprobs)
-    text = completion.text or ""
-    if not text.strip():
-        raise UnreadableReply("the reply is empty")
-    if completion.finish_reason == "length":
-        raise UnreadableReply("the reply was cut at its token limit")
-    if len(text) > LONGEST:
-        raise UnreadableReply(f"the reply has {len(text)} characters, more than {LONGEST}")
-    value = _parse_json(text)
-    if not isinstance(value, dict):
-        raise UnreadableReply(f"the reply is not a JSON object: {_short(text)}")
-    _check(question, value)
-    fields = {name: _coerce_value(value[name], form) for name, form in question.fields.items()}
-    return ParsedReply(fields, question.choice)
-
-
-def _coerce_value(value: Any, form: Mapping[str, Any]) -> Any:
-    """Return a value as the question spells it: JSON's 4.0 is the verdict 4."""
-    allowed = form.get("enum")
-    return replace_surrogates(value) if allowed is None else allowed[allowed.index(value)]
-
-
-def _reply_of_logprobs(question: JudgeQuestion, logprobs: tuple[float, ...]) -> ParsedReply:
-    """Return the reply of a local model: the probabilities of the verdicts it could give."""
-    import math
-
-    labels = question.labels
-    if len(labels) != len(logprobs) or not labels:
-        raise UnreadableReply(f"{len(logprobs)} probabilities for {len(labels)} verdicts")
-    top = max(logprobs)
-    odds = [math.exp(value - top) for value in logprobs]
-    weights = {label: o / sum(odds) for label, o in zip(labels, odds, strict=True)}
-    choice = question.choice or ""
-    likeliest = max(weights, key=lambda label: weights[label])
-    value = question.fields[choice]["enum"][labels.index(likeliest)]
-    return ParsedReply({choice: value}, choice, weights)
-
-
-def _parse_json(text: str) -> Any:
-    try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
-    except RecursionError:
-        raise UnreadableReply("the reply is nested too deeply") from None
-    except UnreadableReply:
-        raise
-    except ValueError as error:
-        raise UnreadableReply(f"the reply is not JSON alone ({error}): {_short(text)}") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name, times in Counter(names).items() if times > 1)
-        raise UnreadableReply(f"the key {twice!r} is in the reply twice")
-    return found
-
-
-def _refuse(name: str) -> Any:
-    raise UnreadableReply(f"{name} is not a JSON number")
-
-
-def _check(question: JudgeQuestion, value: Mapping[str, Any]) -> None:
-    if value.get("nonce") != question.nonce:
-        raise UnreadableReply(f"the reply's nonce is not {question.nonce!r}")
-    body = {"type": "object", "additionalProperties": False, "properties": dict(question.fields),
-            "required": list(question.fields)}  # fmt: skip
-    rest = {name: item for name, item in value.items() if name != "nonce"}
-    error = next(iter(_validator(canonical_json(body)).iter_errors(rest)), None)
-    if error is not None:
-        place = ".".join(map(str, error.absolute_path))
-        raise UnreadableReply(f"{place}: {_short(error.message)}" if place else error.message[:300])
-    if question.verdicts:
-        numbers = [item["number"] for item in value[VERDICTS]]
-        if numbers != list(range(1, question.verdicts + 1)):
-            raise UnreadableReply(
-                f"the verdicts are numbered {_short(str(numbers))}, not 1 to {question.verdicts}"
-            )
-
-
-@cache
-def _validator(schema: str) -> Any:
-    """Return the validator of a schema without the nonce, which is another in each question."""
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(json.loads(schema))
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 120 else f"{line[:119]}…"

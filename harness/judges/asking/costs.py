@@ -15,7 +15,8 @@ from typing import Any
 from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.judge import Judge, JudgeQuestion, ParsedReply
 from tunegate.harness.contracts.metric import Metric
-from tunegate.harness.judges.asking.stage import ROOM, backend_of, case_with_system, judge_metrics
+from tunegate.harness.judges.asking.specs import BACKENDS, split_spec
+from tunegate.harness.judges.asking.stage import case_with_system, judge_metrics
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.hashing import canonical_json
@@ -44,12 +45,12 @@ def forecast_judging(
         specs: The judges; with none, the price is unknown.
         arms: Whose answers are judged.
     """
-    about = lookup.defined_texts(ROOM, "CALL")
+    about = lookup.defined_texts(BACKENDS, "CALL")
     for suite, metric in judge_metrics(suites):
         load = _load_of(suite, metric, arms)
         tokens = load.input_tokens, load.output_tokens
         for spec in specs or ("a judge",):
-            name, target = backend_of(spec)
+            name, target = split_spec(spec)
             kind = about.get(name, "question")
             calls = {"question": load.questions, "answer": load.answers, "nothing": 0}[kind]
             known = kind == "question"
@@ -172,8 +173,8 @@ def _value_tokens(form: Mapping[str, Any], items: int) -> int:
 
 def _price(name: str, target: str, tokens: tuple[float, float]) -> float | None:
     """Return a price in US dollars, where the backend knows one."""
-    if name not in lookup.module_names(ROOM):
+    if name not in lookup.module_names(BACKENDS):
         return None
-    price = getattr(import_module(f"{ROOM}.{name}"), "price", None)
+    price = getattr(import_module(f"{BACKENDS}.{name}"), "price", None)
     found: float | None = None if price is None else price(target, tokens)
     return found

@@ -1,1 +1,1 @@
-"""Judge models and other jurors: one per file, `<x>.py` with a factory `<x>(target)`."""
+"""Backends of judge models, one a file: what `--judge` opens."""

@@ -29,7 +29,7 @@ from pydantic import Field, ValidationError, model_validator
 from tunegate.harness.contracts.child_process import LineProcess
 from tunegate.harness.contracts.judge import JudgeAnswer
 from tunegate.harness.engine.answer_cache import AnswerCache
-from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask
+from tunegate.harness.judges.asking.judge_model import JudgementOutcome, JudgementTask
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.defaults import JUDGE_CONCURRENCY
 from tunegate.harness.records.errors import ModelError
@@ -68,7 +68,7 @@ class CommandReply(Record):
 
 
 @dataclass
-class CommandJuror:
+class CommandJudgeModel:
     """A program that judges."""
 
     command: tuple[str, ...]
@@ -78,8 +78,8 @@ class CommandJuror:
     files: Mapping[str, str] = field(default_factory=dict)
     """Files that the command names → hash of their content."""
 
-    def keeping(self, store: AnswerCache | None) -> CommandJuror:
-        """Return the juror with a store for its lines."""
+    def keeping(self, store: AnswerCache | None) -> CommandJudgeModel:
+        """Return the judge model with a store for its lines."""
         return replace(self, store=store)
 
     @property
@@ -212,7 +212,7 @@ def _outcome(line: str, key: str, task: JudgementTask) -> JudgementOutcome:
     return JudgementOutcome(score, None, replies, attempts=1, cost=said.cost)
 
 
-def command(target: str) -> CommandJuror:
+def command(target: str) -> CommandJudgeModel:
     """Open a program as judge.
 
     Raises:
@@ -231,4 +231,4 @@ def command(target: str) -> CommandJuror:
         for word in words[1:]
         if Path(word).is_file()
     }
-    return CommandJuror(words, f"command:{target}", files=files)
+    return CommandJudgeModel(words, f"command:{target}", files=files)

@@ -22,7 +22,7 @@ from typing import Any
 
 from tunegate.harness.contracts.judge import JudgeAnswer
 from tunegate.harness.engine.answer_cache import AnswerCache
-from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask
+from tunegate.harness.judges.asking.judge_model import JudgementOutcome, JudgementTask
 from tunegate.harness.models._model_folder import require_modules, resolve_folder
 from tunegate.harness.models.adapters.weight_files import refuse_unsafe, weights_fingerprint
 from tunegate.harness.records.answers import Completion
@@ -47,7 +47,7 @@ _SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n+")
 
 
 @dataclass
-class EntailmentJuror:
+class EntailmentJudgeModel:
     """A sequence classifier that compares answers with their contexts."""
 
     spec: str
@@ -58,8 +58,8 @@ class EntailmentJuror:
     """The class that means support; None of a model with one value, whose sigmoid it is."""
     store: AnswerCache | None = field(default=None, repr=False)
 
-    def keeping(self, store: AnswerCache | None) -> EntailmentJuror:
-        """Return the juror with a store for its scores."""
+    def keeping(self, store: AnswerCache | None) -> EntailmentJudgeModel:
+        """Return the judge model with a store for its scores."""
         return replace(self, store=store)
 
     @property
@@ -149,7 +149,7 @@ class EntailmentJuror:
         return best
 
 
-def hf_nli(target: str) -> EntailmentJuror:
+def hf_nli(target: str) -> EntailmentJudgeModel:
     """Load a sequence classifier from a folder or the hub's cache.
 
     Raises:
@@ -174,7 +174,7 @@ def hf_nli(target: str) -> EntailmentJuror:
         ) from error
     device = "cuda" if torch.cuda.is_available() else "cpu"
     supports = support_class(spec, model.config.id2label)
-    return EntailmentJuror(
+    return EntailmentJudgeModel(
         spec, model.eval().to(device), tokenizer, weights_fingerprint(folder), supports
     )
 

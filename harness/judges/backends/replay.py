@@ -24,7 +24,11 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTarget, JudgementTask
+from tunegate.harness.judges.asking.judge_model import (
+    JudgementOutcome,
+    JudgementTarget,
+    JudgementTask,
+)
 from tunegate.harness.records import judgements
 from tunegate.harness.records.answers import CellKind, StoredAnswer
 from tunegate.harness.records.errors import ModelError
@@ -100,8 +104,8 @@ Key = tuple[str | None, str | None, str, str | None, int, str | None]
 
 
 @dataclass(frozen=True)
-class ReplayJuror:
-    """A juror that reads its judgements."""
+class ReplayedJudgeModel:
+    """A judge model that replays recorded judgements."""
 
     spec: str
     lines: Sequence[RecordedJudgement] = field(repr=False)
@@ -189,7 +193,7 @@ def _line_about(
     return None
 
 
-def replay(target: str) -> ReplayJuror:
+def replay(target: str) -> ReplayedJudgeModel:
     """Open recorded judgements.
 
     Raises:
@@ -224,10 +228,10 @@ def replay(target: str) -> ReplayJuror:
             "\n".join(summarize_problems(problems))
             or f"{path}: no lines; write one judgement a line"
         )
-    return ReplayJuror(f"replay:{target}", tuple(lines.values()))
+    return ReplayedJudgeModel(f"replay:{target}", tuple(lines.values()))
 
 
-def _from_run(target: str, folder: Path, judge: str) -> ReplayJuror:
+def _from_run(target: str, folder: Path, judge: str) -> ReplayedJudgeModel:
     refuse_links(folder)
     rows = read_records(folder / judgements.JUDGEMENTS_FILE, Judgement)
     specs = sorted({row.judge for row in rows})
@@ -239,7 +243,7 @@ def _from_run(target: str, folder: Path, judge: str) -> ReplayJuror:
     texts = _texts_of(folder)
     paired = _paired_metrics(folder)
     lines = [_line(row, texts, pairs=(row.suite, row.metric) in paired) for row in kept]
-    return ReplayJuror(f"replay:{target}", tuple(lines))
+    return ReplayedJudgeModel(f"replay:{target}", tuple(lines))
 
 
 Texts = Mapping[tuple[str, str, str, int], str]

@@ -142,7 +142,7 @@ def calibrate_judge(
         UsageError: the judge scored no answer or was shown all, or the labels do not fit a judge of
             pairs.
     """
-    specs = [str(juror.identity.get("spec")) for juror in bench.jurors]
+    specs = [str(judge_model.identity.get("spec")) for judge_model in bench.judge_models]
     refuse_judges_labels(given.source, given.labels, specs)
     n_labels, given = len(given.labels), _without_examples(bench, given)
     facts = _facts(bench, given, seed, n_examples=n_labels - len(given.labels))
@@ -229,9 +229,11 @@ def _facts(
             "name": bench.judge.name,
             "prompt_sha256": prompt,
             "options": {name: str(value) for name, value in bench.judge.options.items()},
-            "models": [dict(juror.identity) for juror in bench.jurors],
+            "models": [dict(judge_model.identity) for judge_model in bench.judge_models],
         },
-        "binding": calibration_binding(prompt, [juror.fingerprint for juror in bench.jurors]),
+        "binding": calibration_binding(
+            prompt, [judge_model.fingerprint for judge_model in bench.judge_models]
+        ),
         "labels": given.source,
         "labels_sha256": labels_hash(given.labels),
         "good_from": bench.good_from,

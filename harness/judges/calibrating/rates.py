@@ -11,13 +11,13 @@ from typing import TextIO
 from tunegate.harness.contracts.judge import Judge
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.engine.progress import ProgressReporter
-from tunegate.harness.judges.asking.juror import (
+from tunegate.harness.judges.asking.judge_model import (
     JudgementOutcome,
     JudgementTarget,
     JudgementTask,
-    Juror,
+    JudgeModel,
     are_recorded,
-    combine_jurors,
+    combine_outcomes,
 )
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.calibration import ArmErrors, LabelledPair, RateEstimate
@@ -171,7 +171,7 @@ class CalibrationSetup:
     """The judges of a calibration with what they judge by."""
 
     metric: Metric
-    jurors: Sequence[Juror]
+    judge_models: Sequence[JudgeModel]
     stream: TextIO | None = None
     suite: str = ""
     """Name of the suite, by which recorded judgements are found."""
@@ -179,7 +179,7 @@ class CalibrationSetup:
     @property
     def recorded(self) -> bool:
         """Whether judgements are read that were made before, so that nothing else can be asked."""
-        return are_recorded(self.jurors)
+        return are_recorded(self.judge_models)
 
     @property
     def judge(self) -> Judge:
@@ -215,15 +215,15 @@ class CalibrationSetup:
         """Return key of the task → its score, unscored where the judge failed or abstained."""
         wanted = list({task.key: task for task in tasks}.values())
         found: dict[str, list[JudgementOutcome]] = {task.key: [] for task in wanted}
-        total = float(len(wanted) * len(self.jurors))
+        total = float(len(wanted) * len(self.judge_models))
         progress = None if self.stream is None else ProgressReporter(total, stream=self.stream)
         try:
-            for juror in self.jurors:
-                for task, outcome in juror.judge(wanted):
+            for judge_model in self.judge_models:
+                for task, outcome in judge_model.judge(wanted):
                     found[task.key].append(outcome)
                     if progress is not None:
                         progress.add(1.0, tokens=outcome.output_tokens or 0, label="judging")
         finally:
             if progress is not None:
                 progress.close()
-        return {key: combine_jurors(outcomes) for key, outcomes in found.items()}
+        return {key: combine_outcomes(outcomes) for key, outcomes in found.items()}

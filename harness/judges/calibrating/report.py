@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tunegate.harness.judges.asking.juror import Juror
+from tunegate.harness.judges.asking.judge_model import JudgeModel
 from tunegate.harness.records.calibration import (
     LEAST_KAPPA,
     Calibration,
@@ -142,14 +142,16 @@ def read_all(given: str | None) -> dict[Path, Calibration]:
 
 
 def attach_calibrations(
-    suites: Sequence[SuiteRecord], known: dict[Path, Calibration], jurors: Sequence[Juror]
+    suites: Sequence[SuiteRecord],
+    known: dict[Path, Calibration],
+    judge_models: Sequence[JudgeModel],
 ) -> tuple[SuiteRecord, ...]:
     """Return the suites with each judge's calibration, where there is one of this very judge.
 
     Raises:
         UsageError: a calibration is of none of the run's judges, and why not.
     """
-    fingerprints = [juror.fingerprint for juror in jurors]
+    fingerprints = [judge_model.fingerprint for judge_model in judge_models]
     by_binding = {calibration.binding: calibration for calibration in known.values()}
     judged = {
         calibration_binding(m.judge.prompt_sha256, fingerprints): m
@@ -158,7 +160,7 @@ def attach_calibrations(
         if m.judge is not None
     }
     for path, calibration in known.items():
-        if jurors and calibration.binding not in judged:
+        if judge_models and calibration.binding not in judged:
             raise UsageError(f"{path}: {_judge_differences(calibration, list(judged.values()))}")
     return tuple(
         suite.model_copy(

@@ -10,7 +10,7 @@ import pytest
 
 from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.judge import Judge
-from tunegate.harness.judges.asking.juror import JudgementTask
+from tunegate.harness.judges.asking.judge_model import JudgementTask
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 

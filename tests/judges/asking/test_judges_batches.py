@@ -16,8 +16,8 @@ import pytest
 
 from tests.fake_server import completion
 from tunegate.harness.engine.answer_cache import AnswerCache
-from tunegate.harness.judges.asking.conversation import ModelJuror
-from tunegate.harness.judges.asking.juror import JudgementTask
+from tunegate.harness.judges.asking.conversation import AskedJudgeModel
+from tunegate.harness.judges.asking.judge_model import JudgementTask
 from tunegate.harness.judges.backends.litellm import litellm, price
 from tunegate.harness.judges.backends.server import server
 from tunegate.harness.models.remote import batches
@@ -126,16 +126,16 @@ def _provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchProvider]:
     running.server_close()
 
 
-def juror(store: AnswerCache | None = None) -> ModelJuror:
+def judge_model(store: AnswerCache | None = None) -> AskedJudgeModel:
     """Return a judge that asks in batches."""
-    return ModelJuror(litellm("openai/gpt-4o-mini?batch=true").keeping(store), store)
+    return AskedJudgeModel(litellm("openai/gpt-4o-mini?batch=true").keeping(store), store)
 
 
 def test_a_round_is_one_batch(provider: BatchProvider, task: Callable[..., JudgementTask]) -> None:
     """Thirty answers, one file, at half the price; the replies come in any order."""
     tasks = [task(f"sorry {n}" if n % 2 else f"no {n}") for n in range(30)]
 
-    found = {t.completions[0].text: o for t, o in juror().judge(tasks)}
+    found = {t.completions[0].text: o for t, o in judge_model().judge(tasks)}
 
     assert len(provider.batches) == 1
     assert {o.score.value for x, o in found.items() if "sorry" in x} == {1.0}
@@ -166,9 +166,9 @@ def test_what_was_paid_for_is_collected_after_an_interruption(
     with monkeypatch.context() as patched:
         patched.setattr(batches, "sleep", stop)
         with pytest.raises(KeyboardInterrupt):
-            list(juror(store).judge([task("sorry")]))
-    ((_, outcome),) = juror(store).judge([task("sorry")])
-    ((_, again),) = juror(store).judge([task("sorry")])
+            list(judge_model(store).judge([task("sorry")]))
+    ((_, outcome),) = judge_model(store).judge([task("sorry")])
+    ((_, again),) = judge_model(store).judge([task("sorry")])
     store.close()
 
     assert len(provider.batches) == 1
@@ -181,7 +181,7 @@ def test_an_unreadable_reply_is_asked_again_in_another_batch(
     provider: BatchProvider, task: Callable[..., JudgementTask], tmp_path: Path
 ) -> None:
     store = AnswerCache(tmp_path / "store.sqlite")
-    found = [o for _, o in juror(store).judge([task("sorry unreadable"), task("sorry")])]
+    found = [o for _, o in judge_model(store).judge([task("sorry unreadable"), task("sorry")])]
     store.close()
 
     assert [o.score.value for o in found if o.score] == [1.0, 1.0]
@@ -197,7 +197,7 @@ def test_a_request_that_failed_or_was_lost_is_an_error_of_its_case(
     provider.status, provider.lost = "expired", "never"
     tasks = [task("sorry"), task("refused"), task("never")]
 
-    found = {t.completions[0].text: o for t, o in juror().judge(tasks)}
+    found = {t.completions[0].text: o for t, o in judge_model().judge(tasks)}
 
     assert found["sorry"].score is not None
     assert found["refused"].error == "HTTP 400: 'no such model'"
@@ -209,7 +209,7 @@ def test_a_batch_that_is_refused_as_a_whole_says_why(
 ) -> None:
     provider.status = "failed"
 
-    found = [o for _, o in juror().judge([task("a"), task("b")])]
+    found = [o for _, o in judge_model().judge([task("a"), task("b")])]
 
     assert all("the file is too long" in (o.error or "") for o in found)
 
@@ -243,7 +243,7 @@ def test_azure_takes_the_same_questions_as_a_batch(
     monkeypatch.setenv("AZURE_API_BASE", address)
     monkeypatch.setenv("AZURE_API_KEY", "of-the-tests")
     monkeypatch.setenv("AZURE_API_VERSION", "2024-10-21")
-    asked = ModelJuror(litellm("azure/my-deployment?batch=true"))
+    asked = AskedJudgeModel(litellm("azure/my-deployment?batch=true"))
 
     found = {t.completions[0].text: o for t, o in asked.judge([task("sorry"), task("no")])}
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness import suite as suites
-from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask
+from tunegate.harness.judges.asking.judge_model import JudgementOutcome, JudgementTask
 from tunegate.harness.judges.calibrating.calibration import (
     ATTACKS,
     EMPTY,
@@ -37,8 +37,8 @@ CASES = [{"id": f"t{at}", "prompt": f"Parcel {at} is late."} for at in range(100
 
 
 @dataclass
-class RuleJuror:
-    """A juror that scores by a rule on the texts."""
+class RuleJudgeModel:
+    """A judge model that scores by a rule on the texts."""
 
     rule: Callable[..., float | None]
     seen: list[JudgementTask] = field(default_factory=list)
@@ -59,7 +59,7 @@ class RuleJuror:
 
 @pytest.fixture(name="bench")
 def _bench(suite_folder: Callable[..., Path]) -> Callable[..., CalibrationSetup]:
-    """Return a function that seats jurors who judge by a rule."""
+    """Return a function that opens judge models that judge by a rule."""
 
     def make(
         rule: Callable[..., float | None], toml: str = RUBRIC, *, pairs: bool = False
@@ -67,7 +67,7 @@ def _bench(suite_folder: Callable[..., Path]) -> Callable[..., CalibrationSetup]
         (metric,) = suites.load_suite(suite_folder(toml, CASES)).metrics
         assert metric.judge is not None
         judge = replace(metric.judge, pairs=pairs)
-        return CalibrationSetup(replace(metric, judge=judge), (RuleJuror(rule),))
+        return CalibrationSetup(replace(metric, judge=judge), (RuleJudgeModel(rule),))
 
     return make
 
@@ -286,7 +286,7 @@ def _prefers(base: str, tuned: str, *, repeat: int = 0) -> float:
     return float(tuned.startswith("Sorry")) - float(base.startswith("Sorry"))
 
 
-class FirstSlot(RuleJuror):
+class FirstSlot(RuleJudgeModel):
     """A judge of pairs that always prefers what it sees first."""
 
     def __init__(self) -> None:
@@ -312,8 +312,8 @@ batched = true
 
 
 @dataclass
-class BatchJuror(RuleJuror):
-    """A juror whose verdicts in one call differ from those of single calls on some answers."""
+class BatchedJudgeModel(RuleJudgeModel):
+    """A judge model that sometimes decides otherwise in one call than in single calls."""
 
     def judge(
         self, tasks: Sequence[JudgementTask]
@@ -330,7 +330,7 @@ def test_verdicts_of_one_call_are_compared_with_those_of_single_calls(
     bench: Callable[..., CalibrationSetup],
 ) -> None:
     """All of 20 pairs are bad; in one call base's 20 are called good: agreement 1/2, mean +1/2."""
-    setup = replace(bench(honest, BATCHED), jurors=(BatchJuror(honest),))
+    setup = replace(bench(honest, BATCHED), judge_models=(BatchedJudgeModel(honest),))
 
     known = calibrate_judge(setup, answers([0.0] * 20, [0.0] * 20), repeats=0)
 
@@ -347,13 +347,15 @@ def test_verdicts_of_one_call_are_compared_with_those_of_single_calls(
 def test_a_judge_of_single_calls_has_no_such_figure(
     bench: Callable[..., CalibrationSetup],
 ) -> None:
-    setup = replace(bench(honest, BATCHED.replace("true", "false")), jurors=(BatchJuror(honest),))
+    setup = replace(
+        bench(honest, BATCHED.replace("true", "false")), judge_models=(BatchedJudgeModel(honest),)
+    )
 
     known = calibrate_judge(setup, answers([1.0, 0.0], [1.0, 0.0]), repeats=0)
 
     assert "batch_agreement" not in known.model_dump()
     assert "batched as single calls" not in dict(calibration_figures(known))
-    assert not any(task.judge.options["batched"] for task in setup.jurors[0].seen)
+    assert not any(task.judge.options["batched"] for task in setup.judge_models[0].seen)
 
 
 @pytest.mark.parametrize("pairs", [False, True])

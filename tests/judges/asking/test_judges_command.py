@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tunegate.harness.engine.answer_cache import AnswerCache
-from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask
-from tunegate.harness.judges.backends.command import CommandJuror, command
+from tunegate.harness.judges.asking.judge_model import JudgementOutcome, JudgementTask
+from tunegate.harness.judges.backends.command import CommandJudgeModel, command
 from tunegate.harness.records.errors import ModelError
 
 PROGRAM = """
@@ -28,28 +28,28 @@ LENGTH = 'print(json.dumps({"key": key, "value": min(len(text) / 10, 1), "reason
 
 
 @pytest.fixture(name="program")
-def _program(tmp_path: Path) -> Callable[..., CommandJuror]:
+def _program(tmp_path: Path) -> Callable[..., CommandJudgeModel]:
     """Return a function that writes a program and opens it as judge."""
 
-    def write(body: str, **settings: float) -> CommandJuror:
+    def write(body: str, **settings: float) -> CommandJudgeModel:
         path = tmp_path / "judge.py"
         path.write_text(PROGRAM.replace("{body}", body), encoding="utf-8")
-        juror = command(shlex.join([sys.executable, str(path)]))
+        judge_model = command(shlex.join([sys.executable, str(path)]))
         for name, value in settings.items():
-            setattr(juror, name, value)
-        return juror
+            setattr(judge_model, name, value)
+        return judge_model
 
     return write
 
 
-def judged(juror: CommandJuror, *tasks: JudgementTask) -> list[JudgementOutcome]:
+def judged(judge_model: CommandJudgeModel, *tasks: JudgementTask) -> list[JudgementOutcome]:
     """Judge tasks; return the outcomes in their order."""
-    found = {id(task): outcome for task, outcome in juror.judge(tasks)}
+    found = {id(task): outcome for task, outcome in judge_model.judge(tasks)}
     return [found[id(task)] for task in tasks]
 
 
 def test_a_program_judges(
-    program: Callable[..., CommandJuror], task: Callable[..., JudgementTask]
+    program: Callable[..., CommandJudgeModel], task: Callable[..., JudgementTask]
 ) -> None:
     """It sees completion and case, and its value and reason are the score."""
     tasks = [task("x" * n) for n in range(1, 40)]
@@ -62,7 +62,7 @@ def test_a_program_judges(
 
 
 def test_answers_may_come_in_any_order(
-    program: Callable[..., CommandJuror], task: Callable[..., JudgementTask]
+    program: Callable[..., CommandJudgeModel], task: Callable[..., JudgementTask]
 ) -> None:
     body = """held = globals().setdefault("held", [])
     held.append({"key": key, "value": len(text) / 10})
@@ -94,7 +94,10 @@ def test_answers_may_come_in_any_order(
     ],
 )
 def test_what_is_no_judgement_is_a_judge_error(
-    program: Callable[..., CommandJuror], task: Callable[..., JudgementTask], body: str, said: str
+    program: Callable[..., CommandJudgeModel],
+    task: Callable[..., JudgementTask],
+    body: str,
+    said: str,
 ) -> None:
     outcomes = judged(program(body), task("a"), task("b"))
 
@@ -103,7 +106,7 @@ def test_what_is_no_judgement_is_a_judge_error(
 
 
 def test_silence_ends_at_the_deadline(
-    program: Callable[..., CommandJuror], task: Callable[..., JudgementTask]
+    program: Callable[..., CommandJudgeModel], task: Callable[..., JudgementTask]
 ) -> None:
     """A program that hangs is ended; what it had said counts."""
     body = f"time.sleep(60) if text == 'hang' else {LENGTH}"
@@ -118,7 +121,7 @@ def test_silence_ends_at_the_deadline(
 
 
 def test_an_abstention_is_unscored(
-    program: Callable[..., CommandJuror], task: Callable[..., JudgementTask]
+    program: Callable[..., CommandJudgeModel], task: Callable[..., JudgementTask]
 ) -> None:
     (outcome,) = judged(program('print(json.dumps({"key": key, "abstained": "empty"}))'), task(""))
 
@@ -126,15 +129,15 @@ def test_an_abstention_is_unscored(
 
 
 def test_judgements_are_stored_and_errors_are_not(
-    program: Callable[..., CommandJuror], task: Callable[..., JudgementTask], tmp_path: Path
+    program: Callable[..., CommandJudgeModel], task: Callable[..., JudgementTask], tmp_path: Path
 ) -> None:
     """The second time only what failed is asked; another program is asked everything."""
     store = AnswerCache(tmp_path / "s.sqlite")
     bad = 'print(json.dumps({"key": key, "error": "busy"}))'
-    juror = program(f"{bad} if text == 'bad' else {LENGTH}").keeping(store)
-    judged(juror, task("good"), task("bad"))
+    judge_model = program(f"{bad} if text == 'bad' else {LENGTH}").keeping(store)
+    judged(judge_model, task("good"), task("bad"))
 
-    good, again = judged(juror, task("good"), task("bad"))
+    good, again = judged(judge_model, task("good"), task("bad"))
     changed = program(LENGTH).keeping(store)
     (other,) = judged(changed, task("bad"))
     store.close()
@@ -142,7 +145,7 @@ def test_judgements_are_stored_and_errors_are_not(
     assert good.status == "ok"
     assert again.error == "busy"
     assert other.status == "ok"
-    assert changed.fingerprint != juror.fingerprint
+    assert changed.fingerprint != judge_model.fingerprint
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,17 @@ import pytest
 from tests.fake_judges import FakeModel, graded, reply_to
 from tunegate.harness.contracts.judge import TEXT, Judge, JudgeQuestion, Steps, question
 from tunegate.harness.engine.answer_cache import AnswerCache
-from tunegate.harness.judges.asking.conversation import ModelJuror
-from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask
+from tunegate.harness.judges.asking.conversation import AskedJudgeModel
+from tunegate.harness.judges.asking.judge_model import JudgementOutcome, JudgementTask
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError
 from tunegate.harness.records.scores import Score
 
 
-def outcomes(juror: ModelJuror, *tasks: JudgementTask) -> list[JudgementOutcome]:
+def outcomes(judge_model: AskedJudgeModel, *tasks: JudgementTask) -> list[JudgementOutcome]:
     """Judge tasks; return the outcomes in the tasks' order."""
-    found = {id(task): outcome for task, outcome in juror.judge(tasks)}
+    found = {id(task): outcome for task, outcome in judge_model.judge(tasks)}
     assert len(found) == len(tasks)
     return [found[id(task)] for task in tasks]
 
@@ -30,7 +30,7 @@ def test_a_good_reply_is_a_score(task: Callable[..., JudgementTask]) -> None:
     """Step 5 of 5 is 1, with reason, raw reply and what it took."""
     model = FakeModel(graded)
 
-    (outcome,) = outcomes(ModelJuror(model), task("I am sorry."))
+    (outcome,) = outcomes(AskedJudgeModel(model), task("I am sorry."))
 
     assert outcome.score == Score.of(1.0, "r")
     assert (outcome.status, outcome.attempts, outcome.error) == ("ok", 1, None)
@@ -45,7 +45,7 @@ def test_an_unreadable_reply_is_asked_again_and_told_why(
     """The second reply counts; both are kept, and both are paid."""
     model = FakeModel(lambda q: graded(q) if "could not be used" in q.text else "Well: 5.")
 
-    (outcome,) = outcomes(ModelJuror(model), task("I am sorry."))
+    (outcome,) = outcomes(AskedJudgeModel(model), task("I am sorry."))
 
     assert outcome.score is not None
     assert outcome.score.value == 1.0
@@ -60,7 +60,7 @@ def test_three_unreadable_replies_are_a_judge_error(task: Callable[..., Judgemen
     """No score, no fourth question; the replies are kept."""
     model = FakeModel(lambda q: "5")
 
-    (outcome,) = outcomes(ModelJuror(model), task("I am sorry."))
+    (outcome,) = outcomes(AskedJudgeModel(model), task("I am sorry."))
 
     assert (outcome.score, outcome.status) == (None, "judge_error")
     assert outcome.error is not None
@@ -74,7 +74,7 @@ def test_three_unreadable_replies_are_a_judge_error(task: Callable[..., Judgemen
 def test_a_failure_is_a_judge_error_and_not_asked_again(task: Callable[..., JudgementTask]) -> None:
     model = FakeModel(lambda q: ValueError("HTTP 500"))
 
-    (outcome,) = outcomes(ModelJuror(model), task("a"))
+    (outcome,) = outcomes(AskedJudgeModel(model), task("a"))
 
     assert (outcome.score, outcome.error, outcome.attempts) == (None, "HTTP 500", 1)
 
@@ -87,9 +87,9 @@ def test_a_judge_that_is_gone_is_asked_no_more(task: Callable[..., JudgementTask
         asked.append(1)
         return graded(q) if len(asked) == 1 else BackendError("the key is wrong")
 
-    juror = ModelJuror(FakeModel(answer))
+    judge_model = AskedJudgeModel(FakeModel(answer))
 
-    found = outcomes(juror, *(task(f"sorry {i}") for i in range(5)))
+    found = outcomes(judge_model, *(task(f"sorry {i}") for i in range(5)))
 
     assert [o.status for o in found] == ["ok"] + ["judge_error"] * 4
     assert {o.error for o in found[1:]} == {"the key is wrong"}
@@ -102,10 +102,10 @@ def test_replies_are_stored_and_never_asked_for_again(
     """The second judging costs nothing; errors are tried again."""
     store = AnswerCache(tmp_path / "s.sqlite")
     first = FakeModel(lambda q: graded(q) if "sorry" in q.text else "?")
-    outcomes(ModelJuror(first, store), task("sorry"), task("never"))
+    outcomes(AskedJudgeModel(first, store), task("sorry"), task("never"))
     again = FakeModel(graded)
 
-    good, bad = outcomes(ModelJuror(again, store), task("sorry"), task("never"))
+    good, bad = outcomes(AskedJudgeModel(again, store), task("sorry"), task("never"))
     store.close()
 
     assert good.score == Score.of(1.0, "r")
@@ -122,7 +122,7 @@ def test_what_can_change_a_reply_is_part_of_its_key(
     """Another model, rubric, completion, prompt or repetition is asked; the same is not."""
     store = AnswerCache(tmp_path / "s.sqlite")
     one = task("sorry")
-    outcomes(ModelJuror(FakeModel(graded), store), one)
+    outcomes(AskedJudgeModel(FakeModel(graded), store), one)
     other = {
         "criteria": replace(one, judge=replace(rubric, options={"criteria": "Is short."})),
         "text": task("sorry, sir"),
@@ -131,8 +131,8 @@ def test_what_can_change_a_reply_is_part_of_its_key(
     }.get(changed, one)
     model = FakeModel(graded, name="other" if changed == "model" else "fake")
 
-    outcomes(ModelJuror(model, store), other)
-    outcomes(ModelJuror(model, store), other)
+    outcomes(AskedJudgeModel(model, store), other)
+    outcomes(AskedJudgeModel(model, store), other)
     store.close()
 
     assert len(model.asked) == 1
@@ -179,7 +179,7 @@ def test_steps_go_on_and_shared_questions_are_asked_once(
     model = FakeModel(stepwise)
 
     found = outcomes(
-        ModelJuror(model), task("say a b", judge=stepping), task("say a", judge=stepping)
+        AskedJudgeModel(model), task("say a b", judge=stepping), task("say a", judge=stepping)
     )
 
     assert [o.score and o.score.value for o in found] == [1.0, 0.5]
@@ -190,7 +190,7 @@ def test_steps_go_on_and_shared_questions_are_asked_once(
 def test_an_abstention_is_no_failure(task: Callable[..., JudgementTask], stepping: Judge) -> None:
     model = FakeModel(lambda q: reply_to(q, rules=[]))
 
-    (outcome,) = outcomes(ModelJuror(model), task("x", judge=stepping))
+    (outcome,) = outcomes(AskedJudgeModel(model), task("x", judge=stepping))
 
     assert (outcome.status, outcome.error) == ("abstained", None)
     assert outcome.score == Score.unscored("no rules")
@@ -218,6 +218,6 @@ def test_a_broken_judge_is_a_judge_error(
 ) -> None:
     own = Judge("own", steps, Path(__file__).with_name("two_steps.txt"))
 
-    (outcome,) = outcomes(ModelJuror(FakeModel(graded)), task("x", judge=own))
+    (outcome,) = outcomes(AskedJudgeModel(FakeModel(graded)), task("x", judge=own))
 
     assert (outcome.score, outcome.error) == (None, said)

@@ -11,9 +11,9 @@ import pytest
 
 from tests.fake_judges import FakeModel, reply_to
 from tunegate.harness.contracts.judge import JudgeQuestion, Steps
-from tunegate.harness.judges.asking.conversation import ModelJuror
+from tunegate.harness.judges.asking.conversation import AskedJudgeModel
 from tunegate.harness.judges.asking.costs import ASSUMED_ITEMS, forecast_judging, forecast_lines
-from tunegate.harness.judges.asking.juror import JudgementTask
+from tunegate.harness.judges.asking.judge_model import JudgementTask
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.suite import Suite, load_suite
@@ -69,7 +69,7 @@ def test_as_many_calls_as_are_made(
     given = [(answers[0][0], answers[1][0])] if judge.pairs else answers
     tasks = [JudgementTask(name, judge, case, each) for case in suite.cases for each in given]
     model = FakeModel(replied)
-    list(ModelJuror(model).judge(tasks))
+    list(AskedJudgeModel(model).judge(tasks))
 
     assert told.calls == len(model.asked) == 8 * each
 

@@ -11,9 +11,9 @@ import pytest
 from tunegate.harness import suite
 from tunegate.harness.contracts import lookup
 from tunegate.harness.engine.answer_cache import AnswerCache
-from tunegate.harness.judges.asking import stage
-from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask
-from tunegate.harness.judges.backends.hf_nli import EntailmentJuror, hf_nli, support_class
+from tunegate.harness.judges.asking.judge_model import JudgementOutcome, JudgementTask
+from tunegate.harness.judges.asking.specs import refuse_unjudged
+from tunegate.harness.judges.backends.hf_nli import EntailmentJudgeModel, hf_nli, support_class
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError, UsageError
@@ -54,13 +54,17 @@ def save(folder: Path, labels: dict[int, str]) -> None:
 
 
 def outcome_of(
-    juror: EntailmentJuror, text: str, *, context: str = CONTEXT, judge: str = "faithfulness"
+    judge_model: EntailmentJudgeModel,
+    text: str,
+    *,
+    context: str = CONTEXT,
+    judge: str = "faithfulness",
 ) -> JudgementOutcome:
     """Judge one answer."""
     found = lookup.find_object("tunegate.harness.judges", judge, what="judge")
     case = Case(id="c", prompt="q", context=context)
     task = JudgementTask("m", replace(found, options={}), case, (Completion(text=text),))
-    ((_, outcome),) = juror.judge([task])
+    ((_, outcome),) = judge_model.judge([task])
     return outcome
 
 
@@ -87,11 +91,11 @@ def test_a_long_context_counts_by_its_best_window(folder: Path) -> None:
     """No window begins or ends it; the score is the largest over windows cut by hand."""
     import torch
 
-    juror = hf_nli(str(folder))
+    judge_model = hf_nli(str(folder))
     context = " ".join(f"fact {n} is so." for n in range(60))
-    ids = juror.tokenizer(context, add_special_tokens=False)["input_ids"]
-    claim = juror.tokenizer("fact 9", add_special_tokens=False)["input_ids"]
-    assert juror.tokenizer.num_special_tokens_to_add(pair=True) == 0
+    ids = judge_model.tokenizer(context, add_special_tokens=False)["input_ids"]
+    claim = judge_model.tokenizer("fact 9", add_special_tokens=False)["input_ids"]
+    assert judge_model.tokenizer.num_special_tokens_to_add(pair=True) == 0
     room = 64 - len(claim)
     shares, start = [], 0
     while True:
@@ -101,13 +105,13 @@ def test_a_long_context_counts_by_its_best_window(folder: Path) -> None:
             "token_type_ids": torch.tensor([[0] * len(cut) + [1] * len(claim)]),
         }
         with torch.inference_mode():
-            shares.append(float(juror.model(**batch).logits.softmax(-1)[0, 1]))
+            shares.append(float(judge_model.model(**batch).logits.softmax(-1)[0, 1]))
         if start + room >= len(ids):
             break
         start += room - 16
 
     assert len(shares) > 3
-    assert juror.support(context, "fact 9") == pytest.approx(max(shares), abs=1e-4)
+    assert judge_model.support(context, "fact 9") == pytest.approx(max(shares), abs=1e-4)
 
 
 def test_an_answer_without_a_sentence_is_an_abstention(folder: Path) -> None:
@@ -132,22 +136,22 @@ def test_another_judge_is_refused_before_anything_is_asked(
     loaded = suite.load_suite(suite_folder(toml, [{"id": "a", "prompt": "b"}]))
 
     with pytest.raises(UsageError, match=r"hf-nli judges faithfulness alone.*kind.*tone"):
-        stage.refuse_unjudged([loaded], f"hf-nli:{folder}")
+        refuse_unjudged([loaded], f"hf-nli:{folder}")
     assert "faithfulness alone" in (outcome_of(hf_nli(str(folder)), "x", judge="tone").error or "")
 
 
 def test_scores_are_kept(folder: Path, tmp_path: Path) -> None:
     """A second run reads them; other weights are another judge."""
     store = AnswerCache(tmp_path / "store.sqlite")
-    juror = hf_nli(str(folder)).keeping(store)
-    first, again = outcome_of(juror, "It left."), outcome_of(juror, "It left.")
+    judge_model = hf_nli(str(folder)).keeping(store)
+    first, again = outcome_of(judge_model, "It left."), outcome_of(judge_model, "It left.")
     save(tmp_path / "other", {0: "entailment", 1: "not_entailment"})
     store.close()
 
     assert (first.score, first.attempts, again.score, again.attempts) == (
         again.score, 1, first.score, 0,
     )  # fmt: skip
-    assert hf_nli(str(tmp_path / "other")).fingerprint != juror.fingerprint
+    assert hf_nli(str(tmp_path / "other")).fingerprint != judge_model.fingerprint
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ if importlib.util.find_spec("litellm") is None:
 from tests.fake_server import FakeServer, completion, fake_server, prompt_of
 from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.judge import Judge, JudgeQuestion
-from tunegate.harness.judges.asking.conversation import ModelJuror
-from tunegate.harness.judges.asking.juror import JudgementTask
+from tunegate.harness.judges.asking.conversation import AskedJudgeModel
+from tunegate.harness.judges.asking.judge_model import JudgementTask
 from tunegate.harness.judges.backends._chat import spread_questions
 from tunegate.harness.judges.backends.litellm import litellm
 from tunegate.harness.records.answers import Completion
@@ -51,7 +51,8 @@ def test_a_model_of_litellm_judges(running: FakeServer, task: Callable[..., Judg
     judge = litellm("openai/gpt-4o-mini?concurrency=1")
 
     found = {
-        t.completions[0].text: o for t, o in ModelJuror(judge).judge([task("sorry"), task("no")])
+        t.completions[0].text: o
+        for t, o in AskedJudgeModel(judge).judge([task("sorry"), task("no")])
     }
 
     assert found["sorry"].score is not None
@@ -71,7 +72,7 @@ def test_a_wrong_key_is_told_once(running: FakeServer, task: Callable[..., Judge
     running.key = "another"
     judge = litellm("openai/gpt-4o-mini?concurrency=1")
 
-    outcomes = [o for _, o in ModelJuror(judge).judge([task(f"t{i}") for i in range(30)])]
+    outcomes = [o for _, o in AskedJudgeModel(judge).judge([task(f"t{i}") for i in range(30)])]
 
     assert {o.status for o in outcomes} == {"judge_error"}
     assert all("the key is missing or wrong" in (o.error or "") for o in outcomes)
@@ -111,7 +112,7 @@ def test_the_static_part_is_marked_for_anthropics_cache(
     monkeypatch.setenv("ANTHROPIC_API_BASE", running.url.removesuffix("/v1"))
     judge = litellm("anthropic/claude-sonnet-4-5?concurrency=1")
 
-    outcomes = [o for _, o in ModelJuror(judge).judge([task(f"sorry {n}") for n in range(5)])]
+    outcomes = [o for _, o in AskedJudgeModel(judge).judge([task(f"sorry {n}") for n in range(5)])]
 
     assert [o.score and o.score.value for o in outcomes] == [1.0] * 5
     systems = [body["system"] for body in running.asked]
@@ -125,7 +126,7 @@ def test_the_static_part_is_marked_for_anthropics_cache(
 def test_others_get_a_plain_system_turn(
     running: FakeServer, task: Callable[..., JudgementTask]
 ) -> None:
-    list(ModelJuror(litellm("openai/gpt-4o-mini")).judge([task("sorry")]))
+    list(AskedJudgeModel(litellm("openai/gpt-4o-mini")).judge([task("sorry")]))
 
     (body,) = running.asked
     assert isinstance(body["messages"][0]["content"], str)
@@ -162,7 +163,7 @@ def test_a_source_of_several_questions_is_marked_and_asked_about_first(
     ]
 
     model = litellm("anthropic/claude-sonnet-4-5?concurrency=1")
-    outcomes = [outcome for _, outcome in ModelJuror(model).judge(tasks)]
+    outcomes = [outcome for _, outcome in AskedJudgeModel(model).judge(tasks)]
 
     assert [outcome.error for outcome in outcomes] == [None] * 4
     asked = []

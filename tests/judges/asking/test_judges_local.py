@@ -12,8 +12,9 @@ from tests.tiny_models import Tiny, copied
 from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.judge import Judge, JudgeQuestion
 from tunegate.harness.engine.answer_cache import AnswerCache
-from tunegate.harness.judges.asking.conversation import ModelJuror, parse_reply
-from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask
+from tunegate.harness.judges.asking.conversation import AskedJudgeModel
+from tunegate.harness.judges.asking.judge_model import JudgementOutcome, JudgementTask
+from tunegate.harness.judges.asking.reply import parse_reply
 from tunegate.harness.judges.backends.local import LocalJudge, local
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
@@ -73,7 +74,7 @@ def judged(judge: LocalJudge, store: AnswerCache | None, *texts: str) -> list[Ju
     short = replace(tone, options={"tone": "x"})
     case = Case(id="c", prompt="a")
     tasks = [JudgementTask("tone", short, case, (Completion(text=text),)) for text in texts]
-    found = {id(t): o for t, o in ModelJuror(judge, store).judge(tasks)}
+    found = {id(t): o for t, o in AskedJudgeModel(judge, store).judge(tasks)}
     return [found[id(task)] for task in tasks]
 
 

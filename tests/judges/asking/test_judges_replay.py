@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.judges.asking.juror import JudgementTarget, JudgementTask
+from tunegate.harness.judges.asking.judge_model import JudgementTarget, JudgementTask
 from tunegate.harness.judges.backends.replay import replay
 from tunegate.harness.records.errors import ModelError
 
@@ -33,7 +33,7 @@ def _recorded(tmp_path: Path) -> Callable[..., str]:
 def test_lines_are_found_by_case_and_arm(
     recorded: Callable[..., str], task: Callable[..., JudgementTask]
 ) -> None:
-    juror = replay(
+    judge_model = replay(
         recorded(
             {"id": "c1", "arm": "base", "value": 0.25, "reason": "so so"},
             {"id": "c1", "arm": "tuned", "metric": "civil", "value": 1.0},
@@ -47,7 +47,7 @@ def test_lines_are_found_by_case_and_arm(
         for case, arm in places
     ]
 
-    outcomes = [outcome for _, outcome in juror.judge(tasks)]
+    outcomes = [outcome for _, outcome in judge_model.judge(tasks)]
 
     assert [o.status for o in outcomes] == ["ok", "ok", "abstained", "judge_error", "judge_error"]
     assert [o.score.value for o in outcomes[:2] if o.score] == [0.25, 1.0]
@@ -63,7 +63,7 @@ def test_a_line_with_its_completion_is_of_that_text_alone(
 ) -> None:
     """By text or hash, whichever arm gave the answer; another answer of the arm is not judged."""
     digest = hashlib.sha256(TEXTS["tuned"].encode()).hexdigest()
-    juror = replay(
+    judge_model = replay(
         recorded(
             {"id": "c1", "arm": "base", "completion": TEXTS["base"], "value": 0.0},
             {"id": "c1", "arm": "tuned", "completion_sha256": digest, "value": 1.0},
@@ -72,7 +72,7 @@ def test_a_line_with_its_completion_is_of_that_text_alone(
 
     def judged(text: str, arm: str) -> Any:
         asked = replace(task(text), place=JudgementTarget("s", "civil", "c1", arm))
-        ((_, outcome),) = juror.judge([asked])
+        ((_, outcome),) = judge_model.judge([asked])
         return outcome
 
     assert judged(TEXTS["tuned"], "tuned").score.value == 1.0
@@ -93,11 +93,11 @@ def test_the_order_of_lines_makes_no_difference(
     ]
     found = set()
     for order in permutations(lines):
-        juror = replay(recorded(*order))
+        judge_model = replay(recorded(*order))
         asked = replace(task("x"), place=JudgementTarget("s", "civil", "c1", "recorded"))
-        ((_, outcome),) = juror.judge([asked])
+        ((_, outcome),) = judge_model.judge([asked])
         assert outcome.score is not None
-        found.add((juror.fingerprint, outcome.score.value))
+        found.add((judge_model.fingerprint, outcome.score.value))
     assert len(found) == 1
 
 

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from tests.fake_server import FakeServer, completion, fake_server, prompt_of
-from tests.judges.asking.test_judges_conversation_reading import BAD, NONCE
+from tests.judges.asking.test_judges_reply import BAD, NONCE
 from tunegate.harness.contracts.judge import Judge
 from tunegate.harness.contracts.model import PoolLimits
 from tunegate.harness.engine.answer_cache import AnswerCache
-from tunegate.harness.judges.asking.conversation import ModelJuror
-from tunegate.harness.judges.asking.juror import JudgementOutcome, JudgementTask
+from tunegate.harness.judges.asking.conversation import AskedJudgeModel
+from tunegate.harness.judges.asking.judge_model import JudgementOutcome, JudgementTask
 from tunegate.harness.judges.backends.server import ServerJudge, server
 from tunegate.harness.records.errors import ModelError
 
@@ -48,7 +48,7 @@ def judged(
     judge: ServerJudge, tasks: list[JudgementTask], store: AnswerCache | None = None
 ) -> list[JudgementOutcome]:
     """Judge tasks; return the outcomes in their order."""
-    found = {id(task): outcome for task, outcome in ModelJuror(judge, store).judge(tasks)}
+    found = {id(task): outcome for task, outcome in AskedJudgeModel(judge, store).judge(tasks)}
     return [found[id(task)] for task in tasks]
 
 

@@ -12,7 +12,7 @@ from tests.fake_judges import FakeModel, graded, reply_to
 from tunegate.harness import suite as suites
 from tunegate.harness.contracts.judge import JudgeQuestion
 from tunegate.harness.judges.asking import stage
-from tunegate.harness.judges.asking.conversation import ModelJuror
+from tunegate.harness.judges.asking.conversation import AskedJudgeModel
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.suite import Suite
 
@@ -62,7 +62,7 @@ def test_a_comparison_gives_both_arms_a_score(load: Callable[..., Suite]) -> Non
         cell("c1", "tuned", "short"),
     ]
 
-    judged = stage.run_judges([load(PAIRWISE)], cells, [ModelJuror(FakeModel(longest))])
+    judged = stage.run_judges([load(PAIRWISE)], cells, [AskedJudgeModel(FakeModel(longest))])
 
     assert {(r.case, r.arm): r.value for r in judged.rows} == {
         ("c0", "base"): 0.0,
@@ -82,7 +82,7 @@ def test_a_comparison_needs_both_answers(load: Callable[..., Suite]) -> None:
     model = FakeModel(longest)
     cells = [cell("c0", "base", "x"), cell("c0", "tuned", None)]
 
-    judged = stage.run_judges([load(PAIRWISE)], cells, [ModelJuror(model)])
+    judged = stage.run_judges([load(PAIRWISE)], cells, [AskedJudgeModel(model)])
 
     assert [(r.arm, r.value, r.reason) for r in judged.rows] == [
         ("base", None, "HTTP 500"),
@@ -101,7 +101,7 @@ def test_samples_of_a_case_are_averaged(load: Callable[..., Suite]) -> None:
         cell("c1", "tuned", None, sample=1),
     ]
 
-    judged = stage.run_judges([load(RUBRIC, sampled)], cells, [ModelJuror(FakeModel(graded))])
+    judged = stage.run_judges([load(RUBRIC, sampled)], cells, [AskedJudgeModel(FakeModel(graded))])
 
     assert [(r.case, r.value, r.reason) for r in judged.rows] == [
         ("c0", 0.5, "r"),
@@ -114,7 +114,7 @@ def test_base_asked_again_is_judged_too(load: Callable[..., Suite]) -> None:
     model = FakeModel(graded)
     cells = [cell("c0", "base", "sorry"), cell("c0", "base_again", "sorry")]
 
-    judged = stage.run_judges([load(RUBRIC)], cells, [ModelJuror(model)])
+    judged = stage.run_judges([load(RUBRIC)], cells, [AskedJudgeModel(model)])
 
     assert {r.arm: r.value for r in judged.rows} == {"base": 1.0, "base_again": 1.0}
     assert len(model.asked) == 1
@@ -124,12 +124,12 @@ def test_the_judge_sees_the_suites_system_prompt(load: Callable[..., Suite]) -> 
     model = FakeModel(graded)
     told = '[generation]\nsystem = "Answer in French."\n'
 
-    stage.run_judges([load(RUBRIC, told)], [cell("c0", "base", "oui")], [ModelJuror(model)])
+    stage.run_judges([load(RUBRIC, told)], [cell("c0", "base", "oui")], [AskedJudgeModel(model)])
 
     assert "[system]\nAnswer in French.\n\n[user]\nq0\n" in model.asked[0].text
 
 
-def test_without_jurors_every_row_says_so(load: Callable[..., Suite]) -> None:
+def test_without_judge_models_every_row_says_so(load: Callable[..., Suite]) -> None:
     judged = stage.run_judges([load(RUBRIC)], [cell("c0", "base", "x")], [])
 
     assert [(r.value, r.reason) for r in judged.rows] == [(None, stage.NO_JUDGE)]
@@ -138,9 +138,9 @@ def test_without_jurors_every_row_says_so(load: Callable[..., Suite]) -> None:
 
 def test_a_jury_that_is_split_in_half_has_no_score(load: Callable[..., Suite]) -> None:
     broken = FakeModel(lambda question: ValueError("HTTP 503"), name="broken")
-    jurors = [ModelJuror(FakeModel(graded)), ModelJuror(broken)]
+    judge_models = [AskedJudgeModel(FakeModel(graded)), AskedJudgeModel(broken)]
 
-    judged = stage.run_judges([load(RUBRIC)], [cell("c0", "base", "sorry")], jurors)
+    judged = stage.run_judges([load(RUBRIC)], [cell("c0", "base", "sorry")], judge_models)
 
     assert [(r.value, r.reason) for r in judged.rows] == [(None, "judge_error: HTTP 503")]
     assert [(j.judge, j.status) for j in judged.judgements] == [

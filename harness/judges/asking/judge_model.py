@@ -1,8 +1,7 @@
-"""The juror contract: tasks in, outcomes out; a jury takes the median of several.
+"""The contract of judge models: tasks in, outcomes out; a jury takes the median of several.
 
-Most jurors are judge models, which are asked the questions that a judge of ours yields
-(`tunegate.harness.judges.asking.conversation`). Others bring a judgement of their own: recorded
-ones, and programs.
+Most judge models are language models behind a backend, which answer the questions of a judge
+(`tunegate.harness.judges.asking.conversation`). Programs and recordings judge whole answers.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from tunegate.harness.records.judgements import Judgement, JudgementStatus, Judg
 from tunegate.harness.records.scores import Score
 
 _NOT_SEEN = {"id", "tags", "cluster", "stop", "delimiter", "choices", "answer"}
-"""Fields of a case that no judge looks at."""
+"""Fields of a case that judges never see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class JudgementTarget:
 
 @dataclass(frozen=True)
 class JudgementTask:
-    """One completion, or one pair, to be judged by one judge."""
+    """One completion, or one pair, for one judge."""
 
     metric: str
     judge: Judge
@@ -44,16 +43,15 @@ class JudgementTask:
     completions: tuple[Completion, ...]
     """One, or base's and tuned's."""
     repeat: int = 0
-    """Which repetition it is, where a judge is asked the same again to see whether it flips."""
+    """Number of the repetition, when calibration asks the same again to see whether it flips."""
     place: JudgementTarget | None = None
-    """Whose completion it is; the first one's, where several are identical."""
+    """Whose completion it is; the first one's if several are identical."""
     apart: str = ""
-    """Distinguishes tasks of the same content: the case's id where judgements were
-    recorded, since every case has one of its own."""
+    """Keeps tasks of the same content apart: the case's id when judgements are replayed."""
 
     @property
     def key(self) -> str:
-        """Hash of what is judged and how; the same for identical completions."""
+        """Hash of what is judged and how; equal for identical completions."""
         case = self.case.model_dump(mode="json", exclude_none=True, exclude=_NOT_SEEN)
         texts: list[Any] = [completion.text for completion in self.completions]
         texts += [
@@ -71,7 +69,7 @@ class JudgementOutcome:
     """The result and the cost of a task."""
 
     score: Score | None
-    """None if the judge failed; unscored if it abstained."""
+    """None if judging failed; unscored if the judge abstained."""
     error: str | None = None
     replies: tuple[JudgeReply, ...] = ()
     attempts: int = 0
@@ -88,12 +86,12 @@ class JudgementOutcome:
         return JudgementStatus.ABSTAINED if self.score.value is None else JudgementStatus.OK
 
 
-class JudgeModel(Protocol):
-    """A model that answers a judge's questions."""
+class JudgeBackend(Protocol):
+    """A language model that answers a judge's questions."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Description for people: spec, backend, settings."""
+        """Spec, backend and settings, for people."""
 
     @property
     def fingerprint(self) -> str:
@@ -105,16 +103,16 @@ class JudgeModel(Protocol):
         A choice may be answered by `choice_logprobs`, one for each of the question's labels.
 
         Raises:
-            BackendError: the judge as a whole is gone; what was yielded counts.
+            BackendError: the whole backend is gone; answers yielded so far count.
         """
 
 
-class Juror(Protocol):
-    """Somebody who judges."""
+class JudgeModel(Protocol):
+    """A model, program or recording that judges completions."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Description for people; `spec` is always there."""
+        """Description for people; always has `spec`."""
 
     @property
     def fingerprint(self) -> str:
@@ -127,30 +125,30 @@ class Juror(Protocol):
 
 
 @runtime_checkable
-class RecordedJuror(Protocol):
-    """A juror that reads what was judged before: it cannot be asked anything else."""
+class RecordedJudgeModel(Protocol):
+    """A judge model that replays recorded judgements and cannot be asked anything new."""
 
     @property
     def recorded(self) -> Literal[True]:
-        """The mark of such a juror."""
+        """Marks such a judge model."""
 
 
-def are_recorded(jurors: Iterable[Juror]) -> bool:
-    """Return whether some of the jurors read their judgements."""
-    return any(isinstance(juror, RecordedJuror) for juror in jurors)
+def are_recorded(judge_models: Iterable[JudgeModel]) -> bool:
+    """Return whether any judge model replays recorded judgements."""
+    return any(isinstance(judge_model, RecordedJudgeModel) for judge_model in judge_models)
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedTask:
-    """A task with its outcome and the places it is about, as one juror sees them."""
+    """What one judge model says of a task."""
 
     task: JudgementTask
     outcome: JudgementOutcome
-    juror: Juror = field(repr=False)
+    judge_model: JudgeModel = field(repr=False)
 
     def judgements(self, places: Sequence[JudgementTarget]) -> Iterator[Judgement]:
-        """Yield a line for each place; what it took is in the first."""
-        key = sha256([self.juror.fingerprint, self.task.key])
+        """Yield a judgement for each target; the first carries the cost."""
+        key = sha256([self.judge_model.fingerprint, self.task.key])
         for number, place in enumerate(places):
             yield self._line(key, place, self.outcome if number == 0 else None)
 
@@ -163,7 +161,7 @@ class JudgedTask:
             case=place.case,
             arm=place.arm,
             sample=place.sample,
-            judge=self.juror.identity["spec"],
+            judge=self.judge_model.identity["spec"],
             status=self.outcome.status,
             value=None if score is None else score.value,
             reason=self.outcome.error if score is None else score.reason,
@@ -181,11 +179,10 @@ SPREAD = "jury_spread"
 """Part of a jury's score: its largest value minus its smallest."""
 
 
-def combine_jurors(outcomes: Sequence[JudgementOutcome]) -> Score:
-    """Return the score of all jurors together; one juror's own score where there is one.
+def combine_outcomes(outcomes: Sequence[JudgementOutcome]) -> Score:
+    """Return the median score of a jury, or the score of its only judge model.
 
-    More than half of them must have given a value: else the completion is unscored, for the reason
-    of the first who gave none.
+    Unless more than half of them gave a value, the completion is unscored.
     """
     given = [o.score for o in outcomes if o.score is not None and o.score.value is not None]
     if 2 * len(given) <= len(outcomes):

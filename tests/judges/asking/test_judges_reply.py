@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tunegate.harness.contracts.judge import TEXT, JudgeQuestion
-from tunegate.harness.judges.asking.conversation import UnreadableReply, parse_reply
+from tunegate.harness.judges.asking.reply import UnreadableReply, parse_reply
 from tunegate.harness.records.answers import Completion
 
 NONCE = "5f1c09ab33de"
@@ -98,7 +98,7 @@ def test_a_bad_reply_is_no_score(text: str) -> None:
 
 
 def test_a_reply_cut_at_the_limit_is_refused_even_if_it_can_be_read() -> None:
-    with pytest.raises(UnreadableReply, match="cut at its token limit"):
+    with pytest.raises(UnreadableReply, match="cut off at its token limit"):
         parse_reply(QUESTION, Completion(text=good(), finish_reason="length"))
 
 
