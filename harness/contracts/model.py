@@ -233,7 +233,7 @@ class PoolLimits:
     attempts: int = 5
     """Times a question is asked at most."""
     requests_per_minute: float | None = None
-    """Attempts a minute of all askers together; None is as fast as answers come."""
+    """Attempts a minute of all workers together; None is as fast as answers come."""
     tokens_per_minute: float | None = None
     """Tokens a minute, as the caller estimates them for each question; None is without bound."""
 

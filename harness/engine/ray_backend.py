@@ -48,7 +48,7 @@ class RayWorkerPool:
     """GPUs of each."""
 
     def answer(
-        self, shards: Sequence[Shard], opening: WorkerSetup
+        self, shards: Sequence[Shard], setup: WorkerSetup
     ) -> Generator[ShardResult, None, None]:
         """Yield the result of each shard, as soon as it is known.
 
@@ -57,7 +57,7 @@ class RayWorkerPool:
         """
         import ray
 
-        blocks = self._data(shards, opening).iter_batches(
+        blocks = self._data(shards, setup).iter_batches(
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
         )
         try:
@@ -73,7 +73,7 @@ class RayWorkerPool:
                 "finished answers are stored: resume, perhaps with fewer workers"
             ) from error
 
-    def _data(self, shards: Sequence[Shard], opening: WorkerSetup) -> Any:
+    def _data(self, shards: Sequence[Shard], setup: WorkerSetup) -> Any:
         """Return the data set of the answers; nothing is computed yet."""
         import pyarrow as pa  # type: ignore[import-untyped]  # ships no types
         import ray
@@ -89,7 +89,7 @@ class RayWorkerPool:
                 compute=ray.data.ActorPoolStrategy(
                     size=self.workers, max_tasks_in_flight_per_actor=2
                 ),
-                fn_constructor_kwargs={"opening": opening},
+                fn_constructor_kwargs={"setup": setup},
                 num_cpus=self.cpus,
                 num_gpus=self.gpus or None,
                 max_restarts=-1,
@@ -100,9 +100,9 @@ class RayWorkerPool:
 class RayWorker:
     """A worker as Ray Data calls it: tables of one pickled shard in, of its result out."""
 
-    def __init__(self, opening: WorkerSetup) -> None:
+    def __init__(self, setup: WorkerSetup) -> None:
         """Take note of how the arms are opened."""
-        self._worker = ShardWorker(opening)
+        self._worker = ShardWorker(setup)
 
     def __call__(self, table: Any) -> Any:
         """Answer the shards of a table."""
@@ -170,7 +170,7 @@ def refuse_missing() -> None:
 
 
 @contextmanager
-def ray_crew(workers: int | None) -> Iterator[RayWorkerPool]:
+def ray_workers(workers: int | None) -> Iterator[RayWorkerPool]:
     """Start or join Ray, and yield its workers; leave it as it was found.
 
     Args:
@@ -198,7 +198,7 @@ def ray_crew(workers: int | None) -> Iterator[RayWorkerPool]:
                 "--gate-engine away to run in one process"
             ) from error
         resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        yield _crew(resources, workers, theirs=theirs)
+        yield _size_pool(resources, workers, theirs=theirs)
 
 
 def _begin(ray: Any, workers: int | None, after: ExitStack) -> None:
@@ -238,8 +238,10 @@ def _end(ray: Any) -> None:
         ray.shutdown()
 
 
-def _crew(resources: Mapping[str, float], workers: int | None, *, theirs: bool) -> RayWorkerPool:
-    """Return the crew that a Ray with these resources has room for."""
+def _size_pool(
+    resources: Mapping[str, float], workers: int | None, *, theirs: bool
+) -> RayWorkerPool:
+    """Return the pool that Ray has room for."""
     cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
     count = workers or gpus or 2
     there, what = (gpus, "GPUs") if gpus else (cpus, "cores")

@@ -119,31 +119,31 @@ class InMemoryAnswers:
 class ShardWorker:
     """Answers batches; the arms are opened for the first one and stay."""
 
-    def __init__(self, opening: WorkerSetup) -> None:
+    def __init__(self, setup: WorkerSetup) -> None:
         """Take note of how to open the arms: a failure is reported, and does not end the worker."""
-        self._opening = opening
+        self._setup = setup
         self._arms: dict[str, Arm] = {}
         self._watches: dict[tuple[str, str], DraftAcceptance] = {}
 
     def answer(self, shard: Shard) -> ShardResult:
         """Answer the batch, as far as the backend goes."""
-        notebook, error = InMemoryAnswers(dict(shard.stored)), None
+        store, error = InMemoryAnswers(dict(shard.stored)), None
         plan = Plan((), (), shard.requests, {}, {}, shard.earlier)
         try:
-            self._arms = self._arms or self._opening.arms()
+            self._arms = self._arms or self._setup.arms()
             silent = ProgressReporter(1.0, stream=io.StringIO())
             runner = Runner(
                 plan,
                 self._arms,
-                notebook,
+                store,
                 silent,
                 optimizations=shard.optimizations,
                 watches=self._watches,
             )
-            runner.answer(shard.batch, notebook.answered(shard.stored))
+            runner.answer(shard.batch, store.answered(shard.stored))
         except TunegateError as failure:
             error = str(failure)
-        return ShardResult(tuple(notebook.written.values()), error)
+        return ShardResult(tuple(store.written.values()), error)
 
 
 class WorkerPool(Protocol):
@@ -154,7 +154,7 @@ class WorkerPool(Protocol):
         """How many there are."""
 
     def answer(
-        self, shards: Sequence[Shard], opening: WorkerSetup
+        self, shards: Sequence[Shard], setup: WorkerSetup
     ) -> Generator[ShardResult, None, None]:
         """Yield the result of each shard, in any order, as soon as it is known.
 
@@ -165,16 +165,16 @@ class WorkerPool(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ShardedRunner(Runner):
-    """Runs one plan with the help of a crew."""
+    """Runs one plan with a pool of workers."""
 
-    crew: WorkerPool
-    opening: WorkerSetup
+    pool: WorkerPool
+    setup: WorkerSetup
 
     @classmethod
-    def of(cls, runner: Runner, crew: WorkerPool, opening: WorkerSetup) -> ShardedRunner:
-        """Return the runner with the help of a crew."""
+    def of(cls, runner: Runner, pool: WorkerPool, setup: WorkerSetup) -> ShardedRunner:
+        """Return the runner with a pool of workers."""
         given = {f.name: getattr(runner, f.name) for f in fields(runner)}
-        return cls(**given, crew=crew, opening=opening)
+        return cls(**given, pool=pool, setup=setup)
 
     def batches_done(
         self, batches: Sequence[RequestBatch[PlannedQuestion]], known: set[str]
@@ -183,7 +183,7 @@ class ShardedRunner(Runner):
         timed = [batch for batch in batches if batch.kind is CellKind.LATENCY]
         shards = [self._shard(batch) for batch in batches if batch.kind is not CellKind.LATENCY]
         if shards:
-            with closing(self.crew.answer(shards, self.opening)) as back:
+            with closing(self.pool.answer(shards, self.setup)) as back:
                 for answered in back:
                     self._keep_all(answered, known)
                     yield
@@ -194,7 +194,7 @@ class ShardedRunner(Runner):
             if answer.key not in self._effort:  # a turn of an episode
                 self.store.put(answer)
                 continue
-            self._keep(answer, known, f"{self.crew.workers} workers", replace=False)
+            self._keep(answer, known, f"{self.pool.workers} workers", replace=False)
         if answered.error is not None:
             raise BackendError(answered.error)
 

@@ -32,7 +32,7 @@ from tunegate.harness.models.remote.litellm import (
     provider_of,
     settings_problem,
 )
-from tunegate.harness.models.remote.worker_pool import QuestionFeed, ask_all
+from tunegate.harness.models.remote.request_pool import QuestionFeed, ask_all
 from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, ModelError

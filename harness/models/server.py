@@ -42,7 +42,7 @@ from tunegate.harness.models.remote.http import (
     RequestFailure,
     RetryableError,
 )
-from tunegate.harness.models.remote.worker_pool import QuestionFeed, ask_all
+from tunegate.harness.models.remote.request_pool import QuestionFeed, ask_all
 from tunegate.harness.models.servers.discovery import (
     NO_WEIGHTS,
     ServerModelCard,

@@ -49,9 +49,9 @@ class ExecutionBackend:
         if self.engine != RAY:
             yield None
             return
-        from tunegate.harness.engine.ray_backend import ray_crew
+        from tunegate.harness.engine.ray_backend import ray_workers
 
-        with ray_crew(self.count) as pool:
+        with ray_workers(self.count) as pool:
             yield pool
 
 

@@ -21,7 +21,7 @@ from tunegate.harness.engine import ray_backend
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import make_plan
 from tunegate.harness.engine.progress import ProgressReporter
-from tunegate.harness.engine.ray_backend import ray_crew
+from tunegate.harness.engine.ray_backend import ray_workers
 from tunegate.harness.engine.runner import Runner, collect_answers
 from tunegate.harness.engine.sharding import ShardedRunner, WorkerSetup
 from tunegate.harness.models.open_arms import open_arms
@@ -72,7 +72,7 @@ class Mortal(ScriptedArm):
 
 
 @dataclass(frozen=True)
-class MortalOpening(WorkerSetup):
+class MortalSetup(WorkerSetup):
     """Opens base as it is, and tuned as an arm that dies."""
 
     marks: str = ""
@@ -112,7 +112,7 @@ def _ray() -> Iterator[Any]:
     from ray import cloudpickle
 
     cloudpickle.register_pickle_by_value(importlib.import_module(__name__))
-    with ray_crew(2):
+    with ray_workers(2):
         yield ray
 
 
@@ -181,10 +181,10 @@ def _runner(
     marks = folder / "marks"
     marks.mkdir()
     prints = {name: arm.fingerprint for name, arm in arms.items()}
-    opening = MortalOpening(specs, "auto", str(folder), prints, marks=str(marks), **mortal)
-    with ray_crew(2) as crew:
+    setup = MortalSetup(specs, "auto", str(folder), prints, marks=str(marks), **mortal)
+    with ray_workers(2) as pool:
         return ShardedRunner.of(
-            Runner(plan, arms, store, ProgressReporter(1.0)), crew, opening
+            Runner(plan, arms, store, ProgressReporter(1.0)), pool, setup
         ), store
 
 
@@ -217,7 +217,7 @@ def test_a_batch_that_kills_every_worker_ends_the_run(
 @pytest.mark.slow
 def test_too_many_workers_are_refused(ray: Any) -> None:
     with pytest.raises(UsageError, match=r"--gate-workers=10000: Ray has \d+ (cores|GPUs); ask"):
-        ray_crew(10_000).__enter__()
+        ray_workers(10_000).__enter__()
 
 
 def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +229,7 @@ def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPat
     with pytest.raises(MissingExtra, match=r"--gate-engine ray.*tunegate\[ray\]"):
         ExecutionBackend("ray").refuse_impossible()
     with pytest.raises(UsageError, match="--gate-workers are Ray's processes: add --gate-engine"):
-        ExecutionBackend(workers=2).refuse_impossible()
+        ExecutionBackend(count=2).refuse_impossible()
     HERE.refuse_impossible()
 
 
@@ -246,13 +246,13 @@ def test_a_worker_gets_a_gpu_or_its_share_of_the_cores(monkeypatch: pytest.Monke
     """One a GPU by default; on a cluster of others one core each."""
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
 
-    def crew(workers: int | None, *, theirs: bool = False, **there: float) -> tuple[int, int, int]:
-        made = ray_backend._crew(there, workers, theirs=theirs)
+    def sized(workers: int | None, *, theirs: bool = False, **there: float) -> tuple[int, int, int]:
+        made = ray_backend._size_pool(there, workers, theirs=theirs)
         return made.workers, made.cpus, made.gpus
 
-    assert crew(None, CPU=9) == (2, 4, 0)
-    assert crew(3, CPU=9) == (3, 2, 0)
-    assert crew(None, CPU=9, GPU=4) == (4, 2, 1)
-    assert crew(16, CPU=64, theirs=True) == (16, 1, 0)
+    assert sized(None, CPU=9) == (2, 4, 0)
+    assert sized(3, CPU=9) == (3, 2, 0)
+    assert sized(None, CPU=9, GPU=4) == (4, 2, 1)
+    assert sized(16, CPU=64, theirs=True) == (16, 1, 0)
     with pytest.raises(UsageError, match="--gate-workers=5: Ray has 4 GPUs; ask for at most 4"):
-        crew(5, CPU=9, GPU=4)
+        sized(5, CPU=9, GPU=4)

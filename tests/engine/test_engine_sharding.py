@@ -56,7 +56,7 @@ class ShardBench:
     plan: Plan
     folder: Path
 
-    def opening(self, **changes: str) -> WorkerSetup:
+    def setup(self, **changes: str) -> WorkerSetup:
         """How a worker opens these arms; `changes` are fingerprints that it expects instead."""
         prints = {name: arm.fingerprint for name, arm in self.arms.items()} | changes
         return WorkerSetup(self.specs, "auto", str(self.folder), prints)
@@ -76,7 +76,7 @@ class ShardBench:
 
 
 @dataclass
-class HereCrew:
+class InProcessPool:
     """Workers of this process; what goes in and out is pickled, as it is on a real way."""
 
     workers: int = 2
@@ -84,13 +84,13 @@ class HereCrew:
     before: Callable[[int], None] = lambda n: None
 
     def answer(
-        self, shards: Sequence[Shard], opening: WorkerSetup
+        self, shards: Sequence[Shard], setup: WorkerSetup
     ) -> Generator[ShardResult, None, None]:
         """Answer the shards, the last one first, by turns."""
-        crew = [ShardWorker(pickle.loads(pickle.dumps(opening))) for _ in range(self.workers)]
+        workers = [ShardWorker(pickle.loads(pickle.dumps(setup))) for _ in range(self.workers)]
         self.seen += shards
         for number, shard in enumerate(reversed(shards)):
-            worker = crew[number % self.workers]
+            worker = workers[number % self.workers]
             answered = pickle.loads(pickle.dumps(worker.answer(pickle.loads(pickle.dumps(shard)))))
             self.before(number)
             yield answered
@@ -109,35 +109,35 @@ def _bench(suite_folder: Callable[..., Path], tmp_path: Path) -> ShardBench:
     return ShardBench(specs, arms, make_plan([suite], arms, seed=0), tmp_path)
 
 
-def sharded(bench: ShardBench, name: str, crew: HereCrew, **changes: str) -> ShardedRunner:
-    """Return the runner of the bench with the help of a crew."""
-    return ShardedRunner.of(bench.runner(name), crew, bench.opening(**changes))
+def sharded(bench: ShardBench, name: str, pool: InProcessPool, **changes: str) -> ShardedRunner:
+    """Return the runner of the bench with a pool of workers."""
+    return ShardedRunner.of(bench.runner(name), pool, bench.setup(**changes))
 
 
 def test_workers_answer_as_one_process_does(bench: ShardBench) -> None:
     """Every cell has the same completion or error; each batch went out once, both arms with it."""
     bench.runner("one").run()
-    crew = HereCrew()
-    sharded(bench, "crew", crew).run()
+    pool = InProcessPool()
+    sharded(bench, "pool", pool).run()
 
-    assert bench.answers("crew") == bench.answers("one")
+    assert bench.answers("pool") == bench.answers("one")
     assert len(bench.answers("one")) == 2 * CASES + 2 * 30
-    assert [len(shard.batch.questions) for shard in crew.seen] == [48, 48, 4]
-    assert all(len(s.requests) == 2 * len(s.batch.questions) for s in crew.seen)
+    assert [len(shard.batch.questions) for shard in pool.seen] == [48, 48, 4]
+    assert all(len(s.requests) == 2 * len(s.batch.questions) for s in pool.seen)
 
 
 def test_timed_questions_stay_here(bench: ShardBench) -> None:
     """Beside each other they would time each other."""
-    crew = HereCrew()
-    sharded(bench, "crew", crew).run()
+    pool = InProcessPool()
+    sharded(bench, "pool", pool).run()
 
-    assert {shard.batch.kind for shard in crew.seen} == {CellKind.GENERATE}
+    assert {shard.batch.kind for shard in pool.seen} == {CellKind.GENERATE}
 
 
 def test_what_is_stored_is_not_asked_again(bench: ShardBench) -> None:
     """A batch that is whole in the store stays here; of another one what is stored goes along."""
     whole, begun, _ = (b for b in bench.plan.batches if b.kind is CellKind.GENERATE)
-    store, known = bench.store("crew"), Completion(text="stored before")
+    store, known = bench.store("pool"), Completion(text="stored before")
     cells = [
         bench.plan.requests[question, arm].cell
         for batch, arms in ((whole, ("base", "tuned")), (begun, ("base",)))
@@ -147,13 +147,13 @@ def test_what_is_stored_is_not_asked_again(bench: ShardBench) -> None:
     keys = {cell.key for cell in cells}
     for cell in cells:
         store.put(StoredAnswer.of(cell, known, None, 1.0))
-    crew = HereCrew()
-    sharded(bench, "crew", crew).run()
+    pool = InProcessPool()
+    sharded(bench, "pool", pool).run()
 
-    assert len(crew.seen) == 2
-    assert crew.seen[0].batch == begun
-    assert len(crew.seen[0].stored) == 48
-    assert {k for k, row in bench.answers("crew").items() if row[2] == "stored before"} == keys
+    assert len(pool.seen) == 2
+    assert pool.seen[0].batch == begun
+    assert len(pool.seen[0].stored) == 48
+    assert {k for k, row in bench.answers("pool").items() if row[2] == "stored before"} == keys
 
 
 def test_drafts_of_the_candidate_before_go_along(bench: ShardBench) -> None:
@@ -162,36 +162,36 @@ def test_drafts_of_the_candidate_before_go_along(bench: ShardBench) -> None:
     bench.plan = Plan(
         bench.plan.cells, bench.plan.batches, bench.plan.requests, {}, {}, earlier=earlier
     )
-    bench.store("crew").put(_answer(earlier[tuned[0]], "yes"))
-    crew = HereCrew()
-    sharded(bench, "crew", crew).run()
+    bench.store("pool").put(_answer(earlier[tuned[0]], "yes"))
+    pool = InProcessPool()
+    sharded(bench, "pool", pool).run()
 
-    assert sum(len(shard.earlier) for shard in crew.seen) == CASES
-    assert [set(s.stored) for s in crew.seen if s.stored] == [{earlier[tuned[0]]}]
+    assert sum(len(shard.earlier) for shard in pool.seen) == CASES
+    assert [set(s.stored) for s in pool.seen if s.stored] == [{earlier[tuned[0]]}]
 
 
 def test_another_model_in_a_worker_ends_the_run(bench: ShardBench) -> None:
-    crew = HereCrew()
+    pool = InProcessPool()
     with pytest.raises(BackendError, match="tuned is another model in a worker"):
-        sharded(bench, "crew", crew, tuned="0" * 64).run()
+        sharded(bench, "pool", pool, tuned="0" * 64).run()
 
-    assert {row[0] for row in bench.answers("crew").values()} == {"missing"}
+    assert {row[0] for row in bench.answers("pool").values()} == {"missing"}
 
 
 def test_a_spec_that_a_worker_cannot_open_is_told_in_words(bench: ShardBench) -> None:
     """The worker lives on; the run ends with what its machine lacks."""
     (shard, *_) = _shards(bench)
     (bench.folder / "base.json").unlink()
-    answered = ShardWorker(bench.opening()).answer(shard)
+    answered = ShardWorker(bench.setup()).answer(shard)
 
     assert answered.answers == ()
     assert "base.json: cannot be read" in str(answered.error)
 
 
 def _shards(bench: ShardBench) -> list[Shard]:
-    crew = HereCrew()
-    sharded(bench, "other", crew).run()
-    return crew.seen
+    pool = InProcessPool()
+    sharded(bench, "other", pool).run()
+    return pool.seen
 
 
 def test_a_backend_that_fails_keeps_what_it_answered(
@@ -209,23 +209,23 @@ def test_a_backend_that_fails_keeps_what_it_answered(
             yield answer
 
     monkeypatch.setattr(ScriptedArm, "complete", gone)
-    answered = ShardWorker(bench.opening()).answer(shard)
+    answered = ShardWorker(bench.setup()).answer(shard)
 
     assert answered.error == "the server is gone"
     assert len(answered.answers) == 5
 
 
 def test_a_stop_ends_between_two_batches(bench: ShardBench) -> None:
-    crew = HereCrew(before=lambda number: signal.raise_signal(signal.SIGINT))
+    pool = InProcessPool(before=lambda number: signal.raise_signal(signal.SIGINT))
     with pytest.raises(RunInterrupted):
-        sharded(bench, "crew", crew).run()
+        sharded(bench, "pool", pool).run()
 
     # The batch of four that came back first, both arms.
-    assert sum(status != "missing" for status, _, _ in bench.answers("crew").values()) == 8
+    assert sum(status != "missing" for status, _, _ in bench.answers("pool").values()) == 8
 
-    sharded(bench, "crew", HereCrew()).run()
+    sharded(bench, "pool", InProcessPool()).run()
     bench.runner("one").run()
-    assert bench.answers("crew") == bench.answers("one")
+    assert bench.answers("pool") == bench.answers("one")
 
 
 def _answer(key: str, text: str | None) -> StoredAnswer:
@@ -235,17 +235,17 @@ def _answer(key: str, text: str | None) -> StoredAnswer:
     return StoredAnswer.of(cell, Completion(text=text), None, 1.0)
 
 
-def test_a_notebook_is_a_store() -> None:
+def test_answers_in_memory_are_a_store() -> None:
     """A completion stays unless it is to be replaced; an error gives way."""
     old, failed, again = Completion(text="a"), _answer("failed", "a"), _answer("new", "b")
-    notebook = InMemoryAnswers({"old": old})
-    with notebook.together():
-        notebook.put(_answer("old", "b"))
-        notebook.put(_answer("failed", None))
-        notebook.put(failed)
-        notebook.put(_answer("new", "a"))
-        notebook.put(again, replace=True)
+    store = InMemoryAnswers({"old": old})
+    with store.together():
+        store.put(_answer("old", "b"))
+        store.put(_answer("failed", None))
+        store.put(failed)
+        store.put(_answer("new", "a"))
+        store.put(again, replace=True)
 
-    assert notebook.completions(["old", "none"]) == {"old": old}
-    assert notebook.answered(["old", "failed", "new", "none"]) == {"old", "failed", "new"}
-    assert notebook.written == {"failed": failed, "new": again}
+    assert store.completions(["old", "none"]) == {"old": old}
+    assert store.answered(["old", "failed", "new", "none"]) == {"old", "failed", "new"}
+    assert store.written == {"failed": failed, "new": again}

@@ -26,7 +26,7 @@ from tunegate.harness.models.remote.http import (
     RetryableError,
     error_of_status,
 )
-from tunegate.harness.models.remote.worker_pool import ask_all
+from tunegate.harness.models.remote.request_pool import ask_all
 from tunegate.harness.records.errors import BackendError, MissingExtra, UsageError
 
 if TYPE_CHECKING:

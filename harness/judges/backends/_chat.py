@@ -12,7 +12,7 @@ from typing import Any
 from tunegate.harness.contracts.judge import JudgeAnswer, JudgeQuestion
 from tunegate.harness.contracts.model import PoolLimits
 from tunegate.harness.models.remote.http import RequestFailure
-from tunegate.harness.models.remote.worker_pool import ask_all
+from tunegate.harness.models.remote.request_pool import ask_all
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.defaults import DEADLINE_S, JUDGE_CONCURRENCY
 from tunegate.harness.records.errors import ModelError, unknown_name_message
@@ -86,7 +86,7 @@ def ask_questions(
     cost_of: Callable[[JudgeQuestion], float],
     backend: str,
 ) -> Generator[JudgeAnswer, None, None]:
-    """Yield an answer for each question from a pool of askers; a failure is an error in words.
+    """Yield an answer for each question from a pool of threads; a failure is an error in words.
 
     The questions are taken one by one, since the run may be stopped.
 

@@ -1,1 +1,1 @@
-"""Asking over a network: limits, kinds of failure, a pool of askers, JSON over HTTP."""
+"""Requests over a network: JSON over HTTP, limits, retries, a pool of threads."""

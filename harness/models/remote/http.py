@@ -245,7 +245,7 @@ class RetryableError(Exception):
 
     Args:
         message: One line for people.
-        after_s: Seconds that the server asked to wait; all askers keep still until then.
+        after_s: Seconds that the server asked to wait; all workers keep still until then.
     """
 
     def __init__(self, message: str, after_s: float | None = None) -> None:

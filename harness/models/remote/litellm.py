@@ -2,7 +2,7 @@
 
 litellm is imported at the first call, with its own price list (it would fetch one), without the
 `.env` file it would read, and with its prints off; retries are
-`tunegate.harness.models.remote.worker_pool`'s work, so litellm's are off. Its errors become
+`tunegate.harness.models.remote.request_pool`'s work, so litellm's are off. Its errors become
 `RetryableError` and `PermanentError`. An unknown price is None, never 0.
 
 What litellm's errors mean for the pool: worth another try, or never. They are distinguished by the

@@ -19,7 +19,7 @@ from tunegate.harness.models.remote.http import (
     RequestFailure,
     RetryableError,
 )
-from tunegate.harness.models.remote.worker_pool import ask_all
+from tunegate.harness.models.remote.request_pool import ask_all
 from tunegate.harness.records.errors import BackendError, ModelError, unknown_name_message
 
 _OPENING = PoolLimits(concurrency=1, deadline_s=60.0, attempts=3)

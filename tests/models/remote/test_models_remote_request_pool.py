@@ -13,7 +13,8 @@ import pytest
 
 from tunegate.harness.contracts.model import PoolLimits
 from tunegate.harness.models.remote.http import PermanentError, RequestFailure, RetryableError
-from tunegate.harness.models.remote.worker_pool import QuestionFeed, RateLimiter, ask_all
+from tunegate.harness.models.remote.rate_limits import RateLimiter
+from tunegate.harness.models.remote.request_pool import QuestionFeed, ask_all
 from tunegate.harness.records.errors import BackendError
 
 

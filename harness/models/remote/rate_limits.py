@@ -1,0 +1,67 @@
+"""Rate limits: when the next request to a backend may be sent."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+from tunegate.harness.contracts.model import PoolLimits
+
+
+@dataclass
+class RateLimiter:
+    """Spreads a cost evenly: no minute ever holds more than the rate."""
+
+    per_minute: float | None
+    free_at: float = 0.0
+    """When the next may go, on the monotonic clock."""
+
+    def reserve(self, cost: float, now: float) -> float:
+        """Return when a cost may be spent, and take that place."""
+        if self.per_minute is None:
+            return now
+        turn = max(self.free_at, now)
+        self.free_at = turn + 60.0 * cost / self.per_minute
+        return turn
+
+
+@dataclass
+class RequestLimiter:
+    """Says when each attempt may begin."""
+
+    limits: PoolLimits
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Nobody is let through any more."""
+    closing: threading.Event = field(default_factory=threading.Event)
+    """Nothing new is begun: what is in progress may still be answered."""
+    paused_until: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        """Make the rates."""
+        self._requests = RateLimiter(self.limits.requests_per_minute)
+        self._tokens = RateLimiter(self.limits.tokens_per_minute)
+
+    def wait(self, cost: float) -> bool:
+        """Wait for the turn of an attempt that costs so many tokens; False once it never comes."""
+        with self._lock:
+            now = time.monotonic()
+            turn = max(self._requests.reserve(1.0, now), self._tokens.reserve(cost, now))
+        while not self.closing.is_set():
+            # A pause may be prolonged by others while this one waits.
+            left = max(turn, self.paused_until) - time.monotonic()
+            if left <= 0:
+                return True
+            self.closing.wait(left)
+        return False
+
+    def pause(self, seconds: float) -> None:
+        """Keep everybody still for so long from now."""
+        with self._lock:
+            self.paused_until = max(self.paused_until, time.monotonic() + seconds)
+
+    def end(self) -> None:
+        """Let nobody through any more, and wake those who wait."""
+        self.closing.set()
+        self.stop.set()

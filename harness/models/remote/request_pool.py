@@ -1,0 +1,251 @@
+"""Request pool: concurrent requests over a network with rate limits, retries and deadlines.
+
+`ask_all` keeps up to `limits.concurrency` questions in progress on daemon threads and yields each
+result as soon as it is known, in any order. A question is asked again after `RetryableError`, with
+exponential backoff and full jitter, until its attempts or its deadline are used up. A call that
+hangs beyond its deadline is abandoned: its thread ends with the process at the latest.
+
+Example:
+    >>> limits = PoolLimits(concurrency=2)
+    >>> dict(ask_all([1, 2, 3], lambda question, deadline: question * 10, limits))[2]
+    20
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Generic, TypeVar
+
+from tunegate.harness.contracts.model import PoolLimits
+from tunegate.harness.models.remote.http import PermanentError, RequestFailure
+from tunegate.harness.models.remote.rate_limits import RequestLimiter
+from tunegate.harness.models.remote.retries import PendingQuestion
+from tunegate.harness.records.errors import BackendError
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+POLL_S = 0.02
+"""Seconds after which further questions are looked for, while answers are waited for."""
+_GRACE_S = 0.5
+"""Grace period after a call's deadline, before the call is abandoned."""
+_WAITING = 16
+"""Results a worker may pile up that nobody has read."""
+_GONE = 10
+"""Questions in a row without an answer, or twice the concurrency, after which nobody is there."""
+
+
+def ask_all(
+    questions: Iterable[Q] | QuestionFeed[Q],
+    ask: Callable[[Q, float], R],
+    limits: PoolLimits,
+    *,
+    cost_of: Callable[[Q], float] = lambda question: 0.0,
+    backend: str = "the backend",
+    counted: Callable[[R, int], R] = lambda result, attempts: result,
+) -> Generator[tuple[Q, R | RequestFailure], None, None]:
+    """Yield every question with its result, or with the reason why it has none.
+
+    Closing the generator stops the asking at once; where `questions` ends early, those in progress
+    are still answered.
+
+    Args:
+        questions: Taken one by one, as workers become free. With a feed, the asking ends when
+            nothing is in progress and no more questions are ready.
+        ask: Answers a question until a moment on the monotonic clock (`time.monotonic`); raises
+            `RetryableError` or `PermanentError`. It is called on several threads at once.
+        limits: How many at once, how often, how long.
+        cost_of: Tokens that a question will take, for `limits.tokens_per_minute`.
+        backend: Who is asked, for messages.
+        counted: Returns a result together with the times that its question was asked.
+
+    Raises:
+        BackendError: the backend refuses everything, or answers nothing any more. What was under
+            way has been yielded before.
+    """
+    feed = questions if isinstance(questions, QuestionFeed) else QuestionFeed(questions, None)
+    pool = _RequestPool(iter(feed.first), ask, limits, cost_of, backend, counted, feed.more)
+    try:
+        yield from pool.results()
+    finally:
+        pool.limiter.end()
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionFeed(Generic[Q]):
+    """Questions of which some get ready while others are answered."""
+
+    first: Iterable[Q]
+    more: Callable[[], Iterable[Q]] | None
+    """Returns those that got ready since it was last called: on the thread that reads the results,
+    between two of them and every `POLL_S` seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class _QuestionResult(Generic[Q, R]):
+    """A question with what came of it."""
+
+    question: Q
+    result: R | RequestFailure
+
+
+@dataclass
+class _RequestPool(Generic[Q, R]):
+    """The workers of one `ask_all`."""
+
+    questions: Iterator[Q]
+    ask: Callable[[Q, float], R]
+    limits: PoolLimits
+    cost_of: Callable[[Q], float]
+    backend: str
+    counted: Callable[[R, int], R]
+    more: Callable[[], Iterable[Q]] | None
+    added: deque[Q] = field(default_factory=deque)
+    """Questions of `more` that no worker has taken."""
+    under_way: set[PendingQuestion[Q]] = field(default_factory=set)
+    workers: int = 0
+    """Threads that take questions; those abandoned do not count."""
+    over: BackendError | None = None
+    """Why the backend is asked no more; raised once all that is in progress is known."""
+    unanswered: int = 0
+    """Questions without an answer since the last one that had one."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.limiter = RequestLimiter(self.limits)
+        # An exception in it is a defect; None wakes the reader.
+        self.done: queue.Queue[_QuestionResult[Q, R] | Exception | None] = queue.Queue(
+            _WAITING * self.limits.concurrency
+        )
+
+    def results(self) -> Iterator[tuple[Q, R | RequestFailure]]:
+        """Start the workers and yield what comes back."""
+        for _ in range(self.limits.concurrency):
+            self._start()
+        # Looked at before the queue is: what a worker has put is there when it no longer counts.
+        while self._working() or not self.done.empty() or self._add_more():
+            if self.more is not None:
+                self._add_more()
+            for outcome in (*self._next_done(), *self._abandoned()):
+                yield outcome.question, outcome.result
+        if self.over is not None:
+            raise self.over
+
+    def _working(self) -> bool:
+        with self._lock:
+            return self.workers > 0
+
+    def _add_more(self) -> bool:
+        """Take in further questions, with workers for them; False if none is left to be taken."""
+        if self.more is None or self.limiter.closing.is_set():
+            return False
+        self.added.extend(self.more())
+        with self._lock:
+            lacking = min(len(self.added), self.limits.concurrency - self.workers)
+        for _ in range(lacking):
+            self._start()
+        return bool(self.added)
+
+    def _next_done(self) -> Iterator[_QuestionResult[Q, R]]:
+        """Yield the next outcome, if one comes until a question is out of time."""
+        with self._lock:
+            waits = [asked.left() + _GRACE_S for asked in self.under_way]
+        try:
+            longest = 1.0 if self.more is None else POLL_S
+            outcome = self.done.get(timeout=min(longest, max(0.01, min(waits, default=1.0))))
+        except queue.Empty:
+            return
+        if isinstance(outcome, Exception):
+            raise outcome
+        if outcome is not None:
+            yield outcome
+
+    def _abandoned(self) -> Iterator[_QuestionResult[Q, R]]:
+        """Yield the questions out of time whose calls hang; others take their workers' places."""
+        with self._lock:
+            late = [a for a in self.under_way if a.left() < -_GRACE_S and a.settle()]
+            self.under_way.difference_update(late)
+        for asked in late:
+            self._start()
+            with self._lock:
+                self.workers -= 1
+            failure = asked.too_late(self.limits)
+            self._note(failure)
+            yield _QuestionResult(asked.question, failure)
+
+    def _note(self, result: R | RequestFailure) -> None:
+        """Find out whether anybody is there: one bad question is one, many in a row are not."""
+        lost = isinstance(result, RequestFailure) and not result.refused
+        with self._lock:
+            self.unanswered = self.unanswered + 1 if lost else 0
+            gone = self.unanswered >= max(_GONE, 2 * self.limits.concurrency)
+        if gone and isinstance(result, RequestFailure):
+            self._end(f"{self.unanswered} questions in a row had no answer: {result.message}")
+
+    def _end(self, why: str) -> None:
+        """Ask nothing new; what is in progress may still be answered."""
+        with self._lock:
+            self.over = self.over or BackendError(f"{self.backend}: {why}")
+        self.limiter.closing.set()
+
+    def _start(self) -> None:
+        with self._lock:
+            self.workers += 1
+        threading.Thread(target=self._work, name="tunegate-request", daemon=True).start()
+
+    def _work(self) -> None:
+        """Answer questions until there are none; whatever happens is passed to the reader."""
+        while (asked := self._take()) is not None:
+            result = self._result(asked)
+            if not asked.settle():
+                return  # abandoned: another worker has taken this one's place
+            with self._lock:
+                self.under_way.discard(asked)
+            self._put(result)
+        self._put(None)
+        with self._lock:
+            self.workers -= 1
+
+    def _take(self) -> PendingQuestion[Q] | None:
+        with self._lock:
+            if self.limiter.closing.is_set():
+                return None
+            try:
+                for question in chain(self.questions, self._added()):
+                    asked = PendingQuestion(question, self.cost_of(question))
+                    self.under_way.add(asked)
+                    return asked
+            except Exception as error:  # on its own thread nobody would see it
+                self._put(error)
+        return None
+
+    def _added(self) -> Iterator[Q]:
+        while self.added:
+            yield self.added.popleft()
+
+    def _result(self, asked: PendingQuestion[Q]) -> _QuestionResult[Q, R] | Exception:
+        try:
+            result = asked.answer(self.ask, self.limiter, self.limits)
+        except Exception as error:  # likewise
+            return error
+        if isinstance(result, PermanentError):
+            self._end(str(result))
+            result = RequestFailure(str(result), asked.attempts, refused=True)
+        self._note(result)
+        if not isinstance(result, RequestFailure):
+            result = self.counted(result, asked.attempts)
+        return _QuestionResult(asked.question, result)
+
+    def _put(self, outcome: _QuestionResult[Q, R] | Exception | None) -> None:
+        """Hand something to the reader, unless it has gone."""
+        while not self.limiter.stop.is_set():
+            try:
+                self.done.put(outcome, timeout=0.5)
+            except queue.Full:
+                continue
+            return
