@@ -24,12 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.contracts.quiet import quiet_libraries
-from tunegate.harness.engine.sharding import (
-    Shard,
-    ShardResult,
-    ShardWorker,
-    WorkerSetup,
-)
+from tunegate.harness.engine.sharding import Shard, ShardResult, ShardWorker, WorkerSetup
 from tunegate.harness.models._model_folder import require_modules
 from tunegate.harness.records.errors import BackendError, UsageError, error_reason
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
@@ -21,14 +21,20 @@ from urllib.parse import urlsplit, urlunsplit
 from tunegate.harness.contracts.model import PoolLimits, Prompt, Request
 from tunegate.harness.contracts.thoughts import message_thoughts, separate_thoughts
 from tunegate.harness.models._chat_template import PROBES
-from tunegate.harness.models._thinking_switch import server_fields
+from tunegate.harness.models.remote.chat_message import UnansweredMessage, answer_of
+from tunegate.harness.models.remote.chat_settings import (
+    UNOFFERED_CALL,
+    bounds_of,
+    cut_at_stops,
+    offers_tools,
+    sampling_parameters,
+    settings_of,
+    thinking_parameters,
+)
 from tunegate.harness.models.remote.http import PermanentError, RequestFailure
-from tunegate.harness.models.remote.litellm import (
-    ChatReply,
-    UnansweredMessage,
+from tunegate.harness.models.remote.litellm import ChatReply, chat_completion
+from tunegate.harness.models.remote.litellm_provider import (
     accepted_parameters,
-    answer_of,
-    chat_completion,
     provider_of,
     settings_problem,
 )
@@ -303,80 +309,6 @@ def _place(provider: str) -> str | None:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-STOPS = 4
-"""Texts that OpenAI and most others take; the answer is cut at all of them here."""
-
-
-def settings_of(request: Request, accepted: Collection[str]) -> dict[str, Any]:
-    """Return OpenAI's parameters for a request.
-
-    A seed and stops are left out where the API does not take them: the one can only steady the
-    answers, the others are cut here.
-
-    Args:
-        request: The request.
-        accepted: Names of the parameters that the API takes.
-    """
-    generation = request.generation
-    settings = sampling_parameters(generation) | bounds_of(request.case)
-    if generation.temperature and "seed" in accepted:
-        settings["seed"] = request.seed
-    if generation.stop and "stop" in accepted and generation.thinking != "on":
-        settings["stop"] = list(generation.stop[:STOPS])
-    return settings
-
-
-def sampling_parameters(generation: GenerationSettings) -> dict[str, Any]:
-    """Return the parameters that an API must take, or the answers are other ones."""
-    settings: dict[str, Any] = {
-        "temperature": generation.temperature,
-        "max_tokens": generation.most_tokens,
-    }
-    if generation.top_p != 1.0:
-        settings["top_p"] = generation.top_p
-    return settings
-
-
-_SELF_HOSTED = frozenset({"hosted_vllm", "llamafile", "lm_studio", "openai_like", "vllm"})
-"""Providers behind which a server renders a chat template."""
-_EFFORT = 2048
-"""Tokens of thoughts up to which an API that knows efforts alone is asked for a low one."""
-
-
-def thinking_parameters(
-    spec: str, generation: GenerationSettings, provider: str, accepted: Collection[str]
-) -> dict[str, Any]:
-    """Return the parameters by which an API switches thinking; nothing where the suite does not.
-
-    Args:
-        spec: The arm, for messages.
-        generation: The suite's settings.
-        provider: The provider as litellm names it.
-        accepted: Names of the parameters that the API takes.
-
-    Raises:
-        ModelError: the model knows no thinking.
-    """
-    fields = server_fields(generation)
-    if fields and (provider in _SELF_HOSTED or generation.chat_template_kwargs):
-        return {"extra_body": fields}
-    if generation.thinking == "template":
-        return {}
-    on = generation.thinking == "on"
-    if "thinking" in accepted:
-        budget = {"type": "enabled", "budget_tokens": generation.budget}
-        return {"thinking": budget if on else {"type": "disabled"}}
-    if "reasoning_effort" in accepted:
-        effort = "low" if (generation.budget or 0) <= _EFFORT else "medium"
-        return {"reasoning_effort": effort if on else "none"}
-    if not on:
-        return {}
-    raise ModelError(
-        f'{spec}: thinking = "on", and this model takes neither `thinking` nor `reasoning_effort`; '
-        'write thinking = "template" under [generation]'
-    )
-
-
 def _split(reply: ChatReply, generation: GenerationSettings) -> Completion:
     """Return a reply's answer with its thoughts apart, by the provider or by their tags.
 
@@ -396,32 +328,3 @@ def _split(reply: ChatReply, generation: GenerationSettings) -> Completion:
     if thoughts is None:
         return separate_thoughts(Completion(text=text), generation)
     return Completion(text=text, reasoning=thoughts, reasoning_closed=True)
-
-
-def bounds_of(case: Case) -> dict[str, Any]:
-    """Return what the case offers and asks of the answer, in OpenAI's form, as parameters.
-
-    Tools, the choice among them, and the form of the answer; nothing where it has none.
-    """
-    tools = [
-        t if "function" in t else {"type": "function", "function": t} for t in case.tools or ()
-    ]
-    found = {
-        "tools": tools,
-        "tool_choice": case.tool_choice if tools else None,
-        "response_format": case.response_format,
-    }
-    return {name: value for name, value in found.items() if value}
-
-
-UNOFFERED_CALL = "answered with a tool call, and the case offers no tools"
-
-
-def offers_tools(case: Case) -> bool:
-    """Return whether a call of a tool may be the answer to a case."""
-    return bool(case.tools) or case.expected_calls is not None
-
-
-def cut_at_stops(text: str, stops: Sequence[str]) -> str:
-    """Return the text up to the first place where a stop begins."""
-    return text[: min((at for stop in stops if (at := text.find(stop)) >= 0), default=len(text))]

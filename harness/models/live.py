@@ -16,13 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.models.transformers import (
-    HfArm,
-    LoadedModel,
-    effective_adapter_config,
-    load_model,
-    number_format,
-)
+from tunegate.harness.models._load_model import load_model, number_format
+from tunegate.harness.models.transformers import HfArm, LoadedModel, effective_adapter_config
 
 
 @dataclass(frozen=True)

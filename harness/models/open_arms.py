@@ -164,17 +164,19 @@ def _open_hf(
     if name == "base" and is_adapter(folder):
         raise UsageError(f"base={spec} is an adapter; give the model it was trained on")
     require_modules("torch", "transformers")
-    from tunegate.harness.models import transformers
+    from tunegate.harness.models._load_model import load_model, load_tokenizer
+    from tunegate.harness.models.adapters.attach import attach_adapter
+    from tunegate.harness.models.transformers import HfArm
 
     if not is_adapter(folder):
         if folder not in loads:
-            loads[folder] = transformers.load_model(folder, dtype=dtype, trusted=trusted)
-        return transformers.HfArm(spec, loads[folder], loads[folder].tokenizer)
+            loads[folder] = load_model(folder, dtype=dtype, trusted=trusted)
+        return HfArm(spec, loads[folder], loads[folder].tokenizer)
     loaded = _base_for(spec, folder, arms["base"])
-    transformers.attach_adapter(loaded, folder, name, spec=spec)
+    attach_adapter(loaded, folder, name, spec=spec)
     own = any((folder / f).is_file() for f in ("tokenizer.json", "tokenizer_config.json"))
-    tokenizer = transformers.load_tokenizer(folder) if own else loaded.tokenizer
-    arm = transformers.HfArm(spec, loaded, tokenizer, adapter=name, adapter_folder=folder)
+    tokenizer = load_tokenizer(folder) if own else loaded.tokenizer
+    arm = HfArm(spec, loaded, tokenizer, adapter=name, adapter_folder=folder)
     _refuse_lost_tokens(arm)
     return arm
 

@@ -16,54 +16,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from tunegate.harness.contracts.decoding import special_texts, thinking_tokens
 from tunegate.harness.contracts.model import PoolLimits, Prompt, Request
-from tunegate.harness.contracts.thoughts import separate_thoughts
 from tunegate.harness.models._chat_template import (
     PROBES,
-    continuation_ids,
     fingerprint_of,
     plain_prompt,
     render_prompt,
 )
 from tunegate.harness.models._model_folder import is_adapter, require_modules
-from tunegate.harness.models._thinking_switch import keep_limits, server_fields
+from tunegate.harness.models._thinking_switch import server_fields
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
-from tunegate.harness.models.litellm import (
-    STOPS,
-    UNOFFERED_CALL,
-    bounds_of,
-    cut_at_stops,
-    offers_tools,
-)
-from tunegate.harness.models.remote.http import (
-    HttpClient,
-    PermanentError,
-    RequestFailure,
-    RetryableError,
-)
+from tunegate.harness.models.remote.chat_settings import bounds_of
+from tunegate.harness.models.remote.http import HttpClient, RequestFailure
 from tunegate.harness.models.remote.request_pool import QuestionFeed, ask_all
-from tunegate.harness.models.servers.discovery import (
-    NO_WEIGHTS,
-    ServerModelCard,
-    ServerTarget,
-    find_model_card,
-    key_for,
-    parse_target,
-)
+from tunegate.harness.models.servers.client import ServerClient
+from tunegate.harness.models.servers.discovery import ServerModelCard, find_model_card
 from tunegate.harness.models.servers.protocol import (
-    ServerCompletion,
-    ServerProtocol,
     discover_likelihoods,
     discover_protocol,
-    is_foreign,
     next_token_logprobs,
-    one_token,
-    ordered_choices,
-    parse_completion,
-    prompt_logprobs,
-    wire_prompt,
 )
+from tunegate.harness.models.servers.target import NO_WEIGHTS, ServerTarget, key_for, parse_target
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, ModelError
@@ -77,140 +50,6 @@ _PREFIXES = 16
 """Prefixes that one question holds."""
 _WRITTEN = frozenset({CellKind.GENERATE, CellKind.LATENCY})
 _SCORED = frozenset({CellKind.CHOICES, CellKind.ANSWER})
-
-
-@dataclass(frozen=True)
-class ServerClient:
-    """Asks one model of a server."""
-
-    where: ServerTarget
-    form: ServerProtocol
-    tokenizer: Any
-
-    def ask(self, http: HttpClient, request: Request, deadline: float) -> Completion:
-        """Return the completion of a request.
-
-        Raises:
-            RetryableError: there is none yet.
-            PermanentError: there will be none.
-        """
-        try:
-            if request.kind in (CellKind.CHOICES, CellKind.ANSWER):
-                return self._scored(http, request, deadline)
-            path, body = self._body(request)
-        except ValueError as error:
-            raise PermanentError(str(error), whole=False) from error
-        clock = time.perf_counter()
-        told = parse_completion(http.post_json(f"{self.where.url}/{path}", body, deadline=deadline))
-        if told.model is not None and is_foreign(self.where.model, told.model):
-            raise PermanentError(
-                f"{told.model!r} answered in the place of {self.where.model!r}, by the server's "
-                "own report: is it a proxy with a fallback?",
-                whole=False,
-            )
-        if told.calls_tools and not offers_tools(request.case):
-            raise PermanentError(UNOFFERED_CALL, whole=False)
-        return self._completion(request, told, time.perf_counter() - clock)
-
-    def _body(self, request: Request) -> tuple[str, dict[str, Any]]:
-        body = {"model": self.where.model, **_decoding_settings(request.generation, request.seed)}
-        body |= self.form.plain
-        if self.form.prompts != "messages":
-            if thinking_tokens(self.tokenizer):
-                body["skip_special_tokens"] = False  # or the tags of the thoughts are dropped
-            return "completions", {
-                **body,
-                "prompt": wire_prompt(self.form, self.tokenizer, request.prompt),
-            }
-        if request.generation.template == "none":
-            return "completions", {**body, "prompt": request.prompt.text}
-        body["messages"] = list(request.case.input_messages(request.generation.system))
-        body |= server_fields(request.generation)
-        return "chat/completions", body | bounds_of(request.case)
-
-    def _completion(self, request: Request, told: ServerCompletion, seconds: float) -> Completion:
-        generation = request.generation
-        split = self._split(request, told)
-        written = split.text or ""
-        text = cut_at_stops(written, generation.stop)
-        answer = split.model_copy(
-            update={
-                "text": text,
-                "finish_reason": told.finish_reason if text == written else "stop",
-                "input_tokens": told.input_tokens,
-                "output_tokens": self._length(told),
-                "latency_s": round(seconds, 6),
-                "batch_size": 1 if request.kind is CellKind.LATENCY else None,
-            }
-        )
-        return keep_limits(answer, generation, self.tokenizer)
-
-    def _split(self, request: Request, told: ServerCompletion) -> Completion:
-        """Return the reply's text with its thoughts apart, by the server or by their tags."""
-        if told.reasoning is not None:
-            closed = bool(told.text.strip()) or told.finish_reason != "length"
-            fields: dict[str, Any] = {"reasoning": told.reasoning, "reasoning_closed": closed}
-            split = Completion(text=told.text, **fields)
-        else:
-            here = self.form.prompts != "messages" or request.generation.template == "none"
-            split = separate_thoughts(
-                Completion(text=told.text),
-                request.generation,
-                prompt=request.prompt.text if here else None,
-            )
-            special = () if self.tokenizer is None else special_texts(self.tokenizer)
-            if thinking_tokens(self.tokenizer):
-                split = split.model_copy(update={"text": _without(split.text or "", special)})
-        count = told.reasoning_tokens
-        if count is None and split.reasoning is not None and self.tokenizer is not None:
-            before, after = split.reasoning_tags or ("", "")
-            thoughts = f"{before}{split.reasoning}{after.rstrip()}"
-            count = len(self.tokenizer(thoughts, add_special_tokens=False)["input_ids"])
-        return split.model_copy(update={"reasoning_tokens": count})
-
-    def _length(self, told: ServerCompletion) -> int | None:
-        """Return the answer's tokens without the end marker, which some servers count.
-
-        An answer that was cut has none; without a tokenizer the server's count is all there is.
-        """
-        if told.output_tokens is None or self.tokenizer is None or told.finish_reason != "stop":
-            return told.output_tokens
-        ours = len(self.tokenizer(told.text, add_special_tokens=False)["input_ids"])
-        return ours if ours == told.output_tokens - 1 else told.output_tokens
-
-    def _scored(self, http: HttpClient, request: Request, deadline: float) -> Completion:
-        """Return the likelihood of the given texts, all asked in one question."""
-        context = request.prompt.token_ids or ()
-        texts = continuation_ids(self.tokenizer, request)
-        if not context or not texts:
-            raise ValueError("the prompt is empty after tokenising")
-        prompts = [[*context, *ids] for ids in texts]
-        clock = time.perf_counter()
-        sums = self._sums(http, prompts, [len(ids) for ids in texts], deadline)
-        fields: dict[str, Any]
-        if request.kind is CellKind.CHOICES:
-            fields = {"choice_logprobs": tuple(sums)}
-        else:
-            # Several right answers: the likeliest one counts.
-            pairs = zip(sums, texts, strict=True)
-            fields = {"answer_logprob": max(total / len(ids) for total, ids in pairs)}
-        seconds = round(time.perf_counter() - clock, 6)
-        return Completion(input_tokens=len(context), latency_s=seconds, **fields)
-
-    def _sums(
-        self, http: HttpClient, prompts: list[list[int]], lengths: Sequence[int], deadline: float
-    ) -> list[float]:
-        body = one_token(self.where, prompt=prompts, **(self.form.logprobs or {}))
-        reply = http.post_json(f"{self.where.url}/completions", body, deadline=deadline)
-        sums = []
-        for choice, ids, n in zip(
-            ordered_choices(reply, len(prompts)), prompts, lengths, strict=True
-        ):
-            values = prompt_logprobs(choice, ids)
-            if values is None:
-                raise RetryableError("the reply lacks log-probabilities of the prompt")
-            sums.append(sum(values[-n:]))
-        return sums
 
 
 @dataclass(frozen=True)
@@ -436,12 +275,6 @@ def _set_attempts(answered: tuple[Completion, float], attempts: int) -> tuple[Co
     return completion.model_copy(update={"attempts": attempts}), started
 
 
-def _without(text: str, parts: Sequence[str]) -> str:
-    for part in parts:
-        text = text.replace(part, "")
-    return text
-
-
 def _cost(request: Request) -> float:
     """Return about how many tokens a question takes, read and written."""
     prompt = request.prompt
@@ -488,20 +321,7 @@ def _tokenizer(where: ServerTarget, card: ServerModelCard) -> Any:
     if named is None:
         return None
     require_modules("transformers", what="a tokenizer")
-    from tunegate.harness.models.transformers import load_tokenizer, silence_libraries
+    from tunegate.harness.models._load_model import load_tokenizer, silence_libraries
 
     silence_libraries()
     return load_tokenizer(Path(named))
-
-
-def _decoding_settings(generation: GenerationSettings, seed: int) -> Mapping[str, Any]:
-    """Return the settings of decoding; a greedy answer needs neither seed nor top_p."""
-    body: dict[str, Any] = {
-        "max_tokens": generation.most_tokens,
-        "temperature": generation.temperature,
-    }
-    if generation.temperature:
-        body |= {"top_p": generation.top_p, "seed": seed}
-    if generation.stop and generation.thinking != "on":  # a stop must not end the thoughts
-        body["stop"] = list(generation.stop[:STOPS])
-    return body

@@ -1,21 +1,14 @@
-"""Transformers models and PEFT adapters in this process: loading, switching, identity.
+"""Transformers models and PEFT adapters in this process, as arms.
 
 A spec is a folder or `hf:ID@REVISION`. If tuned is an adapter of base, the weights are loaded once:
 base is the same model with the adapter switched off. The engine decodes
 (`tunegate.harness.engine.inference.local_engine`).
-
-Refused is what would silently compute another model: a missing tensor that the library fills with
-random values, NaN, an adapter with missing parts.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
-import logging
-import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,34 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.contracts.model import Prompt
-from tunegate.harness.models._chat_template import (
-    PROBES,
-    fingerprint_of,
-    render_prompt,
-)
-from tunegate.harness.models._model_folder import (
-    BOOKKEEPING,
-    adapter_config,
-    gpu_is_free,
-    need_quantiser,
-    needs_code,
-    require_modules,
-    stored_format,
-    text_class,
-    text_part,
-)
-from tunegate.harness.models.adapters.adapter_fit import (
-    AdapterFit,
-    differing_tensors,
-    fit_adapter,
-    load_translated,
-    refuse_unsupported_kind,
-    translate_config,
-)
-from tunegate.harness.models.adapters.weight_files import refuse_unsafe, weights_fingerprint
+from tunegate.harness.models._chat_template import PROBES, fingerprint_of, render_prompt
+from tunegate.harness.models._model_folder import BOOKKEEPING, adapter_config
+from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.errors import ModelError, TunegateError, error_reason
 from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.hashing import sha256
 
@@ -273,235 +243,3 @@ def last_logits(model: Any, prompts: Sequence[Sequence[int]]) -> Any:
             logits = model(input_ids=batch, use_cache=False, logits_to_keep=1).logits
             rows.append(logits[0, -1].float().cpu())
     return torch.stack(rows)
-
-
-def load_model(folder: Path, *, dtype: str, trusted: bool = False) -> LoadedModel:
-    """Load a model folder.
-
-    Args:
-        folder: A Transformers model folder with safetensors.
-        dtype: `float32`, `bfloat16`, `float16` or `auto`; auto is float32 without a GPU.
-        trusted: Whether code in the folder may be run where only that computes the model.
-
-    Raises:
-        UnsafeWeights: the folder could run code.
-        ModelError: it cannot be loaded, or has NaN or Infinity in a tensor.
-    """
-    require_modules("torch", "transformers")
-    refuse_unsafe(folder, trusted=trusted)
-    need_quantiser(folder)
-    silence_libraries()
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    gpu = gpu_is_free() and torch.cuda.is_available()
-    spread = gpu and importlib.util.find_spec("accelerate") is not None
-    chosen = ("auto" if gpu else "float32") if dtype == "auto" else dtype
-    with prefix_errors(f"{folder}: cannot be loaded"):
-        coded = trusted and needs_code(folder)
-        kind: Any = AutoModelForCausalLM if coded else text_class(folder)
-        both: Any = kind.from_pretrained(
-            folder,
-            dtype=chosen if chosen == "auto" else getattr(torch, chosen),
-            device_map="auto" if spread else None,
-            use_safetensors=True,
-            trust_remote_code=coded,
-            ignore_mismatched_sizes=True,  # refused below, with the names and sizes
-            output_loading_info=True,
-        )
-        model, report = both
-    for name, stored, wanted in sorted(report["mismatched_keys"]):
-        raise ModelError(
-            f"{folder}: {name} is stored as {tuple(stored)}, and config.json makes it "
-            f"{tuple(wanted)}; copy the folder again"
-        )
-    if missing := report["missing_keys"]:  # Transformers filled them with random numbers
-        raise ModelError(
-            f"{folder}: tensor {min(missing)} is missing from the weights; "
-            "save or copy the model again"
-        )
-    model = text_part(model)
-    if gpu and not spread:
-        model.to("cuda")
-    model.eval()
-    _keep_unpacked(model)
-    refuse_nan(model.named_parameters(), folder)
-    loaded = LoadedModel(
-        torch_model=model,
-        tokenizer=load_tokenizer(folder, trusted=coded),
-        folder=folder,
-        weights_sha256=weights_fingerprint(folder, code=coded),
-        dtype=number_format(model),
-        stored=stored_format(folder, model.config),
-    )
-    ids = HfArm("", loaded, loaded.tokenizer).probe_ids()
-    rows = model.get_input_embeddings().weight.shape[0]
-    most = max((token for row in ids for token in row), default=0)
-    if most >= rows:
-        raise ModelError(
-            f"{folder}: the tokenizer has token {most}, and the weights have {rows} tokens; "
-            "copy tokenizer and weights of one model"
-        )
-    loaded.pristine = last_logits(model, ids)
-    return loaded
-
-
-def number_format(model: Any) -> str:
-    """Return in what the model computes, and that its weights are rounded further where they are.
-
-    Only a plain `float32` counts as exact arithmetic (`tunegate.harness.engine.plan`).
-    """
-    computed = str(model.dtype).removeprefix("torch.")
-    config = getattr(model.config, "quantization_config", None)
-    method = getattr(config, "quant_method", None)
-    if method is None:
-        return computed
-    bits = "4-bit " if getattr(config, "load_in_4bit", False) else ""
-    return f"{computed}, {bits}{getattr(method, 'value', method)}"
-
-
-def _keep_unpacked(model: Any) -> None:
-    """Keep bitsandbytes from repacking 4-bit weights at the first forward on a CPU.
-
-    Base's logits before and after an adapter is attached would come from two kernels, and differ
-    by tenths (bitsandbytes 0.50 on processors with avx512-bf16).
-    """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
-
-
-def load_tokenizer(folder: Path, *, trusted: bool = False) -> Any:
-    """Load a folder's tokenizer, padding on the left and complete with a pad token.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
-    from transformers import AutoTokenizer
-
-    with prefix_errors(f"{folder}: no usable tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trusted)
-    tokenizer.padding_side = "left"
-    return tokenizer
-
-
-def attach_adapter(
-    loaded: LoadedModel, folder: Path, name: str, *, spec: str | None = None
-) -> None:
-    """Attach the adapter in `folder` under `name`, without training and in the base's precision.
-
-    Args:
-        loaded: The base.
-        folder: The adapter's folder.
-        name: The arm's name.
-        spec: How the user names the adapter.
-
-    Raises:
-        ModelError: the adapter's file is broken.
-        NotComparable: a tensor does not fit the base.
-    """
-    require_modules("peft")
-    refuse_unsafe(folder)
-    config = adapter_config(folder)
-    refuse_unsupported_kind(spec or str(folder), config)
-    virtual = bool(config.get("num_virtual_tokens"))
-    with prefix_errors(f"{folder}: the adapter cannot be attached"):
-        fit = None if virtual else fit_adapter(spec or str(folder), folder, loaded, config)
-        if fit is not None and fit.translated:
-            _attach_translated(loaded, fit, folder, name)
-        else:
-            _attach(loaded, folder, name)
-        if fit is None:
-            wrong = _missing_tensors(loaded.torch_model, folder, name)
-        else:
-            wrong = next(differing_tensors(fit, folder, loaded.torch_model, name), None)
-    if wrong:
-        raise ModelError(f"{folder}: tensor {wrong}; save it again")
-    loaded.torch_model.eval()
-    refuse_nan(
-        ((n, p) for n, p in loaded.torch_model.named_parameters() if name in n.split(".")), folder
-    )
-
-
-def _attach(loaded: LoadedModel, folder: Path, name: str) -> None:
-    """Let PEFT read the adapter, whose names are those of the base."""
-    from peft import PeftModel
-
-    model = loaded.torch_model
-    if hasattr(model, "peft_config"):
-        model.load_adapter(folder, adapter_name=name, is_trainable=False)
-    else:
-        loaded.torch_model = PeftModel.from_pretrained(
-            model, folder, adapter_name=name, is_trainable=False
-        )
-
-
-def _attach_translated(loaded: LoadedModel, fit: AdapterFit, folder: Path, name: str) -> None:
-    """Make the adapter under the base's names and read its tensors."""
-    from peft import MODEL_TYPE_TO_PEFT_MODEL_MAPPING, PeftConfig, PeftModel, PeftType
-
-    model = loaded.torch_model
-    config: Any = PeftConfig.from_pretrained(str(folder))
-    if config.peft_type != PeftType.LORA:
-        odd = next(one for one in fit.tensors if one.key != one.name)
-        raise ModelError(f"names like {odd.key} are translated for LoRA only")
-    config.inference_mode = True
-    wrapped = hasattr(model, "peft_config")
-    translate_config(config, fit, model.get_base_model() if wrapped else model)
-    if wrapped:
-        model.add_adapter(name, config)
-    else:
-        kind: Any = MODEL_TYPE_TO_PEFT_MODEL_MAPPING.get(config.task_type, PeftModel)
-        loaded.torch_model = kind(model, config, adapter_name=name)
-    load_translated(fit, folder, loaded.torch_model, name)
-
-
-def _missing_tensors(model: Any, folder: Path, name: str) -> str | None:
-    """Name a tensor of the adapter that its file lacks; PEFT would leave it as it starts."""
-    from peft import get_peft_model_state_dict
-    from safetensors import safe_open
-
-    state = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
-    with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
-        lacking = sorted(set(state) - set(file.keys()))
-    return f"{lacking[0]} is missing from the adapter's file" if lacking else None
-
-
-def refuse_nan(parameters: Any, folder: Path) -> None:
-    """Refuse weights that are no numbers.
-
-    Raises:
-        ModelError: a parameter holds NaN or infinity.
-    """
-    import torch
-
-    for name, tensor in parameters:
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise ModelError(
-                f"{folder}: tensor {name} holds NaN or Infinity; the training diverged: "
-                "lower the learning rate, or take an earlier checkpoint"
-            )
-
-
-def silence_libraries() -> None:
-    """Keep the libraries from talking over the run: no progress bars, no advice, no telemetry."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from transformers.utils import logging as talk
-
-    talk.set_verbosity_error()  # type: ignore[no-untyped-call]  # transformers has no annotation
-    talk.disable_progress_bar()  # type: ignore[no-untyped-call]  # nor here
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
-
-
-@contextlib.contextmanager
-def prefix_errors(what: str) -> Iterator[None]:
-    """Turn whatever a library raises into one line that begins with `what`; mute its warnings."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except TunegateError:
-        raise
-    except Exception as error:
-        raise ModelError(f"{what}: {error_reason(error)}") from error

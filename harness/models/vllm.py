@@ -20,8 +20,8 @@ from tunegate.harness.contracts.model import NOWHERE, PoolLimits, ServerHosting
 from tunegate.harness.models._model_folder import is_adapter, resolve_folder
 from tunegate.harness.models.adapters.weight_files import refuse_unsafe
 from tunegate.harness.models.server import ServerArm, open_server
-from tunegate.harness.models.servers.discovery import ServerTarget
 from tunegate.harness.models.servers.managed_server import ManagedServer, free_port
+from tunegate.harness.models.servers.target import ServerTarget
 from tunegate.harness.models.servers.vllm_command import (
     VllmInstallation,
     VllmServerPlan,

@@ -402,7 +402,7 @@ def prove_served(
 
 def _served_here(arms: Mapping[str, Arm]) -> bool:
     """Return whether a server of this machine has an arm: it may hold the memory of the GPU."""
-    from tunegate.harness.models.servers.discovery import is_this_machine
+    from tunegate.harness.models.servers.target import is_this_machine
 
     served = (arm for arm in arms.values() if isinstance(arm, ServedArm))
     return any(is_this_machine(arm.address) for arm in served)

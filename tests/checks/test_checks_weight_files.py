@@ -81,7 +81,7 @@ def test_well_formed_safetensors(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [[3], [1 << 62, 8], [-2]])
 def test_a_shape_that_is_not_the_data(tiny: Any, copied: Any, shape: list[int]) -> None:
     """A tensor whose shape is not its bytes is an error of the load, not a crash."""
-    from tunegate.harness.models.transformers import load_model
+    from tunegate.harness.models._load_model import load_model
 
     folder = copied(tiny.base())
     (folder / "model.safetensors").write_bytes(_file({"a": {**TENSOR, "shape": shape}}))

@@ -11,7 +11,7 @@ import pytest
 
 from tests.base_families import adapters
 from tests.tiny_models import muted
-from tunegate.harness.models.adapters.adapter_fit import refuse_unsupported_kind
+from tunegate.harness.models.adapters.supported_kinds import refuse_unsupported_kind
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.errors import ModelError, NotComparable
 

@@ -11,7 +11,7 @@ import pytest
 
 from tunegate.harness.contracts.thinking import ThinkingMismatch, opened_format
 from tunegate.harness.models._chat_template import fingerprint_of, render_prompt
-from tunegate.harness.models.transformers import load_tokenizer
+from tunegate.harness.models._load_model import load_tokenizer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError
 from tunegate.harness.records.generation import GenerationSettings

@@ -18,8 +18,8 @@ from tests.gguf_files import few_stops, needs_gguf, rewritten
 from tests.short_models import ShortModel, short_model
 from tests.tiny_models import Tiny, make_tokenizer
 from tunegate.harness.engine.inference import local_engine
-from tunegate.harness.models._gguf_file import read_gguf
 from tunegate.harness.models.gguf import gguf
+from tunegate.harness.models.gguf_format.file import read_gguf
 from tunegate.harness.models.open_arms import computes_here, open_arms
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import MissingExtra, ModelError, NotComparable

@@ -16,7 +16,8 @@ from tests.fake_server import FakeServer, completion
 from tunegate.harness.checks import liveness
 from tunegate.harness.contracts.model import Arm, PoolLimits, ProbedArm, RemoteArm, Request
 from tunegate.harness.contracts.thoughts import answer_tokens
-from tunegate.harness.models.litellm import LitellmArm, litellm, thinking_parameters
+from tunegate.harness.models.litellm import LitellmArm, litellm
+from tunegate.harness.models.remote.chat_settings import thinking_parameters
 from tunegate.harness.records.answers import Cell, CellKind, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, MissingExtra, ModelError, NotComparable

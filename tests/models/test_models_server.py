@@ -18,8 +18,8 @@ from tunegate.harness.contracts.thoughts import no_answer_reason
 from tunegate.harness.engine.inference.local_engine import complete_requests
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.server import ServerArm, server
-from tunegate.harness.models.servers.discovery import key_for, parse_target
-from tunegate.harness.models.servers.protocol import is_foreign
+from tunegate.harness.models.servers.replies import is_foreign
+from tunegate.harness.models.servers.target import key_for, parse_target
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, ModelError, NotComparable
 from tunegate.harness.records.generation import GenerationSettings

@@ -12,9 +12,9 @@ from tunegate.harness.contracts.decoding import decode_completion
 from tunegate.harness.contracts.model import Prompt, Request
 from tunegate.harness.contracts.thoughts import no_answer_reason
 from tunegate.harness.models._thinking_switch import ThoughtTracker, keep_limits, server_fields
-from tunegate.harness.models.server import ServerClient
-from tunegate.harness.models.servers.discovery import ServerTarget
+from tunegate.harness.models.servers.client import ServerClient
 from tunegate.harness.models.servers.protocol import ServerProtocol
+from tunegate.harness.models.servers.target import ServerTarget
 from tunegate.harness.records.answers import Cell, CellKind, Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.generation import GenerationSettings

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from tunegate.harness.models._load_model import load_model
 from tunegate.harness.models._model_folder import hub_name, models_on_cpu, resolve_folder
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.models.transformers import load_model
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError, UnsafeWeights

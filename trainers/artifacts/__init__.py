@@ -19,9 +19,9 @@ from importlib import import_module
 from pathlib import Path
 
 from tunegate.harness.contracts import lookup
+from tunegate.harness.models._load_model import prefix_errors
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.models.transformers import prefix_errors
 from tunegate.harness.records.errors import (
     ModelError,
     UnknownName,

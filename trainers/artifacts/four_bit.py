@@ -9,8 +9,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from tunegate.harness.models._load_model import prefix_errors
 from tunegate.harness.models._model_folder import require_modules
-from tunegate.harness.models.transformers import prefix_errors
 from tunegate.trainers.artifacts import DeploymentArtifact, copy_tokenizer, save_merged
 
 

@@ -23,9 +23,9 @@ import numpy as np
 
 from tunegate.harness.contracts import environment
 from tunegate.harness.contracts.quiet import quiet_libraries
+from tunegate.harness.models._load_model import load_tokenizer
 from tunegate.harness.models._model_folder import require_modules
 from tunegate.harness.models.adapters.weight_files import read_json, refuse_unsafe
-from tunegate.harness.models.transformers import load_tokenizer
 from tunegate.harness.records.errors import ModelError, UsageError
 from tunegate.trainers.artifacts import DeploymentArtifact, save_merged
 

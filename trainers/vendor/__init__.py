@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.models.remote.litellm import provider_of
+from tunegate.harness.models.remote.litellm_provider import provider_of
 from tunegate.harness.records.errors import BackendError, RunInterrupted, TunegateError, UsageError
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.versions import installed_versions

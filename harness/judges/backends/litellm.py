@@ -206,7 +206,8 @@ def litellm(target: str) -> LitellmJudge:
         ModelError: the provider is unknown, or has no key in the environment.
     """
     from tunegate.harness.models.remote.batches import PROVIDERS
-    from tunegate.harness.models.remote.litellm import litellm_library, provider_of
+    from tunegate.harness.models.remote.litellm import litellm_library
+    from tunegate.harness.models.remote.litellm_provider import provider_of
 
     place = split_limits("litellm", target)
     model = place.target

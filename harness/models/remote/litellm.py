@@ -5,20 +5,9 @@ litellm is imported at the first call, with its own price list (it would fetch o
 `tunegate.harness.models.remote.request_pool`'s work, so litellm's are off. Its errors become
 `RetryableError` and `PermanentError`. An unknown price is None, never 0.
 
-What litellm's errors mean for the pool: worth another try, or never. They are distinguished by the
-HTTP status that litellm gives them, whichever provider it was.
-
-Whether a provider can be asked at all: known, with its key in the environment. Nothing is sent:
-litellm knows which variables each provider reads. A wrong key shows at the first question.
-
-What a chat message answers, in one text; a message that answers nothing has a cause.
-
 Example:
-    reply = chat("openai/gpt-4o-mini", [{"role": "user", "content": "Hello"}], timeout_s=60)
-
-Example:
-    >>> answer_of({"content": "Paris"}, "stop")
-    'Paris'
+    turn = {"role": "user", "content": "Hello"}
+    reply = chat_completion("openai/gpt-4o-mini", [turn], timeout_s=60)
 """
 
 from __future__ import annotations
@@ -39,7 +28,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from tunegate.harness.contracts.thinking import call_text
 from tunegate.harness.models.remote.http import (
     PermanentError,
     RetryableError,
@@ -47,7 +35,7 @@ from tunegate.harness.models.remote.http import (
     quote_excerpt,
 )
 from tunegate.harness.records.answers import reported_amount
-from tunegate.harness.records.errors import MissingExtra, ModelError
+from tunegate.harness.records.errors import MissingExtra
 
 _OFFLINE = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # or it fetches a price list
@@ -287,127 +275,3 @@ def _headers(error: Exception) -> Mapping[str, str]:
     kept = getattr(error, "litellm_response_headers", None)
     headers = kept or getattr(getattr(error, "response", None), "headers", None) or {}
     return {str(name).lower(): str(value) for name, value in headers.items()}
-
-
-_NEEDED = {"hosted_vllm": "HOSTED_VLLM_API_BASE", "openai_like": "OPENAI_LIKE_API_BASE"}
-"""Provider → the variable with its address; litellm would ask somebody else without it."""
-_DEFAULTS = frozenset({"OLLAMA_API_BASE"})
-"""Variables that may be missing: the usual place is taken."""
-_EITHER = frozenset({"gemini"})
-"""Providers that take any one of the variables that litellm lists."""
-
-
-def provider_of(spec: str, model: str) -> str:
-    """Return the provider of `PROVIDER/MODEL`, once it is known that it can be asked.
-
-    Args:
-        spec: What the user wrote, for messages.
-        model: `PROVIDER/MODEL` as litellm names it.
-
-    Raises:
-        MissingExtra: litellm is not installed.
-        ModelError: the provider is unknown, or a variable it needs is not set.
-    """
-    litellm = litellm_library()
-    try:
-        provider = str(litellm.get_llm_provider(model)[1])
-    except Exception as error:
-        raise ModelError(
-            f"{spec}: no provider that litellm knows; write litellm:PROVIDER/MODEL, such as "
-            "litellm:openai/gpt-4o-mini"
-        ) from error
-    missing = _missing_keys(litellm, provider, model)
-    if missing:
-        names = (" or " if provider in _EITHER else ", ").join(missing)
-        raise ModelError(f"{spec}: {provider} cannot be asked without {names}: set it")
-    return provider
-
-
-def _missing_keys(litellm: Any, provider: str, model: str) -> list[str]:
-    if provider in _NEEDED:
-        return [name for name in [_NEEDED[provider]] if not os.environ.get(name)]
-    found = litellm.validate_environment(model)
-    if found["keys_in_environment"]:
-        return []
-    return [n for n in found["missing_keys"] if n not in _DEFAULTS and not os.environ.get(n)]
-
-
-def accepted_parameters(model: str) -> frozenset[str]:
-    """Return OpenAI's names of the parameters that litellm can pass on to a model.
-
-    Args:
-        model: `PROVIDER/MODEL` as litellm names it.
-    """
-    litellm = litellm_library()
-    name, provider = litellm.get_llm_provider(model)[:2]
-    return frozenset(litellm.get_supported_openai_params(name, custom_llm_provider=provider) or ())
-
-
-def settings_problem(model: str, settings: Mapping[str, Any]) -> str | None:
-    """Return why a model does not take these settings; None if it does, as far as litellm knows.
-
-    Args:
-        model: `PROVIDER/MODEL` as litellm names it.
-        settings: OpenAI's parameters.
-    """
-    litellm = litellm_library()
-    name, provider = litellm.get_llm_provider(model)[:2]
-    try:
-        litellm.utils.get_optional_params(
-            model=name, custom_llm_provider=provider, drop_params=False, **settings
-        )
-    except Exception as error:
-        return str(error_of_exception(error))
-    return None
-
-
-class UnansweredMessage(ValueError):
-    """A message that is no answer: its case is unscored, never scored as an empty text."""
-
-
-def answer_of(message: Mapping[str, Any], finish_reason: str | None) -> str:
-    """Return the text of an answer, as a local model would have written it.
-
-    Tool calls are written out in the form of Hermes, without the ids that differ each time; the
-    metric `tool_calls` reads it. A refusal in words is an answer.
-
-    Args:
-        message: The message in OpenAI's form: `content`, `tool_calls`, `error_of_status` …
-        finish_reason: Why it ended.
-
-    Raises:
-        UnansweredMessage: a filter cut it off, or there is nothing in it.
-    """
-    if finish_reason == "content_filter":
-        raise UnansweredMessage("the provider's content filter withheld the answer")
-    content = message.get("content")
-    text = content if isinstance(content, str) else ""
-    calls = _calls(message)
-    if calls:
-        return "\n".join([*([text] if text else []), *calls])
-    if not text and isinstance(message.get("refusal"), str):
-        text = message["refusal"]
-    if not text:
-        raise UnansweredMessage(_empty_answer_reason(message, finish_reason))
-    return text
-
-
-def _calls(message: Mapping[str, Any]) -> list[str]:
-    """Return the calls as texts."""
-    functions = [call.get("function") or {} for call in message.get("tool_calls") or ()]
-    legacy = message.get("function_call")
-    return [_call(function) for function in (*functions, *([legacy] if legacy else ()))]
-
-
-def _call(function: Mapping[str, Any]) -> str:
-    return call_text(function.get("name"), function.get("arguments"))
-
-
-def _empty_answer_reason(message: Mapping[str, Any], finish_reason: str | None) -> str:
-    reasoned = message.get("reasoning_content") or message.get("reasoning")
-    if finish_reason == "length":
-        spent = "reasoning used up its tokens" if reasoned else "its tokens were used up unseen"
-        return f"no answer: {spent}; raise max_new_tokens under [generation]"
-    if reasoned:
-        return "no answer: the model reasoned and then wrote nothing"
-    return f"the provider sent an empty answer (finish reason {finish_reason or 'unknown'})"

@@ -1,26 +1,23 @@
-"""Server discovery: address and model of a `server:` spec, and what the server supports."""
+"""Server discovery: the models of a server, and what it accepts."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 from tunegate.harness.contracts.model import PoolLimits
 from tunegate.harness.models.remote.http import (
-    LOOPBACK,
     HttpClient,
     PermanentError,
     RequestFailure,
     RetryableError,
 )
 from tunegate.harness.models.remote.request_pool import ask_all
-from tunegate.harness.records.errors import BackendError, ModelError, unknown_name_message
+from tunegate.harness.models.servers.target import KEY, ServerTarget
+from tunegate.harness.records.errors import BackendError, ModelError
 
 _OPENING = PoolLimits(concurrency=1, deadline_s=60.0, attempts=3)
 """Patience before the run: a server that loads the model at the first question needs a minute."""
@@ -203,104 +200,3 @@ def _gentler(body: Mapping[str, Any]) -> str:
         ", or leave out the metrics that need likelihoods (vLLM on a CPU with --enable-lora: name "
         "the adapter's modules with --lora-target-modules)"
     )
-
-
-_FORM = "server:http://host:port/v1#MODEL"
-_OPTIONS = ("tokenizer", "weights")
-NO_WEIGHTS = "none"
-KEY = "TUNEGATE_SERVER_KEY"
-"""Environment variable of the key."""
-_ELSE = "OPENAI_API_KEY"
-
-
-def is_this_machine(url: str) -> bool:
-    """Return whether an address is one of this machine."""
-    return urlsplit(url).hostname in LOOPBACK
-
-
-@dataclass(frozen=True, slots=True)
-class ServerTarget:
-    """A model behind a server."""
-
-    url: str
-    """Address up to `/v1`, without a slash at its end."""
-    model: str
-    """The model's name there; empty if the spec names none."""
-    tokenizer: str | None = None
-    """Folder or hub id of its tokenizer and chat template, as the spec gives it."""
-    weights: str | None = None
-    """Folder of its weights on this machine, as the spec names it; `none` trusts the server."""
-
-    @property
-    def origin(self) -> str:
-        """The address without its path."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc}"
-
-    @property
-    def here(self) -> bool:
-        """Whether it is this machine."""
-        return is_this_machine(self.url)
-
-    def spec(self, model: str | None = None) -> str:
-        """Return the spec, of another model of the server if one is given."""
-        named = {"tokenizer": self.tokenizer, "weights": self.weights}
-        query = "&".join(f"{name}={value}" for name, value in named.items() if value)
-        query = f"?{query}" if query else ""
-        return f"server:{self.url}{query}#{model or self.model}"
-
-
-def parse_target(target: str) -> ServerTarget:
-    """Read what follows `server:`.
-
-    Raises:
-        ModelError: it is no address, holds a secret, or has an option that does not exist.
-    """
-    address, _, model = target.partition("#")
-    try:
-        parts = urlsplit(address)
-        well_formed = parts.scheme in ("http", "https") and bool(parts.hostname)
-        _ = parts.port  # read, it raises if it is no number
-    except ValueError:
-        well_formed = False
-    if not well_formed:
-        raise ModelError(f"server:{target}: no address of a server; write it as {_FORM}")
-    if parts.username or parts.password:
-        # The spec goes into records and logs, so it is not repeated here either.
-        raise ModelError(f"server: an address must hold no password; put the key into {KEY}")
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    for name in options:
-        if name not in _OPTIONS:
-            raise ModelError(
-                f"server:{target}: {unknown_name_message(name, _OPTIONS, what='option')}"
-            )
-    _refuse_no_folder(target, options)
-    url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
-    return ServerTarget(url, model, options.get("tokenizer"), options.get("weights"))
-
-
-def _refuse_no_folder(target: str, options: Mapping[str, str]) -> None:
-    for name in _OPTIONS:
-        if options.get(name) == "":
-            raise ModelError(f"server:{target}: {name}= names no folder")
-    weights = options.get("weights", NO_WEIGHTS)
-    if weights != NO_WEIGHTS and not Path(weights).is_dir():
-        raise ModelError(
-            f"server:{target}: weights={weights} is not a folder; name that of the model or "
-            f"adapter, or {NO_WEIGHTS} to take them on trust"
-        )
-
-
-def key_for(where: ServerTarget, environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return the key to be sent: OpenAI's own goes over no line that others can read.
-
-    Raises:
-        ModelError: it cannot be in a header.
-    """
-    name = KEY
-    if not environment.get(KEY) and (where.here or where.url.startswith("https:")):
-        name = _ELSE
-    key = environment.get(name, "").strip()
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise ModelError(f"{name} holds characters that no key has; set it again")
-    return key or None

@@ -1,4 +1,4 @@
-"""Server protocol: the request format that a server takes, and parsing of its replies.
+"""Server protocol: the request format that a server takes.
 
 Where the tokenizer is known here, prompts are rendered here and both arms provably get the same:
 as token ids where the server takes them, as text where it splits texts as we do. Otherwise it gets
@@ -7,18 +7,20 @@ messages, and renders them itself.
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tunegate.harness.contracts.model import Prompt
-from tunegate.harness.contracts.thinking import call_text
-from tunegate.harness.contracts.thoughts import message_thoughts
-from tunegate.harness.models.remote.http import HttpClient, PermanentError, RetryableError
-from tunegate.harness.models.servers.discovery import ServerTarget, try_request
-from tunegate.harness.records.answers import reported_amount
+from tunegate.harness.models.remote.http import HttpClient, RetryableError
+from tunegate.harness.models.servers.discovery import try_request
+from tunegate.harness.models.servers.replies import (
+    logprobs_by_id,
+    ordered_choices,
+    prompt_logprobs,
+    token_usage,
+)
+from tunegate.harness.models.servers.target import ServerTarget
 from tunegate.harness.records.errors import BackendError, ModelError
 
 PROBE = "Grüße aus Köln, 1234567 naïve façades!\n\tdef f(x):  return x**2 # 你好, мир 🙂"
@@ -237,154 +239,8 @@ def _spellings(text: str, first: str | None) -> Iterator[str]:
         yield first + text
 
 
-@dataclass(frozen=True, slots=True)
-class ServerCompletion:
-    """A completion as the server gives it."""
-
-    text: str
-    finish_reason: str | None
-    input_tokens: int | None
-    output_tokens: int | None
-    reasoning: str | None = None
-    """The thoughts, where the server separates them."""
-    reasoning_tokens: int | None = None
-    model: str | None = None
-    """The model that answered, by the server's report."""
-    calls_tools: bool = False
-
-
-def parse_completion(reply: Mapping[str, Any]) -> ServerCompletion:
-    """Read a reply of `/completions` or `/chat/completions`.
-
-    Raises:
-        RetryableError: it holds no answer.
-        PermanentError: a filter withheld the answer, or its message has no content.
-    """
-    choice = ordered_choices(reply, 1)[0]
-    message, ended = choice.get("message"), choice.get("finish_reason")
-    if ended == "content_filter":
-        raise PermanentError("a content filter withheld the answer", whole=False)
-    if choice.get("error") or ended == "error":
-        raise RetryableError(f"the reply is an error: {str(choice.get('error'))[:80]}")
-    text = choice.get("text") if message is None else _message_text(message)
-    if text is None and isinstance(message, dict):
-        if message_thoughts(message) is None and reasoning_usage(reply) is None:
-            why = f"no answer: the reply's content is null (finish reason {ended or 'unknown'})"
-            raise PermanentError(why, whole=False)
-        text = ""  # all of it is thoughts
-    if not isinstance(text, str):
-        raise RetryableError(f"the reply holds no text but {str(text)[:80]!r}")
-    model = reply.get("model")
-    return ServerCompletion(
-        text,
-        ended if isinstance(ended, str) else None,
-        token_usage(reply, "prompt_tokens"),
-        token_usage(reply, "completion_tokens"),
-        message_thoughts(message) if isinstance(message, dict) else None,
-        reasoning_usage(reply),
-        model if isinstance(model, str) and model else None,
-        bool(isinstance(message, dict) and message.get("tool_calls")),
-    )
-
-
-def is_foreign(asked: str, told: str) -> bool:
-    """Return whether a reply names another model than the one asked: a proxy's fallback.
-
-    A date, revision or `latest` behind the name is the same model, and so is an owner or path in
-    front of one of the two.
-    """
-    if ("/" in asked) != ("/" in told):
-        asked, told = (name.rpartition("/")[2] for name in (asked, told))
-    return re.fullmatch(re.escape(asked) + _VERSION, told) is None
-
-
-_VERSION = r"(?:@.+|:latest|-\d{4}(?:-?\d\d-?\d\d)?|-\d{3})?"
-
-
-def ordered_choices(reply: Mapping[str, Any], wanted: int) -> list[dict[str, Any]]:
-    """Return the reply's choices in the order of what was asked.
-
-    Raises:
-        RetryableError: there are not as many as were asked for.
-    """
-    found = reply.get("choices")
-    if not isinstance(found, list) or len(found) != wanted:
-        raise RetryableError(f"the reply has not {wanted} choices but {str(found)[:80]}")
-    if not all(isinstance(choice, dict) for choice in found):
-        raise RetryableError(f"the reply's choices are not objects: {str(found)[:80]}")
-    return sorted(found, key=lambda choice: choice.get("index") or 0)
-
-
-def token_usage(reply: Mapping[str, Any], name: str) -> int | None:
-    """Return a number of tokens from `usage`; None where the server reports none."""
-    value = _object(reply.get("usage")).get(name)
-    return reported_amount(value) if isinstance(value, int) else None
-
-
-def reasoning_usage(reply: Mapping[str, Any]) -> int | None:
-    """Return the tokens of the thoughts from `usage`; None where none are reported."""
-    details = _object(_object(reply.get("usage")).get("completion_tokens_details"))
-    value = details.get("reasoning_tokens")
-    return reported_amount(value) or None if isinstance(value, int) else None
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _message_text(message: Any) -> Any:
-    """Return the text of an assistant's message; calls of tools are written out as Hermes does.
-
-    A refusal in words is an answer. None where the message has no content at all.
-    """
-    if not isinstance(message, dict):
-        return None
-    text = message.get("content")
-    if not text and isinstance(message.get("refusal"), str):
-        text = message["refusal"]
-    if isinstance(text, list):  # parts, those of thoughts among them
-        text = "".join(p.get("text") or "" for p in text if isinstance(p, dict))
-    calls = message.get("tool_calls")
-    if not calls:
-        return text
-    text = text or ""
-    return "\n".join([*([text] if text else []), *map(_call, calls)])
-
-
-def _call(call: Any) -> str:
-    function = call.get("function") if isinstance(call, dict) else None
-    if not isinstance(function, dict):
-        raise RetryableError(f"the reply's tool call is not a call: {str(call)[:80]}")
-    return call_text(function.get("name"), function.get("arguments"))
-
-
-def prompt_logprobs(choice: Mapping[str, Any], ids: Sequence[int]) -> list[float] | None:
-    """Return the natural-log probability of each token of a prompt after its first.
-
-    Two forms are known: `prompt_logprobs` (vLLM: a mapping of token ids for each place) and
-    `logprobs.token_logprobs` of an echoed prompt (vLLM, SGLang, OpenAI's older models).
-    """
-    told: Any
-    places = choice.get("prompt_logprobs")
-    if isinstance(places, list) and len(places) == len(ids):
-        told = [_token_logprob(place, token) for place, token in zip(places, ids, strict=True)]
-    else:
-        told = _object(choice.get("logprobs")).get("token_logprobs")
-        # The token that had to be written may be at the end.
-        if not isinstance(told, list) or len(told) not in (len(ids), len(ids) + 1):
-            return None
-    values = told[1 : len(ids)]
-    fine = all(isinstance(v, int | float) and math.isfinite(v) and v <= 1e-3 for v in values)
-    return [float(v) for v in values] if fine else None
-
-
-def _token_logprob(place: Any, token: int) -> Any:
-    return _object(_object(place).get(str(token))).get("logprob")
-
-
 _LIKELIEST = (20, 5)
 """Numbers of likeliest tokens that are asked for: vLLM's limit, and OpenAI's."""
-_TOKEN_ID = "token_id:"
 
 
 def next_token_logprobs(
@@ -407,20 +263,6 @@ def next_token_logprobs(
         except (ModelError, RetryableError) as silence:
             raise BackendError(str(silence)) from silence
         if found:
-            told = [_by_token_id(choice) for choice in found]
+            told = [logprobs_by_id(choice) for choice in found]
             return None if None in told else [one for one in told if one is not None]
     return None
-
-
-def _by_token_id(choice: Mapping[str, Any]) -> dict[int, float] | None:
-    places = _object(choice.get("logprobs")).get("top_logprobs")
-    first = places[0] if isinstance(places, list) and places else None
-    if not isinstance(first, dict) or not first:
-        return None
-    names = [name.removeprefix(_TOKEN_ID) for name in first if name.startswith(_TOKEN_ID)]
-    if len(names) != len(first) or not all(name.isdecimal() for name in names):
-        return None
-    values = [v for v in first.values() if isinstance(v, int | float) and math.isfinite(v)]
-    if len(values) != len(names):
-        return None
-    return {int(name): float(value) for name, value in zip(names, values, strict=True)}

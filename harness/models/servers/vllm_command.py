@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.models._model_folder import adapter_config
-from tunegate.harness.models.adapters.adapter_fit import STARTS
+from tunegate.harness.models.adapters.supported_kinds import STARTS
 from tunegate.harness.models.demo_model import cache_folder
 from tunegate.harness.records.errors import ModelError, UsageError, unknown_name_message
 

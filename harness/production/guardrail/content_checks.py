@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.metric import Metric
-from tunegate.harness.models.remote.litellm import UnansweredMessage, answer_of
+from tunegate.harness.models.remote.chat_message import UnansweredMessage, answer_of
 from tunegate.harness.production.guardrail.classifiers import TextClassifier
 from tunegate.harness.production.guardrail.injection import injection_in
 from tunegate.harness.production.guardrail.visible_text import visible_text

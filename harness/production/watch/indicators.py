@@ -22,7 +22,7 @@ from typing import Any
 from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.thoughts import without_thoughts
-from tunegate.harness.models.remote.litellm import UnansweredMessage, answer_of
+from tunegate.harness.models.remote.chat_message import UnansweredMessage, answer_of
 from tunegate.harness.records.answers import Completion, reported_amount
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score

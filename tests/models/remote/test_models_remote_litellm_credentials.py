@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunegate.harness.models.remote.litellm import provider_of
+from tunegate.harness.models.remote.litellm_provider import provider_of
 from tunegate.harness.records.errors import ModelError
 
 VARIABLES = (

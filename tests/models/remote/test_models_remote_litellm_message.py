@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.metrics.tool_calls import tool_calls
-from tunegate.harness.models.remote.litellm import UnansweredMessage, answer_of
+from tunegate.harness.models.remote.chat_message import UnansweredMessage, answer_of
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.models.remote.litellm import accepted_parameters, settings_problem
+from tunegate.harness.models.remote.litellm_provider import accepted_parameters, settings_problem
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,9 @@ from tests.models.servers import altered_models as made
 from tunegate.harness.contracts.model import Arm
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.server import server as open_server
-from tunegate.harness.models.servers.discovery import parse_target
 from tunegate.harness.models.servers.identity import ServedIdentity
 from tunegate.harness.models.servers.managed_server import ManagedServer, free_port
+from tunegate.harness.models.servers.target import parse_target
 from tunegate.harness.models.servers.vllm_command import (
     VllmServerPlan,
     VllmSettings,

@@ -22,8 +22,8 @@ import pytest
 from tests.gguf_files import few_stops, rewritten
 from tests.tiny_models import Tiny
 from tunegate.harness.engine.inference import local_engine
-from tunegate.harness.models import gguf as _llama_cpp
 from tunegate.harness.models.gguf import gguf
+from tunegate.harness.models.gguf_format import llama_cpp as _llama_cpp
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import MissingExtra, ModelError

@@ -1,0 +1,179 @@
+"""Load a Transformers model and its tokenizer from a folder.
+
+Refused is what would silently compute another model: a missing tensor that the library fills with
+random values, NaN, a tokenizer of another model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.models._model_folder import (
+    gpu_is_free,
+    need_quantiser,
+    needs_code,
+    require_modules,
+    stored_format,
+    text_class,
+    text_part,
+)
+from tunegate.harness.models.adapters.weight_files import refuse_unsafe, weights_fingerprint
+from tunegate.harness.models.transformers import HfArm, LoadedModel, last_logits
+from tunegate.harness.records.errors import ModelError, TunegateError, error_reason
+
+
+def load_model(folder: Path, *, dtype: str, trusted: bool = False) -> LoadedModel:
+    """Load a model folder.
+
+    Args:
+        folder: A Transformers model folder with safetensors.
+        dtype: `float32`, `bfloat16`, `float16` or `auto`; auto is float32 without a GPU.
+        trusted: Whether code in the folder may be run where only that computes the model.
+
+    Raises:
+        UnsafeWeights: the folder could run code.
+        ModelError: it cannot be loaded, or has NaN or Infinity in a tensor.
+    """
+    require_modules("torch", "transformers")
+    refuse_unsafe(folder, trusted=trusted)
+    need_quantiser(folder)
+    silence_libraries()
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    gpu = gpu_is_free() and torch.cuda.is_available()
+    spread = gpu and importlib.util.find_spec("accelerate") is not None
+    chosen = ("auto" if gpu else "float32") if dtype == "auto" else dtype
+    with prefix_errors(f"{folder}: cannot be loaded"):
+        coded = trusted and needs_code(folder)
+        kind: Any = AutoModelForCausalLM if coded else text_class(folder)
+        both: Any = kind.from_pretrained(
+            folder,
+            dtype=chosen if chosen == "auto" else getattr(torch, chosen),
+            device_map="auto" if spread else None,
+            use_safetensors=True,
+            trust_remote_code=coded,
+            ignore_mismatched_sizes=True,  # refused below, with the names and sizes
+            output_loading_info=True,
+        )
+        model, report = both
+    for name, stored, wanted in sorted(report["mismatched_keys"]):
+        raise ModelError(
+            f"{folder}: {name} is stored as {tuple(stored)}, and config.json makes it "
+            f"{tuple(wanted)}; copy the folder again"
+        )
+    if missing := report["missing_keys"]:  # Transformers filled them with random numbers
+        raise ModelError(
+            f"{folder}: tensor {min(missing)} is missing from the weights; "
+            "save or copy the model again"
+        )
+    model = text_part(model)
+    if gpu and not spread:
+        model.to("cuda")
+    model.eval()
+    _keep_unpacked(model)
+    refuse_nan(model.named_parameters(), folder)
+    loaded = LoadedModel(
+        torch_model=model,
+        tokenizer=load_tokenizer(folder, trusted=coded),
+        folder=folder,
+        weights_sha256=weights_fingerprint(folder, code=coded),
+        dtype=number_format(model),
+        stored=stored_format(folder, model.config),
+    )
+    ids = HfArm("", loaded, loaded.tokenizer).probe_ids()
+    rows = model.get_input_embeddings().weight.shape[0]
+    most = max((token for row in ids for token in row), default=0)
+    if most >= rows:
+        raise ModelError(
+            f"{folder}: the tokenizer has token {most}, and the weights have {rows} tokens; "
+            "copy tokenizer and weights of one model"
+        )
+    loaded.pristine = last_logits(model, ids)
+    return loaded
+
+
+def number_format(model: Any) -> str:
+    """Return in what the model computes, and that its weights are rounded further where they are.
+
+    Only a plain `float32` counts as exact arithmetic (`tunegate.harness.engine.plan`).
+    """
+    computed = str(model.dtype).removeprefix("torch.")
+    config = getattr(model.config, "quantization_config", None)
+    method = getattr(config, "quant_method", None)
+    if method is None:
+        return computed
+    bits = "4-bit " if getattr(config, "load_in_4bit", False) else ""
+    return f"{computed}, {bits}{getattr(method, 'value', method)}"
+
+
+def _keep_unpacked(model: Any) -> None:
+    """Keep bitsandbytes from repacking 4-bit weights at the first forward on a CPU.
+
+    Base's logits before and after an adapter is attached would come from two kernels, and differ
+    by tenths (bitsandbytes 0.50 on processors with avx512-bf16).
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def load_tokenizer(folder: Path, *, trusted: bool = False) -> Any:
+    """Load a folder's tokenizer, padding on the left and complete with a pad token.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    with prefix_errors(f"{folder}: no usable tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trusted)
+    tokenizer.padding_side = "left"
+    return tokenizer
+
+
+def refuse_nan(parameters: Any, folder: Path) -> None:
+    """Refuse weights that are no numbers.
+
+    Raises:
+        ModelError: a parameter holds NaN or infinity.
+    """
+    import torch
+
+    for name, tensor in parameters:
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ModelError(
+                f"{folder}: tensor {name} holds NaN or Infinity; the training diverged: "
+                "lower the learning rate, or take an earlier checkpoint"
+            )
+
+
+def silence_libraries() -> None:
+    """Keep the libraries from talking over the run: no progress bars, no advice, no telemetry."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from transformers.utils import logging as talk
+
+    talk.set_verbosity_error()  # type: ignore[no-untyped-call]  # transformers has no annotation
+    talk.disable_progress_bar()  # type: ignore[no-untyped-call]  # nor here
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def prefix_errors(what: str) -> Iterator[None]:
+    """Turn whatever a library raises into one line that begins with `what`; mute its warnings."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except TunegateError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{what}: {error_reason(error)}") from error
