@@ -31,7 +31,7 @@ from tunegate.harness.models.remote.chat_settings import (
     settings_of,
     thinking_parameters,
 )
-from tunegate.harness.models.remote.http import PermanentError, RequestFailure
+from tunegate.harness.models.remote.failures import PermanentError, RequestFailure
 from tunegate.harness.models.remote.litellm import ChatReply, chat_completion
 from tunegate.harness.models.remote.litellm_provider import (
     accepted_parameters,

@@ -27,7 +27,8 @@ from tunegate.harness.models._model_folder import is_adapter, require_modules
 from tunegate.harness.models._thinking_switch import server_fields
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.models.remote.chat_settings import bounds_of
-from tunegate.harness.models.remote.http import HttpClient, RequestFailure
+from tunegate.harness.models.remote.failures import RequestFailure
+from tunegate.harness.models.remote.http import HttpClient
 from tunegate.harness.models.remote.request_pool import QuestionFeed, ask_all
 from tunegate.harness.models.servers.client import ServerClient
 from tunegate.harness.models.servers.discovery import ServerModelCard, find_model_card

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from tunegate.harness.contracts.model import PoolLimits
-from tunegate.harness.models.remote.http import (
+from tunegate.harness.models.remote.failures import (
     PermanentError,
     RequestFailure,
     RetryableError,

@@ -11,7 +11,7 @@ from typing import Any
 
 from tunegate.harness.contracts.judge import JudgeAnswer, JudgeQuestion
 from tunegate.harness.contracts.model import PoolLimits
-from tunegate.harness.models.remote.http import RequestFailure
+from tunegate.harness.models.remote.failures import RequestFailure
 from tunegate.harness.models.remote.request_pool import ask_all
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.defaults import DEADLINE_S, JUDGE_CONCURRENCY

@@ -22,7 +22,8 @@ from tunegate.harness.judges.backends._chat import (
     schema_of,
     split_limits,
 )
-from tunegate.harness.models.remote.http import HttpClient, PermanentError, RetryableError
+from tunegate.harness.models.remote.failures import PermanentError, RetryableError
+from tunegate.harness.models.remote.http import HttpClient
 from tunegate.harness.records.answers import Completion, reported_amount
 from tunegate.harness.records.errors import ModelError
 from tunegate.harness.records.hashing import sha256

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from time import sleep
 from typing import Any
 
-from tunegate.harness.models.remote.http import PermanentError, quote_excerpt
+from tunegate.harness.models.remote.failures import PermanentError, quote_excerpt
 from tunegate.harness.models.remote.litellm import error_of_exception, litellm_library
 from tunegate.harness.records.errors import BackendError
 

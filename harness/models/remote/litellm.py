@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from tunegate.harness.models.remote.http import (
+from tunegate.harness.models.remote.failures import (
     PermanentError,
     RetryableError,
     error_of_status,

@@ -22,7 +22,7 @@ from itertools import chain
 from typing import Generic, TypeVar
 
 from tunegate.harness.contracts.model import PoolLimits
-from tunegate.harness.models.remote.http import PermanentError, RequestFailure
+from tunegate.harness.models.remote.failures import PermanentError, RequestFailure
 from tunegate.harness.models.remote.rate_limits import RequestLimiter
 from tunegate.harness.models.remote.retries import PendingQuestion
 from tunegate.harness.records.errors import BackendError

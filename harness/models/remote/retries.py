@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from tunegate.harness.contracts.model import PoolLimits
-from tunegate.harness.models.remote.http import PermanentError, RequestFailure, RetryableError
+from tunegate.harness.models.remote.failures import PermanentError, RequestFailure, RetryableError
 from tunegate.harness.models.remote.rate_limits import RequestLimiter
 
 Q = TypeVar("Q")

@@ -19,7 +19,8 @@ from tunegate.harness.models.remote.chat_settings import (
     cut_at_stops,
     offers_tools,
 )
-from tunegate.harness.models.remote.http import HttpClient, PermanentError, RetryableError
+from tunegate.harness.models.remote.failures import PermanentError, RetryableError
+from tunegate.harness.models.remote.http import HttpClient
 from tunegate.harness.models.servers.protocol import ServerProtocol, one_token, wire_prompt
 from tunegate.harness.models.servers.replies import (
     ServerCompletion,

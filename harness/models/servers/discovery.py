@@ -9,12 +9,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from tunegate.harness.contracts.model import PoolLimits
-from tunegate.harness.models.remote.http import (
-    HttpClient,
-    PermanentError,
-    RequestFailure,
-    RetryableError,
-)
+from tunegate.harness.models.remote.failures import PermanentError, RequestFailure, RetryableError
+from tunegate.harness.models.remote.http import HttpClient
 from tunegate.harness.models.remote.request_pool import ask_all
 from tunegate.harness.models.servers.target import KEY, ServerTarget
 from tunegate.harness.records.errors import BackendError, ModelError

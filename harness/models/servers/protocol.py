@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tunegate.harness.contracts.model import Prompt
-from tunegate.harness.models.remote.http import HttpClient, RetryableError
+from tunegate.harness.models.remote.failures import RetryableError
+from tunegate.harness.models.remote.http import HttpClient
 from tunegate.harness.models.servers.discovery import try_request
 from tunegate.harness.models.servers.replies import (
     logprobs_by_id,

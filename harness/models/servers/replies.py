@@ -10,7 +10,7 @@ from typing import Any
 
 from tunegate.harness.contracts.thinking import call_text
 from tunegate.harness.contracts.thoughts import message_thoughts
-from tunegate.harness.models.remote.http import PermanentError, RetryableError
+from tunegate.harness.models.remote.failures import PermanentError, RetryableError
 from tunegate.harness.records.answers import reported_amount
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from tests.fake_server import FakeServer
-from tunegate.harness.models.remote.http import (
-    HttpClient,
+from tunegate.harness.models.remote.failures import (
     PermanentError,
     RetryableError,
     error_of_status,
     quote_excerpt,
 )
+from tunegate.harness.models.remote.http import HttpClient
 
 Start = Callable[..., FakeServer]
 KEY = "sk-very-secret-0123456789"

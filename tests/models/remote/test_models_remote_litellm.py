@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.fake_server import FakeServer, completion
-from tunegate.harness.models.remote.http import PermanentError, RetryableError
+from tunegate.harness.models.remote.failures import PermanentError, RetryableError
 from tunegate.harness.models.remote.litellm import ChatReply, chat_completion, litellm_library
 from tunegate.harness.records.errors import MissingExtra
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.contracts.model import PoolLimits
-from tunegate.harness.models.remote.http import PermanentError, RequestFailure, RetryableError
+from tunegate.harness.models.remote.failures import PermanentError, RequestFailure, RetryableError
 from tunegate.harness.models.remote.rate_limits import RateLimiter
 from tunegate.harness.models.remote.request_pool import QuestionFeed, ask_all
 from tunegate.harness.records.errors import BackendError
