@@ -1,7 +1,7 @@
-"""OpenTelemetry import: trace files → spans, one at a time, from OTLP/JSON or protobuf.
+"""Trace files → spans, one at a time, from OTLP in JSON or protobuf and from trace stores.
 
-Memory holds a line, a protobuf message or one span of a JSON document, not the file. Log records
-that name a span (the events of the GenAI conventions) are laid into a temporary database first and
+Memory holds a line, a protobuf message or one element of a JSON document's list, not the file. Log
+records that name a span (the events of the GenAI conventions) go to a temporary database first and
 join their span when it comes.
 
 Example:
@@ -18,13 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from tunegate.harness.telemetry.read import json_reader, protobuf_reader
+from tunegate.harness.telemetry.read.event_index import EventIndex
 from tunegate.harness.telemetry.read.files import (
     FileContent,
     FileFormat,
     open_contents,
     trace_files,
 )
-from tunegate.harness.telemetry.read.records import EventIndex, EventRecord
+from tunegate.harness.telemetry.read.records import EventRecord
 from tunegate.harness.telemetry.read.types import ImportReport, Span
 
 
@@ -32,12 +33,12 @@ def read_spans(paths: Sequence[Path | str], reading: ImportReport) -> Iterator[S
     """Yield the spans of trace files in the order of the files.
 
     Args:
-        paths: Files, folders and patterns (`logs/*.jsonl.gz`). Of a run's folder its traces are
-            read; next to `traces.jsonl` its `logs.jsonl` is looked for.
-        reading: Counts what is read, what is left out and what is repaired, with its place.
+        paths: Files, folders and patterns (`logs/*.jsonl.gz`). Of a run folder only the traces are
+            read; `logs.jsonl` next to `traces.jsonl` is read too.
+        reading: Counts what is read, left out and repaired, with the first place of each.
 
     Raises:
-        UsageError: a path names no file, or a folder holds no traces.
+        UsageError: a path does not exist, or a folder holds no traces.
         MissingExtra: there is protobuf, and what reads it is not installed.
     """
     files = trace_files(paths)
@@ -48,7 +49,7 @@ def read_spans(paths: Sequence[Path | str], reading: ImportReport) -> Iterator[S
         for path in files:
             for span in _spans(path, reading):
                 reading.spans += 1
-                joined = events.of(span.trace_id, span.span_id)
+                joined = events.claim(span.trace_id, span.span_id)
                 yield replace(span, events=span.events + joined) if joined else span
         for where in events.unclaimed():
             reading.leave_out("an event whose span is not in these files", where)

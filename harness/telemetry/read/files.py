@@ -29,7 +29,7 @@ class FileFormat(Enum):
     JSON = "json"
     PROTOBUF = "protobuf"
     NONE = "none"
-    """Nothing that can be read; why has been counted."""
+    """Nothing that can be read; the reason has been counted."""
 
 
 @dataclass(slots=True)
@@ -49,13 +49,13 @@ class FileContent:
 
     def head(self, size: int) -> bytes:
         """Return the bytes up to the end of the first line, at most `size`, and go back."""
-        found = self._tried(self.stream.readline, size)
+        found = self._try_read(self.stream.readline, size)
         self.stream.seek(0)
         return found
 
     def begin(self, size: int) -> bytes:
         """Return the next bytes, at most `size`, and leave them there."""
-        return self._tried(self._peek, size)[:size]
+        return self._try_read(self._peek, size)[:size]
 
     def more(self) -> bool:
         """Return whether there are bytes left."""
@@ -63,9 +63,9 @@ class FileContent:
 
     def read(self, size: int) -> bytes:
         """Return the next `size` bytes, fewer at the end; a broken gzip stream ends early."""
-        # One look at a time: a longer read that fails would lose what it had got so far.
+        # In single reads: a longer one that fails would lose what it had so far.
         pieces = []
-        while size > 0 and (piece := self._tried(self.stream.read1, size)):
+        while size > 0 and (piece := self._try_read(self.stream.read1, size)):
             pieces.append(piece)
             size -= len(piece)
         return b"".join(pieces)
@@ -73,19 +73,19 @@ class FileContent:
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Yield the lines that are not blank, each with its number from 1."""
         number = 0
-        while line := self._tried(self.stream.readline, LONGEST_LINE):
+        while line := self._try_read(self.stream.readline, LONGEST_LINE):
             number += 1
             if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
                 self.reading.leave_out("a line of over 256 MB", f"{self.name}:{number}")
                 while line and not line.endswith(b"\n"):
-                    line = self._tried(self.stream.readline, LONGEST_LINE)
+                    line = self._try_read(self.stream.readline, LONGEST_LINE)
             elif not line.isspace():
                 yield number, line
 
     def _peek(self, size: int) -> bytes:
         return self.stream.peek(size)
 
-    def _tried(self, read: Callable[[int], bytes], size: int) -> bytes:
+    def _try_read(self, read: Callable[[int], bytes], size: int) -> bytes:
         try:
             return read(size)
         except (EOFError, OSError, zlib.error) as error:
@@ -101,7 +101,7 @@ def open_contents(path: Path, reading: ImportReport) -> Iterator[FileContent]:
         UsageError: the file cannot be opened.
     """
     if path.exists() and not path.is_file():
-        raise UsageError(f"{path}: no regular file; a pipe or device is not read, so save it first")
+        raise UsageError(f"{path}: not a regular file; save what a pipe or device yields to a file")
     try:
         raw = path.open("rb", buffering=0)
     except OSError as error:
@@ -123,33 +123,27 @@ def _form(content: FileContent) -> FileFormat:
         content.reading.leave_out(_format_error(error), content.name)
         return FileFormat.NONE
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if not text:
-        content.reading.leave_out("an empty file", content.name)
-        return FileFormat.NONE
-    if _ZSTD in head[:8]:
-        content.reading.leave_out("a file packed by zstd (unpack it: zstd -d)", content.name)
-        return FileFormat.NONE
     if text[:1] in (b"{", b"["):
         return FileFormat.JSON
-    if head[:4] == _PARQUET:
-        content.reading.leave_out("a Parquet file (write its rows as JSON lines)", content.name)
-        return FileFormat.NONE
-    if (text[:1].isalnum() or text[:1] == b'"') and not _has_lengths(head):
-        content.reading.leave_out("a text that is not JSON, as CSV is", content.name)
-        return FileFormat.NONE
-    return FileFormat.PROTOBUF
-
-
-def _has_lengths(head: bytes) -> bool:
-    """Return whether bytes are no characters of a text, as the lengths in protobuf are."""
-    return any(byte < _FIRST_PRINTED and byte not in b"\t\r\n" for byte in head)
+    if not text:
+        reason = "an empty file"
+    elif _ZSTD in head[:8]:
+        reason = "a file compressed with zstd (decompress it: zstd -d)"
+    elif head[:4] == _PARQUET:
+        reason = "a Parquet file (write its rows as JSON lines)"
+    elif all(byte >= _FIRST_PRINTED or byte in b"\t\r\n" for byte in head):
+        reason = "a text that is not JSON, such as CSV"
+    else:  # the lengths in protobuf are characters of no text
+        return FileFormat.PROTOBUF
+    content.reading.leave_out(reason, content.name)
+    return FileFormat.NONE
 
 
 def trace_files(paths: Sequence[Path | str]) -> list[Path]:
     """Return the files that paths, folders and patterns stand for, each once, with their logs.
 
     Raises:
-        UsageError: nothing is there.
+        UsageError: there are none.
     """
     found = [file for path in paths for file in _expand_path(Path(path))]
     found += [logs for file in found if (logs := _sibling_logs(file)) is not None]
@@ -163,7 +157,7 @@ def _expand_path(path: Path) -> list[Path]:
         return [path]
     if any(mark in str(path) for mark in "*?["):
         base = Path(path.anchor or ".")
-        matched = sorted(file for file in base.glob(str(path.relative_to(path.anchor))))
+        matched = sorted(base.glob(str(path.relative_to(path.anchor))))
         if matched:
             return [file for one in matched for file in _expand_path(one)]
         raise UsageError(f"{path}: no file matches")
@@ -171,23 +165,23 @@ def _expand_path(path: Path) -> list[Path]:
 
 
 def _folder_files(folder: Path) -> list[Path]:
-    """Return the traces of a run's folder, or every file whose name ends like one of a trace."""
+    """Return the traces of a run folder, or every file with a suffix of traces."""
     own = [
         path
         for pattern in ("traces*", "logs*")
         for path in sorted(folder.glob(pattern))
-        if path.is_file() and _ends_well(path)
+        if path.is_file() and _has_suffix(path)
     ]
     if any(path.name.startswith("traces") for path in own):
         return own
-    found = sorted(path for path in folder.rglob("*") if path.is_file() and _ends_well(path))
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and _has_suffix(path))
     if (folder / "manifest.json").is_file() or not found:
         ends = " ".join(SUFFIXES)
         raise UsageError(f"{folder}: no traces in it; names end in {ends} or one of them with .gz")
     return found
 
 
-def _ends_well(path: Path) -> bool:
+def _has_suffix(path: Path) -> bool:
     return path.name.lower().removesuffix(".gz").endswith(SUFFIXES)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from tunegate.harness.contracts import lookup
 from tunegate.harness.telemetry.read.conventions._common import CONTINUED, is_continued
-from tunegate.harness.telemetry.read.types import ModelCall, Span, named_conversation
+from tunegate.harness.telemetry.read.types import MALFORMED, ModelCall, Span, named_conversation
 
 WINDOW = 2000
 """Spans that are kept; two spans of one request are distinguished if more are between them."""
@@ -33,6 +33,7 @@ APART_S = 1.0
 OTHER = "a span that is not a model call"
 TWICE = "a span that was read before"
 AROUND = "a further span of a model call that has one of its own"
+BROKEN = "a span that breaks the rules of its convention"
 
 _Key = tuple[str, str]
 
@@ -116,7 +117,11 @@ class _SpanWindow:
             known = self.sessions.setdefault(span.trace_id, named)
             self.sessions[span.trace_id] = named if known == named else None
         inner = self.below.pop(key, [])
-        found = call_of(span, self.repair)
+        try:
+            found = call_of(span, self.repair)
+        except MALFORMED:
+            self.leave_out(BROKEN, span.where)
+            return
         if found is None:
             self.leave_out(OTHER, span.where)
         elif not self._is_around(found, inner) and not self._is_beside(key, found):

@@ -1,17 +1,7 @@
-"""Types of the import: `Span`, `ModelCall`, and `ImportReport`, the account of what could not be
-used.
+"""Types of the import: `Span`, `ModelCall`, and `ImportReport`, which counts what was not used.
 
-The span contract: what is read from a trace file, whatever program and format wrote it. The fields
-are those of OTLP's `Span` (opentelemetry-proto `trace/v1`), with attribute values as plain Python:
-strings, numbers, booleans, lists and dicts.
-
-The call contract: one request to a language model, as a trace recorded it.
-
-A convention is a module `harness/telemetry/read/conventions/<x>.py` with `NAME`, `matches(span)`,
-which returns whether the span is a model call written in its attributes, and `call(span)`, which
-reads it.
-`tunegate.harness.telemetry.read.model_calls` asks all conventions, merges their readings and yields
-every call it finds.
+`Span` has the fields of OTLP's `Span` (opentelemetry-proto `trace/v1`), whatever program and format
+wrote it. `ModelCall` is one request to a language model.
 
 Example:
     >>> reading = ImportReport()
@@ -26,10 +16,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tunegate.harness.records.wording import count_noun
+
+MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What reading raises where a record breaks the rules of its format."""
+
 
 @dataclass(slots=True)
 class OccurrenceCount:
-    """How often something was met, and where first."""
+    """How often something occurred, and where first."""
 
     count: int
     first: str
@@ -37,15 +32,14 @@ class OccurrenceCount:
 
 @dataclass(slots=True)
 class ImportReport:
-    """The account of a reading; who reads fills it in as the spans go by."""
+    """What was read and what was left out, filled in while the spans go by."""
 
     files: int = 0
     spans: int = 0
-    """Spans that were read, whatever they are about."""
     calls: int = 0
-    """Requests to language models that were found in them."""
+    """Requests to language models among the spans."""
     distinct: int = 0
-    """Those that can be replayed, are wanted, and ask what none before them asked."""
+    """Calls that can be replayed, are selected, and do not repeat an earlier prompt."""
     left_out: dict[str, OccurrenceCount] = field(default_factory=dict)
     """Unusable spans, by reason."""
     repaired: dict[str, OccurrenceCount] = field(default_factory=dict)
@@ -60,9 +54,7 @@ class ImportReport:
         _note(self.repaired, what, where)
 
     def found(self, cases: int) -> str:
-        """Return in a line what was read, and how many cases it gave."""
-        from tunegate.harness.records.wording import count_noun
-
+        """Return in a line what was read, and how many cases came of it."""
         counts = ((self.files, "file"), (self.spans, "span"), (self.calls, "model call"))
         return (
             f"{', '.join(map(count_noun, *zip(*counts, strict=True)))} → "

@@ -56,6 +56,9 @@ def chat(*asked: Any, answer: Any = "Yes.", tools: Any = None, **more: Any) -> d
     return found
 
 
+KINDS = {str: "stringValue", int: "intValue"}
+
+
 @pytest.fixture(name="traced")
 def _traced(tmp_path: Path) -> Callable[..., Path]:
     """Return what writes calls as spans, each in a trace of its own or in one that is named."""
@@ -72,7 +75,8 @@ def _traced(tmp_path: Path) -> Callable[..., Path]:
                 "startTimeUnixNano": str(known.pop("at", 1_764_000_000) * 10**9),
                 "endTimeUnixNano": str(1_764_000_001 * 10**9),
                 "attributes": [
-                    {"key": key, "value": {"stringValue": value}} for key, value in known.items()
+                    {"key": key, "value": {KINDS[type(value)]: value}}
+                    for key, value in known.items()
                 ],
             }
             scopes = [{"scope": {"name": scope}, "spans": [span]}]
@@ -141,7 +145,7 @@ def test_what_was_answered_is_kept_for_the_side_by_side(traced: Traced) -> None:
     """With latency and tokens; a tool call is written as servers' calls are."""
     made = {"type": "tool_call", "id": "c1", "name": "weather", "arguments": {"city": "Bonn"}}
     path = traced(
-        chat("Is it open?", gen_ai__usage__output_tokens="4"),
+        chat("Is it open?", gen_ai__usage__output_tokens=4),
         chat("Rain in Bonn?", answer=made, tools=[WEATHER]),
         chat("Nothing?", answer=None),
     )

@@ -99,8 +99,11 @@ def test_gzip_is_unpacked_whatever_the_name(
     [
         (b"", "an empty file"),
         (b"\xef\xbb\xbf \n\n", "an empty file"),
-        (b"\x28\xb5\x2f\xfd\x00", "a file packed by zstd (unpack it: zstd -d)"),
-        (b"\x00\x00\x01\x00\x28\xb5\x2f\xfd\x00", "a file packed by zstd (unpack it: zstd -d)"),
+        (b"\x28\xb5\x2f\xfd\x00", "a file compressed with zstd (decompress it: zstd -d)"),
+        (
+            b"\x00\x00\x01\x00\x28\xb5\x2f\xfd\x00",
+            "a file compressed with zstd (decompress it: zstd -d)",
+        ),
     ],
 )
 def test_files_that_hold_nothing_readable_are_counted(
@@ -136,5 +139,5 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "traces.jsonl"
     os.mkfifo(pipe)
 
-    with pytest.raises(UsageError, match="no regular file"), open_contents(pipe, ImportReport()):
+    with pytest.raises(UsageError, match="not a regular file"), open_contents(pipe, ImportReport()):
         pass

@@ -20,7 +20,6 @@ from tests.telemetry.read.wire_requests import asked, comparable
 from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.suite.sources.traces import TraceSelection, collect_cases
 from tunegate.harness.telemetry.read import read_spans
-from tunegate.harness.telemetry.read.json_reader import NEITHER
 from tunegate.harness.telemetry.read.model_calls import find_model_calls
 from tunegate.harness.telemetry.read.types import ImportReport, ModelCall
 
@@ -257,12 +256,3 @@ def test_an_unknown_form_says_what_is_there_and_what_would_be_read(
     (line,) = str(refused.value).splitlines()
     for name in names:
         assert name in line
-
-
-def test_lists_within_lists_end(tmp_path: Path) -> None:
-    path = tmp_path / "export.json"
-    path.write_text('{"data":[' * 400 + "1" + "]}" * 400, encoding="utf-8")
-    reading = ImportReport()
-
-    assert not [*read_spans([path], reading)]
-    assert reading.left_out[NEITHER].count == 1

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tunegate.harness.records.record import replace_surrogates
-from tunegate.harness.telemetry.read.conventions._flattened import load_json, load_structure
+from tunegate.harness.telemetry.read.conventions._flattened import (
+    load_json,
+    load_object,
+    load_structure,
+)
 from tunegate.harness.telemetry.read.conventions._messages import (
     FirstAnswer,
     LostMedium,
@@ -18,8 +21,8 @@ from tunegate.harness.telemetry.read.types import ModelCall, Span
 
 NO_CONTENT = "no content was captured"
 CONTINUED = "the conversation before it is kept by the provider"
-_TOLD = 3
-"""Obstacles that are named; of more, their number is."""
+_SHOWN = 3
+"""Obstacles that are named; the others are counted."""
 
 
 def assemble_call(
@@ -32,13 +35,7 @@ def assemble_call(
 ) -> ModelCall:
     """Return the call of a span; in its texts U+FFFD stands for half a surrogate pair.
 
-    Args:
-        span: Where it was read.
-        convention: Name of who read it.
-        transcript: What was sent.
-        offered: The tool definitions, in any known form.
-        settings: The parameters of the request.
-        answer: What came back.
+    `offered` are tool definitions in any known form, `settings` the parameters of the request.
     """
     transcript.pair()
     known, strange = tool_definitions(offered)
@@ -46,22 +43,19 @@ def assemble_call(
     if is_continued(settings) or _PREVIOUS in span.attributes:
         obstacles.append(CONTINUED)
     obstacles = obstacles or list(_turn_problems(transcript.messages))
-    return ModelCall(
-        span=span,
-        convention=convention,
-        messages=tuple(replace_surrogates(transcript.messages)),
-        tools=tuple(replace_surrogates(known)),
-        parameters=replace_surrogates(dict(settings)),
-        answer=replace_surrogates(answer.text),
-        answer_calls=tuple(replace_surrogates(list(answer.calls))),
-        finish_reason=replace_surrogates(finish_reason(span.attributes, answer.finish_reason)),
-        unreplayable=replace_surrogates(
-            _sentence(obstacles) if transcript.messages else NO_CONTENT
-        ),
-        has_gaps=not transcript.messages or any(isinstance(one, RecordGap) for one in obstacles),
-        has_media=any(isinstance(one, LostMedium) for one in obstacles),
-        **replace_surrogates(call_fields(span.attributes)),
-    )
+    fields = {
+        "messages": tuple(transcript.messages),
+        "tools": tuple(known),
+        "parameters": dict(settings),
+        "answer": answer.text,
+        "answer_calls": tuple(answer.calls),
+        "finish_reason": finish_reason(span.attributes, answer.finish_reason),
+        "unreplayable": _join_obstacles(obstacles) if transcript.messages else NO_CONTENT,
+        "has_gaps": not transcript.messages or any(isinstance(one, RecordGap) for one in obstacles),
+        "has_media": any(isinstance(one, LostMedium) for one in obstacles),
+        **call_fields(span.attributes),
+    }
+    return ModelCall(span=span, convention=convention, **replace_surrogates(fields))
 
 
 def is_continued(settings: Mapping[str, Any]) -> bool:
@@ -86,10 +80,10 @@ def _turn_problems(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             return
 
 
-def _sentence(obstacles: list[str]) -> str | None:
-    told = "; ".join(obstacles[:_TOLD])
-    more = len(obstacles) - _TOLD
-    return (f"{told}; and {more} more" if more > 0 else told) or None
+def _join_obstacles(obstacles: list[str]) -> str | None:
+    shown = "; ".join(obstacles[:_SHOWN])
+    more = len(obstacles) - _SHOWN
+    return (f"{shown}; and {more} more" if more > 0 else shown) or None
 
 
 _MODEL = (
@@ -139,13 +133,13 @@ def call_fields(attributes: Mapping[str, Any]) -> dict[str, Any]:
         "output_tokens": _count(attributes, _OUTPUT),
         # Libraries write 0 where the provider wrote nothing.
         "reasoning_tokens": _count(attributes, _REASONING) or None,
-        "cost": _price(attributes),
+        "cost": _number(attributes, _COST),
     }
 
 
-def finish_reason(attributes: Mapping[str, Any], told: str | None) -> str | None:
-    """Return why the answer ended, in OpenAI's words; `told` is the reason in the answer itself."""
-    for value in (told, *(attributes.get(name) for name in _REASON)):
+def finish_reason(attributes: Mapping[str, Any], own: str | None) -> str | None:
+    """Return why the answer ended, in OpenAI's words; `own` is the reason in the answer itself."""
+    for value in (own, *(attributes.get(name) for name in _REASON)):
         listed = load_structure(value)
         if isinstance(listed, list | tuple):
             value = listed[0] if listed else None
@@ -160,42 +154,21 @@ def _text(attributes: Mapping[str, Any], names: Iterable[str]) -> str | None:
 
 
 def _count(attributes: Mapping[str, Any], names: Iterable[str]) -> int | None:
-    for name in names:
-        value = attributes.get(name)
-        if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 16:
-            value = int(value)
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            return value
-    return None
+    found = _number(attributes, names)  # data frames have floats
+    return None if found is None else int(found)
 
 
-def _price(attributes: Mapping[str, Any]) -> float | None:
-    for name in _COST:
-        value = attributes.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            price = _finite(value)
-            if price is not None and price >= 0:
-                return price
-    return None
-
-
-def _finite(value: float) -> float | None:
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:  # an integer beyond the range of floats
-        return None
+def _number(attributes: Mapping[str, Any], names: Iterable[str]) -> float | None:
+    found = (attributes.get(name) for name in names)
+    return next((value for value in found if isinstance(value, int | float) and value >= 0), None)
 
 
 def tool_definitions(values: Any) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the definitions of a list, or of its JSON, and the reason against offering them.
 
-    A tool that the provider runs itself (`web_search`) is none that another model could be given.
+    A tool that the provider runs itself (`web_search`) cannot be offered to another model.
     """
     found = load_json(values)
-    if isinstance(found, Mapping):
-        found = [found]
     known, obstacles = [], []
     for value in found if isinstance(found, list | tuple) else ():
         plain = _unwrap_definition(load_json(value))
@@ -264,15 +237,12 @@ _STOPS = "stop_sequences"
 def parse_parameters(raw: Any) -> dict[str, Any]:
     """Return the settings of an object, or of its JSON.
 
-    Names are OpenAI's, `stop` is a list, `tool_choice` as OpenAI has it; what no table here knows
-    keeps its name. None, what is empty and numbers that are not finite are no settings.
+    Names are OpenAI's, `stop` is a list, `tool_choice` as OpenAI has it; an unknown setting keeps
+    its name. None and empty values are left out.
     """
-    found = load_structure(raw)
-    if not isinstance(found, Mapping):
-        return {}
-    more = found.get("extra_body")
+    found = load_object(raw)
     known: dict[str, Any] = {}
-    for name, value in [*(more.items() if isinstance(more, Mapping) else ()), *found.items()]:
+    for name, value in [*(found.get("extra_body") or {}).items(), *found.items()]:
         if _is_setting(name, value):
             known[_NAMES.get(name, name)] = value
     return _shape_settings(_flatten_responses(known))
@@ -297,7 +267,7 @@ def request_parameters(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def schema_format(schema: Mapping[str, Any], name: str = "answer") -> dict[str, Any]:
-    """Return the `response_format` of a schema; of what is one itself, that.
+    """Return the `response_format` of a schema, or the value itself if it is one already.
 
     OpenLLMetry writes `{"type": "json_object"}`, which asks for no schema, in the place of one.
     """
@@ -315,7 +285,7 @@ def _output_type(attributes: Mapping[str, Any]) -> str | None:
 
 
 def _flatten_responses(known: dict[str, Any]) -> dict[str, Any]:
-    """Return settings with those that OpenAI's Responses API nests as its chat API has them."""
+    """Return settings of OpenAI's Responses API as its chat API has them."""
     text, reasoning = load_structure(known.get("text")), load_structure(known.get("reasoning"))
     if isinstance(text, Mapping):
         known = {**known, **{name: value for name, value in text.items() if name != "format"}}
@@ -336,19 +306,15 @@ def _response_format(form: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": schema}
 
 
-def _is_setting(name: Any, value: Any) -> bool:
-    if not isinstance(name, str) or name.startswith("_") or name in _NO_SETTINGS:
+def _is_setting(name: str, value: Any) -> bool:
+    if name.startswith("_") or name in _NO_SETTINGS or name == "extra_body":
         return False
-    if name == "extra_body" or value is None or value in ([], (), {}):
-        return False
-    return not isinstance(value, float) or math.isfinite(value)
+    return value is not None and value not in ([], (), {})
 
 
 def _shape_settings(known: dict[str, Any]) -> dict[str, Any]:
-    stop = load_json(known.pop("stop", None)) if not isinstance(known.get("stop"), str) else None
-    stop = [known.pop("stop")] if "stop" in known else stop
-    if isinstance(stop, list | tuple) and stop:
-        known["stop"] = list(stop)
+    if "stop" in known:
+        known["stop"] = [known["stop"]] if isinstance(known["stop"], str) else list(known["stop"])
     if "tool_choice" in known:
         known["tool_choice"] = _tool_choice(load_json(known["tool_choice"]))
     return known

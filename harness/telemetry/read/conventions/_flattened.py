@@ -6,15 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-_DEEPEST = 12
-"""Dots of a name that are read as levels; OpenInference's deepest has seven."""
-_LONGEST_INDEX = 6
 _OWN = None
 """Key of the value of a name that has names below it."""
 
 
 class _TreeNode(dict[str | None, Any]):
-    """A level of the tree, distinguished from an object that is itself an attribute's value."""
+    """A level of the tree, unlike an object that is itself an attribute's value."""
 
 
 def unflatten_attributes(attributes: Mapping[str, Any], prefix: str) -> Any:
@@ -31,7 +28,7 @@ def unflatten_attributes(attributes: Mapping[str, Any], prefix: str) -> Any:
     tree = _TreeNode()
     for name, value in attributes.items():
         if name.startswith(f"{prefix}."):
-            _put(tree, name[len(prefix) + 1 :].split(".", _DEEPEST), value)
+            _put(tree, name[len(prefix) + 1 :].split("."), value)
     return _plain(tree) if tree else None
 
 
@@ -52,24 +49,19 @@ def _plain(node: Any) -> Any:
     if not isinstance(node, _TreeNode):
         return node
     below = {step: _plain(value) for step, value in node.items() if step is not None}
-    if not all(map(is_index, below)):
+    if not all(map(str.isdecimal, below)):
         return below
     own = [node[_OWN]] if _OWN in node else []
     return own + [below[step] for step in sorted(below, key=int)]
 
 
-def is_index(step: str) -> bool:
-    """Return whether a level's name is a place in a list."""
-    return step.isascii() and step.isdecimal() and len(step) <= _LONGEST_INDEX
-
-
 def load_json(value: Any) -> Any:
-    """Return what a JSON text holds; anything else, a text that is no JSON too, as it is."""
+    """Return what a JSON text holds; anything else, a text that is not JSON too, as it is."""
     if not isinstance(value, str):
         return value
     try:
         return json.loads(value)
-    except (ValueError, RecursionError):
+    except ValueError:
         return value
 
 
@@ -79,11 +71,12 @@ def load_structure(value: Any) -> Any:
     return found if isinstance(found, Mapping | list | tuple) else None
 
 
+def load_object(value: Any) -> Mapping[str, Any]:
+    """Return the object that is meant; an empty one where there is none."""
+    found = load_json(value)
+    return found if isinstance(found, Mapping) else {}
+
+
 def dump_text(value: Any) -> str:
     """Return a text as it is, anything else as JSON."""
-    if isinstance(value, str):
-        return value
-    try:
-        return json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError):
-        return f"<{type(value).__name__}>"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -76,8 +76,8 @@ def _turn(item: Any) -> Any:
     if not isinstance(item, Mapping) or "role" in item or item.get("type") in (None, "message"):
         return item
     if item["type"] == "reasoning":
-        told = [part.get("text") for part in item.get("summary") or () if isinstance(part, Mapping)]
-        return _assistant_turn({"type": "reasoning", "text": "".join(map(dump_text, told))})
+        thoughts = [part["text"] for part in item.get("summary") or ()]
+        return _assistant_turn({"type": "reasoning", "text": "".join(thoughts)})
     if item["type"] == "function_call":
         return _assistant_turn({**item, "id": item.get("call_id", item.get("id"))})
     if item["type"] == "function_call_output":
@@ -115,46 +115,34 @@ def reply_answer(reply: Any) -> FirstAnswer:
 def _response(reply: Mapping[str, Any]) -> FirstAnswer:
     """Return the answer of OpenAI's Responses API: its items are one turn."""
     turn = MessageTranscript()
-    items = reply.get("output")
-    for item in items if isinstance(items, list) else ():
+    for item in reply.get("output") or ():
         turn.add(_turn(item), "assistant")
     if not turn.messages:
         return FirstAnswer()
     calls = tuple(call for message in turn.messages for call in message.get("tool_calls", ()))
     text = "".join(message["content"] for message in turn.messages)
-    why = reply.get("incomplete_details")
-    reason = why.get("reason") if isinstance(why, Mapping) else None
+    reason = (reply.get("incomplete_details") or {}).get("reason")
     ended = reason or _ENDS.get(str(reply.get("status")))
     return FirstAnswer(text, calls, "tool_calls" if calls and ended == "stop" else ended)
 
 
 def _generation(first: Any) -> FirstAnswer:
-    one = first[0] if isinstance(first, list) and first else first
-    if not isinstance(one, Mapping):
-        return FirstAnswer()
-    info, message = one.get("generation_info"), one.get("message")
-    reason = info.get("finish_reason") if isinstance(info, Mapping) else None
-    said = plain_message(message) if isinstance(message, Mapping) else {"content": one.get("text")}
-    told = said.get("response_metadata") if isinstance(said, Mapping) else None
-    if reason is None and isinstance(told, Mapping):
-        reason = told.get("finish_reason")
-    return message_answer({"message": said, "finish_reason": reason})
+    """Return the answer of a LangChain generation, or of a batch of them."""
+    one = first[0] if isinstance(first, list) else first
+    message = plain_message(one["message"]) if "message" in one else {"content": one["text"]}
+    reason = (one.get("generation_info") or {}).get("finish_reason")
+    reason = reason or (message.get("response_metadata") or {}).get("finish_reason")
+    return message_answer({"message": message, "finish_reason": reason})
 
 
-def reply_tokens(usage: Any) -> dict[str, Any]:
-    """Return the tokens of a usage object as fields of a call; none where it names none."""
-    if not isinstance(usage, Mapping):
-        return {}
+def reply_tokens(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tokens in a usage object as fields of a call."""
     found = {"input_tokens": _count(usage, _TOKENS_IN), "output_tokens": _count(usage, _TOKENS_OUT)}
     return {name: count for name, count in found.items() if count is not None}
 
 
 def _count(usage: Mapping[str, Any], names: Iterable[str]) -> int | None:
-    for name in names:
-        value = usage.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            return value
-    return None
+    return next((usage[name] for name in names if usage.get(name) is not None), None)
 
 
 def load_python(value: Any) -> Any:
@@ -164,7 +152,7 @@ def load_python(value: Any) -> Any:
         return found
     try:
         return ast.literal_eval(found)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, SyntaxError):
         return found
 
 
@@ -172,9 +160,7 @@ def join_deltas(deltas: list[Any]) -> list[dict[str, Any]]:
     """Return the tool calls whose pieces a stream brought."""
     calls: dict[str, dict[str, Any]] = {}
     for delta in deltas:
-        function = delta.get("function") if isinstance(delta, Mapping) else None
-        if not isinstance(function, Mapping):
-            continue
+        function = delta["function"]
         call = calls.setdefault(str(delta.get("index")), {"arguments": ""})
         call["id"] = call.get("id") or delta.get("id")
         call["name"] = call.get("name") or function.get("name")

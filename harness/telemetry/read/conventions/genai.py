@@ -72,8 +72,6 @@ def read_messages(value: Any) -> MessageTranscript:
     """Return the messages of a list, or of its JSON."""
     transcript = MessageTranscript()
     found = load_structure(value)
-    if isinstance(found, Mapping):
-        found = [found]
     for message in found or ():
         transcript.add(message)
     if found is None and isinstance(value, str) and value:
@@ -83,12 +81,7 @@ def read_messages(value: Any) -> MessageTranscript:
 
 
 def first_answer(value: Any, choices: Any = None) -> FirstAnswer:
-    """Return the first answer of a list of output messages, or of its JSON.
-
-    Args:
-        value: The list.
-        choices: How many answers were asked for.
-    """
+    """Return the first of `choices` answers in a list of output messages, or in its JSON."""
     found = load_structure(value)
     if isinstance(found, list | tuple):
         return answer_of(found, choices)

@@ -54,8 +54,6 @@ def call(span: Span) -> ModelCall:
 
 
 def _body(event: SpanEvent) -> Mapping[str, Any]:
-    body = event.body if event.body is not None else event.attributes.get("gen_ai.event.content")
-    body = load_json(body)
-    if isinstance(body, Mapping):
-        return body
-    return {} if body is None else {"content": body}
+    """Return the message; Azure's clients write it as JSON, LlamaIndex's as a text."""
+    body = load_json(event.body or event.attributes.get("gen_ai.event.content"))
+    return body if isinstance(body, Mapping) else {"content": body}

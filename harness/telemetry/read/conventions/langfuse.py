@@ -11,7 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 from tunegate.harness.telemetry.read.conventions._common import assemble_call, parse_parameters
-from tunegate.harness.telemetry.read.conventions._flattened import load_json, load_structure
+from tunegate.harness.telemetry.read.conventions._flattened import (
+    load_json,
+    load_object,
+    load_structure,
+)
 from tunegate.harness.telemetry.read.conventions._messages import FirstAnswer
 from tunegate.harness.telemetry.read.conventions._payloads import (
     reply_answer,
@@ -41,7 +45,7 @@ def call(span: Span) -> ModelCall:
     """Read a generation; its input is a list of messages, a request or a prompt."""
     known = span.attributes
     asked = load_json(known.get(f"{_OWN}input"))
-    request = asked if isinstance(asked, Mapping) else {}
+    request = load_object(asked)
     settings = parse_parameters(_settings(known))
     for name in ("response_format", "tool_choice"):
         held = load_json(known.get(f"{_METADATA}{name}"))
@@ -50,31 +54,27 @@ def call(span: Span) -> ModelCall:
     offered = request.get("tools") or request.get("functions")
     answer = _answer(known.get(f"{_OWN}output"))
     reason = load_json(known.get(f"{_METADATA}finish_reason"))
-    if answer.finish_reason is None and isinstance(reason, str):
+    if answer.finish_reason is None:
         answer = replace(answer, finish_reason=reason)
     found = assemble_call(span, NAME, request_transcript(asked), offered, settings, answer)
-    named = known.get(f"{_OWN}model.name")
-    cost = load_structure(known.get(f"{_OWN}cost_details"))
-    total = cost.get("total") if isinstance(cost, Mapping) else None
+    total = load_object(known.get(f"{_OWN}cost_details")).get("total")
     return replace(
         found,
-        model=named if isinstance(named, str) and named else found.model,
-        cost=float(total) if isinstance(total, int | float) and total > 0 else found.cost,
-        **reply_tokens(load_structure(known.get(f"{_OWN}usage_details"))),
+        model=known.get(f"{_OWN}model.name") or found.model,
+        cost=float(total) if total else found.cost,
+        **reply_tokens(load_object(known.get(f"{_OWN}usage_details"))),
     )
 
 
 def _settings(known: Mapping[str, Any]) -> dict[str, Any]:
-    given = load_structure(known.get(f"{_OWN}model.parameters"))
-    if not isinstance(given, Mapping):
-        return {}
+    given = load_object(known.get(f"{_OWN}model.parameters"))
     return {name: value for name, value in given.items() if value != _DEFAULTS.get(name)}
 
 
 def _answer(output: Any) -> FirstAnswer:
     """Return the answer of a reply or message; any other text is the answer itself."""
     found = load_structure(output)
-    if isinstance(found, list) and found and isinstance(found[0], Mapping):
+    if isinstance(found, list) and found:
         found = found[0]
     if isinstance(found, Mapping) and _REPLIES & found.keys():
         return reply_answer(found)

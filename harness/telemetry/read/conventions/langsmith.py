@@ -6,12 +6,10 @@ runs that it lists are put into the same attributes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from tunegate.harness.telemetry.read.conventions._common import assemble_call, parse_parameters
-from tunegate.harness.telemetry.read.conventions._flattened import load_json, load_structure
+from tunegate.harness.telemetry.read.conventions._flattened import load_json, load_object
 from tunegate.harness.telemetry.read.conventions._payloads import (
     reply_answer,
     reply_tokens,
@@ -35,9 +33,8 @@ def call(span: Span) -> ModelCall:
     """Read a call from the request and the reply."""
     known = span.attributes
     request = load_json(known["gen_ai.prompt"])
-    given: Mapping[str, Any] = request if isinstance(request, Mapping) else {}
-    params = load_structure(known.get("langsmith.invocation_params"))
-    further: Mapping[str, Any] = params if isinstance(params, Mapping) else {}
+    given = load_object(request)
+    further = load_object(known.get("langsmith.invocation_params"))
     settings = {k: v for k, v in {**further, **given}.items() if k not in _ASKED}
     offered = given.get("tools") or further.get("tools")
     reply = load_json(known.get("gen_ai.completion"))
@@ -49,13 +46,13 @@ def call(span: Span) -> ModelCall:
         parse_parameters(settings),
         reply_answer(reply),
     )
-    held = reply if isinstance(reply, Mapping) else {}
-    usage = reply_tokens(held.get("usage") or held.get("usage_metadata"))
+    held = load_object(reply)
+    usage = reply_tokens(held.get("usage") or held.get("usage_metadata") or {})
     model = further.get("model") or given.get("model") or known.get(f"{_METADATA}ls_model_name")
     provider = known.get(f"{_METADATA}ls_provider")
     return replace(
         found,
-        model=model if isinstance(model, str) else found.model,
-        provider=provider if isinstance(provider, str) else found.provider,
+        model=model or found.model,
+        provider=provider or found.provider,
         **{name: count for name, count in usage.items() if getattr(found, name) is None},
     )

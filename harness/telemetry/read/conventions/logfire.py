@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunegate.harness.telemetry.read.conventions._common import assemble_call, parse_parameters
-from tunegate.harness.telemetry.read.conventions._flattened import load_structure
+from tunegate.harness.telemetry.read.conventions._flattened import load_object, load_structure
 from tunegate.harness.telemetry.read.conventions._messages import (
     FirstAnswer,
     MessageTranscript,
@@ -46,8 +46,8 @@ def matches(span: Span) -> bool:
 def call(span: Span) -> ModelCall:
     """Read a call from the JSON of its request and reply."""
     known = span.attributes
-    request = _object(known, "request_data")
-    reply = _object(known, "response_data") or _object(known, "response")
+    request = load_object(known.get("request_data"))
+    reply = load_object(known.get("response_data") or known.get("response"))
     answer = reply_answer(reply)
     if isinstance(message := reply.get("message"), Mapping):
         answer = message_answer(message)
@@ -62,11 +62,6 @@ def call(span: Span) -> ModelCall:
     return assemble_call(span, NAME, transcript, offered, settings, answer)
 
 
-def _object(known: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = load_structure(known.get(name))
-    return found if isinstance(found, Mapping) else {}
-
-
 def _response(
     known: Mapping[str, Any], reply: Mapping[str, Any], answer: FirstAnswer
 ) -> tuple[MessageTranscript, FirstAnswer]:
@@ -76,16 +71,15 @@ def _response(
         return request_transcript(
             {"input": asked, "instructions": reply.get("instructions")}
         ), answer
-    events = load_structure(known.get("events"))
-    told = [event for event in events or () if isinstance(event, Mapping)]
-    at = len(told)
-    while at and told[at - 1].get("event.name") in _ANSWERS:
+    events = load_structure(known.get("events")) or []
+    at = len(events)
+    while at and events[at - 1].get("event.name") in _ANSWERS:
         at -= 1
-    return request_transcript(told[:at]), reply_answer(told[at:]) if told[at:] else answer
+    return request_transcript(events[:at]), reply_answer(events[at:]) if events[at:] else answer
 
 
 def _settings(known: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
-    own = _object(known, "model_config") or _object(known, "model_settings")
+    own = load_object(known.get("model_config") or known.get("model_settings"))
     further = [own.get(name) for name in _FURTHER]
     every = {
         k: v for one in (request, own, *further) if isinstance(one, Mapping) for k, v in one.items()

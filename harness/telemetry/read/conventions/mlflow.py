@@ -6,12 +6,12 @@ Spans of the types CHAT_MODEL and LLM are requests; every value is JSON
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from tunegate.harness.telemetry.read.conventions._common import assemble_call, parse_parameters
-from tunegate.harness.telemetry.read.conventions._flattened import load_json, load_structure
+from tunegate.harness.telemetry.read.conventions._flattened import load_json, load_object
 from tunegate.harness.telemetry.read.conventions._messages import FirstAnswer
 from tunegate.harness.telemetry.read.conventions._payloads import (
     join_deltas,
@@ -38,18 +38,18 @@ def call(span: Span) -> ModelCall:
     """Read a call from the request and the reply."""
     known = span.attributes
     request = load_json(known.get("mlflow.spanInputs"))
-    given = request if isinstance(request, Mapping) else {}
+    given = load_object(request)
     settings = {name: value for name, value in given.items() if name not in _LARGEST}
     offered = given.get("tools") or known.get("mlflow.chat.tools")
     chosen = parse_parameters(settings)
     found = assemble_call(span, NAME, request_transcript(request), offered, chosen, _answer(span))
     model = load_json(known.get("mlflow.llm.model")) or given.get("model")
-    usage = load_structure(known.get("mlflow.chat.tokenUsage"))
+    usage = load_object(known.get("mlflow.chat.tokenUsage"))
     provider = load_json(known.get("mlflow.llm.provider"))
     return replace(
         found,
-        model=model if isinstance(model, str) else found.model,
-        provider=provider if isinstance(provider, str) else found.provider,
+        model=model or found.model,
+        provider=provider or found.provider,
         **reply_tokens(usage),
     )
 
@@ -64,8 +64,5 @@ def _answer(span: Span) -> FirstAnswer:
 def _deltas(span: Span) -> Iterator[Any]:
     """Yield the pieces of tool calls in the chunks of a stream."""
     for event in span.events:
-        chunk = load_structure(event.attributes.get(_CHUNK))
-        choices = chunk.get("choices") if isinstance(chunk, Mapping) else None
-        delta = choices[0].get("delta") if choices and isinstance(choices[0], Mapping) else None
-        pieces = delta.get("tool_calls") if isinstance(delta, Mapping) else None
-        yield from pieces if isinstance(pieces, list) else ()
+        choices = load_object(event.attributes.get(_CHUNK)).get("choices") or [{}]
+        yield from (choices[0].get("delta") or {}).get("tool_calls") or ()

@@ -11,6 +11,7 @@ from typing import Any
 
 from tunegate.harness.telemetry.read.conventions._common import assemble_call, parse_parameters
 from tunegate.harness.telemetry.read.conventions._flattened import (
+    load_object,
     load_structure,
     unflatten_attributes,
 )
@@ -42,8 +43,8 @@ def call(span: Span) -> ModelCall:
     for message in unflatten_list(known, "llm.input_messages") or _prompts(known):
         transcript.add(message)
     _add_media(transcript, load_structure(known.get("input.value")))
-    settings = load_structure(known.get(_PARAMETERS))
-    if isinstance(settings, Mapping) and "system" in settings:
+    settings = load_object(known.get(_PARAMETERS))
+    if "system" in settings:
         _add_system(transcript, settings["system"])
     chosen = parse_parameters(settings)
     answered = _answer(known, chosen.get("n"))
@@ -53,9 +54,8 @@ def call(span: Span) -> ModelCall:
 
 
 def unflatten_list(attributes: Mapping[str, Any], prefix: str) -> list[Any]:
-    """Return the list that is flattened below a prefix; empty where it is none."""
-    found = unflatten_attributes(attributes, prefix)
-    return found if isinstance(found, list) else []
+    """Return the list that is flattened below a prefix; empty where there is none."""
+    return unflatten_attributes(attributes, prefix) or []
 
 
 def _add_system(transcript: MessageTranscript, system: Any) -> None:

@@ -20,7 +20,7 @@ from tunegate.harness.telemetry.read.conventions._common import (
     request_parameters,
 )
 from tunegate.harness.telemetry.read.conventions._flattened import (
-    is_index,
+    load_object,
     load_structure,
     unflatten_attributes,
 )
@@ -63,22 +63,16 @@ def call(span: Span) -> ModelCall:
         transcript.add(_parse_parts(message))
     own = {name: known[f"llm.{name}"] for name in _SETTINGS if f"llm.{name}" in known}
     settings = parse_parameters(own) | request_parameters(known)
-    more = entity.get("kwargs")
     offered = unflatten_attributes(known, "llm.request.functions") or known.get(genai.TOOLS)
-    if not offered and isinstance(more, Mapping):
-        offered = more.get("tools")
+    offered = offered or entity.get("kwargs", {}).get("tools")
     return assemble_call(span, NAME, transcript, offered, settings, _answer(known))
 
 
 def _entity(attributes: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return the arguments or the result of a LlamaIndex chat; empty where it is none."""
-    found = load_structure(attributes.get(name))
-    if not isinstance(found, Mapping):
-        return {}
+    found = load_object(attributes.get(name))
     messages = found.get("messages", [found.get("message")])
-    is_chat = isinstance(messages, list) and all(
-        isinstance(message, Mapping) and "blocks" in message for message in messages
-    )
+    is_chat = all(isinstance(message, Mapping) and "blocks" in message for message in messages)
     return found if is_chat else {}
 
 
@@ -86,14 +80,14 @@ def _indexed_list(attributes: Mapping[str, Any], prefix: str) -> list[Any]:
     found = unflatten_attributes(attributes, prefix)
     # Azure's filter results are listed with the messages, and make the list an object.
     if isinstance(found, Mapping):
-        found = [found[step] for step in sorted(filter(is_index, found), key=int)]
+        found = [found[step] for step in sorted(filter(str.isdecimal, found), key=int)]
     return found or []
 
 
 def _answer(attributes: Mapping[str, Any]) -> FirstAnswer:
     """Return the first completion that is no thinking, which has one of its own before it."""
     for completion in _indexed_list(attributes, _COMPLETION):
-        if isinstance(completion, Mapping) and completion.get("role") != "thinking":
+        if completion.get("role") != "thinking":
             return _complete(message_answer(_parse_parts(completion)), attributes)
     return _complete(genai.first_answer(attributes.get(a.OUTPUT_MESSAGES)), attributes)
 
@@ -106,10 +100,8 @@ def _complete(found: FirstAnswer, attributes: Mapping[str, Any]) -> FirstAnswer:
     return replace(result, finish_reason=found.finish_reason)
 
 
-def _parse_parts(message: Any) -> Any:
+def _parse_parts(message: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the message with the parts that its content is the JSON of, if it is that."""
-    if not isinstance(message, Mapping):
-        return message
     parts = load_structure(message.get("content"))
     if isinstance(parts, list) and parts and all(_is_part(part) for part in parts):
         return {**message, "content": parts}

@@ -6,11 +6,8 @@ Its messages are OpenTelemetry's, or OpenInference's too where that processor re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from tunegate.harness.telemetry.read.conventions._common import assemble_call, schema_format
-from tunegate.harness.telemetry.read.conventions._flattened import load_structure
+from tunegate.harness.telemetry.read.conventions._flattened import load_object
 from tunegate.harness.telemetry.read.conventions._messages import FirstAnswer, MessageTranscript
 from tunegate.harness.telemetry.read.types import ModelCall, Span
 
@@ -26,18 +23,14 @@ def matches(span: Span) -> bool:
 
 def call(span: Span) -> ModelCall:
     """Read tools and the form of the answer; the messages are in other attributes."""
-    found = load_structure(span.attributes[_PARAMETERS])
-    known: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
+    known = load_object(span.attributes[_PARAMETERS])
     tools = [
         {name: value for name, value in tool.items() if name != "kind"}
         for group in ("function_tools", "output_tools")
         for tool in known.get(group) or ()
-        if isinstance(tool, Mapping)
     ]
     settings = {}
-    held = known.get("output_object")
-    form: Mapping[str, Any] = held if isinstance(held, Mapping) else {}
-    schema = form.get("json_schema")
-    if known.get("output_mode") == "native" and isinstance(schema, Mapping):
-        settings["response_format"] = schema_format(schema, form.get("name") or "answer")
+    if known.get("output_mode") == "native":
+        form = known["output_object"]
+        settings["response_format"] = schema_format(form["json_schema"], form["name"] or "answer")
     return assemble_call(span, NAME, MessageTranscript(), tools, settings, FirstAnswer())

@@ -8,7 +8,6 @@ such as the tool calls of LangChain's, is read from the reply in `output.value`.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,6 +20,7 @@ from tunegate.harness.telemetry.read.conventions._common import (
     request_parameters,
 )
 from tunegate.harness.telemetry.read.conventions._flattened import (
+    load_object,
     load_structure,
     unflatten_attributes,
 )
@@ -30,7 +30,11 @@ from tunegate.harness.telemetry.read.conventions._messages import (
     answer_of,
     message_answer,
 )
-from tunegate.harness.telemetry.read.conventions._payloads import join_deltas, reply_answer
+from tunegate.harness.telemetry.read.conventions._payloads import (
+    join_deltas,
+    load_python,
+    reply_answer,
+)
 from tunegate.harness.telemetry.read.types import ModelCall, Span
 
 NAME = "traceai"
@@ -50,8 +54,7 @@ def matches(span: Span) -> bool:
 def call(span: Span) -> ModelCall:
     """Read a call from flattened messages, or from a JSON of them."""
     known = span.attributes
-    found = next((s for n in _PARAMETERS if (s := load_structure(known.get(n)))), None)
-    settings: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
+    settings = next((s for name in _PARAMETERS if (s := load_object(known.get(name)))), {})
     transcript = MessageTranscript()
     for message in _first_list(known, _INPUT):
         _add(transcript, message, known)
@@ -61,8 +64,7 @@ def call(span: Span) -> ModelCall:
     every = parse_parameters(chosen) | request_parameters(known) | parse_parameters(settings)
     offered = _first_list(known, _TOOLS) or settings.get("tools")
     read = assemble_call(span, NAME, transcript, offered, every, _answer(known, every.get("n")))
-    named = settings.get("model")
-    return read if read.model or not isinstance(named, str) else replace(read, model=named)
+    return replace(read, model=read.model or settings.get("model"))
 
 
 def _first_list(attributes: Mapping[str, Any], names: tuple[str, ...]) -> list[Any]:
@@ -87,11 +89,8 @@ def _add(transcript: MessageTranscript, message: Any, attributes: Mapping[str, A
 
 
 def _parse_python_parts(content: str) -> Any:
-    """Return the parts that Python printed; a text that is no such thing as it is."""
-    try:
-        parts = ast.literal_eval(content)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return content
+    """Return the parts that Python printed; any other text as it is."""
+    parts = load_python(content)
     is_parts = isinstance(parts, list) and all(isinstance(p, dict) and "type" in p for p in parts)
     return parts if is_parts else content
 

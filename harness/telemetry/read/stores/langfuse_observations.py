@@ -6,11 +6,12 @@ blob storage, whose names are in snake case. A trace of the API holds its observ
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tunegate.harness.telemetry.read.records import (
-    FileRecord,
+from tunegate.harness.telemetry.read.records import FileRecord
+from tunegate.harness.telemetry.read.stores._fields import (
     dump_json,
     first_of,
     iso_seconds,
@@ -31,22 +32,17 @@ _TYPES = {
 
 def matches(record: Mapping[str, Any]) -> bool:
     """Return whether the record is an observation, or a trace with some."""
-    held = record.get("observations")
-    if isinstance(held, list) and held:
-        return isinstance(held[0], Mapping) and matches(held[0])
-    named = first_of(record, "traceId", "trace_id") is not None and "id" in record
+    if record.get("observations"):
+        return matches(record["observations"][0])
+    named = ("traceId" in record or "trace_id" in record) and "id" in record
     return named and str(record.get("type")).upper() in _TYPES
 
 
 def records(record: Mapping[str, Any], where: str, reading: ImportReport) -> Iterator[FileRecord]:
     """Yield the observations, those of a trace with its session."""
-    held = record.get("observations")
     session = first_of(record, "sessionId", "session_id")
-    for one in held if isinstance(held, list) else [record]:
-        if isinstance(one, Mapping):
-            yield _observation(one, session, where)
-        else:
-            reading.leave_out("an observation that is not an object", where)
+    for one in record.get("observations") or [record]:
+        yield _observation(one, session, where)
 
 
 def _observation(one: Mapping[str, Any], session: Any, where: str) -> FileRecord:
@@ -70,7 +66,7 @@ def _observation(one: Mapping[str, Any], session: Any, where: str) -> FileRecord
     return make_record(
         where,
         trace=first_of(one, "traceId", "trace_id"),
-        span=one.get("id"),
+        span=one["id"],
         parent=first_of(one, "parentObservationId", "parent_observation_id"),
         name=one.get("name"),
         start_s=iso_seconds(first_of(one, "startTime", "start_time")),
@@ -90,11 +86,7 @@ def _numbers(one: Mapping[str, Any]) -> Any:
 
 
 def _number(value: Any) -> Any:
-    if not isinstance(value, str) or value == "Infinity":
+    try:
+        return json.loads(value) if isinstance(value, str) and value != "Infinity" else value
+    except ValueError:
         return value
-    for kind in (int, float):
-        try:
-            return kind(value)
-        except ValueError:
-            continue
-    return value

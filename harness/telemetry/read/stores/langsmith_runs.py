@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tunegate.harness.telemetry.read.records import (
-    FileRecord,
+from tunegate.harness.telemetry.read.records import FileRecord
+from tunegate.harness.telemetry.read.stores._fields import (
     dump_json,
     first_of,
     iso_seconds,
@@ -30,12 +30,10 @@ def matches(record: Mapping[str, Any]) -> bool:
 
 def records(record: Mapping[str, Any], where: str, reading: ImportReport) -> Iterator[FileRecord]:
     """Yield the run, with the facts of its `extra` about the request."""
-    extra = record.get("extra")
-    extra = extra if isinstance(extra, Mapping) else {}
-    metadata = extra.get("metadata")
+    extra = record.get("extra") or {}
     known = {
         f"langsmith.metadata.{name}": dump_json(value) if isinstance(value, Mapping) else value
-        for name, value in (metadata.items() if isinstance(metadata, Mapping) else ())
+        for name, value in (extra.get("metadata") or {}).items()
     }
     known |= {
         "langsmith.span.kind": record["run_type"],
@@ -45,7 +43,6 @@ def records(record: Mapping[str, Any], where: str, reading: ImportReport) -> Ite
         "gen_ai.usage.input_tokens": first_of(record, "prompt_tokens", "input_tokens"),
         "gen_ai.usage.output_tokens": first_of(record, "completion_tokens", "output_tokens"),
     }
-    error = record.get("error")
     yield make_record(
         where,
         trace=first_of(record, "trace_id", "id"),
@@ -55,6 +52,6 @@ def records(record: Mapping[str, Any], where: str, reading: ImportReport) -> Ite
         start_s=iso_seconds(record.get("start_time")),
         end_s=iso_seconds(record.get("end_time")),
         attributes={name: value for name, value in known.items() if value is not None},
-        error=None if error in (None, "") else str(error),
+        error=record.get("error") or None,
         scope="langsmith",
     )

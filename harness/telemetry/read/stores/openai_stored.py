@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tunegate.harness.telemetry.read.records import (
-    FileRecord,
+from tunegate.harness.telemetry.read.records import FileRecord
+from tunegate.harness.telemetry.read.stores._fields import (
     dump_json,
     first_of,
     make_record,
@@ -26,9 +26,11 @@ _OBJECTS = ("chat.completion", "response")
 _REPLY = {
     "id", "object", "created", "created_at", "choices", "output", "usage", "status", "error",
     "incomplete_details", "request_id", "system_fingerprint", "input_user", "metadata",
-    "output_text", "completed_at", "background", "billing", "request",
+    "output_text", "completed_at", "background", "billing",
 }  # fmt: skip
-_UNTOLD = "a stored completion without its messages (put those of GET …/messages into `messages`)"
+_NO_MESSAGES = (
+    "a stored completion without its messages (put those of GET …/messages into `messages`)"
+)
 
 
 def matches(record: Mapping[str, Any]) -> bool:
@@ -38,36 +40,30 @@ def matches(record: Mapping[str, Any]) -> bool:
 
 def records(record: Mapping[str, Any], where: str, reading: ImportReport) -> Iterator[FileRecord]:
     """Yield the completion as the request and the reply that it is made of."""
-    inner = record.get("request")
     request = {name: value for name, value in record.items() if name not in _REPLY}
-    request |= inner if isinstance(inner, Mapping) else {}
-    if isinstance(held := request.get("messages"), Mapping):
-        request["messages"] = held.get("data")
-    if isinstance(held := request.get("input"), Mapping):
-        request["input"] = held.get("data")
+    for name in ("messages", "input"):
+        if isinstance(page := request.get(name), Mapping):
+            request[name] = page["data"]
     if not request.get("messages") and not request.get("input"):
-        reading.leave_out(_UNTOLD, where)
+        reading.leave_out(_NO_MESSAGES, where)
         return
-    created = first_of(record, "created", "created_at")
     known = {
         "langsmith.span.kind": "llm",
         "gen_ai.system": "openai",
         "gen_ai.prompt": dump_json(request),
         "gen_ai.completion": dump_json({k: record[k] for k in _REPLY & record.keys()}),
     }
-    metadata = record.get("metadata")
+    metadata = record.get("metadata") or {}
     for name in ("session_id", "conversation_id", "thread_id"):
-        if isinstance(metadata, Mapping) and metadata.get(name):
-            known["session.id"] = str(metadata[name])
-    is_time = isinstance(created, int | float) and not isinstance(created, bool)
-    error = record.get("error")
+        if metadata.get(name):
+            known["session.id"] = metadata[name]
     yield make_record(
         where,
         trace=record["id"],
         span=record["id"],
         name=str(record["object"]),
-        start_s=float(created) if is_time and created is not None else None,
+        start_s=first_of(record, "created", "created_at"),
         attributes=known,
-        error=None if error is None else dump_json(error),
+        error=dump_json(record.get("error")),
         scope="openai",
     )

@@ -10,12 +10,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tunegate.harness.telemetry.read.records import (
-    FileRecord,
-    make_record,
-    micro_seconds,
-    plain_number,
-)
+from tunegate.harness.telemetry.read.records import FileRecord
+from tunegate.harness.telemetry.read.stores._fields import make_record, plain_number
 from tunegate.harness.telemetry.read.types import ImportReport
 
 NAME = "zipkin"
@@ -33,42 +29,31 @@ def matches(record: Mapping[str, Any]) -> bool:
 
 def records(record: Mapping[str, Any], where: str, reading: ImportReport) -> Iterator[FileRecord]:
     """Yield the span."""
-    raw, endpoint = record.get("tags"), record.get("localEndpoint")
-    tags = {
-        name: plain_number(name, value)
-        for name, value in (raw.items() if isinstance(raw, Mapping) else ())
-    }
-    error = tags.pop("error", None)
-    start = micro_seconds(record.get("timestamp"))
-    took = micro_seconds(record.get("duration")) or 0.0
+    tags = {name: plain_number(name, value) for name, value in (record.get("tags") or {}).items()}
+    start, took = record.get("timestamp"), record.get("duration") or 0
     yield make_record(
         where,
-        trace=record.get("traceId"),
-        span=record.get("id"),
+        trace=record["traceId"],
+        span=record["id"],
         parent=record.get("parentId"),
         name=record.get("name"),
-        start_s=start,
-        end_s=None if start is None else start + took,
+        start_s=None if start is None else start / 1e6,
+        end_s=None if start is None else (start + took) / 1e6,
+        error=tags.pop("error", None),
         attributes=tags,
-        events=[*_events(record.get("annotations"))],
-        error=None if error is None else str(error),
-        resource={"service.name": endpoint.get("serviceName")}
-        if isinstance(endpoint, Mapping)
-        else None,
+        events=[*_events(record.get("annotations") or ())],
+        resource={"service.name": (record.get("localEndpoint") or {}).get("serviceName")},
         scope=next((tags[name] for name in _SCOPES if name in tags), ""),
     )
 
 
-def _events(raw: Any) -> Iterator[dict[str, Any]]:
+def _events(annotations: Any) -> Iterator[dict[str, Any]]:
     """Yield the events in annotations: `{"name": {attributes}}` as JSON, or a name."""
-    for annotation in raw if isinstance(raw, list) else ():
-        value = annotation.get("value") if isinstance(annotation, Mapping) else None
+    for annotation in annotations:
+        value = annotation["value"]
         try:
-            found = json.loads(str(value))
-        except (ValueError, RecursionError):
-            found = None
-        if isinstance(found, Mapping):
-            for name, known in found.items():
-                yield {"name": name, "attributes": known if isinstance(known, Mapping) else {}}
-        else:
-            yield {"name": str(value), "attributes": {}}
+            named = json.loads(value)
+        except ValueError:
+            named = {value: {}}
+        for name, known in named.items():
+            yield {"name": name, "attributes": known}

@@ -26,7 +26,6 @@ from tunegate.harness.telemetry.read.conventions._common import parse_parameters
         ),
         ({"tool_choice": "none"}, {"tool_choice": "none"}),
         ({"extra_body": {"min_p": 0.1, "seed": 1}, "seed": 2}, {"min_p": 0.1, "seed": 2}),
-        ({"temperature": float("nan"), "top_p": 1.0}, {"top_p": 1.0}),
         ({"model": "m", "messages": [1], "stream": True, "_type": "openai-chat"}, {}),
         ({"frobnication": 3}, {"frobnication": 3}),
         ("no JSON", {}),

@@ -20,16 +20,7 @@ from tunegate.harness.telemetry.read.conventions._flattened import unflatten_att
         ({"p.0.c": "x", "p.0.c.1.t": "y"}, [{"c": ["x", {"t": "y"}]}]),
         ({"p.0.c.1.t": "y", "p.0.c": "x"}, [{"c": ["x", {"t": "y"}]}]),
         ({"p.0.a": {"0": "own"}}, [{"a": {"0": "own"}}]),
-        ({"p.9999999": 1, "p.0": 2}, {"9999999": 1, "0": 2}),
-        ({"p.²": 1}, {"²": 1}),
-        ({"p." + "x." * 5000 + "y": 1, "p.0": 1}, None),
     ],
 )
 def test_names_become_a_tree(attributes: dict[str, Any], expected: Any) -> None:
-    found = unflatten_attributes(attributes, "p")
-
-    if len(str(attributes)) > 5000:
-        assert isinstance(found, dict)
-        assert set(found) == {"x", "0"}
-    else:
-        assert found == expected
+    assert unflatten_attributes(attributes, "p") == expected
