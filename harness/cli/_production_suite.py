@@ -315,7 +315,7 @@ def start_suite(path: Path, folder: Path, *, name: str) -> list[str]:
     (folder / "suite.toml").write_text(suite_text(name, table, production), encoding="utf-8")
     write_recorded(folder, production)
     return [
-        *production.account,
+        *production.notes,
         f"wrote {folder}/suite.toml and {folder}/{RECORDED_FILE}",
         CONSENT,
         f"next: tunegate gate {folder} --tuned SPEC --recorded replay:{folder}/{RECORDED_FILE}",

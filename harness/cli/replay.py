@@ -112,7 +112,7 @@ def run_replay(args: Sequence[str]) -> int:
     if not tuned and ("suite" not in asked.own or case):
         raise UsageError("no tuned model: name it with --tuned SPEC, or only write a --suite DIR")
     found = _read(asked)
-    for line in found.account:
+    for line in found.notes:
         say(line)
     local = _is_local(asked.gate.get("--base"), tuned)
     folder = _write_suite(found, asked.own.get("suite"), local=local)

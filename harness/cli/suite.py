@@ -182,7 +182,7 @@ def check(
         problems += unreachable_gates(suite)
         counts = f"{count_noun(len(suite.cases), 'case')}, {count_noun(len(suite.gates), 'gate')}"
         say(f"{suite.name}: {counts}")
-        notes = (*suite.account, *advisory_notes(suite), *judged_once_notes(suite))
+        notes = (*suite.notes, *advisory_notes(suite), *judged_once_notes(suite))
         if not suite.gates:
             notes = (*notes, "without a [[gates]] table nothing is decided; add one to suite.toml")
         say(*(f"  {line}" for line in notes))
@@ -247,14 +247,14 @@ def show(
     cases: Annotated[int, typer.Option(min=0, help="How many of the first cases to print.")] = 3,
 ) -> None:
     """Print a suite's settings, metrics, gates and first cases."""
-    from tunegate.harness.contracts.source import account_summary
+    from tunegate.harness.contracts.source import summarize_notes
     from tunegate.harness.gates.contract.gate_kind import gate_kind
     from tunegate.harness.records.manifest import gate_id
     from tunegate.harness.suite import load_suite
 
     suite = load_suite(path)
     say(f"{suite.name}: {len(suite.cases)} cases, hash {suite.hash[:12]}")
-    say(*(f"  {line}" for line in account_summary(suite.account)))
+    say(*(f"  {line}" for line in summarize_notes(suite.notes)))
     for key, value in suite.generation.model_dump(exclude_defaults=True).items():
         say(f"  {key} {value!r:.100}")
     for metric in suite.metrics:

@@ -3,7 +3,7 @@
 A source is a function `<x>(folder, *, options…) -> Iterator[Case]` in
 `harness/suite/sources/<x>.py`, its options annotated as those of a metric are. It collects the
 problems of all lines and raises one `SuiteError`, so that one edit fixes them all. One that leaves
-something out returns `AccountedCases`, which counts them.
+something out returns `NotedCases`, which counts them.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
     from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
 
 SHOWN = 5
-"""Lines of an account that a run shows."""
+"""Notes on the cases that a run shows."""
 
 
 @dataclass(frozen=True, slots=True)
-class AccountedCases:
-    """Cases with an account of how they came about, which is shown with the suite."""
+class NotedCases:
+    """Cases with notes on what was read and left out, which are shown with the suite."""
 
     cases: tuple[Case, ...]
-    account: tuple[str, ...]
-    """Counts of rows read and rows left out, with reasons, in lines."""
+    notes: tuple[str, ...]
+    """Numbers of rows read and left out, with reasons."""
 
     def __iter__(self) -> Iterator[Case]:
         """Yield the cases."""
         return iter(self.cases)
 
 
-def account_summary(account: Sequence[str]) -> tuple[str, ...]:
-    """Return the first lines of an account, with where the others are shown."""
-    more = len(account) - SHOWN
+def summarize_notes(notes: Sequence[str]) -> tuple[str, ...]:
+    """Return the first notes, and where to see the others."""
+    more = len(notes) - SHOWN
     if more <= 1:
-        return tuple(account)
-    return (*account[:SHOWN], f"… and {more} more lines; `tunegate suite check` shows them")
+        return tuple(notes)
+    return (*notes[:SHOWN], f"… and {more} more lines; `tunegate suite check` shows them")
 
 
 class _FileForm(GenerateJsonSchema):

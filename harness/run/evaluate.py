@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tunegate.harness.checks import comparability, liveness, recorded_answers
 from tunegate.harness.contracts.further_arm import comparisons
 from tunegate.harness.contracts.model import Arm, LocalArm, RecordedArm, ScoredArm, ServerHosting
-from tunegate.harness.contracts.source import account_summary
+from tunegate.harness.contracts.source import summarize_notes
 from tunegate.harness.decision.answers.answer_key import KeyWatch
 from tunegate.harness.decision.planning.feasibility import advisory_notes
 from tunegate.harness.decision.verdict.decide import ScoredRun, failed_verdict, not_comparable
@@ -179,7 +179,7 @@ def evaluate_once(
 def _suite_notes(options: RunOptions) -> Iterator[str]:
     """Yield what the sources left out, and the gates that stay advisory in this run."""
     for suite in options.suites:
-        yield from (f"{suite.name}: {note}" for note in account_summary(suite.account))
+        yield from (f"{suite.name}: {note}" for note in summarize_notes(suite.notes))
     if options.self_check:  # no gate of base against itself is meant to count
         return
     opened = [arm for arm, spec in options.specs.items() if spec is not None]

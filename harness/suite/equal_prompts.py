@@ -113,7 +113,7 @@ class JoinedCases:
     """How many of these cases have a spelling of their own of a prompt that others have."""
 
     @property
-    def account(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[str, ...]:
         """How many cases share a prompt, as a line; none where all prompts differ."""
         if not self.groups:
             return ()

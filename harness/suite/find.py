@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from tunegate.harness.records.errors import UsageError, unknown_name_message
-from tunegate.harness.suite.toml_file import cases_file_problem
 
 BUNDLED = Path(__file__).resolve().parents[2] / "suites"
 FILE_NAME = "suite.toml"
@@ -59,3 +58,12 @@ def find_suites(word: str) -> list[str]:
             f"{place}: no {FILE_NAME} in this folder; `tunegate suite new DIR` makes a suite"
         )
     return [f"{file}{colons}{gate}" for file in found]
+
+
+def cases_file_problem(path: Path) -> str | None:
+    """Return what to name instead of a suite's data file; None for other paths."""
+    if path.suffix not in (".jsonl", ".json", ".csv", ".parquet") or not path.is_file():
+        return None
+    if (path.parent / FILE_NAME).is_file():
+        return f"{path}: a file of a suite; name the suite's folder: {path.parent}"
+    return f"{path}: not a suite; name a folder that holds a suite.toml"

@@ -181,12 +181,3 @@ def _same(lines: list[str], number: int) -> int | None:
         if not header and re.match(r"^\s*\[", lines[earlier - 1]):
             return None
     return None
-
-
-def cases_file_problem(path: Path) -> str | None:
-    """Return which folder to name in place of a data file of a suite; None of other paths."""
-    if path.suffix not in (".jsonl", ".json", ".csv", ".parquet") or not path.is_file():
-        return None
-    if (path.parent / "suite.toml").is_file():
-        return f"{path}: a file of a suite; name the suite's folder: {path.parent}"
-    return f"{path}: not a suite; name a folder that holds a suite.toml"

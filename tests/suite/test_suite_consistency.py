@@ -50,7 +50,7 @@ def test_a_guardrail_that_tolerates_much_is_pointed_out(
     """More than a third of the range, of base's level or of the cases; a goal tolerates nothing."""
     folder = written(METRICS + gate + "\n")
 
-    lines = load_suite(folder).account
+    lines = load_suite(folder).notes
 
     assert len(lines) == (told is not None)
     assert told is None or told in lines[0]

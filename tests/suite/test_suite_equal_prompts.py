@@ -148,7 +148,7 @@ def test_forty_spellings_of_one_prompt_are_one_cluster() -> None:
     joined = join_equal_prompts(cases, [GENERATE])
 
     assert len({case.cluster for case in joined.cases}) == 1
-    assert joined.account[0].startswith("40 cases share 1 prompt (39 of them spelt differently): ")
+    assert joined.notes[0].startswith("40 cases share 1 prompt (39 of them spelt differently): ")
 
 
 def test_clusters_of_equal_prompts_are_united() -> None:
@@ -184,7 +184,7 @@ def test_distinct_prompts_stay_as_they_are() -> None:
     cases = cases_of({"prompt": "a"}, {"prompt": "b", "cluster": "k"})
     joined = join_equal_prompts(cases, [GENERATE])
 
-    assert (list(joined.cases), joined.groups, joined.account) == (cases, (), ())
+    assert (list(joined.cases), joined.groups, joined.notes) == (cases, (), ())
 
 
 def test_a_suite_tells_and_records_them(suite_folder: Callable[..., Path]) -> None:
@@ -192,7 +192,7 @@ def test_a_suite_tells_and_records_them(suite_folder: Callable[..., Path]) -> No
     suite = load_suite(suite_folder(TOML, lines))
     record = suite.record()
 
-    assert suite.account == (
+    assert suite.notes == (
         "6 cases share 3 prompts: those of a prompt count as one cluster, "
         "'c0' and 'c1' for example",
     )

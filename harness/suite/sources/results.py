@@ -21,7 +21,7 @@ from pydantic import AfterValidator
 
 from tunegate.harness.contracts.result_reader import ResultRow, ResultSpec, value_at
 from tunegate.harness.contracts.result_set import ResultSet, read_results
-from tunegate.harness.contracts.source import AccountedCases, make_case
+from tunegate.harness.contracts.source import NotedCases, make_case
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError, UsageError, unknown_name_message
 from tunegate.harness.records.problems import summarize_problems
@@ -49,7 +49,7 @@ def results(
     path: str,
     task: str | tuple[str, ...] = (),
     columns: Columns | None = None,
-) -> AccountedCases:
+) -> NotedCases:
     """Return the cases of a results file.
 
     Args:
@@ -92,7 +92,7 @@ def results(
     if lacking:
         raise SuiteError(summarize_problems(lacking))
     cases.sort(key=lambda case: case.id)
-    return AccountedCases(tuple(cases), _account(found, cases))
+    return NotedCases(tuple(cases), _account(found, cases))
 
 
 def _account(found: ResultSet, cases: Sequence[Case]) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tunegate.harness.contracts import lookup
-from tunegate.harness.contracts.source import AccountedCases, make_case
+from tunegate.harness.contracts.source import NotedCases, make_case
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError, UsageError, unknown_name_message
 from tunegate.harness.records.hashing import sha256
@@ -61,7 +61,7 @@ def traces(  # noqa: PLR0913 - each is a key of the suite file
     only: dict[str, Any] | None = None,
     settings: str | tuple[str, ...] = "greedy",
     cluster_by: str = "",
-) -> AccountedCases:
+) -> NotedCases:
     """Return one case a call, in the order of the files, and the account of the others.
 
     Args:
@@ -88,7 +88,7 @@ def traces(  # noqa: PLR0913 - each is a key of the suite file
         limit, sample, seed, stratify, repeated, scrub, only or {}, settings, cluster_by
     )
     found = collect_cases(paths, wanted)
-    return AccountedCases(found.cases, found.account)
+    return NotedCases(found.cases, found.notes)
 
 
 FACETS = ("model", "provider", "route", "day", "hour")
@@ -153,7 +153,7 @@ class ProductionCases:
     """That most of them are in one trace, in words, where they are."""
 
     @property
-    def account(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[str, ...]:
         """Counts of calls read and left out, and the treatment of settings, in lines."""
         drawn = [line for line in (self.drawn, self.joined) if line]
         found = self.reading.found(len(self.cases))

@@ -63,7 +63,7 @@ def test_results_without_prompts_are_told(tmp_path: Path) -> None:
 
     suite = load_suite(write_suite(tmp_path, path))
 
-    assert any("2 of 2 results hold no prompt" in line for line in suite.account)
+    assert any("2 of 2 results hold no prompt" in line for line in suite.notes)
     assert not suite.equal_prompts
 
 

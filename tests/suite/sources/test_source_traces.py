@@ -402,9 +402,9 @@ def test_the_account_says_what_became_of_every_call(traced: Traced) -> None:
     path = traced(chat("a"), chat("b"), chat("a"), silent, chat("c"))
 
     found = traces(path.parent, file="traces.jsonl", sample=2, seed=1)
-    first = collect_cases([path], TraceSelection(limit=2)).account
+    first = collect_cases([path], TraceSelection(limit=2)).notes
 
-    assert found.account == (
+    assert found.notes == (
         "1 file, 5 spans, 5 model calls → 2 cases",
         "drawn 2 of 3 by seed 1",
         f"left out 1: a call whose prompt is that of an earlier one ({path}:3)",
@@ -415,7 +415,7 @@ def test_the_account_says_what_became_of_every_call(traced: Traced) -> None:
     assert list(found) == list(found.cases)
     assert first[1] == "only the first 2 were taken"
     (path.parent / "suite.toml").write_text(SUITE + TABLE + "sample = 2\nseed = 1\n")
-    assert suite.load_suite(path.parent).account == found.account
+    assert suite.load_suite(path.parent).notes == found.notes
 
 
 SUITE = 'name = "s"\n[[metrics]]\nuse = "length"\n[cases]\n'
@@ -439,7 +439,7 @@ def test_a_run_is_replayed_with_its_settings(traced: Traced) -> None:
     assert (first.max_new_tokens, first.stop, first.temperature) == (24, ("END",), None)
     assert (second.max_new_tokens, second.stop, second.temperature) == (8, ("END", "x"), None)
     assert [sourced.temperature for sourced in same.cases] == [0.0, 0.5]
-    assert "sampled in production: 1 of 2 calls (temperature 0.5)" in greedy.account[-1]
+    assert "sampled in production: 1 of 2 calls (temperature 0.5)" in greedy.notes[-1]
 
 
 def test_a_call_beyond_the_year_9999_has_no_day(traced: Traced) -> None:

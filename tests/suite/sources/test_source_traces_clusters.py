@@ -88,14 +88,14 @@ def test_a_job_under_one_root_span_is_told_with_what_would_distinguish_its_rows(
     apart = collected(*((n, {}) for n in range(8)))
     few = collected(*((1, {}) for n in range(7)))
 
-    (line,) = [line for line in job.account if "in one trace" in line]
+    (line,) = [line for line in job.notes if "in one trace" in line]
     assert line.startswith("8 of 8 cases")
     assert "row.id" in line
     assert "tenant" not in line
     assert "--cluster-by" in line
     assert len({*clusters(named)}) == 8
     for other in (named, apart, few):
-        assert not any("in one trace" in line for line in other.account)
+        assert not any("in one trace" in line for line in other.notes)
 
 
 def test_a_call_that_failed_in_production_is_no_case(collected: Make, tmp_path: Path) -> None:

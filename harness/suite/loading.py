@@ -1,0 +1,73 @@
+"""Loading a suite: find suite.toml, read its parts, and join equal prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tunegate.harness.records.defaults import MAX_UNSCORED
+from tunegate.harness.records.errors import SuiteError
+from tunegate.harness.suite import consistency
+from tunegate.harness.suite.equal_prompts import join_equal_prompts
+from tunegate.harness.suite.find import FILE_NAME, cases_file_problem
+from tunegate.harness.suite.hashing import hash_suite
+from tunegate.harness.suite.parts import SuiteParts
+from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite.toml_file import read_toml
+
+MOST_TABLES = 500
+"""Most metrics, and most gates, of a suite; each is compared with every other one."""
+
+
+def load_suite(path: Path | str, *, max_cases: int | None = None) -> Suite:
+    """Load a suite and check everything that can be checked without a model.
+
+    Args:
+        path: The suite's folder, or its suite.toml.
+        max_cases: Keep only the first cases.
+
+    Raises:
+        SuiteError: every problem found, each as `file:line: what; remedy`.
+    """
+    path = Path(path)
+    file = path / FILE_NAME if path.is_dir() else path
+    if problem := cases_file_problem(path):
+        raise SuiteError([problem])
+    if not file.exists():
+        raise SuiteError([f"{file}: no such suite; `tunegate suite new {path.name}` makes one"])
+    source = read_toml(file)
+    for name in ("metrics", "gates"):
+        count = len(source.data[name]) if isinstance(source.data.get(name), list) else 0
+        if count > MOST_TABLES:
+            problem = f"{count} {name}; a suite has at most {MOST_TABLES}: make several suites"
+            raise SuiteError([f"{source.where(name)}: {problem}"])
+    parts = SuiteParts(source)
+    if parts.problems:
+        raise SuiteError(parts.problems)
+    cases = parts.cases[:max_cases]
+    if parts.episode is not None:
+        from tunegate.harness.suite.episode_table import open_cases
+
+        cases = list(open_cases(parts.episode, cases, parts.generation))
+    metrics = tuple(parts.metrics.values())
+    joined = join_equal_prompts(cases, dict.fromkeys(used.needs for used in metrics))
+    return Suite(
+        name=source.data["name"],
+        path=file,
+        cases=joined.cases,
+        generation=parts.generation,
+        metrics=metrics,
+        gates=parts.gates,
+        goal_rule=source.data.get("goal_rule", "primary"),
+        max_unscored=source.data.get("max_unscored", MAX_UNSCORED),
+        alpha_per_attempt=source.data.get("alpha_per_attempt", False),
+        sealed=source.data.get("sealed", False),
+        definition=source.data,
+        hash=hash_suite(source, parts),
+        episode=parts.episode,
+        notes=(
+            *consistency.wide_guardrails(metrics, parts.gates),
+            *joined.notes,
+            *parts.notes,
+        ),
+        equal_prompts=joined.groups,
+    )

@@ -1,0 +1,125 @@
+"""The loaded suite: cases, metrics, gates and how answers are generated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunegate.harness.contracts.metric import Metric
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.errors import UnknownName, unknown_name_message
+from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.manifest import Gate, MetricRecord, SuiteRecord
+
+if TYPE_CHECKING:
+    from tunegate.harness.contracts.episode_environment import EpisodePlan
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A loaded suite."""
+
+    name: str
+    path: Path
+    """Its suite.toml."""
+    cases: tuple[Case, ...] = field(repr=False)
+    generation: GenerationSettings
+    metrics: tuple[Metric, ...]
+    gates: tuple[Gate, ...]
+    goal_rule: str
+    max_unscored: float
+    alpha_per_attempt: bool
+    """Whether the k-th candidate is judged at 1/k of the error."""
+    sealed: bool
+    """Whether it is judged only when the user opens it."""
+    definition: Mapping[str, Any] = field(repr=False)
+    """suite.toml as parsed."""
+    hash: str
+    """SHA-256 of the definition, the cases, and the files and modules that metrics use."""
+    notes: tuple[str, ...] = field(default=(), repr=False)
+    """Lines on wide tolerances, rows that were left out, and cases with the same prompt."""
+    episode: EpisodePlan | None = field(default=None, repr=False)
+    """How its episodes are played; None if completions are single turns."""
+    equal_prompts: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
+    """Groups of cases with the same prompt; each group is in one cluster."""
+
+    @property
+    def gated_metrics(self) -> tuple[Metric, ...]:
+        """The metrics that have a gate, in the order of the file."""
+        gated = {gate.metric for gate in self.gates}
+        return tuple(m for m in self.metrics if m.name in gated)
+
+    @property
+    def written_spreads(self) -> Mapping[str, float]:
+        """Metric → the spread that suite.toml gives for planning."""
+        spreads: Mapping[str, float] = self.definition.get("plan", {}).get("spread", {})
+        return spreads
+
+    @property
+    def content_metrics(self) -> tuple[str, ...] | None:
+        """For replayed traffic, the metrics that judge what answers say; None for other suites."""
+        cases = self.definition["cases"]
+        from_traces = isinstance(cases, Mapping) and cases.get("from") == "traces"
+        if not self.definition.get("replay", from_traces):
+            return None
+        return tuple(m.name for m in self.metrics if m.judges_content_of(self.cases))
+
+    @property
+    def rule_hash(self) -> str:
+        """SHA-256 of name and gates, which stays the same when cases are added."""
+        gates = [gate.model_dump(mode="json", exclude={"where"}) for gate in self.gates]
+        return sha256([self.name, self.goal_rule, gates])
+
+    def record(self) -> SuiteRecord:
+        """Return what the verdict needs to know of the suite."""
+        uses = {
+            table.get("name", table["use"].rpartition(":")[2]): table["use"]
+            for table in self.definition["metrics"]
+        }
+        return SuiteRecord(
+            name=self.name,
+            path=str(self.path),
+            hash=self.hash,
+            n_cases=len(self.cases),
+            goal_rule=self.goal_rule,
+            max_unscored=self.max_unscored,
+            alpha_per_attempt=self.alpha_per_attempt or self.sealed,
+            sealed=self.sealed,
+            content_metrics=self.content_metrics,
+            episode=self.episode and self.episode.settings,
+            equal_prompts=self.equal_prompts,
+            metrics=tuple(
+                MetricRecord(
+                    name=m.name,
+                    use=uses[m.name],
+                    needs=m.needs,
+                    binary=m.binary,
+                    higher_is_better=m.higher_is_better,
+                    range=m.range,
+                    corpus=m.corpus_options,
+                    signature=m.signature and m.signature(m, self.cases),
+                    indicative=m.indicative,
+                    judge=m.judge and m.judge.record(),
+                    label=m.label or None,
+                    silent_without=m.silent_without,
+                )
+                for m in self.metrics
+            ),
+            gates=self.gates,
+            generation=self.generation.model_dump(mode="json"),
+        )
+
+    def metric(self, name: str) -> Metric:
+        """Return the metric called `name`.
+
+        Raises:
+            UnknownName: there is no such metric.
+        """
+        for candidate in self.metrics:
+            if candidate.name == name:
+                return candidate
+        names = tuple(m.name for m in self.metrics)
+        raise UnknownName(f"{self.path}: {unknown_name_message(name, names, what='metric')}")
