@@ -9,11 +9,11 @@ import pytest
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.decision.gating.equivalence import (
     DEFAULT,
-    EquivalenceMargin,
     EquivalencePairs,
     margin_of,
     proven_beyond,
 )
+from tunegate.harness.gates.contract.gate_kind import EquivalenceMargin
 from tunegate.harness.records.manifest import Gate, SuiteRecord
 from tunegate.harness.records.parity import ParityStatus
 

@@ -21,13 +21,10 @@ from tunegate.harness.decision.gating.decide_all import ImputationCase, decide_g
 from tunegate.harness.decision.gating.error_control import ledger_note
 from tunegate.harness.decision.gating.tag_slices import slice_losses
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
-from tunegate.harness.decision.verdict.notes import (
-    kinship_notes,
-    recorded_times_notes,
-    suite_notes,
-    suite_remarks,
-)
+from tunegate.harness.decision.verdict.judge_kinship import kinship_notes
+from tunegate.harness.decision.verdict.notes import suite_notes, suite_remarks
 from tunegate.harness.decision.verdict.run_sentence import run_sentence
+from tunegate.harness.decision.verdict.timing_notes import recorded_times_notes
 from tunegate.harness.gates.contract.gate_kind import gate_kind
 from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.cases import Case

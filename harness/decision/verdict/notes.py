@@ -1,45 +1,29 @@
-"""Notes of a verdict: judge order effects, timing conditions, related cases and other caveats.
-
-What a reader must know of a judge that compared the arms: does place or length sway it? A verdict
-that turns with the order of the answers counts as a tie, which is safe, but a judge that often
-turns has little to say. A line of the judged differences on the answers' length ratio shows what is
-left of the difference where both are equally long.
-
-A judge that is a relative of what it judges favours it: a note reports it, for a person to weigh.
-
-Source: order: MT-Bench, arXiv 2306.05685; length: AlpacaEval's length control, arXiv 2404.04475.
-
-Source: preference leakage (arXiv 2502.01534): the same model, one made from it, or of its family.
-"""
+"""Notes of a suite: what its verdict is worth, and facts that leave it as it is."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from tunegate.harness.comparison.corpus_level import judged_once
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.contracts.judge_examples import REPEATS
 from tunegate.harness.decision.answers.answer_counts import (
     FEW_CASES,
     SAME_SCORES,
     answer_notes,
     thinking_share_notes,
 )
-from tunegate.harness.decision.gating.decide_all import compares_recorded_times, why_advisory
+from tunegate.harness.decision.gating.decide_all import why_advisory
 from tunegate.harness.decision.gating.error_control import attempt_note
 from tunegate.harness.decision.gating.tag_slices import ungated_losses
 from tunegate.harness.decision.score_table import ScoreTable
+from tunegate.harness.decision.verdict.pairwise_judge_notes import comparison_notes, example_notes
+from tunegate.harness.decision.verdict.timing_notes import timing_notes
 from tunegate.harness.gates.contract.gate_kind import gate_kind
-from tunegate.harness.records.answers import CellKind
-from tunegate.harness.records.defaults import CONFIDENCE, EARLY_STOP_CASES
+from tunegate.harness.records.defaults import EARLY_STOP_CASES
 from tunegate.harness.records.gate_results import GateResult
 from tunegate.harness.records.manifest import (
     Gate,
-    Manifest,
-    MetricRecord,
     SuiteRecord,
     gate_subject,
 )
@@ -311,223 +295,3 @@ def _pair_notes(name: str, pairs: Pairs, gates: Sequence[Gate]) -> Iterator[str]
     alike = pairs.n >= FEW_CASES and same >= SAME_SCORES * pairs.n
     if alike and _shared_end(pairs) is None:
         yield f"{name}: both arms have the same score on {same} of {pairs.n} cases"
-
-
-CONSISTENT = 0.7
-"""Share of pairs on which a verdict must survive the swap."""
-_SURE = 0.99
-_FEW = 10
-"""Pairs below which there is no note on length."""
-
-
-def comparison_notes(table: ScoreTable) -> Iterator[str]:
-    """Yield what is known of every judge of pairs of a suite."""
-    for metric in table.suite.metrics:
-        if metric.judge is not None and metric.judge.pairs:
-            found = _comparison_parts(table, metric)
-            if found:
-                yield _order(metric.name, found)
-                yield from _length(table, metric, found)
-
-
-def example_notes(table: ScoreTable) -> Iterator[str]:
-    """Yield on how many answers a judge was shown the verdict that it was to give."""
-    for metric in (m for m in table.suite.metrics if m.judge is not None):
-        found = Counter(
-            row.arm
-            for (name, _, _), row in table.values.items()
-            if name == metric.name and (row.parts or {}).get(REPEATS)
-        )
-        for arm, count in sorted(found.items()):
-            shown = "is an example" if count == 1 else "are examples"
-            yield (
-                f"{metric.name}: {count_noun(count, 'answer')} of {arm} {shown} of the judge's own "
-                "prompt, which gives the verdict; take other examples"
-            )
-
-
-def _comparison_parts(table: ScoreTable, metric: MetricRecord) -> dict[str, Mapping[str, float]]:
-    """Return case → what its comparison found, of the cases that have a score."""
-    rows = {case: table.values.get((metric.name, case, "tuned")) for case in table.cases}
-    return {
-        case: row.parts
-        for case, row in rows.items()
-        if row is not None and row.value is not None and row.parts
-    }
-
-
-def _order(name: str, found: Mapping[str, Mapping[str, float]]) -> str:
-    from tunegate.harness.stats.binary import clopper_pearson
-
-    asked = [p for p in found.values() if {"base_first", "tuned_first"} <= p.keys()]
-    if not asked:
-        return f"{name}: both arms gave the same answer on all {len(found)} cases"
-    kept = sum(p["base_first"] == p["tuned_first"] for p in asked)
-    first = sum((p["base_first"] < 0) + (p["tuned_first"] > 0) for p in asked)
-    second = sum((p["base_first"] > 0) + (p["tuned_first"] < 0) for p in asked)
-    text = f"{name}: the judge kept its verdict on {kept} of {len(asked)} swapped pairs"
-    leans = False
-    if first + second:
-        share = clopper_pearson(first, first + second, confidence=_SURE)
-        leans = not share.low <= 0.5 <= share.high
-        text += f", and the answer that came first won {share.estimate:.0%} of its decisions"
-    unsteady = kept < CONSISTENT * len(asked)
-    return text + (": place sways it, so it shows little" if leans or unsteady else "")
-
-
-def _length(
-    table: ScoreTable, metric: MetricRecord, found: Mapping[str, Mapping[str, float]]
-) -> Iterator[str]:
-    from tunegate.harness.stats.judge_bias import length_fit
-
-    rows = [
-        (tuned - base, parts["log_length_ratio"])
-        for case, parts in found.items()
-        if "log_length_ratio" in parts
-        and (base := table.value(metric.name, case, "base")) is not None
-        and (tuned := table.value(metric.name, case, "tuned")) is not None
-    ]
-    ratios = [ratio for _, ratio in rows]
-    if len(rows) < _FEW or max(ratios) - min(ratios) < 1e-9:
-        return
-    fit = length_fit([difference for difference, _ in rows], ratios)
-    yield (
-        f"{metric.name}: where both answers are equally long the difference is "
-        f"{fit.equal.estimate:+.3f} [{fit.equal.low:+.3f}, {fit.equal.high:+.3f}] "
-        f"(over all {fit.level.estimate:+.3f}); tuned twice as long adds "
-        f"{0.6931471805599453 * fit.slope.estimate:+.3f}"
-    )
-
-
-_SEED = 0
-"""Of the bootstrap: the same times give the same sentence."""
-_QUANTILES = {"p50": 0.50, "p95": 0.95}
-
-
-def timing_notes(table: ScoreTable) -> Iterator[str]:
-    """Yield a sentence for each timed metric that has pairs of times to compare."""
-    for metric in table.suite.metrics:
-        if metric.needs is not CellKind.LATENCY:
-            continue
-        pairs = table.pairs(metric)
-        if not pairs.too_few and min(*pairs.base, *pairs.tuned) > 0:
-            yield "; ".join((_ratio(pairs), *_quantiles(pairs), *_timing_notes(table, metric)))
-
-
-def recorded_times_notes(manifest: Manifest, suite: SuiteRecord) -> Iterator[str]:
-    """Yield why gates that compare recorded times are advisory, for each timed metric."""
-    for metric in suite.metrics:
-        gates = [gate for gate in suite.gates if gate.metric == metric.name]
-        if any(compares_recorded_times(manifest, metric, gate) for gate in gates):
-            yield (
-                f"{suite.name}: {metric.name}: advisory, for the times were recorded elsewhere: a "
-                "machine that slowed down between the arms would look like a slower model; have "
-                "tunegate ask both models to gate on it"
-            )
-
-
-def _ratio(pairs: Pairs) -> str:
-    from tunegate.harness.stats.latency import geometric_mean_ratio
-
-    clusters = pairs.estimator.clusters
-    found = geometric_mean_ratio(pairs.base, pairs.tuned, confidence=CONFIDENCE, clusters=clusters)
-    blocks = "" if clusters is pairs.clusters else f" in {len(set(clusters or ()))} blocks of time"
-    return (
-        f"{pairs.metric.name}: a case takes tuned {found.estimate:.3g} times as long as base "
-        f"[{found.low:.3g}, {found.high:.3g}] at {100 * CONFIDENCE:g} % (geometric mean of "
-        f"{pairs.n} cases{blocks})"
-    )
-
-
-def _quantiles(pairs: Pairs) -> Iterator[str]:
-    from tunegate.harness.stats.latency import latency_quantile, quantile_ratio, smallest_quantile_n
-
-    for name, share in _QUANTILES.items():
-        base, tuned = (latency_quantile(values, share) for values in (pairs.base, pairs.tuned))
-        change = f"{name} {base:.3g} s → {tuned:.3g} s"
-        least = smallest_quantile_n(share)
-        if pairs.n < least:
-            yield f"{change}, not compared: that takes {least} cases"
-        elif pairs.clusters is not None:
-            yield f"{change}, not compared: the cases come in clusters"
-        else:
-            ratio = quantile_ratio(
-                pairs.base, pairs.tuned, quantile=share, seed=_SEED, confidence=CONFIDENCE
-            )
-            yield f"{change}, {ratio.estimate:.3g} times [{ratio.low:.3g}, {ratio.high:.3g}]"
-
-
-def _timing_notes(table: ScoreTable, metric: MetricRecord) -> Iterator[str]:
-    speeds = [speed for arm in ("base", "tuned") if (speed := _speed(table, metric.name, arm))]
-    if len(speeds) == 2:
-        yield f"{speeds[0]:.3g} → {speeds[1]:.3g} tokens a second"
-    sizes = {
-        size for arm in ("base", "tuned") for size in _timing_parts(table, metric.name, arm)[0]
-    }
-    if not sizes or None in sizes:
-        yield "timed elsewhere: whether alone or in batches is not recorded"
-    elif sizes == {1.0}:
-        yield "each completion timed alone"
-    else:
-        yield f"timed in batches of up to {max(size for size in sizes if size):g}"
-
-
-def _speed(table: ScoreTable, metric: str, arm: str) -> float | None:
-    """Return the tokens written a second; None where a count is missing."""
-    _, tokens, seconds = _timing_parts(table, metric, arm)
-    known = [count for count in tokens if count is not None]
-    return sum(known) / sum(seconds) if known and len(known) == len(tokens) else None
-
-
-def _timing_parts(
-    table: ScoreTable, metric: str, arm: str
-) -> tuple[list[float | None], list[float | None], list[float]]:
-    """Return batch sizes, token counts and seconds of an arm's timed cases."""
-    rows = [table.values.get((metric, case, arm)) for case in table.asked(metric)]
-    timed = [(row, row.value) for row in rows if row is not None and row.value is not None]
-    parts = [row.parts or {} for row, _ in timed]
-    return (
-        [one.get("batch_size") for one in parts],
-        [one.get("output_tokens") for one in parts],
-        [value for _, value in timed],
-    )
-
-
-_NAME = re.compile(r"[a-z]{3,}")
-_NO_FAMILY = {
-    *("hf", "local", "server", "litellm", "gguf", "replay", "results", "scripted", "command"),
-    *("http", "https", "model", "base", "tuned", "checkpoint", "judge", "judged", "judgements"),
-}
-"""Words of a spec that name no family of models."""
-
-
-def kinship_notes(manifest: Manifest, suite: SuiteRecord) -> Iterator[str]:
-    """Yield a note for each judge that is kin to base, where the suite asks a judge."""
-    base = manifest.arms.get("base")
-    if base is None or all(metric.judge is None for metric in suite.metrics):
-        return
-    for judge in manifest.judges:
-        kin = _kin(judge, base)
-        if kin:
-            yield (
-                f"{suite.name}: the judge {judge.get('spec')} {kin}: such judges are kinder to "
-                "their own (preference leakage)"
-            )
-
-
-def _kin(judge: Mapping[str, Any], base: Mapping[str, Any]) -> str:
-    """Return how a judge is related to base; nothing if it is not, as far as can be seen."""
-    weights = judge.get("weights_sha256")
-    if weights is not None and weights == base.get("weights_sha256"):
-        return "has base's own weights"
-    family = family_of(str(judge.get("spec", "")))
-    if family and family == family_of(str(base.get("spec", ""))):
-        return f"is of base's family, {family}"
-    return ""
-
-
-def family_of(spec: str) -> str:
-    """Return the family that a model's name begins with: `qwen`, `llama`; nothing if unclear."""
-    last = re.split(r"[/#\\]", spec.rstrip("/"))[-1].lower()
-    found = _NAME.match(last.removeprefix("meta-"))
-    return "" if found is None or found.group() in _NO_FAMILY else found.group()

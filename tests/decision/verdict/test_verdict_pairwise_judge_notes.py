@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from tunegate.harness.decision.score_table import ScoreTable
-from tunegate.harness.decision.verdict.notes import comparison_notes, example_notes
+from tunegate.harness.decision.verdict.pairwise_judge_notes import comparison_notes, example_notes
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.manifest import JudgeRecord, MetricRecord, SuiteRecord

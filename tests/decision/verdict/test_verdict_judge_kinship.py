@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.decision.verdict.notes import family_of, kinship_notes
+from tunegate.harness.decision.verdict.judge_kinship import family_of, kinship_notes
 from tunegate.harness.records.manifest import JudgeRecord
 
 

@@ -13,7 +13,7 @@ from scipy.stats import mstats
 from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.decision.score_table import ScoreTable
-from tunegate.harness.decision.verdict.notes import timing_notes
+from tunegate.harness.decision.verdict.timing_notes import timing_notes
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.gate_results import GateStatus
 from tunegate.harness.records.manifest import Gate
