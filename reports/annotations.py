@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from tunegate.harness.contracts.further_arm import comparison_results
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.run_folder import Run

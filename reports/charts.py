@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tunegate.harness.contracts.quantity import quantity_of
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.gate_results import GateResult
 from tunegate.reports.formatting import format_difference, format_gate_interval, format_gate_value
 

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 from tunegate.harness.decision.gating.tag_slices import TagSlice, slices_by_tag
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.contamination import ContaminationMatch

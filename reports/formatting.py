@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tunegate.harness.contracts.quantity import NONE, QuantityFormat
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.parity import ParityStatus
 from tunegate.harness.records.verdict import SuiteResult, Verdict

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 
 from tunegate.harness.decision.verdict.run_history import PastRun, RunHistory, SuiteUsage
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.verdict import SuiteResult

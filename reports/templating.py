@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.contracts.quantity import QuantityFormat, parity_format, quantity_of
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.wording import count_noun
 from tunegate.reports import escaping, formatting
 

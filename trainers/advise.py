@@ -28,13 +28,13 @@ from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.model import Arm
 from tunegate.harness.decision.score_table import tables_of
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.errors import BackendError, TunegateError
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.run import STORE
 from tunegate.harness.run.steps import prepare
-from tunegate.harness.suite import Suite
+from tunegate.harness.suite.suite import Suite
 from tunegate.trainers import datasets
 from tunegate.trainers.checkpoint_evaluation import ranking_metric
 from tunegate.trainers.estimate import memory

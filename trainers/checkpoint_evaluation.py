@@ -28,7 +28,7 @@ from tunegate.harness.decision.gating.decide_all import sample_name
 from tunegate.harness.decision.gating.error_control import refuse_sealed
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.engine.inference.packed_weights import release_copies
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.models._model_folder import resolve_folder
 from tunegate.harness.models.live import (
     SeparateBaseArm,
@@ -53,7 +53,8 @@ from tunegate.harness.records.manifest import Manifest, MetricRecord
 from tunegate.harness.records.verdict import SuiteResult
 from tunegate.harness.run import STORE
 from tunegate.harness.run.steps import PlanOptions, RunPurpose, prepare
-from tunegate.harness.suite import Suite, load_suite
+from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite.suite import Suite
 from tunegate.trainers import trl_environment
 from tunegate.trainers.checkpoint_ranking import Checkpoint, CheckpointMetric, CheckpointSuite
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.json_schema import read_schema
-from tunegate.harness.gates.contract.gate_kind import GateKind, gate_kinds
+from tunegate.harness.gates.contract.gate_kind import GateKind
+from tunegate.harness.gates.contract.registry import gate_kinds
 from tunegate.harness.suite.file_schema import suite_schema
 
 PAGE = Path(__file__).with_name("suite-file.md")

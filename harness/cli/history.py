@@ -131,7 +131,7 @@ def _row(run: PastRun, verdict: str, gates: Sequence[GateResult]) -> tuple[str, 
 
 
 def _gate(gate: GateResult) -> str:
-    from tunegate.harness.gates.contract.gate_kind import gate_kind
+    from tunegate.harness.gates.contract.registry import gate_kind
 
     kind = gate_kind(gate.kind)
     value, how = kind.value(gate), kind.quantity_format(gate)

@@ -16,7 +16,7 @@ from tunegate.harness.records.wording import count_noun
 if TYPE_CHECKING:
     from tunegate.harness.decision.planning.forecast import GateForecast, GateOutlook, SuiteForecast
     from tunegate.harness.records.manifest import Gate
-    from tunegate.harness.suite import Suite
+    from tunegate.harness.suite.suite import Suite
 
 ORDER = 30
 _HEAD = ("gate", "spread", "proves (80 %)", "true change", "passes", "cases")
@@ -89,7 +89,7 @@ def _forecasts(loaded: Sequence[Suite], run: Path | None) -> list[SuiteForecast]
 
 
 def _load(files: Sequence[Path]) -> list[Suite]:
-    from tunegate.harness.suite import load_suite
+    from tunegate.harness.suite.loading import load_suite
 
     problems: list[str] = []
     loaded = []
@@ -150,7 +150,7 @@ def _align_cells(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def _gate_name(gate: Gate) -> str:
     """Return `length::ratio_at_most 1.2`: the metric, and the key and margin of the suite file."""
-    from tunegate.harness.gates.contract.gate_kind import gate_kind
+    from tunegate.harness.gates.contract.registry import gate_kind
     from tunegate.harness.records.manifest import gate_id
 
     name = gate_id(gate.metric, gate_kind(gate.kind).margin_key(gate), gate.tag)
@@ -178,7 +178,7 @@ def _spread(outlook: GateOutlook) -> str:
 
 
 def _whole_rule(one: SuiteForecast) -> str:
-    from tunegate.harness.gates.contract.gate_kind import gate_kind
+    from tunegate.harness.gates.contract.registry import gate_kind
 
     levels = any(gate_kind(gate.gate.kind).reads_level for gate in one.gates)
     if one.refusals:

@@ -16,12 +16,8 @@ from tunegate.harness.comparison.delta import Delta, is_proven
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.gates._level import percentage_hint
-from tunegate.harness.gates.contract.gate_kind import (
-    DecisionContext,
-    GateKind,
-    GateOutcome,
-    deciding_evidence,
-)
+from tunegate.harness.gates.contract.gate_kind import GateKind
+from tunegate.harness.gates.contract.outcome import DecisionContext, GateOutcome
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.wording import count_noun
@@ -143,7 +139,7 @@ class DifferenceGate(GateKind):
         """Return what would decide the gate, or why its interval alone does not."""
         if self._ruled_out(result):
             return self.ruled_out_conclusion(result)
-        more = deciding_evidence(result, pairs)
+        more = self.deciding_evidence(result, pairs)
         return f"{self.rule(result)} is neither proven nor refuted; {more}"
 
     @abstractmethod

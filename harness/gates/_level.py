@@ -9,13 +9,8 @@ from typing import Any, ClassVar
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import smallest_n
 from tunegate.harness.contracts.metric import Metric
-from tunegate.harness.gates.contract.gate_kind import (
-    DecisionContext,
-    GateKind,
-    GateOutcome,
-    PlannedTest,
-    deciding_evidence,
-)
+from tunegate.harness.gates.contract.gate_kind import GateKind
+from tunegate.harness.gates.contract.outcome import DecisionContext, GateOutcome, PlannedTest
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.wording import count_noun
@@ -179,7 +174,9 @@ class LevelGate(GateKind):
 
     def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
         """Return what would certify the bound."""
-        return f"{self.rule(result)} is met but not certified; {deciding_evidence(result, pairs)}"
+        return (
+            f"{self.rule(result)} is met but not certified; {self.deciding_evidence(result, pairs)}"
+        )
 
     def speaks_against(self, result: GateResult, base: float | None, tuned: float) -> bool:
         """Return whether the score of tuned is beyond the bound."""

@@ -8,10 +8,8 @@ from typing import ClassVar
 from tunegate.harness.comparison.pairs import JudgedPairs, Pairs
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.gates._difference import DifferenceGate
-from tunegate.harness.gates.contract.gate_kind import (
-    EquivalenceMargin,
-    KeySchemas,
-)
+from tunegate.harness.gates.contract.gate_kind import KeySchemas
+from tunegate.harness.gates.contract.outcome import EquivalenceMargin
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
 

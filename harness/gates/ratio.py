@@ -18,13 +18,8 @@ from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.pairs import JudgedPairs, PairFill, Pairs
 from tunegate.harness.contracts.metric import Metric
-from tunegate.harness.gates.contract.gate_kind import (
-    DecisionContext,
-    GateKind,
-    GateOutcome,
-    KeySchemas,
-    PlannedTest,
-)
+from tunegate.harness.gates.contract.gate_kind import GateKind, KeySchemas
+from tunegate.harness.gates.contract.outcome import DecisionContext, GateOutcome, PlannedTest
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.wording import count_noun

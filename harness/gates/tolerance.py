@@ -13,14 +13,14 @@ from tunegate.harness.comparison.pairs import JudgedPairs, Pairs
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.quantity import ROUNDING
 from tunegate.harness.gates._difference import DifferenceGate, absolute_margin, share_of_base
-from tunegate.harness.gates.contract.gate_kind import (
+from tunegate.harness.gates.contract.gate_kind import KeySchemas
+from tunegate.harness.gates.contract.outcome import (
     DecisionContext,
     EquivalenceMargin,
     GateOutcome,
-    KeySchemas,
     PlannedTest,
-    gate_kind,
 )
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate, MetricRecord

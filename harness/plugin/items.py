@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.contracts.quantity import format_score, format_scores
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.plugin.exit_status import (
     FailureReason,
     GateFailed,

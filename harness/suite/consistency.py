@@ -14,7 +14,7 @@ from typing import Any
 
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.thinking import SWITCHES_OF_SERVERS
-from tunegate.harness.gates.contract.gate_kind import gate_kind, gate_kinds
+from tunegate.harness.gates.contract.registry import gate_kind, gate_kinds
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError, unknown_name_message

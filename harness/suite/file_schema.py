@@ -8,9 +8,13 @@ from typing import Any
 
 from tunegate.harness.contracts.json_schema import read_schema, validator_of
 from tunegate.harness.contracts.lookup import module_names
-from tunegate.harness.gates.contract.gate_kind import COMMON_KEYS, ROOM, GateKind, gate_kinds
+from tunegate.harness.gates.contract.gate_kind import GateKind
+from tunegate.harness.gates.contract.registry import PACKAGE, gate_kinds
 from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.records.errors import UsageError
+
+COMMON_KEYS = ("metric", "tag", "confidence")
+"""Keys that each `[[gates]]` table may have, whatever its kind."""
 
 
 @cache
@@ -54,7 +58,7 @@ def _check_kinds(kinds: Sequence[GateKind]) -> None:
         UsageError: naming the kind and what is missing, or both kinds and the key.
     """
     owners: dict[str, GateKind] = {}
-    built_in = module_names(ROOM)
+    built_in = module_names(PACKAGE)
     # The kind of another package comes after the built-in ones, and is the one to change.
     for kind in sorted(kinds, key=lambda k: k.name not in built_in):
         if fault := _fault(kind):

@@ -13,7 +13,7 @@ from tunegate.harness.contracts import metric as metric_contract
 from tunegate.harness.contracts.json_schema import located_problems
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.source import NotedCases
-from tunegate.harness.gates.contract.gate_kind import gate_kinds
+from tunegate.harness.gates.contract.registry import gate_kinds
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError, UnknownName, unknown_name_message

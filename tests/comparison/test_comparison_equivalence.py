@@ -13,7 +13,7 @@ from tunegate.harness.decision.gating.equivalence import (
     margin_of,
     proven_beyond,
 )
-from tunegate.harness.gates.contract.gate_kind import EquivalenceMargin
+from tunegate.harness.gates.contract.outcome import EquivalenceMargin
 from tunegate.harness.records.manifest import Gate, SuiteRecord
 from tunegate.harness.records.parity import ParityStatus
 

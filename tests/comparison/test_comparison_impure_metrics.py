@@ -15,7 +15,8 @@ from tunegate.harness.decision.score_table import score_suite
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError
-from tunegate.harness.suite import Suite, load_suite
+from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite.suite import Suite
 
 SUITE = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "exact_match"\n'
 

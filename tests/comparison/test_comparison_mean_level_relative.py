@@ -10,7 +10,7 @@ import pytest
 from tunegate.harness.comparison.delta import compare, is_proven
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.decision.gating.equivalence import EquivalencePairs
-from tunegate.harness.gates.contract.gate_kind import EquivalenceMargin
+from tunegate.harness.gates.contract.outcome import EquivalenceMargin
 from tunegate.harness.records.parity import ParityStatus
 from tunegate.harness.stats.binary import exact_at_estimate, ratio_interval, ratio_test
 from tunegate.harness.stats.power import binary_sample_size

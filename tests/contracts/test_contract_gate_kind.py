@@ -17,13 +17,9 @@ import pytest
 from tunegate.harness import gates
 from tunegate.harness.comparison.delta import compare
 from tunegate.harness.decision.gating.decide_all import decide_gate
-from tunegate.harness.gates.contract import gate_kind as contract
-from tunegate.harness.gates.contract.gate_kind import (
-    GateKind,
-    UnknownGateKind,
-    gate_kind,
-    gate_kinds,
-)
+from tunegate.harness.gates.contract import registry
+from tunegate.harness.gates.contract.gate_kind import GateKind
+from tunegate.harness.gates.contract.registry import UnknownGateKind, gate_kind, gate_kinds
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
@@ -355,7 +351,7 @@ def test_an_installed_kind_is_found_everywhere(tmp_path: Path) -> None:
     assert stored["sentence"] in (project.folder / "run" / "report.html").read_text("utf-8")
     again = project.tunegate("suite", "check", "demo")
     assert "unknown key 'worst_case'" in again.stdout + again.stderr
-    assert contract.GROUP == "tunegate.gates"
+    assert registry.GROUP == "tunegate.gates"
 
 
 def test_a_kind_that_ends_the_process_gives_no_exit_code(tmp_path: Path) -> None:

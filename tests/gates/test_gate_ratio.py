@@ -17,7 +17,7 @@ from tests.suite_files import _refused, _written
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.decision.gating.decide_all import decide_gate
 from tunegate.harness.decision.verdict.redecide import false_claims
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.plugin import items
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
@@ -422,7 +422,7 @@ def test_a_suite_with_a_ratio_that_makes_no_sense(
 
 @pytest.mark.parametrize("bound", ["at_most", "at_least"])
 def test_a_suite_with_a_ratio(written: Callable[..., Any], bound: str) -> None:
-    from tunegate.harness.suite import load_suite
+    from tunegate.harness.suite.loading import load_suite
 
     gate = f'[[gates]]\nmetric = "length"\nratio_{bound} = 1.2\n'
     (found,) = load_suite(written(LENGTH + gate)).gates

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tunegate.harness.records.cases import Case
-from tunegate.harness.suite import Suite, load_suite
+from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite.suite import Suite
 
 
 @pytest.fixture(name="suite", scope="module")

@@ -11,7 +11,8 @@ import pytest
 from tunegate.harness.cli import init
 from tunegate.harness.decision.planning.feasibility import advisory_notes, is_advisory
 from tunegate.harness.decision.planning.forecast import SuiteForecast, forecast_suite
-from tunegate.harness.suite import Suite, load_suite
+from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite.suite import Suite
 
 SUITES = Path(__file__).parents[2] / "suites"
 GUARDS = (

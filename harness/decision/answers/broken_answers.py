@@ -16,7 +16,7 @@ from tunegate.harness.decision.answers.arm_answers import (
     words_of,
 )
 from tunegate.harness.decision.score_table import ScoreTable
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.cases import Case
 
 FEWEST = 10

@@ -25,7 +25,7 @@ from tunegate.harness.decision.candidates.matching import refuse_unmatched
 from tunegate.harness.decision.candidates.pairwise import compare_pairwise
 from tunegate.harness.decision.gating.error_control import attempt_number
 from tunegate.harness.decision.verdict.redecide import decide_again
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.candidates import (
     Candidate,

@@ -26,13 +26,10 @@ from tunegate.harness.decision.gating.judge_eligibility import (
     judge_eligibility,
 )
 from tunegate.harness.decision.score_table import ScoreTable
-from tunegate.harness.gates.contract.gate_kind import (
-    ROOM,
-    DecisionContext,
-    GateKind,
-    gate_kind,
-    missing_evidence,
-)
+from tunegate.harness.gates.contract.conclusions import missing_evidence
+from tunegate.harness.gates.contract.gate_kind import GateKind
+from tunegate.harness.gates.contract.outcome import DecisionContext
+from tunegate.harness.gates.contract.registry import PACKAGE, gate_kind
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.calibration import LEAST_PAIRS
 from tunegate.harness.records.errors import TunegateError, UsageError
@@ -136,7 +133,7 @@ def decide_gate(
         raise
     except (Exception, SystemExit) as error:
         # The code of another package ran: any error may come of it.
-        problem = lookup.plugin_failure(ROOM, gate.kind, error)
+        problem = lookup.plugin_failure(PACKAGE, gate.kind, error)
         if problem is None:
             raise
         raise UsageError(f"{gate.where or gate.id}: {problem}") from error

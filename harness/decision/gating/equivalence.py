@@ -20,7 +20,8 @@ from tunegate.harness.comparison.delta import is_proven, one_sided
 from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
 from tunegate.harness.contracts.further_arm import SHIPPED
-from tunegate.harness.gates.contract.gate_kind import EquivalenceMargin, gate_kind
+from tunegate.harness.gates.contract.outcome import EquivalenceMargin
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.answers import CellKind, StoredAnswer
 from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.records.manifest import MetricRecord, SuiteRecord

@@ -17,7 +17,7 @@ from enum import StrEnum
 from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.labelled_level import CalibrationSample, n_labelled
 from tunegate.harness.comparison.pairs import Pairs, shared_clusters
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.calibration import LEAST_PAIRS, Calibration
 from tunegate.harness.records.manifest import Gate
 

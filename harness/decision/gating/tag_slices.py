@@ -29,7 +29,7 @@ from tunegate.harness.comparison.delta import Delta, one_sided
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts.quantity import slice_format
 from tunegate.harness.decision.score_table import ScoreTable
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.defaults import CONFIDENCE

@@ -29,7 +29,7 @@ from tunegate.harness.comparison.sample_size import (
 )
 from tunegate.harness.contracts.metric import CONTENT_GAP, Metric
 from tunegate.harness.decision.score_table import ScoreTable
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.calibration import LEAST_PAIRS
 from tunegate.harness.records.cases import Case
@@ -37,7 +37,7 @@ from tunegate.harness.records.defaults import CONFIDENCE, EARLY_STOP_CASES, POWE
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.manifest import Gate, LookSchedule, MetricRecord
 from tunegate.harness.records.wording import count_noun
-from tunegate.harness.suite import Suite
+from tunegate.harness.suite.suite import Suite
 
 
 def unreachable_gates(suite: Suite) -> list[str]:

@@ -32,13 +32,14 @@ from tunegate.harness.comparison.sample_size import (
 from tunegate.harness.decision.answers.answer_counts import AnswerCounts, count_answers
 from tunegate.harness.decision.planning import feasibility
 from tunegate.harness.decision.score_table import ScoreTable
-from tunegate.harness.gates.contract.gate_kind import PlannedTest, gate_kind
+from tunegate.harness.gates.contract.outcome import PlannedTest
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.answers import CellKind, StoredAnswer
 from tunegate.harness.records.defaults import POWER
 from tunegate.harness.records.errors import UsageError, unknown_name_message
 from tunegate.harness.records.manifest import Gate, SuiteRecord
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.suite import Suite
+from tunegate.harness.suite.suite import Suite
 
 
 def pilot_spread(pairs: Pairs, gate: Gate) -> tuple[ScoreSpread, ...]:

@@ -25,7 +25,7 @@ from tunegate.harness.decision.verdict.judge_kinship import kinship_notes
 from tunegate.harness.decision.verdict.notes import suite_notes, suite_remarks
 from tunegate.harness.decision.verdict.run_sentence import run_sentence
 from tunegate.harness.decision.verdict.timing_notes import recorded_times_notes
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus

@@ -30,7 +30,7 @@ from tunegate.harness.decision.gating.equivalence import (
 from tunegate.harness.decision.gating.error_control import at_attempt
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.decision.verdict.decide import ScoredRun, suite_results
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.gate_results import GateResult, GateStatus

@@ -21,7 +21,7 @@ from tunegate.harness.decision.answers.answer_counts import FEW_CASES, AnswerCou
 from tunegate.harness.decision.answers.broken_answers import all_expected, broken_arms
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.decision.verdict.decide import ScoredRun, suite_results
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.gate_results import GateStatus
 from tunegate.harness.records.incumbent import IncumbentResult, SuiteIncumbentResult

@@ -17,7 +17,7 @@ from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import sample_deviation
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.decision.verdict.decide import suite_results
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.defaults import POWER
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable
 
 from tunegate.harness.decision.verdict.run_sentence import deciding_gate
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.gate_results import GateReason, GateResult
 from tunegate.harness.records.manifest import SuiteRecord
 from tunegate.harness.records.verdict import Verdict, VerdictRecord

@@ -19,7 +19,7 @@ from tunegate.harness.decision.gating.tag_slices import ungated_losses
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.decision.verdict.pairwise_judge_notes import comparison_notes, example_notes
 from tunegate.harness.decision.verdict.timing_notes import timing_notes
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.defaults import EARLY_STOP_CASES
 from tunegate.harness.records.gate_results import GateResult
 from tunegate.harness.records.manifest import (

@@ -21,7 +21,7 @@ from tunegate.harness.decision.verdict.decide import (
     suite_verdict,
 )
 from tunegate.harness.decision.verdict.interim_analysis import should_stop
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.answers import CellKind, StoredAnswer
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.jsonl import FilteredRecords

@@ -10,7 +10,7 @@ from pathlib import Path
 from tunegate.harness.contracts.further_arm import comparison_results
 from tunegate.harness.contracts.quantity import quantity_of
 from tunegate.harness.decision.verdict.next_step import next_step
-from tunegate.harness.gates.contract.gate_kind import gate_kind
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.verdict import VerdictRecord

@@ -1,110 +1,36 @@
-"""The gate-kind contract: everything that tunegate must know of one kind of gate.
+"""The contract of a gate kind: all that tunegate asks of one.
 
-A kind is a module of `harness/gates` that holds an instance under the module's name, or an object
-that another package registers in the entry-point group `tunegate.gates`. `gate_kind("floor")`
-returns the kind of a stored gate; records hold the name alone.
-
-Every property has a default that is right for a guardrail which compares tuned with base, so that a
-new kind writes its keys, `decide`, and how it is worded.
-
-Example:
-    >>> gate_kind("gain").is_goal, gate_kind("floor").reads_level
-    (True, True)
+Defaults suit a guardrail that compares tuned with base, so a new kind writes its keys, `decide`,
+and how it is worded. `registry.gate_kind` finds a kind by name.
 """
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
 from typing import Any, ClassVar
 
-from tunegate.harness.comparison.estimator import FEW_CLUSTERS
-from tunegate.harness.comparison.labelled_level import n_labelled
-from tunegate.harness.comparison.pairs import JudgedPairs, NoiseFloor, PairFill, Pairs
-from tunegate.harness.contracts import lookup
+from tunegate.harness.comparison.pairs import JudgedPairs, PairFill, Pairs
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.quantity import ROUNDING, QuantityFormat, quantity_of
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.gates.contract.conclusions import (
+    CONCLUSIONS,
+    IN_BRIEF,
+    missing_evidence,
+    uncorrected_note,
+)
+from tunegate.harness.gates.contract.outcome import (
+    DecisionContext,
+    EquivalenceMargin,
+    GateOutcome,
+    PlannedTest,
+)
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.wording import count_noun
 
-ROOM = "tunegate.harness.gates"
-"""Package of the built-in kinds."""
-GROUP = "tunegate.gates"
-"""Entry-point group of the kinds of other packages."""
-
-COMMON_KEYS = ("metric", "tag", "confidence")
-"""Keys that each `[[gates]]` table may have, whatever its kind."""
-
 KeySchemas = Mapping[str, Mapping[str, Any]]
 """Key of a `[[gates]]` table → its JSON schema."""
-
-
-@dataclass(frozen=True, slots=True)
-class GateOutcome:
-    """Status, reason and the numbers that led to them, before they are put into words."""
-
-    status: GateStatus
-    reason: GateReason | None
-    p_value: float | None
-    low: float
-    """Lower end of the interval of what the gate measures; infinite where nothing bounds it."""
-    high: float
-    method: str
-    needed_n: int | None = None
-    """Cases that would decide an undecided gate with 80 % power at the effect hoped for."""
-    needed_most: int | None = None
-    """The same if the scores spread as widely as this run lets one fear; None if unknown."""
-    estimate: float | None = None
-    """The measured value, if it is neither the difference, tuned's level nor a share."""
-    share: float | None = None
-    """Share of cases with a severe drop, where the gate is about it."""
-    drop: float | None = None
-    """Loss from which a drop counted as severe, likewise."""
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionContext:
-    """Evidence for a gate besides its own pairs."""
-
-    regressed: bool = False
-    """Whether "the metric is worse than base" is proven, over all metrics of the run."""
-    noise: NoiseFloor | None = None
-    """Base against itself asked again; None where arithmetic is exact."""
-    remaining: int = 0
-    """Cases not asked, because the suite ended early."""
-    planned_confidence: float | None = None
-    """Level at which the suite is judged with further cases; None for that of the gate."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedTest:
-    """How a guardrail is planned before a run, or why it is not."""
-
-    margin: float | None
-    """Margin of the improvement at no true difference; None: not planned."""
-    note: str = ""
-    """Why nothing is planned, or what a reader must know of the plan."""
-    counts: bool = True
-    """Whether the probability of SHIP rests on it."""
-    refused: bool = False
-    """Whether it cannot pass, whatever tuned answers."""
-    bounded: bool = True
-    """Whether a difference on the gate's scale is limited by the metric's range."""
-
-
-@dataclass(frozen=True, slots=True)
-class EquivalenceMargin:
-    """How large a difference between tuned and a deployment artifact still counts as none."""
-
-    value: float | str
-    """A number in the metric's unit, or `5%` of tuned's level."""
-    source: str
-    """Where it comes from, in words."""
 
 
 class GateKind(ABC):
@@ -290,7 +216,7 @@ class GateKind(ABC):
         """
         if result.n == 0:
             return f"{result.metric}: no case has a score in both arms"
-        measurement = f"{self.measurement(result)}{_uncorrected_note(result, pairs)}"
+        measurement = f"{self.measurement(result)}{uncorrected_note(result, pairs)}"
         return f"{measurement}: {self.conclusion(result, pairs)}"
 
     def headline(self, result: GateResult) -> str:
@@ -308,7 +234,7 @@ class GateKind(ABC):
         rule = self.rule(result)
         if result.status is GateStatus.PASS:
             return f"{rule} {self.pass_words}"
-        return _IN_BRIEF.get(result.reason, "{} is not proven").format(rule)
+        return IN_BRIEF.get(result.reason, "{} is not proven").format(rule)
 
     def measurement(self, result: GateResult) -> str:
         """Return what was measured, with its interval and the number of cases."""
@@ -326,14 +252,28 @@ class GateKind(ABC):
         rule = self.rule(result)
         if result.status is GateStatus.PASS and result.reason is None:
             return f"{rule} {self.pass_words}"
-        if result.reason in _CONCLUSIONS:
-            return _CONCLUSIONS[result.reason].format(rule)
+        if result.reason in CONCLUSIONS:
+            return CONCLUSIONS[result.reason].format(rule)
         return self.open_conclusion(result, pairs)
 
     def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
         """Return what follows where the evidence is too thin."""
-        more = deciding_evidence(result, pairs)
+        more = self.deciding_evidence(result, pairs)
         return f"{self.rule(result)} is neither proven nor refuted; {more}"
+
+    def deciding_evidence(self, result: GateResult, pairs: Pairs) -> str:
+        """Return what would decide an undecided gate."""
+        missing = missing_evidence(result, pairs)
+        if missing is not None:
+            return missing
+        if result.needed_n is None:
+            return self.unplanned_words
+        in_all, most = result.needed_n, max(result.needed_most or 0, result.needed_n)
+        often = f"would decide it in 4 of 5 runs{self.hoped_words}"
+        if in_all <= result.n:
+            return f"{in_all} cases {often}, and this was the fifth"
+        span = f"{in_all}" if most == in_all else f"{in_all} to {most}"
+        return f"about {in_all - result.n} more ({span} in all) {often}"
 
     def label(self, result: GateResult) -> str:
         """Return what the gate asks for, for a table."""
@@ -389,151 +329,3 @@ _LOSSES = (
 
 _REFINING_FIELDS = ("floor_mode", "drop", "expected_gain")
 """Keys that have a field of their own in `Gate`; those of other kinds are its `options`."""
-
-_CONCLUSIONS: dict[GateReason | None, str] = {
-    GateReason.PASS_WITH_LOSS: "{} holds, though a loss is proven",
-    **dict.fromkeys((GateReason.BELOW_FLOOR, GateReason.ABOVE_CEILING), "{} is broken"),
-    **dict.fromkeys((GateReason.SEVERE_DROPS, GateReason.BOUND_BROKEN), "{} is broken"),
-    GateReason.REGRESSED: "a regression is proven, and {} is not",
-    GateReason.NO_WORTHWHILE_GAIN: "{} is not proven, and a gain worth having is ruled out",
-    GateReason.WITHIN_NOISE: "the difference may be no larger than what base shows against itself, "
-    "so inexact arithmetic alone may explain it, and {} is undecided",
-    GateReason.INSENSITIVE: "{} means nothing here: base is not proven that much better than "
-    "guessing or failing, so it may have nothing to lose",
-}
-"""Reason → what follows for the rule."""
-
-_IN_BRIEF: dict[GateReason | None, str] = {
-    **dict.fromkeys((GateReason.BELOW_FLOOR, GateReason.ABOVE_CEILING), "{} is broken"),
-    **dict.fromkeys((GateReason.SEVERE_DROPS, GateReason.BOUND_BROKEN), "{} is broken"),
-    GateReason.WITHIN_NOISE: "which inexact arithmetic alone may explain",
-    GateReason.INSENSITIVE: "but base may have had nothing to lose",
-    GateReason.UNSCORED: "open while cases are unscored",
-    GateReason.NOT_COMPUTABLE: "{} cannot be computed",
-    GateReason.LOSS_MAY_BE_STYLE: "a proven loss, which may be one of wording",
-}
-"""Reason → the same in a headline; the rule is not proven for any other."""
-
-
-class UnknownGateKind(GateKind):
-    """A kind that a stored run names and that is not installed: shown as stored, never decided."""
-
-    summary = "unknown"
-    schema: ClassVar[KeySchemas] = {}
-    quantity = "value"
-    described = "the measured value"
-
-    def __init__(self, name: str, problem: str = "") -> None:
-        """Remember the name, and why the kind of an installed package cannot be loaded."""
-        self.name = name
-        self.problem = problem or (
-            f"the gate kind {name!r} is not installed; install the package that provides it in the "
-            f"entry-point group {GROUP!r}"
-        )
-
-    def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
-        """Raise a UsageError: nobody knows how it is decided."""
-        raise UsageError(f"{gate.where or gate.id}: {self.problem}")
-
-    def label(self, result: GateResult) -> str:
-        """Return the margin as stored."""
-        return self.margin_label(result)
-
-    def value(self, result: GateResult) -> float | None:
-        """Return whatever the kind stored."""
-        found = (result.estimate, result.share, result.delta)
-        return next((value for value in found if value is not None), None)
-
-    def reference(self, result: GateResult) -> float | None:
-        """Return None: only the kind knows its axis, and what its values are compared with."""
-        return None
-
-    boundary = reference
-
-
-@cache
-def gate_kind(name: str) -> GateKind:
-    """Return the kind of that name; one that cannot be loaded is an `UnknownGateKind`.
-
-    Raises:
-        UsageError: it is built in, and an installed package registers the same name.
-    """
-    try:
-        return _load(name)
-    except UsageError as error:
-        if name in lookup.module_names(ROOM):
-            raise
-        installed = name in lookup.available_names(ROOM)
-        return UnknownGateKind(name, str(error) if installed else "")
-
-
-@cache
-def gate_kinds() -> tuple[GateKind, ...]:
-    """Return all kinds in their order: those of this package and those of installed ones.
-
-    A package's kind that cannot be used is left out, with a warning, so that only suites that use
-    it are refused.
-
-    Raises:
-        UsageError: a package registers the name of a built-in kind.
-    """
-    found = filter(None, map(_load_or_warn, lookup.available_names(ROOM)))
-    return tuple(sorted(found, key=lambda kind: (kind.order, kind.name)))
-
-
-def _load_or_warn(name: str) -> GateKind | None:
-    try:
-        return _load(name)
-    except UsageError as error:
-        if name in lookup.module_names(ROOM):
-            raise
-        return lookup.warn(f"{error}; it is left out")
-
-
-def _load(name: str) -> GateKind:
-    kind = lookup.find_object(ROOM, name, what="gate kind")
-    if not isinstance(kind, GateKind) or kind.name != name:
-        raise UsageError(
-            f"gate kind {name!r}: the entry point of {GROUP!r} must name a GateKind whose name is "
-            f"{name!r}; upgrade or uninstall the package"
-        )
-    return kind
-
-
-def missing_evidence(result: GateResult, pairs: Pairs) -> str | None:
-    """Return what an undecided gate lacks that more cases alone do not give; None if nothing."""
-    clusters = pairs.n_clusters
-    if result.n < 2:
-        return "one case is too little to judge by"
-    if pairs.labels is not None:
-        return "more labels would narrow it"
-    if clusters is not None and clusters < FEW_CLUSTERS:
-        return f"{pairs.cluster_words}, and it takes {FEW_CLUSTERS} at least"
-    if result.low is None and result.high is None:
-        return "all differences are equal, so the next one cannot be predicted"
-    return None
-
-
-def deciding_evidence(result: GateResult, pairs: Pairs) -> str:
-    """Return what would decide an undecided gate."""
-    missing = missing_evidence(result, pairs)
-    if missing is not None:
-        return missing
-    if result.needed_n is None:
-        return gate_kind(result.kind).unplanned_words
-    in_all, most = result.needed_n, max(result.needed_most or 0, result.needed_n)
-    often = f"would decide it in 4 of 5 runs{gate_kind(result.kind).hoped_words}"
-    if in_all <= result.n:
-        return f"{in_all} cases {often}, and this was the fifth"
-    span = f"{in_all}" if most == in_all else f"{in_all} to {most}"
-    return f"about {in_all - result.n} more ({span} in all) {often}"
-
-
-def _uncorrected_note(result: GateResult, pairs: Pairs) -> str:
-    """Return what the judge alone would have made of it, where labels correct it."""
-    if pairs.labels is None or not pairs.n:
-        return ""
-    labelled = count_noun(n_labelled(pairs.labels), "pair")
-    alone = (math.fsum(pairs.tuned) - math.fsum(pairs.base)) / pairs.n
-    said = f"the judge alone gives {quantity_of(result).difference(alone)}"
-    return f" (corrected by labels on {labelled}; {said})"

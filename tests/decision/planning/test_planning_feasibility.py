@@ -15,7 +15,7 @@ from tunegate.harness.decision.planning.feasibility import (
     silent_goals,
     unreachable_gates,
 )
-from tunegate.harness.suite import load_suite
+from tunegate.harness.suite.loading import load_suite
 
 Write = Callable[..., Path]
 

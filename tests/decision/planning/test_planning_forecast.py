@@ -31,7 +31,8 @@ from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.stats.binary import exact_at_estimate
-from tunegate.harness.suite import Suite, load_suite
+from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite.suite import Suite
 
 Write = Callable[..., Path]
 PHI = NormalDist()
