@@ -142,7 +142,7 @@ def suite_text(
         production: The cases.
         local: Whether both arms can compute the likelihood of the recorded answers.
     """
-    from tunegate.harness.decision.planning.feasibility import provable_tolerance
+    from tunegate.harness.decision.planning.unreachable_gates import provable_tolerance
 
     cases = list(production.cases)
     # Calls of one trace are no independent evidence: what they are worth is Kish's effective size.

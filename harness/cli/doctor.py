@@ -270,7 +270,7 @@ def run_aa_test(word: str, *, base: str, dtype: str, max_cases: int | None) -> i
         RunInterrupted: the user stopped it; the same command continues.
     """
     from tunegate.harness.cli.gate import refuse_unknown
-    from tunegate.harness.decision.planning.feasibility import unreachable_gates
+    from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
 
     suite = _suite(word, max_cases)
     spec = base or _demo_model()
@@ -413,7 +413,7 @@ def _print(comparison: AaTestResult, suite: Suite) -> list[GateResult]:
 
 def _claims_at_looks(comparison: AaTestResult, suite: Suite, run: Run) -> Iterator[GateResult]:
     """Print at which look a gate run would have ended; yield what it would have claimed falsely."""
-    from tunegate.harness.decision.planning.feasibility import schedule_looks
+    from tunegate.harness.decision.planning.look_schedule import schedule_looks
     from tunegate.harness.decision.verdict.redecide import claims_at_looks
 
     recorded = any(

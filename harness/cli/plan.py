@@ -14,7 +14,11 @@ from tunegate.harness.records.errors import SuiteError, UsageError
 from tunegate.harness.records.wording import count_noun
 
 if TYPE_CHECKING:
-    from tunegate.harness.decision.planning.forecast import GateForecast, GateOutlook, SuiteForecast
+    from tunegate.harness.decision.planning.ship_probability import (
+        GatePlan,
+        GatePower,
+        SuitePlan,
+    )
     from tunegate.harness.records.manifest import Gate
     from tunegate.harness.suite.suite import Suite
 
@@ -68,22 +72,21 @@ def _files(words: Sequence[str]) -> list[Path]:
     return [Path(file) for file in files]
 
 
-def _forecasts(loaded: Sequence[Suite], run: Path | None) -> list[SuiteForecast]:
+def _forecasts(loaded: Sequence[Suite], run: Path | None) -> list[SuitePlan]:
     """Plan the suites.
 
     Raises:
         UsageError: the run cannot be read, or does not hold one of the suites.
     """
-    from tunegate.harness.decision.planning.forecast import forecast_suite, read_pilot
+    from tunegate.harness.decision.planning.pilot import read_pilot
+    from tunegate.harness.decision.planning.ship_probability import plan_suite
     from tunegate.harness.records.run_folder import Run
 
     if run is None:
-        return [forecast_suite(suite) for suite in loaded]
+        return [plan_suite(suite) for suite in loaded]
     earlier = Run.load(run)
     return [
-        forecast_suite(
-            suite, read_pilot(earlier, suite.name, [m.name for m in suite.gated_metrics])
-        )
+        plan_suite(suite, read_pilot(earlier, suite.name, [m.name for m in suite.gated_metrics]))
         for suite in loaded
     ]
 
@@ -103,7 +106,7 @@ def _load(files: Sequence[Path]) -> list[Suite]:
     return loaded
 
 
-def _lines(one: SuiteForecast, run: Path | None) -> Iterator[str]:
+def _lines(one: SuitePlan, run: Path | None) -> Iterator[str]:
     grouped = "" if one.n_clusters is None else f" in {one.n_clusters} clusters"
     written = "nothing changed / spread of suite.toml (--from RUN measures yours)"
     assumed = written if one.spread_written else "spread assumed (--from RUN measures it)"
@@ -114,7 +117,7 @@ def _lines(one: SuiteForecast, run: Path | None) -> Iterator[str]:
         yield "  no gates: it can neither ship nor block; add a [[gates]] table to its suite.toml"
         return
     yield from _table(one.gates)
-    kinds = {outlook.spread.binary for gate in one.gates for outlook in gate.outlooks}
+    kinds = {power.spread.binary for gate in one.gates for power in gate.powers}
     yield from (f"  {meaning}" for binary, meaning in _SPREADS.items() if binary in kinds)
     yield f"  {_whole_rule(one)}"
     yield from (f"  note: {note}" for note in one.notes)
@@ -129,7 +132,7 @@ _SPREADS = {
 """Whether scores are 0 or 1 → what their spread is."""
 
 
-def _table(gates: Sequence[GateForecast]) -> Iterator[str]:
+def _table(gates: Sequence[GatePlan]) -> Iterator[str]:
     """Yield the gates with their numbers, and behind or below them what must be known of them."""
     rows = [(_gate_name(gate.gate), gate, _row(gate)) for gate in gates]
     width = max(len(name) for name, _, _ in rows)
@@ -157,9 +160,9 @@ def _gate_name(gate: Gate) -> str:
     return f"{name} {gate.margin}"
 
 
-def _row(gate: GateForecast) -> tuple[str, ...]:
+def _row(gate: GatePlan) -> tuple[str, ...]:
     """Return the cells of the table after the gate's name; none if nothing is planned."""
-    found = gate.outlooks
+    found = gate.powers
     if not found:
         return ()
     symbol = "ψ" if found[0].spread.binary else "σ"
@@ -172,19 +175,19 @@ def _row(gate: GateForecast) -> tuple[str, ...]:
     )
 
 
-def _spread(outlook: GateOutlook) -> str:
-    spread = outlook.spread
+def _spread(power: GatePower) -> str:
+    spread = power.spread
     return _number(spread.value) + (f" ×{spread.deff:.1f}" if spread.deff > 1.05 else "")
 
 
-def _whole_rule(one: SuiteForecast) -> str:
+def _whole_rule(one: SuitePlan) -> str:
     from tunegate.harness.gates.contract.registry import gate_kind
 
     levels = any(gate_kind(gate.gate.kind).reads_level for gate in one.gates)
     if one.refusals:
         return "SHIP cannot be reached with these cases"
     if not one.chances:
-        unknown = [gate.gate.id for gate in one.gates if gate.counts and not gate.outlooks]
+        unknown = [gate.gate.id for gate in one.gates if gate.counts and not gate.powers]
         alone = all(gate_kind(gate.gate.kind).reads_level for gate in one.gates)
         depends = "tuned's level alone" if alone else "gates that are not planned"
         why = f"unknown for {', '.join(unknown)}" if unknown else f"depends on {depends}"
@@ -196,7 +199,7 @@ def _whole_rule(one: SuiteForecast) -> str:
     return f"SHIP: {_shares(one.chances)}{where}{independent}; {takes}"
 
 
-def _time(one: SuiteForecast) -> str:
+def _time(one: SuitePlan) -> str:
     from tunegate.harness.engine.progress import format_duration
 
     if not one.seconds:
@@ -213,7 +216,7 @@ def _time(one: SuiteForecast) -> str:
     return f"time: as in the run, {', '.join(parts)}{kept}"
 
 
-def _answers(one: SuiteForecast) -> Iterator[str]:
+def _answers(one: SuitePlan) -> Iterator[str]:
     """Yield what the answers cost: of those that equal base's the prompt and a prefill alone."""
     if not one.unchanged:
         return

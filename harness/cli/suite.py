@@ -166,11 +166,9 @@ def check(
     ],
 ) -> None:
     """Validate suites: files, cases, metrics, gates, and whether the gates can be proven."""
-    from tunegate.harness.decision.planning.feasibility import (
-        advisory_notes,
-        judged_once_notes,
-        unreachable_gates,
-    )
+    from tunegate.harness.decision.planning.advisory_gates import advisory_notes
+    from tunegate.harness.decision.planning.look_schedule import judged_once_notes
+    from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
     from tunegate.harness.suite.loading import load_suite
 
     problems: list[str] = []

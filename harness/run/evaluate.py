@@ -19,7 +19,7 @@ from tunegate.harness.contracts.further_arm import comparisons
 from tunegate.harness.contracts.model import Arm, LocalArm, RecordedArm, ScoredArm, ServerHosting
 from tunegate.harness.contracts.source import summarize_notes
 from tunegate.harness.decision.answers.answer_key import KeyWatch
-from tunegate.harness.decision.planning.feasibility import advisory_notes
+from tunegate.harness.decision.planning.advisory_gates import advisory_notes
 from tunegate.harness.decision.verdict.decide import ScoredRun, failed_verdict, not_comparable
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.interrupts import sigterm_interrupts

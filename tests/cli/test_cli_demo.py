@@ -16,7 +16,7 @@ import pytest
 from tunegate.harness import suite as suites
 from tunegate.harness.cli import demo
 from tunegate.harness.cli.demo import copy_suites, number_format
-from tunegate.harness.decision.planning.feasibility import schedule_looks
+from tunegate.harness.decision.planning.look_schedule import schedule_looks
 from tunegate.harness.records.errors import BackendError
 
 ROOT = Path(__file__).parents[2]

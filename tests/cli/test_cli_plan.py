@@ -41,8 +41,7 @@ def test_without_a_run_the_spread_is_assumed(project: Any) -> None:
         ">99 / 94 / 82 %  54 / 122 / 188",
         "  ψ: share of the cases that one model gets right and the other one wrong",
         "  SHIP: >99 / 94 / 82 % where the floors hold; 80 % takes 54 / 122 / 188 cases",
-        "  note: chances are those of a run that may end early; --early-stop off adds a point or "
-        "two",
+        "  note: chances are for a run that may end early; --early-stop off adds a point or two",
         "  time: unknown; give a timed run with --from RUN",
     ]
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from tunegate.harness import suite as suites
 from tunegate.harness.cli import app
-from tunegate.harness.decision.planning.feasibility import unreachable_gates
+from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
 from tunegate.harness.records.errors import UsageError
 
 

@@ -13,7 +13,8 @@ from scipy.stats import norm
 from tunegate.harness import suite as suites
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.decision.gating.error_control import ProvenRegressions
-from tunegate.harness.decision.planning.feasibility import schedule_looks, unreachable_gates
+from tunegate.harness.decision.planning.look_schedule import schedule_looks
+from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.decision.verdict.interim_analysis import should_stop
 from tunegate.harness.records.gate_results import GateReason, GateStatus

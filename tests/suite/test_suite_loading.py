@@ -465,7 +465,7 @@ def test_half_characters_become_the_replacement_character(
 
 
 def test_the_bundled_suites_are_in_order() -> None:
-    from tunegate.harness.decision.planning.feasibility import unreachable_gates
+    from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
 
     folder = Path(__file__).parents[2] / "suites"
     files = sorted(folder.glob("*/suite.toml"))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.decision.planning.feasibility import unreachable_gates
+from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
 from tunegate.harness.metrics.format import format as keeps_rules
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case

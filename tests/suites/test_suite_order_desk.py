@@ -11,7 +11,7 @@ import pytest
 from tests.played_suites import Policy, PolicyArm, call
 from tunegate.harness.cli.suite import copy_suite
 from tunegate.harness.contracts.model import Request
-from tunegate.harness.decision.planning.feasibility import unreachable_gates
+from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
 from tunegate.harness.episodes.null_policy import play_null_policy
 from tunegate.harness.run.steps import prepare
 from tunegate.harness.suite.loading import load_suite

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tunegate.harness.cli import init
-from tunegate.harness.decision.planning.feasibility import advisory_notes, is_advisory
-from tunegate.harness.decision.planning.forecast import SuiteForecast, forecast_suite
+from tunegate.harness.decision.planning.advisory_gates import advisory_notes, is_advisory
+from tunegate.harness.decision.planning.ship_probability import SuitePlan, plan_suite
 from tunegate.harness.suite.loading import load_suite
 from tunegate.harness.suite.suite import Suite
 
@@ -32,8 +32,8 @@ def bundled(name: str) -> Suite:
 
 
 @cache
-def forecast(name: str) -> SuiteForecast:
-    return forecast_suite(bundled(name))
+def forecast(name: str) -> SuitePlan:
+    return plan_suite(bundled(name))
 
 
 @pytest.mark.parametrize("name", sorted(path.parent.name for path in SUITES.glob("*/suite.toml")))

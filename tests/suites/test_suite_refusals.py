@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from tests.suite_templates import commonest_opening, largest_template
-from tunegate.harness.decision.planning.feasibility import unreachable_gates
+from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.suite.suite import Suite

@@ -1,4 +1,4 @@
-"""What a suite can prove is known before a run, and agrees with the published tables."""
+"""The probability of SHIP agrees with an enumeration of all samples."""
 
 from __future__ import annotations
 
@@ -16,19 +16,11 @@ from scipy import stats
 
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import PlannedComparison, ScoreSpread
-from tunegate.harness.decision.planning.forecast import (
-    PilotRun,
-    SuiteForecast,
-    forecast_suite,
-    pilot_spread,
-    read_pilot,
-)
+from tunegate.harness.decision.planning.pilot import PilotRun
+from tunegate.harness.decision.planning.ship_probability import SuitePlan, plan_suite
 from tunegate.harness.decision.score_table import ScoreTable
-from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.manifest import Gate
-from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.stats.binary import exact_at_estimate
 from tunegate.harness.suite.loading import load_suite
@@ -36,13 +28,6 @@ from tunegate.harness.suite.suite import Suite
 
 Write = Callable[..., Path]
 PHI = NormalDist()
-
-
-def comparison(n: int = 100, margin: float = 0.0, **given: Any) -> PlannedComparison:
-    """Return a comparison at 90 % with the given discordance `psi` or deviation `sigma`."""
-    limit = given.pop("limit", 1.0)
-    spread = ScoreSpread(given.get("psi") or given["sigma"], "psi" in given, given.get("deff", 1.0))
-    return PlannedComparison(n, margin, 0.90, spread, limit)
 
 
 @pytest.fixture(name="suite")
@@ -128,74 +113,10 @@ def enumerated(n: int, margin: float, effect: float, psi: float, alpha: float = 
     )
 
 
-def chances(planned: SuiteForecast, gate: str) -> list[float]:
+def chances(planned: SuitePlan, gate: str) -> list[float]:
     """Return the chances of one gate."""
     [found] = [g for g in planned.gates if g.gate.id == gate]
-    return [o.chance for o in found.outlooks]
-
-
-# --- one comparison ---
-
-
-@pytest.mark.parametrize(
-    ("margin", "effect", "psi", "cases"),
-    [
-        (0.02, 0.10, 0.1, 82),
-        (0.02, 0.10, 0.2, 186),
-        (0.02, 0.05, 0.3, 2047),
-        (-0.02, 0.0, 0.1, 1578),
-        (-0.05, 0.0, 0.2, 507),
-    ],
-)
-def test_cases_of_0_1_scores(margin: float, effect: float, psi: float, cases: int) -> None:
-    """The published numbers of cases for 80 %: superiority and non-inferiority."""
-    plan = comparison(cases, margin, psi=psi)
-
-    assert plan.cases(effect, 0.8) == cases
-    assert plan.chance(effect) == pytest.approx(0.80, abs=0.005)
-
-
-@pytest.mark.parametrize(("ratio", "cases"), [(0.1, 620), (0.3, 71), (0.5, 27), (1.0, 8)])
-def test_cases_of_continuous_scores(ratio: float, cases: int) -> None:
-    assert comparison(sigma=1.0, limit=None).cases(ratio, 0.8) == cases
-    assert comparison(sigma=0.2, limit=1.0).cases(0.2 * ratio, 0.8) == cases
-
-
-@pytest.mark.parametrize(
-    ("n", "psi", "effect"), [(200, 0.3, 0.0958), (20, 0.1, 0.278), (1000, 0.05, 0.018)]
-)
-def test_smallest_provable_gains(n: int, psi: float, effect: float) -> None:
-    """The published minimum detectable effects."""
-    assert comparison(n, psi=psi).detectable() == pytest.approx(effect, abs=0.0005)
-
-
-def test_smallest_provable_tolerances() -> None:
-    """1578 cases hold 2 points at ψ = .1; a mean holds (t_α + t_β)σ/√n, .3σ with 71 cases."""
-    assert comparison(1578, psi=0.1).tolerable() == pytest.approx(0.02, abs=1e-5)
-    assert comparison(71, -0.5, sigma=0.1).tolerable() == pytest.approx(0.03, abs=0.0002)
-
-
-def test_no_tolerance_is_provable_below_that_of_equal_answers() -> None:
-    """Without a discordant pair 149 cases hold 1 - .05^(1/149) = .01990."""
-    assert comparison(149, psi=1e-9).tolerable() == pytest.approx(0.01990, abs=1e-5)
-    assert comparison(100, -0.02, psi=1e-9).cases(0.0, 0.8) == 149
-
-
-def test_what_no_number_proves() -> None:
-    assert comparison(margin=0.1, psi=0.2).cases(0.1, 0.8) is None
-    assert comparison(sigma=1.0).cases(1e-9, 0.8) is None
-    assert comparison(margin=-1e-6, psi=0.2).cases(0.0, 0.8) is None
-    assert comparison(2, psi=0.1).detectable() is None
-    assert comparison(2, sigma=0.9).detectable() is None
-
-
-def test_a_design_effect_multiplies_the_cases() -> None:
-    """Pairs of cases that always agree count half: 1578 cases become 3156."""
-    assert comparison(margin=-0.02, psi=0.1, deff=2.0).cases(0.0, 0.8) in (3155, 3156)
-    assert comparison(3156, -0.02, psi=0.1, deff=2.0).chance(0.0) == pytest.approx(0.8, abs=1e-3)
-
-
-# --- the spread that a run shows ---
+    return [o.chance for o in found.powers]
 
 
 def pairs_of(
@@ -206,40 +127,9 @@ def pairs_of(
     return Pairs("s", record, tuple(base), tuple(tuned), clusters and tuple(clusters))
 
 
-TOLERANCE = Gate(metric="m", kind="tolerance", margin=0.05)
-
-
-def test_discordance_is_read_off_a_run(made: Any) -> None:
-    """18 wins and 7 losses of 100 are ψ = .25; none at all is planned as one."""
-    [found] = pilot_spread(pairs_of(made, *made.pairs(18, 7, 40, 35)), TOLERANCE)
-    [equal] = pilot_spread(pairs_of(made, *made.pairs(0, 0, 30, 20)), TOLERANCE)
-
-    assert (found.value, found.binary, found.deff) == (0.25, True, 1.0)
-    assert (equal.value, equal.binary) == (0.02, True)
-
-
-def test_deviation_is_read_off_a_run(made: Any) -> None:
-    """Differences of ±.1: σ² = n/(n-1)·.01; two equal ones a cluster: deff = 39/19."""
-    tuned = [0.6, 0.6, 0.4, 0.4] * 10
-    clusters = [str(i // 2) for i in range(40)]
-    given = pairs_of(made, [0.5] * 40, tuned, clusters, binary=False)
-
-    [found] = pilot_spread(given, TOLERANCE)
-
-    assert found.value == pytest.approx(sqrt(40 / 39) * 0.1)
-    assert found.deff == pytest.approx(39 / 19)
-
-
-def test_equal_continuous_scores_tell_nothing(made: Any) -> None:
-    assert pilot_spread(pairs_of(made, [0.5] * 9, [0.5] * 9, binary=False), TOLERANCE) == ()
-
-
-# --- whole suites ---
-
-
 def test_the_chance_of_ship_is_the_product_over_the_gates(suite: Any) -> None:
     """A guardrail and a goal on 90 cases, which no look divides, by enumeration of all samples."""
-    planned = forecast_suite(
+    planned = plan_suite(
         suite(
             "exact_match loops",
             rule("exact_match", gain=0.0, expected_gain=0.10),
@@ -261,18 +151,16 @@ def test_a_suite_that_gives_its_spread_is_planned_unchanged_and_by_it(suite: Any
     written = suite(metrics, gate, n=149, head="plan.spread.exact_match = 0.1")
     plain = suite(metrics, gate, n=149)
 
-    assert chances(forecast_suite(written), "exact_match::tolerance") == [
+    assert chances(plan_suite(written), "exact_match::tolerance") == [
         1.0,
-        chances(forecast_suite(plain), "exact_match::tolerance")[0],
+        chances(plan_suite(plain), "exact_match::tolerance")[0],
     ]
     assert written.hash == plain.hash
 
 
 def test_a_gate_whose_spread_is_not_given_is_not_planned(suite: Any) -> None:
     gates = (rule("exact_match", tolerance=0.05), rule("loops", tolerance=0.05))
-    planned = forecast_suite(
-        suite("exact_match loops", *gates, head="plan.spread.exact_match = 0.1")
-    )
+    planned = plan_suite(suite("exact_match loops", *gates, head="plan.spread.exact_match = 0.1"))
 
     assert planned.chances == ()
     assert "plan" in planned.gates[1].note
@@ -287,8 +175,8 @@ def test_the_errors_of_the_gates_add_up_to_a_fifth(suite: Any) -> None:
     names = ["exact_match", "loops", "truncated", "again"]
     gates = [rule(name, tolerance=0.05) for name in names]
 
-    four = forecast_suite(suite("exact_match loops truncated exact_match=again", *gates, n=500))
-    one = forecast_suite(suite("loops", rule("loops", tolerance=0.02), n=500))
+    four = plan_suite(suite("exact_match loops truncated exact_match=again", *gates, n=500))
+    one = plan_suite(suite("loops", rule("loops", tolerance=0.02), n=500))
 
     by_hand = [cases_by_hand(-0.05, psi, 0.95) for psi in (0.1, 0.2, 0.3)]
     ratios = [planned / once for planned, once in zip(four.cases, by_hand, strict=True)]
@@ -300,8 +188,8 @@ def test_the_errors_of_the_gates_add_up_to_a_fifth(suite: Any) -> None:
 def test_the_error_goes_to_the_gate_that_is_hard_to_prove(suite: Any) -> None:
     goal = rule("exact_match", gain=0.0, expected_gain=0.10)
 
-    alone = forecast_suite(suite("exact_match", goal, n=90))
-    both = forecast_suite(suite("exact_match loops", goal, rule("loops", tolerance=0.3), n=90))
+    alone = plan_suite(suite("exact_match", goal, n=90))
+    both = plan_suite(suite("exact_match loops", goal, rule("loops", tolerance=0.3), n=90))
 
     assert both.cases == pytest.approx(alone.cases, rel=0.011)
 
@@ -314,8 +202,8 @@ def test_any_goal_is_planned_at_its_share_of_alpha(suite: Any) -> None:
     )
     metrics = "exact_match exact_match=again"
 
-    any_ = forecast_suite(suite(metrics, *gates, head='goal_rule = "any"', n=90))
-    all_ = forecast_suite(suite(metrics, *gates, head='goal_rule = "all"', n=90))
+    any_ = plan_suite(suite(metrics, *gates, head='goal_rule = "any"', n=90))
+    all_ = plan_suite(suite(metrics, *gates, head='goal_rule = "all"', n=90))
 
     likelier = [enumerated(90, 0.0, 0.10, psi, 0.025) for psi in (0.2, 0.3)]
     both = [enumerated(90, 0.0, 0.10, psi) * enumerated(90, 0.0, 0.05, psi) for psi in (0.2, 0.3)]
@@ -329,7 +217,7 @@ def test_a_run_that_may_end_early_is_planned_as_one(suite: Any) -> None:
 
     Those .822 count no run that is given up; conditional power below .10 gives up a few of them.
     """
-    planned = forecast_suite(
+    planned = plan_suite(
         suite("exact_match", rule("exact_match", gain=0.0, expected_gain=0.1), n=200)
     )
 
@@ -338,7 +226,7 @@ def test_a_run_that_may_end_early_is_planned_as_one(suite: Any) -> None:
 
 
 def test_only_the_first_goal_counts_by_default(suite: Any) -> None:
-    planned = forecast_suite(
+    planned = plan_suite(
         suite(
             "exact_match exact_match=again",
             rule("exact_match", gain=0.0, expected_gain=0.3),
@@ -353,23 +241,23 @@ def test_only_the_first_goal_counts_by_default(suite: Any) -> None:
 
 def test_without_an_expected_gain_the_smallest_provable_is_planned(suite: Any) -> None:
     """Its chance is 80 % by construction, and it is said."""
-    planned = forecast_suite(suite("exact_match", rule("exact_match", gain=0.0), n=90))
+    planned = plan_suite(suite("exact_match", rule("exact_match", gain=0.0), n=90))
 
     [gate] = planned.gates
-    effect = gate.outlooks[2].effect
-    assert [o.provable for o in gate.outlooks] == [o.effect for o in gate.outlooks]
+    effect = gate.powers[2].effect
+    assert [o.provable for o in gate.powers] == [o.effect for o in gate.powers]
     assert enumerated(90, 0.0, effect, 0.3) == pytest.approx(0.8, abs=1e-3)
     assert planned.chances == pytest.approx([0.8] * 3, abs=1e-3)
-    assert "no expected_gain is written" in gate.note
+    assert "no expected_gain given" in gate.note
 
 
 def test_a_guardrail_on_the_goal_itself_is_planned_at_the_gain(suite: Any) -> None:
     """Whoever gains 30 points has not lost 2."""
     table = rule("exact_match", gain=0.0, expected_gain=0.3, tolerance=0.02)
 
-    planned = forecast_suite(suite("exact_match", table))
+    planned = plan_suite(suite("exact_match", table))
 
-    assert [o.effect for o in planned.gates[1].outlooks] == [0.3] * 3
+    assert [o.effect for o in planned.gates[1].powers] == [0.3] * 3
     assert planned.chances == pytest.approx(chances(planned, "exact_match::gain"), abs=2e-4)
 
 
@@ -377,7 +265,7 @@ def test_a_stricter_gate_takes_more_cases(suite: Any) -> None:
     """At 95 % (z = 1.96) the same guardrail passes less often."""
     table = rule("loops", tolerance=0.05, confidence=0.95)
 
-    planned = forecast_suite(suite("loops", table, n=95))
+    planned = plan_suite(suite("loops", table, n=95))
 
     exact = [enumerated(95, -0.05, 0.0, psi, 0.025) for psi in (0.1, 0.2, 0.3)]
     assert planned.chances == pytest.approx(exact, abs=1e-9)
@@ -385,7 +273,7 @@ def test_a_stricter_gate_takes_more_cases(suite: Any) -> None:
 
 def test_floors_are_not_planned(suite: Any) -> None:
     """They depend on tuned's level alone; a certified one names the 59 flawless cases."""
-    planned = forecast_suite(
+    planned = plan_suite(
         suite(
             "exact_match exact_match=again",
             rule("exact_match", floor=0.9),
@@ -408,7 +296,7 @@ def test_a_certified_floor_is_planned_at_the_level_of_a_run(suite: Any, made: An
     notes = []
     for right in (98, 94):
         pilot = PilotRun({"exact_match": pairs_of(made, *made.pairs(0, 0, right, 100 - right))}, {})
-        notes.append(forecast_suite(given, pilot).gates[0].note)
+        notes.append(plan_suite(given, pilot).gates[0].note)
 
     assert notes[0].endswith("at tuned's 0.98 of the run 260 cases in 4 of 5 runs")
     assert stats.binom.cdf(allowed, 260, 0.02) > 0.8
@@ -417,7 +305,7 @@ def test_a_certified_floor_is_planned_at_the_level_of_a_run(suite: Any, made: An
 
 def test_what_cannot_be_proven_has_no_chance(suite: Any) -> None:
     """100 cases never hold 2 points: refused, and the chance is 0, not small."""
-    planned = forecast_suite(suite("loops", rule("loops", tolerance=0.02)))
+    planned = plan_suite(suite("loops", rule("loops", tolerance=0.02)))
 
     assert "it takes 149" in planned.refusals[0]
     assert planned.chances == (0.0, 0.0, 0.0)
@@ -429,7 +317,7 @@ def test_what_cannot_be_proven_has_no_chance(suite: Any) -> None:
     [(1, 0, "with 1 case: it takes 2"), (90, 9, "with 9 clusters: it takes 10")],
 )
 def test_what_stays_undecided_cannot_ship(suite: Any, n: int, clusters: int, message: str) -> None:
-    planned = forecast_suite(
+    planned = plan_suite(
         suite("exact_match", rule("exact_match", gain=0.0), n=n, clusters=clusters)
     )
 
@@ -441,11 +329,11 @@ def test_ten_clusters_are_the_least(suite: Any) -> None:
     """A gain that a dozen cases show takes the 100 of ten clusters of ten; the cost is named."""
     table = rule("exact_match", gain=0.0, expected_gain=0.6)
 
-    planned = forecast_suite(suite("exact_match", table, n=200, clusters=20))
+    planned = plan_suite(suite("exact_match", table, n=200, clusters=20))
 
     assert planned.n_clusters == 20
     assert planned.cases == (100, 100, 100)
-    assert "cases of the 20 clusters are planned as unrelated" in planned.notes[0]
+    assert "the 20 clusters" in planned.notes[0]
 
 
 def test_an_unbounded_metric_is_planned_from_a_run(suite: Any, made: Any) -> None:
@@ -459,8 +347,8 @@ def test_an_unbounded_metric_is_planned_from_a_run(suite: Any, made: Any) -> Non
     )
 
     blind, told = (
-        forecast_suite(given),
-        forecast_suite(given, PilotRun({"answer_logprob": pairs}, {})),
+        plan_suite(given),
+        plan_suite(given, PilotRun({"answer_logprob": pairs}, {})),
     )
 
     assert blind.chances == ()
@@ -476,14 +364,14 @@ def test_a_share_of_base_is_turned_into_a_number_by_a_run(suite: Any, made: Any)
     pairs = pairs_of(made, base, tuned, binary=False, range=None)
 
     blind, told = (
-        forecast_suite(given),
-        forecast_suite(given, PilotRun({"answer_logprob": pairs}, {})),
+        plan_suite(given),
+        plan_suite(given, PilotRun({"answer_logprob": pairs}, {})),
     )
 
     assert "base's level is unknown" in blind.gates[0].note
     assert told.gates[0].note == "2% of base's -2.5 is 0.05"
     # t - 1.02 b is -2.5 + 2.448 and -2.5 + 2.652: ±.102 about .05
-    assert told.gates[0].outlooks[0].spread.value == pytest.approx(0.102 * sqrt(100 / 99))
+    assert told.gates[0].powers[0].spread.value == pytest.approx(0.102 * sqrt(100 / 99))
 
 
 def test_a_share_of_nothing_is_no_tolerance(suite: Any, made: Any) -> None:
@@ -491,7 +379,7 @@ def test_a_share_of_nothing_is_no_tolerance(suite: Any, made: Any) -> None:
     given = suite("loops", rule("loops", tolerance="2%"))
     pairs = pairs_of(made, [0.0] * 50, [1.0] * 50, higher_is_better=False)
 
-    planned = forecast_suite(given, PilotRun({"loops": pairs}, {}))
+    planned = plan_suite(given, PilotRun({"loops": pairs}, {}))
 
     assert "is nothing; give a number" in planned.gates[0].note
     assert planned.chances == ()
@@ -504,7 +392,7 @@ def test_a_base_at_chance_proves_nothing(suite: Any, made: Any) -> None:
     known = pairs_of(made, *made.pairs(5, 5, 75, 15))
 
     planned = [
-        forecast_suite(given, PilotRun({"exact_match": replace(pairs, chance=0.25)}, {}))
+        plan_suite(given, PilotRun({"exact_match": replace(pairs, chance=0.25)}, {}))
         for pairs in (guessed, known)
     ]
 
@@ -517,30 +405,19 @@ def test_a_planned_gain_proves_a_tolerance_from_a_base_at_zero(suite: Any, made:
     """A new task with a goal and a tolerance on one metric: base's level of 0 refuses neither."""
     given = suite("exact_match", rule("exact_match", gain=0.0, tolerance=0.1))
     nothing = pairs_of(made, *made.pairs(2, 0, 0, 98))
-    planned = forecast_suite(given, PilotRun({"exact_match": nothing}, {}))
+    planned = plan_suite(given, PilotRun({"exact_match": nothing}, {}))
 
     assert planned.refusals == ()
-    assert planned.gates[1].outlooks[0].chance > 0.8
+    assert planned.gates[1].powers[0].chance > 0.8
 
 
-def test_both_reasons_are_told(suite: Any, made: Any) -> None:
+def test_the_note_gives_both_reasons(suite: Any, made: Any) -> None:
     given = suite("answer_logprob", rule("answer_logprob", tolerance="2%"))
     pairs = pairs_of(made, [-2.0] * 50, [-2.5] * 50, binary=False, range=None)
 
-    planned = forecast_suite(given, PilotRun({"answer_logprob": pairs}, {}))
+    planned = plan_suite(given, PilotRun({"answer_logprob": pairs}, {}))
 
-    assert planned.gates[0].note == (
-        "2% of base's -2 is 0.04; σ unknown: all differences of the run are equal; name another"
-    )
-
-
-def test_a_metric_of_unknown_range_may_turn_out_to_be_0_or_1(suite: Any, made: Any) -> None:
-    """By a run's scores it is planned as 0/1, unless a gain of 2 says that others are possible."""
-    pairs = pairs_of(made, *made.pairs(18, 7, 40, 35), binary=False, range=None)
-    gate = Gate(metric="m", kind="gain", margin=2.0)
-
-    assert [s.binary for s in pilot_spread(pairs, TOLERANCE)] == [True]
-    assert [s.binary for s in pilot_spread(pairs, gate)] == [False]
+    assert planned.gates[0].note.startswith("2% of base's -2 is 0.04; σ unknown:")
 
 
 def test_timed_cases_are_those_of_the_latency_pass(suite: Any, made: Any) -> None:
@@ -551,7 +428,7 @@ def test_timed_cases_are_those_of_the_latency_pass(suite: Any, made: Any) -> Non
         made, [1.0] * 100, [0.9, 1.1] * 50, binary=False, range=None, higher_is_better=False
     )
 
-    planned = forecast_suite(given, PilotRun({"latency": pairs}, {}))
+    planned = plan_suite(given, PilotRun({"latency": pairs}, {}))
 
     assert planned.chances == pytest.approx([0.88], abs=0.01)
     assert "raise latency_cases too" in planned.notes[0]
@@ -564,20 +441,19 @@ def test_repeated_samples_are_continuous(suite: Any) -> None:
     so that no unseen loss explains the distance. At σ = .3 the t test alone counts.
     """
     head = "[generation]\nsamples = 4\ntemperature = 1.0"
-    planned = forecast_suite(
-        suite("exact_match", rule("exact_match", tolerance=0.1), head=head, n=40)
-    )
+    planned = plan_suite(suite("exact_match", rule("exact_match", tolerance=0.1), head=head, n=40))
 
-    found = planned.gates[0].outlooks
+    found = planned.gates[0].powers
     assert [o.spread.binary for o in found] == [False] * 3
     assert found[0].chance > 0.95
-    by_t_test = comparison(40, -0.1, sigma=0.3).chance(0.0)
+    spread = ScoreSpread(0.3, binary=False)
+    by_t_test = PlannedComparison(40, -0.1, 0.90, spread).chance(0.0)
     assert found[2].chance == pytest.approx(by_t_test, abs=0.02)
 
 
 def test_averaged_samples_take_fewer_cases(suite: Any) -> None:
     """At ψ = .2 four samples leave .27 · .2 = .054: (2.487/.02)² · .054 = 835 cases, and looks."""
-    planned = forecast_suite(suite("loops", rule("loops", tolerance=0.02), n=200))
+    planned = plan_suite(suite("loops", rule("loops", tolerance=0.02), n=200))
 
     [note] = [note for note in planned.notes if "samples = 2 / 4 / 8" in note]
     numbers = [int(number) for number in re.findall(r"\d+", note.partition("take")[2])]
@@ -588,7 +464,7 @@ def test_averaged_samples_take_fewer_cases(suite: Any) -> None:
 
 
 def test_nothing_cheaper_is_told_of_a_suite_with_the_cases(suite: Any) -> None:
-    planned = forecast_suite(
+    planned = plan_suite(
         suite("exact_match", rule("exact_match", gain=0.0, expected_gain=0.3), n=90)
     )
 
@@ -619,7 +495,7 @@ def test_the_probability_of_a_choice_takes_fewer_cases(
     flips = pairs_of(made, *made.pairs(15, 15, 100, 70))
     pilot = PilotRun({"choice_accuracy": flips}, {}, table) if measured else None
 
-    planned = forecast_suite(given, pilot)
+    planned = plan_suite(given, pilot)
 
     [note] = [note for note in planned.notes if "choice_probability with the same margin" in note]
     [count] = re.findall(r"takes (\d+) cases", note)
@@ -627,77 +503,10 @@ def test_the_probability_of_a_choice_takes_fewer_cases(
     assert 155 <= int(count) <= 195 if measured else 149 <= int(count) <= 155
 
 
-# --- what a run tells ---
-
-
-def run_of(judge: Any, made: Any, *suites: Any, cells: Sequence[StoredAnswer] = ()) -> Run:
-    """Return a run of suites made of columns."""
-    return Run(
-        folder=Path("run"),
-        manifest=made.manifest(suites),
-        cases={
-            (s.name, c.id): RunCase(suite=s.name, case=c, where="")
-            for s in suites
-            for c in s.cases()
-        },
-        cells=tuple(cells),
-        scores=tuple(row for s in suites for row in s.rows()),
-        verdict=judge(*suites),
-    )
-
-
-def timed(suite: str, case: str, arm: str, started: float, latency: float | None) -> StoredAnswer:
-    """Return an answered cell."""
-    cell = Cell(suite=suite, case=case, arm=arm, kind=CellKind.GENERATE, key=suite + case + arm)
-    answer = Completion(text="x", latency_s=latency)
-    return StoredAnswer(cell=cell, status="ok", completion=answer, started_s=started)
-
-
-def test_a_batch_shares_its_time_among_its_cells(judge: Any, made: Any, columns: Any) -> None:
-    """Base's four cells took 8 s together, three of them ours; tuned's three took 1 s each."""
-    ours = columns(gates=[], columns={"m": ([1.0, 0.0, 1.0], [1.0, 1.0, 1.0])})
-    other = columns(gates=[], columns={"m": ([1.0], [1.0])}, name="other")
-    cells = [timed("s", f"c{i:03}", "base", 5.0, 8.0 - i) for i in range(3)]
-    cells += [timed("other", "c000", "base", 5.0, 2.0)]
-    cells += [timed("s", f"c{i:03}", "tuned", 20.0 + i, 1.0) for i in range(3)]
-    cells += [timed("s", "c000", "base_again", 30.0, None)]
-
-    cells.sort(key=lambda stored: (stored.cell.suite, stored.cell.case))  # as a run has them
-
-    found = read_pilot(run_of(judge, made, ours, other, cells=cells), "s", ["m"])
-
-    assert found.seconds == {"base": 2.0, "tuned": 1.0}
-    assert found.unchanged == 1.0  # each wrote "x" on the three cases that both answered
-    assert (found.pairs["m"].wins, found.pairs["m"].losses, found.pairs["m"].n) == (1, 0, 3)
-
-
-@pytest.mark.parametrize(
-    ("suite_name", "metric", "message"),
-    [
-        ("t", "m", "run: unknown suite 't'; there are: s"),
-        ("s", "n", "run: suite 's': unknown metric 'n'; there are: m, empty"),
-        ("s", "empty", "run: suite 's': metric 'empty' has 0 complete pairs, and a plan takes 2"),
-    ],
-)
-def test_a_run_that_does_not_fit_is_refused(
-    judge: Any, made: Any, columns: Any, suite_name: str, metric: str, message: str
-) -> None:
-    given = columns(gates=[], columns={"m": ([1.0] * 3, [1.0] * 3), "empty": ([None] * 3,) * 2})
-
-    with pytest.raises(UsageError) as caught:
-        read_pilot(run_of(judge, made, given), suite_name, [metric])
-
-    assert str(caught.value).startswith(message)
-    assert "\n" not in str(caught.value)
-
-
-# --- one value over all cases ---
-
-
 def test_corpus_gates_with_few_cases_do_not_count(suite: Callable[..., Suite]) -> None:
     """49 cases: the goal on BLEU is advisory, so that SHIP is out of reach, whatever else holds."""
     gates = rule("bleu", gain=2.0), rule("edit_similarity", tolerance=0.5)
-    planned = forecast_suite(suite("bleu edit_similarity", *gates, n=49))
+    planned = plan_suite(suite("bleu edit_similarity", *gates, n=49))
 
     assert [g.counts for g in planned.gates] == [False, True]
     assert any("gain=2.0 is advisory; bleu: one value over" in text for text in planned.refusals)
@@ -706,10 +515,10 @@ def test_corpus_gates_with_few_cases_do_not_count(suite: Callable[..., Suite]) -
 
 def test_corpus_gates_are_planned_with_fifty_cases_at_least(suite: Callable[..., Suite]) -> None:
     """σ of 10, a gain of 40: 3 cases would do for the arithmetic, 50 do for the say."""
-    planned = forecast_suite(suite("bleu", rule("bleu", gain=2.0, expected_gain=40.0), n=100))
+    planned = plan_suite(suite("bleu", rule("bleu", gain=2.0, expected_gain=40.0), n=100))
 
     assert planned.gates[0].counts
-    assert planned.gates[0].outlooks[0].cases == 50
+    assert planned.gates[0].powers[0].cases == 50
     assert planned.refusals == ()
     assert any("judged once" in note for note in planned.notes)
     assert not any("ending early" in note for note in planned.notes)
@@ -717,7 +526,7 @@ def test_corpus_gates_are_planned_with_fifty_cases_at_least(suite: Callable[...,
 
 def test_a_corpus_guard_without_a_say_leaves_the_goal(suite: Callable[..., Suite]) -> None:
     gates = rule("exact_match", gain=0.0, expected_gain=0.6), rule("bleu", tolerance=1.0)
-    planned = forecast_suite(suite("exact_match bleu", *gates, n=40))
+    planned = plan_suite(suite("exact_match bleu", *gates, n=40))
 
     assert [g.counts for g in planned.gates] == [True, False]
     assert planned.refusals == ()

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.decision.planning.feasibility import (
-    advisory_notes,
+from tunegate.harness.decision.planning.advisory_gates import advisory_notes, silent_goals
+from tunegate.harness.decision.planning.look_schedule import schedule_looks
+from tunegate.harness.decision.planning.unreachable_gates import (
     provable_tolerance,
-    schedule_looks,
-    silent_goals,
     unreachable_gates,
 )
 from tunegate.harness.suite.loading import load_suite
@@ -196,10 +195,8 @@ def test_a_plain_function_may_return_0_and_1(
     suite = load_suite(suite_folder(toml, [{"prompt": str(i)} for i in range(60)]))
 
     assert not list(silent_goals(suite))
-    assert list(advisory_notes(suite)) == [
-        "good: declares no range: below 200 cases its gates count if all scores are 0 or 1, else "
-        "set range = [least, largest] on the metric"
-    ]
+    [note] = advisory_notes(suite)
+    assert note.startswith("good: declares no range: below 200 cases")
 
 
 @pytest.mark.parametrize(("floor", "needed"), [(0.8, 14), (0.9, 29), (0.95, 59), (0.99, 299)])
@@ -335,8 +332,8 @@ def test_a_tag_of_one_case_or_of_few_clusters(suite_folder: Write) -> None:
     gate = f'{GATE}tag = "few"\ngain = 0\n'
 
     assert on_tag(suite_folder, gate, 1) == [
-        "suite.toml:8: tag='few': gain=0.0 on 'exact_match' stays undecided: 1 case of the tag, "
-        "and it takes 2"
+        "suite.toml:8: tag='few': gain=0.0 on 'exact_match' stays undecided: the tag has "
+        "1 case, and it takes 2"
     ]
     assert on_tag(suite_folder, gate, 50, cluster="k") == [
         "suite.toml:8: tag='few': gain=0.0 on 'exact_match' stays undecided: the 50 cases of the "
