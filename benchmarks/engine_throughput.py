@@ -24,7 +24,7 @@ from tunegate.harness.contracts.model import PoolLimits, ServerHosting
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.models.demo_model import existing_demo_model
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 LIMITS = PoolLimits(concurrency=64)

@@ -37,8 +37,7 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict
-from tunegate.harness.suite.loading import load_suite
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite, load_suite
 
 SUITES = Path(__file__).parents[1] / "suites"
 ARMS = ("base", "tuned")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tunegate.harness.records.errors import SuiteError
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 
 HEAD = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "exact_match"\n'
 """Four lines of a suite that is in order."""

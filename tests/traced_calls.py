@@ -13,8 +13,7 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.records.scores import ScoreRow
-from tunegate.harness.suite.loading import load_suite
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite, load_suite
 from tunegate.harness.telemetry.read.types import ModelCall, Span
 
 GOOD = '{"ok": true}'

@@ -34,7 +34,7 @@ from tunegate.harness.records.errors import BackendError, TunegateError
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.run import STORE
 from tunegate.harness.run.steps import prepare
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 from tunegate.trainers import datasets
 from tunegate.trainers.checkpoint_evaluation import ranking_metric
 from tunegate.trainers.estimate import memory

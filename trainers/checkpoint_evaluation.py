@@ -53,8 +53,7 @@ from tunegate.harness.records.manifest import Manifest, MetricRecord
 from tunegate.harness.records.verdict import SuiteResult
 from tunegate.harness.run import STORE
 from tunegate.harness.run.steps import PlanOptions, RunPurpose, prepare
-from tunegate.harness.suite.loading import load_suite
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite, load_suite
 from tunegate.trainers import trl_environment
 from tunegate.trainers.checkpoint_ranking import Checkpoint, CheckpointMetric, CheckpointSuite
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from tunegate.harness.contracts.quantity import QuantityFormat
 from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.records.errors import MissingExtra, RunInterrupted, UsageError
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 from tunegate.trainers import checkpoint_ranking
 from tunegate.trainers.callbacks import print_to_stderr
 from tunegate.trainers.checkpoint_evaluation import MonitoredTraining, refuse_overlap, suites_of
@@ -267,7 +267,7 @@ def check_suites(suites: Sequence[str], *, wanted: bool) -> None:
     Raises:
         UsageError: a suite is not there or broken, or `--gate` has none.
     """
-    from tunegate.harness.suite.loading import load_suite
+    from tunegate.harness.suite import load_suite
 
     if wanted and not suites:
         raise UsageError("--gate: name the suites with --eval-suite SUITE (repeatable)")

@@ -15,7 +15,7 @@ from typing import Any
 from tunegate.harness.contracts.episode_environment import EpisodePlan
 from tunegate.harness.episodes.transcript import opening_case
 from tunegate.harness.records.cases import Case
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 from tunegate.suites.order_desk.desk import STATES, OrderDesk
 from tunegate.suites.order_desk.make import draw_tasks
 

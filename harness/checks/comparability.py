@@ -26,7 +26,7 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import NotComparable, UsageError
 from tunegate.harness.records.generation import written_settings
 from tunegate.harness.records.hashing import canonical_json, sha256
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 
 def check_comparability(

@@ -8,7 +8,7 @@ from tunegate.harness.contracts.environment import in_ci
 from tunegate.harness.contracts.model import Arm
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.wording import count_noun
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 
 def refuse_examples(arms: Mapping[str, Arm]) -> None:

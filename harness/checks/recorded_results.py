@@ -16,7 +16,7 @@ from tunegate.harness.contracts.result_set import ResultSet, ScoreSummary
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import NotComparable, UsageError, unknown_name_message
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 MOST_OTHER_PROMPTS = 0.01
 """Share of the cases whose prompt may differ between two arms; those are left unscored."""

@@ -120,8 +120,8 @@ def advise(  # noqa: PLR0913  # a question each
 def _guards_alone(word: str) -> str:
     """Return the advice for a suite that has no goal to train for; empty for any other one."""
     from tunegate.harness.gates.contract.registry import gate_kind
+    from tunegate.harness.suite import load_suite
     from tunegate.harness.suite.find import find_suites
-    from tunegate.harness.suite.loading import load_suite
 
     suites = [load_suite(Path(file)) for file in find_suites(word)]
     kinds = [gate_kind(gate.kind) for suite in suites for gate in suite.gates]
@@ -164,8 +164,8 @@ def _measure(word: str, base: str, dtype: str, max_cases: int | None) -> BaseMea
         return None
     if not base:
         raise UsageError("which base? name it with --base SPEC, to be measured on the suite")
+    from tunegate.harness.suite import load_suite
     from tunegate.harness.suite.find import find_suites
-    from tunegate.harness.suite.loading import load_suite
     from tunegate.trainers.advise import measure_base
 
     paths = find_suites(word)

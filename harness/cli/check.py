@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tunegate.harness.contracts.model import Prompt
     from tunegate.harness.records.answers import Completion
     from tunegate.harness.records.cases import Case
-    from tunegate.harness.suite.suite import Suite
+    from tunegate.harness.suite import Suite
 
 ORDER = 40
 SHOWN = 3
@@ -211,7 +211,7 @@ class CaseAnswers:
 def everyday_prompts(*, template: bool) -> Suite:
     """Return the everyday prompts, for models with a chat template or without."""
     from tunegate.harness.checks.sanity import PROMPTS
-    from tunegate.harness.suite.loading import load_suite
+    from tunegate.harness.suite import load_suite
 
     suite = load_suite(PROMPTS)
     settings = {"template": "chat" if template else "none"}

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.records.verdict import VerdictRecord
     from tunegate.harness.run.options import RunOptions
-    from tunegate.harness.suite.suite import Suite
+    from tunegate.harness.suite import Suite
 
 ORDER = 170
 
@@ -286,8 +286,8 @@ def run_aa_test(word: str, *, base: str, dtype: str, max_cases: int | None) -> i
 
 
 def _suite(word: str, max_cases: int | None) -> Suite:
+    from tunegate.harness.suite import load_suite
     from tunegate.harness.suite.find import find_suites
-    from tunegate.harness.suite.loading import load_suite
 
     paths = find_suites(word)
     if len(paths) > 1:

@@ -22,7 +22,7 @@ from tunegate.harness.records.errors import UsageError
 
 if TYPE_CHECKING:
     from tunegate.harness.records.cases import Case
-    from tunegate.harness.suite.suite import Suite
+    from tunegate.harness.suite import Suite
 
 ORDER = 10
 SUITES = Path("suites")
@@ -256,7 +256,7 @@ def write_configuration(suites: Path, example: Path | None) -> tuple[Path, bool]
         OSError: writing failed.
     """
     from tunegate.harness.records.files import write_atomic
-    from tunegate.harness.suite.loading import load_suite
+    from tunegate.harness.suite import load_suite
 
     place = suites / CONFIGURATION
     if place.exists():

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tunegate.harness.records.calibration import Calibration
     from tunegate.harness.records.labels import Label
     from tunegate.harness.records.run_folder import Run
-    from tunegate.harness.suite.suite import Suite
+    from tunegate.harness.suite import Suite
 
 ORDER = 200
 commands = typer.Typer(
@@ -140,7 +140,7 @@ def label(  # noqa: PLR0913  # one for each option
     """Write a sheet of answers for people to label, or read one back and decide the run again."""
     from tunegate.harness.judges.calibrating.labelling import LabellingSubject
     from tunegate.harness.records.run_folder import Run
-    from tunegate.harness.suite.loading import load_suite
+    from tunegate.harness.suite import load_suite
 
     subject = LabellingSubject.of(Run.load(run), metric)
     loaded = [load_suite(path) for path in suite_paths(suite)]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         SuitePlan,
     )
     from tunegate.harness.records.manifest import Gate
-    from tunegate.harness.suite.suite import Suite
+    from tunegate.harness.suite import Suite
 
 ORDER = 30
 _HEAD = ("gate", "spread", "proves (80 %)", "true change", "passes", "cases")
@@ -92,7 +92,7 @@ def _forecasts(loaded: Sequence[Suite], run: Path | None) -> list[SuitePlan]:
 
 
 def _load(files: Sequence[Path]) -> list[Suite]:
-    from tunegate.harness.suite.loading import load_suite
+    from tunegate.harness.suite import load_suite
 
     problems: list[str] = []
     loaded = []

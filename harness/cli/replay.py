@@ -25,8 +25,8 @@ from tunegate.harness.run import STORE
 if TYPE_CHECKING:
     from tunegate.harness.records.answers import Completion, StoredAnswer
     from tunegate.harness.records.cases import Case
+    from tunegate.harness.suite import Suite
     from tunegate.harness.suite.sources.traces import ProductionCases
-    from tunegate.harness.suite.suite import Suite
 
 ORDER = 70
 FOLDER = Path(".tunegate/replay")
@@ -278,7 +278,7 @@ def ask_and_show(folder: Path, name: str, specs: Mapping[str, str | None], *, dt
         BackendError: an arm or the store failed.
     """
     from tunegate.harness.records.answers import CellKind
-    from tunegate.harness.suite.loading import load_suite
+    from tunegate.harness.suite import load_suite
 
     suite = load_suite(folder)
     case = next((one for one in suite.cases if one.id == name), None)

@@ -266,7 +266,7 @@ def _provable_margin(folder: Path) -> float:
     The first one where none can be proven, or where the suite cannot be read: see its check.
     """
     from tunegate.harness.decision.planning.unreachable_gates import TOLERANCES, unreachable_gates
-    from tunegate.harness.suite.loading import load_suite
+    from tunegate.harness.suite import load_suite
 
     try:
         suite = load_suite(folder)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tunegate.harness.records.manifest import SuiteRecord
     from tunegate.harness.records.parity import DeploymentParity, SuiteParity
     from tunegate.harness.records.verdict import Verdict
-    from tunegate.harness.suite.suite import Suite
+    from tunegate.harness.suite import Suite
     from tunegate.trainers.artifacts import DeploymentArtifact
 
 ORDER = 50
@@ -78,8 +78,8 @@ def ship_check(
     Exits with 0 if all are equivalent, 1 if one is not, 10 if that is undecided.
     """
     from tunegate.harness.models._model_folder import is_adapter, resolve_folder
+    from tunegate.harness.suite import load_suite
     from tunegate.harness.suite.find import find_suites
-    from tunegate.harness.suite.loading import load_suite
 
     refuse_unknown(dtype)
     chosen = _choose_artifacts(artifacts)

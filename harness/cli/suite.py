@@ -14,14 +14,13 @@ import typer
 
 from tunegate.harness.cli._output import say
 from tunegate.harness.contracts import lookup
-from tunegate.harness.contracts.source import summarize_notes
 from tunegate.harness.records.errors import SuiteError, UsageError, unknown_name_message
 from tunegate.harness.records.wording import count_noun
 
 if TYPE_CHECKING:
     from tunegate.harness.contracts.episode_environment import InspectTask
     from tunegate.harness.records.cases import Case
-    from tunegate.harness.suite.suite import Suite
+    from tunegate.harness.suite import Suite
 
 
 ORDER = 190
@@ -143,7 +142,7 @@ def _fit_answers(folder: Path) -> list[str]:
     Raises:
         SuiteError: the cases cannot be read as they were guessed.
     """
-    from tunegate.harness.suite.loading import load_suite
+    from tunegate.harness.suite import load_suite
 
     file = folder / "suite.toml"
     try:
@@ -169,7 +168,7 @@ def check(
     from tunegate.harness.decision.planning.advisory_gates import advisory_notes
     from tunegate.harness.decision.planning.look_schedule import judged_once_notes
     from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
-    from tunegate.harness.suite.loading import load_suite
+    from tunegate.harness.suite import load_suite
 
     problems: list[str] = []
     for path in _find_all(paths, problems):
@@ -246,9 +245,10 @@ def show(
     cases: Annotated[int, typer.Option(min=0, help="How many of the first cases to print.")] = 3,
 ) -> None:
     """Print a suite's settings, metrics, gates and first cases."""
+    from tunegate.harness.contracts.source import summarize_notes
     from tunegate.harness.gates.contract.registry import gate_kind
     from tunegate.harness.records.manifest import gate_id
-    from tunegate.harness.suite.loading import load_suite
+    from tunegate.harness.suite import load_suite
 
     suite = load_suite(path)
     say(f"{suite.name}: {len(suite.cases)} cases, hash {suite.hash[:12]}")
@@ -276,7 +276,7 @@ def sample(
 ) -> None:
     """Print some of a suite's cases, drawn by seed, with the places they came from."""
     from tunegate.harness.records.jsonl import record_lines
-    from tunegate.harness.suite.loading import load_suite
+    from tunegate.harness.suite import load_suite
 
     suite = load_suite(path)
     cases = suite.cases

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tunegate.harness.production.watch.state import WatchState
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.records.scores import Score
-    from tunegate.harness.suite.suite import Suite
+    from tunegate.harness.suite import Suite
 
 ORDER = 180
 _Traces = Annotated[
@@ -181,7 +181,7 @@ def _shipped_run(folder: Path, word: str) -> tuple[Run, Suite]:
     """Return the run, and the suite that production's answers are measured by."""
     from tunegate.harness.production.watch.baseline import suite_of
     from tunegate.harness.records.run_folder import Run
-    from tunegate.harness.suite.loading import load_suite
+    from tunegate.harness.suite import load_suite
 
     run = Run.load(folder)
     if not word or not (Path(word) / "suite.toml").is_file():

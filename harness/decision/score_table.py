@@ -26,7 +26,7 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.manifest import Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.scores import Score, ScoreRow
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 
 def score_suite(

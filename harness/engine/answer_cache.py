@@ -26,7 +26,7 @@ from tunegate.harness.records.answers import Cell, Completion, StoredAnswer
 from tunegate.harness.records.defaults import STORE
 from tunegate.harness.records.errors import BackendError, UsageError
 from tunegate.harness.records.hashing import canonical_json, sha256
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS cells (

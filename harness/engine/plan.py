@@ -30,7 +30,7 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.manifest import LookSchedule
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 from tunegate.harness.suite.toml_file import read_toml
 
 

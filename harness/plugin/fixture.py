@@ -26,7 +26,7 @@ from tunegate.harness.records.errors import (
 from tunegate.harness.records.manifest import SuiteRecord
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import Verdict
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 if TYPE_CHECKING:
     from tunegate.harness.plugin.session import GateSession

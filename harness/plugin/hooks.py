@@ -65,7 +65,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test per case where the marker names a suite. (pytest_generate_tests)"""
     for marker in metafunc.definition.iter_markers("gate_cases"):
         from tunegate.harness.records.errors import SuiteError
-        from tunegate.harness.suite.loading import load_suite
+        from tunegate.harness.suite import load_suite
 
         try:
             cases = load_suite(metafunc.config.rootpath / marker.args[0]).cases

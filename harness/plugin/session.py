@@ -36,7 +36,7 @@ from tunegate.harness.run import run_writer
 from tunegate.harness.run.run_lock import RunLock, error_from
 from tunegate.harness.run.run_writer import folder_of, repository_root
 from tunegate.harness.run.training_provenance import resolve_incumbent
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 if TYPE_CHECKING:
     from tunegate.harness.plugin.items import GateItem

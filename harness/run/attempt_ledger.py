@@ -40,8 +40,8 @@ from tunegate.harness.records.manifest import LedgerState
 from tunegate.harness.records.record import MAX_AMOUNT, Record, Text
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
+from tunegate.harness.suite import Suite
 from tunegate.harness.suite.equal_prompts import normalize_messages
-from tunegate.harness.suite.suite import Suite
 
 FILE_NAME = "tunegate.ledger.jsonl"
 _LARGEST = 50_000_000

@@ -23,7 +23,7 @@ from tunegate.harness.engine.runner import collect_answers
 from tunegate.harness.records.answers import Cell
 from tunegate.harness.records.manifest import LookSchedule, Manifest
 from tunegate.harness.records.scores import ScoreRow
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 
 def compared_whole(arms: Mapping[str, Arm]) -> dict[str, Arm]:

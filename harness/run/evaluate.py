@@ -51,7 +51,7 @@ from tunegate.harness.run.run_lock import RunLock
 from tunegate.harness.run.run_writer import RunFolder, run_cases
 from tunegate.harness.run.steps import PlanOptions, PreparedRun, RunPurpose, prepare_with
 from tunegate.harness.run.training_provenance import TrainingProvenance
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 from tunegate.harness.telemetry.export.run_records import RunRecords
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from tunegate.harness.run.options import RunOptions
 from tunegate.harness.run.run_writer import RunFolder
 from tunegate.harness.run.steps import PreparedRun
 from tunegate.harness.run.training_provenance import TrainingProvenance
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 
 @dataclass

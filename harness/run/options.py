@@ -22,7 +22,7 @@ from tunegate.harness.run import attempt_ledger
 from tunegate.harness.run.run_writer import TelemetryOptions
 from tunegate.harness.run.training_provenance import DataOptions
 from tunegate.harness.run.workers import HERE, ExecutionBackend
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ from tunegate.harness.records.jsonl import JsonlRecords, read_jsonl, record_line
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.run_folder import RunCase
 from tunegate.harness.records.verdict import VerdictRecord
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 from tunegate.harness.telemetry import export as otel_export
 from tunegate.harness.telemetry.export import (
     FILE_NAMES,

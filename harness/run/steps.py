@@ -44,7 +44,7 @@ from tunegate.harness.records.manifest import LedgerState, LookSchedule, Manifes
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.run.attempt_ledger import AttemptLedger
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 if TYPE_CHECKING:
     from tunegate.harness.models.servers.identity import OpenArms, ServedIdentity

@@ -21,7 +21,7 @@ from tunegate.harness.records.contamination import (
 )
 from tunegate.harness.records.errors import ModelError, UsageError
 from tunegate.harness.records.training_card import TrainingSummary
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 if TYPE_CHECKING:
     from tunegate.harness.decision.verdict import run_history

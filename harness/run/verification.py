@@ -26,9 +26,7 @@ from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
 from tunegate.harness.records.versions import package_versions
-from tunegate.harness.suite.hashing import hash_without_code
-from tunegate.harness.suite.loading import load_suite
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite, hash_without_code, load_suite
 from tunegate.harness.suite.toml_file import read_toml
 
 _UNDECIDABLE = (Verdict.ERROR, Verdict.NOT_COMPARABLE)

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.records.scores import Score
     from tunegate.harness.records.verdict import Verdict, VerdictRecord
-    from tunegate.harness.suite.loading import load_suite
-    from tunegate.harness.suite.suite import Suite
+    from tunegate.harness.suite import Suite, load_suite
     from tunegate.trainers.gate_callback import GateCallback
 
 __all__ = [

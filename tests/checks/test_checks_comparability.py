@@ -18,8 +18,7 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import NotComparable, SuiteError, UsageError
 from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.hashing import sha256
-from tunegate.harness.suite.loading import load_suite
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite, load_suite
 
 Copy = Callable[..., Path]
 CASES = ("c0", "c1", "c2")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tunegate.harness.checks.sanity import PROMPTS, BehaviourCount, lost_by_chance
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 
 
 @pytest.mark.parametrize(

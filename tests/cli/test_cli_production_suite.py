@@ -15,10 +15,9 @@ from tunegate.harness.decision.gating.decide_all import decide_gate
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.gate_results import GateStatus
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import Suite, load_suite
 from tunegate.harness.suite.sources._replayed_call import SettingsTransfer, choose_settings
 from tunegate.harness.suite.sources.traces import ProductionCases
-from tunegate.harness.suite.suite import Suite
 from tunegate.harness.telemetry.read.types import ImportReport
 
 N = 80

@@ -16,7 +16,7 @@ from tunegate.harness.cli.replay import case_lines, print_case
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import TunegateError
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 from tunegate.harness.suite.sources.traces import TraceSelection, collect_cases
 
 SHOP = Path(__file__).parents[2] / "examples" / "traces" / "shop.jsonl"

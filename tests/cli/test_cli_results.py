@@ -13,7 +13,7 @@ from tests.results.recorded_results import LM_EVAL, RECORDED, write_rows
 from tests.results.test_results_gate import gate, rows, sole
 from tunegate.harness.cli import app
 from tunegate.harness.records.errors import NotComparable, UsageError
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 
 BASE, TUNED = LM_EVAL / "base", LM_EVAL / "tuned"
 

@@ -14,8 +14,7 @@ from typer.testing import CliRunner
 from tunegate.harness.cli import app
 from tunegate.harness.cli.gate import run_gate
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.suite.hashing import hash_without_code
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import hash_without_code, load_suite
 
 OPTIONS = ("--base=scripted:base.json", "--tuned=scripted:tuned.json")
 

@@ -18,7 +18,7 @@ from tunegate.harness.cli import app
 from tunegate.harness.cli.gate import run_gate
 from tunegate.harness.contracts import metric
 from tunegate.harness.records.errors import TunegateError, UsageError
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 
 EVIL = """
 from pathlib import Path

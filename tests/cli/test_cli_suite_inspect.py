@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from tests.scripted_inspect import write_scripted_inspect
 from tunegate.harness.cli import app
 from tunegate.harness.contracts.episode_environment import INSPECT_PYTHON
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 
 
 @pytest.fixture(name="here")

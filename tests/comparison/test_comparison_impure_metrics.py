@@ -15,8 +15,7 @@ from tunegate.harness.decision.score_table import score_suite
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError
-from tunegate.harness.suite.loading import load_suite
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite, load_suite
 
 SUITE = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "exact_match"\n'
 

@@ -18,7 +18,7 @@ from tunegate.harness.records.answers import CellKind, Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import MissingExtra, SuiteError, UnknownName
 from tunegate.harness.records.scores import Score
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 
 CASE = Case(id="a", prompt="p", expected="x")
 ANSWER = Completion(text="x")

@@ -19,8 +19,7 @@ from tunegate.harness.episodes.play import EpisodePlayer
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.run.steps import prepare
-from tunegate.harness.suite.loading import load_suite
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite, load_suite
 
 __all__ = ["tiny", "tiny_tokenizer"]
 

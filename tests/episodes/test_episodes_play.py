@@ -28,7 +28,7 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeEnd, EpisodeRecord, EpisodeSettings
 from tunegate.harness.records.errors import BackendError
 from tunegate.harness.run.steps import prepare
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 
 
 def played(

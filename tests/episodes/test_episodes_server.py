@@ -13,7 +13,7 @@ from tests.fake_server import FakeServer, completion, fake_server
 from tests.played_suites import write_desk
 from tunegate.harness.models.server import server
 from tunegate.harness.run.steps import prepare
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 
 __all__ = ["fake_server"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 from tunegate.trainers import dpo, gate_callback, peft_adapters, sft
 from tunegate.trainers.arguments import parse_arguments
 from tunegate.trainers.datasets import load_rows

@@ -422,7 +422,7 @@ def test_a_suite_with_a_ratio_that_makes_no_sense(
 
 @pytest.mark.parametrize("bound", ["at_most", "at_least"])
 def test_a_suite_with_a_ratio(written: Callable[..., Any], bound: str) -> None:
-    from tunegate.harness.suite.loading import load_suite
+    from tunegate.harness.suite import load_suite
 
     gate = f'[[gates]]\nmetric = "length"\nratio_{bound} = 1.2\n'
     (found,) = load_suite(written(LENGTH + gate)).gates

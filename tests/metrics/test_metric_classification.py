@@ -15,7 +15,7 @@ from tunegate.harness.records.answers import CellKind, Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.records.scores import Score
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 LABELS = ("refund", "delivery", "other")

@@ -15,7 +15,7 @@ from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.records.scores import Score
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 
 VARIANTS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 TEXTS = st.lists(

@@ -16,7 +16,7 @@ from tunegate.harness.records.answers import CellKind, Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.records.scores import Score
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 
 TABLE = json.loads((Path(__file__).parent / "tool_calls_cases.json").read_text(encoding="utf-8"))
 """Tools, and rows of expected calls with calls that are right or fail in the parts named."""

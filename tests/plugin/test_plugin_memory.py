@@ -14,7 +14,7 @@ from tunegate.harness.records import jsonl
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.run.evaluate import evaluate
 from tunegate.harness.run.options import RunOptions
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 from tunegate.reports import page
 
 FEW, MORE = 100, 400

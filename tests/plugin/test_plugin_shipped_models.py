@@ -17,7 +17,7 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.run.evaluate import evaluate
 from tunegate.harness.run.options import RunOptions
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 from tunegate.trainers import artifacts
 
 __all__ = ["ask", "copied", "tiny"]

@@ -22,7 +22,7 @@ from tunegate.harness.records.errors import SuiteError, UsageError
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.run.evaluate import evaluate
 from tunegate.harness.run.options import RunOptions
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 
 Rows = list[dict[str, Any]]
 

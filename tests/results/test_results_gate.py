@@ -17,7 +17,7 @@ from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
 from tunegate.harness.run.evaluate import evaluate
 from tunegate.harness.run.options import RunOptions
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 from tunegate.reports.data import prepare_data
 from tunegate.reports.page import write_all
 from tunegate.reports.sections.behaviour import arm_behaviours

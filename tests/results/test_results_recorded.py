@@ -24,7 +24,7 @@ from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
 from tunegate.harness.run.evaluate import evaluate
 from tunegate.harness.run.options import RunOptions
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 
 PROMPTFOO = RECORDED / "promptfoo" / "results.json"
 DEEPEVAL = RECORDED / "deepeval"

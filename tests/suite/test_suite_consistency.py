@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tunegate.harness.cli import app
 from tunegate.harness.records.errors import SuiteError
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 
 METRICS = """name = "s"
 cases = "cases.jsonl"

@@ -9,7 +9,7 @@ import pytest
 from tests.played_suites import DESK, TOML, write_desk
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.errors import SuiteError
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 
 
 def problems(folder: Path) -> str:

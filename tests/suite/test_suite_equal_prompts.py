@@ -14,8 +14,8 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.manifest import Manifest, SuiteRecord
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict
+from tunegate.harness.suite import load_suite
 from tunegate.harness.suite.equal_prompts import join_equal_prompts, normalize_prompt
-from tunegate.harness.suite.loading import load_suite
 
 GENERATE, CHOICES, ANSWER = CellKind.GENERATE, CellKind.CHOICES, CellKind.ANSWER
 TOOL = {"type": "function", "function": {"name": "look_up"}}

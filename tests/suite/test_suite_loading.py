@@ -15,7 +15,7 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError, UnknownName
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.jsonl import record_lines
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 
 MARGINS = ", ".join(key for kind in gate_kinds() for key in kind.keys_of_margin)
 """Keys of which a gate needs one."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tunegate.harness.records.cases import Case
-from tunegate.harness.suite.loading import load_suite
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite, load_suite
 
 
 @pytest.fixture(name="suite", scope="module")

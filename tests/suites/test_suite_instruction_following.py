@@ -15,7 +15,7 @@ from tunegate.harness.metrics.format import format as keeps_rules
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 
 FOLDER = Path(__file__).parents[2] / "suites" / "instruction_following"
 SUITE = load_suite(FOLDER)

@@ -14,8 +14,7 @@ from tunegate.harness.contracts.model import Request
 from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
 from tunegate.harness.episodes.null_policy import play_null_policy
 from tunegate.harness.run.steps import prepare
-from tunegate.harness.suite.loading import load_suite
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite, load_suite
 from tunegate.suites.order_desk import make
 from tunegate.suites.order_desk.desk import STATES, OrderDesk
 from tunegate.trainers.datasets import COMPLETIONS, PROMPTS, load_rows

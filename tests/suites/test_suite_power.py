@@ -11,8 +11,7 @@ import pytest
 from tunegate.harness.cli import init
 from tunegate.harness.decision.planning.advisory_gates import advisory_notes, is_advisory
 from tunegate.harness.decision.planning.ship_probability import SuitePlan, plan_suite
-from tunegate.harness.suite.loading import load_suite
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite, load_suite
 
 SUITES = Path(__file__).parents[2] / "suites"
 GUARDS = (

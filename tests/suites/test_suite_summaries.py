@@ -12,7 +12,7 @@ from tunegate.harness.decision.planning.unreachable_gates import unreachable_gat
 from tunegate.harness.metrics.format import format as keeps_rules
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 
 FOLDER = Path(__file__).parents[2] / "suites" / "summaries"
 SUITE = load_suite(FOLDER)

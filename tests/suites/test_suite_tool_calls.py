@@ -14,7 +14,7 @@ from tests.suite_templates import commonest_opening, largest_template
 from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 from tunegate.suites.tool_calls import make
 
 FOLDER = Path(__file__).parents[2] / "suites/tool_calls"

@@ -14,7 +14,7 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeCall, EpisodeTurn
 from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.hashing import sha256
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 from tunegate.trainers.grpo import run, training_environment
 
 NOTING = """

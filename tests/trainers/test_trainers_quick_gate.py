@@ -10,8 +10,7 @@ import pytest
 
 from tunegate.harness.contracts.model import Arm
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.suite.loading import load_suite
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite, load_suite
 from tunegate.trainers.checkpoint_evaluation import evaluate_checkpoint, ranking_metric
 
 SUITE = """\

@@ -46,7 +46,7 @@ from tunegate.harness.records.contamination import (
 from tunegate.harness.records.errors import MissingExtra, NotComparable, UsageError, error_reason
 from tunegate.harness.records.files import check_regular, read_file
 from tunegate.harness.records.training_card import TrainingSummary
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 RUN = 13
 """Words in a row that are no accident."""

@@ -9,7 +9,7 @@ from tunegate.harness.decision.answers.answer_counts import FEW_CASES
 from tunegate.harness.records.answers import WRITTEN, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.manifest import AnswerFinding
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 WORDS = 8
 """Words from which an expected answer is free text: nobody writes many of them by chance."""

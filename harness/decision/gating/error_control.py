@@ -23,7 +23,7 @@ from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.manifest import Gate, LedgerState, SuiteRecord
 from tunegate.harness.records.wording import count_noun
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 
 class ProvenRegressions:

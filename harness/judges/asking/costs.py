@@ -21,7 +21,7 @@ from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.hashing import canonical_json
 from tunegate.harness.records.judgements import JudgeSpending
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 ASSUMED_ITEMS = 5
 """Claims of an answer, or demands of a prompt, that a forecast assumes."""

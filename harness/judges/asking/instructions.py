@@ -14,7 +14,7 @@ from functools import cache
 from tunegate.harness.records.answers import WRITTEN, StoredAnswer
 from tunegate.harness.records.manifest import AnswerFinding
 from tunegate.harness.records.wording import count_noun
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 ARMS = ("base", "tuned")
 MOST = 0.05

@@ -10,7 +10,7 @@ from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.judges.asking.judge_model import JudgeModel
 from tunegate.harness.judges.asking.stage import judge_metrics
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 NONE = "none"
 """Runs without a judge: judge metrics are unscored and their gates advisory."""

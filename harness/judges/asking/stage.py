@@ -28,7 +28,7 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import RunInterrupted
 from tunegate.harness.records.judgements import Judgement
 from tunegate.harness.records.scores import Score, ScoreRow
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 NO_JUDGE = "no judge was asked; name one with --gate-judge SPEC"
 

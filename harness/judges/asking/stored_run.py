@@ -17,7 +17,7 @@ from tunegate.harness.judges.asking.judge_model import JudgeModel
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.manifest import Manifest, SuiteRecord
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 
 def load_suites_of_run(run: Run, paths: Sequence[Path]) -> list[Suite]:

@@ -29,7 +29,7 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.problems import validation_problem
 from tunegate.harness.records.scores import Score
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 from tunegate.harness.telemetry.export.redaction import personal_values
 
 

@@ -26,7 +26,7 @@ from tunegate.harness.models.remote.chat_message import UnansweredMessage, answe
 from tunegate.harness.records.answers import Completion, reported_amount
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 from tunegate.harness.telemetry.read.types import ModelCall, route_of
 
 QUANTILE = 0.9

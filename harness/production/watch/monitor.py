@@ -29,7 +29,7 @@ from tunegate.harness.records.errors import UsageError, unknown_name_message
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.scores import Score
 from tunegate.harness.stats.confidence_sequences import update_sequence
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 from tunegate.harness.telemetry.read.types import ModelCall
 
 AHEAD_S = 3600.0

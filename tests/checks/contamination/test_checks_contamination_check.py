@@ -26,7 +26,7 @@ from tunegate.harness.records.contamination import (
 )
 from tunegate.harness.records.errors import NotComparable, UsageError
 from tunegate.harness.records.training_card import FILE, TrainingSummary, read_training_card
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 ROOT = Path(__file__).parents[3]
 TOML = """\

@@ -14,7 +14,7 @@ from tunegate.harness.records.gate_results import GateStatus
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
 from tunegate.harness.run.steps import PlanOptions, RunPurpose, prepare
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 
 FLAKY = DESK.replace(
     '        """Look an order up.', '        """Look an order up, by an id that may crash.'

@@ -16,8 +16,7 @@ from tunegate.harness.judges.asking.costs import ASSUMED_ITEMS, forecast_judging
 from tunegate.harness.judges.asking.judge_model import JudgementTask
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
-from tunegate.harness.suite.loading import load_suite
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite, load_suite
 
 CALL = {"name": "weather", "arguments": {"city": "Paris"}}
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {}}}]

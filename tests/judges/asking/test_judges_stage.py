@@ -14,7 +14,7 @@ from tunegate.harness.contracts.judge import JudgeQuestion
 from tunegate.harness.judges.asking import stage
 from tunegate.harness.judges.asking.conversation import AskedJudgeModel
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 
 RUBRIC = '[[metrics]]\nuse = "rubric"\ncriteria = "Apologises."\n'
 PAIRWISE = '[[metrics]]\nuse = "pairwise"\n'

@@ -19,7 +19,7 @@ from tunegate.harness.production.watch.indicators import (
 from tunegate.harness.production.watch.monitor import TimeWindow, initial_state, update_state
 from tunegate.harness.production.watch.report import FigureStatus, WatchRecord, watch_record
 from tunegate.harness.records.cases import Case
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 from tunegate.harness.telemetry.read.types import ModelCall
 
 ENGLISH = (

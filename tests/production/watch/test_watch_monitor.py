@@ -36,7 +36,7 @@ from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.scores import Score
-from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite import Suite
 from tunegate.harness.telemetry.read.types import ModelCall
 
 NOW = START + 1e8

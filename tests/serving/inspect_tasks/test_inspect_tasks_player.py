@@ -25,7 +25,7 @@ from tunegate.harness.records.episodes import EpisodeEnd
 from tunegate.harness.records.errors import BackendError, SuiteError
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.run.steps import prepare
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 
 TOML = """\
 name = "desk"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.results.recorded_results import LM_EVAL, RECORDED, write_rows, write_suite
 from tunegate.harness.records.errors import SuiteError
-from tunegate.harness.suite.loading import load_suite
+from tunegate.harness.suite import load_suite
 
 SUMS = 'task = "sums"\n'
 
