@@ -33,7 +33,7 @@ from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.errors import BackendError, TunegateError
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.run import STORE
-from tunegate.harness.run.steps import prepare
+from tunegate.harness.run.prepare import prepare
 from tunegate.harness.suite import Suite
 from tunegate.trainers import datasets
 from tunegate.trainers.checkpoint_evaluation import ranking_metric
@@ -392,7 +392,7 @@ def measure_base(suite: Suite, spec: str, *, dtype: str = "auto") -> BaseMeasure
 def _measure_suite(suite: Suite, arm: Arm) -> BaseMeasurement:
     with prepare([suite], {"base": arm}, STORE) as run:
         run.answer(sys.stderr)
-        scores = tuple(run.score(run.cells()))
+        scores = tuple(run.score(run.answers()))
     # A level is asked of tuned; what is asked here is whether base could be shipped as it is.
     both = [*scores, *(dataclasses.replace(row, arm="tuned") for row in scores)]
     record = suite.record()

@@ -52,7 +52,7 @@ from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.manifest import Manifest, MetricRecord
 from tunegate.harness.records.verdict import SuiteResult
 from tunegate.harness.run import STORE
-from tunegate.harness.run.steps import PlanOptions, RunPurpose, prepare
+from tunegate.harness.run.prepare import PlanOptions, RunPurpose, prepare
 from tunegate.harness.suite import Suite, load_suite
 from tunegate.trainers import trl_environment
 from tunegate.trainers.checkpoint_ranking import Checkpoint, CheckpointMetric, CheckpointSuite
@@ -301,9 +301,9 @@ def evaluate_checkpoint(
     comparability.check_answerable(suites, arms)
     liveness.check_liveness(arms)
     with prepare(suites, arms, STORE, PlanOptions(purpose=RunPurpose.GATE, whole=False)) as run:
-        left = {name: arm for name, arm in run.arms.items() if name not in asked}
+        left = {name: arm for name, arm in run.asked.items() if name not in asked}
         run.answer(io.StringIO(), arms=left)
-        scores = tuple(run.score(run.cells()))
+        scores = tuple(run.score(run.answers()))
     manifest = run.manifest("look")
     verdict = run.decide(run.with_scores(manifest, scores))
     forgotten = {r.name: found for r in verdict.suites if (found := _forgetting_sentences(r))}
@@ -311,8 +311,7 @@ def evaluate_checkpoint(
         # A training that is looked at often would otherwise be stopped by chance.
         strict = run.decide(run.with_scores(_at_look(manifest, number), scores))
         forgotten = {r.name: found for r in strict.suites if (found := _forgetting_sentences(r))}
-    if run.ledger is not None:
-        run.ledger.record(verdict, scores)
+    run.attempts.record(verdict, scores)
     tables = tables_of(manifest, run.cases, scores, {})
     return tuple(
         CheckpointSuite(

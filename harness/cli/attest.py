@@ -55,7 +55,7 @@ def attest(  # noqa: PLR0913  # one for each option
     Example: tunegate attest .tunegate/runs/20260101-120000-0001 --key release.key
     """
     from tunegate.harness.cli.resume import RUNS, newest_run
-    from tunegate.harness.run.attestation import write_new_key
+    from tunegate.harness.run.signing_keys import write_new_key
     from tunegate.harness.run.verification import load_verified
 
     if new_key is not None:

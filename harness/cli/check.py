@@ -226,12 +226,12 @@ def ask_arms(suite: Suite, arms: Mapping[str, Any]) -> list[CaseAnswers]:
         BackendError: an answer cannot be had.
     """
     from tunegate.harness.records.errors import BackendError
-    from tunegate.harness.run.steps import prepare
+    from tunegate.harness.run.prepare import prepare
 
     answers: dict[str, dict[str, Completion]] = {}
     with prepare([suite], arms, None) as run:
         run.answer(sys.stderr)
-        for stored in run.cells():
+        for stored in run.answers():
             if stored.completion is None:
                 name = stored.cell.arm
                 raise BackendError(f"{name} cannot answer {stored.cell.case!r}: {stored.error}")

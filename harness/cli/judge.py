@@ -55,11 +55,11 @@ def run(
 ) -> None:
     """Judge the completions of a finished run and decide it again."""
     from tunegate.harness.records.run_folder import Run
-    from tunegate.harness.run.run_lock import RunLock
+    from tunegate.harness.run.folder_lock import FolderLock
 
     Run.load(run)  # refused before anything is copied
     folder = _copy_run(run, output) if output is not None else run
-    with RunLock(folder, session=uuid.uuid4().hex, shared=False) as lock:
+    with FolderLock(folder, session=uuid.uuid4().hex, shared=False) as lock:
         _judge(Run.load(folder), judge, suite_paths(suite), calibration, store)
         judged = decided_again(folder)
     lock.forget()
@@ -82,7 +82,7 @@ def _judge(run: object, judge: str, suite: list[Path], calibration: str, store: 
     from tunegate.harness.judges.asking import specs, stage, stored_run
     from tunegate.harness.judges.calibrating import report as calibration_report
     from tunegate.harness.records.run_folder import Run
-    from tunegate.harness.run.run_writer import RunFolder
+    from tunegate.harness.run.folder_writer import RunFolderWriter
 
     assert isinstance(run, Run)
     suites = stored_run.load_suites_of_run(run, suite)
@@ -98,7 +98,7 @@ def _judge(run: object, judge: str, suite: list[Path], calibration: str, store: 
         opened.close()
     asked = {(s.name, m.name) for s in records for m in s.metrics if m.judge is not None}
     asked |= {(s.name, m.name) for s in run.manifest.suites for m in s.metrics if m.judge}
-    folder = RunFolder(run.folder)
+    folder = RunFolderWriter(run.folder)
     folder.write_lines("judgements.jsonl", judged.judgements)
     rest = [row for row in run.scores if (row.suite, row.metric) not in asked]
     folder.write_lines("scores.jsonl", [*rest, *judged.rows])

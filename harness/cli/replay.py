@@ -306,13 +306,13 @@ def print_case(lines: Iterable[str]) -> None:
 def _answers(suite: Suite, specs: Mapping[str, str | None], dtype: str) -> list[StoredAnswer]:
     from tunegate.harness.checks import liveness
     from tunegate.harness.models.open_arms import open_arms
-    from tunegate.harness.run.steps import prepare
+    from tunegate.harness.run.prepare import prepare
 
     arms = open_arms(specs, dtype=dtype)
     liveness.check_liveness(arms)
     with prepare([suite], arms, STORE) as run:
         run.answer(sys.stderr)
-        return list(run.cells())
+        return list(run.answers())
 
 
 def _unknown_case(name: str, known: list[str]) -> str:

@@ -276,7 +276,8 @@ class ArtifactComparison:
         from tunegate.harness.contracts.model import ServerHosting
         from tunegate.harness.decision.verdict.deployment_parity import PAIR
         from tunegate.harness.models.open_arms import open_arms
-        from tunegate.harness.run.steps import PlanOptions, prepare, prove_served
+        from tunegate.harness.run.prepare import PlanOptions, prepare
+        from tunegate.harness.run.served_proof import prove_served
 
         specs = {"base": self.base, "tuned": self.adapter, SHIPPED: shipped}
         hosting = ServerHosting(report=_say)
@@ -290,12 +291,12 @@ class ArtifactComparison:
             run.answer(sys.stderr)
             if served is not None and served.folders:
                 served.check(arms)
-            cells = tuple(run.cells())
+            cells = tuple(run.answers())
         manifest = run.manifest("ship-check", map(_drop_judge_gates, self.suites))
         scored = run.with_scores(manifest, list(run.score(cells)), cells=cells)
         if served is not None and (note := served.record[SHIPPED].get("note")):
             _say(str(note))
-        found: DeploymentParity = comparisons(run.opened)[SHIPPED].compare(scored)
+        found: DeploymentParity = comparisons(run.arms)[SHIPPED].compare(scored)
         return found
 
 

@@ -56,7 +56,7 @@ def verify(
     Example: tunegate verify tunegate.intoto.json --key release.key.pub --model out/adapter
     """
     from tunegate.harness.records.files import read_file
-    from tunegate.harness.run import attestation, keyless
+    from tunegate.harness.run import attestation, keyless, statement
 
     if (key is None) == (identity is None):
         raise UsageError(f"{file}: without --key PUB or --identity URL the signer is unknown")
@@ -74,12 +74,12 @@ def verify(
         verdict = keyless.verify_keyless(text, identity, issuer, trust, str(file))
         signer = identity
     if model in (None, "any"):
-        about = attestation.judged_model(verdict)
+        about = statement.judged_model(verdict)
         remedy = "; name yours with --model PATH, or --model any" if model is None else ""
         say(f"not checked: whether the model that you have is {about}{remedy}")
     else:
         assert model is not None
-        attestation.refuse_other_model(verdict, model, str(file))
+        statement.refuse_other_model(verdict, model, str(file))
         say(f"checked: {model} has the weights that were judged")
     say(f"proven: {signer} signed this, and its scores give {verdict.verdict.value}")
     say(attestation.NOT_PROVEN)

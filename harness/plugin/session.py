@@ -32,10 +32,11 @@ from tunegate.harness.records.hashing import canonical_json, sha256
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import SuiteResult, Verdict, VerdictRecord
-from tunegate.harness.run import run_writer
-from tunegate.harness.run.run_lock import RunLock, error_from
-from tunegate.harness.run.run_writer import folder_of, repository_root
-from tunegate.harness.run.training_provenance import resolve_incumbent
+from tunegate.harness.run.exports import copy_exports, refuse_unwritable_exports
+from tunegate.harness.run.folder_lock import FolderLock, error_from
+from tunegate.harness.run.folder_writer import refuse_gaps, run_folder
+from tunegate.harness.run.origin import repository_root
+from tunegate.harness.run.promoted import resolve_incumbent
 from tunegate.harness.suite import Suite
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class GateSession:
         capture: Any = config.pluginmanager.get_plugin("capturemanager")
         session = cls(
             options=options,
-            folder=Path(inputs.get("gate_run_dir") or folder_of(options)).absolute(),
+            folder=Path(inputs.get("gate_run_dir") or run_folder(options)).absolute(),
             command=tuple(inputs.get("gate_command") or map(str, config.invocation_params.args)),
             name=inputs.get("gate_session") or uuid.uuid4().hex,
             worker=bool(inputs),
@@ -121,7 +122,7 @@ class GateSession:
         """
         if (self.folder / "lock").is_file():
             try:
-                with RunLock(self.folder, session=self.name, shared=False):
+                with FolderLock(self.folder, session=self.name, shared=False):
                     pass
             except UsageError as error:
                 raise pytest.UsageError(str(error)) from None
@@ -245,7 +246,7 @@ class GateSession:
         """Make or, where another xdist worker has made it, read the run in `folder`."""
         from tunegate.harness.run.evaluate import evaluate_once
         from tunegate.harness.run.options import RunOptions
-        from tunegate.harness.run.run_writer import TelemetryOptions
+        from tunegate.harness.run.telemetry import TelemetryOptions
         from tunegate.harness.run.training_provenance import DataOptions
         from tunegate.harness.run.workers import ExecutionBackend
 
@@ -274,7 +275,7 @@ class GateSession:
             telemetry=TelemetryOptions.of(self.options),
         )
         options.refuse_impossible()
-        run_writer.refuse_unwritable(self.options)
+        refuse_unwritable_exports(self.options)
         return evaluate_once(
             options,
             self._open_arms(specs),
@@ -317,7 +318,7 @@ class GateSession:
                 self._read_verdict()
             if self.verdict is not None:
                 if self.verdict.suites:
-                    run_writer.refuse_gaps(self.folder)
+                    refuse_gaps(self.folder)
                 self._write_reports()
             self._write_beside()
         except TunegateError as error:
@@ -359,7 +360,7 @@ class GateSession:
         from tunegate.reports.page import write_all
 
         written = write_all(Run.load(self.folder), self.folder, repository_root())
-        run_writer.copy_outputs(self.options, written)
+        copy_exports(self.options, written)
 
     def _write_beside(self) -> None:
         """Write the reports of the runs that only code asked for."""
@@ -371,7 +372,7 @@ class GateSession:
         for folder in made:
             written = write_all(Run.load(folder), folder, repository_root())
             if self.verdict is None and len(made) == 1:
-                run_writer.copy_outputs(self.options, written)
+                copy_exports(self.options, written)
 
     def workflow_commands(self) -> list[str]:
         """Return what GitHub is to hang on lines of the suites, in the form its log takes."""
@@ -389,7 +390,7 @@ class GateSession:
     def _clean(self) -> None:
         """Remove the notes by which xdist's workers knew each other."""
         for folder in (self.folder, *self.folder.parent.glob(f"{self.folder.name}.*")):
-            RunLock(folder, session=self.name, shared=True).forget()
+            FolderLock(folder, session=self.name, shared=True).forget()
 
 
 _DISK_ERRORS = frozenset(

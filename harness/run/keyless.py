@@ -1,14 +1,14 @@
-"""Keyless signatures of a run's statement: by the identity of a CI job, through sigstore.
+"""Keyless attestation: a run's statement, signed with the identity of a CI job through sigstore.
 
-The job asks its CI for a token that names the workflow (OpenID Connect). For it a certificate
-authority issues a certificate of ten minutes, whose key signs the statement once and is dropped; a
-public log keeps that it was signed, and when. The file is a sigstore bundle, version 0.3: envelope,
-certificate and the log's proof. It verifies without a network against the public keys of the
-authority and the log, which come with the `sigstore` package or in a file of their own.
+The CI gives the job a token that names the workflow (OpenID Connect). A certificate authority
+exchanges it for a ten-minute certificate, whose key signs the statement once and is dropped; a
+public log records the signature and its time. The file is a sigstore bundle, version 0.3: envelope,
+certificate and the log's proof. It verifies offline against the public keys of the authority and
+the log, which come with the `sigstore` package or in a file.
 
-The file has one form, as `attestation.py` writes its own.
+Like `attestation.py`, it accepts the file in one form only.
 
-Source: sigstore's client specification; all of it is done by the library sigstore-python.
+Source: sigstore's client specification, by the library sigstore-python.
 """
 
 from __future__ import annotations
@@ -26,12 +26,8 @@ from tunegate.harness.records.errors import MissingExtra, UsageError
 from tunegate.harness.records.files import read_file
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import VerdictRecord
-from tunegate.harness.run.attestation import (
-    PAYLOAD_TYPE,
-    canonical_json,
-    decide_statement,
-    make_statement,
-)
+from tunegate.harness.run.attestation import PAYLOAD_TYPE
+from tunegate.harness.run.statement import canonical_json, decide_statement, make_statement
 
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
@@ -52,12 +48,12 @@ def make_keyless(run: Run, trust: Path | None) -> KeylessAttestation:
 
     Args:
         run: A finished run whose files agree.
-        trust: Trust configuration of a sigstore instance of one's own (JSON); None for the public
-            one, whose configuration is brought up to date over the network.
+        trust: Trust configuration of a private sigstore instance (JSON); None for the public one,
+            whose configuration is updated over the network.
 
     Raises:
         UsageError: there is no identity here, a service refuses, or the verdict does not follow
-            from what is attested.
+            from the statement.
         MissingExtra: `sigstore` is not installed.
     """
     oidc, models, dsse = _load_library()
@@ -81,7 +77,7 @@ def make_keyless(run: Run, trust: Path | None) -> KeylessAttestation:
 
 
 def _job_token(oidc: Any) -> str:
-    """Return the token by which the CI names this job."""
+    """Return the token in which the CI names this job."""
     need = (
         "in GitHub Actions the job needs `permissions: id-token: write`; elsewhere sign with "
         "--key FILE"
@@ -96,14 +92,14 @@ def _job_token(oidc: Any) -> str:
 def verify_keyless(
     text: bytes, identity: str, issuer: str, trust: Path | None, name: str
 ) -> VerdictRecord:
-    """Check a keyless signature without a network, and decide its run again.
+    """Check a keyless signature offline, and decide its run again.
 
     Args:
         text: The whole file.
         identity: Who must have signed it, as its certificate names them.
         issuer: Who must have vouched for that.
-        trust: File with the public keys that are trusted: a trusted root or a trust configuration
-            (JSON). None for those of the public instance that the `sigstore` package brings.
+        trust: File with trusted public keys: a trusted root or a trust configuration (JSON). None
+            for the keys of the public instance that come with the `sigstore` package.
         name: What messages call the file.
 
     Raises:
@@ -121,8 +117,8 @@ def _verify(text: bytes, root: Any, identity: str, issuer: str) -> bytes:
     """Return the statement of a bundle that this identity signed.
 
     Raises:
-        ValueError: the file has another form than the one that is written.
-        Exception: of sigstore, where anything in it does not fit.
+        ValueError: the file has another form than the one that we write.
+        Exception: sigstore's own, for anything that does not verify.
     """
     from sigstore.models import Bundle
     from sigstore.verify import Verifier

@@ -1,4 +1,4 @@
-"""The manifest while it is being found out: a run that breaks off records what is known."""
+"""Manifest draft: the facts of a run as they become known; a run that fails records them so far."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tunegate.harness.contracts.model import Arm
 from tunegate.harness.judges.asking.judge_model import JudgeModel
 from tunegate.harness.records.manifest import LookSchedule, Manifest, SuiteRecord
 from tunegate.harness.records.versions import package_versions
-from tunegate.harness.run import run_writer
+from tunegate.harness.run.folder_writer import RunFolderWriter
 from tunegate.harness.run.options import RunOptions
-from tunegate.harness.run.run_writer import RunFolder
-from tunegate.harness.run.steps import PreparedRun
+from tunegate.harness.run.origin import origin_facts
+from tunegate.harness.run.prepared_run import PreparedRun
 from tunegate.harness.run.training_provenance import TrainingProvenance
 from tunegate.harness.suite import Suite
 
@@ -23,7 +23,7 @@ class ManifestDraft:
     """Facts about a run, each set as soon as it is known."""
 
     options: RunOptions
-    folder: RunFolder
+    folder: RunFolderWriter
     suites: Sequence[Suite]
     filtered: tuple[str, ...]
     arms: Mapping[str, Arm] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class ManifestDraft:
     run: PreparedRun | None = None
     """The plan, once there is one."""
     written: Manifest | None = None
-    """What manifest.json holds, once it was written."""
+    """What manifest.json holds, once it is written."""
 
     def begin(self) -> Manifest:
         """Write the manifest, and set another finished run of the folder aside."""
@@ -71,12 +71,12 @@ class ManifestDraft:
             plan=run.plan.cells if run else (),
             seed=options.seed,
             versions=package_versions(),
-            origin=run_writer.origin_facts(options.telemetry.link),
+            origin=origin_facts(options.telemetry.link),
             comparability=dict(self.comparability),
             liveness=dict(self.liveness),
             served_identity=dict(self.served_identity),
-            attempts=dict(run.attempts) if run else {},
-            ledger=run.ledger_states(self.folder.path.parent) if run else {},
+            attempts=run.attempts.numbers if run else {},
+            ledger=run.attempts.ledger_states(self.folder.path.parent) if run else {},
             judges=tuple(dict(judge_model.identity) for judge_model in self.judge_models),
             filtered=self.filtered,
             draft=options.draft,
@@ -86,7 +86,7 @@ class ManifestDraft:
 
     def _suite_records(self) -> tuple[SuiteRecord, ...]:
         """Return the suites with their looks, earlier attempts and judges' calibrations."""
-        extended = self.run.extended if self.run else {}
+        extended = self.run.attempts.extended if self.run else {}
         records = tuple(
             suite.record().model_copy(
                 update={

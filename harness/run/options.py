@@ -18,8 +18,8 @@ from tunegate.harness.records.command import typed_options
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.jsonl import read_records
 from tunegate.harness.records.labels import LABELS_FILE, Label, refuse_judges_labels, refuse_one_arm
-from tunegate.harness.run import attempt_ledger
-from tunegate.harness.run.run_writer import TelemetryOptions
+from tunegate.harness.run.ledger_file import refuse_broken_ledgers
+from tunegate.harness.run.telemetry import TelemetryOptions
 from tunegate.harness.run.training_provenance import DataOptions
 from tunegate.harness.run.workers import HERE, ExecutionBackend
 from tunegate.harness.suite import Suite
@@ -105,7 +105,7 @@ class RunOptions:
         for plan in filter(None, (suite.episode for suite in self.suites)):
             plan.refuse_missing_inspect()
         if not self.self_check:
-            attempt_ledger.refuse_broken(self.suites)
+            refuse_broken_ledgers(self.suites)
         refuse_unjudged(self.suites, self.judge)
         self.calibrations()
         self._refuse_foreign_labels()

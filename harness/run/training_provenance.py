@@ -1,14 +1,13 @@
-"""Training provenance: how tuned was trained, on which rows, and which fine-tune was promoted."""
+"""Training provenance: how tuned was trained, and which cases its training rows contain."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tunegate.harness.models._model_folder import resolve_folder
-from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.models.open_arms import backend_of, is_remote
 from tunegate.harness.records import training_card
 from tunegate.harness.records.command import typed_options
@@ -19,12 +18,9 @@ from tunegate.harness.records.contamination import (
     FileState,
     TrainingDataFile,
 )
-from tunegate.harness.records.errors import ModelError, UsageError
+from tunegate.harness.records.errors import ModelError
 from tunegate.harness.records.training_card import TrainingSummary
 from tunegate.harness.suite import Suite
-
-if TYPE_CHECKING:
-    from tunegate.harness.decision.verdict import run_history
 
 
 @dataclass(frozen=True)
@@ -156,36 +152,3 @@ def _folder(spec: str) -> Path | None:
         return resolve_folder(spec)
     except ModelError:
         return None
-
-
-WORD = "promoted"
-
-
-def resolve_incumbent(spec: str | None) -> str | None:
-    """Return a model spec as it is, or the one that the word stands for.
-
-    Raises:
-        UsageError: nothing was promoted, or other weights are now where the promoted ones were.
-    """
-    if spec != WORD:
-        return spec
-    from tunegate.harness.decision.verdict import run_history
-
-    shipped = run_history.read_promotions(Path(run_history.FILE_NAME))
-    if not shipped:
-        raise UsageError(
-            f"{WORD}: no {run_history.FILE_NAME} here; "
-            "`tunegate promote RUN` records a shipped model"
-        )
-    _refuse_other_weights(shipped[-1])
-    return shipped[-1].spec
-
-
-def _refuse_other_weights(newest: run_history.Promotion) -> None:
-    """Find out whether a folder still holds what was promoted: the next training may be in it."""
-    folder, known = Path(newest.spec), newest.identity.get("adapter_sha256")
-    if known and folder.is_dir() and weights_fingerprint(folder) != known:
-        raise UsageError(
-            f"{newest.spec}: other weights than those promoted with run {newest.run_id}; name the "
-            "folder that keeps them, or a revision on the Hub"
-        )

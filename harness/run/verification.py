@@ -175,7 +175,7 @@ def _differences(run: Run, again: VerdictRecord) -> Iterator[str]:
     if stored.verdict is not again.verdict:
         yield f"says {stored.verdict.value}, and the scores give {again.verdict.value}"
     if _outline(stored) != _outline(again):
-        yield "has not the suites and gates of manifest.json"
+        yield "lists other suites or gates than manifest.json"
         return
     for old, new in zip(stored.suites, again.suites, strict=True):
         if old.verdict is not new.verdict:

@@ -20,7 +20,7 @@ from tunegate.harness.models.scripted import scripted
 from tunegate.harness.records.errors import TunegateError
 from tunegate.harness.records.labels import read_labels
 from tunegate.harness.results._files import csv_records, json_document, json_lines
-from tunegate.harness.run.attempt_ledger import read_ledger
+from tunegate.harness.run.ledger_file import read_ledger
 from tunegate.harness.suite import load_suite
 from tunegate.trainers.datasets import form_of
 from tunegate.trainers.yaml_config import read_config

@@ -13,7 +13,7 @@ from tunegate.harness.cli import app
 from tunegate.harness.decision.verdict import run_history
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.run.training_provenance import resolve_incumbent
+from tunegate.harness.run.promoted import resolve_incumbent
 
 SHIPPED = Path(run_history.FILE_NAME)
 

@@ -18,7 +18,7 @@ from tunegate.harness.engine.scheduling import Optimizations
 from tunegate.harness.episodes.play import EpisodePlayer
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.answers import Completion
-from tunegate.harness.run.steps import prepare
+from tunegate.harness.run.prepare import prepare
 from tunegate.harness.suite import Suite, load_suite
 
 __all__ = ["tiny", "tiny_tokenizer"]
@@ -66,7 +66,7 @@ def _play(suite: Suite, arms: Mapping[str, Any], optimizations: str = "all") -> 
             (cell.cell.case, cell.cell.arm): tuple(
                 turn.text for turn in cell.completion.episode.turns
             )
-            for cell in run.cells()
+            for cell in run.answers()
             if cell.completion and cell.completion.episode
         }
 

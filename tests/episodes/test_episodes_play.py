@@ -27,7 +27,7 @@ from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredA
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeEnd, EpisodeRecord, EpisodeSettings
 from tunegate.harness.records.errors import BackendError
-from tunegate.harness.run.steps import prepare
+from tunegate.harness.run.prepare import prepare
 from tunegate.harness.suite import load_suite
 
 
@@ -38,7 +38,7 @@ def played(
     arms = {"base": PolicyArm("base", policy), "tuned": PolicyArm("tuned", policy)}
     with prepare([load_suite(folder)], arms, store) as run:
         run.answer(io.StringIO())
-        cells = [cell for cell in run.cells() if cell.cell.arm == "tuned"]
+        cells = [cell for cell in run.answers() if cell.cell.arm == "tuned"]
     return cells, arms["tuned"]
 
 
@@ -317,7 +317,7 @@ def test_reset_extends_the_prompt_and_gets_the_seed(tmp_path: Path) -> None:
         run.answer(io.StringIO())
         openings = {
             (cell.cell.arm, cell.cell.sample): cell.completion.episode.opening
-            for cell in run.cells()
+            for cell in run.answers()
             if cell.completion and cell.completion.episode
         }
     first = {request.sample: request for request in arms["tuned"].asked if request.turn == 0}
@@ -500,7 +500,7 @@ def test_an_environment_with_memory_is_an_error(
     with prepare([load_suite(write_desk(tmp_path, toml=toml, code=code))], arms, None) as run:
         run.answer(io.StringIO())
         if said is None:
-            assert len(list(run.score(run.cells()))) == 2
+            assert len(list(run.score(run.answers()))) == 2
         else:
             with pytest.raises(BackendError, match=said):
-                list(run.score(run.cells()))
+                list(run.score(run.answers()))

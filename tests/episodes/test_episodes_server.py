@@ -12,7 +12,7 @@ from typing import Any
 from tests.fake_server import FakeServer, completion, fake_server
 from tests.played_suites import write_desk
 from tunegate.harness.models.server import server
-from tunegate.harness.run.steps import prepare
+from tunegate.harness.run.prepare import prepare
 from tunegate.harness.suite import load_suite
 
 __all__ = ["fake_server"]
@@ -40,7 +40,7 @@ def test_calls_cross_as_openai_has_them(
         run.answer(io.StringIO())
         rewards = {
             cell.cell.arm: cell.completion.episode.reward
-            for cell in run.cells()
+            for cell in run.answers()
             if cell.completion and cell.completion.episode
         }
     last = max(
@@ -78,7 +78,7 @@ def test_a_slow_turn_holds_up_no_other_episode(
         run.answer(io.StringIO())
         rewards = [
             cell.completion.episode.reward
-            for cell in run.cells()
+            for cell in run.answers()
             if cell.completion and cell.completion.episode and cell.cell.arm == "tuned"
         ]
 

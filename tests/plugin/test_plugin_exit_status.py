@@ -16,7 +16,7 @@ from tunegate.harness.records.errors import (
     TunegateError,
     UsageError,
 )
-from tunegate.harness.run.run_lock import RunLock, error_from
+from tunegate.harness.run.folder_lock import FolderLock, error_from
 
 
 @pytest.mark.parametrize(
@@ -87,29 +87,29 @@ def test_a_folder_has_one_session_and_names_its_process(tmp_path: Path) -> None:
     """A foreign session is refused; the holder's process id is in the message."""
     folder = tmp_path / "run"
     with (
-        RunLock(folder, session="mine", shared=False),
+        FolderLock(folder, session="mine", shared=False),
         pytest.raises(UsageError, match=r"another run uses this folder \(process \d+\)"),
-        RunLock(folder, session="theirs", shared=True),
+        FolderLock(folder, session="theirs", shared=True),
     ):
         pass
 
 
 def test_workers_learn_how_the_run_ended(tmp_path: Path) -> None:
-    with RunLock(tmp_path, session="s", shared=True) as first:
+    with FolderLock(tmp_path, session="s", shared=True) as first:
         assert not first.done
-    with RunLock(tmp_path, session="s", shared=True) as second:
+    with FolderLock(tmp_path, session="s", shared=True) as second:
         assert second.done
-    with RunLock(tmp_path, session="other", shared=True) as stranger:
+    with FolderLock(tmp_path, session="other", shared=True) as stranger:
         assert not stranger.done
-    with pytest.raises(UsageError), RunLock(tmp_path, session="t", shared=True):
+    with pytest.raises(UsageError), FolderLock(tmp_path, session="t", shared=True):
         raise UsageError("no such model")
-    with RunLock(tmp_path, session="t", shared=True) as late:
+    with FolderLock(tmp_path, session="t", shared=True) as late:
         assert str(late.error) == "no such model"
 
 
 def test_a_folder_made_for_nothing_is_removed(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    with pytest.raises(UsageError), RunLock(folder, session="s", shared=False):
+    with pytest.raises(UsageError), FolderLock(folder, session="s", shared=False):
         raise UsageError("no such model")
 
     assert not folder.exists()

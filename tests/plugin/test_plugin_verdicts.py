@@ -144,10 +144,10 @@ def test_a_defect_of_ours_is_13(project: Any) -> None:
     """An exception that is no TunegateError shows its traceback once and never exits 1."""
     project.pytester.makeconftest(
         """
-        import tunegate.harness.run.steps
+        import tunegate.harness.run.prepared_run
 
         def broken(*args, **more): raise ZeroDivisionError("oops")
-        tunegate.harness.run.steps.decide_run = broken
+        tunegate.harness.run.prepared_run.decide_run = broken
         """
     )
 

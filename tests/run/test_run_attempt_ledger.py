@@ -16,15 +16,14 @@ from tunegate.harness.engine.answer_cache import JudgedAttempt
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.jsonl import record_lines
-from tunegate.harness.run.attempt_ledger import (
+from tunegate.harness.run.attempt_ledger import AttemptLedger
+from tunegate.harness.run.case_sketch import CaseSketch, jaccard
+from tunegate.harness.run.ledger_file import (
     FILE_NAME,
-    AttemptLedger,
-    CaseSketch,
     LedgerLine,
-    jaccard,
     ledger_file,
     read_ledger,
-    refuse_broken,
+    refuse_broken_ledgers,
 )
 
 
@@ -252,7 +251,7 @@ def test_a_broken_line_is_named_before_the_run(tmp_path: Path, text: str, told: 
     of.path.parent.with_name(FILE_NAME).write_text(first + text, encoding="utf-8")
 
     with pytest.raises(UsageError) as refused:
-        refuse_broken([of])
+        refuse_broken_ledgers([of])
 
     assert told in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -265,7 +264,7 @@ def test_an_attempt_of_10_to_the_400_is_a_broken_line(tmp_path: Path) -> None:
     of.path.parent.with_name(FILE_NAME).write_text(text, encoding="utf-8")
 
     with pytest.raises(UsageError, match=r":1: .*attempt.* less than or equal to 1000000000000"):
-        refuse_broken([of])
+        refuse_broken_ledgers([of])
 
 
 def test_the_nearest_ledger_above_a_suite_is_its_own(
@@ -370,7 +369,7 @@ def test_a_ledger_that_cannot_be_written_is_named_in_the_verdict(
     project: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.suite()
-    access = "tunegate.harness.run.attempt_ledger.os.access"
+    access = "tunegate.harness.run.ledger_file.os.access"
     monkeypatch.setattr(access, lambda path, mode: False)
 
     result = project.gate(*project.models(), "--gate-run-dir=r1")

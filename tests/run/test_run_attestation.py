@@ -24,14 +24,9 @@ from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.errors import MissingExtra, UsageError
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import Verdict
-from tunegate.harness.run.attestation import (
-    PAYLOAD_TYPE,
-    make_attestation,
-    read_public_key,
-    refuse_other_model,
-    verify_attestation,
-    write_new_key,
-)
+from tunegate.harness.run.attestation import PAYLOAD_TYPE, make_attestation, verify_attestation
+from tunegate.harness.run.signing_keys import read_public_key, write_new_key
+from tunegate.harness.run.statement import refuse_other_model
 
 Loader = Callable[[str], Run]
 

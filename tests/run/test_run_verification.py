@@ -98,7 +98,7 @@ EDITS = {
     _ship_everywhere: "verdict.json: says SHIP, and the scores give BLOCK",
     _raise_a_mean: "exact_match floor: says tuned 0.99, and the scores give 0.125",
     _rewrite_the_sentence: "sentence is not what the run's other files give",
-    _remove_a_gate: "has not the suites and gates of manifest.json",
+    _remove_a_gate: "lists other suites or gates than manifest.json",
     _remove_all_suites: "says SHIP and judges no suite",
     _name_another_model: "arms is not what the run's other files give",
     _raise_the_scores: "verdict.json: says BLOCK, and the scores give SHIP",

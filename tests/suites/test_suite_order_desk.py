@@ -13,7 +13,7 @@ from tunegate.harness.cli.suite import copy_suite
 from tunegate.harness.contracts.model import Request
 from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
 from tunegate.harness.episodes.null_policy import play_null_policy
-from tunegate.harness.run.steps import prepare
+from tunegate.harness.run.prepare import prepare
 from tunegate.harness.suite import Suite, load_suite
 from tunegate.suites.order_desk import make
 from tunegate.suites.order_desk.desk import STATES, OrderDesk
@@ -64,7 +64,7 @@ def test_what_policies_earn(suite: Suite, policy: Policy, passed: int, harmed: i
     arms = {"base": PolicyArm("b", policy), "tuned": PolicyArm("t", policy)}
     with prepare([suite], arms, None) as run:
         run.answer(io.StringIO(), arms={"tuned": arms["tuned"]})
-        cells = [cell for cell in run.cells() if cell.cell.arm == "tuned"]
+        cells = [cell for cell in run.answers() if cell.cell.arm == "tuned"]
         done = [cell.completion.episode for cell in cells if cell.completion]
     rewards = [episode.reward for episode in done if episode]
 

@@ -13,7 +13,7 @@ from tunegate.harness.contracts.model import Request
 from tunegate.harness.records.gate_results import GateStatus
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
-from tunegate.harness.run.steps import PlanOptions, RunPurpose, prepare
+from tunegate.harness.run.prepare import PlanOptions, RunPurpose, prepare
 from tunegate.harness.suite import load_suite
 
 FLAKY = DESK.replace(
@@ -40,7 +40,7 @@ def judge(
     arms = {name: PolicyArm(name, policy) for name, policy in policies.items()}  # type: ignore[arg-type]
     with prepare([suite], arms, None, PlanOptions(purpose=RunPurpose.AA_TEST)) as run:
         run.answer(io.StringIO())
-        cells = list(run.cells())
+        cells = list(run.answers())
         scores = list(run.score(cells))
         scored = run.with_scores(run.manifest("r"), scores, cells=cells)
         return run.decide(scored), scores

@@ -24,7 +24,7 @@ from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.episodes import EpisodeEnd
 from tunegate.harness.records.errors import BackendError, SuiteError
 from tunegate.harness.records.scores import ScoreRow
-from tunegate.harness.run.steps import prepare
+from tunegate.harness.run.prepare import prepare
 from tunegate.harness.suite import load_suite
 
 TOML = """\
@@ -89,7 +89,7 @@ def play(
     """Play a suite; return its answers by case, arm and sample, and its scores."""
     with prepare([load_suite(folder)], asked, store) as run:  # type: ignore[arg-type]  # arms
         run.answer(io.StringIO(), logs=logs)
-        cells = list(run.cells())
+        cells = list(run.answers())
         scores = list(run.score(cells))
     return {(c.cell.case, c.cell.arm, c.cell.sample): c for c in cells}, scores
 

@@ -1,7 +1,7 @@
-"""Run lock: a run folder belongs to one session at a time; `holder.json` names the holder.
+"""Folder lock: a run folder belongs to one session at a time; `holder.json` names the holder.
 
-xdist's workers are one session: each waits for its turn, and all but the first find out from
-`holder.json` that the run is made already, and how it ended.
+xdist's workers are one session: each waits for its turn, and all but the first learn from
+`holder.json` that the run is finished, and how it ended.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from tunegate.harness.records.errors import (
 )
 
 _WAIT_S = 0.5
-"""Time between two looks at a folder that is taken; a foreign session is refused on the second."""
+"""Time between two tries; another session is refused on the second."""
 
 
-class RunLock:
+class FolderLock:
     """A context in which this process owns a run folder."""
 
     def __init__(self, folder: Path, *, session: str, shared: bool) -> None:
@@ -36,18 +36,18 @@ class RunLock:
         Args:
             folder: The run folder.
             session: Name of the pytest session, the same in all its workers.
-            shared: Whether other processes of the session may hold it: then this one waits.
+            shared: Whether other processes of the session may hold it, and this one waits.
         """
         self.folder = folder
         self.session = session
         self.shared = shared
         self.done = False
-        """Whether this session has made the run already."""
+        """Whether this session has finished the run already."""
         self.error: TunegateError | None = None
         """How it failed, if it did."""
         self._holder = folder / "holder.json"
         self._lock = FileLock(folder / "lock")
-        self._made = False
+        self._is_new = False
 
     def __enter__(self) -> Self:
         """Take the lock.
@@ -56,7 +56,7 @@ class RunLock:
             UsageError: another session holds it, or the folder cannot be written.
         """
         try:
-            self._made = not self.folder.exists()
+            self._is_new = not self.folder.exists()
             self.folder.mkdir(parents=True, exist_ok=True)
             self._take()
             self._recall()
@@ -74,13 +74,13 @@ class RunLock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Give the folder free; a folder made for nothing is removed."""
+        """Release the folder; remove it if nothing was written to it."""
         if self.shared and (error is None or isinstance(error, TunegateError)):
             self.error = self.error or (error if isinstance(error, TunegateError) else None)
             self._note(done=True)
         else:
             self.forget()
-        if self._made and not self.shared and {p.name for p in self.folder.iterdir()} <= {"lock"}:
+        if self._is_new and not self.shared and {p.name for p in self.folder.iterdir()} <= {"lock"}:
             (self.folder / "lock").unlink(missing_ok=True)
             self.folder.rmdir()
         self._lock.release()
@@ -129,7 +129,7 @@ class RunLock:
 
 
 def error_from(exit_code: int, text: str) -> TunegateError:
-    """Return an error of another process, made again from its exit code and its words."""
+    """Return the error of another process, from its exit code and its message."""
     if exit_code > 128:
         return RunInterrupted(text, exit_code - 128)
     kinds = {2: UsageError, 12: NotComparable}

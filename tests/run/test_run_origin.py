@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness.run import run_writer
+from tunegate.harness.run.origin import origin_facts
 
 
 @pytest.fixture(name="project_in_git")
@@ -23,27 +23,27 @@ def _project_in_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_the_commit_is_named_and_whether_files_differ_from_it(project_in_git: str) -> None:
-    assert run_writer.origin_facts()["commit"] == project_in_git
+    assert origin_facts()["commit"] == project_in_git
     Path("suite.toml").write_text("two")
-    assert run_writer.origin_facts()["commit"] == f"{project_in_git}-dirty"
+    assert origin_facts()["commit"] == f"{project_in_git}-dirty"
 
 
 def test_without_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert "commit" not in run_writer.origin_facts()
+    assert "commit" not in origin_facts()
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "commit" not in run_writer.origin_facts()
+    assert "commit" not in origin_facts()
 
 
 def test_the_page_of_the_job_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """GitHub tells server, repository and run; elsewhere than in CI there is no such fact."""
     for name in ("GITHUB_RUN_ID", "CI_PIPELINE_ID", "BUILD_ID"):
         monkeypatch.delenv(name, raising=False)
-    assert "CI job" not in run_writer.origin_facts()
+    assert "CI job" not in origin_facts()
 
     monkeypatch.setenv("GITHUB_SERVER_URL", "https://git.test")
     monkeypatch.setenv("GITHUB_REPOSITORY", "us/models")
     monkeypatch.setenv("GITHUB_RUN_ID", "17")
 
-    assert run_writer.origin_facts()["CI job"] == "https://git.test/us/models/actions/runs/17"
+    assert origin_facts()["CI job"] == "https://git.test/us/models/actions/runs/17"

@@ -1,0 +1,206 @@
+"""Run folder writer: each file of a run, written whole as soon as its content is known."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from tunegate.harness.engine.plan import Plan
+from tunegate.harness.records.errors import BackendError, TunegateError, UsageError
+from tunegate.harness.records.files import read_record, record_pieces, write_atomic
+from tunegate.harness.records.hashing import canonical_json
+from tunegate.harness.records.jsonl import read_jsonl, record_lines
+from tunegate.harness.records.manifest import Manifest
+from tunegate.harness.records.run_folder import RunCase
+from tunegate.harness.records.verdict import VerdictRecord
+from tunegate.harness.suite import Suite
+from tunegate.harness.telemetry import export as otel_export
+from tunegate.harness.telemetry.export import FILE_NAMES, PACKED_NAMES
+from tunegate.harness.telemetry.export.collector import UNSENT
+
+if TYPE_CHECKING:
+    from tunegate.harness.telemetry.export.completion_spans import ContentCapture
+    from tunegate.harness.telemetry.export.run_records import RunRecords
+
+_OUTCOME = (
+    "verdict.json",
+    "cases.jsonl",
+    "cells.jsonl",
+    "judgements.jsonl",
+    "scores.jsonl",
+    *FILE_NAMES,
+    *PACKED_NAMES,
+    UNSENT,
+    "report.html",
+    "summary.md",
+    "comment.md",
+    "junit.xml",
+    "metrics.txt",
+    "codequality.json",
+)
+"""Files of a run folder with the result of the run."""
+
+
+def run_folder(options: Mapping[str, Any]) -> Path:
+    """Return the folder that the options name, or a new one named after the time."""
+    if options["run-dir"]:
+        return Path(options["run-dir"])
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    return Path(options["store"]).parent / "runs" / f"{now}-{os.getpid() % 10_000:04}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolderWriter:
+    """A folder that a run is being written to."""
+
+    path: Path
+
+    def refuse_unwritable(self) -> None:
+        """Check that the folder can be written, before anything is spent.
+
+        Raises:
+            UsageError: it cannot; the message says why.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.path / ".writable", "")
+            (self.path / ".writable").unlink()
+        except OSError as error:
+            raise UsageError(
+                f"{self.path}: cannot be written ({error.strerror}); "
+                "choose another place with --gate-run-dir DIR"
+            ) from error
+
+    def created(self) -> str:
+        """Return when the run was first started (ISO 8601, UTC): a resumed run keeps its date."""
+        try:
+            return read_record(self.path / "manifest.json", Manifest).created
+        except TunegateError:
+            return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+    def set_aside(self, manifest: Manifest) -> Iterator[str]:
+        """Move a finished run about something else to a folder beside this one; yield a note.
+
+        Raises:
+            BackendError: the disk cannot be written.
+        """
+        try:
+            held = read_record(self.path / "manifest.json", Manifest)
+            ended = read_record(self.path / "verdict.json", VerdictRecord)
+        except TunegateError:
+            return
+        if not ended.suites or _subject(held) == _subject(manifest):
+            return
+        beside = (self.path.with_name(f"{self.path.name}.{n}") for n in itertools.count(1))
+        new = next(folder for folder in beside if not folder.exists())
+        try:
+            new.mkdir()
+            for file in [*self.path.iterdir()]:
+                # The lock is this run's, and so are the logs of the servers that it started.
+                if file.name not in ("lock", "holder.json") and file.suffix != ".log":
+                    file.rename(new / file.name)
+        except OSError as error:
+            raise RunFolderWriter(new).failure("manifest.json", error) from error
+        yield (
+            f"{os.path.relpath(self.path)} held another finished run "
+            f"({ended.verdict.value.replace('_', ' ')}), which is now {os.path.relpath(new)}"
+        )
+
+    def begin(self, manifest: Manifest) -> Manifest:
+        """Write the manifest, and remove the outcome of an earlier run; return the manifest.
+
+        Raises:
+            BackendError: the disk cannot be written.
+        """
+        for path in (self.path / name for name in _OUTCOME):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise self.failure(path.name, error) from error
+        self.write("manifest.json", manifest)
+        return manifest
+
+    def write(self, name: str, record: BaseModel) -> None:
+        """Write a record to a file of its own.
+
+        Raises:
+            BackendError: the disk cannot be written.
+        """
+        self._write(name, record_pieces(record))
+
+    def write_lines(self, name: str, records: Iterable[object], *, packed: bool = False) -> None:
+        """Write records to a JSON-lines file, each as it comes; `packed` without spaces.
+
+        Raises:
+            BackendError: the disk cannot be written.
+        """
+        self._write(name, record_lines(records, packed=packed))
+
+    def write_traces(self, run: RunRecords, content: ContentCapture | None) -> None:
+        """Write spans, logs and metrics, with prompts and answers as `content` allows.
+
+        Raises:
+            BackendError: the disk cannot be written.
+        """
+        try:
+            otel_export.write_traces(self.path, run, content)
+        except OSError as error:
+            raise self.failure(otel_export.TRACES, error) from error
+
+    def failure(self, name: str, error: OSError) -> BackendError:
+        """Return the error that ends a run whose file `name` cannot be written."""
+        return BackendError(
+            f"{self.path / name}: cannot be written ({error.strerror}); finished answers are "
+            "stored: make room, then resume"
+        )
+
+    def _write(self, name: str, pieces: Iterable[str]) -> None:
+        try:
+            write_atomic(self.path / name, pieces)
+        except OSError as error:
+            raise self.failure(name, error) from error
+
+
+def _subject(manifest: Manifest) -> str:
+    """Return what a run is about: a run about the same things may replace it."""
+    facts = manifest.model_dump(mode="json", include={"arms", "seed", "filtered", "draft"})
+    return canonical_json([facts, [suite.hash for suite in manifest.suites]])
+
+
+def run_cases(suites: Iterable[Suite], plan: Plan, *, rendered: bool = True) -> Iterator[RunCase]:
+    """Yield the cases of suites as the models see them.
+
+    Args:
+        suites: The suites.
+        plan: What is asked.
+        rendered: Whether the rendered prompts are known; a recorded base does not have them.
+    """
+    for suite in suites:
+        for case in suite.cases:
+            prompt = plan.prompts.get((suite.name, case.id, "base"))
+            yield RunCase(
+                suite=suite.name,
+                case=case,
+                where=case.where,
+                rendered=prompt.text if prompt and rendered else None,
+                prompt_sha256=prompt.sha256 if prompt else None,
+            )
+
+
+def refuse_gaps(folder: Path) -> None:
+    """Check that every planned answer is stored.
+
+    Raises:
+        BackendError: an answer is missing, so that nothing ships, whatever the verdict is.
+    """
+    planned = len(read_record(folder / "manifest.json", Manifest).plan)
+    known = sum(row["status"] != "missing" for row in read_jsonl(folder / "cells.jsonl"))
+    if known != planned:
+        raise BackendError(f"{planned} answers were planned, but {known} are stored")

@@ -1,0 +1,134 @@
+"""Preparation of a run: plans what the arms are asked, and checks that they get the same prompts.
+
+A caller may stop after any step:
+
+    with prepare(suites, arms, STORE) as run:
+        run.answer(sys.stderr)
+        answers = list(run.answers())
+    scores = list(run.score(answers))
+    verdict = run.decide(run.with_scores(run.manifest("look"), scores))
+
+`tunegate.harness.run.evaluate` adds judges, early stopping and the run folder. Callers check
+first whether the arms are different models that can answer (`tunegate.harness.checks`).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.checks import comparability
+from tunegate.harness.contracts.further_arm import add_derived_arms
+from tunegate.harness.contracts.model import Arm, ScoredArm
+from tunegate.harness.engine.answer_cache import AnswerCache
+from tunegate.harness.engine.plan import Plan, make_plan
+from tunegate.harness.records.manifest import LookSchedule
+from tunegate.harness.run.attempt_ledger import CountedAttempts
+from tunegate.harness.run.prepared_run import PreparedRun
+from tunegate.harness.suite import Suite
+
+
+class RunPurpose(StrEnum):
+    """What the answers of a run are for."""
+
+    ANSWERS = "answers"
+    """They are looked at; nothing is decided about tuned."""
+    AA_TEST = "A/A test"
+    """Base is compared with itself, as a gate would; no attempt is counted."""
+    DRAFT = "draft"
+    """Tuned is judged while the suites are being written; no attempt is counted."""
+    GATE = "gate"
+    """Tuned is judged, which counts as an attempt on the suites."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """What is asked, of which arms, and why."""
+
+    purpose: RunPurpose = RunPurpose.ANSWERS
+    seed: int = 0
+    looks: Mapping[str, LookSchedule] = field(default_factory=dict)
+    """Suite → its interim looks; suites that are asked whole are absent."""
+    asked: Collection[str] | None = None
+    """Arms to ask; None asks every open arm. Base may be open for comparison alone."""
+    timed: bool = True
+    """Whether latency is measured. Times are compared with base's, so base must be asked too."""
+    whole: bool = True
+    """Whether all cases and gates are judged, so that the run is an attempt on the suites."""
+
+
+@contextmanager
+def prepare(
+    suites: Sequence[Suite],
+    arms: Mapping[str, Arm],
+    store: Path | None,
+    options: PlanOptions = PlanOptions(),  # frozen
+) -> Iterator[PreparedRun]:
+    """Plan what the arms are asked, and keep the store open inside the block.
+
+    Args:
+        suites: The suites.
+        arms: The opened arms, base among them.
+        store: File of stored answers; None keeps the answers until the end of the block.
+        options: What is asked, of which arms.
+
+    Yields:
+        The prepared run; scoring and deciding also work after the block.
+
+    Raises:
+        NotComparable: the arms get different prompts.
+        UsageError: an arm that is decided about cannot be shown any case of a suite.
+        BackendError: the store cannot be used.
+    """
+    with ExitStack() as stack:
+        if store is None:
+            store = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "store.sqlite"
+        opened = AnswerCache(store.absolute())
+        stack.callback(opened.close)
+        yield prepare_with(opened, suites, arms, options)
+
+
+def prepare_with(
+    store: AnswerCache, suites: Sequence[Suite], arms: Mapping[str, Arm], options: PlanOptions
+) -> PreparedRun:
+    """Plan as `prepare` does, with a store that is open already and stays open."""
+    decides = options.purpose is not RunPurpose.ANSWERS
+    asked = add_derived_arms(arms) if decides else arms
+    before = store.judged_before(suites, arms["tuned"].fingerprint) if decides else {}
+    plan = make_plan(suites, asked, seed=options.seed, looks=options.looks, before=before)
+    if options.asked is not None:
+        asked = {name: arm for name, arm in asked.items() if name in options.asked}
+    if asked.keys() < arms.keys() or not options.timed:
+        plan = plan.narrow(asked, timed=options.timed)
+    if decides:
+        comparability.check_prompts(plan.cells, plan.failures)
+    proven = _compare_prompts(plan, arms, suites)
+    attempts = CountedAttempts()
+    if options.purpose is RunPurpose.GATE:
+        tuned = arms["tuned"].fingerprint
+        attempts = CountedAttempts.count(store, suites, tuned, options.seed, whole=options.whole)
+    return PreparedRun(suites, arms, asked, plan, store, options.seed, proven, attempts)
+
+
+def _compare_prompts(
+    plan: Plan, arms: Mapping[str, Arm], suites: Sequence[Suite]
+) -> Mapping[str, Any]:
+    """Return what was proven about the prompts; other tools' results have a check of their own.
+
+    Raises:
+        NotComparable: the arms were asked different things.
+        UsageError: a recorded metric asks for scores that an arm lacks.
+    """
+    scored = [arm for arm in arms.values() if isinstance(arm, ScoredArm)]
+    if scored:
+        from tunegate.harness.checks.recorded_results import check_recorded_scores, compare_results
+
+        check_recorded_scores(suites, arms)
+        if len(scored) == len(arms):
+            return compare_results([p[:2] for p in plan.prompts if p[2] == "base"], arms)
+    return comparability.check_comparability(plan.prompts, arms, suites)

@@ -1,0 +1,39 @@
+"""The word `promoted` as a model spec: the last fine-tune that `tunegate promote` recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tunegate.harness.decision.verdict import run_history
+from tunegate.harness.models.adapters.weight_files import weights_fingerprint
+from tunegate.harness.records.errors import UsageError
+
+WORD = "promoted"
+
+
+def resolve_incumbent(spec: str | None) -> str | None:
+    """Return a model spec as it is, or the one that the word stands for.
+
+    Raises:
+        UsageError: nothing was promoted, or other weights are now where the promoted ones were.
+    """
+    if spec != WORD:
+        return spec
+    shipped = run_history.read_promotions(Path(run_history.FILE_NAME))
+    if not shipped:
+        raise UsageError(
+            f"{WORD}: no {run_history.FILE_NAME} here; "
+            "`tunegate promote RUN` records a shipped model"
+        )
+    _refuse_other_weights(shipped[-1])
+    return shipped[-1].spec
+
+
+def _refuse_other_weights(newest: run_history.Promotion) -> None:
+    """Find out whether a folder still holds what was promoted: the next training may be in it."""
+    folder, known = Path(newest.spec), newest.identity.get("adapter_sha256")
+    if known and folder.is_dir() and weights_fingerprint(folder) != known:
+        raise UsageError(
+            f"{newest.spec}: other weights than those promoted with run {newest.run_id}; name the "
+            "folder that keeps them, or a revision on the Hub"
+        )

@@ -1,0 +1,185 @@
+"""Statement about a run: an in-toto statement from which its verdict can be decided again.
+
+The predicate holds the run without texts: hashes of prompts and answers, and all scores. A reader
+needs no model, suite or run folder to decide the run again, by the same code.
+
+Source: in-toto attestation framework, Statement v1.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.models.adapters.weight_files import file_sha256, weights_fingerprint
+from tunegate.harness.records.answers import StoredAnswer
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.files import record_json
+from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.jsonl import record_lines
+from tunegate.harness.records.labels import LABELS_FILE, Label
+from tunegate.harness.records.run_folder import Run, RunCase
+from tunegate.harness.records.verdict import VerdictRecord
+from tunegate.harness.run.verification import refuse_other_verdict
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATE = "urn:tunegate:attestation:verdict:v1"
+_RECORDS = ("cases.jsonl", "cells.jsonl", "scores.jsonl", LABELS_FILE)
+
+
+def make_statement(run: Run) -> bytes:
+    """Return the in-toto statement about a run: what is signed.
+
+    Raises:
+        UsageError: the verdict does not follow from what is in the statement.
+    """
+    payload = canonical_json(_statement(run))
+    _decide_from(json.loads(payload)["predicate"])
+    return payload
+
+
+def decide_statement(payload: bytes, name: str) -> VerdictRecord:
+    """Decide the run of a statement again, whose signature was verified before.
+
+    Args:
+        payload: The statement.
+        name: What messages call its file.
+
+    Raises:
+        UsageError: it is none about a verdict, or has another verdict than its scores give.
+    """
+    return _decide_from(_predicate_of(payload, name))
+
+
+def judged_model(verdict: VerdictRecord) -> str:
+    """Return which fine-tune a verdict is about, in words."""
+    identity = verdict.arms.get("tuned", {})
+    known = _judged_sha256(verdict)
+    return f"{identity.get('spec')} ({f'SHA-256 {known}' if known else 'no SHA-256 is known'})"
+
+
+def refuse_other_model(verdict: VerdictRecord, model: str, name: str) -> None:
+    """Refuse a model that is not the fine-tune that was judged.
+
+    Args:
+        verdict: Of a verified statement.
+        model: A folder of weights, a file, or the SHA-256 that `judged_model` names.
+        name: What messages call the statement's file.
+
+    Raises:
+        UsageError: it is another one, cannot be read, or the statement does not know its model.
+    """
+    judged = _judged_sha256(verdict)
+    if judged is None:
+        raise UsageError(
+            f"{name}: the run knew no weights of {judged_model(verdict)}, so that no model can be "
+            "compared; judge files, or take the name on trust with --model any"
+        )
+    path = Path(model)
+    try:
+        if path.is_dir():
+            found = weights_fingerprint(path)
+        elif path.is_file():
+            found = file_sha256(path)
+        else:
+            found = model.removeprefix("sha256:").lower()
+    except OSError as error:
+        raise UsageError(f"--model {model}: cannot be read ({error.strerror})") from error
+    if not re.fullmatch("[0-9a-f]{64}", found):
+        raise UsageError(f"--model {model}: no such folder or file, and no SHA-256 (64 hex digits)")
+    if found != judged:
+        raise UsageError(
+            f"--model {model}: another model: {name} is about {judged_model(verdict)}, and this is "
+            f"{found}; judge this one, or name the one that was judged"
+        )
+
+
+def _judged_sha256(verdict: VerdictRecord) -> str | None:
+    """Return the hash of tuned's files: of an adapter, of whole weights, or of recorded answers."""
+    identity = verdict.arms.get("tuned", {})
+    keys = ("adapter_sha256", "weights_sha256", "file_sha256", "script_sha256")
+    found = next((identity[key] for key in keys if identity.get(key)), None)
+    return None if found is None else str(found)
+
+
+def _predicate_of(payload: bytes, name: str) -> dict[str, Any]:
+    try:
+        statement = json.loads(payload)
+        kinds = statement["_type"], statement["predicateType"]
+        predicate: dict[str, Any] = statement["predicate"]
+        if kinds != (STATEMENT, PREDICATE) or not isinstance(predicate, dict):
+            raise ValueError(f"it is {kinds[0]} with {kinds[1]}")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UsageError(f"{name}: signed, and no statement about a verdict: {error}") from error
+    return predicate
+
+
+def _statement(run: Run) -> dict[str, Any]:
+    identity = run.verdict.arms.get("tuned", {})
+    known = {key: value for key, value in identity.items() if key != "spec"}
+    subjects = [("tuned", sha256(known)), *((s.name, s.hash) for s in run.manifest.suites)]
+    return {
+        "_type": STATEMENT,
+        "subject": [{"name": name, "digest": {"sha256": found}} for name, found in subjects],
+        "predicateType": PREDICATE,
+        "predicate": {
+            "manifest.json": json.loads(record_json(run.manifest)),
+            "verdict.json": json.loads(record_json(run.verdict)),
+            "cases.jsonl": _rows(map(_without_texts, run.cases.values())),
+            "cells.jsonl": _rows(map(_without_answer, run.cells)),
+            "scores.jsonl": _rows(run.scores),
+            LABELS_FILE: _rows(map(_label_of_hash, run.labels)),
+        },
+    }
+
+
+def _rows(records: Any) -> list[Any]:
+    return [json.loads(line) for line in record_lines(records)]
+
+
+def _without_texts(row: RunCase) -> RunCase:
+    """Return a case with what its evaluation needs of it, and the hash of what was asked."""
+    asked = row.prompt_sha256 or sha256(json.loads(json.dumps(row.case.input_messages())))
+    case = Case(id=row.case.id, tags=row.case.tags, cluster=row.case.cluster)
+    return RunCase(suite=row.suite, case=case, where=row.where, prompt_sha256=asked)
+
+
+def _without_answer(stored: StoredAnswer) -> StoredAnswer:
+    """Return an answer with the hash of its text, by which equal answers stay equal."""
+    done = stored.completion
+    if done is not None and done.text is not None:
+        done = done.model_copy(update={"text": sha256(done.text)})
+    return replace(stored, completion=done)
+
+
+def _label_of_hash(label: Label) -> Label:
+    return label.model_copy(update={"completion": sha256(label.completion)})
+
+
+def _decide_from(predicate: dict[str, Any]) -> VerdictRecord:
+    """Write what is attested as a run folder, read it as any run, and decide it again.
+
+    Raises:
+        UsageError: a record cannot be read, or the verdict is another one.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for name in ("manifest.json", "verdict.json"):
+            (folder / name).write_text(json.dumps(predicate.get(name)), encoding="utf-8")
+        for name in _RECORDS:
+            rows = predicate.get(name)
+            lines = (json.dumps(row) + "\n" for row in (rows if isinstance(rows, list) else ()))
+            (folder / name).write_text("".join(lines), encoding="utf-8")
+        run = Run.load(folder)
+        refuse_other_verdict(run)
+        return run.verdict
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return a value in the one form in which it is written and read."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
