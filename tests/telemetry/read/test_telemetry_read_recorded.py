@@ -1,30 +1,35 @@
-"""Traces of real client libraries, recorded by real instrumentations: every call, as it was sent.
+"""Traces of real clients and frameworks, recorded by real instrumentations: every call, as sent.
 
-`recorded/` is made by `record_traces.py`. Beside each trace lie the requests that the server got
-over the wire. What an instrumentation does not record stands in `LOST`, is asserted to be missing,
-and is the table of docs/reference/traces.md.
+`record_traces.py` and `record_frameworks.py` make `recorded/`. Beside each trace lie the requests
+that the server got over the wire. What a recorder does not write stands in `LOST`, which
+docs/reference/traces.md shows as tables.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.telemetry.read.record_frameworks import FRAMEWORKS, FrameworkRecording
 from tests.telemetry.read.record_traces import RECORDED, RECORDINGS, Recording, reply
-from tests.telemetry.read.recorded_spans import recorded_spans
 from tests.telemetry.read.wire_requests import Asked, asked, comparable
+from tunegate.harness.telemetry.read import read_spans
 from tunegate.harness.telemetry.read.model_calls import AROUND, OTHER, find_model_calls
-from tunegate.harness.telemetry.read.types import ModelCall
+from tunegate.harness.telemetry.read.types import ImportReport, ModelCall
 
 DOCS = Path(__file__).parents[3] / "docs" / "reference" / "traces.md"
-NAMES = [recording.name for recording in RECORDINGS]
+Recorded = Recording | FrameworkRecording
+every_recording = pytest.mark.parametrize(
+    "recording", [*RECORDINGS, *FRAMEWORKS], ids=lambda recording: recording.name
+)
 
 CHOICE = ("tool_choice",)
-LLAMAINDEX = (
+SETTINGS = (
     "temperature", "max_tokens", "top_p", "seed", "stop", "frequency_penalty", "presence_penalty",
 )  # fmt: skip
 HISTORY = "tool calls of earlier messages"
@@ -37,11 +42,12 @@ STREAMED_REASON = "finish reason of streamed answers"
 STREAMED_ENDS = "finish reason of streams"
 TWICE = "output tokens of streamed answers (the first is counted twice)"
 BLOCKS = "breaks between blocks of a system prompt"
-TOOLS = "tools"
+TOOLS, STRICT = "tools", "whether tools are strict"
 THOUGHTS = "thoughts of earlier messages"
 SPOKEN = "thoughts of earlier messages (they become texts)"
 ROUNDS = "earlier tool calls and their results (no sign of them)"
-SCHEMA = "the schema of `response_format`"
+SCHEMA, FORMAT = "the schema of `response_format`", "response_format"
+ANSWER, TOKENS = "answers", "tokens"
 KEPT = "previous_response_id"
 
 _RESPONSES = {
@@ -78,151 +84,211 @@ LOST: dict[str, tuple[str, ...]] = {
         "stop", "seed", "frequency_penalty", "presence_penalty",
     ),
     "langchain-traceai-langchain": (HISTORY,),
-    "llamaindex-openinference-llamaindex": LLAMAINDEX,
-    "llamaindex-openllmetry-llamaindex": (*LLAMAINDEX, STREAMED, UNSEEN),
+    "llamaindex-openinference-llamaindex": SETTINGS,
+    "llamaindex-openllmetry-llamaindex": (*SETTINGS, STREAMED, UNSEEN),
     "llamaindex-openllmetry-llamaindex-earlier": (
-        *LLAMAINDEX, TOOLS, HISTORY, CALLED, STREAMED, UNSEEN,
+        *SETTINGS, TOOLS, HISTORY, CALLED, STREAMED, UNSEEN,
     ),
+    "ai-sdk-6": (STRICT,),
+    "ai-sdk-7": ("seed", SCHEMA),
+    "openai-langfuse": ("stop", REASON),
+    "openai-logfire": (FORMAT,),
+    "agents-logfire": (TOOLS, "seed", "stop", REASON),
+    "agents-openinference": (TOOLS, "seed", "stop", REASON),
+    "agents-openllmetry": (TOOLS, *SETTINGS, ANSWER, REASON, TOKENS),
+    "agents-responses-openllmetry": (STRICT, THOUGHTS),
+    "pydantic-ai-own": ("stop",),
+    "pydantic-ai-openinference": ("stop",),
 }  # fmt: skip
-"""Recording → what its instrumentations do not record; nothing where it is not named."""
+"""Recording → what is not recorded; nothing where it is not named."""
+DEFAULTS = {"tool_choice": "auto", "parallel_tool_calls": True, "include": []}
+"""Settings that recorders add or leave away since they change nothing."""
+PLAIN = (TOOLS, ANSWER, TOKENS)
+UNRECORDED = "message 2 was recorded without its content"
 
 
-def found(name: str) -> tuple[list[ModelCall], list[Asked], dict[str, int]]:
-    """Return a recording's calls, the requests, and how many spans were no calls, by reason."""
-    left: dict[str, int] = {}
-
-    def leave_out(reason: str, where: str) -> None:
-        left[reason] = left.get(reason, 0) + 1
-
-    some = list(find_model_calls(recorded_spans(RECORDED / name), leave_out))
-    return some, asked(RECORDED / name), left
+def folder_of(recording: Recorded) -> Path:
+    frameworks = RECORDED / "frameworks"
+    return (frameworks if isinstance(recording, FrameworkRecording) else RECORDED) / recording.name
 
 
-@pytest.mark.parametrize("recording", RECORDINGS, ids=NAMES)
-def test_every_request_is_a_call(recording: Recording) -> None:
-    """One each, in their order, however many libraries recorded it; no other span is one."""
-    some, sent, left = found(recording.name)
+def calls_of(recording: Recorded) -> tuple[list[ModelCall], list[Asked], ImportReport]:
+    """Return the calls that were answered by their start, the requests, and the report."""
+    folder, reading = folder_of(recording), ImportReport()
+    spans = read_spans([folder / "traces.jsonl"], reading)
+    found = list(find_model_calls(spans, reading.leave_out, reading.repair))
+    reading.calls = len(found)
+    answered = [call for call in found if call.span.error is None]
+    return sorted(answered, key=lambda call: call.span.start_s), asked(folder), reading
 
-    scenarios = 8 if "responses" in recording.library else 7
-    assert len(some) == len(sent) == scenarios + 1
-    assert left[OTHER] == scenarios
+
+@every_recording
+def test_every_request_is_a_call(recording: Recorded) -> None:
+    some, sent, reading = calls_of(recording)
+
+    assert len(some) == len(sent) >= 8
+    assert {call.model for call in some} == {"base"}
+    if isinstance(recording, FrameworkRecording):
+        # Logfire writes no request of a Responses API that failed.
+        assert reading.calls - len(some) == (recording.name != "agents-responses-logfire")
+        return
+    assert reading.left_out[OTHER].count == len(sent) - 1
     # Anthropic's client 2 records its own requests, without their content.
     several = "+openinference-openai" in recording.name or "+openllmetry" in recording.name
     several |= recording.library.startswith("anthropic") and not recording.earlier
-    assert left.get(AROUND, 0) == (len(sent) if several else 0)
+    assert (AROUND in reading.left_out) is several
+    assert not several or reading.left_out[AROUND].count == len(sent)
 
 
-@pytest.mark.parametrize("recording", RECORDINGS, ids=NAMES)
-def test_a_call_has_what_was_sent(recording: Recording) -> None:
+@every_recording
+def test_a_call_has_what_was_sent(recording: Recorded) -> None:
     lost = LOST.get(recording.name, ())
-    some, sent, _ = found(recording.name)
+    some, sent, _ = calls_of(recording)
 
     for call, was in zip(some, sent, strict=True):
-        _assert_messages(call, was, lost)
-        assert list(call.tools) == ([] if TOOLS in lost else list(was.tools))
-        asked = {k: v for k, v in was.parameters.items() if k not in lost}
-        if SCHEMA in lost and "response_format" in asked:
-            asked["response_format"] = {"type": "json_object"}
-        assert call.parameters == asked
-        assert call.model == "base"
+        assert list(call.tools) == sent_tools(was, lost)
+        assert given(call.parameters) == sent_parameters(was, lost)
+        obstacle = sent_obstacle(was, lost)
+        assert (call.unreplayable is None) is (obstacle is None)
+        assert (call.unreplayable or "").startswith(obstacle or "")
+        if was.has_image and IMAGE in lost:
+            assert not any(message["content"] for message in call.messages)
+        elif obstacle != UNRECORDED:
+            expected = [*sent_messages(was, lost)]
+            assert plain_results(comparable(call.messages)) == plain_results(expected)
 
 
-def _assert_messages(call: ModelCall, was: Asked, lost: tuple[str, ...]) -> None:
-    of_history = any("tool_calls" in message for message in was.messages)
+def sent_obstacle(was: Asked, lost: tuple[str, ...]) -> str | None:
+    """Return how the reason begins that prevents a replay of a request."""
     if was.has_image:
-        unseen = UNSEEN in lost
-        assert (call.unreplayable is None) is unseen
-    elif of_history and HISTORY in lost:
-        assert call.unreplayable == "message 2 was recorded without its content"
-        return
-    elif KEPT in was.parameters and KEPT not in lost:
-        assert call.unreplayable == "the conversation before it is kept by the provider"
-    else:
-        assert call.unreplayable is None
-    if was.has_image and IMAGE in lost:
-        assert not any(message["content"] for message in call.messages)
-        return
-    expected = list(_told(comparable(was.messages), lost))
-    if BLOCKS in lost:
-        expected = [{**m, "content": m["content"].replace("é.\nBe", "é.Be")} for m in expected]
-    assert comparable(call.messages) == expected
+        return None if UNSEEN in lost else ""
+    if HISTORY in lost and any("tool_calls" in message for message in was.messages):
+        return UNRECORDED
+    kept = KEPT in was.parameters and KEPT not in lost
+    return "the conversation before it is kept by the provider" if kept else None
 
 
-def _told(messages: list[dict[str, Any]], lost: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+def sent_messages(was: Asked, lost: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     """Yield messages with their thoughts and tools as a trace that loses them has them."""
-    for message in messages:
+    for message in comparable(was.messages):
         if SPOKEN in lost and "reasoning_content" in message:
             yield {"role": "assistant", "content": message["reasoning_content"]}
         gone = {"reasoning_content"} if {SPOKEN, THOUGHTS} & set(lost) else set()
         gone |= {"tool_calls"} if ROUNDS in lost else set()
+        if BLOCKS in lost:
+            message["content"] = message["content"].replace("é.\nBe", "é.Be")
         if ROUNDS not in lost or message["role"] != "tool":
             yield {name: value for name, value in message.items() if name not in gone}
 
 
-@pytest.mark.parametrize("recording", RECORDINGS, ids=NAMES)
-def test_a_call_has_what_came_back(recording: Recording) -> None:
-    lost = LOST.get(recording.name, ())
-    some, sent, _ = found(recording.name)
+def plain_results(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return messages with the JSON of tool results parsed, since recorders rewrite it."""
+    return [
+        {**m, "content": json.loads(m["content"])}
+        if m["role"] == "tool" and m["content"].startswith("{")
+        else m
+        for m in messages
+    ]
 
-    for call, was, (text, called) in zip(some, sent, _replies(recording), strict=True):
-        if called and (CALLED in lost or (STREAMED in lost and was.streams)):
+
+def sent_tools(was: Asked, lost: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return the tools that a recorder tells."""
+    if TOOLS in lost:
+        return []
+    gone = {"strict"} if STRICT in lost else set()
+    functions = [tool["function"] for tool in was.tools]
+    kept = [{k: v for k, v in function.items() if k not in gone} for function in functions]
+    return [{"type": "function", "function": function} for function in kept]
+
+
+def given(parameters: Any) -> dict[str, Any]:
+    """Return parameters without those that change nothing."""
+    return {k: v for k, v in parameters.items() if k not in DEFAULTS or DEFAULTS[k] != v}
+
+
+def sent_parameters(was: Asked, lost: tuple[str, ...]) -> dict[str, Any]:
+    """Return the parameters that a recorder tells."""
+    kept = {k: v for k, v in given(was.parameters).items() if k not in lost}
+    form = kept.get("response_format", {})
+    if "json_schema" in form and SCHEMA in lost:
+        kept["response_format"] = {"type": "json_object"}
+    elif "json_schema" in form and STRICT in lost:
+        schema = {k: v for k, v in form["json_schema"].items() if k != "strict"}
+        kept["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return kept
+
+
+@every_recording
+def test_a_call_has_what_came_back(recording: Recorded) -> None:
+    lost = LOST.get(recording.name, ())
+    some, sent, _ = calls_of(recording)
+    lines = (folder_of(recording) / "asked.jsonl").read_text(encoding="utf-8").splitlines()
+
+    for call, was, body in zip(some, sent, map(json.loads, lines), strict=True):
+        text, called = answer_to(body, recording.library)
+        if ANSWER in lost or (called and (CALLED in lost or (STREAMED in lost and was.streams))):
             assert not call.answer_calls
             continue
-        assert [_plain(one) for one in call.answer_calls] == called
+        made = [one["function"] for one in call.answer_calls]
+        assert [(one["name"], json.loads(one["arguments"])) for one in made] == called
         assert call.answer == text
         unsaid = REASON in lost or (STREAMED_REASON in lost and was.streams and not called)
         unsaid |= STREAMED_ENDS in lost and was.streams
-        assert call.finish_reason == (None if unsaid else "tool_calls" if called else "stop")
-        if not was.streams:
-            assert (call.input_tokens, call.output_tokens) == (11, 9)
-        elif call.input_tokens is not None:
-            assert (call.input_tokens, call.output_tokens) == (11, 10 if TWICE in lost else 9)
-        assert call.latency_s > 0
+        if not (unsaid and call.finish_reason is None):
+            assert call.finish_reason == ("tool_calls" if called else "stop")
+        if not was.streams or call.input_tokens:
+            tokens = 10 if TWICE in lost and was.streams else 9
+            assert (call.input_tokens, call.output_tokens) == (11, tokens)
+        assert call.latency_s > 0 or was.streams
 
 
-def _replies(recording: Recording) -> list[tuple[str, list[dict[str, Any]]]]:
+def answer_to(body: dict[str, Any], library: str) -> tuple[str, list[tuple[str, Any]]]:
     """Return text and tool calls of what the server answered."""
-    path = "/v1/messages" if "anthropic" in recording.library else "/v1/chat/completions"
-    path = "/v1/responses" if "responses" in recording.library else path
-    lines = (RECORDED / recording.name / "asked.jsonl").read_text(encoding="utf-8").splitlines()
-    said = []
-    for body in map(json.loads, lines):
-        answer = reply("base", path, body)
-        if "choices" in answer:
-            message = answer["choices"][0]["message"]
-            calls = [_plain(call) for call in message.get("tool_calls", ())]
-            said.append((message["content"] or "", calls))
-        elif "output" in answer:
-            texts = [part["text"] for item in answer["output"] for part in item.get("content", ())]
-            made = [item for item in answer["output"] if item["type"] == "function_call"]
-            said.append(("".join(texts), [_plain({"function": item}) for item in made]))
-        else:
-            texts = [block["text"] for block in answer["content"] if block["type"] == "text"]
-            used = [block for block in answer["content"] if block["type"] == "tool_use"]
-            said.append(("".join(texts), [{"weather": block["input"]} for block in used]))
-    return said
+    path = "/v1/messages" if "anthropic" in library else "/v1/chat/completions"
+    answered = reply("base", "/v1/responses" if "input" in body else path, body)
+    if "output" in answered:
+        texts = [part["text"] for item in answered["output"] for part in item.get("content", ())]
+        made = [item for item in answered["output"] if item["type"] == "function_call"]
+        return "".join(texts), [(one["name"], json.loads(one["arguments"])) for one in made]
+    if "content" in answered:
+        blocks = answered["content"]
+        texts = [block["text"] for block in blocks if block["type"] == "text"]
+        return "".join(texts), [(b["name"], b["input"]) for b in blocks if b["type"] == "tool_use"]
+    message = answered["choices"][0]["message"]
+    made = [one["function"] for one in message.get("tool_calls", ())]
+    return message["content"] or "", [(one["name"], json.loads(one["arguments"])) for one in made]
 
 
-def _plain(call: Any) -> dict[str, Any]:
-    function = call["function"]
-    return {function["name"]: json.loads(function["arguments"])}
+def test_contradicting_records_of_one_span_are_counted() -> None:
+    (recording,) = [one for one in FRAMEWORKS if one.name == "pydantic-ai-openinference"]
+    some, _, reading = calls_of(recording)
+
+    counts = {what: noted.count for what, noted in reading.repaired.items()}
+    assert counts == {"a call whose span holds two records with different messages": 1}
+    assert Counter(m["role"] for m in some[6].messages)["tool"] == 2
 
 
-def test_what_is_lost_is_documented() -> None:
-    """A row for each library and loss; the asynchronous clients record like the others."""
-    recorders: dict[tuple[str, str], list[str]] = {}
-    for recording in RECORDINGS:
-        by = " + ".join(f"`{name}`" for name in recording.instrumentations.split("+"))
-        by += " (earlier)" if recording.earlier else ""
-        by += " as events" if recording.content != "SPAN_ONLY" else ""
+def recorder(recording: Recorded) -> str:
+    if isinstance(recording, FrameworkRecording):
+        return recording.recorder
+    by = " + ".join(f"`{name}`" for name in recording.instrumentations.split("+"))
+    by += " (earlier)" if recording.earlier else ""
+    return by + (" as events" if recording.content != "SPAN_ONLY" else "")
+
+
+@pytest.mark.parametrize(
+    ("recordings", "first"), [(RECORDINGS, "library"), (FRAMEWORKS, "asked by")]
+)
+def test_the_reference_shows_what_is_lost(recordings: Sequence[Recorded], first: str) -> None:
+    """A row for each library and loss; asynchronous clients record like the others."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for recording in recordings:
         lost = LOST.get(recording.name, ())
-        names = [f"`{n}`" if n.isidentifier() and n != TOOLS else n for n in lost]
+        names = [f"`{n}`" if n.isidentifier() and n not in PLAIN else n for n in lost]
         key = (recording.library.removesuffix("-async"), ", ".join(names) or "nothing")
-        if by not in recorders.setdefault(key, []):
-            recorders[key].append(by)
-    rows = [
-        f"| {library} | {', '.join(by)} | {lost} |" for (library, lost), by in recorders.items()
-    ]
-    table = ["| library | recorded by | not recorded |", "|---|---|---|", *rows]
+        if recorder(recording) not in rows.setdefault(key, []):
+            rows[key].append(recorder(recording))
+    lines = [f"| {library} | {', '.join(by)} | {lost} |" for (library, lost), by in rows.items()]
+    table = [f"| {first} | recorded by | not recorded |", "|---|---|---|", *lines]
 
     assert "\n".join(table) in DOCS.read_text(encoding="utf-8")

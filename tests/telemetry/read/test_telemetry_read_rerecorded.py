@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from tests.telemetry.read.record_traces import RECORDED, RECORDINGS, ROOT, record
-from tests.telemetry.read.recorded_spans import recorded_spans
+from tunegate.harness.telemetry.read import read_spans
 from tunegate.harness.telemetry.read.model_calls import find_model_calls
-from tunegate.harness.telemetry.read.types import ModelCall
+from tunegate.harness.telemetry.read.types import ImportReport, ModelCall
 
 REQUIREMENTS = (RECORDED / "requirements.txt", RECORDED / "earlier.txt")
 
@@ -62,7 +62,12 @@ def test_the_libraries_write_what_was_recorded(tmp_path: Path) -> None:
 
     for recording in RECORDINGS:
         again, kept = (
-            [said(call) for call in find_model_calls(recorded_spans(folder / recording.name))]
+            [
+                said(call)
+                for call in find_model_calls(
+                    read_spans([folder / recording.name / "traces.jsonl"], ImportReport())
+                )
+            ]
             for folder in (tmp_path, RECORDED)
         )
         assert again == kept, recording.name

@@ -31,9 +31,6 @@ def request_transcript(request: Any) -> MessageTranscript:
     """Return the messages of a request, of a list of messages, or of a prompt."""
     transcript = MessageTranscript()
     if isinstance(request, Mapping):
-        inner = request.get("kwargs")
-        if isinstance(inner, Mapping) and not _question(request):
-            request = inner
         _add_all(transcript, _question(request))
         for name in ("instructions", "system"):
             if request.get(name):

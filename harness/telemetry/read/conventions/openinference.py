@@ -20,7 +20,6 @@ from tunegate.harness.telemetry.read.conventions._messages import (
     LostMedium,
     MessageTranscript,
     answer_of,
-    message_answer,
 )
 from tunegate.harness.telemetry.read.conventions._payloads import reply_answer, request_transcript
 from tunegate.harness.telemetry.read.types import ModelCall, Span
@@ -73,8 +72,8 @@ def _add_media(transcript: MessageTranscript, request: Any) -> None:
 
 
 def _prompts(attributes: Mapping[str, Any]) -> list[Any]:
-    texts = (_inner(value, "prompt", "text") for value in unflatten_list(attributes, "llm.prompts"))
-    return [{"role": "user", "content": text} for text in texts if text is not None]
+    prompts = unflatten_list(attributes, "llm.prompts")
+    return [{"role": "user", "content": one["prompt"]["text"]} for one in prompts]
 
 
 def _answer(attributes: Mapping[str, Any], choices: Any) -> FirstAnswer:
@@ -84,12 +83,11 @@ def _answer(attributes: Mapping[str, Any], choices: Any) -> FirstAnswer:
         return (
             said if said.finish_reason else replace(said, finish_reason=_finish_reason(attributes))
         )
-    texts = (
-        _inner(value, "completion", "text") for value in unflatten_list(attributes, "llm.choices")
-    )
-    text = next((text for text in texts if text is not None), None)
+    choices = unflatten_list(attributes, "llm.choices")
+    if choices:
+        return FirstAnswer(choices[0]["completion"]["text"])
     # Of a stream of OpenAI's agents the whole reply is all that is kept.
-    return message_answer(text) if text is not None else reply_answer(_reply(attributes))
+    return reply_answer(_reply(attributes))
 
 
 def _reply(attributes: Mapping[str, Any]) -> Any:
@@ -103,9 +101,3 @@ def _finish_reason(attributes: Mapping[str, Any]) -> str | None:
     reply = _reply(attributes)
     is_response = isinstance(reply, Mapping) and reply.get("object") == "response"
     return reply_answer(reply).finish_reason if is_response else None
-
-
-def _inner(value: Any, *path: str) -> Any:
-    for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value

@@ -32,5 +32,7 @@ def call(span: Span) -> ModelCall:
     settings = {}
     if known.get("output_mode") == "native":
         form = known["output_object"]
-        settings["response_format"] = schema_format(form["json_schema"], form["name"] or "answer")
+        settings["response_format"] = schema_format(
+            form["json_schema"], form.get("name") or "answer"
+        )
     return assemble_call(span, NAME, MessageTranscript(), tools, settings, FirstAnswer())

@@ -122,19 +122,6 @@ def test_content_may_stand_on_the_details_event() -> None:
     assert len(call.tools) == 1
 
 
-def test_an_answer_that_calls_tools() -> None:
-    parts = [{"type": "tool_call", "id": "c1", "name": "f", "arguments": {"a": "é"}}]
-    output = [{"role": "assistant", "parts": parts, "finish_reason": "tool_call"}]
-
-    call = genai.call(made_span(REQUEST | {"gen_ai.output.messages": output}))
-
-    assert call.answer == ""
-    assert call.answer_calls == (
-        {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": "é"}'}},
-    )
-    assert call.finish_reason == "tool_calls"
-
-
 @pytest.mark.parametrize(
     ("part", "told"),
     [
