@@ -7,6 +7,7 @@ margin asks for a better judge than a wide one.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import read_record
 from tunegate.harness.records.hashing import sha256
-from tunegate.harness.records.record import SCHEMA_VERSION, Record, Text
+from tunegate.harness.records.record import SCHEMA_VERSION, Record, Text, is_none
 
 LEAST_KAPPA = 0.6
 """Lower 90 % limit of kappa from which a judge's agreement with people counts as good."""
@@ -105,7 +106,7 @@ class Calibration(Record):
     """Labelled answers."""
     n_unscored: int
     """Labelled answers that the judge gave no score."""
-    n_examples: int = Field(default=0, exclude_if=lambda count: not count)
+    n_examples: int = Field(default=0, exclude_if=operator.not_)
     """Labelled answers left out, since the judge's examples hold them or their cases."""
     agreement: RateEstimate
     """Share of labelled answers on which judge and people agree."""
@@ -132,17 +133,15 @@ class Calibration(Record):
     """Share of answers on which the judge, asked again, changes its mind."""
     repeat_variance: float | None = None
     """Variance that its inconstancy adds to a score."""
-    batch_agreement: RateEstimate | None = Field(default=None, exclude_if=lambda rate: rate is None)
+    batch_agreement: RateEstimate | None = Field(default=None, exclude_if=is_none)
     """Share of answers that a judge with `batched = true` calls good or bad as it does in single
     calls; absent of others."""
-    batch_difference: RateEstimate | None = Field(
-        default=None, exclude_if=lambda rate: rate is None
-    )
+    batch_difference: RateEstimate | None = Field(default=None, exclude_if=is_none)
     """Mean score in one call minus that in single calls, likewise."""
     length_slope: RateEstimate | None = None
     """Change of the judged difference for tuned's answer being 2.7 times as long."""
     canaries: CanaryResult
-    recorded: bool = Field(default=False, exclude_if=lambda recorded: not recorded)
+    recorded: bool = Field(default=False, exclude_if=operator.not_)
     """Whether the judgements were recorded, so that neither known bad answers nor repeats could be
     asked; absent where they were not."""
     seed: int = 0

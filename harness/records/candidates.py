@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from pydantic import Field
 
-from tunegate.harness.records.record import SCHEMA_VERSION, Number, Record, Text
+from tunegate.harness.records.record import SCHEMA_VERSION, Number, Record, Text, is_none
 from tunegate.harness.records.verdict import SuiteResult, Verdict
 
 
@@ -17,7 +18,7 @@ class CandidateEffect(Record):
     """Name of the suite."""
     metric: str
     """Name of the metric within it."""
-    tag: Text | None = Field(default=None, exclude_if=lambda tag: tag is None)
+    tag: Text | None = Field(default=None, exclude_if=is_none)
     """Tag of the cases compared; absent for all cases."""
     estimate: Number
     """The number: an improvement over base, or the share of a tolerance that is used up."""
@@ -27,7 +28,7 @@ class CandidateEffect(Record):
     """Upper end, likewise."""
     bound: Number
     """Bound that the interval must clear, on the same axis."""
-    rate: bool = Field(default=False, exclude_if=lambda rate: not rate)
+    rate: bool = Field(default=False, exclude_if=operator.not_)
     """Whether scores are between 0 and 1, so that texts write them in per cent and points."""
 
 
@@ -70,7 +71,7 @@ class PairwiseComparison(Record):
     """Name of the suite."""
     metric: str
     """Name of the metric within it."""
-    tag: Text | None = Field(default=None, exclude_if=lambda tag: tag is None)
+    tag: Text | None = Field(default=None, exclude_if=is_none)
     """Tag of the cases compared; absent for all cases."""
     first: str
     """Letter of the candidate named first."""
@@ -90,7 +91,7 @@ class PairwiseComparison(Record):
     """Two-sided confidence of this one interval, taken by itself."""
     higher_is_better: bool
     """Whether a positive delta speaks for the second."""
-    rate: bool = Field(default=False, exclude_if=lambda rate: not rate)
+    rate: bool = Field(default=False, exclude_if=operator.not_)
     """Whether scores are between 0 and 1, so that texts write them in per cent and points."""
     n: int
     """Cases with a score of both."""

@@ -7,6 +7,7 @@ a completion is the last answer, its counts are sums over the turns.
 
 from __future__ import annotations
 
+import operator
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -93,13 +94,13 @@ class EpisodeSettings(Record):
     environment: str = ""
     """`file.py:Class`, the file next to suite.toml, or `package.module:Class`; empty where Inspect
     plays the tasks."""
-    inspect: str = Field(default="", exclude_if=_is_empty)
+    inspect: str = Field(default="", exclude_if=operator.not_)
     """Task of Inspect that plays in place of an environment: `file.py@task`, or `package/task`."""
-    python: str = Field(default="", exclude_if=_is_empty)
+    python: str = Field(default="", exclude_if=operator.not_)
     """Python that has Inspect; empty for the one that runs tunegate."""
-    flags: tuple[str, ...] = Field(default=(), exclude_if=_is_empty)
+    flags: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)
     """Further words of `inspect eval`."""
-    reward: str = Field(default="", exclude_if=_is_empty)
+    reward: str = Field(default="", exclude_if=operator.not_)
     """Score of the Inspect task that is the reward; empty for its first one."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the class, or of the Inspect task."""

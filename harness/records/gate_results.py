@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from enum import StrEnum
 from typing import Any
 
 from pydantic import Field
 
 from tunegate.harness.records.manifest import KindName, gate_id, gate_subject
-from tunegate.harness.records.record import MAX_AMOUNT, Number, Record, Text
+from tunegate.harness.records.record import MAX_AMOUNT, Number, Record, Text, is_none
 
 
 class GateStatus(StrEnum):
@@ -46,9 +47,9 @@ class GateResult(Record):
 
     metric: str
     """Name of the metric within the suite."""
-    label: Text | None = Field(default=None, exclude_if=lambda label: label is None)
+    label: Text | None = Field(default=None, exclude_if=is_none)
     """What the metric measures in a few words; absent where its name's own words say it."""
-    tag: Text | None = Field(default=None, exclude_if=lambda tag: tag is None)
+    tag: Text | None = Field(default=None, exclude_if=is_none)
     """Tag of the cases that it rests on; absent of a gate on all cases of the suite."""
     kind: KindName
     """Which rule of the `[[gates]]` table it is: floor, gain or another kind of gate."""
@@ -60,7 +61,7 @@ class GateResult(Record):
     """The outcome in words, with its numbers."""
     higher_is_better: bool = True
     """Whether a positive delta is an improvement."""
-    rate: bool = Field(default=False, exclude_if=lambda rate: not rate)
+    rate: bool = Field(default=False, exclude_if=operator.not_)
     """Whether scores are between 0 and 1, so that texts write them in per cent and points."""
     base: Number = None
     """Base's level over the complete pairs."""
@@ -68,7 +69,7 @@ class GateResult(Record):
     """Tuned's level over the complete pairs."""
     delta: Number = None
     """tuned − base."""
-    estimate: Number = Field(default=None, exclude_if=lambda value: value is None)
+    estimate: Number = Field(default=None, exclude_if=is_none)
     """The measured value, such as a ratio, if it is none of the levels, the delta and the
     share; absent otherwise."""
     low: Number = None
@@ -82,7 +83,7 @@ class GateResult(Record):
     """The interval and test used."""
     margin: float | str
     """The bound as the suite writes it: 0.02, or "2%" of base."""
-    options: dict[str, Any] = Field(default_factory=dict, exclude_if=lambda options: not options)
+    options: dict[str, Any] = Field(default_factory=dict, exclude_if=operator.not_)
     """Keys of the gate's table that only its kind knows; absent without any."""
     p_value: Number = None
     """One-sided p-value of the gate's null hypothesis; None for observed floors."""
@@ -94,19 +95,19 @@ class GateResult(Record):
     """Share of cases with a severe drop, likewise."""
     noise: Number = None
     """Mean |difference| of base to itself asked again, where arithmetic is inexact (bfloat16 …)."""
-    noise_n: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    noise_n: int | None = Field(default=None, exclude_if=is_none)
     """Cases that base was asked twice; absent where arithmetic is exact."""
-    noise_low: Number = Field(default=None, exclude_if=lambda value: value is None)
+    noise_low: Number = Field(default=None, exclude_if=is_none)
     """Lower end of the interval of base again − base, whose far end a claimed difference must
     clear; absent where nothing bounds it."""
-    noise_high: Number = Field(default=None, exclude_if=lambda value: value is None)
+    noise_high: Number = Field(default=None, exclude_if=is_none)
     """Upper end, likewise."""
     needed_n: int | None = None
     """Cases that would decide an undecided gate with 80 % power at the effect hoped for (the
     expected gain, or no change), if this run's spread holds."""
-    needed_most: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    needed_most: int | None = Field(default=None, exclude_if=is_none)
     """The same at the upper end of the 80 % interval of the spread; absent where there is none."""
-    missing: str | None = Field(default=None, exclude_if=lambda missing: missing is None)
+    missing: str | None = Field(default=None, exclude_if=is_none)
     """What an undecided gate lacks that more cases alone do not give, such as clusters; absent
     otherwise."""
     advisory: bool = False

@@ -7,6 +7,7 @@ on: the replies as they came, how often the judge was asked, and what that took.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
@@ -42,7 +43,7 @@ class JudgeReply(Record):
     """Verdict → its probability, where they were read."""
     problem: Text | None = None
     """Why it could not be used, or why none came; None if it could be used."""
-    stored: bool = Field(default=False, exclude_if=lambda stored: not stored)
+    stored: bool = Field(default=False, exclude_if=operator.not_)
     """Whether no call of this judgement brought it: it was stored, or asked for another one."""
     requests: int = Field(default=1, ge=1, exclude_if=lambda requests: requests == 1)
     """Requests that it took: more where the server failed or asked to wait."""

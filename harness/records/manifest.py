@@ -7,6 +7,7 @@ about the arms before anything was scored.
 
 from __future__ import annotations
 
+import operator
 from typing import Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, field_validator
@@ -18,7 +19,7 @@ from tunegate.harness.records.contamination import ContaminationCheck
 from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.records.episodes import EpisodeSettings
 from tunegate.harness.records.packed_plan import pack_plan, unpack_plan
-from tunegate.harness.records.record import MAX_AMOUNT, SCHEMA_VERSION, Record, Text
+from tunegate.harness.records.record import MAX_AMOUNT, SCHEMA_VERSION, Record, Text, is_none
 from tunegate.harness.records.training_card import TrainingSummary
 
 KindName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,79}$")]
@@ -39,7 +40,7 @@ class Gate(Record):
     """One rule on one metric; a `[[gates]]` table makes one for each kind it names."""
 
     metric: str
-    tag: Text | None = Field(default=None, exclude_if=lambda tag: tag is None)
+    tag: Text | None = Field(default=None, exclude_if=is_none)
     """Tag of the cases that it rests on; absent of a gate on all cases of the suite."""
     kind: KindName
     """Name of its kind: a module of harness/gates, or one of the entry-point group
@@ -56,7 +57,7 @@ class Gate(Record):
     """Two-sided: 0.90 tests at 5 % one-sided."""
     where: Text = ""
     """File and line, for messages and annotations."""
-    options: dict[str, Any] = Field(default_factory=dict, exclude_if=lambda options: not options)
+    options: dict[str, Any] = Field(default_factory=dict, exclude_if=operator.not_)
     """Keys of the table that only its kind knows; absent without any."""
 
     @property
@@ -103,9 +104,9 @@ class MetricRecord(Record):
     """Whether it is a hint for people, whatever the scores."""
     judge: JudgeRecord | None = None
     """The judge that gave the scores; None where a rule did."""
-    label: Text | None = Field(default=None, exclude_if=lambda value: value is None)
+    label: Text | None = Field(default=None, exclude_if=is_none)
     """What it measures in a few words; absent where the name's own words say it."""
-    silent_without: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    silent_without: str | None = Field(default=None, exclude_if=is_none)
     """Part of the scores without which base lacks what the metric guards; None of most metrics."""
 
     @property
@@ -174,21 +175,19 @@ class SuiteRecord(Record):
     generation: dict[str, Any]
     alpha_per_attempt: bool = False
     """Whether the k-th candidate is judged at 1/k of the error."""
-    extended: int = Field(default=0, ge=0, le=MAX_AMOUNT, exclude_if=lambda count: not count)
+    extended: int = Field(default=0, ge=0, le=MAX_AMOUNT, exclude_if=operator.not_)
     """Other cases or seeds with which the suite judged this candidate before; absent without."""
     looks: LookSchedule | None = None
     """None where every case is asked before anything is judged."""
-    sealed: bool = Field(default=False, exclude_if=lambda sealed: not sealed)
+    sealed: bool = Field(default=False, exclude_if=operator.not_)
     """Whether it is judged only when the user opens it; absent where it is not."""
-    content_metrics: tuple[str, ...] | None = Field(
-        default=None, exclude_if=lambda found: found is None
-    )
+    content_metrics: tuple[str, ...] | None = Field(default=None, exclude_if=is_none)
     """Of replayed traffic the metrics that judge what answers say, one of which a SHIP must rest
     on; absent of other suites."""
-    episode: EpisodeSettings | None = Field(default=None, exclude_if=lambda played: played is None)
+    episode: EpisodeSettings | None = Field(default=None, exclude_if=is_none)
     """How its episodes are played; absent of a suite whose completions are written at once."""
     equal_prompts: tuple[tuple[str, ...], ...] = Field(
-        default=(), repr=False, exclude_if=lambda groups: not groups
+        default=(), repr=False, exclude_if=operator.not_
     )
     """Cases by prompt, where several have the same one: they belong to one cluster, which
     cases.jsonl names. Absent without any."""
@@ -207,7 +206,7 @@ class LedgerState(Record):
     """Stored runs of the suite that it does not know."""
     unknown_promotions: tuple[Text, ...] = ()
     """Runs whose fine-tune was shipped and that it does not know."""
-    edited: int = Field(default=0, exclude_if=lambda count: not count)
+    edited: int = Field(default=0, exclude_if=operator.not_)
     """Other versions of the suite, with about the same prompts, that have judged the candidate."""
 
 
@@ -247,21 +246,19 @@ class Manifest(Record):
     """Proofs or declarations about prompts and templates."""
     liveness: dict[str, Any]
     """Proofs that the adapter is active."""
-    served_identity: dict[str, Any] = Field(
-        default_factory=dict, exclude_if=lambda found: not found
-    )
+    served_identity: dict[str, Any] = Field(default_factory=dict, exclude_if=operator.not_)
     """Served arm → proof that it computes with the weights on the disk, or why none is had."""
     attempts: dict[str, Annotated[int, Field(le=MAX_AMOUNT)]]
     """Suite hash → number of candidates judged on it so far, this one included."""
-    ledger: dict[str, LedgerState] = Field(default_factory=dict, exclude_if=lambda found: not found)
+    ledger: dict[str, LedgerState] = Field(default_factory=dict, exclude_if=operator.not_)
     """Suite → the state of its attempts ledger; absent of runs that are no attempt."""
     judges: tuple[dict[str, Any], ...] = ()
     """Identity of the judge models, several for a jury; none where no metric asks one."""
     filtered: tuple[str, ...] = ()
     """Why the run judges less than the suites ask for: it caps the verdict at UNDECIDED."""
-    findings: tuple[AnswerFinding, ...] = Field(default=(), exclude_if=lambda found: not found)
+    findings: tuple[AnswerFinding, ...] = Field(default=(), exclude_if=operator.not_)
     """What was found in the answers that no score shows; absent where nothing was."""
-    draft: bool = Field(default=False, exclude_if=lambda draft: not draft)
+    draft: bool = Field(default=False, exclude_if=operator.not_)
     """Whether the suites are still being written: no attempt is counted, and nothing ships."""
     training: TrainingSummary | None = None
     """How tuned was trained, by the card next to it; None of runs that never asked."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from enum import StrEnum
 
 from pydantic import Field
 
 from tunegate.harness.records.gate_results import GateResult
-from tunegate.harness.records.record import Number, Record, Text
+from tunegate.harness.records.record import Number, Record, Text, is_none
 from tunegate.harness.records.verdict import ArmResult, Verdict
 
 
@@ -29,7 +30,7 @@ class MetricParity(Record):
 
     metric: str
     """Name of the metric within the suite."""
-    tag: Text | None = Field(default=None, exclude_if=lambda tag: tag is None)
+    tag: Text | None = Field(default=None, exclude_if=is_none)
     """Tag of the cases compared, where the suite gates them; absent for all cases."""
     status: ParityStatus
     """How it ended."""
@@ -37,7 +38,7 @@ class MetricParity(Record):
     """The outcome in words, with its numbers."""
     higher_is_better: bool = True
     """Whether a positive delta is an improvement."""
-    rate: bool = Field(default=False, exclude_if=lambda rate: not rate)
+    rate: bool = Field(default=False, exclude_if=operator.not_)
     """Whether scores are between 0 and 1, so that texts write them in per cent and points."""
     tuned: Number = None
     """Tuned's level over the complete pairs."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 from pydantic import Field
 
 from tunegate.harness.records.record import Number, Record, Text
@@ -18,7 +20,7 @@ class LostSlice(Record):
     """Tag of the cases."""
     higher_is_better: bool
     """Whether a positive delta is an improvement."""
-    rate: bool = Field(default=False, exclude_if=lambda rate: not rate)
+    rate: bool = Field(default=False, exclude_if=operator.not_)
     """Whether scores are between 0 and 1, so that texts write them in per cent and points."""
     base: Number
     """Base's level over the complete pairs."""

@@ -16,7 +16,13 @@ from pydantic import BeforeValidator, Field, JsonValue, SerializeAsAny
 
 from tunegate.harness.records.contamination import ContaminationResult
 from tunegate.harness.records.gate_results import GateResult
-from tunegate.harness.records.record import SCHEMA_VERSION, Record, Text, replace_surrogates
+from tunegate.harness.records.record import (
+    SCHEMA_VERSION,
+    Record,
+    Text,
+    is_none,
+    replace_surrogates,
+)
 from tunegate.harness.records.slices import SliceLosses
 
 
@@ -76,7 +82,7 @@ class SuiteResult(Record):
     """Cases with a complete pair of scores on every gated metric."""
     n_unscored: dict[str, int]
     """Arm → cases without a score on some gated metric."""
-    n_touched: int = Field(default=0, exclude_if=lambda n: not n)
+    n_touched: int = Field(default=0, exclude_if=operator.not_)
     """Cases left out of the gates because they are in the training rows; absent without any."""
     n_skipped_decided: int = 0
     """Cases not run because everything was decided."""
@@ -86,7 +92,7 @@ class SuiteResult(Record):
     """The verdict if every unscored case went worst for tuned and best for base."""
     notes: tuple[str, ...] = ()
     """Warnings a reader must see, the gravest first: what capped the verdict, cut answers, skew."""
-    collapsed: Text | None = Field(default=None, exclude_if=lambda found: found is None)
+    collapsed: Text | None = Field(default=None, exclude_if=is_none)
     """The form that tuned's answers have and base's do not; absent where the suite asks for it."""
     remarks: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)
     """Facts that leave the verdict as it is: times, answers that changed sides, an early end."""
@@ -172,16 +178,14 @@ class VerdictRecord(Record):
     """Seed of everything drawn at random."""
     versions: dict[str, str]
     """Package → version, Python among them."""
-    slices: SliceLosses | None = Field(default=None, exclude_if=lambda slices: slices is None)
+    slices: SliceLosses | None = Field(default=None, exclude_if=is_none)
     """Tags on which tuned lost although the gates let it ship; absent where none did."""
-    training: dict[str, Any] | None = Field(default=None, exclude_if=lambda card: not card)
+    training: dict[str, Any] | None = Field(default=None, exclude_if=operator.not_)
     """Main facts of how tuned was trained, from the card next to it; absent without one."""
-    leakage: ContaminationResult | None = Field(
-        default=None, exclude_if=lambda found: found is None
-    )
+    leakage: ContaminationResult | None = Field(default=None, exclude_if=is_none)
     """Cases that tuned was trained on, shown apart; absent of runs that never looked for them."""
     further_arms: dict[str, SerializeAsAny[ArmResult]] = Field(
-        default_factory=dict, exclude_if=lambda found: not found
+        default_factory=dict, exclude_if=operator.not_
     )
     """Further arm → what its comparison found; absent where none is compared."""
 
