@@ -23,13 +23,13 @@ from tunegate.harness.records.record import SCHEMA_VERSION, Record, Text, is_non
 LEAST_KAPPA = 0.6
 """Lower 90 % limit of kappa from which a judge's agreement with people counts as good."""
 LEAST_YOUDEN = 1.1
-"""Sensitivity plus specificity below which a judge is close to guessing."""
+"""Sensitivity plus specificity below which a judge is barely better than chance."""
 LEAST_PAIRS = 50
-"""Pairs, both answers labelled, that a calibration needs at least."""
+"""Pairs with labels for both answers that a calibration needs."""
 
 
 class RateEstimate(Record):
-    """An estimate with its two-sided 90 % interval, and the number of cases behind it."""
+    """An estimate with its two-sided 90 % interval and number of cases."""
 
     estimate: float
     low: float
@@ -43,45 +43,44 @@ class ArmErrors(Record):
     n: int
     """Labelled answers of the arm that the judge scored."""
     sensitivity: RateEstimate | None = None
-    """Share of the answers that people call good which the judge calls good; None without any."""
+    """Share of the answers good to people that the judge calls good; None if there are none."""
     specificity: RateEstimate | None = None
-    """Share of those they call bad which the judge calls bad; None without any."""
+    """Share of the answers bad to people that the judge calls bad; None if there are none."""
 
     @property
     def near_guessing(self) -> bool:
-        """Whether sensitivity and specificity together are hardly above those of a coin."""
-        both = self.sensitivity, self.specificity
-        if both[0] is None or both[1] is None:
+        """Whether the judge is barely better than chance on this arm."""
+        if self.sensitivity is None or self.specificity is None:
             return False
-        return both[0].estimate + both[1].estimate < LEAST_YOUDEN
+        return self.sensitivity.estimate + self.specificity.estimate < LEAST_YOUDEN
 
 
 class LabelledPair(Record):
-    """Human labels and judgements of both answers to a case, on the metric's scale."""
+    """People's labels and the judge's scores of both answers to a case, on the metric's scale."""
 
     base_label: float
     tuned_label: float
     base_score: float
     tuned_score: float
     cluster: Text | None = None
-    """Of the case, if it has one."""
+    """The case's cluster, if it has one."""
     n: int = Field(default=1, ge=1)
-    """Cases of which all this is so."""
+    """Number of cases with these values."""
 
 
 class CanaryResult(Record):
-    """Answers that are known to be bad, and what the judge made of them."""
+    """The judge's verdicts on answers that are known to be bad."""
 
     asked: int
     """Known bad answers that were judged."""
     failed: tuple[Text, ...] = ()
-    """Names of those that the judge called good."""
+    """Names of the ones that the judge called good."""
     unscored: tuple[Text, ...] = ()
-    """Names of those that got no judgement."""
+    """Names of the ones that got no judgement."""
     attacks: int = 0
-    """Known bad answers with a text appended that instructs the judge."""
+    """Known bad answers with appended instructions to the judge."""
     fooled: tuple[Text, ...] = ()
-    """Names of the attacks that turned the judge's verdict to good."""
+    """Names of the attacks that made the judge call the answer good."""
 
 
 class Calibration(Record):
@@ -93,7 +92,7 @@ class Calibration(Record):
     judge: dict[str, Any]
     """The judge's identity: spec, fingerprint, hash of the prompt, options."""
     binding: str
-    """SHA-256 of all that can change a judgement; a run's judge must have the same."""
+    """SHA-256 of everything that can change a judgement; a run's judge must have the same."""
     labels: Text
     """Where the labels came from, in words."""
     labels_sha256: str
@@ -107,71 +106,69 @@ class Calibration(Record):
     n_unscored: int
     """Labelled answers that the judge gave no score."""
     n_examples: int = Field(default=0, exclude_if=operator.not_)
-    """Labelled answers left out, since the judge's examples hold them or their cases."""
+    """Labelled answers left out because they or their cases are among the judge's examples."""
     agreement: RateEstimate
     """Share of labelled answers on which judge and people agree."""
     baseline: float
-    """The same for a judge that always gives people's commonest label."""
+    """The same for a judge that always gives the most common label."""
     balanced_accuracy: RateEstimate | None
-    """Mean of sensitivity and specificity over both arms; None if people used one label only."""
+    """Mean of sensitivity and specificity over both arms; None if people used only one label."""
     kappa: RateEstimate
     """Agreement beyond chance."""
     arms: dict[str, ArmErrors]
-    """Arm → its errors; `all` where the labels name no arms."""
+    """Arm → its errors; `all` if the labels name no arms."""
     differential: RateEstimate | None = None
     """Mean of (judge's difference − people's) over labelled pairs: positive favours tuned."""
     pairs: tuple[LabelledPair, ...] | None = None
-    """The labelled pairs that the judge scored, which correct its difference; of a judge of pairs
-    the scores are those of a tie, moved apart by its advantage. None in calibrations without."""
+    """The labelled pairs that the judge scored, which correct its difference. For a judge of pairs
+    the scores are those of a tie, moved apart by its advantage."""
     order_flips: RateEstimate | None = None
-    """Share of pairs whose verdict changes with the order; pairwise judges only."""
+    """Share of pairs whose verdict changes with the order; judges of pairs only."""
     first_position: RateEstimate | None = None
-    """Share of decided verdicts that go to the answer shown first; pairwise judges only."""
+    """Share of decided verdicts that go to the answer shown first; judges of pairs only."""
     first_position_p: float | None = None
     """Two-sided p-value of "the position does not matter"."""
     repeat_flips: RateEstimate | None = None
-    """Share of answers on which the judge, asked again, changes its mind."""
+    """Share of answers on which the judge changes its mind when asked again."""
     repeat_variance: float | None = None
-    """Variance that its inconstancy adds to a score."""
+    """Variance that this adds to a score."""
     batch_agreement: RateEstimate | None = Field(default=None, exclude_if=is_none)
-    """Share of answers that a judge with `batched = true` calls good or bad as it does in single
-    calls; absent of others."""
+    """Share of answers that a judge with `batched = true` calls good or bad as in single calls."""
     batch_difference: RateEstimate | None = Field(default=None, exclude_if=is_none)
-    """Mean score in one call minus that in single calls, likewise."""
+    """Mean score in batched calls minus that in single calls."""
     length_slope: RateEstimate | None = None
-    """Change of the judged difference for tuned's answer being 2.7 times as long."""
+    """Change of the judged difference if tuned's answer is 2.7 times as long."""
     canaries: CanaryResult
     recorded: bool = Field(default=False, exclude_if=operator.not_)
-    """Whether the judgements were recorded, so that neither known bad answers nor repeats could be
-    asked; absent where they were not."""
+    """Whether the judgements were recorded, so that known bad answers and repeats could not be
+    asked."""
     seed: int = 0
 
     @property
     def least_margin(self) -> float | None:
-        """The narrowest margin that the differential error leaves room for; None if unknown."""
+        """The narrowest gate margin that the differential error allows; None if unknown."""
         if self.differential is None:
             return None
         return 2 * max(abs(self.differential.low), abs(self.differential.high))
 
     def why_not(self) -> tuple[str, ...]:
-        """Return why no gate may rest on the judge's own difference; empty where one may.
+        """Return why no gate may rest on the judge; empty if one may, with `least_margin`.
 
-        How wide the gate's margin must be is `least_margin`. Failed canaries are no matter of
-        degree, and not among these: they make a gate that could rest on the judge an error.
+        Failed canaries are not listed: they make such a gate an error.
         """
         found = []
         n = 0 if self.differential is None else self.differential.n
         if n < LEAST_PAIRS:
-            found.append(f"{n} pairs have labels for both answers, and it takes {LEAST_PAIRS}")
+            found.append(f"{n} pairs have labels for both answers; {LEAST_PAIRS} are needed")
         elif self.pairs is None:
             found.append(
-                "the calibration does not hold its labelled pairs, which correct the judge: repeat "
-                "`tunegate judge calibrate`, which asks for stored replies only"
+                "the calibration lacks its labelled pairs, which correct the judge: repeat "
+                "`tunegate judge calibrate`, which uses stored replies"
             )
         elif len({pair.tuned_label - pair.base_label for pair in self.pairs}) < 2:
             found.append(
-                "the labels show the same difference on all pairs, so what a difference is worth "
-                "to the judge is unknown"
+                "the labels show the same difference on all pairs, so how the judge scores a "
+                "difference is unknown"
             )
         if self.kappa.low < LEAST_KAPPA:
             found.append(
@@ -179,7 +176,7 @@ class Calibration(Record):
                 f"{self.kappa.high:.2f}]; its lower end must reach {LEAST_KAPPA}"
             )
         found += [
-            f"on {arm} it is close to guessing"
+            f"on {arm} it is barely better than chance"
             for arm, errors in self.arms.items()
             if errors.near_guessing
         ]
@@ -187,25 +184,25 @@ class Calibration(Record):
 
     @property
     def near_guessing(self) -> bool:
-        """Whether the judge is close to guessing on an arm."""
+        """Whether the judge is barely better than chance on some arm."""
         return any(errors.near_guessing for errors in self.arms.values())
 
 
 def calibration_binding(prompt_sha256: str, fingerprints: Iterable[str]) -> str:
-    """Return what a calibration is bound to: a judge's questions, and who answers them.
+    """Return the hash that binds a calibration to a judge's questions and its models.
 
     Args:
         prompt_sha256: Hash of every text that makes the judge's questions.
-        fingerprints: Those of the judge models, several for a jury.
+        fingerprints: Of the judge models, several for a jury.
     """
     return sha256([prompt_sha256, sorted(fingerprints)])
 
 
 def read_calibration(path: Path) -> Calibration:
-    """Read a calibration from its file.
+    """Read a calibration.
 
     Raises:
-        UsageError: in one line, why it cannot be read, or what is wrong with it.
+        UsageError: it cannot be read.
     """
     if not path.is_file():
         raise UsageError(

@@ -12,7 +12,7 @@ from tunegate.harness.records.verdict import SuiteResult, Verdict
 
 
 class CandidateEffect(Record):
-    """One number by which candidates are put in order, with its interval."""
+    """One number that candidates are ranked by, with its interval."""
 
     suite: str
     """Name of the suite."""
@@ -21,15 +21,15 @@ class CandidateEffect(Record):
     tag: Text | None = Field(default=None, exclude_if=is_none)
     """Tag of the cases compared; absent for all cases."""
     estimate: Number
-    """The number: an improvement over base, or the share of a tolerance that is used up."""
+    """An improvement over base, or the share of a tolerance that is used up."""
     low: Number
-    """Lower end of its interval; None where that is open."""
+    """Lower end of its interval; None if it is open."""
     high: Number
     """Upper end, likewise."""
     bound: Number
-    """Bound that the interval must clear, on the same axis."""
+    """Bound that the interval must clear."""
     rate: bool = Field(default=False, exclude_if=operator.not_)
-    """Whether scores are between 0 and 1, so that texts write them in per cent and points."""
+    """Whether scores are between 0 and 1, so that texts show percent and points."""
 
 
 class Candidate(Record):
@@ -40,28 +40,28 @@ class Candidate(Record):
     run_id: str
     """Name of the run."""
     folder: Text
-    """Its folder, as it was named."""
+    """Its folder, as the user wrote it."""
     spec: Text
     """Model spec of the fine-tune."""
     identity: dict[str, Any]
     """The run's record of it: hashes, number format, engine."""
     alone: Verdict
-    """How its run ended, where it was the only candidate."""
+    """How its own run ended, with one candidate."""
     verdict: Verdict
-    """How it ends as one of several: never better than alone."""
+    """How it ends as one of several; never better than alone."""
     sentence: Text
     """The sentence that decided it."""
     suites: tuple[SuiteResult, ...]
-    """Its gates, at the level that the number of candidates leaves."""
+    """Its gates, at the error level left by the number of candidates."""
     gain: CandidateEffect | None
-    """Improvement over base by the first goal that counts; None without one."""
+    """Improvement over base by the first goal that counts; None if there is none."""
     forgetting: CandidateEffect | None
-    """Share of its tolerance that the worst guardrail has used up; None without a guardrail."""
+    """Share of its tolerance that the worst guardrail has used up; None if there is none."""
     beaten_by: tuple[str, ...] = ()
-    """Letters of candidates that gain no less and forget no more, one of them strictly, by the
-    estimates."""
+    """Letters of the candidates that dominate it: they gain no less and forget no more, by the
+    estimates, and one of the two is strict."""
     notes: tuple[Text, ...] = ()
-    """Notes on it."""
+    """Notes on the candidate."""
 
 
 class PairwiseComparison(Record):
@@ -78,7 +78,7 @@ class PairwiseComparison(Record):
     second: str
     """Letter of the other one."""
     first_level: Number
-    """Level of the first; None if no case has a score of both."""
+    """Level of the first; None if no case is scored for both."""
     second_level: Number
     """Level of the second, likewise."""
     delta: Number
@@ -92,19 +92,19 @@ class PairwiseComparison(Record):
     higher_is_better: bool
     """Whether a positive delta speaks for the second."""
     rate: bool = Field(default=False, exclude_if=operator.not_)
-    """Whether scores are between 0 and 1, so that texts write them in per cent and points."""
+    """Whether scores are between 0 and 1, so that texts show percent and points."""
     n: int
-    """Cases with a score of both."""
+    """Cases that are scored for both."""
     method: str
     """The interval used."""
     p_value: Number
     """One-sided p-value of the better one's lead, by Holm over all comparisons and directions."""
     better: str | None
-    """Letter of the one that is proven better; None where nothing is proven."""
+    """Letter of the one that is proven better; None if neither is."""
     noise: Number = None
-    """Mean |difference| of base to itself asked again, where arithmetic is inexact."""
+    """Mean |difference| between base and base asked again, where arithmetic is inexact."""
     advisory: bool = False
-    """Whether the scores may not decide: an uncalibrated judge's, or a hint's."""
+    """Whether the scores may not decide, since they are an uncalibrated judge's or a hint's."""
 
 
 class ComparedSuite(Record):
@@ -117,7 +117,7 @@ class ComparedSuite(Record):
     n_cases: int
     """Its cases."""
     attempts: int
-    """Candidates that it had judged when the newest of these runs was made."""
+    """Candidates judged on it when the newest of these runs was made."""
 
 
 class CandidateComparison(Record):
@@ -126,7 +126,7 @@ class CandidateComparison(Record):
     schema_version: int = SCHEMA_VERSION
     """Version of the format."""
     verdict: Verdict
-    """The chosen candidate's verdict: the exit code is its own."""
+    """The chosen candidate's verdict, which sets the exit code."""
     chosen: str
     """Letter of the candidate that the rule, or the user, chose."""
     by_user: bool
@@ -134,13 +134,13 @@ class CandidateComparison(Record):
     sentence: Text
     """The conclusion, with the sentence that decided it."""
     of: int
-    """Over how many candidates the error of each gate is shared."""
+    """Number of candidates that share the error of each gate."""
     base: dict[str, Any]
     """The first run's record of base."""
     suites: tuple[ComparedSuite, ...]
     """In the order of the first run."""
     candidates: tuple[Candidate, ...]
-    """In the order in which their runs were named."""
+    """In the order their runs were named."""
     duels: tuple[PairwiseComparison, ...]
     """Every pair of candidates on every gated metric."""
     notes: tuple[Text, ...] = ()

@@ -19,23 +19,23 @@ MAX_TOUCHED_SHARE = 0.10
 
 
 class ContaminationMode(StrEnum):
-    """Treatment of touched cases."""
+    """What happens to touched cases."""
 
     GATE = "gate"
-    """They are left out of the gates, and too many refuse the run."""
+    """They are left out of the gates; the run is refused if there are too many."""
     REPORT = "report"
     """They are reported, and count in the gates like all others."""
     OFF = "off"
-    """Nothing is compared."""
+    """No case is compared with training rows."""
 
 
 class ContaminationCoverage(StrEnum):
     """How far the training data was compared."""
 
     ALL = "checked"
-    """Every file of the training, and each is the one that was trained on."""
+    """Every file of the training was compared, unchanged since."""
     PART = "checked in part"
-    """Some files were changed since, or are not there."""
+    """Some files have changed since the training, or are missing."""
     NOTHING = "not checked"
     """Nothing was compared."""
 
@@ -46,13 +46,13 @@ class OverlapKind(StrEnum):
     EXACT = "exact"
     """A row's turns hold the whole prompt."""
     RUN = "13 words in a row"
-    """One text of a row has 13 or more words in a row in common with the case."""
+    """A training text shares 13 or more consecutive words with the case."""
     SHARE = "half of its 8-grams"
     """At least half of the case's runs of 8 words occur in the rows: a near duplicate."""
     WHOLE = "whole short text"
-    """A case of fewer than 13 words of its own is in a row word for word."""
+    """A case with fewer than 13 words of its own occurs in a row, word for word."""
     SUSPECT = "a fifth of its 8-grams"
-    """At least a fifth of the runs occur: listed for review, and no reason to leave it out."""
+    """At least a fifth of the runs occur: listed for review, but not left out."""
 
 
 class FileState(StrEnum):
@@ -69,13 +69,13 @@ class TrainingDataFile(Record):
     """One file of training rows, as the run found it."""
 
     path: Text
-    """Where it was read, or its place in the record of the training."""
+    """Where it was read, or its path in the training card."""
     sha256: str | None
-    """Of what was trained on, where that is known; else of what was read."""
+    """Hash of the file that was trained on if known, else of the one that was read."""
     rows: int | None
     """Rows that were compared; None if none were."""
     state: FileState
-    """Whether it was compared, and why not."""
+    """Whether it was compared, or why not."""
 
     @property
     def compared(self) -> bool:
@@ -84,18 +84,18 @@ class TrainingDataFile(Record):
 
 
 class ContaminationMatch(Record):
-    """One case that training rows have much in common with."""
+    """One case that overlaps with training rows."""
 
     case: Text
     """Its id."""
     found: OverlapKind
-    """The strongest thing they have in common."""
+    """The strongest overlap."""
     share: float
     """Share of the case's own runs of 8 words that occur in the rows, to three digits."""
     longest: int
-    """Words of the longest common run; 0 if it is shorter than 8."""
+    """Words in the longest common run; 0 if it is shorter than 8."""
     where: Text
-    """File and line of the row that has the most in common."""
+    """File and line of the row with the strongest overlap."""
 
     @property
     def touched(self) -> bool:
@@ -111,7 +111,7 @@ class SuiteContamination(Record):
     n_cases: int
     """Cases that were compared."""
     n_templates: int
-    """Cases without 8 words in a row of their own: compared only as a whole."""
+    """Cases without 8 consecutive words of their own, compared only as a whole."""
     matches: tuple[ContaminationMatch, ...]
     """Touched and suspect cases, in the order of the suite."""
 
@@ -122,38 +122,38 @@ class SuiteContamination(Record):
 
     @property
     def suspect(self) -> tuple[str, ...]:
-        """Ids of the cases to look at."""
+        """Ids of the cases to review."""
         return tuple(match.case for match in self.matches if not match.touched)
 
     @property
     def too_many(self) -> bool:
-        """Whether more of them are touched than a verdict tolerates."""
+        """Whether more cases are touched than a verdict tolerates."""
         return len(self.touched) > MAX_TOUCHED_SHARE * self.n_cases * (1 + 1e-9)
 
 
 class ContaminationCheck(Record):
-    """Findings before the run about cases that tuned was trained on."""
+    """What a run found, before its first answer, about cases that tuned was trained on."""
 
     mode: ContaminationMode
     checked: ContaminationCoverage
     why: str = ""
-    """Why nothing, or not everything, was compared."""
+    """Why nothing, or only a part, was compared."""
     files: tuple[TrainingDataFile, ...] = ()
     rows: int = 0
     """Training rows that were compared."""
     suites: tuple[SuiteContamination, ...] = Field(default=(), repr=False)
-    """One a suite; none if nothing was compared."""
+    """One for each suite; empty if nothing was compared."""
 
     @property
     def left_out(self) -> Mapping[str, frozenset[str]]:
-        """Suite → cases that its gates leave out."""
+        """Suite → cases that are left out of its gates."""
         if self.mode is not ContaminationMode.GATE:
             return {}
         return {suite.name: frozenset(suite.touched) for suite in self.suites if suite.touched}
 
     @property
     def touched(self) -> Mapping[tuple[str, str], ContaminationMatch]:
-        """(suite, case) → what training rows have in common with it; of touched cases alone."""
+        """(suite, case) → its overlap with training rows; touched cases only."""
         return {(s.name, m.case): m for s in self.suites for m in s.matches if m.touched}
 
     @property
@@ -163,46 +163,44 @@ class ContaminationCheck(Record):
             return f"leakage not checked: {self.why}"
         cases = sum(suite.n_cases for suite in self.suites)
         touched = sum(len(suite.touched) for suite in self.suites)
-        told = f"leakage: {touched or 'none'} of {cases} cases are in {self.rows} training rows"
+        found = f"leakage: {touched or 'none'} of {cases} cases are in {self.rows} training rows"
         if touched:
-            told += " and " + (
+            found += " and " + (
                 "are left out of the gates"
                 if self.mode is ContaminationMode.GATE
                 else f"count in the gates all the same (--gate-leakage={self.mode})"
             )
-        return f"{told}; {self.why}" if self.why else told
+        return f"{found}; {self.why}" if self.why else found
 
 
 class MetricStratum(Record):
-    """One metric on the clean or on the touched cases of a suite."""
+    """One metric on either the clean or the touched cases of a suite."""
 
     n: int
     """Complete pairs."""
     base: Number
-    """Base's level; None without a pair."""
+    """Base's level; None if there are no pairs."""
     tuned: Number
     """Tuned's level, likewise."""
     delta: Number
     """tuned − base."""
     low: Number
-    """Lower end of the 90 % interval; None where there is too little for one."""
+    """Lower end of the 90 % interval; None if there are too few pairs."""
     high: Number
     """Upper end, likewise."""
 
 
 class MetricStrata(Record):
-    """One metric, apart on clean and on touched cases."""
+    """One metric on clean and on touched cases."""
 
     metric: str
     """Its name within the suite."""
     clean: MetricStratum
-    """On the cases that no row holds."""
     touched: MetricStratum
-    """On those that one does."""
 
 
 class SuiteStrata(Record):
-    """One suite's cases, those that are in the training rows apart."""
+    """One suite's metrics, with touched cases kept apart."""
 
     name: str
     """Its name in suite.toml."""
@@ -213,14 +211,14 @@ class SuiteStrata(Record):
     suspect: tuple[Text, ...]
     """Ids of cases with a fifth of their text in the rows; they count as clean."""
     metrics: tuple[MetricStrata, ...] = ()
-    """Gated metrics; none where no case is touched."""
+    """Gated metrics; empty if no case is touched."""
 
 
 class ContaminationResult(Record):
-    """Training rows against cases, and the difference with and without what was seen before."""
+    """Which cases were in the training rows, and the metrics with and without them."""
 
     mode: ContaminationMode
-    """Treatment of touched cases: `gate` left them out."""
+    """What happened to touched cases: `gate` left them out."""
     checked: ContaminationCoverage
     """How far the training data was compared."""
     sentence: str
@@ -228,6 +226,6 @@ class ContaminationResult(Record):
     rows: int
     """Training rows that were compared."""
     files: tuple[TrainingDataFile, ...]
-    """Their files, and those that could not be compared."""
+    """Files of training rows, including those that could not be compared."""
     suites: tuple[SuiteStrata, ...]
-    """In the order of the run; none if nothing was compared."""
+    """In the order of the run; empty if nothing was compared."""

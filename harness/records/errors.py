@@ -1,4 +1,4 @@
-"""The errors that tunegate shows to people, and the exit code each of them stands for.
+"""The errors that tunegate shows to people, with their exit codes.
 
 ```
 TunegateError               13  anything of ours that stops a run
@@ -10,11 +10,11 @@ TunegateError               13  anything of ours that stops a run
 │   └── MissingExtra         2  an optional dependency that this job needs
 ├── NotComparable           12  the arms differ in more than the weights
 ├── BackendError            13  a backend, store or disk that failed in mid-run; resumable
-└── RunInterrupted         130  Ctrl-C; what was finished is stored
+└── RunInterrupted         130  Ctrl-C; finished answers are stored
 Undecided               (assert) too little evidence for a user's assert either way
 ```
 
-A `TunegateError` is printed as one line. Anything else is a defect of ours and keeps its traceback.
+A `TunegateError` is printed as one line. Any other error is a bug of ours and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _ADDRESS = re.compile(r":/{1,2}")
 
 
 def hide_credentials(text: str) -> str:
-    """Return a text in which the user and password of every URL is `…`.
+    """Return a text with `…` for the user and password of every URL.
 
-    A password may hold any character but white space, also `/`, `#` and `@`; so everything between
-    `://` and the last `@` of the word is hidden.
+    A password may contain `/`, `#` and `@`, so everything from `://` to the last `@` of the word is
+    hidden.
     """
     if "@" not in text:
         return text
@@ -47,23 +47,20 @@ def _hide_in_word(word: str) -> str:
 
 
 class RewardFailed(Exception):
-    """A reward function raised, or returned what is no number: the training cannot go on."""
+    """A reward function raised, or returned something other than a number; training must stop."""
 
 
 class OutOfMemory(Exception):
-    """The machine's memory did not hold a batch; halves of it may fit."""
+    """A batch did not fit into memory; half of it may."""
 
 
 class TunegateError(Exception):
-    """An error whose message is written for the user: one sentence and the remedy.
-
-    Its text never holds the password of a URL, whichever value of the user it quotes.
-    """
+    """An error with a message for the user: one sentence and the remedy, without credentials."""
 
     exit_code = 13
 
     def __str__(self) -> str:
-        """Return the message without credentials."""
+        """Return the message, with the passwords of URLs hidden."""
         return hide_credentials(super().__str__())
 
 
@@ -74,10 +71,10 @@ class UsageError(TunegateError):
 
 
 class SuiteError(UsageError):
-    """Problems in the files of a suite, collected so that one edit can fix them all."""
+    """All problems in the files of a suite, so that one edit can fix them."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        """Keep the problems, each of them one line of the form `file:line: what; remedy`."""
+        """Take the problems, each one line of the form `file:line: what; remedy`."""
         self.problems = tuple(hide_credentials(problem) for problem in problems)
         super().__init__("\n".join(self.problems))
 
@@ -87,17 +84,14 @@ class UnknownName(UsageError):
 
 
 def error_reason(error: BaseException) -> str:
-    """Return the first line of an error's text, or its type where it has none.
-
-    Where the first line only announces others, the next one is added.
-    """
+    """Return the first line of an error's text (the first two after a colon), or its type."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     announces = len(lines) > 1 and lines[0].endswith(":")
     return " ".join(lines[: 2 if announces else 1]) or type(error).__name__
 
 
 def error_summary(error: BaseException) -> str:
-    """Return an error's type and reason, cut to a length that fits a report."""
+    """Return an error's type and reason, cut to 300 characters."""
     name, reason = type(error).__name__, error_reason(error)
     return name if reason == name else f"{name}: {reason}"[:300]
 
@@ -110,7 +104,7 @@ def unknown_name_message(name: str, allowed: tuple[str, ...], *, what: str) -> s
 
 
 class ModelError(UsageError):
-    """A model spec that names nothing that can be opened."""
+    """A model spec that cannot be opened."""
 
 
 class UnsafeWeights(UsageError):
@@ -121,7 +115,7 @@ class MissingExtra(UsageError):
     """An optional dependency is not installed."""
 
     def __init__(self, needed_for: str, extra: str) -> None:
-        """Say what needs the extra and how to install it."""
+        """Take the job that needs the extra, and the extra's name."""
         super().__init__(
             f"{needed_for} needs packages that are not installed: pip install 'tunegate[{extra}]'"
         )
@@ -134,23 +128,20 @@ class NotComparable(TunegateError):
 
 
 class BackendError(TunegateError):
-    """A model backend, the store or the disk failed; what was finished is kept."""
-
-    exit_code = 13
+    """A model backend, the store or the disk failed; finished answers are kept."""
 
 
 class RunInterrupted(TunegateError):
-    """The user stopped the run; finished completions are stored."""
+    """The user stopped the run; finished answers are kept."""
 
     def __init__(self, text: str, signal_number: int = signal.SIGINT) -> None:
-        """Keep the signal: shells know 130 as Ctrl-C and 143 as SIGTERM."""
+        """Set the exit code of the signal, as shells do: 130 for Ctrl-C, 143 for SIGTERM."""
         super().__init__(text)
         self.exit_code = 128 + signal_number
 
 
 class Undecided(AssertionError):
-    """An assert on a delta that the evidence neither proves nor refutes.
+    """An assert on a delta (`Delta.gains`, `Delta.holds`) that is neither proven nor refuted.
 
-    Raised by `Delta.gains` and `Delta.holds`. It fails the test that asked, and counts as
-    UNDECIDED (exit 10) rather than as BLOCK.
+    It fails the test, and counts as UNDECIDED (exit 10), not as BLOCK.
     """

@@ -48,11 +48,11 @@ class GateResult(Record):
     metric: str
     """Name of the metric within the suite."""
     label: Text | None = Field(default=None, exclude_if=is_none)
-    """What the metric measures in a few words; absent where its name's own words say it."""
+    """What the metric measures, in a few words; absent if its name says it."""
     tag: Text | None = Field(default=None, exclude_if=is_none)
-    """Tag of the cases that it rests on; absent of a gate on all cases of the suite."""
+    """Tag of the cases that it rests on; absent if it rests on all cases of the suite."""
     kind: KindName
-    """Which rule of the `[[gates]]` table it is: floor, gain or another kind of gate."""
+    """Its rule in the `[[gates]]` table: floor, gain or another kind of gate."""
     status: GateStatus
     """How it ended."""
     reason: GateReason | None = None
@@ -62,7 +62,7 @@ class GateResult(Record):
     higher_is_better: bool = True
     """Whether a positive delta is an improvement."""
     rate: bool = Field(default=False, exclude_if=operator.not_)
-    """Whether scores are between 0 and 1, so that texts write them in per cent and points."""
+    """Whether scores are between 0 and 1, so that texts show percent and points."""
     base: Number = None
     """Base's level over the complete pairs."""
     tuned: Number = None
@@ -70,11 +70,10 @@ class GateResult(Record):
     delta: Number = None
     """tuned − base."""
     estimate: Number = Field(default=None, exclude_if=is_none)
-    """The measured value, such as a ratio, if it is none of the levels, the delta and the
-    share; absent otherwise."""
+    """The measured value, such as a ratio; absent if it is a level, the delta or the share."""
     low: Number = None
-    """Lower end of the interval of the estimate, if there is one; else of the delta, of tuned's
-    level for floors and ceilings, of the share for severe drops."""
+    """Lower end of the interval: of the estimate if there is one, else of tuned's level (floors,
+    ceilings), of the share (severe drops), or of the delta."""
     high: Number = None
     """Upper end, likewise."""
     confidence: float
@@ -84,45 +83,44 @@ class GateResult(Record):
     margin: float | str
     """The bound as the suite writes it: 0.02, or "2%" of base."""
     options: dict[str, Any] = Field(default_factory=dict, exclude_if=operator.not_)
-    """Keys of the gate's table that only its kind knows; absent without any."""
+    """Keys of the gate's table that only its kind knows; absent if there are none."""
     p_value: Number = None
     """One-sided p-value of the gate's null hypothesis; None for observed floors."""
     n: int = Field(ge=0, le=MAX_AMOUNT)
     """Complete pairs."""
     drop: Number = None
-    """Loss from which a drop counts as severe; None for other gates."""
+    """Loss from which a drop counts as severe; None for other kinds of gate."""
     share: Number = None
     """Share of cases with a severe drop, likewise."""
     noise: Number = None
-    """Mean |difference| of base to itself asked again, where arithmetic is inexact (bfloat16 …)."""
+    """Mean |difference| between base and base asked again, where arithmetic is inexact."""
     noise_n: int | None = Field(default=None, exclude_if=is_none)
-    """Cases that base was asked twice; absent where arithmetic is exact."""
+    """Cases that base was asked twice; absent if arithmetic is exact."""
     noise_low: Number = Field(default=None, exclude_if=is_none)
-    """Lower end of the interval of base again − base, whose far end a claimed difference must
-    clear; absent where nothing bounds it."""
+    """Lower end of the interval of (base again − base), whose far end a claimed difference must
+    clear; absent if it is unbounded."""
     noise_high: Number = Field(default=None, exclude_if=is_none)
     """Upper end, likewise."""
     needed_n: int | None = None
-    """Cases that would decide an undecided gate with 80 % power at the effect hoped for (the
-    expected gain, or no change), if this run's spread holds."""
+    """Cases that would decide an undecided gate with 80 % power, if the effect is as hoped (the
+    expected gain, or no change) and the spread stays as in this run."""
     needed_most: int | None = Field(default=None, exclude_if=is_none)
-    """The same at the upper end of the 80 % interval of the spread; absent where there is none."""
+    """The same at the upper end of the 80 % interval of the spread; absent if there is none."""
     missing: str | None = Field(default=None, exclude_if=is_none)
-    """What an undecided gate lacks that more cases alone do not give, such as clusters; absent
-    otherwise."""
+    """What an undecided gate lacks that more cases alone would not give, such as clusters."""
     advisory: bool = False
-    """Shown, but without influence on the verdict."""
+    """Shown, but without effect on the verdict."""
     right: str | None = None
-    """Why a judge's gate counts or does not, in words; None where no judge is asked."""
+    """Why a judge's gate counts or does not; None if no judge is asked."""
 
     @property
     def id(self) -> str:
-        """Name of the gate within its suite: `json_schema::floor`, with its tag if it has one."""
+        """Name of the gate within its suite: `json_schema::floor[de]`."""
         return gate_id(self.metric, self.kind, self.tag)
 
     @property
     def subject(self) -> str:
-        """The measured quantity: the metric, with its tag if it has one."""
+        """The measured quantity: `json_schema (tag de)`."""
         return gate_subject(self.metric, self.tag)
 
     @property

@@ -15,20 +15,20 @@ class SuiteIncumbentResult(Record):
     name: str
     """Its name in suite.toml."""
     verdict: Verdict | None
-    """Decision by its gates alone; None where none compares."""
+    """Decision by its gates alone; None if none of them compares."""
     n_unscored: dict[str, int]
-    """Arm → cases without a score on some metric compared."""
+    """Arm → cases without a score on some compared metric."""
     gates: tuple[GateResult, ...]
-    """Its tolerances and limits, and a tolerance for each metric with a goal alone; `base` is the
-    incumbent's level, `delta` is tuned − incumbent."""
+    """Its tolerances and limits, with a tolerance for each metric that only has a goal; `base` is
+    the incumbent's level, `delta` is tuned − incumbent."""
 
 
 class IncumbentResult(ArmResult, extra="forbid"):
-    """Incumbent and tuned: SHIP requires that tuned is no worse, on each suite that compares."""
+    """Incumbent and tuned: SHIP requires that tuned is no worse on each suite that compares."""
 
     suites: tuple[SuiteIncumbentResult, ...]
     """In the order of the run."""
 
     def decided_gates(self) -> Iterator[tuple[str, GateResult]]:
-        """Yield suite and result of each gate, the incumbent taking the place of base."""
+        """Yield suite and result of each gate, with the incumbent in place of base."""
         yield from ((suite.name, gate) for suite in self.suites for gate in suite.gates)

@@ -130,7 +130,7 @@ class MetricRecord(Record):
 
     @property
     def is_rate(self) -> bool:
-        """Whether scores are between 0 and 1, so that texts write them in per cent and points."""
+        """Whether scores are between 0 and 1, so that texts show percent and points."""
         return self.binary or self.range == (0.0, 1.0)
 
     @property

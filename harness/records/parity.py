@@ -31,7 +31,7 @@ class MetricParity(Record):
     metric: str
     """Name of the metric within the suite."""
     tag: Text | None = Field(default=None, exclude_if=is_none)
-    """Tag of the cases compared, where the suite gates them; absent for all cases."""
+    """Tag of the cases compared; absent for all cases."""
     status: ParityStatus
     """How it ended."""
     sentence: str
@@ -39,7 +39,7 @@ class MetricParity(Record):
     higher_is_better: bool = True
     """Whether a positive delta is an improvement."""
     rate: bool = Field(default=False, exclude_if=operator.not_)
-    """Whether scores are between 0 and 1, so that texts write them in per cent and points."""
+    """Whether scores are between 0 and 1, so that texts show percent and points."""
     tuned: Number = None
     """Tuned's level over the complete pairs."""
     shipped: Number = None
@@ -55,43 +55,43 @@ class MetricParity(Record):
     method: str
     """The interval used."""
     margin: float | str
-    """Difference that still counts as none: a number, or a share of tuned's level (`5%`)."""
+    """Largest equivalent difference: a number, or a share of tuned's level (`5%`)."""
     margin_from: str
     """Where the margin comes from: the suite's tolerance, half its gain, or the default."""
     n: int
     """Complete pairs."""
     needed_n: int | None = None
-    """Cases that would prove equivalence with 80 % power, if there is no difference."""
+    """Cases that would prove equivalence with 80 % power if there is no difference."""
     advisory: bool = False
-    """Shown, but without influence on the verdict."""
+    """Shown, but without effect on the verdict."""
 
 
 class AnswerAgreement(Record):
-    """How far the answers of tuned and shipped are the same text."""
+    """How many answers of tuned and shipped are the same text."""
 
     answers: int
     """Answers that both arms wrote."""
     same: int
-    """Those that are equal, byte for byte."""
+    """Answers that are equal, byte for byte."""
     until: Number = None
     """Mean share of the longer answer's characters before the first difference."""
 
 
 class PredictionDivergence(Record):
-    """How far the predictions of shipped are from tuned's, along tuned's own answers."""
+    """How far shipped's predictions are from tuned's, along tuned's own answers."""
 
     answers: int
-    """Answers of tuned that were read, a sample of the suite's."""
+    """Answers of tuned in the sample."""
     tokens: int
-    """Tokens of them, each of which is one prediction."""
+    """Tokens in them; each is one prediction."""
     kl: Number
-    """Mean KL(tuned‖shipped) in nats a token."""
+    """Mean KL(tuned‖shipped) in nats per token."""
     logprob: Number
     """Mean of shipped's minus tuned's log-probability of the token that tuned wrote."""
     same_choice: Number
-    """Share of the tokens at which both hold the same one for the likeliest."""
+    """Share of the tokens for which both have the same most likely token."""
     until: Number
-    """Mean share of an answer's tokens before the first at which they do not."""
+    """Mean share of an answer's tokens before the first one that differs."""
 
 
 class SuiteParity(Record):
@@ -102,22 +102,19 @@ class SuiteParity(Record):
     status: ParityStatus
     """The worst of its metrics that count."""
     metrics: tuple[MetricParity, ...]
-    """Its gated metrics but measured times, in the order of suite.toml."""
+    """Its gated metrics except measured times, in the order of suite.toml."""
     guards: tuple[GateResult, ...]
     """Its floors, ceilings, tolerances and limits, with shipped in tuned's place."""
     guards_verdict: Verdict | None
-    """Decision by them alone; None where there are none."""
+    """Decision by the guards alone; None if there are none."""
     agreement: AnswerAgreement | None = None
-    """None where no answers are written."""
+    """None if no answers are written."""
     divergence: PredictionDivergence | None = None
-    """None where one of the arms' logits are not available, or no answers are written."""
+    """None if no answers are written, or the logits of an arm are not available."""
 
 
 class DeploymentParity(ArmResult, extra="forbid"):
-    """Tuned and shipped: SHIP requires that they are equivalent, and that shipped's guards hold.
-
-    Its verdict is the worst that the run can still end with.
-    """
+    """Tuned and shipped: SHIP requires that they are equivalent, and that shipped's guards hold."""
 
     status: ParityStatus
     """The worst of the suites that count."""

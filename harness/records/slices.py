@@ -10,7 +10,7 @@ from tunegate.harness.records.record import Number, Record, Text
 
 
 class LostSlice(Record):
-    """One metric on the cases of a tag, on which tuned is worse. Differences are tuned − base."""
+    """A metric on which tuned is worse for the cases of one tag. Differences are tuned − base."""
 
     suite: str
     """Name of the suite."""
@@ -21,7 +21,7 @@ class LostSlice(Record):
     higher_is_better: bool
     """Whether a positive delta is an improvement."""
     rate: bool = Field(default=False, exclude_if=operator.not_)
-    """Whether scores are between 0 and 1, so that texts write them in per cent and points."""
+    """Whether scores are between 0 and 1, so that texts show percent and points."""
     base: Number
     """Base's level over the complete pairs."""
     tuned: Number
@@ -29,7 +29,7 @@ class LostSlice(Record):
     delta: Number
     """tuned − base."""
     low: Number
-    """Lower end of the delta's interval; None where the data bound neither end."""
+    """Lower end of the delta's interval; None if the data bound neither end."""
     high: Number
     """Upper end, likewise."""
     confidence: float
@@ -39,16 +39,15 @@ class LostSlice(Record):
     q_value: Number
     """Two-sided p-value of "no difference", by Benjamini and Hochberg over the slices tested."""
     stands_out: bool
-    """Whether that is at most 0.10; if not, the interval alone is on the side of a loss."""
+    """Whether that is at most 0.10; otherwise only its own interval shows a loss."""
 
 
 class SliceLosses(Record):
-    """Slices that lost in a run that ships, which a mean that holds may hide; without influence."""
+    """Slices on which tuned lost in a run that ships; without effect on the verdict."""
 
     tested: int
-    """Slices that were looked at: gated metrics on tags with cases enough and no gate of their
-    own that compares."""
+    """Slices tested: gated metrics on tags that have enough cases and no comparing gate."""
     sentence: str
     """How many lost, the worst of them with their numbers, and how to gate on one."""
     lost: tuple[LostSlice, ...]
-    """Those that stand out first, then by size of the loss."""
+    """The ones that stand out first, then by size of the loss."""

@@ -19,7 +19,7 @@ from tunegate.harness.records.record import Json, Record, replace_surrogates
 FILE = "tunegate_training.json"
 """Name of the card in the folder of the weights."""
 _LARGEST = 4_000_000
-"""Bytes beyond which a file is no card."""
+"""Bytes; larger files are not read."""
 _FACTS = (
     "method",
     "base",
@@ -39,39 +39,39 @@ _FACTS = (
     "went_on_from",
     "eval_files",
 )
-"""The part of a card that verdict.json repeats."""
+"""Facts of a card that verdict.json repeats."""
 
 
 class TrainingSummary(Record):
-    """A run's knowledge of tuned's training."""
+    """What a run knows of tuned's training."""
 
     card: Json = Field(default_factory=dict, repr=False)
     """The card; empty if there is none."""
     why: str = ""
-    """Why there is none, or why it is not believed."""
+    """Why there is no card, or why it is not believed."""
     notes: tuple[str, ...] = ()
-    """Differences between training and evaluation, a sentence each."""
+    """Differences between training and evaluation, one sentence each."""
 
     @property
     def believed(self) -> bool:
-        """Whether there is a card, and it is of the weights that are judged."""
+        """Whether there is a card of the weights that are judged."""
         return bool(self.card) and not self.why
 
     @property
     def believed_card(self) -> dict[str, Any]:
-        """The card, if it is of the weights that are judged; else nothing."""
+        """The card if it is believed, else nothing."""
         return self.card if self.believed else {}
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The main facts of the card, and what speaks against believing it or the evaluation."""
-        told = {name: self.card[name] for name in _FACTS if name in self.card}
-        doubts = [*([self.why] if told and self.why else []), *self.notes]
-        return told | ({"notes": doubts} if doubts else {})
+        """The main facts of the card, with `notes` of doubts about it or the evaluation."""
+        facts = {name: self.card[name] for name in _FACTS if name in self.card}
+        doubts = [*([self.why] if facts and self.why else []), *self.notes]
+        return facts | ({"notes": doubts} if doubts else {})
 
     @property
     def files(self) -> tuple[Mapping[str, Any], ...]:
-        """The files of training rows that the card names, those in a form that can be used."""
+        """The files of training rows that the card names with a path and a hash."""
         if not self.believed:
             return ()
         found = [self.card.get("files"), self._earlier.get("files")]
@@ -86,7 +86,7 @@ class TrainingSummary(Record):
 
     @property
     def unknown(self) -> str:
-        """Further training data without a known file, in words; empty if there is none."""
+        """A sentence on earlier training whose files are unknown; empty if there was none."""
         if self._earlier and not isinstance(self._earlier.get("files"), list):
             return f"what {self._earlier.get('path')} was trained on before is not known"
         return ""
@@ -98,11 +98,11 @@ class TrainingSummary(Record):
 
 
 def read_training_card(folder: Path | None, identity: Mapping[str, Any]) -> TrainingSummary:
-    """Return the card in a folder, held against the arm that was opened from there.
+    """Return the card in tuned's folder, checked against the arm that was opened from there.
 
     Args:
-        folder: Where tuned's files are; None if it has none here.
-        identity: What tuned is: hashes of its weights, template and tokenizer.
+        folder: Where tuned's files are; None if they are elsewhere.
+        identity: The identity of tuned: hashes of its weights, template and tokenizer.
     """
     path = None if folder is None else folder / FILE
     if path is None or not path.exists():
@@ -116,7 +116,7 @@ def read_training_card(folder: Path | None, identity: Mapping[str, Any]) -> Trai
         return TrainingSummary(why=f"{path}: not a JSON object")
     judged = identity.get("adapter_sha256") or identity.get("weights_sha256")
     if judged is not None and card.get("weights_sha256") not in (None, judged):
-        return TrainingSummary(card=card, why=f"{path}: is of other weights than tuned's")
+        return TrainingSummary(card=card, why=f"{path}: describes other weights than tuned's")
     return TrainingSummary(card=card, notes=_differences(replace_surrogates(card), identity))
 
 
@@ -125,7 +125,7 @@ def _refuse(constant: str) -> None:
 
 
 def _differences(card: Mapping[str, Any], identity: Mapping[str, Any]) -> tuple[str, ...]:
-    """Say where the prompts of the evaluation are made otherwise than those of the training."""
+    """Return how the evaluation makes prompts differently than the training did."""
     base = card.get("base")
     template = card.get("chat_template_sha256")
     if template is None and isinstance(base, dict):
@@ -136,7 +136,7 @@ def _differences(card: Mapping[str, Any], identity: Mapping[str, Any]) -> tuple[
     }
     return tuple(
         f"tuned was trained with another {what} ({trained[:10]}) than it is judged with "
-        f"({used[:10]}): it is asked in a form that it has not learned"
+        f"({used[:10]}), so its prompts have a form that it has not learned"
         for what, (trained, used) in pairs.items()
         if isinstance(trained, str) and isinstance(used, str) and trained != used
     )

@@ -30,7 +30,7 @@ class Verdict(StrEnum):
     """The answer to "ship it or not?"; only SHIP ships."""
 
     SHIP = "SHIP"
-    """All floors hold, every guardrail is proven non-inferior and the goal rule holds."""
+    """All floors hold, every guardrail is proven non-inferior, and the goal rule holds."""
     HOLD = "HOLD"
     """Nothing broke, but the gain is proven smaller than the written expected gain."""
     UNDECIDED = "UNDECIDED"
@@ -40,7 +40,7 @@ class Verdict(StrEnum):
     NOT_COMPARABLE = "NOT_COMPARABLE"
     """The arms differ in more than the weights, or the adapter is not active."""
     ERROR = "ERROR"
-    """Too much is unscored, or a backend, judge or disk failed; resumable."""
+    """Too much is unscored, or a backend, judge or disk failed; the run can be resumed."""
 
     @property
     def exit_code(self) -> int:
@@ -49,7 +49,7 @@ class Verdict(StrEnum):
 
     @classmethod
     def worst(cls, verdicts: list[Verdict]) -> Verdict:
-        """Return the worst of several verdicts: one verdict a run."""
+        """Return the worst of several verdicts."""
         return max(verdicts, key=list(cls).index)
 
 
@@ -79,37 +79,37 @@ class SuiteResult(Record):
     n_planned: int
     """Cases the suite asks for."""
     n_scored: int
-    """Cases with a complete pair of scores on every gated metric."""
+    """Cases that both arms have a score for on every gated metric."""
     n_unscored: dict[str, int]
     """Arm → cases without a score on some gated metric."""
     n_touched: int = Field(default=0, exclude_if=operator.not_)
-    """Cases left out of the gates because they are in the training rows; absent without any."""
+    """Cases left out of the gates because they are in the training rows; absent if none are."""
     n_skipped_decided: int = 0
-    """Cases not run because everything was decided."""
+    """Cases not run because everything was already decided."""
     unscored_reasons: dict[str, int] = Field(default_factory=dict)
-    """Reason → count over both arms."""
+    """Reason → count in both arms together."""
     worst_case: Verdict | None = None
-    """The verdict if every unscored case went worst for tuned and best for base."""
+    """The verdict if every unscored case had gone worst for tuned and best for base."""
     notes: tuple[str, ...] = ()
-    """Warnings a reader must see, the gravest first: what capped the verdict, cut answers, skew."""
+    """Warnings that a reader must see, the gravest first."""
     collapsed: Text | None = Field(default=None, exclude_if=is_none)
-    """The form that tuned's answers have and base's do not; absent where the suite asks for it."""
+    """The form that tuned's answers have and base's lack; absent if the suite asks for it."""
     remarks: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)
-    """Facts that leave the verdict as it is: times, answers that changed sides, an early end."""
+    """Facts without effect on the verdict: times, answers that changed sides, an early end."""
     gates: tuple[GateResult, ...]
     """In the order of suite.toml."""
 
     @property
     def counts(self) -> bool:
-        """Whether it counts: a suite of which all gates are advisory decides nothing."""
+        """Whether it has a gate that is not advisory."""
         return any(not gate.advisory for gate in self.gates)
 
 
 class ArmResult(Record, extra="allow"):
-    """Result of the comparison of a further arm.
+    """Result of comparing a further arm.
 
-    An arm adds its own fields: JSON values by name to this record, or those of a subclass that its
-    `ArmComparison` names. The report shows a text, number or bool by its name.
+    An arm adds fields of its own: JSON values by name, or a subclass that its `ArmComparison`
+    names. The report shows texts, numbers and bools by their names.
     """
 
     __pydantic_extra__: dict[str, Annotated[JsonValue, BeforeValidator(replace_surrogates)]]
@@ -126,7 +126,7 @@ class ArmResult(Record, extra="allow"):
 
     @property
     def facts(self) -> dict[str, object]:
-        """Name → value of what one line can show."""
+        """Field → value, of the fields that fit on one line."""
         plain = self.model_dump(exclude={"sentence"})
         return {name: v for name, v in plain.items() if isinstance(v, str | int | float)}
 
@@ -139,7 +139,7 @@ HEADLINE_WORDS = 25
 
 
 def headline(core: str, *tails: str) -> str:
-    """Return a core with the tails that fit into a headline; a long core ends with a clause."""
+    """Return a core with the tails that fit into a headline; a long core is cut after a clause."""
     words = core.split()
     if len(words) > HEADLINE_WORDS:
         kept = words[:HEADLINE_WORDS]
@@ -155,58 +155,53 @@ class VerdictRecord(Record):
     """The whole of verdict.json."""
 
     schema_version: int = SCHEMA_VERSION
-    """Version of the format; a reader refuses one it does not know."""
+    """Version of the format; readers refuse other versions."""
     verdict: Verdict
     """The worst of the suites' verdicts, or why the run was refused or did not finish."""
     sentence: str
-    """The headline: in at most 25 words what decided it; the cause of a refused run in full."""
+    """What decided the run, in at most 25 words; of a refused run, the full cause."""
     run_id: str
     """Name of the run's folder."""
     arms: dict[str, dict[str, Any]]
     """Arm → its identity: spec, hashes, number format, engine."""
     suites: tuple[SuiteResult, ...]
-    """In the order of the run; none if it was refused or did not finish."""
+    """In the order of the run; empty if it was refused or did not finish."""
     comparability: dict[str, Any]
     """Proofs or declarations about prompts and templates."""
     liveness: dict[str, Any]
     """Proofs that the adapter is active."""
     served_identity: dict[str, Any] = Field(default_factory=dict, exclude_if=operator.not_)
-    """Served arm → proof that it computes with the weights on the disk, or why none is had."""
+    """Served arm → proof that it computes with the weights on disk, or why there is none."""
     attempts: dict[str, int]
-    """Suite hash → number of candidates judged on it so far, this one included."""
+    """Suite hash → number of candidates judged on it so far, including this one."""
     seed: int
-    """Seed of everything drawn at random."""
+    """Seed of all random draws."""
     versions: dict[str, str]
-    """Package → version, Python among them."""
+    """Package → version, including Python."""
     slices: SliceLosses | None = Field(default=None, exclude_if=is_none)
-    """Tags on which tuned lost although the gates let it ship; absent where none did."""
+    """Tags on which tuned lost although the gates let it ship; absent if there are none."""
     training: dict[str, Any] | None = Field(default=None, exclude_if=operator.not_)
-    """Main facts of how tuned was trained, from the card next to it; absent without one."""
+    """How tuned was trained, from the card next to it; absent if there is no card."""
     leakage: ContaminationResult | None = Field(default=None, exclude_if=is_none)
-    """Cases that tuned was trained on, shown apart; absent of runs that never looked for them."""
+    """Cases that tuned was trained on; absent if the run did not look for them."""
     further_arms: dict[str, SerializeAsAny[ArmResult]] = Field(
         default_factory=dict, exclude_if=operator.not_
     )
-    """Further arm → what its comparison found; absent where none is compared."""
+    """Further arm → result of its comparison; absent if none is compared."""
 
     def trust_notes(self) -> tuple[str, ...]:
-        """Return what is taken on trust: recorded prompts, an adapter's base, what a server has."""
-        note = self.comparability.get("note")
-        prompts: tuple[str, ...] = (
-            (str(note),) if note and self.comparability.get("on_trust") else ()
-        )
-        named = self.comparability.get("base_name")
-        prompts += (str(named),) if named else ()
-        served = {arm: found.get("note") for arm, found in self.served_identity.items()}
-        return prompts + tuple(f"{arm}: {why}" for arm, why in served.items() if why)
+        """Return what is taken on trust: recorded prompts, an adapter's base, a server's weights."""
+        notes = []
+        if self.comparability.get("on_trust"):
+            notes.append(self.comparability.get("note"))
+        notes.append(self.comparability.get("base_name"))
+        for arm, proof in self.served_identity.items():
+            if proof.get("note"):
+                notes.append(f"{arm}: {proof['note']}")
+        return tuple(str(note) for note in notes if note)
 
     def after(self, arm: str, found: ArmResult) -> VerdictRecord:
-        """Return the run's verdict after the comparison of a further arm: it can only be worse.
-
-        Args:
-            arm: The arm's name.
-            found: What its comparison found.
-        """
+        """Return the run's verdict after a further arm was compared: it can only get worse."""
         worst = Verdict.worst([self.verdict, found.verdict])
         sentence = self.sentence
         if worst is not self.verdict:
