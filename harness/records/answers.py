@@ -16,13 +16,13 @@ _MOST_REPORTED = 1e9
 
 
 def reported_amount(value: Any) -> Any:
-    """Return a count, time or price that somebody else reports; None where it cannot be true."""
+    """Return a count, time or price reported by others; None if it cannot be true."""
     known = isinstance(value, int | float) and 0 <= value <= _MOST_REPORTED
     return value if known else None
 
 
 class CellKind(StrEnum):
-    """The request of one cell."""
+    """What one cell asks of an arm."""
 
     GENERATE = "generate"
     """Write a completion of the prompt."""
@@ -39,31 +39,31 @@ class CellKind(StrEnum):
 
 
 WRITTEN = frozenset({CellKind.GENERATE, CellKind.RECORDED})
-"""Kinds whose completion has the text that the arm answered with."""
+"""Kinds whose completion has the answer's text."""
 
 
 class Completion(Record):
     """A model's answer to one case, with the facts about its generation."""
 
     text: Text | None = None
-    """The answer, without the thoughts before it; empty where the thoughts never ended. None where
-    the suite asked for log-likelihoods only."""
+    """The answer without its thoughts; empty if the thoughts never ended, None if only
+    log-likelihoods were asked for."""
     finish_reason: str | None = None
     """`stop`, `length` (the token limit cut it) or the backend's own word; None if unknown."""
     input_tokens: int | None = Field(default=None, ge=0, le=MAX_AMOUNT)
     """Tokens of the prompt."""
     output_tokens: int | None = Field(default=None, ge=0, le=MAX_AMOUNT)
-    """Tokens of thoughts and answer, the end marker not counted."""
+    """Tokens of thoughts and answer, without the end marker."""
     latency_s: float | None = Field(default=None, ge=0, le=MAX_AMOUNT)
-    """Seconds from sending to the last token; of the whole batch where it ran in one."""
+    """Seconds from sending to the last token, of the whole batch if it ran in one."""
     batch_size: int | None = Field(default=None, ge=1, le=MAX_AMOUNT)
     """Completions that were written together in that time; None if unknown."""
     cost: float | None = Field(default=None, ge=0, le=MAX_AMOUNT)
     """Price in US dollars; None if unknown."""
     attempts: int | None = Field(default=None, ge=1, le=MAX_AMOUNT)
-    """Times that a model behind a network was asked for it; None of others."""
+    """Requests that a model behind a network needed; None for other models."""
     answered_by: Text | None = None
-    """The model that answered by the provider's report, with its configuration; None elsewhere."""
+    """The model that answered, as the provider reports it, with its configuration."""
     choice_logprobs: tuple[float, ...] | None = None
     """Natural-log likelihood of each choice's text after the prompt, summed over its tokens."""
     answer_logprob: float | None = None
@@ -71,13 +71,13 @@ class Completion(Record):
     bits_per_byte: float | None = Field(default=None, ge=0, le=MAX_AMOUNT)
     """Negative base-2 log-likelihood of the prompt's text over its length in UTF-8 bytes."""
     scores: dict[Text, float | None] | None = Field(default=None, exclude_if=is_none)
-    """Scores by another tool: score key → value, None if unscored; absent elsewhere."""
+    """Another tool's scores: score key → value, None if unscored."""
     errors: dict[Text, Text] | None = Field(default=None, exclude_if=is_none)
-    """Score key → why the other tool left it unscored; absent elsewhere."""
+    """Score key → why the other tool left it unscored."""
     prompt_sha256: str | None = Field(default=None, exclude_if=is_none)
-    """Hash of the prompt that the other tool sent; absent where it is not known."""
+    """Hash of the prompt that the other tool sent; absent if unknown."""
     reasoning: Text | None = Field(default=None, exclude_if=is_none)
-    """The thoughts before the answer, without their tags; absent without any, or if hidden."""
+    """The thoughts before the answer, without their tags; absent if there are none or hidden."""
     reasoning_tokens: int | None = Field(default=None, ge=0, le=MAX_AMOUNT, exclude_if=is_none)
     """Tokens of the thoughts and their tags, a part of `output_tokens`; absent if unknown."""
     reasoning_s: float | None = Field(default=None, ge=0, le=MAX_AMOUNT, exclude_if=is_none)
@@ -85,14 +85,14 @@ class Completion(Record):
     reasoning_closed: bool | None = Field(default=None, exclude_if=is_none)
     """Whether the thoughts ended, so that an answer could begin; absent without thoughts."""
     reasoning_tags: tuple[Text, Text] | None = Field(default=None, exclude_if=is_none)
-    """The text before the thoughts and the text between thoughts and answer, as written: with them
-    the completion can be put together again. Absent where a server separated the two."""
+    """The text before the thoughts and the text between thoughts and answer, as written; absent if
+    a server separated the two."""
     episode: EpisodeRecord | None = Field(default=None, exclude_if=is_none)
-    """The turns of a completion that an environment answered; absent elsewhere."""
+    """The turns of an episode."""
 
     @property
     def thinks(self) -> bool:
-        """Whether the model wrote thoughts, hidden ones included."""
+        """Whether the model wrote thoughts, even hidden ones."""
         return self.reasoning is not None or bool(self.reasoning_tokens)
 
 
@@ -116,10 +116,10 @@ class StoredAnswer:
 
     cell: Cell
     status: str
-    """`ok`, `error`, `missing`, or `skipped`: everything was decided before it was asked."""
+    """`ok`, `error`, `missing`, or `skipped` since everything was decided before."""
     completion: Completion | None = None
     error: Text | None = None
-    """The failure, in words, if the status is `error`."""
+    """The failure, if the status is `error`."""
     started_s: float | None = None
     """Unix time at which the backend began."""
     cache_hit: bool = False
@@ -134,7 +134,7 @@ class StoredAnswer:
     def of(
         cls, cell: Cell, completion: Completion | None, error: str | None, started_s: float
     ) -> StoredAnswer:
-        """Return what a backend answered: `ok` with a completion, else `error`."""
+        """Return a backend's answer: `ok` with a completion, else `error`."""
         return cls(
             cell=cell,
             status="error" if completion is None else "ok",

@@ -13,11 +13,10 @@ from pydantic import Field, PrivateAttr, WithJsonSchema
 
 from tunegate.harness.records.record import Json, Record, Text, is_none
 
-# `case.schema.json`, the form of a case in a file, is generated from the fields of `Case`. The
-# constraints in `json_schema_extra` and `WithJsonSchema` apply to files alone: probes within the
-# package build cases with an empty prompt.
+# `case.schema.json` is generated from the fields of `Case`. `json_schema_extra` and
+# `WithJsonSchema` constrain files only: some probes build cases with an empty prompt.
 FilledText = Annotated[Text, Field(json_schema_extra={"minLength": 1})]
-"""A text that may not be empty in a file."""
+"""A text that must not be empty in a file."""
 _FILLED_LIST = Field(json_schema_extra={"minItems": 1})
 ChatMessage = Annotated[
     Json,
@@ -74,55 +73,54 @@ class Case(Record):
     """One prompt with what is needed to score its answer."""
 
     id: Text = Field(min_length=1, max_length=200)
-    """Stable name of the case; the hash of its content if the file gives none."""
+    """Stable name of the case; by default the hash of its content."""
     prompt: FilledText | None = None
-    """The user's text; either this or `messages`."""
+    """The user's text, unless there are `messages`."""
     messages: Annotated[tuple[ChatMessage, ...], _FILLED_LIST] | None = None
     """A whole conversation in the chat format (`role`, `content`), ending with the user's turn."""
     expected: Text | Annotated[tuple[Text, ...], _FILLED_LIST] | None = None
-    """The right answer, or several of which one is enough."""
+    """The right answer, or several right answers."""
     context: Text | None = None
     """Source text that a faithful answer rests on."""
     answer_schema: Json | None = Field(default=None, alias="schema")
-    """JSON schema of this case's answer, where it differs from the suite's."""
+    """JSON schema of this case's answer, if it differs from the suite's."""
     tools: tuple[Json, ...] | None = None
     """Tool definitions offered to the model, in the chat template's format."""
     expected_calls: tuple[ExpectedCall, ...] | None = None
-    """The calls of a right answer, each argument with the list of its allowed values; "" in it
-    means that the argument may be left out. In an allowed object every key has such a list again.
-    An empty list: no tool may be called."""
+    """The calls of a right answer, with a list of allowed values for each argument; "" in the list
+    means that the argument may be left out. Keys of an allowed object have such lists, too. An
+    empty list means that no tool may be called."""
     choices: tuple[FilledText, ...] | None = Field(default=None, json_schema_extra={"minItems": 2})
     """Texts of the possible answers of a multiple-choice question."""
     answer: ChoiceIndex | None = None
     """The right choice: its index from 0; a file may write its letter."""
     delimiter: Text | None = None
-    """Text between a plain prompt and a choice or the expected answer; a space if absent."""
+    """Text between a plain prompt and a choice or the expected answer; a space by default."""
     stop: tuple[FilledText, ...] | None = None
-    """Texts that end a completion of this case, in addition to those of the suite."""
+    """Texts that end a completion of this case, in addition to the suite's."""
     max_new_tokens: int | None = Field(default=None, ge=1, le=100_000, exclude_if=is_none)
-    """Longest completion of this case in tokens, in place of the suite's."""
+    """Longest completion of this case in tokens, instead of the suite's."""
     temperature: float | None = Field(default=None, ge=0, exclude_if=is_none)
-    """Temperature of this case in place of the suite's; 0 decodes greedily."""
+    """Temperature of this case, instead of the suite's; 0 decodes greedily."""
     top_p: float | None = Field(default=None, gt=0, le=1, exclude_if=is_none)
-    """Nucleus of this case's sampling in place of the suite's."""
+    """Nucleus sampling of this case, instead of the suite's."""
     tool_choice: FilledText | Json | None = Field(default=None, exclude_if=is_none)
-    """Which tool must be called, in OpenAI's form; it binds chat APIs only."""
+    """Which tool must be called, in OpenAI's form; chat APIs only."""
     response_format: Json | None = Field(default=None, exclude_if=is_none)
-    """The form of the answer, as in OpenAI's API; it binds chat APIs only."""
+    """The form of the answer, as in OpenAI's API; chat APIs only."""
     rules: Json | None = Field(default=None, json_schema_extra={"minProperties": 1})
-    """Constraints on the form of the answer, rule → value (`{"max_words": 50}`), for the metric
-    `format`."""
+    """Constraints for the metric `format`, rule → value (`{"max_words": 50}`)."""
     row: Json | None = Field(default=None, exclude_if=is_none)
     """Keyword arguments for the `reset` of an episode's environment."""
     tags: tuple[FilledText, ...] = ()
-    """Labels such as the subject: slices of the report, never clusters."""
+    """Labels such as the subject, for slices of the report; they are not clusters."""
     cluster: FilledText | None = None
-    """Cases that belong together (one passage, one customer) share this name."""
+    """Name shared by cases that belong together: one passage, one customer."""
 
     _where: str = PrivateAttr(default="")
 
     def __eq__(self, other: object) -> bool:
-        """Compare what the cases hold; the place that they were read from is no part of it."""
+        """Compare the fields, not where the cases were read from."""
         return isinstance(other, Case) and self.__dict__ == other.__dict__
 
     def __hash__(self) -> int:
@@ -131,7 +129,7 @@ class Case(Record):
 
     @property
     def where(self) -> str:
-        """File and line that the case was read from; empty for one that was made in memory."""
+        """File and line that the case was read from; empty if it was made in memory."""
         return self._where
 
     def with_place(self, where: str) -> Case:
@@ -148,7 +146,7 @@ class Case(Record):
         return ({"role": "system", "content": system}, *turns)
 
     def expected_texts(self) -> tuple[str, ...]:
-        """Return the expected answers as a tuple, empty where there is none."""
+        """Return the expected answers as a tuple."""
         if self.expected is None:
             return ()
         return (self.expected,) if isinstance(self.expected, str) else self.expected

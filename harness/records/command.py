@@ -9,26 +9,26 @@ from itertools import takewhile
 from pathlib import Path
 
 GATE_PREFIX = "--gate-"
-"""How pytest's options begin that are options of `tunegate gate` without it."""
+"""Prefix of pytest's options that `tunegate gate` has without it."""
 NO_ADDOPTS = ("-o", "addopts=")
-"""The options that a project gives its tests (`-k`, `--collect-only`) must not thin out a gate."""
+"""Keeps a project's own pytest options (`-k`, `--collect-only`) from thinning out a gate."""
 PYTEST_QUIETLY = (
     "-p",
     "no:cacheprovider",
     "--no-header",
     "-q",
     "--rootdir=.",
-    # We are imported before pytest could rewrite our asserts, and have none to rewrite.
+    # We are imported before pytest can rewrite asserts, and have none.
     "-W",
     "ignore::pytest.PytestAssertRewriteWarning",
 )
-"""Arguments that `tunegate gate` adds to those of its user, before the options."""
+"""Arguments that `tunegate gate` adds to the user's, before the options."""
 
 
 def shell_words(command: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the words that stand for arguments of pytest in a shell, as a user types them.
+    """Return the shell words for arguments of pytest: `tunegate gate …` if it made them.
 
-    Those of `tunegate gate` give that command, any others one of pytest; none give none.
+    No arguments give no words.
     """
     size = len(PYTEST_QUIETLY)
     starts = (at for at in range(len(command)) if command[at : at + size] == PYTEST_QUIETLY)
@@ -45,7 +45,7 @@ def shell_words(command: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def resume_command(folder: Path | str, command: Sequence[str]) -> str:
-    """Return what a user types to go on with a run in a folder that was begun by a command."""
+    """Return the shell command that resumes a run in a folder."""
     words = shell_words(without_run_folder(command))
     if words[:2] == ("tunegate", "gate"):
         return shlex.join(("tunegate", "resume", str(folder), *words[2:]))
@@ -53,7 +53,7 @@ def resume_command(folder: Path | str, command: Sequence[str]) -> str:
 
 
 def without_run_folder(command: Sequence[str]) -> tuple[str, ...]:
-    """Return a command without its run folder, which may have moved since."""
+    """Return a command without its run folder, which may have moved."""
     option = f"{GATE_PREFIX}run-dir"
     return tuple(
         word
@@ -63,10 +63,10 @@ def without_run_folder(command: Sequence[str]) -> tuple[str, ...]:
 
 
 def typed_options(text: str, command: Sequence[str]) -> str:
-    """Return a message that names options as they were typed: `tunegate gate` has no prefix.
+    """Return a message with options spelled as the user typed them: without pytest's prefix.
 
     Args:
-        text: The message, with options as pytest has them.
+        text: The message, with options as pytest spells them.
         command: The arguments of the pytest session.
     """
     if not set(PYTEST_QUIETLY) <= set(command):

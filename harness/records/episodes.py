@@ -1,8 +1,8 @@
-"""Records of episodes: the settings of a suite's episodes, and what happened in one of them.
+"""Episodes: completions of several turns in an environment.
 
-An episode is a completion that takes several turns: the model calls tools of an environment, reads
-their results, and ends with an answer; the environment rates the result. The text of such
-a completion is the last answer, its counts are sums over the turns.
+The model calls tools of the environment, reads their results, and ends with an answer, which the
+environment rates. The text of such a completion is the last answer; its counts are sums over the
+turns.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pydantic import Field
 from tunegate.harness.records.record import MAX_AMOUNT, Record
 
 MAX_TURNS = 8
-"""Turns of an episode at most."""
+"""Most turns of an episode."""
 MAX_TOKENS = 1024
-"""Tokens that the model writes in an episode at most."""
+"""Most tokens that the model writes in an episode."""
 TOOL_TIMEOUT_S = 20.0
 """Seconds that a tool, a reset or a reward may take."""
 
@@ -42,7 +42,7 @@ class EpisodeCall(Record):
     result: str
     """The text that the model was shown."""
     error: bool = False
-    """Whether the call failed by the model's own fault."""
+    """Whether the call failed through the model's own fault."""
     seconds: float | None = Field(default=None, ge=0, le=MAX_AMOUNT)
 
 
@@ -50,14 +50,14 @@ class EpisodeTurn(Record):
     """The model's text in one turn, and the replies of its tools."""
 
     prompt_sha256: str
-    """Hash of the prompt of the turn: everything that led to it."""
+    """Hash of the turn's prompt, with everything before it."""
     text: str
     """As the model wrote it, calls included."""
     calls: tuple[EpisodeCall, ...] = ()
     problem: str | None = None
-    """Why its call cannot be read; None of other turns."""
+    """Why its call cannot be read, if so."""
     message: str | None = None
-    """The next message of the user, from an environment that plays one."""
+    """The user's next message, if the environment plays a user."""
     finish_reason: str | None = None
     input_tokens: int | None = Field(default=None, ge=0, le=MAX_AMOUNT)
     output_tokens: int | None = Field(default=None, ge=0, le=MAX_AMOUNT)
@@ -66,11 +66,10 @@ class EpisodeTurn(Record):
 
 
 class EpisodeRecord(Record):
-    """The course of an episode."""
+    """What happened in an episode."""
 
     turns: tuple[EpisodeTurn, ...]
     reward: float
-    """Reward from the environment."""
     end: EpisodeEnd
     opening: str | None = None
     """Text that `reset` added to the prompt."""
@@ -92,28 +91,28 @@ class EpisodeSettings(Record):
     """How the episodes of a suite are played; the table `[episode]` of suite.toml."""
 
     environment: str = ""
-    """`file.py:Class`, the file next to suite.toml, or `package.module:Class`; empty where Inspect
-    plays the tasks."""
+    """`file.py:Class`, with the file next to suite.toml, or `package.module:Class`; empty if
+    Inspect plays the tasks."""
     inspect: str = Field(default="", exclude_if=operator.not_)
-    """Task of Inspect that plays in place of an environment: `file.py@task`, or `package/task`."""
+    """Task of Inspect that is played instead of an environment: `file.py@task`, `package/task`."""
     python: str = Field(default="", exclude_if=operator.not_)
     """Python that has Inspect; empty for the one that runs tunegate."""
     flags: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)
-    """Further words of `inspect eval`."""
+    """Further arguments of `inspect eval`."""
     reward: str = Field(default="", exclude_if=operator.not_)
     """Score of the Inspect task that is the reward; empty for its first one."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the class, or of the Inspect task."""
     max_turns: int = MAX_TURNS
-    """Turns of the model."""
+    """Most turns of the model."""
     max_tokens: int = MAX_TOKENS
-    """Tokens that the model writes in all turns."""
+    """Most tokens that the model writes in all turns together."""
     tool_timeout_s: float = TOOL_TIMEOUT_S
     """Seconds that one call of the environment may take."""
     tools: Literal["template", "system"] = "template"
     """Whether the chat template shows the tools, or the system prompt does."""
     deterministic: bool = True
-    """Whether the environment answers the same to the same calls; if not, an interrupted episode
-    begins anew."""
+    """Whether the same calls always have the same results; if not, an interrupted episode starts
+    over."""
     sha256: str = ""
     """Hash of the environment's source files and options; empty in suite.toml."""

@@ -23,14 +23,13 @@ from tunegate.harness.records.record import SCHEMA_VERSION
 R = TypeVar("R")
 
 LARGEST_FILE = 2_000_000_000
-"""Bytes of a file that is read as a whole."""
+"""Bytes of the largest file that is read as a whole."""
 
 
 def check_regular(path: Path, most: int | None = None) -> None:
-    """Refuse what is not a regular file of at most `most` bytes: a pipe without a writer hangs.
+    """Raise OSError unless a path is a regular file of at most `most` bytes.
 
-    Raises:
-        OSError: why it is not read.
+    A pipe without a writer would hang.
     """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
@@ -44,36 +43,36 @@ def read_file(path: Path, most: int = LARGEST_FILE) -> bytes:
     """Return the content of a regular file of at most `most` bytes.
 
     Raises:
-        OSError: it cannot be read, or is another kind of file or larger.
+        OSError: it cannot be read, is not a regular file, or is larger.
     """
     check_regular(path, most)
     return path.read_bytes()
 
 
 def parse_record(kind: type[R], text: bytes) -> R:
-    """Return the record that a JSON text holds.
+    """Parse a record from JSON.
 
     Raises:
-        ValueError: it holds none; `record_problem` gives the cause.
+        ValueError: the text is not such a record; `record_problem` says why.
         RecursionError: it is nested too deeply.
     """
     reader = _reader(kind)
     try:
         return reader.validate_json(text)
     except ValidationError:
-        # For half a surrogate pair, which only `json` reads, and for better words on what is wrong.
+        # `json` reads half a surrogate pair, and gives better reasons.
         return reader.validate_python(json.loads(text))
 
 
 def record_problem(kind: type[Any], error: Exception) -> str:
-    """Return in one line why something is no record of that kind."""
+    """Return in one line why something is not a record of that kind."""
     if isinstance(error, ValidationError):
         return f"not a {kind.__name__}: {validation_problem(kind, error)}"
     return f"not a {kind.__name__}: {error or 'nested too deeply'}"
 
 
 _READERS: dict[type[Any], TypeAdapter[Any]] = {}
-"""Kind → what reads it: making one takes longer than reading a thousand records."""
+"""Kind → its parser: making one takes longer than reading a thousand records."""
 
 
 def _reader(kind: type[R]) -> TypeAdapter[R]:
@@ -83,7 +82,7 @@ def _reader(kind: type[R]) -> TypeAdapter[R]:
 
 
 _NUMBERS = count()
-"""Of the files that this process has written."""
+"""Numbers of the files that this process writes."""
 
 
 def read_record(path: Path, kind: type[R]) -> R:
@@ -101,7 +100,7 @@ def read_record(path: Path, kind: type[R]) -> R:
 
 
 def _parse_current(kind: type[R], text: bytes) -> R:
-    """Return the record of a text; that it is of another version comes before other complaints."""
+    """Parse a record; refuse another version of the format before any other problem."""
     try:
         record = parse_record(kind, text)
     except ValueError:
@@ -122,15 +121,15 @@ def _refuse_other_version(version: object) -> None:
 
 @contextmanager
 def open_atomic(path: Path) -> Iterator[TextIO]:
-    """Return a file to write: readers see the old content, or all of the new once it is closed.
+    """Open a file to write, whose readers see the old content until it is closed.
 
-    What a name that ends in `.gz` is given is packed, the same bytes for the same text.
+    A file named `.gz` is compressed, the same bytes for the same text.
 
     Raises:
         OSError: writing failed; the old file is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Of our own naming: tempfile's files are readable by their owner alone, and stay so.
+    # Not tempfile's, which only their owner can read.
     temporary = path.parent / f".writing-{os.getpid()}-{threading.get_ident()}-{next(_NUMBERS)}"
     try:
         with temporary.open("wb") as raw:
@@ -145,7 +144,7 @@ def open_atomic(path: Path) -> Iterator[TextIO]:
 
 @contextmanager
 def _text_into(raw: BinaryIO, *, packed: bool) -> Iterator[TextIO]:
-    """Return a text file that is written to `raw`, which stays open."""
+    """Open a text file that writes to `raw`, which stays open."""
     target = raw
     if packed:
         import gzip
@@ -162,11 +161,7 @@ def _text_into(raw: BinaryIO, *, packed: bool) -> Iterator[TextIO]:
 
 
 def write_atomic(path: Path, text: str | Iterable[str]) -> None:
-    """Write a file so that readers see the old content or the new, never a part.
-
-    Args:
-        path: The file.
-        text: Its content, or the pieces of it, which are never held together.
+    """Write a text, or its pieces, so that readers see the old content or the new, never a part.
 
     Raises:
         OSError: writing failed; the old file is untouched.
@@ -176,14 +171,14 @@ def write_atomic(path: Path, text: str | Iterable[str]) -> None:
 
 
 def record_json(record: BaseModel) -> str:
-    """Return the one text of a record for a file of its own: sorted keys, two-space indent."""
+    """Return a record as a JSON file: sorted keys, two-space indent."""
     return "".join(record_pieces(record))
 
 
 def record_pieces(record: BaseModel) -> Iterator[str]:
-    """Yield the pieces of `record_json`, which together take more memory than the record."""
+    """Yield `record_json` in pieces, to save memory."""
     value = record.model_dump(mode="json", by_alias=True)
-    # Half a surrogate pair in an identity, which is any JSON, leaves as the escape `\\ud800`.
+    # Half a surrogate pair in an identity, which is any JSON, is written as `\\ud800`.
     writer = json.JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
     yield from writer.iterencode(value)
     yield "\n"

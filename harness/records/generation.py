@@ -1,4 +1,4 @@
-"""Generation settings: how prompts are made and completions decoded."""
+"""Generation settings of a suite."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEMPLATES_OF = ("base", "tuned")  # arms whose chat template a suite can give to
 
 
 class GenerationSettings(Record):
-    """How prompts are made and completions are decoded; the same for every arm."""
+    """How prompts are made and completions decoded; the same for every arm."""
 
     system: str | None = None
     template: str = "chat"
@@ -34,7 +34,7 @@ class GenerationSettings(Record):
     stop: tuple[str, ...] = ()
     """Texts that end a completion; they are cut off."""
     latency_cases: int = LATENCY_CASES
-    """Cases of the latency pass, where a metric asks for it."""
+    """Cases of the latency pass, if a metric asks for it."""
     thinking: Literal["on", "off", "template"] = Field(
         default="template", exclude_if=lambda value: value == "template"
     )
@@ -42,16 +42,15 @@ class GenerationSettings(Record):
     thinking_budget: int | None = Field(default=None, ge=1, exclude_if=is_none)
     """Most tokens of the thoughts, in addition to `max_new_tokens` for the answer."""
     thinking_tags: tuple[Text, ...] | None = Field(default=None, exclude_if=is_none)
-    """The tags before and after thoughts, where they are none of the known ones; with an empty
-    array the whole text is the answer."""
+    """The tags before and after thoughts, if unusual; if empty, the whole text is the answer."""
     chat_template: Text | None = Field(default=None, exclude_if=is_none)
-    """The chat template of all arms: `TEMPLATES_OF`, or its text; None leaves each its own."""
+    """The chat template of all arms: `base`, `tuned` or its text; None leaves each its own."""
     chat_template_kwargs: Json | None = Field(default=None, exclude_if=is_none)
-    """Variables of the chat template, here or at a server."""
+    """Variables of the chat template, local or at a server."""
 
     @property
     def budget(self) -> int | None:
-        """Most tokens of the thoughts; None where they share `max_new_tokens` with the answer."""
+        """Most tokens of the thoughts; None if they share `max_new_tokens` with the answer."""
         if self.thinking == "off":
             return None
         if self.thinking == "on" and self.thinking_budget is None:
@@ -64,7 +63,7 @@ class GenerationSettings(Record):
         return self.max_new_tokens + (self.budget or 0)
 
     def of(self, case: Case) -> GenerationSettings:
-        """Return the settings with the case's own in place of the suite's; stop texts add up."""
+        """Return the settings for a case, which may override the suite's; stop texts add up."""
         names = ("max_new_tokens", "temperature", "top_p")
         own: dict[str, Any] = {name: getattr(case, name) for name in names}
         if case.stop:
@@ -78,6 +77,6 @@ DECIDING_SETTINGS = ("max_new_tokens", "temperature", "top_p", "stop")
 
 
 def written_settings(generation: Mapping[str, Any], case: Case) -> dict[str, Any]:
-    """Return what, besides the prompt, decided a written answer."""
+    """Return what decided a written answer besides the prompt."""
     offered = {"tools": case.tools, "tool_choice": case.tool_choice}
     return {**{name: generation[name] for name in DECIDING_SETTINGS}, **offered}

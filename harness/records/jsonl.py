@@ -1,4 +1,4 @@
-"""JSON lines of records, in files of any size: each record is parsed when it is asked for."""
+"""JSON lines of records, in files of any size."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ R = TypeVar("R")
 
 
 class JsonlRecords(Sequence[R]):
-    """The records of a file; none if it does not exist."""
+    """The records of a file, each parsed when asked for; empty if it does not exist."""
 
     def __init__(self, path: Path, kind: type[R]) -> None:
-        """Read every line once, so that a damaged file is refused before anything is made of it.
+        """Read every line once, so that a damaged file is refused at once.
 
         Raises:
-            UsageError: in one line, which line cannot be read and why.
+            UsageError: which line cannot be read, and why.
         """
         self.path = path
         self.kind = kind
@@ -41,7 +41,7 @@ class JsonlRecords(Sequence[R]):
         return len(self._starts)
 
     def __iter__(self) -> Iterator[R]:
-        """Yield the records in the order of the file; those of a small file are then kept."""
+        """Yield the records in the order of the file; keep them if the file is small."""
         if self._size > _MOST_KEPT:
             return (record for _, record in _scan(self.path, self.kind))
         if len(self._recent) == len(self):
@@ -68,7 +68,7 @@ class JsonlRecords(Sequence[R]):
         known = self._recent.get(number)
         if known is not None:
             return known
-        # Whoever asks for the line after one that was read goes through the file: read ahead.
+        # A reader that asks for the next line is going through the file: read ahead.
         more = _AHEAD if number in self._expected else 1
         end = min(number + more, len(self))
         while end > number + 1 and self._end(end - 1) - self._starts[number] > _LONG:
@@ -99,13 +99,13 @@ class JsonlRecords(Sequence[R]):
 _LONG = 1 << 16
 """Length in bytes from which a record is not kept, and most bytes that are read ahead."""
 _AHEAD, _STREAMS = 32, 64
-"""Records that are read ahead, and places at which a reader may be expected next."""
+"""Records that are read ahead, and lines that a reader may ask for next."""
 _MOST_KEPT = 32 << 20
-"""Bytes of the file whose records are kept, for the next question is often about the same case."""
+"""Bytes of the file whose records are kept: the next lookup is often for the same case."""
 
 
 class FilteredRecords(Iterable[R]):
-    """The records that pass a test, read anew in each iteration."""
+    """The records that pass a test, read again in each iteration."""
 
     def __init__(self, records: Iterable[R], test: Callable[[R], bool]) -> None:
         """Take records that can be iterated several times."""
@@ -118,10 +118,10 @@ class FilteredRecords(Iterable[R]):
 
 
 class IndexedRecords(Mapping[K, R], Generic[K, R]):
-    """Records by key; of a sequence that reads them from a file, each is read when asked for."""
+    """Records by key, each read from its sequence when asked for."""
 
     def __init__(self, records: Sequence[R], places: Mapping[K, int]) -> None:
-        """Take the records, and key → place in the sequence."""
+        """Take the records, and key → index in the sequence."""
         self._records = records
         self._places = places
 
@@ -151,7 +151,7 @@ class IndexedRecords(Mapping[K, R], Generic[K, R]):
 def _scan(
     path: Path, kind: type[R], start: int = 0, number: int = 1
 ) -> Generator[tuple[int, R], None, None]:
-    """Yield where each line from `start` on begins, and its record."""
+    """Yield the offset and the record of each line from `start` on."""
     if not path.is_file():
         return
     try:
@@ -172,7 +172,7 @@ def read_records(path: Path, kind: type[R]) -> tuple[R, ...]:
     """Read the records of a JSON-lines file of ours; none if it does not exist.
 
     Raises:
-        UsageError: in one line, which line cannot be read and why.
+        UsageError: which line cannot be read, and why.
     """
     return tuple(record for _, record in _scan(path, kind))
 
@@ -186,11 +186,11 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def record_lines(records: Iterable[object], *, packed: bool = False) -> Iterator[str]:
-    """Yield the JSON lines of records, fields that are None left out.
+    """Yield the JSON lines of records without fields that are None.
 
     Args:
         records: The records.
-        packed: Whether no space follows a comma or colon.
+        packed: Whether to leave out spaces.
     """
     separators = (",", ":") if packed else None
     encode = json.JSONEncoder(allow_nan=False, separators=separators).encode

@@ -1,8 +1,7 @@
-"""Records of judgements: one line of `judgements.jsonl` in a run folder.
+"""judgements.jsonl: what the judges' scores rest on.
 
-A judgement is one judge's opinion of one completion (of one pair, where a judge compares) under one
-metric. Its scores are in `scores.jsonl` with those of every other metric; here is what they rest
-on: the replies as they came, how often the judge was asked, and what that took.
+A judgement is one judge's opinion of one completion (or pair, if the judge compares) under one
+metric: its replies, and how many requests, tokens and seconds they took.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ class JudgementStatus(StrEnum):
     OK = "ok"
     """It has a value."""
     ABSTAINED = "abstained"
-    """The judge worked, and the completion gave it nothing to judge: unscored, and no failure."""
+    """The completion gave the judge nothing to judge: unscored, but not a failure."""
     JUDGE_ERROR = "judge_error"
     """The judge could not be reached or read: unscored, not stored, asked again next time."""
 
@@ -36,21 +35,21 @@ class JudgeReply(Record):
     """A judge model's answer to one question."""
 
     step: str
-    """Which of the judge's questions it was: `verdict`, `claims` …"""
+    """Which of the judge's questions it answers: `verdict`, `claims` …"""
     text: Text | None = None
-    """The reply as it came; None where a local model's probabilities were read instead."""
+    """The raw reply; None if a local model's probabilities were read instead."""
     weights: dict[str, float] | None = None
-    """Verdict → its probability, where they were read."""
+    """Verdict → its probability, if they were read."""
     problem: Text | None = None
     """Why it could not be used, or why none came; None if it could be used."""
     stored: bool = Field(default=False, exclude_if=operator.not_)
-    """Whether no call of this judgement brought it: it was stored, or asked for another one."""
+    """Whether it was stored, or asked for by another judgement."""
     requests: int = Field(default=1, ge=1, exclude_if=lambda requests: requests == 1)
-    """Requests that it took: more where the server failed or asked to wait."""
+    """Requests that it took: several if the server failed or asked to wait."""
     started_s: float | None = None
-    """Unix time at which it was asked for; None where nobody knows."""
+    """Unix time at which it was asked for; None if unknown."""
     latency_s: float | None = Field(default=None, ge=0, le=MAX_AMOUNT)
-    """Seconds until it was there."""
+    """Seconds until it came."""
     input_tokens: int | None = Field(default=None, ge=0, le=MAX_AMOUNT)
     output_tokens: int | None = Field(default=None, ge=0, le=MAX_AMOUNT)
 
@@ -59,33 +58,33 @@ class Judgement(Record):
     """One judge's opinion of one completion under one metric."""
 
     key: str
-    """SHA-256 of judge model, prompt and options, the case's content and the completion's text:
-    identical completions share it, and are judged once."""
+    """SHA-256 of judge model, prompt, options, case and completion: identical completions share
+    it, and are judged once."""
     suite: str
     metric: str
     case: str
     arm: str
-    """Whose completion it was; `tuned` where it was compared with base's."""
+    """Whose completion it was; `tuned` if it was compared with base's."""
     sample: int = 0
     judge: Text
-    """Spec of the judge model; a jury leaves a line for each of its judges."""
+    """Spec of the judge model; a jury has a line for each of its judges."""
     status: JudgementStatus
     value: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
     """The score; None unless the status is `ok`."""
     reason: Text | None = None
-    """The judge's reason, or the cause of a missing value."""
+    """The judge's reason, or why there is no value."""
     parts: dict[str, float] | None = None
     """Named sub-scores: by criterion, by order …"""
     replies: tuple[JudgeReply, ...] = ()
-    """Every reply as it came, the unreadable ones included."""
+    """Every reply, including unreadable ones."""
     attempts: int = Field(default=0, ge=0, le=1000 * MAX_AMOUNT)
-    """Requests sent for it in this run; 0 if all was stored or recorded."""
+    """Requests sent for it in this run; 0 if everything was stored or recorded."""
     input_tokens: int | None = Field(default=None, ge=0, le=1000 * MAX_AMOUNT)
     output_tokens: int | None = Field(default=None, ge=0, le=1000 * MAX_AMOUNT)
     cost: float | None = Field(default=None, ge=0, le=1000 * MAX_AMOUNT)
-    """Price in US dollars of its replies; None if unknown."""
+    """Price of its replies in US dollars; None if unknown."""
     latency_s: float | None = Field(default=None, ge=0, le=1000 * MAX_AMOUNT)
-    """Seconds its replies took, summed."""
+    """Seconds that its replies took, summed."""
 
 
 class JudgeSpending(Record):
@@ -96,16 +95,16 @@ class JudgeSpending(Record):
     judge: Text
     """Spec of the judge model."""
     calls: int = Field(ge=0)
-    """Requests sent, those that had to be repeated included; 0 where all was there before."""
+    """Requests sent, including repeated ones; 0 if all replies were stored."""
     input_tokens: int | None = Field(default=None, ge=0)
-    """Tokens of the questions; None where nobody counted."""
+    """Tokens of the questions; None if unknown."""
     output_tokens: int | None = Field(default=None, ge=0)
     cost: float | None = Field(default=None, ge=0)
-    """US dollars; None where the price is unknown."""
+    """US dollars; None if unknown."""
 
     @property
     def sentence(self) -> str:
-        """Who was asked how often, and what it took."""
+        """The judge's calls, tokens and price, as a sentence."""
         if not self.calls:
             return f"{self.judge} was not asked: all of its replies were stored"
         calls = count_noun(self.calls, "call")
@@ -113,19 +112,19 @@ class JudgeSpending(Record):
 
 
 def format_tokens(spent: JudgeSpending) -> str:
-    """Return the tokens of questions and replies in words."""
+    """Return the tokens of questions and replies, in words."""
     counts = {"in": spent.input_tokens, "out": spent.output_tokens}
     known = [f"{count:,} tokens {way}" for way, count in counts.items() if count is not None]
     return " and ".join(known) or "tokens not counted"
 
 
 def format_price(dollars: float | None) -> str:
-    """Return a price in words; an unknown one is unknown, not nothing."""
+    """Return a price in words; None is an unknown price, not zero."""
     return "price unknown" if dollars is None else f"{dollars:.4g} US dollars"
 
 
 def judge_spending(lines: Iterable[Judgement]) -> tuple[JudgeSpending, ...]:
-    """Return what judgements took, by suite, metric and judge, in their order."""
+    """Return the spending by suite, metric and judge, in the order of the judgements."""
     found: dict[tuple[str, str, str], list[Judgement]] = {}
     for line in lines:
         found.setdefault((line.suite, line.metric, line.judge), []).append(line)
@@ -144,6 +143,6 @@ def judge_spending(lines: Iterable[Judgement]) -> tuple[JudgeSpending, ...]:
 
 
 def _sum_of_known(values: Iterable[float | None]) -> Any:
-    """Return the sum of what is known; None if nothing is."""
+    """Return the sum of the known values; None if there are none."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None

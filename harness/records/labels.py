@@ -27,23 +27,23 @@ from tunegate.harness.records.problems import validation_problem
 from tunegate.harness.records.record import Record, Text
 
 WORDS = {"yes": 1.0, "no": 0.0, True: 1.0, False: 0.0}
-"""Labels that are no numbers."""
-OF_CASE = frozenset(
+"""Labels that are words."""
+_CASE_FIELDS = frozenset(
     {"prompt", "messages", "context", "expected", "tools", "expected_calls", "tags"}
 )
-"""Fields of a line that make a case of its own."""
+"""Fields of a line that belong to its own case."""
 ARMS = ("base", "tuned")
 LABELS_FILE = "labels.jsonl"
 """Name of the file in a run folder."""
 
 
 class Label(Record):
-    """A person's label of one answer; one line of a run's `labels.jsonl`."""
+    """A person's label of one answer."""
 
     suite: Text | None = None
     metric: Text | None = None
     id: Text = Field(min_length=1)
-    """The case."""
+    """Id of the case."""
     arm: Text | None = None
     """`base` or `tuned`; None if unknown."""
     completion: Text
@@ -53,7 +53,7 @@ class Label(Record):
     by: Text | None = None
     """The person's name."""
     case: Case | None = None
-    """The case itself, where the line brings it along."""
+    """The case itself, if the line brings it along."""
 
 
 def read_labels(
@@ -64,11 +64,11 @@ def read_labels(
     Args:
         path: JSON lines.
         range: Smallest and largest label.
-        unfinished: Whether lines without a label are left out instead of refused.
+        unfinished: Whether lines without a label are skipped instead of refused.
 
     Raises:
         SuiteError: every problem, as `file:line: what; remedy`.
-        UsageError: the file cannot be read, or holds no label.
+        UsageError: the file cannot be read, or has no label.
     """
     try:
         lines = read_file(path).decode("utf-8").splitlines()
@@ -89,52 +89,38 @@ def read_labels(
     if problems:
         raise SuiteError(problems)
     if not found:
-        raise UsageError(f"{path}: no label; write one line of JSON an answer")
+        raise UsageError(f"{path}: no label; write one line of JSON for each answer")
     return tuple(found)
 
 
 def refuse_one_arm(path: Path, labels: Iterable[Label]) -> None:
-    """Refuse labels that name one arm only: they are no evidence of a difference.
-
-    Raises:
-        UsageError: all labels that name an arm name the same one.
-    """
+    """Raise UsageError if the labels name only one arm: they say nothing about a difference."""
     counts = Counter(label.arm for label in labels if label.arm)
     if len(counts) == 1:
         ((arm, n),) = counts.items()
         other = ARMS[1 - ARMS.index(arm)]
         raise UsageError(
-            f"{path}: all {n} labels that name an arm are of {arm}, and a gate compares both; "
+            f"{path}: all {n} labels that name an arm are for {arm}, and a gate compares both; "
             f"label {other}'s answers to the same cases too"
         )
 
 
 def refuse_judges_labels(path: Path | str, labels: Iterable[Label], specs: Iterable[str]) -> None:
-    """Refuse labels by the judge itself: it agrees with its own words whatever they are worth.
-
-    Args:
-        path: What messages call the labels.
-        labels: The labels.
-        specs: The judges' model specs.
-
-    Raises:
-        UsageError: a label's `by` names a judge.
-    """
+    """Raise UsageError if a label's `by` names a judge, by its model spec or name."""
     names = {"judge"}
     for spec in (spec.lower() for spec in specs if spec):
         names |= {spec, spec.partition(":")[2] or spec, re.split(r"[/#:]", spec)[-1]}
     for label in labels:
         if label.by is not None and label.by.strip().lower() in names:
             raise UsageError(
-                f"{path}: the label of {label.id!r} is by {label.by!r}, the judge itself: a judge "
-                "is measured by what people say; have them label the answers"
+                f"{path}: the label of {label.id!r} is by {label.by!r}, the judge itself; "
+                "have people label the answers"
             )
 
 
-LEAST_COPIES = 20
-"""So many labels cannot equal the judge's by accident …"""
-LEAST_BETWEEN = 5
-"""… if so many of them are neither the best nor the worst, where people and judges differ."""
+# People and judges differ most between the ends of a scale: 20 labels, 5 of them between, cannot
+# equal the judge's scores by accident.
+_LEAST_COPIES, _LEAST_BETWEEN = 20, 5
 
 
 def are_copies(both: Iterable[tuple[float, float]], ends: tuple[float, float]) -> bool:
@@ -147,19 +133,19 @@ def are_copies(both: Iterable[tuple[float, float]], ends: tuple[float, float]) -
     pairs = list(both)
     between = sum(label not in ends for label, _ in pairs)
     same = all(label == score for label, score in pairs)
-    return same and len(pairs) >= LEAST_COPIES and between >= LEAST_BETWEEN
+    return same and len(pairs) >= _LEAST_COPIES and between >= _LEAST_BETWEEN
 
 
 def copied_labels(metric: str, n: int) -> str:
-    """Return what is wrong with labels that are a judge's own scores."""
+    """Return the message for labels that are a judge's own scores."""
     return (
-        f"{metric}: all {n} labels are the judge's own scores, to the digit, also between good and "
-        "bad: a judge is measured by what people say; have them label the answers"
+        f"{metric}: all {n} labels are the judge's own scores, to the digit; have people label the "
+        "answers"
     )
 
 
 def labels_hash(labels: Sequence[Label]) -> str:
-    """Return the SHA-256 of labels, whatever their order."""
+    """Return the SHA-256 of labels in any order."""
     return sha256(sorted(canonical_json(label.model_dump(mode="json")) for label in labels))
 
 
@@ -167,38 +153,35 @@ def _object(line: str) -> dict[str, Any]:
     try:
         given = json.loads(line)
     except ValueError as error:
-        raise ValueError(f"not JSON: {error}; write one object a line") from error
+        raise ValueError(f"not JSON: {error}; write one object per line") from error
     if not isinstance(given, dict):
-        raise ValueError("not a JSON object; write one object a line")
+        raise ValueError("not a JSON object; write one object per line")
     return given
 
 
 def _label(given: Mapping[str, Any], range_: tuple[float, float]) -> Label:
-    """Read one line; raises ValueError with the problem in words."""
+    """Return the label of a line; raises ValueError with the problem in words."""
     value = _value(given.get("label"), range_)
     arm = given.get("arm")
     if arm not in (None, *ARMS):
         raise ValueError(f"arm={arm!r} must be base or tuned; leave it out if it is unknown")
-    own = {key: given[key] for key in given if key in OF_CASE}
+    own = {key: given[key] for key in given if key in _CASE_FIELDS}
     rest = {key: item for key, item in given.items() if key not in own and key != "label"}
     if "case" in rest:
         raise ValueError("case: write its fields into the line itself: prompt, context, expected")
     try:
-        case = Case.model_validate({"id": given.get("id"), **own}) if _brings_case(own) else None
+        has_case = "prompt" in own or "messages" in own
+        case = Case.model_validate({"id": given.get("id"), **own}) if has_case else None
         return Label.model_validate({**rest, "label": value, "case": case})
     except ValidationError as error:
         raise ValueError(validation_problem(Label, error)) from error
-
-
-def _brings_case(own: Mapping[str, Any]) -> bool:
-    return "prompt" in own or "messages" in own
 
 
 def _value(given: Any, range_: tuple[float, float]) -> float:
     low, high = range_
     allowed = f"a number from {low:g} to {high:g}, yes or no"
     if given is None or given == "":
-        raise ValueError(f"no label; write {allowed}, or take the line out")
+        raise ValueError(f"no label; write {allowed}, or remove the line")
     if isinstance(given, str | bool):
         word = given.strip().lower() if isinstance(given, str) else given
         if word not in WORDS:
@@ -210,7 +193,7 @@ def _value(given: Any, range_: tuple[float, float]) -> float:
 
 
 def _contradictions(labels: Sequence[Label]) -> Iterator[str]:
-    """Yield answers that the same file calls two things: one person can't mean both."""
+    """Yield the answers that have two different labels."""
     seen: dict[tuple[Any, ...], float] = {}
     for label in labels:
         key = (label.suite, label.metric, label.id, label.arm, label.completion)

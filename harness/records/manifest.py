@@ -1,8 +1,7 @@
 """manifest.json: what a run is, written before its first completion.
 
-It holds all that the verdict is a function of, next to the cells: the suites' gates and what the
-statistics must know of each metric, the identities of the arms, the plan, and what was proven
-about the arms before anything was scored.
+With the stored answers it determines the verdict: the suites' gates, the metrics' properties, the
+identities of the arms, the plan, and what was proven about the arms before the first score.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from tunegate.harness.records.record import MAX_AMOUNT, SCHEMA_VERSION, Record, 
 from tunegate.harness.records.training_card import TrainingSummary
 
 KindName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,79}$")]
-"""Name of a kind of gate, as Python spells the name of a module."""
+"""Name of a kind of gate, spelled like a module."""
 
 
 def gate_id(metric: str, kind: str, tag: str | None) -> str:
@@ -32,19 +31,18 @@ def gate_id(metric: str, kind: str, tag: str | None) -> str:
 
 
 def gate_subject(metric: str, tag: str | None) -> str:
-    """Return what a gate measures, as sentences write it: `accuracy`, `accuracy (tag refunds)`."""
+    """Return what a gate measures: `accuracy`, `accuracy (tag refunds)`."""
     return metric if tag is None else f"{metric} (tag {tag})"
 
 
 class Gate(Record):
-    """One rule on one metric; a `[[gates]]` table makes one for each kind it names."""
+    """One rule on one metric; a `[[gates]]` table has one for each kind it names."""
 
     metric: str
     tag: Text | None = Field(default=None, exclude_if=is_none)
-    """Tag of the cases that it rests on; absent of a gate on all cases of the suite."""
+    """Tag of the cases that it rests on; absent if it rests on all cases of the suite."""
     kind: KindName
-    """Name of its kind: a module of harness/gates, or one of the entry-point group
-    tunegate.gates."""
+    """A module of harness/gates, or a name in the entry-point group tunegate.gates."""
     margin: float | str
     """The bound: a number in the metric's unit, or "2%" of base for a tolerance."""
     floor_mode: str = "observed"
@@ -58,36 +56,36 @@ class Gate(Record):
     where: Text = ""
     """File and line, for messages and annotations."""
     options: dict[str, Any] = Field(default_factory=dict, exclude_if=operator.not_)
-    """Keys of the table that only its kind knows; absent without any."""
+    """Keys of the table that only its kind knows; absent if there are none."""
 
     @property
     def id(self) -> str:
-        """Name of the gate within its suite: `json_schema::floor`, with its tag if it has one."""
+        """Name of the gate within its suite: `json_schema::floor[de]`."""
         return gate_id(self.metric, self.kind, self.tag)
 
     @property
     def subject(self) -> str:
-        """The measured quantity, in words: the metric, with its tag if it has one."""
+        """The measured quantity: `json_schema (tag de)`."""
         return gate_subject(self.metric, self.tag)
 
 
 class JudgeRecord(Record):
-    """A run's record of a judge: its prompt, and whether it may decide."""
+    """A judge of the run, and whether it may decide."""
 
     name: str
     """Its name in harness/judges, whatever the metric is called."""
     prompt_sha256: str
-    """Hash of every text that makes its questions, options such as the rubric included."""
+    """Hash of every text that makes its questions, including options such as the rubric."""
     pairs: bool = False
     """Whether it compared the arms' completions instead of scoring each alone."""
     calibration: Calibration | None = None
-    """How it compares with people, if that is known of this judge and these models."""
+    """How it compares with people, if known for this judge and these models."""
     other_arms: bool = Field(default=False, exclude=True)
-    """Whether it is used on arms other than those that people labelled; never stored."""
+    """Whether it is used on arms that people did not label; never stored."""
 
 
 class MetricRecord(Record):
-    """Properties of a metric for the statistics."""
+    """Properties of a metric that the statistics need."""
 
     name: str
     use: str
@@ -96,18 +94,18 @@ class MetricRecord(Record):
     range: tuple[float, float] | None
     binary: bool
     corpus: dict[str, Any] | None = None
-    """Options of its corpus function, which is found again by `use`; None where an arm's level is
-    the mean of its scores."""
+    """Options of its corpus function, which `use` names; None if an arm's level is the mean of its
+    scores."""
     signature: Text | None = None
-    """How exactly the numbers are made, as the library that makes them writes it."""
+    """Exact definition of the numbers, as the library that computes them writes it."""
     indicative: bool = False
-    """Whether it is a hint for people, whatever the scores."""
+    """Whether it is only a hint for people."""
     judge: JudgeRecord | None = None
-    """The judge that gave the scores; None where a rule did."""
+    """The judge that gave the scores; None if a rule did."""
     label: Text | None = Field(default=None, exclude_if=is_none)
-    """What it measures in a few words; absent where the name's own words say it."""
+    """What it measures, in a few words; absent if its name says it."""
     silent_without: str | None = Field(default=None, exclude_if=is_none)
-    """Part of the scores without which base lacks what the metric guards; None of most metrics."""
+    """Part of base's scores without which there is nothing for the metric to guard."""
 
     @property
     def advisory(self) -> bool:
@@ -118,10 +116,9 @@ class MetricRecord(Record):
         return self.judge.other_arms or known is None or bool(known.why_not())
 
     def on_other_arms(self) -> MetricRecord:
-        """Return the metric where it compares other arms than base with tuned.
+        """Return the metric for comparing arms other than base and tuned.
 
-        A judge may be kinder to one of them. What it adds to their difference is known of the two
-        arms whose answers people labelled, and of no others.
+        How much kinder a judge is to one arm is known only for the two that people labelled.
         """
         if self.judge is None:
             return self
@@ -135,22 +132,22 @@ class MetricRecord(Record):
 
     @property
     def bound(self) -> float | None:
-        """Largest possible |difference| of two scores; None if unbounded."""
+        """Largest possible |difference| between two scores; None if unbounded."""
         return None if self.range is None else self.range[1] - self.range[0]
 
     @property
     def picks(self) -> bool:
-        """Whether it calls the answer to a multiple-choice question right or wrong."""
+        """Whether it scores the likeliest choice of a multiple-choice question."""
         return self.binary and self.needs is CellKind.CHOICES
 
     @property
     def guessable(self) -> bool:
-        """Whether guessing gets some answers right: of several choices, named or likeliest."""
+        """Whether guessing gets some answers right: it scores a choice, likeliest or written."""
         return self.picks or (self.binary and self.use == "multiple_choice")
 
 
 class LookSchedule(Record):
-    """When a suite is looked at while it runs, to stop as soon as all is decided."""
+    """Interim looks at a suite while it runs, to stop as soon as everything is decided."""
 
     order: tuple[str, ...] = Field(repr=False)
     """Every case, in the seeded order in which they are asked."""
@@ -176,38 +173,36 @@ class SuiteRecord(Record):
     alpha_per_attempt: bool = False
     """Whether the k-th candidate is judged at 1/k of the error."""
     extended: int = Field(default=0, ge=0, le=MAX_AMOUNT, exclude_if=operator.not_)
-    """Other cases or seeds with which the suite judged this candidate before; absent without."""
+    """Earlier verdicts on this candidate with other cases or seeds; absent if there are none."""
     looks: LookSchedule | None = None
-    """None where every case is asked before anything is judged."""
+    """None if every case is asked before anything is judged."""
     sealed: bool = Field(default=False, exclude_if=operator.not_)
-    """Whether it is judged only when the user opens it; absent where it is not."""
+    """Whether it is judged only when the user opens it."""
     content_metrics: tuple[str, ...] | None = Field(default=None, exclude_if=is_none)
-    """Of replayed traffic the metrics that judge what answers say, one of which a SHIP must rest
-    on; absent of other suites."""
+    """For replayed traffic: metrics that judge what answers say; a SHIP must rest on one."""
     episode: EpisodeSettings | None = Field(default=None, exclude_if=is_none)
-    """How its episodes are played; absent of a suite whose completions are written at once."""
+    """How its episodes are played; absent if it has none."""
     equal_prompts: tuple[tuple[str, ...], ...] = Field(
         default=(), repr=False, exclude_if=operator.not_
     )
-    """Cases by prompt, where several have the same one: they belong to one cluster, which
-    cases.jsonl names. Absent without any."""
+    """Groups of cases with the same prompt, each within a cluster that cases.jsonl names."""
 
 
 class LedgerState(Record):
-    """A run's findings in the attempts ledger of a suite, where a reader must know them."""
+    """Findings in the attempts ledger of a suite that a reader must know."""
 
     file: Text
     """The ledger."""
     first: bool = False
-    """Whether it knows of no other verdict on the suite."""
+    """Whether the ledger has no other verdict on the suite."""
     unwritable: Text | None = None
     """Why the run's line cannot be written."""
     unknown_runs: tuple[Text, ...] = ()
-    """Stored runs of the suite that it does not know."""
+    """Stored runs of the suite that are missing in the ledger."""
     unknown_promotions: tuple[Text, ...] = ()
-    """Runs whose fine-tune was shipped and that it does not know."""
+    """Runs whose fine-tune was shipped that are missing in the ledger."""
     edited: int = Field(default=0, exclude_if=operator.not_)
-    """Other versions of the suite, with about the same prompts, that have judged the candidate."""
+    """Other versions of the suite, with nearly the same prompts, that judged the candidate."""
 
 
 class AnswerFinding(Record):
@@ -215,13 +210,13 @@ class AnswerFinding(Record):
 
     suite: Text
     text: Text
-    """What it is, with the remedy."""
+    """The finding, with the remedy."""
     caps: bool = False
-    """Whether nothing ships on such answers: it caps the verdict at UNDECIDED."""
+    """Whether it caps the verdict at UNDECIDED."""
 
 
 PACKED_FROM = 2_000
-"""Answers of a run from which on its files are written in fewer bytes."""
+"""Number of answers from which a run's files are written compactly."""
 
 
 class Manifest(Record):
@@ -232,42 +227,42 @@ class Manifest(Record):
     created: str
     """ISO 8601 time of the first start, UTC."""
     command: tuple[str, ...]
-    """Arguments of pytest that repeat the run, those that `tunegate gate` made included."""
+    """Arguments of pytest that repeat the run, including those that `tunegate gate` adds."""
     arms: dict[str, dict[str, Any]]
     """Identity of each arm: spec, hashes, format, engine."""
     suites: tuple[SuiteRecord, ...]
     plan: tuple[Cell, ...] = Field(repr=False)
-    """Every cell in the order of the suites; in the file as blocks from `PACKED_FROM` cells on."""
+    """Every cell, in the order of the suites; blocks in the file from `PACKED_FROM` cells on."""
     seed: int
     versions: dict[str, str]
     origin: dict[str, Text] = Field(default_factory=dict)
-    """Where it was made: commit, CI job, machine, those that are known."""
+    """Where it was made: commit, CI job, machine, if known."""
     comparability: dict[str, Any]
     """Proofs or declarations about prompts and templates."""
     liveness: dict[str, Any]
     """Proofs that the adapter is active."""
     served_identity: dict[str, Any] = Field(default_factory=dict, exclude_if=operator.not_)
-    """Served arm → proof that it computes with the weights on the disk, or why none is had."""
+    """Served arm → proof that it computes with the weights on disk, or why there is none."""
     attempts: dict[str, Annotated[int, Field(le=MAX_AMOUNT)]]
-    """Suite hash → number of candidates judged on it so far, this one included."""
+    """Suite hash → number of candidates judged on it so far, including this one."""
     ledger: dict[str, LedgerState] = Field(default_factory=dict, exclude_if=operator.not_)
-    """Suite → the state of its attempts ledger; absent of runs that are no attempt."""
+    """Suite → state of its attempts ledger; absent if the run is not an attempt."""
     judges: tuple[dict[str, Any], ...] = ()
-    """Identity of the judge models, several for a jury; none where no metric asks one."""
+    """Identities of the judge models: several for a jury, none if no metric asks one."""
     filtered: tuple[str, ...] = ()
-    """Why the run judges less than the suites ask for: it caps the verdict at UNDECIDED."""
+    """Why the run judges less than the suites ask for, which caps the verdict at UNDECIDED."""
     findings: tuple[AnswerFinding, ...] = Field(default=(), exclude_if=operator.not_)
-    """What was found in the answers that no score shows; absent where nothing was."""
+    """Findings in the answers that no score shows; absent if there are none."""
     draft: bool = Field(default=False, exclude_if=operator.not_)
     """Whether the suites are still being written: no attempt is counted, and nothing ships."""
     training: TrainingSummary | None = None
-    """How tuned was trained, by the card next to it; None of runs that never asked."""
+    """How tuned was trained, by the card next to it; None if the run did not look for one."""
     leakage: ContaminationCheck | None = None
-    """Which cases are in the training rows; None of runs that never looked for them."""
+    """Which cases are in the training rows; None if the run did not look for them."""
 
     @property
     def packed(self) -> bool:
-        """Whether the files of the run are written in fewer bytes."""
+        """Whether the files of the run are written compactly."""
         return len(self.plan) >= PACKED_FROM
 
     @field_validator("plan", mode="before")
@@ -282,9 +277,9 @@ class Manifest(Record):
         return list(pack_plan(plan))
 
     def shell_words(self) -> tuple[str, ...]:
-        """Return the words that repeat the run in a shell, as a user types them."""
+        """Return the words that repeat the run in a shell."""
         return shell_words(self.command)
 
     def identity(self, arm: str) -> dict[str, Any]:
-        """Return what an arm is; one that was made from base, such as `base_again`, is base."""
+        """Return an arm's identity; arms made from base, such as `base_again`, are base."""
         return self.arms.get(arm) or self.arms["base"]

@@ -10,10 +10,10 @@ from tunegate.harness.records.answers import Cell, CellKind
 
 
 def pack_plan(cells: Iterable[Cell]) -> Iterator[dict[str, Any]]:
-    """Yield a plan with what its cells share written once.
+    """Yield a plan in blocks.
 
-    A block has `suite`, `kind` and `sample`, the `arms`, and in `cells` a text for each case: the
-    keys of its arms in their order, and its name, separated by spaces. No key may hold a space.
+    A block has `suite`, `kind`, `sample` and `arms`, and in `cells` a text for each case: the keys
+    of its arms in order, and its name, separated by spaces. Keys must not contain spaces.
     """
     by_case = groupby(cells, key=lambda c: (c.suite, c.kind, c.sample, c.case))
     asked = ((*place, tuple(found)) for place, found in by_case)
@@ -25,10 +25,10 @@ def pack_plan(cells: Iterable[Cell]) -> Iterator[dict[str, Any]]:
 
 
 def unpack_plan(plan: Iterable[Any]) -> Iterator[Any]:
-    """Yield the cells of a plan whose parts may be blocks of `pack_plan`, in its order.
+    """Yield the cells of a plan whose parts may be blocks of `pack_plan`.
 
     Raises:
-        ValueError: a block that `pack_plan` did not write.
+        ValueError: a block cannot be read.
     """
     for part in plan:
         if not isinstance(part, dict) or "cells" not in part:

@@ -13,11 +13,11 @@ from pydantic import BaseModel, ValidationError
 from tunegate.harness.records.errors import unknown_name_message
 
 MOST_PROBLEMS = 50
-"""Problems that are shown; of the rest the number."""
+"""Problems that are shown; the rest are counted."""
 MOST_ALIKE = 5
-"""Problems of one kind that are shown; of more the first and the number."""
+"""Problems of one kind that are shown; if there are more, only the first, with their number."""
 _MOST_FAULTS = 3
-"""Faults of one record that are shown: a hostile line has a hundred thousand."""
+"""Faults of one record that are shown."""
 _VALUES = re.compile(r"\[.*\]|\{.*\}|\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[0-9]+")
 """Variable parts of problems of one kind: quoted values, lists, objects and numbers."""
 
@@ -28,13 +28,13 @@ def validation_problem(
     """Return in one line why pydantic refuses a value as a record of that kind.
 
     Args:
-        kind: What it was to be.
+        kind: The record.
         error: What pydantic raised.
-        other_names: Names that other tools give to fields → the field's name here.
+        other_names: Other tools' names of fields → the names here.
     """
     others = other_names or {}
     found = error.errors(include_url=False)
-    # A key that is misspelt is unknown, and missing under its own name.
+    # A misspelled key is both unknown and missing: only say that it is unknown.
     unknown = [one for one in found if one["type"] == "extra_forbidden" and len(one["loc"]) == 1]
     return "; ".join(_problem(kind, one, others) for one in (unknown or found)[:_MOST_FAULTS])
 
@@ -64,7 +64,7 @@ def short_value(value: Any) -> str:
 
 
 def summarize_problems(problems: Sequence[str]) -> list[str]:
-    """Return problems; of many that differ in values alone the first one, with their number."""
+    """Return the problems; many that differ only in values are shown as one, with their number."""
     kinds: dict[str, list[str]] = {}
     for problem in problems:
         kinds.setdefault(_VALUES.sub("…", problem), []).append(problem)
@@ -77,15 +77,15 @@ def summarize_problems(problems: Sequence[str]) -> list[str]:
 
 
 _LFS = b"version https://git-lfs.github.com/spec/"
-"""Beginning of what git-lfs leaves in place of a file that was not fetched."""
+"""Beginning of a pointer, which git-lfs leaves in place of a file that was not fetched."""
 
 
 def lfs_problem(path: Path) -> str | None:
-    """Return what to do about a pointer of git-lfs; None of other files."""
+    """Return what to do about a pointer of git-lfs; None if the file is not one."""
     try:
         with path.open("rb") as file:
             pointer = file.read(len(_LFS)) == _LFS
-    except OSError:  # whoever reads the file says why
+    except OSError:  # reading the file will say why
         return None
     return (
         f"{path}: a git-lfs pointer, not the file itself; run `git lfs pull`" if pointer else None

@@ -1,10 +1,8 @@
 r"""The base of every record on disk, with the types of its fields.
 
-Records are frozen, and refuse unknown fields and numbers that are not finite. A docstring under
-each field says what it means. Derived numbers are never stored.
-
-JSON can spell half of a surrogate pair (`"\ud800"`), which no UTF-8 file can hold: in every text it
-becomes U+FFFD, the replacement character, as soon as it is read.
+Records are frozen, and refuse unknown fields and numbers that are not finite. Derived numbers are
+never stored. JSON can spell half of a surrogate pair (`"\ud800"`), which UTF-8 cannot: it becomes
+U+FFFD, the replacement character, when it is read.
 """
 
 from __future__ import annotations
@@ -15,11 +13,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 SCHEMA_VERSION = 1
-"""Version of the files in a run folder; raised when a reader of the old form would misread."""
+"""Version of the files in a run folder; raised when older readers would misread them."""
 
 
 def replace_surrogates(value: Any) -> Any:
-    """Return `value` with U+FFFD for every lone surrogate in its texts, keys included."""
+    """Return `value` with U+FFFD for every lone surrogate in its texts and keys."""
     if isinstance(value, str):
         return value if value.isascii() else _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value)
     if isinstance(value, dict):
@@ -46,23 +44,23 @@ Number = Annotated[float | None, AfterValidator(six_digits)]
 STRICT = ConfigDict(
     extra="forbid", allow_inf_nan=False, populate_by_name=True, use_attribute_docstrings=True
 )
-"""Settings of every record: strict about its fields, no NaN and no Infinity."""
+"""Settings of every record: no unknown fields, no NaN and no Infinity."""
 
 
 class Record(BaseModel):
     """The common base: frozen and strict.
 
-    Records of which a run holds several a case are slotted dataclasses instead, as strict as the
-    others: one takes a tenth of the memory.
+    Records that a run holds by the thousand are slotted dataclasses, as strict, instead: they take
+    a tenth of the memory.
     """
 
     model_config = ConfigDict(**STRICT, frozen=True)
 
 
 def is_none(value: object) -> bool:
-    """Return whether a field is left out of records, so that new fields change no old hash."""
+    """Return whether a field is left out, so that new fields do not change old hashes."""
     return value is None
 
 
 MAX_AMOUNT = 10**12
-"""Largest count, time and price in a record of an answer."""
+"""Largest count, time or price in a record."""

@@ -1,15 +1,15 @@
-"""A run folder: everything a finished or interrupted run left, self-contained and movable.
+"""A run folder: everything that a run left, self-contained and movable.
 
 ```
 .tunegate/runs/<id>/
-    manifest.json   suites, identities, plan: written before the first completion
-    cases.jsonl     the cases as the models saw them
-    cells.jsonl     every completion, or why there is none
-    judgements.jsonl  the judges' replies, where a metric asks one
-    labels.jsonl    people's labels of answers, where somebody was asked
-    scores.jsonl    every metric's value on every case and arm
-    verdict.json    the decision
-    traces.jsonl, logs.jsonl, metrics.jsonl   all of it for OpenTelemetry; packed where it is much
+    manifest.json     suites, identities, plan: written before the first completion
+    cases.jsonl       the cases as the models saw them
+    cells.jsonl       every completion, or why there is none
+    judgements.jsonl  the judges' replies, if a metric asks a judge
+    labels.jsonl      people's labels of answers, if there are any
+    scores.jsonl      every metric's value on every case and arm
+    verdict.json      the decision
+    traces.jsonl, logs.jsonl, metrics.jsonl   the same for OpenTelemetry; compressed in large runs
 ```
 Reports, CI files and history are made from these files alone, without a model.
 """
@@ -41,16 +41,16 @@ class RunCase(Record):
     suite: str
     case: Case
     where: Text
-    """File and line the case came from."""
+    """File and line of the case."""
     rendered: Text | None = None
-    """The prompt after the chat template, as both arms saw it; None where base was recorded."""
+    """The prompt after the chat template, as both arms saw it; None if base was recorded."""
     prompt_sha256: str | None = None
     """Hash of the prompt's token ids, equal in all arms."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """The records of one run folder; cases and cells are read from their files when asked for."""
+    """The records of one run folder; cases and cells are read from disk when asked for."""
 
     folder: Path
     manifest: Manifest
@@ -67,7 +67,7 @@ class Run:
         """Read a finished run.
 
         Raises:
-            UsageError: the folder holds no finished run, a damaged one or one of another version.
+            UsageError: it has no finished run, or one that is damaged or of another version.
         """
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such run folder; `tunegate history` lists the runs")
@@ -100,8 +100,8 @@ class Run:
 
     @cached_property
     def completions(self) -> Mapping[tuple[str, str, str], StoredAnswer]:
-        """(suite, case, arm) → the first sample's cell that has the answer's text."""
-        return IndexedRecords.of(self.cells, _first_sample_place)
+        """(suite, case, arm) → the first sample's written answer."""
+        return IndexedRecords.of(self.cells, _first_sample_key)
 
     @cached_property
     def score_table(self) -> Mapping[tuple[str, str, str, str], ScoreRow]:
@@ -110,10 +110,10 @@ class Run:
 
 
 def refuse_links(folder: Path) -> None:
-    """Refuse a run folder that leads out of itself: what is read there is shown to others.
+    """Refuse a run folder with links: what they lead to would be shown to others.
 
     Raises:
-        UsageError: an entry is neither a plain file nor a folder, and which.
+        UsageError: an entry is neither a plain file nor a folder.
     """
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -122,13 +122,13 @@ def refuse_links(folder: Path) -> None:
     for entry in entries:
         if not (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)):
             raise UsageError(
-                f"{folder / entry.name}: a link or no plain file; a run folder holds its files "
-                "itself: put the file there"
+                f"{folder / entry.name}: a link or not a plain file; a run folder must contain "
+                "its files: put the file there"
             )
 
 
-def _first_sample_place(stored: StoredAnswer) -> tuple[str, str, str] | None:
-    """Return the place of a first sample's cell with a text; None for other cells."""
+def _first_sample_key(stored: StoredAnswer) -> tuple[str, str, str] | None:
+    """Return suite, case and arm of a first sample that is written text, else None."""
     cell = stored.cell
     first = cell.kind in WRITTEN and cell.sample == 0
     return (cell.suite, cell.case, cell.arm) if first else None

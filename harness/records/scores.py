@@ -11,20 +11,20 @@ from pydantic.dataclasses import dataclass
 from tunegate.harness.records.record import STRICT, Record, Text
 
 LARGEST = 1e100
-"""Scores beyond this, either way, are no measurements: their squares leave the range of floats."""
+"""Largest |score|: the squares of larger ones overflow."""
 
 
 class Score(Record):
-    """One metric's value for one completion, or the reason why there is none."""
+    """One metric's value for one completion, or why there is none."""
 
     value: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
     """The value; None if unscored."""
     reason: Text | None = None
     """Why it is unscored, or what the metric found (`'urgency' is a required property`)."""
     parts: dict[str, float] | None = None
-    """Named sub-scores that explain the value; they gate nothing."""
+    """Named sub-scores that explain the value, without effect on gates."""
     counts: tuple[float, ...] | None = None
-    """Sums of a corpus metric over the cases (BLEU's matches and lengths); None for others."""
+    """Statistics of a corpus metric that are summed over the cases, such as BLEU's matches."""
 
     @classmethod
     def of(
@@ -61,15 +61,14 @@ class Score(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ScoreRow:
-    """A score with its place in the run; one line of `scores.jsonl`."""
+    """The score of one metric, case and arm; one line of `scores.jsonl`."""
 
     suite: str
     metric: str
     case: str
     arm: str
     value: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
-    """Mean over the case's samples; None if one of them is unscored, of episodes if more than half
-    are."""
+    """Mean over the case's samples; None if one is unscored (of episodes, more than half)."""
     reason: Text | None = None
     """Why it is unscored, or what the metric found in the first sample."""
     parts: dict[str, float] | None = None
@@ -77,8 +76,7 @@ class ScoreRow:
     counts: tuple[float, ...] | None = None
     """Statistics that a corpus metric sums over the cases, summed over the samples."""
     unscored: tuple[int, int] | None = None
-    """Unscored episodes of the case, and all of them; None where none is unscored, or where the
-    completions are no episodes."""
+    """Number of unscored and of all episodes of the case; None if all are scored."""
     bounds: tuple[float, float] | None = None
-    """Least and largest value that the case would have with its unscored episodes; None where all
-    are scored, the value is missing, or the metric has no range."""
+    """Smallest and largest value that the case could have with its unscored episodes; None if all
+    are scored, there is no value, or the metric has no range."""

@@ -1,6 +1,4 @@
-"""The form of a text: JSON, a list, a script. Read without a library, so that no verdict depends on
-what is installed.
-"""
+"""The form of a text: JSON, a list, a script; recognized without any library."""
 
 from __future__ import annotations
 

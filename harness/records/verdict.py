@@ -190,7 +190,7 @@ class VerdictRecord(Record):
     """Further arm → result of its comparison; absent if none is compared."""
 
     def trust_notes(self) -> tuple[str, ...]:
-        """Return what is taken on trust: recorded prompts, an adapter's base, a server's weights."""
+        """Return what is taken on trust: recorded prompts, an adapter's base, a server."""
         notes = []
         if self.comparability.get("on_trust"):
             notes.append(self.comparability.get("note"))

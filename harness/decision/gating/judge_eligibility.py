@@ -1,7 +1,7 @@
 """Judge eligibility: whether a gate may rest on a judge's scores.
 
-- Nothing is known of the judge, or not enough, or it is close to guessing, or it compares other
-  arms than base and tuned: advisory, that is shown without influence on the verdict.
+- Too little is known of the judge, or it is barely better than chance, or it compares other arms
+  than base and tuned: advisory, that is shown without influence on the verdict.
 - It agrees with people, the gate is on all cases, and its margin leaves room for the differential
   error: a gate on the difference as the labelled pairs of the calibration correct it.
 - People labelled both answers of a random sample of this run's pairs: a gate on the difference as
@@ -73,7 +73,7 @@ def judge_eligibility(gate: Gate, pairs: Pairs) -> JudgeEligibility:
         return _advisory("the judge was never calibrated: see `tunegate judge calibrate`")
     if known.near_guessing:
         arms = [arm for arm, errors in known.arms.items() if errors.near_guessing]
-        return _advisory(f"on {' and '.join(arms)} the judge is close to guessing")
+        return _advisory(f"on {' and '.join(arms)} the judge is barely better than chance")
     cannot = gate_kind(gate.kind).judge_refusal(gate)
     if cannot:
         return _advisory(cannot)

@@ -134,14 +134,14 @@ def test_a_good_judge_gates(judge: Any, tone: Any) -> None:
         ({}, 0.05, "within half the gain of 0.05"),
         ({"differential": rate(0.01, -0.02, 0.04, n=49)}, 0.1, "49 pairs have labels"),
         ({"differential": None}, 0.1, "0 pairs have labels"),
-        ({"pairs": None}, 0.1, "does not hold its labelled pairs"),
+        ({"pairs": None}, 0.1, "lacks its labelled pairs"),
         ({"pairs": labelled_pairs((1, 1, 1, 1, 60), (0, 0, 0, 0, 60))}, 0.1,
          "the labels show the same difference on all pairs"),
         (
             {"arms": {"tuned": ArmErrors(n=9, sensitivity=rate(0.6, 0, 1),
                                          specificity=rate(0.49, 0, 1))}},
             0.1,
-            "on tuned the judge is close to guessing",
+            "on tuned the judge is barely better than chance",
         ),
     ],
 )  # fmt: skip

@@ -182,7 +182,7 @@ def test_attacks_need_a_bad_answer(bench: Callable[..., CalibrationSetup]) -> No
     assert known.canaries.attacks == 0
     assert set(known.canaries.failed) == set(EMPTY)
     assert "none of 26 asked" in dict(calibration_figures(known))["attacks"]
-    assert "close to guessing" in eligibility_sentence(known)
+    assert "barely better than chance" in eligibility_sentence(known)
 
 
 def test_a_judge_that_changes_its_mind(bench: Callable[..., CalibrationSetup]) -> None:
