@@ -1,8 +1,7 @@
-"""The fixtures of decided suites, and the runs of the report tests, for this room."""
+"""Fixtures: decided suites."""
 
 from __future__ import annotations
 
 from tests.decided_suites import _columns, _judge, _made, _validator
-from tests.reports.conftest import make_run
 
-__all__ = ["_columns", "_judge", "_made", "_validator", "make_run"]
+__all__ = ["_columns", "_judge", "_made", "_validator"]

@@ -1,4 +1,4 @@
-"""The fixtures of decided suites, for this room."""
+"""Fixtures: decided suites."""
 
 from __future__ import annotations
 
