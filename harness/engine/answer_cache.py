@@ -106,7 +106,7 @@ class AnswerCache:
         """Open or create the store at `path`.
 
         Raises:
-            UsageError: the place cannot be written.
+            UsageError: the folder cannot be written.
             BackendError: the file is there and is no SQLite database.
         """
         self.path = path
@@ -330,7 +330,7 @@ def _write_failure(path: Path, error: Exception) -> str:
 
 
 def _unwritable(path: Path, reason: str) -> str:
-    return f"{path}: cannot be written ({reason}); choose another place with --gate-store FILE"
+    return f"{path}: cannot be written ({reason}); name another file with --gate-store FILE"
 
 
 def candidates_judged(path: Path) -> dict[str, int]:

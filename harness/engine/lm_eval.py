@@ -28,8 +28,7 @@ from typing import Any, TypeVar
 from tunegate.harness.contracts.model import Prompt, Request
 from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.engine.inference.loglikelihood import Continuation, measure_likelihoods
-from tunegate.harness.engine.plan import PlannedQuestion
-from tunegate.harness.engine.scheduling import RequestBatch, make_batches
+from tunegate.harness.engine.scheduling import PlannedQuestion, RequestBatch, make_batches
 from tunegate.harness.models._chat_template import render_chat
 from tunegate.harness.models.transformers import HfArm
 from tunegate.harness.records.answers import Cell, CellKind
@@ -128,13 +127,13 @@ class TunegateLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
 
         def work(questions: Sequence[PlannedQuestion]) -> Iterator[tuple[int, Scored]]:
             mine = [contexts[int(q.case)] for q in questions]
-            place = [(row, i) for row, context in enumerate(mine) for i in asked[context]]
-            wanted = [Continuation(row, tuple(requests[i][2])) for row, i in place]
+            pairs = [(row, i) for row, context in enumerate(mine) for i in asked[context]]
+            wanted = [Continuation(row, tuple(requests[i][2])) for row, i in pairs]
             with local_engine.computing(self.arm) as model:
                 found = measure_likelihoods(
                     self.arm, model, [Prompt("", ids) for ids in mine], wanted
                 )
-            for (_, i), likelihood in zip(place, found, strict=True):
+            for (_, i), likelihood in zip(pairs, found, strict=True):
                 yield i, (likelihood.total, likelihood.greedy)
 
         longest = [max(len(requests[i][2]) for i in asked[context]) for context in contexts]
@@ -251,7 +250,7 @@ def _generation(settings: Mapping[str, Any]) -> GenerationSettings:
 
 def _batches(
     prompts: Sequence[Sequence[int]], longest: Sequence[int], kind: CellKind
-) -> tuple[RequestBatch[PlannedQuestion], ...]:
+) -> tuple[RequestBatch, ...]:
     """Group prompts as a run of ours does; a question's case is the prompt's index."""
     questions = [PlannedQuestion("", str(i), kind) for i in range(len(prompts))]
     lengths = {
@@ -261,7 +260,7 @@ def _batches(
 
 
 def _halve_on_memory(
-    batch: RequestBatch[PlannedQuestion], work: Callable[[Sequence[PlannedQuestion]], Iterator[T]]
+    batch: RequestBatch, work: Callable[[Sequence[PlannedQuestion]], Iterator[T]]
 ) -> Iterator[T]:
     """Yield what `work` makes of a batch, in halves where memory does not hold the whole."""
     try:

@@ -1,47 +1,32 @@
-"""Execution plan: every cell of a run with its key and batch, and the cells of the noise floor.
+"""Execution plan: every cell of a run with its key and batch.
 
 All suites of a session are planned together. A question is a case asked in one way; each question
 has one cell per arm, and both arms get the same batches, because the shape of a batch can move a
 greedy answer and would be noise between the arms.
 
 What is planned for a further arm is part of its declaration
-(`tunegate.harness.contracts.further_arm`). One of them, `base_again`, measures the noise floor of
-inexact arithmetic: in bfloat16, float16 or quantised weights a batch's shape and a draft's
-verification move logits in the last digits, and now and then a greedy answer with them. It repeats
-a sample of base's questions as the tuned arm is asked them (drafted, in its own batches); how far
-its scores are from base's is what arithmetic alone does. In float32 there is nothing to measure.
+(`tunegate.harness.contracts.further_arm`).
 """
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
 
 from tunegate.harness.contracts.further_arm import further_arm
 from tunegate.harness.contracts.model import Arm, Prompt, Request
 from tunegate.harness.contracts.thinking import ThinkingMismatch
-from tunegate.harness.engine.scheduling import RequestBatch, make_batches
+from tunegate.harness.engine.cell_keys import arm_key, cell_key, sampling_seed, with_episode
+from tunegate.harness.engine.noise_sample import noise_sample
+from tunegate.harness.engine.scheduling import PlannedQuestion, RequestBatch, make_batches
 from tunegate.harness.records.answers import WRITTEN, Cell, CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError
-from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.manifest import LookSchedule
 from tunegate.harness.suite import Suite
 from tunegate.harness.suite.toml_file import read_toml
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedQuestion:
-    """A case asked in one way, before an arm is named."""
-
-    suite: str
-    case: str
-    kind: CellKind
-    sample: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,7 +35,7 @@ class Plan:
 
     cells: tuple[Cell, ...] = field(repr=False)
     """Every cell: suites in order, cases in order, arms within a case."""
-    batches: tuple[RequestBatch[PlannedQuestion], ...] = field(repr=False)
+    batches: tuple[RequestBatch, ...] = field(repr=False)
     """Questions to be computed together, the same for every arm."""
     requests: Mapping[tuple[PlannedQuestion, str], Request] = field(repr=False)
     """(question, arm) → what to send; absent where a prompt could not be rendered."""
@@ -103,7 +88,7 @@ def make_plan(
     requests: dict[tuple[PlannedQuestion, str], Request] = {}
     failures: dict[str, str] = {}
     questions: dict[PlannedQuestion, int] = {}
-    fingerprints = {name: _fingerprint(name, arm, arms["base"]) for name, arm in arms.items()}
+    fingerprints = {name: arm_key(name, arm, arms["base"]) for name, arm in arms.items()}
     suites = [_with_template(suite, arms) for suite in suites]
     for suite in suites:
         _refuse_budget(suite, arms)
@@ -122,11 +107,11 @@ def make_plan(
                         continue
                     prompt = _prompt_for(question.kind, rendered[name])
                     known = prompt if isinstance(prompt, Prompt) else Prompt("")
-                    key = _cell_key(question, suite, case, fingerprints[name], known, seed)
+                    key = cell_key(question, suite, case, fingerprints[name], known, seed)
                     cells.append(_cell(question, name, key))
                     if isinstance(prompt, Prompt):
                         request = _request(cells[-1], suite, case, prompt, seed)
-                        request = _as_episode(request, question, suite, fingerprints[name], seed)
+                        request = with_episode(request, question, suite, fingerprints[name], seed)
                         requests[question, name] = request
                         # By base's prompt: a further arm must not change the batches of the others.
                         questions.setdefault(question, _length(request))
@@ -149,7 +134,7 @@ def _prompt_for(kind: CellKind, rendered: Prompt | str) -> Prompt | str:
     return rendered
 
 
-def _place(suite: Suite, key: str) -> str:
+def _locate(suite: Suite, key: str) -> str:
     """Return `file:line` of a key of the suite's `[generation]`."""
     return read_toml(suite.path).where("generation", key)
 
@@ -170,9 +155,11 @@ def shared_limit_notices(
     for suite in suites:
         written = any(used.needs is CellKind.GENERATE for used in suite.metrics)
         if written:
-            tellers = (getattr(arm, "shared_limit", None) for arm in arms.values())
-            told = dict.fromkeys(tell(suite.generation) for tell in tellers if tell is not None)
-            yield from (f"{suite.name}: {note}" for note in told if note is not None)
+            notices = (getattr(arm, "shared_limit", None) for arm in arms.values())
+            notes = dict.fromkeys(
+                notice(suite.generation) for notice in notices if notice is not None
+            )
+            yield from (f"{suite.name}: {note}" for note in notes if note is not None)
         if suite.name in opened and suite.generation.budget is None and written:
             most = suite.generation.max_new_tokens
             yield (
@@ -195,7 +182,7 @@ def _with_template(suite: Suite, arms: Mapping[str, Arm]) -> Suite:
     try:
         return replace(suite, generation=share_template(suite.generation, arms))
     except ValueError as error:
-        raise SuiteError([f"{_place(suite, 'chat_template')}: {error}"]) from error
+        raise SuiteError([f"{_locate(suite, 'chat_template')}: {error}"]) from error
 
 
 def _refuse_budget(suite: Suite, arms: Mapping[str, Arm]) -> None:
@@ -206,7 +193,7 @@ def _refuse_budget(suite: Suite, arms: Mapping[str, Arm]) -> None:
         if settings.budget is not None and limit is not None and settings.most_tokens >= limit:
             raise SuiteError(
                 [
-                    f"{_place(suite, 'thinking_budget')}: thinking_budget = {settings.budget} and "
+                    f"{_locate(suite, 'thinking_budget')}: thinking_budget = {settings.budget} and "
                     f"max_new_tokens = {settings.max_new_tokens} do not fit the model's context of "
                     f"{limit} tokens, "
                     f"which holds the prompt as well ({arm.identity.get('spec')}); lower "
@@ -224,7 +211,7 @@ def _earlier(
     """Return key of what tuned writes → key under which the candidate before wrote the same."""
     by_name = {suite.name: suite for suite in suites if suite.name in before}
     return {
-        request.key: _cell_key(question, by_name[q], request.case, before[q], request.prompt, seed)
+        request.key: cell_key(question, by_name[q], request.case, before[q], request.prompt, seed)
         for (question, arm), request in requests.items()
         if arm == "tuned"
         and question.kind is CellKind.GENERATE
@@ -264,7 +251,7 @@ def _render(suite: Suite, case: Case, arms: Mapping[str, Arm]) -> dict[str, Prom
             prompt = arm.prompt(case, settings)
             rendered[name] = same.setdefault(prompt, prompt)  # as a rule it is kept once
         except ThinkingMismatch as error:  # it concerns the suite, not the case
-            raise SuiteError([f"{_place(suite, 'thinking')}: {error}"]) from error
+            raise SuiteError([f"{_locate(suite, 'thinking')}: {error}"]) from error
         except ValueError as error:
             rendered[name] = f"the prompt cannot be rendered: {error}"
     return rendered
@@ -281,15 +268,6 @@ def _questions(suite: Suite, case: Case) -> Iterator[PlannedQuestion]:
             yield PlannedQuestion(suite.name, case.id, kind, sample)
 
 
-def _fingerprint(name: str, arm: Arm, base: Arm) -> str:
-    """Return the key of an arm's answers: base, asked again, is another arm.
-
-    From base's own cells it would read what base answered, and differ from it in nothing.
-    """
-    again = name != "base" and arm.fingerprint == base.fingerprint
-    return sha256([name, arm.fingerprint]) if again else arm.fingerprint
-
-
 def _cell(question: PlannedQuestion, arm: str, key: str) -> Cell:
     return Cell(
         suite=question.suite,
@@ -301,66 +279,9 @@ def _cell(question: PlannedQuestion, arm: str, key: str) -> Cell:
     )
 
 
-def _cell_key(
-    question: PlannedQuestion,
-    suite: Suite,
-    case: Case,
-    fingerprint: str,
-    prompt: Prompt,
-    seed: int,
-) -> str:
-    """Return the hash of everything that can change the answer."""
-    sampled = suite.generation.of(case).temperature
-    identity: dict[str, Any] = {
-        "arm": fingerprint,
-        "prompt": prompt.sha256,
-        "case": [suite.name, case.id],
-        "kind": question.kind.value,
-        "asked": _question_content(question.kind, case, suite),
-        "sample": question.sample,
-        "seed": _sampling_seed(suite, case, question.sample, seed) if sampled else None,
-    }
-    if suite.episode is not None:
-        own = {"sha256", "max_turns", "max_tokens", "tools", "reward"}
-        identity["episode"] = suite.episode.settings.model_dump(mode="json", include=own)
-    return sha256(identity)
-
-
-def _as_episode(
-    request: Request, question: PlannedQuestion, suite: Suite, fingerprint: str, seed: int
-) -> Request:
-    """Return the request with how it is played, where its suite plays episodes.
-
-    What all its turns share is hashed without the environment, whose answers are in the prompts of
-    the turns.
-    """
-    if suite.episode is None:
-        return request
-    alone = replace(suite, episode=None)
-    root = _cell_key(question, alone, request.case, fingerprint, request.prompt, seed)
-    return replace(request, episode=replace(suite.episode, root=root))
-
-
 def _request(cell: Cell, suite: Suite, case: Case, prompt: Prompt, seed: int) -> Request:
     settings = suite.generation.of(case)
-    return Request(cell, case, prompt, settings, _sampling_seed(suite, case, cell.sample, seed))
-
-
-def _sampling_seed(suite: Suite, case: Case, sample: int, seed: int) -> int:
-    return int(sha256([seed, suite.name, case.id, sample])[:8], 16)
-
-
-def _question_content(kind: CellKind, case: Case, suite: Suite) -> Any:
-    """Return what, besides the prompt, decides the answer to a question of this kind."""
-    delimiter = () if case.delimiter is None else (case.delimiter,)
-    if kind is CellKind.CHOICES:
-        return [suite.generation.template, case.choices, *delimiter]
-    if kind is CellKind.ANSWER:
-        return [suite.generation.template, case.expected_texts(), *delimiter]
-    if kind in (CellKind.TEXT, CellKind.RECORDED):
-        return []
-    elsewhere = {"system", "samples", "latency_cases", "chat_template"}
-    return suite.generation.of(case).model_dump(mode="json", exclude=elsewhere)
+    return Request(cell, case, prompt, settings, sampling_seed(suite, case, cell.sample, seed))
 
 
 def _length(request: Request) -> int:
@@ -376,28 +297,3 @@ def _length(request: Request) -> int:
     if request.episode is not None:
         return size + request.episode.settings.max_tokens
     return size + request.generation.most_tokens
-
-
-ALL_AGAIN, SHARE_AGAIN = 400, 0.5
-"""Up to so many cases a sampled arm is asked all, of more cases this share.
-
-The uncertainty of the noise floor is part of every claimed difference: with these numbers it costs
-up to 2 points of power from 400 cases on where base never differs from itself, and 2 to 7 where it
-does on one case in a hundred. A quarter of the cases would cost up to 24 points.
-"""
-
-
-def noise_sample(
-    cases: Iterable[str], *, suite: str, seed: int, size: int | None = None
-) -> frozenset[str]:
-    """Return the cases that sampled arms are asked, drawn by the hash of seed and id.
-
-    Args:
-        cases: Ids of the suite's cases.
-        suite: Its name.
-        seed: The run's seed.
-        size: How many; by default all of 400, or half of more than 800.
-    """
-    ordered = sorted(cases, key=lambda case: sha256(["noise", seed, suite, case]))
-    wanted = max(ALL_AGAIN, math.ceil(SHARE_AGAIN * len(ordered))) if size is None else size
-    return frozenset(ordered[:wanted])

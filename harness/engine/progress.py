@@ -51,9 +51,9 @@ class ProgressReporter:
         self.done += work
         self.tokens += tokens
         if self.clock() - self._told >= (self.interval_s or 0.0):
-            self.tell(label)
+            self.show(label)
 
-    def tell(self, label: str) -> None:
+    def show(self, label: str) -> None:
         """Write the state now."""
         self._told = self.clock()
         spent = self._told - self._started

@@ -189,8 +189,8 @@ def ray_workers(workers: int | None) -> Iterator[RayWorkerPool]:
                 _begin(ray, workers, after)
         except Exception as error:
             raise UsageError(
-                f"Ray cannot be used: {error_reason(error)}; look at RAY_ADDRESS, or leave "
-                "--gate-engine away to run in one process"
+                f"Ray cannot be used: {error_reason(error)}; check RAY_ADDRESS, or leave "
+                "out --gate-engine to run in one process"
             ) from error
         resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         yield _size_pool(resources, workers, theirs=theirs)
@@ -198,15 +198,15 @@ def ray_workers(workers: int | None) -> Iterator[RayWorkerPool]:
 
 def _begin(ray: Any, workers: int | None, after: ExitStack) -> None:
     """Join the cluster that RAY_ADDRESS names, or start one here; note how it is left."""
-    told = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     after.callback(_end, ray)
     if os.environ.get("RAY_ADDRESS"):
         with _signals(), hide_output(2):
-            ray.init(**told)
+            ray.init(**quiet)
         return
     # Not TMPDIR: the path of a socket may have 107 bytes.
-    place = "/tmp" if Path("/tmp").is_dir() else None
-    folder = tempfile.mkdtemp(prefix="tunegate-ray-", dir=place)
+    parent = "/tmp" if Path("/tmp").is_dir() else None
+    folder = tempfile.mkdtemp(prefix="tunegate-ray-", dir=parent)
     after.callback(shutil.rmtree, folder, ignore_errors=True)
     after.callback(_end, ray)
     with _signals(), hide_output(2):
@@ -217,7 +217,7 @@ def _begin(ray: Any, workers: int | None, after: ExitStack) -> None:
             object_store_memory=OBJECTS,
             _temp_dir=folder,
             _node_ip_address="127.0.0.1",
-            **told,
+            **quiet,
         )
 
 

@@ -14,12 +14,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
-from tunegate.harness.contracts.further_arm import further_arm
 from tunegate.harness.contracts.model import (
     Arm,
     JoinableArm,
@@ -29,17 +28,14 @@ from tunegate.harness.contracts.model import (
     Request,
 )
 from tunegate.harness.engine.answer_cache import AnswerCache, AnswerStore
+from tunegate.harness.engine.drafts import DraftSources, turn_draft
 from tunegate.harness.engine.interrupts import StopRequest, stop_on_signal
-from tunegate.harness.engine.plan import Plan, PlannedQuestion
+from tunegate.harness.engine.optimizations import ALL, Optimizations
+from tunegate.harness.engine.plan import Plan
 from tunegate.harness.engine.progress import ProgressReporter
-from tunegate.harness.engine.scheduling import (
-    ALL,
-    READING,
-    Optimizations,
-    RequestBatch,
-    estimate_effort,
-)
-from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.engine.remaining_work import RemainingWork
+from tunegate.harness.engine.scheduling import PlannedQuestion, RequestBatch
+from tunegate.harness.records.answers import Cell, CellKind, StoredAnswer
 from tunegate.harness.records.errors import OutOfMemory
 
 if TYPE_CHECKING:
@@ -83,7 +79,7 @@ class Runner:
     watches: dict[tuple[str, str], DraftAcceptance] = field(default_factory=dict)
     """(arm, who wrote its drafts) → how well they were accepted."""
     decided: Callable[[int], Iterable[str]] = lambda stage: ()
-    """Told that a stage is done, returns the suites that need not go on."""
+    """Returns the suites that need not go on after a stage."""
     warm: set[str] = field(default_factory=set)
     """Arms that have answered a question before the first one that is timed."""
     players: dict[tuple[str, str], EpisodePlayer] = field(default_factory=dict)
@@ -92,8 +88,17 @@ class Runner:
     """Plays the episodes that another program plays; None where there are none."""
     stops: list[StopRequest] = field(default_factory=list)
     """Knows whether the user asked to stop."""
-    left: dict[tuple[str, str, bool], float] = field(default_factory=dict)
-    """(arm, suite, whether drafts are offered) → effort of what was not answered yet."""
+
+    @cached_property
+    def drafts(self) -> DraftSources:
+        """Where local arms get drafts."""
+        enabled = self.optimizations.drafts
+        return DraftSources(self.plan, self.arms, self.store, self.watches, enabled)
+
+    @cached_property
+    def work(self) -> RemainingWork:
+        """What is left to do."""
+        return RemainingWork(self.plan, self.drafts, self.progress)
 
     def run(self) -> None:
         """Answer every cell that the store does not hold.
@@ -109,7 +114,12 @@ class Runner:
             with stop_on_signal() as stop:
                 self.stops.append(stop)
                 while left:
-                    self._expect(left, known)
+                    self.work.expect(
+                        (arm, request)
+                        for batch in left
+                        for arm in self._missing(batch, known)
+                        for request in self._requests(batch, arm)
+                    )
                     now = [b for b in left if b.stage == stage and self._missing(b, known)]
                     self._play_outside(now, known)
                     self._ask_remote(now, known, stop)
@@ -125,7 +135,7 @@ class Runner:
             self.progress.close()
 
     def batches_done(
-        self, batches: Sequence[RequestBatch[PlannedQuestion]], known: set[str]
+        self, batches: Sequence[RequestBatch], known: set[str]
     ) -> Generator[None, None, None]:
         """Answer batches one after the other; yield after each."""
         recorded = all(isinstance(arm, RecordedArm) for arm in self.arms.values())
@@ -139,9 +149,7 @@ class Runner:
                     except GeneratorExit:  # the user asked to stop: what is answered is stored
                         return
 
-    def _play_outside(
-        self, batches: Sequence[RequestBatch[PlannedQuestion]], known: set[str]
-    ) -> None:
+    def _play_outside(self, batches: Sequence[RequestBatch], known: set[str]) -> None:
         """Have the episodes played that another program plays: a suite and an arm at a time."""
         for name, arm in self.arms.items():
             suites: dict[str, list[Request]] = {}
@@ -157,7 +165,7 @@ class Runner:
                         self._keep(answer, known, f"{suite} · {name}", replace=False)
 
     def _ask_remote(
-        self, batches: Sequence[RequestBatch[PlannedQuestion]], known: set[str], stop: StopRequest
+        self, batches: Sequence[RequestBatch], known: set[str], stop: StopRequest
     ) -> None:
         """Ask the arms behind a network all they lack, arm by arm."""
         for arm in remote_arms(self.arms):
@@ -168,43 +176,7 @@ class Runner:
                     self._keep(answer, known, f"{suites[answer.key]} · {arm}", replace=False)
             stop.obey()
 
-    def _expect(self, left: Sequence[RequestBatch[PlannedQuestion]], known: set[str]) -> None:
-        """Tell the progress how much work is left."""
-        self.left.clear()
-        for batch in left:
-            for arm in self._missing(batch, known):
-                for request in self._requests(batch, arm):
-                    kind = self._priced_as(arm, request)
-                    self.left[kind] = self.left.get(kind, 0.0) + self._effort[request.key]
-        self._retotal()
-
-    def _retotal(self, done: float = 0.0) -> None:
-        """Tell the progress what there is in all, with work that is done and not yet counted."""
-        remaining = sum(effort * self._price(*kind) for kind, effort in self.left.items())
-        self.progress.total = self.progress.done + done + remaining or 1.0
-
-    def _priced_as(self, arm: str, request: Request) -> tuple[str, str, bool]:
-        """Return arm, suite, and whether a draft may be read in place of writing the answer."""
-        written = request.kind is CellKind.GENERATE and not request.generation.temperature
-        return arm, request.suite, arm in self._drafted and written and self.optimizations.drafts
-
-    @cached_property
-    def _drafted(self) -> frozenset[str]:
-        """The arms that may read a draft."""
-        local = (name for name, arm in self.arms.items() if isinstance(arm, LocalArm))
-        return frozenset(local) - {"base"}
-
-    def _price(self, arm: str, suite: str, drafted: bool) -> float:
-        """Return what an answer costs of its effort: a token that is taken over is only read."""
-        share = self._kept_share(arm, suite) if drafted else None
-        return 1 - (1 - READING) * (share or 0.0)
-
-    def _kept_share(self, arm: str, suite: str) -> float | None:
-        """Return the share of drafted tokens that the arm kept, of its best source of drafts."""
-        found = [w.share(suite) for (name, _), w in self.watches.items() if name == arm]
-        return max((share for share in found if share is not None), default=None)
-
-    def _missing(self, batch: RequestBatch[PlannedQuestion], known: set[str]) -> list[str]:
+    def _missing(self, batch: RequestBatch, known: set[str]) -> list[str]:
         """Return the arms that have an unanswered question in the batch.
 
         A timed question is put to all arms again if one of them lacks it: times that were taken
@@ -215,20 +187,9 @@ class Runner:
         timed = batch.kind is CellKind.LATENCY and missing
         return [arm for arm, keys in asked.items() if keys] if timed else missing
 
-    def _requests(self, batch: RequestBatch[PlannedQuestion], arm: str) -> list[Request]:
+    def _requests(self, batch: RequestBatch, arm: str) -> list[Request]:
         pairs = ((q, arm) for q in batch.questions)
         return [self.plan.requests[pair] for pair in pairs if pair in self.plan.requests]
-
-    @cached_property
-    def _kinds(self) -> dict[str, tuple[str, str, bool]]:
-        """Request key → what its price depends on."""
-        asked = self.plan.requests.items()
-        return {r.key: self._priced_as(arm, r) for (_, arm), r in asked}
-
-    @cached_property
-    def _effort(self) -> dict[str, float]:
-        """Request key → work, in tokens that have to be written."""
-        return {r.key: estimate_effort(r) for r in self.plan.requests.values()}
 
     @cached_property
     def _reversed(self) -> frozenset[PlannedQuestion]:
@@ -236,9 +197,7 @@ class Runner:
         timed = [b.questions[0] for b in self.plan.batches if b.kind is CellKind.LATENCY]
         return frozenset(timed[1::2])
 
-    def answer(
-        self, batch: RequestBatch[PlannedQuestion], known: set[str], *, again: bool = False
-    ) -> None:
+    def answer(self, batch: RequestBatch, known: set[str], *, again: bool = False) -> None:
         """Ask the arms that lack answers; where memory runs out, in halves, every arm alike.
 
         Args:
@@ -261,26 +220,26 @@ class Runner:
         for half in batch.halves():
             self.answer(half, known, again=True)
 
-    def _warm_up(self, batch: RequestBatch[PlannedQuestion], arms: Sequence[str]) -> None:
+    def _warm_up(self, batch: RequestBatch, arms: Sequence[str]) -> None:
         """Let each arm answer its first timed question once before time counts."""
         for arm in (a for a in arms if a not in self.warm):
             self.warm.add(arm)
             with suppress(OutOfMemory):
                 list(self._answers(arm, self._requests(batch, arm), {}))
 
-    def _run_arm(
-        self, arm: str, batch: RequestBatch[PlannedQuestion], known: set[str], *, again: bool
-    ) -> bool:
+    def _run_arm(self, arm: str, batch: RequestBatch, known: set[str], *, again: bool) -> bool:
         """Store an arm's answers to a batch; return False if it must be tried in halves."""
         requests = self._requests(batch, arm)
         if not isinstance(self.arms[arm], LocalArm):
             requests = [r for r in requests if r.key not in known]
         replace = again or batch.kind is CellKind.LATENCY
+        written = batch.kind is CellKind.GENERATE
+        drafts = self.drafts.find(batch.questions, arm) if written else {}
         try:
             recorded = isinstance(self.arms[arm], RecordedArm)
             with (
                 self.store.together() if recorded else nullcontext(),
-                closing(self._answers(arm, requests, self._drafts(batch, arm))) as answers,
+                closing(self._answers(arm, requests, drafts)) as answers,
             ):
                 for answer in answers:
                     self._keep(answer, known, self._label(batch, arm), replace=replace)
@@ -296,10 +255,10 @@ class Runner:
             )
         return True
 
-    def _label(self, batch: RequestBatch[PlannedQuestion], arm: str) -> str:
+    def _label(self, batch: RequestBatch, arm: str) -> str:
         """Return the current work, and how many tokens an arm took over from its drafts so far."""
         suite = batch.questions[0].suite
-        share = self._kept_share(arm, suite)
+        share = self.drafts.kept_share(arm, suite)
         kept = "" if share is None else f" · {share:.0%} of drafts kept"
         return f"{suite} · {arm}{kept}"
 
@@ -333,7 +292,7 @@ class Runner:
 
             def drafted(turns: Sequence[EpisodeTurnRequest]) -> list[Request]:
                 for turn, episode in turns:
-                    draft = _turn_draft(known[episode.key], turn) if episode.key in known else None
+                    draft = turn_draft(known[episode.key], turn) if episode.key in known else None
                     drafts.update({} if draft is None else {turn.key: draft})
                 return [turn for turn, _ in turns]
 
@@ -341,10 +300,10 @@ class Runner:
 
         plan = requests[0].episode
         assert plan is not None
-        place = (arm, requests[0].suite)
-        if place not in self.players:
-            self.players[place] = EpisodePlayer(self.arms[arm], self.store, plan, pause=self._obey)
-        yield from self.players[place].play(requests, ask)
+        player = (arm, requests[0].suite)
+        if player not in self.players:
+            self.players[player] = EpisodePlayer(self.arms[arm], self.store, plan, pause=self._obey)
+        yield from self.players[player].play(requests, ask)
 
     def _obey(self) -> None:
         for stop in self.stops:
@@ -385,67 +344,7 @@ class Runner:
         """Store an answer and count it; one that an earlier run stored stays as it is."""
         self.store.put(answer, replace=replace and answer.key not in known)
         known.add(answer.key)
-        tokens = answer.completion.output_tokens or 0 if answer.completion else 0
-        effort, kind = self._effort[answer.key], self._kinds[answer.key]
-        self.left[kind] = max(0.0, self.left.get(kind, 0.0) - effort)
-        done = effort * self._price(*kind)
-        self._retotal(done)
-        self.progress.add(done, tokens=tokens, label=label)
-
-    def _drafts(self, batch: RequestBatch[PlannedQuestion], arm: str) -> dict[str, KnownAnswer]:
-        """Return request key → a stored answer of another arm that a local arm may give too."""
-        local = arm != "base" and isinstance(self.arms[arm], LocalArm)
-        if not local or batch.kind is not CellKind.GENERATE or not self.optimizations.drafts:
-            return {}
-        from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer
-
-        offers = {
-            q: self._offers(q, arm) for q in batch.questions if (q, arm) in self.plan.requests
-        }
-        stored = self.store.completions(key for keys in offers.values() for key in keys.values())
-        found: dict[str, KnownAnswer] = {}
-        for question, keys in offers.items():
-            known = [source for source, key in keys.items() if key in stored]
-            if known:
-                source = max(known, key=lambda s: self._trust(arm, s, question.suite))
-                watch = self.watches.setdefault((arm, source), DraftAcceptance())
-                completion = stored[keys[source]]
-                if completion.text is not None:
-                    found[self.plan.requests[question, arm].key] = KnownAnswer(completion, watch)
-        return found
-
-    def _offers(self, question: PlannedQuestion, arm: str) -> dict[str, str]:
-        """Return who else was asked the same → the key of the answer; none where it is sampled.
-
-        The candidate before has probably learned the same as tuned.
-        """
-        asked = self.plan.requests[question, arm]
-        if asked.generation.temperature:
-            return {}
-        offers = {}
-        source = further_arm(arm).made_of
-        if (question, source) in self.plan.requests:
-            offers[source] = self.plan.requests[question, source].key
-        if asked.key in self.plan.earlier:
-            offers["candidate before"] = self.plan.earlier[asked.key]
-        if (question, "base") in self.plan.requests:
-            offers["base"] = self.plan.requests[question, "base"].key
-        return offers
-
-    def _trust(self, arm: str, source: str, suite: str) -> float:
-        """Return the share of a source's tokens that held; what was never tried is tried."""
-        share = self.watches[arm, source].share(suite) if (arm, source) in self.watches else None
-        return 1.0 if share is None else share
-
-
-def _turn_draft(known: KnownAnswer, turn: Request) -> KnownAnswer | None:
-    """Return what another arm wrote in the same turn of the same episode; None beyond its end."""
-    record = known.completion.episode
-    if record is None or turn.turn is None or turn.turn >= len(record.turns):
-        return None
-    said = record.turns[turn.turn]
-    draft = Completion(text=said.text, finish_reason=said.finish_reason)
-    return replace(known, completion=draft)
+        self.work.count(answer, label)
 
 
 def collect_answers(
@@ -497,7 +396,7 @@ def remote_arms(arms: Mapping[str, Arm]) -> tuple[str, ...]:
 
 
 def unanswered_requests(
-    plan: Plan, arm: str, batches: Sequence[RequestBatch[PlannedQuestion]], known: set[str]
+    plan: Plan, arm: str, batches: Sequence[RequestBatch], known: set[str]
 ) -> list[Request]:
     """Return what an arm has to answer of some batches; timed questions stay with their batches."""
     pairs = [

@@ -1,30 +1,22 @@
-"""Scheduling: batches under a token budget, grouped by shared prefix, and what may speed them up.
+"""Scheduling: batches under a token budget, grouped by shared prefix.
 
 Decoding is bound by overhead and memory traffic, so wide batches of short questions win; the
 budget bounds memory. Sorting by length keeps padding small. The order is deterministic.
 
 Prompts that begin alike are put into the same batch, so that the beginning is computed once: the
 questions of one MMLU subject start with the same few-shot examples, those of the next with others.
-
-Each optimisation can be switched off; the answers are the same without it.
-
-Example:
-    >>> Optimizations.named("drafts,slots")
-    Optimizations(drafts=True, prefixes=False, slots=True)
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Generic, Protocol, TypeVar
 
 from tunegate.harness.contracts.model import Request
 from tunegate.harness.records.answers import CellKind
-from tunegate.harness.records.errors import UsageError, unknown_name_message
 
 TOKEN_BUDGET = 8192
 """Tokens of a batch: rows × (longest prompt + longest answer)."""
@@ -37,69 +29,30 @@ RECORDED_ROWS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Optimizations:
-    """Which optimizations are on."""
+class PlannedQuestion:
+    """A case asked in one way, before an arm is named."""
 
-    drafts: bool = True
-    """Verify what base or the candidate before answered, instead of decoding it; needs slots."""
-    prefixes: bool = True
-    """Compute what prompts begin with once."""
-    slots: bool = True
-    """Let waiting rows enter as finished ones leave, in a cache that is never copied."""
-
-    @classmethod
-    def named(cls, text: str) -> Optimizations:
-        """Return the optimizations that `text` names: `all`, `none` or some, comma-separated.
-
-        Raises:
-            UsageError: a name is no optimization.
-        """
-        names = tuple(field.name for field in fields(cls))
-        if text in ("all", "none"):
-            return cls(*[text == "all" for _ in names])
-        asked = [name.strip() for name in text.split(",")]
-        strange = next((name for name in asked if name not in names), None)
-        if strange is not None:
-            raise UsageError(
-                unknown_name_message(strange, ("all", "none", *names), what="optimization")
-            )
-        return cls(*[name in asked for name in names])
-
-
-ALL = Optimizations()
-"""Everything on."""
-
-
-class HasCellKind(Protocol):
-    """Anything asked in one way."""
-
-    @property
-    def suite(self) -> str:
-        """Suite the question belongs to."""
-
-    @property
-    def kind(self) -> CellKind:
-        """The way it is asked."""
-
-
-Q = TypeVar("Q", bound=HasCellKind)
+    suite: str
+    case: str
+    kind: CellKind
+    sample: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class RequestBatch(Generic[Q]):
+class RequestBatch:
     """Questions that are computed together, by every arm alike."""
 
     kind: CellKind
-    questions: tuple[Q, ...]
+    questions: tuple[PlannedQuestion, ...]
     stage: int = 0
     """Batches run stage by stage; a suite may be decided between two of them."""
 
-    def without(self, suites: Collection[str]) -> RequestBatch[Q] | None:
+    def without(self, suites: Collection[str]) -> RequestBatch | None:
         """Return the batch without the questions of some suites; None if nothing is left."""
         kept = tuple(q for q in self.questions if q.suite not in suites)
         return RequestBatch(self.kind, kept, self.stage) if kept else None
 
-    def halves(self) -> tuple[RequestBatch[Q], RequestBatch[Q]]:
+    def halves(self) -> tuple[RequestBatch, RequestBatch]:
         """Return the batch in two, for a machine whose memory did not hold it."""
         middle = len(self.questions) // 2
         first, second = self.questions[:middle], self.questions[middle:]
@@ -109,10 +62,10 @@ class RequestBatch(Generic[Q]):
 
 
 def make_batches(
-    lengths: Mapping[Q, int],
-    stages: Mapping[Q, int] = MappingProxyType({}),
-    prompts: Mapping[Q, Sequence[int]] = MappingProxyType({}),
-) -> tuple[RequestBatch[Q], ...]:
+    lengths: Mapping[PlannedQuestion, int],
+    stages: Mapping[PlannedQuestion, int] = MappingProxyType({}),
+    prompts: Mapping[PlannedQuestion, Sequence[int]] = MappingProxyType({}),
+) -> tuple[RequestBatch, ...]:
     """Group questions by kind, longest first, under the token budget.
 
     Longest first, so that memory that will not do shows at once and the time left is never
@@ -125,8 +78,8 @@ def make_batches(
         stages: Question → its stage, where its suite is looked at while it runs.
         prompts: Question → token ids of its prompt, where they are known.
     """
-    batches: list[RequestBatch[Q]] = []
-    groups: dict[tuple[int, str, CellKind], list[Q]] = {}
+    batches: list[RequestBatch] = []
+    groups: dict[tuple[int, str, CellKind], list[PlannedQuestion]] = {}
     for question in lengths:
         group = "" if question.kind is CellKind.GENERATE else question.suite
         groups.setdefault((stages.get(question, 0), group, question.kind), []).append(question)
@@ -147,13 +100,17 @@ def make_batches(
 
 
 def _rows(
-    ordered: list[Q], lengths: Mapping[Q, int], kind: CellKind, *, here: bool
-) -> Iterator[list[Q]]:
+    ordered: list[PlannedQuestion],
+    lengths: Mapping[PlannedQuestion, int],
+    kind: CellKind,
+    *,
+    here: bool,
+) -> Iterator[list[PlannedQuestion]]:
     """Yield the batches; `here` means that a model in this process writes the answers."""
     limits = {CellKind.LATENCY: 1, CellKind.RECORDED: RECORDED_ROWS}
     limit = limits.get(kind, POOL if here else ROW_LIMIT)
     budget = math.inf if here or kind is CellKind.RECORDED else TOKEN_BUDGET
-    batch: list[Q] = []
+    batch: list[PlannedQuestion] = []
     for question in ordered:
         longest = lengths[batch[0]] if batch else lengths[question]
         if batch and (len(batch) >= limit or longest * (len(batch) + 1) > budget):

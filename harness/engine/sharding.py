@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from tunegate.harness.contracts.further_arm import add_derived_arms
 from tunegate.harness.contracts.model import Arm, Request
-from tunegate.harness.engine.plan import Plan, PlannedQuestion
+from tunegate.harness.engine.optimizations import Optimizations
+from tunegate.harness.engine.plan import Plan
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner
-from tunegate.harness.engine.scheduling import Optimizations, RequestBatch
+from tunegate.harness.engine.scheduling import PlannedQuestion, RequestBatch
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
 from tunegate.harness.records.errors import BackendError, TunegateError
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 class Shard:
     """A batch on its way to a worker."""
 
-    batch: RequestBatch[PlannedQuestion]
+    batch: RequestBatch
     requests: Mapping[tuple[PlannedQuestion, str], Request]
     """(question, arm) → what to send."""
     earlier: Mapping[str, str]
@@ -177,7 +178,7 @@ class ShardedRunner(Runner):
         return cls(**given, pool=pool, setup=setup)
 
     def batches_done(
-        self, batches: Sequence[RequestBatch[PlannedQuestion]], known: set[str]
+        self, batches: Sequence[RequestBatch], known: set[str]
     ) -> Generator[None, None, None]:
         """Answer batches; yield after each."""
         timed = [batch for batch in batches if batch.kind is CellKind.LATENCY]
@@ -191,14 +192,14 @@ class ShardedRunner(Runner):
 
     def _keep_all(self, answered: ShardResult, known: set[str]) -> None:
         for answer in answered.answers:
-            if answer.key not in self._effort:  # a turn of an episode
+            if answer.key not in self.work.effort:  # a turn of an episode
                 self.store.put(answer)
                 continue
             self._keep(answer, known, f"{self.pool.workers} workers", replace=False)
         if answered.error is not None:
             raise BackendError(answered.error)
 
-    def _shard(self, batch: RequestBatch[PlannedQuestion]) -> Shard:
+    def _shard(self, batch: RequestBatch) -> Shard:
         asked = {
             (question, arm): self.plan.requests[question, arm]
             for question in batch.questions

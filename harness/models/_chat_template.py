@@ -153,7 +153,7 @@ def render_chat(
         add_generation_prompt: Whether the text ends where the answer begins; else it ends within
             the last turn, which the model continues.
         variables: The template's own variables, such as `enable_thinking`; `chat_template` among
-            them is the text of a template in the place of the tokenizer's.
+            them is the text of a template instead of the tokenizer's.
 
     Raises:
         ValueError: the template refuses the conversation.
@@ -256,10 +256,10 @@ def fingerprint_of(tokenizer: Any) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return sha256(tokenizer.get_vocab())
-    told = json.loads(backend.to_str())
-    told |= {"padding": None, "truncation": None}
-    told["model"] = {name: None if v == "" else v for name, v in told["model"].items()}
-    return sha256(told)
+    content = json.loads(backend.to_str())
+    content |= {"padding": None, "truncation": None}
+    content["model"] = {name: None if v == "" else v for name, v in content["model"].items()}
+    return sha256(content)
 
 
 def continuation_ids(tokenizer: Any, request: Request) -> list[tuple[int, ...]]:

@@ -82,7 +82,7 @@ class LitellmArm:
             "model": self.model,
             "model_version": self.version,
             "system_fingerprint": self.system_fingerprint,
-            "place": _place(self.provider),
+            "place": _address(self.provider),
             "prompts": "messages",
             "engine": f"litellm {metadata.version('litellm')}",
         }
@@ -299,7 +299,7 @@ def _tokens(request: Request) -> float:
     return len(request.prompt.text) / 4 + request.generation.most_tokens
 
 
-def _place(provider: str) -> str | None:
+def _address(provider: str) -> str | None:
     """Return the address in the provider's own variable, without a user's name; None if unset."""
     names = (f"{provider.upper()}_BASE_URL", f"{provider.upper()}_API_BASE")
     address = next((os.environ[name] for name in names if os.environ.get(name)), None)

@@ -145,8 +145,8 @@ def _base_of(tuned: str, base_by: str) -> str:
         resolve_folder(str(named))
     except ModelError as error:
         raise ModelError(
-            f"{tuned} names {named} as its base, which is not there; if it was moved, name its "
-            f"place with {base_by}"
+            f"{tuned} names {named} as its base, which is not there; if it was moved, give its "
+            f"new path with {base_by}"
         ) from error
     return f"{_TOGETHER}:{named}" if served else str(named)
 
@@ -213,22 +213,22 @@ def _base_for(spec: str, folder: Path, arm: Arm) -> Any:
 
 
 _MODEL_SIZE = re.compile(r"\d[bm]\b", re.IGNORECASE)
-"""What tells a model's name, such as `Qwen3-0.6B`, from any other name of a folder."""
+"""A size, by which a model's name such as `Qwen3-0.6B` differs from other folder names."""
 
 
 def base_name_note(tuned: Arm) -> str | None:
-    """Return that an adapter names another base than it is on, where only the names tell.
+    """Return that an adapter names another base than it is on, where only names can be compared.
 
     Base is known by its hub id, its configuration or its folder, where the name has a size in it.
-    Nothing is to be said where the weights were compared.
+    None where the weights were compared.
     """
     folder: Path | None = getattr(tuned, "adapter_folder", None)
     if folder is None or (base_record(folder).get("base") or {}).get("weights_sha256"):
         return None
     named = str(adapter_config(folder).get("base_model_name_or_path") or "")
     base: Path = getattr(tuned, "loaded", None).folder  # type: ignore[union-attr]
-    told = str(read_json(base / "config.json").get("_name_or_path") or "")
-    known = [name for name in (hub_name(base), told, base.name) if name]
+    configured = str(read_json(base / "config.json").get("_name_or_path") or "")
+    known = [name for name in (hub_name(base), configured, base.name) if name]
     known = [name for name in known if _MODEL_SIZE.search(_last_name(name))]
     if not named or not known or Path(named).is_dir():
         return None

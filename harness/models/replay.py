@@ -34,11 +34,7 @@ from tunegate.harness.records.generation import GenerationSettings, written_sett
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.jsonl import JsonlRecords
 from tunegate.harness.records.manifest import Manifest
-from tunegate.harness.records.problems import (
-    lfs_problem,
-    summarize_problems,
-    validation_problem,
-)
+from tunegate.harness.records.problems import lfs_problem, summarize_problems, validation_problem
 from tunegate.harness.records.record import MAX_AMOUNT, Record, Text
 from tunegate.harness.records.run_folder import RunCase, refuse_links
 
@@ -167,8 +163,8 @@ class ReplayArm:
     def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
         """Yield the recorded answers; a case without a line is an error, not an empty answer."""
         for request in requests:
-            place = (request.case.id, request.sample)
-            line = self.lines.get((request.suite, *place)) or self.lines.get(("", *place))
+            key = (request.case.id, request.sample)
+            line = self.lines.get((request.suite, *key)) or self.lines.get(("", *key))
             completion = line.as_completion() if line else None
             if completion and getattr(completion, _FIELDS[request.kind]) is None:
                 completion = None
@@ -197,7 +193,7 @@ _KEYS = {
     CellKind.LATENCY: ("latency_s", "latency_s"),
     CellKind.RECORDED: ("scores", "scores"),
 }
-_UNTOLD = {"text", "latency_s", "batch_size", "reasoning_s", "attempts", "answered_by"}
+_NOT_KEPT = {"text", "latency_s", "batch_size", "reasoning_s", "attempts", "answered_by"}
 _FIELDS = {
     CellKind.GENERATE: "text",
     CellKind.CHOICES: "choice_logprobs",
@@ -214,8 +210,8 @@ def replay(target: str) -> ReplayArm:
     Raises:
         ModelError: nothing is there, or lines are broken: every one with its number.
     """
-    place, _, arm = target.partition("#")
-    path = Path(place)
+    name, _, arm = target.partition("#")
+    path = Path(name)
     if path.is_dir():
         return _from_run(path, arm or "tuned")
     if not path.is_file():
@@ -241,10 +237,10 @@ def _read(path: Path) -> Mapping[tuple[str, str, int], RecordedCompletion]:
         except ValueError as error:
             problems.append(f"{path}:{number}: {error}")
             continue
-        place = ("", line.id, line.sample)
-        if place in index:
+        key = ("", line.id, line.sample)
+        if key in index:
             problems.append(
-                f"{path}:{number}: id {line.id!r} is already in line {numbers[place]}; "
+                f"{path}:{number}: id {line.id!r} is already in line {numbers[key]}; "
                 "give a sample number"
             )
         at, asked = first.setdefault(line.id, (number, line.as_request()))
@@ -253,8 +249,8 @@ def _read(path: Path) -> Mapping[tuple[str, str, int], RecordedCompletion]:
                 f"{path}:{number}: id {line.id!r} has another prompt than in line {at}; the "
                 "samples of a case share its prompt: give another id"
             )
-        index.setdefault(place, line)
-        numbers.setdefault(place, number)
+        index.setdefault(key, line)
+        numbers.setdefault(key, number)
     if not index and not problems:
         problems.append(f"{path}: no lines; write one completion a line")
     if problems:
@@ -300,12 +296,12 @@ def _from_run(folder: Path, arm: str) -> ReplayArm:
     fields: dict[tuple[str, str, int], dict[str, Any]] = {}
     for row in rows:
         if row.cell.arm == arm and row.completion is not None:
-            place = (row.cell.suite, row.cell.case, row.cell.sample)
-            fields.setdefault(place, {}).update(_case_fields(row.cell.kind, row.completion))
+            key = (row.cell.suite, row.cell.case, row.cell.sample)
+            fields.setdefault(key, {}).update(_case_fields(row.cell.kind, row.completion))
     if not fields:
         raise ModelError(f"replay:{folder}#{arm}: the run has no completions of an arm {arm!r}")
     lines = {
-        key: RecordedCompletion(id=key[1], sample=key[2], **told) for key, told in fields.items()
+        key: RecordedCompletion(id=key[1], sample=key[2], **known) for key, known in fields.items()
     }
     digest = sha256(
         [[key[0], line.model_dump(mode="json", exclude=set(_ASKED))] for key, line in lines.items()]
@@ -335,8 +331,8 @@ class _RunRequests:
         manifest = read_record(path, Manifest)
         sorts = {_sort(manifest.identity(name)) for name in ("base", arm)}
         if _sort(manifest.identity(arm)) == "replay":
-            told = manifest.identity(arm).get("generation")
-            return cls({}, told if isinstance(told, Mapping) else None)
+            settings = manifest.identity(arm).get("generation")
+            return cls({}, settings if isinstance(settings, Mapping) else None)
         settings = {suite.name: suite.generation for suite in manifest.suites}
         found = {
             (row.suite, row.case.id): _request_of(row, settings[row.suite], sorts == {"here"})
@@ -374,5 +370,5 @@ def _case_fields(kind: CellKind, completion: Completion) -> dict[str, Any]:
         return {name: getattr(completion, name) for name in names}
     if kind not in WRITTEN:
         return {_KEYS[kind][0]: getattr(completion, _FIELDS[kind])}
-    told = completion.model_dump(exclude_none=True, exclude=_UNTOLD)
-    return {"completion": completion.text, **told}
+    known = completion.model_dump(exclude_none=True, exclude=_NOT_KEPT)
+    return {"completion": completion.text, **known}

@@ -59,7 +59,7 @@ class ServerArm:
 
     where: ServerTarget
     card: ServerModelCard
-    asker: ServerClient
+    client: ServerClient
     limits: PoolLimits
     key: str | None = field(default=None, repr=False)
     remote: Literal[True] = True
@@ -72,7 +72,7 @@ class ServerArm:
     @property
     def tokenizer(self) -> Any:
         """The tokenizer; None where only the server has it."""
-        return self.asker.tokenizer
+        return self.client.tokenizer
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
@@ -85,15 +85,15 @@ class ServerArm:
         return {
             "spec": self.spec,
             "backend": "server",
-            "card": dict(self.card.said),
+            "card": dict(self.card.fields),
             "parent_root": self.card.parent_root,
             "version": self.card.version,
             **self._content,
-            "prompts": self.asker.form.prompts,
-            "tokenizer_checked": self.asker.form.checked,
+            "prompts": self.client.form.prompts,
+            "tokenizer_checked": self.client.form.checked,
             "tokenizer_sha256": None if known is None else fingerprint_of(known),
             "template_sha256": None if known is None else sha256(known.chat_template or ""),
-            "decoding": dict(self.asker.form.plain),
+            "decoding": dict(self.client.form.plain),
             "steady": steady,
             "answers_sha256": sha256([first for first, _ in self.probed]) if steady else None,
         }
@@ -101,8 +101,8 @@ class ServerArm:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the identity; the address counts unless the weights themselves were seen."""
-        told = {k: v for k, v in self.identity.items() if k != "spec"}
-        return sha256([told, None if self._content else self.where.url])
+        known = {k: v for k, v in self.identity.items() if k != "spec"}
+        return sha256([known, None if self._content else self.where.url])
 
     @cached_property
     def _content(self) -> Mapping[str, str]:
@@ -128,8 +128,8 @@ class ServerArm:
             BackendError: the server ended over it.
         """
         with HttpClient(self.key) as http:
-            form = discover_likelihoods(http, self.where, self.asker.form, self.tokenizer)
-        return replace(self.asker, form=form)
+            form = discover_likelihoods(http, self.where, self.client.form, self.tokenizer)
+        return replace(self.client, form=form)
 
     @property
     def address(self) -> str:
@@ -152,20 +152,20 @@ class ServerArm:
         Raises:
             BackendError: the server does not answer.
         """
-        if self.asker.form.prompts != "token ids":
+        if self.client.form.prompts != "token ids":
             return None
         found: list[Mapping[int, float]] = []
         with HttpClient(self.key) as http:
             for first in range(0, len(prefixes), _PREFIXES):
                 part = [list(ids) for ids in prefixes[first : first + _PREFIXES]]
-                told = next_token_logprobs(http, self.where, self.asker.form, part)
-                if told is None:
+                logprobs = next_token_logprobs(http, self.where, self.client.form, part)
+                if logprobs is None:
                     return None
-                found += told
+                found += logprobs
         return tuple(found)
 
     def shared_limit(self, generation: GenerationSettings) -> str | None:
-        """Return that thoughts and answer cannot be told apart by tokens; None if they can."""
+        """Return that thoughts and answer cannot be separated by tokens; None if they can."""
         if generation.budget is None or self.tokenizer is not None:
             return None
         return (
@@ -182,7 +182,7 @@ class ServerArm:
 
     def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
         """Render a case here, or write down what the server is given to render."""
-        if self.asker.form.prompts != "messages":
+        if self.client.form.prompts != "messages":
             return render_prompt(self.tokenizer, case, generation, spec=self.spec)
         if generation.template == "none":
             return Prompt(plain_prompt(case, generation))
@@ -204,13 +204,13 @@ class ServerArm:
         """Yield the answers as they come, those to what `more` returns meanwhile included."""
         timed = any(request.kind is CellKind.LATENCY for request in requests)
         scored = any(request.kind in _SCORED for request in requests)
-        asker = self.scorer if scored else self.asker
+        client = self.scorer if scored else self.client
         limits = replace(self.limits, concurrency=1) if timed else self.limits
         with HttpClient(self.key) as http:
 
             def ask(request: Request, deadline: float) -> tuple[Completion, float]:
                 started = time.time()
-                return asker.ask(http, request, deadline), started
+                return client.ask(http, request, deadline), started
 
             feed = QuestionFeed(requests, more)
             answers = ask_all(
@@ -230,19 +230,19 @@ class ServerArm:
         Raises:
             BackendError: one of them has no answer.
         """
-        template = "none" if self.asker.form.prompts != "messages" else "chat"
+        template = "none" if self.client.form.prompts != "messages" else "chat"
         generation = GenerationSettings(template=template, max_new_tokens=_PROBE_TOKENS)
         requests = []
         for turn in ("first", "second"):
             for number, text in enumerate(_PROBES):
                 case = Case(id=f"probe {number}", prompt=text)
                 requests.append(_request(f"{turn} {number}", case, self, generation))
-        told = {}
+        texts = {}
         for answer in self.complete(requests):
             if answer.completion is None:
                 raise BackendError(f"{self.spec}: a probe text has no answer: {answer.error}")
-            told[answer.key] = answer.completion.text or ""
-        return tuple((told[f"first {n}"], told[f"second {n}"]) for n in range(len(_PROBES)))
+            texts[answer.key] = answer.completion.text or ""
+        return tuple((texts[f"first {n}"], texts[f"second {n}"]) for n in range(len(_PROBES)))
 
 
 class ServerKinds(Set[CellKind]):

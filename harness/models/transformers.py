@@ -202,7 +202,7 @@ class HfArm:
 
 
 def effective_adapter_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what of an adapter's configuration can change its effect: kind, rank, scale, place."""
+    """Return the part of an adapter's configuration that can change its effect."""
     return {
         key: sorted(value) if key == "target_modules" and isinstance(value, list) else value
         for key, value in sorted(config.items())

@@ -64,8 +64,8 @@ class VllmArm(ServerArm):
     @cached_property
     def identity(self) -> Mapping[str, Any]:
         """Fields of a server's arm, and the number format that was asked for."""
-        told = super().identity
-        return {**told, "spec": self.named, "backend": "vllm", "dtype": self.dtype}
+        known = super().identity
+        return {**known, "spec": self.named, "backend": "vllm", "dtype": self.dtype}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def open_together(
 
 def _common_settings(targets: Mapping[str, VllmTarget], dtype: str) -> VllmSettings:
     """Return the settings, in which all specs must agree: arms are compared."""
-    said: dict[str, Any] = {"dtype": dtype}
+    chosen: dict[str, Any] = {"dtype": dtype}
     for name in (f.name for f in fields(VllmSettings)):
         values = {t.options[name]: t.spec for t in targets.values() if name in t.options}
         if len(values) > 1:
@@ -160,8 +160,8 @@ def _common_settings(targets: Mapping[str, VllmTarget], dtype: str) -> VllmSetti
                 f"{second}: {name}={other}, and {first} has {one}; arms are compared, so give all "
                 "of them the same options"
             )
-        said |= dict.fromkeys([name] if values else [], next(iter(values), None))
-    return VllmSettings(**said)
+        chosen |= dict.fromkeys([name] if values else [], next(iter(values), None))
+    return VllmSettings(**chosen)
 
 
 def _server_plans(targets: Mapping[str, VllmTarget]) -> list[VllmServerPlan]:
@@ -195,7 +195,7 @@ class VllmDeployment:
     hosting: ServerHosting
 
     def start(self, plan: VllmServerPlan, key: str) -> ManagedServer:
-        """Start a server and wait for it; a port that was taken meanwhile is tried anew.
+        """Start a server and wait for it; retry with another port if this one was taken.
 
         Raises:
             ModelError: it did not start, with the last error of its log.

@@ -102,7 +102,7 @@ def _spec(arm: FurtherArm) -> Callable[[str], str]:
 
 def _optimizations(text: str) -> str:
     """Check the names of optimizations."""
-    from tunegate.harness.engine.scheduling import Optimizations
+    from tunegate.harness.engine.optimizations import Optimizations
     from tunegate.harness.records.errors import UsageError
 
     try:

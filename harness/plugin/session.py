@@ -22,7 +22,7 @@ import pytest
 from tunegate.harness import suite as suites
 from tunegate.harness.contracts.further_arm import arm_options
 from tunegate.harness.engine.interrupts import last_signal
-from tunegate.harness.engine.scheduling import Optimizations
+from tunegate.harness.engine.optimizations import Optimizations
 from tunegate.harness.plugin import exit_status
 from tunegate.harness.plugin.options import limits_of, read_options
 from tunegate.harness.records.errors import BackendError, RunInterrupted, TunegateError, UsageError

@@ -22,9 +22,9 @@ from tunegate.harness.contracts.model import Arm, LocalArm, Prompt
 from tunegate.harness.decision.gating.equivalence import answer_agreement
 from tunegate.harness.decision.verdict.decide import ScoredRun
 from tunegate.harness.decision.verdict.deployment_parity import ParityEvidence, compare_shipped
-from tunegate.harness.engine import plan as engine_plan
 from tunegate.harness.engine.inference.local_engine import memory_watched
 from tunegate.harness.engine.inference.speculative import draft_ids
+from tunegate.harness.engine.noise_sample import noise_sample
 from tunegate.harness.records.answers import CellKind, StoredAnswer
 from tunegate.harness.records.errors import OutOfMemory
 from tunegate.harness.records.parity import DeploymentParity, PredictionDivergence
@@ -62,8 +62,7 @@ def measure_divergence(
     for stored in filter(_is_first_answer, cells):
         names.setdefault(stored.cell.suite, []).append(stored.cell.case)
     chosen = {
-        suite: engine_plan.noise_sample(n, suite=suite, seed=seed, size=SAMPLE)
-        for suite, n in names.items()
+        suite: noise_sample(n, suite=suite, seed=seed, size=SAMPLE) for suite, n in names.items()
     }
     rows: dict[str, list[StoredAnswer]] = {suite: [] for suite in names}
     for stored in filter(_is_first_answer, cells):

@@ -11,7 +11,7 @@ from typing import TextIO
 from tunegate.harness.contracts.model import PoolLimits
 from tunegate.harness.decision.gating.error_control import refuse_draft, refuse_sealed
 from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
-from tunegate.harness.engine.scheduling import ALL, Optimizations
+from tunegate.harness.engine.optimizations import ALL, Optimizations
 from tunegate.harness.judges.asking.specs import parse_specs, refuse_unjudged
 from tunegate.harness.records.calibration import Calibration
 from tunegate.harness.records.command import typed_options

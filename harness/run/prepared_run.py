@@ -19,10 +19,10 @@ from tunegate.harness.decision.answers.answer_counts import count_answers
 from tunegate.harness.decision.score_table import score_suite
 from tunegate.harness.decision.verdict.decide import ScoredRun, decide_run
 from tunegate.harness.engine.answer_cache import AnswerCache
+from tunegate.harness.engine.optimizations import ALL, Optimizations
 from tunegate.harness.engine.plan import Plan
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import PlayOutside, Runner, collect_answers
-from tunegate.harness.engine.scheduling import ALL, Optimizations
 from tunegate.harness.records.answers import Cell, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.labels import Label

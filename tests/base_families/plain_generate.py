@@ -9,7 +9,7 @@ from typing import Any
 from tests.whole_forwards import logprob
 from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer
-from tunegate.harness.engine.scheduling import Optimizations
+from tunegate.harness.engine.optimizations import Optimizations
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 

@@ -114,9 +114,9 @@ def test_a_first_answer_tells_no_time() -> None:
     """Before a fiftieth of the work is done nothing is said of the time left: 2 of 100 in 10 s."""
     clock, stream = Clock(), io.StringIO()
     progress = ProgressReporter(100.0, stream=stream, clock=clock)
-    progress.tell("x")
+    progress.show("x")
     progress.add(1.0, tokens=0, label="x")
-    progress.tell("x")
+    progress.show("x")
     clock.now += 10
     progress.add(1.0, tokens=0, label="x")
     lines = ["tunegate:   0% · x", "tunegate:   1% · x", "tunegate:   2% · x · 8:10 left"]

@@ -18,10 +18,11 @@ from tunegate.harness import suite as suites
 from tunegate.harness.contracts.model import Prompt, Request
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.interrupts import stop_on_signal
+from tunegate.harness.engine.optimizations import Optimizations
 from tunegate.harness.engine.plan import Plan, make_plan
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner, collect_answers
-from tunegate.harness.engine.scheduling import Optimizations, estimate_effort
+from tunegate.harness.engine.scheduling import estimate_effort
 from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, RunInterrupted

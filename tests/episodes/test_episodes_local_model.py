@@ -14,7 +14,7 @@ import pytest
 from tests.played_suites import write_desk
 from tests.tiny_models import tiny, tiny_tokenizer
 from tunegate.harness.engine.inference import continuous_batching, local_engine
-from tunegate.harness.engine.scheduling import Optimizations
+from tunegate.harness.engine.optimizations import Optimizations
 from tunegate.harness.episodes.play import EpisodePlayer
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.answers import Completion

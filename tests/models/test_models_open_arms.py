@@ -158,9 +158,7 @@ def test_a_base_that_is_gone(tiny: Any, copied: Copy) -> None:
     adapter = copied(
         tiny.adapter(), file="adapter_config.json", base_model_name_or_path="/gone/base"
     )
-    with pytest.raises(
-        ModelError, match=r"names /gone/base .*name its place with --gate-base SPEC"
-    ):
+    with pytest.raises(ModelError, match=r"names /gone/base .*its new path with --gate-base SPEC"):
         open_arms({"tuned": str(adapter)})
 
 

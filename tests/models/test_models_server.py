@@ -240,7 +240,7 @@ def test_calls_of_tools_are_written_out(fake_server: Start, ask: Any) -> None:
         ({"content": None}, {}, "the reply's content is null (finish reason stop)"),
         ({"content": "half"}, {"finish_reason": "content_filter"}, "a content filter withheld"),
         ({"content": "x"}, {"error": {"code": 502}}, "the reply is an error: {'code': 502}"),
-        ({"content": "hi"}, {"model": "spare"}, "'spare' answered in the place of 'tuned'"),
+        ({"content": "hi"}, {"model": "spare"}, "'spare' answered instead of 'tuned'"),
     ],
 )
 def test_what_is_no_answer_of_the_model_is_unscored(

@@ -128,7 +128,7 @@ def test_an_arm_is_asked_as_it_is_declared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All cases in all samples, a sample of 50 of the 60 cases, or each case once."""
-    monkeypatch.setattr("tunegate.harness.engine.plan.ALL_AGAIN", 50)
+    monkeypatch.setattr("tunegate.harness.engine.noise_sample.ALL_AGAIN", 50)
     declare()
     judge()
     assert len(asked(tmp_path / "run")) == 2 * 60

@@ -28,11 +28,7 @@ from typing import Any
 from tunegate.harness.contracts.model import LocalArm
 from tunegate.harness.engine.inference import prefix_cache
 from tunegate.harness.engine.inference.decoding_slots import DecodingSlots, EnteringRow
-from tunegate.harness.engine.inference.fallbacks import (
-    decode_alone,
-    decode_in_lockstep,
-    is_alone,
-)
+from tunegate.harness.engine.inference.fallbacks import decode_alone, decode_in_lockstep, is_alone
 from tunegate.harness.engine.inference.forward_cost import forward_cost
 from tunegate.harness.engine.inference.sequence import (
     DecodingSequence,
@@ -42,7 +38,8 @@ from tunegate.harness.engine.inference.sequence import (
     so_far,
 )
 from tunegate.harness.engine.inference.speculative import DraftAcceptance
-from tunegate.harness.engine.scheduling import ALL, Optimizations, prefix_families
+from tunegate.harness.engine.optimizations import ALL, Optimizations
+from tunegate.harness.engine.scheduling import prefix_families
 
 WIDTH = 96
 """Most rows that are written at a time."""
@@ -305,7 +302,7 @@ class _DecodingLoop:
     def _most_ahead(self) -> int:
         """Return how many tokens to guess for the rows that are back on their drafts."""
         rows = self.slots.rows
-        if self.strict or all(row.draft is None or row.draft.place is None for row in rows):
+        if self.strict or all(row.draft is None or row.draft.position is None for row in rows):
             return 0
         words = int(self.model.get_input_embeddings().weight.shape[0])
         share = self.back.share("")

@@ -37,7 +37,7 @@ class EnteringRow:
     row: DecodingSequence
     """Its last token is not in the cache yet."""
     index: int
-    """Its place in the prefill."""
+    """Its row in the prefill."""
     columns: slice
     """Its columns there, from its first token to its last; padding may be in between."""
     tokens: int
@@ -86,7 +86,7 @@ class DecodingSlots:
         self.width, self.columns = width, columns
 
     def enter(self, entering: Sequence[EnteringRow], ready: PrefillResult) -> None:
-        """Take in rows of one prefill, given in the order of their places there."""
+        """Take in rows of one prefill, given in the order of their rows there."""
         if not entering:
             return
         longest = max(one.columns.stop - one.columns.start for one in entering)
@@ -143,17 +143,17 @@ class DecodingSlots:
             self._lay_out(self.span.end - self.span.start)
         padded = [[*ids, *[0] * (most - len(ids))] for ids in tokens]
         inside = [[1] * len(ids) + [0] * (most - len(ids)) for ids in tokens]
-        place = self._mask.device
-        self._mask[:n, self.span.end : self.span.end + most] = torch.tensor(inside, device=place)
+        device = self._mask.device
+        self._mask[:n, self.span.end : self.span.end + most] = torch.tensor(inside, device=device)
         # Padding repeats the last position: one beyond the model's context need not exist.
         at = [
             [length + min(i, len(ids) - 1) for i in range(most)]
             for length, ids in zip(self._lengths, tokens, strict=True)
         ]
         return model(
-            input_ids=torch.tensor(padded, device=place),
+            input_ids=torch.tensor(padded, device=device),
             attention_mask=self._mask[:n, self.span.start : self.span.end + most],
-            position_ids=torch.tensor(at, device=place),
+            position_ids=torch.tensor(at, device=device),
             use_cache=True,
             logits_to_keep=most,
             **{cache_name(): Cache(layers=self._layers)},

@@ -100,7 +100,7 @@ def decode_with_fallback(
         (_forward_opening, model.base_model) if _virtual(arm) else (_forward_whole, model)
     )
     with torch.inference_mode():
-        placed = not _virtual(arm) and _takes_positions(model)
+        takes_positions = not _virtual(arm) and _takes_positions(model)
         for row in rows:
             ids = so_far(row)
             out = opening(torch, model, ids)
@@ -115,7 +115,7 @@ def decode_with_fallback(
                 last = torch.tensor([ids[-1:]], device=model.device)
                 # Bamba and MiniMax count from zero again where no position is given.
                 at: dict[str, Any] = (
-                    {"position_ids": torch.full_like(last, length - 1)} if placed else {}
+                    {"position_ids": torch.full_like(last, length - 1)} if takes_positions else {}
                 )
                 at[name] = cache
                 out = step(input_ids=last, use_cache=True, logits_to_keep=1, **at)

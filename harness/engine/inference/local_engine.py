@@ -23,7 +23,7 @@ from tunegate.harness.engine.inference.continuous_batching import decode_sequenc
 from tunegate.harness.engine.inference.packed_weights import packed_weights
 from tunegate.harness.engine.inference.sequence import DecodingSequence, start_sequence
 from tunegate.harness.engine.inference.speculative import AnswerDraft, KnownAnswer, draft_ids
-from tunegate.harness.engine.scheduling import ALL, Optimizations
+from tunegate.harness.engine.optimizations import ALL, Optimizations
 from tunegate.harness.models._chat_template import continuation_ids
 from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
 from tunegate.harness.records.errors import OutOfMemory

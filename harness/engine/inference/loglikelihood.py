@@ -34,7 +34,7 @@ from tunegate.harness.engine.inference.prefix_cache import (
     selected_rows,
 )
 from tunegate.harness.engine.inference.sequence import likeliest_words
-from tunegate.harness.engine.scheduling import ALL, Optimizations
+from tunegate.harness.engine.optimizations import ALL, Optimizations
 
 _LOGIT_BYTES = 256_000_000
 """Memory for one block of logits: rows × scored positions × vocabulary × 4 bytes."""
@@ -108,11 +108,11 @@ def measure_likelihoods(
         room = max((len(c.token_ids) for c in wanted), default=0)
         common = compute_shared_prefix(model, ids, room=room) if optimizations.prefixes else NOTHING
         for rows in _prefills(ids, wanted, cost=forward_cost(model)):
-            place = {row: at for at, row in enumerate(rows)}
+            position = {row: at for at, row in enumerate(rows)}
             asked = {
-                i: Continuation(place[c.row], c.token_ids)
+                i: Continuation(position[c.row], c.token_ids)
                 for i, c in enumerate(wanted)
-                if c.row in place
+                if c.row in position
             }
             ready = prefill_prompts(arm, model, [ids[row] for row in rows], prefix=common)
             found |= zip(asked, _score(model, ready, list(asked.values())), strict=True)
@@ -268,12 +268,12 @@ def bits_per_byte(
         texts: Texts with their token ids, at least one token each.
         optimizations: Whether shared prefixes are computed once.
     """
-    places = [(i, window) for i, text in enumerate(texts) for window in _windows(arm, text)]
-    contexts = [Prompt("", context) for _, (context, _) in places]
-    wanted = [Continuation(row, read) for row, (_, (_, read)) in enumerate(places)]
+    windows = [(i, window) for i, text in enumerate(texts) for window in _windows(arm, text)]
+    contexts = [Prompt("", context) for _, (context, _) in windows]
+    wanted = [Continuation(row, read) for row, (_, (_, read)) in enumerate(windows)]
     totals = [0.0] * len(texts)
     for (i, _), value in zip(
-        places, score_continuations(arm, model, contexts, wanted, optimizations), strict=True
+        windows, score_continuations(arm, model, contexts, wanted, optimizations), strict=True
     ):
         totals[i] += value
     return [

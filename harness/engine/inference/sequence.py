@@ -87,8 +87,8 @@ def choose_tokens(
 def likeliest_words(logits: Any) -> Any:
     """Return `logits.argmax(dim=-1)`, in less than half its time on a processor.
 
-    PyTorch's kernel for the place of a maximum uses no vector instructions, that for its value
-    does: the value is searched everywhere, and the place where it was found alone.
+    PyTorch's kernel for the index of a maximum uses no vector instructions, the one for its value
+    does: so the value is searched everywhere, and its index in one block only.
     """
     import torch
 

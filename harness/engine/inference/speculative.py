@@ -7,7 +7,7 @@ draft is guessed again. The result is the plain greedy answer token for token (e
 prompts that a fine-tune hardly changes it costs a prefill instead of a decode.
 
 Source: speculative decoding (Leviathan, Kalman and Matias 2023) in its greedy form, with a stored
-answer in place of a draft model; finding the place again by the last few tokens is prompt lookup
+answer in place of a draft model; finding the position again by the last few tokens is prompt lookup
 decoding (Saxena 2023).
 """
 
@@ -63,22 +63,22 @@ class AnswerDraft:
     token_ids: tuple[int, ...]
     watch: DraftAcceptance
     """Counts how well drafts from where this one comes are accepted."""
-    place: int | None = 0
+    position: int | None = 0
     """Where the answer is in it; None where the answer has left it."""
     _ends: dict[tuple[int, ...], int] | None = None
 
     def ahead(self, most: int) -> tuple[int, ...]:
         """Return the tokens that should come next, at most `most`; none off the draft."""
-        return () if self.place is None else self.token_ids[self.place : self.place + most]
+        return () if self.position is None else self.token_ids[self.position : self.position + most]
 
     def follow(self, written: Sequence[int]) -> None:
         """Take note of the last token of an answer."""
-        at = self.place
+        at = self.position
         if at is not None and at < len(self.token_ids) and self.token_ids[at] == written[-1]:
-            self.place = at + 1
+            self.position = at + 1
             return
         # What was passed once and is passed again would be a loop, which drafts do not end well.
-        self.place = self._found().get(tuple(written[-RUN:]))
+        self.position = self._found().get(tuple(written[-RUN:]))
 
     def _found(self) -> dict[tuple[int, ...], int]:
         """Return runs of tokens → where the first of them ends."""

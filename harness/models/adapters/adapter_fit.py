@@ -96,8 +96,10 @@ def fit_adapter(spec: str, folder: Path, base: Any, config: Mapping[str, Any]) -
         )
         if unused == shapes.keys():
             raise ModelError(f"{spec}: trains only parts that text does not use: {min(unused)}")
-        placed = {key: shape for key, shape in shapes.items() if key not in unused}
-        found = [_match_tensor(key, shape, modules, blocks=blocks) for key, shape in placed.items()]
+        fitting = {key: shape for key, shape in shapes.items() if key not in unused}
+        found = [
+            _match_tensor(key, shape, modules, blocks=blocks) for key, shape in fitting.items()
+        ]
         if biased := _trained_bias(found, config):
             raise ModelError(f"{spec}: not supported: {biased}")
         if added := _added_tokens(found, modules):
@@ -138,7 +140,7 @@ def _tied_heads(
 def _added_tokens(found: Sequence[AdapterTensor], modules: ModuleIndex) -> str | None:
     """Return that base lacks tokens which were added before the training, and what to do.
 
-    Where the file has all of the embeddings in the place of base's, they are loaded; where it has
+    Where the file has all of the embeddings instead of base's, they are loaded; where it has
     changes to embeddings, those must have as many rows as base's.
     """
     parts = ("original_module.weight", "base_layer.weight", "token_adapter.base_layer.weight")
@@ -207,14 +209,14 @@ def _match_tensor(
         part = part.removeprefix("modules_to_save.")
     if _ONE_EXPERT.search(module) and module not in modules.by_name:
         return AdapterTensor(key, module, part, shape)  # PEFT converts them, or differences show
-    place = modules.find(module)
+    name = modules.find(module)
     side = next((p for p in ("lora_A.", "lora_B.") if part.startswith(p)), None)
-    sides = _sides(modules.by_name[place])
+    sides = _sides(modules.by_name[name])
     if side and sides is not None and len(sides) == len(shape) == 2 and not blocks:
         size = shape[-1] if side == "lora_A." else shape[0]
         if size not in sides:
             raise LookupError(f"{module} is {list(sides)}, the adapter's side {size}")
-    return AdapterTensor(key, place, part, shape)
+    return AdapterTensor(key, name, part, shape)
 
 
 def _sides(module: Any) -> tuple[int, ...] | None:

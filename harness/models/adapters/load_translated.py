@@ -34,11 +34,11 @@ def translate_config(config: Any, fit: AdapterFit, model: Any) -> None:
         if getattr(trained.get(one.module), "weight", None) is None:
             continue  # experts: parameters of their module
         targets.add(one.module)
-        place = f"^{re.escape(one.module)}"
-        ranks[place] = one.shape[0]
+        pattern = f"^{re.escape(one.module)}"
+        ranks[pattern] = one.shape[0]
         alpha = _pattern_value(alphas, one.key)
         if alpha is not None:
-            exact[place] = alpha
+            exact[pattern] = alpha
     config.target_modules = targets or None
     config.exclude_modules = config.layers_to_transform = config.layers_pattern = None
     config.rank_pattern = {**ranks, **{core_name(k): v for k, v in config.rank_pattern.items()}}
@@ -109,7 +109,7 @@ def differing_tensors(fit: AdapterFit, folder: Path, model: Any, name: str) -> I
     held = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
     wanted = _convert(wanted, model, name)
     yield from (f"{key} is missing from the adapter's file" for key in sorted(held.keys() - wanted))
-    yield from (f"{key} has no place in the model" for key in sorted(wanted.keys() - held))
+    yield from (f"{key} does not belong to the model" for key in sorted(wanted.keys() - held))
     for key in sorted(held.keys() & wanted):
         mine, theirs = held[key], wanted[key].to(held[key].device, held[key].dtype)
         if mine.shape != theirs.shape or not mine.allclose(theirs, rtol=0, atol=0, equal_nan=True):

@@ -11,7 +11,7 @@ from tunegate.harness.records.errors import ModelError
 _MERGE = "merge it, and give the merged model as tuned"
 _SERVE = "serve it, and give server:URL#NAME as tuned"
 _KINDS = {
-    "XLORA": f"an X-LoRA adapter weighs several LoRA adapters anew for each token; {_SERVE}",
+    "XLORA": f"an X-LoRA adapter weighs several LoRA adapters for each token; {_SERVE}",
     "POLY": "a Poly adapter needs task ids with each prompt, which a suite does not have",
     "MULTITASK_PROMPT_TUNING": (
         "multitask prompt tuning needs task ids with each prompt, which a suite does not have"

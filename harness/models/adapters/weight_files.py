@@ -62,9 +62,9 @@ _USUAL_LAYERS = 1000
 
 def _refuse_layers(config: Path, tensors: int) -> None:
     """Refuse more layers than there are tensors, before a library builds all of them."""
-    told = read_json(config) if config.is_file() else {}
+    config_json = read_json(config) if config.is_file() else {}
     for key in _LAYERS:
-        layers = told.get(key) if isinstance(told, dict) else None
+        layers = config_json.get(key) if isinstance(config_json, dict) else None
         if isinstance(layers, int) and layers > max(tensors, _USUAL_LAYERS):
             raise ModelError(
                 f"{config}: {key} = {layers}, and the weights are {tensors} tensors; copy the "
@@ -83,7 +83,7 @@ def weights_fingerprint(folder: Path, *, code: bool = False) -> str:
     """Return the SHA-256 that names the weights in `folder`.
 
     It covers the content of every weight file; file names of shards count, the folder's own name
-    and place do not. The configuration is no part of it: an arm's identity holds that next to it.
+    and path do not. The configuration is no part of it: an arm's identity holds that next to it.
 
     Args:
         folder: A model's folder.

@@ -90,7 +90,7 @@ def _refuse_unread(file: GgufFile) -> None:
 
 
 def _refuse_unused(file: GgufFile, model: Any) -> None:
-    """Refuse a file of which a tensor found no place in the model."""
+    """Refuse a file with a tensor that the model does not have."""
     from transformers.integrations.gguf.gguf_config_mapping import GGUF_CONFIG_ARCHS
     from transformers.modeling_gguf_pytorch_utils import (
         TENSOR_PROCESSORS,
@@ -101,9 +101,9 @@ def _refuse_unused(file: GgufFile, model: Any) -> None:
     if file.architecture in GGUF_CONFIG_ARCHS:
         return
     processor: Any = TENSOR_PROCESSORS.get(file.architecture, TensorProcessor)
-    placed: Any = get_gguf_hf_weights_map(model, processor(config=model.config.to_dict()))
+    known: Any = get_gguf_hf_weights_map(model, processor(config=model.config.to_dict()))
     for name in file.tensors:
-        if name not in placed and name.rpartition(".")[0] not in placed and name != _FREQUENCIES:
+        if name not in known and name.rpartition(".")[0] not in known and name != _FREQUENCIES:
             raise ModelError(
                 f"{file.path}: tensor {name} is not read by Transformers, and the answers would "
                 f"be another model's; let llama.cpp compute it: gguf:{file.path}?engine=llama.cpp"

@@ -100,10 +100,10 @@ def _wait(litellm: Any, provider: str, batch_id: str) -> Any:
             batch = litellm.retrieve_batch(batch_id=batch_id, custom_llm_provider=provider)
             failures = 0
         except Exception as error:  # likewise
-            said = error_of_exception(error)
+            failure = error_of_exception(error)
             failures += 1
-            if isinstance(said, PermanentError) or failures == _PATIENCE:
-                raise BackendError(f"{provider}: the batch {batch_id}: {said}") from error
+            if isinstance(failure, PermanentError) or failures == _PATIENCE:
+                raise BackendError(f"{provider}: the batch {batch_id}: {failure}") from error
         else:
             if batch.status in _ENDED:
                 return batch
@@ -118,8 +118,8 @@ def _reply(line: str) -> BatchReply:
         if response.get("status_code") == 200:
             return BatchReply(key, response["body"])
         error = given.get("error") or (response.get("body") or {}).get("error") or {}
-        said = quote_excerpt(str(error.get("message") or error))
-        return BatchReply(key, None, f"HTTP {response.get('status_code', '?')}: {said}")
+        failure = quote_excerpt(str(error.get("message") or error))
+        return BatchReply(key, None, f"HTTP {response.get('status_code', '?')}: {failure}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BackendError(
             f"the batch holds a line of another form ({type(error).__name__}): {line[:80]!r}"

@@ -110,5 +110,5 @@ def offers_tools(case: Case) -> bool:
 
 
 def cut_at_stops(text: str, stops: Sequence[str]) -> str:
-    """Return the text up to the first place where a stop begins."""
+    """Return the text up to the first stop."""
     return text[: min((at for stop in stops if (at := text.find(stop)) >= 0), default=len(text))]

@@ -43,23 +43,23 @@ def error_of_status(
         headers: The reply's headers.
         text: Its content, without secrets.
     """
-    said = quote_excerpt(_message(text))
+    message = quote_excerpt(_message(text))
     if 300 <= status < 400:
-        place = quote_excerpt(str(headers.get("location", "")))
+        target = quote_excerpt(str(headers.get("location", "")))
         return PermanentError(
-            f"HTTP {status}: it sends us to {place}; give the address that answers itself",
+            f"HTTP {status}: redirects to {target}; give that address instead",
             whole=True,
             status=status,
         )
     if status in _LATER or status >= 500:
         wait = _retry_after(headers)
         busy = _BUSY_S if status == 429 else None
-        return RetryableError(f"HTTP {status}: {said}", busy if wait is None else wait)
+        return RetryableError(f"HTTP {status}: {message}", busy if wait is None else wait)
     if status in _WHOLE:
         return PermanentError(
-            f"HTTP {status} ({_WHOLE[status]}): {said}", whole=True, status=status
+            f"HTTP {status} ({_WHOLE[status]}): {message}", whole=True, status=status
         )
-    return PermanentError(f"HTTP {status}: {said}", whole=False, status=status)
+    return PermanentError(f"HTTP {status}: {message}", whole=False, status=status)
 
 
 def _message(text: str) -> str:

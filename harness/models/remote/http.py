@@ -114,7 +114,7 @@ class HttpClient:
             return response.status_code, response.headers, b"".join(parts)
 
     def _client(self, url: str) -> Any:
-        """Return the client for a place: proxies of the environment do not lead to this machine."""
+        """Return the client for an address; proxies of the environment are not for this machine."""
         import httpx
 
         here = _host(url).rpartition(":")[0].strip("[]") in LOOPBACK

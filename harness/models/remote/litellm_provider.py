@@ -15,7 +15,7 @@ from tunegate.harness.records.errors import ModelError
 _NEEDED = {"hosted_vllm": "HOSTED_VLLM_API_BASE", "openai_like": "OPENAI_LIKE_API_BASE"}
 """Provider → the variable with its address; litellm would ask somebody else without it."""
 _DEFAULTS = frozenset({"OLLAMA_API_BASE"})
-"""Variables that may be missing: the usual place is taken."""
+"""Variables that may be missing: the usual address is used."""
 _EITHER = frozenset({"gemini"})
 """Providers that take any one of the variables that litellm lists."""
 

@@ -18,7 +18,7 @@ class RateLimiter:
     """When the next may go, on the monotonic clock."""
 
     def reserve(self, cost: float, now: float) -> float:
-        """Return when a cost may be spent, and take that place."""
+        """Return when a cost may be spent, and reserve it."""
         if self.per_minute is None:
             return now
         turn = max(self.free_at, now)
@@ -32,9 +32,9 @@ class RequestLimiter:
 
     limits: PoolLimits
     stop: threading.Event = field(default_factory=threading.Event)
-    """Nobody is let through any more."""
+    """No attempt may begin."""
     closing: threading.Event = field(default_factory=threading.Event)
-    """Nothing new is begun: what is in progress may still be answered."""
+    """No question may begin; those in progress may still be answered."""
     paused_until: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -44,7 +44,7 @@ class RequestLimiter:
         self._tokens = RateLimiter(self.limits.tokens_per_minute)
 
     def wait(self, cost: float) -> bool:
-        """Wait for the turn of an attempt that costs so many tokens; False once it never comes."""
+        """Wait until an attempt of this many tokens may begin; False if none may."""
         with self._lock:
             now = time.monotonic()
             turn = max(self._requests.reserve(1.0, now), self._tokens.reserve(cost, now))
@@ -57,11 +57,11 @@ class RequestLimiter:
         return False
 
     def pause(self, seconds: float) -> None:
-        """Keep everybody still for so long from now."""
+        """Let no attempt begin for this long."""
         with self._lock:
             self.paused_until = max(self.paused_until, time.monotonic() + seconds)
 
     def end(self) -> None:
-        """Let nobody through any more, and wake those who wait."""
+        """Let no attempt begin, and wake those that wait."""
         self.closing.set()
         self.stop.set()

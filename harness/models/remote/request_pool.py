@@ -37,7 +37,7 @@ _GRACE_S = 0.5
 _WAITING = 16
 """Results a worker may pile up that nobody has read."""
 _GONE = 10
-"""Questions in a row without an answer, or twice the concurrency, after which nobody is there."""
+"""Failed questions in a row, or twice the concurrency, after which the backend is gone."""
 
 
 def ask_all(
@@ -166,7 +166,7 @@ class _RequestPool(Generic[Q, R]):
             yield outcome
 
     def _abandoned(self) -> Iterator[_QuestionResult[Q, R]]:
-        """Yield the questions out of time whose calls hang; others take their workers' places."""
+        """Yield the questions out of time whose calls hang; start other workers instead."""
         with self._lock:
             late = [a for a in self.under_way if a.left() < -_GRACE_S and a.settle()]
             self.under_way.difference_update(late)
@@ -179,7 +179,7 @@ class _RequestPool(Generic[Q, R]):
             yield _QuestionResult(asked.question, failure)
 
     def _note(self, result: R | RequestFailure) -> None:
-        """Find out whether anybody is there: one bad question is one, many in a row are not."""
+        """End the run where many questions in a row had no answer."""
         lost = isinstance(result, RequestFailure) and not result.refused
         with self._lock:
             self.unanswered = self.unanswered + 1 if lost else 0
@@ -203,7 +203,7 @@ class _RequestPool(Generic[Q, R]):
         while (asked := self._take()) is not None:
             result = self._result(asked)
             if not asked.settle():
-                return  # abandoned: another worker has taken this one's place
+                return  # abandoned: another worker was started instead
             with self._lock:
                 self.under_way.discard(asked)
             self._put(result)
@@ -242,7 +242,7 @@ class _RequestPool(Generic[Q, R]):
         return _QuestionResult(asked.question, result)
 
     def _put(self, outcome: _QuestionResult[Q, R] | Exception | None) -> None:
-        """Hand something to the reader, unless it has gone."""
+        """Pass something to the reader, unless it is gone."""
         while not self.limiter.stop.is_set():
             try:
                 self.done.put(outcome, timeout=0.5)

@@ -69,8 +69,8 @@ class PendingQuestion(Generic[Q]):
             try:
                 return ask(self.question, self.deadline)
             except PermanentError as error:
-                said = RequestFailure(str(error), self.attempts, refused=True)
-                return error if error.whole else said
+                refusal = RequestFailure(str(error), self.attempts, refused=True)
+                return error if error.whole else refusal
             except RetryableError as error:
                 end = self._again(error, limiter, limits)
                 if end is not None:

@@ -56,16 +56,18 @@ class ServerClient:
         except ValueError as error:
             raise PermanentError(str(error), whole=False) from error
         clock = time.perf_counter()
-        told = parse_completion(http.post_json(f"{self.where.url}/{path}", body, deadline=deadline))
-        if told.model is not None and is_foreign(self.where.model, told.model):
+        reply = parse_completion(
+            http.post_json(f"{self.where.url}/{path}", body, deadline=deadline)
+        )
+        if reply.model is not None and is_foreign(self.where.model, reply.model):
             raise PermanentError(
-                f"{told.model!r} answered in the place of {self.where.model!r}, by the server's "
+                f"{reply.model!r} answered instead of {self.where.model!r}, by the server's "
                 "own report: is it a proxy with a fallback?",
                 whole=False,
             )
-        if told.calls_tools and not offers_tools(request.case):
+        if reply.calls_tools and not offers_tools(request.case):
             raise PermanentError(UNOFFERED_CALL, whole=False)
-        return self._completion(request, told, time.perf_counter() - clock)
+        return self._completion(request, reply, time.perf_counter() - clock)
 
     def _body(self, request: Request) -> tuple[str, dict[str, Any]]:
         body = {"model": self.where.model, **_decoding_settings(request.generation, request.seed)}
@@ -83,55 +85,55 @@ class ServerClient:
         body |= server_fields(request.generation)
         return "chat/completions", body | bounds_of(request.case)
 
-    def _completion(self, request: Request, told: ServerCompletion, seconds: float) -> Completion:
+    def _completion(self, request: Request, reply: ServerCompletion, seconds: float) -> Completion:
         generation = request.generation
-        split = self._split(request, told)
+        split = self._split(request, reply)
         written = split.text or ""
         text = cut_at_stops(written, generation.stop)
         answer = split.model_copy(
             update={
                 "text": text,
-                "finish_reason": told.finish_reason if text == written else "stop",
-                "input_tokens": told.input_tokens,
-                "output_tokens": self._length(told),
+                "finish_reason": reply.finish_reason if text == written else "stop",
+                "input_tokens": reply.input_tokens,
+                "output_tokens": self._length(reply),
                 "latency_s": round(seconds, 6),
                 "batch_size": 1 if request.kind is CellKind.LATENCY else None,
             }
         )
         return keep_limits(answer, generation, self.tokenizer)
 
-    def _split(self, request: Request, told: ServerCompletion) -> Completion:
+    def _split(self, request: Request, reply: ServerCompletion) -> Completion:
         """Return the reply's text with its thoughts apart, by the server or by their tags."""
-        if told.reasoning is not None:
-            closed = bool(told.text.strip()) or told.finish_reason != "length"
-            fields: dict[str, Any] = {"reasoning": told.reasoning, "reasoning_closed": closed}
-            split = Completion(text=told.text, **fields)
+        if reply.reasoning is not None:
+            closed = bool(reply.text.strip()) or reply.finish_reason != "length"
+            fields: dict[str, Any] = {"reasoning": reply.reasoning, "reasoning_closed": closed}
+            split = Completion(text=reply.text, **fields)
         else:
             here = self.form.prompts != "messages" or request.generation.template == "none"
             split = separate_thoughts(
-                Completion(text=told.text),
+                Completion(text=reply.text),
                 request.generation,
                 prompt=request.prompt.text if here else None,
             )
             special = () if self.tokenizer is None else special_texts(self.tokenizer)
             if thinking_tokens(self.tokenizer):
                 split = split.model_copy(update={"text": _without(split.text or "", special)})
-        count = told.reasoning_tokens
+        count = reply.reasoning_tokens
         if count is None and split.reasoning is not None and self.tokenizer is not None:
             before, after = split.reasoning_tags or ("", "")
             thoughts = f"{before}{split.reasoning}{after.rstrip()}"
             count = len(self.tokenizer(thoughts, add_special_tokens=False)["input_ids"])
         return split.model_copy(update={"reasoning_tokens": count})
 
-    def _length(self, told: ServerCompletion) -> int | None:
+    def _length(self, reply: ServerCompletion) -> int | None:
         """Return the answer's tokens without the end marker, which some servers count.
 
         An answer that was cut has none; without a tokenizer the server's count is all there is.
         """
-        if told.output_tokens is None or self.tokenizer is None or told.finish_reason != "stop":
-            return told.output_tokens
-        ours = len(self.tokenizer(told.text, add_special_tokens=False)["input_ids"])
-        return ours if ours == told.output_tokens - 1 else told.output_tokens
+        if reply.output_tokens is None or self.tokenizer is None or reply.finish_reason != "stop":
+            return reply.output_tokens
+        ours = len(self.tokenizer(reply.text, add_special_tokens=False)["input_ids"])
+        return ours if ours == reply.output_tokens - 1 else reply.output_tokens
 
     def _scored(self, http: HttpClient, request: Request, deadline: float) -> Completion:
         """Return the likelihood of the given texts, all asked in one question."""

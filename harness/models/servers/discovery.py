@@ -17,7 +17,7 @@ from tunegate.harness.records.errors import BackendError, ModelError
 
 _OPENING = PoolLimits(concurrency=1, deadline_s=60.0, attempts=3)
 """Patience before the run: a server that loads the model at the first question needs a minute."""
-_SAID = ("id", "root", "parent", "owned_by", "max_model_len")
+_FIELDS = ("id", "root", "parent", "owned_by", "max_model_len")
 """Keys of a model's card that identify it; `created` is the time of the question at vLLM."""
 
 
@@ -25,7 +25,7 @@ _SAID = ("id", "root", "parent", "owned_by", "max_model_len")
 class ServerModelCard:
     """A server's description of a model."""
 
-    said: Mapping[str, Any]
+    fields: Mapping[str, Any]
     """Its card, without times and states."""
     version: str | None
     """Version of the server, if it reports it."""
@@ -35,7 +35,7 @@ class ServerModelCard:
     @property
     def root(self) -> str | None:
         """Where its weights are, as the server sees it."""
-        root = self.said.get("root")
+        root = self.fields.get("root")
         return root if isinstance(root, str) else None
 
 
@@ -50,14 +50,14 @@ def ask_with_retries(
     """
     refusals: list[PermanentError] = []
 
-    def noted(question: int, deadline: float) -> dict[str, Any]:
+    def ask_once(question: int, deadline: float) -> dict[str, Any]:
         try:
             return ask(deadline)
         except PermanentError as refusal:
             refusals.append(PermanentError(str(refusal), whole=False, status=refusal.status))
             raise refusals[-1] from refusal
 
-    ((_, result),) = ask_all([0], noted, limits)
+    ((_, result),) = ask_all([0], ask_once, limits)
     if refusals:
         raise refusals[-1]
     if isinstance(result, RequestFailure):
@@ -93,8 +93,10 @@ def find_model_card(http: HttpClient, where: ServerTarget) -> ServerModelCard:
     if card is None:
         raise ModelError(f"{where.spec() if where.model else where.url}: {_choice(where, by_name)}")
     parent = by_name.get(str(card.get("parent")), {}).get("root")
-    said = {name: card[name] for name in _SAID if card.get(name) is not None}
-    return ServerModelCard(said, _version(http, where), parent if isinstance(parent, str) else None)
+    fields = {name: card[name] for name in _FIELDS if card.get(name) is not None}
+    return ServerModelCard(
+        fields, _version(http, where), parent if isinstance(parent, str) else None
+    )
 
 
 def _remedy(refusal: PermanentError, where: ServerTarget) -> str:
@@ -118,10 +120,10 @@ def _choice(where: ServerTarget, names: Mapping[str, Any]) -> str:
 def _version(http: HttpClient, where: ServerTarget) -> str | None:
     """Return what vLLM reports at `/version`; other servers have nothing there."""
     try:
-        told = http.get_json(f"{where.origin}/version", deadline=time.monotonic() + 10.0)
+        reply = http.get_json(f"{where.origin}/version", deadline=time.monotonic() + 10.0)
     except (PermanentError, RetryableError):
         return None
-    version = told.get("version")
+    version = reply.get("version")
     return version if isinstance(version, str) else None
 
 

@@ -56,7 +56,7 @@ class ManagedServer:
     log: Path
     process: subprocess.Popen[bytes] = field(repr=False)
     logged: int = 0
-    """Bytes of the log that are of earlier starts, as before a resume."""
+    """Bytes of the log from earlier starts, as before a resume."""
     end: Callable[[], object] = field(default=lambda: None, repr=False)
 
     @classmethod
@@ -96,7 +96,7 @@ class ManagedServer:
                 start_new_session=True,
             )
         server = cls(name, port, log, process, logged)
-        # Once nobody has the server any more, and at the exit of this process.
+        # Runs when the server is garbage-collected, and at the exit of this process.
         server.end = weakref.finalize(server, _end, process)
         return server
 
@@ -155,8 +155,8 @@ class ManagedServer:
         last = max(
             (i for i, line in enumerate(lines) if _names_error(line)), default=len(lines) - 1
         )
-        said = _validation_error(lines[last:]) or map(_without_prefix, lines[last:][:1])
-        return f"{_cut(said)}; its log: {self.log}"
+        reason = _validation_error(lines[last:]) or map(_without_prefix, lines[last:][:1])
+        return f"{_cut(reason)}; its log: {self.log}"
 
     def _lines(self) -> list[str]:
         try:
@@ -194,8 +194,8 @@ def _validation_error(lines: Sequence[str]) -> list[str]:
     """Return what pydantic finds wrong: it says so below the line that names the exception."""
     if not lines or not _VALIDATION.search(lines[0]):
         return []
-    said = itertools.takewhile(lambda line: _FURTHER not in line, lines[1:])
-    return [_without_prefix(line.partition(" [type=")[0]) for line in said]
+    problems = itertools.takewhile(lambda line: _FURTHER not in line, lines[1:])
+    return [_without_prefix(line.partition(" [type=")[0]) for line in problems]
 
 
 _VALIDATION = re.compile(r"ValidationError: \d+ validation errors? for ")
@@ -203,7 +203,7 @@ _FURTHER = "For further information visit"
 
 
 def _without_prefix(line: str) -> str:
-    """Return a line of vLLM's log without process, level, time and place."""
+    """Return a line of vLLM's log without process, level, time and source."""
     return line.rpartition("] ")[2] if line.startswith(("(", "ERROR", "INFO", "WARNING")) else line
 
 

@@ -155,8 +155,8 @@ def _same_tokenizer(http: HttpClient, where: ServerTarget, tokenizer: Any) -> tu
     """
     bare = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
     full = tokenizer(PROBE)["input_ids"]
-    told = try_request(http, f"{where.origin}/tokenize", {"model": where.model, "prompt": PROBE})
-    ids = told.get("tokens") if told else None
+    reply = try_request(http, f"{where.origin}/tokenize", {"model": where.model, "prompt": PROBE})
+    ids = reply.get("tokens") if reply else None
     if isinstance(ids, list) and all(isinstance(i, int) for i in ids):
         if ids not in (bare, full):
             raise ModelError(_other(where, "other token ids"))
@@ -198,18 +198,18 @@ def discover_likelihoods(
     for fields in _LOGPROBS:
         body = one_token(where, prompt=prompts, **fields)
         reply = try_request(http, f"{where.url}/completions", body)
-        if reply is not None and _tells(reply, prompts):
+        if reply is not None and _reports_likelihoods(reply, prompts):
             return ServerProtocol(form.prompts, form.plain, form.checked, form.special, fields)
     return form
 
 
-def _tells(reply: Mapping[str, Any], prompts: list[list[int]]) -> bool:
+def _reports_likelihoods(reply: Mapping[str, Any], prompts: list[list[int]]) -> bool:
     try:
         found = ordered_choices(reply, len(prompts))
     except RetryableError:
         return False
-    told = [prompt_logprobs(choice, ids) for choice, ids in zip(found, prompts, strict=True)]
-    return all(values is not None for values in told)
+    logprobs = [prompt_logprobs(choice, ids) for choice, ids in zip(found, prompts, strict=True)]
+    return all(values is not None for values in logprobs)
 
 
 def wire_prompt(form: ServerProtocol, tokenizer: Any, prompt: Prompt) -> str | list[int]:
@@ -264,6 +264,6 @@ def next_token_logprobs(
         except (ModelError, RetryableError) as silence:
             raise BackendError(str(silence)) from silence
         if found:
-            told = [logprobs_by_id(choice) for choice in found]
-            return None if None in told else [one for one in told if one is not None]
+            by_id = [logprobs_by_id(choice) for choice in found]
+            return None if None in by_id else [one for one in by_id if one is not None]
     return None

@@ -32,7 +32,7 @@ def _next_logprobs(model: Any, prefixes: Sequence[Sequence[Sequence[int]]]) -> A
 
     texts = [list(text[-1]) for text in prefixes]
     width = max(map(len, texts))
-    # What follows a place in a causal model does not matter to it, so no mask is needed.
+    # What follows a position in a causal model does not matter to it, so no mask is needed.
     filled = [text + text[-1:] * (width - len(text)) for text in texts]
     batch = torch.tensor(filled, device=model.device)
     logits = model(input_ids=batch, use_cache=False).logits

@@ -64,15 +64,15 @@ def parse_completion(reply: Mapping[str, Any]) -> ServerCompletion:
     )
 
 
-def is_foreign(asked: str, told: str) -> bool:
+def is_foreign(asked: str, answered: str) -> bool:
     """Return whether a reply names another model than the one asked: a proxy's fallback.
 
     A date, revision or `latest` behind the name is the same model, and so is an owner or path in
     front of one of the two.
     """
-    if ("/" in asked) != ("/" in told):
-        asked, told = (name.rpartition("/")[2] for name in (asked, told))
-    return re.fullmatch(re.escape(asked) + _VERSION, told) is None
+    if ("/" in asked) != ("/" in answered):
+        asked, answered = (name.rpartition("/")[2] for name in (asked, answered))
+    return re.fullmatch(re.escape(asked) + _VERSION, answered) is None
 
 
 _VERSION = r"(?:@.+|:latest|-\d{4}(?:-?\d\d-?\d\d)?|-\d{3})?"
@@ -138,25 +138,27 @@ def _call(call: Any) -> str:
 def prompt_logprobs(choice: Mapping[str, Any], ids: Sequence[int]) -> list[float] | None:
     """Return the natural-log probability of each token of a prompt after its first.
 
-    Two forms are known: `prompt_logprobs` (vLLM: a mapping of token ids for each place) and
+    Two forms are known: `prompt_logprobs` (vLLM: a mapping of token ids for each position) and
     `logprobs.token_logprobs` of an echoed prompt (vLLM, SGLang, OpenAI's older models).
     """
-    told: Any
-    places = choice.get("prompt_logprobs")
-    if isinstance(places, list) and len(places) == len(ids):
-        told = [_token_logprob(place, token) for place, token in zip(places, ids, strict=True)]
+    logprobs: Any
+    positions = choice.get("prompt_logprobs")
+    if isinstance(positions, list) and len(positions) == len(ids):
+        logprobs = [
+            _token_logprob(position, token) for position, token in zip(positions, ids, strict=True)
+        ]
     else:
-        told = _object(choice.get("logprobs")).get("token_logprobs")
+        logprobs = _object(choice.get("logprobs")).get("token_logprobs")
         # The token that had to be written may be at the end.
-        if not isinstance(told, list) or len(told) not in (len(ids), len(ids) + 1):
+        if not isinstance(logprobs, list) or len(logprobs) not in (len(ids), len(ids) + 1):
             return None
-    values = told[1 : len(ids)]
+    values = logprobs[1 : len(ids)]
     fine = all(isinstance(v, int | float) and math.isfinite(v) and v <= 1e-3 for v in values)
     return [float(v) for v in values] if fine else None
 
 
-def _token_logprob(place: Any, token: int) -> Any:
-    return _object(_object(place).get(str(token))).get("logprob")
+def _token_logprob(position: Any, token: int) -> Any:
+    return _object(_object(position).get(str(token))).get("logprob")
 
 
 _TOKEN_ID = "token_id:"
@@ -164,8 +166,8 @@ _TOKEN_ID = "token_id:"
 
 def logprobs_by_id(choice: Mapping[str, Any]) -> dict[int, float] | None:
     """Return token id → log-probability of a choice's first token; None without ids."""
-    places = _object(choice.get("logprobs")).get("top_logprobs")
-    first = places[0] if isinstance(places, list) and places else None
+    positions = _object(choice.get("logprobs")).get("top_logprobs")
+    first = positions[0] if isinstance(positions, list) and positions else None
     if not isinstance(first, dict) or not first:
         return None
     names = [name.removeprefix(_TOKEN_ID) for name in first if name.startswith(_TOKEN_ID)]

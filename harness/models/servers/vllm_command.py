@@ -45,7 +45,7 @@ class VllmInstallation:
 
     @property
     def untested(self) -> str:
-        """Which versions were tested, if this one was not; else empty."""
+        """The tested versions, if this is not one; else empty."""
         if self.version.split(".")[:2] in [["0", str(minor)] for minor in TESTED]:
             return ""
         return f"tested are 0.{' and 0.'.join(map(str, TESTED))}"
@@ -77,10 +77,10 @@ def find_installation() -> VllmInstallation:
             f"of one in {PYTHON}"
         )
     try:
-        told = subprocess.run(
+        done = subprocess.run(
             [str(python), "-I", "-c", _ASK], capture_output=True, text=True, timeout=60, check=True
         )
-        found: dict[str, str] = json.loads(told.stdout)
+        found: dict[str, str] = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         where = f"{PYTHON}={python}" if named else str(python)
         raise UsageError(f"{where}: is not a Python that runs ({type(error).__name__})") from error

@@ -252,7 +252,7 @@ def test_a_draft_is_followed_left_and_found_again() -> None:
     for token in (1, 2, 50, 4, 5, 6, 7, 8):
         written.append(token)
         draft.follow(written)
-        places.append(draft.place)
+        places.append(draft.position)
 
     # 50 leaves it; 4 5 6 are too few; 4 5 6 7 end at the seventh token, and 8 follows.
     assert places == [1, 2, None, None, None, None, 7, 8]

@@ -110,9 +110,7 @@ def test_a_redirect_is_refused(fake_server: Start) -> None:
     other = fake_server()
     server = fake_server(faults=lambda number: f"redirect:{other.url}/completions")
 
-    with pytest.raises(
-        PermanentError, match=r"it sends us to .* give the address that answers itself"
-    ):
+    with pytest.raises(PermanentError, match=r"redirects to .* give that address"):
         post(server, key=KEY)
 
     assert other.posts == 0

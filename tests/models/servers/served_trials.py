@@ -285,8 +285,8 @@ def _open(opened: dict[str, Any], target: str) -> Arm:
     if target not in opened:
         where = parse_target(target)
         first = next(iter(opened.values()))
-        asker = dataclasses.replace(first.asker, where=where)
-        opened[target] = dataclasses.replace(first, where=where, asker=asker)
+        client = dataclasses.replace(first.client, where=where)
+        opened[target] = dataclasses.replace(first, where=where, client=client)
     found: Arm = opened[target]
     return found
 

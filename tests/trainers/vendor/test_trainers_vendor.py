@@ -312,7 +312,7 @@ def test_a_redirect_is_not_followed(vendor: Any, job: Job) -> None:
     vendor.fault = lambda method, path: "302" if path == "/v1/files" else None
 
     assert job(*job.start, "--yes") == 13
-    assert "HTTP 302: it sends us to" in job.lines[-1]
+    assert "HTTP 302: redirects to" in job.lines[-1]
     assert vendor.files == {}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer
-from tunegate.harness.engine.scheduling import Optimizations
+from tunegate.harness.engine.optimizations import Optimizations
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
 

@@ -12,7 +12,8 @@ import pytest
 from tunegate.harness import suite as suites
 from tunegate.harness.contracts.further_arm import BASE_AGAIN, add_derived_arms
 from tunegate.harness.engine.answer_cache import AnswerCache
-from tunegate.harness.engine.plan import make_plan, noise_sample
+from tunegate.harness.engine.noise_sample import noise_sample
+from tunegate.harness.engine.plan import make_plan
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner, collect_answers
 from tunegate.harness.models.open_arms import open_arms
