@@ -24,7 +24,7 @@ class DraftSources:
     plan: Plan
     arms: Mapping[str, Arm]
     store: AnswerStore
-    watches: dict[tuple[str, str], DraftAcceptance] = field(default_factory=dict)
+    acceptance: dict[tuple[str, str], DraftAcceptance] = field(default_factory=dict)
     """(arm, who wrote its drafts) → how well they were accepted."""
     enabled: bool = True
 
@@ -45,15 +45,17 @@ class DraftSources:
             known = [source for source, key in keys.items() if key in stored]
             if known:
                 source = max(known, key=lambda s: self._trust(arm, s, question.suite))
-                watch = self.watches.setdefault((arm, source), DraftAcceptance())
+                acceptance = self.acceptance.setdefault((arm, source), DraftAcceptance())
                 completion = stored[keys[source]]
                 if completion.text is not None:
-                    found[self.plan.requests[question, arm].key] = KnownAnswer(completion, watch)
+                    found[self.plan.requests[question, arm].key] = KnownAnswer(
+                        completion, acceptance
+                    )
         return found
 
     def kept_share(self, arm: str, suite: str) -> float | None:
         """Return the share of drafted tokens that the arm kept, of its best source of drafts."""
-        found = [w.share(suite) for (name, _), w in self.watches.items() if name == arm]
+        found = [w.share(suite) for (name, _), w in self.acceptance.items() if name == arm]
         return max((share for share in found if share is not None), default=None)
 
     def _offers(self, question: PlannedQuestion, arm: str) -> dict[str, str]:
@@ -76,7 +78,9 @@ class DraftSources:
 
     def _trust(self, arm: str, source: str, suite: str) -> float:
         """Return the share of a source's tokens that held; an untried source is tried."""
-        share = self.watches[arm, source].share(suite) if (arm, source) in self.watches else None
+        share = (
+            self.acceptance[arm, source].share(suite) if (arm, source) in self.acceptance else None
+        )
         return 1.0 if share is None else share
 
 

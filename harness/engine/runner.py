@@ -76,7 +76,7 @@ class Runner:
     """Sizes of batches that did not fit in memory and ran as halves."""
     optimizations: Optimizations = ALL
     """Which of the engine's optimizations are on."""
-    watches: dict[tuple[str, str], DraftAcceptance] = field(default_factory=dict)
+    acceptance: dict[tuple[str, str], DraftAcceptance] = field(default_factory=dict)
     """(arm, who wrote its drafts) → how well they were accepted."""
     decided: Callable[[int], Iterable[str]] = lambda stage: ()
     """Returns the suites that need not go on after a stage."""
@@ -93,7 +93,7 @@ class Runner:
     def drafts(self) -> DraftSources:
         """Where local arms get drafts."""
         enabled = self.optimizations.drafts
-        return DraftSources(self.plan, self.arms, self.store, self.watches, enabled)
+        return DraftSources(self.plan, self.arms, self.store, self.acceptance, enabled)
 
     @cached_property
     def work(self) -> RemainingWork:

@@ -124,7 +124,7 @@ class ShardWorker:
         """Take note of how to open the arms: a failure is reported, and does not end the worker."""
         self._setup = setup
         self._arms: dict[str, Arm] = {}
-        self._watches: dict[tuple[str, str], DraftAcceptance] = {}
+        self._acceptance: dict[tuple[str, str], DraftAcceptance] = {}
 
     def answer(self, shard: Shard) -> ShardResult:
         """Answer the batch, as far as the backend goes."""
@@ -139,7 +139,7 @@ class ShardWorker:
                 store,
                 silent,
                 optimizations=shard.optimizations,
-                watches=self._watches,
+                acceptance=self._acceptance,
             )
             runner.answer(shard.batch, store.answered(shard.stored))
         except TunegateError as failure:

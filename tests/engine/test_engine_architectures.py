@@ -38,8 +38,8 @@ def _answers(arm: Any, ask: Ask, prompts: tuple[str, ...], kind: str, **settings
 
 def _known(answers: dict[str, Any]) -> dict[str, KnownAnswer]:
     """Offer answers as drafts."""
-    watch = DraftAcceptance()
-    return {key: KnownAnswer(completion, watch) for key, completion in answers.items()}
+    acceptance = DraftAcceptance()
+    return {key: KnownAnswer(completion, acceptance) for key, completion in answers.items()}
 
 
 def _texts(arm: Any, ask: Ask, prompts: tuple[str, ...], **settings: Any) -> list[str]:

@@ -99,4 +99,4 @@ def test_base_again_goes_the_tuned_arms_way(
     }
     assert all(c.completion for c in again)
     assert not {c.cell.key for c in again} & {c.key for c in plan.cells if c.arm == "base"}
-    assert runner.watches[BASE_AGAIN, "base"].share("s") is not None
+    assert runner.acceptance[BASE_AGAIN, "base"].share("s") is not None

@@ -39,9 +39,9 @@ def test_no_optimization_changes_an_answer(
 ) -> None:
     """Answers are the same tokens and likelihoods the same within 1e-4, whatever is on."""
     pair = tiny.pair("llama")
-    watch = DraftAcceptance()
+    acceptance = DraftAcceptance()
     base = _answers(pair["base"], ask, "generate", Optimizations())
-    known = {key: KnownAnswer(completion, watch) for key, completion in base.items()}
+    known = {key: KnownAnswer(completion, acceptance) for key, completion in base.items()}
     plain = Optimizations.named("none")
 
     written = _answers(

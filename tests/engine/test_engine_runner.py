@@ -410,10 +410,10 @@ def test_drafting_changes_no_answer(tiny: Any, bench: Callable[..., Bench]) -> N
     drafted.run()
     expected = b.texts(drafted)
     assert re.search(r"s · tuned · \d+% of drafts kept", b.stream.getvalue())
-    watch = drafted.watches["tuned", "base"]
-    assert watch.drafted["s"] > 0
+    acceptance = drafted.acceptance["tuned", "base"]
+    assert acceptance.drafted["s"] > 0
     # a token that was taken over is read, at a quarter of what writing one takes
-    kept = watch.accepted["s"] / watch.drafted["s"]
+    kept = acceptance.accepted["s"] / acceptance.drafted["s"]
     work = [estimate_effort(request) for request in drafted.plan.requests.values()]
     assert drafted.progress.done == pytest.approx(drafted.progress.total)
     assert sum(work) * (1 - 0.75 * kept / 2) <= drafted.progress.done + 1e-9 <= sum(work) + 1e-6
@@ -425,7 +425,7 @@ def test_drafting_changes_no_answer(tiny: Any, bench: Callable[..., Bench]) -> N
     )
     plain.run()
     assert b.texts(plain) == expected
-    assert plain.watches == {}
+    assert plain.acceptance == {}
 
 
 def test_the_candidate_before_is_a_draft_too(tiny: Any, bench: Callable[..., Bench]) -> None:
@@ -447,8 +447,8 @@ def test_the_candidate_before_is_a_draft_too(tiny: Any, bench: Callable[..., Ben
 
     assert b.texts(runner) == expected
     # Random tokens seldom survive their way through text, so not all of them hold.
-    assert runner.watches["tuned", "candidate before"].accepted["s"] > 0
-    assert ("tuned", "base") not in runner.watches
+    assert runner.acceptance["tuned", "candidate before"].accepted["s"] > 0
+    assert ("tuned", "base") not in runner.acceptance
 
 
 class Renamed:

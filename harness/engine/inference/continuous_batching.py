@@ -32,30 +32,30 @@ from tunegate.harness.engine.inference.fallbacks import decode_alone, decode_in_
 from tunegate.harness.engine.inference.forward_cost import forward_cost
 from tunegate.harness.engine.inference.sequence import (
     DecodingSequence,
+    all_token_ids,
     append_token,
     choose_tokens,
     longest_length,
-    so_far,
 )
 from tunegate.harness.engine.inference.speculative import DraftAcceptance
 from tunegate.harness.engine.optimizations import ALL, Optimizations
 from tunegate.harness.engine.scheduling import prefix_families
 
-WIDTH = 96
+MAX_ROWS = 96
 """Most rows that are written at a time."""
 CACHE_BYTES = 1_500_000_000
 """Memory for their cache, which fewer rows share where they are long."""
 PREFIX_BYTES = 500_000_000
 """Memory for what families of rows begin with, where there are several."""
-PREFILL = 8192
+PREFILL_TOKENS = 8192
 """Tokens of one prefill, a shared prefix counted for each row."""
 LOGIT_BYTES = 256_000_000
 """Memory for the logits of one forward: rows × positions × vocabulary × 4 bytes."""
-PROBE = 8
+UNTRIED_ROWS = 8
 """Rows whose drafts are tried before it is known whether drafts hold."""
-AHEAD = (16, 8, 4)
+GUESS_LENGTHS = (16, 8, 4)
 """How many tokens to guess at once when a row is back on its draft."""
-HELD = 4
+HOLD_STEPS = 4
 """Steps for which rows that came later wait for others, to be prefilled in one forward."""
 
 NewRows = Callable[[], Sequence[DecodingSequence]]
@@ -112,9 +112,9 @@ class _DecodingLoop:
     slots: DecodingSlots = field(default_factory=lambda: DecodingSlots(0, 0))
     prefixes: list[prefix_cache.SharedPrefix] = field(default_factory=list)
     """What families of waiting rows begin with, the longest first."""
-    held: int = 0
+    hold: int = 0
     """Steps for which rows that came later may wait for others."""
-    back: DraftAcceptance = field(default_factory=DraftAcceptance)
+    rejoined: DraftAcceptance = field(default_factory=DraftAcceptance)
     """How well guesses are accepted where rows came back to their drafts."""
 
     @classmethod
@@ -128,7 +128,7 @@ class _DecodingLoop:
         loop = cls(
             arm, model, optimizations, forward_cost(model), prefix_cache.attention_window(model)
         )
-        loop._take_in(rows)
+        loop._enqueue(rows)
         return loop
 
     @property
@@ -141,16 +141,16 @@ class _DecodingLoop:
         while True:
             if later := more():
                 yield from decode_alone(self.arm, self.model, later)
-                self.held = self.held if self.waiting else HELD
-                self._take_in([row for row in later if not is_alone(self.arm, row)])
+                self.hold = self.hold if self.waiting else HOLD_STEPS
+                self._enqueue([row for row in later if not is_alone(self.arm, row)])
             if not self.waiting and not self.slots.rows:
                 return
-            if self._enough_room():
-                yield from self._open()
+            if self._can_prefill():
+                yield from self._prefill()
             else:
-                yield from self._write()
+                yield from self._decode_step()
 
-    def _take_in(self, rows: Sequence[DecodingSequence]) -> None:
+    def _enqueue(self, rows: Sequence[DecodingSequence]) -> None:
         """Let rows wait, and fit the room and the shared prefix to them."""
         if not rows:
             return
@@ -166,7 +166,7 @@ class _DecodingLoop:
         kept = {id(prefix): prefix for prefix in map(self._prefix, self.waiting) if prefix.length}
         self.prefixes = list(kept.values())
         alone = [row for row in self.waiting if not self._prefix(row).length]
-        asked = [so_far(row) for row in alone]
+        asked = [all_token_ids(row) for row in alone]
         families = prefix_families(asked)
         shared = [prefix_cache.shared_length([asked[i] for i in family]) for family in families]
         saved = [(len(f) - 1) * length for f, length in zip(families, shared, strict=True)]
@@ -191,34 +191,34 @@ class _DecodingLoop:
 
     def _prefix(self, row: DecodingSequence) -> prefix_cache.SharedPrefix:
         """Return what a row begins with, as far as it is computed once for others, too."""
-        ids = so_far(row)
+        ids = all_token_ids(row)
         for prefix in self.prefixes if self.window >= len(ids) + row.left else ():
             if prefix.length < len(ids) and tuple(ids[: prefix.length]) == prefix.token_ids:
                 return prefix
-        return prefix_cache.NOTHING
+        return prefix_cache.NO_PREFIX
 
-    def _enough_room(self) -> bool:
+    def _can_prefill(self) -> bool:
         least = max(1, self.slots.width // 8)
         if not self.slots.rows or not self.waiting:
             return bool(self.waiting)
-        if self.held and len(self.waiting) < least:
+        if self.hold and len(self.waiting) < least:
             return False
         return self.slots.free >= min(len(self.waiting), least)
 
-    def _open(self) -> Iterator[DecodingSequence]:
+    def _prefill(self) -> Iterator[DecodingSequence]:
         """Prefill the next rows, each with its guess; yield those that are finished by that."""
         prefix = self._prefix(self.waiting[0])
         group = self._group(prefix)
-        ids = [[*so_far(row), *guess] for row, guess in group]
+        ids = [[*all_token_ids(row), *guess] for row, guess in group]
         keep = max(len(guess) for _, guess in group) + 1
         ready = prefix_cache.prefill_prompts(self.arm, self.model, ids, prefix=prefix, keep=keep)
         chosen = choose_tokens([row for row, _ in group], ready.tail)
         end = ready.mask.shape[1]
         entering = []
         for i, (row, guess) in enumerate(group):
-            taken = self._take(row, guess, chosen[i][-len(guess) - 1 :])
+            taken = self._accept(row, guess, chosen[i][-len(guess) - 1 :])
             if row.draft is not None and guess:
-                row.draft.watch.count(row.request.suite, len(guess), taken)
+                row.draft.acceptance.count(row.request.suite, len(guess), taken)
             if row.finish_reason is not None:
                 yield row
             else:
@@ -239,7 +239,9 @@ class _DecodingLoop:
             prefix: What the first of them begins with.
         """
         family = takewhile(lambda row: self._prefix(row) is prefix, self.waiting)
-        sized = [(len(so_far(row)) + len(guess := self._guess(row)), row, guess) for row in family]
+        sized = [
+            (len(all_token_ids(row)) + len(guess := self._guess(row)), row, guess) for row in family
+        ]
         longest = sized[0][0]
         # Behind a prefix a row has padding between its tokens, which a sliding window counts.
         window = self.window if prefix.length else math.inf
@@ -258,8 +260,8 @@ class _DecodingLoop:
             more = len(group) + 1
             padding += longest - tokens
             keep = max(keep, len(guess) + 1)
-            full = more * longest > PREFILL or more * keep * words * 4 > LOGIT_BYTES
-            tried = more > PROBE and guess and self._untried(row)
+            full = more * longest > PREFILL_TOKENS or more * keep * words * 4 > LOGIT_BYTES
+            tried = more > UNTRIED_ROWS and guess and self._untried(row)
             if group and (full or tried or padding > self.step):
                 break
             group.append((row, guess))
@@ -268,32 +270,32 @@ class _DecodingLoop:
         return group
 
     def _untried(self, row: DecodingSequence) -> bool:
-        return row.draft is not None and row.draft.watch.share(row.request.suite) is None
+        return row.draft is not None and row.draft.acceptance.share(row.request.suite) is None
 
     def _guess(self, row: DecodingSequence) -> tuple[int, ...]:
         """Return how a row that is not begun should go on, if guessing pays."""
         if row.draft is None:
             return ()
         rows = min(self.slots.width, len(self.slots.rows) + len(self.waiting))
-        if not row.draft.watch.pays(row.request.suite, rows=rows, step=self.step):
+        if not row.draft.acceptance.pays(row.request.suite, rows=rows, step=self.step):
             return ()
         return row.draft.ahead(row.left - 1)
 
-    def _write(self) -> Iterator[DecodingSequence]:
+    def _decode_step(self) -> Iterator[DecodingSequence]:
         """Write the next token of every row, or several; yield the finished rows."""
-        self.held = max(0, self.held - 1)
+        self.hold = max(0, self.hold - 1)
         rows = self.slots.rows
         most = self._most_ahead()
-        guesses = [self._ahead(row, most) for row in rows]
+        guesses = [self._guess_again(row, most) for row in rows]
         fed = [[row.token_ids[-1], *guess] for row, guess in zip(rows, guesses, strict=True)]
         chosen = choose_tokens(rows, self.slots.forward(self.model, fed), drawn_at=0)
         taken = [
-            self._take(row, guess, own[: len(guess) + 1])
+            self._accept(row, guess, own[: len(guess) + 1])
             for row, guess, own in zip(rows, guesses, chosen, strict=True)
         ]
         for guess, count in zip(guesses, taken, strict=True):
             if guess:
-                self.back.count("", len(guess), count)
+                self.rejoined.count("", len(guess), count)
         self.slots.keep([1 + count for count in taken], max(map(len, fed)))
         for slot in reversed(range(len(rows))):
             if rows[slot].finish_reason is not None:
@@ -305,20 +307,20 @@ class _DecodingLoop:
         if self.strict or all(row.draft is None or row.draft.position is None for row in rows):
             return 0
         words = int(self.model.get_input_embeddings().weight.shape[0])
-        share = self.back.share("")
+        share = self.rejoined.share("")
         share = 0.75 if share is None else share
-        for most in AHEAD:
-            guessed = sum(len(self._ahead(row, most)) for row in rows)
+        for most in GUESS_LENGTHS:
+            guessed = sum(len(self._guess_again(row, most)) for row in rows)
             saved = guessed * share * (1 + self.step / len(rows))
             fits = len(rows) * (most + 1) * words * 4 <= LOGIT_BYTES
             if fits and saved > len(rows) * most:
                 return most
         return 0
 
-    def _ahead(self, row: DecodingSequence, most: int) -> tuple[int, ...]:
+    def _guess_again(self, row: DecodingSequence, most: int) -> tuple[int, ...]:
         return row.draft.ahead(min(most, row.left - 1)) if row.draft is not None and most else ()
 
-    def _take(self, row: DecodingSequence, guess: Sequence[int], own: Sequence[int]) -> int:
+    def _accept(self, row: DecodingSequence, guess: Sequence[int], own: Sequence[int]) -> int:
         """Take the model's own tokens while they are the guessed ones, and the next.
 
         Returns:
@@ -333,4 +335,4 @@ class _DecodingLoop:
 
 def _width(model: Any, columns: int) -> int:
     """Return how many rows of that many columns are written at a time; depends on nothing else."""
-    return max(1, min(WIDTH, CACHE_BYTES // (prefix_cache.column_bytes(model) * columns)))
+    return max(1, min(MAX_ROWS, CACHE_BYTES // (prefix_cache.column_bytes(model) * columns)))

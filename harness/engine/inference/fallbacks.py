@@ -26,10 +26,10 @@ from tunegate.harness.engine.inference.prefix_cache import (
 )
 from tunegate.harness.engine.inference.sequence import (
     DecodingSequence,
+    all_token_ids,
     append_token,
     choose_tokens,
     longest_length,
-    so_far,
 )
 
 
@@ -102,12 +102,12 @@ def decode_with_fallback(
     with torch.inference_mode():
         takes_positions = not _virtual(arm) and _takes_positions(model)
         for row in rows:
-            ids = so_far(row)
+            ids = all_token_ids(row)
             out = opening(torch, model, ids)
             while not append_token(row, choose_tokens([row], out.logits)[0][-1], arm):
                 name, length = cache_name_of(out), len(ids) + 1
                 cache = getattr(out, name) if name else None
-                ids = so_far(row)
+                ids = all_token_ids(row)
                 # RecurrentGemma keeps its states to itself; LongRoPE has turned what is cached.
                 if cache is None or length - 1 == _batch_limit(arm):
                     out = opening(torch, model, ids)
@@ -179,7 +179,7 @@ def decode_in_lockstep(
     """
     import torch
 
-    ready = prefill_prompts(arm, model, [so_far(row) for row in rows])
+    ready = prefill_prompts(arm, model, [all_token_ids(row) for row in rows])
     cache, mask, logits = ready.cache, ready.mask, ready.tail
     while True:
         closed = [

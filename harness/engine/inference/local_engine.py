@@ -184,7 +184,9 @@ def _generate(
 
 
 def _draft(arm: LocalArm, known: KnownAnswer | None) -> AnswerDraft | None:
-    return None if known is None else AnswerDraft(draft_ids(arm, known.completion), known.watch)
+    return (
+        None if known is None else AnswerDraft(draft_ids(arm, known.completion), known.acceptance)
+    )
 
 
 def _completion(arm: LocalArm, row: DecodingSequence, clock: float, batch_size: int) -> Completion:

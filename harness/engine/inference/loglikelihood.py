@@ -25,7 +25,7 @@ from tunegate.harness.contracts.model import LocalArm, Prompt
 from tunegate.harness.engine.inference.fallbacks import log_probabilities, must_be_alone
 from tunegate.harness.engine.inference.forward_cost import forward_cost, group_by_length
 from tunegate.harness.engine.inference.prefix_cache import (
-    NOTHING,
+    NO_PREFIX,
     PrefillResult,
     column_bytes,
     compute_shared_prefix,
@@ -106,7 +106,9 @@ def measure_likelihoods(
     found: dict[int, ContinuationLikelihood] = {}
     with torch.inference_mode():
         room = max((len(c.token_ids) for c in wanted), default=0)
-        common = compute_shared_prefix(model, ids, room=room) if optimizations.prefixes else NOTHING
+        common = (
+            compute_shared_prefix(model, ids, room=room) if optimizations.prefixes else NO_PREFIX
+        )
         for rows in _prefills(ids, wanted, cost=forward_cost(model)):
             position = {row: at for at, row in enumerate(rows)}
             asked = {

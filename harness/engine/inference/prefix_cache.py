@@ -45,7 +45,7 @@ class SharedPrefix:
         return selected_rows(self.cache, torch.zeros(rows, dtype=torch.long))
 
 
-NOTHING = SharedPrefix()
+NO_PREFIX = SharedPrefix()
 """No shared prefix."""
 
 
@@ -104,7 +104,7 @@ def prefill_prompts(
     model: Any,
     prompts: Sequence[Sequence[int]],
     *,
-    prefix: SharedPrefix = NOTHING,
+    prefix: SharedPrefix = NO_PREFIX,
     keep: int = 1,
 ) -> PrefillResult:
     """Compute the prompts' cache and last logits.
@@ -155,22 +155,22 @@ def has_plain_cache(model: Any) -> bool:
     return whole and not chunked and kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
 
 
-def selected_rows(held: Any, index: Any) -> Any:
+def selected_rows(cache: Any, index: Any) -> Any:
     """Return a cache of some rows of another one, which stays as it is.
 
     Args:
-        held: Transformers' cache after a forward.
+        cache: Transformers' cache after a forward.
         index: The rows, a tensor of integers; one may be there several times.
     """
     from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
     # Layers of these kinds replace their tensors; others may write into them.
-    layers = getattr(held, "layers", [held])
+    layers = getattr(cache, "layers", [cache])
     if {type(layer) for layer in layers} <= {DynamicLayer, DynamicSlidingWindowLayer}:
-        own = copy.copy(held)
+        own = copy.copy(cache)
         own.layers = [copy.copy(layer) for layer in layers]
     else:
-        own = copy.deepcopy(held)
+        own = copy.deepcopy(cache)
     own.batch_select_indices(index)
     return own
 

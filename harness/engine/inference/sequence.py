@@ -57,14 +57,14 @@ def start_sequence(request: Request, draft: AnswerDraft | None = None) -> Decodi
     return row
 
 
-def so_far(row: DecodingSequence) -> list[int]:
+def all_token_ids(row: DecodingSequence) -> list[int]:
     """Return the prompt's tokens and those written since."""
     return [*(row.request.prompt.token_ids or ()), *row.token_ids]
 
 
 def longest_length(rows: Sequence[DecodingSequence]) -> int:
     """Return how many tokens the longest row may come to."""
-    return max(len(so_far(row)) + row.left for row in rows)
+    return max(len(all_token_ids(row)) + row.left for row in rows)
 
 
 def choose_tokens(

@@ -61,7 +61,7 @@ class AnswerDraft:
     """A guess at one answer, and how far the answer has followed it."""
 
     token_ids: tuple[int, ...]
-    watch: DraftAcceptance
+    acceptance: DraftAcceptance
     """Counts how well drafts from where this one comes are accepted."""
     position: int | None = 0
     """Where the answer is in it; None where the answer has left it."""
@@ -93,7 +93,7 @@ class KnownAnswer:
     """The answer of another arm to the same question."""
 
     completion: Completion
-    watch: DraftAcceptance
+    acceptance: DraftAcceptance
     """Counts how well that arm's answers do as drafts."""
 
 

@@ -40,7 +40,7 @@ def test_waiting_rows_enter_as_others_leave(
     arm = tiny.pair(architecture)["tuned"]
     requests = _requests(arm, ask)
     expected = _alone(arm, requests)
-    monkeypatch.setattr(decoding, "WIDTH", width)
+    monkeypatch.setattr(decoding, "MAX_ROWS", width)
 
     assert _decoded(arm, [start_sequence(r) for r in requests]) == expected
 
@@ -90,7 +90,7 @@ def test_rows_that_come_while_others_are_written(
     cases = [Case(id=f"l{i}", prompt=f"{'a refund for ' * 6}{i}") for i in range(8)]
     later = [ask(arm, [case], max_new_tokens=25)[0] for case in cases]
     expected = _alone(arm, [*requests, *later])
-    monkeypatch.setattr(decoding, "WIDTH", width)
+    monkeypatch.setattr(decoding, "MAX_ROWS", width)
     coming = [start_sequence(request) for request in (*requests[6:], *later)]
 
     with arm.active() as model:
@@ -125,7 +125,7 @@ def test_the_buffer_grows(tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch) 
     requests = _requests(arm, ask)
     expected = _alone(arm, requests)
     monkeypatch.setattr(decoding_slots, "ROOM", 2)
-    monkeypatch.setattr(decoding, "WIDTH", 4)
+    monkeypatch.setattr(decoding, "MAX_ROWS", 4)
 
     assert _decoded(arm, [start_sequence(r) for r in requests]) == expected
 
@@ -140,7 +140,7 @@ def test_nothing_of_the_memory_before_is_read(
     requests = _requests(arm, ask)
     expected = _alone(arm, requests)
     monkeypatch.setattr(decoding_slots, "ROOM", 2)
-    monkeypatch.setattr(decoding, "WIDTH", width)
+    monkeypatch.setattr(decoding, "MAX_ROWS", width)
     left = []
 
     def used_memory(like: Any, size: Any) -> Any:
@@ -205,8 +205,8 @@ def test_an_answer_that_comes_back_to_its_draft(
     requests = _requests(arm, ask, 40)
     expected = _alone(arm, requests)
     for spoil in (lambda ids: (*ids[:3], 7, *ids[4:]), lambda ids: (*ids[:4], *ids[6:])):
-        watch = DraftAcceptance()
-        drafts = {key: AnswerDraft(spoil(tuple(ids)), watch) for key, ids in expected.items()}
+        acceptance = DraftAcceptance()
+        drafts = {key: AnswerDraft(spoil(tuple(ids)), acceptance) for key, ids in expected.items()}
         assert _decoded(arm, [start_sequence(r, drafts[r.key]) for r in requests]) == expected
 
 
@@ -238,8 +238,8 @@ def test_sampled_rows_beside_guesses(tiny: Any, ask: Ask, monkeypatch: pytest.Mo
     cases = [Case(id=f"s{i}", prompt=text) for i, text in enumerate(PROMPTS[::3])]
     sampled = ask(arm, cases, max_new_tokens=30, temperature=1.3)
     expected = ids | _alone(arm, sampled)
-    watch = DraftAcceptance()
-    spoilt = [AnswerDraft((*ids[r.key][:2], 7, *ids[r.key][3:]), watch) for r in greedy]
+    acceptance = DraftAcceptance()
+    spoilt = [AnswerDraft((*ids[r.key][:2], 7, *ids[r.key][3:]), acceptance) for r in greedy]
     rows = [start_sequence(r, draft) for r, draft in zip(greedy, spoilt, strict=True)]
 
     assert _decoded(arm, [*rows, *map(start_sequence, sampled)]) == expected

@@ -139,9 +139,9 @@ def test_drafts_give_the_same_completions(tiny: Any, ask: Ask) -> None:
     cases = [Case(id=f"c{i}", prompt=p) for i, p in enumerate(("a", "the parcel", "12"))]
     requests = ask(arms["tuned"], cases, max_new_tokens=12)
     base = {a.key: a.completion for a in local_engine.complete_requests(arms["base"], requests)}
-    watch = DraftAcceptance()
+    acceptance = DraftAcceptance()
     guesses = {**base, "c0": Completion(text="the parcel")}
-    drafts = {key: KnownAnswer(completion, watch) for key, completion in guesses.items()}
+    drafts = {key: KnownAnswer(completion, acceptance) for key, completion in guesses.items()}
     plain = {a.key: a.completion for a in local_engine.complete_requests(arms["tuned"], requests)}
     drafted = {
         a.key: a.completion for a in local_engine.complete_requests(arms["tuned"], requests, drafts)

@@ -51,7 +51,7 @@ def test_logits_behind_a_prefix_are_those_of_whole_prompts(
 
 
 def test_rows_of_several_prefixes(tiny: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(continuous_batching, "HELD", 0)
+    monkeypatch.setattr(continuous_batching, "HOLD_STEPS", 0)
     arm = tiny.pair("llama")["tuned"]
     starts = ("the parcel is late " * 5, "a refund for the customer " * 5, "")
     cases = [Case(id=f"{i}{end}", prompt=s + end) for i, s in enumerate(starts) for end in ENDS]

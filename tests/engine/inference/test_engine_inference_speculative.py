@@ -32,10 +32,10 @@ def _plain(arm: Any, requests: list[Any]) -> dict[str, tuple[list[int], str | No
 
 
 def _drafted(
-    arm: Any, requests: list[Any], drafts: dict[str, tuple[int, ...]], watch: DraftAcceptance
+    arm: Any, requests: list[Any], drafts: dict[str, tuple[int, ...]], acceptance: DraftAcceptance
 ) -> dict[str, tuple[list[int], str | None]]:
     with arm.active() as model:
-        guessed = {key: AnswerDraft(ids, watch) for key, ids in drafts.items()}
+        guessed = {key: AnswerDraft(ids, acceptance) for key, ids in drafts.items()}
         rows = list(
             decode_sequences(arm, model, [start_sequence(r, guessed.get(r.key)) for r in requests])
         )
@@ -76,12 +76,12 @@ def test_a_perfect_draft_is_counted_as_accepted(tiny: Any, ask: Ask) -> None:
     for key, (tokens, reason) in _plain(arm, requests).items():
         if reason != "stop":
             continue
-        watch = DraftAcceptance()
+        acceptance = DraftAcceptance()
         request = [r for r in requests if r.key == key]
-        _drafted(arm, request, {key: (*tokens, 0)}, watch)
+        _drafted(arm, request, {key: (*tokens, 0)}, acceptance)
         # Some other id may have ended the answer; then the last guess is the only miss.
-        assert watch.accepted["suite"] in (len(tokens), len(tokens) + 1)
-        assert watch.drafted["suite"] == len(tokens) + 1
+        assert acceptance.accepted["suite"] in (len(tokens), len(tokens) + 1)
+        assert acceptance.drafted["suite"] == len(tokens) + 1
         return
     pytest.fail("no answer of this model ends by itself")
 
@@ -91,12 +91,12 @@ def test_a_wrong_draft_is_counted_as_rejected(tiny: Any, ask: Ask) -> None:
     request = _requests(arm, ask)[2:3]
     ((tokens, _),) = _plain(arm, request).values()
     wrong = (tokens[0] + 1,) * 9
-    watch = DraftAcceptance()
-    assert watch.pays("suite", rows=1, step=60)
-    _drafted(arm, request, {request[0].key: wrong}, watch)
-    assert (watch.drafted, watch.accepted) == ({"suite": 9}, {"suite": 0})
-    assert not watch.pays("suite", rows=1, step=60)
-    assert watch.pays("another", rows=1, step=60)
+    acceptance = DraftAcceptance()
+    assert acceptance.pays("suite", rows=1, step=60)
+    _drafted(arm, request, {request[0].key: wrong}, acceptance)
+    assert (acceptance.drafted, acceptance.accepted) == ({"suite": 9}, {"suite": 0})
+    assert not acceptance.pays("suite", rows=1, step=60)
+    assert acceptance.pays("another", rows=1, step=60)
 
 
 def test_a_stored_answer_as_a_draft(tiny: Any) -> None:
