@@ -1,14 +1,9 @@
 """Model calls in spans: each request once, whichever libraries recorded it.
 
 When a library and the client it calls are both instrumented, a request has two spans, one inside
-the other or, where the instrumentations know nothing of each other, side by side. The inner or
-later one, nearer to the wire, is read, and what only the other one recorded (tools, parameters, the
-answer) is filled in. Where it has gaps, the other one is read. One span may hold several records,
-too.
-
-Example:
-    >>> reading = Reading()
-    >>> found = list(find_model_calls(read(["traces.jsonl"], reading), reading.leave_out))
+the other or, where the instrumentations do not know each other, side by side. The inner or later
+one, nearer to the wire, is read, and what only the other one recorded (tools, parameters, the
+answer) is filled in. If it has gaps, the other one is read. One span may hold several records, too.
 """
 
 from __future__ import annotations
@@ -26,9 +21,9 @@ from tunegate.harness.telemetry.read.types import MALFORMED, ModelCall, Span, na
 WINDOW = 2000
 """Spans that are kept; two spans of one request are distinguished if more are between them."""
 NEAR = 64
-"""Calls with one parent that are looked through for another span of the same request."""
+"""Calls with one parent that are searched for another span of the same request."""
 APART_S = 1.0
-"""Seconds by which two spans of one request may miss each other: streams end late, or early."""
+"""Seconds that may lie between two spans of one request: streams end late, or early."""
 
 OTHER = "a span that is not a model call"
 TWICE = "a span that was read before"
@@ -48,9 +43,9 @@ def find_model_calls(
     They come in the order of their spans, up to `WINDOW` spans later; memory holds so many.
 
     Args:
-        spans: In any order; children before their parents, as exporters write them, or after.
-        leave_out: Told of each span that yields no call: why, and where it is.
-        repair: Told of each call whose records contradict each other: how, and where it is.
+        spans: In any order: children before their parents, as exporters write them, or after.
+        leave_out: Called with reason and place for each span that yields no call.
+        repair: Called likewise for each call whose records contradict each other.
     """
     ignore: Callable[[str, str], None] = lambda reason, where: None  # noqa: E731
     window = _SpanWindow(leave_out or ignore, repair or ignore)
@@ -61,10 +56,10 @@ def find_model_calls(
 
 
 def call_of(span: Span, repair: Callable[[str, str], None] | None = None) -> ModelCall | None:
-    """Return the model call that a span is, read by every convention that knows it.
+    """Return the model call in a span, read by every convention that matches it.
 
-    Of several readings each field is that of the richer one: of the one with more messages and
-    tool calls, with schemas of tools, with a schema for the answer.
+    Of several readings the one with more messages and tool calls is taken; the others fill its
+    gaps, and replace tools or an answer format without a schema.
     """
     readings: list[ModelCall] = [
         convention.call(span) for convention in _conventions() if convention.matches(span)
@@ -82,13 +77,12 @@ def call_of(span: Span, repair: Callable[[str, str], None] | None = None) -> Mod
 
 @cache
 def _conventions() -> tuple[Any, ...]:
-    """Return the modules of `tunegate.harness.telemetry.read.conventions`, by their `ORDER`."""
     return tuple(lookup.ordered_modules("tunegate.harness.telemetry.read.conventions").values())
 
 
 @dataclass(slots=True)
 class _SpanWindow:
-    """The last spans, as far as it takes to see which calls are in one another."""
+    """The last spans, enough of them to see which calls are inside one another."""
 
     leave_out: Callable[[str, str], None]
     repair: Callable[[str, str], None]
@@ -156,7 +150,7 @@ class _SpanWindow:
             self.sessions = {k: v for k, v in self.sessions.items() if k in near}
 
     def _is_around(self, found: ModelCall, inner: list[_Key]) -> bool:
-        """Return whether calls that were read before are this one; a single one gains by it."""
+        """Return whether calls read before are this one; a single one takes over its data."""
         same = [key for key in inner if key in self.held and _is_same(self.held[key], found)]
         if len(same) == 1:
             self.held[same[0]] = _merge_calls(self.held[same[0]], found)
@@ -186,7 +180,7 @@ class _SpanWindow:
         return False
 
     def _with_outer(self, key: _Key, found: ModelCall) -> ModelCall:
-        """Return the call with the data of a span around it, which then is no call of its own."""
+        """Return the call with the data of a span around it, which is then dropped."""
         around = next((place for place in self._around(key) if place in self.held), None)
         if around is None or not _is_same(found, self.held[around]):
             return found
@@ -212,7 +206,7 @@ class _SpanWindow:
 
 
 def _is_same(inner: ModelCall, outer: ModelCall) -> bool:
-    """Return whether two calls, one in the other, ask or answer the same; unknown is the same."""
+    """Return whether two calls, one in the other, ask or answer the same, or may do so."""
     if not inner.messages or not outer.messages:
         return True
     answered = bool(inner.answer) and inner.answer == outer.answer
@@ -220,7 +214,7 @@ def _is_same(inner: ModelCall, outer: ModelCall) -> bool:
 
 
 def _is_one(one: ModelCall, other: ModelCall) -> bool:
-    """Return whether two calls, one next to the other, are the same: asked, answered and when."""
+    """Return whether two sibling calls have the same question, answer and time."""
     if not one.messages or not other.messages:
         during = _is_during(one, other) or _is_during(other, one)
         return during and one.model == other.model
@@ -234,17 +228,15 @@ def _is_during(one: ModelCall, other: ModelCall) -> bool:
 
 
 def _is_within(one: ModelCall, other: ModelCall) -> bool:
-    """Return whether the first of two calls next to each other began later."""
     return one.span.start_s > other.span.start_s
 
 
 def _last_text(call: ModelCall) -> str:
-    """Return the last message's text."""
     return str(call.messages[-1].get("content")).strip() if call.messages else ""
 
 
 def _is_streamed(one: ModelCall, other: ModelCall) -> bool:
-    """Return whether one library wrote two spans: of a stream's beginning, and of all it brought.
+    """Return whether one library wrote two spans: for a stream's beginning, and for all of it.
 
     Logfire does: the first one holds no answer, the later one takes no time.
     """
@@ -294,8 +286,9 @@ def _fill(best: ModelCall, other: ModelCall) -> ModelCall:
 
 def _schemas(tools: Sequence[Mapping[str, Any]]) -> tuple[int, int, int]:
     """Return how much tool definitions hold: schemas, tools, and other fields."""
-    told = [tool.get("function", tool) for tool in tools]
-    return sum("parameters" in one for one in told), len(told), sum(len(one) for one in told)
+    functions = [tool["function"] for tool in tools]
+    schemas = sum("parameters" in function for function in functions)
+    return schemas, len(functions), sum(map(len, functions))
 
 
 def _worth(call: ModelCall) -> tuple[bool, bool]:
@@ -310,15 +303,11 @@ def _richness(call: ModelCall) -> tuple[bool, bool, int, int, int]:
 
 
 def _contradictions(one: ModelCall, other: ModelCall) -> Iterator[str]:
-    """Yield in what two readings of one span differ that both hold."""
+    """Yield what two readings of one span contradict each other about."""
     if len(one.messages) != len(other.messages) or _last_text(one) != _last_text(other):
         yield "messages"
     if one.answer and other.answer and one.answer != other.answer:
         yield "answers"
-    calls = [[_tool_name(made) for made in call.answer_calls] for call in (one, other)]
-    if all(calls) and calls[0] != calls[1]:
+    names = [[made["function"]["name"] for made in call.answer_calls] for call in (one, other)]
+    if all(names) and names[0] != names[1]:
         yield "tool calls"
-
-
-def _tool_name(made: Mapping[str, Any]) -> Any:
-    return made.get("function", made).get("name")

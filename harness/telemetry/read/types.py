@@ -199,9 +199,9 @@ ROUTES = (
     "traceloop.workflow.name",
     "service.name",
 )
-"""Attributes of a call's span, or else of its program, on where it was made for."""
+"""Attributes of a call's span or program that name the part of the product it served."""
 
 
 def route_of(known: Mapping[str, Any]) -> str:
-    """Return where a call was made for, by the attributes of its span and program; or nothing."""
+    """Return the route, agent or service that a call served, by its attributes; "" if unknown."""
     return next((str(known[name]) for name in ROUTES if known.get(name)), "")

@@ -51,9 +51,9 @@ class MessageTranscript:
     def add(self, value: Any, role: str = "user") -> None:
         """Add a message; `role` is for one that names none.
 
-        A message of Anthropic's holds the results of several tools and then a text: it becomes
-        several messages. The thought, the text and the calls of one turn, which OpenAI's Responses
-        API has as items of their own, become one.
+        A message of Anthropic's with results of several tools and a text becomes several messages.
+        The thought, text and calls of one turn, which OpenAI's Responses API has as items, become
+        one.
         """
         if not isinstance(value, Mapping):
             value = {"content": value}
@@ -87,9 +87,9 @@ class MessageTranscript:
                 before[name] = before[name] + message[name] if name in before else message[name]
 
     def pair(self) -> None:
-        """Give tool calls the ids of their results where these are other ones.
+        """Give tool calls the ids of their results.
 
-        The Responses API has two ids for a call, and only one of them in its result.
+        The Responses API has two ids for a call, and its result names only one of them.
         """
         for at, message in enumerate(self.messages):
             calls = message.get("tool_calls", ())
@@ -116,12 +116,7 @@ class FirstAnswer:
 
 
 def answer_of(values: Sequence[Any], choices: Any = 1) -> FirstAnswer:
-    """Return the first answer of a list, put together from its pieces where they are several.
-
-    Args:
-        values: Messages, of which each is an answer, or an item of the only one.
-        choices: How many answers were asked for.
-    """
+    """Return the first answer in a list: of `choices` answers, or in pieces of a single one."""
     found = message_answer(values[0]) if values else FirstAnswer()
     for value in values[1:] if choices in (None, 1) else ():
         more = message_answer(value)
@@ -134,7 +129,7 @@ def answer_of(values: Sequence[Any], choices: Any = 1) -> FirstAnswer:
 
 
 def message_answer(value: Any) -> FirstAnswer:
-    """Return the answer that a message, or a choice that holds one, is."""
+    """Return the answer in a message, or in a choice that holds one."""
     if not isinstance(value, Mapping):
         return FirstAnswer(None if value is None else dump_text(value))
     message = _unwrap_message(value)
@@ -161,9 +156,9 @@ def _parts(message: Mapping[str, Any]) -> MessageParts:
         read.add(message.get(name))
     # OpenInference's agents write a text as `content`, and once more as the only one of `contents`.
     if not (isinstance(whole, str) and whole and "".join(read.texts) == whole):
-        told, read.texts = read.texts, []
+        texts, read.texts = read.texts, []
         read.add(whole)
-        read.texts += told
+        read.texts += texts
     # OpenInference and LlamaIndex report the same calls twice.
     read.calls = (
         tool_calls(message.get("tool_calls"))
@@ -295,7 +290,7 @@ def tool_call(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tool_calls(values: Any) -> list[dict[str, Any]]:
-    """Return the tool calls of a list, or of its JSON; what is no object is none."""
+    """Return the tool calls in a list, or in its JSON."""
     found = load_json(values)
     listed: Iterable[Any] = found if isinstance(found, list | tuple) else ()
     return [tool_call(value) for value in listed if isinstance(value, Mapping)]
@@ -312,8 +307,8 @@ def _medium(part: Mapping[str, Any]) -> str:
     kind = str(_first(part, "type", "block_type"))
     if kind in _LOCATED:
         medium = part.get("mime_type") or part.get("mediaType") or part.get("mimeType") or ""
-        told = part.get("modality") or str(medium).partition("/")[0]
-        return LostMedium(_MEDIA.get(str(told), "a file"))
+        modality = part.get("modality") or medium.partition("/")[0]
+        return LostMedium(_MEDIA.get(modality, "a file"))
     if kind in _MEDIA:
         return LostMedium(_MEDIA[kind])
     return f"a part of the type {kind[:40]!r}"

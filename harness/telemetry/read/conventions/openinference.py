@@ -83,9 +83,9 @@ def _answer(attributes: Mapping[str, Any], choices: Any) -> FirstAnswer:
         return (
             said if said.finish_reason else replace(said, finish_reason=_finish_reason(attributes))
         )
-    choices = unflatten_list(attributes, "llm.choices")
-    if choices:
-        return FirstAnswer(choices[0]["completion"]["text"])
+    completions = unflatten_list(attributes, "llm.choices")
+    if completions:
+        return FirstAnswer(completions[0]["completion"]["text"])
     # Of a stream of OpenAI's agents the whole reply is all that is kept.
     return reply_answer(_reply(attributes))
 
