@@ -20,14 +20,11 @@ from tunegate.harness.records import defaults
 from tunegate.harness.records.errors import UsageError
 
 if TYPE_CHECKING:
-    from tunegate.harness.production.watch.indicators import AnsweredCase, MonitoredFigure
-    from tunegate.harness.production.watch.monitor import (
-        JudgeSample,
-        Judging,
-        MonitoringLook,
-        TimeWindow,
-    )
-    from tunegate.harness.production.watch.report import WatchRecord
+    from tunegate.harness.production.watch.answered_case import AnsweredCase
+    from tunegate.harness.production.watch.counted_calls import TimeWindow
+    from tunegate.harness.production.watch.indicators import MonitoredFigure
+    from tunegate.harness.production.watch.monitor import JudgeSample, Judging, MonitoringLook
+    from tunegate.harness.production.watch.record import WatchRecord
     from tunegate.harness.production.watch.state import WatchState
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.records.scores import Score
@@ -107,9 +104,10 @@ def watch(  # noqa: PLR0913  # one for each option
         tunegate watch /var/log/otel/ --run runs/shipped --suite suites/tickets --state watch.json
     """
     from tunegate.harness.production.watch import state as states
+    from tunegate.harness.production.watch.alarms import send_alarms
     from tunegate.harness.production.watch.indicators import feedback_figure
     from tunegate.harness.production.watch.monitor import new_alarms
-    from tunegate.harness.production.watch.report import send_alarms, watch_record
+    from tunegate.harness.production.watch.record import watch_record
 
     _refuse_share("--alpha", alpha, 0.5)
     _refuse_share("--drop", drop, 1.0)
@@ -141,7 +139,7 @@ def _refuse_share(option: str, value: float, most: float) -> None:
 
 
 def _window(since: str, until: str, models: Sequence[str], where: Sequence[str]) -> TimeWindow:
-    from tunegate.harness.production.watch.monitor import TimeWindow
+    from tunegate.harness.production.watch.counted_calls import TimeWindow
 
     now = time.time()
     pairs = [given.partition("=") for given in where]
@@ -200,8 +198,9 @@ def _shipped_run(folder: Path, word: str) -> tuple[Run, Suite]:
 def _choose_figures(
     suite: Suite, more: Sequence[MonitoredFigure], names: Sequence[str]
 ) -> list[MonitoredFigure]:
-    from tunegate.harness.production.watch.indicators import input_figures, suite_figures
-    from tunegate.harness.production.watch.monitor import select_figures
+    from tunegate.harness.production.watch.indicators import suite_figures
+    from tunegate.harness.production.watch.initial_state import select_figures
+    from tunegate.harness.production.watch.input_indicators import input_figures
 
     return select_figures([*suite_figures(suite), *more, *input_figures(suite)], names)
 
@@ -212,7 +211,7 @@ def _before(
     """Return the state that earlier looks left, or that of the beginning."""
     from tunegate.harness.production.watch import state
     from tunegate.harness.production.watch.baseline import arm_of
-    from tunegate.harness.production.watch.monitor import initial_state
+    from tunegate.harness.production.watch.initial_state import initial_state
 
     arm = arm_of(run)
     kept = None if path is None else state.load_state(path)
@@ -252,7 +251,7 @@ def _look_at_traces(
 
 def _advice(record: WatchRecord, traces: Sequence[str]) -> list[str]:
     """Return the commands that come next."""
-    from tunegate.harness.production.watch.report import WatchVerdict
+    from tunegate.harness.production.watch.record import WatchVerdict
 
     if record.verdict is not WatchVerdict.ALARM:
         return []

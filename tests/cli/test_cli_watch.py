@@ -252,7 +252,7 @@ def test_quiet_lists_what_it_cannot_see(gated: Run, tmp_path: Path) -> None:
 
     assert code == 0
     assert "not seen: whether answers are right: no figure reads what they say" in told
-    assert "not seen: worsenings by less than 10 points" in told
+    assert "not seen: worsening by less than 10 points" in told
     record = json.loads(Path(".tunegate/watch/watch.json").read_text(encoding="utf-8"))
     assert len(record["not_seen"]) == 2
     assert "whether answers are right" in Path(".tunegate/watch/summary.md").read_text()

@@ -1,4 +1,4 @@
-"""Baseline: each indicator on the run's own answers, and the worst rate that it allows."""
+"""Baseline: each indicator on the run's own answers, and the worst rate they allow."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunegate.harness.contracts.further_arm import SHIPPED
-from tunegate.harness.production.watch.indicators import (
-    QUANTILE,
-    AnsweredCase,
-    LossKind,
-    MonitoredFigure,
-)
+from tunegate.harness.production.watch.answered_case import AnsweredCase
+from tunegate.harness.production.watch.indicators import QUANTILE, LossKind, MonitoredFigure
 from tunegate.harness.records.answers import CellKind, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
@@ -21,14 +17,14 @@ from tunegate.harness.records.run_folder import Run
 
 @dataclass(frozen=True, slots=True)
 class ProductionBaseline:
-    """Reference values of production that are no worse than the gate's model."""
+    """What production shows if it is no worse than the gate's model."""
 
     n: int
-    """Cases; of each cluster one where a threshold is cut."""
+    """Cases; one of each cluster if there is a threshold."""
     level: float
     """Share of them that was lost in the gate."""
     threshold: float | None
-    """Where figures without a range are cut; None for the others."""
+    """Cut of figures without a range; None for the others."""
     bound: float
     """Largest share that the gate's sample leaves possible."""
 
@@ -39,18 +35,18 @@ def arm_of(run: Run) -> str:
 
 
 def suite_of(run: Run, name: str | None) -> SuiteRecord:
-    """Return the suite of a run whose answers production's are compared with.
+    """Return the suite of a run whose answers production is compared with.
 
     Raises:
-        UsageError: there is none of that name, or the run leaves a choice.
+        UsageError: there is none of that name, or there are several and none is named.
     """
     written = {cell.suite for cell in run.manifest.plan if cell.kind is CellKind.GENERATE}
     suites = {suite.name: suite for suite in run.manifest.suites if suite.name in written}
     if not suites:
-        raise UsageError(f"{run.folder}: no suite of this run had answers written")
+        raise UsageError(f"{run.folder}: no suite of this run has generated answers")
     names = ", ".join(suites)
     if name is None and len(suites) > 1:
-        raise UsageError(f"{run.folder}: judged {names}; name production's: --suite DIR")
+        raise UsageError(f"{run.folder}: has the suites {names}; choose one with --suite DIR")
     if name is not None and name not in suites:
         raise UsageError(f"{run.folder}: has no suite {name!r} with answers; it has {names}")
     return suites[name or names]
@@ -60,7 +56,6 @@ class BaselineAnswers:
     """The answers of one suite and arm of a run."""
 
     def __init__(self, run: Run, suite: str, arm: str) -> None:
-        """Read the cells of the arm."""
         self._run, self._suite, self._arm = run, suite, arm
         self._cases: Mapping[str, Case] = {case.id: case for case in run.cases_of[suite]}
         self._written: dict[str, StoredAnswer] = {}
@@ -76,8 +71,8 @@ class BaselineAnswers:
     def scores(self, figure: MonitoredFigure) -> dict[str, float]:
         """Return the figure's value on every case that has one.
 
-        Metrics are computed anew from the stored answers, so that gate and production are measured
-        by one ruler; a judge's scores are taken from the run.
+        Metrics are computed again from the stored answers, so that gate and production are measured
+        alike; a judge's scores come from the run.
         """
         if figure.metric is not None and figure.metric.judge is not None:
             rows = self._run.score_table
@@ -93,7 +88,7 @@ class BaselineAnswers:
             yield case, score.value
 
     def units(self, figure: MonitoredFigure) -> list[list[float]]:
-        """Return the figure's values, those of one cluster together."""
+        """Return the figure's values, grouped by cluster."""
         found: dict[str, list[float]] = {}
         for case, value in self.scores(figure).items():
             found.setdefault(self._cases[case].cluster or f"case {case}", []).append(value)
@@ -101,7 +96,7 @@ class BaselineAnswers:
 
 
 def _alone(stored: StoredAnswer) -> bool:
-    """Return whether the time of a cell is that of one call."""
+    """Return whether an answer was timed alone, not in a batch."""
     done = stored.completion
     if done is None or done.latency_s is None:
         return False
@@ -112,12 +107,9 @@ def _alone(stored: StoredAnswer) -> bool:
 def production_baseline(
     figure: MonitoredFigure, units: Iterable[Iterable[float]], alpha: float
 ) -> ProductionBaseline:
-    """Return what a figure's values on the gate's cases promise.
+    """Return the baseline of a figure by its values on the gate's cases, grouped by cluster.
 
-    Args:
-        figure: The figure.
-        units: Its values, those of one cluster together; at least one.
-        alpha: Probability that production is no worse and the bound is still too low.
+    `alpha` is the probability that the bound is too low.
     """
     from tunegate.harness.stats.tolerance_bounds import order_statistic, worst_excess, worst_mean
 
@@ -142,7 +134,7 @@ def _share_baseline(losses: Sequence[Sequence[float]], alpha: float) -> Producti
     flat = [loss for own in losses for loss in own]
     level = sum(flat) / len(flat)
     if len(losses) == 1:
-        flat = flat[:1]  # of one cluster nothing more is known than of one case
+        flat = flat[:1]  # one cluster says no more than one case
     if len(flat) > len(losses):
         labels = [number for number, own in enumerate(losses) for _ in own]
         bound = worst_clustered_rate(flat, labels, alpha=alpha)

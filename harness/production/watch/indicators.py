@@ -1,8 +1,4 @@
-"""Indicators: losses from 0 to 1 of one production call that need no expected answer.
-
-Answer indicators show whether the model has changed; input indicators, whether it is asked what the
-gate asked: language, length, wording, tools and route. A gate case is compared with the cases of
-other clusters, so that unchanged traffic looks as strange as gate cases do to each other.
+"""Indicators of answers: losses from 0 to 1 of one production call, without an expected answer.
 
 One test serves all indicators. A value without a limit (length, time, tokens, cost) becomes a loss
 of 1 if it is beyond the outermost tenth of the gate's values.
@@ -10,27 +6,19 @@ of 1 if it is beyond the outermost tenth of the gate's values.
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache, cached_property, partial
-from importlib.util import find_spec
 from typing import Any
 
 from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.metric import Metric
-from tunegate.harness.contracts.thoughts import without_thoughts
-from tunegate.harness.models.remote.chat_message import UnansweredMessage, answer_of
-from tunegate.harness.records.answers import Completion, reported_amount
-from tunegate.harness.records.cases import Case
+from tunegate.harness.production.watch.answered_case import AnsweredCase
 from tunegate.harness.records.scores import Score
 from tunegate.harness.suite import Suite
-from tunegate.harness.telemetry.read.types import ModelCall, route_of
 
 QUANTILE = 0.9
-"""Where the gate's values are cut: a tenth of them are beyond."""
+"""Threshold of the gate's values: a tenth of them are beyond."""
 
 
 class LossKind(StrEnum):
@@ -47,39 +35,28 @@ class LossKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class AnsweredCase:
-    """A case with its completion, of the gate or of production."""
-
-    case: Case
-    completion: Completion | None
-    """None where the call failed, or a filter withheld the answer."""
-    attributes: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """Those of the call's span and program; none of a case of the gate."""
-
-
-@dataclass(frozen=True, slots=True)
 class MonitoredFigure:
     """One thing that is watched."""
 
     name: str
     says: str
-    """The denominator of the losses, as in "share of …"."""
+    """What the losses count, as in "share of …"."""
     kind: LossKind
     measure: Callable[[AnsweredCase], Score] = field(repr=False)
     higher_is_better: bool = False
     range: tuple[float, float] = (0.0, 1.0)
     times: bool = False
-    """Whether it is about the seconds of calls that had the model for themselves."""
+    """Whether it needs answers that were timed one at a time."""
     metric: Metric | None = None
-    """The suite's metric that it is, whose scores the run has; None for the others."""
+    """The suite's metric behind it, if any."""
     missing: str = ""
-    """Why the gate may have no value of it, where that is particular."""
+    """Why the gate may have no value for it, if there is a special reason."""
     allowed: float | None = None
-    """Largest share that is no reason for an alarm, where the user sets it and not the gate."""
+    """Largest share without an alarm, if the user sets it and not the gate."""
 
     @property
     def cuts(self) -> bool:
-        """Whether a threshold makes its losses."""
+        """Whether a threshold turns its values into losses."""
         return self.kind in (LossKind.ABOVE, LossKind.BELOW)
 
     def value(self, score: float) -> float:
@@ -96,12 +73,12 @@ class MonitoredFigure:
 
 
 def suite_figures(suite: Suite) -> list[MonitoredFigure]:
-    """Return what can be watched of a suite's answers: its own metrics first."""
+    """Return the indicators of answers: the suite's own metrics first."""
     return [*_metric_figures(suite), *_general_figures(suite)]
 
 
 def judge_figures(suite: Suite) -> list[MonitoredFigure]:
-    """Return the figures that take a judge: of one answer, and of nothing but it."""
+    """Return the figures of judges that read one answer and its prompt."""
     return [
         _metric_figure(metric)
         for metric in suite.metrics
@@ -110,7 +87,7 @@ def judge_figures(suite: Suite) -> list[MonitoredFigure]:
 
 
 _OF_ANY = ("refusal", "truncated", "loops", "length", "latency", "tokens", "cost")
-"""Metrics that are watched under names of their own, with the suite's options where it has them."""
+"""Metrics watched under other names, with the suite's options if it has them."""
 
 
 def _metric_figures(suite: Suite) -> Iterator[MonitoredFigure]:
@@ -209,262 +186,30 @@ def _tokens(one: AnsweredCase) -> Score:
     return Score.of(float(one.completion.output_tokens))
 
 
-def _route_tags(call: ModelCall) -> tuple[str, ...]:
-    route = route_of({**call.span.resource, **call.span.attributes})
-    return (route,) if route else ()
-
-
-def input_figures(suite: Suite) -> list[MonitoredFigure]:
-    """Return the indicators of the prompts compared with those of a suite's cases."""
-    above, below, share = LossKind.ABOVE, LossKind.BELOW, LossKind.SHARE
-    seen = _SeenInputs(suite.cases)
-    made: list[tuple[str, str, LossKind, Callable[[Case], Score]]] = [
-        ("input_language", "prompts in a language of no other case", share, seen.language),
-        ("input_wording", "prompts stranger in wording than the gate's strangest tenth", above,
-         seen.wording),
-        ("input_longer", "prompts longer than the gate's longest tenth", above, _characters),
-        ("input_shorter", "prompts shorter than the gate's shortest tenth", below, _characters),
-        ("input_tools", "calls that offer a tool of no other case", share, seen.tools),
-    ]  # fmt: skip
-    if suite.content_metrics is not None:  # replayed traffic: its tags are models and routes
-        made.append(("input_route", "calls of a route of no other case", share, seen.route))
-    if seen.is_multilingual:
-        says = "prompts in another language than most cases"
-        made.append(("input_other_language", says, share, seen.other_language))
-    why = {"input_language": _NO_DETECTOR} if find_spec("py3langid") is None else {}
-    return [
-        MonitoredFigure(
-            name,
-            says,
-            kind,
-            partial(_of_case, measure),
-            missing=why.get(name, "the gate's cases do not show it"),
-        )
-        for name, says, kind, measure in made
-    ]
-
-
 _GOOD = {"up", "thumbs_up", "good", "positive", "like", "yes", "true", "pass", "correct"}
 _BAD = {"down", "thumbs_down", "bad", "negative", "dislike", "no", "false", "fail", "incorrect"}
 
 
 def feedback_figure(attribute: str, allowed: float) -> MonitoredFigure:
-    """Return the share of calls about which users complained.
+    """Return the share of calls about which users complained, among those with feedback.
 
     Args:
-        attribute: Attribute of the span that holds what a user said: a truth value, a number (above
-            0 is good) or a word such as `thumbs_down`.
-        allowed: Share of complaints, of the calls with feedback, that is no reason for an alarm.
+        attribute: Attribute of the span with the feedback: a boolean, a number (above 0 is good) or
+            a word such as `thumbs_down`.
+        allowed: Share of complaints without an alarm.
     """
 
     def measure(one: AnsweredCase) -> Score:
-        told = one.attributes.get(attribute)
-        if isinstance(told, str):
-            word = told.strip().lower().replace(" ", "_").replace("-", "_")
-            told = True if word in _GOOD else False if word in _BAD else None
-        if not isinstance(told, bool | int | float):
+        feedback = one.attributes.get(attribute)
+        if isinstance(feedback, str):
+            word = feedback.strip().lower().replace(" ", "_").replace("-", "_")
+            feedback = True if word in _GOOD else False if word in _BAD else None
+        if not isinstance(feedback, bool | int | float):
             return Score.unscored("nobody gave feedback")
-        return Score.of(float(told <= 0))
+        return Score.of(float(feedback <= 0))
 
     says = "calls with feedback about which users complained"
     return MonitoredFigure(FEEDBACK, says, LossKind.SHARE, measure, allowed=allowed)
 
 
 FEEDBACK = "feedback"
-_NO_DETECTOR = "py3langid is not installed; pip install 'tunegate[metrics]'"
-_GRAM = 4
-"""Characters of the n-grams that wording is compared by."""
-_MOST_CHARACTERS = 20_000
-"""Of a prompt that are compared."""
-_MINORITY = 0.05
-"""Share of the cases in other languages than the commonest from which their share is watched."""
-_LEAST_LETTERS = 20
-"""Below so many letters the language of a prompt is not detected."""
-
-
-def _of_case(measure: Callable[[Case], Score], one: AnsweredCase) -> Score:
-    return measure(one.case)
-
-
-def asked_text(case: Case) -> str:
-    """Return the user's last message; empty where the trace does not hold it."""
-    turns = [turn for turn in case.input_messages() if turn.get("role") == "user"]
-    content = turns[-1].get("content") if turns else None
-    if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, Mapping)]
-        content = "\n".join(text for text in parts if isinstance(text, str))
-    return content if isinstance(content, str) else ""
-
-
-def _characters(case: Case) -> Score:
-    text = asked_text(case)
-    return Score.of(float(len(text))) if text else Score.unscored("the prompt is not known")
-
-
-def _grams(case: Case) -> frozenset[str]:
-    """Return the n-grams of a prompt's words, whatever its numbers are."""
-    text = re.sub(r"\d", "0", asked_text(case)[:_MOST_CHARACTERS].casefold())
-    found: set[str] = set()
-    for word in re.findall(r"\w+", text):
-        padded = f" {word} "
-        found.update(padded[at : at + _GRAM] for at in range(max(1, len(padded) - _GRAM + 1)))
-    return frozenset(found)
-
-
-def _tool_names(case: Case) -> frozenset[str]:
-    tools = case.tools or ()
-    return frozenset(str(tool.get("function", tool).get("name")) for tool in tools)
-
-
-def _language(case: Case) -> str | None:
-    """Return the language of a prompt; None where it is too short or not recognised."""
-    text = asked_text(case)[:_MOST_CHARACTERS]
-    detector = _detector()
-    if detector is None or sum(sign.isalpha() for sign in text) < _LEAST_LETTERS:
-        return None
-    found, _ = detector.classify(text)
-    return str(found)
-
-
-@cache
-def _detector() -> Any:
-    try:
-        from py3langid import langid
-    except ImportError:
-        return None
-    return langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
-
-
-class _SeenInputs:
-    """Prompts of a suite's cases, each counted once per cluster."""
-
-    def __init__(self, cases: Sequence[Case]) -> None:
-        self._cases = cases
-        self._units = {case.id: case.cluster or f"\0{case.id}" for case in cases}
-
-    def language(self, case: Case) -> Score:
-        """Score 1 for a language in which no other case asks."""
-        found = _language(case)
-        if found is None:
-            return Score.unscored("the language of the prompt is unknown")
-        return self._strange(case, frozenset([found]), self._languages)
-
-    @property
-    def is_multilingual(self) -> bool:
-        """Whether cases ask in several languages, so that none of them is new in production."""
-        total = self._languages.total()
-        return total > 0 and self._languages[self._main_language] < (1 - _MINORITY) * total
-
-    def other_language(self, case: Case) -> Score:
-        """Score 1 for a language other than the one in which most cases ask."""
-        found = _language(case)
-        if found is None:
-            return Score.unscored("the language of the prompt is unknown")
-        return Score.of(float(found != self._main_language))
-
-    def tools(self, case: Case) -> Score:
-        """Score 1 for a tool that no other case offers."""
-        return self._strange(case, _tool_names(case), self._tools)
-
-    def route(self, case: Case) -> Score:
-        """Score 1 for a route that no other case has."""
-        if case.id not in self._units and not case.tags:
-            return Score.unscored("the call names no route")
-        names = frozenset(case.tags)
-        known = any(self._others(case, name, self._routes) for name in names)
-        return Score.of(float(not known))
-
-    def wording(self, case: Case) -> Score:
-        """Score the share of a prompt's n-grams that no other case has."""
-        grams = _grams(case)
-        if not grams:
-            return Score.unscored("the prompt is not known")
-        unseen = sum(not self._others(case, gram, self._wordings) for gram in grams)
-        return Score.of(unseen / len(grams))
-
-    def _strange(self, case: Case, names: frozenset[str], counts: Counter[str]) -> Score:
-        return Score.of(float(any(not self._others(case, name, counts) for name in names)))
-
-    def _others(self, case: Case, name: str, counts: Counter[str]) -> bool:
-        """Return whether a case of another cluster has it; all are others of production's."""
-        return counts[name] > int(case.id in self._units)
-
-    def _counted(self, traits: Callable[[Case], frozenset[str]]) -> Counter[str]:
-        found = {(self._units[case.id], name) for case in self._cases for name in traits(case)}
-        return Counter(name for _, name in found)
-
-    @cached_property
-    def _languages(self) -> Counter[str]:
-        return self._counted(lambda case: frozenset(filter(None, [_language(case)])))
-
-    @cached_property
-    def _main_language(self) -> str:
-        # Of equally many the first by name, the same each time.
-        return min(self._languages, key=lambda name: (-self._languages[name], name))
-
-    @cached_property
-    def _tools(self) -> Counter[str]:
-        return self._counted(_tool_names)
-
-    @cached_property
-    def _routes(self) -> Counter[str]:
-        return self._counted(lambda case: frozenset(case.tags))
-
-    @cached_property
-    def _wordings(self) -> Counter[str]:
-        return self._counted(_grams)
-
-
-_ENDED = {"stop", "end_turn", "stop_sequence", "eos", "eos_token", "tool_calls", "tool_use",
-          "tool_call", "function_call"}  # fmt: skip
-_CUT = {"length", "max_tokens", "max_output_tokens"}
-_WITHHELD = "content_filter"
-
-
-def unit_of(call: ModelCall) -> str | None:
-    """Return what a call counts in: its conversation where it names one, else its trace."""
-    if call.conversation is not None:
-        return f"conversation {call.conversation}"
-    return call.span.trace_id or None
-
-
-def case_of_call(call: ModelCall) -> AnsweredCase:
-    """Return a traced call as metrics read it."""
-    case = Case(
-        id=f"{call.span.trace_id}:{call.span.span_id}",
-        messages=tuple(dict(message) for message in call.messages) or None,
-        tools=tuple(dict(tool) for tool in call.tools) or None,
-        cluster=unit_of(call),
-        tags=_route_tags(call),
-    )
-    reason = _finish_reason(call.finish_reason)
-    known = {**call.span.resource, **call.span.attributes}
-    if call.span.error is not None or reason == _WITHHELD:
-        return AnsweredCase(case, None, known)
-    completion = Completion(
-        text=_text(call),
-        finish_reason=reason,
-        input_tokens=reported_amount(call.input_tokens),
-        output_tokens=reported_amount(call.output_tokens),
-        latency_s=reported_amount(call.latency_s),
-        batch_size=1,
-        cost=reported_amount(call.cost),
-        answered_by=call.model,
-    )
-    return AnsweredCase(case, without_thoughts(completion), known)
-
-
-def _text(call: ModelCall) -> str | None:
-    """Return the answer in one text; None where the trace does not hold it."""
-    try:
-        return answer_of({"content": call.answer, "tool_calls": call.answer_calls}, None)
-    except UnansweredMessage:
-        return call.answer
-
-
-def _finish_reason(said: str | None) -> str | None:
-    """Return what providers call `stop` and `length` under these names."""
-    word = said.lower() if said else said
-    if word in _ENDED:
-        return "stop"
-    return "length" if word in _CUT else word

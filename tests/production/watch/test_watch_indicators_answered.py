@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.traced_calls import call
-from tunegate.harness.production.watch.indicators import case_of_call
+from tunegate.harness.production.watch.answered_case import case_of_call
 from tunegate.harness.telemetry.read import read_spans
 from tunegate.harness.telemetry.read.model_calls import find_model_calls
 from tunegate.harness.telemetry.read.types import ImportReport

@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 
 from tests.traced_calls import GOOD, START, SUITE, call, shipped
-from tunegate.harness.production.watch.indicators import (
-    AnsweredCase,
-    MonitoredFigure,
-    feedback_figure,
-    input_figures,
-)
-from tunegate.harness.production.watch.monitor import TimeWindow, initial_state, update_state
-from tunegate.harness.production.watch.report import FigureStatus, WatchRecord, watch_record
+from tunegate.harness.production.watch.answered_case import AnsweredCase
+from tunegate.harness.production.watch.counted_calls import TimeWindow
+from tunegate.harness.production.watch.indicators import MonitoredFigure, feedback_figure
+from tunegate.harness.production.watch.initial_state import initial_state
+from tunegate.harness.production.watch.input_indicators import input_figures
+from tunegate.harness.production.watch.monitor import update_state
+from tunegate.harness.production.watch.record import FigureStatus, WatchRecord, watch_record
 from tunegate.harness.records.cases import Case
 from tunegate.harness.suite import Suite
 from tunegate.harness.telemetry.read.types import ModelCall

@@ -11,21 +11,12 @@ import pytest
 
 from tests.traced_calls import BAD, GOOD, START, call, shipped, stream
 from tunegate.harness.production.watch import state as states
-from tunegate.harness.production.watch.indicators import (
-    AnsweredCase,
-    LossKind,
-    MonitoredFigure,
-    suite_figures,
-)
-from tunegate.harness.production.watch.monitor import (
-    JudgeSample,
-    MonitoringLook,
-    TimeWindow,
-    initial_state,
-    select_figures,
-    update_state,
-)
-from tunegate.harness.production.watch.report import (
+from tunegate.harness.production.watch.answered_case import AnsweredCase
+from tunegate.harness.production.watch.counted_calls import TimeWindow
+from tunegate.harness.production.watch.indicators import LossKind, MonitoredFigure, suite_figures
+from tunegate.harness.production.watch.initial_state import initial_state, select_figures
+from tunegate.harness.production.watch.monitor import JudgeSample, MonitoringLook, update_state
+from tunegate.harness.production.watch.record import (
     FigureStatus,
     WatchRecord,
     WatchVerdict,
@@ -124,7 +115,7 @@ def test_too_little(gated: Shipped) -> None:
     assert record.verdict.exit_code == 10
     assert record.figures[0].status is FigureStatus.TOO_FEW
     assert record.figures[0].needed_n is not None
-    assert "has 40 of the about" in record.sentence
+    assert "has 40 of about" in record.sentence
 
 
 def test_no_calls_at_all(gated: Shipped) -> None:
@@ -367,7 +358,7 @@ def test_a_gate_that_timed_batches(tmp_path: Path) -> None:
 
     state, _ = _begun(gated)
 
-    assert "latency in the suite" in state.not_compared["slower"]
+    assert "metric latency" in state.not_compared["slower"]
 
 
 def test_a_small_gate_cannot_tell(tmp_path: Path) -> None:
