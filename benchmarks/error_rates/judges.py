@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.error_rates import rules, runs
 from benchmarks.error_rates.table import Row, Settings, simulated
-from tunegate.harness.comparison.labelled_level import CalibrationSample
+from tunegate.harness.comparison.calibrated_level import CalibrationSample
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.judges.calibrating import rates as calibration_rates
 from tunegate.harness.judges.calibrating.rates import JudgedLabel

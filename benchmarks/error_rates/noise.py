@@ -19,7 +19,8 @@ from benchmarks.error_rates import looks, rules, runs
 from benchmarks.error_rates.runs import SUITE, Gated, flips, verdict
 from benchmarks.error_rates.table import ALPHA, Row, Settings, simulated
 from tunegate.harness.comparison.delta import is_proven
-from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
+from tunegate.harness.comparison.noise_floor import NoiseFloor
+from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.parity import ParityStatus

@@ -15,8 +15,9 @@ from functools import partial
 from benchmarks.error_rates import binary, looks, rules
 from benchmarks.error_rates.table import Row, Settings
 from tunegate.harness.comparison.delta import is_proven
+from tunegate.harness.comparison.estimator import ScoreSpread
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.comparison.sample_size import GateTest, PlannedComparison, ScoreSpread
+from tunegate.harness.comparison.planned_comparison import GateTest, PlannedComparison
 from tunegate.harness.decision.gating.error_control import EXTENDED
 
 POINTS = 0.03

@@ -15,16 +15,12 @@ from typing import TYPE_CHECKING
 
 from tunegate.harness.comparison.estimator import (
     Estimator,
+    ScoreSpread,
     few_without_range,
     interval_centre,
     shift_interval,
 )
-from tunegate.harness.comparison.sample_size import (
-    ScoreSpread,
-    cases_for_mean,
-    sample_deviation,
-    within_limit,
-)
+from tunegate.harness.comparison.sample_size import cases_for_mean, sample_deviation, within_limit
 from tunegate.harness.contracts.metric import corpus_function, heaviest_case
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.manifest import MetricRecord

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from tunegate.harness.comparison.sample_size import ScoreSpread
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.stats.types import Interval, OneSidedTest
 
@@ -24,6 +23,18 @@ LEAST_UNBOUNDED = 200
 with .087 at 50 and .058 at 200."""
 FEW_CLUSTERS = 10
 """Below this many clusters no interval is trustworthy and the gate stays undecided."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSpread:
+    """How differently the arms score the same cases."""
+
+    value: float
+    """Discordance ψ, or σ in the metric's unit."""
+    binary: bool
+    """Which of the two it is."""
+    deff: float = 1.0
+    """Design effect of cases that belong together, at least 1."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from tunegate.harness.comparison.estimator import (
     Estimator,
+    ScoreSpread,
     exact_mean,
     few_without_range,
     interval_centre,
@@ -22,7 +23,6 @@ from tunegate.harness.comparison.estimator import (
     unit_values,
 )
 from tunegate.harness.comparison.sample_size import (
-    ScoreSpread,
     cases_for_mean,
     cases_to_certify,
     sample_deviation,

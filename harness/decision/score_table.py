@@ -17,7 +17,8 @@ from itertools import product
 from tunegate.harness.comparison.corpus_level import PairedCounts, Row
 from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.comparison.pairs import NoiseFloor, PairFill, Pairs, shared_clusters
+from tunegate.harness.comparison.noise_floor import NoiseFloor
+from tunegate.harness.comparison.pairs import PairFill, Pairs, shared_clusters
 from tunegate.harness.contracts.further_arm import BASE_AGAIN
 from tunegate.harness.contracts.metric import Metric, refuse_other_score
 from tunegate.harness.decision.answers.answer_counts import AnswerCounts, cells_by_case

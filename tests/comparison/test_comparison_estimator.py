@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tunegate.harness.comparison.calibrated_level import CalibrationSample
 from tunegate.harness.comparison.corpus_level import ArmCounts, CorpusEstimator, PairedCounts
 from tunegate.harness.comparison.estimator import Estimator
-from tunegate.harness.comparison.labelled_level import CalibrationSample, LabelledEstimator
+from tunegate.harness.comparison.labelled_level import LabelledEstimator
 from tunegate.harness.comparison.mean_level import BinaryEstimator, MeanEstimator
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.stats.binary import clopper_pearson, tango_interval

@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 from tests.decided_suites import metric_record
-from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
+from tunegate.harness.comparison.noise_floor import NoiseFloor
+from tunegate.harness.comparison.pairs import Pairs
 
 N = 64
 METRIC = metric_record(binary=False, range=None)

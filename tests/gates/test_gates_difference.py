@@ -11,7 +11,8 @@ import pytest
 from scipy.stats import beta, multinomial
 
 from tunegate.harness.comparison.delta import compare, is_proven
-from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
+from tunegate.harness.comparison.noise_floor import NoiseFloor
+from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.decision.gating.decide_all import decide_gate
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate

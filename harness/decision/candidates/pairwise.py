@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from tunegate.harness.comparison.delta import Delta, one_sided
-from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
+from tunegate.harness.comparison.noise_floor import NoiseFloor
+from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.records.candidates import PairwiseComparison
 from tunegate.harness.records.manifest import MetricRecord

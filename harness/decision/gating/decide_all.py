@@ -11,7 +11,8 @@ from typing import Any
 from tunegate.harness.comparison.delta import Delta, one_sided
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.labelled_level import n_labelled
-from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
+from tunegate.harness.comparison.noise_floor import NoiseFloor
+from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts import lookup
 from tunegate.harness.decision.gating.error_control import (
     ProvenRegressions,

@@ -18,7 +18,8 @@ from typing import TypeVar
 
 from tunegate.harness.comparison.delta import is_proven, one_sided
 from tunegate.harness.comparison.estimator import exact_mean
-from tunegate.harness.comparison.pairs import NoiseFloor, Pairs
+from tunegate.harness.comparison.noise_floor import NoiseFloor
+from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts.further_arm import SHIPPED
 from tunegate.harness.gates.contract.outcome import EquivalenceMargin
 from tunegate.harness.gates.contract.registry import gate_kind

@@ -14,8 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from tunegate.harness.comparison.calibrated_level import CalibrationSample
 from tunegate.harness.comparison.estimator import exact_mean
-from tunegate.harness.comparison.labelled_level import CalibrationSample, n_labelled
+from tunegate.harness.comparison.labelled_level import n_labelled
 from tunegate.harness.comparison.pairs import Pairs, shared_clusters
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.calibration import LEAST_PAIRS, Calibration

@@ -6,11 +6,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tunegate.harness.comparison.sample_size import (
-    PlannedComparison,
-    ScoreSpread,
-    sample_deviation,
-)
+from tunegate.harness.comparison.estimator import ScoreSpread
+from tunegate.harness.comparison.planned_comparison import PlannedComparison
+from tunegate.harness.comparison.sample_size import sample_deviation
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.defaults import POWER

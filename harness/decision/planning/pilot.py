@@ -10,10 +10,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tunegate.harness.comparison.estimator import ScoreSpread
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.comparison.sample_size import (
-    ScoreSpread,
-)
 from tunegate.harness.decision.answers.answer_counts import AnswerCounts, count_answers
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.gates.contract.registry import gate_kind

@@ -17,13 +17,12 @@ from typing import Any
 
 from tunegate.harness.comparison.corpus_level import LEAST
 from tunegate.harness.comparison.delta import is_proven
-from tunegate.harness.comparison.estimator import FEW_CLUSTERS
+from tunegate.harness.comparison.estimator import FEW_CLUSTERS, ScoreSpread
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.comparison.sample_size import (
+from tunegate.harness.comparison.planned_comparison import (
     GateTest,
     PlannedComparison,
     PlannedLooks,
-    ScoreSpread,
     fewest_cases,
 )
 from tunegate.harness.contracts.metric import Metric

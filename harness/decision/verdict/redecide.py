@@ -10,16 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.comparison.pairs import NoiseFloor
+from tunegate.harness.comparison.noise_floor import NoiseFloor
 from tunegate.harness.contracts.further_arm import comparisons
 from tunegate.harness.decision.answers.answer_counts import count_answers
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
-from tunegate.harness.decision.verdict.decide import (
-    ScoredRun,
-    decide_run,
-    suite_results,
-    suite_verdict,
-)
+from tunegate.harness.decision.verdict.decide import ScoredRun, decide_run, suite_results
+from tunegate.harness.decision.verdict.decision_table import suite_verdict
 from tunegate.harness.decision.verdict.interim_analysis import should_stop
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.answers import CellKind, StoredAnswer

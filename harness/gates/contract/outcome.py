@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tunegate.harness.comparison.pairs import NoiseFloor
+from tunegate.harness.comparison.noise_floor import NoiseFloor
 from tunegate.harness.records.gate_results import GateReason, GateStatus
 
 

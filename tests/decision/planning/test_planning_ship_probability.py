@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from scipy import stats
 
+from tunegate.harness.comparison.estimator import ScoreSpread
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.comparison.sample_size import PlannedComparison, ScoreSpread
+from tunegate.harness.comparison.planned_comparison import PlannedComparison
 from tunegate.harness.decision.planning.pilot import PilotRun
 from tunegate.harness.decision.planning.ship_probability import SuitePlan, plan_suite
 from tunegate.harness.decision.score_table import ScoreTable

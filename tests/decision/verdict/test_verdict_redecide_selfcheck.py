@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.comparison.pairs import NoiseFloor
+from tunegate.harness.comparison.noise_floor import NoiseFloor
 from tunegate.harness.decision.score_table import tables_of
 from tunegate.harness.decision.verdict.redecide import (
     broken_levels,

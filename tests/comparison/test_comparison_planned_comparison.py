@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.comparison.sample_size import PlannedComparison, ScoreSpread
+from tunegate.harness.comparison.estimator import ScoreSpread
+from tunegate.harness.comparison.planned_comparison import PlannedComparison
 
 
 def comparison(n: int = 100, margin: float = 0.0, **given: Any) -> PlannedComparison:

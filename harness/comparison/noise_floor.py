@@ -1,0 +1,107 @@
+"""The noise floor: base compared with itself, asked again (an A/A comparison)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from tunegate.harness.comparison.estimator import exact_mean
+from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.records.manifest import MetricRecord
+from tunegate.harness.stats.types import Interval
+
+_ENOUGH_AGAIN = 0.4
+"""Share of a claim's cases, asked again, from which their signed difference is subtracted; at an
+interim look it is by chance a little below the half that a run asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseFloor:
+    """How far base's scores of one metric differ from its own, asked again (an A/A comparison)."""
+
+    pairs: Pairs
+    """Base, and in tuned's place base asked again."""
+
+    @property
+    def metric(self) -> MetricRecord:
+        """The metric."""
+        return self.pairs.metric
+
+    @property
+    def flips(self) -> int | None:
+        """Cases whose score changed; None where scores are not 0 or 1."""
+        binary = self.metric.binary and self.pairs.binary
+        return self.pairs.wins + self.pairs.losses if binary else None
+
+    @property
+    def size(self) -> float | None:
+        """Mean |difference|, which for 0/1 scores is the share that flipped; None if unscored."""
+        differences = self.pairs.differences
+        return exact_mean([abs(d) for d in differences]) if differences else None
+
+    def exchanged(self) -> NoiseFloor:
+        """Return the same with the two askings exchanged."""
+        return NoiseFloor(self.pairs.exchanged())
+
+    def interval(self, confidence: float, *, largest: float = math.inf) -> Interval:
+        """Return the interval of the oriented signed difference, again − first.
+
+        Args:
+            confidence: Two-sided level.
+            largest: Largest difference that one case can have, if the metric has no range.
+
+        Source: as for any pairs; where an unbounded score never differed, a share of
+        1 - α^(1/n) of the cases may still do so, by `largest` (Clopper and Pearson 1934, k = 0).
+        """
+        found = self.pairs.interval(confidence)
+        if self.pairs.too_few or not math.isinf(found.high - found.low):
+            return found
+        unseen = largest * (1 - ((1 - confidence) / 2) ** (1 / self.pairs.n))
+        return replace(found, low=found.estimate - unseen, high=found.estimate + unseen)
+
+    def clears(self, pairs: Pairs, margin: float, confidence: float) -> bool:
+        """Return whether a difference exceeds `margin` by more than arithmetic may add to it.
+
+        The A/A difference is subtracted, with its uncertainty: the lower limit of the difference of
+        two estimates, from the limits of both. Where fewer than half of the cases were asked again,
+        that uncertainty would drown every claim; arithmetic is then taken to move scores both ways
+        alike, which the paired interval allows for, unless the cases asked again refute it.
+
+        Args:
+            pairs: The arms' scores, oriented as those of the noise floor.
+            margin: What the difference must exceed.
+            confidence: Two-sided level.
+
+        Source: MOVER with correlated estimates (Zou 2008, American Journal of Epidemiology
+        168:212-224): base's first answers are part of both.
+        """
+        claimed = pairs.interval(confidence)
+        largest = max(map(abs, pairs.differences), default=math.inf)
+        own = self.interval(confidence, largest=largest)
+        if self.pairs.n < pairs.n * _ENOUGH_AGAIN and own.low <= 0 <= own.high:
+            return claimed.low > margin
+        if not (claimed.low > margin and own.high < math.inf):
+            return False
+        below, above = claimed.estimate - claimed.low, own.high - own.estimate
+        shared = 2 * self._correlation(pairs) * below * above
+        # Exact correlations of 1 may leave a difference below 0 by rounding.
+        width = math.sqrt(max(below**2 + above**2 - shared, 0.0))
+        return claimed.estimate - own.estimate - width > margin
+
+    def _correlation(self, pairs: Pairs) -> float:
+        """Return the correlation of both mean differences; 0 where the cases are not known."""
+        known = dict(zip(pairs.cases, pairs.differences, strict=False))
+        both = [
+            (known[case], again)
+            for case, again in zip(self.pairs.cases, self.pairs.differences, strict=False)
+            if case in known
+        ]
+        if len(both) < 2:
+            return 0.0
+        means = [exact_mean(column) for column in zip(*both, strict=True)]
+        moved = [(claim - means[0], again - means[1]) for claim, again in both]
+        spread = math.fsum(c * c for c, _ in moved) * math.fsum(a * a for _, a in moved)
+        if not spread > 0:
+            return 0.0
+        single = math.fsum(c * a for c, a in moved) / math.sqrt(spread)
+        return single * math.sqrt(len(both) / pairs.n) * math.sqrt(len(both) / self.pairs.n)

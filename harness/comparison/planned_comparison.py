@@ -1,0 +1,366 @@
+"""A planned comparison: its power, and the cases it takes, before anything is scored.
+
+Besides the number of cases, one number decides: the discordance ψ (the share of cases that only one
+arm gets right) for 0/1 scores, the standard deviation σ of the paired differences for others.
+
+Example:
+    >>> comparison = PlannedComparison(
+    ...     n=200, margin=0.0, confidence=0.90, spread=ScoreSpread(0.3, binary=True)
+    ... )
+    >>> round(comparison.detectable() or 0, 4)
+    0.0958
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tunegate.harness.comparison.estimator import ScoreSpread
+from tunegate.harness.comparison.interim_look import FROM_SHARE, FUTILE, look_bounds
+from tunegate.harness.comparison.sample_size import LIMIT, within_limit
+from tunegate.harness.records.defaults import CONFIDENCE, POWER
+
+if TYPE_CHECKING:
+    from tunegate.harness.stats.power import ProofBoundary
+    from tunegate.harness.stats.validation import Floats
+
+Proves = Callable[[Sequence[float], Sequence[float], float], bool]
+"""(base's scores, tuned's, two-sided confidence) → whether a gate's own test passes."""
+
+
+class GateTest:
+    """A gate's own test, asked of samples that nobody has seen yet.
+
+    0/1 samples are described by their wins and losses. Of other scores the sample has the expected
+    shape: the mean from which on it is proven gives how often other samples of the kind are.
+    """
+
+    def __init__(
+        self,
+        proves: Proves,
+        *,
+        higher_is_better: bool = True,
+        base_level: float = 0.5,
+        shape: Sequence[float] = (),
+    ) -> None:
+        """Ask nothing yet.
+
+        Args:
+            proves: The test.
+            higher_is_better: The direction of its scores.
+            base_level: Mean of base's scores on 0/1 cases.
+            shape: Differences of an earlier run, for their distribution; normal ones if empty.
+        """
+        self._proves = proves
+        self._sign = 1.0 if higher_is_better else -1.0
+        self._base_level = base_level
+        self._shape = sorted(shape)
+        self._boundaries: dict[tuple[int, float], ProofBoundary] = {}
+
+    def flips_power(self, n: int, effect: float, discordance: float, confidence: float) -> float:
+        """Return the probability of a proof on `n` 0/1 cases."""
+        from tunegate.harness.stats.power import ProofBoundary
+
+        key = n, confidence
+        if key not in self._boundaries:
+            self._boundaries[key] = ProofBoundary(
+                n, lambda wins, losses: self._proves_flips(wins, losses, n, confidence)
+            )
+        return self._boundaries[key].power(effect, discordance)
+
+    def _proves_flips(self, wins: int, losses: int, n: int, confidence: float) -> bool:
+        # Of the cases with equal scores as many are ones as base's level leaves: only a margin that
+        # is a share of the level depends on them.
+        better, worse = (1.0, 0.0) if self._sign > 0 else (0.0, 1.0)
+        rest = n - wins - losses
+        ones = round(self._base_level * n) - (losses if self._sign > 0 else wins)
+        ones = min(max(ones, 0), rest)
+        same = [1.0] * ones + [0.0] * (rest - ones)
+        base = [worse] * wins + [better] * losses + same
+        tuned = [better] * wins + [worse] * losses + same
+        return self._proves(base, tuned, confidence)
+
+    def smallest_mean(
+        self, n: int, deviation: float, confidence: float, *, low: float, limit: float
+    ) -> float:
+        """Return the smallest mean of `n` differences that is proven; `inf` if none up to `limit`.
+
+        Args:
+            n: Differences, at least 2.
+            deviation: Their standard deviation.
+            confidence: Two-sided level.
+            low: A mean that is not proven: the margin.
+            limit: Largest difference there is; `inf` if unbounded.
+        """
+        shape = self._standard_sample(n) * deviation
+
+        def proves(mean: float) -> bool:
+            differences = (shape + mean).clip(-limit, limit)
+            return self._proves(
+                [_BASE] * n, (_BASE + self._sign * differences).tolist(), confidence
+            )
+
+        # Ten standard errors and more are asked only where little data widen the interval.
+        step, high = 2 * deviation / math.sqrt(n), low
+        while not proves(high):
+            if high - low > 64 * deviation or high >= limit:
+                return math.inf
+            low, high, step = high, min(high + step, limit), 2 * step
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            low, high = (low, middle) if proves(middle) else (middle, high)
+        return high
+
+    def _standard_sample(self, n: int) -> Floats:
+        """Return `n` evenly spaced quantiles of the shape, with mean 0 and deviation 1."""
+        import numpy as np
+
+        places = (np.arange(n) + 0.5) / n
+        if self._shape:
+            found = np.quantile(np.asarray(self._shape), places)
+        else:
+            from tunegate.harness.stats.distributions import normal_quantiles
+
+            found = normal_quantiles(places)
+        centred = found - found.mean()
+        return np.asarray(centred / centred.std(ddof=1))
+
+
+_BASE = 0.25
+"""Base's score of a planned sample: neither 0 nor 1, which would be taken for 0/1 scores."""
+_BISECTIONS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLooks:
+    """When a planned comparison is looked at before its end, and given up."""
+
+    shares: Callable[[int], Sequence[float]]
+    """Cases → share of them seen at each look; none where all are asked first."""
+    hoped: float | None = None
+    """True difference at which it is given up when out of reach; None: what all cases prove."""
+    given_up: bool = True
+    """Whether it is ever given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedComparison:
+    """A planned comparison: n pairs against a margin; differences are improvements.
+
+    Effects are true differences in the metric's unit, powers probabilities of a pass. With a test,
+    up to 2,000 cases, the power is that of the test itself, at the level of the last look; without
+    one, and beyond, it is that of the formulas in `tunegate.harness.stats.power`.
+    """
+
+    n: int
+    """Paired cases, at least 2."""
+    margin: float
+    """Margin that the difference must be proven to exceed: a gain, or minus a tolerance."""
+    confidence: float
+    """Two-sided level of the interval that decides."""
+    spread: ScoreSpread
+    limit: float | None = 1.0
+    """Largest difference there is; None if unbounded."""
+    test: GateTest | None = None
+    """The gate's own test; None plans by formula."""
+    test_margin: float | None = None
+    """The margin on the scale of the test, if that is another one."""
+    looks: PlannedLooks | None = None
+    """None where nothing is looked at before the end."""
+
+    def chance(self, effect: float) -> float:
+        """Return the probability of a pass if the true difference is `effect`."""
+        return self.power(self.n, effect)
+
+    def power(self, n: int, effect: float) -> float:
+        """Return the same for another number of cases."""
+        shares = tuple(self.looks.shares(n)) if self.looks else ()
+        if self.looks is None or len(shares) < 2:
+            return self._once(n, effect, self.confidence)
+        from tunegate.harness.stats import distributions, group_sequential
+
+        bounds = look_bounds(shares, (1 - self.confidence) / 2)
+        last = group_sequential.repeated_confidence(bounds[-1])
+        once = min(max(self._once(n, effect, last), 1e-9), 1 - 1e-9)
+        # The drift that gives the last look the power that its own rule has.
+        drift = bounds[-1] - distributions.normal_upper(once)
+        floors = self._floors(n, shares, bounds[-1]) if self.looks.given_up else None
+        return group_sequential.crossing_probability(shares, bounds, drift=drift, floors=floors)
+
+    def _once(self, n: int, effect: float, confidence: float) -> float:
+        """Return the probability of a pass where the scores are looked at once."""
+        from tunegate.harness.stats import power
+
+        units = max(2, round(n / self.spread.deff))
+        if self.test is None or units > power.EXACT_LIMIT:
+            return self._by_formula(n, effect, confidence)
+        if self.spread.binary:
+            return self.test.flips_power(units, effect, self.spread.value, confidence)
+        margin = self.margin if self.test_margin is None else self.test_margin
+        limit = math.inf if self.limit is None else self.limit
+        error, deviation = power.sample_error(units), self.spread.value
+        lower, upper = (
+            self.test.smallest_mean(units, deviation * share, confidence, low=margin, limit=limit)
+            for share in (1 - error, 1 + error)
+        )
+        return power.mean_rule_power(
+            units,
+            effect=effect - self.margin + margin,
+            deviation=deviation,
+            criticals=(lower, upper),
+        )
+
+    def _by_formula(self, n: int, effect: float, confidence: float) -> float:
+        from tunegate.harness.stats import power
+
+        given = {"effect": effect, "margin": self.margin, "confidence": confidence}
+        spread, deff = self.spread.value, self.spread.deff
+        if self.spread.binary:
+            return power.binary_power(n, discordance=spread, deff=deff, **given).power
+        return power.mean_power(n, deviation=spread, deff=deff, **given).power
+
+    def _floors(self, n: int, shares: Sequence[float], bound: float) -> list[float]:
+        """Return z of each look below which the comparison is given up.
+
+        Source: conditional power below `FUTILE` at the difference hoped for, from `FROM_SHARE` of
+        the cases on (`tunegate.harness.decision.verdict.interim_analysis`).
+        """
+        from tunegate.harness.stats.distributions import normal_upper
+
+        hoped = None if self.looks is None else self.looks.hoped
+        drift = bound + normal_upper(1 - POWER)
+        if hoped is not None:
+            drift = (hoped - self.margin) * math.sqrt(n / self.spread.deff) / self._deviation(hoped)
+        far = normal_upper(FUTILE)
+        return [
+            (bound - far * math.sqrt(1 - t) - drift * (1 - t)) / math.sqrt(t)
+            if FROM_SHARE <= t < 1
+            else -math.inf
+            for t in shares
+        ]
+
+    def _deviation(self, effect: float) -> float:
+        if not self.spread.binary:
+            return self.spread.value
+        return math.sqrt(max(max(self.spread.value, abs(effect)) - effect**2, 1e-12))
+
+    def cases(self, effect: float, wanted: float) -> int | None:
+        """Return the fewest cases for a power of `wanted`; None if a million are too few."""
+        found = self._cases_by_formula(effect, wanted)
+        if found is None or (self.test is None and self.looks is None):
+            return found
+        return fewest_cases(lambda n: 1 - self.power(n, effect), 1 - wanted, found)
+
+    def _cases_by_formula(self, effect: float, wanted: float) -> int | None:
+        from tunegate.harness.stats import power
+
+        size, spread = effect - self.margin, self.spread
+        if not size > 0 or (not spread.binary and size / spread.value < 2 / LIMIT**0.5):
+            return None
+        given = {"effect": effect, "margin": self.margin, "confidence": self.confidence}
+        given |= {"power": wanted, "deff": spread.deff}
+        if spread.binary:
+            n = power.binary_sample_size(discordance=spread.value, **given).n
+            if self.margin < 0 and effect <= 0:
+                least = power.smallest_provable_n(-self.margin, confidence=self.confidence)
+                n = max(n, math.ceil(least * spread.deff))
+        else:
+            n = power.mean_sample_size(deviation=spread.value, **given).n
+        return within_limit(n)
+
+    def detectable(self) -> float | None:
+        """Return the smallest true difference that passes with 80 % power; None if none does."""
+        largest = math.inf if self.limit is None else self.limit
+        found = self._detectable_by_formula()
+        if self.test is None or found is None:
+            return found if found is not None and found <= largest else None
+        low, high = self.margin, min(found + (found - self.margin), largest)
+        while self.chance(high) < POWER:
+            if high >= largest or high - self.margin > 64 * (found - self.margin):
+                return None
+            low, high = high, min(high + 2 * (high - self.margin), largest)
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            low, high = (low, middle) if self.chance(middle) >= POWER else (middle, high)
+        return high
+
+    def _detectable_by_formula(self) -> float | None:
+        from tunegate.harness.stats import power
+
+        given = {"margin": self.margin, "confidence": self.confidence, "power": POWER}
+        spread, deff = self.spread.value, self.spread.deff
+        if self.spread.binary:
+            plan = power.binary_detectable_effect(self.n, discordance=spread, deff=deff, **given)
+        else:
+            plan = power.mean_detectable_effect(self.n, deviation=spread, deff=deff, **given)
+        return plan.effect if plan.effect < math.inf else None
+
+    def tolerable(self) -> float | None:
+        """Return the smallest tolerance proven with 80 % power if nothing changed; None if none.
+
+        By formula: a test of the gate knows its own tolerance alone.
+        """
+        from tunegate.harness.stats import distributions
+
+        if not self.spread.binary:
+            return replace(self, margin=0.0, test=None, looks=None).detectable()
+
+        def excess(tolerance: float) -> float:
+            wider = PlannedComparison(self.n, -tolerance, self.confidence, self.spread)
+            return wider.chance(0.0) - POWER
+
+        # Nothing smaller is proven even without a discordant pair, whatever the power: the inverse
+        # of `power.smallest_provable_n`.
+        z2 = distributions.normal_critical(self.confidence) ** 2
+        size = max(1.0, self.n / self.spread.deff)
+        unseen = math.exp(math.log((1 - self.confidence) / 2) / size)
+        least = max(z2 / (size + z2), 1 - unseen)
+        if excess(least) >= 0:
+            return least
+        return distributions.find_root(excess, least, 1 - 1e-9) if excess(1 - 1e-9) > 0 else None
+
+
+_STEADY = 150
+"""Cases from which on a power grows steadily; with fewer it rises and falls with every case."""
+_NEAR = 0.003
+
+
+def fewest_cases(error: Callable[[int], float], wanted: float, start: int) -> int | None:
+    """Return the fewest cases at which the chance of no pass is at most `wanted`.
+
+    Args:
+        error: Cases → chance that something which is needed does not pass; falls with the cases,
+            by and large.
+        wanted: Largest such chance.
+        start: A first guess.
+
+    Returns:
+        The fewest, from `_STEADY` cases on up to a third of a point of the chance; None beyond
+        `LIMIT`.
+    """
+    low, high, n = 1, LIMIT + 1, max(2, start)
+    while high - low > max(1, high // 100):
+        found = error(n)
+        if n >= _STEADY and abs(found - wanted) <= _NEAR:
+            return n
+        # A step beyond the guess closes the bracket from the other side.
+        step = max(1, n // 200)
+        if found <= wanted:
+            high, n = n, min(_scaled_cases(n, found, wanted), n) - step
+        else:
+            low, n = n, max(_scaled_cases(n, found, wanted), n) + step
+        if not low < n < high:
+            n = LIMIT if high > LIMIT else (low + high) // 2
+    return high if high <= LIMIT else None
+
+
+def _scaled_cases(n: int, error: float, wanted: float) -> int:
+    """Return the cases of another error: its quantile grows with the root of the cases."""
+    from tunegate.harness.stats.distributions import normal_critical, normal_upper
+
+    critical = normal_critical(CONFIDENCE)
+    now = normal_upper(min(max(error, 1e-6), 0.9)) + critical
+    return min(LIMIT, math.ceil(n * ((normal_upper(wanted) + critical) / now) ** 2))

@@ -1,0 +1,129 @@
+"""Unscored cases: what they leave open, so that a missing score never counts as zero."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from tunegate.harness.decision.score_table import ScoreTable
+from tunegate.harness.gates.contract.registry import gate_kind
+from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
+from tunegate.harness.records.wording import count_noun
+
+ARMS = ("base", "tuned")
+"""The arms that the verdict is about."""
+
+
+def open_if_boundless(gate: GateResult, table: ScoreTable) -> GateResult:
+    """Return a gate that holds in the worst case as undecided where there is no worst case."""
+    if gate.status is not GateStatus.PASS or not boundless_metrics(table, [gate]):
+        return gate
+    changes = {"status": GateStatus.UNDECIDED, "reason": GateReason.UNSCORED}
+    return gate.model_copy(update=changes)
+
+
+def boundless_metrics(table: ScoreTable, gates: Iterable[GateResult]) -> list[str]:
+    """Return the gates' metrics that have unscored cases and no range to bound them."""
+    unbounded = {metric.name for metric in table.suite.metrics if metric.range is None}
+    return list(
+        dict.fromkeys(
+            gate.metric
+            for gate in gates
+            if gate.metric in unbounded
+            and any(table.on_tag(gate.tag).incomplete(gate.metric, arm) for arm in ARMS)
+        )
+    )
+
+
+def open_if_unscored(gate: GateResult, at_best: GateResult, table: ScoreTable) -> GateResult:
+    """Return a failed gate as undecided if it would not fail so with the missing scores at best."""
+    weaker = at_best.reason is GateReason.NO_WORTHWHILE_GAIN and gate.reason is not at_best.reason
+    if gate.status is not GateStatus.FAIL or (at_best.status is gate.status and not weaker):
+        return gate
+    kind, named = gate_kind(gate.kind), gate.model_copy(update={"metric": gate.subject})
+    part = table.on_tag(gate.tag)
+    count = len({case for arm in ARMS for case in part.incomplete(gate.metric, arm)})
+    others = "unscored one" if count == 1 else count_noun(count, "unscored one")
+    sentence = (
+        f"{kind.measurement(named)}: that fails {kind.rule(gate)} on the scored cases, but not if "
+        f"the {others} went well"
+    )
+    changes = {"status": GateStatus.UNDECIDED, "reason": GateReason.UNSCORED, "sentence": sentence}
+    return gate.model_copy(update=changes)
+
+
+def tables_of_metrics(table: ScoreTable, gates: Sequence[GateResult]) -> dict[str, ScoreTable]:
+    """Return metric → the scores of the cases that its gates rest on, in the suite's order."""
+    tags: dict[str, set[str | None]] = defaultdict(set)
+    for gate in gates:
+        tags[gate.metric].add(gate.tag)
+    return {
+        metric.name: table
+        if None in tags[metric.name]
+        else replace(
+            table, cases={i: c for i, c in table.cases.items() if tags[metric.name] & set(c.tags)}
+        )
+        for metric in table.suite.metrics
+        if metric.name in tags
+    }
+
+
+def unscored_reasons(parts: Mapping[str, ScoreTable]) -> dict[str, int]:
+    """Return why cases are unscored over both arms, with counts, the commonest first."""
+    counts: Counter[str] = Counter()
+    for metric, table in parts.items():
+        counts.update(table.reasons([metric], ARMS))
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def error_if_over_budget(gate: GateResult, table: ScoreTable) -> GateResult | None:
+    """Return the gate as an error if an arm has more unscored cases than the suite allows."""
+    table = table.on_tag(gate.tag)
+    counts = {arm: table.unscored_share(gate.metric, arm) for arm in ARMS}
+    arm, (count, asked) = max(counts.items(), key=lambda item: item[1])
+    # 0.29 * 100 is 28.999999999999996: rounding must not turn 29 of 100 into too many.
+    if count <= table.suite.max_unscored * asked * (1 + 1e-9):
+        return None
+    reason = next(iter(table.reasons([gate.metric], [arm])))
+    what = "case" if table.suite.episode is None else "episode"
+    cases = count_noun(asked, what)
+    sentence = too_many_unscored(gate.subject, arm, count, cases, table.suite.max_unscored, reason)
+    return gate.model_copy(
+        update={
+            "status": GateStatus.ERROR,
+            "reason": GateReason.UNSCORED,
+            "sentence": sentence,
+            "needed_n": None,
+            "needed_most": None,
+        }
+    )
+
+
+def too_many_unscored(
+    metric: str, arm: str, count: int, asked: str, allowed: float, reason: str
+) -> str:
+    """Return the sentence of a gate whose metric has too few scores."""
+    verb = "is" if count == 1 else "are"
+    return (
+        f"{metric}: {count:,} of {asked} of {arm} {verb} unscored, more than the "
+        f"{100 * allowed:g} % that the suite allows ({reason})"
+    )
+
+
+def unscored_sensitivity_note(suite: str, count: int, boundless: Sequence[str] = ()) -> str:
+    """Return the note on gates that hold on the scored cases alone.
+
+    Args:
+        suite: Name of the suite.
+        count: Its unscored cases.
+        boundless: Metrics with unscored cases of which nothing bounds how bad these are.
+    """
+    others = "unscored one" if count == 1 else count_noun(count, "unscored one")
+    held = f"{suite}: the gates hold on the scored cases, but not if the {others} went wrong"
+    if not boundless:
+        return held
+    return (
+        f"{held}: {' and '.join(boundless)} has no range, so that nothing bounds the loss; score "
+        "them, or set range = [least, largest] on the metric"
+    )
