@@ -21,4 +21,4 @@ EARLY_MODULES = (
     "tunegate.harness.plugin.hooks",
     "tunegate.harness.plugin.options",
 )
-"""Sorted by name: hooks and options, and what the options are made from."""
+"""Hooks and options, and what the options are made from."""

@@ -89,7 +89,7 @@ def test_a_mistake_is_one_sentence(arguments: list[str], message: str) -> None:
 
 
 def test_a_mistake_exits_2_with_one_line(project: Any) -> None:
-    result = project.tunegate_apart("gate", "suites", "--tuend", "x")
+    result = project.tunegate("gate", "suites", "--tuend", "x")
 
     assert result.ret == 2
     assert result.outlines == []
@@ -122,7 +122,7 @@ def test_the_command_under_reproduce_runs_as_printed(project: Any, command: str)
     """Of summary and comment; it gives the same verdict, of `tunegate gate` and of pytest."""
     base, tuned = project.model("base", 95), project.model("tuned", 30)
     said = ["suites", f"--gate-base={base}", f"--gate-tuned={tuned}", "--gate-run-dir=first run"]
-    made = project.tunegate("gate", *said) if command == "gate" else project.pytest_apart(*said)
+    made = project.tunegate("gate", *said) if command == "gate" else project.pytest_here(*said)
     assert made.ret == 1
     folder = project.path / "first run"
     texts = [(folder / name).read_text(encoding="utf-8") for name in ("summary.md", "comment.md")]

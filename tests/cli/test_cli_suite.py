@@ -69,10 +69,10 @@ def test_check_reports_the_problems_of_all_suites(project: Any) -> None:
 
 
 def test_check_prints_each_problem_on_its_line(project: Any) -> None:
-    """The process prefixes every line with its name and exits 2."""
+    """Each line begins with `tunegate:`, and the exit code is 2."""
     project.suite(gates="flor = 1\nanother = 2")
 
-    result = project.tunegate_apart("suite", "check", "suites/demo")
+    result = project.tunegate("suite", "check", "suites/demo")
 
     assert result.ret == 2
     assert all(line.startswith("tunegate: suites/demo/suite.toml:") for line in result.errlines)

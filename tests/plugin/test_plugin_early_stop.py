@@ -15,7 +15,7 @@ def _skipped(project: Any) -> int:
     return sum(row["status"] == "skipped" for row in read_jsonl(project.run / "cells.jsonl"))
 
 
-def test_a_clear_gain_ships_before_the_end(project: Any, workers: tuple[str, ...]) -> None:
+def test_a_clear_gain_ships_before_the_end(project: Any) -> None:
     """30 against 95 of 100 are clear after 32 cases: 68 are never asked, of either arm.
 
     Of those, base has 7 right and tuned 30. At a true gain of .1 so many wins without a loss have a
@@ -23,7 +23,7 @@ def test_a_clear_gain_ships_before_the_end(project: Any, workers: tuple[str, ...
     """
     project.suite()
 
-    result = project.gate(*project.models(), *workers)
+    result = project.gate(*project.models())
 
     result.stdout.fnmatch_lines(
         [
@@ -140,7 +140,7 @@ def test_no_case_is_scored_twice(project: Any) -> None:
         "    return Score.of(float(completion.text == 'yes'))\n"
     )
 
-    result = project.pytest_apart("suites", f"--gate-run-dir={project.run}", *project.models())
+    result = project.gate(*project.models())
 
     assert result.ret == 0
     counts = Counter((project.path / "asked.txt").read_text().splitlines())

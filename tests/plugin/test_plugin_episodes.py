@@ -47,7 +47,7 @@ def test_kills_within_episodes_lose_no_turn(project: Any) -> None:
     """kill -9 at two random moments: the turns stay, and the verdict is the same bytes."""
     moments = random.Random(20261128)
     arguments = _gate(project, delay_s=0.05)
-    assert project.tunegate_apart(*arguments).ret == 0
+    assert project.tunegate(*arguments).ret == 0
     clean = (project.run / "verdict.json").read_bytes()
     turns = len(project.stored())
     shutil.rmtree(project.run)
@@ -67,7 +67,7 @@ def test_kills_within_episodes_lose_no_turn(project: Any) -> None:
         found = set(project.stored())
         assert known <= found
         known = found
-    result = project.tunegate_apart("resume", project.run, *arguments[1:])
+    result = project.tunegate("resume", project.run, *arguments[1:])
 
     assert result.ret == 0
     assert (project.run / "verdict.json").read_bytes() == clean

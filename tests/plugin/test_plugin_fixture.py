@@ -152,14 +152,13 @@ ADAPTERS = """
 """
 
 
-def test_tests_can_be_parametrised_over_adapters(project: Any, workers: tuple[str, ...]) -> None:
+def test_tests_can_be_parametrised_over_adapters(project: Any) -> None:
     project.suite()
     for name, right in (("base", 30), ("good", 95), ("bad", 5)):
         spec = project.model(name, right)
         Path(f"{name}.json").write_bytes(Path(spec.removeprefix("scripted:")).read_bytes())
-    run = project.pytest_apart if workers else project.pytest_here
 
-    result = run(_tests(project, ADAPTERS), "--gate-run-dir=run", "-rP", *EVERY, *workers)
+    result = project.pytest_here(_tests(project, ADAPTERS), "--gate-run-dir=run", "-rP", *EVERY)
 
     result.assert_outcomes(passed=2)
     folders = sorted(project.path.glob("run.demo.*"))
@@ -205,12 +204,11 @@ def test_one_test_per_case_of_a_suite_that_is_not_there(project: Any) -> None:
     assert "hooks.py" not in result.stdout.str()
 
 
-def test_a_quick_look_in_code_never_ships(project: Any, workers: tuple[str, ...]) -> None:
+def test_a_quick_look_in_code_never_ships(project: Any) -> None:
     project.suite()
     source = "def test_own(gate): gate.compare('suites/demo', metric='exact_match')"
-    run = project.pytest_apart if workers else project.pytest_here
 
-    result = run(_tests(project, source), *project.models(), "--gate-max-cases=40", *workers)
+    result = project.pytest_here(_tests(project, source), *project.models(), "--gate-max-cases=40")
 
     result.assert_outcomes(passed=1)
     assert result.ret == 10

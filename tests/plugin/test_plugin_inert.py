@@ -52,15 +52,13 @@ def test_nothing_is_loaded_printed_or_written(project: Any, workers: tuple[str, 
 LINE = "tunegate: suites/demo/suite.toml and 1 more: not judged: no model is named*"
 
 
-def test_a_suite_without_a_model_is_skipped_with_a_line(
-    project: Any, workers: tuple[str, ...]
-) -> None:
+def test_a_suite_without_a_model_is_skipped_with_a_line(project: Any) -> None:
     project.suite()
     project.suite("second")
     (project.path / "suite.toml").write_text("[runner]\nsuites = 3\n", encoding="utf-8")
     project.pytester.makepyfile("def test_own(): pass")
 
-    result = project.pytest_apart(*workers)
+    result = project.pytest_here()
 
     result.assert_outcomes(passed=1, skipped=2)
     result.stdout.fnmatch_lines([LINE])
@@ -122,11 +120,11 @@ def test_an_ini_key_makes_a_gate_run(project: Any) -> None:
     assert result.ret == 0
 
 
-def test_an_ini_key_leaves_ordinary_tests_alone(project: Any, workers: tuple[str, ...]) -> None:
+def test_an_ini_key_leaves_ordinary_tests_alone(project: Any) -> None:
     project.pytester.makeini("[pytest]\ngate_tuned = scripted:nowhere.json\n")
     project.pytester.makepyfile("def test_own(): pass\ndef test_fails(): assert 0")
 
-    result = project.pytest_apart(*workers)
+    result = project.pytest_here()
 
     result.assert_outcomes(passed=1, failed=1)
     assert result.ret == 1

@@ -46,11 +46,11 @@ def test_a_suite_outside_of_the_root_is_named_by_its_folder(project: Any, asked:
     ]
 
 
-def test_two_suites_make_one_run(project: Any, workers: tuple[str, ...]) -> None:
+def test_two_suites_make_one_run(project: Any) -> None:
     project.suite("first", n=60)
     project.suite("second", gates="floor = 0.99")
 
-    result = project.gate(*project.models(), *workers)
+    result = project.gate(*project.models())
 
     assert result.ret == 1
     verdict = project.verdict()
@@ -119,10 +119,10 @@ def test_a_suite_without_gates_is_undecided(project: Any) -> None:
     result.stdout.fnmatch_lines(["UNDECIDED: no gate was judged: *"])
 
 
-def test_x_stops_at_the_first_failing_gate(project: Any, workers: tuple[str, ...]) -> None:
+def test_x_stops_at_the_first_failing_gate(project: Any) -> None:
     project.suite()
 
-    result = project.gate(*project.models(tuned=10), "-x", *workers)
+    result = project.gate(*project.models(tuned=10), "-x")
 
     assert result.ret == 1
     result.stdout.fnmatch_lines(["BLOCK: demo: *"])
@@ -143,12 +143,12 @@ def _break(path: Path) -> None:
         file.write("{broken\n")
 
 
-def test_suite_problems_are_lines_and_exit_4(project: Any, workers: tuple[str, ...]) -> None:
+def test_suite_problems_are_lines_and_exit_4(project: Any) -> None:
     """Every problem is one line with file and line; nothing is run, no traceback."""
     _break(project.suite())
     project.suite("whole")
 
-    result = project.gate(*project.models(), *workers)
+    result = project.gate(*project.models())
 
     assert result.ret == 4
     text = result.stdout.str()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.models.adapters.weight_files import file_sha256
+from tunegate.harness.records import training_card
 from tunegate.harness.records.training_card import FILE, TrainingSummary
 
 ASKED = "note: leakage: {touched} of 100 cases are in {rows} training rows"
@@ -42,7 +43,7 @@ def card(project: Any, *files: Path, **more: Any) -> None:
     (project.path / FILE).write_text(text, encoding="utf-8")
 
 
-def test_gates_rest_on_clean_cases(project: Any, workers: tuple[str, ...]) -> None:
+def test_gates_rest_on_clean_cases(project: Any) -> None:
     """Eight touched cases leave every gate, and their own difference is told beside the others'.
 
     Base has cases 0-29 right and tuned 0-94; touched are 25-32, of which base has 5.
@@ -50,7 +51,7 @@ def test_gates_rest_on_clean_cases(project: Any, workers: tuple[str, ...]) -> No
     prepare(project)
     data = rows(project, *range(25, 33))
 
-    result = project.gate(*project.models(), f"--gate-training-data={data}", *workers)
+    result = project.gate(*project.models(), f"--gate-training-data={data}")
 
     assert result.ret == 0
     result.stdout.fnmatch_lines(
@@ -171,33 +172,20 @@ def test_the_card_beside_tuned_names_the_rows(project: Any) -> None:
     assert [file["rows"] for file in verdict["leakage"]["files"]] == [4, 3]
 
 
-def test_a_card_that_misfits_is_told_at_the_end(project: Any) -> None:
+def test_a_card_that_misfits_is_a_note_at_the_end(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prepare(project)
     card(project, rows(project))
-    script = project.model("tuned", 95)
-    told = TrainingSummary(
-        card={"method": "sft"}, notes=("tuned was trained with another tokenizer",)
-    )
-    project.pytester.makeconftest(
-        f"""
-        from tunegate.harness.run import training_provenance
-        from tunegate.harness.records.training_card import TrainingSummary
+    note = "tuned was trained with another tokenizer"
+    summary = TrainingSummary(card={"method": "sft"}, notes=(note,))
+    monkeypatch.setattr(training_card, "read_training_card", lambda folder, identity: summary)
 
-        told = TrainingSummary.model_validate_json({told.model_dump_json()!r})
-        training_provenance.training_card.read_training_card = lambda folder, identity: told
-        """
-    )
-
-    result = project.pytest_apart(
-        "suites",
-        "--gate-run-dir=run",
-        f"--gate-base={project.model('base', 30)}",
-        f"--gate-tuned={script}",
-    )
+    result = project.gate(*project.models())
 
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["note: tuned was trained with another tokenizer"])
-    assert project.verdict()["training"]["notes"] == list(told.notes)
+    result.stdout.fnmatch_lines([f"note: {note}"])
+    assert project.verdict()["training"]["notes"] == [note]
 
 
 def test_a_changed_file_is_said(project: Any) -> None:

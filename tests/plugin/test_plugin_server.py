@@ -43,20 +43,20 @@ def test_a_server_killed_in_mid_run_loses_nothing(project: Any, fake_server: Sta
     """ERROR with the way on; resumed, no question is asked twice and the verdict is the same."""
     fake = fake_server(reply=judged)
     arguments = options(project, fake, "undisturbed")
-    assert project.pytest_apart(*arguments, "--gate-store=other.sqlite").ret == 0
+    assert project.pytest_here(*arguments, "--gate-store=other.sqlite").ret == 0
     undisturbed = project.verdict(project.path / "undisturbed")
     fake.asked.clear()
     start = fake.posts
     fake.faults = lambda number: _kill_at(fake, number - start, 130)
 
-    broken = project.pytest_apart(*options(project, fake), "--gate-deadline=5")
+    broken = project.pytest_here(*options(project, fake), "--gate-deadline=5")
     assert broken.ret == 13
     assert project.verdict()["verdict"] == "ERROR"
     broken.stdout.re_match_lines(["continue with: pytest .*suites .* --gate-run-dir=run$"])
     before = asked(fake)
     fake.faults = lambda number: None
     fake.start()
-    result = project.pytest_apart(*options(project, fake), "--gate-deadline=5")
+    result = project.pytest_here(*options(project, fake), "--gate-deadline=5")
 
     assert result.ret == 0
     assert 20 < len(before) < 2 * N

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tunegate.harness.run import prepared_run
+
 OPEN = "gain = 0.1"
 """A gate that thin evidence leaves undecided: no expected gain, so nothing to rule out."""
 VERDICTS = {
@@ -25,7 +27,11 @@ def _prepare(project: Any, gates: str | None = None, **models: Any) -> tuple[str
     return options
 
 
-@pytest.mark.parametrize("verdict", VERDICTS)
+@pytest.mark.parametrize(
+    ("verdict", "workers"),
+    [*((verdict, "plain") for verdict in VERDICTS), ("BLOCK", "-n2"), ("ERROR", "-n2")],
+    indirect=["workers"],
+)
 def test_every_verdict_has_its_exit_code(
     project: Any, verdict: str, workers: tuple[str, ...]
 ) -> None:
@@ -42,11 +48,10 @@ def test_every_verdict_has_its_exit_code(
 
 @pytest.mark.parametrize("verdict", ["BLOCK", "UNDECIDED"])
 def test_the_command_line_gives_the_same_codes(project: Any, verdict: str) -> None:
-    """`tunegate gate` is pytest with the right arguments."""
     code, given = VERDICTS[verdict]
     options = [o.replace("--gate-", "--") for o in _prepare(project, **given)]
 
-    result = project.tunegate_apart("gate", "suites", *options, "--run-dir", "run")
+    result = project.tunegate("gate", "suites", *options, "--run-dir", "run")
 
     result.stdout.fnmatch_lines([f"{verdict}: *demo*"])
     assert result.ret == code
@@ -140,18 +145,15 @@ gain = 0.64
     assert result.ret == 0
 
 
-def test_a_defect_of_ours_is_13(project: Any) -> None:
-    """An exception that is no TunegateError shows its traceback once and never exits 1."""
-    project.pytester.makeconftest(
-        """
-        import tunegate.harness.run.prepared_run
+def test_a_defect_of_ours_is_13(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any other exception than a TunegateError shows its traceback once and never exits 1."""
 
-        def broken(*args, **more): raise ZeroDivisionError("oops")
-        tunegate.harness.run.prepared_run.decide_run = broken
-        """
-    )
+    def broken(*args: object, **more: object) -> None:
+        raise ZeroDivisionError("oops")
 
-    result = project.pytest_apart("suites", "--gate-run-dir=run", *_prepare(project))
+    monkeypatch.setattr(prepared_run, "decide_run", broken)
+
+    result = project.pytest_here("suites", "--gate-run-dir=run", *_prepare(project))
 
     assert result.ret == 13
     assert result.stdout.str().count("Traceback") == 1
@@ -160,7 +162,7 @@ def test_a_defect_of_ours_is_13(project: Any) -> None:
     )
 
 
-def test_what_ends_a_run_is_told_once(project: Any, workers: tuple[str, ...]) -> None:
+def test_what_ends_a_run_is_printed_once(project: Any, workers: tuple[str, ...]) -> None:
     """On the terminal, however many gates it leaves open; JUnit's file has it with the gate."""
     project.suite()
 
@@ -173,7 +175,7 @@ def test_what_ends_a_run_is_told_once(project: Any, workers: tuple[str, ...]) ->
     assert "no such folder" in (project.path / "units.xml").read_text(encoding="utf-8")
 
 
-def test_what_is_wrong_with_a_suite_is_told_once(project: Any, workers: tuple[str, ...]) -> None:
+def test_what_is_wrong_with_a_suite_is_printed_once(project: Any, workers: tuple[str, ...]) -> None:
     project.raw_suite('name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "lenght"\n', [])
 
     result = project.gate(*project.models(), *workers)

@@ -33,10 +33,10 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_a_run_leaves_its_files(project: Any, workers: tuple[str, ...]) -> None:
+def test_a_run_leaves_its_files(project: Any) -> None:
     project.suite()
 
-    project.gate(*project.models(), "--gate-early-stop=off", *workers)
+    project.gate(*project.models(), "--gate-early-stop=off")
 
     assert {path.name for path in project.run.iterdir()} == FILES
     manifest = json.loads((project.run / "manifest.json").read_text(encoding="utf-8"))
@@ -158,7 +158,7 @@ def test_a_refused_run_leaves_no_folder(project: Any) -> None:
 
 def test_a_moved_run_can_be_reported(project: Any) -> None:
     project.suite()
-    project.pytest_apart("suites", "--gate-run-dir=run", *project.models())
+    project.pytest_here("suites", "--gate-run-dir=run", *project.models())
     moved = project.path / "elsewhere" / "kept"
     moved.parent.mkdir()
     project.run.rename(moved)
