@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.contracts import lookup
-from tunegate.harness.contracts import metric as metric_contract
 from tunegate.harness.contracts.decoding import decode_completion
 from tunegate.harness.contracts.metric import Metric
+from tunegate.harness.contracts.metric_loading import load_metric
 from tunegate.harness.models.adapters.weight_files import file_sha256
 from tunegate.harness.records.answers import CellKind, Completion
 from tunegate.harness.records.cases import Case
@@ -147,7 +147,7 @@ def _reward(settings: dict[str, Any], folder: Path, place: str) -> Reward:
         if settings:
             raise UsageError(f"{place}: {use!r} is called as TRL calls it and takes no options")
         return Reward(name, use, float(weight), function=found)
-    metric = metric_contract.load_metric(use, settings, name=name, folder=folder, where=place)
+    metric = load_metric(use, settings, name=name, folder=folder, where=place)
     if metric.judge is not None or metric.needs is not CellKind.GENERATE:
         asks = "a judge" if metric.judge is not None else f"{metric.needs.value} questions"
         raise UsageError(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from benchmarks.error_rates import rules, runs
 from benchmarks.error_rates.runs import Gated, flips
 from benchmarks.error_rates.table import Row, Settings, simulated
-from tunegate.harness.contracts.metric import corpus_function
+from tunegate.harness.contracts.metric_loading import corpus_function
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.records.manifest import Gate, MetricRecord
 from tunegate.harness.records.scores import ScoreRow

@@ -212,7 +212,7 @@ def _well_formed(production: ProductionCases, tolerance: float) -> str:
 
 def _mean(folder: Path, name: str, answers: Sequence[tuple[Case, str]], **options: str) -> float:
     """Return the mean of a metric over production's own answers."""
-    from tunegate.harness.contracts.metric import load_metric
+    from tunegate.harness.contracts.metric_loading import load_metric
     from tunegate.harness.records.answers import Completion
 
     used = load_metric(name, options, name=name, folder=folder, where=name)

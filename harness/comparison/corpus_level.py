@@ -21,7 +21,7 @@ from tunegate.harness.comparison.estimator import (
     shift_interval,
 )
 from tunegate.harness.comparison.sample_size import cases_for_mean, sample_deviation, within_limit
-from tunegate.harness.contracts.metric import corpus_function, heaviest_case
+from tunegate.harness.contracts.metric_loading import corpus_function, heaviest_case
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.wording import count_noun

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.contracts import judge as judge_contract
 from tunegate.harness.contracts.judge import (
     TEXT,
     JudgeQuestion,
@@ -17,6 +16,7 @@ from tunegate.harness.contracts.judge import (
     judge,
     question,
 )
+from tunegate.harness.contracts.judge_prompt import prompt_sections, template_placeholders
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
@@ -167,12 +167,12 @@ def _prompt_problems(prompt: Path | None, cases: Sequence[Case]) -> list[str]:
     if prompt is None:
         return []
     try:
-        found = judge_contract.prompt_sections(prompt)
+        found = prompt_sections(prompt)
     except UnicodeDecodeError as error:
         return [f"{prompt}: not UTF-8 at byte {error.start}"]
     if list(found) != ["verdict"]:
         return [f"{prompt}: its only section may be '--- verdict ---', not {', '.join(found)}"]
-    used = judge_contract.template_placeholders(found["verdict"])
+    used = template_placeholders(found["verdict"])
     if "completion" not in used:
         return [f"{prompt}: it never shows the answer; put {{completion}} where it belongs"]
     unknown = sorted(used - set(_KNOWN))

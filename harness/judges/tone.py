@@ -6,12 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.contracts.judge import (
-    Steps,
-    ask_verdict,
-    format_conversation,
-    judge,
-)
+from tunegate.harness.contracts.judge import Steps, ask_verdict, format_conversation, judge
 from tunegate.harness.contracts.judge_examples import ExampleForm
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tunegate.harness.contracts.judge import (
-    Steps,
-    ask_verdict,
-    format_conversation,
-    judge,
-)
+from tunegate.harness.contracts.judge import Steps, ask_verdict, format_conversation, judge
 from tunegate.harness.contracts.judge_examples import ExampleForm
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case

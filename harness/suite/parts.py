@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunegate.harness.contracts import lookup, options
-from tunegate.harness.contracts import metric as metric_contract
 from tunegate.harness.contracts.json_schema import located_problems
 from tunegate.harness.contracts.metric import Metric
+from tunegate.harness.contracts.metric_loading import load_metric
 from tunegate.harness.contracts.source import NotedCases
 from tunegate.harness.gates.contract.registry import gate_kinds
 from tunegate.harness.records.answers import CellKind
@@ -199,9 +199,7 @@ def _load_metric(source: TomlFile, index: int) -> Metric:
     name = settings.pop("name", use.rpartition(":")[2])
     where = source.where("metrics", index, "use")
     try:
-        return metric_contract.load_metric(
-            use, settings, name=name, folder=source.path.parent, where=where
-        )
+        return load_metric(use, settings, name=name, folder=source.path.parent, where=where)
     except UnknownName as error:
         raise SuiteError([f"{where}: {error}"]) from error
 

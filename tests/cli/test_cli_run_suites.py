@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from tunegate.harness.cli import app
 from tunegate.harness.cli.gate import run_gate
-from tunegate.harness.contracts import metric
+from tunegate.harness.contracts import metric_loading
 from tunegate.harness.records.errors import TunegateError, UsageError
 from tunegate.harness.suite import load_suite
 
@@ -86,7 +86,7 @@ def _project(project: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     Path("run/evil.py").write_text(EVIL, encoding="utf-8")
     Path("run/planted/suite.toml").write_text(SUITE, encoding="utf-8")
     shutil.copy("suites/demo/cases.jsonl", "run/planted")
-    monkeypatch.setattr(metric, "_OF_SUITES", {})
+    monkeypatch.setattr(metric_loading, "_OF_SUITES", {})
     monkeypatch.delitem(sys.modules, "run", raising=False)
     monkeypatch.delitem(sys.modules, "run.evil", raising=False)
     CliRunner().invoke(app, ["attest", "--new-key", "key"], catch_exceptions=False)
@@ -128,7 +128,7 @@ def test_a_recorded_metric_that_is_code_decides_nothing(project: Any) -> None:
 
     result = CliRunner().invoke(app, ["report", "run"], catch_exceptions=False)
 
-    assert "metric 'run.evil:score' is code of a suite" in result.output
+    assert "metric 'run.evil:score' is a suite's code" in result.output
     with pytest.raises(UsageError, match="name the suite with --suite DIR"):
         CliRunner().invoke(app, ["promote", "run"], catch_exceptions=False)
 

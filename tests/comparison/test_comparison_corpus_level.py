@@ -17,7 +17,8 @@ from scipy import stats
 from tunegate.harness.comparison.corpus_level import PairedCounts
 from tunegate.harness.comparison.delta import Delta, compare, is_proven
 from tunegate.harness.comparison.pairs import Pairs, estimator_of
-from tunegate.harness.contracts.metric import load_metric, metric
+from tunegate.harness.contracts.metric import metric
+from tunegate.harness.contracts.metric_loading import load_metric
 from tunegate.harness.decision.planning.pilot import pilot_spread
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.records.answers import Completion

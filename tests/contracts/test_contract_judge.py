@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunegate.harness import suite
-from tunegate.harness.contracts import judge
+from tunegate.harness.contracts import judge_prompt
 from tunegate.harness.contracts.judge import TEXT, ParsedReply, format_conversation, question
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
@@ -66,17 +66,17 @@ def test_another_text_leaves_system_turn_and_schema_as_they_are(prompt: Path) ->
 
 
 def test_a_mark_never_occurs_in_the_data() -> None:
-    (first,) = judge.marks_for({"completion": "x"}).values()
+    (first,) = judge_prompt.marks_for({"completion": "x"}).values()
     again = {"completion": f"x {first}"}
-    (second,) = judge.marks_for(again).values()
+    (second,) = judge_prompt.marks_for(again).values()
 
     assert first not in "x"
     assert second not in again["completion"]
 
 
 def test_no_text_can_hold_the_mark_of_one_before_it() -> None:
-    source = judge.marks_for({"context": "s", "claim": "c"})["context"]
-    marks = judge.marks_for({"context": "s", "claim": f"<</context {source}>>"})
+    source = judge_prompt.marks_for({"context": "s", "claim": "c"})["context"]
+    marks = judge_prompt.marks_for({"context": "s", "claim": f"<</context {source}>>"})
 
     assert marks["context"] != source
     assert len(set(marks.values())) == 2
@@ -85,7 +85,7 @@ def test_no_text_can_hold_the_mark_of_one_before_it() -> None:
 @given(st.lists(st.text(alphabet="0123456789abcdef", max_size=40), min_size=1, max_size=4))
 def test_marks_are_distinct_and_foreign_to_all_texts(texts: list[str]) -> None:
     data = {f"t{number}": text for number, text in enumerate(texts)}
-    marks = judge.marks_for(data)
+    marks = judge_prompt.marks_for(data)
 
     assert len(set(marks.values())) == len(texts)
     assert not any(mark in text for mark in marks.values() for text in texts)
@@ -126,7 +126,7 @@ def test_placeholders_are_replaced_once(prompt: Path) -> None:
     )
 
     assert f"\n{text}\n" in asked.text
-    assert judge.fill_template('{"a": {x}}', {"x": "{x}"}) == '{"a": {x}}'
+    assert judge_prompt.fill_template('{"a": {x}}', {"x": "{x}"}) == '{"a": {x}}'
 
 
 def test_the_same_content_makes_the_same_question(prompt: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_file_without_headings_is_one_verdict(tmp_path: Path) -> None:
     path = tmp_path / "own.txt"
     path.write_text("Is it right?\n{completion}\n", encoding="utf-8")
 
-    assert judge.prompt_sections(path) == {"verdict": "Is it right?\n{completion}"}
+    assert judge_prompt.prompt_sections(path) == {"verdict": "Is it right?\n{completion}"}
 
 
 def test_a_conversation_keeps_its_roles() -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tunegate.harness.comparison.estimator import exact_mean
-from tunegate.harness.contracts.metric import Metric, corpus_function, load_metric, metric
+from tunegate.harness.contracts.metric import Metric, metric
+from tunegate.harness.contracts.metric_loading import corpus_function, load_metric
 from tunegate.harness.records.answers import CellKind, Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import MissingExtra, SuiteError, UnknownName
@@ -195,7 +196,7 @@ def test_a_corpus_score_without_counts_is_unscored(own: ModuleType) -> None:
     score = loaded("own_metrics:names", many=False)(CASE, ANSWER)
 
     assert score.value is None
-    assert score.reason == "m returned no counts, which its level is made of"
+    assert score.reason == "m returned no counts, which its level needs"
     assert loaded("own_metrics:names", many=False, aggregate="mean")(CASE, ANSWER).value == 1.0
 
 

@@ -112,9 +112,7 @@ def _gives_up() -> Any:
 
 @pytest.mark.parametrize("make", [_alternates, _improves, _remembers, _draws, _gives_up])
 def test_state_and_chance_are_found(scored: Any, make: Callable[[], Any]) -> None:
-    with pytest.raises(
-        BackendError, match="a metric must be a function of the case and the answer"
-    ):
+    with pytest.raises(BackendError, match="a metric must depend only on the case and the answer"):
         scored(make())
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunegate.harness.contracts.metric import load_metric
+from tunegate.harness.contracts.metric_loading import load_metric
 from tunegate.harness.metrics.answer_logprob import answer_logprob
 from tunegate.harness.records.answers import CellKind, Completion
 from tunegate.harness.records.cases import Case

@@ -495,7 +495,7 @@ def test_a_suite_declares_the_range_of_a_metric(written: Written, case_line: str
 @pytest.mark.parametrize(
     ("metric", "range_", "problem"),
     [
-        ("length", "[3, 0]", "range=[3, 0]: write the least and the largest score"),
+        ("length", "[3, 0]", "range=[3, 0]: write the smallest and largest score"),
         ("length", "[3, 3]", "range=[3, 3]: write the least"),
         ("length", "[0]", "range=[0]: write the least"),
         ("length", "[0, 1e300]", "range=[0, 1e+300]: write the least"),

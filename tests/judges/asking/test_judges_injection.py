@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from tests.fake_judges import FakeModel, reply_to
 from tunegate.harness import judges
-from tunegate.harness.contracts.judge import TEXT, JudgeQuestion, marks_for, question
+from tunegate.harness.contracts.judge import TEXT, JudgeQuestion, question
+from tunegate.harness.contracts.judge_prompt import marks_for
 from tunegate.harness.judges.asking.conversation import AskedJudgeModel
 from tunegate.harness.judges.asking.judge_model import JudgementTask
 
