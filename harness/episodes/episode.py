@@ -34,7 +34,7 @@ from tunegate.harness.episodes.transcript import (
     extend_transcript,
     turn_calls,
 )
-from tunegate.harness.metrics._tool_call_parsers import ToolCall
+from tunegate.harness.metrics._tool_call import ToolCall
 from tunegate.harness.records.answers import Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeCall, EpisodeEnd, EpisodeRecord, EpisodeTurn

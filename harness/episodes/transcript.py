@@ -15,7 +15,7 @@ from typing import Any
 
 from tunegate.harness.metrics._embedded_calls import read_calls
 from tunegate.harness.metrics._expected_calls import OfferedTool, offered_tools
-from tunegate.harness.metrics._tool_call_parsers import ToolCall
+from tunegate.harness.metrics._tool_call import ToolCall
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeSettings, EpisodeTurn
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -12,7 +11,7 @@ from tunegate.harness.records.cases import Case
 Normalize = Literal["none", "byte"]
 
 ROUNDING = 1e-3
-"""How far above 0 a log-likelihood may be before it cannot be one (rounding of half precision)."""
+"""How far above 0 a log-likelihood may be: rounding of half precision."""
 
 
 class UnusableCase(ValueError):
@@ -23,7 +22,7 @@ def choice_likelihoods(case: Case, completion: Completion, normalize: Normalize)
     """Return the log-likelihood of each choice, divided by its UTF-8 length for `byte`.
 
     Raises:
-        UnusableCase: something is missing, does not fit together or is no log-likelihood.
+        UnusableCase: something is missing, inconsistent or not a log-likelihood.
     """
     if not case.choices or case.answer is None:
         raise UnusableCase("the case has no choices with an answer")
@@ -34,17 +33,11 @@ def choice_likelihoods(case: Case, completion: Completion, normalize: Normalize)
         raise UnusableCase("the completion has no log-likelihoods of the choices")
     if len(values) != len(case.choices):
         raise UnusableCase(f"{len(values)} log-likelihoods for {len(case.choices)} choices")
-    if any(math.isnan(value) or value > ROUNDING for value in values):
-        raise UnusableCase(
-            f"{max(values, key=_oddness)} is not a log-likelihood: they are 0 or less"
-        )
+    if odd := [value for value in values if not value <= ROUNDING]:  # NaN is odd, too
+        raise UnusableCase(f"{odd[0]} is not a log-likelihood: they are 0 or less")
     if normalize == "none":
         return values
     lengths = [len(choice.encode("utf-8", "surrogatepass")) for choice in case.choices]
     if 0 in lengths:
         raise UnusableCase("an empty choice has no length to divide by")
     return [value / length for value, length in zip(values, lengths, strict=True)]
-
-
-def _oddness(value: float) -> float:
-    return math.inf if math.isnan(value) else value

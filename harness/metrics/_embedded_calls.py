@@ -1,15 +1,12 @@
-"""Tool calls that are not the whole answer: in a code fence, in prose, or in another markup.
+"""Tool calls anywhere in an answer: in a code fence, in prose, or in another markup.
 
-A program that runs tools reads one form and overlooks every other. A metric must not: an answer
-that holds a call of an offered tool is no abstention, and a call in the wrong form is another fault
-than a wrong call. `read_calls` returns what an answer calls together with its form.
+A program that runs tools reads one form and ignores the rest. A metric must not: an answer that
+calls an offered tool in the wrong form is not an abstention, and its fault is not a wrong call.
 
-A call is found by the name of an offered tool: as a Python call, as a JSON object that has the name
-and arguments, or as the name with a JSON object behind it. The name alone, `name()` in a sentence,
-a signature and a tool's definition are no calls. What begins as a call and is not one, such as one
-whose brackets are not closed, is an attempt that cannot be read.
-
-Every search is bounded: unclosed brackets are searched up to a multiple of the text's length.
+A call is found by the name of an offered tool: as a Python call, as a JSON object with the name and
+arguments, or as the name followed by a JSON object. The name alone, `name()` in a sentence, a
+signature and a tool's definition are not calls. A text that starts like a call and breaks off, such
+as one with unclosed brackets, is an attempt that cannot be read.
 """
 
 from __future__ import annotations
@@ -25,13 +22,12 @@ from typing import Any, Literal
 from tunegate.harness.metrics import _json_parsing
 from tunegate.harness.metrics._expected_calls import OfferedTool
 from tunegate.harness.metrics._json_parsing import shorten_text
+from tunegate.harness.metrics._python_calls import python
+from tunegate.harness.metrics._tool_call import MalformedCall, ToolCall
 from tunegate.harness.metrics._tool_call_parsers import (
-    MalformedCall,
     ParsedCalls,
     Syntax,
-    ToolCall,
     parse_tool_calls,
-    python,
     strip_end_tokens,
 )
 from tunegate.harness.metrics._xml_calls import (
@@ -58,12 +54,12 @@ class FoundCalls:
 def read_calls(text: str, tools: Mapping[str, OfferedTool], syntax: Syntax = "auto") -> FoundCalls:
     """Return the calls that an answer makes in any form.
 
-    The headers of chat templates (`<|start_header_id|>…`) are no part of the answer, nor is what
-    follows a turn of the user that the model wrote, where there are calls before it.
+    Headers of chat templates (`<|start_header_id|>…`) are ignored, and so is everything after a
+    user turn that the model wrote itself, if there are calls before it.
 
     Args:
         text: The completion's text.
-        tools: The offered tools by name; calls outside the right form are looked for by them.
+        tools: The offered tools by name. Calls in other forms are found by these names.
         syntax: The syntax that counts as the right form; `auto` takes any.
     """
     answer = _strip_headers(text)
@@ -95,13 +91,13 @@ def _search(text: str, tools: Mapping[str, OfferedTool], syntax: Syntax) -> Foun
     """Return the calls within a text; an attempt that cannot be read makes all unreadable."""
     try:
         spans = _CallSearch(text, tools, syntax).run()
-    except _ExhaustedSearch:
+    except _TooManyUnclosed:
         return FoundCalls(ParsedCalls(problem="too many brackets are not closed"))
     calls = tuple(call for span in spans for call in span.calls)
-    broken = next((span for span in spans if span.broken), None)
+    broken = next((span for span in spans if not span.calls), None)
     if broken is not None:
         what = shorten_text(text[broken.start : broken.end], 80)
-        return FoundCalls(ParsedCalls(broken.syntax, problem=f"{what!r} is no whole call"))
+        return FoundCalls(ParsedCalls(broken.syntax, problem=f"{what!r} is not a complete call"))
     if not calls:
         return FoundCalls(ParsedCalls())
     form = max((span.form for span in spans), key=FORMS.index)
@@ -125,24 +121,22 @@ def _strip_headers(text: str) -> str:
     return strip_end_tokens(text[header.end() if header else 0 :])
 
 
-class _ExhaustedSearch(Exception):
-    """So many brackets are not closed that the search was given up."""
+class _TooManyUnclosed(Exception):
+    """A model in a loop opens brackets without end; each would be searched to the end."""
+
+
+_MOST_UNCLOSED = 200
 
 
 @dataclass(frozen=True, slots=True)
 class _CallSpan:
-    """A place of the text with calls, or with an attempt that cannot be read."""
+    """A stretch of the text with calls, or with an attempt that cannot be read."""
 
     start: int
     end: int
     syntax: Syntax
     form: Form = "prose"
     calls: tuple[ToolCall, ...] = ()
-
-    @property
-    def broken(self) -> bool:
-        """Whether it is an attempt that cannot be read."""
-        return not self.calls
 
 
 _FENCE = re.compile(r"(```|~~~)(.*?)(?:\1|\Z)", re.DOTALL)
@@ -192,25 +186,27 @@ class _CallSearch:
         self.tools = tools
         self.names = _patterns(frozenset(tools))
         self.syntax = syntax
-        self.budget = 20 * len(text) + 1_000_000
+        self.unclosed = 0
         self.fences = [(found.start(2), found.end(2)) for found in _FENCE.finditer(text)]
 
     def run(self) -> list[_CallSpan]:
-        """Return the calls by their place; calls repeated outside of code fences are left out.
-
-        Raises:
-            _ExhaustedSearch: too many brackets are not closed.
-        """
+        """Return the calls in their order, without those that repeat calls of a code fence."""
         if not (
-            (self.names and self.names.name.search(self.text))
+            self.names.name.search(self.text)
             or '"arguments"' in self.text
             or _TEXTS.match(self.text)
             or _MARKUP.search(self.text)
         ):
             return []
         spans: list[_CallSpan] = []
-        finders = (self._in_fences, self._in_tags, self._in_texts, self._in_objects)
-        for find in (*finders, *((self._behind_names, self._in_python) if self.names else ())):
+        for find in (
+            self._in_fences,
+            self._in_tags,
+            self._in_texts,
+            self._in_objects,
+            self._behind_names,
+            self._in_python,
+        ):
             starts = [span.start for span in spans]
             spans += [one for one in find() if not _is_covered(one, spans, starts)]
             spans.sort(key=lambda span: span.start)
@@ -275,8 +271,7 @@ class _CallSearch:
         """Return the calls of the object at a place, and where to go on."""
         try:
             value, end = _json_parsing.read_first(self.text, start)
-        except _json_parsing.UnreadableJson as error:
-            self._pay_for(error, start)
+        except _json_parsing.UnreadableJson:
             return self._python_object(start)
         try:
             calls = tuple(self._calls_within(value))
@@ -286,8 +281,7 @@ class _CallSearch:
 
     def _python_object(self, start: int) -> tuple[_CallSpan | None, int]:
         """Read an object as Python writes it."""
-        names = self.names
-        if names is None or not names.name.search(self.text, start, start + 400):
+        if not self.names.name.search(self.text, start, start + 400):
             return None, start + 1
         end = self._closing(start)
         try:
@@ -296,7 +290,7 @@ class _CallSearch:
             calls = ()
         if end and calls:
             return self._span(start, end, "json", *calls), end
-        if names.begins.match(self.text, start):
+        if self.names.begins.match(self.text, start):
             end = end or self._limit(start)
             return _CallSpan(start, end, "json"), end
         return None, start + 1
@@ -345,19 +339,16 @@ class _CallSearch:
 
     def _behind_names(self) -> Iterator[_CallSpan]:
         """Yield each name with the JSON object of its arguments behind it."""
-        assert self.names is not None, "asked for only where tools are offered"
         for found in self.names.gapped.finditer(self.text):
             try:
                 value, end = _json_parsing.read_first(self.text, found.end())
-            except _json_parsing.UnreadableJson as error:
-                self._pay_for(error, found.end())
+            except _json_parsing.UnreadableJson:
                 continue
             if isinstance(value, dict) and not self._is_definition(found[1], value):
                 yield self._span(found.start(), end, "json", ToolCall(found[1], value))
 
     def _in_python(self) -> Iterator[_CallSpan]:
         """Yield Python calls of the offered tools, and attempts that cannot be read."""
-        assert self.names is not None, "asked for only where tools are offered"
         position = 0
         while found := self.names.called.search(self.text, position):
             position, opening = found.end(), found.end() - 1
@@ -409,31 +400,19 @@ class _CallSearch:
             mark = found.group()
             if mark in _CLOSES:
                 waiting.append(_CLOSES[mark])
-            elif mark in ('"', "'"):
+            elif mark in ('"', "'") or (len(mark) == 1 and waiting.pop() != mark):
                 break
-            elif len(mark) == 1 and waiting.pop() != mark:
-                self._pay(found.end() - start)
-                return None
             if not waiting:
-                self._pay(found.end() - start)
                 return found.end()
-        self._pay(limit - start)
+        self.unclosed += 1
+        if self.unclosed > _MOST_UNCLOSED:
+            raise _TooManyUnclosed
         return None
-
-    def _pay_for(self, error: _json_parsing.UnreadableJson, start: int) -> None:
-        """Count the characters that were read, and those that the error's line was counted in."""
-        end = getattr(error.__cause__, "pos", start + 5000)
-        self._pay(end - start + end // 100 + 100)
-
-    def _pay(self, characters: int) -> None:
-        self.budget -= characters
-        if self.budget < 0:
-            raise _ExhaustedSearch
 
 
 @dataclass(frozen=True, slots=True)
 class _NamePatterns:
-    """Pattern for the names of a set of tools."""
+    """Patterns for the names of a set of tools."""
 
     name: re.Pattern[str]
     called: re.Pattern[str]
@@ -445,11 +424,9 @@ class _NamePatterns:
 
 
 @lru_cache(maxsize=256)
-def _patterns(names: frozenset[str]) -> _NamePatterns | None:
-    """Return the patterns; None where no tools are offered."""
-    if not names:
-        return None
-    any_name = "|".join(map(re.escape, sorted(names, key=lambda name: (-len(name), name))))
+def _patterns(names: frozenset[str]) -> _NamePatterns:
+    longest_first = sorted(names, key=lambda name: (-len(name), name))
+    any_name = "|".join(map(re.escape, longest_first)) or "(?!)"  # never matches
     start = rf"(?<![\w.])(?<!\w-){_PREFIX}({any_name})"
     keys = "|".join(_NAME_KEYS)
     return _NamePatterns(

@@ -2,10 +2,6 @@
 
 Definitions follow IFEval (Zhou et al., Instruction-Following Evaluation for Large Language Models,
 2023) unless the docstring of `format` names another source.
-
-How many words, sentences, bullets … a text has: what the counting rules of `format` rest on. Every
-function takes time linear in the text: it goes over lines or over words, and its regular
-expressions never start twice over the same run of characters.
 """
 
 from __future__ import annotations
@@ -14,10 +10,10 @@ import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from tunegate.harness.metrics import _json_parsing
+from tunegate.harness.metrics._text_counts import COUNTS, split_paragraphs
 from tunegate.harness.records.errors import unknown_name_message
 
 Holds = Callable[[str, Any], bool]
@@ -29,14 +25,14 @@ class FormatRule:
     """Allowed values of a rule, and its check of a text."""
 
     allowed: str
-    """The value it takes, in words."""
+    """Description of the allowed value."""
     valid: Callable[[Any], bool]
     holds: Holds
     count: Callable[[str], int] | None = None
-    """The counted unit, shown where the rule is broken."""
+    """Counts the unit, for the reason of a broken rule."""
 
     def broken(self, name: str, value: Any, text: str) -> str | None:
-        """Return how `text` breaks the rule, or None if it keeps it."""
+        """Return how `text` breaks the rule, or None."""
         if self.holds(text, value):
             return None
         if value is True or name == "repeats_prompt":
@@ -46,7 +42,7 @@ class FormatRule:
 
 
 def rule_problems(rules: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with a table of rules, each with the value and what is allowed."""
+    """Yield what is wrong with a table of rules."""
     for name, value in rules.items():
         if name not in RULES:
             yield unknown_name_message(name, tuple(RULES), what="rule")
@@ -131,7 +127,7 @@ def _not_contains(text: str, value: Any) -> bool:
 
 
 def _bare(text: str) -> tuple[str, str]:
-    """Return the text without the white space around it, and without quotes around it too."""
+    """Return the stripped text with and without quotes around it."""
     stripped = text.casefold().strip()
     return stripped, stripped.strip(_QUOTES).strip()
 
@@ -243,123 +239,6 @@ _YES_RULES: dict[str, Holds] = {
 }
 
 
-def split_paragraphs(text: str) -> list[str]:
-    """Return the stretches between blank lines."""
-    found: list[list[str]] = [[]]
-    for line in text.split("\n"):
-        if line.strip():
-            found[-1].append(line)
-        elif found[-1]:
-            found.append([])
-    return ["\n".join(block) for block in found if block]
-
-
-_BULLET = re.compile(r"\s*+[-*+•]\s++\S")
-_NUMBERED = re.compile(r"\s*+\d{1,9}[.)]\s++\S")
-_HEADING = re.compile(r" {0,3}#{1,6}\s++\S")
-_PLACEHOLDER = re.compile(r"\[[^\[\]\n]++\]")
-_HIGHLIGHT = re.compile(r"(\*{1,3}+)(?=\S)[^*\n]++(?<=\S)\1")
-
-
-_WIDE_STOP = re.compile(r"([。！？｡]++)")
-
-_OPENERS = "\"'“‘«([*_"
-_CLOSERS = "\"'”’»)]*_"
-_STOPS = (".", "!", "?", "…", "。", "！", "？", "｡")
-_TITLES = re.compile(
-    r"(?:mr|mrs|ms|dr|prof|st|vs|e\.g|i\.e|cf|fig|no|approx|gen|rep|sen|rev|capt|ca|viz|al)\."
-)
-"""Abbreviations after which a sentence goes on."""
-_AMBIGUOUS = re.compile(r"(?:etc|inc|ltd|co|corp|jr|sr|dept|est)\.")
-"""Abbreviations that end a sentence where a capital follows."""
-_DOTTED = re.compile(r"(?:[^\W\d_]\.)++")
-"""Initials and the like: `J.`, `U.S.`, `p.m.`."""
-_INITIAL = re.compile(r"[A-Z]\.")
-
-
-def split_words(text: str) -> list[str]:
-    """Return the runs without white space that hold a letter or a digit."""
-    return [word for word in text.split() if any(map(str.isalnum, word))]
-
-
-def count_sentences(text: str) -> int:
-    """Return how many sentences there are; a list item and a heading are at least one each."""
-    return sum(map(_sentences_of, _blocks(text)))
-
-
-def _blocks(text: str) -> Iterator[list[str]]:
-    """Yield the words of each stretch that no sentence crosses, without list markers."""
-    for paragraph in split_paragraphs(_WIDE_STOP.sub(r"\1 ", text)):
-        block: list[str] = []
-        for line in paragraph.split("\n"):
-            marked = _starts_block(line)
-            if marked:
-                yield block
-                block = []
-            block += line.split()[1:] if marked else line.split()
-        yield block
-
-
-def _starts_block(line: str) -> bool:
-    return any(pattern.match(line) for pattern in (_BULLET, _NUMBERED, _HEADING))
-
-
-def _sentences_of(block: list[str]) -> int:
-    count, said = 0, False
-    for word, following in pairwise([*block, ""]):
-        said = said or any(map(str.isalnum, word))
-        if said and _ends_sentence(word, following):
-            count, said = count + 1, False
-    return count + said
-
-
-def _ends_sentence(word: str, following: str) -> bool:
-    bare = word.rstrip(_CLOSERS)
-    if not bare.endswith(_STOPS):
-        return False
-    plain = bare.lstrip(_OPENERS)
-    if _TITLES.fullmatch(plain.lower()) or _INITIAL.fullmatch(plain):
-        return False
-    goes_on = following.lstrip(_OPENERS)[:1].islower()
-    open_ended = _AMBIGUOUS.fullmatch(plain.lower()) or _DOTTED.fullmatch(plain)
-    trailing = bare.endswith(("...", "…")) or (bare != word and not bare.endswith("."))
-    return not (goes_on and (open_ended or trailing))
-
-
-def _bullets(text: str) -> int:
-    """Count list items; a rule such as `* * *` is none."""
-    items = [line for line in text.split("\n") if _BULLET.match(line)]
-    return sum(len(set("".join(item.split()))) > 1 for item in items)
-
-
-def _capital_words(text: str) -> int:
-    return sum(word.isupper() for word in split_words(text))
-
-
-def _matching_lines(pattern: re.Pattern[str]) -> Callable[[str], int]:
-    return lambda text: sum(pattern.match(line) is not None for line in text.split("\n"))
-
-
-def _matches(pattern: re.Pattern[str]) -> Callable[[str], int]:
-    return lambda text: sum(1 for _ in pattern.finditer(text))
-
-
-COUNTS: dict[str, Callable[[str], int]] = {
-    "words": lambda text: len(split_words(text)),
-    "characters": lambda text: len(text.strip()),
-    "sentences": count_sentences,
-    "lines": lambda text: len(split_lines(text)),
-    "paragraphs": lambda text: len(split_paragraphs(text)),
-    "parts": lambda text: len(split_parts(text)),
-    "bullets": _bullets,
-    "numbered": _matching_lines(_NUMBERED),
-    "headings": _matching_lines(_HEADING),
-    "placeholders": _matches(_PLACEHOLDER),
-    "highlights": _matches(_HIGHLIGHT),
-    "capital_words": _capital_words,
-}
-"""Countable unit → its pattern."""
-
 RULES: dict[str, FormatRule] = {
     **dict(_counting_rules()),
     **{
@@ -377,15 +256,3 @@ RULES: dict[str, FormatRule] = {
     },
 }
 """Name → rule; `repeats_prompt` is given the prompt where the others are given their value."""
-
-_DIVIDER = re.compile(r"(?<!\*)\*\*\*(?!\*)")
-
-
-def split_lines(text: str) -> list[str]:
-    """Return the lines that are not blank."""
-    return [line for line in text.split("\n") if line.strip()]
-
-
-def split_parts(text: str) -> list[str]:
-    """Return the stretches between `***` dividers that are not blank."""
-    return [part for part in _DIVIDER.split(text) if part.strip()]

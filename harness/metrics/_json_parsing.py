@@ -1,7 +1,7 @@
 """Strict JSON parsing of model output: no NaN, no Infinity, no duplicate keys.
 
-RFC 8259 leaves the meaning of a repeated key open and has no form for NaN; Python's `json` takes
-both in silence. Here they are errors, so that two readers can never see two different answers.
+RFC 8259 does not define repeated keys and has no NaN; Python's `json` accepts both silently. Here
+they are errors, so that two readers never see different answers.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def parse_json(text: str) -> Any:
 
 
 def read_first(text: str, start: int) -> tuple[Any, int]:
-    """Return the JSON value that starts at a place of `text`, and where it ends.
+    """Return the JSON value that starts at `start`, and where it ends.
 
     Raises:
         UnreadableJson: there is none.
@@ -74,14 +74,13 @@ def _readable_errors() -> Iterator[None]:
 
 
 def find_json(text: str, extract: Extract | None = None) -> LocatedJson:
-    """Return the JSON of a completion, which is the whole text unless `extract` allows more.
+    """Return the JSON of a completion: the whole text, or a part of it if `extract` allows that.
 
-    With `fence` the ``` fences are tried in their order; with `prose` after them the text from the
-    first opening bracket to the last closing one of the same kind. Each part is read once, so the
-    time is linear in the text.
+    `fence` tries each ``` fence; `prose` also tries the text from the first opening bracket to the
+    last closing one of the same kind. Each part is read once, so the time is linear in the text.
 
     Raises:
-        UnreadableJson: there is none; the message is about the whole text.
+        UnreadableJson: none was found; the message is about the whole text.
     """
     try:
         return LocatedJson(parse_json(text), text)
@@ -148,7 +147,7 @@ _DECODER = json.JSONDecoder(**_HOOKS)
 
 
 def shorten_text(text: str, longest: int = 300) -> str:
-    """Return `text` fit for a reason: the middle cut out if long, lone surrogates escaped."""
+    """Cut the middle out of a long text, and escape lone surrogates."""
     if len(text) > longest:
         text = f"{text[: longest - 100]} … {text[-90:]}"
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -72,9 +72,9 @@ def _without_rules(validator: Any) -> list[str]:
     if rules - {"format"} or schema.get("format") in validator.format_checker.checkers:
         return []
     return [
-        f"it accepts every JSON: no keyword such as type, required or properties is among its keys "
-        f"({_json_parsing.shorten_text(', '.join(schema), 200) or 'none'}); an example answer is "
-        "no schema, and json_valid takes none"
+        "it accepts any JSON: it has no keyword such as type, required or properties (its keys: "
+        f"{_json_parsing.shorten_text(', '.join(schema), 200) or 'none'}); an example answer is "
+        "not a schema, and json_valid needs none"
     ]
 
 
@@ -118,21 +118,18 @@ def _compile(text: str) -> _CompiledSchema:
 
 
 def _endless_references(validator: Any) -> tuple[str, ...]:
-    """Return a sentence if references lead from one to the next without an end.
-
-    Such a chain takes no part of the answer, so that a small value of each type meets it.
-    """
+    """Return a sentence if references form an endless loop: any small value runs into it."""
     values: tuple[Any, ...] = (None, True, 1, "", [], {})
     for value in values:
         try:
             validator.is_valid(value)
         except RecursionError:
-            return ("its references lead from one to the next without an end",)
+            return ("its references form an endless loop",)
     return ()
 
 
 def _unusable_parts(schema: dict[str, Any] | bool, dialect: Specification[Any]) -> Iterator[str]:
-    """Yield a sentence for each reference that leads out of the schema, and for bad patterns.
+    """Yield a sentence for each reference that points outside the schema, and for bad patterns.
 
     The meta-schemas of drafts 4 and 6 let any text be a key of `patternProperties`.
     """
@@ -152,8 +149,8 @@ def _unusable_parts(schema: dict[str, Any] | bool, dialect: Specification[Any]) 
                 target = resolver.lookup(reference)
             except Unresolvable:
                 yield (
-                    f"{key}={reference!r} leads to no place inside the schema; nothing is ever "
-                    "fetched, so copy what it means into $defs"
+                    f"{key}={reference!r} does not point inside the schema; nothing is fetched, so "
+                    "copy its target into $defs"
                 )
             else:
                 waiting.append((target.resolver, dialect.create_resource(target.contents)))

@@ -1,4 +1,4 @@
-"""Recorded answers: what production answered, and how texts are parted into words."""
+"""Texts that an answer is compared with, as words: recorded answers and the conversation."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.record import replace_surrogates
 
 OTHERS = 8
-"""Recorded answers of other cases that an answer is compared with, for what chance explains."""
+"""Recorded answers of other cases that an answer is compared with, to measure chance."""
 TURNS = 8
-"""Last turns of the conversation that it is compared with, likewise."""
+"""Last turns of the conversation that it is compared with."""
 LONGEST = 20_000
-"""Words of an answer or a turn that are compared; those behind them are left out."""
+"""Words of an answer or a turn that are compared; the rest is ignored."""
 
 _WORDS = re.compile(
     # Scripts without spaces between words: Thai, Lao, Khmer, Myanmar, kana, Han and Hangul.
@@ -37,11 +37,11 @@ def recorded_problems(options: Mapping[str, Any], cases: Sequence[Case]) -> list
         return [f"recorded: {error}"]
     if not any(case.id in found.texts for case in cases):
         return [
-            f"recorded: {path} has no answer to any of the {len(cases)} cases; write it anew with "
+            f"recorded: {path} has no answer to any of the {len(cases)} cases; write it again with "
             "`tunegate replay`, or name the file that belongs to these cases"
         ]
     if len(set(found.texts.values())) < 2:
-        return [f"recorded: all answers of {path} are equal, so that any text resembles them"]
+        return [f"recorded: all answers in {path} are equal, so any text resembles them"]
     return []
 
 
@@ -51,10 +51,10 @@ class RecordedAnswers:
 
     texts: Mapping[str, str]
     names: tuple[str, ...]
-    """The cases in the order of their names."""
+    """The cases, sorted by name."""
 
     def others(self, own: str) -> Iterator[str]:
-        """Yield the answers of `OTHERS` other cases, drawn by the name of the case; all of few."""
+        """Yield the answers of `OTHERS` other cases, drawn by a hash of the case's name."""
         if len(self.names) <= OTHERS + 1:
             yield from (self.texts[name] for name in self.names if name != own)
             return
@@ -74,7 +74,7 @@ def read_answers(path: Path) -> RecordedAnswers:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: a line is no JSON object with an id; with its place.
+        ValueError: a line is not a JSON object with an id; the message names it.
     """
     stat = path.stat()
     return _read(path, stat.st_mtime_ns, stat.st_size)
@@ -91,7 +91,7 @@ def _read(path: Path, changed: int, size: int) -> RecordedAnswers:
             try:
                 row = json.loads(line)
             except ValueError as error:
-                raise ValueError(f"{path}:{number}: no JSON ({error})") from None
+                raise ValueError(f"{path}:{number}: not JSON ({error})") from None
             if not isinstance(row, dict) or not isinstance(row.get("id"), str):
                 raise ValueError(f"{path}:{number}: a line must be an object with an id")
             text = row.get("completion")
@@ -102,7 +102,7 @@ def _read(path: Path, changed: int, size: int) -> RecordedAnswers:
 
 @lru_cache(maxsize=1 << 14)
 def split_words(text: str) -> tuple[str, ...]:
-    """Return the words of a text as they are compared: case-folded, with marks, at most so many."""
+    """Return the case-folded words and punctuation marks of a text, at most `LONGEST`."""
     found = (match.group() for match in _WORDS.finditer(text.casefold()))
     return tuple(word for word, _ in zip(found, range(LONGEST), strict=False))
 

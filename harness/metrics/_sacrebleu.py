@@ -25,7 +25,7 @@ def check_expected_texts(options: Mapping[str, Any], cases: Sequence[Case]) -> l
 
 
 def unscored_reason(case: Case, completion: Completion) -> Score | None:
-    """Return why there is nothing to compare; None if there is."""
+    """Return an unscored score if there is nothing to compare."""
     if completion.text is None:
         return Score.unscored("the completion has no text")
     if not case.expected_texts():

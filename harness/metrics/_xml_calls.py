@@ -4,7 +4,7 @@
 `<parameter name="x">` (Claude, MiniMax), `<tool_call>f<arg_key>x</arg_key><arg_value>1</arg_value>`
 (GLM), `<functions><function name="f"><param name="x" value="1"/>` (the Berkeley Function Calling
 Leaderboard's two XML formats), `call:f{x:<escape>1<escape>}` (FunctionGemma), and elements named as
-an offered tool: `<f><x>1</x></f>`. Values are texts there; the tool's schema has their types.
+an offered tool: `<f><x>1</x></f>`. Values are texts; the tool's schema has their types.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from functools import lru_cache
 from typing import Any
 
 from tunegate.harness.metrics import _json_parsing
-from tunegate.harness.metrics._expected_calls import OfferedTool, allowed_types
-from tunegate.harness.metrics._tool_call_parsers import MalformedCall, ToolCall, python
+from tunegate.harness.metrics._argument_types import allowed_types
+from tunegate.harness.metrics._expected_calls import OfferedTool
+from tunegate.harness.metrics._python_calls import python
+from tunegate.harness.metrics._tool_call import MalformedCall, ToolCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ def find_xml_calls(text: str, tools: Mapping[str, OfferedTool]) -> Iterator[Loca
 
     Args:
         text: The answer.
-        tools: The offered tools by name, which elements of their names and types go by.
+        tools: The offered tools by name, for element names and types of values.
     """
     own = _element(frozenset(tools)).finditer(text) if tools else ()
     for found in (*_TAGGED.finditer(text), *own):
@@ -60,7 +62,7 @@ def bare_name(name: str, tools: Mapping[str, OfferedTool]) -> str:
 
 
 def json_object(text: str) -> dict[str, Any] | None:
-    """Return the JSON object that a text is; None if it is none."""
+    """Return a text as a JSON object, or None."""
     try:
         value = _json_parsing.parse_json(text)
     except _json_parsing.UnreadableJson:
@@ -89,7 +91,7 @@ def _convert_text(text: str, schema: Any) -> Any:
 
 
 def read_literal(text: str) -> Any:
-    """Return the value that a text is in JSON or in Python; None if it is neither."""
+    """Return a text as a JSON or Python value, or None."""
     try:
         return _json_parsing.parse_json(text)
     except _json_parsing.UnreadableJson:

@@ -67,7 +67,7 @@ def chrf(
     if unscored is not None:
         return unscored
     scorer = _scorer(word_order=word_order, lowercase=lowercase)
-    # The door of sacrebleu's own significance tests: its score object leaves the counts out.
+    # The score object has no counts; this is what sacrebleu uses for its own significance tests.
     references = [[text] for text in case.expected_texts()]
     (counts,) = scorer._extract_corpus_statistics([completion.text], references)
     return Score.of(corpus_chrf(counts), counts=counts)

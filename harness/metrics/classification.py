@@ -14,7 +14,7 @@ from tunegate.harness.records.scores import Score
 
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return labels that are empty or written twice, and expected ones that are no label."""
+    """Return labels that are empty or duplicate, and expected texts that are not labels."""
     labels = options.get("labels", ())
     extract = options.get("extract", False)
     if extract and not labels:
@@ -26,7 +26,7 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     fold = options.get("ignore_case", False) or extract
     known = [_plain(label, fold) for label in labels]
     problems = [
-        f"metric 'classification': labels: {label!r} is empty or there twice; remove it"
+        f"metric 'classification': labels: {label!r} is empty or a duplicate; remove it"
         for index, label in enumerate(labels)
         if not known[index] or known[index] in known[:index]
     ]
@@ -37,12 +37,11 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     if options.get("aggregate") == "corpus" and unseen:
         problems.append(
             f"metric 'classification': labels: no case expects {', '.join(unseen)}, and macro-F1 "
-            "takes cases of each class; add some, or remove the label"
+            "needs cases of each class; add some, or remove the label"
         )
     return problems + [
         f"metric 'classification': case {case.id!r} has expected={shorten_text(text, 80)!r}, which "
-        "is "
-        f"none of the labels {', '.join(labels)}"
+        f"is not one of the labels {', '.join(labels)}"
         for case in cases
         for text in case.expected_texts()
         if _plain(text, fold) not in known
@@ -138,7 +137,7 @@ def classification(
         answer = known[found[0]] if found else ""
     wanted = [_plain(text, fold) for text in case.expected_texts()]
     counts = _counts(answer, wanted, known) if known else None
-    reason = None if answer in known or not known else "the answer is none of the labels"
+    reason = None if answer in known or not known else "the answer is not one of the labels"
     return Score.of(float(answer in wanted), reason, counts=counts)
 
 

@@ -25,7 +25,7 @@ class _LeafCounts:
     wanted: int
     right: int
     wrong: str | None
-    """Path of the first expected leaf that the answer has not."""
+    """Path of the first expected leaf that the answer misses."""
 
     @property
     def f1(self) -> float:

@@ -33,10 +33,12 @@ def lexical_support(case: Case, completion: Completion) -> Score:
     """
     if completion.text is None:
         return Score.unscored("the completion has no text")
+    if case.context is None:
+        return Score.unscored("the case has no context")
     words = [word for word in _words(completion.text) if _has_content(word)]
     if not words:
         return Score.unscored("the answer has no content word to look up")
-    known = set(_words(case.context or ""))
+    known = set(_words(case.context))
     missing = [word for word in words if word not in known]
     shown = ", ".join(dict.fromkeys(missing))
     return Score.of(

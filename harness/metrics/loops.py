@@ -70,12 +70,12 @@ def loops(case: Case, completion: Completion) -> Score:
 
 
 def _repeats_words(words: Sequence[str]) -> bool:
-    """Return whether three words in a row occur twice, without which there is no loop."""
+    """Return whether three words in a row occur twice, as they do in every loop."""
     return len(set(zip(words, words[1:], words[2:], strict=False))) < len(words) - 2
 
 
 def _repeats_characters(text: str) -> bool:
-    """Return whether 15 characters occur again within the longest unit; a loop holds such."""
+    """Return whether 15 characters repeat within the longest unit, as they do in every loop."""
     size = 15  # one of the places 0, 15, 30 … is within the first 15 characters of a loop
     return any(
         text.find(text[at : at + size], at + 1, at + size + _CHARACTERS.longest_unit) >= 0
@@ -88,7 +88,7 @@ def _loop(parts: Sequence[str], ids: Any, scale: _RepetitionRule) -> str | None:
     for size in range(1, scale.longest_unit + 1):
         for start, run in _runs(ids, size, max(scale.short_run, _REPEATS * size)):
             unit = scale.joint.join(parts[start : start + size])
-            if _counts(unit, run, run / len(parts), scale):
+            if _is_loop(unit, run, run / len(parts), scale):
                 return shorten_text(f"{unit!r} occurs {run // size} times in a row")
     return None
 
@@ -106,7 +106,7 @@ def _runs(ids: Any, size: int, shortest: int) -> Iterator[tuple[int, int]]:
         yield int(edges[index]) + 1, int(lengths[index])
 
 
-def _counts(unit: str, run: int, share: float, scale: _RepetitionRule) -> bool:
+def _is_loop(unit: str, run: int, share: float, scale: _RepetitionRule) -> bool:
     if any(character.isalnum() for character in unit):
         return run >= scale.long_run or share >= _SHARE
     return share >= _SHARE_OF_SIGNS

@@ -21,7 +21,7 @@ LIMIT_S = 1.0
 
 
 def pattern_problem(pattern: str) -> str | None:
-    """Return what is wrong with a pattern, or None."""
+    """Return why a pattern does not compile, or None."""
     try:
         re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:

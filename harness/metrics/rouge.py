@@ -16,7 +16,7 @@ Variant = Literal["rouge1", "rouge2", "rougeL", "rougeLsum"]
 Measure = Literal["f", "precision", "recall"]
 
 _CELLS = 20_000_000
-"""Words of the answer times words of the reference up to which a common subsequence is searched."""
+"""Largest product of the numbers of words for which a common subsequence is searched."""
 _LONGEST_STEMMED = 100
 """Letters of the longest word that is stemmed: the stemmer recurses over runs of one letter."""
 
@@ -94,7 +94,7 @@ def _has_words(case: Case) -> bool:
 
 
 class _RougeTokenizer:
-    """rouge-score's own tokenizer, sparing the stemmer what is no word."""
+    """rouge-score's own tokenizer, without stemming of overlong words."""
 
     def __init__(self, stemmer: bool) -> None:
         from rouge_score.tokenizers import DefaultTokenizer
@@ -114,7 +114,7 @@ class _RougeTokenizer:
 
 
 def _cells(tokenizer: _RougeTokenizer, case: Case, text: str) -> int:
-    """Return the size of the largest table that a common subsequence is read from."""
+    """Return the size of the largest table for a common subsequence."""
     if len(text) * max(map(len, case.expected_texts())) <= _CELLS:
         return 0
     return len(tokenizer.tokenize(text)) * max(

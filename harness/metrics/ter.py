@@ -13,9 +13,9 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
 
 MOST_PAIRS = 600_000
-"""Largest product of the two numbers of words whose moves are searched: 600 words against 1,000."""
+"""Largest product of the numbers of words: 600 words against 1,000."""
 FEW_WORDS = 20
-"""Words of a text so short that the other may have any length: few moves are possible."""
+"""Words of a text so short that few moves are possible; the other may have any length."""
 
 
 def corpus_ter(sums: Sequence[float]) -> float:

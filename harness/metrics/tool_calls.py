@@ -1,41 +1,31 @@
-"""Whether the answer calls the right tools with the right arguments.
-
-Which of the expected calls an answer makes, and what is wrong with the others.
-
-The rules are those of the AST check of the Berkeley Function Calling Leaderboard (`bfcl_eval`,
-`eval_checker/ast_eval/ast_checker.py`); `tool_calls` lists the differences.
-"""
+"""Whether the answer calls the right tools with the right arguments."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from tunegate.harness.contracts.metric import metric
+from tunegate.harness.metrics._call_matching import MatchedCall, match_calls
 from tunegate.harness.metrics._embedded_calls import FORMS, FoundCalls, read_calls
 from tunegate.harness.metrics._expected_calls import (
     ExpectedCall,
     expectation_problems,
     expected_calls,
     offered_tools,
-    type_mismatch,
 )
 from tunegate.harness.metrics._json_parsing import shorten_text
-from tunegate.harness.metrics._tool_call_parsers import (
-    Syntax,
-    ToolCall,
-    format_value,
-)
+from tunegate.harness.metrics._tool_call import ToolCall, format_value
+from tunegate.harness.metrics._tool_call_parsers import Syntax
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
 
 Extract = Literal["strict", "fence", "prose"]
 _EXTRACTS: tuple[Extract, ...] = ("strict", "fence", "prose")
-"""In the order of `FORMS`: each reads the forms up to its own place."""
+"""In the order of `FORMS`: each reads the forms up to its own position."""
 
-_OF_A_CALL = ("required", "optional", "not_hallucinated", "types", "values")
+_CALL_PARTS = ("required", "optional", "not_hallucinated", "types", "values")
 """Sub-scores that each call of the right name has."""
 
 
@@ -105,7 +95,7 @@ def tool_calls(
         return _score_without_calls(wanted, found, form)
     pairs = match_calls(wanted, calls, ordered=ordered, exact=strings == "exact")
     parts = _parts(pairs, calls) | {"form": float(form is None)}
-    faults = [finding.words for pair in pairs for finding in pair.findings]
+    faults = [one.text for pair in pairs for one in pair.mismatches]
     if len(calls) != len(wanted):
         faults.insert(0, f"{len(calls)} calls instead of {len(wanted)}")
     if form is not None:
@@ -114,7 +104,7 @@ def tool_calls(
 
 
 def _form_fault(found: FoundCalls, extract: Extract) -> str | None:
-    """Return why the form of the calls is wrong; None if they are read where they are."""
+    """Return why the form of the calls is wrong, or None."""
     if not found.reading.calls or FORMS.index(found.form) <= _EXTRACTS.index(extract):
         return None
     if found.form == "other":
@@ -145,7 +135,7 @@ def _parts(found: Sequence[MatchedCall], calls: Sequence[ToolCall]) -> dict[str,
         "count": float(len(found) == len(calls)),
         "names": len(named) / len(found),
     }
-    for part in _OF_A_CALL if named else ():
+    for part in _CALL_PARTS if named else ():
         parts[part] = sum(not pair.lacks(part) for pair in named) / len(named)
     return parts
 
@@ -157,147 +147,3 @@ def _format_faults(found: FoundCalls, faults: Sequence[str]) -> str:
 
 
 _PLACES = {"fence": " in a ``` fence", "prose": " within other text"}
-
-
-_STANDARD = str.maketrans({**dict.fromkeys(" ,./-_*^"), "'": '"'})
-
-
-@dataclass(frozen=True, slots=True)
-class CallMismatch:
-    """One thing wrong with a call."""
-
-    part: str
-    """The sub-score that it fails."""
-    words: str
-
-
-@dataclass(frozen=True, slots=True)
-class MatchedCall:
-    """An expected call with what is wrong with the call made for it."""
-
-    expected: ExpectedCall
-    findings: tuple[CallMismatch, ...]
-
-    def lacks(self, part: str) -> bool:
-        """Whether a sub-score fails."""
-        return any(finding.part == part for finding in self.findings)
-
-
-def match_calls(
-    wanted: Sequence[ExpectedCall], given: Sequence[ToolCall], *, ordered: bool, exact: bool
-) -> list[MatchedCall]:
-    """Return each expected call with the one made for it.
-
-    Without an order the pairing is the one with the most right calls, then the most right names.
-
-    Args:
-        wanted: The expected calls.
-        given: The calls of the answer.
-        ordered: Whether the first belongs to the first, the second to the second …
-        exact: Whether strings are compared character by character.
-    """
-    chosen = dict(enumerate(range(min(len(wanted), len(given)))))
-    if not ordered and max(len(wanted), len(given)) > 1:
-        chosen = _best(wanted, given, exact)
-    return [
-        MatchedCall(
-            one, tuple(_findings(one, given[chosen[i]], exact) if i in chosen else _no_call(one))
-        )
-        for i, one in enumerate(wanted)
-    ]
-
-
-def _best(wanted: Sequence[ExpectedCall], given: Sequence[ToolCall], exact: bool) -> dict[int, int]:
-    """Return expected → given; a right call outweighs all names, a name all closeness."""
-    import numpy as np
-    from scipy import optimize  # type: ignore[import-untyped]  # ships no types
-
-    n = len(wanted)
-    gains = np.zeros((n, len(given)))
-    for i, one in enumerate(wanted):
-        for j, call in enumerate(given):
-            if _same_name(one, call):
-                faults = sum(1 for _ in _findings(one, call, exact))
-                gains[i, j] = 2 * n + 1 / (1 + faults) if faults else 4 * n * n
-    rows, columns = optimize.linear_sum_assignment(gains, maximize=True)
-    return dict(zip(rows.tolist(), columns.tolist(), strict=True))
-
-
-def _same_name(expected: ExpectedCall, call: ToolCall) -> bool:
-    """Compare names; APIs that know no dots write `a.b` as `a_b`."""
-    return call.name in (expected.name, expected.name.replace(".", "_"))
-
-
-def _no_call(expected: ExpectedCall) -> Iterator[CallMismatch]:
-    yield CallMismatch("names", f"no call of {expected.name}")
-
-
-def _findings(expected: ExpectedCall, call: ToolCall, exact: bool) -> Iterator[CallMismatch]:
-    if not _same_name(expected, call):
-        yield CallMismatch(
-            "names", f"no call of {expected.name}, but one of {format_value(call.name, 110)}"
-        )
-        return
-    missing = [name for name in expected.required if name not in call.arguments]
-    for name in missing:
-        yield CallMismatch(
-            "required", f"{expected.name}: the required argument {name!r} is missing"
-        )
-    for name, values in expected.allowed.items():
-        if name not in call.arguments and name not in missing and "" not in values:
-            yield CallMismatch("optional", f"{expected.name}: the argument {name!r} is missing")
-    for name, value in call.arguments.items():
-        if name not in expected.allowed:
-            known = expected.tool is None or name in expected.tool.arguments
-            why = "is not expected" if known else "does not exist"
-            words = f"{expected.name}: the argument {format_value(name, 110)} {why}"
-            yield CallMismatch("not_hallucinated", words)
-        elif finding := _value_finding(expected, name, value, exact):
-            yield finding
-
-
-def _value_finding(
-    expected: ExpectedCall, name: str, value: Any, exact: bool
-) -> CallMismatch | None:
-    allowed = expected.allowed[name]
-    if value is None and None in allowed:
-        return None
-    wrong_type = type_mismatch(value, expected.schema(name), name)
-    if wrong_type:
-        return CallMismatch("types", f"{expected.name}: {wrong_type}")
-    if any(_equal(value, one, exact) for one in allowed):
-        return None
-    listed = format_value([one for one in allowed if one != ""])[1:-1]
-    return CallMismatch(
-        "values", f"{expected.name}: {name}={format_value(value)} is none of {listed}"
-    )
-
-
-def _equal(given: Any, allowed: Any, exact: bool) -> bool:
-    """Compare with one allowed value, whose objects hold lists of allowed values."""
-    if isinstance(allowed, dict):
-        return isinstance(given, dict) and _equal_objects(given, allowed, exact)
-    if isinstance(allowed, list):
-        return (
-            isinstance(given, list)
-            and len(given) == len(allowed)
-            and all(_equal(one, other, exact) for one, other in zip(given, allowed, strict=True))
-        )
-    if isinstance(allowed, str):
-        return isinstance(given, str) and _same_text(given, allowed, exact)
-    if allowed is None or isinstance(allowed, bool):
-        return given is allowed
-    return isinstance(given, int | float) and not isinstance(given, bool) and given == allowed
-
-
-def _equal_objects(given: dict[str, Any], allowed: dict[str, Any], exact: bool) -> bool:
-    return given.keys() <= allowed.keys() and all(
-        any(_equal(given[key], one, exact) for one in values) if key in given else "" in values
-        for key, values in allowed.items()
-    )
-
-
-def _same_text(given: str, allowed: str, exact: bool) -> bool:
-    if exact or given == allowed:
-        return given == allowed
-    return given.translate(_STANDARD).lower() == allowed.translate(_STANDARD).lower()

@@ -22,11 +22,11 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
 
 LEAST_WORDS = 4
-"""Words below which an answer has no order that could be wrong."""
+"""Fewest words that can be in a wrong order."""
 MOST_WORDS = 400
-"""Words of an answer that are looked at."""
+"""Words of an answer that are read."""
 MOST_ANSWERS = 2000
-"""Recorded answers from which pairs of words are known."""
+"""Recorded answers whose pairs of words are known."""
 
 Pair = tuple[str, str]
 
@@ -73,18 +73,18 @@ class KnownPairs:
     counts: Mapping[Pair, int]
     """Pair → answers that have it."""
     texts: Mapping[str, str]
-    """Case → the recorded answer that some of the pairs are of."""
+    """Case → its recorded answer."""
 
     @classmethod
     def of(cls, answers: RecordedAnswers) -> KnownPairs:
-        """Return the pairs of answers, of the first ones where there are many."""
+        """Return the pairs of the first `MOST_ANSWERS` answers."""
         texts = {name: answers.texts[name] for name in answers.names[:MOST_ANSWERS]}
         return cls(Counter(pair for text in texts.values() for pair in _pairs(text)), texts)
 
     def order(self, case: Case, text: str) -> float:
-        """Return how much more of a text's neighbours are known than of its words at random.
+        """Return how many more neighbours are known than in random order, from 0 to 1.
 
-        What only the answer to the case itself has is not known.
+        Pairs that only the case's own recorded answer has do not count as known.
         """
         words = split_words(text)[:MOST_WORDS]
         n = len(words)

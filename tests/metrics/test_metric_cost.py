@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tunegate.harness.metrics import cost as _prices
+from tunegate.harness.metrics import _token_prices as _prices
 from tunegate.harness.metrics.cost import cost
-from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
 
@@ -177,21 +175,3 @@ def test_senseless_prices_are_refused(options: dict[str, Any], said: str) -> Non
 def test_a_senseless_price_scores_no_case() -> None:
     assert cost(CASE, CALL, price_in=1.0).value is None
     assert cost(CASE, CALL, hourly=-1.0).value is None
-
-
-def test_declares_what_the_statistics_need() -> None:
-    assert cost.needs is CellKind.GENERATE
-    assert cost.range is None
-    assert not cost.higher_is_better
-
-
-@given(st.integers(0, 10**7), st.integers(0, 10**7), st.floats(0, 1e3), st.floats(0, 1e3))
-def test_more_tokens_never_cost_less(n_in: int, n_out: int, dear: float, dearer: float) -> None:
-    less = Completion(input_tokens=n_in, output_tokens=n_out)
-    more = Completion(input_tokens=n_in + 1, output_tokens=n_out + 1)
-    prices = {"price_in": dear, "price_out": dearer}
-    low, high = (cost.score(CASE, done, **prices).value for done in (less, more))
-
-    assert low is not None
-    assert high is not None
-    assert 0 <= low <= high
