@@ -6,12 +6,10 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tunegate.harness.contracts.metric_loading import load_metric
 from tunegate.harness.metrics.answer_logprob import answer_logprob
-from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
 
@@ -68,24 +66,3 @@ def test_what_is_no_log_probability_is_unscored(logprob: float | None) -> None:
 
     assert result.value is None
     assert result.reason
-
-
-def test_a_case_without_expected_answer_is_unscored() -> None:
-    assert score(-1.0, Case(id="c", prompt="p")).value is None
-
-
-def test_declares_what_the_statistics_need() -> None:
-    assert answer_logprob.needs is CellKind.ANSWER
-    assert answer_logprob.range is None
-    assert answer_logprob.higher_is_better
-    assert answer_logprob.requires == ("expected",)
-
-
-@given(st.floats(max_value=0.0, allow_nan=False))
-def test_any_log_probability_is_scored_between_floor_and_zero(logprob: float) -> None:
-    """Every number of 0 or less has a score, and order is kept."""
-    value = score(logprob).value
-
-    assert value is not None
-    assert -50.0 <= value <= 0.0
-    assert value >= logprob

@@ -4,23 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tunegate.harness.metrics.bits_per_byte import bits_per_byte
-from tunegate.harness.records.answers import CellKind, Completion
-from tunegate.harness.records.cases import Case
-
-CASE = Case(id="a", prompt="a document")
-
-
-def test_the_measured_bits_are_the_score() -> None:
-    """The value as it is; lower is better, there is no upper end."""
-    assert bits_per_byte(CASE, Completion(bits_per_byte=1.25)).value == 1.25
-
-
-def test_without_a_measurement_the_case_is_unscored() -> None:
-    score = bits_per_byte(CASE, Completion(text="x"))
-
-    assert score.value is None
-    assert score.reason == "the completion has no bits per byte"
+from tunegate.harness.records.answers import CellKind
 
 
 def test_it_gates_recorded_and_scripted_arms(project: Any) -> None:

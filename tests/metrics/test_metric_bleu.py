@@ -17,7 +17,6 @@ from tunegate.harness.records.scores import Score
 
 WORDS = st.lists(st.sampled_from(["the", "cat", "sat", "on", "mat", "."]), min_size=1, max_size=12)
 TEXTS = WORDS.map(" ".join)
-ANY = st.text(st.characters(exclude_categories=()))
 
 
 def score(expected: str | tuple[str, ...], text: str | None, **options: Any) -> Score:
@@ -117,36 +116,6 @@ def test_chinese_takes_its_own_tokenizer() -> None:
     assert score(expected, text).value == 0.0
     assert (score(expected, text, tokenize="zh").value or 0) > 50
     assert (score(expected, text, tokenize="char").value or 0) > 50
-
-
-@pytest.mark.parametrize(
-    ("expected", "text", "reason"),
-    [
-        ("a", None, "the completion has no text"),
-        ((), "a", "the case has no expected answer"),
-        (("a", " "), "a", "an expected text is empty"),
-    ],
-)
-def test_nothing_to_compare_is_unscored(
-    expected: tuple[str, ...], text: str | None, reason: str
-) -> None:
-    found = score(expected, text)
-
-    assert (found.value, found.counts, found.reason) == (None, None, reason)
-
-
-@given(ANY)
-def test_any_text_is_scored(text: str) -> None:
-    value = score("the cat sat on the mat", text).value
-
-    assert value is not None
-    assert 0.0 <= value <= 100.0
-
-
-@given(TEXTS)
-def test_the_expected_text_itself_is_perfect(text: str) -> None:
-    """Identity scores 100."""
-    assert score(text, text).value == pytest.approx(100.0)
 
 
 def test_the_signature_names_version_and_settings() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunegate.harness.metrics.choice_accuracy import choice_accuracy
-from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
 
@@ -104,14 +104,6 @@ def test_missing_or_unusable_data_is_unscored(
     assert result.reason
 
 
-def test_declares_what_the_statistics_need() -> None:
-    """It asks for the choices cell, lies between 0 and 1, and more is better."""
-    assert choice_accuracy.needs is CellKind.CHOICES
-    assert choice_accuracy.range == (0.0, 1.0)
-    assert choice_accuracy.higher_is_better
-    assert choice_accuracy.requires == ("choices", "answer")
-
-
 @given(st.lists(st.floats(-1e6, 0.0), min_size=1, max_size=8))
 def test_exactly_one_choice_is_right_unless_the_best_tie(values: list[float]) -> None:
     """Over all possible answers the scores add up to 1, or to 0 with a tie at the top."""
@@ -119,10 +111,3 @@ def test_exactly_one_choice_is_right_unless_the_best_tie(values: list[float]) ->
     scores = [score(tuple(values), answer, choices).value for answer in range(len(values))]
 
     assert sum(value or 0.0 for value in scores) == float(values.count(max(values)) == 1)
-
-
-@given(st.lists(st.text(st.characters(exclude_categories=()), min_size=1), min_size=2, max_size=4))
-def test_any_choice_text_can_be_normalised(choices: list[str]) -> None:
-    logprobs = tuple(-float(index + 1) for index in range(len(choices)))
-
-    assert score(logprobs, 0, tuple(choices), "byte").value in (0.0, 1.0)

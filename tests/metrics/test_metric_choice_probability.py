@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tunegate.harness.metrics.choice_accuracy import choice_accuracy
 from tunegate.harness.metrics.choice_probability import choice_probability
-from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
 
@@ -54,33 +54,8 @@ def test_byte_divides_before_the_softmax() -> None:
     assert result.value == pytest.approx(1 / (1 + math.exp(-0.5)))
 
 
-@pytest.mark.parametrize(
-    ("logprobs", "answer"),
-    [
-        (None, 0),
-        ((-1.0, -2.0), None),
-        ((-1.0, -2.0), 5),
-        ((math.nan, -1.0), 0),
-        ((3.0, -1.0), 0),
-        ((-math.inf, -math.inf), 0),  # 0 / 0
-    ],
-)
-def test_missing_or_unusable_data_is_unscored(
-    logprobs: tuple[float, ...] | None, answer: int | None
-) -> None:
-    """What cannot be judged is unscored with a reason, never 0."""
-    result = score(logprobs, answer)
-
-    assert result.value is None
-    assert result.reason
-
-
-def test_declares_what_the_statistics_need() -> None:
-    """It asks for the choices cell, lies between 0 and 1, and more is better."""
-    assert choice_probability.needs is CellKind.CHOICES
-    assert choice_probability.range == (0.0, 1.0)
-    assert choice_probability.higher_is_better
-    assert choice_probability.requires == ("choices", "answer")
+def test_choices_that_are_all_impossible_are_unscored() -> None:
+    assert score((-math.inf, -math.inf)).reason == "no choice has a likelihood above zero"
 
 
 LOGPROBS = st.lists(st.floats(-1e4, 0.0), min_size=1, max_size=8).map(tuple)

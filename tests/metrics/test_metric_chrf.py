@@ -15,7 +15,6 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
 
 TEXTS = st.text("ab c.", min_size=1, max_size=15).filter(str.strip)
-ANY = st.text(st.characters(exclude_categories=()))
 
 
 def score(expected: str | tuple[str, ...], text: str | None, **options: Any) -> Score:
@@ -82,25 +81,6 @@ def test_case_counts_unless_told_otherwise() -> None:
     """`lowercase` reaches the library."""
     assert score("AB", "ab").value == 0.0
     assert score("AB", "ab", lowercase=True).value == pytest.approx(100.0)
-
-
-@pytest.mark.parametrize(("expected", "text"), [("a", None), ((), "a"), ("\n", "a")])
-def test_nothing_to_compare_is_unscored(expected: Any, text: str | None) -> None:
-    assert score(expected, text).value is None
-
-
-@given(ANY)
-def test_any_text_is_scored(text: str) -> None:
-    value = score("the cat sat on the mat", text, word_order=2).value
-
-    assert value is not None
-    assert 0.0 <= value <= 100.0
-
-
-@given(TEXTS)
-def test_the_expected_text_itself_is_perfect(text: str) -> None:
-    """Identity scores 100."""
-    assert score(text, text).value == pytest.approx(100.0)
 
 
 def test_the_signature_names_version_and_settings() -> None:

@@ -5,15 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tunegate.harness.metrics.contains import contains
-from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
-
-ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
 
 def score(expected: str | tuple[str, ...] | None, text: str | None, **options: Any) -> Score:
@@ -66,14 +62,6 @@ def test_the_reason_names_what_is_missing() -> None:
     assert score(("a", "b"), "b").reason is None
 
 
-@pytest.mark.parametrize(("expected", "text"), [("x", None), (None, "x"), ((), "x")])
-def test_missing_data_is_unscored(expected: str | None, text: str | None) -> None:
-    result = score(expected, text)
-
-    assert result.value is None
-    assert result.reason
-
-
 def test_nothing_to_look_for_is_refused() -> None:
     """A case without an expected text needs the option `texts`."""
     assert problems({"texts": ("x",)}, None, "") == []
@@ -98,35 +86,3 @@ def test_an_empty_text_is_refused(
     assert problems(options, *expected) == [
         f"metric 'contains': {place}: an empty text is in every answer; write what must be"
     ]
-
-
-def test_declares_what_the_statistics_need() -> None:
-    """It is 0 or 1 of generated text, and more is better."""
-    assert contains.needs is CellKind.GENERATE
-    assert contains.binary
-    assert contains.higher_is_better
-
-
-OPTIONS = st.fixed_dictionaries(
-    {
-        "mode": st.sampled_from(["any", "all"]),
-        "ignore_case": st.booleans(),
-        "ignore_whitespace": st.booleans(),
-    }
-)
-
-
-@given(st.lists(ANY_TEXT, min_size=1), ANY_TEXT, OPTIONS)
-def test_any_text_scores_zero_or_one(
-    expected: list[str], text: str, options: dict[str, Any]
-) -> None:
-    value = score(tuple(expected), text, **options).value
-
-    assert value in (0.0, 1.0)
-    if value == 1.0:
-        assert score(tuple(expected), text, **{**options, "mode": "any"}).value == 1.0
-
-
-@given(ANY_TEXT, ANY_TEXT, OPTIONS)
-def test_a_text_contains_its_parts(one: str, two: str, options: dict[str, Any]) -> None:
-    assert score((one, two), f"{one} {two}", **options).value == 1.0

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tunegate.harness.metrics.length import length
-from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
 
@@ -57,26 +53,3 @@ def test_missing_data_is_unscored(text: str | None, unit: str, tokens: int | Non
 
     assert result.value is None
     assert result.reason
-
-
-def test_declares_what_the_statistics_need() -> None:
-    assert length.needs is CellKind.GENERATE
-    assert length.range is None
-    assert not length.higher_is_better
-
-
-@given(st.text(st.characters(exclude_categories=())))
-def test_any_text_has_a_length(text: str) -> None:
-    words, characters = score(text).value, score(text, "characters").value
-
-    assert words is not None
-    assert characters is not None
-    assert 0 <= words <= characters
-
-
-def test_a_megabyte_takes_no_time() -> None:
-    """1 MB of words is counted at once."""
-    start = time.monotonic()
-
-    assert score("ab " * 350_000).value == 350_000
-    assert time.monotonic() - start < 5

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tunegate.harness import suite
 from tunegate.harness.metrics.lexical_support import lexical_support
@@ -43,15 +41,6 @@ def test_the_reason_names_what_is_missing() -> None:
     score = lexical_support(CASE, Completion(text="It left Bremen, yes, Bremen, by zeppelin."))
 
     assert score.reason == "not in the context: bremen, zeppelin"
-
-
-@given(st.text(), st.text())
-def test_any_text_has_a_score_or_none(text: str, context: str) -> None:
-    case = Case(id="c", prompt="q", context=context)
-
-    value = lexical_support(case, Completion(text=text)).value
-
-    assert value is None or 0 <= value <= 1
 
 
 def test_its_gates_only_inform(suite_folder: Callable[..., Path]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunegate.harness.metrics.refusal import refusal
-from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
 
@@ -203,13 +202,6 @@ def test_a_case_that_expects_neither_is_refused() -> None:
     assert refusal.check({"expected": "answer"}, [bad, bare]) == []
 
 
-def test_declares_what_the_statistics_need() -> None:
-    """It is 0 or 1, more is better, and it reads what the model wrote."""
-    assert refusal.needs is CellKind.GENERATE
-    assert refusal.binary
-    assert refusal.higher_is_better
-
-
 @given(st.text(st.characters(exclude_categories=())) | st.text("I can'tno help.\n\"*", max_size=60))
 def test_any_text_is_one_or_the_other(text: str) -> None:
     """No text raises; what is no refusal is an answer, unless it is empty."""
@@ -218,13 +210,3 @@ def test_any_text_is_one_or_the_other(text: str) -> None:
     assert refuse is not None
     assert answer is not None
     assert refuse + answer == bool(text.strip())
-
-
-@pytest.mark.parametrize(
-    "unit", ["I can't ", '"', "but ", ".", " ", "\n", "*", "not ", "I'm sorry, "]
-)
-def test_a_megabyte_takes_no_time(unit: str) -> None:
-    start = time.process_time()
-    score(unit * (1_000_000 // len(unit)), "refuse")
-
-    assert time.process_time() - start < 2

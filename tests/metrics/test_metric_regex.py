@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tunegate.harness.contracts import child_process
 from tunegate.harness.metrics import regex as module
 from tunegate.harness.metrics.regex import regex
-from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
 
@@ -119,21 +119,6 @@ def test_a_case_without_a_pattern_is_refused() -> None:
         "metric 'regex' has no pattern for case 'c1'; give the metric the option pattern = \"…\", "
         'or the case an "expected"'
     ]
-
-
-@pytest.mark.parametrize(("expected", "text"), [("x", None), (None, "x"), ((), "x"), ("(", "x")])
-def test_missing_data_is_unscored(expected: Any, text: str | None) -> None:
-    result = score(text, expected)
-
-    assert result.value is None
-    assert result.reason
-
-
-def test_declares_what_the_statistics_need() -> None:
-    """It is 0 or 1 of generated text, and more is better."""
-    assert regex.needs is CellKind.GENERATE
-    assert regex.binary
-    assert regex.higher_is_better
 
 
 @given(ANY_TEXT, ANY_TEXT)

@@ -29,7 +29,3 @@ def test_a_finished_answer(text: str) -> None:
 )
 def test_an_answer_that_breaks_off(text: str) -> None:
     assert sentence_end(CASE, Completion(text=text)).value == 0
-
-
-def test_no_text_is_unscored() -> None:
-    assert sentence_end(CASE, Completion(text=None)).value is None

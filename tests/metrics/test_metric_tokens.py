@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tunegate.harness.metrics.tokens import tokens
-from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
 
 CASE = Case(id="c", prompt="p")
-COUNT = st.none() | st.integers(0, 10**9)
 
 
 @pytest.mark.parametrize(("count", "value"), [("total", 120.0), ("input", 96.0), ("output", 24.0)])
@@ -38,18 +35,3 @@ def test_an_unknown_count_is_unscored() -> None:
 
     assert (one.value, one.reason) == (None, "the completion has no count of its output tokens")
     assert both.reason == "the completion has no count of its input and output tokens"
-
-
-def test_declares_what_the_statistics_need() -> None:
-    assert tokens.needs is CellKind.GENERATE
-    assert tokens.range is None
-    assert not tokens.higher_is_better
-
-
-@given(COUNT, COUNT)
-def test_the_total_is_the_sum(given_in: int | None, given_out: int | None) -> None:
-    done = Completion(input_tokens=given_in, output_tokens=given_out)
-    total = tokens.score(CASE, done).value
-
-    assert (total is None) == (given_in is None or given_out is None)
-    assert total is None or total == (given_in or 0) + (given_out or 0)
