@@ -1,31 +1,22 @@
 """Comparability of the arms: the same prompts, and every kind of request answerable.
 
-Two arms that answered different prompts under one id are no pair. The record of an arm whose
-answers were made elsewhere may hold the prompt, the conversation, a hash of either, or nothing: two
-records are compared by what both hold, and what cannot be compared is taken on trust. Every reader
-of such answers reports what it knows by `RequestRecord`, so that all of them are compared here.
+Two arms that answered different prompts under one id are not a pair.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
+from tunegate.harness.checks.recorded_requests import RecordedComparison, prompt_origin
 from tunegate.harness.contracts.further_arm import further_arm
 from tunegate.harness.contracts.model import (
     Arm,
     Prompt,
-    RecordedArm,
-    RecordedRequest,
-    RequestRecord,
 )
-from tunegate.harness.records.answers import Cell, CellKind
-from tunegate.harness.records.cases import Case
+from tunegate.harness.records.answers import Cell
 from tunegate.harness.records.errors import NotComparable, UsageError
-from tunegate.harness.records.generation import written_settings
-from tunegate.harness.records.hashing import canonical_json, sha256
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.suite import Suite
 
 
@@ -44,10 +35,10 @@ def check_comparability(
     Raises:
         NotComparable: a prompt differs; the message names the first one and what differs.
     """
-    # What a recorded arm was sent is known as far as its record says, and how a server renders
-    # messages is not: rendered prompts are compared among arms of one sort only.
-    sorts = {name: _sort(arm) for name, arm in arms.items()}
-    others = [n for n in arms if n != "base" and sorts[n] == sorts["base"] != "replay"]
+    # Rendered prompts are compared only where the same side rendered them: how a server renders
+    # messages is unknown, and recorded arms are compared by their records below.
+    origins = {name: prompt_origin(arm) for name, arm in arms.items()}
+    others = [n for n in arms if n != "base" and origins[n] == origins["base"] != "replay"]
     templates, compared, split = _shared_templates(suites, arms), 0, 0
     for (suite, case, arm), prompt in prompts.items():
         if arm != "base":
@@ -65,7 +56,7 @@ def check_comparability(
     total = len({key[:2] for key in prompts})
     unseen = {
         "replay": recorded.trusted,
-        "messages": [n for n, own in sorts.items() if own == "messages"],
+        "messages": [n for n, origin in origins.items() if origin == "messages"],
     }
     trusted = [f"{' and '.join(n)} {_ON_TRUST[s]}" for s, n in unseen.items() if n]
     if trusted:
@@ -92,10 +83,9 @@ def check_comparability(
 
 
 def _shared_templates(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> dict[str, str]:
-    """Return suite → hash of the chat template that it gives to all arms, where it gives one.
+    """Return suite → hash of the chat template that it sets for all arms, if it sets one.
 
-    Tokenizers may then split the same text into other tokens: those added in training are none to
-    base.
+    Tokenizers may then split a text differently: base does not know tokens added in training.
     """
     named = {suite.name: suite.generation.chat_template for suite in suites}
     return {
@@ -106,20 +96,13 @@ def _shared_templates(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> dict[
 
 
 _ON_TRUST = {"replay": "recorded elsewhere", "messages": "rendered elsewhere"}
-"""Sort of arm whose prompts are not seen here → what happens to them."""
-
-
-def _sort(arm: Arm) -> str:
-    """Return who renders an arm's prompts: we, the one who recorded it, or a server."""
-    if isinstance(arm, RecordedArm):
-        return "replay"
-    return "messages" if arm.identity.get("prompts") == "messages" else "here"
+"""Origin of prompts that are not seen here → what happened to them."""
 
 
 def _difference(
     suite: str, case: str, arm: str, base: Prompt, other: Prompt, arms: Mapping[str, Arm]
 ) -> str:
-    """Return which prompt differs first and, if the template is to blame, that it is."""
+    """Return the first prompt that differs, and whether the template is to blame."""
     templates = {n: arms[n].identity.get("template_sha256") for n in ("base", arm)}
     cause = "the chat templates differ" if len(set(templates.values())) > 1 else _cause(base, other)
     return (
@@ -136,7 +119,7 @@ def _cause(base: Prompt, other: Prompt) -> str:
 
 
 def check_answerable(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
-    """Refuse metrics whose kind of question an arm cannot answer.
+    """Refuse metrics whose kind of request an arm cannot answer.
 
     Raises:
         UsageError: suite, metric and why.
@@ -151,346 +134,23 @@ def check_answerable(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
 
 
 def check_prompts(cells: Iterable[Cell], failures: Mapping[str, str]) -> None:
-    """Refuse a suite of which an arm can be shown no prompt at all.
+    """Refuse a suite if not one of its prompts can be rendered for an arm.
 
     Args:
         cells: Every cell of the plan.
         failures: Cell key → why its prompt could not be rendered.
 
     Raises:
-        UsageError: suite, arm, and what the first case's prompt failed on.
+        UsageError: suite, arm, and why the first prompt failed.
     """
     first: dict[tuple[str, str], str] = {}
-    shown: set[tuple[str, str]] = set()
+    rendered: set[tuple[str, str]] = set()
     for cell in cells:
         side = cell.suite, cell.arm
         if cell.key in failures:
             first.setdefault(side, f"case {cell.case}: {failures[cell.key]}")
         else:
-            shown.add(side)
+            rendered.add(side)
     for (suite, arm), why in first.items():
-        if (suite, arm) not in shown:
-            raise UsageError(f"{suite}: not one case can be put to {arm}; {why}")
-
-
-SHOWN = 5
-"""Ids of cases that a refusal names at most."""
-
-
-class RequestMatch(NamedTuple):
-    """Result of comparing two requests."""
-
-    known: bool
-    """Whether both hold something that can be compared."""
-    difference: str | None = None
-    """In what they differ, with both values; None if they are equal as far as they are known."""
-
-
-def compare_requests(
-    one: RecordedRequest, other: RecordedRequest, names: tuple[str, str] = ("base", "tuned")
-) -> RequestMatch:
-    """Compare what two arms were asked under one id.
-
-    The most exact form that both hold decides: token ids, the rendered prompt, a hash by the same
-    recorder, the conversation, or the text of the prompt. Settings are compared where both hold
-    them.
-
-    Args:
-        one: What the first arm was asked.
-        other: What the second arm was asked.
-        names: Who they are, for the words of a difference.
-    """
-    match = _compare_prompts(one, other, names)
-    if match.difference is not None:
-        return match
-    mine, theirs = one.settings or {}, other.settings or {}
-    for name in sorted(mine.keys() & theirs.keys()):
-        if canonical_json(mine[name]) != canonical_json(theirs[name]):
-            values = f"{name} = {_short(mine[name])}, {names[1]} with {_short(theirs[name])}"
-            return RequestMatch(True, f"{names[0]} was generated with {values}")
-    return match
-
-
-def _compare_prompts(
-    one: RecordedRequest, other: RecordedRequest, names: tuple[str, str]
-) -> RequestMatch:
-    if one.rendered is not None and other.rendered is not None:
-        ids = one.token_sha256, other.token_sha256
-        if one.rendered == other.rendered and None not in ids and ids[0] != ids[1]:
-            return RequestMatch(known=True, difference="the tokenizers split the same text apart")
-        return _match(one.rendered, other.rendered, names)
-    if one.given_sha256 is not None and other.given_sha256 is not None:
-        if one.given_sha256 == other.given_sha256:
-            return RequestMatch(known=True)
-        told = _compare_texts(one, other, names).difference
-        hashes = f"the prompt hashes {one.given_sha256[:12]}… and {other.given_sha256[:12]}… differ"
-        return RequestMatch(known=True, difference=told or hashes)
-    return _compare_texts(one, other, names)
-
-
-def _compare_texts(
-    one: RecordedRequest, other: RecordedRequest, names: tuple[str, str]
-) -> RequestMatch:
-    """Compare conversations, or else the texts that the prompts may be."""
-    if one.messages is not None and other.messages is not None:
-        mine, theirs = _normal(one.messages), _normal(other.messages)
-        if mine == theirs:
-            return RequestMatch(known=True)
-        found = _match(_as_text(mine), _as_text(theirs), names).difference
-        return RequestMatch(True, found or "the parts of the messages that are not text differ")
-    mine_texts, their_texts = _whole_texts(one), _whole_texts(other)
-    if not mine_texts or not their_texts:
-        return RequestMatch(known=False)
-    if set(mine_texts) & set(their_texts):
-        return RequestMatch(known=True)
-    # The question alone, compared with a conversation of more turns, is no other prompt.
-    if _last_text(one) in their_texts or _last_text(other) in mine_texts:
-        return RequestMatch(known=False)
-    return _match(mine_texts[0], their_texts[0], names)
-
-
-def _match(one: str, other: str, names: tuple[str, str]) -> RequestMatch:
-    if one == other:
-        return RequestMatch(known=True)
-    return RequestMatch(known=True, difference=Prompt(one).difference(Prompt(other), names))
-
-
-def _short(value: Any) -> str:
-    text = canonical_json(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def _normal(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return a conversation in one form: content that is text parts as text, no empty keys."""
-    return [
-        {
-            key: _content(value) if key == "content" else value
-            for key, value in turn.items()
-            if value not in (None, [], ())
-        }
-        for turn in messages
-    ]
-
-
-def _content(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.strip()
-    parts = value if isinstance(value, list | tuple) else ()
-    texts = [p.get("text") for p in parts if isinstance(p, Mapping) and p.get("type") == "text"]
-    if parts and len(texts) == len(parts) and all(isinstance(text, str) for text in texts):
-        return "".join(map(str, texts)).strip()
-    return value
-
-
-def _as_text(messages: Iterable[Mapping[str, Any]]) -> str:
-    contents = [(turn.get("role"), turn.get("content", "")) for turn in messages]
-    return "\n".join(f"{r}: {c if isinstance(c, str) else canonical_json(c)}" for r, c in contents)
-
-
-def _whole_texts(request: RecordedRequest) -> list[str]:
-    """Return the texts that the whole prompt may be, without the white space around them."""
-    texts = [request.prompt, request.rendered]
-    if request.messages is not None and len(request.messages) == 1:
-        texts.append(_last_text(request))
-    return [text.strip() for text in texts if text is not None]
-
-
-def _last_text(request: RecordedRequest) -> str | None:
-    """Return the text of the last turn; None where there is no conversation, or no text."""
-    if not request.messages:
-        return None
-    text = _normal(request.messages[-1:])[0].get("content")
-    return text if isinstance(text, str) else None
-
-
-@dataclass(frozen=True, slots=True)
-class RequestDifference:
-    """A case in which two arms were asked different things."""
-
-    suite: str
-    case: str
-    names: tuple[str, str]
-    """The arms; the first may be the suite itself."""
-    text: str
-
-
-@dataclass
-class RecordedComparison:
-    """Compare the requests of recorded arms with those of base, recorded or not."""
-
-    arms: tuple[str, ...] = ()
-    """The recorded arms."""
-    apart: tuple[str, ...] = ()
-    """Those of them that are compared with nothing, such as what production answered."""
-    total: Counter[str] = field(default_factory=Counter)
-    """Suite → its cases."""
-    differences: list[RequestDifference] = field(default_factory=list)
-    compared: int = 0
-    """Pairs of requests that are equal as far as both are known."""
-    on_trust: set[tuple[str, str]] = field(default_factory=set)
-    """(suite, case) of those in which some arm's request could not be compared."""
-
-    @classmethod
-    def of(
-        cls,
-        prompts: Mapping[tuple[str, str, str], Prompt],
-        arms: Mapping[str, Arm],
-        suites: Iterable[Suite] = (),
-    ) -> RecordedComparison:
-        """Compare the requests of base and every complete arm where one of the two is recorded.
-
-        Args:
-            prompts: (suite, case, arm) → prompt as the arm sees it.
-            arms: The opened arms, base among them.
-            suites: The suites, by which an arm that is not recorded is asked.
-        """
-        recorded = [name for name, arm in arms.items() if isinstance(arm, RecordedArm)]
-        apart = tuple(name for name in recorded if not further_arm(name).complete)
-        found = cls(tuple(recorded), apart)
-        if not recorded:
-            return found
-        others = [
-            name
-            for name in arms
-            if name != "base"
-            and further_arm(name).complete
-            and ("base" in recorded or name in recorded)
-        ]
-        by_name = {suite.name: suite for suite in suites}
-        cases = {(name, case.id): case for name, s in by_name.items() for case in s.cases}
-        asks = {name: _ArmRecord.of(arm) for name, arm in arms.items()}
-        for suite, case in dict.fromkeys(place[:2] for place in prompts):
-            found.total[suite] += 1
-            asked = _AskedCase(
-                by_name.get(suite), cases.get((suite, case)), suite, case, prompts, asks
-            )
-            base = asked.of("base")
-            for name in others:
-                found._add(suite, case, ("base", name), base, asked.of(name))
-            for name in recorded:
-                found._add_suite(suite, case, name, asked)
-        return found
-
-    def _add(
-        self,
-        suite: str,
-        case: str,
-        names: tuple[str, str],
-        one: RecordedRequest | None,
-        other: RecordedRequest | None,
-    ) -> None:
-        """Note how two requests compare; a case without a record is unscored, and not compared."""
-        if one is None or other is None:
-            return
-        match = compare_requests(one, other, names)
-        if match.difference is not None:
-            self.differences.append(RequestDifference(suite, case, names, match.difference))
-        elif match.known:
-            self.compared += 1
-        else:
-            self.on_trust.add((suite, case))
-
-    def _add_suite(self, suite: str, case: str, name: str, asked: _AskedCase) -> None:
-        """Note where the suite asks other words than the run did that an arm was recorded in."""
-        theirs = asked.of(name)
-        if asked.suite is None or theirs is None or not theirs.from_case:
-            return
-        mine = RecordedRequest(messages=asked.messages)
-        match = compare_requests(mine, RecordedRequest(messages=theirs.messages), ("suite", name))
-        if match.difference is not None:
-            names = ("the suite", name)
-            self.differences.append(RequestDifference(suite, case, names, match.difference))
-
-    @property
-    def trusted(self) -> tuple[str, ...]:
-        """The recorded arms of which some request is not known to be base's."""
-        return self.apart if self.compared and not self.on_trust else self.arms
-
-    def refuse_different(self) -> None:
-        """Refuse arms that were asked different things under one id.
-
-        Raises:
-            NotComparable: how many cases differ, the ids of some, and the first difference.
-        """
-        if not self.differences:
-            return
-        first = self.differences[0]
-        same = [d for d in self.differences if (d.suite, d.names) == (first.suite, first.names)]
-        ids = ", ".join(repr(d.case) for d in same[:SHOWN])
-        more = f" and {len(same) - SHOWN} more" if len(same) > SHOWN else ""
-        remedy = "compare answers to the same prompts, generated with the same settings"
-        if first.names[0] == "the suite":
-            remedy = "judge them by the suite as it was, or record answers to these prompts"
-        raise NotComparable(
-            f"{first.suite}: {first.names[0]} and {first.names[1]} ask different things in "
-            f"{len(same)} of {self.total[first.suite]} cases ({ids}{more}); {first.case!r}: "
-            f"{first.text}; {remedy}"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _ArmRecord:
-    """How an arm's requests are known; found out once, for it takes longer than a request."""
-
-    recorded: bool
-    record: RequestRecord | None
-    """The record of a recorded arm that may know what it was asked."""
-    here: bool
-    """Whether the prompts of an arm that is not recorded are rendered here."""
-
-    @classmethod
-    def of(cls, arm: Arm) -> _ArmRecord:
-        """Find it out."""
-        record = arm if isinstance(arm, RequestRecord) else None
-        return cls(isinstance(arm, RecordedArm), record, _sort(arm) == "here")
-
-
-@dataclass(frozen=True)
-class _AskedCase:
-    """The requests of all arms in one case."""
-
-    suite: Suite | None
-    content: Case | None
-    name: str
-    case: str
-    prompts: Mapping[tuple[str, str, str], Prompt]
-    arms: Mapping[str, _ArmRecord]
-
-    @property
-    def messages(self) -> tuple[dict[str, Any], ...] | None:
-        """The conversation that the suite asks."""
-        if self.suite is None or self.content is None:
-            return None
-        return self.content.input_messages(self.suite.generation.system)
-
-    def of(self, name: str) -> RecordedRequest | None:
-        """Return what an arm is asked; None where it was not asked, or nothing is recorded."""
-        arm = self.arms[name]
-        if arm.recorded:
-            return self._recorded(arm.record)
-        prompt = self.prompts.get((self.name, self.case, name))
-        if prompt is None:
-            return None
-        return RecordedRequest(
-            rendered=prompt.text if arm.here else None,
-            token_sha256=None if prompt.token_ids is None else prompt.sha256,
-            messages=self.messages,
-            settings=self._settings(),
-        )
-
-    def _recorded(self, record: RequestRecord | None) -> RecordedRequest | None:
-        found: RecordedRequest | None = RecordedRequest()
-        if record is not None:
-            found = record.recorded_request(self.name, self.case)
-        return found if found is None or self._writes else replace(found, settings=None)
-
-    @property
-    def _writes(self) -> bool:
-        """Whether the suite has answers written, so that it matters how."""
-        kinds = (CellKind.GENERATE, CellKind.LATENCY)
-        return self.suite is None or any(m.needs in kinds for m in self.suite.metrics)
-
-    def _settings(self) -> Mapping[str, Any] | None:
-        if self.suite is None or self.content is None or not self._writes:
-            return None
-        return written_settings(self.suite.generation.of(self.content).model_dump(), self.content)
+        if (suite, arm) not in rendered:
+            raise UsageError(f"{suite}: no case can be put to {arm}; {why}")

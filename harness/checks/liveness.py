@@ -1,8 +1,7 @@
 """Is this really my fine-tune? Proven on logits before anything is scored.
 
-For an adapter on a shared load: switched off it must give base's logits exactly, bit for bit, as
-they were before it was attached; switched on it must give others. For two loads: the logits must
-differ. An adapter that changes nothing is the field's most reported silent failure.
+An adapter on a shared load must give base's exact logits when switched off, and different ones when
+switched on. With two loads, the logits must differ.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from tunegate.harness.records.errors import NotComparable
 
 
 def check_liveness(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str, Any]:
-    """Return, for every arm but base, what was proven about its being another model than base.
+    """Return for every arm but base the proof that it is another model.
 
     Args:
         arms: The opened arms, base among them.
-        twins: Whether an arm may be base once more, as in an A/A run.
+        twins: Whether an arm may be base itself, as in an A/A run.
 
     Raises:
         NotComparable: the weights are identical, or the adapter changes no logit; with the cause.
@@ -32,7 +31,7 @@ def check_liveness(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str,
             continue
         if arm.fingerprint == base.fingerprint:
             if twins:
-                note = f"{name} is base once more, on purpose: an A/A run"
+                note = f"{name} is base itself, on purpose: an A/A run"
                 proofs[name] = {"status": "identical", "note": note}
                 continue
             raise NotComparable(
@@ -50,7 +49,7 @@ def check_liveness(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str,
 
 
 def _follows(name: str, *, logits: bool = False) -> str:
-    """Return what an arm's being base means."""
+    """Return what follows if an arm is base."""
     general = "its weights change nothing" if logits else "there is nothing to compare"
     return further_arm(name).same_as_base or general
 
@@ -94,14 +93,14 @@ def _one_load(name: str, base: LocalArm, arm: LocalArm, loaded: Any) -> dict[str
 
 
 ROUNDING = 1e-5
-"""Share of the largest logit by which an order of additions moves others in float32.
+"""Share of the largest logit by which the order of additions moves others in float32.
 
-Jamba computes a layer by another formula once an adapter wraps it; the result moves by 4e-7.
+Jamba uses another formula for a layer that an adapter wraps, which moves logits by 4e-7.
 """
 
 
 def _rounding(loaded: Any) -> float:
-    """Return by how much logits may differ from base's with the adapter off."""
+    """Return the allowed difference of base's logits with the adapter off."""
     exact = loaded.dtype == "float32"
     return ROUNDING * float(loaded.pristine.abs().max()) if exact else 0.0
 
@@ -118,14 +117,14 @@ def _two_loads(name: str, base: LocalArm, arm: LocalArm) -> dict[str, Any]:
 
 
 def _two_names(name: str, base: ProbedArm, arm: ProbedArm) -> dict[str, Any]:
-    """Prove that two names behind a network answer differently.
+    """Prove that two served names answer differently.
 
-    Only where base answers the same twice is a difference evidence.
+    A difference is evidence only on probes that both answer the same way twice.
     """
     pairs = zip(base.probed, arm.probed, strict=True)
     steady = [(ours[0], theirs[0]) for ours, theirs in pairs if len({*ours}) == len({*theirs}) == 1]
     if not steady:
-        note = "nothing is answered the same twice, so the names are taken on trust"
+        note = "no probe is answered the same way twice, so the names are taken on trust"
         return {"status": "declared", "probes": len(base.probed), "note": note}
     different = sum(ours != theirs for ours, theirs in steady)
     versions = [getattr(one, "identity", {}).get("model_version") for one in (base, arm)]
@@ -147,19 +146,19 @@ def _two_names(name: str, base: ProbedArm, arm: ProbedArm) -> dict[str, Any]:
         raise NotComparable(
             f"{name} answers all {len(steady)} probe prompts exactly as base does; check that the "
             "server serves the fine-tune under that name (vLLM: --enable-lora --lora-modules "
-            "NAME=PATH) and not base once more"
+            "NAME=PATH) and not base itself"
         )
     return {"status": "proven", "probes": len(steady), "different_answers": different}
 
 
 _ABOVE_NOISE = 4
-"""Multiple of what base itself differs by between two questions, from which a change is one."""
+"""Multiple of base's own difference between two requests that counts as a change."""
 
 
 def _moved_logprobs(base: Any, arm: Any) -> float:
-    """Return by how much an arm's next-token log-probabilities differ from base's; 0 if not.
+    """Return by how much an arm's next-token log-probabilities differ from base's, beyond noise.
 
-    A weak fine-tune is alive, and may answer as base in a dozen tokens.
+    A weak fine-tune may write the same dozen tokens as base and still be alive.
     """
     if not (isinstance(base, ServedArm) and isinstance(arm, ServedArm) and base.tokenizer):
         return 0.0
@@ -189,7 +188,7 @@ def _largest_change(
 
 
 def _round(value: float) -> float:
-    """Two significant digits: threads and processors move the rest."""
+    """Round to two significant digits; the rest depends on threads and processor."""
     return float(f"{value:.2g}")
 
 

@@ -1,4 +1,4 @@
-"""Recorded answers that must not be judged: examples in CI, and samples beyond those asked for."""
+"""Recorded answers that must not be judged: examples in CI, and more samples than asked for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tunegate.harness.suite import Suite
 
 
 def refuse_examples(arms: Mapping[str, Arm]) -> None:
-    """Refuse in CI the answers that `tunegate init` wrote: they show the gate and judge no model.
+    """Refuse the example answers of `tunegate init` in CI: they judge no model.
 
     Raises:
         UsageError: an arm has some.
@@ -22,8 +22,8 @@ def refuse_examples(arms: Mapping[str, Arm]) -> None:
     for name, arm in arms.items():
         if getattr(arm, "has_examples", False):
             raise UsageError(
-                f"{name}={arm.identity['spec']}: example answers of `tunegate init`, which judge "
-                "nothing of yours: name your models in suites/pytest.ini (gate_tuned = "
+                f"{name}={arm.identity['spec']}: these are the example answers of "
+                "`tunegate init`: name your models in suites/pytest.ini (gate_tuned = "
                 "hf:you/your-adapter@v1) and drop gate_base there"
             )
 

@@ -1,8 +1,7 @@
-"""Whether the results of another tool can be compared: the same prompts, settings and scores.
+"""Comparability of other tools' results: the same prompts, settings and scores.
 
-Everything here is known before anything is scored. A case whose prompts differ is unscored where
-the scores are made (`comparison/score_table.py`); more than one in a hundred of them mean that the
-runs differ in more than the model.
+A case whose prompts differ is unscored (`comparison/score_table.py`). If more than one in a hundred
+differ, the runs differ in more than the model.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from tunegate.harness.records.errors import NotComparable, UsageError, unknown_n
 from tunegate.harness.suite import Suite
 
 MOST_OTHER_PROMPTS = 0.01
-"""Share of the cases whose prompt may differ between two arms; those are left unscored."""
+"""Share of cases whose prompt may differ between two arms."""
 EXCERPT = 60
 """Characters of a prompt or setting that are shown."""
 
@@ -28,8 +27,7 @@ def check_recorded_scores(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> N
     """Refuse recorded metrics that an arm's results cannot answer as the suite states them.
 
     Raises:
-        UsageError: every problem: a score that is not there, another direction, scores that are no
-            0 and 1, or another number of samples.
+        UsageError: every missing score, wrong direction, wrong range and wrong number of samples.
     """
     problems = [
         f"{suite.name}: {problem}"
@@ -85,15 +83,15 @@ def _metric_problems(metric: Metric, there: Sequence[ScoreSummary], place: str) 
 
 
 def _score_problems(metric: Metric, summary: ScoreSummary) -> Iterator[str]:
-    """Yield what contradicts the metric in a score's values and its tool's facts about it."""
-    key, said = summary.key, summary.traits
+    """Yield where a score's values and traits contradict the metric."""
+    key, traits = summary.key, summary.traits
     values = f"scores from {summary.low:g} to {summary.high:g} for {key!r}"
-    if said.refused:
-        yield f": {key!r} cannot be compared by case: {said.refused}"
+    if traits.refused:
+        yield f": {key!r} cannot be compared by case: {traits.refused}"
     elif not summary.values:
         yield f": no answer has a number for {key!r}: {summary.reason}"
-    if said.higher_is_better not in (None, metric.higher_is_better):
-        better = str(said.higher_is_better).lower()
+    if traits.higher_is_better not in (None, metric.higher_is_better):
+        better = str(traits.higher_is_better).lower()
         yield f" states higher_is_better = {better} for {key!r}; write it into the metric"
     if not summary.values or metric.range is None:
         return
@@ -101,7 +99,7 @@ def _score_problems(metric: Metric, summary: ScoreSummary) -> Iterator[str]:
     if metric.binary and not summary.binary:
         yield f" has {values}, where binary = true allows 0 and 1; remove it"
     elif summary.low < low or summary.high > high:
-        yield f" has {values}, outside of range = [{low:g}, {high:g}]; write the true range"
+        yield f" has {values}, outside range = [{low:g}, {high:g}]; write the true range"
 
 
 def shared_cases(suite: Suite, arms: Mapping[str, Arm]) -> tuple[Case, ...]:
@@ -111,15 +109,14 @@ def shared_cases(suite: Suite, arms: Mapping[str, Arm]) -> tuple[Case, ...]:
 
 
 def compare_results(cases: Iterable[tuple[str, str]], arms: Mapping[str, Arm]) -> dict[str, Any]:
-    """Return what is proven about the prompts of base and the other arms with results.
+    """Return what is proven about the prompts of the arms with results.
 
     Args:
         cases: (suite, case) of all that is compared.
         arms: The arms with results, base among them.
 
     Raises:
-        NotComparable: the prompts of more than 1 % of the cases differ, or a setting does; the
-            message has both texts.
+        NotComparable: a setting or the prompts of more than 1 % of the cases differ.
     """
     base = _results_of(arms["base"])
     ids = list(dict.fromkeys(case for _, case in cases))
@@ -150,7 +147,7 @@ def compare_results(cases: Iterable[tuple[str, str]], arms: Mapping[str, Arm]) -
 
 
 def _beyond_suite(ids: frozenset[str], arms: Mapping[str, Arm]) -> Iterator[str]:
-    """Yield how many results of an arm, of the tasks that are judged, no suite asks for."""
+    """Yield how many results of an arm belong to judged tasks but to no suite."""
     for name, arm in arms.items():
         found = _results_of(arm)
         tasks = {found.answers[case, 0].task for case in ids & found.case_set}
@@ -160,7 +157,7 @@ def _beyond_suite(ids: frozenset[str], arms: Mapping[str, Arm]) -> Iterator[str]
 
 
 def _lacking(ids: Sequence[str], arms: Mapping[str, Arm]) -> Iterator[str]:
-    """Yield how many cases an arm has no result of, and how many of its answers lack a score."""
+    """Yield how many cases lack a result of an arm, and how many of its results lack a score."""
     for name, arm in arms.items():
         found = _results_of(arm)
         there = [case for case in ids if case in found.case_set]
@@ -173,7 +170,7 @@ def _lacking(ids: Sequence[str], arms: Mapping[str, Arm]) -> Iterator[str]:
 
 
 def _prompt_hash(found: ResultSet, case: str) -> str | None:
-    """Return the hash of a case's prompt by the first sample that has one: failed ones do not."""
+    """Return the prompt hash of the first sample that has one; failed samples have none."""
     rows = (found.answers.get((case, sample)) for sample in range(found.samples))
     return next((row.prompt_sha256 for row in rows if row and row.prompt_sha256), None)
 
@@ -192,7 +189,7 @@ def _refuse_other_settings(
             if base.tool == theirs.tool and ours[key] != other[key]:
                 place = f"task {task!r}: " if task else ""
                 raise NotComparable(
-                    f"{place}base and {name} were run with another {key}: base has "
+                    f"{place}base and {name} were run with a different {key}: base has "
                     f"{_excerpt(ours[key])}, {name} has {_excerpt(other[key])}; run both alike"
                 )
 
@@ -206,9 +203,9 @@ def _difference(
     at = next((i for i, (b, o) in pairs if b != o), min(len(ours), len(other)))
     start = max(0, at - 20)
     return (
-        f"base and {name} were asked other prompts in {len(different)} of {known} cases (at most "
-        f"1 %): {case!r} has {_excerpt(ours[start:])} in base and {_excerpt(other[start:])} in "
-        f"{name}; run both with the same template, examples and data"
+        f"base and {name} were asked different prompts in {len(different)} of {known} cases (at "
+        f"most 1 %): {case!r} has {_excerpt(ours[start:])} in base and {_excerpt(other[start:])} "
+        f"in {name}; run both with the same template, examples and data"
     )
 
 

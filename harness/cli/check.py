@@ -25,7 +25,8 @@ from tunegate.harness.cli.gate import refuse_unknown
 from tunegate.harness.records.errors import UsageError
 
 if TYPE_CHECKING:
-    from tunegate.harness.checks.sanity import BehaviourCount, ModelDrift
+    from tunegate.harness.checks.drift import ModelDrift
+    from tunegate.harness.checks.sanity import BehaviourCount
     from tunegate.harness.contracts.model import Prompt
     from tunegate.harness.records.answers import Completion
     from tunegate.harness.records.cases import Case
@@ -287,7 +288,7 @@ def measure_drift(arms: Mapping[str, Any], asked: Sequence[CaseAnswers]) -> Mode
 
     None where the vocabularies differ in size.
     """
-    from tunegate.harness.checks.sanity import (
+    from tunegate.harness.checks.drift import (
         ModelDrift,
         count_changed_tokens,
         make_passage,

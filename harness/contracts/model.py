@@ -121,8 +121,8 @@ class Request:
 class RecordedRequest:
     """Request of a recorded arm in one case, as far as its record holds it.
 
-    Every field is None where it is unknown. `tunegate.harness.checks.comparability` compares two
-    of them by what both know.
+    None means unknown. `tunegate.harness.checks.recorded_requests` compares two of them by what
+    both know.
     """
 
     prompt: str | None = None

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tunegate.harness.checks.sanity import (
+from tunegate.harness.checks.drift import (
     ProbePassage,
     count_changed_tokens,
     mean_divergence,

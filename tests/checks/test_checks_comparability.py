@@ -11,7 +11,7 @@ import pytest
 
 from tests.tiny_models import TEMPLATE
 from tunegate.harness.checks import comparability
-from tunegate.harness.contracts.model import Prompt, RecordedRequest
+from tunegate.harness.contracts.model import Prompt
 from tunegate.harness.engine.plan import make_plan
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.cases import Case
@@ -246,67 +246,6 @@ def test_a_recording_beside_a_model(tiny: Any, recording: Callable[[str, str], s
     proof = comparability.check_comparability(_prompts(arms), arms)
     assert proof["status"] == "declared"
     assert proof["note"].startswith("tuned recorded elsewhere")
-
-
-CHAT = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "2 + 2?"})
-USER = ({"role": "user", "content": "2 + 2?"},)
-HASH, OTHER_HASH = "a" * 64, "b" * 64
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "outcome"),
-    [
-        ({"prompt": "2 + 2?"}, {"prompt": "2 + 2?"}, "equal"),
-        ({"prompt": "2 + 2?"}, {"prompt": "2 + 3?"}, "different"),
-        ({"prompt": "2 + 2?"}, {}, "unknown"),
-        ({"prompt": "2 + 2?"}, {"messages": USER}, "equal"),
-        ({"prompt": "2 + 3?"}, {"messages": USER}, "different"),
-        # The question alone says nothing of the system prompt that was sent with it.
-        ({"prompt": "2 + 2?"}, {"messages": CHAT}, "unknown"),
-        ({"messages": CHAT}, {"messages": USER}, "different"),
-        ({"messages": USER}, {"messages": ({**USER[0], "name": None},)}, "equal"),
-        (
-            {"messages": USER},
-            {"messages": ({"role": "user", "content": [{"type": "text", "text": "2 + 2?"}]},)},
-            "equal",
-        ),
-        ({"given_sha256": HASH}, {"given_sha256": HASH}, "equal"),
-        ({"given_sha256": HASH}, {"given_sha256": OTHER_HASH}, "different"),
-        # Of a hash by somebody else's recipe nothing follows about a text.
-        ({"given_sha256": HASH}, {"prompt": "2 + 2?"}, "unknown"),
-        # The hash covers what the prompt that was written down leaves out.
-        (
-            {"prompt": "2 + 2?", "given_sha256": HASH},
-            {"prompt": "2 + 2?", "given_sha256": OTHER_HASH},
-            "different",
-        ),
-        ({"rendered": "<u>2 + 2?"}, {"prompt": "<u>2 + 2?"}, "equal"),
-        ({"rendered": "<u>2 + 2?", "messages": USER}, {"prompt": "2 + 2?"}, "equal"),
-        # Other chat templates make other prompts of one conversation.
-        (
-            {"rendered": "<u>2 + 2?", "messages": USER},
-            {"rendered": "[INST] 2 + 2?", "messages": USER},
-            "different",
-        ),
-        (
-            {"rendered": "2 + 2?", "token_sha256": HASH},
-            {"rendered": "2 + 2?", "token_sha256": OTHER_HASH},
-            "different",
-        ),
-        ({"settings": {"temperature": 0.0}}, {"settings": {"temperature": 0.7}}, "different"),
-        ({"settings": {"temperature": 0.0}}, {"settings": {"top_p": 1.0}}, "unknown"),
-    ],
-)
-def test_requests_are_compared_by_what_both_records_hold(
-    one: dict[str, Any], other: dict[str, Any], outcome: str
-) -> None:
-    first, second = RecordedRequest(**one), RecordedRequest(**other)
-    for match in (
-        comparability.compare_requests(first, second),
-        comparability.compare_requests(second, first),
-    ):
-        found = "equal" if match.known else "unknown"
-        assert ("different" if match.difference is not None else found) == outcome
 
 
 def _recorded_arms(tmp_path: Path, **files: list[dict[str, Any]]) -> dict[str, Any]:

@@ -162,11 +162,11 @@ def test_any_text_is_read_or_unreadable(text: str) -> None:
     ids=lambda text: repr(text[:6]),
 )
 def test_a_megabyte_takes_no_time(text: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(UnreadableJson):
         find_json(text, "prose")
 
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 @given(ANY_TEXT, st.integers(200, 400))

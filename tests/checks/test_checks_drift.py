@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.checks.sanity import (
+from tunegate.harness.checks.drift import (
     OPENING,
     ModelDrift,
     count_changed_tokens,
