@@ -1,46 +1,28 @@
-"""JSON lines, documents, tables and zip archives, and nested values, for all readers.
-
-Members of an archive are read on their own, each with a limit; nothing is unpacked to the disk.
-Python reads members compressed with Zstandard from 3.14 on; before that a package does it.
-"""
+"""JSON lines, JSON documents and tables, for all readers."""
 
 from __future__ import annotations
 
 import csv
-import io
 import json
-import struct
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from tunegate.harness.contracts.result_reader import UnreadLine
 from tunegate.harness.records.errors import MissingExtra, UsageError, error_reason
 from tunegate.harness.records.files import check_regular, read_file
 
 LARGEST_DOCUMENT = 2_000_000_000
-"""Bytes of a JSON document that is read; JSON lines are streamed and have no limit."""
+"""Bytes of the largest JSON document; JSON lines are streamed and have no limit."""
 LONGEST_LINE = 100_000_000
-"""Bytes of a line that is read."""
-ZSTANDARD = 93
-"""Number of the compression in a zip archive."""
-LARGEST_MEMBER = 500_000_000
-"""Bytes of a member, decompressed."""
-LARGEST_RATIO = 1000
-"""Times that a member of more than a megabyte may be as large as it is stored: text of a log is
-compressed to a twentieth, a bomb to a thousandth and less."""
-_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+"""Bytes of the longest line."""
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any] | UnreadLine]]:
     """Yield each line's place with its object; blank lines are left out.
 
-    NaN and Infinity are read, as tools write them. The last line is `cut` where it does not end and
-    is no JSON.
+    NaN and Infinity are read, as tools write them. A last line that breaks off is `cut`.
 
     Raises:
         UsageError: the file cannot be opened.
@@ -67,10 +49,10 @@ def _raw_lines(file: Any) -> Iterator[bytes]:
 
 
 def json_document(path: Path) -> Any:
-    """Return what a JSON file holds; NaN and Infinity are read.
+    """Return the content of a JSON file; NaN and Infinity are read.
 
     Raises:
-        UsageError: it cannot be read, or is no JSON: the tool may still be writing it.
+        UsageError: it cannot be read, or is not JSON: the tool may still be writing it.
     """
     try:
         return json_text(read_file(path, LARGEST_DOCUMENT), str(path))
@@ -79,10 +61,10 @@ def json_document(path: Path) -> Any:
 
 
 def json_text(raw: bytes, where: str) -> Any:
-    """Return what a JSON text holds.
+    """Return the value of a JSON text.
 
     Raises:
-        UsageError: it is no JSON, with the place.
+        UsageError: it is not JSON; the message has the place.
     """
     try:
         return _value(raw.decode("utf-8-sig"))
@@ -114,15 +96,8 @@ def _reason(error: ValueError) -> str:
     return "a number with thousands of digits" if "int_max_str" in str(error) else str(error)
 
 
-def text_of(value: Any) -> str | None:
-    """Return a value as text: texts as they are, others as JSON writes them; None stays None."""
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, default=str)
-
-
 def first_bytes(path: Path, count: int = 4096) -> bytes:
-    """Return the beginning of a file; nothing where there is none to be read."""
+    """Return the beginning of a file; empty if it cannot be read."""
     try:
         check_regular(path)
         with path.open("rb") as file:
@@ -170,7 +145,7 @@ def _records(
 
 
 def parquet_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each row's place with its columns; batches are read one after the other.
+    """Yield each row's place with its columns, read in batches.
 
     Raises:
         UsageError: the file cannot be read.
@@ -195,11 +170,11 @@ def parquet_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 TABLES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
-"""Endings of the files that `table_records` reads."""
+"""Suffixes of the files that `table_records` reads."""
 
 
 def table_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | UnreadLine]]:
-    """Yield each record of a table with its place; the form follows from the file's ending.
+    """Yield each record of a table with its place; the suffix decides the format.
 
     Raises:
         UsageError: the file cannot be read, or a .json holds no list.
@@ -223,96 +198,3 @@ def _list_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | UnreadLine
             yield where, record
         else:
             yield where, UnreadLine(where, "must be an object")
-
-
-def token_count(raw: Any) -> int | None:
-    """Return a number of tokens; None for 0, which tools write where they know nothing."""
-    if isinstance(raw, bool) or not isinstance(raw, int | float) or not 0 < raw < LARGEST_COUNT:
-        return None
-    return int(raw)
-
-
-LARGEST_COUNT = 10**12
-"""Tokens; more is no measurement."""
-
-
-class ZipMembers:
-    """An open archive."""
-
-    def __init__(self, path: Path, archive: zipfile.ZipFile, file: BinaryIO) -> None:
-        """Keep the archive and its file; `open_zip` makes one."""
-        self.path = path
-        self._archive = archive
-        self._file = file
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the members, in their order."""
-        return self._archive.namelist()
-
-    def read(self, name: str) -> bytes:
-        """Return a member's content.
-
-        Raises:
-            UsageError: it is damaged, or larger than what is read.
-            MissingExtra: it is compressed with Zstandard, and nothing here can read that.
-        """
-        member = self._archive.getinfo(name)
-        where = f"{self.path}: {name!r:.80}"
-        most = min(LARGEST_MEMBER, max(1_000_000, LARGEST_RATIO * member.compress_size))
-        try:
-            if member.compress_type == ZSTANDARD:
-                content = _zstandard_reader()(self._compressed_bytes(member), most + 1)
-            else:
-                with self._archive.open(member) as stream:
-                    content = stream.read(most + 1)
-        except MissingExtra:
-            raise
-        except Exception as error:  # each library has errors of its own for damaged data
-            raise UsageError(f"{where}: cannot be decompressed ({error}); copy it again") from error
-        if len(content) > most:
-            raise UsageError(f"{where}: more than {most} bytes when decompressed; not read")
-        if member.compress_type == ZSTANDARD and zlib.crc32(content) != member.CRC:
-            raise UsageError(f"{where}: damaged (its checksum differs); copy it again")
-        return content
-
-    def _compressed_bytes(self, member: zipfile.ZipInfo) -> bytes:
-        """Return a member as it is stored, compressed."""
-        self._file.seek(member.header_offset)
-        fields = _LOCAL_HEADER.unpack(self._file.read(_LOCAL_HEADER.size))
-        self._file.seek(fields[9] + fields[10], io.SEEK_CUR)
-        return self._file.read(member.compress_size)
-
-
-@contextmanager
-def open_zip(path: Path) -> Iterator[ZipMembers]:
-    """Open an archive.
-
-    Raises:
-        UsageError: it is no zip archive, or its end is missing.
-    """
-    try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            yield ZipMembers(path, archive, file)
-    except (zipfile.BadZipFile, struct.error) as error:
-        raise UsageError(
-            f"{path}: no whole zip archive ({error}); wait until the tool has written it, or copy "
-            "it again"
-        ) from error
-
-
-def _zstandard_reader() -> Callable[[bytes, int], bytes]:
-    """Return a function of compressed bytes and the most bytes to return."""
-    with suppress(ImportError):
-        from compression.zstd import ZstdFile  # type: ignore[import-not-found]  # Python 3.14
-
-        return lambda raw, most: bytes(ZstdFile(io.BytesIO(raw)).read(most))
-    with suppress(ImportError):
-        from zstandard import ZstdDecompressor  # type: ignore[import-not-found]  # an extra
-
-        return lambda raw, most: ZstdDecompressor().stream_reader(io.BytesIO(raw)).read(most)
-    with suppress(ImportError):
-        from pyarrow import BufferReader, CompressedInputStream
-
-        return lambda raw, most: CompressedInputStream(BufferReader(raw), "zstd").read(most)
-    raise MissingExtra("an Inspect log", "inspect-logs")

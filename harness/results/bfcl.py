@@ -1,9 +1,9 @@
 """Results of the Berkeley Function Calling Leaderboard: `result/` and `score/` of its folder.
 
 `result/MODEL/…/BFCL_v4_CATEGORY_result.json` holds the answers. `score/MODEL/…_score.json` holds a
-header and then the failures only, so what passed is every answer that is no failure. A model is a
-run of its own, a category a task. The leaderboard counts an answer whose call raised
-("Error during inference: …") as wrong; here it is unscored.
+header and then only the failures; all other answers passed. Each model is a run, each category a
+task. The leaderboard counts a call that raised ("Error during inference: …") as wrong; here it is
+unscored.
 
 A folder holds the runs of several models: `results:FOLDER#MODEL`.
 """
@@ -25,11 +25,8 @@ from tunegate.harness.contracts.result_reader import (
     value_at,
 )
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.results._files import (
-    json_lines,
-    text_of,
-    token_count,
-)
+from tunegate.harness.results._files import json_lines
+from tunegate.harness.results._values import text_of, token_count
 
 RESULT_FILE = re.compile(r"BFCL_v(\d+)_(\w+)_result\.json")
 VERSIONS = ("3", "4")
@@ -133,7 +130,7 @@ def _rows(files: _CategoryFiles) -> Iterator[ResultRow | UnreadLine]:
     """Yield a category's answers.
 
     Raises:
-        UsageError: the scores are of other answers.
+        UsageError: the scores belong to other answers.
     """
     scored = _failures(files.score)
     seen: set[str] = set()
@@ -181,7 +178,7 @@ def _row(
 
 
 def _texts(raw: Any) -> Iterator[str]:
-    """Yield the texts within lists: a turn and a step each has its own."""
+    """Yield the texts within lists of turns and steps."""
     if isinstance(raw, list):
         for one in raw:
             yield from _texts(one)
@@ -190,7 +187,7 @@ def _texts(raw: Any) -> Iterator[str]:
 
 
 def _sum(raw: Any) -> float | None:
-    """Return a number, or the sum of those within lists: a turn and a step each has its own."""
+    """Return a number, or the sum of those within lists of turns and steps."""
     if isinstance(raw, list):
         parts = [_sum(one) for one in raw]
         known = [part for part in parts if part is not None]

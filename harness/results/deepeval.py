@@ -1,11 +1,11 @@
 """Results of DeepEval: a test run as JSON, with the metrics of each test case.
 
-DeepEval writes `test_run_DATE.json` into its results folder and `.latest_run_full.json` into
-`.deepeval`, where the next run overwrites it. A metric that raised has `success: false` and no
-score there; here it is unscored.
+DeepEval writes `test_run_DATE.json` into its results folder, and `.latest_run_full.json` into
+`.deepeval`, where the next run overwrites it. A metric that raised has `success: false`; here it is
+unscored.
 
-A test case's id is a field of its metadata where the spec names one (`?id=question_id`), else its
-name unless DeepEval made that name up from its position (`test_case_3`), else a hash of its input.
+A test case's id is a field of its metadata (`?id=question_id`), or else its name, unless DeepEval
+made it up (`test_case_3`), or else a hash of its input.
 """
 
 from __future__ import annotations
@@ -26,15 +26,11 @@ from tunegate.harness.contracts.result_reader import (
     value_at,
 )
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.results._files import (
-    first_bytes,
-    json_document,
-    text_of,
-    token_count,
-)
+from tunegate.harness.results._files import first_bytes, json_document
+from tunegate.harness.results._values import list_at, text_of, token_count
 
 MADE_UP = re.compile(r"(conversational_)?test_case_\d+")
-"""Names that are a position only."""
+"""Names that DeepEval makes from a position."""
 MARKS = (b'"testCases"', b'"conversationalTestCases"', b'"testRunData"')
 
 
@@ -85,14 +81,13 @@ def _test_cases(run: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Return the place and the record of each test case of both kinds."""
     found = []
     for kind in ("testCases", "conversationalTestCases"):
-        several = run.get(kind)
-        for number, case in enumerate(several if isinstance(several, list) else []):
+        for number, case in enumerate(list_at(run, kind)):
             found.append((f"{kind}[{number}]", case if isinstance(case, dict) else {}))
     return found
 
 
 def _judges(cases: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
-    """Return what must be equal in both runs: the judge model and threshold of each metric."""
+    """Return the judge model of each metric, which must be equal in both runs."""
     found: dict[str, set[str]] = {}
     for _, case in cases:
         for metric in _metrics(case):
@@ -103,10 +98,9 @@ def _judges(cases: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
 
 
 def _metrics(case: Mapping[str, Any]) -> list[dict[str, Any]]:
-    several = case.get("metricsData")
     return [
         {**one, "name": text_of(one.get("name")) or "metric"}
-        for one in (several if isinstance(several, list) else [])
+        for one in list_at(case, "metricsData")
         if isinstance(one, dict)
     ]
 
@@ -151,17 +145,15 @@ def _row(where: str, case: Mapping[str, Any], id: str) -> ResultRow:
 def _prompt(case: Mapping[str, Any]) -> str:
     """Return the input; of a conversation its scenario, else the user's first message."""
     given = case.get("input") or case.get("scenario")
-    turns = case.get("turns")
-    if given is None and isinstance(turns, list) and turns and isinstance(turns[0], dict):
-        given = turns[0].get("content")
+    if given is None:
+        given = value_at(case, "turns.0.content")
     if given is None:
         raise ValueError("a test case without input")
     return text_of(given) or ""
 
 
 def _completion(case: Mapping[str, Any]) -> str | None:
-    turns = case.get("turns")
-    if isinstance(turns, list) and turns:
+    if turns := list_at(case, "turns"):
         return "\n".join(
             f"{turn.get('role')}: {text_of(turn.get('content'))}"
             for turn in turns

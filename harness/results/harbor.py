@@ -1,9 +1,9 @@
 """Results of Harbor: the folder of a job, with a `result.json` for each trial.
 
-Scores are the rewards by their names. A trial that ended in an exception keeps its reward only
-where the exception is the agent's own doing (it ran out of time or context); Harbor's verifier also
-grades the empty folder that a refused API call leaves, and writes 0. Trials of one task are
-samples, and the checksum of a task's files takes the place of its prompt.
+Scores are the rewards by their names. A trial that ended in an exception keeps its reward only if
+the exception is the agent's fault (it ran out of time or context). Harbor's verifier also grades
+the empty folder that a refused API call leaves, as 0. Trials of one task are samples. The checksum
+of a task's files stands for its prompt.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from tunegate.harness.contracts.result_reader import (
     value_at,
 )
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.results._files import first_bytes, json_document, text_of, token_count
+from tunegate.harness.results._files import first_bytes, json_document
+from tunegate.harness.results._values import convert_scores, dict_at, list_at, text_of, token_count
 
 NAME = "result.json"
 VERSION = 1
@@ -34,8 +35,8 @@ OWN = frozenset(
         "OutputLengthExceededError", "OutputTokenExceededError",
     }
 )  # fmt: skip
-"""Exceptions after which Harbor 0.26 calls a reward valid by name. It does so for every name that
-it does not know, too; here those are unscored."""
+"""Exceptions after which Harbor 0.26 considers a reward valid. It does so for unknown names, too;
+here those are unscored."""
 SETTINGS = ("timeout_multiplier", "agent_timeout_multiplier", "verifier_timeout_multiplier",
             "agent.kwargs", "agent.override_timeout_sec", "agent.max_timeout_sec",
             "verifier.disable")  # fmt: skip
@@ -85,7 +86,7 @@ def harbor(path: Path) -> Iterator[ResultLog]:
 
 
 def _trial(file: Path) -> dict[str, Any] | UnreadLine:
-    """Return what a trial left.
+    """Return the record of a trial.
 
     Raises:
         UsageError: its version is unknown.
@@ -95,7 +96,7 @@ def _trial(file: Path) -> dict[str, Any] | UnreadLine:
     except UsageError as error:
         return UnreadLine(str(file), str(error).removeprefix(f"{file}: "), cut=True)
     if not isinstance(found, dict) or found.get("task_name") is None:
-        return UnreadLine(str(file), "no result of a trial")
+        return UnreadLine(str(file), "not a result of a trial")
     version = found.get("schema_version", VERSION)
     if version != VERSION:
         raise UsageError(f"{file}: schema_version {version!r}; this reader knows {VERSION}")
@@ -125,18 +126,16 @@ def _rows(files: list[Path], unread: list[UnreadLine]) -> Iterator[ResultRow | U
 
 
 def _row(where: str, trial: Mapping[str, Any]) -> ResultRow:
-    rewards = value_at(trial, "verifier_result.rewards")
-    found = rewards if isinstance(rewards, dict) else {}
-    values = {str(name): score_value(raw) for name, raw in found.items()}
+    scores, errors = convert_scores(dict_at(trial, "verifier_result.rewards"))
     result = value_at(trial, "agent_result")
     return ResultRow(
         id=str(trial["task_name"]),
         where=where,
         task=text_of(trial.get("source")) or "",
         prompt_sha256=text_of(trial.get("task_checksum")),
-        scores={name: value for name, (value, _) in values.items()},
-        errors={name: why for name, (_, why) in values.items() if why is not None},
-        error=_failure(trial) or (None if values else "the verifier gave no reward"),
+        scores=scores,
+        errors=errors,
+        error=_failure(trial) or (None if scores else "the verifier gave no reward"),
         input_tokens=token_count(value_at(result, "n_input_tokens")),
         output_tokens=token_count(value_at(result, "n_output_tokens")),
         latency_s=_seconds(trial.get("agent_execution")),
@@ -146,11 +145,10 @@ def _row(where: str, trial: Mapping[str, Any]) -> ResultRow:
 
 
 def _failure(trial: Mapping[str, Any]) -> str | None:
-    """Return the exception that is not the agent's own; None if there is none."""
-    steps = trial.get("step_results")
-    for part in (trial, *(steps if isinstance(steps, list) else ())):
-        info = value_at(part, "exception_info")
-        if not isinstance(info, dict):
+    """Return an exception that is not the agent's fault, or None."""
+    for part in (trial, *list_at(trial, "step_results")):
+        info = dict_at(part, "exception_info")
+        if not info:
             continue
         kind = text_of(info.get("exception_type")) or "an exception"
         valid = value_at(info, "policy_override.has_valid_reward")

@@ -1,12 +1,12 @@
 """Results of HELM: a run's folder (`run_spec.json`, `per_instance_stats.json`, …), or a suite's.
 
-Scores are the statistics of an instance by their names, without those that describe the request
-(`num_prompt_tokens`). HELM takes a request that an API refused for an empty answer and scores
-it; here it is unscored. A statistic that an instance lacks is unscored, too: HELM removes NaN.
+Scores are the statistics of an instance by their names, except those that describe the request
+(`num_prompt_tokens`). HELM scores a request that an API refused as an empty answer; here it is
+unscored. So is a statistic that an instance lacks: HELM removes NaN.
 
-An instance is known by its id; instances of other splits than `test` are a task of their own, and
-a perturbed one is `ID+PERTURBATION`. With several sets of examples (`num_train_trials`) each is a
-sample, and what is compared between two runs is the question instead of the whole prompt.
+Instances of splits other than `test` are a task of their own, and a perturbed one has the id
+`ID+PERTURBATION`. With several sets of few-shot examples (`num_train_trials`) each is a sample, and
+two runs are compared by the question instead of the whole prompt.
 """
 
 from __future__ import annotations
@@ -28,17 +28,18 @@ from tunegate.harness.contracts.result_reader import (
     value_at,
 )
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.results._files import json_document, text_of, token_count
+from tunegate.harness.results._files import json_document
+from tunegate.harness.results._values import dict_at, is_conversation, list_at, text_of, token_count
 
 FILES = ("run_spec.json", "scenario_state.json", "per_instance_stats.json")
 MODEL_ARGUMENT = re.compile(r"(?<=[:,])(model|model_deployment)=[^,]*(,|$)")
 OWN = ("model", "model_deployment", "max_eval_instances")
-"""Fields of the adapter that may differ between two runs that are compared."""
+"""Fields of the adapter that may differ between the runs."""
 DESCRIBES = re.compile(
     r"num_\w+|finish_reason_\w+|training_\w+|inference_\w+|batch_size|prompt_truncated|max_prob"
     r"|predicted_index"
 )
-"""Statistics of the request; no scores of the answer."""
+"""Statistics of the request, not scores of the answer."""
 
 SHARES = frozenset(
     {
@@ -65,7 +66,7 @@ def _is_helm(path: Path) -> bool:
 
 @result_reader(files="a run's folder with per_instance_stats.json", recognize=_is_helm)
 def helm(path: Path) -> Iterator[ResultLog]:
-    """Yield the runs of a folder, each with the name of its model where there are several.
+    """Yield the runs of a folder, named by their model if there are several.
 
     Raises:
         UsageError: a file cannot be read.
@@ -73,7 +74,7 @@ def helm(path: Path) -> Iterator[ResultLog]:
     specs = [(folder, _spec(folder)) for folder in _folders(path)]
     models = {_model(spec) for _, spec in specs}
     for folder, spec in specs:
-        model, task, adapter = _model(spec), _task(spec), _part(spec, "adapter_spec")
+        model, task, adapter = _model(spec), _task(spec), dict_at(spec, "adapter_spec")
         settings = {name: value for name, value in adapter.items() if name not in OWN}
         if spec.get("annotators"):
             settings["annotators"] = spec["annotators"]
@@ -112,9 +113,8 @@ def _task(spec: Mapping[str, Any]) -> str:
 
 def _rows(folder: Path, task: str, adapter: Mapping[str, Any]) -> Iterator[ResultRow | UnreadLine]:
     states: dict[str, list[Mapping[str, Any]]] = {}
-    asked = value_at(json_document(folder / FILES[1]), "request_states")
-    for state in asked if isinstance(asked, list) else []:
-        instance = _part(state, "instance")
+    for state in list_at(json_document(folder / FILES[1]), "request_states"):
+        instance = dict_at(state, "instance")
         key = _key(instance.get("id"), instance.get("perturbation"), state)
         states.setdefault(key, []).append(state)
     file = folder / FILES[2]
@@ -144,7 +144,7 @@ def _row(
 ) -> ResultRow:
     scores, errors, request = _scores(record["stats"])
     state = states[0] if states else {}
-    instance = _part(state, "instance")
+    instance = dict_at(state, "instance")
     split = text_of(instance.get("split"))
     trial = record.get("train_trial_index")
     whole = None if len(states) == 1 else [value_at(one, "request.prompt") for one in states]
@@ -186,9 +186,9 @@ def _scores(
 
 
 def _name(record: Mapping[str, Any]) -> str:
-    """Return the instance's id, with what was changed in it."""
+    """Return the instance's id with its perturbation."""
     name = text_of(record.get("instance_id")) or "instance"
-    changed = _part(record, "perturbation")
+    changed = dict_at(record, "perturbation")
     if not changed:
         return name
     seed = changed.get("seed")
@@ -196,18 +196,9 @@ def _name(record: Mapping[str, Any]) -> str:
     return f"{name}+{kind}" if seed is None else f"{name}+{kind}.{seed}"
 
 
-def _part(value: Any, name: str) -> dict[str, Any]:
-    found = value_at(value, name)
-    return found if isinstance(found, dict) else {}
-
-
 def _prompt(state: Mapping[str, Any]) -> str | Sequence[Mapping[str, Any]] | None:
-    turns = value_at(state, "request.messages")
-    if (
-        isinstance(turns, list)
-        and turns
-        and all(isinstance(t, dict) and "role" in t for t in turns)
-    ):
+    turns = list_at(state, "request.messages")
+    if turns and is_conversation(turns):
         return turns
     return text_of(value_at(state, "request.prompt"))
 
@@ -215,8 +206,7 @@ def _prompt(state: Mapping[str, Any]) -> str | Sequence[Mapping[str, Any]] | Non
 def _question(instance: Mapping[str, Any]) -> str | None:
     """Return the question with its choices, without the examples before it."""
     asked = text_of(value_at(instance, "input.text"))
-    several = instance.get("references")
-    choices = [text_of(value_at(one, "output.text")) or "" for one in several or ()]
+    choices = [_reference_text(one) for one in list_at(instance, "references")]
     return None if asked is None else "\n".join([asked, *choices] if len(choices) > 1 else [asked])
 
 
@@ -225,7 +215,7 @@ def _completion(state: Mapping[str, Any]) -> str | None:
 
 
 def _failure(states: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return why a request of the instance failed; None if none did."""
+    """Return why a request of the instance failed, or None."""
     if not states:
         return "no request of this instance is in scenario_state.json"
     for state in states:
@@ -234,11 +224,14 @@ def _failure(states: Sequence[Mapping[str, Any]]) -> str | None:
     return None
 
 
+def _reference_text(reference: Any) -> str:
+    return text_of(value_at(reference, "output.text")) or ""
+
+
 def _right_answers(instance: Mapping[str, Any]) -> str | Sequence[str] | None:
-    several = instance.get("references")
     right = [
-        text_of(value_at(one, "output.text")) or ""
-        for one in (several if isinstance(several, list) else [])
+        _reference_text(one)
+        for one in list_at(instance, "references")
         if "correct" in (value_at(one, "tags") or ())
     ]
     return (right[0] if len(right) == 1 else right) or None

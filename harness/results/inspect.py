@@ -1,9 +1,9 @@
 """Results of Inspect: a log as `.eval` or `.json`, or a folder of logs.
 
-A sample is named by its id; a data set without ids has numbers there, which mean another question
-in a shuffled run, so that the hash of the input is taken. Epochs are samples of the case. Letters
-are the numbers that Inspect makes of them (C 1, P 0.5, I and N 0), a score of several values is
-`scorer.key`. A log's status may be `success` though every sample failed: each sample has its own.
+Data sets without ids have numbers, which mean other questions in a shuffled run; then the hash of
+the input is the id. Epochs are samples. Letters are converted as Inspect does (C 1, P 0.5, I and N
+0), and a score of several values is `scorer.key`. A log's status may be `success` even if every
+sample failed, so each sample's own status counts.
 """
 
 from __future__ import annotations
@@ -23,19 +23,16 @@ from tunegate.harness.contracts.result_reader import (
     content_id,
     result_reader,
     score_value,
+    value_at,
 )
 from tunegate.harness.contracts.thoughts import message_thoughts
 from tunegate.harness.records.episodes import EpisodeCall, EpisodeTurn
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.record import replace_surrogates
 from tunegate.harness.records.wording import count_noun
-from tunegate.harness.results._files import (
-    first_bytes,
-    json_document,
-    json_text,
-    open_zip,
-    text_of,
-)
+from tunegate.harness.results._files import first_bytes, json_document, json_text
+from tunegate.harness.results._values import dict_at, list_at, text_of
+from tunegate.harness.results._zip_archive import open_zip
 
 VERSION = 2
 _LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
@@ -66,10 +63,9 @@ def _is_inspect(path: Path) -> bool:
 
 def _turns(sample: Mapping[str, Any]) -> tuple[EpisodeTurn, ...]:
     """Return what the model wrote in each turn, with the calls that were run and their results."""
-    attachments = _part(sample, "attachments")
-    listed = _resolve_attachments(sample.get("messages"), attachments)
-    rows = listed if isinstance(listed, list) else []
-    messages = [one for one in rows if isinstance(one, Mapping)]
+    attachments = dict_at(sample, "attachments")
+    listed = _resolve_attachments(list_at(sample, "messages"), attachments)
+    messages = [one for one in listed if isinstance(one, Mapping)]
     results = {text_of(m.get("tool_call_id")): m for m in messages if m.get("role") == "tool"}
     found: list[EpisodeTurn] = []
     for number, message in enumerate(messages):
@@ -77,14 +73,13 @@ def _turns(sample: Mapping[str, Any]) -> tuple[EpisodeTurn, ...]:
             found[-1] = found[-1].model_copy(update={"message": _message_text(message)})
         if message.get("role") != "assistant" or message.get("source") == "input":
             continue
-        calls = message.get("tool_calls")
         found.append(
             EpisodeTurn(
                 prompt_sha256=content_id(_without_marks(messages[:number]), length=64),
                 text=_message_text(message),
                 calls=tuple(
                     _call(call, results.get(text_of(call.get("id")), {}))
-                    for call in (calls if isinstance(calls, list) else ())
+                    for call in list_at(message, "tool_calls")
                     if isinstance(call, Mapping)
                 ),
             )
@@ -93,18 +88,18 @@ def _turns(sample: Mapping[str, Any]) -> tuple[EpisodeTurn, ...]:
 
 
 def _call(call: Mapping[str, Any], result: Mapping[str, Any]) -> EpisodeCall:
-    error = _part(result, "error").get("message") or call.get("parse_error")
+    error = value_at(result, "error.message") or call.get("parse_error")
     shown = f"{error}" if error else _message_text(result)
     return EpisodeCall(
         name=text_of(call.get("function")) or "",
-        arguments=replace_surrogates(dict(_part(call, "arguments"))),
+        arguments=replace_surrogates(dict(dict_at(call, "arguments"))),
         result=replace_surrogates(shown),
         error=bool(error),
     )
 
 
 def _message_text(message: Mapping[str, Any]) -> str:
-    """Return the text of a message; of its parts those that are text."""
+    """Return the text parts of a message."""
     content = message.get("content")
     text = text_of(content) or ""
     if isinstance(content, list):
@@ -127,11 +122,11 @@ def inspect(path: Path) -> Iterator[ResultLog]:
     """Yield a log for each model and task, the newest where a folder has several.
 
     Raises:
-        UsageError: there is no log, one has an unknown version, or two of a task differ in its
-            arguments.
+        UsageError: there is no log, one has an unknown version, or two logs of a task have
+            different arguments.
     """
     if path.is_file() and path.suffix == ".eval" and not _is_log(path):
-        raise UsageError(f"{path}: no whole zip archive; wait until Inspect has written it")
+        raise UsageError(f"{path}: not a complete zip archive; wait until Inspect has written it")
     headers = [_header(file) for file in _log_files(path)]
     newest: dict[tuple[str, str], _LogHeader] = {}
     older: Counter[tuple[str, str]] = Counter()
@@ -140,8 +135,8 @@ def inspect(path: Path) -> Iterator[ResultLog]:
         other = newest.get(place)
         if other is not None and other.arguments != header.arguments:
             raise UsageError(
-                f"{header.path.parent}: {header.path.name} and {other.path.name} are of "
-                f"{header.task!r} with other arguments; name one of them"
+                f"{header.path.parent}: {header.path.name} and {other.path.name} ran "
+                f"{header.task!r} with different arguments; name one of them"
             )
         older[place] += other is not None
         newest[place] = max(other or header, header, key=lambda one: (one.created, str(one.path)))
@@ -188,7 +183,7 @@ class _LogHeader:
 
     @property
     def notes(self) -> list[str]:
-        """That the run did not end, if so."""
+        """Notes on a run that did not end."""
         if self.status == "success":
             return []
         why = f" ({self.error:.300})" if self.error else ""
@@ -197,10 +192,9 @@ class _LogHeader:
 
     def log(self, notes: tuple[str, ...], *, run: str) -> ResultLog:
         """Return the log with its samples."""
-        packages = _part(self.evaluation, "packages")
         return ResultLog(
             tool="Inspect",
-            tool_version=text_of(packages.get("inspect_ai")),
+            tool_version=text_of(value_at(self.evaluation, "packages.inspect_ai")),
             run=run,
             model=self.model or None,
             tasks=(self.task,),
@@ -219,39 +213,33 @@ class _LogHeader:
 
     def _generation(self) -> dict[str, Any]:
         config = {
-            **_part(self.evaluation, "model_generate_config"),
-            **_part(self.plan, "config"),
+            **dict_at(self.evaluation, "model_generate_config"),
+            **dict_at(self.plan, "config"),
         }
         return {name: config.get(name) for name in _SETTINGS}
 
     def _scorer_settings(self) -> dict[str, Any]:
-        """Return the options of each scorer, and who graded where a model did."""
+        """Return the options of each scorer, and the model that graded."""
         found: dict[str, Any] = {}
         seen: Counter[str] = Counter()
-        listed = self.evaluation.get("scorers")
-        roles = _part(self.evaluation, "model_roles")
-        for scorer in listed if isinstance(listed, list) else []:
-            name = text_of(_part({"scorer": scorer}, "scorer").get("name")) or ""
-            options = _part(scorer, "options") if isinstance(scorer, Mapping) else {}
+        roles = dict_at(self.evaluation, "model_roles")
+        for scorer in list_at(self.evaluation, "scorers"):
+            name = text_of(value_at(scorer, "name")) or ""
+            options = dict_at(scorer, "options")
             key = f"{name}{seen[name] or ''}"  # as Inspect names the scores of equal scorers
             seen[name] += 1
-            found[f"options of scorer {key}"] = dict(options)
+            found[f"options of scorer {key}"] = options
             if "model_graded" in name and not options.get("model"):
                 # Without a grader Inspect asks the evaluated model itself.
-                grader = _part(roles, "grader").get("model", roles.get("grader"))
+                grader = value_at(roles, "grader.model") or roles.get("grader")
                 found[f"grader of scorer {key}"] = grader or self.model
         return found
 
     @property
     def _has_numbers(self) -> bool:
         """Whether the ids are the numbers that Inspect gives to samples without one."""
-        ids = _part(self.evaluation, "dataset").get("sample_ids")
+        ids = value_at(self.evaluation, "dataset.sample_ids")
         return isinstance(ids, list) and all(type(one) is int for one in ids)
-
-
-def _part(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = record.get(key)
-    return found if isinstance(found, Mapping) else {}
 
 
 def _header(path: Path) -> _LogHeader:
@@ -262,17 +250,17 @@ def _header(path: Path) -> _LogHeader:
             names = archive.names
             name = "header.json" if "header.json" in names else "_journal/start.json"
             if name not in names:
-                raise UsageError(f"{path}: no log of Inspect: it has no header.json")
+                raise UsageError(f"{path}: not a log of Inspect: it has no header.json")
             found = json_text(archive.read(name), f"{path}: {name}")
     if not isinstance(found, Mapping) or found.get("version") != VERSION:
-        version = found.get("version") if isinstance(found, Mapping) else None
+        version = value_at(found, "version")
         raise UsageError(
             f"{path}: version {version!r:.40} of Inspect's format; version {VERSION} is read: "
             "convert it with `inspect log convert`"
         )
     status = text_of(found.get("status")) or "started"
-    error = " ".join((text_of(_part(found, "error").get("message")) or "").split())
-    return _LogHeader(path, status, _part(found, "eval"), _part(found, "plan"), error)
+    error = " ".join((text_of(value_at(found, "error.message")) or "").split())
+    return _LogHeader(path, status, dict_at(found, "eval"), dict_at(found, "plan"), error)
 
 
 def _samples(
@@ -280,9 +268,8 @@ def _samples(
 ) -> Generator[tuple[str, Mapping[str, Any] | UnreadLine], None, None]:
     """Yield the place of each sample with its record."""
     if path.suffix == ".json":
-        found = json_document(path)
-        listed = found.get("samples") if isinstance(found, Mapping) else None
-        for number, sample in enumerate(listed if isinstance(listed, list) else [], start=1):
+        samples = list_at(json_document(path), "samples")
+        for number, sample in enumerate(samples, start=1):
             where = f"{path}: sample {number}"
             known = isinstance(sample, Mapping)
             yield where, sample if known else UnreadLine(where, "must be an object")
@@ -316,7 +303,7 @@ def _rows(path: Path, task: str, model: str, *, numbered: bool) -> Iterator[Resu
 
 
 def _names_by_input(path: Path) -> dict[str, str]:
-    """Return id → hash of the input, with a number where a data set holds it several times."""
+    """Return id → hash of the input, numbered if a data set holds it several times."""
     hashes: dict[int, str] = {}
     with closing(_samples(path)) as samples:
         for _, sample in samples:
@@ -332,10 +319,8 @@ def _names_by_input(path: Path) -> dict[str, str]:
 
 def _row(where: str, task: str, model: str, sample: Mapping[str, Any], name: str) -> ResultRow:
     scores, errors = _scores(sample.get("scores"))
-    output, usage = _part(sample, "output"), _part(_part(sample, "model_usage"), model)
-    choices = output.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else {}
-    stop = text_of(first.get("stop_reason")) if isinstance(first, Mapping) else None
+    usage = dict_at(dict_at(sample, "model_usage"), model)
+    first = dict_at(sample, "output.choices.0")
     epoch = sample.get("epoch")
     return ResultRow(
         id=name,
@@ -343,13 +328,13 @@ def _row(where: str, task: str, model: str, sample: Mapping[str, Any], name: str
         task=task,
         sample=epoch if type(epoch) is int else None,
         prompt=_prompt(sample),
-        completion=text_of(output.get("completion")) if choices else None,
-        reasoning=message_thoughts(_part(first, "message")) if isinstance(first, Mapping) else None,
+        completion=text_of(value_at(sample, "output.completion")) if first else None,
+        reasoning=message_thoughts(dict_at(first, "message")),
         scores=scores,
         errors=errors,
         error=_error(sample),
         expected=_right_answer(sample.get("target")),
-        finish_reason=text_of(_part(sample, "limit").get("type")) or stop,
+        finish_reason=text_of(value_at(sample, "limit.type") or first.get("stop_reason")),
         input_tokens=_count(usage.get("input_tokens")),
         output_tokens=_count(usage.get("output_tokens")),
         latency_s=_seconds(sample.get("working_time")),
@@ -359,19 +344,19 @@ def _row(where: str, task: str, model: str, sample: Mapping[str, Any], name: str
 
 def _error(sample: Mapping[str, Any]) -> str | None:
     if sample.get("error"):
-        return text_of(_part(sample, "error").get("message")) or "the sample failed"
+        return text_of(value_at(sample, "error.message")) or "the sample failed"
     if sample.get("invalidation"):
-        reason = text_of(_part(sample, "invalidation").get("reason"))
+        reason = text_of(value_at(sample, "invalidation.reason"))
         return f"invalidated{f': {reason}' if reason else ''}"
     return None
 
 
 def _scores(recorded: Any) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Return the numbers by score key, and why there is none."""
+    """Return the numbers by score key, and why some are missing."""
     scores: dict[str, float | None] = {}
     errors: dict[str, str] = {}
     for name, score in recorded.items() if isinstance(recorded, Mapping) else ():
-        raw = score.get("value") if isinstance(score, Mapping) else None
+        raw = value_at(score, "value")
         several = raw.items() if isinstance(raw, Mapping) else [("", raw)]
         for key, value in several:
             full = f"{name}.{key}" if key else str(name)
@@ -380,17 +365,16 @@ def _scores(recorded: Any) -> tuple[dict[str, float | None], dict[str, str]]:
                 (letter, None) if letter is not None else score_value(value, words=_WORDS)
             )
             if problem is not None:
-                said = text_of(score.get("explanation")) if isinstance(score, Mapping) else None
+                said = text_of(value_at(score, "explanation"))
                 errors[full] = f"{problem}: {said}" if said else problem
     return scores, errors
 
 
 def _prompt(sample: Mapping[str, Any]) -> str | Sequence[Mapping[str, Any]] | None:
     """Return what the model was first sent: the messages before its first answer."""
-    attachments = _part(sample, "attachments")
-    messages = sample.get("messages")
+    attachments = dict_at(sample, "attachments")
     sent: list[dict[str, Any]] = []
-    for turn in messages if isinstance(messages, list) else []:
+    for turn in list_at(sample, "messages"):
         if not isinstance(turn, Mapping):
             return None
         if turn.get("role") == "assistant" and turn.get("source") != "input":

@@ -1,9 +1,9 @@
 """Results of lighteval: `details_TASK_DATE.parquet` of `--save-details`.
 
-`OUT/details/MODEL/DATE/details_TASK|FEWSHOT_DATE.parquet` holds a row for each question: what was
-asked (`doc`), answered (`model_response`) and each metric's score (`metric`). A model is a run of
-its own; of several dates the newest is read. lighteval's `doc.id` is the row's position, so a
-question is known by the hash of what was asked.
+`OUT/details/MODEL/DATE/details_TASK|FEWSHOT_DATE.parquet` holds a row for each question, with the
+question (`doc`), the answer (`model_response`) and the scores (`metric`). Each model is a run; the
+newest of several dates is read. lighteval's `doc.id` is the row's position, so the id is the hash
+of the question.
 """
 
 from __future__ import annotations
@@ -19,13 +19,10 @@ from tunegate.harness.contracts.result_reader import (
     UnreadLine,
     content_id,
     result_reader,
-    score_value,
     value_at,
 )
-from tunegate.harness.results._files import (
-    parquet_records,
-    text_of,
-)
+from tunegate.harness.results._files import parquet_records
+from tunegate.harness.results._values import convert_scores, dict_at, text_of
 
 PATTERN = "details_*.parquet"
 TASK = re.compile(r"details_(.+)_\d{4}-\d{2}-\d{2}T[\d\-.]+\.parquet")
@@ -90,13 +87,7 @@ def _row(where: str, record: Mapping[str, Any], task: str, position: int) -> Res
     asked = text_of(value_at(record, "doc.query"))
     if asked is None:
         return UnreadLine(where, "no doc.query; is this a details file of lighteval?")
-    scores: dict[str, float | None] = {}
-    errors: dict[str, str] = {}
-    metrics = record.get("metric")
-    for name, raw in (metrics if isinstance(metrics, dict) else {}).items():
-        scores[name], problem = score_value(raw)
-        if problem is not None:
-            errors[name] = problem
+    scores, errors = convert_scores(dict_at(record, "metric"))
     return ResultRow(
         id=content_id([asked, value_at(record, "doc.choices")]),
         where=where,
@@ -113,7 +104,7 @@ def _row(where: str, record: Mapping[str, Any], task: str, position: int) -> Res
 
 
 def _prompt(record: Mapping[str, Any], asked: str) -> str | Sequence[Mapping[str, Any]]:
-    """Return what the model read: the few-shot examples and the template are in it."""
+    """Return what the model read, with few-shot examples and template."""
     given = value_at(record, "model_response.input")
     if isinstance(given, list) and given and all(isinstance(turn, dict) for turn in given):
         return given

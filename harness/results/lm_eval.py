@@ -1,9 +1,9 @@
 """Results of lm-eval with `--log_samples`: `samples_TASK_DATE.jsonl` and `results_DATE.json`.
 
 lm-eval writes a line for each document and filter. They become one row with a score for each metric
-and filter, `exact_match,strict-match`. A document is named by the hash of its content; data sets
-that hold one twice are distinguished by `doc_id`. A folder may hold several models, each a run, and
-several dates, of which the newest is read for each task.
+and filter, `exact_match,strict-match`. The id is the hash of the document's content, with `doc_id`
+for documents that occur twice. A folder may hold several models, each a run, and several dates; the
+newest is read for each task.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from tunegate.harness.contracts.result_reader import (
 )
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.wording import count_noun
-from tunegate.harness.results._files import json_document, json_lines, text_of
+from tunegate.harness.results._files import json_document, json_lines
+from tunegate.harness.results._values import dict_at, text_of
 
 _DATE = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?"
 _SAMPLES = re.compile(rf"samples_(?P<task>.+)_(?P<date>{_DATE})\.jsonl")
@@ -33,7 +34,7 @@ _OWN_KEYS = {
     "doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics",
     "doc_hash", "prompt_hash", "target_hash",
 }  # fmt: skip
-"""Keys of a line that are no score, for versions that do not list the scores."""
+"""Keys of a line that are not scores, for versions that do not list the scores."""
 SHARES = frozenset({"acc", "acc_norm", "acc_bytes", "exact_match"})
 """Metrics of `lm_eval/api/metrics.py` that are 0 to 1 whatever the task."""
 CORPUS = (
@@ -88,12 +89,12 @@ def lm_eval(path: Path) -> Iterator[ResultLog]:
 def _log(file: Path, task: str, run: str, header: Path, notes: tuple[str, ...]) -> ResultLog:
     found = json_document(header) if header.is_file() else {}
     if not isinstance(found, dict):
-        raise UsageError(f"{header}: no object; name the output folder of lm-eval")
-    config = _part(_part(found, "configs"), task)
+        raise UsageError(f"{header}: not a JSON object; name the output folder of lm-eval")
+    config = dict_at(dict_at(found, "configs"), task)
     filters = [one.get("name", "none") for one in config.get("filter_list") or [{}]]
-    better = _part(_part(found, "higher_is_better"), task)
-    planned = _part(_part(found, "n-samples"), task).get("effective")
-    model = found.get("model_name") or _part(found, "config").get("model")
+    better = dict_at(dict_at(found, "higher_is_better"), task)
+    planned = dict_at(dict_at(found, "n-samples"), task).get("effective")
+    model = found.get("model_name") or dict_at(found, "config").get("model")
     return ResultLog(
         tool="lm-eval",
         tool_version=found.get("lm_eval_version"),
@@ -103,12 +104,12 @@ def _log(file: Path, task: str, run: str, header: Path, notes: tuple[str, ...]) 
         settings={
             "chat template": found.get("chat_template_sha"),
             "system instruction": found.get("system_instruction_sha"),
-            "gen_kwargs": _part(found, "config").get("gen_kwargs"),
+            "gen_kwargs": dict_at(found, "config").get("gen_kwargs"),
         },
         task_settings={
             task: {
-                "task version": _part(found, "versions").get(task),
-                "number of few-shot examples": _part(found, "n-shot").get(task),
+                "task version": dict_at(found, "versions").get(task),
+                "number of few-shot examples": dict_at(found, "n-shot").get(task),
                 "generation_kwargs": config.get("generation_kwargs"),
             }
         },
@@ -125,11 +126,6 @@ def _log(file: Path, task: str, run: str, header: Path, notes: tuple[str, ...]) 
     )
 
 
-def _part(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = record.get(key)
-    return found if isinstance(found, Mapping) else {}
-
-
 @dataclass(slots=True)
 class _DocumentScores:
     """The scores of a document, from its lines of all filters."""
@@ -137,7 +133,7 @@ class _DocumentScores:
     scores: dict[str, float | None] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     first: str = ""
-    """Filter of its first line, whose place is the row's."""
+    """Filter of its first line, whose position is the row's."""
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Add the scores of a line."""
@@ -195,20 +191,18 @@ def _row(where: str, task: str, line: Mapping[str, Any], found: _DocumentScores)
 
 
 def _first_arguments(line: Mapping[str, Any]) -> list[Any]:
-    """Return what the model was given first; versions before 0.4.4 write lists."""
+    """Return the arguments of the first request; versions before 0.4.4 write lists."""
     arguments = line.get("arguments")
     if isinstance(arguments, Mapping):
-        return list(_part(arguments, "gen_args_0").values())
+        return list(dict_at(arguments, "gen_args_0").values())
     first = arguments[0] if isinstance(arguments, list) and arguments else None
     return first if isinstance(first, list) else []
 
 
 def _completion(line: Mapping[str, Any]) -> str | None:
-    """Return the first text that the model wrote; None of log-likelihoods, whose second argument
-    is no settings.
-    """
+    """Return the first text that the model wrote; None for log-likelihoods."""
     given, found = _first_arguments(line), line.get("resps")
     for _ in range(2):
         found = found[0] if isinstance(found, list) and found else None
-    written = len(given) > 1 and isinstance(given[1], Mapping)
+    written = len(given) > 1 and isinstance(given[1], Mapping)  # generation settings
     return found if written and isinstance(found, str) else None

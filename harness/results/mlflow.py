@@ -2,10 +2,9 @@
 
     result.result_df.to_json("tuned.jsonl", orient="records", lines=True)
 
-Columns `NAME/value` are scores, with `NAME/error_message` where a scorer raised. Expectations have
-such columns, too; what `assessments` calls an expectation is no score. A call whose `state` is not
-OK is unscored. The id is `client_request_id` where the caller gave one, else the hash of the
-request: the trace's id is drawn at random.
+Columns `NAME/value` are scores, with `NAME/error_message` if a scorer raised. Expectations have
+such columns, too, but `assessments` lists them as expectations. A call whose `state` is not OK is
+unscored. The id is `client_request_id` or else the hash of the request: trace ids are random.
 """
 
 from __future__ import annotations
@@ -25,11 +24,8 @@ from tunegate.harness.contracts.result_reader import (
     value_at,
 )
 from tunegate.harness.records.errors import MissingExtra, UsageError
-from tunegate.harness.results._files import (
-    TABLES,
-    table_records,
-    text_of,
-)
+from tunegate.harness.results._files import TABLES, table_records
+from tunegate.harness.results._values import is_conversation, text_of
 
 ENDING = "/value"
 
@@ -51,7 +47,7 @@ def mlflow(path: Path) -> Iterator[ResultLog]:
     """Yield the run of a table.
 
     Raises:
-        UsageError: the file cannot be read, or is CSV, where MLflow's objects are no JSON.
+        UsageError: the file cannot be read, or is CSV, which cannot hold MLflow's objects.
     """
     if path.suffix in {".csv", ".tsv"}:
         raise UsageError(
@@ -84,12 +80,13 @@ def _row(where: str, record: Mapping[str, Any]) -> ResultRow:
         scores[name], problem = (None, failure) if failure else score_value(raw)
         if problem is not None:
             errors[name] = problem
+    turns = value_at(request, "messages")
     state = text_of(record.get("state"))
     duration, _ = score_value(record.get("execution_duration"))
     return ResultRow(
         id=text_of(record.get("client_request_id")) or content_id(request),
         where=where,
-        prompt=_prompt(request),
+        prompt=turns if is_conversation(turns) else text_of(request),
         completion=text_of(response),
         scores=scores,
         errors=errors,
@@ -100,15 +97,8 @@ def _row(where: str, record: Mapping[str, Any]) -> ResultRow:
     )
 
 
-def _prompt(request: Any) -> Any:
-    turns = value_at(request, "messages")
-    if isinstance(turns, list) and all(isinstance(t, dict) and "role" in t for t in turns):
-        return turns
-    return text_of(request)
-
-
 def _json(raw: Any) -> Any:
-    """Return a cell; parquet may hold objects as JSON texts."""
+    """Return a value; parquet may hold objects as JSON text."""
     if not isinstance(raw, str):
         return raw
     try:

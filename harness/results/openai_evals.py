@@ -1,9 +1,8 @@
 """Results of OpenAI evals (`oaieval`): a log of events as JSON lines.
 
-The first line holds the run's spec, the others an event each: `sampling` with what was sent and
-answered, then what scores it: `match` with `correct`, or `metrics` with named values. A sample
-with an event `error`, or without any that scores it, is unscored. Several events of a kind in a
-sample: the first score of each name counts.
+The first line holds the run's spec, each other line an event: `sampling` with prompt and answer,
+then `match` with `correct`, or `metrics` with named values. A sample with an `error` event or
+without a score is unscored. If a sample has several scores of one name, the first counts.
 """
 
 from __future__ import annotations
@@ -21,7 +20,8 @@ from tunegate.harness.contracts.result_reader import (
     score_value,
 )
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.results._files import first_bytes, json_lines, text_of
+from tunegate.harness.results._files import first_bytes, json_lines
+from tunegate.harness.results._values import prompt_of, text_of
 
 SHARED = ("eval_name", "base_eval", "split")
 """Fields of the spec that both runs must share."""
@@ -37,7 +37,7 @@ def openai_evals(path: Path) -> Iterator[ResultLog]:
     """Yield the run of a log.
 
     Raises:
-        UsageError: the first line is no spec.
+        UsageError: the first line is not a spec.
     """
     _, first = next(json_lines(path), ("", None))
     spec = first.get("spec") if isinstance(first, dict) else None
@@ -54,7 +54,7 @@ def openai_evals(path: Path) -> Iterator[ResultLog]:
 
 
 def _has_report(path: Path) -> bool:
-    """Return whether the report is there; events may be written after it."""
+    """Return whether the log has a final report; events may follow it."""
     with path.open("rb") as file:
         return any(line.startswith(b'{"final_report"') for line in file)
 
@@ -72,7 +72,7 @@ class _SampleEvents:
     error: str | None = None
 
     def add(self, kind: Any, data: Mapping[str, Any]) -> None:
-        """Take the facts of an event; the first of each name counts."""
+        """Add an event; the first score of each name counts."""
         if kind == "sampling" and self.prompt is None:
             self.prompt = data.get("prompt")
             sampled = data.get("sampled")
@@ -97,14 +97,11 @@ class _SampleEvents:
 
     def row(self, name: str) -> ResultRow:
         """Return the sample as a row."""
-        turns = isinstance(self.prompt, list) and all(
-            isinstance(turn, dict) and "role" in turn for turn in self.prompt
-        )
         right = self.expected
         return ResultRow(
             id=name,
             where=self.where,
-            prompt=self.prompt if turns else text_of(self.prompt),
+            prompt=prompt_of(self.prompt),
             completion=self.answer,
             scores=self.scores,
             errors=self.errors,

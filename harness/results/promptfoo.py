@@ -2,12 +2,11 @@
 
 One file holds every provider, so an arm is `results:results.json#LABEL`. Scores are `score` (the
 weighted mean of the assertions), `success` (whether all passed) and each assertion's `metric` by
-its name. A row with `failureReason: 2` is a call that failed; promptfoo writes 0 into its score,
-here it is unscored. So is an assertion whose grader failed.
+its name. A call that failed (`failureReason: 2`) has score 0 in the file; here it is unscored. So
+is an assertion whose grader failed.
 
-Row ids are drawn at random. A question is known by a field of its test's metadata where the spec
-names one (`?id=question_id`), else by the hash of its variables; `--repeat N` asks the same
-variables N times, which are samples of one case. Several prompts of a file are tasks.
+Row ids are random. The id is a field of the test's metadata (`?id=question_id`), or else the hash
+of its variables. `--repeat N` makes samples; several prompts in a file are tasks.
 """
 
 from __future__ import annotations
@@ -26,13 +25,8 @@ from tunegate.harness.contracts.result_reader import (
     value_at,
 )
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.results._files import (
-    first_bytes,
-    json_document,
-    json_lines,
-    text_of,
-    token_count,
-)
+from tunegate.harness.results._files import first_bytes, json_document, json_lines
+from tunegate.harness.results._values import convert_scores, dict_at, list_at, text_of, token_count
 
 VERSION = 3
 CALL_FAILED = 2
@@ -89,10 +83,10 @@ Records = Callable[[], Iterator[tuple[str, dict[str, Any] | UnreadLine]]]
 
 
 def _records(path: Path) -> tuple[Records, str | None]:
-    """Return what yields each row with its place, and promptfoo's version if the file has it.
+    """Return a function that yields the rows, and promptfoo's version if the file has it.
 
     Raises:
-        UsageError: the file is none of promptfoo's, or of another version.
+        UsageError: the file has another version.
     """
     if path.suffix == ".jsonl":
         return lambda: json_lines(path), None
@@ -103,10 +97,9 @@ def _records(path: Path) -> tuple[Records, str | None]:
             f"{path}: version {version!r} of promptfoo's results; this reader knows {VERSION}, "
             f"which promptfoo 0.100 and later write"
         )
-    rows = value_at(document, "results.results")
     found = [
         (where, row if isinstance(row, dict) else UnreadLine(where, "must be an object"))
-        for number, row in enumerate(rows if isinstance(rows, list) else [])
+        for number, row in enumerate(list_at(document, "results.results"))
         for where in [f"{path}: results[{number}]"]
     ]
     return lambda: iter(found), text_of(value_at(document, "metadata.promptfooVersion"))
@@ -168,27 +161,19 @@ def _row(where: str, record: Mapping[str, Any], name: str, task: str) -> ResultR
 
 
 def _scores(record: Mapping[str, Any]) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Return the scores of a row, those of failed graders with the reason instead."""
+    """Return the scores of a row, and why some are missing."""
     raw: dict[str, Any] = {name: record.get(name) for name in TOTALS}
-    named = record.get("namedScores")
-    for name, value in (named if isinstance(named, dict) else {}).items():
+    for name, value in dict_at(record, "namedScores").items():
         raw[f"named.{name}" if name in TOTALS else str(name)] = value
-    scores: dict[str, float | None] = {}
-    errors: dict[str, str] = {}
-    broken = _broken_graders(record)
-    for name, value in raw.items():
-        problem = broken.get(name)
-        scores[name], wrong = (None, problem) if problem else score_value(value)
-        if wrong is not None:
-            errors[name] = wrong
-    return scores, errors
+    scores, errors = convert_scores(raw)
+    broken = {key: why for key, why in _broken_graders(record).items() if key in raw}
+    return {**scores, **dict.fromkeys(broken)}, {**errors, **broken}
 
 
 def _broken_graders(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return score → why: of assertions that were not graded, and of the totals over them."""
-    parts = value_at(record, "gradingResult.componentResults")
+    """Return score → reason, for ungraded assertions and the totals over them."""
     found: dict[str, str] = {}
-    for part in parts if isinstance(parts, list) else []:
+    for part in list_at(record, "gradingResult.componentResults"):
         if value_at(part, "metadata.graderError") is not True:
             continue
         reason = f"the grader failed: {text_of(value_at(part, 'reason')) or 'no reason'}"

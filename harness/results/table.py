@@ -26,21 +26,16 @@ from tunegate.harness.contracts.result_reader import (
     UnreadLine,
     content_id,
     result_reader,
-    score_value,
     value_at,
 )
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.results._files import (
-    TABLES,
-    first_bytes,
-    table_records,
-    text_of,
-)
+from tunegate.harness.results._files import TABLES, first_bytes, table_records
+from tunegate.harness.results._values import convert_scores, prompt_of, text_of
 
 PROMPTS = ("prompt", "input", "question", "messages")
 COMPLETIONS = ("completion", "output", "response")
 PROBED = 100
-"""Records in which columns are looked for."""
+"""Records that are searched for columns."""
 
 
 def _is_table(path: Path) -> bool:
@@ -99,15 +94,15 @@ def table(  # noqa: PLR0913  # each names a column in a spec
         )
     if not columns.scores and not any(columns.row("", row).scores for row in head):
         raise UsageError(
-            f"{path}: no column 'score'; name those that are: results:{path}?scores=COLUMN, of "
-            f"{', '.join(there)}"
+            f"{path}: no column 'score'; name those with scores: results:{path}?scores=COLUMN, "
+            f"of {', '.join(there)}"
         )
     yield ResultLog(tool="table", rows=lambda: _rows(path, columns), repeats=sample in there)
 
 
 @dataclass(frozen=True)
 class _TableColumns:
-    """Which column is what."""
+    """The column of each field."""
 
     id: str
     prompt: str
@@ -125,25 +120,17 @@ class _TableColumns:
             ValueError: the id or the sample cannot be used.
         """
         prompt = value_at(record, self.prompt)
-        turns = isinstance(prompt, list) and all(
-            isinstance(t, dict) and "role" in t for t in prompt
-        )
         name = text_of(value_at(record, self.id)) if self.id else content_id(prompt)
         if name is None or not name.strip():
             raise ValueError(f"no {self.id!r}; every result needs one")
-        found: dict[str, float | None] = {}
-        errors: dict[str, str] = {}
-        for key, raw in self._raw_scores(record):
-            found[key], problem = score_value(raw)
-            if problem is not None:
-                errors[key] = problem
+        found, errors = convert_scores(dict(self._raw_scores(record)))
         answer, right = value_at(record, self.completion), value_at(record, self.expected)
         return ResultRow(
             id=name.strip(),
             where=where,
             task=text_of(value_at(record, self.task)) or "",
             sample=_sample(value_at(record, self.sample)),
-            prompt=prompt if turns else text_of(prompt),
+            prompt=prompt_of(prompt),
             completion=text_of(answer),
             reasoning=text_of(record.get("reasoning")) or None,
             scores=found,

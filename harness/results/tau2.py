@@ -1,9 +1,9 @@
 """Results of tau2-bench: its results as one JSON file, or a folder with `simulations/`.
 
 Scores are the reward and its parts (`reward.DB`, `reward.COMMUNICATE`). A simulation that ended in
-an error of the infrastructure or of the simulated user is unscored; for the latter tau2 writes a
-reward of 0. Ends that are the agent's doing (`agent_error`, `max_steps`) keep their 0. Trials are
-samples. Runs with another simulated user, policy or limit of steps are not comparable.
+an error of the infrastructure or of the simulated user is unscored; tau2 writes 0 for the latter.
+An end that is the agent's fault (`agent_error`, `max_steps`) keeps its 0. Trials are samples. Runs
+with different simulated users, policies or step limits are not comparable.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from tunegate.harness.contracts.result_reader import (
     value_at,
 )
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.results._files import first_bytes, json_document, text_of, token_count
+from tunegate.harness.results._files import first_bytes, json_document
+from tunegate.harness.results._values import convert_scores, dict_at, list_at, text_of, token_count
 
 NAME = "results.json"
 HEAD = re.compile(rb'\s*\{\s*("timestamp":[^,]*,\s*)?"info":\s*\{\s*"git_commit"')
 FAILURES = frozenset({"infrastructure_error", "unexpected_error", "user_error"})
-"""Ends of a simulation that are no evidence about the agent."""
+"""Ends of a simulation that say nothing about the agent."""
 SETTINGS = ("max_steps", "max_errors", "retrieval_config", "speech_complexity")
 
 
@@ -74,7 +75,7 @@ REWARDS = ("DB", "ENV_ASSERTION", "NL_ASSERTION", "ACTION", "COMMUNICATE")
 
 
 def _settings(info: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what must be equal in both runs: all but the evaluated model."""
+    """Return what must be equal in both runs."""
     user = value_at(info, "user_info")
     return {
         "agent": value_at(info, "agent_info.implementation"),
@@ -92,9 +93,9 @@ def _hash(text: Any) -> str | None:
 
 
 def _prompt(task: Any) -> str:
-    """Return the simulated user's instructions, and what the task starts from."""
-    told = value_at(task, "user_scenario.instructions")
-    parts = told.items() if isinstance(told, dict) else [("instructions", told)]
+    """Return the simulated user's instructions and the initial state."""
+    given = value_at(task, "user_scenario.instructions")
+    parts = given.items() if isinstance(given, dict) else [("instructions", given)]
     lines = [f"{name}: {text_of(part)}" for name, part in parts if part]
     for name in ("user_scenario.persona", "initial_state", "ticket"):
         value = value_at(task, name)
@@ -117,12 +118,11 @@ def _rows(
 ) -> Iterator[ResultRow | UnreadLine]:
     for where, simulation in _simulations(file, found):
         if not isinstance(simulation, dict) or simulation.get("task_id") is None:
-            yield UnreadLine(where, "no simulation of a task")
+            yield UnreadLine(where, "not a simulation of a task")
             continue
         scores, errors = _scores(simulation.get("reward_info"))
         trial = simulation.get("trial")
-        messages = simulation.get("messages")
-        said = [m for m in (messages if isinstance(messages, list) else []) if _is_agent(m)]
+        said = [m for m in list_at(simulation, "messages") if value_at(m, "role") == "assistant"]
         name = str(simulation["task_id"])
         yield ResultRow(
             id=name,
@@ -142,17 +142,13 @@ def _rows(
 
 
 def _simulations(file: Path, found: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield each simulation, of the file itself or of the files next to it."""
+    """Yield each simulation, from the file itself or the files next to it."""
     inside = found.get("simulations")
     if isinstance(inside, list):
         yield from ((f"{file}: simulations[{at}]", one) for at, one in enumerate(inside))
         return
     for path in sorted((file.parent / "simulations").glob("*.json")):
         yield str(path), json_document(path)
-
-
-def _is_agent(message: Any) -> bool:
-    return bool(value_at(message, "role") == "assistant")
 
 
 def _completion(said: list[Any]) -> str | None:
@@ -169,16 +165,13 @@ def _tokens(said: list[Any]) -> int | None:
 
 
 def _scores(reward: Any) -> tuple[dict[str, float | None], dict[str, str]]:
-    parts = value_at(reward, "reward_breakdown")
-    raw = {"reward": value_at(reward, "reward")}
-    raw |= {f"reward.{k}": v for k, v in parts.items()} if isinstance(parts, dict) else {}
-    values = {key: score_value(value) for key, value in raw.items()}
-    errors = {key: problem for key, (_, problem) in values.items() if problem is not None}
-    return {key: value for key, (value, _) in values.items()}, errors
+    parts = dict_at(reward, "reward_breakdown")
+    named = {f"reward.{name}": value for name, value in parts.items()}
+    return convert_scores({"reward": value_at(reward, "reward"), **named})
 
 
 def _failure(simulation: Mapping[str, Any]) -> str | None:
-    """Return why a simulation is no evidence about the agent; None if it is."""
+    """Return why a simulation says nothing about the agent, or None."""
     end = text_of(simulation.get("termination_reason"))
     if end not in FAILURES:
         return None

@@ -1,12 +1,11 @@
-"""Results of verifiers: `traces.jsonl`, an episode a line.
+"""Results of verifiers: `traces.jsonl`, one episode per line.
 
-An episode holds the trace of each agent, a trace its rewards, metrics and messages. Scores are the
-trace's weighted reward (`reward`), each reward by its name (`reward.NAME`) and each metric
-(`metric.NAME`). A reward that was not computed is no 0, and an episode that failed is unscored.
+An episode holds a trace for each agent, with rewards, metrics and messages. Scores are the weighted
+reward (`reward`), each reward by its name (`reward.NAME`) and each metric (`metric.NAME`). A reward
+that was not computed and an episode that failed are unscored.
 
-A task is known by its `id` where it has one, else by its key, which verifiers makes of the row
-and of its place in the task set: run both arms on the same selection. Episodes of the same
-task are samples.
+The id of a task is its `id`, or else its key, which verifiers makes from the row and its position
+in the task set: run both arms on the same selection. Episodes of the same task are samples.
 """
 
 from __future__ import annotations
@@ -26,11 +25,8 @@ from tunegate.harness.contracts.result_reader import (
 )
 from tunegate.harness.contracts.thoughts import message_thoughts
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.results._files import (
-    json_lines,
-    text_of,
-    token_count,
-)
+from tunegate.harness.results._files import json_lines
+from tunegate.harness.results._values import dict_at, is_conversation, list_at, text_of, token_count
 
 NAME = "traces.jsonl"
 VERSION = 1
@@ -57,10 +53,10 @@ def verifiers(path: Path, *, agent: str = "") -> Iterator[ResultLog]:
 
     Args:
         path: The file, or the folder of the run.
-        agent: The agent that is scored, where an episode has several.
+        agent: The agent that is scored, if an episode has several.
 
     Raises:
-        UsageError: there are several agents and none or another is named.
+        UsageError: there are several agents, and `agent` names none of them.
     """
     file = _file(path)
     first = next((line for _, line in json_lines(file) if isinstance(line, dict)), {})
@@ -89,8 +85,7 @@ def _settings(episode: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _traces(episode: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    several = episode.get("traces")
-    return [one for one in several if isinstance(one, dict)] if isinstance(several, list) else []
+    return [one for one in list_at(episode, "traces") if isinstance(one, dict)]
 
 
 def _agent(trace: Mapping[str, Any]) -> str:
@@ -114,8 +109,7 @@ def _rows(file: Path, agent: str) -> Iterator[ResultRow | UnreadLine]:
 
 def _row(where: str, episode: Mapping[str, Any], trace: Mapping[str, Any]) -> ResultRow:
     task = episode.get("task")
-    data = value_at(task, "data")
-    data = data if isinstance(data, dict) else {}
+    data = dict_at(task, "data")
     prompt = _prompt(data)
     scores, errors = _scores(trace)
     name = text_of(data.get("id")) or text_of(value_at(task, "key")) or content_id(data)
@@ -124,7 +118,7 @@ def _row(where: str, episode: Mapping[str, Any], trace: Mapping[str, Any]) -> Re
         where=where,
         prompt=prompt,
         completion=_completion(trace),
-        reasoning=_thoughts(trace),
+        reasoning=message_thoughts(_last_message(trace) or {}),
         scores=scores,
         errors=errors,
         error=_failure(episode, trace),
@@ -139,7 +133,7 @@ def _row(where: str, episode: Mapping[str, Any], trace: Mapping[str, Any]) -> Re
 def _prompt(data: Mapping[str, Any]) -> str | Sequence[Mapping[str, Any]] | None:
     """Return what the task asks, with its system prompt."""
     given, system = data.get("prompt"), data.get("system_prompt")
-    turns = isinstance(given, list) and all(isinstance(t, dict) and "role" in t for t in given)
+    turns = is_conversation(given)
     if given is None or not (system or turns):
         return text_of(given)
     first = [{"role": "system", "content": system}] if system else []
@@ -151,20 +145,16 @@ def _completion(trace: Mapping[str, Any]) -> str | None:
     reply = trace.get("root_reply")
     if reply is not None:
         return text_of(reply)
-    nodes = trace.get("nodes")
-    for node in reversed(nodes if isinstance(nodes, list) else []):
-        if value_at(node, "sampled") and value_at(node, "message.role") == "assistant":
-            return text_of(value_at(node, "message.content")) or ""
-    return None
+    message = _last_message(trace)
+    return None if message is None else text_of(message.get("content")) or ""
 
 
-def _thoughts(trace: Mapping[str, Any]) -> str | None:
-    """Return the thoughts before the last message that a model call produced."""
-    nodes = trace.get("nodes")
-    for node in reversed(nodes if isinstance(nodes, list) else []):
-        message = value_at(node, "message")
-        if value_at(node, "sampled") and value_at(message, "role") == "assistant":
-            return message_thoughts(message)
+def _last_message(trace: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the last message that a model call produced."""
+    for node in reversed(list_at(trace, "nodes")):
+        message = dict_at(node, "message")
+        if value_at(node, "sampled") and message.get("role") == "assistant":
+            return message
     return None
 
 
@@ -178,9 +168,8 @@ def _scores(trace: Mapping[str, Any]) -> tuple[dict[str, float | None], dict[str
             errors[key] = problem
         return scores[key]
 
-    rewards = trace.get("rewards")
     values: list[float | None] = []
-    for name, reward in (rewards if isinstance(rewards, dict) else {}).items():
+    for name, reward in dict_at(trace, "rewards").items():
         value = add(f"reward.{name}", value_at(reward, "score"))
         given = value_at(reward, "weight")
         weight, _ = score_value(1.0 if given is None else given)
@@ -191,20 +180,18 @@ def _scores(trace: Mapping[str, Any]) -> tuple[dict[str, float | None], dict[str
     elif values:
         scores["reward"] = None
         errors["reward"] = "a reward was not computed"
-    metrics = trace.get("metrics")
-    for name, value in (metrics if isinstance(metrics, dict) else {}).items():
+    for name, value in dict_at(trace, "metrics").items():
         add(f"metric.{name}", value)
     return scores, errors
 
 
 def _failure(episode: Mapping[str, Any], trace: Mapping[str, Any]) -> str | None:
-    """Return why the episode has no valid result; None if it has."""
+    """Return why the episode has no valid result, or None."""
     parts = [part for part in (trace, episode) if part]
     if trace and all(part.get("ok") is True for part in parts):
         return None
     for part in parts:
-        errors = part.get("errors")
-        last = errors[-1] if isinstance(errors, list) and errors else None
+        last = next(reversed(list_at(part, "errors")), None)
         if isinstance(last, dict):
             return f"{last.get('type')}: {last.get('message')}"
     if any(part.get("is_timeout") is True for part in parts):

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from tunegate.harness.records.verdict import VerdictRecord
+from tunegate.harness.run.evaluate import evaluate
+from tunegate.harness.run.options import RunOptions
+from tunegate.harness.suite import load_suite
 
 RECORDED = Path(__file__).parent / "recorded"
 LM_EVAL = RECORDED / "lm_eval"
@@ -48,3 +54,20 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     """Write JSON lines; NaN and Infinity as Python writes them."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def gate(suite: Path, base: Path | str, tuned: Path | str, **options: Any) -> VerdictRecord:
+    """Return the verdict on two runs; the run folder is `run` beside the suites."""
+    folder = suite.parents[1] / "run"
+    return evaluate(
+        RunOptions(
+            suites=(load_suite(suite),),
+            folder=folder,
+            store=folder.with_name("store.sqlite"),
+            **{
+                "specs": {"base": f"results:{base}", "tuned": f"results:{tuned}"},
+                "stream": io.StringIO(),
+                **options,
+            },
+        )
+    )

@@ -6,7 +6,6 @@ summaries, corrected by what they count as a wrong answer though nothing was ans
 
 from __future__ import annotations
 
-import io
 import json
 import random
 import shutil
@@ -16,14 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.results.recorded_results import RECORDED, write_suite
+from tests.results.recorded_results import RECORDED, gate, write_suite
 from tunegate.harness.contracts.result_reader import ResultRow, ResultSpec, UnreadLine, read_logs
 from tunegate.harness.contracts.result_set import read_results
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.verdict import Verdict
-from tunegate.harness.run.evaluate import evaluate
-from tunegate.harness.run.options import RunOptions
-from tunegate.harness.suite import load_suite
 
 HELM = RECORDED / "helm"
 TAU2 = RECORDED / "tau2"
@@ -41,20 +37,6 @@ def read(spec: str | Path) -> list[ResultRow]:
     found = list(rows_of(spec))
     assert all(isinstance(row, ResultRow) for row in found)
     return [row for row in found if isinstance(row, ResultRow)]
-
-
-def gate(suite: Path, base: str, tuned: str) -> Verdict:
-    """Return the verdict on two runs; the run folder is `run` beside the suites."""
-    folder = suite.parents[1] / "run"
-    return evaluate(
-        RunOptions(
-            suites=(load_suite(suite),),
-            folder=folder,
-            store=folder.with_name("store.sqlite"),
-            specs={"base": f"results:{base}", "tuned": f"results:{tuned}"},
-            stream=io.StringIO(),
-        )
-    ).verdict
 
 
 @pytest.mark.parametrize("model", ["base", "tuned"])
@@ -149,7 +131,7 @@ def test_another_simulated_user_is_another_measurement(tmp_path: Path) -> None:
         generation="[generation]\nsamples = 2",
     )  # fmt: skip
     verdict = gate(suite, str(TAU2 / "base.json"), str(tmp_path / "tuned.json"))
-    assert verdict is Verdict.NOT_COMPARABLE
+    assert verdict.verdict is Verdict.NOT_COMPARABLE
     told = (tmp_path / "run" / "verdict.json").read_text()
     assert "simulated user" in told
     assert "another" in told
@@ -188,7 +170,7 @@ def test_a_task_of_harbor_that_changed_is_another_question(tmp_path: Path) -> No
         generation="[generation]\nsamples = 2",
     )  # fmt: skip
     verdict = gate(suite, f"{HARBOR}#offline/base", f"{copy}#offline/tuned")
-    assert verdict is Verdict.NOT_COMPARABLE
+    assert verdict.verdict is Verdict.NOT_COMPARABLE
 
 
 def test_a_trial_that_is_still_written_is_told(tmp_path: Path) -> None:

@@ -16,13 +16,10 @@ from typing import Any
 
 import pytest
 
-from tests.results.recorded_results import RECORDED, write_rows, write_suite
+from tests.results.recorded_results import RECORDED, gate, write_rows, write_suite
 from tunegate.harness.contracts.result_set import read_results
 from tunegate.harness.records.errors import SuiteError, UsageError
 from tunegate.harness.records.verdict import Verdict
-from tunegate.harness.run.evaluate import evaluate
-from tunegate.harness.run.options import RunOptions
-from tunegate.harness.suite import load_suite
 
 Rows = list[dict[str, Any]]
 
@@ -145,17 +142,10 @@ def test_bad_input_is_told_or_refused_and_never_a_false_difference(
     stream = io.StringIO()
 
     def run() -> tuple[Verdict, int, float | None]:
-        found = evaluate(
-            RunOptions(
-                suites=(load_suite(suite),),
-                folder=tmp_path / "run",
-                store=tmp_path / "store.sqlite",
-                specs={arm: f"results:{tmp_path / arm}.jsonl" for arm in files},
-                stream=stream,
-            )
-        )
-        gate = found.suites[0].gates[0]
-        return found.verdict, gate.n, gate.delta
+        paths = [tmp_path / f"{arm}.jsonl" for arm in files]
+        found = gate(suite, *paths, stream=stream)
+        sole = found.suites[0].gates[0]
+        return found.verdict, sole.n, sole.delta
 
     if bad.verdict is None:
         with pytest.raises((UsageError, SuiteError)) as refused:
@@ -192,6 +182,6 @@ def test_a_broken_archive_is_refused_in_a_line(tmp_path: Path) -> None:
     path = tmp_path / log.name
     shutil.copy(log, path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UsageError, match="no whole zip archive") as refused:
+    with pytest.raises(UsageError, match="not a complete zip archive") as refused:
         read_results(str(path))
     assert "\n" not in str(refused.value)

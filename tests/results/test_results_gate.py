@@ -11,35 +11,15 @@ from typing import Any
 
 import pytest
 
-from tests.results.recorded_results import LM_EVAL, write_rows, write_suite
+from tests.results.recorded_results import LM_EVAL, gate, write_rows, write_suite
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
-from tunegate.harness.run.evaluate import evaluate
-from tunegate.harness.run.options import RunOptions
-from tunegate.harness.suite import load_suite
 from tunegate.reports.data import prepare_data
 from tunegate.reports.page import write_all
 from tunegate.reports.sections.behaviour import arm_behaviours
 
 Rows = list[dict[str, Any]]
-
-
-def gate(suite: Path, base: Path | str, tuned: Path | str, **options: Any) -> VerdictRecord:
-    """Return the verdict on two runs; the run folder is `run` beside the suites."""
-    folder = suite.parents[1] / "run"
-    return evaluate(
-        RunOptions(
-            suites=(load_suite(suite),),
-            folder=folder,
-            store=folder.with_name("store.sqlite"),
-            **{
-                "specs": {"base": f"results:{base}", "tuned": f"results:{tuned}"},
-                "stream": io.StringIO(),
-                **options,
-            },
-        )
-    )
 
 
 def rows(seed: int, right: float, count: int = 200) -> Rows:

@@ -16,7 +16,7 @@ from tests.results.test_results_gate import gate, sole
 from tunegate.harness.contracts.result_set import ResultSet, read_results
 from tunegate.harness.records.errors import MissingExtra, UsageError
 from tunegate.harness.records.verdict import Verdict
-from tunegate.harness.results._files import open_zip
+from tunegate.harness.results._zip_archive import open_zip
 
 INSPECT = RECORDED / "inspect"
 

@@ -6,7 +6,6 @@ the tools to grade.
 
 from __future__ import annotations
 
-import io
 import json
 import random
 import re
@@ -18,13 +17,10 @@ from typing import Any
 
 import pytest
 
-from tests.results.recorded_results import RECORDED, write_suite
+from tests.results.recorded_results import RECORDED, gate, write_suite
 from tunegate.harness.contracts.result_reader import ResultRow, ResultSpec, UnreadLine, read_logs
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.verdict import Verdict, VerdictRecord
-from tunegate.harness.run.evaluate import evaluate
-from tunegate.harness.run.options import RunOptions
-from tunegate.harness.suite import load_suite
+from tunegate.harness.records.verdict import Verdict
 
 PROMPTFOO = RECORDED / "promptfoo" / "results.json"
 DEEPEVAL = RECORDED / "deepeval"
@@ -286,20 +282,6 @@ def test_lighteval_is_known_by_the_question_not_by_the_position(
     assert [row.key for row in base] == [row.key for row in tuned]
     assert base[0].task == "custom|sums"
     assert base[1].expected == "8"
-
-
-def gate(suite: Path, base: str, tuned: str) -> VerdictRecord:
-    """Return the verdict on two runs."""
-    folder = suite.parents[1] / "run"
-    return evaluate(
-        RunOptions(
-            suites=(load_suite(suite),),
-            specs={"base": f"results:{base}", "tuned": f"results:{tuned}"},
-            folder=folder,
-            store=folder.with_name("store.sqlite"),
-            stream=io.StringIO(),
-        )
-    )
 
 
 def many_deepeval(path: Path, count: int, change: Callable[[int, dict[str, Any]], None]) -> Path:

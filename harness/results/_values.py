@@ -1,0 +1,55 @@
+"""Values within a record of a tool, whose types its files do not promise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tunegate.harness.contracts.result_reader import score_value, value_at
+
+LARGEST_COUNT = 10**12
+"""Tokens; a larger number is not a measurement."""
+
+
+def text_of(value: Any) -> str | None:
+    """Return a value as text: texts as they are, others as JSON; None stays None."""
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def list_at(record: Any, path: str) -> list[Any]:
+    """Return the list at a dotted path, or an empty one."""
+    found = value_at(record, path)
+    return found if isinstance(found, list) else []
+
+
+def dict_at(record: Any, path: str) -> dict[str, Any]:
+    """Return the object at a dotted path, or an empty one."""
+    found = value_at(record, path)
+    return found if isinstance(found, dict) else {}
+
+
+def is_conversation(value: Any) -> bool:
+    """Return whether a value is a list of messages with roles."""
+    return isinstance(value, list) and all(isinstance(t, dict) and "role" in t for t in value)
+
+
+def prompt_of(value: Any) -> Any:
+    """Return a prompt as `ResultRow` takes it: a conversation, or else text."""
+    return value if is_conversation(value) else text_of(value)
+
+
+def convert_scores(raw: Mapping[str, Any]) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Return the numbers by score key, and why some are missing."""
+    values = {str(key): score_value(value) for key, value in raw.items()}
+    errors = {key: problem for key, (_, problem) in values.items() if problem is not None}
+    return {key: value for key, (value, _) in values.items()}, errors
+
+
+def token_count(raw: Any) -> int | None:
+    """Return a number of tokens; None for 0, which tools write if they do not know."""
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or not 0 < raw < LARGEST_COUNT:
+        return None
+    return int(raw)
