@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from tests.suite_templates import commonest_opening, largest_template
-from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.suite import Suite
@@ -78,8 +77,3 @@ def test_a_model_that_always_does_the_same_breaks_the_floor(suite: Suite) -> Non
     for text in (REFUSAL, ANSWER):
         scores = [refusal(one, Completion(text=text)).value or 0.0 for one in suite.cases]
         assert sum(scores) / len(scores) == 0.5 < float(floor)
-
-
-def test_its_cases_can_prove_its_gates(suite: Suite) -> None:
-    assert suite.gates
-    assert unreachable_gates(suite) == []
