@@ -101,7 +101,10 @@ def _zstandard_reader() -> Callable[[bytes, int], bytes]:
 
         return lambda raw, most: ZstdDecompressor().stream_reader(io.BytesIO(raw)).read(most)
     with suppress(ImportError):
-        from pyarrow import BufferReader, CompressedInputStream
+        from pyarrow import (  # type: ignore[import-untyped]  # ships no types
+            BufferReader,
+            CompressedInputStream,
+        )
 
         return lambda raw, most: CompressedInputStream(BufferReader(raw), "zstd").read(most)
     raise MissingExtra("an Inspect log", "inspect-logs")

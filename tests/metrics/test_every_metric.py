@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunegate.harness.contracts import lookup
-from tunegate.harness.contracts.metric import Metric, load_metric
+from tunegate.harness.contracts.metric import Metric
+from tunegate.harness.contracts.metric_loading import load_metric
 from tunegate.harness.records.answers import CellKind, Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeCall, EpisodeEnd, EpisodeRecord, EpisodeTurn
