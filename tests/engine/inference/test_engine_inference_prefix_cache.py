@@ -166,8 +166,8 @@ def test_padding_behind_a_prefix_pushes_nothing_out_of_a_sliding_window(
     folder = copied(tiny.base("mistral"), sliding_window=80)
     arm: Any = open_arms({"base": str(folder), "tuned": str(tiny.base("mistral", seed=1))})["base"]
     start = "the parcel is late " * 8
-    cases = [Case(id=end, prompt=start + end) for end in ENDS[:2]]
-    first = ask(arm, cases, max_new_tokens=2)
+    cases = [Case(id=end, prompt=start + end) for end in ENDS[:5]]
+    first = ask(arm, cases, max_new_tokens=20)  # enough rows for a shared prefix
     room = 80 - len(first[0].prompt.token_ids) - 4
     long = ask(arm, [Case(id="long", prompt=start + "a refund " * 12)], max_new_tokens=2)
     short = ask(
@@ -181,7 +181,7 @@ def test_padding_behind_a_prefix_pushes_nothing_out_of_a_sliding_window(
         }
         later = [*long, *(one for one in short if len(alone[one.key]) == room)]
         assert len(later) > 1
-        coming = [later]
+        coming = [later, *[[]] * 8]  # the long prompt is prefilled first of the later rows
         found = decode_sequences(
             arm,
             model,
