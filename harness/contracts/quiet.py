@@ -1,10 +1,11 @@
-"""Quiet libraries: none of their log messages and progress bars between our own lines."""
+"""Quiet libraries: their log messages, progress bars and defaults."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any
@@ -38,3 +39,15 @@ def quiet_libraries(*loggers: str, level: int = logging.ERROR) -> Iterator[None]
                 undo.callback(datasets.enable_progress_bars)
             datasets.disable_progress_bars()
         yield
+
+
+@contextmanager
+def default_variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set the environment variables that the user has not set, and remove them afterwards."""
+    added = [name for name in values if name not in os.environ]
+    os.environ.update({name: values[name] for name in added})
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.contracts.quiet import quiet_libraries
+from tunegate.harness.contracts.quiet import default_variables, quiet_libraries
 from tunegate.harness.engine.sharding import Shard, ShardResult, ShardWorker, WorkerSetup
 from tunegate.harness.models._model_folder import require_modules
 from tunegate.harness.records.errors import BackendError, UsageError, error_reason
@@ -177,7 +177,7 @@ def ray_workers(workers: int | None) -> Iterator[RayWorkerPool]:
     """
     refuse_missing()
     with ExitStack() as after:
-        after.enter_context(_environment(QUIET))
+        after.enter_context(default_variables(QUIET))
         import ray
         import ray.data  # sets up its loggers
 
@@ -244,18 +244,6 @@ def _size_pool(
         raise UsageError(f"--gate-workers={count}: Ray has {there} {what}; ask for at most {there}")
     share = 1 if theirs else max(1, (os.cpu_count() or 1) // count)
     return RayWorkerPool(count, cpus=share, gpus=int(gpus > 0))
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables that are not set, and take them out again."""
-    new = [name for name in values if name not in os.environ]
-    os.environ.update({name: values[name] for name in new})
-    try:
-        yield
-    finally:
-        for name in new:
-            os.environ.pop(name, None)
 
 
 @contextmanager

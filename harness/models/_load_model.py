@@ -15,15 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.models._model_folder import (
-    gpu_is_free,
-    need_quantiser,
-    needs_code,
-    require_modules,
-    stored_format,
-    text_class,
-    text_part,
-)
+from tunegate.harness.models._model_class import needs_code, text_class, text_part
+from tunegate.harness.models._model_folder import gpu_is_free, need_quantiser, require_modules
+from tunegate.harness.models._number_format import number_format, stored_format
 from tunegate.harness.models.adapters.weight_files import refuse_unsafe, weights_fingerprint
 from tunegate.harness.models.transformers import HfArm, LoadedModel, last_logits
 from tunegate.harness.records.errors import ModelError, TunegateError, error_reason
@@ -98,20 +92,6 @@ def load_model(folder: Path, *, dtype: str, trusted: bool = False) -> LoadedMode
         )
     loaded.pristine = last_logits(model, ids)
     return loaded
-
-
-def number_format(model: Any) -> str:
-    """Return in what the model computes, and that its weights are rounded further where they are.
-
-    Only a plain `float32` counts as exact arithmetic (`tunegate.harness.engine.plan`).
-    """
-    computed = str(model.dtype).removeprefix("torch.")
-    config = getattr(model.config, "quantization_config", None)
-    method = getattr(config, "quant_method", None)
-    if method is None:
-        return computed
-    bits = "4-bit " if getattr(config, "load_in_4bit", False) else ""
-    return f"{computed}, {bits}{getattr(method, 'value', method)}"
 
 
 def _keep_unpacked(model: Any) -> None:

@@ -1,12 +1,10 @@
-"""Model folders: the folder that a spec names, the class that computes it, its number format."""
+"""Model folders: the folder that a spec names, and what is in it."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
-import math
 import stat
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -205,119 +203,3 @@ def need_quantiser(folder: Path) -> None:
         require_modules(
             "bitsandbytes", "accelerate", what="a 4-bit or 8-bit model", extra="quantized"
         )
-
-
-def needs_code(folder: Path) -> bool:
-    """Return whether only code in the folder can compute the model."""
-    import transformers
-
-    value = _object(folder / "config.json")
-    return (
-        bool(value.get("auto_map")) and value.get("model_type") not in transformers.CONFIG_MAPPING
-    )
-
-
-def text_class(folder: Path) -> Any:
-    """Return the class to load the folder's weights with.
-
-    It is the first of `architectures`, as in TRL. A name that Transformers does not have, or a
-    model without a head, is left to `AutoModelForCausalLM`.
-
-    Raises:
-        ModelError: Transformers does not know the model, or it writes no text.
-    """
-    import transformers
-
-    _refuse_unknown(folder)
-    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    named = (config.architectures or [""])[0]
-    kind = getattr(transformers, named, None)
-    if config.is_encoder_decoder or (
-        kind is not None and "For" in named and not kind.can_generate()
-    ):
-        raise ModelError(
-            f"{folder}: {named or config.model_type} is not a language model that goes on with its "
-            "prompt; give one whose class ends in ForCausalLM or ForConditionalGeneration"
-        )
-    if kind is None or not kind.can_generate():
-        return transformers.AutoModelForCausalLM
-    return kind
-
-
-def _refuse_unknown(folder: Path) -> None:
-    """Refuse a model type that this Transformers does not have, naming a version that has it."""
-    import transformers
-    from packaging.version import InvalidVersion, Version
-
-    value = _object(folder / "config.json")
-    kind, saved = value.get("model_type"), str(value.get("transformers_version", ""))
-    if kind in transformers.CONFIG_MAPPING:
-        return
-    named = next(iter(value.get("architectures") or ()), f"model type {kind!r}")
-    try:
-        newer = Version(saved) > Version(transformers.__version__)
-    except InvalidVersion:
-        newer = False
-    remedy = (
-        f"it was saved by {saved}: pip install 'transformers>={saved}'"
-        if newer
-        else "its model card says which version has it"
-    )
-    raise ModelError(f"{folder}: Transformers {transformers.__version__} has no {named}; {remedy}")
-
-
-def text_part(model: Any) -> Any:
-    """Return the part of a model that computes text: all of it, or a whole model within it.
-
-    Llama 4 has a language model with a head of its own within the class with vision, which does
-    nothing else for text than to call it (and fails at that in Transformers 5.24). The names of the
-    other parts are its `left_out`: adapters may have tensors for them.
-    """
-    inner = getattr(model, "language_model", None)
-    if inner is None or getattr(inner, "lm_head", None) is None:
-        return model
-    inner.generation_config = model.generation_config
-    inner.left_out = frozenset(name for name, part in model.named_children() if part is not inner)
-    return inner
-
-
-_FORMATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-
-
-def stored_format(folder: Path, config: Any) -> str | None:
-    """Return in what the folder's weights are stored; None if it is unknown.
-
-    Args:
-        folder: The model's folder.
-        config: Its configuration as Transformers read it.
-    """
-    quantised = getattr(config, "quantization_config", None)
-    if quantised is not None:
-        return _quantisation_name(quantised)
-    sizes: Counter[str] = Counter()
-    for path in folder.glob("*.safetensors"):
-        sizes += _sizes(path)
-    if not sizes:
-        return None
-    commonest = sizes.most_common(1)[0][0]
-    return _FORMATS.get(commonest, commonest.lower())
-
-
-def _quantisation_name(config: Any) -> str:
-    method = getattr(config, "quant_method", "quantised")
-    name = str(getattr(method, "value", method))
-    if getattr(config, "load_in_4bit", False):
-        return f"{config.bnb_4bit_quant_type} ({name})"
-    return f"8-bit ({name})" if getattr(config, "load_in_8bit", False) else name
-
-
-def _sizes(path: Path) -> Counter[str]:
-    """Return number format → weights in it."""
-    from safetensors import safe_open
-
-    found: Counter[str] = Counter()
-    with safe_open(path, framework="pt") as tensors:
-        for key in tensors.keys():  # noqa: SIM118  # safe_open is no mapping
-            tensor = tensors.get_slice(key)
-            found[tensor.get_dtype()] += math.prod(tensor.get_shape())
-    return found

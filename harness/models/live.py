@@ -16,7 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.models._load_model import load_model, number_format
+from tunegate.harness.models._load_model import load_model
+from tunegate.harness.models._number_format import number_format
 from tunegate.harness.models.transformers import HfArm, LoadedModel, effective_adapter_config
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import pytest
 
-from tunegate.harness.contracts.quiet import quiet_libraries
+from tunegate.harness.contracts.quiet import default_variables, quiet_libraries
 
 
 def test_a_logger_is_quiet_and_then_as_it_was(caplog: pytest.LogCaptureFixture) -> None:
@@ -33,3 +34,12 @@ def test_transformers_and_datasets_are_quiet_and_then_as_they_were() -> None:
         assert state() == (False, False, logging.ERROR)
 
     assert state() == before
+
+
+def test_default_variables_are_removed_and_the_users_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A", "mine")
+    monkeypatch.delenv("B", raising=False)
+    with default_variables({"A": "ours", "B": "ours"}):
+        assert (os.environ["A"], os.environ["B"]) == ("mine", "ours")
+    assert os.environ["A"] == "mine"
+    assert "B" not in os.environ

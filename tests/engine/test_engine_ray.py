@@ -233,15 +233,6 @@ def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPat
     HERE.refuse_impossible()
 
 
-def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("A", "mine")
-    monkeypatch.delenv("B", raising=False)
-    with ray_backend._environment({"A": "ours", "B": "ours"}):
-        assert (os.environ["A"], os.environ["B"]) == ("mine", "ours")
-    assert os.environ["A"] == "mine"
-    assert "B" not in os.environ
-
-
 def test_a_worker_gets_a_gpu_or_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """One a GPU by default; on a cluster of others one core each."""
     monkeypatch.setattr(os, "cpu_count", lambda: 8)

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.models._model_folder import is_adapter, require_modules, text_class, text_part
+from tunegate.harness.models._model_class import text_class, text_part
+from tunegate.harness.models._model_folder import is_adapter, require_modules
 from tunegate.harness.models.transformers import HfArm
 from tunegate.harness.records.errors import UsageError
 

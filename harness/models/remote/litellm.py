@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from tunegate.harness.contracts.quiet import default_variables
 from tunegate.harness.models.remote.failures import (
     PermanentError,
     RetryableError,
@@ -147,7 +148,7 @@ def litellm_library() -> Any:
     """
     if importlib.util.find_spec("litellm") is None:
         raise MissingExtra("a litellm model", "litellm")
-    with _LOADING, warnings.catch_warnings(), _environment(_OFFLINE):
+    with _LOADING, warnings.catch_warnings(), default_variables(_OFFLINE):
         # Dependencies of litellm warn while they load, and it changes the process's filters.
         warnings.simplefilter("ignore")
         # By name: a type checker would read all of litellm, which takes minutes.
@@ -171,18 +172,6 @@ def _close(litellm: Any) -> None:
             with contextlib.suppress(Exception):  # the process ends anyway
                 close()
     clients.clear()
-
-
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables that are not set already, for the time of the block."""
-    added = [name for name in values if name not in os.environ]
-    os.environ.update({name: values[name] for name in added})
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
 
 
 def _reply(litellm: Any, model: str, response: Any) -> ChatReply:
