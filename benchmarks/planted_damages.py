@@ -30,7 +30,8 @@ from pathlib import Path
 import numpy as np
 
 from tunegate.harness.decision.gating.silent_gates import active_suite
-from tunegate.harness.decision.score_table import ScoreTable, score_suite
+from tunegate.harness.decision.score_table import ScoreTable
+from tunegate.harness.decision.scoring import score_suite
 from tunegate.harness.decision.verdict.decide import suite_results
 from tunegate.harness.records.answers import Completion, StoredAnswer
 from tunegate.harness.records.cases import Case

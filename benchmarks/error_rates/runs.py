@@ -23,7 +23,7 @@ from benchmarks.error_rates.table import ALPHA, PROMISE, Row, Settings, simulate
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts.further_arm import BASE_AGAIN, INCUMBENT, SHIPPED
-from tunegate.harness.decision.candidates.rank import shared_error
+from tunegate.harness.decision.candidates.shared_error import shared_error
 from tunegate.harness.decision.gating.decide_all import decide_gate
 from tunegate.harness.decision.gating.error_control import ProvenRegressions
 from tunegate.harness.decision.verdict.decide import decide_run

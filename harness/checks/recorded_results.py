@@ -1,6 +1,6 @@
 """Comparability of other tools' results: the same prompts, settings and scores.
 
-A case whose prompts differ is unscored (`comparison/score_table.py`). If more than one in a hundred
+A case whose prompts differ is unscored (`decision/score_table.py`). If more than one in a hundred
 differ, the runs differ in more than the model.
 """
 

@@ -383,7 +383,11 @@ def _again(text: str) -> str:
 def _print(comparison: AaTestResult, suite: Suite) -> list[GateResult]:
     """Print a comparison's block; return its false claims."""
     from tunegate.harness.decision.score_table import tables_of
-    from tunegate.harness.decision.verdict.redecide import broken_levels, false_claims, noise_floors
+    from tunegate.harness.decision.verdict.false_claims import (
+        broken_levels,
+        false_claims,
+        noise_floors,
+    )
     from tunegate.harness.records.answers import CellKind
     from tunegate.harness.records.run_folder import Run
 
@@ -414,7 +418,7 @@ def _print(comparison: AaTestResult, suite: Suite) -> list[GateResult]:
 def _claims_at_looks(comparison: AaTestResult, suite: Suite, run: Run) -> Iterator[GateResult]:
     """Print at which look a gate run would have ended; yield what it would have claimed falsely."""
     from tunegate.harness.decision.planning.look_schedule import schedule_looks
-    from tunegate.harness.decision.verdict.redecide import claims_at_looks
+    from tunegate.harness.decision.verdict.false_claims import claims_at_looks
 
     recorded = any(
         arm.get("backend") in ("replay", "results") for arm in run.manifest.arms.values()

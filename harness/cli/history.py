@@ -72,7 +72,7 @@ def history(
 
 def _read(runs: Path | None) -> RunHistory:
     from tunegate.harness.cli.resume import RUNS
-    from tunegate.harness.decision.verdict import run_history
+    from tunegate.harness.decision.verdict import promotions
     from tunegate.harness.decision.verdict.run_history import read_history
     from tunegate.harness.engine.answer_cache import candidates_judged
     from tunegate.harness.run.verification import load_verified
@@ -84,7 +84,7 @@ def _read(runs: Path | None) -> RunHistory:
         )
     return read_history(
         sorted(folder.iterdir()),
-        run_history.read_promotions(Path(run_history.FILE_NAME)),
+        promotions.read_promotions(Path(promotions.FILE_NAME)),
         candidates_judged(folder.parent / "store.sqlite"),
         check=load_verified,
     )

@@ -30,21 +30,21 @@ def promote(
 ) -> None:
     """Record in shipped.jsonl that a run's fine-tune was shipped, for `--incumbent promoted`."""
     from tunegate.harness.cli.resume import RUNS, newest_run
-    from tunegate.harness.decision.verdict import run_history
+    from tunegate.harness.decision.verdict import promotions
     from tunegate.harness.run.verification import load_verified
 
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    path = Path(run_history.FILE_NAME)
+    path = Path(promotions.FILE_NAME)
     loaded, notes = load_verified(run or newest_run(RUNS), strict=True, suites=suite_paths(suite))
     for note in notes:
         say(f"note: {note}")
-    record = run_history.promotion_of(loaded, now, anyway)
-    before = run_history.read_promotions(path)
+    record = promotions.promotion_of(loaded, now, anyway)
+    before = promotions.read_promotions(path)
     if before and before[-1].identity == record.identity:
         say(f"{path}: {record.spec} is the newest already, from run {before[-1].run_id}")
         return
     try:
-        run_history.append_promotion(path, record)
+        promotions.append_promotion(path, record)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
     say(f"{path}: {record.spec} was shipped on run {record.run_id} ({record.verdict.value})")

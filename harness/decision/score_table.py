@@ -1,143 +1,24 @@
-"""Score tables: scores by suite, metric, case and arm, with imputation of missing ones.
-
-The worst case puts the worst score for tuned and the best for base in the place of a missing one,
-the best case the reverse. An unbounded metric has no such scores: its missing differences are the
-worst, or the best, that was observed.
-"""
+"""Score tables: scores by metric, case and arm, ready to be paired."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
-from itertools import product
+from functools import cached_property
 
 from tunegate.harness.comparison.corpus_level import PairedCounts, Row
-from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.noise_floor import NoiseFloor
 from tunegate.harness.comparison.pairs import PairFill, Pairs, shared_clusters
 from tunegate.harness.contracts.further_arm import BASE_AGAIN
-from tunegate.harness.contracts.metric import Metric, refuse_other_score
-from tunegate.harness.decision.answers.answer_counts import AnswerCounts, cells_by_case
-from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
+from tunegate.harness.decision.answers.answer_counts import AnswerCounts
+from tunegate.harness.decision.imputation import ExtremeImputation
+from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.manifest import Manifest, MetricRecord, SuiteRecord
-from tunegate.harness.records.scores import Score, ScoreRow
-from tunegate.harness.suite import Suite
-
-
-def score_suite(
-    suite: Suite,
-    cells: Iterable[StoredAnswer],
-    arms: Sequence[str],
-    *,
-    known: Iterable[ScoreRow] = (),
-) -> Iterator[ScoreRow]:
-    """Yield one row for every case, metric and arm; a failed cell leaves its case unscored.
-
-    Metrics that ask a judge have no rows here: `tunegate.harness.judges.asking` makes them. A
-    sample of what the user's own metrics return is computed again in the end, in reverse order:
-    state and chance in a metric would be taken for a difference of the arms.
-
-    Args:
-        suite: The suite.
-        cells: Cells of its cases, those of a case together, and of other suites'.
-        arms: The arms, in the order of the rows.
-        known: Rows that were scored before and are not scored again.
-
-    Raises:
-        BackendError: a metric returned another score for the same answer.
-    """
-    before = {(row.metric, row.case, row.arm): row for row in known}
-    cases = {case.id: case for case in suite.cases}
-    metrics = [m for m in suite.metrics if m.judge is None]
-    stride = max(1, len(suite.cases) // _SCORED_AGAIN)
-    chosen = {case.id for case in suite.cases[::stride]}
-    sample: list[tuple[Metric, ScoreRow, Callable[[], ScoreRow]]] = []
-    for (of_suite, name), group in cells_by_case(cells):
-        if of_suite != suite.name:
-            continue
-        found: dict[tuple[str, CellKind], list[StoredAnswer]] = {}
-        for stored in group:
-            found.setdefault((stored.cell.arm, stored.cell.kind), []).append(stored)
-        for metric, arm in product(metrics, arms):
-            asked = found.get((arm, metric.needs))
-            if asked:
-                base = found.get(("base", metric.needs), ())
-                compute = partial(_row, suite, metric, cases[name], asked, base)
-                earlier = before.get((metric.name, name, arm))
-                row = earlier or compute()
-                if name in chosen and row is not earlier and not metric.is_bundled:
-                    sample.append((metric, row, compute))
-                yield row
-    for metric, first, compute_again in reversed(sample):
-        place = f"answer of {first.arm} to case {first.case!r} of {suite.name}"
-        refuse_other_score(metric, first.value, compute_again().value, place)
-
-
-_SCORED_AGAIN = 20
-"""Cases of a suite, about, that are scored twice by metrics of the user's own."""
-
-
-def _row(
-    suite: Suite,
-    metric: Metric,
-    case: Case,
-    asked: Sequence[StoredAnswer],
-    base: Sequence[StoredAnswer],
-) -> ScoreRow:
-    """Score the samples of one case and average them: the unit of inference is the case."""
-    of_base = {stored.cell.sample: stored.completion for stored in base}
-    scores = [_score(metric, case, stored, of_base.get(stored.cell.sample)) for stored in asked]
-    values = [s.value for s in scores if s.value is not None]
-    reasons = [s.reason for s in scores if s.reason]
-    unscored = [s.reason for s in scores if s.value is None]
-    missing, played = len(unscored), suite.episode is not None
-    least = max(metric.least_samples, len(scores) / 2) if played else len(scores)
-    enough = bool(values) and len(values) >= least
-    average = metric.over_samples or exact_mean
-    bounded = enough and missing and metric.range is not None
-    ends = [average([*values, *[end] * missing]) for end in metric.range or ()] if bounded else []
-    return ScoreRow(
-        suite=suite.name,
-        metric=metric.name,
-        case=case.id,
-        arm=asked[0].cell.arm,
-        value=average(values) if enough else None,
-        reason=(unscored or reasons or [None])[0],
-        parts=_parts(scores) if enough else None,
-        counts=_counts(scores) if enough else None,
-        unscored=(missing, len(scores)) if missing and played else None,
-        bounds=(min(ends), max(ends)) if ends else None,
-    )
-
-
-def _parts(scores: Sequence[Score]) -> dict[str, float] | None:
-    found: dict[str, list[float]] = {}
-    for score in scores:
-        for name, value in (score.parts or {}).items():
-            found.setdefault(name, []).append(value)
-    return {name: exact_mean(values) for name, values in found.items()} or None
-
-
-def _counts(scores: Sequence[Score]) -> tuple[float, ...] | None:
-    rows = [score.counts for score in scores if score.counts is not None]
-    return tuple(map(math.fsum, zip(*rows, strict=True))) if rows else None
-
-
-def _score(metric: Metric, case: Case, stored: StoredAnswer, base: Completion | None) -> Score:
-    completion: Completion | None = stored.completion
-    if completion is None:
-        return Score.unscored(stored.error or "there is no completion")
-    hashes = {c.prompt_sha256 for c in (completion, base) if c is not None} - {None}
-    if len(hashes) > 1:
-        # Answers to different questions are no pair.
-        return Score.unscored("another prompt was recorded than in base")
-    return metric(case, completion)
+from tunegate.harness.records.scores import ScoreRow
 
 
 @dataclass(frozen=True)
@@ -447,46 +328,3 @@ def tables_of(
         for out in [without.get(suite.name, frozenset())]
         for of in [[c for c in cases[suite.name] if c.id not in out]]
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class ExtremeImputation:
-    """The scores put in the place of missing ones, in the worst or the best case for tuned."""
-
-    base: float
-    tuned: float
-    difference: float | None
-    """tuned − base where one of the two is known; None to put in the score itself."""
-
-    @classmethod
-    def of(
-        cls, metric: MetricRecord, observed: Pairs, *, level: bool, best: bool = False
-    ) -> ExtremeImputation:
-        """Return the scores that are put in on a metric, given its complete pairs.
-
-        Args:
-            metric: The metric.
-            observed: Its complete pairs.
-            level: Whether tuned's level is what matters, not its difference to base.
-            best: Whether it is the best case for tuned instead of the worst.
-        """
-        tuned_high = metric.higher_is_better is best
-        if metric.range is not None:
-            low, high = metric.range
-            return cls(low, high, None) if tuned_high else cls(high, low, None)
-        if not observed.n:
-            return cls(0.0, 0.0, 0.0)
-        extreme = (max if best else min)(range(observed.n), key=lambda i: observed.differences[i])
-        base, tuned = observed.base[extreme], observed.tuned[extreme]
-        if level:
-            return cls(base, (max if tuned_high else min)(observed.tuned), None)
-        return cls(base, tuned, tuned - base)
-
-    def fill(self, base: float | None, tuned: float | None) -> tuple[float, float]:
-        """Return both scores of a case, whichever of them are known."""
-        if base is None:
-            known = None if tuned is None else self.difference
-            base = self.base if tuned is None or known is None else tuned - known
-        if tuned is None:
-            tuned = self.tuned if self.difference is None else base + self.difference
-        return base, tuned

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from tunegate.harness.decision.verdict import run_history
+from tunegate.harness.decision.verdict import promotions
 from tunegate.harness.engine.answer_cache import AnswerCache, JudgedAttempt, SuiteVersion
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.hashing import sha256
@@ -116,7 +116,7 @@ class AttemptLedger:
         ]
         versions = {line.suite_sha256 for line in same}
         known = {(one.run_id, one.suite, one.suite_sha256, one.seed) for one in self.lines[path]}
-        shipped = run_history.read_promotions(Path(run_history.FILE_NAME))
+        shipped = promotions.read_promotions(Path(promotions.FILE_NAME))
         promoted = (one.run_id for one in shipped if name in one.suites)
         named = {line.run_id for line in related}
         return LedgerState(

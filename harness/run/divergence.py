@@ -19,7 +19,7 @@ from tunegate.harness.checks.drift import (
 )
 from tunegate.harness.contracts.further_arm import SHIPPED
 from tunegate.harness.contracts.model import Arm, LocalArm, Prompt
-from tunegate.harness.decision.gating.equivalence import answer_agreement
+from tunegate.harness.decision.gating.answer_agreement import answer_agreement
 from tunegate.harness.decision.verdict.decide import ScoredRun
 from tunegate.harness.decision.verdict.deployment_parity import ParityEvidence, compare_shipped
 from tunegate.harness.engine.inference.local_engine import memory_watched

@@ -15,7 +15,7 @@ from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.contracts.further_arm import comparisons
 from tunegate.harness.contracts.model import Arm
 from tunegate.harness.decision.planning.look_schedule import schedule_looks
-from tunegate.harness.decision.score_table import score_suite
+from tunegate.harness.decision.scoring import score_suite
 from tunegate.harness.decision.verdict.unscored import ARMS
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import Plan

@@ -16,7 +16,7 @@ from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.contracts.further_arm import comparisons
 from tunegate.harness.contracts.model import Arm
 from tunegate.harness.decision.answers.answer_counts import count_answers
-from tunegate.harness.decision.score_table import score_suite
+from tunegate.harness.decision.scoring import score_suite
 from tunegate.harness.decision.verdict.decide import ScoredRun, decide_run
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.optimizations import ALL, Optimizations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tunegate.harness.decision.verdict import run_history
+from tunegate.harness.decision.verdict import promotions
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.errors import UsageError
 
@@ -19,17 +19,17 @@ def resolve_incumbent(spec: str | None) -> str | None:
     """
     if spec != WORD:
         return spec
-    shipped = run_history.read_promotions(Path(run_history.FILE_NAME))
+    shipped = promotions.read_promotions(Path(promotions.FILE_NAME))
     if not shipped:
         raise UsageError(
-            f"{WORD}: no {run_history.FILE_NAME} here; "
+            f"{WORD}: no {promotions.FILE_NAME} here; "
             "`tunegate promote RUN` records a shipped model"
         )
     _refuse_other_weights(shipped[-1])
     return shipped[-1].spec
 
 
-def _refuse_other_weights(newest: run_history.Promotion) -> None:
+def _refuse_other_weights(newest: promotions.Promotion) -> None:
     """Find out whether a folder still holds what was promoted: the next training may be in it."""
     folder, known = Path(newest.spec), newest.identity.get("adapter_sha256")
     if known and folder.is_dir() and weights_fingerprint(folder) != known:

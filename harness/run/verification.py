@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.decision.score_table import score_suite
+from tunegate.harness.decision.scoring import score_suite
 from tunegate.harness.decision.verdict.redecide import decide_again
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import record_json

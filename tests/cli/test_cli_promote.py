@@ -10,12 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from tunegate.harness.cli import app
-from tunegate.harness.decision.verdict import run_history
+from tunegate.harness.decision.verdict import promotions
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.run.promoted import resolve_incumbent
 
-SHIPPED = Path(run_history.FILE_NAME)
+SHIPPED = Path(promotions.FILE_NAME)
 
 
 def _tunegate(*args: str) -> str:
@@ -54,14 +54,14 @@ def test_a_shipped_run_is_recorded(shipped: Any) -> None:
     """Run, verdict, spec and the suites it was judged on; a second time changes nothing."""
     output = _tunegate("promote", "run")
 
-    (record,) = run_history.read_promotions(SHIPPED)
+    (record,) = promotions.read_promotions(SHIPPED)
     verdict = shipped.verdict()
     assert (record.run_id, record.verdict, record.reason) == (verdict["run_id"], "SHIP", None)
     assert record.spec == verdict["arms"]["tuned"]["spec"]
     assert record.suites == {"demo": verdict["suites"][0]["hash"]}
     assert "--incumbent promoted" in output
     assert "is the newest already" in _tunegate("promote", "run")
-    assert len(run_history.read_promotions(SHIPPED)) == 1
+    assert len(promotions.read_promotions(SHIPPED)) == 1
 
 
 def test_what_does_not_ship_takes_a_reason(project: Any) -> None:
@@ -74,7 +74,7 @@ def test_what_does_not_ship_takes_a_reason(project: Any) -> None:
     assert not SHIPPED.exists()
 
     _tunegate("promote", "run", "--anyway", "the law changed")
-    assert run_history.read_promotions(SHIPPED)[0].reason == "the law changed"
+    assert promotions.read_promotions(SHIPPED)[0].reason == "the law changed"
 
 
 def test_promoted_is_the_newest(shipped: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tunegate.harness.decision.score_table import score_suite
+from tunegate.harness.decision.scoring import score_suite
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score

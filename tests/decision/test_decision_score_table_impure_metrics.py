@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.contracts.metric import Metric
-from tunegate.harness.decision.score_table import score_suite
+from tunegate.harness.decision.scoring import score_suite
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from tunegate.harness.engine import scheduling
 from tunegate.harness.engine.inference.prefix_cache import SHORTEST, shared_length
-from tunegate.harness.engine.plan import PlannedQuestion
-from tunegate.harness.engine.scheduling import RequestBatch, make_batches
+from tunegate.harness.engine.scheduling import PlannedQuestion, RequestBatch, make_batches
 from tunegate.harness.records.answers import CellKind
 
 

@@ -16,7 +16,7 @@ from scipy import stats
 from tests.suite_files import _refused, _written
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.decision.gating.decide_all import decide_gate
-from tunegate.harness.decision.verdict.redecide import false_claims
+from tunegate.harness.decision.verdict.false_claims import false_claims
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.plugin import items
 from tunegate.harness.records.answers import CellKind

@@ -10,7 +10,7 @@ import pytest
 
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.decision.answers.answer_counts import count_answers
-from tunegate.harness.decision.gating.equivalence import answer_agreement
+from tunegate.harness.decision.gating.answer_agreement import answer_agreement
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.decision.verdict.deployment_parity import ParityEvidence, compare_shipped
 from tunegate.harness.records.files import record_json

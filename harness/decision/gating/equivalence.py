@@ -1,32 +1,27 @@
-"""Equivalence of two arms within a margin: two one-sided tests, and agreement of the texts.
+"""Equivalence of two arms within a margin: two one-sided tests.
 
-Equivalent is what is proven to be worse by less than the margin and better by less than it, each at
-5 %: the 90 % interval is within ±margin. Not equivalent is what is proven to be beyond it on one
-side. What is neither is undecided. The tests are those of the gates, so that a 0/1 score is judged
-by counts and a bounded one with its guard here too.
+Arms are equivalent if the difference is proven to be smaller than the margin either way, each at 5
+%: the 90 % interval is within ±margin. They are not equivalent if it is proven to be beyond it on
+one side, else undecided. The tests are those of the gates.
 
-Source: the two one-sided tests procedure (Schuirmann 1987); its level is that of each test
-(Berger and Hsu 1996).
+Source: the two one-sided tests procedure (Schuirmann 1987); its level is that of each test (Berger
+and Hsu 1996).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby, zip_longest
 from typing import TypeVar
 
 from tunegate.harness.comparison.delta import is_proven, one_sided
-from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.noise_floor import NoiseFloor
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.contracts.further_arm import SHIPPED
 from tunegate.harness.gates.contract.outcome import EquivalenceMargin
 from tunegate.harness.gates.contract.registry import gate_kind
-from tunegate.harness.records.answers import CellKind, StoredAnswer
 from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.records.manifest import MetricRecord, SuiteRecord
-from tunegate.harness.records.parity import AnswerAgreement, ParityStatus
+from tunegate.harness.records.parity import ParityStatus
 
 DEFAULT = 0.05
 """Share of the metric's range, or of tuned's level where it has none, that counts as no difference
@@ -134,40 +129,3 @@ def proven_beyond(found: Mapping[Key, EquivalencePairs]) -> set[Key]:
         return set()
     adjusted = dict(zip(tested, map(float, holm(list(tested.values()))), strict=True))
     return {key for key, p in adjusted.items() if p <= one_sided(found[key].confidence) + 1e-12}
-
-
-def answer_agreement(cells: Iterable[StoredAnswer]) -> dict[str, AnswerAgreement]:
-    """Return suite → how far what tuned and shipped wrote agrees; without suites that write none.
-
-    Args:
-        cells: The cells of a run, those of a case together.
-    """
-    found: dict[str, list[float]] = {}
-    for (suite, _), group in groupby(cells, key=lambda c: (c.cell.suite, c.cell.case)):
-        texts: dict[int, dict[str, str]] = {}
-        for stored in group:
-            if stored.cell.kind is CellKind.GENERATE and stored.completion is not None:
-                written = texts.setdefault(stored.cell.sample, {})
-                written[stored.cell.arm] = stored.completion.text or ""
-        for both in texts.values():
-            if {"tuned", SHIPPED} <= both.keys():
-                found.setdefault(suite, []).append(_until(both["tuned"], both[SHIPPED]))
-    return {suite: _summarize_shares(shares) for suite, shares in found.items()}
-
-
-def _summarize_shares(shares: list[float]) -> AnswerAgreement:
-    return AnswerAgreement(
-        answers=len(shares), same=sum(share == EQUAL for share in shares), until=exact_mean(shares)
-    )
-
-
-EQUAL = 1.0
-"""Share of a text that is equal to another; of one that goes on longer it is less."""
-
-
-def _until(tuned: str, shipped: str) -> float:
-    """Return the share of the longer text's characters before the first difference."""
-    if tuned == shipped:
-        return EQUAL
-    first = next(i for i, (t, s) in enumerate(zip_longest(tuned, shipped)) if t != s)
-    return first / max(len(tuned), len(shipped))

@@ -17,7 +17,7 @@ from tunegate.harness.decision.answers.broken_answers import broken_arms
 from tunegate.harness.decision.gating.contamination_strata import compute_strata, touched_note
 from tunegate.harness.decision.gating.decide_all import ImputationCase, decide_gates
 from tunegate.harness.decision.gating.error_control import ledger_note
-from tunegate.harness.decision.gating.tag_slices import slice_losses
+from tunegate.harness.decision.gating.slice_losses import slice_losses
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.decision.verdict.decision_table import suite_verdict
 from tunegate.harness.decision.verdict.evidence_gaps import evidence_gaps, findings

@@ -12,28 +12,28 @@ part of the looks, and its level is that of one test at the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
 
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.contracts.further_arm import BASE_AGAIN, SHIPPED
-from tunegate.harness.contracts.quantity import parity_format
-from tunegate.harness.decision.gating.equivalence import (
-    EquivalencePairs,
-    answer_agreement,
-    margin_of,
-    proven_beyond,
-)
+from tunegate.harness.decision.gating.answer_agreement import answer_agreement
+from tunegate.harness.decision.gating.equivalence import EquivalencePairs, margin_of, proven_beyond
 from tunegate.harness.decision.gating.error_control import at_attempt
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.decision.verdict.decide import ScoredRun, suite_results
+from tunegate.harness.decision.verdict.deployment_step import deployment_step
+from tunegate.harness.decision.verdict.parity_sentences import (
+    metric_sentence,
+    parity_sentence,
+    shipped_gate,
+)
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.gate_results import GateResult, GateStatus
+from tunegate.harness.records.gate_results import GateResult
 from tunegate.harness.records.manifest import Manifest, MetricRecord, gate_subject
 from tunegate.harness.records.parity import (
     AnswerAgreement,
@@ -45,7 +45,6 @@ from tunegate.harness.records.parity import (
 )
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict
-from tunegate.harness.records.wording import count_noun
 
 PAIR = ("tuned", SHIPPED)
 
@@ -104,7 +103,7 @@ def compare_shipped(
     return DeploymentParity(
         status=status,
         verdict=Verdict.worst([_VERDICTS[status], *held]),
-        sentence=run_sentence(status, suites, done),
+        sentence=parity_sentence(status, suites, done),
         step=done,
         suites=suites,
     )
@@ -297,156 +296,3 @@ def _suite(
         agreement=evidence.agreement.get(name),
         divergence=evidence.divergence.get(name),
     )
-
-
-NOTHING = "no step that the identities show"
-
-
-def deployment_step(tuned: Mapping[str, Any], shipped: Mapping[str, Any]) -> str:
-    """Return what was done to the fine-tune before it ships, in words.
-
-    Args:
-        tuned: Identity of the arm that was judged.
-        shipped: Identity of the artifact.
-    """
-    return ", ".join(dict.fromkeys(_steps(tuned, shipped))) or NOTHING
-
-
-def _steps(tuned: Mapping[str, Any], shipped: Mapping[str, Any]) -> Iterator[str]:
-    if tuned.get("adapter_sha256") and not shipped.get("adapter_sha256"):
-        yield "the adapter merged into the weights"
-    if shipped.get("stored") and shipped["stored"] != tuned.get("stored"):
-        yield f"the weights stored as {stored_formats(shipped['stored'])}"
-    backend = shipped.get("backend")
-    same = shipped.get("engine") is not None and shipped["engine"] == tuned.get("engine")
-    if backend and backend != tuned.get("backend") and not same:
-        yield f"answers by {_words(backend, shipped)}"
-    if shipped.get("dtype") and shipped["dtype"] != tuned.get("dtype"):
-        yield f"computed in {shipped['dtype']}"
-    for key, what in (("tokenizer_sha256", "tokenizer"), ("template_sha256", "chat template")):
-        if shipped.get(key) and tuned.get(key) and shipped[key] != tuned[key]:
-            yield f"another {what}"
-
-
-def stored_formats(value: Any) -> str:
-    """Return how weights are stored, the commonest format first: `Q8_0 and F32`."""
-    if isinstance(value, Mapping):
-        ordered = sorted(value, key=lambda name: (-int(value[name]), str(name)))
-        return " and ".join(map(str, ordered))
-    return str(value)
-
-
-def _words(backend: Any, identity: Mapping[str, Any]) -> str:
-    engine = identity.get("engine")
-    return f"{backend} ({engine})" if engine and backend != "hf" else str(backend)
-
-
-_PLACES = {"base": "tuned", "tuned": "shipped"}
-"""The places of base and tuned, and which arms are there where tuned is compared with shipped."""
-
-
-def metric_sentence(found: MetricParity, missing: Mapping[str, int]) -> str:
-    """Return what was measured on tuned and shipped, and what follows.
-
-    Args:
-        found: The outcome.
-        missing: Place of an arm → its unscored cases.
-    """
-    if found.status is ParityStatus.ERROR:
-        place, count = max(missing.items(), key=lambda item: item[1])
-        verb = "is" if count == 1 else "are"
-        return f"{found.metric}: {count_noun(count, 'case')} of {_PLACES[place]} {verb} unscored"
-    if not found.n:
-        return f"{found.metric}: no case has a score in both arms"
-    return f"{_measurement_sentence(found)}: {_conclusion(found, any(missing.values()))}"
-
-
-def _measurement_sentence(found: MetricParity) -> str:
-    how, cases = parity_format(found), count_noun(found.n, "case")
-    interval = how.interval(found.low, found.high, found.confidence, sign=True)
-    if found.delta == 0:
-        return f"{found.metric} is {how.level(found.tuned)} in both{interval} on {cases}"
-    return (
-        f"{found.metric} is {how.level(found.tuned)} tuned and {how.level(found.shipped)} "
-        f"shipped, a change of {how.difference(found.delta)}{interval} on {cases}"
-    )
-
-
-def _conclusion(found: MetricParity, unscored: bool) -> str:
-    margin = f"±{parity_format(found).margin(found.margin)}"
-    margin += f" ({found.margin_from})"
-    if found.status is ParityStatus.EQUIVALENT:
-        return f"within {margin}"
-    if found.status is ParityStatus.NOT_EQUIVALENT:
-        return f"beyond {margin}"
-    if found.needed_n is None:
-        return f"neither within nor beyond {margin} by proof"
-    if found.needed_n <= found.n and unscored:
-        return f"within {margin} on the scored cases, but not if the unscored ones went wrong"
-    return (
-        f"neither within nor beyond {margin} by proof; about {found.needed_n} cases would decide "
-        "it in 4 of 5 runs"
-    )
-
-
-def shipped_gate(gate: GateResult) -> GateResult:
-    """Return a gate that was judged with shipped in tuned's place, with a sentence on that."""
-    sentence = gate.sentence.replace(" of tuned ", " of shipped ")
-    return gate.model_copy(update={"sentence": f"shipped: {sentence}"})
-
-
-def run_sentence(status: ParityStatus, suites: Sequence[SuiteParity], step: str) -> str:
-    """Return the sentence that decided whether shipped may go out, naming the lossy step."""
-    worst = Verdict.worst([s.guards_verdict for s in suites if s.guards_verdict] or [Verdict.SHIP])
-    if status is ParityStatus.ERROR:
-        return f"{_first(suites, status)}, too many to compare it with tuned"
-    if status is ParityStatus.NOT_EQUIVALENT:
-        return (
-            f"what ships is not equivalent to tuned: {_first(suites, status)}; between them: {step}"
-        )
-    if worst in (Verdict.BLOCK, Verdict.ERROR):
-        return f"{_guard(suites, worst)}; between tuned and shipped: {step}"
-    if status is ParityStatus.UNDECIDED:
-        return (
-            f"whether what ships is equivalent to tuned is undecided: {_first(suites, status)}; "
-            f"between them: {step}"
-        )
-    if worst is Verdict.UNDECIDED:
-        return f"{_guard(suites, worst)}; between tuned and shipped: {step}"
-    metrics = count_noun(sum(not m.advisory for s in suites for m in s.metrics), "gated metric")
-    return f"what ships is equivalent to tuned on {metrics} ({step})"
-
-
-def _first(suites: Sequence[SuiteParity], status: ParityStatus) -> str:
-    """Return the first metric that ended so; the largest change of them speaks first."""
-    found = [
-        (suite, metric)
-        for suite in suites
-        for metric in suite.metrics
-        if metric.status is status and not metric.advisory
-    ]
-    if not found:
-        return "no suite has a gated metric to compare them by"
-    suite, metric = found[0]
-    more = len(found) - 1
-    tail = f" (and {more} more of the gated metrics)" if more else ""
-    return f"{suite.name}: {metric.sentence}{tail}"
-
-
-def _guard(suites: Sequence[SuiteParity], verdict: Verdict) -> str:
-    """Return the guard of shipped that led to a verdict."""
-    return next(
-        iter(_deciding_guards(suites, verdict)), f"shipped: its guards end in {verdict.value}"
-    )
-
-
-def _deciding_guards(suites: Sequence[SuiteParity], verdict: Verdict) -> Iterator[str]:
-    decisive = {
-        Verdict.BLOCK: GateStatus.FAIL,
-        Verdict.ERROR: GateStatus.ERROR,
-        Verdict.UNDECIDED: GateStatus.UNDECIDED,
-    }[verdict]
-    for suite in suites:
-        for gate in suite.guards:
-            if gate.status is decisive and not gate.advisory:
-                yield f"{suite.name}: {gate.sentence}"

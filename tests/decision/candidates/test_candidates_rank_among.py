@@ -10,7 +10,7 @@ import pytest
 
 from tests.compared_runs import candidate, column, metric, run_of
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.decision.candidates.rank import judge_among, shared_error
+from tunegate.harness.decision.candidates.shared_error import judge_among, shared_error
 from tunegate.harness.decision.gating.decide_all import decide_gate
 from tunegate.harness.records.gate_results import GateStatus
 from tunegate.harness.records.manifest import Gate

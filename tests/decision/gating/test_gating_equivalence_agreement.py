@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunegate.harness.decision.gating.equivalence import answer_agreement
+from tunegate.harness.decision.gating.answer_agreement import answer_agreement
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 
 

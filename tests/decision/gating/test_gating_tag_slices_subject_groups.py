@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness.decision.gating.tag_slices import group_of
+from tunegate.harness.decision.gating.subject_groups import group_of
 
 
 def test_mmlus_groups_are_those_of_lm_eval() -> None:

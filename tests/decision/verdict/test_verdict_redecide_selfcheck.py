@@ -9,7 +9,7 @@ import pytest
 
 from tunegate.harness.comparison.noise_floor import NoiseFloor
 from tunegate.harness.decision.score_table import tables_of
-from tunegate.harness.decision.verdict.redecide import (
+from tunegate.harness.decision.verdict.false_claims import (
     broken_levels,
     claims_at_looks,
     false_claims,

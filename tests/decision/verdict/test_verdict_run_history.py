@@ -10,12 +10,8 @@ from typing import Any
 import pytest
 
 from tests.compared_runs import candidate
-from tunegate.harness.decision.verdict.run_history import (
-    Promotion,
-    RunHistory,
-    narrow_history,
-    read_history,
-)
+from tunegate.harness.decision.verdict.promotions import Promotion
+from tunegate.harness.decision.verdict.run_history import RunHistory, narrow_history, read_history
 from tunegate.harness.records.errors import UnknownName
 from tunegate.harness.records.files import record_json, write_atomic
 from tunegate.harness.records.verdict import Verdict

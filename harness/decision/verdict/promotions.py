@@ -1,0 +1,90 @@
+"""Promotions: which fine-tunes a project has shipped, one per line of shipped.jsonl.
+
+`tunegate promote RUN` appends to the file, which belongs into the repository: `--incumbent
+promoted` is the model of its last line, in CI too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.files import write_atomic
+from tunegate.harness.records.jsonl import JsonlRecords, record_lines
+from tunegate.harness.records.record import SCHEMA_VERSION, Record, Text
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.verdict import Verdict
+
+FILE_NAME = "shipped.jsonl"
+
+
+class Promotion(Record):
+    """One fine-tune that was shipped, and the run that it was shipped on."""
+
+    schema_version: int = SCHEMA_VERSION
+    """Version of the format."""
+    promoted: str
+    """ISO 8601 time, UTC."""
+    run_id: str
+    """Name of the run's folder."""
+    verdict: Verdict
+    """How the run ended."""
+    sentence: Text
+    """The sentence that decided it."""
+    spec: Text
+    """Model spec of the fine-tune."""
+    identity: dict[str, Any]
+    """The run's record of it: hashes, number format, engine."""
+    suites: dict[str, str]
+    """Suite → hash of what it was judged on."""
+    reason: Text | None = None
+    """Why it was shipped although the verdict is not SHIP; None where it is."""
+
+
+def read_promotions(path: Path) -> tuple[Promotion, ...]:
+    """Return what was shipped, oldest first; nothing if the file is not there.
+
+    Raises:
+        UsageError: a line cannot be read, and why.
+    """
+    return tuple(JsonlRecords(path, Promotion))
+
+
+def promotion_of(run: Run, promoted: str, reason: str | None = None) -> Promotion:
+    """Return the record of shipping a run's fine-tune.
+
+    Args:
+        run: The finished run.
+        promoted: ISO 8601 time, UTC.
+        reason: Why, where the verdict is not SHIP.
+
+    Raises:
+        UsageError: the verdict is not SHIP, and no reason is given.
+    """
+    verdict, identity = run.verdict, run.verdict.arms.get("tuned", {})
+    if verdict.verdict is not Verdict.SHIP and not reason:
+        raise UsageError(
+            f"{run.folder}: the verdict is {verdict.verdict.value}, not SHIP; what was shipped all "
+            "the same takes --anyway REASON"
+        )
+    return Promotion(
+        promoted=promoted,
+        run_id=verdict.run_id,
+        verdict=verdict.verdict,
+        sentence=verdict.sentence,
+        spec=str(identity.get("spec", "")),
+        identity=identity,
+        suites={suite.name: suite.hash for suite in verdict.suites},
+        reason=reason if verdict.verdict is not Verdict.SHIP else None,
+    )
+
+
+def append_promotion(path: Path, promotion: Promotion) -> None:
+    """Write the file with one more line.
+
+    Raises:
+        UsageError: a line that is there cannot be read.
+        OSError: writing failed; the file is as it was.
+    """
+    write_atomic(path, record_lines([*read_promotions(path), promotion]))
