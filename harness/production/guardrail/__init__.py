@@ -1,6 +1,6 @@
-"""Guardrail for litellm's proxy: the suite's own checks, on production's requests and answers.
+"""Guardrail for litellm's proxy: the suite's own checks on production's requests and answers.
 
-The proxy's config.yaml names the class, and the proxy makes one for each entry:
+The proxy's config.yaml names the class:
 
     guardrails:
       - guardrail_name: tickets
@@ -18,7 +18,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """Return the class, which litellm is loaded for; nobody else has to have it."""
+    """Return the class; only this loads litellm."""
     if name == "TunegateGuardrail":
         from tunegate.harness.production.guardrail.litellm_hook import guardrail_class
 

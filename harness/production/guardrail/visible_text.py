@@ -30,7 +30,7 @@ def visible_text(text: str) -> str:
 
 
 def visible_characters(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the characters of `visible_text`, each with its index in the original text."""
+    """Yield the characters of `visible_text`, each with its index in the original."""
     if text.isascii():
         yield from enumerate(text)
         return

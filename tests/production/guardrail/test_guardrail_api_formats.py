@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.production.guardrail.content_checks import choices_of, offered_tools
+from tunegate.harness.production.guardrail.api_formats import choices_of, offered_tools
 
 CALL = {"type": "function", "function": {"name": "order", "arguments": '{"id": 1}'}}
 

@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.production.guardrail.content_checks import (
-    parse_settings,
-    personal_data,
-    request_violations,
-)
+from tunegate.harness.production.guardrail.personal_data import personal_data
+from tunegate.harness.production.guardrail.request_checks import request_violations
+from tunegate.harness.production.guardrail.settings import parse_settings
 from tunegate.harness.records.errors import UsageError
 
 
@@ -82,7 +80,7 @@ class TestSettings:
             ({"violation": "warn"}, 'violation: "warn"'),
             ({"max_input_characters": 0}, "max_input_characters: 0"),
             ({"refusl": True}, "unknown key 'refusl'; did you mean 'refusal'?"),
-            ({"personal": ["names"]}, "personal='names': there are email, phone"),
+            ({"personal": ["names"]}, "personal='names': choose from email, phone"),
         ],
     )
     def test_refused(self, given: dict[str, Any], told: str) -> None:

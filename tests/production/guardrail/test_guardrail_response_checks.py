@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.production.guardrail.content_checks import ResponseChecks, parse_settings
+from tunegate.harness.production.guardrail.response_checks import ResponseChecks
+from tunegate.harness.production.guardrail.settings import parse_settings
 from tunegate.harness.records.errors import UsageError
 
 SUITE = """

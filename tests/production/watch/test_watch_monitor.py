@@ -1,9 +1,9 @@
-"""Looks at a stream: what is counted, once; what is an alarm; and what a state is good for."""
+"""Looks at a stream of calls: what is counted, what alarms, and what the state keeps."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ Shipped = tuple[Run, Suite]
 
 @pytest.fixture
 def gated(tmp_path: Path) -> Shipped:
-    """Return a run of 250 answers, 5 of them no JSON."""
+    """Return a run of 250 answers, 5 of them not JSON."""
     return shipped(tmp_path / "suite", [BAD] * 5 + [GOOD] * 245)
 
 
@@ -59,8 +59,7 @@ def _record(gated: Shipped, calls: Iterable[ModelCall], *names: str) -> WatchRec
     return watch_record(_look(state, wanted, calls), drop=0.1)
 
 
-def test_what_is_watched(gated: Shipped) -> None:
-    """The suite's metrics that need no expected answer, and what is watched of any suite."""
+def test_metrics_without_expected_answers_and_general_figures_are_watched(gated: Shipped) -> None:
     state, _ = _begun(gated)
 
     assert [figure.name for figure in state.figures] == [
@@ -80,8 +79,7 @@ def test_the_promise_is_the_gates_own_figure(gated: Shipped) -> None:
     assert promised.bound == pytest.approx(worst_rate(5, 250, alpha=0.05 / 9 / 2))
 
 
-def test_quiet(gated: Shipped) -> None:
-    """As many broken answers as in the gate, in 600 calls: exit code 0."""
+def test_as_many_broken_answers_as_in_the_gate_are_quiet(gated: Shipped) -> None:
     record = _record(gated, stream(1, 600, bad_every=50))
 
     assert record.verdict is WatchVerdict.QUIET
@@ -94,8 +92,7 @@ def test_quiet(gated: Shipped) -> None:
     )
 
 
-def test_alarm(gated: Shipped) -> None:
-    """Twelve points more broken answers: exit code 1, with both figures in a sentence."""
+def test_more_broken_answers_alarm(gated: Shipped) -> None:
     record = _record(gated, stream(1, 700, bad_every=7))
 
     assert record.verdict is WatchVerdict.ALARM
@@ -108,8 +105,7 @@ def test_alarm(gated: Shipped) -> None:
     assert record.figures[0].evidence >= record.figures[0].needed == pytest.approx(360)
 
 
-def test_too_little(gated: Shipped) -> None:
-    """A few calls say neither: exit code 10, with the number that would."""
+def test_a_few_calls_are_too_little(gated: Shipped) -> None:
     record = _record(gated, stream(1, 40))
 
     assert record.verdict.exit_code == 10
@@ -128,8 +124,7 @@ def test_no_calls_at_all(gated: Shipped) -> None:
     assert record.sentence == "no new calls: is production still traced?"
 
 
-def test_an_alarm_stands(gated: Shipped) -> None:
-    """Good weeks after it do not take it back, and its time is that of the first."""
+def test_an_alarm_lasts(gated: Shipped) -> None:
     state, wanted = _begun(gated)
     alarmed = _look(state, wanted, stream(1, 700, bad_every=7)).state
 
@@ -342,7 +337,6 @@ def test_ties_are_no_alarm(gated: Shipped) -> None:
 
 
 def test_traces_without_content(gated: Shipped) -> None:
-    """What content is needed for is not told, and says so; the rest is watched."""
     record = _record(gated, [call(n, answer=None) for n in range(1, 500)])
 
     told = {figure.name: figure for figure in record.figures}
@@ -380,106 +374,92 @@ def test_clustered_cases_promise_less(tmp_path: Path) -> None:
     assert pairs.bound > alone.bound
 
 
-class TestWindow:
-    """Which calls are looked at."""
+def test_calls_of_several_models_need_the_shipped_ones_name(gated: Shipped) -> None:
+    calls = [*stream(1, 30), *stream(100, 20, model="other")]
+    state, wanted = _begun(gated)
 
-    def test_several_models(self, gated: Shipped) -> None:
-        """Two models in the traces: which of them shipped has to be said."""
-        calls = [*stream(1, 30), *stream(100, 20, model="other")]
-        state, wanted = _begun(gated)
+    with pytest.raises(UsageError) as caught:
+        _look(state, wanted, calls)
+    named = _look(state, wanted, calls, models=("shop-*",))
 
-        with pytest.raises(UsageError) as caught:
-            _look(state, wanted, calls)
-        named = _look(state, wanted, calls, models=("shop-*",))
-
-        assert "calls of 2 models: shop-7 (30), other (20)" in str(caught.value)
-        assert named.tally.counted == 30
-        assert named.tally.left_out["of another model"] == 20
-
-    def test_times(self, gated: Shipped) -> None:
-        """Since is inside, until is outside; what was left out may be counted later."""
-        state, wanted = _begun(gated)
-        calls = list(stream(0, 100))
-
-        inside = _look(state, wanted, calls, since_s=START + 600, until_s=START + 1200)
-        rest = _look(inside.state, wanted, calls)
-
-        assert inside.tally.counted == 10
-        assert inside.tally.left_out["before --since"] == 10
-        assert inside.tally.left_out["not before --until"] == 80
-        assert rest.tally.counted == 90
-
-    def test_attributes(self, gated: Shipped) -> None:
-        """A route of production is picked by an attribute of its spans."""
-        state, wanted = _begun(gated)
-        calls = [*stream(1, 5, attributes={"route": "/t"}), *stream(50, 7)]
-
-        found = _look(state, wanted, calls, where={"route": "/t"})
-
-        assert found.tally.counted == 5
-
-    def test_the_future(self, gated: Shipped) -> None:
-        """A clock that runs wild does not move the watermark beyond everything that comes."""
-        state, wanted = _begun(gated)
-
-        found = _look(state, wanted, [call(1, start=NOW + 1e7), *stream(2, 5)])
-
-        assert found.tally.counted == 5
-        assert found.state.watermark_s is not None
-        assert found.state.watermark_s < NOW
+    assert "calls of 2 models: shop-7 (30), other (20)" in str(caught.value)
+    assert named.tally.counted == 30
+    assert named.tally.left_out["of another model"] == 20
 
 
-class TestState:
-    """The file between two looks."""
+def test_since_is_inside_and_until_outside(gated: Shipped) -> None:
+    """What was left out may be counted later."""
+    state, wanted = _begun(gated)
+    calls = list(stream(0, 100))
 
-    def test_other_test(self, gated: Shipped, tmp_path: Path) -> None:
-        """A state of another run is refused with what it was begun with."""
-        state, _ = _begun(gated)
+    inside = _look(state, wanted, calls, since_s=START + 600, until_s=START + 1200)
+    rest = _look(inside.state, wanted, calls)
 
-        with pytest.raises(UsageError, match=r"begun with run_id='r1', and this look has 'r2'"):
-            states.refuse_other(tmp_path / "s.json", state, run_id="r2", alpha=0.05)
-        with pytest.raises(UsageError, match="figures="):
-            states.refuse_other(tmp_path / "s.json", state, figures=["loops"])
-        names = sorted({f.name for f in state.figures} | set(state.not_compared))
-        states.refuse_other(tmp_path / "s.json", state, run_id="r1", alpha=0.05, figures=names)
-
-    def test_damaged(self, tmp_path: Path) -> None:
-        """A file that is no state is named; nothing is begun anew over it."""
-        path = tmp_path / "s.json"
-        path.write_text("{", encoding="utf-8")
-
-        with pytest.raises(UsageError, match=r"s\.json"):
-            states.load_state(path)
-
-    def test_none_yet(self, tmp_path: Path) -> None:
-        """The first look has none."""
-        assert states.load_state(tmp_path / "s.json") is None
+    assert inside.tally.counted == 10
+    assert inside.tally.left_out["before --since"] == 10
+    assert inside.tally.left_out["not before --until"] == 80
+    assert rest.tally.counted == 90
 
 
-class TestJudge:
-    """The judge's figure, on a sample."""
+def test_calls_are_selected_by_attributes(gated: Shipped) -> None:
+    state, wanted = _begun(gated)
+    calls = [*stream(1, 5, attributes={"route": "/t"}), *stream(50, 7)]
 
-    def test_sample(self, gated: Shipped) -> None:
-        """As many as asked for, whatever their answers; the same ones at every reading."""
-        seen: list[list[str]] = []
-        figure = MonitoredFigure("voice", "points", LossKind.MEAN, _nothing, higher_is_better=True)
-        state, wanted = _begun(gated, "failed")
-        voice = state.figures[0].model_copy(update={"name": "voice", "bound": 0.3})
-        both = state.model_copy(update={"figures": (*state.figures, voice)})
+    found = _look(state, wanted, calls, where={"route": "/t"})
 
-        def judge(answers: Any) -> list[dict[str, Score]]:
-            seen.append([one.case.id for one in answers])
-            return [{"voice": Score.of(0.5)} for _ in answers]
+    assert found.tally.counted == 5
 
-        sample = JudgeSample(judge, (figure,), 20)
-        calls = list(stream(1, 100))
-        found = update_state(both, wanted, calls, TimeWindow(NOW), sample=sample)
-        update_state(both, wanted, calls[::-1], TimeWindow(NOW), sample=sample)
 
-        assert found.state.figures[1].units == 20
-        assert found.state.figures[1].total == pytest.approx(10.0)
-        assert seen[0] == seen[1]
-        assert len(seen[0]) == 20
+def test_a_clock_that_runs_ahead_does_not_move_the_watermark(gated: Shipped) -> None:
+    state, wanted = _begun(gated)
+
+    found = _look(state, wanted, [call(1, start=NOW + 1e7), *stream(2, 5)])
+
+    assert found.tally.counted == 5
+    assert found.state.watermark_s is not None
+    assert found.state.watermark_s < NOW
+
+
+def test_a_state_of_another_test_is_refused(gated: Shipped, tmp_path: Path) -> None:
+    state, _ = _begun(gated)
+
+    with pytest.raises(UsageError, match=r"begun with run_id='r1', and this look has 'r2'"):
+        states.refuse_other(tmp_path / "s.json", state, run_id="r2", alpha=0.05)
+    with pytest.raises(UsageError, match="figures="):
+        states.refuse_other(tmp_path / "s.json", state, figures=["loops"])
+    names = sorted({f.name for f in state.figures} | set(state.not_compared))
+    states.refuse_other(tmp_path / "s.json", state, run_id="r1", alpha=0.05, figures=names)
+
+
+def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    path.write_text("{", encoding="utf-8")
+
+    assert states.load_state(tmp_path / "none.json") is None
+    with pytest.raises(UsageError, match=r"s\.json"):
+        states.load_state(path)
+
+
+def test_a_judge_sees_a_sample_that_does_not_depend_on_the_order(gated: Shipped) -> None:
+    seen: list[list[str]] = []
+    figure = MonitoredFigure("voice", "points", LossKind.MEAN, _nothing, higher_is_better=True)
+    state, wanted = _begun(gated, "failed")
+    voice = state.figures[0].model_copy(update={"name": "voice", "bound": 0.3})
+    both = state.model_copy(update={"figures": (*state.figures, voice)})
+
+    def judge(answers: Any) -> list[dict[str, Score]]:
+        seen.append([one.case.id for one in answers])
+        return [{"voice": Score.of(0.5)} for _ in answers]
+
+    sample = JudgeSample(judge, (figure,), 20)
+    calls = list(stream(1, 100))
+    found = update_state(both, wanted, calls, TimeWindow(NOW), sample=sample)
+    update_state(both, wanted, calls[::-1], TimeWindow(NOW), sample=sample)
+
+    assert found.state.figures[1].units == 20
+    assert found.state.figures[1].total == pytest.approx(10.0)
+    assert seen[0] == seen[1]
+    assert len(seen[0]) == 20
 
 
 def _nothing(one: AnsweredCase) -> Score:
@@ -487,7 +467,5 @@ def _nothing(one: AnsweredCase) -> Score:
 
 
 def test_unknown_figures_are_named(gated: Shipped) -> None:
-    names: Callable[[], object] = lambda: select_figures(suite_figures(gated[1]), ["json_vali"])  # noqa: E731
-
     with pytest.raises(UsageError, match="json_valid"):
-        names()
+        select_figures(suite_figures(gated[1]), ["json_vali"])

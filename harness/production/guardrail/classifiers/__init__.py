@@ -1,7 +1,7 @@
 """Classifiers of the guardrail, one per file: how likely a text is an attack.
 
-`hf:FOLDER_OR_ID` and `command:PROGRAM` are the specs. A module holds an object under its own name,
-called with what follows the colon; it returns a `TextClassifier`.
+The specs are `hf:FOLDER_OR_ID` and `command:PROGRAM`. A module holds a function under its own name,
+which gets what follows the colon and returns a `TextClassifier`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class TextClassifier(Protocol):
     """A model that scores a text."""
 
     def attack_probability(self, text: str) -> float:
-        """Return how likely a text is an attack, from 0 to 1.
+        """Return the probability that a text is an attack.
 
         Raises:
             RuntimeError: it gave no answer, with the reason in one line.

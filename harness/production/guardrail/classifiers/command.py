@@ -1,8 +1,8 @@
 """`command:PROGRAM ARGUMENTS`: any program as classifier, in an environment of its own.
 
-It is started once. For each text it reads a line on its standard input, `{"text": "…"}`, and
-answers with a line on its standard output: `{"score": 0.97}`, the probability of an attack, or
-`{"error": "why"}`. Its standard error is shown. LLM Guard's scanner takes six lines of Python.
+It is started once. For each text it reads a line from its standard input, `{"text": "…"}`, and
+writes a line to its standard output: `{"score": 0.97}`, the probability of an attack, or
+`{"error": "why"}`. Its standard error is shown.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tunegate.harness.contracts.child_process import LineProcess
 from tunegate.harness.records.errors import UsageError
 
 DEADLINE_S = 10.0
-"""Seconds that one text may take; the first one has `START_S`, since models load."""
+"""Seconds for one text; the first one gets `START_S`, since models load."""
 START_S = 120.0
 
 
@@ -36,7 +36,7 @@ class ClassifierProgram:
         """Return the program's score of a text.
 
         Raises:
-            RuntimeError: it ended, was silent, or answered something else.
+            RuntimeError: it ended, timed out, or did not answer with a score.
         """
         with self._lock:
             limit = self.deadline_s
@@ -48,7 +48,7 @@ class ClassifierProgram:
             try:
                 line = self._process.receive(limit)
             except (TimeoutError, EOFError) as error:
-                self._end()  # a late answer must not be taken for that of the next text
+                self._end()  # a late answer would be taken for the next text's
                 raise RuntimeError(str(error)) from None
             return _score(line)
 
@@ -76,7 +76,7 @@ def _score(line: str) -> float:
 
 
 def command(target: str) -> ClassifierProgram:
-    """Return a program as classifier; it is started with its first text.
+    """Return a program as classifier; it starts with the first text.
 
     Raises:
         UsageError: there is no such program.

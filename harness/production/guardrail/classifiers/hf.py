@@ -1,9 +1,9 @@
 """`hf:FOLDER_OR_ID`: a sequence classifier of Transformers, on a text in windows.
 
-Llama Prompt Guard, DeBERTa prompt-injection models and any other two-class or multi-class model
-serve. A text that is longer than the model reads is cut into windows that overlap by a quarter; the
-worst window counts. The class of attacks is found by its name; LABEL_0 and LABEL_1 are taken as
-harmless and attack, as such models have them.
+Llama Prompt Guard, DeBERTa prompt-injection models and other sequence classifiers work. A text
+longer than the model's context is cut into windows that overlap by a quarter; the worst window
+counts. Attack classes are found by their names; LABEL_0 and LABEL_1 mean harmless and attack, as is
+usual.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _HARMLESS = re.compile(
     r"^(?:label_0|safe|benign|legit\w*|harmless|clean|normal|no[_ -].*|not[_ -].*)$"
 )
 _LONGEST = 512
-"""Tokens of a window, where the model reads more."""
+"""Most tokens of a window."""
 _AT_ONCE = 16
 """Windows in a batch."""
 
@@ -30,7 +30,7 @@ class SequenceClassifier:
     model: Any
     tokenizer: Any
     attacks: tuple[int, ...]
-    """Classes that are attacks."""
+    """Attack classes."""
 
     def attack_probability(self, text: str) -> float:
         """Return the probability of the attack classes in the worst window."""
@@ -82,7 +82,7 @@ def hf(target: str) -> SequenceClassifier:
 
 
 def attack_classes(names: Any) -> tuple[int, ...]:
-    """Return the classes that are attacks: all but those with the name of a harmless one."""
+    """Return the attack classes: all without the name of a harmless one."""
     if len(names) == 1:
         return (0,)
     found = tuple(
@@ -91,14 +91,14 @@ def attack_classes(names: Any) -> tuple[int, ...]:
     if not found or len(found) == len(names):
         shown = ", ".join(map(str, names.values()))
         raise UsageError(
-            f"guardrail: the classifier's labels are {shown}: none, or all, of them mean harmless; "
-            "rename them in its config.json (id2label), such as SAFE and INJECTION"
+            f"guardrail: the classifier's labels are {shown}: cannot tell harmless ones from "
+            "the attacks; rename them in its config.json (id2label), such as SAFE and INJECTION"
         )
     return found
 
 
 def _window(model: Any, tokenizer: Any) -> int:
-    """Return the tokens that the model reads at once."""
+    """Return the tokens of a window."""
     known = (
         getattr(model.config, "max_position_embeddings", None),
         getattr(tokenizer, "model_max_length", None),

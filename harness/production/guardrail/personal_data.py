@@ -1,0 +1,29 @@
+"""Personal data in a text as a reader sees it, also behind percent and HTML encoding."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Collection
+from urllib.parse import unquote
+
+from tunegate.harness.production.guardrail.settings import KINDS
+from tunegate.harness.production.guardrail.visible_text import visible_text
+from tunegate.harness.telemetry.export.redaction import personal_values
+
+
+def personal_data(
+    text: str, kinds: tuple[str, ...] = KINDS, keep: Collection[str] = ()
+) -> Counter[str]:
+    """Return how often each kind of data is in a text, without the values to `keep`."""
+    found: Counter[str] = Counter()
+    for reading in _plain_readings(text):
+        values = ((kind, reading[a:b]) for kind, a, b in personal_values(reading))
+        found |= Counter(kind for kind, value in values if value not in keep)
+    return Counter({kind: found[kind] for kind in kinds if found[kind]})
+
+
+def _plain_readings(text: str) -> list[str]:
+    """Return a text as a reader sees it, and with percent and HTML encoding undone."""
+    seen = visible_text(text)
+    return list(dict.fromkeys((seen, visible_text(html.unescape(unquote(seen))))))
