@@ -83,13 +83,14 @@ class TrainingProvenance:
                     mode=options.mode, checked=ContaminationCoverage.NOTHING, why=why
                 ),
             )
-        from tunegate.harness.checks.contamination import check
+        from tunegate.harness.checks.contamination.check import check_contamination
+        from tunegate.harness.checks.contamination.training_rows import find_training_files
 
-        sources = check.find_training_files(card, folder, options.files)
+        sources = find_training_files(card, folder, options.files)
         card = _note_foreign_files(card, [source.file for source in sources])
         return cls(
             card,
-            check.check_contamination(suites, sources, mode=options.mode, unknown=card.unknown),
+            check_contamination(suites, sources, mode=options.mode, unknown=card.unknown),
         )
 
     def as_typed(self, command: Sequence[str]) -> TrainingProvenance:

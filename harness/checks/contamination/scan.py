@@ -8,9 +8,9 @@ from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.checks.contamination.index import (
+from tunegate.harness.checks.contamination.index import CaseIndex
+from tunegate.harness.checks.contamination.ngrams import (
     GAP,
-    CaseIndex,
     N,
     WordVocabulary,
     concatenate_texts,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH = 1_000
-"""Training rows that are looked at together: what bounds the memory of the pass."""
+"""Training rows that are compared together, which bounds the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +38,18 @@ class TrainingText:
 
 @dataclass(slots=True)
 class NgramMatches:
-    """Own runs of cases that a batch of rows holds: one entry for each pair of places."""
+    """Own runs of cases in a batch of rows: one entry for each pair of positions."""
 
     row: NDArray[np.int64]
     """Number of the row within the batch."""
     at: NDArray[np.int64]
-    """Place in the rows' texts."""
+    """Position in the rows' texts."""
     place: NDArray[np.int64]
-    """Place in the cases' texts."""
+    """Position in the cases' texts."""
 
 
 def scan_rows(index: CaseIndex, rows: Iterable[TrainingText]) -> int:
-    """Fill in what each case has in common with the rows; return how many rows there were."""
+    """Fill in the overlap of each case with the rows; return the number of rows."""
     import numpy as np
 
     seen = np.zeros(len(index.case_at), bool)
@@ -59,7 +59,7 @@ def scan_rows(index: CaseIndex, rows: Iterable[TrainingText]) -> int:
     while batch := list(islice(stream, BATCH)):
         count += len(batch)
         numbered = [[reader.read(text) for text in row.texts] for row in batch]
-        _note_whole_prompts(index, batch, numbered)
+        _record_whole_prompts(index, batch, numbered)
         texts = [text for row in numbered for text in row]
         row_of = np.repeat(np.arange(len(batch)), [len(row) for row in numbered])
         ids, text_at = concatenate_texts(texts)
@@ -68,23 +68,23 @@ def scan_rows(index: CaseIndex, rows: Iterable[TrainingText]) -> int:
         row_at = row_of[text_at]
         hits = _hits(index, ids, row_at)
         seen[hits.place] = True
-        _longest(index, batch, hits)
-        _note_most_runs(index, batch, hits)
-        _short(index, batch, numbered, ids, row_at)
+        _record_longest(index, batch, hits)
+        _record_most_runs(index, batch, hits)
+        _record_short(index, batch, numbered, ids, row_at)
     for case, times in enumerate(np.bincount(index.case_at[seen], minlength=len(index.texts))):
         index.overlaps[case].seen = int(times)
     return count
 
 
 class _RowTokenizer:
-    """Reads texts as numbers of words; a text that many rows repeat is read once."""
+    """Reads texts as numbers of words; caches texts that many rows repeat."""
 
     def __init__(self, vocabulary: WordVocabulary) -> None:
         self.read = lru_cache(maxsize=256)(lambda text: tuple(vocabulary.read(split_words(text))))
 
 
 def _hits(index: CaseIndex, ids: NDArray[np.int64], row_at: NDArray[np.int64]) -> NgramMatches:
-    """Return the places at which rows hold an own run of a case."""
+    """Return the positions at which rows hold an own run of a case."""
     import numpy as np
 
     hashes, valid = hash_ngrams(ids, N)
@@ -97,8 +97,8 @@ def _hits(index: CaseIndex, ids: NDArray[np.int64], row_at: NDArray[np.int64]) -
     return NgramMatches(row_at[at], at, index.places[np.repeat(left, counts) + within])
 
 
-def _longest(index: CaseIndex, batch: Sequence[TrainingText], hits: NgramMatches) -> None:
-    """Note the longest run of words that each case and one text of the rows have in common."""
+def _record_longest(index: CaseIndex, batch: Sequence[TrainingText], hits: NgramMatches) -> None:
+    """Record the longest run of words that each case shares with a text of the rows."""
     import numpy as np
 
     if not len(hits.at):
@@ -115,8 +115,8 @@ def _longest(index: CaseIndex, batch: Sequence[TrainingText], hits: NgramMatches
             overlap.longest, overlap.longest_at = int(lengths[i]), batch[rows[i]].where
 
 
-def _note_most_runs(index: CaseIndex, batch: Sequence[TrainingText], hits: NgramMatches) -> None:
-    """Note the row that holds the most runs of each case."""
+def _record_most_runs(index: CaseIndex, batch: Sequence[TrainingText], hits: NgramMatches) -> None:
+    """Record the row that holds the most runs of each case."""
     import numpy as np
 
     size = max(1, len(index.case_at))
@@ -130,12 +130,12 @@ def _note_most_runs(index: CaseIndex, batch: Sequence[TrainingText], hits: Ngram
             index.overlaps[case].one_at = batch[row].where
 
 
-def _note_whole_prompts(
+def _record_whole_prompts(
     index: CaseIndex, batch: Sequence[TrainingText], numbered: Sequence[Sequence[Any]]
 ) -> None:
-    """Note the rows whose turns hold a case's whole prompt, turn by turn."""
+    """Record the rows whose turns hold a case's whole prompt, turn by turn."""
     for row, texts in zip(batch, numbered, strict=True):
-        # A text with a word that no case has is no turn of a case.
+        # A text with a word that no case has cannot be a turn of a case.
         known = {
             " ".join(split_words(text))
             for text, ids in zip(row.texts, texts, strict=True)
@@ -148,14 +148,14 @@ def _note_whole_prompts(
                 overlap.exact_at = row.where
 
 
-def _short(
+def _record_short(
     index: CaseIndex,
     batch: Sequence[TrainingText],
     numbered: Sequence[Sequence[Any]],
     ids: NDArray[np.int64],
     row_at: NDArray[np.int64],
 ) -> None:
-    """Note the rows that hold a short prompt within a text, and its answer in any."""
+    """Record the rows that hold a short prompt within a text, and its answer in any text."""
     import numpy as np
 
     wanted = np.array(sorted(index.short), np.uint64)

@@ -14,21 +14,21 @@ from tunegate.harness.suite.equal_prompts import fold_lookalikes
 
 Words = tuple[str, ...]
 _NO_TEXT = ("role", "type", "id")
-"""Keys whose values are no part of the text."""
+"""Keys whose values are not text."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaseText:
-    """A case as it is compared."""
+    """The parts of a case that are compared."""
 
     unit: str
-    """Its cluster, or what stands for the case alone: cases of one cluster may share text."""
+    """Its cluster, or else the case itself: cases of one cluster may share text."""
     prompt: tuple[Words, ...]
-    """The turns without the system's, and the context where no turn holds it."""
+    """The turns except the system's, and the context if no turn holds it."""
     answer: tuple[Words, ...]
-    """Expected answers and choices; of JSON the strings that it holds."""
+    """Expected answers and choices; for JSON, the strings in it."""
     right: tuple[Words, ...] = ()
-    """The answers that are right, whole."""
+    """The right answers, whole."""
 
 
 def row_texts(row: Any) -> list[str]:
@@ -37,7 +37,7 @@ def row_texts(row: Any) -> list[str]:
 
 
 def case_text(case: Case) -> CaseText:
-    """Return what is compared of a case.
+    """Return the parts of a case that are compared.
 
     The system's turn is left out: it instructs all cases of a suite.
     """
@@ -65,7 +65,7 @@ def _words(texts: list[str]) -> tuple[Words, ...]:
 
 
 def _answer_texts(answer: str) -> list[str]:
-    """Return an answer's texts: of JSON the strings, for its keys are the same in every answer."""
+    """Return an answer's texts; for JSON the strings, as its keys are the same in every answer."""
     try:
         value = json.loads(answer)
     except ValueError:
@@ -98,9 +98,9 @@ _APOSTROPHES = re.compile(r"(?<=\w)['\u2019](?=\w)")
 def split_words(text: str) -> list[str]:
     """Return the words of a text.
 
-    Compatibility forms are made one (NFKC), invisible characters vanish, lookalikes of Latin
-    letters count as these (`fold_lookalikes`), case is folded, apostrophes within a word vanish,
-    all other punctuation parts words. In scripts without spaces every character is a word.
+    Applies NFKC, removes invisible characters, folds lookalikes of Latin letters
+    (`fold_lookalikes`) and case, and drops apostrophes within a word; other punctuation separates
+    words. In scripts without spaces every character is a word.
 
     Example:
         >>> split_words("Don't panic: it's 42 €!")

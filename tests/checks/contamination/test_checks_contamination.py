@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from tests.property_settings import examples
 from tunegate.harness.checks.contamination import scan as scanning
 from tunegate.harness.checks.contamination.check import classify_overlap
-from tunegate.harness.checks.contamination.index import SHARED_BY, CaseIndex, CaseOverlap, N
+from tunegate.harness.checks.contamination.index import CaseIndex, CaseOverlap
+from tunegate.harness.checks.contamination.ngrams import N
 from tunegate.harness.checks.contamination.scan import TrainingText, scan_rows
+from tunegate.harness.checks.contamination.templates import SHARED_BY
 from tunegate.harness.checks.contamination.text import case_text, row_texts, split_words
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.contamination import OverlapKind

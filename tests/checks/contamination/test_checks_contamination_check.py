@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 
 from tunegate.harness import suite as suites
-from tunegate.harness.checks.contamination import check
 from tunegate.harness.checks.contamination.check import check_contamination, refuse_too_many
 from tunegate.harness.checks.contamination.text import case_text, row_texts, split_words
+from tunegate.harness.checks.contamination.training_rows import (
+    TrainingRowStream,
+    find_training_files,
+)
 from tunegate.harness.models.adapters.weight_files import content_sha256
 from tunegate.harness.records import training_card
 from tunegate.harness.records.contamination import (
@@ -70,7 +73,7 @@ def given(
 ) -> ContaminationCheck:
     """Compare files that a user named."""
     return check_contamination(
-        [suite], check.find_training_files(TrainingSummary(), None, paths), mode=mode
+        [suite], find_training_files(TrainingSummary(), None, paths), mode=mode
     )
 
 
@@ -181,7 +184,7 @@ def test_a_file_is_found_where_it_was_beside_the_weights_or_where_the_user_says(
 
 
 def _state(known: TrainingSummary, folder: Path, *given: Path) -> tuple[FileState, str]:
-    [source] = check.find_training_files(known, folder, given)
+    [source] = find_training_files(known, folder, given)
     return source.file.state, source.file.path
 
 
@@ -193,7 +196,7 @@ def test_a_changed_file_is_said_and_not_compared(suite: Suite, tmp_path: Path) -
     write(two, [pair("harmless")])
 
     found = check_contamination(
-        [suite], check.find_training_files(known, None, ()), mode=ContaminationMode.GATE
+        [suite], find_training_files(known, None, ()), mode=ContaminationMode.GATE
     )
 
     assert found.checked is ContaminationCoverage.PART
@@ -215,7 +218,7 @@ def test_rows_of_the_adapter_before_count_too(suite: Suite, tmp_path: Path) -> N
     both, one = (
         check_contamination(
             [suite],
-            check.find_training_files(c, None, ()),
+            find_training_files(c, None, ()),
             mode=ContaminationMode.GATE,
             unknown=c.unknown,
         )
@@ -232,7 +235,7 @@ def test_nothing_compared_is_never_clean(suite: Suite, tmp_path: Path) -> None:
     rows.unlink()
 
     found = check_contamination(
-        [suite], check.find_training_files(known, None, ()), mode=ContaminationMode.GATE
+        [suite], find_training_files(known, None, ()), mode=ContaminationMode.GATE
     )
 
     assert found.checked is ContaminationCoverage.NOTHING
@@ -354,7 +357,7 @@ def test_the_bundled_training_rows_touch_no_bundled_suite() -> None:
 
     found = check_contamination(
         loaded,
-        check.find_training_files(TrainingSummary(), None, rows),
+        find_training_files(TrainingSummary(), None, rows),
         mode=ContaminationMode.GATE,
     )
 
@@ -384,7 +387,7 @@ def test_a_card_that_names_a_sparse_file_of_200_gb_is_not_followed(tmp_path: Pat
         file.truncate(200 * 10**9)
     named = TrainingSummary(card={"files": [{"path": str(rows), "sha256": "0" * 64}]})
 
-    (source,) = check.find_training_files(named, None, [])
+    (source,) = find_training_files(named, None, [])
     assert (source.path, source.file.state) == (None, FileState.UNREADABLE)
 
 
@@ -392,7 +395,7 @@ def test_a_card_that_names_a_sparse_file_of_200_gb_is_not_followed(tmp_path: Pat
 def test_rows_from_a_pipe_are_refused_instead_of_waited_for(tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     os.mkfifo(rows)
-    stream = check.TrainingRowStream(check.find_training_files(TrainingSummary(), None, [rows]))
+    stream = TrainingRowStream(find_training_files(TrainingSummary(), None, [rows]))
     with pytest.raises(UsageError, match="a pipe or device, not a regular file"):
         list(stream)
 
