@@ -58,14 +58,14 @@ _REPLACED = (
     "error=excluded.error, started=excluded.started, attempts=attempts+1"
 )
 _CHUNK = 500
-"""Keys a SELECT, well under SQLite's limit on variables."""
+"""Keys per SELECT, well under SQLite's limit on variables."""
 _Row = tuple[Completion | None, str | None, float]
 """Completion, error in words, and the Unix time at which the work began."""
 
 
 @dataclass(frozen=True, slots=True)
 class SuiteVersion:
-    """A suite as it is at this moment, and what stays the same when cases are added to it."""
+    """A suite as it is now, and what stays the same when cases are added."""
 
     hash: str
     rule: str
@@ -78,9 +78,9 @@ class JudgedAttempt:
     """The candidates that a suite has judged."""
 
     number: int
-    """Which candidate this is, of all that some version of the suite has judged."""
+    """Number of this candidate among all that any version of the suite has judged."""
     extended: int
-    """Other cases or seeds that judged this candidate before these did."""
+    """Versions with other cases or seeds that have judged this candidate before."""
 
 
 class AnswerStore(Protocol):
@@ -107,7 +107,7 @@ class AnswerCache:
 
         Raises:
             UsageError: the folder cannot be written.
-            BackendError: the file is there and is no SQLite database.
+            BackendError: the file is not an SQLite database.
         """
         self.path = path
         try:
@@ -137,13 +137,13 @@ class AnswerCache:
         return {key: row[0] for key, row in self._rows(keys) if row[0] is not None}
 
     def answered(self, keys: Iterable[str]) -> set[str]:
-        """Return those of the given keys that hold a completion; none of them stays in memory."""
+        """Return the given keys that have a completion, without keeping completions in memory."""
         return {key for key, (completion, _, _) in self._rows(keys) if completion is not None}
 
     def read(
         self, cells: Iterable[Cell], cached: Collection[str] = frozenset()
     ) -> Iterator[StoredAnswer]:
-        """Yield what is stored of each cell, a part of them at a time; `missing` if nothing is.
+        """Yield the stored answer of each cell; `missing` where there is none.
 
         Args:
             cells: The cells.
@@ -199,7 +199,7 @@ class AnswerCache:
         )
         with self._writing():
             added = self._db.execute(f"{_INSERT} DO NOTHING", row).rowcount
-            # Only a key that is there already is looked at: its completion may be damaged.
+            # Only an existing row is read: its completion may be damaged.
             if not added and (replace or not self.answered([answer.key])):
                 self._db.execute(f"{_INSERT} DO UPDATE SET {_REPLACED}", row)
 
@@ -216,16 +216,16 @@ class AnswerCache:
     def record_attempt(
         self, versions: Iterable[SuiteVersion], candidate: str, *, whole: bool = True
     ) -> dict[str, JudgedAttempt]:
-        """Record that `candidate` is judged on the suites; return as which one of each, by hash.
+        """Record that the suites judge `candidate`; return its number in each suite, by hash.
 
-        A candidate that is judged again keeps its number, also on a suite that has got other cases:
-        its name and gates make a suite.
+        A candidate that is judged again keeps its number, even if the suite has other cases by now:
+        a suite is known by its name and gates.
 
         Args:
             versions: The suites.
             candidate: Fingerprint of the fine-tune.
-            whole: Whether all cases and gates are judged. A look at some of them decides nothing,
-                so that judging all of them later is no extension.
+            whole: Whether all cases and gates are judged. Judging some of them decides nothing, so
+                judging all of them later does not extend the suite.
         """
         found = {}
         with self._writing():
@@ -258,7 +258,7 @@ class AnswerCache:
         return JudgedAttempt([str(row[0]) for row in judged].index(candidate) + 1, others[0])
 
     def judged_before(self, suites: Iterable[Suite], candidate: str) -> dict[str, str]:
-        """Return name of a suite → the candidate that it judged last, other than this one."""
+        """Return suite name → the candidate that it judged before this one."""
         found = {}
         try:
             for suite in suites:
@@ -334,9 +334,9 @@ def _unwritable(path: Path, reason: str) -> str:
 
 
 def candidates_judged(path: Path) -> dict[str, int]:
-    """Return suite hash → candidates that it has judged, of a store that is only read.
+    """Return suite hash → number of candidates that it has judged; the store is only read.
 
-    Nothing where there is no store, or none that can be read: the runs have counts of their own.
+    Empty if the store is missing or unreadable: the runs have counts of their own.
     """
     if not path.is_file():
         return {}

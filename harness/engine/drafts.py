@@ -54,12 +54,12 @@ class DraftSources:
         return found
 
     def kept_share(self, arm: str, suite: str) -> float | None:
-        """Return the share of drafted tokens that the arm kept, of its best source of drafts."""
+        """Return the share of drafted tokens that the arm kept, from its best source of drafts."""
         found = [w.share(suite) for (name, _), w in self.acceptance.items() if name == arm]
         return max((share for share in found if share is not None), default=None)
 
     def _offers(self, question: PlannedQuestion, arm: str) -> dict[str, str]:
-        """Return who else was asked the same → the key of the answer; none where it is sampled.
+        """Return who else was asked the same → the key of the answer; empty if it is sampled.
 
         The candidate before has probably learned the same as tuned.
         """

@@ -4,7 +4,7 @@ What lm-eval computes row by row is computed once here: the contexts of a task s
 header, the continuations of a context its cache, and logits exist only where they are read. In
 float32 the numbers are those of lm-eval's own `hf` model.
 
-What is beyond the model's context is cut off on the left, as lm-eval does it; elsewhere in
+Prompts beyond the model's context are cut off on the left, as lm-eval does it; elsewhere in
 tunegate that is an error of the case. Beams and penalties are refused.
 
 Example:
@@ -42,11 +42,11 @@ except ImportError as error:
     raise MissingExtra("lm-eval on our engine", "lm-eval") from error
 
 LONGEST = 2048
-"""Context length where the model's configuration has none; lm-eval's default."""
+"""Context length if the model's configuration has none; lm-eval's default."""
 MOST_TOKENS = 256
 """Tokens of an answer where the task sets no limit; lm-eval's default."""
 NEUTRAL = {"num_beams": 1, "repetition_penalty": 1, "num_return_sequences": 1}
-"""Settings of other values change a greedy answer, and our decoding has none of them."""
+"""The only values that our decoding supports."""
 
 T = TypeVar("T")
 Scored = tuple[float, bool]

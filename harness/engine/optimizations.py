@@ -28,7 +28,7 @@ class Optimizations:
         """Return the optimizations that `text` names: `all`, `none` or some, comma-separated.
 
         Raises:
-            UsageError: a name is no optimization.
+            UsageError: a name is unknown.
         """
         names = tuple(field.name for field in fields(cls))
         if text in ("all", "none"):

@@ -47,7 +47,7 @@ class Plan:
     """Key of a cell of tuned → key of the candidate judged before it, asked the same."""
 
     def sentence(self, stored: int) -> str:
-        """Return what is to come, in words; `stored` cells have their answer already."""
+        """Describe the plan; `stored` cells have their answer already."""
         note = f" ({stored} are stored already)" if stored else ""
         return f"{len(self.cells)} answers planned{note}"
 
@@ -80,7 +80,7 @@ def make_plan(
         suites: The suites.
         arms: Arm name → arm.
         seed: Seed of sampling and of every drawn order.
-        looks: Suite → when it is looked at while it runs.
+        looks: Suite → its interim looks.
         before: Suite → fingerprint of the candidate that it judged last.
     """
     prompts: dict[tuple[str, str, str], Prompt] = {}
@@ -144,7 +144,7 @@ def shared_limit_notices(
     prompts: Mapping[tuple[str, str, str], Prompt],
     arms: Mapping[str, Arm],
 ) -> Iterator[str]:
-    """Yield the suites of which thoughts and answer share a limit that was made for answers.
+    """Yield suites whose thoughts and answers share the limit of the answers.
 
     Args:
         suites: The suites.
@@ -173,7 +173,7 @@ def _with_template(suite: Suite, arms: Mapping[str, Arm]) -> Suite:
     """Return the suite with the text of the chat template that it gives to all arms.
 
     Raises:
-        SuiteError: the arm that it is taken from has none.
+        SuiteError: the arm that it comes from has none.
     """
     if suite.generation.chat_template is None:
         return suite

@@ -1,4 +1,4 @@
-"""Progress for people: what is done, how fast, how long it still takes.
+"""Progress on the terminal: share done, speed, time left.
 
 On a terminal one line is rewritten; in a log a line appears every few seconds, so that a silent
 CI job can be distinguished from a hung one.

@@ -96,7 +96,7 @@ class RayWorker:
     """A worker as Ray Data calls it: tables of one pickled shard in, of its result out."""
 
     def __init__(self, setup: WorkerSetup) -> None:
-        """Take note of how the arms are opened."""
+        """Keep the setup."""
         self._worker = ShardWorker(setup)
 
     def __call__(self, table: Any) -> Any:
@@ -113,7 +113,7 @@ def _column(pa: Any, *values: object) -> Any:
 
 @contextmanager
 def _close_after(tables: Any) -> Iterator[Any]:
-    """Yield the tables and close them; that tasks are stopped then is no error."""
+    """Yield the tables and close them, which stops tasks without an error."""
     try:
         yield tables
     finally:
@@ -173,7 +173,7 @@ def ray_workers(workers: int | None) -> Iterator[RayWorkerPool]:
 
     Raises:
         MissingExtra: Ray is not installed.
-        UsageError: it cannot be started or reached, or has no room for so many workers.
+        UsageError: it cannot be started or reached, or has too few cores or GPUs.
     """
     refuse_missing()
     with ExitStack() as after:

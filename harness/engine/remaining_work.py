@@ -27,7 +27,7 @@ class RemainingWork:
     left: dict[_Kind, float] = field(default_factory=dict)
 
     def expect(self, requests: Iterable[tuple[str, Request]]) -> None:
-        """Set what is left: (arm, request)."""
+        """Set the requests that are left, with their arms."""
         self.left.clear()
         for arm, request in requests:
             kind = self._kind(arm, request)

@@ -85,7 +85,7 @@ class Runner:
     players: dict[tuple[str, str], EpisodePlayer] = field(default_factory=dict)
     """(arm, suite) → who plays its episodes."""
     outside: PlayOutside | None = None
-    """Plays the episodes that another program plays; None where there are none."""
+    """Plays episodes by another program; None without such episodes."""
     stops: list[StopRequest] = field(default_factory=list)
     """Knows whether the user asked to stop."""
 
@@ -383,7 +383,7 @@ class InterruptibleRequests(list[Request]):
         self.stop = stop
 
     def __iter__(self) -> Iterator[Request]:
-        """Yield them one by one, as long as nobody asked to stop."""
+        """Yield them until the user asks to stop."""
         for request in super().__iter__():
             if self.stop.requested:
                 return

@@ -68,14 +68,14 @@ def make_batches(
 ) -> tuple[RequestBatch, ...]:
     """Group questions by kind, longest first, under the token budget.
 
-    Longest first, so that memory that will not do shows at once and the time left is never
+    Longest first, so that a lack of memory shows at once and the time left is never
     underestimated. Timed questions get batches of one, in their order. Questions that are only
     read, not answered, are grouped by the prefix that they share, which is then computed once a
     batch.
 
     Args:
         lengths: Question → tokens of prompt and answer.
-        stages: Question → its stage, where its suite is looked at while it runs.
+        stages: Question → its stage, if its suite has interim looks.
         prompts: Question → token ids of its prompt, where they are known.
     """
     batches: list[RequestBatch] = []

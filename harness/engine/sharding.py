@@ -42,7 +42,7 @@ class Shard:
     earlier: Mapping[str, str]
     """Key of a cell of tuned → key of what the candidate before wrote."""
     stored: Mapping[str, Completion]
-    """Key → what is known already: answers of the batch, and drafts."""
+    """Key → stored answers of the batch, and drafts."""
     optimizations: Optimizations
 
 
@@ -57,7 +57,7 @@ class ShardResult:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSetup:
-    """How a worker opens the arms, and what proves that they are those of the driver."""
+    """How a worker opens the arms, and the fingerprints that they must have."""
 
     specs: Mapping[str, str | None]
     dtype: str
@@ -73,7 +73,7 @@ class WorkerSetup:
 
         Raises:
             UsageError: one cannot be opened here.
-            BackendError: one is another model here than where the run was planned.
+            BackendError: an arm differs from that of the driver.
         """
         with suppress(OSError):  # a machine without that folder may still know the specs
             os.chdir(self.folder)
@@ -89,7 +89,7 @@ class WorkerSetup:
 
 @dataclass
 class InMemoryAnswers:
-    """A store in memory, of one batch: what is known, and what is found out."""
+    """A store in memory, for one batch."""
 
     known: dict[str, Completion]
     written: dict[str, StoredAnswer] = field(default_factory=dict)
@@ -121,13 +121,13 @@ class ShardWorker:
     """Answers batches; the arms are opened for the first one and stay."""
 
     def __init__(self, setup: WorkerSetup) -> None:
-        """Take note of how to open the arms: a failure is reported, and does not end the worker."""
+        """Keep the setup; arms are opened with the first batch, where a failure is reported."""
         self._setup = setup
         self._arms: dict[str, Arm] = {}
         self._acceptance: dict[tuple[str, str], DraftAcceptance] = {}
 
     def answer(self, shard: Shard) -> ShardResult:
-        """Answer the batch, as far as the backend goes."""
+        """Answer the batch, or as much of it as the backend answers."""
         store, error = InMemoryAnswers(dict(shard.stored)), None
         plan = Plan((), (), shard.requests, {}, {}, shard.earlier)
         try:

@@ -100,7 +100,7 @@ def _token_ids(tokenizer: Any, text: str, *, special: bool = False) -> tuple[int
     if (found := known.get(key)) is None:
         try:
             found = tuple(tokenizer(text, add_special_tokens=special)["input_ids"])
-        except BaseException as error:  # a panic in Rust is no Exception
+        except BaseException as error:  # a panic in Rust is not an Exception
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                 raise
             raise ValueError(f"the tokenizer cannot split it: {error_reason(error)}") from error
@@ -115,7 +115,7 @@ def share_template(generation: GenerationSettings, arms: Mapping[str, Arm]) -> G
     """Return the settings with the text of the chat template that the suite gives to all arms.
 
     Raises:
-        ValueError: it is to be that of an arm which has none.
+        ValueError: it should come from an arm that has none.
     """
     name = generation.chat_template
     if name not in TEMPLATES_OF or all(isinstance(arm, RecordedArm) for arm in arms.values()):
@@ -186,7 +186,7 @@ def render_chat(
 
 
 def _refuse_surrogates(text: str) -> None:
-    """Raise ValueError if a prompt is no text that a tokenizer reads."""
+    """Raise ValueError if a prompt is not valid Unicode text."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -237,7 +237,7 @@ def _refuse_hidden_tools(case: Case, text: str) -> None:
 
 
 def plain_prompt(case: Case, generation: GenerationSettings) -> str:
-    """Return the text of a case that no template is applied to.
+    """Return the text of a case without a chat template.
 
     Raises:
         ValueError: it has messages.

@@ -70,7 +70,7 @@ class LitellmArm:
     """OpenAI's names of the parameters that the model takes."""
     remote: Literal[True] = True
     checked: dict[str, str | None] = field(default_factory=dict, repr=False)
-    """Settings that were looked at → why the model does not take them."""
+    """Settings → why the model does not take them."""
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -165,7 +165,7 @@ class LitellmArm:
         """Yield one answer a request, each as soon as it is there.
 
         Raises:
-            BackendError: nobody answers any more, or another version of the model does.
+            BackendError: the provider stopped answering, or another version of the model answers.
         """
         return self.complete_joined(requests, None)
 

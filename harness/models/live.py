@@ -73,7 +73,7 @@ def base_apart(folder: Path, live: LoadedModel) -> SeparateBaseArm:
 def adapter_of(model: Any) -> str | None:
     """Return the adapter without which the model is base; None if it has none.
 
-    A model of which more than the adapter is trained (LoRA with `bias="all"`, unfrozen layers) is
+    A model that trains more than its adapter (LoRA with `bias="all"`, unfrozen layers) is
     not base when the adapter is switched off.
     """
     name = getattr(model, "active_adapter", None)
@@ -93,7 +93,7 @@ def live_model(model: Any, tokenizer: Any, *, adapter: str | None) -> LoadedMode
     """
     own = copy.deepcopy(tokenizer)
     if getattr(own, "backend_tokenizer", None) is not None:
-        # What the trainer's last batch was cut and padded to is no part of the tokenizer.
+        # The trainer's last truncation and padding do not belong to the tokenizer.
         own.backend_tokenizer.no_truncation()
         own.backend_tokenizer.no_padding()
     loaded = LoadedModel(

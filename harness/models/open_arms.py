@@ -2,7 +2,7 @@
 
 `open_arms({"base": spec, "tuned": spec, …})` is the only way in. A missing base spec is read from
 the adapter. The adapter must fit the base: by the weights' hash recorded at training, otherwise by
-the base its configuration names; a moved path is no mismatch.
+the base its configuration names; a moved folder still fits.
 """
 
 from __future__ import annotations

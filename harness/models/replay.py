@@ -3,8 +3,8 @@
 A line is `{"id": "r1", "completion": "refund"}`, optionally with `finish_reason`, `latency_s`,
 `batch_size`, `input_tokens`, `output_tokens`, `cost`, `choice_logprobs`, `answer_logprob`,
 `reasoning` (the thoughts, where they are not in the completion) with `reasoning_tokens` and
-`reasoning_s`, and, for several completions of a case, `sample`. No model and no torch is needed to
-judge them. A run folder replays an arm of an earlier run: `replay:RUN_DIR` its tuned arm,
+`reasoning_s`, and, for several completions of a case, `sample`. Neither a model nor torch is needed
+to judge them. A run folder replays an arm of an earlier run: `replay:RUN_DIR` its tuned arm,
 `replay:RUN_DIR#base` its base.
 
 What was asked is compared with the other arms' requests where it is known: a line may carry it as

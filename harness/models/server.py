@@ -287,7 +287,7 @@ def server(target: str, limits: PoolLimits | None = None) -> ServerArm:
     """Open a model of a server, and find out how it can be asked.
 
     Raises:
-        ModelError: there is no such server or model, or its tokenizer is another one.
+        ModelError: server or model do not exist, or the tokenizer differs.
         MissingExtra: httpx is not installed.
     """
     where = parse_target(target)
@@ -298,7 +298,7 @@ def open_server(where: ServerTarget, key: str | None, limits: PoolLimits) -> Ser
     """Open a model of a server whose address and key are known.
 
     Raises:
-        ModelError: there is no such server or model, or its tokenizer is another one.
+        ModelError: server or model do not exist, or the tokenizer differs.
         MissingExtra: httpx is not installed.
     """
     require_modules("httpx", what="a model behind a server", extra="server")

@@ -86,7 +86,7 @@ def parse_vllm_spec(spec: str) -> VllmTarget:
     """Read a `vllm:` spec.
 
     Raises:
-        ModelError: no model is there, or an option is wrong.
+        ModelError: the model is missing, or an option is wrong.
         UnsafeWeights: the folder could run code.
     """
     path, _, query = spec.removeprefix("vllm:").partition("?")

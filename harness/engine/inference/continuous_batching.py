@@ -9,8 +9,8 @@ episodes, and requests to the endpoint.
 Greedy decoding equals `model.generate(do_sample=False)` token for token in float32; sampling draws
 from a generator of each row's own seed, so an answer does not depend on its neighbours.
 
-Suites have instructions of their own, and a batch has rows of several suites: rows that begin alike
-are prefilled together, and what they begin with is computed once for each such family.
+A batch has rows of several suites, each with its own instructions: rows that begin alike are
+prefilled together, and their shared prefix is computed once.
 
 Only layers that keep every token fit
 (`tunegate.harness.engine.inference.prefix_cache.has_plain_cache`).
@@ -44,19 +44,19 @@ from tunegate.harness.engine.scheduling import prefix_families
 MAX_ROWS = 96
 """Most rows that are written at a time."""
 CACHE_BYTES = 1_500_000_000
-"""Memory for their cache, which fewer rows share where they are long."""
+"""Bytes for their cache: longer rows are fewer."""
 PREFIX_BYTES = 500_000_000
-"""Memory for what families of rows begin with, where there are several."""
+"""Bytes for shared prefixes."""
 PREFILL_TOKENS = 8192
 """Tokens of one prefill, a shared prefix counted for each row."""
 LOGIT_BYTES = 256_000_000
 """Memory for the logits of one forward: rows × positions × vocabulary × 4 bytes."""
 UNTRIED_ROWS = 8
-"""Rows whose drafts are tried before it is known whether drafts hold."""
+"""Rows whose drafts are tried before it is known whether drafts are accepted."""
 GUESS_LENGTHS = (16, 8, 4)
-"""How many tokens to guess at once when a row is back on its draft."""
+"""How many tokens to guess at once when a row has rejoined its draft."""
 HOLD_STEPS = 4
-"""Steps for which rows that came later wait for others, to be prefilled in one forward."""
+"""Steps for which new rows wait for others, to be prefilled in one forward."""
 
 NewRows = Callable[[], Sequence[DecodingSequence]]
 """Returns the rows that came since it was last called."""
@@ -111,11 +111,11 @@ class _DecodingLoop:
     """Tokens of the longest row that came so far."""
     slots: DecodingSlots = field(default_factory=lambda: DecodingSlots(0, 0))
     prefixes: list[prefix_cache.SharedPrefix] = field(default_factory=list)
-    """What families of waiting rows begin with, the longest first."""
+    """Shared prefixes of waiting rows, the longest first."""
     hold: int = 0
-    """Steps for which rows that came later may wait for others."""
+    """Steps for which new rows may still wait for others."""
     rejoined: DraftAcceptance = field(default_factory=DraftAcceptance)
-    """How well guesses are accepted where rows came back to their drafts."""
+    """How well guesses are accepted where rows have rejoined their drafts."""
 
     @classmethod
     def of(
@@ -133,7 +133,7 @@ class _DecodingLoop:
 
     @property
     def strict(self) -> bool:
-        """Whether no column may be between a row's tokens: a sliding window counts them."""
+        """Whether a row's tokens must be adjacent: a sliding window counts columns between them."""
         return self.window < self.longest
 
     def run(self, more: NewRows) -> Iterator[DecodingSequence]:
@@ -151,7 +151,7 @@ class _DecodingLoop:
                 yield from self._decode_step()
 
     def _enqueue(self, rows: Sequence[DecodingSequence]) -> None:
-        """Let rows wait, and fit the room and the shared prefix to them."""
+        """Let rows wait; fit the slots and the shared prefixes to them."""
         if not rows:
             return
         self.waiting += rows
@@ -162,7 +162,7 @@ class _DecodingLoop:
         self.slots.resize(width, self.longest)
 
     def _share_prefixes(self) -> None:
-        """Compute what families of the waiting rows begin with; let each family wait together."""
+        """Compute the shared prefixes of the waiting rows, and sort them by prefix."""
         kept = {id(prefix): prefix for prefix in map(self._prefix, self.waiting) if prefix.length}
         self.prefixes = list(kept.values())
         alone = [row for row in self.waiting if not self._prefix(row).length]
@@ -185,12 +185,12 @@ class _DecodingLoop:
         self.waiting = deque(row for rows in beside.values() for row in rows)
 
     def _holds(self, tokens: int) -> bool:
-        """Return whether the memory for beginnings holds another one of so many tokens."""
+        """Return whether the memory for prefixes holds another one of this length."""
         held = sum(prefix.length for prefix in self.prefixes) + tokens
         return held * prefix_cache.column_bytes(self.model) <= PREFIX_BYTES
 
     def _prefix(self, row: DecodingSequence) -> prefix_cache.SharedPrefix:
-        """Return what a row begins with, as far as it is computed once for others, too."""
+        """Return the longest shared prefix that a row begins with."""
         ids = all_token_ids(row)
         for prefix in self.prefixes if self.window >= len(ids) + row.left else ():
             if prefix.length < len(ids) and tuple(ids[: prefix.length]) == prefix.token_ids:
@@ -206,7 +206,7 @@ class _DecodingLoop:
         return self.slots.free >= min(len(self.waiting), least)
 
     def _prefill(self) -> Iterator[DecodingSequence]:
-        """Prefill the next rows, each with its guess; yield those that are finished by that."""
+        """Prefill the next rows, each with its guess; yield those that are finished."""
         prefix = self._prefix(self.waiting[0])
         group = self._group(prefix)
         ids = [[*all_token_ids(row), *guess] for row, guess in group]
@@ -232,8 +232,8 @@ class _DecodingLoop:
     ) -> list[tuple[DecodingSequence, tuple[int, ...]]]:
         """Take the rows that are prefilled next with their guesses, as many as memory holds.
 
-        The first that waits, and of the others those that are hardly shorter: together their
-        padding costs no more than a forward would.
+        These are the first row that waits and others that are hardly shorter: their padding costs
+        no more than another forward.
 
         Args:
             prefix: What the first of them begins with.
@@ -273,7 +273,7 @@ class _DecodingLoop:
         return row.draft is not None and row.draft.acceptance.share(row.request.suite) is None
 
     def _guess(self, row: DecodingSequence) -> tuple[int, ...]:
-        """Return how a row that is not begun should go on, if guessing pays."""
+        """Return the guessed beginning of a new row, if guessing pays."""
         if row.draft is None:
             return ()
         rows = min(self.slots.width, len(self.slots.rows) + len(self.waiting))
@@ -282,7 +282,7 @@ class _DecodingLoop:
         return row.draft.ahead(row.left - 1)
 
     def _decode_step(self) -> Iterator[DecodingSequence]:
-        """Write the next token of every row, or several; yield the finished rows."""
+        """Write one or more tokens of every row; yield the finished rows."""
         self.hold = max(0, self.hold - 1)
         rows = self.slots.rows
         most = self._most_ahead()
@@ -302,7 +302,7 @@ class _DecodingLoop:
                 yield self.slots.leave(slot)
 
     def _most_ahead(self) -> int:
-        """Return how many tokens to guess for the rows that are back on their drafts."""
+        """Return how many tokens to guess for rows that have rejoined their drafts."""
         rows = self.slots.rows
         if self.strict or all(row.draft is None or row.draft.position is None for row in rows):
             return 0
@@ -321,7 +321,7 @@ class _DecodingLoop:
         return row.draft.ahead(min(most, row.left - 1)) if row.draft is not None and most else ()
 
     def _accept(self, row: DecodingSequence, guess: Sequence[int], own: Sequence[int]) -> int:
-        """Take the model's own tokens while they are the guessed ones, and the next.
+        """Append the model's tokens up to the first that was not guessed.
 
         Returns:
             How many of the guessed tokens were right.

@@ -4,7 +4,7 @@ Rows enter, grow and leave in place. Transformers' dynamic cache copies itself w
 token, and again when a row leaves. Here the cache is one buffer a layer, [rows, heads, columns,
 dimension], with room to the right: a token is written behind the others, a row that leaves is
 overwritten by the last one, and a row that comes in is laid so that it ends where the others end.
-What is left of a row, or was written for a guess that failed, is masked.
+Leftovers of rows and rejected guesses are masked.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class DecodingSlots:
         return max(0, self.width - len(self.rows))
 
     def resize(self, width: int, columns: int) -> None:
-        """Allow so many rows of so many columns; rows that are in stay, though they be more."""
+        """Allow this many rows and columns; rows that are in stay, even if there are more."""
         self.width, self.columns = width, columns
 
     def enter(self, entering: Sequence[EnteringRow], ready: PrefillResult) -> None:

@@ -58,7 +58,7 @@ def decode_alone(
 
 
 def fallback_notices(arms: Mapping[str, Arm]) -> Iterator[str]:
-    """Yield one sentence for each arm that cannot have every optimization: it is slow, and why."""
+    """Yield why an arm is slow, for each that cannot have every optimization."""
     for name, arm in arms.items():
         if not isinstance(arm, LocalArm):
             continue

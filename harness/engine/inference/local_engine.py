@@ -98,7 +98,7 @@ def memory_watched() -> Iterator[None]:
 
 
 def _refuse_misfit(arm: LocalArm, request: Request, texts: Sequence[Sequence[int]]) -> None:
-    """Raise ValueError if the model cannot be asked this without cutting something off."""
+    """Raise ValueError if prompt and answer do not fit the model's context."""
     length = len(request.prompt.token_ids or ())
     if not length:
         raise ValueError("the prompt is empty after tokenising")
@@ -121,7 +121,7 @@ def _misfit(request: Request, error: ValueError) -> StoredAnswer:
 
 @dataclass
 class _WrittenRows:
-    """Requests on their way to rows of the batch, and when each of them began."""
+    """Requests as rows of the batch, and when each of them began."""
 
     arm: LocalArm
     known: Mapping[str, KnownAnswer]
@@ -161,8 +161,8 @@ def _generate(
 ) -> Iterator[StoredAnswer]:
     """Yield the answers that are written.
 
-    The memory of their cache goes back to the system: that of the next batch is of another size,
-    and the process would hold both. Timed questions find it as they are used to.
+    Afterwards the cache's memory goes back to the system, since the next batch needs another size.
+    Timed questions keep it.
     """
     rows = written.start(requests)
 

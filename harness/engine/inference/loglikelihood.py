@@ -285,7 +285,7 @@ def bits_per_byte(
 
 
 def _windows(arm: LocalArm, text: Prompt) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Yield (what is before, tokens to be read) until all are read once."""
+    """Yield (context, tokens to score) until every token is scored once."""
     ids = tuple(text.token_ids or ())
     first = arm.tokenizer.bos_token_id
     marker = min(arm.stop_ids) if first is None else int(first)

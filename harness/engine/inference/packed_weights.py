@@ -8,7 +8,7 @@ every adapter on it. In float32 the results differ by rounding alone.
 The packed matrices are copies within a bound of memory, kept as long as their model or until
 `release_copies`, which a training has to call before it goes on. A layer uses its copy in inference
 mode alone. Weights that have changed are packed again: other storage and torch's count of changes
-are looked at in every product, and some of the numbers themselves before every batch, since fused
+are checked in every product, and some of the numbers themselves before every batch, since fused
 optimizers and changes through `.data` are not counted.
 
 Packed are `torch.nn.Linear` layers in float32, those inside of an adapter's layers included.
@@ -28,7 +28,7 @@ from tunegate.harness.contracts.environment import available_memory
 PACKED_BYTES = 1_500_000_000
 """Memory for the packed matrices of a model; those beyond it are used as they are."""
 FREE_SHARE = 4
-"""One of so many bytes of free memory is used at most."""
+"""At most one in this many bytes of free memory is used."""
 SMALLEST = 65_536
 """Weights from which a matrix is packed: below, a product costs its call."""
 ROWS = 32

@@ -1,4 +1,4 @@
-"""Prefix cache: what all prompts of a batch begin with is computed once.
+"""Prefix cache: the shared beginning of a batch's prompts is computed once.
 
 A system prompt or few-shot header is often most of a prompt. Its key-value cache is computed once
 and copied for each prompt; the rest of the prompts is left-padded behind it. In float32 the logits
@@ -20,7 +20,7 @@ from tunegate.harness.contracts.environment import cache_name
 from tunegate.harness.contracts.model import LocalArm
 
 SHORTEST = 16
-"""Tokens from which sharing pays for the second forward."""
+"""Tokens from which sharing is worth a second forward."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,12 @@ def shared_length(prompts: Sequence[Sequence[int]]) -> int:
 def compute_shared_prefix(
     model: Any, prompts: Sequence[Sequence[int]], *, room: int
 ) -> SharedPrefix:
-    """Compute what all prompts begin with.
+    """Compute the prefix that all prompts share.
 
     Args:
         model: The torch model, switched to the arm.
         prompts: Token ids, each at least one.
-        room: How many tokens will be put behind the prompts at most.
+        room: Most tokens that will follow the prompts.
     """
     import torch
 
@@ -136,8 +136,8 @@ def prefill_prompts(
 def has_plain_cache(model: Any) -> bool:
     """Return whether a cache that keeps every token in place gives what the model's own gives.
 
-    A sliding window is no obstacle, since the mask cuts it; chunks, recurrent states, layers that
-    share their cache, and layers that look at images alone and so have none, are.
+    It does with a sliding window, which the mask applies. It does not with chunks, recurrent state,
+    layers that share their cache, or layers that attend to images only and have no cache.
     """
     from transformers.cache_utils import (
         DynamicCache,
@@ -176,7 +176,7 @@ def selected_rows(cache: Any, index: Any) -> Any:
 
 
 def _counts_columns(model: Any) -> bool:
-    """Return whether distances are those of columns, padding included: the ALiBi of MPT."""
+    """Return whether distances count columns, padding included, as in the ALiBi of MPT."""
     config = model.config.get_text_config(decoder=True)
     return bool(getattr(getattr(config, "attn_config", None), "alibi", False))
 
@@ -206,7 +206,7 @@ def column_bytes(model: Any) -> int:
 
 
 def attention_window(model: Any) -> float:
-    """Return over how many tokens every layer can look back."""
+    """Return the number of tokens that every layer can attend to."""
     names = ("sliding_window", "attention_chunk_size")
     spans = (getattr(layer, name, None) for layer in layer_configs(model) for name in names)
     return min((span for span in spans if span), default=math.inf)

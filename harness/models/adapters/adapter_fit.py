@@ -50,11 +50,11 @@ class AdapterFit:
 
     tensors: tuple[AdapterTensor, ...]
     whole: frozenset[str]
-    """Modules of which the file has all weights, though the configuration does not name them."""
+    """Modules whose full weights are in the file, though the configuration does not name them."""
     unchanged: frozenset[str]
     """Names of tensors that are base's own, bit for bit: PEFT saves embeddings with an adapter."""
     left_out: frozenset[str] = frozenset()
-    """Names of tensors of parts that base has and text does not use, such as a vision tower."""
+    """Names of tensors of unused parts of base, such as a vision tower."""
 
     @property
     def translated(self) -> bool:
@@ -138,7 +138,7 @@ def _tied_heads(
 
 
 def _added_tokens(found: Sequence[AdapterTensor], modules: ModuleIndex) -> str | None:
-    """Return that base lacks tokens which were added before the training, and what to do.
+    """Return what to do if base lacks tokens that were added before the training.
 
     Where the file has all of the embeddings instead of base's, they are loaded; where it has
     changes to embeddings, those must have as many rows as base's.
@@ -158,7 +158,7 @@ def _added_tokens(found: Sequence[AdapterTensor], modules: ModuleIndex) -> str |
 
 
 def _trained_bias(found: Sequence[AdapterTensor], config: Mapping[str, Any]) -> str | None:
-    """Return that an adapter has trained base's own biases, and what to do; None if it has not."""
+    """Return what to do about an adapter that trained base's own biases; None if it did not."""
     way, saved = config.get("bias") or "none", tuple(config.get("modules_to_save") or ())
     biases = (
         one.key

@@ -16,8 +16,7 @@ _FULL = re.compile(r"(?:weight|bias)$")
 def translate_config(config: Any, fit: AdapterFit, model: Any) -> None:
     """Write the base's names into PEFT's configuration, in place.
 
-    What is trained is named one by one: by its tensors, whatever expression chose it. The rank of
-    a module is that of its tensors.
+    Each trained module is named, whatever expression chose it. Its rank is that of its tensors.
 
     Args:
         config: PEFT's configuration of a LoRA adapter.
@@ -70,7 +69,7 @@ def _suffix(name: str, parameters: set[str]) -> str:
 def load_translated(fit: AdapterFit, folder: Path, model: Any, name: str) -> None:
     """Read an adapter's file into a PEFT model that has its (empty) adapter already.
 
-    Modules of which the file has all weights may have more rows than the base's: new tokens.
+    Modules whose full weights are in the file may have more rows than the base's: new tokens.
     """
     import torch
     from peft import set_peft_model_state_dict

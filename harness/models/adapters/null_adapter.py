@@ -88,7 +88,7 @@ def make_null_adapter(base: Path, out: Path) -> None:
 def randomise_adapter(arm: HfArm, seed: int) -> Iterator[None]:
     """Within the block the arm computes with a null adapter of its own shape and size.
 
-    In every module lora_A and lora_B are drawn anew, and lora_B scaled so that the update
+    In every module lora_A and lora_B are drawn at random, and lora_B scaled so that the update
     lora_B·lora_A keeps the Frobenius norm it was trained to. What differs is its direction alone.
     A null of one fixed small size would only show that training made the weights grow; this one
     asks whether they point anywhere. Rank, targets and lora_alpha are the adapter's own, since it
@@ -116,7 +116,7 @@ def randomise_adapter(arm: HfArm, seed: int) -> Iterator[None]:
 def null_adapter_problem(arm: HfArm) -> str | None:
     """Return why an arm has no null adapter of its shape; None if it has one."""
     if arm.adapter is None:
-        return "tuned is a whole model: there is no adapter whose size a null could have"
+        return "tuned is a whole model: a null adapter needs an adapter whose size it can have"
     names = [n.split(".") for n, _ in arm.loaded.torch_model.named_parameters()]
     known = {*_PARTS, *_PARTS.values()}
     others = sorted(

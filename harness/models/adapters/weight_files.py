@@ -83,7 +83,7 @@ def weights_fingerprint(folder: Path, *, code: bool = False) -> str:
     """Return the SHA-256 that names the weights in `folder`.
 
     It covers the content of every weight file; file names of shards count, the folder's own name
-    and path do not. The configuration is no part of it: an arm's identity holds that next to it.
+    and path do not. The configuration is hashed separately in an arm's identity.
 
     Args:
         folder: A model's folder.

@@ -45,7 +45,7 @@ def read_gguf(path: Path) -> GgufFile:
     """Read the metadata and map the tensors.
 
     Raises:
-        ModelError: it is no GGUF file, or not a whole one.
+        ModelError: it is not a GGUF file, or not complete.
         MissingExtra: the package that reads the format is not installed.
     """
     require_modules("gguf", what="a GGUF file", extra="gguf")

@@ -33,7 +33,7 @@ from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.hashing import sha256
 
 _SMALLEST = 2048
-"""Tokens of the smallest context; it grows with what is asked, up to the file's own."""
+"""Tokens of the smallest context; it grows with the prompts, up to the file's own."""
 
 
 @dataclass
@@ -126,7 +126,7 @@ class LlamaCppArm:
         """Open the model, or open it again with a longer context.
 
         Raises:
-            ValueError: the model cannot attend to so many tokens.
+            ValueError: this exceeds the model's context.
             ModelError: llama.cpp does not load the file.
         """
         limit = int(self.file.fields.get(f"{self.file.architecture}.context_length", needed))

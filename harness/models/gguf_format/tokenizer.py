@@ -104,7 +104,7 @@ def _within(backend: Any, size: int) -> Any:
 
 
 def _cut_as_named(file: GgufFile, backend: Any) -> None:
-    """Set how texts are cut before the merges; refuse a name whose rule is not known."""
+    """Set how texts are split before the merges; refuse an unknown name."""
     from tokenizers import pre_tokenizers
     from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 

@@ -14,7 +14,7 @@ from tunegate.harness.contracts.thinking import call_text
 
 
 class UnansweredMessage(ValueError):
-    """A message that is no answer: its case is unscored, never scored as an empty text."""
+    """A message without an answer: its case is unscored, never scored as an empty text."""
 
 
 def answer_of(message: Mapping[str, Any], finish_reason: str | None) -> str:

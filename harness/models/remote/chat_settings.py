@@ -88,7 +88,7 @@ def thinking_parameters(
 def bounds_of(case: Case) -> dict[str, Any]:
     """Return what the case offers and asks of the answer, in OpenAI's form, as parameters.
 
-    Tools, the choice among them, and the form of the answer; nothing where it has none.
+    Tools, the choice among them, and the form of the answer; empty if it has none.
     """
     tools = [
         t if "function" in t else {"type": "function", "function": t} for t in case.tools or ()

@@ -21,7 +21,7 @@ from tunegate.harness.models.remote.failures import (
 )
 
 LARGEST_REPLY = 32_000_000
-"""Bytes of a reply that are read; more is no answer."""
+"""Most bytes of a reply."""
 MOST_VALUES = 2_000_000
 """Values in a reply: each is up to 200 bytes in memory, and may be 3 in the reply."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")

@@ -35,7 +35,7 @@ POLL_S = 0.02
 _GRACE_S = 0.5
 """Grace period after a call's deadline, before the call is abandoned."""
 _WAITING = 16
-"""Results a worker may pile up that nobody has read."""
+"""Unread results per worker."""
 _GONE = 10
 """Failed questions in a row, or twice the concurrency, after which the backend is gone."""
 
@@ -49,7 +49,7 @@ def ask_all(
     backend: str = "the backend",
     counted: Callable[[R, int], R] = lambda result, attempts: result,
 ) -> Generator[tuple[Q, R | RequestFailure], None, None]:
-    """Yield every question with its result, or with the reason why it has none.
+    """Yield every question with its result or its failure.
 
     Closing the generator stops the asking at once; where `questions` ends early, those in progress
     are still answered.
@@ -78,7 +78,7 @@ def ask_all(
 
 @dataclass(frozen=True, slots=True)
 class QuestionFeed(Generic[Q]):
-    """Questions of which some get ready while others are answered."""
+    """Questions, some of which become ready while others are answered."""
 
     first: Iterable[Q]
     more: Callable[[], Iterable[Q]] | None
@@ -127,7 +127,7 @@ class _RequestPool(Generic[Q, R]):
         """Start the workers and yield what comes back."""
         for _ in range(self.limits.concurrency):
             self._start()
-        # Looked at before the queue is: what a worker has put is there when it no longer counts.
+        # In this order: a worker puts its result before it stops counting.
         while self._working() or not self.done.empty() or self._add_more():
             if self.more is not None:
                 self._add_more()
@@ -199,7 +199,7 @@ class _RequestPool(Generic[Q, R]):
         threading.Thread(target=self._work, name="tunegate-request", daemon=True).start()
 
     def _work(self) -> None:
-        """Answer questions until there are none; whatever happens is passed to the reader."""
+        """Answer questions until there are none; pass results and errors to the reader."""
         while (asked := self._take()) is not None:
             result = self._result(asked)
             if not asked.settle():

@@ -46,7 +46,7 @@ class ServerClient:
         """Return the completion of a request.
 
         Raises:
-            RetryableError: there is none yet.
+            RetryableError: another try may help.
             PermanentError: there will be none.
         """
         try:
@@ -128,7 +128,7 @@ class ServerClient:
     def _length(self, reply: ServerCompletion) -> int | None:
         """Return the answer's tokens without the end marker, which some servers count.
 
-        An answer that was cut has none; without a tokenizer the server's count is all there is.
+        A truncated answer has no end marker; without a tokenizer the server's count is used.
         """
         if reply.output_tokens is None or self.tokenizer is None or reply.finish_reason != "stop":
             return reply.output_tokens

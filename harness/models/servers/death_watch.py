@@ -86,7 +86,7 @@ def _die_with_parent() -> None:
 
 
 def _control(option: int, value: int) -> None:
-    """Call Linux' prctl; elsewhere there is none, and the group alone is ended."""
+    """Call Linux' prctl; elsewhere only the process group is ended."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 

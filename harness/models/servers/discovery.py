@@ -69,7 +69,7 @@ def find_model_card(http: HttpClient, where: ServerTarget) -> ServerModelCard:
     """Return the card of the model that a spec names.
 
     Raises:
-        ModelError: the server cannot be reached, is no such server, or has no such model.
+        ModelError: the server cannot be reached, has another API, or lacks the model.
     """
     try:
         listed = ask_with_retries(

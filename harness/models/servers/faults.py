@@ -25,7 +25,7 @@ _EXPLAINED = 1 / 3
 _ROUNDING = 0.6
 """Share of the limit that a cause may leave in 16 bits, half of which is the measured rounding."""
 _OTHER = 0.9
-"""Share of what the fine-tune changes from which an error is no missing part of it."""
+"""Share of what the fine-tune changes from which an error is more than a missing part of it."""
 _SEVERAL = 0.5
 """Share of what the fine-tune changes from which several kinds of module are probably missing."""
 _NOT_APPLIED = ": the fine-tune is not applied"
@@ -49,7 +49,7 @@ def name_fault(
         prefixes: The probe texts.
         reference: The arms as they were loaded from their folders.
         expected: Arm → log-probabilities by its files.
-        limits: Arm → error in nats that is none.
+        limits: Arm → error in nats up to which it is as expected.
     """
     case = _FaultCase.of(reported, prefixes, expected[name].shape[-1], limits[name])
     error = case.error(expected[name])
@@ -279,9 +279,9 @@ def _scale_step(
 
 
 _USUAL = (0.5, 2.0)
-"""Factors that are looked at first: half and double alpha."""
+"""Factors that are tried first: half and double alpha."""
 _ALIGNED = 0.5
-"""Cosine between the error and the slope below which it is no scale."""
+"""Cosine between the error and the slope below which the scale is not the cause."""
 _STEPS = 4
 _CLOSE = 1e-5
 """Relative change of the factor at which the search ends."""

@@ -78,7 +78,7 @@ class ServedIdentity:
     def prove(
         cls, arms: Mapping[str, Arm], open_arms: OpenArms, report: Callable[[str], None]
     ) -> ServedIdentity:
-        """Prove of every served arm that it is what is in its folder, as far as that can be had.
+        """Prove that every served arm is the model in its folder, as far as possible.
 
         Args:
             arms: The opened arms, base among them.

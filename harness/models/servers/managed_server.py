@@ -41,7 +41,7 @@ _CORE_KILLED = re.compile(r"Failed core proc\(s\): \{.*: -9\b")
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
+    """Return a free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

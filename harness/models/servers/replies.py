@@ -86,7 +86,7 @@ def ordered_choices(reply: Mapping[str, Any], wanted: int) -> list[dict[str, Any
     """
     found = reply.get("choices")
     if not isinstance(found, list) or len(found) != wanted:
-        raise RetryableError(f"the reply has not {wanted} choices but {str(found)[:80]}")
+        raise RetryableError(f"the reply has other than {wanted} choices: {str(found)[:80]}")
     if not all(isinstance(choice, dict) for choice in found):
         raise RetryableError(f"the reply's choices are not objects: {str(found)[:80]}")
     return sorted(found, key=lambda choice: choice.get("index") or 0)

@@ -60,13 +60,13 @@ def parse_target(target: str) -> ServerTarget:
     """Read what follows `server:`.
 
     Raises:
-        ModelError: it is no address, holds a secret, or has an option that does not exist.
+        ModelError: it is not an address, holds a secret, or has an unknown option.
     """
     address, _, model = target.partition("#")
     try:
         parts = urlsplit(address)
         well_formed = parts.scheme in ("http", "https") and bool(parts.hostname)
-        _ = parts.port  # read, it raises if it is no number
+        _ = parts.port  # raises if it is not a number
     except ValueError:
         well_formed = False
     if not well_formed:
