@@ -24,8 +24,8 @@ from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.contracts.further_arm import BASE_AGAIN
 from tunegate.harness.contracts.model import Arm
 from tunegate.harness.contracts.quiet import quiet_libraries
+from tunegate.harness.decision.gating.attempts import refuse_sealed
 from tunegate.harness.decision.gating.decide_all import sample_name
-from tunegate.harness.decision.gating.error_control import refuse_sealed
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.engine.inference.packed_weights import release_copies
 from tunegate.harness.gates.contract.registry import gate_kind

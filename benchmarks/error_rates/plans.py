@@ -18,7 +18,7 @@ from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.estimator import ScoreSpread
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.planned_comparison import GateTest, PlannedComparison
-from tunegate.harness.decision.gating.error_control import EXTENDED
+from tunegate.harness.decision.gating.attempts import EXTENDED
 
 POINTS = 0.03
 """How far a planned chance may be off."""

@@ -25,7 +25,7 @@ from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts.further_arm import BASE_AGAIN, INCUMBENT, SHIPPED
 from tunegate.harness.decision.candidates.shared_error import shared_error
 from tunegate.harness.decision.gating.decide_all import decide_gate
-from tunegate.harness.decision.gating.error_control import ProvenRegressions
+from tunegate.harness.decision.gating.proven_regressions import ProvenRegressions
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.decision.verdict.deployment_parity import ParityEvidence, compare_shipped
 from tunegate.harness.decision.verdict.incumbent import compare_incumbent

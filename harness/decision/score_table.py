@@ -76,6 +76,15 @@ class ScoreTable:
         """Tag → what `on_tag` returned: every number of a gate goes over the same cases."""
         return {}
 
+    def with_arms(self, places: Mapping[str, str]) -> ScoreTable:
+        """Return the table with its arms in other places: arm → the place it takes."""
+        values = {
+            (metric, case, places[arm]): row
+            for (metric, case, arm), row in self.values.items()
+            if arm in places
+        }
+        return replace(self, values=values)
+
     def asked(self, metric: str) -> list[str]:
         """Return the cases that the metric was asked of, in plan order."""
         if metric not in self._asked:

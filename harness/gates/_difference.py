@@ -7,7 +7,6 @@ adjustment over the whole run.
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +14,7 @@ from dataclasses import replace
 from tunegate.harness.comparison.delta import Delta, is_proven
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts.metric import Metric
-from tunegate.harness.gates._level import percentage_hint
+from tunegate.harness.gates._margin import absolute_margin, percentage_hint, share_of_base
 from tunegate.harness.gates.contract.gate_kind import GateKind
 from tunegate.harness.gates.contract.outcome import DecisionContext, GateOutcome
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
@@ -139,8 +138,7 @@ class DifferenceGate(GateKind):
         """Return what would decide the gate, or why its interval alone does not."""
         if self._ruled_out(result):
             return self.ruled_out_conclusion(result)
-        more = self.deciding_evidence(result, pairs)
-        return f"{self.rule(result)} is neither proven nor refuted; {more}"
+        return super().open_conclusion(result, pairs)
 
     @abstractmethod
     def ruled_out_conclusion(self, result: GateResult) -> str:
@@ -160,21 +158,3 @@ class DifferenceGate(GateKind):
         if margin is None:
             return None
         return margin if self.is_goal is result.higher_is_better else -margin
-
-
-def share_of_base(margin: str) -> float:
-    """Return the share that a margin such as `2%` is."""
-    return float(margin.rstrip("%")) / 100
-
-
-def absolute_margin(result: GateResult) -> float | None:
-    """Return the margin in the metric's unit, a relative one of base's level; None if unknown."""
-    if not isinstance(result.margin, str):
-        return result.margin
-    try:
-        share = share_of_base(result.margin.strip())
-    except ValueError:
-        return None
-    if result.base is None or not math.isfinite(share):
-        return None
-    return share * abs(result.base)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import smallest_n
 from tunegate.harness.contracts.metric import Metric
+from tunegate.harness.gates._margin import numeric_margin, percentage_hint
 from tunegate.harness.gates.contract.gate_kind import GateKind
 from tunegate.harness.gates.contract.outcome import DecisionContext, GateOutcome, PlannedTest
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
@@ -45,7 +46,7 @@ class LevelGate(GateKind):
                 f"floor_mode = zero_tolerance asks every case, and {gate.metric!r} is one value "
                 'over all of them; set aggregate = "mean" on the metric'
             )
-        margin = _bound(gate)
+        margin = numeric_margin(gate)
         if metric.range is None:
             return
         low, high = metric.range
@@ -62,7 +63,7 @@ class LevelGate(GateKind):
 
     def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
         """Decide a floor or ceiling on tuned alone."""
-        margin, remaining = _bound(gate), context.remaining
+        margin, remaining = numeric_margin(gate), context.remaining
         level = pairs.estimator.level(gate.confidence)
         low, high, method = level.low, level.high, level.method
 
@@ -109,7 +110,7 @@ class LevelGate(GateKind):
         """Yield why n flawless 0/1 scores could not certify the bound."""
         if not metric.binary or gate.floor_mode != "certified":
             return
-        rule = f"{self.name}={_bound(gate):g} on {gate.metric!r}"
+        rule = f"{self.name}={numeric_margin(gate):g} on {gate.metric!r}"
         needed = self._certifying_cases(gate)
         if needed is None:
             yield f"{rule} cannot be certified with any number of cases; leave room for an error"
@@ -128,7 +129,7 @@ class LevelGate(GateKind):
                 note += f"; certifying it takes {least} cases, all {self.flawless}"
         if gate.floor_mode == "certified" and pairs is not None and pairs.n:
             plan = pairs.estimator.plan_level
-            needed = plan(_bound(gate), gate.confidence, is_lower=self.is_lower)
+            needed = plan(numeric_margin(gate), gate.confidence, is_lower=self.is_lower)
             takes = "no number of cases" if needed is None else f"{needed} cases in 4 of 5 runs"
             note += f"; at tuned's {pairs.tuned_level:.3g} of the run {takes}"
         return PlannedTest(None, note, counts=False)
@@ -142,8 +143,8 @@ class LevelGate(GateKind):
         from tunegate.harness.stats.binary import clopper_pearson
 
         if self.is_lower:
-            return clopper_pearson(n, n, confidence=gate.confidence).low >= _bound(gate)
-        return clopper_pearson(0, n, confidence=gate.confidence).high <= _bound(gate)
+            return clopper_pearson(n, n, confidence=gate.confidence).low >= numeric_margin(gate)
+        return clopper_pearson(0, n, confidence=gate.confidence).high <= numeric_margin(gate)
 
     def sentence(self, result: GateResult, pairs: Pairs, remaining: int = 0) -> str:
         """Return what was measured and what follows; with cases not asked, that it is open."""
@@ -167,10 +168,6 @@ class LevelGate(GateKind):
         how, cases = self.quantity_format(result), count_noun(result.n, "case")
         interval = how.interval(result.low, result.high, result.confidence, sign=False)
         return f"{result.metric} of tuned is {how.level(result.tuned)}{interval} on {cases}"
-
-    def rule(self, result: GateResult) -> str:
-        """Return `the floor of 90 %`."""
-        return f"the {self.name} of {self.margin_words(result)}"
 
     def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
         """Return what would certify the bound."""
@@ -199,12 +196,6 @@ class LevelGate(GateKind):
         return self.is_lower
 
 
-def _bound(gate: Gate) -> float:
-    """Return the bound, which the suite's schema has seen to be a number."""
-    assert not isinstance(gate.margin, str)
-    return gate.margin
-
-
 def _curtailed_bounds(pairs: Pairs, remaining: int) -> tuple[float, float]:
     """Return the least and the largest level of tuned, whatever the remaining cases bring.
 
@@ -225,11 +216,3 @@ def _beyond(level: float, margin: float, *, floor: bool) -> bool:
     """Return whether a level breaks the bound by more than the rounding of a mean."""
     slack = 1e-12 * max(abs(level), abs(margin))
     return level < margin - slack if floor else level > margin + slack
-
-
-def percentage_hint(margin: float, range_: tuple[float, float]) -> str:
-    """Return the question whether a margin beyond the metric's range was meant in per cent."""
-    low, high = range_
-    return (
-        f"; did you mean {margin / 100:g}?" if margin > high and margin / 100 < high - low else ""
-    )

@@ -8,6 +8,7 @@ from typing import ClassVar
 from tunegate.harness.comparison.pairs import JudgedPairs, Pairs
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.gates._difference import DifferenceGate
+from tunegate.harness.gates._margin import numeric_margin
 from tunegate.harness.gates.contract.gate_kind import KeySchemas
 from tunegate.harness.gates.contract.outcome import EquivalenceMargin
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
@@ -40,7 +41,7 @@ class GainGate(DifferenceGate):
 
     def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
         """Yield an expected gain below the gain, and sizes that no difference can reach."""
-        margin, expected = _margin(gate), gate.expected_gain
+        margin, expected = numeric_margin(gate), gate.expected_gain
         if expected is not None and expected < margin:
             yield (
                 f"expected_gain={expected:g} is below gain={margin:g}; "
@@ -50,7 +51,7 @@ class GainGate(DifferenceGate):
 
     def judged_pairs(self, gate: Gate, pairs: Pairs) -> JudgedPairs:
         """Return the pairs, whose difference must exceed the gain."""
-        return JudgedPairs(pairs, _margin(gate))
+        return JudgedPairs(pairs, numeric_margin(gate))
 
     def verdict_on_proof(
         self, gate: Gate, pairs: Pairs, high: float
@@ -72,13 +73,13 @@ class GainGate(DifferenceGate):
         A difference that is too small to matter as a gain is too small to matter as a loss.
         """
         held = any(g.metric == gate.metric and g.kind == "tolerance" for g in gates)
-        if held or not _margin(gate) > 0:
+        if held or not numeric_margin(gate) > 0:
             return None
         return gate.model_copy(update={"kind": "tolerance", "expected_gain": None})
 
     def equivalence_margin(self, gate: Gate, default: float | None) -> EquivalenceMargin | None:
         """Return half the gain, which never allows more than the default."""
-        half = _margin(gate) / 2
+        half = numeric_margin(gate) / 2
         if half > 0 and (default is None or half <= default):
             return EquivalenceMargin(half, "half the suite's gain")
         return None
@@ -108,12 +109,6 @@ class GainGate(DifferenceGate):
     def label(self, result: GateResult) -> str:
         """Return `better by more than 10 points`."""
         return f"better by more than {self.margin_label(result)}"
-
-
-def _margin(gate: Gate) -> float:
-    """Return the gain, which the suite's schema has seen to be a number."""
-    assert not isinstance(gate.margin, str)
-    return gate.margin
 
 
 gain = GainGate()

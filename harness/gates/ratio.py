@@ -25,7 +25,7 @@ from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.wording import count_noun
 
 _OFFSET = 2.0
-"""Level at which log-ratios are compared: zeros and ones would be taken for 0/1 scores."""
+"""Added to log-ratios, which may be 0 or 1 and would be taken for 0/1 scores."""
 
 
 class RatioGate(GateKind):
@@ -75,12 +75,9 @@ class RatioGate(GateKind):
             yield f"{key}: scores of {gate.metric!r} are {kind} and have no ratio; use a tolerance"
 
     def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
-        """Decide on the interval of the mean log-ratio: within the bound, beyond it, or neither.
-
-        A pair with a value of 0 or less has no ratio. Leaving it out would be in favour of whoever
-        answers nothing, so the gate is undecided then.
-        """
-        without = sum(not (b > 0 and t > 0) for b, t in zip(pairs.base, pairs.tuned, strict=True))
+        """Decide on the interval of the mean log-ratio: within the bound, beyond it, or neither."""
+        # A value of 0 has no ratio; leaving the pair out would favor empty answers.
+        without = _count_without_ratio(pairs)
         estimate = _exp(exact_mean(_logs(pairs))) if pairs.n and not without else None
         reason, method = GateReason.UNDERPOWERED, pairs.why_too_few
         if without:
@@ -103,7 +100,7 @@ class RatioGate(GateKind):
     def _on_ratios(
         self, gate: Gate, pairs: Pairs, open_: GateOutcome, level: float | None
     ) -> GateOutcome:
-        """Decide a gate of which each pair has a ratio.
+        """Decide a gate whose pairs all have a ratio.
 
         Args:
             gate: The gate.
@@ -140,10 +137,7 @@ class RatioGate(GateKind):
         return replace(open_, needed_n=needed.n, needed_most=needed.most)
 
     def judged_pairs(self, gate: Gate, pairs: Pairs) -> JudgedPairs:
-        """Return the log-ratios, whose mean must be on the right side of the bound's logarithm.
-
-        If a pair has no ratio there is no scale, and all differences are 0.
-        """
+        """Return the log-ratios, whose mean must clear the bound's logarithm."""
         at_least = _bound(gate) == "at_least"
         metric = pairs.metric.model_copy(
             update={"binary": False, "range": None, "higher_is_better": at_least}
@@ -160,11 +154,7 @@ class RatioGate(GateKind):
         return JudgedPairs(scaled, _log_margin(gate))
 
     def imputation(self, gate: Gate, observed: Pairs, *, best: bool) -> PairFill:
-        """Return the worst, or best, ratio for the bound: from the metric's range or as observed.
-
-        The metric's direction does not matter: `ratio_at_least` also bounds metrics of which less
-        is better.
-        """
+        """Return the worst, or best, ratio for the bound, whatever the metric's direction."""
         small = (_bound(gate) == "at_least") is not best
         if observed.metric.range is not None:
             low, high = observed.metric.range
@@ -183,40 +173,35 @@ class RatioGate(GateKind):
         return fill
 
     def claims_loss(self, result: GateResult) -> bool:
-        """Return whether the result claims that tuned differs from base.
-
-        A bound that base itself would break is no claim of a difference when it is broken.
-        """
+        """Return whether a bound is broken that base itself would satisfy."""
         margin = float(result.margin)
         allows_equality = margin < 1 if _bound(result) == "at_least" else margin > 1
         return result.reason is GateReason.BOUND_BROKEN and allows_equality
 
     def plan_test(self, gate: Gate, metric: Metric, pairs: Pairs | None) -> PlannedTest:
-        """Return the test of equal arms on log-ratios, whose spread only an earlier run shows."""
+        """Return the test of equal arms on log-ratios; their spread takes an earlier run."""
         margin = _log_margin(gate)
         if margin >= 0:
             note = "not planned: it asks for a change, and depends on how large that is"
             return PlannedTest(None, note, counts=False)
         if pairs is None:
             return PlannedTest(None, "the ratios' spread is unknown; plan with --from RUN")
-        if any(not (b > 0 and t > 0) for b, t in zip(pairs.base, pairs.tuned, strict=True)):
+        if _count_without_ratio(pairs):
             return PlannedTest(None, "the run has values that are not above 0 and have no ratio")
         note = f"in logarithms: the bound is {abs(margin):.2g}"
         return PlannedTest(margin, note, bounded=False)
 
     def target_effect(self, gate: Gate, provable: float) -> float | None:
-        """Return equality, or the smallest provable change where equality breaks the bound."""
+        """Return no change, or the smallest provable one if no change breaks the bound."""
         return 0.0 if _log_margin(gate) < 0 else provable
 
     def against_incumbent(self, gate: Gate, gates: Sequence[Gate]) -> Gate | None:
-        """Return the gate if equal arms satisfy it: a change asked of base is not asked twice."""
+        """Return the gate if equal arms satisfy it."""
         return gate if _log_margin(gate) < 0 else None
 
     def measurement(self, result: GateResult) -> str:
-        """Return `length changed by a factor of 1.05 (90 % CI 0.98 to 1.13) on 40 cases`.
-
-        The sentence names no arm: it is written of the incumbent and of artifacts too.
-        """
+        """Return `length changed by a factor of 1.05 (90 % CI 0.98 to 1.13) on 40 cases`."""
+        # It names no arm, since incumbents and artifacts are compared in the same words.
         cases = count_noun(result.n, "case")
         how, interval = self.quantity_format(result), ""
         if result.estimate is not None:
@@ -234,7 +219,7 @@ class RatioGate(GateKind):
         return f"the ratio of {_words(result)} {self.margin_words(result)}"
 
     def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
-        """Return what would decide the gate, or why it has nothing to be decided on."""
+        """Return what would decide the gate, or that there is no ratio."""
         if result.estimate is None:
             return (
                 f"{self.rule(result)} is undecided ({result.method}); a tolerance in per cent "
@@ -280,7 +265,7 @@ def _words(result: GateResult) -> str:
 
 
 def _log_margin(gate: Gate) -> float:
-    """Return what the oriented mean log-ratio must exceed; below 0 if equal arms satisfy it."""
+    """Return what the oriented mean log-ratio must exceed; equal arms satisfy it below 0."""
     margin = math.log(float(gate.margin))
     return margin if _bound(gate) == "at_least" else -margin
 
@@ -291,11 +276,14 @@ def _exp(log_ratio: float) -> float:
 
 
 def _logs(pairs: Pairs) -> list[float]:
-    """Return the log-ratio of each pair; zeros if one of them has none."""
-    both = list(zip(pairs.base, pairs.tuned, strict=True))
-    if any(not (base > 0 and tuned > 0) for base, tuned in both):
+    """Return the log-ratio of each pair; zeros if one of them has no ratio."""
+    if _count_without_ratio(pairs):
         return [0.0] * pairs.n
-    return [math.log(tuned) - math.log(base) for base, tuned in both]
+    return [math.log(t) - math.log(b) for b, t in zip(pairs.base, pairs.tuned, strict=True)]
+
+
+def _count_without_ratio(pairs: Pairs) -> int:
+    return sum(not (b > 0 and t > 0) for b, t in zip(pairs.base, pairs.tuned, strict=True))
 
 
 ratio = RatioGate()

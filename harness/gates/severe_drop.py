@@ -18,6 +18,7 @@ from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import often_certified, smallest_n
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.quantity import QuantityFormat, format_over, quantity_of
+from tunegate.harness.gates._margin import numeric_margin
 from tunegate.harness.gates.contract.gate_kind import GateKind, KeySchemas
 from tunegate.harness.gates.contract.outcome import DecisionContext, GateOutcome, PlannedTest
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
@@ -72,7 +73,7 @@ class SevereDropGate(GateKind):
         It passes when the upper end of the share's interval is within the limit, fails when the
         lower end is above it, and is undecided between.
         """
-        limit, drop = _limit(gate), _severe_loss(gate, pairs)
+        limit, drop = numeric_margin(gate), _severe_loss(gate, pairs)
         open_ = GateOutcome(
             GateStatus.UNDECIDED,
             GateReason.UNDERPOWERED,
@@ -109,7 +110,7 @@ class SevereDropGate(GateKind):
         """Yield a limit that n cases cannot prove even if none of them drops."""
         from tunegate.harness.stats.binary import clopper_pearson
 
-        limit, confidence = _limit(gate), gate.confidence
+        limit, confidence = numeric_margin(gate), gate.confidence
         needed = smallest_n(lambda n: clopper_pearson(0, n, confidence=confidence).high <= limit)
         if needed is not None and n < needed:
             yield (
@@ -169,12 +170,6 @@ class SevereDropGate(GateKind):
         return False
 
 
-def _limit(gate: Gate) -> float:
-    """Return the limit, which the suite's schema has seen to be a number."""
-    assert not isinstance(gate.margin, str)
-    return gate.margin
-
-
 def _severe_loss(gate: Gate, pairs: Pairs) -> float:
     """Return the loss from which a drop is severe: half the metric's range by default."""
     bound = pairs.metric.bound
@@ -192,7 +187,7 @@ def _shows_drops(gate: Gate, pairs: Pairs, drop: float) -> bool:
     worst = low if pairs.metric.higher_is_better else high
     able = [int(pairs.sign * (b - worst) >= drop * (1 - 1e-12)) for b in pairs.base]
     interval = rate_interval(able, pairs.clusters, gate.confidence)
-    return interval.low > _limit(gate) or is_proven(pairs, 0.0, gate.confidence)
+    return interval.low > numeric_margin(gate) or is_proven(pairs, 0.0, gate.confidence)
 
 
 def _interval(gate: Gate, pairs: Pairs, dropped: list[int]) -> tuple[float, float, str]:

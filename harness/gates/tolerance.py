@@ -12,7 +12,8 @@ from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.pairs import JudgedPairs, Pairs
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.quantity import ROUNDING
-from tunegate.harness.gates._difference import DifferenceGate, absolute_margin, share_of_base
+from tunegate.harness.gates._difference import DifferenceGate
+from tunegate.harness.gates._margin import absolute_margin, share_of_base
 from tunegate.harness.gates.contract.gate_kind import KeySchemas
 from tunegate.harness.gates.contract.outcome import (
     DecisionContext,

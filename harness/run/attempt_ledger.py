@@ -1,7 +1,7 @@
 """Attempt ledger: as which candidate a suite judges a fine-tune, by the lines of its ledger file.
 
 An attempt is a candidate, judged on certain cases with a certain seed. What attempts cost is in
-`tunegate.harness.decision.gating.error_control`.
+`tunegate.harness.decision.gating.attempts`.
 """
 
 from __future__ import annotations

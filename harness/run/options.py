@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tunegate.harness.contracts.model import PoolLimits
-from tunegate.harness.decision.gating.error_control import refuse_draft, refuse_sealed
+from tunegate.harness.decision.gating.attempts import refuse_draft, refuse_sealed
 from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
 from tunegate.harness.engine.optimizations import ALL, Optimizations
 from tunegate.harness.judges.asking.specs import parse_specs, refuse_unjudged

@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from tunegate.harness import suite as suites
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.decision.gating.error_control import ProvenRegressions
+from tunegate.harness.decision.gating.proven_regressions import ProvenRegressions
 from tunegate.harness.decision.planning.look_schedule import schedule_looks
 from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
 from tunegate.harness.decision.verdict.decide import decide_run

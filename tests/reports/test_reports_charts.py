@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunegate.harness.gates._difference import absolute_margin
+from tunegate.harness.gates._margin import absolute_margin
 from tunegate.harness.records.gate_results import GateResult
 from tunegate.reports.charts import draw_interval, gate_boundary
 from tunegate.reports.formatting import format_difference, format_level, gate_rule

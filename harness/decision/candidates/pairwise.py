@@ -44,17 +44,17 @@ def compare_pairwise(runs: Mapping[str, Run]) -> tuple[PairwiseComparison, ...]:
     Args:
         runs: Letter → run; proven to be comparable.
     """
-    bouts = list(_bouts(runs))
+    comparisons = list(_unadjusted_comparisons(runs))
     found: dict[int, PairwiseComparison] = {}
     # What is only shown must not make it harder to claim what counts.
     for advisory in (False, True):
-        family = {i: b for i, b in enumerate(bouts) if _advisory(b) is advisory}
+        family = {i: b for i, b in enumerate(comparisons) if _advisory(b) is advisory}
         adjusted = _adjust_p_values(list(family.values()))
-        found |= {i: _duel(b, p) for (i, b), p in zip(family.items(), adjusted, strict=True)}
-    return tuple(found[i] for i in range(len(bouts)))
+        found |= {i: _record(b, p) for (i, b), p in zip(family.items(), adjusted, strict=True)}
+    return tuple(found[i] for i in range(len(comparisons)))
 
 
-def _bouts(runs: Mapping[str, Run]) -> Iterator[_UnadjustedComparison]:
+def _unadjusted_comparisons(runs: Mapping[str, Run]) -> Iterator[_UnadjustedComparison]:
     tables = {letter: _tables(run, runs) for letter, run in runs.items()}
     for first, second in combinations(runs, 2):
         for mine, theirs in zip(tables[first], tables[second], strict=True):
@@ -98,75 +98,81 @@ def _comparable_metrics(table: ScoreTable) -> list[tuple[MetricRecord, str | Non
 
 def _paired_table(mine: ScoreTable, theirs: ScoreTable) -> ScoreTable:
     """Return a table in which one candidate is in base's place and the other in tuned's."""
-    places = ((mine, "base"), (theirs, "tuned"))
     values = {
-        (metric, case, place): row
-        for table, place in places
-        for (metric, case, arm), row in table.values.items()
-        if arm == "tuned"
+        **mine.with_arms({"tuned": "base"}).values,
+        **theirs.with_arms({"tuned": "tuned"}).values,
     }
     return replace(mine, values=values, labels={})
 
 
-def _advisory(bout: _UnadjustedComparison) -> bool:
-    return bout.pairs.metric.advisory or bout.pairs.advisory
+def _advisory(comparison: _UnadjustedComparison) -> bool:
+    return comparison.pairs.metric.advisory or comparison.pairs.advisory
 
 
-def _adjust_p_values(bouts: Sequence[_UnadjustedComparison]) -> list[tuple[float, float] | None]:
-    """Return each bout's adjusted p-values: "the second is better", "the first is better"."""
+def _adjust_p_values(
+    comparisons: Sequence[_UnadjustedComparison],
+) -> list[tuple[float, float] | None]:
+    """Return each comparison's adjusted p-values: "the second is better", "the first is better"."""
     from tunegate.harness.stats.multiplicity import holm
 
-    tested = [bout for bout in bouts if not bout.pairs.too_few]
+    tested = [comparison for comparison in comparisons if not comparison.pairs.too_few]
     if not tested:
-        return [None for _ in bouts]
+        return [None for _ in comparisons]
     p_values = [p for b in tested for p in (b.pairs.test(0.0), b.pairs.reversed_test())]
     found = iter(map(float, holm([p.p_value for p in p_values])))
-    return [None if bout.pairs.too_few else (next(found), next(found)) for bout in bouts]
+    return [
+        None if comparison.pairs.too_few else (next(found), next(found))
+        for comparison in comparisons
+    ]
 
 
-def _duel(bout: _UnadjustedComparison, adjusted: tuple[float, float] | None) -> PairwiseComparison:
-    pairs, known = bout.pairs, bout.pairs.n > 0
-    delta = Delta(pairs, bout.confidence)
+def _record(
+    comparison: _UnadjustedComparison, adjusted: tuple[float, float] | None
+) -> PairwiseComparison:
+    pairs, known = comparison.pairs, comparison.pairs.n > 0
+    delta = Delta(pairs, comparison.confidence)
     return PairwiseComparison(
         suite=pairs.suite,
         metric=pairs.metric.name,
-        tag=bout.tag,
-        first=bout.first,
-        second=bout.second,
+        tag=comparison.tag,
+        first=comparison.first,
+        second=comparison.second,
         first_level=delta.base if known else None,
         second_level=delta.tuned if known else None,
         delta=delta.estimate if known else None,
         low=_finite(delta.low),
         high=_finite(delta.high),
-        confidence=bout.confidence,
+        confidence=comparison.confidence,
         higher_is_better=pairs.metric.higher_is_better,
         rate=pairs.metric.is_rate,
         n=pairs.n,
         method=delta.oriented.method,
         p_value=None if adjusted is None else min(adjusted),
-        better=_better(bout, delta, adjusted),
-        noise=max((n.size for n in bout.noises if n.size is not None), default=None),
-        advisory=_advisory(bout),
+        better=_better(comparison, delta, adjusted),
+        noise=max((n.size for n in comparison.noises if n.size is not None), default=None),
+        advisory=_advisory(comparison),
     )
 
 
 def _better(
-    bout: _UnadjustedComparison, delta: Delta, adjusted: tuple[float, float] | None
+    comparison: _UnadjustedComparison, delta: Delta, adjusted: tuple[float, float] | None
 ) -> str | None:
     """Return who is proven better; a lead that arithmetic alone could have made proves nothing."""
     if adjusted is None:
         return None
-    alpha = one_sided(bout.confidence) + 1e-12
-    if adjusted[0] <= alpha and delta.oriented.low > 0 and _clears(bout, bout.pairs):
-        return bout.second
+    alpha = one_sided(comparison.confidence) + 1e-12
+    if adjusted[0] <= alpha and delta.oriented.low > 0 and _clears(comparison, comparison.pairs):
+        return comparison.second
     behind = adjusted[1] <= alpha and delta.oriented.high < 0
-    return bout.first if behind and _clears(bout, bout.pairs.exchanged()) else None
+    return (
+        comparison.first if behind and _clears(comparison, comparison.pairs.exchanged()) else None
+    )
 
 
-def _clears(bout: _UnadjustedComparison, ahead: Pairs) -> bool:
+def _clears(comparison: _UnadjustedComparison, ahead: Pairs) -> bool:
     """Return whether a lead is more than arithmetic makes, whichever way it moved base."""
-    ways = [way for n in bout.noises for way in (n, n.exchanged())]
-    return all(way.clears(ahead, 0.0, bout.confidence) for way in ways)
+    ways = [way for n in comparison.noises for way in (n, n.exchanged())]
+    return all(way.clears(ahead, 0.0, comparison.confidence) for way in ways)
 
 
 def _finite(value: float) -> float | None:

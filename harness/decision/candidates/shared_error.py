@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tunegate.harness.decision.gating.error_control import attempt_number
+from tunegate.harness.decision.gating.attempts import attempt_number
 from tunegate.harness.decision.verdict.redecide import decide_again
 from tunegate.harness.records.manifest import Gate, Manifest, SuiteRecord
 from tunegate.harness.records.run_folder import Run

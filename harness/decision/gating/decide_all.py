@@ -14,11 +14,7 @@ from tunegate.harness.comparison.labelled_level import n_labelled
 from tunegate.harness.comparison.noise_floor import NoiseFloor
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts import lookup
-from tunegate.harness.decision.gating.error_control import (
-    ProvenRegressions,
-    at_attempt,
-    extension_level,
-)
+from tunegate.harness.decision.gating.attempts import at_attempt, extension_level
 from tunegate.harness.decision.gating.judge_eligibility import (
     RULE,
     EligibilityStatus,
@@ -26,6 +22,7 @@ from tunegate.harness.decision.gating.judge_eligibility import (
     calibrated_pairs,
     judge_eligibility,
 )
+from tunegate.harness.decision.gating.proven_regressions import ProvenRegressions
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.gates.contract.conclusions import missing_evidence
 from tunegate.harness.gates.contract.gate_kind import GateKind

@@ -14,9 +14,9 @@ from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.contracts.model import Arm, Prompt
 from tunegate.harness.decision.answers.answer_counts import AnswerCounts
 from tunegate.harness.decision.answers.broken_answers import broken_arms
+from tunegate.harness.decision.gating.attempts import ledger_note
 from tunegate.harness.decision.gating.contamination_strata import compute_strata, touched_note
 from tunegate.harness.decision.gating.decide_all import ImputationCase, decide_gates
-from tunegate.harness.decision.gating.error_control import ledger_note
 from tunegate.harness.decision.gating.slice_losses import slice_losses
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.decision.verdict.decision_table import suite_verdict

@@ -20,8 +20,8 @@ from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.contracts.further_arm import BASE_AGAIN, SHIPPED
 from tunegate.harness.decision.gating.answer_agreement import answer_agreement
+from tunegate.harness.decision.gating.attempts import at_attempt
 from tunegate.harness.decision.gating.equivalence import EquivalencePairs, margin_of, proven_beyond
-from tunegate.harness.decision.gating.error_control import at_attempt
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.decision.verdict.decide import ScoredRun, suite_results
 from tunegate.harness.decision.verdict.deployment_step import deployment_step
@@ -48,6 +48,7 @@ from tunegate.harness.records.verdict import Verdict
 
 PAIR = ("tuned", SHIPPED)
 
+_GUARD_PLACES = {"base": "base", SHIPPED: "tuned", BASE_AGAIN: BASE_AGAIN}
 _SEVERITY = (
     ParityStatus.EQUIVALENT,
     ParityStatus.UNDECIDED,
@@ -90,7 +91,7 @@ def compare_shipped(
     guarded = _guards_only(manifest)
     whole = tables_of(manifest, cases, scores, {})
     at_looks = tables_of(guarded, cases, scores, looks)
-    guards = _guards(guarded, [_table_of_arms(t, tuned=SHIPPED) for t in at_looks], scores)
+    guards = _guards(guarded, [t.with_arms(_GUARD_PLACES) for t in at_looks], scores)
     compared = _compare_metrics(manifest, whole)
     suites = tuple(
         _suite(table, compared.get(table.suite.name, ()), guards[table.suite.name], evidence)
@@ -116,19 +117,6 @@ def compare_again(run: ScoredRun, stored: DeploymentParity) -> DeploymentParity:
     }
     evidence = ParityEvidence(answer_agreement(run.cells), divergence)
     return compare_shipped(run.manifest, run.cases, run.scores, evidence, looks=run.looks)
-
-
-def _table_of_arms(table: ScoreTable, *, base: str = "base", tuned: str = "tuned") -> ScoreTable:
-    """Return a table in which the arms named are in the places of base and tuned."""
-    places = {base: "base", tuned: "tuned"}
-    if base == "base":
-        places[BASE_AGAIN] = BASE_AGAIN
-    values = {
-        (metric, case, places[arm]): row
-        for (metric, case, arm), row in table.values.items()
-        if arm in places
-    }
-    return replace(table, values=values)
 
 
 def _guards_only(manifest: Manifest) -> Manifest:
@@ -176,9 +164,8 @@ def _compare_metrics(
     manifest: Manifest, whole: Sequence[ScoreTable]
 ) -> dict[str, tuple[MetricParity, ...]]:
     """Return suite → its metrics, tuned's against shipped's."""
-    tables = {
-        table.suite.name: _table_of_arms(table, base="tuned", tuned=SHIPPED) for table in whole
-    }
+    places = {"tuned": "base", SHIPPED: "tuned"}
+    tables = {table.suite.name: table.with_arms(places) for table in whole}
     found = {
         (name, metric.name, tag): _equivalence(manifest, table, metric.on_other_arms(), tag)
         for name, table in tables.items()

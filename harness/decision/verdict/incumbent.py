@@ -128,12 +128,7 @@ def _guards(suite: SuiteRecord) -> Iterator[Gate]:
 def _incumbent_table(table: ScoreTable) -> ScoreTable:
     """Return a table in which the incumbent takes base's place."""
     places = {INCUMBENT: "base", "tuned": "tuned", "base": _ORIGINAL, BASE_AGAIN: BASE_AGAIN}
-    values = {
-        (metric, case, places[arm]): row
-        for (metric, case, arm), row in table.values.items()
-        if arm in places
-    }
-    return replace(table, values=values, asked_again=_ORIGINAL)
+    return replace(table.with_arms(places), asked_again=_ORIGINAL)
 
 
 def _suite(result: SuiteResult) -> SuiteIncumbentResult:

@@ -13,8 +13,8 @@ from tunegate.harness.decision.answers.answer_counts import (
     answer_notes,
     thinking_share_notes,
 )
+from tunegate.harness.decision.gating.attempts import attempt_note
 from tunegate.harness.decision.gating.decide_all import why_advisory
-from tunegate.harness.decision.gating.error_control import attempt_note
 from tunegate.harness.decision.gating.slice_losses import ungated_losses
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.decision.verdict.pairwise_judge_notes import comparison_notes, example_notes

@@ -1,15 +1,12 @@
-"""Error control: Holm's procedure over the regressions of a run, alpha spent over attempts.
+"""Attempts: the error of a suite that judges many candidates, or one candidate again.
 
-Attempts: a suite that has judged many candidates ships one of them by luck. After k
-candidates the chance of one false SHIP is up to 1 - (1 - alpha)^k. The count is always shown.
+After k candidates the chance of a false SHIP is up to 1 - (1 - alpha)^k: the count is shown.
 `alpha_per_attempt` judges the k-th candidate at alpha/k, which holds the chance of one false SHIP
 among ten candidates at .15 instead of .40; a `sealed` suite does so too, and is judged only on
 demand, for the candidate of a release.
 
-Extensions: a candidate that a suite left undecided is judged again once cases were added, or with
-another seed, by which other answers are drawn or other cases are seen first. That is a second
-chance, whatever the suite asks of other candidates, and has a fifth of the error; each further one
-has half of the one before.
+A candidate left undecided may be judged again once cases were added, or with another seed. That
+second chance has a fifth of the error, and each further one half of the one before.
 
 Source: the reusable holdout (Dwork et al. 2015); Bonferroni's inequality for the sum of alpha/k.
 """
@@ -18,61 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.manifest import Gate, LedgerState, SuiteRecord
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.suite import Suite
-
-
-class ProvenRegressions:
-    """Which metrics are proven worse than base, with at most the asked error over all of them.
-
-    Source: Holm (1979) over the metrics that are looked at once; Bonferroni's share of the error,
-    spent over the looks, for those of suites that are looked at while they run. Together they keep
-    the level: of m true nulls the r looked at once raise an alarm with at most r/m of the error.
-    """
-
-    def __init__(
-        self,
-        family: Mapping[tuple[str, str], Pairs],
-        *,
-        looks: Mapping[str, InterimLook],
-        compared: int | None = None,
-    ) -> None:
-        """Test every metric.
-
-        Args:
-            family: (suite or its slice, metric) → its pairs.
-            looks: Suite or slice → its look, where it is looked at while it runs.
-            compared: Metrics and slices compared in the whole run, if more than those of `family`.
-        """
-        self._looks = looks
-        self._size = max(len(family), compared or 0)
-        tested = {key: pairs for key, pairs in family.items() if not pairs.too_few}
-        self._p_values = {key: p.reversed_test().p_value for key, p in tested.items()}
-        self._adjusted = self._holm()
-
-    def proven(self, suite: str, metric: str, alpha: float) -> bool:
-        """Return whether the metric is worse than base there; False where it was not tested."""
-        key, look = (suite, metric), self._looks.get(suite)
-        if key not in self._p_values:
-            return False
-        if look is not None:
-            return self._p_values[key] <= look.error(alpha / self._size) + 1e-12
-        return self._adjusted[key] <= alpha + 1e-12
-
-    def _holm(self) -> dict[tuple[str, str], float]:
-        """Return the adjusted p-values of the metrics that are looked at once."""
-        from tunegate.harness.stats.multiplicity import holm
-
-        once = {k: p for k, p in self._p_values.items() if k[0] not in self._looks}
-        if not once:
-            return {}
-        others = [1.0] * sum(key not in once for key in self._p_values)
-        adjusted = holm([*once.values(), *others])
-        return dict(zip(once, map(float, adjusted), strict=False))
 
 
 def refuse_sealed(suites: Iterable[Suite], *, opened: bool) -> None:

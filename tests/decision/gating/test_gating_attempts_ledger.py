@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.decision.gating.error_control import extension_share
+from tunegate.harness.decision.gating.attempts import extension_share
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.records.manifest import Gate
 
