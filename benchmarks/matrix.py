@@ -39,7 +39,7 @@ TESTED = ROOT / "harness" / "contracts" / "tested_stacks.toml"
 BEGIN, END = "<!-- make matrix: begin -->\n", "<!-- make matrix: end -->\n"
 _ADAPTERS = "tests/engine/test_engine_adapters.py::test_tuned_is_the_fine_tune_and_base_is_base"
 _GATES = (
-    *("tests/test_smoke.py", "tests/models/test_models_null_adapter.py"),
+    *("tests/test_smoke.py", "tests/models/adapters/test_models_adapters_null_adapter.py"),
     *(f"{_ADAPTERS}[{case}]" for case in ("llama-dora", "llama-prefix", "qwen3-ia3")),
     "tests/cli/test_cli_check.py::test_an_adapter_that_is_alive",
     "tests/plugin/test_plugin_shipped_models.py",

@@ -1,9 +1,4 @@
-"""Chat templates: from a case to token ids, and the token ids of continuations.
-
-Continuations are split as lm-eval does it (`_encode_pair`): prompt and continuation are tokenised
-together, and what exceeds the prompt's tokens is the continuation. If a token would reach across
-the border, the continuation is tokenised alone.
-"""
+"""Chat templates: from a case to token ids."""
 
 from __future__ import annotations
 
@@ -14,9 +9,8 @@ from types import MappingProxyType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from tunegate.harness.contracts.model import Arm, Prompt, RecordedArm, Request
+from tunegate.harness.contracts.model import Arm, Prompt, RecordedArm
 from tunegate.harness.contracts.thinking import close_thoughts
-from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError, error_reason
 from tunegate.harness.records.generation import TEMPLATES_OF, GenerationSettings
@@ -33,7 +27,6 @@ PROBES = (
     "How do I make a cup of tea?",
 )
 """Texts on which the arms are compared before any scoring: by logits, or by what they answer."""
-
 _MOST_ADDED = 1_000_000
 _MOST_GROWTH = 10
 """Longest prompt: this many characters, plus this many times those of the conversation."""
@@ -53,7 +46,7 @@ def render_prompt(
     """
     if generation.template == "none":
         text = plain_prompt(case, generation)
-        return Prompt(text, _token_ids(tokenizer, text, special=True))
+        return Prompt(text, tokenize_text(tokenizer, text, special=True))
     template = generation.chat_template or tokenizer.chat_template
     if not template:
         raise ValueError(
@@ -85,11 +78,11 @@ def render_prompt(
     _refuse_hidden_tools(case, text)
     _refuse_surrogates(text)
     closed = close_thoughts(text, generation)
-    answering = None if closed is None else Prompt(closed, _token_ids(tokenizer, closed))
-    return Prompt(text, _token_ids(tokenizer, text), answering)
+    answering = None if closed is None else Prompt(closed, tokenize_text(tokenizer, closed))
+    return Prompt(text, tokenize_text(tokenizer, text), answering)
 
 
-def _token_ids(tokenizer: Any, text: str, *, special: bool = False) -> tuple[int, ...]:
+def tokenize_text(tokenizer: Any, text: str, *, special: bool = False) -> tuple[int, ...]:
     """Return the token ids of a text; arms that share a tokenizer split it once.
 
     Raises:
@@ -260,49 +253,3 @@ def fingerprint_of(tokenizer: Any) -> str:
     content |= {"padding": None, "truncation": None}
     content["model"] = {name: None if v == "" else v for name, v in content["model"].items()}
     return sha256(content)
-
-
-def continuation_ids(tokenizer: Any, request: Request) -> list[tuple[int, ...]]:
-    """Return the token ids of the texts whose likelihood is asked; none where one is written.
-
-    Raises:
-        ValueError: a text has no tokens.
-    """
-    if request.kind not in (CellKind.CHOICES, CellKind.ANSWER):
-        return []
-    case = request.case
-    texts = case.choices if request.kind is CellKind.CHOICES else case.expected_texts()
-    delimiter = _delimiter(request)
-    return [
-        encode_continuation(tokenizer, request.prompt, text, delimiter=delimiter)
-        for text in texts or ()
-    ]
-
-
-def _delimiter(request: Request) -> str:
-    """Return what is between the prompt and a text that is scored after it."""
-    if request.generation.template == "chat":
-        return ""
-    if request.case.delimiter is not None:
-        return request.case.delimiter
-    return "" if request.prompt.text[-1:].isspace() else " "
-
-
-def encode_continuation(
-    tokenizer: Any, prompt: Prompt, text: str, *, delimiter: str
-) -> tuple[int, ...]:
-    """Return the token ids of `text` as the continuation of `prompt`.
-
-    Raises:
-        ValueError: the text has no tokens.
-    """
-    context = prompt.token_ids or ()
-    joined = f"{prompt.text}{delimiter}{text}"
-    for special in (False, True):  # a rendered chat holds its special tokens, a plain prompt not
-        whole = _token_ids(tokenizer, joined, special=special)
-        if whole[: len(context)] == context and len(whole) > len(context):
-            return whole[len(context) :]
-    alone = _token_ids(tokenizer, delimiter + text)
-    if not alone:
-        raise ValueError(f"{text!r} has no tokens to score")
-    return alone

@@ -24,7 +24,7 @@ from tunegate.harness.engine.inference.packed_weights import packed_weights
 from tunegate.harness.engine.inference.sequence import DecodingSequence, start_sequence
 from tunegate.harness.engine.inference.speculative import AnswerDraft, KnownAnswer, draft_ids
 from tunegate.harness.engine.optimizations import ALL, Optimizations
-from tunegate.harness.models._chat_template import continuation_ids
+from tunegate.harness.models._continuations import continuation_ids
 from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
 from tunegate.harness.records.errors import OutOfMemory
 

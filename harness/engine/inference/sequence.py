@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.contracts.model import LocalArm, Request
-from tunegate.harness.models._thinking_switch import ThoughtTracker
+from tunegate.harness.models._thought_tracker import ThoughtTracker
 
 if TYPE_CHECKING:
     from tunegate.harness.engine.inference.speculative import AnswerDraft

@@ -21,9 +21,10 @@ import numpy as np
 
 from tunegate.harness.contracts.decoding import decode_completion, timed_thoughts
 from tunegate.harness.contracts.model import Prompt, Request
-from tunegate.harness.models._chat_template import continuation_ids, fingerprint_of, render_prompt
+from tunegate.harness.models._chat_template import fingerprint_of, render_prompt
+from tunegate.harness.models._continuations import continuation_ids
 from tunegate.harness.models._model_folder import require_modules
-from tunegate.harness.models._thinking_switch import ThoughtTracker
+from tunegate.harness.models._thought_tracker import ThoughtTracker
 from tunegate.harness.models.adapters.weight_files import file_sha256
 from tunegate.harness.models.gguf_format.file import GgufFile
 from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer

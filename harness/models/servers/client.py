@@ -10,8 +10,8 @@ from typing import Any
 from tunegate.harness.contracts.decoding import special_texts, thinking_tokens
 from tunegate.harness.contracts.model import Request
 from tunegate.harness.contracts.thoughts import separate_thoughts
-from tunegate.harness.models._chat_template import continuation_ids
-from tunegate.harness.models._thinking_switch import keep_limits, server_fields
+from tunegate.harness.models._continuations import continuation_ids
+from tunegate.harness.models._thinking_switch import server_fields
 from tunegate.harness.models.remote.chat_settings import (
     STOPS,
     UNOFFERED_CALL,
@@ -21,6 +21,7 @@ from tunegate.harness.models.remote.chat_settings import (
 )
 from tunegate.harness.models.remote.failures import PermanentError, RetryableError
 from tunegate.harness.models.remote.http import HttpClient
+from tunegate.harness.models.servers.limits import keep_limits
 from tunegate.harness.models.servers.protocol import ServerProtocol, one_token, wire_prompt
 from tunegate.harness.models.servers.replies import (
     ServerCompletion,

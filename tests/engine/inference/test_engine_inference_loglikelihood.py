@@ -12,7 +12,7 @@ from tunegate.harness.contracts.environment import cache_name
 from tunegate.harness.contracts.model import Prompt
 from tunegate.harness.engine.inference import local_engine, loglikelihood, prefix_cache
 from tunegate.harness.engine.inference.loglikelihood import Continuation, score_continuations
-from tunegate.harness.models._chat_template import encode_continuation
+from tunegate.harness.models._continuations import encode_continuation
 from tunegate.harness.records.cases import Case
 
 LONG = "the capital of France is Paris, the capital of Spain is Madrid, and so on; "

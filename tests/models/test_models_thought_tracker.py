@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tunegate.harness.models._thinking_switch import ThoughtTracker
+from tunegate.harness.models._thought_tracker import ThoughtTracker
 from tunegate.harness.records.generation import GenerationSettings
 
 
