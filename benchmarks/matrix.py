@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tunegate.harness.contracts.environment import STACK
+from tunegate.harness.contracts.tested_stacks import STACK
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference" / "compatibility.md"

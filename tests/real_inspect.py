@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness.contracts.episode_environment import INSPECT_PYTHON
+from tunegate.harness.contracts.inspect_task import INSPECT_PYTHON
 
 TASK = '''
 from inspect_ai import Task, task

@@ -146,16 +146,16 @@ def _extras() -> Iterator[DoctorFinding]:
 
 def _combination() -> Iterator[DoctorFinding]:
     """Say whether the installed versions were tested together, and what else is installed."""
-    from tunegate.harness.contracts import environment
+    from tunegate.harness.contracts import tested_stacks
     from tunegate.harness.records.versions import installed_versions
 
-    installed = installed_versions(environment.STACK)
+    installed = installed_versions(tested_stacks.STACK)
     installed["python"] = platform.python_version()
-    found = environment.explain_combination(installed, environment.tested_stacks())
+    found = tested_stacks.explain_combination(installed, tested_stacks.tested_stacks())
     if found is not None:
-        tested = found[0] is environment.CombinationStatus.TESTED
+        tested = found[0] is tested_stacks.CombinationStatus.TESTED
         yield DoctorFinding(tested, False, "combination", f"{found[0]}: {found[1]}")
-    others = installed_versions(environment.NEIGHBOURS)
+    others = installed_versions(tested_stacks.NEIGHBOURS)
     if others:
         told = ", ".join(f"{name} {version}" for name, version in others.items())
         yield DoctorFinding(True, False, "installed together with", told)

@@ -18,7 +18,7 @@ from tunegate.harness.records.errors import SuiteError, UsageError, unknown_name
 from tunegate.harness.records.wording import count_noun
 
 if TYPE_CHECKING:
-    from tunegate.harness.contracts.episode_environment import InspectTask
+    from tunegate.harness.contracts.inspect_task import InspectTask
     from tunegate.harness.records.cases import Case
     from tunegate.harness.suite import Suite
 
@@ -192,7 +192,7 @@ def check(
 
 def _play_nothing(suite: Suite) -> list[str]:
     """Print what a model that does nothing earns; return the tasks whose environment fails."""
-    from tunegate.harness.contracts.episode_environment import InspectTask
+    from tunegate.harness.contracts.inspect_task import InspectTask
     from tunegate.harness.episodes.null_policy import play_null_policy
 
     assert suite.episode is not None

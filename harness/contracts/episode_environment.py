@@ -1,9 +1,8 @@
 '''Environment: a Python class in which a model acts, in the form that TRL's GRPO trains with.
 
 A public method with a docstring is a tool. `reset` begins a task and may return a text, which is
-put behind the task's prompt; `get_reward` returns what the episode was worth. TRL is never imported
-for it: the class that a model was trained with (`GRPOTrainer(environment_factory=Desk)`) is the
-class that decides about it.
+appended to the task's prompt; `get_reward` returns the reward of the episode. A model is judged
+with the class that it was trained with (`GRPOTrainer(environment_factory=Desk)`), without TRL.
 
     class Desk:
         def reset(self, order: str = "", **row) -> None:
@@ -21,27 +20,19 @@ Args:
         def get_reward(self) -> float:
             return float(self.refunded == self.wanted)
 
-Three hooks begin with an underscore, so that TRL takes none of them for a tool: `_next(answer)`
+Three hooks begin with an underscore, so that TRL does not take them for tools: `_next(answer)`
 returns the next message of a simulated user, or None; `_stats()` returns numbers for the record;
-`_close()` lets go of what the instance holds. `reset` gets the keys of the task's `row`, and, where
-it names them, `seed` and `prompt`.
+`_close()` frees resources. `reset` gets the keys of the task's `row`, and `seed` and `prompt` if it
+has such parameters.
 '''
 
 from __future__ import annotations
 
-import ast
-import hashlib
-import importlib
 import importlib.util
 import inspect
 import io
-import os
-import re
-import shutil
-import subprocess
 import sys
-import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
@@ -50,36 +41,35 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from tunegate.harness.contracts import lookup, options
+from tunegate.harness.contracts.inspect_task import InspectTask
+from tunegate.harness.contracts.source_files import file_digest, with_imports
 from tunegate.harness.contracts.tool_definition import UndefinableTool, tool_definition
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeSettings
-from tunegate.harness.records.errors import SuiteError, UnknownName, UsageError, error_summary
+from tunegate.harness.records.errors import SuiteError, UnknownName, error_summary
 from tunegate.harness.records.hashing import sha256
 
 GIVEN = ("seed", "prompt")
-"""Further argument of `reset`, passed where its signature has it."""
+"""Arguments of `reset` that are passed if its signature has them."""
 
 
 class EnvironmentFailed(Exception):
-    """Raised by an environment for a failure of its own: the episode is unscored, never a zero."""
+    """Raised by an environment for a failure of its own: the episode is unscored, never 0."""
 
 
 class TaskEnvironment(Protocol):
     """The methods of an environment; its other public methods are the tools."""
 
     def reset(self, **row: Any) -> str | None:
-        """Begin a task; what it returns is put behind the task's prompt."""
+        """Begin a task; the returned text is appended to its prompt."""
 
     def get_reward(self) -> float:
-        """Return what the episode was worth, once it has ended."""
+        """Return the reward of the episode, once it has ended."""
 
 
 @dataclass(frozen=True)
 class EnvironmentSource:
-    """Where an environment's class comes from, and how its instances are made.
-
-    It is small and can be sent to another process, which loads the class again.
-    """
+    """Where an environment's class comes from, with its options; can be sent to other processes."""
 
     spec: str
     """`file.py:Class` or `package.module:Class`."""
@@ -88,7 +78,7 @@ class EnvironmentSource:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def make(self) -> Any:
-        """Return a new instance; raises whatever its constructor raises."""
+        """Return a new instance."""
         found = self.load()
         return found(**options.bind_options(found, self.options, **self._binding))
 
@@ -96,7 +86,7 @@ class EnvironmentSource:
         """Return the class.
 
         Raises:
-            SuiteError: it cannot be found or imported, or is no class.
+            SuiteError: it cannot be found or imported, or is not a class.
         """
         place, _, name = self.spec.rpartition(":")
         try:
@@ -115,24 +105,20 @@ class EnvironmentSource:
 
     @property
     def tools(self) -> tuple[dict[str, Any], ...]:
-        """The definitions of its tools, sorted by name as TRL finds them.
-
-        Raises:
-            UndefinableTool: a public method cannot be shown to a model.
-        """
+        """The definitions of its tools, sorted by name as in TRL; raises UndefinableTool."""
         return tuple(tool_definition(method) for method in tool_methods(self.load()).values())
 
     @property
     def sha256(self) -> str:
-        """Hash of its source files and options: of all that can change what it answers."""
+        """Hash of its source files and options."""
         bound = options.bind_options(self.load(), self.options, **self._binding)
         files = {
-            name: _digest(value) if isinstance(value, Path) else value
+            name: file_digest(value) if isinstance(value, Path) else value
             for name, value in bound.items()
         }
         found = source_files(self.load())
         return sha256(
-            [self.spec.rpartition(":")[2], files, sorted(_digest(path) for path in found)]
+            [self.spec.rpartition(":")[2], files, sorted(file_digest(path) for path in found)]
         )
 
     @property
@@ -144,7 +130,7 @@ class EnvironmentSource:
         }
 
     def problems(self, cases: Sequence[Case]) -> Iterator[str]:
-        """Yield what is wrong with the class, its options, and rows that `reset` does not take."""
+        """Yield the problems of the class, its options, and rows that `reset` does not take."""
         place = self.spec.rpartition(":")[0]
         if not place or not self.spec.rpartition(":")[2].isidentifier():
             form = "write it as 'file.py:Class' or 'package.module:Class'"
@@ -169,7 +155,7 @@ class EnvironmentSource:
 
 
 def tool_methods(environment: type) -> dict[str, Callable[..., Any]]:
-    """Return name → public method, sorted by name; static methods are none, as in TRL."""
+    """Return name → public method, sorted by name and without static methods, as in TRL."""
     return {
         name: member
         for name, member in inspect.getmembers(environment, callable)
@@ -181,7 +167,7 @@ def tool_methods(environment: type) -> dict[str, Callable[..., Any]]:
 
 
 def reset_arguments(environment: type, case: Case, seed: int) -> dict[str, Any]:
-    """Return what `reset` is called with for a task."""
+    """Return the arguments of `reset` for a task."""
     names = inspect.signature(environment.reset).parameters  # type: ignore[attr-defined]  # checked
     given = {"seed": seed, "prompt": list(case.input_messages())}
     return {**{n: v for n, v in given.items() if n in names}, **(case.row or {})}
@@ -198,11 +184,11 @@ def _class_problems(found: type) -> Iterator[str]:
         try:
             tool_definition(method)
         except UndefinableTool as error:
-            yield f"tool {error}; begin the name with '_' if it is none"
+            yield f"tool {error}; begin the name with '_' if it is not a tool"
 
 
 def _row_problems(found: type, cases: Sequence[Case]) -> Iterator[str]:
-    """Yield the tasks whose row `reset` would not take, the first of each kind."""
+    """Yield a problem for each key that `reset` does not take or lacks, with its first task."""
     signature = inspect.signature(found.reset)  # type: ignore[attr-defined]  # checked before
     named = [p for name, p in signature.parameters.items() if name != "self"]
     taken = [p.name for p in named if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
@@ -223,67 +209,23 @@ def _row_problems(found: type, cases: Sequence[Case]) -> Iterator[str]:
 
 
 def source_files(environment: type) -> set[Path]:
-    """Return the files that the class and what it uses are written in.
+    """Return the files of the class, its bases, and all that they import except installed packages.
 
-    These are the modules of the class and of its bases, and those that they import, as far as they
-    are no installed packages; of an installed class, its own module and those of its bases alone.
+    An installed class has only the files of itself and its bases.
     """
     modules = (sys.modules.get(base.__module__) for base in environment.__mro__)
     files = (getattr(module, "__file__", None) for module in modules)
-    return _with_imports(Path(file) for file in files if file is not None)
-
-
-def _with_imports(files: Iterable[Path]) -> set[Path]:
-    """Return files with those that they import, as far as these are no installed packages."""
-    rest = list(files)
-    found: set[Path] = set()
-    while rest:
-        path = rest.pop()
-        if path in found or _is_standard(path):
-            continue
-        found.add(path)
-        if not _is_installed(path):
-            rest += (one for one in _imported_files(path) if not _is_installed(one))
-    return found
-
-
-def _imported_files(path: Path) -> Iterator[Path]:
-    """Yield the files of the modules that a file imports, also those imported in functions."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
-    for name in names:
-        if name.partition(".")[0] == "tunegate":
-            continue
-        near = path.parent / f"{name.replace('.', '/')}.py"
-        known = getattr(sys.modules.get(name), "__file__", None)
-        if near.is_file() or known is not None:
-            yield near if near.is_file() else Path(known or "")
-
-
-def _is_standard(path: Path) -> bool:
-    return path.is_relative_to(sysconfig.get_paths()["stdlib"]) and "site-packages" not in str(path)
-
-
-def _is_installed(path: Path) -> bool:
-    return "site-packages" in path.parts or "dist-packages" in path.parts or _is_standard(path)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return with_imports(Path(file) for file in files if file is not None)
 
 
 def _load_file(path: str) -> ModuleType:
-    """Return the module of a file, imported once for each content."""
-    return _import_file(path, _digest(Path(path)))
+    """Return the module of a file; it is imported again if the content changes."""
+    return _import_file(path, file_digest(Path(path)))
 
 
 @contextmanager
 def _no_keyboard() -> Iterator[None]:
-    """While open, `input()` ends with EOFError in place of waiting for a person."""
+    """Make `input()` raise EOFError instead of waiting for a person."""
     keyboard, sys.stdin = sys.stdin, io.StringIO()
     try:
         yield
@@ -293,11 +235,7 @@ def _no_keyboard() -> Iterator[None]:
 
 @cache
 def _import_file(path: str, digest: str) -> ModuleType:
-    """Import a file of the user.
-
-    Raises:
-        SuiteError: it fails.
-    """
+    """Import a file of the user; raises SuiteError if that fails."""
     name = f"_environment_{digest[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
@@ -319,90 +257,6 @@ def _import_file(path: str, digest: str) -> ModuleType:
     return module
 
 
-INSPECT_PYTHON = "TUNEGATE_INSPECT_PYTHON"
-"""Environment variable with the Python that has Inspect, for suites that name none."""
-_TASK = re.compile(r"(?P<file>[^@]+\.py)@(?P<name>[^@/\s]+)|[A-Za-z_]\w*/[\w./-]+")
-_OWN_FLAGS = frozenset(
-    {
-        "--epochs", "--log-dir", "--log-format", "--max-tokens", "--model", "--model-base-url",
-        "--sample-id", "--system-message", "--temperature", "--top-p", "-T", "--task-config",
-    }
-)  # fmt: skip
-"""Options of `inspect eval` that follow from the suite and the run."""
-
-
-@dataclass(frozen=True)
-class InspectTask:
-    """A task of Inspect (UK AISI), which is run by another process; nothing of it is imported."""
-
-    spec: str
-    """`file.py@task`, or `package/task`."""
-    folder: str
-    """The suite's folder."""
-    python: str = ""
-    """Python that has Inspect, from the suite's folder; empty for the default one."""
-    flags: tuple[str, ...] = ()
-    """Further words of `inspect eval`."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Keyword arguments of the task."""
-
-    @property
-    def interpreter(self) -> str:
-        """The Python that runs it: the suite's, the environment variable's, or this one."""
-        if os.sep in self.python:
-            return str(Path(self.folder).resolve() / self.python)
-        found = self.python or os.environ.get(INSPECT_PYTHON) or sys.executable
-        return str(Path(found).absolute()) if os.sep in found else found
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the task's source files, its options and flags."""
-        found = _TASK.fullmatch(self.spec)
-        file = found and found["file"]
-        sources = _with_imports([(Path(self.folder) / file).resolve()]) if file else set()
-        name = found["name"] if found and file else self.spec
-        digests = sorted(_digest(path) for path in sources)
-        return sha256([name, dict(self.options), list(self.flags), digests])
-
-    def problems(self) -> Iterator[str]:
-        """Yield what can be seen to be wrong without running anything."""
-        found = _TASK.fullmatch(self.spec)
-        if found is None:
-            yield f"inspect={self.spec!r}: write it as 'file.py@task' or 'package/task'"
-            return
-        if file := found["file"]:
-            if outside := options.outside_problem(Path(self.folder), file):
-                yield outside
-            elif not (Path(self.folder) / file).is_file():
-                yield f"inspect={self.spec!r}: no such file: {Path(self.folder) / file}"
-        for flag in self.flags:
-            if flag.partition("=")[0] in _OWN_FLAGS:
-                yield (
-                    f"flags: {flag} follows from the suite and the run; remove it (arguments of "
-                    "the task are `options`, samples and temperature are under [generation])"
-                )
-
-    def version(self) -> str:
-        """Return the version of Inspect that runs it.
-
-        Raises:
-            UsageError: there is none, with what to do about it.
-        """
-        found = shutil.which(self.interpreter)
-        asked = "import importlib.metadata as m; print(m.version('inspect-ai'))"
-        ran = found and subprocess.run(
-            [found, "-c", asked], capture_output=True, text=True, check=False, timeout=60
-        )
-        if ran and ran.returncode == 0:
-            return ran.stdout.strip()
-        lacking = "has no inspect-ai" if found else "is not a program"
-        raise UsageError(
-            f"inspect={self.spec!r}: {self.interpreter} {lacking}; `pip install inspect-ai openai` "
-            f"into an environment, and name its Python with `python = …` under [episode] or "
-            f"{INSPECT_PYTHON}=…"
-        )
-
-
 @dataclass(frozen=True)
 class EpisodePlan:
     """How the episodes of a suite are played."""
@@ -415,10 +269,6 @@ class EpisodePlan:
     """Hash of what all turns of one episode share; empty before its request is made."""
 
     def refuse_missing_inspect(self) -> None:
-        """Refuse tasks that Inspect plays where it is not installed.
-
-        Raises:
-            UsageError: with what to install.
-        """
+        """Raise UsageError if Inspect plays the tasks and is not installed."""
         if isinstance(self.source, InspectTask):
             self.source.version()

@@ -1,4 +1,4 @@
-"""The contract of result readers: files that another tool left → its answers with their scores.
+"""The contract of result readers: another tool's files → its answers with their scores.
 
 A reader is a function `<format>(path, *, options…) -> Iterable[ResultLog]` in
 `harness/results/<format>.py`, or of the entry-point group `tunegate.results`, declared by
@@ -6,22 +6,22 @@ A reader is a function `<format>(path, *, options…) -> Iterable[ResultLog]` in
     @result_reader(files="OUT/samples_*.jsonl", recognize=is_mine)
     def mytool(path: Path, *, id: str = "") -> Iterator[ResultLog]: ...
 
-It yields one `ResultLog` for each run in the files (a model, a provider), with what their headers
-say, and `log.rows()` yields an answer at a time: `ResultRow`, or `UnreadLine` where a line cannot
-be read. Rows may be asked for several times and should not be held in memory where the format can
-be streamed. Options are texts, as they come from a spec: `results:a.csv?id=example`.
+It yields one `ResultLog` for each run in the files (a model, a provider), with the facts of their
+headers. `log.rows()` yields the answers: `ResultRow`, or `UnreadLine` if a line cannot be read. It
+may be called several times, and should stream if the format allows it. Options are texts, as in the
+spec `results:a.csv?id=example`.
 
-A reader is pure: it imports nothing of the tool, follows no path that a file names, unpacks
-nothing onto the disk. It raises `UsageError` with one line (place, value, what is allowed, what to
-do) for files that it cannot read and for unknown versions of a format; unknown fields are ignored.
+A reader is pure: it does not import the tool, follow paths in files, or unpack onto the disk. It
+raises `UsageError` with one line (place, value, what is allowed, what to do) for files that it
+cannot read and for unknown versions of a format; unknown fields are ignored.
 
-What a reader must get right, as nothing after it can:
+A reader must get these right:
 
-- `id` is the same for the same question in another run. The tool's own id where it is stable; a
-  hash of the question (`content_id`) where it is a position or drawn at random.
-- What failed has no score: an error of the call, a timeout, a score that was never computed. Some
-  tools write 0 or `success: false` there. Say in `error` or `errors` what happened.
-- A score's key is written as the tool writes it, with all that distinguishes it from others
+- `id` is the same for the same question in another run: the tool's own id if it is stable, or a
+  hash of the question (`content_id`) if it is a position or random.
+- What failed has no score: an error of the call, a timeout, a score that was never computed, even
+  if the tool writes 0 or `success: false` there. Say in `error` or `errors` what happened.
+- A score's key is the tool's, with everything that distinguishes it from others
   (`exact_match,strict-match`). Two scores of one name in a row are called `name#1` and `name#2`.
 
 Example:
@@ -33,29 +33,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import parse_qsl
 
-from tunegate.harness.contracts import lookup, options
 from tunegate.harness.records.episodes import EpisodeTurn
-from tunegate.harness.records.errors import (
-    SuiteError,
-    TunegateError,
-    UsageError,
-    error_summary,
-    unknown_name_message,
-)
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.record import replace_surrogates
 from tunegate.harness.records.scores import LARGEST
 
-ROOM = "tunegate.harness.results"
 LONGEST_ID = 190
-"""Characters of a case id, which leave room for the number of an equal question."""
+"""Characters of a case id, with room for the number of an equal question."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,27 +56,25 @@ class ResultRow:
     where: str
     """Its place for messages: `samples_gsm8k.jsonl:17`, `log.eval: samples/3_epoch_1.json`."""
     task: str = ""
-    """The task or data set within the run; empty where the tool has none."""
+    """The task or data set within the run; empty if the tool has none."""
     sample: int | None = None
-    """The tool's number of the repetition (epoch, trial), from whatever it starts at; None where it
-    has no such number."""
+    """The tool's number of the repetition (epoch, trial), with any start; None if it has none."""
     position: int | None = None
-    """The tool's number of the question in its data, which orders questions that share an id; None
-    where it has none."""
+    """The tool's number of the question in its data, which orders questions that share an id."""
     prompt: str | Sequence[Mapping[str, Any]] | None = None
-    """The prompt: a text, or turns with `role` and `content`; None if the file does not have it."""
+    """A text, or turns with `role` and `content`; None if the file does not have it."""
     prompt_sha256: str | None = None
-    """The tool's own hash of what was sent, where the prompt itself is not in the file."""
+    """The tool's own hash of what was sent, if the prompt is not in the file."""
     completion: str | None = None
-    """The answer; None if there is none, such as of log-likelihoods."""
+    """The answer; None if there is no text, such as for log-likelihoods."""
     reasoning: str | None = None
-    """The thoughts before the answer, where the tool keeps them apart."""
+    """The thoughts before the answer, if the tool keeps them apart."""
     scores: Mapping[str, float | None] = field(default_factory=dict)
     """Score key → finite number, or None if unscored; `score_value` converts."""
     errors: Mapping[str, str] = field(default_factory=dict)
     """Score key → why it is unscored."""
     error: str | None = None
-    """Why the whole answer failed; no score of such a row is read."""
+    """Why the whole answer failed; the row's scores are then ignored."""
     expected: str | Sequence[str] | None = None
     """The right answer, if the file has it."""
     finish_reason: str | None = None
@@ -98,8 +85,7 @@ class ResultRow:
     cost: float | None = None
     """US dollars."""
     fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """The record as the tool wrote it, where tags and clusters of cases are looked up
-    (`doc.subject`)."""
+    """The tool's record, in which tags and clusters of cases are looked up (`doc.subject`)."""
 
     @property
     def key(self) -> str:
@@ -109,7 +95,7 @@ class ResultRow:
 
     @property
     def prompt_hash(self) -> str | None:
-        """Hash by which the prompts of two runs are compared; None if nothing is known."""
+        """Hash by which the prompts of two runs are compared; None if unknown."""
         if self.prompt is None:
             return self.prompt_sha256
         text = self.prompt if isinstance(self.prompt, str) else [dict(t) for t in self.prompt]
@@ -124,7 +110,7 @@ class UnreadLine:
     problem: str
     """The problem, and the remedy."""
     cut: bool = False
-    """Whether the file ends within it: the run was stopped, or is still writing."""
+    """Whether the file ends within it, since the run was stopped or is still writing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +121,7 @@ class ScoreTraits:
     range: tuple[float, float] | None = None
     """Smallest and largest possible value."""
     refused: str = ""
-    """Why it cannot be compared by case, such as that it is made of the whole corpus."""
+    """Why it cannot be compared by case, such as being a corpus score."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,26 +134,28 @@ class ResultLog:
     """Yields the answers from the start each time it is called."""
     tool_version: str | None = None
     run: str = ""
-    """Name of the run among those of the files (model, provider); a spec selects it behind `#`."""
+    """Name of the run in the files (model, provider), which a spec selects after `#`."""
     model: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Settings that must be equal for two runs to be compared (chat template, system prompt,
-    judge model, scorer options): name → value. Settings that merely differ between models do not
-    belong here."""
+    """Settings that must be equal for two runs to be compared (chat template, system prompt, judge
+    model, scorer options): name → value. Settings that may differ between models do not belong
+    here."""
     task_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Task → the same of that task alone (version, few-shot examples)."""
+    """Task → settings of that task alone (version, few-shot examples)."""
     tasks: tuple[str, ...] | None = None
-    """The tasks of its rows where the header names them."""
+    """The tasks of its rows, if the header names them."""
     traits: Mapping[str, ScoreTraits] = field(default_factory=dict)
-    """Score key → what is known of it; of one task, `task/key`."""
+    """Score key, or `task/key`, → its properties."""
     repeats: bool = False
-    """Whether the same id again is a further sample of the case. Otherwise rows with a `position`
-    are questions of their own that happen to be equal, and others are an error."""
+    """Whether rows with the same id are samples of one case. If not, those with a `position` are
+    separate questions that happen to be equal, and others are an error."""
     notes: tuple[str, ...] = ()
     """Notes for the user: an older log that was not read, a run that ended early."""
 
 
 ReadFunction = Callable[..., Iterable[ResultLog]]
+
+
 TurnsFunction = Callable[[Mapping[str, Any]], tuple[EpisodeTurn, ...]]
 
 
@@ -176,17 +164,17 @@ class ResultReader:
     """A reader of one format."""
 
     name: str
-    """Name of the format: that of its module."""
+    """Name of the format, and of its module."""
     read: ReadFunction
     """Called with the path and the options."""
     files: str
     """Which files it reads, for messages."""
     recognize: Callable[[Path], bool]
-    """Whether a path holds this format, judged by names and the first bytes; raises nothing."""
+    """Whether a path has this format, by names and the first bytes; raises nothing."""
     last: bool = False
-    """Whether it is tried after all others, as it also takes files of theirs."""
+    """Whether it is tried after all others, since it also takes their files."""
     turns: TurnsFunction | None = None
-    """Returns the turns of an episode from a row's `fields`; None where the files have none."""
+    """Returns the turns of an episode from a row's `fields`; None if the files have none."""
 
 
 def result_reader(
@@ -207,17 +195,17 @@ def result_reader(
 NUMBERS: Mapping[str, float] = MappingProxyType(
     {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "pass": 1.0, "fail": 0.0}
 )
-"""Words that are a score in tables and exports, in small letters."""
+"""Words that are scores in tables and exports, in lower case."""
 
 
 def score_value(
     raw: Any, *, words: Mapping[str, float] = NUMBERS
 ) -> tuple[float | None, str | None]:
-    """Return a score as a number and why there is none: exactly one of the two is None.
+    """Return a score as a number, or else why there is none.
 
     Args:
-        raw: What the file holds: a number, a truth value, a text of either, or nothing.
-        words: Texts in small letters that are numbers, such as Inspect's `c`.
+        raw: The value in the file: a number, a bool, a text of either, or None.
+        words: Lower-case texts that are numbers, such as Inspect's `c`.
     """
     if raw is None or (isinstance(raw, str) and not raw.strip()):
         return None, "there is no score"
@@ -230,7 +218,7 @@ def score_value(
 
 
 def _number_in(text: str, words: Mapping[str, float]) -> float | None:
-    """Return the number that a text spells; `1_000` is none."""
+    """Return the number that a text spells, or None; `1_000` is not a number."""
     if text in words:
         return words[text]
     try:
@@ -243,7 +231,7 @@ _INF = float("inf")
 
 
 def _excerpt(raw: Any) -> str:
-    """Return a value as messages write it; an int of thousands of digits cannot be written."""
+    """Return a value for a message; Python refuses to write ints of thousands of digits."""
     if isinstance(raw, int) and abs(raw) > LARGEST:
         return "a number of more than 100 digits"
     text = repr(raw)
@@ -251,9 +239,9 @@ def _excerpt(raw: Any) -> str:
 
 
 def content_id(content: Any, *, length: int = 16) -> str:
-    """Return a name made of a question's content: the first hex digits of its SHA-256.
+    """Return a name for a question: the first hex digits of the SHA-256 of its text or JSON value.
 
-    `content` is a text or a JSON value; numbers that JSON lacks are hashed by their text.
+    Numbers that JSON lacks are hashed by their text.
     """
     return sha256(_plain(replace_surrogates(content)))[:length]
 
@@ -269,10 +257,7 @@ def _plain(value: Any) -> Any:
 
 
 def value_at(record: Any, place: str) -> Any:
-    """Return a field of a record, one within another (`doc.subject`, `choices.0`), else None.
-
-    A field whose own name has dots is found, too.
-    """
+    """Return a field of a record (`doc.subject`, `choices.0`, or a name with dots), else None."""
     if isinstance(record, Mapping) and place in record:
         return record[place]
     value = record
@@ -282,129 +267,3 @@ def value_at(record: Any, place: str) -> Any:
         else:
             value = value.get(step) if isinstance(value, Mapping) else None
     return value
-
-
-@dataclass(frozen=True, slots=True)
-class ResultSpec:
-    """The part of a spec after `results:`: `PATH[?format=FORMAT&option=value][#RUN]`."""
-
-    path: Path
-    run: str = ""
-    """The wanted run of several."""
-    format: str = ""
-    """The reader; empty to recognise it by the files."""
-    options: tuple[tuple[str, str], ...] = ()
-    """The reader's options."""
-
-    @classmethod
-    def parse(cls, text: str, *, folder: Path = Path()) -> ResultSpec:
-        """Return the parts of a spec; a path that exists as it is written is taken whole.
-
-        Args:
-            text: The spec without `results:`.
-            folder: Where a relative path starts.
-
-        Raises:
-            UsageError: it is empty.
-        """
-        text = text.removeprefix("results:")
-        if not text:
-            raise UsageError("results: names no path; write results:FILE or results:FOLDER")
-        if (folder / text).exists():
-            return cls(folder / text)
-        rest, _, run = text.partition("#")
-        place, _, query = rest.partition("?")
-        given = dict(parse_qsl(query, keep_blank_values=True))
-        name = given.pop("format", "")
-        return cls(folder / place, run, name, tuple(sorted(given.items())))
-
-
-def read_logs(spec: ResultSpec) -> tuple[ResultReader, list[ResultLog]]:
-    """Return the reader of a spec and the runs that it found, those of the selected name.
-
-    Raises:
-        UsageError: nothing is there, no reader or several recognise it, or the reader refuses it.
-    """
-    if not spec.path.exists():
-        raise UsageError(f"results:{spec.path}: no such file or folder")
-    reader = find_reader(spec.path, spec.format)
-    try:
-        bound = options.bind_options(
-            reader.read, dict(spec.options), given=1, folder=Path(), where=f"results:{spec.path}"
-        )
-    except SuiteError as error:
-        raise UsageError(str(error)) from error
-    with _read_errors(spec.path, reader.name):
-        logs = list(reader.read(spec.path, **bound))
-    if not logs:
-        raise UsageError(f"{spec.path}: no results of {reader.name}; it reads {reader.files}")
-    return reader, _select_run(spec, logs)
-
-
-def iterate_rows(spec: ResultSpec, log: ResultLog) -> Iterator[ResultRow | UnreadLine]:
-    """Yield the rows of a log.
-
-    Raises:
-        UsageError: the files cannot be read any further, in one line.
-    """
-    with _read_errors(spec.path, log.tool):
-        yield from log.rows()
-
-
-@contextmanager
-def _read_errors(path: Path, name: str) -> Iterator[None]:
-    """Turn what foreign files can make a reader raise into one line; ours pass as they are."""
-    try:
-        yield
-    except TunegateError:
-        raise
-    except (ArithmeticError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
-        raise UsageError(
-            f"{path}: cannot be read as results of {name} ({error_summary(error)})"
-        ) from error
-
-
-def _select_run(spec: ResultSpec, logs: list[ResultLog]) -> list[ResultLog]:
-    runs = tuple(dict.fromkeys(log.run for log in logs))
-    if spec.run:
-        found = [log for log in logs if log.run == spec.run]
-        if not found and runs == ("",):
-            raise UsageError(
-                f"results:{spec.path}: holds one run without a name; remove #{spec.run}"
-            )
-        if not found:
-            raise UsageError(
-                f"results:{spec.path}: {unknown_name_message(spec.run, runs, what='run')}"
-            )
-        return found
-    if len(runs) > 1:
-        named = ", ".join(f"#{run}" for run in runs[:20])
-        raise UsageError(
-            f"results:{spec.path}: holds {len(runs)} runs; name one behind the path: {named}"
-        )
-    return logs
-
-
-def find_reader(path: Path, name: str = "") -> ResultReader:
-    """Return the reader called `name`, or the one that recognises the path.
-
-    Raises:
-        UsageError: none is called so, none recognises it, or more than one.
-    """
-    if name:
-        return _reader(name)
-    known = [_reader(each) for each in lookup.available_names(ROOM)]
-    for late in (False, True):
-        found = [one for one in known if one.last is late and one.recognize(path)]
-        if len(found) > 1:
-            names = " and ".join(one.name for one in found)
-            raise UsageError(f"{path}: may be {names}; name the format: results:{path}?format=NAME")
-        if found:
-            return found[0]
-    forms = "; ".join(f"{one.name} ({one.files})" for one in known)
-    raise UsageError(f"{path}: not recognised as results of a tool; there are: {forms}")
-
-
-def _reader(name: str) -> ResultReader:
-    found: ResultReader = lookup.find_object(ROOM, name, what="format of results")
-    return found

@@ -1,9 +1,8 @@
-r"""The results of one run of another tool, by case and sample: what arms and cases are made of.
+r"""The results of one run of another tool, by case and sample.
 
-Rows that a reader yields with the same key are samples of a case where the tool repeats questions
-(`ResultLog.repeats`). Otherwise they are questions that happen to be equal: each is a case of its
-own, `gsm8k/1f3a` and `gsm8k/1f3a#2`, in the order of their positions in the data. Whatever the
-order of the lines in the files, cases and samples are the same.
+Rows with the same key are samples of one case if the tool repeats questions (`ResultLog.repeats`).
+Otherwise they are separate cases that happen to be equal, `gsm8k/1f3a` and `gsm8k/1f3a#2`, in the
+order of their positions in the data. Cases and samples do not depend on the order of the lines.
 
 Example:
     >>> import tempfile
@@ -25,15 +24,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from tunegate.harness.contracts.result_reader import (
-    ResultLog,
-    ResultRow,
-    ResultSpec,
-    ScoreTraits,
-    UnreadLine,
-    iterate_rows,
-    read_logs,
-)
+from tunegate.harness.contracts.result_reader import ResultLog, ResultRow, ScoreTraits, UnreadLine
+from tunegate.harness.contracts.result_spec import ResultSpec, iterate_rows, read_logs
 from tunegate.harness.records.answers import Completion, reported_amount
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.hashing import canonical_json, sha256
@@ -51,9 +43,9 @@ class ScoreSummary:
     values: int
     """Samples that have a number."""
     unscored: int
-    """Samples that lack one, failed answers included."""
+    """Samples without one, including failed answers."""
     reason: str
-    """Why one of them does; empty if all have one."""
+    """Why one of them is unscored; empty if none is."""
     low: float
     high: float
     binary: bool
@@ -105,7 +97,7 @@ class ResultSet:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes for the user about the files, in lines."""
+        """Notes for the user about the files."""
         lines = [note for log in self.logs for note in log.notes]
         lines += [f"{line.where}: {line.problem}; the file ends there" for line in self._cut]
         broken = [line for line in self.unread if not line.cut]
@@ -121,7 +113,7 @@ class ResultSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of all answers and scores, whatever the order of the lines and the file's name."""
+        """Hash of all answers and scores, in any order of lines and under any file name."""
         digest = [
             sha256(canonical_json([case, sample, *_content(row)]))
             for (case, sample), row in self.answers.items()
@@ -129,7 +121,7 @@ class ResultSet:
         return sha256("".join(digest))
 
     def settings(self, task: str) -> dict[str, Any]:
-        """Return what must be equal in another run of the task: name → value."""
+        """Return the settings that must be equal in another run of the task: name → value."""
         found: dict[str, Any] = {}
         for log in self.logs:
             if log.tasks is None or task in log.tasks:
@@ -185,15 +177,15 @@ class ResultSet:
                     yield first[row.where], row
 
     def prompt(self, case: str) -> Any:
-        """Return the prompt of a case, read again from the file; None where it has none."""
+        """Return the prompt of a case, read again from the file; None if it is not there."""
         return next((row.prompt for name, row in self.rows() if name == case), None)
 
 
 def read_results(spec: str | ResultSpec) -> ResultSet:
-    """Read the results of a spec, as it is written behind `results:`.
+    """Read the results of a spec, with or without `results:`.
 
     Raises:
-        UsageError: the files cannot be read, or rows contradict each other: one line each.
+        UsageError: the files cannot be read, or rows contradict each other.
     """
     parsed = ResultSpec.parse(spec) if isinstance(spec, str) else spec
     _, logs = read_logs(parsed)
@@ -257,11 +249,11 @@ def completion_of(row: ResultRow) -> Completion:
 
 
 def _without_texts(row: ResultRow) -> ResultRow:
-    """Return a row with the hash of its prompt in the prompt's place: two runs fit into memory."""
+    """Return a row with its prompt's hash instead of the prompt, so that two runs fit in memory."""
     return replace(
         row,
         prompt=None,
-        # What was sent before a failure need not be the whole prompt.
+        # The prompt of a failure may be incomplete.
         prompt_sha256=None if row.error else row.prompt_hash,
         expected=None,
         fields={},
@@ -278,7 +270,7 @@ def _content(row: ResultRow) -> list[Any]:
 
 
 def _sort_samples(rows: list[ResultRow]) -> list[ResultRow]:
-    """Return the samples by the tool's number; without numbers by content, whatever their lines."""
+    """Return the samples by the tool's number, or else by content."""
     return sorted(rows, key=lambda row: (row.sample or 0, canonical_json(_content(row)), row.where))
 
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from tunegate.harness.contracts.episode_environment import (
-    EnvironmentSource,
-    EpisodePlan,
-    InspectTask,
-)
+from tunegate.harness.contracts.episode_environment import EnvironmentSource, EpisodePlan
+from tunegate.harness.contracts.inspect_task import InspectTask
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.episodes.transcript import opening_case
 from tunegate.harness.records.answers import CellKind

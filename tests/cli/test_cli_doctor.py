@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from tunegate.harness.cli import app
 from tunegate.harness.cli.doctor import _extras, extra_requirements
-from tunegate.harness.records import manifest
+from tunegate.harness.records import versions
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 HF = tuple(
@@ -59,7 +59,7 @@ def test_a_missing_extra_comes_with_its_command(monkeypatch: pytest.MonkeyPatch)
     from tunegate.harness.cli import doctor
 
     there = {"torch": "2.10", "transformers": "5.24.1", "safetensors": "1", "gguf": "1"}
-    monkeypatch.setattr(manifest, "installed_versions", lambda names: there)
+    monkeypatch.setattr(versions, "installed_versions", lambda names: there)
     monkeypatch.setattr(doctor, "extra_requirements", lambda: {"hf": HF})
 
     (hf,) = _extras()
@@ -72,7 +72,7 @@ def test_a_version_that_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch) -
     from tunegate.harness.cli import doctor
 
     there = {"torch": "2.9", "transformers": "5.24.1", "peft": "0.21.3", "safetensors": "1"}
-    monkeypatch.setattr(manifest, "installed_versions", lambda names: there)
+    monkeypatch.setattr(versions, "installed_versions", lambda names: there)
     monkeypatch.setattr(doctor, "extra_requirements", lambda: {"hf": HF})
 
     (hf,) = _extras()
@@ -98,19 +98,19 @@ def test_only_a_tested_combination_is_ok(
     import platform
 
     from tunegate.harness.cli.doctor import _combination
-    from tunegate.harness.contracts import environment
+    from tunegate.harness.contracts import tested_stacks
 
     others = {"python": platform.python_version(), "transformers": "5.24.0"}
     stacks = tuple(
-        environment.StackRecord(name, "2026-11-28", {**others, "torch": version})
+        tested_stacks.StackRecord(name, "2026-11-28", {**others, "torch": version})
         for name, version in (("one", "2.15.0"), ("two", "2.10.0"))
     )
     installed = {"torch": torch, "transformers": "5.24.1"}
-    monkeypatch.setattr(environment, "tested_stacks", lambda: stacks)
+    monkeypatch.setattr(tested_stacks, "tested_stacks", lambda: stacks)
     monkeypatch.setattr(
-        manifest,
+        versions,
         "installed_versions",
-        lambda names: dict(installed) if names is environment.STACK else {},
+        lambda names: dict(installed) if names is tested_stacks.STACK else {},
     )
 
     (finding,) = _combination()

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from tests.scripted_inspect import write_scripted_inspect
 from tunegate.harness.cli import app
-from tunegate.harness.contracts.episode_environment import INSPECT_PYTHON
+from tunegate.harness.contracts.inspect_task import INSPECT_PYTHON
 from tunegate.harness.suite import load_suite
 
 

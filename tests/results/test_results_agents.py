@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.results.recorded_results import RECORDED, gate, write_suite
-from tunegate.harness.contracts.result_reader import ResultRow, ResultSpec, UnreadLine, read_logs
+from tunegate.harness.contracts.result_reader import ResultRow, UnreadLine
 from tunegate.harness.contracts.result_set import read_results
+from tunegate.harness.contracts.result_spec import ResultSpec, read_logs
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.verdict import Verdict
 

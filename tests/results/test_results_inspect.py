@@ -176,7 +176,7 @@ def test_two_models_in_a_folder_are_two_runs(tmp_path: Path) -> None:
     for name in ("base", "tuned"):
         shutil.copy(log_of(name), tmp_path)
 
-    with pytest.raises(UsageError, match="holds 2 runs"):
+    with pytest.raises(UsageError, match="has 2 runs"):
         read_results(str(tmp_path))
     assert read_results(f"{tmp_path}#mockllm/ink-tuned").models == ("mockllm/ink-tuned",)
 

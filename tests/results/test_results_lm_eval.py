@@ -114,7 +114,7 @@ def test_several_models_in_a_folder_are_selected_by_name(tmp_path: Path) -> None
     for arm in ("base", "tuned"):
         shutil.copytree(LM_EVAL / arm, tmp_path, dirs_exist_ok=True)
 
-    with pytest.raises(UsageError, match=r"holds 2 runs.*#ink-base, #ink-tuned"):
+    with pytest.raises(UsageError, match=r"has 2 runs.*#ink-base, #ink-tuned"):
         read_results(str(tmp_path))
     assert read_results(f"{tmp_path}#ink-tuned").models == ("ink-tuned",)
 

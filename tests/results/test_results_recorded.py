@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from tests.results.recorded_results import RECORDED, gate, write_suite
-from tunegate.harness.contracts.result_reader import ResultRow, ResultSpec, UnreadLine, read_logs
+from tunegate.harness.contracts.result_reader import ResultRow, UnreadLine
+from tunegate.harness.contracts.result_spec import ResultSpec, read_logs
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.verdict import Verdict
 
@@ -105,7 +106,7 @@ def test_the_id_of_promptfoo_may_be_a_field_of_the_metadata() -> None:
 
 
 def test_an_unnamed_provider_of_several_is_asked_for() -> None:
-    with pytest.raises(UsageError, match=r"holds 2 runs.*#base, #tuned"):
+    with pytest.raises(UsageError, match=r"has 2 runs.*#base, #tuned"):
         read(str(PROMPTFOO))
 
 

@@ -7,14 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness.contracts.result_reader import (
-    ResultRow,
-    ResultSpec,
-    UnreadLine,
-    content_id,
-    read_logs,
-    score_value,
-)
+from tunegate.harness.contracts.result_reader import ResultRow, UnreadLine, content_id, score_value
+from tunegate.harness.contracts.result_spec import ResultSpec, read_logs
 from tunegate.harness.records.errors import UsageError
 
 
@@ -143,7 +137,7 @@ def test_hostile_lines_are_unread(tmp_path: Path, nested: str) -> None:
         ("a.csv", "id,score\nr1,1\n", "#tuned", "without a name; remove #tuned"),
         ("a.csv", "id,id\nr1,1\n", "", "'id'"),
         ("a.csv", "", "", "no records"),
-        ("a.txt", "id,score\nr1,1\n", "", "not recognised"),
+        ("a.txt", "id,score\nr1,1\n", "", "not recognized"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.contracts.episode_environment import InspectTask
+from tunegate.harness.contracts.inspect_task import InspectTask
 from tunegate.harness.contracts.result_reader import ResultRow
 from tunegate.harness.engine.sharding import InMemoryAnswers
 from tunegate.harness.episodes.null_policy import NullPolicy

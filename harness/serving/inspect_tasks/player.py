@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tunegate.harness.contracts.episode_environment import InspectTask
+from tunegate.harness.contracts.inspect_task import InspectTask
 from tunegate.harness.contracts.model import Arm, Request
 from tunegate.harness.engine.answer_cache import AnswerStore
 from tunegate.harness.episodes.play import GIVE_UP, TRIES

@@ -12,14 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.contracts.result_reader import (
-    ResultLog,
-    ResultReader,
-    ResultRow,
-    ResultSpec,
-    iterate_rows,
-    read_logs,
-)
+from tunegate.harness.contracts.result_reader import ResultLog, ResultReader, ResultRow
+from tunegate.harness.contracts.result_spec import ResultSpec, iterate_rows, read_logs
 from tunegate.harness.records.answers import Completion, reported_amount
 from tunegate.harness.records.episodes import EpisodeEnd, EpisodeRecord
 from tunegate.harness.records.errors import UsageError

@@ -19,8 +19,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from tunegate.harness.contracts.result_reader import ResultRow, ResultSpec, value_at
+from tunegate.harness.contracts.result_reader import ResultRow, value_at
 from tunegate.harness.contracts.result_set import ResultSet, read_results
+from tunegate.harness.contracts.result_spec import ResultSpec
 from tunegate.harness.contracts.source import NotedCases, make_case
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError, UsageError, unknown_name_message

@@ -11,7 +11,7 @@ import pytest
 
 from tests.real_inspect import TASK, inspect_python
 from tests.serving.inspect_tasks.test_inspect_tasks_player import TOML, arms, play, write_suite
-from tunegate.harness.contracts.episode_environment import INSPECT_PYTHON
+from tunegate.harness.contracts.inspect_task import INSPECT_PYTHON
 from tunegate.harness.serving.inspect_tasks.new_suite import start_inspect_suite
 
 __all__ = ["inspect_python"]
