@@ -27,10 +27,7 @@ def check_comparability(
 ) -> dict[str, Any]:
     """Return what was proven about the prompts of base and every other arm.
 
-    Args:
-        prompts: (suite, case, arm) → prompt as the arm sees it.
-        arms: The opened arms, base among them.
-        suites: The suites, by which a live arm is asked where another one was recorded.
+    `prompts` maps (suite, case, arm) to the prompt as the arm sees it.
 
     Raises:
         NotComparable: a prompt differs; the message names the first one and what differs.
@@ -136,9 +133,7 @@ def check_answerable(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
 def check_prompts(cells: Iterable[Cell], failures: Mapping[str, str]) -> None:
     """Refuse a suite if not one of its prompts can be rendered for an arm.
 
-    Args:
-        cells: Every cell of the plan.
-        failures: Cell key → why its prompt could not be rendered.
+    `failures` maps a cell's key to the reason why its prompt could not be rendered.
 
     Raises:
         UsageError: suite, arm, and why the first prompt failed.

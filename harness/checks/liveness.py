@@ -17,9 +17,7 @@ from tunegate.harness.records.errors import NotComparable
 def check_liveness(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str, Any]:
     """Return for every arm but base the proof that it is another model.
 
-    Args:
-        arms: The opened arms, base among them.
-        twins: Whether an arm may be base itself, as in an A/A run.
+    With `twins` an arm may be base itself, as in an A/A run.
 
     Raises:
         NotComparable: the weights are identical, or the adapter changes no logit; with the cause.
@@ -35,7 +33,7 @@ def check_liveness(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str,
                 proofs[name] = {"status": "identical", "note": note}
                 continue
             raise NotComparable(
-                f"base and {name} have identical {_changed_part(arm)}: {_follows(name)}; "
+                f"base and {name} have identical {_changed_part(arm)}: {_meaning(name)}; "
                 f"check the path given for {name}"
             )
         proofs[name] = _prove(name, base, arm)
@@ -48,7 +46,7 @@ def check_liveness(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str,
     return proofs
 
 
-def _follows(name: str, *, logits: bool = False) -> str:
+def _meaning(name: str, *, logits: bool = False) -> str:
     """Return what follows if an arm is base."""
     general = "its weights change nothing" if logits else "there is nothing to compare"
     return further_arm(name).same_as_base or general
@@ -83,7 +81,7 @@ def _one_load(name: str, base: LocalArm, arm: LocalArm, loaded: Any) -> dict[str
     shared = min(on.shape[-1], off.shape[-1])  # an adapter may bring further tokens
     largest = float((on[..., :shared] - off[..., :shared]).abs().max())
     if largest == 0:
-        raise NotComparable(f"{name}: {_dead(arm)}; check the training and the saved adapter")
+        raise NotComparable(f"{name}: {_why_no_op(arm)}; check the training and the saved adapter")
     return {
         "status": "proven",
         "probes": len(ids),
@@ -112,7 +110,7 @@ def _two_loads(name: str, base: LocalArm, arm: LocalArm) -> dict[str, Any]:
         return {"status": "proven", "probes": len(ids), "note": "the vocabularies differ in size"}
     largest = float((theirs - ours).abs().max())
     if largest == 0:
-        raise NotComparable(f"{name} computes base's logits exactly: {_follows(name, logits=True)}")
+        raise NotComparable(f"{name} computes base's logits exactly: {_meaning(name, logits=True)}")
     return {"status": "proven", "probes": len(ids), "largest_logit_change": _round(largest)}
 
 
@@ -192,7 +190,7 @@ def _round(value: float) -> float:
     return float(f"{value:.2g}")
 
 
-def _dead(arm: Any) -> str:
+def _why_no_op(arm: Any) -> str:
     """Return why an adapter changes no logit."""
     name = arm.adapter
     weights = {n: p for n, p in arm.loaded.torch_model.named_parameters() if name in n.split(".")}

@@ -48,11 +48,6 @@ def compare_requests(
     The most exact form that both hold decides: token ids, the rendered prompt, a hash by the same
     recorder, the conversation, or the text of the prompt. Settings are compared where both hold
     them.
-
-    Args:
-        one: The first arm's request.
-        other: The second arm's request.
-        names: The arms, for the message.
     """
     match = _compare_prompts(one, other, names)
     if match.difference is not None:
@@ -150,7 +145,6 @@ def _whole_texts(request: RecordedRequest) -> list[str]:
 
 
 def _last_text(request: RecordedRequest) -> str | None:
-    """Return the text of the last turn, or None."""
     if not request.messages:
         return None
     text = _normal(request.messages[-1:])[0].get("content")
@@ -193,10 +187,7 @@ class RecordedComparison:
     ) -> RecordedComparison:
         """Compare the requests of base and every complete arm if one of the two is recorded.
 
-        Args:
-            prompts: (suite, case, arm) → prompt as the arm sees it.
-            arms: The opened arms, base among them.
-            suites: The suites, by which an arm that is not recorded is asked.
+        `prompts` maps (suite, case, arm) to the prompt as the arm sees it.
         """
         recorded = [name for name, arm in arms.items() if isinstance(arm, RecordedArm)]
         not_compared = tuple(name for name in recorded if not further_arm(name).complete)
@@ -301,8 +292,6 @@ class _ArmRecord:
 
 @dataclass(frozen=True)
 class _AskedCase:
-    """The requests of all arms in one case."""
-
     suite: Suite | None
     content: Case | None
     name: str

@@ -111,9 +111,7 @@ def shared_cases(suite: Suite, arms: Mapping[str, Arm]) -> tuple[Case, ...]:
 def compare_results(cases: Iterable[tuple[str, str]], arms: Mapping[str, Arm]) -> dict[str, Any]:
     """Return what is proven about the prompts of the arms with results.
 
-    Args:
-        cases: (suite, case) of all that is compared.
-        arms: The arms with results, base among them.
+    `cases` holds (suite, case) of all that is compared.
 
     Raises:
         NotComparable: a setting or the prompts of more than 1 % of the cases differ.

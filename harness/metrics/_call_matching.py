@@ -43,13 +43,8 @@ def match_calls(
 ) -> list[MatchedCall]:
     """Pair each expected call with a call of the answer.
 
-    Without an order, the pairing has the most right calls, then the most right names.
-
-    Args:
-        wanted: The expected calls.
-        given: The calls of the answer.
-        ordered: Whether calls are paired by position.
-        exact: Whether strings are compared character by character.
+    `ordered` pairs by position; otherwise the pairing has the most right calls, then the most right
+    names. `exact` compares strings character by character.
     """
     chosen = dict(enumerate(range(min(len(wanted), len(given)))))
     if not ordered and max(len(wanted), len(given)) > 1:

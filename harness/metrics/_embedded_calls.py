@@ -54,13 +54,9 @@ class FoundCalls:
 def read_calls(text: str, tools: Mapping[str, OfferedTool], syntax: Syntax = "auto") -> FoundCalls:
     """Return the calls that an answer makes in any form.
 
-    Headers of chat templates (`<|start_header_id|>…`) are ignored, and so is everything after a
-    user turn that the model wrote itself, if there are calls before it.
-
-    Args:
-        text: The completion's text.
-        tools: The offered tools by name. Calls in other forms are found by these names.
-        syntax: The syntax that counts as the right form; `auto` takes any.
+    `syntax` is the right form; `auto` takes any. Calls in other forms are found by the names of
+    `tools`. Headers of chat templates (`<|start_header_id|>…`) are ignored, and so is everything
+    after a user turn that the model wrote itself, if there are calls before it.
     """
     answer = _strip_headers(text)
     if turn := _USER_TURN.search(answer):  # the model speaks for the user, too
@@ -243,7 +239,6 @@ class _CallSearch:
                     break
 
     def _in_tags(self) -> Iterator[_CallSpan]:
-        """Yield calls that are XML elements."""
         for found in find_xml_calls(self.text, self.tools):
             yield self._span(found.start, found.end, "markup", found.call)
 
@@ -280,7 +275,6 @@ class _CallSearch:
         return (self._span(start, end, "json", *calls) if calls else None), end
 
     def _python_object(self, start: int) -> tuple[_CallSpan | None, int]:
-        """Read an object as Python writes it."""
         if not self.names.name.search(self.text, start, start + 400):
             return None, start + 1
         end = self._closing(start)
@@ -412,8 +406,6 @@ class _CallSearch:
 
 @dataclass(frozen=True, slots=True)
 class _NamePatterns:
-    """Patterns for the names of a set of tools."""
-
     name: re.Pattern[str]
     called: re.Pattern[str]
     """A name with an opening bracket behind it."""

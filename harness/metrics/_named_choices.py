@@ -45,12 +45,8 @@ def find_choices(
 ) -> set[int]:
     """Return the indices of the choices that the answer names by its strongest evidence.
 
-    Args:
-        text: The answer.
-        letters: Capital letters of the choices, such as `ABCD`.
-        choices: The choices' texts, as many as letters; empty if they are unknown.
-        cut_off: Whether a limit of tokens ended it, so that a letter in a sentence is no answer
-            unless the text begins with it.
+    `choices` are the choices' texts, as many as letters, or empty. If the token limit `cut_off` the
+    answer, a letter in a sentence counts only at the start of the text.
     """
     reader = _ChoiceReader(text, letters, choices)
     last = reader.opening if cut_off else reader.mentioned
@@ -112,7 +108,7 @@ class _ChoiceReader:
             strength = _STATEMENT if found[2] else _OPINION
             yield found.start(), strength, (self._index(found[1]),)
         for found in _SAID.finditer(self.text):
-            indices = tuple(self._named(found.end()))
+            indices = tuple(self._choice_at(found.end()))
             if indices:
                 yield found.start(), self._strength(found), indices
 
@@ -128,7 +124,7 @@ class _ChoiceReader:
         """Yield the letters that label a line (`B. Paris`), and the text the answer begins with."""
         label = rf"^[ \t*_`\"'(\[>#-]{{0,8}}({self.any})(?:[.):\]*]{{1,4}}|\s[-–—])\s"
         for found in re.finditer(label, self.text, re.M):
-            yield from self._from(found)
+            yield from self._letter_and_text(found)
         start = re.match(r"\s*+[*_`\"'(\[]{0,4}", self.text)
         found_text = self.texts and start and self.texts.match(self.text, start.end())
         if found_text and _SENTENCE_ENDS.match(self.text, found_text.end()):
@@ -154,19 +150,19 @@ class _ChoiceReader:
         if found:
             yield self._index(found[1])
 
-    def _named(self, place: int) -> Iterator[int]:
+    def _choice_at(self, place: int) -> Iterator[int]:
         """Yield the letters or the text right behind a place such as `the answer is`."""
         small = rf"(?i:{self.any})(?=[.)\]*\"'](?![{LETTER}])|[ \t]{{0,4}}(?:\n|\Z))"
         target = re.compile(rf"{_OPEN}{_OPTION}({self.any}{_ENDS}|{small})")
         if found := target.match(self.text, place):
-            yield from self._from(found)
+            yield from self._letter_and_text(found)
             return
         start = re.compile(_OPEN).match(self.text, place)
         found_text = self.texts and start and self.texts.match(self.text, start.end())
         if found_text:
             yield matched_index(found_text)
 
-    def _from(self, found: re.Match[str]) -> Iterator[int]:
+    def _letter_and_text(self, found: re.Match[str]) -> Iterator[int]:
         """Yield a letter, those joined to it (`A or B`), and the choice whose text follows it."""
         yield self._index(found[1])
         end = found.end(1)

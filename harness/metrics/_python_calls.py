@@ -83,8 +83,6 @@ def _parse_steps(text: str) -> list[ast.Call]:
 
 
 class _NamesAsTexts(ast.NodeTransformer):
-    """Replaces each name by its text."""
-
     def visit_Name(self, node: ast.Name) -> ast.Constant:
         return ast.Constant(node.id)
 

@@ -277,7 +277,6 @@ def _parse_named(text: str, position: int) -> list[ToolCall]:
 
 
 def _value(text: str, position: int) -> tuple[Any, int]:
-    """Return the JSON value that starts at a place, and where it ends."""
     try:
         return _json_parsing.read_first(text, _skip(text, position))
     except _json_parsing.UnreadableJson as error:

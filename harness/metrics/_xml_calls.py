@@ -34,12 +34,7 @@ class LocatedCall:
 
 
 def find_xml_calls(text: str, tools: Mapping[str, OfferedTool]) -> Iterator[LocatedCall]:
-    """Yield the calls that are XML elements, each kind in the order of the text.
-
-    Args:
-        text: The answer.
-        tools: The offered tools by name, for element names and types of values.
-    """
+    """Yield the calls that are XML elements, each kind in the order of the text."""
     own = _element(frozenset(tools)).finditer(text) if tools else ()
     for found in (*_TAGGED.finditer(text), *own):
         name = bare_name(next(filter(None, found.groups()[:-1])), tools)
@@ -132,7 +127,6 @@ _TAG_PARAMETER = re.compile(r"<([\w.-]{1,200})>(.*?)(?:</\1>|\Z)", re.DOTALL)
 
 
 def _parameters(body: str) -> Iterator[tuple[str, str]]:
-    """Yield name and text of each parameter between the tags of a call."""
     found = _PARAMETER.findall(body)
     if found:
         yield from ((first or second or third, text) for first, second, third, text in found)

@@ -14,7 +14,6 @@ from tunegate.harness.records.scores import Score
 
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return labels that are empty or duplicate, and expected texts that are not labels."""
     labels = options.get("labels", ())
     extract = options.get("extract", False)
     if extract and not labels:

@@ -13,7 +13,6 @@ from tunegate.harness.records.scores import Score
 
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return cases without anything to look for, and texts that every answer contains."""
     if texts := options.get("texts"):
         return _empty("the option texts", texts)
     problems = [

@@ -17,7 +17,6 @@ _AMOUNTS = ("price_in", "price_out", "hourly")
 
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return prices that make no sense before any case is spent."""
     return list(_problems(options))
 
 

@@ -13,7 +13,6 @@ from tunegate.harness.records.scores import Score
 
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return what is wrong with the rules before any case is spent."""
     general = options.get("rules") or {}
     problems = [f"rules: {problem}" for problem in _format_rules.rule_problems(general)]
     for case in cases:

@@ -41,7 +41,6 @@ class _LeafCounts:
 
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return what is wrong with the tolerance and with what the cases expect."""
     tolerance = _tolerance_problem(options.get("numeric_tolerance", 0.0))
     problems = [] if tolerance is None else [tolerance]
     for case in cases:
@@ -123,7 +122,7 @@ def _compare(given: Any, wanted: Any, lists: Lists, tolerance: float) -> _LeafCo
     while waiting:
         left, expected, path = waiting.pop()
         leaves = [value for value in expected if _is_leaf(value)]
-        equal = _equal([value for value in left if _is_leaf(value)], leaves, tolerance)
+        equal = _count_equal([value for value in left if _is_leaf(value)], leaves, tolerance)
         right += equal
         if equal < len(leaves) and wrong is None:
             wrong = _path(path)
@@ -161,16 +160,16 @@ def _count(value: Any) -> int:
     return leaves
 
 
-def _equal(left: Sequence[Any], right: Sequence[Any], tolerance: float) -> int:
+def _count_equal(left: Sequence[Any], right: Sequence[Any], tolerance: float) -> int:
     """Return how many pairs of equal leaves can be made, each leaf used once."""
-    plain = Counter(map(_token, left)) & Counter(map(_token, right))
+    plain = Counter(map(_comparable, left)) & Counter(map(_comparable, right))
     if tolerance == 0:
         return plain.total()
     texts = sum(count for (kind, _), count in plain.items() if kind != "number")
-    return texts + _close(_numbers(left), _numbers(right), tolerance)
+    return texts + _count_close(_numbers(left), _numbers(right), tolerance)
 
 
-def _token(value: Any) -> tuple[str, Any]:
+def _comparable(value: Any) -> tuple[str, Any]:
     """Return a hashable value that is equal for equal JSON leaves only."""
     if isinstance(value, dict | list):
         return (type(value).__name__, None)
@@ -180,11 +179,11 @@ def _token(value: Any) -> tuple[str, Any]:
 
 
 def _numbers(values: Sequence[Any]) -> list[Decimal]:
-    numbers = (value for kind, value in map(_token, values) if kind == "number")
+    numbers = (value for kind, value in map(_comparable, values) if kind == "number")
     return sorted(Decimal(repr(value)) for value in numbers)
 
 
-def _close(left: Sequence[Decimal], right: Sequence[Decimal], tolerance: float) -> int:
+def _count_close(left: Sequence[Decimal], right: Sequence[Decimal], tolerance: float) -> int:
     """Pair sorted numbers from the smallest up: the most pairs that the tolerance allows."""
     limit, pairs, i, j = Decimal(repr(tolerance)), 0, 0, 0
     while i < len(left) and j < len(right):

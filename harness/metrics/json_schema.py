@@ -21,7 +21,6 @@ _VALIDATION = "tunegate.harness.metrics._json_schema"
 
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return what is wrong with the schemas before any case is spent."""
     schema = options.get("schema")
     problems = [] if schema is None else list(check_schema(schema))
     bare = [c.id for c in cases if c.answer_schema is None]
@@ -96,7 +95,6 @@ def check_schema(schema: Path) -> tuple[str, ...]:
 
 
 def _document_problems(document: str) -> tuple[str, ...]:
-    """Return what makes the text of a schema unusable."""
     try:
         found: list[str] = child_process.run_with_timeout(
             _VALIDATION, "schema_problems", document, limit_s=LIMIT_S

@@ -21,7 +21,6 @@ _NO_LANGUAGE = "zxx"
 
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return unknown codes and cases without one, or how to install the detector."""
     try:
         known = _labels()
     except MissingExtra as error:

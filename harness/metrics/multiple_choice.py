@@ -18,7 +18,6 @@ _LETTERS = "ABCD"
 
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return bad letters, and cases whose right choice is unknown."""
     letters = options.get("letters", _LETTERS)
     if not letters or set(letters) - set(ascii_uppercase) or len(set(letters)) < len(letters):
         return [

@@ -16,7 +16,6 @@ from tunegate.harness.records.scores import Score
 
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return bad tolerances, and the cases whose expected answer has no number."""
     limits = {name: options.get(name, 0.0) for name in ("tolerance", "relative_tolerance")}
     problems = [
         f"metric 'numeric': {name}={value}: must be 0 or more, and finite"

@@ -16,7 +16,6 @@ _BEHAVIOURS = ("refuse", "answer")
 
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return the cases without the behaviour that is right."""
     if options.get("expected") is not None:
         return []
     return [

@@ -35,7 +35,6 @@ def any_match(patterns: list[str], text: str, mode: str) -> bool:
 
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return cases without a pattern and patterns that cannot be compiled."""
     pattern = options.get("pattern")
     if pattern is not None:
         return _problems("pattern", pattern)

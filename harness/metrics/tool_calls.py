@@ -30,7 +30,6 @@ _CALL_PARTS = ("required", "optional", "not_hallucinated", "types", "values")
 
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return the expectations that no answer can meet."""
     return [
         f"case {case.id!r}: {problem}" for case in cases for problem in expectation_problems(case)
     ]

@@ -47,8 +47,6 @@ def _result_files(path: Path) -> Iterator[tuple[Path, re.Match[str]]]:
 
 @dataclass(frozen=True)
 class _CategoryFiles:
-    """The two files of a model's category."""
-
     category: str
     result: Path
     score: Path
@@ -178,7 +176,6 @@ def _row(
 
 
 def _texts(raw: Any) -> Iterator[str]:
-    """Yield the texts within lists of turns and steps."""
     if isinstance(raw, list):
         for one in raw:
             yield from _texts(one)

@@ -78,7 +78,6 @@ def deepeval(path: Path, *, id: str = "") -> Iterator[ResultLog]:
 
 
 def _test_cases(run: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Return the place and the record of each test case of both kinds."""
     found = []
     for kind in ("testCases", "conversationalTestCases"):
         for number, case in enumerate(list_at(run, kind)):

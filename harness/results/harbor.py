@@ -71,7 +71,7 @@ def harbor(path: Path) -> Iterator[ResultLog]:
         if isinstance(trial, UnreadLine):
             unread.append(trial)
         else:
-            runs.setdefault(_who(trial), []).append(file)
+            runs.setdefault(_agent_and_model(trial), []).append(file)
     agents = {agent for agent, _ in runs}
     for (agent, model), files in runs.items():
         named = model if len(agents) == 1 else f"{agent}/{model}"
@@ -103,8 +103,7 @@ def _trial(file: Path) -> dict[str, Any] | UnreadLine:
     return found
 
 
-def _who(trial: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the agent and its model."""
+def _agent_and_model(trial: Mapping[str, Any]) -> tuple[str, str]:
     agent = text_of(value_at(trial, "agent_info.name")) or "agent"
     return agent, text_of(value_at(trial, "agent_info.model_info.name")) or ""
 

@@ -54,7 +54,6 @@ SHARES = frozenset(
 
 
 def _folders(path: Path) -> list[Path]:
-    """Return the run folders at a path: itself, or those below it."""
     inside = [path] if path.is_dir() else []
     below = sorted(each for each in path.glob("*") if each.is_dir()) if inside else []
     return [one for one in [*inside, *below] if all((one / name).is_file() for name in FILES)]
@@ -186,7 +185,6 @@ def _scores(
 
 
 def _name(record: Mapping[str, Any]) -> str:
-    """Return the instance's id with its perturbation."""
     name = text_of(record.get("instance_id")) or "instance"
     changed = dict_at(record, "perturbation")
     if not changed:

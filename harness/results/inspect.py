@@ -44,7 +44,6 @@ _JSON_LOG = re.compile(rb'\s*\{\s*"version":\s*\d+,\s*"status":\s*"')
 
 
 def _log_files(path: Path) -> list[Path]:
-    """Return the logs at a path: itself, or those of a folder and one level below."""
     if path.is_file():
         return [path] if _is_log(path) else []
     found = [*path.glob("*.*"), *path.glob("*/*.*")]
@@ -75,7 +74,7 @@ def _turns(sample: Mapping[str, Any]) -> tuple[EpisodeTurn, ...]:
             continue
         found.append(
             EpisodeTurn(
-                prompt_sha256=content_id(_without_marks(messages[:number]), length=64),
+                prompt_sha256=content_id(_sent_fields(messages[:number]), length=64),
                 text=_message_text(message),
                 calls=tuple(
                     _call(call, results.get(text_of(call.get("id")), {}))
@@ -99,7 +98,6 @@ def _call(call: Mapping[str, Any], result: Mapping[str, Any]) -> EpisodeCall:
 
 
 def _message_text(message: Mapping[str, Any]) -> str:
-    """Return the text parts of a message."""
     content = message.get("content")
     text = text_of(content) or ""
     if isinstance(content, list):
@@ -108,7 +106,7 @@ def _message_text(message: Mapping[str, Any]) -> str:
     return str(replace_surrogates(text))
 
 
-def _without_marks(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _sent_fields(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return messages as they are sent, without Inspect's ids and sources."""
     return [{key: one[key] for key in _KEPT if one.get(key)} for one in messages]
 
@@ -152,8 +150,6 @@ def inspect(path: Path) -> Iterator[ResultLog]:
 
 @dataclass(frozen=True)
 class _LogHeader:
-    """Header of a log."""
-
     path: Path
     status: str
     evaluation: Mapping[str, Any]
@@ -163,12 +159,10 @@ class _LogHeader:
 
     @property
     def task(self) -> str:
-        """The task's name."""
         return text_of(self.evaluation.get("task")) or ""
 
     @property
     def model(self) -> str:
-        """The model's name."""
         return text_of(self.evaluation.get("model")) or ""
 
     @property
@@ -178,7 +172,6 @@ class _LogHeader:
 
     @property
     def arguments(self) -> Any:
-        """The task's arguments."""
         return self.evaluation.get("task_args_passed") or self.evaluation.get("task_args") or {}
 
     @property
@@ -266,7 +259,6 @@ def _header(path: Path) -> _LogHeader:
 def _samples(
     path: Path,
 ) -> Generator[tuple[str, Mapping[str, Any] | UnreadLine], None, None]:
-    """Yield the place of each sample with its record."""
     if path.suffix == ".json":
         samples = list_at(json_document(path), "samples")
         for number, sample in enumerate(samples, start=1):
@@ -352,7 +344,6 @@ def _error(sample: Mapping[str, Any]) -> str | None:
 
 
 def _scores(recorded: Any) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Return the numbers by score key, and why some are missing."""
     scores: dict[str, float | None] = {}
     errors: dict[str, str] = {}
     for name, score in recorded.items() if isinstance(recorded, Mapping) else ():

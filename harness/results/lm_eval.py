@@ -43,7 +43,6 @@ CORPUS = (
 
 
 def _sample_files(path: Path) -> list[Path]:
-    """Return the files of samples at a path: itself, or those of a folder and two levels below."""
     if path.is_file():
         return [path] if _SAMPLES.fullmatch(path.name) else []
     found = [file for depth in ("", "*/", "*/*/") for file in path.glob(f"{depth}samples_*.jsonl")]

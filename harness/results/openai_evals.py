@@ -61,8 +61,6 @@ def _has_report(path: Path) -> bool:
 
 @dataclass
 class _SampleEvents:
-    """The events of one sample."""
-
     where: str
     prompt: Any = None
     answer: str | None = None

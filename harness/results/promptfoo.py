@@ -106,7 +106,6 @@ def _records(path: Path) -> tuple[Records, str | None]:
 
 
 def _provider(record: Mapping[str, Any]) -> str:
-    """Return the provider's label, else its id."""
     provider = record.get("provider")
     if not isinstance(provider, dict):
         return text_of(provider) or "provider"
@@ -161,7 +160,6 @@ def _row(where: str, record: Mapping[str, Any], name: str, task: str) -> ResultR
 
 
 def _scores(record: Mapping[str, Any]) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Return the scores of a row, and why some are missing."""
     raw: dict[str, Any] = {name: record.get(name) for name in TOTALS}
     for name, value in dict_at(record, "namedScores").items():
         raw[f"named.{name}" if name in TOTALS else str(name)] = value

@@ -102,8 +102,6 @@ def table(  # noqa: PLR0913  # each names a column in a spec
 
 @dataclass(frozen=True)
 class _TableColumns:
-    """The column of each field."""
-
     id: str
     prompt: str
     completion: str

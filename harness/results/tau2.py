@@ -152,7 +152,6 @@ def _simulations(file: Path, found: Mapping[str, Any]) -> Iterator[tuple[str, An
 
 
 def _completion(said: list[Any]) -> str | None:
-    """Return the agent's last words."""
     for message in reversed(said):
         if value_at(message, "content") is not None:
             return text_of(value_at(message, "content"))

@@ -141,7 +141,6 @@ def _prompt(data: Mapping[str, Any]) -> str | Sequence[Mapping[str, Any]] | None
 
 
 def _completion(trace: Mapping[str, Any]) -> str | None:
-    """Return the last message that a model call produced."""
     reply = trace.get("root_reply")
     if reply is not None:
         return text_of(reply)

@@ -48,13 +48,9 @@ def check_contamination(
     mode: ContaminationMode,
     unknown: str = "",
 ) -> ContaminationCheck:
-    """Compare training rows with the cases of suites.
+    """Compare training rows, which stream by, with the cases of suites.
 
-    Args:
-        suites: The suites with their cases.
-        sources: The files of rows; each is read once, and no row is kept.
-        mode: What to do with touched cases.
-        unknown: What else tuned was trained on, without rows.
+    `unknown` says what else tuned was trained on, without rows.
 
     Raises:
         UsageError: a file that the user names cannot be read.

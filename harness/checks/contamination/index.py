@@ -127,8 +127,6 @@ def _turns(texts: Sequence[CaseText], vocabulary: WordVocabulary) -> dict[str, l
 
 @dataclass
 class _SuiteCases:
-    """One suite's cases."""
-
     overlaps: list[CaseOverlap]
     hashes: NDArray[np.uint64]
     own: NDArray[np.bool_]

@@ -84,7 +84,6 @@ class _RowTokenizer:
 
 
 def _hits(index: CaseIndex, ids: NDArray[np.int64], row_at: NDArray[np.int64]) -> NgramMatches:
-    """Return the positions at which rows hold an own run of a case."""
     import numpy as np
 
     hashes, valid = hash_ngrams(ids, N)
@@ -116,7 +115,6 @@ def _record_longest(index: CaseIndex, batch: Sequence[TrainingText], hits: Ngram
 
 
 def _record_most_runs(index: CaseIndex, batch: Sequence[TrainingText], hits: NgramMatches) -> None:
-    """Record the row that holds the most runs of each case."""
     import numpy as np
 
     size = max(1, len(index.case_at))
@@ -170,7 +168,6 @@ def _record_short(
 
 
 def _holds_answer(index: CaseIndex, case: int, texts: Iterable[Sequence[int]]) -> bool:
-    """Return whether one of the texts holds a right answer of a case."""
     answers = [index.vocabulary.read(piece) for piece in index.texts[case].right]
     return any(_within(answer, text) for text in texts for answer in answers)
 

@@ -27,11 +27,7 @@ _HALF = 0.5
 def trim_boilerplate(
     texts: Sequence[CaseText],
 ) -> list[tuple[tuple[Words, ...], tuple[Words, ...]]]:
-    """Return each case's prompt and answers without the opening and closing words of half of them.
-
-    Args:
-        texts: The cases of one suite.
-    """
+    """Return each case's prompt and answers without common opening and closing words."""
     units = len({text.unit for text in texts})
     enough = max(SHARED_BY + 1, _HALF * units)
     sides = []
@@ -77,10 +73,7 @@ def shared_runs(
 ) -> NDArray[np.bool_]:
     """Return the positions of runs that more than `SHARED_BY` units hold, as a mask.
 
-    Args:
-        hashes: Hash of the N words at each position of one suite's cases.
-        valid: Whether these words are within one text.
-        units: Number of the unit that each position belongs to.
+    `hashes` and `valid` come from `hash_ngrams`; `units` is the number of each position's unit.
     """
     import numpy as np
 

@@ -41,12 +41,7 @@ class TrainingSource:
 def find_training_files(
     training: TrainingSummary, folder: Path | None, given: Sequence[Path]
 ) -> list[TrainingSource]:
-    """Return the files that the card or the user names.
-
-    Args:
-        training: The card.
-        folder: Folder of the card.
-        given: Files of training rows that the user declared.
+    """Return the files that the card in `folder` or the user names.
 
     Raises:
         UsageError: a file that the user names does not exist.
@@ -161,7 +156,6 @@ def _read(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _table(path: Path, delimiter: str) -> Iterator[tuple[str, Any]]:
-    """Yield the rows of a CSV file, whose first line names the columns."""
     with path.open(encoding="utf-8-sig", newline="") as lines:
         rows = csv.DictReader(lines, delimiter=delimiter)
         try:
