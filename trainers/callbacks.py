@@ -1,22 +1,14 @@
-"""Trainer callbacks: progress lines, evaluation, gradient check, and stopping at a signal.
-
-Ctrl-C during a training: the step in progress is finished, a checkpoint is kept, then it stops. A
-second Ctrl-C stops at once, and so does the first before the training has begun.
-"""
+"""Trainer callbacks: progress lines, evaluation lines, gradient check."""
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.records.errors import RunInterrupted, TunegateError
-from tunegate.trainers import checkpoint_ranking
+from tunegate.harness.records.errors import TunegateError
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
@@ -26,15 +18,12 @@ Say = Callable[[str], None]
 
 
 def is_first_process() -> bool:
-    """Return whether this is the process that speaks and writes, of those `accelerate` started."""
+    """Return whether this process prints and writes: the first of those `accelerate` started."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def print_to_stderr(line: str) -> None:
-    """Show one line at once, without mixing into what a command prints as its result.
-
-    Of several processes that train together the first one speaks.
-    """
+    """Print one line to stderr at once, in the first of several processes only."""
     if not is_first_process():
         return
     sys.stderr.write(line + "\n")
@@ -124,7 +113,7 @@ def evaluation_callback(say: Say) -> Any:
 
 
 def gradient_callback() -> Any:
-    """Return a callback that ends a training of which the first step has no gradient.
+    """Return a callback that ends a training whose first step has no gradient.
 
     Raises:
         TunegateError: at the first step, from `trainer.train`.
@@ -151,77 +140,3 @@ def gradient_callback() -> Any:
                 )
 
     return GradientCallback()
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class _StopSignal:
-    """Which signal asked the training to stop, if one did."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-
-
-@contextmanager
-def at_the_next_step(trainer: Any, say: Say) -> Iterator[None]:
-    """Let a signal end the training after the step in progress, with a checkpoint.
-
-    Raises:
-        RunInterrupted: a signal did; with the way to go on.
-    """
-    asked = _StopSignal()
-    trainer.add_callback(_callback(asked))
-    main = threading.current_thread() is threading.main_thread()
-    with _handle_signals(asked, say, alone=main and trainer.args.world_size == 1):
-        yield
-    if asked.signal is not None and trainer.state.global_step < trainer.state.max_steps:
-        raise RunInterrupted(f"training stopped; {resume_advice(trainer.args)}", asked.signal)
-
-
-def resume_advice(args: Any) -> str:
-    """Return how a training goes on, from its last checkpoint if there is one.
-
-    Args:
-        args: TRL's configuration.
-    """
-    last = checkpoint_ranking.last_of(args)
-    if last is None:
-        return "there is no checkpoint yet, so it starts anew (--save_steps sets how often)"
-    return f"--resume_from_checkpoint {last} continues from there"
-
-
-@contextmanager
-def _handle_signals(asked: _StopSignal, say: Say, *, alone: bool) -> Iterator[None]:
-    """Handle the signals, and restore their handlers at the end."""
-    if not alone:  # several processes would stop after different steps and wait forever
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-
-    def handle(number: int, _: Any) -> None:
-        asked.signal = number
-        for other, handler in before.items():  # a second one stops at once
-            signal.signal(other, handler)
-        say("stopping after this step, with a checkpoint; once more stops at once")
-
-    for number in _SIGNALS:
-        signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _callback(asked: _StopSignal) -> Any:
-    from transformers import TrainerCallback
-
-    class StopCallback(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if asked.signal is not None:
-                control.should_training_stop = True
-                # After the last step the training is whole, and is saved as such.
-                control.should_save = state.global_step < state.max_steps
-
-    return StopCallback()

@@ -1,20 +1,14 @@
-"""Checkpoint evaluation: suites asked of a model in training without disturbing it.
+"""Checkpoint evaluation: suites run on a model in training.
 
-Afterwards the random numbers, the modes of all modules, which weights have gradients, the wrapper
-of mixed precision and torch's precision are what they were: the next step is the same, bit for bit.
-
-The evaluation is the gate's own pipeline without a run folder. Base is asked once; every later
-evaluation and training reads its answers from the store.
+It is the gate's own pipeline without a run folder. Base is asked once; every later evaluation and
+training reads its answers from the store.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import random
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +17,9 @@ from tunegate.harness.checks import comparability, liveness
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.contracts.further_arm import BASE_AGAIN
 from tunegate.harness.contracts.model import Arm
-from tunegate.harness.contracts.quiet import quiet_libraries
 from tunegate.harness.decision.gating.attempts import refuse_sealed
 from tunegate.harness.decision.gating.decide_all import sample_name
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
-from tunegate.harness.engine.inference.packed_weights import release_copies
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.models._model_folder import resolve_folder
 from tunegate.harness.models.live import (
@@ -54,11 +46,11 @@ from tunegate.harness.records.verdict import SuiteResult
 from tunegate.harness.run import STORE
 from tunegate.harness.run.prepare import PlanOptions, RunPurpose, prepare
 from tunegate.harness.suite import Suite, load_suite
-from tunegate.trainers import trl_environment
 from tunegate.trainers.checkpoint_ranking import Checkpoint, CheckpointMetric, CheckpointSuite
+from tunegate.trainers.evaluation_mode import evaluation_mode
 
 
-def suites_of(paths: Sequence[str | Path], max_cases: int | None) -> tuple[Suite, ...]:
+def load_gate_suites(paths: Sequence[str | Path], max_cases: int | None) -> tuple[Suite, ...]:
     """Load the suites of a callback.
 
     Raises:
@@ -213,73 +205,6 @@ def _apart(given: str | None, live: Any) -> Arm:
 def _problem(error: Exception) -> str:
     ours = isinstance(error, TunegateError | OutOfMemory)
     return error_reason(error) if ours else error_summary(error)
-
-
-@contextmanager
-def evaluation_mode(model: Any) -> Iterator[None]:
-    """Put the model into evaluation mode and full precision; put everything back afterwards.
-
-    Args:
-        model: The model that is trained, without the wrapper of several processes.
-    """
-    with ExitStack() as undo:
-        for put_back in (*_random_numbers(), *_modes(model), *_gradients(model)):
-            undo.callback(put_back)
-        # Answers are stored for other runs, which compute in full precision as well.
-        undo.enter_context(trl_environment.matmul_precision("highest"))
-        undo.enter_context(_disable_autocast(model))
-        undo.enter_context(quiet_libraries())
-        undo.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
-        undo.callback(release_copies, model)  # the weights change, unseen by torch's count
-        model.eval()
-        yield
-
-
-def _random_numbers() -> Iterator[Callable[[], Any]]:
-    """Yield what sets each generator back: Python's, numpy's, torch's on every device."""
-    import numpy
-    import torch
-
-    cuda: Any = torch.cuda
-    yield _defer_call(random.setstate, random.getstate())
-    yield _defer_call(numpy.random.set_state, numpy.random.get_state())  # noqa: NPY002  # the libraries'
-    yield _defer_call(torch.set_rng_state, torch.get_rng_state())
-    if cuda.is_available() and cuda.is_initialized():
-        yield _defer_call(cuda.set_rng_state_all, cuda.get_rng_state_all())
-    if torch.backends.mps.is_available():
-        yield _defer_call(torch.mps.set_rng_state, torch.mps.get_rng_state())
-
-
-def _modes(model: Any) -> Iterator[Callable[[], Any]]:
-    """Yield what sets each module's mode back; some may be frozen in evaluation mode."""
-    for module in model.modules():
-        yield _defer_call(setattr, module, "training", module.training)
-
-
-def _gradients(model: Any) -> Iterator[Callable[[], Any]]:
-    """Yield what sets `requires_grad` back, which PEFT changes as it switches adapters."""
-    for parameter in model.parameters():
-        yield _defer_call(parameter.requires_grad_, parameter.requires_grad)
-
-
-@contextmanager
-def _disable_autocast(model: Any) -> Iterator[None]:
-    """Take off the forward that accelerate put around the model's own for mixed precision."""
-    around = vars(model).get("forward")
-    own = vars(model).get("_original_forward")
-    if around is None or own is None:
-        yield
-        return
-    model.forward = own
-    try:
-        yield
-    finally:
-        model.forward = around
-
-
-def _defer_call(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
-    return lambda: function(*arguments)
 
 
 def evaluate_checkpoint(

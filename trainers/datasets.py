@@ -1,4 +1,4 @@
-"""Training data: rows from files or saved datasets, and the formats of each method.
+"""Training rows in the formats that the methods take.
 
 A file is JSONL (one row a line), Parquet, or a folder that `datasets` saved (`save_to_disk`; of
 one with splits the split `train`, unless `FOLDER/SPLIT` is named). A row has one of TRL's formats:
@@ -16,17 +16,16 @@ row has one kind of them, and so has one training. Chats get the model's chat te
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.contracts.thinking import split_text
 from tunegate.harness.models.adapters.weight_files import content_sha256
-from tunegate.harness.records.errors import UsageError, error_reason
-from tunegate.harness.records.files import check_regular
+from tunegate.harness.records.errors import UsageError
+from tunegate.trainers.row_files import InvalidRow, read_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset  # type: ignore[import-untyped]  # ships no types
@@ -71,7 +70,7 @@ def load_rows(paths: Sequence[str], form: RowFormat, *, seed: int) -> TrainingRo
     first_of: dict[bool, str] = {}
     for path in map(Path, paths):
         count = 0
-        for where, value in _read(path):
+        for where, value in read_rows(path):
             try:
                 row = form.row(value)
             except InvalidRow as error:
@@ -94,7 +93,7 @@ def load_rows(paths: Sequence[str], form: RowFormat, *, seed: int) -> TrainingRo
     return TrainingRows(values, tuple(files), places)
 
 
-def form_of(path: str) -> RowFormat:
+def guess_file_format(path: str) -> RowFormat:
     """Return the format that a file seems to have, by its first row.
 
     Raises:
@@ -102,7 +101,7 @@ def form_of(path: str) -> RowFormat:
     """
     if not Path(path).exists():
         raise UsageError(f"{path}: no such file")
-    return guess_format(next((value for _, value in _read(Path(path))), None))
+    return guess_format(next((value for _, value in read_rows(Path(path))), None))
 
 
 def raise_all(problems: list[str]) -> None:
@@ -113,74 +112,7 @@ def raise_all(problems: list[str]) -> None:
         raise UsageError("\n".join(problems[:_SHOWN] + tail))
 
 
-def _read(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield (place, value) of each row; an unreadable line is a `InvalidRow` as its value."""
-    if path.is_dir():
-        yield from _read_folder(path)
-        return
-    try:
-        check_regular(path)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-    if path.suffix == ".parquet":
-        yield from _read_parquet(path)
-        return
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield f"{path}:{number}", _parse(line)
-
-
-def _parse(line: bytes) -> Any:
-    try:
-        return json.loads(line.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        return InvalidRow("not UTF-8; save the file as UTF-8")
-    except ValueError as error:
-        return InvalidRow(f"not one JSON object a line ({error})")
-
-
-def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
-    import pyarrow.parquet  # type: ignore[import-untyped]  # ships no types
-
-    try:
-        rows = pyarrow.parquet.read_table(path).to_pylist()
-    except (OSError, pyarrow.ArrowException) as error:
-        raise UsageError(f"{path}: not readable as Parquet ({error})") from error
-    yield from _number_rows(path, rows)
-
-
-def _read_folder(path: Path) -> Iterator[tuple[str, Any]]:
-    import datasets
-
-    try:
-        rows = datasets.load_from_disk(str(path))
-    except (ValueError, OSError) as error:
-        raise UsageError(
-            f"{path}: not a folder that `datasets` saved ({error_reason(error):.200})"
-        ) from error
-    if isinstance(rows, datasets.DatasetDict):
-        if "train" not in rows:
-            raise UsageError(f"{path}: no split 'train'; name one: {_splits(path, rows)}")
-        rows = rows["train"]
-    yield from _number_rows(path, rows)
-
-
-def _splits(path: Path, rows: Mapping[str, Any]) -> str:
-    return ", ".join(str(path / split) for split in rows)
-
-
-def _number_rows(path: Path, rows: Any) -> Iterator[tuple[str, Any]]:
-    """Yield rows of a table; its empty cells are columns that the row does not have."""
-    for number, row in enumerate(rows, start=1):
-        yield f"{path}:row {number}", {k: v for k, v in row.items() if v is not None}
-
-
 _ROLES = ("system", "user", "assistant", "tool")
-
-
-class InvalidRow(Exception):
-    """The problem of one row."""
 
 
 @dataclass(frozen=True, slots=True)

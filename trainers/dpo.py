@@ -2,14 +2,12 @@
 
 ```
 tunegate train dpo --config pairs.yaml --beta 0.1 --loss_type ipo
-tunegate train dpo --adapter_name_or_path sft-adapter … # goes on from a fine-tune
+tunegate train dpo --adapter_name_or_path sft-adapter … # continues a fine-tune
 ```
-The reference is never a second model in memory (`trainers/dpo.py`).
-
-What DPO and KTO compare with: the model as it was, without a second one in memory. With a fresh
-adapter that is the model with the adapter off. With an adapter that is there already, TRL keeps a
-frozen copy of that adapter, which is not saved. Where all weights or the biases are trained, the
-reference's log-probabilities are computed once, before the first step.
+DPO and KTO compare with the model as it was, and never load a second one. With a new adapter, the
+reference is the model with the adapter off. With an existing adapter, TRL keeps a frozen copy of
+it, which is not saved. Where all weights or the biases are trained, the reference's
+log-probabilities are computed once, before the first step.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tunegate.harness.records.errors import UsageError
-from tunegate.trainers import callbacks, datasets, peft_adapters, prompt_rows, train
+from tunegate.trainers import callbacks, datasets, peft_adapters, row_lengths, train
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 
 ORDER = 20
@@ -41,12 +39,12 @@ def _build(job: TrainingJob) -> Any:
     from trl import DPOTrainer  # type: ignore[attr-defined]  # TRL re-exports lazily
 
     _refuse_smoothing_without_effect(job.config.training)
-    compute_beforehand(job)
+    precompute_reference(job)
     return DPOTrainer(**job.model_arguments(), **job.arguments())
 
 
 _SMOOTHED = {"robust", "exo_pair", "aot", "aot_unpaired"}
-"""Loss types of TRL 1.9 to 1.16 that know label smoothing; the others ignore it without a word."""
+"""Loss types of TRL 1.9 to 1.16 that use label smoothing; the others silently ignore it."""
 
 
 def _refuse_smoothing_without_effect(args: Any) -> None:
@@ -61,10 +59,10 @@ KINDS = (*peft_adapters.COMMON, "bitfit")
 """Kinds of `--peft` for methods with a reference; TRL compares no virtual tokens there."""
 
 
-def compute_beforehand(job: TrainingJob) -> None:
-    """Turn TRL's `precompute_ref_log_probs` on where a second model would be loaded instead."""
+def precompute_reference(job: TrainingJob) -> None:
+    """Turn on TRL's `precompute_ref_log_probs` where it would otherwise load a second model."""
     args = job.config.training
-    whole = peft_adapters.kind_of(job.config) in peft_adapters.WHOLE
+    whole = peft_adapters.peft_kind(job.config) in peft_adapters.WHOLE
     if whole and "precompute_ref_log_probs" not in job.config.given and not args.sync_ref_model:
         args.precompute_ref_log_probs = True
 
@@ -78,9 +76,9 @@ METHOD = TrainingMethod(
         *("beta", "loss_type", "loss_weights", "label_smoothing", "f_divergence_type"),
         *("truncation_mode", "precompute_ref_log_probs", "sync_ref_model"),
     ),
-    check=prompt_rows.say_prompts_that_fill,
+    check=row_lengths.warn_truncated_answers,
     kinds=KINDS,
-    goes_on=True,
+    continues_adapter=True,
 )
 
 if __name__ == "__main__":

@@ -6,20 +6,12 @@ from tunegate import GateCallback
 trainer.add_callback(GateCallback("suites/support_json", stop_on="regression"))
 ```
 At every save the suites are asked of the model in hand and of base, which is the same model with
-its adapter switched off. The training goes on as if nothing had happened: see
-`checkpoint_evaluation`.
-
-`--eval-suite SUITE --gate` runs `tunegate gate` on the finished model, in a process of its own that
-inherits neither the training's memory nor its library settings; its exit code is the verdict.
+its adapter switched off. The training continues as if nothing had happened (`evaluation_mode`).
 """
 
 from __future__ import annotations
 
-import os
-import shlex
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,8 +23,13 @@ from tunegate.harness.records.errors import MissingExtra, RunInterrupted, UsageE
 from tunegate.harness.suite import Suite
 from tunegate.trainers import checkpoint_ranking
 from tunegate.trainers.callbacks import print_to_stderr
-from tunegate.trainers.checkpoint_evaluation import MonitoredTraining, refuse_overlap, suites_of
+from tunegate.trainers.checkpoint_evaluation import (
+    MonitoredTraining,
+    load_gate_suites,
+    refuse_overlap,
+)
 from tunegate.trainers.checkpoint_ranking import Checkpoint, CheckpointRanking
+from tunegate.trainers.final_gate import suite_files
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
@@ -106,7 +103,7 @@ class GateCallback(_EventCallback):
         }
         if stop_on is not None and stop_on not in STOPS:
             raise UsageError(f"stop_on={stop_on!r}: allowed are None and {STOPS[0]!r}")
-        self.suites: tuple[Suite, ...] = suites_of(given, max_cases)
+        self.suites: tuple[Suite, ...] = load_gate_suites(given, max_cases)
         names = [suite.name for suite in self.suites]
         chosen = select or names[0]
         if chosen not in names:
@@ -255,27 +252,6 @@ def _broadcast_result(args: Any, found: tuple[Any, Any, Any]) -> tuple[Any, Any,
     return box[0]
 
 
-_IMPORTED_FROM = Path(__file__).absolute().parents[2]
-"""The folder that holds the package `tunegate`, for a gate in a process of its own."""
-_OF_MANY_PROCESSES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "ACCELERATE_USE_CPU")
-"""Variables that `accelerate launch` sets; the gate is one process."""
-
-
-def check_suites(suites: Sequence[str], *, wanted: bool) -> None:
-    """Refuse, before anything is trained, suites that the gate could not read.
-
-    Raises:
-        UsageError: a suite is not there or broken, or `--gate` has none.
-    """
-    from tunegate.harness.suite import load_suite
-
-    if wanted and not suites:
-        raise UsageError("--gate: name the suites with --eval-suite SUITE (repeatable)")
-    for suite in suites:
-        for file in _files(suite, "--eval-suite"):
-            load_suite(file)
-
-
 def make_callback(suites: Sequence[str], stop_on: str | None) -> GateCallback | None:
     """Return what looks at every checkpoint; None where no suite is to.
 
@@ -284,36 +260,5 @@ def make_callback(suites: Sequence[str], stop_on: str | None) -> GateCallback | 
     """
     if not suites and stop_on:
         raise UsageError("--gate_stop_on: name the suites that look with --gate_callback SUITE")
-    files = [file for suite in suites for file in _files(suite, "--gate_callback")]
+    files = [file for suite in suites for file in suite_files(suite, "--gate_callback")]
     return GateCallback(files, stop_on=stop_on) if files else None
-
-
-def _files(suite: str, option: str) -> list[Path]:
-    """Return the suite files that an option names."""
-    from tunegate.harness.suite.find import find_suites
-
-    try:
-        return [Path(file) for file in find_suites(suite.partition("::")[0])]
-    except UsageError as error:
-        raise UsageError(f"{option} {error}") from error
-
-
-def gate_arguments(suites: Sequence[str], base: str, tuned: Path) -> list[str]:
-    """Return the words after `tunegate` that gate a fine-tune."""
-    return ["gate", *(suites or ["SUITES"]), "--base", base, "--tuned", str(tuned)]
-
-
-def gate_command(suites: Sequence[str], base: str, tuned: Path, *, task: str = "CAUSAL_LM") -> str:
-    """Return the command line to be shown: the gate, or RLOO with a reward model."""
-    if task != "CAUSAL_LM":
-        policy = ["--model_name_or_path", base, "--reward_model", str(tuned)]
-        return shlex.join(["tunegate", "train", "rloo", *policy, "--train_files", "PROMPTS"])
-    return shlex.join(["tunegate", *gate_arguments(suites, base, tuned)])
-
-
-def run_gate(suites: Sequence[str], base: str, tuned: Path) -> int:
-    """Gate a fine-tune and return the exit code, which is the verdict's."""
-    environment = {k: v for k, v in os.environ.items() if k not in _OF_MANY_PROCESSES}
-    paths = os.pathsep.join(filter(None, (str(_IMPORTED_FROM), os.environ.get("PYTHONPATH"))))
-    words = [sys.executable, "-m", "tunegate.harness.cli", *gate_arguments(suites, base, tuned)]
-    return subprocess.run(words, env={**environment, "PYTHONPATH": paths}, check=False).returncode

@@ -1,7 +1,31 @@
-"""The trainer contract: what a method supplies (`TrainingMethod`) and what it is given
-(`TrainingJob`).
+"""The contract of a training method: `TrainingMethod`, and the `TrainingJob` that it gets.
 
-A method is one file `trainers/<name>.py`; `trainers/train.py` shows one and does what all share.
+A method is one file `trainers/<name>.py` with an `ORDER`, a `METHOD` and a `run`:
+
+```python
+ORDER = 25                               # its place in `tunegate train --help`
+METHOD = TrainingMethod(
+    name="dpo",                          # what `tunegate train` calls it; also in the record
+    rows=datasets.PREFERENCES,           # the rows that it takes (trainers/datasets.py)
+    configuration=_configuration,        # () -> TRL's class of options, such as DPOConfig
+    build=_build,                        # (TrainingJob) -> TRL's trainer, ready to train
+    settings=("beta", "loss_type"),      # its own options that belong into the record
+)
+
+def _configuration() -> type[Any]:
+    from trl import DPOConfig
+    return DPOConfig
+
+def _build(job: TrainingJob) -> Any:
+    from trl import DPOTrainer
+    return DPOTrainer(**job.model_arguments(), **job.arguments())
+
+def run(argv, *, say=callbacks.print_to_stderr) -> int:
+    return train.run_method(METHOD, argv, say=say)
+```
+A constant `SEQUENCES_PER_ROW` is for the memory in `tunegate estimate`. `trainers/train.py` does
+what all methods share: TRL's parser and YAML, rows, seed, tokenizer, `--peft`, resuming, Ctrl-C,
+progress, memory and disk messages, checked weights, the record, and the gate at the end.
 """
 
 from __future__ import annotations
@@ -13,6 +37,7 @@ from typing import Any
 
 from tunegate.trainers import base_model, callbacks, peft_adapters
 from tunegate.trainers.arguments import TrainingConfig
+from tunegate.trainers.bitfit import load_bitfit_model
 from tunegate.trainers.datasets import RowFormat, TrainingRows
 
 
@@ -44,16 +69,16 @@ class TrainingJob:
     def model_arguments(self) -> dict[str, Any]:
         """Return what is trained, as TRL's trainers take it: model, adapter, quantisation.
 
-        The model is a path that TRL loads, or a model where TRL's own loading does not do: one with
-        the adapter of `--adapter_name_or_path`, or one with biases to be trained.
+        The model is a path, or a loaded model where TRL cannot load it itself: one with the adapter
+        of `--adapter_name_or_path`, or one with biases to train.
         """
         config, init = self.config, self.config.training.model_init_kwargs
         model: Any = self.base.name
         quantised = self.quantization_config()
         if config.peft.adapter_name_or_path:
             model = peft_adapters.attach_adapter(config, self.base)
-        elif peft_adapters.kind_of(config) == "bitfit":
-            model = peft_adapters.model_of(self.base, init, self.say)
+        elif peft_adapters.peft_kind(config) == "bitfit":
+            model = load_bitfit_model(self.base, init, self.say)
         if model is not self.base.name:
             config.training.model_init_kwargs = quantised = None
         return {
@@ -63,7 +88,7 @@ class TrainingJob:
         }
 
     def quantization_config(self) -> Any:
-        """Return TRL's reading of `--load_in_4bit` and its like; None without them."""
+        """Return TRL's configuration of `--load_in_4bit` or `--load_in_8bit`; None without them."""
         from trl import (  # type: ignore[attr-defined]  # TRL re-exports lazily
             get_quantization_config,
         )
@@ -71,12 +96,12 @@ class TrainingJob:
         return get_quantization_config(self.config.model)
 
     def peft_config(self) -> Any:
-        """Return PEFT's configuration of the adapter to train; None where no new one is made."""
+        """Return PEFT's configuration of a new adapter; None without one."""
         return peft_adapters.peft_config(self.config, self.base)
 
 
 def _no_check(trainer: Any, job: TrainingJob) -> None:
-    """Find nothing."""
+    """Accept the trainer as it is."""
 
 
 def _train(trainer: Any, checkpoint: str | None) -> None:
@@ -94,12 +119,11 @@ class TrainingMethod:
     configuration: Callable[[], type[Any]]
     build: Callable[[TrainingJob], Any]
     settings: tuple[str, ...] = ()
-    """Names of the configuration's options that decide this method, for the record."""
+    """The configuration's options that belong in the record."""
     options: type[Any] | None = None
-    """A dataclass of options that TRL does not have, parsed with the rest."""
+    """A dataclass of options that TRL does not have, parsed into `job.config.own`."""
     check: Callable[[Any, TrainingJob], None] = _no_check
-    """Looks at the built trainer before the first step: reports or refuses what TRL would do in
-    silence, such as rows that do not fit."""
+    """Reports or refuses, before the first step, what TRL would do silently."""
     train: Callable[[Any, str | None], None] = _train
     """Trains, from a checkpoint if one is given."""
     can_resume: bool = True
@@ -107,8 +131,7 @@ class TrainingMethod:
     """Kinds of `--peft` that it can train; `bitfit` only if it builds on
     `TrainingJob.model_arguments`.
     """
-    goes_on: bool = False
-    """Whether it trains an adapter that is there already; needs `TrainingJob.model_arguments` too.
-    """
+    continues_adapter: bool = False
+    """Whether it can train an existing adapter; needs `TrainingJob.model_arguments` too."""
     task: str = "CAUSAL_LM"
-    """PEFT's word for what the model computes; one that does not write texts has no gate."""
+    """PEFT's word for what the model computes; only one that writes texts can be gated."""

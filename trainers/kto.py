@@ -2,10 +2,10 @@
 
 ```
 tunegate train kto --config labels.yaml --beta 0.1 --undesirable_weight 1.0
-tunegate train kto --adapter_name_or_path sft-adapter … # goes on from a fine-tune
+tunegate train kto --adapter_name_or_path sft-adapter … # continues a fine-tune
 ```
-Rows need no pairs: each is one answer with a label. The reference is what it is for `train dpo`.
-A batch of one row has no mismatched answers to compare with, so TRL asks for two or more.
+Rows need no pairs: each is one answer with a label. The reference is that of `train dpo`. A batch
+of one row has no mismatched answers to compare with, so TRL requires two or more.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tunegate.harness.records.errors import UsageError
-from tunegate.trainers import callbacks, datasets, dpo, prompt_rows, train
+from tunegate.trainers import callbacks, datasets, dpo, row_lengths, train
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 
 ORDER = 30
@@ -42,7 +42,7 @@ def _build(job: TrainingJob) -> Any:
             f"every row has label={str(labels.pop()).lower()}; KTO learns from answers that are "
             "good and answers that are bad"
         )
-    dpo.compute_beforehand(job)
+    dpo.precompute_reference(job)
     return KTOTrainer(**job.model_arguments(), **job.arguments())
 
 
@@ -55,9 +55,9 @@ METHOD = TrainingMethod(
         *("beta", "loss_type", "desirable_weight", "undesirable_weight"),
         *("precompute_ref_log_probs", "sync_ref_model"),
     ),
-    check=prompt_rows.say_prompts_that_fill,
+    check=row_lengths.warn_truncated_answers,
     kinds=dpo.KINDS,
-    goes_on=True,
+    continues_adapter=True,
 )
 
 if __name__ == "__main__":

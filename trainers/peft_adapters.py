@@ -8,16 +8,11 @@
 | `prompt` | embeddings of virtual tokens in front of the prompt | adapter |
 | `prefix` | keys and values of virtual tokens in every layer | adapter |
 | `ia3` | one factor for each key, value and feed-forward channel | adapter |
-| `bitfit` | the biases, and nothing else (`trainers/peft_adapters.py`) | whole model |
+| `bitfit` | the biases, and nothing else (`trainers/bitfit.py`) | whole model |
 | `none` | all weights | whole model |
 
 Without `--peft`, TRL's own `--use_peft`, `--load_in_4bit` and `--use_dora` have the same effect.
-`--adapter_name_or_path` goes on with an adapter that was trained before.
-
-BitFit: a model of which only the biases are trained (https://arxiv.org/abs/2106.10199). Many
-architectures have none (Llama, Qwen3, SmolLM). Where their configuration can switch biases on
-(`attention_bias`, `mlp_bias`), they are added as zeros: the model computes what it did, and what is
-saved is a plain model of the same architecture that Transformers loads.
+`--adapter_name_or_path` continues training an existing adapter.
 """
 
 from __future__ import annotations
@@ -31,12 +26,11 @@ from tunegate.harness.models.adapters.weight_files import refuse_unsafe
 from tunegate.harness.records.errors import MissingExtra, ModelError, UsageError
 
 if TYPE_CHECKING:
-    from tunegate.trainers import callbacks
     from tunegate.trainers.arguments import TrainingConfig
     from tunegate.trainers.base_model import BaseModel
 
 COMMON = ("lora", "qlora", "dora", "ia3", "none")
-"""Kinds that every way of writing texts can train."""
+"""Kinds that every method that writes texts can train."""
 VIRTUAL_TOKENS = ("prompt", "prefix")
 """Kinds that put tokens in front of every prompt."""
 WHOLE = ("bitfit", "none")
@@ -68,18 +62,18 @@ def settle_peft_options(config: TrainingConfig, allowed: tuple[str, ...]) -> Non
         options.use_bnb_nested_quant = True
     if options.load_in_4bit or options.load_in_8bit:
         _need_quantiser(config)
-    kind = kind_of(config)
+    kind = peft_kind(config)
     if kind not in allowed:
         raise UsageError(
             f"--peft {kind}: this method cannot train it; allowed are {', '.join(allowed)}"
         )
 
 
-def kind_of(config: TrainingConfig) -> str:
+def peft_kind(config: TrainingConfig) -> str:
     """Return the kind that is trained, by `--peft` or by TRL's own options."""
     options = config.model
     if config.peft.adapter_name_or_path:
-        return _kind_of_folder(Path(config.peft.adapter_name_or_path))
+        return _kind_of_adapter(Path(config.peft.adapter_name_or_path))
     if config.peft.peft is not None:
         return config.peft.peft
     if not options.use_peft:
@@ -88,8 +82,8 @@ def kind_of(config: TrainingConfig) -> str:
 
 
 def peft_config(config: TrainingConfig, base: BaseModel) -> Any:
-    """Return PEFT's configuration of a fresh adapter; None where none is made."""
-    kind = kind_of(config)
+    """Return PEFT's configuration of a new adapter; None without one."""
+    kind = peft_kind(config)
     if kind in WHOLE or config.peft.adapter_name_or_path:
         return None
     if kind in _LORA:
@@ -121,7 +115,7 @@ def attach_adapter(config: TrainingConfig, base: BaseModel) -> Any:
     """Return the base with the adapter of `--adapter_name_or_path` on it, ready to train.
 
     Raises:
-        ModelError: the folder is no adapter, or one of another base.
+        ModelError: the folder is not an adapter, or it is one of another base.
     """
     from peft import PeftModel
     from trl import get_quantization_config  # type: ignore[attr-defined]  # TRL re-exports lazily
@@ -140,8 +134,8 @@ def attach_adapter(config: TrainingConfig, base: BaseModel) -> Any:
 def restore_adapter(model: Any, checkpoint: Path) -> None:
     """Load the trained adapter of a checkpoint that also holds a reference's.
 
-    Resuming, Transformers before 5.23 loads the reference alone, and trains on from the adapter's
-    first weights with the optimiser's later state.
+    On resuming, Transformers before 5.23 loads only the reference, and continues from the adapter's
+    first weights with the optimizer's later state.
     """
     others = [path.parent for path in checkpoint.glob("*/adapter_model.safetensors")]
     if others and (checkpoint / "adapter_model.safetensors").is_file():
@@ -151,8 +145,8 @@ def restore_adapter(model: Any, checkpoint: Path) -> None:
 def train_in_training_kernels(model: Any) -> None:
     """Keep bitsandbytes from repacking 4-bit weights on a CPU.
 
-    Its kernel for evaluation has no gradient, and once a model was evaluated, its training went on
-    through that kernel: nothing was learnt (bitsandbytes 0.50).
+    bitsandbytes 0.50 keeps using its evaluation kernel, which has no gradient, once a model was
+    evaluated: the training would learn nothing.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -183,7 +177,7 @@ def _need_quantiser(config: TrainingConfig) -> None:
         config.training.optim = PAGED
 
 
-def _kind_of_folder(folder: Path) -> str:
+def _kind_of_adapter(folder: Path) -> str:
     try:
         value = json.loads((folder / "adapter_config.json").read_bytes())
     except (OSError, ValueError) as error:
@@ -208,47 +202,3 @@ def _check_base(folder: Path, base: BaseModel) -> None:
             f"{folder}: was trained on {known['path']}, whose weights are not those of "
             f"{base.name}; give its own base"
         )
-
-
-_SWITCHES = ("attention_bias", "mlp_bias")
-
-
-def model_of(base: BaseModel, kwargs: dict[str, Any], say: callbacks.Say) -> Any:
-    """Return the base with its biases alone to be trained.
-
-    Args:
-        base: The model to train on.
-        kwargs: What `from_pretrained` is given.
-        say: Takes a message when biases were added.
-
-    Raises:
-        UsageError: the architecture has no biases and cannot be given any.
-    """
-    import torch
-    from transformers import AutoConfig
-    from trl.trainer.utils import create_model_from_path
-
-    model = create_model_from_path(base.name, **kwargs)
-    if not _biases(model):
-        config = AutoConfig.from_pretrained(base.name, revision=kwargs.get("revision"))
-        switches = [name for name in _SWITCHES if hasattr(config, name)]
-        if not switches:
-            raise UsageError(
-                f"--peft bitfit: {config.model_type} has no biases, and its configuration cannot "
-                "add any; use --peft ia3, which trains about as few weights"
-            )
-        for name in switches:
-            setattr(config, name, True)
-        model = create_model_from_path(base.name, config=config, **kwargs)
-        with torch.no_grad():
-            for bias in _biases(model):
-                bias.zero_()
-        say(f"{config.model_type} has no biases: added as zeros ({', '.join(switches)}=true)")
-    model.requires_grad_(False)
-    for bias in _biases(model):
-        bias.requires_grad_(True)
-    return model
-
-
-def _biases(model: Any) -> list[Any]:
-    return [weight for name, weight in model.named_parameters() if name.endswith(".bias")]

@@ -20,7 +20,7 @@ from typing import Any
 from tunegate.harness.contracts import environment
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.errors import RunInterrupted, UsageError
-from tunegate.trainers import callbacks, datasets, prompt_rows, reward, train, trl_environment
+from tunegate.trainers import callbacks, datasets, prompt_rows, reward, row_lengths, train
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 
 ORDER = 60
@@ -50,7 +50,7 @@ def _build(job: TrainingJob) -> Any:
     reward.check_same_vocabulary(folder, tokenizer, base=job.base.name, where=where)
     args.reward_model_sha256 = weights_fingerprint(folder)
     dataset = _tokens(job)
-    pad = trl_environment.separate_padding(tokenizer, dataset["input_ids"])
+    pad = separate_padding(tokenizer, dataset["input_ids"])
     return PPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(
             job.base.name, quantization_config=job.quantization_config(), **init
@@ -64,7 +64,7 @@ def _build(job: TrainingJob) -> Any:
         train_dataset=dataset,
         callbacks=[
             callbacks.progress_callback(job.say, loss="loss/policy_avg", more=_words),
-            trl_environment.put_back(pad),
+            _restore_pad_token(pad),
         ],
     )
 
@@ -106,13 +106,53 @@ def _tokens(job: TrainingJob) -> Any:
     """Return TRL's dataset: the token ids of each prompt that fits."""
     from datasets import Dataset  # type: ignore[import-untyped]  # ships no types
 
-    room = prompt_rows.prompt_room(job, job.config.training.response_length)
-    rows = prompt_rows.fitting_prompts(
+    room = row_lengths.prompt_room(job, job.config.training.response_length)
+    rows = row_lengths.fitting_prompts(
         prompt_rows.load_prompts(job.rows), job.tokenizer, room=room, say=job.say
     )
     return Dataset.from_list(
-        [{"input_ids": prompt_rows.token_ids(row.prompt, job.tokenizer)} for row in rows]
+        [{"input_ids": row_lengths.token_ids(row.prompt, job.tokenizer)} for row in rows]
     )
+
+
+def separate_padding(tokenizer: Any, used: Sequence[Sequence[int]]) -> str | None:
+    """Pad with a token that is not the end of a text, and return what padded before.
+
+    TRL's PPO takes every padding token for absent. Many chat models pad with the token that ends a
+    turn: the ends of turns would be hidden in prompts, and never learned in answers.
+
+    Args:
+        tokenizer: is changed.
+        used: token ids of the prompts; a token among them is not taken.
+
+    Raises:
+        UsageError: the vocabulary has no special token to spare.
+    """
+    before: str | None = tokenizer.pad_token
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token_id not in (None, tokenizer.eos_token_id):
+        return before
+    taken = {tokenizer.eos_token_id, *(token for ids in used for token in ids)}
+    added = tokenizer.added_tokens_decoder.items()
+    free = [token for number, token in sorted(added) if token.special and number not in taken]
+    if not free:
+        raise UsageError(
+            "the tokenizer pads with its end marker and has no special token to spare; "
+            "give it a pad_token of its own"
+        )
+    tokenizer.pad_token = str(free[0])
+    return before
+
+
+def _restore_pad_token(pad: str | None) -> Any:
+    """Return a callback that gives the tokenizer its padding back before it is saved."""
+    from transformers import TrainerCallback
+
+    class RestorePadToken(TrainerCallback):
+        def on_train_end(self, *_: Any, processing_class: Any = None, **__: Any) -> None:
+            processing_class.pad_token = pad
+
+    return RestorePadToken()
 
 
 def _words(logs: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Prompt rows of reinforcement learning: each prompt is a case for the rewards; length checks.
+"""Prompt rows of reinforcement learning: each prompt is a case for the rewards.
 
 A row is a `prompt` with what the rewards need, under the names that a suite's cases have:
 
@@ -23,13 +23,11 @@ from tunegate.harness.models._chat_template import render_prompt
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.generation import GenerationSettings
-from tunegate.trainers.callbacks import Say
 from tunegate.trainers.datasets import TrainingRows, raise_all
 
 if TYPE_CHECKING:
     from datasets import Dataset  # type: ignore[import-untyped]  # ships no types
 
-    from tunegate.trainers.job import TrainingJob
 
 _FIELDS = ("id", "expected", "context", "tags", "cluster")
 _STRUCTURES = ("schema", "tools", "expected_calls", "rules", "choices", "row")
@@ -89,48 +87,6 @@ def prompt_dataset(
     return Dataset.from_list([{"prompt": p, "row": first + i} for i, p in enumerate(prompts)])
 
 
-def prompt_room(job: TrainingJob, answer: int | None) -> int | None:
-    """Return how many tokens a prompt may have before an answer of `answer` tokens; None: any.
-
-    Raises:
-        UsageError: the answer alone fills the context.
-    """
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(
-        job.base.name,
-        revision=job.config.model.model_revision,
-        trust_remote_code=getattr(job.config.training, "trust_remote_code", False),
-    )
-    context = getattr(config.get_text_config(), "max_position_embeddings", None)
-    if context is None or answer is None:
-        return context
-    if answer >= context:
-        raise UsageError(f"answers of {answer} tokens fill the model's context of {context}")
-    return int(context) - answer
-
-
-def fitting_prompts(
-    rows: Sequence[PromptRow], tokenizer: Any, *, room: int | None, say: Say
-) -> tuple[PromptRow, ...]:
-    """Return the rows whose prompts have at most `room` tokens, and report how many have more.
-
-    Raises:
-        UsageError: none of them fits.
-    """
-    if room is None:
-        return tuple(rows)
-    kept = tuple(row for row in rows if len(token_ids(row.prompt, tokenizer)) <= room)
-    if not kept:
-        raise UsageError(
-            f"all {len(rows)} prompts are longer than the {room} tokens that the model's context "
-            "leaves for them; shorten them, or generate less"
-        )
-    if dropped := len(rows) - len(kept):
-        say(f"warning: {dropped} rows dropped, their prompts are longer than {room} tokens")
-    return kept
-
-
 def _case_fields(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns that a case has; `answer` means a choice only with `choices`."""
     fields = {key: row[key] for key in _FIELDS if row.get(key) is not None}
@@ -169,77 +125,3 @@ def _render_tools(rows: Sequence[PromptRow], tokenizer: Any) -> list[str]:
             )
         texts.append(prompt.text)
     return texts
-
-
-def token_ids(prompt: Any, tokenizer: Any) -> list[int]:
-    """Return the tokens of a prompt: a chat by its template, text as it is."""
-    if isinstance(prompt, str):
-        return list(tokenizer(prompt)["input_ids"])
-    ids = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)
-    return list(ids["input_ids"])
-
-
-NO_ROWS = "expected a non-empty list of Tensors"
-"""Error of TRL when it computes a reference after it has dropped all rows."""
-_ANSWERS = ("chosen_ids", "rejected_ids", "completion_ids")
-
-
-def none_left(args: Any) -> UsageError:
-    """Return the error of a training of which no row fits; `args` is TRL's configuration."""
-    return UsageError(
-        f"max_length={args.max_length}: no row fits; raise it, within the model's context, "
-        "or shorten the rows"
-    )
-
-
-def fit_into_context(job: TrainingJob) -> None:
-    """Keep `max_length` within the model's context, where the user has not set another.
-
-    TRL's default does not know the model; positions that it was never trained on would be learnt.
-    """
-    from transformers import AutoConfig
-
-    args = job.config.training
-    if not hasattr(args, "max_length"):
-        return
-    config = AutoConfig.from_pretrained(job.base.folder)
-    context = getattr(config.get_text_config(), "max_position_embeddings", None)
-    if context is None or (args.max_length is not None and args.max_length <= context):
-        return
-    if "max_length" in job.config.given:
-        job.say(f"warning: max_length={args.max_length} is beyond the model's context of {context}")
-    else:
-        args.max_length = context
-
-
-def say_dropped(trainer: Any, job: TrainingJob, *, why: str) -> None:
-    """Say how many rows TRL has dropped, and refuse to train on none.
-
-    Args:
-        trainer: TRL's trainer, with its rows in tokens.
-        job: What is trained, with the rows of the files.
-        why: What is too long about them, in words.
-
-    Raises:
-        UsageError: no row is left.
-    """
-    limit, kept = trainer.args.max_length, len(trainer.train_dataset)
-    if limit is None:
-        return
-    if not kept:
-        raise none_left(trainer.args)
-    if dropped := len(job.rows.rows) - kept:
-        job.say(f"warning: {dropped} rows dropped, {why} max_length={limit}")
-
-
-def say_prompts_that_fill(trainer: Any, job: TrainingJob) -> None:
-    """Say which rows of preferences or labels were dropped, and which answers are cut."""
-    say_dropped(trainer, job, why="their prompts alone fill")
-    rows, limit = trainer.train_dataset, trainer.args.max_length
-    answers = [name for name in _ANSWERS if name in rows.column_names]
-    if limit is None or not answers:
-        return
-    columns = [rows[name] for name in ("prompt_ids", *answers)]
-    cut = sum(len(p) + max(map(len, rest)) > limit for p, *rest in zip(*columns, strict=True))
-    if cut:
-        job.say(f"warning: {cut} rows are longer than max_length={limit} and are cut off")

@@ -20,7 +20,7 @@ from typing import Any
 
 from tunegate.harness.models.adapters.weight_files import refuse_unsafe
 from tunegate.harness.records.errors import ModelError, UsageError
-from tunegate.trainers import base_model, callbacks, datasets, prompt_rows, train
+from tunegate.trainers import base_model, callbacks, datasets, row_lengths, train
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 
 ORDER = 40
@@ -194,7 +194,7 @@ METHOD = TrainingMethod(
     configuration=_configuration,
     build=_build,
     settings=("center_rewards_coefficient",),
-    check=partial(prompt_rows.say_dropped, why="a pair is longer than"),
+    check=partial(row_lengths.warn_dropped_rows, why="a pair is longer than"),
     kinds=("lora", "dora", "none"),
     task="SEQ_CLS",
 )

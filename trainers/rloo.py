@@ -5,8 +5,7 @@ tunegate train rloo --config rloo.yaml [any TRL flag]
 tunegate train rloo --model_name_or_path embedded --train_files prompts.jsonl --reward_model reward
 ```
 REINFORCE, leave one out: an answer is compared with the mean of its group's other answers
-(https://arxiv.org/abs/2402.14740). It needs no value model, and takes the reward models that PPO
-takes. Rows, rewards and records are those of `trainers/grpo.py`.
+(https://arxiv.org/abs/2402.14740). It needs no value model.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from tunegate.trainers import callbacks, datasets, grpo, train
+from tunegate.trainers import callbacks, datasets, reward_training, train
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 
 ORDER = 55
@@ -39,7 +38,7 @@ def _configuration() -> type[Any]:
 def _build(job: TrainingJob) -> Any:
     from trl import RLOOTrainer  # type: ignore[attr-defined]  # TRL re-exports lazily
 
-    return grpo.build_with_rewards(job, RLOOTrainer)
+    return reward_training.build_with_rewards(job, RLOOTrainer)
 
 
 METHOD = TrainingMethod(
@@ -47,9 +46,9 @@ METHOD = TrainingMethod(
     rows=datasets.PROMPTS,
     configuration=_configuration,
     build=_build,
-    settings=grpo.GENERATION + _LOSS,
-    options=grpo.RewardArguments,
-    goes_on=True,
+    settings=reward_training.GENERATION + _LOSS,
+    options=reward_training.RewardArguments,
+    continues_adapter=True,
 )
 
 if __name__ == "__main__":

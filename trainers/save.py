@@ -11,22 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.models._chat_template import fingerprint_of
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
-from tunegate.harness.records import training_card
 from tunegate.harness.records.errors import TunegateError
 from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.hashing import sha256
-from tunegate.trainers import (
-    callbacks,
-    peft_adapters,
-)
-from tunegate.trainers import (
-    training_card as hardware,
-)
-from tunegate.trainers import (
-    training_card as record,
-)
+from tunegate.harness.records.training_card import FILE
+from tunegate.trainers import callbacks, peft_adapters
+from tunegate.trainers import training_card as record
 from tunegate.trainers.arguments import TrainingConfig
 from tunegate.trainers.datasets import thinking_rows
+from tunegate.trainers.hardware import current_hardware, peak_cuda_memory, peak_memory
 
 if TYPE_CHECKING:
     from tunegate.trainers.datasets import TrainingRows
@@ -65,7 +58,7 @@ _SECRETS = ("token", "api_key", "password")
 def prepare_folder(folder: Path) -> None:
     """Make the output folder and remove an earlier training's record from it."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / training_card.FILE).unlink(missing_ok=True)
+    (folder / FILE).unlink(missing_ok=True)
 
 
 def save_training(
@@ -113,7 +106,7 @@ def _record(
         method=method.name,
         base=_identity(job, template),
         files=_files(job.rows),
-        went_on_from=record.went_on_from(Path(earlier)) if earlier else None,
+        went_on_from=record.describe_parent_adapter(Path(earlier)) if earlier else None,
         eval_files=_files(job.evaluation),
         rows=len(trainer.train_dataset),
         thinking_rows=thinking_rows(job.rows.rows),
@@ -124,9 +117,9 @@ def _record(
         steps=trainer.state.global_step,
         final_loss=_final_loss(trainer.state.log_history),
         seconds=round(seconds, 3),
-        peak_memory_bytes=hardware.peak_memory(),
-        peak_cuda_memory_bytes=hardware.peak_cuda_memory(),
-        hardware=hardware.current_hardware(),
+        peak_memory_bytes=peak_memory(),
+        peak_cuda_memory_bytes=peak_cuda_memory(),
+        hardware=current_hardware(),
         chat_template_sha256=template,
         tokenizer_sha256=fingerprint_of(trainer.processing_class),
         weights_sha256=weights_fingerprint(folder),
@@ -190,7 +183,7 @@ def effective_hyperparameters(
         names |= vars(config.own)
     if config.model.use_peft:
         names |= {name: getattr(config.model, name) for name in _LORA}
-    names["peft"] = peft_adapters.kind_of(config)
+    names["peft"] = peft_adapters.peft_kind(config)
     if names["peft"] in peft_adapters.VIRTUAL_TOKENS:
         names |= asdict(config.peft)
     if config.peft.adapter_name_or_path:

@@ -4,7 +4,7 @@
 tunegate train sft --config good.yaml [any TRL flag]
 python -m tunegate.trainers.sft --model_name_or_path embedded --train_files rows.jsonl --use_peft
 ```
-The loss covers completions only. The same seed, files, versions and number of threads give the
+The loss covers completions only. Equal seed, files, versions and number of threads give the
 same weights, byte for byte.
 """
 
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from tunegate.trainers import arguments, callbacks, datasets, prompt_rows, train
+from tunegate.trainers import arguments, callbacks, datasets, row_lengths, train
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 
 ORDER = 10
@@ -40,12 +40,12 @@ def _build(job: TrainingJob) -> Any:
     return SFTTrainer(**job.model_arguments(), **job.arguments())
 
 
-def _say_cut(trainer: Any, job: TrainingJob) -> None:
-    """Say which rows `max_length` has cut, and which TRL has dropped."""
+def _warn_truncated_rows(trainer: Any, job: TrainingJob) -> None:
+    """Warn of rows that `max_length` has cut, and of those that TRL has dropped."""
     limit = trainer.args.max_length
     if limit is None or trainer.args.packing:
         return
-    prompt_rows.say_dropped(trainer, job, why="their prompts alone fill")
+    row_lengths.warn_dropped_rows(trainer, job, why="their prompts alone fill")
     cut = sum(len(ids) >= limit for ids in trainer.train_dataset["input_ids"])
     if cut:
         job.say(f"warning: {cut} rows reach max_length={limit}, the ends of longer ones are cut")
@@ -57,9 +57,9 @@ METHOD = TrainingMethod(
     configuration=_configuration,
     build=_build,
     settings=("packing", "completion_only_loss", "loss_type"),
-    check=_say_cut,
+    check=_warn_truncated_rows,
     kinds=arguments.KINDS,
-    goes_on=True,
+    continues_adapter=True,
 )
 
 if __name__ == "__main__":

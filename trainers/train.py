@@ -1,34 +1,4 @@
-"""The trainer contract: what a method supplies, and everything around it that all methods share.
-
-A method is one file `trainers/<name>.py` with an `ORDER`, a `METHOD` and a `run`:
-
-```python
-ORDER = 25                               # its place in `tunegate train --help`
-METHOD = TrainingMethod(
-    name="dpo",                          # what `tunegate train` calls it; also in the record
-    rows=datasets.PREFERENCES,           # the rows that it takes (trainers/datasets.py)
-    configuration=_configuration,        # () -> TRL's class of options, such as DPOConfig
-    build=_build,                        # (TrainingJob) -> TRL's trainer, ready to train
-    settings=("beta", "loss_type"),      # its own options that belong into the record
-)
-
-def _configuration() -> type[Any]:
-    from trl import DPOConfig
-    return DPOConfig
-
-def _build(job: TrainingJob) -> Any:
-    from trl import DPOTrainer
-    return DPOTrainer(**job.model_arguments(), **job.arguments())
-
-def run(argv, *, say=callbacks.print_to_stderr) -> int:
-    return train.run_method(METHOD, argv, say=say)
-```
-A constant `SEQUENCES_PER_ROW` is for the memory in `tunegate estimate`.
-Options of the method that TRL does not have are a dataclass, given as `TrainingMethod.options` and
-found parsed in `job.config.own`. Shared, and done here: TRL's parser and YAML, rows, seed,
-tokenizer, `--peft`, resuming, Ctrl-C, progress, memory and disk messages, checked weights, the
-record, and the gate at the end.
-"""
+"""One training from its flags to saved weights and the gate: what all methods share."""
 
 from __future__ import annotations
 
@@ -42,10 +12,12 @@ from tunegate.harness.records.errors import ModelError, TunegateError, UsageErro
 from tunegate.trainers import (
     base_model,
     callbacks,
-    checkpoint_ranking,
+    checkpoints,
+    final_gate,
     gate_callback,
+    interrupts,
     peft_adapters,
-    prompt_rows,
+    row_lengths,
     save,
     training_card,
     trl_environment,
@@ -76,11 +48,11 @@ def run_method(
     """
     try:
         prog = f"tunegate train {method.name}"
-        config = parse_arguments(parser_of(method, prog), argv, own=method.options)
-        gate_callback.check_suites(config.data.eval_suite, wanted=config.data.gate)
+        config = parse_arguments(method_parser(method, prog), argv, own=method.options)
+        final_gate.check_suites(config.data.eval_suite, wanted=config.data.gate)
         folder = train_method(method, config, say=say)
         if config.data.gate and callbacks.is_first_process():
-            return gate_callback.run_gate(
+            return final_gate.run_gate(
                 config.data.eval_suite, training_card.read_card(folder).base.path, folder
             )
     except TunegateError as error:
@@ -91,7 +63,7 @@ def run_method(
     return 0
 
 
-def parser_of(method: TrainingMethod, prog: str | None = None) -> Any:
+def method_parser(method: TrainingMethod, prog: str | None = None) -> Any:
     """Return TRL's parser for our data options, the method's, its configuration, `ModelConfig`."""
     prepare_environment()
     require_extra()
@@ -112,7 +84,7 @@ def train_method(
         TunegateError: the training diverged or changed nothing.
     """
     args = config.training
-    checkpoint = checkpoint_ranking.resume_folder(args)
+    checkpoint = checkpoints.resume_folder(args)
     _settle(method, config, checkpoint)
     watching = gate_callback.make_callback(config.data.gate_callback, config.data.gate_stop_on)
     job = _job(method, config, say)
@@ -131,13 +103,13 @@ def train_method(
         save.prepare_folder(Path(args.output_dir))
         before = save.tensor_sums(trainer.model)
         start = time.monotonic()
-        with callbacks.at_the_next_step(trainer, say) if method.can_resume else nullcontext():
+        with interrupts.stop_after_step(trainer, say) if method.can_resume else nullcontext():
             method.train(trainer, checkpoint)
         folder = save.save_training(
             trainer, job, method, before=before, seconds=time.monotonic() - start
         )
     suites = config.data.eval_suite
-    command = gate_callback.gate_command(suites, base.name, folder, task=method.task)
+    command = final_gate.gate_command(suites, base.name, folder, task=method.task)
     say(f"saved to {folder}; next: {command}")
     return folder
 
@@ -152,7 +124,7 @@ def _settle(method: TrainingMethod, config: TrainingConfig, checkpoint: str | No
         raise UsageError(f"--resume_from_checkpoint: TRL's {method.name} trainer cannot resume")
     if config.data.gate and method.task != "CAUSAL_LM":
         raise UsageError(f"--gate: what {method.name} trains writes no answers; leave it out")
-    if config.peft.adapter_name_or_path and not method.goes_on:
+    if config.peft.adapter_name_or_path and not method.continues_adapter:
         raise UsageError(f"--adapter_name_or_path: {method.name} makes a new adapter; leave it out")
     config.model.lora_task_type = method.task
     peft_adapters.settle_peft_options(config, method.kinds)
@@ -184,13 +156,13 @@ def _build_trainer(method: TrainingMethod, job: TrainingJob) -> Any:
         "attn_implementation": options.attn_implementation,
         "dtype": options.dtype,
     }
-    prompt_rows.fit_into_context(job)
+    row_lengths.fit_into_context(job)
     try:
         trainer = method.build(job)
     except (ValueError, ImportError) as error:
         first = error_reason(error)
-        if prompt_rows.NO_ROWS in first:
-            raise prompt_rows.none_left(args) from error
+        if row_lengths.NO_ROWS in first:
+            raise row_lengths.no_rows_left(args) from error
         raise UsageError(f"TRL cannot train so: {first}") from error
     trainer.remove_callback(PrinterCallback)
     for callback in (callbacks.evaluation_callback(job.say), callbacks.gradient_callback()):

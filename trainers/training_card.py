@@ -7,9 +7,6 @@ evaluation are made otherwise than those of the training. The report shows it.
 
 from __future__ import annotations
 
-import os
-import platform
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +14,10 @@ from pydantic import Field
 
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.files import read_file, record_json, write_atomic
-from tunegate.harness.records.record import Json, Record, Text
+from tunegate.harness.records.record import Json, Record
 from tunegate.harness.records.training_card import FILE
 from tunegate.harness.records.versions import installed_versions
+from tunegate.trainers.hardware import HardwareInfo
 
 _PACKAGES = ("accelerate", "datasets", "peft", "tokenizers", "torch", "transformers", "trl")
 
@@ -58,7 +56,7 @@ class ParentAdapter(Record):
     """Its training data, earlier trainings included; None where no card names it."""
 
 
-def went_on_from(folder: Path) -> ParentAdapter:
+def describe_parent_adapter(folder: Path) -> ParentAdapter:
     """Return what is known of the adapter in `folder` and of all that it was trained on."""
     own = weights_fingerprint(folder)
     files: tuple[DatasetFile, ...] | None = None
@@ -70,23 +68,6 @@ def went_on_from(folder: Path) -> ParentAdapter:
         before = () if card.went_on_from is None else card.went_on_from.files
         files = None if before is None else (*card.files, *before)
     return ParentAdapter(path=str(folder.resolve()), weights_sha256=own, files=files)
-
-
-class HardwareInfo(Record):
-    """Hardware of the training."""
-
-    cpu: Text
-    """Name of the processor."""
-    cores: int
-    """Cores that this process may use."""
-    threads: int
-    """Threads of torch."""
-    memory_bytes: int | None
-    """Main memory of the machine; None where the system does not report it."""
-    gpus: tuple[Text, ...] = ()
-    """Names of the GPUs."""
-    gpu_memory_bytes: tuple[int, ...] = ()
-    """Memory of each."""
 
 
 class TrainingRecord(Record):
@@ -150,66 +131,3 @@ def write_card(record: TrainingRecord, folder: Path) -> Path:
 def read_card(folder: Path) -> TrainingRecord:
     """Return the record in a folder that `write_card` wrote."""
     return TrainingRecord.model_validate_json((folder / FILE).read_bytes())
-
-
-def current_hardware() -> HardwareInfo:
-    """Return the machine that this process runs on."""
-    import torch
-
-    gpus = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
-    found = [torch.cuda.get_device_properties(i) for i in gpus]
-    return HardwareInfo(
-        cpu=_cpu(),
-        cores=_cores(),
-        threads=torch.get_num_threads(),
-        memory_bytes=_memory(),
-        gpus=tuple(gpu.name for gpu in found),
-        gpu_memory_bytes=tuple(int(gpu.total_memory) for gpu in found),
-    )
-
-
-def peak_memory() -> int:
-    """Return the most main memory that this process ever held, in bytes.
-
-    Linux's VmHWM begins anew with each program; `ru_maxrss` begins with what the parent had.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
-
-
-def peak_cuda_memory() -> int | None:
-    """Return the most memory that torch had allocated on any one GPU; None without a GPU."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return None
-    return max(torch.cuda.max_memory_allocated(i) for i in range(torch.cuda.device_count()))
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _memory() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError):
-        return None

@@ -1,17 +1,11 @@
-"""Environment for TRL: quiet libraries, failures in one line, padding for PPO.
-
-Padding for trainers that take every padding token for absent, as TRL's PPO does. Many chat models
-pad with the token that ends a turn. There the ends of turns would be hidden in the prompts, and
-never be learnt in the answers.
-"""
+"""Environment for TRL: quiet libraries, precision, and failures in one line."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
 
 from tunegate.harness.contracts.quiet import quiet_libraries
 from tunegate.harness.records.errors import (
@@ -23,8 +17,8 @@ from tunegate.harness.records.errors import (
     UsageError,
     error_reason,
 )
-from tunegate.trainers import callbacks
 from tunegate.trainers.arguments import TrainingConfig, quiet_warnings
+from tunegate.trainers.checkpoints import resume_advice
 
 _NOISY = (
     "torch.distributed.elastic.multiprocessing.redirects",
@@ -32,18 +26,18 @@ _NOISY = (
 )
 _BARS = "TQDM_DISABLE"
 _OPTION = "Unknown loss type"
-"""How TRL begins when it notices at the first step only that an option is wrong."""
+"""Start of TRL's message on an option that it only checks at the first step."""
 _DISK = ("No space left", "(os error")
 """Errors of safetensors and Arrow."""
 _NO_DRIVER = "0 active drivers"
-"""Triton's message on a machine without a GPU; TRL 1.15 calls it all the same."""
+"""Triton's message on a machine without a GPU; TRL 1.15 calls it anyway."""
 _CPU_OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory")
 
 
 @contextmanager
 def quiet_training() -> Iterator[None]:
-    """Hide progress bars and chatter of the libraries; their errors are still shown."""
-    for library in ("transformers", "datasets"):  # loaded here, so that they are made quiet
+    """Hide the libraries' progress bars and chatter; errors are still shown."""
+    for library in ("transformers", "datasets"):  # loaded first, so that they can be silenced
         import_module(library)
     with quiet_warnings(), quiet_libraries(*_NOISY), _hide_bars():
         yield
@@ -109,9 +103,7 @@ def explain_failures(config: TrainingConfig) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        raise RunInterrupted(
-            f"training stopped; {callbacks.resume_advice(config.training)}"
-        ) from error
+        raise RunInterrupted(f"training stopped; {resume_advice(config.training)}") from error
     except TunegateError:
         raise
     except Exception as error:
@@ -123,14 +115,14 @@ def explain_failures(config: TrainingConfig) -> Iterator[None]:
 def _known_failure(error: Exception, config: TrainingConfig) -> TunegateError | None:
     """Return our error for a failure that is not a defect, None for one that is."""
     if isinstance(error, RewardFailed):
-        return TunegateError(f"{error}; {callbacks.resume_advice(config.training)}")
+        return TunegateError(f"{error}; {resume_advice(config.training)}")
     if _is_out_of_memory(error):
         return BackendError(_too_big(config))
     first = error_reason(error)
     of_the_system = isinstance(error, OSError) and error.errno is not None
     if of_the_system or any(part in first for part in _DISK):
         return BackendError(
-            f"{config.training.output_dir}: {first}; {callbacks.resume_advice(config.training)}"
+            f"{config.training.output_dir}: {first}; {resume_advice(config.training)}"
         )
     if isinstance(error, RuntimeError) and _NO_DRIVER in first:
         return BackendError(
@@ -163,40 +155,3 @@ def _too_big(config: TrainingConfig) -> str:
         f"{length}; halve the batch size and double "
         f"gradient_accumulation_steps, or set --{checkpointing}"
     )
-
-
-def separate_padding(tokenizer: Any, used: Sequence[Sequence[int]]) -> str | None:
-    """Pad with a token that is not the end of a text, and return what padded before.
-
-    Args:
-        tokenizer: is changed.
-        used: token ids of the prompts; a token among them is not taken.
-
-    Raises:
-        UsageError: the vocabulary has no special token to spare.
-    """
-    before: str | None = tokenizer.pad_token
-    tokenizer.padding_side = "left"
-    if tokenizer.pad_token_id not in (None, tokenizer.eos_token_id):
-        return before
-    taken = {tokenizer.eos_token_id, *(token for ids in used for token in ids)}
-    added = tokenizer.added_tokens_decoder.items()
-    free = [token for number, token in sorted(added) if token.special and number not in taken]
-    if not free:
-        raise UsageError(
-            "the tokenizer pads with its end marker and has no special token to spare; "
-            "give it a pad_token of its own"
-        )
-    tokenizer.pad_token = str(free[0])
-    return before
-
-
-def put_back(pad: str | None) -> Any:
-    """Return a callback that gives the tokenizer its padding back before it is saved."""
-    from transformers import TrainerCallback
-
-    class RestorePadToken(TrainerCallback):
-        def on_train_end(self, *_: Any, processing_class: Any = None, **__: Any) -> None:
-            processing_class.pad_token = pad
-
-    return RestorePadToken()

@@ -24,7 +24,7 @@ from typing import Any
 
 from tunegate.harness.contracts import lookup
 from tunegate.harness.records.errors import UsageError, unknown_name_message
-from tunegate.trainers import arguments, callbacks, datasets, grpo, train
+from tunegate.trainers import arguments, callbacks, datasets, reward_training, train
 from tunegate.trainers.datasets import RowFormat
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 
@@ -84,7 +84,7 @@ class TeacherArguments:
 
 
 @dataclass
-class TeacherRewardArguments(grpo.RewardArguments, TeacherArguments):
+class TeacherRewardArguments(reward_training.RewardArguments, TeacherArguments):
     """Options of a trainer with rewards and a teacher."""
 
 
@@ -102,7 +102,7 @@ class TrainerClass:
         """Return the dataclass of options that tunegate adds, None where there are none."""
         teacher = "teacher_model" in self.takes
         if "reward_funcs" in self.takes:
-            return TeacherRewardArguments if teacher else grpo.RewardArguments
+            return TeacherRewardArguments if teacher else reward_training.RewardArguments
         return TeacherArguments if teacher else None
 
     def own_settings(self) -> tuple[str, ...]:
@@ -223,7 +223,7 @@ def _build(found: TrainerClass, job: TrainingJob) -> Any:
             )
         more["teacher_model"] = job.config.own.teacher_model
     if "reward_funcs" in found.takes:
-        return grpo.build_with_rewards(job, found.trainer, takes=found.takes, **more)
+        return reward_training.build_with_rewards(job, found.trainer, takes=found.takes, **more)
     given = {**model, **job.arguments(), **more}
     if hasattr(sys.modules[found.trainer.__module__], "DataCollatorForChatML"):
         for part in ("train_dataset", "eval_dataset"):

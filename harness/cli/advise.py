@@ -19,13 +19,9 @@ from tunegate.harness.cli.gate import refuse_unknown
 from tunegate.harness.records.errors import RunInterrupted, UsageError, unknown_name_message
 
 if TYPE_CHECKING:
-    from tunegate.trainers.advise import (
-        AdviceQuestion,
-        AdviceRule,
-        BaseMeasurement,
-        TrainingMachine,
-        TrainingSituation,
-    )
+    from tunegate.trainers.advise import AdviceQuestion, AdviceRule, TrainingSituation
+    from tunegate.trainers.base_measurement import BaseMeasurement
+    from tunegate.trainers.estimate.fit import TrainingMachine
 
 ORDER = 130
 ROOM = 0.7
@@ -149,7 +145,7 @@ def _rows(paths: Sequence[str]) -> tuple[dict[str, tuple[str, ...]], dict[str, i
 
     found: dict[str, tuple[str, ...]] = {}
     for path in paths:
-        name = datasets.form_of(path).name
+        name = datasets.guess_file_format(path).name
         found[name] = (*found.get(name, ()), path)
     forms = {form.name: form for form in datasets.ALL}
     counts = {
@@ -166,7 +162,7 @@ def _measure(word: str, base: str, dtype: str, max_cases: int | None) -> BaseMea
         raise UsageError("which base? name it with --base SPEC, to be measured on the suite")
     from tunegate.harness.suite import load_suite
     from tunegate.harness.suite.find import find_suites
-    from tunegate.trainers.advise import measure_base
+    from tunegate.trainers.base_measurement import measure_base
 
     paths = find_suites(word)
     if len(paths) > 1:
@@ -185,7 +181,7 @@ def _fits(base: str, memory_gb: float | None) -> bool:
     folder = Path(base)
     if not base or not folder.is_dir():
         return True
-    from tunegate.trainers.advise import count_parameters
+    from tunegate.trainers.estimate.fit import count_parameters
 
     memory = memory_gb or _gpu_gb()
     count = count_parameters(folder)
@@ -265,21 +261,22 @@ def _memory(rule: AdviceRule, base: str, memory_gb: float | None) -> Iterator[st
     """Yield whether a training fits; nothing of a base without configuration here."""
     if rule.adapter is None or not ((Path(base) / "config.json").is_file() or base == "embedded"):
         return
-    from tunegate.trainers import advise, trl_environment
+    from tunegate.trainers import trl_environment
     from tunegate.trainers.arguments import prepare_environment, require_extra
+    from tunegate.trainers.estimate.fit import fit_sentences
 
     prepare_environment()
     require_extra()
     if (machine := _machine(memory_gb)) is not None:
         with trl_environment.quiet_training():
-            found = advise.fit_sentences(base, rule.method, method=rule.adapter, machine=machine)
+            found = fit_sentences(base, rule.method, method=rule.adapter, machine=machine)
             yield from list(found)
 
 
 def _machine(memory_gb: float | None) -> TrainingMachine | None:
     """Return the machine that trains; None where its memory is not known."""
-    from tunegate.trainers.advise import TrainingMachine
-    from tunegate.trainers.training_card import current_hardware
+    from tunegate.trainers.estimate.fit import TrainingMachine
+    from tunegate.trainers.hardware import current_hardware
 
     if memory_gb is not None:
         return TrainingMachine(int(memory_gb * 1e9), "the GPU of --memory-gb", gpu=True)

@@ -151,7 +151,7 @@ def test_memory_decides_between_lora_and_qlora(
 ) -> None:
     """500 million weights take 1 GB in 16 bits: too much for 70 % of 1 GB, little for 80 GB."""
     # By its name: pytester forgets modules that a test loads, and the package does not.
-    module = importlib.import_module("tunegate.trainers.advise")
+    module = importlib.import_module("tunegate.trainers.estimate.fit")
     monkeypatch.setattr(module, "count_parameters", lambda folder: 500_000_000)
     data = rows(project.path / "rows.jsonl", SHOWN, 50)
 
@@ -171,7 +171,7 @@ def test_memory_of_the_method_is_told(
 
     make_config("llama").save_pretrained(project.path / "base")
     data = rows(project.path / "rows.jsonl", SHOWN, 50)
-    room = importlib.import_module("tunegate.trainers.advise")
+    room = importlib.import_module("tunegate.trainers.estimate.fit")
     monkeypatch.setattr(command, "_machine", lambda _: room.TrainingMachine(memory, "it", gpu=True))
 
     text = advise("--base", project.path / "base", "--data", data, *READY)
@@ -186,7 +186,7 @@ def test_weights_are_counted_from_the_headers(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     from safetensors.torch import save_file
 
-    from tunegate.trainers.advise import count_parameters
+    from tunegate.trainers.estimate.fit import count_parameters
 
     save_file({"a": torch.zeros(2, 3)}, tmp_path / "1.safetensors")
     save_file({"b": torch.zeros(4)}, tmp_path / "2.safetensors")

@@ -22,7 +22,7 @@ from tunegate.harness.records.labels import read_labels
 from tunegate.harness.results._files import csv_records, json_document, json_lines
 from tunegate.harness.run.ledger_file import read_ledger
 from tunegate.harness.suite import load_suite
-from tunegate.trainers.datasets import form_of
+from tunegate.trainers.datasets import guess_file_format
 from tunegate.trainers.yaml_config import read_config
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
@@ -65,7 +65,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "results in JSON lines": lambda path: list(json_lines(path)),
     "results in JSON": json_document,
     "results in CSV": lambda path: list(csv_records(path, ",")),
-    "training rows": lambda path: form_of(str(path)),
+    "training rows": lambda path: guess_file_format(str(path)),
     "training configuration": lambda path: read_config(path, allowed=()),
 }
 

@@ -58,10 +58,10 @@ def test_the_configuration_is_one_that_trains() -> None:
     from tunegate.trainers import datasets, prompt_rows, verifiable_rewards
     from tunegate.trainers.arguments import parse_arguments
     from tunegate.trainers.grpo import METHOD
-    from tunegate.trainers.train import parser_of
+    from tunegate.trainers.train import method_parser
 
     config = parse_arguments(
-        parser_of(METHOD), ["--config", str(EXAMPLE / "grpo.yaml")], own=METHOD.options
+        method_parser(METHOD), ["--config", str(EXAMPLE / "grpo.yaml")], own=METHOD.options
     )
     rows = datasets.load_rows(config.data.train_files, datasets.PROMPTS, seed=0)
     used = verifiable_rewards.load_rewards(config.own.rewards, folder=EXAMPLE, where="rewards")

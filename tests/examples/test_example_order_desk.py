@@ -14,7 +14,7 @@ import pytest
 from tunegate.trainers import grpo, sft
 from tunegate.trainers.arguments import parse_arguments
 from tunegate.trainers.job import TrainingMethod
-from tunegate.trainers.train import parser_of
+from tunegate.trainers.train import method_parser
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "order_desk"
 
@@ -36,7 +36,7 @@ def test_the_script_writes_what_is_committed(
     ("method", "file"), [(sft.METHOD, "train.yaml"), (grpo.METHOD, "grpo.yaml")]
 )
 def test_each_configuration_is_read(method: TrainingMethod, file: str) -> None:
-    config = parse_arguments(parser_of(method), ["--config", str(EXAMPLE / file)])
+    config = parse_arguments(method_parser(method), ["--config", str(EXAMPLE / file)])
 
     assert [path for path in config.data.train_files if not Path(path).is_file()] == []
 

@@ -16,7 +16,7 @@ from tunegate.trainers import peft_adapters, ppo, reward
 from tunegate.trainers.arguments import parse_arguments
 from tunegate.trainers.datasets import load_rows
 from tunegate.trainers.job import TrainingMethod
-from tunegate.trainers.train import parser_of
+from tunegate.trainers.train import method_parser
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "ppo-labels"
 
@@ -33,10 +33,12 @@ def test_the_script_writes_what_is_committed() -> None:
 def test_each_configuration_reads_its_rows(method: TrainingMethod, rows: int) -> None:
     if method is ppo.METHOD and not environment.has_feature("ppo"):
         pytest.skip("this TRL has no PPO trainer")
-    config = parse_arguments(parser_of(method), ["--config", str(EXAMPLE / f"{method.name}.yaml")])
+    config = parse_arguments(
+        method_parser(method), ["--config", str(EXAMPLE / f"{method.name}.yaml")]
+    )
     peft_adapters.settle_peft_options(config, method.kinds)
 
-    assert "lora" == peft_adapters.kind_of(config)
+    assert "lora" == peft_adapters.peft_kind(config)
     assert rows == len(load_rows(config.data.train_files, method.rows, seed=0).rows)
 
 

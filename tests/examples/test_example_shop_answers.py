@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from tunegate.harness.suite import load_suite
-from tunegate.trainers import dpo, gate_callback, peft_adapters, sft
+from tunegate.trainers import dpo, final_gate, peft_adapters, sft
 from tunegate.trainers.arguments import parse_arguments
 from tunegate.trainers.datasets import load_rows
 from tunegate.trainers.job import TrainingMethod
-from tunegate.trainers.train import parser_of
+from tunegate.trainers.train import method_parser
 
 FOLDER = Path(__file__).parents[2] / "examples" / "shop_answers"
 
@@ -29,13 +29,13 @@ def test_each_configuration_trains_on_forty_rows_and_finds_its_suite(
     name: str, method: TrainingMethod, kind: str
 ) -> None:
     config = parse_arguments(
-        parser_of(method), ["--config", str(FOLDER / f"{name}.yaml"), "--gate"]
+        method_parser(method), ["--config", str(FOLDER / f"{name}.yaml"), "--gate"]
     )
     peft_adapters.settle_peft_options(config, method.kinds)
     rows = load_rows(config.data.train_files, method.rows, seed=0).rows
 
-    gate_callback.check_suites(config.data.eval_suite, wanted=config.data.gate)
-    assert kind == peft_adapters.kind_of(config)
+    final_gate.check_suites(config.data.eval_suite, wanted=config.data.gate)
+    assert kind == peft_adapters.peft_kind(config)
     assert [str(FOLDER / "suite")] == config.data.eval_suite
     assert 40 == len(rows)
     asked = {case.prompt for case in load_suite(FOLDER / "suite").cases}

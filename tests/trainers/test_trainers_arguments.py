@@ -12,13 +12,13 @@ from tests.trainers.training_scripts import checkpointing_name
 from tunegate.harness.records.errors import UsageError
 from tunegate.trainers import sft
 from tunegate.trainers.arguments import TrainingConfig, parse_arguments
-from tunegate.trainers.train import parser_of
+from tunegate.trainers.train import method_parser
 
 DEMO = Path(__file__).parents[2] / "trainers" / "demo"
 
 
 def _parse(*argv: str) -> TrainingConfig:
-    return parse_arguments(parser_of(sft.METHOD), argv)
+    return parse_arguments(method_parser(sft.METHOD), argv)
 
 
 @pytest.fixture(name="write_config")

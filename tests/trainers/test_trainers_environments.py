@@ -15,7 +15,8 @@ from tunegate.harness.records.episodes import EpisodeCall, EpisodeTurn
 from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.suite import load_suite
-from tunegate.trainers.grpo import run, training_environment
+from tunegate.trainers.grpo import run
+from tunegate.trainers.training_environment import training_environment
 
 NOTING = """
     def _note(self, text):

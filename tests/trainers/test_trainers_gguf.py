@@ -22,8 +22,8 @@ from tests.gguf_files import few_stops, set_keys
 from tests.tiny_models import Tiny, make_tokenizer, muted
 from tunegate.harness.records.errors import ModelError, UsageError
 from tunegate.trainers import artifacts
-from tunegate.trainers.artifacts import gguf as gguf_artifacts
-from tunegate.trainers.artifacts.gguf import write_gguf
+from tunegate.trainers.artifacts import _gguf_tokenizer, _gguf_writer
+from tunegate.trainers.artifacts._gguf_writer import write_gguf
 
 
 @pytest.fixture(name="folder")
@@ -76,9 +76,9 @@ def test_rows_of_q_and_k_stand_in_pairs() -> None:
     config = {"num_attention_heads": 2, "num_key_value_heads": 1}
     rows = np.arange(8, dtype=np.float32)[:, None]
 
-    q = gguf_artifacts._reorder_rotary("blk.0.attn_q.weight", rows, config)
-    k = gguf_artifacts._reorder_rotary("blk.0.attn_k.weight", rows[:4], config)
-    v = gguf_artifacts._reorder_rotary("blk.0.attn_v.weight", rows, config)
+    q = _gguf_writer._reorder_rotary("blk.0.attn_q.weight", rows, config)
+    k = _gguf_writer._reorder_rotary("blk.0.attn_k.weight", rows[:4], config)
+    v = _gguf_writer._reorder_rotary("blk.0.attn_v.weight", rows, config)
     assert q[:, 0].tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
     assert k[:, 0].tolist() == [0, 2, 1, 3]
     assert v[:, 0].tolist() == rows[:, 0].tolist()
@@ -107,7 +107,7 @@ def test_scaled_positions_are_written_and_read(folder: Path, tmp_path: Path) -> 
 
     assert float((read.probe(ids) - base.probe(ids)).abs().max()) < 1e-4
     # wavelengths of 4 pairs: 2π × 1, 10, 100, 1000; below 32 / 4 untouched, above 32 / 1 whole 8
-    factors = gguf_artifacts._frequencies(gguf_artifacts._config(folder), folder)
+    factors = _gguf_writer._frequencies(_gguf_writer._config(folder), folder)
     assert factors.tolist() == [1.0, 8.0, 8.0, 8.0]
 
 
@@ -224,7 +224,7 @@ def test_what_stands_in_front_is_read_without_transformers(
 def test_embeddings_without_tokens_are_filled_up(folder: Path) -> None:
     """Ids behind the vocabulary are unused (type 5): the file has one token an embedding."""
     parts = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    tokens, types = gguf_artifacts._tokens(parts, 322, folder)
+    tokens, types = _gguf_tokenizer._tokens(parts, 322, folder)
 
     assert tokens[320:] == ["[PAD320]", "[PAD321]"]
     assert types[319:] == [1, 5, 5]

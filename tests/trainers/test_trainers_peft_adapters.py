@@ -81,12 +81,12 @@ def test_bitfit_adds_zero_biases_where_the_architecture_can(
     from transformers import AutoModelForCausalLM
 
     from tunegate.trainers.base_model import find_base
-    from tunegate.trainers.peft_adapters import model_of
+    from tunegate.trainers.bitfit import load_bitfit_model
 
     base, out = tiny.base(), tmp_path / "out"
     said: list[str] = []
     with muted():
-        biased = model_of(find_base(str(base)), {"dtype": "float32"}, said.append)
+        biased = load_bitfit_model(find_base(str(base)), {"dtype": "float32"}, said.append)
         plain = AutoModelForCausalLM.from_pretrained(base)
     ids = plain.dummy_inputs["input_ids"]
     assert bool((biased(ids).logits == plain(ids).logits).all())
@@ -207,9 +207,9 @@ def test_qlora_is_four_bits_twice_quantised(tiny: Tiny, tmp_path: Path) -> None:
         quantised.load_in_4bit,
     )
     assert config.model.use_peft
-    assert peft_adapters.kind_of(_settled("--use_peft", "--load_in_4bit")) == "qlora"
-    assert peft_adapters.kind_of(_settled("--use_peft", "--use_dora")) == "dora"
-    assert peft_adapters.kind_of(_settled()) == "none"
+    assert peft_adapters.peft_kind(_settled("--use_peft", "--load_in_4bit")) == "qlora"
+    assert peft_adapters.peft_kind(_settled("--use_peft", "--use_dora")) == "dora"
+    assert peft_adapters.peft_kind(_settled()) == "none"
 
 
 def test_qlora_takes_a_paged_optimiser_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,9 +228,9 @@ def test_qlora_takes_a_paged_optimiser_on_a_gpu(monkeypatch: pytest.MonkeyPatch)
 def _settled(*argv: str, settle: bool = True) -> Any:
     from tunegate.trainers import sft
     from tunegate.trainers.arguments import parse_arguments
-    from tunegate.trainers.train import parser_of
+    from tunegate.trainers.train import method_parser
 
-    config = parse_arguments(parser_of(sft.METHOD), argv)
+    config = parse_arguments(method_parser(sft.METHOD), argv)
     if settle:
         peft_adapters.settle_peft_options(config, arguments.KINDS)
     return config

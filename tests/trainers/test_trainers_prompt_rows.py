@@ -8,7 +8,7 @@ import pytest
 
 from tests.tiny_models import make_tokenizer
 from tunegate.harness.records.errors import UsageError
-from tunegate.trainers import prompt_rows
+from tunegate.trainers import prompt_rows, row_lengths
 from tunegate.trainers.datasets import TrainingRows
 
 TOOL = {"type": "function", "function": {"name": "dial", "parameters": {"type": "object"}}}
@@ -104,10 +104,10 @@ def test_prompts_that_do_not_fit() -> None:
     rows = loaded({"prompt": "ab"}, {"prompt": "abcdefgh"})
     lines: list[str] = []
 
-    kept = prompt_rows.fitting_prompts(rows, tokenizer, room=4, say=lines.append)
+    kept = row_lengths.fitting_prompts(rows, tokenizer, room=4, say=lines.append)
 
     assert ["ab"] == [row.prompt for row in kept]
     assert ["warning: 1 rows dropped, their prompts are longer than 4 tokens"] == lines
-    assert rows == prompt_rows.fitting_prompts(rows, tokenizer, room=None, say=lines.append)
+    assert rows == row_lengths.fitting_prompts(rows, tokenizer, room=None, say=lines.append)
     with pytest.raises(UsageError, match="all 2 prompts are longer than the 1 tokens"):
-        prompt_rows.fitting_prompts(rows, tokenizer, room=1, say=lines.append)
+        row_lengths.fitting_prompts(rows, tokenizer, room=1, say=lines.append)

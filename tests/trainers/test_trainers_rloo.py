@@ -137,9 +137,9 @@ def test_what_cannot_reward_is_refused(
 
 def test_a_reward_model_is_followed_by_rloo(tmp_path: Path) -> None:
     """What `train reward` made writes no texts: its last line names RLOO and not the gate."""
-    from tunegate.trainers import gate_callback
+    from tunegate.trainers import final_gate
 
-    said = gate_callback.gate_command([], "m", tmp_path, task=reward.METHOD.task)
+    said = final_gate.gate_command([], "m", tmp_path, task=reward.METHOD.task)
 
     expected = f"tunegate train rloo --model_name_or_path m --reward_model {tmp_path}"
     assert said.startswith(expected)

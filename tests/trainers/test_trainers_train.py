@@ -15,7 +15,7 @@ import pytest
 
 from tests.tiny_models import Tiny, muted
 from tunegate.harness.records.errors import UsageError
-from tunegate.trainers import arguments, dpo, gate_callback, kto, reward, sft, train
+from tunegate.trainers import arguments, dpo, final_gate, kto, reward, sft, train
 from tunegate.trainers.datasets import load_rows
 from tunegate.trainers.sft import METHOD, run
 
@@ -245,7 +245,7 @@ def test_a_suite_may_be_given_several_times() -> None:
     """Each `--eval-suite` adds to the list, in either spelling, and other flags stay."""
     argv = ["--eval-suite", "a", "--seed", "7", "--eval_suite=b", "--eval-suite", "c", "d"]
 
-    config = arguments.parse_arguments(train.parser_of(METHOD), argv)
+    config = arguments.parse_arguments(train.method_parser(METHOD), argv)
 
     assert ["a", "b", "c", "d"] == config.data.eval_suite
     assert 7 == config.training.seed
@@ -254,9 +254,9 @@ def test_a_suite_may_be_given_several_times() -> None:
 
 def test_bundled_suites_are_known_by_name() -> None:
     """As `tunegate gate` does, `--eval-suite` takes the name of a suite that is bundled."""
-    gate_callback.check_suites(["refusals"], wanted=True)
+    final_gate.check_suites(["refusals"], wanted=True)
     with pytest.raises(UsageError, match="refusal: no such suite"):
-        gate_callback.check_suites(["refusal"], wanted=True)
+        final_gate.check_suites(["refusal"], wanted=True)
 
 
 @pytest.mark.slow

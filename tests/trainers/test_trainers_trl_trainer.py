@@ -15,7 +15,7 @@ from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.training_card import FILE
 from tunegate.trainers import trl_trainer
 from tunegate.trainers.arguments import quiet_warnings
-from tunegate.trainers.datasets import InvalidRow
+from tunegate.trainers.row_files import InvalidRow
 from tunegate.trainers.training_card import TrainingRecord
 
 PAIRS = [

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from tunegate.harness.contracts import lookup
 from tunegate.harness.records.errors import BackendError, ModelError, UsageError, error_reason
 from tunegate.trainers.base_model import cached_snapshot
-from tunegate.trainers.training_card import peak_memory
+from tunegate.trainers.hardware import peak_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,7 +19,7 @@ from typing import Any
 from tunegate.harness.records.errors import UsageError
 from tunegate.trainers import callbacks, sft, train
 from tunegate.trainers.arguments import parse_arguments
-from tunegate.trainers.training_card import peak_memory
+from tunegate.trainers.hardware import peak_memory
 
 CONFIDENCE = 0.95
 
@@ -73,7 +73,7 @@ def profile_steps(argv: Sequence[str], *, steps: int, say: callbacks.Say) -> Ste
 
     with tempfile.TemporaryDirectory() as folder:
         flags = [*argv, "--output_dir", folder]
-        config = parse_arguments(train.parser_of(sft.METHOD, "tunegate estimate"), flags)
+        config = parse_arguments(train.method_parser(sft.METHOD, "tunegate estimate"), flags)
         with contextlib.suppress(_ProfileComplete):
             train.train_method(dataclasses.replace(sft.METHOD, train=timed), config, say=say)
     seconds = tuple(after - before for before, after in itertools.pairwise(clock))

@@ -23,10 +23,12 @@ from tunegate.harness.records.versions import installed_versions
 from tunegate.trainers import callbacks
 from tunegate.trainers.callbacks import Say
 from tunegate.trainers.vendor import job as vendor_job
-from tunegate.trainers.vendor import rows
+from tunegate.trainers.vendor import prices, rows
 from tunegate.trainers.vendor.api import VendorApi
-from tunegate.trainers.vendor.job import VendorJob, VendorOptions, parse_options
-from tunegate.trainers.vendor.rows import ChatRows, TokenCount
+from tunegate.trainers.vendor.job import VendorJob
+from tunegate.trainers.vendor.options import VendorOptions, parse_options
+from tunegate.trainers.vendor.prices import TokenCount
+from tunegate.trainers.vendor.rows import ChatRows
 
 ORDER = 70
 
@@ -152,7 +154,7 @@ def start_job(
             f"{folder}: holds the job {known.job} already ({known.status}); --resume watches it, "
             "another --output_dir starts one more"
         )
-    tokens = rows.count_tokens(chats.rows, base)
+    tokens = prices.count_tokens(chats.rows, base)
     _tell(chats, tokens, base, options, say)
     _need_consent(f"send {len(chats.rows)} rows to {api.host} and start a paid job", options, ask)
     say(f"shutdown of {base}, by the vendor's API: {api.shutdown(base)}")
@@ -186,9 +188,9 @@ def _base(options: VendorOptions) -> str:
 
 def _tell(chats: ChatRows, tokens: TokenCount, base: str, options: VendorOptions, say: Say) -> None:
     say(f"{len(chats.rows)} rows, {tokens.words}")
-    say(rows.training_price(tokens, options))
-    say(rows.answer_price(base))
-    if day := rows.listed_shutdown(base):
+    say(prices.training_price(tokens, options))
+    say(prices.answer_price(base))
+    if day := prices.listed_shutdown(base):
         say(f"shutdown of {base}, by litellm's list: {day}")
 
 

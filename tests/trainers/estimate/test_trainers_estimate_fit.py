@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from tunegate.harness.records.errors import BackendError
-from tunegate.trainers import advise
-from tunegate.trainers.advise import TrainingMachine, fit_sentences, memory_variants
-from tunegate.trainers.estimate import memory
+from tunegate.trainers.estimate import fit, memory
+from tunegate.trainers.estimate.fit import TrainingMachine, fit_sentences, memory_variants
 from tunegate.trainers.estimate.memory import TrainingSetting
 
 
@@ -91,12 +90,12 @@ def test_sizes_are_those_of_trl() -> None:
     def default(kind: Any, name: str) -> Any:
         return next(field.default for field in fields(kind) if field.name == name)
 
-    assert default(ModelConfig, "lora_r") == advise.RANK
+    assert default(ModelConfig, "lora_r") == fit.RANK
     for kind in (SFTConfig, DPOConfig, KTOConfig):
-        assert default(kind, "max_length") == advise.TOKENS
-        assert default(kind, "per_device_train_batch_size") == advise.ROWS
+        assert default(kind, "max_length") == fit.TOKENS
+        assert default(kind, "per_device_train_batch_size") == fit.ROWS
     written = default(GRPOConfig, "max_completion_length")
-    assert written == (256 if Version(trl.__version__) < Version("1.10") else advise.WRITTEN)
+    assert written == (256 if Version(trl.__version__) < Version("1.10") else fit.WRITTEN)
 
 
 def test_what_cannot_be_told_is_said(base: str, monkeypatch: pytest.MonkeyPatch) -> None:

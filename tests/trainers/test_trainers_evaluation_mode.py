@@ -8,7 +8,7 @@ import numpy
 import pytest
 
 from tunegate.harness.engine.inference import packed_weights
-from tunegate.trainers.checkpoint_evaluation import evaluation_mode
+from tunegate.trainers.evaluation_mode import evaluation_mode
 
 
 def _draw() -> tuple[float, float, float]:

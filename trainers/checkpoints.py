@@ -1,0 +1,51 @@
+"""Checkpoints in the output folder, and resuming from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.records.errors import UsageError
+
+
+def resume_folder(args: Any) -> str | None:
+    """Return the folder that `--resume_from_checkpoint` means; None if it is not given.
+
+    Args:
+        args: TRL's configuration; the option is a folder, or true for the last one there is.
+
+    Raises:
+        UsageError: there is no such checkpoint.
+    """
+    asked = args.resume_from_checkpoint
+    if asked is None or str(asked).lower() == "false":
+        return None
+    if str(asked).lower() == "true":
+        asked = last_checkpoint(args)
+        if asked is None:
+            raise UsageError(f"--resume_from_checkpoint: no checkpoint in {args.output_dir}")
+    if not (Path(asked) / "trainer_state.json").is_file():
+        raise UsageError(f"--resume_from_checkpoint={asked}: not a checkpoint of a training")
+    return str(asked)
+
+
+def last_checkpoint(args: Any) -> str | None:
+    """Return the newest checkpoint in the output folder of a training."""
+    from transformers import trainer_utils
+
+    utils: Any = trainer_utils
+    folder = Path(args.output_dir)
+    found: str | None = utils.get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    return found
+
+
+def resume_advice(args: Any) -> str:
+    """Return how a training goes on, from its last checkpoint if there is one.
+
+    Args:
+        args: TRL's configuration.
+    """
+    last = last_checkpoint(args)
+    if last is None:
+        return "there is no checkpoint yet, so it starts anew (--save_steps sets how often)"
+    return f"--resume_from_checkpoint {last} continues from there"

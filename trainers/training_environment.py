@@ -1,0 +1,139 @@
+"""Environments in training: an episode's tools and `reset`, as TRL calls them.
+
+TRL calls `reset` with every column of its dataset; the class it gets calls the environment's with
+the case of that row, as the gate does. For a model whose chat template shows no tools, tools are
+text in the prompt, as in a suite with `tools = "system"`, and calls are read in the same way.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunegate.harness.contracts.episode_environment import EnvironmentSource, reset_arguments
+from tunegate.harness.episodes.transcript import messages_in_text, opening_case, turn_calls
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.episodes import EpisodeSettings
+from tunegate.harness.records.errors import UsageError
+from tunegate.trainers import (
+    prompt_rows,
+)
+from tunegate.trainers.job import TrainingJob
+
+if TYPE_CHECKING:
+    pass
+
+
+def environment_arguments(
+    job: TrainingJob, rows: Sequence[prompt_rows.PromptRow]
+) -> dict[str, Any]:
+    """Return TRL's arguments for the environment; nothing without one."""
+    spec, file = getattr(job.config.own, "environment", None), job.config.config_file
+    if spec is None:
+        return {}
+    place, _, name = spec.rpartition(":")
+    path = Path(place) if file is None or Path(place).is_file() else file.parent / place
+    if place.endswith(".py"):
+        spec = f"{path.name}:{name}"
+    made = training_environment(spec, path.parent, rows, job.tokenizer)
+    if made.in_text:
+        job.say('tools, calls and results are text, as a suite with tools = "system" shows them')
+    return {"environment_factory": made.factory, "processing_class": made.tokenizer}
+
+
+@dataclass(frozen=True)
+class TrainingEnvironment:
+    """An environment in training."""
+
+    factory: Callable[[], Any] = field(repr=False)
+    """Makes the instances, for TRL."""
+    tokenizer: Any = field(repr=False)
+    """The tokenizer to train with; it shows tools and reads calls."""
+    in_text: bool
+    """Whether tools, calls and results are text, as with `tools = "system"` in a suite."""
+
+
+def training_environment(
+    spec: str, folder: Path, rows: Sequence[prompt_rows.PromptRow], tokenizer: Any
+) -> TrainingEnvironment:
+    """Return what TRL makes its environments with, and a tokenizer that shows their tools.
+
+    Args:
+        spec: `file.py:Class` or `package.module:Class`.
+        folder: Where a file's path starts.
+        rows: The rows, by the number that is in TRL's column `row`.
+        tokenizer: The model's.
+
+    Raises:
+        UsageError: the class is no environment, or a row does not fit its `reset`.
+    """
+    from trl.chat_template_utils import supports_tool_calling
+
+    source = EnvironmentSource(spec, str(folder))
+    problems = [
+        text if ".jsonl:" in text else f"--environment: {text}"
+        for text in source.problems([row.case for row in rows])
+    ]
+    if problems:
+        raise UsageError("\n".join(problems))
+    found: Any = source.load()
+
+    def reset(self: Any, **columns: Any) -> str | None:
+        case = rows[int(columns["row"])].case
+        begun: str | None = found.reset(self, **reset_arguments(found, case, int(columns["row"])))
+        return begun
+
+    made = type(found.__name__, (found,), {"reset": reset, "__doc__": found.__doc__})
+    if supports_tool_calling(tokenizer):
+        return TrainingEnvironment(made, tokenizer, in_text=False)
+    if not tokenizer.chat_template:
+        raise UsageError(
+            f"--environment {spec}: an episode is a conversation, and this model has no chat "
+            "template; train an instruct model"
+        )
+    return TrainingEnvironment(made, _tokenizer_in_text(tokenizer, source.tools), in_text=True)
+
+
+def _tokenizer_in_text(tokenizer: Any, tools: Sequence[Mapping[str, Any]]) -> Any:
+    """Return a copy of a tokenizer that shows tools, calls and results as text.
+
+    TRL renders conversations by `apply_chat_template` and reads answers by `parse_response`. The
+    chat template stays the model's, and what is saved is the tokenizer that was given.
+    """
+    shown = copy.copy(tokenizer)
+    settings = EpisodeSettings(environment="", tools="system")
+
+    def in_text(messages: Sequence[Mapping[str, Any]], with_tools: bool) -> list[dict[str, Any]]:
+        told = messages_in_text(messages)
+        if not with_tools:
+            return told
+        case = Case(id="prompt", messages=tuple(told))
+        return [*opening_case(case, settings, tools, None).input_messages()]
+
+    def apply_chat_template(conversation: Any, tools: Any = None, **options: Any) -> Any:
+        batched = bool(conversation) and not isinstance(conversation[0], Mapping)
+        given = conversation if batched else [conversation]
+        talks = [in_text(messages, bool(tools)) for messages in given]
+        return tokenizer.apply_chat_template(talks if batched else talks[0], **options)
+
+    def parse_response(ids: Any, **_: Any) -> dict[str, Any]:
+        # TRL gives the prefix and, with Transformers 5.15, the tools; it takes an error for a text
+        # without calls, so that an argument that is not known would end all calls.
+        text = tokenizer.decode(ids, skip_special_tokens=True)
+        calls = [
+            {"type": "function", "function": {"name": c.name, "arguments": dict(c.arguments)}}
+            for c in turn_calls(text, tools)
+        ]
+        if not calls:
+            return {"role": "assistant", "content": text}
+        before = text.partition("<tool_call>")[0].strip()
+        return {"role": "assistant", "content": before, "tool_calls": calls}
+
+    shown.apply_chat_template = apply_chat_template
+    shown.parse_response = parse_response
+    shown.response_template = {}  # TRL would look the template up among those that it knows
+    shown.save_pretrained = tokenizer.save_pretrained
+    return shown
