@@ -1,17 +1,15 @@
-"""Interval charts: one gate's interval, and a forest plot of several.
+"""Interval chart of one gate.
 
 The shaded zone is where the whole interval must be for the gate to pass (for an observed floor or
 ceiling: where the estimate must be). Gains and tolerances draw tuned − base around a zero in the
-middle, each on its own scale, so that the zeros of a suite's gates are one line, as in a forest
-plot; where base was asked twice, a band shows by how much it differs from itself. Floors and
-ceilings draw tuned's level with base as a tick, a ratio draws tuned/base with 1 as a tick, and the
-other kinds what they measure.
+middle, each on its own scale; where base was asked twice, a band shows by how much it differs from
+itself. Floors and ceilings draw tuned's level with base as a tick, a ratio draws tuned/base with 1
+as a tick, and the other kinds what they measure.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tunegate.harness.contracts.quantity import quantity_of
@@ -84,11 +82,6 @@ def _noise_ends(gate: GateResult) -> tuple[float, float] | None:
     return None if gate.noise is None else (-gate.noise, gate.noise)
 
 
-def gate_boundary(gate: GateResult) -> float | None:
-    """Return the value that the interval must clear, on the axis that is drawn."""
-    return gate_kind(gate.kind).boundary(gate)
-
-
 def _scale(values: list[float]) -> Callable[[float], float]:
     """Return the function from values to x: smallest and largest are `EDGE` from the border."""
     low, high = min(values), max(values)
@@ -123,112 +116,3 @@ def _words(gate: GateResult, estimate: float, limit: float | None) -> str:
         text += f", {gate.kind} line at {format_gate_value(gate, limit)}"
     noise = format_difference(gate.noise, quantity_of(gate)).lstrip("+")
     return text if gate.noise is None else f"{text}, noise floor {noise}"
-
-
-FOREST_WIDTH, FOREST_HEIGHT, FOREST_EDGE = 260, 26, 8
-"""A row's size, and the space left and right of the scale."""
-
-
-@dataclass(frozen=True, slots=True)
-class CandidateMarks:
-    """Positions of one candidate's marks; None for a mark that there is not."""
-
-    point: float | None
-    low: float
-    high: float
-    known: bool
-    """Whether there is an interval."""
-    bound: float | None
-    """Position of the gate's bound."""
-    zero: float | None
-    """Position of no difference, or of base for a level."""
-    zone: tuple[float, float] | None
-    """Left end and width of where the interval must be."""
-    text: str
-    """The interval in words."""
-
-
-def candidate_marks(gates: Sequence[GateResult]) -> list[CandidateMarks]:
-    """Return a row for each candidate's outcome of one gate."""
-    values = [v for gate in gates for v in _values(gate) if v is not None]
-    scale = AxisScale.over(values, FOREST_EDGE, FOREST_WIDTH - FOREST_EDGE, pad=0.03)
-    return [_row(gate, scale) for gate in gates]
-
-
-def gate_point(gate: GateResult) -> float | None:
-    """Return what a gate is about: the difference, tuned's level, or what its kind measures."""
-    return gate_kind(gate.kind).value(gate)
-
-
-def gate_reference(gate: GateResult) -> float | None:
-    """Return what the drawing compares with: zero, or base for a level."""
-    return gate_kind(gate.kind).reference(gate)
-
-
-def _values(gate: GateResult) -> tuple[float | None, ...]:
-    return gate_point(gate), gate.low, gate.high, gate_boundary(gate), gate_reference(gate)
-
-
-def _row(gate: GateResult, scale: AxisScale) -> CandidateMarks:
-    where, limit, zero = gate_point(gate), gate_boundary(gate), gate_reference(gate)
-    low = scale.low if gate.low is None else gate.low
-    high = scale.high if gate.high is None else gate.high
-    return CandidateMarks(
-        point=None if where is None else scale.at(where),
-        low=scale.at(low),
-        high=scale.at(high),
-        known=gate.low is not None or gate.high is not None,
-        bound=None if limit is None else scale.at(limit),
-        zero=None if zero is None else scale.at(zero),
-        zone=None if limit is None else _forest_zone(gate, scale.at(limit)),
-        text=interval_text(gate),
-    )
-
-
-def _forest_zone(gate: GateResult, x: float) -> tuple[float, float]:
-    upwards = gate_kind(gate.kind).passes_above(gate)
-    return (x, round(FOREST_WIDTH - x, 1)) if upwards else (0.0, x)
-
-
-def interval_text(gate: GateResult) -> str:
-    """Return a gate's interval in words; a dash without one."""
-    return format_gate_interval(gate)
-
-
-@dataclass(frozen=True, slots=True)
-class AxisScale:
-    """From values to places: `low` is at `start`, `high` at `end`."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-
-    @classmethod
-    def over(
-        cls, values: Iterable[float], start: float, end: float, *, pad: float = 0.06
-    ) -> AxisScale:
-        """Return the scale that holds all values, with a share of its length free at both ends."""
-        found = list(values) or [0.0]
-        low, high = min(found), max(found)
-        # Equal values are in the middle, whatever their size.
-        room = (high - low) * pad or max(abs(low), 1.0) * 0.5
-        return cls(low - room, high + room, start, end)
-
-    def at(self, value: float) -> float:
-        """Return a value's place, to a tenth; values beyond the ends are at the ends."""
-        share = (value - self.low) / (self.high - self.low)
-        return round(self.start + min(1.0, max(0.0, share)) * (self.end - self.start), 1)
-
-    def ticks(self, most: int = 7) -> tuple[float, ...]:
-        """Return round values within the scale, 1, 2 or 5 times a power of ten apart."""
-        least = (self.high - self.low) / most
-        power = 10.0 ** math.floor(math.log10(least))
-        step = next(m * power for m in (1, 2, 5, 10) if m * power >= least)
-        first, last = math.ceil(self.low / step), math.floor(self.high / step)
-        return tuple(i * step for i in range(first, last + 1))
-
-
-def tick_text(value: float) -> str:
-    """Return a tick's label: as few digits as needed."""
-    return f"{round(value, 10) + 0.0:.6g}".replace("-", "−")

@@ -18,7 +18,7 @@ from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.verdict import SuiteResult
-from tunegate.reports.charts import AxisScale, gate_boundary, gate_point, gate_reference, tick_text
+from tunegate.reports.axis import AxisScale, tick_text
 from tunegate.reports.formatting import (
     FACES,
     STATUSES,
@@ -84,11 +84,12 @@ class TrendDrawing:
 
 def draw_trend(seen: Sequence[HistoricalOutcome]) -> TrendDrawing | None:
     """Return the drawing of a gate's outcomes, oldest first; None if nothing was estimated."""
-    known = [one for one in seen if gate_point(one.gate) is not None]
+    known = [one for one in seen if _point(one.gate) is not None]
     if not known:
         return None
     newest = known[-1].gate
-    limit, zero = gate_boundary(newest), gate_reference(newest)
+    kind = gate_kind(newest.kind)
+    limit, zero = kind.boundary(newest), kind.reference(newest)
     y = _scale(known, [v for v in (limit, zero) if v is not None])
     places = _places(len(known))
     dots = tuple(_dot(one, x, y) for one, x in zip(known, places, strict=True))
@@ -108,10 +109,12 @@ def draw_trend(seen: Sequence[HistoricalOutcome]) -> TrendDrawing | None:
     )
 
 
+def _point(gate: GateResult) -> float | None:
+    return gate_kind(gate.kind).value(gate)
+
+
 def _scale(known: Sequence[HistoricalOutcome], more: Sequence[float]) -> AxisScale:
-    values = [
-        v for s in known for v in (gate_point(s.gate), s.gate.low, s.gate.high) if v is not None
-    ]
+    values = [v for s in known for v in (_point(s.gate), s.gate.low, s.gate.high) if v is not None]
     return AxisScale.over([*values, *more], HEIGHT - _BOTTOM, _TOP)
 
 
@@ -127,7 +130,7 @@ def _dot(one: HistoricalOutcome, x: float, y: AxisScale) -> TrendDot:
     gate = one.gate
     return TrendDot(
         x=x,
-        y=y.at(gate_point(gate) or 0.0),
+        y=y.at(_point(gate) or 0.0),
         low=y.at(y.low if gate.low is None else gate.low),
         high=y.at(y.high if gate.high is None else gate.high),
         known=gate.low is not None or gate.high is not None,
@@ -153,7 +156,7 @@ def _zone(gate: GateResult, y: float) -> tuple[float, float]:
 def _value(gate: GateResult) -> str:
     known = gate.low is not None or gate.high is not None
     interval = f" ({format_gate_interval(gate)})" if known else ""
-    return f"{format_gate_value(gate, gate_point(gate))}{interval}"
+    return f"{format_gate_value(gate, _point(gate))}{interval}"
 
 
 def _words(gate: GateResult, known: Sequence[HistoricalOutcome]) -> str:

@@ -18,7 +18,8 @@ from tunegate.harness.contracts.further_arm import comparison_results
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import ArmResult, SuiteResult, Verdict
-from tunegate.reports.data import CaseView, PairScore, ReportData, once_per_report, prepare_data
+from tunegate.reports.case_view import CaseView, PairScore
+from tunegate.reports.data import ReportData, once_per_report, prepare_data
 from tunegate.reports.escaping import escape_hidden
 
 NAMED = 200

@@ -17,16 +17,9 @@ from tunegate.harness.decision.verdict.verdict_lines import interim_look, sorted
 from tunegate.harness.records.gate_results import GateResult
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.wording import count_noun
-from tunegate.reports.case_detail import compare_choices, line_diff
-from tunegate.reports.data import (
-    BASE,
-    TUNED,
-    CaseChange,
-    CaseView,
-    ReportData,
-    once_per_report,
-    prepare_data,
-)
+from tunegate.reports.case_detail import compare_choices
+from tunegate.reports.case_view import BASE, TUNED, CaseChange, CaseView
+from tunegate.reports.data import ReportData, once_per_report, prepare_data
 from tunegate.reports.escaping import code_span, escape_markdown, fenced_block, html_code
 from tunegate.reports.formatting import (
     FACES,
@@ -40,6 +33,7 @@ from tunegate.reports.formatting import (
 from tunegate.reports.identity import run_command, run_folder
 from tunegate.reports.sections import judge_health, summarize_sections
 from tunegate.reports.sections.regressions import shared_traits
+from tunegate.reports.text_diff import line_diff
 
 LIMIT = 900_000
 """Bytes of a summary at most."""

@@ -405,7 +405,7 @@ def _text(cell: StoredAnswer) -> str:
 
 def _mark_differences(cells: Mapping[str, StoredAnswer]) -> dict[str, str]:
     """Return arm → its answer with what the other has not marked."""
-    from tunegate.reports.case_detail import compare_texts
+    from tunegate.reports.text_diff import compare_texts
 
     both = [cells[arm].completion for arm in ("base", "tuned") if arm in cells]
     if len(both) < 2 or any(one is None or one.text is None for one in both):

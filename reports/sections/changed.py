@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunegate.reports.data import CaseChange, ReportData
+from tunegate.reports.case_view import CaseChange
+from tunegate.reports.data import ReportData
 from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:

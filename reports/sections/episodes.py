@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from tunegate.harness.records.answers import Completion, StoredAnswer
 from tunegate.harness.records.episodes import EpisodeRecord, EpisodeTurn
-from tunegate.reports.case_detail import ARMS, cut_text
+from tunegate.reports.case_detail import ARMS
 from tunegate.reports.data import ReportData
 from tunegate.reports.templating import fill_page_template
+from tunegate.reports.text_diff import cut_text
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunegate.reports.case_detail import ChoiceComparison, compare_choices, prompt_snippet
-from tunegate.reports.data import CaseView, MetricFacts, ReportData
+from tunegate.reports.case_view import CaseView, MetricFacts
+from tunegate.reports.data import ReportData
 from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from tunegate.harness.records.gate_results import GateResult
 from tunegate.harness.records.judgements import Judgement, JudgementStatus, judge_spending
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.wording import count_noun
-from tunegate.reports.case_list import SPREAD, order_changed
 from tunegate.reports.data import ReportData
+from tunegate.reports.judge_disagreement import SPREAD, order_changed
 from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tunegate.reports.data import BASE, TUNED, ReportData
+from tunegate.reports.case_view import BASE, TUNED
+from tunegate.reports.data import ReportData
 from tunegate.reports.identity import flatten_record, run_command
 from tunegate.reports.templating import fill_page_template
 

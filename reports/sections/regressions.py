@@ -14,16 +14,8 @@ from itertools import chain, pairwise, repeat
 from typing import TYPE_CHECKING
 
 from tunegate.harness.records.text_forms import LIST_ITEM, is_json
-from tunegate.reports.data import (
-    BASE,
-    TUNED,
-    CaseChange,
-    CaseView,
-    MetricFacts,
-    PairScore,
-    ReportData,
-    once_per_report,
-)
+from tunegate.reports.case_view import BASE, TUNED, CaseChange, CaseView, MetricFacts, PairScore
+from tunegate.reports.data import ReportData, once_per_report
 from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from tunegate.harness.decision.gating.tag_slices import (
     q_values,
     slices_by_group,
 )
-from tunegate.reports.data import MetricFacts, ReportData
+from tunegate.reports.case_view import MetricFacts
+from tunegate.reports.data import ReportData
 from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:

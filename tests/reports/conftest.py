@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import fields as fields_of
 from dataclasses import is_dataclass, replace
 from enum import StrEnum
@@ -425,6 +426,21 @@ PAYLOADS = (
     "<a href=javascript:window.pwned=1 autofocus onfocus=window.pwned=1>x</a>",
     "<div style='background:url(https://evil.example/p.png)'>x</div>",
 )
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Yield a Chromium; skip where there is none."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    with sync_api.sync_playwright() as playwright:
+        made = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield made
+        made.close()
 
 
 @pytest.fixture(scope="session")

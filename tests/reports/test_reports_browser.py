@@ -6,7 +6,6 @@ import contextlib
 import csv
 import io
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,25 +18,12 @@ from tests.leaked_runs import with_leakage
 from tests.standing_runs import beside
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.run_folder import Run
+from tunegate.reports import page as page_module
 from tunegate.reports.case_list import trace_viewer
 from tunegate.reports.junit import render_junit
 from tunegate.reports.page import render_page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Yield one browser for all tests of this file."""
-    with sync_api.sync_playwright() as playwright:
-        made = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield made
-        made.close()
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +47,11 @@ def files(
         runs["twelve_gates"] = load("block_regression")
         for name, run in runs.items():
             (folder / f"{name}.html").write_text(render_page(run), encoding="utf-8")
-    return {name: folder / f"{name}.html" for name in runs}
+    whole = (folder / "plain.html").stat().st_size
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page_module, "LIMIT", whole - 20_000)
+        (folder / "full.html").write_text(render_page(runs["plain"]), encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in (*runs, "full")}
 
 
 def with_viewer(run: Run) -> Run:
@@ -480,6 +470,18 @@ def test_cases_of_the_training_rows_are_marked_and_found(open_page: Any) -> None
     assert not open_page("plain").get_by_label("In training rows").is_visible()
 
 
+def test_a_full_page_says_which_texts_it_lacks(open_page: Any) -> None:
+    """A notice above the list, and in a case without texts; its scores are shown."""
+    page = open_page("full")
+    bodies = page.evaluate("JSON.parse(document.getElementById('texts').textContent).length")
+    notice = page.locator("#held").inner_text()
+    page.evaluate("set({ status: 'all' }); draw(cases.at(-1).at); step(0, true)")
+    last = page.locator(".case-body").inner_text()
+    assert f"the texts of the first {bodies:,} of 106 cases" in notice
+    assert "the texts of this case are in cases.jsonl" in last
+    assert "choice_probability" in last or "json_schema" in last
+
+
 def test_help_opens_and_closes(open_page: Any) -> None:
     page = open_page()
     page.keyboard.press("?")
@@ -508,40 +510,6 @@ def test_a_phone_never_scrolls_sideways(open_page: Any, name: str) -> None:
     for _ in range(3):
         page.keyboard.press("n")
         assert page.evaluate(width) == 375
-
-
-CONTRAST = """() => {
-  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-  const rgb = (colour) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour;
-    canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data]; };
-  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
-    .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-  const behind = (e) => { for (let at = e; at; at = at.parentElement) {
-    const colour = rgb(getComputedStyle(at).backgroundColor);
-    if (colour[3] === 255) return colour; }
-    return [255, 255, 255]; };
-  const seen = new Map();
-  for (const e of document.querySelectorAll('body *')) {
-    if (!e.checkVisibility() || e.closest('svg')) continue;
-    if (![...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim())) continue;
-    const pair = [light(rgb(getComputedStyle(e).color)), light(behind(e))].sort((a, b) => b - a);
-    const ratio = (pair[0] + 0.05) / (pair[1] + 0.05);
-    if (ratio < 4.5) seen.set(e.tagName + '.' + e.className, ratio.toFixed(2));
-  }
-  return [...seen];
-}"""
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_has_contrast_in_both_schemes(open_page: Any, scheme: str) -> None:
-    """Every visible text has 4.5 : 1 on what lies behind it, with a row of each list open."""
-    page = open_page(scheme=scheme)
-    page.evaluate("document.querySelectorAll('.how, .fold').forEach((d) => { d.open = true; })")
-    page.keyboard.press("n")
-    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (dark == "rgb(18, 20, 23)") == (scheme == "dark")
-    assert page.evaluate(CONTRAST) == []
 
 
 @pytest.mark.parametrize(

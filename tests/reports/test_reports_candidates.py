@@ -10,9 +10,11 @@ from markdown_it import MarkdownIt
 from tests.compared_runs import candidate, column, poisoned, run_of
 from tunegate.harness.decision.candidates.rank import compare_runs
 from tunegate.harness.records.candidates import CandidateComparison
-from tunegate.reports import candidates, charts
+from tunegate.reports import candidates
+from tunegate.reports.axis import AxisScale, tick_text
 from tunegate.reports.candidates import gate_tables, render_page
-from tunegate.reports.charts import AxisScale, tick_text
+from tunegate.reports.forest_plot import FOREST_WIDTH
+from tunegate.reports.pareto import draw_pareto
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,7 @@ def test_the_markdown_has_both_tables(compared: CandidateComparison) -> None:
 
 
 def test_the_drawing_puts_each_candidate_in_its_place(compared: CandidateComparison) -> None:
-    drawing = candidates.draw_pareto(compared)
+    drawing = draw_pareto(compared)
     assert drawing is not None
     low, middle, high, _ = drawing.crosses
 
@@ -99,7 +101,7 @@ def test_the_drawing_puts_each_candidate_in_its_place(compared: CandidateCompari
 
 
 def test_letters_of_equal_candidates_stand_apart() -> None:
-    drawing = candidates.draw_pareto(compare_runs([candidate(n, 60) for n in ("a", "b", "c")]))
+    drawing = draw_pareto(compare_runs([candidate(n, 60) for n in ("a", "b", "c")]))
     assert drawing is not None
 
     assert len({cross.label for cross in drawing.crosses}) == 3
@@ -111,7 +113,7 @@ def test_without_two_axes_there_is_no_drawing() -> None:
     runs = [run_of(n, {"solved": (column(30), column(60))}, gates=goal) for n in "ab"]
     found = compare_runs(runs)
 
-    assert candidates.draw_pareto(found) is None
+    assert draw_pareto(found) is None
     assert '<figure class="plot">' not in render_page(found)
 
 
@@ -122,7 +124,7 @@ def test_a_gates_intervals_share_a_scale(compared: CandidateComparison) -> None:
     assert len({row.bound for _, _, row in table.rows}) == 1
     assert len({row.zero for _, _, row in table.rows}) == 1
     ends = [(row.low, row.high) for _, _, row in table.rows]
-    assert all(0 <= low <= high <= charts.FOREST_WIDTH for low, high in ends)
+    assert all(0 <= low <= high <= FOREST_WIDTH for low, high in ends)
     assert table.rows[2][2].point < table.rows[1][2].point  # type: ignore[operator]
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tunegate.harness.records.judgements import Judgement, JudgementStatus
-from tunegate.reports.case_list import SPREAD, disagreement_notes, order_changed
-from tunegate.reports.data import CaseView, prepare_data
+from tunegate.reports.case_view import CaseView
+from tunegate.reports.data import prepare_data
+from tunegate.reports.judge_disagreement import SPREAD, disagreement_notes, order_changed
 
 
 def judged(first: float, second: float) -> Judgement:

@@ -5,15 +5,11 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tunegate.reports.label_sheet import render_sheet
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ROWS = [
     {"suite": "s", "metric": "tone", "id": "c1", "prompt": "Late?", "completion": "Sorry."},
     {"suite": "s", "metric": "tone", "id": "c2", "prompt": "Lost?", "completion": "So what."},
@@ -55,28 +51,21 @@ def test_a_scale_has_a_key_for_each_step() -> None:
     assert "0.75 <kbd>4</kbd>" in page(values=(0.0, 0.25, 0.5, 0.75, 1.0))
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_a_whole_sheet_by_keyboard(tmp_path: Path) -> None:
+def test_a_whole_sheet_by_keyboard(browser: Any, tmp_path: Path) -> None:
     """2, 1, back, 2, save: yes and yes; the third stays open, and nothing complains."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = tmp_path / "sheet.html"
     path.write_text(page(), encoding="utf-8")
     complaints: list[str] = []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        tab = browser.new_page()
-        tab.on("console", lambda message: complaints.append(message.text))
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.goto(path.as_uri())
-        for key in ("2", "1", "k", "2"):
-            tab.keyboard.press(key)
-        place = tab.text_content("#place")
-        with tab.expect_download() as download:
-            tab.keyboard.press("s")
-        saved = Path(download.value.path()).read_text(encoding="utf-8")
-        browser.close()
+    tab = browser.new_page()
+    tab.on("console", lambda message: complaints.append(message.text))
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.goto(path.as_uri())
+    for key in ("2", "1", "k", "2"):
+        tab.keyboard.press(key)
+    place = tab.text_content("#place")
+    with tab.expect_download() as download:
+        tab.keyboard.press("s")
+    saved = Path(download.value.path()).read_text(encoding="utf-8")
 
     assert place == "answer 3 of 3 · 2 labelled"
     assert [json.loads(line)["label"] for line in saved.splitlines()] == [1, 1, None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -13,9 +12,6 @@ import pytest
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports.page import render_page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 WIDTH = 703
 """Pixels between the margins of an A4 page: 210 mm less 24."""
 CUT = """() => [...document.querySelectorAll('body *')].filter((e) => e.checkVisibility())
@@ -30,20 +26,15 @@ CUT = """() => [...document.querySelectorAll('body *')].filter((e) => e.checkVis
 
 
 @pytest.fixture(name="page", scope="module")
-def _page(make_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Yield a page in a dark window, as wide as paper, with a case open and a note on it."""
+def _page(browser: Any, make_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return a page in a dark window, as wide as paper, with a case open and a note on it."""
     path = tmp_path_factory.mktemp("print") / "report.html"
     path.write_text(render_page(_asked_again(make_run("BLOCK"))), encoding="utf-8")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        page = browser.new_page(viewport={"width": WIDTH, "height": 1000}, color_scheme="dark")
-        page.goto(path.as_uri())
-        page.keyboard.press("n")
-        page.locator(".case-body textarea").fill("Ask the shop.\n" * 6)
-        yield page
-        browser.close()
+    page = browser.new_page(viewport={"width": WIDTH, "height": 1000}, color_scheme="dark")
+    page.goto(path.as_uri())
+    page.keyboard.press("n")
+    page.locator(".case-body textarea").fill("Ask the shop.\n" * 6)
+    return page
 
 
 def _asked_again(run: Run) -> Run:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 
-from tunegate.reports.case_detail import WORD_LIMIT, WordDiff, compare_texts, line_diff
+from tunegate.reports.text_diff import WORD_LIMIT, WordDiff, compare_texts, line_diff
 
 
 def marked(diff: WordDiff) -> tuple[list[str], list[str]]:
