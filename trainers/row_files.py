@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tunegate.harness.records.errors import UsageError, error_reason
 from tunegate.harness.records.files import check_regular
-
-if TYPE_CHECKING:
-    pass  # type: ignore[import-untyped]  # ships no types
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
@@ -52,7 +49,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _read_folder(path: Path) -> Iterator[tuple[str, Any]]:
-    import datasets
+    import datasets  # type: ignore[import-untyped]  # ships no types
 
     try:
         rows = datasets.load_from_disk(str(path))
