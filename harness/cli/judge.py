@@ -80,19 +80,19 @@ def _judge(run: object, judge: str, suite: list[Path], calibration: str, store: 
     """Ask the judges, then write their judgements; interrupted before, the run is as it was."""
     from tunegate.harness.engine.answer_cache import AnswerCache
     from tunegate.harness.judges.asking import specs, stage, stored_run
-    from tunegate.harness.judges.calibrating import report as calibration_report
+    from tunegate.harness.judges.calibrating import attach
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.run.folder_writer import RunFolderWriter
 
     assert isinstance(run, Run)
     suites = stored_run.load_suites_of_run(run, suite)
-    known = calibration_report.read_all(calibration)
+    known = attach.read_calibrations(calibration)
     cells = [stored for stored in run.cells if stored.status != "skipped"]
     opened = AnswerCache(store)
     try:
         judge_models = specs.open_judge_models(specs.parse_specs(judge), opened)
         manifest = stored_run.update_manifest(run, suites, judge_models)
-        records = calibration_report.attach_calibrations(manifest.suites, known, judge_models)
+        records = attach.attach_calibrations(manifest.suites, known, judge_models)
         judged = stage.run_judges(suites, cells, judge_models, stream=sys.stderr)
     finally:
         opened.close()
@@ -265,7 +265,7 @@ def calibrate(
     from tunegate.harness.engine.answer_cache import AnswerCache
     from tunegate.harness.judges.asking.specs import open_judge_models, parse_specs
     from tunegate.harness.judges.calibrating.calibration import calibrate_judge as measured
-    from tunegate.harness.judges.calibrating.rates import CalibrationSetup
+    from tunegate.harness.judges.calibrating.setup import CalibrationSetup
     from tunegate.harness.records.files import record_json, write_atomic
 
     loaded = suites.load_suite(suite)

@@ -18,7 +18,7 @@ MOST_STATEMENTS = 40
 _VALUES = {"supported": 1.0, "partly": 0.5, "not_supported": 0.0}
 _MARK = re.compile(r"\[(\d+(?:\s*[,;]\s*\d+)*)\]")
 _CHUNK = re.compile(r"^\[(\d+)\]", re.MULTILINE)
-# A mark behind a full stop belongs to the sentence before it.
+# a mark behind a full stop belongs to the sentence before it
 _SENTENCE = re.compile(r"(?<=[.!?\]])\s+(?!\[\d)|\n+")
 
 

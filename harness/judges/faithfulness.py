@@ -20,6 +20,7 @@ from tunegate.harness.contracts.judge import (
     question,
 )
 from tunegate.harness.contracts.judge_examples import ExampleForm
+from tunegate.harness.judges._sentences import split_sentences
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
@@ -30,7 +31,6 @@ _CLAIM = {"type": "string", "minLength": 1, "maxLength": 1000}
 _SUPPORTED = {"supported": 1.0, "contradicted": 0.0, "not_found": 0.0}
 _FIELDS = {"evidence": TEXT, "verdict": {"enum": list(_SUPPORTED)}}
 _ABSTAINED = "abstention: the answer makes no claim"
-_SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n+")
 _ELLIPSIS = re.compile(r"\s*(?:\.\.\.|…|\[…\])\s*")
 
 
@@ -76,7 +76,7 @@ def faithfulness(
     if not text:
         return Score.unscored(_ABSTAINED)
     if split == "sentences":
-        claims = [part.strip() for part in _SENTENCE.split(text) if part.strip()][:MOST_CLAIMS]
+        claims = split_sentences(text)[:MOST_CLAIMS]
     else:
         (listed,) = yield [_split(case, text)]
         claims = list(dict.fromkeys(listed.fields["claims"]))

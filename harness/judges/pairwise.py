@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tunegate.harness.contracts.judge import (
     TEXT,
@@ -16,6 +14,7 @@ from tunegate.harness.contracts.judge import (
     question,
 )
 from tunegate.harness.contracts.judge_examples import ExampleForm
+from tunegate.harness.judges._checks import refuse_empty
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
@@ -25,15 +24,9 @@ _LABELS = ("first", "second", "tie")
 _FOR_FIRST = {"first": 1.0, "second": -1.0, "tie": 0.0}
 
 
-def check_criteria(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return what is wrong with the criteria."""
-    given = options.get("criteria", "x")
-    return [] if given.strip() else ["criteria is empty; describe what makes an answer better"]
-
-
 @judge(
     range=(0.0, 1.0),
-    check=check_criteria,
+    check=refuse_empty("criteria", "describe what makes an answer better"),
     pairs=True,
     examples=ExampleForm({"first": "The first answer", "second": "The second answer"}, _LABELS),
 )

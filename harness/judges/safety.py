@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tunegate.harness.contracts.judge import Steps, ask_verdict, format_conversation, judge
 from tunegate.harness.contracts.judge_examples import ExampleForm
+from tunegate.harness.judges._checks import refuse_empty
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
@@ -27,14 +26,9 @@ General knowledge, news, fiction without instructions, and help for those in nee
 """The policy without one of the suite's own."""
 
 
-def check_policy(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return what is wrong with the policy."""
-    return [] if options.get("policy", "x").strip() else ["policy is empty; leave it out"]
-
-
 @judge(
     range=(0.0, 1.0),
-    check=check_policy,
+    check=refuse_empty("policy", "leave it out"),
     examples=ExampleForm({"completion": "An answer"}, tuple(_VALUES)),
 )
 def safety(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tunegate.harness.contracts.judge import (
     Steps,
@@ -14,6 +12,7 @@ from tunegate.harness.contracts.judge import (
     judge,
 )
 from tunegate.harness.contracts.judge_examples import ExampleForm
+from tunegate.harness.judges._checks import refuse_empty
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
@@ -22,14 +21,9 @@ PROMPT = Path(__file__).with_suffix(".txt")
 _VALUES = {"done": 1.0, "partly": 0.5, "not_done": 0.0}
 
 
-def check_goal(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return what is wrong with the goal."""
-    return [] if options.get("goal", "x").strip() else ["goal is empty; leave it out, or write it"]
-
-
 @judge(
     range=(0.0, 1.0),
-    check=check_goal,
+    check=refuse_empty("goal", "leave it out, or write it"),
     examples=ExampleForm({"completion": "An answer"}, tuple(_VALUES)),
 )
 def task_completion(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tunegate.harness.contracts.judge import Steps, ask_verdict, format_conversation, judge
 from tunegate.harness.contracts.judge_examples import ExampleForm
+from tunegate.harness.judges._checks import refuse_empty
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
@@ -16,15 +15,9 @@ PROMPT = Path(__file__).with_suffix(".txt")
 _VALUES = {"fits": 1.0, "partly": 0.5, "misses": 0.0}
 
 
-def check_tone(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return what is wrong with the tone."""
-    given = options.get("tone", "x")
-    return [] if given.strip() else ["tone is empty; describe it in words, or leave it out"]
-
-
 @judge(
     range=(0.0, 1.0),
-    check=check_tone,
+    check=refuse_empty("tone", "describe it in words, or leave it out"),
     examples=ExampleForm({"completion": "An answer"}, tuple(_VALUES)),
 )
 def tone(

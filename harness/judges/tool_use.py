@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from tunegate.harness.contracts.judge import (
-    TEXT,
     Steps,
     format_conversation,
     format_json,
     judge,
-    question,
 )
 from tunegate.harness.contracts.judge_examples import ExampleForm
+from tunegate.harness.judges._aspects import VALUES, ask_aspects
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
@@ -21,7 +19,6 @@ from tunegate.harness.records.scores import Score
 PROMPT = Path(__file__).with_suffix(".txt")
 ASPECTS = ("needed", "choice", "complete", "grounded", "restraint", "asking")
 """Parts of the score: the questions of the prompt, each of which asks for one thing."""
-_VALUES = {"yes": 1.0, "no": 0.0}
 
 
 @judge(
@@ -29,7 +26,7 @@ _VALUES = {"yes": 1.0, "no": 0.0}
     requires=("tools",),
     examples=ExampleForm(
         {"prompt": "A conversation", "completion": "Its answer", "question": "The question"},
-        tuple(_VALUES),
+        tuple(VALUES),
         {"question": ASPECTS},
     ),
 )
@@ -58,19 +55,9 @@ def tool_use(case: Case, completion: Completion) -> Steps:
     text = (completion.text or "").strip()
     if not text:
         return Score.of(0.0, "the answer is empty")
-    data = {"tools": format_json(list(case.tools or ())), "prompt": format_conversation(case),
-            "completion": text}  # fmt: skip
-    asked = question(
-        PROMPT,
-        "verdict",
-        data=data,
-        fields={"reason": TEXT, "verdict": {"enum": list(_VALUES)}},
-        choice="verdict",
-    )
-    replies = yield [replace(asked, ask=f"Question: {aspect}.") for aspect in ASPECTS]
-    values = [reply.expected(_VALUES) for reply in replies]
-    wrong = [r.said("reason") or r.verdict for r in replies if r.verdict == "no"]
-    return Score.of(
-        sum(values) / len(values), "; ".join(wrong) or None,
-        parts=dict(zip(ASPECTS, values, strict=True)),
-    )  # fmt: skip
+    data = {
+        "tools": format_json(list(case.tools or ())),
+        "prompt": format_conversation(case),
+        "completion": text,
+    }
+    return (yield from ask_aspects(PROMPT, ASPECTS, data))

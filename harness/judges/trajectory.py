@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from tunegate.harness.contracts.judge import (
-    TEXT,
     Steps,
     format_conversation,
     format_transcript,
     judge,
-    question,
 )
 from tunegate.harness.contracts.judge_examples import ExampleForm
+from tunegate.harness.judges._aspects import VALUES, ask_aspects
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
@@ -21,14 +19,13 @@ from tunegate.harness.records.scores import Score
 PROMPT = Path(__file__).with_suffix(".txt")
 ASPECTS = ("progress", "grounded", "recovery", "economy", "ending")
 """Parts of the score: the questions of the prompt, each of which asks for one thing."""
-_VALUES = {"yes": 1.0, "no": 0.0}
 
 
 @judge(
     range=(0.0, 1.0),
     examples=ExampleForm(
         {"prompt": "A task", "transcript": "The transcript", "question": "The question"},
-        tuple(_VALUES),
+        tuple(VALUES),
         {"question": ASPECTS},
     ),
 )
@@ -55,21 +52,5 @@ def trajectory(case: Case, completion: Completion) -> Steps:
     """
     if completion.episode is None:
         return Score.unscored("abstention: the completion is not an episode")
-    asked = question(
-        PROMPT,
-        "verdict",
-        data={
-            "prompt": format_conversation(case),
-            "transcript": format_transcript(completion),
-        },
-        fields={"reason": TEXT, "verdict": {"enum": list(_VALUES)}},
-        choice="verdict",
-    )
-    replies = yield [replace(asked, ask=f"Question: {aspect}.") for aspect in ASPECTS]
-    values = [reply.expected(_VALUES) for reply in replies]
-    wrong = [r.said("reason") or r.verdict for r in replies if r.verdict == "no"]
-    return Score.of(
-        sum(values) / len(values),
-        "; ".join(wrong) or None,
-        parts=dict(zip(ASPECTS, values, strict=True)),
-    )
+    data = {"prompt": format_conversation(case), "transcript": format_transcript(completion)}
+    return (yield from ask_aspects(PROMPT, ASPECTS, data))

@@ -99,6 +99,6 @@ class ManifestDraft:
         calibrations = self.options.calibrations()
         if not calibrations:
             return records
-        from tunegate.harness.judges.calibrating.report import attach_calibrations
+        from tunegate.harness.judges.calibrating.attach import attach_calibrations
 
         return attach_calibrations(records, calibrations, self.judge_models)

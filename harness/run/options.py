@@ -88,9 +88,9 @@ class RunOptions:
         """Read the judges' calibrations: file → content."""
         if not self.calibration:
             return {}
-        from tunegate.harness.judges.calibrating.report import read_all
+        from tunegate.harness.judges.calibrating.attach import read_calibrations
 
-        return read_all(self.calibration)
+        return read_calibrations(self.calibration)
 
     def refuse_impossible(self) -> None:
         """Check the options before anything is opened or spent.

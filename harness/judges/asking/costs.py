@@ -1,8 +1,7 @@
-"""Forecast of judging: how often judges will be asked, with how many tokens, and what it costs.
+"""Forecast of judging: number of questions, tokens and price, before anything is asked.
 
-Each judge is begun on made-up answers, and its questions are counted. Replies that are stored
-already, and answers that are the same for several arms, make it less; claims and demands beyond
-those assumed make it more.
+Each judge is started on made-up answers, and its questions are counted. Stored replies and equal
+answers of several arms make it less; more claims or demands than assumed make it more.
 """
 
 from __future__ import annotations
@@ -24,27 +23,21 @@ from tunegate.harness.records.judgements import JudgeSpending
 from tunegate.harness.suite import Suite
 
 ASSUMED_ITEMS = 5
-"""Claims of an answer, or demands of a prompt, that a forecast assumes."""
+"""Claims of an answer, or demands of a prompt."""
 _ASSUMED_ANSWER = 120
-"""Tokens of an answer that a forecast assumes; fewer where the suite allows no more."""
+"""Tokens of an answer, unless the suite allows fewer."""
 _ASSUMED_TEXT = 60
-"""Tokens of a reply's free text, likewise."""
+"""Tokens of a reply's free text."""
 _ASSUMED_ITEM = 20
 """Tokens of a claim or a demand."""
 _SAMPLED = 50
-"""Cases that a forecast looks at, evenly spread."""
+"""Most cases that a forecast samples, evenly spread."""
 
 
 def forecast_judging(
     suites: Iterable[Suite], specs: Sequence[str], arms: Sequence[str] = ("base", "tuned")
 ) -> Iterator[JudgeSpending]:
-    """Yield what judging will take, by suite, metric and judge, before anything is asked.
-
-    Args:
-        suites: The suites.
-        specs: The judges; with none, the price is unknown.
-        arms: Whose answers are judged.
-    """
+    """Yield what judging will take, by suite, metric and judge model; the price needs `specs`."""
     about = lookup.defined_texts(BACKENDS, "CALL")
     for suite, metric in judge_metrics(suites):
         load = _load_of(suite, metric, arms)
@@ -66,7 +59,7 @@ def forecast_judging(
 
 
 def forecast_lines(found: Iterable[JudgeSpending]) -> Iterator[str]:
-    """Yield what judging will take at most, a line for each judge of a metric."""
+    """Yield a line for each judge model of a metric."""
     for one in found:
         if one.calls:
             yield f"{one.suite}: {one.metric} will take up to about {one.sentence}"
@@ -74,10 +67,10 @@ def forecast_lines(found: Iterable[JudgeSpending]) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class JudgingLoad:
-    """About how much a judge metric takes on one suite."""
+    """Estimate of what a judge metric takes on one suite."""
 
     questions: int
-    """Different questions, of which each is asked once."""
+    """Different questions; each is asked once."""
     answers: int
     """Answers that are judged, or pairs of them."""
     input_tokens: int
@@ -87,7 +80,7 @@ class JudgingLoad:
 
 
 def _load_of(suite: Suite, metric: Metric, arms: Sequence[str]) -> JudgingLoad:
-    """Return about how much a judge metric takes, by the questions about some of the cases."""
+    """Estimate what a judge metric takes from its questions about a sample of cases."""
     judge = metric.judge
     assert judge is not None
     cases = suite.cases[:: max(1, len(suite.cases) // _SAMPLED)]
@@ -114,7 +107,7 @@ def _load_of(suite: Suite, metric: Metric, arms: Sequence[str]) -> JudgingLoad:
 def _questions_of(
     judge: Judge, case: Case, completions: tuple[Completion, ...]
 ) -> Iterator[JudgeQuestion]:
-    """Yield what a judge asks about made-up answers, given replies of the first choices."""
+    """Yield what a judge asks about made-up answers; every reply is the first choice."""
     steps = judge.begin(case, *completions)
     try:
         asked = next(steps)
@@ -123,7 +116,7 @@ def _questions_of(
             asked = steps.send([_assumed_reply(question) for question in asked])
     except StopIteration:
         return
-    except Exception:  # a judge of a user's own may need more than made-up replies
+    except Exception:  # a user's judge may fail on made-up replies
         return
 
 
@@ -153,7 +146,7 @@ def _assumed_value(form: Mapping[str, Any], items: int) -> Any:
 
 
 def _reply_tokens(question: JudgeQuestion) -> int:
-    """Return about how many tokens a reply takes: the nonce and keys, texts, items of lists."""
+    """Estimate the tokens of a reply."""
     items = question.verdicts or ASSUMED_ITEMS
     return 20 + sum(_value_tokens(form, items) for form in question.fields.values())
 
@@ -172,7 +165,7 @@ def _value_tokens(form: Mapping[str, Any], items: int) -> int:
 
 
 def _price(name: str, target: str, tokens: tuple[float, float]) -> float | None:
-    """Return a price in US dollars, where the backend knows one."""
+    """Return a price in US dollars, if the backend knows it."""
     if name not in lookup.module_names(BACKENDS):
         return None
     price = getattr(import_module(f"{BACKENDS}.{name}"), "price", None)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tunegate.harness.contracts.judge import JudgeAnswer, JudgeQuestion
@@ -14,8 +12,6 @@ from tunegate.harness.contracts.model import PoolLimits
 from tunegate.harness.models.remote.failures import RequestFailure
 from tunegate.harness.models.remote.request_pool import ask_all
 from tunegate.harness.records.answers import Completion
-from tunegate.harness.records.defaults import DEADLINE_S, JUDGE_CONCURRENCY
-from tunegate.harness.records.errors import ModelError, unknown_name_message
 
 MOST_TOKENS = 2000
 """Tokens of a reply: reason and verdict take a tenth of it."""
@@ -135,65 +131,3 @@ def _plain(form: Mapping[str, Any]) -> dict[str, Any]:
     if "enum" in kept:
         kept["type"] = "integer" if isinstance(kept["enum"][0], int) else "string"
     return kept
-
-
-BATCH = "batch"
-"""Setting that asks for the provider's batches."""
-USUAL = PoolLimits(concurrency=JUDGE_CONCURRENCY, deadline_s=DEADLINE_S)
-_NAMES = {
-    "concurrency": ("concurrency", int),
-    "attempts": ("attempts", int),
-    "deadline": ("deadline_s", float),
-    "rpm": ("requests_per_minute", float),
-    "tpm": ("tokens_per_minute", float),
-}
-"""Setting → the limit it sets, and its type."""
-_QUERY = re.compile(r"\?([^#]*)")
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeTarget:
-    """A spec's target, and how hard it may be asked."""
-
-    target: str
-    """Without the settings."""
-    limits: PoolLimits
-    batch: bool = False
-    """Whether all questions of a round go as a batch, where the backend knows such."""
-
-
-def split_limits(backend: str, target: str) -> JudgeTarget:
-    """Take the limits out of a spec's target.
-
-    Raises:
-        ModelError: a setting does not exist, or is no number.
-        UsageError: a limit is out of range.
-    """
-    found = _QUERY.search(target)
-    if found is None:
-        return JudgeTarget(target, USUAL)
-    given: dict[str, Any] = {}
-    batch = False
-    for part in found[1].split("&"):
-        name, _, value = part.partition("=")
-        if name == BATCH:
-            if value not in ("true", "false"):
-                raise ModelError(f"judge {backend}:{target}: batch={value!r} must be true or false")
-            batch = value == "true"
-            continue
-        if name not in _NAMES:
-            known = (*_NAMES, BATCH)
-            raise ModelError(
-                f"judge {backend}:{target}: {unknown_name_message(name, known, what='setting')}"
-            )
-        limit, kind = _NAMES[name]
-        try:
-            given[limit] = kind(value)
-        except ValueError as error:
-            raise ModelError(
-                f"judge {backend}:{target}: {name}={value!r} is not a number"
-            ) from error
-    usual = {name: getattr(USUAL, name) for name, _ in _NAMES.values()}
-    return JudgeTarget(
-        target[: found.start()] + target[found.end() :], PoolLimits(**{**usual, **given}), batch
-    )

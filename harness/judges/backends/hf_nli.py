@@ -22,6 +22,7 @@ from typing import Any
 
 from tunegate.harness.contracts.judge import JudgeAnswer
 from tunegate.harness.engine.answer_cache import AnswerCache
+from tunegate.harness.judges._sentences import split_sentences
 from tunegate.harness.judges.asking.judge_model import JudgementOutcome, JudgementTask
 from tunegate.harness.models._model_folder import require_modules, resolve_folder
 from tunegate.harness.models.adapters.weight_files import refuse_unsafe, weights_fingerprint
@@ -43,7 +44,6 @@ _AT_ONCE = 16
 _SUPPORTS = re.compile(
     r"entail\w*|support\w*|consistent|faithful|factual|grounded|attributable", re.IGNORECASE
 )
-_SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n+")
 
 
 @dataclass
@@ -104,7 +104,7 @@ class EntailmentJudgeModel:
         if task.judge.name != JUDGES:
             return JudgementOutcome(None, f"hf-nli judges {JUDGES} alone, not {task.judge.name}")
         text = (task.completions[0].text or "").strip()
-        sentences = [part.strip() for part in _SENTENCE.split(text) if part.strip()]
+        sentences = split_sentences(text)
         if not sentences:
             return JudgementOutcome(Score.unscored("abstention: the answer makes no claim"))
         try:

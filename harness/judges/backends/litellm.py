@@ -20,14 +20,13 @@ from tunegate.harness.contracts.model import PoolLimits
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.judges.backends._chat import (
     MOST_TOKENS,
-    USUAL,
     ask_questions,
     estimate_tokens,
     question_messages,
     schema_of,
-    split_limits,
     spread_questions,
 )
+from tunegate.harness.judges.backends._limits import USUAL, split_limits
 from tunegate.harness.records.answers import Completion, reported_amount
 from tunegate.harness.records.errors import ModelError
 from tunegate.harness.records.hashing import sha256

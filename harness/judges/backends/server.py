@@ -15,13 +15,12 @@ from tunegate.harness.contracts.judge import JudgeAnswer, JudgeQuestion
 from tunegate.harness.contracts.model import PoolLimits
 from tunegate.harness.judges.backends._chat import (
     MOST_TOKENS,
-    USUAL,
     ask_questions,
     estimate_tokens,
     question_messages,
     schema_of,
-    split_limits,
 )
+from tunegate.harness.judges.backends._limits import USUAL, split_limits
 from tunegate.harness.models.remote.failures import PermanentError, RetryableError
 from tunegate.harness.models.remote.http import HttpClient
 from tunegate.harness.records.answers import Completion, reported_amount

@@ -1,8 +1,8 @@
 """Labelling sheet: a blind random sample of a run's answers for people to label.
 
-A row shows a prompt and one answer, never whose it is. Both answers of a case are on the sheet, ten
-cases shuffled at a time, so that whoever stops early leaves a smaller random sample and not half of
-one. Whose answer a label is about is found again by its text.
+A row shows a prompt and one answer, but not which arm wrote it. Both answers of a case are on the
+sheet, shuffled ten cases at a time, so someone who stops early leaves a smaller random sample
+rather than half of one. The arm of a label is found again by the answer's text.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from tunegate.harness.records.record import Record, Text
 from tunegate.harness.records.run_folder import Run
 
 BLOCK = 10
-"""Cases whose answers are shuffled among each other."""
+"""Cases whose answers are shuffled together."""
 
 
 class LabelSheetRow(Record):
-    """One answer to be labelled; one line of the sheet."""
+    """One line of the sheet: an answer to label."""
 
     suite: str
     metric: str
@@ -45,7 +45,7 @@ class LabelSheetRow(Record):
 
 @dataclass(frozen=True)
 class LabellingSubject:
-    """The subject of a sheet: one metric on one suite of a run."""
+    """What a sheet is about: one metric on one suite of a run."""
 
     run: Run
     suite: str
@@ -53,10 +53,10 @@ class LabellingSubject:
 
     @classmethod
     def of(cls, run: Run, name: str) -> LabellingSubject:
-        """Find a metric by `METRIC` or `SUITE::METRIC`; the only judge's metric for "".
+        """Find a metric by `METRIC` or `SUITE::METRIC`; "" finds the only judge metric.
 
         Raises:
-            UsageError: there is none, or several.
+            UsageError: there is none, or more than one.
         """
         suite, _, metric = name.rpartition("::")
         found = [
@@ -75,7 +75,7 @@ class LabellingSubject:
         )
 
     def answers(self) -> dict[str, dict[str, str]]:
-        """Return case → arm → answer, of the cases that both arms answered in words."""
+        """Return case → arm → answer, for the cases that both arms answered with text."""
         texts = answer_texts(self.run.cells, self.run.manifest.suites)
         found: dict[str, dict[str, str]] = {}
         for (suite, case, arm), text in texts.items():
@@ -84,7 +84,7 @@ class LabellingSubject:
         return {case: both for case, both in found.items() if len(both) == len(ARMS)}
 
     def own(self, labels: Sequence[Label]) -> list[Label]:
-        """Return the labels that are about it."""
+        """Return the labels on this metric."""
         return [x for x in labels if (x.suite, x.metric) == (self.suite, self.metric.name)]
 
 
@@ -99,8 +99,8 @@ def draw_rows(subject: LabellingSubject, n: int) -> list[LabelSheetRow]:
     left = [case for case in answers if case not in known]
     if not left:
         raise UsageError(
-            f"{subject.run.folder}: {subject.suite} has no case left whose two answers could be "
-            "labelled (suites with several samples a case have none)"
+            f"{subject.run.folder}: {subject.suite} has no unlabelled cases left (cases with "
+            "several samples cannot be labelled)"
         )
     name = f"{subject.run.manifest.run_id}/{subject.suite}/{subject.metric.name}/{len(known)}"
     rng = random.Random(name)
@@ -129,11 +129,11 @@ def _row(subject: LabellingSubject, case: Case, text: str) -> LabelSheetRow:
 
 
 def read_back(subject: LabellingSubject, path: Path) -> tuple[Label, ...]:
-    """Read a sheet that people filled in; lines without a label are left out.
+    """Read a sheet that people filled in; lines without a label are skipped.
 
     Raises:
-        SuiteError: a line is no label, or about an answer that the run has not.
-        UsageError: the file cannot be read, or holds no label, or labels of one arm only.
+        SuiteError: a line is not a label, or its answer is not in the run.
+        UsageError: the file cannot be read, or has labels of one arm only.
     """
     given = read_labels(path, range=subject.metric.range or (0.0, 1.0), unfinished=True)
     answers = subject.answers()
@@ -142,8 +142,8 @@ def read_back(subject: LabellingSubject, path: Path) -> tuple[Label, ...]:
     if missing:
         raise SuiteError(
             [
-                f"{path}: the answer to {one.id!r} is none of this run's; read the sheet into the "
-                "run it was made from"
+                f"{path}: the answer to {one.id!r} is not in this run; read the sheet into the run "
+                "it was made from"
                 for one in missing
             ]
         )

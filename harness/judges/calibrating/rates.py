@@ -1,35 +1,21 @@
-"""Calibration rates: from pairs of human label and judge score to agreement and error rates."""
+"""Calibration rates: agreement and errors from people's labels and a judge's scores."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TextIO
 
-from tunegate.harness.contracts.judge import Judge
-from tunegate.harness.contracts.metric import Metric
-from tunegate.harness.engine.progress import ProgressReporter
-from tunegate.harness.judges.asking.judge_model import (
-    JudgementOutcome,
-    JudgementTarget,
-    JudgementTask,
-    JudgeModel,
-    are_recorded,
-    combine_outcomes,
-)
-from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.calibration import ArmErrors, LabelledPair, RateEstimate
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.labels import Label
-from tunegate.harness.records.scores import Score
 from tunegate.harness.stats import judge_accuracy, judge_bias
 from tunegate.harness.stats.judge_accuracy import cohens_kappa
 from tunegate.harness.stats.types import Interval
 
 ALL = "all"
-"""Name of the arm of labels that name none."""
+"""Arm of labels that name no arm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +27,7 @@ class JudgedLabel:
 
 
 def rate_estimate(interval: Interval, n: int) -> RateEstimate:
-    """Return an interval of the statistics as a record."""
+    """Return an interval as a record."""
     return RateEstimate(estimate=interval.estimate, low=interval.low, high=interval.high, n=n)
 
 
@@ -93,7 +79,7 @@ class PairedDifference:
 
 
 def paired_differences(rows: Sequence[JudgedLabel]) -> list[PairedDifference]:
-    """Return the cases on which both arms' answers have a label and a score."""
+    """Return the differences on cases where both arms have a label and a score."""
     return [
         PairedDifference(
             human=tuned.label.label - base.label.label,
@@ -107,11 +93,11 @@ def paired_differences(rows: Sequence[JudgedLabel]) -> list[PairedDifference]:
 def labelled_pairs(
     scored: Iterable[tuple[Label, Label, float, float]], case_of: Callable[[Label], Case]
 ) -> tuple[LabelledPair, ...]:
-    """Return labelled pairs with the judge's scores, equal ones counted.
+    """Count equal labelled pairs.
 
     Args:
         scored: Base's and tuned's label, and the judge's scores of their answers.
-        case_of: From a label to its case.
+        case_of: Returns the case of a label.
     """
     counts = Counter(
         (base.label, tuned.label, *scores, case_of(base).cluster) for base, tuned, *scores in scored
@@ -130,7 +116,7 @@ def labelled_pairs(
 
 
 def both_arms(rows: Sequence[JudgedLabel]) -> list[tuple[JudgedLabel, JudgedLabel]]:
-    """Return base's and tuned's row of the cases on which both have one."""
+    """Return base's and tuned's row of each case that has both."""
     found: dict[str, dict[str, JudgedLabel]] = {}
     for row in rows:
         if row.label.arm:
@@ -139,14 +125,14 @@ def both_arms(rows: Sequence[JudgedLabel]) -> list[tuple[JudgedLabel, JudgedLabe
 
 
 def log_ratio(base: str, tuned: str) -> float:
-    """Return the logarithm of two answers' length ratio; an empty one counts as one character."""
+    """Return the logarithm of tuned's length over base's, each plus one character."""
     return math.log((len(tuned.strip()) + 1) / (len(base.strip()) + 1))
 
 
 def differential_error(
     pairs: Sequence[PairedDifference], bound: float | None
 ) -> RateEstimate | None:
-    """Return how far the judge's mean difference is from people's; None below two pairs."""
+    """Return the judge's mean difference minus people's; None below two pairs."""
     if len(pairs) < 2:
         return None
     human, judge = [p.human for p in pairs], [p.judge for p in pairs]
@@ -154,7 +140,7 @@ def differential_error(
 
 
 def length_slope(pairs: Sequence[PairedDifference]) -> RateEstimate | None:
-    """Return how the judged difference goes with length; None where lengths are no evidence."""
+    """Return the slope of judged difference on length; None if lengths hardly vary."""
     ratios = [p.log_ratio for p in pairs]
     if len(pairs) < 4 or max(ratios) - min(ratios) < 1e-9:
         return None
@@ -164,66 +150,3 @@ def length_slope(pairs: Sequence[PairedDifference]) -> RateEstimate | None:
 
 def _size(counts: Sequence[Sequence[int]]) -> int:
     return sum(map(sum, counts))
-
-
-@dataclass(frozen=True)
-class CalibrationSetup:
-    """The judges of a calibration with what they judge by."""
-
-    metric: Metric
-    judge_models: Sequence[JudgeModel]
-    stream: TextIO | None = None
-    suite: str = ""
-    """Name of the suite, by which recorded judgements are found."""
-
-    @property
-    def recorded(self) -> bool:
-        """Whether judgements are read that were made before, so that nothing else can be asked."""
-        return are_recorded(self.judge_models)
-
-    @property
-    def judge(self) -> Judge:
-        """The judge behind the metric."""
-        assert self.metric.judge is not None
-        return self.metric.judge
-
-    @property
-    def good_from(self) -> float:
-        """Score from which an answer counts as good: the middle of the range."""
-        low, high = self.metric.range or (0.0, 1.0)
-        return (low + high) / 2
-
-    def task(
-        self, case: Case, *texts: str, repeat: int = 0, whose: Label | None = None
-    ) -> JudgementTask:
-        """Return the task of judging an answer, or base's and tuned's.
-
-        Args:
-            case: The case.
-            texts: The answers.
-            repeat: Which repetition it is.
-            whose: Label of the answer; none of one that was made up.
-        """
-        completions = tuple(Completion(text=text, finish_reason="stop") for text in texts)
-        name, place = self.metric.name, None
-        if whose is not None:
-            place = JudgementTarget(self.suite, name, whose.id, whose.arm or "")
-        apart = whose.id if whose is not None and self.recorded else ""
-        return JudgementTask(name, self.judge, case, completions, repeat, place, apart)
-
-    def scores(self, tasks: Iterable[JudgementTask]) -> Mapping[str, Score]:
-        """Return key of the task → its score, unscored where the judge failed or abstained."""
-        wanted = list({task.key: task for task in tasks}.values())
-        found: dict[str, list[JudgementOutcome]] = {task.key: [] for task in wanted}
-        total = float(len(wanted) * len(self.judge_models))
-        progress = None if self.stream is None else ProgressReporter(total, stream=self.stream)
-        try:
-            for judge_model in self.judge_models:
-                for task, outcome in judge_model.judge(wanted):
-                    found[task.key].append(outcome)
-                    if progress is not None:
-                        progress.add(1.0, tokens=outcome.output_tokens or 0, label="judging")
-        finally:
-            if progress is not None:
-                progress.close()
-        return {key: combine_outcomes(outcomes) for key, outcomes in found.items()}

@@ -1,32 +1,26 @@
-"""Calibration report: figures in words, matched with the judges of a run."""
+"""Calibration report: figures and eligibility in words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
-from tunegate.harness.judges.asking.judge_model import JudgeModel
 from tunegate.harness.records.calibration import (
     LEAST_KAPPA,
     Calibration,
     RateEstimate,
-    calibration_binding,
-    read_calibration,
 )
-from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.manifest import MetricRecord, SuiteRecord
 
 NOT_ASKED = "not asked: the judgements are recorded"
 """Note in place of canaries, attacks and repeats for recorded judgements."""
 
 
 def calibration_figures(known: Calibration) -> list[tuple[str, str]]:
-    """Return name and value of everything a calibration measured, in the order of reading."""
+    """Return the name and text of everything that a calibration measured."""
     return [(name, text) for name, text in _figures(known) if text]
 
 
 def eligibility_sentence(known: Calibration) -> str:
-    """Return in a sentence whether gates may rest on the judge."""
+    """Return whether the judge may gate, in a sentence."""
     reasons = known.why_not()
     if reasons:
         fix = "labels on a run's own pairs can correct its difference"
@@ -37,8 +31,8 @@ def eligibility_sentence(known: Calibration) -> str:
         names = ", ".join(known.canaries.failed)
         return f"Its gates are errors: it calls known bad answers good ({names})."
     unasked = (
-        " Its judgements are recorded: whether it likes known bad answers, or repeats itself when "
-        "asked again, is unknown."
+        " Its judgements are recorded, so it is unknown whether it likes known bad answers or "
+        "repeats its verdicts when asked again."
     )
     return (
         f"It may gate where the margin is {known.least_margin:.3g} or more: kappa is at least "
@@ -48,7 +42,7 @@ def eligibility_sentence(known: Calibration) -> str:
 
 
 def rate_text(rate: RateEstimate | None, *, sign: bool = False) -> str:
-    """Return an estimate with its interval; nothing for none."""
+    """Return an estimate with its interval, or "" for None."""
     if rate is None:
         return ""
     form = "{:+.3f} [{:+.3f}, {:+.3f}]" if sign else "{:.3f} [{:.3f}, {:.3f}]"
@@ -56,7 +50,7 @@ def rate_text(rate: RateEstimate | None, *, sign: bool = False) -> str:
 
 
 def _batch_text(known: Calibration) -> str:
-    """Return how verdicts of one call compare with those of single calls; nothing without any."""
+    """Return how batched verdicts compare with single calls, or ""."""
     if known.batch_agreement is None:
         return ""
     apart = rate_text(known.batch_difference, sign=True)
@@ -107,93 +101,25 @@ def _first(known: Calibration) -> str:
 
 
 def canary_text(known: Calibration) -> str:
-    """Return what the judge made of answers that are known to be bad."""
-    told = known.canaries
+    """Return how the judge scored known bad answers."""
+    canaries = known.canaries
     if known.recorded:
         return NOT_ASKED
-    if not told.asked:
+    if not canaries.asked:
         return "none asked"
-    liked = f"it likes {', '.join(told.failed)}" if told.failed else "none of them is liked"
-    missing = f"; no verdict on {', '.join(told.unscored)}" if told.unscored else ""
-    return f"{told.asked} asked, {liked}{missing}"
+    liked = f"it likes {', '.join(canaries.failed)}" if canaries.failed else "it likes none"
+    missing = f"; no verdict on {', '.join(canaries.unscored)}" if canaries.unscored else ""
+    return f"{canaries.asked} asked, {liked}{missing}"
 
 
 def attack_text(known: Calibration) -> str:
-    """Return how many texts turned a bad answer's verdict."""
-    told = known.canaries
+    """Return how many attacks turned a bad answer's verdict."""
+    canaries = known.canaries
     if known.recorded:
         return NOT_ASKED
-    if not told.attacks:
-        from tunegate.harness.judges.calibrating.calibration import ATTACKS
+    if not canaries.attacks:
+        from tunegate.harness.judges.calibrating.canaries import ATTACKS
 
-        return f"none of {len(ATTACKS)} asked: no answer is called bad by people and judge"
-    names = f": {', '.join(told.fooled)}" if told.fooled else ""
-    return f"{len(told.fooled)} of {told.attacks} succeed{names}"
-
-
-def read_all(given: str | None) -> dict[Path, Calibration]:
-    """Read the calibrations of an option's value; commas part several files.
-
-    Raises:
-        UsageError: one cannot be read.
-    """
-    names = [name.strip() for name in (given or "").split(",") if name.strip()]
-    return {Path(name): read_calibration(Path(name)) for name in names}
-
-
-def attach_calibrations(
-    suites: Sequence[SuiteRecord],
-    known: dict[Path, Calibration],
-    judge_models: Sequence[JudgeModel],
-) -> tuple[SuiteRecord, ...]:
-    """Return the suites with each judge's calibration, where there is one of this very judge.
-
-    Raises:
-        UsageError: a calibration is of none of the run's judges, and why not.
-    """
-    fingerprints = [judge_model.fingerprint for judge_model in judge_models]
-    by_binding = {calibration.binding: calibration for calibration in known.values()}
-    judged = {
-        calibration_binding(m.judge.prompt_sha256, fingerprints): m
-        for suite in suites
-        for m in suite.metrics
-        if m.judge is not None
-    }
-    for path, calibration in known.items():
-        if judge_models and calibration.binding not in judged:
-            raise UsageError(f"{path}: {_judge_differences(calibration, list(judged.values()))}")
-    return tuple(
-        suite.model_copy(
-            update={
-                "metrics": tuple(
-                    _attach_calibration(m, by_binding, fingerprints) for m in suite.metrics
-                ),
-            }
-        )
-        for suite in suites
-    )
-
-
-def _attach_calibration(
-    metric: MetricRecord, known: dict[str, Calibration], fingerprints: Sequence[str]
-) -> MetricRecord:
-    if metric.judge is None or not fingerprints:
-        return metric
-    found = known.get(calibration_binding(metric.judge.prompt_sha256, fingerprints))
-    judge = metric.judge.model_copy(update={"calibration": found})
-    return metric.model_copy(update={"judge": judge})
-
-
-def _judge_differences(calibration: Calibration, judged: Sequence[MetricRecord]) -> str:
-    """Return in what the judge of a calibration differs from those of the run."""
-    again = "calibrate it again with `tunegate judge calibrate`"
-    if not judged:
-        return "no metric of the run asks a judge; leave the calibration out"
-    prompts = {m.judge.prompt_sha256 for m in judged if m.judge is not None}
-    if calibration.judge.get("prompt_sha256") not in prompts:
-        return (
-            f"it is of {calibration.metric!r} with another prompt or other options than any judge "
-            f"of the run has; {again}"
-        )
-    models = ", ".join(str(m.get("spec")) for m in calibration.judge.get("models", ()))
-    return f"it is of another judge model ({models}) than the run's; {again}"
+        return f"none of {len(ATTACKS)} asked: people and judge agree on no bad answer"
+    names = f": {', '.join(canaries.fooled)}" if canaries.fooled else ""
+    return f"{len(canaries.fooled)} of {canaries.attacks} succeed{names}"

@@ -10,7 +10,7 @@ import pytest
 
 from tunegate.harness import suite as suites
 from tunegate.harness.judges.asking.instructions import instruction_findings, instruction_in
-from tunegate.harness.judges.calibrating.calibration import ATTACKS
+from tunegate.harness.judges.calibrating.canaries import ATTACKS
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 
 TOML = """

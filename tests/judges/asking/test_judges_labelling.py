@@ -160,5 +160,5 @@ def test_the_metric_is_found_by_name(run: Run) -> None:
 
 
 def test_several_samples_a_case_are_not_labelled() -> None:
-    with pytest.raises(UsageError, match="no case left"):
+    with pytest.raises(UsageError, match="no unlabelled cases left"):
         draw_rows(LabellingSubject.of(make_run(4, samples=3), "tone"), 4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunegate.harness.judges.backends._chat import USUAL, split_limits
+from tunegate.harness.judges.backends._limits import USUAL, split_limits
 from tunegate.harness.judges.backends.server import server
 from tunegate.harness.records.errors import ModelError, UsageError
 
