@@ -1,12 +1,11 @@
 """Episode: one task from the reset of its environment to the reward, as a generator.
 
-`episode_steps` asks for one thing at a time, a call of the environment or a turn of the model, and
-is sent what came of it. Who runs the calls and asks the model is up to the caller
-(`tunegate.harness.episodes.play`).
+`episode_steps` yields one thing at a time, a call of the environment or a turn of the model, and is
+sent the result. The caller runs the calls and asks the model (`tunegate.harness.episodes.play`).
 
-The model's own mistakes are texts that it is shown: a tool that does not exist, arguments that do
-not bind, a ValueError, LookupError or ArithmeticError of a tool, and any error on arguments that
-contradict the tool's definition. Every other error of an environment raises `EpisodeFailed`.
+The model is shown its own mistakes as text: an unknown tool, arguments that do not bind, a
+ValueError, LookupError or ArithmeticError of a tool, and any error on arguments that contradict the
+tool's definition. Every other error of an environment raises `EpisodeFailed`.
 """
 
 from __future__ import annotations
@@ -43,20 +42,20 @@ from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.record import replace_surrogates
 
 _CONTEXT = re.compile(r"context|too long|maximum.{0,20}(?:length|tokens)", re.IGNORECASE)
-"""Words of backends about a prompt that does not fit."""
+"""Words that backends use when a prompt does not fit."""
 _MODEL_FAULTS = (ValueError, LookupError, ArithmeticError)
 _NEVER_THE_MODELS = (OSError, MemoryError, EOFError, ImportError, RecursionError)
 LONGEST_TEXT = 10_000_000
-"""Characters of a text of an environment that are kept: some 2.5 million tokens."""
+"""Longest text of an environment, in characters: about 2.5 million tokens."""
 
 
 class EpisodeFailed(Exception):
-    """An episode that failed through no fault of the model; the message gives the cause."""
+    """An episode failed, but not by the model's fault; the message gives the cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentCall:
-    """A call of the environment that an episode waits for."""
+    """A call of the environment that an episode needs."""
 
     function: Callable[[], Any]
 
@@ -72,13 +71,13 @@ class _EpisodeState:
     request: Request
     plan: EpisodePlan
     talk: Case
-    """The conversation so far, as the task with more messages."""
+    """The conversation so far: the task with more messages."""
     environment: Any = None
     opening: str | None = None
     turns: list[EpisodeTurn] = field(default_factory=list)
     answers: list[Completion] = field(default_factory=list)
     seconds: float = 0.0
-    """Time of the environment."""
+    """Time spent in the environment."""
 
     @property
     def tokens_left(self) -> int:
@@ -93,10 +92,10 @@ def episode_steps(request: Request, arm: Arm, held: list[Any]) -> EpisodeSteps:
     Args:
         request: The task, with its plan.
         arm: Renders the prompts.
-        held: The environment is put here as soon as there is one, to be closed whatever happens.
+        held: Receives the environment as soon as it exists, so that the caller can close it.
 
     Raises:
-        EpisodeFailed: it failed through no fault of the model.
+        EpisodeFailed: it failed, but not by the model's fault.
     """
     plan = request.episode
     assert plan is not None
@@ -156,7 +155,7 @@ def is_too_long(reason: str) -> bool:
 def _respond(
     state: _EpisodeState, request: Request, done: Completion
 ) -> Generator[Any, Any, EpisodeEnd | None]:
-    """Record a turn with what it was answered; return how the episode ends if it ends here."""
+    """Record a turn and respond to it; return how the episode ends, if it ends here."""
     turn = EpisodeTurn(
         prompt_sha256=request.prompt.sha256,
         text=done.text or "",
@@ -184,7 +183,7 @@ def _respond(
         state.turns[-1] = turn.model_copy(update={"message": said})
         return None
     if len(state.turns) == state.plan.settings.max_turns:
-        return EpisodeEnd.LIMIT  # there is no turn in which the results could be read
+        return EpisodeEnd.LIMIT  # no turn is left to read the results
     made = []
     for call in calls:
         made.append((yield from _run_tool(state, call)))
@@ -193,7 +192,7 @@ def _respond(
 
 
 def _run_tool(state: _EpisodeState, call: ToolCall) -> Generator[Any, Any, EpisodeCall]:
-    """Call a tool; what the model did wrong is a text for it, in TRL's words."""
+    """Call a tool; the model's mistakes become texts for it, in TRL's words."""
     arguments = dict(call.arguments)
     method = tool_methods(type(state.environment)).get(call.name)
     seconds = 0.0
@@ -215,7 +214,7 @@ def _run_tool(state: _EpisodeState, call: ToolCall) -> Generator[Any, Any, Episo
     shown = _text_of(result, f"what the tool {call.name} returned")
     if fault is not None:
         shown = str({"error": fault})
-    if len(shown) > LONGEST_TEXT:  # no failure: the model may have asked for it
+    if len(shown) > LONGEST_TEXT:  # the model may have asked for it
         shown = f"{shown[:LONGEST_TEXT]} … {len(shown) - LONGEST_TEXT:,} characters more"
     return EpisodeCall(
         name=call.name,
@@ -236,7 +235,7 @@ def _binding_fault(environment: Any, name: str, arguments: dict[str, Any]) -> st
 
 
 def _is_models_fault(error: BaseException, tools: Sequence[Any], call: ToolCall) -> bool:
-    """Return whether an error of a tool is the model's: by its type, or by wrong arguments."""
+    """Return whether a tool's error is the model's fault: by its type, or by wrong arguments."""
     if isinstance(error, _MODEL_FAULTS):
         return True
     if isinstance(error, _NEVER_THE_MODELS) or type(error).__name__ == "EnvironmentFailed":
@@ -255,7 +254,7 @@ def _environment_call(
     """Return what a method of the environment returns.
 
     Raises:
-        EpisodeFailed: it raised, or was not back in time.
+        EpisodeFailed: it raised, or timed out.
     """
     outcome: CallOutcome = yield EnvironmentCall(function)
     state.seconds += outcome.seconds
@@ -267,7 +266,7 @@ def _environment_call(
 def _finite(reward: Any) -> float:
     try:
         value = float(reward)
-    except Exception:  # an object of the user's may raise anything
+    except Exception:  # a user's object may raise anything
         shown = _text_of(reward, "what get_reward returned")
         raise EpisodeFailed(f"get_reward returned {shown:.100}, which is not a number") from None
     if not math.isfinite(value):
@@ -276,7 +275,7 @@ def _finite(reward: Any) -> float:
 
 
 def _turn_request(state: _EpisodeState, arm: Arm) -> Request | None:
-    """Return the request of the next turn; None where no token of it fits.
+    """Return the request of the next turn; None if it does not fit.
 
     Raises:
         EpisodeFailed: the conversation cannot be rendered.
@@ -310,7 +309,7 @@ def _turn_request(state: _EpisodeState, arm: Arm) -> Request | None:
 
 
 def _completion(state: _EpisodeState, end: EpisodeEnd, reward: float, stats: Any) -> Completion:
-    """Return the episode as a completion: the last answer, and sums over the turns."""
+    """Return the episode as a completion: the last answer, with sums over the turns."""
     last = state.answers[-1]
     try:
         shown = {str(n): v for n, v in stats.items()} if isinstance(stats, dict) else {}
@@ -340,7 +339,7 @@ def _completion(state: _EpisodeState, end: EpisodeEnd, reward: float, stats: Any
 
 
 def _sum(values: Sequence[Any]) -> Any:
-    """Return the sum; None where a value is unknown."""
+    """Return the sum; None if a value is unknown."""
     return None if any(value is None for value in values) else sum(values)
 
 
@@ -348,30 +347,30 @@ def _text_of(value: Any, what: str) -> str:
     """Return a value of the environment as text.
 
     Raises:
-        EpisodeFailed: it has none.
+        EpisodeFailed: it cannot be converted.
     """
     try:
         return str(value)
-    except Exception as error:  # an object of the user's may raise anything
+    except Exception as error:  # a user's object may raise anything
         kind = type(error).__name__
         raise EpisodeFailed(f"{what} cannot be written as text ({kind})") from error
 
 
 def _message_of(value: Any, what: str) -> str:
-    """Return what an environment says by itself as a text for the model.
+    """Return a message of the environment as text for the model.
 
     Raises:
-        EpisodeFailed: it has none, or one that is too long to be kept.
+        EpisodeFailed: it cannot be converted, or is too long.
     """
     text = _text_of(value, what)
     if len(text) > LONGEST_TEXT:
         raise EpisodeFailed(
-            f"{what} has {len(text):,} characters, at most {LONGEST_TEXT:,} are kept: "
-            "return the part that the model needs"
+            f"{what} has {len(text):,} characters, at most {LONGEST_TEXT:,} are allowed: "
+            "return only what the model needs"
         )
     return text
 
 
 def _one_line(error: BaseException) -> str:
-    _text_of(error, "the error")  # an error of the user's may raise anything here
+    _text_of(error, "the error")  # a user's error may raise anything
     return error_summary(error)

@@ -1,11 +1,11 @@
-"""Policies without a model: one that does nothing, and one that repeats what was done.
+"""Policies without a model: one that does nothing, and one that repeats recorded turns.
 
-A reward for not acting is earned by every model, the broken one included: a floor below it holds
-for nothing, and a gain over it is smaller than it seems. Playing it also shows an environment that
-fails, before any model is opened.
+Every model earns the reward for doing nothing, even a broken one: a floor below it proves nothing,
+and a gain over it is smaller than it seems. Playing it also reveals a failing environment before
+any model is opened.
 
-An environment that keeps something between its episodes, or draws by chance, pays the same turns
-otherwise when they are repeated: that would be taken for a difference of the arms.
+An environment that keeps state between episodes, or draws at random, pays differently when the same
+turns are repeated, which would be mistaken for a difference of the arms.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ class NullPolicy:
 
     @property
     def kinds(self) -> frozenset[CellKind]:
-        """It writes."""
+        """Generation only."""
         return frozenset({CellKind.GENERATE})
 
     def cannot(self, kind: CellKind) -> str:
-        """Return a sentence."""
+        """Return why it cannot answer `kind`."""
         return f"the null policy has no {kind.value}"
 
     def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
-        """Return an empty prompt: it reads nothing."""
+        """Return an empty prompt."""
         return Prompt("")
 
     def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
@@ -61,19 +61,19 @@ class NullPolicy:
             yield StoredAnswer.of(request.cell, self.turn(request), None, time.time())
 
     def turn(self, request: Request) -> Completion:
-        """Return what is written in a turn: nothing."""
+        """Return an empty turn."""
         return _NOTHING
 
 
 @dataclass(frozen=True)
 class RepeatedPolicy(NullPolicy):
-    """An arm that writes in every turn what was written in it before."""
+    """An arm that writes in every turn what was recorded."""
 
     courses: Mapping[tuple[str, str, int], EpisodeRecord]
     """(arm, case, sample) → the episode."""
 
     def turn(self, request: Request) -> Completion:
-        """Return the turn that was recorded; one behind the last, which a limit ended, is empty."""
+        """Return the recorded turn; after the last one, an empty turn."""
         cell = request.cell
         turns = self.courses[cell.arm, cell.case, cell.sample].turns
         if request.turn is None or request.turn >= len(turns):
@@ -103,12 +103,12 @@ class _NoStore:
 
 @dataclass(frozen=True, slots=True)
 class NullRewards:
-    """Rewards of a suite's tasks for a policy that does nothing."""
+    """Rewards of a suite's tasks for doing nothing."""
 
     rewards: Mapping[str, float]
     """Task → reward."""
     failures: Mapping[str, str]
-    """Task → why its episode failed; of a broken environment the first ones alone."""
+    """Task → why its episode failed; a broken environment only lists the first ones."""
 
 
 def play_null_policy(
@@ -143,22 +143,16 @@ def play_null_policy(
 def refuse_other_rewards(
     suite: str, plan: EpisodePlan, played: Sequence[tuple[Request, EpisodeRecord]]
 ) -> None:
-    """Repeat episodes in reverse order, and compare what the environment pays for them.
+    """Repeat episodes in reverse order, and compare their rewards.
 
-    One of them is then played twice more by itself: an environment that alternates its reward can
-    pay the same by chance while episodes run at once, but not in two episodes one after the other.
+    One of them is then played twice more by itself: an environment that alternates its reward may
+    pay the same by chance while episodes run at once, but not in two consecutive episodes.
 
-    An episode that fails now, or whose tools answer otherwise, proves nothing: the same turns would
-    not have been written.
-
-    Args:
-        suite: Name of the suite.
-        plan: How its episodes are played.
-        played: Requests of episodes, and how these went.
+    An episode that fails now, or whose tools answer differently, proves nothing: the model would
+    not have written the same turns.
 
     Raises:
-        BackendError: another reward was paid for the same calls and results, or every episode
-            fails now.
+        BackendError: the same calls and results got a different reward, or every episode fails.
     """
     courses = {(r.cell.arm, r.cell.case, r.cell.sample): course for r, course in played}
     arm = RepeatedPolicy(courses)
@@ -182,7 +176,7 @@ def refuse_other_rewards(
             f"environment {plan.settings.environment!r} of {suite} paid {first.reward:.6g} and "
             f"then {again.reward:.6g} for the same calls of {cell.arm} in task {cell.case!r}; "
             "an episode must not depend on others: set everything in `reset`, or set "
-            "`deterministic = false` under [episode] where chance decides"
+            "`deterministic = false` under [episode] if rewards are random"
         )
 
 

@@ -1,16 +1,14 @@
 """Playing episodes: many at once, their calls on threads, their turns in the model's batch.
 
-The turns of all episodes that are ready are put to the model together. Turns that get ready while
-it writes enter the running batch, so that no episode waits for the slowest turn of the others. A
-slow tool does not hold up the others for more than a moment.
+The ready turns of all episodes are given to the model together. Turns that get ready meanwhile join
+the running batch, so no episode waits for the slowest turn of the others, or for a slow tool.
 
-Every turn is stored under the hash of all that led to it: arm, task, sample, settings, seed and the
-conversation so far. An interrupted episode is played again from its seed; its environment answers
-as before, and the turns come from the store. A tool that answers otherwise makes another prompt,
-and its turn is asked: nothing is reused wrongly.
+Every turn is stored under the hash of everything that led to it: arm, task, sample, settings, seed
+and the conversation so far. An interrupted episode is replayed from its seed with turns from the
+store. If a tool answers differently, the prompt differs and the model is asked.
 
-An episode that fails for a reason other than the model is played twice more with the same seed, and
-is unscored after that.
+An episode that fails, but not by the model's fault, is played twice more with the same seed and is
+unscored after that.
 """
 
 from __future__ import annotations
@@ -25,28 +23,29 @@ from typing import Any, Protocol
 
 from tunegate.harness.contracts.episode_environment import EpisodePlan
 from tunegate.harness.contracts.model import Arm, Request
-from tunegate.harness.episodes.environment_calls import EnvironmentCalls, guard_process
+from tunegate.harness.episodes.environment_calls import EnvironmentCalls
 from tunegate.harness.episodes.episode import (
     EnvironmentCall,
     EpisodeFailed,
     EpisodeSteps,
     episode_steps,
 )
+from tunegate.harness.episodes.process_guard import guard_process
 from tunegate.harness.records.answers import Completion, StoredAnswer
 from tunegate.harness.records.errors import BackendError
 
 TRIES = 3
-"""Times that an episode is played whose environment fails."""
+"""Times that an episode is played if its environment fails."""
 GIVE_UP = 10
-"""Failed episodes, none having ended, after which an arm is given up."""
+"""Failed episodes after which an arm is given up, if none has ended."""
 AT_ONCE = 256
-"""Episodes that are played at a time."""
+"""Episodes played at a time."""
 PATIENCE_S = 0.1
-"""How long calls are waited for while the turns of other episodes are ready."""
+"""How long to wait for calls while other turns are ready."""
 BLINK_S = 0.005
-"""How long a call that was just begun is waited for between two steps of the model."""
+"""How long to wait for a new call between two steps of the model."""
 UNWRITTEN_S = 0.25
-"""Turns of so many seconds may wait to be written together: each write waits for the disk."""
+"""Turns are written together at this interval, since each write waits for the disk."""
 
 
 class TurnStore(Protocol):
@@ -59,16 +58,15 @@ class TurnStore(Protocol):
         """Keep an answer."""
 
     def together(self) -> AbstractContextManager[None]:
-        """Return a context whose rows may be kept at once."""
+        """Return a context whose rows are written together."""
 
 
 EpisodeTurnRequest = tuple[Request, Request]
 """A turn's request, and its episode's."""
 MoreTurns = Callable[[], Sequence[EpisodeTurnRequest]]
-"""Returns the turns that got ready since it was last called; may be called between two steps."""
+"""Returns the turns that got ready since its last call."""
 AskTurns = Callable[[Sequence[EpisodeTurnRequest], MoreTurns], Generator[StoredAnswer, None, None]]
-"""Asks the model for turns of several episodes, and for those that get ready meanwhile if it can
-take them in; the others it is asked for later."""
+"""Asks the model for turns, and if it can, for those that get ready meanwhile."""
 
 
 @dataclass(slots=True)
@@ -85,26 +83,25 @@ class _LiveEpisode:
 
 @dataclass
 class EpisodePlayer:
-    """Plays the episodes of a suite on one arm; it may be asked several times."""
+    """Plays the episodes of a suite on one arm; may be used several times."""
 
     arm: Arm
     store: TurnStore
     plan: EpisodePlan
-    """Of any of the episodes."""
     pause: Callable[[], None] = lambda: None
-    """Called between turns; raises where the user asked to stop."""
+    """Called between turns; raises if the user asked to stop."""
     finished: int = 0
     failed: int = 0
     reason: str = ""
-    """Why the last one failed."""
+    """Why the last episode failed."""
     _numbers: Iterator[int] = field(default_factory=count)
     _live: dict[int, _LiveEpisode] = field(default_factory=dict)
     _waiting: deque[Request] = field(default_factory=deque)
     _ready: list[tuple[int, Request]] = field(default_factory=list)
     _asked: dict[str, int] = field(default_factory=dict)
-    """Key of a turn that the model is asked for → its episode."""
+    """Key of a turn in the model's batch → its episode."""
     _called: bool = False
-    """Whether a call was begun since calls were last waited for."""
+    """Whether a call was started since calls were last waited for."""
     _answers: deque[StoredAnswer] = field(default_factory=deque)
     _unwritten: list[StoredAnswer] = field(default_factory=list)
     _written_s: float = 0.0
@@ -114,7 +111,7 @@ class EpisodePlayer:
         """Yield an answer for each request as soon as its episode has ended.
 
         Raises:
-            BackendError: the first episodes all failed: the environment is broken.
+            BackendError: the first episodes all failed, so the environment is broken.
         """
         self._waiting = deque(requests)
         self._calls = EnvironmentCalls(self.plan.settings.tool_timeout_s)
@@ -132,7 +129,7 @@ class EpisodePlayer:
             self._begin(self._waiting.popleft(), tries=1)
 
     def _end(self) -> None:
-        """Keep the turns; close the environments of episodes that were stopped."""
+        """Store the turns; close the environments of unfinished episodes."""
         for number in list(self._live):
             self._leave(number)
         self._ready, self._asked, self._answers = [], {}, deque()
@@ -155,11 +152,7 @@ class EpisodePlayer:
         self._advance(number, None)
 
     def _await_calls(self, patience_s: float | None) -> None:
-        """Hand back what calls returned: all of them, or those that are back in time.
-
-        Args:
-            patience_s: Seconds to wait; None waits until turns are ready, and a little longer.
-        """
+        """Pass on what calls returned; None waits until turns are ready, and a little longer."""
         until = None if patience_s is None else time.monotonic() + patience_s
         self._called = False
         while len(self._calls):
@@ -172,7 +165,7 @@ class EpisodePlayer:
                 return
 
     def _advance(self, number: int, sent: Any) -> None:
-        """Send an episode what it waited for, and take note of what it waits for next."""
+        """Send an episode what it waited for, and schedule what it needs next."""
         episode = self._live[number]
         try:
             wanted = episode.steps.send(sent)
@@ -197,12 +190,12 @@ class EpisodePlayer:
                 self._ready.append((number, wanted))
 
     def _leave(self, number: int) -> None:
-        """Take an episode out; its environment is closed on its thread, and nobody waits for it."""
+        """Remove an episode; its environment is closed in the background."""
         closes = (getattr(one, "_close", None) for one in self._live.pop(number).held)
         self._calls.release(number, next(filter(callable, closes), None))
 
     def _ask_ready(self, ask: AskTurns) -> Iterator[StoredAnswer]:
-        """Put the turns that are ready to the model; yield the episodes that end meanwhile."""
+        """Ask the model for the ready turns; yield the episodes that end meanwhile."""
         turns = self._unknown_turns()
         if not turns:
             return
@@ -216,7 +209,7 @@ class EpisodePlayer:
         self._write_if_due()
 
     def _later_turns(self) -> Sequence[EpisodeTurnRequest]:
-        """Return the turns that got ready while the model writes others."""
+        """Return the turns that got ready while the model was writing."""
         self.pause()
         self._write_if_due()
         self._begin_waiting()
@@ -225,7 +218,7 @@ class EpisodePlayer:
         return self._unknown_turns()
 
     def _unknown_turns(self) -> list[EpisodeTurnRequest]:
-        """Return the turns that are ready and not stored; those that are stored are handed back."""
+        """Return the ready turns that are not stored; stored ones are passed on."""
         found: list[EpisodeTurnRequest] = []
         while self._ready:
             ready, self._ready = self._ready, []
@@ -249,7 +242,7 @@ class EpisodePlayer:
             self._write()
 
     def _write(self) -> None:
-        """Store the turns that wait for it."""
+        """Store the waiting turns."""
         with self.store.together():
             for answer in self._unwritten:
                 self.store.put(answer)

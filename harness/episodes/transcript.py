@@ -1,9 +1,8 @@
 """Transcript: an episode as the conversation that the model is shown in its next turn.
 
-A turn is a case with one message more, so that every backend renders it as it renders a case. Calls
-and results are messages in OpenAI's form where the chat template shows tools. With
-`tools = "system"` the system prompt describes them, and calls and results are plain text: for
-models whose template knows no tools.
+A turn is a case with more messages, so every backend renders it like a case. Calls and results are
+messages in OpenAI's form if the chat template supports tools. With `tools = "system"` the system
+prompt describes the tools, and calls and results are plain text.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ The result comes back as <tool_response>…</tool_response>. When the task is do
 call. The tools are:
 {tools}"""
 _SAID = {"type", "properties", "required", "additionalProperties"}
-"""Keys of a schema that a line of text covers, unless further arguments are allowed."""
+"""Keys of a schema that a line of text can express, unless other arguments are allowed."""
 _PLAIN = {"type", "description"}
-"""Keys of an argument's schema that a line of text can hold in full."""
+"""Keys of an argument's schema that a line of text can express."""
 _WRONG_FORMS = {
     "fence": "is in a code fence, where no program reads it",
     "prose": "is in other text, where no program reads it",
@@ -38,14 +37,7 @@ _WRONG_FORMS = {
 def opening_case(
     case: Case, settings: EpisodeSettings, tools: Sequence[Mapping[str, Any]], system: str | None
 ) -> Case:
-    """Return a task as the model is first shown it, with its tools.
-
-    Args:
-        case: The task.
-        settings: How the episode is played.
-        tools: Definitions of the environment's tools.
-        system: The suite's system prompt.
-    """
+    """Return a task as the model first sees it, with tools and the suite's system prompt."""
     if not tools:
         return case
     if settings.tools == "template":
@@ -60,9 +52,9 @@ def opening_case(
 
 
 def _tool_text(tool: Mapping[str, Any]) -> str:
-    """Return a tool as `name(argument: type)`, or as JSON where its schema has more than types.
+    """Return a tool as `name(argument: type)`, or as JSON if its schema has more than types.
 
-    A schema takes about 2.5 times the tokens of the line, which small models pay in every turn.
+    JSON takes about 2.5 times the tokens, in every turn.
     """
     function = {k: v for k, v in tool["function"].items() if k not in ("return", "strict")}
     schema = function.get("parameters") or {}
@@ -87,7 +79,7 @@ def _tool_text(tool: Mapping[str, Any]) -> str:
 
 
 def extend_prompt(case: Case, text: str | None) -> Case:
-    """Return a task with what `reset` returned behind its last message, as TRL puts it there."""
+    """Append what `reset` returned to the last message, as TRL does."""
     if text is None:
         return case
     *rest, last = case.input_messages()
@@ -100,13 +92,13 @@ def extend_prompt(case: Case, text: str | None) -> Case:
 
 
 def extend_transcript(case: Case, turn: EpisodeTurn, number: int, *, in_text: bool) -> Case:
-    """Return the conversation with a turn of the model and what it was answered.
+    """Append a turn of the model and the response to it.
 
     Args:
-        case: The conversation before it.
-        turn: The turn, complete.
-        number: Its index, which makes the ids of its calls.
-        in_text: Whether calls and results are text, for templates that know no tools.
+        case: The conversation so far.
+        turn: The complete turn.
+        number: Its index, from which the ids of its calls are made.
+        in_text: Whether calls and results are text, for templates without tools.
     """
     if not turn.calls:
         spoken = {"role": "assistant", "content": turn.text}
@@ -119,7 +111,7 @@ def extend_transcript(case: Case, turn: EpisodeTurn, number: int, *, in_text: bo
             {"role": "user", "content": results},
         ]
         return _with_messages(case, [*case.input_messages(), *shown])
-    ids = [f"{number:04d}{index:05d}" for index in range(len(turn.calls))]  # Mistral wants nine
+    ids = [f"{number:04d}{index:05d}" for index in range(len(turn.calls))]  # nine for Mistral
     calls = [
         {
             "id": name,
@@ -141,7 +133,7 @@ def messages_in_text(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, An
     """Return a conversation in OpenAI's form with calls and results as text.
 
     Raises:
-        ValueError: a call has no name, or arguments that are no JSON.
+        ValueError: a call has no name, or its arguments are not JSON.
     """
     said: list[dict[str, Any]] = []
     after_results = False
@@ -179,14 +171,14 @@ def _with_messages(case: Case, messages: Sequence[Mapping[str, Any]]) -> Case:
 
 
 class UnreadableCall(ValueError):
-    """A text that calls a tool in a way that no program would run."""
+    """A text that tries to call a tool in a form that no program would run."""
 
 
 def turn_calls(text: str, tools: Sequence[Mapping[str, Any]]) -> tuple[ToolCall, ...]:
-    """Return the calls that the model makes in a turn; none where it just answers.
+    """Return the calls in a turn of the model; none if it just answers.
 
     Raises:
-        UnreadableCall: it tries to call a tool and cannot be read.
+        UnreadableCall: it tries to call a tool but cannot be read.
     """
     found = read_calls(text, _offered_tools(json.dumps(list(tools))))
     if found.reading.problem is not None:
