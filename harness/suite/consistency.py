@@ -1,7 +1,6 @@
 """Consistency of a suite: gates, metrics and cases that contradict each other.
 
-Each problem is one line, `file:line: what; remedy`. The form of the file itself is the schema's
-business, in `harness/records/schemas/suite.schema.json`.
+Each problem is one line, `file:line: what; remedy`. The form of the file is checked by its schema.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from tunegate.harness.records.problems import summarize_problems
 from tunegate.harness.suite.toml_file import TomlFile
 
 MOST_LACKING = 5
-"""Cases that lack one thing, as many as are listed; where more do, it has one cause."""
+"""Most cases that are listed for one problem."""
 _MAY_BE_EMPTY = {"expected_calls"}
-"""Fields of a case in which nothing is something: the right answer calls no tool."""
+"""Fields of a case that may be empty: the right answer calls no tool."""
 
 
 def case_problems(source: TomlFile, cases: Sequence[Case], metrics: Sequence[Metric]) -> list[str]:
-    """Return missing and repeated cases, and what a metric lacks in them."""
+    """Return missing and repeated cases, and fields that metrics lack."""
     if not cases:
         return [f"{source.where('cases')}: no cases; a suite needs at least one"]
     problems = []
@@ -46,14 +45,14 @@ def case_problems(source: TomlFile, cases: Sequence[Case], metrics: Sequence[Met
 
 
 _MEDIA = re.compile(r"(?:input_)?(image|audio|video|file|document)(?:_url|_file)?", re.IGNORECASE)
-"""Types of message parts that are no text, in the forms of OpenAI, Anthropic and Transformers."""
+"""Types of message parts other than text, of OpenAI, Anthropic and Transformers."""
 
 
 def _unreadable_parts(place: str, cases: Sequence[Case]) -> Iterator[str]:
-    """Yield the first cases with an image, audio, video or file: a suite is asked in text alone."""
+    """Yield the first cases with an image, audio, video or file."""
     found = [
-        f"{case.where}: case {case.id!r} has {kind!r} in message {number}; suites are asked in "
-        "text alone: remove the part, or the case"
+        f"{case.where}: case {case.id!r} has {kind!r} in message {number}; suites are "
+        "text only: remove the part, or the case"
         for case in cases
         for number, turn in enumerate(case.messages or ())
         for kind in _other_than_text(turn.get("content"))
@@ -64,7 +63,7 @@ def _unreadable_parts(place: str, cases: Sequence[Case]) -> Iterator[str]:
 
 
 def _other_than_text(content: Any) -> Iterator[str]:
-    """Yield the types of the parts of a message's content that are no text, or their keys."""
+    """Yield the types, or keys, of message parts other than text."""
     for part in content if isinstance(content, list | tuple) else ():
         if isinstance(part, str):
             continue
@@ -77,7 +76,7 @@ def _other_than_text(content: Any) -> Iterator[str]:
 
 
 def lacking_problems(place: str, cases: Sequence[Case], metrics: Sequence[Metric]) -> list[str]:
-    """Return what the metrics lack in the cases; `place` names them all where many lack it."""
+    """Return the fields that metrics lack in the cases, at `place` if many cases lack one."""
     lacking: dict[str, dict[str, Case]] = {}
     users: dict[str, dict[str, None]] = {}
     for case in cases:
@@ -116,7 +115,7 @@ def _missing_fields(case: Case, used: Metric) -> list[str]:
 
 
 def metric_problems(where: str, used: Metric, cases: Sequence[Case]) -> list[str]:
-    """Return the problems that the metric's own check finds in its options and the cases."""
+    """Return the problems that the metric's own check finds."""
     if used.check is None:
         return []
     given = dict(used.options) if used.corpus is None else {**used.options, "aggregate": "corpus"}
@@ -132,12 +131,9 @@ def metric_problems(where: str, used: Metric, cases: Sequence[Case]) -> list[str
 def gate_problems(
     metrics: Sequence[Metric], gates: Sequence[Gate], *, complete: bool
 ) -> Iterator[str]:
-    """Yield gates on nothing, gates made twice and bounds that make no sense.
+    """Yield gates on unknown metrics, repeated gates and impossible bounds.
 
-    Args:
-        metrics: The metrics that could be read.
-        gates: The gates.
-        complete: Whether those are all metrics, so that another name is certainly wrong.
+    `complete` says whether all metrics could be read, so other names are unknown.
     """
     names = tuple(used.name for used in metrics)
     by_name = dict(zip(names, metrics, strict=True))
@@ -156,17 +152,11 @@ def gate_problems(
 
 
 MOST_TAGS = 10
-"""Tags that are listed where a gate names one that no case has."""
+"""Most tags that are listed if a gate names an unknown one."""
 
 
 def tag_problems(source: TomlFile, tables: Sequence[int], cases: Sequence[Case]) -> Iterator[str]:
-    """Yield the tags of gates that no case has, with the tags that there are.
-
-    Args:
-        source: The suite's file.
-        tables: Numbers of the `[[gates]]` tables whose form is right.
-        cases: The suite's cases.
-    """
+    """Yield the tags of gates that no case has; `tables` are the valid `[[gates]]` tables."""
     counts = Counter(tag for case in cases for tag in dict.fromkeys(case.tags))
     for index in tables:
         tag = source.data["gates"][index].get("tag")
@@ -184,7 +174,7 @@ def tag_problems(source: TomlFile, tables: Sequence[int], cases: Sequence[Case])
 
 
 def name_problems(source: TomlFile, names: Sequence[tuple[int, str]]) -> list[str]:
-    """Return metrics that have the name of an earlier one; `names` are (table, name)."""
+    """Return metrics with the name of an earlier one; `names` are (table, name)."""
     return [
         f"{source.where('metrics', index, 'use')}: the metric {name!r} is already there; "
         "give this one another name = …"
@@ -194,10 +184,7 @@ def name_problems(source: TomlFile, names: Sequence[tuple[int, str]]) -> list[st
 
 
 def companion_problems(source: TomlFile, index: int) -> Iterator[str]:
-    """Yield keys of a gate that would be ignored: what they refine is missing, or another margin.
-
-    A table makes one gate of each kind, so it names one of the keys that hold a kind's margin.
-    """
+    """Yield keys of a gate that would be ignored: a second margin, or a refinement of none."""
     table = source.data["gates"][index]
     refined: dict[str, list[str]] = {}
     for kind in gate_kinds():
@@ -218,7 +205,7 @@ def companion_problems(source: TomlFile, index: int) -> Iterator[str]:
 
 
 WIDE = 1 / 3
-"""Share of a metric's range, or of the cases, beyond which a guardrail is pointed out."""
+"""Share of a metric's range, or of the cases, beyond which a guardrail is reported."""
 
 
 _RENDERER_ARGUMENTS = frozenset(
@@ -232,11 +219,11 @@ _RENDERER_ARGUMENTS = frozenset(
         "tools",
     }
 )
-"""Names that the rendering of a chat template uses itself."""
+"""Arguments that tunegate passes to a chat template itself."""
 
 
 def thinking_problems(source: TomlFile, settings: GenerationSettings) -> Iterator[str]:
-    """Yield settings of thinking that contradict each other or cannot be passed on."""
+    """Yield settings of thinking that contradict each other or cannot be passed."""
 
     def where(key: str) -> str:
         return source.where("generation", key)
@@ -262,13 +249,13 @@ def thinking_problems(source: TomlFile, settings: GenerationSettings) -> Iterato
 
 
 def _template_problems(where: Callable[[str], str], settings: GenerationSettings) -> Iterator[str]:
-    """Yield what is asked of a chat template twice, or without one."""
+    """Yield settings of a chat template that are given twice, or without a template."""
     variables = settings.chat_template_kwargs or {}
     if settings.template == "none" and (settings.thinking != "template" or variables):
         key = "thinking" if settings.thinking != "template" else "chat_template_kwargs"
         yield (
-            f'{where(key)}: {key} is a matter of the chat template, which template = "none" leaves '
-            "out; remove one of them"
+            f"{where(key)}: {key} belongs to the chat template, which "
+            'template = "none" leaves out; remove one of them'
         )
     if settings.thinking != "template":
         for name in (name for name in SWITCHES_OF_SERVERS if name in variables):
@@ -284,7 +271,7 @@ def _template_problems(where: Callable[[str], str], settings: GenerationSettings
 
 
 def wide_guardrails(metrics: Sequence[Metric], gates: Sequence[Gate]) -> Iterator[str]:
-    """Yield the guardrails under which tuned may lose more than a third of what can be lost."""
+    """Yield guardrails that let tuned lose more than a third of what it can lose."""
     by_name = {used.name: used for used in metrics}
     for gate in gates:
         used = by_name.get(gate.metric)
@@ -297,7 +284,7 @@ def wide_guardrails(metrics: Sequence[Metric], gates: Sequence[Gate]) -> Iterato
 
 
 def _tolerated_share(gate: Gate, used: Metric) -> tuple[float, str]:
-    """Return what a guardrail tolerates as a share, and of what; 0 of other gates."""
+    """Return the share that a guardrail tolerates, and of what; 0 for other gates."""
     kind, margin = gate_kind(gate.kind), gate.margin
     if kind.counts_cases and not isinstance(margin, str):
         return margin, "its cases"

@@ -1,4 +1,4 @@
-"""The episodes of a suite: the key `episode` of suite.toml, and what contradicts it."""
+"""The key `episode` of suite.toml, and cases and metrics that contradict it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,7 @@ from tunegate.harness.suite.toml_file import TomlFile
 def read_episodes(
     source: TomlFile, cases: Sequence[Case], generation: GenerationSettings
 ) -> tuple[EpisodePlan | None, list[str]]:
-    """Return how the suite's episodes are played, and what is wrong with it.
-
-    Args:
-        source: The suite's file; its key `episode` has the right form.
-        cases: The tasks.
-        generation: How a turn is decoded.
-    """
+    """Return how the suite's episodes are played, and what is wrong with its `episode` key."""
     given = source.data["episode"]
     table = {"environment": given} if isinstance(given, str) else dict(given)
     settings = EpisodeSettings.model_validate(table)
@@ -36,7 +30,7 @@ def read_episodes(
     if generation.template != "chat":
         problems.append(
             f"{source.where('generation', 'template')}: template={generation.template!r}: an "
-            "episode is a conversation, which only a chat template shows; remove the key"
+            "episode is a conversation, which needs a chat template; remove the key"
         )
     return (None if problems else played), problems
 
@@ -72,7 +66,7 @@ def _read_inspect(
     )
     place = source.where("episode", "inspect")
     problems = [f"{place}: {text}" for text in task.problems()]
-    problems += _other_keys(source, _OF_CLASSES, "is of an environment's class, and Inspect plays")
+    problems += _other_keys(source, _OF_CLASSES, "belongs to an environment, but Inspect plays")
     if problems:
         return None, problems
     settings = settings.model_copy(update={"sha256": task.sha256, "deterministic": False})
@@ -81,7 +75,7 @@ def _read_inspect(
 
 _OF_INSPECT = ("python", "flags", "reward")
 _OF_CLASSES = ("environment", "max_turns", "max_tokens", "tool_timeout_s", "deterministic")
-"""Keys of the table that only one of the two ways to play has."""
+"""Keys that only one of the two ways to play has."""
 
 
 def _other_keys(source: TomlFile, names: Sequence[str], why: str) -> Iterator[str]:
@@ -94,17 +88,14 @@ def _other_keys(source: TomlFile, names: Sequence[str], why: str) -> Iterator[st
 def _case_problems(cases: Sequence[Case]) -> Iterator[str]:
     for case in cases:
         if case.tools is not None:
-            yield f"{case.where}: tools: those of an episode are its environment's; remove the key"
+            yield (f"{case.where}: tools: an episode's tools come from its environment; remove it")
             return
 
 
 def open_cases(
     plan: EpisodePlan, cases: Sequence[Case], generation: GenerationSettings
 ) -> tuple[Case, ...]:
-    """Return the tasks as the model is first shown them, with the environment's tools.
-
-    Inspect makes the prompts of its tasks: theirs are as the suite has them.
-    """
+    """Return the tasks as the model first sees them; Inspect makes its own prompts."""
     if plan.settings.inspect:
         return tuple(cases)
     return tuple(
@@ -116,22 +107,16 @@ def open_cases(
 def episode_metric_problems(
     source: TomlFile, metrics: Mapping[int, Metric], generation: GenerationSettings
 ) -> Iterator[str]:
-    """Yield metrics that the suite's completions are not made for.
-
-    Args:
-        source: The suite's file.
-        metrics: Number of its table → metric.
-        generation: How many samples there are.
-    """
+    """Yield metrics that cannot score the suite's completions; `metrics` are by table."""
     played = "episode" in source.data
     for index, used in metrics.items():
         place = f"{source.where('metrics', index, 'use')}: metric {used.name!r}"
         if used.episodes and not played:
             yield f'{place} scores episodes; add `episode = "file.py:Class"`, or remove it'
         elif played and used.needs is not CellKind.GENERATE:
-            yield f"{place} asks for {used.needs.value}, and a suite of episodes asks episodes only"
+            yield f"{place} needs {used.needs.value}, but a suite with `episode` only has episodes"
         elif (least := used.least_samples) > generation.samples:
             yield (
-                f"{place} needs {least} samples of each task, and there are "
+                f"{place} needs {least} samples of each task, not "
                 f"{generation.samples}: set samples = {least} under [generation]"
             )

@@ -1,11 +1,11 @@
 r"""Equal prompts: cases that ask the same question in the same words are one cluster.
 
-The same question asked forty times is no more evidence than asked once, and no less so under forty
-ids, in capitals, with another full stop, or with invisible characters between the letters. Texts
-are compared by their words: without case, white space, the punctuation at the edges of words,
-invisible characters, a number in front (`Question 12:`) or behind (`[#12]`), and with letters that
-look like Latin ones taken for these. Digits, operators and the punctuation within words are
-content: `3 + 4` and `3 - 4`, `a[1:]` and `a[1]`, `3.5` and `35` remain different questions.
+The same question asked forty times is no more evidence than asked once, even under forty ids, in
+capitals, or with invisible characters between the letters. Texts are compared by their words:
+without case, white space, punctuation at the edges of words, invisible characters, and a number in
+front (`Question 12:`) or behind (`[#12]`); letters that look like Latin ones count as Latin.
+Digits, operators and punctuation inside words are content: `3 + 4` and `3 - 4`, `a[1:]` and `a[1]`,
+`3.5` and `35` are different questions.
 
 Source of the lookalikes: Unicode Technical Standard 39, confusables.txt, single letters of the
 scripts below; letters in the form of small capitals are added.
@@ -40,14 +40,14 @@ _LOOKALIKES = str.maketrans(
 _INVISIBLE = re.compile(
     "[\u0300-\u036f\u115f\u1160\u180b-\u180f\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
-"""Marks that joined no letter, fillers and selectors; format characters are found by category."""
+"""Combining marks, fillers and selectors; format characters are found by category."""
 
 _QUOTES = "\"'`´‘’“”„‚«»‹›"
 _BEFORE = _QUOTES + "¿¡"
 _AFTER = _QUOTES + ".,;:?…。、"
 _MARKS = ("*", "_")
 _EMPHASIS = re.compile(r"^[*_]+(?=[^\W\d_])|(?<=[^\W\d_])[*_]+$")
-"""Marks of Markdown around a word; without letters within they may be operators."""
+"""Markdown's marks around a word; without letters inside they may be operators."""
 _NUMBERED = re.compile(
     r"(?:(?:question|q|item|case|prompt|example|task|test|no|nr|number)[ .:#]*\d+[.):\]-]+"
     r"|#\d+[.):]*|\(\d+\)|\[\d+\]|\d+\))\s+(?=\S+\s+\S+\s+\S)"
@@ -60,7 +60,7 @@ _TAGGED = re.compile(r"\s+(?:\[#?\d+\]|\(?#\d+\)?|[\[(](?:id|case|no|nr|ref)[ .:
 
 
 def fold_lookalikes(text: str) -> str:
-    """Return a text as it looks: compatibility forms made one, lookalikes Latin, no invisibles."""
+    """Return a text as it looks: NFKC, with Latin lookalikes and no invisible characters."""
     if text.isascii():
         return text
     text = unicodedata.normalize("NFKC", text).translate(_LOOKALIKES)
@@ -69,7 +69,7 @@ def fold_lookalikes(text: str) -> str:
 
 
 def normalize_prompt(text: str) -> str:
-    """Return the words of a prompt, by which it is compared.
+    """Return the words by which a prompt is compared.
 
     Example:
         >>> normalize_prompt("Question 3: What is  the “Capital” of France?")
@@ -87,9 +87,9 @@ def normalize_prompt(text: str) -> str:
 
 
 def _strip_edges(word: str) -> str:
-    """Return a word without quotes, emphasis and the punctuation of a sentence behind it.
+    """Return a word without quotes, emphasis and trailing punctuation.
 
-    A mark that a digit precedes may be an operator: `5!` is not 5.
+    After a digit a mark may be an operator: `5!` is not 5.
     """
     before = ""
     while word != before:
@@ -104,39 +104,38 @@ def _strip_edges(word: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class JoinedCases:
-    """Cases of which those with the same prompt are in one cluster."""
+    """Cases whose equal prompts share a cluster."""
 
     cases: tuple[Case, ...]
     groups: tuple[tuple[str, ...], ...]
-    """The ids of the cases of each prompt that several have."""
-    spelt: int = 0
-    """How many of these cases have a spelling of their own of a prompt that others have."""
+    """Ids of the cases with the same prompt, for each repeated prompt."""
+    spelled: int = 0
+    """Number of these cases whose spelling differs from the first one's."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """How many cases share a prompt, as a line; none where all prompts differ."""
+        """A line on the cases that share a prompt, if any."""
         if not self.groups:
             return ()
         count, prompts = sum(map(len, self.groups)), count_noun(len(self.groups), "prompt")
-        if self.spelt:
-            prompts += f" ({self.spelt} of them spelt differently)"
+        if self.spelled:
+            prompts += f" ({self.spelled} of them spelled differently)"
         return (
-            f"{count:,} cases share {prompts}: those of a prompt count as one cluster, "
-            f"{self.groups[0][0]!r} and {self.groups[0][1]!r} for example",
+            f"{count:,} cases share {prompts}, such as {self.groups[0][0]!r} and "
+            f"{self.groups[0][1]!r}; cases with the same prompt count as one cluster",
         )
 
 
 def join_equal_prompts(cases: Sequence[Case], kinds: Iterable[CellKind]) -> JoinedCases:
-    """Put cases with the same prompt into one cluster, with all that their clusters hold.
+    """Put cases with the same prompt, and their clusters, into one cluster.
 
-    The same question asked forty times is no more evidence than asked once: a model gives it the
-    same answer. Prompts are compared by the words that the model sees (`normalize_prompt`) and the
-    tools; for log-likelihoods also by the choices, in any order, or the expected answer, since
-    these are what is scored there. What an answer is compared with makes no difference.
+    Prompts are compared by their words (`normalize_prompt`) and tools; for log-likelihoods also by
+    the choices, in any order, or the expected answer, which are scored there. What an answer is
+    compared with makes no difference.
 
     Args:
         cases: The cases of a suite.
-        kinds: What its metrics ask the model for; cases that are equal for one of them are joined.
+        kinds: What its metrics ask for; cases that are equal for one kind are joined.
     """
     places: dict[str, list[int]] = {}
     kinds = tuple(kinds)
@@ -170,7 +169,7 @@ def join_equal_prompts(cases: Sequence[Case], kinds: Iterable[CellKind]) -> Join
 
 
 def _count_spellings(cases: Sequence[Case], groups: Iterable[Sequence[int]]) -> int:
-    """Return how many cases have a prompt that is not the first of their group to the letter."""
+    """Count the cases whose prompt is not literally the first of their group."""
     return len(
         {
             place
@@ -182,7 +181,7 @@ def _count_spellings(cases: Sequence[Case], groups: Iterable[Sequence[int]]) -> 
 
 
 def _seen_by_model(case: Case, texts: Any, kind: CellKind) -> str:
-    """Return a hash of what the model sees of a case, given the words of its messages."""
+    """Hash what the model sees of a case; `texts` are the words of its messages."""
     offered = (case.tools, case.tool_choice, case.response_format)
     scored: Any = case.expected if kind is CellKind.ANSWER else None
     if kind is CellKind.CHOICES and case.choices is not None:
@@ -191,7 +190,7 @@ def _seen_by_model(case: Case, texts: Any, kind: CellKind) -> str:
 
 
 def normalize_messages(value: Any) -> Any:
-    """Return messages, or any part of one, with all texts in them normalised."""
+    """Return messages, or any part of one, with all texts normalized."""
     if isinstance(value, str):
         return normalize_prompt(value)
     if isinstance(value, dict):
@@ -202,7 +201,7 @@ def normalize_messages(value: Any) -> Any:
 
 
 def _first_of_component(count: int, groups: Iterable[Sequence[int]]) -> list[int]:
-    """Return the smallest number that is linked to each of 0..count-1 by groups in common."""
+    """Return for each of 0..count-1 the smallest number in its connected component."""
     root = list(range(count))
 
     def find(number: int) -> int:

@@ -1,4 +1,4 @@
-"""The JSON schema of suite.toml: a file, and the keys of the installed gate kinds."""
+"""The JSON schema of suite.toml, with the keys of the installed gate kinds."""
 
 from __future__ import annotations
 
@@ -24,12 +24,10 @@ def suite_validator() -> Any:
 
 
 def suite_schema() -> dict[str, Any]:
-    """Return the schema of suite.toml, with the gate kinds of installed packages.
-
-    The file `suite.schema.json` holds the built-in kinds.
+    """Return the schema of suite.toml.
 
     Raises:
-        UsageError: a gate kind of an installed package is incomplete, or takes the key of another.
+        UsageError: an installed gate kind is incomplete, or uses a key of another kind.
     """
     schema = read_schema("suite")
     _complete_gates(schema["properties"]["gates"]["items"])
@@ -37,7 +35,7 @@ def suite_schema() -> dict[str, Any]:
 
 
 def _complete_gates(table: dict[str, Any]) -> None:
-    """Give the schema of a `[[gates]]` table the keys of all kinds of gates."""
+    """Add the keys of all gate kinds to the schema of a `[[gates]]` table."""
     kinds = gate_kinds()
     _check_kinds(kinds)
     keys = {key: form for kind in kinds for key, form in kind.schema.items()}
@@ -50,16 +48,13 @@ def _complete_gates(table: dict[str, Any]) -> None:
 
 
 def _check_kinds(kinds: Sequence[GateKind]) -> None:
-    """Refuse an incomplete kind, and two kinds that use one key of a `[[gates]]` table.
+    """Refuse incomplete kinds, and two kinds that use the same key.
 
-    A key that refines both, with the same schema, is shared.
-
-    Raises:
-        UsageError: naming the kind and what is missing, or both kinds and the key.
+    Kinds may share a refining key that has the same schema.
     """
     owners: dict[str, GateKind] = {}
     built_in = module_names(PACKAGE)
-    # The kind of another package comes after the built-in ones, and is the one to change.
+    # built-in kinds first: the other package has to change
     for kind in sorted(kinds, key=lambda k: k.name not in built_in):
         if fault := _fault(kind):
             raise UsageError(f"gate kind {kind.name!r}: {fault}; upgrade or uninstall the package")
@@ -79,7 +74,7 @@ def _check_kinds(kinds: Sequence[GateKind]) -> None:
 
 
 def _fault(kind: GateKind) -> str:
-    """Return what a kind lacks for the suite's schema and the reference; "" if nothing."""
+    """Return what a kind lacks for the schema and the reference, or ""."""
     schema, summary = getattr(kind, "schema", None), getattr(kind, "summary", None)
     if not isinstance(schema, Mapping) or not all(isinstance(s, Mapping) for s in schema.values()):
         return "`schema` must map each key of a [[gates]] table to its JSON schema"

@@ -20,7 +20,7 @@ def suite_folder(name: str) -> Path:
     """Return the folder of a bundled suite.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no such suite.
     """
     if name not in suite_names():
         raise UsageError(unknown_name_message(name, suite_names(), what="bundled suite"))
@@ -30,10 +30,10 @@ def suite_folder(name: str) -> Path:
 def find_suites(word: str) -> list[str]:
     """Return the suite.toml files of a file, a folder, a folder of suites or a bundled name.
 
-    What follows `::` names a gate and stays behind each of them.
+    A gate after `::` is kept with each of them.
 
     Raises:
-        UsageError: there are none, or the folder cannot be entered.
+        UsageError: there are none, or the folder cannot be read.
     """
     place, colons, gate = word.partition("::")
     path = Path(place)
@@ -51,7 +51,7 @@ def find_suites(word: str) -> list[str]:
     try:
         own = (path / FILE_NAME).is_file()
     except OSError as error:
-        raise UsageError(f"{place}: cannot be entered ({error.strerror})") from error
+        raise UsageError(f"{place}: cannot be read ({error.strerror})") from error
     found = [path / FILE_NAME] if own else sorted(path.rglob(FILE_NAME))
     if not found:
         raise UsageError(

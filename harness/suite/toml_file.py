@@ -1,6 +1,6 @@
 """TOML files with line numbers for error messages.
 
-tomllib gives values without places, so `TomlFile.line` finds the line of a key in the text again.
+tomllib drops line numbers, so `TomlFile.line` searches the text for a key.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from tunegate.harness.records.files import read_file
 _LIMIT = 1_000_000
 """Largest TOML file read, in bytes."""
 DEEPEST = 50
-"""Levels of nesting: what reads, checks and writes the values recurses."""
+"""Most levels of nesting, since readers, checks and writers recurse."""
 _DEEP_KEY = re.compile(
     r"(?:^|[{,])[ \t]*\[{0,2}[ \t]*"
     rf"""(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{DEEPEST}}}""",
     re.MULTILINE,
 )
-"""A dotted key or a table's name of more parts than are read."""
+"""A dotted key or table name with too many parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,10 @@ class TomlFile:
     text: str = field(repr=False)
 
     def line(self, *keys: str | int) -> int:
-        """Return the line (from 1) of a key such as `("gates", 1, "floor")`, or of its table.
+        """Return the line (from 1) of a key such as `("gates", 1, "floor")`.
 
-        Where the text spells it in another way (an inline table, a dotted key), it is the line of
-        the nearest thing that can be found.
+        If the text writes it in another way (an inline table, a dotted key), it is the line of the
+        nearest table that can be found.
         """
         lines, _ = _split_lines(self.text)
         start, end = self._span(keys)
@@ -62,7 +62,7 @@ class TomlFile:
         return f"{self.path}:{self.line(*keys)}"
 
     def _span(self, keys: tuple[str | int, ...]) -> tuple[int, int]:
-        """Return the lines [start, end) of the table that `keys` begins with."""
+        """Return the lines [start, end) of the table that `keys` starts with."""
         wanted, count = _header(keys)
         lines, headers = _split_lines(self.text)
         matches = _find_headers(self.text, wanted) if wanted else ()
@@ -73,23 +73,23 @@ class TomlFile:
         return start, headers[after] if after < len(headers) else len(lines)
 
 
-# A suite of 500 metrics and 500 gates asks for thousands of lines of one text.
+# a suite with 500 metrics and 500 gates looks up thousands of lines
 @lru_cache(maxsize=2)
 def _split_lines(text: str) -> tuple[Sequence[str], Sequence[int]]:
-    """Return the lines of a text, and which of them are headers of tables."""
+    """Return the lines of a text, and which are table headers."""
     lines = text.splitlines()
     return lines, [i for i, line in enumerate(lines) if re.match(r"^\s*\[", line)]
 
 
 @lru_cache(maxsize=16)
 def _find_headers(text: str, pattern: str) -> Sequence[int]:
-    """Return which lines are headers of this form."""
+    """Return the lines of the matching table headers."""
     lines, headers = _split_lines(text)
     return [i for i in headers if re.match(pattern, lines[i])]
 
 
 def _header(keys: tuple[str | int, ...]) -> tuple[str | None, int]:
-    """Return a pattern for the table header that `keys` names, and which of them is meant."""
+    """Return a pattern for the table header of `keys`, and the index of the match."""
     if len(keys) >= 2 and isinstance(keys[1], int):
         return rf"^\s*\[\[\s*{re.escape(str(keys[0]))}\s*\]\]", keys[1]
     if len(keys) >= 2:
@@ -126,7 +126,7 @@ def read_toml(path: Path) -> TomlFile:
 
 
 def _unusable(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Yield the place of every value that TOML allows and nothing here can use."""
+    """Yield the values that TOML allows but suites do not."""
     rest: deque[tuple[tuple[str | int, ...], Any]] = deque([((), data)])
     while rest:
         keys, value = rest.popleft()
@@ -155,22 +155,22 @@ def _toml_problem(path: Path, text: str, error: Exception) -> str:
 
 
 def _remedy(reason: str, text: str, line: int) -> str:
-    """Return what to do about tomllib's complaint, with the first of two equal keys."""
+    """Return a remedy for tomllib's complaint, with the line of a repeated key."""
     if reason == "Invalid value":
         return "; texts need quotes, numbers a digit before the point"
     if not line or not re.search("overwrite|twice|mutate", reason):
         return ""
     lines = text.splitlines()
-    # tomllib counts the end of a line as part of the next one where a key came last.
+    # tomllib may report the line after the key
     for number in (line, line - 1):
-        same = _same(lines, number)
+        same = _find_repeated(lines, number)
         if same:
             return f"; it is on line {same} too: remove one"
     return "; it is defined twice: remove one"
 
 
-def _same(lines: list[str], number: int) -> int | None:
-    """Return the line before `number` of the same table that has the same key or header."""
+def _find_repeated(lines: list[str], number: int) -> int | None:
+    """Return the earlier line of the same table with the same key or header."""
     key = re.match(r"^\s*(\[[^\]]*\]|[^=\[]+?)\s*(=|$)", lines[number - 1] if number else "")
     if key is None:
         return None

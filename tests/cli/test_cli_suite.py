@@ -240,5 +240,5 @@ def test_a_folder_that_cannot_be_entered_is_one_line(
     (tmp_path / "suites").mkdir()
     monkeypatch.setattr(Path, "is_file", lambda p: refuse(p) if p.name == "suite.toml" else False)
 
-    with pytest.raises(UsageError, match=r"suites: cannot be entered \(Permission denied\)"):
+    with pytest.raises(UsageError, match=r"suites: cannot be read \(Permission denied\)"):
         find_suites(str(tmp_path / "suites"))

@@ -148,7 +148,7 @@ def test_forty_spellings_of_one_prompt_are_one_cluster() -> None:
     joined = join_equal_prompts(cases, [GENERATE])
 
     assert len({case.cluster for case in joined.cases}) == 1
-    assert joined.notes[0].startswith("40 cases share 1 prompt (39 of them spelt differently): ")
+    assert joined.notes[0].startswith("40 cases share 1 prompt (39 of them spelled differently)")
 
 
 def test_clusters_of_equal_prompts_are_united() -> None:
@@ -193,8 +193,8 @@ def test_a_suite_tells_and_records_them(suite_folder: Callable[..., Path]) -> No
     record = suite.record()
 
     assert suite.notes == (
-        "6 cases share 3 prompts: those of a prompt count as one cluster, "
-        "'c0' and 'c1' for example",
+        "6 cases share 3 prompts, such as 'c0' and 'c1'; cases with the same prompt count as one "
+        "cluster",
     )
     assert record.equal_prompts == (("c0", "c1"), ("c2", "c3"), ("c4", "c5"))
     assert SuiteRecord.model_validate_json(record.model_dump_json()) == record
@@ -229,9 +229,7 @@ def test_copies_of_one_case_prove_nothing(suite_folder: Callable[..., Path]) -> 
             "the cases come in 1 cluster (40 of them share 1 prompt), and it takes 10 at least"
         )
     )
-    assert "s: 40 cases share 1 prompt: those of a prompt count as one cluster" in (
-        found.suites[0].remarks
-    )
+    assert "s: 40 cases share 1 prompt, such as" in (found.suites[0].remarks)
 
 
 def manifest_of(suite: SuiteRecord) -> Manifest:
