@@ -313,4 +313,4 @@ def test_a_run_s_judgements_do_not_fit_other_answers(
     rows = [json.loads(x) for x in (project.run / "judgements.jsonl").read_text().splitlines()]
     failed = {row["case"]: row["reason"] for row in rows if row["status"] == "judge_error"}
     assert failed.keys() == {f"c{i:03}" for i in range(40, 60)}
-    assert all("judged another answer" in reason for reason in failed.values())
+    assert all("judged a different answer" in reason for reason in failed.values())

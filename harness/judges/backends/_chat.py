@@ -1,4 +1,4 @@
-"""Chat judges: concurrent requests to a chat interface under a deadline and rate limits."""
+"""Chat backends: concurrent requests to a chat API under a deadline and rate limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tunegate.harness.models.remote.request_pool import ask_all
 from tunegate.harness.records.answers import Completion
 
 MOST_TOKENS = 2000
-"""Tokens of a reply: reason and verdict take a tenth of it."""
+"""Most tokens of a reply; reason and verdict take a tenth."""
 
 
 def question_messages(question: JudgeQuestion) -> list[dict[str, str]]:
@@ -26,7 +26,7 @@ def question_messages(question: JudgeQuestion) -> list[dict[str, str]]:
 
 
 def schema_of(question: JudgeQuestion) -> dict[str, Any]:
-    """Return the reply's schema in OpenAI's form, without what strict decoders refuse."""
+    """Return the reply's schema in OpenAI's form, without keys that strict decoders refuse."""
     schema = question.schema
     properties = {name: _plain(form) for name, form in schema["properties"].items()}
     return {
@@ -40,21 +40,21 @@ def schema_of(question: JudgeQuestion) -> dict[str, Any]:
 
 
 def estimate_tokens(question: JudgeQuestion) -> float:
-    """Return about how many tokens a question takes, its reply included."""
+    """Estimate the tokens of a question and its reply."""
     return (len(question.system) + len(question.text)) / 4 + 200
 
 
 def spread_questions(
     questions: Mapping[str, JudgeQuestion], *, lag: int
 ) -> Iterator[tuple[str, JudgeQuestion]]:
-    """Yield questions so that the first one about a source is answered before others are asked.
+    """Order questions so that the first one about a source is answered before the others.
 
-    A provider's cache knows a beginning once a reply to it has begun: questions about one source
-    that are in progress together would each be computed, and paid, in full.
+    A provider caches a beginning once its reply has started; questions about the same source that
+    run concurrently are each computed, and charged, in full.
 
     Args:
         questions: Taken one by one, since the run may be stopped.
-        lag: Questions to be asked between the first one about a source and the others.
+        lag: Questions to ask between the first one about a source and the others.
     """
     first: dict[tuple[str, str], int] = {}
     waiting: deque[tuple[int, tuple[str, JudgeQuestion]]] = deque()
@@ -70,7 +70,7 @@ def spread_questions(
         while waiting and waiting[0][0] < asked:
             yield waiting.popleft()[1]
             asked += 1
-    if asked + len(waiting) == len(questions):  # else the run was stopped
+    if asked + len(waiting) == len(questions):  # otherwise the run was stopped
         yield from (pair for _, pair in waiting)
 
 
@@ -115,14 +115,14 @@ def ask_questions(
 
 
 def _count_requests(result: tuple[Completion, float], asked: int) -> tuple[Completion, float]:
-    """Return a result with the requests that it took, those of an attempt's own included."""
+    """Return a result with all requests that it took."""
     completion, begun = result
     requests = (completion.attempts or 1) + asked - 1
     return completion.model_copy(update={"attempts": requests}), begun
 
 
 def _plain(form: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a field's schema without bounds on lengths; the reading checks them all the same."""
+    """Return a field's schema without length limits, which are checked when the reply is read."""
     kept = {n: v for n, v in form.items() if n not in ("minLength", "maxLength", "maxItems")}
     if "items" in kept:
         kept["items"] = _plain(kept["items"])

@@ -11,7 +11,7 @@ from tunegate.harness.records.defaults import DEADLINE_S, JUDGE_CONCURRENCY
 from tunegate.harness.records.errors import ModelError, unknown_name_message
 
 BATCH = "batch"
-"""Setting that asks for the provider's batches."""
+"""Setting that uses the provider's batches."""
 
 
 USUAL = PoolLimits(concurrency=JUDGE_CONCURRENCY, deadline_s=DEADLINE_S)
@@ -32,20 +32,20 @@ _QUERY = re.compile(r"\?([^#]*)")
 
 @dataclass(frozen=True, slots=True)
 class JudgeTarget:
-    """A spec's target, and how hard it may be asked."""
+    """The target of a spec, and its limits."""
 
     target: str
     """Without the settings."""
     limits: PoolLimits
     batch: bool = False
-    """Whether all questions of a round go as a batch, where the backend knows such."""
+    """Whether the questions of a round are sent as a batch."""
 
 
 def split_limits(backend: str, target: str) -> JudgeTarget:
-    """Take the limits out of a spec's target.
+    """Split the limits off a spec's target.
 
     Raises:
-        ModelError: a setting does not exist, or is no number.
+        ModelError: a setting does not exist, or is not a number.
         UsageError: a limit is out of range.
     """
     found = _QUERY.search(target)

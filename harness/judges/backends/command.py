@@ -1,14 +1,14 @@
-"""`command:PROGRAM ARGUMENTS`: any program as judge, in an environment of its own.
+"""`command:PROGRAM ARGUMENTS`: any program as judge.
 
-It is started once and reads a JSON line for each completion on its standard input:
+It is started once and reads a JSON line for each completion from standard input:
 
     {"key": "…", "metric": "faithful", "judge": "faithfulness", "options": {}, "case": {…},
      "completion": "…"}
 
-For a judge of pairs, `base` and `tuned` are in the place of `completion`. It answers each, in any
-order, with a line on its standard output: `{"key": "…", "value": 0.75, "reason": "…"}`, or
-`{"key": "…", "abstained": "why"}`, or `{"key": "…", "error": "why"}`. Its standard error is shown.
-What is no such line, a value outside the metric's range, a silence beyond the deadline and its end
+For a judge of pairs, `base` and `tuned` replace `completion`. The program answers in any order with
+a line on standard output: `{"key": "…", "value": 0.75, "reason": "…"}`,
+`{"key": "…", "abstained": "why"}` or `{"key": "…", "error": "why"}`. Its standard error is shown.
+Other lines, values outside the metric's range, silence beyond the deadline and the program's end
 are judge errors: no score.
 """
 
@@ -43,9 +43,9 @@ SPEC = "command:PROGRAM [ARGUMENTS]"
 CALL = "answer"
 """Unit of a call, for forecasts: a question, a whole answer, or nothing."""
 DEADLINE_S = 120.0
-"""Seconds without a line from the program after which it is ended."""
+"""Seconds without a line after which the program is ended."""
 AT_ONCE = JUDGE_CONCURRENCY
-"""Questions that the program is given before it has answered."""
+"""Most questions that are open at a time."""
 
 
 class CommandReply(Record):
@@ -76,7 +76,7 @@ class CommandJudgeModel:
     store: AnswerCache | None = None
     deadline_s: float = DEADLINE_S
     files: Mapping[str, str] = field(default_factory=dict)
-    """Files that the command names → hash of their content."""
+    """Files in the command → hash of their content."""
 
     def keeping(self, store: AnswerCache | None) -> CommandJudgeModel:
         """Return the judge model with a store for its lines."""
@@ -84,7 +84,7 @@ class CommandJudgeModel:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """The command and the hashes of the files it names."""
+        """The command and the hashes of its files."""
         return {
             "spec": self.spec,
             "backend": "command",
@@ -94,7 +94,7 @@ class CommandJudgeModel:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the command and of the files it names."""
+        """Hash of the command and its files."""
         return sha256(["command", self.command, dict(self.files)])
 
     def judge(
@@ -128,7 +128,7 @@ class CommandJudgeModel:
         waiting: set[str] = set()
         coming = iter(list(left.items()))
         why = noise = ""
-        with LineProcess(self.command, start_new_session=True) as process:  # Ctrl-C is ours
+        with LineProcess(self.command, start_new_session=True) as process:  # Ctrl-C is for us
             while left:
                 for key, task in coming if len(waiting) < AT_ONCE else ():
                     process.send(json.dumps(_request_line(key, task)))
@@ -159,7 +159,7 @@ class CommandJudgeModel:
 
 
 def _why_silent(process: LineProcess, error: TimeoutError | EOFError) -> str:
-    """Return in words why no answer comes any more."""
+    """Return why no more answers come."""
     if isinstance(error, TimeoutError):
         process.close()
         return str(error)
@@ -182,7 +182,7 @@ def _request_line(key: str, task: JudgementTask) -> dict[str, Any]:
 
 
 def _key_of(line: str) -> str | None:
-    """Return which question a line answers; None if it is no answer to any."""
+    """Return the key of a line, or None if it is not an answer."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
@@ -216,14 +216,14 @@ def command(target: str) -> CommandJudgeModel:
     """Open a program as judge.
 
     Raises:
-        ModelError: no program is named, or it is not there.
+        ModelError: no program is named, or it does not exist.
     """
     try:
         words = tuple(shlex.split(target))
     except ValueError as error:
         raise ModelError(f"judge command:{target}: {error}") from error
     if not words:
-        raise ModelError("judge command: names no program; write command:PROGRAM ARGUMENTS")
+        raise ModelError("judge command: no program; write command:PROGRAM ARGUMENTS")
     if shutil.which(words[0]) is None:
         raise ModelError(f"judge command:{target}: no program {words[0]!r} on this machine")
     files = {

@@ -1,14 +1,12 @@
 """`hf-nli:FOLDER_OR_ID`: an entailment model of Transformers as judge of faithfulness.
 
-Any sequence classifier that reads a source and a claim and has a class for support
-serves: NLI models, and hallucination models. Each sentence of the answer is compared with the
-context in windows that overlap by a quarter. A sentence is supported as well as by its best window;
-an answer is as faithful as its worst sentence. The score is a probability, and no instruction in a
-text can change the question.
+Any sequence classifier that reads a source and a claim and has a class for support works: NLI
+models, and hallucination models. Each sentence of the answer is compared with the context in
+windows that overlap by a quarter. A sentence scores as its best window, and an answer as its worst
+sentence. The score is a probability, and no instruction in a text can change the question.
 
 Source: SummaC (arXiv 2111.09525) takes the maximum over the source, and the mean over the summary's
-sentences. The minimum is taken here, since one invented sentence is what matters; the mean is a
-part.
+sentences. Here the minimum counts, since one invented sentence matters; the mean is in `parts`.
 """
 
 from __future__ import annotations
@@ -35,10 +33,10 @@ SPEC = "hf-nli:FOLDER_OR_ID"
 CALL = "answer"
 """Unit of a call, for forecasts: a question, a whole answer, or nothing."""
 JUDGES = "faithfulness"
-"""The only judge whose question this is."""
+"""The only judge that this model can answer."""
 _METHOD = "max over windows, min over sentences, 1"
 _LONGEST = 512
-"""Tokens of a window and a sentence together, where the model reads more."""
+"""Most tokens of a window and a sentence together."""
 _AT_ONCE = 16
 """Windows in a batch."""
 _SUPPORTS = re.compile(
@@ -55,7 +53,7 @@ class EntailmentJudgeModel:
     tokenizer: Any = field(repr=False)
     weights_sha256: str
     supports: int | None
-    """The class that means support; None of a model with one value, whose sigmoid it is."""
+    """The class that means support; None for a model with one value, whose sigmoid counts."""
     store: AnswerCache | None = field(default=None, repr=False)
 
     def keeping(self, store: AnswerCache | None) -> EntailmentJudgeModel:
@@ -102,14 +100,14 @@ class EntailmentJudgeModel:
 
     def _outcome(self, task: JudgementTask) -> JudgementOutcome:
         if task.judge.name != JUDGES:
-            return JudgementOutcome(None, f"hf-nli judges {JUDGES} alone, not {task.judge.name}")
+            return JudgementOutcome(None, f"hf-nli only judges {JUDGES}, not {task.judge.name}")
         text = (task.completions[0].text or "").strip()
         sentences = split_sentences(text)
         if not sentences:
             return JudgementOutcome(Score.unscored("abstention: the answer makes no claim"))
         try:
             shares = [self.support(task.case.context or "", sentence) for sentence in sentences]
-        except Exception as error:  # a sentence beyond the model's length, memory …
+        except Exception as error:  # too long a sentence, memory …
             return JudgementOutcome(None, f"{self.spec}: {error_summary(error)}")
         worst = min(range(len(shares)), key=shares.__getitem__)
         return JudgementOutcome(
@@ -155,7 +153,7 @@ def hf_nli(target: str) -> EntailmentJudgeModel:
     Raises:
         MissingExtra: torch or transformers is not installed.
         UsageError: there is no such folder.
-        ModelError: it holds no sequence classifier, or no class is known to mean support.
+        ModelError: it is not a sequence classifier, or has no class that means support.
     """
     spec = f"hf-nli:{target}"
     require_modules("torch", "transformers", what=f"the judge {spec}")
@@ -180,10 +178,10 @@ def hf_nli(target: str) -> EntailmentJudgeModel:
 
 
 def support_class(spec: str, labels: Mapping[int, str]) -> int | None:
-    """Return the class that means support; None of a model with one value.
+    """Return the class that means support; None for a model with one value.
 
     Raises:
-        ModelError: no class, or more than one, has such a name.
+        ModelError: not exactly one class has such a name.
     """
     if len(labels) == 1:
         return None
@@ -198,7 +196,7 @@ def support_class(spec: str, labels: Mapping[int, str]) -> int | None:
 
 
 def _window(model: Any, tokenizer: Any) -> int:
-    """Return the tokens that the model reads at once."""
+    """Return the tokens of a window."""
     known = (
         getattr(model.config, "max_position_embeddings", None),
         getattr(tokenizer, "model_max_length", None),

@@ -1,10 +1,10 @@
 """`litellm:PROVIDER/MODEL`: any model that litellm knows as judge, at temperature 0.
 
-The reply's JSON schema is sent along where the provider takes one; the key is where litellm looks
-for it, in the environment. The model's version that the provider reports is part of the record.
+The reply's JSON schema is sent if the provider supports it; litellm takes the key from the
+environment. The model version that the provider reports is recorded.
 
-With `?batch=true` the questions of a round go as one batch, at the provider's price for batches.
-Its id is in the store until its replies are: a run that was stopped collects them, and pays once.
+With `?batch=true` the questions of a round are sent as one batch, at the provider's batch price.
+Its id is stored until the replies are there, so a run that was stopped collects them and pays once.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from tunegate.harness.records.hashing import sha256
 
 SPEC = "litellm:PROVIDER/MODEL"
 LAG = 2
-"""Questions of which so many for each at once are asked before a second one about a source is."""
+"""Questions, times the concurrency, asked before a second one about the same source."""
 _CACHED = {"type": "ephemeral"}
-"""The mark after which Anthropic's models cache what came before."""
+"""Tells Anthropic's models to cache everything up to here."""
 _MARKING = ("anthropic", "bedrock", "vertex_ai")
-"""Providers that serve Anthropic's models, which cache nothing that is not marked."""
+"""Providers of Anthropic's models, which only cache what is marked."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class LitellmJudge:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Parameters of each call; by default temperature 0 and a limit on the reply."""
     batch: str | None = None
-    """The provider, where questions go as its batches."""
+    """The provider, if questions are sent as batches."""
     marked: bool = False
-    """Whether what repeats is marked for the provider's cache, which Anthropic's asks for."""
+    """Whether repeated text is marked for the provider's cache."""
     store: AnswerCache | None = field(default=None, repr=False)
-    """Where the id of a batch is kept until its replies are there."""
+    """Keeps the id of a batch until its replies are there."""
 
     def keeping(self, store: AnswerCache | None) -> LitellmJudge:
         """Return the judge with a store for what is in progress."""
@@ -99,7 +99,7 @@ class LitellmJudge:
     def _ask_in_batch(
         self, provider: str, questions: Mapping[str, JudgeQuestion]
     ) -> Generator[JudgeAnswer, None, None]:
-        """Yield the replies of a batch: one that was submitted before, or a new one."""
+        """Yield the replies of a stored or a new batch."""
         from tunegate.harness.models.remote.batches import collect_batch, submit_batch
 
         name = sha256(
@@ -119,7 +119,7 @@ class LitellmJudge:
         self._note(name, None)
 
     def _note(self, name: str, batch: Completion | None) -> None:
-        """Keep the id of a batch, or forget it."""
+        """Store the id of a batch, or forget it."""
         if self.store is not None:
             error = None if batch is not None else "the batch has ended"
             self.store.put(JudgeAnswer(name, batch, error, time.time()), replace=True)
@@ -132,7 +132,7 @@ class LitellmJudge:
         return {"model": name, "messages": messages, **self.settings, **self._form(question)}
 
     def _completion(self, body: Mapping[str, Any]) -> Completion | None:
-        """Return a reply of a batch; None if it is no chat completion."""
+        """Return a reply of a batch; None if it is not a chat completion."""
         from tunegate.harness.models.remote.litellm import price_of_tokens
 
         try:
@@ -170,7 +170,7 @@ class LitellmJudge:
         )
 
     def _form(self, question: JudgeQuestion) -> dict[str, Any]:
-        """Return the schema as this model takes it; nothing where it takes none."""
+        """Return the reply's schema, if the model supports one."""
         from tunegate.harness.models.remote.litellm import litellm_library
 
         if litellm_library().supports_response_schema(model=self.model):
@@ -179,10 +179,9 @@ class LitellmJudge:
 
 
 def _marked_messages(question: JudgeQuestion, *, repeats: bool) -> list[dict[str, Any]]:
-    """Return the conversation with marks behind what other questions begin with, too.
+    """Return the conversation, with cache marks after text that other questions share.
 
-    A mark costs a quarter more for what is written to the cache: data of this question alone has
-    none.
+    Writing to the cache costs a quarter more, so text of this question alone is not marked.
     """
     system, user = question.system, question.text
     lead = question.shared_text if repeats else ""

@@ -1,8 +1,8 @@
 """A model in this process as judge: `path-or-hub-id` or `hf:ID`, with Transformers.
 
-A verdict is not written but read from the probabilities of its words, so that it is continuous and
-takes one pass over the prompt. Questions that are no choice (a checklist, claims) are written out,
-and must come back in the form asked for like anybody's reply.
+A verdict is read from the probabilities of its words, so it is continuous and takes one pass over
+the prompt. Questions without a choice (a checklist, claims) get written replies, which must have
+the form asked for.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from tunegate.harness.records.hashing import sha256
 
 SPEC = "FOLDER or hf:ID"
 BATCH = 8
-"""Questions that are read together."""
+"""Questions in a batch."""
 _FORM = "Answer with one of these, and nothing else: {labels}."
 _WRITTEN = GenerationSettings(max_new_tokens=768)
 
 
 @dataclass(frozen=True)
 class LocalJudge:
-    """A judge model that the engine decodes with."""
+    """A judge model in this process."""
 
     spec: str
     arm: Any
-    """A `LocalArm` that is an `Arm` too."""
+    """A `LocalArm` that is also an `Arm`."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """That of the model."""
+        """The arm's identity, with spec and fingerprint."""
         return {**self.arm.identity, "spec": self.spec, "fingerprint": self.fingerprint}
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the model's and of how it is asked."""
+        """Hash of the model and of how it is asked."""
         return sha256([self.arm.fingerprint, _FORM, _WRITTEN.model_dump(mode="json")])
 
     def ask(self, questions: Mapping[str, JudgeQuestion]) -> Iterator[JudgeAnswer]:
@@ -55,7 +55,7 @@ class LocalJudge:
                 yield from self._answers(requests[start : start + BATCH])
 
     def _answers(self, requests: Sequence[Request]) -> Iterator[JudgeAnswer]:
-        """Yield answers; a batch that does not fit in memory is asked in halves."""
+        """Yield answers; a batch that does not fit in memory is split in half."""
         known: set[str] = set()
         try:
             for answer in engine.complete_requests(self.arm, requests):
@@ -89,7 +89,7 @@ class LocalJudge:
         return Request(cell, case, self._prompt(case), _WRITTEN, 0)
 
     def _prompt(self, case: Case) -> Prompt:
-        """Render it; a template that knows no system turn gets it in front of the user's."""
+        """Render a case; a template without a system turn gets it in front of the user's."""
         try:
             return self._rendered(case)
         except ValueError:

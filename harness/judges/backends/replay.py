@@ -1,17 +1,16 @@
-"""`replay:RUN_DIR` and `replay:FILE.jsonl`: judgements that were made before, here or elsewhere.
+"""`replay:RUN_DIR` and `replay:FILE.jsonl`: recorded judgements.
 
-A run folder gives the lines of its `judgements.jsonl` (`replay:RUN_DIR#SPEC` those of one judge of
-a jury). Any other file has lines of the form
+A run folder gives its `judgements.jsonl` (`replay:RUN_DIR#SPEC` one judge model of a jury). Any
+other file has lines of the form
 
     {"id": "r1", "arm": "tuned", "metric": "civil", "value": 0.75, "reason": "…"}
 
-with `error` in the place of `value` where the judge failed; `arm`, `metric`, `suite` and `sample`
-may be left out where they are the same for all. For a judge of pairs the value is tuned's
-advantage, from -1 to 1.
+with `error` instead of `value` if the judge failed; `arm`, `metric`, `suite` and `sample` are
+optional if they are the same for all. For a judge of pairs the value is tuned's advantage, from -1
+to 1.
 
-A line may name its answer, as `completion` (its text) or `completion_sha256`. It then
-belongs to that text and to no other; a line without it is taken for the answer of its arm. A run
-folder has the texts.
+A line may name its answer, as `completion` (its text) or `completion_sha256`, and then belongs to
+that text only; a line without either belongs to the answer of its arm. A run folder has the texts.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ class RecordedJudgement(Record):
     error: Text | None = None
     """Why there is no value, if the judge failed."""
     completion: Text | None = None
-    """The answer that was judged; of a judge of pairs tuned's."""
+    """The answer that was judged; for a judge of pairs, tuned's."""
     completion_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """SHA-256 of its UTF-8 bytes."""
     base_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
@@ -77,22 +76,22 @@ class RecordedJudgement(Record):
         return self
 
     def without_text(self) -> RecordedJudgement:
-        """Return the line with the hash of its completion in the place of the text."""
+        """Return the line with its completion's text replaced by the hash."""
         if self.completion is None:
             return self
         digest = sha256(self.completion)
         return self.model_copy(update={"completion": None, "completion_sha256": digest})
 
     def is_of(self, texts: Sequence[str | None]) -> bool:
-        """Return whether it is about these answers, as far as it is known."""
-        told = (self.base_sha256, self.completion_sha256)[-len(texts) :]
+        """Return whether it may be about these answers."""
+        hashes = (self.base_sha256, self.completion_sha256)[-len(texts) :]
         return all(
             known is None or known == sha256(text or "")
-            for known, text in zip(told, texts, strict=True)
+            for known, text in zip(hashes, texts, strict=True)
         )
 
     def outcome(self) -> JudgementOutcome:
-        """Return the line as what came of a task."""
+        """Return the line as a task's outcome."""
         if self.error is not None:
             return JudgementOutcome(None, self.error)
         if self.value is None:
@@ -109,7 +108,7 @@ class ReplayedJudgeModel:
 
     spec: str
     lines: Sequence[RecordedJudgement] = field(repr=False)
-    """In any order, which makes no difference."""
+    """In any order."""
     recorded: Literal[True] = True
 
     @property
@@ -124,13 +123,13 @@ class ReplayedJudgeModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the lines, whatever their order."""
+        """Hash of the lines, in any order."""
         rows = [line.model_dump(mode="json", exclude_none=True) for line in self.lines]
         return sha256(sorted(map(canonical_json, rows)))
 
     @cached_property
     def _by_case(self) -> Mapping[tuple[str | None, str | None, str], list[RecordedJudgement]]:
-        """(suite, metric, case) → lines, in an order of their own."""
+        """(suite, metric, case) → sorted lines."""
         found: dict[tuple[str | None, str | None, str], list[RecordedJudgement]] = {}
         for line in self.lines:
             found.setdefault((line.suite, line.metric, line.id), []).append(line)
@@ -146,7 +145,7 @@ class ReplayedJudgeModel:
     def judge(
         self, tasks: Sequence[JudgementTask]
     ) -> Iterator[tuple[JudgementTask, JudgementOutcome]]:
-        """Yield the recorded outcomes; what was not recorded is a judge error, no zero."""
+        """Yield the recorded outcomes; a missing one is a judge error, not a zero."""
         for task in tasks:
             yield task, self._outcome(task)
 
@@ -163,7 +162,7 @@ class ReplayedJudgeModel:
                 other |= any(not line.is_of(texts) for line in lines)
         whose = f"{task.case.id!r} ({place.arm or 'any arm'})"
         if other:
-            missing = f"{self.spec} judged another answer to {whose} than this one"
+            missing = f"{self.spec} judged a different answer to {whose}"
         elif not place.arm and place.case in self._ids:
             missing = (
                 f"{self.spec} judged answers to {task.case.id!r} by arm; name the label's "
@@ -187,8 +186,8 @@ def _line_about(
         return known[0]
     for arm in (place.arm, None):
         for line in lines:
-            told = line.completion_sha256 is not None
-            if not told and (line.arm, line.sample) == (arm, place.sample) and line.is_of(texts):
+            named = line.completion_sha256 is not None
+            if not named and (line.arm, line.sample) == (arm, place.sample) and line.is_of(texts):
                 return line
     return None
 
@@ -197,7 +196,7 @@ def replay(target: str) -> ReplayedJudgeModel:
     """Open recorded judgements.
 
     Raises:
-        ModelError: nothing is there, or lines are broken: every one with its number.
+        ModelError: nothing is there, or lines are broken (every one is listed).
     """
     place, _, judge = target.partition("#")
     path = Path(place)
@@ -226,7 +225,7 @@ def replay(target: str) -> ReplayedJudgeModel:
     if problems or not lines:
         raise ModelError(
             "\n".join(summarize_problems(problems))
-            or f"{path}: no lines; write one judgement a line"
+            or f"{path}: the file is empty; write one judgement per line"
         )
     return ReplayedJudgeModel(f"replay:{target}", tuple(lines.values()))
 
@@ -251,7 +250,7 @@ Texts = Mapping[tuple[str, str, str, int], str]
 
 
 def _texts_of(folder: Path) -> Texts:
-    """Return the hashes of a run's answers; none where the folder has no cells."""
+    """Return the hashes of a run's answers, if the folder has any."""
     return {
         (cell.suite, cell.case, cell.arm, cell.sample): sha256(done.text)
         for row in JsonlRecords(folder / "cells.jsonl", StoredAnswer)
@@ -261,7 +260,7 @@ def _texts_of(folder: Path) -> Texts:
 
 
 def _paired_metrics(folder: Path) -> set[tuple[str, str]]:
-    """Return suite and metric of the judges of pairs; none where there is no manifest."""
+    """Return suite and metric of the judges of pairs, if there is a manifest."""
     path = folder / "manifest.json"
     if not path.is_file():
         return set()

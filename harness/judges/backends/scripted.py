@@ -1,12 +1,12 @@
-"""`scripted:FILE`: a judge that answers by rule, for tests of suites, gates and your own judges.
+"""`scripted:FILE`: a judge model that answers by rule, to test suites, gates and your own judges.
 
-FILE is JSON. The first rule whose text is in the question's task or data decides, else the
+FILE is JSON. The first rule whose text is in the question's task or data decides, or else the
 default:
 
     {"rules": [{"contains": "sorry", "reply": {"score": 5}}],
      "default": {"score": 1, "reason": "no apology"}}
 
-What a reply leaves out is filled in: the nonce, empty texts, empty lists.
+Missing keys of a reply are filled in: the nonce, empty texts, empty lists.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class ScriptedReply(Record):
     """One rule of a script."""
 
     contains: str
-    """Must be in the question: in its task, or in its texts, of which the completion is one."""
+    """Must be in the question's task or texts, such as the completion."""
     step: str | None = None
     """Only in this step of the judge."""
     reply: dict[str, Any] | None = None
     """Keys of the reply."""
     fail: str | None = None
-    """Fail instead, with these words."""
+    """Fail with this message instead."""
 
 
 class JudgeScript(Record):
@@ -85,8 +85,8 @@ class ScriptedJudge:
 
 def _completion(question: JudgeQuestion, given: Mapping[str, Any]) -> Completion:
     blank = {n: [] if f.get("type") == "array" else "" for n, f in question.fields.items()}
-    told = {name: given[name] for name in question.fields if name in given}
-    text = json.dumps({"nonce": question.nonce, **blank, **told})
+    given_fields = {name: given[name] for name in question.fields if name in given}
+    text = json.dumps({"nonce": question.nonce, **blank, **given_fields})
     return Completion(text=text, finish_reason="stop", output_tokens=len(text) // 4)
 
 

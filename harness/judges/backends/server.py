@@ -1,7 +1,7 @@
 """`server:URL#MODEL`: a model behind any OpenAI-compatible server as judge, at temperature 0.
 
-The key, where the server wants one, is in the environment variable TUNEGATE_JUDGE_KEY. The reply's
-JSON schema is sent along; a server that refuses it is asked without.
+The key, if the server needs one, is in the environment variable TUNEGATE_JUDGE_KEY. The reply's
+JSON schema is sent unless the server refuses it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SPEC = "server:URL#MODEL"
 KEY = "TUNEGATE_JUDGE_KEY"
 _SETTINGS = {"temperature": 0.0, "max_tokens": MOST_TOKENS, "seed": 0}
 _NO_SCHEMA = (400, 422)
-"""Statuses by which a server reports that it knows no schemas."""
+"""Statuses of servers that do not support schemas."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class ServerJudge:
     key: str | None = field(default=None, repr=False)
     limits: PoolLimits = USUAL
     schemas: bool = True
-    """Whether the server takes a schema; found out by the first question that has one."""
+    """Whether the server supports schemas; the first question finds out."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -92,10 +92,10 @@ class ServerJudge:
 
 
 def _read(reply: Mapping[str, Any]) -> Completion:
-    """Return a server's answer; one of another form may be right the next time.
+    """Return a server's answer; a malformed one is asked for again.
 
     Raises:
-        RetryableError: it is no chat completion.
+        RetryableError: it is not a chat completion.
     """
     try:
         choice = reply["choices"][0]

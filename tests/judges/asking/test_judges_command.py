@@ -150,7 +150,7 @@ def test_judgements_are_stored_and_errors_are_not(
 
 @pytest.mark.parametrize(
     ("target", "said"),
-    [("", "names no program"), ("no-such-program-4711 x", "no program 'no-such-program-4711'"),
+    [("", "no program"), ("no-such-program-4711 x", "no program 'no-such-program-4711'"),
      ("python 'x", "No closing quotation")],
 )  # fmt: skip
 def test_a_program_that_is_not_there_is_told_at_once(target: str, said: str) -> None:

@@ -135,7 +135,7 @@ def test_another_judge_is_refused_before_anything_is_asked(
     )
     loaded = suite.load_suite(suite_folder(toml, [{"id": "a", "prompt": "b"}]))
 
-    with pytest.raises(UsageError, match=r"hf-nli judges faithfulness alone.*kind.*tone"):
+    with pytest.raises(UsageError, match=r"hf-nli only judges faithfulness.*kind.*tone"):
         refuse_unjudged([loaded], f"hf-nli:{folder}")
     assert "faithfulness alone" in (outcome_of(hf_nli(str(folder)), "x", judge="tone").error or "")
 

@@ -81,7 +81,7 @@ def test_a_line_with_its_completion_is_of_that_text_alone(
     assert judged(TEXTS["tuned"], "").score.value == 1.0
     other = judged("Sorry!", "tuned")
     assert other.status == "judge_error"
-    assert "judged another answer to 'c1' (tuned)" in other.error
+    assert "judged a different answer to 'c1' (tuned)" in other.error
 
 
 def test_the_order_of_lines_makes_no_difference(
