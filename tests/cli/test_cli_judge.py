@@ -117,7 +117,7 @@ def test_another_judge_is_not_the_calibrated_one(
 
     result = project.gate(*options, f"--gate-judge=scripted:{other}")
     assert result.ret == 4
-    assert f"it is of another judge model ({judge}) than the run's" in result.stdout.str()
+    assert f"it calibrates another judge model ({judge}) than the run's" in result.stdout.str()
 
     toml = project.path / "suites" / "civil" / "suite.toml"
     toml.write_text(SUITE.replace("Apologises.", "Is kind."), encoding="utf-8")
@@ -181,7 +181,7 @@ def test_a_sheet_of_another_run_is_refused(project: Any, judge: str) -> None:
 
     message = refused("label", project.run, "--read", "sheet.jsonl")
 
-    assert "the answer to 'c001' is none of this run's" in message
+    assert "the answer to 'c001' is not in this run" in message
     assert not (project.run / "labels.jsonl").exists()
 
 

@@ -72,7 +72,6 @@ def _play(suite: Suite, arms: Mapping[str, Any], optimizations: str = "all") -> 
 
 
 def _count(arms: Mapping[str, Any], suite: Suite) -> tuple[int, Transcripts]:
-    """Return how many forwards it took, and the transcripts."""
     seen = [0]
     model = arms["base"].loaded.torch_model
     hook = model.register_forward_pre_hook(lambda *_: seen.__setitem__(0, seen[0] + 1))

@@ -43,7 +43,6 @@ def played(
 
 
 def record(folder: Path, policy: Policy = solve) -> EpisodeRecord:
-    """Return what happened in the first episode."""
     cells, _ = played(folder, policy)
     done = cells[0].completion
     assert done is not None, cells[0].error
@@ -52,7 +51,6 @@ def record(folder: Path, policy: Policy = solve) -> EpisodeRecord:
 
 
 def noted(file: Path) -> str:
-    """Return two lines of a method that add a letter to a file."""
     return f'        with open({str(file)!r}, "a") as file:\n            file.write("x")\n'
 
 

@@ -14,7 +14,6 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 @pytest.fixture(name="example", scope="module")
 def _example() -> Any:
-    """Return the script that makes the guides' runs and pictures."""
     path = DOCS / "images" / "make_comparisons.py"
     spec = importlib.util.spec_from_file_location("make_comparisons", path)
     assert spec is not None

@@ -24,13 +24,11 @@ ANSWERS = {"text": ["x", "y"], "answer_start": [0, 4]}
 
 
 def _blocks(page: str, language: str) -> list[str]:
-    """Return the fenced blocks of a guide."""
     text = (GUIDES / page).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def _tables() -> None:
-    """Write the tables that the guide names."""
     datasets = pytest.importorskip("datasets")
     Path("tickets.csv").write_text(
         "question,answer,topic,customer_id\n" + "".join(f"q{i},a{i},t,c1\n" for i in range(9))
@@ -46,7 +44,6 @@ def _tables() -> None:
 
 
 def _lines() -> None:
-    """Write the files of lines that the guide names."""
     row: dict[str, Any] = {"request": {"id": "r1", "text": "p"}, "gold": "x"}
     Path("log.jsonl").write_text(json.dumps(row))
     Path("held_out.jsonl").write_text(json.dumps({**CHAT, "topic": "late", "customer_id": "c1"}))
@@ -62,7 +59,6 @@ def _lines() -> None:
 
 @pytest.fixture(name="load")
 def _load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[Case]]:
-    """Return a function that loads a suite with a `[cases]` table beside the guide's files."""
     monkeypatch.chdir(tmp_path)
     _tables()
     _lines()

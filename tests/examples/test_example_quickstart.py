@@ -45,7 +45,6 @@ def _follow(
 
 
 def _said(title: str) -> list[str]:
-    """Return the lines that one part of the page says are printed."""
     return [line for language, lines in _blocks(title) if language == "text" for line in lines]
 
 

@@ -15,7 +15,6 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "results"
 
 
 def scores(arm: str) -> dict[str, float]:
-    """Return the score of each document, read without any of our readers."""
     (file,) = (EXAMPLE / arm).glob("samples_*.jsonl")
     lines = map(json.loads, file.read_text(encoding="utf-8").splitlines())
     return {line["doc_id"]: line["exact_match"] for line in lines}
@@ -23,7 +22,6 @@ def scores(arm: str) -> dict[str, float]:
 
 @pytest.fixture(name="folder")
 def _folder(tmp_path: Path) -> Path:
-    """Return a copy of the example."""
     shutil.copytree(EXAMPLE, tmp_path / "results")
     return tmp_path / "results"
 

@@ -46,8 +46,6 @@ def _judged() -> Callable[..., tuple[JudgementOutcome, list[JudgeQuestion]]]:
 
 @pytest.fixture(name="finished")
 def _finished() -> Callable[..., Any]:
-    """Return a function that sends replies to a judge's steps and returns its score."""
-
     def finished(name: str, case: Case, *texts: str, rounds: Sequence[list[ParsedReply]]) -> Any:
         found = lookup.find_object("tunegate.harness.judges", name, what="judge")
         assert isinstance(found, Judge)

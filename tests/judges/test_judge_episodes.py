@@ -21,7 +21,6 @@ HASH = "0" * 64
 
 
 def played(*results: str, error: bool = False) -> Completion:
-    """Return an episode with a call for each result, and an answer."""
     turns = [
         EpisodeTurn(
             prompt_sha256=HASH,
@@ -38,7 +37,6 @@ def played(*results: str, error: bool = False) -> Completion:
 def judged(
     name: str, completion: Completion, *verdicts: str, **options: Any
 ) -> tuple[JudgementOutcome, list[JudgeQuestion]]:
-    """Judge a completion with these verdicts in turn."""
     found = lookup.find_object("tunegate.harness.judges", name, what="judge")
     assert isinstance(found, Judge)
     said = iter(verdicts)

@@ -15,8 +15,6 @@ CASE = Case(id="c1", prompt="Where is my parcel?", context=CONTEXT)
 
 
 def answering(verdicts: dict[str, tuple[str, str]]) -> Callable[[JudgeQuestion], dict[str, Any]]:
-    """Return a judge that finds these claims and says of each (verdict, evidence)."""
-
     def answer(question: JudgeQuestion) -> dict[str, Any]:
         if question.step == "claims":
             return {"claims": list(verdicts)}

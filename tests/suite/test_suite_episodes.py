@@ -13,7 +13,6 @@ from tunegate.harness.suite import load_suite
 
 
 def problems(folder: Path) -> str:
-    """Return what is wrong with a suite, without the folder's name."""
     with pytest.raises(SuiteError) as caught:
         load_suite(folder)
     return "\n".join(caught.value.problems).replace(f"{folder}/", "")

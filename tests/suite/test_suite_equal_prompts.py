@@ -36,7 +36,6 @@ def cases_of(*fields: dict[str, Any]) -> list[Case]:
 
 
 def groups(cases: Sequence[Case], *kinds: CellKind) -> list[set[str]]:
-    """Return the ids of the cases that share a cluster."""
     found: dict[str, set[str]] = {}
     for case in join_equal_prompts(cases, kinds).cases:
         if case.cluster is not None:
@@ -233,7 +232,6 @@ def test_copies_of_one_case_prove_nothing(suite_folder: Callable[..., Path]) -> 
 
 
 def manifest_of(suite: SuiteRecord) -> Manifest:
-    """Return the manifest of a run of one suite."""
     return Manifest(
         run_id="r",
         created="2026-01-01T00:00:00+00:00",

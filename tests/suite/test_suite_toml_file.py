@@ -12,12 +12,10 @@ from tunegate.harness.suite import toml_file
 
 @pytest.fixture(name="file")
 def _file(tmp_path: Path) -> Path:
-    """Return the path of the file that the tests write."""
     return tmp_path / "x.toml"
 
 
 def problem(file: Path, content: str | bytes) -> str:
-    """Return what is said of the content, without the file's name."""
     file.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(SuiteError) as caught:
         toml_file.read_toml(file)

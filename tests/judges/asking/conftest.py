@@ -25,8 +25,6 @@ def _rubric() -> Judge:
 
 @pytest.fixture(name="task")
 def _task(rubric: Judge) -> Callable[..., JudgementTask]:
-    """Return a function that makes a task of a completion's text."""
-
     def make(
         text: str, *, case: str = "c1", judge: Judge | None = None, **more: Any
     ) -> JudgementTask:

@@ -40,7 +40,6 @@ class BatchProvider:
     """A text: requests with it are not answered."""
 
     def answer(self, method: str, path: str, body: bytes) -> dict[str, Any] | str:
-        """Return what a request is answered."""
         self.paths.append(path)
         path = path.split("?")[0]
         if method == "POST" and path.endswith("/files"):
@@ -93,7 +92,6 @@ class BatchProvider:
 
 @pytest.fixture(name="provider")
 def _provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchProvider]:
-    """Run the provider, and name it in the environment."""
     found = BatchProvider()
 
     class BatchHandler(BaseHTTPRequestHandler):
@@ -127,7 +125,6 @@ def _provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchProvider]:
 
 
 def judge_model(store: AnswerCache | None = None) -> AskedJudgeModel:
-    """Return a judge that asks in batches."""
     return AskedJudgeModel(litellm("openai/gpt-4o-mini?batch=true").keeping(store), store)
 
 

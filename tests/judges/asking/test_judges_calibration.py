@@ -55,8 +55,6 @@ class RuleJudgeModel:
 
 @pytest.fixture(name="bench")
 def _bench(suite_folder: Callable[..., Path]) -> Callable[..., CalibrationSetup]:
-    """Return a function that opens judge models that judge by a rule."""
-
     def make(
         rule: Callable[..., float | None], toml: str = RUBRIC, *, pairs: bool = False
     ) -> CalibrationSetup:

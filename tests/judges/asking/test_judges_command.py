@@ -29,8 +29,6 @@ LENGTH = 'print(json.dumps({"key": key, "value": min(len(text) / 10, 1), "reason
 
 @pytest.fixture(name="program")
 def _program(tmp_path: Path) -> Callable[..., CommandJudgeModel]:
-    """Return a function that writes a program and opens it as judge."""
-
     def write(body: str, **settings: float) -> CommandJudgeModel:
         path = tmp_path / "judge.py"
         path.write_text(PROGRAM.replace("{body}", body), encoding="utf-8")

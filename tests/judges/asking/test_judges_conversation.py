@@ -203,7 +203,6 @@ def raising(case: Case, completion: Completion) -> Steps:
 
 
 def too_high(case: Case, completion: Completion) -> Steps:
-    """Return a score outside the range."""
     return Score.of(7.0)
     yield []
 

@@ -33,8 +33,6 @@ JUDGES = {
 
 @pytest.fixture(name="load")
 def _load(suite_folder: Any) -> Callable[..., Suite]:
-    """Return a function that loads a suite with one judge metric."""
-
     def load(judge: str, options: str = "", cases: int = 8) -> Suite:
         rows = [
             {"id": f"c{n}", "prompt": f"q{n}", "context": f"source {n}", "tools": TOOLS}

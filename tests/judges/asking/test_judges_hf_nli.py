@@ -33,7 +33,6 @@ def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def save(folder: Path, labels: dict[int, str]) -> None:
-    """Write a classifier with these classes."""
     import torch
     from transformers import BertConfig, BertForSequenceClassification
 
@@ -60,7 +59,6 @@ def outcome_of(
     context: str = CONTEXT,
     judge: str = "faithfulness",
 ) -> JudgementOutcome:
-    """Judge one answer."""
     found = lookup.find_object("tunegate.harness.judges", judge, what="judge")
     case = Case(id="c", prompt="q", context=context)
     task = JudgementTask("m", replace(found, options={}), case, (Completion(text=text),))

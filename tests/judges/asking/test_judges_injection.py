@@ -61,13 +61,11 @@ INJECTIONS = (
 
 
 def honest(question: JudgeQuestion) -> str:
-    """Judge what stands between the fences by its first word alone, and say what was read."""
     body = between(question)
     return reply_to(question, reason=body, score=4 if body.startswith("kind") else 2)
 
 
 def between(question: JudgeQuestion) -> str:
-    """Return the completion as the rules of the system turn find it, from the user's turn alone."""
     return texts_of(question.text)["completion"]
 
 

@@ -1,4 +1,4 @@
-"""Answers that speak to the judge are named, and many of them ship nothing."""
+"""Answers that address the judge are named, and many of them ship nothing."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def _load(suite_folder: Any, use: str, prompt: str = "Hello {}") -> Any:
     ("told", "found"),
     [
         ({"base": 0, "tuned": 0}, []),
-        ({"base": 0, "tuned": 1}, [("1 of 20 answers of tuned speaks to the judge", False)]),
-        ({"base": 0, "tuned": 2}, [("2 of 20 answers of tuned speak to the judge", True)]),
+        ({"base": 0, "tuned": 1}, [("1 of 20 answers of tuned addresses the judge", False)]),
+        ({"base": 0, "tuned": 2}, [("2 of 20 answers of tuned address the judge", True)]),
         (
             {"base": 2, "tuned": 3},
             [
-                ("2 of 20 answers of base speak to the judge", False),
-                ("3 of 20 answers of tuned speak to the judge", False),
+                ("2 of 20 answers of base address the judge", False),
+                ("3 of 20 answers of tuned address the judge", False),
             ],
         ),
     ],

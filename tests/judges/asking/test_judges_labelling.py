@@ -31,7 +31,6 @@ def _run() -> Run:
 
 
 def make_run(n: int, **generation: Any) -> Run:
-    """Return a run whose one metric asks a judge."""
     cells = [
         StoredAnswer(
             cell=Cell(suite="s", case=f"c{i}", arm=arm, kind=CellKind.GENERATE, key=f"{i}{arm}"),
@@ -145,7 +144,7 @@ def test_other_answers_are_refused(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "filled.jsonl"
     path.write_text('{"id": "c1", "completion": "?", "label": 1}\n', encoding="utf-8")
 
-    with pytest.raises(SuiteError, match="'c1' is none of this run's"):
+    with pytest.raises(SuiteError, match="'c1' is not in this run"):
         read_back(LabellingSubject.of(run, "tone"), path)
 
 

@@ -188,7 +188,6 @@ def test_what_waits_for_its_source_is_asked_in_the_end(stopped: bool) -> None:
 
     class Taken(dict[str, JudgeQuestion]):
         def items(self) -> Any:
-            """Yield the pairs, of a stopped run without the last."""
             yield from list(super().items())[: 2 if stopped else 3]
 
     found = [key for key, _ in spread_questions(Taken(questions), lag=5)]

@@ -31,7 +31,6 @@ def _judge(tmp_path_factory: pytest.TempPathFactory) -> LocalJudge:
 
 
 def choice(text: str) -> JudgeQuestion:
-    """Return a question with three verdicts."""
     fields = {"verdict": {"enum": list(LABELS)}}
     return JudgeQuestion("verdict", "", text, "nonce", fields, "verdict", rules="s")
 
@@ -68,7 +67,6 @@ def test_a_question_that_is_too_long_is_an_error(judge: LocalJudge) -> None:
 
 
 def judged(judge: LocalJudge, store: AnswerCache | None, *texts: str) -> list[JudgementOutcome]:
-    """Judge texts by their tone."""
     tone = lookup.find_object("tunegate.harness.judges", "tone", what="judge")
     assert isinstance(tone, Judge)
     short = replace(tone, options={"tone": "x"})

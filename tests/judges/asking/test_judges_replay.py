@@ -19,8 +19,6 @@ from tunegate.harness.records.errors import ModelError
 
 @pytest.fixture(name="recorded")
 def _recorded(tmp_path: Path) -> Callable[..., str]:
-    """Return a function that writes a file of lines and returns its path."""
-
     def write(*lines: Any) -> str:
         path = tmp_path / "judged.jsonl"
         texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]

@@ -28,19 +28,16 @@ QUICK = PoolLimits(concurrency=4, deadline_s=1.0, attempts=2)
 
 
 def nonce_of(body: dict[str, Any]) -> str:
-    """Return the nonce that a question asks for."""
     found = re.search(r"Nonce: (\w+)", prompt_of(body))
     assert found is not None
     return found[1]
 
 
 def good(body: dict[str, Any], score: int = 5) -> dict[str, Any]:
-    """Return a readable reply."""
     return completion(json.dumps({"nonce": nonce_of(body), "reason": "r", "score": score}))
 
 
 def judge_of(running: FakeServer, limits: PoolLimits = QUICK, **more: Any) -> ServerJudge:
-    """Return the judge behind a fake server."""
     return ServerJudge(running.url, "judge", limits=limits, **more)
 
 

@@ -22,8 +22,6 @@ PAIRWISE = '[[metrics]]\nuse = "pairwise"\n'
 
 @pytest.fixture(name="load")
 def _load(suite_folder: Callable[..., Path]) -> Callable[..., Suite]:
-    """Return a function that loads a suite of two cases with these metrics."""
-
     def load(metrics: str, more: str = "") -> Suite:
         cases: list[dict[str, Any]] = [{"id": f"c{i}", "prompt": f"q{i}"} for i in range(2)]
         return suites.load_suite(
@@ -34,7 +32,6 @@ def _load(suite_folder: Callable[..., Path]) -> Callable[..., Suite]:
 
 
 def cell(case: str, arm: str, text: str | None, *, sample: int = 0) -> StoredAnswer:
-    """Return a written completion, or a failure where there is no text."""
     place = Cell(
         suite="s", case=case, arm=arm, kind=CellKind.GENERATE, sample=sample, key=f"{case}{arm}"
     )

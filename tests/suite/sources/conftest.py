@@ -20,8 +20,6 @@ HEAD = 'name = "s"\n[[metrics]]\nuse = "length"\n[cases]\n'
 
 @pytest.fixture(name="cases")
 def _cases(tmp_path: Path) -> Callable[[str], list[Case]]:
-    """Return a function that loads a suite with the given `[cases]` table."""
-
     def load(table: str) -> list[Case]:
         (tmp_path / "suite.toml").write_text(HEAD + table, encoding="utf-8")
         return list(suite.load_suite(tmp_path).cases)
@@ -31,8 +29,6 @@ def _cases(tmp_path: Path) -> Callable[[str], list[Case]]:
 
 @pytest.fixture(name="problems")
 def _problems(cases: Callable[[str], Any], tmp_path: Path) -> Callable[[str], list[str]]:
-    """Return a function that loads such a suite and returns what is wrong with it."""
-
     def refused(table: str) -> list[str]:
         with pytest.raises(SuiteError) as caught:
             cases(table)

@@ -21,7 +21,6 @@ CALL = {"role": "assistant", "content": None, "tool_calls": [
 
 
 def _write(folder: Path, *rows: dict[str, Any]) -> None:
-    """Write c.jsonl."""
     (folder / "c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 

@@ -21,8 +21,6 @@ TICKETS = (
 
 @pytest.fixture(name="write")
 def _write(tmp_path: Path) -> Callable[[str | bytes], None]:
-    """Return a function that writes t.csv."""
-
     def write(content: str | bytes) -> None:
         data = content.encode("utf-8") if isinstance(content, str) else content
         (tmp_path / "t.csv").write_bytes(data)

@@ -21,13 +21,11 @@ needs_lm_eval = pytest.mark.usefixtures("lm_eval_installed")
 
 
 def cases(folder: Path, *tasks: str, **options: Any) -> list[Case]:
-    """Return the cases that the source yields."""
     found = lm_eval(folder, tasks=tasks, include_path="tasks", **options)
     return list(found)
 
 
 def complaint(folder: Path, *tasks: str, **options: Any) -> str:
-    """Return what the source has to say."""
     with pytest.raises(SuiteError) as caught:
         cases(folder, *tasks, **options)
     return str(caught.value).replace(str(folder), "…")

@@ -45,12 +45,10 @@ def data(tmp_path: Path) -> Path:
 
 
 def cases(folder: Path, path: str = "mmlu", **options: Any) -> list[Case]:
-    """Return the cases that the source yields."""
     return list(mmlu(folder, path=path, **options))
 
 
 def complaint(folder: Path, path: str = "mmlu", **options: Any) -> str:
-    """Return what the source has to say."""
     with pytest.raises(SuiteError) as caught:
         cases(folder, path, **options)
     return str(caught.value).replace(str(folder), "…")

@@ -18,7 +18,6 @@ TABLE = 'from = "parquet"\nfile = "t.parquet"\n'
 
 
 def _write(path: Path, columns: dict[str, list[Any]]) -> None:
-    """Write a parquet file."""
     from pyarrow.parquet import write_table
 
     write_table(pa.table(columns), path)

@@ -37,8 +37,6 @@ CAPITALS = """\
 
 @pytest.fixture(name="write")
 def _write(tmp_path: Path) -> Callable[..., None]:
-    """Return a function that writes p.yaml, or a file of another name."""
-
     def write(content: str, name: str = "p.yaml") -> None:
         (tmp_path / name).write_text(dedent(content), encoding="utf-8")
 
@@ -46,7 +44,6 @@ def _write(tmp_path: Path) -> Callable[..., None]:
 
 
 def _with(asserts: str, variables: str = "{q: a, gold: g}", prompt: str = "'{{q}}'") -> str:
-    """Return a configuration of one test."""
     return f"prompts: [{prompt}]\ntests:\n  - vars: {variables}\n    assert: {asserts}\n"
 
 

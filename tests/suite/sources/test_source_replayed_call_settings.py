@@ -83,7 +83,6 @@ def test_a_choice_needs_tools_and_an_object_the_word_json() -> None:
 
 
 def told(names: tuple[str, ...], *asked: dict[str, Any]) -> list[str]:
-    """Return what is told of calls with such settings."""
     settings = SettingsTransfer(names)
     for parameters in asked:
         settings.take(parameters, {"prompt": "Hi", "tools": TOOLS})

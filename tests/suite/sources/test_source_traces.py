@@ -29,7 +29,6 @@ WEATHER = {
 
 
 def said(role: str, *parts: str | dict[str, Any]) -> dict[str, Any]:
-    """Return a message of the GenAI conventions."""
     return {
         "role": role,
         "parts": [
@@ -61,8 +60,6 @@ KINDS = {str: "stringValue", int: "intValue"}
 
 @pytest.fixture(name="traced")
 def _traced(tmp_path: Path) -> Callable[..., Path]:
-    """Return what writes calls as spans, each in a trace of its own or in one that is named."""
-
     def write(*calls: dict[str, Any], scope: str = "x", name: str = "traces.jsonl") -> Path:
         lines = []
         for number, known in enumerate(calls, start=1):
@@ -201,7 +198,6 @@ def test_identical_prompts_are_asked_once(traced: Traced) -> None:
 
 
 def everything(found: ProductionCases) -> str:
-    """Return all that was kept, as one text."""
     return json.dumps([[s.model_dump(mode="json") for s in found.cases], found.recorded])
 
 
@@ -350,7 +346,6 @@ def test_a_runs_own_traces_give_its_cases(traced: Traced) -> None:
 
 
 def of_a_run(trace: int, prompt: str, template: str) -> list[dict[str, Any]]:
-    """Return the spans of a case of ours and of tuned's answer to it."""
     case = {"id": f"case{trace}", "prompt": prompt}
     settings = json.dumps({"template": template, "max_new_tokens": 8})
     return [

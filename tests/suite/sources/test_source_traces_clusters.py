@@ -45,7 +45,6 @@ def _collected(tmp_path: Path) -> Make:
 
 
 def clusters(found: ProductionCases) -> list[str | None]:
-    """Return the clusters of the cases."""
     return [case.cluster for case in found.cases]
 
 

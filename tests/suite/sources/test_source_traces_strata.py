@@ -12,7 +12,6 @@ Counts = dict[tuple[str, ...], int]
 
 
 def call(name: str, route: str) -> ReplayedCall:
-    """Return a call of a route."""
     return ReplayedCall({"id": name}, None, {"route": route}, {}, name)
 
 
