@@ -16,7 +16,7 @@ from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.gate_results import GateStatus
 from tunegate.harness.suite import Suite, load_suite
-from tunegate.harness.suite.sources._replayed_call import SettingsTransfer, choose_settings
+from tunegate.harness.suite.sources._request_settings import SettingsTransfer, choose_settings
 from tunegate.harness.suite.sources.traces import ProductionCases
 from tunegate.harness.telemetry.read.types import ImportReport
 

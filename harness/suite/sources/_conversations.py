@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from tunegate.harness.records.cases import Case
+from tunegate.harness.suite.sources._columns import Columns
 from tunegate.harness.suite.sources._table import (
-    Columns,
     RowSelection,
     RowTable,
     map_columns,

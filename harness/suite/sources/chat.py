@@ -17,7 +17,8 @@ from pathlib import Path
 
 from tunegate.harness.records.cases import Case
 from tunegate.harness.suite.sources import _conversations, _text
-from tunegate.harness.suite.sources._table import ALL_ROWS, Columns, RowSelection, RowTable
+from tunegate.harness.suite.sources._columns import Columns
+from tunegate.harness.suite.sources._table import ALL_ROWS, RowSelection, RowTable
 
 FORM = 'write one conversation a line: {"messages": [{"role": …, "content": …}, …]}'
 

@@ -18,9 +18,9 @@ from pydantic import Field
 
 from tunegate.harness.records.cases import Case
 from tunegate.harness.suite.sources import _text
+from tunegate.harness.suite.sources._columns import Columns
 from tunegate.harness.suite.sources._table import (
     ALL_ROWS,
-    Columns,
     RowSelection,
     RowTable,
     map_columns,
@@ -41,7 +41,7 @@ def csv(
         folder: The suite's folder.
         file: Path from the suite's folder.
         delimiter: What separates the columns, such as ";" or "\t".
-        columns: Case field → column; without it those that are called as a case's fields.
+        columns: Case field → column; without it, the columns named like case fields.
         selection: Which rows are taken.
 
     Raises:

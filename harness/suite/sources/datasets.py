@@ -26,10 +26,10 @@ from tunegate.harness.records.errors import (
     error_reason,
     unknown_name_message,
 )
+from tunegate.harness.suite.sources._columns import Columns
 from tunegate.harness.suite.sources._conversations import conversation_cases
 from tunegate.harness.suite.sources._table import (
     ALL_ROWS,
-    Columns,
     RowSelection,
     RowTable,
     map_columns,
@@ -64,7 +64,7 @@ def datasets(  # noqa: PLR0913 - each is a key of the suite file
         split: The split; may be left out where there is only one.
         revision: Commit or tag of a hub id.
         chat: Whether the rows are conversations of a training file, as the source chat reads them.
-        columns: Case field → column; without it those that are called as a case's fields.
+        columns: Case field → column; without it, the columns named like case fields.
         selection: Which rows are taken.
 
     Raises:

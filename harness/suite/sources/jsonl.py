@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tunegate.harness.records.cases import Case
 from tunegate.harness.suite.sources import _text
+from tunegate.harness.suite.sources._columns import Columns
 from tunegate.harness.suite.sources._table import (
     ALL_ROWS,
-    Columns,
     RowSelection,
     RowTable,
     map_columns,

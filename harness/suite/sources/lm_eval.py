@@ -35,7 +35,7 @@ from tunegate.harness.records.errors import (
 )
 
 NAMES_SHOWN = 20
-"""So many task names are listed where none is near; lm-eval has thousands."""
+"""Most task names that are listed if none is similar; lm-eval has thousands."""
 
 
 def lm_eval(
@@ -52,19 +52,19 @@ def lm_eval(
     Args:
         folder: The suite's folder.
         tasks: Names of tasks, groups or tags.
-        limit: The first so many documents of each task, as lm-eval's `--limit`; all if not set.
-        num_fewshot: Answered examples in front, as `--num_fewshot`; a task that fixes 0 keeps it.
-        include_path: Folder of further task files, from the suite's folder. Where all the tasks
-            are there, lm-eval's own are not read, which takes seconds.
+        limit: The first N documents of each task, like lm-eval's `--limit`; by default all.
+        num_fewshot: Answered examples in front, like `--num_fewshot`; a task that fixes 0 keeps 0.
+        include_path: Folder of more task files, from the suite's folder. If it has all the tasks,
+            lm-eval's own are not read, which saves seconds.
         seed: Seed of the drawing of few-shot examples; lm-eval's default is 1234.
 
     Raises:
-        SuiteError: a task is unknown, its data set is out of reach, or it does not fit a case.
+        SuiteError: a task is unknown, its data set is out of reach, or it cannot be cases.
         MissingExtra: lm-eval is not installed.
     """
     where = f"{folder}: lm-eval"
     if not tasks:
-        raise SuiteError([f"{where}: tasks=[] names none; name at least one"])
+        raise SuiteError([f"{where}: tasks=[] is empty; name at least one task"])
     problems: list[str] = []
     for name, task in _load(folder, tasks, include_path).items():
         refusal = _refusal(task)
@@ -83,7 +83,7 @@ def lm_eval(
 
 
 def _load(folder: Path, tasks: Sequence[str], include_path: str) -> Mapping[str, Any]:
-    """Return task name → lm-eval task, groups and tags taken apart."""
+    """Return task name → lm-eval task, with groups and tags expanded."""
     try:
         from lm_eval.tasks import TaskManager
     except ImportError as error:
@@ -97,7 +97,7 @@ def _load(folder: Path, tasks: Sequence[str], include_path: str) -> Mapping[str,
             try:
                 return _load_tasks(folder, tasks, manager)
             except SuiteError as error:
-                # A group may name tasks of lm-eval's own; a data set is missed there as well.
+                # a group may name lm-eval's own tasks, but a data set would still be missing
                 if isinstance(error.__cause__, OSError):
                     raise
     return _load_tasks(folder, tasks, TaskManager(include_path=str(own) if own else None))
@@ -113,16 +113,16 @@ def _load_tasks(folder: Path, tasks: Sequence[str], manager: Any) -> Mapping[str
         try:
             with quiet_libraries("huggingface_hub"):  # its client prints every retry
                 found |= manager.load([name])["tasks"]
-        except OSError as error:  # ConnectionError, DatasetNotFoundError, a file that is not there
+        except OSError as error:
             raise SuiteError(
                 [
-                    f"{folder}: lm-eval task {name!r} needs data that is not here "
+                    f"{folder}: lm-eval task {name!r} needs data that is not on this machine "
                     f"({error_summary(error)}); for a local copy, write the task's YAML with "
                     "dataset_path: json and dataset_kwargs: {data_files: {test: FILE}}, and name "
                     "its folder as include_path"
                 ]
             ) from error
-        except Exception as error:  # YAML, templates and Python of the task: anything may come
+        except Exception as error:  # the task's YAML, templates or Python
             raise SuiteError(
                 [
                     f"{folder}: lm-eval task {name!r} cannot be loaded: {error_summary(error)}; "
@@ -145,7 +145,7 @@ def _refusal(task: Any) -> str | None:
 
     reason = None
     if not isinstance(task, ConfigurableTask):
-        reason = "is a Python class with a way of its own"
+        reason = "is a Python class that scores in its own way"
     elif getattr(task, "MULTIMODAL", False):
         reason = "has pictures or sound"
     elif task.OUTPUT_TYPE == "loglikelihood_rolling":
@@ -164,7 +164,7 @@ def _documents(
     task: Any, name: str, limit: int | None, num_fewshot: int | None, seed: int
 ) -> Iterator[tuple[int, Any, list[Any]]]:
     """Yield (number, document, requests that lm-eval would send for it)."""
-    # As lm_eval.simple_evaluate has it: what the task fixes at 0 stays 0.
+    # as in lm_eval.simple_evaluate: a task that fixes 0 keeps 0
     fixed = task.get_config("num_fewshot")
     if fixed is None or (num_fewshot is not None and fixed != 0):
         task.set_config(key="num_fewshot", value=num_fewshot or 0)
@@ -193,7 +193,7 @@ def _fields(task: Any, doc: Any, asked: Sequence[Any]) -> dict[str, Any]:
     context = asked[0].args[0]
     if task.OUTPUT_TYPE == "generate_until":
         return {"prompt": context, **_expected_text(task, doc), **_stop(asked[0].args[1])}
-    # Spaces at the end of the prompt belong to what follows, as in lm-eval's `_encode_pair`.
+    # trailing spaces belong to the answer, as in lm-eval's `_encode_pair`
     prompt = context.rstrip()
     between = context[len(prompt) :]
     if not prompt:
@@ -211,10 +211,10 @@ def _fields(task: Any, doc: Any, asked: Sequence[Any]) -> dict[str, Any]:
 
 
 def _answer(target: Any, choices: Sequence[str]) -> int:
-    """Return the index of the right choice, which a task gives as an index or as a text."""
+    """Return the index of the right choice, which a task gives as index or text."""
     if isinstance(target, list):
         if len(target) != 1:
-            raise ValueError(f"{len(target)} right choices, and a case has one")
+            raise ValueError(f"{len(target)} right choices, but a case has one")
         target = target[0]
     if isinstance(target, str) and target in choices:
         return list(choices).index(target)

@@ -11,17 +11,21 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from tunegate.harness.contracts.source import make_case
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError, unknown_name_message
-from tunegate.harness.suite.sources import _text
-from tunegate.harness.suite.sources._table import draw_positions, read_parquet
+from tunegate.harness.suite.sources._mmlu_questions import (
+    LETTERS,
+    MmluQuestion,
+    MmluReading,
+    read_questions,
+)
+from tunegate.harness.suite.sources._table import draw_positions
 
 TEMPLATE = """\
 name = "{name}"
@@ -52,7 +56,7 @@ tolerance = 0.02           # the right answer may lose two points of probability
 # metric = "choice_accuracy"
 # tolerance = 0.05
 """
-"""`tunegate suite new --template mmlu`: text of suite.toml with a place for the suite's name."""
+"""suite.toml of `tunegate suite new --template mmlu`."""
 
 
 def mmlu(  # noqa: PLR0913 - each is a key of the suite file
@@ -66,25 +70,25 @@ def mmlu(  # noqa: PLR0913 - each is a key of the suite file
     split: Literal["test", "val", "dev"] = "test",
     style: Literal["text", "letters"] = "text",
 ) -> Iterator[Case]:
-    """Yield one case a question, subject by subject; its tag is its subject.
+    """Yield one case a question, subject by subject, tagged with its subject.
 
     Set `template = "none"` under [generation]: the prompts are plain text.
 
     Args:
         folder: The suite's folder.
         path: Folder or file of the questions, from the suite's folder.
-        subjects: The subjects to take; all of them if none is named.
-        per_subject: How many questions of each, drawn by `seed`; all if it is not set. A smaller
-            draw is part of a larger one, so what was answered for it is not asked again.
-        seed: Seed of the draw; each subject draws for itself.
-        few_shot: How many of the subject's `dev` questions are put in front, answered.
+        subjects: The subjects to take; by default all.
+        per_subject: Number of questions of each subject, drawn by `seed`; by default all. A smaller
+            draw is part of a larger one, so its answers are reused.
+        seed: Seed of the draw, made separately for each subject.
+        few_shot: Number of the subject's `dev` questions put in front, with answers.
         split: Which part of the data.
         style: `text` hides the options and scores the text of each after "Answer:", as in
             general_knowledge; small models are at chance on letters. `letters` lists the options
             and scores A to D, with the prompt of lm-eval's mmlu.
 
     Raises:
-        SuiteError: files, subjects or questions are missing, or rows are broken: all that is.
+        SuiteError: files, subjects or questions are missing, or rows are broken.
     """
     root = folder / path
     asked = read_questions(root, split, subjects)
@@ -122,7 +126,7 @@ def _too_few(
     wanted: int | None,
     split: str,
 ) -> Iterator[str]:
-    """Yield one line if a subject has fewer questions than are wanted of each."""
+    """Yield a line if a subject has fewer questions than wanted."""
     counts = {name: len(questions) for name, questions in found.items()}
     short = [name for name, count in counts.items() if count < (wanted or 0)]
     if short:
@@ -145,7 +149,7 @@ def _draw(
 
 
 def _header(subject: str, shots: Sequence[MmluQuestion], style: str) -> str:
-    """Return what is in front of every question of a subject."""
+    """Return the text in front of every question of a subject."""
     answered = "".join(
         f"{_ask(shot, style)} {_choices(shot, style)[shot.answer]}\n\n" for shot in shots
     )
@@ -184,163 +188,3 @@ def _case(question: MmluQuestion, header: str, style: str) -> Case:
         },
         question.where,
     )
-
-
-# The questions of MMLU, in whichever form they are on the disk.
-#
-# Three forms are read: the original folder of CSV files without a header
-# (`test/<subject>_test.csv`: question, A, B, C, D, answer letter), the hub's parquet files, and
-# JSON lines; the latter two with `question`, `subject`, `choices` and `answer`. A question's
-# number counts from 0 within its subject, which is the same in all three.
-
-
-SPLITS = {"test": ("test",), "val": ("val", "validation"), "dev": ("dev",)}
-"""Our name of a split → the names that files go by."""
-PLACES = (
-    "{0}/*_{0}.csv", "*_{0}.csv", "all/{0}-*.parquet", "*/{0}-*.parquet", "{0}*.parquet",
-    "{0}.jsonl",
-)  # fmt: skip
-"""Where a split's files are in a folder; the first place that has any counts."""
-COLUMNS = "question, A, B, C, D, answer letter"
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-
-@dataclass(frozen=True, slots=True)
-class MmluQuestion:
-    """A multiple-choice question and its place."""
-
-    subject: str
-    number: int
-    """Position within the subject's questions, from 0."""
-    text: str
-    choices: tuple[str, ...]
-    answer: int
-    """Index of the right choice."""
-    where: str
-
-
-@dataclass
-class MmluReading:
-    """Rows that were read, and their problems."""
-
-    wanted: Sequence[str]
-    """The subjects to keep; all of them if there are none."""
-    questions: dict[str, list[MmluQuestion]] = field(default_factory=dict)
-    """Subject → its questions, in the order of the files."""
-    problems: list[str] = field(default_factory=list)
-
-    def rows(self, rows: Iterator[_text.Row], subject: str = "") -> None:
-        """Add rows, each with its place; a text in place of a row is its error message."""
-        for where, row in rows:
-            try:
-                if isinstance(row, str):
-                    raise ValueError(row)
-                name = subject or _subject(row)
-                mine = self.questions.setdefault(name, [])
-                if not self.wanted or name in self.wanted:
-                    mine.append(_question(row, name, len(mine), where))
-            except ValueError as error:
-                self.problems.append(f"{where}: {error}")
-
-
-def split_files(root: Path, split: str) -> list[Path]:
-    """Return the files of a split: `root` itself, or those that are in it.
-
-    Raises:
-        SuiteError: there are none.
-    """
-    if root.is_file():
-        return [root]
-    if not root.is_dir():
-        raise SuiteError([f"{root}: no such file or folder; paths start at the suite's folder"])
-    for name in SPLITS[split]:
-        for place in PLACES:
-            found = sorted(root.glob(place.format(name)))
-            if found:
-                return found
-    raise SuiteError(
-        [
-            f"{root}: no questions of the split {split!r}; expected {split}/<subject>_{split}.csv, "
-            f"{split}-*.parquet or {split}.jsonl"
-        ]
-    )
-
-
-def read_questions(root: Path, split: str, wanted: Sequence[str]) -> MmluReading:
-    """Return the questions of a split.
-
-    Args:
-        root: File or folder.
-        split: `test`, `val` or `dev`.
-        wanted: The subjects to read; the others are known by name only. All if there are none.
-    """
-    reading = MmluReading(wanted)
-    for path in split_files(root, split):
-        if path.suffix == ".csv":
-            subject = _subject_of(path)
-            reading.questions.setdefault(subject, [])
-            if not wanted or subject in wanted:
-                reading.rows(_csv(path), subject)
-        elif path.suffix == ".parquet":
-            reading.rows(_parquet_rows(path))
-        elif path.suffix == ".jsonl":
-            reading.rows(_text.json_rows(path, form="write one question a line"))
-        else:
-            raise SuiteError([f"{path}: unknown form; give .csv, .parquet or .jsonl"])
-    return reading
-
-
-def _subject_of(path: Path) -> str:
-    """Return the subject of `anatomy_test.csv`."""
-    names = (name for spellings in SPLITS.values() for name in spellings)
-    return next(
-        (path.stem.removesuffix(f"_{n}") for n in names if path.stem.endswith(f"_{n}")), path.stem
-    )
-
-
-def _csv(path: Path) -> Iterator[_text.Row]:
-    text = _text.read_text(path, form=f"one question a line: {COLUMNS}")
-    for line, fields in _text.csv_lines(text):
-        where = f"{path}:{line}"
-        if isinstance(fields, str):
-            yield where, fields
-        elif len(fields) == 6:
-            question, *choices, letter = fields
-            yield where, {"question": question, "choices": choices, "answer": letter}
-        else:
-            yield (
-                where,
-                f"{len(fields)} columns, expected 6 ({COLUMNS}); quote a text that has commas in "
-                "it",
-            )
-
-
-def _parquet_rows(path: Path) -> Iterator[_text.Row]:
-    for number, row in enumerate(read_parquet(path).to_pylist(), start=1):
-        yield f"{path}: row {number}", row
-
-
-def _subject(row: Mapping[str, Any]) -> str:
-    subject = row.get("subject")
-    if not isinstance(subject, str) or not subject:
-        raise ValueError(f"subject={subject!r} must be a text")
-    return subject
-
-
-def _question(row: Mapping[str, Any], subject: str, number: int, where: str) -> MmluQuestion:
-    text, choices, answer = (row.get(key) for key in ("question", "choices", "answer"))
-    if not isinstance(text, str) or not text.strip():
-        raise ValueError(f"question={text!r} must be a text")
-    if not isinstance(choices, list) or not 2 <= len(choices) <= len(LETTERS):
-        raise ValueError(f"choices={choices!r} must be a list of 2 to {len(LETTERS)} texts")
-    if not all(isinstance(choice, str) and choice.strip() for choice in choices):
-        raise ValueError(f"choices={choices!r}: each must be a text")
-    letters = LETTERS[: len(choices)]
-    if isinstance(answer, str) and len(answer.strip()) == 1 and answer.strip() in letters:
-        answer = letters.index(answer.strip())
-    if type(answer) is not int or not 0 <= answer < len(choices):
-        raise ValueError(
-            f"answer={answer!r} must be a letter from A to {letters[-1]}, or an index from 0 to "
-            f"{len(choices) - 1}"
-        )
-    return MmluQuestion(subject, number, text, tuple(choices), answer, where)

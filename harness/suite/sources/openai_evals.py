@@ -14,9 +14,9 @@ from typing import Any
 
 from tunegate.harness.records.cases import Case
 from tunegate.harness.suite.sources import _conversations, _text
+from tunegate.harness.suite.sources._columns import Columns
 from tunegate.harness.suite.sources._table import (
     ALL_ROWS,
-    Columns,
     RowSelection,
     RowTable,
     map_columns,

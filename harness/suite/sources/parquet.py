@@ -12,17 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.errors import SuiteError
+from tunegate.harness.records.errors import (
+    MissingExtra,
+    SuiteError,
+    error_reason,
+)
+from tunegate.harness.records.problems import lfs_problem
+from tunegate.harness.suite.sources._columns import Columns
 from tunegate.harness.suite.sources._conversations import conversation_cases
 from tunegate.harness.suite.sources._table import (
     ALL_ROWS,
-    Columns,
     RowSelection,
     RowTable,
     map_columns,
-    read_parquet,
 )
 from tunegate.harness.suite.sources._text import Row
 
@@ -35,18 +40,18 @@ def parquet(
     columns: Columns | None = None,
     selection: RowSelection = ALL_ROWS,
 ) -> Iterator[Case]:
-    """Yield the cases of `file`; null and NaN are no values.
+    """Yield the cases of `file`; null and NaN count as missing.
 
     Args:
         folder: The suite's folder.
-        file: Path from the suite's folder; of a folder all `*.parquet` in the order of names.
+        file: Path from the suite's folder; for a folder, all its `*.parquet` by name.
         chat: Whether the rows are conversations of a training file, as the source chat reads them.
-        columns: Case field → column; without it those that are called as a case's fields.
+        columns: Case field → column; without it, the columns named like case fields.
         selection: Which rows are taken.
 
     Raises:
-        SuiteError: files are missing, broken or of different columns, a column does not exist, or
-            rows are broken: every one with its number.
+        SuiteError: files are missing, broken or differ in their columns, a column does not
+            exist, or rows are broken (every one is listed).
         MissingExtra: pyarrow is not installed.
     """
     path = folder / file
@@ -58,7 +63,7 @@ def parquet(
     for one, table in zip(paths, tables, strict=True):
         if table.column_names != names:
             raise SuiteError(
-                [f"{one}: its columns are not those of {paths[0].name}; name a single file"]
+                [f"{one}: its columns differ from those of {paths[0].name}; name a single file"]
             )
     starts = [sum(t.num_rows for t in tables[:i]) for i in range(len(tables))]
 
@@ -71,3 +76,27 @@ def parquet(
     rows = RowTable(str(path), names, sum(t.num_rows for t in tables), pick)
     read = conversation_cases if chat else map_columns
     yield from read(rows, columns, selection)
+
+
+def read_parquet(path: Path) -> Any:
+    """Return the rows of a parquet file as a `pyarrow.Table`.
+
+    Raises:
+        SuiteError: the file is missing or broken.
+        MissingExtra: pyarrow is not installed.
+    """
+    try:
+        from pyarrow import ArrowException  # type: ignore[import-untyped]  # ships no types
+        from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise MissingExtra("a parquet file", "sources") from error
+    if not path.is_file():
+        raise SuiteError([f"{path}: no such file; paths start at the suite's folder"])
+    if pointer := lfs_problem(path):
+        raise SuiteError([pointer])
+    try:
+        with ParquetFile(path) as file:
+            return file.read()
+    except (ArrowException, OSError) as error:
+        reason = error_reason(error)
+        raise SuiteError([f"{path}: cannot be read ({reason}); download it again"]) from error

@@ -11,7 +11,8 @@ import pytest
 
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import MissingExtra
-from tunegate.harness.suite.sources.promptfoo import ANSWERS, SCHEMAS, TYPES
+from tunegate.harness.suite.sources._promptfoo import TYPES
+from tunegate.harness.suite.sources.promptfoo import ANSWERS, SCHEMAS
 
 pytest.importorskip("yaml")
 Load = Callable[[str], list[Case]]
@@ -175,7 +176,7 @@ def test_lists_of_values_and_what_all_tests_share(write: Callable[..., None], ca
         ("", None),
     ],
 )
-def test_tests_of_a_csv_file(
+def test_read_tests_a_csv_file(
     write: Callable[..., None], cases: Load, cell: str, expected: object
 ) -> None:
     """`__expected` has promptfoo's short form of an assert (its src/csv.ts)."""
@@ -186,7 +187,7 @@ def test_tests_of_a_csv_file(
     assert (case.prompt, case.expected, case.tags) == ("a", expected, ("geo", "d"))
 
 
-def test_tests_of_other_files(write: Callable[..., None], cases: Load) -> None:
+def test_read_tests_other_files(write: Callable[..., None], cases: Load) -> None:
     write("prompts: ['{{q}}']\ntests:\n  - vars: {q: a}\n  - file://t.yaml\n  - file://t.jsonl\n")
     write("- vars: {q: b}\n", "t.yaml")
     write('{"vars": {"q": "c"}}\n', "t.jsonl")
@@ -231,7 +232,7 @@ def test_a_json_configuration(write: Callable[..., None], cases: Load, problems:
         (_with("[]", prompt="3"), "p.yaml:1: a prompt must be a text"),
         (_with("[]", "file://v.yaml"), "p.yaml:3: vars='file://v.yaml' must be a table"),
         ("prompts: [a]\ntests: [{options: {transform: x}}]\n",
-         "p.yaml:2: options.transform is not carried out here; leave it out"),
+         "p.yaml:2: options.transform is not supported here; remove it"),
         ("prompts: [a]\ntests: [{options: 3}]\n", "p.yaml:2: options=3 must be a table of names"),
         ("prompts: [a]\ntests: [{assert: 3}]\n", "p.yaml:2: assert=3 must be a list"),
         ("prompts: [a]\ntests: huggingface://datasets/x/y\n", "p.yaml:2: 'huggingface://datasets/"

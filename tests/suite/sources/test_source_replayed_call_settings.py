@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.suite.sources._replayed_call import (
+from tunegate.harness.suite.sources._request_settings import (
     GREEDY,
     NAMES,
     SettingsTransfer,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunegate.harness.suite.sources._replayed_call import ReplayedCall
-from tunegate.harness.suite.sources.traces import draw_calls, stratum_quotas
+from tunegate.harness.suite.sources._trace_sample import draw_calls, stratum_quotas
 
 Counts = dict[tuple[str, ...], int]
 

@@ -1,0 +1,56 @@
+"""Scrubbing of replayed calls: personal data is replaced before a case is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from tunegate.harness.contracts import lookup
+from tunegate.harness.records.errors import SuiteError, UsageError
+from tunegate.harness.suite.sources._replayed_call import ReplayedCall
+from tunegate.harness.telemetry.export.redaction import scrub_text
+
+
+def find_scrubber(name: str) -> Callable[[str], str] | None:
+    """Return the function that the option `scrub` names; None for `none`.
+
+    Raises:
+        SuiteError: there is no such function.
+    """
+    if name in ("pii", "none"):
+        return scrub_text if name == "pii" else None
+    if ":" not in name:
+        raise SuiteError([f"scrub={name!r} must be 'pii', 'none' or a function, 'pkg.mod:fn'"])
+    try:
+        found: Callable[[str], str] = lookup.find_object(
+            "tunegate.harness.suite.sources", name, what="scrub function"
+        )
+    except UsageError as error:
+        raise SuiteError([str(error)]) from error
+    return found
+
+
+def scrub_call(call: ReplayedCall, scrub: Callable[[str], str]) -> ReplayedCall:
+    row = {key: _scrub(value, scrub) if key in _TEXTS else value for key, value in call.row.items()}
+    said = call.recorded and {**call.recorded, "completion": scrub(call.recorded["completion"])}
+    return replace(call, row=row, recorded=said)
+
+
+_TEXTS = ("prompt", "messages", "expected", "expected_calls", "tools", "context")
+"""Fields of a case that may hold personal data."""
+_FORM = ("role", "type", "name", "id", "tool_call_id")
+"""Keys whose values are structure, not content."""
+
+
+def _scrub(value: Any, scrub: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        text = scrub(value)
+        if not isinstance(text, str):
+            raise TypeError(f"scrub returned {type(text).__name__}")
+        return text
+    if isinstance(value, Mapping):
+        return {k: v if k in _FORM else _scrub(v, scrub) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_scrub(inner, scrub) for inner in value]
+    return value
