@@ -65,9 +65,9 @@ BAD_LINES = [
     ("nope", "broken JSON at column 1: Expecting value"),
     ('{"prompt": "p"', "broken JSON at column 15: Expecting ',' delimiter"),
     ('{"prompt": "a", "prompt": "b"}', "the key 'prompt' occurs twice; remove one"),
-    ('{"prompt": NaN}', "NaN is not a finite number; JSON has none of the kind"),
-    ('{"prompt": -Infinity}', "-Infinity is not a finite number; JSON has none of the kind"),
-    ('{"prompt": 1e400}', "1e400 is not a finite number; JSON has none of the kind"),
+    ('{"prompt": NaN}', "NaN is not a finite number, which JSON does not allow"),
+    ('{"prompt": -Infinity}', "-Infinity is not a finite number, which JSON does not allow"),
+    ('{"prompt": 1e400}', "1e400 is not a finite number, which JSON does not allow"),
     ('{"prompt": ' + "9" * 5000 + "}", "a number with thousands of digits"),
     ('{"x": ' + "[" * 1000 + "]" * 1000 + "}", "nested too deeply to be a case"),
     (

@@ -17,15 +17,15 @@ from tunegate.harness.suite.sources._table import (
 from tunegate.harness.suite.sources._text import json_value
 
 PRODUCED = ("prompt", "messages", "expected", "tools", "expected_calls")
-"""The case fields that are made of a conversation; the others are None in the row."""
+"""The case fields that are made from a conversation."""
 _SHAREGPT = {"human": "user", "gpt": "assistant", "system": "system"}
 
 
 def conversation_turns(value: Any) -> list[dict[str, Any]]:
-    """Return the turns of a conversation, OpenAI's `developer` as the `system` it replaced.
+    """Return the turns of a conversation; OpenAI's `developer` becomes `system`.
 
     Raises:
-        ValueError: it is no list of objects with a role.
+        ValueError: it is not a list of objects with a role.
     """
     if not isinstance(value, list) or not value:
         raise ValueError(f"{value!r:.60} must be a list of turns with role and content")
@@ -36,14 +36,14 @@ def conversation_turns(value: Any) -> list[dict[str, Any]]:
         if not isinstance(turn, Mapping) or not isinstance(turn.get("role"), str):
             raise ValueError(f"{turn!r:.60} must be a turn with role and content")
         role = "system" if turn["role"] == "developer" else turn["role"]
-        # Tables give every turn the keys of all, with null for those that it has not.
+        # in tables every turn has the keys of all turns, with null for missing ones
         known = {k: v for k, v in turn.items() if v is not None or k == "content"}
         found.append({**known, "role": role})
     return found
 
 
 def prompt_fields(before: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the fields of what the model is asked: one user's turn alone is a prompt.
+    """Return the fields of what the model is asked; a single user turn is a prompt.
 
     Raises:
         ValueError: nothing is asked.
@@ -57,10 +57,10 @@ def prompt_fields(before: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def expected_fields(turn: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of what the assistant's turn is expected to write or call.
+    """Return the fields of what the assistant is expected to write or call.
 
     Raises:
-        ValueError: it has neither text nor calls, or a content that is no text.
+        ValueError: the turn has neither text nor calls, or content other than text.
     """
     text, calls = _text_content(turn.get("content")), turn.get("tool_calls") or None
     if not text and not calls:
@@ -78,20 +78,20 @@ def _text_content(content: Any) -> str:
 
 
 def _call(call: Any) -> dict[str, Any]:
-    """Return an expected call of one in OpenAI's form."""
+    """Return a call in OpenAI's form as an expected call."""
     function = call.get("function", call) if isinstance(call, Mapping) else call
     return expected_call(function, arguments="arguments")
 
 
 def expected_call(call: Any, *, arguments: str) -> dict[str, Any]:
-    """Return a call in the form of `expected_calls`: of each argument the values that are allowed.
+    """Return a call in the form of `expected_calls`: each argument with its allowed values.
 
     Args:
         call: Name and arguments, the latter as an object or its JSON text.
         arguments: The key of the arguments.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a call.
     """
     if not isinstance(call, Mapping) or not isinstance(call.get("name"), str):
         raise ValueError(f"tool call {call!r:.60} has no name")
@@ -104,10 +104,10 @@ def expected_call(call: Any, *, arguments: str) -> dict[str, Any]:
 
 
 def conversation_fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a row of a training file.
+    """Return the case fields of a row of a training file.
 
     Raises:
-        ValueError: the line has none of the forms, or does not end with an answer.
+        ValueError: the row has an unknown form, or does not end with an answer.
     """
     tools = row.get("tools") or None
     fields = {**dict.fromkeys(PRODUCED), "tools": tools}
@@ -117,9 +117,9 @@ def conversation_fields(row: Mapping[str, Any]) -> dict[str, Any]:
             if found[-1]["role"] != "assistant":
                 raise ValueError(
                     f"ends with the turn of {found[-1]['role']!r}; the last turn must be the "
-                    "assistant's, since it is what is expected"
+                    "assistant's, which is the expected answer"
                 )
-            return {**fields, **prompt_fields(found[:-1]), **_called_or_not(found[-1], tools)}
+            return {**fields, **prompt_fields(found[:-1]), **_expected_with_tools(found[-1], tools)}
     if {"prompt", "completion"} <= set(row):
         prompt, completion = row["prompt"], row["completion"]
         if isinstance(prompt, str) and isinstance(completion, str):
@@ -130,7 +130,7 @@ def conversation_fields(row: Mapping[str, Any]) -> dict[str, Any]:
         return {
             **fields,
             **prompt_fields(conversation_turns(prompt)),
-            **_called_or_not(said[0], tools),
+            **_expected_with_tools(said[0], tools),
         }
     raise ValueError(
         f"neither 'messages' nor 'prompt' and 'completion' among {', '.join(row)}; "
@@ -138,8 +138,8 @@ def conversation_fields(row: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def _called_or_not(turn: Mapping[str, Any], tools: Any) -> dict[str, Any]:
-    """Return what is expected; where tools were offered and none was called, that none is."""
+def _expected_with_tools(turn: Mapping[str, Any], tools: Any) -> dict[str, Any]:
+    """Return what is expected; if tools were offered but not called, no call is."""
     fields = expected_fields(turn)
     return {**fields, "expected_calls": fields["expected_calls"] or ([] if tools else None)}
 
@@ -150,7 +150,7 @@ def conversation_cases(
     """Yield the cases of a table whose rows are conversations of a training file.
 
     Raises:
-        SuiteError: columns are missing, or rows are broken: every one with its place.
+        SuiteError: columns are missing, or rows are broken (every one is listed).
     """
     chats = replace(
         table, pick=lambda wanted: rewrite_rows(table.pick(wanted), conversation_fields)

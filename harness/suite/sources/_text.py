@@ -1,4 +1,4 @@
-"""Reading text files, JSON and CSV: errors name the place."""
+"""Reading text files, JSON and CSV, with errors that name the line."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Row = tuple[str, Mapping[str, Any] | str]
 """The place of a row, and the row, or its error message."""
 
 LARGEST_FILE = 50_000_000
-"""Bytes of a file that is read: a suite is run on every candidate, so it has thousands of lines."""
+"""Largest file that is read, in bytes; suites have thousands of lines at most."""
 DEEPEST = 100
-"""Levels of nesting in a line; parsers, schemas and writers all recurse."""
+"""Most levels of nesting in a line, since parsers, schemas and writers recurse."""
 
 
 def read_text(path: Path, *, form: str) -> str:
-    """Return a UTF-8 file's text; `form` names in messages what the file should hold.
+    """Return the text of a UTF-8 file; `form` tells in messages what it should hold.
 
     Raises:
-        SuiteError: the file is missing, too large, no file or not UTF-8.
+        SuiteError: the file is missing, too large, not a file or not UTF-8.
     """
     try:
         size = path.stat().st_size if path.is_file() else 0
@@ -64,10 +64,10 @@ def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def json_value(text: str) -> Any:
-    """Return what a JSON text holds: numbers are finite, no key occurs twice.
+    """Return the value of a JSON text with finite numbers and no repeated keys.
 
     Raises:
-        ValueError: what is wrong, in words, without the place.
+        ValueError: what is wrong, without the place.
     """
     try:
         return json.loads(
@@ -83,10 +83,10 @@ def json_value(text: str) -> Any:
 
 
 def json_object(line: str) -> dict[str, Any]:
-    """Return the JSON object that a line holds.
+    """Return the JSON object of a line.
 
     Raises:
-        ValueError: what is wrong, in words, without the place.
+        ValueError: what is wrong, without the place.
     """
     return _object(json_value(line), "a line")
 
@@ -100,10 +100,10 @@ def _object(row: Any, what: str) -> dict[str, Any]:
 
 
 def json_rows(path: Path, *, form: str) -> Iterator[Row]:
-    """Yield the objects of a file: a list of them in a `.json` file, else one per line.
+    """Yield the objects of a file: the items of a list in a `.json` file, else one per line.
 
     Raises:
-        SuiteError: the file cannot be read, or is no JSON list.
+        SuiteError: the file cannot be read, or is not a JSON list.
     """
     text = read_text(path, form=form)
     if path.suffix != ".json":
@@ -135,9 +135,9 @@ def _parse_line(line: str) -> dict[str, Any] | str:
 
 
 def csv_lines(text: str, delimiter: str = ",") -> Iterator[tuple[int, list[str] | str]]:
-    """Yield (line at which it begins, fields) for the records that are not blank.
+    """Yield (first line, fields) for each record that is not blank.
 
-    Where the quotes are broken, the last one is the error message.
+    If the quotes are broken, the last item is the error message.
     """
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     line = 1
@@ -190,7 +190,7 @@ def _header_problem(names: Sequence[str], delimiter: str) -> str:
 
 
 def _depth(value: Any) -> int:
-    """Return the levels of nesting, counted without recursion."""
+    """Return the levels of nesting, without recursion."""
     depth, level = 0, [value]
     while level:
         depth += 1
@@ -222,4 +222,4 @@ def _number(text: str) -> float:
 
 
 def _finite(text: str) -> Any:
-    raise ValueError(f"{text} is not a finite number; JSON has none of the kind")
+    raise ValueError(f"{text} is not a finite number, which JSON does not allow")

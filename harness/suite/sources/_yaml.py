@@ -1,7 +1,7 @@
 """Reading YAML and JSON files of other tools, with the line of every value.
 
-Scalars are those of YAML 1.2, as in the tools that write such files: `no` is a text, not False,
-and `12:30` is no number of seconds.
+Scalars follow YAML 1.2, as in the tools that write such files: `no` is a text, not False, and
+`12:30` is a text, not a number of seconds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tunegate.harness.records.errors import MissingExtra, SuiteError, error_reas
 from tunegate.harness.suite.sources import _text
 
 LARGEST = 1_000_000
-"""Values of a document, each counted as often as it is referred to: aliases can make billions."""
+"""Most values of a document after aliases are expanded, which can make billions."""
 _SCALARS = {
     "tag:yaml.org,2002:null": r"^(?:~|null|Null|NULL|)$",
     "tag:yaml.org,2002:bool": r"^(?:true|True|TRUE|false|False|FALSE)$",
@@ -24,12 +24,12 @@ _SCALARS = {
     "tag:yaml.org,2002:float": r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$",
     "tag:yaml.org,2002:merge": r"^<<$",
 }
-"""Tag → what a plain scalar of it looks like (YAML 1.2.2, section 10.3, without base 8 and 16)."""
+"""Tag → form of its plain scalars (YAML 1.2.2, section 10.3, without base 8 and 16)."""
 
 
 @dataclass(frozen=True, slots=True)
 class YamlDocument:
-    """Contents of a file, with their places."""
+    """Contents of a file, with the line of each value."""
 
     path: Path
     data: Any
@@ -37,7 +37,7 @@ class YamlDocument:
     """The root of its YAML nodes; None for JSON."""
 
     def where(self, *keys: str | int) -> str:
-        """Return `file:line` of a value, or of the nearest thing around it."""
+        """Return `file:line` of a value, or of the nearest value around it."""
         if self.node is None:
             steps = ".".join(str(k + 1) if isinstance(k, int) else k for k in keys)
             return f"{self.path}: {steps}" if steps else str(self.path)
@@ -54,7 +54,7 @@ def read_yaml(path: Path, *, form: str) -> YamlDocument:
     """Return the document of a `.json` file or of a YAML file.
 
     Raises:
-        SuiteError: the file cannot be read, or holds something else.
+        SuiteError: the file cannot be read or parsed.
         MissingExtra: PyYAML is not installed.
     """
     text = _text.read_text(path, form=form)
@@ -72,7 +72,7 @@ def read_yaml(path: Path, *, form: str) -> YamlDocument:
         node = loader.get_single_node()
         if node is None:
             raise SuiteError([f"{path}: the file is empty; {form}"])
-        _refuse(node, path)
+        _check_document(node, path)
         return YamlDocument(path, loader.construct_document(node), node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
@@ -87,7 +87,7 @@ def read_yaml(path: Path, *, form: str) -> YamlDocument:
 def _loader(yaml: Any) -> Any:
     """Return a safe loader with the scalars of YAML 1.2."""
 
-    class StringLoader(yaml.SafeLoader):  # type: ignore[misc]  # of a library without types
+    class StringLoader(yaml.SafeLoader):  # type: ignore[misc]  # untyped library
         yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012 - the library's own name
 
     for tag, pattern in _SCALARS.items():
@@ -103,25 +103,22 @@ def _child(node: Any, key: str | int) -> Any:
     return next((value for name, value in pairs if name.value == key), None)
 
 
-def _refuse(root: Any, path: Path) -> None:
-    """Refuse keys that occur twice, and aliases that make more values than can be walked.
-
-    Raises:
-        SuiteError: there are some.
-    """
+def _check_document(root: Any, path: Path) -> None:
+    """Refuse repeated keys, and aliases that expand to too many values."""
     sizes: dict[int, int] = {}
 
     def size(node: Any) -> int:
         if id(node) in sizes:
             return sizes[id(node)]
-        sizes[id(node)] = LARGEST  # an alias to what it is a part of
+        sizes[id(node)] = LARGEST  # an alias to a node around it
         sizes[id(node)] = 1 + sum(size(inner) for inner in _inner(node))
         return sizes[id(node)]
 
     if size(root) > LARGEST:
-        raise SuiteError([f"{path}: its aliases make more than {LARGEST} values"])
+        raise SuiteError([f"{path}: its aliases expand to more than {LARGEST} values"])
     problems = [
-        f"{path}:{line}: the key {key!r} occurs twice; remove one" for line, key in _twice(root)
+        f"{path}:{line}: the key {key!r} occurs twice; remove one"
+        for line, key in _repeated_keys(root)
     ]
     if problems:
         raise SuiteError(problems)
@@ -136,8 +133,8 @@ def _inner(node: Any) -> Iterator[Any]:
         yield from node.value
 
 
-def _twice(root: Any) -> Iterator[tuple[int, str]]:
-    """Yield line and name of every key that its mapping has already."""
+def _repeated_keys(root: Any) -> Iterator[tuple[int, str]]:
+    """Yield line and name of every repeated key."""
     left, done = [root], set()
     while left:
         node = left.pop()

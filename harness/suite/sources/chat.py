@@ -35,11 +35,11 @@ def chat(
     Args:
         folder: The suite's folder.
         file: Path from the suite's folder: JSON lines, or a `.json` file with a list.
-        columns: Case field → further key of the lines, such as `id`, `tags` and `cluster`.
+        columns: Case field → another key of the lines, such as `id`, `tags` and `cluster`.
         selection: Which rows are taken.
 
     Raises:
-        SuiteError: the file cannot be read, or conversations are broken: every one with its line.
+        SuiteError: the file cannot be read, or conversations are broken (every one is listed).
     """
     path = folder / file
     table = RowTable.of(str(path), list(_text.json_rows(path, form=FORM)))

@@ -35,18 +35,18 @@ def csv(
     columns: Columns | None = None,
     selection: RowSelection = ALL_ROWS,
 ) -> Iterator[Case]:
-    r"""Yield the cases of `file`; all cells are texts, an empty one is no value.
+    r"""Yield the cases of `file`; all cells are texts, and empty ones count as missing.
 
     Args:
         folder: The suite's folder.
         file: Path from the suite's folder.
-        delimiter: What separates the columns, such as ";" or "\t".
+        delimiter: Separator of the columns, such as ";" or "\t".
         columns: Case field → column; without it, the columns named like case fields.
         selection: Which rows are taken.
 
     Raises:
-        SuiteError: the file cannot be read, a column does not exist, or rows are broken: every
-            one with its line.
+        SuiteError: the file cannot be read, a column does not exist, or rows are broken
+            (every one is listed).
     """
     path = folder / file
     names, rows = _text.csv_rows(path, delimiter)

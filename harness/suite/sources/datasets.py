@@ -1,6 +1,6 @@
-"""Cases from a Hugging Face data set: on the disk, in files that `datasets` reads, or on the hub.
+"""Cases from a Hugging Face data set: on disk, in files that `datasets` reads, or on the hub.
 
-Labels are read as the names that the data set gives them. Nothing of a data set is run as code.
+Labels are read as their names. No code of a data set is run.
 
 Example:
     [cases]
@@ -59,9 +59,9 @@ def datasets(  # noqa: PLR0913 - each is a key of the suite file
 
     Args:
         folder: The suite's folder.
-        path: Folder or file from the suite's folder; what is not there is a hub id.
-        name: The configuration, where the data set has several.
-        split: The split; may be left out where there is only one.
+        path: Folder or file from the suite's folder, or else a hub id.
+        name: The configuration, if the data set has several.
+        split: The split; optional if there is only one.
         revision: Commit or tag of a hub id.
         chat: Whether the rows are conversations of a training file, as the source chat reads them.
         columns: Case field → column; without it, the columns named like case fields.
@@ -69,14 +69,14 @@ def datasets(  # noqa: PLR0913 - each is a key of the suite file
 
     Raises:
         SuiteError: the data set is out of reach or broken, a split or column does not exist, or
-            rows are broken: every one with its number.
+            rows are broken (every one is listed).
         MissingExtra: datasets is not installed.
     """
     library = _library()
-    with quiet_libraries("huggingface_hub.repocard"):  # it remarks on a folder's README
+    with quiet_libraries("huggingface_hub.repocard"):  # it warns about a folder's README
         hub = {"path": path, "name": name, "revision": revision}
         data = _open_split(library, folder / path, split, hub)
-        # Pictures and sounds would be decoded row by row, and are no part of a case.
+        # images and sounds would be decoded row by row, and cases have none
         data = data.remove_columns([c for c, f in data.features.items() if hasattr(f, "decode")])
         labels = {c: f for c, f in data.features.items() if isinstance(f, library.ClassLabel)}
         place = str(folder / path) if (folder / path).exists() else path
@@ -100,10 +100,10 @@ def _library() -> Any:
 
 
 def _open_split(library: Any, where: Path, split: str | None, hub: dict[str, str | None]) -> Any:
-    """Return the one split that is meant; `hub` are the arguments that name it elsewhere.
+    """Return the split that is meant; `hub` are the arguments for the hub.
 
     Raises:
-        SuiteError: it is out of reach, broken or one of several.
+        SuiteError: it is out of reach, broken or ambiguous.
     """
     try:
         if where.exists():
@@ -151,7 +151,7 @@ def _split(where: Path, found: Any, split: str | None) -> Any:
 
 
 def _label_names(row: dict[str, Any], labels: dict[str, Any]) -> dict[str, Any]:
-    """Return a row with its labels as texts; -1, which stands for none, as no value."""
+    """Return a row with its labels as names; -1 means no label."""
     named = {
         column: None if row[column] in (None, -1) else label.int2str(row[column])
         for column, label in labels.items()
@@ -161,7 +161,7 @@ def _label_names(row: dict[str, Any], labels: dict[str, Any]) -> dict[str, Any]:
 
 def _out_of_reach(path: str, split: str, error: Exception) -> str:
     return (
-        f"{path}: this data set is not here and the hub is out of reach "
+        f"{path}: this data set is not on this machine and the hub is out of reach "
         f"({error_reason(error):.200}); on a machine that reaches it: "
         f"datasets.load_dataset({path!r}, split={split!r})"
         f".save_to_disk({path.rpartition('/')[2]!r}), then set path to that folder"

@@ -47,13 +47,12 @@ def deepeval(
     Args:
         folder: The suite's folder.
         file: Path from the suite's folder: `.json`, `.jsonl` or `.csv`.
-        context_delimiter: What a CSV file has between the parts of a context; "|" as DeepEval
-            writes it.
-        columns: Case field → further key of the goldens, such as `id`, `tags` and `cluster`.
+        context_delimiter: Separator of the parts of a context in a CSV file; DeepEval writes "|".
+        columns: Case field → another key of the goldens, such as `id`, `tags` and `cluster`.
         selection: Which rows are taken.
 
     Raises:
-        SuiteError: the file cannot be read, or goldens are broken: every one with its place.
+        SuiteError: the file cannot be read, or goldens are broken (every one is listed).
     """
     path = folder / file
     if path.suffix == ".csv":
@@ -68,7 +67,7 @@ def _fields(row: Mapping[str, Any], *, delimiter: str) -> dict[str, Any]:
     """Return the fields of a case.
 
     Raises:
-        ValueError: it is no golden of one turn.
+        ValueError: it is not a golden of one turn.
     """
     if "scenario" in row or "turns" in row:
         raise ValueError("a multi-turn golden has no answer to compare with; leave it out")

@@ -1,4 +1,4 @@
-"""Cases from a JSON-lines file, one a line. With `columns` the lines may have any form."""
+"""Cases from a JSON Lines file, one per line; with `columns` the lines may have any form."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def jsonl(
     Args:
         folder: The suite's folder.
         file: Path from the suite's folder; a `.json` file holds a list instead of lines.
-        columns: Case field → key of the lines; without it the lines are cases.
+        columns: Case field → key of the lines; without it, the lines are cases.
         selection: Which rows are taken.
 
     Raises:
-        SuiteError: the file is missing, too large or not UTF-8, or lines are broken: every one
-            with its number.
+        SuiteError: the file is missing, too large or not UTF-8, or lines are broken (every
+            one is listed).
     """
     path = folder / file
     rows = list(_text.json_rows(path, form="write one case a line"))

@@ -33,16 +33,16 @@ def openai_evals(
     columns: Columns | None = None,
     selection: RowSelection = ALL_ROWS,
 ) -> Iterator[Case]:
-    """Yield one case a line; of several ideal answers one is enough.
+    """Yield one case a line; any of several ideal answers counts.
 
     Args:
         folder: The suite's folder.
         file: Path from the suite's folder.
-        columns: Case field → further key of the lines, such as `id`, `tags` and `cluster`.
+        columns: Case field → another key of the lines, such as `id`, `tags` and `cluster`.
         selection: Which rows are taken.
 
     Raises:
-        SuiteError: the file cannot be read, or lines are broken: every one with its number.
+        SuiteError: the file cannot be read, or lines are broken (every one is listed).
     """
     path = folder / file
     rows = list(rewrite_rows(_text.json_rows(path, form=FORM), _fields))
@@ -55,7 +55,7 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a case.
 
     Raises:
-        ValueError: the line has another form.
+        ValueError: the line has a different form.
     """
     if "input" not in row:
         raise ValueError(

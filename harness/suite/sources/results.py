@@ -1,6 +1,6 @@
 """Cases from another tool's results: its ids, prompts and right answers.
 
-The path is set here and not by the arms, so that all candidates are judged on the same cases.
+The path is set here rather than by the arms, so all candidates are judged on the same cases.
 `tunegate suite new DIR --from results:PATH` writes this table.
 
 Example:
@@ -28,7 +28,7 @@ from tunegate.harness.records.errors import SuiteError, UsageError, unknown_name
 from tunegate.harness.records.problems import summarize_problems
 
 READS_RECORDS = True
-"""Its files are records of other tools, which may be outside of the project."""
+"""Its files are records of other tools, which may be outside the project."""
 
 
 def _check_columns(columns: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
@@ -56,14 +56,14 @@ def results(
     Args:
         folder: The suite's folder.
         path: The part of a spec after `results:`, from the suite's folder: a file or folder,
-            with `?format=…` and `#RUN` where they are needed.
-        task: The tasks that are taken; all without it. Where several are, each case is tagged
-            with its own.
-        columns: Fields of the records that are the tags or the cluster of a case, one within
-            another with a dot.
+            with `?format=…` and `#RUN` if needed.
+        task: The tasks to take; by default all. If there are several, each case is tagged with
+            its own.
+        columns: Fields of the records that become tags or the cluster of a case; nested ones with
+            a dot.
 
     Raises:
-        SuiteError: the file cannot be read, or a task or a field is not in it.
+        SuiteError: the file cannot be read, or has no such task or field.
     """
     wanted = (task,) if isinstance(task, str) else task
     try:
@@ -80,23 +80,23 @@ def results(
     if problems:
         raise SuiteError(summarize_problems(problems))
     several = len(wanted or found.tasks) > 1
-    cases, lacking = [], []
+    cases, broken = [], []
     for name, row in found.rows():
         if wanted and row.task not in wanted:
             continue
         try:
             case = _case(name, row, columns or {}, tag_task=several)
         except ValueError as error:
-            lacking.append(f"{row.where}: {error}")
+            broken.append(f"{row.where}: {error}")
             continue
         cases.append(case)
-    if lacking:
-        raise SuiteError(summarize_problems(lacking))
+    if broken:
+        raise SuiteError(summarize_problems(broken))
     cases.sort(key=lambda case: case.id)
-    return NotedCases(tuple(cases), _account(found, cases))
+    return NotedCases(tuple(cases), _notes(found, cases))
 
 
-def _account(found: ResultSet, cases: Sequence[Case]) -> tuple[str, ...]:
+def _notes(found: ResultSet, cases: Sequence[Case]) -> tuple[str, ...]:
     without = sum(case.prompt == _no_prompt(case.id) for case in cases)
     lines = list(found.notes)
     if without:
@@ -114,7 +114,7 @@ def _case(
     """Return the case of a row.
 
     Raises:
-        ValueError: a field is missing, or the prompt is no conversation.
+        ValueError: a field is missing, or the prompt is not a conversation.
     """
     fields: dict[str, Any] = {"id": name}
     if row.prompt is None or not row.prompt:

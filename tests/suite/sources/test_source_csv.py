@@ -124,7 +124,7 @@ def test_a_byte_order_mark_is_no_part_of_a_name(write: Callable[[str], None], ca
     ("columns", "problem"),
     [
         ('{ promt = "question" }', "unknown field of a case 'promt'; did you mean 'prompt'?"),
-        ('{ prompt = ["a", "b"] }', 'prompt takes one column; put several together as "{a} {b}"'),
+        ('{ prompt = ["a", "b"] }', 'prompt takes one column; join several as "{a} {b}"'),
         ('{ prompt = "" }', "prompt names no column"),
         ("{ prompt = 3 }", "Input should be a valid string"),
     ],

@@ -110,7 +110,7 @@ def test_pictures_are_left_alone(tmp_path: Path, cases: Load) -> None:
     ("table", "problem"),
     [
         ('path = "someone/banking77"\nsplit = "test"\n',
-         "someone/banking77: this data set is not here and the hub is out of reach (Couldn't "),
+         "someone/banking77: this data set is not on this machine and the hub is "),
         ('path = "someone/banking77"\n', "someone/banking77: not there, and the hub's "
          "'someone/banking77' needs a split; set split"),
         ('path = "./data/banking"\n', "data/banking: no such file or folder; paths start at"),

@@ -184,7 +184,7 @@ CHOICE = {"output_type": "multiple_choice", "doc_to_choice": ["a", "b"], "doc_to
         ),
         (
             {**CHOICE, "doc_to_text": "Q", "doc_to_target": "{{[0, 1]}}"},
-            "lm-eval task 'odd', document 0: 2 right choices, and a case has one",
+            "lm-eval task 'odd', document 0: 2 right choices, but a case has one",
         ),
         (
             {**CHOICE, "doc_to_text": "Q", "doc_to_target": "zz"},
@@ -225,7 +225,7 @@ def test_data_out_of_reach(task: Callable[..., Path]) -> None:
     text = complaint(folder, "ink")
 
     assert "\n" not in text
-    assert "'ink' needs data that is not here" in text
+    assert "'ink' needs data that is not on this machine" in text
     assert "'cais/mmlu'" in text
     assert "dataset_kwargs: {data_files: {test: FILE}}" in text
 
@@ -262,7 +262,7 @@ def test_missing_folders_and_names(task: Callable[..., Path], monkeypatch: Any) 
     with pytest.raises(SuiteError, match="nowhere: no such folder; include_path starts at"):
         list(lm_eval(folder, tasks=("colours",), include_path="nowhere"))
 
-    assert complaint(folder) == "…: lm-eval: tasks=[] names none; name at least one"
+    assert complaint(folder) == "…: lm-eval: tasks=[] is empty; name at least one task"
     assert complaint(folder, "colors") == (
         "…: unknown lm-eval task 'colors'; did you mean 'colours'?"
     )

@@ -117,7 +117,7 @@ def test_files_that_are_none(tmp_path: Path, problems: Callable[[str], list[str]
     _write(tmp_path / "t.parquet" / "a.parquet", {"prompt": ["p"]})
     _write(tmp_path / "t.parquet" / "b.parquet", {"question": ["p"]})
     assert problems(TABLE) == [
-        "t.parquet/b.parquet: its columns are not those of a.parquet; name a single file"
+        "t.parquet/b.parquet: its columns differ from those of a.parquet; name a single file"
     ]
     (tmp_path / "t.parquet" / "b.parquet").write_bytes(b"PAR1")
     assert problems(TABLE)[0].startswith("t.parquet/b.parquet: cannot be read (")

@@ -209,9 +209,9 @@ def test_a_json_configuration(write: Callable[..., None], cases: Load, problems:
     ("content", "problem"),
     [
         (_with("[{type: llm-rubric, value: kind}, {type: equals, value: x}]"),
-         "p.yaml:4: 1 assert 'llm-rubric' (the first one here) and no field of a case for it; let "
+         "p.yaml:4: 1 assert 'llm-rubric' (first one here): no field of a case can hold it; let "
          'a metric of the suite judge it, and set asserts = ["equals"]'),
-        (_with("[{type: not-equals, value: x}]"), "p.yaml:4: 1 assert 'not-equals' (the first"),
+        (_with("[{type: not-equals, value: x}]"), "p.yaml:4: 1 assert 'not-equals' (first"),
         (_with("[{type: contains-all, value: [x, y]}, {type: contains-any, value: [x, y]}]"),
          "p.yaml: 1 assert 'contains-all', 1 assert 'contains-any': a suite's metric reads"),
         (_with("[{type: equals, value: x, transform: 'output.a'}]"), "p.yaml:4: 1 assert "
@@ -247,7 +247,7 @@ def test_a_json_configuration(write: Callable[..., None], cases: Load, problems:
         ("a: !!python/object:os.system {}\n", "p.yaml:1: broken YAML (could not determine a "),
         ("", "p.yaml: the file is empty; expected is promptfoo's configuration"),
         ("[a]\n", "p.yaml: expected is promptfoo's configuration, with prompts and tests"),
-        ("a: &a [*a]\n", "p.yaml: its aliases make more than 1000000 values"),
+        ("a: &a [*a]\n", "p.yaml: its aliases expand to more than 1000000 values"),
         ("[" * 100_000, "p.yaml: nested too deeply"),
     ],
 )  # fmt: skip
@@ -265,7 +265,7 @@ def test_aliases_cannot_make_billions(write: Callable[..., None], problems: Refu
     lines = [f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]" for i in range(1, 10)]
     write("l0: &l0 lol\n" + "\n".join(lines) + "\n")
 
-    assert problems(TABLE) == ["p.yaml: its aliases make more than 1000000 values"]
+    assert problems(TABLE) == ["p.yaml: its aliases expand to more than 1000000 values"]
 
 
 def test_what_to_take_is_named(write: Callable[..., None], cases: Load, problems: Refused) -> None:

@@ -193,7 +193,7 @@ def test_identical_prompts_are_asked_once(traced: Traced) -> None:
     once, all_ = (collect_cases([path], TraceSelection(repeated=how)) for how in ("drop", "keep"))
 
     assert [sourced.id[-1] for sourced in once.cases] == ["1", "3", "4"]
-    assert once.reading.left_out["a call whose prompt is that of an earlier one"].count == 1
+    assert once.reading.left_out["a call with the same prompt as an earlier one"].count == 1
     assert [sourced.id[-1] for sourced in all_.cases] == ["1", "2", "3", "4"]
 
 
@@ -295,7 +295,7 @@ def test_a_sample_larger_than_the_traces_takes_all(traced: Traced, cases: Load) 
         ('scrub = "no_such_module:fn"\n', "cannot import 'no_such_module'"),
         (
             'only = { model = "llama*" }\n',
-            "2 spans, and no call to replay: left out 2: a call that `only` leaves out (first ",
+            "2 spans, but no call to replay: left out 2: a call that `only` leaves out (first ",
         ),
     ],
 )
@@ -402,7 +402,7 @@ def test_the_account_says_what_became_of_every_call(traced: Traced) -> None:
     assert found.notes == (
         "1 file, 5 spans, 5 model calls → 2 cases",
         "drawn 2 of 3 by seed 1",
-        f"left out 1: a call whose prompt is that of an earlier one ({path}:3)",
+        f"left out 1: a call with the same prompt as an earlier one ({path}:3)",
         f"left out 1: a call that cannot be replayed: no content was captured ({path}:4)",
         "sampled in production: 2 of 2 calls (2 at one that was not recorded); asked greedily, so "
         'that no chance separates the arms (settings = "recorded" samples, too)',

@@ -122,7 +122,7 @@ def test_an_answer_that_calls_a_tool_nobody_told_of_makes_no_case(collected: Mak
     )
 
     assert [case.id for case in found.cases] == [f"{2:016x}"]
-    assert any("no tool was recorded" in reason for reason in found.reading.left_out)
+    assert any("tools were not recorded" in reason for reason in found.reading.left_out)
 
 
 def test_a_calls_own_longest_answer_holds_in_place_of_the_suites(collected: Make) -> None:
