@@ -17,9 +17,28 @@ from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 
 
+@pytest.fixture(name="rubric")
+def _rubric() -> Judge:
+    """The rubric with one criterion."""
+    found = lookup.find_object("tunegate.harness.judges", "rubric", what="judge")
+    assert isinstance(found, Judge)
+    return replace(found, options={"criteria": "Apologises."})
+
+
+@pytest.fixture(name="task")
+def _task(rubric: Judge) -> Callable[..., JudgementTask]:
+    def make(
+        text: str, *, case: str = "c1", judge: Judge | None = None, **more: Any
+    ) -> JudgementTask:
+        record = Case(id=case, prompt="My parcel is late.", **more)
+        return JudgementTask("civil", judge or rubric, record, (Completion(text=text),))
+
+    return make
+
+
 @pytest.fixture(name="judged")
 def _judged() -> Callable[..., tuple[JudgementOutcome, list[JudgeQuestion]]]:
-    """Return a function that has a judge judge, and says what came of it and what was asked.
+    """Return a function that runs a judge; it returns the outcome and the questions.
 
     `answer` gets each question and returns the reply's fields.
     """

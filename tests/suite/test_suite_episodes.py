@@ -96,7 +96,7 @@ TABLES = {
         'use = "episode_pass"', 'use = "episode_pass"\nk = 4', 1
     ),
     "k=0 must be 1 or more": TOML.replace('use = "episode_pass"', 'use = "episode_pass"\nk = 0', 1),
-    "asks for latency": TOML + '[[metrics]]\nuse = "latency"\n',
+    "needs latency": TOML + '[[metrics]]\nuse = "latency"\n',
     "scores episodes; add `episode": TOML.replace(EPISODE, ""),
 }
 

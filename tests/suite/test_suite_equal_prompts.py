@@ -228,7 +228,9 @@ def test_copies_of_one_case_prove_nothing(suite_folder: Callable[..., Path]) -> 
             "the cases come in 1 cluster (40 of them share 1 prompt), and it takes 10 at least"
         )
     )
-    assert "s: 40 cases share 1 prompt, such as" in (found.suites[0].remarks)
+    assert "s: 40 cases share 1 prompt: those of a prompt count as one cluster" in (
+        found.suites[0].remarks
+    )
 
 
 def manifest_of(suite: SuiteRecord) -> Manifest:

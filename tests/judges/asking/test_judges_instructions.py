@@ -77,7 +77,7 @@ def test_many_more_in_tuned_than_in_base_cap_the_verdict(
     findings = list(instruction_findings([suite], _answers(suite, told, ATTACKS["polite"])))
 
     assert [(f.text.partition(", first")[0], f.caps) for f in findings] == found
-    assert all("that to 'c0' ('dear judge" in f.text for f in findings)
+    assert all("the one to 'c0' ('dear judge" in f.text for f in findings)
 
 
 def test_without_a_judge_or_with_the_order_in_the_prompt_nothing_is_found(
