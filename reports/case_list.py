@@ -13,8 +13,8 @@ from typing import Any
 
 from tunegate.harness.records.judgements import Judgement
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.telemetry.export import TRACES, collector, find_file
-from tunegate.harness.telemetry.export.run_records import TraceIdentifiers, plan_sha256
+from tunegate.harness.telemetry.export import TRACES, find_file, viewer
+from tunegate.harness.telemetry.export.identifiers import TraceIdentifiers, plan_sha256
 from tunegate.reports import escaping
 from tunegate.reports.case_detail import (
     prompt_snippet,
@@ -231,8 +231,8 @@ def trace_viewer(run: Run) -> TraceViewer | None:
 
     A link always leads to a web page: its address was read from a file of the run's folder.
     """
-    link = run.manifest.origin.get(collector.ORIGIN)
+    link = run.manifest.origin.get(viewer.ORIGIN)
     if link is None and find_file(run.folder, TRACES) is None:
         return None
-    known = link if link is not None and collector.template_problem(link) is None else None
+    known = link if link is not None and viewer.template_problem(link) is None else None
     return TraceViewer(TraceIdentifiers.of(run.manifest, plan_sha256(run.manifest)), known)

@@ -37,13 +37,13 @@ def report(
     from tunegate.harness.plugin.exit_status import escape_control
     from tunegate.harness.plugin.terminal import without_workflow_commands
     from tunegate.harness.run.verification import load_verified
-    from tunegate.harness.telemetry.export import collector
+    from tunegate.harness.telemetry.export import viewer
     from tunegate.reports.page import write_all
 
     folder = run or newest_run(RUNS)
     loaded, notes = load_verified(folder, suites=suite_paths(suite))
     if trace_link is not None:
-        origin = {**loaded.manifest.origin, collector.ORIGIN: collector.check_template(trace_link)}
+        origin = {**loaded.manifest.origin, viewer.ORIGIN: viewer.check_template(trace_link)}
         made = loaded.manifest.model_copy(update={"origin": origin})
         loaded = replace(loaded, manifest=made)
     try:

@@ -115,7 +115,7 @@ def _optimizations(text: str) -> str:
 def _trace_link(text: str) -> str:
     """Read the address of a viewer."""
     from tunegate.harness.records.errors import hide_credentials
-    from tunegate.harness.telemetry.export.collector import template_problem
+    from tunegate.harness.telemetry.export.viewer import template_problem
 
     if wrong := template_problem(text):
         raise pytest.UsageError(f"{PREFIX}trace-link={hide_credentials(text)!r}: {wrong}")

@@ -26,7 +26,7 @@ from tunegate.harness.telemetry.export import FILE_NAMES, PACKED_NAMES
 from tunegate.harness.telemetry.export.collector import UNSENT
 
 if TYPE_CHECKING:
-    from tunegate.harness.telemetry.export.completion_spans import ContentCapture
+    from tunegate.harness.telemetry.export.content import ContentCapture
     from tunegate.harness.telemetry.export.run_records import RunRecords
 
 _OUTCOME = (

@@ -7,7 +7,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from tunegate.harness.telemetry.export import collector, resources
+from tunegate.harness.telemetry.export import resources, viewer
 from tunegate.harness.telemetry.export.attribute_names import PIPELINE_RUN_URL
 
 _GIT_TIMEOUT_S = 5.0
@@ -24,7 +24,7 @@ def origin_facts(traces: str | None = None) -> dict[str, str]:
         "commit": _commit(),
         "CI job": resources.pipeline_attributes().get(PIPELINE_RUN_URL),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
-        collector.ORIGIN: traces,
+        viewer.ORIGIN: traces,
     }
     return {name: value for name, value in facts.items() if value}
 

@@ -17,7 +17,7 @@ from tunegate.harness.telemetry.export.collector import send_files
 from tunegate.harness.telemetry.export.run_records import RunRecords
 
 if TYPE_CHECKING:
-    from tunegate.harness.telemetry.export.completion_spans import ContentCapture
+    from tunegate.harness.telemetry.export.content import ContentCapture
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def write_telemetry(
     )
     folder.write_traces(records, content)
     if content is not None and content.failed:
-        from tunegate.harness.telemetry.export.completion_spans import REDACTED
+        from tunegate.harness.telemetry.export.content import REDACTED
 
         yield f"{content.failed} texts are {REDACTED} in the traces: the redaction failed"
 

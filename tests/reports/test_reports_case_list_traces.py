@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.telemetry.export import collector
+from tunegate.harness.telemetry.export import viewer
 from tunegate.reports import page
 from tunegate.reports.case_list import trace_viewer
 
@@ -20,7 +20,7 @@ JAEGER = "http://localhost:16686/trace/{trace_id}?uiFind={span_id}"
 
 def _viewed(run: Run, link: str) -> Run:
     """Return the run as one that was made with a viewer."""
-    origin = {collector.ORIGIN: link}
+    origin = {viewer.ORIGIN: link}
     return replace(run, manifest=run.manifest.model_copy(update={"origin": origin}))
 
 

@@ -111,7 +111,7 @@ def test_a_link_that_leads_nowhere_is_refused(project: Any) -> None:
     result = project.gate(*project.models(), "--gate-trace-link=localhost:16686")
     assert result.ret == 4
     said = result.stdout.str() + result.stderr.str()
-    assert "--gate-trace-link='localhost:16686': it begins with http:// or https://" in said
+    assert "--gate-trace-link='localhost:16686': begin it with http:// or https://" in said
 
 
 def test_a_dead_collector_changes_nothing(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:

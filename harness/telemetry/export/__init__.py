@@ -3,7 +3,7 @@
 A line of traces.jsonl is a `TracesData` with all spans of a case, the last one that of the run and
 its suites; a line of logs.jsonl is a `LogsData` with the case's evaluation results; metrics.jsonl
 is one `MetricsData`. They are made from the stored records, a case at a time. Spans and log records
-of many answers are packed by gzip, to a fifteenth: `traces.jsonl.gz` and `logs.jsonl.gz`.
+of many answers are compressed to a fifteenth: `traces.jsonl.gz` and `logs.jsonl.gz`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 from tunegate.harness.records.files import open_atomic, write_atomic
 
 if TYPE_CHECKING:
-    from tunegate.harness.telemetry.export.completion_spans import ContentCapture
+    from tunegate.harness.telemetry.export.content import ContentCapture
     from tunegate.harness.telemetry.export.otlp_json import OtlpEnvelope
     from tunegate.harness.telemetry.export.run_records import RunRecords
     from tunegate.harness.telemetry.export.spans import SpanBuilder
@@ -28,7 +28,7 @@ PACKED_NAMES = (TRACES + PACKED, LOGS + PACKED)
 
 
 def find_file(folder: Path, name: str) -> Path | None:
-    """Return a file of a run's telemetry, packed or not; None if the run left none."""
+    """Return a file of a run's telemetry, compressed or not; None if there is none."""
     found = (folder / name, folder / f"{name}{PACKED}")
     return next((path for path in found if path.is_file()), None)
 
@@ -36,12 +36,12 @@ def find_file(folder: Path, name: str) -> Path | None:
 def write_traces(
     folder: Path, run: RunRecords, content: ContentCapture | None = None
 ) -> Path | None:
-    """Write a run's three files; return that of the spans, or None with OTEL_SDK_DISABLED.
+    """Write a run's three files; return the file of spans, or None with OTEL_SDK_DISABLED.
 
     Args:
         folder: The run folder.
         run: What the run recorded.
-        content: What of prompts and answers is written; None writes nothing of them.
+        content: How prompts and answers are written; None leaves them out.
 
     Raises:
         OSError: writing failed; the old files are untouched.

@@ -1,18 +1,10 @@
-"""OTLP collector: endpoint from the environment, sending with a time limit, links to a viewer.
+"""OTLP collector: endpoints from the environment, and sending with a time limit.
 
-Nothing is sent unless an endpoint is named. Headers, certificates and compression are read by
-OpenTelemetry's own exporters.
-
-Sending a run's telemetry to a collector, which may be down, slow or in the way. The files in the
-run folder are the record; what a collector misses can be sent from them again. So nothing here can
-fail a run, and a collector that does not answer costs two seconds once: the request runs in the
-background, and is left alone when its time is over. No handler, no hook and no provider is set, and
-a user's own provider is neither asked nor changed.
-
-Where a viewer shows a run's traces: an address with places for the ids.
-
-`http://localhost:16686/trace/{trace_id}?uiFind={span_id}` is Jaeger's. The page of a run makes
-a link of it for each case; whoever reads the page follows it, nothing else does.
+Nothing is sent unless an endpoint is named. The files in the run folder are the record; what a
+collector misses can be sent from them again. So nothing here can fail a run, and a collector that
+does not answer costs two seconds once: the request runs in the background and is abandoned when its
+time is over. No handler, hook or provider is set, and a user's own provider is not touched.
+OpenTelemetry's own exporters read headers, certificates and compression.
 
 Source: https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 """
@@ -23,7 +15,6 @@ import json
 import logging
 import math
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -38,12 +29,13 @@ from urllib.parse import urlsplit
 from tunegate.harness.contracts.quiet import quiet_libraries
 from tunegate.harness.records.errors import BackendError, UsageError, error_summary
 from tunegate.harness.records.files import write_atomic
-from tunegate.harness.telemetry.export import find_file, otlp_json
+from tunegate.harness.telemetry.export import find_file
+from tunegate.harness.telemetry.export.sdk_objects import read_batches
 
 EXTRA = "pip install 'tunegate[otlp]'"
 JSON_EXPORTER = "pip install --pre opentelemetry-exporter-otlp-json-http"
 """OpenTelemetry publishes it as a pre-release only."""
-_ROOMS = {
+_PACKAGES = {
     "http/protobuf": ("opentelemetry.exporter.otlp.proto.http", EXTRA),
     "http/json": ("opentelemetry.exporter.otlp.json.http", f"{EXTRA} && {JSON_EXPORTER}"),
 }
@@ -55,10 +47,10 @@ class TelemetrySignal:
     """One of the three kinds of telemetry."""
 
     name: str
-    """As variables have it: TRACES, LOGS, METRICS."""
+    """As in the names of variables: TRACES, LOGS, METRICS."""
     file: str
     item: str
-    """Contents, for people."""
+    """What it consists of, in words."""
     module: str
     exporter: str
 
@@ -89,36 +81,33 @@ class ExportTarget:
         return f"{parts.scheme}://{parts.hostname or ''}{port}"
 
     def open(self, patience: float) -> Any:
-        """Return OpenTelemetry's exporter.
-
-        Args:
-            patience: Seconds that it may take for one request, its own attempts together.
+        """Return OpenTelemetry's exporter, with `patience` seconds per request and its retries.
 
         Raises:
-            UsageError: the protocol is none that we speak, its package is not installed, or the
-                variables cannot be read.
+            UsageError: the protocol is unknown, its package is not installed, or the variables
+                are invalid.
         """
-        if self.protocol not in _ROOMS:
+        if self.protocol not in _PACKAGES:
             raise UsageError(
                 f"OTEL_EXPORTER_OTLP_PROTOCOL={self.protocol!r} must be "
-                f"{' or '.join(_ROOMS)}; a collector takes both at its HTTP port, as a rule 4318"
+                f"{' or '.join(_PACKAGES)}; collectors take both at their HTTP port, usually 4318"
             )
-        room, remedy = _ROOMS[self.protocol]
+        package, remedy = _PACKAGES[self.protocol]
         try:
-            make = getattr(import_module(f"{room}.{self.signal.module}"), self.signal.exporter)
+            make = getattr(import_module(f"{package}.{self.signal.module}"), self.signal.exporter)
         except ImportError as error:
             raise UsageError(f"{self.protocol} needs packages: {remedy}") from error
         try:
             return make(timeout=patience)
-        except Exception as error:  # a certificate that is not there, a compression unknown …
+        except Exception as error:  # such as a missing certificate
             raise UsageError(f"the OTEL_ variables: {error_summary(error)}") from error
 
 
 def export_targets(environ: Mapping[str, str] | None = None) -> tuple[ExportTarget, ...]:
-    """Return where each signal goes; none of those that nobody named an endpoint for.
+    """Return where each signal with an endpoint goes.
 
-    `OTEL_SDK_DISABLED=true`, and an `OTEL_TRACES_EXPORTER` (`…_LOGS_…`, `…_METRICS_…`) that is not
-    `otlp`, keep a signal at home.
+    `OTEL_SDK_DISABLED=true`, and an `OTEL_TRACES_EXPORTER` (`…_LOGS_…`, `…_METRICS_…`) other than
+    `otlp`, turn a signal off.
     """
     known = os.environ if environ is None else environ
     if known.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
@@ -142,13 +131,13 @@ def _target(signal: TelemetrySignal, value: Callable[[str], str]) -> ExportTarge
 PATIENCE = 2.0
 """Seconds that a collector may take for one batch."""
 LONGEST = 60.0
-"""Seconds after which sending ends, however well it goes."""
+"""Seconds after which sending ends in any case."""
 BATCH = 512
-"""Spans or log records in a request, as OpenTelemetry's own processors have it."""
+"""Spans or log records in a request, as in OpenTelemetry's own processors."""
 
 
 UNSENT = "unsent.json"
-"""File of a run folder: signal → items that its collector took, where it did not take all."""
+"""File of a run folder: signal → items that the collector took, if it did not take all."""
 RESEND_PATIENCE = 30.0
 """Seconds that a collector may take for one batch when a run is sent again."""
 
@@ -156,8 +145,8 @@ RESEND_PATIENCE = 30.0
 def send_files(folder: Path) -> list[str]:
     """Send the files of a run to the address in the OTEL_ variables; return the lines to print.
 
-    What was not taken is noted in `unsent.json`, for `tunegate resend`. Nothing is raised: a run's
-    verdict does not depend on who watches.
+    What was not taken is recorded in `unsent.json`, for `tunegate resend`. Nothing is raised: a
+    collector cannot change a run's verdict.
     """
     until = time.monotonic() + LONGEST
     results = _send_signals(folder, {}, until, PATIENCE)
@@ -167,13 +156,9 @@ def send_files(folder: Path) -> list[str]:
 
 
 def resend_files(folder: Path, *, whole: bool = False) -> list[str]:
-    """Send what a collector did not take; return a line for each signal that was sent.
+    """Send what a collector did not take, or all if `whole`; return a line for each signal.
 
     Ids are computed from the run, so that what is sent twice is the same span.
-
-    Args:
-        folder: The run folder.
-        whole: Whether all is sent again, taken before or not.
 
     Raises:
         UsageError: no endpoint is named, or the run left no telemetry.
@@ -185,11 +170,11 @@ def resend_files(folder: Path, *, whole: bool = False) -> list[str]:
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; give the folder of a run")
     if all(find_file(folder, signal.file) is None for signal in SIGNALS):
-        raise UsageError(f"{folder}: the run left no telemetry; OTEL_SDK_DISABLED was set, perhaps")
+        raise UsageError(f"{folder}: the run has no telemetry; was OTEL_SDK_DISABLED set?")
     note = folder / UNSENT
     taken = json.loads(note.read_text(encoding="utf-8")) if note.is_file() and not whole else None
     if taken is None and not whole:
-        return [f"{folder}: nothing is left to send; --all sends it again"]
+        return [f"{folder}: everything was sent; --all sends it again"]
     before = taken or {}
     only = None if whole else set(before)
     results = _send_signals(folder, before, math.inf, RESEND_PATIENCE, only)
@@ -209,10 +194,7 @@ def _send_signals(
     patience: float,
     only: Collection[str] | None = None,
 ) -> list[tuple[ExportResult, Path]]:
-    """Send each signal's file, the items that were taken before left out.
-
-    An endpoint that failed is not tried with the next signal.
-    """
+    """Send each signal's file without the items taken before; skip endpoints that failed."""
     results: list[tuple[ExportResult, Path]] = []
     dead: dict[str, str] = {}
     for target in export_targets():
@@ -234,7 +216,7 @@ def _send_signals(
 
 
 def _note_unsent(folder: Path, results: Sequence[tuple[ExportResult, Path]]) -> None:
-    """Write how many items of each signal were taken, where not all were; else remove the note."""
+    """Write how many items of each signal were taken; remove the file if all were."""
     unsent = {
         sent.target.signal.name: sent.skipped + sent.items
         for sent, _ in results
@@ -252,15 +234,15 @@ class ExportResult:
 
     target: ExportTarget
     items: int = 0
-    """How many the collector took."""
+    """Items that the collector took."""
     problem: str | None = None
     skipped: int = 0
-    """How many it had taken before."""
+    """Items that it had taken before."""
     left: bool = False
-    """Whether it was not tried, since the endpoint had failed before."""
+    """Whether it was not tried because the endpoint had failed before."""
 
     def sentence(self, path: Path) -> str:
-        """Return what did not go, why, and that the file has it."""
+        """Return what was not sent, why, and which file has it."""
         signal = self.target.signal
         return (
             f"telemetry: {self.items} {signal.item} went to {self.target.shown}, then no more: "
@@ -293,11 +275,11 @@ def _send(
 
 
 _GRACE = 0.5
-"""Seconds for reading and packing a batch, in addition to the collector's own."""
+"""Seconds for reading and packing a batch."""
 
 
 class _FileExport(threading.Thread):
-    """Sends one file, batch by batch; ends with the process, if it is stuck then."""
+    """Sends one file in batches, in a thread that ends with the process."""
 
     def __init__(self, target: ExportTarget, path: Path, patience: float, skipped: int) -> None:
         super().__init__(name="tunegate-otlp", daemon=True)
@@ -323,7 +305,7 @@ class _FileExport(threading.Thread):
         # So that instrumented HTTP clients do not trace the sending of traces.
         context.attach(context.set_value(context._SUPPRESS_INSTRUMENTATION_KEY, True))
         before = 0
-        for count, batch in otlp_json.read_batches(self._path, BATCH):
+        for count, batch in read_batches(self._path, BATCH):
             before += count
             if before <= self._skipped:
                 continue
@@ -333,44 +315,3 @@ class _FileExport(threading.Thread):
                 return "the collector did not take it"
             self.done.put(count)
         return None
-
-
-ORIGIN = "trace viewer"
-"""The name under which a run's manifest has it, among the facts of where the run was made."""
-PLACES = ("{trace_id}", "{span_id}")
-_SCHEMES = ("http", "https")
-_ADDRESS = re.compile(r"[!-~]{1,2000}")
-
-
-def template_problem(template: str) -> str | None:
-    """Return what is wrong with a template; None if a link can be made of it."""
-    if not _ADDRESS.fullmatch(template) or set("<>\"'`\\") & set(template):
-        return "write it in visible ASCII without quotes, < and >"
-    bare = template
-    for place in PLACES:
-        bare = bare.replace(place, "")
-    try:
-        parts = urlsplit(bare)
-    except ValueError as error:
-        return str(error)
-    if parts.scheme not in _SCHEMES or not parts.netloc:
-        return "it begins with http:// or https:// and a host"
-    if "@" in parts.netloc:
-        return "it names no user and no password: whoever has the page would have them"
-    if bare == template:
-        return f"it has {' or '.join(PLACES)}"
-    if set("{}") & set(bare):
-        return f"of braces it has only {' and '.join(PLACES)}; write others as %7B and %7D"
-    return None
-
-
-def check_template(template: str) -> str:
-    """Return a template of which links can be made.
-
-    Raises:
-        UsageError: it is none.
-    """
-    wrong = template_problem(template)
-    if wrong:
-        raise UsageError(f"trace link {template!r}: {wrong}")
-    return template

@@ -1,8 +1,7 @@
 """Judge spans: one per reply of a judge model, linked to the completions it judged.
 
-A judgement that two identical completions share was asked once, and has its spans once. Where the
-record does not know when a reply was asked for (a judge that is a program, or recorded), its span
-is at the end of what it judged.
+A judgement shared by identical completions has its spans once. If the record lacks the time of a
+reply (a judge that is a program, or recorded), its span is at the end of what it judged.
 """
 
 from __future__ import annotations
@@ -16,14 +15,12 @@ from tunegate.harness.records.judgements import Judgement, JudgementStatus, Judg
 from tunegate.harness.records.manifest import Manifest, MetricRecord
 from tunegate.harness.telemetry.export import attribute_names as a
 from tunegate.harness.telemetry.export import otlp_json
-from tunegate.harness.telemetry.export.completion_spans import ContentCapture, RunEvaluators
+from tunegate.harness.telemetry.export.content import ContentCapture
+from tunegate.harness.telemetry.export.evaluators import RunEvaluators
+from tunegate.harness.telemetry.export.identifiers import TraceIdentifiers
 from tunegate.harness.telemetry.export.resources import ModelAttributes
 from tunegate.harness.telemetry.export.run_metrics import RunTotals
-from tunegate.harness.telemetry.export.run_records import (
-    CaseRecord,
-    TraceIdentifiers,
-    unix_nanoseconds,
-)
+from tunegate.harness.telemetry.export.run_records import CaseRecord, unix_nanoseconds
 
 UNREADABLE = "unreadable_reply"
 """`error.type` of a call whose reply could not be used."""
@@ -36,7 +33,7 @@ class JudgeCall:
     """One reply, or one failure to get any."""
 
     lines: tuple[Judgement, ...]
-    """The judgements that rest on it, of identical completions."""
+    """The judgements of identical completions that use it."""
     reply: JudgeReply | None
     question: int
     """Which of the judgement's questions it answers, from 0."""
@@ -51,12 +48,12 @@ class JudgeCall:
 
     @property
     def sent(self) -> bool:
-        """Whether this run asked for it: not what was stored, or asked for another judgement."""
+        """Whether this run asked for it, rather than reading a stored reply."""
         return bool(self.bill.attempts) and not (self.reply is not None and self.reply.stored)
 
     @property
     def answered(self) -> JudgeReply | None:
-        """The reply, where one came."""
+        """The reply, if one came."""
         reply = self.reply
         came = reply is not None and (reply.text is not None or reply.weights is not None)
         return reply if came else None
@@ -87,19 +84,12 @@ class JudgeSpans:
         content: ContentCapture | None,
         totals: RunTotals,
     ) -> None:
-        """Take the run, its metrics, its ids, what of replies is written, and who counts."""
         self._evaluators, self._ids, self._content = evaluators, ids, content
         self._totals = totals
         self._models = {str(j["spec"]): ModelAttributes.of(j) for j in manifest.judges}
 
     def of(self, record: CaseRecord, parent_id: str, after: int) -> Iterator[otlp_json.SpanText]:
-        """Yield the spans of a case's judge calls.
-
-        Args:
-            record: The case.
-            parent_id: Its span.
-            after: When its last completion was done, in nanoseconds.
-        """
+        """Yield the spans of a case's judge calls; its last completion ended at `after` ns."""
         for call in judge_calls(record.judgements):
             bill = call.bill
             metric = self._evaluators.metric(bill.suite, bill.metric)
@@ -181,7 +171,7 @@ def _error_type(call: JudgeCall) -> str | None:
 
 
 def _error(call: JudgeCall) -> str | None:
-    """Return what went wrong with a call, in words; None if nothing did."""
+    """Return why a call failed; None if it did not."""
     if call.answered is None:
         return call.bill.reason or ""
     return "the reply could not be read" if call.answered.problem else None

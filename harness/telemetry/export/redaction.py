@@ -1,12 +1,9 @@
-"""Redaction: personal data and secrets are taken out of prompts and answers before export.
+"""Redaction: personal data and secrets are taken out of texts before export.
 
-What may name or expose a person, taken out of a text: the default redaction of traces. E-mail
-addresses, telephone numbers, payment cards, bank accounts, IP addresses and keys are replaced by
-what they were, in angle brackets. What can be checked is checked: a card by Luhn's digit, an IBAN
-by its remainder, an address by parsing it, so that order numbers and dates stay.
-
-It knows forms, not meanings: a name, a street or a date of birth stays. Whoever must have those out
-gives a function of their own.
+E-mail addresses, phone numbers, payment cards, bank accounts, IP addresses and keys become their
+kind in angle brackets. What can be checked is checked: a card by Luhn's digit, an IBAN by its
+remainder, an address by parsing it, so that order numbers and dates stay. Names, streets and dates
+of birth stay, too; to remove those, pass your own function.
 
     >>> scrub_text("Mail jo@example.org or call +1 202 555 0143.")
     'Mail <email> or call <phone>.'
@@ -23,20 +20,20 @@ from tunegate.harness.contracts import lookup
 from tunegate.harness.records.errors import UsageError
 
 if TYPE_CHECKING:
-    from tunegate.harness.telemetry.export.completion_spans import ContentCapture, Redact
+    from tunegate.harness.telemetry.export.content import ContentCapture, Redact
 
 
 class _RedactionRule(NamedTuple):
     kind: str
     form: re.Pattern[str]
     length: Callable[[str], int] = len
-    """How much of what has the form is one; 0 if it is none."""
+    """How many characters of a match are the value; 0 if none are."""
 
 
 def scrub_text(text: str) -> str:
-    """Return the text with `<email>`, `<phone>`, `<card>`, `<iban>`, `<ip>` and `<key>` for them.
+    """Return the text with `<email>`, `<phone>`, `<card>`, `<iban>`, `<ip>` and `<key>` in it.
 
-    The time it takes grows with the length of the text alone.
+    The time is linear in the length of the text.
     """
     for rule in _RULES:
         text = rule.form.sub(_replacement(rule), text)
@@ -56,13 +53,7 @@ def personal_values(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def mask_values(text: str, *, kinds: Collection[str], keep: Collection[str] = ()) -> str:
-    """Return the text with a mark such as `<email>` for each value of these kinds.
-
-    Args:
-        text: The text.
-        kinds: Kinds to mask.
-        keep: Values that stay.
-    """
+    """Return the text with a mark such as `<email>` for each value of `kinds` except `keep`."""
     parts, last = [], 0
     for kind, begin, end in personal_values(text):
         if kind in kinds and text[begin:end] not in keep:
@@ -88,7 +79,7 @@ def _card(text: str) -> int:
 
 
 def _iban(text: str) -> int:
-    """It leaves 1 when divided by 97, its letters as numbers (ISO 13616-1)."""
+    """Its remainder by 97 is 1, with letters as numbers (ISO 13616-1)."""
     ends = [len(text), *(at for at in range(len(text) - 1, 0, -1) if text[at] == " ")]
     for end in ends:  # a word in capitals may follow
         plain = text[:end].replace(" ", "")
@@ -117,7 +108,8 @@ def _digits(text: Iterable[str]) -> list[int]:
     return [int(sign) for sign in text if "0" <= sign <= "9"]
 
 
-# Each quantifier is bounded or its signs cannot begin what follows: no text makes them go back far.
+# Each quantifier is bounded, or its characters cannot begin what follows: no text makes them
+# backtrack far.
 _RULES = (
     _RedactionRule(
         "key",
@@ -154,18 +146,16 @@ _RULES = (
         _phone,
     ),
 )
-"""In the order in which they are looked for: a key may hold what looks like a number."""
+"""In the order of search: a key may hold what looks like a phone number."""
 
 NAMES: dict[str, Redact | None] = {"pii": scrub_text, "none": None}
-"""Name → what it does to a text; None leaves it as it is."""
+"""Name → redaction; None leaves texts as they are."""
 
 
 def content_of(shown: bool, redact: str) -> ContentCapture | None:
-    """Return what traces hold of prompts and answers.
+    """Return what traces hold of prompts and answers; None if they hold nothing.
 
-    Args:
-        shown: Whether they hold any.
-        redact: `pii`, `none`, or `pkg.mod:fn`, a function that returns a text for a text.
+    `redact` is `pii`, `none`, or `pkg.mod:fn`, a function from text to text.
 
     Raises:
         UsageError: there is no such redaction.
@@ -173,13 +163,13 @@ def content_of(shown: bool, redact: str) -> ContentCapture | None:
     found = find_redaction(redact)
     if not shown:
         return None
-    from tunegate.harness.telemetry.export.completion_spans import ContentCapture
+    from tunegate.harness.telemetry.export.content import ContentCapture
 
     return ContentCapture(found)
 
 
 def find_redaction(redact: str) -> Redact | None:
-    """Return the redaction called `redact`, or the user's own; None is none at all.
+    """Return the redaction called `redact`, or the user's own; None for `none`.
 
     Raises:
         UsageError: there is none of that name.
@@ -193,4 +183,4 @@ def find_redaction(redact: str) -> Redact | None:
     found = lookup.find_object("tunegate.harness.telemetry.export", redact, what="redaction")
     if not callable(found):
         raise UsageError(f"redaction {redact!r} must be a function from text to text")
-    return found  # type: ignore[no-any-return]  # what it returns is looked at each time
+    return found  # type: ignore[no-any-return]  # its results are checked each time

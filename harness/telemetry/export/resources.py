@@ -1,6 +1,4 @@
-"""Resource attributes: the program, the CI pipeline and the models that telemetry comes from.
-
-The program that telemetry comes from: tunegate, and what OTEL_RESOURCE_ATTRIBUTES adds.
+"""Attributes of the program, the CI pipeline and the models that telemetry comes from.
 
 Source: https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable
 """
@@ -21,9 +19,9 @@ from tunegate.harness.telemetry.export import attribute_names as a
 from tunegate.harness.telemetry.export import otlp_json
 
 WRITES = (CellKind.GENERATE, CellKind.LATENCY)
-"""The kinds of question that are answered by a text."""
+"""The kinds of answer that are texts."""
 _OWN = ("max_new_tokens", "temperature", "top_p")
-"""Settings in spans that a case may have of its own."""
+"""Settings in spans that a case may override."""
 _REMOTE = ("server", "litellm")
 _PROVIDERS = {
     "azure": "azure.ai.openai",
@@ -88,14 +86,14 @@ def _place(url: str) -> tuple[str | None, int | None]:
 
 @dataclass(frozen=True, slots=True)
 class OperationAttributes:
-    """One kind of question to one arm in one suite."""
+    """Attributes of one kind of question to one arm in one suite."""
 
     operation: str
     model: ModelAttributes
     fixed: str
     """Attributes that all its spans share, as text."""
     agent: str | None = None
-    """The suite, where its completions are episodes."""
+    """The suite, if its completions are episodes."""
 
     @property
     def span_name(self) -> str:
@@ -104,24 +102,16 @@ class OperationAttributes:
 
 
 class ArmAttributes:
-    """The arms of a run; what is fixed is put together once."""
+    """The arms of a run."""
 
     def __init__(self, manifest: Manifest) -> None:
-        """Take the run."""
         self._manifest = manifest
         self._known: dict[tuple[Any, ...], OperationAttributes] = {}
 
     def asked(
         self, suite: SuiteRecord, arm: str, kind: CellKind, case: Case | None = None
     ) -> OperationAttributes:
-        """Return what all questions of a kind to an arm share that are asked with one setting.
-
-        Args:
-            suite: Suite of the question.
-            arm: Who is asked.
-            kind: How.
-            case: The case, for settings of its own.
-        """
+        """Return the attributes of questions to an arm; `case` may have settings of its own."""
         settings = self._settings(suite, arm, case) if kind in WRITES else {}
         place = suite.name, arm, kind, *(settings.get(name) for name in _OWN)
         if place not in self._known:
@@ -129,14 +119,14 @@ class ArmAttributes:
         return self._known[place]
 
     def _settings(self, suite: SuiteRecord, arm: str, case: Case | None) -> Mapping[str, Any]:
-        """Return how a case is asked: by its suite's settings, with its own in place of them."""
+        """Return the suite's settings with the case's own in their place."""
         known = self._generation(suite, arm)
         if not known or case is None or all(getattr(case, name) is None for name in _OWN):
             return known
         return GenerationSettings.model_validate(known).of(case).model_dump(mode="json")
 
     def _generation(self, suite: SuiteRecord, arm: str) -> Mapping[str, Any]:
-        """Return a suite's settings; of recorded answers those they were made with, if known."""
+        """Return a suite's settings; for recorded answers those of the recording, if known."""
         identity = self._manifest.identity(arm)
         if identity.get("backend") != "replay" and "generation" not in identity:
             return suite.generation
@@ -184,8 +174,8 @@ def resource_attributes(
     """Return the attributes of the resource.
 
     Args:
-        version: Of tunegate.
-        environ: The environment; that of the process, if None.
+        version: tunegate's.
+        environ: The environment; by default that of the process.
     """
     known = os.environ if environ is None else environ
     named = known.get("OTEL_SERVICE_NAME", "").strip()
@@ -195,7 +185,7 @@ def resource_attributes(
 
 
 def _parse_pairs(text: str) -> dict[str, str | None]:
-    """Return the pairs `name=value` of a comma-separated list; what is no pair is left out."""
+    """Return the pairs `name=value` of a comma-separated list."""
     pairs = (item.partition("=") for item in text.split(","))
     return {name.strip(): unquote(value.strip()) for name, sign, value in pairs if sign and name}
 

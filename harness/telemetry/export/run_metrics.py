@@ -21,8 +21,8 @@ from tunegate.harness.telemetry.export.resources import ModelAttributes, Operati
 
 SECONDS = tuple(0.01 * 2**power for power in range(14))
 TOKENS = tuple(4**power for power in range(14))
-"""Boundaries. Those of seconds are in the conventions, client-inference.md; those of tokens were in
-their versions before v0.1.0, which names none."""
+"""Boundaries. Those of seconds are in the conventions, client-inference.md; v0.1.0 names none for
+tokens, so these are those of earlier versions."""
 _CUMULATIVE = 2
 
 
@@ -54,10 +54,9 @@ class _HistogramPoint:
 
 
 class RunTotals:
-    """Counters that are filled while the spans are made."""
+    """Counters, filled while the spans are made."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self._measured: dict[str, dict[str, _HistogramPoint]] = {name: {} for name in _METRICS}
         self._cases: dict[str, int] = {}
         self._shared: dict[tuple[Any, ...], str] = {}
@@ -85,17 +84,12 @@ class RunTotals:
             self._measure(reply, self._named(place, "chat", model, {a.CHECK_NAME: metric}))
 
     def cases(self, suite: str, status: str, count: int = 1) -> None:
-        """Count cases of a suite that went one way."""
+        """Count cases of a suite with one status."""
         name = otlp_json.attributes_json({a.SUITE_NAME: suite, a.STATUS: status})
         self._cases[name] = self._cases.get(name, 0) + count
 
     def metrics(self, start: int, end: int) -> Iterator[str]:
-        """Yield the metrics as OTLP has them.
-
-        Args:
-            start: When the run began, in nanoseconds.
-            end: When it ended.
-        """
+        """Yield the metrics in OTLP of a run from `start` to `end`, in nanoseconds."""
         times = {"startTimeUnixNano": str(start), "timeUnixNano": str(end)}
         for name, found in self._measured.items():
             unit, about, _ = _METRICS[name]
@@ -106,7 +100,7 @@ class RunTotals:
             _point(shared, times | {"asInt": str(count)}) for shared, count in self._cases.items()
         ]
         if counted:
-            yield _metric(a.CASES, "{case}", "Cases by how they went.", "sum", counted)
+            yield _metric(a.CASES, "{case}", "Cases by outcome.", "sum", counted)
 
     def _measure(self, done: Completion | EpisodeTurn | JudgeReply, shared: str) -> None:
         self._add(a.DURATION, shared, done.latency_s)

@@ -1,18 +1,14 @@
-"""Span tree of a run, a case at a time, and the outcome of each case.
+"""Span tree of a run, a case at a time.
 
 ```
 eval run
 └── eval suite                one per suite
     └── eval case             one per case that was asked
-        ├── chat MODEL        one per completion of an arm, which its scores name; of an
+        ├── chat MODEL        one per completion of an arm, linked by its scores; for an
         │                     episode `invoke_agent SUITE`, with turns and calls below it
-        ├── eval check METRIC one per score that a rule gave
+        ├── eval check METRIC one per score of a rule
         └── chat JUDGE        one per reply of a judge model, linked to what it judged
 ```
-
-The outcome of one case: whether tuned did worse than base on it, and the words for that. Only
-metrics that a gate rests on count: they are what the suite's author cares about. A metric of time
-does not judge a single case, whose time is mostly noise.
 """
 
 from __future__ import annotations
@@ -20,34 +16,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tunegate.harness.contracts.further_arm import further_arm
-from tunegate.harness.records.answers import CellKind, StoredAnswer
+from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.telemetry.export import attribute_names as a
 from tunegate.harness.telemetry.export import otlp_json, resources
-from tunegate.harness.telemetry.export.completion_spans import (
-    CompletionSpans,
-    ContentCapture,
-    MetricEvaluator,
-    RunEvaluators,
-    case_with_system,
-    episode_spans,
-    kind_of,
-)
+from tunegate.harness.telemetry.export.completion_spans import CompletionSpans
+from tunegate.harness.telemetry.export.content import ContentCapture, case_with_system
+from tunegate.harness.telemetry.export.episode_spans import episode_spans
+from tunegate.harness.telemetry.export.evaluators import MetricEvaluator, RunEvaluators, kind_of
+from tunegate.harness.telemetry.export.identifiers import TraceIdentifiers, plan_sha256
+from tunegate.harness.telemetry.export.outcome import case_outcome
 from tunegate.harness.telemetry.export.run_metrics import RunTotals
-from tunegate.harness.telemetry.export.run_records import (
-    CaseRecord,
-    RunRecords,
-    TraceIdentifiers,
-    plan_sha256,
-)
+from tunegate.harness.telemetry.export.run_records import CaseRecord, RunRecords
 
 if TYPE_CHECKING:
     from tunegate.harness.telemetry.export.judge_spans import JudgeSpans
@@ -107,7 +93,7 @@ class SpanBuilder:
 
     @cached_property
     def _judges(self) -> JudgeSpans:
-        """Factory of the spans of judge calls, imported by runs that have any."""
+        """Factory of judge spans, imported only by runs that have any."""
         from tunegate.harness.telemetry.export.judge_spans import JudgeSpans
 
         run, content = self._run.manifest, self._content
@@ -119,7 +105,7 @@ class SpanBuilder:
             yield self._case(record)
 
     def closing(self) -> tuple[str, ...]:
-        """Return the spans of the run and its suites, once all cases are through."""
+        """Return the spans of the run and its suites, after all cases."""
         whole = _TimeExtent()
         inner = []
         planned = {(cell.suite, cell.case) for cell in self._run.manifest.plan}
@@ -154,19 +140,19 @@ class SpanBuilder:
         extent = self._suites.setdefault(record.suite.name, _TimeExtent())
         extent.take(start, end)
         self._seen.add((record.suite.name, record.id))
-        went = case_outcome(record)
-        self.totals.cases(record.suite.name, went.value)
+        outcome = case_outcome(record)
+        self.totals.cases(record.suite.name, outcome.value)
         case_sha256 = _case_sha256(record)
         extent.cases.update((case_sha256 or record.id).encode("utf-8", "surrogatepass"))
         values = {
             a.SUITE_NAME: record.suite.name,
             a.CASE_NAME: record.id,
-            a.CASE_RESULT: went.result,
+            a.CASE_RESULT: outcome.result,
             a.RUN_ID: run.manifest.run_id,
             a.CASE_ID: record.id,
             a.CASE_SUBJECT: list(record.case.tags) if record.case and record.case.tags else None,
             a.CASE_SHA256: case_sha256,
-            a.CASE_OUTCOME: went.value,
+            a.CASE_OUTCOME: outcome.value,
         }
         if self._content is not None and record.case is not None:
             shown = case_with_system(record.case, record.suite.generation)
@@ -181,14 +167,13 @@ class SpanBuilder:
         return CaseSignals(texts, tuple(logs))
 
     def _episode(self, stored: StoredAnswer) -> Iterable[otlp_json.SpanText]:
-        """Return the spans of an episode's turns and calls; none of another answer."""
         if stored.completion is None or stored.completion.episode is None:
             return ()
         model = resources.ModelAttributes.of(self._run.manifest.identity(stored.cell.arm))
         return episode_spans(stored, self.ids, self._run.start(stored), model, self._content)
 
     def _scored_cells(self, record: CaseRecord) -> Iterator[_ScoredCell]:
-        """Yield each score of a case with the completion that it is about."""
+        """Yield each score of a case with its completion."""
         cells = {(c.cell.arm, c.cell.kind): c for c in reversed(record.cells)}
         places = {
             name: (stored.cell.key, self.ids.cell(stored.cell), self._run.end(stored))
@@ -201,15 +186,15 @@ class SpanBuilder:
                 yield _ScoredCell(row, evaluator, *place)
 
     def _result(self, found: _ScoredCell) -> str:
-        """Return an evaluation result as a log record, with the span that it is about."""
+        """Return an evaluation result as a log record of the completion's span."""
         row, evaluator = found.row, found.evaluator
         values = evaluator.result_of(row, found.key, self._content)
-        told = otlp_json.join_attributes(values, evaluator.known)
+        values = otlp_json.join_attributes(values, evaluator.known)
         place, warn = (self.ids.trace_id, found.span_id), row.value is None
-        return otlp_json.log_record(a.EVALUATION, found.end, told, place=place, warn=warn)
+        return otlp_json.log_record(a.EVALUATION, found.end, values, place=place, warn=warn)
 
     def _check(self, found: _ScoredCell, parent: str) -> otlp_json.SpanText:
-        """Return the span of a rule that scored the case; it has no time of its own."""
+        """Return the span of a rule that scored the case; it takes no time."""
         row = found.row
         return otlp_json.SpanText(
             name=f"eval check {row.metric}",
@@ -260,55 +245,10 @@ def _status(verdict: Verdict) -> str:
 
 
 def _plain(case: Case) -> dict[str, Any]:
-    """Return a case as a line of cases.jsonl has it; what is null inside of it stays so."""
+    """Return a case as in cases.jsonl."""
     fields = case.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def _case_sha256(record: CaseRecord) -> str | None:
     return sha256(_plain(record.case)) if record.case else None
-
-
-_EPSILON = 1e-6
-"""Differences below this are rounding."""
-
-
-class CaseOutcome(StrEnum):
-    """How a case went, the worst first."""
-
-    UNSCORED = "unscored"
-    """An answer or a score is missing in one of the arms."""
-    REGRESSED = "regressed"
-    """Some gated metric is worse with tuned than with base."""
-    IMPROVED = "improved"
-    """Some gated metric is better with tuned, and none is worse."""
-    UNCHANGED = "unchanged"
-
-    @property
-    def result(self) -> str:
-        """The outcome as `test.case.result.status`."""
-        return "fail" if self in (CaseOutcome.UNSCORED, CaseOutcome.REGRESSED) else "pass"
-
-
-def case_outcome(record: CaseRecord) -> CaseOutcome:
-    """Return how a case went."""
-    gated = {gate.metric for gate in record.suite.gates}
-    ranked = {
-        metric.name: metric.higher_is_better
-        for metric in record.suite.metrics
-        if metric.name in gated and metric.needs is not CellKind.LATENCY
-    }
-    values = {(row.metric, row.arm): row.value for row in record.scores if row.metric in ranked}
-    failed = any(c.status != "ok" and further_arm(c.cell.arm).reported for c in record.cells)
-    if failed or None in values.values():
-        return CaseOutcome.UNSCORED
-    changes = [
-        (after - before) * (1 if higher else -1)
-        for name, higher in ranked.items()
-        if (before := values.get((name, "base"))) is not None
-        and (after := values.get((name, "tuned"))) is not None
-    ]
-    if any(change < -_EPSILON for change in changes):
-        return CaseOutcome.REGRESSED
-    improved = any(change > _EPSILON for change in changes)
-    return CaseOutcome.IMPROVED if improved else CaseOutcome.UNCHANGED

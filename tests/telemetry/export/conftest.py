@@ -26,7 +26,7 @@ from tunegate.harness.records.manifest import (
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.telemetry.export import write_traces
-from tunegate.harness.telemetry.export.completion_spans import ContentCapture
+from tunegate.harness.telemetry.export.content import ContentCapture
 from tunegate.harness.telemetry.export.run_records import RunRecords
 
 START = 1_700_000_000.25

@@ -17,7 +17,7 @@ from google.protobuf import json_format
 from tunegate.harness.records import manifest
 from tunegate.harness.records.cases import Case
 from tunegate.harness.telemetry.export import FILE_NAMES, find_file, write_traces
-from tunegate.harness.telemetry.export.completion_spans import ContentCapture
+from tunegate.harness.telemetry.export.content import ContentCapture
 from tunegate.harness.telemetry.read import read_spans
 from tunegate.harness.telemetry.read.types import ImportReport
 

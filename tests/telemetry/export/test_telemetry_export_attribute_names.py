@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.telemetry.export import attribute_names
-from tunegate.harness.telemetry.export.completion_spans import ContentCapture
+from tunegate.harness.telemetry.export.content import ContentCapture
 from tunegate.harness.telemetry.export.run_records import RunRecords
 
 REGISTRY = json.loads(Path(__file__).with_name("genai_registry.json").read_text(encoding="utf-8"))

@@ -421,7 +421,7 @@ def test_nothing_is_left_after_all_was_taken(written: Any, collector: Collector)
     before = len(collector.requests)
 
     (line,) = resend_files(made.folder)
-    assert "nothing is left to send" in line
+    assert "everything was sent" in line
     assert len(collector.requests) == before
     assert len(resend_files(made.folder, whole=True)) == 3
     ids = [span.span_id.hex() for span in _spans(collector.messages("/v1/traces"))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tunegate.harness.records.judgements import JudgementStatus, JudgeReply
-from tunegate.harness.telemetry.export.completion_spans import ContentCapture
+from tunegate.harness.telemetry.export.content import ContentCapture
 from tunegate.harness.telemetry.export.judge_spans import judge_calls
 
 JUDGED = "chat big"

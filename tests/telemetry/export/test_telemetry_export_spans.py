@@ -11,7 +11,7 @@ from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict
-from tunegate.harness.telemetry.export.completion_spans import ContentCapture
+from tunegate.harness.telemetry.export.content import ContentCapture
 
 
 def test_the_tree(written: Any, recorded: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
-from tunegate.harness.telemetry.export.completion_spans import (
+from tunegate.harness.telemetry.export.content import (
     REDACTED,
     ContentCapture,
     case_with_system,

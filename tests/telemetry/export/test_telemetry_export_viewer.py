@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.telemetry.export.collector import check_template, template_problem
+from tunegate.harness.telemetry.export.viewer import check_template, template_problem
 
 
 @pytest.mark.parametrize(
@@ -23,12 +23,12 @@ def test_addresses_of_viewers_pass(template: str) -> None:
 @pytest.mark.parametrize(
     ("template", "why"),
     [
-        ("javascript:alert({trace_id})", "begins with http:// or https:// and a host"),
-        ("data:text/html,{trace_id}", "begins with http:// or https:// and a host"),
-        ("//viewer.test/{trace_id}", "begins with http:// or https:// and a host"),
-        ("http:{trace_id}", "begins with http:// or https:// and a host"),
-        ("https://me:secret@viewer.test/{trace_id}", "names no user and no password"),
-        ("https://viewer.test/trace/", "has {trace_id} or {span_id}"),
+        ("javascript:alert({trace_id})", "begin it with http:// or https:// and a host"),
+        ("data:text/html,{trace_id}", "begin it with http:// or https:// and a host"),
+        ("//viewer.test/{trace_id}", "begin it with http:// or https:// and a host"),
+        ("http:{trace_id}", "begin it with http:// or https:// and a host"),
+        ("https://me:secret@viewer.test/{trace_id}", "leave out user and password"),
+        ("https://viewer.test/trace/", "put {trace_id} or {span_id}"),
         ("https://viewer.test/{trace}/{span_id}", "write others as %7B and %7D"),
         ('https://viewer.test/{trace_id}" onclick="x', "visible ASCII without quotes"),
         ("https://viewer.test/{trace_id}\u202e", "visible ASCII without quotes"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tunegate.harness.telemetry.export.run_records import TraceIdentifiers, plan_sha256
+from tunegate.harness.telemetry.export.identifiers import TraceIdentifiers, plan_sha256
 
 
 def test_ids(recorded: Any) -> None:
