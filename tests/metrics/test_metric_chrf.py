@@ -5,16 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from sacrebleu.metrics import CHRF
 
 from tunegate.harness.metrics.chrf import chrf, corpus_chrf
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
-
-TEXTS = st.text("ab c.", min_size=1, max_size=15).filter(str.strip)
 
 
 def score(expected: str | tuple[str, ...], text: str | None, **options: Any) -> Score:
@@ -60,31 +55,7 @@ def test_the_corpus_value_sums_first() -> None:
     assert level(rows) == pytest.approx(100 * 43 / 48)
 
 
-@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=5), st.sampled_from([0, 1, 2]))
-def test_corpora_agree_with_sacrebleu(pairs: list[tuple[str, str]], word_order: int) -> None:
-    rows = [score(expected, text, word_order=word_order) for expected, text in pairs]
-    library = CHRF(word_order=word_order)
-    theirs = library.corpus_score([t for _, t in pairs], [[e for e, _ in pairs]]).score
-
-    assert level(rows) == pytest.approx(theirs, abs=1e-9)
-
-
-@given(st.lists(TEXTS, min_size=1, max_size=3), TEXTS, st.booleans())
-def test_cases_agree_with_sacrebleu(expected: list[str], text: str, lowercase: bool) -> None:
-    theirs = CHRF(lowercase=lowercase).sentence_score(text, expected).score
-
-    found = score(tuple(expected), text, lowercase=lowercase).value
-    assert found == pytest.approx(theirs, abs=1e-9)
-
-
 def test_case_counts_unless_told_otherwise() -> None:
     """`lowercase` reaches the library."""
     assert score("AB", "ab").value == 0.0
     assert score("AB", "ab", lowercase=True).value == pytest.approx(100.0)
-
-
-def test_the_signature_names_version_and_settings() -> None:
-    assert chrf.signature is not None
-    found = chrf.signature(chrf, [Case(id="c", prompt="p", expected="x")])
-
-    assert found.startswith("nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.")

@@ -47,7 +47,6 @@ def _litellm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _no_litellm: None)
     """Install a package of that name that has a table and must not be imported."""
     monkeypatch.undo()
     monkeypatch.delitem(sys.modules, "litellm", raising=False)  # other tests load the real one
-    monkeypatch.delitem(sys.modules, "litellm", raising=False)  # where another test has loaded it
     package = tmp_path / "litellm"
     package.mkdir()
     (package / "__init__.py").write_text("raise RuntimeError('imported')\n", encoding="utf-8")
