@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationSample:
-    """Human labels and judgements of both arms' answers on the pairs of a calibration."""
+    """People's labels and the judge's scores on the pairs of a calibration."""
 
     base_labels: Column
     tuned_labels: Column
     base_scores: Column
     tuned_scores: Column
     clusters: tuple[str, ...] | None = None
-    """Cluster of each pair; None where all are independent."""
+    """Cluster of each pair; None if all are independent."""
 
     def exchanged(self) -> CalibrationSample:
         """Return the sample with the arms exchanged."""
@@ -60,25 +60,25 @@ class CalibrationSample:
 class CalibratedEstimator(Estimator):
     """A judge's scores, corrected by its calibration's estimate of its differences.
 
-    The run's own error and that of the calibration are joined by recovering their variances
-    (MOVER; Zou and Donner 2008, Statistics in Medicine 27:1693-1702), so that the judge's
-    scores keep the method of any other scores: Tango's, t and Hall, or one for clusters.
+    The errors of the run and of the calibration are combined by recovering their variances (MOVER;
+    Zou and Donner 2008, Statistics in Medicine 27:1693-1702), so the judge's scores keep the method
+    of any other scores.
     """
 
     uncorrected: Estimator = field(kw_only=True, repr=False)
-    """The judge's scores taken at their word."""
+    """The judge's scores, uncorrected."""
     sample: CalibrationSample = field(kw_only=True, repr=False)
 
     @property
     def base_level(self) -> float:
-        """Base's level, less the judge's mean error on base in the calibration."""
+        """Base's level minus the judge's mean error on base in the calibration."""
         sample = self.sample
         errors = [s - h for s, h in zip(sample.base_scores, sample.base_labels, strict=True)]
         return self.uncorrected.base_level - exact_mean(errors)
 
     @property
     def tuned_level(self) -> float:
-        """Base's level and the difference."""
+        """Base's level plus the difference."""
         return self.base_level + self.sign * self.estimate
 
     @property
@@ -105,7 +105,7 @@ class CalibratedEstimator(Estimator):
         judged, alpha = self.uncorrected.interval(confidence), (1 - confidence) / 2
 
         def excess(difference: float) -> float:
-            """Return by how much the judge's mean is above what the difference explains."""
+            """Return how far the judge's mean is above what the difference explains."""
             line = self._regression.reported(difference)
             own = judged.estimate - judged.low
             return judged.estimate - line.estimate - math.hypot(own, line.above(alpha))
@@ -152,7 +152,7 @@ class CalibratedEstimator(Estimator):
 
     @cached_property
     def _limit(self) -> float:
-        """The largest difference that is looked at: that of the range, or far beyond the data."""
+        """The largest difference considered: the range, or far beyond the data."""
         if self.metric.bound is not None:
             return self.metric.bound
         columns = (self.sample.base_scores, self.sample.tuned_scores, self.base, self.tuned)
@@ -176,11 +176,11 @@ class CalibratedEstimator(Estimator):
 CALIBRATED_METHOD = "inverse regression on the calibration's labels"
 """Name of the correction, for the report."""
 _LOG_ALPHAS = (math.log(0.4999), math.log(1e-12))
-"""Logarithms of the one-sided errors between which a p-value is looked for."""
+"""Logarithms of the one-sided errors between which a p-value is searched."""
 
 
 def _crossing(function: Callable[[float], float], outer: float, inner: float) -> float:
-    """Return where a function that is positive at `outer` turns; `outer` where it is not."""
+    """Return where a function that is positive at `outer` reaches 0; `outer` if it is not."""
     from tunegate.harness.stats.distributions import find_root
 
     if function(outer) <= 0 or outer == inner:

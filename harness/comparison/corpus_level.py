@@ -1,8 +1,6 @@
-"""Corpus-level metrics: an arm's level as a function of summed counts, with jackknife intervals.
+"""Corpus metrics: an arm's level is a function of summed counts, such as BLEU.
 
-Scores of single cases are averaged for no other purpose than to be listed; level, difference,
-interval and test are those of the summed counts, by the jackknife over cases, or over clusters
-where cases belong together.
+Level, difference, interval and test come from the sums, by the jackknife over cases or clusters.
 """
 
 from __future__ import annotations
@@ -35,15 +33,15 @@ LEAST = 50
 
 Row = tuple[float, ...]
 Level = Callable[[Iterable[float]], float]
-"""From summed counts to an arm's level."""
+"""Summed counts → an arm's level."""
 
 
 @dataclass(frozen=True)
 class ArmCounts:
-    """One arm's counts, with the function of their sums."""
+    """One arm's counts, and the function of their sums."""
 
     rows: tuple[Row, ...] = field(repr=False)
-    """Counts of each independent unit: a case, or the cases of a cluster together."""
+    """Counts of each independent unit: a case, or a cluster."""
     level: Level = field(repr=False)
     factor: float = 1.0
     """Factor of the level."""
@@ -64,8 +62,8 @@ class PairedCounts:
     tuned: ArmCounts
     higher_is_better: bool = True
     heaviest: float = 6.0
-    """How many cases of mean weight an answer that was not seen may weigh: a case counts with its
-    length, and a fine-tune's rare failures are answers that do not end."""
+    """How many average cases an unseen answer may weigh: a case counts with its length, and rare
+    failures of a fine-tune are endless answers."""
 
     @classmethod
     def of(
@@ -75,10 +73,10 @@ class PairedCounts:
         tuned: Sequence[Row | None],
         clusters: Sequence[str] | None,
     ) -> PairedCounts | None:
-        """Return the counts of pairs, summed within clusters; None where an arm has none at all.
+        """Return the counts of pairs, summed within clusters; None if an arm has none at all.
 
-        Counts have no worst in general. Missing ones are imputed by those among the arm's own that
-        lower tuned's level most, or improve base's, as heavy as one answer may be.
+        Missing counts are imputed by those of the arm's own that lower tuned's level most, or
+        improve base's, as heavy as one answer may be.
 
         Raises:
             UsageError: cases differ in the number of their counts, or the function fails.
@@ -144,7 +142,7 @@ class CorpusEstimator(Estimator):
 
     @property
     def why_advisory(self) -> str:
-        """Why a gate is advisory: few cases, or a value without a range and not many."""
+        """Why a gate is advisory: few cases, more so without a range."""
         if self.n < LEAST:
             return few_for_corpus(self.n)
         bounded = self.metric.bound is not None
@@ -158,7 +156,7 @@ class CorpusEstimator(Estimator):
         return skewness_warning(_pseudo_values(self.counts.difference))
 
     def spread(self, *, beyond_counts: bool = False) -> ScoreSpread | None:
-        """Return σ for a case; pseudo-values of clusters leave no design effect of theirs."""
+        """Return σ per case; clusters are in it already, so there is no design effect."""
         found = _pseudo_values(self.counts.difference)
         sigma = sample_deviation(found) * math.sqrt(self.n / len(found)) if len(found) > 1 else 0.0
         return ScoreSpread(sigma, binary=False) if sigma > 0 else None
@@ -171,10 +169,7 @@ class CorpusEstimator(Estimator):
 
     @property
     def _reach(self) -> tuple[float, float] | None:
-        """Differences of an unseen case: tuned fails, and base fails.
-
-        It is never less than the range; None without one.
-        """
+        """Differences of an unseen case if tuned fails, and if base fails; at least the range."""
         bound = self.metric.bound
         if bound is None:
             return None
@@ -197,7 +192,7 @@ class CorpusEstimator(Estimator):
         moved = self.counts.tuned.replicates.scaled(1.0, shift=-middle)
         reach = None
         if bound is not None:
-            # Tuned's own failure is one on the side of its worst value.
+            # Tuned's failure is on the side of its worst value.
             far = max(bound, self._lost(self.counts.tuned) - self.sign * moved.value)
             reach = (far, bound) if self.metric.higher_is_better else (bound, far)
         found = moved.interval(confidence=confidence, bound=bound, reach=reach)
@@ -231,7 +226,7 @@ def _pseudo_values(found: JackknifeReplicates) -> list[float]:
 
 
 def level_of(metric: MetricRecord) -> Level:
-    """Return a corpus metric's level as a function of sums, held to the metric's range.
+    """Return a corpus metric's level as a function of sums, within the metric's range.
 
     Raises:
         UnknownName: the metric's corpus function is not found.
@@ -258,10 +253,7 @@ def level_of(metric: MetricRecord) -> Level:
 def _impute_counts(
     rows: Sequence[Row | None], level: Level, sign: float, heaviest: float
 ) -> list[Row]:
-    """Return an arm's counts, in place of missing ones those that lower `sign` · level most.
-
-    An answer that was not scored may weigh as much as `heaviest` of those that were.
-    """
+    """Return an arm's counts, the missing ones replaced by those that lower `sign` · level most."""
     known = [row for row in rows if row is not None]
     if len(known) in (0, len(rows)):
         return known
@@ -299,6 +291,6 @@ def few_for_corpus(cases: int) -> str:
 
 
 def judged_once(metrics: Sequence[str]) -> str:
-    """Return why a suite with such metrics is not looked at while it runs."""
+    """Return why a suite with such metrics has no interim looks."""
     names = " and ".join(metrics)
-    return f"{names}: one value over all cases is judged once, so that the suite cannot end early"
+    return f"{names}: one value over all cases is judged once, so the suite cannot end early"

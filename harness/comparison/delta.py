@@ -1,7 +1,6 @@
-"""`Delta`: the paired difference of one metric on one suite, with interval and test.
+"""`Delta`: the paired difference tuned − base of one metric on one suite.
 
-Statistics work on oriented differences (positive = tuned is better); a `Delta` speaks of
-tuned − base, as people do.
+Statistics work on oriented differences instead, where positive means tuned is better.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ from tunegate.harness.stats.types import Interval
 
 @dataclass(frozen=True)
 class Delta:
-    """The paired difference tuned − base of one metric on one suite, with its interval."""
+    """A paired difference with its interval, which tests can assert on."""
 
     pairs: Pairs
     confidence: float = CONFIDENCE
 
     @property
     def base(self) -> float:
-        """Base's level (mean, or corpus value) over the complete pairs; NaN if there are none."""
+        """Base's level (mean, or corpus value) over the complete pairs; NaN without any."""
         return self.pairs.base_level
 
     @property
     def tuned(self) -> float:
-        """Tuned's, likewise."""
+        """Tuned's level, likewise."""
         return self.pairs.tuned_level
 
     @property
@@ -92,7 +91,7 @@ class Delta:
         )
 
     def __repr__(self) -> str:
-        """Return metric, suite and numbers, as a failed assert shows them."""
+        """Return metric, suite and numbers for a failed assert."""
         place = f" on {self.pairs.suite}" if self.pairs.suite else ""
         return f"Delta({self.pairs.metric.name}{place}: {self}, n = {self.n})"
 
@@ -107,10 +106,8 @@ class Delta:
 
 
 def is_proven(pairs: Pairs, margin: float, confidence: float) -> bool:
-    """Return whether the oriented difference is proven to exceed `margin`.
-
-    Interval and test must agree; they are one statement except where a second test joins in.
-    """
+    """Return whether the oriented difference is proven to exceed `margin`."""
+    # Interval and test may disagree only if a second test joins in: then both must prove it.
     if pairs.too_few or not pairs.interval(confidence).low > margin:
         return False
     return pairs.test(margin).p_value <= one_sided(confidence) + 1e-12
@@ -132,11 +129,13 @@ def compare(
     """Compare two columns of scores of the same cases in the same order.
 
     Raises:
-        ValueError: the columns differ in length, a score is not finite, or the metric is judged by
-            counts, which columns of scores have not.
+        ValueError: the columns differ in length, a score is not finite, or the metric is a corpus
+            metric, which takes counts.
     """
     if metric.corpus is not None:
-        raise ValueError(f"metric={metric.name!r} must be one whose level is the mean of scores")
+        raise ValueError(
+            f"metric={metric.name!r} is a corpus metric; columns of scores are not enough"
+        )
     if len(base) != len(tuned):
         raise ValueError(f"base has {len(base)} scores and tuned {len(tuned)}; they must be pairs")
     if clusters is not None and len(clusters) != len(base):

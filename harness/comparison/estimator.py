@@ -1,9 +1,7 @@
-"""Estimators: how a difference and a level are inferred from the paired scores of two arms.
+"""The contract of an estimator: it infers a difference and a level from paired scores.
 
-`Estimator` is the contract: interval and test of the oriented difference (positive means tuned is
-better), interval of tuned's level, required sample size, and the spread that plans the next run.
-There are four: `mean_level` has those of 0/1 and of other scores, `corpus_level` that of one value
-over all cases, `labelled_level` that of a judge corrected by people's labels. `pairs.estimator_of`
+`mean_level` has those for 0/1 and other scores, `corpus_level` the one for corpus values,
+`labelled_level` and `calibrated_level` those for a judge that labels correct. `pairs.estimator_of`
 chooses.
 """
 
@@ -20,9 +18,9 @@ from tunegate.harness.stats.types import Interval, OneSidedTest
 
 LEAST_UNBOUNDED = 200
 """Independent cases below which a gate on scores without a range is advisory: lognormal losses err
-with .087 at 50 and .058 at 200."""
+with .087 at 50 cases and with .058 at 200."""
 FEW_CLUSTERS = 10
-"""Below this many clusters no interval is trustworthy and the gate stays undecided."""
+"""Below this many clusters no interval can be trusted, and a gate stays undecided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +37,16 @@ class ScoreSpread:
 
 @dataclass(frozen=True, slots=True)
 class NeededCases:
-    """How many cases prove a difference in 4 runs of 5."""
+    """How many cases prove a difference in 4 of 5 runs."""
 
     n: int
-    """Where the scores spread as they were observed to."""
+    """With the observed spread of the scores."""
     most: int | None
-    """Where they spread as widely as the observed ones let one fear; None if beyond all limits."""
+    """With the widest plausible spread; None if no number is enough."""
 
 
 _RARE = 0.10
-"""Error at each end of the interval of a spread."""
+"""Error at each end of the interval of the spread."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +58,9 @@ class PairedScores:
     base: tuple[float, ...] = field(repr=False)
     tuned: tuple[float, ...] = field(repr=False)
     clusters: tuple[str, ...] | None = field(default=None, repr=False)
-    """Cluster of each pair; None where all cases are independent."""
+    """Cluster of each pair; None if all cases are independent."""
     in_logarithms: bool = field(default=False, kw_only=True)
-    """Whether differences are those of logarithms, whose tails are light."""
+    """Whether the differences are of logarithms, whose tails are light."""
 
     @property
     def n(self) -> int:
@@ -71,7 +69,7 @@ class PairedScores:
 
     @cached_property
     def n_clusters(self) -> int | None:
-        """Number of clusters; None where all cases are independent."""
+        """Number of clusters; None if all cases are independent."""
         return None if self.clusters is None else len(set(self.clusters))
 
     @cached_property
@@ -81,7 +79,7 @@ class PairedScores:
 
     @property
     def sign(self) -> float:
-        """1 where a higher score is better, else -1."""
+        """1 if a higher score is better, else -1."""
         return 1.0 if self.metric.higher_is_better else -1.0
 
     @property
@@ -96,17 +94,17 @@ class PairedScores:
 
     @property
     def too_few(self) -> bool:
-        """Whether there is too little to compute an interval from."""
+        """Whether there are too few cases or clusters for an interval."""
         return self.n < 2 or (self.n_clusters is not None and self.n_clusters < FEW_CLUSTERS)
 
     @property
     def why_too_few(self) -> str:
-        """The scarce unit, for the report's column on methods."""
+        """What is scarce, for the report's column on methods."""
         return "too few cases" if self.n < 2 else "too few clusters"
 
 
 class Estimator(PairedScores, ABC):
-    """A method for the difference of two arms and for tuned's level, with the scores it uses."""
+    """A method for the difference of two arms and for tuned's level."""
 
     @property
     @abstractmethod
@@ -125,7 +123,7 @@ class Estimator(PairedScores, ABC):
 
     @property
     def why_advisory(self) -> str:
-        """Why a gate on so few cases is advisory; nothing where it counts."""
+        """Why a gate on so few cases is advisory; "" if it counts."""
         return ""
 
     @property
@@ -139,7 +137,7 @@ class Estimator(PairedScores, ABC):
         return False
 
     def interval(self, confidence: float) -> Interval:
-        """Return the oriented difference's interval; ±range where there is too little data."""
+        """Return the oriented difference's interval; ±range if there is too little data."""
         if not self.too_few:
             return self._interval(confidence)
         width = math.inf if self.metric.bound is None else self.metric.bound
@@ -153,14 +151,11 @@ class Estimator(PairedScores, ABC):
         )
 
     def exploratory_test(self) -> OneSidedTest:
-        """Return the test of "tuned is no better than base" for looking around, not for gates."""
+        """Return the exploratory test of "tuned is no better than base", which no gate uses."""
         return self.test(0.0)
 
     def level(self, confidence: float) -> Interval:
-        """Return the interval of tuned's level; the metric's range where there is too little data.
-
-        The range of 0/1 scores without a declared one is 0 to 1.
-        """
+        """Return the interval of tuned's level; the metric's range if there is too little data."""
         if not self.too_few:
             return self._level(confidence)
         least, most = self.metric.range or (-math.inf, math.inf)
@@ -173,19 +168,16 @@ class Estimator(PairedScores, ABC):
     ) -> NeededCases | None:
         """Return the cases that prove a true difference with 80 % power.
 
-        The difference is hoped for, never the one that was observed: where that is what made the
-        gate undecided, its cases are off by a factor of ten as often as not.
-
         Args:
-            effect: The true oriented difference.
+            effect: The true oriented difference hoped for. Never the observed one: planning with
+                what made the gate undecided is off by a factor of ten half of the time.
             margin: What it must be proven to exceed.
             confidence: Two-sided level of the interval that decides.
-            seen_at: Level at which this run's interval may exclude the difference; None for the
-                same.
+            seen_at: Level at which this run's interval may exclude the effect, if another one.
 
         Returns:
-            None where the difference is not above the margin, its upper confidence limit is below
-            it, or more cases are no way out.
+            None if the effect is not above the margin, if this run excludes it, or if no number of
+            cases is enough.
         """
         if self.too_few or effect <= margin:
             return None
@@ -197,7 +189,7 @@ class Estimator(PairedScores, ABC):
         return None if found is None else NeededCases(found, most)
 
     def _largest_spread(self) -> float:
-        """Return the upper end of an 80 % interval of the variance, as a share of the observed.
+        """Return the upper end of an 80 % interval of the variance, relative to the observed one.
 
         Source: the chi-square distribution of a normal sample's variance.
         """
@@ -212,10 +204,10 @@ class Estimator(PairedScores, ABC):
         Args:
             bound: The level to certify.
             confidence: Two-sided level of the interval that decides.
-            is_lower: Whether the bound is the least level instead of the largest.
+            is_lower: Whether the bound is a floor instead of a ceiling.
 
         Returns:
-            None where the level is on the wrong side of the bound, or more cases are no way out.
+            None if the level is on the wrong side of the bound, or no number of cases is enough.
         """
         sign = 1.0 if is_lower else -1.0
         if self.n < 2 or sign * self.tuned_level <= sign * bound:
@@ -224,14 +216,14 @@ class Estimator(PairedScores, ABC):
 
     @abstractmethod
     def spread(self, *, beyond_counts: bool = False) -> ScoreSpread | None:
-        """Return how differently the arms score the same cases, to plan the next run by.
+        """Return how differently the arms score the same cases, to plan the next run.
 
         Args:
             beyond_counts: Whether the plan is about differences that 0/1 scores cannot have.
 
         Returns:
-            None if all differences of continuous scores are equal, which is no estimate for the
-            next run. Of 0/1 scores without a discordant pair one is assumed.
+            None if all differences of continuous scores are equal, which says nothing about the
+            next run. For 0/1 scores at least one discordant pair is assumed.
         """
 
     @abstractmethod
@@ -252,11 +244,7 @@ class Estimator(PairedScores, ABC):
 
 
 def few_without_range(units: int) -> str:
-    """Return why a gate on scores without a range is advisory; nothing where it counts.
-
-    Args:
-        units: Independent cases: clusters, where cases belong together.
-    """
+    """Return why a gate without a range on so few independent cases is advisory, or ""."""
     if units >= LEAST_UNBOUNDED:
         return ""
     return (
@@ -266,7 +254,7 @@ def few_without_range(units: int) -> str:
 
 
 def interval_centre(metric: MetricRecord) -> tuple[float, float | None]:
-    """Return the middle of a metric's range and half its width; 0 and None without a range."""
+    """Return the middle of a metric's range and half its width; 0 and None without one."""
     if metric.range is None:
         return 0.0, None
     least, most = metric.range
@@ -274,7 +262,7 @@ def interval_centre(metric: MetricRecord) -> tuple[float, float | None]:
 
 
 def shift_interval(interval: Interval, by: float) -> Interval:
-    """Return an interval moved along the scale."""
+    """Return the interval moved by a constant."""
     return replace(
         interval,
         estimate=interval.estimate + by,
@@ -286,23 +274,22 @@ def shift_interval(interval: Interval, by: float) -> Interval:
 def is_binary(metric: MetricRecord, values: Sequence[float]) -> bool:
     """Return whether the values are successes and failures.
 
-    Values that are all 0 or 1 are, declared or not: with few failures the t interval, which would
-    judge them otherwise, errs twice as often as promised. A wider declared range means that other
-    values were possible; a corpus value is made of counts, not successes.
+    All values of 0 or 1 are, declared or not: with few failures the t interval would err twice as
+    often as promised. A wider declared range means that other values were possible.
     """
     possible = metric.binary or metric.range in (None, (0.0, 1.0))
     return metric.corpus is None and possible and set(values) <= {0.0, 1.0}
 
 
 def exact_mean(values: Sequence[float]) -> float:
-    """Return the arithmetic mean; 0.0 is never returned for no values: it raises ValueError."""
+    """Return the arithmetic mean, rounded once; it raises ValueError without values."""
     if not values:
         raise ValueError("values must hold at least one value")
     return math.fsum(values) / len(values)
 
 
 def unit_values(values: Sequence[float], clusters: Sequence[str] | None) -> list[float]:
-    """Return the independent values: those of the cases, or each cluster's share of the mean."""
+    """Return the independent values: one per case, or one per cluster with the same mean."""
     if clusters is None:
         return list(values)
     sums: dict[str, float] = {}

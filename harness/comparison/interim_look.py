@@ -1,8 +1,8 @@
-"""Interim looks of a group-sequential design: order of the cases, and bounds of each look.
+"""Interim looks of a group-sequential design.
 
-Group-sequential: at each look a gate is judged on the cases seen so far, at a stricter level, so
-that the error over all looks stays what one look at the end would have. The interval is the
-repeated confidence interval of that look.
+At each look a gate is judged on the cases seen so far, at a stricter level, so that the error over
+all looks is that of one look at the end. The interval is the repeated confidence interval of the
+look.
 
 Source: Kim and DeMets (1987) spending; Jennison and Turnbull (1989) repeated intervals; Armitage,
 McPherson and Rowe (1969) for the bounds.
@@ -19,7 +19,7 @@ from tunegate.harness.records.manifest import Gate, LookSchedule
 FUTILE = 0.10
 """Conditional power below which a goal is given up."""
 FROM_SHARE = 0.25
-"""Share of the cases before which noise would decide about futility."""
+"""Share of the cases below which noise would decide futility."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class InterimLook:
 
     @property
     def remaining(self) -> int:
-        """Cases not asked."""
+        """Number of cases not asked."""
         return len(self.looks.order) - len(self.seen)
 
     @property
@@ -45,17 +45,14 @@ class InterimLook:
         return self.looks.shares[self.index]
 
     def on_slice(self, units: Mapping[str, str]) -> InterimLook | None:
-        """Return the look at a slice of the cases, which counts the slice's own cases.
+        """Return the look at a slice of the cases; None if the slice has too few of them so far.
 
-        A slice is first looked at once it has as many cases as the suite's first look, or all of
-        its own; a look that adds none of its cases is none. Its order and sizes follow from tags
-        and seed alone, so that the error is spent on its own share of the cases as on a suite's.
+        A slice's first look has as many cases as the suite's, or all of the slice; looks that add
+        none of its cases are skipped. Order and sizes depend only on tags and seed, so the error is
+        spent as on a suite.
 
         Args:
-            units: Case of the slice → name of its cluster, or of itself.
-
-        Returns:
-            None where the slice has not reached its first look.
+            units: Case of the slice → its cluster, or itself.
         """
         order = tuple(case for case in self.looks.order if case in units)
         all_units, index = len(set(units.values())), -1
@@ -80,7 +77,7 @@ class InterimLook:
         return InterimLook(self.looks, len(self.looks.sizes) - 1)
 
     def bound(self, alpha: float) -> float:
-        """Return what z must exceed at this look, if `alpha` may be spent over all of them."""
+        """Return what z must exceed at this look, if `alpha` is spent over all looks."""
         return look_bounds(self.looks.shares, alpha)[self.index]
 
     def last_bound(self, alpha: float) -> float:
@@ -98,12 +95,7 @@ class InterimLook:
         return (1 - self.confidence(alpha)) / 2
 
     def judged(self, gate: Gate, *, goals: int = 1) -> Gate:
-        """Return a gate at the level of this look.
-
-        Args:
-            gate: The gate as the suite writes it.
-            goals: Goals of which any one will do: they share the error.
-        """
+        """Return a gate at the level of this look; alternative goals share the error."""
         alpha = (1 - gate.confidence) / 2 / goals
         return gate.model_copy(update={"confidence": self.confidence(alpha)})
 
@@ -118,7 +110,7 @@ class InterimLook:
 
 @cache
 def look_bounds(shares: tuple[float, ...], alpha: float) -> tuple[float, ...]:
-    """Return what z must exceed at each look, if `alpha` may be spent over all of them."""
+    """Return what z must exceed at each look, if `alpha` is spent over all of them."""
     from tunegate.harness.stats.group_sequential import efficacy_bounds
 
     return tuple(efficacy_bounds(shares, alpha=alpha).tolist())

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 
 Labels = tuple[tuple[float, float] | None, ...]
-"""Human labels of each pair's two answers, base's first; None where there are none."""
+"""Human labels of each pair's two answers, base's first; None for an unlabelled pair."""
 Column = Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledColumns:
-    """Values by people and by the judge on the labelled pairs, and by the judge on the others."""
+    """People's and the judge's values on the labelled pairs, and the judge's on the rest."""
 
     human: Column
     judge: Column
@@ -43,7 +43,7 @@ class LabelledColumns:
 
 @dataclass(frozen=True)
 class LabelledEstimator(Estimator):
-    """A judge's scores corrected by the labels of at least two pairs; two others have none."""
+    """A judge's scores, of which at least two are labelled and at least two are not."""
 
     labels: Labels = field(kw_only=True, repr=False)
 
@@ -63,7 +63,7 @@ class LabelledEstimator(Estimator):
         return self._interval(CONFIDENCE).estimate
 
     def spread(self, *, beyond_counts: bool = False) -> ScoreSpread | None:
-        """Return None: the spread of a judge's scores is not that of the corrected ones."""
+        """Return None: the spread of the judge's scores is not that of the corrected ones."""
         return None
 
     def _interval(self, confidence: float) -> Interval:
@@ -108,7 +108,7 @@ class LabelledEstimator(Estimator):
 
     @cached_property
     def _weight(self) -> float:
-        """The share of trust in the judge: that of the difference, for the levels too."""
+        """Weight of the judge's scores, the same for the difference and the levels."""
         from tunegate.harness.stats.ppi import ppi_weight
 
         found = self._differences
@@ -125,7 +125,7 @@ class LabelledEstimator(Estimator):
 
 
 def n_labelled(labels: Labels | None) -> int:
-    """Return on how many pairs people labelled both answers."""
+    """Return how many pairs have labels on both answers."""
     return sum(pair is not None for pair in labels or ())
 
 

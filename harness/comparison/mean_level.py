@@ -1,8 +1,7 @@
-"""Mean level: metrics whose level is the mean of their scores, with three estimators.
+"""Estimators for metrics whose level is the mean of their scores.
 
-Tango's score interval for 0/1 scores, the score interval of a ratio where their levels' ratio is
-judged, the t ∧ Hall envelope with its guards for all others, and cluster-robust forms of all three
-where cases belong together.
+0/1 scores get Tango's score interval, or the score interval of a ratio; all others get the t ∧ Hall
+envelope with its guards. All three have cluster-robust forms.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class MeanEstimator(Estimator):
     """Scores whose mean is the level."""
 
     reach: tuple[float, float] | None = field(default=None, kw_only=True)
-    """How far the oriented difference of a case can be below 0, and above; None: the range."""
+    """How far a case's oriented difference can be below 0, and above; None: the range."""
 
     @property
     def base_level(self) -> float:
@@ -57,10 +56,10 @@ class MeanEstimator(Estimator):
 
     @property
     def why_advisory(self) -> str:
-        """Why a gate is advisory: scores without a range, whose rare losses few cases show."""
+        """Why a gate is advisory: few cases hide the rare losses of scores without a range."""
         if self.metric.bound is not None or self.in_logarithms:
             return ""
-        # Times come in blocks for the drift of the machine, not because few cases were asked.
+        # Times come in blocks because the machine drifts, not because there are few cases.
         timed = self.metric.needs is CellKind.LATENCY
         return few_without_range(self.n if timed else self.n_clusters or self.n)
 
@@ -83,7 +82,7 @@ class MeanEstimator(Estimator):
 
     @property
     def _several_clusters(self) -> tuple[str, ...] | None:
-        """The clusters; None where there is only one, which shows no design effect."""
+        """The clusters; None for a single one, which shows no design effect."""
         return self.clusters if (self.n_clusters or 0) > 1 else None
 
     def _interval(self, confidence: float) -> Interval:
@@ -109,7 +108,7 @@ class MeanEstimator(Estimator):
         )
 
     def _level(self, confidence: float) -> Interval:
-        # Tuned's scores alone may be 0 or 1 where base's are not.
+        # Tuned's scores may all be 0 or 1 although base's are not.
         if is_binary(self.metric, self.tuned):
             return rate_interval([round(v) for v in self.tuned], self.clusters, confidence)
         from tunegate.harness.stats.paired_mean import mean_interval
@@ -149,10 +148,7 @@ class MeanEstimator(Estimator):
         )
 
     def _in_clusters(self, cases: int | None) -> int | None:
-        """Return how many of such clusters' cases are worth so many independent ones.
-
-        A certified level takes each cluster as one observation.
-        """
+        """Return how many clustered cases are worth so many independent ones."""
         if self.clusters is None or cases is None:
             return cases
         from tunegate.harness.stats.unit_means import independent_units
@@ -162,34 +158,30 @@ class MeanEstimator(Estimator):
 
 
 _EXACT_LIMIT = 1000
-"""Cases up to which the exact unconditional test joins Tango's for margins above 0, at a cost that
-grows with them; beyond, as for other margins, the test at the estimated null joins."""
+"""Cases up to which the exact unconditional test joins Tango's for margins above 0; it gets slow
+beyond. There, and for other margins, the test at the estimated null joins."""
 
 
 class BinaryEstimator(MeanEstimator):
     """Successes and failures of both arms.
 
-    Differences of 1 and beyond, which 0/1 scores cannot have, are tested and planned as means: only
-    a metric without a declared range is asked for them.
+    Margins of 1 and beyond, possible only if no range is declared, are tested and planned as means.
     """
 
     @property
     def why_advisory(self) -> str:
-        """Nothing, unless lower is better and only the sample shows that there are 0 and 1 alone.
-
-        A count of errors is 0 or 1 on most answers and 20 on a rare one. A function that scores
-        answers and declares nothing is taken to return what it did return.
-        """
+        """Why a gate is advisory: 0/1 scores of an undeclared metric where lower is better."""
+        # A count of errors is 0 or 1 on most answers, and 20 on a rare one.
         certain = self.metric.binary or self.metric.higher_is_better
         return "" if certain else super().why_advisory
 
     @property
     def skewed(self) -> bool:
-        """No: the score interval allows for it."""
+        """False: the score interval allows for skewness."""
         return False
 
     def exploratory_test(self) -> OneSidedTest:
-        """Return McNemar's mid-p alone; with clusters, the test of the gates."""
+        """Return McNemar's mid-p alone; with clusters, the gates' test."""
         from tunegate.harness.stats.binary import mcnemar_midp
 
         return super().exploratory_test() if self.clusters else mcnemar_midp(self.wins, self.losses)
@@ -209,7 +201,7 @@ class BinaryEstimator(MeanEstimator):
         return max(self.wins + self.losses, 1) / self.n
 
     def _largest_spread(self) -> float:
-        """Return the upper end of the 80 % interval of the discordance, as a share of it.
+        """Return the upper end of the 80 % interval of the discordance, relative to it.
 
         Source: Clopper and Pearson (1934).
         """
@@ -272,12 +264,12 @@ class BinaryEstimator(MeanEstimator):
 
 @dataclass(frozen=True, slots=True)
 class RelativeLimit:
-    """How far the level of tuned may fall short of base's, as a ratio of the two."""
+    """How far tuned's level may fall short of base's, as a ratio."""
 
     ratio: float
     """Tuned's level at the limit, over base's: below 1 where a higher score is better."""
     exchanged: bool = False
-    """Whether base is in tuned's place, and tuned in base's."""
+    """Whether the arms are exchanged."""
 
     def exchange(self) -> RelativeLimit:
         """Return the same limit for exchanged arms."""
@@ -288,9 +280,9 @@ class RelativeLimit:
 class RelativeEstimator(BinaryEstimator):
     """Successes and failures whose ratio, tuned's to base's, is judged against a limit.
 
-    The difference is the distance from the limit, `tuned - ratio * base`, oriented, in the metric's
-    unit. It is judged through the ratio, so that the interval carries the uncertainty of base's
-    level. Where base has no 1 there is no ratio, and only a plain gain shows that nothing was lost.
+    The difference is the oriented distance from the limit, `tuned - ratio * base`. It is judged by
+    the ratio, so the interval carries the uncertainty of base's level. If base has no success there
+    is no ratio, and only a plain gain shows that nothing was lost.
     """
 
     limit: RelativeLimit = field(kw_only=True)
@@ -314,7 +306,7 @@ class RelativeEstimator(BinaryEstimator):
 
     @property
     def _sign(self) -> float:
-        """1 where the other arm's level must be proven above the limit, -1 where below."""
+        """1 if the other arm's level must be proven above the limit, -1 if below."""
         return -self.sign if self.limit.exchanged else self.sign
 
     def _interval(self, confidence: float) -> Interval:
@@ -326,13 +318,13 @@ class RelativeEstimator(BinaryEstimator):
         return Interval(self.estimate, min(ends), max(ends), confidence, found.method)
 
     def _plan(self, effect: float, margin: float, confidence: float, share: float) -> int | None:
-        # By the difference that the limit allows at base's level in this run.
+        # Plan the difference that the limit allows at this run's base level.
         allowed = self._sign * (self.limit.ratio - 1) * self._reference_level
         plain = round(effect + allowed, 12)
         return super()._plan(plain, margin + allowed, confidence, share)
 
     def _ratio_interval(self, ratio: float, confidence: float) -> Interval:
-        """Return the interval of the other arm's level over the reference's."""
+        """Return the interval of the other arm's level divided by the reference's."""
         from tunegate.harness.stats import binary, clusters
 
         if self.clusters is not None:
@@ -365,14 +357,14 @@ class RelativeEstimator(BinaryEstimator):
 
 
 def _ratio_counts(upper: Sequence[float], lower: Sequence[float]) -> tuple[int, int, int]:
-    """Return the cases that only the first arm gets right, only the second, and both."""
+    """Return how many cases only the first arm gets right, only the second, and both."""
     more = sum(u > v for u, v in zip(upper, lower, strict=True))
     fewer = sum(u < v for u, v in zip(upper, lower, strict=True))
     return more, fewer, round(math.fsum(upper)) - more
 
 
 def _second_opinions(wins: int, losses: int, n: int, margin: float) -> list[OneSidedTest]:
-    """Return the tests that must agree with Tango's, where its size alone is above nominal."""
+    """Return the tests that must agree with Tango's, whose size alone exceeds the nominal one."""
     from tunegate.harness.stats import binary
 
     if margin > 0 and n <= _EXACT_LIMIT:

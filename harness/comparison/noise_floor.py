@@ -11,8 +11,8 @@ from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.stats.types import Interval
 
 _ENOUGH_AGAIN = 0.4
-"""Share of a claim's cases, asked again, from which their signed difference is subtracted; at an
-interim look it is by chance a little below the half that a run asks."""
+"""Share of a claim's cases, asked again, from which on their difference is subtracted. A run asks
+half of them; at an interim look it may be a little less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class NoiseFloor:
     """How far base's scores of one metric differ from its own, asked again (an A/A comparison)."""
 
     pairs: Pairs
-    """Base, and in tuned's place base asked again."""
+    """Base, and base asked again in tuned's place."""
 
     @property
     def metric(self) -> MetricRecord:
@@ -29,18 +29,18 @@ class NoiseFloor:
 
     @property
     def flips(self) -> int | None:
-        """Cases whose score changed; None where scores are not 0 or 1."""
+        """Cases whose score changed; None unless scores are 0 or 1."""
         binary = self.metric.binary and self.pairs.binary
         return self.pairs.wins + self.pairs.losses if binary else None
 
     @property
     def size(self) -> float | None:
-        """Mean |difference|, which for 0/1 scores is the share that flipped; None if unscored."""
+        """Mean |difference|, the share of flips for 0/1 scores; None without scores."""
         differences = self.pairs.differences
         return exact_mean([abs(d) for d in differences]) if differences else None
 
     def exchanged(self) -> NoiseFloor:
-        """Return the same with the two askings exchanged."""
+        """Return the same with the two passes exchanged."""
         return NoiseFloor(self.pairs.exchanged())
 
     def interval(self, confidence: float, *, largest: float = math.inf) -> Interval:
@@ -48,10 +48,10 @@ class NoiseFloor:
 
         Args:
             confidence: Two-sided level.
-            largest: Largest difference that one case can have, if the metric has no range.
+            largest: Largest difference of one case, if the metric has no range.
 
-        Source: as for any pairs; where an unbounded score never differed, a share of
-        1 - α^(1/n) of the cases may still do so, by `largest` (Clopper and Pearson 1934, k = 0).
+        Source: as for any pairs; if an unbounded score never differed, a share of 1 - α^(1/n) of
+        the cases may still differ by `largest` (Clopper and Pearson 1934, k = 0).
         """
         found = self.pairs.interval(confidence)
         if self.pairs.too_few or not math.isinf(found.high - found.low):
@@ -60,12 +60,12 @@ class NoiseFloor:
         return replace(found, low=found.estimate - unseen, high=found.estimate + unseen)
 
     def clears(self, pairs: Pairs, margin: float, confidence: float) -> bool:
-        """Return whether a difference exceeds `margin` by more than arithmetic may add to it.
+        """Return whether a difference exceeds `margin` by more than inexact arithmetic may add.
 
-        The A/A difference is subtracted, with its uncertainty: the lower limit of the difference of
-        two estimates, from the limits of both. Where fewer than half of the cases were asked again,
-        that uncertainty would drown every claim; arithmetic is then taken to move scores both ways
-        alike, which the paired interval allows for, unless the cases asked again refute it.
+        The A/A difference is subtracted, with its uncertainty. If fewer than half of the cases were
+        asked again, that uncertainty would drown every claim; arithmetic is then assumed to move
+        scores both ways alike, which the paired interval allows for, unless the cases asked again
+        refute it.
 
         Args:
             pairs: The arms' scores, oriented as those of the noise floor.
@@ -73,7 +73,7 @@ class NoiseFloor:
             confidence: Two-sided level.
 
         Source: MOVER with correlated estimates (Zou 2008, American Journal of Epidemiology
-        168:212-224): base's first answers are part of both.
+        168:212-224); base's first answers are in both.
         """
         claimed = pairs.interval(confidence)
         largest = max(map(abs, pairs.differences), default=math.inf)
@@ -84,12 +84,12 @@ class NoiseFloor:
             return False
         below, above = claimed.estimate - claimed.low, own.high - own.estimate
         shared = 2 * self._correlation(pairs) * below * above
-        # Exact correlations of 1 may leave a difference below 0 by rounding.
+        # Rounding may take an exact correlation of 1 below 0.
         width = math.sqrt(max(below**2 + above**2 - shared, 0.0))
         return claimed.estimate - own.estimate - width > margin
 
     def _correlation(self, pairs: Pairs) -> float:
-        """Return the correlation of both mean differences; 0 where the cases are not known."""
+        """Return the correlation of the two mean differences; 0 if the cases are unknown."""
         known = dict(zip(pairs.cases, pairs.differences, strict=False))
         both = [
             (known[case], again)

@@ -24,37 +24,35 @@ from tunegate.harness.records.wording import count_noun
 from tunegate.harness.stats.types import Interval, OneSidedTest
 
 PairFill = Callable[[float | None, float | None], tuple[float, float]]
-"""From base's and tuned's score of a case, None where it is missing, to both scores."""
+"""(base's score, tuned's), either None if missing → both scores."""
 
 
 @dataclass(frozen=True)
 class Pairs(PairedScores):
-    """Complete pairs of one metric on one suite, with the counts of what is missing."""
+    """Complete pairs of one metric on one suite, with counts of the missing scores."""
 
     n_unscored: Mapping[str, int] = field(default_factory=dict)
     """Arm → cases without a score."""
     chance: float | None = None
     """Accuracy of guessing, for multiple choice."""
     corpus: PairedCounts | None = field(default=None, repr=False)
-    """The counts behind the scores, where the levels are a function of their sums."""
+    """The counts behind a corpus metric's scores."""
     cases: tuple[str, ...] = field(default=(), repr=False)
-    """Id of each pair's case, where known."""
+    """Id of each pair's case, if known."""
     limit: RelativeLimit | None = None
-    """The limit against which the ratio of the levels is judged, of 0/1 scores; None: the scores
-    themselves are compared."""
+    """The limit on the ratio of the levels, for 0/1 scores; None compares the scores themselves."""
     reach: tuple[float, float] | None = None
-    """How far the oriented difference of a case can be below 0, and above; None: the range."""
+    """How far a case's oriented difference can be below 0, and above; None: the range."""
     labels: Labels | None = field(default=None, repr=False)
-    """Human labels of each pair's two answers; where given, they correct a judge's scores."""
+    """Human labels of each pair's two answers, which correct a judge's scores."""
     calibration: CalibrationSample | None = field(default=None, repr=False)
     """The labelled pairs of its calibration, which correct a judge's scores instead."""
-
     equal_prompts: tuple[int, int] = (0, 0)
-    """How many of the cases have a prompt that others have too, and how many prompts these are."""
+    """How many cases share their prompt with others, and how many such prompts there are."""
 
     @property
     def cluster_words(self) -> str:
-        """`the cases come in 3 clusters`, and which of them only share a prompt."""
+        """`the cases come in 3 clusters`, and how many only share a prompt."""
         count = self.n if self.n_clusters is None else self.n_clusters
         words = f"the cases come in {count_noun(count, 'cluster')}"
         sharing, prompts = self.equal_prompts
@@ -64,22 +62,22 @@ class Pairs(PairedScores):
 
     @cached_property
     def estimator(self) -> Estimator:
-        """The method by which difference and level are inferred."""
+        """The method that infers difference and level."""
         return estimator_of(self)
 
     @property
     def base_level(self) -> float:
-        """Base's mean score, corrected or over the corpus; NaN if there are no pairs."""
+        """Base's mean score, corrected or over the corpus; NaN without pairs."""
         return self.estimator.base_level
 
     @property
     def tuned_level(self) -> float:
-        """Tuned's, likewise."""
+        """Tuned's level, likewise."""
         return self.estimator.tuned_level
 
     @property
     def estimate(self) -> float:
-        """The oriented difference of the levels, at least one pair given."""
+        """The oriented difference of the levels, of at least one pair."""
         return self.estimator.estimate
 
     @property
@@ -89,21 +87,21 @@ class Pairs(PairedScores):
 
     @property
     def too_few_for_corpus(self) -> bool:
-        """Whether they are too few for one value over all of them."""
+        """Whether there are too few cases for a corpus value."""
         return self.corpus is not None and self.advisory
 
     @property
     def why_advisory(self) -> str:
-        """Why they are too few; nothing where a gate counts."""
+        """Why a gate on them is advisory; "" if it counts."""
         return self.estimator.why_advisory
 
     @cached_property
     def binary(self) -> bool:
-        """Whether all scores are 0 or 1, and the metric's range does not speak against it."""
+        """Whether all scores are 0 or 1, and the metric's range allows no others."""
         return self.labels is None and is_binary(self.metric, (*self.base, *self.tuned))
 
     def interval(self, confidence: float) -> Interval:
-        """Return the oriented difference's interval; ±range where there is too little data."""
+        """Return the oriented difference's interval; ±range if there is too little data."""
         return self.estimator.interval(confidence)
 
     def test(self, margin: float) -> OneSidedTest:
@@ -115,10 +113,10 @@ class Pairs(PairedScores):
         return self.exchanged().test(0.0)
 
     def two_sided_p(self) -> float | None:
-        """Return the p-value of "there is no difference"; None where there is too little data.
+        """Return the p-value of "there is no difference"; None if there is too little data.
 
-        For looking around, not for gates, which ask `test` and take its strictest opinion: 0/1
-        scores get McNemar's mid-p alone, all others twice the smaller of both directions.
+        It is exploratory: 0/1 scores get McNemar's mid-p alone, all others twice the smaller of
+        both directions. Gates use `test`, which is stricter.
         """
         if self.too_few:
             return None
@@ -126,7 +124,7 @@ class Pairs(PairedScores):
         return min(1.0, 2 * min(test.p_value for test in both))
 
     def exchanged(self) -> Pairs:
-        """Return the pairs with the arms exchanged: what is proven of them is tuned's loss."""
+        """Return the pairs with the arms exchanged, to prove a loss of tuned."""
         corpus = self.corpus and self.corpus.exchanged()
         labels = self.labels and tuple(pair and (pair[1], pair[0]) for pair in self.labels)
         limit = self.limit and self.limit.exchange()
@@ -143,17 +141,17 @@ class Pairs(PairedScores):
         )
 
     def unchanged(self) -> Pairs:
-        """Return the pairs of a tuned arm that scores as base does."""
+        """Return the pairs as if tuned scored exactly like base."""
         corpus = self.corpus and replace(self.corpus, tuned=self.corpus.base)
         return replace(self, tuned=self.base, corpus=corpus, labels=None)
 
     def relative(self, share: float) -> Pairs:
         """Return pairs whose difference is the distance from a loss of `share` of base's level.
 
-        The estimate is d̄ + share·|base's level|, so that non-inferiority within the share is one
-        above 0; unlike a margin fixed at the observed base, it carries base's own uncertainty.
-        Of 0/1 scores the ratio of the levels is judged (`RelativeEstimator`), of times the
-        geometric mean of tuned/base (`_slower_by`).
+        The estimate is d̄ + share·|base's level|, so non-inferiority within the share is a
+        difference above 0. Unlike a margin fixed at the observed base, it carries base's own
+        uncertainty. For 0/1 scores the ratio of the levels is judged (`RelativeEstimator`), for
+        times the geometric mean of tuned/base (`_slower_by`).
         """
         if not self.n:
             return self
@@ -189,8 +187,8 @@ class Pairs(PairedScores):
     def _slower_by(self, share: float) -> Pairs:
         """Return pairs of times whose difference is log(1 + share) - log(tuned/base).
 
-        It is given in base's unit, times base's mean, so that plans can size it. Times spread by
-        factors, not by seconds: a slow case would otherwise decide alone.
+        Times spread by factors, not by seconds: one slow case would otherwise decide alone. The
+        difference is multiplied by base's mean, so that plans have it in seconds.
 
         Source: `tunegate.harness.stats.latency.geometric_mean_ratio`.
         """
@@ -210,9 +208,9 @@ def _widen_range(range_: tuple[float, float] | None, share: float) -> tuple[floa
 
 
 def _relative_reach(metric: MetricRecord, ratio: float) -> tuple[float, float] | None:
-    """Return how far tuned - ratio · base, oriented, can be below 0 and above, both above 0.
+    """Return how far tuned - ratio · base, oriented, can be below 0, and above.
 
-    Where tuned can lose no more than its share, nothing but the range is known.
+    None if tuned can lose no more than its share.
     """
     if metric.range is None:
         return None
@@ -223,7 +221,7 @@ def _relative_reach(metric: MetricRecord, ratio: float) -> tuple[float, float] |
 
 
 def estimator_of(pairs: Pairs) -> Estimator:
-    """Return the estimator that the scores call for: the one place where it is chosen."""
+    """Return the estimator that the scores call for."""
     columns = pairs.suite, pairs.metric, pairs.base, pairs.tuned, _dependent(pairs)
     if pairs.labels is not None:
         alone = _labelled_alone(pairs, pairs.labels)
@@ -241,7 +239,7 @@ def estimator_of(pairs: Pairs) -> Estimator:
 
 
 def _dependent(pairs: Pairs) -> tuple[str, ...] | None:
-    """Return the clusters; of times, which are taken in the order of the cases, blocks of those."""
+    """Return the clusters; for times, blocks of the cases in the order they were timed."""
     if pairs.clusters is not None or pairs.metric.needs is not CellKind.LATENCY:
         return pairs.clusters
     from tunegate.harness.stats.latency import time_blocks
@@ -250,7 +248,7 @@ def _dependent(pairs: Pairs) -> tuple[str, ...] | None:
 
 
 def _labelled_alone(pairs: Pairs, labels: Labels) -> Pairs | None:
-    """Return people's labels in place of scores where all pairs, or all but one, have them."""
+    """Return people's labels in place of the scores if all pairs, or all but one, have them."""
     if len(labels) - n_labelled(labels) >= 2:
         return None
     known = [(index, pair) for index, pair in enumerate(labels) if pair is not None]
@@ -265,7 +263,7 @@ def _labelled_alone(pairs: Pairs, labels: Labels) -> Pairs | None:
 
 
 def shared_clusters(clusters: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return the clusters' labels; None if no two cases have the same one."""
+    """Return the clusters' labels; None if no two cases share one."""
     names = tuple(clusters or ())
     return names if len(set(names)) < len(names) else None
 

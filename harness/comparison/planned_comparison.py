@@ -32,10 +32,10 @@ Proves = Callable[[Sequence[float], Sequence[float], float], bool]
 
 
 class GateTest:
-    """A gate's own test, asked of samples that nobody has seen yet.
+    """A gate's own test on imagined samples, to compute its power.
 
-    0/1 samples are described by their wins and losses. Of other scores the sample has the expected
-    shape: the mean from which on it is proven gives how often other samples of the kind are.
+    0/1 samples are enumerated by wins and losses. Other samples have the expected shape; the
+    smallest mean that is proven gives the power.
     """
 
     def __init__(
@@ -46,13 +46,13 @@ class GateTest:
         base_level: float = 0.5,
         shape: Sequence[float] = (),
     ) -> None:
-        """Ask nothing yet.
+        """Keep the test.
 
         Args:
             proves: The test.
             higher_is_better: The direction of its scores.
             base_level: Mean of base's scores on 0/1 cases.
-            shape: Differences of an earlier run, for their distribution; normal ones if empty.
+            shape: Differences of an earlier run, for their distribution; normal if empty.
         """
         self._proves = proves
         self._sign = 1.0 if higher_is_better else -1.0
@@ -72,8 +72,7 @@ class GateTest:
         return self._boundaries[key].power(effect, discordance)
 
     def _proves_flips(self, wins: int, losses: int, n: int, confidence: float) -> bool:
-        # Of the cases with equal scores as many are ones as base's level leaves: only a margin that
-        # is a share of the level depends on them.
+        # A margin relative to base depends on how many equal scores are 1: as base's level implies.
         better, worse = (1.0, 0.0) if self._sign > 0 else (0.0, 1.0)
         rest = n - wins - losses
         ones = round(self._base_level * n) - (losses if self._sign > 0 else wins)
@@ -86,14 +85,14 @@ class GateTest:
     def smallest_mean(
         self, n: int, deviation: float, confidence: float, *, low: float, limit: float
     ) -> float:
-        """Return the smallest mean of `n` differences that is proven; `inf` if none up to `limit`.
+        """Return the smallest mean of `n` differences that is proven; `inf` if none is.
 
         Args:
             n: Differences, at least 2.
             deviation: Their standard deviation.
             confidence: Two-sided level.
             low: A mean that is not proven: the margin.
-            limit: Largest difference there is; `inf` if unbounded.
+            limit: Largest possible difference; `inf` if unbounded.
         """
         shape = self._standard_sample(n) * deviation
 
@@ -103,7 +102,7 @@ class GateTest:
                 [_BASE] * n, (_BASE + self._sign * differences).tolist(), confidence
             )
 
-        # Ten standard errors and more are asked only where little data widen the interval.
+        # More than ten standard errors are needed only if little data widens the interval.
         step, high = 2 * deviation / math.sqrt(n), low
         while not proves(high):
             if high - low > 64 * deviation or high >= limit:
@@ -130,29 +129,28 @@ class GateTest:
 
 
 _BASE = 0.25
-"""Base's score of a planned sample: neither 0 nor 1, which would be taken for 0/1 scores."""
+"""Base's score in a sample; 0 or 1 would be taken for 0/1 scores."""
 _BISECTIONS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedLooks:
-    """When a planned comparison is looked at before its end, and given up."""
+    """When a planned comparison is looked at before its end, and when it is given up."""
 
     shares: Callable[[int], Sequence[float]]
-    """Cases → share of them seen at each look; none where all are asked first."""
+    """Cases → share of them seen at each look; empty without looks."""
     hoped: float | None = None
-    """True difference at which it is given up when out of reach; None: what all cases prove."""
+    """True difference that must stay within reach; None: the smallest that all cases prove."""
     given_up: bool = True
     """Whether it is ever given up."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedComparison:
-    """A planned comparison: n pairs against a margin; differences are improvements.
+    """A planned comparison of n pairs against a margin; differences are improvements.
 
-    Effects are true differences in the metric's unit, powers probabilities of a pass. With a test,
-    up to 2,000 cases, the power is that of the test itself, at the level of the last look; without
-    one, and beyond, it is that of the formulas in `tunegate.harness.stats.power`.
+    Up to 2,000 cases the power is that of the gate's own test, at the level of the last look;
+    beyond, and without a test, it comes from the formulas in `tunegate.harness.stats.power`.
     """
 
     n: int
@@ -163,20 +161,20 @@ class PlannedComparison:
     """Two-sided level of the interval that decides."""
     spread: ScoreSpread
     limit: float | None = 1.0
-    """Largest difference there is; None if unbounded."""
+    """Largest possible difference; None if unbounded."""
     test: GateTest | None = None
     """The gate's own test; None plans by formula."""
     test_margin: float | None = None
-    """The margin on the scale of the test, if that is another one."""
+    """The margin on the test's scale, if it is another one."""
     looks: PlannedLooks | None = None
-    """None where nothing is looked at before the end."""
+    """None without interim looks."""
 
     def chance(self, effect: float) -> float:
         """Return the probability of a pass if the true difference is `effect`."""
         return self.power(self.n, effect)
 
     def power(self, n: int, effect: float) -> float:
-        """Return the same for another number of cases."""
+        """Return the power with `n` cases."""
         shares = tuple(self.looks.shares(n)) if self.looks else ()
         if self.looks is None or len(shares) < 2:
             return self._once(n, effect, self.confidence)
@@ -185,13 +183,13 @@ class PlannedComparison:
         bounds = look_bounds(shares, (1 - self.confidence) / 2)
         last = group_sequential.repeated_confidence(bounds[-1])
         once = min(max(self._once(n, effect, last), 1e-9), 1 - 1e-9)
-        # The drift that gives the last look the power that its own rule has.
+        # The drift at which the last look has the power of its own rule.
         drift = bounds[-1] - distributions.normal_upper(once)
         floors = self._floors(n, shares, bounds[-1]) if self.looks.given_up else None
         return group_sequential.crossing_probability(shares, bounds, drift=drift, floors=floors)
 
     def _once(self, n: int, effect: float, confidence: float) -> float:
-        """Return the probability of a pass where the scores are looked at once."""
+        """Return the probability of a pass at a single look."""
         from tunegate.harness.stats import power
 
         units = max(2, round(n / self.spread.deff))
@@ -248,7 +246,7 @@ class PlannedComparison:
         return math.sqrt(max(max(self.spread.value, abs(effect)) - effect**2, 1e-12))
 
     def cases(self, effect: float, wanted: float) -> int | None:
-        """Return the fewest cases for a power of `wanted`; None if a million are too few."""
+        """Return the fewest cases for a power of `wanted`; None beyond `LIMIT`."""
         found = self._cases_by_formula(effect, wanted)
         if found is None or (self.test is None and self.looks is None):
             return found
@@ -299,10 +297,8 @@ class PlannedComparison:
         return plan.effect if plan.effect < math.inf else None
 
     def tolerable(self) -> float | None:
-        """Return the smallest tolerance proven with 80 % power if nothing changed; None if none.
-
-        By formula: a test of the gate knows its own tolerance alone.
-        """
+        """Return the smallest tolerance proven with 80 % power if nothing changed; None if none."""
+        # By formula, since a gate's own test knows only its own tolerance.
         from tunegate.harness.stats import distributions
 
         if not self.spread.binary:
@@ -312,8 +308,7 @@ class PlannedComparison:
             wider = PlannedComparison(self.n, -tolerance, self.confidence, self.spread)
             return wider.chance(0.0) - POWER
 
-        # Nothing smaller is proven even without a discordant pair, whatever the power: the inverse
-        # of `power.smallest_provable_n`.
+        # Even without a discordant pair nothing smaller is proven: `power.smallest_provable_n`.
         z2 = distributions.normal_critical(self.confidence) ** 2
         size = max(1.0, self.n / self.spread.deff)
         unseen = math.exp(math.log((1 - self.confidence) / 2) / size)
@@ -324,29 +319,26 @@ class PlannedComparison:
 
 
 _STEADY = 150
-"""Cases from which on a power grows steadily; with fewer it rises and falls with every case."""
+"""Cases from which on power grows steadily; with fewer it goes up and down."""
 _NEAR = 0.003
 
 
 def fewest_cases(error: Callable[[int], float], wanted: float, start: int) -> int | None:
-    """Return the fewest cases at which the chance of no pass is at most `wanted`.
+    """Return the fewest cases whose error is at most `wanted`; None beyond `LIMIT`.
+
+    From `_STEADY` cases on, the error is met within a third of a point.
 
     Args:
-        error: Cases → chance that something which is needed does not pass; falls with the cases,
-            by and large.
-        wanted: Largest such chance.
+        error: Cases → chance that a needed gate does not pass; by and large it falls.
+        wanted: Largest error.
         start: A first guess.
-
-    Returns:
-        The fewest, from `_STEADY` cases on up to a third of a point of the chance; None beyond
-        `LIMIT`.
     """
     low, high, n = 1, LIMIT + 1, max(2, start)
     while high - low > max(1, high // 100):
         found = error(n)
         if n >= _STEADY and abs(found - wanted) <= _NEAR:
             return n
-        # A step beyond the guess closes the bracket from the other side.
+        # A step past the guess closes the bracket from the other side.
         step = max(1, n // 200)
         if found <= wanted:
             high, n = n, min(_scaled_cases(n, found, wanted), n) - step
@@ -358,7 +350,7 @@ def fewest_cases(error: Callable[[int], float], wanted: float, start: int) -> in
 
 
 def _scaled_cases(n: int, error: float, wanted: float) -> int:
-    """Return the cases of another error: its quantile grows with the root of the cases."""
+    """Return the cases for another error, whose quantile grows with the root of the cases."""
     from tunegate.harness.stats.distributions import normal_critical, normal_upper
 
     critical = normal_critical(CONFIDENCE)

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from tunegate.harness.records.defaults import POWER
 
 LIMIT = 1_000_000
-"""Cases beyond which the honest answer is that more cases are no way out."""
+"""Cases beyond which no number is enough, in practice."""
 
 
 def cases_to_certify(rate: float, floor: float, confidence: float) -> int | None:
-    """Return the cases whose successes certify a floor of the rate in 4 runs of 5."""
+    """Return the cases that certify a floor of the rate in 4 of 5 runs."""
     return smallest_n(lambda n: often_certified(n, rate, floor, confidence))
 
 
@@ -34,7 +34,7 @@ def smallest_n(enough: Callable[[int], bool]) -> int | None:
 
 
 def often_certified(n: int, rate: float, floor: float, confidence: float) -> bool:
-    """Return whether the successes of 4 runs in 5 certify the floor."""
+    """Return whether the floor is certified in 4 of 5 runs."""
     from scipy.stats import binom  # type: ignore[import-untyped]  # ships no types
 
     from tunegate.harness.stats.binary import clopper_pearson
@@ -52,21 +52,20 @@ def cases_for_mean(
     confidence: float,
     share: float = 1.0,
 ) -> int | None:
-    """Return the cases for a mean; None if more cases are no way out.
+    """Return the cases that prove a mean; None beyond `LIMIT`.
 
     Args:
-        independent: The values of the cases, or of the clusters: these are counted, at their mean
-            size.
+        independent: One value per case, or per cluster.
         n: Cases behind them.
         effect: The true mean.
         margin: What it must be proven to exceed.
         confidence: Two-sided level of the interval that decides.
-        share: The variance to plan with, as a share of the observed one.
+        share: The variance to plan with, relative to the observed one.
     """
     from tunegate.harness.stats import power
 
     sigma = sample_deviation(independent) * math.sqrt(share)
-    # Without this, differences of a billionth would search through astronomic numbers.
+    # Tiny differences would search through astronomic numbers.
     if not sigma > 0 or (effect - margin) / sigma < 2 / LIMIT**0.5:
         return None
     count = power.mean_sample_size(
@@ -76,7 +75,7 @@ def cases_for_mean(
 
 
 def within_limit(cases: int) -> int | None:
-    """Return a required sample size; None where more cases are no way out."""
+    """Return a sample size; None beyond `LIMIT`."""
     return cases if cases <= LIMIT else None
 
 

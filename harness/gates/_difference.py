@@ -1,8 +1,8 @@
-"""Mean difference of tuned and base against a margin, for gains and tolerances.
+"""Gates on the mean difference of tuned and base: gains and tolerances.
 
-A goal passes when its interval is above the gain, a guardrail when it is above minus the
-tolerance; a regression is claimed only where the difference is proven below zero after Holm's
-adjustment over the whole run.
+A goal passes if its interval is above the gain, a guardrail if it is above minus the tolerance. A
+regression is claimed only if the difference is proven below zero after Holm's adjustment over the
+whole run.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class DifferenceGate(GateKind):
         noise = context.noise
         if noise is None:
             return outcome
-        # A difference that arithmetic alone could have made proves nothing.
+        # A difference that inexact arithmetic may have made proves nothing.
         if outcome.reason is GateReason.REGRESSED:
             cleared = noise.exchanged().clears(pairs.exchanged(), 0.0, gate.confidence)
         elif self.is_goal and outcome.status is GateStatus.PASS:
@@ -70,7 +70,7 @@ class DifferenceGate(GateKind):
             gate, pairs, passed=passed, regressed=context.regressed, high=delta.oriented.high
         )
         open_ = status is GateStatus.UNDECIDED and reason is GateReason.UNDERPOWERED
-        # A run that was given up is the answer: no number of further cases is.
+        # No number of further cases is planned for a run that was given up.
         plannable = open_ and not pairs.too_few and pairs.labels is None and not context.remaining
         hoped = self.hoped_effect(gate, pairs) if plannable else None
         level = context.planned_confidence or gate.confidence
@@ -106,20 +106,14 @@ class DifferenceGate(GateKind):
     def verdict_on_proof(
         self, gate: Gate, pairs: Pairs, high: float
     ) -> tuple[GateStatus, GateReason | None]:
-        """Return how a gate ends whose difference is proven to exceed the margin.
+        """Return how a gate ends if its difference is proven to exceed the margin.
 
-        Args:
-            gate: The gate.
-            pairs: Its pairs.
-            high: Upper end of the improvement's interval.
+        `high` is the upper end of the improvement's interval.
         """
 
     @abstractmethod
     def hoped_effect(self, gate: Gate, pairs: Pairs) -> float | None:
-        """Return the true improvement at which further cases are planned, on the judged scale.
-
-        None if the suite names none.
-        """
+        """Return the improvement to plan further cases for, on the judged scale, if any."""
 
     def judge_margin(self, gate: Gate, base_level: float) -> float | None:
         """Return the margin in the metric's unit."""
@@ -142,7 +136,7 @@ class DifferenceGate(GateKind):
 
     @abstractmethod
     def ruled_out_conclusion(self, result: GateResult) -> str:
-        """Return what follows where the interval is on the wrong side of the margin."""
+        """Return what follows if the interval is on the wrong side of the margin."""
 
     def _ruled_out(self, result: GateResult) -> bool:
         """Return whether the interval is on the wrong side of the margin."""

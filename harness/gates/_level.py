@@ -1,4 +1,4 @@
-"""Level of tuned alone with its interval and bound, for floors and ceilings."""
+"""Gates on the level of tuned alone: floors and ceilings."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class LevelGate(GateKind):
     hoped_words = " if tuned's level stays as it is"
 
     is_lower: ClassVar[bool]
-    """Whether the bound is the least level instead of the largest."""
+    """Whether the bound is a floor instead of a ceiling."""
     broken: ClassVar[GateReason]
     """Why it fails."""
     flawless: ClassVar[str]
-    """The 0/1 score that certifies the bound with the fewest cases, in a word."""
+    """The 0/1 score that certifies the bound with the fewest cases, as a word."""
 
     def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
-        """Yield a bound that no level can break or reach, and a mode that its level has not."""
+        """Yield a bound that no level can break or reach, and a mode that does not fit."""
         if gate.floor_mode == "zero_tolerance" and metric.corpus is not None:
             yield (
                 f"floor_mode = zero_tolerance asks every case, and {gate.metric!r} is one value "
@@ -76,7 +76,7 @@ class LevelGate(GateKind):
         failing = [_beyond(value, margin, floor=floor) for value in pairs.tuned]
         if gate.floor_mode == "zero_tolerance" and any(failing):
             return outcome(GateStatus.FAIL, self.broken)
-        if pairs.n < 2:  # the method of the interval then says what there is too little of
+        if pairs.n < 2:
             return outcome(GateStatus.UNDECIDED, GateReason.UNDERPOWERED)
         least, most = _curtailed_bounds(pairs, remaining)
         if _beyond(most if floor else least, margin, floor=floor):
@@ -103,7 +103,7 @@ class LevelGate(GateKind):
         return ""
 
     def rests_on_interval(self, gate: Gate) -> bool:
-        """Return whether the bound is certified; an observed one takes no interval."""
+        """Return whether the bound must be certified."""
         return gate.floor_mode == "certified"
 
     def refusals(self, gate: Gate, metric: Metric, n: int, gates: Sequence[Gate]) -> Iterator[str]:
@@ -121,7 +121,7 @@ class LevelGate(GateKind):
             )
 
     def plan_test(self, gate: Gate, metric: Metric, pairs: Pairs | None) -> PlannedTest:
-        """Return that the probability of SHIP does not rest on it, and what certifying takes."""
+        """Return why it is not planned, and what certifying takes."""
         note = "not planned: depends on tuned's level"
         if gate.floor_mode == "certified" and metric.binary:
             least = self._certifying_cases(gate)
@@ -135,7 +135,7 @@ class LevelGate(GateKind):
         return PlannedTest(None, note, counts=False)
 
     def _certifying_cases(self, gate: Gate) -> int | None:
-        """Return the fewest cases, all of them flawless, that certify a bound of 0/1 scores."""
+        """Return the fewest flawless 0/1 cases that certify the bound."""
         return smallest_n(lambda n: self._certifies(gate, n))
 
     def _certifies(self, gate: Gate, n: int) -> bool:
@@ -147,14 +147,14 @@ class LevelGate(GateKind):
         return clopper_pearson(0, n, confidence=gate.confidence).high <= numeric_margin(gate)
 
     def sentence(self, result: GateResult, pairs: Pairs, remaining: int = 0) -> str:
-        """Return what was measured and what follows; with cases not asked, that it is open."""
+        """Return what was measured and what follows; open while cases are not asked."""
         if result.n and remaining and result.status is GateStatus.UNDECIDED:
             cases = count_noun(remaining, "case")
             return f"{self.measurement(result)}: {self.rule(result)} is open with {cases} not asked"
         return super().sentence(result, pairs, remaining)
 
     def against(self, result: GateResult) -> str:
-        """Return `below the floor of 90 %`; of a case, where the level itself is not."""
+        """Return `below the floor of 90 %`, for the level or a single case."""
         if result.reason is self.broken:
             side, rule = "below" if self.is_lower else "above", self.rule(result)
             beyond = _beyond(result.tuned or 0.0, float(result.margin), floor=self.is_lower)
@@ -197,9 +197,9 @@ class LevelGate(GateKind):
 
 
 def _curtailed_bounds(pairs: Pairs, remaining: int) -> tuple[float, float]:
-    """Return the least and the largest level of tuned, whatever the remaining cases bring.
+    """Return the least and the largest level of tuned that the remaining cases can bring.
 
-    Source: deterministic curtailment: exact, and free of charge.
+    Source: deterministic curtailment, which costs no error.
     """
     level = pairs.tuned_level
     if not remaining:

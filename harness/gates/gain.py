@@ -16,7 +16,7 @@ from tunegate.harness.records.manifest import Gate
 
 
 class GainGate(DifferenceGate):
-    """The improvement over base that a fine-tune is made for."""
+    """The improvement over base that the fine-tune is for."""
 
     name = "gain"
     order = 30
@@ -40,7 +40,7 @@ class GainGate(DifferenceGate):
     unplanned_words = "an expected_gain in the suite gives the number of cases that decide it"
 
     def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
-        """Yield an expected gain below the gain, and sizes that no difference can reach."""
+        """Yield an expected gain below the gain, and unreachable sizes."""
         margin, expected = numeric_margin(gate), gate.expected_gain
         if expected is not None and expected < margin:
             yield (
@@ -68,17 +68,15 @@ class GainGate(DifferenceGate):
         return provable if gate.expected_gain is None else gate.expected_gain
 
     def against_incumbent(self, gate: Gate, gates: Sequence[Gate]) -> Gate | None:
-        """Return a tolerance as wide as the gain, where the metric has none of its own.
-
-        A difference that is too small to matter as a gain is too small to matter as a loss.
-        """
+        """Return a tolerance as wide as the gain, unless the metric has its own."""
+        # A difference too small to matter as a gain is too small to matter as a loss.
         held = any(g.metric == gate.metric and g.kind == "tolerance" for g in gates)
         if held or not numeric_margin(gate) > 0:
             return None
         return gate.model_copy(update={"kind": "tolerance", "expected_gain": None})
 
     def equivalence_margin(self, gate: Gate, default: float | None) -> EquivalenceMargin | None:
-        """Return half the gain, which never allows more than the default."""
+        """Return half the gain, unless that allows more than the default."""
         half = numeric_margin(gate) / 2
         if half > 0 and (default is None or half <= default):
             return EquivalenceMargin(half, "half the suite's gain")

@@ -1,7 +1,7 @@
-"""Severe drop: at most a share of the cases may lose a lot, even while the mean holds.
+"""Severe drop: only a share of the cases may lose a lot, even if the mean holds.
 
-With twenty cases or less no interval of the mean sees a catastrophe that strikes one case in
-twelve; the count of severe drops has an exact interval.
+On twenty cases no interval of the mean shows a catastrophe on one case in twelve; the count of
+severe drops has an exact interval.
 
 Source: Clopper and Pearson (1934); with clusters, Gaffke's bound over the clusters.
 """
@@ -55,9 +55,9 @@ class SevereDropGate(GateKind):
         return False
 
     def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
-        """Yield a metric that is not between two bounds, or whose values are all or nothing."""
+        """Yield why a metric without a range, or with 0/1 scores, has no severe drops."""
         if metric.binary or metric.range is None:
-            kind = "0 or 1, so every loss is a whole one" if metric.binary else "unbounded"
+            kind = "0 or 1, so every loss is total" if metric.binary else "unbounded"
             yield f"severe_drop on {gate.metric!r}, whose scores are {kind}; use a tolerance"
             return
         low, high = metric.range
@@ -68,11 +68,7 @@ class SevereDropGate(GateKind):
             )
 
     def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
-        """Decide a gate on the share of cases that lose at least `drop`.
-
-        It passes when the upper end of the share's interval is within the limit, fails when the
-        lower end is above it, and is undecided between.
-        """
+        """Decide on the interval of the share of cases that lose at least `drop`."""
         limit, drop = numeric_margin(gate), _severe_loss(gate, pairs)
         open_ = GateOutcome(
             GateStatus.UNDECIDED,
@@ -104,7 +100,7 @@ class SevereDropGate(GateKind):
 
     def judge_refusal(self, gate: Gate) -> str:
         """Return why no judge can decide it."""
-        return "no label corrects a count of single answers, each of which a judge may get wrong"
+        return "no label corrects a count of single answers, since the judge may be wrong on each"
 
     def refusals(self, gate: Gate, metric: Metric, n: int, gates: Sequence[Gate]) -> Iterator[str]:
         """Yield a limit that n cases cannot prove even if none of them drops."""
@@ -157,7 +153,7 @@ class SevereDropGate(GateKind):
         return f"that lost {quantity_of(result).margin(result.drop or 0.0)} or more"
 
     def quantity_format(self, result: GateResult) -> QuantityFormat:
-        """Return that a share is written in per cent, whatever the metric's unit."""
+        """Return the format of a share, whatever the metric's unit."""
         marks = (float(result.margin),)
         return format_over((result.share, result.low, result.high), rate=True, marks=marks)
 
@@ -171,13 +167,13 @@ class SevereDropGate(GateKind):
 
 
 def _severe_loss(gate: Gate, pairs: Pairs) -> float:
-    """Return the loss from which a drop is severe: half the metric's range by default."""
+    """Return the loss from which a drop is severe; half the metric's range by default."""
     bound = pairs.metric.bound
     return gate.drop if gate.drop is not None else (1.0 if bound is None else bound) / 2
 
 
 def _shows_drops(gate: Gate, pairs: Pairs, drop: float) -> bool:
-    """Return whether more cases than the limit are proven to have `drop` to lose, or tuned gained.
+    """Return whether enough cases are proven to have `drop` to lose, or tuned gained.
 
     Source: assay sensitivity, as for a tolerance.
     """

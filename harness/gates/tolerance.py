@@ -28,7 +28,7 @@ from tunegate.harness.records.manifest import Gate, MetricRecord
 
 
 class ToleranceGate(DifferenceGate):
-    """The loss against base that is still acceptable, a number or a share of base's level."""
+    """The acceptable loss against base, a number or a share of base's level."""
 
     name = "tolerance"
     order = 40
@@ -82,7 +82,7 @@ class ToleranceGate(DifferenceGate):
     def _verdict_on(
         self, gate: Gate, pairs: Pairs, *, passed: bool, regressed: bool, high: float
     ) -> tuple[GateStatus, GateReason | None]:
-        """Return the outcome; a proven loss fails the gate where more than the margin was lost."""
+        """Return the outcome; a proven loss fails the gate if more than the margin was lost."""
         found = super()._verdict_on(gate, pairs, passed=passed, regressed=regressed, high=high)
         if found[1] is not GateReason.REGRESSED:
             return found
@@ -97,27 +97,27 @@ class ToleranceGate(DifferenceGate):
         """Return what would decide the gate, or why the scores cannot."""
         if result.reason is GateReason.LOSS_MAY_BE_STYLE:
             return (
-                f"a loss is proven and {self.rule(result)} is not, which proves no worse answers "
-                "(blocks = false): better ones in other words score lower, too. Read the cases "
-                "that lost most, or let a pairwise judge compare the answers"
+                f"a loss is proven and {self.rule(result)} is not, which does not prove worse "
+                "answers (blocks = false): better ones in other words score lower, too. Read the "
+                "cases that lost most, or let a pairwise judge compare the answers"
             )
         if result.reason is GateReason.LOSS_NOT_BOUNDED:
             return f"a loss is proven, and it may exceed the {self.margin_label(result)} tolerated"
         if result.reason is GateReason.NOT_COMPUTABLE:
             return (
-                f"{self.rule(result)} is a share of base's level, which is 0, and a share of "
-                "nothing is nothing; give the tolerance as a number"
+                f"{self.rule(result)} is a share of base's level, which is 0; give the tolerance "
+                "as a number"
             )
         return super().open_conclusion(result, pairs)
 
     def conclusion(self, result: GateResult, pairs: Pairs) -> str:
-        """Return what follows; of a proven loss, how much would have been tolerated."""
+        """Return what follows; for a proven loss, how much is tolerated."""
         if result.reason is GateReason.REGRESSED:
             return f"a regression is proven; at most {self.margin_label(result)} tolerated"
         return super().conclusion(result, pairs)
 
     def against(self, result: GateResult) -> str:
-        """Return `more than the 2 points allowed`, or that this is open."""
+        """Return `more than the 2 points allowed`, or that it is open."""
         allowed = f"the {self.margin_label(result)} allowed"
         if result.status is GateStatus.PASS:
             return f"within {allowed}"
@@ -138,14 +138,14 @@ class ToleranceGate(DifferenceGate):
         return GateStatus.PASS, GateReason.PASS_WITH_LOSS if high < 0 else None
 
     def hoped_effect(self, gate: Gate, pairs: Pairs) -> float | None:
-        """Return what the gate would measure if tuned scored as base does."""
+        """Return what the gate would measure if tuned scored like base."""
         if not isinstance(gate.margin, str):
             return 0.0
         return self.judged_pairs(gate, pairs.unchanged()).pairs.estimate
 
     def refusals(self, gate: Gate, metric: Metric, n: int, gates: Sequence[Gate]) -> Iterator[str]:
-        """Yield that n cases prove nothing even if no answer changes."""
-        # Where a gain is asked of the metric too, its wins prove a tolerance with fewer cases.
+        """Yield why n cases prove nothing even if no answer changes."""
+        # If a gain is asked of the metric too, its wins prove a tolerance with fewer cases.
         if any(g.metric == gate.metric and gate_kind(g.kind).is_goal for g in gates):
             return
         if metric.corpus is not None and n < LEAST:
@@ -163,7 +163,7 @@ class ToleranceGate(DifferenceGate):
             )
 
     def plan_test(self, gate: Gate, metric: Metric, pairs: Pairs | None) -> PlannedTest:
-        """Return the test at no true difference; a share of base takes base's level of a run."""
+        """Return the test at no true difference; a share of base needs an earlier run."""
         margin, note = _planned_margin(gate, pairs)
         if margin is None:
             if pairs is None and metric.binary:
@@ -172,11 +172,11 @@ class ToleranceGate(DifferenceGate):
             return PlannedTest(None, note)
         blind = pairs is not None and not _shows_loss(gate, pairs)
         if blind:
-            note = "base is not proven to have that much to lose in the run"
+            note = "the run does not prove that base has that much to lose"
         return PlannedTest(margin, note, refused=blind)
 
     def target_effect(self, gate: Gate, provable: float) -> float | None:
-        """Return no difference; a relative tolerance is never given up."""
+        """Return no change; a relative tolerance is never given up."""
         return None if isinstance(gate.margin, str) else 0.0
 
     def equivalence_margin(self, gate: Gate, default: float | None) -> EquivalenceMargin | None:
@@ -200,8 +200,7 @@ class ToleranceGate(DifferenceGate):
 def _shows_loss(gate: Gate, pairs: Pairs) -> bool:
     """Return whether the pairs could have shown a loss of the margin, or show a gain.
 
-    Tuned proven better than base has lost nothing, wherever base began: on a new task base is near
-    0, and a tolerance must not be in the way of the gain.
+    On a new task base is near 0 and has little to lose; a proven gain passes all the same.
 
     Source: assay sensitivity (ICH E10): non-inferiority to a base that fails proves nothing.
     """
@@ -211,9 +210,7 @@ def _shows_loss(gate: Gate, pairs: Pairs) -> bool:
 def _is_sensitive(gate: Gate, pairs: Pairs) -> bool:
     """Return whether base is proven further from the worst level than the margin.
 
-    The worst level is that of guessing for multiple choice, else the bad end of the metric's range;
-    without a range there is none, and base can always lose. A share of base is taken at the end of
-    base's interval.
+    A share of base is taken at the near end of base's interval.
     """
     worst = _worst_level(pairs)
     if worst is None:
@@ -227,7 +224,7 @@ def _is_sensitive(gate: Gate, pairs: Pairs) -> bool:
 
 
 def _worst_level(pairs: Pairs) -> float | None:
-    """Return the level at which nothing is left to lose; None if there is none."""
+    """Return the level of guessing, or the bad end of the range; None without either."""
     if pairs.chance is not None:
         return pairs.chance
     least, most = (0.0, 1.0) if pairs.binary else pairs.metric.range or (-math.inf, math.inf)
@@ -236,9 +233,9 @@ def _worst_level(pairs: Pairs) -> float | None:
 
 
 def _fewest_cases(gate: Gate, metric: Metric) -> int:
-    """Return the cases of 0/1 scores below which the tolerance is never proven.
+    """Return the least number of 0/1 cases that can prove the tolerance.
 
-    Of a share of base's level they are those on which base scores 1.
+    For a share of base's level these are cases on which base scores 1.
     """
     from tunegate.harness.stats.power import smallest_provable_n
 
@@ -251,11 +248,9 @@ def _fewest_cases(gate: Gate, metric: Metric) -> int:
 
 
 def _least_cases(gate: Gate, metric: Metric) -> int | None:
-    """Return the cases below which no unchanged scores prove the tolerance; None if all may.
+    """Return the least number of cases on which unchanged scores can prove the tolerance.
 
-    Scores with a range prove nothing of losses of the whole range that no case showed, or of all
-    that a case can lose of a share of base's level. A judge's gate is advisory unless people's
-    labels correct it, which take more cases than this.
+    None if any number may do, or if a judge's labels need more anyway.
     """
     if metric.binary:
         return _fewest_cases(gate, metric)
@@ -264,12 +259,12 @@ def _least_cases(gate: Gate, metric: Metric) -> int | None:
     least = min(_unseen_units(gate, metric, level) for level in metric.range)
     if metric.corpus is not None or metric.range != (0.0, 1.0):
         return least
-    # Scores that turn out to be 0 and 1 alone are judged by counts.
+    # Scores that all turn out to be 0 or 1 are judged by counts.
     return min(least, _fewest_cases(gate, metric))
 
 
 def _unseen_units(gate: Gate, metric: Metric, level: float) -> int:
-    """Return the cases that prove the tolerance if all scores of both arms are at a level."""
+    """Return the cases that prove the tolerance if all scores are at one level."""
     from tunegate.harness.stats.paired_mean import unseen_loss_units
 
     assert metric.range is not None
@@ -282,7 +277,7 @@ def _unseen_units(gate: Gate, metric: Metric, level: float) -> int:
         range=metric.range,
         binary=False,
     )
-    # A hair off 0 and 1, which alone would be taken for successes and failures.
+    # A hair off 0 and 1, which would be taken for successes and failures.
     inside = level + 1e-9 * ((least + most) / 2 - level)
     judged = gate_kind(gate.kind).judged_pairs(gate, Pairs("", record, (inside,), (inside,)))
     pairs = judged.pairs
@@ -293,7 +288,7 @@ def _unseen_units(gate: Gate, metric: Metric, level: float) -> int:
 
 
 def _planned_margin(gate: Gate, pairs: Pairs | None) -> tuple[float | None, str]:
-    """Return the margin, below 0, and what a share of base is; None if unknown."""
+    """Return the margin, below 0, and what a share of base means; None if unknown."""
     if not isinstance(gate.margin, str):
         return -gate.margin, ""
     if pairs is None:

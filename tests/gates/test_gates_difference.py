@@ -400,10 +400,7 @@ def test_a_share_of_nothing_is_not_computable(gate: Decide, made: Any) -> None:
 
     assert outcome(none) == (UNDECIDED, GateReason.NOT_COMPUTABLE)
     assert none.needed_n is None
-    assert none.sentence.endswith(
-        "the tolerance of 10% is a share of base's level, which is 0, and a share of nothing is "
-        "nothing; give the tolerance as a number"
-    )
+    assert "share of base's level, which is 0" in none.sentence
     assert outcome(gain) == (PASS, None)
 
 

@@ -224,7 +224,7 @@ BAD_KEYS = [
     ),
     (
         GATE + "severe_drop = 0.1\n", 7,
-        "severe_drop on 'exact_match', whose scores are 0 or 1, so every loss is a whole one; use "
+        "severe_drop on 'exact_match', whose scores are 0 or 1, so every loss is total; use "
         "a tolerance",
     ),
     (

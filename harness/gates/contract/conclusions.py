@@ -1,4 +1,4 @@
-"""Conclusions: what follows for a gate's rule, in words."""
+"""What follows for a gate's rule, in words."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ IN_BRIEF: dict[GateReason | None, str] = {
     GateReason.INSENSITIVE: "but base may have had nothing to lose",
     GateReason.UNSCORED: "open while cases are unscored",
     GateReason.NOT_COMPUTABLE: "{} cannot be computed",
-    GateReason.LOSS_MAY_BE_STYLE: "a proven loss, which may be one of wording",
+    GateReason.LOSS_MAY_BE_STYLE: "a proven loss, which may be only wording",
 }
 """Reason → the same in a headline; the rule is not proven for any other."""
 
 
 def missing_evidence(result: GateResult, pairs: Pairs) -> str | None:
-    """Return what an undecided gate lacks that more cases alone do not give; None if nothing."""
+    """Return what an undecided gate lacks that more cases alone do not give."""
     clusters = pairs.n_clusters
     if result.n < 2:
         return "one case is too little to judge by"
@@ -51,10 +51,10 @@ def missing_evidence(result: GateResult, pairs: Pairs) -> str | None:
 
 
 def uncorrected_note(result: GateResult, pairs: Pairs) -> str:
-    """Return what the judge alone would have made of it, where labels correct it."""
+    """Return what the judge alone would say, if labels correct it."""
     if pairs.labels is None or not pairs.n:
         return ""
     labelled = count_noun(n_labelled(pairs.labels), "pair")
     alone = (math.fsum(pairs.tuned) - math.fsum(pairs.base)) / pairs.n
-    said = f"the judge alone gives {quantity_of(result).difference(alone)}"
-    return f" (corrected by labels on {labelled}; {said})"
+    uncorrected = f"the judge alone gives {quantity_of(result).difference(alone)}"
+    return f" (corrected by labels on {labelled}; {uncorrected})"

@@ -45,22 +45,22 @@ class GateKind(ABC):
     schema: ClassVar[KeySchemas]
     """Its keys in a `[[gates]]` table → their JSON schema, each with a description."""
     margin_keys: ClassVar[tuple[str, ...]] = ()
-    """Keys of which one holds the margin; `name` alone unless set. Other keys refine them."""
+    """Alternative keys for the margin; `name` unless set. Other keys refine the gate."""
 
     is_goal: ClassVar[bool] = False
     """Whether passing is a goal, subject to the suite's goal_rule, instead of a guardrail."""
     reads_level: ClassVar[bool] = False
-    """Whether it is about tuned alone: base's scores do not matter."""
+    """Whether it is about tuned alone."""
     tests_difference: ClassVar[bool] = False
-    """Whether it is about the mean difference of tuned and base. If so, its metric belongs to the
-    family of Holm's adjustment, a proven loss fails it, and the noise floor applies."""
+    """Whether it tests the mean difference of tuned and base. If so, its metric is in the family of
+    Holm's adjustment, a proven loss fails it, and the noise floor applies."""
     counts_cases: ClassVar[bool] = False
-    """Whether it rests on the scores of single cases even where the level is a corpus value."""
+    """Whether it rests on single cases even if the level is a corpus value."""
 
     quantity: ClassVar[str] = "difference"
     """The measured quantity in one word."""
     described: ClassVar[str] = "the difference"
-    """The same as it is written next to an interval."""
+    """The same, next to an interval."""
     pass_words: ClassVar[str] = "holds"
     """Words for the rule when the gate passes."""
     reference_label: ClassVar[str] = "0"
@@ -68,7 +68,7 @@ class GateKind(ABC):
     hoped_words: ClassVar[str] = ""
     """Condition on the cases that would decide the gate, after their number."""
     unplanned_words: ClassVar[str] = "more cases are not expected to decide it"
-    """Sentence for an unknown number of cases."""
+    """What a sentence says if the number of cases is unknown."""
 
     @property
     def compares(self) -> bool:
@@ -88,7 +88,7 @@ class GateKind(ABC):
         return tuple(key for key in self.schema if key not in self.keys_of_margin)
 
     def key_in(self, table: Mapping[str, Any]) -> str | None:
-        """Return the key by which a `[[gates]]` table asks for this kind; None if it does not."""
+        """Return the key with which a `[[gates]]` table asks for this kind, if it does."""
         return next((key for key in self.keys_of_margin if key in table), None)
 
     def margin_key(self, gate: Gate) -> str:
@@ -96,14 +96,14 @@ class GateKind(ABC):
         return self.name
 
     def fields(self, table: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields of the gate that a table asks for: its margin and what refines it."""
+        """Return the fields of a table's gate: its margin and what refines it."""
         refined = {key: table[key] for key in self.companions if key in table}
         known = {key: refined.pop(key) for key in _REFINING_FIELDS if key in refined}
         found = {"margin": table[self.key_in(table) or self.name], **known}
         return {**found, "options": refined} if refined else found
 
     def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
-        """Yield what is wrong with a gate on a metric, each with the remedy."""
+        """Yield what is wrong with a gate on a metric, and the remedy."""
         yield from ()
 
     # --- the decision
@@ -113,26 +113,21 @@ class GateKind(ABC):
         """Decide a gate on the complete pairs of its metric."""
 
     def judged_pairs(self, gate: Gate, pairs: Pairs) -> JudgedPairs:
-        """Return the pairs on the gate's own scale, and what their difference must exceed."""
+        """Return the pairs on the gate's own scale, and the margin of their difference."""
         return JudgedPairs(pairs, 0.0)
 
     def imputation(self, gate: Gate, observed: Pairs, *, best: bool) -> PairFill | None:
-        """Return what completes unscored cases at worst or `best`; None for the metric's own."""
+        """Return how to complete unscored cases at worst or `best`; None for the default."""
         return None
 
     def judge_refusal(self, gate: Gate) -> str:
-        """Return why no judge can decide such a gate, even corrected by labels; "" if one can."""
+        """Return why no judge can decide the gate, even corrected by labels; "" if one can."""
         return "" if self.tests_difference else f"labels do not correct a {self.name} gate"
 
     def judge_margin(self, gate: Gate, base_level: float) -> float | None:
         """Return the margin, in the metric's unit, that must leave room for a judge's errors.
 
-        Args:
-            gate: The gate.
-            base_level: Base's level; 0 where no pair is complete.
-
-        Returns:
-            The margin; None if the gate has none, so that it takes people's labels.
+        None if the gate has no such margin and needs people's labels.
         """
         return None
 
@@ -143,45 +138,33 @@ class GateKind(ABC):
     # --- before and during a run
 
     def rests_on_interval(self, gate: Gate) -> bool:
-        """Return whether an interval decides the gate, which takes enough cases or clusters."""
+        """Return whether an interval decides the gate, which needs enough cases or clusters."""
         return True
 
     def refusals(self, gate: Gate, metric: Metric, n: int, gates: Sequence[Gate]) -> Iterator[str]:
-        """Yield why a flawless result could not pass the gate.
-
-        Args:
-            gate: The gate.
-            metric: Its metric.
-            n: Cases that the metric is asked of.
-            gates: All gates of the suite.
-        """
+        """Yield why a flawless result on n cases could not pass the gate."""
         yield from ()
 
     def plan_test(self, gate: Gate, metric: Metric, pairs: Pairs | None) -> PlannedTest:
-        """Return how a guardrail is planned, by the pairs of an earlier run if there is one."""
+        """Return how a guardrail is planned, with the pairs of an earlier run if there is one."""
         return PlannedTest(None, f"not planned: {self.name}", counts=False)
 
     def target_effect(self, gate: Gate, provable: float) -> float | None:
-        """Return the true improvement at which a gate is given up during a run.
+        """Return the true improvement that must stay within reach during a run.
 
         Args:
             gate: The gate.
             provable: The smallest improvement that all cases prove in 4 of 5 runs.
 
         Returns:
-            The improvement on the scale of `judged_pairs`; None for a gate that is never given up.
+            The improvement on the scale of `judged_pairs`; None if the gate is never given up.
         """
         return None
 
     # --- other comparisons
 
     def against_incumbent(self, gate: Gate, gates: Sequence[Gate]) -> Gate | None:
-        """Return the gate to apply with the incumbent in base's place; None for no such gate.
-
-        Args:
-            gate: A gate of the suite.
-            gates: All gates of the suite.
-        """
+        """Return the gate to apply with the incumbent in base's place, if any."""
         return None if self.is_goal or self.reads_level else gate
 
     def on_deployment(self, gate: Gate) -> Gate | None:
@@ -189,38 +172,29 @@ class GateKind(ABC):
         return None if self.is_goal else gate
 
     def equivalence_margin(self, gate: Gate, default: float | None) -> EquivalenceMargin | None:
-        """Return the margin within which a deployment artifact is equivalent to tuned.
+        """Return the margin within which an artifact is equivalent to tuned, if any.
 
         Args:
             gate: A gate of the suite.
-            default: The default margin in the metric's unit; None if its range is unknown.
-
-        Returns:
-            The margin that the gate implies; None if it implies none.
+            default: The default margin in the metric's unit; None without a range.
         """
         return None
 
     def allowance(self, result: GateResult) -> float | None:
-        """Return the loss that a guardrail allows, in the metric's unit; None for other gates."""
+        """Return the loss that a guardrail allows, in the metric's unit."""
         return None
 
     # --- words
 
     def sentence(self, result: GateResult, pairs: Pairs, remaining: int = 0) -> str:
-        """Return what was measured, against what, and what follows.
-
-        Args:
-            result: The gate's outcome.
-            pairs: What it rests on.
-            remaining: Cases that were not asked.
-        """
+        """Return what was measured, against what, and what follows."""
         if result.n == 0:
             return f"{result.metric}: no case has a score in both arms"
         measurement = f"{self.measurement(result)}{uncorrected_note(result, pairs)}"
         return f"{measurement}: {self.conclusion(result, pairs)}"
 
     def headline(self, result: GateResult) -> str:
-        """Return which metric did what, against which bound, in a few words."""
+        """Return what the metric did, and how that compares with the bound."""
         if result.n == 0 or result.status is GateStatus.ERROR:
             return result.sentence
         return f"{result.words} {self.happened(result)}, {self.against(result)}"
@@ -230,7 +204,7 @@ class GateKind(ABC):
         return quantity_of(result).moved(result.base, result.tuned, result.delta)
 
     def against(self, result: GateResult) -> str:
-        """Return how that stands to the bound: `more than the 2 points allowed`."""
+        """Return how that compares with the bound: `more than the 2 points allowed`."""
         rule = self.rule(result)
         if result.status is GateStatus.PASS:
             return f"{rule} {self.pass_words}"
@@ -244,7 +218,7 @@ class GateKind(ABC):
         return f"{result.metric}: {measured} on {cases}"
 
     def rule(self, result: GateResult) -> str:
-        """Return the rule as the subject of a sentence: `the floor of 0.9`."""
+        """Return the rule as a subject: `the floor of 0.9`."""
         return f"the {self.name} of {self.margin_words(result)}"
 
     def conclusion(self, result: GateResult, pairs: Pairs) -> str:
@@ -257,7 +231,7 @@ class GateKind(ABC):
         return self.open_conclusion(result, pairs)
 
     def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
-        """Return what follows where the evidence is too thin."""
+        """Return what follows if the evidence is too thin."""
         more = self.deciding_evidence(result, pairs)
         return f"{self.rule(result)} is neither proven nor refuted; {more}"
 
@@ -284,21 +258,21 @@ class GateKind(ABC):
         return self.quantity_format(result).margin(result.margin, points=self.tests_difference)
 
     def margin_label(self, result: GateResult) -> str:
-        """Return the margin as tables write it, where a share names what it is a share of."""
+        """Return the margin as tables write it; a share is `of base`."""
         return self.margin_words(result) + " of base" * isinstance(result.margin, str)
 
     def speaks_against(self, result: GateResult, base: float | None, tuned: float) -> bool:
-        """Return whether a case's scores speak against passing: tuned's is worse than base's."""
+        """Return whether a case speaks against passing: tuned scored worse than base."""
         return base is not None and (base - tuned) * (result.higher_is_better or -1) > ROUNDING
 
     def against_words(self, result: GateResult) -> str:
-        """Return how the cases that speak against it are called: `24 cases that lost`."""
+        """Return what to call the cases that speak against it: `24 cases that lost`."""
         return "that lost"
 
     # --- the picture
 
     def quantity_format(self, result: GateResult) -> QuantityFormat:
-        """Return how what it measures is written: as plain numbers, unless it is the metric's."""
+        """Return how the measured value is written: plain, or like the metric's scores."""
         metrics = result.estimate is None and (self.tests_difference or self.reads_level)
         return quantity_of(result) if metrics else QuantityFormat()
 
@@ -311,7 +285,7 @@ class GateKind(ABC):
         return 0.0
 
     def boundary(self, result: GateResult) -> float | None:
-        """Return the value that the interval must clear, on the axis that is drawn."""
+        """Return the value that the interval must clear, on the picture's axis."""
         return None if isinstance(result.margin, str) else result.margin
 
     def passes_above(self, result: GateResult) -> bool:
@@ -328,4 +302,4 @@ _LOSSES = (
 """Reasons that claim a loss against base."""
 
 _REFINING_FIELDS = ("floor_mode", "drop", "expected_gain")
-"""Keys that have a field of their own in `Gate`; those of other kinds are its `options`."""
+"""Keys with a field of their own in `Gate`; other keys go to its `options`."""

@@ -10,25 +10,25 @@ from tunegate.harness.records.gate_results import GateReason, GateStatus
 
 @dataclass(frozen=True, slots=True)
 class GateOutcome:
-    """Status, reason and the numbers that led to them, before they are put into words."""
+    """Status, reason and the numbers behind them."""
 
     status: GateStatus
     reason: GateReason | None
     p_value: float | None
     low: float
-    """Lower end of the interval of what the gate measures; infinite where nothing bounds it."""
+    """Lower end of the measured interval; infinite if nothing bounds it."""
     high: float
     method: str
     needed_n: int | None = None
-    """Cases that would decide an undecided gate with 80 % power at the effect hoped for."""
+    """Cases that would decide an undecided gate with 80 % power at the hoped-for effect."""
     needed_most: int | None = None
-    """The same if the scores spread as widely as this run lets one fear; None if unknown."""
+    """The same with the widest plausible spread; None if unknown."""
     estimate: float | None = None
-    """The measured value, if it is neither the difference, tuned's level nor a share."""
+    """The measured value, if it is not the difference, tuned's level or a share."""
     share: float | None = None
-    """Share of cases with a severe drop, where the gate is about it."""
+    """Share of cases with a severe drop."""
     drop: float | None = None
-    """Loss from which a drop counted as severe, likewise."""
+    """Loss from which a drop counts as severe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,13 @@ class DecisionContext:
     """Evidence for a gate besides its own pairs."""
 
     regressed: bool = False
-    """Whether "the metric is worse than base" is proven, over all metrics of the run."""
+    """Whether a loss is proven, adjusted over all metrics of the run."""
     noise: NoiseFloor | None = None
-    """Base against itself asked again; None where arithmetic is exact."""
+    """Base against itself asked again; None if arithmetic is exact."""
     remaining: int = 0
     """Cases not asked, because the suite ended early."""
     planned_confidence: float | None = None
-    """Level at which the suite is judged with further cases; None for that of the gate."""
+    """Level at which further cases are judged; None for the gate's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +50,20 @@ class PlannedTest:
     """How a guardrail is planned before a run, or why it is not."""
 
     margin: float | None
-    """Margin of the improvement at no true difference; None: not planned."""
+    """Margin of the improvement; None if not planned."""
     note: str = ""
-    """Why nothing is planned, or what a reader must know of the plan."""
+    """Why nothing is planned, or a caveat of the plan."""
     counts: bool = True
-    """Whether the probability of SHIP rests on it."""
+    """Whether the probability of SHIP depends on it."""
     refused: bool = False
     """Whether it cannot pass, whatever tuned answers."""
     bounded: bool = True
-    """Whether a difference on the gate's scale is limited by the metric's range."""
+    """Whether the metric's range limits differences on the gate's scale."""
 
 
 @dataclass(frozen=True, slots=True)
 class EquivalenceMargin:
-    """How large a difference between tuned and a deployment artifact still counts as none."""
+    """The largest difference between tuned and an artifact that does not matter."""
 
     value: float | str
     """A number in the metric's unit, or `5%` of tuned's level."""

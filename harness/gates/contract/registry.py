@@ -36,7 +36,7 @@ class UnknownGateKind(GateKind):
     described = "the measured value"
 
     def __init__(self, name: str, problem: str = "") -> None:
-        """Remember the name, and why the kind of an installed package cannot be loaded."""
+        """Keep the name, and why an installed kind cannot be loaded."""
         self.name = name
         self.problem = problem or (
             f"the gate kind {name!r} is not installed; install the package that provides it in the "
@@ -44,7 +44,7 @@ class UnknownGateKind(GateKind):
         )
 
     def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
-        """Raise a UsageError: nobody knows how it is decided."""
+        """Raise a UsageError."""
         raise UsageError(f"{gate.where or gate.id}: {self.problem}")
 
     def label(self, result: GateResult) -> str:
@@ -57,7 +57,7 @@ class UnknownGateKind(GateKind):
         return next((value for value in found if value is not None), None)
 
     def reference(self, result: GateResult) -> float | None:
-        """Return None: only the kind knows its axis, and what its values are compared with."""
+        """Return None: only the kind knows its axis."""
         return None
 
     boundary = reference
@@ -81,10 +81,10 @@ def gate_kind(name: str) -> GateKind:
 
 @cache
 def gate_kinds() -> tuple[GateKind, ...]:
-    """Return all kinds in their order: those of this package and those of installed ones.
+    """Return all kinds in their order, built-in and installed.
 
-    A package's kind that cannot be used is left out, with a warning, so that only suites that use
-    it are refused.
+    An installed kind that cannot be used is left out with a warning, so only suites that use it are
+    refused.
 
     Raises:
         UsageError: a package registers the name of a built-in kind.
