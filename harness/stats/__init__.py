@@ -1,13 +1,27 @@
 """Statistics of the gate: pure functions from numbers to intervals, tests and plans.
 
-Owns the arithmetic only. It knows no model, file, suite or verdict, draws no random number
-without a seed it was given, and never answers "no evidence" with a number that reads as evidence:
-degenerate data give a wide interval, impossible data a `ValueError` of the form
+No function knows models, files, suites or verdicts, or draws random numbers without a given seed.
+Degenerate data give a wide interval; arguments out of range raise a `ValueError` of the form
 ``name=value must …``.
 
-A difference is oriented so that positive means *tuned is better*. `confidence` is two-sided: 0.90
-puts one-sided error 0.05 at each end, so that "the interval is above the margin" and "the
-one-sided test rejects at 0.05" are one statement.
+Arguments mean the same everywhere:
+
+| name                   | meaning                                                           |
+|------------------------|-------------------------------------------------------------------|
+| `wins`, `losses`       | paired 0/1 cases that only tuned, or only base, gets right        |
+| `both`, `n`            | cases that both get right, and all paired cases                   |
+| `differences`          | tuned minus base per case; positive means that tuned is better    |
+| `clusters`             | one label per case, at least two different ones                   |
+| `confidence`           | two-sided: 0.90 puts a one-sided error of 0.05 at each end        |
+| `margin`, `ratio`      | null value: the gain to beat, or minus the tolerance              |
+| `bound`                | largest possible absolute difference, if there is one             |
+| `effect`, `deviation`  | true (mean) difference, and standard deviation of the differences |
+| `discordance`          | share of cases on which the models differ, at least abs(effect)   |
+| `deff`                 | design effect of clustered cases, at least 1                      |
+| `power`                | wanted probability of a pass                                      |
+| `human`, `judge`       | differences of the labelled cases, by people and by the judge     |
+| `unlabelled`           | differences by the judge for all other cases                      |
+| `table`                | 2 x 2 counts, rows by people, columns by the judge, "yes" first   |
 
 Which function answers which question:
 

@@ -1,19 +1,17 @@
 """Paired binary scores: score intervals and tests, with exact companions, on discordant counts.
 
-`wins` are the cases that tuned gets right and base wrong, `losses` the reverse, `n` all pairs.
-Wald, paired t and bootstrap intervals are absent on purpose: they collapse to zero width when no
-discordant pair is seen, and then call a worse model non-inferior with probability up to .82.
+Wald, paired t and bootstrap intervals are absent on purpose: without discordant pairs they have no
+width, and then call a worse model non-inferior with probability up to .82.
 
 Differences and ratios share one core. Both null hypotheses are a line through the probabilities of
-a win x and of a loss y, `y = slope * x - margin`: slope 1 where the difference of two success rates
-equals `margin`; where their ratio is r, slope r and margin r - 1, among the cases that at least one
-model gets right. Those that neither does do not count for a ratio, and given their number the
-counts of the others are trinomial with one nuisance parameter, as for a difference.
+a win x and of a loss y, `y = slope * x - margin`: slope 1 if the difference of two success rates
+equals `margin`; if their ratio is r, slope r and margin r - 1, among the cases that at least one
+model gets right. The other cases do not matter for a ratio.
 
-The core's counts may be fractional (divided by a design effect, or true cell probabilities), so it
-checks nothing; the public functions do. The score statistic is liberal where few discordant pairs
-are expected. Two companions compute its p-value exactly: at the estimated nuisance parameter, or as
-the worst case over a confidence set for it.
+The core's counts may be fractional (divided by a design effect), so it checks nothing; the public
+functions do. The score statistic is liberal if few discordant pairs are expected. Two companions
+compute its p-value exactly: at the estimated nuisance parameter, or as the worst case over a
+confidence set for it.
 
 Example:
     >>> interval = tango_interval(18, 7, 100)
@@ -35,20 +33,10 @@ from tunegate.harness.stats.validation import Floats, Ints
 def tango_interval(wins: int, losses: int, n: int, *, confidence: float = CONFIDENCE) -> Interval:
     """Score interval for the difference of two paired success rates, in [-1, 1].
 
-    Args:
-        wins: Cases that only tuned gets right.
-        losses: Cases that only base gets right.
-        n: All paired cases.
-        confidence: Two-sided level.
-
-    Raises:
-        ValueError: If a count is negative or not whole, `wins + losses > n`, `n < 1`, or
-            `confidence` is outside (0, 1).
-
     Source: Tango (1998), Statistics in Medicine 17:891-908, equations 6-10.
 
-    Trap: not symmetric about the estimate; without any discordant pair it is
-    plus or minus z^2/(n + z^2), not zero.
+    Trap: not symmetric about the estimate; without discordant pairs it is plus or minus
+    z^2/(n + z^2), not zero.
     """
     validation.check_discordant(wins, losses, n)
     validation.check_between("confidence", confidence, 0, 1)
@@ -61,20 +49,11 @@ def tango_interval(wins: int, losses: int, n: int, *, confidence: float = CONFID
 def tango_test(wins: int, losses: int, n: int, *, margin: float = 0.0) -> OneSidedTest:
     """Score test that the difference of two paired success rates exceeds `margin`.
 
-    Args:
-        wins: Cases that only tuned gets right.
-        losses: Cases that only base gets right.
-        n: All paired cases.
-        margin: Null value in (-1, 1): the gain to beat, or minus the tolerance.
-
-    Raises:
-        ValueError: If the counts are impossible or `margin` is outside (-1, 1).
-
     Source: Tango (1998); statistic Z, p = P(normal >= Z).
 
     Traps: liberal for `margin > 0` (size up to .087 at n = 30: ask `exact_unconditional` too), and
-    elsewhere with few cases (up to .084 at n = 11: ask `exact_at_estimate` too). All ties at margin
-    0 give Z = 0, p = .5, and it is the mid-p of 1 that speaks.
+    elsewhere with few cases (up to .084 at n = 11: ask `exact_at_estimate` too). Without discordant
+    pairs p is .5 at margin 0, where the mid-p test gives 1.
     """
     validation.check_discordant(wins, losses, n)
     validation.check_between("margin", margin, -1, 1)
@@ -84,13 +63,6 @@ def tango_test(wins: int, losses: int, n: int, *, margin: float = 0.0) -> OneSid
 
 def mcnemar_midp(wins: int, losses: int) -> OneSidedTest:
     """One-sided mid-p McNemar test that tuned wins more discordant pairs than it loses.
-
-    Args:
-        wins: Cases that only tuned gets right (the statistic).
-        losses: Cases that only base gets right.
-
-    Raises:
-        ValueError: If a count is negative or not whole.
 
     Source: Fagerland, Lydersen and Laake (2013), BMC Med Res Methodol 13:91;
     p = P(X > wins) + P(X = wins)/2 with X binomial(wins + losses, 1/2).
@@ -111,14 +83,6 @@ def mcnemar_midp(wins: int, losses: int) -> OneSidedTest:
 
 def clopper_pearson(k: int, n: int, *, confidence: float = CONFIDENCE) -> Interval:
     """Exact interval for one success rate; each limit errs with at most (1 - confidence)/2.
-
-    Args:
-        k: Successes.
-        n: Trials.
-        confidence: Two-sided level.
-
-    Raises:
-        ValueError: If `k` is not within 0..n, `n < 1`, or `confidence` is outside (0, 1).
 
     Source: Clopper and Pearson (1934), Biometrika 26:404-413, by beta quantiles.
 
@@ -150,7 +114,7 @@ def null_losses(
     linear = -(b + c) * top + both * (n - b) * margin
     constant = -c * margin * top
     surd = np.sqrt(np.maximum(linear**2 - 4 * both * n * constant, 0))
-    # Two forms of the same root: subtracting nearly equal numbers would lose all digits.
+    # Two forms of the same root, against cancellation.
     total = surd + np.abs(linear)
     safe = np.where(total > 0, total, 1)
     larger = np.where(linear > 0, -2 * constant / safe, total / (2 * both * n))
@@ -192,19 +156,9 @@ def ratio_interval(
 ) -> Interval:
     """Score interval for the ratio of two paired success rates, tuned's to base's.
 
-    Args:
-        wins: Cases that only tuned gets right.
-        losses: Cases that only base gets right.
-        both: Cases that both get right. The others do not matter.
-        confidence: Two-sided level.
-
     Returns:
         Limits from 0 to infinity; the upper one is infinite, and so is the estimate, where base
         gets no case right.
-
-    Raises:
-        ValueError: If a count is negative or not whole, all are 0, or `confidence` is outside
-            (0, 1).
 
     Source: the inversion of `ratio_test`.
     """
@@ -219,15 +173,6 @@ def ratio_interval(
 
 def ratio_test(wins: int, losses: int, both: int, *, ratio: float) -> OneSidedTest:
     """Score test that the ratio of two paired success rates, tuned's to base's, exceeds `ratio`.
-
-    Args:
-        wins: Cases that only tuned gets right.
-        losses: Cases that only base gets right.
-        both: Cases that both get right. The others do not matter.
-        ratio: Null value above 0: 0.98 for "not worse by 2 % of base's level or more".
-
-    Raises:
-        ValueError: If a count is negative or not whole, all are 0, or `ratio` is not above 0.
 
     Source: Nam and Blackwelder (2002), Statistics in Medicine 21:689-699.
 
@@ -302,10 +247,6 @@ def exact_at_estimate(
         margin: Null value in (-1, 1) of the difference; for a ratio, `ratio - 1`.
         slope: 1 for a difference; for a ratio, the ratio.
 
-    Raises:
-        ValueError: If the counts are impossible, `slope` is not above 0, or `margin` is outside
-            (-1, slope).
-
     Source: Storer and Kim (1990), JASA 85:146-155; for non-inferiority of matched pairs Lloyd and
     Moldovan (2008), Statistics in Medicine 27:3540-3549: P(Z(B, C) >= z) at the
     maximum-likelihood estimate under the null hypothesis.
@@ -332,9 +273,6 @@ def exact_unconditional(wins: int, losses: int, n: int, *, margin: float) -> One
 
     Returns:
         The score statistic with its exact p-value: the smallest level at which the test rejects.
-
-    Raises:
-        ValueError: If the counts are impossible or `margin` is outside (-1, 1).
 
     Source: Berger and Boos (1994), JASA 89:1012-1016, with the score statistic of Tango (1998): at
     level alpha it rejects if gamma + max over q of P(Z(B, C) >= z | P(loss) = q,

@@ -1,13 +1,13 @@
 """Cases that belong together: limits for clustered 0/1 data.
 
 Several questions on one passage are not independent; treating them as such errs with probability
-.13 to .26 where .05 was promised.
+.13 to .26 instead of .05.
 
-A design effect, estimated from the clusters that were seen, knows nothing of a kind of cluster that
-was not: one in thirty documents on which every answer fails. Claims that something rare stays rare
-therefore take each cluster as one observation of a bounded score, and allow for unseen ones that
-are as bad as can be: a tolerance by the limits of `paired_mean`, a certified level by Gaffke's
-bound, which is Clopper and Pearson's limit where the cases of a cluster always agree.
+A design effect is estimated from the clusters in the sample, and cannot allow for other kinds: one
+in thirty documents on which every answer fails. Claims that something stays rare therefore take
+each cluster as one observation of a bounded score, and allow for unseen clusters that are as bad as
+possible: a tolerance by the limits of `paired_mean`, a certified level by Gaffke's bound, which is
+Clopper and Pearson's limit if the cases of a cluster always agree.
 """
 
 from __future__ import annotations
@@ -26,23 +26,16 @@ from tunegate.harness.stats.types import Interval, OneSidedTest
 from tunegate.harness.stats.unit_means import independent_units, jackknife
 from tunegate.harness.stats.validation import Floats, Ints, Labels
 
-_TELLING = 5
-"""Clusters with a discordant pair from which on the design effect can be estimated."""
+_LEAST_DISCORDANT = 5
+"""Clusters with a discordant pair that an estimate of the design effect needs."""
 
 
 def design_effect(differences: ArrayLike, clusters: Labels) -> float:
     """Factor by which clustering inflates the variance of the mean difference, at least 1.
 
-    Args:
-        differences: One value in {-1, 0, 1} per case.
-        clusters: One label per case, at least two different ones.
-
-    Raises:
-        ValueError: If a difference is not -1, 0 or 1, or there are fewer than two clusters.
-
     Source: Kish (1965), Survey Sampling: jackknife variance over the variance for independent
-    cases. Where fewer than five clusters hold a discordant pair, the data do not show how far the
-    cases of a cluster agree: the effect is then at least what it is if they always did, the sum of
+    cases. With discordant pairs in fewer than five clusters, the data do not show how far the cases
+    of a cluster agree: the effect is then at least that of cases that always agree, the sum of
     squared sizes over the sum of sizes.
     """
     return _reduce(differences, clusters).effect
@@ -52,15 +45,6 @@ def clustered_rate_interval(
     successes: ArrayLike, clusters: Labels, *, confidence: float = CONFIDENCE
 ) -> Interval:
     """Interval for a success rate over clustered cases, valid however their failures are spread.
-
-    Args:
-        successes: One value per case, from 0 to 1.
-        clusters: One label per case, at least two different ones.
-        confidence: Two-sided level.
-
-    Raises:
-        ValueError: If a value is outside of 0 to 1, there are fewer than two clusters, or
-            `confidence` is outside (0, 1).
 
     Source: Gaffke (2005), Mathematical Methods of Statistics 14:451-467, as Learned-Miller and
     Thomas (2019), arXiv:1905.06208, describe it: quantiles of the mean with weights drawn from a
@@ -85,20 +69,10 @@ def clustered_binary_interval(
 ) -> Interval:
     """Score interval for the difference of two success rates over clustered cases.
 
-    Args:
-        differences: tuned minus base per case, each -1, 0 or 1.
-        clusters: One label per case, at least two different ones.
-        confidence: Two-sided level.
-
-    Raises:
-        ValueError: If a difference is not -1, 0 or 1, there are fewer than two clusters, or
-            `confidence` is outside (0, 1).
-
     Source: Tango (1998) on counts divided by the design effect (Rao and Scott 1992, Biometrics
     48:577-585), with the t quantile of G - 1 degrees of freedom in place of the normal one. A limit
     that is not beyond 0 is that of `paired_mean.mean_interval` over the clusters, if that is wider:
-    "hardly worse" must allow for a kind of cluster that was not seen, "better" is shown by what
-    was.
+    "hardly worse" must allow for unseen kinds of clusters, "better" need not.
     """
     validation.check_between("confidence", confidence, 0, 1)
     data = _reduce(differences, clusters)
@@ -116,15 +90,6 @@ def clustered_binary_test(
     differences: ArrayLike, clusters: Labels, *, margin: float = 0.0
 ) -> OneSidedTest:
     """Test that the difference of two success rates over clustered cases exceeds `margin`.
-
-    Args:
-        differences: tuned minus base per case, each -1, 0 or 1.
-        clusters: One label per case, at least two different ones.
-        margin: Null value in (-1, 1).
-
-    Raises:
-        ValueError: If a difference is not -1, 0 or 1, there are fewer than two clusters, or
-            `margin` is outside (-1, 1).
 
     Source: the inversion of `clustered_binary_interval`, so that p-value and interval agree.
 
@@ -160,10 +125,6 @@ def clustered_ratio_interval(
             that is tested.
         confidence: Two-sided level.
 
-    Raises:
-        ValueError: If the columns differ in length or hold no 1, a value is outside of 0 to 1,
-            there are fewer than two clusters, or `ratio` or `confidence` is out of range.
-
     Source: `binary.ratio_interval` on counts divided by the design effect, with the t quantile, and
     the limit of the mean of tuned - ratio * base, as `clustered_binary_interval`.
     """
@@ -187,15 +148,6 @@ def clustered_ratio_test(
 ) -> OneSidedTest:
     """Test that the ratio of two success rates over clustered cases, tuned's to base's, exceeds it.
 
-    Args:
-        tuned: 0 or 1 per case.
-        base: Likewise.
-        clusters: One label per case, at least two different ones.
-        ratio: Null value above 0.
-
-    Raises:
-        ValueError: As `clustered_ratio_interval`.
-
     Source: the inversion of its lower limit.
     """
     data = _reduce_ratio(tuned, base, clusters, ratio)
@@ -215,13 +167,13 @@ _TANGO = "Tango score / design effect, t; unseen clusters"
 
 @dataclass(frozen=True, slots=True)
 class _ClusterMeans:
-    """Clusters of equal mean and size together, and the size of one that was not seen."""
+    """Clusters, grouped by equal mean and size, with the size of an unseen one."""
 
     means: Floats
     sizes: Floats
     counts: Floats
     unseen: float
-    """Mean size of the cluster of a random case: met clusters are likely to be large."""
+    """Mean size of the cluster of a random case."""
 
     def lower_tail(self, value: float, *, worst: float) -> float:
         """Return the p-value of "the mean is at most `value`", if `worst` is the least mean."""
@@ -242,7 +194,7 @@ def _clusters(values: Floats, clusters: Labels) -> _ClusterMeans:
     numbers = validation.check_labels("clusters", clusters, values.size)
     sizes = np.bincount(numbers).astype(np.float64)
     means = np.bincount(numbers, weights=values) / sizes
-    # Rounded, so that equal means are one group whatever order their values were added in.
+    # Rounded, so that equal means are one group in any order of summation.
     kinds, counts = np.unique(np.column_stack([means.round(12), sizes]), axis=0, return_counts=True)
     unseen = float((sizes**2).sum() / sizes.sum())
     return _ClusterMeans(kinds[:, 0], kinds[:, 1], counts.astype(np.float64), unseen)
@@ -250,13 +202,6 @@ def _clusters(values: Floats, clusters: Labels) -> _ClusterMeans:
 
 def effective_counts(differences: ArrayLike, clusters: Labels) -> tuple[int, int, int]:
     """Wins, losses and cases, divided by the design effect and rounded, for exact tests.
-
-    Args:
-        differences: tuned minus base per case, each -1, 0 or 1.
-        clusters: One label per case, at least two different ones.
-
-    Raises:
-        ValueError: As `design_effect`.
 
     Trap: an exact test of them is not exact: the design effect is estimated.
     """
@@ -285,7 +230,7 @@ def _reduce(differences: ArrayLike, clusters: Labels) -> _EffectiveCounts:
         raise ValueError(f"differences[{odd[0]}]={values[odd[0]]} must be -1, 0 or 1")
     numbers = validation.check_labels("clusters", clusters, values.size)
     effect = _effect(values, numbers)
-    if np.unique(numbers[values != 0]).size < _TELLING:
+    if np.unique(numbers[values != 0]).size < _LEAST_DISCORDANT:
         effect = max(effect, _agreed_effect(numbers))
     wins, losses = float((values > 0).sum()), float((values < 0).sum())
     return _EffectiveCounts(

@@ -46,9 +46,6 @@ def log_e_values(
         One value per case; the last does not depend on the order. Reaching log(1/alpha) at any
         time rejects at level alpha.
 
-    Raises:
-        ValueError: If there is no difference, one is beyond `bound`, or a setting is out of range.
-
     Source: Waudby-Smith and Ramdas (2024), JRSS B 86:1-27: mean over c of
     prod(1 - c + c y / m), y and m the differences and the margin mapped to [0, 1].
     """
@@ -76,9 +73,6 @@ def e_process_test(differences: ArrayLike, *, margin: float = 0.0, bound: float)
     Returns:
         The largest log evidence so far and its p-value min(1, exp(-it)), valid at every stop.
 
-    Raises:
-        ValueError: As `log_e_values`.
-
     Source: Ville's inequality.
 
     Trap: the order of arrival must not depend on the results.
@@ -96,9 +90,6 @@ def e_process_interval(
         differences: tuned minus base per case, in order of arrival.
         bound: Largest possible absolute difference.
         confidence: Two-sided level.
-
-    Raises:
-        ValueError: As `log_e_values`, or if `confidence` is outside (0, 1).
 
     Source: inversion of `e_process_test` by bisection; its evidence falls as the margin grows.
     """
@@ -162,9 +153,6 @@ def update_sequence(
         bound: Largest mean of a unit, given all before it, that is no reason for an alarm; above 0
             and at most 1, and the same at every call.
 
-    Raises:
-        ValueError: A value is outside of 0 to 1 or no number, or `bound` is out of range.
-
     Source: capital of a bet c is prod(1 - c + c y / bound), Waudby-Smith and Ramdas (2024), JRSS B
     86:1-27. Block j begins with the share 1/(j (j+1)) of the capital, which sums to 1 over all
     blocks: a mixture over the times of a change (Shin, Ramdas and Rinaldo 2023, E-detectors, NEJSDS
@@ -225,9 +213,6 @@ def units_needed(rate: float, *, bound: float, alpha: float, most: int = 100_000
     Returns:
         The first number at which evidence that grew as on average would suffice; half of such
         streams take longer, and None is more than `most`.
-
-    Raises:
-        ValueError: If a number is out of range.
     """
     validation.check_within("rate", rate, 0, 1)
     validation.check_between("alpha", alpha, 0, 1)

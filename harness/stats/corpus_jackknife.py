@@ -70,11 +70,7 @@ class JackknifeReplicates:
         bound: float | None = None,
         reach: Reach | None = None,
     ) -> Interval:
-        """Interval for the metric, or the difference; see `jackknife_interval`.
-
-        Raises:
-            ValueError: If the value exceeds `bound`, or `confidence` is outside (0, 1).
-        """
+        """Interval for the metric, or the difference; see `jackknife_interval`."""
         validation.check_between("confidence", confidence, 0, 1)
         value, fitted = self._fit(bound, reach)
         low, high = fitted.low(confidence), fitted.high(confidence)
@@ -116,9 +112,6 @@ def jackknife_replicates(
         stats: Sufficient statistics, shape (cases, statistics).
         statistic: Maps the summed statistics, shape (statistics,), to the metric.
         name: What to call `stats` in messages.
-
-    Raises:
-        ValueError: If the table is empty, or it or the metric is not finite anywhere.
     """
     table = _table(name, stats)
     sums = table.sum(axis=0)
@@ -155,11 +148,6 @@ def jackknife_interval(
         `paired_mean.mean_interval`, as if each case were worth the n-th part of the range, or of
         `reach` where it was not seen. Where leaving out a case changes nothing (identical systems)
         it has no limits without `bound`.
-
-    Raises:
-        ValueError: If the shapes differ or are empty, a statistic is not finite, the metric is
-            not finite on all cases or with any one left out, the difference exceeds `bound`, or
-            `confidence` is outside (0, 1).
 
     Source: Tukey's jackknife (Efron and Stein 1981, Annals of Statistics 9:586-596) of the
     difference, t with n - 1 degrees of freedom and Hall's correction for the skewness of the

@@ -124,9 +124,6 @@ _MOST_STEPS = 4000
 def find_root(function: Callable[[float], float], low: float, high: float) -> float:
     """Zero of a function that changes sign between `low` and `high`, to within 1e-13.
 
-    Raises:
-        ValueError: the function has the same sign at both ends, or is not a number somewhere.
-
     Source: Chandrupatla (1997), Advances in Engineering Software 28:145-149. Written here because
     importing scipy.optimize takes longer than a gate's whole arithmetic.
     """

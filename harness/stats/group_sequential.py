@@ -61,9 +61,6 @@ def look_sizes(n: int, *, first: int = 20) -> list[int]:
         Growing counts that end with `n`. A last step of less than half is merged into the one
         before.
 
-    Raises:
-        ValueError: If `n` or `first` is below 1.
-
     Source: simulated with `kim_demets` at 200 cases and a true gain of 0.2: stops after .42 of the
     cases, against .37 with looks every 10.
     """
@@ -86,9 +83,6 @@ def efficacy_bounds(
 
     Returns:
         One bound per look; `inf` where nothing may be spent.
-
-    Raises:
-        ValueError: If the fractions do not grow within (0, 1] or `alpha` is out of range.
 
     Source: Armitage, McPherson and Rowe (1969), JRSS A 132:235-244: the density of the score
     process below the earlier bounds, carried from look to look by quadrature.
@@ -196,9 +190,6 @@ def repeated_confidence(bound: float) -> float:
     Args:
         bound: Efficacy bound of the look, positive.
 
-    Raises:
-        ValueError: If `bound` is not positive and finite.
-
     Source: Jennison and Turnbull (1989), JRSS B 51:305-361.
     """
     validation.check_positive("bound", bound)
@@ -215,9 +206,6 @@ def conditional_power(z: float, fraction: float, *, bound: float, drift: float) 
         bound: Efficacy bound of the last look.
         drift: Expected final z if the effect hoped for is true: (effect - margin) over the
             standard error with all cases.
-
-    Raises:
-        ValueError: If `fraction` is outside (0, 1) or another argument is not finite.
 
     Source: Lan, Simon and Halperin (1982), Sequential Analysis 1:207-219:
     Phi((z sqrt(t) + drift (1 - t) - bound) / sqrt(1 - t)).

@@ -38,10 +38,6 @@ def rogan_gladen(rate: float, *, sensitivity: float, specificity: float) -> floa
         sensitivity: Probability that the judge calls a positive case positive.
         specificity: Probability that the judge calls a negative case negative.
 
-    Raises:
-        ValueError: If an argument is outside [0, 1], or sensitivity + specificity is below 1.1:
-            such a judge is close to guessing and the correction explodes.
-
     Source: Rogan and Gladen (1978), American Journal of Epidemiology 107:71-76:
     (rate + specificity - 1) / (sensitivity + specificity - 1).
 
@@ -67,10 +63,6 @@ def rogan_gladen_interval(
         table: 2 x 2 calibration counts of this model: [[both yes, only people yes],
             [only judge yes, both no]].
         confidence: Two-sided level.
-
-    Raises:
-        ValueError: If counts are impossible, a row of the table is empty, the judge is close to
-            guessing, or `confidence` is outside (0, 1).
 
     Source: delta method with calibration variance (Lee et al., arXiv 2511.21140), each rate
     smoothed (Agresti and Coull 1998) so that a flawless calibration sample has no zero variance.
@@ -118,10 +110,6 @@ def cohens_kappa(table: Table, *, confidence: float = CONFIDENCE) -> Interval:
         Kappa. Where a side uses one label only, kappa is 0 whatever they think: (-1, 1). Perfect
         agreement takes its lower limit from the exact interval of the agreement.
 
-    Raises:
-        ValueError: If the table is not square, of size 2 or more, with whole counts of at least
-            one case, or `confidence` is outside (0, 1).
-
     Source: Cohen (1960); large-sample variance of Fleiss, Cohen and Everitt (1969), by
     statsmodels.
 
@@ -155,9 +143,6 @@ def counts_of(table: Table, *, square: int | None = None) -> Ints:
     Args:
         table: Square counts, rows by people, columns by the judge.
         square: Size that the table must have; None takes any of 2 or more.
-
-    Raises:
-        ValueError: If the table has another shape, or holds anything but counts, or nothing.
     """
     counts = np.asarray(table)
     size = square or max(2, len(counts))
@@ -171,14 +156,6 @@ def counts_of(table: Table, *, square: int | None = None) -> Ints:
 def sensitivity(table: Table, *, confidence: float = CONFIDENCE) -> Interval:
     """Exact interval for the share of people's "yes" that the judge says "yes" to.
 
-    Args:
-        table: 2 x 2 counts, rows by people, columns by the judge, "yes" first.
-        confidence: Two-sided level.
-
-    Raises:
-        ValueError: If the table is no 2 x 2 table of counts, people said "yes" to none, or
-            `confidence` is outside (0, 1).
-
     Source: Clopper-Pearson.
 
     Trap: of one arm; pooled over two arms it hides a judge that is kinder to one of them.
@@ -190,14 +167,6 @@ def sensitivity(table: Table, *, confidence: float = CONFIDENCE) -> Interval:
 
 def specificity(table: Table, *, confidence: float = CONFIDENCE) -> Interval:
     """Exact interval for the share of people's "no" that the judge says "no" to.
-
-    Args:
-        table: 2 x 2 counts, rows by people, columns by the judge, "yes" first.
-        confidence: Two-sided level.
-
-    Raises:
-        ValueError: If the table is no 2 x 2 table of counts, people said "no" to none, or
-            `confidence` is outside (0, 1).
 
     Source: Clopper-Pearson.
 
@@ -215,10 +184,6 @@ def accuracy(table: Table, *, confidence: float = CONFIDENCE) -> Interval:
         table: Square counts, rows by people, columns by the judge, same order of labels.
         confidence: Two-sided level.
 
-    Raises:
-        ValueError: If the table is not square, of size 2 or more, with whole counts of at least
-            one case, or `confidence` is outside (0, 1).
-
     Source: Clopper-Pearson.
 
     Trap: high for a judge that always gives the commonest label; see `constant_baseline`.
@@ -230,13 +195,6 @@ def accuracy(table: Table, *, confidence: float = CONFIDENCE) -> Interval:
 
 def balanced_accuracy(table: Table, *, confidence: float = CONFIDENCE) -> Interval:
     """Interval for the mean of sensitivity and specificity: 0.5 is guessing.
-
-    Args:
-        table: 2 x 2 counts, rows by people, columns by the judge, "yes" first.
-        confidence: Two-sided level.
-
-    Raises:
-        ValueError: As `sensitivity` and `specificity`.
 
     Source: the two exact intervals joined by recovering their variances (MOVER; Zou and Donner
     2008, Statistics in Medicine 27:1693-1702).
@@ -257,9 +215,6 @@ def constant_baseline(table: Table) -> float:
     Args:
         table: Square counts, rows by people, columns by the judge, same order of labels.
 
-    Raises:
-        ValueError: As `accuracy`.
-
     Source: the majority-class baseline.
 
     Trap: an accuracy that does not beat it is no evidence for the judge.
@@ -277,18 +232,8 @@ def differential_error(
 ) -> Interval:
     """Interval for how far the judge's mean difference is from that of people.
 
-    Args:
-        human: Paired differences (tuned minus base) by people, one per labelled case.
-        judge: Paired differences by the judge for the same cases.
-        confidence: Two-sided level.
-        bound: Largest possible absolute difference of two scores, if there is one.
-
     Returns:
         The interval of mean(judge - human): positive means the judge favours tuned.
-
-    Raises:
-        ValueError: If lengths differ, a value is not finite or beyond `bound`, or `confidence` is
-            outside (0, 1).
 
     Source: `ppi.GuardedEstimate` of the mean error, with one answer's error of the whole range as
     the largest; without a bound and without any spread, `paired_mean.mean_interval`.

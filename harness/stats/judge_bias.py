@@ -37,10 +37,6 @@ def order_flips(
         second_order: Those with tuned shown first, for the same pairs.
         confidence: Two-sided level.
 
-    Raises:
-        ValueError: If lengths differ, a verdict is not -1, 0 or 1, or `confidence` is outside
-            (0, 1).
-
     Source: Clopper-Pearson; consistency of MT-Bench (arXiv 2306.05685) is one minus this.
 
     Trap: a judge that always says "tie" never flips.
@@ -62,10 +58,6 @@ def first_position_share(first: int, second: int, *, confidence: float = CONFIDE
         second: Verdicts for the other; ties count in neither.
         confidence: Two-sided level.
 
-    Raises:
-        ValueError: If a count is negative or not whole, both are 0, or `confidence` is outside
-            (0, 1).
-
     Source: Clopper-Pearson.
 
     Trap: with one order only, an answer that is better and always shown first looks like bias.
@@ -82,9 +74,6 @@ def first_position_test(first: int, second: int) -> OneSidedTest:
 
     Returns:
         The statistic is the share that goes to the first; the p-value is two-sided.
-
-    Raises:
-        ValueError: If a count is negative or not whole, or both are 0.
 
     Source: the binomial test at one half.
 
@@ -106,10 +95,6 @@ def repeat_flips(
         verdicts: For each case the judge's verdict each time, at least twice.
         confidence: Two-sided level.
 
-    Raises:
-        ValueError: If there is no case, one was asked less than twice, or `confidence` is outside
-            (0, 1).
-
     Source: Clopper-Pearson.
 
     Trap: more repeats find more flips; compare judges at the same number.
@@ -125,9 +110,6 @@ def repeat_variance(scores: Sequence[ArrayLike]) -> float:
 
     Args:
         scores: For each case the scores of the repeats, at least two.
-
-    Raises:
-        ValueError: If there is no case, one has less than two scores, or one is not finite.
 
     Source: mean of the cases' variances (one-way analysis of variance, within).
 
@@ -176,10 +158,6 @@ def length_fit(
         differences: Paired differences by the judge, one per case.
         log_ratios: Logarithm of tuned's length over base's, for the same cases.
         confidence: Two-sided level.
-
-    Raises:
-        ValueError: If there are fewer than four cases, lengths differ, a value is not finite, all
-            ratios are equal, or `confidence` is outside (0, 1).
 
     Source: ordinary least squares with MacKinnon and White's HC3 errors (1985, Journal of
     Econometrics 29:305-325), t on n - 2 degrees of freedom.

@@ -57,18 +57,8 @@ def geometric_mean_ratio(
 ) -> Interval:
     """Interval for the geometric mean of tuned/base, paired by case.
 
-    Args:
-        base: Positive durations of base, one per case, in any unit.
-        tuned: Durations of tuned for the same cases, same unit.
-        confidence: Two-sided level.
-        clusters: One label per case where cases belong together.
-
     Returns:
         The ratio; (0, inf) as limits where the log-ratios show no spread.
-
-    Raises:
-        ValueError: If lengths differ, a duration is not positive and finite, or as
-            `paired_mean.mean_interval`.
 
     Source: `paired_mean.mean_interval` on log(tuned) - log(base), unbounded, then exp.
 
@@ -87,9 +77,6 @@ def latency_quantile(durations: ArrayLike, share: float) -> float:
         durations: Durations, one per case.
         share: In (0, 1), for example 0.95.
 
-    Raises:
-        ValueError: If there is no duration, one is not finite, or `share` is outside (0, 1).
-
     Source: Harrell and Davis (1982), Biometrika 69:635-640.
     """
     values = validation.check_vector("durations", durations)
@@ -99,12 +86,6 @@ def latency_quantile(durations: ArrayLike, share: float) -> float:
 
 def smallest_quantile_n(quantile: float) -> int:
     """Fewest cases for which `quantile_ratio` keeps its level: 20, 50, 100 at .5, .9, .95.
-
-    Args:
-        quantile: In (0, 1).
-
-    Raises:
-        ValueError: If `quantile` is outside (0, 1).
 
     Source: simulation (at p95, n = 50 errs with .073, n = 100 with .046): five expected cases
     beyond the quantile, and never fewer than 20 cases.
@@ -124,24 +105,12 @@ def quantile_ratio(
 ) -> Interval:
     """Interval for the ratio of a latency quantile, tuned over base.
 
-    Args:
-        base: Positive durations of base, one per case, in any unit.
-        tuned: Durations of tuned for the same cases, same unit.
-        quantile: In (0, 1), for example 0.95.
-        seed: Seed of the bootstrap; the same seed gives the same interval.
-        confidence: Two-sided level.
-        resamples: Bootstrap resamples of whole pairs, at least 200.
-
     Returns:
         The ratio; (0, inf) as limits where no resample differs from another.
 
-    Raises:
-        ValueError: If there are fewer than `smallest_quantile_n(quantile)` cases, lengths differ,
-            a duration is not positive and finite, or a setting is out of range.
-
     Source: Harrell and Davis (1982), Biometrika 69:635-640; paired percentile bootstrap.
 
-    Trap: far less precise than `geometric_mean_ratio`; gate on that one if in doubt.
+    Traps: needs `smallest_quantile_n(quantile)` cases; less precise than `geometric_mean_ratio`.
     """
     before, after = _durations(base, tuned)
     validation.check_between("confidence", confidence, 0, 1)
@@ -172,9 +141,6 @@ def service_level(durations: ArrayLike, *, limit: float, quantile: float = 0.95)
     Returns:
         The number of cases over the limit and the p-value of "the share over the limit is at
         least 1 - quantile" (the margin); small means the promise is kept.
-
-    Raises:
-        ValueError: If there is no duration, one is not finite, or a setting is out of range.
 
     Source: binomial; p <= alpha exactly if the Clopper-Pearson upper limit is at most
     1 - quantile.

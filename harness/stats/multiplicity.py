@@ -15,15 +15,9 @@ from tunegate.harness.stats.validation import Floats, Ints
 def holm(p_values: ArrayLike) -> Floats:
     """Holm's adjusted p-values, in the order given.
 
-    Args:
-        p_values: One-sided p-values in [0, 1], at least one.
-
     Returns:
         Adjusted values; those at most alpha are claims of which, with probability 1 - alpha, none
         is false, whatever the dependence.
-
-    Raises:
-        ValueError: If there is no p-value or one is outside [0, 1] or NaN.
 
     Source: Holm (1979), Scandinavian Journal of Statistics 6:65-70.
 
@@ -38,14 +32,8 @@ def holm(p_values: ArrayLike) -> Floats:
 def benjamini_hochberg(p_values: ArrayLike) -> Floats:
     """Benjamini and Hochberg's adjusted p-values, in the order given.
 
-    Args:
-        p_values: p-values in [0, 1], at least one.
-
     Returns:
         Adjusted values; among those at most alpha, about a share alpha may be false.
-
-    Raises:
-        ValueError: If there is no p-value or one is outside [0, 1] or NaN.
 
     Source: Benjamini and Hochberg (1995), JRSS B 57:289-300.
 

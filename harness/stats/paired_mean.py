@@ -64,10 +64,6 @@ def mean_interval(
         The interval, clipped to plus and minus `bound`. One case, or no spread and no bound,
         gives the widest one: the data do not show how far the next difference may be.
 
-    Raises:
-        ValueError: If there is no difference, one is NaN or infinite or beyond `bound`, there are
-            fewer than two clusters, or `confidence` is outside (0, 1).
-
     Source: Student's t; Hall (1992), JRSS B 54:221-228, cubic transformation; with clusters the
     delete-one-cluster jackknife (CR3) on G - 1 degrees of freedom. Without spread the guard is the
     exact binomial bound on what was never seen (Clopper and Pearson 1934).
@@ -104,9 +100,6 @@ def mean_test(
         the statistic where unseen losses explain more. One case, or no spread and a mean not
         beyond the margin, gives p = 1 and the statistic `-inf`.
 
-    Raises:
-        ValueError: As `mean_interval`, or if `margin` is not finite or not within the bound.
-
     Source: inversion of `mean_interval` in closed form.
 
     Trap: the p-value of the opposite direction is not one minus this one; negate the differences
@@ -135,10 +128,6 @@ def unseen_loss_units(
         effect: The difference of every unit.
         confidence: Two-sided level.
 
-    Raises:
-        ValueError: If `bound` is not positive, `confidence` is outside (0, 1), or margin and effect
-            are out of range.
-
     Source: losses of the whole range that pull a mean of `effect` down to the margin strike a
     share q = (effect - margin)/(bound + effect) of the units; none of n is struck with
     probability (1 - q)^n, which must not exceed the one-sided error. 149 units at a margin of -.02
@@ -162,9 +151,6 @@ def severe_drops(
         drop: Loss from which a case counts as severe, in units of the score.
         confidence: Two-sided level.
 
-    Raises:
-        ValueError: If there is no difference, one is not finite, or `drop` is not positive.
-
     Source: Clopper-Pearson; meaningless on 0/1 scores, where every loss is a severe drop.
     """
     values = validation.check_vector("differences", differences)
@@ -175,13 +161,7 @@ def severe_drops(
 
 
 def skewness_warning(differences: ArrayLike) -> bool:
-    """Tell whether the sample is too skewed for its size: abs(g)/sqrt(n) > 0.3.
-
-    Args:
-        differences: tuned minus base per case.
-
-    Raises:
-        ValueError: If there is no difference or one is not finite.
+    """Return whether the sample is too skewed for its size: abs(g)/sqrt(n) > 0.3.
 
     Source: the third-order error term of the t interval (Hall 1992); g is the biased sample
     skewness.
@@ -204,12 +184,12 @@ _FAR = 1e50
 
 @dataclass(frozen=True, slots=True)
 class LimitCurve:
-    """One family of limits `center - h(q) * error`, with q the t quantile."""
+    """A family of limits `center - h(q) * error`, with q the t quantile."""
 
     center: float
     error: float
     skew: float = 0.0
-    """Skewness over the root of the sample size; 0 makes it the plain t interval."""
+    """Skewness over the root of the sample size; 0 gives the plain t interval."""
 
     def limit(self, q: float) -> float:
         """Lower limit for the t quantile `q`; `-q` gives the upper one."""
@@ -230,24 +210,21 @@ class LimitCurve:
 
 @dataclass(frozen=True, slots=True)
 class _UnseenLosses:
-    """Lower limits that allow for losses of the whole range of which the sample holds none.
+    """Lower limits that allow for losses of the whole range that the sample does not have.
 
     Let a share of the units lose the whole range, so that the mean of all is at the margin. The
-    p-value is the largest probability, over all such shares, that no unit of the sample is struck
-    *and* the others come out as favourable as they did. With `a` the expected number of struck
-    units and in units of range/n, that is the maximum of exp(-a) Phi((a - d)/s) over a >= 0: d the
-    distance of the mean from the margin, s its standard error. The maximum is at a = d + s u, where
-    u solves phi(u) = s Phi(u); its value there is exp(c - d) with c = log Phi(u) - s u, which is
-    never more than ln(2) below exp(-d). For a = 0 it is the normal test.
+    p-value is the largest probability, over all such shares, that the sample has none of these
+    units *and* the others are as favorable as they are. With `a` the expected number of such units,
+    in units of range/n, it is the maximum of exp(-a) Phi((a - d)/s) over a >= 0: d the distance of
+    the mean from the margin, s its standard error. The maximum is at a = d + s u, where u solves
+    phi(u) = s Phi(u); its value is exp(c - d) with c = log Phi(u) - s u, at most ln(2) below
+    exp(-d). For a = 0 it is the normal test; for s = 0 the exact binomial bound.
 
-    What the maximum is below exp(-d) is a credit for noise, and noise is normal only roughly: where
-    few units gain much, they do so more often than a normal sum would. A share of the credit is
-    withheld: the squared size of a gain, as a share of what a struck unit loses, and (8/n)^2
-    for the steps of small samples. With the whole credit, populations of three values err with up
-    to .0675. Where units take two values, the mean is lowered by its step (`lattice_step`): as it
-    is they err with up to .0681, with half a step less up to .0609, and so with .0594 at most.
-
-    Distances are logarithms, which make it the exact binomial bound where s is 0.
+    The difference from exp(-d) is a credit for noise, which is only roughly normal: a few large
+    gains occur more often than in a normal sum. A share of the credit is withheld: the squared
+    ratio of gains to full losses, and (8/n)^2 for small samples. With the whole credit, populations
+    of three values err with up to .0675. If units take two values, the mean is lowered by its step
+    (`lattice_step`), so that they err with at most .0594 instead of .0681.
     """
 
     mean: float
@@ -260,7 +237,7 @@ class _UnseenLosses:
 
     @property
     def noise(self) -> float:
-        """Standard error in units of what one loss of the whole range takes from the mean."""
+        """Standard error, in units of the effect of one full loss on the mean."""
         return self.units * self.error / (1 + self.mean)
 
     def limit(self, alpha: float) -> float:
@@ -275,7 +252,7 @@ class _UnseenLosses:
         return (1 + self.mean) * math.exp(-distance / self.units) - 1
 
     def p_value(self, margin: float) -> float:
-        """Smallest error at which the limit clears `margin`, itself above -1."""
+        """Smallest error at which the limit clears `margin`, which is above -1."""
         if self.mean <= -1:
             return 1.0
         distance = self.units * math.log((1 + self.mean) / (1 + margin))
@@ -287,14 +264,14 @@ class _UnseenLosses:
         return math.exp(min(0.0, c - distance))
 
     def _withheld(self, c: float) -> float:
-        """Return the part of the credit -c that counts as distance, 0 where there is none."""
-        # Third moment over the second: the size of the gains, where they make up the spread.
+        """Return the part of the credit -c that is withheld."""
+        # Third moment over the second: the size of the gains, if they make up the spread.
         gain = max(0.0, self.skew * self.noise)
         return max(0.0, -c) * min(1.0, gain**2 + (8 / self.units) ** 2)
 
 
 _NORMAL_ALONE = 8.0
-"""Noise beyond which unseen losses explain nothing that the normal test does not allow anyway."""
+"""Noise beyond which unseen losses add nothing to the normal test."""
 
 
 def _worst_share(noise: float) -> tuple[float, float]:
@@ -322,7 +299,7 @@ class MeanFit:
     limit: float
     """Largest possible absolute mean, `inf` if unknown."""
     curves: tuple[LimitCurve, ...]
-    """None if the data carry no information on their spread."""
+    """Empty if the data have no information on their spread."""
     degrees: float
     """Degrees of freedom of the t quantile: units less 1, counted as equal clusters."""
     spread: bool
@@ -330,13 +307,13 @@ class MeanFit:
     error: float
     """Standard error of the mean."""
     reach: Reach
-    """Value of an unseen unit at worst and, negated, at best; `inf` if unknown."""
+    """Worst and best value of an unseen unit, as sizes; `inf` if unknown."""
     units: float
     """Independent units: clusters, or cases."""
     step: float
-    """Step of the mean where units take two values (`unit_means.lattice_step`)."""
+    """Step of the mean if units take two values (`unit_means.lattice_step`)."""
     likelihood: EmpiricalLikelihood | None
-    """Of a score with a range whose units vary, in units of `scale`."""
+    """For scores with a range whose units vary, in units of `scale`."""
     scale: float
     method: str
     """Name of the rule."""
@@ -419,7 +396,7 @@ def fit_units(
     factor = 1.0 if bound is not None else _HEAVY_TAILS
     curves = _spread_curves(sums, sizes, whole, factor) if whole.error > 0 else []
     if bound is not None and sums.size > 1:
-        # Without spread the mean itself is all that the plain curves can add.
+        # Without spread, the plain curves are the mean itself.
         curves = curves or [LimitCurve(whole.mean, 0.0)]
     degrees = max(independent_units(sizes.tolist()) - 1, 1.0)
     likely = bound is not None and whole.error > 0
@@ -440,7 +417,7 @@ def fit_units(
 
 
 def sample_skewness(values: Floats) -> float:
-    """Biased sample skewness; 0 without spread, where a quotient of zeros would be NaN."""
+    """Biased sample skewness; 0 without spread."""
     scale = float(np.abs(values).max()) or 1.0
     centered = values / scale - (values / scale).mean()
     largest = float(np.abs(centered).max())
@@ -470,7 +447,7 @@ def _units(values: Floats, clusters: Labels | None) -> tuple[Floats, Floats]:
 
 
 def _plain(sums: Floats, sizes: Floats) -> JackknifeMean:
-    """Mean and standard error; error 0 stands for "no spread", a single unit included."""
+    """Mean and standard error, which is 0 without spread or with a single unit."""
     means = sums / sizes
     if np.ptp(means) <= _ROUNDING:
         return JackknifeMean(float(sums.sum() / sizes.sum()), 0.0)

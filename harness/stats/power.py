@@ -22,32 +22,12 @@ from tunegate.harness.stats.types import StudyDesign
 from tunegate.harness.stats.validation import Ints
 
 
-def cluster_design_effect(size: float, correlation: float) -> float:
-    """Planned design effect of equally sized clusters: 1 + (size - 1) * correlation.
-
-    Args:
-        size: Cases per cluster, at least 1.
-        correlation: Correlation of two cases of one cluster, in [0, 1].
-
-    Raises:
-        ValueError: If an argument is out of range.
-
-    Source: Kish (1965), Survey Sampling.
-    """
-    validation.check_within("size", size, 1, math.inf)
-    validation.check_within("correlation", correlation, 0, 1)
-    return 1 + (size - 1) * correlation
-
-
 def smallest_provable_n(margin: float, *, confidence: float = CONFIDENCE) -> int:
     """Fewest 0/1 cases that can prove non-inferiority at all, even without any discordant pair.
 
     Args:
         margin: Tolerance as a positive number in (0, 1).
         confidence: Two-sided level.
-
-    Raises:
-        ValueError: If `margin` or `confidence` is outside (0, 1).
 
     Source: without a discordant pair the score test passes from z^2 (1 - margin) / margin cases on,
     and its exact p-value, (1 - margin)^n, from log(alpha) / log(1 - margin) on: 149 at a margin of
@@ -77,17 +57,6 @@ def binary_power(
 ) -> StudyDesign:
     """Power of the score test with `n` paired 0/1 cases.
 
-    Args:
-        n: Paired cases.
-        effect: True difference of the success rates, in [-1, 1].
-        discordance: Share of cases on which the models differ; raised to abs(effect) if smaller.
-        margin: Null value in (-1, 1).
-        confidence: Two-sided level of the interval that decides.
-        deff: Design effect of clustered cases, at least 1.
-
-    Raises:
-        ValueError: If an argument is out of range.
-
     Source: Tango (1998) and Nam (1997), Biometrics 53:1422-1430:
     Phi(((effect - margin) sqrt(n) - z sqrt(v0)) / sqrt(v1)), v0 the variance under the null
     nearest to the true cells, v1 = discordance - effect^2.
@@ -112,17 +81,6 @@ def binary_sample_size(
 ) -> StudyDesign:
     """Fewest paired 0/1 cases that reach the wanted power, with the power they reach.
 
-    Args:
-        effect: True difference of the success rates; must exceed `margin`.
-        discordance: Share of cases on which the models differ; raised to abs(effect) if smaller.
-        margin: Null value in (-1, 1).
-        confidence: Two-sided level of the interval that decides.
-        power: Probability of a pass that is wanted, in (0, 1).
-        deff: Design effect of clustered cases, at least 1.
-
-    Raises:
-        ValueError: If an argument is out of range or `effect` does not exceed `margin`.
-
     Source: the inversion of `binary_power`.
 
     Trap: the discordance decides; take it from an earlier run, not from hope.
@@ -134,7 +92,7 @@ def binary_sample_size(
     z_alpha = distributions.normal_critical(confidence)
     z_beta = distributions.normal_upper(1 - power)
     root = (z_alpha * math.sqrt(spread.null) + z_beta * math.sqrt(spread.true)) / (effect - margin)
-    # A wanted power below one half may make the root negative; one case is the least there is.
+    # A wanted power below one half may make the root negative.
     n = max(1, math.ceil(max(root, 0) ** 2 * deff - _SLACK))
     reached = _binary_power(n / deff, effect - margin, spread, confidence)
     return StudyDesign(n, effect, margin, reached, confidence, _BINARY_METHOD)
@@ -151,19 +109,8 @@ def binary_detectable_effect(
 ) -> StudyDesign:
     """Smallest true difference that `n` paired 0/1 cases find with the wanted power.
 
-    Args:
-        n: Paired cases.
-        discordance: Share of cases on which the models differ; raised with the effect.
-        margin: Null value in (-1, 1).
-        confidence: Two-sided level of the interval that decides.
-        power: Probability of a pass that is wanted, in (0, 1).
-        deff: Design effect of clustered cases, at least 1.
-
     Returns:
         The design; its effect is `inf` if even a difference of 1 would not be found.
-
-    Raises:
-        ValueError: If an argument is out of range.
 
     Source: the inversion of `binary_power` by root finding.
     """
@@ -177,7 +124,7 @@ def binary_detectable_effect(
         spread = _spread(effect, discordance, margin)
         return _binary_power(size, effect - margin, spread, confidence) - power
 
-    # Power grows from below the target at the margin; an effect of 1 is the largest there is.
+    # Power grows with the effect, from the margin to 1.
     nearest = margin + 1e-9 * (1 - margin)
     if excess(1.0) < 0:
         effect = math.inf
@@ -231,17 +178,6 @@ def mean_power(
 ) -> StudyDesign:
     """Power of the t test with `n` paired differences.
 
-    Args:
-        n: Paired cases, at least 2.
-        effect: True mean difference.
-        deviation: Standard deviation of the differences, same unit.
-        margin: Null value, same unit.
-        confidence: Two-sided level of the interval that decides.
-        deff: Design effect of clustered cases, at least 1.
-
-    Raises:
-        ValueError: If an argument is out of range.
-
     Source: T((effect - margin) sqrt(n) / deviation - t_alpha) with n - 1 degrees of freedom, the
     formula n = ((t_alpha + t_beta) deviation / (effect - margin))^2 solved for the power.
     """
@@ -266,17 +202,6 @@ def mean_sample_size(
     deff: float = 1.0,
 ) -> StudyDesign:
     """Fewest paired differences that reach the wanted power, with the power they reach.
-
-    Args:
-        effect: True mean difference; must exceed `margin`.
-        deviation: Standard deviation of the differences, same unit.
-        margin: Null value, same unit.
-        confidence: Two-sided level of the interval that decides.
-        power: Probability of a pass that is wanted, in (0, 1).
-        deff: Design effect of clustered cases, at least 1.
-
-    Raises:
-        ValueError: If an argument is out of range or `effect` does not exceed `margin`.
 
     Source: the inversion of `mean_power`; agrees with statsmodels' TTestPower.
     """
@@ -305,17 +230,6 @@ def mean_detectable_effect(
     deff: float = 1.0,
 ) -> StudyDesign:
     """Smallest true mean difference that `n` paired differences find with the wanted power.
-
-    Args:
-        n: Paired cases, at least 2.
-        deviation: Standard deviation of the differences.
-        margin: Null value, same unit.
-        confidence: Two-sided level of the interval that decides.
-        power: Probability of a pass that is wanted, in (0, 1).
-        deff: Design effect of clustered cases, at least 1.
-
-    Raises:
-        ValueError: If an argument is out of range.
 
     Source: margin + (t_alpha + t_beta) * deviation / sqrt(n).
     """
@@ -356,27 +270,21 @@ def _smallest(enough: Callable[[int], bool]) -> int:
 
 
 _DENSE = 64
-"""Losses up to which a boundary is asked for at each number of them."""
+"""Losses up to which a boundary is computed for every number of them."""
 EXACT_LIMIT = 2000
-"""Cases up to which the power of a rule on 0/1 scores is enumerated; beyond, the formula is."""
+"""Cases up to which the power of a rule on 0/1 scores is enumerated, instead of approximated."""
 
 
 class ProofBoundary:
-    """Fewest wins that prove a margin, for each number of losses: any rule on 0/1 pairs, at one n.
+    """Fewest wins that prove a margin, for each number of losses, for any rule on `n` 0/1 pairs.
 
-    The rule is asked at some numbers of losses only: at each up to 64, then at steps of a
-    standard deviation, between which the boundary is a straight line up to rounding. What it
-    answered is kept, so that other effects and discordances cost next to nothing.
+    The rule is evaluated at each number of losses up to 64, then at steps of a standard deviation,
+    between which the boundary is a straight line up to rounding. Results are kept, so that other
+    effects and discordances cost next to nothing.
     """
 
     def __init__(self, n: int, proves: Callable[[int, int], bool]) -> None:
-        """Ask nothing yet.
-
-        Args:
-            n: Paired cases.
-            proves: (wins, losses) → whether the rule calls the margin proven; wins never speak
-                against it.
-        """
+        """Take the cases and the rule: (wins, losses) → whether the margin is proven."""
         self.n = n
         self._proves = proves
         self._turns: dict[int, int] = {}
@@ -392,11 +300,6 @@ class ProofBoundary:
 
     def power(self, effect: float, discordance: float) -> float:
         """Return the probability of a proof.
-
-        Args:
-            effect: True difference of the success rates, in [-1, 1].
-            discordance: Share of cases on which the models differ; raised to abs(effect) if
-                smaller.
 
         Source: wins and losses are trinomial; losses ~ binomial(n, q), wins ~ binomial among the
         rest. Losses further than 4.5 standard deviations from their mean are left out.

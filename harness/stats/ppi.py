@@ -117,15 +117,6 @@ def guarded_estimate(
 def ppi_weight(human: ArrayLike, judge: ArrayLike, unlabelled: ArrayLike) -> float:
     """Share of trust, from 0 to 1, that the judge earns on the labelled cases.
 
-    Args:
-        human: Paired differences by people, one per labelled case.
-        judge: Paired differences by the judge for the same cases.
-        unlabelled: Paired differences by the judge for all other cases.
-
-    Raises:
-        ValueError: If there are fewer than two labelled or unlabelled cases, lengths differ, or
-            a value is not finite.
-
     Source: Angelopoulos, Duchi and Zrnic (2023), PPI++, arXiv 2311.01453, example 6.1:
     Cov(human, judge) / ((1 + n/N) Var(judge)), clipped to [0, 1].
     """
@@ -156,10 +147,6 @@ def ppi_interval(
     Returns:
         The interval, clipped to plus and minus `bound`; without a bound that of
         `paired_mean.mean_interval` on the people's labels alone where nothing varies.
-
-    Raises:
-        ValueError: If there are fewer than two labelled or unlabelled cases, lengths differ, a
-            value is not finite or beyond `bound`, or `confidence` or `weight` is no share.
 
     Source: PPI++ (arXiv 2311.01453) on paired differences: w * mean(unlabelled) +
     mean(human - w * judge), with the limits of `GuardedEstimate` on n - 1 degrees of freedom. With
@@ -195,16 +182,6 @@ def ppi_test(
     bound: float | None = None,
 ) -> OneSidedTest:
     """Test that the mean difference people would see exceeds `margin`.
-
-    Args:
-        human: Paired differences (tuned minus base) by people, one per labelled case.
-        judge: Paired differences by the judge for the same cases.
-        unlabelled: Paired differences by the judge for all other cases, disjoint from these.
-        margin: Null value; strictly within plus and minus `bound`.
-        bound: Largest possible absolute difference, if there is one.
-
-    Raises:
-        ValueError: As `ppi_interval`, or if `margin` is not finite or not within the bound.
 
     Source: inversion of `ppi_interval` in closed form.
     """
@@ -255,10 +232,6 @@ class JudgeRegression:
             judge: Paired differences by the judge for the same cases.
             bound: Largest possible error of the judge on one case, if there is one.
             clusters: One label per case where cases belong together.
-
-        Raises:
-            ValueError: If there are fewer than four cases or clusters, lengths differ, a value is
-                not finite, all of people's differences are equal, or `bound` is not above 0.
         """
         limit = math.inf if bound is None else validation.check_positive("bound", bound)
         truth = validation.check_vector("human", human)
@@ -324,9 +297,6 @@ def sample_distance(chosen: ArrayLike, rest: ArrayLike) -> float:
     Returns:
         The distance, signed; 0 where nothing varies.
 
-    Raises:
-        ValueError: If either is empty, or a value is not finite.
-
     Source: the permutation variance of a difference of two means (Pitman 1937, Supplement to the
     JRSS 4:119-130). A variance of each would call a sample that missed a rare value not random.
     """
@@ -352,9 +322,6 @@ def corrected_mean(
         unlabelled: Scores by the judge for all other cases.
         weight: Share of trust; with that of `ppi_weight` on the differences, the levels of the
             two arms differ by exactly the estimate of `ppi_interval`.
-
-    Raises:
-        ValueError: As `ppi_weight`, or if `weight` is outside [0, 1].
     """
     validation.check_within("weight", weight, 0, 1)
     truth, seen, rest = _check_samples(human, judge, unlabelled)

@@ -37,9 +37,6 @@ def worst_rate(count: int, n: int, *, alpha: float) -> float:
         n: Independent cases.
         alpha: Error of the limit.
 
-    Raises:
-        ValueError: If the counts or `alpha` make no sense.
-
     Source: Clopper and Pearson (1934), Biometrika 26:404-413.
     """
     validation.check_between("alpha", alpha, 0, 0.5)
@@ -53,10 +50,6 @@ def worst_clustered_rate(losses: ArrayLike, clusters: Labels, *, alpha: float) -
         losses: 1 for each case in which it happened, else 0.
         clusters: One label per case, at least two different ones.
         alpha: Error of the limit.
-
-    Raises:
-        ValueError: If a loss is neither 0 nor 1, there are fewer than two clusters, or `alpha`
-            makes no sense.
 
     Source: Korn and Graubard (1998), Survey Methodology 24:193-201: the limit of Clopper and
     Pearson with counts divided by the design effect and by the ratio of the squared t quantiles of
@@ -79,13 +72,6 @@ def worst_clustered_rate(losses: ArrayLike, clusters: Labels, *, alpha: float) -
 def worst_mean(values: ArrayLike, *, alpha: float) -> float:
     """Return the largest mean that values from 0 to 1 leave possible.
 
-    Args:
-        values: One an independent case.
-        alpha: Error of the limit.
-
-    Raises:
-        ValueError: If a value is outside of 0 to 1, there is none, or `alpha` makes no sense.
-
     Source: the betting interval of Waudby-Smith and Ramdas (2024), JRSS B 86:1-27.
     """
     validation.check_between("alpha", alpha, 0, 0.5)
@@ -95,15 +81,7 @@ def worst_mean(values: ArrayLike, *, alpha: float) -> float:
 
 
 def order_statistic(values: ArrayLike, quantile: float) -> OrderStatistic:
-    """Return the ceil(quantile n)-th smallest of n values.
-
-    Args:
-        values: One an independent case.
-        quantile: Between 0 and 1.
-
-    Raises:
-        ValueError: If there is no value, or `quantile` is not between 0 and 1.
-    """
+    """Return the ceil(quantile n)-th smallest of n values."""
     validation.check_between("quantile", quantile, 0, 1)
     array = np.sort(validation.check_vector("values", values))
     rank = max(1, math.ceil(quantile * len(array)))
@@ -116,9 +94,6 @@ def worst_excess(limit: OrderStatistic, *, alpha: float) -> float:
     Args:
         limit: An order statistic of the gate's cases.
         alpha: Error of the limit.
-
-    Raises:
-        ValueError: If `alpha` makes no sense.
 
     Source: the share is Beta(above + 1, n - above) for any continuous distribution, and smaller
     where there are ties (Wilks 1941, Annals of Mathematical Statistics 12:91-96).

@@ -74,10 +74,6 @@ def lattice_step(sums: Floats, sizes: Floats) -> float:
     step holds half of that step's probability more than the normal tail, for which half a step less
     of the mean makes up (Cox 1970, Biometrika 57:217-219). The units are of two kinds to the degree
     to which two groups of neighbours leave no variance within: not at all below `_TWO_KINDS`.
-
-    Args:
-        sums: Sums of the units' values.
-        sizes: Cases of each unit.
     """
     apart = np.sort(sums - sums.sum() / sizes.sum() * sizes)
     total = float((apart**2).sum())

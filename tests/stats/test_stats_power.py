@@ -17,7 +17,6 @@ from tunegate.harness.stats.power import (
     binary_detectable_effect,
     binary_power,
     binary_sample_size,
-    cluster_design_effect,
     mean_detectable_effect,
     mean_power,
     mean_rule_power,
@@ -193,12 +192,6 @@ class TestSmallestProvableN:
         assert tango_interval(0, 0, 467, confidence=0.998).low < -0.02
 
 
-def test_cluster_design_effect():
-    """Five cases per cluster at correlation .25 count half: 1 + 4/4."""
-    assert cluster_design_effect(5, 0.25) == 2
-    assert cluster_design_effect(1, 0.9) == 1
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -216,8 +209,6 @@ def test_cluster_design_effect():
         (lambda: mean_sample_size(effect=0.0, deviation=1.0), r"effect=0\.0 must exceed"),
         (lambda: mean_detectable_effect(9, deviation=1.0, confidence=0), r"confidence=0 must"),
         (lambda: smallest_provable_n(0.0), r"margin=0\.0 must"),
-        (lambda: cluster_design_effect(0.5, 0.1), r"size=0\.5 must"),
-        (lambda: cluster_design_effect(5, -0.1), r"correlation=-0\.1 must"),
     ],
 )
 def test_refuses(call, message):
