@@ -1,9 +1,8 @@
-"""Child processes that speak in lines: programs of users, and calls with a time limit.
+"""Child processes that read and write lines: users' programs, and calls with a time limit.
 
-Nothing in Python interrupts a regular expression or a C loop that runs away, and a thread cannot be
-killed. So `run_with_timeout` calls a function in a child process that is killed at the limit. One
-child serves all calls: it starts at the first, again after a kill, and ends when its parent does.
-Arguments and results travel as JSON.
+Python cannot interrupt a runaway regular expression or kill a thread, so `run_with_timeout` calls a
+function in a child process that is killed at the limit. One child serves all calls; it is started
+again after a kill. Arguments and results are sent as JSON.
 
 Example:
     >>> run_with_timeout("math", "sqrt", 16, limit_s=1.0)
@@ -163,16 +162,16 @@ _server: _CallServer | None = None
 
 
 def run_with_timeout(module: str, function: str, *arguments: Any, limit_s: float) -> Any:
-    """Return what `function` of `module` returns for `arguments`, all of it JSON.
+    """Call `function` of `module` with JSON arguments and return its JSON result.
 
     Args:
-        module: Module of the function. Importing it is not counted in the limit.
+        module: Module of the function; the time to import it does not count.
         function: Name of the function.
         arguments: Arguments of the function.
         limit_s: Seconds that the call may take.
 
     Raises:
-        CallTimeout: it did not end within `limit_s` seconds.
+        CallTimeout: it took longer than `limit_s`.
         CallFailed: it raised, or ended the process twice.
     """
     with _lock:
@@ -206,8 +205,8 @@ def end_child() -> None:
 
 
 def serve_requests() -> None:
-    """Answer requests from standard input until it closes: the child's whole life."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends the child
+    """Answer requests from standard input until it closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     for line in sys.stdin:
         sys.stdout.write(_answer(line) + "\n")
         sys.stdout.flush()
@@ -218,12 +217,12 @@ def _answer(line: str) -> str:
     try:
         name, function, arguments, limit_s = json.loads(line)
         module = importlib.import_module(name)
-        _set_alarm(limit_s + 1)  # ends this process where the parent that would kill it is dead
+        _set_alarm(limit_s + 1)  # in case the parent is dead
         try:
             return json.dumps({"result": function and getattr(module, function)(*arguments)})
         finally:
             _set_alarm(0)
-    except BaseException as error:  # a library in Rust panics with no Exception
+    except BaseException as error:  # panics of Rust libraries are no Exception
         return json.dumps({"error": f"{type(error).__name__}: {error}"[:500]})
 
 

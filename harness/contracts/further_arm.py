@@ -1,11 +1,8 @@
-"""Further arm: the contract of every arm of a run other than base and tuned, and lookup by name.
+"""Further arm: the contract of every arm of a run other than base and tuned.
 
-An arm is a file of `harness/run/further_arms`, in which a `FurtherArm` has the file's name.
-Options, planning, the runner, the checks, early stopping, the verdict and the reports read its
-declaration. If it affects the verdict, its `ArmComparison` names the function that compares it.
-
-pytest imports this module and all declarations at start-up for the options, so they import nothing
-but the standard library.
+An arm is a file of `harness/run/further_arms` with a `FurtherArm` of the same name. If it affects
+the verdict, its `ArmComparison` names the function that compares it. pytest imports all of them at
+start-up, so they import only the standard library.
 
 Example:
     >>> further_arm("recorded").backend
@@ -30,21 +27,20 @@ if TYPE_CHECKING:
 ROOM = "tunegate.harness.run.further_arms"
 
 BASE_AGAIN = "base_again"
-"""Name of the arm that measures the noise floor: base, asked a sample of its requests again."""
+"""Base, asked a sample of its requests again, which measures the noise."""
 INCUMBENT = "incumbent"
-"""Name of the arm that is the fine-tune in production today, which tuned is to replace."""
+"""The fine-tune in production today, which tuned is to replace."""
 SHIPPED = "shipped"
-"""Name of the arm that is the deployment artifact made of tuned."""
+"""The deployment artifact made from tuned."""
 RECORDED = "recorded"
-"""Name of the arm that is what production answered."""
+"""The answers that production gave."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArmComparison:
     """How a further arm is compared once all arms are scored; the verdict can only get worse.
 
-    An arm that is compared is asked all cases of a suite that ends early, and so is tuned: the
-    comparison is no part of the interim looks.
+    Compared arms and tuned are asked all cases, even of a suite that ends early.
     """
 
     function: str
@@ -52,22 +48,19 @@ class ArmComparison:
     order: int
     """Position of its sentence in the run's sentence."""
     result: str = "tunegate.harness.records.verdict:ArmResult"
-    """`module:class` of the result, which is in verdict.json under the arm's name."""
+    """`module:class` of the result in verdict.json."""
     from_scores: bool = False
-    """Whether scores suffice, so that a stored run can be compared again without its models."""
+    """Whether a stored run can be compared again from its scores alone."""
     again: str = ""
-    """`module:function` that compares a stored run again where scores do not suffice; it is called
-    with a `ScoredRun` and the stored result, of which it keeps what took the models."""
+    """Otherwise, `module:function` that compares a stored run again; it is called with a
+    `ScoredRun` and the stored result, from which it takes what needed the models."""
 
     def compare_again(self, run: Any, stored: Any) -> Any:
         """Return the result for a stored `ScoredRun`, given the stored one."""
         if self.from_scores:
             return self.compare(run)
         known = self.read(stored)
-        if not self.again:
-            return known
-        module, _, name = self.again.partition(":")
-        return getattr(import_module(module), name)(run, known)
+        return _import_object(self.again)(run, known) if self.again else known
 
     def compare(self, run: Any) -> Any:
         """Return the result for a `ScoredRun`."""
@@ -79,10 +72,10 @@ class ArmComparison:
         return found
 
     def read(self, found: ArmResult) -> ArmResult:
-        """Return a result with the fields of its class, as one from a file has none of its own.
+        """Return a result from a file as an instance of its class.
 
         Raises:
-            UsageError: the file holds something else.
+            UsageError: the file has something else.
         """
         kind = self.result_type()
         if isinstance(found, kind):
@@ -112,21 +105,21 @@ class FurtherArm:
     backend: str = ""
     """The one backend that its spec may name; empty for any."""
     derive: Callable[[Mapping[str, Arm]], Arm | None] | None = None
-    """Returns the arm made from the opened ones, or None where the run needs none."""
+    """Returns the arm made from the opened ones, or None if the run needs none."""
     sampled: bool = False
     """Whether it is asked a sample of each suite's cases instead of all."""
     timed: bool = True
     """Whether its latency is measured."""
     complete: bool = True
-    """Whether it must answer all kinds of requests; if not, it is asked what it can, once."""
+    """Whether it must answer all kinds of requests; if not, it is asked those it can, once."""
     made_of: str = ""
-    """Arm whose answers are the likeliest drafts for its own, before base's."""
+    """Arm whose answers are better drafts for its own than base's."""
     same_as_base: str = ""
-    """Explanation, in the refusal, of an arm that computes the same as base."""
+    """Why it may compute the same as base, for the refusal."""
     reported: bool = True
     """Whether its answers are results: shown, exported, and failures if they are missing."""
     comparison: ArmComparison | None = None
-    """How it is compared; None for an arm that the verdict does not depend on."""
+    """How it is compared; None if the verdict does not depend on it."""
 
     def is_asked(self, kind: str, sample: int, kinds: Collection[str]) -> bool:
         """Return whether a kind of request is planned for the arm.
@@ -159,7 +152,7 @@ def further_arm(name: str) -> FurtherArm:
 
 
 def add_derived_arms(arms: Mapping[str, Arm]) -> dict[str, Arm]:
-    """Return the opened arms, and those made from them, such as `base_again`."""
+    """Return the opened arms with those made from them, such as `base_again`."""
     made = {
         name: arm.derive(arms) for name, arm in further_arms().items() if arm.derive is not None
     }
@@ -167,18 +160,16 @@ def add_derived_arms(arms: Mapping[str, Arm]) -> dict[str, Arm]:
 
 
 def comparisons(arms: Collection[str]) -> dict[str, ArmComparison]:
-    """Return those of the arms that are compared → how, in the order of their sentences."""
+    """Return arm → comparison, of arms that have one, in the order of their sentences."""
     found = {name: compared for name in arms if (compared := further_arm(name).comparison)}
     return dict(sorted(found.items(), key=lambda item: item[1].order))
 
 
 def comparison_results(verdict: VerdictRecord) -> dict[str, ArmResult]:
-    """Return arm → the result of its comparison in a verdict, in the order of their sentences.
-
-    A result of an arm that is not declared here comes last, with the fields that it has.
+    """Return arm → result of its comparison, in the order of their sentences; unknown arms last.
 
     Raises:
-        UsageError: verdict.json holds no result of its arm's class.
+        UsageError: a result is not of its arm's class.
     """
     found = verdict.further_arms
     known = {

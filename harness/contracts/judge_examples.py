@@ -1,17 +1,16 @@
-"""Examples of a judge: what was judged before, with its verdict, shown to the judge model.
+"""Examples of a judge: earlier answers with their verdicts, shown to the judge model.
 
 A judge declares the parts of its examples, and needs no other code for them:
 
     @judge(examples=ExampleForm({"claim": "The claim"}, tuple(VALUES)))
     def grounded(case, completion) -> Steps: ...
 
-Its option `examples` is then an array of tables with these keys, a `verdict` and, if wanted, a
-`reason`. They follow the task of every question that asks for a verdict, in the part of the prompt
-that is the same for all cases.
+Its option `examples` is then an array of tables with these keys, a `verdict` and optionally a
+`reason`. They follow the task of every question that asks for a verdict.
 
-What a judge was shown is no evidence of how it judges. An example that repeats a case of the suite
-is refused when the suite is loaded, a labelled answer that repeats one is left out of the judge's
-calibration, and an answer of a run that repeats one is marked in the score's parts.
+How a judge scores its own examples proves nothing. An example that repeats a case of the suite is
+refused, a labelled answer that repeats one is left out of the calibration, and a run's answer that
+repeats one is marked in the score's parts.
 """
 
 from __future__ import annotations
@@ -30,17 +29,17 @@ from tunegate.harness.records.cases import Case
 OPTION = "examples"
 """Name of the option."""
 REPEATS = "in_examples"
-"""Part of a score: 1 where the judge was shown the answer with its verdict."""
+"""Part of a score: 1 if the answer is among the judge's examples."""
 _ANSWERS = ("completion", "first", "second")
-"""Keys of an example that hold an answer."""
+"""Keys of an example whose values are answers."""
 _COMMENTS = ("verdict", "reason", "score", "criterion", "question", "demand")
-"""Keys of an example that hold nothing of a case."""
+"""Keys of an example whose values are not from a case."""
 _FEW_WORDS = 4
-"""Words below which two equal texts may be so by chance."""
+"""Words below which two texts may be equal by chance."""
 _SOME_WORDS = 8
-"""Words from which a text inside another is that text again."""
+"""Words from which a text within another counts as a repetition."""
 _COMMON = 0.1
-"""Share of a suite's cases from which a text that they share is no sign of one of them."""
+"""Share of a suite's cases from which a shared text does not identify a case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +47,14 @@ class ExampleForm:
     """The parts of an example of a judge."""
 
     parts: Mapping[str, str]
-    """Key → how the prompt calls what it holds."""
+    """Key → its name in the prompt."""
     verdicts: tuple[str, ...]
-    """The verdicts there are."""
+    """The possible verdicts."""
     one_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Key → its allowed values, where it has some."""
+    """Key → its allowed values, if they are limited."""
 
     def format(self, examples: Sequence[Mapping[str, Any]]) -> str:
-        """Return the examples as a prompt shows them; "" for none."""
+        """Return the examples as text for the prompt; "" if there are none."""
         shown = [
             "\n".join(f"{name}: {_as_json(example[key])}" for key, name in self.parts.items())
             + f"\nIts verdict: {example['verdict']}"
@@ -65,7 +64,7 @@ class ExampleForm:
         return "\n\n".join(["Examples:", *shown]) if shown else ""
 
     def problems(self, examples: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Return what is wrong with a suite's examples, a line for each."""
+        """Return the problems of a suite's examples, one line each."""
         needed = (*self.parts, "verdict")
         allowed = {**self.one_of, "verdict": self.verdicts}
         found = []
@@ -73,8 +72,8 @@ class ExampleForm:
             place = f"{OPTION}, number {number}"
             if not set(needed) <= set(example) <= {*needed, "reason"}:
                 found.append(
-                    f"{place}: keys {', '.join(example)}; write {', '.join(needed)} and, if "
-                    "wanted, reason"
+                    f"{place}: keys {', '.join(example)}; write {', '.join(needed)} and optionally "
+                    "reason"
                 )
                 continue
             found += [
@@ -86,13 +85,13 @@ class ExampleForm:
 
 
 def given_examples(options: Mapping[str, Any]) -> Sequence[Any]:
-    """Return the examples among a judge's options; none where the option is something else."""
+    """Return the examples among a judge's options."""
     found = options.get(OPTION, ())
     return found if isinstance(found, (list, tuple)) else ()
 
 
 def takes_examples(function: Callable[..., Any], form: ExampleForm) -> Callable[..., Any]:
-    """Return a judge's generator with the option `examples`, which it need not know of."""
+    """Return a judge's generator with the additional option `examples`."""
 
     @functools.wraps(function)
     def steps(*given: Any, examples: tuple[dict[str, Any], ...] = (), **options: Any) -> Any:
@@ -110,7 +109,7 @@ def takes_examples(function: Callable[..., Any], form: ExampleForm) -> Callable[
 
 
 def _show(steps: Any, text: str) -> Any:
-    """Yield a judge's questions, those for a verdict with the examples; return its score."""
+    """Yield a judge's questions, with the examples if they ask for a verdict; return its score."""
     try:
         asked = next(steps)
         while True:
@@ -125,7 +124,7 @@ def _show(steps: Any, text: str) -> Any:
 
 
 def mark_repeated(steps: Any, examples: Sequence[Any], completions: Sequence[Completion]) -> Any:
-    """Return a judge's steps, with a part of the score that marks an answer as an example."""
+    """Run a judge's steps, and mark the score if an answer is among the examples."""
     score = yield from steps
     repeated = any(repeats_example(examples, completion.text or "") for completion in completions)
     if not repeated or getattr(score, "value", None) is None:
@@ -134,7 +133,7 @@ def mark_repeated(steps: Any, examples: Sequence[Any], completions: Sequence[Com
 
 
 def repeats_example(examples: Sequence[Any], answer: str) -> bool:
-    """Return whether a judge was shown this very answer."""
+    """Return whether an answer is among the examples."""
     text = _plain(answer)
     return bool(text) and any(
         text == shown for example in examples for key, shown in _texts(example) if key in _ANSWERS
@@ -142,10 +141,9 @@ def repeats_example(examples: Sequence[Any], answer: str) -> bool:
 
 
 def case_repetitions(examples: Sequence[Any], cases: Sequence[Case]) -> Iterator[tuple[str, str]]:
-    """Yield the id of each case that an example repeats, with what repeats it, in words.
+    """Yield the id of each case that an example repeats, with the problem.
 
-    A text that many cases share, such as an instruction that all of them begin with, is no
-    sign of one of them.
+    Texts that many cases share, such as an instruction, do not count.
     """
     shown = [
         (number, key, text)
@@ -171,19 +169,19 @@ def case_repetitions(examples: Sequence[Any], cases: Sequence[Case]) -> Iterator
 
 
 def repetition_problems(examples: Sequence[Any], cases: Sequence[Case]) -> list[str]:
-    """Return which case of a suite its examples repeat; the first, and how many there are."""
+    """Return the first case of a suite that its examples repeat, with the number of others."""
     found = list(case_repetitions(examples, cases))
     if not found:
         return []
     more = f", and {len(found) - 1} more" if len(found) > 1 else ""
     return [
-        f"{found[0][1]}{more}: the judge would be told what it is asked; take an example that is "
-        "no case of the suite"
+        f"{found[0][1]}{more}: the judge would know the answer; use an example that is not a case "
+        "of the suite"
     ]
 
 
 def _same(one: str, other: str) -> bool:
-    """Return whether two texts are one, or one of them is inside the other."""
+    """Return whether two texts are the same, or one contains the other."""
     if one == other:
         return len(one.split()) >= _FEW_WORDS
     short, long = sorted((one, other), key=len)
@@ -191,7 +189,7 @@ def _same(one: str, other: str) -> bool:
 
 
 def _texts(example: Any) -> Iterator[tuple[str, str]]:
-    """Yield key and text of what an example shows; a bare text is an answer."""
+    """Yield the keys and texts of an example; a bare text is an answer."""
     given = example.items() if isinstance(example, Mapping) else [("completion", example)]
     for key, value in given:
         if key not in _COMMENTS and isinstance(value, str) and value.strip():

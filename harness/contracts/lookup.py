@@ -1,14 +1,13 @@
 """Registries: a folder of modules, and the packages that add to it, by name.
 
-A bare name is the module of that name in a room's folder, and the object in it that has the
-module's name: `exact_match` is `harness/metrics/exact_match.py:exact_match`. `pkg.mod:fn` is the
-user's own. The folders are the only list of names. Where an order matters (commands, report
-sections, training methods, trace conventions, further arms), each module has an `ORDER`.
+A bare name is a module of a package and the object in it of the same name: `exact_match` is
+`harness/metrics/exact_match.py:exact_match`. `pkg.mod:fn` is the user's own. If an order matters
+(commands, report sections, training methods, trace conventions, further arms), each module has an
+`ORDER`.
 
-An installed package adds names by entry points. The group is `tunegate.` and the folder's name,
-such as `tunegate.metrics`.
-Its code is imported when the name is used or a whole room is listed, never before. A name that
-two packages give, or a package and tunegate, is refused; `pkg.mod:fn` still names either.
+Installed packages add names by entry points, in the group `tunegate.` with the folder's name, such
+as `tunegate.metrics`. Their code is imported when the name is used or all names are loaded. A name
+that two packages have, or a package and tunegate, is refused; `pkg.mod:fn` still names either.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _ROOMS = {
     "tunegate.backends": "tunegate.harness.judges.backends",
     "tunegate.sections": "tunegate.reports.sections",
 }
-"""Group of entry points → the folder to which it adds."""
+"""Group of entry points → the package that it adds to."""
 
 
 def module_names(room: str) -> tuple[str, ...]:
@@ -54,15 +53,13 @@ def _members(room: str) -> tuple[tuple[str, bool], ...]:
 
 @cache
 def _members_in(folders: tuple[str, ...]) -> tuple[tuple[str, bool], ...]:
-    """Read the folders of a package once: a suite of 500 metrics asks 1,500 times."""
+    """Return name → whether it is a package; cached, since large suites ask a thousand times."""
     members = ((module.name, module.ispkg) for module in pkgutil.iter_modules(folders))
     return tuple(sorted(member for member in members if not member[0].startswith("_")))
 
 
 def available_names(room: str) -> tuple[str, ...]:
-    """Return the names that the package `room` (such as `tunegate.harness.metrics`) and installed
-    packages offer, sorted.
-    """
+    """Return the names in the package `room`, and those that installed packages add, sorted."""
     return tuple(sorted({*module_names(room), *(plugin.name for plugin in entry_points_of(room))}))
 
 
@@ -70,8 +67,7 @@ def find_object(room: str, name: str, *, what: str) -> Any:
     """Return the object called `name` in `room`, or the user's own `pkg.mod:attribute`.
 
     Raises:
-        UnknownName: nothing has that name (the message offers the nearest ones), two packages
-            have it, or the package that has it cannot be imported.
+        UnknownName: nothing has that name, two packages have it, or it cannot be imported.
     """
     if ":" in name:
         return _find_own(name, what=what)
@@ -84,10 +80,7 @@ def find_object(room: str, name: str, *, what: str) -> Any:
 
 
 def has(room: str, name: str, *, marked: str) -> bool:
-    """Return whether a package has `name`, or a module of `room` that defines `marked`.
-
-    For folders that hold other modules, too.
-    """
+    """Return whether an installed package adds `name`, or its module in `room` defines `marked`."""
     if any(plugin.name == name for plugin in entry_points_of(room)):
         return True
     known = name in module_names(room)
@@ -103,14 +96,10 @@ def ordered_module(room: str, name: str) -> ModuleType | None:
 
 
 def ordered_modules(room: str, *, extensible: bool = False) -> dict[str, Any]:
-    """Return name → module of the modules and subpackages of `room` with an `ORDER`, sorted by it.
+    """Return name → module or subpackage of `room` with an `ORDER`, sorted by it.
 
-    Args:
-        room: The package.
-        extensible: Whether those of installed packages are among them. A package that cannot be
-            imported is left out, with a line on stderr.
-
-    A package's module that has no `ORDER`, or the name of another one, is left out likewise.
+    With `extensible`, modules of installed packages are included; those that cannot be imported or
+    used are left out, with a warning on stderr.
     """
     found: dict[str, Any] = {}
     for name, _ in _members(room):
@@ -136,9 +125,8 @@ def ordered_modules(room: str, *, extensible: bool = False) -> dict[str, Any]:
 
 
 def definition_lines(room: str, name: str) -> dict[str, str]:
-    """Return module → the line of its source that defines `name`, sorted by `ORDER` and name.
+    """Return module → the source line that defines `name`, sorted by `ORDER`, without imports.
 
-    For texts that list the instances of a room which are not worth an import: nothing is imported.
     A definition begins its line: `name = …` or `def name(…`.
     """
     found: list[tuple[int, str, str]] = []
@@ -152,7 +140,7 @@ def definition_lines(room: str, name: str) -> dict[str, str]:
 
 
 def _folders(room: str) -> list[str]:
-    """Return the folders of a package, which need not be imported."""
+    """Return the folders of a package without importing it."""
     if room in sys.modules:
         return list(sys.modules[room].__path__)
     parent, _, name = room.rpartition(".")
@@ -160,19 +148,19 @@ def _folders(room: str) -> list[str]:
 
 
 def defined_texts(room: str, name: str) -> dict[str, str]:
-    """Return module → the text that it gives `name` in one line, as `definition_lines` finds it."""
+    """Return module → the text that it assigns to `name` in one line."""
     lines = definition_lines(room, name)
     return {module: literal_eval(line.partition(" = ")[2]) for module, line in lines.items()}
 
 
 def entry_points_of(room: str) -> tuple[EntryPoint, ...]:
-    """Return the entry points by which installed packages add to `room`; none is imported."""
+    """Return the entry points by which installed packages add to `room`, without imports."""
     group = f"tunegate.{room.rpartition('.')[2]}"
     return tuple(entry for entry in _read_entry_points(tuple(sys.path)) if entry.group == group)
 
 
 def installed_plugins() -> Iterator[tuple[EntryPoint, str | None]]:
-    """Import every plugin of every room; yield its entry point, and why it cannot be used."""
+    """Import every plugin; yield its entry point, and why it cannot be used."""
     for entry in _read_entry_points(tuple(sys.path)):
         room, what = _ROOMS.get(entry.group, ""), kind_of(entry.group)
         if not room:
@@ -188,7 +176,7 @@ def installed_plugins() -> Iterator[tuple[EntryPoint, str | None]]:
 
 
 def warn_of_plugin(room: str, name: str, error: BaseException) -> bool:
-    """Warn of an error in a package's code, on stderr; return False if `name` is tunegate's own."""
+    """Warn of an error in an installed package; return False if `name` is tunegate's own."""
     failure = _failure(room, name, error)
     if failure is not None:
         warn(f"{failure} and is left out")
@@ -196,7 +184,7 @@ def warn_of_plugin(room: str, name: str, error: BaseException) -> bool:
 
 
 def plugin_failure(room: str, name: str, error: BaseException) -> str | None:
-    """Return the sentence for an error in a package's code; None if `name` is tunegate's own."""
+    """Return the message for an error in an installed package; None if `name` is tunegate's own."""
     failure = _failure(room, name, error)
     return None if failure is None else f"{failure}; upgrade or uninstall the package"
 
@@ -212,13 +200,13 @@ def _failure(room: str, name: str, error: BaseException) -> str | None:
 
 
 def provider(plugin: EntryPoint) -> str:
-    """Return the name and version of the package that gives an entry point."""
+    """Return the name and version of an entry point's package."""
     return f"{plugin.dist.name} {plugin.dist.version}" if plugin.dist else "an unnamed package"
 
 
 @cache
 def _read_entry_points(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
-    """Read the entry points of our groups; 10 ms with 200 packages, hence once for a path."""
+    """Read the entry points of our groups, once for each path: it takes 10 ms with 200 packages."""
     from importlib.metadata import entry_points
 
     known = entry_points()
@@ -253,14 +241,14 @@ def _refuse_shared_name(room: str, name: str, *, what: str) -> None:
 
 
 def _load(plugin: EntryPoint, *, what: str) -> Any:
-    """Import what an entry point names; of a module without `ORDER`, the object of that name."""
+    """Import an entry point; from a module without `ORDER`, the object of the same name."""
     try:
         loaded = plugin.load()
         if isinstance(loaded, ModuleType) and not hasattr(loaded, "ORDER"):
             return getattr(loaded, plugin.name)
         return loaded
     except (Exception, SystemExit) as error:
-        # The package's own code ran: any error may come of it.
+        # The package's own code may raise anything.
         raise UnknownName(
             f"{what} {plugin.name!r} of the package {provider(plugin)} cannot be imported "
             f"({_summary(error)}); upgrade or uninstall the package"
@@ -268,7 +256,7 @@ def _load(plugin: EntryPoint, *, what: str) -> Any:
 
 
 def kind_of(room: str) -> str:
-    """Return what one thing of a room is called: `metric` for `tunegate.harness.metrics`."""
+    """Return the singular of a package's name: `metric` for `tunegate.harness.metrics`."""
     return room.rpartition(".")[2].removesuffix("s")
 
 
@@ -288,17 +276,17 @@ def _find_own(name: str, *, what: str) -> Any:
     if not module_name or module_name.startswith(".") or not attribute:
         raise UnknownName(f"{what} {name!r}: write it as 'package.module:function'")
     if str(Path.cwd()) not in sys.path:
-        # A command's path holds its own folder, not the one in which it was given.
+        # A command's path has its own folder, not the current one.
         sys.path.append(str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise UnknownName(
             f"{what} {name!r}: cannot import {module_name!r} ({error}); "
-            "run from the folder that holds it, or install it"
+            "run from the folder that contains it, or install it"
         ) from error
     except (Exception, SystemExit) as error:
-        # The user's own code ran: any error may come of it, and all of them are theirs to fix.
+        # The user's own code may raise anything.
         raise UnknownName(
             f"{what} {name!r}: {module_name!r} fails when imported "
             f"({_summary(error)}); fix it, or name another module"

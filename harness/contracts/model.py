@@ -1,11 +1,13 @@
-"""The model contract: an arm answers requests, and has an exact description.
+"""The model contract: an arm answers requests, and has an exact identity.
 
-A backend is a factory `<x>(spec, options) -> Arm` in `harness/models/<x>.py`. Six abilities are
-optional: `LocalArm` lets the engine decode with the model in this process (batches, drafts, shared
-prefixes), `probe` lets the liveness check compare logits, `RecordedArm` means that the answers are
-on the disk already (with `RequestRecord`, what was asked is there too), `ScoredArm` that another
-tool has scored them, `RemoteArm` that they come over a network, many at a time, and `ServedArm`
-lets the log-probabilities of a server be compared with those of the weights on the disk.
+A backend is a factory `<x>(spec, options) -> Arm` in `harness/models/<x>.py`. Further abilities are
+optional:
+
+- `LocalArm`: the engine decodes with the model in this process, and compares its logits.
+- `RecordedArm`: the answers are on the disk already; with `RequestRecord` also the requests.
+- `ScoredArm`: another tool has scored the answers.
+- `RemoteArm`: the answers come over a network, many at a time.
+- `ServedArm`: a server's log-probabilities can be compared with those of weights on the disk.
 """
 
 from __future__ import annotations
@@ -35,31 +37,26 @@ class Prompt:
     """A case as the model sees it."""
 
     text: str
-    """The rendered prompt: after the chat template, or as the case gives it."""
+    """The prompt after the chat template, or as the case gives it."""
     token_ids: tuple[int, ...] | None = None
-    """Its token ids where the arm tokenises here; None where a server or a file does it."""
+    """Its token ids; None if a server or a file tokenizes."""
     answering: Prompt | None = None
-    """The prompt with the thoughts closed that the chat template opens in it: after this one the
-    likelihood of a given answer is asked. None where none are open."""
+    """The prompt with open thoughts closed, for the likelihood of given answers; None if the chat
+    template opens none."""
 
     @property
     def sha256(self) -> str:
-        """Hash of the token ids, or of the text where there are none."""
+        """Hash of the token ids, or else of the text."""
         return sha256(list(self.token_ids) if self.token_ids is not None else self.text)
 
     def equals(self, other: Prompt) -> bool:
-        """Return whether prompts are equal: as token ids where both are known, else as text."""
+        """Return whether the token ids are equal, or else the texts."""
         if self.token_ids is None or other.token_ids is None:
             return self.text == other.text
         return self.token_ids == other.token_ids
 
     def difference(self, other: Prompt, names: tuple[str, str]) -> str:
-        """Return where two prompts differ first: in the text, or in the token ids of one text.
-
-        Args:
-            other: The other prompt.
-            names: The arms that get them.
-        """
+        """Return where two prompts differ first; `names` are their arms."""
         if self.text != other.text:
             at = first_difference(self.text, other.text)
             mine, theirs = excerpt(self.text, at), excerpt(other.text, at)
@@ -92,9 +89,9 @@ class Request:
     seed: int
     """Seed of this cell's sampling; unused by greedy decoding."""
     episode: EpisodePlan | None = None
-    """How the completion is played in turns; None of one that is written at once."""
+    """How the completion is played in turns, if it is an episode."""
     turn: int | None = None
-    """Index of the turn of an episode that this is, from 0; None of other requests."""
+    """Index of the turn of an episode, from 0; None for other requests."""
 
     @property
     def key(self) -> str:
@@ -134,12 +131,12 @@ class RecordedRequest:
     messages: tuple[Mapping[str, Any], ...] | None = None
     """The conversation in the chat format, with its system prompt."""
     given_sha256: str | None = None
-    """A hash by the recorder's own recipe; it is compared with others of its kind only."""
+    """A hash by the recorder's own method, comparable only with others of its kind."""
     settings: Mapping[str, Any] | None = None
-    """How the answer was generated: `temperature`, `max_new_tokens`, `tools` … ; keys that are
-    absent are unknown."""
+    """How the answer was generated: `temperature`, `max_new_tokens`, `tools` … ; absent keys are
+    unknown."""
     from_case: bool = False
-    """Whether tunegate made it from a case of a suite, so that `messages` is the case's own."""
+    """Whether tunegate made it from a case, so that `messages` are the case's."""
 
 
 @runtime_checkable
@@ -152,23 +149,23 @@ class Arm(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything in the arm that can change an answer; its place is no part of it."""
+        """Hash of everything in the arm that can change an answer, wherever it is stored."""
 
     @property
     def kinds(self) -> Set[CellKind]:
-        """The kinds of question this arm can answer."""
+        """The kinds of request this arm can answer."""
 
     def cannot(self, kind: CellKind) -> str:
-        """Return why it cannot answer questions of `kind`, and what would help."""
+        """Return why it cannot answer requests of `kind`, and what would help."""
 
     def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
         """Render a case; raises ValueError if the case cannot be rendered."""
 
     def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
-        """Yield one answer a request, in any order, each as soon as it is known.
+        """Yield one answer for each request, in any order, each as soon as it is known.
 
         Raises:
-            BackendError: the backend as a whole is gone; what was yielded counts.
+            BackendError: the backend as a whole is gone; answers yielded so far count.
         """
 
 
@@ -197,19 +194,19 @@ class LocalArm(Protocol):
 
 @runtime_checkable
 class RecordedArm(Protocol):
-    """An arm that only reads answers: losing some of them costs nothing."""
+    """An arm that only reads answers."""
 
     @property
     def recorded(self) -> Literal[True]:
-        """The mark of such an arm."""
+        """Marks such an arm."""
 
 
 @runtime_checkable
 class RequestRecord(Protocol):
-    """A recorded arm that may know what it was asked."""
+    """A recorded arm that may know its requests."""
 
     def recorded_request(self, suite: str, case: str) -> RecordedRequest | None:
-        """Return what was asked in a case; None if nothing is known of it."""
+        """Return the request for a case; None if unknown."""
 
 
 @runtime_checkable
@@ -255,38 +252,38 @@ class PoolLimits:
 
 @runtime_checkable
 class RemoteArm(Protocol):
-    """An arm behind a network: it is given all it has to answer at once, and asks in its own order.
+    """An arm behind a network: it gets all requests at once, and asks in its own order.
 
-    The identity of such an arm has under `prompts` what it sends: `token ids` or `text` that were
-    rendered here, or `messages`, which the other side renders.
+    Its identity says under `prompts` what it sends: `token ids` or `text`, rendered here, or
+    `messages`, which the other side renders.
     """
 
     @property
     def remote(self) -> Literal[True]:
-        """The mark of such an arm."""
+        """Marks such an arm."""
 
 
 @runtime_checkable
 class JoinableArm(Protocol):
-    """An arm that takes in requests while it answers others: the turns of episodes."""
+    """An arm that accepts requests while it answers others, for the turns of episodes."""
 
     def complete_joined(
         self, requests: Sequence[Request], more: Callable[[], Sequence[Request]]
     ) -> Iterator[StoredAnswer]:
-        """Yield one answer a request, those that `more` returns meanwhile included.
+        """Yield one answer for each request, including those that `more` returns meanwhile.
 
         Args:
             requests: The first requests.
-            more: Called between answers; returns what got ready since. The last call returned none.
+            more: Called between answers, until it returns none; returns requests that got ready.
 
         Raises:
-            BackendError: the backend as a whole is gone; what was yielded counts.
+            BackendError: the backend as a whole is gone; answers yielded so far count.
         """
 
 
 @runtime_checkable
 class ProbedArm(Protocol):
-    """An arm that differs from another only by its answers."""
+    """An arm that can be told from another only by its answers."""
 
     @property
     def probed(self) -> tuple[tuple[str, str], ...]:
@@ -295,26 +292,26 @@ class ProbedArm(Protocol):
 
 @runtime_checkable
 class ServedArm(Protocol):
-    """An arm behind a server that may compute with weights that are on this machine, too."""
+    """An arm behind a server whose weights may also be on this machine."""
 
     @property
     def address(self) -> str:
-        """Where the server is: arms of one address are computed in the same number format."""
+        """Address of the server, which computes all its arms in the same number format."""
 
     @property
     def tokenizer(self) -> Any:
-        """The Transformers tokenizer; None where only the server has it."""
+        """The Transformers tokenizer; None if only the server has it."""
 
     @property
     def weights_folder(self) -> Path | None:
-        """The folder of its weights on this machine; None if it is not known."""
+        """The folder of its weights on this machine; None if unknown."""
 
     def next_logprobs(
         self, prefixes: Sequence[Sequence[int]]
     ) -> tuple[Mapping[int, float], ...] | None:
         """Return, for each prefix, token id → natural-log probability of the likeliest next tokens.
 
-        None where the server does not report them by token id.
+        None if the server does not report them by token id.
 
         Raises:
             BackendError: it does not answer.
@@ -323,10 +320,10 @@ class ServedArm(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ServerHosting:
-    """Where the logs of servers go, and who hears of their progress."""
+    """Where servers write their logs and report their progress."""
 
     log: Path | None = None
-    """Folder of the logs; None is a new one in the folder for temporary files."""
+    """Folder of the logs; None is a new temporary folder."""
     report: Callable[[str], None] = lambda line: None
 
     def folder(self) -> Path:
@@ -335,4 +332,4 @@ class ServerHosting:
 
 
 NOWHERE = ServerHosting()
-"""Logs in a passing folder, and nobody hears of the progress."""
+"""Logs in a temporary folder, and progress is not reported."""

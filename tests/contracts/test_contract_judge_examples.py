@@ -205,7 +205,7 @@ def test_an_example_that_is_a_case_of_the_suite_is_refused(
     if what is None:
         assert suite.load_suite(folder).metrics
         return
-    with pytest.raises(SuiteError, match=f"examples, number 1: {what}: the judge would be told"):
+    with pytest.raises(SuiteError, match=f"examples, number 1: {what}: the judge would know"):
         suite.load_suite(folder)
 
 

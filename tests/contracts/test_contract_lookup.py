@@ -126,7 +126,7 @@ def test_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         == "own_good: unknown metric 'funiest'; did you mean 'funniest'?"
     )
     assert "cannot import 'own_none'" in message("own_none:fn")
-    assert "run from the folder that holds it, or install it" in message("own_none:fn")
+    assert "run from the folder that contains it, or install it" in message("own_none:fn")
     assert "'own_bad' fails when imported (ZeroDivisionError: division by zero)" in message(
         "own_bad:fn"
     )
