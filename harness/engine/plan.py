@@ -52,12 +52,7 @@ class Plan:
         return f"{len(self.cells)} answers planned{note}"
 
     def narrow(self, arms: Collection[str], *, timed: bool = True) -> Plan:
-        """Return the plan of what some arms are asked; all requests stay, as drafts may need them.
-
-        Args:
-            arms: Names of the arms.
-            timed: Whether latency is measured.
-        """
+        """Return the plan of some arms; all requests stay, as drafts may need them."""
         left = (c for c in self.cells if timed or c.kind is not CellKind.LATENCY)
         return replace(
             self,
@@ -144,13 +139,7 @@ def shared_limit_notices(
     prompts: Mapping[tuple[str, str, str], Prompt],
     arms: Mapping[str, Arm],
 ) -> Iterator[str]:
-    """Yield suites whose thoughts and answers share the limit of the answers.
-
-    Args:
-        suites: The suites.
-        prompts: (suite, case, arm) → rendered prompt.
-        arms: Arm name → arm; a server may have one limit for both.
-    """
+    """Yield suites whose thoughts and answers share the limit of the answers."""
     opened = {suite for (suite, _, _), prompt in prompts.items() if prompt.answering is not None}
     for suite in suites:
         written = any(used.needs is CellKind.GENERATE for used in suite.metrics)

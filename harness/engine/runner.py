@@ -198,13 +198,7 @@ class Runner:
         return frozenset(timed[1::2])
 
     def answer(self, batch: RequestBatch, known: set[str], *, again: bool = False) -> None:
-        """Ask the arms that lack answers; where memory runs out, in halves, every arm alike.
-
-        Args:
-            batch: The questions.
-            known: Keys that are answered; grows.
-            again: Whether answers of a larger batch are replaced.
-        """
+        """Ask the arms that lack answers; where memory runs out, in halves, every arm alike."""
         asked = {r.key for arm in self.arms for r in self._requests(batch, arm)}
         before = asked & known
         missing = self._missing(batch, known)

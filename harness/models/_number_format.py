@@ -26,12 +26,7 @@ _FORMATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloa
 
 
 def stored_format(folder: Path, config: Any) -> str | None:
-    """Return in what the folder's weights are stored; None if it is unknown.
-
-    Args:
-        folder: The model's folder.
-        config: Its configuration as Transformers read it.
-    """
+    """Return in what the folder's weights are stored; None if it is unknown."""
     quantised = getattr(config, "quantization_config", None)
     if quantised is not None:
         return _quantisation_name(quantised)

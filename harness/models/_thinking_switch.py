@@ -44,12 +44,6 @@ def template_variables(
 ) -> Mapping[str, Any]:
     """Return the variables that a chat template is given.
 
-    Args:
-        template: The template's text.
-        generation: The suite's settings.
-        render: Renders a short conversation; called where thinking is switched.
-        spec: How the model is named in messages.
-
     Raises:
         ThinkingMismatch: thinking cannot be switched as the suite wants it.
     """

@@ -265,10 +265,6 @@ class LitellmArm:
 def litellm(target: str, *, limits: PoolLimits | None = None) -> LitellmArm:
     """Open `PROVIDER/MODEL`.
 
-    Args:
-        target: Provider and model as litellm names them.
-        limits: How hard the provider may be asked.
-
     Raises:
         MissingExtra: litellm is not installed.
         ModelError: the provider is unknown, has no key, or refuses the key or the model.

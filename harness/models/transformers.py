@@ -216,9 +216,6 @@ def batch_limit(config: Any) -> int | None:
     LongRoPE (Ding et al. 2024; Phi 3 and 4) turns every position of a batch by other frequencies
     as soon as its longest row has left the length of the pretraining. Llama 4 scales the attention
     of its layers without positions by the columns of the batch, padding included.
-
-    Args:
-        config: The text model's configuration.
     """
     given = getattr(config, "rope_parameters", None) or {}
     kinds = [given, *(value for value in given.values() if isinstance(value, dict))]

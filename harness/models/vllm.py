@@ -121,12 +121,6 @@ def open_together(
 ) -> dict[str, VllmArm]:
     """Serve all `vllm:` arms of a run.
 
-    Args:
-        specs: Arm → spec, base first where it is one of them.
-        limits: How hard the servers may be asked.
-        dtype: Number format, unless a spec has one.
-        hosting: Where logs go, and who hears of the progress.
-
     Raises:
         UsageError: vLLM is not there, does not serve a model, or did not start.
     """

@@ -234,9 +234,6 @@ class _DecodingLoop:
 
         These are the first row that waits and others that are hardly shorter: their padding costs
         no more than another forward.
-
-        Args:
-            prefix: What the first of them begins with.
         """
         family = takewhile(lambda row: self._prefix(row) is prefix, self.waiting)
         sized = [

@@ -170,13 +170,7 @@ def _inputs(torch: Any, model: Any, ids: Sequence[int]) -> dict[str, Any]:
 def decode_in_lockstep(
     arm: LocalArm, model: Any, rows: Sequence[DecodingSequence]
 ) -> Iterator[DecodingSequence]:
-    """Yield the rows as they finish.
-
-    Args:
-        arm: Gives tokenizer and stop ids.
-        model: The torch model, switched to the arm.
-        rows: Unfinished rows.
-    """
+    """Yield the rows as they finish."""
     import torch
 
     ready = prefill_prompts(arm, model, [all_token_ids(row) for row in rows])

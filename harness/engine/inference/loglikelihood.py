@@ -72,15 +72,7 @@ def score_continuations(
     wanted: Sequence[Continuation],
     optimizations: Optimizations = ALL,
 ) -> list[float]:
-    """Return the summed natural-log likelihood of each wanted continuation.
-
-    Args:
-        arm: Gives the padding token.
-        model: The torch model, switched to the arm.
-        prompts: The batch's prompts, each at least one token long.
-        wanted: Continuations, each pointing at its prompt.
-        optimizations: Whether shared prefixes are computed once.
-    """
+    """Return the summed natural-log likelihood of each wanted continuation."""
     return [
         likelihood.total
         for likelihood in measure_likelihoods(arm, model, prompts, wanted, optimizations)
@@ -94,9 +86,7 @@ def measure_likelihoods(
     wanted: Sequence[Continuation],
     optimizations: Optimizations = ALL,
 ) -> list[ContinuationLikelihood]:
-    """Return the likelihood of each wanted continuation; the arguments are those of
-    `score_continuations`.
-    """
+    """Return the likelihood of each wanted continuation."""
     import torch
 
     ids = [p.token_ids or () for p in prompts]
@@ -262,14 +252,7 @@ LONGEST = 2048
 def bits_per_byte(
     arm: LocalArm, model: Any, texts: Sequence[Prompt], optimizations: Optimizations = ALL
 ) -> list[float]:
-    """Return the bits per byte of each text.
-
-    Args:
-        arm: Gives tokenizer and context length.
-        model: The torch model, switched to the arm.
-        texts: Texts with their token ids, at least one token each.
-        optimizations: Whether shared prefixes are computed once.
-    """
+    """Return the bits per byte of each text."""
     windows = [(i, window) for i, text in enumerate(texts) for window in _windows(arm, text)]
     contexts = [Prompt("", context) for _, (context, _) in windows]
     wanted = [Continuation(row, read) for row, (_, (_, read)) in enumerate(windows)]

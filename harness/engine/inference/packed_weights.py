@@ -61,9 +61,6 @@ def packed_weights(model: Any) -> Iterator[None]:
 
     Which are packed is decided once for a model, whatever is asked of it, so that all batches are
     computed alike.
-
-    Args:
-        model: The torch model, with adapters or without.
     """
     changed: list[Any] = []
     try:

@@ -71,12 +71,6 @@ class AdapterFit:
 def fit_adapter(spec: str, folder: Path, base: Any, config: Mapping[str, Any]) -> AdapterFit:
     """Find the module of every tensor.
 
-    Args:
-        spec: How the user names the adapter.
-        folder: Its folder.
-        base: The loaded base (`LoadedModel`).
-        config: The content of `adapter_config.json`.
-
     Raises:
         NotComparable: a tensor has no module in the base, or is of another size.
         ModelError: a tensor is of a kind that is not known.

@@ -24,12 +24,6 @@ def attach_adapter(
 ) -> None:
     """Attach the adapter in `folder` under `name`, without training and in the base's precision.
 
-    Args:
-        loaded: The base.
-        folder: The adapter's folder.
-        name: The arm's name.
-        spec: How the user names the adapter.
-
     Raises:
         ModelError: the adapter's file is broken.
         NotComparable: a tensor does not fit the base.

@@ -17,11 +17,6 @@ def translate_config(config: Any, fit: AdapterFit, model: Any) -> None:
     """Write the base's names into PEFT's configuration, in place.
 
     Each trained module is named, whatever expression chose it. Its rank is that of its tensors.
-
-    Args:
-        config: PEFT's configuration of a LoRA adapter.
-        fit: Where its tensors belong.
-        model: The base's torch model, without adapters.
     """
     trained = dict(model.named_modules())
     parameters = {name for name, _ in model.named_parameters()}

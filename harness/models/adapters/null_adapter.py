@@ -93,10 +93,6 @@ def randomise_adapter(arm: HfArm, seed: int) -> Iterator[None]:
     A null of one fixed small size would only show that training made the weights grow; this one
     asks whether they point anywhere. Rank, targets and lora_alpha are the adapter's own, since it
     is the adapter. Its weights are put back afterwards, bit for bit.
-
-    Args:
-        arm: A tuned arm for which `null_adapter_problem` has no reason.
-        seed: Seed of the draw.
     """
     import torch
 

@@ -55,10 +55,6 @@ def _unknown_to_peft(config: Mapping[str, Any]) -> str | None:
 def refuse_unsupported_kind(spec: str, config: Mapping[str, Any]) -> None:
     """Refuse an adapter that cannot be switched on and off on one loaded base.
 
-    Args:
-        spec: How the user names the adapter.
-        config: The content of `adapter_config.json`.
-
     Raises:
         ModelError: it is of such a kind; with its name and what to do.
     """

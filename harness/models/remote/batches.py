@@ -42,10 +42,6 @@ class BatchReply:
 def submit_batch(provider: str, requests: Mapping[str, Mapping[str, Any]]) -> str:
     """Submit chat completions as a batch and return its id.
 
-    Args:
-        provider: `openai` or `azure`.
-        requests: Key → body of the request.
-
     Raises:
         BackendError: the provider did not take it.
     """

@@ -23,10 +23,6 @@ def answer_of(message: Mapping[str, Any], finish_reason: str | None) -> str:
     Tool calls are written out in the form of Hermes, without the ids that differ each time; the
     metric `tool_calls` reads it. A refusal in words is an answer.
 
-    Args:
-        message: The message in OpenAI's form: `content`, `tool_calls`, `error_of_status` …
-        finish_reason: Why it ended.
-
     Raises:
         UnansweredMessage: a filter cut it off, or there is nothing in it.
     """

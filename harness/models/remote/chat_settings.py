@@ -20,10 +20,6 @@ def settings_of(request: Request, accepted: Collection[str]) -> dict[str, Any]:
 
     A seed and stops are left out where the API does not take them: the one can only steady the
     answers, the others are cut here.
-
-    Args:
-        request: The request.
-        accepted: Names of the parameters that the API takes.
     """
     generation = request.generation
     settings = sampling_parameters(generation) | bounds_of(request.case)
@@ -55,12 +51,6 @@ def thinking_parameters(
     spec: str, generation: GenerationSettings, provider: str, accepted: Collection[str]
 ) -> dict[str, Any]:
     """Return the parameters by which an API switches thinking; nothing where the suite does not.
-
-    Args:
-        spec: The arm, for messages.
-        generation: The suite's settings.
-        provider: The provider as litellm names it.
-        accepted: Names of the parameters that the API takes.
 
     Raises:
         ModelError: the model knows no thinking.

@@ -36,13 +36,7 @@ def quote_excerpt(text: str) -> str:
 def error_of_status(
     status: int, headers: Mapping[str, str], text: str
 ) -> RetryableError | PermanentError:
-    """Return the error that a status other than 200 stands for.
-
-    Args:
-        status: The HTTP status.
-        headers: The reply's headers.
-        text: Its content, without secrets.
-    """
+    """Return the error that a status other than 200 stands for."""
     message = quote_excerpt(_message(text))
     if 300 <= status < 400:
         target = quote_excerpt(str(headers.get("location", "")))

@@ -23,10 +23,6 @@ _EITHER = frozenset({"gemini"})
 def provider_of(spec: str, model: str) -> str:
     """Return the provider of `PROVIDER/MODEL`, once it is known that it can be asked.
 
-    Args:
-        spec: What the user wrote, for messages.
-        model: `PROVIDER/MODEL` as litellm names it.
-
     Raises:
         MissingExtra: litellm is not installed.
         ModelError: the provider is unknown, or a variable it needs is not set.
@@ -56,23 +52,14 @@ def _missing_keys(litellm: Any, provider: str, model: str) -> list[str]:
 
 
 def accepted_parameters(model: str) -> frozenset[str]:
-    """Return OpenAI's names of the parameters that litellm can pass on to a model.
-
-    Args:
-        model: `PROVIDER/MODEL` as litellm names it.
-    """
+    """Return OpenAI's names of the parameters that litellm can pass on to a model."""
     litellm = litellm_library()
     name, provider = litellm.get_llm_provider(model)[:2]
     return frozenset(litellm.get_supported_openai_params(name, custom_llm_provider=provider) or ())
 
 
 def settings_problem(model: str, settings: Mapping[str, Any]) -> str | None:
-    """Return why a model does not take these settings; None if it does, as far as litellm knows.
-
-    Args:
-        model: `PROVIDER/MODEL` as litellm names it.
-        settings: OpenAI's parameters.
-    """
+    """Return why a model does not take these settings; None if it does, as far as litellm knows."""
     litellm = litellm_library()
     name, provider = litellm.get_llm_provider(model)[:2]
     try:

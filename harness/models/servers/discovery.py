@@ -154,11 +154,6 @@ _ENDING_S = 10.0
 def refuse_ended(http: HttpClient, url: str, body: Mapping[str, Any]) -> None:
     """Refuse a server that answered before and does not answer at all after a question.
 
-    Args:
-        http: The client.
-        url: Where the question was sent; the server lists its models next to it.
-        body: What was asked.
-
     Raises:
         BackendError: the server ended, and over which question.
     """

@@ -43,13 +43,8 @@ def name_fault(
 ) -> str:
     """Return why an arm is not what its files are, in words.
 
-    Args:
-        name: The arm.
-        reported: Place → token → log-probability, as served.
-        prefixes: The probe texts.
-        reference: The arms as they were loaded from their folders.
-        expected: Arm → log-probabilities by its files.
-        limits: Arm → error in nats up to which it is as expected.
+    `reported` and `expected` are log-probabilities, as served and by the files; `limits` has the
+    error of each arm, in nats, up to which it is as expected.
     """
     case = _FaultCase.of(reported, prefixes, expected[name].shape[-1], limits[name])
     error = case.error(expected[name])

@@ -80,11 +80,6 @@ class ServedIdentity:
     ) -> ServedIdentity:
         """Prove that every served arm is the model in its folder, as far as possible.
 
-        Args:
-            arms: The opened arms, base among them.
-            open_arms: Opens folders with Transformers, in float32.
-            report: Is given a line before the weights are read.
-
         Raises:
             NotComparable: an arm is not what its files are, with the cause.
             BackendError: the server does not answer.
@@ -127,9 +122,6 @@ class ServedIdentity:
 
     def check(self, arms: Mapping[str, Arm]) -> None:
         """Compare what is served with the files, base first.
-
-        Args:
-            arms: The opened arms.
 
         Raises:
             NotComparable: an arm is not what its files are, with the cause.

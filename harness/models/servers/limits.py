@@ -16,11 +16,6 @@ def keep_limits(
     Thoughts that took more than their budget are cut there, and no answer follows them; an answer
     is cut at `max_new_tokens`. Without a tokenizer thoughts are cut by the number of their tokens
     that the server reports, with their text whole, and answers are not cut.
-
-    Args:
-        completion: The server's, with its thoughts apart.
-        generation: The suite's settings.
-        tokenizer: The model's; None where only the server has it.
     """
     budget = generation.budget
     if budget is None:

@@ -116,11 +116,6 @@ class ManagedServer:
     ) -> None:
         """Wait until the server answers.
 
-        Args:
-            report: Is given a line of progress now and then.
-            limit_s: Seconds to wait at most.
-            health: Path that answers 200 once the server is ready.
-
         Raises:
             ModelError: it ended, or did not come up in time; with the last error of its log.
         """

@@ -130,15 +130,7 @@ def _first_plain(
     tokens: int | None,
     path: str = "completions",
 ) -> Mapping[str, Any] | None:
-    """Return the first settings with which the question is taken; None if it is with none.
-
-    Args:
-        http: The client.
-        where: The server.
-        asked: The question's own fields.
-        tokens: How many tokens the server must have seen, if it reports it.
-        path: Where to ask.
-    """
+    """Return the first settings with which the question is taken; None if it is with none."""
     for plain in _PLAIN:
         reply = try_request(http, f"{where.url}/{path}", one_token(where, **asked, **plain))
         if reply is not None and reply.get("choices"):
