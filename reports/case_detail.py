@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tunegate.harness.contracts.further_arm import further_arm
 from tunegate.harness.contracts.thoughts import thought_facts
@@ -14,9 +14,6 @@ from tunegate.harness.records.hashing import canonical_json
 from tunegate.reports.case_view import BASE, TUNED, CaseView
 from tunegate.reports.escaping import one_line
 from tunegate.reports.text_diff import DiffSegment, WordDiff, compare_texts, cut_text
-
-if TYPE_CHECKING:
-    pass
 
 ARMS = (BASE, TUNED)
 

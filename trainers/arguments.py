@@ -5,8 +5,6 @@ tunegate train sft --config good.yaml --learning_rate 3e-4
 ```
 A flag wins over the file, the file over our defaults, and our defaults over TRL's. Ours only make
 TRL run on a machine without CUDA (fp32, no pinned memory) and keep it from reporting anywhere.
-This module knows nothing of one kind of trainer: `parse_arguments` is given TRL's configuration
-class.
 """
 
 from __future__ import annotations
@@ -40,7 +38,7 @@ ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "TRL_EXPERIMENTAL_SILENCE": "1",
 }
-"""Variables that must be set before torch and TRL are imported; the user's own values win."""
+"""Variables to set before torch and TRL are imported; the user's own values win."""
 
 _ALWAYS = {"report_to": "none", "disable_tqdm": True, "logging_first_step": True}
 _WITHOUT_CUDA = {
@@ -78,11 +76,13 @@ class GateArguments:
     )
     gate_callback: list[str] = field(
         default_factory=list,
-        metadata={"help": "Suites that look at every checkpoint; the first chooses what is kept."},
+        metadata={
+            "help": "Suites to run on every checkpoint; the first one chooses which is kept."
+        },
     )
     gate_stop_on: str | None = field(
         default=None,
-        metadata={"help": "Finding that ends the training if proven.", "choices": ["regression"]},
+        metadata={"help": "Finding that ends the training once proven.", "choices": ["regression"]},
     )
 
 
@@ -124,7 +124,9 @@ class AdapterArguments:
     )
     adapter_name_or_path: str | None = field(
         default=None,
-        metadata={"help": "Folder of an adapter to go on training, such as one of `train sft`."},
+        metadata={
+            "help": "Folder of an adapter to continue training, such as one from `train sft`."
+        },
     )
     num_virtual_tokens: int = field(
         default=16, metadata={"help": "Virtual tokens of --peft prompt and prefix."}
@@ -161,9 +163,9 @@ class TrainingConfig:
 
 
 def prepare_environment() -> None:
-    """Set the variables of `ENVIRONMENT` that the user has not set; bitsandbytes loads quietly.
+    """Set the variables of `ENVIRONMENT` that the user has not set, and silence bitsandbytes.
 
-    Where it is installed it is imported with TRL, and prints which kernel a CPU lacks.
+    TRL imports it where it is installed, and it prints which kernel a CPU lacks.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -258,7 +260,7 @@ def parse_arguments(
 
 @contextmanager
 def quiet_warnings() -> Iterator[None]:
-    """Silence warnings that the pinned libraries give about one another's old names."""
+    """Silence the libraries' warnings about one another's old names."""
     with warnings.catch_warnings():
         for message in (
             r".*gradient_checkpointing.* is deprecated",
@@ -281,7 +283,7 @@ def _config_path(argv: Sequence[str]) -> Path | None:
 
 
 def _gather_repeated(argv: Sequence[str], *flags: str) -> list[str]:
-    """Return the words with a flag that is given several times in one place, as lists are read."""
+    """Return the words with the values of a repeated flag after its last mention, as one list."""
     values: list[str] = []
     rest: list[str] = []
     taking = False
@@ -340,7 +342,7 @@ def _check_flags(parser: TrlParser, argv: Sequence[str]) -> set[str]:
 
 
 def _suites(names: list[str] | str, config: Path | None) -> list[str]:
-    """Return suites, those that are next to the configuration with their path."""
+    """Return the suites, with a path where they are next to the configuration."""
     found = []
     for name in [names] if isinstance(names, str) else names:
         beside = config is not None and (config.parent / name.partition("::")[0]).exists()
@@ -369,7 +371,7 @@ def _or(places: list[Path]) -> str:
 
 
 def require_extra() -> None:
-    """Raise one sentence if the packages for training are not installed."""
+    """Raise MissingExtra if the packages for training are not installed."""
     try:
         import peft  # noqa: F401  # only whether it is there
         import trl  # noqa: F401  # only whether it is there

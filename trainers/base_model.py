@@ -1,4 +1,4 @@
-"""The model that is trained on: found, checked for safety and named by content."""
+"""The model to train: located, checked for safety and identified by content."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def find_base(name: str | None, *, revision: str = "main", trusted: bool = False
     """Return the base that `--model_name_or_path` names.
 
     Args:
-        name: a folder, a hub id in the local cache, or `make_demo_model`.
-        revision: of the hub id.
-        trusted: whether the user allowed the model's own code with a flag.
+        name: A folder, a hub id in the local cache, or `embedded`.
+        revision: Of the hub id.
+        trusted: Whether the user allowed the model's own code with a flag.
 
     Raises:
-        UsageError: there is no such model, or it is not one to train on.
+        UsageError: there is no such model, or it cannot be trained.
         UnsafeWeights: it could run code when loaded.
     """
     if not name:
@@ -70,7 +70,7 @@ def cached_snapshot(
         patterns: Files that are needed.
 
     Raises:
-        ModelError: neither has it; unlike Transformers, this asks once and not for a minute.
+        ModelError: neither has it. Unlike Transformers, this asks the hub once, not for a minute.
     """
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

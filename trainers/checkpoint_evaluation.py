@@ -43,6 +43,7 @@ from tunegate.harness.records.gate_results import GateStatus
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.manifest import Manifest, MetricRecord
 from tunegate.harness.records.verdict import SuiteResult
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.run import STORE
 from tunegate.harness.run.prepare import PlanOptions, RunPurpose, prepare
 from tunegate.harness.suite import Suite, load_suite
@@ -54,11 +55,12 @@ def load_gate_suites(paths: Sequence[str | Path], max_cases: int | None) -> tupl
     """Load the suites of a callback.
 
     Raises:
-        UsageError: one cannot be loaded, is sealed or needs a judge; there is none, or one twice.
+        UsageError: one cannot be loaded, is sealed, needs a judge or shares its name; or none
+            is given.
     """
     suites = tuple(load_suite(Path(path), max_cases=max_cases) for path in paths)
     if not suites:
-        raise UsageError("suites: none; name at least one folder that holds a suite.toml")
+        raise UsageError("suites: none; name at least one folder with a suite.toml")
     names = [suite.name for suite in suites]
     if len(set(names)) < len(names):
         raise UsageError(f"suites: two have the same name among {names}; rename one")
@@ -67,26 +69,26 @@ def load_gate_suites(paths: Sequence[str | Path], max_cases: int | None) -> tupl
         judged = next((m.name for m in suite.gated_metrics if m.judge is not None), None)
         if judged is not None or all(m.judge is not None for m in suite.metrics):
             raise UsageError(
-                f"{suite.path}: {judged or 'its only metric'} needs a judge, which is not asked "
-                "while a model is trained; give a suite whose gates are on other metrics"
+                f"{suite.path}: {judged or 'its only metric'} needs a judge, and none is asked "
+                "during a training; give a suite whose gates are on other metrics"
             )
     return suites
 
 
 def refuse_overlap(selecting: Suite, shipping: Path) -> None:
-    """Refuse a suite that selects and shares cases with the one that decides shipping.
+    """Refuse a selecting suite that shares cases with the one that decides shipping.
 
     The best of several checkpoints on a suite looks better there than it is.
 
     Raises:
-        UsageError: with how many cases they share.
+        UsageError: they share cases.
     """
     theirs = load_suite(shipping)
     shared = _prompts(selecting) & _prompts(theirs)
     if shared:
         raise UsageError(
             f"{selecting.path}: {len(shared)} of its cases are in {theirs.path}, which decides "
-            "shipping; select on other cases, or the one that is kept looks better than it is"
+            "shipping; select on other cases, or the kept checkpoint looks better than it is"
         )
 
 
@@ -98,7 +100,7 @@ def _prompts(suite: Suite) -> set[str]:
 
 @dataclass
 class MonitoredTraining:
-    """A model in training and the suites that look at it."""
+    """A model in training and the suites that are run on it."""
 
     model: Any
     tokenizer: Any
@@ -109,7 +111,7 @@ class MonitoredTraining:
     base: Arm
     loaded: Any
     asked: tuple[str, ...] = ()
-    """Arms that have answered all they can."""
+    """Arms that have answered everything."""
 
     @classmethod
     def of(
@@ -118,13 +120,13 @@ class MonitoredTraining:
         """Open both arms, before the first step.
 
         Raises:
-            UsageError: the training cannot be looked at, or a suite not be asked of the model.
+            UsageError: the training cannot be evaluated, or the model cannot be asked a suite.
         """
-        _refuse_parts(args)
+        _refuse_sharding(args)
         if getattr(model, "generation_config", None) is None:
             raise UsageError(
-                f"GateCallback needs a model that writes answers, and {type(model).__name__} is "
-                "none; gate the saved checkpoints with `tunegate gate` instead"
+                f"GateCallback needs a model that writes answers, and {type(model).__name__} does "
+                "not; gate the saved checkpoints with `tunegate gate` instead"
             )
         tokenizer = getattr(processor, "tokenizer", processor)
         if tokenizer is None:
@@ -142,15 +144,17 @@ class MonitoredTraining:
 
     @property
     def sentence(self) -> str:
-        """Checkpoints to evaluate, and base."""
-        of = " and ".join(f"{suite.name} ({len(suite.cases)} cases)" for suite in self.suites)
+        """The suites that are run, and base."""
+        suites = " and ".join(
+            f"{suite.name} ({count_noun(len(suite.cases), 'case')})" for suite in self.suites
+        )
         base = str(self.base.identity["spec"])
         if self.adapter is not None:
             base = f"the model without its adapter {self.adapter!r}"
-        return f"looks at {of} at every save; base is {base}"
+        return f"runs {suites} at every save; base is {base}"
 
-    def look(self, step: int, number: int) -> Checkpoint:
-        """Judge the model as it is now; an error is reported and costs the look alone.
+    def evaluate(self, step: int, number: int) -> Checkpoint:
+        """Judge the model as it is now; an error is recorded and costs this evaluation alone.
 
         Raises:
             RunInterrupted: the user stopped it.
@@ -177,11 +181,11 @@ class MonitoredTraining:
         return {"base": self.base, "tuned": live_arm(self.loaded, self.adapter)}
 
 
-def _refuse_parts(args: Any) -> None:
-    """Refuse trainings in which no process has the whole model."""
+def _refuse_sharding(args: Any) -> None:
+    """Refuse trainings in which no process holds the whole model."""
     if getattr(args, "fsdp", None) or getattr(args, "deepspeed", None):
         raise UsageError(
-            "GateCallback needs the whole model in the first process, and FSDP or DeepSpeed spread "
+            "GateCallback needs the whole model in the first process, and FSDP or DeepSpeed split "
             "it; gate the saved checkpoints with `tunegate gate` instead"
         )
 
@@ -215,8 +219,8 @@ def evaluate_checkpoint(
     Args:
         suites: The suites.
         arms: `base` and `tuned`.
-        number: Which look of this training it is, from 1.
-        asked: Arms that have answered all they can and need not be asked.
+        number: Which evaluation of this training it is, from 1.
+        asked: Arms that have answered everything and need not be asked.
 
     Raises:
         NotComparable: the adapter changes nothing yet, or the arms get different prompts.
@@ -233,8 +237,8 @@ def evaluate_checkpoint(
     verdict = run.decide(run.with_scores(manifest, scores))
     forgotten = {r.name: found for r in verdict.suites if (found := _forgetting_sentences(r))}
     if forgotten and number > 1:
-        # A training that is looked at often would otherwise be stopped by chance.
-        strict = run.decide(run.with_scores(_at_look(manifest, number), scores))
+        # A training that is evaluated often would otherwise be stopped by chance.
+        strict = run.decide(run.with_scores(_with_strict_alpha(manifest, number), scores))
         forgotten = {r.name: found for r in strict.suites if (found := _forgetting_sentences(r))}
     run.attempts.record(verdict, scores)
     tables = tables_of(manifest, run.cases, scores, {})
@@ -258,22 +262,22 @@ def evaluate_checkpoint(
 
 
 def ranking_metric(suite: Suite) -> str:
-    """Return the metric by which checkpoints are ranked: what the suite wants to gain."""
+    """Return the metric that ranks checkpoints: that of the first gain, else the first one."""
     gains = [gate.metric for gate in suite.gates if gate_kind(gate.kind).is_goal]
     gated = [gate.metric for gate in suite.gates]
     return (*gains, *gated, *(m.name for m in suite.metrics if m.judge is None))[0]
 
 
 def ranking_name(suite: Suite) -> str:
-    """Return the name of what ranks checkpoints: `m`, or `m[tag]` where the gain is on a tag."""
+    """Return the name of the ranking metric: `m`, or `m[tag]` where the gain is on a tag."""
     name = ranking_metric(suite)
     goals = [gate for gate in suite.gates if gate_kind(gate.kind).is_goal]
     chosen = (*goals, *suite.gates)
     return sample_name(name, chosen[0].tag if chosen else None)
 
 
-def _at_look(manifest: Manifest, number: int) -> Manifest:
-    """Return the manifest by which this look is judged at 1/k of the error."""
+def _with_strict_alpha(manifest: Manifest, number: int) -> Manifest:
+    """Return the manifest that judges the k-th evaluation at 1/k of the error."""
     suites = tuple(s.model_copy(update={"alpha_per_attempt": True}) for s in manifest.suites)
     attempts = {suite.hash: number for suite in suites}
     return manifest.model_copy(update={"suites": suites, "attempts": attempts})

@@ -59,7 +59,7 @@ class CheckpointSuite(Record):
     tag `metric[tag]`."""
     metrics: tuple[CheckpointMetric, ...]
     forgotten: tuple[str, ...] = ()
-    """Regressions that are proven at 1/k of the error, at the k-th look of this training."""
+    """Regressions proven at 1/k of the error, in the k-th evaluation of this training."""
     broken: tuple[str, ...] = ()
     """Gates that failed, as `metric::kind`."""
 
@@ -71,7 +71,7 @@ class CheckpointSuite(Record):
 
 
 class Checkpoint(Record):
-    """A look at one checkpoint."""
+    """One checkpoint, evaluated."""
 
     step: int
     folder: str
@@ -86,7 +86,7 @@ class Checkpoint(Record):
 
 
 class CheckpointRanking(Record):
-    """The looks of one training, and what is kept."""
+    """The evaluated checkpoints of one training, and which is kept."""
 
     schema_version: int = 1
     selected_by: str
@@ -96,9 +96,9 @@ class CheckpointRanking(Record):
     why: str = "no checkpoint was judged yet"
     looks: tuple[Checkpoint, ...] = Field(default=(), repr=False)
 
-    def with_look(self, look: Checkpoint) -> CheckpointRanking:
-        """Return the record with one more look, and with what is best now."""
-        looks = (*(c for c in self.looks if c.step != look.step), look)
+    def with_checkpoint(self, checkpoint: Checkpoint) -> CheckpointRanking:
+        """Return the record with one more checkpoint, and the best of all."""
+        looks = (*(c for c in self.looks if c.step != checkpoint.step), checkpoint)
         ranked = [(rank, c) for c in looks if (rank := self._rank(c)) is not None]
         if not ranked:
             return self.model_copy(update={"looks": looks, "why": "no checkpoint could be judged"})
@@ -109,12 +109,12 @@ class CheckpointRanking(Record):
     def until(self, step: int, folder: Path) -> CheckpointRanking:
         """Return the record of a training that is resumed at `step`.
 
-        Looks from later on are of a future that will not be; a checkpoint that is gone is not kept.
+        Later checkpoints will be trained again; those whose folder is gone are dropped.
         """
         kept = [c for c in self.looks if c.step <= step and (folder / c.folder).is_dir()]
         found = CheckpointRanking(selected_by=self.selected_by)
-        for look in kept:
-            found = found.with_look(look)
+        for checkpoint in kept:
+            found = found.with_checkpoint(checkpoint)
         return found
 
     @property
@@ -122,15 +122,15 @@ class CheckpointRanking(Record):
         """Step of the checkpoint that is kept."""
         return next((c.step for c in self.looks if c.folder == self.best), None)
 
-    def _rank(self, look: Checkpoint) -> tuple[int, float, int] | None:
-        """Return what a checkpoint is compared by; None if it may not be chosen."""
-        suite = look.suite(self.selected_by)
+    def _rank(self, checkpoint: Checkpoint) -> tuple[int, float, int] | None:
+        """Return the sort key of a checkpoint; None if it may not be chosen."""
+        suite = checkpoint.suite(self.selected_by)
         ranked_by = suite.ranked_by if suite else None
         if suite is None or ranked_by is None or suite.verdict not in _RANK:
             return None
         improvement = ranked_by.improvement
         assert improvement is not None
-        return _RANK[suite.verdict], improvement, -look.step
+        return _RANK[suite.verdict], improvement, -checkpoint.step
 
     def _why(self, best: Checkpoint, among: int) -> str:
         suite = best.suite(self.selected_by)
@@ -139,7 +139,7 @@ class CheckpointRanking(Record):
         assert metric is not None
         return (
             f"{suite.verdict.value} on {suite.name}, {metric.name} {metric.delta:+.3g} against "
-            f"base: the best of {among} that were judged"
+            f"base: the best of {among} judged"
         )
 
 

@@ -40,12 +40,8 @@ def last_checkpoint(args: Any) -> str | None:
 
 
 def resume_advice(args: Any) -> str:
-    """Return how a training goes on, from its last checkpoint if there is one.
-
-    Args:
-        args: TRL's configuration.
-    """
+    """Return how to continue a training, from its last checkpoint if there is one."""
     last = last_checkpoint(args)
     if last is None:
-        return "there is no checkpoint yet, so it starts anew (--save_steps sets how often)"
+        return "there is no checkpoint yet, so it starts over (--save_steps sets how often)"
     return f"--resume_from_checkpoint {last} continues from there"

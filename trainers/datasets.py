@@ -63,7 +63,7 @@ def load_rows(paths: Sequence[str], form: RowFormat, *, seed: int) -> TrainingRo
     """Read the rows of all files and mix them in an order that `seed` decides.
 
     Raises:
-        UsageError: a file or some of its lines cannot be used; one line a problem.
+        UsageError: a file or some of its lines cannot be used; one line per problem.
     """
     rows: list[tuple[str, Mapping[str, Any]]] = []
     files, problems = [], []
@@ -201,9 +201,7 @@ def _prompts(value: Mapping[str, Any]) -> dict[str, Any]:
     _require(value, PROMPTS, "prompt")
     prompt = _side("prompt", value["prompt"])
     if isinstance(prompt, list) and prompt[-1]["role"] == "assistant":
-        raise InvalidRow(
-            "`prompt` ends with the assistant's turn; that is what the model is to write"
-        )
+        raise InvalidRow("`prompt` ends with the assistant's turn, which the model is to write")
     if isinstance(prompt, str) and not prompt.strip():
         raise InvalidRow("`prompt` is empty; there is nothing to answer")
     return {**value, "prompt": prompt}
@@ -213,7 +211,7 @@ def _require(value: Mapping[str, Any], form: RowFormat, *keys: str) -> None:
     if missing := [key for key in keys if key not in value]:
         there = ", ".join(map(str, value)) or "none"
         raise InvalidRow(
-            f"no `{missing[0]}` (keys there: {there}); a row has {form.columns}: {form.example}"
+            f"no `{missing[0]}` (keys: {there}); a row has {form.columns}: {form.example}"
         )
 
 
@@ -221,7 +219,7 @@ def _check_answer(key: str, prompt: Any, answer: Any) -> None:
     if isinstance(prompt, str) != isinstance(answer, str):
         raise InvalidRow(f"`prompt` and `{key}` must both be text, or both be messages")
     if isinstance(answer, list) and any(turn["role"] == "user" for turn in answer):
-        raise InvalidRow(f"`{key}` holds a user's turn; the model must not learn to write it")
+        raise InvalidRow(f"`{key}` contains a user's turn; the model must not learn to write it")
     texts = [answer] if isinstance(answer, str) else [turn["content"] for turn in answer]
     if not any(text.strip() for text in texts):
         raise InvalidRow(f"`{key}` is empty; there is nothing to learn")

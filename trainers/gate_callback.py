@@ -45,12 +45,12 @@ STOPS = ("regression",)
 
 
 class GateCallback(_EventCallback):
-    """Looks at the model at every save, logs paired deltas, keeps the best checkpoint.
+    """Runs suites on the model at every save, logs paired deltas, keeps the best checkpoint.
 
-    Each look is one line on stderr, an entry in `state.log_history` with keys such as
+    Each evaluation is one line on stderr, an entry in `state.log_history` with keys such as
     `gate/support_json/json_schema/delta`, an entry in `gate_checkpoints.json` next to the
-    checkpoints, and an attempt in the ledger of each suite. A look that fails costs the look, not
-    the training; Ctrl-C in a look ends the training as it does elsewhere.
+    checkpoints, and an attempt in the ledger of each suite. One that fails does not end the
+    training; Ctrl-C ends it as it does elsewhere.
 
     Args:
         suites: Folder of a suite, or several.
@@ -59,18 +59,18 @@ class GateCallback(_EventCallback):
             `load_best_model_at_end` loads it.
         ship: The suite that will decide shipping. It is never run; it must share no case with the
             one that selects.
-        stop_on: `"regression"` ends the training when one is proven, at the k-th look at 1/k of
-            the error.
+        stop_on: `"regression"` ends the training when one is proven; the k-th evaluation is
+            judged at 1/k of the error.
         base: Model folder to compare with where no adapter can be switched off: a full fine-tune.
             By default the one that the model was loaded from.
-        max_cases: Only the first cases of each suite, to make looks cheaper.
+        max_cases: Only the first cases of each suite, to save time.
 
     Raises:
         UsageError: a suite cannot be used, or an argument is not understood.
     """
 
     def __new__(cls, *arguments: Any, **options: Any) -> GateCallback:
-        """Make an instance that Transformers knows for a callback, importing it only now."""
+        """Make an instance that Transformers accepts as a callback, importing it only now."""
         try:
             from transformers.trainer_callback import ExportableState, TrainerCallback
         except ImportError as error:
@@ -140,12 +140,12 @@ class GateCallback(_EventCallback):
             self.record = CheckpointRanking(selected_by=self.record.selected_by)
         print_to_stderr(f"gate: {self._watched.sentence}; {self.record.selected_by} selects")
         if str(getattr(args.save_strategy, "value", args.save_strategy)) == "no":
-            print_to_stderr("gate: save_strategy is 'no', so there will be no look at all")
+            print_to_stderr("gate: save_strategy is 'no', so no checkpoint will be evaluated")
 
     def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> Any:
-        """Look at the model that was saved [transformers]."""
+        """Evaluate the model that was saved [transformers]."""
         self._state = state
-        stop = self._look(args, state, control) if state.is_world_process_zero else None
+        stop = self._evaluate(args, state, control) if state.is_world_process_zero else None
         stop, step, folder = _broadcast_result(
             args, (stop, self.record.best_step, self.record.best)
         )
@@ -156,10 +156,10 @@ class GateCallback(_EventCallback):
         return control
 
     def state(self) -> dict[str, Any]:
-        """Return what makes the callback again [transformers].
+        """Return the arguments that rebuild the callback [transformers].
 
-        It is asked for between the choice of the best checkpoint by the loss, where there is one,
-        and the removal of old ones: the last moment at which the gate's choice can be put back.
+        Transformers calls this after it has chosen the best checkpoint by the loss and before it
+        removes old ones: the last moment to restore the gate's choice.
         """
         if self._state is not None and self.record.best is not None:
             self._set_best(self._state, self.record.best_step, self._best_folder())
@@ -173,26 +173,26 @@ class GateCallback(_EventCallback):
         if folder is not None:
             state.best_global_step, state.best_model_checkpoint = step, str(folder)
 
-    def _look(self, args: Any, state: Any, control: Any) -> bool:
-        """Look, report and record; return whether the training should stop."""
+    def _evaluate(self, args: Any, state: Any, control: Any) -> bool:
+        """Evaluate, report and record; return whether the training should stop."""
         assert self._watched is not None
         started = time.monotonic()
         number = 1 + len(self.record.looks)
         try:
-            look = self._watched.look(state.global_step, number)
+            checkpoint = self._watched.evaluate(state.global_step, number)
         except RunInterrupted as error:
-            # The handler of before is back: Ctrl-C does what it would have done between two steps.
+            # The earlier handler is back: Ctrl-C does what it would have done between two steps.
             signal.raise_signal(error.exit_code - 128)
             return False
-        self.record = self.record.with_look(look)
+        self.record = self.record.with_checkpoint(checkpoint)
         self._write(Path(args.output_dir))
-        self._log(args, state, control, look)
-        best = " · kept as the best" if self.record.best == look.folder else ""
-        print_to_stderr(f"{look_line(look)}{best} · {time.monotonic() - started:.0f} s")
-        forgotten = [text for suite in look.suites for text in suite.forgotten]
+        self._log(args, state, control, checkpoint)
+        best = " · kept as the best" if self.record.best == checkpoint.folder else ""
+        print_to_stderr(f"{checkpoint_line(checkpoint)}{best} · {time.monotonic() - started:.0f} s")
+        forgotten = [text for suite in checkpoint.suites for text in suite.forgotten]
         if not (forgotten and self._stops):
             return False
-        print_to_stderr(f"gate: the training is stopped: {forgotten[0]}")
+        print_to_stderr(f"gate: stopping the training: {forgotten[0]}")
         return True
 
     def _write(self, folder: Path) -> None:
@@ -203,34 +203,34 @@ class GateCallback(_EventCallback):
                 f"gate: {folder / checkpoint_ranking.FILE}: not written ({error.strerror})"
             )
 
-    def _log(self, args: Any, state: Any, control: Any, look: Checkpoint) -> None:
-        """Put the numbers into the trainer's history, and before its reporters."""
-        logs = history_numbers(look)
+    def _log(self, args: Any, state: Any, control: Any, checkpoint: Checkpoint) -> None:
+        """Add the numbers to the trainer's history, and send them to its reporters."""
+        logs = history_numbers(checkpoint)
         if not logs:
             return
         state.log_history.append({**logs, "epoch": state.epoch, "step": state.global_step})
         if self._trainer is not None:
-            # Not `trainer.log`: TRL's own averages, which go on, would be emptied by it.
+            # Not `trainer.log`, which would reset TRL's running averages.
             self._trainer.callback_handler.on_log(args, state, control, logs)
 
 
-def history_numbers(look: Checkpoint) -> dict[str, float]:
-    """Return the numbers of a look under the keys of the trainer's history."""
+def history_numbers(checkpoint: Checkpoint) -> dict[str, float]:
+    """Return a checkpoint's numbers under the keys of the trainer's history."""
     return {
         f"gate/{suite.name}/{metric.name}/{key}": float(value)
-        for suite in look.suites
+        for suite in checkpoint.suites
         for metric in suite.metrics
         for key in ("base", "tuned", "delta", "low", "high", "n")
         if (value := getattr(metric, key)) is not None
     }
 
 
-def look_line(look: Checkpoint) -> str:
-    """Return a look in one line."""
-    if look.problem is not None:
-        return f"gate at step {look.step}: not judged: {look.problem}"
+def checkpoint_line(checkpoint: Checkpoint) -> str:
+    """Return a checkpoint's results in one line."""
+    if checkpoint.problem is not None:
+        return f"gate at step {checkpoint.step}: not judged: {checkpoint.problem}"
     parts = []
-    for suite in look.suites:
+    for suite in checkpoint.suites:
         broken = f" ({', '.join(suite.broken)})" if suite.broken else ""
         metric, text = suite.ranked_by, f"{suite.name} {suite.verdict.value}{broken}"
         if metric is not None:
@@ -238,7 +238,7 @@ def look_line(look: Checkpoint) -> str:
             text += f", {metric.name} {how.change(metric.base, metric.tuned, metric.delta)}"
             text += how.interval(metric.low, metric.high, CONFIDENCE, sign=True)
         parts.append(text)
-    return f"gate at step {look.step}: {'; '.join(parts)}"
+    return f"gate at step {checkpoint.step}: {'; '.join(parts)}"
 
 
 def _broadcast_result(args: Any, found: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
@@ -253,12 +253,12 @@ def _broadcast_result(args: Any, found: tuple[Any, Any, Any]) -> tuple[Any, Any,
 
 
 def make_callback(suites: Sequence[str], stop_on: str | None) -> GateCallback | None:
-    """Return what looks at every checkpoint; None where no suite is to.
+    """Return the callback of `--gate_callback`; None without it.
 
     Raises:
-        UsageError: a suite is not there or broken, or cannot be asked during a training.
+        UsageError: a suite is missing or broken, or cannot be asked during a training.
     """
     if not suites and stop_on:
-        raise UsageError("--gate_stop_on: name the suites that look with --gate_callback SUITE")
+        raise UsageError("--gate_stop_on: name the suites to run with --gate_callback SUITE")
     files = [file for suite in suites for file in suite_files(suite, "--gate_callback")]
     return GateCallback(files, stop_on=stop_on) if files else None

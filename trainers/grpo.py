@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tunegate.trainers import (
     callbacks,
@@ -23,10 +23,6 @@ from tunegate.trainers import (
 )
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 from tunegate.trainers.reward_training import GENERATION, RewardArguments, build_with_rewards
-
-if TYPE_CHECKING:
-    pass
-
 
 ORDER = 50
 SEQUENCES_PER_ROW = 1

@@ -9,15 +9,11 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tunegate.harness.records.errors import RunInterrupted
 from tunegate.trainers.callbacks import Say
 from tunegate.trainers.checkpoints import resume_advice
-
-if TYPE_CHECKING:
-    pass
-
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

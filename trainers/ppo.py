@@ -166,7 +166,7 @@ def _train(trainer: Any, checkpoint: str | None) -> None:
             trainer.train()
     except KeyboardInterrupt as error:
         raise RunInterrupted(
-            "training stopped; TRL's PPO cannot resume, so it starts anew"
+            "training stopped; TRL's PPO cannot resume, so it starts over"
         ) from error
 
 

@@ -50,7 +50,7 @@ def load_prompts(rows: TrainingRows) -> tuple[PromptRow, ...]:
     """Return rows as cases, in their order.
 
     Raises:
-        UsageError: a row cannot be one; one line a problem.
+        UsageError: a row cannot be a case; one line per problem.
     """
     found, problems = [], []
     for place, row in zip(rows.places, rows.rows, strict=True):
@@ -65,7 +65,7 @@ def load_prompts(rows: TrainingRows) -> tuple[PromptRow, ...]:
 
 
 def prompt_dataset(
-    rows: Sequence[PromptRow], tokenizer: Any, *, first: int = 0, talks: bool = False
+    rows: Sequence[PromptRow], tokenizer: Any, *, first: int = 0, chat: bool = False
 ) -> Dataset:
     """Return TRL's dataset: the prompts, and in the column `row` the number of each from `first`.
 
@@ -73,7 +73,7 @@ def prompt_dataset(
         rows: The rows.
         tokenizer: Renders the tools of rows that have some.
         first: Number of the first row.
-        talks: Whether a prompt that is text becomes a message, as in the suite's cases.
+        chat: Whether a text prompt becomes a message, as in the suite's cases.
 
     Raises:
         UsageError: rows have tools that the chat template cannot show.
@@ -82,7 +82,7 @@ def prompt_dataset(
 
     shown = _render_tools(rows, tokenizer) if any(r.case.tools for r in rows) else None
     prompts: Sequence[Any] = shown or [
-        list(row.case.input_messages()) if talks else row.prompt for row in rows
+        list(row.case.input_messages()) if chat else row.prompt for row in rows
     ]
     return Dataset.from_list([{"prompt": p, "row": first + i} for i, p in enumerate(prompts)])
 
@@ -120,8 +120,8 @@ def _render_tools(rows: Sequence[PromptRow], tokenizer: Any) -> list[str]:
             raise UsageError(f"{where}: {error}") from error
         if tuple(tokenizer(prompt.text)["input_ids"]) != prompt.token_ids:
             raise UsageError(
-                f"{where}: this tokenizer puts tokens of its own around a rendered chat, so rows "
-                "with `tools` would not be what the gate asks; describe the tools in a system turn"
+                f"{where}: this tokenizer adds tokens around a rendered chat, so rows with `tools` "
+                "would differ from what the gate asks; describe the tools in a system turn"
             )
         texts.append(prompt.text)
     return texts

@@ -83,7 +83,7 @@ def build_with_rewards(
     args.reward_weights = [reward.signed_weight for reward in used]
     job.config.own.rewards = [reward.record() for reward in used]
     verifier = RewardVerifier(used, (*rows, *held), tokenizer)
-    shape = {"talks": getattr(job.config.own, "environment", None) is not None}
+    shape = {"chat": getattr(job.config.own, "environment", None) is not None}
     unseen = prompt_rows.prompt_dataset(held, tokenizer, first=len(rows), **shape) if held else None
     given = {
         **job.model_arguments(),

@@ -35,7 +35,7 @@ def _parse(line: bytes) -> Any:
     except UnicodeDecodeError:
         return InvalidRow("not UTF-8; save the file as UTF-8")
     except ValueError as error:
-        return InvalidRow(f"not one JSON object a line ({error})")
+        return InvalidRow(f"not one JSON object per line ({error})")
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
@@ -69,7 +69,7 @@ def _splits(path: Path, rows: Mapping[str, Any]) -> str:
 
 
 def _number_rows(path: Path, rows: Any) -> Iterator[tuple[str, Any]]:
-    """Yield rows of a table; its empty cells are columns that the row does not have."""
+    """Yield the rows of a table; nulls are columns that the row does not have."""
     for number, row in enumerate(rows, start=1):
         yield f"{path}:row {number}", {k: v for k, v in row.items() if v is not None}
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.wording import count_noun
 from tunegate.trainers.callbacks import Say
 from tunegate.trainers.prompt_rows import PromptRow
 
@@ -37,7 +38,7 @@ def prompt_room(job: TrainingJob, answer: int | None) -> int | None:
 def fitting_prompts(
     rows: Sequence[PromptRow], tokenizer: Any, *, room: int | None, say: Say
 ) -> tuple[PromptRow, ...]:
-    """Return the rows whose prompts have at most `room` tokens, and report how many have more.
+    """Return the rows whose prompts have at most `room` tokens, and warn how many have more.
 
     Raises:
         UsageError: none of them fits.
@@ -51,7 +52,7 @@ def fitting_prompts(
             "leaves for them; shorten them, or generate less"
         )
     if dropped := len(rows) - len(kept):
-        say(f"warning: {dropped} rows dropped, their prompts are longer than {room} tokens")
+        say(f"warning: {count_noun(dropped, 'row')} dropped: prompts longer than {room} tokens")
     return kept
 
 
@@ -115,12 +116,12 @@ def warn_dropped_rows(trainer: Any, job: TrainingJob, *, why: str) -> None:
     if not kept:
         raise no_rows_left(trainer.args)
     if dropped := len(job.rows.rows) - kept:
-        job.say(f"warning: {dropped} rows dropped, {why} max_length={limit}")
+        job.say(f"warning: {count_noun(dropped, 'row')} dropped: {why} max_length={limit}")
 
 
 def warn_truncated_answers(trainer: Any, job: TrainingJob) -> None:
     """Warn how many rows of preferences or labels were dropped, and how many answers are cut."""
-    warn_dropped_rows(trainer, job, why="their prompts alone fill")
+    warn_dropped_rows(trainer, job, why="the prompt alone fills")
     rows, limit = trainer.train_dataset, trainer.args.max_length
     answers = [name for name in _ANSWERS if name in rows.column_names]
     if limit is None or not answers:
@@ -128,4 +129,4 @@ def warn_truncated_answers(trainer: Any, job: TrainingJob) -> None:
     columns = [rows[name] for name in ("prompt_ids", *answers)]
     cut = sum(len(p) + max(map(len, rest)) > limit for p, *rest in zip(*columns, strict=True))
     if cut:
-        job.say(f"warning: {cut} rows are longer than max_length={limit} and are cut off")
+        job.say(f"warning: {count_noun(cut, 'row')} cut off: longer than max_length={limit}")

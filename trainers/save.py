@@ -1,4 +1,4 @@
-"""Saving: weights are checked and saved with the records that explain them."""
+"""Saving: weights are checked, then saved with their training card."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _LORA = [
     "use_dora",
 ]
 _SECRETS = ("token", "api_key", "password")
-"""Ends of the names of options whose values are nobody's business."""
+"""Suffixes of the names of secret options."""
 
 
 def prepare_folder(folder: Path) -> None:
@@ -127,7 +127,7 @@ def _record(
 
 
 def _identity(job: TrainingJob, template: str | None) -> record.BaseIdentity:
-    """Return the base; of a hub id with the revision, and the commit that it was in the cache."""
+    """Return the base; for a hub id with its revision and its commit in the cache."""
     base = job.base
     local = Path(base.name).is_dir()
     return record.BaseIdentity(
@@ -144,7 +144,7 @@ def _files(rows: TrainingRows | None) -> tuple[record.DatasetFile, ...]:
 
 
 def _settings(config: TrainingConfig) -> dict[str, Any]:
-    """Return every option but secrets; what JSON has no form for is written as text."""
+    """Return every option but secrets; values that JSON cannot hold become text."""
     own = {} if config.own is None else vars(config.own)
     options = {
         "training": config.training.to_dict(),
@@ -200,7 +200,7 @@ def _final_loss(history: list[dict[str, Any]]) -> float | None:
 
 
 def _sort_target_modules(path: Path) -> None:
-    """Put the set of module names into order: PEFT writes it as the process hashes strings."""
+    """Sort the module names: PEFT writes a set in the order of string hashes."""
     if path.is_file():
         value = json.loads(path.read_bytes())
         if isinstance(value.get("target_modules"), list):
@@ -209,7 +209,7 @@ def _sort_target_modules(path: Path) -> None:
 
 
 def tensor_sums(model: Any) -> dict[str, float]:
-    """Return the sum of each tensor that is trained, to see later whether any has moved."""
+    """Return the sum of each trained tensor, to see later whether any has changed."""
     import torch
 
     trained = ((name, p) for name, p in model.named_parameters() if p.requires_grad)
@@ -217,7 +217,7 @@ def tensor_sums(model: Any) -> dict[str, float]:
 
 
 def check_weights(model: Any, before: Mapping[str, float], *, rate: float) -> None:
-    """Refuse weights that are not numbers, and weights that are what they were.
+    """Refuse weights that are not finite or have not changed.
 
     Args:
         model: The trained model.
@@ -240,6 +240,6 @@ def check_weights(model: Any, before: Mapping[str, float], *, rate: float) -> No
 
 
 def drop_reference(model: Any) -> None:
-    """Take TRL's frozen copy of the first adapter off: it would be saved as a second adapter."""
+    """Remove TRL's frozen copy of the first adapter, which would be saved as a second adapter."""
     if "ref" in getattr(model, "peft_config", {}):
         model.delete_adapter("ref")

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from tunegate.harness.records.wording import count_noun
 from tunegate.trainers import arguments, callbacks, datasets, row_lengths, train
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 
@@ -45,10 +46,10 @@ def _warn_truncated_rows(trainer: Any, job: TrainingJob) -> None:
     limit = trainer.args.max_length
     if limit is None or trainer.args.packing:
         return
-    row_lengths.warn_dropped_rows(trainer, job, why="their prompts alone fill")
+    row_lengths.warn_dropped_rows(trainer, job, why="the prompt alone fills")
     cut = sum(len(ids) >= limit for ids in trainer.train_dataset["input_ids"])
     if cut:
-        job.say(f"warning: {cut} rows reach max_length={limit}, the ends of longer ones are cut")
+        job.say(f"warning: {count_noun(cut, 'row')} cut off at max_length={limit}")
 
 
 METHOD = TrainingMethod(

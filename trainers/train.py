@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.records.errors import ModelError, TunegateError, UsageError, error_reason
+from tunegate.harness.records.wording import count_noun
 from tunegate.trainers import (
     base_model,
     callbacks,
@@ -42,9 +43,9 @@ def run_method(
     """Train as `argv` asks and return the exit code; the body of `tunegate train METHOD`.
 
     Args:
-        method: of the file that was called.
-        argv: flags after `train METHOD`, such as `["--config", "good.yaml", "--seed", "1"]`.
-        say: takes each line for the user: progress, where the weights are, or the error.
+        method: The method.
+        argv: Flags after `train METHOD`, such as `["--config", "good.yaml", "--seed", "1"]`.
+        say: Takes each line for the user: progress, where the weights are, or the error.
     """
     try:
         prog = f"tunegate train {method.name}"
@@ -85,11 +86,14 @@ def train_method(
     """
     args = config.training
     checkpoint = checkpoints.resume_folder(args)
-    _settle(method, config, checkpoint)
+    _settle_options(method, config, checkpoint)
     watching = gate_callback.make_callback(config.data.gate_callback, config.data.gate_stop_on)
-    job = _job(method, config, say)
+    job = _make_job(method, config, say)
     base = job.base
-    say(f"training on {len(job.rows.rows)} rows from {len(job.rows.files)} files; base {base.name}")
+    say(
+        f"training on {count_noun(len(job.rows.rows), 'row')} from "
+        f"{count_noun(len(job.rows.files), 'file')}; base {base.name}"
+    )
     with (
         trl_environment.quiet_training(),
         trl_environment.matmul_precision(config.data.float32_matmul_precision),
@@ -114,12 +118,8 @@ def train_method(
     return folder
 
 
-def _settle(method: TrainingMethod, config: TrainingConfig, checkpoint: str | None) -> None:
-    """Refuse options that this method does not have, and settle what is trained.
-
-    Raises:
-        UsageError: with the option.
-    """
+def _settle_options(method: TrainingMethod, config: TrainingConfig, checkpoint: str | None) -> None:
+    """Refuse options that this method cannot follow, and translate `--peft`."""
     if checkpoint and not method.can_resume:
         raise UsageError(f"--resume_from_checkpoint: TRL's {method.name} trainer cannot resume")
     if config.data.gate and method.task != "CAUSAL_LM":
@@ -130,7 +130,7 @@ def _settle(method: TrainingMethod, config: TrainingConfig, checkpoint: str | No
     peft_adapters.settle_peft_options(config, method.kinds)
 
 
-def _job(method: TrainingMethod, config: TrainingConfig, say: callbacks.Say) -> TrainingJob:
+def _make_job(method: TrainingMethod, config: TrainingConfig, say: callbacks.Say) -> TrainingJob:
     args, options, data = config.training, config.model, config.data
     if not data.train_files:
         raise UsageError("--train_files: missing; give one or more JSONL or Parquet files")
@@ -145,7 +145,7 @@ def _job(method: TrainingMethod, config: TrainingConfig, say: callbacks.Say) -> 
 
 
 def _build_trainer(method: TrainingMethod, job: TrainingJob) -> Any:
-    """Return the method's trainer; what TRL refuses is the user's mistake, in one line."""
+    """Return the method's trainer; what TRL refuses becomes one line for the user."""
     from transformers import PrinterCallback, set_seed
 
     args, options = job.config.training, job.config.model
@@ -163,7 +163,7 @@ def _build_trainer(method: TrainingMethod, job: TrainingJob) -> Any:
         first = error_reason(error)
         if row_lengths.NO_ROWS in first:
             raise row_lengths.no_rows_left(args) from error
-        raise UsageError(f"TRL cannot train so: {first}") from error
+        raise UsageError(f"TRL cannot train with these options: {first}") from error
     trainer.remove_callback(PrinterCallback)
     for callback in (callbacks.evaluation_callback(job.say), callbacks.gradient_callback()):
         trainer.add_callback(callback)
@@ -172,7 +172,6 @@ def _build_trainer(method: TrainingMethod, job: TrainingJob) -> Any:
 
 
 def _tokenizer(config: TrainingConfig, base: base_model.BaseModel) -> Any:
-    """Return base's tokenizer."""
     from transformers import AutoTokenizer
 
     try:

@@ -1,8 +1,7 @@
 """Training card: `tunegate_training.json`, written when weights are saved.
 
-The gate reads it to know that an adapter belongs to a base by content, wherever the base is, to
-compare the rows that were trained on with its suites' cases, and to report where the prompts of the
-evaluation are made otherwise than those of the training. The report shows it.
+The gate reads it to match an adapter with its base by content, to compare training rows with its
+suites' cases, and to report where its prompts are built differently from those of the training.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class DatasetFile(Record):
 
 
 class ParentAdapter(Record):
-    """The adapter that a training went on from."""
+    """The adapter that a training continued."""
 
     path: str
     weights_sha256: str
@@ -57,7 +56,7 @@ class ParentAdapter(Record):
 
 
 def describe_parent_adapter(folder: Path) -> ParentAdapter:
-    """Return what is known of the adapter in `folder` and of all that it was trained on."""
+    """Return the identity of the adapter in `folder`, and everything that it was trained on."""
     own = weights_fingerprint(folder)
     files: tuple[DatasetFile, ...] | None = None
     try:
@@ -80,7 +79,7 @@ class TrainingRecord(Record):
     files: tuple[DatasetFile, ...]
     """Training data."""
     went_on_from: ParentAdapter | None = None
-    """The adapter that was there before; None where the training began anew."""
+    """The adapter that the training continued; None if it started from the base."""
     eval_files: tuple[DatasetFile, ...] = ()
     """Data of TRL's evaluation loss."""
     rows: int
@@ -90,7 +89,7 @@ class TrainingRecord(Record):
     hyperparameters: dict[str, Any]
     """Effective values that decide the weights, under TRL's names."""
     settings: Json = Field(default_factory=dict)
-    """Every option of the training, of the model and of the data, whatever its value."""
+    """Every option of the training, of the model and of the data."""
     seed: int
     """Of everything drawn at random; `data_seed`, where it is another, is among the settings."""
     versions: dict[str, str] = Field(default_factory=dict)

@@ -11,7 +11,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tunegate.harness.contracts.episode_environment import EnvironmentSource, reset_arguments
 from tunegate.harness.episodes.transcript import messages_in_text, opening_case, turn_calls
@@ -23,14 +23,11 @@ from tunegate.trainers import (
 )
 from tunegate.trainers.job import TrainingJob
 
-if TYPE_CHECKING:
-    pass
-
 
 def environment_arguments(
     job: TrainingJob, rows: Sequence[prompt_rows.PromptRow]
 ) -> dict[str, Any]:
-    """Return TRL's arguments for the environment; nothing without one."""
+    """Return TRL's arguments for `--environment`; nothing without it."""
     spec, file = getattr(job.config.own, "environment", None), job.config.config_file
     if spec is None:
         return {}
@@ -38,10 +35,13 @@ def environment_arguments(
     path = Path(place) if file is None or Path(place).is_file() else file.parent / place
     if place.endswith(".py"):
         spec = f"{path.name}:{name}"
-    made = training_environment(spec, path.parent, rows, job.tokenizer)
-    if made.in_text:
+    environment = training_environment(spec, path.parent, rows, job.tokenizer)
+    if environment.in_text:
         job.say('tools, calls and results are text, as a suite with tools = "system" shows them')
-    return {"environment_factory": made.factory, "processing_class": made.tokenizer}
+    return {
+        "environment_factory": environment.factory,
+        "processing_class": environment.tokenizer,
+    }
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,16 @@ class TrainingEnvironment:
 def training_environment(
     spec: str, folder: Path, rows: Sequence[prompt_rows.PromptRow], tokenizer: Any
 ) -> TrainingEnvironment:
-    """Return what TRL makes its environments with, and a tokenizer that shows their tools.
+    """Return a factory of environments for TRL, and a tokenizer that shows their tools.
 
     Args:
         spec: `file.py:Class` or `package.module:Class`.
         folder: Where a file's path starts.
-        rows: The rows, by the number that is in TRL's column `row`.
+        rows: The rows; TRL's column `row` is an index into them.
         tokenizer: The model's.
 
     Raises:
-        UsageError: the class is no environment, or a row does not fit its `reset`.
+        UsageError: the class is not an environment, or a row does not fit its `reset`.
     """
     from trl.chat_template_utils import supports_tool_calling
 
@@ -107,21 +107,21 @@ def _tokenizer_in_text(tokenizer: Any, tools: Sequence[Mapping[str, Any]]) -> An
     settings = EpisodeSettings(environment="", tools="system")
 
     def in_text(messages: Sequence[Mapping[str, Any]], with_tools: bool) -> list[dict[str, Any]]:
-        told = messages_in_text(messages)
+        texts = messages_in_text(messages)
         if not with_tools:
-            return told
-        case = Case(id="prompt", messages=tuple(told))
+            return texts
+        case = Case(id="prompt", messages=tuple(texts))
         return [*opening_case(case, settings, tools, None).input_messages()]
 
     def apply_chat_template(conversation: Any, tools: Any = None, **options: Any) -> Any:
         batched = bool(conversation) and not isinstance(conversation[0], Mapping)
-        given = conversation if batched else [conversation]
-        talks = [in_text(messages, bool(tools)) for messages in given]
-        return tokenizer.apply_chat_template(talks if batched else talks[0], **options)
+        chats = conversation if batched else [conversation]
+        texts = [in_text(messages, bool(tools)) for messages in chats]
+        return tokenizer.apply_chat_template(texts if batched else texts[0], **options)
 
     def parse_response(ids: Any, **_: Any) -> dict[str, Any]:
-        # TRL gives the prefix and, with Transformers 5.15, the tools; it takes an error for a text
-        # without calls, so that an argument that is not known would end all calls.
+        # TRL passes the prefix and, with Transformers 5.15, the tools. It reads any exception as
+        # "no calls", so an unexpected argument would silently disable all calls.
         text = tokenizer.decode(ids, skip_special_tokens=True)
         calls = [
             {"type": "function", "function": {"name": c.name, "arguments": dict(c.arguments)}}
@@ -134,6 +134,6 @@ def _tokenizer_in_text(tokenizer: Any, tools: Sequence[Mapping[str, Any]]) -> An
 
     shown.apply_chat_template = apply_chat_template
     shown.parse_response = parse_response
-    shown.response_template = {}  # TRL would look the template up among those that it knows
+    shown.response_template = {}  # TRL would look for the template among those that it knows
     shown.save_pretrained = tokenizer.save_pretrained
     return shown

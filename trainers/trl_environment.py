@@ -130,7 +130,7 @@ def _known_failure(error: Exception, config: TrainingConfig) -> TunegateError | 
             "1.15 does; install another, such as 1.14.2 or 1.16"
         )
     if isinstance(error, ValueError) and first.startswith(_OPTION):
-        return UsageError(f"TRL cannot train so: {first}")
+        return UsageError(f"TRL cannot train with these options: {first}")
     if isinstance(error, OSError):  # Transformers': a file of the model is missing or unreadable
         return ModelError(f"{config.model.model_name_or_path}: {first}")
     return None

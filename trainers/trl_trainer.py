@@ -4,11 +4,10 @@
 tunegate train orpo --config pairs.yaml
 tunegate train cpo --model_name_or_path embedded --train_files pairs.jsonl --beta 0.1
 ```
-The class, its configuration and its arguments are found in TRL by the name: `trl.trainer` and
-`trl.experimental`. The columns of the first row decide the format of the rows. A trainer that takes
-`reward_funcs` gets the options of `train grpo`, one that takes a teacher `--teacher_model`. What
-cannot be given to it from the command line is refused with its name; the trainer then works in a
-script of one's own, with the callback of `trainers/gate_callback.py`.
+The class and its configuration are found in `trl.trainer` and `trl.experimental` by name. The
+columns of the first row decide the format of the rows. A trainer that takes `reward_funcs` gets the
+options of `train grpo`, one that takes a teacher `--teacher_model`. A trainer that needs anything
+else is refused; use it in a script of your own with `GateCallback`.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ def run(name: str, argv: Sequence[str], *, say: callbacks.Say = callbacks.print_
         arguments.prepare_environment()
         arguments.require_extra()
         with arguments.quiet_warnings():
-            method = method_of(name)
+            method = make_method(name)
     except UsageError as error:
         say(f"error: {error}")
         return error.exit_code
@@ -113,7 +112,7 @@ class TrainerClass:
         return tuple(one.name for one in fields(self.configuration) if one.name not in shared)
 
 
-def method_of(name: str) -> TrainingMethod:
+def make_method(name: str) -> TrainingMethod:
     """Return the method that trains by TRL's trainer of that name.
 
     Raises:
@@ -187,13 +186,13 @@ def _constructor_arguments(trainer: type[Any]) -> dict[str, bool]:
 
 def _unusable(name: str, trainer: type[Any], what: str) -> UsageError:
     return UsageError(
-        f"tunegate train {name}: TRL's {trainer.__name__} takes {what}, which no flag can give; "
-        "call it in a script and add tunegate's GateCallback"
+        f"tunegate train {name}: TRL's {trainer.__name__} takes {what}, which no flag can set; "
+        "use it in a script with tunegate's GateCallback"
     )
 
 
 def rows_by_columns() -> RowFormat:
-    """Return a format that the first row's columns decide; further columns are kept for TRL."""
+    """Return a format that the first row's columns decide; other columns are kept for TRL."""
     seen: list[RowFormat] = []
 
     def read(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -208,7 +207,7 @@ def rows_by_columns() -> RowFormat:
 
 
 def _build(found: TrainerClass, job: TrainingJob) -> Any:
-    """Return TRL's trainer, given of ours what its constructor takes."""
+    """Return TRL's trainer, with those of our arguments that its constructor takes."""
     model = job.model_arguments()
     if "quantization_config" not in found.takes and model["quantization_config"] is not None:
         raise UsageError(

@@ -63,7 +63,7 @@ class Reward:
         return -self.weight if lower else self.weight
 
     def record(self) -> dict[str, Any]:
-        """Return its entry in the training's record, files by their content."""
+        """Return its entry in the training's record, with a hash of each file."""
         options = self.metric.options if self.metric else {}
         files = {k: file_sha256(v) for k, v in options.items() if isinstance(v, Path)}
         plain = {"name": self.name, "use": self.use, "weight": self.signed_weight}
@@ -74,9 +74,9 @@ def load_rewards(entries: Sequence[Any], *, folder: Path, where: str) -> tuple[R
     """Return the rewards that a configuration or flags name.
 
     Args:
-        entries: names, `{use: …}` mappings, or such a mapping as YAML text.
-        folder: paths among the options start here.
-        where: place for messages, such as `grpo.yaml: rewards`.
+        entries: Names, `{use: …}` mappings, or such a mapping as YAML text.
+        folder: Paths among the options start here.
+        where: Location for messages, such as `grpo.yaml: rewards`.
 
     Raises:
         UsageError: an entry cannot be used; every problem, one per line.
@@ -136,14 +136,14 @@ def _reward(settings: dict[str, Any], folder: Path, place: str) -> Reward:
     weight = settings.pop("weight", 1.0)
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
         raise UsageError(
-            f"{place}: weight={weight!r} must be a number above 0; a metric of which less is "
-            "better is turned round by itself"
+            f"{place}: weight={weight!r} must be a number above 0; a metric where lower is "
+            "better is negated automatically"
         )
     name = settings.pop("name", use.rpartition(":")[2])
     found = (
         lookup.find_object("tunegate.harness.metrics", use, what="reward") if ":" in use else None
     )
-    if found is not None and _is_of_trl(found):
+    if found is not None and _takes_completions(found):
         if settings:
             raise UsageError(f"{place}: {use!r} is called as TRL calls it and takes no options")
         return Reward(name, use, float(weight), function=found)
@@ -156,7 +156,7 @@ def _reward(settings: dict[str, Any], folder: Path, place: str) -> Reward:
     return Reward(name, use, float(weight), settings, metric=metric)
 
 
-def _is_of_trl(found: Any) -> bool:
+def _takes_completions(found: Any) -> bool:
     """Return whether a function takes a batch of completions, as TRL's reward functions do."""
     if isinstance(found, Metric) or not callable(found):
         return False
@@ -200,9 +200,9 @@ class RewardVerifier:
 
     def _score(self, batch: Mapping[str, Any]) -> list[Column]:
         columns = [
-            self._of_trl(reward, batch)
+            self._call_trl_function(reward, batch)
             if reward.metric is None
-            else self._of_metric(reward.metric, batch)
+            else self._score_metric(reward.metric, batch)
             for reward in self.rewards
         ]
         left_out = _left_out(columns, batch["row"])
@@ -210,14 +210,14 @@ class RewardVerifier:
             log("rewards/unscored", len(left_out) / len(batch["row"]))
         return [[None if i in left_out else v for i, v in enumerate(c)] for c in columns]
 
-    def _of_metric(self, metric: Metric, batch: Mapping[str, Any]) -> Column:
+    def _score_metric(self, metric: Metric, batch: Mapping[str, Any]) -> Column:
         rows = [self._rows[row] for row in batch["row"]]
-        told = zip(batch["completion_ids"], rows, strict=True)
-        completions = [self._completion(ids, row.prompt) for ids, row in told]
-        pairs = zip(batch["row"], completions, strict=True)
-        return [self._one(metric, self._rows[row], completion) for row, completion in pairs]
+        return [
+            self._score_one(metric, row, self._completion(ids, row.prompt))
+            for ids, row in zip(batch["completion_ids"], rows, strict=True)
+        ]
 
-    def _one(self, metric: Metric, row: PromptRow, completion: Completion) -> float | None:
+    def _score_one(self, metric: Metric, row: PromptRow, completion: Completion) -> float | None:
         failed = f"{row.case.where}: reward {metric.name!r}"
         try:
             result = metric.score(row.case, completion, **metric.options)
@@ -232,10 +232,10 @@ class RewardVerifier:
         return result.value
 
     def _completion(self, ids: Sequence[int], prompt: Any) -> Completion:
-        """Return what the gate would know of a completion with these tokens.
+        """Return the completion as the gate would record it.
 
-        Thoughts are no part of the answer. Whether the chat template has opened them is not known
-        here, so that thoughts without any tag that never end are taken for the answer.
+        Thoughts are not part of the answer. Whether the chat template has opened them is unknown
+        here, so thoughts without a tag that never end count as the answer.
         """
         ends = {self._tokenizer.eos_token_id, self._tokenizer.pad_token_id}
         ended = bool(ids) and ids[-1] in ends
@@ -247,7 +247,7 @@ class RewardVerifier:
             **decode_completion(self._tokenizer, written, GenerationSettings(), prompt=plain),
         )
 
-    def _of_trl(self, reward: Reward, batch: Mapping[str, Any]) -> Column:
+    def _call_trl_function(self, reward: Reward, batch: Mapping[str, Any]) -> Column:
         """Call a function of TRL's kind with the rows' own columns."""
         assert reward.function is not None
         rows = [self._rows[i] for i in batch["row"]]
@@ -256,10 +256,10 @@ class RewardVerifier:
         named = f"reward {reward.name!r}"
         try:
             result = reward.function(**{**batch, **columns})
-            values = list(_outcome(result) if inspect.iscoroutine(result) else result)
+            values = list(_run_coroutine(result) if inspect.iscoroutine(result) else result)
             values = [None if value is None else float(value) for value in values]
         except Exception as error:
-            places = f"{rows[0].case.where} and what is in a batch with it"
+            places = f"{rows[0].case.where} and the rest of its batch"
             raise RewardFailed(f"{places}: {named} raised {error_summary(error)}") from error
         if len(values) != len(rows):
             raise RewardFailed(f"{named} returned {len(values)} numbers for {len(rows)} rows")
@@ -268,14 +268,16 @@ class RewardVerifier:
 
 
 def _left_out(columns: Sequence[Column], rows: Sequence[int]) -> set[int]:
-    """Return the positions that no reward scored, or only some of those that could."""
+    """Return the positions that lack a score from some reward that scored others in their group."""
     groups: dict[int, list[int]] = {}
     for position, row in enumerate(rows):
         groups.setdefault(row, []).append(position)
     out: set[int] = set()
     for group in groups.values():
-        able = [column for column in columns if any(column[i] is not None for i in group)]
-        out |= {i for i in group if not able or any(column[i] is None for column in able)}
+        scoring = [column for column in columns if any(column[i] is not None for i in group)]
+        for i in group:
+            if not scoring or any(column[i] is None for column in scoring):
+                out.add(i)
     return out
 
 
@@ -285,7 +287,7 @@ def _finite(value: float | None, failed: str) -> float | None:
     return value
 
 
-def _outcome(coroutine: Coroutine[Any, Any, Any]) -> Any:
+def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine to its end; the thread keeps the event loop that a library may have set."""
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         return runner.run(coroutine)

@@ -1,10 +1,7 @@
 """Training configuration as a YAML file, read strictly.
 
-Plain YAML takes the last of two equal keys, expands aliases without limit and knows no misspelt
-key. Here each of these is an error with its line, and all of them are reported at once.
-
-Example:
-    read(Path("good.yaml"), allowed=("learning_rate", "max_steps"))
+YAML itself takes the last of two equal keys, expands aliases without limit and accepts misspelled
+keys. Here each of these is an error with its line, and all are reported at once.
 """
 
 from __future__ import annotations
@@ -33,7 +30,7 @@ def read_config(path: Path, *, allowed: Sequence[str]) -> dict[str, Any]:
     """Return the mapping in the YAML file `path`, whose top keys must be among `allowed`.
 
     Raises:
-        UsageError: the file cannot be read, or something in it is doubtful; one line a problem.
+        UsageError: the file cannot be read, or something in it is doubtful; one line per problem.
     """
     try:
         import yaml
@@ -104,10 +101,10 @@ def _problems(node: yaml.Node, allowed: tuple[str, ...]) -> Iterator[str]:
                 f"{key.start_mark.line + 1}: "
                 f"{unknown_name_message(str(key.value), allowed, what='key')}"
             )
-    yield from _doubtful(node)
+    yield from _ambiguities(node)
 
 
-def _doubtful(node: yaml.Node) -> Iterator[str]:
+def _ambiguities(node: yaml.Node) -> Iterator[str]:
     """Yield duplicate keys and numbers that are not finite, at any depth."""
     import yaml
 
@@ -116,14 +113,14 @@ def _doubtful(node: yaml.Node) -> Iterator[str]:
             yield f"{node.start_mark.line + 1}: {node.value} is not a number to train with"
     elif isinstance(node, yaml.SequenceNode):
         for child in node.value:
-            yield from _doubtful(child)
+            yield from _ambiguities(child)
     elif isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
         for key, child in node.value:
             line = key.start_mark.line + 1
             if (first := seen.setdefault(str(key.value), line)) != line:
                 yield f"{line}: key {key.value!r} is already in line {first}; keep one of them"
-            yield from _doubtful(child)
+            yield from _ambiguities(child)
 
 
 def _is_finite(text: str) -> bool:

@@ -178,7 +178,7 @@ def test_memory_of_the_method_is_told(
 
     assert f"   {told}" in text or f"it {told}" in text
     assert "memory: about 0." in text
-    assert "8 rows a step of 256 tokens at most, float32 weights" in text
+    assert "8 rows per step of at most 256 tokens, float32 weights" in text
 
 
 def test_weights_are_counted_from_the_headers(tmp_path: Path) -> None:

@@ -47,13 +47,13 @@ def look(
 def test_the_best_is_kept(looks: list[Checkpoint], best: int) -> None:
     record = CheckpointRanking(selected_by="s")
     for each in looks:
-        record = record.with_look(each)
+        record = record.with_checkpoint(each)
 
     assert (best, f"checkpoint-{best}") == (record.best_step, record.best)
 
 
 def test_nothing_is_kept_of_what_cannot_be_judged() -> None:
-    record = CheckpointRanking(selected_by="s").with_look(look(1, 0.5, Verdict.ERROR))
+    record = CheckpointRanking(selected_by="s").with_checkpoint(look(1, 0.5, Verdict.ERROR))
 
     assert (None, None) == (record.best, record.best_step)
     assert "no checkpoint could be judged" == record.why
@@ -61,7 +61,7 @@ def test_nothing_is_kept_of_what_cannot_be_judged() -> None:
 
 def test_it_is_read_back(tmp_path: Path) -> None:
     """What is written is read; a file that is no such record is none."""
-    record = CheckpointRanking(selected_by="s").with_look(look(1, 0.5))
+    record = CheckpointRanking(selected_by="s").with_checkpoint(look(1, 0.5))
     checkpoint_ranking.write_ranking(record, tmp_path)
 
     assert record == checkpoint_ranking.read_ranking(tmp_path)
@@ -73,7 +73,7 @@ def test_it_is_read_back(tmp_path: Path) -> None:
 def test_a_resumed_training_keeps_what_is_still_there(tmp_path: Path) -> None:
     record = CheckpointRanking(selected_by="s")
     for each in (look(1, 0.9), look(2, 0.1), look(3, 0.2), look(4, 0.8)):
-        record = record.with_look(each)
+        record = record.with_checkpoint(each)
     for step in (2, 3, 4):
         (tmp_path / f"checkpoint-{step}").mkdir()
 

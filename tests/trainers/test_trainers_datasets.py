@@ -75,7 +75,7 @@ def test_all_bad_lines_are_reported_at_once(tmp_path: Path) -> None:
     places = [f"{first}:1", f"{first}:3", f"{first}:4", f"{second}:1", f"{second}:2"]
     assert len(places) == len(lines)
     assert all(line.startswith(f"{place}: ") for place, line in zip(places, lines, strict=True))
-    assert "no `completion` (keys there: prompt)" in lines[0]
+    assert "no `completion` (keys: prompt)" in lines[0]
     assert "UTF-8" in lines[3]
 
 
@@ -178,7 +178,7 @@ def test_each_method_has_its_columns(
 @pytest.mark.parametrize(
     ("form", "row", "said"),
     [
-        (PREFERENCES, {"prompt": "a", "chosen": "b"}, "no `rejected` (keys there: prompt, chosen)"),
+        (PREFERENCES, {"prompt": "a", "chosen": "b"}, "no `rejected` (keys: prompt, chosen)"),
         (PREFERENCES, {"chosen": "b", "rejected": "c"}, "no `prompt`"),
         (PREFERENCES, {"chosen": [ANSWER], "rejected": [OTHER]}, "no common turn"),
         (PREFERENCES, {"prompt": "a", "chosen": "b", "rejected": "b"}, "nothing to prefer"),
@@ -186,7 +186,7 @@ def test_each_method_has_its_columns(
         (PREFERENCES, {"prompt": [USER], "chosen": "b", "rejected": "c"}, "both be text"),
         (LABELLED, {"prompt": "a", "completion": "b"}, "no `label`"),
         (LABELLED, {"prompt": "a", "completion": "b", "label": 1}, "true or false, not 1"),
-        (PROMPTS, {"question": "a"}, "no `prompt` (keys there: question)"),
+        (PROMPTS, {"question": "a"}, "no `prompt` (keys: question)"),
         (PROMPTS, {"prompt": [USER, ANSWER]}, "ends with the assistant's turn"),
         (PROMPTS, {"prompt": " "}, "`prompt` is empty"),
     ],

@@ -211,7 +211,7 @@ def test_it_stops_when_forgetting_is_proven(
     assert 8 == trainer.state.global_step
     told = capsys.readouterr().err
     assert "gate at step 8: letters BLOCK (answer_logprob::tolerance), " in told
-    assert "gate: the training is stopped: " in told
+    assert "gate: stopping the training: " in told
 
 
 def test_without_stop_on_a_regression_is_only_told(
@@ -326,7 +326,7 @@ def test_a_model_that_writes_nothing_is_refused(tmp_path: Path) -> None:
     callback = GateCallback(write_suite(tmp_path))
     state = SimpleNamespace(stateful_callbacks={}, is_world_process_zero=True, global_step=0)
 
-    with pytest.raises(UsageError, match="writes answers, and Linear is none"):
+    with pytest.raises(UsageError, match="writes answers, and Linear does not"):
         callback.on_train_begin(
             SimpleNamespace(), state, None, model=torch.nn.Linear(1, 1), processing_class=None
         )
@@ -351,7 +351,7 @@ def test_a_training_that_saves_nothing_is_told_so(
 
     train(trainer)
 
-    assert "there will be no look at all" in capsys.readouterr().err
+    assert "no checkpoint will be evaluated" in capsys.readouterr().err
 
 
 JUDGE = '[[metrics]]\nuse = "tone"\ntone = "warm"\n'

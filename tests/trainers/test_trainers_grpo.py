@@ -163,7 +163,7 @@ def test_a_failing_reward_ends_in_one_line(
     assert said in lines[-1]
     assert "\n" not in lines[-1]
     kept = sorted((tmp_path / "out").glob("checkpoint-*"))
-    advice = f"--resume_from_checkpoint {kept[-1]}" if kept else "it starts anew"
+    advice = f"--resume_from_checkpoint {kept[-1]}" if kept else "it starts over"
     assert advice in lines[-1]
     assert not (tmp_path / "out" / FILE).exists()
 

@@ -245,5 +245,5 @@ def test_ctrl_c_says_that_nothing_goes_on() -> None:
         def train(self) -> None:
             raise KeyboardInterrupt
 
-    with pytest.raises(RunInterrupted, match="cannot resume, so it starts anew"):
+    with pytest.raises(RunInterrupted, match="cannot resume, so it starts over"):
         ppo._train(Stopped(), None)

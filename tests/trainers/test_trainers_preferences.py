@@ -254,7 +254,7 @@ def test_a_reward_model_is_loaded_with_its_head(
         (dpo.run, PAIRS, ["--loss_type", "ippo"], "Unknown loss type: ippo"),
         (dpo.run, PAIRS, ["--label_smoothing", "0.1"], "has no effect on loss_type=sigmoid"),
         (dpo.run, PAIRS, ["--max_length", "2"], "max_length=2: no row fits"),
-        (dpo.run, LABELS, [], "no `chosen` (keys there: prompt, completion, label)"),
+        (dpo.run, LABELS, [], "no `chosen` (keys: prompt, completion, label)"),
         (kto.run, PAIRS, [], "no `completion`"),
         (kto.run, [row for row in LABELS if row["label"]], [], "every row has label=true"),
         (kto.run, LABELS, ["--max_length", "2"], "max_length=2: no row fits"),
@@ -285,7 +285,7 @@ def test_rows_that_do_not_fit_are_counted(train: Callable[..., list[str]]) -> No
 
     warnings = [line for line in dropping if line.startswith("warning: ")]
     assert [
-        "warning: 1 rows dropped, their prompts alone fill max_length=16",
-        "warning: 1 rows are longer than max_length=16 and are cut off",
+        "warning: 1 row dropped: the prompt alone fills max_length=16",
+        "warning: 1 row cut off: longer than max_length=16",
     ] == warnings
-    assert "warning: 2 rows dropped, a pair is longer than max_length=16" in pairs
+    assert "warning: 2 rows dropped: a pair is longer than max_length=16" in pairs

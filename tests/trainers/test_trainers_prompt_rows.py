@@ -87,7 +87,7 @@ def test_tools_are_shown_by_the_template() -> None:
         (
             lambda: make_tokenizer(bos=True, template=SHOWS_TOOLS),
             [{"role": "user", "content": "x"}],
-            "puts tokens of its own around a rendered chat",
+            "adds tokens around a rendered chat",
         ),
     ],
 )
@@ -107,7 +107,7 @@ def test_prompts_that_do_not_fit() -> None:
     kept = row_lengths.fitting_prompts(rows, tokenizer, room=4, say=lines.append)
 
     assert ["ab"] == [row.prompt for row in kept]
-    assert ["warning: 1 rows dropped, their prompts are longer than 4 tokens"] == lines
+    assert ["warning: 1 row dropped: prompts longer than 4 tokens"] == lines
     assert rows == row_lengths.fitting_prompts(rows, tokenizer, room=None, say=lines.append)
     with pytest.raises(UsageError, match="all 2 prompts are longer than the 1 tokens"):
         row_lengths.fitting_prompts(rows, tokenizer, room=1, say=lines.append)

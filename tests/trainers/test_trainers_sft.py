@@ -248,7 +248,7 @@ def test_weights_that_are_not_numbers_are_not_saved() -> None:
         (RuntimeError("0 active drivers ([]). There"), BackendError, "such as 1.14.2 or 1.16"),
         (MemoryError(), BackendError, "per_device_train_batch_size=2"),
         (OSError(28, "No space left on device"), BackendError, "No space left"),
-        (ValueError("I/O error: No space left on device"), BackendError, "it starts anew"),
+        (ValueError("I/O error: No space left on device"), BackendError, "it starts over"),
         (OSError("no tokenizer in x"), ModelError, "m: no tokenizer in x"),
         (KeyboardInterrupt(), RunInterrupted, "training stopped"),
     ],

@@ -111,7 +111,7 @@ def test_every_trainer_of_trl_is_built_or_refused_by_name() -> None:
     usable, refused = [], []
     for name in trl_trainer.trainer_names():
         try:
-            trl_trainer.method_of(name)
+            trl_trainer.make_method(name)
         except UsageError as error:
             refused.append(str(error))
         else:

@@ -152,7 +152,7 @@ def test_functions_of_trls_kind_get_the_rows_columns() -> None:
     [
         ([1.0], "returned 1 numbers for 2 rows"),
         ([1.0, math.nan], "rows.jsonl:2: reward 'batch' returned nan"),
-        (None, "rows.jsonl:1 and what is in a batch with it: reward 'batch' raised TypeError"),
+        (None, "rows.jsonl:1 and the rest of its batch: reward 'batch' raised TypeError"),
     ],
 )
 def test_a_failing_function_of_trls_kind(returned: Any, said: str) -> None:

@@ -109,7 +109,7 @@ def memory_variants(wanted: TrainingSetting) -> Iterator[tuple[str, TrainingSett
 def _describe_setting(setting: TrainingSetting) -> str:
     rows = {"dpo": "pairs", "grpo": "answers"}.get(setting.trainer, "rows")
     return (
-        f"{setting.batch} {rows} a step of {setting.length:,} tokens at most, {setting.dtype} "
+        f"{setting.batch} {rows} per step of at most {setting.length:,} tokens, {setting.dtype} "
         "weights"
     )
 

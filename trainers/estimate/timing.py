@@ -1,7 +1,6 @@
-"""Training time from a few real steps on this machine.
+"""Training time from a few real steps on this machine, with the user's rows; nothing is saved.
 
-The training begins with TRL's trainer and the user's rows, and stops after some steps; nothing is
-saved. The first step warms up and is not timed.
+The first step warms up and is not timed.
 """
 
 from __future__ import annotations
@@ -78,12 +77,12 @@ def profile_steps(argv: Sequence[str], *, steps: int, say: callbacks.Say) -> Ste
             train.train_method(dataclasses.replace(sft.METHOD, train=timed), config, say=say)
     seconds = tuple(after - before for before, after in itertools.pairwise(clock))
     if len(seconds) < 2:
-        raise UsageError(f"the training has {len(clock)} steps; three at least are needed to time")
+        raise UsageError(f"the training has {len(clock)} steps; timing needs at least three")
     return StepProfile(seconds, planned, clock[0] - begun, peak_memory())
 
 
 def _clock(at: list[float], steps: int) -> Any:
-    """Return a callback that notes the end of each step and stops after `steps` timed ones."""
+    """Return a callback that records the end of each step and stops after `steps` timed ones."""
     from transformers import TrainerCallback
 
     class StepClock(TrainerCallback):

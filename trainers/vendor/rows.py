@@ -52,7 +52,7 @@ def read_chats(paths: Sequence[Path], *, fewest: int = FEWEST) -> ChatRows:
     """Read and check the rows of all files.
 
     Raises:
-        UsageError: some lines cannot be used, one line a problem; or there are too few.
+        UsageError: some lines cannot be used, one line per problem; or there are too few.
     """
     rows: list[dict[str, Any]] = []
     files, problems = [], []
@@ -70,7 +70,7 @@ def read_chats(paths: Sequence[Path], *, fewest: int = FEWEST) -> ChatRows:
         raise UsageError("\n".join(problems[:_SHOWN] + tail))
     if len(rows) < fewest:
         names = ", ".join(map(str, paths)) or "no files"
-        raise UsageError(f"{names}: {len(rows)} rows; a job needs {fewest} at least")
+        raise UsageError(f"{names}: {len(rows)} rows; a job needs at least {fewest}")
     return ChatRows(tuple(rows), tuple(files))
 
 
@@ -91,7 +91,7 @@ def _row(line: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise _InvalidChat("not UTF-8; save the file as UTF-8") from error
     except (ValueError, RecursionError) as error:
-        raise _InvalidChat(f"not one JSON object a line ({error})") from error
+        raise _InvalidChat(f"not one JSON object per line ({error})") from error
     if not isinstance(row, dict):
         raise _InvalidChat("must be an object with `messages`")
     if "messages" not in row and isinstance(row.get("prompt"), list):
@@ -110,13 +110,9 @@ def _no_number(text: str) -> float:
 def _check_row(row: dict[str, Any]) -> None:
     if "messages" not in row:
         there = ", ".join(map(str, row)) or "none"
-        raise _InvalidChat(
-            f"no `messages` (keys there: {there}); a vendor takes chats, no plain text"
-        )
+        raise _InvalidChat(f"no `messages` (keys: {there}); a vendor takes chats, not plain text")
     if extra := sorted(set(row) - _ROW):
-        raise _InvalidChat(
-            f"`{extra[0]}` is not a key of a row; allowed are {', '.join(sorted(_ROW))}"
-        )
+        raise _InvalidChat(f"unknown key `{extra[0]}`; allowed are {', '.join(sorted(_ROW))}")
     turns = row["messages"]
     if not isinstance(turns, list) or len(turns) < 2:
         raise _InvalidChat("`messages` must be a list of two or more turns")

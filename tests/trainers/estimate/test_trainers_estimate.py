@@ -188,7 +188,7 @@ def test_real_steps_are_timed(tiny_base: Path, write_rows: Callable[..., Path]) 
     assert found.peak > 10**8
     low, middle, high = sorted(found.total_s)
     assert 0 < low <= middle <= high
-    with pytest.raises(UsageError, match="three at least"):
+    with pytest.raises(UsageError, match="at least three"):
         profile_steps([*argv, "--max_steps", "2"], steps=4, say=lambda line: None)
 
 

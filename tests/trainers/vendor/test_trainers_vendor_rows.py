@@ -21,12 +21,12 @@ GOOD = {"messages": [USER, ANSWER]}
     ("row", "words"),
     [
         ([], "must be an object with `messages`"),
-        ({"text": "x"}, "no `messages` (keys there: text); a vendor takes chats"),
-        ({"prompt": "a", "completion": "b"}, "no `messages` (keys there: prompt, completion)"),
+        ({"text": "x"}, "no `messages` (keys: text); a vendor takes chats"),
+        ({"prompt": "a", "completion": "b"}, "no `messages` (keys: prompt, completion)"),
         ({"prompt": [USER], "completion": "b"}, "`completion` must be a list of messages"),
         (
             {**GOOD, "id": 1},
-            "`id` is not a key of a row; allowed are messages, parallel_tool_calls",
+            "unknown key `id`; allowed are messages, parallel_tool_calls",
         ),
         ({"messages": [ANSWER]}, "two or more turns"),
         ({"messages": [ANSWER, USER]}, "the last turn is of 'user'"),
@@ -68,7 +68,7 @@ def test_too_few_rows(write_rows: Callable[..., Path]) -> None:
     """A vendor takes ten at least, over all files."""
     nine, one = write_rows("a.jsonl", [GOOD] * 9), write_rows("b.jsonl", [GOOD])
 
-    with pytest.raises(UsageError, match="9 rows; a job needs 10 at least"):
+    with pytest.raises(UsageError, match="9 rows; a job needs at least 10"):
         read_chats([nine])
     assert [file.rows for file in read_chats([nine, one]).files] == [9, 1]
 
