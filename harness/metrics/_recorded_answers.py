@@ -45,7 +45,7 @@ def recorded_problems(options: Mapping[str, Any], cases: Sequence[Case]) -> list
     return []
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)  # compared by identity, so that caches can hold it
 class RecordedAnswers:
     """Recorded answers, by case."""
 

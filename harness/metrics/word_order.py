@@ -60,7 +60,7 @@ def word_order(case: Case, completion: Completion, *, recorded: Path) -> Score:
     if completion.text is None:
         return Score.unscored("the completion has no text")
     try:
-        known = _known_pairs(recorded)
+        known = known_pairs(read_answers(recorded))
     except (OSError, ValueError) as error:
         return Score.unscored(f"the recorded answers cannot be read: {error}")
     return Score.of(known.order(case, completion.text))
@@ -74,12 +74,6 @@ class KnownPairs:
     """Pair → answers that have it."""
     texts: Mapping[str, str]
     """Case → its recorded answer."""
-
-    @classmethod
-    def of(cls, answers: RecordedAnswers) -> KnownPairs:
-        """Return the pairs of the first `MOST_ANSWERS` answers."""
-        texts = {name: answers.texts[name] for name in answers.names[:MOST_ANSWERS]}
-        return cls(Counter(pair for text in texts.values() for pair in _pairs(text)), texts)
 
     def order(self, case: Case, text: str) -> float:
         """Return how many more neighbours are known than in random order, from 0 to 1.
@@ -109,15 +103,11 @@ class KnownPairs:
         return lambda pair: pair in asked or (pair in self.counts and pair not in alone)
 
 
-def _known_pairs(path: Path) -> KnownPairs:
-    stat = path.stat()
-    return _read(path, stat.st_mtime_ns, stat.st_size)
-
-
 @lru_cache(maxsize=4)
-def _read(path: Path, changed: int, size: int) -> KnownPairs:
-    """Return the pairs of a file's answers; `changed` and `size` identify its version."""
-    return KnownPairs.of(read_answers(path))
+def known_pairs(answers: RecordedAnswers) -> KnownPairs:
+    """Return the pairs of the first `MOST_ANSWERS` answers."""
+    texts = {name: answers.texts[name] for name in answers.names[:MOST_ANSWERS]}
+    return KnownPairs(Counter(pair for text in texts.values() for pair in _pairs(text)), texts)
 
 
 def _pairs(text: str) -> frozenset[Pair]:

@@ -6,6 +6,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any] | UnreadLine]]:
     try:
         check_regular(path)
         with path.open("rb") as file:
-            for number, raw in enumerate(_raw_lines(file), start=1):
+            lines = iter(partial(file.readline, LONGEST_LINE), b"")
+            for number, raw in enumerate(lines, start=1):
                 where = f"{path}:{number}"
                 if not raw.strip(b" \t\r\n\x0b\x0c\xef\xbb\xbf\0"):
                     continue
@@ -41,11 +43,6 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any] | UnreadLine]]:
                     yield where, UnreadLine(where, _reason(error), cut)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def _raw_lines(file: Any) -> Iterator[bytes]:
-    while raw := file.readline(LONGEST_LINE):
-        yield raw
 
 
 def json_document(path: Path) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tunegate.harness.metrics._recorded_answers import RecordedAnswers
-from tunegate.harness.metrics.word_order import MOST_ANSWERS, KnownPairs, word_order
+from tunegate.harness.metrics.word_order import MOST_ANSWERS, known_pairs, word_order
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 
@@ -91,7 +91,7 @@ def test_what_cannot_be_read_is_unscored(recorded: Path, tmp_path: Path) -> None
 def test_of_many_answers_the_first_are_looked_at() -> None:
     texts = {f"{n:05d}": f"word{n} again" for n in range(MOST_ANSWERS + 5)}
 
-    known = KnownPairs.of(RecordedAnswers(texts, tuple(texts)))
+    known = known_pairs(RecordedAnswers(texts, tuple(texts)))
 
     assert len(known.texts) == MOST_ANSWERS
     assert (f"word{MOST_ANSWERS}", "again") not in known.counts
