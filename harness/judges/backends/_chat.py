@@ -11,7 +11,7 @@ from tunegate.harness.contracts.judge import JudgeAnswer, JudgeQuestion
 from tunegate.harness.contracts.model import PoolLimits
 from tunegate.harness.models.remote.failures import RequestFailure
 from tunegate.harness.models.remote.request_pool import ask_all
-from tunegate.harness.records.answers import Completion
+from tunegate.harness.records.answers import Completion, reported_amount
 
 MOST_TOKENS = 2000
 """Most tokens of a reply; reason and verdict take a tenth."""
@@ -37,6 +37,20 @@ def schema_of(question: JudgeQuestion) -> dict[str, Any]:
             "schema": {**schema, "properties": properties},
         },
     }
+
+
+def read_chat_completion(body: Mapping[str, Any]) -> Completion | None:
+    """Return the text and tokens of a chat completion; None if it is something else."""
+    try:
+        choice, usage = body["choices"][0], body.get("usage") or {}
+        return Completion(
+            text=choice["message"]["content"],
+            finish_reason=choice.get("finish_reason"),
+            input_tokens=reported_amount(usage.get("prompt_tokens")),
+            output_tokens=reported_amount(usage.get("completion_tokens")),
+        )
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError):
+        return None
 
 
 def estimate_tokens(question: JudgeQuestion) -> float:

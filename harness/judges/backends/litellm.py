@@ -23,11 +23,12 @@ from tunegate.harness.judges.backends._chat import (
     ask_questions,
     estimate_tokens,
     question_messages,
+    read_chat_completion,
     schema_of,
     spread_questions,
 )
 from tunegate.harness.judges.backends._limits import USUAL, split_limits
-from tunegate.harness.records.answers import Completion, reported_amount
+from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.errors import ModelError
 from tunegate.harness.records.hashing import sha256
 
@@ -132,22 +133,16 @@ class LitellmJudge:
         return {"model": name, "messages": messages, **self.settings, **self._form(question)}
 
     def _completion(self, body: Mapping[str, Any]) -> Completion | None:
-        """Return a reply of a batch; None if it is not a chat completion."""
+        """Return a reply of a batch with its price; None if it is not a chat completion."""
         from tunegate.harness.models.remote.litellm import price_of_tokens
 
-        try:
-            choice, usage = body["choices"][0], body.get("usage") or {}
-            names = "prompt_tokens", "completion_tokens"
-            tokens = tuple(reported_amount(usage.get(name)) for name in names)
-            return Completion(
-                text=choice["message"]["content"],
-                finish_reason=choice.get("finish_reason"),
-                input_tokens=tokens[0],
-                output_tokens=tokens[1],
-                cost=price_of_tokens(self.model, (tokens[0] or 0, tokens[1] or 0), batch=True),
-            )
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError):
+        completion = read_chat_completion(body)
+        if completion is None:
             return None
+        tokens = completion.input_tokens or 0, completion.output_tokens or 0
+        return completion.model_copy(
+            update={"cost": price_of_tokens(self.model, tokens, batch=True)}
+        )
 
     def _ask(self, question: JudgeQuestion, deadline: float, *, repeats: bool) -> Completion:
         from tunegate.harness.models.remote import litellm

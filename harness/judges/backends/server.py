@@ -18,12 +18,13 @@ from tunegate.harness.judges.backends._chat import (
     ask_questions,
     estimate_tokens,
     question_messages,
+    read_chat_completion,
     schema_of,
 )
 from tunegate.harness.judges.backends._limits import USUAL, split_limits
 from tunegate.harness.models.remote.failures import PermanentError, RetryableError
 from tunegate.harness.models.remote.http import HttpClient
-from tunegate.harness.records.answers import Completion, reported_amount
+from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.errors import ModelError
 from tunegate.harness.records.hashing import sha256
 
@@ -97,20 +98,10 @@ def _read(reply: Mapping[str, Any]) -> Completion:
     Raises:
         RetryableError: it is not a chat completion.
     """
-    try:
-        choice = reply["choices"][0]
-        text = choice["message"]["content"]
-        usage = reply.get("usage") or {}
-        return Completion(
-            text=text,
-            finish_reason=choice.get("finish_reason"),
-            input_tokens=reported_amount(usage.get("prompt_tokens")),
-            output_tokens=reported_amount(usage.get("completion_tokens")),
-        )
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        raise RetryableError(
-            f"the reply is not a chat completion ({type(error).__name__})"
-        ) from error
+    completion = read_chat_completion(reply)
+    if completion is None:
+        raise RetryableError("the reply is not a chat completion")
+    return completion
 
 
 def server(target: str) -> ServerJudge:
