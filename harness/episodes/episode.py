@@ -46,7 +46,7 @@ _CONTEXT = re.compile(r"context|too long|maximum.{0,20}(?:length|tokens)", re.IG
 _MODEL_FAULTS = (ValueError, LookupError, ArithmeticError)
 _NEVER_THE_MODELS = (OSError, MemoryError, EOFError, ImportError, RecursionError)
 LONGEST_TEXT = 10_000_000
-"""Longest text of an environment, in characters: about 2.5 million tokens."""
+"""Longest result of a tool, in characters: about 2.5 million tokens."""
 
 
 class EpisodeFailed(Exception):
@@ -112,7 +112,7 @@ def episode_steps(request: Request, arm: Arm, held: list[Any]) -> EpisodeSteps:
     if opening is not None and not isinstance(opening, str):
         kind = type(opening).__name__
         raise EpisodeFailed(f"reset returned {kind}, neither a text nor None")
-    state.opening = None if opening is None else _message_of(opening, "what reset returned")
+    state.opening = opening
     state.talk = extend_prompt(state.talk, opening)
     end = yield from _turns(state, arm)
     reward = yield from _environment_call(state, "get_reward", state.environment.get_reward)
@@ -179,7 +179,7 @@ def _respond(
             message = yield from _environment_call(state, "_next", function)
         if message is None:
             return EpisodeEnd.ANSWERED
-        said = replace_surrogates(_message_of(message, "what _next returned"))
+        said = replace_surrogates(str(message))
         state.turns[-1] = turn.model_copy(update={"message": said})
         return None
     if len(state.turns) == state.plan.settings.max_turns:
@@ -209,9 +209,9 @@ def _run_tool(state: _EpisodeState, call: ToolCall) -> Generator[Any, Any, Episo
         state.seconds += seconds
         if outcome.error is not None:
             if not _is_models_fault(outcome.error, state.plan.tools, call):
-                raise EpisodeFailed(f"the tool {call.name} failed: {_one_line(outcome.error)}")
-            fault = _text_of(outcome.error, f"the error of the tool {call.name}")
-    shown = _text_of(result, f"what the tool {call.name} returned")
+                raise EpisodeFailed(f"the tool {call.name} failed: {error_summary(outcome.error)}")
+            fault = str(outcome.error)
+    shown = str(result)
     if fault is not None:
         shown = str({"error": fault})
     if len(shown) > LONGEST_TEXT:  # the model may have asked for it
@@ -259,16 +259,16 @@ def _environment_call(
     outcome: CallOutcome = yield EnvironmentCall(function)
     state.seconds += outcome.seconds
     if outcome.error is not None:
-        raise EpisodeFailed(f"{what} failed: {_one_line(outcome.error)}")
+        raise EpisodeFailed(f"{what} failed: {error_summary(outcome.error)}")
     return outcome.value
 
 
 def _finite(reward: Any) -> float:
     try:
         value = float(reward)
-    except Exception:  # a user's object may raise anything
-        shown = _text_of(reward, "what get_reward returned")
-        raise EpisodeFailed(f"get_reward returned {shown:.100}, which is not a number") from None
+    except (TypeError, ValueError, OverflowError):
+        kind = type(reward).__name__
+        raise EpisodeFailed(f"get_reward returned {kind}, which is not a finite number") from None
     if not math.isfinite(value):
         raise EpisodeFailed(f"get_reward returned {value!r}, which is not finite")
     return value
@@ -317,7 +317,6 @@ def _completion(state: _EpisodeState, end: EpisodeEnd, reward: float, stats: Any
     except Exception as error:
         kind = type(error).__name__
         raise EpisodeFailed(f"_stats returned no dictionary of plain values ({kind})") from error
-    _message_of(json.dumps(kept), "what _stats returned")
     costs = [done.cost for done in state.answers]
     record = EpisodeRecord(
         turns=tuple(state.turns),
@@ -341,36 +340,3 @@ def _completion(state: _EpisodeState, end: EpisodeEnd, reward: float, stats: Any
 def _sum(values: Sequence[Any]) -> Any:
     """Return the sum; None if a value is unknown."""
     return None if any(value is None for value in values) else sum(values)
-
-
-def _text_of(value: Any, what: str) -> str:
-    """Return a value of the environment as text.
-
-    Raises:
-        EpisodeFailed: it cannot be converted.
-    """
-    try:
-        return str(value)
-    except Exception as error:  # a user's object may raise anything
-        kind = type(error).__name__
-        raise EpisodeFailed(f"{what} cannot be written as text ({kind})") from error
-
-
-def _message_of(value: Any, what: str) -> str:
-    """Return a message of the environment as text for the model.
-
-    Raises:
-        EpisodeFailed: it cannot be converted, or is too long.
-    """
-    text = _text_of(value, what)
-    if len(text) > LONGEST_TEXT:
-        raise EpisodeFailed(
-            f"{what} has {len(text):,} characters, at most {LONGEST_TEXT:,} are allowed: "
-            "return only what the model needs"
-        )
-    return text
-
-
-def _one_line(error: BaseException) -> str:
-    _text_of(error, "the error")  # a user's error may raise anything
-    return error_summary(error)

@@ -14,9 +14,6 @@ from tunegate.harness.suite.parts import SuiteParts
 from tunegate.harness.suite.suite import Suite
 from tunegate.harness.suite.toml_file import read_toml
 
-MOST_TABLES = 500
-"""Most metrics, and most gates, of a suite; each is compared with every other one."""
-
 
 def load_suite(path: Path | str, *, max_cases: int | None = None) -> Suite:
     """Load a suite and check everything that can be checked without a model.
@@ -35,11 +32,6 @@ def load_suite(path: Path | str, *, max_cases: int | None = None) -> Suite:
     if not file.exists():
         raise SuiteError([f"{file}: no such suite; `tunegate suite new {path.name}` makes one"])
     source = read_toml(file)
-    for name in ("metrics", "gates"):
-        count = len(source.data[name]) if isinstance(source.data.get(name), list) else 0
-        if count > MOST_TABLES:
-            problem = f"{count} {name}; a suite has at most {MOST_TABLES}: make several suites"
-            raise SuiteError([f"{source.where(name)}: {problem}"])
     parts = SuiteParts(source)
     if parts.problems:
         raise SuiteError(parts.problems)

@@ -23,12 +23,6 @@ _LIMIT = 1_000_000
 """Largest TOML file read, in bytes."""
 DEEPEST = 50
 """Most levels of nesting, since readers, checks and writers recurse."""
-_DEEP_KEY = re.compile(
-    r"(?:^|[{,])[ \t]*\[{0,2}[ \t]*"
-    rf"""(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{DEEPEST}}}""",
-    re.MULTILINE,
-)
-"""A dotted key or table name with too many parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +104,6 @@ def read_toml(path: Path) -> TomlFile:
         raise SuiteError([f"{path}: cannot be read ({error.strerror})"]) from error
     try:
         text = content.decode("utf-8-sig")
-        if deep := _DEEP_KEY.search(text):  # tomllib takes minutes for a key of 400 kB
-            line = text.count("\n", 0, deep.end()) + 1
-            problem = f"nested too deeply; at most {DEEPEST} levels are read"
-            raise SuiteError([f"{path}:{line}: {problem}"])
         file = TomlFile(path, tomllib.loads(text), text)
     except UnicodeDecodeError as error:
         raise SuiteError([f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8"]) from error

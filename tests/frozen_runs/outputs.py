@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from tunegate.harness.cli import app
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.contracts.further_arm import SHIPPED as SHIPPED_ARM
-from tunegate.harness.decision.gating.equivalence import answer_agreement
+from tunegate.harness.decision.gating.answer_agreement import answer_agreement
 from tunegate.harness.decision.verdict.decide import failed_verdict, not_comparable
 from tunegate.harness.decision.verdict.deployment_parity import ParityEvidence, compare_shipped
 from tunegate.harness.decision.verdict.redecide import decide_again

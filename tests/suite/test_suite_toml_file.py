@@ -118,30 +118,6 @@ def test_a_table_without_the_key_is_found_by_its_header(tmp_path: Path) -> None:
     assert toml_file.read_toml(path).line("cases") == 3
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "a." * 150_000 + "b = 1",
-        "[" + "a . " * 100_000 + "b]",
-        "[[" + '"a x".' * 100_000 + "b]]",
-        "x = { y = 1, " + "a." * 150_000 + "b = 1 }",
-    ],
-)
-def test_a_dotted_key_of_100_000_parts_is_refused_at_once(file: Path, line: str) -> None:
-    """The parser would take minutes for it."""
-    text = problem(file, f"ok = 1\n{line}\n")
-
-    assert text == ":2: nested too deeply; at most 50 levels are read"
-
-
-def test_dots_within_texts_are_no_keys(file: Path) -> None:
-    """Neither an ellipsis of 200 dots nor a version of 60 numbers."""
-    text = "." * 200 + " " + ".".join(["1"] * 60)
-    file.write_text(f'a = "{text}"\nb.c.d = 1\n', encoding="utf-8")
-
-    assert toml_file.read_toml(file).data == {"a": text, "b": {"c": {"d": 1}}}
-
-
 def test_a_sparse_file_of_10_gb_is_not_read(file: Path) -> None:
     with file.open("wb") as sparse:
         sparse.truncate(10_000_000_000)
