@@ -369,9 +369,9 @@ def _make_judging(figures: Sequence[MonitoredFigure], spec: str, store: Path) ->
                 assert figure.metric is not None
                 assert figure.metric.judge is not None
                 assert one.completion is not None
-                place = JudgementTarget("watch", figure.name, one.case.id, "production")
+                target = JudgementTarget("watch", figure.name, one.case.id, "production")
                 tasks[figure.name, one.case.id] = JudgementTask(
-                    figure.name, figure.metric.judge, one.case, (one.completion,), place=place
+                    figure.name, figure.metric.judge, one.case, (one.completion,), target=target
                 )
         say(f"tunegate: judging {len(answers)} answers of production", file=sys.stderr)
         outcomes: dict[str, list[JudgementOutcome]] = {}

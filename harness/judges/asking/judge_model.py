@@ -44,7 +44,7 @@ class JudgementTask:
     """One, or base's and tuned's."""
     repeat: int = 0
     """Number of the repetition, when calibration asks the same again to see whether it flips."""
-    place: JudgementTarget | None = None
+    target: JudgementTarget | None = None
     """Whose completion it is; the first one's if several are identical."""
     apart: str = ""
     """Keeps tasks of the same content apart: the case's id when judgements are replayed."""
@@ -146,21 +146,21 @@ class JudgedTask:
     outcome: JudgementOutcome
     judge_model: JudgeModel = field(repr=False)
 
-    def judgements(self, places: Sequence[JudgementTarget]) -> Iterator[Judgement]:
+    def judgements(self, targets: Sequence[JudgementTarget]) -> Iterator[Judgement]:
         """Yield a judgement for each target; the first carries the cost."""
         key = sha256([self.judge_model.fingerprint, self.task.key])
-        for number, place in enumerate(places):
-            yield self._line(key, place, self.outcome if number == 0 else None)
+        for number, target in enumerate(targets):
+            yield self._line(key, target, self.outcome if number == 0 else None)
 
-    def _line(self, key: str, place: JudgementTarget, spent: JudgementOutcome | None) -> Judgement:
+    def _line(self, key: str, target: JudgementTarget, spent: JudgementOutcome | None) -> Judgement:
         score = self.outcome.score
         return Judgement(
             key=key,
-            suite=place.suite,
-            metric=place.metric,
-            case=place.case,
-            arm=place.arm,
-            sample=place.sample,
+            suite=target.suite,
+            metric=target.metric,
+            case=target.case,
+            arm=target.arm,
+            sample=target.sample,
             judge=self.judge_model.identity["spec"],
             status=self.outcome.status,
             value=None if score is None else score.value,

@@ -51,7 +51,7 @@ class _CompletionToJudge:
     cells: tuple[StoredAnswer, ...]
 
     @property
-    def place(self) -> JudgementTarget:
+    def target(self) -> JudgementTarget:
         cell = self.cells[-1].cell
         return JudgementTarget(cell.suite, self.metric.name, cell.case, cell.arm, cell.sample)
 
@@ -70,7 +70,7 @@ class _CompletionToJudge:
         assert self.metric.judge is not None
         given = tuple(c.completion for c in self.cells if c.completion is not None)
         return JudgementTask(
-            self.metric.name, self.metric.judge, self.case, given, place=self.place
+            self.metric.name, self.metric.judge, self.case, given, target=self.target
         )
 
 
@@ -99,28 +99,28 @@ def run_judges(
         BackendError: the store failed.
     """
     asked = list(_completions_to_judge(suites, cells)) if judge_metrics(suites) else []
-    places: dict[str, list[JudgementTarget]] = {}
+    targets_of: dict[str, list[JudgementTarget]] = {}
     tasks: dict[str, JudgementTask] = {}
     recorded = are_recorded(judge_models)
     for one in asked if judge_models else ():
         if one.missing is None:
             task = replace(one.task, apart=one.case.id) if recorded else one.task
             tasks.setdefault(task.key, task)
-            places.setdefault(task.key, []).append(one.place)
+            targets_of.setdefault(task.key, []).append(one.target)
     found: dict[JudgementTarget, list[JudgementOutcome]] = {}
     judgements: list[Judgement] = []
     for judged in _outcomes(list(tasks.values()), judge_models, stream):
-        targets = places[judged.task.key]
+        targets = targets_of[judged.task.key]
         judgements += judged.judgements(targets)
-        for place in targets:
-            found.setdefault(place, []).append(judged.outcome)
-    order = {one.place: number for number, one in enumerate(asked)}
+        for target in targets:
+            found.setdefault(target, []).append(judged.outcome)
+    order = {one.target: number for number, one in enumerate(asked)}
     specs = [judge_model.identity["spec"] for judge_model in judge_models]
-    judgements.sort(key=lambda j: (order[_place_of(j)], specs.index(j.judge)))
+    judgements.sort(key=lambda j: (order[_target_of(j)], specs.index(j.judge)))
     return JudgingResult(tuple(_rows(asked, found)), tuple(judgements))
 
 
-def _place_of(line: Judgement) -> JudgementTarget:
+def _target_of(line: Judgement) -> JudgementTarget:
     return JudgementTarget(line.suite, line.metric, line.case, line.arm, line.sample)
 
 
@@ -201,14 +201,14 @@ def _rows(
     """Yield a row for each metric, case and arm: the mean over the samples."""
     scores: dict[tuple[str, str, str, str], list[Score]] = {}
     for one in asked:
-        place, outcomes = one.place, found.get(one.place)
+        target, outcomes = one.target, found.get(one.target)
         if one.missing is not None:
             score = Score.unscored(one.missing)
         else:
             score = Score.unscored(NO_JUDGE) if outcomes is None else combine_outcomes(outcomes)
         pairs = one.metric.judge is not None and one.metric.judge.pairs
-        for arm, own in _split_advantage(score) if pairs else [(place.arm, score)]:
-            scores.setdefault((place.suite, place.metric, place.case, arm), []).append(own)
+        for arm, own in _split_advantage(score) if pairs else [(target.arm, score)]:
+            scores.setdefault((target.suite, target.metric, target.case, arm), []).append(own)
     for (suite, metric, case, arm), samples in scores.items():
         values = [score.value for score in samples if score.value is not None]
         unscored = [score.reason for score in samples if score.value is None]

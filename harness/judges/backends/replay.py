@@ -150,7 +150,7 @@ class ReplayedJudgeModel:
             yield task, self._outcome(task)
 
     def _outcome(self, task: JudgementTask) -> JudgementOutcome:
-        place = task.place or JudgementTarget("", task.metric, task.case.id, "")
+        place = task.target or JudgementTarget("", task.metric, task.case.id, "")
         texts = [completion.text for completion in task.completions]
         other = False
         for suite in dict.fromkeys((place.suite, None)):

@@ -58,11 +58,11 @@ class CalibrationSetup:
         `whose` is the label of the answer; a made-up answer has none.
         """
         completions = tuple(Completion(text=text, finish_reason="stop") for text in texts)
-        name, place = self.metric.name, None
+        name, target = self.metric.name, None
         if whose is not None:
-            place = JudgementTarget(self.suite, name, whose.id, whose.arm or "")
+            target = JudgementTarget(self.suite, name, whose.id, whose.arm or "")
         apart = whose.id if whose is not None and self.recorded else ""
-        return JudgementTask(name, self.judge, case, completions, repeat, place, apart)
+        return JudgementTask(name, self.judge, case, completions, repeat, target, apart)
 
     def scores(self, tasks: Iterable[JudgementTask]) -> Mapping[str, Score]:
         """Return task key → score; unscored if the judge failed or abstained."""

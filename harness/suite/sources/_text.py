@@ -56,13 +56,6 @@ def read_text(path: Path, *, form: str) -> str:
         ) from error
 
 
-def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield (number from 1, line) for the lines that are not blank."""
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield number, line
-
-
 def json_value(text: str) -> Any:
     """Return the value of a JSON text with finite numbers and no repeated keys.
 
@@ -80,15 +73,6 @@ def json_value(text: str) -> Any:
         raise ValueError("nested too deeply to be a case") from error
     except ValueError as error:
         raise ValueError(_format_error(error)) from error
-
-
-def json_object(line: str) -> dict[str, Any]:
-    """Return the JSON object of a line.
-
-    Raises:
-        ValueError: what is wrong, without the place.
-    """
-    return _object(json_value(line), "a line")
 
 
 def _object(row: Any, what: str) -> dict[str, Any]:
@@ -109,9 +93,8 @@ def json_rows(path: Path, *, form: str) -> Iterator[Row]:
     if path.suffix != ".json":
         if text.lstrip().startswith("[") and text.rstrip().endswith("]"):
             raise SuiteError([f"{path}:1: a JSON list; {form}, or name the file .json"])
-        yield from (
-            (f"{path}:{number}", _parse_line(line)) for number, line in numbered_lines(text)
-        )
+        lines = enumerate(text.split("\n"), start=1)
+        yield from ((f"{path}:{n}", _parse_line(line)) for n, line in lines if line.strip())
         return
     try:
         rows = json_value(text)
@@ -129,7 +112,7 @@ def json_rows(path: Path, *, form: str) -> Iterator[Row]:
 
 def _parse_line(line: str) -> dict[str, Any] | str:
     try:
-        return json_object(line)
+        return _object(json_value(line), "a line")
     except ValueError as error:
         return str(error)
 

@@ -41,7 +41,7 @@ def test_lines_are_found_by_case_and_arm(
     )
     places = [("c1", "base"), ("c1", "tuned"), ("c2", "base"), ("c3", "base"), ("c4", "tuned")]
     tasks = [
-        replace(task("x", case=case), place=JudgementTarget("s", "civil", case, arm))
+        replace(task("x", case=case), target=JudgementTarget("s", "civil", case, arm))
         for case, arm in places
     ]
 
@@ -69,7 +69,7 @@ def test_a_line_with_its_completion_is_of_that_text_alone(
     )
 
     def judged(text: str, arm: str) -> Any:
-        asked = replace(task(text), place=JudgementTarget("s", "civil", "c1", arm))
+        asked = replace(task(text), target=JudgementTarget("s", "civil", "c1", arm))
         ((_, outcome),) = judge_model.judge([asked])
         return outcome
 
@@ -92,7 +92,7 @@ def test_the_order_of_lines_makes_no_difference(
     found = set()
     for order in permutations(lines):
         judge_model = replay(recorded(*order))
-        asked = replace(task("x"), place=JudgementTarget("s", "civil", "c1", "recorded"))
+        asked = replace(task("x"), target=JudgementTarget("s", "civil", "c1", "recorded"))
         ((_, outcome),) = judge_model.judge([asked])
         assert outcome.score is not None
         found.add((judge_model.fingerprint, outcome.score.value))
