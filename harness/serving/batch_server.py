@@ -1,9 +1,8 @@
 """Batch server: one thread that answers requests of many clients in one running batch.
 
-A request that comes while others are written enters the slots between two steps. Arms of one load
-cannot share a forward, since the adapter is on or off for all rows: the arm whose request is the
-oldest is asked, and when another arm has waited for a while, nothing more enters until it had its
-turn.
+A request that comes while others are answered enters the batch between two steps. Arms that share a
+load cannot share a forward, since the adapter is on or off for all rows: the arm with the oldest
+request is served, and once another arm has waited too long, no more requests enter until its turn.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ from tunegate.harness.records.hashing import sha256
 from tunegate.harness.serving.chat_requests import TOO_LONG, ChatRequest, RequestRefused
 
 PATIENCE_S = 2.0
-"""How long an arm waits while requests for another one keep coming."""
+"""Seconds that an arm waits while requests for another one keep coming."""
 
 
 class ServerStopped(Exception):
-    """The server stops; a request that is not answered by now never is."""
+    """The server stopped before it answered."""
 
 
 @dataclass(slots=True)
@@ -48,14 +47,14 @@ class BatchServer:
     arms: Mapping[str, Arm]
     seed: int = 0
     turns: TurnStore | None = None
-    """Where answers are kept: a client that is run again gets them from there."""
+    """Store of answers: a client that runs again gets them from there."""
     _came: queue.SimpleQueue[_WaitingRequest | None] = field(default_factory=queue.SimpleQueue)
     _waiting: deque[_WaitingRequest] = field(default_factory=deque)
     _asked: dict[str, _WaitingRequest] = field(default_factory=dict)
     _counts: Counter[str] = field(default_factory=Counter)
-    """How often a request that names no seed was asked."""
+    """How often a request without a seed was asked."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    """Tokenizers are used by one thread at a time, and counts are kept."""
+    """Guards tokenizers, which serve one thread at a time, and the counts."""
     _stopped: bool = False
 
     def __post_init__(self) -> None:
@@ -64,11 +63,11 @@ class BatchServer:
         self._thread.start()
 
     def ask(self, asked: ChatRequest) -> StoredAnswer:
-        """Return the answer to a request; waits for it.
+        """Wait for the answer to a request and return it.
 
         Raises:
-            RequestRefused: the model's chat template cannot show it.
-            ServerStopped: the server was stopped before it was answered.
+            RequestRefused: the model's chat template cannot render it.
+            ServerStopped: the server was stopped before it answered.
         """
         request = self._request(asked)
         if self.turns is not None and (known := self.turns.completions([request.key])):
@@ -83,13 +82,13 @@ class BatchServer:
         return answer
 
     def stop(self) -> None:
-        """Stop within a step of the model; what is not answered fails."""
+        """Stop within a step of the model; requests without an answer fail."""
         self._stopped = True
         self._came.put(None)
         self._thread.join(timeout=60)
 
     def _request(self, asked: ChatRequest) -> Request:
-        """Return a request with its seed: the caller's, or one for each time that it is asked."""
+        """Return a request with the caller's seed, or another one each time it is asked."""
         arm = self.arms[asked.arm]
         _refuse_long(asked, getattr(arm, "context_length", None))
         with self._lock:
@@ -97,7 +96,7 @@ class BatchServer:
                 prompt = arm.prompt(asked.talk, asked.generation)
             except ValueError as error:
                 raise RequestRefused(str(error)) from error
-            # The talk, too: a server renders it itself, and prompts of equal text are no proof.
+            # The conversation, too: servers render it, so equal prompts here prove nothing.
             talk = sha256(asked.talk.model_dump(mode="json", exclude_none=True))
             settings = asked.generation.model_dump(mode="json")
             same = sha256([asked.arm, prompt.sha256, talk, settings])
@@ -105,7 +104,7 @@ class BatchServer:
             count = self._counts[same]
         seed = asked.seed
         if seed is None:
-            # Samples of one task begin alike, and clients do not number them.
+            # Samples of a task begin alike, and clients do not number them.
             seed = int(sha256([self.seed, prompt.sha256, count])[:8], 16)
         cell = Cell(
             suite="serve",
@@ -126,7 +125,7 @@ class BatchServer:
             one.answer.set_exception(ServerStopped())
 
     def _receive(self, *, wait: bool) -> None:
-        """Let what came wait for its turn."""
+        """Move what came to the waiting requests."""
         with suppress(queue.Empty):
             came = self._came.get() if wait else self._came.get_nowait()
             while True:
@@ -135,17 +134,17 @@ class BatchServer:
                 came = self._came.get_nowait()
 
     def _take(self, arm: str) -> list[Request]:
-        """Take what waits for an arm."""
+        """Take the waiting requests of an arm."""
         taken = [one for one in self._waiting if one.arm == arm]
         self._waiting = deque(one for one in self._waiting if one.arm != arm)
         self._asked |= {one.request.key: one for one in taken}
         return [one.request for one in taken]
 
     def _later(self, arm: str) -> list[Request]:
-        """Return what came for an arm that is being asked; nothing if another has waited long.
+        """Return new requests for the arm being served; none if another has waited too long.
 
         Raises:
-            ServerStopped: the server is to stop.
+            ServerStopped: the server is stopping.
         """
         if self._stopped:
             raise ServerStopped
@@ -156,7 +155,7 @@ class BatchServer:
         return self._take(arm)
 
     def _answer(self, arm: str) -> None:
-        """Answer all that waits for an arm; where memory runs out, one after the other."""
+        """Answer all waiting requests of an arm; one by one if memory runs out."""
         requests = self._take(arm)
         try:
             self._hand_back(self._answers(arm, requests))
@@ -168,7 +167,7 @@ class BatchServer:
                     self._asked.pop(request.key).answer.set_exception(error)
         except ServerStopped:
             return
-        except Exception as error:  # one defect must not end the server for the others
+        except Exception as error:  # one failure must not end the server
             for key in list(self._asked):
                 self._asked.pop(key).answer.set_exception(error)
 
@@ -200,7 +199,7 @@ _LONGEST_TOKEN = 1_000
 
 
 def _refuse_long(asked: ChatRequest, context: int | None) -> None:
-    """Refuse a prompt that cannot fit, before minutes are spent on splitting it into tokens."""
+    """Refuse a prompt that cannot fit before spending minutes on its tokens."""
     length = sum(len(str(turn.get("content"))) for turn in asked.talk.input_messages())
     if context is not None and length > context * _LONGEST_TOKEN:
         raise RequestRefused(

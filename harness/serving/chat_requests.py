@@ -1,13 +1,10 @@
-"""Chat requests: the body of `POST /v1/chat/completions` as a case, and an answer as its reply.
+"""Chat requests: the body of `POST /v1/chat/completions` as a case.
 
-What a request asks for is done or refused: a parameter that is not known here would change nothing
-and is an error, as is a known one with a value that would.
+A parameter that is unknown here, or has a value that is not supported, is refused, never ignored.
 """
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,19 +12,15 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from tunegate.harness.episodes.transcript import (
-    UnreadableCall,
     messages_in_text,
     opening_case,
-    turn_calls,
 )
-from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeSettings
 from tunegate.harness.records.generation import GenerationSettings
-from tunegate.harness.records.hashing import sha256
 
 MAX_TOKENS = 1024
-"""Tokens of an answer where the request names no limit."""
+"""Tokens of an answer if the request names no limit."""
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "n": (1,),
     "frequency_penalty": (0,),
@@ -41,9 +34,9 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "response_format": ({"type": "text"},),
     "parallel_tool_calls": (True,),
 }
-"""Parameter → the values that ask for nothing."""
+"""Parameter → the values that change nothing."""
 _IGNORED = frozenset({"user", "metadata", "stream_options"})
-"""Parameters that are about the caller, not about the answer."""
+"""Parameters about the caller, not the answer."""
 _READ = frozenset(
     {
         "model", "messages", "tools", "tool_choice", "temperature", "top_p", "max_tokens",
@@ -58,20 +51,19 @@ _RANGES: Mapping[str, tuple[float, float]] = {
 }
 """Parameter → smallest and largest value."""
 _COLDEST = 1e-5
-"""Temperature below which the likeliest token is taken: logits over it leave the range of floats.
-"""
+"""Temperature below which decoding is greedy: dividing logits by it would overflow."""
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 TOO_LONG = "context_length_exceeded"
-"""OpenAI's code of a prompt beyond the context, by which clients know that a task ends there."""
+"""OpenAI's error code for a prompt beyond the context, by which clients end a task."""
 
 
 class RequestRefused(Exception):
-    """A request that is not answered; the message gives the cause."""
+    """A request is refused; the message says why."""
 
     def __init__(self, message: str, status: int = 400, code: str | None = None) -> None:
-        """Keep the HTTP status and OpenAI's code of the error, too."""
+        """Keep the HTTP status and OpenAI's error code."""
         super().__init__(message)
         self.status = status
         self.code = code
@@ -87,7 +79,7 @@ class ChatRequest:
     seed: int | None
     stream: bool
     tools: tuple[dict[str, Any], ...] = field(default=())
-    """Tools whose calls are looked for in the answer."""
+    """Tools whose calls are parsed from the answer."""
 
 
 PLAIN = GenerationSettings()
@@ -101,27 +93,27 @@ def parse_chat_request(
     show_tools: Literal["template", "system"] = "template",
     rendering: GenerationSettings = PLAIN,
 ) -> ChatRequest:
-    """Return what the body of a request asks for.
+    """Return the request in the JSON body of a call.
 
     Args:
-        body: The JSON of the request.
+        body: The body.
         arms: Names of the models.
-        show_tools: Whether the chat template shows tools, or the system prompt does.
-        rendering: Settings that no request has: the chat template, and how thoughts are treated.
+        show_tools: Whether the chat template or the system prompt shows tools.
+        rendering: Settings that no request has: the chat template, and how to treat thoughts.
 
     Raises:
-        RequestRefused: it cannot be answered as it asks.
+        RequestRefused: it asks for something unknown or not supported.
     """
     if not isinstance(body, dict):
         raise RequestRefused("the body is not a JSON object")
     if body.get("model") not in arms:
-        raise RequestRefused(f"model={body.get('model')!r}: there are {', '.join(arms)}", 404)
+        raise RequestRefused(f"model={body.get('model')!r}: choose from {', '.join(arms)}", 404)
     _refuse_parameters(body)
     _refuse_numbers(body)
     tools = () if body.get("tool_choice") == "none" else tuple(body.get("tools") or ())
     stop = body.get("stop") or ()
     if isinstance(stop, list) and "" in stop:
-        raise RequestRefused("stop: an empty text ends no answer; leave it out")
+        raise RequestRefused("stop: an empty text cannot end an answer; leave it out")
     temperature = _default(body.get("temperature"), 1.0)
     top_p = _default(body.get("top_p"), 1.0)
     greedy = temperature < _COLDEST or top_p == 0
@@ -164,14 +156,14 @@ def _refuse_parameters(body: Mapping[str, Any]) -> None:
         if name in _READ or name in _IGNORED or value is None:
             continue
         if name not in _NEUTRAL:
-            raise RequestRefused(f"{name}: unknown parameter; there are {', '.join(sorted(_READ))}")
+            raise RequestRefused(f"{name}: unknown parameter; use {', '.join(sorted(_READ))}")
         if value not in _NEUTRAL[name]:
-            raise RequestRefused(f"{name}={value!r}: only {_NEUTRAL[name][0]!r} is served")
+            raise RequestRefused(f"{name}={value!r}: only {_NEUTRAL[name][0]!r} is supported")
     tools = body.get("tools") or []
     if not isinstance(tools, list) or not all(map(_is_tool, tools)):
         raise RequestRefused("tools: give a list of functions, each with its name")
     if body.get("tool_choice") not in (None, "auto", "none"):
-        raise RequestRefused(f"tool_choice={body['tool_choice']!r}: there are 'auto' and 'none'")
+        raise RequestRefused(f"tool_choice={body['tool_choice']!r}: give 'auto' or 'none'")
 
 
 def _refuse_numbers(body: Mapping[str, Any]) -> None:
@@ -193,14 +185,14 @@ def _is_tool(tool: Any) -> bool:
 
 
 def _messages(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the messages with their content as one text, as chat templates take it."""
+    """Yield the messages with their content as one text, for chat templates."""
     given = body.get("messages")
     if not isinstance(given, list) or not given:
         raise RequestRefused("messages: give a list with at least one message")
     for number, message in enumerate(given):
         place = f"messages[{number}]"
         if not isinstance(message, dict) or message.get("role") not in _ROLES:
-            raise RequestRefused(f"{place}: role: there are {', '.join(_ROLES)}")
+            raise RequestRefused(f"{place}: role: give one of {', '.join(_ROLES)}")
         role = "system" if message["role"] == "developer" else message["role"]
         kept = {k: v for k, v in message.items() if k in ("tool_calls", "tool_call_id", "name")}
         yield {
@@ -216,7 +208,7 @@ def _text_of(content: Any, place: str) -> str:
     parts = content if isinstance(content, list) else [content]
     texts = [part.get("text") if isinstance(part, dict) else None for part in parts]
     if not all(isinstance(text, str) for text in texts):
-        raise RequestRefused(f"{place}: content: only text is served")
+        raise RequestRefused(f"{place}: content: only text is supported")
     return "".join(map(str, texts))
 
 
@@ -228,57 +220,3 @@ def _case_in_text(case: Case, tools: Sequence[Mapping[str, Any]]) -> Case:
         raise RequestRefused(str(error)) from None
     settings = EpisodeSettings(environment="", tools="system")
     return opening_case(case.model_copy(update={"messages": turns}), settings, tools, None)
-
-
-def completion_reply(asked: ChatRequest, done: Completion, key: str) -> dict[str, Any]:
-    """Return an answer as OpenAI's API has it; calls that no program reads stay text."""
-    text = done.text or ""
-    try:
-        calls = turn_calls(text, asked.tools) if asked.tools else ()
-    except UnreadableCall:
-        calls = ()
-    message: dict[str, Any] = {"role": "assistant", "content": text}
-    if done.reasoning:
-        message["reasoning_content"] = done.reasoning
-    if calls:
-        before = text.partition("<tool_call>")[0].strip() if "<tool_call>" in text else ""
-        message["content"] = before or None
-        message["tool_calls"] = [
-            {
-                "id": sha256([key, index])[:9],  # Mistral's templates want nine characters
-                "type": "function",
-                "function": {"name": call.name, "arguments": json.dumps(dict(call.arguments))},
-            }
-            for index, call in enumerate(calls)
-        ]
-    finish = "tool_calls" if calls else done.finish_reason or "stop"
-    read, written = done.input_tokens or 0, done.output_tokens or 0
-    return {
-        "id": f"chatcmpl-{key[:24]}",
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": asked.arm,
-        "choices": [{"index": 0, "message": message, "finish_reason": finish, "logprobs": None}],
-        "usage": {
-            "prompt_tokens": read,
-            "completion_tokens": written,
-            "total_tokens": read + written,
-        },
-    }
-
-
-def stream_events(reply: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a reply as server-sent events: its message in one piece, its end, its usage."""
-    (choice,) = reply["choices"]
-    delta = dict(choice["message"])
-    if calls := delta.get("tool_calls"):
-        delta["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls)]
-    head = {**{k: reply[k] for k in ("id", "created", "model")}, "object": "chat.completion.chunk"}
-    finish = choice["finish_reason"]
-    for choices, more in (
-        ([{"index": 0, "delta": delta, "finish_reason": None}], {}),
-        ([{"index": 0, "delta": {}, "finish_reason": finish}], {}),
-        ([], {"usage": reply["usage"]}),
-    ):
-        yield f"data: {json.dumps({**head, 'choices': choices, **more})}\n\n"
-    yield "data: [DONE]\n\n"

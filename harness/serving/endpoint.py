@@ -1,4 +1,4 @@
-"""Endpoint: `/v1/models` and `/v1/chat/completions` on this machine's loopback, behind a token."""
+"""Endpoint: `/v1/models` and `/v1/chat/completions` on the loopback interface, behind a token."""
 
 from __future__ import annotations
 
@@ -15,33 +15,32 @@ from tunegate.harness.episodes.episode import is_too_long
 from tunegate.harness.records.errors import OutOfMemory, TunegateError, UsageError
 from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.serving.batch_server import BatchServer, ServerStopped
+from tunegate.harness.serving.chat_replies import completion_reply, stream_events
 from tunegate.harness.serving.chat_requests import (
     PLAIN,
     TOO_LONG,
     ChatRequest,
     RequestRefused,
-    completion_reply,
     parse_chat_request,
-    stream_events,
 )
 
 HOST = "127.0.0.1"
 LARGEST_BODY = 16_000_000
-"""Bytes of a request at most."""
+"""Bytes of a request."""
 IDLE_S = 120
-"""Seconds for which a connection may be silent."""
+"""Seconds that a connection may be silent."""
 
 
 @dataclass(frozen=True)
 class EndpointSettings:
-    """Settings of the endpoint when it opens."""
+    """Settings of an endpoint."""
 
     token: str = field(repr=False)
     port: int = 0
-    """0 takes a free one."""
+    """0 for any free port."""
     show_tools: Literal["template", "system"] = "template"
     rendering: GenerationSettings = PLAIN
-    """Settings that no request has: the chat template, and how thoughts are treated."""
+    """Settings that no request has: the chat template, and how to treat thoughts."""
 
 
 class _EndpointListener(ThreadingHTTPServer):
@@ -53,7 +52,7 @@ class _EndpointListener(ThreadingHTTPServer):
 
 @contextmanager
 def open_endpoint(batch: BatchServer, settings: EndpointSettings) -> Iterator[str]:
-    """Yield the address of an endpoint that is served while this is open.
+    """Serve an endpoint while this is open; yield its address.
 
     Raises:
         UsageError: the port is taken.
@@ -61,7 +60,7 @@ def open_endpoint(batch: BatchServer, settings: EndpointSettings) -> Iterator[st
     try:
         listener = _EndpointListener((HOST, settings.port), _ChatHandler)
     except OSError as error:
-        raise UsageError(f"--port {settings.port}: {error.strerror}; name another") from error
+        raise UsageError(f"--port {settings.port}: {error.strerror}; choose another") from error
     listener.batch, listener.settings = batch, settings
     thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.1})
     thread.start()
@@ -90,33 +89,33 @@ class _ChatHandler(BaseHTTPRequestHandler):
         self._guard(self._complete_chat)
 
     def _guard(self, respond: Any) -> None:
-        """Respond, with an error of one line where that fails."""
+        """Respond, with a one-line error if that fails."""
         try:
             self._refuse_strangers()
             respond()
         except RequestRefused as error:
             self._send_error(error.status, str(error), error.code)
         except ServerStopped:
-            self._send_error(503, "the server stops")
+            self._send_error(503, "the server is stopping")
         except OutOfMemory as error:
-            self._send_error(503, f"the model ran out of memory on this request alone ({error})")
+            self._send_error(503, f"the model ran out of memory on this request ({error})")
         except TunegateError as error:
             self._send_error(500, str(error))
         except (ConnectionError, TimeoutError):
             self.close_connection = True
-        except Exception as error:  # a defect is the reply of one request, not the end of others
+        except Exception as error:  # fails this request only
             self._send_error(500, f"{type(error).__name__}: {error}")
 
     def _refuse_strangers(self) -> None:
         given = self.headers.get("Authorization", "")
         wanted = f"Bearer {self.server.settings.token}"
         if not hmac.compare_digest(given.encode(), wanted.encode()):
-            self.close_connection = True  # its body is not read
-            raise RequestRefused("Authorization: send `Bearer TOKEN`, as `serve` printed it", 401)
+            self.close_connection = True  # the body was not read
+            raise RequestRefused("Authorization: send the `Bearer TOKEN` that `serve` printed", 401)
 
     def _list_models(self) -> None:
         if self.path.rstrip("/") != "/v1/models":
-            raise RequestRefused(f"{self.path}: there is /v1/models", 404)
+            raise RequestRefused(f"{self.path}: not found; use /v1/models", 404)
         models = [
             {"id": name, "object": "model", "created": 0, "owned_by": "tunegate"}
             for name in self.server.batch.arms
@@ -126,7 +125,7 @@ class _ChatHandler(BaseHTTPRequestHandler):
     def _complete_chat(self) -> None:
         body = self._read_body()
         if self.path.rstrip("/") != "/v1/chat/completions":
-            raise RequestRefused(f"{self.path}: there is /v1/chat/completions", 404)
+            raise RequestRefused(f"{self.path}: not found; use /v1/chat/completions", 404)
         batch = self.server.batch
         settings = self.server.settings
         asked = parse_chat_request(

@@ -111,9 +111,9 @@ def test_without_tools_a_call_is_text(client: Any) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "part"),
     [
-        ({"model": "other"}, 404, "model='other': there are base, tuned"),
+        ({"model": "other"}, 404, "model='other': choose from base, tuned"),
         ({"best_of": 2}, 400, "best_of: unknown parameter"),
-        ({"n": 2}, 400, "n=2: only 1 is served"),
+        ({"n": 2}, 400, "n=2: only 1 is supported"),
         ({"logprobs": True}, 400, "logprobs=True"),
         ({"tool_choice": "required"}, 400, "tool_choice='required'"),
         ({"messages": []}, 400, "messages"),

@@ -1,8 +1,7 @@
 """New suite over a task of Inspect: its samples as cases, its scores as metrics.
 
-The task is played once by a model that writes nothing. Its log has what the suite must know before
-a model is opened: the names of samples and scores, and the prompts. The scores of such a model show
-whether the task rewards doing nothing.
+The task is played once by a model that writes nothing. Its log has the names of samples and scores,
+and the prompts. The scores of such a model show whether the task rewards doing nothing.
 """
 
 from __future__ import annotations
@@ -21,29 +20,30 @@ from tunegate.harness.contracts.result_reader import ResultRow
 from tunegate.harness.engine.sharding import InMemoryAnswers
 from tunegate.harness.episodes.null_policy import NullPolicy
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.serving.batch_server import BatchServer
 from tunegate.harness.serving.endpoint import EndpointSettings
-from tunegate.harness.serving.inspect_tasks.player import (
+from tunegate.harness.serving.inspect_tasks.store_relay import StoreRelay
+from tunegate.harness.serving.inspect_tasks.task_log import TaskLog
+from tunegate.harness.serving.inspect_tasks.task_process import (
     OUTPUT,
-    StoreRelay,
     TaskProcess,
     last_line,
     newest_log,
 )
-from tunegate.harness.serving.inspect_tasks.task_log import TaskLog
 
 PREFIX = "inspect:"
-"""Begin of a place that is a task of Inspect."""
+"""Prefix of a task of Inspect."""
 _ARM = "null"
 _TOML = """\
 name = {name}
-cases = "cases.jsonl"         # the samples of the task; write the suite anew if its data change
+cases = "cases.jsonl"         # the task's samples; write the suite again if its data change
 
 [episode]
 inspect = {task}
-reward = {reward:<20} # of the scores {scores}
-tools = "template"            # "system": for a model whose chat template shows no tools
-# python = "…/bin/python"     # that has inspect-ai; or the variable TUNEGATE_INSPECT_PYTHON
+reward = {reward:<20} # one of the scores {scores}
+tools = "template"            # "system" for a model whose chat template shows no tools
+# python = "…/bin/python"     # with inspect-ai; or set TUNEGATE_INSPECT_PYTHON
 
 [generation]
 temperature = 0.7
@@ -67,7 +67,7 @@ class SilentPlay:
     """A task played by a model that writes nothing."""
 
     rows: tuple[ResultRow, ...]
-    """The first epoch of each sample, in the order of their names."""
+    """The first epoch of each sample, by name."""
 
     @property
     def scores(self) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ class SilentPlay:
         return tuple(dict.fromkeys(key for row in self.rows for key in row.scores))
 
     def rewards(self, score: str) -> list[float]:
-        """Return the values of a score, where there are any."""
+        """Return the values of a score, without missing ones."""
         values = (row.scores.get(score) for row in self.rows if row.error is None)
         return [value for value in values if value is not None]
 
@@ -104,11 +104,11 @@ def play_silently(task: InspectTask) -> SilentPlay:
 
 
 def start_inspect_suite(spec: str, folder: Path, *, name: str) -> list[str]:
-    """Write suite.toml and cases.jsonl of a task; return what was written and what comes next.
+    """Write suite.toml and cases.jsonl of a task; return lines on what was written.
 
     Args:
-        spec: `inspect:file.py@task`, from here, or `inspect:package/task`.
-        folder: The suite's folder, which is made.
+        spec: `inspect:file.py@task`, from the working directory, or `inspect:package/task`.
+        folder: The suite's folder, which is created.
         name: The suite's name.
 
     Raises:
@@ -138,7 +138,8 @@ def start_inspect_suite(spec: str, folder: Path, *, name: str) -> list[str]:
         f"a model that writes nothing gets {reward} above 0 on {earned} of {len(paid)} cases{mean}",
     ]
     if failed:
-        lines.append(f"{len(failed)} cases failed, {failed[0].key} for example: {failed[0].error}")
+        count = count_noun(len(failed), "case")
+        lines.append(f"{count} failed, for example {failed[0].key}: {failed[0].error}")
     return [*lines, f"next: edit its gates, then `tunegate suite check {folder}`"]
 
 
@@ -149,7 +150,7 @@ def _suite_text(task: str, folder: Path, played: SilentPlay, name: str) -> str:
     metric = "episode_pass" if binary else "episode_reward"
     lines = [f'use = "{metric}"']
     if not binary:
-        lines.append("# range = [0, 1]              # what is possible the log does not say")
+        lines.append("# range = [0, 1]              # the log does not say what is possible")
     return _TOML.format(
         name=json.dumps(name),
         task=json.dumps(place),

@@ -1,8 +1,8 @@
-"""Task log: what Inspect wrote about the samples of a task, as episodes.
+"""Task log: Inspect's samples of a task as episodes.
 
-A sample is an episode, an epoch a sample of the case. A score of the task is the reward; the other
-ones are in the record's `stats`. A sample that failed has no completion: an error of a sandbox is
-no evidence about the model.
+A sample is a case, its epoch the sample of the case. One score of the task is the reward; the
+others are in the record's `stats`. A failed sample has no completion: an error of a sandbox says
+nothing about the model.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tunegate.harness.records.episodes import EpisodeEnd, EpisodeRecord
 from tunegate.harness.records.errors import UsageError
 
 _LIMITS = {"max_tokens", "model_length", "length"}
-"""Reasons to stop that cut an answer."""
+"""Stop reasons of truncated answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlayedSample:
-    """One sample of a task as the log has it: exactly one of completion and error."""
+    """One sample of a task, with either a completion or an error."""
 
     name: str
     """Id of its case: task and id of the sample, as `results:` names it."""
@@ -43,7 +43,7 @@ class TaskLog:
 
     path: Path
     reward: str
-    """Score that is the reward; empty for the first one."""
+    """Name of the score that is the reward; empty for the first one."""
     _reader: ResultReader
     _log: ResultLog
 
@@ -52,26 +52,26 @@ class TaskLog:
         """Open a log.
 
         Raises:
-            UsageError: it is no whole log.
+            UsageError: it is not a whole log.
         """
         reader, logs = read_logs(ResultSpec(path, format="inspect"))
         return cls(path, reward, reader, logs[0])
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Why the run ended early, in lines; nothing of one that is whole."""
+        """Why the run ended early, in lines; empty for a whole one."""
         return self._log.notes
 
     def samples(self) -> Iterator[PlayedSample]:
-        """Yield the samples; those that cannot be read are left out.
+        """Yield the readable samples.
 
         Raises:
-            UsageError: the task has no score of the reward's name.
+            UsageError: the task has no score with the reward's name.
         """
         yield from map(self._sample, self.rows())
 
     def rows(self) -> Iterator[ResultRow]:
-        """Yield the samples as results of another tool; those that cannot be read are left out."""
+        """Yield the readable samples as results of another tool."""
         for row in iterate_rows(ResultSpec(self.path, format="inspect"), self._log):
             if isinstance(row, ResultRow):
                 yield row
@@ -84,7 +84,7 @@ class TaskLog:
         if name not in row.scores:
             there = ", ".join(row.scores) or "none"
             raise UsageError(
-                f"{self.path}: no score {name!r} in the log; there are: {there}; name one with "
+                f"{self.path}: no score {name!r} in the log, which has {there}; name one with "
                 "`reward = …` under [episode]"
             )
         reward = row.scores[name]
@@ -113,7 +113,7 @@ class TaskLog:
 
 
 def _text_in(given: Any) -> str:
-    """Return the question of a sample: a text, or that of the last message."""
+    """Return the question of a sample: a text, or the last message."""
     if isinstance(given, list) and given and isinstance(given[-1], Mapping):
         return _text_in(given[-1].get("content"))
     return given if isinstance(given, str) else ""
