@@ -19,7 +19,7 @@ class Terminal(io.StringIO):
 
 
 class Clock:
-    """A clock that goes when told."""
+    """A clock that advances when asked."""
 
     def __init__(self) -> None:
         """Start at a time of no meaning."""
@@ -66,15 +66,15 @@ def test_messages_are_throttled() -> None:
     """A thousand answers in 100 seconds make ten lines, at least ten seconds apart."""
     clock, stream = Clock(), io.StringIO()
     progress = ProgressReporter(1000.0, stream=stream, clock=clock)
-    told: list[float] = []
+    shown_at: list[float] = []
     for _ in range(1000):
         clock.now += 0.1
         before = stream.tell()
         progress.add(1.0, tokens=0, label="x")
         if stream.tell() > before:
-            told.append(clock.now)
-    assert 9 <= len(told) <= 10
-    assert all(b - a >= 10 - 1e-6 for a, b in pairwise(told))
+            shown_at.append(clock.now)
+    assert 9 <= len(shown_at) <= 10
+    assert all(b - a >= 10 - 1e-6 for a, b in pairwise(shown_at))
     assert "tokens/s" not in stream.getvalue()
 
 

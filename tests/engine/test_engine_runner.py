@@ -1,4 +1,4 @@
-"""The runner: asks what is missing, stores at once, stops when told, times in a pass of its own."""
+"""The runner: asks what is missing, stores at once, stops when asked, times in its own pass."""
 
 from __future__ import annotations
 

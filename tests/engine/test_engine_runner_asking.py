@@ -1,4 +1,4 @@
-"""Arms behind a network get all questions of a stage at once, and stop when they are told to."""
+"""Arms behind a network get all questions of a stage at once, and stop when asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A batch in another process: the same answers, and what fails there is told here."""
+"""A batch in another process: the same answers, and failures there are reported here."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_another_model_in_a_worker_ends_the_run(bench: ShardBench) -> None:
     assert {row[0] for row in bench.answers("pool").values()} == {"missing"}
 
 
-def test_a_spec_that_a_worker_cannot_open_is_told_in_words(bench: ShardBench) -> None:
+def test_a_spec_that_a_worker_cannot_open_is_reported(bench: ShardBench) -> None:
     """The worker lives on; the run ends with what its machine lacks."""
     (shard, *_) = _shards(bench)
     (bench.folder / "base.json").unlink()

@@ -34,7 +34,7 @@ def tokenizer(**changed: Any) -> Any:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    told = {
+    content = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
@@ -45,7 +45,7 @@ def tokenizer(**changed: Any) -> Any:
         "decoder": None,
         "model": {**MODEL, **changed},
     }
-    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(told)))
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(content)))
 
 
 def test_how_an_absent_prefix_is_written_makes_no_other_tokenizer() -> None:

@@ -74,7 +74,7 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError("transformers serve did not come up")
 
 
-def told(answers: Any) -> dict[str, Any]:
+def answers_of(answers: Any) -> dict[str, Any]:
     """Return text, reason and tokens of each answer."""
     found = {}
     for answer in answers:
@@ -100,11 +100,11 @@ def test_a_real_server_answers_as_the_model_here(real: str, folder: Path, ask: A
     assert arm.identity["tokenizer_checked"] == "by number of tokens"
     chat: dict[str, Any] = {"template": "chat", "max_new_tokens": 24}
     plain: dict[str, Any] = {"template": "none", "max_new_tokens": 24, "stop": ("\n\n",)}
-    expected = told(complete_requests(here, ask(here, cases, **chat)))
-    assert told(arm.complete(ask(arm, cases, **chat))) == expected
-    cut = told(complete_requests(here, ask(here, cases, **plain)))
+    expected = answers_of(complete_requests(here, ask(here, cases, **chat)))
+    assert answers_of(arm.complete(ask(arm, cases, **chat))) == expected
+    cut = answers_of(complete_requests(here, ask(here, cases, **plain)))
     # Of an answer that a text ends, the server counts tokens that are cut off.
-    assert uncounted(told(arm.complete(ask(arm, cases, **plain)))) == uncounted(cut)
+    assert uncounted(answers_of(arm.complete(ask(arm, cases, **plain)))) == uncounted(cut)
 
 
 @pytest.mark.slow
@@ -116,8 +116,8 @@ def test_a_real_server_renders_messages_alike(real: str, folder: Path, ask: Any)
     asked: dict[str, Any] = {"template": "chat", "max_new_tokens": 16, "system": "Be brief."}
 
     assert arm.identity["prompts"] == "messages"
-    messages = told(arm.complete(ask(arm, cases, **asked)))
-    rendered = told(rendering.complete(ask(rendering, cases, **asked)))
+    messages = answers_of(arm.complete(ask(arm, cases, **asked)))
+    rendered = answers_of(rendering.complete(ask(rendering, cases, **asked)))
     # Nothing here tells that the server counts the end marker.
     assert uncounted(messages) == uncounted(rendered)
 

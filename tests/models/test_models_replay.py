@@ -95,7 +95,7 @@ def test_what_a_filter_withheld_is_no_answer(recorded: Callable[..., str], reaso
 
 
 def test_samples(recorded: Callable[..., str]) -> None:
-    """Several completions of a case are told apart by their sample number."""
+    """Several completions of a case are distinguished by their sample number."""
     lines = [{"id": "r1", "completion": f"a{i}", "sample": i} for i in range(3)]
     arm = replay(recorded(*lines))
     assert [_ask(arm, "r1", sample=i).completion.text for i in range(3)] == ["a0", "a1", "a2"]
@@ -311,17 +311,19 @@ def test_thoughts_in_a_line(recorded: Callable[..., str]) -> None:
             {"id": "f", "completion": "Oslo"},
         )
     )
-    told = {case: _ask(arm, case).completion for case in "abcdef"}
+    answers = {case: _ask(arm, case).completion for case in "abcdef"}
 
-    assert {case: done.text for case, done in told.items()} == {
+    assert {case: done.text for case, done in answers.items()} == {
         **dict.fromkeys("abcf", "Oslo"),
         "d": "",
         "e": "",
     }
-    assert [told[case].reasoning_closed for case in "abcdef"] == [True] * 3 + [False] * 2 + [None]
-    assert told["a"].reasoning_tokens == 2
-    assert told["c"].reasoning == "Hm.\n"
-    assert told["f"].thinks is False
+    assert [answers[case].reasoning_closed for case in "abcdef"] == [True] * 3 + [False] * 2 + [
+        None
+    ]
+    assert answers["a"].reasoning_tokens == 2
+    assert answers["c"].reasoning == "Hm.\n"
+    assert answers["f"].thinks is False
 
 
 def test_times_of_thoughts_in_a_line(recorded: Callable[..., str]) -> None:

@@ -123,7 +123,7 @@ def test_nobody_there_is_refused() -> None:
 
 
 def test_a_missing_key_is_refused(fake_server: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The remedy names the variable; with it the server answers, and nobody is told the key."""
+    """The remedy names the variable; with it the server answers, and the key is shown nowhere."""
     fake = fake_server(key=KEY)
     with pytest.raises(ModelError, match=r"HTTP 401 .*set the key .* TUNEGATE_SERVER_KEY"):
         opened(fake)
@@ -275,7 +275,7 @@ def test_a_refusal_field_is_the_answer(fake_server: Start, ask: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "told", "foreign"),
+    ("asked", "answered", "foreign"),
     [
         ("tuned", "tuned", False),
         ("gpt-4o", "gpt-4o-2024-08-06", False),
@@ -286,9 +286,9 @@ def test_a_refusal_field_is_the_answer(fake_server: Start, ask: Any) -> None:
         ("tuned", "base", True),
     ],
 )
-def test_a_version_is_the_same_model(asked: str, told: str, foreign: bool) -> None:
+def test_a_version_is_the_same_model(asked: str, answered: str, foreign: bool) -> None:
     """A date, a revision or an owner does not make another model; another name does."""
-    assert is_foreign(asked, told) is foreign
+    assert is_foreign(asked, answered) is foreign
 
 
 def test_rendered_elsewhere_is_declared_and_not_proven(fake_server: Start) -> None:
@@ -388,9 +388,11 @@ def test_the_end_marker_is_not_counted(fake_server: Start, tiny: Any, ask: Any) 
             raise LookupError(400, "text only")
         if body["prompt"] != "the parcel is late":
             return {**completion("x"), "usage": None}
-        told = len(tiny.pair()["base"].tokenizer("a refund", add_special_tokens=False)["input_ids"])
+        count = len(
+            tiny.pair()["base"].tokenizer("a refund", add_special_tokens=False)["input_ids"]
+        )
         more = body["max_tokens"] - 8
-        usage = {"prompt_tokens": 4, "completion_tokens": told + more}
+        usage = {"prompt_tokens": 4, "completion_tokens": count + more}
         return {**completion("a refund"), "usage": usage}
 
     arm = opened(fake_server(reply=counting), query=f"?tokenizer={tiny.base()}")
@@ -579,8 +581,8 @@ def test_a_server_that_separates_thoughts_is_taken_at_its_word(
 
     arm = opened(fake_server(reply=thinking))
     cases = [Case(id="a", prompt="Where?"), Case(id="b", prompt="cut")]
-    told = {a.cell.key: a.completion for a in arm.complete(ask(arm, cases, template="chat"))}
-    done, cut = (told[key] for key in sorted(told))
+    answers = {a.cell.key: a.completion for a in arm.complete(ask(arm, cases, template="chat"))}
+    done, cut = (answers[key] for key in sorted(answers))
 
     assert (done.text, done.reasoning, done.reasoning_closed) == ("Oslo.", "Hm.", True)
     assert done.reasoning_tokens == 3

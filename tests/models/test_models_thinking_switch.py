@@ -39,10 +39,10 @@ class Post:
 
     def post_json(self, url: str, body: dict[str, Any], *, deadline: float) -> dict[str, Any]:
         """Return the text's first tokens."""
-        told = self.ids[: body["max_tokens"]]
-        reason = "stop" if len(told) == len(self.ids) else "length"
-        reply = completion(self.tokenizer.decode(told), finish_reason=reason)
-        return reply | {"usage": {"prompt_tokens": 3, "completion_tokens": len(told)}}
+        ids = self.ids[: body["max_tokens"]]
+        reason = "stop" if len(ids) == len(self.ids) else "length"
+        reply = completion(self.tokenizer.decode(ids), finish_reason=reason)
+        return reply | {"usage": {"prompt_tokens": 3, "completion_tokens": len(ids)}}
 
 
 def _at_a_server(tokenizer: Any, text: str, settings: GenerationSettings) -> Completion:
@@ -95,12 +95,12 @@ def test_a_server_with_one_limit_gives_what_a_model_here_gives(text: str) -> Non
 def test_thoughts_beyond_the_budget_leave_no_answer() -> None:
     """Without a tokenizer the server's count decides; what it wrote in all stays the bill."""
     settings = GenerationSettings(thinking_budget=10, max_new_tokens=5)
-    told = Completion(
+    answer = Completion(
         text="42", reasoning="Hm.", reasoning_closed=True, reasoning_tokens=11, output_tokens=13
     )
 
-    cut = keep_limits(told, settings, None)
-    kept = keep_limits(told.model_copy(update={"reasoning_tokens": 10}), settings, None)
+    cut = keep_limits(answer, settings, None)
+    kept = keep_limits(answer.model_copy(update={"reasoning_tokens": 10}), settings, None)
 
     assert (cut.text, cut.reasoning, cut.finish_reason) == ("", "Hm.", "length")
     assert no_answer_reason(cut) == "no answer: the thoughts had not ended after 10 tokens"
@@ -109,9 +109,9 @@ def test_thoughts_beyond_the_budget_leave_no_answer() -> None:
 
 
 def test_without_a_budget_thoughts_and_answer_share_the_limit() -> None:
-    told = Completion(text="a long answer", reasoning="Hm.", reasoning_tokens=900)
+    answer = Completion(text="a long answer", reasoning="Hm.", reasoning_tokens=900)
 
-    assert keep_limits(told, GenerationSettings(max_new_tokens=1), None) is told
+    assert keep_limits(answer, GenerationSettings(max_new_tokens=1), None) is answer
 
 
 @pytest.mark.parametrize(

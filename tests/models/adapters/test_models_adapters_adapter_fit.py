@@ -284,7 +284,7 @@ def test_a_vision_tensor_on_a_text_class_is_named(base: Made, tmp_path: Path) ->
 def test_tokens_that_base_lacks_are_named(
     tiny: Any, tmp_path: Path, trained: dict[str, Any]
 ) -> None:
-    """Changes to embeddings of 322 rows cannot be put onto 320; rows and remedy are told."""
+    """Changes to embeddings of 322 rows cannot be put onto 320; the message has rows and remedy."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 

@@ -1,4 +1,4 @@
-"""Whether a provider can be asked, told before anything is sent."""
+"""Whether a provider can be asked, checked before anything is sent."""
 
 from __future__ import annotations
 

@@ -144,14 +144,14 @@ def test_attempts_share_the_deadline() -> None:
 def test_one_who_is_told_to_wait_makes_all_wait() -> None:
     """After a 429 with Retry-After nobody is asked until the pause is over."""
     times: list[float] = []
-    told = threading.Event()
+    paused = threading.Event()
 
     def ask(question: int, deadline: float) -> int:
         times.append(time.monotonic())
-        if question == 0 and not told.is_set():
-            told.set()
+        if question == 0 and not paused.is_set():
+            paused.set()
             raise RetryableError("HTTP 429", after_s=0.6)
-        told.wait(1)
+        paused.wait(1)
         time.sleep(0.05)
         return question
 

@@ -91,9 +91,9 @@ def make_sibling_tokenizer(base: Path, out: Path) -> Path:
     unfinished.mkdir()
     for name in ("tokenizer_config.json", "chat_template.jinja", "config.json"):
         shutil.copy(base / name, unfinished / name)
-    told = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))
-    merges = told["model"]["merges"]
-    told["model"]["merges"] = merges[: len(merges) * 9 // 10]
-    (unfinished / "tokenizer.json").write_text(json.dumps(told), encoding="utf-8")
+    content = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))
+    merges = content["model"]["merges"]
+    content["model"]["merges"] = merges[: len(merges) * 9 // 10]
+    (unfinished / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
     unfinished.rename(out)
     return out

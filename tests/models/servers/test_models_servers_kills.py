@@ -118,7 +118,7 @@ def prepared(folder: Path, tiny: Any, **script: Any) -> GateRun:
     return GateRun(folder, (*arms, *places))
 
 
-def told(run: GateRun) -> dict[str, Any]:
+def answers_of(run: GateRun) -> dict[str, Any]:
     """Return the stored answers by cell, without times."""
     found = {}
     for line in (run.folder / "run" / "cells.jsonl").read_text().splitlines():
@@ -153,7 +153,7 @@ def test_a_kill_in_mid_run_loses_nothing(
     out, _ = resumed.communicate(timeout=900)
     assert resumed.returncode in (0, 1, 10), out
     assert gone(run.pids(), 120.0)
-    assert told(run) == told(whole)
+    assert answers_of(run) == answers_of(whole)
     assert run.verdict() == whole.verdict()
     # Of the 48 answers those that were stored are not asked for again; the count is 20 ms old.
     assert CASES // 2 <= kept < 2 * CASES

@@ -150,9 +150,9 @@ class RealGateRun:
         found = {}
         for line in (self.folder / "run" / "cells.jsonl").read_text().splitlines():
             stored = json.loads(line)
-            told = stored["completion"]
+            answer = stored["completion"]
             key = (stored["cell"]["arm"], stored["cell"]["case"])
-            found[key] = (told["text"], told["finish_reason"], told["output_tokens"])
+            found[key] = (answer["text"], answer["finish_reason"], answer["output_tokens"])
         return found
 
     def stored(self) -> int:
