@@ -228,7 +228,7 @@ def test_copies_of_one_case_prove_nothing(suite_folder: Callable[..., Path]) -> 
             "the cases come in 1 cluster (40 of them share 1 prompt), and it takes 10 at least"
         )
     )
-    assert "s: 40 cases share 1 prompt: those of a prompt count as one cluster" in (
+    assert "s: 40 cases share 1 prompt: cases with the same prompt count as one cluster" in (
         found.suites[0].remarks
     )
 

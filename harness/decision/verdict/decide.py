@@ -47,20 +47,20 @@ from tunegate.harness.records.verdict import SuiteResult, Verdict, VerdictRecord
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredRun:
-    """A run with all its scores, as the comparison of a further arm takes it."""
+    """A run with all its scores, for the comparison of a further arm."""
 
     manifest: Manifest
     cases: Mapping[str, Sequence[Case]]
     """Suite name → its cases."""
     scores: Sequence[ScoreRow]
     cells: Iterable[StoredAnswer] = ()
-    """The answers, those of a case together; read more than once."""
+    """The answers, grouped by case; read more than once."""
     looks: Mapping[str, InterimLook] = field(default_factory=dict)
     """Suite → the interim look at which base and tuned are judged."""
     arms: Mapping[str, Arm] = field(default_factory=dict)
-    """The opened arms; none of a stored run."""
+    """The opened arms; empty for a stored run."""
     prompts: Mapping[tuple[str, str, str], Prompt] = field(default_factory=dict)
-    """(suite, case, arm) → rendered prompt; none of a stored run."""
+    """(suite, case, arm) → rendered prompt; empty for a stored run."""
 
 
 def decide_run(
@@ -78,19 +78,19 @@ def decide_run(
         manifest: The plan and the suites' gates.
         cases: Suite name → its cases, in the order of the suite.
         scores: Every score of the run.
-        looks: Suite → the look at which it ended, where it is looked at while it runs.
-        answers: Suite → how many answers are equal in base and tuned, and how many were cut.
+        looks: Suite → the look at which it ended, if it has looks.
+        answers: Suite → counts of its answers.
         labels: People's labels of a random sample of the run's answers.
     """
     rows = list(scores)
-    said: dict[str, dict[tuple[str, str, str], float]] = defaultdict(dict)
+    labels_of: dict[str, dict[tuple[str, str, str], float]] = defaultdict(dict)
     for label in labels:
-        said[label.suite or ""][label.metric or "", label.id, label.arm or ""] = label.label
+        labels_of[label.suite or ""][label.metric or "", label.id, label.arm or ""] = label.label
     tables = [
         replace(
             table,
             answers=answers.get(table.suite.name, AnswerCounts()),
-            labels=said[table.suite.name],
+            labels=labels_of[table.suite.name],
         )
         for table in tables_of(manifest, cases, rows, looks)
     ]
@@ -114,9 +114,9 @@ def decide_run(
 def suite_results(manifest: Manifest, tables: Sequence[ScoreTable]) -> tuple[SuiteResult, ...]:
     """Return how suites end: all those of the run, or one of them while it runs.
 
-    What missing scores could undo is not claimed: SHIP must hold in the worst case for tuned, and
-    each failed gate (a regression, a broken bound, a gain that is ruled out) in the best. A metric
-    without a range has no worst case: where one of its scores is missing, no gate of it holds.
+    Nothing is claimed that missing scores could undo: SHIP must hold in the worst case for tuned,
+    and each failed gate in the best. A metric without a range has no worst case: if one of its
+    scores is missing, none of its gates holds.
     """
     observed = decide_gates(manifest, tables)
     complete = not any(
@@ -181,7 +181,7 @@ def _suite_result(
     worst_gates: tuple[GateResult, ...],
 ) -> SuiteResult:
     suite = table.suite
-    # A judge's gate that is only shown needs no scores where others do; those may come to count.
+    # An advisory gate of a judge does not need scores, unless all gates are such.
     bound = [g for g in gates if g.right is None or not g.advisory] or gates
     parts = tables_of_metrics(table, bound)
     missing = {arm: {c for m, t in parts.items() for c in t.unscored(m, arm)} for arm in ARMS}
@@ -232,7 +232,7 @@ def _suite_result(
 
 
 def _collapsed(table: ScoreTable, gates: Sequence[GateResult]) -> str | None:
-    """Return the form that tuned's answers fell into, unless a goal that is reached asks for it."""
+    """Return the form that tuned's answers fell into, unless a goal was reached."""
     shift = table.answers.form
     reached = any(gate_kind(g.kind).is_goal and g.status is GateStatus.PASS for g in gates)
     return None if shift is None or reached else f"{table.suite.name}: {shift.sentence}"
@@ -244,6 +244,6 @@ def _with_look(gate: GateResult, look: InterimLook | None) -> GateResult:
 
 
 def _left_out(manifest: Manifest, suite: str) -> frozenset[str]:
-    """Return the cases that tuned was trained on and no gate rests on."""
+    """Return the cases left out because tuned was trained on them."""
     found = {} if manifest.leakage is None else manifest.leakage.left_out
     return found.get(suite, frozenset())

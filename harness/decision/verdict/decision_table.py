@@ -23,12 +23,12 @@ def suite_verdict(suite: SuiteRecord, gates: Sequence[GateResult]) -> Verdict:
     goals = [g for g in needed if not g.advisory]
     guards = [g for g in counted if not gate_kind(g.kind).is_goal]
     guards_hold = all(g.status is GateStatus.PASS for g in guards)
-    # Where every goal that is needed is advisory, nothing can say that one was reached.
+    # If every needed goal is advisory, nothing shows that one was reached.
     if not counted or not guards_hold or (needed and not goals):
         return Verdict.UNDECIDED
     if _goal_rule_holds(suite, goals):
         return Verdict.SHIP
-    # Where any goal would do, the rule still needs all of them to be ruled out.
+    # If any goal would do, all of them must be ruled out.
     still_open = [g for g in goals if suite.goal_rule == "any" or g.status is not GateStatus.PASS]
     if all(g.reason is GateReason.NO_WORTHWHILE_GAIN for g in still_open):
         return Verdict.HOLD

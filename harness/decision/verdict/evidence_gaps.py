@@ -14,9 +14,9 @@ from tunegate.harness.records.manifest import Manifest, SuiteRecord
 from tunegate.harness.records.wording import count_noun
 
 LEAST_CASES = 5
-"""Cases without which no suite ships: fewer prove nothing at 5 %, as 0.5 ** 4 is 6 %."""
+"""Cases that it takes to ship: fewer prove nothing at 5 %, as 0.5 ** 4 is 6 %."""
 UNEQUAL_FAILURES = 0.05
-"""Two-sided error of the claim that the arms fail unequally often."""
+"""Two-sided error of the claim that one arm fails more often."""
 
 
 def evidence_gaps(
@@ -40,7 +40,7 @@ def evidence_gaps(
 
 
 def _advisory_losses(suite: SuiteRecord, gates: Sequence[GateResult]) -> Iterator[str]:
-    """Yield the advisory gates that prove a loss: too little to block, too much to ship."""
+    """Yield the advisory gates that prove a loss: not enough to block, too much to ship."""
     for gate in gates:
         if gate.advisory and gate_kind(gate.kind).claims_loss(gate):
             yield (
@@ -50,14 +50,14 @@ def _advisory_losses(suite: SuiteRecord, gates: Sequence[GateResult]) -> Iterato
 
 
 def findings(manifest: Manifest, suite: str, *, caps: bool) -> Iterator[str]:
-    """Yield what was found in a suite's answers, those findings that cap or the others."""
+    """Yield the findings on a suite's answers, those that cap the verdict or the others."""
     for found in manifest.findings:
         if found.suite == suite and found.caps is caps:
             yield f"{suite}: {found.text}"
 
 
 def _copied_labels(table: ScoreTable) -> Iterator[str]:
-    """Yield the judges whose own scores were given as people's labels."""
+    """Yield the judges whose own scores were passed off as people's labels."""
     for metric in (m for m in table.suite.metrics if m.judge is not None):
         both = [
             (label, row.value)
@@ -70,10 +70,10 @@ def _copied_labels(table: ScoreTable) -> Iterator[str]:
 
 
 def _judges_content(suite: SuiteRecord, gates: Sequence[GateResult]) -> bool:
-    """Return whether a gate that holds judges what answers say, where a suite needs one.
+    """Return whether a gate that holds judges what answers say, if the suite needs one.
 
-    Replayed traffic does: its other gates are about form, and fluent nonsense has a form, too. A
-    gate on a tag must hold for at least half of the cases.
+    Replayed traffic does, since fluent nonsense passes gates on form. A gate on a tag must cover at
+    least half of the cases.
     """
     if suite.content_metrics is None:
         return True
@@ -87,10 +87,9 @@ def _judges_content(suite: SuiteRecord, gates: Sequence[GateResult]) -> bool:
 
 
 def _unequal_failures(table: ScoreTable) -> list[str]:
-    """Return the note on episodes that fail in one arm more often than in the other.
+    """Return the note on episodes that fail more often in one arm.
 
-    They are unscored, and the rest may be the easier ones: a fine-tune whose calls crash the
-    environment must not ship for that.
+    They are unscored: a fine-tune must not ship because it crashes the environment on hard tasks.
     """
     if table.suite.episode is None:
         return []
@@ -103,7 +102,7 @@ def _unequal_failures(table: ScoreTable) -> list[str]:
     arm = "tuned" if tuned > base else "base"
     reason = next(iter(table.reasons([gate.metric for gate in table.suite.gates], [arm])), "")
     return [
-        f"{table.suite.name}: {count_noun(tuned, 'episode')} failed in tuned alone and {base} in "
-        f"base alone, of {table.answers.pairs} (p = {p_value:.2g}): {arm} breaks its environment "
+        f"{table.suite.name}: {count_noun(tuned, 'episode')} failed only in tuned and {base} only "
+        f"in base, of {table.answers.pairs} (p = {p_value:.2g}): {arm} breaks its environment "
         f"({reason})"
     ]

@@ -19,11 +19,11 @@ _NO_FAMILY = {
     *("hf", "local", "server", "litellm", "gguf", "replay", "results", "scripted", "command"),
     *("http", "https", "model", "base", "tuned", "checkpoint", "judge", "judged", "judgements"),
 }
-"""Words of a spec that name no family of models."""
+"""Words of a spec that do not name a model family."""
 
 
 def kinship_notes(manifest: Manifest, suite: SuiteRecord) -> Iterator[str]:
-    """Yield a note for each judge that is kin to base, where the suite asks a judge."""
+    """Yield a note for each judge related to base, if the suite asks a judge."""
     base = manifest.arms.get("base")
     if base is None or all(metric.judge is None for metric in suite.metrics):
         return
@@ -31,13 +31,13 @@ def kinship_notes(manifest: Manifest, suite: SuiteRecord) -> Iterator[str]:
         kin = _kin(judge, base)
         if kin:
             yield (
-                f"{suite.name}: the judge {judge.get('spec')} {kin}: such judges are kinder to "
-                "their own (preference leakage)"
+                f"{suite.name}: the judge {judge.get('spec')} {kin}: such judges favor their "
+                "own (preference leakage)"
             )
 
 
 def _kin(judge: Mapping[str, Any], base: Mapping[str, Any]) -> str:
-    """Return how a judge is related to base; nothing if it is not, as far as can be seen."""
+    """Return how a judge is related to base; "" if it does not seem to be."""
     weights = judge.get("weights_sha256")
     if weights is not None and weights == base.get("weights_sha256"):
         return "has base's own weights"
@@ -48,7 +48,7 @@ def _kin(judge: Mapping[str, Any], base: Mapping[str, Any]) -> str:
 
 
 def family_of(spec: str) -> str:
-    """Return the family that a model's name begins with: `qwen`, `llama`; nothing if unclear."""
+    """Return the family that a model's name begins with, such as `qwen`; "" if unclear."""
     last = re.split(r"[/#\\]", spec.rstrip("/"))[-1].lower()
     found = _NAME.match(last.removeprefix("meta-"))
     return "" if found is None or found.group() in _NO_FAMILY else found.group()

@@ -30,7 +30,7 @@ _ADVICE = {
 def next_step(
     verdict: VerdictRecord, suites: Iterable[SuiteRecord], *, run: str, report: str
 ) -> str | None:
-    """Return what to do after a verdict; None where its headline says it, or nothing is wrong.
+    """Return what to do after a verdict; None if its headline says it, or nothing is wrong.
 
     Args:
         verdict: The verdict.
@@ -59,7 +59,7 @@ def next_step(
 
 
 def _more_cases(gate: GateResult, plan: str) -> str:
-    """Return what an undecided gate takes: cases, or something else first."""
+    """Return what an undecided gate needs: more cases, or something else first."""
     if gate.missing is not None:
         return f"{gate.missing}: {plan}"
     kind, more = gate_kind(gate.kind), (gate.needed_n or 0) - gate.n

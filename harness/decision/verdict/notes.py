@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tunegate.harness.comparison.corpus_level import judged_once
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.decision.answers.answer_counts import (
-    FEW_CASES,
+from tunegate.harness.decision.answers.answer_counts import FEW_CASES
+from tunegate.harness.decision.answers.answer_notes import (
     SAME_SCORES,
     answer_notes,
     thinking_share_notes,
@@ -33,17 +33,17 @@ from tunegate.harness.records.wording import count_noun
 WARN_UNSCORED = 0.02
 """Share of unscored cases from which a reader is warned."""
 FEW_FOR_GOAL = 20
-"""Cases below which a gain comes with a note."""
+"""Cases below which a gain gets a note."""
 FEW_UNBOUNDED = 50
-"""Cases from which the interval of an unbounded score is dependable."""
+"""Cases from which on the interval of an unbounded score is reliable."""
 LARGE_CLUSTER = 2.0
-"""Size of a cluster, in sizes of the cluster of a random case, from which it is reported."""
+"""A cluster is reported if it is so many times as large as that of a random case."""
 FEW_TELLING = 10
-"""Clusters with differing scores from which a 0/1 score's design effect is dependable."""
+"""Clusters with differing 0/1 scores from which on the design effect is reliable."""
 COMFORTABLE_CLUSTERS = 20
-"""Clusters from which the interval's level is as promised."""
+"""Clusters from which on the interval keeps its level."""
 NAMED_FLIPS = 5
-"""Questions named that base had right and tuned has wrong; the report lists them all."""
+"""Newly wrong questions that are named; the report lists them all."""
 
 
 def suite_notes(
@@ -53,10 +53,10 @@ def suite_notes(
     gates: Sequence[GateResult] = (),
     training: TrainingSummary | None = None,
 ) -> tuple[str, ...]:
-    """Return the notes on one suite that bear on what its verdict is worth, the gravest first.
+    """Return what a reader must know about a suite's verdict, most serious first.
 
     Args:
-        table: Its scores.
+        table: The suite's scores.
         unscored: Arm → cases without a score on some gated metric.
         attempts: Suite hash → number of candidates judged on it so far.
         gates: How its gates ended.
@@ -66,7 +66,7 @@ def suite_notes(
     return tuple(
         f"{suite.name}: {text}"
         for text in (
-            *_advisory(table),  # first: where no gate counts, it is why nothing is decided
+            *_advisory(table),  # first: if no gate counts, this is why
             *_eligibility_notes(gates),
             *_unscored_notes(suite, unscored),
             *_no_goal(suite),
@@ -83,7 +83,7 @@ def suite_notes(
 
 
 def suite_remarks(table: ScoreTable) -> tuple[str, ...]:
-    """Return the facts about one suite that leave its verdict as it is."""
+    """Return facts about a suite that do not bear on its verdict."""
     return tuple(
         f"{table.suite.name}: {text}"
         for text in (
@@ -99,7 +99,7 @@ def suite_remarks(table: ScoreTable) -> tuple[str, ...]:
 
 
 def _few_cases(gates: Sequence[GateResult]) -> Iterator[str]:
-    """Yield that a goal was reached on so few cases that a rare failure would not show."""
+    """Warn if a goal was reached on so few cases that a rare failure would not show."""
     few = [g.n for g in gates if gate_kind(g.kind).is_goal and 0 < g.n < FEW_FOR_GOAL]
     if few:
         yield (
@@ -121,10 +121,10 @@ def _advisory(table: ScoreTable) -> Iterator[str]:
 
 
 def _eligibility_notes(gates: Sequence[GateResult]) -> Iterator[str]:
-    """Yield what the gates of each judge count for, once where it is the same for several."""
+    """Yield why each judge's gates count or not, once if it is the same for several."""
     notes = dict.fromkeys((g.subject, g.advisory, g.right) for g in gates if g.right is not None)
     for metric, advisory, why in notes:
-        yield f"{metric}: {'advisory, for ' if advisory else ''}{why}"
+        yield f"{metric}: {'advisory: ' if advisory else ''}{why}"
 
 
 def _unscored_notes(suite: SuiteRecord, unscored: Mapping[str, int]) -> Iterator[str]:
@@ -145,8 +145,8 @@ def _equal_prompts(table: ScoreTable) -> Iterator[str]:
     sharing, prompts = table.sharing(table.cases)
     if sharing:
         yield (
-            f"{sharing:,} cases share {count_noun(prompts, 'prompt')}: those of a prompt count as "
-            "one cluster"
+            f"{sharing:,} cases share {count_noun(prompts, 'prompt')}: cases with the same prompt "
+            "count as one cluster"
         )
 
 
@@ -161,10 +161,7 @@ def _early(table: ScoreTable) -> Iterator[str]:
 
 
 def _flips(table: ScoreTable) -> Iterator[str]:
-    """Yield how many multiple-choice answers changed sides, whether a gate asks about them or not.
-
-    A mean that stays can hide as many questions lost as won.
-    """
+    """Yield how many multiple-choice answers flipped: an equal mean can hide many."""
     for metric in table.suite.metrics:
         if not metric.picks:
             continue
@@ -179,7 +176,7 @@ def _flips(table: ScoreTable) -> Iterator[str]:
 
 
 def _name_cases(cases: Sequence[str]) -> str:
-    """Return how many cases there are, and the ids of the first."""
+    """Return the number of cases, and the first ids."""
     if not cases:
         return "0"
     more = [f"{len(cases) - NAMED_FLIPS} more"] if len(cases) > NAMED_FLIPS else []
@@ -208,9 +205,9 @@ def _metrics(table: ScoreTable) -> Iterator[str]:
 
 
 def _saturation_notes(table: ScoreTable, *, remarks: bool) -> Iterator[str]:
-    """Yield the gated metrics on which all scores of both arms are the best, or the worst.
+    """Yield the gated metrics on which all scores of both arms are best, or worst.
 
-    The best is a remark, unless it is so of every gated metric: then the suite proves nothing.
+    "All best" is a remark, unless it holds for every gated metric: then the suite proves nothing.
     """
     found = []
     for name, tag in dict.fromkeys((gate.metric, gate.tag) for gate in table.suite.gates):
@@ -221,16 +218,13 @@ def _saturation_notes(table: ScoreTable, *, remarks: bool) -> Iterator[str]:
     for subject, n, end in found:
         if end is not None and (end == "best" and separated) is remarks:
             yield (
-                f"{subject}: both arms have the {end} score on all {count_noun(n, 'case')}, so "
-                "that the cases cannot separate them"
+                f"{subject}: both arms have the {end} score on all {count_noun(n, 'case')}, so the "
+                "cases cannot separate them"
             )
 
 
 def _shared_end(pairs: Pairs) -> str | None:
-    """Return which end of the metric's range all scores of both arms have; None if they do not.
-
-    Without a range, 0 and 1 are the ends of scores that are 0 or 1.
-    """
+    """Return the end of the metric's range at which all scores are; None if they differ."""
     ends = (0.0, 1.0) if pairs.binary else pairs.metric.range
     values = {*pairs.base, *pairs.tuned}
     if pairs.too_few or ends is None or len(values) != 1:
@@ -240,7 +234,7 @@ def _shared_end(pairs: Pairs) -> str | None:
 
 
 def _is_skewed(gate: Gate, pairs: Pairs) -> bool:
-    """Return whether the differences are skewed on the scale on which the gate judges them."""
+    """Return whether the differences are skewed on the gate's own scale."""
     kind = gate_kind(gate.kind)
     judged = pairs if kind.tests_difference else kind.judged_pairs(gate, pairs).pairs
     return judged.estimator.skewed
@@ -252,7 +246,7 @@ def _few_telling(name: str, pairs: Pairs) -> Iterator[str]:
     if 0 < telling < FEW_TELLING:
         yield (
             f"{name}: the scores differ in only {count_noun(telling, 'cluster')}; intervals are "
-            f"dependable from {FEW_TELLING}"
+            f"reliable from {FEW_TELLING} on"
         )
 
 
@@ -272,7 +266,7 @@ def _pair_notes(name: str, pairs: Pairs, gates: Sequence[Gate]) -> Iterator[str]
     if clusters is not None and not pairs.too_few and clusters < COMFORTABLE_CLUSTERS:
         yield (
             f"{name}: the cases come in only {clusters} clusters; "
-            f"intervals are dependable from {COMFORTABLE_CLUSTERS}"
+            f"intervals are reliable from {COMFORTABLE_CLUSTERS} on"
         )
     if clusters is not None and not pairs.too_few:
         yield from _large_clusters(name, pairs)
@@ -284,7 +278,7 @@ def _pair_notes(name: str, pairs: Pairs, gates: Sequence[Gate]) -> Iterator[str]
     if few and not all(why_advisory(gate, pairs) for gate in gates):
         yield (
             f"{name}: a rare large loss may be missing from {pairs.n} cases of an unbounded score; "
-            f"intervals are dependable from {FEW_UNBOUNDED}"
+            f"intervals are reliable from {FEW_UNBOUNDED} on"
         )
     if any(_is_skewed(gate, pairs) for gate in gates):
         yield (

@@ -20,14 +20,14 @@ from tunegate.harness.records.manifest import (
 from tunegate.harness.records.wording import count_noun
 
 CONSISTENT = 0.7
-"""Share of pairs on which a verdict must survive the swap."""
+"""Share of pairs whose verdict must survive the swap."""
 _SURE = 0.99
 _FEW = 10
 """Pairs below which there is no note on length."""
 
 
 def comparison_notes(table: ScoreTable) -> Iterator[str]:
-    """Yield what is known of every judge of pairs of a suite."""
+    """Yield notes on every pairwise judge of a suite."""
     for metric in table.suite.metrics:
         if metric.judge is not None and metric.judge.pairs:
             found = _comparison_parts(table, metric)
@@ -37,7 +37,7 @@ def comparison_notes(table: ScoreTable) -> Iterator[str]:
 
 
 def example_notes(table: ScoreTable) -> Iterator[str]:
-    """Yield on how many answers a judge was shown the verdict that it was to give."""
+    """Yield how many judged answers are examples in the judge's own prompt."""
     for metric in (m for m in table.suite.metrics if m.judge is not None):
         found = Counter(
             row.arm
@@ -53,7 +53,7 @@ def example_notes(table: ScoreTable) -> Iterator[str]:
 
 
 def _comparison_parts(table: ScoreTable, metric: MetricRecord) -> dict[str, Mapping[str, float]]:
-    """Return case → what its comparison found, of the cases that have a score."""
+    """Return case → the parts of its score."""
     rows = {case: table.values.get((metric.name, case, "tuned")) for case in table.cases}
     return {
         case: row.parts
@@ -78,7 +78,7 @@ def _order(name: str, found: Mapping[str, Mapping[str, float]]) -> str:
         leans = not share.low <= 0.5 <= share.high
         text += f", and the answer that came first won {share.estimate:.0%} of its decisions"
     unsteady = kept < CONSISTENT * len(asked)
-    return text + (": place sways it, so it shows little" if leans or unsteady else "")
+    return text + (": the order sways it, so it shows little" if leans or unsteady else "")
 
 
 def _length(

@@ -16,7 +16,7 @@ from tunegate.harness.records.manifest import (
 )
 
 _SEED = 0
-"""Of the bootstrap: the same times give the same sentence."""
+"""Seed of the bootstrap."""
 _QUANTILES = {"p50": 0.50, "p95": 0.95}
 
 
@@ -31,12 +31,12 @@ def timing_notes(table: ScoreTable) -> Iterator[str]:
 
 
 def recorded_times_notes(manifest: Manifest, suite: SuiteRecord) -> Iterator[str]:
-    """Yield why gates that compare recorded times are advisory, for each timed metric."""
+    """Yield why gates on recorded times are advisory, for each timed metric."""
     for metric in suite.metrics:
         gates = [gate for gate in suite.gates if gate.metric == metric.name]
         if any(compares_recorded_times(manifest, metric, gate) for gate in gates):
             yield (
-                f"{suite.name}: {metric.name}: advisory, for the times were recorded elsewhere: a "
+                f"{suite.name}: {metric.name}: advisory: the times were recorded elsewhere, and a "
                 "machine that slowed down between the arms would look like a slower model; have "
                 "tunegate ask both models to gate on it"
             )
@@ -89,7 +89,7 @@ def _timing_notes(table: ScoreTable, metric: MetricRecord) -> Iterator[str]:
 
 
 def _speed(table: ScoreTable, metric: str, arm: str) -> float | None:
-    """Return the tokens written a second; None where a count is missing."""
+    """Return tokens per second; None if a count is missing."""
     _, tokens, seconds = _timing_parts(table, metric, arm)
     known = [count for count in tokens if count is not None]
     return sum(known) / sum(seconds) if known and len(known) == len(tokens) else None

@@ -16,7 +16,7 @@ ARMS = ("base", "tuned")
 
 
 def open_if_boundless(gate: GateResult, table: ScoreTable) -> GateResult:
-    """Return a gate that holds in the worst case as undecided where there is no worst case."""
+    """Return a passed gate as undecided if its metric has no worst case."""
     if gate.status is not GateStatus.PASS or not boundless_metrics(table, [gate]):
         return gate
     changes = {"status": GateStatus.UNDECIDED, "reason": GateReason.UNSCORED}
@@ -37,7 +37,7 @@ def boundless_metrics(table: ScoreTable, gates: Iterable[GateResult]) -> list[st
 
 
 def open_if_unscored(gate: GateResult, at_best: GateResult, table: ScoreTable) -> GateResult:
-    """Return a failed gate as undecided if it would not fail so with the missing scores at best."""
+    """Return a failed gate as undecided if the missing scores at best would change that."""
     weaker = at_best.reason is GateReason.NO_WORTHWHILE_GAIN and gate.reason is not at_best.reason
     if gate.status is not GateStatus.FAIL or (at_best.status is gate.status and not weaker):
         return gate
@@ -54,7 +54,7 @@ def open_if_unscored(gate: GateResult, at_best: GateResult, table: ScoreTable) -
 
 
 def tables_of_metrics(table: ScoreTable, gates: Sequence[GateResult]) -> dict[str, ScoreTable]:
-    """Return metric → the scores of the cases that its gates rest on, in the suite's order."""
+    """Return metric → the scores of the cases that its gates are about."""
     tags: dict[str, set[str | None]] = defaultdict(set)
     for gate in gates:
         tags[gate.metric].add(gate.tag)
@@ -70,7 +70,7 @@ def tables_of_metrics(table: ScoreTable, gates: Sequence[GateResult]) -> dict[st
 
 
 def unscored_reasons(parts: Mapping[str, ScoreTable]) -> dict[str, int]:
-    """Return why cases are unscored over both arms, with counts, the commonest first."""
+    """Return why cases are unscored in either arm, with counts, most common first."""
     counts: Counter[str] = Counter()
     for metric, table in parts.items():
         counts.update(table.reasons([metric], ARMS))
@@ -82,7 +82,7 @@ def error_if_over_budget(gate: GateResult, table: ScoreTable) -> GateResult | No
     table = table.on_tag(gate.tag)
     counts = {arm: table.unscored_share(gate.metric, arm) for arm in ARMS}
     arm, (count, asked) = max(counts.items(), key=lambda item: item[1])
-    # 0.29 * 100 is 28.999999999999996: rounding must not turn 29 of 100 into too many.
+    # 0.29 * 100 is 28.999999999999996, and 29 of 100 is allowed.
     if count <= table.suite.max_unscored * asked * (1 + 1e-9):
         return None
     reason = next(iter(table.reasons([gate.metric], [arm])))
@@ -114,16 +114,13 @@ def too_many_unscored(
 def unscored_sensitivity_note(suite: str, count: int, boundless: Sequence[str] = ()) -> str:
     """Return the note on gates that hold on the scored cases alone.
 
-    Args:
-        suite: Name of the suite.
-        count: Its unscored cases.
-        boundless: Metrics with unscored cases of which nothing bounds how bad these are.
+    `boundless` are metrics without a range that have unscored cases.
     """
     others = "unscored one" if count == 1 else count_noun(count, "unscored one")
     held = f"{suite}: the gates hold on the scored cases, but not if the {others} went wrong"
     if not boundless:
         return held
     return (
-        f"{held}: {' and '.join(boundless)} has no range, so that nothing bounds the loss; score "
+        f"{held}: {' and '.join(boundless)} has no range, so nothing bounds the loss; score "
         "them, or set range = [least, largest] on the metric"
     )

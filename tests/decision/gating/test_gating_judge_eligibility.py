@@ -104,7 +104,7 @@ def test_without_calibration_nothing_is_decided(judge: Any, tone: Any) -> None:
     assert verdict.verdict is Verdict.UNDECIDED
     assert (gate.status, gate.advisory) == (GateStatus.PASS, True)
     assert "never calibrated" in gate.right
-    assert "tone: advisory, for the judge was never calibrated" in verdict.sentence
+    assert "tone: advisory: the judge was never calibrated" in verdict.sentence
 
 
 def test_a_regression_seen_by_an_uncalibrated_judge_does_not_block(judge: Any, tone: Any) -> None:

@@ -100,8 +100,7 @@ def test_a_regression_check_ships_without_a_goal(judge: Any, columns: Any, made:
         "no worse: s: m stayed at 100 %, within the 5 points allowed; the gate holds"
     )
     assert found.suites[0].notes == (
-        "s: m: both arms have the best score on all 100 cases, so that the cases cannot "
-        "separate them",
+        "s: m: both arms have the best score on all 100 cases, so the cases cannot separate them",
     )
 
 
@@ -132,7 +131,7 @@ def test_scores_at_one_end_of_the_range_are_noted(
     told = [note for note in notes if "cannot separate them" in note]
     assert told == (
         [
-            f"s: m: both arms have the {end} score on all 250 cases, so that the cases cannot "
+            f"s: m: both arms have the {end} score on all 250 cases, so the cases cannot "
             "separate them"
         ]
         if end

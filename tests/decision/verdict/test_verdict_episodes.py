@@ -101,7 +101,7 @@ def test_a_tuned_model_that_crashes_its_sandbox_never_ships(tmp_path: Path) -> N
 
     assert whole.verdict is Verdict.SHIP
     assert crashed.verdict is Verdict.UNDECIDED
-    assert "7 episodes failed in tuned alone and 0 in base alone, of 40" in str(crashed.suites)
+    assert "7 episodes failed only in tuned and 0 only in base, of 40" in str(crashed.suites)
     assert "OSError: sandbox" in str(crashed.suites)
 
 

@@ -74,7 +74,7 @@ def test_a_judge_that_turns_is_warned_of(kept: int, warned: bool) -> None:
     (note,) = comparison_notes(table(found))
 
     assert f"kept its verdict on {kept} of 10" in note
-    assert ("place sways it" in note) is warned
+    assert ("the order sways it" in note) is warned
 
 
 def test_a_judge_that_always_takes_the_first_is_warned_of() -> None:
@@ -82,7 +82,7 @@ def test_a_judge_that_always_takes_the_first_is_warned_of() -> None:
     (note,) = comparison_notes(table([pair(-1, 1)] * 20))
 
     assert "kept its verdict on 0 of 20" in note
-    assert "first won 100% of its decisions: place sways it" in note
+    assert "first won 100% of its decisions: the order sways it" in note
 
 
 def test_length_is_taken_out() -> None:

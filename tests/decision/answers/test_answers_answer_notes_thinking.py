@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.decision.answers.answer_counts import thinking_share_notes
+from tunegate.harness.decision.answers.answer_notes import thinking_share_notes
 from tunegate.harness.decision.score_table import ScoreTable
 
 THOUGHT = {"has_thoughts": 1.0}
