@@ -156,6 +156,7 @@ def _read(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _table(path: Path, delimiter: str) -> Iterator[tuple[str, Any]]:
+    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_LINE))
     with path.open(encoding="utf-8-sig", newline="") as lines:
         rows = csv.DictReader(lines, delimiter=delimiter)
         try:

@@ -271,10 +271,16 @@ def test_a_table_of_rows_is_read(suite: Suite, tmp_path: Path, name: str, delimi
     assert (found.rows, found.suites[0].touched) == (2, ("c1", "c2"))
 
 
+def test_a_csv_may_have_long_fields(suite: Suite, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f'a\n"{"b" * 200_000}"\n', encoding="utf-8")
+
+    assert given(suite, path).rows == 1
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("t.csv", f'a\n"{"b" * 200_000}"\n', "after 0 rows: after line 1: field larger than"),
         ("t.jsonl", '{"text": "a"}\nplain\n', "after 1 rows: line 2 is not one JSON object"),
         ("t.jsonl", "[1]\n", "after 0 rows: line 1 is not one JSON object"),
         ("t.json", '{"a": 1}', "after 0 rows: not a list of rows"),
