@@ -6,19 +6,12 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from tunegate.harness.contracts.json_schema import SCHEMAS
 from tunegate.harness.records import defaults
 from tunegate.harness.records.generation import GenerationSettings
 
-ROOT = Path(__file__).parents[1]
-OWNED = {"confidence", "power", "max_unscored", "concurrency", "deadline_s", "max_new_tokens"}
-"""Parameters and fields whose default is one of the constants."""
 CHANGED = """
 import inspect, sys
 from pathlib import Path
@@ -90,41 +83,6 @@ def test_a_changed_default_reaches_suite_report_options_and_statistics(tmp_path:
         "options": [3, 7.0, 5, "elsewhere.sqlite"],
         "help": True,
     }
-
-
-def _literals(path: Path) -> Iterator[str]:
-    """Yield the owned parameters and fields of a module that have a number as default."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        pairs: list[tuple[str, Any]] = []
-        if isinstance(node, ast.FunctionDef):
-            given = node.args
-            pairs += zip([a.arg for a in given.kwonlyargs], given.kw_defaults, strict=True)
-            last = [a.arg for a in given.args][len(given.args) - len(given.defaults) :]
-            pairs += zip(last, given.defaults, strict=True)
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            pairs = [(node.target.id, node.value)]
-        for name, value in pairs:
-            if name in OWNED and isinstance(value, ast.Constant) and value.value is not None:
-                yield f"{path.relative_to(ROOT)}:{node.lineno}: {name}={value.value}"
-
-
-def test_no_parameter_or_field_writes_a_shared_default_again() -> None:
-    files = [p for room in ("harness", "reports", "trainers") for p in (ROOT / room).rglob("*.py")]
-
-    assert [found for path in files for found in _literals(path)] == []
-
-
-@pytest.mark.parametrize("value", [defaults.STORE, f'"{defaults.RUNS}"'])
-def test_a_place_is_written_once(value: str) -> None:
-    """The cache and the folder of runs; docstrings and examples may name a run's folder."""
-    files = [
-        str(path.relative_to(ROOT))
-        for room in ("harness", "reports", "trainers")
-        for path in (ROOT / room).rglob("*.py")
-        if value in path.read_text(encoding="utf-8")
-    ]
-
-    assert files == ["harness/records/defaults.py"]
 
 
 def test_the_schemas_name_the_defaults() -> None:

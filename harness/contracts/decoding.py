@@ -12,7 +12,7 @@ from tunegate.harness.records.generation import GenerationSettings
 
 
 def thinking_tokens(tokenizer: Any) -> frozenset[int]:
-    """Return the ids of special tokens that are tags of thoughts: decoding usually drops them."""
+    """Return the ids of special tokens that are tags of thoughts, which decoding usually drops."""
     tags = [tag for one in (*FORMATS, HARMONY) for tag in (one.open, one.close)]
     return frozenset(
         number
@@ -33,8 +33,8 @@ def decode_completion(
     Args:
         tokenizer: The Transformers tokenizer.
         token_ids: The completion, without its end marker.
-        generation: The suite's settings; its stops have no effect on thoughts.
-        prompt: The prompt as the model saw it; None if it is unknown.
+        generation: The suite's settings.
+        prompt: The prompt as the model saw it; None if unknown.
     """
     tags, found = generation.thinking_tags, None
     text = tokenizer.decode(token_ids, skip_special_tokens=True)
@@ -51,11 +51,11 @@ def decode_completion(
 
 
 def timed_thoughts(fields: Mapping[str, Any], seconds: Sequence[float]) -> dict[str, Any]:
-    """Return a completion's fields with the time of its thoughts, where it has any.
+    """Return a completion's fields with the time of its thoughts, if it has any.
 
     Args:
-        fields: Those of `decode_completion`.
-        seconds: The time from the request to each token of the completion.
+        fields: From `decode_completion`.
+        seconds: From the request to each token of the completion.
     """
     count = fields.get("reasoning_tokens")
     if not count:
@@ -72,7 +72,7 @@ def special_texts(tokenizer: Any) -> list[str]:
 def _count_thoughts(
     tokenizer: Any, token_ids: Sequence[int], prompt: str | None, tags: Sequence[str] | None
 ) -> int:
-    """Return the number of tokens up to the end of the closing tag; all where it is missing."""
+    """Return the number of tokens up to the end of the closing tag, or of all if it is missing."""
 
     def is_closed(count: int) -> bool:
         text = tokenizer.decode(token_ids[:count], skip_special_tokens=False)

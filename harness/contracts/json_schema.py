@@ -1,4 +1,4 @@
-"""Validation against the JSON schemas of our own files, with problems in words.
+"""Validation against the JSON schemas of our own files, with readable problems.
 
 Example:
     >>> schema_problems({"promt": "Where is my parcel?", "prompt": "Hello"}, case_validator())
@@ -21,7 +21,7 @@ SCHEMAS = Path(__file__).parents[1] / "records" / "schemas"
 
 
 def schema_problems(value: Any, validator: Any) -> list[str]:
-    """Return what is wrong with `value`, in words."""
+    """Return the problems of `value`, one sentence each."""
     return [text for _, text in located_problems(value, validator)]
 
 
@@ -53,12 +53,12 @@ def case_validator() -> Any:
 
 
 def _rank(step: str | int) -> tuple[str, int]:
-    """Order the tables of an array by number: the tenth after the ninth."""
+    """Sort the items of an array by number."""
     return ("", step) if isinstance(step, int) else (step, 0)
 
 
 def _place(error: Any) -> tuple[str | int, ...]:
-    """Return the path of an error; for an unknown key the key itself."""
+    """Return the path of an error, down to the key if it is unknown."""
     path = tuple(error.absolute_path)
     return (*path, _extra(error)[0]) if error.validator == "additionalProperties" else path
 
@@ -73,7 +73,7 @@ def _format_error(error: Any) -> str:
 
 
 def _explain_error(error: Any) -> str:
-    """Return what is wrong, by the schema's keyword that is violated."""
+    """Return the problem for the schema's keyword that is violated."""
     keyword, wanted = error.validator, error.validator_value
     if keyword in ("anyOf", "oneOf"):
         return _no_alternative(error)

@@ -116,18 +116,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class RecordedRequest:
-    """Request of a recorded arm in one case, as far as its record holds it.
-
-    None means unknown. `tunegate.harness.checks.recorded_requests` compares two of them by what
-    both know.
-    """
+    """What is known of a recorded arm's request for one case; None is unknown."""
 
     prompt: str | None = None
-    """The prompt as the recorder wrote it down: before or after a chat template."""
+    """The prompt as it was recorded, before or after a chat template."""
     rendered: str | None = None
-    """The prompt after the chat template, by tunegate's own rendering."""
+    """The prompt after the chat template, as tunegate renders it."""
     token_sha256: str | None = None
-    """Hash of the rendered prompt's token ids, as `Prompt.sha256` makes it."""
+    """Hash of the rendered prompt's token ids (`Prompt.sha256`)."""
     messages: tuple[Mapping[str, Any], ...] | None = None
     """The conversation in the chat format, with its system prompt."""
     given_sha256: str | None = None
@@ -220,26 +216,21 @@ class ScoredArm(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """Bounds within which a backend asks over a network; checked when they are made."""
+    """Limits of a backend that asks over a network."""
 
     concurrency: int = CONCURRENCY
-    """Questions that are in progress at the same time."""
+    """Requests in progress at the same time."""
     deadline_s: float = DEADLINE_S
-    """Seconds a question may take, its attempts and the pauses after them together; waiting for its
-    turn is not counted."""
+    """Seconds a request may take, with all attempts and the pauses between them."""
     attempts: int = 5
-    """Times a question is asked at most."""
+    """Most attempts for one request."""
     requests_per_minute: float | None = None
-    """Attempts a minute of all workers together; None is as fast as answers come."""
+    """Attempts per minute of all workers together; None is unlimited."""
     tokens_per_minute: float | None = None
-    """Tokens a minute, as the caller estimates them for each question; None is without bound."""
+    """Tokens per minute, as the caller estimates them for each request; None is unlimited."""
 
     def __post_init__(self) -> None:
-        """Refuse what would ask nothing or never end.
-
-        Raises:
-            UsageError: a bound is out of range.
-        """
+        """Raise UsageError if a limit is out of range."""
         for name in ("concurrency", "attempts"):
             value = getattr(self, name)
             if value < 1:

@@ -1,8 +1,8 @@
 """Options of metrics and case sources: TOML values → keyword arguments, checked by annotation.
 
-An option is a parameter of the function after those it is always given; its annotation defines what
-is allowed. A parameter annotated with a dataclass stands for its fields: each is an option. Every
-problem of a table is reported at once.
+An option is a parameter of the function after those it is always given; its annotation defines the
+allowed values. A parameter annotated with a dataclass stands for its fields. All problems of a
+table are reported at once.
 
 Example:
     >>> def shout(case, completion, *, times: int = 1): ...
@@ -34,7 +34,7 @@ _LOOSE = (
     str | tuple[str, ...],
     tuple[dict[str, Any], ...],
 )
-"""Types that TOML has no form of its own for: 1 for 1.0, text for a path, arrays for tuples."""
+"""Types that TOML lacks: it has 1 for 1.0, text for a path, arrays for tuples."""
 
 
 def bind_options(
@@ -45,18 +45,18 @@ def bind_options(
     folder: Path,
     where: str,
 ) -> dict[str, Any]:
-    """Return `options` as the function's parameters want them.
+    """Return `options` converted to the types of the function's parameters.
 
     Args:
-        function: What will be called.
-        options: Name → value as the file has it.
-        given: Number of leading parameters that are no options: they are filled in by us.
-        folder: The suite's folder: `Path` options are read relative to it.
+        function: The function that takes the options.
+        options: Name → value in the file.
+        given: Number of leading parameters that are not options.
+        folder: The suite's folder, which `Path` options are relative to.
         where: Place in the suite file, for messages.
 
     Raises:
-        SuiteError: an option does not exist, has the wrong type or is missing, or the function
-            cannot be called in this way at all; every problem on a line of its own.
+        SuiteError: an option does not exist, has the wrong type or is missing, or the function has
+            fewer than `given` parameters.
     """
     own = _parameters(function, given=given, where=where)
     parameters = _spread_groups(function, own)
@@ -92,7 +92,7 @@ def bind_options(
 def _parameters(
     function: Callable[..., Any], *, given: int, where: str
 ) -> dict[str, inspect.Parameter]:
-    """Return the parameters that are options, once it is clear that the others fit."""
+    """Return the parameters that are options."""
     try:
         signature = inspect.signature(function)
         signature.bind_partial(*range(given))
@@ -109,7 +109,7 @@ def _parameters(
 def _spread_groups(
     function: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]
 ) -> dict[str, inspect.Parameter]:
-    """Return parameters with the fields of each dataclass in the place of what it annotates."""
+    """Return the parameters, with the fields of dataclasses instead of their parameters."""
     groups = _groups(function, parameters)
     spread: dict[str, inspect.Parameter] = {}
     for name, parameter in parameters.items():
@@ -125,7 +125,7 @@ def _groups(function: Callable[..., Any], names: Iterable[str]) -> dict[str, typ
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the annotations; none where the user's module hides them under TYPE_CHECKING."""
+    """Return the annotations; none if the user's module hides them under TYPE_CHECKING."""
     try:
         return typing.get_type_hints(function, include_extras=True)
     except Exception:
@@ -138,19 +138,19 @@ _PROJECT_FILES = (".git", "pyproject.toml", "pytest.ini", "tox.ini", "setup.cfg"
 def outside_problem(folder: Path, name: str | Path) -> str | None:
     """Return why a suite may not read a file; None if it may.
 
-    It may read what is, with symbolic links followed, in its folder, in the current directory
-    where that holds the suite, or in the project: the nearest folder above that holds a `.git`, a
-    `pyproject.toml` or another file of pytest's settings. What a suite reads is in the stored cases
-    and on the page, so a suite of somebody else could publish any file of this machine.
+    With symbolic links followed, the file must be in the suite's folder, in the current directory
+    if that contains the suite, or in the project: the nearest folder above with a `.git`, a
+    `pyproject.toml` or another file of pytest's settings. Otherwise somebody else's suite could
+    publish any file of this machine in the stored cases and on the page.
 
     Args:
         folder: The suite's folder.
-        name: The path as the suite names it.
+        name: The path in the suite.
     """
     home = folder.resolve()
     try:
         target = (home / name).resolve()
-    except (OSError, ValueError, RuntimeError):  # no path at all: whoever opens it says so
+    except (OSError, ValueError, RuntimeError):  # opening it will say what is wrong
         return None
     above = (home, *home.parents)
     marked = (one for one in above if any((one / file).exists() for file in _PROJECT_FILES))
@@ -158,7 +158,7 @@ def outside_problem(folder: Path, name: str | Path) -> str | None:
     if os.environ.get(ALLOW_OUTSIDE) == "1" or any(target.is_relative_to(one) for one in roots):
         return None
     return (
-        f"{str(name)!r} is outside of the suite's folder and the project; move it there, or give "
+        f"{str(name)!r} is outside the suite's folder and the project; move it there, or use "
         f"`tunegate --allow-outside COMMAND …`, under pytest {ALLOW_OUTSIDE}=1"
     )
 

@@ -1,8 +1,8 @@
-"""Quantities in words: levels, differences and intervals, in per cent and points of what is a rate.
+"""Formats of quantities: levels, differences and intervals.
 
 A metric whose scores are between 0 and 1 is a rate: its level of 0.712 is written 71.2 %, a
-difference of −0.07 as 7 points. Other metrics keep their own unit. Sentences, tables, the page and
-the terminal all write their numbers here; `script/dom.js` of the page does the same.
+difference of −0.07 as 7 points. Other metrics keep their own unit. `script/dom.js` of the page does
+the same.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from tunegate.harness.records.slices import LostSlice
 
 NONE = "–"
-"""In the place of a number where there is none."""
+"""Shown instead of a missing number."""
 PLACES = 4
-"""Decimal places of a rate at most."""
+"""Most decimal places of a rate."""
 ROUNDING = 1e-9
-"""Differences below this are errors of arithmetic."""
+"""Differences below this are rounding errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class QuantityFormat:
     """How the numbers of one metric are written."""
 
     rate: bool = False
-    """Whether its scores are between 0 and 1, so that levels are per cent, differences points."""
+    """Whether its scores are between 0 and 1: levels are in percent, differences in points."""
     places: int = 1
     """Decimal places of a rate."""
 
     def level(self, value: float | None) -> str:
-        """Return a level: `71.2 %`, or four significant digits of what is no rate."""
+        """Return a level: `71.2 %`, or four significant digits if it is not a rate."""
         if value is None or not self.rate:
             return format_number(value)
         return f"{_percent(value, self.places)} %"
@@ -60,11 +60,11 @@ class QuantityFormat:
         return _percent(value, self.places, sign=sign)
 
     def margin(self, margin: float | str, *, points: bool = True) -> str:
-        """Return a margin as the suite has it, exactly: `2 points`, `90 %`, or `2%` of base.
+        """Return a margin exactly as in the suite: `2 points`, `90 %`, or `2%` of base.
 
         Args:
             margin: The number, or a share of base's level.
-            points: Whether it bounds a difference; a level is written in per cent.
+            points: Whether it bounds a difference, not a level.
         """
         if isinstance(margin, str):
             return margin
@@ -78,7 +78,7 @@ class QuantityFormat:
     def interval(
         self, low: float | None, high: float | None, confidence: float, *, sign: bool
     ) -> str:
-        """Return ` (90 % CI −8.2 to −6.0)`; nothing where the data bound neither end."""
+        """Return ` (90 % CI −8.2 to −6.0)`; "" if the data bound neither end."""
         if low is None and high is None:
             return ""
         ends = f"{self.bare(low, sign=sign)} to {self.bare(high, sign=sign)}"
@@ -125,12 +125,12 @@ def slice_format(one: LostSlice) -> QuantityFormat:
 def format_over(
     values: Iterable[float | None], *, rate: bool, marks: Iterable[float] = ()
 ) -> QuantityFormat:
-    """Return the format with so many decimals that no number looks like one that it is not.
+    """Return the format with enough decimals to tell the numbers apart.
 
     Args:
-        values: Numbers that are written together, the levels of both arms first.
+        values: Numbers that are shown together, the levels of both arms first.
         rate: Whether they are rates.
-        marks: What none of them may seem to be, such as a margin; 0 and 1 are among them.
+        marks: Numbers, besides 0 and 1, that none of them may look like, such as a margin.
     """
     found = [round(v, 9) for v in values if v is not None and math.isfinite(v)]
     apart = [(v, mark) for v in found for mark in (*marks, 0.0, 1.0, -1.0) if v != round(mark, 9)]
@@ -143,7 +143,7 @@ def format_over(
 
 
 def format_score(value: float | None, *, rate: bool) -> str:
-    """Return the score of a case: `100 %`, `31.4 %`, or four significant digits of no rate."""
+    """Return the score of a case: `100 %`, `31.4 %`, or four significant digits if not a rate."""
     if value is None or not rate:
         return format_number(value)
     text = f"{100 * value:.1f}".removesuffix(".0")
@@ -151,25 +151,25 @@ def format_score(value: float | None, *, rate: bool) -> str:
 
 
 def format_scores(base: float | None, tuned: float | None, *, rate: bool) -> str:
-    """Return a case's scores on both arms, the unit once: `100 → 0 %`."""
+    """Return a case's scores on both arms: `100 → 0 %`."""
     first, second = format_score(base, rate=rate), format_score(tuned, rate=rate)
     return f"{first if tuned is None else first.removesuffix(' %')} → {second}"
 
 
 def format_number(value: float | None, *, sign: bool = False) -> str:
-    """Return a number with four significant digits; `–` for none."""
+    """Return a number with four significant digits; `–` for None."""
     if value is None:
         return NONE
     return _minus(f"{value:+.4g}" if sign else f"{value:.4g}")
 
 
 def _percent(value: float, places: int, *, sign: bool = False) -> str:
-    """Return a hundred times the value; 0 and 100 without decimals where they are exact."""
+    """Return a hundred times the value, with 0 and 100 without decimals if exact."""
     scaled = 100 * (0.0 if abs(value) < ROUNDING else value)
     if scaled in (0.0, 100.0, -100.0):
         text = f"{scaled:.0f}"
     elif round(scaled, places) == 0:
-        text = f"{scaled:.1g}"  # never a zero that is none
+        text = f"{scaled:.1g}"  # never 0 for a number that is not 0
     else:
         text = f"{scaled:.{places}f}"
     return _minus(f"+{text}" if sign and scaled > 0 else text)

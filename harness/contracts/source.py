@@ -1,9 +1,9 @@
-"""The source contract: options of the `[cases]` table → cases, each with the place it came from.
+"""The source contract: options of the `[cases]` table → cases, each with its file and line.
 
 A source is a function `<x>(folder, *, options…) -> Iterator[Case]` in
-`harness/suite/sources/<x>.py`, its options annotated as those of a metric are. It collects the
-problems of all lines and raises one `SuiteError`, so that one edit fixes them all. One that leaves
-something out returns `NotedCases`, which counts them.
+`harness/suite/sources/<x>.py`, with annotated options like a metric's. It raises one `SuiteError`
+with the problems of all lines, so that one edit fixes them all. A source that leaves rows out
+returns `NotedCases`, which counts them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class NotedCases:
-    """Cases with notes on what was read and left out, which are shown with the suite."""
+    """Cases with notes on the rows that were read and left out."""
 
     cases: tuple[Case, ...]
     notes: tuple[str, ...]
@@ -50,7 +50,7 @@ def summarize_notes(notes: Sequence[str]) -> tuple[str, ...]:
 
 
 class _FileForm(GenerateJsonSchema):
-    """Writes a schema of files, in which a field that has no value is absent and never null."""
+    """Writes a schema for files, where a field without a value is absent, never null."""
 
     def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])

@@ -1,15 +1,14 @@
 r"""Thoughts of reasoning models: splitting a completion into thoughts and answer.
 
-A reasoning model writes thoughts between tags, then its answer. Metrics and judges read the answer;
-the thoughts are kept with it. The rules are those by which servers separate the two (vLLM's and
-SGLang's reasoning parsers):
+A reasoning model writes thoughts between tags, then its answer, which metrics and judges read. The
+rules are those of servers (vLLM's and SGLang's reasoning parsers):
 
 - Thoughts come first. A tag in the middle of an answer is part of the answer.
-- They begin with the opening tag, or with the completion where the chat template has written the
-  tag at the end of the prompt.
+- They begin with the opening tag, or with the completion if the chat template has written the tag
+  at the end of the prompt.
 - They end at the first closing tag, or where a tool call begins.
-- Where the prompt is unknown (recorded answers, a server that renders messages), a closing tag
-  without an opening one ends thoughts too.
+- If the prompt is unknown (recorded answers, a server that renders messages), a closing tag without
+  an opening one ends thoughts, too.
 
 Example:
     >>> found = split_text("<think>\n2 + 2 = 4\n</think>\n\nFour.")
@@ -29,7 +28,7 @@ from tunegate.harness.records.generation import GenerationSettings
 
 
 class ThinkingMismatch(ValueError):
-    """A suite asks for thinking in a way that the model's chat template does not have."""
+    """A suite asks for thinking in a way that the model's chat template does not support."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class ThinkingFormat:
     wrappers: tuple[tuple[str, str], ...] = ()
     """Tags that may enclose the whole answer; they are dropped."""
     closes_alone: bool = True
-    """Whether the closing tag shows that the text before it is thoughts, without an opening one."""
+    """Whether the closing tag without an opening one ends thoughts."""
 
 
 _RESPONSE = (("<response>", "</response>"),)
@@ -85,9 +84,9 @@ FORMATS = (
         closes_alone=False,
     ),
 )
-"""The known formats, those with the commonest tags first; harmony (gpt-oss) has its own rules."""
+"""The known formats, with the most common tags first; harmony (gpt-oss) has its own rules."""
 SWITCHES_OF_SERVERS = ("enable_thinking", "thinking")
-"""Variables of chat templates by which a server is told to think or not; both are sent."""
+"""Variables of chat templates that switch thinking on or off at a server; both are sent."""
 HARMONY = ThinkingFormat("<|channel|>analysis", "<|channel|>final<|message|>")
 _MESSAGE = re.compile(
     r"(?:<\|start\|>)?(?P<role>[^<>|]{0,200})<\|channel\|>(?P<channel>\w+)(?P<header>[^<]{0,400})"
@@ -99,11 +98,11 @@ _MESSAGE = re.compile(
 _BARE_HARMONY = re.compile(
     r"(?P<before>\s*analysis)(?P<thoughts>.*?)(?P<after>assistantfinal)(?P<answer>.*)", re.DOTALL
 )
-"""The same where a library has dropped the special tokens."""
+"""The same after a library has dropped the special tokens."""
 _TOOL_CALL = re.compile(
     r"^[ \t]*(?=<tool_call>|<\|tool_calls_section_begin\|>|\[TOOL_CALLS\])", re.MULTILINE
 )
-"""The first words of a tool call, by which models leave their thoughts without a closing tag."""
+"""Beginnings of a tool call, which end thoughts without a closing tag."""
 _QUOTES = "`\"'“‘«"
 _SPACE = re.compile(r"\s*")
 
@@ -113,12 +112,12 @@ class SplitText:
     """A completion's text in its parts: `before + reasoning + after + answer` is the text."""
 
     before: str
-    """The opening tag; empty where the prompt has it."""
+    """The opening tag; empty if the prompt has it."""
     reasoning: str
     after: str
     """The closing tag, with the white space and the tag before the answer."""
     answer: str
-    """The answer; empty where the thoughts did not end."""
+    """The answer; empty if the thoughts did not end."""
     closed: bool
     """Whether the thoughts ended."""
 
@@ -131,7 +130,7 @@ class SplitText:
 
 
 def formats_of(tags: Sequence[str] | None) -> tuple[ThinkingFormat, ...]:
-    """Return the formats that are looked for: the suite's own tags, or all known ones."""
+    """Return the formats to look for: the suite's own tags, or all known ones."""
     if tags is None:
         return FORMATS
     return (ThinkingFormat(tags[0], tags[1]),) if tags else ()
@@ -140,16 +139,13 @@ def formats_of(tags: Sequence[str] | None) -> tuple[ThinkingFormat, ...]:
 def opened_format(
     prompt: str, formats: Sequence[ThinkingFormat] = FORMATS
 ) -> ThinkingFormat | None:
-    """Return the format that the end of a prompt has opened; None if it has opened none."""
+    """Return the format whose opening tag ends a prompt, or None."""
     end = prompt.rstrip()
     return next((f for f in formats if end.endswith(f.open.rstrip())), None)
 
 
 def close_thoughts(prompt: str, generation: GenerationSettings) -> str | None:
-    """Return a prompt with the thoughts closed, empty, that it opens; None if it opens none.
-
-    So templates write the prompt with thinking switched off.
-    """
+    """Return a prompt that opens thoughts with empty thoughts instead; None if it opens none."""
     opened = opened_format(prompt, formats_of(generation.thinking_tags))
     if opened is None:
         return None
@@ -171,11 +167,11 @@ def split_text(
 
     Args:
         text: The completion.
-        prompt: The prompt as the model saw it; None if it is unknown.
+        prompt: The prompt as the model saw it; None if unknown.
         tags: The suite's `thinking_tags`.
 
     Returns:
-        The parts; None where there are no thoughts, so that the whole text is the answer.
+        The parts; None if there are no thoughts.
     """
     formats = formats_of(tags)
     if tags is None and (found := _split_harmony(text)) is not None:
@@ -191,17 +187,15 @@ def split_text(
         return _split_at(text, opened, 0)
     if prompt is None:
         alone = ((_bare_close(text, one), one) for one in formats if one.closes_alone)
-        found_at = min(((at, one) for at, one in alone if at > 0), key=_first, default=None)
+        found_at = min(
+            ((at, one) for at, one in alone if at > 0), key=lambda found: found[0], default=None
+        )
         return None if found_at is None else _split_at(text, found_at[1], 0, found_at[0])
     return None
 
 
-def _first(found: tuple[int, ThinkingFormat]) -> int:
-    return found[0]
-
-
 def _bare_close(text: str, one: ThinkingFormat) -> int:
-    """Return where a closing tag ends thoughts that no tag has opened; -1 if none does."""
+    """Return where a closing tag without an opening one ends thoughts; -1 if there is none."""
     at = text.find(one.close)
     while at > 0 and text[at - 1] in _QUOTES:
         at = text.find(one.close, at + 1)
@@ -234,10 +228,9 @@ def _space_end(text: str, at: int) -> int:
 
 
 def _split_harmony(text: str) -> SplitText | None:
-    """Split the messages of gpt-oss: `analysis` is thoughts, `final` the answer.
+    """Split the messages of gpt-oss: `analysis` is thoughts, `final` and `commentary` the answer.
 
-    A message to a tool is written as a call in the form of Hermes, which the metric `tool_calls`
-    reads; a `commentary` to nobody is a preamble that the user sees.
+    A message to a tool becomes a call in Hermes' format, which the metric `tool_calls` reads.
     """
     if "<|channel|>" not in text:
         bare = _BARE_HARMONY.fullmatch(text)
@@ -274,7 +267,7 @@ def _harmony_answer(found: re.Match[str]) -> str:
 
 
 def call_text(name: Any, arguments: Any) -> str:
-    """Return a call as Hermes writes it; arguments that are no JSON, or too deep, stay a text."""
+    """Return a call in Hermes' format; arguments that are not JSON, or too deep, stay a text."""
     try:
         parsed = json.loads(arguments) if isinstance(arguments, str) else arguments
         call = json.dumps({"name": name, "arguments": parsed}, ensure_ascii=False)

@@ -13,12 +13,12 @@ from tunegate.harness.records.generation import GenerationSettings
 def separate_thoughts(
     completion: Completion, generation: GenerationSettings, *, prompt: str | None = None
 ) -> Completion:
-    """Return a completion with its thoughts apart; one that has them apart stays as it is.
+    """Return a completion with its thoughts separated from its text, unless they already are.
 
     Args:
-        completion: The completion; its text may hold thoughts.
+        completion: The completion.
         generation: The suite's settings.
-        prompt: The prompt as the model saw it; None if it is unknown.
+        prompt: The prompt as the model saw it; None if unknown.
     """
     if completion.text is None or completion.thinks:
         return completion
@@ -27,7 +27,7 @@ def separate_thoughts(
 
 
 def without_thoughts(completion: Completion) -> Completion:
-    """Return a completion whose thoughts are apart, where no suite records how it was made."""
+    """Return a completion with its thoughts separated, without any suite's settings."""
     return separate_thoughts(completion, GenerationSettings())
 
 
@@ -42,13 +42,13 @@ def split_fields(found: SplitText) -> dict[str, Any]:
 
 
 def written_text(completion: Completion) -> str:
-    """Return a completion's whole text, thoughts and tags included, as far as it is known."""
+    """Return a completion's whole text, with thoughts and tags if known."""
     before, after = completion.reasoning_tags or ("", "")
     return f"{before}{completion.reasoning or ''}{after}{completion.text or ''}"
 
 
 def answer_tokens(completion: Completion) -> int | None:
-    """Return the tokens of a completion's answer alone; None if unknown."""
+    """Return the tokens of a completion's answer without its thoughts; None if unknown."""
     if completion.output_tokens is None:
         return None
     if completion.thinks and completion.reasoning_tokens is None:
@@ -57,15 +57,9 @@ def answer_tokens(completion: Completion) -> int | None:
 
 
 def thought_facts(completion: Completion) -> Iterator[str]:
-    """Yield the facts for a reader about a completion's thoughts: tokens, time, how they ended.
-
-    A number that the backend does not give is called not known.
-    """
-    count, seconds, size = (
-        completion.reasoning_tokens,
-        completion.reasoning_s,
-        completion.batch_size,
-    )
+    """Yield what a reader is shown about a completion's thoughts: tokens, time, how they ended."""
+    count, seconds = completion.reasoning_tokens, completion.reasoning_s
+    size = completion.batch_size
     yield "number of tokens not known" if count is None else f"{count} tokens"
     shared = f" in a batch of {size}" if size is not None and size > 1 else ""
     yield "time not known" if seconds is None else f"{seconds:.2f} s{shared}"
@@ -76,21 +70,21 @@ def thought_facts(completion: Completion) -> Iterator[str]:
 
 
 HAS_THOUGHTS = "has_thoughts"
-"""Part of a score that can be divided between thoughts and answer, with thoughts."""
+"""Part of a score: 1 if the completion has thoughts."""
 
 
 def share_of_thoughts(
     completion: Completion, whole: float, thoughts: float | None
 ) -> dict[str, float]:
-    """Return what thoughts and answer have of a time or a price, as parts of a score.
-
-    Without thoughts there is nothing to divide. The part `has_thoughts` is there with thoughts,
-    and `thinking` and `answer` where the division is known: what is unknown is absent, never 0.
+    """Divide a time or price between thoughts and answer, as parts of a score.
 
     Args:
         completion: The completion.
-        whole: What thoughts and answer have together.
-        thoughts: What the thoughts have; None if it is unknown.
+        whole: The time or price of both together.
+        thoughts: That of the thoughts; None if unknown.
+
+    Returns:
+        `has_thoughts`, `thinking` and `answer`; unknown parts are absent, never 0.
     """
     if not completion.thinks:
         return {}
@@ -100,7 +94,7 @@ def share_of_thoughts(
 
 
 def no_answer_reason(completion: Completion) -> str | None:
-    """Return why nothing follows the thoughts; None with an answer, or without thoughts."""
+    """Return why no answer follows the thoughts; None if there is one, or no thoughts."""
     if not completion.thinks or (completion.text or "").strip():
         return None
     count = completion.reasoning_tokens
@@ -111,7 +105,7 @@ def no_answer_reason(completion: Completion) -> str | None:
 
 
 def message_thoughts(message: Mapping[str, Any]) -> str | None:
-    """Return the thoughts of a chat message that a server has separated; None without any.
+    """Return the thoughts of a chat message that a server has separated; None if there are none.
 
     Source: `reasoning_content` (DeepSeek, SGLang, llama.cpp, litellm), `reasoning` (vLLM, Ollama,
     OpenRouter), `thinking_blocks` (litellm for Anthropic), parts of the content of type `thinking`

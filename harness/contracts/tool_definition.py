@@ -1,9 +1,8 @@
 """Tool definition: what a model is shown of a Python function that it may call.
 
-The name, the docstring in Google's form and the annotations become a definition in the form of
-OpenAI's API and of chat templates. It equals what `transformers.utils.get_json_schema` makes, which
-TRL shows a model in training: a model is tested on the tools that it was trained with. Transformers
-itself takes seconds to import, and is not installed where models are asked over a network.
+The name, the docstring in Google's style and the annotations become a definition in the format of
+OpenAI's API and of chat templates. It equals that of `transformers.utils.get_json_schema`, which
+TRL uses in training; Transformers takes seconds to import, and may not be installed.
 
 Example:
     >>> def find(order: str) -> str:
@@ -47,11 +46,11 @@ _CHOICES = re.compile(r"\(choices:\s*(.*?)\)\s*$", re.IGNORECASE)
 
 
 class UndefinableTool(ValueError):
-    """A function that cannot be shown to a model; the message names what it lacks."""
+    """A function that cannot be shown to a model; the message says what it lacks."""
 
 
 def tool_definition(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the definition of a function in OpenAI's form, `{"type": "function", "function": …}`.
+    """Return the definition of a function in OpenAI's format.
 
     Raises:
         UndefinableTool: it has no docstring, or an argument without annotation or description.
@@ -77,8 +76,10 @@ def tool_definition(function: Callable[..., Any]) -> dict[str, Any]:
         "parameters": schema,
     }
     if returned is not None:
-        told = _RETURNS.search(text)
-        found["return"] = returned | ({"description": told.group(1).strip()} if told else {})
+        described_return = _RETURNS.search(text)
+        if described_return:
+            returned["description"] = described_return.group(1).strip()
+        found["return"] = returned
     return {"type": "function", "function": found}
 
 
@@ -89,12 +90,13 @@ def _described_arguments(text: str) -> dict[str, str]:
         return {}
     lines = "\n".join(line for line in block.group(1).split("\n") if line.strip())
     return {
-        name: re.sub(r"\s*\n+\s*", " ", told.strip()) for _, name, told in _ARGUMENT.findall(lines)
+        name: re.sub(r"\s*\n+\s*", " ", description.strip())
+        for _, name, description in _ARGUMENT.findall(lines)
     }
 
 
 def _described_form(text: str, place: str) -> dict[str, Any]:
-    """Return the description of an argument, and the choices that it ends with as an enum."""
+    """Return the description of an argument, with the choices at its end as an enum."""
     choices = _CHOICES.search(text)
     if choices is None:
         return {"description": text}
@@ -102,12 +104,12 @@ def _described_form(text: str, place: str) -> dict[str, Any]:
         values = json.loads(choices.group(1))
         allowed = [value.strip() if isinstance(value, str) else value for value in values]
     except (ValueError, TypeError) as error:
-        raise UndefinableTool(f"{place}: '(choices: …)' holds no JSON list") from error
+        raise UndefinableTool(f"{place}: '(choices: …)' is not a JSON list") from error
     return {"enum": allowed, "description": text[: choices.start()].strip()}
 
 
 def _parameters(function: Callable[..., Any], name: str) -> dict[str, Any]:
-    """Return the JSON schema of a function's parameters, with what it returns as `return`."""
+    """Return the JSON schema of a function's parameters, with the returned value as `return`."""
     named = dict(inspect.signature(function).parameters)
     first = next(iter(named), None)
     if first in ("self", "cls") and named[first].annotation is inspect.Parameter.empty:
@@ -127,13 +129,13 @@ def _parameters(function: Callable[..., Any], name: str) -> dict[str, Any]:
 def _annotations(
     function: Callable[..., Any], named: Mapping[str, inspect.Parameter], name: str
 ) -> dict[str, Any]:
-    """Return parameter → annotation; that of what is returned as `return`."""
+    """Return parameter, or `return`, → annotation."""
     for parameter in named.values():
         if parameter.annotation is inspect.Parameter.empty:
             raise UndefinableTool(f"{name}: {parameter.name} has no annotation, such as `: str`")
     try:
         hints = typing.get_type_hints(function)
-    except Exception as error:  # whatever an annotation of the user raises
+    except Exception as error:  # a user's annotation may raise anything
         raise UndefinableTool(f"{name}: its annotations cannot be read ({error})") from error
     return {key: hint for key, hint in hints.items() if key in named or key == "return"}
 

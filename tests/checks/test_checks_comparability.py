@@ -179,7 +179,7 @@ def test_tokens_added_in_training_are_none_to_base(
     ("lines", "what"),
     [
         ('chat_template = "none.jinja"', r"toml:4: 'none.jinja' is not a text file"),
-        ('chat_template = "../../x.jinja"', r"toml:4: .*outside of the suite"),
+        ('chat_template = "../../x.jinja"', r"toml:4: .*outside the suite"),
         ('template = "none"\nchat_template = "tuned"', r"toml:5: chat_template with template"),
     ],
 )

@@ -152,7 +152,7 @@ MISTAKES = {
         "suite.toml:6", "'chat.jinja'", '"tuned"',
     ),
     "a file outside of the project": checked(
-        SUITE.replace("cases.jsonl", "/etc/passwd") + GATE, "suite.toml:2", "outside of the suite"
+        SUITE.replace("cases.jsonl", "/etc/passwd") + GATE, "suite.toml:2", "outside the suite"
     ),
     "no such suite": Mistake(("suite", "check", "suites/x"), ("suites/x", "tunegate suite new x")),
     "a folder that is there": Mistake(

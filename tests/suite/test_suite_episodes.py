@@ -76,7 +76,7 @@ TABLES = {
     "no such file": TOML.replace("desk.py:Desk", "desc.py:Desk"),
     "write it as 'file.py:Class'": TOML.replace("desk.py:Desk", "desk.py"),
     "cannot import 'desk_of_nobody'": TOML.replace("desk.py:Desk", "desk_of_nobody:Desk"),
-    "is outside of the suite's folder": TOML.replace("desk.py:Desk", "../../../etc/hosts.py:Desk"),
+    "is outside the suite's folder": TOML.replace("desk.py:Desk", "../../../etc/hosts.py:Desk"),
     "must be at least 1": TOML.replace(
         EPISODE, 'episode = {environment = "desk.py:Desk", max_turns = 0}'
     ),

@@ -617,7 +617,7 @@ def test_a_file_outside_of_the_project_is_refused(
 
     (problem,) = caught.value.problems
     assert problem.startswith(f"{folder}/suite.toml:")
-    assert "outside of the suite's folder and the project" in problem
+    assert "outside the suite's folder and the project" in problem
     assert "hush" not in problem
     assert [case.prompt for case in allowed.cases] == ["hush"]
 
@@ -649,7 +649,7 @@ def test_a_metrics_file_outside_of_the_project_is_refused(tmp_path: Path) -> Non
         encoding="utf-8",
     )
 
-    with pytest.raises(SuiteError, match="outside of the suite's folder"):
+    with pytest.raises(SuiteError, match="outside the suite's folder"):
         load_suite(folder)
 
 
