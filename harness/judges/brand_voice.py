@@ -59,27 +59,27 @@ def brand_voice(
     """Score the share of the style guide's rules that the answer keeps.
 
     What it does:
-        The guide's list items are its rules. Each is asked by itself: kept, broken, or does not
-        apply to this answer, which leaves it out. `parts` has the rules by their number. A guide
-        without list items is asked about as a whole: 1 on brand, 0.5 mixed, 0 off brand. An empty
+        The guide's list items are its rules. It asks about each rule separately: kept, broken, or
+        does not apply to this answer and is left out. `parts` has the rules by number. A guide
+        without list items is judged as a whole: 1 on brand, 0.5 mixed, 0 off brand. An empty
         answer, and one to which no rule applies, is unscored.
 
     Why:
-        A voice is what many fine-tunes are made for; rule by rule the score shows what was lost,
-        and a pleasant answer does not make up for a broken rule.
+        Many fine-tunes are made for their voice; rule by rule the score shows what was lost, and a
+        pleasant answer does not make up for a broken rule.
 
     Known problems:
-        Examples weigh more than rules with most judges: give several, on different subjects. Rules
-        that can be counted (length, exclamation marks) are checked better by `format`.
+        With most judge models examples weigh more than rules: give several, on different subjects.
+        `format` is better at rules that can be counted (length, exclamation marks).
 
     Example:
-        `guide = "voice.md"` with seven list items, of which one is broken: 0.857.
+        `guide = "voice.md"` with seven list items, one of them broken: 0.857.
 
     Options:
         guide: The style guide, a text file next to suite.toml, its rules as a list.
         examples: Texts in the voice.
-        batched: Asks for all rules in one call. It is cheaper; how far its verdicts are those of
-            single calls is measured by `tunegate judge calibrate`.
+        batched: Ask for all rules in one call, which is cheaper; `tunegate judge calibrate`
+            measures how well its verdicts agree with single calls.
     """
     text = (completion.text or "").strip()
     if not text:
@@ -103,7 +103,7 @@ def brand_voice(
 
 
 def rules_of(guide: str) -> tuple[str, ...]:
-    """Return the list items of a guide: lines that begin with a mark or a number."""
+    """Return the list items of a guide: lines that start with a mark or a number."""
     return tuple(" ".join(found[1].split()) for found in _ITEM.finditer(guide))
 
 
@@ -125,7 +125,7 @@ def _score(rules: Sequence[str], replies: Sequence[ParsedReply]) -> Score:
 
 
 def _value(reply: ParsedReply) -> float | None:
-    """Return 1 for a kept rule, 0 for a broken one, what is between by a local model's weights."""
+    """Return 1 for a kept rule, 0 for a broken one, or the mean under a local model's weights."""
     if reply.verdict == _OTHER:
         return None
     if reply.weights is None:

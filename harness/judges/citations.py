@@ -53,10 +53,10 @@ def citations(case: Case, completion: Completion) -> Steps:
         2305.14627, calls it citation precision).
 
     Known problems:
-        Whether what should be cited is cited is a part, and no judgement: sentences differ.
+        Whether everything that needs a citation has one is not judged; `parts` only has the share.
 
     Example:
-        Two cited sentences, of which one cites a passage about something else: 0.5.
+        Two cited sentences, one of them citing a passage about something else: 0.5.
 
     Options:
         None.

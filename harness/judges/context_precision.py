@@ -1,4 +1,4 @@
-"""Whether the retrieved passages are of use, and the useful ones come first."""
+"""Whether the retrieved passages are useful, and the useful ones come first."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def context_precision(case: Case, completion: Completion) -> Steps:
     """Score how far up the useful ones of the retrieved passages are: their average precision.
 
     What it does:
-        Asks for each passage by itself whether it helps to reach the expected answer. The score is
-        the mean of the precision at the rank of each useful one. Passages are the results of an
-        episode's calls in their order, else the case's context. Nothing retrieved, and nothing
-        useful, is 0. `parts` has the share of useful passages.
+        Asks about each passage separately whether it helps to reach the expected answer. The score
+        is the mean of the precision at the rank of each useful one. Passages are the results of an
+        episode's calls in order, or else the case's context. Nothing retrieved, and nothing useful,
+        is 0. `parts` has the share of useful passages.
 
     Why:
         Useless passages distract, and cost tokens (RAGAS calls it context precision).
 
     Known problems:
-        A fixed context is the same for both arms, and so is the score: gate on its level, or on
-        its difference where the model itself retrieves, in episodes.
+        A fixed context gives both arms the same score: gate on its level, or on its difference if
+        the model itself retrieves, in episodes.
 
     Example:
         Useful, useless, useful: (1/1 + 2/3) / 2 = 0.833.

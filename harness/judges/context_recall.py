@@ -33,17 +33,17 @@ def context_recall(case: Case, completion: Completion) -> Steps:
     """Score the share of the expected answer's claims that the retrieved passages support.
 
     What it does:
-        Splits the expected answer into claims and asks for each whether the passages support it.
-        Passages are the results of an episode's calls, else the case's context. Nothing retrieved
-        is 0. Each is asked once for arms with the same passages.
+        Splits the expected answer into claims and asks about each whether the passages support it.
+        Passages are the results of an episode's calls, or else the case's context. Nothing
+        retrieved is 0. Arms with the same passages are asked about once.
 
     Why:
-        An answer can be no better than what was found for it: it separates retrieval from writing
-        (RAGAS calls it context recall).
+        An answer can be no better than the passages found for it, so this separates retrieval from
+        writing (RAGAS calls it context recall).
 
     Known problems:
-        A fixed context is the same for both arms, and so is the score: gate on its level, or on
-        its difference where the model itself retrieves, in episodes.
+        A fixed context gives both arms the same score: gate on its level, or on its difference if
+        the model itself retrieves, in episodes.
 
     Example:
         Two of three claims are in the passages: 0.667.

@@ -49,19 +49,19 @@ def faithfulness(
     """Score the share of the answer's claims that the context supports.
 
     What it does:
-        Splits the answer into claims, then asks for each by itself: supported, contradicted or not
-        found, with the words of the context that decide. A verdict whose words are not in the
+        Splits the answer into claims, then asks about each separately: supported, contradicted or
+        not found, with the words of the context that decide. A verdict whose words are not in the
         context counts as not found. `parts` has the shares of the three, the number of claims and
-        the share of verdicts whose quotation was made up.
+        the share of verdicts with a made-up quotation.
 
     Why:
-        One question for one claim leaves no overall verdict to talk a judge into, and the quotation
-        is checked by rule (RAGAS and FActScore split likewise).
+        With one question per claim there is no overall verdict to talk a judge into, and the
+        quotation is checked by rule (RAGAS and FActScore split the same way).
 
     Known problems:
-        An answer without a claim is unscored as an abstention, never 1: put a tolerance on `length`
-        or `refusal` as well, or a model that learned to say nothing is not measured. A claim that
-        is true but needs two places of the context is easily "not found".
+        An answer without a claim is an unscored abstention, never 1: put a tolerance on `length` or
+        `refusal` as well, or a model that learned to say nothing is not measured. A true claim
+        that needs two parts of the context is easily "not found".
 
     Example:
         Two claims supported and one contradicted: 0.667.
@@ -69,8 +69,8 @@ def faithfulness(
     Options:
         split: `model` asks the judge for the claims, `sentences` takes each sentence as one (for
             small local judges).
-        batched: Asks for all claims of an answer in one call. It is cheaper; how far its verdicts
-            are those of single calls is measured by `tunegate judge calibrate`.
+        batched: Ask for all claims of an answer in one call, which is cheaper; `tunegate judge
+            calibrate` measures how well its verdicts agree with single calls.
     """
     text = (completion.text or "").strip()
     if not text:
@@ -144,7 +144,7 @@ def _is_made_up(reply: ParsedReply, context: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Return a text without what a quotation may change: case, spaces, marks at its ends."""
+    """Return a text without case, extra spaces and marks at its ends, which quotations change."""
     return " ".join(text.casefold().split()).strip(" \"'“”‘’«».,;:")
 
 

@@ -55,25 +55,25 @@ def instruction_following(
     """Score the share of the prompt's demands that the answer keeps.
 
     What it does:
-        Derives a checklist from the prompt, without seeing an answer, and asks for each item by
-        itself. The checklist of a prompt is made once and serves every arm and every candidate. An
-        empty answer keeps nothing: 0, without asking.
+        Derives a checklist from the prompt, without seeing an answer, and asks about each item
+        separately. The checklist of a prompt is made once for all arms and candidates. An empty
+        answer keeps nothing: 0, without asking.
 
     Why:
-        Items that were written before the answer was read cannot be bent towards it, and both arms
-        are held to the same (as TICK and InFoBench do).
+        Items written before the answer is read cannot be bent towards it, and both arms are held to
+        the same ones (as in TICK and InFoBench).
 
     Known problems:
-        A checklist can miss a demand; it does so for both arms alike. What can be checked by rule
-        (length, format, language) is checked better by `format`.
+        A checklist can miss a demand, but misses it for both arms. `format` is better at what a
+        rule can check (length, format, language).
 
     Example:
         Three of four items kept: 0.75.
 
     Options:
         checklist: Items of your own for every case, instead of derived ones.
-        batched: Asks for all items in one call. It is cheaper; how far its verdicts are those of
-            single calls is measured by `tunegate judge calibrate`.
+        batched: Ask for all items in one call, which is cheaper; `tunegate judge calibrate`
+            measures how well its verdicts agree with single calls.
     """
     text = (completion.text or "").strip()
     if not text:

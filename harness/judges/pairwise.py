@@ -41,20 +41,20 @@ def pairwise(
 
     What it does:
         Asks twice, once with base's answer first and once with tuned's. A verdict that changes with
-        the order is a tie. The advantage d of tuned, from -1 to 1, becomes the scores (1 - d) / 2
-        and (1 + d) / 2, so that the difference of the arms is d. Identical answers are a tie
-        without asking. `parts` has both verdicts as advantages of tuned, the first slot's share of
-        the wins, and the logarithm of the lengths' ratio.
+        the order is a tie. Tuned's advantage d, from -1 to 1, becomes the scores (1 - d) / 2 and
+        (1 + d) / 2, whose difference is d. Identical answers are a tie without asking. `parts` has
+        both verdicts as advantages of tuned, the first slot's share of the wins, and the logarithm
+        of the length ratio.
 
     Why:
-        Judges compare more surely than they grade, and prefer a place: GPT-4 kept its verdict on
-        only two thirds of swapped pairs (MT-Bench, arXiv 2306.05685).
+        Judge models compare more reliably than they grade, but prefer a position: GPT-4 kept its
+        verdict on only two thirds of swapped pairs (MT-Bench, arXiv 2306.05685).
 
     Known problems:
         A preference for length remains: read the difference together with its length-adjusted form.
 
     Example:
-        Tuned wins in both orders: base 0, tuned 1. It wins only where it is first: 0.5 each.
+        Tuned wins in both orders: base 0, tuned 1. It only wins when it is first: 0.5 each.
 
     Options:
         criteria: What makes an answer better, in a sentence.

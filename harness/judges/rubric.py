@@ -56,15 +56,15 @@ def rubric(
     """Score how far the answer meets each criterion, averaged over the criteria.
 
     What it does:
-        Asks for each criterion by itself, on the same scale; a step s of n is the score
-        (s - 1) / (n - 1). `parts` has one value for each criterion. An empty answer gets the
-        lowest step without asking.
+        Asks about each criterion separately, on the same scale; step s of n is the score
+        (s - 1) / (n - 1). `parts` has a value for each criterion. An empty answer gets the lowest
+        step without asking.
 
     Why:
-        One question for one criterion keeps a good impression in one from raising the others.
+        One question per criterion keeps a good impression in one from raising the others.
 
     Known problems:
-        A model's scale is not a person's: calibrate it before anything rests on it.
+        A model's scale is not a person's: calibrate it before you gate on it.
 
     Example:
         `criteria = "Apologises once and names the next step"` with `scale = 2`: 1 or 0.
@@ -127,7 +127,7 @@ def _criteria(criteria: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _steps(scale: int | Mapping[str, str]) -> dict[int, str]:
-    """Return step → what it means; a scale that is no such thing has no steps."""
+    """Return step → meaning; an invalid scale has no steps 1 to n."""
     if isinstance(scale, int):
         return dict.fromkeys(range(1, min(scale, 11) + 1), "")
     return {int(step) if step.isdecimal() else 0: text for step, text in scale.items()}

@@ -35,19 +35,19 @@ def task_completion(
     """Score 1 if the task was done, 0.5 if in part, 0 if not.
 
     What it does:
-        Shows the request and the transcript: each turn with its calls and their results. Without an
-        episode it shows the answer. What the case expects is shown too, where it has that. An empty
-        answer without a call is 0, without asking.
+        Shows the request and the transcript: each turn with its calls and their results, or just
+        the answer if there is no episode. The expected answer is shown too, if the case has one. An
+        empty answer without a call is 0, without asking.
 
     Why:
-        A reward of the environment is better where there is one; many tasks have none.
+        An environment's reward is better, but many tasks have none.
 
     Known problems:
-        Models claim to have done what they did not: the prompt asks for evidence in the results. A
-        judge overlooks steps in long transcripts.
+        Models claim to have done what they did not, so the prompt asks for evidence in the results.
+        Judge models overlook steps in long transcripts.
 
     Example:
-        The refund was asked for and the result confirms it: 1. It was announced only: 0.
+        The refund was requested and the result confirms it: 1. It was only announced: 0.
 
     Options:
         goal: What counts as done, in words.

@@ -29,13 +29,13 @@ def tone(
     """Score 1 if the answer has the wanted tone, 0.5 if in part, 0 if not.
 
     What it does:
-        Asks once, for the tone alone. An empty answer has no tone and is unscored.
+        Asks once, about the tone only. An empty answer has no tone and is unscored.
 
     Why:
-        A fine-tune on curt data answers curtly; no metric of content sees it.
+        A fine-tune on curt data answers curtly, which no metric of content sees.
 
     Known problems:
-        Judges like warm and long answers: look at the length as well.
+        Judge models like warm and long answers: look at the length as well.
 
     Example:
         `tone = "plain and friendly, no exclamation marks"`.

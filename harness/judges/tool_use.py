@@ -18,7 +18,7 @@ from tunegate.harness.records.scores import Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
 ASPECTS = ("needed", "choice", "complete", "grounded", "restraint", "asking")
-"""Parts of the score: the questions of the prompt, each of which asks for one thing."""
+"""Questions of the prompt, which are the parts of the score."""
 
 
 @judge(
@@ -34,17 +34,16 @@ def tool_use(case: Case, completion: Completion) -> Steps:
     """Score the share of six questions that say the answer used its tools well.
 
     What it does:
-        Asks each by itself: was every needed tool called, the one that fits, with all arguments,
-        none of them invented, nothing needless, and was asked back where something is missing?
-        `parts` has each. An empty answer is 0, without asking.
+        Asks six questions: was every needed tool called, was it the right tool, with all arguments,
+        none of them invented, was nothing needless called, and did the answer ask for what is
+        missing? `parts` has each answer. An empty answer is 0, without asking.
 
     Why:
-        `tool_calls` compares with expected calls; where several calls would do, or asking back is
-        right, there is no single expected one.
+        `tool_calls` compares with expected calls; if several calls would do, or a question is the
+        right answer, there is no single expected one.
 
     Known problems:
-        A judge reads arguments less exactly than a rule does: where there are expected calls, gate
-        on `tool_calls`.
+        A judge reads arguments less exactly than a rule: with expected calls, gate on `tool_calls`.
 
     Example:
         One date invented, all else right: 0.833.

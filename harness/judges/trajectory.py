@@ -18,7 +18,7 @@ from tunegate.harness.records.scores import Score
 
 PROMPT = Path(__file__).with_suffix(".txt")
 ASPECTS = ("progress", "grounded", "recovery", "economy", "ending")
-"""Parts of the score: the questions of the prompt, each of which asks for one thing."""
+"""Questions of the prompt, which are the parts of the score."""
 
 
 @judge(
@@ -33,15 +33,16 @@ def trajectory(case: Case, completion: Completion) -> Steps:
     """Score the share of five questions that say an episode was conducted well.
 
     What it does:
-        Asks each by itself of the transcript: did every call bring the task forward, were arguments
-        taken from what was known, was an error met by another attempt, was nothing done twice, did
-        it end when it was done? `parts` has each. A completion without an episode is unscored.
+        Asks five questions about the transcript: did every call bring the task forward, were
+        arguments taken from what was known, was an error met by another attempt, was nothing done
+        twice, did it end when it was done? `parts` has each answer. A completion without an episode
+        is unscored.
 
     Why:
         Two models may reach the same goal, one of them by guessing, which fails on the next task.
 
     Known problems:
-        Good trajectories differ: gate it with a wide tolerance, next to `task_completion` or the
+        Good trajectories differ: use a wide tolerance, next to `task_completion` or the
         environment's reward.
 
     Example:
