@@ -133,7 +133,7 @@ def test_judgements_of_a_run_can_be_replayed(finished: Any) -> None:
     ("toml", "more", "said"),
     [
         (SUITE, (), "no metric of its suites asks a judge"),
-        (SUITE + JUDGED + '[generation]\nsystem = "x"\n', (), "[generation] is not what"),
+        (SUITE + JUDGED + '[generation]\nsystem = "x"\n', (), "[generation] changed since"),
         (SUITE + JUDGED, ("--judge", "scripted:gone"), "scripted:gone: cannot be read"),
         (SUITE + JUDGED, ("--suite", "nowhere"), "nowhere"),
         (SUITE + JUDGED, ("-o", "run"), "run: is already there"),
@@ -164,4 +164,4 @@ def test_other_cases_are_not_judged(finished: Any) -> None:
     )
 
     assert result.ret == 2
-    assert "case 'c000' is not the one" in result.stderr.str()
+    assert "case 'c000' changed since" in result.stderr.str()
