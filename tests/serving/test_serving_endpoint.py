@@ -131,10 +131,9 @@ def test_without_tools_a_call_is_text(client: Any) -> None:
         ({"stop": 5}, 400, "stop"),
     ],
 )
-def test_what_cannot_be_done_is_refused(
+def test_unsupported_parameters_are_refused(
     url: str, body: dict[str, Any], status: int, part: str
 ) -> None:
-    """One line that quotes the value; nothing is left out in silence."""
     reply = httpx.post(
         f"{url}/chat/completions",
         json={"model": "base", "messages": [USER], **body},
@@ -160,10 +159,9 @@ def test_what_cannot_be_done_is_refused(
         ("chat/completions", f"Bearer {TOKEN}", '"\\ud800"', 400),
     ],
 )
-def test_strangers_and_broken_bodies(
+def test_strangers_and_broken_bodies_are_refused(
     url: str, path: str, token: str, content: str | None, status: int
 ) -> None:
-    """Without the token nothing is answered; what is no request is an error of one line."""
     headers = {"Authorization": token} if token else {}
     way = "GET" if content is None else "POST"
     reply = httpx.request(way, f"{url}/{path}", content=content, headers=headers)
@@ -172,7 +170,7 @@ def test_strangers_and_broken_bodies(
     assert reply.json()["error"]["message"]
 
 
-def test_a_missing_length_and_a_large_body(url: str) -> None:
+def test_bodies_without_length_or_too_large_are_refused(url: str) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     chunked = httpx.post(f"{url}/chat/completions", content=iter([b"{}"]), headers=headers)
     connection = HTTPConnection(url.split("/")[2])
@@ -187,7 +185,7 @@ def test_a_missing_length_and_a_large_body(url: str) -> None:
     assert (chunked.status_code, large.status) == (413, 413)
 
 
-def test_tools_as_text_for_templates_that_know_none() -> None:
+def test_tools_are_text_for_templates_without_tools() -> None:
     seen: list[Request] = []
 
     def policy(request: Request) -> str:
@@ -233,8 +231,7 @@ def test_a_seed_is_kept_and_without_one_samples_differ() -> None:
     assert seeds() == first
 
 
-def test_a_defect_is_the_reply_of_one_request() -> None:
-    """An arm that raises: error 500 in one line, and the next request is answered."""
+def test_an_exception_fails_one_request_only() -> None:
     number = iter(range(9))
 
     def policy(request: Request) -> str:
@@ -304,7 +301,7 @@ def test_requests_share_the_batch(tiny: Any, monkeypatch: pytest.MonkeyPatch) ->
         ({"temperature": 0.7, "top_p": 1e-300}, (0.7, 1e-300)),
     ],
 )
-def test_a_nucleus_of_nothing_and_a_tiny_temperature_take_the_likeliest_token(
+def test_top_p_zero_and_a_tiny_temperature_are_greedy(
     asked: dict[str, Any], decoded: tuple[float, float]
 ) -> None:
     read = parse_chat_request({"model": "base", "messages": [USER], **asked}, ["base"])
@@ -349,8 +346,7 @@ def test_tunegate_gates_over_its_own_endpoint(tiny: Any, monkeypatch: pytest.Mon
         assert all(first == second for first, second in arm.probed)
 
 
-def test_requests_that_wait_are_told_that_the_server_stops() -> None:
-    """The one that is being written is answered; the two that wait get 503, not silence."""
+def test_waiting_requests_get_503_when_the_server_stops() -> None:
     entered = threading.Event()
 
     def policy(request: Request) -> str:
@@ -406,10 +402,7 @@ sys.exit(int(sys.argv[2]))
 
 
 @pytest.mark.parametrize(("code", "expected", "files"), [(0, 0, 2), (3, 13, 1)])
-def test_a_command_is_run_for_each_model(
-    project: Any, code: int, expected: int, files: int
-) -> None:
-    """With the endpoint in its environment; a command that fails ends it with code 13."""
+def test_a_command_runs_for_each_model(project: Any, code: int, expected: int, files: int) -> None:
     for name in ("base", "tuned"):
         (project.path / f"{name}.json").write_text(json.dumps({"default": f"I am {name}"}))
     (project.path / "child.py").write_text(CHILD)

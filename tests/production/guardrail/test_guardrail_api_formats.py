@@ -11,9 +11,7 @@ from tunegate.harness.production.guardrail.api_formats import choices_of, offere
 CALL = {"type": "function", "function": {"name": "order", "arguments": '{"id": 1}'}}
 
 
-def test_chat_completions() -> None:
-    """Its choices are taken as they are, from a model of litellm's too."""
-
+def test_choices_of_chat_completions_are_kept() -> None:
     class Response:
         def model_dump(self) -> dict[str, Any]:
             return {"choices": [{"message": {"content": "a"}}]}
@@ -41,21 +39,18 @@ def test_chat_completions() -> None:
     ],
     ids=["responses", "messages"],
 )
-def test_other_interfaces(response: dict[str, Any]) -> None:
-    """Text and calls of OpenAI's responses and of Anthropic's messages."""
+def test_responses_and_messages_become_a_choice(response: dict[str, Any]) -> None:
     message = {"role": "assistant", "content": "Hello", "tool_calls": [CALL]}
 
     assert choices_of(response) == [{"message": message, "finish_reason": None}]
 
 
 @pytest.mark.parametrize("response", [{"data": [{"embedding": [0.1]}]}, b"event", None])
-def test_no_words(response: Any) -> None:
-    """An embedding has nothing to be read."""
+def test_an_embedding_has_no_choices(response: Any) -> None:
     assert choices_of(response) is None
 
 
-def test_offered_tools() -> None:
-    """Name and schema, wherever the interface has them."""
+def test_tools_are_read_in_every_format() -> None:
     schema = {"type": "object", "properties": {}}
     request = {
         "tools": [

@@ -55,10 +55,9 @@ def test_a_program_scores_texts(program: ClassifierProgram) -> None:
         ("late", "no answer within 1 s"),
     ],
 )
-def test_a_program_without_an_answer_is_told(
+def test_a_program_without_an_answer_is_an_error(
     program: ClassifierProgram, text: str, why: str
 ) -> None:
-    """In one line; the next text is scored again, by a new process where the old one is lost."""
     program.attack_probability("!")
     with pytest.raises(RuntimeError, match=why):
         program.attack_probability(text)
@@ -75,7 +74,7 @@ def test_a_program_without_an_answer_is_told(
         ("command:'", "No closing quotation"),
     ],
 )
-def test_a_wrong_spec_stops_the_start(spec: str, why: str) -> None:
+def test_a_wrong_spec_is_refused(spec: str, why: str) -> None:
     with pytest.raises(UsageError, match=why):
         open_classifier(spec)
 

@@ -30,8 +30,7 @@ def _requested(text: str) -> dict[str, Any]:
     return {"model": "m", "messages": [{"role": "user", "content": text}], "metadata": {}}
 
 
-def test_litellm_knows_it() -> None:
-    """It is a guardrail of litellm's, with its hooks in the class itself."""
+def test_it_is_a_guardrail_of_litellm() -> None:
     from litellm.integrations.custom_guardrail import CustomGuardrail
 
     made = _made()
@@ -41,30 +40,26 @@ def test_litellm_knows_it() -> None:
     assert "async_post_call_streaming_iterator_hook" in type(made).__dict__
 
 
-def test_no_other_name() -> None:
-    """A slip in config.yaml is an error of the module's."""
+def test_another_name_in_config_is_an_error() -> None:
     with pytest.raises(AttributeError, match="TunegateGuardrial"):
         importlib.import_module("tunegate.harness.production.guardrail").TunegateGuardrial  # noqa: B018
 
 
 @pytest.mark.parametrize("mode", ["during_call", "logging_only"])
-def test_other_modes(mode: str) -> None:
-    """What would never be called is refused at the start."""
+def test_modes_without_a_hook_are_refused(mode: str) -> None:
     found: Any = importlib.import_module("tunegate.harness.production.guardrail").TunegateGuardrail
 
     with pytest.raises(ValueError, match=mode):
         found(guardrail_name="g", event_hook=mode)
 
 
-def test_settings() -> None:
-    """Ours are checked, litellm's passed on."""
+def test_own_settings_are_checked_and_litellms_passed_on() -> None:
     with pytest.raises(UsageError, match='violation: "warn"'):
         _made(violation="warn")
     assert _made(violation="log", run_in_parallel=True).run_in_parallel is True
 
 
-def test_a_blocked_request(caplog: pytest.LogCaptureFixture) -> None:
-    """An exception with status 400, and a line in the log."""
+def test_a_blocked_request_is_an_error_and_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
     from litellm.exceptions import GuardrailRaisedException
 
     with (
@@ -81,8 +76,7 @@ def test_a_blocked_request(caplog: pytest.LogCaptureFixture) -> None:
     assert "a@b.example" not in caplog.text
 
 
-def test_a_stream_of_another_interface() -> None:
-    """It is held back, for nothing has read it; where violations are logged it passes."""
+def test_an_unreadable_stream_is_blocked_or_logged() -> None:
     from litellm.exceptions import GuardrailRaisedException
 
     async def events() -> AsyncIterator[bytes]:
@@ -98,7 +92,6 @@ def test_a_stream_of_another_interface() -> None:
 
 
 def test_an_embedding_passes() -> None:
-    """There is nothing to read in it."""
     response = {"data": [{"embedding": [0.1]}]}
     hook = _made(max_answer_characters=1, violation="block").async_post_call_success_hook
 
@@ -157,8 +150,7 @@ def _stream(made: Any, text: str, size: int, **more: Any) -> list[str]:
 class TestMasking:
     """Personal data and secrets in answers become marks, and the log counts them."""
 
-    def test_a_whole_answer(self, caplog: pytest.LogCaptureFixture) -> None:
-        """The answer is rewritten in place; the log holds kinds and counts alone."""
+    def test_a_whole_answer_is_masked_in_place(self, caplog: pytest.LogCaptureFixture) -> None:
         answer = _Answer.whole(LEAK)
         with caplog.at_level(logging.WARNING, logger="tunegate.guardrail"):
             made = _made(violation="mask")
@@ -170,14 +162,12 @@ class TestMasking:
 
     @pytest.mark.parametrize("size", [1, 3, 7, 40, 1000])
     @pytest.mark.parametrize("ends", [True, False])
-    def test_a_stream(self, size: int, ends: bool) -> None:
-        """However it is cut into chunks, also where it breaks off without a finish reason."""
+    def test_a_stream_is_masked_however_it_is_cut(self, size: int, ends: bool) -> None:
         pieces = _stream(_made(violation="mask"), LEAK, size, ends=ends)
 
         assert "".join(pieces) == MASKED
 
-    def test_a_stream_flows(self) -> None:
-        """What is certain is sent before the end."""
+    def test_a_masked_stream_is_sent_before_its_end(self) -> None:
         pieces = _stream(_made(violation="mask"), "word " * 200, 5)
 
         assert sum(bool(piece) for piece in pieces) > 150
@@ -216,8 +206,7 @@ class TestMasking:
 
         assert "".join(pieces) == "Here it is: <key> Keep it."
 
-    def test_a_request(self) -> None:
-        """What callers and tools say is masked, the operator's words stay."""
+    def test_a_request_is_masked_but_for_the_operators_words(self) -> None:
         data = _requested("I am jo@example.org.")
         data["messages"].insert(0, {"role": "system", "content": "Mail ops@example.org."})
         data["messages"].append(
@@ -239,8 +228,7 @@ class TestMasking:
         assert responses["output"][0]["content"][0]["text"] == MASKED  # type: ignore[index]
         assert message["content"][0]["text"] == MASKED  # type: ignore[index]
 
-    def test_blocked_or_logged(self) -> None:
-        """A leak blocks where violations block; by default it passes as it is."""
+    def test_a_leak_blocks_only_if_violations_block(self) -> None:
         from litellm.exceptions import GuardrailRaisedException
 
         with pytest.raises(GuardrailRaisedException, match="leaks: 1 email"):
@@ -254,8 +242,9 @@ class TestFailures:
 
     BROKEN = f"command:{sys.executable} -c 'raise SystemExit(3)'"
 
-    def test_open(self, caplog: pytest.LogCaptureFixture) -> None:
-        """The request passes, and the line says why it was not checked."""
+    def test_a_failed_check_lets_a_call_pass_by_default(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         with caplog.at_level(logging.WARNING, logger="tunegate.guardrail"):
             made = _made(violation="block", classifier=self.BROKEN)
             asyncio.run(made.async_pre_call_hook(None, None, _requested("hello"), "x"))
@@ -263,8 +252,7 @@ class TestFailures:
         assert '"failed": {"classifier": "RuntimeError: the program ended"}' in caplog.text
         assert '"fails": "open"' in caplog.text
 
-    def test_closed(self) -> None:
-        """The caller gets an error, whatever violations do."""
+    def test_a_failed_check_blocks_if_fails_is_closed(self) -> None:
         from litellm.exceptions import GuardrailRaisedException
 
         made = _made(violation="log", fails="closed", classifier=self.BROKEN)

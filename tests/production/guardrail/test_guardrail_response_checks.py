@@ -59,8 +59,7 @@ def _called(name: str, arguments: str) -> dict[str, Any]:
     return {"content": None, "tool_calls": [call]}
 
 
-def test_the_suites_metrics(suite: str) -> None:
-    """Those that need no right answer check; the reason is the metric's."""
+def test_the_suites_metrics_without_expected_answers_check(suite: str) -> None:
     (only,) = _found({"content": "{"}, suite=suite)
 
     assert only[0] == "json_valid"
@@ -71,23 +70,21 @@ def test_the_suites_metrics(suite: str) -> None:
     ]
 
 
-def test_some_of_them(suite: str) -> None:
-    """Named metrics alone check."""
+def test_only_the_named_metrics_check(suite: str) -> None:
     assert _found({"content": "{"}, suite=suite, metrics=["loops"]) == []
 
 
-def test_a_metric_that_needs_the_right_answer(suite: str) -> None:
+def test_a_metric_that_needs_the_expected_answer_is_refused(suite: str) -> None:
     with pytest.raises(UsageError, match=r"metrics='exact_match'.*with json_valid, loops"):
         ResponseChecks(parse_settings({"suite": suite, "metrics": ["exact_match"]}))
 
 
-def test_metrics_without_a_suite() -> None:
+def test_metrics_without_a_suite_are_refused() -> None:
     with pytest.raises(UsageError, match="give suite: FOLDER"):
         ResponseChecks(parse_settings({"metrics": ["loops"]}))
 
 
-def test_length_and_refusal() -> None:
-    """Both only where they are asked for."""
+def test_length_and_refusal_are_checked_only_if_set() -> None:
     refusal = {"content": "I'm sorry, but I can't help with that."}
 
     assert _found(refusal) == []
@@ -98,8 +95,7 @@ def test_length_and_refusal() -> None:
     ]
 
 
-def test_tool_calls() -> None:
-    """A call must be of a tool that was offered, its arguments of that tool's schema."""
+def test_a_tool_call_must_match_an_offered_tool() -> None:
     request = {"tools": [TOOL]}
 
     assert _found(_called("order", '{"id": "A"}'), request) == []
@@ -119,8 +115,7 @@ def test_a_tool_call_is_not_the_suites_form(suite: str) -> None:
     assert _found(_called("order", '{"id": "A"}'), {"tools": [TOOL]}, suite=suite) == []
 
 
-def test_every_choice(suite: str) -> None:
-    """Of two choices the second one is checked too; a text completion has a text."""
+def test_every_choice_is_checked(suite: str) -> None:
     choices = [{"text": "{}", "finish_reason": "stop"}, {"text": "{", "finish_reason": "stop"}]
 
     found = ResponseChecks(parse_settings({"suite": suite})).violations({"prompt": "?"}, choices)
@@ -128,15 +123,13 @@ def test_every_choice(suite: str) -> None:
     assert [one.check for one in found] == ["json_valid"]
 
 
-def test_content_in_parts(suite: str) -> None:
-    """Some providers answer in parts; their texts are the answer."""
+def test_content_in_parts_is_joined(suite: str) -> None:
     parts = [{"type": "text", "text": "{"}, {"type": "text", "text": "}"}]
 
     assert _found({"content": parts}, suite=suite) == []
 
 
-def test_an_empty_answer(suite: str) -> None:
-    """It is no JSON."""
+def test_an_empty_answer_is_not_json(suite: str) -> None:
     assert [check for check, _ in _found({"content": None}, suite=suite)] == ["json_valid"]
 
 
@@ -149,7 +142,7 @@ def test_an_empty_answer(suite: str) -> None:
         {"content": "x", "thinking_blocks": [{"type": "thinking", "thinking": "jo@example.org"}]},
     ],
 )
-def test_leaks_next_to_the_content(message: dict[str, Any]) -> None:
+def test_leaks_beside_the_content_are_found(message: dict[str, Any]) -> None:
     (found,) = ResponseChecks(parse_settings({})).violations({}, [{"message": message}])
 
     assert (found.check, found.reason) == ("leaks", "1 email")
@@ -163,7 +156,7 @@ def test_leaks_next_to_the_content(message: dict[str, Any]) -> None:
         {"content": "x", "tool_calls": [{"function": {"arguments": "{}"}}]},
     ],
 )
-def test_calls_in_other_forms(message: dict[str, Any]) -> None:
+def test_malformed_calls_are_violations(message: dict[str, Any]) -> None:
     (found,) = ResponseChecks(parse_settings({})).violations({}, [{"message": message}])
 
     assert found.check == "calls"

@@ -139,8 +139,7 @@ def _later(request: Request) -> bool:
     return len(request.case.input_messages()) > 1
 
 
-def test_what_was_played_is_not_played_again(tmp_path: Path) -> None:
-    """A second run asks nothing of an answered sample; one that failed is asked from the store."""
+def test_answered_samples_are_not_played_again(tmp_path: Path) -> None:
     folder, store = write_suite(tmp_path / "desk"), tmp_path / "store.sqlite"
     first, second = arms(), arms()
     play(folder, first, store)
@@ -152,7 +151,7 @@ def test_what_was_played_is_not_played_again(tmp_path: Path) -> None:
     assert words[words.index("--sample-id") + 1] == "X3"
 
 
-def test_the_suite_decides_what_inspect_is_told(tmp_path: Path) -> None:
+def test_a_suites_settings_become_options_of_inspect(tmp_path: Path) -> None:
     toml = TOML.replace('reward = "told"', 'reward = "told"\noptions = {n = 2}\nflags = ["--x"]')
     folder = write_suite(tmp_path / "desk", toml=toml, orders=ORDERS[:2])
     play(folder, arms(), logs=tmp_path / "logs")
@@ -175,8 +174,9 @@ def test_the_suite_decides_what_inspect_is_told(tmp_path: Path) -> None:
         ("killed", "Inspect ended with exit code 137: what Inspect prints"),
     ],
 )
-def test_a_task_that_does_not_end_is_an_error(tmp_path: Path, file: str, part: str) -> None:
-    """The message has Inspect's own reason; what was finished is kept."""
+def test_a_task_that_fails_is_an_error_and_keeps_finished_samples(
+    tmp_path: Path, file: str, part: str
+) -> None:
     folder = write_suite(tmp_path / "desk")
     (folder / file).touch()
     with pytest.raises(BackendError) as caught:
@@ -237,7 +237,7 @@ def test_the_key_of_an_episode_follows_the_tasks_code(tmp_path: Path) -> None:
         ("desk_task.py@desk", "gone.py@desk", "no such file"),
         ("desk_task.py@desk", "desk_task.py", "write it as 'file.py@task' or 'package/task'"),
         ('reward = "told"', 'flags = ["--epochs", "3"]', "flags: --epochs follows from the suite"),
-        ('reward = "told"', "max_turns = 3", "max_turns is of an environment's class"),
+        ('reward = "told"', "max_turns = 3", "max_turns belongs to an environment"),
         ('inspect = "desk_task.py@desk"\n', "", "name the `environment`"),
     ],
 )

@@ -68,8 +68,7 @@ def test_protobuf_reads_what_was_meant(written: Any) -> None:
     assert list(base.events) == []  # scores are log records
 
 
-def test_ids_are_hexadecimal(written: Any) -> None:
-    """Ids are lower-case hex as OTLP/JSON asks, not base64, in spans, links and logs."""
+def test_ids_are_lower_case_hex(written: Any) -> None:
     made = written()
     links = [link for span in made.spans for link in span.get("links", ())]
     assert links
@@ -80,8 +79,7 @@ def test_ids_are_hexadecimal(written: Any) -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_odd_texts(written: Any, recorded: Any) -> None:
-    """Half a surrogate pair, NUL, escapes in every field: every line parses."""
+def test_odd_texts_in_every_field_parse(written: Any, recorded: Any) -> None:
     case = Case(id="c1", prompt=ODD, tags=(ODD,), tools=({"name": ODD, "parameters": {ODD: ODD}},))
     arms = {"base": {"spec": ODD, "backend": "hf"}, "tuned": {"spec": "x", "engine": ODD}}
     changed = recorded.manifest.model_copy(update={"arms": arms})
@@ -95,7 +93,9 @@ def test_odd_texts(written: Any, recorded: Any) -> None:
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
-def test_what_is_no_number_is_left_out(written: Any, recorded: Any, number: float) -> None:
+def test_numbers_that_are_not_finite_are_left_out(
+    written: Any, recorded: Any, number: float
+) -> None:
     arms = recorded.manifest.arms
     arms = {**arms, "base": {**arms["base"], "dtype": number}}
     changed = recorded.manifest.model_copy(update={"arms": arms})
@@ -110,13 +110,12 @@ def test_what_is_no_number_is_left_out(written: Any, recorded: Any, number: floa
     assert spans[0]["error.type"] == "non_finite"
 
 
-def test_a_second_time_the_bytes_are_the_same(written: Any) -> None:
-    """Ids and all: a run that is judged again is the same trace, not another one."""
+def test_writing_again_gives_the_same_bytes(written: Any) -> None:
     first = [(written().folder / name).read_bytes() for name in FILE_NAMES]
     assert [(written().folder / name).read_bytes() for name in FILE_NAMES] == first
 
 
-def test_a_run_without_cells(written: Any) -> None:
+def test_a_run_without_answers_has_a_span(written: Any) -> None:
     made = written(cells=())
     (root,) = made.spans
     assert root["name"] == "eval run s"
@@ -124,7 +123,7 @@ def test_a_run_without_cells(written: Any) -> None:
     assert made.logs == []
 
 
-def test_the_records_are_gone_through_as_they_come(tmp_path: Path, recorded: Any) -> None:
+def test_records_are_read_as_they_come(tmp_path: Path, recorded: Any) -> None:
     sizes = []
 
     class Watched:
@@ -159,10 +158,9 @@ def test_the_environment_does_not_thin_the_record(
     assert [(written().folder / file).read_bytes() for file in FILE_NAMES] == before
 
 
-def test_disabled_opentelemetry(
+def test_disabled_opentelemetry_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: Any
 ) -> None:
-    """OTEL_SDK_DISABLED is respected: no telemetry, no file, no failure."""
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     assert write_traces(tmp_path, recorded) is None
     assert list(tmp_path.iterdir()) == []
@@ -184,7 +182,7 @@ def test_a_full_disk_leaves_the_old_files(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_the_files_of_many_answers_are_packed(
+def test_the_files_of_many_answers_are_compressed(
     written: Any, recorded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = {

@@ -112,8 +112,7 @@ def _spans(messages: list[Any]) -> list[Any]:
     ]
 
 
-def test_packed_files_are_sent(written: Any, collector: Collector) -> None:
-    """The spans and records of `traces.jsonl.gz` and `logs.jsonl.gz` go out as those of others."""
+def test_compressed_files_are_sent_like_others(written: Any, collector: Collector) -> None:
     made = written()
     count = len(made.spans)
     for name in ("traces.jsonl", "logs.jsonl"):
@@ -175,10 +174,9 @@ def test_kinds_and_states_survive(written: Any, collector: Collector, recorded: 
         assert other.trace_id.hex() == span["traceId"]
 
 
-def test_the_standard_variables(
+def test_the_standard_variables_are_read(
     written: Any, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Headers, compression, an endpoint of its own for a signal, and who the service is."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic%20abc,x-team=ml")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{collector.url}/own/path")
@@ -194,8 +192,9 @@ def test_the_standard_variables(
         assert b"gates-of-acme" in body
 
 
-def test_json(written: Any, collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """http/json is spoken too, where OpenTelemetry's exporter for it is installed."""
+def test_http_json_is_supported(
+    written: Any, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("opentelemetry.exporter.otlp.json.http")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
     made = written()
@@ -226,7 +225,7 @@ def test_nothing_is_sent_unasked(
     assert collector.requests == []
 
 
-def test_large_runs_go_in_parts(
+def test_large_runs_are_sent_in_parts(
     written: Any, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sending, "BATCH", 4)
@@ -253,7 +252,7 @@ def _hanging() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("kind", ["refused", "hanging", "500", "401"])
-def test_a_dead_collector(
+def test_a_dead_collector_is_reported_in_a_line(
     written: Any,
     collector: Collector,
     hanging: str,
@@ -262,7 +261,6 @@ def test_a_dead_collector(
     capfd: pytest.CaptureFixture[str],
     kind: str,
 ) -> None:
-    """One line that says what is missing and where it is; no log, no exception, no second wait."""
     monkeypatch.setattr(sending, "PATIENCE", 0.3)
     urls = {"refused": _refused(), "hanging": hanging}
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", urls.get(kind, collector.url))
@@ -289,7 +287,7 @@ def test_a_dead_collector(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_collector_that_stops_answering(
+def test_a_collector_that_stops_answering_is_given_up(
     written: Any, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sending, "BATCH", 1)
@@ -334,7 +332,7 @@ def test_a_user_of_opentelemetry_is_left_alone(written: Any, collector: Collecto
     provider.shutdown()
 
 
-def test_a_protocol_that_we_do_not_speak(
+def test_an_unknown_protocol_is_reported(
     written: Any, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
@@ -414,8 +412,7 @@ def test_what_was_not_taken_is_sent_again(
     assert not (made.folder / "unsent.json").exists()
 
 
-def test_nothing_is_left_after_all_was_taken(written: Any, collector: Collector) -> None:
-    """A second time sends nothing; `--all` sends all of it, as the same trace."""
+def test_only_all_sends_again_what_was_taken(written: Any, collector: Collector) -> None:
     made = written()
     assert send_files(made.folder) == []
     before = len(collector.requests)
@@ -457,6 +454,6 @@ def test_the_command_sends_a_run(
 
 
 @pytest.mark.usefixtures("collector")
-def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such folder"):
         resend_files(tmp_path / "RUN")

@@ -22,8 +22,7 @@ from tunegate.harness.telemetry.export.redaction import scrub_text
 CALL = {"name": "weather", "arguments": '{"city": "Rome"}'}
 
 
-def test_messages() -> None:
-    """Texts, calls and their results are parts, as in gen-ai-input-messages.json."""
+def test_messages_become_parts() -> None:
     turns = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": [{"type": "text", "text": "Rain?"}], "name": "ann"},
@@ -42,14 +41,13 @@ def test_messages() -> None:
     ]
 
 
-def test_other_parts_stay_what_they_are() -> None:
+def test_other_parts_are_kept() -> None:
     image = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
     (turn,) = input_messages([{"role": "user", "content": [image]}])
     assert turn["parts"] == [image]
 
 
-def test_an_answer_says_how_it_ended() -> None:
-    """The finish reason is required; where it is not known, the message says so."""
+def test_an_answer_always_has_a_finish_reason() -> None:
     (done,) = output_messages(Completion(text="yes", finish_reason="stop"))
     assert done == {
         "role": "assistant",
@@ -59,8 +57,7 @@ def test_an_answer_says_how_it_ended() -> None:
     assert output_messages(Completion(text=""))[0]["finish_reason"] == "unknown"
 
 
-def test_thoughts_are_a_part_of_their_own() -> None:
-    """A `reasoning` part before the text, as the semantic conventions have it."""
+def test_thoughts_are_a_reasoning_part() -> None:
     (done,) = output_messages(Completion(text="yes", reasoning="Hm.", reasoning_closed=True))
 
     assert done["parts"] == [
@@ -73,8 +70,7 @@ FLAT = {"name": "f", "parameters": {}}
 
 
 @pytest.mark.parametrize("tool", [FLAT, {"type": "function", "function": FLAT}])
-def test_tools_are_flat(tool: dict[str, Any]) -> None:
-    """Both ways to write a tool are the one of gen-ai-tool-definitions.json."""
+def test_tool_definitions_are_flat(tool: dict[str, Any]) -> None:
     assert tool_definitions([tool]) == [{"type": "function", **FLAT}]
 
 

@@ -8,8 +8,7 @@ from typing import Any
 from tunegate.harness.telemetry.export.identifiers import TraceIdentifiers, plan_sha256
 
 
-def test_ids(recorded: Any) -> None:
-    """The same place has the same id, another place another; a name with odd signs has one too."""
+def test_each_place_has_an_id(recorded: Any) -> None:
     ids = TraceIdentifiers("0" * 32)
     made = [ids.span("case", "s", "c1"), ids.span("case", "s", "c2"), ids.span("case", "sc", "1")]
     assert len(set(made)) == 3
@@ -19,8 +18,7 @@ def test_ids(recorded: Any) -> None:
     assert re.fullmatch("[0-9a-f]{16}", ids.span("\ud800", "\0"))
 
 
-def test_a_trace_is_a_run(recorded: Any) -> None:
-    """Another plan, another start or another folder is another trace; the same run is the same."""
+def test_another_plan_start_or_folder_is_another_trace(recorded: Any) -> None:
     manifest = recorded.manifest
     plan = plan_sha256(manifest)
 

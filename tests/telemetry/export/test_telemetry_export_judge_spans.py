@@ -11,7 +11,7 @@ from tunegate.harness.telemetry.export.judge_spans import judge_calls
 JUDGED = "chat big"
 
 
-def test_a_span_for_each_reply(written: Any) -> None:
+def test_each_reply_has_a_span(written: Any) -> None:
     spans = written().named(JUDGED)
     told = [
         tuple(s["values"].get(f"tunegate.judge.{n}") for n in ("order", "attempt", "parse"))
@@ -32,7 +32,7 @@ def test_a_pair_is_linked_to_both_completions(written: Any, recorded: Any) -> No
         assert {link["traceId"] for link in span["links"]} == {span["traceId"]}
 
 
-def test_a_call_goes_out(written: Any, recorded: Any) -> None:
+def test_a_call_has_the_attributes_of_a_request(written: Any, recorded: Any) -> None:
     made = written()
     (case, _) = made.named("eval case")
     (first, *_) = made.named(JUDGED)
@@ -54,7 +54,7 @@ def test_a_call_goes_out(written: Any, recorded: Any) -> None:
     }.items() <= first["values"].items()
 
 
-def test_a_reply_whose_time_is_known(written: Any, recorded: Any) -> None:
+def test_a_reply_with_a_time_is_placed_there(written: Any, recorded: Any) -> None:
     (line,) = recorded.judgements
     timed = JudgeReply(
         step="verdict", text="x", started_s=1_700_000_010.0, latency_s=0.25, output_tokens=5
@@ -74,8 +74,7 @@ def test_a_reply_whose_time_is_known(written: Any, recorded: Any) -> None:
     assert counted(written(judgements=(line.model_copy(update={"attempts": 0}),))) == []
 
 
-def test_identical_completions_are_one_call(recorded: Any) -> None:
-    """Two judgements with one key were asked once; what it took stands in one of them."""
+def test_identical_completions_share_a_call(recorded: Any) -> None:
     (line,) = recorded.judgements
     other = line.model_copy(update={"arm": "base", "attempts": 0, "latency_s": None})
     found = list(judge_calls((other, line)))
@@ -83,7 +82,7 @@ def test_identical_completions_are_one_call(recorded: Any) -> None:
     assert all(call.bill is line for call in found)
 
 
-def test_a_lone_judgement_is_linked_to_all_it_speaks_of(written: Any, recorded: Any) -> None:
+def test_a_judgement_is_linked_to_all_completions_it_judges(written: Any, recorded: Any) -> None:
     (line,) = recorded.judgements
     suite = recorded.manifest.suites[0]
     rule, pairwise = suite.metrics
@@ -102,7 +101,7 @@ def test_a_lone_judgement_is_linked_to_all_it_speaks_of(written: Any, recorded: 
     assert "tunegate.judge.order" not in span["values"]
 
 
-def test_a_judge_that_was_never_reached(written: Any, recorded: Any) -> None:
+def test_a_judge_that_was_not_reached_has_an_error_span(written: Any, recorded: Any) -> None:
     (line,) = recorded.judgements
     failed = line.model_copy(
         update={
@@ -118,19 +117,18 @@ def test_a_judge_that_was_never_reached(written: Any, recorded: Any) -> None:
     assert "gen_ai.response.model" not in span["values"]
 
 
-def test_a_tie_without_asking_is_no_call(written: Any, recorded: Any) -> None:
+def test_a_tie_without_asking_has_no_span(written: Any, recorded: Any) -> None:
     (line,) = recorded.judgements
     assert written(judgements=(line.model_copy(update={"replies": ()}),)).named(JUDGED) == []
 
 
-def test_replies_are_content(written: Any) -> None:
-    """They are in the span only if content is."""
+def test_replies_are_written_only_with_content(written: Any) -> None:
     assert all("gen_ai.output.messages" not in s["values"] for s in written().named(JUDGED))
     (first, *_) = written(ContentCapture()).named(JUDGED)
     assert "let me ponder" in first["values"]["gen_ai.output.messages"]
 
 
-def test_a_judgement_stored_before_cost_nothing(written: Any, recorded: Any) -> None:
+def test_a_stored_judgement_costs_nothing(written: Any, recorded: Any) -> None:
     (line,) = recorded.judgements
     made = written(judgements=(line.model_copy(update={"attempts": 0}),))
     assert all(s["values"]["tunegate.cache.hit"] for s in made.named(JUDGED))

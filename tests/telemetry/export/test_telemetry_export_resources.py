@@ -11,6 +11,7 @@ import pytest
 from tests.traced_calls import shipped
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
+from tunegate.harness.telemetry.export import resources
 from tunegate.harness.telemetry.export.otlp_json import SpanKind
 from tunegate.harness.telemetry.export.resources import (
     ArmAttributes,
@@ -99,3 +100,43 @@ def asked(shared: OperationAttributes) -> dict[str, Any]:
 def test_no_password_of_an_address_is_written() -> None:
     model = ModelAttributes.of({"spec": "server:http://ann:pw@host:1/v1#m", "backend": "server"})
     assert "pw" not in str(model.attributes())
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, {"service.name": "tunegate", "service.version": "1"}),
+        ({"OTEL_SERVICE_NAME": "gates"}, {"service.name": "gates", "service.version": "1"}),
+        (
+            {"OTEL_RESOURCE_ATTRIBUTES": "team=ml%20ops, service.name=ours,broken,=x"},
+            {"service.name": "ours", "service.version": "1", "team": "ml ops"},
+        ),
+        (
+            {"OTEL_RESOURCE_ATTRIBUTES": "service.name=a", "OTEL_SERVICE_NAME": "b"},
+            {"service.name": "b", "service.version": "1"},
+        ),
+    ],
+)
+def test_the_variables_of_opentelemetry_add_to_the_resource(
+    environ: dict[str, str], expected: dict[str, str]
+) -> None:
+    assert resources.resource_attributes("1", environ) == expected
+
+
+def test_the_pipelines_run_is_named() -> None:
+    github = {
+        "GITHUB_RUN_ID": "7",
+        "GITHUB_SERVER_URL": "https://github.com",
+        "GITHUB_REPOSITORY": "acme/bot",
+    }
+    assert resources.pipeline_attributes(github) == {
+        "cicd.pipeline.run.id": "7",
+        "cicd.pipeline.run.url.full": "https://github.com/acme/bot/actions/runs/7",
+    }
+    gitlab = {"CI_PIPELINE_ID": "8", "CI_PIPELINE_URL": "https://lab/8"}
+    assert list(resources.pipeline_attributes(gitlab).values()) == ["8", "https://lab/8"]
+    assert list(resources.pipeline_attributes({"BUILD_ID": "9", "BUILD_URL": "u"}).values()) == [
+        "9",
+        "u",
+    ]
+    assert resources.pipeline_attributes({}) == {}
