@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 
 import pytest
 
@@ -128,11 +127,3 @@ def test_probabilities_of_verdicts_are_normalised() -> None:
 def test_probabilities_of_other_verdicts_are_refused() -> None:
     with pytest.raises(UnreadableReply, match="2 probabilities for 3 verdicts"):
         parse_reply(QUESTION, Completion(choice_logprobs=(-1.0, -2.0)))
-
-
-def test_the_prompt_files_stand_beside_their_judges() -> None:
-    folder = Path(__file__).parents[3] / "harness" / "judges"
-    code = {p.stem for p in folder.glob("*.py") if not p.stem.startswith("_")}
-
-    assert code
-    assert code == {p.stem for p in folder.glob("*.txt")}
