@@ -145,22 +145,21 @@ class BettingCapital:
 def update_sequence(
     stream: ConfidenceSequence, values: ArrayLike, *, bound: float
 ) -> ConfidenceSequence:
-    """Return the stream after more values; how they are cut into calls changes nothing.
+    """Return the stream after more values, in any number of calls.
 
     Args:
-        stream: What is known so far.
-        values: One a unit, from 0 to 1, in order of arrival; none leaves the stream as it is.
-        bound: Largest mean of a unit, given all before it, that is no reason for an alarm; above 0
-            and at most 1, and the same at every call.
+        stream: The stream so far.
+        values: One per unit, from 0 to 1, in order of arrival.
+        bound: Largest mean of a unit, given all before it, that is acceptable; above 0 and at most
+            1, and the same at every call.
 
     Source: capital of a bet c is prod(1 - c + c y / bound), Waudby-Smith and Ramdas (2024), JRSS B
     86:1-27. Block j begins with the share 1/(j (j+1)) of the capital, which sums to 1 over all
     blocks: a mixture over the times of a change (Shin, Ramdas and Rinaldo 2023, E-detectors, NEJSDS
-    2:229-260), which is itself such a process. By Ville's inequality it ever reaches 1/alpha with
-    probability alpha at most, at whatever times it is looked at.
+    2:229-260). By Ville's inequality it ever reaches 1/alpha with probability alpha at most.
 
-    Trap: units must not be correlated in ways that their own past does not show. Several calls of
-    one conversation are one unit, their mean its value.
+    Trap: units must be independent given the past. Several calls of one conversation are one unit,
+    with their mean as its value.
     """
     if not 0 < bound <= 1:
         raise ValueError(f"bound={bound} must be above 0 and at most 1")
@@ -179,14 +178,13 @@ def update_sequence(
 def update_capital(
     capital: BettingCapital, values: Floats, *, bound: Floats, seen: int
 ) -> BettingCapital:
-    """Return many streams after values that are in one block; as `update_sequence`, without its
-    checks.
+    """Update many streams at once, like `update_sequence` within one block and without checks.
 
     Args:
-        capital: What is known so far.
+        capital: Capital of the streams so far.
         values: Streams by units.
-        bound: Of each stream.
-        seen: Units before, in each stream.
+        bound: Bound of each stream.
+        seen: Earlier units of each stream.
     """
     block, wealth = seen // BLOCK + 1, capital.wealth
     if seen % BLOCK == 0:
@@ -196,23 +194,19 @@ def update_capital(
     grown = wealth[..., np.newaxis] + np.log1p(stakes * gains).cumsum(axis=-1)
     top = grown.max(axis=-2, keepdims=True)
     mean = np.log(np.exp(grown - top).mean(axis=-2)) + top[..., 0, :]
-    # What later blocks will begin with is capital too: 1/(j+1) is left after block j.
+    # The share of later blocks counts, too: 1/(j+1) is left after block j.
     evidence = np.logaddexp(mean, -math.log(block + 1))
     return BettingCapital(grown[..., -1], np.maximum(capital.peak, evidence.max(axis=-1)))
 
 
 def units_needed(rate: float, *, bound: float, alpha: float, most: int = 100_000) -> int | None:
-    """Return after how many units, about, a constant mean of `rate` raises an alarm.
+    """Return the median number of 0/1 units until a constant mean of `rate` raises an alarm.
 
     Args:
-        rate: Mean of the units, all of them 0 or 1.
+        rate: Mean of the units.
         bound: As in `update_sequence`.
         alpha: Error of the alarm.
-        most: Where to give up.
-
-    Returns:
-        The first number at which evidence that grew as on average would suffice; half of such
-        streams take longer, and None is more than `most`.
+        most: Where to give up and return None.
     """
     validation.check_within("rate", rate, 0, 1)
     validation.check_between("alpha", alpha, 0, 1)
@@ -223,7 +217,7 @@ def units_needed(rate: float, *, bound: float, alpha: float, most: int = 100_000
     top = float(growth.max())
     if top <= 0:
         return None
-    # Of the first block alone, which has half of the capital: the change is there from the start.
+    # The first block has half of the capital; the change is there from the start.
     needed = math.log(2 / alpha)
     units = int(needed / top)
     while units <= most and units * top + math.log(np.exp(units * (growth - top)).mean()) < needed:

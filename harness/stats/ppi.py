@@ -30,11 +30,10 @@ METHOD = "PPI++ on paired differences, t and Hall envelope, guarded"
 
 @dataclass(frozen=True, slots=True)
 class GuardedEstimate:
-    """An estimate that rests on few labels, with its limits at any level.
+    """An estimate from few labels, with its limits at any level.
 
-    Each limit is the widest of three: Student's t, Hall's correction for skewness, and the
-    distance that labels without an event leave open, for a rate of ln(1/alpha)/n is overlooked by
-    n labels with probability alpha (the rule of three).
+    Each limit is the widest of three: Student's t, Hall's correction for skewness, and the rule of
+    three: n labels miss an event of rate ln(1/alpha)/n with probability alpha.
 
     Source: Hall (1992), JRSS B 54:221-228; Hanley and Lippman-Hand (1983), JAMA 249:1743-1745.
     """
@@ -93,11 +92,11 @@ def guarded_estimate(
 
     Args:
         estimate: The estimate.
-        deviations: What each labelled pair contributes to it, less their mean.
-        largest: Largest possible error of one pair; one of each sign and of this size is counted
-            as seen, for none in 50 does not mean none. `inf` if there is no bound: none is counted.
+        deviations: Contribution of each labelled pair, minus their mean.
+        largest: Largest possible error of one pair; one of each sign is counted as seen, since
+            none in 50 does not mean none. `inf` if there is no bound, then none is counted.
         degrees: Degrees of freedom of the t quantile.
-        overlooked: What the rule of three takes for the largest error; `largest` if not given.
+        overlooked: Largest error for the rule of three; `largest` by default.
         rest: Variance and third cumulant of the independent part.
 
     Source: the counted errors are Agresti and Coull's (1998, American Statistician 52:119-126)
@@ -115,7 +114,7 @@ def guarded_estimate(
 
 
 def ppi_weight(human: ArrayLike, judge: ArrayLike, unlabelled: ArrayLike) -> float:
-    """Share of trust, from 0 to 1, that the judge earns on the labelled cases.
+    """Weight of the judge, from 0 to 1, by its agreement on the labelled cases.
 
     Source: Angelopoulos, Duchi and Zrnic (2023), PPI++, arXiv 2311.01453, example 6.1:
     Cov(human, judge) / ((1 + n/N) Var(judge)), clipped to [0, 1].
@@ -145,13 +144,13 @@ def ppi_interval(
         largest_error: Largest possible error of the judge on one case; `bound` if not given.
 
     Returns:
-        The interval, clipped to plus and minus `bound`; without a bound that of
-        `paired_mean.mean_interval` on the people's labels alone where nothing varies.
+        The interval, clipped to plus and minus `bound`; without a bound and any variation,
+        `paired_mean.mean_interval` of the people's labels.
 
     Source: PPI++ (arXiv 2311.01453) on paired differences: w * mean(unlabelled) +
     mean(human - w * judge), with the limits of `GuardedEstimate` on n - 1 degrees of freedom. With
-    a bound one error of each sign is counted as seen: a judge whose errors all point one way, or
-    that hides rare losses, otherwise errs with .10 to .16 at 50 to 100 labels.
+    a bound, one error of each sign is counted as seen: otherwise a judge whose errors all point one
+    way, or that hides rare losses, errs with .10 to .16 at 50 to 100 labels.
 
     Trap: the labelled cases must be a random sample, labelled blind and for both models.
     """
@@ -197,13 +196,11 @@ def ppi_test(
 
 @dataclass(frozen=True)
 class JudgeRegression:
-    """A judge's differences by people's, on the labelled pairs of a calibration.
+    """Regression of a judge's differences on people's, over the labelled pairs of a calibration.
 
-    It gives the mean difference of the judge where people see a given one, and by inversion
-    what people would see behind the judge's mean difference on other pairs. Subtracting the mean
-    error instead takes people's mean difference to be the same there: a judge that errs alike on
-    both arms understates every difference, and a calibration on a fine-tune that changed nothing
-    does not show by how much.
+    It predicts the judge's mean difference from people's, and by inversion people's from the
+    judge's on other pairs. Subtracting the mean error instead would assume the same mean difference
+    there: a judge that errs alike on both arms understates every difference.
 
     Source: classical calibration, or inverse regression (Brown 1993, Measurement, Regression, and
     Calibration, ch. 2), with the limits of `GuardedEstimate` for the regression line.
@@ -214,7 +211,7 @@ class JudgeRegression:
     largest: float
     """Largest possible error of the judge on one pair; `inf` if there is no bound."""
     clusters: Ints | None = None
-    """Number of each pair's cluster; None where pairs are independent."""
+    """Number of each pair's cluster; None if pairs are independent."""
 
     @classmethod
     def of(
@@ -252,7 +249,7 @@ class JudgeRegression:
         return float((self._moved * self.judge).sum() / self._squares)
 
     def reported(self, difference: float) -> GuardedEstimate:
-        """Return the judge's mean difference where people's is `difference`."""
+        """Return the judge's mean difference if people's is `difference`."""
         n, away = self.human.size, difference - float(self.human.mean())
         influence = 1 + n * away * self._moved / self._squares
         errors = self.judge - self.judge.mean() - self.slope * self._moved
@@ -270,7 +267,7 @@ class JudgeRegression:
         )
 
     def seen_by_people(self, judged: float) -> float:
-        """Return people's mean difference where the judge's is `judged`; infinite at slope 0."""
+        """Return people's mean difference if the judge's is `judged`; infinite at slope 0."""
         away = judged - float(self.judge.mean())
         if self.slope <= 0:
             return math.copysign(math.inf, away)
@@ -286,19 +283,12 @@ class JudgeRegression:
 
 
 def sample_distance(chosen: ArrayLike, rest: ArrayLike) -> float:
-    """Return how many standard errors a sample's mean is from that of the values left out.
+    """Return the signed distance of a sample's mean from that of the rest, in standard errors.
 
     A random sample is farther than 4 in about 1 of 10,000 draws.
 
-    Args:
-        chosen: The values of the sample.
-        rest: All other values.
-
-    Returns:
-        The distance, signed; 0 where nothing varies.
-
     Source: the permutation variance of a difference of two means (Pitman 1937, Supplement to the
-    JRSS 4:119-130). A variance of each would call a sample that missed a rare value not random.
+    JRSS 4:119-130). Separate variances would call a sample that missed a rare value not random.
     """
     inside, outside = (
         validation.check_vector(name, values)
@@ -320,8 +310,8 @@ def corrected_mean(
         human: Scores of the arm by people, one per labelled case.
         judge: Scores by the judge for the same cases.
         unlabelled: Scores by the judge for all other cases.
-        weight: Share of trust; with that of `ppi_weight` on the differences, the levels of the
-            two arms differ by exactly the estimate of `ppi_interval`.
+        weight: Weight of the judge; with `ppi_weight` of the differences, the levels of the two
+            arms differ by exactly the estimate of `ppi_interval`.
     """
     validation.check_within("weight", weight, 0, 1)
     truth, seen, rest = _check_samples(human, judge, unlabelled)
@@ -350,7 +340,7 @@ def _fit(
     largest_error: float,
     weight: float | None = None,
 ) -> GuardedEstimate | None:
-    """Return the estimate with its limits; None where nothing varies."""
+    """Return the estimate with its limits; None if nothing varies."""
     weight = _weight(truth, seen, rest) if weight is None else weight
     rectifier = truth - weight * seen
     deviations, others = rectifier - rectifier.mean(), rest - rest.mean()

@@ -1,8 +1,6 @@
 """One-sided tolerance bounds: the worst rate that a sample is compatible with.
 
-A figure of n cases is itself an estimate. These are its one-sided limits: what is beyond one of
-them is worse than the gate's model, not bad luck of the gate. They are exact or proven for any n
-where cases are independent.
+They are exact or proven for any number of independent cases.
 """
 
 import math
@@ -30,12 +28,7 @@ class OrderStatistic:
 
 
 def worst_rate(count: int, n: int, *, alpha: float) -> float:
-    """Return the largest rate that `count` of `n` leave possible.
-
-    Args:
-        count: Cases in which it happened.
-        n: Independent cases.
-        alpha: Error of the limit.
+    """Return the largest rate compatible with `count` events in `n` independent cases.
 
     Source: Clopper and Pearson (1934), Biometrika 26:404-413.
     """
@@ -44,18 +37,13 @@ def worst_rate(count: int, n: int, *, alpha: float) -> float:
 
 
 def worst_clustered_rate(losses: ArrayLike, clusters: Labels, *, alpha: float) -> float:
-    """Return the largest rate that cases in clusters leave possible.
-
-    Args:
-        losses: 1 for each case in which it happened, else 0.
-        clusters: One label per case, at least two different ones.
-        alpha: Error of the limit.
+    """Return the largest rate compatible with 0/1 `losses` of cases in clusters.
 
     Source: Korn and Graubard (1998), Survey Methodology 24:193-201: the limit of Clopper and
     Pearson with counts divided by the design effect and by the ratio of the squared t quantiles of
     clusters and cases.
 
-    Trap: unlike the other limits it is no theorem, for the design effect is estimated.
+    Trap: not exact, since the design effect is estimated.
     """
     validation.check_between("alpha", alpha, 0, 0.5)
     array = validation.check_ranged("losses", losses, 0.0, 1.0)
@@ -70,7 +58,7 @@ def worst_clustered_rate(losses: ArrayLike, clusters: Labels, *, alpha: float) -
 
 
 def worst_mean(values: ArrayLike, *, alpha: float) -> float:
-    """Return the largest mean that values from 0 to 1 leave possible.
+    """Return the largest mean compatible with values from 0 to 1.
 
     Source: the betting interval of Waudby-Smith and Ramdas (2024), JRSS B 86:1-27.
     """
@@ -89,11 +77,7 @@ def order_statistic(values: ArrayLike, quantile: float) -> OrderStatistic:
 
 
 def worst_excess(limit: OrderStatistic, *, alpha: float) -> float:
-    """Return the largest share of further values above a threshold.
-
-    Args:
-        limit: An order statistic of the gate's cases.
-        alpha: Error of the limit.
+    """Return the largest share of further values above an order statistic.
 
     Source: the share is Beta(above + 1, n - above) for any continuous distribution, and smaller
     where there are ties (Wilks 1941, Annals of Mathematical Statistics 12:91-96).

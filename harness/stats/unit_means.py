@@ -1,8 +1,8 @@
 """Means of independent units: cases, or clusters of cases that belong together.
 
 A unit is a sum and a size; the mean is the sum of all values divided by the number of cases. Its
-standard error comes from leaving out one unit at a time, and where a few large losses and gains
-make up the sum, from the empirical likelihood.
+limits come from leaving out one unit at a time, and from the empirical likelihood if a few large
+losses and gains make up the sum.
 
 Example:
     >>> sums, sizes = np.array([1.0, -1.0, 2.0, 0.0]), np.array([2.0, 2.0, 2.0, 2.0])
@@ -23,15 +23,15 @@ from tunegate.harness.stats.validation import Floats
 _ROUNDING = 1e-13
 """Standard errors below this, on data scaled to at most 1, are rounding, not spread."""
 _EDGE = 1e-12
-"""How near the multiplier of the likelihood comes to the end of its range."""
+"""Distance of the likelihood's multiplier from the end of its range."""
 _INFORMATION = 3.0
-"""Units times this, over (kurtosis - 1), are the degrees of freedom of a standard error. With 4
-populations of three values err with up to .0591, and with Satterthwaite's 2 power is up to .02
-lower. Without the interval's own degrees of freedom in the sum they err with .0604."""
+"""Units times this, over (kurtosis - 1), are the degrees of freedom of a standard error. With 4,
+populations of three values err with up to .0591; with Satterthwaite's 2, power is up to .02 lower.
+Without the interval's own degrees of freedom they err with .0604."""
 
 _TWO_KINDS = 0.9
-"""Share of the variance between two groups of units from which on they are taken for two values:
-it is .75 where values are uniform, .64 where they are normal."""
+"""Share of the variance between two groups of units from which they count as two values; it is .75
+for uniform values, .64 for normal ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def jackknife(sums: Floats, sizes: Floats) -> JackknifeMean:
 
 
 def independent_units(sizes: Iterable[float]) -> float:
-    """Number of equal clusters that those of these sizes are worth: (sum m)^2 / sum m^2.
+    """Equivalent number of clusters of equal size: (sum m)^2 / sum m^2.
 
     Source: Kish (1965), Survey Sampling: the effect of unequal weights.
     """
@@ -68,12 +68,12 @@ def independent_units(sizes: Iterable[float]) -> float:
 
 
 def lattice_step(sums: Floats, sizes: Floats) -> float:
-    """Return the step in which a mean of two kinds of units moves; 0 where values are spread.
+    """Return the step of a mean whose units take two values; 0 if the values are spread.
 
-    It is what one unit changes that goes from one kind to the other. An upper tail that ends on a
-    step holds half of that step's probability more than the normal tail, for which half a step less
-    of the mean makes up (Cox 1970, Biometrika 57:217-219). The units are of two kinds to the degree
-    to which two groups of neighbours leave no variance within: not at all below `_TWO_KINDS`.
+    It is the effect of one unit that changes its value. A tail that ends on a step has half of its
+    probability more than the normal tail, so the mean is lowered by half a step (Cox 1970,
+    Biometrika 57:217-219). The step is reduced if two groups of neighbors leave variance within,
+    and is 0 below `_TWO_KINDS`.
     """
     apart = np.sort(sums - sums.sum() / sizes.sum() * sizes)
     total = float((apart**2).sum())
@@ -82,7 +82,7 @@ def lattice_step(sums: Floats, sizes: Floats) -> float:
     below = np.arange(1, apart.size)
     above = apart.size - below
     rising = -np.cumsum(apart)[:-1]
-    # The values add up to 0, so that the group above has the sum of the one below, negated.
+    # The values add up to 0, so the upper group's sum is minus the lower one's.
     between = rising**2 * (1 / below + 1 / above)
     best = int(between.argmax())
     step = float(rising[best] * (1 / below[best] + 1 / above[best]))
@@ -94,10 +94,10 @@ def lattice_step(sums: Floats, sizes: Floats) -> float:
 class EmpiricalLikelihood:
     """Lower limits of a mean by the signed root of its empirical likelihood ratio.
 
-    The weights of the units are changed as little as makes their mean the margin. Units far below
-    it then weigh more than their share of the sample, as a score test takes the variance of the
-    null hypothesis: one total loss among few large gains is weak evidence, which the t statistic,
-    Hall's correction included, takes for strong.
+    The weights of the units are changed as little as possible so that their mean is the margin.
+    Units far below it then weigh more than their share of the sample, like the variance under the
+    null hypothesis in a score test. The t statistic, even with Hall's correction, would take one
+    total loss among few large gains for strong evidence.
 
     Source: Owen (1988), Biometrika 75:237-249; for clusters, of sums less margin times size. The
     root is compared with a t quantile whose degrees of freedom fall with the kurtosis: the variance
@@ -128,14 +128,11 @@ class EmpiricalLikelihood:
         return cls(sums, sizes, max(1.0, known))
 
     def mirrored(self, sign: float) -> Self:
-        """Return the likelihood of `sign` times the values: -1 turns upper limits into lower."""
+        """Return the likelihood of `sign` times the values; -1 is for upper limits."""
         return self if sign > 0 else replace(self, sums=-self.sums)
 
     def root(self, margin: float) -> float:
-        """Return the signed root at a margin; 0 where the mean is not beyond it.
-
-        It is infinite where every unit is beyond the margin.
-        """
+        """Return the signed root at a margin: 0 if the mean is below it, infinite if no unit is."""
         apart = self.sums - margin * self.sizes
         lowest = float(apart.min())
         if lowest >= 0:

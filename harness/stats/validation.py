@@ -15,7 +15,7 @@ Labels = Sequence[Hashable] | NDArray[np.generic]
 
 
 def check_count(name: str, value: int, *, least: int = 0) -> int:
-    """Return a whole number of at least `least`; 3.0 and True are refused as slips."""
+    """Return a whole number of at least `least`; 3.0 and True are refused."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < least:
         raise ValueError(f"{name}={value} must be a whole number of at least {least}")
@@ -23,7 +23,7 @@ def check_count(name: str, value: int, *, least: int = 0) -> int:
 
 
 def check_between(name: str, value: float, low: float, high: float) -> float:
-    """Return a number strictly between `low` and `high`; NaN is outside of everything."""
+    """Return a number strictly between `low` and `high`."""
     if not low < value < high:
         raise ValueError(f"{name}={value} must be strictly between {low} and {high}")
     return float(value)
@@ -73,7 +73,7 @@ def check_vector(name: str, values: ArrayLike) -> Floats:
 
 
 def check_ranged(name: str, values: ArrayLike, low: float, high: float) -> Floats:
-    """Return a `check_vector` whose values all are from `low` to `high`, both included."""
+    """Return a float array like `check_vector` with all values from `low` to `high`."""
     array = check_vector(name, values)
     bad = np.flatnonzero((array < low) | (array > high))
     if bad.size:
@@ -92,7 +92,7 @@ def check_labels(name: str, values: Labels, size: int) -> Ints:
     members = list(values)
     if len(members) != size:
         raise ValueError(f"len({name})={len(members)} must equal the number of cases, {size}")
-    # A missing label would silently join all such cases into one cluster.
+    # Cases without a label would silently become one cluster.
     if None in members:
         raise ValueError(f"{name}[{members.index(None)}]=None must be a label")
     numbers = {label: number for number, label in enumerate(dict.fromkeys(members))}
@@ -109,6 +109,6 @@ def design_effect(deff: float) -> float:
 
 
 def check_exceeds(effect: float, margin: float) -> None:
-    """Check that the effect a plan hopes for is beyond the margin it must clear."""
+    """Check that a planned effect exceeds the margin."""
     if not effect > margin:
         raise ValueError(f"effect={effect} must exceed margin={margin}")
