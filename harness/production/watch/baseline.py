@@ -17,7 +17,7 @@ from tunegate.harness.records.run_folder import Run
 
 @dataclass(frozen=True, slots=True)
 class ProductionBaseline:
-    """What production shows if it is no worse than the gate's model."""
+    """What production shows if it is as good as the gate's model."""
 
     n: int
     """Cases; one of each cluster if there is a threshold."""

@@ -137,7 +137,7 @@ def _read_answers(
 
 
 def _open_log(folder: Path, reward: str, status: int) -> TaskLog | None:
-    """Return the log in a folder; None if there is none, or an aborted run left half of it."""
+    """Return the log in a folder; None without one, or if an aborted run left half of it."""
     file = newest_log(folder)
     try:
         return None if file is None else TaskLog.open(file, reward)

@@ -40,7 +40,7 @@ class JsonCursor:
         """Take a whole value.
 
         Raises:
-            ValueError: there is none.
+            ValueError: it is malformed or cut off.
             RecursionError: it is nested too deeply.
         """
         self.peek()

@@ -138,19 +138,19 @@ class ModelCall:
     """A request to a model with what came back, in the form of OpenAI's chat messages."""
 
     span: Span
-    """Where it was read."""
+    """The span it was read from."""
     convention: str
     """Name of the convention that read it."""
     messages: tuple[Mapping[str, Any], ...]
-    """Sent messages: `role` and `content` (a text), with `tool_calls`, `tool_call_id` and `name`
-    where there are some; a system prompt comes first, with the role `system`."""
+    """Sent messages: `role` and `content` (a text), with `tool_calls`, `tool_call_id` and `name` if
+    there are any; a system prompt comes first, with the role `system`."""
     tools: tuple[Mapping[str, Any], ...] = ()
     """Tool definitions that were offered: `{"type": "function", "function": {…}}`."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the request under OpenAI's names: `temperature`, `top_p`, `max_tokens`, `seed`,
     `stop`, `frequency_penalty`, `presence_penalty`, `tool_choice`, `response_format` …"""
     answer: str | None = None
-    """The text of the first answer; None where the trace does not hold it."""
+    """The text of the first answer; None if the trace does not hold it."""
     answer_calls: tuple[Mapping[str, Any], ...] = ()
     """Tool calls of the first answer: `{"type": "function", "function": {"name", "arguments"}}`,
     with `arguments` as the JSON text that the model wrote."""
@@ -163,9 +163,9 @@ class ModelCall:
     input_tokens: int | None = None
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
-    """Those of the thoughts, among `output_tokens`."""
+    """Tokens of thoughts, among `output_tokens`."""
     cost: float | None = None
-    """Price in US dollars, where the trace holds it."""
+    """Price in US dollars."""
     unreplayable: str | None = None
     """Why it cannot be asked again (`an image in message 2`, `no content was captured`)."""
     has_gaps: bool = False
@@ -173,7 +173,7 @@ class ModelCall:
     has_media: bool = False
     """Whether a message holds an image, audio, a video or a file."""
     session: str | None = None
-    """The one conversation or session that spans of the call's trace name; None without one."""
+    """The conversation or session that spans of the call's trace name, if it is a single one."""
 
     @property
     def latency_s(self) -> float:
@@ -182,7 +182,7 @@ class ModelCall:
 
     @property
     def conversation(self) -> str | None:
-        """The conversation or session that the call's span, or else its trace, names."""
+        """The conversation or session that the call's span or else its trace names."""
         return named_conversation(self.span) or self.session
 
 

@@ -66,13 +66,13 @@ def load_json(value: Any) -> Any:
 
 
 def load_structure(value: Any) -> Any:
-    """Return the object or array that is meant; None where there is none, or it was cut off."""
+    """Return the object or array in a JSON text; None for others and for truncated ones."""
     found = load_json(value)
     return found if isinstance(found, Mapping | list | tuple) else None
 
 
 def load_object(value: Any) -> Mapping[str, Any]:
-    """Return the object that is meant; an empty one where there is none."""
+    """Return the object in a JSON text; an empty one if there is none."""
     found = load_json(value)
     return found if isinstance(found, Mapping) else {}
 

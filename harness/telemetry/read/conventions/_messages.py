@@ -21,13 +21,13 @@ ROLES = {
 
 
 class RecordGap(str):
-    """An obstacle that another record of the same request may not have: something is missing."""
+    """An obstacle that another record of the request may fill: something is missing."""
 
     __slots__ = ()
 
 
 class LostMedium(str):
-    """An obstacle that every record of the request has, even if unnamed: an image, a file."""
+    """An obstacle that every record of the request has: an image, a file."""
 
     __slots__ = ()
 
@@ -73,7 +73,7 @@ class MessageTranscript:
             return
         self._append(_message(ROLES.get(named, named), message, read))
         held = read.texts or read.calls or read.obstacles or read.reasoning
-        if not held and named not in ("system", "developer"):  # whose empty prompt is none
+        if not held and named not in ("system", "developer"):  # may be empty
             self.obstacles.append(RecordGap(f"{place} was recorded without its content"))
 
     def _append(self, message: dict[str, Any]) -> None:
@@ -172,13 +172,13 @@ def _parts(message: Mapping[str, Any]) -> MessageParts:
 
 
 def _more(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return where LlamaIndex and LangChain keep what their own classes have no field for."""
+    """Return where LlamaIndex and LangChain keep what their classes have no fields for."""
     more = message.get("additional_kwargs")
     return more if isinstance(more, Mapping) else {}
 
 
 def _function_call(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the one call of a message from before there were lists of them."""
+    """Yield the single call of OpenAI's older API."""
     if isinstance(call := message.get("function_call"), Mapping):
         yield tool_call(call)
     elif isinstance(name := message.get("function_call_name"), str):
@@ -232,7 +232,7 @@ class MessageParts:
     """A part that cannot be sent again: `an image`, `a part of the type 'compaction'`."""
 
     def add(self, parts: Any) -> None:
-        """Sort one part or a list of them in; None adds nothing."""
+        """Add one part or a list of them; None adds nothing."""
         if isinstance(parts, list | tuple):
             for part in parts:
                 self._add(part)

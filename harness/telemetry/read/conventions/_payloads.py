@@ -1,6 +1,6 @@
-"""Payloads: the whole request and the whole reply of a model's API, as a record holds them.
+"""Payloads: the whole request and the whole reply of a model's API.
 
-Known are the forms of OpenAI's chat and Responses APIs, of Anthropic's messages, and of LangChain's
+In the forms of OpenAI's chat and Responses APIs, of Anthropic's messages, and of LangChain's
 serialized messages and results.
 """
 
@@ -55,7 +55,7 @@ def _add_all(transcript: MessageTranscript, values: Any) -> None:
 
 
 def plain_message(value: Any) -> Any:
-    """Return a message with its role where LangChain writes it as a type or a class."""
+    """Return a message with its role, which LangChain writes as a type or a class."""
     if not isinstance(value, Mapping):
         return value
     fields, kind = value.get("kwargs"), value.get("id")
@@ -69,7 +69,7 @@ def plain_message(value: Any) -> Any:
 
 
 def _turn(item: Any) -> Any:
-    """Return an item of the Responses API that is no message as a message with one part."""
+    """Return an item of the Responses API as a message, if it is not one already."""
     if not isinstance(item, Mapping) or "role" in item or item.get("type") in (None, "message"):
         return item
     if item["type"] == "reasoning":
@@ -87,7 +87,7 @@ def _assistant_turn(part: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def reply_answer(reply: Any) -> FirstAnswer:
-    """Return the first answer of a reply; nothing where it has no known form."""
+    """Return the first answer of a reply; an empty one for unknown forms."""
     if isinstance(reply, list | tuple):
         return reply_answer(reply[0]) if reply else FirstAnswer()
     if not isinstance(reply, Mapping):
@@ -143,7 +143,7 @@ def _count(usage: Mapping[str, Any], names: Iterable[str]) -> int | None:
 
 
 def load_python(value: Any) -> Any:
-    """Return what a text of JSON, or of what Python prints of lists and objects, holds."""
+    """Return the value of a text in JSON or in Python's repr."""
     found = load_json(value)
     if not isinstance(found, str) or found[:1] not in ("{", "["):
         return found
@@ -154,7 +154,7 @@ def load_python(value: Any) -> Any:
 
 
 def join_deltas(deltas: list[Any]) -> list[dict[str, Any]]:
-    """Return the tool calls whose pieces a stream brought."""
+    """Return the tool calls in the pieces of a stream."""
     calls: dict[str, dict[str, Any]] = {}
     for delta in deltas:
         function = delta["function"]

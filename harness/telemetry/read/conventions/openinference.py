@@ -53,18 +53,18 @@ def call(span: Span) -> ModelCall:
 
 
 def unflatten_list(attributes: Mapping[str, Any], prefix: str) -> list[Any]:
-    """Return the list that is flattened below a prefix; empty where there is none."""
+    """Return the list that is flattened below a prefix; empty if there is none."""
     return unflatten_attributes(attributes, prefix) or []
 
 
 def _add_system(transcript: MessageTranscript, system: Any) -> None:
-    """Add Anthropic's system prompt, which is a parameter, where no message holds it."""
+    """Add Anthropic's system prompt, a parameter, if no message holds it."""
     if not any(message["role"] == "system" for message in transcript.messages):
         transcript.add_system(system)
 
 
 def _add_media(transcript: MessageTranscript, request: Any) -> None:
-    """Add the images and files that only the whole request holds; agents' messages lack them."""
+    """Add images and files from the whole request; agents' messages lack them."""
     if any(isinstance(one, LostMedium) for one in transcript.obstacles):
         return
     whole = request_transcript(request)

@@ -35,7 +35,7 @@ NAME = "openllmetry"
 ORDER = 30
 _KIND = "llm.request.type"
 _CALLS = ("chat", "completion", "acompletion")
-"""Types of requests, of which litellm writes the last."""
+"""Types of requests; litellm writes the last one."""
 _PROMPT = "gen_ai.prompt"
 _COMPLETION = "gen_ai.completion"
 _ENTITY_INPUT = "traceloop.entity.input"
@@ -69,7 +69,7 @@ def call(span: Span) -> ModelCall:
 
 
 def _entity(attributes: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return the arguments or the result of a LlamaIndex chat; empty where it is none."""
+    """Return the arguments or the result of a LlamaIndex chat; empty for anything else."""
     found = load_object(attributes.get(name))
     messages = found.get("messages", [found.get("message")])
     is_chat = all(isinstance(message, Mapping) and "blocks" in message for message in messages)
@@ -85,7 +85,7 @@ def _indexed_list(attributes: Mapping[str, Any], prefix: str) -> list[Any]:
 
 
 def _answer(attributes: Mapping[str, Any]) -> FirstAnswer:
-    """Return the first completion that is no thinking, which has one of its own before it."""
+    """Return the first completion that is not thoughts, which come before it."""
     for completion in _indexed_list(attributes, _COMPLETION):
         if completion.get("role") != "thinking":
             return _complete(message_answer(_parse_parts(completion)), attributes)
@@ -93,7 +93,7 @@ def _answer(attributes: Mapping[str, Any]) -> FirstAnswer:
 
 
 def _complete(found: FirstAnswer, attributes: Mapping[str, Any]) -> FirstAnswer:
-    """Return the answer with the tool calls that only the result of LlamaIndex holds."""
+    """Return the answer with tool calls, which only LlamaIndex's result has."""
     result = message_answer(_entity(attributes, _ENTITY_OUTPUT).get("message"))
     if found.calls or not result.calls:
         return found
@@ -101,7 +101,7 @@ def _complete(found: FirstAnswer, attributes: Mapping[str, Any]) -> FirstAnswer:
 
 
 def _parse_parts(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the message with the parts that its content is the JSON of, if it is that."""
+    """Return the message with its parts, if its content is their JSON."""
     parts = load_structure(message.get("content"))
     if isinstance(parts, list) and parts and all(_is_part(part) for part in parts):
         return {**message, "content": parts}

@@ -76,7 +76,7 @@ def _first_list(attributes: Mapping[str, Any], names: tuple[str, ...]) -> list[A
 
 
 def _add(transcript: MessageTranscript, message: Any, attributes: Mapping[str, Any]) -> None:
-    """Add a message; of Hugging Face's the content is what Python prints of it."""
+    """Add a message; Hugging Face's have content in Python's repr."""
     inner = message.get("message") if isinstance(message, Mapping) else None
     if attributes.get(a.PROVIDER) == "huggingface" and isinstance(inner, Mapping):
         content = inner.get("content")
@@ -96,7 +96,7 @@ def _parse_python_parts(content: str) -> Any:
 
 
 def _answer(attributes: Mapping[str, Any], choices: Any) -> FirstAnswer:
-    """Return the answer from the whole reply where that was kept, as the messages lack parts."""
+    """Return the answer from the whole reply if it was kept, as the messages lack parts."""
     reply = load_structure(attributes.get("output.value"))
     flat = _first_list(attributes, _OUTPUT)
     found = answer_of(flat, choices)
