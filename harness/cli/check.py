@@ -1,12 +1,9 @@
-"""`tunegate check [BASE] TUNED`: a minute's look at a fine-tune, without a suite and no verdict.
+"""`tunegate check [BASE] TUNED`: a one-minute look at a fine-tune, without a suite or a verdict.
 
-Is it alive, how far does it move the model compared with null adapters of its shape and size, and
-does it still stop, answer and write JSON where base does? Exit codes: 0 nothing alarming; 1 tuned
-lost more prompts than chance would take, or computes no numbers; 12 the adapter is dead or the
-arms are not comparable; 2 a mistake in the call.
-
-What `tunegate check` finds out: answers to everyday prompts, and the distance from base. The
-answers come from the gate's own pipeline and are not stored.
+Is it alive? Does it move the model further than null adapters of its shape and size? Does it still
+stop, answer and write JSON where base does? Exit codes: 0 nothing alarming; 1 tuned lost more
+prompts than chance explains, or computes NaN; 12 the adapter is dead or the arms are not
+comparable; 2 a mistake in the call.
 """
 
 from __future__ import annotations
@@ -15,7 +12,6 @@ import math
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,10 +23,7 @@ from tunegate.harness.records.errors import UsageError
 if TYPE_CHECKING:
     from tunegate.harness.checks.drift import ModelDrift
     from tunegate.harness.checks.sanity import BehaviourCount
-    from tunegate.harness.contracts.model import Prompt
-    from tunegate.harness.records.answers import Completion
-    from tunegate.harness.records.cases import Case
-    from tunegate.harness.suite import Suite
+    from tunegate.harness.run.quick_look import CaseAnswers
 
 ORDER = 40
 SHOWN = 3
@@ -38,7 +31,7 @@ SHOWN = 3
 LONGEST = 160
 """Characters of an answer that are shown."""
 NEAR = 3.0
-"""Standard deviations of the null within which tuned is no further from base than chance."""
+"""Standard deviations of the null adapters' distance within which tuned has not moved."""
 LAST = "this is not a verdict: tunegate gate judges"
 
 
@@ -94,10 +87,16 @@ def _specs(models: Sequence[str]) -> dict[str, str | None]:
 
 
 def _look(specs: Mapping[str, str | None], dtype: str, *, trusted: bool) -> list[str]:
-    """Print what is found, each part as soon as it is known; return what is alarming."""
+    """Print each finding as soon as it is known; return the alarms."""
     from tunegate.harness.checks import liveness
     from tunegate.harness.models.adapters.null_adapter import null_adapter_problem
     from tunegate.harness.models.open_arms import open_arms
+    from tunegate.harness.run.quick_look import (
+        ask_arms,
+        count_behaviour,
+        everyday_prompts,
+        measure_drift,
+    )
 
     say(
         "tunegate: opening " + " and ".join(f"{n} {s}" for n, s in specs.items() if s),
@@ -190,142 +189,3 @@ def _alarms(drift: ModelDrift | None, tallies: Sequence[BehaviourCount]) -> Iter
     for tally in tallies:
         if tally.alarming:
             yield tally.sentence
-
-
-DRAWS = 8
-"""Null adapters that are drawn."""
-EVERY = 2
-"""Every how many prompts the distance from base is measured; it takes most of the time."""
-
-
-@dataclass(frozen=True, slots=True)
-class CaseAnswers:
-    """A case and what the arms answered."""
-
-    case: Case
-    prompt: Prompt
-    """As base saw it; as tuned saw it too, which was checked."""
-    answers: Mapping[str, Completion]
-    """Arm → its answer."""
-
-
-def everyday_prompts(*, template: bool) -> Suite:
-    """Return the everyday prompts, for models with a chat template or without."""
-    from tunegate.harness.checks.sanity import PROMPTS
-    from tunegate.harness.suite import load_suite
-
-    suite = load_suite(PROMPTS)
-    settings = {"template": "chat" if template else "none"}
-    return replace(suite, generation=suite.generation.model_copy(update=settings))
-
-
-def ask_arms(suite: Suite, arms: Mapping[str, Any]) -> list[CaseAnswers]:
-    """Ask both arms as a gate would, and keep nothing.
-
-    Raises:
-        NotComparable: the arms get different prompts.
-        BackendError: an answer cannot be had.
-    """
-    from tunegate.harness.records.errors import BackendError
-    from tunegate.harness.run.prepare import prepare
-
-    answers: dict[str, dict[str, Completion]] = {}
-    with prepare([suite], arms, None) as run:
-        run.answer(sys.stderr)
-        for stored in run.answers():
-            if stored.completion is None:
-                name = stored.cell.arm
-                raise BackendError(f"{name} cannot answer {stored.cell.case!r}: {stored.error}")
-            answers.setdefault(stored.cell.case, {})[stored.cell.arm] = stored.completion
-    return [
-        CaseAnswers(case, run.plan.prompts[suite.name, case.id, "base"], answers[case.id])
-        for case in suite.cases
-    ]
-
-
-def count_behaviour(asked: Sequence[CaseAnswers]) -> list[BehaviourCount]:
-    """Count what both arms do: stop, answer, keep out of loops, write JSON where asked for."""
-    from tunegate.harness.checks.sanity import BehaviourCount
-
-    plain = [one for one in asked if one.case.answer_schema is None]
-    formal = [one for one in asked if one.case.answer_schema is not None]
-    return [
-        _tally("ended by itself", plain, "truncated", 0),
-        BehaviourCount(
-            "answered",
-            *([bool((a.text or "").strip()) for a in arm] for arm in _split_by_arm(plain)),
-        ),
-        _tally("kept out of loops", plain, "loops", 0),
-        _tally("wrote the JSON", formal, "json_schema", 1, extract="prose"),
-    ]
-
-
-def _tally(
-    what: str, asked: Sequence[CaseAnswers], metric: str, good: int, **options: Any
-) -> BehaviourCount:
-    """Count on which prompts a metric's score is the good one."""
-    from tunegate.harness.checks.sanity import BehaviourCount
-    from tunegate.harness.contracts import lookup
-
-    score = lookup.find_object("tunegate.harness.metrics", metric, what="metric")
-    cases = [one.case for one in asked]
-    done = (
-        [
-            score(case, answer, **options).value == good
-            for case, answer in zip(cases, arm, strict=True)
-        ]
-        for arm in _split_by_arm(asked)
-    )
-    return BehaviourCount(what, *done)
-
-
-def _split_by_arm(asked: Sequence[CaseAnswers]) -> tuple[list[Completion], list[Completion]]:
-    return [one.answers["base"] for one in asked], [one.answers["tuned"] for one in asked]
-
-
-def measure_drift(arms: Mapping[str, Any], asked: Sequence[CaseAnswers]) -> ModelDrift | None:
-    """Return how far tuned is from base, compared with null adapters where tuned can have them.
-
-    None where the vocabularies differ in size.
-    """
-    from tunegate.harness.checks.drift import (
-        ModelDrift,
-        count_changed_tokens,
-        make_passage,
-        mean_divergence,
-        token_distributions,
-    )
-    from tunegate.harness.engine.inference.speculative import draft_ids
-    from tunegate.harness.engine.progress import ProgressReporter
-    from tunegate.harness.models.adapters.null_adapter import (
-        null_adapter_problem,
-        randomise_adapter,
-    )
-
-    base, tuned = arms["base"], arms["tuned"]
-    passages = [
-        make_passage(one.prompt.token_ids or (), draft_ids(base, one.answers["base"]))
-        for one in asked[::EVERY]
-    ]
-    seeds = range(0 if null_adapter_problem(tuned) else DRAWS)
-    progress = ProgressReporter(2.0 + len(seeds))
-    try:
-        start = token_distributions(base, passages)
-        progress.add(1, tokens=0, label="distance from base")
-        theirs = token_distributions(tuned, passages)
-        found = mean_divergence(start, theirs)
-        null = []
-        for seed in seeds:
-            progress.add(1, tokens=0, label="null adapters")
-            with randomise_adapter(tuned, seed):
-                null.append(mean_divergence(start, token_distributions(tuned, passages)))
-    finally:
-        progress.close()
-    if found is None:
-        return None
-    return ModelDrift(
-        found,
-        tuple(d for d in null if d is not None),
-        count_changed_tokens(start, theirs),
-        sum(p.places for p in passages),
-    )

@@ -1,30 +1,27 @@
 """`tunegate replay TRACES…`: yesterday's production prompts, asked of base and tuned again.
 
-With `--case ID`, one case is shown with all answers to it, from a run or asked now. Differences are
-marked by word as in `git diff --word-diff`: `[-so-]` is only in base's answer, `{+so+}` only in
-tuned's.
+With `--case ID`, one case is shown with all answers to it, from a stored run or asked now.
 """
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from tunegate.harness.cli import _production_suite, gate
+from tunegate.harness.cli._case_view import case_lines, print_case
 from tunegate.harness.cli._output import say
 from tunegate.harness.contracts.further_arm import RECORDED
 from tunegate.harness.records.errors import UsageError, unknown_name_message
 from tunegate.harness.run import STORE
 
 if TYPE_CHECKING:
-    from tunegate.harness.records.answers import Completion, StoredAnswer
-    from tunegate.harness.records.cases import Case
+    from tunegate.harness.records.answers import StoredAnswer
     from tunegate.harness.suite import Suite
     from tunegate.harness.suite.sources.traces import ProductionCases
 
@@ -32,8 +29,6 @@ ORDER = 70
 FOLDER = Path(".tunegate/replay")
 ARMS = (RECORDED, "base", "tuned")
 """The arms whose answers to one case are shown, in this order."""
-WIDTH = 78
-"""Characters of a line of the shown case."""
 _DOC = "Ask base and tuned what production was asked, and show all three answers."
 _USAGE = "tunegate replay TRACES… [--base SPEC] --tuned SPEC [OPTIONS]"
 _OPTIONS = {
@@ -295,14 +290,6 @@ def ask_and_show(folder: Path, name: str, specs: Mapping[str, str | None], *, dt
     print_case(case_lines(case, ordered | failed, where=suite.name))
 
 
-def print_case(lines: Iterable[str]) -> None:
-    """Print a case; a CI log obeys nothing of it."""
-    from tunegate.harness.plugin.terminal import without_workflow_commands
-
-    with without_workflow_commands():
-        say(*lines)
-
-
 def _answers(suite: Suite, specs: Mapping[str, str | None], dtype: str) -> list[StoredAnswer]:
     from tunegate.harness.checks import liveness
     from tunegate.harness.models.open_arms import open_arms
@@ -317,106 +304,3 @@ def _answers(suite: Suite, specs: Mapping[str, str | None], dtype: str) -> list[
 
 def _unknown_case(name: str, known: list[str]) -> str:
     return unknown_name_message(name, tuple(known[:20]), what="case")
-
-
-def case_lines(case: Case, cells: Mapping[str, StoredAnswer], *, where: str) -> Iterator[str]:
-    """Yield the lines to print.
-
-    Args:
-        case: The case.
-        cells: Arm → the cell that holds what it wrote.
-        where: Where the case came from.
-    """
-    yield _harmless(f"{case.id}  ({' · '.join([where, *case.tags])})".replace("\n", " "))
-    for turn in case.input_messages():
-        yield _rule(str(turn.get("role", "turn")))
-        yield _harmless(_turn_text(turn))
-    if case.tools:
-        yield _rule("tools")
-        yield _harmless(", ".join(str(t.get("function", t).get("name")) for t in case.tools))
-    marked = _mark_differences(cells)
-    for arm in (*(a for a in cells if a not in marked), *(a for a in cells if a in marked)):
-        yield from _thought_lines(arm, cells[arm].completion)
-        yield _rule(arm, _completion_facts(cells[arm]))
-        yield _harmless(marked.get(arm) or _text(cells[arm]))
-
-
-_THOUGHTS = 400
-"""Characters of thoughts that are shown, from their beginning and from their end."""
-
-
-def _thought_lines(arm: str, done: Completion | None) -> Iterator[str]:
-    """Yield the thoughts before an answer, without the middle of long ones."""
-    from tunegate.harness.contracts.thoughts import thought_facts
-
-    if done is None or not done.thinks:
-        return
-    yield _rule(f"{arm} thinks", ", ".join(thought_facts(done)))
-    text = (done.reasoning or "(hidden by the provider)").strip()
-    left = len(text) - 2 * _THOUGHTS
-    if left > 0:
-        text = f"{text[:_THOUGHTS]} […] {text[-_THOUGHTS:]}"
-    yield _harmless(text)
-    if left > 0:
-        yield f"({left} characters left out; the whole is in cells.jsonl)"
-
-
-_RULES = re.compile(r"^([^\S\n]*)─", re.MULTILINE)
-"""Lines of others that look like the headings of the shown case."""
-
-
-def _harmless(text: str) -> str:
-    """Return a text of others of which no line is obeyed by a terminal or CI or is a heading."""
-    from tunegate.reports.escaping import escape_terminal
-
-    return _RULES.sub(r"\1\\u2500", escape_terminal(text))
-
-
-def _rule(name: str, about: str = "") -> str:
-    name = _harmless(" ".join(name.split()))
-    head = f"── {name}{f' ({about})' if about else ''} "
-    return head + "─" * max(WIDTH - len(head), 0)
-
-
-def _turn_text(turn: Mapping[str, Any]) -> str:
-    content = turn.get("content") or ""
-    calls = [call.get("function", call) for call in turn.get("tool_calls") or ()]
-    called = [f"→ {call.get('name')}({call.get('arguments')})" for call in calls]
-    return "\n".join([*([str(content)] if content else []), *called])
-
-
-def _completion_facts(cell: StoredAnswer) -> str:
-    done = cell.completion
-    if done is None:
-        return cell.status
-    known = [
-        f"{done.output_tokens} tokens" if done.output_tokens is not None else "",
-        f"{done.latency_s:.2f} s" if done.latency_s is not None else "",
-        done.finish_reason or "",
-    ]
-    return _harmless(" ".join(", ".join(one for one in known if one).split()))
-
-
-def _text(cell: StoredAnswer) -> str:
-    if cell.completion is None:
-        return cell.error or "no answer"
-    return cell.completion.text or "(empty)"
-
-
-def _mark_differences(cells: Mapping[str, StoredAnswer]) -> dict[str, str]:
-    """Return arm → its answer with what the other has not marked."""
-    from tunegate.reports.text_diff import compare_texts
-
-    both = [cells[arm].completion for arm in ("base", "tuned") if arm in cells]
-    if len(both) < 2 or any(one is None or one.text is None for one in both):
-        return {}
-    base, tuned = (one.text or "" for one in both if one is not None)
-    segments = compare_texts(base, tuned).segments
-    return {
-        "base": "".join(_mark("[-", s.base, "-]", s.changed) for s in segments),
-        "tuned": "".join(_mark("{+", s.tuned, "+}", s.changed) for s in segments),
-    }
-
-
-def _mark(left: str, text: str, right: str, changed: bool) -> str:
-    return f"{left}{text}{right}" if changed and text else text

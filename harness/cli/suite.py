@@ -112,7 +112,7 @@ def new(
 def _start_suite(of: Path, folder: Path, task: Sequence[str]) -> Sequence[str] | None:
     """Write a suite over results or traces; return what was done, None for other files."""
     from tunegate.harness.cli import _production_suite
-    from tunegate.harness.cli.results import PREFIX, start_results_suite
+    from tunegate.harness.cli._results_suite import PREFIX, start_results_suite
     from tunegate.harness.serving.inspect_tasks import new_suite
 
     name = suite_name(folder)

@@ -9,7 +9,7 @@ import datetime
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,14 +20,12 @@ from tunegate.harness.records import defaults
 from tunegate.harness.records.errors import UsageError
 
 if TYPE_CHECKING:
-    from tunegate.harness.production.watch.answered_case import AnsweredCase
     from tunegate.harness.production.watch.counted_calls import TimeWindow
     from tunegate.harness.production.watch.indicators import MonitoredFigure
-    from tunegate.harness.production.watch.monitor import JudgeSample, Judging, MonitoringLook
+    from tunegate.harness.production.watch.monitor import JudgeSample, MonitoringLook
     from tunegate.harness.production.watch.record import WatchRecord
     from tunegate.harness.production.watch.state import WatchState
     from tunegate.harness.records.run_folder import Run
-    from tunegate.harness.records.scores import Score
     from tunegate.harness.suite import Suite
 
 ORDER = 180
@@ -106,6 +104,7 @@ def watch(  # noqa: PLR0913  # one for each option
     from tunegate.harness.production.watch import state as states
     from tunegate.harness.production.watch.alarms import send_alarms
     from tunegate.harness.production.watch.indicators import feedback_figure
+    from tunegate.harness.production.watch.judging import judge_of_sample
     from tunegate.harness.production.watch.monitor import new_alarms
     from tunegate.harness.production.watch.record import watch_record
 
@@ -114,7 +113,7 @@ def watch(  # noqa: PLR0913  # one for each option
     _refuse_share("--unhappy", unhappy, 1.0)
     window = _window(since, until, model or [], where or [])
     gated, shipped = _shipped_run(run, suite)
-    sample = judged_sample(gated, shipped, judge, judge_sample, store) if judge else None
+    sample = judge_of_sample(gated, shipped, judge, judge_sample, store, _report) if judge else None
     names = [name.strip() for name in figures.split(",") if name.strip()]
     told = (feedback_figure(feedback, unhappy),) if feedback else ()
     wanted = _choose_figures(shipped, (*(sample.figures if sample else ()), *told), names)
@@ -131,6 +130,10 @@ def watch(  # noqa: PLR0913  # one for each option
     if sent is not None:
         say(f"tunegate: the alarm could not be sent to {alert} ({sent}); {_RESENT}")
     raise typer.Exit(record.verdict.exit_code)
+
+
+def _report(line: str) -> None:
+    say(f"tunegate: {line}", file=sys.stderr)
 
 
 def _refuse_share(option: str, value: float, most: float) -> None:
@@ -299,93 +302,3 @@ def _show(record: WatchRecord, advice: list[str], *, alone: bool) -> None:
     say(f"{record.verdict.value}: {record.sentence}")
     for line in advice:
         say(f"next: {line}")
-
-
-def judged_sample(run: Run, suite: Suite, spec: str, size: int, store: Path) -> JudgeSample:
-    """Return what a judge is to see of production's answers.
-
-    Args:
-        run: The run that shipped.
-        suite: Its suite.
-        spec: The judge, or several, comma-separated.
-        size: Answers a look.
-        store: Cell cache, which keeps the replies.
-
-    Raises:
-        UsageError: no metric of the suite takes one answer alone to a judge, or the run was
-            judged by another one.
-    """
-    from tunegate.harness.production.watch.indicators import judge_figures
-    from tunegate.harness.production.watch.monitor import JudgeSample
-
-    figures = judge_figures(suite)
-    _refuse_other_judge(run, suite, figures, spec)
-    return JudgeSample(_make_judging(figures, spec, store), tuple(figures), size)
-
-
-def _refuse_other_judge(
-    run: Run, suite: Suite, figures: Sequence[MonitoredFigure], spec: str
-) -> None:
-    """Refuse a judge whose scores cannot be compared with those of the run.
-
-    Raises:
-        UsageError: the suite asks no judge, or the run was judged by another one.
-    """
-    if not figures:
-        raise UsageError(
-            f"{suite.path}: no judge of its metrics scores an answer by itself, so --judge has "
-            "nothing to do"
-        )
-    told = ",".join(str(identity["spec"]) for identity in run.manifest.judges)
-    if told and told != ",".join(part.strip() for part in spec.split(",")):
-        raise UsageError(f"{run.folder}: was judged by {told}; give that one with --judge")
-    record = next(s for s in run.manifest.suites if s.name == suite.name)
-    prompts = {m.name: m.judge.prompt_sha256 for m in record.metrics if m.judge is not None}
-    for figure in figures:
-        judge = figure.metric and figure.metric.judge
-        if judge and prompts.get(figure.name) not in (None, judge.prompt_sha256):
-            raise UsageError(
-                f"{suite.path}: the questions of {figure.name!r} have changed since "
-                f"{run.folder}; `tunegate judge run {run.folder} --suite DIR` asks them anew"
-            )
-
-
-def _make_judging(figures: Sequence[MonitoredFigure], spec: str, store: Path) -> Judging:
-    """Return a function that has every judge model judge each different answer once."""
-
-    def judge(answers: Sequence[AnsweredCase]) -> list[Mapping[str, Score]]:
-        from tunegate.harness.engine.answer_cache import AnswerCache
-        from tunegate.harness.judges.asking.judge_model import (
-            JudgementOutcome,
-            JudgementTarget,
-            JudgementTask,
-            combine_outcomes,
-        )
-        from tunegate.harness.judges.asking.specs import open_judge_models, parse_specs
-
-        tasks: dict[tuple[str, str], JudgementTask] = {}
-        for one in answers:
-            for figure in figures:
-                assert figure.metric is not None
-                assert figure.metric.judge is not None
-                assert one.completion is not None
-                target = JudgementTarget("watch", figure.name, one.case.id, "production")
-                tasks[figure.name, one.case.id] = JudgementTask(
-                    figure.name, figure.metric.judge, one.case, (one.completion,), target=target
-                )
-        say(f"tunegate: judging {len(answers)} answers of production", file=sys.stderr)
-        outcomes: dict[str, list[JudgementOutcome]] = {}
-        opened = AnswerCache(store)
-        try:
-            different = list({task.key: task for task in tasks.values()}.values())
-            for judge_model in open_judge_models(parse_specs(spec), opened):
-                for task, outcome in judge_model.judge(different):
-                    outcomes.setdefault(task.key, []).append(outcome)
-        finally:
-            opened.close()
-        return [
-            {f.name: combine_outcomes(outcomes[tasks[f.name, one.case.id].key]) for f in figures}
-            for one in answers
-        ]
-
-    return judge

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.ci_steps import StepRunner, load
-from tunegate.harness.cli import app, init
+from tunegate.harness.cli import _ci_job, app
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.suite.find import suite_names
@@ -51,9 +51,9 @@ def _tool(name: str, *args: str | Path, stdin: str | None = None) -> None:
 def repository(project: Any) -> Path:
     """Return a repository with the suite `refusals` and the jobs of both services."""
     _init("refusals", "--ci", "github")
-    (project.path / "suites" / init.CONFIGURATION).rename("kept.ini")
+    (project.path / "suites" / _ci_job.CONFIGURATION).rename("kept.ini")
     _init("--ci", "gitlab")
-    Path("kept.ini").rename(project.path / "suites" / init.CONFIGURATION)
+    Path("kept.ini").rename(project.path / "suites" / _ci_job.CONFIGURATION)
     return Path(project.path)
 
 
@@ -473,20 +473,20 @@ def test_example_answers_to_every_bundled_suite_ship(project: Any, name: str) ->
 
 
 def test_pip_gets_what_this_tunegate_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A version of the index, or the commit that was installed (PEP 610); a folder is told."""
+    """A version of the index, or the commit that was installed (PEP 610); a folder is local."""
     given: dict[str, Any] = {}
-    monkeypatch.setattr(init, "_origin", lambda: given)
-    assert re.fullmatch(r"tunegate\[hf\]==\d+\.\d+\.\d+", init.pip_requirement("hf"))
-    assert not init.is_local()
+    monkeypatch.setattr(_ci_job, "_origin", lambda: given)
+    assert re.fullmatch(r"tunegate\[hf\]==\d+\.\d+\.\d+", _ci_job.pip_requirement("hf"))
+    assert not _ci_job.is_local()
 
     vcs = {"vcs": "git", "commit_id": "c0ffee"}
     given |= {"url": "https://git.example/t.git", "vcs_info": vcs}
-    assert init.pip_requirement() == "tunegate @ git+https://git.example/t.git@c0ffee"
-    assert not init.is_local()
+    assert _ci_job.pip_requirement() == "tunegate @ git+https://git.example/t.git@c0ffee"
+    assert not _ci_job.is_local()
 
     given = {"url": "file:///home/me/tunegate", "dir_info": {}}
-    monkeypatch.setattr(init, "_origin", lambda: given)
-    assert init.is_local()
+    monkeypatch.setattr(_ci_job, "_origin", lambda: given)
+    assert _ci_job.is_local()
 
 
 def test_the_hook_for_pre_commit_checks_a_folder_of_suites(project: Any) -> None:

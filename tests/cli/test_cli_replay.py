@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tunegate.harness.cli import _production_suite, app
-from tunegate.harness.cli.replay import case_lines, print_case
+from tunegate.harness.cli._case_view import case_lines, print_case
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import TunegateError

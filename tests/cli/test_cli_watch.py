@@ -134,7 +134,7 @@ def test_another_test_in_the_same_state(gated: Run, tmp_path: Path) -> None:
         (("--where", "route"), "--where 'route' must be KEY=VALUE"),
         (("--figures", "json_vali"), "did you mean 'json_valid'"),
         (("--suite", "other"), "has no suite 'other' with answers; it has tickets"),
-        (("--judge", "scripted:x"), "no judge of its metrics scores an answer by itself"),
+        (("--judge", "scripted:x"), "so --judge has nothing to do"),
     ],
 )
 def test_slips(gated: Run, tmp_path: Path, args: tuple[str, ...], told: str) -> None:
@@ -219,7 +219,7 @@ class TestWatchJudge:
         """Scores of two judges are two units."""
         write_traces(tmp_path / "t.jsonl", stream(1, 3))
 
-        assert f"was judged by {judged}; give that one" in _refused("t.jsonl", "--judge", "x:y")
+        assert f"was judged by {judged}; name that one" in _refused("t.jsonl", "--judge", "x:y")
 
 
 def _judged() -> dict[str, Any]:
