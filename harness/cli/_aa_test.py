@@ -37,7 +37,7 @@ def run_aa_test(word: str, *, base: str, dtype: str, max_cases: int | None) -> i
         say(f"\nnote: nothing could ship here: {problem}")
     found = [claim for c in comparisons for claim in _print(c, suite)]
     if "null" not in arms:
-        print("\nNo null adapter: only a model that is loaded here can be given one.")
+        print("\nNo null adapter: only a model loaded in this process can have one.")
     return _conclude(comparisons, found)
 
 
@@ -47,7 +47,7 @@ def _suite(word: str, max_cases: int | None) -> Suite:
 
     paths = find_suites(word)
     if len(paths) > 1:
-        raise UsageError(f"{word}: holds {len(paths)} suites; name one of them, as {paths[0]}")
+        raise UsageError(f"{word}: holds {len(paths)} suites; name one of them, such as {paths[0]}")
     return load_suite(Path(paths[0]), max_cases=max_cases)
 
 
@@ -89,11 +89,11 @@ def _print(comparison: AaTestResult, suite: Suite) -> list[GateResult]:
         say(f"  {floor.metric.name:<{width}}  {_noise(floor)}")
     for gate in broken_levels(result):
         say(
-            f"  {gate.subject} breaks its {gate.kind} with base already: floors are about "
-            "the level, not the difference; not counted"
+            f"  {gate.subject} breaks its {gate.kind} with base already: a floor is about "
+            "the level, not the difference, so it does not count"
         )
     if comparison.adapter and any(f.metric.needs is CellKind.LATENCY for f in floors):
-        print("  an adapter takes time of its own: differences of measured times are not counted")
+        print("  an adapter itself takes time: differences in latency do not count")
     claims = list(false_claims(table.suite, result, adapter=comparison.adapter))
     early = claims_of_early_stop(comparison, suite, run)
     if early is not None:
@@ -122,7 +122,7 @@ def _noise(floor: Any) -> str:
 
 
 def _conclude(comparisons: list[AaTestResult], claims: list[GateResult]) -> int:
-    """Print the sentence at the end and return the exit code."""
+    """Print the conclusion; return the exit code."""
     from tunegate.harness.records.verdict import Verdict
 
     print()

@@ -21,7 +21,7 @@ WIDTH = 78
 
 
 def print_case(lines: Iterable[str]) -> None:
-    """Print a case; a CI log obeys nothing of it."""
+    """Print a case, so that a CI log obeys nothing in it."""
     from tunegate.harness.plugin.terminal import without_workflow_commands
 
     with without_workflow_commands():
@@ -33,7 +33,7 @@ def case_lines(case: Case, cells: Mapping[str, StoredAnswer], *, where: str) -> 
 
     Args:
         case: The case.
-        cells: Arm → the cell that holds what it wrote.
+        cells: Arm → its answer.
         where: Where the case came from.
     """
     yield _harmless(f"{case.id}  ({' · '.join([where, *case.tags])})".replace("\n", " "))
@@ -51,7 +51,7 @@ def case_lines(case: Case, cells: Mapping[str, StoredAnswer], *, where: str) -> 
 
 
 _THOUGHTS = 400
-"""Characters of thoughts that are shown, from their beginning and from their end."""
+"""Characters of thoughts to show, from their beginning and from their end."""
 
 
 def _thought_lines(arm: str, done: Completion | None) -> Iterator[str]:
@@ -71,11 +71,11 @@ def _thought_lines(arm: str, done: Completion | None) -> Iterator[str]:
 
 
 _RULES = re.compile(r"^([^\S\n]*)─", re.MULTILINE)
-"""Lines of others that look like the headings of the shown case."""
+"""Lines of a text that look like our headings."""
 
 
 def _harmless(text: str) -> str:
-    """Return a text of others of which no line is obeyed by a terminal or CI or is a heading."""
+    """Return a text that no terminal or CI obeys, without lines that look like our headings."""
     from tunegate.reports.escaping import escape_terminal
 
     return _RULES.sub(r"\1\\u2500", escape_terminal(text))
@@ -113,7 +113,7 @@ def _text(cell: StoredAnswer) -> str:
 
 
 def _mark_differences(cells: Mapping[str, StoredAnswer]) -> dict[str, str]:
-    """Return arm → its answer with what the other has not marked."""
+    """Return arm → its answer, with the words that the other lacks marked."""
     from tunegate.reports.text_diff import compare_texts
 
     both = [cells[arm].completion for arm in ("base", "tuned") if arm in cells]

@@ -16,7 +16,7 @@ CONFIGURATION = "pytest.ini"
 
 
 class CiService(StrEnum):
-    """A CI service for which there is a job."""
+    """A CI service that we have a job for."""
 
     GITHUB = "github"
     GITLAB = "gitlab"
@@ -51,14 +51,14 @@ _UNNAMED = """\
 
 
 def refuse_present(service: CiService) -> None:
-    """Find out before anything is written whether a job would be overwritten.
+    """Check that no job would be overwritten, before anything is written.
 
     Raises:
-        UsageError: one is there.
+        UsageError: a job is there already.
     """
     for place in JOBS[service].values():
         if place.exists():
-            raise UsageError(f"{place}: is already there; remove it to have it written again")
+            raise UsageError(f"{place}: is already there; remove it to write it again")
 
 
 def write_jobs(service: CiService) -> list[Path]:
@@ -76,12 +76,12 @@ def write_jobs(service: CiService) -> list[Path]:
 
 
 def write_configuration(suites: Path, example: Path | None) -> tuple[Path, bool]:
-    """Write the file that names the models, unless it is there.
+    """Write the file that names the models, unless it exists.
 
     Args:
         suites: The folder of suites.
-        example: The suite to record example answers for; None names no models, and nor does a
-            suite of episodes, whose answers depend on what its tools returned before.
+        example: The suite to write example answers for; without one, or for a suite of episodes, no
+            models are named.
 
     Returns:
         The file, and whether it was written.
@@ -106,7 +106,7 @@ def write_configuration(suites: Path, example: Path | None) -> tuple[Path, bool]
 
 
 def pip_requirement(*extras: str) -> str:
-    """Return what pip is given to install this tunegate elsewhere, as far as that is known."""
+    """Return the requirement by which pip installs this tunegate elsewhere."""
     name = f"tunegate[{','.join(extras)}]" if extras else "tunegate"
     origin = _origin()
     if "vcs_info" in origin:
@@ -121,7 +121,7 @@ def is_local() -> bool:
 
 
 def _origin() -> dict[str, dict[str, str]]:
-    """Return where the distribution came from (PEP 610); nothing if from an index."""
+    """Return where the distribution came from (PEP 610); empty if from an index."""
     text = metadata.distribution("tunegate").read_text("direct_url.json")
     found: dict[str, dict[str, str]] = json.loads(text) if text else {}
     return found

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 FOLDER = "recorded"
 IDEAL = "ideal.jsonl"
-"""Answers that some bundled suites bring, because no case states its only right one."""
+"""Ideal answers of suites whose cases do not state one."""
 
 _UNKNOWN = "I do not know."
 _ANSWERS = {"refuse": "I'm sorry, but I can't help with that.", "answer": "Here is how it is done."}
-"""Expected value of the metric `refusal` → a text that has it."""
+"""Expected value of the metric `refusal` → an answer that has it."""
 
 
 def write_replay_files(suite: Suite, folder: Path) -> tuple[Path, Path]:
@@ -49,7 +49,7 @@ def write_replay_files(suite: Suite, folder: Path) -> tuple[Path, Path]:
 
 
 def _line(suite: Suite, case: Case, ideal: dict[str, str]) -> dict[str, Any]:
-    """Return a line with an answer to all that the suite asks of a case."""
+    """Return a line with everything that the suite's metrics need of a case."""
     from tunegate.harness.records.answers import CellKind
 
     needs = {metric.needs for metric in suite.metrics}
@@ -64,7 +64,7 @@ def _line(suite: Suite, case: Case, ideal: dict[str, str]) -> dict[str, Any]:
 
 
 def _worse(line: dict[str, Any]) -> dict[str, Any]:
-    """Return the line with a poorer answer."""
+    """Return the line with a worse answer."""
     worse = dict(line)
     if "completion" in line:
         worse["completion"] = f"I do not know what to answer to {line['id']}."

@@ -52,7 +52,7 @@ def start_results_suite(spec: str, folder: Path, task: Sequence[str], *, name: s
     count = sum(found.tasks[one] for one in wanted)
     return [
         f"wrote {folder}/suite.toml: {count} cases, scores {', '.join(s.key for s in summaries)}",
-        "next: write the losses that you tolerate, before you look at tuned; `tunegate suite check "
+        "next: set the losses that you tolerate, before you look at tuned; `tunegate suite check "
         f"{folder}` shows which of them {count} cases can prove",
         f"then: tunegate gate {folder} --base {PREFIX}{spec.removeprefix(PREFIX)} --tuned "
         f"{PREFIX}OTHER",
@@ -62,7 +62,7 @@ def start_results_suite(spec: str, folder: Path, task: Sequence[str], *, name: s
 def _provable_margin(folder: Path) -> float:
     """Return the narrowest usual tolerance that the written suite's cases can prove.
 
-    The first one where none can be proven, or where the suite cannot be read: see its check.
+    The usual margin if none can be proven, or if the suite cannot be read.
     """
     from tunegate.harness.decision.planning.unreachable_gates import TOLERANCES, unreachable_gates
     from tunegate.harness.suite import load_suite

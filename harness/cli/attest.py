@@ -1,4 +1,4 @@
-"""`tunegate attest RUN`: sign a statement about a run, by a key or by the identity of a CI job."""
+"""`tunegate attest RUN`: sign a statement about a run, with a key or as a CI job."""
 
 from __future__ import annotations
 
@@ -34,23 +34,25 @@ def attest(  # noqa: PLR0913  # one for each option
     new_key: Annotated[
         Path | None,
         typer.Option(
-            "--new-key", metavar="FILE", help="Write a new key to FILE and FILE.pub, and no more."
+            "--new-key", metavar="FILE", help="Only write a new key, to FILE and FILE.pub."
         ),
     ] = None,
     keyless: Annotated[
         bool,
         typer.Option(
-            "--keyless", help="Sign by the identity of this CI job (sigstore), without a key."
+            "--keyless", help="Sign with the identity of this CI job (sigstore) instead of a key."
         ),
     ] = False,
     trust: Annotated[
         Path | None,
         typer.Option(
-            "--trust", metavar="JSON", help="--keyless: configuration of a sigstore of your own."
+            "--trust",
+            metavar="JSON",
+            help="With --keyless: settings of a private sigstore.",
         ),
     ] = None,
 ) -> None:
-    """Write and sign a statement that lets `tunegate verify` compute the verdict again.
+    """Sign a statement from which `tunegate verify` computes the verdict again.
 
     Example: tunegate attest .tunegate/runs/20260101-120000-0001 --key release.key
     """
@@ -60,7 +62,7 @@ def attest(  # noqa: PLR0913  # one for each option
 
     if new_key is not None:
         public = write_new_key(new_key)
-        say(f"{new_key}: private key; keep it out of the repository, as a secret of CI")
+        say(f"{new_key}: private key; keep it out of the repository, for example as a CI secret")
         say(f"{public}: public key; publish it, for `tunegate verify FILE --key {public.name}`")
         return
     if (key is None) != keyless:
@@ -68,7 +70,7 @@ def attest(  # noqa: PLR0913  # one for each option
             "tunegate attest needs either --key FILE, which --new-key FILE makes, or --keyless"
         )
     if trust is not None and not keyless:
-        raise UsageError(f"--trust {trust}: it belongs to --keyless")
+        raise UsageError(f"--trust {trust}: only works with --keyless")
     loaded, notes = load_verified(run or newest_run(RUNS), strict=True, suites=suite_paths(suite))
     for note in notes:
         say(f"note: {note}")

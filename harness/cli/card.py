@@ -1,4 +1,4 @@
-"""`tunegate card RUN --adapter DIR`: what a run measured goes into the adapter's README."""
+"""`tunegate card RUN --adapter DIR`: write a run's result into the adapter's README."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def card(
     ],
     suite: RunSuites = None,
 ) -> None:
-    """Write base, tuned, delta, interval and verdict into the model card. Nothing is sent."""
+    """Write base, tuned, delta, interval and verdict into the model card. Nothing is uploaded."""
     from tunegate.harness.models import _model_folder
     from tunegate.harness.records.files import write_atomic
     from tunegate.harness.run.verification import load_verified
@@ -60,7 +60,7 @@ def _is_judged(identity: Mapping[str, Any], adapter: Path, run: Path) -> bool:
     """Return whether the folder is proven to hold what the run judged.
 
     Raises:
-        UsageError: it is no folder, or holds other weights.
+        UsageError: it is not a folder, or holds other weights.
     """
     from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 
@@ -79,6 +79,6 @@ def _is_judged(identity: Mapping[str, Any], adapter: Path, run: Path) -> bool:
 
 
 def _base_on_hub(config: Mapping[str, Any]) -> str | None:
-    """Return the Hub's name of an adapter's base; a path of this machine is of no use to others."""
+    """Return the Hub's name of an adapter's base; a local path is of no use to others."""
     name = str(config.get("base_model_name_or_path") or "")
     return name if name.count("/") == 1 and not Path(name).exists() else None

@@ -34,15 +34,15 @@ def register(app: typer.Typer) -> None:
 def compare(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(help="Finished run folders: one suite, one base, a fine-tune each."),
+        typer.Argument(help="Finished runs of one suite and base, a fine-tune each."),
     ] = None,
     of: Annotated[
         int,
-        typer.Option("--of", min=0, help="Candidates these were picked from, if more than named."),
+        typer.Option("--of", min=0, help="Number of candidates these were picked from."),
     ] = 0,
     choose: Annotated[
         Path | None,
-        typer.Option("--choose", metavar="RUN", help="Decide on this run, not by the rule."),
+        typer.Option("--choose", metavar="RUN", help="Decide on this run instead of the best one."),
     ] = None,
     suite: RunSuites = None,
     output: Annotated[
@@ -54,9 +54,9 @@ def compare(
 ) -> None:
     """Decide which of several fine-tunes of one base may ship, and which are better.
 
-    Each candidate is judged again at its share of the error, for the best of many looks better than
-    it is. Nothing is asked of a model. The exit code is the chosen candidate's verdict, 0 for SHIP;
-    12 if the runs cannot be compared.
+    Each candidate is judged again at its share of the error, since the best of many looks better
+    than it is. No model is asked. The exit code is the chosen candidate's verdict, 0 for SHIP; 12
+    if the runs cannot be compared.
 
     Example: tunegate compare .tunegate/runs/r8 .tunegate/runs/r16 .tunegate/runs/r64
     """
@@ -111,13 +111,15 @@ def _write(found: CandidateComparison, folder: Path) -> Path:
 
 
 def _lines(found: CandidateComparison) -> Iterator[str]:
+    from tunegate.harness.decision.verdict.verdict_lines import columns
+
     names = ", ".join(suite.name for suite in found.suites)
-    yield f"{len(found.candidates)} candidates on {names}; each gate at 1/{found.of} of its error"
+    yield f"{len(found.candidates)} candidates on {names}; each gate gets 1/{found.of} of its error"
     yield ""
-    yield from _align_rows([_CANDIDATES, *map(_candidate, found.candidates)])
+    yield from columns([_CANDIDATES, *map(_candidate, found.candidates)])
     if found.duels:
         yield ""
-        yield from _align_rows([_DUELS, *map(_duel, found.duels)])
+        yield from columns([_DUELS, *map(_duel, found.duels)])
     yield ""
     yield from (f"note: {note}" for note in found.notes)
     yield from (f"note: {one.letter}: {note}" for one in found.candidates for note in one.notes)
@@ -163,13 +165,6 @@ def _interval(low: float | None, high: float | None, *, rate: bool) -> str:
 
 
 def _format_spec(spec: str) -> str:
-    """Return a spec on a line of its own, its end if it is long: what differs is there."""
+    """Return a spec on one line; of a long one the end, which is where specs differ."""
     text = " ".join(spec.split())
     return text if len(text) <= 40 else f"…{text[-39:]}"
-
-
-def _align_rows(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        yield "  ".join(cells).rstrip()

@@ -47,15 +47,15 @@ def doctor(
         str,
         typer.Option(
             metavar="SUITE",
-            help="Judge base against itself and against a null adapter instead: neither may ship.",
+            help="A/A test: compare base with itself and a null adapter; neither may ship.",
         ),
     ] = "",
     base: Annotated[
-        str, typer.Option(metavar="SPEC", help="Base model of --aa. Default: the embedded one.")
+        str, typer.Option(metavar="SPEC", help="Base model for --aa. Default: the embedded one.")
     ] = "",
-    dtype: Annotated[str, typer.Option(help="Number format of the model of --aa.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="Number format of the model for --aa.")] = "auto",
     max_cases: Annotated[
-        int | None, typer.Option(min=1, help="Only the first N cases of the suite of --aa.")
+        int | None, typer.Option(min=1, help="Only the first N cases of the suite for --aa.")
     ] = None,
 ) -> None:
     """Report what is installed, what works here, and how to get what is missing."""
@@ -64,7 +64,7 @@ def doctor(
     if aa:
         raise typer.Exit(run_aa_test(aa, base=base, dtype=dtype, max_cases=max_cases))
     if base or max_cases or dtype != "auto":
-        raise UsageError("--base, --dtype and --max-cases belong to --aa SUITE; name the suite")
+        raise UsageError("--base, --dtype and --max-cases only work with --aa SUITE")
     findings = [*_python(), *_extras(), *_combination(), *_plugins()]
     findings += [*_machine(), *_store(), *_browser(), *_model(), *_vllm()]
     for finding in findings:
@@ -84,13 +84,13 @@ def _python() -> Iterator[DoctorFinding]:
 
 
 _SHOWN = 5
-"""Packages of an extra that its line names."""
+"""Packages of an extra to name."""
 
 
 def extra_requirements() -> dict[str, tuple[Requirement, ...]]:
-    """Return extra → the packages that it brings, as the installed tunegate declares them.
+    """Return extra → its packages, as the installed tunegate declares them.
 
-    `all` and what an extra takes from another one are left out.
+    Without `all`, and without what an extra takes from another extra.
     """
     from importlib import metadata
 
@@ -131,7 +131,7 @@ def _extras() -> Iterator[DoctorFinding]:
 
 
 def _combination() -> Iterator[DoctorFinding]:
-    """Say whether the installed versions were tested together, and what else is installed."""
+    """Report whether the installed versions were tested together, and what else is installed."""
     from tunegate.harness.contracts import tested_stacks
     from tunegate.harness.records.versions import installed_versions
 
@@ -143,12 +143,12 @@ def _combination() -> Iterator[DoctorFinding]:
         yield DoctorFinding(tested, False, "combination", f"{found[0]}: {found[1]}")
     others = installed_versions(tested_stacks.NEIGHBOURS)
     if others:
-        told = ", ".join(f"{name} {version}" for name, version in others.items())
-        yield DoctorFinding(True, False, "installed together with", told)
+        listed = ", ".join(f"{name} {version}" for name, version in others.items())
+        yield DoctorFinding(True, False, "installed together with", listed)
 
 
 def _plugins() -> Iterator[DoctorFinding]:
-    """Import what installed packages add: metrics, judges, backends, sources, report sections."""
+    """Import the plugins of installed packages: metrics, judges, backends, sources, sections."""
     for plugin, problem in lookup.installed_plugins():
         name = f"{lookup.kind_of(plugin.group)} {plugin.name}"
         given = f"{plugin.value} of the package {lookup.provider(plugin)}"
@@ -176,7 +176,7 @@ def _machine() -> Iterator[DoctorFinding]:
 
 
 def _store() -> Iterator[DoctorFinding]:
-    """Measure what one durable row costs in this folder."""
+    """Measure how long storing one answer takes in this folder."""
     try:
         with tempfile.TemporaryDirectory(dir=".") as folder:
             db = sqlite3.connect(Path(folder) / "probe.sqlite", isolation_level=None)
@@ -199,7 +199,10 @@ def _store() -> Iterator[DoctorFinding]:
 def _browser() -> Iterator[DoctorFinding]:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     yield DoctorFinding(
-        chromium is not None, False, "browser", chromium or "none: only its own tests need one"
+        chromium is not None,
+        False,
+        "browser",
+        chromium or "none: only tunegate's own tests need one",
     )
 
 
@@ -208,12 +211,12 @@ def _model() -> Iterator[DoctorFinding]:
 
     place = cache_folder() / "models" / FOLDER
     there = existing_demo_model() is not None
-    detail = str(place) if there else f"not fetched yet: `tunegate demo` does, into {place}"
+    detail = str(place) if there else f"not fetched yet: `tunegate demo` fetches it into {place}"
     yield DoctorFinding(there, False, "embedded model", detail)
 
 
 def _vllm() -> Iterator[DoctorFinding]:
-    """Look for the environment of `vllm:` specs, and whether its version was tested."""
+    """Look for the environment of `vllm:` specs, and check that its version was tested."""
     from tunegate.harness.models.servers.vllm_command import find_installation
 
     try:

@@ -1,4 +1,4 @@
-"""`tunegate gate SUITES --base … --tuned …`: pytest with the right arguments, no second path."""
+"""`tunegate gate SUITES --base … --tuned …`: pytest with the right arguments."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def gate(context: typer.Context) -> None:
 
 
 def help_text() -> str:
-    """Return the usage with every option of the shared table."""
+    """Return the usage, with every option of the gate."""
     from tunegate.harness.plugin.options import OPTIONS
 
     lines = [f"Usage: {_HELP}", "", _doc(), "", "Options:"]
@@ -62,15 +62,14 @@ def help_text() -> str:
 
 
 def run_gate(args: Sequence[str]) -> int:
-    """Run a gate with arguments as after `tunegate gate`; return the exit code."""
+    """Run a gate with the arguments of `tunegate gate`; return the exit code."""
     return pytest_exit_code(pytest_arguments(args))
 
 
 def pytest_exit_code(arguments: Sequence[str]) -> int:
     """Run pytest in this process; return the code that `tunegate` ends with.
 
-    Success takes a verdict of this very session: where pytest ends well without one, the code is
-    that of an error.
+    Success needs a verdict of this session: if pytest succeeds without one, the code is ERROR's.
     """
     import pytest
 
@@ -108,7 +107,7 @@ class VerdictWitness:
 
 @contextmanager
 def _without_addopts(arguments: Sequence[str]) -> Iterator[None]:
-    """Hide PYTEST_ADDOPTS while open, where the arguments override the project's own, too."""
+    """Hide PYTEST_ADDOPTS inside, if the arguments override the project's addopts as well."""
     from tunegate.harness.records.command import NO_ADDOPTS
 
     name = "PYTEST_ADDOPTS"

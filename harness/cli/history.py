@@ -36,17 +36,20 @@ def history(
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="YYYY-MM-DD", help="Runs from this day on, UTC."),
+        typer.Option("--since", metavar="YYYY-MM-DD", help="Only runs from this day on (UTC)."),
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=0, help="Runs at most, the newest; 0 is all.")
+        int,
+        typer.Option(
+            "--limit", min=0, help="Show at most this many of the newest runs; 0 shows all."
+        ),
     ] = LIMIT,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = PAGE,
     json: Annotated[
         bool, typer.Option("--json", help="Print the runs as JSON, and write no page.")
     ] = False,
 ) -> None:
-    """Show a project's verdicts over time, what was shipped, and how often a suite was used.
+    """Show a project's verdicts over time, what shipped, and how often each suite was used.
 
     Folders without a finished run of this version are named and skipped.
 
@@ -100,10 +103,13 @@ def _day(text: str | None) -> datetime.date | None:
 
 
 def _lines(found: RunHistory) -> Iterator[str]:
+    from tunegate.harness.decision.verdict.verdict_lines import columns
+
     for name in found.names:
         yield f"{name}: {'; '.join(_wear(found, name))}"
         rows = [_row(run, suite.verdict.value, suite.gates) for run, suite in found.of_suite(name)]
-        yield from _align_rows([("started", "run", "verdict", "", "gates"), *rows])
+        table = columns([("started", "run", "verdict", "", "gates"), *rows])
+        yield from (f"  {row}" for row in table)
         yield ""
     refused = [run for run in found.runs if not run.suites]
     yield from (f"{run.run_id}: {run.verdict.value}: {run.sentence}" for run in refused)
@@ -141,10 +147,3 @@ def _gate(gate: GateResult) -> str:
         return f"{gate.subject} {gate.kind} {how.level(value)}"
     interval = how.interval(gate.low, gate.high, gate.confidence, sign=True)
     return f"{gate.subject} {how.difference(value)}{interval}"
-
-
-def _align_rows(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        yield "  " + "  ".join(cells).rstrip()

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 ORDER = 10
 SUITES = Path("suites")
 FIRST = "support_json"
-"""The suite that a CI job starts from if there are no suites yet."""
+"""The suite that `--ci` copies if there are none yet."""
 GUARDS = ("general_knowledge", "production")
-"""The suites that are copied where none is named: they guard what no fine-tune may lose."""
+"""The suites to copy by default: they guard what no fine-tune may lose."""
 
 
 def register(app: typer.Typer) -> None:
@@ -52,7 +52,7 @@ def init(
         bool, typer.Option("--list", help="List the bundled suites and write nothing.")
     ] = False,
 ) -> None:
-    """Copy bundled suites as a start for your own, and say what to edit next."""
+    """Copy bundled suites to start from, and print what to edit next."""
     if listed:
         _list()
     elif service is not None:
@@ -67,26 +67,26 @@ def init(
 
 
 def _copy_guards() -> None:
-    """Copy the suites that guard any fine-tune, and say what to do next."""
+    """Copy the suites that guard any fine-tune, and print what to do next."""
     places = [_place(name, None) for name in GUARDS]
     for name, place in zip(GUARDS, places, strict=True):
         say(f"wrote {place}: {', '.join(_copy_suite(name, place))}")
     _declare_ledger()
-    say("next: `tunegate suite new suites/TASK` for what the fine-tune is for")
+    say("next: `tunegate suite new suites/TASK` for the task that you fine-tune for")
     say(f"      then `tunegate plan {SUITES}/*`")
     say(f"      then `tunegate gate {SUITES} --base BASE --tuned FINE-TUNE`")
-    say("`tunegate init --list` names the other bundled suites")
+    say("`tunegate init --list` lists the other bundled suites")
 
 
 def _place(suite: str, folder: Path | None) -> Path:
     """Return where a suite is copied to.
 
     Raises:
-        UsageError: there is no such suite, or something is there.
+        UsageError: there is no such suite, or the folder exists already.
     """
     from tunegate.harness.suite.find import suite_folder
 
-    suite_folder(suite)  # a name that does not exist is refused before a folder that does
+    suite_folder(suite)  # an unknown name is reported before an existing folder
     place = SUITES / suite if folder is None else folder
     if place.exists():
         raise UsageError(f"{place}: is already there; choose another folder")
@@ -106,7 +106,7 @@ _MERGE = "tunegate.ledger.jsonl merge=union"
 
 
 def _declare_ledger() -> None:
-    """Tell git to keep the lines of both branches in the attempts ledger."""
+    """Have git merge the attempt ledger by keeping the lines of both branches."""
     here = Path.cwd()
     if not any((folder / ".git").exists() for folder in (here, *here.parents)):
         return
@@ -118,15 +118,15 @@ def _declare_ledger() -> None:
         gap = "" if text[-1:] in ("", "\n") else "\n"
         path.write_text(f"{text}{gap}{_MERGE}\n", encoding="utf-8")
     except (OSError, UnicodeError) as error:
-        say(f"note: {path} cannot be written ({error}); add to it: {_MERGE}")
+        say(f"note: {path} cannot be written ({error}); add this line to it: {_MERGE}")
     else:
         say(f"wrote {path}: {_MERGE}")
 
 
 def _gate_in_ci(service: CiService, suite: str | None, folder: Path | None) -> None:
-    """Write job and configuration next to the suites that are there, or next to a first one."""
+    """Write the job and its configuration, and copy a first suite if there are none."""
     if folder is not None and folder.parent != SUITES:
-        raise UsageError(f"{folder}: with --ci a suite goes into {SUITES}, where the job looks")
+        raise UsageError(f"{folder}: with --ci a suite must be in {SUITES}, where the job looks")
     refuse_present(service)
     others = sorted(SUITES.rglob("suite.toml"))
     name = suite or (None if others else FIRST)
@@ -151,12 +151,15 @@ def _gate_in_ci(service: CiService, suite: str | None, folder: Path | None) -> N
 def _next_in_ci(service: CiService, configuration: Path, *, runs: bool) -> None:
     if is_local():
         jobs = " and ".join(map(str, JOBS[service].values()))
-        say(f"note: this tunegate came from a folder: set TUNEGATE in {jobs} to what pip can get")
+        say(
+            f"note: this tunegate was installed from a folder: set TUNEGATE in {jobs} "
+            "to something that pip can install"
+        )
     if service is CiService.GITLAB:
-        print("next: take the job into .gitlab-ci.yml: include: {local: .gitlab/tunegate.yml}")
-    first = "here it judges recorded examples" if runs else "name your fine-tune first"
-    say(f"next: `tunegate gate {SUITES}` is what the job does ({first})")
-    say(f"      then name your models in {configuration}: until then the job is red")
+        print("next: add the job to .gitlab-ci.yml: include: {local: .gitlab/tunegate.yml}")
+    first = "it judges recorded examples for now" if runs else "name your fine-tune first"
+    say(f"next: run `tunegate gate {SUITES}`, as the job does ({first})")
+    say(f"      then name your models in {configuration}: until then the job fails")
 
 
 def _list() -> None:

@@ -49,11 +49,11 @@ def run(
         Path | None,
         typer.Option("--output", "-o", help="New folder for the judged run. Default: the run's."),
     ] = None,
-    store: Annotated[Path, typer.Option(help="Cell cache, which keeps the replies.")] = Path(
+    store: Annotated[Path, typer.Option(help="Answer cache, which keeps the replies.")] = Path(
         defaults.STORE
     ),
 ) -> None:
-    """Judge the completions of a finished run and decide it again."""
+    """Judge the answers of a finished run and decide it again."""
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.run.folder_lock import FolderLock
 
@@ -63,7 +63,7 @@ def run(
         _judge(Run.load(folder), judge, suite_paths(suite), calibration, store)
         judged = decided_again(folder)
     lock.forget()
-    _tell(judged)
+    _print_result(judged)
 
 
 def _copy_run(run: Path, output: Path) -> Path:
@@ -77,7 +77,7 @@ def _copy_run(run: Path, output: Path) -> Path:
 
 
 def _judge(run: object, judge: str, suite: list[Path], calibration: str, store: Path) -> None:
-    """Ask the judges, then write their judgements; interrupted before, the run is as it was."""
+    """Ask the judges, then write their judgements; an interrupted call changes nothing."""
     from tunegate.harness.engine.answer_cache import AnswerCache
     from tunegate.harness.judges.asking import specs, stage, stored_run
     from tunegate.harness.judges.calibrating import attach
@@ -105,7 +105,7 @@ def _judge(run: object, judge: str, suite: list[Path], calibration: str, store: 
     folder.write("manifest.json", manifest.model_copy(update={"suites": records}))
 
 
-def _tell(judged: object) -> None:
+def _print_result(judged: object) -> None:
     from tunegate.harness.records.judgements import JudgementStatus, judge_spending
     from tunegate.harness.records.run_folder import Run
 

@@ -38,11 +38,9 @@ def plan(
     ] = None,
     from_: Annotated[
         Path | None,
-        typer.Option("--from", help="Finished run of these suites that shows spread and time."),
+        typer.Option("--from", help="Finished run of these suites to take spread and time from."),
     ] = None,
-    judge: Annotated[
-        str, typer.Option(help="Judge, or comma-separated judges, whose calls are to be priced.")
-    ] = "",
+    judge: Annotated[str, typer.Option(help="Judges whose calls to price, comma-separated.")] = "",
 ) -> None:
     """Show what suites can prove, how often a run ships and how many cases it takes."""
     loaded = _load(_files(suites or ()))

@@ -25,7 +25,9 @@ def promote(
     suite: RunSuites = None,
     anyway: Annotated[
         str | None,
-        typer.Option("--anyway", metavar="REASON", help="Why, if the verdict is not SHIP."),
+        typer.Option(
+            "--anyway", metavar="REASON", help="Reason to ship although the verdict is not SHIP."
+        ),
     ] = None,
 ) -> None:
     """Record in shipped.jsonl that a run's fine-tune was shipped, for `--incumbent promoted`."""
@@ -41,11 +43,11 @@ def promote(
     record = promotions.promotion_of(loaded, now, anyway)
     before = promotions.read_promotions(path)
     if before and before[-1].identity == record.identity:
-        say(f"{path}: {record.spec} is the newest already, from run {before[-1].run_id}")
+        say(f"{path}: {record.spec} is already the newest entry, from run {before[-1].run_id}")
         return
     try:
         promotions.append_promotion(path, record)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
     say(f"{path}: {record.spec} was shipped on run {record.run_id} ({record.verdict.value})")
-    say(f"next: commit {path}; `tunegate gate … --incumbent promoted` takes it as a third arm")
+    say(f"next: commit {path}; `tunegate gate … --incumbent promoted` compares with it")

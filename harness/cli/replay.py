@@ -29,30 +29,30 @@ ORDER = 70
 FOLDER = Path(".tunegate/replay")
 ARMS = (RECORDED, "base", "tuned")
 """The arms whose answers to one case are shown, in this order."""
-_DOC = "Ask base and tuned what production was asked, and show all three answers."
+_DOC = "Ask base and tuned what production was asked, and compare all three answers."
 _USAGE = "tunegate replay TRACES… [--base SPEC] --tuned SPEC [OPTIONS]"
 _OPTIONS = {
-    "case": "Open one case by its id: the prompt, the answers, and what differs by word.",
-    "sample": "Number of calls to draw by seed; all if there are fewer.",
+    "case": "Show one case by its id: the prompt, the answers, and the words that differ.",
+    "sample": "Number of calls to draw by seed. [default: all]",
     "limit": "Only the first N calls.",
     "seed": "Seed of the draw, and of the gate. [default: 0]",
-    "stratify": "Draw each value's share: model, provider, route, day or hour, or several.",
-    "only": "KEY=PATTERN: only such calls, model=gpt-4o* or route=/chat; may be given again.",
-    "repeated": "Of calls with one prompt: drop keeps the first, keep all. [default: drop]",
+    "stratify": "Keep each value's share: model, provider, route, day, hour (comma-separated).",
+    "only": "Only calls that match KEY=PATTERN, such as model=gpt-4o*; may be repeated.",
+    "repeated": "Calls with the same prompt: drop keeps the first, keep keeps all. [default: drop]",
     "scrub": "Data to remove from texts: pii, none, or pkg.mod:fn. [default: pii]",
-    "settings": "Settings of the requests that cases keep: greedy (all but sampling), recorded "
-    "(all), none, or of max_tokens, stop, tool_choice, response_format, "
+    "settings": "Request settings that the cases keep: greedy (all but sampling), recorded "
+    "(all), none, or some of max_tokens, stop, tool_choice, response_format, "
     "temperature, top_p. [default: greedy]",
-    "cluster-by": "Attribute whose values are the clusters, or call. [default: conversation or "
+    "cluster-by": "Attribute whose values form the clusters, or call. [default: conversation or "
     "session, else trace]",
-    "suite": "Folder to write the production suite to; without --tuned, nothing else is done.",
+    "suite": "Folder for the production suite; without --tuned, nothing is judged.",
 }
 _EXAMPLES = """\
 Examples:
   tunegate replay traces.jsonl --tuned out/adapter --sample 200 --stratify route
   tunegate replay traces/ --suite suites/production        only write the suite
   tunegate replay traces.jsonl --tuned out/adapter --case 4bf92f3577b34da6
-  tunegate replay .tunegate/runs/RUN --case ID             a case of a run that was made"""
+  tunegate replay .tunegate/runs/RUN --case ID             a case of a stored run"""
 
 
 def register(app: typer.Typer) -> None:
@@ -72,14 +72,14 @@ def replay(context: typer.Context) -> None:
 def help_text() -> str:
     """Return the usage with the options that are not the gate's."""
     lines = [f"Usage: {_USAGE}", "", _DOC, "", "Options:"]
-    for name, told in _OPTIONS.items():
-        lines += [f"  --{name} {name.upper()}", f"      {told}"]
+    for name, text in _OPTIONS.items():
+        lines += [f"  --{name} {name.upper()}", f"      {text}"]
     return "\n".join([*lines, "", "Every option of `tunegate gate` works, too.", "", _EXAMPLES])
 
 
 @dataclass(frozen=True)
 class _ReplayArguments:
-    """The command line, parted."""
+    """The command line, by whose words they are."""
 
     paths: Sequence[str]
     own: Mapping[str, str]
@@ -92,7 +92,7 @@ class _ReplayArguments:
 
 
 def run_replay(args: Sequence[str]) -> int:
-    """Replay with arguments as after `tunegate replay`; return the exit code.
+    """Replay with the arguments of `tunegate replay`; return the exit code.
 
     Raises:
         UsageError: an option is wrong, or there is nothing to replay.
@@ -193,7 +193,7 @@ def _seed(own: Mapping[str, str]) -> int:
 
 
 def _split_arguments(args: Sequence[str]) -> _ReplayArguments:
-    """Part the words of the command line into ours, the gate's, and traces."""
+    """Split the words of the command line into ours, the gate's, and traces."""
     from tunegate.harness.plugin.options import OPTIONS
 
     switches = {f"--{option.name}": option.flag for option in OPTIONS}

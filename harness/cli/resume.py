@@ -1,6 +1,6 @@
-"""`tunegate resume RUN SUITES`: go on with an interrupted run; what is stored is not made again.
+"""`tunegate resume RUN SUITES`: continue an interrupted run; stored answers are not asked again.
 
-A run folder is data, so its recorded command is shown and never run: the user gives it again.
+A run folder is data, so its recorded command is shown but never run: the user types it again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 
 def resume(context: typer.Context) -> None:
-    """Continue an interrupted run: RUN SUITES… and the options it was begun with."""
+    """Continue an interrupted run: RUN SUITES… and the options it was started with."""
     from tunegate.harness.cli.gate import pytest_arguments, pytest_exit_code
     from tunegate.harness.records.files import read_record
     from tunegate.harness.records.manifest import Manifest
@@ -43,14 +43,14 @@ def resume(context: typer.Context) -> None:
     folder = Path(words.pop(0)) if words else newest_run(RUNS)
     if not (folder / "manifest.json").is_file():
         raise UsageError(
-            f"{folder}: no manifest.json: no run was begun here; start with `tunegate gate`"
+            f"{folder}: no manifest.json, so nothing to continue; `tunegate gate` starts a run"
         )
     refuse_links(folder)
     manifest = read_record(folder / "manifest.json", Manifest)
     refuse_finished(folder)
     if not words:
         raise UsageError(
-            f"{folder}: a run folder is data, so name what to run; it was begun as: "
+            f"{folder}: a run folder is data, so name the suites and options; it was started as: "
             f"{_begun_as(folder, manifest)}"
         )
     arguments = pytest_arguments(words)
@@ -60,7 +60,7 @@ def resume(context: typer.Context) -> None:
 
 
 def refuse_finished(folder: Path) -> None:
-    """Refuse a run that was judged: it would be judged anew, on what its files are now.
+    """Refuse a run that was judged: it would be judged again, by its files of today.
 
     Raises:
         UsageError: it has a verdict other than ERROR.
@@ -71,28 +71,28 @@ def refuse_finished(folder: Path) -> None:
     path = folder / "verdict.json"
     if path.is_file() and (said := read_record(path, VerdictRecord).verdict) is not Verdict.ERROR:
         raise UsageError(
-            f"{folder}: finished with {said.value}: nothing to go on with; `tunegate report "
+            f"{folder}: finished with {said.value}: nothing to continue; `tunegate report "
             f"{folder}` writes its pages, and `tunegate gate` starts a new run"
         )
 
 
 def refuse_other_options(folder: Path, manifest: Manifest, arguments: Sequence[str]) -> None:
-    """Refuse other models and options than those that the run was begun with.
+    """Refuse other models and options than the run was started with.
 
     Raises:
         UsageError: with the whole command to type.
     """
     if _options(arguments) != _options(manifest.command):
         raise UsageError(
-            f"{folder}: was begun with other options, as: {_begun_as(folder, manifest)}"
+            f"{folder}: was started with other options, as: {_begun_as(folder, manifest)}"
         )
 
 
 def refuse_other_suites(folder: Path, manifest: Manifest, arguments: Sequence[str]) -> None:
-    """Refuse other suites than those that the run was begun with; hashes come before any code.
+    """Refuse other suites than the run was started with; hashes are compared before any code runs.
 
     Raises:
-        UsageError: a suite is missing, too many, or another one than then.
+        UsageError: a suite is missing, changed, or was not part of the run.
     """
     from tunegate.harness.run.verification import load_run_suites
 

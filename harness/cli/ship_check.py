@@ -56,18 +56,17 @@ def register(app: typer.Typer) -> None:
 def ship_check(
     base: Annotated[str, typer.Argument(help="The base model: a folder or hub id.")],
     adapter: Annotated[str, typer.Argument(help="The adapter, as it was trained.")],
-    suite: Annotated[
-        list[str], typer.Option(help="A suite by which they are compared; may be repeated.")
-    ],
+    suite: Annotated[list[str], typer.Option(help="Suite to compare them on; may be repeated.")],
     artifacts: Annotated[
         str,
         typer.Option(
-            help="Which, as in merged,four_bit; model specs of others that exist, as in "
+            help="Artifacts to make, as in merged,four_bit, or model specs of existing ones, as in "
             "merged,vllm:./awq. Default: all that can be made here."
         ),
     ] = "",
     folder: Annotated[
-        Path | None, typer.Option(help="Keep the artifacts in this folder. Default: a passing one.")
+        Path | None,
+        typer.Option(help="Keep the artifacts in this folder. Default: a temporary one."),
     ] = None,
     dtype: Annotated[
         str, typer.Option(help="Number format of all arms; auto is float32 without a GPU.")
@@ -75,7 +74,7 @@ def ship_check(
 ) -> None:
     """Make each artifact of an adapter and check that it is still the fine-tune.
 
-    Exits with 0 if all are equivalent, 1 if one is not, 10 if that is undecided.
+    Exit code 0: all are equivalent; 1: one is not; 10: undecided.
     """
     from tunegate.harness.models._model_folder import is_adapter, resolve_folder
     from tunegate.harness.suite import load_suite
@@ -86,7 +85,9 @@ def ship_check(
     suites = [load_suite(Path(path)) for word in suite for path in find_suites(word)]
     folders = resolve_folder(base), resolve_folder(adapter)
     if not is_adapter(folders[1]):
-        raise UsageError(f"{adapter}: no adapter; its artifacts are made of one and its base")
+        raise UsageError(
+            f"{adapter}: not an adapter; artifacts are made from an adapter and its base"
+        )
     run = ArtifactComparison(suites, base, adapter, STORE, dtype)
     with _place(folder) as place, warnings.catch_warnings():
         # The libraries' warnings are about each other, not about the models.
@@ -110,12 +111,12 @@ class ArtifactOutcome:
     reason: str = ""
     """Why it was not compared."""
     refused: bool = False
-    """Whether it is not comparable, rather than not to be had here."""
+    """Whether it is not comparable; False if it could not be made."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExistingArtifact:
-    """An artifact that was made elsewhere: it is compared as it is."""
+    """An artifact that was made elsewhere."""
 
     name: str
     """Its model spec."""

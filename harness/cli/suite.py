@@ -1,4 +1,4 @@
-"""`tunegate suite new | check | show | sample`: start a suite, validate it, look at it."""
+"""`tunegate suite new | check | show | sample`: start, validate and show suites."""
 
 from __future__ import annotations
 
@@ -61,21 +61,23 @@ def new(
     like: Annotated[str | None, typer.Option(help="Bundled suite to start from.")] = None,
     template: Annotated[
         str | None,
-        typer.Option(help=f"Suite over questions that you have: {', '.join(_TEMPLATES)}."),
+        typer.Option(help=f"Suite over a benchmark's questions: {', '.join(_TEMPLATES)}."),
     ] = None,
     of: Annotated[
         Path | None,
         typer.Option(
             "--from",
-            help="File or folder of cases, guessed; or results:PATH, or inspect:FILE.py@TASK.",
+            help="File or folder of cases (format guessed), results:PATH or inspect:FILE.py@TASK.",
         ),
     ] = None,
     task: Annotated[
         list[str] | None,
-        typer.Option("--task", help="Task of the results; may be repeated. Default: all."),
+        typer.Option(
+            "--task", help="Task of the results to include; may be repeated. Default: all."
+        ),
     ] = None,
 ) -> None:
-    """Write a new suite folder, around your cases or two examples."""
+    """Write a new suite folder, with your cases or two examples."""
     from tunegate.harness.cli._guess_format import cases_table
 
     given = {"--like": like, "--template": template, "--from": of}
@@ -137,7 +139,7 @@ def _write(folder: Path, table: str | None) -> None:
 
 
 def _fit_answers(folder: Path) -> list[str]:
-    """Give the answers of a new suite room for what is expected; return its first cases.
+    """Set a new suite's token limit by its expected answers; return its first cases.
 
     Raises:
         SuiteError: the cases cannot be read as they were guessed.
@@ -148,14 +150,17 @@ def _fit_answers(folder: Path) -> list[str]:
     try:
         cases = load_suite(folder).cases
     except SuiteError as error:
-        raise SuiteError([*error.problems, f"{file}: is written; correct its [cases]"]) from error
+        raise SuiteError([*error.problems, f"wrote {file}; correct its [cases]"]) from error
     longest = max((len(text) for case in cases for text in case.expected_texts()), default=0)
     room = 64  # a token has two characters or more in most languages
     while 2 * room < longest:
         room *= 2
     text = file.read_text(encoding="utf-8")
     file.write_text(text.replace("max_new_tokens = 64", f"max_new_tokens = {room}"), "utf-8")
-    return [f"{len(cases)} cases, the first of them:", *(f"  {_brief(c)}" for c in cases[:3])]
+    return [
+        f"{count_noun(len(cases), 'case')}, starting with:",
+        *(f"  {_brief(c)}" for c in cases[:3]),
+    ]
 
 
 @commands.command()
@@ -191,7 +196,7 @@ def check(
 
 
 def _play_nothing(suite: Suite) -> list[str]:
-    """Print what a model that does nothing earns; return the tasks whose environment fails."""
+    """Print the rewards of a model that writes nothing; return the tasks that fail."""
     from tunegate.harness.contracts.inspect_task import InspectTask
     from tunegate.harness.episodes.null_policy import play_null_policy
 
@@ -205,18 +210,18 @@ def _play_nothing(suite: Suite) -> list[str]:
         mean = sum(played.rewards.values()) / len(played.rewards)
         warning = "warning: " if earned else ""
         say(
-            f"  {warning}a model that writes nothing is paid on {len(earned)} of "
+            f"  {warning}a model that writes nothing earns a reward on {len(earned)} of "
             f"{len(played.rewards)} tasks (mean reward {mean:.3g})"
         )
     places = {case.id: case.where for case in suite.cases}
     return [
-        f"{places.get(task, suite.path)}: a model that writes nothing was played: {reason}"
+        f"{places.get(task, suite.path)}: with a model that writes nothing: {reason}"
         for task, reason in list(played.failures.items())[:_MOST_FAILURES]
     ]
 
 
 def _inspect_note(suite: Suite, task: InspectTask) -> str:
-    """Return who plays the tasks, without playing one."""
+    """Return who plays the tasks, without playing any."""
     episodes = len(suite.cases) * suite.generation.samples
     try:
         return f"Inspect {task.version()} plays {episodes} episodes of {task.spec} with each model"
@@ -225,11 +230,11 @@ def _inspect_note(suite: Suite, task: InspectTask) -> str:
 
 
 _MOST_FAILURES = 10
-"""Tasks whose environment fails, as many as are listed."""
+"""Failing tasks to list."""
 
 
 def _find_all(paths: Sequence[Path], problems: list[str]) -> Iterator[Path]:
-    """Yield the suite files of some paths; what is wrong with the others goes to `problems`."""
+    """Yield the suite files of the paths; add what is wrong with the others to `problems`."""
     from tunegate.harness.suite.find import find_suites
 
     for path in paths:
@@ -242,7 +247,7 @@ def _find_all(paths: Sequence[Path], problems: list[str]) -> Iterator[Path]:
 @commands.command()
 def show(
     path: Annotated[Path, typer.Argument(help="Suite folder or suite.toml.")],
-    cases: Annotated[int, typer.Option(min=0, help="How many of the first cases to print.")] = 3,
+    cases: Annotated[int, typer.Option(min=0, help="Number of cases to print.")] = 3,
 ) -> None:
     """Print a suite's settings, metrics, gates and first cases."""
     from tunegate.harness.contracts.source import summarize_notes
@@ -251,7 +256,7 @@ def show(
     from tunegate.harness.suite import load_suite
 
     suite = load_suite(path)
-    say(f"{suite.name}: {len(suite.cases)} cases, hash {suite.hash[:12]}")
+    say(f"{suite.name}: {count_noun(len(suite.cases), 'case')}, hash {suite.hash[:12]}")
     say(*(f"  {line}" for line in summarize_notes(suite.notes)))
     for key, value in suite.generation.model_dump(exclude_defaults=True).items():
         say(f"  {key} {value!r:.100}")
@@ -268,20 +273,22 @@ def show(
 @commands.command()
 def sample(
     path: Annotated[Path, typer.Argument(help="Suite folder or suite.toml.")],
-    count: Annotated[int, typer.Argument(min=1, help="How many cases to draw.")] = 5,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    count: Annotated[int, typer.Argument(min=1, help="Number of cases to draw.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print lines for a cases.jsonl instead.")
+        bool, typer.Option("--json", help="Print them as lines of a cases.jsonl.")
     ] = False,
 ) -> None:
-    """Print some of a suite's cases, drawn by seed, with the places they came from."""
+    """Print a random sample of a suite's cases, with the files they came from."""
     from tunegate.harness.records.jsonl import record_lines
     from tunegate.harness.suite import load_suite
 
     suite = load_suite(path)
     cases = suite.cases
     if count > len(cases):
-        raise UsageError(f"{path}: {count} cases asked for, but there are {len(cases)}")
+        raise UsageError(
+            f"{path}: {count_noun(count, 'case')} asked for, but there are {len(cases)}"
+        )
     drawn = sorted(random.Random(seed).sample(range(len(cases)), count))
     if as_json:
         print(*record_lines(cases[i] for i in drawn), sep="", end="")
@@ -291,7 +298,7 @@ def sample(
 
 
 def _brief(case: Case, *, width: int = 100) -> str:
-    """Return a case in one line: what is asked last, what is expected, its labels."""
+    """Return a case in one line: its last message, what is expected, its labels."""
     asked = case.input_messages()[-1].get("content")
     right = case.expected_texts() or tuple(map(str, case.expected_calls or ()))
     expected = f" → {' | '.join(right)!r:.{width}}" if right else ""
@@ -302,7 +309,7 @@ def _brief(case: Case, *, width: int = 100) -> str:
 
 
 def write_suite_folder(template: str, folder: Path) -> str:
-    """Write a suite folder; return what was done and what comes next, in words.
+    """Write a suite folder from a template; return what was written and what to do next.
 
     Raises:
         UsageError: there is no such template, or the folder cannot be made.
@@ -321,23 +328,23 @@ def write_suite_folder(template: str, folder: Path) -> str:
             f"{folder}: cannot be written ({error.strerror}); choose another place"
         ) from error
     return (
-        f"wrote {folder}/suite.toml\nnext: put the questions into {folder}/data, or write their "
-        f"place behind path =, then `tunegate suite check {folder}`"
+        f"wrote {folder}/suite.toml\nnext: put the questions into {folder}/data, or set path = to "
+        f"their folder, then `tunegate suite check {folder}`"
     )
 
 
 def suite_name(folder: Path) -> str:
-    """Return a valid name of a suite for its folder's."""
+    """Return a valid suite name for a folder."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", folder.resolve().name).lstrip("._-")[:80]
     return name or "suite"
 
 
 _OURS = ("__init__.py", "make.py", "noise.py", "__pycache__", "material")
-"""Command that writes a bundled suite; a copy is edited by hand."""
+"""Files of a bundled suite that a copy does not need."""
 
 
 def copy_suite(name: str, to: Path) -> list[str]:
-    """Copy a bundled suite into a folder that is not there yet, and return the files' names.
+    """Copy a bundled suite into a new folder; return the names of its files.
 
     Raises:
         UsageError: there is no suite of that name.
@@ -350,7 +357,7 @@ def copy_suite(name: str, to: Path) -> list[str]:
 
 
 def suite_purpose(name: str) -> str:
-    """Return what a suite is for: the paragraph under the title of its README, on one line."""
+    """Return what a suite is for: the first paragraph of its README, on one line."""
     from tunegate.harness.suite.find import suite_folder
 
     text = (suite_folder(name) / "README.md").read_text(encoding="utf-8")

@@ -61,7 +61,7 @@ def verify(
     if (key is None) == (identity is None):
         raise UsageError(f"{file}: without --key PUB or --identity URL the signer is unknown")
     if trust is not None and identity is None:
-        raise UsageError(f"--trust {trust}: it belongs to --identity")
+        raise UsageError(f"--trust {trust}: only works with --identity")
     try:
         text = read_file(file)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""`tunegate watch TRACES… --run RUN --suite DIR`: is production still what the gate shipped?
+"""`tunegate watch TRACES… --run RUN --suite DIR`: is production still as good as the gate found?
 
 Exit codes: 0 quiet, 1 alarm, 10 too little evidence, 2 a usage error.
 """
@@ -30,44 +30,48 @@ if TYPE_CHECKING:
 
 ORDER = 180
 _Traces = Annotated[
-    list[str], typer.Argument(help="Trace files, folders and patterns; OTLP as JSON or protobuf.")
+    list[str], typer.Argument(help="Trace files, folders or patterns (OTLP as JSON or protobuf).")
 ]
 _Run = Annotated[Path, typer.Option(help="Run folder of the gate that shipped the model.")]
 _Suite = Annotated[str, typer.Option(help="Folder of the suite that matches production.")]
 _State = Annotated[
     Path | None,
-    typer.Option(help="File that carries the test from call to call. Without it each is alone."),
+    typer.Option(
+        help="File that keeps the test's state between calls. Without it every call starts over."
+    ),
 ]
 _Output = Annotated[
     Path, typer.Option("--output", "-o", help="Folder for watch.json and summary.md.")
 ]
 _Alpha = Annotated[
-    float, typer.Option(help="Probability of any false alarm, as long as the stream runs.")
+    float, typer.Option(help="Probability of a false alarm over the whole life of the stream.")
 ]
-_Drop = Annotated[float, typer.Option(help="Worsening, as a share, that exit code 0 excludes.")]
-_Since = Annotated[str, typer.Option(help="Leave out calls before: ISO 8601, or 7d, 12h.")]
-_Until = Annotated[str, typer.Option(help="Leave out calls from then on: ISO 8601, or 7d, 12h.")]
+_Drop = Annotated[float, typer.Option(help="Relative worsening that exit code 0 rules out.")]
+_Since = Annotated[
+    str, typer.Option(help="Ignore calls before this time: ISO 8601, or an age such as 7d or 12h.")
+]
+_Until = Annotated[
+    str, typer.Option(help="Ignore calls from this time on: ISO 8601, or an age such as 7d or 12h.")
+]
 _Model = Annotated[
     list[str] | None,
     typer.Option(help="Name of the shipped model in the traces, or a pattern. May be repeated."),
 ]
 _Where = Annotated[
     list[str] | None,
-    typer.Option(help="Attribute that calls must have: KEY=VALUE. May be repeated."),
+    typer.Option(help="Only calls with this attribute: KEY=VALUE. May be repeated."),
 ]
-_Figures = Annotated[str, typer.Option(help="Watch these only (comma-separated).")]
+_Figures = Annotated[str, typer.Option(help="Figures to watch, comma-separated. Default: all.")]
 _Judge = Annotated[str, typer.Option(help="The gate's judge, to score a sample of the answers.")]
-_Sample = Annotated[int, typer.Option(min=1, help="Answers that are judged a call.")]
+_Sample = Annotated[int, typer.Option(min=1, help="Answers to judge per call.")]
 _Feedback = Annotated[
-    str, typer.Option(help="Attribute of the spans with users' feedback: true, 1, thumbs_down …")
+    str, typer.Option(help="Span attribute with users' feedback: true, 1, thumbs_down …")
 ]
-_Unhappy = Annotated[
-    float, typer.Option(help="Share of complaints in the feedback that is accepted.")
-]
+_Unhappy = Annotated[float, typer.Option(help="Accepted share of complaints in the feedback.")]
 _Alert = Annotated[
-    str, typer.Option(help="File that new alarms are added to, or http(s) address they go to.")
+    str, typer.Option(help="File to append new alarms to, or http(s) URL to send them to.")
 ]
-_Store = Annotated[Path, typer.Option(help="Cell cache, which keeps the judge's replies.")]
+_Store = Annotated[Path, typer.Option(help="Answer cache, which keeps the judge's replies.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -95,9 +99,9 @@ def watch(  # noqa: PLR0913  # one for each option
     alert: _Alert = "",
     store: _Store = Path(defaults.STORE),
 ) -> None:
-    """Compare production's traces with the gate's own figures; exit 1 at an alarm.
+    """Compare production's traces with the gate's figures; exit 1 on an alarm.
 
-    From cron or CI, where each call continues the last one:
+    From cron or CI, each call continues where the last one stopped:
 
         tunegate watch /var/log/otel/ --run runs/shipped --suite suites/tickets --state watch.json
     """
@@ -115,12 +119,14 @@ def watch(  # noqa: PLR0913  # one for each option
     gated, shipped = _shipped_run(run, suite)
     sample = judge_of_sample(gated, shipped, judge, judge_sample, store, _report) if judge else None
     names = [name.strip() for name in figures.split(",") if name.strip()]
-    told = (feedback_figure(feedback, unhappy),) if feedback else ()
-    wanted = _choose_figures(shipped, (*(sample.figures if sample else ()), *told), names)
+    more = [*(sample.figures if sample else ())]
+    if feedback:
+        more.append(feedback_figure(feedback, unhappy))
+    wanted = _choose_figures(shipped, more, names)
     before = _before(state, gated, shipped, wanted, alpha)
-    found, account = _look_at_traces(before, wanted, traces, window, sample)
-    judged = [figure.name for figure in (*(sample.figures if sample else ()), *told)]
-    record = watch_record(found, drop=drop, reading=tuple(account), judged=judged)
+    found, notes = _look_at_traces(before, wanted, traces, window, sample)
+    judged = [figure.name for figure in more]
+    record = watch_record(found, drop=drop, reading=tuple(notes), judged=judged)
     advice = _advice(record, traces)
     _write(output, record, advice, found.state)
     sent = send_alarms(alert, record, new_alarms(before, found.state)) if alert else None
@@ -266,7 +272,7 @@ def _advice(record: WatchRecord, traces: Sequence[str]) -> list[str]:
     ]
 
 
-_RESENT = "the state is left as it was, so that the next look reports it again"
+_RESENT = "the state was not saved, so the next call reports it again"
 
 
 def _write(folder: Path, record: WatchRecord, advice: list[str], state: WatchState) -> None:
@@ -298,7 +304,7 @@ def _show(record: WatchRecord, advice: list[str], *, alone: bool) -> None:
     for line in watch_notes(record):
         say(line)
     if alone:
-        print("without --state FILE every call tests on its own, and their false alarms add up")
+        print("without --state FILE every call is a test of its own, and false alarms add up")
     say(f"{record.verdict.value}: {record.sentence}")
     for line in advice:
         say(f"next: {line}")

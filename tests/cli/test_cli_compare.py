@@ -45,7 +45,7 @@ def test_the_better_one_ships(runs: Any) -> None:
 
     assert result.exit_code == 0
     lines = result.output.splitlines()
-    assert lines[0] == "2 candidates on demo; each gate at 1/2 of its error"
+    assert lines[0] == "2 candidates on demo; each gate gets 1/2 of its error"
     rows = {line[0]: line for line in lines if line[:3] in ("A  ", "B  ")}
     assert "SHIP" in rows["A"]
     assert "+50.0 points " in rows["B"]

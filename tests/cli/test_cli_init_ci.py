@@ -62,8 +62,8 @@ def test_what_is_written_is_said(project: Any) -> None:
 
     for line in ("suites/support_json: ", "suites/pytest.ini", str(GATE), str(COMMENT)):
         assert f"wrote {line}" in output
-    assert "next: `tunegate gate suites` is what the job does (here it judges recorded" in output
-    assert "then name your models in suites/pytest.ini: until then the job is red" in output
+    assert "next: run `tunegate gate suites`, as the job does (it judges recorded" in output
+    assert "then name your models in suites/pytest.ini: until then the job fails" in output
     assert Path("suites/recorded/tuned.jsonl").is_file()
 
 
@@ -106,7 +106,7 @@ def test_a_configuration_that_is_there_stays(project: Any) -> None:
 
 def test_a_suite_elsewhere_is_refused(project: Any) -> None:
     """The job looks into `suites`; a suite it would miss is none."""
-    with pytest.raises(UsageError, match="deep/mine: with --ci a suite goes into suites"):
+    with pytest.raises(UsageError, match="deep/mine: with --ci a suite must be in suites"):
         _init("refusals", "deep/mine", "--ci", "github")
 
 

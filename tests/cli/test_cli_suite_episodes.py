@@ -30,7 +30,9 @@ def test_a_reward_for_not_acting_is_told(tmp_path: Path) -> None:
     ]
     _, output = check(write_desk(tmp_path, toml=UNTIMED, code=code, tasks=tasks))
 
-    warning = "warning: a model that writes nothing is paid on 3 of 4 tasks (mean reward 0.75)"
+    warning = (
+        "warning: a model that writes nothing earns a reward on 3 of 4 tasks (mean reward 0.75)"
+    )
     assert warning in output
 
 
