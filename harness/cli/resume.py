@@ -51,7 +51,7 @@ def resume(context: typer.Context) -> None:
     if not words:
         raise UsageError(
             f"{folder}: a run folder is data, so name the suites and options; it was started as: "
-            f"{_begun_as(folder, manifest)}"
+            f"{_started_as(folder, manifest)}"
         )
     arguments = pytest_arguments(words)
     refuse_other_options(folder, manifest, arguments)
@@ -84,7 +84,7 @@ def refuse_other_options(folder: Path, manifest: Manifest, arguments: Sequence[s
     """
     if _options(arguments) != _options(manifest.command):
         raise UsageError(
-            f"{folder}: was started with other options, as: {_begun_as(folder, manifest)}"
+            f"{folder}: was started with other options, as: {_started_as(folder, manifest)}"
         )
 
 
@@ -101,11 +101,11 @@ def refuse_other_suites(folder: Path, manifest: Manifest, arguments: Sequence[st
     begun = [suite.name for suite in manifest.suites]
     if sorted(found) != sorted(begun) or len(files) != len(begun):
         raise UsageError(
-            f"{folder}: was begun with the suites {', '.join(begun)}; name these, and no others"
+            f"{folder}: was started with the suites {', '.join(begun)}; name these, and no others"
         )
 
 
-def _begun_as(folder: Path, manifest: Manifest) -> str:
+def _started_as(folder: Path, manifest: Manifest) -> str:
     """Return the command that goes on, to be read and typed: a stranger may have written it."""
     from tunegate.harness.plugin.exit_status import escape_control
     from tunegate.harness.records.command import resume_command

@@ -34,8 +34,7 @@ class ActiveHooks:
             return None
         if file_path.is_relative_to(parent.config.rootpath):
             return SuiteFile.from_parent(parent, path=file_path)
-        # A bundled suite, for one: for a file outside of the root that is asked for by its name,
-        # pytest's node id has no file at all.
+        # pytest's node id has no file name for a file outside of the root, such as a bundled suite.
         name = f"{file_path.parent.name}/{file_path.name}"
         return SuiteFile.from_parent(parent, path=file_path, nodeid=name)
 
@@ -60,7 +59,7 @@ class ActiveHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Leave what is wrong with a suite to the end of the run. (pytest_collectreport)"""
+        """Print problems of a suite at the end of the run. (pytest_collectreport)"""
         say_once(report)
 
     @pytest.hookimpl(tryfirst=True)
@@ -90,5 +89,5 @@ class ActiveHooks:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Take over how a worker's gates ended. (pytest_testnodedown of pytest-xdist)"""
+        """Merge a worker's results. (pytest_testnodedown of pytest-xdist)"""
         self.state.merge(getattr(node, "workeroutput", {}))

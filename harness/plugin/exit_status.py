@@ -1,11 +1,10 @@
 """Exit status of a session: 13 > 12 > 1 > 10 > 11 > 0.
 
-A failing gate is no failure of its own: the run's verdict speaks for it. A user's test that fails
-on an error of ours stands for that error's code; any other failing test is 1.
+A failing gate does not count by itself: the run's verdict does. A user's test that fails with an
+error of ours has that error's code; any other failing test has 1.
 
-The texts of failed gates are printed on pytest's terminal, which is a log of CI as well:
-`escape_control` takes from them what would be obeyed there. A lone surrogate ends an xdist session
-with lost results, and GitHub Actions obeys a line that begins with `::`.
+Texts of failed gates go to a terminal or a CI log, so `escape_control` removes what would be obeyed
+there: GitHub obeys a line that begins with `::`, and a lone surrogate ends an xdist session.
 """
 
 from __future__ import annotations
@@ -39,11 +38,11 @@ _OWN = frozenset(
 )
 """Exit codes of pytest that a verdict replaces."""
 LIMIT = 2_000
-"""Characters of a text at most; the report shows the whole text."""
+"""Longest text on the terminal; the report has the whole text."""
 
 
 def escape_control(text: str) -> str:
-    """Return the beginning of `text`, in which nothing is obeyed by a terminal or CI."""
+    """Return the beginning of a text, escaped so that no terminal or CI obeys it."""
     from tunegate.reports.escaping import escape_terminal
 
     return escape_terminal(text if len(text) <= LIMIT else text[: LIMIT - 1] + "…")
@@ -56,7 +55,7 @@ def mark_report(
     gate: bool,
     undecided: str,
 ) -> None:
-    """Write on a failed report which exit code it stands for; it travels with the report.
+    """Note the exit code of a failure on its report, which xdist passes on.
 
     Args:
         report: The report of the failed test.
@@ -87,7 +86,7 @@ def mark_report(
 
 
 def _user_location(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
-    """Return file and line of the last frame that is not ours: where the user asked."""
+    """Return file and line of the last frame that is not ours."""
     theirs = [f for f in excinfo.traceback if not Path(f.path).resolve().is_relative_to(_HOME)]
     found = theirs[-1] if theirs else excinfo.traceback[0]
     return f"{Path(found.path).name}:{found.lineno + 1}"
@@ -130,7 +129,7 @@ def decide_exit_code(codes: Iterable[int], given: int) -> int:
 
 
 UNJUDGED = "tunegate_unjudged"
-"""Mark on the report of a gate that could not be judged; it travels with the report."""
+"""Mark on the report of a gate that could not be judged."""
 
 
 class GateFailed(Exception):
@@ -144,7 +143,7 @@ class UnevaluatedGate(GateFailed):
 class FailureReason:
     """Why something failed, printed once at the end of the run.
 
-    As text it is whole, for JUnit's files and whatever else reads reports.
+    `str` gives the whole text, for JUnit files and others that read reports.
     """
 
     def __init__(self, text: str) -> None:
@@ -161,7 +160,7 @@ class FailureReason:
 
 
 def say_once(report: pytest.TestReport | pytest.CollectReport) -> None:
-    """Make a text that came from an xdist worker the reason that it was there."""
+    """Restore the `FailureReason` that an xdist worker sent as text."""
     unread = report.failed and report.nodeid.endswith("suite.toml")
     if isinstance(report.longrepr, str) and (unread or vars(report).get(UNJUDGED)):
         report.longrepr = FailureReason(report.longrepr)  # type: ignore[assignment]  # pytest takes any

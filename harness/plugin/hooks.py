@@ -1,6 +1,6 @@
-"""pytest hooks that are always registered: they cost nothing until a gate run is requested.
+"""pytest hooks that are always registered; they cost nothing until a gate run is requested.
 
-Once it is, `activate_session` registers the hooks of `active_hooks`, which do the work.
+Then `activate_session` registers the hooks in `active_hooks`, which do the work.
 Reference: https://docs.pytest.org/en/stable/reference/reference.html#hooks
 """
 
@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Set a gate run up if one was asked for. (pytest_configure)"""
+    """Set up a gate run if one was asked for. (pytest_configure)"""
     config.addinivalue_line(
         "markers", "gate_cases(suite): one test per case of a suite, passed as the argument `case`"
     )
@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Show a suite that nothing judges, since no model is named. (pytest_collect_file)"""
+    """Show a suite that is not judged because no model is named. (pytest_collect_file)"""
     if file_path.name != "suite.toml" or SESSION in parent.config.stash:
         return None
     from tunegate.harness.plugin.items import UnjudgedSuite
@@ -53,7 +53,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many suites nothing judged. (pytest_terminal_summary)"""
+    """Print how many suites were not judged. (pytest_terminal_summary)"""
     skipped = terminalreporter.getreports("skipped")
     names = sorted(r.nodeid.partition("::")[0] for r in skipped if r.nodeid.endswith(UNJUDGED))
     if names:
@@ -75,7 +75,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def activate_session(config: pytest.Config) -> GateSession:
-    """Return the gate session of this pytest run, made and hooked in by the first call.
+    """Return the gate session of this pytest run; the first call makes and registers it.
 
     Raises:
         pytest.UsageError: an option is wrong.
@@ -94,10 +94,10 @@ def activate_session(config: pytest.Config) -> GateSession:
 
 
 def keep_asserts_plain(config: pytest.Config) -> None:
-    """Take our packages off the list of those whose asserts pytest rewrites.
+    """Keep pytest from rewriting asserts in our own packages.
 
-    pytest puts every package of a distribution with a plugin on it. Ours have no tests in them, and
-    rewriting some 150 modules takes a second. pytest has no public way to do it.
+    It rewrites every package of a distribution with a plugin, which takes a second for our 150
+    modules. There is no public way to turn it off.
     """
     hook = config.pluginmanager.rewrite_hook
     marked: set[str] = getattr(hook, "_must_rewrite", set())

@@ -55,7 +55,7 @@ class SuiteFile(pytest.File):
 
 
 class MetricNode(pytest.Collector):
-    """The gates of one metric, so that an id can be given to pytest again, part by part."""
+    """The gates of one metric, so that each part of an id selects tests."""
 
     def __init__(self, *, gates: Sequence[Gate], suite: str, **kwargs: Any) -> None:
         """Keep the gates and their suite's name."""
@@ -66,7 +66,7 @@ class MetricNode(pytest.Collector):
     def collect(self) -> Iterator[pytest.Item]:
         """Yield one item a gate."""
         for gate in self.gates:
-            # As pytest names parameters: an id with a tag can be given to it again.
+            # As pytest names parameters, so that an id with a tag selects this gate.
             tag = "" if gate.tag is None else f"[{escape_control(' '.join(gate.tag.split()))}]"
             yield GateItem.from_parent(self, name=f"{gate.kind}{tag}", gate=gate, suite=self.suite)
 
@@ -150,7 +150,7 @@ class UnjudgedItem(pytest.Item):
 
 
 WORST = 3
-"""Cases named below a failed gate."""
+"""Cases to name below a failed gate."""
 
 
 def explain_failure(folder: Path, suite: str, result: GateResult) -> str:
@@ -164,7 +164,7 @@ def explain_failure(folder: Path, suite: str, result: GateResult) -> str:
 
 
 def _worst(folder: Path, suite: str, result: GateResult) -> list[str]:
-    """Return the cases that speak most against the gate, with their scores."""
+    """Return the cases that count most against the gate, with their scores."""
     scores = folder / "scores.jsonl"
     if not scores.is_file():
         return []
@@ -200,7 +200,7 @@ def _stored_scores(
 
     Args:
         folder: The run's folder.
-        written_ns: When its scores were written, so that those of another run are read anew.
+        written_ns: When its scores were written, so that a newer run is read again.
     """
     run = Run.load(folder)
     rows: dict[tuple[str, str, str], dict[str, float]] = defaultdict(dict)
@@ -211,5 +211,5 @@ def _stored_scores(
 
 
 def relative_path(path: Path) -> Path:
-    """Return a path as people type it: from here, if it is below."""
+    """Return a path as people type it, relative to the current folder if it is inside."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

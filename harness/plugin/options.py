@@ -43,9 +43,9 @@ class GateOption:
     choices: tuple[str, ...] | None = None
     flag: bool = False
     typed: bool = False
-    """Whether it counts on the command line alone, and no file can set it."""
+    """Whether only the command line can set it, and no ini file."""
     names: str = ""
-    """`path` or `spec`: what an ini file names relative to itself."""
+    """`path` or `spec`, if an ini file names it relative to itself."""
 
     @property
     def dest(self) -> str:
@@ -54,7 +54,7 @@ class GateOption:
 
 
 def _count(name: str) -> Callable[[str], int]:
-    """Return the function that reads a number of things from the option `name`."""
+    """Return the reader of a whole number of at least 1."""
 
     def read(text: str) -> int:
         value = int(text) if text.isdecimal() else 0
@@ -158,7 +158,7 @@ OPTIONS = (
         names="path",
     ),
     GateOption(
-        "store", "Cell cache shared by all runs of the project.", defaults.STORE, names="path"
+        "store", "Answer cache shared by all runs of the project.", defaults.STORE, names="path"
     ),
     GateOption("report", "Also write the HTML report to this file.", names="path"),
     GateOption("junit", "Also write JUnit XML, one testcase per gate, to this file.", names="path"),
@@ -322,14 +322,14 @@ def read_options(config: pytest.Config) -> Mapping[str, Any]:
 
 
 def missing_fails(options: Mapping[str, Any]) -> bool:
-    """Return whether it is a failure that no model is named."""
+    """Return whether naming no model is a failure."""
     from tunegate.harness.contracts.environment import in_ci
 
     return options["missing"] == "fail" or (options["missing"] == "auto" and in_ci())
 
 
 def limits_of(options: Mapping[str, Any]) -> PoolLimits:
-    """Return how hard arms behind a network may be asked."""
+    """Return the limits on requests to servers."""
     from tunegate.harness.contracts.model import PoolLimits
 
     return PoolLimits(
@@ -360,9 +360,9 @@ def _value(config: pytest.Config, option: GateOption) -> Any:
 
 
 def _from_here(option: GateOption, folder: Path, written: str) -> str:
-    """Return a path that an ini file names relative to its folder, as it is from here.
+    """Return a path in an ini file, relative to the current folder instead of the ini file's.
 
-    A spec may be a hub id or a URL: it names a path where there is something beside the ini file.
+    A spec may be a hub id or a URL; it counts as a path if the path exists beside the ini file.
     """
     if option.names == "path":
         return os.path.relpath(folder / Path(written).expanduser())

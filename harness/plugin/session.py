@@ -1,7 +1,7 @@
-"""One gate run in one pytest session: the composition root of options, engine, verdict and files.
+"""Gate session: what one pytest session judges, and how it ends.
 
-Completions are made once a session, for all suites together, the first time a gate asks. Under
-xdist every worker may ask; the one that gets the lock makes them, the others read the verdict.
+The first gate of the session starts the run, for all suites together. With xdist the worker that
+gets the lock does so, and the others read its verdict.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SuiteRun:
-    """A finished run of one suite that only code asked for."""
+    """A finished run of one suite that only the `gate` fixture asked for."""
 
     suite: Suite
     verdict: VerdictRecord
@@ -75,13 +75,13 @@ class GateSession:
     arms_of: Mapping[str, str | None] = field(default_factory=dict)
     """The specs of the opened arms."""
     beside: dict[tuple[Path, str], SuiteRun] = field(default_factory=dict)
-    """suite.toml and models → the run that only code asked for."""
+    """suite.toml and models → the run that the `gate` fixture asked for."""
     folders: dict[Path, None] = field(default_factory=dict)
     """The folders of those runs, of all workers, in the order in which they were made."""
     compared: dict[tuple[str, ...], None] = field(default_factory=dict)
-    """A comparison by code: the cells of a row of the table at the end."""
+    """Rows of the table of comparisons at the end."""
     named: bool = False
-    """Whether the command line names a model, be it an empty text."""
+    """Whether the command line names a model, even an empty one."""
     codes: set[int] = field(default_factory=set)
     """Exit codes that failed tests stand for."""
     why: str = ""
@@ -111,14 +111,14 @@ class GateSession:
         if options["max-cases"]:
             session.filtered.append(f"only the first {options['max-cases']} cases of each suite")
         if not session.worker:
-            session.refuse_taken()
+            session.refuse_used_folder()
         return session
 
-    def refuse_taken(self) -> None:
-        """Find out at once whether another session uses the run folder.
+    def refuse_used_folder(self) -> None:
+        """Refuse a run folder that another session uses.
 
         Raises:
-            pytest.UsageError: one is; the message names its process.
+            pytest.UsageError: the message names its process.
         """
         if (self.folder / "lock").is_file():
             try:
@@ -135,7 +135,7 @@ class GateSession:
         return self.loaded[key]
 
     def renamed_suites(self) -> list[Path]:
-        """Return the files such as suite.toml.bak beside the suites, whose gates nobody runs."""
+        """Return files such as suite.toml.bak beside the suites, whose gates are not run."""
         places = {path.parents[1] for path in self.loaded if path.parent != Path.cwd()}
         forms = ("suite.toml?*", "*/suite.toml?*")
         return sorted(file for place in places for form in forms for file in place.glob(form))
@@ -213,7 +213,7 @@ class GateSession:
         return self.verdict
 
     def evaluate_beside(self, file: Path, models: Mapping[str, str]) -> SuiteRun:
-        """Return a run that only code asks for.
+        """Return a run that only the `gate` fixture asks for.
 
         Args:
             file: The suite.toml.
@@ -232,7 +232,7 @@ class GateSession:
         return self.beside[key]
 
     def _open_arms(self, specs: Mapping[str, str | None]) -> dict[str, Any]:
-        """Return the opened arms of these models; those of others are let go of."""
+        """Return the opened arms of these models, and drop those of others."""
         if self.arms_of != specs:
             self.arms, self.arms_of = {}, specs
         return self.arms
@@ -243,7 +243,7 @@ class GateSession:
         folder: Path,
         models: Mapping[str, str] = MappingProxyType({}),
     ) -> VerdictRecord:
-        """Make or, where another xdist worker has made it, read the run in `folder`."""
+        """Make the run in `folder`, or read it if another xdist worker has made it."""
         from tunegate.harness.run.evaluate import evaluate_once
         from tunegate.harness.run.options import RunOptions
         from tunegate.harness.run.telemetry import TelemetryOptions
@@ -298,7 +298,7 @@ class GateSession:
         }
 
     def merge(self, output: Mapping[str, Any]) -> None:
-        """Take over what a worker's `finish` left in its output."""
+        """Merge what a worker's `finish` left in its output."""
         self.codes |= set(output.get("gate_codes", ()))
         self.why = self.why or output.get("gate_why", "")
         self.folders |= dict.fromkeys(map(Path, output.get("gate_folders", ())))
@@ -311,7 +311,7 @@ class GateSession:
     def finish(self, session: pytest.Session) -> None:
         """Write what people and CI read, and set the exit status; a worker only reports."""
         if self.worker:
-            self._tell(session.config)
+            self._report_to_controller(session.config)
             return
         try:
             if isinstance(self.error, (BackendError, RunInterrupted)) and self.verdict is None:
@@ -330,7 +330,7 @@ class GateSession:
         self.exit_status = self._exit_status(int(session.exitstatus))
         session.exitstatus = self.exit_status
 
-    def _tell(self, config: pytest.Config) -> None:
+    def _report_to_controller(self, config: pytest.Config) -> None:
         output: dict[str, Any] = getattr(config, "workeroutput", {})
         output["gate_codes"] = sorted(self.codes)
         output["gate_why"] = self.why
@@ -363,7 +363,7 @@ class GateSession:
         copy_exports(self.options, written)
 
     def _write_beside(self) -> None:
-        """Write the reports of the runs that only code asked for."""
+        """Write the reports of the runs that only the `gate` fixture asked for."""
         if not self.folders:
             return
         from tunegate.reports.page import write_all
@@ -375,7 +375,7 @@ class GateSession:
                 copy_exports(self.options, written)
 
     def workflow_commands(self) -> list[str]:
-        """Return what GitHub is to hang on lines of the suites, in the form its log takes."""
+        """Return GitHub's annotations of the suites' lines, as workflow commands."""
         from tunegate.reports.annotations import failure_annotation, run_annotations
 
         if self.error is not None:
@@ -388,7 +388,7 @@ class GateSession:
         ]
 
     def _clean(self) -> None:
-        """Remove the notes by which xdist's workers knew each other."""
+        """Remove the holder.json files of xdist's workers."""
         for folder in (self.folder, *self.folder.parent.glob(f"{self.folder.name}.*")):
             FolderLock(folder, session=self.name, shared=True).forget()
 

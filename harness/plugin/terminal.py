@@ -1,10 +1,8 @@
-"""Terminal output of a gate run: the summary section, and GitHub workflow commands disarmed.
+"""Terminal output of a gate run: the summary section, with GitHub workflow commands disarmed.
 
-The log of a GitHub job: what tests print is not obeyed, and what we print in the end is.
-
-pytest prints captured output at the start of a line, where GitHub reads `::error::` and
-`::add-mask::` as commands, also when a model wrote them. While a gate session runs it reads
-none, until a word comes that nobody could have guessed.
+pytest prints captured output at the start of a line, where GitHub obeys `::error::` and
+`::add-mask::` even if a model wrote them. During a gate session GitHub obeys nothing until it
+reads a random token; then come our own commands.
 
 Reference: https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
 """
@@ -93,7 +91,7 @@ def _remedy(state: GateSession) -> Iterator[str]:
 
 @dataclass(eq=False)
 class GitHubHooks:
-    """The hooks of a gate session that is a step of a GitHub job."""
+    """The hooks of a gate session in a GitHub job."""
 
     state: GateSession
     token: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
@@ -104,19 +102,19 @@ class GitHubHooks:
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
-        """Have commands read again, and give ours. (pytest_unconfigure)"""
+        """Let GitHub read commands again, and print ours. (pytest_unconfigure)"""
         self._say(f"::{self.token}::", *self.state.workflow_commands())
 
     def _say(self, *lines: str) -> None:
         with self.state.uncaptured():
-            # The line before may not have ended: a command is one only where a line begins.
+            # A command must start a line, and the line before may not have ended.
             sys.stdout.write("\n" + "".join(f"{line}\n" for line in lines))
             sys.stdout.flush()
 
 
 @contextmanager
 def without_workflow_commands() -> Iterator[None]:
-    """Have a GitHub log obey nothing that is printed inside, where this process writes one."""
+    """Keep a GitHub log from obeying anything printed inside."""
     if os.environ.get("GITHUB_ACTIONS") != "true":
         yield
         return
@@ -129,7 +127,7 @@ def without_workflow_commands() -> Iterator[None]:
 
 
 def stop_workflow_commands(config: pytest.Config, state: GateSession) -> None:
-    """Stop commands from here to the session's end, where this process writes a GitHub log."""
+    """Keep a GitHub log from obeying anything until the session ends."""
     if os.environ.get("GITHUB_ACTIONS") == "true" and not state.worker:
         hooks = GitHubHooks(state)
         hooks.begin()

@@ -36,7 +36,7 @@ def make_attestation(run: Run, key: Path) -> str:
         key: PEM file of an ed25519 private key.
 
     Raises:
-        UsageError: the key cannot be used, or the verdict does not follow from what is attested.
+        UsageError: the key cannot be used, or the verdict does not follow from the statement.
         MissingExtra: `cryptography` is not installed.
     """
     private = read_private_key(key)
@@ -55,8 +55,7 @@ def verify_attestation(text: bytes, key: Path, name: str) -> VerdictRecord:
         name: What messages call the file.
 
     Raises:
-        UsageError: it is not signed by that key, was changed, or has another verdict than its
-            scores give.
+        UsageError: another key signed it, it was changed, or its scores give another verdict.
         MissingExtra: `cryptography` is not installed.
     """
     public = read_public_key(key)
@@ -67,7 +66,7 @@ def verify_attestation(text: bytes, key: Path, name: str) -> VerdictRecord:
         signed = envelope["signatures"][0]
         payload = base64.b64decode(envelope["payload"], validate=True)
         signature = base64.b64decode(signed["sig"], validate=True)
-        # Base64 has several spellings of its last letter, of which one is written.
+        # Base64 can spell its last letter in several ways; we write one of them.
         signed = {"keyid": signed["keyid"], "sig": _encode(signature)}
         same = _envelope_text(payload, signed).encode() == text
     except (ValueError, KeyError, TypeError, IndexError, RecursionError, binascii.Error) as error:
@@ -76,8 +75,8 @@ def verify_attestation(text: bytes, key: Path, name: str) -> VerdictRecord:
         raise UsageError(f"{name}: not as `tunegate attest` wrote it: the file was changed")
     if signed["keyid"] != key_id(public):
         raise UsageError(
-            f"{name}: signed by key {str(signed['keyid'])[:16]}, and {key} is key "
-            f"{key_id(public)[:16]}; give the public key of whoever made it"
+            f"{name}: signed by key {str(signed['keyid'])[:16]}, but {key} is key "
+            f"{key_id(public)[:16]}; give the public key of whoever signed it"
         )
     try:
         public.verify(signature, _pre_authentication(payload))

@@ -1,8 +1,8 @@
 """Token-level divergence between tuned and its deployed form, along tuned's answers.
 
-Two answers may be equal by luck, or differ by a word that means nothing; the distributions show
-how much was lost. It takes one forward an answer and arm, of a sample of each suite's cases, and
-needs the logits of both arms: there is none of recorded, scripted or served models.
+Answers may be equal by luck, or differ by a meaningless word; the distributions show how much was
+lost. It takes one forward pass per answer and arm, for a sample of each suite's cases. Both arms
+must have logits, so recorded, scripted and served models have no divergence.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from tunegate.harness.records.parity import DeploymentParity, PredictionDivergen
 Prompts = Mapping[tuple[str, str, str], Prompt]
 """(suite, case, arm) → rendered prompt."""
 SAMPLE = 50
-"""Cases of a suite whose predictions are compared."""
+"""Cases of a suite to compare."""
 IMPOSSIBLE = -50.0
-"""Natural-log probability of what a model rules out: minus infinity would be the whole mean."""
+"""Lower bound of log-probabilities (nats): minus infinity would swamp the mean."""
 
 
 def compare(run: ScoredRun) -> DeploymentParity:
@@ -113,7 +113,7 @@ def _read(passage: ProbePassage, tuned: LocalArm, shipped: LocalArm) -> _ScoredA
     """Read one answer with both arms; None where that gives no number."""
     try:
         with memory_watched():
-            # One distribution more than tokens: the one after the answer predicts nothing here.
+            # There is one distribution more than tokens: drop the one after the answer.
             ours, theirs = (
                 token_distributions(arm, [passage])[0][:-1].clamp(min=IMPOSSIBLE)
                 for arm in (tuned, shipped)

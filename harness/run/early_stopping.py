@@ -1,8 +1,7 @@
-"""Early stopping: after each interim look, which suites need not go on.
+"""Early stopping: after each interim look, decides which suites need no further answers.
 
-The looks are planned before the first answer, and only what they saw counts: answers that an
-earlier run has stored of later cases do not, or the error of stopping early would not be what was
-promised.
+The looks are planned before the first answer, and only the cases that they saw count, even if an
+earlier run has stored answers to later ones: otherwise the promised error rate would not hold.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from tunegate.harness.suite import Suite
 
 
 def compared_whole(arms: Mapping[str, Arm]) -> dict[str, Arm]:
-    """Return the arms that answer all cases: further ones that are compared, and with them tuned.
+    """Return the arms that answer all cases: compared further arms, and tuned with them.
 
-    Their comparisons are no part of the looks, which are about base and tuned.
+    The looks are about base and tuned only.
     """
     compared = {name: arms[name] for name in comparisons(arms)}
     return {"tuned": arms["tuned"], **compared} if compared else {}
@@ -44,7 +43,7 @@ class EarlyStopping:
     ended: dict[str, int] = field(default_factory=dict)
     """Suite → the look at which it ended early."""
     scores: dict[str, list[ScoreRow]] = field(default_factory=dict)
-    """Suite → what was scored at its looks."""
+    """Suite → the scores of its looks."""
 
     @classmethod
     def of(
@@ -54,14 +53,14 @@ class EarlyStopping:
         seed: int,
         left_out: Mapping[str, frozenset[str]] = MappingProxyType({}),
     ) -> EarlyStopping:
-        """Plan the looks of every suite for which they pay.
+        """Plan the looks of every suite that can gain from them.
 
         Args:
             suites: The suites.
             seed: Seed of the order of cases.
             left_out: Suite → cases that its gates leave out: no look waits for them.
         """
-        # A judge is asked once all completions are there, so nothing is decided before.
+        # Judges are asked after all answers are there, so nothing is decided earlier.
         whole = (
             _drop_cases(suite, left_out.get(suite.name, frozenset()))
             for suite in suites
@@ -79,10 +78,10 @@ class EarlyStopping:
         }
 
     def skips(self, *, whole: Collection[str] = ()) -> Callable[[Cell], bool]:
-        """Return the function that returns whether a cell was left out as decided.
+        """Return the function that tells whether a request was left out because its suite ended.
 
         Args:
-            whole: Arms that were asked all cases, whatever was decided.
+            whole: Arms that were asked all cases.
         """
         later = {
             name: frozenset(look.looks.order) - frozenset(look.seen)
@@ -93,7 +92,7 @@ class EarlyStopping:
     def watch(
         self, manifest: Manifest, plan: Plan, store: AnswerCache, suites: Sequence[Suite]
     ) -> Callable[[int], Iterable[str]]:
-        """Return the function that the runner calls after each stage; it names suites to end."""
+        """Return the function that the runner calls after each look, to get the suites to end."""
 
         def after(stage: int) -> list[str]:
             going = [s for s in suites if s.name in self.schedules and s.name not in self.ended]

@@ -12,7 +12,7 @@ WORD = "promoted"
 
 
 def resolve_incumbent(spec: str | None) -> str | None:
-    """Return a model spec as it is, or the one that the word stands for.
+    """Return a model spec as it is; for the word `promoted`, the spec of the last promotion.
 
     Raises:
         UsageError: nothing was promoted, or other weights are now where the promoted ones were.
@@ -30,7 +30,7 @@ def resolve_incumbent(spec: str | None) -> str | None:
 
 
 def _refuse_other_weights(newest: promotions.Promotion) -> None:
-    """Find out whether a folder still holds what was promoted: the next training may be in it."""
+    """Refuse a folder that no longer holds what was promoted."""
     folder, known = Path(newest.spec), newest.identity.get("adapter_sha256")
     if known and folder.is_dir() and weights_fingerprint(folder) != known:
         raise UsageError(

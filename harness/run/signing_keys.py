@@ -27,7 +27,7 @@ def write_new_key(path: Path) -> Path:
     """Write a new ed25519 private key, and its public key next to it; return the latter.
 
     Raises:
-        UsageError: a file is there already, or cannot be written.
+        UsageError: a file exists already, or cannot be written.
         MissingExtra: `cryptography` is not installed.
     """
     serialization, ed25519 = _load_library()
@@ -56,7 +56,7 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
     """Read a private key that its owner alone can read.
 
     Raises:
-        UsageError: it is no ed25519 key, others may read it, or it cannot be read.
+        UsageError: it is not an ed25519 key, others may read it, or it cannot be read.
         MissingExtra: `cryptography` is not installed.
     """
     serialization, ed25519 = _load_library()
@@ -65,7 +65,7 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
             raise UsageError(f"{path}: mode {mode:o}, readable by others; `chmod 600 {path}`")
         key = serialization.load_pem_private_key(read_file(path), password=None)
     except (OSError, ValueError, TypeError) as error:
-        raise UsageError(f"{path}: no private key in PEM without a password: {error}") from error
+        raise UsageError(f"{path}: not a PEM private key without a password: {error}") from error
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise UsageError(f"{path}: not an ed25519 key; `tunegate attest --new-key FILE` makes one")
     found: Ed25519PrivateKey = key
@@ -76,14 +76,14 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
     """Read a public key.
 
     Raises:
-        UsageError: it is no ed25519 key, or cannot be read.
+        UsageError: it is not an ed25519 key, or cannot be read.
         MissingExtra: `cryptography` is not installed.
     """
     serialization, ed25519 = _load_library()
     try:
         key = serialization.load_pem_public_key(read_file(path))
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: no public key in PEM: {error}") from error
+        raise UsageError(f"{path}: not a PEM public key: {error}") from error
     if not isinstance(key, ed25519.Ed25519PublicKey):
         raise UsageError(f"{path}: not an ed25519 key; `tunegate attest --new-key FILE` makes one")
     found: Ed25519PublicKey = key

@@ -44,14 +44,14 @@ def make_statement(run: Run) -> bytes:
 
 
 def decide_statement(payload: bytes, name: str) -> VerdictRecord:
-    """Decide the run of a statement again, whose signature was verified before.
+    """Decide the run of a verified statement again.
 
     Args:
         payload: The statement.
         name: What messages call its file.
 
     Raises:
-        UsageError: it is none about a verdict, or has another verdict than its scores give.
+        UsageError: it is not about a verdict, or its scores give another verdict.
     """
     return _decide_from(_predicate_of(payload, name))
 
@@ -72,13 +72,13 @@ def refuse_other_model(verdict: VerdictRecord, model: str, name: str) -> None:
         name: What messages call the statement's file.
 
     Raises:
-        UsageError: it is another one, cannot be read, or the statement does not know its model.
+        UsageError: it is another model, cannot be read, or the statement has no hash of its model.
     """
     judged = _judged_sha256(verdict)
     if judged is None:
         raise UsageError(
-            f"{name}: the run knew no weights of {judged_model(verdict)}, so that no model can be "
-            "compared; judge files, or take the name on trust with --model any"
+            f"{name}: the run has no hash of {judged_model(verdict)}, so no model can be "
+            "compared with it; judge local files, or trust the name with --model any"
         )
     path = Path(model)
     try:
@@ -91,16 +91,16 @@ def refuse_other_model(verdict: VerdictRecord, model: str, name: str) -> None:
     except OSError as error:
         raise UsageError(f"--model {model}: cannot be read ({error.strerror})") from error
     if not re.fullmatch("[0-9a-f]{64}", found):
-        raise UsageError(f"--model {model}: no such folder or file, and no SHA-256 (64 hex digits)")
+        raise UsageError(f"--model {model}: not a folder, a file or a SHA-256 (64 hex digits)")
     if found != judged:
         raise UsageError(
-            f"--model {model}: another model: {name} is about {judged_model(verdict)}, and this is "
+            f"--model {model}: {name} is about {judged_model(verdict)}, but this model is "
             f"{found}; judge this one, or name the one that was judged"
         )
 
 
 def _judged_sha256(verdict: VerdictRecord) -> str | None:
-    """Return the hash of tuned's files: of an adapter, of whole weights, or of recorded answers."""
+    """Return the hash of tuned's files: an adapter, whole weights, or recorded answers."""
     identity = verdict.arms.get("tuned", {})
     keys = ("adapter_sha256", "weights_sha256", "file_sha256", "script_sha256")
     found = next((identity[key] for key in keys if identity.get(key)), None)
@@ -115,7 +115,7 @@ def _predicate_of(payload: bytes, name: str) -> dict[str, Any]:
         if kinds != (STATEMENT, PREDICATE) or not isinstance(predicate, dict):
             raise ValueError(f"it is {kinds[0]} with {kinds[1]}")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UsageError(f"{name}: signed, and no statement about a verdict: {error}") from error
+        raise UsageError(f"{name}: signed, but not a statement about a verdict: {error}") from error
     return predicate
 
 
@@ -143,14 +143,14 @@ def _rows(records: Any) -> list[Any]:
 
 
 def _without_texts(row: RunCase) -> RunCase:
-    """Return a case with what its evaluation needs of it, and the hash of what was asked."""
+    """Return what deciding needs of a case, with the hash of its prompt."""
     asked = row.prompt_sha256 or sha256(json.loads(json.dumps(row.case.input_messages())))
     case = Case(id=row.case.id, tags=row.case.tags, cluster=row.case.cluster)
     return RunCase(suite=row.suite, case=case, where=row.where, prompt_sha256=asked)
 
 
 def _without_answer(stored: StoredAnswer) -> StoredAnswer:
-    """Return an answer with the hash of its text, by which equal answers stay equal."""
+    """Return an answer with the hash of its text, so that equal answers stay equal."""
     done = stored.completion
     if done is not None and done.text is not None:
         done = done.model_copy(update={"text": sha256(done.text)})
@@ -162,10 +162,10 @@ def _label_of_hash(label: Label) -> Label:
 
 
 def _decide_from(predicate: dict[str, Any]) -> VerdictRecord:
-    """Write what is attested as a run folder, read it as any run, and decide it again.
+    """Write the predicate as a run folder, read that as a run, and decide it again.
 
     Raises:
-        UsageError: a record cannot be read, or the verdict is another one.
+        UsageError: a record cannot be read, or the verdict differs.
     """
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

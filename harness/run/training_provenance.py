@@ -40,7 +40,7 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class TrainingProvenance:
-    """Findings; empty before the search."""
+    """How tuned was trained, and what was found; empty before the search."""
 
     training: TrainingSummary | None = None
     leakage: ContaminationCheck | None = None
@@ -94,7 +94,7 @@ class TrainingProvenance:
         )
 
     def as_typed(self, command: Sequence[str]) -> TrainingProvenance:
-        """Return the findings with options named as the user types them: a page quotes them."""
+        """Return the findings with options spelled as the user types them."""
         training, leakage = self.training, self.leakage
         if training is not None:
             notes = tuple(typed_options(note, command) for note in training.notes)
@@ -104,10 +104,10 @@ class TrainingProvenance:
         return TrainingProvenance(training, leakage)
 
     def left_out(self, suites: Sequence[Suite]) -> Mapping[str, frozenset[str]]:
-        """Return suite → touched cases, which its gates leave out.
+        """Return suite → cases in the training rows, which its gates leave out.
 
         Raises:
-            NotComparable: they are too many.
+            NotComparable: there are too many.
         """
         if self.leakage is None or not self.leakage.suites:
             return {}
@@ -117,7 +117,7 @@ class TrainingProvenance:
         return self.leakage.left_out
 
     def lines(self) -> list[str]:
-        """Return what a user must hear before the run: what differs, and what was found."""
+        """Return the lines to show before the run."""
         notes = () if self.training is None else self.training.notes
         return [*notes, *([] if self.leakage is None else [self.leakage.sentence])]
 
@@ -125,12 +125,12 @@ class TrainingProvenance:
 def _note_foreign_files(
     card: TrainingSummary, files: Sequence[TrainingDataFile]
 ) -> TrainingSummary:
-    """Return the card with a note on files of the user that its training did not read."""
+    """Return the card with notes on files that the training did not read."""
     if not card.files:
         return card
     foreign = [
-        f"--gate-training-data={file.path}: none of the files that tuned's card names has this "
-        "content, so that it is not evidence of what tuned was trained on"
+        f"--gate-training-data={file.path}: none of the files in tuned's card has this "
+        "content, so it is no evidence of what tuned was trained on"
         for file in files
         if file.state is FileState.GIVEN
     ]
@@ -138,7 +138,7 @@ def _note_foreign_files(
 
 
 def _folder(spec: str) -> Path | None:
-    """Return the folder that holds a spec's files; None if they are not on this machine."""
+    """Return the folder of a spec's files; None if they are not on this machine."""
     if not spec:
         return None
     if spec.startswith("vllm:"):  # a server of ours, made from a folder that is here

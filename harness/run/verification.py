@@ -1,10 +1,9 @@
-"""Verification of a stored run: its verdict follows from its scores, and these from its answers.
+"""Verification of a stored run: its verdict must follow from its scores, these from its answers.
 
-Whoever reads a verdict that was not made in this process (`report`, `promote`, `card`, `history`,
-`compare`) decides the run again from its files first. A verdict that was edited by hand is refused.
-A run folder is data: no path, module or suite that it names is read or imported. Where the user
-names the suites, scores of bundled metrics are computed again from the stored answers; judged
-scores, and those of a user's own metrics, are taken as they are stored.
+Commands that read a stored verdict (`report`, `promote`, `card`, `history`, `compare`) first decide
+the run again from its files, so that an edited verdict is refused. A run folder is data: no path,
+module or suite that it names is read or imported. If the user names the suites, scores of bundled
+metrics are computed again from the stored answers; other scores are taken as stored.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ from tunegate.harness.suite import Suite, hash_without_code, load_suite
 from tunegate.harness.suite.toml_file import read_toml
 
 _UNDECIDABLE = (Verdict.ERROR, Verdict.NOT_COMPARABLE)
-"""Verdicts of runs without scores: there is nothing to decide again, and nothing ships."""
+"""Verdicts of runs without scores, which cannot be decided again; they never ship."""
 _MEANS = ("n", "base", "tuned", "delta")
 """Numbers of a gate that do not depend on the statistical method."""
 _COPIED = frozenset({"arms", "attempts", "run_id", "seed", "versions"})
-"""Fields of a verdict that are those of the manifest."""
+"""Fields of a verdict that are copied from the manifest."""
 _CLOSE = 1e-5
 """Relative difference that rounding to six digits may leave between two machines."""
 
@@ -42,12 +41,12 @@ _CLOSE = 1e-5
 def load_verified(
     folder: Path, *, strict: bool = False, suites: Sequence[Path] = ()
 ) -> tuple[Run, tuple[str, ...]]:
-    """Read a finished run that others will believe, and what of it could not be computed again.
+    """Read a finished run and verify it; return it with notes on what was taken as stored.
 
     Args:
         folder: The run's folder.
-        strict: Whether a run that cannot be decided here is refused instead of believed.
-        suites: The suite.toml files of the run, by which its scores are computed again.
+        strict: Whether to refuse a run that cannot be decided here, instead of believing it.
+        suites: The suite.toml files of the run, to compute its scores again.
 
     Raises:
         UsageError: as `Run.load` does, the run was altered, or a suite is not the run's.
@@ -62,15 +61,15 @@ def load_verified(
 def load_run_suites(
     folder: Path, records: Iterable[SuiteRecord], files: Iterable[Path]
 ) -> dict[str, Suite]:
-    """Load those of some suites that a run was made with; each hash is compared before.
+    """Load the named suites of a run, after comparing their hashes.
 
     Args:
         folder: The run's folder, for messages.
         records: The suites of the run.
-        files: suite.toml files that the user names; those of other names are left out.
+        files: suite.toml files that the user names; suites that are not the run's are ignored.
 
     Raises:
-        UsageError: a suite has changed since; every one is named.
+        UsageError: suites have changed since; the message names all of them.
     """
     known = {record.name: record for record in records}
     found, problems = {}, []
@@ -84,7 +83,7 @@ def load_run_suites(
             found[suite.name], now = suite, suite.hash
         if now != record.hash:
             problems.append(
-                f"{file}: changed since {folder} was begun ({record.hash[:10]} then, {now[:10]} "
+                f"{file}: changed since {folder} was started ({record.hash[:10]} then, {now[:10]} "
                 "on disk)"
             )
     if problems:
@@ -96,16 +95,16 @@ def load_run_suites(
 def refuse_altered(
     run: Run, suites: Mapping[str, Suite], *, strict: bool = False
 ) -> tuple[str, ...]:
-    """Decide a stored run again, and refuse it where the result is another.
+    """Decide a stored run again, and refuse it if the result differs.
 
     Args:
         run: The run.
-        suites: Its suites by name, those that the user named.
-        strict: Whether a run that cannot be decided here, because a package with one of its gate
-            kinds or metrics is missing, is refused, too.
+        suites: Its suites by name, as far as the user named them.
+        strict: Whether to refuse a run that cannot be decided here, because a package with one of
+            its gate kinds or metrics is missing.
 
     Returns:
-        What could not be computed again, in lines.
+        Notes on what could not be computed again.
 
     Raises:
         UsageError: verdict.json does not follow from the scores, or the scores do not follow from
@@ -129,7 +128,7 @@ def refuse_altered(
 
 
 def _check_named_suites(run: Run, suites: Mapping[str, Suite]) -> tuple[str, ...]:
-    """Compute the scores of the named suites again; return a note on the others."""
+    """Compute the scores of the named suites again; return notes on the others."""
     for record in run.manifest.suites:
         if record.name in suites:
             _check_scores(run, record, suites[record.name])
@@ -139,7 +138,7 @@ def _check_named_suites(run: Run, suites: Mapping[str, Suite]) -> tuple[str, ...
 
 
 def refuse_other_verdict(run: Run) -> None:
-    """Decide a run again from its scores alone, and refuse it where the result is another.
+    """Decide a run again from its scores alone, and refuse it if the result differs.
 
     Raises:
         UsageError: verdict.json does not follow from the scores, or cannot be decided here.
@@ -168,8 +167,8 @@ def _refusal(run: Run, difference: str) -> str:
 def _differences(run: Run, again: VerdictRecord) -> Iterator[str]:
     """Yield where the stored verdict differs from the one decided again.
 
-    Under the same versions of all packages every field must be the same. Under others the wording
-    and the intervals may have changed; decisions and means may not.
+    With the same versions of all packages every field must match. With others wording and intervals
+    may differ, but not decisions and means.
     """
     stored = run.verdict
     if stored.verdict is not again.verdict:
@@ -180,7 +179,7 @@ def _differences(run: Run, again: VerdictRecord) -> Iterator[str]:
     for old, new in zip(stored.suites, again.suites, strict=True):
         if old.verdict is not new.verdict:
             said, found = old.verdict.value, new.verdict.value
-            yield f"says {said} of {old.name}, and the scores give {found}"
+            yield f"says {said} for {old.name}, and the scores give {found}"
         for gate, made in zip(old.gates, new.gates, strict=True):
             place = f"{old.name}: {gate.subject} {gate.kind}"
             yield from (f"{place}: {text}" for text in _gate_differences(gate, made))
@@ -191,7 +190,7 @@ def _differences(run: Run, again: VerdictRecord) -> Iterator[str]:
 
 
 def _gate_differences(gate: GateResult, made: GateResult) -> Iterator[str]:
-    """Yield which decision or mean of a gate is another one."""
+    """Yield the decision or means of a gate that differ."""
     if (gate.status, gate.advisory) != (made.status, made.advisory):
         yield f"says {gate.status}, and the scores give {made.status}"
     for name in _MEANS:
@@ -216,10 +215,10 @@ def _number(value: float | None) -> str:
 
 
 def _check_scores(run: Run, record: SuiteRecord, suite: Suite) -> None:
-    """Compute scores of bundled metrics again.
+    """Compute the scores of bundled metrics again.
 
     Raises:
-        UsageError: a score is another one.
+        UsageError: a score differs.
     """
     _check_plan(run, record, suite)
     stored = {

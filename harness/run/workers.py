@@ -1,4 +1,4 @@
-"""Where completions are computed: in this process, by workers of Ray, or by a vLLM of ours."""
+"""Where answers are computed: in this process, by Ray workers, or by a vLLM server of ours."""
 
 from __future__ import annotations
 

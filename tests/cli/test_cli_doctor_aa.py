@@ -259,7 +259,7 @@ def test_answers_that_cannot_be_had_are_no_pass(project: Any) -> None:
         (["--aa", "suites", "--base", "scripted:x"], "suites: holds 2 suites; name one of them"),
         (["--aa", "suites/a"], "the embedded one is not fetched yet; `tunegate demo` fetches it"),
         (["--aa", "suites/a", "--base", "x/", "--dtype", "fp32"], "unknown number format 'fp32'"),
-        (["--base", "x"], "--base, --dtype and --max-cases belong to --aa SUITE"),
+        (["--base", "x"], "--base, --dtype and --max-cases only work with --aa SUITE"),
     ],
 )
 def test_a_mistake_is_one_sentence(

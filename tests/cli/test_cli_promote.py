@@ -60,7 +60,7 @@ def test_a_shipped_run_is_recorded(shipped: Any) -> None:
     assert record.spec == verdict["arms"]["tuned"]["spec"]
     assert record.suites == {"demo": verdict["suites"][0]["hash"]}
     assert "--incumbent promoted" in output
-    assert "is the newest already" in _tunegate("promote", "run")
+    assert "is already the newest entry" in _tunegate("promote", "run")
     assert len(promotions.read_promotions(SHIPPED)) == 1
 
 

@@ -1,4 +1,4 @@
-"""`tunegate resume` goes on with the suites that the run was begun with, and with no others."""
+"""`tunegate resume` goes on with the suites that the run was started with, and with no others."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_without_suites_the_command_is_shown_and_not_run(begun: Any) -> None:
 
 
 @pytest.mark.parametrize("form", ["=", " "])
-def test_a_run_of_pytest_is_gone_on_with_by_pytest(project: Any, form: str) -> None:
+def test_a_run_of_pytest_is_continued_by_pytest(project: Any, form: str) -> None:
     project.suite("demo")
     folder = ["--gate-run-dir=first"] if form == "=" else ["--gate-run-dir", "first"]
     first = project.pytest_here("suites", *project.models(tuned=31), *folder)
@@ -78,7 +78,7 @@ def test_a_run_of_pytest_is_gone_on_with_by_pytest(project: Any, form: str) -> N
 
     with pytest.raises(UsageError) as caught:
         CliRunner().invoke(app, ["resume", "moved"], catch_exceptions=False)
-    words = shlex.split(str(caught.value).partition("begun as: ")[2])
+    words = shlex.split(str(caught.value).partition("started as: ")[2])
     result = project.pytest_here(*words[1:])
 
     assert words[0] == "pytest"
@@ -89,7 +89,7 @@ def test_a_run_of_pytest_is_gone_on_with_by_pytest(project: Any, form: str) -> N
 
 def test_other_options_are_refused(begun: Any) -> None:
     for words in (("suites",), ("suites", *OPTIONS, "--seed=3"), ("suites", OPTIONS[0])):
-        with pytest.raises(UsageError, match="run: was begun with other options"):
+        with pytest.raises(UsageError, match="run: was started with other options"):
             _resume(*words)
     assert not (begun.run / "verdict.json").exists()
 
@@ -120,7 +120,7 @@ def test_a_suite_that_is_gone_is_refused(begun: Any) -> None:
     """Without the suite that blocked, the other one alone would decide."""
     (begun.path / "suites" / "other" / "suite.toml").unlink()
 
-    with pytest.raises(UsageError, match="was begun with the suites demo, other; name these"):
+    with pytest.raises(UsageError, match="was started with the suites demo, other; name these"):
         _resume()
 
 

@@ -211,8 +211,8 @@ def test_an_old_statement_ships_no_other_model(project: Any) -> None:
     assert untold.stdout.lines[0].startswith(f"{about} (SHA-256 {digest})")
     assert trusted.stdout.lines[0] == f"{about} (SHA-256 {digest})"
     assert (other.ret, lost.ret) == (2, 2)
-    assert "--model tuned.json: another model: a.json is about scripted:" in other.stderr.str()
-    assert "no such folder or file, and no SHA-256" in lost.stderr.str()
+    assert "--model tuned.json: a.json is about scripted:" in other.stderr.str()
+    assert "not a folder, a file or a SHA-256" in lost.stderr.str()
 
 
 def test_folders_of_weights_are_compared(load: Loader, tmp_path: Path) -> None:
@@ -224,10 +224,10 @@ def test_folders_of_weights_are_compared(load: Loader, tmp_path: Path) -> None:
     for identity in ({"adapter_sha256": own, "weights_sha256": "b" * 64}, {"weights_sha256": own}):
         known = verdict.model_copy(update={"arms": {**verdict.arms, "tuned": identity}})
         refuse_other_model(known, str(tmp_path / "judged"), "f")
-        with pytest.raises(UsageError, match="another model: f is about"):
+        with pytest.raises(UsageError, match="f is about"):
             refuse_other_model(known, str(tmp_path / "other"), "f")
     unknown = verdict.model_copy(update={"arms": {"tuned": {"spec": "server:x"}}})
-    with pytest.raises(UsageError, match=r"knew no weights of server:x .*--model any"):
+    with pytest.raises(UsageError, match=r"no hash of server:x .*--model any"):
         refuse_other_model(unknown, own, "f")
 
 

@@ -190,7 +190,7 @@ def test_a_bundle_of_sigstore_itself_is_read(tmp_path: Path) -> None:
     text = canonical_json(json.loads(STAGING.read_bytes())) + b"\n"
     root = _staging_root(tmp_path)
 
-    with pytest.raises(UsageError, match="signed, and no statement about a verdict"):
+    with pytest.raises(UsageError, match="signed, but not a statement about a verdict"):
         verify_keyless(text, BEACON, ISSUER, root, "f")
     with pytest.raises(UsageError, match="not a keyless attestation of"):
         verify_keyless(text, BEACON + "x", ISSUER, root, "f")
