@@ -14,18 +14,18 @@ from tunegate.harness.records.manifest import MetricRecord
 
 @dataclass(frozen=True, slots=True)
 class ExtremeImputation:
-    """The scores put in the place of missing ones, in the worst or the best case for tuned."""
+    """The scores that replace missing ones, in the worst or the best case for tuned."""
 
     base: float
     tuned: float
     difference: float | None
-    """tuned − base where one of the two is known; None to put in the score itself."""
+    """tuned − base, to complete a pair with one known score; None to use the score itself."""
 
     @classmethod
     def of(
         cls, metric: MetricRecord, observed: Pairs, *, level: bool, best: bool = False
     ) -> ExtremeImputation:
-        """Return the scores that are put in on a metric, given its complete pairs.
+        """Return the scores to put in, given a metric's complete pairs.
 
         Args:
             metric: The metric.
@@ -46,7 +46,7 @@ class ExtremeImputation:
         return cls(base, tuned, tuned - base)
 
     def fill(self, base: float | None, tuned: float | None) -> tuple[float, float]:
-        """Return both scores of a case, whichever of them are known."""
+        """Return both scores of a case, whichever are known."""
         if base is None:
             known = None if tuned is None else self.difference
             base = self.base if tuned is None or known is None else tuned - known

@@ -30,19 +30,19 @@ class ScoreTable:
     values: Mapping[tuple[str, str, str], ScoreRow]
     """(metric, case, arm) → score."""
     planned: frozenset[tuple[CellKind, str]] = frozenset()
-    """(kind of question, case) of the run's plan; a planned case without a row is unscored."""
+    """(kind of question, case) in the run's plan; a planned case without a row is unscored."""
     look: InterimLook | None = None
-    """The look at which the suite is judged; None where all its cases were asked first."""
+    """The look at which the suite is judged; None without looks."""
     answers: AnswerCounts = field(default_factory=AnswerCounts)
-    """How many of the written answers are equal, and how many were cut."""
+    """Counts of the written answers."""
     labels: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
-    """(metric, case, arm) → people's label of the answer, where they were asked."""
+    """(metric, case, arm) → people's label of the answer."""
     unseen: Mapping[str, Case] = field(default_factory=dict, repr=False)
-    """The cases that the look has not seen."""
+    """The cases not seen at the look."""
     whole: ScoreTable | None = field(default=None, repr=False)
-    """The scores of the suite that these are a slice of; None of a whole suite."""
+    """The whole suite, if this is a slice."""
     asked_again: str = "base"
-    """Under which name the arm is found that was asked again for the noise floor."""
+    """Name of the arm that was asked again for the noise floor."""
 
     @property
     def remaining(self) -> int:
@@ -50,9 +50,9 @@ class ScoreTable:
         return 0 if self.look is None else self.look.remaining
 
     def on_tag(self, tag: str | None) -> ScoreTable:
-        """Return the scores of the cases with a tag, at the slice's own look; all for no tag.
+        """Return the scores of the cases with a tag, at the slice's own look.
 
-        A slice that has not reached its first look has no cases yet.
+        A slice without a look has no cases yet.
         """
         if tag is None:
             return self
@@ -73,7 +73,7 @@ class ScoreTable:
 
     @cached_property
     def _slices(self) -> dict[str, ScoreTable]:
-        """Tag → what `on_tag` returned: every number of a gate goes over the same cases."""
+        """Cache of `on_tag`."""
         return {}
 
     def with_arms(self, places: Mapping[str, str]) -> ScoreTable:
@@ -99,7 +99,7 @@ class ScoreTable:
 
     @cached_property
     def _asked(self) -> dict[str, list[str]]:
-        """Metric → what `asked` returned: every number of every gate goes over these cases."""
+        """Cache of `asked`."""
         return {}
 
     def value(self, metric: str, case: str, arm: str) -> float | None:
@@ -108,7 +108,7 @@ class ScoreTable:
         return None if row is None else row.value
 
     def _at_end(self, metric: str, case: str, arm: str, *, high: bool) -> float | None:
-        """Return a score with its unscored episodes at their largest, or their least."""
+        """Return a score with its unscored episodes at the largest, or least, score."""
         row = self.values.get((metric, case, arm))
         if row is not None and row.bounds is not None:
             return row.bounds[high]
@@ -122,10 +122,10 @@ class ScoreTable:
             if (b := self.value(metric.name, case, arm)) is not None
             and (t := self.value(metric.name, case, "tuned")) is not None
         ]
-        return self._made(metric, both, arm)
+        return self._pair_rows(metric, both, arm)
 
     def labelled(self, pairs: Pairs) -> Pairs:
-        """Return a judge's pairs with people's labels; without labels the same pairs."""
+        """Return a judge's pairs with people's labels, if there are any."""
         name = pairs.metric.name
         known = tuple(
             None if base is None or tuned is None else (base, tuned)
@@ -135,11 +135,7 @@ class ScoreTable:
         return replace(pairs, labels=known) if any(known) else pairs
 
     def noise(self, metric: MetricRecord) -> NoiseFloor | None:
-        """Return base against itself asked again; None where it was not asked.
-
-        Base is asked a sample of the suite's cases again, of which a slice may have none: the floor
-        is that of the whole suite.
-        """
+        """Return base against itself asked again, over the whole suite; None if it was not."""
         if self.whole is not None:
             return self.whole.noise(metric)
         both = [
@@ -148,7 +144,7 @@ class ScoreTable:
             if (again := self.value(metric.name, case, BASE_AGAIN)) is not None
             and (first := self.value(metric.name, case, self.asked_again)) is not None
         ]
-        found = self._made(metric, both, self.asked_again, again=BASE_AGAIN) if both else None
+        found = self._pair_rows(metric, both, self.asked_again, again=BASE_AGAIN) if both else None
         return None if found is None else NoiseFloor(found)
 
     def imputed(
@@ -161,15 +157,11 @@ class ScoreTable:
     ) -> Pairs:
         """Return pairs in which unscored cases went worst for tuned and best for base.
 
-        On an unbounded metric, which has no worst score, the missing difference is the worst
-        observed one; behind a corpus value the missing counts are the worst observed ones.
-
         Args:
             metric: The metric.
-            level: Whether tuned's level is what matters: on an unbounded metric a missing score is
-                then the worst that tuned has, whatever the difference.
+            level: Whether tuned's level matters, not its difference to base.
             best: Whether they went best for tuned and worst for base instead.
-            fill: What completes a pair instead, if the gate has a worst case of its own.
+            fill: Completes a pair if the gate has a worst case of its own.
         """
         observed = self.pairs(metric)
         fill = fill or ExtremeImputation.of(metric, observed, level=level, best=best).fill
@@ -179,13 +171,12 @@ class ScoreTable:
             b = self._at_end(metric.name, case, "base", high=not high)
             t = self._at_end(metric.name, case, "tuned", high=high)
             rows.append((case, *fill(b, t)))
-        return self._made(metric, rows, "base")
+        return self._pair_rows(metric, rows, "base")
 
     def lacks_scores(self, observed: Pairs, is_advisory: Callable[[Pairs], bool]) -> bool:
         """Return whether a gate is advisory for lack of scores, and not of cases.
 
-        Whether a gate counts must not depend on which answers have no score: a fine-tune that fails
-        to answer would rid itself of the gate.
+        Such a gate counts: a fine-tune that fails to answer must not get rid of it.
 
         Args:
             observed: The complete pairs of the gate's metric.
@@ -195,7 +186,7 @@ class ScoreTable:
             return False
         return not is_advisory(self.imputed(observed.metric))
 
-    def _made(
+    def _pair_rows(
         self,
         metric: MetricRecord,
         rows: Sequence[tuple[str, float, float]],
@@ -219,7 +210,7 @@ class ScoreTable:
         )
 
     def sharing(self, ids: Collection[str]) -> tuple[int, int]:
-        """Return how many of these cases have a prompt that others have, and how many prompts."""
+        """Return how many of these cases share their prompt with others, and how many prompts."""
         known = set(ids) if self.suite.equal_prompts else set()
         counts = [len(known.intersection(group)) for group in self.suite.equal_prompts]
         several = [count for count in counts if count > 1]
@@ -253,12 +244,12 @@ class ScoreTable:
         return [c for c in self.asked(metric) if self.value(metric, c, arm) is None]
 
     def incomplete(self, metric: str, arm: str) -> list[str]:
-        """Return the cases of an arm of which an answer is unscored, whether or not others are."""
+        """Return the cases of an arm with any unscored answer."""
         rows = {case: self.values.get((metric, case, arm)) for case in self.asked(metric)}
         return [c for c, row in rows.items() if row is None or row.value is None or row.unscored]
 
     def unscored_share(self, metric: str, arm: str) -> tuple[int, int]:
-        """Return how many answers of an arm are unscored, of how many: its cases or episodes."""
+        """Return how many cases, or episodes, of an arm are unscored, and how many there are."""
         if self.suite.episode is None:
             return len(self.unscored(metric, arm)), len(self.asked(metric))
         samples = int(self.suite.generation.get("samples", 1))
@@ -269,7 +260,7 @@ class ScoreTable:
         return sum(counts), samples * len(rows)
 
     def reasons(self, metrics: Iterable[str], arms: Sequence[str]) -> dict[str, int]:
-        """Return why cases are unscored, with counts, the commonest first."""
+        """Return why cases are unscored, with counts, most common first."""
         counts = Counter(
             (row.reason if row else None) or "there is no completion"
             for metric in metrics
@@ -282,7 +273,7 @@ class ScoreTable:
     def _chance(self, metric: MetricRecord, ids: Sequence[str]) -> float | None:
         if not metric.guessable or not ids:
             return None
-        # Where the choices are part of the prompt, their number is unknown.
+        # If the choices are part of the prompt, their number is unknown.
         unknown = 0.5 if metric.picks else 0.0
         choices = [self.cases[i].choices for i in ids]
         return sum(1 / len(of) if of else unknown for of in choices) / len(choices)
@@ -304,14 +295,14 @@ def tables_of(
     *,
     without: Mapping[str, frozenset[str]] | None = None,
 ) -> list[ScoreTable]:
-    """Return the scores of each suite of `cases`, of those cases that its look has seen.
+    """Return the scores of each suite in `cases`, on the cases seen at its look.
 
     Args:
         manifest: The run.
         cases: Suite → its cases.
         scores: Scores, of other suites too.
         looks: Suite → the look at which it is judged.
-        without: Suite → cases to leave out; None leaves out those that tuned was trained on.
+        without: Suite → cases to leave out; by default those that tuned was trained on.
     """
     by_suite: dict[str, dict[tuple[str, str, str], ScoreRow]] = defaultdict(dict)
     for row in scores:

@@ -25,15 +25,15 @@ def score_suite(
 ) -> Iterator[ScoreRow]:
     """Yield one row for every case, metric and arm; a failed cell leaves its case unscored.
 
-    Metrics that ask a judge have no rows here: `tunegate.harness.judges.asking` makes them. A
-    sample of what the user's own metrics return is computed again in the end, in reverse order:
-    state and chance in a metric would be taken for a difference of the arms.
+    Judge metrics are scored in `tunegate.harness.judges.asking`. A sample of the scores of the
+    user's own metrics is computed again at the end, in reverse order: state or chance in a metric
+    would look like a difference of the arms.
 
     Args:
         suite: The suite.
-        cells: Cells of its cases, those of a case together, and of other suites'.
+        cells: Answers to its cases and those of other suites, grouped by case.
         arms: The arms, in the order of the rows.
-        known: Rows that were scored before and are not scored again.
+        known: Rows that are not scored again.
 
     Raises:
         BackendError: a metric returned another score for the same answer.
@@ -66,7 +66,7 @@ def score_suite(
 
 
 _SCORED_AGAIN = 20
-"""Cases of a suite, about, that are scored twice by metrics of the user's own."""
+"""About how many cases of a suite the user's own metrics score twice."""
 
 
 def _row(
@@ -76,7 +76,7 @@ def _row(
     asked: Sequence[StoredAnswer],
     base: Sequence[StoredAnswer],
 ) -> ScoreRow:
-    """Score the samples of one case and average them: the unit of inference is the case."""
+    """Score the samples of one case and average them."""
     of_base = {stored.cell.sample: stored.completion for stored in base}
     scores = [_score(metric, case, stored, of_base.get(stored.cell.sample)) for stored in asked]
     values = [s.value for s in scores if s.value is not None]
@@ -121,6 +121,6 @@ def _score(metric: Metric, case: Case, stored: StoredAnswer, base: Completion | 
         return Score.unscored(stored.error or "there is no completion")
     hashes = {c.prompt_sha256 for c in (completion, base) if c is not None} - {None}
     if len(hashes) > 1:
-        # Answers to different questions are no pair.
+        # Answers to different prompts are not a pair.
         return Score.unscored("another prompt was recorded than in base")
     return metric(case, completion)

@@ -12,10 +12,10 @@ from tunegate.harness.records.parity import AnswerAgreement
 
 
 def answer_agreement(cells: Iterable[StoredAnswer]) -> dict[str, AnswerAgreement]:
-    """Return suite → how far what tuned and shipped wrote agrees; without suites that write none.
+    """Return suite → how far the texts of tuned and shipped agree.
 
     Args:
-        cells: The cells of a run, those of a case together.
+        cells: The answers of a run, grouped by case.
     """
     found: dict[str, list[float]] = {}
     for (suite, _), group in groupby(cells, key=lambda c: (c.cell.suite, c.cell.case)):
@@ -37,7 +37,7 @@ def _summarize_shares(shares: list[float]) -> AnswerAgreement:
 
 
 EQUAL = 1.0
-"""Share of a text that is equal to another; of one that goes on longer it is less."""
+"""Share of equal texts; a text that merely goes on longer has less."""
 
 
 def _until(tuned: str, shipped: str) -> float:

@@ -30,13 +30,13 @@ def refuse_sealed(suites: Iterable[Suite], *, opened: bool) -> None:
     sealed = [] if opened else [suite for suite in suites if suite.sealed]
     if sealed:
         raise UsageError(
-            f"{sealed[0].path}: the suite is sealed, kept for the candidate of a release, and each "
-            "opening wears it; open it with --gate-open-sealed (CLI: --open-sealed)"
+            f"{sealed[0].path}: the suite is sealed, kept for release candidates, and each "
+            "opening wears it out; open it with --gate-open-sealed (CLI: --open-sealed)"
         )
 
 
 def refuse_draft(suites: Iterable[Suite]) -> None:
-    """Refuse a draft on suites that pay for each attempt: it would be a look for nothing.
+    """Refuse a draft on suites that pay for each attempt: a draft would see them for free.
 
     Raises:
         UsageError: a suite is sealed, or judges each candidate at its share of the error.
@@ -53,7 +53,7 @@ def refuse_draft(suites: Iterable[Suite]) -> None:
 EXTENDED = 5
 """A candidate that is judged again on more cases has 1/5 of the error."""
 _HALVINGS = 9
-"""How often that is halved for further extensions; what they add then is nothing to speak of."""
+"""How often that is halved for further extensions; later ones add next to nothing."""
 
 
 def extension_share(count: int) -> int:
@@ -94,7 +94,7 @@ def attempt_number(suite: SuiteRecord, attempts: Mapping[str, int]) -> int:
 
 
 def attempt_note(suite: SuiteRecord, attempts: Mapping[str, int]) -> Iterator[str]:
-    """Yield what a reader must know of a suite that has judged other candidates."""
+    """Yield notes on a suite that has judged other candidates, or this one before."""
     count = attempt_number(suite, attempts)
     if count > 1:
         yield f"candidate {count} on this suite, judged at 1/{count} of the error"
@@ -115,11 +115,7 @@ def attempt_note(suite: SuiteRecord, attempts: Mapping[str, int]) -> Iterator[st
 
 
 def ledger_note(state: LedgerState | None) -> Iterator[str]:
-    """Yield what a reader must know of the ledger that attempts are counted in.
-
-    Args:
-        state: What the run found of it; None of runs that are no attempt.
-    """
+    """Yield notes on the ledger that counts attempts; None for runs that are not attempts."""
     if state is None:
         return
     if state.unwritable:

@@ -1,7 +1,7 @@
 """Contamination strata: the difference on clean and on contaminated cases, side by side.
 
-A fine-tune that gains on touched cases alone has learned them by heart. The comparison informs: a
-small difference between the two does not clear a suite, for few cases show little.
+A fine-tune that gains only on touched cases has memorized them. The comparison is information: few
+cases show little, so a small difference does not clear a suite.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def compute_strata(
     scores: Iterable[ScoreRow] = (),
     looks: Mapping[str, InterimLook] = MappingProxyType({}),
 ) -> ContaminationResult | None:
-    """Return what is known of leakage, with the differences; None of runs that never asked.
+    """Return what is known about leakage, with the differences; None if it was never checked.
 
     Args:
         manifest: The run.
-        cases: Suite → its cases; none where nothing was scored.
+        cases: Suite → its cases; empty if nothing was scored.
         scores: Every score.
         looks: Suite → the look at which its clean cases are judged.
     """
@@ -99,7 +99,7 @@ def _stratum(table: ScoreTable, metric: MetricRecord) -> MetricStratum:
 
 
 def touched_note(manifest: Manifest, suite: str) -> Iterator[str]:
-    """Yield the sentence on a suite's touched cases, for its notes; nothing without any."""
+    """Yield the note on a suite's touched cases, if any."""
     known = manifest.leakage
     if known is None:
         return

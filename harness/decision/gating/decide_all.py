@@ -1,4 +1,4 @@
-"""Decides all gates of a run together: pairs, levels, judge eligibility and error control."""
+"""Deciding all gates of a run together, which share the error of regressions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tunegate.harness.records.wording import count_noun
 
 @dataclass(frozen=True, slots=True)
 class _GateInput:
-    """A gate with what it is decided on."""
+    """A gate and the evidence for it."""
 
     table: ScoreTable
     """The scores of the gate's cases: all of its suite, or those of its tag."""
@@ -47,21 +47,21 @@ class _GateInput:
     pairs: Pairs
     eligibility: JudgeEligibility
     lacks_scores: bool = False
-    """Whether it would count if no score were missing, and without them is advisory."""
+    """Whether only missing scores make it advisory."""
 
     @property
     def counts(self) -> bool:
-        """Whether it takes part in the verdict as far as its judge is concerned."""
+        """Whether its judge lets it take part in the verdict."""
         return self.eligibility.counts or self.lacks_scores
 
     @property
     def hypothesis(self) -> tuple[str, str]:
-        """Sample and metric of which it is tested that tuned is no worse than base."""
+        """Sample and metric on which "no worse than base" is tested."""
         return sample_name(self.table.suite.name, self.gate.tag), self.gate.metric
 
 
 def sample_name(suite: str, tag: str | None) -> str:
-    """Return the name of the cases that a gate rests on: `suite`, or `suite[tag]` of a slice."""
+    """Return the name of a gate's cases: `suite`, or `suite[tag]` for a slice."""
     return suite if tag is None else f"{suite}[{tag}]"
 
 
@@ -90,7 +90,7 @@ def decide_gates(
     """
     asked = _gate_inputs(tables, imputation)
     counted = _proven_regressions(manifest, tables, [a for a in asked if a.counts])
-    # What is only shown must not make it harder to claim the regression of a metric that counts.
+    # Advisory gates must not make it harder to claim a regression that counts.
     shown = _proven_regressions(manifest, tables, [a for a in asked if not a.counts])
     found: dict[str, list[GateResult]] = {table.suite.name: [] for table in tables}
     for one in asked:
@@ -114,12 +114,11 @@ def decide_gate(
     Args:
         gate: The rule.
         pairs: The complete pairs of its metric.
-        regressed: Whether "the metric is worse than base" is proven, over all metrics of the run.
-        noise: Base against itself asked again; None where arithmetic is exact. A claimed gain or
-            regression that does not clear its signed difference is undecided.
-        remaining: Cases not asked: an observed bound is decided where they cannot change it.
-        planned_confidence: Level at which the gate is decided once cases are added; None for the
-            gate's own.
+        regressed: Whether a loss is proven, adjusted over all metrics of the run.
+        noise: Base against itself asked again, which gains and regressions must clear; None if
+            arithmetic is exact.
+        remaining: Cases not asked.
+        planned_confidence: Level at which further cases are judged, if not the gate's own.
 
     Raises:
         UsageError: its kind is not installed, or is that of another package and fails.
@@ -130,7 +129,7 @@ def decide_gate(
     except TunegateError:
         raise
     except (Exception, SystemExit) as error:
-        # The code of another package ran: any error may come of it.
+        # A plugin may raise anything.
         problem = lookup.plugin_failure(PACKAGE, gate.kind, error)
         if problem is None:
             raise
@@ -169,20 +168,19 @@ def _decide_by_kind(gate: Gate, pairs: Pairs, context: DecisionContext) -> GateR
         needed_most=outcome.needed_most,
         advisory=bool(why := why_advisory(gate, pairs)),
     )
-    # Kinds, those of other packages too, begin their sentence with the metric's name.
+    # Kinds begin their sentence with the metric's name.
     named = result.model_copy(update={"metric": result.subject})
     sentence = kind.sentence(named, pairs, context.remaining)
     underpowered = result.reason is GateReason.UNDERPOWERED
     missing = missing_evidence(named, pairs) if underpowered else None
-    told = f"{sentence} ({why})" if why else sentence
-    return result.model_copy(update={"sentence": told, "missing": missing})
+    if why:
+        sentence = f"{sentence} ({why})"
+    return result.model_copy(update={"sentence": sentence, "missing": missing})
 
 
 def _passes_with_loss(kind: GateKind, status: GateStatus, delta: Delta) -> GateReason | None:
-    """Return the reason of a gate that holds although tuned is proven worse than base.
-
-    A level, a ratio and a count of drops do not ask: a tolerance sees it itself.
-    """
+    """Return the reason of a gate that holds although tuned is proven worse than base."""
+    # Levels, ratios and counts of drops do not test the difference themselves.
     asked = status is GateStatus.PASS and not kind.tests_difference and not delta.pairs.too_few
     return GateReason.PASS_WITH_LOSS if asked and delta.oriented.high < 0 else None
 
@@ -190,14 +188,14 @@ def _passes_with_loss(kind: GateKind, status: GateStatus, delta: Delta) -> GateR
 def why_advisory(gate: Gate, pairs: Pairs) -> str:
     """Return why there are too few cases for the gate to count, on its own scale."""
     kind = gate_kind(gate.kind)
-    # A level that is compared as observed takes no interval, except that of a corpus value.
+    # An observed level needs no interval, unless it is a corpus value.
     if kind.counts_cases or not (kind.rests_on_interval(gate) or pairs.corpus is not None):
         return ""
     return kind.judged_pairs(gate, pairs).pairs.why_advisory
 
 
 def _noise_fields(noise: NoiseFloor | None, gate: Gate, pairs: Pairs) -> dict[str, Any]:
-    """Return what is recorded of the A/A comparison, as base again − base."""
+    """Return the fields on the A/A comparison, as base again − base."""
     if noise is None:
         return {}
     largest = max(map(abs, pairs.differences), default=math.inf)
@@ -231,7 +229,7 @@ def _gate_inputs(tables: Sequence[ScoreTable], imputation: ImputationCase) -> li
 def _add_eligibility(table: ScoreTable, gate: Gate, pairs: Pairs) -> _GateInput:
     judge, lacks = RULE, table.lacks_scores(pairs, lambda of: bool(why_advisory(gate, of)))
     if pairs.metric.judge is not None:
-        # Eligibility depends on the observed scores alone, not on imputed ones.
+        # Eligibility depends on observed scores, not on imputed ones.
         observed = table.labelled(table.pairs(pairs.metric))
         judge = judge_eligibility(gate, observed)
         lacks = lacks or _lacks_labels(table, gate, observed)
@@ -266,7 +264,7 @@ def _proven_regressions(
 
 
 def _family_size(manifest: Manifest) -> int:
-    """Return how many metrics and slices of the run are compared: the family of Holm."""
+    """Return how many metrics and slices the run compares: the size of Holm's family."""
     return len(
         {
             (suite.name, gate.metric, gate.tag)
@@ -294,9 +292,9 @@ def _decide_input(
         planned_confidence=_planned_confidence(one.gate, table, manifest.attempts),
     )
     if table.look is None and table.unseen:
-        # Only of a slice a look hides cases: until it has enough of them it has no look.
-        waits = f"{one.gate.subject}: not judged yet: too few cases of the tag were asked so far"
-        result = result.model_copy(update={"sentence": waits})
+        # A slice has no look until enough of its cases were asked.
+        open_ = f"{one.gate.subject}: not judged yet: too few cases of the tag were asked so far"
+        result = result.model_copy(update={"sentence": open_})
     if one.lacks_scores:
         result = _open_for_scores(result, len(table.asked(one.gate.metric)))
     if compares_recorded_times(manifest, one.pairs.metric, one.gate):
@@ -319,7 +317,7 @@ def _decide_input(
 
 
 def _open_for_scores(result: GateResult, asked: int) -> GateResult:
-    """Return a gate that missing scores would make advisory: it counts, and is undecided."""
+    """Return a gate that missing scores would make advisory as undecided, and counting."""
     sentence = (
         f"{result.subject}: only {count_noun(result.n, 'case')} of {asked} "
         f"{'has' if result.n == 1 else 'have'} a score in both arms, too few to judge the gate by"
@@ -337,10 +335,9 @@ def _open_for_scores(result: GateResult, asked: int) -> GateResult:
 
 
 def compares_recorded_times(manifest: Manifest, metric: MetricRecord, gate: Gate) -> bool:
-    """Return whether a gate compares times that were taken elsewhere, for either arm.
+    """Return whether a gate compares times that were recorded elsewhere, for either arm.
 
-    Whether the arms answered in turn is then unknown, and what a drifting machine adds to one of
-    them has no bound: such a gate is advisory.
+    Such a gate is advisory: a machine that slows down between the arms looks like a slower model.
     """
     recorded = any(
         manifest.arms.get(arm, {}).get("backend") in ("replay", "results") for arm in ARMS
@@ -366,7 +363,7 @@ def _planned_confidence(gate: Gate, table: ScoreTable, attempts: Mapping[str, in
 
 
 def _sharing_goals(gate: Gate, table: ScoreTable) -> int:
-    """Return how many gates share the error at a look: the goals of which any one will do."""
+    """Return how many alternative goals share the error at a look."""
     shared = gate_kind(gate.kind).is_goal and table.suite.goal_rule == "any"
     return sum(gate_kind(g.kind).is_goal for g in table.suite.gates) if shared else 1
 

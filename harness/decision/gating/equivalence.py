@@ -24,20 +24,13 @@ from tunegate.harness.records.manifest import MetricRecord, SuiteRecord
 from tunegate.harness.records.parity import ParityStatus
 
 DEFAULT = 0.05
-"""Share of the metric's range, or of tuned's level where it has none, that counts as no difference
-where the suite sets no narrower one."""
+"""Default margin: share of the metric's range, or of tuned's level without a range."""
 
 
 def margin_of(
     suite: SuiteRecord, metric: MetricRecord, tag: str | None = None
 ) -> EquivalenceMargin:
-    """Return a metric's margin: what its guardrails imply, else its goals, else the default.
-
-    The margin of a slice is what the gates on its tag imply.
-
-    A tolerance is its own margin. Half a gain never allows more than the default: a large gain is
-    no reason to lose much of it.
-    """
+    """Return the margin that the gates on a metric and tag imply: guardrails first, then goals."""
     default = None if metric.bound is None else DEFAULT * metric.bound
     gates = [g for g in suite.gates if (g.metric, g.tag) == (metric.name, tag)]
     for gate in sorted(gates, key=lambda gate: gate_kind(gate.kind).is_goal):
@@ -62,10 +55,8 @@ class EquivalencePairs:
 
     @property
     def beyond(self) -> float | None:
-        """The p-value of "the difference is within the margin"; None where nothing is tested.
-
-        It is 1 where that follows from the interval: the exact test of 0/1 scores takes its time.
-        """
+        """The p-value of "the difference is within the margin"; None if it cannot be tested."""
+        # If the interval shows that it is within, the slow exact test of 0/1 scores is skipped.
         if self.pairs.too_few:
             return None
         others = [(side.exchanged(), margin) for side, margin in self._sides()]
@@ -73,28 +64,22 @@ class EquivalencePairs:
         return min((other.test(margin).p_value for other, margin in outside), default=1.0)
 
     def clears(self, noise: NoiseFloor | None) -> bool:
-        """Return whether the difference is beyond the margin by more than arithmetic may add.
-
-        Which of two askings stands for which arm is arbitrary, so both ways round must clear.
-        """
+        """Return whether the difference is beyond the margin by more than inexact arithmetic."""
+        # Which pass of base stands for which arm is arbitrary, so both must clear.
         return noise is None or any(
             all(n.clears(side.exchanged(), m, self.confidence) for n in (noise, noise.exchanged()))
             for side, m in self._sides()
         )
 
     def status(self, *, beyond: bool) -> ParityStatus:
-        """Return how it ends.
-
-        Args:
-            beyond: Whether a difference beyond the margin is proven, over all metrics of the run.
-        """
+        """Return the status, given whether a difference beyond the margin is proven."""
         if not self.pairs.too_few and self.within:
             return ParityStatus.EQUIVALENT
         return ParityStatus.NOT_EQUIVALENT if beyond else ParityStatus.UNDECIDED
 
     @property
     def needed(self) -> int | None:
-        """Cases that would prove equivalence in 4 runs of 5, if there is no difference."""
+        """Cases that would prove equivalence in 4 of 5 runs, if there is no difference."""
         if self.pairs.too_few:
             return None
         equal = (side.estimate for side, _ in self._sides(self.pairs.unchanged()))
@@ -118,9 +103,9 @@ Key = TypeVar("Key")
 
 
 def proven_beyond(found: Mapping[Key, EquivalencePairs]) -> set[Key]:
-    """Return the metrics of a run whose difference is proven to be beyond the margin.
+    """Return the metrics whose difference is proven to be beyond the margin.
 
-    Source: Holm (1979) over all metrics that are compared, as for regressions.
+    Source: Holm (1979) over all compared metrics, as for regressions.
     """
     from tunegate.harness.stats.multiplicity import holm
 

@@ -1,12 +1,11 @@
 """Judge eligibility: whether a gate may rest on a judge's scores.
 
-- Too little is known of the judge, or it is barely better than chance, or it compares other arms
-  than base and tuned: advisory, that is shown without influence on the verdict.
-- It agrees with people, the gate is on all cases, and its margin leaves room for the differential
-  error: a gate on the difference as the labelled pairs of the calibration correct it.
-- People labelled both answers of a random sample of this run's pairs: a gate on the difference as
-  the labels correct it.
-- It would be one of the last two, but calls known bad answers good: an error.
+- Advisory: too little is known about the judge, it is barely better than chance, or the arms
+  are not base and tuned.
+- Calibrated: it agrees with people, the gate is on all cases, and its margin leaves room for the
+  differential error. The labelled pairs of the calibration correct the difference.
+- Corrected: people labelled both answers of a random sample of this run's pairs.
+- Refused: it would count, but calls known bad answers good.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class EligibilityStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JudgeEligibility:
-    """Eligibility of a gate and its reason, in words; none for rules."""
+    """Eligibility of a gate, and why; "" for rules."""
 
     status: EligibilityStatus
     why: str = ""
@@ -52,7 +51,7 @@ class JudgeEligibility:
 
 
 FARTHEST_SAMPLE = 4.0
-"""Standard errors by which the judge's mean on a random sample may differ from that on the rest."""
+"""Standard errors by which the judge's mean on a random sample may differ from the rest."""
 RULE = JudgeEligibility(EligibilityStatus.RULE)
 
 
@@ -92,7 +91,7 @@ def _advisory(why: str) -> JudgeEligibility:
 
 
 def _eligibility_by_labels(pairs: Pairs) -> JudgeEligibility | None:
-    """Return the eligibility that labels on this run give; None if they give none."""
+    """Return the eligibility by labels on this run; None if they are too few."""
     n = n_labelled(pairs.labels)
     if n < LEAST_PAIRS or pairs.clusters is not None:
         return None
@@ -105,7 +104,7 @@ def _eligibility_by_labels(pairs: Pairs) -> JudgeEligibility | None:
 
 
 def _not_random(pairs: Pairs) -> str:
-    """Return why the labelled pairs cannot be a random sample; nothing where they may be one."""
+    """Return why the labelled pairs cannot be a random sample; "" if they may be one."""
     from tunegate.harness.stats.ppi import sample_distance
 
     known = [pair is not None for pair in pairs.labels or ()]
@@ -121,11 +120,11 @@ def _not_random(pairs: Pairs) -> str:
 
 
 def _eligibility_by_calibration(gate: Gate, pairs: Pairs, known: Calibration) -> JudgeEligibility:
-    """Return the eligibility that the calibration gives, and if none, what is missing."""
+    """Return the eligibility by the calibration, or what is missing."""
     if gate.tag is not None:
-        # A judge that overlooks what one group loses is hardly wrong on average over all cases.
+        # A judge that misses what one group loses is hardly wrong on average.
         return _advisory(
-            "the calibration is of all cases, and the judge may err otherwise on those of a tag: "
+            "the calibration covers all cases, and the judge may err differently on a tag: "
             f"it takes labels on {LEAST_PAIRS} pairs of the tag{_have(pairs)}"
         )
     margin = gate_kind(gate.kind).judge_margin(gate, pairs.base_level if pairs.n else 0.0)
@@ -148,7 +147,7 @@ def _eligibility_by_calibration(gate: Gate, pairs: Pairs, known: Calibration) ->
 
 
 def calibrated_pairs(pairs: Pairs) -> Pairs:
-    """Return a judge's pairs with the labelled pairs of its calibration, which correct them."""
+    """Return a judge's pairs with the labelled pairs of its calibration."""
     judge = pairs.metric.judge
     known = None if judge is None or judge.calibration is None else judge.calibration.pairs
     if known is None:
@@ -180,10 +179,10 @@ def _too_narrow(gate: Gate, margin: float, known: Calibration) -> list[str]:
 
 
 def _have(pairs: Pairs) -> str:
-    """Return what there is of labels and why it does not do; nothing without labels."""
+    """Return why the labels on this run are not enough; "" without labels."""
     n = n_labelled(pairs.labels)
     if not n:
         return ""
     if pairs.clusters is not None:
         return "; labels do not correct cases that come in clusters"
-    return f"; labels on {n} pairs of the run do not do, it takes {LEAST_PAIRS}"
+    return f"; labels on {n} pairs of the run are not enough: it takes {LEAST_PAIRS}"

@@ -9,11 +9,11 @@ from tunegate.harness.comparison.pairs import Pairs
 
 
 class ProvenRegressions:
-    """Which metrics are proven worse than base, with at most the asked error over all of them.
+    """Which metrics are proven worse than base, with the error shared by all of them.
 
     Source: Holm (1979) over the metrics that are looked at once; Bonferroni's share of the error,
-    spent over the looks, for those of suites that are looked at while they run. Together they keep
-    the level: of m true nulls the r looked at once raise an alarm with at most r/m of the error.
+    spent over the looks, for suites with interim looks. Together they keep the level: of m true
+    nulls the r looked at once raise an alarm with at most r/m of the error.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class ProvenRegressions:
 
         Args:
             family: (suite or its slice, metric) → its pairs.
-            looks: Suite or slice → its look, where it is looked at while it runs.
+            looks: Suite or slice → its interim look, if it has one.
             compared: Metrics and slices compared in the whole run, if more than those of `family`.
         """
         self._looks = looks
@@ -37,7 +37,7 @@ class ProvenRegressions:
         self._adjusted = self._holm()
 
     def proven(self, suite: str, metric: str, alpha: float) -> bool:
-        """Return whether the metric is worse than base there; False where it was not tested."""
+        """Return whether the metric is proven worse than base; False if it was not tested."""
         key, look = (suite, metric), self._looks.get(suite)
         if key not in self._p_values:
             return False

@@ -1,9 +1,8 @@
-"""Silent gates: guardrails of a behaviour that base does not have.
+"""Silent gates: guardrails of a behavior that base does not have.
 
 A metric may name a part of its scores (`Metric.silent_without`), such as whether the model thinks.
-Where that part is 0 in every score of base, there is nothing to lose: gates that compare with base
-are left out, so that they cost the others no power and no line of the report. Only base counts:
-whatever tuned does, it cannot rid itself of a gate.
+If that part is 0 in every score of base, there is nothing to lose, and gates that compare with base
+are left out. Only base counts, so tuned cannot get rid of a gate.
 """
 
 from __future__ import annotations
@@ -16,14 +15,7 @@ from tunegate.harness.records.scores import ScoreRow
 
 
 def active_suite(suite: SuiteRecord, rows: Iterable[ScoreRow]) -> SuiteRecord:
-    """Return a suite without gates that guard what base never does, and without their metrics.
-
-    A goal or a bound on such a metric stays: it asks for what base lacks.
-
-    Args:
-        suite: The suite.
-        rows: Its scores.
-    """
+    """Return a suite without silent gates and their metrics; goals and bounds on these stay."""
     silent = {m.name: m.silent_without for m in suite.metrics if m.silent_without is not None}
     for row in rows if silent else ():
         part = silent.get(row.metric) if row.arm == "base" else None

@@ -386,7 +386,7 @@ class TestLabels:
 
         (gate,) = decided(suite, made, few).suites[0].gates
         assert gate.advisory
-        assert "labels on 49 pairs of the run do not do, it takes 50" in gate.right
+        assert "labels on 49 pairs of the run are not enough: it takes 50" in gate.right
         (gate,) = decided(suite, made, half).suites[0].gates
         assert gate.advisory
         assert "labels on" not in gate.right
