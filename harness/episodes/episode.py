@@ -179,7 +179,7 @@ def _respond(
             message = yield from _environment_call(state, "_next", function)
         if message is None:
             return EpisodeEnd.ANSWERED
-        said = replace_surrogates(str(message))
+        said = replace_surrogates(_text_of(message, "what _next returned"))
         state.turns[-1] = turn.model_copy(update={"message": said})
         return None
     if len(state.turns) == state.plan.settings.max_turns:
@@ -211,7 +211,7 @@ def _run_tool(state: _EpisodeState, call: ToolCall) -> Generator[Any, Any, Episo
             if not _is_models_fault(outcome.error, state.plan.tools, call):
                 raise EpisodeFailed(f"the tool {call.name} failed: {error_summary(outcome.error)}")
             fault = str(outcome.error)
-    shown = str(result)
+    shown = _text_of(result, f"what the tool {call.name} returned")
     if fault is not None:
         shown = str({"error": fault})
     if len(shown) > LONGEST_TEXT:  # the model may have asked for it
@@ -266,7 +266,7 @@ def _environment_call(
 def _finite(reward: Any) -> float:
     try:
         value = float(reward)
-    except (TypeError, ValueError, OverflowError):
+    except Exception:  # a user's object may raise anything
         kind = type(reward).__name__
         raise EpisodeFailed(f"get_reward returned {kind}, which is not a finite number") from None
     if not math.isfinite(value):
@@ -340,3 +340,16 @@ def _completion(state: _EpisodeState, end: EpisodeEnd, reward: float, stats: Any
 def _sum(values: Sequence[Any]) -> Any:
     """Return the sum; None if a value is unknown."""
     return None if any(value is None for value in values) else sum(values)
+
+
+def _text_of(value: Any, what: str) -> str:
+    """Return a value of the environment as text.
+
+    Raises:
+        EpisodeFailed: its `__str__` fails.
+    """
+    try:
+        return str(value)
+    except Exception as error:  # a user's object may raise anything
+        kind = type(error).__name__
+        raise EpisodeFailed(f"{what} cannot be written as text ({kind})") from error
