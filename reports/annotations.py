@@ -1,7 +1,7 @@
-"""CI annotations on lines of a suite: the verdict and the gates that decided it, ten at most.
+"""CI annotations on lines of `suite.toml`: the verdict and the gates that decided it.
 
-GitHub takes them as workflow commands in the log, of which it shows ten a step; GitLab as the
-JSON of a code-quality report. Both name the file and the line of `suite.toml` that asked.
+GitHub reads workflow commands in the log and shows ten per step; GitLab reads a code-quality
+report in JSON.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ORDER = (GateStatus.FAIL, GateStatus.ERROR, GateStatus.UNDECIDED)
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """One remark on one line."""
+    """One message on one line of a file."""
 
     level: str
     """`error`, `warning` or `notice`."""
@@ -43,19 +43,19 @@ class Annotation:
     line: int | None = None
 
     def command(self) -> str:
-        """Return it as a workflow command of GitHub, on one line whatever the texts hold."""
+        """Return it as a workflow command of GitHub, always on one line."""
         place = {"file": self.file, "line": self.line, "title": self.title}
         given = ",".join(f"{k}={_property(str(v))}" for k, v in place.items() if v is not None)
         return f"::{self.level} {given}::{_data(self.message)}"
 
 
 def run_annotations(run: Run, root: Path, level: str = "error") -> tuple[Annotation, ...]:
-    """Return the remarks on a run.
+    """Return the annotations of a run.
 
     Args:
         run: The finished run.
-        root: The repository, from which files are named.
-        level: Of everything that is not SHIP: `warning` where the exit code is 0 all the same.
+        root: The repository's root, for relative file names.
+        level: Of any verdict but SHIP: `warning` where the exit code is 0 anyway.
     """
     shipped = run.verdict.verdict is Verdict.SHIP
     gates = [] if shipped else list(islice(_gates(run, root, level), GATES))
@@ -74,12 +74,12 @@ def run_annotations(run: Run, root: Path, level: str = "error") -> tuple[Annotat
 
 
 def failure_annotation(message: str) -> Annotation:
-    """Return the remark on a run that ended without a verdict."""
+    """Return the annotation of a run that ended without a verdict."""
     return Annotation("error", "tunegate", one_line(message, 1_000))
 
 
 def code_quality(found: Sequence[Annotation]) -> str:
-    """Return remarks as a code-quality report of GitLab; what has no place is left out."""
+    """Return a code-quality report for GitLab, without annotations that have no file."""
     rows = [
         {
             "description": f"{remark.title}: {remark.message}",
@@ -95,7 +95,7 @@ def code_quality(found: Sequence[Annotation]) -> str:
 
 
 def _gates(run: Run, root: Path, level: str) -> Iterator[Annotation]:
-    """Yield a remark for each gate that speaks against shipping, the proven failures first."""
+    """Yield an annotation for each gate against shipping, proven failures first."""
     places = {
         (suite.name, gate.metric, gate.tag, gate.kind): gate.where
         for suite in run.manifest.suites
@@ -121,12 +121,12 @@ def _gate(
 
 
 def _suite_place(run: Run, root: Path) -> tuple[str | None, int | None]:
-    """Return the place of the first suite, for a run of which no gate is to blame."""
+    """Return the location of the first suite, for a run in which no gate is to blame."""
     return _place(f"{run.manifest.suites[0].path}:1", root) if run.manifest.suites else (None, None)
 
 
 def _place(where: str, root: Path) -> tuple[str | None, int | None]:
-    """Return file and line of `suite.toml:12`, the file as seen from the repository's root."""
+    """Return file and line of `suite.toml:12`, the file relative to the repository's root."""
     name, _, number = where.rpartition(":")
     if not name or not number.isdigit():
         return None, None

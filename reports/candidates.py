@@ -38,7 +38,7 @@ from tunegate.reports.formatting import (
     metric_direction,
 )
 from tunegate.reports.identity import short_of
-from tunegate.reports.page import scriptless
+from tunegate.reports.page import render_scriptless_page
 from tunegate.reports.pareto import HEIGHT, WIDTH, draw_pareto, format_share
 
 
@@ -48,7 +48,7 @@ class GateTable:
 
     suite: str
     gate: GateResult
-    """The first candidate's, for what is the same of all."""
+    """The first candidate's, for what all share."""
     rows: tuple[tuple[str, GateResult, CandidateMarks], ...]
     """Letter, outcome and drawing of each candidate."""
 
@@ -59,11 +59,11 @@ def render_page(
     """Return the page of a comparison: the same comparison gives the same bytes.
 
     Args:
-        comparison: What was compared.
+        comparison: The comparison.
         pages: Letter of a candidate → address of its run's own page.
     """
     chosen = comparison.candidate(comparison.chosen)
-    return scriptless(
+    return render_scriptless_page(
         "compare.html",
         tone=FACES[comparison.verdict].tone,
         style="compare.css",
@@ -85,7 +85,7 @@ def render_page(
 
 
 def write_page(comparison: CandidateComparison, path: Path) -> None:
-    """Write the page; a reader sees the old file or the new one, never a part."""
+    """Write the page atomically."""
     own = {one.letter: Path(one.folder) / "report.html" for one in comparison.candidates}
     pages = {
         letter: quote(os.path.relpath(page, path.parent))
@@ -109,7 +109,7 @@ def gate_tables(comparison: CandidateComparison) -> Iterator[GateTable]:
 
 
 ROWS = 100
-"""Rows of the table of pairs at most; the page has all of them."""
+"""Limit of the table of pairs; the page has all of them."""
 
 
 def render_markdown(found: CandidateComparison) -> str:

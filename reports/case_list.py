@@ -63,9 +63,9 @@ class CaseListing:
     views: tuple[CaseView, ...] = field(repr=False)
     judged: Mapping[tuple[str, str], tuple[Judgement, ...]] = field(repr=False)
     doubts: Mapping[str, tuple[str, ...]] = field(repr=False)
-    """Anchor → what its judges disagree on; only cases on which they do."""
+    """Anchor → what its judges disagree on."""
     traces: TraceViewer | None
-    """None where the run left none."""
+    """None without traces."""
     against: Mapping[tuple[str, str], Sequence[int]] = field(repr=False)
     """(suite, case) → places of the gates that it speaks against."""
     talks: Mapping[str, int] = field(repr=False)
@@ -79,13 +79,13 @@ class CaseListing:
             yield f"{',' if at else ''}{escaping.script_json(self._row(view, places))}"
         yield "]}"
 
-    def bodies(self, room: int) -> Iterator[str]:
-        """Yield the JSON of the first cases' texts, as many as `room` bytes hold."""
+    def bodies(self, limit: int) -> Iterator[str]:
+        """Yield the JSON of the first cases' texts, as many as fit into `limit` bytes."""
         yield "["
         for at, view in enumerate(self.views):
             body = f"{',' if at else ''}{escaping.script_json(self._body(view))}"
-            room -= len(body.encode())
-            if room < 0:
+            limit -= len(body.encode())
+            if limit < 0:
                 break
             yield body
         yield "]"
@@ -219,7 +219,7 @@ def _is_unscored(view: CaseView) -> bool:
 
 
 def _contamination_note(view: CaseView) -> str | None:
-    """Return in words what training rows have in common with a case, and what follows from it."""
+    """Return the overlap of a case with training rows in words, and its consequence."""
     if view.touched is None:
         return None
     then = "left out of the gates" if view.left_out else "counts in the gates all the same"
@@ -227,9 +227,9 @@ def _contamination_note(view: CaseView) -> str | None:
 
 
 def trace_viewer(run: Run) -> TraceViewer | None:
-    """Return what is known of a run's traces; None where it left none.
+    """Return a run's traces as a viewer shows them; None without traces.
 
-    A link always leads to a web page: its address was read from a file of the run's folder.
+    The link comes from a file in the run's folder, so only one to a web page is kept.
     """
     link = run.manifest.origin.get(viewer.ORIGIN)
     if link is None and find_file(run.folder, TRACES) is None:

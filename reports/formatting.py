@@ -15,10 +15,7 @@ PLAIN = QuantityFormat()
 
 
 def format_level(value: float | None, how: QuantityFormat = PLAIN) -> str:
-    """Return a level such as a mean score: in per cent if it is a rate, else three decimals.
-
-    What is no rate has four digits from ten on.
-    """
+    """Return a level such as a mean score: in percent if it is a rate, else as a plain number."""
     if value is None:
         return NONE
     if how.rate:
@@ -33,7 +30,7 @@ def format_level(value: float | None, how: QuantityFormat = PLAIN) -> str:
 
 
 def format_difference(value: float | None, how: QuantityFormat = PLAIN) -> str:
-    """Return a difference: in points if it is one of rates, else as a level with its sign."""
+    """Return a difference: in points for rates, else as a signed level."""
     if how.rate:
         return how.difference(value)
     text = format_level(value)
@@ -41,7 +38,7 @@ def format_difference(value: float | None, how: QuantityFormat = PLAIN) -> str:
 
 
 def format_percent(value: float | None) -> str:
-    """Return a probability or share in per cent."""
+    """Return a probability or share in percent."""
     return NONE if value is None else f"{100 * value:.1f} %"
 
 
@@ -53,12 +50,12 @@ def format_seconds(value: float | None) -> str:
 
 
 def format_dollars(value: float | None) -> str:
-    """Return a price; an unknown one is unknown, not zero."""
+    """Return a price; "unknown" without one."""
     return "unknown" if value is None else f"${value:.4f}"
 
 
 def format_interval(low: float | None, high: float | None, how: QuantityFormat = PLAIN) -> str:
-    """Return the interval of a difference, its unit once: `−8.2 to −6.0 points`."""
+    """Return the interval of a difference, such as `−8.2 to −6.0 points`."""
     if low is None and high is None:
         return NONE
     ends = [how.bare(v, sign=True) if how.rate else format_difference(v) for v in (low, high)]
@@ -78,7 +75,7 @@ def format_gate_value(gate: GateResult, value: float | None) -> str:
 
 
 def format_gate_interval(gate: GateResult) -> str:
-    """Return a gate's interval on its own axis, the unit once; a dash without one."""
+    """Return a gate's interval on its own axis; a dash without one."""
     kind = gate_kind(gate.kind)
     how = kind.quantity_format(gate)
     if kind.tests_difference:
@@ -92,7 +89,7 @@ def format_gate_interval(gate: GateResult) -> str:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeStyle:
-    """How an outcome is shown: never by colour alone."""
+    """How an outcome is shown: never by color alone."""
 
     word: str
     sign: str
@@ -136,10 +133,10 @@ FACES = {
 }
 """The verdicts in the order in which one suite is decided: the first that applies."""
 
-NO_SAY = OutcomeStyle(
+ADVISORY_FACE = OutcomeStyle(
     "ADVISORY", "○", "calm", "All gates of the suite are advisory: shown, not counted."
 )
-"""In place of the verdict of a suite that decides nothing."""
+"""For a suite that decides nothing."""
 
 STATUSES = {
     GateStatus.PASS: OutcomeStyle("pass", "✓", "good"),
@@ -182,19 +179,19 @@ GOAL_RULES = {
 
 
 def face_of(suite: SuiteResult) -> OutcomeStyle:
-    """Return how a suite's verdict is shown, which is no verdict where no gate of it counts."""
-    return NO_SAY if suite.gates and not suite.counts else FACES[suite.verdict]
+    """Return how a suite's verdict is shown; `ADVISORY` where none of its gates counts."""
+    return ADVISORY_FACE if suite.gates and not suite.counts else FACES[suite.verdict]
 
 
 def skip_reason(suites: Iterable[SuiteResult]) -> str:
-    """Return why cases of the suites were not run, given that some were not."""
+    """Return why some cases of the suites were not run."""
     if any(g.status is GateStatus.UNDECIDED and not g.advisory for s in suites for g in s.gates):
         return "a gate had decided the verdict, so the undecided gates were left open"
     return "every gate was decided"
 
 
 def goal_rule(suite: SuiteResult) -> str:
-    """Return in words what a suite asks for beyond not breaking anything."""
+    """Return in words what a suite requires beyond no regression."""
     if not suite.has_goal:
         return "no goal: a regression check, where SHIP means “no worse”"
     return GOAL_RULES.get(suite.goal_rule, suite.goal_rule)

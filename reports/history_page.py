@@ -1,9 +1,8 @@
 """history.html: a project's runs over time as one self-contained page, with a trend chart per gate.
 
-In a trend chart the runs are equally far apart. The shape shows how the gate ended (disc: pass,
-cross: fail, ring: undecided, bar: error), a triangle below that the fine-tune was shipped. A dashed
-line separates runs of different versions of the suite, whose numbers are not joined: other cases,
-other numbers.
+In a chart the runs are equally spaced. The shape shows the gate's outcome (disc: pass, cross: fail,
+ring: undecided, bar: error), a triangle below means that the fine-tune was shipped. A dashed line
+separates versions of the suite, whose numbers are not connected.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.verdict import SuiteResult
+from tunegate.harness.records.wording import count_noun
 from tunegate.reports.axis import AxisScale, tick_text
 from tunegate.reports.formatting import (
     FACES,
@@ -27,7 +27,7 @@ from tunegate.reports.formatting import (
     metric_direction,
 )
 from tunegate.reports.identity import short_of
-from tunegate.reports.page import scriptless
+from tunegate.reports.page import render_scriptless_page
 
 WIDTH, HEIGHT = 340, 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 10, 20
@@ -65,7 +65,7 @@ class TrendDrawing:
     """Positions of everything in one gate's drawing."""
 
     gate: GateResult
-    """The newest outcome, for names and rule."""
+    """The newest outcome, for its name and rule."""
     dots: tuple[TrendDot, ...]
     lines: tuple[str, ...]
     """Points of the line through the estimates, one per version of the suite."""
@@ -119,7 +119,7 @@ def _scale(known: Sequence[HistoricalOutcome], more: Sequence[float]) -> AxisSca
 
 
 def _places(n: int) -> list[float]:
-    """Return n places, equally far apart; one alone is in the middle."""
+    """Return n equally spaced positions; a single one is in the middle."""
     left, right = _LEFT + 14, WIDTH - _RIGHT - 14
     if n == 1:
         return [(left + right) / 2]
@@ -162,7 +162,8 @@ def _value(gate: GateResult) -> str:
 def _words(gate: GateResult, known: Sequence[HistoricalOutcome]) -> str:
     passed = sum(one.gate.status is GateStatus.PASS for one in known)
     return (
-        f"{gate.subject} {gate.kind} over {len(known)} runs, oldest first: {passed} passed; "
+        f"{gate.subject} {gate.kind} over {count_noun(len(known), 'run')}, oldest first: {passed} "
+        "passed; "
         f"the newest is {_value(gate)}. Every number is in the table."
     )
 
@@ -182,7 +183,7 @@ class SuiteTimeline:
 def render_history(history: RunHistory) -> str:
     """Return the page of a history: the same runs give the same bytes."""
     newest = history.runs[-1] if history.runs else None
-    return scriptless(
+    return render_scriptless_page(
         "history.html",
         tone=FACES[newest.verdict].tone if newest else "calm",
         style="history.css",
@@ -200,7 +201,7 @@ def render_history(history: RunHistory) -> str:
 
 
 def write_history(history: RunHistory, path: Path) -> None:
-    """Write the page; a reader sees the old file or the new one, never a part."""
+    """Write the page atomically."""
     write_atomic(path, render_history(history))
 
 

@@ -1,4 +1,4 @@
-"""Who the arms are: short names for the page, every recorded fact side by side for provenance."""
+"""The identity of arms and runs: short names for the page, every recorded fact for provenance."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tunegate.reports.formatting import (
 )
 
 _HASH_KEYS = ("adapter_sha256", "weights_sha256", "file_sha256", "script_sha256")
-"""Where an arm's own hash is looked for, the most telling first."""
+"""Keys of an arm's own hash, the most specific first."""
 
 _HEX = re.compile(r"[0-9a-f]{7,64}")
 
@@ -38,7 +38,7 @@ class ArmIdentity:
     short: str
     """Ten characters that identify it."""
     label: str
-    """The last part of the spec, by which people know it."""
+    """The last part of the spec, which people recognize."""
     facts: Mapping[str, str]
     """Every recorded fact; nested ones under dotted names."""
 
@@ -64,7 +64,7 @@ def flatten_record(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]
 
 
 def run_command(run: Run) -> str:
-    """Return the shell command that repeats the run, from the folder that it was made in."""
+    """Return the shell command that repeats the run."""
     words = run.manifest.shell_words()
     return shlex.join(words) if words else "# no command of `tunegate gate` made this run"
 

@@ -34,7 +34,7 @@ def judgements_by_case(
 def disagreement_notes(
     view: CaseView, judged: Iterable[Judgement], metrics: Iterable[str]
 ) -> tuple[str, ...]:
-    """Return in words what about a case the judges disagree on.
+    """Return in words what the judges of a case disagree on.
 
     Args:
         view: The case.
@@ -43,18 +43,18 @@ def disagreement_notes(
     """
     names = set(metrics)
     scores = [score for score in view.scores if score.metric.name in names]
-    said = [
+    notes = [
         f"{name}: another answer with the completions the other way round"
         for name in sorted({line.metric for line in judged if order_changed(line)})
     ]
-    said += [f"{s.metric.name}: the jury is divided" for s in scores if _is_divided(s)]
+    notes += [f"{s.metric.name}: the jury is divided" for s in scores if _is_divided(s)]
     rules = {_sign(s) for s in view.scores if s.metric.ranks and s.metric.name not in names}
-    said += [
+    notes += [
         f"{s.metric.name}: the judge and a rule point in opposite directions"
         for s in scores
         if _sign(s) and -_sign(s) in rules
     ]
-    return tuple(said)
+    return tuple(notes)
 
 
 def _is_divided(score: PairScore) -> bool:

@@ -1,9 +1,9 @@
 """junit.xml: a testcase for the verdict, one for each gate, one for each case that a gate broke on.
 
-A case that got worse is evidence, not a rule: under a gate that holds it is in the output of
-the gate's testcase. Where a gate of its metric failed it is a failed testcase too, so that CI shows
-which prompts broke next to those of the target branch; a case that the gate leaves out is none. An
-undecided gate is skipped, as no test framework knows a third answer; an advisory one never fails.
+A case that got worse is evidence, not a rule: where the gate passes, it is listed in the output
+of the gate's testcase. Where a gate of its metric failed, it is also a failed testcase, unless the
+gate leaves it out, so that CI shows which prompts broke. An undecided gate is skipped, as test
+frameworks have no third outcome; an advisory one never fails.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tunegate.harness.contracts.further_arm import comparison_results
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import ArmResult, SuiteResult, Verdict
+from tunegate.harness.records.wording import count_noun
 from tunegate.reports.case_view import CaseView, PairScore
 from tunegate.reports.data import ReportData, once_per_report, prepare_data
 from tunegate.reports.escaping import escape_hidden
@@ -42,7 +43,7 @@ def render_junit(run: Run, data: ReportData | None = None) -> str:
 
     Args:
         run: The run.
-        data: What `prepare_data` made of it, where there is one.
+        data: Its report data, if already prepared.
     """
     return _render(data or prepare_data(run))
 
@@ -88,7 +89,7 @@ class _WorseCases:
 
 
 def _verdict(root: ET.Element, run: Run) -> None:
-    """Add the run's verdict, so that a run without gates is not an empty, green file."""
+    """Add the verdict, so that a run without gates is not an empty, green file."""
     parent = ET.SubElement(root, "testsuite", name="tunegate")
     case = ET.SubElement(parent, "testcase", classname="tunegate", name="verdict", time="0")
     verdict = run.verdict
@@ -141,7 +142,7 @@ def _gate(
     else:
         _outcome(case, tag, gate.reason or gate.status, gate.sentence)
     worse = [view for view, _ in worse_cases.on(suite.name, gate.metric, {gate.tag})]
-    lines = [gate.sentence, f"{len(worse)} cases got worse on {gate.subject}"]
+    lines = [gate.sentence, f"{count_noun(len(worse), 'case')} got worse on {gate.subject}"]
     lines += [f"  {view.name} ({_place(view)})" for view in worse[:NAMED]]
     if len(worse) > NAMED:
         lines.append(f"  and {len(worse) - NAMED} more in scores.jsonl")
@@ -168,7 +169,7 @@ def _place(view: CaseView) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Return text that cannot begin a line with a workflow command."""
+    """Return text on one line that does not start with a workflow command."""
     joined = " ".join(text.splitlines())
     return f" {joined}" if joined.startswith("::") else joined
 

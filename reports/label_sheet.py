@@ -1,7 +1,7 @@
-"""The page on which people label answers: one file, offline, worked by keyboard, blind.
+"""The page on which people label answers: one offline file, used by keyboard, blind.
 
-It holds the rows of a sheet and nothing of whose answers they are. What is typed stays in the
-browser until it is saved as a file; the page asks for nothing and sends nothing.
+It does not reveal which arm wrote an answer. Labels stay in the browser until they are saved as a
+file; the page fetches and sends nothing.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def render_sheet(
     """Return the page.
 
     Args:
-        rows: What is shown and saved: `prompt`, `context`, `completion` and what finds them again.
-        title: What the sheet is about.
-        question: What people are asked about each answer.
-        values: The labels, worst first; two of them are no and yes.
+        rows: `prompt`, `context`, `completion` and the keys that identify them.
+        title: Title of the sheet.
+        question: The question about each answer.
+        values: The labels, worst first; two mean no and yes.
     """
     from markupsafe import Markup
 
@@ -40,6 +40,6 @@ def render_sheet(
         csp=content_policy(style, script),
         style=style,
         script=script,
-        data=Markup(json.dumps(data).translate(_ESCAPES)),  # nothing of HTML is left in it
+        data=Markup(json.dumps(data).translate(_ESCAPES)),  # no HTML is left in it
         words=["no", "yes"] if len(values) == 2 else [f"{value:g}" for value in values],
     )

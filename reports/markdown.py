@@ -1,8 +1,8 @@
 """summary.md and comment.md: a run in GitHub-flavoured Markdown, for a job and a pull request.
 
-GitHub refuses a summary over 1 MiB while the step stays green, and a comment over 65,536
-characters. Both texts stay under a limit of ours: fewer regressed cases are shown until all fits,
-and a section that fits not even then is named and left to the report.
+GitHub drops a summary over 1 MiB while the step stays green, and refuses a comment over 65,536
+characters. Both texts stay below: fewer regressed cases are shown until everything fits, and a
+section that still does not fit is named and left to the report.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from tunegate.reports.sections.regressions import shared_traits
 from tunegate.reports.text_diff import line_diff
 
 LIMIT = 900_000
-"""Bytes of a summary at most."""
+"""Limit in bytes of a summary."""
 
 COMMENT = 60_000
-"""Characters of a comment at most."""
+"""Limit in characters of a comment."""
 
 MARKER = "<!-- tunegate -->"
 """First line of a comment, by which the next run finds it; no text of a run can begin a comment."""
 
 GATES, CASES, SUBJECTS, WORST = 100, 10, 5, 3
-"""Rows of each table at most."""
+"""Limits of the tables' rows."""
 
 _FEWER = (CASES, 7, 5, 3, 2, 1, 0)
 """Numbers of regressed cases that are tried, one after the other."""
@@ -56,7 +56,7 @@ def render_summary(run: Run, data: ReportData | None = None) -> str:
 
     Args:
         run: The run.
-        data: What `prepare_data` made of it, where there is one.
+        data: Its report data, if already prepared.
     """
     return _fit_text(data or prepare_data(run), lambda text: len(text.encode()) <= LIMIT)
 
@@ -149,7 +149,7 @@ def format_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def gates_table(run: Run) -> str:
-    """Return every gate of a run as a table, those that need a look first, and the notes."""
+    """Return the gates of a run as a table, those that need attention first, and the notes."""
     gates = sorted_gates(run.verdict)
     if not gates:
         return "No gate was judged."
@@ -195,7 +195,7 @@ def gate_row(suite: str, gate: GateResult) -> list[str]:
 
 
 def tag_phrase(tag: str | None) -> str:
-    """Return ` on` and the tag of a gate on some cases; nothing of one on all."""
+    """Return ` on TAG` for a gate on a tag, else nothing."""
     return "" if tag is None else f" on {code_span(tag)}"
 
 
@@ -308,5 +308,5 @@ def _provenance(data: ReportData) -> str:
 
 
 def count_rest(n: int, noun: str) -> list[str]:
-    """Return a line with how many more there are; none where all are shown."""
+    """Return a line saying how many more there are; empty if all are shown."""
     return [f"\n{count_noun(n, 'more ' + noun)} in the report."] if n > 0 else []

@@ -1,7 +1,7 @@
 """The README of an adapter: what a run measured, between two markers and as `model-index`.
 
-`model-index` has a place for the tuned model's level alone: base, difference, interval and verdict
-are in the text. What others wrote, in text and metadata, stays. Nothing is sent anywhere.
+`model-index` only has room for the tuned model's level: base, difference, interval and verdict are
+in the text. Other text and metadata is kept. Nothing is sent anywhere.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCard
 
 BEGIN, END = "<!-- tunegate:begin -->", "<!-- tunegate:end -->"
-"""Text between them is written again by the next run."""
+"""The next run replaces the text between them."""
 
 OURS = " (tunegate suite)"
-"""How the names of our data sets end in `model-index`."""
+"""Suffix of our data sets in `model-index`."""
 
 
 def update_readme(text: str | None, run: Run, name: str, *, proven: bool) -> str:
@@ -33,7 +33,7 @@ def update_readme(text: str | None, run: Run, name: str, *, proven: bool) -> str
         text: The README as it is; None where there is none.
         run: The finished run.
         name: The model's name where the README has none.
-        proven: Whether the model next to the README is known to be the one that was judged.
+        proven: Whether the model next to the README is the one that was judged.
 
     Raises:
         UsageError: the metadata of the README cannot be read.
@@ -75,7 +75,7 @@ def _card(text: str | None) -> ModelCard:
     """Read a README.
 
     Raises:
-        UsageError: its metadata is no YAML, or its `model-index` is none.
+        UsageError: its metadata is not YAML, or its `model-index` is invalid.
     """
     import yaml  # type: ignore[import-untyped]  # ships no types
     from huggingface_hub import ModelCard
@@ -89,7 +89,7 @@ def _card(text: str | None) -> ModelCard:
 
 
 def _replace_section(text: str, own: str) -> str:
-    """Return a text with our section in the place of an earlier one, or at its end."""
+    """Replace our section in a text, or append it."""
     whole = f"{BEGIN}\n{own}\n{END}"
     start, end = text.find(BEGIN), text.rfind(END)
     if 0 <= start < end:

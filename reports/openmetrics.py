@@ -1,7 +1,7 @@
 """metrics.txt: a run's numbers in the OpenMetrics text format, which GitLab compares by branch.
 
-Each number has the suite, the metric and, where it is of one gate, the gate's rule as labels. A
-number that is not known is left out: it is not zero.
+Labels are the suite, the metric and, for a gate's numbers, the gate's kind. Unknown numbers are
+left out, never zero.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def _family(name: str, rows: Mapping[Labels, float]) -> Iterator[str]:
     yield f"# TYPE {name} gauge"
     yield f"# HELP {name} {HELP[name]}"
     for labels, value in rows.items():
-        told = ",".join(f'{key}="{_label(text)}"' for key, text in labels)
-        yield f"{name}{{{told}}} {value:.6g}" if told else f"{name} {value:.6g}"
+        labels_text = ",".join(f'{key}="{_label(text)}"' for key, text in labels)
+        yield f"{name}{{{labels_text}}} {value:.6g}" if labels_text else f"{name} {value:.6g}"
 
 
 def _label(text: str) -> str:

@@ -1,8 +1,7 @@
 """The HTML page of a run, and the bundle of files written next to it.
 
-The page is HTML but for the list of cases, which its script draws from JSON inside the page: with
-ten thousand cases it stays a small document. The sections are the modules of
-`tunegate.reports.sections`.
+Everything is HTML but the list of cases, which the page's script draws from embedded JSON, so that
+ten thousand cases stay a small document. Sections are the modules of `tunegate.reports.sections`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from tunegate.reports.sections import ReportSection, discover_sections, run_sect
 from tunegate.reports.templating import FOLDER, fill_page_template
 
 LIMIT = 25_000_000
-"""Bytes of a page at most, as long as the scores alone are less."""
+"""Limit in bytes of a page, unless the scores alone exceed it."""
 
 KEYS = (
     (("n", "p"), "open the next, the previous case of the list"),
@@ -40,17 +39,17 @@ KEYS = (
     (("Esc",), "leave the search, close the case, clear the filters"),
     (("?",), "this help"),
 )
-"""Keys and what they do; `script/keys.js` obeys them."""
+"""Keys and what they do, as in `script/keys.js`."""
 
 _SCRIPTS = (
     "dom", "data", "address", "completions", "case", "waterfall", "traced", "list", "filters",
     "marks", "runs", "downloads", "keys", "print", "start",
 )  # fmt: skip
-"""The parts of the page's script, in the order in which they need each other."""
+"""The parts of the page's script, in order of dependency."""
 
 
 _HERE = "<!-- cases -->"
-"""Where the list of cases is in the template."""
+"""Placeholder of the list of cases in the template."""
 
 
 def render_page(run: Run) -> str:
@@ -59,11 +58,11 @@ def render_page(run: Run) -> str:
 
 
 def page_pieces(run: Run, data: ReportData | None = None) -> Iterator[str]:
-    """Yield the page piece by piece: its list of cases takes more memory than its sections.
+    """Yield the page in pieces, as its list of cases is large.
 
     Args:
         run: The run.
-        data: What `prepare_data` made of it, where there is one.
+        data: Its report data, if already prepared.
     """
     from markupsafe import Markup
 
@@ -89,10 +88,10 @@ def page_pieces(run: Run, data: ReportData | None = None) -> Iterator[str]:
 
 
 def _data(data: ReportData, room: int) -> Iterator[str]:
-    """Yield the elements that hold all scores, two files, and the texts that there is room for."""
+    """Yield the elements with all scores, two files, and as many texts as fit."""
     found = list_cases(data)
-    said = markdown.render_comment(data.run, data).removeprefix(f"{markdown.MARKER}\n")
-    ready = escaping.script_json({"junit": junit.render_junit(data.run, data), "markdown": said})
+    comment = markdown.render_comment(data.run, data).removeprefix(f"{markdown.MARKER}\n")
+    ready = escaping.script_json({"junit": junit.render_junit(data.run, data), "markdown": comment})
     for piece in chain(
         escaping.json_block("index", found.index()), escaping.json_block("files", [ready])
     ):
@@ -103,21 +102,21 @@ def _data(data: ReportData, room: int) -> Iterator[str]:
 
 
 def content_policy(style: str, script: str) -> str:
-    """Return the content security policy: only these two texts apply, nothing is fetched."""
+    """Return the content security policy: only these two texts apply, and nothing is fetched."""
     return (
         f"default-src 'none'; style-src {_source(style)}; script-src {_source(script)}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
 
 
-def scriptless(template: str, *, tone: str, style: str, **values: Any) -> str:
-    """Return a page without scripts, which extends `plain.html`.
+def render_scriptless_page(template: str, *, tone: str, style: str, **values: Any) -> str:
+    """Return a page without scripts, from a template that extends `plain.html`.
 
     Args:
-        template: Its file.
-        tone: The tone of its message: `good`, `bad`, `warn` or `calm`.
-        style: File of its own rules, which follow the report's.
-        values: What it shows.
+        template: Name of the template.
+        tone: `good`, `bad`, `warn` or `calm`.
+        style: Name of its own stylesheet, added to the report's.
+        values: Values of the template.
     """
     from markupsafe import Markup
 
@@ -148,15 +147,15 @@ def _part(name: str, section: ReportSection, data: ReportData) -> dict[str, Any]
 
 
 def write_all(run: Run, folder: Path, root: Path = Path()) -> dict[str, Path]:
-    """Write what people and CI read into `folder`; return name → path.
+    """Write the report files for people and CI; return name → path.
 
     Args:
         run: The finished run.
         folder: Where the files go.
-        root: The repository, from which `codequality.json` names files.
+        root: The repository's root, for relative names in `codequality.json`.
 
     Raises:
-        OSError: writing failed; files that were there are whole, old or new.
+        OSError: writing failed; every file is whole, old or new.
     """
     data = prepare_data(run)
     texts: dict[str, str | Iterator[str]] = {

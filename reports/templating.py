@@ -1,4 +1,4 @@
-"""The one Jinja environment: everything escaped, every value's hidden characters written out."""
+"""The Jinja environment: everything is escaped, hidden characters are written out."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """trend.html: the figures of `tunegate watch` over its looks, as one page without a script.
 
-Each figure has a drawing: the share in each look, the share that the gate's sample allows as a
-dashed line, and the gate's own share as a thin one. A triangle marks the look of an alarm.
+Each chart shows the share in each look; a dashed line is the share that the gate's sample allows, a
+thin one the gate's own share. A triangle marks an alarm.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tunegate.harness.production.watch.record import (
     WatchVerdict,
 )
 from tunegate.harness.production.watch.state import TrendPoint, WatchState
-from tunegate.reports.page import scriptless
+from tunegate.reports.page import render_scriptless_page
 
 WIDTH, HEIGHT = 340, 120
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 10, 10, 18
@@ -60,7 +60,7 @@ def render_trend(record: WatchRecord, state: WatchState) -> str:
         state: What it leaves for the next one, with the trend.
     """
     found = sorted(record.figures, key=lambda figure: figure.status is not FigureStatus.ALARM)
-    return scriptless(
+    return render_scriptless_page(
         "watch.html",
         tone=_TONES[record.verdict],
         style="history.css",

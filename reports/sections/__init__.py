@@ -1,9 +1,8 @@
 """Sections of the page, one per file and found by its name; this is their contract.
 
-A section has `TITLE` (empty if it brings its own heading), `ORDER` and `render(data) -> Markup`. If
-it has `summarize(data) -> str`, its text in Markdown is in summary.md and in comments, too, with
-the same title and in the same order. A new one is a file here and a template, or an entry point of
-a package.
+A section has `TITLE` (empty if it has its own heading), `ORDER` and `render(data) -> Markup`. With
+`summarize(data) -> str` it also appears in summary.md and in comments. A new section is a file here
+and a template, or an entry point of a package.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from tunegate.reports.data import ReportData
 
-ROOM = "tunegate.reports.sections"
+_PACKAGE = "tunegate.reports.sections"
 
 T = TypeVar("T")
 
@@ -37,15 +36,15 @@ class ReportSection(Protocol):
 
 def discover_sections() -> dict[str, ReportSection]:
     """Return name → section, in the order of the page."""
-    return lookup.ordered_modules(ROOM, extensible=True)
+    return lookup.ordered_modules(_PACKAGE, extensible=True)
 
 
 def run_section(name: str, make: Callable[[], T], empty: T) -> T:
-    """Return what a section makes; `empty`, with a warning, if a package's section fails."""
+    """Return a section's output; `empty`, with a warning, if a package's section fails."""
     try:
         return make()
     except (Exception, SystemExit) as error:
-        if not lookup.warn_of_plugin(ROOM, name, error):
+        if not lookup.warn_of_plugin(_PACKAGE, name, error):
             raise
         return empty
 

@@ -43,7 +43,7 @@ def render(data: ReportData) -> Markup:
 
 
 def _share(n: int, of: int) -> str:
-    """Return a count and what share it is; a dash of nothing."""
+    """Return a count with its share; a dash if there is nothing to count."""
     return f"{n:,} ({format_percent(n / of)})" if of else format_level(None)
 
 
@@ -59,7 +59,7 @@ class ArmBehaviour:
     stored: int = 0
     """Cells that were in the store when the run began."""
     called: int = 0
-    """Answers of which it is known how often they were asked for: those of a network's."""
+    """Answers whose number of calls is known: those over a network."""
     retried: int = 0
     """Of those, the ones that took more than one call."""
     calls: int = 0
@@ -73,9 +73,9 @@ class ArmBehaviour:
     wrote: list[int] = field(default_factory=list, repr=False)
     """Tokens of each written answer."""
     finished: int = 0
-    """Written answers of which it is known why they ended."""
+    """Written answers whose finish reason is known."""
     cut: int = 0
-    """Of those, the ones that the token limit ended."""
+    """Of those, the ones cut off by the token limit."""
     examined: int = 0
     """Answers read for loops and refusals."""
     looping: int = 0

@@ -1,4 +1,4 @@
-"""Multiple-choice questions that changed sides, all of them: a mean that stays can hide many."""
+"""Multiple-choice questions that changed sides: an unchanged mean can hide many."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TITLE = "Flipped questions"
 ORDER = 45
 SHOWN = 100
-"""Questions of each list at most."""
+"""Limit of each list."""
 
 
 @dataclass(frozen=True, slots=True)

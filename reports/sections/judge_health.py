@@ -1,4 +1,4 @@
-"""Judges: who judged, what is known of them, what they cost, and what their gates count for."""
+"""Judge health: each judge's calibration, failures, cost, and whether its gates count."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _spread(data: ReportData, suite: str, metric: str) -> str:
 
 
 def judgement_cost(lines: Sequence[Judgement]) -> str:
-    """Return what the judgements took; an unknown price is unknown, not nothing."""
+    """Return the cost of the judgements; an unknown price is never zero."""
     spent = judge_spending(lines)
     seconds = sum(line.latency_s or 0.0 for line in lines)
     told = [one.sentence for one in spent]

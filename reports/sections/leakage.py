@@ -26,7 +26,7 @@ LISTED = 200
 
 
 def render(data: ReportData) -> Markup:
-    """Return what was compared with what, the strata and the cases; that nothing was, if so."""
+    """Return the data compared, the strata and the cases; or that nothing was checked."""
     known = data.run.manifest.leakage
     better = {
         (m.suite, m.name): metric_direction(m.higher_is_better) for m in data.metrics.values()

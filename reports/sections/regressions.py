@@ -104,7 +104,7 @@ def _suite_traits(data: ReportData, suite: str) -> Iterator[tuple[float, SharedT
     )
     frequent = {trait for trait, count in shares.items() if count >= max(3, len(failed) / 2)}
     having: dict[tuple[str, str], set[str]] = {}
-    for view in views if frequent else ():  # where none is, only the failed cases were read
+    for view in views if frequent else ():  # without one, only the failed cases were read
         for trait in filter(frequent.__contains__, _traits(view)):
             having.setdefault(trait, set()).add(view.name)
     seen: set[frozenset[str]] = set()

@@ -1,7 +1,7 @@
-"""The difference by subject and by group of subjects, worst first: where to look, not what counts.
+"""Differences by subject and by group of subjects, worst first: where to look, not what counts.
 
-Every tag is a subject. What a fine-tune forgets is often a whole field, of which each subject has
-too few cases.
+Every tag is a subject. A fine-tune often forgets a whole field whose subjects each have too few
+cases.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class SubjectTile:
 
     metric: MetricFacts
     of: str
-    """`LabellingSubject`, or `Group of subjects`."""
+    """`Subject` or `Group of subjects`."""
     rows: tuple[tuple[TagSlice, str], ...]
-    """Each slice, and that it stands out if it does."""
+    """Each slice, with `stands out` if it does."""
 
 
 def render(data: ReportData) -> Markup:
@@ -68,7 +68,7 @@ def render(data: ReportData) -> Markup:
 
 
 def _mark(q: float | None) -> str:
-    """Return that a slice stands out, with its adjusted p-value; nothing if it does not."""
+    """Return `stands out` with the adjusted p-value; empty if it does not."""
     if q is None or q > FALSE_SHARE:
         return ""
     return "stands out, q < 0.001" if q < 0.001 else f"stands out, q = {q:.2g}"

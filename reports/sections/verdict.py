@@ -51,7 +51,7 @@ def render(data: ReportData) -> Markup:
 
 
 def _unchecked_facts(verdict: VerdictRecord) -> tuple[str, ...]:
-    """Return what the verdict takes on trust, a sentence each."""
+    """Return what the verdict takes on trust, one sentence each."""
     leakage = verdict.leakage
     if leakage is None or leakage.checked is not ContaminationCoverage.NOTHING:
         return verdict.trust_notes()

@@ -126,6 +126,7 @@ def test_no_payload_runs_even_with_every_case_opened(open_page: Any) -> None:
     assert page.title().startswith("BLOCK")
 
 
+@pytest.mark.long  # loads a page for each of sixty payloads, so that none can mask another
 def test_each_payload_stays_text_in_every_field(
     open_page: Any, files: dict[str, Path], payloads: tuple[str, ...], poison_with: Any
 ) -> None:
@@ -474,6 +475,7 @@ def test_a_full_page_says_which_texts_it_lacks(open_page: Any) -> None:
     """A notice above the list, and in a case without texts; its scores are shown."""
     page = open_page("full")
     bodies = page.evaluate("JSON.parse(document.getElementById('texts').textContent).length")
+    page.locator("#held").wait_for()
     notice = page.locator("#held").inner_text()
     page.evaluate("set({ status: 'all' }); draw(cases.at(-1).at); step(0, true)")
     last = page.locator(".case-body").inner_text()
