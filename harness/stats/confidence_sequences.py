@@ -200,7 +200,7 @@ def update_capital(
 
 
 def units_needed(rate: float, *, bound: float, alpha: float, most: int = 100_000) -> int | None:
-    """Return the median number of 0/1 units until a constant mean of `rate` raises an alarm.
+    """Return about how many 0/1 units, in the median, a mean of `rate` needs to raise an alarm.
 
     Args:
         rate: Mean of the units.
