@@ -23,31 +23,30 @@ FEW_CASES = 20
 
 
 class AnswerCounts(NamedTuple):
-    """Notes on a suite's written answers as a whole."""
+    """Counts of a suite's written answers."""
 
     same: int = 0
-    """How many are equal in base and tuned …"""
+    """Answers that are equal in base and tuned."""
     compared: int = 0
-    """… of how many that both wrote."""
+    """Answers that both wrote."""
     cut: Mapping[str, tuple[int, int]] = MappingProxyType({})
-    """Base and tuned → answers that the token limit cut, of how many written."""
+    """Arm → (answers that the token limit cut, answers written)."""
     failed: Mapping[str, int] = MappingProxyType({})
-    """Base and tuned → how many failed in this arm and not in the other; the reasons are left out.
-    """
+    """Arm → answers that failed in this arm only."""
     pairs: int = 0
-    """How many answers were asked of both arms."""
+    """Answers asked of both arms."""
     open: Mapping[str, int] = MappingProxyType({})
-    """Base and tuned → answers that were cut within the thoughts; they are not among the others."""
+    """Arm → answers cut within their thoughts, which `cut` does not count."""
     thought: Mapping[str, int] = MappingProxyType({})
-    """Base and tuned → answers with thoughts before them."""
+    """Arm → answers with thoughts before them."""
     arms: Mapping[str, ArmAnswers] = MappingProxyType({})
-    """Arm → its answers, by which a broken one is seen; absent where the cases are not known."""
+    """Arm → its answers, to recognize a broken arm; empty if the cases are unknown."""
     form: FormShift | None = None
     """The form that tuned's answers have far more often than base's."""
 
     @property
     def same_share(self) -> float | None:
-        """Which share of the answers that both arms wrote is equal; None without any."""
+        """Share of equal answers; None if both wrote none."""
         return self.same / self.compared if self.compared else None
 
 
@@ -57,8 +56,8 @@ def count_answers(
     """Return suite → counts of its written answers.
 
     Args:
-        cells: The answers; the cells of a case must come together.
-        cases: Suite → its cases, to tell broken answers by.
+        cells: The answers, grouped by case.
+        cases: Suite → its cases, to recognize broken answers.
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     watch = AnswerWatch(cases)
@@ -96,7 +95,7 @@ def count_answers(
 
 
 def _facts(arm: str, done: Completion) -> dict[str, int]:
-    """Return what counts of one answer."""
+    """Return what one answer adds to the counts."""
     cut = done.finish_reason == "length"
     unended = cut and done.reasoning_closed is False
     return {
@@ -117,7 +116,7 @@ def _whole_text(done: Completion) -> str | None:
 def cells_by_case(
     cells: Iterable[StoredAnswer],
 ) -> Iterator[tuple[tuple[str, str], Iterator[StoredAnswer]]]:
-    """Yield (suite, case) with its cells, as they come together in a plan."""
+    """Yield (suite, case) with its answers."""
     return groupby(cells, key=lambda stored: (stored.cell.suite, stored.cell.case))
 
 

@@ -1,7 +1,7 @@
 """Broken answers: an arm that wrote nothing, one text for all prompts, or other cases' answers.
 
-A gain over a base that did not work means nothing, and the scores do not show it: an empty answer,
-an error message with HTTP 200 and an answer to the next question all count as wrong answers.
+A gain over a broken base means nothing, and the scores do not show it: an empty answer, an error
+message with HTTP 200 and the answer to the next question all count as wrong.
 """
 
 from __future__ import annotations
@@ -32,12 +32,7 @@ CHANCE = 1e-4
 
 
 def broken_arms(table: ScoreTable, arms: Iterable[str]) -> Iterator[str]:
-    """Yield why the answers of an arm look broken.
-
-    Args:
-        table: The suite's scores, with its answers.
-        arms: The arms that are looked at.
-    """
+    """Yield why the answers of an arm look broken."""
     for arm in arms:
         found = table.answers.arms.get(arm)
         if found is not None and len(found.texts) >= FEWEST:
@@ -78,15 +73,17 @@ def _one_text(table: ScoreTable, arm: str, found: ArmAnswers) -> str:
 
 
 def _is_label(table: ScoreTable, text: str) -> bool:
-    """Return whether a text is, or has in it, one of the few answers that the suite expects.
+    """Return whether a text is, or contains, one of the few answers that the suite expects.
 
-    So is any text where the suite expects one answer alone: it may be the other label.
+    If the suite expects only one answer, any text may be the other label.
     """
-    told = _spaced(text)
+    words = _spaced(text)
     answers = [(*case.expected_texts(), *(case.choices or ())) for case in table.cases.values()]
     labels = {_spaced(one) for several in answers for one in several} - {"  "}
     closed = 2 * len(labels) <= len(table.cases)
-    return len(labels) == 1 or told in labels or (closed and any(label in told for label in labels))
+    return (
+        len(labels) == 1 or words in labels or (closed and any(label in words for label in labels))
+    )
 
 
 def _spaced(text: str) -> str:
@@ -129,7 +126,7 @@ def _shifted(found: ArmAnswers) -> str:
 
 
 def _ahead(fits: Iterable[tuple[float, float]]) -> int:
-    """Return on how many more cases the first fit is better; 0 if chance may have done it."""
+    """Return on how many more cases the first fit is better; 0 if that may be chance."""
     from tunegate.harness.stats.binary import mcnemar_midp
 
     pairs = list(fits)
@@ -138,7 +135,7 @@ def _ahead(fits: Iterable[tuple[float, float]]) -> int:
 
 
 def _target(case: Case) -> frozenset[str]:
-    """Return the words that an answer to a case should have: those expected, or the question's."""
+    """Return the words that an answer should have: the expected ones, or the question's."""
     if case.expected is not None:
         return words_of(" ".join(case.expected_texts()))
     return words_of(str(case.input_messages()[-1].get("content") or ""))

@@ -1,8 +1,7 @@
-"""Forms of answers: what most of tuned's answers look like, and few of base's.
+"""Forms of answers: what most of tuned's answers look like, but few of base's.
 
-A fine-tune may answer everything in the form of its task. Scores need not show it, so the form of
-every answer is compared, whatever was asked. No library is asked for the language: the verdict must
-not depend on what is installed.
+A fine-tune may answer everything in the form of its task, which scores need not show. Languages are
+recognized without a library: the verdict must not depend on what is installed.
 """
 
 from __future__ import annotations
@@ -90,7 +89,7 @@ def answer_forms(text: str) -> tuple[str, ...]:
 
 
 def _language(words: Sequence[str]) -> str | None:
-    """Return the language whose commonest words stand out; None where too few tell."""
+    """Return the language whose most common words stand out; None if too few do."""
     said = [word.strip(".,;:!?\"'()").lower() for word in words[:200]]
     hits = Counter({name: sum(w in known for w in said) for name, known in _LANGUAGES.items()})
     (first, most), (_, second) = hits.most_common(2)

@@ -16,13 +16,12 @@ from tunegate.harness.records.wording import count_noun
 
 
 def candidate_notes(run: Run, judged: CandidateVerdict) -> Iterator[str]:
-    """Yield what must be known of one candidate."""
+    """Yield notes on one candidate."""
     skipped = sum(suite.n_skipped_decided for suite in judged.suites)
     if skipped:
         yield (
-            f"ended early, with {count_noun(skipped, 'case')} not asked, once all was decided for "
-            "it "
-            "alone: `--early-stop off` keeps them for a comparison"
+            f"ended early, with {count_noun(skipped, 'case')} not asked, once decided alone: "
+            "`--early-stop off` keeps them for a comparison"
         )
     touched = sum(suite.n_touched for suite in judged.suites)
     if touched:
@@ -38,7 +37,7 @@ def comparison_notes(
     comparisons: Sequence[PairwiseComparison],
     share: int,
 ) -> Iterator[str]:
-    """Yield what must be known of the comparison as a whole.
+    """Yield notes on the comparison as a whole.
 
     Args:
         runs: The runs.
@@ -99,7 +98,7 @@ def _twins(candidates: Sequence[Candidate]) -> Iterator[str]:
 
 
 def _base_moved(runs: Sequence[Run]) -> Iterator[str]:
-    """Yield where base scored differently in the runs, although it is the same base."""
+    """Yield the runs in which the same base scored differently."""
     first, *others = (_base_scores(run) for run in runs)
     for run, scores in zip(runs[1:], others, strict=True):
         apart = [key for key in first.keys() & scores.keys() if first[key] != scores[key]]

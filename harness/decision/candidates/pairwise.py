@@ -1,9 +1,8 @@
 """Pairwise tests between candidates: the paired difference of two fine-tunes on identical cases.
 
-Both beat base by about as much; is one better than the other? Their own answers to the same cases
-show it more sharply than two intervals against base, which overlap long after a paired difference
-is proven. One is called better where Holm's procedure over all pairs of candidates, all metrics and
-both directions allows it: of the claims of a comparison, one is false with at most alpha.
+Paired on the same cases, two candidates differ more clearly than their intervals against base show.
+One is better if Holm's procedure over all pairs of candidates, all metrics and both directions says
+so: the chance of any false claim is at most alpha.
 
 Source: Holm (1979); the intervals are those of the gates (`tunegate.harness.comparison.pairs`).
 """
@@ -25,7 +24,7 @@ from tunegate.harness.records.run_folder import Run
 
 @dataclass(frozen=True)
 class _UnadjustedComparison:
-    """Two candidates on one metric, before the number of all comparisons is known."""
+    """Two candidates on one metric, before Holm's adjustment."""
 
     first: str
     second: str
@@ -33,20 +32,16 @@ class _UnadjustedComparison:
     """The first in base's place, the second in tuned's."""
     confidence: float
     noises: tuple[NoiseFloor, ...]
-    """Base against itself, as each of the two runs asked it again."""
+    """Base against itself in each of the two runs."""
     tag: str | None = None
     """Tag of the cases compared; None for all."""
 
 
 def compare_pairwise(runs: Mapping[str, Run]) -> tuple[PairwiseComparison, ...]:
-    """Compare every two candidates on every gated metric.
-
-    Args:
-        runs: Letter → run; proven to be comparable.
-    """
+    """Compare every two candidates, by letter, on every gated metric."""
     comparisons = list(_unadjusted_comparisons(runs))
     found: dict[int, PairwiseComparison] = {}
-    # What is only shown must not make it harder to claim what counts.
+    # Advisory metrics must not make it harder to claim what counts.
     for advisory in (False, True):
         family = {i: b for i, b in enumerate(comparisons) if _advisory(b) is advisory}
         adjusted = _adjust_p_values(list(family.values()))
@@ -73,9 +68,9 @@ def _unadjusted_comparisons(runs: Mapping[str, Run]) -> Iterator[_UnadjustedComp
 
 
 def _tables(run: Run, runs: Mapping[str, Run]) -> list[ScoreTable]:
-    """Return a run's scores, suites in the order of the first run, without leaked cases.
+    """Return a run's scores, suites in the order of the first run.
 
-    A case that any candidate was trained on is nobody's proof.
+    Cases that any candidate was trained on are left out.
     """
     seen: dict[str, frozenset[str]] = {}
     for other in runs.values():
@@ -87,7 +82,7 @@ def _tables(run: Run, runs: Mapping[str, Run]) -> list[ScoreTable]:
 
 
 def _comparable_metrics(table: ScoreTable) -> list[tuple[MetricRecord, str | None]]:
-    """Return the gated metrics of which each candidate has scores of its own, with their tags."""
+    """Return the gated metrics that score each arm on its own, with their tags."""
     return [
         (metric.on_other_arms(), tag)
         for metric in table.suite.metrics
@@ -157,7 +152,7 @@ def _record(
 def _better(
     comparison: _UnadjustedComparison, delta: Delta, adjusted: tuple[float, float] | None
 ) -> str | None:
-    """Return who is proven better; a lead that arithmetic alone could have made proves nothing."""
+    """Return who is proven better, by more than inexact arithmetic."""
     if adjusted is None:
         return None
     alpha = one_sided(comparison.confidence) + 1e-12
@@ -170,7 +165,7 @@ def _better(
 
 
 def _clears(comparison: _UnadjustedComparison, ahead: Pairs) -> bool:
-    """Return whether a lead is more than arithmetic makes, whichever way it moved base."""
+    """Return whether a lead is more than inexact arithmetic, whichever way it moved base."""
     ways = [way for n in comparison.noises for way in (n, n.exchanged())]
     return all(way.clears(ahead, 0.0, comparison.confidence) for way in ways)
 

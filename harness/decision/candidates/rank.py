@@ -32,8 +32,8 @@ def compare_runs(
 
     Args:
         runs: Two runs or more of the same suites with the same base.
-        of: Over how many candidates the error is shared, if more than are compared.
-        choose: Index of the run that the user chooses; None leaves it to the rule.
+        of: Number of candidates that share the error, if more than are compared.
+        choose: Index of the run that the user chose; None applies the rule.
 
     Raises:
         UsageError: fewer than two runs, or one folder twice.
@@ -122,7 +122,7 @@ def _gain(suites: Sequence[SuiteResult], goal: tuple[str, str] | None) -> Candid
 
 
 def _worst_tolerance_use(suites: Sequence[SuiteResult]) -> CandidateEffect | None:
-    """Return how much of its tolerance the guardrail has used up that has used up most."""
+    """Return the guardrail that has used up most of its tolerance."""
     used = [
         effect
         for suite in suites
@@ -160,7 +160,7 @@ def _improvement_interval(gate: GateResult) -> tuple[float | None, float | None]
 
 
 def _rank_candidates(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return the candidates with who beats them on both axes."""
+    """Return the candidates, each with those that beat it on both axes."""
     return [
         one.model_copy(update={"beaten_by": tuple(c.letter for c in candidates if _beats(c, one))})
         for one in candidates
@@ -176,7 +176,7 @@ def _beats(other: Candidate, one: Candidate) -> bool:
 
 
 def _axes(one: Candidate) -> tuple[float | None, float | None]:
-    """Return gain and what is kept of the tolerance: more of both is better."""
+    """Return the gain and what is left of the tolerance."""
     kept = None if one.forgetting is None else -(one.forgetting.estimate or 0.0)
     return None if one.gain is None else one.gain.estimate, kept
 

@@ -35,10 +35,7 @@ class CandidateVerdict:
 
 
 def judge_among(run: Run, of: int) -> CandidateVerdict:
-    """Decide a stored run again as one of `of` candidates.
-
-    What was broken alone stays broken: wider intervals take nothing back from a BLOCK.
-    """
+    """Decide a stored run again as one of `of` candidates; a BLOCK stays one."""
     again = decide_again(replace(run, manifest=shared_error(run.manifest, of)))
     verdict = Verdict.worst([run.verdict.verdict, again.verdict])
     sentence = again.sentence if again.verdict is verdict else run.verdict.sentence
@@ -48,8 +45,7 @@ def judge_among(run: Run, of: int) -> CandidateVerdict:
 def shared_error(manifest: Manifest, of: int) -> Manifest:
     """Return a manifest whose gates have 1/`of` of their error.
 
-    A suite that judges its j-th candidate at 1/j of the error does so at the smaller of both
-    shares: the error is not divided twice.
+    With `alpha_per_attempt` the smaller of both shares applies.
     """
     suites = tuple(_split_alpha(suite, manifest, of) for suite in manifest.suites)
     return manifest.model_copy(update={"suites": suites})

@@ -1,13 +1,11 @@
-"""Deployment parity: whether a merged, quantised or served form is equivalent to tuned.
+"""Deployment parity: whether a merged, quantized or served form is equivalent to tuned.
 
-With a shipped arm SHIP requires three more things: on every gated metric shipped is proven
-equivalent to tuned within a margin, its own gates except goals hold against base, and neither hangs
-on unscored cases. A difference beyond the margin blocks, even a better one: then what ships is
-another model than the one that was judged, and can be judged as tuned. Measured times are no matter
-of equivalence; a suite's own rules on them are applied to shipped as they are.
+With a shipped arm, SHIP also requires that on every gated metric shipped is proven equivalent to
+tuned within a margin, that its guardrails hold against base, and that neither depends on unscored
+cases. A difference beyond the margin blocks, even a better one: then what ships is not the model
+that was judged. Times are not compared; the suite's own rules on them apply to shipped.
 
-The comparison takes all cases of a suite, also of one that ended early for base and tuned: it is no
-part of the looks, and its level is that of one test at the end.
+The comparison uses all cases of a suite, even if it ended early for base and tuned.
 """
 
 from __future__ import annotations
@@ -79,14 +77,14 @@ def compare_shipped(
     *,
     looks: Mapping[str, InterimLook] = MappingProxyType({}),
 ) -> DeploymentParity:
-    """Compare tuned with shipped, and hold shipped to the suites' guards.
+    """Compare tuned with shipped, and judge shipped by the suites' guardrails.
 
     Args:
         manifest: The plan, the suites' gates and the arms' identities.
         cases: Suite name → its cases.
         scores: Every score of the run.
-        evidence: What else is known of the answers.
-        looks: Suite → the look at which base and tuned are judged; the guards are, too.
+        evidence: What else is known about the answers.
+        looks: Suite → the look at which base and tuned, and the guardrails, are judged.
     """
     guarded = _guards_only(manifest)
     whole = tables_of(manifest, cases, scores, {})
@@ -111,7 +109,7 @@ def compare_shipped(
 
 
 def compare_again(run: ScoredRun, stored: DeploymentParity) -> DeploymentParity:
-    """Compare a stored run again from its scores and answers; predictions are taken as stored."""
+    """Compare a stored run again; predictions are taken as stored."""
     divergence = {
         suite.name: suite.divergence for suite in stored.suites if suite.divergence is not None
     }
@@ -120,10 +118,8 @@ def compare_again(run: ScoredRun, stored: DeploymentParity) -> DeploymentParity:
 
 
 def _guards_only(manifest: Manifest) -> Manifest:
-    """Return the manifest without goals: what was gained is tuned's, and comes over by equivalence.
-
-    Whether the run judges all that was asked is reported once, by the verdict on tuned.
-    """
+    """Return the manifest without goals: equivalence to tuned carries its gains over."""
+    # Filters and drafts are reported once, by the verdict on tuned.
     suites = []
     for suite in manifest.suites:
         known = {m.name for m in suite.metrics if _scores_one_arm(m)}
@@ -139,14 +135,14 @@ def _guards_only(manifest: Manifest) -> Manifest:
 
 
 def _scores_one_arm(metric: MetricRecord) -> bool:
-    """Return whether an arm has scores of its own: judges of pairs see base and tuned only."""
+    """Return whether each arm has scores of its own; pairwise judges see base and tuned only."""
     return metric.judge is None or not metric.judge.pairs
 
 
 def _guards(
     manifest: Manifest, tables: Sequence[ScoreTable], scores: Iterable[ScoreRow]
 ) -> dict[str, tuple[tuple[GateResult, ...], Verdict | None]]:
-    """Return suite → how shipped's guards end, and what they alone decide; None without any."""
+    """Return suite → how shipped's guardrails end, and the verdict of those that count."""
     measured = {row.suite for row in scores if row.arm == "base"}
     tables = [t for t in tables if t.suite.name in measured]
     ended = {result.name: result for result in suite_results(manifest, tables)}
@@ -163,7 +159,7 @@ def _guards(
 def _compare_metrics(
     manifest: Manifest, whole: Sequence[ScoreTable]
 ) -> dict[str, tuple[MetricParity, ...]]:
-    """Return suite → its metrics, tuned's against shipped's."""
+    """Return suite → its metrics, shipped compared with tuned."""
     places = {"tuned": "base", SHIPPED: "tuned"}
     tables = {table.suite.name: table.with_arms(places) for table in whole}
     found = {
@@ -188,7 +184,7 @@ def _compare_metrics(
 
 
 def _advisory(table: ScoreTable, found: EquivalencePairs) -> bool:
-    """Return whether a metric is only shown: too few cases for it, or a judge's."""
+    """Return whether a metric is advisory: too few cases, or a judge's."""
     if found.pairs.metric.advisory:
         return True
     return found.pairs.advisory and not _lacks_scores(table, found)
@@ -211,7 +207,7 @@ def _equivalence(
 def _metric(
     table: ScoreTable, found: EquivalencePairs, tag: str | None, *, beyond: bool
 ) -> MetricParity:
-    """Put one metric on record, on all cases or on those of a tag."""
+    """Return the record of one metric, on all cases or those of a tag."""
     table = table.on_tag(tag)
     pairs, metric = found.pairs, found.pairs.metric
     missing = {arm: len(table.unscored(metric.name, arm)) for arm in ("base", "tuned")}
@@ -245,7 +241,7 @@ def _metric(
 def _status(
     table: ScoreTable, found: EquivalencePairs, missing: Mapping[str, int], *, beyond: bool
 ) -> ParityStatus:
-    """Return how a metric ends: an error if too much is unscored, undecided if it hangs on it."""
+    """Return how a metric ends, unscored cases considered."""
     asked = len(table.asked(found.pairs.metric.name))
     if max(missing.values()) > table.suite.max_unscored * asked * (1 + 1e-9):
         return ParityStatus.ERROR
@@ -253,9 +249,9 @@ def _status(
         return ParityStatus.UNDECIDED
     status = found.status(beyond=beyond)
     if status is ParityStatus.EQUIVALENT and any(missing.values()):
-        if found.pairs.metric.range is None:  # nothing bounds what the unscored cases lost
+        if found.pairs.metric.range is None:  # nothing bounds the unscored cases
             return ParityStatus.UNDECIDED
-        # A difference either way ends equivalence, so that it must survive both extremes.
+        # A difference either way ends equivalence, so it must survive both extremes.
         extremes = [table.imputed(found.pairs.metric, best=best) for best in (False, True)]
         within = all(replace(found, pairs=pairs).within for pairs in extremes)
         return status if within else ParityStatus.UNDECIDED

@@ -9,12 +9,7 @@ NOTHING = "no step that the identities show"
 
 
 def deployment_step(tuned: Mapping[str, Any], shipped: Mapping[str, Any]) -> str:
-    """Return what was done to the fine-tune before it ships, in words.
-
-    Args:
-        tuned: Identity of the arm that was judged.
-        shipped: Identity of the artifact.
-    """
+    """Return the steps between the identities of tuned and shipped, in words."""
     return ", ".join(dict.fromkeys(_steps(tuned, shipped))) or NOTHING
 
 
@@ -35,7 +30,7 @@ def _steps(tuned: Mapping[str, Any], shipped: Mapping[str, Any]) -> Iterator[str
 
 
 def stored_formats(value: Any) -> str:
-    """Return how weights are stored, the commonest format first: `Q8_0 and F32`."""
+    """Return how weights are stored, most common format first: `Q8_0 and F32`."""
     if isinstance(value, Mapping):
         ordered = sorted(value, key=lambda name: (-int(value[name]), str(name)))
         return " and ".join(map(str, ordered))

@@ -1,14 +1,13 @@
 """Incumbent: tuned compared with the fine-tune that is shipped today.
 
-Better than base is not enough where users have something better than base. With an incumbent arm,
-SHIP also takes that each guardrail which compares tuned with base (a tolerance, a limit on severe
-drops, a ratio that equal arms satisfy) holds with the incumbent in the place of base. A metric that
-has a goal and no tolerance is held to one as wide as its goal: what is too small a gain to matter
-is too small a loss. Floors and ceilings are about tuned alone, and are decided with base. The gates
-of a judge are advisory: people's labels correct its scores of base and tuned alone.
+Better than base is not enough if users already have something better. With an incumbent arm, SHIP
+also requires that each guardrail which compares tuned with base holds with the incumbent in base's
+place. A metric with a goal and no tolerance gets a tolerance as wide as its goal. Floors and
+ceilings are about tuned alone. Gates of a judge are advisory, since people labelled only answers of
+base and tuned.
 
-The comparison takes all cases of a suite, also of one that ended early for base and tuned. Its
-proofs of a regression are a family of their own for Holm's adjustment.
+The comparison uses all cases of a suite, even if it ended early for base and tuned. Its regressions
+are a family of their own for Holm's adjustment.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from tunegate.harness.records.verdict import SuiteResult, Verdict
 from tunegate.harness.records.wording import count_noun
 
 _ORIGINAL = "original base"
-"""Name of base where the incumbent has its own; arithmetic moves both as far."""
+"""Name of base while the incumbent takes its place; its noise floor serves both."""
 _DECISIVE = {
     Verdict.BLOCK: GateStatus.FAIL,
     Verdict.ERROR: GateStatus.ERROR,
@@ -51,7 +50,7 @@ def compare(run: ScoredRun) -> IncumbentResult:
 
 
 def _doubts(run: ScoredRun) -> Iterator[str]:
-    """Yield why the incumbent may not be what is shipped today: broken answers, or tuned's own."""
+    """Yield why the incumbent may not be what ships today: broken answers, or tuned's own."""
     answers = count_answers(run.cells, run.cases)
     for table in tables_of(run.manifest, run.cases, run.scores, {}):
         counts = answers.get(table.suite.name, AnswerCounts())
@@ -59,7 +58,7 @@ def _doubts(run: ScoredRun) -> Iterator[str]:
         yield from (f"{table.suite.name}: {why}" for why in broken)
     arms = (INCUMBENT, "tuned")
     if all(run.manifest.identity(arm).get("weights_sha256") for arm in arms):
-        return  # other weights, or liveness would have refused them
+        return  # liveness refuses equal weights
     pairs = [
         (counts.arms[INCUMBENT], counts.arms["tuned"])
         for counts in answers.values()
@@ -77,13 +76,7 @@ def _doubts(run: ScoredRun) -> Iterator[str]:
 def compare_incumbent(
     manifest: Manifest, cases: Mapping[str, Sequence[Case]], scores: Iterable[ScoreRow]
 ) -> IncumbentResult:
-    """Compare the incumbent with tuned by the suites' guards.
-
-    Args:
-        manifest: The plan, the suites' gates and the arms' identities.
-        cases: Suite name → its cases.
-        scores: Every score of the run.
-    """
+    """Compare the incumbent with tuned by the suites' guardrails."""
     guarded = _guards_only(manifest)
     tables = [_incumbent_table(table) for table in tables_of(guarded, cases, scores, {})]
     suites = tuple(map(_suite, suite_results(guarded, tables)))
@@ -93,10 +86,8 @@ def compare_incumbent(
 
 
 def _guards_only(manifest: Manifest) -> Manifest:
-    """Return the manifest with the gates that compare, on all cases.
-
-    Whether the run judges all that was asked is reported once, by the verdict on base and tuned.
-    """
+    """Return the manifest with the gates that compare, on all cases."""
+    # Filters, findings and drafts are reported once, by the verdict on base and tuned.
     suites = tuple(
         suite.model_copy(
             update={
@@ -114,7 +105,7 @@ def _guards_only(manifest: Manifest) -> Manifest:
 
 
 def _guards(suite: SuiteRecord) -> Iterator[Gate]:
-    """Yield the guards of metrics of which each arm has scores of its own."""
+    """Yield the guardrails of metrics that score each arm on its own."""
     known = {m.name for m in suite.metrics if m.judge is None or not m.judge.pairs}
     for gate in suite.gates:
         if gate.metric not in known:
@@ -157,7 +148,7 @@ def _sentence(verdict: Verdict, suites: Sequence[SuiteIncumbentResult]) -> str:
     status = _DECISIVE.get(verdict, GateStatus.UNDECIDED)
     decisive = [(s, g) for s, g in counting if g.status is status]
     if not decisive:
-        return f"{about}: it hangs on cases that are unscored"
+        return f"{about}: it depends on unscored cases"
     suite, gate = decisive[0]
     more = f" (and {len(decisive) - 1} more of its gates)" if len(decisive) > 1 else ""
     return f"{about}: {suite.name}: {gate_kind(gate.kind).headline(gate)}{more}"

@@ -1,8 +1,7 @@
-"""Interim analysis: which gates are decided at a look, and which can still change.
+"""Interim analysis: whether a suite may stop at a look.
 
-The run stops a suite whose verdict this look allows, and one that has next to no
-chance left of reaching its goal. Stopping for futility never adds to the error of SHIP, and it
-waits where a regression may still be proven.
+It stops once its verdict is decided, or its goal is out of reach. Stopping for futility never adds
+to the error of SHIP, and it waits while a regression may still be proven.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def should_stop(
     scores: Iterable[ScoreRow],
     index: int,
 ) -> bool:
-    """Return whether a suite need not go on after a look.
+    """Return whether a suite may stop at a look.
 
     Args:
         manifest: The run.
@@ -84,13 +83,13 @@ def _futile(table: ScoreTable, result: SuiteResult, look: InterimLook) -> bool:
 
 
 def _hopeless(gate: Gate, found: GateResult, pairs: Pairs, look: InterimLook) -> bool:
-    """Return whether a gate will hardly pass even if what is hoped for is true."""
+    """Return whether a gate will hardly pass even if the hoped-for effect is true."""
     if found.status is GateStatus.PASS:
         return False
     if found.reason is GateReason.NO_WORTHWHILE_GAIN:
-        return False  # that is proven: going on lets the other gates speak, and HOLD be said
+        return False  # it is decided; the other gates may still lead to HOLD
     if look.share >= 1:
-        return True  # a slice of which all cases are in
+        return True  # all cases of the slice are in
     from tunegate.harness.stats.distributions import normal_upper
 
     judged = gate_kind(gate.kind).judged_pairs(gate, pairs)
@@ -108,7 +107,7 @@ def _hopeless(gate: Gate, found: GateResult, pairs: Pairs, look: InterimLook) ->
 
 
 def _may_regress(gate: Gate, pairs: Pairs, look: InterimLook) -> bool:
-    """Return whether the loss seen so far, going on, would be proven with all cases."""
+    """Return whether all cases may prove the loss seen so far."""
     effect = -exact_mean(pairs.differences) if pairs.n else 0.0
     if effect <= 0 or look.share >= 1:
         return False
@@ -119,7 +118,7 @@ def _may_regress(gate: Gate, pairs: Pairs, look: InterimLook) -> bool:
 
 
 def _power(pairs: Pairs, look: InterimLook, *, margin: float, effect: float, alpha: float) -> float:
-    """Return the chance that the last look clears the margin if `effect` is true from here on."""
+    """Return the chance that the last look clears the margin if `effect` is true."""
     from tunegate.harness.stats.group_sequential import conditional_power
 
     spread = _spread(pairs)

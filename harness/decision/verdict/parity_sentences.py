@@ -63,13 +63,13 @@ def _conclusion(found: MetricParity, unscored: bool) -> str:
 
 
 def shipped_gate(gate: GateResult) -> GateResult:
-    """Return a gate that was judged with shipped in tuned's place, with a sentence on that."""
+    """Return a gate judged on shipped, with a sentence that says so."""
     sentence = gate.sentence.replace(" of tuned ", " of shipped ")
     return gate.model_copy(update={"sentence": f"shipped: {sentence}"})
 
 
 def parity_sentence(status: ParityStatus, suites: Sequence[SuiteParity], step: str) -> str:
-    """Return the sentence that decided whether shipped may go out, naming the lossy step."""
+    """Return the sentence that decided whether shipped may go out, with the lossy step."""
     worst = Verdict.worst([s.guards_verdict for s in suites if s.guards_verdict] or [Verdict.SHIP])
     if status is ParityStatus.ERROR:
         return f"{_first(suites, status)}, too many to compare it with tuned"
@@ -91,7 +91,7 @@ def parity_sentence(status: ParityStatus, suites: Sequence[SuiteParity], step: s
 
 
 def _first(suites: Sequence[SuiteParity], status: ParityStatus) -> str:
-    """Return the first metric that ended so; the largest change of them speaks first."""
+    """Return the sentence of the first metric that ended so."""
     found = [
         (suite, metric)
         for suite in suites
@@ -107,7 +107,7 @@ def _first(suites: Sequence[SuiteParity], status: ParityStatus) -> str:
 
 
 def _guard(suites: Sequence[SuiteParity], verdict: Verdict) -> str:
-    """Return the guard of shipped that led to a verdict."""
+    """Return the guardrail of shipped that led to a verdict."""
     return next(
         iter(_deciding_guards(suites, verdict)), f"shipped: its guards end in {verdict.value}"
     )

@@ -1,6 +1,6 @@
 """Promotions: which fine-tunes a project has shipped, one per line of shipped.jsonl.
 
-`tunegate promote RUN` appends to the file, which belongs into the repository: `--incumbent
+`tunegate promote RUN` appends to the file, which belongs in the repository: `--incumbent
 promoted` is the model of its last line, in CI too.
 """
 
@@ -20,7 +20,7 @@ FILE_NAME = "shipped.jsonl"
 
 
 class Promotion(Record):
-    """One fine-tune that was shipped, and the run that it was shipped on."""
+    """A fine-tune that was shipped, and the run behind it."""
 
     schema_version: int = SCHEMA_VERSION
     """Version of the format."""
@@ -35,18 +35,18 @@ class Promotion(Record):
     spec: Text
     """Model spec of the fine-tune."""
     identity: dict[str, Any]
-    """The run's record of it: hashes, number format, engine."""
+    """The run's record of the fine-tune: hashes, number format, engine."""
     suites: dict[str, str]
-    """Suite → hash of what it was judged on."""
+    """Suite → its hash."""
     reason: Text | None = None
-    """Why it was shipped although the verdict is not SHIP; None where it is."""
+    """Why it was shipped without SHIP; None for SHIP."""
 
 
 def read_promotions(path: Path) -> tuple[Promotion, ...]:
-    """Return what was shipped, oldest first; nothing if the file is not there.
+    """Return what was shipped, oldest first; empty without the file.
 
     Raises:
-        UsageError: a line cannot be read, and why.
+        UsageError: a line cannot be read.
     """
     return tuple(JsonlRecords(path, Promotion))
 
@@ -57,7 +57,7 @@ def promotion_of(run: Run, promoted: str, reason: str | None = None) -> Promotio
     Args:
         run: The finished run.
         promoted: ISO 8601 time, UTC.
-        reason: Why, where the verdict is not SHIP.
+        reason: Why it ships, if the verdict is not SHIP.
 
     Raises:
         UsageError: the verdict is not SHIP, and no reason is given.
@@ -65,8 +65,8 @@ def promotion_of(run: Run, promoted: str, reason: str | None = None) -> Promotio
     verdict, identity = run.verdict, run.verdict.arms.get("tuned", {})
     if verdict.verdict is not Verdict.SHIP and not reason:
         raise UsageError(
-            f"{run.folder}: the verdict is {verdict.verdict.value}, not SHIP; what was shipped all "
-            "the same takes --anyway REASON"
+            f"{run.folder}: the verdict is {verdict.verdict.value}, not SHIP; if it was shipped "
+            "all the same, add --anyway REASON"
         )
     return Promotion(
         promoted=promoted,
@@ -81,10 +81,10 @@ def promotion_of(run: Run, promoted: str, reason: str | None = None) -> Promotio
 
 
 def append_promotion(path: Path, promotion: Promotion) -> None:
-    """Write the file with one more line.
+    """Add a line to the file.
 
     Raises:
-        UsageError: a line that is there cannot be read.
-        OSError: writing failed; the file is as it was.
+        UsageError: an existing line cannot be read.
+        OSError: writing failed; the file is unchanged.
     """
     write_atomic(path, record_lines([*read_promotions(path), promotion]))

@@ -17,7 +17,7 @@ from tunegate.harness.records.verdict import VerdictRecord
 
 
 def decide_again(run: Run) -> VerdictRecord:
-    """Return the verdict of a stored run, its scores and labels being what they are now."""
+    """Return the verdict of a stored run from its present scores and labels."""
     skipped: dict[str, set[str]] = {}
     for stored in run.cells:
         if stored.status == "skipped":
@@ -41,7 +41,7 @@ def decide_again(run: Run) -> VerdictRecord:
     )
     results = run.verdict.further_arms
     for name, compared in comparisons(run.manifest.arms).items():
-        # What took the models to find out is about their answers, which are what they were.
+        # What the models had to compute is kept: their answers are the same.
         if name in results:
             verdict = verdict.after(name, compared.compare_again(scored, results[name]))
     return verdict
@@ -50,7 +50,7 @@ def decide_again(run: Run) -> VerdictRecord:
 def standing_labels(
     labels: Iterable[Label], cells: Iterable[StoredAnswer], suites: Iterable[SuiteRecord]
 ) -> tuple[Label, ...]:
-    """Return the labels whose answer is still the run's: a label speaks of a text, not a case."""
+    """Return the labels whose answer is still the run's."""
     given = list(labels)
     if not given:
         return ()
@@ -65,7 +65,7 @@ def standing_labels(
 def answer_texts(
     cells: Iterable[StoredAnswer], suites: Iterable[SuiteRecord]
 ) -> Mapping[tuple[str, str, str], str]:
-    """Return (suite, case, arm) → the answer, in suites with one answer a case and arm."""
+    """Return (suite, case, arm) → the answer, in suites with one answer per case and arm."""
     several = {s.name for s in suites if s.generation.get("samples", 1) > 1}
     return {
         (stored.cell.suite, stored.cell.case, stored.cell.arm): stored.completion.text
@@ -78,7 +78,7 @@ def answer_texts(
 
 
 def _look(suite: SuiteRecord, skipped: set[str]) -> InterimLook | None:
-    """Return the look at which a suite ended, derived from the cases that were left out."""
+    """Return the look at which a suite ended, from the cases that were skipped."""
     if suite.looks is None:
         return None
     seen = len(suite.looks.order) - len(skipped)

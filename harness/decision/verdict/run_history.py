@@ -37,13 +37,13 @@ class PastRun(Record):
     identity: dict[str, Any]
     """Its record of the fine-tune."""
     shipped: str | None
-    """When its fine-tune was promoted on it (ISO 8601, UTC); None if it was not."""
+    """When its fine-tune was promoted (ISO 8601, UTC); None if it was not."""
     opened: tuple[str, ...]
     """Sealed suites that it opened."""
     attempts: dict[str, int]
-    """Suite hash → the how manieth candidate of that suite it judged."""
+    """Suite hash → number of the candidate that it judged on that suite."""
     suites: tuple[SuiteResult, ...]
-    """Its suites' gates; none if it was refused or did not finish."""
+    """Its suites' results; empty if it was refused or did not finish."""
 
 
 class SuiteUsage(Record):
@@ -54,11 +54,11 @@ class SuiteUsage(Record):
     hash: str
     """SHA-256 of its definition, cases and files."""
     candidates: int
-    """Candidates that it has judged, by the project's store or the runs themselves."""
+    """Candidates judged on it, by the project's store or the runs themselves."""
     runs: int
-    """Runs of it that are here."""
+    """Runs of it in this history."""
     opened: int
-    """Runs that opened it although it is sealed."""
+    """Runs that opened it, if it is sealed."""
 
 
 class SkippedFolder(Record):
@@ -106,8 +106,8 @@ def read_history(
     Args:
         folders: Folders that may hold runs.
         promotions: What was shipped.
-        counts: Suite hash → candidates that it has judged, as the store has them.
-        check: Raises a UsageError where a run is not to be believed, which is then skipped.
+        counts: Suite hash → candidates judged on it, according to the store.
+        check: Raises a UsageError for a run that cannot be trusted; it is skipped.
     """
     runs, skipped = [], []
     shipped = {p.run_id: p.promoted for p in promotions}
@@ -132,11 +132,11 @@ def narrow_history(
     since: datetime.date | None = None,
     limit: int | None = None,
 ) -> RunHistory:
-    """Return the newest runs of a suite from a day on.
+    """Return the newest runs of a suite since a day.
 
     Args:
         history: All runs.
-        suite: Name of a suite; None is all, runs that judged nothing too.
+        suite: Name of a suite; None keeps all runs.
         since: First day, UTC.
         limit: Runs at most, the newest.
 
@@ -173,7 +173,7 @@ def _past(folder: Path, shipped: Mapping[str, str]) -> PastRun:
     """Read one run.
 
     Raises:
-        UsageError: it is not a finished run of ours, and why.
+        UsageError: it is not a finished run.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: not a folder")

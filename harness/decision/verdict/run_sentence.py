@@ -32,7 +32,7 @@ _DECISIVE: dict[Verdict, tuple[GateStatus, ...]] = {
     Verdict.HOLD: (GateStatus.FAIL,),
     Verdict.UNDECIDED: (GateStatus.UNDECIDED, GateStatus.FAIL),
 }
-"""Verdict → statuses of the gates that can have led to it."""
+"""Verdict → statuses of the gates that may have led to it."""
 
 
 def run_sentence(verdict: Verdict, suites: tuple[SuiteResult, ...]) -> str:
@@ -56,9 +56,9 @@ def run_sentence(verdict: Verdict, suites: tuple[SuiteResult, ...]) -> str:
 def deciding_gate(
     verdict: Verdict, suites: Sequence[SuiteResult]
 ) -> tuple[SuiteResult, GateResult] | None:
-    """Return the gate that explains a verdict best; None where a note of a suite does."""
+    """Return the gate that explains a verdict best; None if a note does."""
     decisive = [s for s in suites if s.verdict is verdict and s.gates]
-    # A cap speaks first: every gate of the suite may hold.
+    # A cap comes first, since every gate of the suite may hold.
     if any(suite.notes and all(map(_holds, suite.gates)) for suite in decisive):
         return None
     candidates = [
@@ -75,24 +75,24 @@ def _holds(gate: GateResult) -> bool:
 
 
 def _rank(verdict: Verdict, gate: GateResult) -> tuple[bool, int, float]:
-    """Order gates by how much they explain the verdict, the best first."""
+    """Order gates by how well they explain the verdict, best first."""
     reason = gate.reason or GateReason.FILTERED
     held_back = verdict is not Verdict.UNDECIDED or gate.status is GateStatus.UNDECIDED
-    # What worked and was lost comes before a bound that base never reached either.
+    # A loss comes before a bound that base may never have reached.
     lost = reason is GateReason.REGRESSED and not gate_kind(gate.kind).is_goal
     severity = -1 if lost else _SEVERITY.get(reason, len(_SEVERITY))
     return (not held_back, severity, -_excess(gate))
 
 
 def _excess(gate: GateResult) -> float:
-    """Return how many times its margin a proven loss is; 0 of other outcomes."""
+    """Return a proven loss divided by its margin; 0 for other outcomes."""
     if gate.reason is not GateReason.REGRESSED or isinstance(gate.margin, str):
         return 0.0
     return abs(gate.delta or 0.0) / gate.margin if gate.margin > 0 else 0.0
 
 
 def _ship(suites: tuple[SuiteResult, ...]) -> str:
-    """Return what a SHIP rests on: the goal, or a guardrail, first one with a proven loss."""
+    """Return what a SHIP rests on: the goal, or the most telling guardrail."""
     gates = [(s, g) for s in suites for g in s.gates if not g.advisory]
     holding = [(s, g) for s, g in gates if g.status is GateStatus.PASS]
     goals = [(s, g) for s, g in holding if gate_kind(g.kind).is_goal]
@@ -111,7 +111,7 @@ def _ship(suites: tuple[SuiteResult, ...]) -> str:
 
 
 def _without_goal(gates: Sequence[tuple[SuiteResult, GateResult]]) -> tuple[str, str]:
-    """Return what the most telling gate measured, and what is known of all of them."""
+    """Return what the most telling gate measured, and how many gates hold."""
     compares = not all(gate_kind(g.kind).reads_level for _, g in gates)
     suite, gate = min(
         gates,
@@ -131,7 +131,7 @@ def _without_goal(gates: Sequence[tuple[SuiteResult, GateResult]]) -> tuple[str,
 
 
 def _advisory_failures(suites: tuple[SuiteResult, ...]) -> str:
-    """Return which advisory gates fail under a SHIP: they do not count, and must not be missed."""
+    """Return which advisory gates fail despite SHIP."""
     lost = [(s, g) for s in suites for g in s.gates if g.advisory and g.status is GateStatus.FAIL]
     if not lost:
         return ""
