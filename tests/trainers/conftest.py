@@ -68,21 +68,25 @@ def _tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def write_chats(path: Path, rows: list[Any] | None = None) -> Path:
+    """Write rows as JSON lines; without rows, twelve small chats."""
+    chats = [
+        {
+            "prompt": [{"role": "user", "content": f"Question {i}?"}],
+            "completion": [{"role": "assistant", "content": "yes" if i % 2 else "no"}],
+        }
+        for i in range(12)
+    ]
+    lines = (json.dumps(row) for row in (chats if rows is None else rows))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
 @pytest.fixture(name="write_rows")
 def _write_rows(tmp_path: Path) -> Callable[..., Path]:
-    """Write rows as JSON lines; without rows, twelve small chats."""
+    """Write rows into a file of the test's folder."""
 
     def write(name: str = "train.jsonl", rows: list[Any] | None = None) -> Path:
-        path = tmp_path / name
-        chats = [
-            {
-                "prompt": [{"role": "user", "content": f"Question {i}?"}],
-                "completion": [{"role": "assistant", "content": "yes" if i % 2 else "no"}],
-            }
-            for i in range(12)
-        ]
-        lines = (json.dumps(row) for row in (chats if rows is None else rows))
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return path
+        return write_chats(tmp_path / name, rows)
 
     return write

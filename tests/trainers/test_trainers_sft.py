@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from packaging.version import Version
 
+from tests.trainers.conftest import write_chats
 from tunegate.harness.models.adapters.weight_files import (
     file_sha256,
     refuse_unsafe,
@@ -49,16 +50,23 @@ def _training(tiny_base: Path, write_rows: Callable[..., Path]) -> Training:
     return Training(tiny_base, write_rows())
 
 
+@pytest.fixture(name="trained", scope="module")
+def _trained(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Training]:
+    """Train once; return the output folder and the call."""
+    root = tmp_path_factory.mktemp("sft")
+    training = Training(tiny_base, write_chats(root / "train.jsonl"))
+    assert 0 == training(root / "out"), training.lines
+    return root / "out", training
+
+
 def _adapter(folder: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     return dict(load_file(folder / "adapter_model.safetensors"))
 
 
-def test_training_moves_the_adapter_and_is_recorded(training: Training, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-
-    assert 0 == training(out), training.lines
+def test_training_moves_the_adapter_and_is_recorded(trained: tuple[Path, Training]) -> None:
+    out, training = trained
 
     weights = _adapter(out)
     assert all(bool(tensor.any()) for name, tensor in weights.items() if "lora_B" in name)
@@ -78,9 +86,8 @@ def test_training_moves_the_adapter_and_is_recorded(training: Training, tmp_path
     assert {"torch", "trl", "peft"} <= set(record.versions)
 
 
-def test_output_is_safe_to_load(training: Training, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    training(out)
+def test_output_is_safe_to_load(trained: tuple[Path, Training]) -> None:
+    out, training = trained
 
     refuse_unsafe(out)
     assert not list(out.rglob("*.bin"))
@@ -90,10 +97,9 @@ def test_output_is_safe_to_load(training: Training, tmp_path: Path) -> None:
     assert (out / "tokenizer.json").is_file()
 
 
-def test_progress_is_one_line_a_step(training: Training, tmp_path: Path) -> None:
+def test_progress_is_one_line_a_step(trained: tuple[Path, Training]) -> None:
     """Each logged step says step, loss, speed and time left; the last line says where it is."""
-    out = tmp_path / "out"
-    training(out)
+    out, training = trained
 
     steps = [line for line in training.lines if line.startswith("step ")]
     assert ["step 1/3", "step 2/3", "step 3/3"] == [line[:8] for line in steps]
@@ -223,11 +229,9 @@ def test_help_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_adapter_is_no_base(training: Training, tmp_path: Path) -> None:
-    training(tmp_path / "out")
-    for name in ("config.json", "generation_config.json"):
-        (tmp_path / "out" / name).unlink(missing_ok=True)
+    (tmp_path / "adapter_config.json").write_text("{}")
 
-    assert 2 == training(tmp_path / "again", "--model_name_or_path", str(tmp_path / "out"))
+    assert 2 == training(tmp_path / "again", "--model_name_or_path", str(tmp_path))
     assert "is an adapter; give the base" in training.lines[-1]
 
 
