@@ -12,12 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tunegate.harness.comparison.estimator import (
-    Estimator,
-    ScoreSpread,
-    exact_mean,
-    shift_interval,
-)
+from tunegate.harness.comparison.estimator import Estimator, ScoreSpread, exact_mean, shift_interval
 from tunegate.harness.comparison.labelled_level import Column
 from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.stats.types import Interval, OneSidedTest

@@ -7,10 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from tunegate.harness.contracts.further_arm import SHIPPED
 from tunegate.harness.decision.candidates.shared_error import CandidateVerdict
 from tunegate.harness.records.answers import CellKind
-from tunegate.harness.records.candidates import (
-    Candidate,
-    PairwiseComparison,
-)
+from tunegate.harness.records.candidates import Candidate, PairwiseComparison
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.wording import count_noun
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from tunegate.harness.comparison.corpus_level import LEAST, few_for_corpus
-from tunegate.harness.comparison.estimator import (
-    LEAST_UNBOUNDED,
-    few_without_range,
-)
+from tunegate.harness.comparison.estimator import LEAST_UNBOUNDED, few_without_range
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts.metric import CONTENT_GAP, Metric
 from tunegate.harness.decision.planning.gate_cases import cases_on, cluster_count, count_asked

@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tunegate.harness.comparison.corpus_level import judged_once
-from tunegate.harness.comparison.estimator import (
-    LEAST_UNBOUNDED,
-)
+from tunegate.harness.comparison.estimator import LEAST_UNBOUNDED
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.decision.planning.advisory_gates import is_advisory, rests_on_unbounded_scores
 from tunegate.harness.decision.planning.gate_cases import cases_on

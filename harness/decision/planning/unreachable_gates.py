@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunegate.harness.comparison.estimator import (
-    FEW_CLUSTERS,
-)
+from tunegate.harness.comparison.estimator import FEW_CLUSTERS
 from tunegate.harness.decision.planning.gate_cases import (
     cases_on,
     cluster_count,

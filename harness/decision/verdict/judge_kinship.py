@@ -9,10 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tunegate.harness.records.manifest import (
-    Manifest,
-    SuiteRecord,
-)
+from tunegate.harness.records.manifest import Manifest, SuiteRecord
 
 _NAME = re.compile(r"[a-z]{3,}")
 _NO_FAMILY = {

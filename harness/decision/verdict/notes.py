@@ -22,11 +22,7 @@ from tunegate.harness.decision.verdict.timing_notes import timing_notes
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.defaults import EARLY_STOP_CASES
 from tunegate.harness.records.gate_results import GateResult
-from tunegate.harness.records.manifest import (
-    Gate,
-    SuiteRecord,
-    gate_subject,
-)
+from tunegate.harness.records.manifest import Gate, SuiteRecord, gate_subject
 from tunegate.harness.records.training_card import TrainingSummary
 from tunegate.harness.records.wording import count_noun
 

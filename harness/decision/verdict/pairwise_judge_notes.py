@@ -14,9 +14,7 @@ from collections.abc import Iterator, Mapping
 
 from tunegate.harness.contracts.judge_examples import REPEATS
 from tunegate.harness.decision.score_table import ScoreTable
-from tunegate.harness.records.manifest import (
-    MetricRecord,
-)
+from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.wording import count_noun
 
 CONSISTENT = 0.7

@@ -6,11 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tunegate.harness.contracts.quantity import parity_format
 from tunegate.harness.records.gate_results import GateResult, GateStatus
-from tunegate.harness.records.parity import (
-    MetricParity,
-    ParityStatus,
-    SuiteParity,
-)
+from tunegate.harness.records.parity import MetricParity, ParityStatus, SuiteParity
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.records.wording import count_noun
 

@@ -9,11 +9,7 @@ from tunegate.harness.decision.gating.decide_all import compares_recorded_times
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.defaults import CONFIDENCE
-from tunegate.harness.records.manifest import (
-    Manifest,
-    MetricRecord,
-    SuiteRecord,
-)
+from tunegate.harness.records.manifest import Manifest, MetricRecord, SuiteRecord
 
 _SEED = 0
 """Seed of the bootstrap."""
