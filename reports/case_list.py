@@ -110,12 +110,7 @@ class CaseListing:
         }  # fmt: skip
 
     def _row(self, view: CaseView, places: Mapping[tuple[str, str], int]) -> dict[str, Any]:
-        """Return the row of a case.
-
-        Args:
-            view: The case.
-            places: (suite, metric) → its place among the metrics.
-        """
+        """Return the row of a case."""
         deciding = view.deciding
         values = [
             [

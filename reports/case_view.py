@@ -50,7 +50,7 @@ class MetricFacts:
     binary: bool
     """Whether a case passes or fails it: pass/fail by design, and every value 0 or 1."""
     rate: bool
-    """Whether its scores are written in per cent."""
+    """Whether its scores are written in percent."""
     picks: bool
     """Whether it calls the answer to a multiple-choice question right or wrong."""
     span: float

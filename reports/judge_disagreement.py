@@ -34,13 +34,7 @@ def judgements_by_case(
 def disagreement_notes(
     view: CaseView, judged: Iterable[Judgement], metrics: Iterable[str]
 ) -> tuple[str, ...]:
-    """Return in words what the judges of a case disagree on.
-
-    Args:
-        view: The case.
-        judged: The judges' replies.
-        metrics: Names of the suite's metrics that ask a judge.
-    """
+    """Return in words what the judges of a case disagree on."""
     names = set(metrics)
     scores = [score for score in view.scores if score.metric.name in names]
     notes = [

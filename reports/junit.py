@@ -39,12 +39,7 @@ _TAGS = {
 
 
 def render_junit(run: Run, data: ReportData | None = None) -> str:
-    """Return the run as JUnit XML; the same run gives the same text.
-
-    Args:
-        run: The run.
-        data: Its report data, if already prepared.
-    """
+    """Return the run as JUnit XML; the same run gives the same text."""
     return _render(data or prepare_data(run))
 
 

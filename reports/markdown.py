@@ -52,12 +52,7 @@ _FEWER = (CASES, 7, 5, 3, 2, 1, 0)
 
 
 def render_summary(run: Run, data: ReportData | None = None) -> str:
-    """Return the summary of a run; the same run gives the same text.
-
-    Args:
-        run: The run.
-        data: Its report data, if already prepared.
-    """
+    """Return the summary of a run; the same run gives the same text."""
     return _fit_text(data or prepare_data(run), lambda text: len(text.encode()) <= LIMIT)
 
 

@@ -120,12 +120,7 @@ def _results(run: Run) -> Iterator[EvalResult]:
 
 
 def new_readme(base_model: str | None, adapter: Path) -> str:
-    """Return a README for an adapter without one.
-
-    Args:
-        base_model: Name of the base on the Hub, if it has one.
-        adapter: The adapter's folder.
-    """
+    """Return a README for an adapter without one."""
     from huggingface_hub import ModelCardData
 
     data = ModelCardData(base_model=base_model, library_name="peft")

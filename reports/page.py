@@ -58,12 +58,7 @@ def render_page(run: Run) -> str:
 
 
 def page_pieces(run: Run, data: ReportData | None = None) -> Iterator[str]:
-    """Yield the page in pieces, as its list of cases is large.
-
-    Args:
-        run: The run.
-        data: Its report data, if already prepared.
-    """
+    """Yield the page in pieces, as its list of cases is large."""
     from markupsafe import Markup
 
     data, found, here = data or prepare_data(run), discover_sections(), Markup(_HERE)

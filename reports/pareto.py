@@ -166,7 +166,7 @@ def _words(known: list[Candidate], metric: str) -> str:
 
 
 def format_share(effect: CandidateEffect | None) -> str:
-    """Return a share of a tolerance in per cent; a guardrail that improved is below zero."""
+    """Return a share of a tolerance in percent; a guardrail that improved is below zero."""
     if effect is None or effect.estimate is None:
         return format_level(None)
     return f"{tick_text(round(100 * effect.estimate))} %"

@@ -80,7 +80,7 @@ def _words(text: str) -> tuple[list[str], bool]:
 
 
 def _segments(left: Sequence[str], right: Sequence[str]) -> Iterator[DiffSegment]:
-    """Yield the stretches, neighbours of one kind joined."""
+    """Yield the stretches, adjacent ones of the same kind joined."""
     from rapidfuzz.distance import Indel
 
     opcodes = Indel.opcodes([w.strip() for w in left], [w.strip() for w in right])

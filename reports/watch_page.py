@@ -53,12 +53,7 @@ class FigureTrend:
 
 
 def render_trend(record: WatchRecord, state: WatchState) -> str:
-    """Return the page of a look and of those before it.
-
-    Args:
-        record: The look.
-        state: What it leaves for the next one, with the trend.
-    """
+    """Return the page of a look and of those before it."""
     found = sorted(record.figures, key=lambda figure: figure.status is not FigureStatus.ALARM)
     return render_scriptless_page(
         "watch.html",

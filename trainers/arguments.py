@@ -175,13 +175,7 @@ def prepare_environment() -> None:
 def make_parser(
     trainer_config: type[Any], prog: str | None = None, *, own: type[Any] | None = None
 ) -> TrlParser:
-    """Return TRL's parser for our data arguments, `trainer_config` and the model's options.
-
-    Args:
-        trainer_config: TRL's class of options, such as `SFTConfig`.
-        prog: What `--help` calls the command.
-        own: A dataclass of more options.
-    """
+    """Return TRL's parser for our data arguments, `trainer_config` and the model's options."""
     import torch
     from trl import (  # type: ignore[attr-defined]  # TRL re-exports lazily
         ModelConfig,
@@ -229,11 +223,6 @@ def parse_arguments(
     parser: TrlParser, argv: Sequence[str], *, own: type[Any] | None = None
 ) -> TrainingConfig:
     """Return the options in `argv` and in the file after `--config`.
-
-    Args:
-        parser: Of `make_parser`.
-        argv: Words of the command line.
-        own: As `make_parser` was given.
 
     Raises:
         UsageError: an unknown option, a value of the wrong type, or a problem in the file.

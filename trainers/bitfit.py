@@ -22,11 +22,6 @@ _SWITCHES = ("attention_bias", "mlp_bias")
 def load_bitfit_model(base: BaseModel, kwargs: dict[str, Any], say: callbacks.Say) -> Any:
     """Return the base with its biases alone to be trained.
 
-    Args:
-        base: The model to train on.
-        kwargs: What `from_pretrained` is given.
-        say: Takes a message when biases were added.
-
     Raises:
         UsageError: the architecture has no biases and cannot be given any.
     """

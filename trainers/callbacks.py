@@ -50,13 +50,7 @@ def _left(step: int, last: int, seconds: float) -> str:
 def progress_callback(
     say: Say, *, loss: str = "loss", more: Callable[[Mapping[str, Any]], str] | None = None
 ) -> TrainerCallback:
-    """Return a callback that prints one line whenever the trainer logs a loss.
-
-    Args:
-        say: Takes the line.
-        loss: What the trainer calls its loss in the log.
-        more: Returns the rest of the line, after the loss, from all that was logged.
-    """
+    """Return a callback that prints one line whenever the trainer logs a loss."""
     from transformers import TrainerCallback
 
     class ProgressCallback(TrainerCallback):

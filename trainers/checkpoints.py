@@ -11,9 +11,6 @@ from tunegate.harness.records.errors import UsageError
 def resume_folder(args: Any) -> str | None:
     """Return the folder that `--resume_from_checkpoint` means; None if it is not given.
 
-    Args:
-        args: TRL's configuration; the option is a folder, or true for the last one there is.
-
     Raises:
         UsageError: there is no such checkpoint.
     """

@@ -19,11 +19,7 @@ from tunegate.trainers import trl_environment
 
 @contextmanager
 def evaluation_mode(model: Any) -> Iterator[None]:
-    """Put the model into evaluation mode and full precision; put everything back afterwards.
-
-    Args:
-        model: The model that is trained, without the wrapper of several processes.
-    """
+    """Put the model into evaluation mode and full precision; put everything back afterwards."""
     with ExitStack() as undo:
         for put_back in (*_random_numbers(), *_modes(model), *_gradients(model)):
             undo.callback(put_back)

@@ -43,7 +43,7 @@ class GrpoArguments(RewardArguments):
         default=None,
         metadata={
             "help": "Environment of a suite of episodes, `file.py:Class`: its tools are called, "
-            "and its reward is learnt from."
+            "and its reward is learned from."
         },
     )
 

@@ -37,16 +37,12 @@ WHOLE = ("bitfit", "none")
 """Kinds that are saved as a whole model."""
 _LORA = ("lora", "qlora", "dora")
 PAGED = "paged_adamw_32bit"
-"""Optimiser of QLoRA on a GPU: its state moves to the processor's memory when the GPU's is short
+"""Optimizer of QLoRA on a GPU: its state moves to the processor's memory when the GPU's is short
 (https://arxiv.org/abs/2305.14314, section 3)."""
 
 
 def settle_peft_options(config: TrainingConfig, allowed: tuple[str, ...]) -> None:
     """Write what `--peft` means into TRL's own options, and refuse what contradicts it.
-
-    Args:
-        config: The parsed options; changed in place.
-        allowed: Kinds that the method can train.
 
     Raises:
         UsageError: a contradiction, or a kind that this method cannot train.

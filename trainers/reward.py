@@ -49,10 +49,6 @@ _HEAD = "ForSequenceClassification"
 def check_reward_model(name: str, *, where: str) -> Path:
     """Return the folder of a reward model.
 
-    Args:
-        name: the folder.
-        where: the option that names it, for messages.
-
     Raises:
         ModelError: there is no reward model.
         UnsafeWeights: it could run code when loaded.
@@ -85,12 +81,6 @@ def load_reward_tokenizer(folder: Path, *, where: str) -> Any:
 
 def check_same_vocabulary(folder: Path, tokenizer: Any, *, base: str, where: str) -> None:
     """Refuse a reward model that reads other tokens than the policy writes.
-
-    Args:
-        folder: of the reward model.
-        tokenizer: of the policy.
-        base: what the policy is called in messages.
-        where: the option that names the reward model.
 
     Raises:
         UsageError: it was made for another vocabulary.
@@ -125,12 +115,6 @@ def reward_function(
 
     The model is loaded at the first call, on the device of this process. It reads what TRL would
     give it: a chat by the reward model's own template, text as it is, without tokens added.
-
-    Args:
-        folder: of the reward model.
-        where: the option that names it, for messages.
-        dtype: of its weights; None for that in which they were saved.
-        chat_template_kwargs: further variables of the chat template.
 
     Raises:
         ModelError: there is no tokenizer.

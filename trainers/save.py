@@ -71,13 +71,6 @@ def save_training(
 ) -> Path:
     """Save weights, tokenizer and record into the output folder and return it.
 
-    Args:
-        trainer: TRL's trainer, trained.
-        job: What was trained.
-        method: How.
-        before: `tensor_sums` of the weights before the first step.
-        seconds: How long the training took.
-
     Raises:
         TunegateError: the weights are not finite, or the training changed nothing.
     """
@@ -169,12 +162,7 @@ def _hide_secrets(value: Any) -> Any:
 def effective_hyperparameters(
     config: TrainingConfig, settings: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return the effective values that decide the training, under TRL's names.
-
-    Args:
-        config: The parsed options.
-        settings: Names of the options that decide this method.
-    """
+    """Return the effective values that decide the training, under TRL's names."""
     import torch
 
     names = {name: getattr(config.training, name, None) for name in (*_TRAINING, *settings)}
@@ -218,11 +206,6 @@ def tensor_sums(model: Any) -> dict[str, float]:
 
 def check_weights(model: Any, before: Mapping[str, float], *, rate: float) -> None:
     """Refuse weights that are not finite or have not changed.
-
-    Args:
-        model: The trained model.
-        before: `tensor_sums` of it before the first step.
-        rate: The learning rate, for the message.
 
     Raises:
         TunegateError: with the option to change.

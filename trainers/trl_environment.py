@@ -71,7 +71,7 @@ def matmul_precision(name: str) -> Iterator[None]:
 
 @contextmanager
 def logits_of_completions() -> Iterator[None]:
-    """Have TRL compute logits on a CPU only where a token is learnt, as it does on a GPU.
+    """Have TRL compute logits on a CPU only where a token is learned, as it does on a GPU.
 
     Without Triton, TRL 1.16 computes those of prompts and padding too and discards them, so that
     accelerators that compile every shape see one shape. A CPU compiles nothing.

@@ -1,4 +1,4 @@
-"""Cost and behaviour of the arms: time, tokens, calls, truncation, loops and refusals."""
+"""Cost and behavior of the arms: time, tokens, calls, truncation, loops and refusals."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _share(n: int, of: int) -> str:
 
 @dataclass(slots=True)
 class ArmBehaviour:
-    """Behaviour of one arm on one suite."""
+    """Behavior of one arm on one suite."""
 
     suite: str
     arm: str

@@ -44,7 +44,7 @@ def render(data: ReportData) -> Markup:
 
 
 def _rates(data: ReportData) -> set[tuple[str, str]]:
-    """Return (suite, metric) of the metrics that are written in per cent."""
+    """Return (suite, metric) of the metrics that are written in percent."""
     return {key for key, metric in data.metrics.items() if metric.rate}
 
 

@@ -134,12 +134,6 @@ def _size(out: Path) -> int:
 def save_merged(base: Path, adapter: Path, out: Path, *, dtype: str) -> None:
     """Merge in float32 and save a model folder with its tokenizer, byte for byte the adapter's.
 
-    Args:
-        base: The base's folder.
-        adapter: The adapter's folder.
-        out: An empty folder.
-        dtype: Number format in which the weights are saved.
-
     Raises:
         ModelError: the adapter cannot be merged.
         NotComparable: it was trained on another base.

@@ -9,14 +9,7 @@ from tunegate.trainers.artifacts import DeploymentArtifact, save_merged
 
 
 def make(base: Path, adapter: Path, out: Path, *, dtype: str) -> str:
-    """Make the artifact and return its model spec.
-
-    Args:
-        base: The base's folder.
-        adapter: The adapter's folder.
-        out: An empty folder.
-        dtype: Number format in which the weights are saved.
-    """
+    """Make the artifact and return its model spec."""
     save_merged(base, adapter, out, dtype=dtype)
     return str(out)
 

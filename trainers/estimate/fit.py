@@ -40,14 +40,7 @@ class TrainingMachine:
 def fit_sentences(
     base: str, trainer: str | None, *, method: str, machine: TrainingMachine
 ) -> Iterator[str]:
-    """Yield whether a training fits, and if not, with which flags it would.
-
-    Args:
-        base: Folder of the base, or `embedded`.
-        trainer: Name of `tunegate train`; those without `SEQUENCES_PER_ROW` yield nothing.
-        method: `lora`, `qlora` or `full`.
-        machine: Where it is to be trained.
-    """
+    """Yield whether a training fits, and if not, with which flags it would."""
     if trainer not in memory.estimated_trainers():
         return
     try:

@@ -128,11 +128,6 @@ def watch_job(api: VendorApi, job_id: str, *, every_s: float, say: Say) -> dict[
 def finish_job(record: VendorJob, job: Mapping[str, Any], price: float | None) -> VendorJob:
     """Return the record of a job that is over.
 
-    Args:
-        record: As it was before.
-        job: The vendor's.
-        price: US dollars for a million tokens.
-
     Raises:
         BackendError: it succeeded, and there is no model.
     """

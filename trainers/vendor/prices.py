@@ -35,10 +35,6 @@ class TokenCount:
 def count_tokens(rows: Sequence[dict[str, Any]], model: str) -> TokenCount:
     """Return the tokens of all rows, tools included.
 
-    Args:
-        rows: Chats in OpenAI's form.
-        model: The base's name without its provider.
-
     Raises:
         MissingExtra: litellm is not installed.
     """
