@@ -60,7 +60,7 @@ def test_quiet(gated: Run, tmp_path: Path) -> None:
     assert code == 0
     assert "json_valid" in told
     assert told.splitlines()[-1].startswith("QUIET: no figure is worse than the gate's")
-    assert "without --state FILE every call tests on its own" in told
+    assert "without --state FILE every call is a test of its own" in told
     record = json.loads(Path(".tunegate/watch/watch.json").read_text(encoding="utf-8"))
     assert (record["verdict"], record["counted"]) == ("QUIET", 600)
     summary = Path(".tunegate/watch/summary.md").read_text(encoding="utf-8")

@@ -253,6 +253,6 @@ def test_a_file_that_the_card_does_not_know_is_told(project: Any) -> None:
     told = project.gate(*project.models(), f"--gate-training-data={foreign}")
     known = project.gate(*project.models(), f"--gate-training-data={own}")
 
-    note = f"note: --gate-training-data={foreign}: none of the files that tuned's card names has *"
+    note = f"note: --gate-training-data={foreign}: none of the files in tuned's card has *"
     told.stdout.fnmatch_lines([note])
-    assert "none of the files that tuned's card names" not in known.stdout.str()
+    assert "none of the files in tuned's card" not in known.stdout.str()
