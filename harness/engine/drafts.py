@@ -30,7 +30,8 @@ class DraftSources:
 
     def are_offered(self, arm: str) -> bool:
         """Return whether an arm may get drafts."""
-        return self.enabled and arm != "base" and isinstance(self.arms[arm], LocalArm)
+        # A run may ask only some of the arms that were planned.
+        return self.enabled and arm != "base" and isinstance(self.arms.get(arm), LocalArm)
 
     def find(self, questions: Iterable[PlannedQuestion], arm: str) -> dict[str, KnownAnswer]:
         """Return request key → the stored answer that the arm is most likely to repeat."""

@@ -220,7 +220,7 @@ def test_a_missing_library_is_one_line(
     [
         ({"artifacts": "mergd"}, UnknownName, "unknown artifact 'mergd'; did you mean 'merged'"),
         ({"dtype": "int3"}, UsageError, "unknown number format 'int3'"),
-        ({"adapter": "suite"}, UsageError, "suite: no adapter; its artifacts are made of one"),
+        ({"adapter": "suite"}, UsageError, "suite: not an adapter"),
         ({"adapter": "./nowhere"}, ModelError, "./nowhere: no such folder"),
         ({"suite": ["nowhere"]}, UsageError, "nowhere: no such suite"),
     ],

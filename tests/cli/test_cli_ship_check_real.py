@@ -33,6 +33,7 @@ WORDS = ("tea", "rain", "bread", "music", "a bridge")
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_rounding_is_told_by_its_size(
     short_model: ShortModel,
     tmp_path: Path,

@@ -474,7 +474,7 @@ def test_a_file_is_listed_wherever_its_like_are(folders: None, tmp_path: Path) -
     gate = said("gate", "--help")
     assert "shouter:X" in gate
     assert "crowd:CITY" in gate
-    assert "questions that you have: mmlu, shouted." in said("suite", "new", "--help")
+    assert "mmlu, shouted." in said("suite", "new", "--help")
     assert "wrote mine/suite.toml" in said("suite", "new", "mine", "--template", "shouted")
     assert 'cases.from = "shouted"' in (tmp_path / "mine" / "suite.toml").read_text("utf-8")
     estimate = said("estimate", "--help")

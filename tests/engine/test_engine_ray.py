@@ -148,6 +148,7 @@ def test_the_verdict_is_that_of_one_process(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_real_models_answer_the_same(
     ray: Any, tiny: Any, suite_folder: Callable[..., Path], tmp_path: Path
 ) -> None:

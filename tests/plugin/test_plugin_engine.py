@@ -19,6 +19,7 @@ def _ours() -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_and_resume_end_in_the_verdict_of_one_process(project: Any) -> None:
     """What came back is kept; the resumed run asks for the rest and says what one process says."""
     pytest.importorskip("ray.data")

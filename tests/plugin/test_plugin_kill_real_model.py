@@ -78,6 +78,7 @@ def _stored(project: Path) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_three_kills_lose_nothing_and_change_nothing(
     short_model: ShortModel, project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,10 +68,10 @@ def test_the_real_judge_is_calibrated_again(
 
     Of the attacks it is asked three; which of them fool it decides nothing here.
     """
-    from tunegate.harness.judges.calibrating import calibration
+    from tunegate.harness.judges.calibrating import canaries
     from tunegate.harness.models.demo_model import make_demo_model
 
-    monkeypatch.setattr(calibration, "ATTACKS", dict(list(calibration.ATTACKS.items())[:3]))
+    monkeypatch.setattr(canaries, "ATTACKS", dict(list(canaries.ATTACKS.items())[:3]))
     base = make_demo_model()
     monkeypatch.chdir(tmp_path)
     rows = (FOLDER / "labels.jsonl").read_text(encoding="utf-8").splitlines()[:6]

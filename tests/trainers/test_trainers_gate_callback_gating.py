@@ -44,7 +44,7 @@ def test_checkpoints_are_looked_at(
     ("more", "text"),
     [
         (["--gate_callback", "nowhere"], "--gate_callback nowhere: no such suite"),
-        (["--gate_stop_on", "regression"], "name the suites that look with --gate_callback"),
+        (["--gate_stop_on", "regression"], "with --gate_callback SUITE"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_trained(

@@ -79,6 +79,7 @@ def test_trl_trains_the_same_with_and_without_it(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_all_processes_end_and_choose_alike(tiny_base: Path, tmp_path: Path) -> None:
     """The first one looks; both stop at the look that proves forgetting, and keep the same one."""
     write_suite(tmp_path, gate="tolerance = 0.01", answer="~~~~", n=200)

@@ -66,7 +66,14 @@ def _train(tmp_path: Path, write_rows: Callable[..., Path]) -> Callable[..., Pat
     return train
 
 
-@pytest.mark.parametrize("kind", ["lora", "qlora", "prompt"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "lora",
+        pytest.param("qlora", marks=pytest.mark.long),
+        pytest.param("prompt", marks=pytest.mark.long),
+    ],
+)
 def test_sft_raises_the_probability_of_unseen_answers(
     kind: str, train: Callable[..., Path]
 ) -> None:

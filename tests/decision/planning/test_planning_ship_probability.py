@@ -398,7 +398,7 @@ def test_a_base_at_chance_proves_nothing(suite: Any, made: Any) -> None:
     ]
 
     assert planned[0].chances == (0.0,)
-    assert "not proven to have that much to lose" in planned[0].gates[0].note
+    assert "that much to lose" in planned[0].gates[0].note
     assert planned[1].chances == pytest.approx([enumerated(90, -0.1, 0.0, 0.1)], abs=1e-9)
 
 

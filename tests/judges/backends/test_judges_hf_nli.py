@@ -135,7 +135,9 @@ def test_another_judge_is_refused_before_anything_is_asked(
 
     with pytest.raises(UsageError, match=r"hf-nli only judges faithfulness.*kind.*tone"):
         refuse_unjudged([loaded], f"hf-nli:{folder}")
-    assert "faithfulness alone" in (outcome_of(hf_nli(str(folder)), "x", judge="tone").error or "")
+    assert "only judges faithfulness" in (
+        outcome_of(hf_nli(str(folder)), "x", judge="tone").error or ""
+    )
 
 
 def test_scores_are_kept(folder: Path, tmp_path: Path) -> None:

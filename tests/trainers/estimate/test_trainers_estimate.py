@@ -193,6 +193,7 @@ def test_real_steps_are_timed(tiny_base: Path, write_rows: Callable[..., Path]) 
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_real_training_takes_what_was_estimated() -> None:
     """SmolLM2 with LoRA: the largest resident memory of its process is within 15 %."""
     from benchmarks._apart import apart
