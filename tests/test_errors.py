@@ -59,3 +59,11 @@ def test_the_summary_of_an_error_has_its_type_and_a_length_that_fits() -> None:
     assert error_summary(KeyError("x")) == "KeyError: 'x'"
     assert error_summary(KeyError()) == "KeyError"
     assert len(error_summary(ValueError("x" * 1000))) == 300
+
+
+def test_an_error_whose_text_fails_is_named_by_its_type() -> None:
+    class NoText(ValueError):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    assert error_summary(NoText()) == "NoText"

@@ -45,7 +45,6 @@ def _cases(text: str | bytes) -> Change:
 
 def _texts() -> Mapping[str, Change]:
     return {
-        "a key of 120,000 quoted parts": _suite(HEAD + "'k'." * 120_000 + "b = 1\n"),
         "a sparse suite.toml of 40 GB": _sparse("suites/orders/suite.toml"),
         "a number of 4 million digits": _suite(HEAD + "a = " + "9" * 4_000_000),
         "a name with escape sequences": _suite(HEAD.replace("orders", "\\u001b[2J\\u0007x/../y")),

@@ -113,6 +113,8 @@ class LineProcess:
         try:
             with self._process.stdout as output:
                 while line := output.readline(_LONGEST_LINE):
+                    if len(line) == _LONGEST_LINE:  # the rest would pass for the next answer
+                        break
                     self._lines.put(line)
         finally:
             self._lines.put(None)

@@ -210,7 +210,7 @@ def _run_tool(state: _EpisodeState, call: ToolCall) -> Generator[Any, Any, Episo
         if outcome.error is not None:
             if not _is_models_fault(outcome.error, state.plan.tools, call):
                 raise EpisodeFailed(f"the tool {call.name} failed: {error_summary(outcome.error)}")
-            fault = str(outcome.error)
+            fault = _text_of(outcome.error, f"the error of the tool {call.name}")
     shown = _text_of(result, f"what the tool {call.name} returned")
     if fault is not None:
         shown = str({"error": fault})

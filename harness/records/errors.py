@@ -85,7 +85,11 @@ class UnknownName(UsageError):
 
 def error_reason(error: BaseException) -> str:
     """Return the first line of an error's text (the first two after a colon), or its type."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    try:
+        text = str(error)
+    except Exception:  # the `__str__` of a user's error may fail
+        text = ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     announces = len(lines) > 1 and lines[0].endswith(":")
     return " ".join(lines[: 2 if announces else 1]) or type(error).__name__
 

@@ -67,7 +67,7 @@ class TomlFile:
         return start, headers[after] if after < len(headers) else len(lines)
 
 
-# a suite with 500 metrics and 500 gates looks up thousands of lines
+# a suite with hundreds of metrics and gates looks up thousands of lines
 @lru_cache(maxsize=2)
 def _split_lines(text: str) -> tuple[Sequence[str], Sequence[int]]:
     """Return the lines of a text, and which are table headers."""

@@ -171,15 +171,25 @@ def test_a_reward_that_is_no_number_is_unscored(tmp_path: Path, reward: str) -> 
     assert "get_reward" in (cells[0].error or "")
 
 
-def test_a_result_that_has_no_text_is_unscored(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("return 10**5000", "what the tool find returned cannot be written as text"),
+        ("raise NoText", "the error of the tool find cannot be written as text"),
+    ],
+)
+def test_a_result_or_error_that_has_no_text_is_unscored(
+    tmp_path: Path, line: str, reason: str
+) -> None:
     """Python writes no integer of more than 4,300 digits."""
-    code = DESK.replace(
-        "        self.seen.add(order)", "        return 10**5000\n        self.seen = {order}"
+    no_text = "class NoText(ValueError):\n    def __str__(self):\n        return self.absent\n"
+    code = no_text + DESK.replace(
+        "        self.seen.add(order)", f"        {line}\n        self.seen = {{order}}"
     )
     cells, _ = played(write_desk(tmp_path, code=code))
 
     assert cells[0].completion is None
-    assert "what the tool find returned cannot be written as text" in (cells[0].error or "")
+    assert reason in (cells[0].error or "")
 
 
 @pytest.mark.parametrize("stats", ["{'a': {(1, 2): 3}}", "{'a': self.ring}"])

@@ -1,8 +1,9 @@
-"""Personal data in a text as a reader sees it, also behind percent and HTML encoding."""
+"""Personal data in a text as a reader sees it, also behind percent, HTML and program escapes."""
 
 from __future__ import annotations
 
 import html
+import re
 from collections import Counter
 from collections.abc import Collection
 from urllib.parse import unquote
@@ -10,6 +11,9 @@ from urllib.parse import unquote
 from tunegate.harness.production.guardrail.settings import KINDS
 from tunegate.harness.production.guardrail.visible_text import visible_text
 from tunegate.harness.telemetry.export.redaction import personal_values
+
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
+"""An escaped character in JSON or a program, such as `\\u0040` for `@`."""
 
 
 def personal_data(
@@ -24,6 +28,7 @@ def personal_data(
 
 
 def _plain_readings(text: str) -> list[str]:
-    """Return a text as a reader sees it, and with percent and HTML encoding undone."""
+    """Return a text as a reader sees it, and with percent, HTML and program escapes undone."""
     seen = visible_text(text)
-    return list(dict.fromkeys((seen, visible_text(html.unescape(unquote(seen))))))
+    escaped = _ESCAPE.sub(lambda match: chr(int(match[1] or match[2], 16)), seen)
+    return list(dict.fromkeys((seen, visible_text(html.unescape(unquote(escaped))))))

@@ -97,6 +97,8 @@ class TestSettings:
         {"messages": [{"role": "user", "content": [
             {"type": "document", "source": {"type": "text", "data": "jo@example.org"}}]}]},
         {"messages": [{"role": "user", "content": "jo%40example.org"}]},
+        {"messages": [{"role": "user", "content": r"jo\u0040example.org"}]},
+        {"messages": [{"role": "user", "content": r"jo\x40example.org"}]},
         {"messages": [{"role": "user", "content": "\uff2a\uff2f\uff20example.org"}]},
     ],
 )  # fmt: skip
