@@ -73,7 +73,8 @@ def judge_eligibility(gate: Gate, pairs: Pairs) -> JudgeEligibility:
         return _advisory("the judge was never calibrated: see `tunegate judge calibrate`")
     if known.near_guessing:
         arms = [arm for arm, errors in known.arms.items() if errors.near_guessing]
-        return _advisory(f"on {' and '.join(arms)} the judge is barely better than chance")
+        where = "" if arms == ["all"] else f"on {' and '.join(arms)} "
+        return _advisory(f"{where}the judge is barely better than chance")
     cannot = gate_kind(gate.kind).judge_refusal(gate)
     if cannot:
         return _advisory(cannot)
