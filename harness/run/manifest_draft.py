@@ -96,9 +96,8 @@ class ManifestDraft:
             )
             for suite in self.suites
         )
-        calibrations = self.options.calibrations()
-        if not calibrations:
+        if not self.options.calibrations:
             return records
         from tunegate.harness.judges.calibrating.attach import attach_calibrations
 
-        return attach_calibrations(records, calibrations, self.judge_models)
+        return attach_calibrations(records, self.options.calibrations, self.judge_models)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TextIO
 
@@ -84,8 +85,9 @@ class RunOptions:
         """The stream that is shown now: pytest replaces standard error while it captures."""
         return self.stream or sys.stderr
 
+    @cached_property
     def calibrations(self) -> dict[Path, Calibration]:
-        """Read the judges' calibrations: file → content."""
+        """The judges' calibrations: file → content, read once."""
         if not self.calibration:
             return {}
         from tunegate.harness.judges.calibrating.attach import read_calibrations
@@ -107,7 +109,7 @@ class RunOptions:
         if not self.self_check:
             refuse_broken_ledgers(self.suites)
         refuse_unjudged(self.suites, self.judge)
-        self.calibrations()
+        _ = self.calibrations  # refuses a file that cannot be read
         self._refuse_foreign_labels()
         self._refuse_unreachable_gates()
         names = [suite.name for suite in self.suites]
