@@ -45,7 +45,7 @@ def _measured(function: Callable[..., Any], args: tuple[Any, ...]) -> Measured:
 def peak_memory(status: Path = Path("/proc/self/status")) -> int:
     """Return the largest resident memory of this process so far, in bytes.
 
-    Linux's VmHWM begins anew with the program; `ru_maxrss`, which a child inherits from its
+    Linux's VmHWM starts again with the program; `ru_maxrss`, which a child inherits from its
     parent, is the fallback elsewhere.
     """
     if status.is_file():

@@ -1,8 +1,8 @@
 """How long a decision takes: `python -m benchmarks.decision_speed`.
 
-Twenty gates on 2,000 cases, half of them 0/1 and half continuous, and twenty gates on 1,000 0/1
-cases of which ten ask for a gain, so that the exact unconditional test joins in. Promised are one
-second and ten; the code is that of a real run.
+Twenty gates on 2,000 cases, half of them 0/1 and half continuous, and twenty on 1,000 0/1 cases,
+ten of which ask for a gain and so take the exact unconditional test. The limits are one second and
+ten; the code is that of a real run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> int:
 
 
 def _timed(n: int, *, continuous: int, gains: int) -> float:
-    """Return the seconds of one decision on scores of which a fifth differs between the arms."""
+    """Return the seconds of one decision if a fifth of the scores differ between the arms."""
     rng = np.random.default_rng(0)
     parts = []
     for i in range(GATES):

@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PINS = ROOT / "dev-constraints.txt"
 EXTRAS = ("all", "proxy")
 _TOOLS = "tools"
-"""Group of pyproject.toml without the server of Transformers, of which `dev` has one release."""
+"""Group of pyproject.toml without the server of Transformers, which `dev` pins."""
 _PYTEST = ("-m", "pytest", "-q", "-n", "3", "--dist", "worksteal", "-p", "no:cacheprovider")
 _OLD = ("-W", "default::DeprecationWarning", "-W", "default::ResourceWarning")
 """What old packages say of newer ones that they call is nobody's error here; datasets before 5

@@ -1,7 +1,7 @@
 """A judge that is kinder to tuned, set right by labels: `python -m benchmarks.judge_correction`.
 
-Judge and truth are simulated: 1,000 pairs a run, of which people label both answers of 100, drawn
-at random. The judge recognises right and wrong answers with a known sensitivity and specificity,
+Judge and truth are simulated: 1,000 pairs a run; people label both answers of 100, drawn at
+random. The judge recognises right and wrong answers with a known sensitivity and specificity,
 which differ between the arms in all rows but the first two. Three ways to the difference are
 compared: the judge's verdicts alone, the labels alone (Tango's interval for both), and PPI++.
 
@@ -64,7 +64,7 @@ def _intervals(
 ) -> tuple[Interval, Interval, Interval]:
     """Return the judge's interval, that of the labels, and the corrected one, of one run."""
     right = (rng.random(PAIRS) < BASE_RIGHT).astype(float)
-    # Tuned is base on a share of the cases, else drawn anew at the rate that makes the difference.
+    # Tuned is base on a share of the cases, else drawn again at the rate that makes the difference.
     other = (rng.random(PAIRS) < BASE_RIGHT + delta / (1 - ALIKE)).astype(float)
     tuned_right = np.where(rng.random(PAIRS) < ALIKE, right, other)
     seen = _judged(tuned_right, tuned, rng) - _judged(right, base, rng)

@@ -89,7 +89,7 @@ def _timed(arm: Any, rows: int, prompt: int, tokens: int, texts: list[Any]) -> f
 
 
 class Endless:
-    """An arm of which no token ends an answer, so that each has the length asked for."""
+    """An arm whose answers no token ends, so that each has the length asked for."""
 
     stop_ids: frozenset[int] = frozenset()
 

@@ -1,7 +1,7 @@
 """How often `tunegate watch` is wrong, and how soon it is right: simulated weeks of production.
 
 A false alarm is an alarm of any figure in 500 weeks in which production is exactly the gate's
-model; the gate's own sample is drawn anew for each of the streams. Delays are those of one figure
+model; the gate's own sample is drawn again for each of the streams. Delays are those of one figure
 of ten, which has a tenth of the error.
 
     python -m benchmarks.watch_error_rates

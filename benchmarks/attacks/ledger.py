@@ -185,7 +185,7 @@ def _broken_lines() -> dict[str, Change]:
     return {
         "a conflict of git": second("<<<<<<< HEAD"),
         "half a line": second('{"suite": "orders", "seed'),
-        "a number of cases that is none": changed(n_cases="many"),
+        "a word where the number of cases belongs": changed(n_cases="many"),
         "a key of no known name": changed(attempts_reset=True),
     }
 

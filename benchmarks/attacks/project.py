@@ -1,4 +1,4 @@
-"""The project that is attacked: 60 questions of which base has 58 right and tuned 12."""
+"""The project that is attacked: 60 questions; base has 58 right and tuned 12."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def _tool_files() -> Mapping[str, tuple[str, bytes]]:
             "many.eval",
             packed(*((f"samples/{i}.json", b"{}") for i in range(30_000))),
         ),
-        "Parquet that is none": ("t.parquet", b"PAR1" + b"\xff" * 999 + b"PAR1"),
+        "a file that only looks like Parquet": ("t.parquet", b"PAR1" + b"\xff" * 999 + b"PAR1"),
         "lines that are 50,000 deep": ("t.jsonl", b'{"id": "a", "score": ' + b"[" * 50_000),
     }
 

@@ -120,7 +120,7 @@ def monotone_table(n: int, proves: Callable[[int], Callable[[int], bool]]) -> Fl
 
 
 def _turn(proves: Callable[[int], bool], most: int, *, start: int) -> int:
-    """Return the fewest of 0..`most` wins that prove the margin; most + 1 if none do."""
+    """Return the fewest of 0..`most` wins that prove the margin; most + 1 if no number does."""
     turn = min(start, most + 1)
     while turn <= most and not proves(turn):
         turn += 1

@@ -54,7 +54,7 @@ def error(sample: Sample, n: int, share: float, confidence: float = CONFIDENCE) 
 
 
 def _proofs(sample: Sample, n: int, confidence: float, most: int = 60) -> Floats:
-    """Return for each number of failures, of which no cell sees more, whether it proves."""
+    """Return whether each number of failures proves, up to the most that any cell sees."""
     found = np.zeros(n + 1)
     for failed in range(min(n, most) + 1):
         pairs, margin = sample(failed, n)

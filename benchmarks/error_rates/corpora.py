@@ -63,12 +63,12 @@ class CorpusPopulation:
 def long_failures(
     level: float, share: float, changed: float, rng: np.random.Generator, n: int
 ) -> Arms:
-    """Return answers of which a share fails altogether and goes on for six times the length.
+    """Return answers, a share of which fail altogether and run on to six times the length.
 
     Args:
         level: Share of base's characters that are right, on average.
         share: Share of tuned's answers that fail.
-        changed: Share of the others that are drawn anew.
+        changed: Share of the others that are drawn again.
         rng: Generator.
         n: Cases.
     """
@@ -84,12 +84,12 @@ def long_failures(
 def rare_class(
     share: float, recall: float, flips_: float, rng: np.random.Generator, n: int
 ) -> Arms:
-    """Return three classes, the last of which is rare, and tuned misses a part of it.
+    """Return three classes; the last is rare, and tuned misses a part of it.
 
     Args:
         share: Share of the cases of the rare class.
         recall: Share of them that tuned still gets right; base gets .9 of all cases right.
-        flips_: Share of the other cases that are drawn anew.
+        flips_: Share of the other cases that are drawn again.
         rng: Generator.
         n: Cases.
     """

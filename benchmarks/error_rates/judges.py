@@ -63,7 +63,7 @@ class Population:
     lost: float
     won: float = 0.0
     together: int = 1
-    """Cases of a cluster, all of which tuned wins or loses, and the judge errs on, alike."""
+    """Cases per cluster; tuned wins or loses all of them together, and so do the judge's errors."""
 
     @property
     def truth(self) -> float:

@@ -1,4 +1,4 @@
-"""Noise, missing scores and drift: what is no property of tuned must not decide about it.
+"""Noise, missing scores and drift: what is not tuned's doing must not decide about it.
 
 Inexact arithmetic moves answers, both ways or one way, of tuned alone or of base asked again too.
 Scores may be missing where it hurts one arm most. A machine may slow down while it is timed.
@@ -31,7 +31,7 @@ CONFIDENCE = 1 - 2 * ALPHA
 RIGHT = 0.6
 """Share of the cases that base has right."""
 ASKED_AGAIN = 400
-"""Cases of the runs with noise, all of which base is asked twice."""
+"""Cases of the runs with noise; base is asked each of them twice."""
 MISSING_OF, MISSING = 1000, 0.03
 
 Floats = NDArray[np.float64]
@@ -43,14 +43,14 @@ class Arithmetic:
 
     name: str
     share: float
-    """Share of the cases whose score is drawn anew."""
+    """Share of the cases whose score is drawn again."""
     up: float
     """Chance that a drawn score is 1; no shift at `RIGHT`."""
     shared: bool
     """Whether base asked again is moved on the same cases as tuned, in the same way."""
 
     def moved(self, rng: np.random.Generator, scores: Floats) -> Floats:
-        """Return scores of which some are drawn anew."""
+        """Return the scores, some of them drawn again."""
         drawn = (rng.random(len(scores)) < self.up).astype(np.float64)
         return np.where(rng.random(len(scores)) < self.share, drawn, scores)
 
@@ -212,7 +212,7 @@ def missing(settings: Settings) -> list[Row]:
 
 
 FURTHER = 300
-"""Cases of runs with a further arm, of which 3 % have no score."""
+"""Cases of runs with a further arm; 3 % of them have no score."""
 MARGIN = 0.05
 Scores = tuple[Floats, Floats]
 

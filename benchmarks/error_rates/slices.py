@@ -77,7 +77,7 @@ def _decide(
 
 
 def _failures(rng: np.random.Generator, n: int, loss: float) -> Column:
-    """Return bounded scores with little noise, of which a share of `loss` / .8 fails wholly."""
+    """Return bounded scores with little noise; a share of `loss` / .8 of them fail wholly."""
     base = np.full(n, 0.8)
     tuned = base + rng.uniform(-0.02, 0.02, n)
     return base, np.where(rng.random(n) < loss / 0.8, 0.0, tuned)

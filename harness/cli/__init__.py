@@ -43,7 +43,7 @@ class CommandFolder(Mapping[str, Any]):
         """Return a command.
 
         Raises:
-            KeyError: there is none of that name.
+            KeyError: no command has that name.
         """
         if name not in self._known:
             module = lookup.ordered_module(__name__, name.replace("-", "_"))

@@ -20,7 +20,7 @@ def run_aa_test(word: str, *, base: str, dtype: str, max_cases: int | None) -> i
     """Run the A/A test of a suite and print it; return the exit code.
 
     Raises:
-        UsageError: there is no such suite, or no model.
+        UsageError: the suite does not exist, or no model is named.
         RunInterrupted: the user stopped it; the same command continues.
     """
     from tunegate.harness.cli.gate import refuse_unknown

@@ -93,7 +93,7 @@ def _shared_scores(found: ResultSet, tasks: Sequence[str]) -> list[ScoreSummary]
     if not shared:
         scores = sorted(by_key)
         if not scores:
-            reason = next((s.reason for s in found.scores if s.task in tasks), "there is none")
+            reason = next((s.reason for s in found.scores if s.task in tasks), "no score at all")
             raise UsageError(f"{found.spec.path}: no score with a number ({reason})")
         raise UsageError(
             f"{found.spec.path}: its {len(tasks)} tasks have different scores; make a suite of "

@@ -201,7 +201,7 @@ def refuse_unknown(dtype: str) -> None:
     """Refuse a number format that the gate would refuse.
 
     Raises:
-        UsageError: there is no such format; the message offers the nearest one.
+        UsageError: the format does not exist; the message suggests the nearest one.
     """
     from tunegate.harness.plugin.options import OPTIONS
 

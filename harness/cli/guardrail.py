@@ -85,8 +85,8 @@ def read_parse_line(path: Path) -> list[LabelledText]:
     """Return the texts of a file.
 
     Raises:
-        UsageError: the file cannot be read, a line is no such text, or one of the labels is
-            missing.
+        UsageError: the file cannot be read, a line is not a labelled text, or one of the labels
+            is missing.
     """
     from tunegate.harness.records.files import read_file
 

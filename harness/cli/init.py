@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ORDER = 10
 SUITES = Path("suites")
 FIRST = "support_json"
-"""The suite that `--ci` copies if there are none yet."""
+"""The suite that `--ci` copies if the project has no suites yet."""
 GUARDS = ("general_knowledge", "production")
 """The suites to copy by default: they guard what no fine-tune may lose."""
 
@@ -82,7 +82,7 @@ def _place(suite: str, folder: Path | None) -> Path:
     """Return where a suite is copied to.
 
     Raises:
-        UsageError: there is no such suite, or the folder exists already.
+        UsageError: the suite does not exist, or the folder exists already.
     """
     from tunegate.harness.suite.find import suite_folder
 
@@ -124,7 +124,7 @@ def _declare_ledger() -> None:
 
 
 def _gate_in_ci(service: CiService, suite: str | None, folder: Path | None) -> None:
-    """Write the job and its configuration, and copy a first suite if there are none."""
+    """Write the job and its configuration, and copy a first suite if the project has none."""
     if folder is not None and folder.parent != SUITES:
         raise UsageError(f"{folder}: with --ci a suite must be in {SUITES}, where the job looks")
     refuse_present(service)

@@ -225,7 +225,7 @@ def _read(subject: LabellingSubject, path: Path) -> None:
 
 
 def decided_again(folder: Path) -> Run:
-    """Decide a stored run anew from its files, and write verdict and reports.
+    """Decide a stored run again from its files, and write verdict and reports.
 
     Raises:
         UsageError: the folder holds no finished run.
@@ -317,7 +317,7 @@ def judge_metric(suite: Suite, name: str) -> Metric:
     """Return a suite's judge metric.
 
     Raises:
-        UsageError: there is none of the name, it asks no judge, or several do.
+        UsageError: no metric has the name, it asks no judge, or several do.
     """
     judged = [m for m in suite.metrics if m.judge is not None]
     if name:
@@ -337,8 +337,8 @@ def _read_labels(path: Path, suite: Suite, metric: Metric) -> LabelledCases:
     """Return the labels on a metric with their cases.
 
     Raises:
-        UsageError: a line names a case that the suite has not and brings none, or all labels are
-            of one arm.
+        UsageError: a line names a case that neither the suite nor the line itself holds, or all
+            labels are of one arm.
     """
     from tunegate.harness.judges.calibrating.calibration import LabelledCases
     from tunegate.harness.records.labels import read_labels, refuse_one_arm

@@ -240,7 +240,7 @@ def show_stored(folder: Path, name: str) -> None:
     """Print a case of a finished run with its answers.
 
     Raises:
-        UsageError: the folder is no finished run, or has no such case.
+        UsageError: the folder is not a finished run, or the case is not in it.
     """
     from tunegate.harness.records.run_folder import Run
 
@@ -268,7 +268,7 @@ def ask_and_show(folder: Path, name: str, specs: Mapping[str, str | None], *, dt
         dtype: Number format of local models.
 
     Raises:
-        UsageError: there is no such case, or an arm cannot be opened.
+        UsageError: the case does not exist, or an arm cannot be opened.
         NotComparable: the arms are one model.
         BackendError: an arm or the store failed.
     """

@@ -130,7 +130,7 @@ def newest_run(runs: Path) -> Path:
     """Return the newest run folder.
 
     Raises:
-        UsageError: there is none.
+        UsageError: the folder has no runs.
     """
     folders = sorted(p.parent for p in runs.glob("*/manifest.json"))
     if not folders:

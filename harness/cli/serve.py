@@ -118,7 +118,7 @@ def _command_words(each: str | None) -> list[str] | None:
     """Return the words of a command.
 
     Raises:
-        UsageError: there is no such program, or the command names no model.
+        UsageError: the program is not installed, or the command names no model.
     """
     if each is None:
         return None

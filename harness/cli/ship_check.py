@@ -2,8 +2,8 @@
 
 Each artifact (merged, in 16 or 4 bits, as GGUF) is made, answers the suites next to the adapter as
 it was trained, and is compared with it; so is one that exists and is named by its model spec.
-Exit codes: 0 all are equivalent; 1 one is not; 10 one is undecided; 12 one is no fine-tune of this
-base; 13 one could not be made or compared; 2 a mistake in the call.
+Exit codes: 0 all are equivalent; 1 one is not; 10 one is undecided; 12 one is not a fine-tune of
+this base; 13 one could not be made or compared; 2 a mistake in the call.
 
 One artifact and its fine-tune: both answer the suites, and are compared. Base is opened, to
 prove that the artifact is another model, but asked nothing: whether tuned is better than base is

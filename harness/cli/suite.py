@@ -312,7 +312,7 @@ def write_suite_folder(template: str, folder: Path) -> str:
     """Write a suite folder from a template; return what was written and what to do next.
 
     Raises:
-        UsageError: there is no such template, or the folder cannot be made.
+        UsageError: the template does not exist, or the folder cannot be made.
     """
     if template not in _TEMPLATES:
         raise UsageError(unknown_name_message(template, _TEMPLATES, what="template"))
@@ -347,7 +347,7 @@ def copy_suite(name: str, to: Path) -> list[str]:
     """Copy a bundled suite into a new folder; return the names of its files.
 
     Raises:
-        UsageError: there is no suite of that name.
+        UsageError: no suite has that name.
         OSError: the folder is there, or cannot be written.
     """
     from tunegate.harness.suite.find import suite_folder

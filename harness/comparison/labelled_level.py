@@ -43,7 +43,7 @@ class LabelledColumns:
 
 @dataclass(frozen=True)
 class LabelledEstimator(Estimator):
-    """A judge's scores, of which at least two are labelled and at least two are not."""
+    """A judge's scores, at least two of them labelled and at least two not."""
 
     labels: Labels = field(kw_only=True, repr=False)
 

@@ -281,8 +281,8 @@ class RelativeEstimator(BinaryEstimator):
     """Successes and failures whose ratio, tuned's to base's, is judged against a limit.
 
     The difference is the oriented distance from the limit, `tuned - ratio * base`. It is judged by
-    the ratio, so the interval carries the uncertainty of base's level. If base has no success there
-    is no ratio, and only a plain gain shows that nothing was lost.
+    the ratio, so the interval carries the uncertainty of base's level. Without a success of base
+    the ratio is undefined, and only a plain gain shows that nothing was lost.
     """
 
     limit: RelativeLimit = field(kw_only=True)

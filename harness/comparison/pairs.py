@@ -113,7 +113,7 @@ class Pairs(PairedScores):
         return self.exchanged().test(0.0)
 
     def two_sided_p(self) -> float | None:
-        """Return the p-value of "there is no difference"; None if there is too little data.
+        """Return the p-value of "no difference"; None if the data are too few.
 
         It is exploratory: 0/1 scores get McNemar's mid-p alone, all others twice the smaller of
         both directions. Gates use `test`, which is stricter.

@@ -85,7 +85,7 @@ class GateTest:
     def smallest_mean(
         self, n: int, deviation: float, confidence: float, *, low: float, limit: float
     ) -> float:
-        """Return the smallest mean of `n` differences that is proven; `inf` if none is.
+        """Return the smallest mean of `n` differences that is proven; `inf` if no mean is.
 
         Args:
             n: Differences, at least 2.
@@ -270,7 +270,7 @@ class PlannedComparison:
         return within_limit(n)
 
     def detectable(self) -> float | None:
-        """Return the smallest true difference that passes with 80 % power; None if none does."""
+        """Return the smallest true difference that passes with 80 % power; None if nothing does."""
         largest = math.inf if self.limit is None else self.limit
         found = self._detectable_by_formula()
         if self.test is None or found is None:
@@ -297,7 +297,7 @@ class PlannedComparison:
         return plan.effect if plan.effect < math.inf else None
 
     def tolerable(self) -> float | None:
-        """Return the smallest tolerance proven with 80 % power if nothing changed; None if none."""
+        """Return the least tolerance proven with 80 % power if nothing changed, or None."""
         # By formula, since a gate's own test knows only its own tolerance.
         from tunegate.harness.stats import distributions
 

@@ -219,7 +219,7 @@ class RatioGate(GateKind):
         return f"the ratio of {_words(result)} {self.margin_words(result)}"
 
     def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
-        """Return what would decide the gate, or that there is no ratio."""
+        """Return what would decide the gate, or that the ratio is undefined."""
         if result.estimate is None:
             return (
                 f"{self.rule(result)} is undecided ({result.method}); a tolerance in per cent "

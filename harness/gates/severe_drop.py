@@ -103,7 +103,7 @@ class SevereDropGate(GateKind):
         return "no label corrects a count of single answers, since the judge may be wrong on each"
 
     def refusals(self, gate: Gate, metric: Metric, n: int, gates: Sequence[Gate]) -> Iterator[str]:
-        """Yield a limit that n cases cannot prove even if none of them drops."""
+        """Yield a limit that n cases cannot prove even if no case drops."""
         from tunegate.harness.stats.binary import clopper_pearson
 
         limit, confidence = numeric_margin(gate), gate.confidence

@@ -166,7 +166,7 @@ class GateFixture:
             yield CompletionPair(case, *(cell.completion if cell else None for cell in cells))
 
     def _models(self, tuned: str | Path | None, base: str | Path | None) -> dict[str, str]:
-        """Return arm → spec of the models that are not the session's; skip where there is none."""
+        """Return arm → spec of the models that are not the session's; skip without a model."""
         given = {"tuned": tuned, "base": base}
         options = self.session.options
         models = {n: str(s) for n, s in given.items() if s is not None and str(s) != options[n]}

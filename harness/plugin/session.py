@@ -67,7 +67,7 @@ class GateSession:
     """Makes a context in which what is written reaches the terminal."""
     loaded: dict[Path, Suite] = field(default_factory=dict)
     chosen: tuple[Suite, ...] = ()
-    """The suites of which a gate was selected; they make the run."""
+    """The suites with a selected gate; they make the run."""
     filtered: list[str] = field(default_factory=list)
     verdict: VerdictRecord | None = None
     error: TunegateError | None = None
@@ -177,7 +177,7 @@ class GateSession:
     def gate_result(self, suite: str, gate: Gate) -> tuple[SuiteResult, GateResult | None]:
         """Return how a gate and its suite ended; the first call makes the run.
 
-        There is no result of a gate whose metric guards what base never does.
+        The gate's result is None if its metric guards what base never does.
         """
         verdict = self.evaluate()
         guarded = self._silent_metrics(suite)

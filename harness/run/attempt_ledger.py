@@ -84,7 +84,7 @@ class AttemptLedger:
     def _earlier_versions(self, sketch: CaseSketch, own: Sequence[LedgerLine]) -> int:
         """Return how many other cases or seeds judged the candidate before these first did.
 
-        Judging all cases after a look at some of them is no extension, since the look decided
+        Judging all cases after a look at some of them is not an extension: the look decided
         nothing. Another seed is one: picking the best of ten seeds is choosing the answers.
         """
         own = [line for line in own if line.whole or line.seed != self.seed]

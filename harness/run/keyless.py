@@ -52,7 +52,7 @@ def make_keyless(run: Run, trust: Path | None) -> KeylessAttestation:
             whose configuration is updated over the network.
 
     Raises:
-        UsageError: there is no identity here, a service refuses, or the verdict does not follow
+        UsageError: no identity is available, a service refuses, or the verdict does not follow
             from the statement.
         MissingExtra: `sigstore` is not installed.
     """

@@ -48,7 +48,7 @@ class RunPurpose(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class PlanOptions:
-    """What is asked, of which arms, and why."""
+    """What is asked, which arms are asked, and why."""
 
     purpose: RunPurpose = RunPurpose.ANSWERS
     seed: int = 0
@@ -75,7 +75,7 @@ def prepare(
         suites: The suites.
         arms: The opened arms, base among them.
         store: File of stored answers; None keeps the answers until the end of the block.
-        options: What is asked, of which arms.
+        options: What is asked, and which arms.
 
     Yields:
         The prepared run; scoring and deciding also work after the block.

@@ -34,7 +34,7 @@ class TelemetryOptions:
         """Read the options.
 
         Raises:
-            UsageError: there is no redaction with that name.
+            UsageError: no redaction has that name.
         """
         shown = bool(options["trace-content"])
         return cls(redaction.content_of(shown, options["trace-redact"]), options["trace-link"])

@@ -130,7 +130,7 @@ def _note_foreign_files(
         return card
     foreign = [
         f"--gate-training-data={file.path}: none of the files in tuned's card has this "
-        "content, so it is no evidence of what tuned was trained on"
+        "content, so it is not evidence of what tuned was trained on"
         for file in files
         if file.state is FileState.GIVEN
     ]

@@ -93,7 +93,7 @@ def clustered_binary_test(
 
     Source: the inversion of `clustered_binary_interval`, so that p-value and interval agree.
 
-    Trap: there is no mid-p or exact companion for clustered cases.
+    Trap: clustered cases have no mid-p or exact companion.
     """
     validation.check_between("margin", margin, -1, 1)
     data = _reduce(differences, clusters)
@@ -285,7 +285,7 @@ def _reduce_ratio(
     effect = max(plain.effect, _effect(t - ratio * b, numbers))
     right = float(np.maximum(t, b).sum())
     if not right:
-        raise ValueError("tuned and base must hold a 1: without successes there is no ratio")
+        raise ValueError("tuned and base must hold a 1: without successes the ratio is undefined")
     return _EffectiveCounts(
         float((t > b).sum()) / effect,
         float((t < b).sum()) / effect,

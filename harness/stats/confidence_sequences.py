@@ -4,7 +4,7 @@ For streams whose length is not known beforehand only; where it is, `efficacy_bo
 same effect with 30 to 40 points more power.
 
 A stream that is watched for as long as it runs: evidence that its mean has risen above a bound. The
-evidence is that of bets against "the mean is at most the bound", begun anew at every block, so that
+evidence comes from bets against "the mean is at most the bound", restarted at every block, so that
 a change after a long quiet time is found about as fast as one at the start. What has to be kept
 between two looks is one number a bet, however long the stream.
 
@@ -118,7 +118,7 @@ def _lower(values: Floats, bound: float, needed: float) -> float:
 STREAM_BETS: tuple[float, ...] = tuple(float(bet) for bet in np.geomspace(0.005, 0.7, 20))
 """Shares of the capital that the bets put at stake; each has a twentieth of it."""
 BLOCK = 100
-"""Units after which bets are begun anew."""
+"""Units after which the bets start again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,7 +217,7 @@ def constant_baseline(table: Table) -> float:
 
     Source: the majority-class baseline.
 
-    Trap: an accuracy that does not beat it is no evidence for the judge.
+    Trap: an accuracy that does not beat it says nothing for the judge.
     """
     counts = counts_of(table)
     return float(counts.sum(axis=1).max() / counts.sum())
@@ -238,7 +238,8 @@ def differential_error(
     Source: `ppi.GuardedEstimate` of the mean error, with one answer's error of the whole range as
     the largest; without a bound and without any spread, `paired_mean.mean_interval`.
 
-    Trap: no error in a small sample is no proof of none; the interval keeps a width.
+    Trap: a small sample without an error does not prove that errors never happen; the interval
+    keeps a width.
     """
     validation.check_between("confidence", confidence, 0, 1)
     limit = math.inf if bound is None else validation.check_positive("bound", bound)

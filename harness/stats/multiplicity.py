@@ -1,8 +1,8 @@
 """Many p-values at once.
 
 SHIP needs no correction over guardrails: all must pass, and an intersection of level-alpha tests
-has level alpha whatever their dependence (Berger 1982). Correction is for claims of which any one
-would do: "one of the goals is met", "some metric regressed".
+has level alpha whatever their dependence (Berger 1982). Correction is for claims where one
+of several would do: "one of the goals is met", "some metric regressed".
 """
 
 import numpy as np
@@ -16,8 +16,8 @@ def holm(p_values: ArrayLike) -> Floats:
     """Holm's adjusted p-values, in the order given.
 
     Returns:
-        Adjusted values; those at most alpha are claims of which, with probability 1 - alpha, none
-        is false, whatever the dependence.
+        Adjusted values; with probability 1 - alpha every claim with a value of at most alpha is
+        true, whatever the dependence.
 
     Source: Holm (1979), Scandinavian Journal of Statistics 6:65-70.
 

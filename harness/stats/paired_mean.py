@@ -331,7 +331,7 @@ class MeanFit:
         return -self._lower(-1.0, confidence)
 
     def statistic(self, margin: float) -> float:
-        """Smallest of the curves' statistics against `margin`; `-inf` if there is none."""
+        """Smallest of the curves' statistics against `margin`; `-inf` without a curve."""
         if not self.curves or (not self.spread and self.estimate <= margin):
             return -math.inf
         return min(curve.statistic(margin) for curve in self.curves)

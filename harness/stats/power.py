@@ -290,7 +290,7 @@ class ProofBoundary:
         self._turns: dict[int, int] = {}
 
     def fewest_wins(self, least: int, most: int) -> Ints:
-        """Return the fewest wins at `least` to `most` losses; more than n - losses if none do."""
+        """Return the fewest wins at `least` to `most` losses; above n - losses if none suffice."""
         knots = [c for c in _knots(self.n) if least <= c <= most]
         inner = [c for c in _knots(self.n) if c < least][-1:] + knots
         inner += [c for c in _knots(self.n) if c > most][:1]
@@ -336,7 +336,7 @@ def _knots(n: int) -> tuple[int, ...]:
 
 
 def _first_true(holds: Callable[[int], bool], start: int, last: int) -> int:
-    """Return the smallest of 0..`last` that holds, last + 1 if none does: galloping, bisection."""
+    """Return the smallest of 0..`last` that holds, else last + 1: galloping, bisection."""
     step, at = 1, min(max(start, 0), last)
     if holds(at):
         high = at
@@ -366,7 +366,7 @@ def mean_rule_power(
         effect: True mean difference.
         deviation: True standard deviation of the differences.
         criticals: Smallest mean that is proven in samples of two deviations, one
-            `sample_error(n)` below the true one and one above, as shares of it; `inf` if none is.
+            `sample_error(n)` below the true one and one above, as shares of it; `inf` without one.
 
     Source: mean and deviation of normal samples are independent; the rule's smallest mean is a
     straight line in the deviation, as that of the t test is, and the power its mean over the

@@ -94,7 +94,8 @@ def guarded_estimate(
         estimate: The estimate.
         deviations: Contribution of each labelled pair, minus their mean.
         largest: Largest possible error of one pair; one of each sign is counted as seen, since
-            none in 50 does not mean none. `inf` if there is no bound, then none is counted.
+            50 pairs without an error do not rule errors out. `inf` without a bound: then
+            nothing is counted.
         degrees: Degrees of freedom of the t quantile.
         overlooked: Largest error for the rule of three; `largest` by default.
         rest: Variance and third cumulant of the independent part.
@@ -209,7 +210,7 @@ class JudgeRegression:
     human: Floats
     judge: Floats
     largest: float
-    """Largest possible error of the judge on one pair; `inf` if there is no bound."""
+    """Largest possible error of the judge on one pair; `inf` without a bound."""
     clusters: Ints | None = None
     """Number of each pair's cluster; None if pairs are independent."""
 

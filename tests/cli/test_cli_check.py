@@ -133,7 +133,7 @@ def test_a_mistake_is_one_line_and_2(arguments: list[str], message: str) -> None
 
 
 def test_a_whole_model_alone_needs_its_base(tiny: Any) -> None:
-    """A folder that is no adapter names no base; the sentence says how to give one."""
+    """Only an adapter names its base; the sentence says how to name it for other folders."""
     with pytest.raises(TunegateError, match="give it with `tunegate check BASE TUNED`") as caught:
         _check(tiny.base())
 
@@ -150,7 +150,7 @@ def test_an_answer_cannot_steer_the_terminal() -> None:
 
 @needs_gguf
 def test_a_gguf_file_is_looked_at_like_a_folder(tiny: Any, tmp_path_factory: Any) -> None:
-    """Unpacked, its logits can be had; no null adapter is drawn, since it is no adapter."""
+    """Unpacked, its logits can be had; no null adapter is drawn, since it is not an adapter."""
     from tunegate.trainers.artifacts._gguf_writer import write_gguf
 
     place = tmp_path_factory.mktemp("file")

@@ -170,7 +170,7 @@ MISTAKES = {
         "s", "--tuend", "x", parts=("'--tuend'", "did you mean '--tuned'?")
     ),
     "an option without a value": judged("s", "--tuned", parts=("--tuned needs a value",)),
-    "a value that is no choice": judged(
+    "a value that is not a choice": judged(
         "s", *MODELS, "--early-stop", "of", parts=("--early-stop", "'of'", "did you mean 'off'?")
     ),
     "a seed that is not a number": judged(

@@ -105,7 +105,7 @@ def test_a_configuration_that_is_there_stays(project: Any) -> None:
 
 
 def test_a_suite_elsewhere_is_refused(project: Any) -> None:
-    """The job looks into `suites`; a suite it would miss is none."""
+    """The job looks into `suites`, so it would miss a suite elsewhere."""
     with pytest.raises(UsageError, match="deep/mine: with --ci a suite must be in suites"):
         _init("refusals", "deep/mine", "--ci", "github")
 

@@ -129,7 +129,7 @@ def test_another_judge_is_not_the_calibrated_one(
 def test_labels_on_the_run_correct_it(
     project: Any, judge: str, labels: Callable[..., Path]
 ) -> None:
-    """20 labelled pairs give no right; 60 on the run's own do, and the verdict is made anew."""
+    """20 labelled pairs do not make the judge count; 60 of the run do, and it is decided again."""
     calibrated(judge, labels(cases=20))
     options = (*project.models(), f"--gate-judge={judge}", "--gate-calibration=calibration.json")
     assert project.gate(*options).ret == 10

@@ -46,7 +46,7 @@ N = 60
 
 @pytest.fixture(name="suite")
 def _suite(tiny: Any, ask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Write a suite of which the tiny adapter's own answers are right; go to its folder."""
+    """Write a suite whose right answers are the tiny adapter's own; go to its folder."""
     monkeypatch.chdir(tmp_path)
     cases = [Case(id=f"c{i}", prompt=f"{WORDS[i % 8]} {WORDS[i // 8]} the") for i in range(N)]
     with muted():

@@ -547,7 +547,7 @@ def test_a_gate_on_a_tag_sums_its_own_cases(suite: Any, judge: Any) -> None:
 
 @pytest.mark.parametrize(("rare", "proven"), [(19, False), (20, True)])
 def test_a_rare_class_must_be_seen_often_enough(made: Any, rare: int, proven: bool) -> None:
-    """No answer of 400 changed, and all are right: 3 classes, of which one has so many cases.
+    """No answer of 400 changed, and all are right: 3 classes, one with so many cases.
 
     A case of it weighs 400/(3 · rare): ln(20) / -ln(1 - .05 · 3 · rare / 400) is 419 for 19 cases
     and 398 for 20. Were all cases alike, 59 would do.

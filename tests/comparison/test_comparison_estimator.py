@@ -44,7 +44,7 @@ def _continuous(made: Any) -> Pairs:
 
 @pytest.fixture(name="corpus")
 def _corpus(made: Any) -> Pairs:
-    """Return sixty counts of found things, of which micro-averaged accuracy is the level."""
+    """Return sixty counts of found things; their level is micro-averaged accuracy."""
     metric = made.metric(use="classification", binary=False, corpus={"average": "micro"})
     rows = [(float(found), 5.0) for found in RNG.integers(1, 6, 60)]
     base = tuple(found / total for found, total in rows)

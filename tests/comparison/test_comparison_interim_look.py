@@ -259,7 +259,7 @@ def test_a_loss_at_a_look_is_one_of_all_metrics_of_the_run(
 
     The error spent there is .05/8 = .00625 of one metric, .00313 of two and .00208 of three,
     whether the others are asked later (of another suite, or of a tag whose cases are yet to come)
-    or have been decided before. A metric that is only shown is none of them.
+    or have been decided before. A metric that is only shown does not count.
     """
     base, tuned = [1.0] * 100, [0.0] * 8 + [1.0] * 92
     gain = Gate(metric="m", kind=GAIN, margin=0.0)
@@ -325,7 +325,7 @@ def _even_look(index: int) -> InterimLook:
 
 
 def test_a_slice_counts_its_own_cases_at_a_look() -> None:
-    """Every other case of ten: 2, 3, 4 and 5 seen, of which 4 and 5 make the first look's size."""
+    """Every other case of ten: 2, 3, 4 and 5 seen; 4 and 5 make the first look's size."""
     units = {f"c{i}": f"c{i}" for i in range(0, 10, 2)}
     first, last = _even_look(2).on_slice(units), _even_look(3).on_slice(units)
 

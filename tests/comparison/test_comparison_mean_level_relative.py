@@ -19,7 +19,7 @@ from tunegate.harness.stats.power import binary_sample_size
 def scored(
     made: Any, wins: int, losses: int, both: int, neither: int, *, clusters: Any = None, **of: Any
 ) -> Pairs:
-    """Return pairs of which both, only one or neither score 1, more wins of tuned."""
+    """Return pairs where both, only one or neither score 1, with more wins of tuned."""
     columns = made.pairs(wins, losses, both, neither)
     return compare(*columns, metric=made.metric(**of), clusters=clusters).pairs
 

@@ -144,7 +144,7 @@ def test_no_case_and_one_case_leave_it_open(n: int) -> None:
 
 
 def test_equal_ratios_say_nothing_of_the_next_one() -> None:
-    """Without any spread there is no interval; equal values are not taken for 0/1 scores."""
+    """Without any spread there cannot be an interval; equal values are not taken for 0/1 scores."""
     result = decided(ratio(1.2), pairs([1.0] * 50, [1.0] * 50))
 
     assert (result.status, result.low, result.high) == (UNDECIDED, None, None)

@@ -187,7 +187,7 @@ def test_a_floor_on_clusters_is_planned_in_cases(gate: Decide, made: Any) -> Non
 def test_no_case_and_one_case_leave_every_gate_open(
     gate: Decide, made: Any, kind: str, n: int
 ) -> None:
-    """A flawless single case is no evidence; an empty column is none either."""
+    """A flawless single case proves nothing, nor does an empty column."""
     result = gate(kind, 0.5, ([1.0] * n, [1.0] * n))
 
     assert outcome(result) == (UNDECIDED, GateReason.UNDERPOWERED)
@@ -381,7 +381,7 @@ def test_a_proven_gain_holds_a_tolerance_from_any_base(gate: Decide, made: Any) 
     """A new task: base 2 of 100 right, tuned 90. Base had nothing to lose, and nothing is lost."""
     # 2 right by both, 88 wins, 10 wrong by both.
     assert outcome(gate(TOLERANCE, 0.05, made.pairs(88, 0, 2, 10))) == (PASS, None)
-    # 1 win more is no proof of a gain: p = 1/2.
+    # 1 win more does not prove a gain: p = 1/2.
     assert gate(TOLERANCE, 0.05, made.pairs(1, 0, 2, 97)).reason is GateReason.INSENSITIVE
 
 
@@ -460,7 +460,7 @@ def test_the_cases_needed_are_those_of_the_plan(gate: Decide, made: Any) -> None
 def test_no_cases_are_told_without_an_effect_to_hope_for(gate: Decide, made: Any) -> None:
     """A gain without expected_gain, and a tolerance that shows a loss with 95 % confidence.
 
-    The loss is no proven regression where another metric of the run shares the error.
+    The loss is not a proven regression if another metric of the run shares the error.
     """
     hopeful = gate(GAIN, 0.0, made.pairs(8, 4, 20, 8))
     rule = Gate(metric="m", kind=TOLERANCE, margin=0.05)
@@ -646,7 +646,7 @@ def test_lower_is_better_is_cleared_the_other_way(made: Any) -> None:
 
 
 def _drops(count: int, n: int, size: float = 0.6) -> tuple[list[float], list[float]]:
-    """Return pairs of which `count` lose `size` and the others win a little."""
+    """Return pairs: `count` lose `size` and the others win a little."""
     return [0.7] * n, [0.7 - size] * count + [0.75] * (n - count)
 
 

@@ -30,7 +30,7 @@ from tunegate.harness.run.folder_lock import FolderLock, error_from
         ({0}, 1, 0),
         ({4, 13}, 1, 4),  # a usage error ends the session before any verdict
         (set(), 5, 5),  # nothing of ours: pytest's own
-        ({0}, 3, 13),  # a crash inside pytest is no success
+        ({0}, 3, 13),  # a crash inside pytest is not a success
         ({0}, 77, 77),  # pytest.exit(returncode=77)
         ({1}, 2, 1),  # xdist calls -x an interruption
     ],

@@ -46,7 +46,7 @@ def card(project: Any, *files: Path, **more: Any) -> None:
 def test_gates_rest_on_clean_cases(project: Any) -> None:
     """Eight touched cases leave every gate, and their own difference is told beside the others'.
 
-    Base has cases 0-29 right and tuned 0-94; touched are 25-32, of which base has 5.
+    Base has cases 0-29 right and tuned 0-94; touched are 25-32, and base has 5 of those.
     """
     prepare(project)
     data = rows(project, *range(25, 33))

@@ -19,7 +19,7 @@ from tunegate.reports import page
 
 FEW, MORE = 100, 400
 LARGEST = 9_000
-"""Bytes a case, of which its text, the plan and six scores are most."""
+"""Bytes per case, mostly its text, the plan and six scores."""
 SUITE = """\
 name = "prompts"
 cases = "cases.jsonl"
@@ -77,8 +77,8 @@ def test_a_case_takes_few_kilobytes_from_the_suite_to_the_report(
 ) -> None:
     """No answer, trace or file is held as a whole: the slope between two sizes is bounded.
 
-    The records that are kept for the next question are bounded by bytes of their own, of which
-    both sizes are made to be above.
+    The records kept for the next question have a byte limit of their own, and both sizes are
+    above it.
     """
     monkeypatch.setattr(jsonl, "_MOST_KEPT", 1 << 15)
     _judge(tmp_path / "warm", 20)

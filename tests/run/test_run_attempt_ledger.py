@@ -130,7 +130,7 @@ def test_the_sketch_estimates_the_share_of_common_cases() -> None:
 def test_other_cases_and_other_seeds_are_further_chances(
     earlier: list[dict[str, Any]], extended: int
 ) -> None:
-    """Of the same candidate, if they came before; rewording a few cases is none."""
+    """Of the same candidate, if they came before; rewording a few cases does not count."""
     lines = [
         line(suite(changes.pop("of", range(100))), **{"day": day, **changes})
         for day, changes in enumerate(map(dict, earlier), start=1)
@@ -338,7 +338,7 @@ def test_deleting_the_store_does_not_reset_the_attempts(project: Any) -> None:
 
 
 def test_another_seed_is_a_second_chance(project: Any) -> None:
-    """Judged at a fifth of the error; the same run once more is none, and adds no line."""
+    """Judged at a fifth of the error; the same run once more does not count and adds no line."""
     project.suite()
     project.gate(*project.models(), "--gate-run-dir=r1")
     other = project.gate(*project.models(), "--gate-run-dir=r2", "--gate-seed=7")

@@ -37,7 +37,7 @@ def test_without_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_the_page_of_the_job_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """GitHub tells server, repository and run; elsewhere than in CI there is no such fact."""
+    """GitHub names server, repository and run; outside of CI the fact is missing."""
     for name in ("GITHUB_RUN_ID", "CI_PIPELINE_ID", "BUILD_ID"):
         monkeypatch.delenv(name, raising=False)
     assert "CI job" not in origin_facts()

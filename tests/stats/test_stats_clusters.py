@@ -44,7 +44,7 @@ class TestMeanInterval:
         """Five clusters of four: scipy's t upper limit of the means and Hall's lower one.
 
         The means are .1, .1375, .125, .125 and .15: skewed to the left, so that Hall's correction
-        lowers the lower limit from .1031, for 1.4 times the skewness, as there is no bound.
+        lowers the lower limit from .1031, for 1.4 times the skewness, as no bound is known.
         """
         interval = mean_interval(D, clusters=np.repeat(np.arange(5), 4))
         means = np.reshape(D, (5, 4)).mean(axis=1)

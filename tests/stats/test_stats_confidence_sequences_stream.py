@@ -118,7 +118,7 @@ class TestFollow:
 def weeks(rates, *, n, alpha, calls, count, seed):
     """Return when each of many simulated streams raises an alarm, in calls; inf if never.
 
-    The gate's figure is drawn anew for each of them.
+    The gate's figure is drawn again for each of them.
 
     Args:
         rates: Gate's rate, and the stream's.

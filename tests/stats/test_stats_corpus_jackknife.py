@@ -31,7 +31,7 @@ def mean(sums):
 def test_reference():
     """Eight cases of micro-F1 give .1195 with t's lower limit and Hall's upper one.
 
-    t's are (-.0151, .2540); Hall's are for 1.4 times the skewness, as there is no bound.
+    t's are (-.0151, .2540); Hall's are for 1.4 times the skewness, as no bound is known.
     """
     interval = jackknife_interval(BASE, TUNED, micro_f1)
     measured = jackknife_replicates(TUNED, micro_f1).combined(
@@ -130,7 +130,7 @@ def test_identical_systems():
 def test_rare_failures(n):
     """A share of the cases loses all it found and nothing else changes: exact error at most .06.
 
-    All cases have 5 things, of which base finds 3, so that the number of failures is all there is.
+    All cases have 5 things and base finds 3 of them, so the number of failures is all there is.
     """
     base = np.array([[3, 1, 1]] * n)
     lows = []

@@ -215,7 +215,7 @@ class TestQuantile:
 
     @pytest.mark.parametrize("share", [0.0, 1.0])
     def test_refuses_the_ends(self, share):
-        """There is no quantile at 0 and at 1."""
+        """Quantiles at 0 and at 1 do not exist."""
         with pytest.raises(ValueError, match="share="):
             latency_quantile([1.0, 2.0], share)
 

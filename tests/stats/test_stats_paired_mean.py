@@ -189,7 +189,7 @@ class TestPairedMeanInterval:
         limit = optimize.brentq(lambda m: unseen_p(-values, -m) - 0.05, 0.011, 0.2)
 
         assert interval.high == pytest.approx(limit, rel=1e-3)
-        # The exact bound on what was never seen, .0398, would be it if nothing varied.
+        # If nothing varied, the limit would be the exact bound on what was never seen, .0398.
         assert 0.02 < interval.high < 1 - 0.99 * 0.05**0.01
         assert interval.high > mean_interval(values).high
         assert mean_interval(7 * values, bound=7.0).high == pytest.approx(7 * interval.high)

@@ -69,7 +69,7 @@ class TestPpi:
             assert (interval.low, interval.high) == pytest.approx(expected)
 
     def test_no_spread(self):
-        """Labels without an event leave a rate of ln(20)/60 open, .05 of which is overlooked."""
+        """Labels without an event leave a rate of ln(20)/60 open, and .05 of it is overlooked."""
         interval = ppi_interval([0] * 60, [0] * 60, [0] * 500, bound=1.0)
 
         # (1 - .0499)^60 = .046, which tends to .05 with n

@@ -18,7 +18,7 @@ class TestLatticeStep:
         assert lattice_step(values + 5, np.ones(4)) == pytest.approx(1 / 4)
 
     def test_clusters(self):
-        """Clusters of two cases, of which both gain 1 or none, move the mean of eight by 2/8."""
+        """Clusters of two cases that both gain 1, or neither, move the mean of eight by 2/8."""
         assert lattice_step(np.array([0.0, 2.0, 2.0, 0.0]), np.full(4, 2.0)) == pytest.approx(1 / 4)
 
     def test_spread(self):

@@ -39,7 +39,7 @@ NAMED = 3
 def slice_losses(
     tables: Sequence[ScoreTable], gates: Mapping[str, Sequence[GateResult]]
 ) -> SliceLosses | None:
-    """Return the slices that lost while their suites' gates hold; None if none did.
+    """Return the slices that lost while their suites' gates hold; None if no slice did.
 
     Args:
         tables: The scores of the suites.
@@ -97,7 +97,7 @@ class _WholeMetric:
     def has_news_on(self, s: TagSlice) -> bool:
         """Return whether a loss of the slice would be news.
 
-        A tag that all cases have is no slice, and a corpus value of few cases is no evidence.
+        A tag on every case does not make a slice, and a corpus value of few cases proves nothing.
         """
         return (
             s.n < self.n and s.tag not in self.limited and not s.difference.pairs.too_few_for_corpus

@@ -48,7 +48,7 @@ class PilotRun:
     table: ScoreTable | None = field(default=None, repr=False)
     """The run's scores, for gates on a tag; without them all cases are used."""
     unchanged: float | None = None
-    """Share of tuned's greedy answers that equal base's; None if there are none."""
+    """Share of tuned's greedy answers that equal base's; None without such answers."""
 
     def of_gate(self, gate: Gate) -> Pairs:
         """Return the gate's pairs, or all of its metric's if its tag has fewer than two."""

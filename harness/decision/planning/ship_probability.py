@@ -149,7 +149,7 @@ class _Planner:
         self.suite, self.observed, self.least = suite, observed, least
         gains = [g for g in suite.gates if gate_kind(g.kind).is_goal]
         self.goals = gains[:1] if suite.goal_rule == "primary" else gains
-        # Holm's first step: of m goals of which one is enough, the best is tested at alpha/m.
+        # Holm's first step: if one of m goals is enough, the best is tested at alpha/m.
         self.alternatives = max(1, len(gains)) if suite.goal_rule == "any" else 1
         self.guards = {g.id: self._planned(g) for g in suite.gates if g not in gains}
         self.shares = cache(lambda n: planned_shares(suite, n))
@@ -350,7 +350,7 @@ class _Planner:
             yield from cheaper_designs(self.suite, found.gate, plan, power.effect, table)
 
     def _spreads(self, gate: Gate) -> tuple[tuple[ScoreSpread, ...], str]:
-        """Return the assumptions on the spread, or why there are none."""
+        """Return the assumed spreads, or why nothing can be assumed."""
         metric = self.suite.metric(gate.metric)
         if count_asked(self.suite, metric, gate.tag) < 2:
             return (), "not planned: it takes 2 cases"

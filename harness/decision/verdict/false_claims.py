@@ -32,7 +32,7 @@ def false_claims(
 ) -> tuple[GateResult, ...]:
     """Return the gates that claimed a difference between the arms of an A/A run.
 
-    Levels do not count: a floor that base itself is below is no claim of a difference, and
+    Levels do not count: a floor that base itself misses does not claim a difference, and
     must not hide a goal that was reached as well. Without a goal a suite ships what is no
     worse, which in an A/A run is right; only a regression is a false claim there.
 

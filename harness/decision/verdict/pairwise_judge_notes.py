@@ -21,7 +21,7 @@ CONSISTENT = 0.7
 """Share of pairs whose verdict must survive the swap."""
 _SURE = 0.99
 _FEW = 10
-"""Pairs below which there is no note on length."""
+"""Fewest pairs for a note on length."""
 
 
 def comparison_notes(table: ScoreTable) -> Iterator[str]:

@@ -95,7 +95,7 @@ def test_a_lower_is_better_metric_is_turned_round() -> None:
 
 
 def test_unscored_cases_are_left_out_of_the_pairs() -> None:
-    """A pair takes a score of both; none at all is no number."""
+    """A pair takes a score of both; without any pair the number is None."""
     holes = [None if i < 10 else 1.0 for i in range(100)]
     some = compare_pairwise({"A": _run("a", column(60)), "B": _run("b", holes)})
     none = compare_pairwise({"A": _run("a", column(60)), "B": _run("b", [None] * 100)})

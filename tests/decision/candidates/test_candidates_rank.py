@@ -100,7 +100,7 @@ def test_a_relative_tolerance_is_taken_of_base() -> None:
     assert one.forgetting is not None
     assert one.forgetting.estimate == pytest.approx(1 / 3, rel=1e-4)
     assert one.gain is None
-    assert two.beaten_by == ()  # one axis is no front
+    assert two.beaten_by == ()  # one axis makes no front
 
 
 def test_who_is_beaten_on_both() -> None:

@@ -161,7 +161,7 @@ def test_the_calibration_corrects_the_difference(
 ) -> None:
     """A judge that was lenient on 6 of 200 labelled pairs says .03 more than people do.
 
-    It sees 8 wins and 16 losses of 200, -.04, Tango's limits of which are -.081 and .001: within
+    It sees 8 wins and 16 losses of 200, -.04, with Tango's limits -.081 and .001: within
     the tolerance of .1, and no proven loss. All its errors are on pairs that people call equal, so
     the slope is 1, and people would see -.07: a loss beyond doubt, within the tolerance or not.
     """
@@ -378,7 +378,7 @@ class TestLabels:
         assert gate.low <= 1.0 <= gate.high
 
     def test_too_few_labels_give_no_right(self, tone: Any, made: Any) -> None:
-        """49 pairs are not 50; labels of one arm alone are none."""
+        """49 pairs are not 50; labels of one arm alone do not make a pair."""
         suite = tone(self.KNOWN)
         few = labels(dict.fromkeys(range(49), (1.0, 1.0)))
         half = [label for label in labels(dict.fromkeys(range(99), (1.0, 1.0)))

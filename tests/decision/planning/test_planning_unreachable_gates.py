@@ -293,7 +293,7 @@ def test_the_narrowest_tolerance_that_so_many_cases_prove() -> None:
 
 
 def on_tag(suite_folder: Write, gates: str, tagged: int, n: int = 200, **fields: object) -> Any:
-    """Return what planning says of a suite of which the first cases are tagged `few`."""
+    """Return what planning says of a suite whose first cases are tagged `few`."""
     cases = [
         {"prompt": str(i), "expected": "1", "tags": ["few"] if i < tagged else ["other"], **fields}
         for i in range(n)

@@ -147,7 +147,7 @@ def test_differences_of_times_keep_base_s_unit(made: Any) -> None:
 
 
 def test_a_time_of_zero_falls_back_on_the_means(made: Any) -> None:
-    """There is no ratio to 0: the distance from 1.5 times base's mean decides."""
+    """A ratio to 0 is undefined: the distance from 1.5 times base's mean decides."""
     pairs = Pairs("s", made.metric("latency", **TIMED), (0.0, 2.0), (1.0, 1.0))
 
     assert pairs.relative(0.5).differences == pytest.approx([-1.0, 2.0])  # 1.5 · b - t
