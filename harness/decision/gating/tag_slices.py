@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.decision.gating.subject_groups import group_of
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UnknownName
@@ -144,3 +143,46 @@ def q_values(slices: Sequence[TagSlice]) -> tuple[float | None, ...]:
 
     adjusted = iter(benjamini_hochberg(tested))
     return tuple(None if p is None else float(next(adjusted)) for p in p_values)
+
+
+# Forgetting often hits a whole field, in which each subject has few cases.
+_SUBJECTS = {
+    "STEM": (
+        "abstract_algebra astronomy college_biology college_chemistry college_computer_science "
+        "college_mathematics college_physics computer_security conceptual_physics "
+        "electrical_engineering elementary_mathematics high_school_biology high_school_chemistry "
+        "high_school_computer_science high_school_mathematics high_school_physics "
+        "high_school_statistics machine_learning "
+        "biology chemistry computing everyday_physics weather_and_climate"
+    ),
+    "humanities": (
+        "formal_logic high_school_european_history high_school_us_history "
+        "high_school_world_history international_law jurisprudence logical_fallacies "
+        "moral_disputes moral_scenarios philosophy prehistory professional_law world_religions "
+        "art_and_music law_and_government literature world_history"
+    ),
+    "social sciences": (
+        "econometrics high_school_geography high_school_government_and_politics "
+        "high_school_macroeconomics high_school_microeconomics high_school_psychology "
+        "human_sexuality professional_psychology public_relations security_studies sociology "
+        "us_foreign_policy "
+        "economics_and_money geography"
+    ),
+    "other": (
+        "anatomy business_ethics clinical_knowledge college_medicine global_facts human_aging "
+        "management marketing medical_genetics miscellaneous nutrition professional_accounting "
+        "professional_medicine virology "
+        "food_and_household human_body"
+    ),
+}
+"""Subjects of MMLU by group (Hendrycks et al. 2021, `categories.py` of github.com/hendrycks/test)
+and of the bundled suite `general_knowledge`."""
+_GROUPS = {subject: group for group, names in _SUBJECTS.items() for subject in names.split()}
+
+
+def group_of(tag: str) -> str | None:
+    """Return the group of a subject, or what is before the slash in `group/subject`; else None."""
+    group, slash, _ = tag.partition("/")
+    if slash:
+        return group.strip() or None
+    return _GROUPS.get(tag.removeprefix("mmlu_").replace(" ", "_"))

@@ -22,8 +22,8 @@ from tunegate.harness.decision.gating.attempts import at_attempt
 from tunegate.harness.decision.gating.equivalence import EquivalencePairs, margin_of, proven_beyond
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.decision.verdict.decide import ScoredRun, suite_results
-from tunegate.harness.decision.verdict.deployment_step import deployment_step
 from tunegate.harness.decision.verdict.parity_sentences import (
+    deployment_step,
     metric_sentence,
     parity_sentence,
     shipped_gate,

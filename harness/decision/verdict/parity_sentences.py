@@ -1,8 +1,9 @@
-"""Sentences on whether what ships is equivalent to tuned."""
+"""Sentences on what ships: the steps from tuned to it, and whether they are equivalent."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from tunegate.harness.contracts.quantity import parity_format
 from tunegate.harness.records.gate_results import GateResult, GateStatus
@@ -10,6 +11,7 @@ from tunegate.harness.records.parity import MetricParity, ParityStatus, SuitePar
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.records.wording import count_noun
 
+NOTHING = "no step that the identities show"
 _PLACES = {"base": "tuned", "tuned": "shipped"}
 """The places of base and tuned, and which arms are there where tuned is compared with shipped."""
 
@@ -119,3 +121,37 @@ def _deciding_guards(suites: Sequence[SuiteParity], verdict: Verdict) -> Iterato
         for gate in suite.guards:
             if gate.status is decisive and not gate.advisory:
                 yield f"{suite.name}: {gate.sentence}"
+
+
+def deployment_step(tuned: Mapping[str, Any], shipped: Mapping[str, Any]) -> str:
+    """Return the steps between the identities of tuned and shipped, in words."""
+    return ", ".join(dict.fromkeys(_steps(tuned, shipped))) or NOTHING
+
+
+def _steps(tuned: Mapping[str, Any], shipped: Mapping[str, Any]) -> Iterator[str]:
+    if tuned.get("adapter_sha256") and not shipped.get("adapter_sha256"):
+        yield "the adapter merged into the weights"
+    if shipped.get("stored") and shipped["stored"] != tuned.get("stored"):
+        yield f"the weights stored as {_stored_formats(shipped['stored'])}"
+    backend = shipped.get("backend")
+    same = shipped.get("engine") is not None and shipped["engine"] == tuned.get("engine")
+    if backend and backend != tuned.get("backend") and not same:
+        yield f"answers by {_backend_words(backend, shipped)}"
+    if shipped.get("dtype") and shipped["dtype"] != tuned.get("dtype"):
+        yield f"computed in {shipped['dtype']}"
+    for key, what in (("tokenizer_sha256", "tokenizer"), ("template_sha256", "chat template")):
+        if shipped.get(key) and tuned.get(key) and shipped[key] != tuned[key]:
+            yield f"another {what}"
+
+
+def _stored_formats(value: Any) -> str:
+    """Return how weights are stored, most common format first: `Q8_0 and F32`."""
+    if isinstance(value, Mapping):
+        ordered = sorted(value, key=lambda name: (-int(value[name]), str(name)))
+        return " and ".join(map(str, ordered))
+    return str(value)
+
+
+def _backend_words(backend: Any, identity: Mapping[str, Any]) -> str:
+    engine = identity.get("engine")
+    return f"{backend} ({engine})" if engine and backend != "hf" else str(backend)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.decision.verdict.deployment_step import NOTHING, deployment_step
+from tunegate.harness.decision.verdict.parity_sentences import NOTHING, deployment_step
 
 TUNED = {
     "backend": "hf",
