@@ -5,7 +5,7 @@
 #   make lint      linters and types alone
 #   make docs      the documentation as a site, in site/index.html
 #   make matrix    the wheel beside the trainers and servers that people have: before a release
-#   make lock      dev-constraints.txt anew, from what the package index has today
+#   make lock      dev-constraints.txt again, from today's package index
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV := .venv

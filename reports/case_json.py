@@ -76,7 +76,7 @@ def _segments(diff: WordDiff) -> Iterator[Any]:
 
 
 def case_reasons(view: CaseView, places: Mapping[int, int]) -> Iterable[list[Any]]:
-    """Yield metric, arm and what the metric found; 1 at the end where there is no value."""
+    """Yield metric, arm and the metric's reason, with a 1 at the end if the case is unscored."""
     for score in view.scores:
         for arm, row in (("base", score.base), ("tuned", score.tuned)):
             if row is not None and row.reason:

@@ -30,7 +30,7 @@ def update_readme(text: str | None, run: Run, name: str, *, proven: bool) -> str
     """Return the README with the run's section and results in it.
 
     Args:
-        text: The README as it is; None where there is none.
+        text: The README as it is; None if it does not exist.
         run: The finished run.
         name: The model's name where the README has none.
         proven: Whether the model next to the README is the one that was judged.

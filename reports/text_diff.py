@@ -71,7 +71,7 @@ def cut_text(text: str) -> tuple[str, int]:
 def _words(text: str) -> tuple[list[str], bool]:
     """Return words with the white space before them, and whether the text was cut."""
     shown, missing = cut_text(text)
-    # At trailing white space the pattern would begin anew at every character.
+    # At trailing white space the pattern would start over at every character.
     words = _WORD.findall(shown.rstrip())
     if len(words) > WORD_LIMIT:
         return words[:WORD_LIMIT], True

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 PIP = '#!/bin/sh\necho "$@" >> "$SHIMS/pip.log"\n'
-"""Stands in for the index, of which tests know nothing."""
+"""Stands in for the index, which tests cannot reach."""
 
 GH = f"""#!{sys.executable}
 import json, os, pathlib, sys

@@ -78,7 +78,7 @@ CI = {
     "COLUMNS": "40",
     "TZ": "Asia/Tokyo",
 }
-"""What a CI job and a terminal set, of which no output may depend."""
+"""What a CI job and a terminal set; no output may depend on it."""
 
 
 @pytest.fixture(name="project", scope="module")

@@ -150,7 +150,7 @@ def test_a_module_of_tunegate_is_run_by_its_name(installed: Installed, project: 
 
 
 def _module(command: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the command as the environment has it: pytest itself is no script of it."""
+    """Return the command for the environment, which has no pytest script."""
     return command if command[0] == "python" else ("python", "-c", _PYTEST, *command[1:])
 
 

@@ -36,7 +36,7 @@ def test_a_change_of_a_rate_is_in_points() -> None:
 
 
 def test_other_metrics_keep_their_unit() -> None:
-    """Four significant digits, a perplexity or a BLEU of 0 to 100 is no rate."""
+    """Four significant digits; a perplexity, or a BLEU of 0 to 100, is not a rate."""
     assert PLAIN.change(4.1203, 3.9, -0.2203) == "fell by 0.2203, 4.12 → 3.9"
     assert PLAIN.level(34.2) == "34.2"
     assert PLAIN.margin(0.05) == "0.05"
@@ -68,7 +68,7 @@ def test_levels_that_differ_do_not_look_equal() -> None:
 
 
 def test_the_score_of_a_case_has_no_zeros_at_its_end() -> None:
-    """A pass is 100 %, a third 33.3 %, a small one no zero; what is no rate keeps its number."""
+    """A pass is 100 %, a third 33.3 %, a small one not zero; other numbers stay as they are."""
     assert [format_score(v, rate=True) for v in (1.0, 1 / 3, 2e-4, 0.0, None)] == [
         "100 %", "33.3 %", "0.02 %", "0 %", "–",
     ]  # fmt: skip

@@ -29,7 +29,7 @@ ARCHITECTURES = (
     "llama", "gpt2", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "mistral", "phi3",
 )  # fmt: skip
 RUNNING_STATE = ("mamba", "lfm2", "qwen3_5", "recurrent_gemma")
-"""Architectures of which layers carry a state instead of keys and values."""
+"""Architectures with layers that carry a state instead of keys and values."""
 WINDOW = 12
 """Tokens of the sliding windows."""
 CONTEXT = 256

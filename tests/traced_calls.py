@@ -125,7 +125,7 @@ def call(number: int, *, answer: str | None = GOOD, **more: Any) -> ModelCall:
 def stream(
     first: int, count: int, *, bad_every: int | None = None, **more: Any
 ) -> Iterator[ModelCall]:
-    """Yield calls, one in `bad_every` of which breaks the schema."""
+    """Yield calls; one in `bad_every` breaks the schema."""
     for number in range(first, first + count):
         bad = bad_every is not None and number % bad_every == 0
         yield call(number, answer=BAD if bad else GOOD, **more)

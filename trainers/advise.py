@@ -60,7 +60,7 @@ class AdviceQuestion:
     option: str
     """The options of the command line that answer it."""
     choices: tuple[str, ...] = ()
-    """Allowed answers; yes or no where there are none."""
+    """Allowed answers; empty for yes or no."""
     when: Mapping[str, Any] = field(default_factory=dict)
     """Condition under which the answer matters."""
 

@@ -30,7 +30,7 @@ def find_base(name: str | None, *, revision: str = "main", trusted: bool = False
         trusted: Whether the user allowed the model's own code with a flag.
 
     Raises:
-        UsageError: there is no such model, or it cannot be trained.
+        UsageError: the model does not exist, or cannot be trained.
         UnsafeWeights: it could run code when loaded.
     """
     if not name:

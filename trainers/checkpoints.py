@@ -12,7 +12,7 @@ def resume_folder(args: Any) -> str | None:
     """Return the folder that `--resume_from_checkpoint` means; None if it is not given.
 
     Raises:
-        UsageError: there is no such checkpoint.
+        UsageError: the checkpoint does not exist.
     """
     asked = args.resume_from_checkpoint
     if asked is None or str(asked).lower() == "false":

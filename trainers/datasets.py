@@ -97,7 +97,7 @@ def guess_file_format(path: str) -> RowFormat:
     """Return the format that a file seems to have, by its first row.
 
     Raises:
-        UsageError: there is no such file, or it cannot be read.
+        UsageError: the file does not exist, or cannot be read.
     """
     if not Path(path).exists():
         raise UsageError(f"{path}: no such file")

@@ -46,7 +46,7 @@ def current_hardware() -> HardwareInfo:
 def peak_memory() -> int:
     """Return the most main memory that this process ever held, in bytes.
 
-    Linux's VmHWM begins anew with each program; `ru_maxrss` begins with what the parent had.
+    Linux's VmHWM starts over with each program; `ru_maxrss` starts with what the parent had.
     """
     status = Path("/proc/self/status")
     if status.is_file():

@@ -50,7 +50,7 @@ def check_reward_model(name: str, *, where: str) -> Path:
     """Return the folder of a reward model.
 
     Raises:
-        ModelError: there is no reward model.
+        ModelError: the folder is not a reward model.
         UnsafeWeights: it could run code when loaded.
     """
     folder = Path(name).expanduser()
@@ -117,7 +117,7 @@ def reward_function(
     give it: a chat by the reward model's own template, text as it is, without tokens added.
 
     Raises:
-        ModelError: there is no tokenizer.
+        ModelError: the folder has no tokenizer.
     """
     tokenizer = load_reward_tokenizer(folder, where=where)
     loaded: list[Any] = []

@@ -90,7 +90,7 @@ def save_training(
 def _record(
     trainer: Any, job: TrainingJob, method: TrainingMethod, *, folder: Path, seconds: float
 ) -> record.TrainingRecord:
-    """Return the run card of weights that are in `folder`."""
+    """Return the training card of the weights in `folder`."""
     config = job.config
     earlier = config.peft.adapter_name_or_path
     written = trainer.processing_class.chat_template

@@ -98,7 +98,7 @@ class TrainerClass:
     """Names of the constructor's arguments."""
 
     def options(self) -> type[Any] | None:
-        """Return the dataclass of options that tunegate adds, None where there are none."""
+        """Return the dataclass of options that tunegate adds, or None."""
         teacher = "teacher_model" in self.takes
         if "reward_funcs" in self.takes:
             return TeacherRewardArguments if teacher else reward_training.RewardArguments
@@ -153,7 +153,7 @@ def find_trainer(name: str) -> TrainerClass:
     """Return TRL's trainer of that name.
 
     Raises:
-        UsageError: there is none, or it needs what cannot be given here.
+        UsageError: TRL has no such trainer, or it needs something that no flag can set.
     """
     _refuse_unknown(name)
     module = importlib.import_module(_modules()[name])

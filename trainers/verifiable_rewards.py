@@ -54,7 +54,7 @@ class Reward:
     """The metric's options as the configuration has them."""
     metric: Metric | None = None
     function: Callable[..., Any] | None = None
-    """A function of TRL's kind, where it is no metric."""
+    """A function of TRL's kind, if it is not a metric."""
 
     @property
     def signed_weight(self) -> float:

@@ -1,10 +1,9 @@
 """The runs of the guides on comparing and on history, and their screenshots.
 
 `python docs/images/make_comparisons.py` makes both pictures. Two suites of 300 cases, a base and
-four fine-tunes of which each gains and forgets by chance as `CANDIDATES` says: the answers are
-scripted, so the numbers say nothing of any model. The days of the history are made up; all else on
-the pages is as it always is. Chromium and Playwright are needed; the same script gives the same
-pictures.
+four fine-tunes that gain and forget at random, as `CANDIDATES` says: the answers are
+scripted, so the numbers say nothing about any model. The days of the history are made up; the rest
+of the pages is real. It needs Chromium and Playwright; the same script gives the same pictures.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def main() -> int:
 
 
 def _gated(folder: Path, loss: Callable[[str], float], unrest: float) -> Path:
-    """Run both suites with arms of which tuned loses as much as `loss` says; return the page."""
+    """Run both suites, with a tuned arm that loses as much as `loss` says; return the page."""
     rng = random.Random(7)
     arms: dict[str, dict[str, Any]] = {arm: {"completions": {}} for arm in ("base", "tuned")}
     for case in _cases(SUITES["support_json"]):

@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def judged(asked: Mapping[str, Any], name: str, model: str | None) -> dict[str, Any]:
-    """Return value and reason, or why there is none."""
+    """Return value and reason, or why it was not judged."""
     text, case = asked["completion"] or "", asked["case"]
     if not text.strip():
         return {"abstained": "the answer is empty"}

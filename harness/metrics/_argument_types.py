@@ -1,8 +1,8 @@
 """Types of arguments, as a tool's schema names them.
 
 JSON schema's names and those of Python and BFCL (`float`, `dict`, `tuple`, `any` …) are known; an
-unknown name allows everything. As in BFCL's check a whole number is a number, but 1.0 is no whole
-number and true is neither.
+unknown name allows everything. As in BFCL's check a whole number is a number, but 1.0 is not a
+whole number, and true is neither.
 """
 
 from __future__ import annotations

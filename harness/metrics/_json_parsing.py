@@ -57,7 +57,7 @@ def read_first(text: str, start: int) -> tuple[Any, int]:
     """Return the JSON value that starts at `start`, and where it ends.
 
     Raises:
-        UnreadableJson: there is none.
+        UnreadableJson: no JSON value starts there.
     """
     with _readable_errors():
         return _DECODER.raw_decode(text, start)

@@ -21,7 +21,7 @@ _OPEN = r"[\s:*_`\"'(\[$]{0,8}"
 _CLOSE = r"[ \t*_`\"')\].:$]{0,8}"
 _OPTION = r"(?:(?i:option|choice|answer|letter)\s)?[*_(\[\"']{0,4}"
 _ENDS = rf"(?![{LETTER}\d_+#])(?!['’][{LETTER}])(?!-[{LETTER}\d])(?!\.[{LETTER}])"
-"""A letter that is no part of a word, `A-level`, `C++`, `A's` or `A.D.`."""
+"""Follows a letter that is a choice, not a part of `Apple`, `A-level`, `C++`, `A's` or `A.D.`."""
 _NOT_WRONG = r"(?![)\]*\"']{0,4}\s(?:is|are|was)\s(?:wrong|incorrect|false|not)\b)"
 
 _SAID = re.compile(

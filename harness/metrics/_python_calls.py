@@ -51,7 +51,7 @@ def _parse_python(text: str) -> list[ast.Call]:
         raise MalformedCall(f"{len(text)} characters are more than the {_LONGEST} that are parsed")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "\d" in a string is no fault of ours
+            warnings.simplefilter("ignore")  # "\d" in a string is not our fault
             tree = ast.parse(text if text.startswith("[") else f"[{text}]", mode="eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         # The parser raises the last two, too, for texts that are nested too deeply.
@@ -111,7 +111,7 @@ def _name(node: ast.expr) -> str:
         steps.append(node.attr)
         node = node.value
     if not isinstance(node, ast.Name):
-        raise MalformedCall("what is called is not a name")
+        raise MalformedCall("the function is not called by its name")
     return ".".join([node.id, *reversed(steps)])
 
 

@@ -65,7 +65,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s++|\n")
 
 
 def refusal_in(text: str) -> str | None:
-    """Return the sentence that declines, without markup and quotations; None if none does."""
+    """Return the sentence that declines, without markup and quotations, or None."""
     opening = _opening_sentences(text)
     for place, sentence in enumerate(opening):
         found = _DECLINES.search(sentence.lower())

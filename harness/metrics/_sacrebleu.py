@@ -12,7 +12,7 @@ from tunegate.harness.records.scores import Score
 
 
 def check_expected_texts(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return the cases whose expected texts are empty.
+    """Return a problem for each case with an empty expected text.
 
     Raises:
         MissingExtra: sacrebleu is not installed.

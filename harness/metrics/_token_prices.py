@@ -38,8 +38,8 @@ def price_of(model: str) -> TokenPrice:
     rows = _table()
     if rows is None:
         raise UnknownPrice(
-            f"no price of {model!r}: litellm, whose table of prices is read, is not installed "
-            "(pip install litellm); or give price_in and price_out"
+            f"no price of {model!r}: the table of prices comes with litellm, which is not "
+            "installed (pip install litellm); or give price_in and price_out"
         )
     if model not in rows:
         raise UnknownPrice(f"{_near(model, tuple(rows))}; or give price_in and price_out")

@@ -104,7 +104,7 @@ def classification(
     """Score 1 if the answer is the case's label, else 0.
 
     Gates use the accuracy. With `labels`, `aggregate = "corpus"` gates on macro-F1 instead, the
-    unweighted mean of the classes' F1. An answer that is no label counts as a miss.
+    unweighted mean of the classes' F1. An answer that is not a label counts as a miss.
 
     Known problems:
         Gates on macro-F1 are advisory below 50 cases, and a rare class makes the interval wide.

@@ -89,6 +89,6 @@ def _score(text: str, wanted: Mapping[str, Any]) -> Score:
 
 
 def _prompt(case: Case) -> str:
-    """Return the text of the user's last turn; empty if it is none."""
+    """Return the text of the user's last turn; empty if it is not text."""
     content = case.input_messages()[-1].get("content")
     return content.strip() if isinstance(content, str) else ""

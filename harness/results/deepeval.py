@@ -58,7 +58,7 @@ def deepeval(path: Path, *, id: str = "") -> Iterator[ResultLog]:
         id: The field of a test case's metadata that is its id.
 
     Raises:
-        UsageError: the file is no test run, or `id` is in no test case.
+        UsageError: the file is not a test run, or no test case has `id`.
     """
     files = _files(path)
     document = json_document(files[-1])

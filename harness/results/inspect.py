@@ -120,7 +120,7 @@ def inspect(path: Path) -> Iterator[ResultLog]:
     """Yield a log for each model and task, the newest where a folder has several.
 
     Raises:
-        UsageError: there is no log, one has an unknown version, or two logs of a task have
+        UsageError: no log is found, one has an unknown version, or two logs of a task have
             different arguments.
     """
     if path.is_file() and path.suffix == ".eval" and not _is_log(path):

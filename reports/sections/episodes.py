@@ -79,7 +79,7 @@ class SuiteEpisodes:
 
 
 def render(data: ReportData) -> Markup:
-    """Return a block for each suite of episodes; nothing where there is none."""
+    """Return a block for each suite of episodes; nothing without one."""
     from markupsafe import Markup
 
     found = suite_episodes(data)

@@ -67,7 +67,7 @@ def test_vocabularies_of_two_sizes_have_no_divergence() -> None:
 
 
 def test_places_whose_likeliest_token_is_another() -> None:
-    """Of three places one changes its mind; a smaller lead is no other token."""
+    """One of three positions changes its token; a smaller lead is not a change."""
     base = [_logs((0.6, 0.4)), _logs((0.9, 0.1), (0.2, 0.8))]
     tuned = [_logs((0.4, 0.6)), _logs((0.6, 0.4), (0.1, 0.9))]
 

@@ -26,7 +26,7 @@ from tunegate.harness.records.cases import Case
     ],
 )
 def test_answers(fields: dict[str, Any], value: float | None, reason: str | None) -> None:
-    """Any text is one; the reason says why there is none."""
+    """Any text is an answer; the reason says why there is no text."""
     score = answer_given(Case(id="a", prompt="?"), Completion(**fields))
 
     assert (score.value, score.reason) == (value, reason)

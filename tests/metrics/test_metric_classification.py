@@ -42,7 +42,7 @@ def total(scores: Sequence[Score]) -> list[float]:
     ("expected", "text", "options", "value"),
     [
         ("refund", "refund", {}, 1.0),
-        ("refund", " refund\n", {}, 1.0),  # white space around is no content
+        ("refund", " refund\n", {}, 1.0),  # white space around does not count
         ("refund", "Refund", {}, 0.0),  # nothing is lenient unless asked
         ("refund", "Refund", {"ignore_case": True}, 1.0),
         ("refund", "refund.", {}, 0.0),

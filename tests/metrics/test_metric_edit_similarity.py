@@ -33,7 +33,7 @@ def score(expected: str | tuple[str, ...] | None, text: str | None, **options: A
         ("", "", 1.0),
         ("", "abc", 0.0),
         ("abc", "xyz", 0.0),
-        ("abc", " abc\n", 1.0),  # white space around is no content
+        ("abc", " abc\n", 1.0),  # white space around does not count
         ("abc", "ABC", 0.0),
         ("a b", "a  b", 0.75),  # one of four characters too many
         ("é", "e\u0301", 0.0),  # two code points for one: no Unicode normalisation

@@ -67,7 +67,7 @@ def test_rewards_turns_and_ends_are_read_off() -> None:
 
 
 def test_tool_errors_are_a_share_of_the_calls() -> None:
-    """One of two failed; an unreadable call is one more; without calls there are none."""
+    """One of two failed; an unreadable call counts as failed; without calls the share is 0."""
     assert tool_errors(TASK, episode(False, True)).value == 0.5
     assert tool_errors(TASK, episode(False, True, problem="broken")).value == pytest.approx(2 / 3)
     assert tool_errors(TASK, episode()).value == 0.0

@@ -22,7 +22,7 @@ def score(expected: str | tuple[str, ...] | None, text: str | None, **options: b
     ("expected", "text", "value"),
     [
         ("shipping", "shipping", 1.0),
-        ("shipping", "  shipping\n", 1.0),  # white space around is no content
+        ("shipping", "  shipping\n", 1.0),  # white space around does not count
         (" shipping ", "shipping", 1.0),  # on either side
         ("shipping", "\u00a0shipping\u3000", 1.0),  # no-break and ideographic space are white space
         ("shipping", "Shipping", 0.0),  # trap T6: nothing is lenient unless asked

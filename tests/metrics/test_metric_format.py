@@ -38,7 +38,7 @@ MARKDOWN = "# Title\n\nText\ngoes on.\n\n\n## Part\n1. one\n2) two\n 3. three\n4
     ("thing", "text", "count"),
     [
         ("words", "one two  three\nfour", 4),
-        ("words", "well-known don't - — *", 2),  # a lone sign is no word
+        ("words", "well-known don't - — *", 2),  # a lone sign is not a word
         ("words", "…", 0),
         ("words", "3 apples, 4.5 kg", 4),
         ("characters", "  abc d \n", 5),

@@ -118,7 +118,7 @@ def test_does_not_guess(text: str) -> None:
     [("```\n{}\n```", None), ("See {}.", None), ("See {}.", "fence"), ("```\n{", "fence")],
 )
 def test_looks_no_further_than_asked(text: str, extract: Extract | None) -> None:
-    """Without `extract` a fence is no JSON, and with `fence` prose is none."""
+    """Without `extract` a fence is not JSON, and with `fence` prose is not."""
     with pytest.raises(UnreadableJson):
         find_json(text, extract)
 

@@ -243,7 +243,7 @@ def test_formats_are_checked(dialect: str, name: str, good: str, bad: str) -> No
 def test_an_unusable_schema_is_unscored_and_found_at_load(
     tmp_path: Path, schema: str, words: str
 ) -> None:
-    """`check_schema` names file and fault; scoring with it is no zero."""
+    """`check_schema` names file and fault; the case is unscored, not 0."""
     path = tmp_path / "s.json"
     path.write_text(schema, encoding="utf-8")
     (problem,) = check_schema(path)

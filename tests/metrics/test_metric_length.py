@@ -48,7 +48,7 @@ def test_tokens_are_the_backends() -> None:
     [(None, "words", 3), (None, "characters", 3), ("x", "tokens", None)],
 )
 def test_missing_data_is_unscored(text: str | None, unit: str, tokens: int | None) -> None:
-    """A missing text is no text of length 0."""
+    """A missing text is not a text of length 0."""
     result = score(text, unit, tokens)
 
     assert result.value is None

@@ -204,7 +204,7 @@ def test_a_case_that_expects_neither_is_refused() -> None:
 
 @given(st.text(st.characters(exclude_categories=())) | st.text("I can'tno help.\n\"*", max_size=60))
 def test_any_text_is_one_or_the_other(text: str) -> None:
-    """No text raises; what is no refusal is an answer, unless it is empty."""
+    """No text raises; anything but a refusal is an answer, unless it is empty."""
     refuse, answer = score(text, "refuse").value, score(text, "answer").value
 
     assert refuse is not None

@@ -29,7 +29,7 @@ def test_an_empty_answer_has_no_tokens() -> None:
 
 
 def test_an_unknown_count_is_unscored() -> None:
-    """Half of a sum is no sum; the reason names what is missing."""
+    """Half of a sum is not a sum; the reason names the missing half."""
     one = tokens(CASE, Completion(text="x", input_tokens=3))
     both = tokens(CASE, Completion(text="x"))
 

@@ -174,7 +174,7 @@ BROKEN: list[tuple[Any, Any, str]] = [
 def test_an_expectation_that_nothing_meets_is_refused(
     expected: Any, tools: Any, words: str
 ) -> None:
-    """It is found when the suite is loaded, with the case's id; scoring it is no zero."""
+    """It is found when the suite is loaded, with the case's id; the case is unscored, not 0."""
     assert tool_calls.check is not None
     case = Case(id="odd", prompt="p", tools=tools, expected_calls=expected)
     problems = list(tool_calls.check({}, [case]))

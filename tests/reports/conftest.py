@@ -430,7 +430,7 @@ PAYLOADS = (
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Yield a Chromium; skip where there is none."""
+    """Yield a Chromium; skip without one."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if chromium is None:
@@ -450,7 +450,7 @@ def payloads() -> tuple[str, ...]:
 
 
 def with_slices(run: Run) -> Run:
-    """Return a run whose last gates rest on a tag, and of which a slice lost."""
+    """Return a run whose last gates rest on a tag, and where one slice got worse."""
 
     def on_tag(suite: Any) -> Any:
         gates = (*suite.gates[:-1], suite.gates[-1].model_copy(update={"tag": "logic"}))

@@ -76,7 +76,7 @@ def test_an_undecided_run_that_may_pass_warns(make_run: Any) -> None:
 
 
 def test_files_are_named_from_the_repository(make_run: Any, tmp_path: Path) -> None:
-    """An absolute path below the repository is made relative; one outside it is no place."""
+    """An absolute path below the repository is made relative; one outside it is left out."""
     inside = many_gates(make_run("BLOCK"), 1)
     gate = inside.manifest.suites[0].gates[0]
 

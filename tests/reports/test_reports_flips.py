@@ -114,9 +114,9 @@ def test_what_failing_cases_share_is_named(make_run: Any) -> None:
 
 
 def test_chance_alone_shows_no_trait(make_run: Any) -> None:
-    """Of 400 random sets of failing cases at most one in a hundred has a trait in common.
+    """At most one in a hundred of 400 random sets of failing cases has a trait in common.
 
-    Words, tags, formats and lengths of the answers stay; which cases failed is drawn anew.
+    Words, tags, formats and lengths of the answers stay; the failing cases are drawn again.
     """
     data = prepare_data(make_run("BLOCK"))
     views = [view for view in data.cases if view.suite == "support_json"]

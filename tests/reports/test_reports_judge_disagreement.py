@@ -37,7 +37,7 @@ def test_another_answer_the_other_way_round_is_a_swap(
 
 
 def test_a_swap_is_said_by_its_metric(pair: CaseView) -> None:
-    """The sentence names the judge's metric; without a swap there is none."""
+    """The sentence names the judge's metric; without a swap it is left out."""
     assert disagreement_notes(pair, [judged(1, -1)], ["better"])[0].startswith(
         "better: another answer"
     )

@@ -39,7 +39,7 @@ def test_the_page_shows_clean_and_touched_apart(leaked: Run) -> None:
     assert html.index("t.jsonl:17") < html.index("t.jsonl:4")  # touched before suspect
     [suite] = leaked.verdict.leakage.suites if leaked.verdict.leakage else ()
     assert [(m.metric, m.clean.n, m.touched.n) for m in suite.metrics] == [
-        ("json_schema", 58, 1),  # 60 cases, of which one is touched and one was never answered
+        ("json_schema", 58, 1),  # 60 cases; one is touched, one was never answered
         ("json_fields", 58, 1),
         ("truncated", 58, 1),
     ]

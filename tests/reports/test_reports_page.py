@@ -348,7 +348,7 @@ def test_a_further_arm_stands_beside_base_and_tuned(block: Run) -> None:
 
 
 def test_a_conversation_shows_every_turn(block: Run) -> None:
-    """Messages appear with their roles; a turn that is no text appears as JSON."""
+    """Messages appear with their roles; a turn that is not text appears as JSON."""
     key = next(iter(block.cases))
     turns = (
         {"role": "system", "content": "Be terse."},

@@ -34,7 +34,7 @@ def rows_of(spec: str | Path) -> Iterator[ResultRow | UnreadLine]:
 
 
 def read(spec: str | Path) -> list[ResultRow]:
-    """Return the rows of a spec, of which every one must be readable."""
+    """Return the rows of a spec, all of which must be readable."""
     found = list(rows_of(spec))
     assert all(isinstance(row, ResultRow) for row in found)
     return [row for row in found if isinstance(row, ResultRow)]
@@ -140,7 +140,7 @@ def test_another_simulated_user_is_another_measurement(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", ["base", "tuned"])
 def test_rewards_of_harbor_are_those_of_the_job(model: str) -> None:
-    """The job's own summary names the trials of each reward; a refused call is none of them."""
+    """The job's own summary names the trials of each reward; a refused call is not among them."""
     job = json.loads((HARBOR / "result.json").read_text())
     summary = job["stats"]["evals"][f"looked-up__offline/{model}__sums"]
     refused = set(summary["exception_stats"]["ConnectionError"])

@@ -54,7 +54,7 @@ def text(rows: Rows) -> str:
 
 
 WRONG_FIRST = 3
-"""Rows whose score is no number; tuned would be wrong there if they counted as 0."""
+"""Rows whose score is not a number; tuned would be wrong there if they counted as 0."""
 
 TABLE = {
     "nothing is wrong": BadInput(lambda rows: rows, Verdict.SHIP, 200),
@@ -170,7 +170,7 @@ def test_several_scorers_of_one_name_are_told_apart() -> None:
 
 
 def test_a_csv_that_names_a_column_twice_is_refused(tmp_path: Path) -> None:
-    """Two columns of one name are two scores of which one would be hidden."""
+    """With two columns of one name, one score would be hidden."""
     path = tmp_path / "scores.csv"
     path.write_text("id,score,score\nr1,1,0\n", encoding="utf-8")
     with pytest.raises(UsageError, match="two columns are called 'score'"):

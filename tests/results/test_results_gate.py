@@ -23,7 +23,7 @@ Rows = list[dict[str, Any]]
 
 
 def rows(seed: int, right: float, count: int = 200) -> Rows:
-    """Return answers of which a share is right."""
+    """Return answers, with a share of right ones."""
     drawn = random.Random(seed)
     return [
         {"id": f"r{i}", "prompt": f"question {i}", "completion": f"{seed}", "score": score}

@@ -78,7 +78,7 @@ def test_epochs_are_samples_of_a_case() -> None:
 
 
 def test_errors_and_nan_are_unscored_and_never_zero() -> None:
-    """q4 raised, the rater of q2 returned NaN, which is no JSON."""
+    """q4 raised; the rater of q2 returned NaN, which is not JSON."""
     found = read_results(str(INSPECT / "base"))
 
     failed, unrated = found.answers["sums/q4", 0], found.answers["sums/q2", 0]

@@ -28,7 +28,7 @@ DEEPEVAL = RECORDED / "deepeval"
 
 
 def read(spec: str) -> tuple[str, list[ResultRow]]:
-    """Return the format and the rows of a spec, of which every one must be readable."""
+    """Return the format and the rows of a spec, all of which must be readable."""
     reader, (log,) = read_logs(ResultSpec.parse(spec))
     found = list(log.rows())
     assert all(isinstance(row, ResultRow) for row in found)
@@ -184,8 +184,8 @@ def test_a_failed_episode_of_verifiers_says_why() -> None:
     assert tuned[7].error == "the episode ran into its time limit"
 
 
-def test_bfcl_passes_what_is_no_failure() -> None:
-    """The files of scores hold failures only; an inference error is none of them here."""
+def test_bfcl_passes_anything_but_a_failure() -> None:
+    """The files of scores hold only failures; an inference error is not one here."""
     form, base = read(f"{RECORDED / 'bfcl'}#base-prompt")
     _, tuned = read(f"{RECORDED / 'bfcl'}#tuned-prompt")
 
@@ -272,7 +272,7 @@ def test_a_sample_of_openai_evals_without_a_score_is_unscored() -> None:
 def test_lighteval_is_known_by_the_question_not_by_the_position(
     lighteval_run: Callable[[str], Path],
 ) -> None:
-    """The last question is the first once more, with other choices; NaN is no score."""
+    """The last question is the first again, with other choices; NaN is not a score."""
     form, base = read(str(lighteval_run("base")))
     _, tuned = read(str(lighteval_run("tuned")))
 

@@ -19,7 +19,7 @@ def rows(spec: str) -> list[ResultRow | UnreadLine]:
 
 
 def good_rows(spec: str) -> list[ResultRow]:
-    """Return all rows, of which every one must be readable."""
+    """Return all rows, which must be readable."""
     found = rows(spec)
     assert all(isinstance(row, ResultRow) for row in found)
     return [row for row in found if isinstance(row, ResultRow)]

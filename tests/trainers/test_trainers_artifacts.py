@@ -83,7 +83,7 @@ def test_four_bits_are_nf4(tiny: Any, tmp_path: Path) -> None:
 
 
 def test_the_tokenizer_is_the_tuned_arms(tiny: Any, tmp_path: Path) -> None:
-    """Its files are copied, not saved anew: the template must not change by a byte."""
+    """Its files are copied, not saved again: the template must not change by a byte."""
     make(tiny, "merged", tmp_path / "out")
 
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):

@@ -60,7 +60,7 @@ def test_nothing_is_kept_of_what_cannot_be_judged() -> None:
 
 
 def test_it_is_read_back(tmp_path: Path) -> None:
-    """What is written is read; a file that is no such record is none."""
+    """A written record is read back; any other file is not one."""
     record = CheckpointRanking(selected_by="s").with_checkpoint(look(1, 0.5))
     checkpoint_ranking.write_ranking(record, tmp_path)
 

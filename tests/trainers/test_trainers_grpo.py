@@ -155,7 +155,7 @@ def share_of_small_letters(folder: Path) -> float:
 def test_a_failing_reward_ends_in_one_line(
     reward: str, said: str, train: Any, tmp_path: Path
 ) -> None:
-    """A reward that raises or is no number ends the training; checkpoints stay, and are named."""
+    """A reward that raises or is not a number ends the training; checkpoints stay and are named."""
     more = ("--save_strategy", "steps", "--save_steps", "1", "--max_steps", "12", "--seed", "3")
     code, lines = train(*more, reward=f"{HERE}:{reward}")
 

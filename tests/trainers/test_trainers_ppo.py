@@ -204,8 +204,8 @@ def test_mistakes_end_in_one_line(more: list[str], said: str, train: Any) -> Non
     assert said in lines[-1]
 
 
-def test_reward_models_that_are_none(train: Any, tiny_base: Path) -> None:
-    """A language model is no reward model: its head would be drawn at random. None is none."""
+def test_other_models_are_refused_as_reward_models(train: Any, tiny_base: Path) -> None:
+    """A language model has no reward head: it would be drawn at random."""
     code, lines = train(reward=tiny_base)
     assert 2 == code
     assert "not a reward model" in lines[-1]

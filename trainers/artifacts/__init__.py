@@ -85,7 +85,7 @@ def find_artifact(name: str) -> DeploymentArtifact:
     """Return the artifact called `name`.
 
     Raises:
-        UnknownName: there is none; the message offers the nearest.
+        UnknownName: no artifact has that name; the message offers the nearest.
     """
     known = available_artifacts()
     if name not in known:

@@ -67,7 +67,7 @@ def write_gguf(folder: Path, path: Path, quantisation: str) -> None:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    """Return the configuration with its defaults; refuse what is no plain Llama."""
+    """Return the configuration with its defaults; refuse anything but a plain Llama."""
     from transformers import AutoConfig
 
     raw = read_json(folder / "config.json")

@@ -99,7 +99,7 @@ def load_configuration(name: str) -> Any:
     """Return the configuration of a model: a folder, a hub id in the cache, or `embedded`.
 
     Raises:
-        ModelError: there is none.
+        ModelError: the model does not exist, or has no configuration.
     """
     from transformers import AutoConfig
 

@@ -41,7 +41,7 @@ def run(
     Args:
         argv: Flags after `train vendor`.
         say: Takes each line for the user.
-        ask: Asks for consent; None is the terminal, where there is one.
+        ask: Asks for consent; None asks on the terminal, if there is one.
     """
     if ask is None and sys.stdin is not None and sys.stdin.isatty():
         ask = input
@@ -59,7 +59,7 @@ def main(options: VendorOptions, *, say: callbacks.Say, ask: Ask | None = None) 
     """Have a hosted model fine-tuned and return the record, which is in the output folder.
 
     Raises:
-        UsageError: options or rows cannot be used, or there is no consent; nothing was sent.
+        UsageError: options or rows cannot be used, or the user did not agree; nothing was sent.
         BackendError: the vendor refuses or does not answer.
         TunegateError: the job failed.
         RunInterrupted: Ctrl-C; a job that runs goes on.
@@ -139,10 +139,10 @@ def start_job(
 ) -> VendorJob:
     """Check, price, ask for consent, send the rows, and start the job.
 
-    Nothing is sent before there is consent, and what was sent before is not sent again.
+    Nothing is sent without consent, and nothing is sent twice.
 
     Raises:
-        UsageError: options or rows cannot be used, or there is no consent.
+        UsageError: options or rows cannot be used, or the user did not agree.
         BackendError: the vendor refuses or does not answer.
     """
     base = _base(options)
@@ -203,13 +203,13 @@ def _need_consent(what: str, options: VendorOptions, ask: Ask | None) -> None:
     if options.yes:
         return
     if ask is None:
-        raise UsageError(f"nothing was sent: add --yes to {what}, there is no terminal to ask at")
+        raise UsageError(f"nothing was sent: add --yes to {what}; there is no terminal to ask on")
     try:
         answer = ask(f"{what}? [y/N] ")
     except EOFError:
         answer = ""
     if answer.strip().lower() not in ("y", "yes"):
-        raise UsageError("nothing was sent: there was no consent")
+        raise UsageError("nothing was sent: you did not agree")
 
 
 def _submit_job(

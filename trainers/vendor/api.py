@@ -47,20 +47,20 @@ def _host_of(url: str) -> str:
     """Return the host of the vendor's address.
 
     Raises:
-        UsageError: it is no address. It may hold a password, so it is not repeated.
+        UsageError: not an address. It may hold a password, so it is not repeated.
     """
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises where it is no number
+        _ = parts.port  # raises unless it is a number
     except ValueError as error:
-        raise UsageError(f"OPENAI_BASE_URL: no address ({error})") from error
+        raise UsageError(f"OPENAI_BASE_URL: not an address ({error})") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError("OPENAI_BASE_URL: no address; write https://host/v1, or unset it")
+        raise UsageError("OPENAI_BASE_URL: not an address; write https://host/v1, or unset it")
     return parts.hostname
 
 
 class VendorUnreachable(BackendError):
-    """Nobody answered, after all attempts; it may be otherwise later."""
+    """Nobody answered, after all attempts; a later call may work."""
 
 
 @dataclass
@@ -77,7 +77,7 @@ class VendorApi:
 
         Raises:
             MissingExtra: the SDK is not installed.
-            UsageError: there is no key, or the address is none.
+            UsageError: the key is missing, or the address is not one.
         """
         try:
             import openai
@@ -140,7 +140,7 @@ class VendorApi:
         return self._patiently(f"asking for {job_id}", ask)
 
     def events(self, job_id: str) -> list[dict[str, Any]]:
-        """Return the latest events of a job, the oldest first; none where there are none."""
+        """Return the latest events of a job, the oldest first."""
 
         def ask(client: OpenAI) -> list[dict[str, Any]]:
             jobs = client.fine_tuning.jobs
@@ -174,9 +174,9 @@ class VendorApi:
         """Return the JSON object that a request of the SDK is answered with.
 
         Raises:
-            RetryableError: another attempt may help; so where the reply is no JSON object but the
-                page of a proxy, which the SDK hands out as text.
-            PermanentError: no attempt will.
+            RetryableError: another attempt may help, as with the page of a proxy, which the SDK
+                returns as text.
+            PermanentError: another attempt will not help.
         """
         import openai
 
@@ -195,7 +195,7 @@ class VendorApi:
         """Ask until there is an answer.
 
         Raises:
-            VendorUnreachable: there is none.
+            VendorUnreachable: nobody answered.
             BackendError: the vendor refuses.
         """
 

@@ -82,10 +82,10 @@ class VendorJob(Record):
 
 
 def read_job(folder: Path) -> VendorJob | None:
-    """Return the record in a folder, None if there is none.
+    """Return the record in a folder, or None.
 
     Raises:
-        UsageError: the file is no record of a job.
+        UsageError: the file is not a record of a job.
     """
     path = folder / FILE
     try:
@@ -94,7 +94,7 @@ def read_job(folder: Path) -> VendorJob | None:
         return None
     except (OSError, ValidationError) as error:
         first = error_reason(error)
-        raise UsageError(f"{path}: no record of a hosted job ({first}); move it away") from error
+        raise UsageError(f"{path}: not a record of a hosted job ({first}); move it away") from error
 
 
 def watch_job(api: VendorApi, job_id: str, *, every_s: float, say: Say) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def finish_job(record: VendorJob, job: Mapping[str, Any], price: float | None) -
     """Return the record of a job that is over.
 
     Raises:
-        BackendError: it succeeded, and there is no model.
+        BackendError: it succeeded, but the vendor names no model.
     """
     tuned, tokens = job.get("fine_tuned_model"), job.get("trained_tokens")
     if job["status"] == "succeeded" and not tuned:

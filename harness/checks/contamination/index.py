@@ -55,7 +55,7 @@ class CaseOverlap:
     longest_at: str = ""
     """Its row."""
     exact_at: str = ""
-    """A row whose turns hold the case's whole prompt; empty if there is none."""
+    """A row whose turns hold the case's whole prompt, or empty."""
     answered_at: str = ""
     """A row that holds the short prompt within a text, and the right answer."""
 
@@ -148,7 +148,7 @@ class _SuiteCases:
         units = np.array([names.setdefault(t.unit, len(names)) for t in texts], np.int64)
         hashes, valid = hash_ngrams(ids, N)
         template = mark_covered(shared_runs(hashes, valid, units[case_at]))
-        # A run is a case's own if none of its words belongs to a template.
+        # A run is a case's own if no word of it belongs to a template.
         kept = np.where(template, GAP, ids)
         own = hash_ngrams(kept, N)[1]
         words = np.bincount(case_at[kept != GAP], minlength=len(texts))

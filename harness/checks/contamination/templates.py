@@ -1,4 +1,4 @@
-"""Templates: text that many cases of a suite share, which is no evidence about any one of them.
+"""Templates: text that many cases of a suite share, so it proves nothing about any one of them.
 
 A run of eight words in more than two unrelated cases is a template: a system text in the prompt,
 few-shot examples, a form that was filled in. So are the opening and closing words of half of the

@@ -21,7 +21,7 @@ function drawFound() {
   document.getElementById("clear").hidden = !changed;
 }
 
-/** Say how many cases have their texts on this page, where it has not all. */
+/** Say how many cases have their texts on this page, if not all of them do. */
 function drawHeld() {
   if (!cases.length || body(cases.length - 1)) return;
   const told = document.getElementById("held");

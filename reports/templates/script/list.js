@@ -4,7 +4,7 @@ const ROWS = matchMedia("(max-width: 760px)").matches ? 8 : 25;
 const box = document.getElementById("cases");
 let places = []; // what the filters let through
 
-/** Draw the list anew; `focus` is the anchor of the row to go to. */
+/** Draw the list again; `focus` is the anchor of the row to go to. */
 function draw(focus) {
   places = chosen();
   const target = focus || open;

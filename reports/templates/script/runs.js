@@ -27,7 +27,7 @@ async function addPages(files) {
       if ([run, ...others].some((one) => identity(one) === identity(other))) problems.push(`${file.name}: run ${bare(other.run)} is here already`);
       else others.push(other);
     } catch {
-      problems.push(`${file.name}: not the page of a run; choose a report.html, or make it anew with tunegate report RUN`);
+      problems.push(`${file.name}: not the page of a run; choose a report.html, or make it again with tunegate report RUN`);
     }
   }
   document.getElementById("picked").textContent = problems.join("; ");

@@ -243,7 +243,7 @@ def test_a_whole_prompt_is_a_turn(prompt: str, row: list[str], found: bool) -> N
 
 
 def test_a_conversation_is_exact_if_a_row_has_all_its_turns() -> None:
-    """One common turn (`yes please`) is none of a case."""
+    """A common turn (`yes please`) does not count."""
     turns = ("yes please", "which colour would you like", "blue")
     case = Case(
         id="c",
@@ -303,7 +303,7 @@ def test_what_counts(overlap: CaseOverlap, found: OverlapKind | None) -> None:
 
 
 def test_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows are looked at in batches, whose size is no part of the result."""
+    """Rows are read in batches, and their size does not change the result."""
     cases = [Case(id=str(i), prompt=numbered(i, i + 25)) for i in range(0, 300, 30)]
     rows = [numbered(i, i + 14) for i in range(0, 300, 7)]
     whole = overlaps(cases, *rows)

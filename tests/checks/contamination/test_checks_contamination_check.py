@@ -130,7 +130,7 @@ def test_edited_copies(
     share: float,
     longest: int,
 ) -> None:
-    """A case of 47 words, of which a row changed some: what is left of its 40 runs of eight."""
+    """A row changed some of a case's 47 words: how many of its 40 runs of eight are left."""
     given_words = sentence(0, 47).split()
     case = {"id": "c0", "prompt": " ".join(given_words), "expected": "a"}
     suite = suites.load_suite(suite_folder(TOML, [case]))

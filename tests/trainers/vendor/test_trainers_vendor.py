@@ -359,7 +359,7 @@ def test_a_damaged_record_is_not_written_over(vendor: Any, job: Job) -> None:
     (job.out / FILE).write_text("{}")
 
     assert job(*job.start, "--yes") == 2
-    assert "no record of a hosted job" in job.lines[-1]
+    assert "not a record of a hosted job" in job.lines[-1]
     assert vendor.asked == []
 
 
@@ -370,5 +370,5 @@ def test_an_address_that_is_none_is_a_usage_error(
     monkeypatch.setenv("OPENAI_BASE_URL", address)
     monkeypatch.setenv("OPENAI_API_KEY", "k")
 
-    with pytest.raises(UsageError, match=r"^OPENAI_BASE_URL: no address"):
+    with pytest.raises(UsageError, match=r"^OPENAI_BASE_URL: not an address"):
         VendorApi.from_environment()
