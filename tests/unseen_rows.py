@@ -1,4 +1,4 @@
-"""What a fine-tune has learnt: log-probabilities of both arms, on rows it was never trained on.
+"""What a fine-tune has learned: log-probabilities of both arms, on rows it was never trained on.
 
 The prompt's tokens carry no part of it. Chats are rendered with the arm's own template.
 """

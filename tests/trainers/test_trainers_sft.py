@@ -133,7 +133,7 @@ def test_resumed_training_equals_an_uninterrupted_one(training: Training, tmp_pa
     assert 3 == json.loads((parts / FILE).read_text())["steps"]
 
 
-def test_only_completions_are_learnt(training: Training, tmp_path: Path) -> None:
+def test_only_completions_are_learned(training: Training, tmp_path: Path) -> None:
     from tunegate.trainers import sft
 
     seen: list[list[int]] = []
@@ -288,7 +288,7 @@ def test_precision_is_set_back() -> None:
     assert before == torch.get_float32_matmul_precision()
 
 
-def test_logits_are_computed_where_a_token_is_learnt(tiny_base: Path) -> None:
+def test_logits_are_computed_where_a_token_is_learned(tiny_base: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
     from trl.trainer import utils
@@ -315,12 +315,12 @@ def test_logits_are_computed_where_a_token_is_learnt(tiny_base: Path) -> None:
         patch.setattr(utils._ChunkedLogProbFunction, "apply", counted)
         all_positions = step()
         with trl_environment.logits_of_completions():
-            learnt = step()
+            learned = step()
         step()
 
     assert [7, 2, 7] == shapes
-    assert all_positions[0] == pytest.approx(learnt[0], rel=1e-6)
-    assert torch.allclose(all_positions[1], learnt[1], atol=1e-7)
+    assert all_positions[0] == pytest.approx(learned[0], rel=1e-6)
+    assert torch.allclose(all_positions[1], learned[1], atol=1e-7)
 
 
 def test_progress_line() -> None:
