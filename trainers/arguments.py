@@ -239,8 +239,9 @@ def parse_arguments(
             )
     except (ValueError, TypeError, ImportError) as error:
         raise UsageError(f"{path or 'options'}: {error_reason(error)}") from error
-    data.train_files = _resolve_paths(data.train_files, path, "train_files")
-    data.eval_files = _resolve_paths(data.eval_files, path, "eval_files")
+    for key in ("train_files", "eval_files"):
+        found = yaml_config.find_files(getattr(data, key), path, key)
+        setattr(data, key, [str(each.resolve()) for each in found])
     data.eval_suite = _suites(data.eval_suite, path)
     data.gate_callback = _suites(data.gate_callback, path)
     last = rest[0] if own else None
@@ -337,26 +338,6 @@ def _suites(names: list[str] | str, config: Path | None) -> list[str]:
         beside = config is not None and (config.parent / name.partition("::")[0]).exists()
         found.append(str(config.parent / name) if config and beside else name)
     return found
-
-
-def _resolve_paths(names: list[str] | str, config: Path | None, key: str) -> list[str]:
-    """Return absolute paths; a relative one is looked for next to the configuration first."""
-    found, missing = [], []
-    folders = [config.parent, Path()] if config else [Path()]
-    for name in [names] if isinstance(names, str) else names:
-        places = [folder / name for folder in folders]
-        hits = [place for place in places if place.exists()]
-        if hits:
-            found.append(str(hits[0].resolve()))
-        else:
-            missing.append(f"{key}={name}: no such file or folder (looked for {_or(places)})")
-    if missing:
-        raise UsageError("\n".join(missing))
-    return found
-
-
-def _or(places: list[Path]) -> str:
-    return " and ".join(dict.fromkeys(str(place.resolve()) for place in places))
 
 
 def require_extra() -> None:

@@ -35,14 +35,8 @@ def find_base(name: str | None, *, revision: str = "main", trusted: bool = False
     """
     if not name:
         raise UsageError("--model_name_or_path: missing; give a folder, a hub id or 'embedded'")
-    folder = Path(name).expanduser()
-    if name == EMBEDDED and not folder.is_dir():
-        from tunegate.harness.models.demo_model import make_demo_model
-
-        folder = make_demo_model()
-    local = folder.is_dir()
-    if not local:
-        folder = cached_snapshot(name, revision)
+    folder = find_model_folder(name, revision)
+    local = name == EMBEDDED or Path(name).expanduser().is_dir()
     if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
         raise ModelError(f"{name}: is an adapter; give the base that it was trained on")
     if not trusted:
@@ -54,24 +48,31 @@ _NEEDED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 """Files of a model that can be trained on."""
 
 
-def cached_snapshot(
+def find_model_folder(
     name: str,
     revision: str = "main",
     *,
     option: str = "--model_name_or_path",
     patterns: Sequence[str] = _NEEDED,
 ) -> Path:
-    """Return the snapshot of a hub id, from the cache or, where there is a network, the hub.
+    """Return the folder of a model: its own, the demo model's, or the snapshot of a hub id.
 
     Args:
-        name: The hub id.
-        revision: Branch, tag or commit.
+        name: A folder, `embedded`, or a hub id, in the cache or else on the hub.
+        revision: Branch, tag or commit of the hub id.
         option: Option that named it, for the message.
         patterns: Files that are needed.
 
     Raises:
-        ModelError: neither has it. Unlike Transformers, this asks the hub once, not for a minute.
+        ModelError: it is nowhere. Unlike Transformers, this asks the hub once, not for a minute.
     """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if name == EMBEDDED:
+        from tunegate.harness.models.demo_model import make_demo_model
+
+        return make_demo_model()
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

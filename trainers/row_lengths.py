@@ -20,6 +20,15 @@ def prompt_room(job: TrainingJob, answer: int | None) -> int | None:
     Raises:
         UsageError: the answer alone fills the context.
     """
+    context = _model_context(job)
+    if context is None or answer is None:
+        return context
+    if answer >= context:
+        raise UsageError(f"answers of {answer} tokens fill the model's context of {context}")
+    return context - answer
+
+
+def _model_context(job: TrainingJob) -> int | None:
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(
@@ -27,12 +36,8 @@ def prompt_room(job: TrainingJob, answer: int | None) -> int | None:
         revision=job.config.model.model_revision,
         trust_remote_code=getattr(job.config.training, "trust_remote_code", False),
     )
-    context = getattr(config.get_text_config(), "max_position_embeddings", None)
-    if context is None or answer is None:
-        return context
-    if answer >= context:
-        raise UsageError(f"answers of {answer} tokens fill the model's context of {context}")
-    return int(context) - answer
+    context: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return context
 
 
 def fitting_prompts(
@@ -66,8 +71,6 @@ def token_ids(prompt: Any, tokenizer: Any) -> list[int]:
 
 NO_ROWS = "expected a non-empty list of Tensors"
 """TRL's error when it computes a reference after dropping all rows."""
-
-
 _ANSWERS = ("chosen_ids", "rejected_ids", "completion_ids")
 
 
@@ -84,13 +87,10 @@ def fit_into_context(job: TrainingJob) -> None:
 
     TRL's default knows nothing of the model, which was never trained on later positions.
     """
-    from transformers import AutoConfig
-
     args = job.config.training
     if not hasattr(args, "max_length"):
         return
-    config = AutoConfig.from_pretrained(job.base.folder)
-    context = getattr(config.get_text_config(), "max_position_embeddings", None)
+    context = _model_context(job)
     if context is None or (args.max_length is not None and args.max_length <= context):
         return
     if "max_length" in job.config.given:

@@ -18,15 +18,11 @@ from tunegate.harness.episodes.transcript import messages_in_text, opening_case,
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeSettings
 from tunegate.harness.records.errors import UsageError
-from tunegate.trainers import (
-    prompt_rows,
-)
 from tunegate.trainers.job import TrainingJob
+from tunegate.trainers.prompt_rows import PromptRow
 
 
-def environment_arguments(
-    job: TrainingJob, rows: Sequence[prompt_rows.PromptRow]
-) -> dict[str, Any]:
+def environment_arguments(job: TrainingJob, rows: Sequence[PromptRow]) -> dict[str, Any]:
     """Return TRL's arguments for `--environment`; nothing without it."""
     spec, file = getattr(job.config.own, "environment", None), job.config.config_file
     if spec is None:
@@ -57,7 +53,7 @@ class TrainingEnvironment:
 
 
 def training_environment(
-    spec: str, folder: Path, rows: Sequence[prompt_rows.PromptRow], tokenizer: Any
+    spec: str, folder: Path, rows: Sequence[PromptRow], tokenizer: Any
 ) -> TrainingEnvironment:
     """Return a factory of environments for TRL, and a tokenizer that shows their tools.
 

@@ -105,7 +105,7 @@ def test_words_that_never_come_back_are_no_loop(count: int) -> None:
 
 
 def test_every_period_is_found_at_every_place() -> None:
-    """The shortest run that counts, of each unit length, wherever it begins; a shorter one does not."""
+    """The shortest run that counts, of each unit length, anywhere; a shorter one does not count."""
     fresh = "".join(chr(0x4E00 + at) for at in range(200))
     for size in range(1, 65):
         unit = "".join(chr(0x3041 + at) for at in range(size))

@@ -61,7 +61,7 @@ def test_what_each_arm_did_is_counted(run: Run) -> None:
 
 
 def test_answers_that_were_asked_for_again_are_counted(run: Run) -> None:
-    """One of two answers took three calls; failed cells are not retries, and local arms have none."""
+    """One of two answers took three calls; failed cells are not retries; local arms never retry."""
     name = run.cells[0].cell.case
     cells = [answer(f"{name}{i}", "tuned", "Fine.", attempts=n) for i, n in enumerate((1, 3))]
     asked = replace(run, cells=(run.cells[0], *cells, answer(name, "tuned", None)))

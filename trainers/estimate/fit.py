@@ -18,12 +18,8 @@ from tunegate.trainers.estimate.memory import TrainingSetting
 
 RANK, ROWS, TOKENS = 16, 8, 1024
 """TRL's defaults."""
-
-
 WRITTEN = 512
 """Tokens of a GRPO answer, by TRL's default; its prompt is assumed to be as long."""
-
-
 _TWO_BYTES = "bfloat16"
 
 

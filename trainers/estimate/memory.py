@@ -15,12 +15,11 @@ import sys
 import warnings
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.contracts import lookup
 from tunegate.harness.records.errors import BackendError, ModelError, UsageError, error_reason
-from tunegate.trainers.base_model import cached_snapshot
+from tunegate.trainers.base_model import find_model_folder
 from tunegate.trainers.hardware import peak_memory
 
 if TYPE_CHECKING:
@@ -103,13 +102,7 @@ def load_configuration(name: str) -> Any:
     """
     from transformers import AutoConfig
 
-    folder = Path(name).expanduser()
-    if name == "embedded" and not folder.is_dir():
-        from tunegate.harness.models.demo_model import make_demo_model
-
-        folder = make_demo_model()
-    if not folder.is_dir():
-        folder = cached_snapshot(name, option="--model", patterns=["config.json"])
+    folder = find_model_folder(name, option="--model", patterns=["config.json"])
     try:
         return AutoConfig.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:

@@ -20,8 +20,7 @@ from tunegate.harness.models.remote.litellm_provider import provider_of
 from tunegate.harness.records.errors import BackendError, RunInterrupted, TunegateError, UsageError
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.versions import installed_versions
-from tunegate.trainers import callbacks
-from tunegate.trainers.callbacks import Say
+from tunegate.trainers.callbacks import Say, print_to_stderr
 from tunegate.trainers.vendor import job as vendor_job
 from tunegate.trainers.vendor import prices, rows
 from tunegate.trainers.vendor.api import VendorApi
@@ -31,11 +30,11 @@ from tunegate.trainers.vendor.prices import TokenCount
 from tunegate.trainers.vendor.rows import ChatRows
 
 ORDER = 70
+Ask = Callable[[str], str]
+"""Shows a question and returns the line that was typed."""
 
 
-def run(
-    argv: Sequence[str], *, say: callbacks.Say = callbacks.print_to_stderr, ask: Ask | None = None
-) -> int:
+def run(argv: Sequence[str], *, say: Say = print_to_stderr, ask: Ask | None = None) -> int:
     """Train as `argv` asks and return the exit code; the body of `tunegate train vendor`.
 
     Args:
@@ -55,7 +54,7 @@ def run(
     return 0
 
 
-def main(options: VendorOptions, *, say: callbacks.Say, ask: Ask | None = None) -> VendorJob:
+def main(options: VendorOptions, *, say: Say, ask: Ask | None = None) -> VendorJob:
     """Have a hosted model fine-tuned and return the record, which is in the output folder.
 
     Raises:
@@ -90,7 +89,7 @@ def main(options: VendorOptions, *, say: callbacks.Say, ask: Ask | None = None) 
 
 
 def _watch_job(
-    api: VendorApi, record: VendorJob, options: VendorOptions, say: callbacks.Say
+    api: VendorApi, record: VendorJob, options: VendorOptions, say: Say
 ) -> dict[str, Any]:
     say(f"job {record.job} at {api.host}; Ctrl-C stops watching, not the job")
     try:
@@ -114,7 +113,7 @@ def _again(record: VendorJob, folder: Path) -> str:
     return f"tunegate train vendor --output_dir {folder} --resume {record.job} watches it"
 
 
-def _say_done(record: VendorJob, folder: Path, say: callbacks.Say) -> None:
+def _say_done(record: VendorJob, folder: Path, say: Say) -> None:
     if record.trained_tokens is not None:
         price = "price unknown" if record.cost is None else f"US$ {record.cost:.4g}"
         say(f"billed: {record.trained_tokens:,} tokens, {price}")
@@ -128,10 +127,6 @@ def _gate(record: VendorJob) -> str:
     words = ["tunegate", "gate", "SUITES", "--base", record.base_spec, "--tuned", str(record.spec)]
     rows = ",".join(file.path for file in record.files)
     return shlex.join([*words, *(["--training-data", rows] if rows else [])])
-
-
-Ask = Callable[[str], str]
-"""Shows a question and returns the line that was typed."""
 
 
 def start_job(

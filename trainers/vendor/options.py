@@ -104,22 +104,8 @@ def parse_options(argv: Sequence[str]) -> VendorOptions:
     if not values["output_dir"]:
         raise UsageError("--output_dir: missing; give the folder for the record of the job")
     for name in ("train_files", "eval_files"):
-        values[name] = _resolve_paths(values[name], path, name)
+        values[name] = tuple(yaml_config.find_files(values[name], path, name, folders=False))
     return VendorOptions(**values)
-
-
-def _resolve_paths(names: list[str] | str, config: Path | None, key: str) -> tuple[Path, ...]:
-    """Return the files; a relative name is looked for next to the configuration first."""
-    folders = [config.parent, Path()] if config else [Path()]
-    found = []
-    for name in [names] if isinstance(names, str) else names:
-        places = [folder / name for folder in folders]
-        hit = next((place for place in places if place.is_file()), None)
-        if hit is None:
-            looked = " and ".join(dict.fromkeys(str(place.resolve()) for place in places))
-            raise UsageError(f"{key}={name}: no such file (looked for {looked})")
-        found.append(hit)
-    return tuple(found)
 
 
 def _positive(text: str) -> float:
