@@ -20,8 +20,10 @@ CLASSES = (
 def main(argv: list[str] | None = None) -> int:
     """Run the classes that are named, or all; return 1 if an attack was not survived."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("classes", nargs="*", choices=CLASSES, default=[], metavar="CLASS")
+    parser.add_argument("classes", nargs="*", metavar="CLASS", help=", ".join(CLASSES))
     chosen = parser.parse_args(argv).classes or CLASSES
+    if unknown := [name for name in chosen if name not in CLASSES]:
+        parser.error(f"unknown class {unknown[0]!r}; there are: {', '.join(CLASSES)}")
     found: dict[str, tuple[int, int]] = {}
     for name in chosen:
         print(f"== {name}", flush=True)
