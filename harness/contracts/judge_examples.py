@@ -54,7 +54,7 @@ class ExampleForm:
     """Key → its allowed values, if they are limited."""
 
     def format(self, examples: Sequence[Mapping[str, Any]]) -> str:
-        """Return the examples as text for the prompt; "" if there are none."""
+        """Return the examples as text for the prompt; "" without examples."""
         shown = [
             "\n".join(f"{name}: {_as_json(example[key])}" for key, name in self.parts.items())
             + f"\nIts verdict: {example['verdict']}"

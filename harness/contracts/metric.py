@@ -137,7 +137,7 @@ class Metric:
             raise BackendError(
                 f"metric {self.name!r} tried to end the run on case {case.id!r} "
                 f"({error_summary(error)}); a metric returns a score, or raises an Exception if it "
-                "has none"
+                "has no score"
             ) from error
         if self.corpus is not None and score.value is not None and not score.counts:
             return Score.unscored(f"{self.name} returned no counts, which its level needs")

@@ -26,7 +26,7 @@ A reader must get these right:
 
 Example:
     >>> score_value("0.5"), score_value(True), score_value(float("nan"))
-    ((0.5, None), (1.0, None), (None, 'the score is nan, which is no number'))
+    ((0.5, None), (1.0, None), (None, 'the score is nan, which is not a number'))
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class ResultRow:
     prompt_sha256: str | None = None
     """The tool's own hash of what was sent, if the prompt is not in the file."""
     completion: str | None = None
-    """The answer; None if there is no text, such as for log-likelihoods."""
+    """The answer; None without text, such as for log-likelihoods."""
     reasoning: str | None = None
     """The thoughts before the answer, if the tool keeps them apart."""
     scores: Mapping[str, float | None] = field(default_factory=dict)
@@ -201,7 +201,7 @@ NUMBERS: Mapping[str, float] = MappingProxyType(
 def score_value(
     raw: Any, *, words: Mapping[str, float] = NUMBERS
 ) -> tuple[float | None, str | None]:
-    """Return a score as a number, or else why there is none.
+    """Return a score as a number, or else the reason why it is missing.
 
     Args:
         raw: The value in the file: a number, a bool, a text of either, or None.

@@ -45,7 +45,7 @@ class ScoreSummary:
     unscored: int
     """Samples without one, including failed answers."""
     reason: str
-    """Why one of them is unscored; empty if none is."""
+    """Why one of them is unscored; empty if all are scored."""
     low: float
     high: float
     binary: bool

@@ -110,7 +110,7 @@ def find_reader(path: Path, name: str = "") -> ResultReader:
     """Return the reader called `name`, or the one that recognizes the path.
 
     Raises:
-        UsageError: there is none, or more than one.
+        UsageError: no reader recognizes it, or several do.
     """
     if name:
         return _reader(name)

@@ -195,7 +195,7 @@ def split_text(
 
 
 def _bare_close(text: str, one: ThinkingFormat) -> int:
-    """Return where a closing tag without an opening one ends thoughts; -1 if there is none."""
+    """Return where a closing tag without an opening one ends thoughts; -1 without such a tag."""
     at = text.find(one.close)
     while at > 0 and text[at - 1] in _QUOTES:
         at = text.find(one.close, at + 1)

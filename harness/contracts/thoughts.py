@@ -105,7 +105,7 @@ def no_answer_reason(completion: Completion) -> str | None:
 
 
 def message_thoughts(message: Mapping[str, Any]) -> str | None:
-    """Return the thoughts of a chat message that a server has separated; None if there are none.
+    """Return the thoughts of a chat message that a server has separated, or None.
 
     Source: `reasoning_content` (DeepSeek, SGLang, llama.cpp, litellm), `reasoning` (vLLM, Ollama,
     OpenRouter), `thinking_blocks` (litellm for Anthropic), parts of the content of type `thinking`

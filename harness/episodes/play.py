@@ -37,7 +37,7 @@ from tunegate.harness.records.errors import BackendError
 TRIES = 3
 """Times that an episode is played if its environment fails."""
 GIVE_UP = 10
-"""Failed episodes after which an arm is given up, if none has ended."""
+"""Failed episodes after which an arm is given up, unless one episode has ended."""
 AT_ONCE = 256
 """Episodes played at a time."""
 PATIENCE_S = 0.1

@@ -55,8 +55,8 @@ def faithfulness(
         the share of verdicts with a made-up quotation.
 
     Why:
-        With one question per claim there is no overall verdict to talk a judge into, and the
-        quotation is checked by rule (RAGAS and FActScore split the same way).
+        With one question per claim, an answer cannot talk the judge into an overall verdict, and
+        the quotation is checked by rule (RAGAS and FActScore split the same way).
 
     Known problems:
         An answer without a claim is an unscored abstention, never 1: put a tolerance on `length` or

@@ -36,7 +36,7 @@ def task_completion(
 
     What it does:
         Shows the request and the transcript: each turn with its calls and their results, or just
-        the answer if there is no episode. The expected answer is shown too, if the case has one. An
+        the answer without an episode. The expected answer is shown too, if the case has one. An
         empty answer without a call is 0, without asking.
 
     Why:

@@ -39,8 +39,8 @@ def tool_use(case: Case, completion: Completion) -> Steps:
         missing? `parts` has each answer. An empty answer is 0, without asking.
 
     Why:
-        `tool_calls` compares with expected calls; if several calls would do, or a question is the
-        right answer, there is no single expected one.
+        `tool_calls` compares with expected calls, which does not work if several calls would do, or
+        if the right answer is a question.
 
     Known problems:
         A judge reads arguments less exactly than a rule: with expected calls, gate on `tool_calls`.

@@ -77,7 +77,7 @@ class Completion(Record):
     prompt_sha256: str | None = Field(default=None, exclude_if=is_none)
     """Hash of the prompt that the other tool sent; absent if unknown."""
     reasoning: Text | None = Field(default=None, exclude_if=is_none)
-    """The thoughts before the answer, without their tags; absent if there are none or hidden."""
+    """The thoughts before the answer, without their tags; absent if unknown or hidden."""
     reasoning_tokens: int | None = Field(default=None, ge=0, le=MAX_AMOUNT, exclude_if=is_none)
     """Tokens of the thoughts and their tags, a part of `output_tokens`; absent if unknown."""
     reasoning_s: float | None = Field(default=None, ge=0, le=MAX_AMOUNT, exclude_if=is_none)

@@ -43,9 +43,9 @@ class ArmErrors(Record):
     n: int
     """Labelled answers of the arm that the judge scored."""
     sensitivity: RateEstimate | None = None
-    """Share of the answers good to people that the judge calls good; None if there are none."""
+    """Share of the answers good to people that the judge calls good; None without any."""
     specificity: RateEstimate | None = None
-    """Share of the answers bad to people that the judge calls bad; None if there are none."""
+    """Share of the answers bad to people that the judge calls bad; None without any."""
 
     @property
     def near_guessing(self) -> bool:

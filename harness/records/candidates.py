@@ -54,9 +54,9 @@ class Candidate(Record):
     suites: tuple[SuiteResult, ...]
     """Its gates, at the error level left by the number of candidates."""
     gain: CandidateEffect | None
-    """Improvement over base by the first goal that counts; None if there is none."""
+    """Improvement over base by the first goal that counts; None if no goal counts."""
     forgetting: CandidateEffect | None
-    """Share of its tolerance that the worst guardrail has used up; None if there is none."""
+    """Share of its tolerance that the worst guardrail has used up; None without guardrails."""
     beaten_by: tuple[str, ...] = ()
     """Letters of the candidates that dominate it: they gain no less and forget no more, by the
     estimates, and one of the two is strict."""

@@ -73,7 +73,7 @@ class TrainingDataFile(Record):
     sha256: str | None
     """Hash of the file that was trained on if known, else of the one that was read."""
     rows: int | None
-    """Rows that were compared; None if none were."""
+    """Rows that were compared; None if it was not compared."""
     state: FileState
     """Whether it was compared, or why not."""
 

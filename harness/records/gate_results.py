@@ -83,7 +83,7 @@ class GateResult(Record):
     margin: float | str
     """The bound as the suite writes it: 0.02, or "2%" of base."""
     options: dict[str, Any] = Field(default_factory=dict, exclude_if=operator.not_)
-    """Keys of the gate's table that only its kind knows; absent if there are none."""
+    """Keys of the gate's table that only its kind knows; absent if it has no such keys."""
     p_value: Number = None
     """One-sided p-value of the gate's null hypothesis; None for observed floors."""
     n: int = Field(ge=0, le=MAX_AMOUNT)
@@ -105,7 +105,7 @@ class GateResult(Record):
     """Cases that would decide an undecided gate with 80 % power, if the effect is as hoped (the
     expected gain, or no change) and the spread stays as in this run."""
     needed_most: int | None = Field(default=None, exclude_if=is_none)
-    """The same at the upper end of the 80 % interval of the spread; absent if there is none."""
+    """The same at the upper end of the 80 % interval of the spread; absent if unknown."""
     missing: str | None = Field(default=None, exclude_if=is_none)
     """What an undecided gate lacks that more cases alone would not give, such as clusters."""
     advisory: bool = False

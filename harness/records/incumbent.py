@@ -15,7 +15,7 @@ class SuiteIncumbentResult(Record):
     name: str
     """Its name in suite.toml."""
     verdict: Verdict | None
-    """Decision by its gates alone; None if none of them compares."""
+    """Decision by its gates alone; None if no gate compares."""
     n_unscored: dict[str, int]
     """Arm → cases without a score on some compared metric."""
     gates: tuple[GateResult, ...]

@@ -72,7 +72,7 @@ class Judgement(Record):
     value: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
     """The score; None unless the status is `ok`."""
     reason: Text | None = None
-    """The judge's reason, or why there is no value."""
+    """The judge's reason, or why the value is missing."""
     parts: dict[str, float] | None = None
     """Named sub-scores: by criterion, by order …"""
     replies: tuple[JudgeReply, ...] = ()
@@ -143,6 +143,6 @@ def judge_spending(lines: Iterable[Judgement]) -> tuple[JudgeSpending, ...]:
 
 
 def _sum_of_known(values: Iterable[float | None]) -> Any:
-    """Return the sum of the known values; None if there are none."""
+    """Return the sum of the known values; None if all are unknown."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None

@@ -56,7 +56,7 @@ class Gate(Record):
     where: Text = ""
     """File and line, for messages and annotations."""
     options: dict[str, Any] = Field(default_factory=dict, exclude_if=operator.not_)
-    """Keys of the table that only its kind knows; absent if there are none."""
+    """Keys of the table that only its kind knows; absent if it has no such keys."""
 
     @property
     def id(self) -> str:
@@ -173,7 +173,7 @@ class SuiteRecord(Record):
     alpha_per_attempt: bool = False
     """Whether the k-th candidate is judged at 1/k of the error."""
     extended: int = Field(default=0, ge=0, le=MAX_AMOUNT, exclude_if=operator.not_)
-    """Earlier verdicts on this candidate with other cases or seeds; absent if there are none."""
+    """Earlier verdicts on this candidate with other cases or seeds; absent if 0."""
     looks: LookSchedule | None = None
     """None if every case is asked before anything is judged."""
     sealed: bool = Field(default=False, exclude_if=operator.not_)
@@ -242,7 +242,7 @@ class Manifest(Record):
     liveness: dict[str, Any]
     """Proofs that the adapter is active."""
     served_identity: dict[str, Any] = Field(default_factory=dict, exclude_if=operator.not_)
-    """Served arm → proof that it computes with the weights on disk, or why there is none."""
+    """Served arm → proof that it computes with the weights on disk, or why it is missing."""
     attempts: dict[str, Annotated[int, Field(le=MAX_AMOUNT)]]
     """Suite hash → number of candidates judged on it so far, including this one."""
     ledger: dict[str, LedgerState] = Field(default_factory=dict, exclude_if=operator.not_)
@@ -252,7 +252,7 @@ class Manifest(Record):
     filtered: tuple[str, ...] = ()
     """Why the run judges less than the suites ask for, which caps the verdict at UNDECIDED."""
     findings: tuple[AnswerFinding, ...] = Field(default=(), exclude_if=operator.not_)
-    """Findings in the answers that no score shows; absent if there are none."""
+    """Findings in the answers that no score shows; absent if nothing was found."""
     draft: bool = Field(default=False, exclude_if=operator.not_)
     """Whether the suites are still being written: no attempt is counted, and nothing ships."""
     training: TrainingSummary | None = None

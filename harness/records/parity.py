@@ -61,7 +61,7 @@ class MetricParity(Record):
     n: int
     """Complete pairs."""
     needed_n: int | None = None
-    """Cases that would prove equivalence with 80 % power if there is no difference."""
+    """Cases that would prove equivalence with 80 % power if the models are equal."""
     advisory: bool = False
     """Shown, but without effect on the verdict."""
 
@@ -106,7 +106,7 @@ class SuiteParity(Record):
     guards: tuple[GateResult, ...]
     """Its floors, ceilings, tolerances and limits, with shipped in tuned's place."""
     guards_verdict: Verdict | None
-    """Decision by the guards alone; None if there are none."""
+    """Decision by the guards alone; None without guards."""
     agreement: AnswerAgreement | None = None
     """None if no answers are written."""
     divergence: PredictionDivergence | None = None

@@ -35,7 +35,7 @@ Json = Annotated[dict[str, Any], BeforeValidator(replace_surrogates)]
 
 
 def six_digits(value: float | None) -> float | None:
-    """Round to six significant digits, the precision of verdict.json; there is no minus zero."""
+    """Round to six significant digits, the precision of verdict.json; -0.0 becomes 0.0."""
     return None if value is None else float(f"{value:.6g}") + 0.0
 
 

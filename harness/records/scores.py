@@ -15,7 +15,7 @@ LARGEST = 1e100
 
 
 class Score(Record):
-    """One metric's value for one completion, or why there is none."""
+    """One metric's value for one completion, or why it is missing."""
 
     value: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
     """The value; None if unscored."""
@@ -79,4 +79,4 @@ class ScoreRow:
     """Number of unscored and of all episodes of the case; None if all are scored."""
     bounds: tuple[float, float] | None = None
     """Smallest and largest value that the case could have with its unscored episodes; None if all
-    are scored, there is no value, or the metric has no range."""
+    are scored, no value is known, or the metric has no range."""

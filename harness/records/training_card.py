@@ -46,9 +46,9 @@ class TrainingSummary(Record):
     """What a run knows of tuned's training."""
 
     card: Json = Field(default_factory=dict, repr=False)
-    """The card; empty if there is none."""
+    """The card; empty without one."""
     why: str = ""
-    """Why there is no card, or why it is not believed."""
+    """Why the card is missing or not believed."""
     notes: tuple[str, ...] = ()
     """Differences between training and evaluation, one sentence each."""
 

@@ -83,7 +83,7 @@ class SuiteResult(Record):
     n_unscored: dict[str, int]
     """Arm → cases without a score on some gated metric."""
     n_touched: int = Field(default=0, exclude_if=operator.not_)
-    """Cases left out of the gates because they are in the training rows; absent if none are."""
+    """Cases left out of the gates because they are in the training rows; absent if 0."""
     n_skipped_decided: int = 0
     """Cases not run because everything was already decided."""
     unscored_reasons: dict[str, int] = Field(default_factory=dict)
@@ -171,7 +171,7 @@ class VerdictRecord(Record):
     liveness: dict[str, Any]
     """Proofs that the adapter is active."""
     served_identity: dict[str, Any] = Field(default_factory=dict, exclude_if=operator.not_)
-    """Served arm → proof that it computes with the weights on disk, or why there is none."""
+    """Served arm → proof that it computes with the weights on disk, or why it is missing."""
     attempts: dict[str, int]
     """Suite hash → number of candidates judged on it so far, including this one."""
     seed: int
@@ -179,15 +179,15 @@ class VerdictRecord(Record):
     versions: dict[str, str]
     """Package → version, including Python."""
     slices: SliceLosses | None = Field(default=None, exclude_if=is_none)
-    """Tags on which tuned lost although the gates let it ship; absent if there are none."""
+    """Tags on which tuned lost although the gates let it ship; absent if no tag stands out."""
     training: dict[str, Any] | None = Field(default=None, exclude_if=operator.not_)
-    """How tuned was trained, from the card next to it; absent if there is no card."""
+    """How tuned was trained, from the card next to it; absent if it has no card."""
     leakage: ContaminationResult | None = Field(default=None, exclude_if=is_none)
     """Cases that tuned was trained on; absent if the run did not look for them."""
     further_arms: dict[str, SerializeAsAny[ArmResult]] = Field(
         default_factory=dict, exclude_if=operator.not_
     )
-    """Further arm → result of its comparison; absent if none is compared."""
+    """Further arm → result of its comparison; absent if no arm is compared."""
 
     def trust_notes(self) -> tuple[str, ...]:
         """Return what is taken on trust: recorded prompts, an adapter's base, a server."""

@@ -20,7 +20,7 @@ def suite_folder(name: str) -> Path:
     """Return the folder of a bundled suite.
 
     Raises:
-        UsageError: there is no such suite.
+        UsageError: no bundled suite has that name.
     """
     if name not in suite_names():
         raise UsageError(unknown_name_message(name, suite_names(), what="bundled suite"))
@@ -33,7 +33,7 @@ def find_suites(word: str) -> list[str]:
     A gate after `::` is kept with each of them.
 
     Raises:
-        UsageError: there are none, or the folder cannot be read.
+        UsageError: no suite is found, or the folder cannot be read.
     """
     place, colons, gate = word.partition("::")
     path = Path(place)

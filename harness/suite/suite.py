@@ -116,7 +116,7 @@ class Suite:
         """Return the metric called `name`.
 
         Raises:
-            UnknownName: there is no such metric.
+            UnknownName: no metric has that name.
         """
         for candidate in self.metrics:
             if candidate.name == name:

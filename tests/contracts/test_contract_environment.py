@@ -1,4 +1,4 @@
-"""The libraries that tunegate is installed beside: what an installed version lacks is one line."""
+"""Libraries installed next to tunegate: an unsuitable version is reported in one line."""
 
 from __future__ import annotations
 

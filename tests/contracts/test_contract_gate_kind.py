@@ -233,7 +233,7 @@ def test_the_code_of_another_package_may_fail(
     line: str,
     what: str,
 ) -> None:
-    """An error is one line that names gate, kind and package; a number that is none is unknown."""
+    """An error is one line with gate, kind and package; NaN leaves the gate unknown."""
     old = "loss = max((-d for d in pairs.differences), default=0.0)"
     monkeypatch.syspath_prepend(installed(tmp_path, example().replace(old, line)))
     monkeypatch.delitem(sys.modules, "house_gates", raising=False)

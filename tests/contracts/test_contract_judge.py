@@ -148,7 +148,7 @@ def test_a_file_without_headings_is_one_verdict(tmp_path: Path) -> None:
 
 
 def test_a_conversation_keeps_its_roles() -> None:
-    """One user turn is plain text; several are told apart."""
+    """One user turn is plain text; several have their roles."""
     turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"},
              {"role": "user", "content": "Late."}]  # fmt: skip
 

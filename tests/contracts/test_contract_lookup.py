@@ -52,7 +52,7 @@ def test_everything_in_the_rooms_can_be_loaded() -> None:
     ],
 )
 def test_what_is_listed_in_an_order_has_one(room: str, mark: str) -> None:
-    """Each instance of a folder has an `ORDER` of its own; what has none is no instance."""
+    """Each instance of a folder has its own `ORDER`; modules without one are not instances."""
     modules = {n: importlib.import_module(f"{room}.{n}") for n in lookup.module_names(room)}
     marked = {name for name, module in modules.items() if hasattr(module, mark)}
     ordered = lookup.ordered_modules(room)

@@ -288,7 +288,7 @@ def test_options_without_a_default_are_required(own: ModuleType) -> None:
 
 
 def test_paths_must_exist_beside_the_suite(own: ModuleType) -> None:
-    """A path option arrives whole, or is refused by name; NUL in it is no crash."""
+    """A path option arrives whole, or is refused by name, even with NUL in it."""
 
     @metric()
     def reads(case: Case, completion: Completion, *, file: Path | None = None) -> Score:

@@ -307,7 +307,7 @@ def test_a_section_that_cannot_be_used_costs_only_itself(
 def test_a_section_that_ends_the_process_is_left_out(
     install: Install, capsys: pytest.CaptureFixture[str], title: str, body: str, named: str
 ) -> None:
-    """`sys.exit(0)` in a package is no exit code of a run; a missing title is no traceback."""
+    """`sys.exit(0)` in a package does not end the run; a missing title is one line."""
     files = {"section.py": f"ORDER = 1\n{title}\ndef render(data):\n    {body}\n"}
     install("acme", "[tunegate.sections]\nmine = acme.section\n", files)
     data: Any = None

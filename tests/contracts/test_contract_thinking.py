@@ -190,7 +190,7 @@ def test_hostile_texts_take_linear_time(text: str) -> None:
     ],
 )
 def test_servers_messages(message: dict[str, Any], thoughts: str | None) -> None:
-    """The fields in which servers and providers put thoughts, and what is none of them."""
+    """The fields in which servers and providers put thoughts, and others."""
     assert message_thoughts(message) == thoughts
 
 
@@ -269,8 +269,8 @@ def test_tokens_of_the_answer_alone() -> None:
         ),
     ],
 )
-def test_what_is_told_of_thoughts(fields: dict[str, Any], facts: list[str | None]) -> None:
-    """Tokens and seconds as far as they are known; what is not is called so, and never 0."""
+def test_facts_about_thoughts(fields: dict[str, Any], facts: list[str | None]) -> None:
+    """Tokens and seconds if known; otherwise "not known", never 0."""
     done = Completion(**{"text": "Oslo", "reasoning": "Hm", **fields})
 
     assert list(thought_facts(done)) == [one or "number of tokens not known" for one in facts]

@@ -105,8 +105,8 @@ def test_transcripts_are_the_same_alone_and_together(
 def test_bases_turns_are_drafts_of_tuneds(tiny: Any, tmp_path: Path) -> None:
     """Tuned writes what base wrote, in all three turns: it is read, in a third of the forwards.
 
-    What a model with random weights writes is no text that could be split into its tokens again,
-    so the tokens are kept here.
+    The text of a model with random weights cannot be split into the same tokens again, so the
+    tokens are kept here.
     """
     written: dict[str, tuple[int, ...]] = {}
     decode = local_engine.decode_completion

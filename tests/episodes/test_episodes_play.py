@@ -80,7 +80,7 @@ def test_a_task_is_solved_in_turns(tmp_path: Path) -> None:
         (call("find", order="A1", fast=True), "{'error': \"got an unexpected keyword argument"),
         (call("refund", order="A1"), "{'error': 'find it first'}"),
         (call("find", order="Z9"), "{'error': \"'Z9'\"}"),
-        (call("find", order=["A1"]), "{'error': "),  # unhashable: the argument is no text
+        (call("find", order=["A1"]), "{'error': "),  # unhashable: the argument is not a text
         (call("reset", order="A1"), "{'error': 'Tool reset not found.'}"),
     ],
 )
@@ -268,7 +268,7 @@ def test_what_an_environment_prints_is_not_shown(
 
 
 def test_the_hooks_play_a_user_keep_numbers_and_close(tmp_path: Path) -> None:
-    """`_next` answers an answer, `_stats` is recorded, `_close` is called; none is a tool."""
+    """`_next` replies, `_stats` is recorded, `_close` is called; they are not tools."""
     closed = tmp_path / "closed"
     code = (
         DESK
@@ -343,7 +343,7 @@ def test_resuming_asks_no_turn_twice(tmp_path: Path) -> None:
     assert once_more[0].completion == again[0].completion
 
 
-def test_a_tool_that_answers_otherwise_is_asked_anew(tmp_path: Path) -> None:
+def test_a_tool_that_answers_differently_is_asked_again(tmp_path: Path) -> None:
     folder, store = write_desk(tmp_path / "s"), tmp_path / "store.sqlite"
     played(folder, store=store)
     (folder / "notes.py").write_text("x = 1\n")  # a file that the environment does not use

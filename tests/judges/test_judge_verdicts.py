@@ -225,7 +225,7 @@ def test_silence_does_nothing_that_was_asked(judged: Any, name: str) -> None:
 
 
 def test_tool_use_asks_each_question_by_itself(judged: Any) -> None:
-    """Six questions on the same texts, of which they differ in the last line; one no: 5/6."""
+    """Six questions that differ only in their last line; one no: 5/6."""
 
     def answer(question: JudgeQuestion) -> dict[str, Any]:
         invented = "Question: grounded." in question.text

@@ -1,4 +1,4 @@
-"""Labels: what is read, and what is refused with file and line."""
+"""Labels are read, or refused with file and line."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def test_every_line_is_one_line(folder: Path) -> None:
 
 
 def test_no_file_is_no_rows(tmp_path: Path) -> None:
-    """A refused run has no cells; that is no error."""
+    """A refused run has no cells, which is not an error."""
     assert list(read_jsonl(tmp_path / "none.jsonl")) == []
     assert read_records(tmp_path / "none.jsonl", ScoreRow) == ()
 

@@ -18,7 +18,7 @@ from tunegate.harness.records.jsonl import record_lines
 from tunegate.harness.suite import load_suite
 
 MARGINS = ", ".join(key for kind in gate_kinds() for key in kind.keys_of_margin)
-"""Keys of which a gate needs one."""
+"""Keys of the margin; a gate needs one of them."""
 
 Refused = Callable[..., list[str]]
 Written = Callable[..., Path]
@@ -45,7 +45,7 @@ def test_a_suite_in_order(written: Written, head: str) -> None:
 
 
 def test_the_folder_and_the_file_are_both_names_of_a_suite(written: Written) -> None:
-    """A suite is found by its folder or its suite.toml; what is not there is said."""
+    """A suite is found by its folder or its suite.toml; a missing one is named."""
     folder = written()
 
     assert load_suite(folder).hash == load_suite(folder / "suite.toml").hash

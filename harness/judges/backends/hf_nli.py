@@ -152,7 +152,7 @@ def hf_nli(target: str) -> EntailmentJudgeModel:
 
     Raises:
         MissingExtra: torch or transformers is not installed.
-        UsageError: there is no such folder.
+        UsageError: the folder does not exist.
         ModelError: it is not a sequence classifier, or has no class that means support.
     """
     spec = f"hf-nli:{target}"

@@ -58,7 +58,7 @@ class RecordedJudgement(Record):
     reason: Text | None = None
     parts: dict[str, float] | None = None
     error: Text | None = None
-    """Why there is no value, if the judge failed."""
+    """Why the judge failed."""
     completion: Text | None = None
     """The answer that was judged; for a judge of pairs, tuned's."""
     completion_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")

@@ -56,7 +56,7 @@ class LabellingSubject:
         """Find a metric by `METRIC` or `SUITE::METRIC`; "" finds the only judge metric.
 
         Raises:
-            UsageError: there is none, or more than one.
+            UsageError: no metric fits, or several do.
         """
         suite, _, metric = name.rpartition("::")
         found = [

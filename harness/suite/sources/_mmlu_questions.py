@@ -70,7 +70,7 @@ def split_files(root: Path, split: str) -> list[Path]:
     """Return the files of a split: `root` itself, or those inside it.
 
     Raises:
-        SuiteError: there are none.
+        SuiteError: the split has no files.
     """
     if root.is_file():
         return [root]

@@ -120,7 +120,9 @@ def _answer_fields(call: ModelCall, reading: ImportReport) -> dict[str, Any]:
             for made in call.answer_calls
         ]
     except ValueError:
-        reading.repair("a tool call without readable arguments: none is expected", call.span.where)
+        reading.repair(
+            "a tool call without readable arguments: no call is expected", call.span.where
+        )
         return found
     return found | {"expected_calls": expected or ([] if call.tools else None)}
 

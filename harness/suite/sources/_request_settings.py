@@ -36,7 +36,7 @@ def choose_settings(given: str | tuple[str, ...]) -> tuple[str, ...]:
     """Return the settings that an option means: a named choice, or a list.
 
     Raises:
-        ValueError: there is no such setting.
+        ValueError: a setting is unknown.
     """
     if isinstance(given, str) and given in WORDS:
         return WORDS[given]

@@ -16,7 +16,7 @@ def find_scrubber(name: str) -> Callable[[str], str] | None:
     """Return the function that the option `scrub` names; None for `none`.
 
     Raises:
-        SuiteError: there is no such function.
+        SuiteError: the function cannot be found.
     """
     if name in ("pii", "none"):
         return scrub_text if name == "pii" else None

@@ -35,7 +35,7 @@ from tunegate.harness.records.errors import (
 )
 
 NAMES_SHOWN = 20
-"""Most task names that are listed if none is similar; lm-eval has thousands."""
+"""Most task names listed when no name is similar; lm-eval has thousands."""
 
 
 def lm_eval(

@@ -1,4 +1,4 @@
-"""Strict reading: what is exactly of the form asked for is a reply, and nothing else is."""
+"""Strict reading: only text in exactly the form asked for is a reply."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def test_a_comparison_needs_both_answers(load: Callable[..., Suite]) -> None:
 
 
 def test_samples_of_a_case_are_averaged(load: Callable[..., Suite]) -> None:
-    """1 and 0 are 0.5; a case of which one sample failed is unscored."""
+    """1 and 0 are 0.5; a case with a failed sample is unscored."""
     sampled = "[generation]\ntemperature = 1.0\nsamples = 2\n"
     cells = [
         cell("c0", "tuned", "sorry"),

@@ -149,7 +149,7 @@ def test_other_answers_are_refused(run: Run, tmp_path: Path) -> None:
 
 
 def test_the_metric_is_found_by_name(run: Run) -> None:
-    """By its name, with its suite, or as the only one of a judge; else what there is is told."""
+    """By its name, with its suite, or as the only judge metric; otherwise all are listed."""
     assert LabellingSubject.of(run, "").metric.name == "tone"
     assert LabellingSubject.of(run, "s::tone").suite == "s"
     with pytest.raises(

@@ -29,7 +29,7 @@ def _write(tmp_path: Path) -> Callable[[str | bytes], None]:
 
 
 def test_columns_become_fields(write: Callable[[str], None], cases: Load) -> None:
-    """The README's table: prompt, expected, tags and cluster; an empty cell is no tag."""
+    """The README's table: prompt, expected, tags and cluster; an empty cell adds no tag."""
     write(TICKETS)
     found = cases(
         TABLE + 'columns = { id = "nr", prompt = "question", expected = "answer", '
@@ -141,7 +141,7 @@ def test_what_is_wrong_with_the_table_of_columns(
 def test_a_table_without_a_prompt_is_refused(
     write: Callable[[str], None], problems: Refused
 ) -> None:
-    """The columns that are there are told, since one of them must be it."""
+    """The message lists the columns, since one of them must be the prompt."""
     write("nr,question\n1,a\n")
 
     assert problems(TABLE) == [
@@ -183,7 +183,7 @@ def test_parts_that_cannot_be_taken(
 
 
 def test_many_broken_rows_are_counted(write: Callable[[str], None], problems: Refused) -> None:
-    """What is wrong in one way is told once, with its number; fifty problems are listed."""
+    """The same problem is shown once, with its count; at most fifty are listed."""
     write("id,prompt\n" + "1\n" * 60)
 
     (found,) = problems(TABLE)

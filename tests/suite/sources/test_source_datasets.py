@@ -28,7 +28,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _banking() -> Any:
-    """Return four rows whose labels have names; the last one has none."""
+    """Return four rows whose labels have names; the last row has no label."""
     names = ["lost card", "refund"]
     features = library.Features(
         {"text": library.Value("string"), "label": library.ClassLabel(names=names)}
@@ -170,7 +170,7 @@ def test_conversations_of_a_saved_training_set(tmp_path: Path, cases: Load) -> N
 def test_remarks_on_a_folder_are_not_shown(
     tmp_path: Path, cases: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A README without the hub's header is no news; later remarks are shown again."""
+    """A README without the hub's header gets no warning; later warnings are shown again."""
     import logging
 
     remarks = logging.getLogger("huggingface_hub.repocard")

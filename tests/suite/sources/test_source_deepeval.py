@@ -62,7 +62,7 @@ def test_fields(
     field: str,
     value: object,
 ) -> None:
-    """`context` goes before `retrieval_context`; what is null is no value."""
+    """`context` wins over `retrieval_context`; null counts as missing."""
     (tmp_path / "g.json").write_text(json.dumps([{**GOLDEN, **change}]))
 
     (case,) = cases('from = "deepeval"\nfile = "g.json"\n')

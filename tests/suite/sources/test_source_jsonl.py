@@ -38,7 +38,7 @@ def test_without_columns_lines_are_cases(
 def test_a_json_file_holds_a_list(
     tmp_path: Path, problems: Callable[[str], list[str]], cases: Callable[[str], list[Case]]
 ) -> None:
-    """Its rows are counted; broken JSON is told with line and column."""
+    """Its rows are counted; broken JSON is reported with line and column."""
     table = TABLE.replace("c.jsonl", "c.json")
     (tmp_path / "c.json").write_text('[{"prompt": "a"},\n {"prompt": "b"}]')
     assert [c.prompt for c in cases(table)] == ["a", "b"]

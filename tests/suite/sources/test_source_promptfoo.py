@@ -101,7 +101,7 @@ def test_asserts_become_fields(
         ("'{{ q }} and {{q}}'", "{q: a}", "a and a"),
         ("'{{q}}'", "{q: 3}", "3"),
         ("'{{user.name}}'", "{user: {name: Ann}}", "Ann"),
-        ("'{{q}}'", "{q: '{{x}} {% if %}'}", "{{x}} {% if %}"),  # a value is no template
+        ("'{{q}}'", "{q: '{{x}} {% if %}'}", "{{x}} {% if %}"),  # a value is not a template
         ("'{q} {{q}}'", "{q: a}", "{q} a"),
         ("{label: short, raw: 'Q: {{q}}'}", "{q: a}", "Q: a"),
     ],

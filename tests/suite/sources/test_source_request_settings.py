@@ -1,4 +1,4 @@
-"""Settings of recorded requests: what their cases keep, and what is told of the rest."""
+"""Settings of recorded requests: what their cases keep, and notes on the rest."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_an_unknown_setting_is_told_with_the_nearest() -> None:
     ],
 )
 def test_what_a_case_keeps(asked: dict[str, Any], kept: dict[str, Any]) -> None:
-    """What it can be asked with; what is no such value, and what holds anyway, is left."""
+    """Valid settings are kept; invalid values and defaults are left out."""
     assert SettingsTransfer(NAMES).take(asked, {"prompt": "Hi", "tools": TOOLS}) == kept
 
 
@@ -82,7 +82,7 @@ def test_a_choice_needs_tools_and_an_object_the_word_json() -> None:
     )
 
 
-def told(names: tuple[str, ...], *asked: dict[str, Any]) -> list[str]:
+def notes_on(names: tuple[str, ...], *asked: dict[str, Any]) -> list[str]:
     settings = SettingsTransfer(names)
     for parameters in asked:
         settings.take(parameters, {"prompt": "Hi", "tools": TOOLS})
@@ -92,7 +92,7 @@ def told(names: tuple[str, ...], *asked: dict[str, Any]) -> list[str]:
 def test_sampled_calls_are_counted() -> None:
     asked = [{"temperature": 0.7}, {"temperature": 0}, {"temperature": 1.0}, {"max_tokens": 9}]
 
-    greedy, sampled = told(GREEDY, *asked), told(NAMES, *asked)
+    greedy, sampled = notes_on(GREEDY, *asked), notes_on(NAMES, *asked)
 
     assert greedy == [
         "settings kept: max_tokens (1)",
@@ -108,23 +108,25 @@ def test_sampled_calls_are_counted() -> None:
     ]
 
 
-def test_greedy_calls_have_nothing_to_tell() -> None:
+def test_greedy_calls_need_no_note() -> None:
     neutral = {"temperature": 0, "n": 1, "frequency_penalty": 0.0, "tool_choice": "auto"}
 
-    assert told(GREEDY, neutral) == []
+    assert notes_on(GREEDY, neutral) == []
 
 
 def test_what_cannot_be_kept_is_named() -> None:
     many = {f"setting_{n}": 1 for n in range(12)}
 
-    told_of = told(GREEDY, {"temperature": 0, "seed": 1, "n": 2}, {"temperature": 0, "seed": 2})
+    notes = notes_on(GREEDY, {"temperature": 0, "seed": 1, "n": 2}, {"temperature": 0, "seed": 2})
 
-    assert told_of == ["settings not taken over: seed (2), n (1)"]
-    assert told(GREEDY, {"temperature": 0, **many})[0].endswith("setting_5 (1), and 4 more")
+    assert notes == ["settings not taken over: seed (2), n (1)"]
+    assert notes_on(GREEDY, {"temperature": 0, **many})[0].endswith("setting_5 (1), and 4 more")
 
 
 def test_what_binds_chat_apis_only_is_told() -> None:
     asked = {"temperature": 0, "tool_choice": "required", "response_format": SCHEMA}
 
-    assert told(GREEDY, asked)[-1].startswith("tool_choice and response_format only bind chat APIs")
-    assert len(told((), asked)) == 1
+    assert notes_on(GREEDY, asked)[-1].startswith(
+        "tool_choice and response_format only bind chat APIs"
+    )
+    assert len(notes_on((), asked)) == 1

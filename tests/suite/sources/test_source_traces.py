@@ -226,7 +226,7 @@ def test_personal_data_is_scrubbed_unless_it_is_asked_for(traced: Traced) -> Non
 def test_a_scrub_of_the_users_own(
     traced: Traced, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It changes every text; what it fails on is shown to nobody."""
+    """It changes every text; a text it fails on is never shown."""
     (tmp_path / "house_scrub.py").write_text(
         "def scrub(text):\n    if 'secret' in text: raise KeyError(text)\n    return text.upper()\n"
     )
@@ -417,7 +417,7 @@ SUITE = 'name = "s"\n[[metrics]]\nuse = "length"\n[cases]\n'
 
 
 def test_a_run_is_replayed_with_its_settings(traced: Traced) -> None:
-    """The suite's with the case's own; a greedy run is none that was sampled."""
+    """The suite's settings and the case's own; a greedy run does not count as sampled."""
     shared = {"template": "chat", "max_new_tokens": 24, "temperature": 0.0, "stop": ["END"]}
     own = {"id": "own", "prompt": "Two", "stop": ["x"], "max_new_tokens": 8, "temperature": 0.5}
     spans = of_a_run(1, "One", "chat") + of_a_run(2, "Two", "chat")

@@ -58,7 +58,7 @@ def test_a_conversation_over_several_traces_is_one_cluster(collected: Make, key:
 
 
 def test_a_session_that_another_span_of_the_trace_names_is_the_calls_own(collected: Make) -> None:
-    """The root of a request often has it alone; where a trace names two, none is the calls' own."""
+    """The root of a request often has it alone; if a trace names two, neither counts."""
     root = {"gen_ai.operation.name": "invoke_agent", "gen_ai.input.messages": None}
     one = collected((1, {}), (1, {**root, "session.id": "a"}))
     two = collected((1, {}), (1, {**root, "session.id": "a"}), (1, {**root, "session.id": "b"}))
