@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tunegate.harness.contracts.judge import (
-    Steps,
-    format_conversation,
-    format_json,
-    judge,
-)
+from tunegate.harness.contracts.judge import Steps, format_conversation, format_json, judge
 from tunegate.harness.contracts.judge_examples import ExampleForm
 from tunegate.harness.judges._aspects import VALUES, ask_aspects
 from tunegate.harness.records.answers import Completion

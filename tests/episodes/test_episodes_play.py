@@ -16,12 +16,7 @@ import pytest
 
 from tests.played_suites import DESK, TOML, Policy, PolicyArm, call, solve, write_desk
 from tunegate.harness.contracts.model import Prompt, Request
-from tunegate.harness.episodes.play import (
-    UNWRITTEN_S,
-    EpisodePlayer,
-    EpisodeTurnRequest,
-    MoreTurns,
-)
+from tunegate.harness.episodes.play import UNWRITTEN_S, EpisodePlayer, EpisodeTurnRequest, MoreTurns
 from tunegate.harness.episodes.transcript import opening_case
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case

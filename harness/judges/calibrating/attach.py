@@ -6,11 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tunegate.harness.judges.asking.judge_model import JudgeModel
-from tunegate.harness.records.calibration import (
-    Calibration,
-    calibration_binding,
-    read_calibration,
-)
+from tunegate.harness.records.calibration import Calibration, calibration_binding, read_calibration
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.manifest import MetricRecord, SuiteRecord
 

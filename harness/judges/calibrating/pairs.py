@@ -12,9 +12,7 @@ from tunegate.harness.judges.calibrating.setup import CalibrationSetup
 from tunegate.harness.records.calibration import Calibration, CanaryResult
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.labels import (
-    Label,
-)
+from tunegate.harness.records.labels import Label
 from tunegate.harness.records.scores import Score
 from tunegate.harness.stats import judge_accuracy, judge_bias
 

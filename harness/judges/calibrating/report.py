@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunegate.harness.records.calibration import (
-    LEAST_KAPPA,
-    Calibration,
-    RateEstimate,
-)
+from tunegate.harness.records.calibration import LEAST_KAPPA, Calibration, RateEstimate
 
 NOT_ASKED = "not asked: the judgements are recorded"
 """Note in place of canaries, attacks and repeats for recorded judgements."""

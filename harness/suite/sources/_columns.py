@@ -19,9 +19,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from tunegate.harness.records.errors import (
-    unknown_name_message,
-)
+from tunegate.harness.records.errors import unknown_name_message
 from tunegate.harness.suite.sources._text import json_value
 
 TEXTS = ("id", "prompt", "context", "delimiter", "cluster")

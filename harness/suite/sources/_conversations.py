@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from tunegate.harness.records.cases import Case
 from tunegate.harness.suite.sources._columns import Columns
-from tunegate.harness.suite.sources._table import (
-    RowSelection,
-    RowTable,
-    map_columns,
-    rewrite_rows,
-)
+from tunegate.harness.suite.sources._table import RowSelection, RowTable, map_columns
 from tunegate.harness.suite.sources._text import json_value
 
 PRODUCED = ("prompt", "messages", "expected", "tools", "expected_calls")
@@ -152,7 +146,5 @@ def conversation_cases(
     Raises:
         SuiteError: columns are missing, or rows are broken (every one is listed).
     """
-    chats = replace(
-        table, pick=lambda wanted: rewrite_rows(table.pick(wanted), conversation_fields)
-    )
+    chats = table.with_fields(conversation_fields)
     return map_columns(chats, columns, selection, always=PRODUCED)

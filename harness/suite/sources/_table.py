@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from tunegate.harness.contracts.source import make_case
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.errors import (
-    SuiteError,
-)
+from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.records.problems import summarize_problems
 from tunegate.harness.suite.sources._columns import ColumnMapping, Columns
-from tunegate.harness.suite.sources._text import Row
+from tunegate.harness.suite.sources._text import Row, json_rows
 
 MOST_ROWS = 100_000
 """Most rows that become cases; suites run on every candidate, so they have thousands at most."""
@@ -82,16 +81,29 @@ class RowTable:
         names = tuple(keys) if columns is None else columns
         return cls(place, names, len(rows), lambda wanted: (rows[i] for i in wanted))
 
+    @classmethod
+    def of_json(cls, path: Path, *, form: str) -> RowTable:
+        """Return the rows of a file of JSON lines, or of a `.json` file with a list.
 
-def rewrite_rows(
-    rows: Iterable[Row], rewrite: Callable[[Mapping[str, Any]], Mapping[str, Any]]
-) -> Iterator[Row]:
-    """Yield rows as `rewrite` returns them; a ValueError's text replaces its row."""
-    for where, row in rows:
-        try:
-            yield where, row if isinstance(row, str) else {**row, **rewrite(row)}
-        except ValueError as error:
-            yield where, str(error)
+        Raises:
+            SuiteError: the file cannot be read, or is not a JSON list.
+        """
+        return cls.of(str(path), list(json_rows(path, form=form)))
+
+    def with_fields(self, fields_of: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> RowTable:
+        """Return the table with the fields added that `fields_of` makes of each row.
+
+        A ValueError's text replaces its row.
+        """
+
+        def pick(wanted: Sequence[int]) -> Iterator[Row]:
+            for where, row in self.pick(wanted):
+                try:
+                    yield where, row if isinstance(row, str) else {**row, **fields_of(row)}
+                except ValueError as error:
+                    yield where, str(error)
+
+        return replace(self, pick=pick)
 
 
 def map_columns(

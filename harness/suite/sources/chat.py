@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tunegate.harness.records.cases import Case
-from tunegate.harness.suite.sources import _conversations, _text
 from tunegate.harness.suite.sources._columns import Columns
+from tunegate.harness.suite.sources._conversations import conversation_cases
 from tunegate.harness.suite.sources._table import ALL_ROWS, RowSelection, RowTable
 
 FORM = 'write one conversation a line: {"messages": [{"role": …, "content": …}, …]}'
@@ -41,6 +41,5 @@ def chat(
     Raises:
         SuiteError: the file cannot be read, or conversations are broken (every one is listed).
     """
-    path = folder / file
-    table = RowTable.of(str(path), list(_text.json_rows(path, form=FORM)))
-    yield from _conversations.conversation_cases(table, columns, selection)
+    table = RowTable.of_json(folder / file, form=FORM)
+    yield from conversation_cases(table, columns, selection)

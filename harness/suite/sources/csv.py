@@ -19,12 +19,7 @@ from pydantic import Field
 from tunegate.harness.records.cases import Case
 from tunegate.harness.suite.sources import _text
 from tunegate.harness.suite.sources._columns import Columns
-from tunegate.harness.suite.sources._table import (
-    ALL_ROWS,
-    RowSelection,
-    RowTable,
-    map_columns,
-)
+from tunegate.harness.suite.sources._table import ALL_ROWS, RowSelection, RowTable, map_columns
 
 
 def csv(

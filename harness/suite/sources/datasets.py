@@ -28,12 +28,7 @@ from tunegate.harness.records.errors import (
 )
 from tunegate.harness.suite.sources._columns import Columns
 from tunegate.harness.suite.sources._conversations import conversation_cases
-from tunegate.harness.suite.sources._table import (
-    ALL_ROWS,
-    RowSelection,
-    RowTable,
-    map_columns,
-)
+from tunegate.harness.suite.sources._table import ALL_ROWS, RowSelection, RowTable, map_columns
 from tunegate.harness.suite.sources._text import Row
 
 BUILDERS = {

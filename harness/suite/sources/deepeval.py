@@ -22,13 +22,7 @@ from pydantic import Field
 from tunegate.harness.records.cases import Case
 from tunegate.harness.suite.sources import _conversations, _text
 from tunegate.harness.suite.sources._columns import Columns
-from tunegate.harness.suite.sources._table import (
-    ALL_ROWS,
-    RowSelection,
-    RowTable,
-    map_columns,
-    rewrite_rows,
-)
+from tunegate.harness.suite.sources._table import ALL_ROWS, RowSelection, RowTable, map_columns
 
 FORM = 'expected is a list of goldens: [{"input": …, "expected_output": …}, …]'
 PRODUCED = ("prompt", "expected", "context", "expected_calls")
@@ -56,11 +50,11 @@ def deepeval(
     """
     path = folder / file
     if path.suffix == ".csv":
-        given: Any = _text.csv_rows(path, ",")[1]
+        table = RowTable.of(str(path), _text.csv_rows(path, ",")[1])
     else:
-        given = _text.json_rows(path, form=FORM)
-    rows = list(rewrite_rows(given, partial(_fields, delimiter=context_delimiter)))
-    yield from map_columns(RowTable.of(str(path), rows), columns, selection, always=PRODUCED)
+        table = RowTable.of_json(path, form=FORM)
+    cases = table.with_fields(partial(_fields, delimiter=context_delimiter))
+    yield from map_columns(cases, columns, selection, always=PRODUCED)
 
 
 def _fields(row: Mapping[str, Any], *, delimiter: str) -> dict[str, Any]:

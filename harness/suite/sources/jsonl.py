@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tunegate.harness.records.cases import Case
-from tunegate.harness.suite.sources import _text
 from tunegate.harness.suite.sources._columns import Columns
 from tunegate.harness.suite.sources._table import (
     ALL_ROWS,
@@ -36,9 +35,7 @@ def jsonl(
         SuiteError: the file is missing, too large or not UTF-8, or lines are broken (every
             one is listed).
     """
-    path = folder / file
-    rows = list(_text.json_rows(path, form="write one case a line"))
-    table = RowTable.of(str(path), rows)
+    table = RowTable.of_json(folder / file, form="write one case a line")
     if columns is None:
         yield from table_cases(table, selection)
     else:

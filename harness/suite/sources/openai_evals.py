@@ -13,15 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.records.cases import Case
-from tunegate.harness.suite.sources import _conversations, _text
+from tunegate.harness.suite.sources import _conversations
 from tunegate.harness.suite.sources._columns import Columns
-from tunegate.harness.suite.sources._table import (
-    ALL_ROWS,
-    RowSelection,
-    RowTable,
-    map_columns,
-    rewrite_rows,
-)
+from tunegate.harness.suite.sources._table import ALL_ROWS, RowSelection, RowTable, map_columns
 
 FORM = 'write one case a line: {"input": [{"role": …, "content": …}], "ideal": …}'
 
@@ -44,11 +38,8 @@ def openai_evals(
     Raises:
         SuiteError: the file cannot be read, or lines are broken (every one is listed).
     """
-    path = folder / file
-    rows = list(rewrite_rows(_text.json_rows(path, form=FORM), _fields))
-    yield from map_columns(
-        RowTable.of(str(path), rows), columns, selection, always=_conversations.PRODUCED
-    )
+    table = RowTable.of_json(folder / file, form=FORM).with_fields(_fields)
+    yield from map_columns(table, columns, selection, always=_conversations.PRODUCED)
 
 
 def _fields(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,20 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.errors import (
-    MissingExtra,
-    SuiteError,
-    error_reason,
-)
+from tunegate.harness.records.errors import MissingExtra, SuiteError, error_reason
 from tunegate.harness.records.problems import lfs_problem
 from tunegate.harness.suite.sources._columns import Columns
 from tunegate.harness.suite.sources._conversations import conversation_cases
-from tunegate.harness.suite.sources._table import (
-    ALL_ROWS,
-    RowSelection,
-    RowTable,
-    map_columns,
-)
+from tunegate.harness.suite.sources._table import ALL_ROWS, RowSelection, RowTable, map_columns
 from tunegate.harness.suite.sources._text import Row
 
 
