@@ -19,11 +19,7 @@ from tunegate.harness.records.hashing import sha256
 
 INSPECT_PYTHON = "TUNEGATE_INSPECT_PYTHON"
 """Environment variable with the Python that has Inspect, for suites that name none."""
-
-
 _TASK = re.compile(r"(?P<file>[^@]+\.py)@(?P<name>[^@/\s]+)|[A-Za-z_]\w*/[\w./-]+")
-
-
 _OWN_FLAGS = frozenset(
     {
         "--epochs", "--log-dir", "--log-format", "--max-tokens", "--model", "--model-base-url",

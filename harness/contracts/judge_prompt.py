@@ -24,11 +24,7 @@ from pathlib import Path
 from tunegate.harness.records.hashing import sha256
 
 _HEADING = re.compile(r"^--- (\w+) ---\n", flags=re.MULTILINE)
-
-
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
-
-
 MARK_LENGTH = 12
 
 

@@ -36,34 +36,22 @@ from tunegate.harness.records.errors import BackendError, error_summary
 from tunegate.harness.records.scores import Score
 
 ScoreFunction = Callable[..., Score]
-
-
 Check = Callable[[Mapping[str, Any], Sequence[Case]], Sequence[str]]
-
-
 CorpusFunction = Callable[..., float]
 """Turns the sums of an arm's counts, and the options that it names, into the arm's level.
 
 It must return a number for any sums, even of a single case. It must not import optional libraries:
 the verdict of a finished run is computed from stored counts.
 """
-
-
 Aggregate = Literal["corpus", "mean"]
-
-
 _REFERENCES = ("expected", "expected_calls", "choices")
 """Fields of a case that define a right answer."""
-
-
 CONTENT_GAP = (
     "no gate that counts judges what the answers say, so that fluent nonsense would pass, and "
     "replayed traffic does not ship without one: gate resemblance to the recorded answers (as "
     "`tunegate replay` writes it), expected answers, or a calibrated judge such as pairwise"
 )
 """A gap of a suite of replayed traffic, and its remedy."""
-
-
 Signature = Callable[["Metric", Sequence[Case]], str]
 
 

@@ -154,8 +154,6 @@ class ResultLog:
 
 
 ReadFunction = Callable[..., Iterable[ResultLog]]
-
-
 TurnsFunction = Callable[[Mapping[str, Any]], tuple[EpisodeTurn, ...]]
 
 

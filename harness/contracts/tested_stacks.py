@@ -13,18 +13,12 @@ STACK = (
     *("bitsandbytes", "pydantic"),
 )
 """Packages whose versions make up a combination."""
-
-
 NEIGHBOURS = (
     *("vllm", "sglang", "unsloth", "axolotl", "ms-swift", "llamafactory", "torchtune", "verl"),
     *("lighteval", "deepeval", "inspect-ai"),
 )
 """Trainers, servers and evaluation tools that people have in the same environment."""
-
-
 _TESTED = Path(__file__).with_name("tested_stacks.toml")
-
-
 _LOADS = ("torch", "transformers")
 """Packages that every local model needs."""
 

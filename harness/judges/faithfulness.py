@@ -20,7 +20,6 @@ from tunegate.harness.contracts.judge import (
     question,
 )
 from tunegate.harness.contracts.judge_examples import ExampleForm
-from tunegate.harness.judges._sentences import split_sentences
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
@@ -31,6 +30,7 @@ _CLAIM = {"type": "string", "minLength": 1, "maxLength": 1000}
 _SUPPORTED = {"supported": 1.0, "contradicted": 0.0, "not_found": 0.0}
 _FIELDS = {"evidence": TEXT, "verdict": {"enum": list(_SUPPORTED)}}
 _ABSTAINED = "abstention: the answer makes no claim"
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+|\n+")
 _ELLIPSIS = re.compile(r"\s*(?:\.\.\.|…|\[…\])\s*")
 
 
@@ -88,6 +88,11 @@ def faithfulness(
         return _score(claims, listed.each("verdict"), context)
     replies = yield [_verdict(claim, context) for claim in claims]
     return _score(claims, replies, context)
+
+
+def split_sentences(text: str) -> list[str]:
+    """Return the sentences of a text; a line break also ends one."""
+    return [part.strip() for part in _SENTENCE_END.split(text) if part.strip()]
 
 
 def _split(case: Case, text: str) -> JudgeQuestion:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field
 
@@ -31,6 +31,8 @@ from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.record import Record
 
 SPEC = "scripted:FILE"
+
+Script = TypeVar("Script", bound=Record)
 
 
 class ModelScript(Record):
@@ -125,8 +127,12 @@ def scripted(path: str) -> ScriptedArm:
     Raises:
         ModelError: the file is missing or not a script.
     """
+    return ScriptedArm(f"scripted:{path}", read_script(path, ModelScript))
+
+
+def read_script(path: str, kind: type[Script]) -> Script:
+    """Read a script file; a broken one raises ModelError."""
     try:
-        script = read_record(Path(path), ModelScript)
+        return read_record(Path(path), kind)
     except UsageError as error:
         raise ModelError(f"scripted:{error}") from error
-    return ScriptedArm(f"scripted:{path}", script)

@@ -206,8 +206,6 @@ def companion_problems(source: TomlFile, index: int) -> Iterator[str]:
 
 WIDE = 1 / 3
 """Share of a metric's range, or of the cases, beyond which a guardrail is reported."""
-
-
 _RENDERER_ARGUMENTS = frozenset(
     {
         "add_generation_prompt",

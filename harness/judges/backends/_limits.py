@@ -12,11 +12,7 @@ from tunegate.harness.records.errors import ModelError, unknown_name_message
 
 BATCH = "batch"
 """Setting that uses the provider's batches."""
-
-
 USUAL = PoolLimits(concurrency=JUDGE_CONCURRENCY, deadline_s=DEADLINE_S)
-
-
 _NAMES = {
     "concurrency": ("concurrency", int),
     "attempts": ("attempts", int),
@@ -25,8 +21,6 @@ _NAMES = {
     "tpm": ("tokens_per_minute", float),
 }
 """Setting → the limit it sets, and its type."""
-
-
 _QUERY = re.compile(r"\?([^#]*)")
 
 

@@ -20,8 +20,8 @@ from typing import Any
 
 from tunegate.harness.contracts.judge import JudgeAnswer
 from tunegate.harness.engine.answer_cache import AnswerCache
-from tunegate.harness.judges._sentences import split_sentences
 from tunegate.harness.judges.asking.judge_model import JudgementOutcome, JudgementTask
+from tunegate.harness.judges.faithfulness import split_sentences
 from tunegate.harness.models._model_folder import require_modules, resolve_folder
 from tunegate.harness.models.adapters.weight_files import refuse_unsafe, weights_fingerprint
 from tunegate.harness.records.answers import Completion

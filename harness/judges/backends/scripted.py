@@ -15,15 +15,13 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from tunegate.harness.contracts.judge import JudgeAnswer, JudgeQuestion
+from tunegate.harness.models.scripted import read_script
 from tunegate.harness.records.answers import Completion
-from tunegate.harness.records.errors import ModelError, UsageError
-from tunegate.harness.records.files import read_record
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.record import Record
 
@@ -96,8 +94,4 @@ def scripted(path: str) -> ScriptedJudge:
     Raises:
         ModelError: the file is missing or not a script.
     """
-    try:
-        script = read_record(Path(path), JudgeScript)
-    except UsageError as error:
-        raise ModelError(f"scripted:{error}") from error
-    return ScriptedJudge(f"scripted:{path}", script)
+    return ScriptedJudge(f"scripted:{path}", read_script(path, JudgeScript))

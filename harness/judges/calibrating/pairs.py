@@ -18,8 +18,6 @@ from tunegate.harness.stats import judge_accuracy, judge_bias
 
 DECIDED = 0.5
 """Smallest advantage, over both orders, that counts as a preference."""
-
-
 _SLOT = 1e-9
 
 
