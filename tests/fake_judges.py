@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunegate.harness.contracts.judge import JudgeAnswer, JudgeQuestion
+from tunegate.harness.contracts.judge import JudgeAnswer, JudgeQuestion, ParsedReply, Steps
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.errors import BackendError
+from tunegate.harness.records.scores import Score
 
 Answering = Callable[[JudgeQuestion], str | Exception]
 
@@ -54,3 +55,15 @@ def reply_to(question: JudgeQuestion, **fields: Any) -> str:
 def graded(question: JudgeQuestion) -> str:
     """Answer a rubric: 5 where the completion says sorry, else 1."""
     return reply_to(question, reason="r", score=5 if "sorry" in question.text else 1)
+
+
+def send_replies(steps: Steps, *rounds: list[ParsedReply]) -> Score:
+    """Send a judge the replies of each round; return its score."""
+    next(steps)
+    try:
+        for replies in rounds:
+            steps.send(replies)
+    except StopIteration as ended:
+        score: Score = ended.value
+        return score
+    raise AssertionError("the judge asks more")

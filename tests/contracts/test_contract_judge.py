@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fake_judges import send_replies
 from tunegate.harness import suite
 from tunegate.harness.contracts import judge_prompt
 from tunegate.harness.contracts.judge import TEXT, ParsedReply, format_conversation, question
@@ -271,24 +271,13 @@ def test_an_unknown_name_is_looked_for_in_both_rooms(suite_folder: Callable[...,
             suite.load_suite(suite_folder(toml, CASES))
 
 
-def drive(steps: Any, *rounds: list[ParsedReply]) -> Any:
-    """Send replies to a judge's steps; return the score."""
-    next(steps)
-    try:
-        for replies in rounds:
-            steps.send(replies)
-    except StopIteration as ended:
-        return ended.value
-    raise AssertionError("the judge asks on")
-
-
 def test_rubric_averages_its_criteria(suite_folder: Callable[..., Path]) -> None:
     """Steps 5 and 2 of 5 are 1 and 0.25: 0.625, with a part for each criterion."""
     toml = TOML.format(more="").replace('"Apologises once."', '["Is kind.", "Is short."]')
     judge = suite.load_suite(suite_folder(toml, CASES)).metrics[0].judge
     assert judge is not None
 
-    score = drive(
+    score = send_replies(
         judge.begin(CASES_RECORD, Completion(text="Sorry.")),
         [ParsedReply({"score": 5, "reason": "kind"}, "score"), ParsedReply({"score": 2}, "score")],
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.fake_judges import FakeModel, reply_to
+from tests.fake_judges import FakeModel, reply_to, send_replies
 from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.judge import Judge, JudgeQuestion, ParsedReply
 from tunegate.harness.judges.asking.conversation import AskedJudgeModel
@@ -69,12 +69,6 @@ def _finished() -> Callable[..., Any]:
         found = lookup.find_object("tunegate.harness.judges", name, what="judge")
         assert isinstance(found, Judge)
         steps = found.begin(case, *(Completion(text=text) for text in texts))
-        next(steps)
-        try:
-            for replies in rounds:
-                steps.send(replies)
-        except StopIteration as ended:
-            return ended.value
-        raise AssertionError("the judge asks on")
+        return send_replies(steps, *rounds)
 
     return finished

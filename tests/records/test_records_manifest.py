@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.records.test_records_run_folder import manifest
+from tests.decided_suites import manifest_of
 from tunegate.harness.records import manifest as manifests
 from tunegate.harness.records.answers import Cell, CellKind
 from tunegate.harness.records.errors import UsageError
@@ -36,7 +36,7 @@ PLAN = (
 
 def written(plan: tuple[Cell, ...], path: Path) -> Any:
     """Write the manifest of a plan; return the plan as the file has it."""
-    path.write_text(record_json(manifest(plan=plan)), encoding="utf-8")
+    path.write_text(record_json(manifest_of((), plan=plan)), encoding="utf-8")
     return json.loads(path.read_text(encoding="utf-8"))["plan"]
 
 
@@ -88,7 +88,7 @@ def test_a_key_with_a_space_leaves_the_plan_unpacked(tmp_path: Path) -> None:
 )
 def test_a_damaged_block_is_refused_in_one_line(tmp_path: Path, changes: dict[str, Any]) -> None:
     block = {"suite": "s", "kind": "generate", "sample": 0, "arms": ["base", "tuned"]}
-    record = json.loads(record_json(manifest()))
+    record = json.loads(record_json(manifest_of(())))
     record["plan"] = [{**block, "cells": ["k1 k2 a"], **changes}]
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps(record), encoding="utf-8")

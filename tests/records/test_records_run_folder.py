@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.decided_suites import manifest_of
 from tunegate.harness.decision.verdict.decide import failed_verdict
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
@@ -23,24 +24,6 @@ from tunegate.harness.records.verdict import VerdictRecord
 
 ODD = 'quote " backslash \\ NUL \x00 line \u2028 bidi \u202e emoji \N{GRINNING FACE} \ufffd\n'
 """A text with everything that breaks careless writers."""
-
-
-def manifest(**changes: Any) -> Manifest:
-    """Return the manifest of an empty run."""
-    given: dict[str, Any] = {
-        "run_id": "r1",
-        "created": "2026-01-01T00:00:00+00:00",
-        "command": (),
-        "arms": {"base": {"spec": "b"}, "tuned": {"spec": "t"}},
-        "suites": (),
-        "plan": (),
-        "seed": 0,
-        "versions": {},
-        "comparability": {},
-        "liveness": {},
-        "attempts": {},
-    }
-    return Manifest(**(given | changes))
 
 
 @pytest.fixture(name="folder")
@@ -57,7 +40,7 @@ def _folder(tmp_path: Path) -> Path:
         for i in (0, 1)
     ]
     score = ScoreRow(suite="s", metric="m", case="a", arm="base", value=0.1, reason=ODD)
-    run = manifest()
+    run = manifest_of(())
     write_atomic(tmp_path / "manifest.json", record_json(run))
     write_atomic(tmp_path / "verdict.json", record_json(failed_verdict(run, ODD)))
     write_atomic(tmp_path / "cases.jsonl", record_lines([case]))
@@ -73,7 +56,7 @@ def test_a_run_comes_back_as_it_was(folder: Path) -> None:
     assert run.cases["s", "a"].rendered == ODD
     assert run.scores[0].value == 0.1
     assert run.verdict.sentence == ODD
-    assert run.manifest == manifest()
+    assert run.manifest == manifest_of(())
     # the first sample of each arm, by place
     first = run.completions["s", "a", "tuned"].completion
     assert first is not None
@@ -173,7 +156,7 @@ def test_a_records_file_is_one_text(tmp_path: Path) -> None:
 
 def test_half_characters_in_an_identity_leave_as_escapes(tmp_path: Path) -> None:
     """An arm may say anything of itself; the file is UTF-8 and comes back the same."""
-    odd = manifest(arms={"base": {"spec": "b\ud800"}, "tuned": {"spec": "t"}})
+    odd = manifest_of((), arms={"base": {"spec": "b\ud800"}, "tuned": {"spec": "t"}})
     write_atomic(tmp_path / "manifest.json", record_json(odd))
 
     assert b"b\\ud800" in (tmp_path / "manifest.json").read_bytes()
@@ -181,7 +164,7 @@ def test_half_characters_in_an_identity_leave_as_escapes(tmp_path: Path) -> None
 
 
 def test_not_a_number_never_reaches_a_file() -> None:
-    odd = manifest(arms={"base": {"x": float("nan")}, "tuned": {}})
+    odd = manifest_of((), arms={"base": {"x": float("nan")}, "tuned": {}})
 
     assert json.loads(record_json(odd))["arms"]["base"] == {"x": None}
 
