@@ -18,12 +18,30 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 GRACE_S = 10.0
 """Seconds that the command's processes have to end by themselves."""
 _SUBREAPER, _DEATH_SIGNAL = 36, 1
 """Options of Linux' prctl: orphans of ours become our children; a signal when the parent dies."""
+
+
+def watched_command(command: Sequence[str]) -> list[str]:
+    """Return a command that runs another one under this watch."""
+    return [sys.executable, "-I", __file__, *command]
+
+
+def end_watched(process: subprocess.Popen[bytes]) -> None:
+    """End a process that runs `watched_command`: the watch sees its standard input close."""
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+    try:
+        process.wait(2 * GRACE_S + 5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def watch(command: list[str]) -> int:

@@ -17,7 +17,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -27,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from tunegate.harness.models.servers import death_watch
+from tunegate.harness.models.servers.death_watch import end_watched, watched_command
 from tunegate.harness.records.errors import ModelError
 
 READY_S = 1800.0
@@ -88,7 +87,7 @@ class ManagedServer:
         logged = output.tell()
         with output:
             process = subprocess.Popen(
-                [sys.executable, "-I", str(Path(death_watch.__file__)), *command],
+                watched_command(command),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -97,7 +96,7 @@ class ManagedServer:
             )
         server = cls(name, port, log, process, logged)
         # Runs when the server is garbage-collected, and at the exit of this process.
-        server.end = weakref.finalize(server, _end, process)
+        server.end = weakref.finalize(server, end_watched, process)
         return server
 
     def __enter__(self) -> Self:
@@ -165,17 +164,6 @@ class ManagedServer:
     def stop(self) -> None:
         """End the server and all its processes."""
         self.end()
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.stdin is not None:
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-    try:
-        process.wait(2 * death_watch.GRACE_S + 5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _names_error(line: str) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from tunegate.harness.contracts.inspect_task import InspectTask
 from tunegate.harness.episodes.play import TRIES
-from tunegate.harness.models.servers import death_watch
+from tunegate.harness.models.servers.death_watch import end_watched, watched_command
 from tunegate.harness.serving.batch_server import BatchServer
 from tunegate.harness.serving.endpoint import EndpointSettings, open_endpoint
 from tunegate.harness.serving.inspect_tasks.store_relay import StoreRelay
@@ -63,7 +62,7 @@ class TaskProcess:
                     relay.serve(0.2)
                     pause()
             finally:
-                _end(child)
+                end_watched(child)
                 relay.close()
         return child.returncode
 
@@ -74,14 +73,14 @@ class TaskProcess:
             options = (self.folder / "options.json").resolve()
             options.write_text(json.dumps(dict(self.task.options), default=str), encoding="utf-8")
             words += ["--task-config", str(options)]
-        return [
-            sys.executable, "-I", str(Path(death_watch.__file__)),
+        command = [
             self.task.interpreter, "-m", "inspect_ai", "eval", self.task.spec,
             "--model", f"openai-api/tunegate/{self.arm}", "--log-dir", str(self.folder.resolve()),
             "--log-format", "eval", "--display", "plain", "--no-fail-on-error",
             "--retry-on-error", str(TRIES - 1), "--max-retries", "2",
             "--max-connections", str(CONNECTIONS), *words, *self.task.flags,
         ]  # fmt: skip
+        return watched_command(command)
 
 
 def _environment(given: Mapping[str, str], address: str, token: str) -> dict[str, str]:
@@ -97,18 +96,6 @@ def _environment(given: Mapping[str, str], address: str, token: str) -> dict[str
         # Its control socket is for people at a terminal; older versions know no such option.
         "INSPECT_EVAL_CTL_SERVER": "false",
     }
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End the child if it runs: its watchdog sees that standard input closes."""
-    assert child.stdin is not None
-    with suppress(OSError):
-        child.stdin.close()
-    try:
-        child.wait(2 * death_watch.GRACE_S + 5)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
 
 
 def newest_log(folder: Path) -> Path | None:
