@@ -13,8 +13,7 @@ from tunegate.harness.contracts.model import Prompt, Request
 from tunegate.harness.contracts.thoughts import no_answer_reason
 from tunegate.harness.models._thinking_switch import server_fields
 from tunegate.harness.models._thought_tracker import ThoughtTracker
-from tunegate.harness.models.servers.client import ServerClient
-from tunegate.harness.models.servers.limits import keep_limits
+from tunegate.harness.models.servers.client import ServerClient, keep_limits
 from tunegate.harness.models.servers.protocol import ServerProtocol
 from tunegate.harness.models.servers.target import ServerTarget
 from tunegate.harness.records.answers import Cell, CellKind, Completion
