@@ -16,8 +16,9 @@ from typing import Any
 from tunegate.harness.production.guardrail.api_formats import callers_texts, choices_of
 from tunegate.harness.production.guardrail.classifiers import open_classifier
 from tunegate.harness.production.guardrail.masking import StreamMasking, mask_text, rewrite_texts
+from tunegate.harness.production.guardrail.personal_data import known_values
 from tunegate.harness.production.guardrail.request_checks import request_violations
-from tunegate.harness.production.guardrail.response_checks import ResponseChecks, known_values
+from tunegate.harness.production.guardrail.response_checks import ResponseChecks
 from tunegate.harness.production.guardrail.settings import (
     OURS,
     FailureAction,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunegate.harness.production.guardrail.response_checks import known_values
+from tunegate.harness.production.guardrail.personal_data import known_values
 from tunegate.harness.production.guardrail.settings import (
     GuardrailSettings,
     chosen_kinds,

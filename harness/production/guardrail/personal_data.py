@@ -5,9 +5,11 @@ from __future__ import annotations
 import html
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 from urllib.parse import unquote
 
+from tunegate.harness.production.guardrail.api_formats import all_texts
 from tunegate.harness.production.guardrail.settings import KINDS
 from tunegate.harness.production.guardrail.visible_text import visible_text
 from tunegate.harness.telemetry.export.redaction import personal_values
@@ -25,6 +27,12 @@ def personal_data(
         values = ((kind, reading[a:b]) for kind, a, b in personal_values(reading))
         found |= Counter(kind for kind, value in values if value not in keep)
     return Counter({kind: found[kind] for kind in kinds if found[kind]})
+
+
+def known_values(request: Mapping[str, Any]) -> frozenset[str]:
+    """Return the personal data in a request: an answer that repeats it leaks nothing."""
+    texts = [reading for text in all_texts(request) for reading in _plain_readings(text)]
+    return frozenset(text[a:b] for text in texts for _, a, b in personal_values(text))
 
 
 def _plain_readings(text: str) -> list[str]:

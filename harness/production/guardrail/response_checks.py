@@ -14,12 +14,11 @@ from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.models.remote.chat_message import UnansweredMessage, answer_of
 from tunegate.harness.production.guardrail.api_formats import (
-    all_texts,
     message_text,
     offered_tools,
     thought_texts,
 )
-from tunegate.harness.production.guardrail.personal_data import _plain_readings, personal_data
+from tunegate.harness.production.guardrail.personal_data import known_values, personal_data
 from tunegate.harness.production.guardrail.settings import GuardrailSettings, chosen_kinds
 from tunegate.harness.production.guardrail.violations import (
     CheckViolation,
@@ -32,7 +31,6 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.scores import Score
 from tunegate.harness.suite import load_suite
-from tunegate.harness.telemetry.export.redaction import personal_values
 
 
 class ResponseChecks:
@@ -175,9 +173,3 @@ def _messages(request: Mapping[str, Any]) -> tuple[dict[str, Any], ...] | None:
 def _prompt(request: Mapping[str, Any]) -> str | None:
     prompt = request.get("prompt")
     return prompt if isinstance(prompt, str) else None
-
-
-def known_values(request: Mapping[str, Any]) -> frozenset[str]:
-    """Return the personal data in a request: an answer that repeats it leaks nothing."""
-    texts = [reading for text in all_texts(request) for reading in _plain_readings(text)]
-    return frozenset(text[a:b] for text in texts for _, a, b in personal_values(text))
