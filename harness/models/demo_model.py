@@ -7,7 +7,7 @@ everywhere; the dequantised weights do not depend on the machine. The folder app
 once or not at all.
 
 Example:
-    folder = embedded(progress=print)  # a minute the first time, then at once
+    folder = make_demo_model(progress=print)  # a minute the first time, then at once
 """
 
 from __future__ import annotations

@@ -158,18 +158,23 @@ class BatchServer:
         """Answer all waiting requests of an arm; one by one if memory runs out."""
         requests = self._take(arm)
         try:
-            self._hand_back(self._answers(arm, requests))
-        except OutOfMemory:
-            for request in [one.request for one in self._asked.values()]:
-                try:
-                    self._hand_back(self._answers(arm, [request], alone=True))
-                except OutOfMemory as error:
-                    self._asked.pop(request.key).answer.set_exception(error)
+            try:
+                self._hand_back(self._answers(arm, requests))
+            except OutOfMemory:
+                self._answer_alone(arm)
         except ServerStopped:
             return
         except Exception as error:  # one failure must not end the server
             for key in list(self._asked):
                 self._asked.pop(key).answer.set_exception(error)
+
+    def _answer_alone(self, arm: str) -> None:
+        """Answer the requests in progress one by one; fail those that memory does not hold."""
+        for request in [one.request for one in self._asked.values()]:
+            try:
+                self._hand_back(self._answers(arm, [request], alone=True))
+            except OutOfMemory as error:
+                self._asked.pop(request.key).answer.set_exception(error)
 
     def _hand_back(self, answers: Iterator[StoredAnswer]) -> None:
         with closing(answers):  # type: ignore[type-var]  # all of them are generators

@@ -23,6 +23,7 @@ from tunegate.harness.engine.inference.local_engine import complete_requests
 from tunegate.harness.models.server import server
 from tunegate.harness.records.answers import Cell, CellKind
 from tunegate.harness.records.cases import Case
+from tunegate.harness.records.errors import OutOfMemory
 from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.serving import batch_server
 from tunegate.harness.serving.batch_server import BatchServer
@@ -240,6 +241,21 @@ def test_an_exception_fails_one_request_only() -> None:
     with served({"base": PolicyArm("base", policy)}) as url:
         client = openai.OpenAI(base_url=url, api_key=TOKEN, max_retries=0)
         with pytest.raises(openai.InternalServerError, match="ZeroDivisionError"):
+            client.chat.completions.create(model="base", messages=[USER])
+        assert client.chat.completions.create(model="base", messages=[USER]).choices
+
+
+def test_a_failure_after_memory_ran_out_leaves_the_server_up() -> None:
+    failures = iter([OutOfMemory("full"), ZeroDivisionError("broken")])
+
+    def policy(request: Request) -> str:
+        for failure in failures:
+            raise failure
+        return "fine"
+
+    with served({"base": PolicyArm("base", policy)}) as url:
+        client = openai.OpenAI(base_url=url, api_key=TOKEN, max_retries=0, timeout=20)
+        with pytest.raises(openai.InternalServerError, match="ZeroDivisionError: broken"):
             client.chat.completions.create(model="base", messages=[USER])
         assert client.chat.completions.create(model="base", messages=[USER]).choices
 

@@ -75,7 +75,7 @@ class ChatReply:
 
     @property
     def message(self) -> Mapping[str, Any]:
-        """The answer's message: `content`, `tool_calls`, `error_of_status`, `reasoning_content`."""
+        """The answer's message: `content`, `tool_calls`, `refusal`, `reasoning_content`."""
         message: Mapping[str, Any] = self.raw["choices"][0]["message"]
         return message
 

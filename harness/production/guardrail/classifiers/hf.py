@@ -69,7 +69,7 @@ def hf(target: str) -> SequenceClassifier:
     try:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
     except ImportError as error:
-        raise MissingExtra("a classifier of the guardrail", "local") from error
+        raise MissingExtra("a classifier of the guardrail", "hf") from error
     try:
         tokenizer = AutoTokenizer.from_pretrained(target)
         model = AutoModelForSequenceClassification.from_pretrained(target).eval()
