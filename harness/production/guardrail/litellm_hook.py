@@ -26,8 +26,12 @@ from tunegate.harness.production.guardrail.settings import (
     chosen_kinds,
     parse_settings,
 )
-from tunegate.harness.production.guardrail.violations import CheckViolation, format_violations
-from tunegate.harness.records.errors import MissingExtra
+from tunegate.harness.production.guardrail.violations import (
+    CheckViolation,
+    format_violations,
+    shorten_reason,
+)
+from tunegate.harness.records.errors import MissingExtra, error_summary
 
 LOGGER = logging.getLogger("tunegate.guardrail")
 
@@ -138,7 +142,7 @@ class _LitellmHooks:
         try:
             return await asyncio.to_thread(check, *given)
         except Exception as error:
-            why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            why = shorten_reason(error_summary(error))
             return [CheckViolation("guardrail", why, failed=True)]
 
     def _decide(self, what: str, data: dict[str, Any], found: list[CheckViolation]) -> None:

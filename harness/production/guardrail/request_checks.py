@@ -16,6 +16,7 @@ from tunegate.harness.production.guardrail.violations import (
     format_counts,
     shorten_reason,
 )
+from tunegate.harness.records.errors import error_summary
 
 
 def request_violations(
@@ -49,9 +50,7 @@ def _score_text(
     try:
         score = classifier.attack_probability(text)
     except Exception as error:
-        yield CheckViolation(
-            "classifier", shorten_reason(f"{type(error).__name__}: {error}"), failed=True
-        )
+        yield CheckViolation("classifier", shorten_reason(error_summary(error)), failed=True)
         return
     if score >= threshold:
         yield CheckViolation("classifier", f"score {score:.3f}, limit {threshold:g}")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tunegate.harness.production.watch.record import WatchRecord, alarm_sentence
+from tunegate.harness.records.errors import error_summary
 
 TIMEOUT_S = 10.0
 """Seconds that a webhook may take."""
@@ -41,4 +42,4 @@ def send_alarms(target: str, record: WatchRecord, names: Sequence[str]) -> str |
         with urllib.request.urlopen(request, timeout=TIMEOUT_S):
             return None
     except (OSError, ValueError, http.client.HTTPException) as error:
-        return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        return error_summary(error)
