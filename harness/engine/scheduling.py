@@ -16,7 +16,7 @@ from itertools import pairwise
 from types import MappingProxyType
 
 from tunegate.harness.contracts.model import Request
-from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.answers import GENERATED, CellKind
 
 TOKEN_BUDGET = 8192
 """Tokens of a batch: rows × (longest prompt + longest answer)."""
@@ -171,7 +171,7 @@ def estimate_effort(request: Request) -> float:
     """
     prompt = request.prompt
     size = len(prompt.text) / 4 if prompt.token_ids is None else len(prompt.token_ids)
-    if request.kind in (CellKind.GENERATE, CellKind.LATENCY):
+    if request.kind in GENERATED:
         if request.episode is not None:
             return request.episode.settings.max_tokens + READING * size
         return request.generation.most_tokens + READING * size

@@ -39,7 +39,7 @@ from tunegate.harness.models.remote.litellm_provider import (
     settings_problem,
 )
 from tunegate.harness.models.remote.request_pool import QuestionFeed, ask_all
-from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import GENERATED, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, ModelError
 from tunegate.harness.records.generation import GenerationSettings
@@ -96,7 +96,7 @@ class LitellmArm:
     @property
     def kinds(self) -> frozenset[CellKind]:
         """Completions, timed or not: a chat API gives no log-likelihoods of given texts."""
-        return frozenset({CellKind.GENERATE, CellKind.LATENCY})
+        return GENERATED
 
     def cannot(self, kind: CellKind) -> str:
         """Return why it answers no questions of `kind`, and who does."""

@@ -38,7 +38,7 @@ from tunegate.harness.models.servers.protocol import (
     next_token_logprobs,
 )
 from tunegate.harness.models.servers.target import NO_WEIGHTS, ServerTarget, key_for, parse_target
-from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import GENERATED, Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, ModelError
 from tunegate.harness.records.generation import GenerationSettings
@@ -49,7 +49,6 @@ _PROBES = PROBES[:6]
 _PROBE_TOKENS = 12
 _PREFIXES = 16
 """Prefixes that one question holds."""
-_WRITTEN = frozenset({CellKind.GENERATE, CellKind.LATENCY})
 _SCORED = frozenset({CellKind.CHOICES, CellKind.ANSWER})
 
 
@@ -254,7 +253,7 @@ class ServerKinds(Set[CellKind]):
 
     def __contains__(self, kind: object) -> bool:
         """Return whether it answers a kind; asks the server about likelihoods."""
-        return kind in _WRITTEN or (kind in _SCORED and self._arm.scorer.form.logprobs is not None)
+        return kind in GENERATED or (kind in _SCORED and self._arm.scorer.form.logprobs is not None)
 
     def __iter__(self) -> Iterator[CellKind]:
         """Yield the kinds that it answers."""
@@ -280,7 +279,7 @@ def _cost(request: Request) -> float:
     """Return about how many tokens a question takes, read and written."""
     prompt = request.prompt
     read = len(prompt.text) / 4 if prompt.token_ids is None else len(prompt.token_ids)
-    return read + (request.generation.most_tokens if request.kind in _WRITTEN else 0)
+    return read + (request.generation.most_tokens if request.kind in GENERATED else 0)
 
 
 def server(target: str, limits: PoolLimits | None = None) -> ServerArm:

@@ -40,6 +40,8 @@ class CellKind(StrEnum):
 
 WRITTEN = frozenset({CellKind.GENERATE, CellKind.RECORDED})
 """Kinds whose completion has the answer's text."""
+GENERATED = frozenset({CellKind.GENERATE, CellKind.LATENCY})
+"""Kinds for which an arm writes a completion."""
 
 
 class Completion(Record):

@@ -25,7 +25,7 @@ from tunegate.harness.engine.inference.sequence import DecodingSequence, start_s
 from tunegate.harness.engine.inference.speculative import AnswerDraft, KnownAnswer, draft_ids
 from tunegate.harness.engine.optimizations import ALL, Optimizations
 from tunegate.harness.models._continuations import continuation_ids
-from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import GENERATED, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.errors import OutOfMemory
 
 NewRequests = Callable[[], Sequence[Request]]
@@ -67,7 +67,7 @@ def complete_requests(
     if not fitting:
         return
     with computing(arm) as model:
-        if fitting[0].kind in (CellKind.GENERATE, CellKind.LATENCY):
+        if fitting[0].kind in GENERATED:
             yield from _generate(_WrittenRows(arm, known), model, fitting, optimizations, more)
         elif fitting[0].kind is CellKind.TEXT:
             yield from _read(arm, model, fitting, optimizations)
@@ -104,7 +104,7 @@ def _refuse_misfit(arm: LocalArm, request: Request, texts: Sequence[Sequence[int
         raise ValueError("the prompt is empty after tokenising")
     if request.kind is CellKind.TEXT:
         return  # a text longer than the context is read in windows
-    if request.kind in (CellKind.GENERATE, CellKind.LATENCY):
+    if request.kind in GENERATED:
         needed = length + request.generation.most_tokens
     else:
         needed = length + max((len(ids) for ids in texts), default=0)

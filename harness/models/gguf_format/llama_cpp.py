@@ -27,7 +27,7 @@ from tunegate.harness.models._model_folder import require_modules
 from tunegate.harness.models._thought_tracker import ThoughtTracker
 from tunegate.harness.models.adapters.weight_files import file_sha256
 from tunegate.harness.models.gguf_format.file import GgufFile
-from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import GENERATED, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError, error_reason
 from tunegate.harness.records.generation import GenerationSettings
@@ -110,7 +110,7 @@ class LlamaCppArm:
     def _answer(self, request: Request) -> dict[str, Any]:
         ids = list(request.prompt.token_ids or ())
         texts = continuation_ids(self.tokenizer, request)
-        writes = request.kind in (CellKind.GENERATE, CellKind.LATENCY)
+        writes = request.kind in GENERATED
         more = request.generation.most_tokens if writes else max(map(len, texts), default=0)
         if not ids:
             raise ValueError("the prompt is empty after tokenising")
@@ -212,8 +212,7 @@ def open_llama(file: GgufFile, context: int) -> Any:
     except (ValueError, RuntimeError) as error:
         raise ModelError(
             f"{file.path}: llama.cpp does not load it ({error_reason(error)}); pip install "
-            "--upgrade "
-            "llama-cpp-python, or convert the model again"
+            "--upgrade llama-cpp-python, or convert the model again"
         ) from error
 
 

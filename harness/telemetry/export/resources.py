@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.answers import GENERATED, CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.manifest import Manifest, SuiteRecord
 from tunegate.harness.telemetry.export import attribute_names as a
 from tunegate.harness.telemetry.export import otlp_json
 
-WRITES = (CellKind.GENERATE, CellKind.LATENCY)
-"""The kinds of answer that are texts."""
 _OWN = ("max_new_tokens", "temperature", "top_p")
 """Settings in spans that a case may override."""
 _REMOTE = ("server", "litellm")
@@ -112,7 +110,7 @@ class ArmAttributes:
         self, suite: SuiteRecord, arm: str, kind: CellKind, case: Case | None = None
     ) -> OperationAttributes:
         """Return the attributes of questions to an arm; `case` may have settings of its own."""
-        settings = self._settings(suite, arm, case) if kind in WRITES else {}
+        settings = self._settings(suite, arm, case) if kind in GENERATED else {}
         place = suite.name, arm, kind, *(settings.get(name) for name in _OWN)
         if place not in self._known:
             self._known[place] = self._asked(suite, arm, kind, settings)
@@ -138,7 +136,7 @@ class ArmAttributes:
     ) -> OperationAttributes:
         identity = self._manifest.identity(arm)
         model = ModelAttributes.of(identity)
-        chat = kind in WRITES and settings.get("template") != "none"
+        chat = kind in GENERATED and settings.get("template") != "none"
         operation = "chat" if chat else "text_completion"
         agent = suite.name if suite.episode is not None and kind is CellKind.GENERATE else None
         operation = "invoke_agent" if agent else operation
