@@ -184,9 +184,8 @@ def _refuse_budget(suite: Suite, arms: Mapping[str, Arm]) -> None:
                 [
                     f"{_locate(suite, 'thinking_budget')}: thinking_budget = {settings.budget} and "
                     f"max_new_tokens = {settings.max_new_tokens} do not fit the model's context of "
-                    f"{limit} tokens, "
-                    f"which holds the prompt as well ({arm.identity.get('spec')}); lower "
-                    "thinking_budget under [generation]"
+                    f"{limit} tokens, which holds the prompt as well "
+                    f"({arm.identity.get('spec')}); lower thinking_budget under [generation]"
                 ]
             )
 
@@ -199,13 +198,15 @@ def _earlier(
 ) -> dict[str, str]:
     """Return key of what tuned writes → key under which the candidate before wrote the same."""
     by_name = {suite.name: suite for suite in suites if suite.name in before}
-    return {
-        request.key: cell_key(question, by_name[q], request.case, before[q], request.prompt, seed)
-        for (question, arm), request in requests.items()
-        if arm == "tuned"
-        and question.kind is CellKind.GENERATE
-        and (q := question.suite) in by_name
-    }
+    found = {}
+    for (question, arm), request in requests.items():
+        suite = by_name.get(question.suite)
+        if arm == "tuned" and question.kind is CellKind.GENERATE and suite is not None:
+            fingerprint = before[suite.name]
+            found[request.key] = cell_key(
+                question, suite, request.case, fingerprint, request.prompt, seed
+            )
+    return found
 
 
 def _token_ids(

@@ -37,12 +37,12 @@ class ProgressReporter:
     done: float = 0.0
     tokens: int = 0
     _started: float = 0.0
-    _told: float = 0.0
+    _shown_at: float = 0.0
     _open_line: bool = False
 
     def __post_init__(self) -> None:
         """Start the clock."""
-        self._started = self._told = self.clock()
+        self._started = self._shown_at = self.clock()
         if self.interval_s is None:
             self.interval_s = 0.5 if self.stream.isatty() else 10.0
 
@@ -50,13 +50,13 @@ class ProgressReporter:
         """Count finished work and print progress, if it is time."""
         self.done += work
         self.tokens += tokens
-        if self.clock() - self._told >= (self.interval_s or 0.0):
+        if self.clock() - self._shown_at >= (self.interval_s or 0.0):
             self.show(label)
 
     def show(self, label: str) -> None:
         """Write the state now."""
-        self._told = self.clock()
-        spent = self._told - self._started
+        self._shown_at = self.clock()
+        spent = self._shown_at - self._started
         share = min(1.0, self.done / self.total) if self.total else 1.0
         left = f" · {format_duration(spent / share - spent)} left" if share >= _ENOUGH else ""
         speed = f" · {self.tokens / spent:.0f} tokens/s" if self.tokens and spent > 0 else ""

@@ -199,8 +199,8 @@ def ray_workers(workers: int | None) -> Iterator[RayWorkerPool]:
 def _begin(ray: Any, workers: int | None, after: ExitStack) -> None:
     """Join the cluster that RAY_ADDRESS names, or start one here; note how it is left."""
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    after.callback(_end, ray)
     if os.environ.get("RAY_ADDRESS"):
+        after.callback(_end, ray)
         with _signals(), hide_output(2):
             ray.init(**quiet)
         return

@@ -48,8 +48,8 @@ class GgufArm(HfArm):
     @cached_property
     def identity(self) -> Mapping[str, Any]:
         """That of a local model, and how the file stores its tensors."""
-        known = {**HfArm.identity.func(self), "backend": "gguf"}  # type: ignore[attr-defined]
         assert self.file is not None
+        known = {**super().identity, "backend": "gguf"}
         return {**known, "architecture": self.file.architecture, "stored": self.file.stored}
 
 

@@ -63,7 +63,8 @@ def open_arms(
     arms: dict[str, Arm] = {}
     loads: dict[Path, Any] = {}
     ordered = _order_specs(specs, base_by)
-    together = _opened_together(ordered)
+    together = {n: spec for n, spec in ordered.items() if spec.partition(":")[0] == _TOGETHER}
+    bounds = limits or PoolLimits()
     for spec in ordered.values():
         if backend_of(spec) is None:
             resolve_folder(spec)  # a path with a typo is found before weights are read
@@ -75,12 +76,11 @@ def open_arms(
         if name in together:
             from tunegate.harness.models import vllm
 
-            asked = limits or PoolLimits()
-            arms |= vllm.open_together(together, asked, dtype=dtype, hosting=hosting)
+            arms |= vllm.open_together(together, bounds, dtype=dtype, hosting=hosting)
         elif backend is None:
             arms[name] = _open_hf(spec, name, arms, loads, dtype, trusted=trusted)
         else:
-            options = {"limits": limits or PoolLimits()} if is_remote(backend) else {}
+            options = {"limits": bounds} if is_remote(backend) else {}
             arms[name] = backend(spec.partition(":")[2], **options)
     return {name: arms[name] for name in ordered}
 
@@ -100,11 +100,6 @@ def backend_of(spec: str) -> Backend | None:
 
 _TOGETHER = "vllm"
 """Backend that opens all of its arms at once: base and its adapters share a server."""
-
-
-def _opened_together(specs: Mapping[str, str]) -> dict[str, str]:
-    """Return the arms that are opened at once."""
-    return {name: s for name, s in specs.items() if s.partition(":")[0] == _TOGETHER}
 
 
 def is_remote(backend: Backend) -> bool:

@@ -139,13 +139,13 @@ class ReplayArm:
         """The kinds for which some line has the key."""
         return frozenset(
             kind
-            for kind, (name, _) in _KEYS.items()
+            for kind, name in _KEYS.items()
             if any(getattr(line, name) is not None for line in self.lines.values())
         )
 
     def cannot(self, kind: CellKind) -> str:
         """Return which key the lines lack for questions of `kind`."""
-        key = _KEYS[kind][1]
+        key = _KEYS[kind]
         return f"{self.spec}: no line has {key!r}; record it, or leave out the metric"
 
     def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
@@ -186,22 +186,17 @@ _OTHER_NAMES = dict.fromkeys(
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n\x0b\x0c" + _BOM
 _KEYS = {
-    CellKind.GENERATE: ("completion", "completion"),
-    CellKind.CHOICES: ("choice_logprobs", "choice_logprobs"),
-    CellKind.ANSWER: ("answer_logprob", "answer_logprob"),
-    CellKind.TEXT: ("bits_per_byte", "bits_per_byte"),
-    CellKind.LATENCY: ("latency_s", "latency_s"),
-    CellKind.RECORDED: ("scores", "scores"),
-}
-_NOT_KEPT = {"text", "latency_s", "batch_size", "reasoning_s", "attempts", "answered_by"}
-_FIELDS = {
-    CellKind.GENERATE: "text",
+    CellKind.GENERATE: "completion",
     CellKind.CHOICES: "choice_logprobs",
     CellKind.ANSWER: "answer_logprob",
     CellKind.TEXT: "bits_per_byte",
     CellKind.LATENCY: "latency_s",
     CellKind.RECORDED: "scores",
 }
+"""Kind of question → the key of a line that answers it."""
+_FIELDS = {**_KEYS, CellKind.GENERATE: "text"}
+"""Kind of question → the field of a completion that answers it."""
+_NOT_KEPT = {"text", "latency_s", "batch_size", "reasoning_s", "attempts", "answered_by"}
 
 
 def replay(target: str) -> ReplayArm:
@@ -369,6 +364,6 @@ def _case_fields(kind: CellKind, completion: Completion) -> dict[str, Any]:
         names = ("latency_s", "batch_size", "reasoning_s")
         return {name: getattr(completion, name) for name in names}
     if kind not in WRITTEN:
-        return {_KEYS[kind][0]: getattr(completion, _FIELDS[kind])}
+        return {_KEYS[kind]: getattr(completion, _FIELDS[kind])}
     known = completion.model_dump(exclude_none=True, exclude=_NOT_KEPT)
     return {"completion": completion.text, **known}

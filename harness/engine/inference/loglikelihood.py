@@ -4,10 +4,10 @@ One forward of the prompts gives the first token of every continuation; the rest
 continuations are computed on the prompts' key-value cache. Logits exist only where a continuation
 is scored, never as [batch, length, vocabulary].
 
-How many bits the model needs for each byte of a text, whatever its tokenizer. A text longer than
-the context is read in windows that do not overlap; each begins after the last token of the one
-before, as lm-eval's `loglikelihood_rolling` does it. What is before the first token is the
-begin marker, or the end marker where a tokenizer has no other.
+`bits_per_byte` is how many bits the model needs for each byte of a text, whatever its tokenizer. A
+text longer than the context is read in windows that do not overlap; each begins after the last
+token of the one before, as in lm-eval's `loglikelihood_rolling`. The first token is predicted from
+the begin marker, or from the end marker if the tokenizer has no other.
 
 Source: bits = -sum of log2 p(token | what is before it in the window); divided by the text's length
 in UTF-8 bytes, so that models with other tokenizers can be compared.
