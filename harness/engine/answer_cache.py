@@ -143,7 +143,7 @@ class AnswerCache:
     def read(
         self, cells: Iterable[Cell], cached: Collection[str] = frozenset()
     ) -> Iterator[StoredAnswer]:
-        """Yield the stored answer of each cell; `missing` where there is none."""
+        """Yield the stored answer of each cell; `missing` if it was never answered."""
         left = iter(cells)
         while chunk := list(islice(left, _CHUNK)):
             found = dict(self._rows(cell.key for cell in chunk))

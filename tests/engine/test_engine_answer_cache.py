@@ -155,7 +155,7 @@ def test_errors_are_tried_again(store: AnswerCache) -> None:
     ],
 )
 def test_a_damaged_row_is_a_miss_and_heals(store: AnswerCache, change: str) -> None:
-    """A row that fails its checksum is not there; asked again it is written anew, others stay."""
+    """A row that fails its checksum is missing; asked again, it is rewritten; others stay."""
     store.put(_answer())
     store.put(_answer("other"))
     with sqlite3.connect(store.path) as db:
@@ -185,7 +185,7 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 
 
 def test_a_truncated_database(store: AnswerCache) -> None:
-    """A database that lost its end says so in one line; it is no answer and no traceback."""
+    """A truncated database is reported in one line, not as an answer or a traceback."""
     for i in range(60):
         store.put(_answer(f"k{i}", "x" * 400))
     store.close()
@@ -328,7 +328,7 @@ def _write(path: Path, name: int, start: object) -> None:
 
 
 def test_the_ledger_is_read_without_being_touched(store: AnswerCache, tmp_path: Path) -> None:
-    """Candidates by suite; nothing of a store that is not there, or is none."""
+    """Candidates by suite; nothing if the file is missing or not a store."""
     attempts(store, "st", "first")
     attempts(store, "s", "second")
     other = tmp_path / "other.sqlite"

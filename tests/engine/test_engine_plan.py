@@ -36,7 +36,7 @@ Write = Callable[..., Path]
 
 @dataclass(frozen=True)
 class Stub:
-    """An arm of which only rendering and fingerprint matter."""
+    """An arm; only rendering and fingerprint matter."""
 
     fingerprint: str = "f"
     prefix: str = ""

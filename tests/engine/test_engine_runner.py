@@ -391,7 +391,7 @@ def test_a_case_that_fits_no_memory(tiny: Any, bench: Callable[..., Bench]) -> N
 
 
 def test_a_resumed_batch_is_computed_as_planned(tiny: Any, bench: Callable[..., Bench]) -> None:
-    """A batch of which some answers are stored runs whole; the stored ones stay as they are."""
+    """A batch with some stored answers runs whole; the stored ones stay as they are."""
     arms, log = _tight(tiny, 99, 99)
     b = bench(n=4)
     runner = b.runner(arms)

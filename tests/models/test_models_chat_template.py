@@ -173,7 +173,7 @@ def test_a_template_runs_no_code_and_fails_in_one_line(template: str) -> None:
 
 
 def test_a_pattern_that_gives_up_is_an_error_of_its_case() -> None:
-    """The library in Rust panics, which is no Exception."""
+    """The Rust library panics, and a panic is not an Exception."""
     from tokenizers import Regex, pre_tokenizers
 
     read = tokenizer()

@@ -232,7 +232,7 @@ def test_the_identity_is_what_the_provider_says(served: FakeServer) -> None:
 
 
 def test_another_version_is_another_arm(served: FakeServer) -> None:
-    """Its answers are asked anew; an upgrade of litellm or a new configuration changes nothing."""
+    """It is asked again; an upgrade of litellm or a new configuration changes nothing."""
     before = opened(served).fingerprint
     served.reply = lambda model, path, body: {
         **completion("x"), "model": VERSIONS[model], "system_fingerprint": "fp_2",
@@ -425,7 +425,7 @@ def test_a_server_of_our_own_is_found_by_its_variable(
 
 
 def reasoned(**message: Any) -> Callable[[str], dict[str, Any]]:
-    """Return a reply with thoughts, of 9 tokens of which 6 were thoughts."""
+    """Return a reply of 9 tokens, 6 of them thoughts."""
     reason = message.pop("finish_reason", "stop")
 
     def content(text: str) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def _train(model: Any) -> None:
 
 
 def test_the_adapter_that_alone_is_trained(tiny: Tiny) -> None:
-    """Its name; none where biases of base are trained as well, or where there is no adapter."""
+    """None if biases of base are trained as well, or without an adapter."""
     assert "default" == adapter_of(_model(tiny))
     assert adapter_of(_model(tiny, "gpt2", bias="all", fan_in_fan_out=True)) is None
     assert adapter_of(_model(tiny).get_base_model()) is None

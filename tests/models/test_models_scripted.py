@@ -101,7 +101,7 @@ def test_the_prompt_is_plain_lines_behind_the_prefix(scripted: Script) -> None:
     ],
 )
 def test_broken_scripts(tmp_path: Path, text: str, message: str) -> None:
-    """A script that is no JSON or has unknown or wrong keys is refused in one line."""
+    """A script that is not JSON or has unknown or wrong keys is refused in one line."""
     path = tmp_path / "s.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ModelError, match=message) as caught:

@@ -42,7 +42,7 @@ CASES = [
 
 @pytest.fixture(autouse=True)
 def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The keys of whoever runs the tests are none of theirs."""
+    """Hide the keys of whoever runs the tests."""
     monkeypatch.delenv("TUNEGATE_SERVER_KEY", raising=False)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
@@ -429,7 +429,7 @@ def test_two_names_of_one_model_are_not_comparable(fake_server: Start, tiny: Any
 
 
 def test_names_that_never_answer_the_same_twice_are_declared(fake_server: Start) -> None:
-    """Noise is no proof; the hash of such answers is no part of what the arm is."""
+    """Noise proves nothing; the hash of such answers is left out of the identity."""
     count = iter(range(10_000))
 
     def wavering(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -446,7 +446,7 @@ def test_names_that_never_answer_the_same_twice_are_declared(fake_server: Start)
 def test_what_changes_answers_is_in_the_fingerprint(fake_server: Start, tiny: Any) -> None:
     """Other answers under the same name, another version: another arm; another port: the same.
 
-    The weights lie on this machine, so that the address is no part of what the arm is.
+    The weights are on this machine, so the address is left out of the identity.
     """
     settings = served(tiny)
     first, second = fake_server(**settings), fake_server(**settings)
@@ -569,7 +569,7 @@ def test_a_tokenizer_that_is_none_is_refused(fake_server: Start, tmp_path: Path)
 def test_a_server_that_separates_thoughts_is_taken_at_its_word(
     fake_server: Start, ask: Any
 ) -> None:
-    """`reasoning_content` and `reasoning` are thoughts; cut within them there is no answer."""
+    """`reasoning_content` and `reasoning` are thoughts; cut off, they leave no answer."""
 
     def thinking(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         message, reason = {"content": "Oslo.", "reasoning_content": "Hm."}, "stop"

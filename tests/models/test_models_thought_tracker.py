@@ -11,7 +11,7 @@ from tunegate.harness.records.generation import GenerationSettings
 
 
 class _PlainPieces:
-    """A tokenizer of whole pieces, none of which is a special token."""
+    """A tokenizer of whole pieces, without special tokens."""
 
     def __init__(self, *pieces: str) -> None:
         self.pieces = pieces

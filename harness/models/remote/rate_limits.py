@@ -44,7 +44,7 @@ class RequestLimiter:
         self._tokens = RateLimiter(self.limits.tokens_per_minute)
 
     def wait(self, cost: float) -> bool:
-        """Wait until an attempt of this many tokens may begin; False if none may."""
+        """Wait until an attempt of this many tokens may begin; False once the pool is closing."""
         with self._lock:
             now = time.monotonic()
             turn = max(self._requests.reserve(1.0, now), self._tokens.reserve(cost, now))

@@ -78,7 +78,7 @@ def ask_all(
 
 @dataclass(frozen=True, slots=True)
 class QuestionFeed(Generic[Q]):
-    """Questions, some of which become ready while others are answered."""
+    """Questions; some may become ready only while others are answered."""
 
     first: Iterable[Q]
     more: Callable[[], Iterable[Q]] | None
@@ -141,7 +141,7 @@ class _RequestPool(Generic[Q, R]):
             return self.workers > 0
 
     def _add_more(self) -> bool:
-        """Take in further questions, with workers for them; False if none is left to be taken."""
+        """Take in further questions, with workers for them; False if no question is left."""
         if self.more is None or self.limiter.closing.is_set():
             return False
         self.added.extend(self.more())
@@ -199,7 +199,7 @@ class _RequestPool(Generic[Q, R]):
         threading.Thread(target=self._work, name="tunegate-request", daemon=True).start()
 
     def _work(self) -> None:
-        """Answer questions until there are none; pass results and errors to the reader."""
+        """Answer questions until none are left; pass results and errors to the reader."""
         while (asked := self._take()) is not None:
             result = self._result(asked)
             if not asked.settle():

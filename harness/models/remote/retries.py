@@ -80,7 +80,7 @@ class PendingQuestion(Generic[Q]):
     def _again(
         self, error: RetryableError, limiter: RequestLimiter, limits: PoolLimits
     ) -> RequestFailure | PermanentError | None:
-        """Wait before another attempt; return the failure if there is none left."""
+        """Wait before another attempt; return the failure if no attempt is left."""
         self.last = str(error)
         if error.after_s and error.after_s > LONGEST_PAUSE_S:
             text = f"{error}; it asks to wait {error.after_s:.0f} s, so resume later"

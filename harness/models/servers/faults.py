@@ -23,7 +23,7 @@ from tunegate.harness.models.servers.reference import AdapterLayers, shared_valu
 _EXPLAINED = 1 / 3
 """Share of the error that a named cause may leave."""
 _ROUNDING = 0.6
-"""Share of the limit that a cause may leave in 16 bits, half of which is the measured rounding."""
+"""Share of the limit that a cause may leave in 16 bits; half the limit is measured rounding."""
 _OTHER = 0.9
 """Share of what the fine-tune changes from which an error is more than a missing part of it."""
 _SEVERAL = 0.5

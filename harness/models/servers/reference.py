@@ -83,7 +83,7 @@ def served_error(
     Args:
         reported: Place → token → log-probability, as served.
         expected: The same by the files, [places, vocabulary].
-        ends: Those of base and of tuned by their files; None where there is no other arm.
+        ends: Those of base and of tuned by their files; None if there is no other arm.
     """
     import numpy as np
 
@@ -180,7 +180,7 @@ class AdapterLayers:
             arm: The arm of this adapter.
             prefixes: The probe texts.
             places: Row and token of each log-probability that counts.
-            along: Vectors over these, of which each takes one backward pass.
+            along: Vectors over these; each takes one backward pass.
 
         Returns:
             [vectors, layers]: the inner product with the change for a scale that grows by itself.

@@ -62,7 +62,7 @@ def find_installation() -> VllmInstallation:
     """Return the environment with vLLM: the variable's, this one, or the user's cache.
 
     Raises:
-        UsageError: there is none, or the named one has no vLLM.
+        UsageError: no environment has vLLM, or the named one lacks it.
     """
     named, made = os.environ.get(PYTHON), engine_folder() / "bin" / "python"
     if named:

@@ -38,7 +38,7 @@ def suite_of(run: Run, name: str | None) -> SuiteRecord:
     """Return the suite of a run whose answers production is compared with.
 
     Raises:
-        UsageError: there is none of that name, or there are several and none is named.
+        UsageError: no suite has that name, or the run has several and `name` is None.
     """
     written = {cell.suite for cell in run.manifest.plan if cell.kind is CellKind.GENERATE}
     suites = {suite.name: suite for suite in run.manifest.suites if suite.name in written}

@@ -173,7 +173,7 @@ def _failure_score(one: AnsweredCase) -> Score:
 def _refusal_measure(refusal: Any) -> Callable[[AnsweredCase], Score]:
     def measure(one: AnsweredCase) -> Score:
         if one.completion is None or one.completion.text is None:
-            return Score.unscored("there is no text")
+            return Score.unscored("the answer has no text")
         score: Score = refusal(one.case, one.completion, expected="answer")
         return Score.of((score.parts or {}).get("refused", 0.0))
 

@@ -100,7 +100,7 @@ class WatchState(Record):
 
 
 def load_state(path: Path) -> WatchState | None:
-    """Read a state; None if there is none yet.
+    """Read a state; None if the file does not exist yet.
 
     Raises:
         UsageError: it cannot be read.

@@ -89,7 +89,7 @@ class TaskLog:
             )
         reward = row.scores[name]
         if reward is None:
-            reason = row.errors.get(name) or "there is no score"
+            reason = row.errors.get(name) or "no score"
             return PlayedSample(*known, row.prompt_hash, error=f"Inspect: {name}: {reason}")
         return PlayedSample(*known, row.prompt_hash, self._completion(row, reward))
 

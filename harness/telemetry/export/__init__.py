@@ -28,7 +28,7 @@ PACKED_NAMES = (TRACES + PACKED, LOGS + PACKED)
 
 
 def find_file(folder: Path, name: str) -> Path | None:
-    """Return a file of a run's telemetry, compressed or not; None if there is none."""
+    """Return a file of a run's telemetry, compressed or not; None if the run has none."""
     found = (folder / name, folder / f"{name}{PACKED}")
     return next((path for path in found if path.is_file()), None)
 

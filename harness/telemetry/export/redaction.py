@@ -27,7 +27,7 @@ class _RedactionRule(NamedTuple):
     kind: str
     form: re.Pattern[str]
     length: Callable[[str], int] = len
-    """How many characters of a match are the value; 0 if none are."""
+    """How many characters of a match are the value; 0 if the match is not personal data."""
 
 
 def scrub_text(text: str) -> str:
@@ -158,7 +158,7 @@ def content_of(shown: bool, redact: str) -> ContentCapture | None:
     `redact` is `pii`, `none`, or `pkg.mod:fn`, a function from text to text.
 
     Raises:
-        UsageError: there is no such redaction.
+        UsageError: no redaction has that name.
     """
     found = find_redaction(redact)
     if not shown:
@@ -172,7 +172,7 @@ def find_redaction(redact: str) -> Redact | None:
     """Return the redaction called `redact`, or the user's own; None for `none`.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: no redaction has that name.
     """
     if ":" not in redact:
         if redact not in NAMES:

@@ -16,7 +16,7 @@ create table events
 
 
 class EventIndex:
-    """Log records by span; nothing is created on disk where there are none."""
+    """Log records by span; nothing is created on disk until the first one."""
 
     def __init__(self) -> None:
         self._database: sqlite3.Connection | None = None

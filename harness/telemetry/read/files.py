@@ -143,7 +143,7 @@ def trace_files(paths: Sequence[Path | str]) -> list[Path]:
     """Return the files that paths, folders and patterns stand for, each once, with their logs.
 
     Raises:
-        UsageError: there are none.
+        UsageError: nothing matches, or a folder holds no traces.
     """
     found = [file for path in paths for file in _expand_path(Path(path))]
     found += [logs for file in found if (logs := _sibling_logs(file)) is not None]

@@ -5,9 +5,9 @@ wrote it. `ModelCall` is one request to a language model.
 
 Example:
     >>> reading = ImportReport()
-    >>> reading.leave_out("a line that is no JSON", "traces.jsonl:17")
+    >>> reading.leave_out("a line that is not JSON", "traces.jsonl:17")
     >>> reading.sentences()
-    ['left out 1: a line that is no JSON (traces.jsonl:17)']
+    ['left out 1: a line that is not JSON (traces.jsonl:17)']
 """
 
 from __future__ import annotations

@@ -241,8 +241,8 @@ def test_packing_stays_within_its_memory(tiny: Any, monkeypatch: pytest.MonkeyPa
 @pytest.mark.usefixtures("small")
 @pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated")
 def test_a_layer_that_makes_its_weights_computes_them_itself() -> None:
-    """A weight that a hook computes in each forward is none that could be packed; and a model
-    without output embeddings has its other layers packed.
+    """A weight that a hook computes in each forward cannot be packed; a model without output
+    embeddings has its other layers packed.
     """
     import torch
 

@@ -72,7 +72,7 @@ def test_every_layout_on_every_family(base: Made, tmp_path: Path, family: str, t
 @pytest.mark.slow
 def test_a_vision_tower_that_is_not_loaded_is_left_out(base: Made, tmp_path: Path) -> None:
     """Llama 4's language model is computed alone: LoRA on its tower changes no text, and its
-    folder is no other base.
+    folder is the same base.
     """
     from safetensors.torch import load_file
 

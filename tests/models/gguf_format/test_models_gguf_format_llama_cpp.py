@@ -220,7 +220,7 @@ def test_a_file_that_llama_cpp_does_not_load_is_one_line(
 def test_without_the_package_the_extra_is_named(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is compiled, so it is no part of `all`: the line says what to install."""
+    """It is compiled, so `all` leaves it out: the line says what to install."""
     found = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda n, *a: None if n == "llama_cpp" else found(n, *a)

@@ -200,7 +200,7 @@ def test_pauses_count_against_the_deadline() -> None:
 
 
 def test_a_crowd_before_a_slow_door_all_get_through() -> None:
-    """A 429 is no fault of a question: with two attempts each, thirty get in one at a time."""
+    """A 429 does not use up an attempt: with two each, thirty get in one at a time."""
     open_at = time.monotonic()
     lock = threading.Lock()
 
@@ -399,8 +399,8 @@ def test_questions_that_get_ready_later_do_not_wait_for_slow_ones() -> None:
     assert asked == [1, 2, 3, 0]
 
 
-def test_more_is_asked_within_the_bound_until_there_is_none() -> None:
-    """A tree of 63 questions, each of which makes two others ready, two at a time."""
+def test_more_is_asked_within_the_bound_until_nothing_is_left() -> None:
+    """A tree of 63 questions, two at a time; each makes two others ready."""
     ready: list[int] = []
     running, most, lock = 0, 0, threading.Lock()
 

@@ -31,7 +31,7 @@ Change = Callable[[str, Any], Any]
 
 @pytest.fixture(autouse=True)
 def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The keys of whoever runs the tests are none of theirs."""
+    """Hide the keys of whoever runs the tests."""
     monkeypatch.delenv("TUNEGATE_SERVER_KEY", raising=False)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 

@@ -132,7 +132,7 @@ MASKED = (
     "Sure. Write to <email> or ann@shop.example, or call <phone> today; the token "
     "is <key>, and the order number is AB-1234 of 2026-11-02, as ever."
 )
-"""What the caller wrote, ann's address, is no leak."""
+"""What the caller wrote, ann's address, is not a leak."""
 ASKED = "My address is ann@shop.example."
 
 

@@ -40,7 +40,7 @@ TOOL = {
 
 @pytest.fixture
 def suite(tmp_path: Path) -> str:
-    """Return the folder of a suite with three metrics, one of which needs the right answer."""
+    """Return the folder of a suite with three metrics; one needs the right answer."""
     (tmp_path / "suite.toml").write_text(SUITE, encoding="utf-8")
     case = {"id": "c", "prompt": "?", "expected": "{}"}
     (tmp_path / "cases.jsonl").write_text(json.dumps(case) + "\n", encoding="utf-8")

@@ -100,7 +100,7 @@ def test_french_prompts_alarm(tmp_path: Path) -> None:
 
 
 def bilingual(n: int, share: float, seed: int) -> list[str]:
-    """Return prompts of which a share is French."""
+    """Return prompts; a share of them is French."""
     rng = random.Random(seed)
     return [asked(rng, FRENCH if rng.random() < share else ENGLISH) for _ in range(n)]
 
@@ -114,7 +114,7 @@ def test_a_language_that_becomes_common_alarms(
 ) -> None:
     """A tenth of the cases is French, so that French is nothing new: its share is watched.
 
-    Where all cases are English there is no such figure.
+    If all cases are English, the figure is left out.
     """
     prompts = bilingual(250, gate, 1)
     cases = [Case(id=f"c{k}", prompt=prompt, expected=GOOD) for k, prompt in enumerate(prompts)]
@@ -229,7 +229,7 @@ class TestStrangeness:
     ],
 )  # fmt: skip
 def test_feedback_is_read_in_its_forms(told: Any, value: float | None) -> None:
-    """Truth values, numbers and words; what says nothing is no feedback."""
+    """Truth values, numbers and words; other values are not feedback."""
     one = AnsweredCase(Case(id="x", prompt="p"), None, {"user.feedback": told})
 
     assert feedback_figure("user.feedback", 0.2).measure(one).value == value

@@ -71,7 +71,7 @@ def test_a_case_of_its_own_settings_has_them_in_its_span(tmp_path: Path) -> None
 
 
 def test_settings_of_recorded_answers_are_left_out_where_unknown(tmp_path: Path) -> None:
-    """What the suite would have asked for is no setting of an answer that was made elsewhere."""
+    """An answer that was made elsewhere does not have the suite's settings."""
     run, _ = shipped(tmp_path / "tickets", ["x"])
     suite = run.manifest.suites[0]
     known = {suite.name: {**suite.generation, "temperature": 0.7}}
@@ -86,7 +86,7 @@ def test_settings_of_recorded_answers_are_left_out_where_unknown(tmp_path: Path)
 
 
 def asked(shared: OperationAttributes) -> dict[str, Any]:
-    """Return the settings in the attributes of a span, each of which stands there once."""
+    """Return the settings in a span's attributes; no name occurs twice."""
     attributes = json.loads(f"[{shared.fixed}]")
     names = [one["key"] for one in attributes]
     assert len(names) == len(set(names))

@@ -169,7 +169,7 @@ def test_failures_are_errors(written: Any, recorded: Any) -> None:
 
 
 def test_a_score_is_one_log_record(written: Any, recorded: Any) -> None:
-    """It names the span that it is about; events of spans, which are deprecated, there are none."""
+    """It names the span that it is about; the deprecated span events are not written."""
     made = written()
     for stored, value, label in (
         (recorded.cells[0], 1.0, "pass"),

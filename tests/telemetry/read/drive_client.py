@@ -185,7 +185,7 @@ def anthropic_async(url: str) -> Scenarios:
 
 
 def settings_of(create: Callable[..., Any]) -> dict[str, Any]:
-    """Return the settings that Anthropic's client takes, of which its version 2 has fewer."""
+    """Return the settings that Anthropic's client takes; its version 2 takes fewer."""
     settings: dict[str, Any] = {"max_tokens": 50, "stop_sequences": ["END", "\n\n"]}
     if "temperature" in inspect.signature(create).parameters:
         settings |= {"temperature": 0.25, "top_p": 0.9, "top_k": 5}

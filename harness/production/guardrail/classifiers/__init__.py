@@ -28,7 +28,7 @@ def open_classifier(spec: str) -> TextClassifier:
     """Return the classifier that a spec names.
 
     Raises:
-        UsageError: there is no such kind, or it cannot be opened.
+        UsageError: the kind is unknown, or the classifier cannot be opened.
         MissingExtra: the libraries of a model are not installed.
     """
     kind, colon, target = spec.partition(":")

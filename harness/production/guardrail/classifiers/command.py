@@ -79,7 +79,7 @@ def command(target: str) -> ClassifierProgram:
     """Return a program as classifier; it starts with the first text.
 
     Raises:
-        UsageError: there is no such program.
+        UsageError: the program does not exist.
     """
     try:
         words = tuple(shlex.split(target))

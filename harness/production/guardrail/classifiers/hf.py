@@ -63,7 +63,7 @@ def hf(target: str) -> SequenceClassifier:
     """Load a model from a folder or the hub's cache.
 
     Raises:
-        UsageError: there is no sequence classifier.
+        UsageError: it is not a sequence classifier.
         MissingExtra: torch or transformers is not installed.
     """
     try:

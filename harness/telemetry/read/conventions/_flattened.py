@@ -15,7 +15,7 @@ class _TreeNode(dict[str | None, Any]):
 
 
 def unflatten_attributes(attributes: Mapping[str, Any], prefix: str) -> Any:
-    """Return what the attributes below `prefix` hold, or None where there are none.
+    """Return what the attributes below `prefix` hold; None without any.
 
     Levels that are named by numbers alone become lists in the order of the numbers, without the
     ones that are missing. Where a name holds a value and has names below it, the value is the first
@@ -72,7 +72,7 @@ def load_structure(value: Any) -> Any:
 
 
 def load_object(value: Any) -> Mapping[str, Any]:
-    """Return the object in a JSON text; an empty one if there is none."""
+    """Return the object in a JSON text; an empty one if the text holds something else."""
     found = load_json(value)
     return found if isinstance(found, Mapping) else {}
 

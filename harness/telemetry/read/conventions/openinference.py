@@ -53,7 +53,7 @@ def call(span: Span) -> ModelCall:
 
 
 def unflatten_list(attributes: Mapping[str, Any], prefix: str) -> list[Any]:
-    """Return the list that is flattened below a prefix; empty if there is none."""
+    """Return the list that is flattened below a prefix; empty without one."""
     return unflatten_attributes(attributes, prefix) or []
 
 

@@ -48,7 +48,7 @@ def test_others_are_said(written: Any, told: str) -> None:
 
 
 def test_a_function_keeps_what_else_matters() -> None:
-    """`strict` stays; without parameters there are none."""
+    """`strict` stays; missing parameters stay missing."""
     function = {"name": "f", "strict": True}
 
     assert (

@@ -219,7 +219,7 @@ def test_half_a_surrogate_pair_becomes_a_mark() -> None:
     ],
 )
 def test_tokens_of_thoughts_are_read(name: str) -> None:
-    """Under the name of each convention; the 0 that libraries write for "not told" is no count."""
+    """Under the name of each convention; the 0 that libraries write for "unknown" is left out."""
     asked = {"gen_ai.operation.name": "chat", "gen_ai.usage.output_tokens": 9}
 
     assert genai.call(made_span(asked | {name: 7})).reasoning_tokens == 7
