@@ -172,8 +172,8 @@ def render_chat(
         raise ValueError(f"the chat template refuses it: {error_reason(error)}") from error
     if len(text) > (most := _MOST_ADDED + _MOST_GROWTH * len(json.dumps([turns, tools]))):
         raise ModelError(
-            f"{spec}: its chat template makes a prompt of {len(text):,} characters, of at most "
-            f"{most:,} for this conversation; use a model with another template"
+            f"{spec}: its chat template writes a prompt of {len(text):,} characters; at most "
+            f"{most:,} are allowed for this conversation; use a model with another template"
         )
     return text
 

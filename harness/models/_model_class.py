@@ -38,8 +38,8 @@ def text_class(folder: Path) -> Any:
         kind is not None and "For" in named and not kind.can_generate()
     ):
         raise ModelError(
-            f"{folder}: {named or config.model_type} is not a language model that goes on with its "
-            "prompt; give one whose class ends in ForCausalLM or ForConditionalGeneration"
+            f"{folder}: {named or config.model_type} is not a language model that continues "
+            "its prompt; give one whose class ends in ForCausalLM or ForConditionalGeneration"
         )
     if kind is None or not kind.can_generate():
         return transformers.AutoModelForCausalLM

@@ -78,12 +78,12 @@ def _switch(
     names = ", ".join(SWITCHES)
     if on:
         raise ThinkingMismatch(
-            f'thinking = "on": the chat template of {spec} knows no thinking (no tag of thoughts '
-            f'and none of {names}); write thinking = "template", or pass its own variable with '
-            "chat_template_kwargs"
+            f'thinking = "on": the chat template of {spec} does not support thinking (no thinking '
+            f'tag, and none of {names}); write thinking = "template", or pass its own variable '
+            "with chat_template_kwargs"
         )
     raise ThinkingMismatch(
-        f'thinking = "off": the chat template of {spec} has thoughts and no switch for them (none '
+        f'thinking = "off": the chat template of {spec} cannot switch thinking off (it has none '
         f'of {names}); write thinking = "template", or pass its own variable with '
         "chat_template_kwargs"
     )

@@ -258,7 +258,7 @@ class LitellmArm:
         try:
             return self._reply([_user(text)], {"max_tokens": _GREETING}, deadline)
         except PermanentError as error:
-            # Nothing was spent yet: this is a mistake in the spec or the key, no failed backend.
+            # Nothing was spent yet: this is a mistake in the spec or the key, not a failed backend.
             raise ModelError(f"{self.spec}: {error}") from error
 
 
@@ -309,7 +309,7 @@ def _split(reply: ChatReply, generation: GenerationSettings) -> Completion:
     """Return a reply's answer with its thoughts apart, by the provider or by their tags.
 
     Raises:
-        UnansweredMessage: there is neither an answer nor a sign of thoughts.
+        UnansweredMessage: it has neither an answer nor a sign of thoughts.
     """
     thoughts = message_thoughts(reply.message)
     try:
@@ -318,7 +318,7 @@ def _split(reply: ChatReply, generation: GenerationSettings) -> Completion:
         thought = thoughts is not None or reply.reasoning_tokens is not None
         if not thought or reply.finish_reason == "content_filter":
             raise
-        # The model spent its tokens on thoughts: an answer like any other, and no failed call.
+        # The model spent its tokens on thoughts: an answer like any other, not a failed call.
         closed = reply.finish_reason != "length"
         return Completion(text="", reasoning=thoughts, reasoning_closed=closed)
     if thoughts is None:

@@ -118,7 +118,7 @@ def read_json(path: Path) -> Any:
     """Return the content of a model's JSON file.
 
     Raises:
-        ModelError: it is missing, or no JSON.
+        ModelError: it is missing, or not JSON.
     """
     try:
         return json.loads(read_file(path))

@@ -43,7 +43,7 @@ def submit_batch(provider: str, requests: Mapping[str, Mapping[str, Any]]) -> st
     """Submit chat completions as a batch and return its id.
 
     Raises:
-        BackendError: the provider did not take it.
+        BackendError: the provider did not accept it.
     """
     litellm = litellm_library()
     lines = (
@@ -60,7 +60,9 @@ def submit_batch(provider: str, requests: Mapping[str, Mapping[str, Any]]) -> st
             custom_llm_provider=provider,
         )
     except Exception as error:  # litellm lets through what a provider's adapter stumbles over
-        raise BackendError(f"{provider} took no batch: {error_of_exception(error)}") from error
+        raise BackendError(
+            f"{provider} did not accept the batch: {error_of_exception(error)}"
+        ) from error
     return str(batch.id)
 
 

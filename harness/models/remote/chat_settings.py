@@ -53,7 +53,7 @@ def thinking_parameters(
     """Return the parameters by which an API switches thinking; nothing where the suite does not.
 
     Raises:
-        ModelError: the model knows no thinking.
+        ModelError: the model does not support thinking.
     """
     fields = server_fields(generation)
     if fields and (provider in _SELF_HOSTED or generation.chat_template_kwargs):
@@ -70,7 +70,7 @@ def thinking_parameters(
     if not on:
         return {}
     raise ModelError(
-        f'{spec}: thinking = "on", and this model takes neither `thinking` nor `reasoning_effort`; '
+        f'{spec}: thinking = "on", but this model takes neither `thinking` nor `reasoning_effort`; '
         'write thinking = "template" under [generation]'
     )
 

@@ -16,10 +16,10 @@ from typing import Any
 _LONGEST = 160
 _WHOLE = {
     401: "the key is missing or wrong",
-    402: "the account has no means",
-    403: "the key may not do this",
-    404: "nothing is there",
-    405: "it is not asked like this",
+    402: "the account is out of credit",
+    403: "the key has no permission for this",
+    404: "not found",
+    405: "wrong method",
 }
 """Statuses that every question would meet."""
 _LATER = (408, 409, 425, 429)

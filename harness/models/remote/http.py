@@ -140,7 +140,7 @@ class HttpClient:
             value = json.loads(raw, parse_constant=_no_number)
         except (ValueError, RecursionError) as error:
             html = "html" in kind or raw.lstrip()[:1] == b"<"
-            what = "HTML instead of JSON" if html else "no JSON"
+            what = "HTML instead of JSON" if html else "not JSON"
             text = self._safe(raw[:4000].decode("utf-8", "replace"))
             raise RetryableError(f"the reply is {what}: {quote_excerpt(text)}") from error
         if not isinstance(value, dict):

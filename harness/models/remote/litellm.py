@@ -241,7 +241,7 @@ def error_of_exception(error: Exception) -> RetryableError | PermanentError:
     if type(error).__name__ == "UnsupportedParamsError":
         return PermanentError(quote_excerpt(text), whole=True, status=status)
     if status == 429 and _QUOTA.search(text):  # waiting does not help
-        message = f"HTTP 429 (the account has no means): {quote_excerpt(text)}"
+        message = f"HTTP 429 (the account is out of credit): {quote_excerpt(text)}"
         return PermanentError(message, whole=True, status=status)
     headers = _headers(error)
     if not isinstance(status, int) or (not headers and (status == 408 or status >= 500)):

@@ -257,7 +257,7 @@ def _other_scale(
     about = "about " if best == guess else ""
     if about:
         best = step(guess)
-    words = f"the adapter is scaled by {about}{best:.3g} (is lora_alpha another one there?)"
+    words = f"the adapter is scaled by {about}{best:.3g} (does the server have another lora_alpha?)"
     return FaultCause(words, left, partial(_same, best))
 
 

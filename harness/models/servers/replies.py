@@ -12,6 +12,7 @@ from tunegate.harness.contracts.thinking import call_text
 from tunegate.harness.contracts.thoughts import message_thoughts
 from tunegate.harness.models.remote.failures import PermanentError, RetryableError
 from tunegate.harness.records.answers import reported_amount
+from tunegate.harness.records.wording import count_noun
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def parse_completion(reply: Mapping[str, Any]) -> ServerCompletion:
             raise PermanentError(why, whole=False)
         text = ""  # all of it is thoughts
     if not isinstance(text, str):
-        raise RetryableError(f"the reply holds no text but {str(text)[:80]!r}")
+        raise RetryableError(f"the reply has {str(text)[:80]!r} instead of a text")
     model = reply.get("model")
     return ServerCompletion(
         text,
@@ -82,11 +83,13 @@ def ordered_choices(reply: Mapping[str, Any], wanted: int) -> list[dict[str, Any
     """Return the reply's choices in the order of what was asked.
 
     Raises:
-        RetryableError: there are not as many as were asked for.
+        RetryableError: their number is wrong.
     """
     found = reply.get("choices")
     if not isinstance(found, list) or len(found) != wanted:
-        raise RetryableError(f"the reply has other than {wanted} choices: {str(found)[:80]}")
+        raise RetryableError(
+            f"the reply does not have {count_noun(wanted, 'choice')}: {str(found)[:80]}"
+        )
     if not all(isinstance(choice, dict) for choice in found):
         raise RetryableError(f"the reply's choices are not objects: {str(found)[:80]}")
     return sorted(found, key=lambda choice: choice.get("index") or 0)

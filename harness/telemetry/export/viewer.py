@@ -44,7 +44,7 @@ def check_template(template: str) -> str:
     """Return a template, checked.
 
     Raises:
-        UsageError: no link can be made of it.
+        UsageError: it is not a valid address.
     """
     wrong = template_problem(template)
     if wrong:
