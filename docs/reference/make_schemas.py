@@ -11,16 +11,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from tunegate.harness.contracts.further_arm import comparisons, further_arms
 from tunegate.harness.contracts.json_schema import SCHEMAS
-from tunegate.harness.contracts.source import case_schema
 from tunegate.harness.decision.verdict.run_history import RunHistory
 from tunegate.harness.records.candidates import CandidateComparison
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.record import Record
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.suite.file_schema import suite_schema
+
+if TYPE_CHECKING:
+    from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
 
 KINDS: Mapping[str, tuple[type[Record], str]] = {
     "verdict": (VerdictRecord, "verdict.json: what a run decided, on which numbers, and why."),
@@ -31,6 +36,36 @@ KINDS: Mapping[str, tuple[type[Record], str]] = {
     "history": (RunHistory, "`tunegate history --json`: a project's runs, oldest first."),
 }
 """Name → record, and its description."""
+
+
+class _FileForm(GenerateJsonSchema):
+    """Writes a schema for files, where a field without a value is absent, never null."""
+
+    def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def field_title_should_be_set(self, schema: object) -> bool:
+        return False
+
+
+def case_schema() -> dict[str, Any]:
+    """Return the JSON schema of a line of cases.jsonl, generated from the record `Case`."""
+    properties = Case.model_json_schema(schema_generator=_FileForm)["properties"]
+    for form in properties.values():
+        form["description"] = " ".join(form["description"].split())
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "tunegate case",
+        "description": "One line of cases.jsonl.",
+        "type": "object",
+        "additionalProperties": False,
+        "oneOf": [{"required": ["prompt"]}, {"required": ["messages"]}],
+        "properties": properties,
+        "dependentRequired": {"answer": ["choices"]},
+    }
 
 
 def _add_arm_results(made: dict[str, Any]) -> None:

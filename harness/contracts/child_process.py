@@ -25,6 +25,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
+from tunegate.harness.records.errors import error_summary
+
 _LONGEST_LINE = 10_000_000
 _START_LIMIT_S = 60.0
 """Seconds that starting Python and importing a module may take."""
@@ -225,7 +227,7 @@ def _answer(line: str) -> str:
         finally:
             _set_alarm(0)
     except BaseException as error:  # panics of Rust libraries are no Exception
-        return json.dumps({"error": f"{type(error).__name__}: {error}"[:500]})
+        return json.dumps({"error": error_summary(error)})
 
 
 def _set_alarm(seconds: float) -> None:

@@ -23,7 +23,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.records.errors import UnknownName, error_summary, unknown_name_message
+from tunegate.harness.records.errors import (
+    UnknownName,
+    error_reason,
+    error_summary,
+    unknown_name_message,
+)
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -282,7 +287,7 @@ def _find_own(name: str, *, what: str) -> Any:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise UnknownName(
-            f"{what} {name!r}: cannot import {module_name!r} ({error}); "
+            f"{what} {name!r}: cannot import {module_name!r} ({error_reason(error)}); "
             "run from the folder that contains it, or install it"
         ) from error
     except (Exception, SystemExit) as error:

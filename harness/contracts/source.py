@@ -11,18 +11,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from typing import Any
 
 from tunegate.harness.contracts.json_schema import case_validator, schema_problems
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.problems import short_value
 from tunegate.harness.records.record import replace_surrogates
-
-if TYPE_CHECKING:
-    from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
 
 SHOWN = 5
 """Notes on the cases that a run shows."""
@@ -47,36 +42,6 @@ def summarize_notes(notes: Sequence[str]) -> tuple[str, ...]:
     if more <= 1:
         return tuple(notes)
     return (*notes[:SHOWN], f"… and {more} more lines; `tunegate suite check` shows them")
-
-
-class _FileForm(GenerateJsonSchema):
-    """Writes a schema for files, where a field without a value is absent, never null."""
-
-    def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])
-
-    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])
-
-    def field_title_should_be_set(self, schema: object) -> bool:
-        return False
-
-
-def case_schema() -> dict[str, Any]:
-    """Return the JSON schema of a line of cases.jsonl, generated from the record `Case`."""
-    properties = Case.model_json_schema(schema_generator=_FileForm)["properties"]
-    for form in properties.values():
-        form["description"] = " ".join(form["description"].split())
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "tunegate case",
-        "description": "One line of cases.jsonl.",
-        "type": "object",
-        "additionalProperties": False,
-        "oneOf": [{"required": ["prompt"]}, {"required": ["messages"]}],
-        "properties": properties,
-        "dependentRequired": {"answer": ["choices"]},
-    }
 
 
 def make_case(row: Mapping[str, Any], where: str = "") -> Case:

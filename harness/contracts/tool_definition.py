@@ -26,6 +26,8 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin
 
+from tunegate.harness.records.errors import error_reason
+
 _SCALARS: dict[type, str] = {
     int: "integer",
     float: "number",
@@ -136,7 +138,9 @@ def _annotations(
     try:
         hints = typing.get_type_hints(function)
     except Exception as error:  # a user's annotation may raise anything
-        raise UndefinableTool(f"{name}: its annotations cannot be read ({error})") from error
+        raise UndefinableTool(
+            f"{name}: its annotations cannot be read ({error_reason(error)})"
+        ) from error
     return {key: hint for key, hint in hints.items() if key in named or key == "return"}
 
 

@@ -27,9 +27,10 @@ def check_passages(options: Mapping[str, Any], cases: Sequence[Case]) -> list[st
     bare = [case.id for case in cases if not _CHUNK.search(case.context or "")]
     if not bare:
         return []
+    more = f" and {len(bare) - 1} more" if len(bare) > 1 else ""
     return [
-        f"case {bare[0]!r} and {len(bare) - 1} more: the context has no numbered passages; begin "
-        "each on a line of its own with its number, such as [1]"
+        f"case {bare[0]!r}{more}: the context has no numbered passages; begin each on a line of "
+        "its own with its number, such as [1]"
     ]
 
 

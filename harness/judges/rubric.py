@@ -156,8 +156,8 @@ def _format_examples(
 def _example_problems(number: int, example: Mapping[str, Any], steps: Sequence[int]) -> list[str]:
     place = f"examples, number {number}"
     if {"completion", "score"} - set(example) or set(example) - set(_EXAMPLE_KEYS):
-        return [f"{place}: keys {', '.join(example)}; allowed are {', '.join(_EXAMPLE_KEYS)}, of "
-                "which completion and score are needed"]  # fmt: skip
+        return [f"{place}: keys {', '.join(example)}; allowed are {', '.join(_EXAMPLE_KEYS)}; "
+                "completion and score are required"]  # fmt: skip
     if example["score"] not in steps:
         return [f"{place}: score={example['score']!r} is not a step of the scale"]
     return []

@@ -16,7 +16,7 @@ from tunegate.harness.contracts.thinking import SWITCHES_OF_SERVERS
 from tunegate.harness.gates.contract.registry import gate_kind, gate_kinds
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.errors import UsageError, unknown_name_message
+from tunegate.harness.records.errors import UsageError, error_summary, unknown_name_message
 from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.hashing import canonical_json
 from tunegate.harness.records.manifest import Gate
@@ -124,7 +124,7 @@ def metric_problems(where: str, used: Metric, cases: Sequence[Case]) -> list[str
     except UsageError as error:
         found = [str(error)]
     except (Exception, SystemExit) as error:
-        found = [f"the check of metric {used.name!r} failed: {type(error).__name__}: {error}"]
+        found = [f"the check of metric {used.name!r} failed: {error_summary(error)}"]
     return [f"{where}: {problem}" for problem in summarize_problems(found)]
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from tunegate.harness.contracts.json_schema import schema_problems
-from tunegate.harness.contracts.source import case_schema, make_case
+from tunegate.harness.contracts.json_schema import read_schema, schema_problems
+from tunegate.harness.contracts.source import make_case
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.suite.file_schema import suite_validator
@@ -32,7 +32,7 @@ def test_the_schema_of_a_file_names_the_fields_of_the_record() -> None:
     """By their names in a file; the schema adds what a row may leave out or write otherwise."""
     fields = [field.alias or name for name, field in Case.model_fields.items()]
 
-    schema = case_schema()
+    schema = read_schema("case")
 
     assert list(schema["properties"]) == fields
     assert [n for n, form in schema["properties"].items() if not form.get("description")] == []

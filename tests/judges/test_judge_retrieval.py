@@ -64,7 +64,9 @@ def test_a_context_without_numbers_is_refused_when_the_suite_is_loaded() -> None
     plain = CASE.model_copy(update={"context": "no numbers"})
 
     (problem,) = judge.check({}, [CASE, plain])
-    assert "case 'c' and 0 more" in problem
+    assert problem.startswith("case 'c': the context has no numbered passages")
+    (problem,) = judge.check({}, [plain, CASE, plain])
+    assert problem.startswith("case 'c' and 1 more: ")
 
 
 def test_recall_is_the_share_of_the_expected_claims_that_were_retrieved(judged: Any) -> None:
